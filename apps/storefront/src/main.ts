@@ -1,0 +1,1 @@
+process.stdout.write('The storefront opens in a later commit.\n');

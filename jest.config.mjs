@@ -1,0 +1,31 @@
+/** Jest in native ESM (`node --experimental-vm-modules`): Nest 12 is ESM only. `test/run.mjs` chooses what runs. */
+export default {
+  rootDir: import.meta.dirname,
+  roots: ['<rootDir>/libs', '<rootDir>/apps', '<rootDir>/test'],
+  testMatch: ['**/*.spec.ts'],
+  testEnvironment: 'node',
+  // First condition: packages of this repository are loaded from their sources, without a build.
+  testEnvironmentOptions: { customExportConditions: ['kvent-source', 'node', 'node-addons'] },
+  extensionsToTreatAsEsm: ['.ts'],
+  resolver: '<rootDir>/test/resolve-typescript.cjs',
+  modulePathIgnorePatterns: ['/dist/', '/fixtures/', '<rootDir>/.tmp/'],
+  transform: {
+    '\\.ts$': [
+      '@swc/jest',
+      {
+        swcrc: false,
+        sourceMaps: 'inline',
+        jsc: {
+          target: 'es2023',
+          parser: { syntax: 'typescript', decorators: true },
+          transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: true, verbatimModuleSyntax: true },
+        },
+        module: { type: 'es6' },
+      },
+    ],
+  },
+  injectGlobals: false,
+  // Two cores: the default would leave one idle.
+  maxWorkers: '100%',
+  cacheDirectory: '<rootDir>/.tmp/jest',
+};

@@ -1,0 +1,1 @@
+process.stdout.write('Crash rounds come in a later commit.\n');
