@@ -1,0 +1,119 @@
+/**
+ * The whole meaning of a batch, as a pure function. A provider that holds its rows (memory, a file) or loops on compare-and-set calls it;
+ * the conformance kit uses it as its oracle; an SQL provider says the same in SQL.
+ */
+import type { Batch, Change, ChangedRow, Check, CommitResult, Expected, Row, RowAddress, TimeToLive } from './storage-provider.js';
+
+/** What a batch does to one row: the row afterwards, `undefined` when it goes. */
+export interface RowEffect {
+  readonly address: RowAddress;
+  readonly row: Row | undefined;
+}
+
+export interface Evaluation {
+  readonly result: CommitResult;
+  /** Empty unless the result is `committed`. Rows that stay as they are have no effect. */
+  readonly effects: readonly RowEffect[];
+}
+
+const int64Max = 2n ** 63n - 1n;
+const int64Min = -(2n ** 63n);
+
+/** Whether a row is there at a time: at `expiresAt` itself it is gone. */
+export const isAlive = (row: Row | undefined, now: number): row is Row => row !== undefined && (row.expiresAt === undefined || row.expiresAt > now);
+
+/**
+ * Judges a batch and says what it leaves behind. `rowBefore` answers the row as stored, expired or not; `now` is the provider's clock, read
+ * once the rows are held. The commit's time is `now`, but never before the `updatedAt` of a row it replaces; expiry counts from `now` alone.
+ */
+export function evaluateBatch(batch: Batch, rowBefore: (address: RowAddress) => Row | undefined, now: number): Evaluation {
+  for (const check of batch.checks) {
+    const stored = rowBefore(check.address);
+    const row = isAlive(stored, now) ? stored : undefined;
+    if (!isMet(check, row)) return { result: { outcome: 'conflict', ...check, actual: row?.version }, effects: [] };
+  }
+  const before = batch.changes.map((change) => rowBefore(change.address));
+  const time = before.reduce((latest, row) => Math.max(latest, row?.updatedAt ?? latest), now);
+  const rows: ChangedRow[] = [];
+  const effects: RowEffect[] = [];
+  for (const [index, change] of batch.changes.entries()) {
+    const stored = before[index];
+    const applied = applyChange(change, stored, { version: batch.version, time, now });
+    if (typeof applied === 'string') return { result: { outcome: 'refused', address: change.address, reason: applied }, effects: [] };
+    const existed = isAlive(stored, now);
+    rows.push(answerOf(existed, change, applied));
+    if (applied !== stored) effects.push({ address: change.address, row: applied });
+  }
+  return { result: { outcome: 'committed', time, rows }, effects };
+}
+
+function isMet(check: Check, row: Row | undefined): boolean {
+  const { expected } = check;
+  if (expected === 'absent') return row === undefined;
+  if (expected === 'present') return row !== undefined;
+  if (row === undefined) return false;
+  return 'version' in expected ? row.version === expected.version : row.value.kind === 'number' && row.value.number === expected.number;
+}
+
+interface Commit {
+  readonly version: string;
+  readonly time: number;
+  readonly now: number;
+}
+
+/** The row afterwards (the same object when nothing changes), or why the change cannot be made. */
+function applyChange(change: Change, stored: Row | undefined, commit: Commit): Row | undefined | 'range' | 'type' {
+  const row = isAlive(stored, commit.now) ? stored : undefined;
+  switch (change.kind) {
+    case 'put':
+      return { version: commit.version, value: change.value, updatedAt: commit.time, ...expiryOf(change.ttl, row, commit.now) };
+    case 'delete':
+      return undefined;
+    case 'renew':
+      return row?.expiresAt === undefined || row.expiresAt >= commit.now + change.ttlMs ? stored : { ...row, expiresAt: commit.now + change.ttlMs };
+    default: {
+      const number = calculate(change, row);
+      if (typeof number === 'string') return number;
+      const ttl = { keepElse: change.ttlMs ?? 'never' } as const;
+      return { version: commit.version, value: { kind: 'number', number }, updatedAt: commit.time, ...expiryOf(ttl, row, commit.now) };
+    }
+  }
+}
+
+type Numeric = Extract<Change, { kind: 'sum' | 'min' | 'max' }>;
+
+function calculate(change: Numeric, row: Row | undefined): bigint | 'range' | 'type' {
+  if (row !== undefined && row.value.kind !== 'number') return 'type';
+  const old = row === undefined ? 0n : (row.value as { readonly number: bigint }).number;
+  const { operand, floor, ceiling } = change;
+  const lower = operand < old ? operand : old;
+  const higher = operand < old ? old : operand;
+  const number = change.kind === 'sum' ? old + operand : change.kind === 'min' ? lower : higher;
+  if (number > int64Max || number < int64Min) return 'range';
+  // bounds refuse only moves away from them: a value outside may come back
+  if (floor !== undefined && number < floor && number < old) return 'range';
+  if (ceiling !== undefined && number > ceiling && number > old) return 'range';
+  return number;
+}
+
+function expiryOf(ttl: TimeToLive, row: Row | undefined, now: number): { readonly expiresAt?: number; readonly ttlMs?: number } {
+  if (ttl === 'never') return {};
+  if (typeof ttl === 'number') return { expiresAt: now + ttl, ttlMs: ttl };
+  if (row === undefined) return expiryOf(ttl.keepElse, undefined, now);
+  return { ...(row.expiresAt === undefined ? {} : { expiresAt: row.expiresAt }), ...(row.ttlMs === undefined ? {} : { ttlMs: row.ttlMs }) };
+}
+
+function answerOf(existed: boolean, change: Change, row: Row | undefined): ChangedRow {
+  if (row === undefined || change.kind === 'delete' || (change.kind === 'renew' && !existed)) return { existed };
+  return {
+    existed,
+    ...(row.value.kind === 'number' ? { number: row.value.number } : {}),
+    ...(row.expiresAt === undefined ? {} : { expiresAt: row.expiresAt }),
+  };
+}
+
+/** What was expected, in the words of messages and of `error.expected`. */
+export function describeExpected(expected: Expected): string {
+  if (typeof expected === 'string') return expected;
+  return 'version' in expected ? expected.version : `the number ${expected.number}`;
+}

@@ -1,0 +1,30 @@
+/**
+ * Every limit of the library, once, the unit last in its name. They are the same on every provider, so that moving from
+ * one to another never surprises, and they are checked above the port, before any I/O (law 13).
+ */
+export const limits = {
+  /** Encoded UTF-8 bytes of a database: `tenant:<id>` or `shared`. */
+  databaseBytesMax: 128,
+  /** Encoded UTF-8 bytes of a container, its kind included: `state:<name>`. */
+  containerBytesMax: 128,
+  /** Encoded UTF-8 bytes of an entity: a state's name, a stream's id. */
+  entityBytesMax: 512,
+  /** Encoded UTF-8 bytes of a key. */
+  keyBytesMax: 1_024,
+  /** UTF-8 bytes of one value as JSON text, or its bytes: 900 KB. */
+  valueBytesMax: 900 * 1_024,
+  /** Rows that one batch checks or changes; a check and a change of one row count once. */
+  batchEntriesMax: 900,
+  /** Keys and values of one batch together: 8 MB. A coalesced group closes at the same size. */
+  batchBytesMax: 8 * 1_024 * 1_024,
+  /** Addresses of one consistent read. */
+  readAddressesMax: 1_000,
+  /** Items of one page. */
+  pageItemsMax: 1_000,
+  /** UTF-8 bytes of an idempotency key. */
+  idempotencyKeyBytesMax: 255,
+  /** Encoded UTF-8 bytes of the row key of an idempotency mark: the address it belongs to and the idempotency key. */
+  markKeyBytesMax: 1_300,
+} as const;
+
+export type LimitName = keyof typeof limits;

@@ -1,0 +1,27 @@
+/** Options, checked: an unknown name is refused, because a typo must not become a default; what is left out, or undefined, takes the default. */
+import { storageError } from './errors.js';
+
+/** The options over the defaults. `INVALID_OPTION` names what is not allowed, and what is. */
+export function resolveOptions<O extends object, D extends Partial<O>>(owner: string, given: O, defaults: D, more: readonly (keyof O & string)[] = []): O & D {
+  assertOptions(owner, given, [...Object.keys(defaults), ...more]);
+  const present = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(present) } as O & D;
+}
+
+/** Refuses what is no object of these options. */
+export function assertOptions(owner: string, given: unknown, allowed: readonly string[]): void {
+  if (given === undefined) return;
+  if (typeof given !== 'object' || given === null) throw invalidOption(`${owner} takes options as an object; given was ${given === null ? 'null' : typeof given}.`);
+  for (const name in given) {
+    if (!allowed.includes(name)) throw invalidOption(`${owner} has no option '${name}'; it takes ${allowed.join(', ')}.`);
+  }
+}
+
+export const invalidOption = (message: string) => storageError('INVALID_OPTION', message, {});
+
+/** A whole or fractional number of milliseconds above zero. */
+export function assertTtl(owner: string, ttlMs: unknown): asserts ttlMs is number {
+  if (typeof ttlMs !== 'number' || !(ttlMs > 0) || !Number.isFinite(ttlMs)) {
+    throw invalidOption(`${owner}: ttlMs is a number of milliseconds above 0; given was ${String(ttlMs)}.`);
+  }
+}

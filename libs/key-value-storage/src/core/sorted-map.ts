@@ -1,0 +1,89 @@
+/**
+ * A map in key order, for providers that hold their rows in memory: keys in chunks of at most 512, each chunk sorted, and the chunks in
+ * order. Finding, inserting and removing cost a binary search and a move within one chunk; a page costs what it shows, whatever is stored.
+ */
+const chunkMax = 512;
+
+export class SortedMap<V> {
+  readonly #values = new Map<string, V>();
+  readonly #chunks: string[][] = [];
+
+  get size(): number {
+    return this.#values.size;
+  }
+
+  get(key: string): V | undefined {
+    return this.#values.get(key);
+  }
+
+  set(key: string, value: V): void {
+    const before = this.#values.size;
+    this.#values.set(key, value);
+    if (this.#values.size > before) this.#insert(key);
+  }
+
+  delete(key: string): boolean {
+    if (!this.#values.delete(key)) return false;
+    const index = this.#chunkOf(key);
+    const chunk = this.#chunks[index] as string[];
+    chunk.splice(lowerBound(chunk, key), 1);
+    if (chunk.length === 0) this.#chunks.splice(index, 1);
+    return true;
+  }
+
+  /** Entries from the first key that is not below `from`, upwards. The map must not change while it is read. */
+  *ascending(from = ''): Generator<readonly [string, V]> {
+    for (let index = this.#chunkOf(from); index < this.#chunks.length; index += 1) {
+      const chunk = this.#chunks[index] as string[];
+      for (let at = lowerBound(chunk, from); at < chunk.length; at += 1) yield this.#entry(chunk[at] as string);
+    }
+  }
+
+  /** Entries from the last key below `before` (or the very last), downwards. */
+  *descending(before?: string): Generator<readonly [string, V]> {
+    for (let index = before === undefined ? this.#chunks.length - 1 : this.#chunkOf(before); index >= 0; index -= 1) {
+      const chunk = this.#chunks[index] ?? [];
+      for (let at = (before === undefined ? chunk.length : lowerBound(chunk, before)) - 1; at >= 0; at -= 1) yield this.#entry(chunk[at] as string);
+    }
+  }
+
+  #entry(key: string): readonly [string, V] {
+    return [key, this.#values.get(key) as V];
+  }
+
+  #insert(key: string): void {
+    const index = Math.min(this.#chunkOf(key), this.#chunks.length - 1);
+    const chunk = this.#chunks[index];
+    if (chunk === undefined) {
+      this.#chunks.push([key]);
+      return;
+    }
+    chunk.splice(lowerBound(chunk, key), 0, key);
+    // a full last chunk is left full, so that keys that come in order fill their chunks
+    if (chunk.length > chunkMax) this.#chunks.splice(index + 1, 0, chunk.splice(index === this.#chunks.length - 1 ? chunkMax : chunkMax / 2));
+  }
+
+  /** The first chunk whose last key is not below `key`; the number of chunks if there is none. */
+  #chunkOf(key: string): number {
+    let low = 0;
+    let high = this.#chunks.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (((this.#chunks[middle] as string[]).at(-1) as string) < key) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** The first index whose key is not below `key`. */
+function lowerBound(sorted: readonly string[], key: string): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((sorted[middle] as string) < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,40 @@
+/**
+ * Versions are made here, above the port: 63 bits, a random start for each storage, then counted up, one for each batch. They are compared
+ * for equality only, so nothing has to be stored or restored to keep them unique: an etag never returns after a delete, a restart, a
+ * compaction or a restored backup, and it outlives a move to another provider.
+ */
+import type { Version } from './storage-provider.js';
+
+const versionMax = 2n ** 63n - 1n;
+/** Counting up from a random start must not leave 63 bits: 2^62 batches of room. */
+const startMax = 2n ** 62n;
+const lowDigits = 9;
+const lowMax = 10 ** lowDigits;
+
+/** A source of versions. The number is kept in two halves: strings of the high one are made once in a billion versions. */
+export function versionSource(random: () => bigint = randomStart): () => Version {
+  const start = random();
+  let high = start / BigInt(lowMax);
+  let low = Number(start % BigInt(lowMax));
+  let prefix = high.toString();
+  return () => {
+    low += 1;
+    if (low === lowMax) {
+      low = 0;
+      high += 1n;
+      prefix = high.toString();
+    }
+    return prefix + low.toString().padStart(lowDigits, '0');
+  };
+}
+
+/** From the system's random source; at least 10^9, so that the high half is never zero. */
+function randomStart(): bigint {
+  const [word = 0n] = crypto.getRandomValues(new BigUint64Array(1));
+  return (word % (startMax - BigInt(lowMax))) + BigInt(lowMax);
+}
+
+/** Whether a text could be a version: what an etag is checked by before it is compared. */
+export function isVersion(text: string): boolean {
+  return /^[1-9][0-9]{0,18}$/.test(text) && (text.length < 19 || BigInt(text) <= versionMax);
+}

@@ -1,0 +1,183 @@
+/** Rows in this process, gone with it: for tests and for what may be lost. The shortest complete answer to the port. */
+import { throwIfAborted } from '../../core/abort.js';
+import { SteadyTime, systemClock, type Clock } from '../../core/clock.js';
+import { storageError } from '../../core/errors.js';
+import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
+import { HintSource } from '../../core/hint-source.js';
+import { resolveOptions } from '../../core/options.js';
+import { RowTable, withoutValue } from '../../core/row-table.js';
+import type {
+  Address,
+  Batch,
+  CommitResult,
+  Hint,
+  ProviderFeatures,
+  RawRow,
+  ReadOptions,
+  ReadResult,
+  ScanPage,
+  ScanRange,
+  Space,
+  StorageAdministration,
+  StorageProvider,
+} from '../../core/storage-provider.js';
+
+export interface MemoryProviderOptions {
+  /** The time it runs on. @default the system's */
+  readonly clock?: Clock;
+}
+
+const defaults = { clock: systemClock };
+
+export class MemoryProvider implements StorageProvider {
+  readonly name = 'memory';
+  readonly features: ProviderFeatures = {
+    durable: false,
+    shared: false,
+    staleReads: false,
+    coalesce: false,
+    expiry: 'exact',
+    scan: 'ordered',
+    clock: 'replaceable',
+  };
+  readonly administration: StorageAdministration = {
+    databases: async () => this.#open().databases(),
+    spaces: async (database) => this.#open().spaces(database),
+    export: (database) => this.#open().export(database),
+    import: async (database, rows) => await this.#open().import(database, rows),
+    drop: async (database) => this.#open().drop(database),
+  };
+  readonly #clock: Clock;
+  #rows: Rows | undefined;
+
+  constructor(options: MemoryProviderOptions = {}) {
+    this.#clock = resolveOptions('MemoryProvider', options, defaults).clock;
+  }
+
+  async open(): Promise<void> {
+    if (this.#rows !== undefined) throw storageError('INVALID_OPTION', 'This MemoryProvider is open already: give each storage its own.', {});
+    this.#rows = new Rows(new SteadyTime(this.#clock));
+  }
+
+  async close(): Promise<void> {
+    this.#rows?.hints.end();
+    this.#rows = undefined;
+  }
+
+  async read(addresses: readonly Address[], options: ReadOptions = {}): Promise<ReadResult> {
+    throwIfAborted('A read', options.signal);
+    return this.#open().read(addresses, options.values === 'omit');
+  }
+
+  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+    throwIfAborted('A scan', options.signal);
+    return this.#open().scan(ranges);
+  }
+
+  async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
+    throwIfAborted('A commit', options.signal);
+    const rows = this.#open();
+    return batches.map((batch) => rows.commit(batch));
+  }
+
+  hints(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
+    return this.#open().hints.listen(spaces, signal);
+  }
+
+  async sweep(limit: number): Promise<number> {
+    return this.#open().sweep(limit);
+  }
+
+  #open(): Rows {
+    if (this.#rows === undefined) throw storageError('STORAGE_NOT_OPEN', 'This MemoryProvider is not open.', {});
+    return this.#rows;
+  }
+}
+
+/** What an open provider holds. */
+class Rows {
+  readonly hints = new HintSource();
+  readonly #time: SteadyTime;
+  readonly #tables = new Map<string, RowTable>();
+
+  constructor(time: SteadyTime) {
+    this.#time = time;
+  }
+
+  read(addresses: readonly Address[], omit: boolean): ReadResult {
+    const time = this.#time.now();
+    const rows = addresses.map((address) => {
+      const row = this.#tables.get(address.database)?.get(address);
+      if (!isAlive(row, time)) return undefined;
+      return omit ? withoutValue(row) : row;
+    });
+    return { time, rows };
+  }
+
+  scan(ranges: readonly ScanRange[]): readonly ScanPage[] {
+    const time = this.#time.now();
+    return ranges.map((range) => ({ time, ...(this.#tables.get(range.database)?.scan(range, time) ?? { rows: [], more: false }) }));
+  }
+
+  commit(batch: Batch): CommitResult {
+    const now = this.#time.now();
+    const table = this.#tables.get(batch.database);
+    const { result, effects } = evaluateBatch(batch, (address) => table?.get(address), now);
+    if (effects.length === 0) return result;
+    this.#time.stored(now);
+    (table ?? this.#create(batch.database)).apply(effects);
+    this.hints.changed(
+      batch.database,
+      effects.map(({ address }) => address),
+    );
+    return result;
+  }
+
+  sweep(limit: number): number {
+    const now = this.#time.now();
+    let swept = 0;
+    for (const [database, table] of this.#tables) {
+      const gone = table.sweep(limit - swept, now);
+      this.hints.changed(database, gone);
+      swept += gone.length;
+    }
+    return swept;
+  }
+
+  databases(): readonly string[] {
+    return [...this.#tables.keys()].filter((database) => this.spaces(database).length > 0).sort();
+  }
+
+  spaces(database: string): readonly Space[] {
+    return this.#tables.get(database)?.spaces(database, this.#time.now()) ?? [];
+  }
+
+  async *export(database: string): AsyncGenerator<RawRow> {
+    const now = this.#time.now();
+    yield* [...(this.#tables.get(database)?.all() ?? [])].filter(({ row }) => isAlive(row, now));
+  }
+
+  async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
+    let count = 0;
+    for await (const { row, ...address } of rows) {
+      (this.#tables.get(database) ?? this.#create(database)).set(address, row);
+      this.hints.changed(database, [address]);
+      count += 1;
+    }
+    return count;
+  }
+
+  drop(database: string): boolean {
+    const existed = this.spaces(database).length > 0;
+    const gone = [...(this.#tables.get(database)?.all() ?? [])];
+    this.#tables.delete(database);
+    this.hints.changed(database, gone);
+    return existed;
+  }
+
+  #create(database: string): RowTable {
+    const table = new RowTable();
+    this.#tables.set(database, table);
+    return table;
+  }
+}
