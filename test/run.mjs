@@ -18,7 +18,10 @@ const results = join(root, '.tmp', `jest-${process.pid}.json`);
 const exitGraceMs = 10_000;
 
 /** A suite is a folder below `test/`, but `unit`: the specs beside the sources. */
-const suites = ['unit', ...readdirSync(join(root, 'test'), { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []))];
+const suites = [
+  'unit',
+  ...readdirSync(join(root, 'test'), { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])),
+];
 const withoutServers = ['unit', 'architecture', 'contract'].filter((suite) => suites.includes(suite));
 
 const statics = [
@@ -102,7 +105,8 @@ function run(args, env, live = false) {
     let watchdog;
     const take = (chunk) => {
       output += chunk;
-      if (live && watchdog === undefined && output.includes('did not exit one second after')) watchdog = setTimeout(() => child.kill('SIGKILL'), exitGraceMs);
+      if (live && watchdog === undefined && output.includes('did not exit one second after'))
+        watchdog = setTimeout(() => child.kill('SIGKILL'), exitGraceMs);
     };
     child.stdout.setEncoding('utf8').on('data', (chunk) => {
       if (!live) take(chunk); // Jest's own stdout is the JSON report

@@ -1,0 +1,182 @@
+/**
+ * Style, and the walls between the rooms of this repository as one table: lint enforces it while you type,
+ * `test/architecture` walks the imports again and plants violations to see that lint notices.
+ */
+import { builtinModules } from 'node:module';
+import boundaries from 'eslint-plugin-boundaries';
+import tseslint from 'typescript-eslint';
+
+const doors = ['key-value-storage', 'key-value-storage/core', 'key-value-storage/testing'];
+const core = ['core', 'key-value-storage/core'];
+
+/**
+ * Who may know whom. A room may always know itself; the first row whose `files` match decides, so doors stand before their houses.
+ *
+ * - `files`: a glob, from the root
+ * - `rooms`: the other rooms it may import from
+ * - `packages`: the packages it may import; `'*'` is any
+ * - `node`: whether it may import what Node brings along
+ */
+export const rooms = {
+  // Specs sit beside what they prove, so they may look behind the doors of their own package.
+  'unit tests': {
+    files: 'libs/*/src/**/*.spec.ts',
+    rooms: [...doors, 'core', 'memory', 'json-file', 'nest', 'testing'],
+    packages: '*',
+    node: true,
+  },
+
+  // The front doors: what each package exports, name by name.
+  'key-value-storage': {
+    files: 'libs/key-value-storage/src/index.ts',
+    rooms: [...core, 'memory', 'json-file', 'nest'],
+    packages: [],
+    node: false,
+  },
+  'key-value-storage/core': { files: 'libs/key-value-storage/src/core/index.ts', rooms: ['core'], packages: [], node: false },
+  'key-value-storage/testing': { files: 'libs/key-value-storage/src/testing/index.ts', rooms: ['testing'], packages: [], node: false },
+
+  core: { files: 'libs/key-value-storage/src/core/**', rooms: [], packages: ['@standard-schema/spec'], node: false },
+  memory: { files: 'libs/key-value-storage/src/providers/memory/**', rooms: core, packages: [], node: false },
+  'json-file': { files: 'libs/key-value-storage/src/providers/json-file/**', rooms: core, packages: [], node: true },
+  nest: {
+    files: 'libs/key-value-storage/src/nest/**',
+    rooms: core,
+    packages: [
+      '@nestjs/common',
+      '@nestjs/core',
+      '@nestjs/terminus',
+      '@opentelemetry/api',
+      '@standard-schema/spec',
+      'reflect-metadata',
+      'rxjs',
+    ],
+    node: true,
+  },
+  testing: {
+    files: 'libs/key-value-storage/src/testing/**',
+    rooms: [...core, 'key-value-storage', 'memory', 'json-file', 'nest'],
+    packages: ['@nestjs/common', '@nestjs/core', '@nestjs/testing', 'fast-check'],
+    node: true,
+  },
+
+  apps: { files: 'apps/*/src/**', rooms: doors, packages: '*', node: true },
+  // Fault tests reach behind the doors: they break what stands there.
+  faults: { files: 'test/faults/**', rooms: [...doors, 'test', 'core', 'memory', 'json-file', 'testing'], packages: '*', node: true },
+  test: { files: 'test/**', rooms: [...doors, 'apps', 'faults', 'tooling'], packages: '*', node: true },
+  bench: { files: 'bench/**', rooms: doors, packages: '*', node: true },
+  tooling: { files: '*.mjs', rooms: [], packages: '*', node: true },
+};
+
+const builtins = builtinModules.flatMap((name) => [name, `node:${name}`]);
+
+/** The table in the words of eslint-plugin-boundaries: every file has its room as its category, and nothing is allowed that no row allows. */
+const walls = {
+  settings: {
+    'boundaries/files': Object.entries(rooms).map(([category, { files }]) => ({ category, pattern: files })),
+    'boundaries/files-single-match': true,
+    'boundaries/legacy-templates': false,
+    'import/resolver': { typescript: { project: 'tsconfig.json', conditionNames: ['kvent-source', 'types', 'import', 'node', 'default'] } },
+  },
+  plugins: { boundaries },
+  rules: {
+    'boundaries/no-unknown-files': 'error',
+    'boundaries/dependencies': [
+      'error',
+      {
+        default: 'disallow',
+        checkAllOrigins: true,
+        checkUnknownLocals: true,
+        policies: Object.entries(rooms).map(([name, room]) => ({
+          from: { file: { categories: name } },
+          allow: [
+            { to: { file: { categories: [name, ...room.rooms] }, module: { origin: 'local' } } },
+            ...(room.node ? [{ to: { module: { origin: 'core' } } }] : []),
+            ...(room.packages === '*' ? [{ to: { module: { origin: 'external' } } }] : []),
+            ...(Array.isArray(room.packages) && room.packages.length > 0
+              ? [{ to: { module: { origin: 'external', source: room.packages } } }]
+              : []),
+          ],
+        })),
+      },
+    ],
+  },
+};
+
+const mutable = 'VariableDeclaration[kind!="const"]';
+
+export default tseslint.config(
+  { ignores: ['**/dist/', '**/coverage/', '**/data/', '.tmp/', '**/fixtures/'] },
+  { linterOptions: { reportUnusedDisableDirectives: 'error' } },
+  walls,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strict],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: {
+      '@typescript-eslint/await-thenable': 'error',
+      '@typescript-eslint/consistent-type-exports': 'error',
+      // Leaves files with decorators alone: a class in a decorated signature is needed at run time.
+      '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
+      '@typescript-eslint/no-array-delete': 'error',
+      '@typescript-eslint/no-base-to-string': 'error',
+      '@typescript-eslint/no-deprecated': 'error',
+      '@typescript-eslint/no-extraneous-class': ['error', { allowWithDecorator: true }],
+      '@typescript-eslint/no-floating-promises': 'error',
+      '@typescript-eslint/no-for-in-array': 'error',
+      '@typescript-eslint/no-implied-eval': 'error',
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/no-unnecessary-type-assertion': 'error',
+      '@typescript-eslint/no-unsafe-argument': 'error',
+      '@typescript-eslint/no-unsafe-assignment': 'error',
+      '@typescript-eslint/no-unsafe-call': 'error',
+      '@typescript-eslint/no-unsafe-member-access': 'error',
+      '@typescript-eslint/no-unsafe-return': 'error',
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', ignoreRestSiblings: true }],
+      '@typescript-eslint/only-throw-error': 'error',
+      '@typescript-eslint/prefer-promise-reject-errors': 'error',
+      '@typescript-eslint/prefer-readonly': 'error',
+      '@typescript-eslint/restrict-plus-operands': 'error',
+      '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      eqeqeq: 'error',
+      'no-console': 'error',
+      'object-shorthand': 'error',
+      'prefer-const': 'error',
+    },
+  },
+  {
+    files: ['libs/*/src/**/*.ts'],
+    ignores: ['**/*.spec.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: `Program > ${mutable}, Program > ExportNamedDeclaration > ${mutable}`,
+          message: 'No state in modules: two copies of one would disagree.',
+        },
+        { selector: 'ExportAllDeclaration', message: 'Name what is exported: the diff of a front door is the review of the API.' },
+      ],
+    },
+  },
+  {
+    files: ['libs/key-value-storage/src/core/**/*.ts'],
+    ignores: ['**/*.spec.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { paths: builtins, patterns: [{ group: ['node:*', '@nestjs/*'], message: 'The core is pure TypeScript.' }] },
+      ],
+      'no-restricted-globals': ['error', 'process', 'Buffer', 'require', '__dirname', '__filename'],
+    },
+  },
+  {
+    // Packages meet at their front doors, by name. (Fault tests break what is behind one; tests of the sample start its modules.)
+    files: ['apps/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts'],
+    ignores: ['test/faults/**'],
+    rules: {
+      'no-restricted-imports': ['error', { patterns: [{ regex: '^\\.{1,2}/(.*/)?libs/', message: 'Import the package by its name.' }] }],
+    },
+  },
+  { files: ['apps/*/src/main.ts', 'bench/**/*.ts', 'test/faults/crash.ts'], rules: { 'no-console': 'off' } },
+);
