@@ -16,6 +16,8 @@ const core = ['core', 'key-value-storage/core'];
  * - `rooms`: the other rooms it may import from
  * - `packages`: the packages it may import; `'*'` is any
  * - `node`: whether it may import what Node brings along
+ *
+ * @type {Record<string, { readonly files: string, readonly rooms: readonly string[], readonly packages: '*' | readonly string[], readonly node: boolean }>}
  */
 export const rooms = {
   // Specs sit beside what they prove, so they may look behind the doors of their own package.
@@ -138,6 +140,7 @@ export default tseslint.config(
       '@typescript-eslint/prefer-readonly': 'error',
       '@typescript-eslint/restrict-plus-operands': 'error',
       '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
+      '@typescript-eslint/unified-signatures': 'off', // overloads are written for their readers
       '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
       eqeqeq: 'error',
       'no-console': 'error',

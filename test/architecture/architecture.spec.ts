@@ -1,0 +1,183 @@
+import { readFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { ESLint } from 'eslint';
+import tseslint from 'typescript-eslint';
+import { importsOf, roomOf, root, sourceFiles, table, type Import } from './source-files.js';
+
+const files = sourceFiles();
+const text = (file: string): string => readFileSync(join(root, file), 'utf8');
+
+describe('the rooms', () => {
+  it('hold every source file', () => {
+    expect(files.filter((file) => roomOf(file) === undefined)).toEqual([]);
+  });
+
+  it('know only rooms that exist', () => {
+    expect([...table.values()].flatMap((room) => room.rooms).filter((name) => !table.has(name))).toEqual([]);
+  });
+
+  it('import only what their row of the table allows', () => {
+    expect(files.flatMap(importsOf).filter(isForbidden).map(describeImport)).toEqual([]);
+  });
+
+  it('leave the core with nothing beneath it', () => {
+    expect(table.get('core')).toMatchObject({ rooms: [], packages: ['@standard-schema/spec'], node: false });
+  });
+
+  it('keep the storage providers away from Nest, and Nest away from the providers', () => {
+    expect(table.get('nest')?.rooms).not.toEqual(expect.arrayContaining([expect.stringMatching(/^(memory|json-file)$/)]));
+    for (const name of ['memory', 'json-file'])
+      expect(table.get(name)).toMatchObject({ rooms: ['core', 'key-value-storage/core'], packages: [] });
+  });
+});
+
+describe('a planted violation', () => {
+  let eslint: ESLint;
+  beforeAll(() => {
+    // Without types: a planted file belongs to no project.
+    eslint = new ESLint({ cwd: root, overrideConfig: tseslint.configs.disableTypeChecked });
+  });
+  const lint = async (file: string, code: string): Promise<readonly (string | null)[]> => {
+    const [result] = await eslint.lintText(code, { filePath: join(root, file) });
+    return result?.messages.map((message) => message.ruleId ?? message.message) ?? [];
+  };
+  const wall = 'boundaries/dependencies';
+
+  it.each(wallsBetweenRooms())('is noticed when $from imports $to', async ({ file, specifier }) => {
+    expect(await lint(file, `import * as planted from '${specifier}';\nexport { planted };\n`)).toContain(wall);
+  });
+
+  it.each([...table].flatMap(([name, room]) => (room.packages === '*' ? [] : [name])))(
+    'is noticed when %s imports a package it must not know',
+    async (name) => {
+      expect(await lint(placeIn(name), `import * as planted from 'supertest';\nexport { planted };\n`)).toContain(wall);
+    },
+  );
+
+  it.each([...table].flatMap(([name, room]) => (room.node ? [] : [name])))('is noticed when %s imports from Node', async (name) => {
+    expect(await lint(placeIn(name), `import * as planted from 'node:fs';\nexport { planted };\n`)).toContain(wall);
+  });
+
+  it('is noticed when the core asks for a global of Node', async () => {
+    expect(await lint('libs/key-value-storage/src/core/planted.ts', 'export const planted = process.env;\n')).toContain(
+      'no-restricted-globals',
+    );
+  });
+
+  it('is noticed when a dynamic import or a type import goes through a wall', async () => {
+    const file = 'libs/key-value-storage/src/core/planted.ts';
+    expect(await lint(file, `export const planted = async () => import('../index.js');\n`)).toContain(wall);
+    expect(await lint(file, `export type { Type } from '@nestjs/common';\n`)).toContain(wall);
+  });
+
+  it('is noticed when an app reaches behind a front door by path', async () => {
+    const code = `import * as planted from '../../../libs/key-value-storage/src/index.js';\nexport { planted };\n`;
+    expect(await lint('apps/storefront/src/planted.ts', code)).toContain('no-restricted-imports');
+  });
+
+  it('is noticed when a file lies in no room', async () => {
+    expect(await lint('libs/key-value-storage/src/planted.ts', 'export {};\n')).toContain('boundaries/no-unknown-files');
+  });
+
+  it('is noticed when a front door exports without naming', async () => {
+    expect(await lint('libs/key-value-storage/src/index.ts', `export * from './core/index.js';\n`)).toContain('no-restricted-syntax');
+  });
+
+  it('is noticed when a module holds state', async () => {
+    expect(await lint('libs/key-value-storage/src/core/planted.ts', 'export let planted = 0;\n')).toContain('no-restricted-syntax');
+  });
+
+  it('is not seen where there is none', async () => {
+    const code = `import * as storage from '@kvent/key-value-storage';\nexport { storage };\n`;
+    expect(await lint('apps/storefront/src/planted.ts', code)).toEqual([]);
+  });
+});
+
+describe('the names', () => {
+  const typescript = files.filter((file) => file.endsWith('.ts'));
+
+  it('of files are kebab-case, with dots only before a role', () => {
+    const kebab = /^[a-z0-9]+(-[a-z0-9]+)*(\.[a-z0-9]+(-[a-z0-9]+)*)*\.ts$/;
+    expect(typescript.filter((file) => !kebab.test(basename(file)))).toEqual([]);
+  });
+
+  it('say what is inside: no utils, helpers, common or shared', () => {
+    const vague = /(^|[/.-])(utils?|helpers?|common|shared|misc)([/.-]|$)/;
+    expect(files.filter((file) => vague.test(file))).toEqual([]);
+  });
+
+  it('of roles that Nest knows are used inside nest/ and the apps only', () => {
+    const role = /\.(module|decorator|interceptor|filter|middleware|guard|controller)(\.spec)?\.ts$/;
+    expect(typescript.filter((file) => file.startsWith('libs/') && role.test(file) && !file.includes('/nest/'))).toEqual([]);
+  });
+
+  it('index.ts stands at front doors only', () => {
+    const doors = readDoors();
+    expect(typescript.filter((file) => basename(file) === 'index.ts' && !doors.includes(file))).toEqual([]);
+  });
+
+  it('are each given at a front door, none by a star', () => {
+    expect(readDoors().filter((door) => /^export\s+(type\s+)?\*\s+from/m.test(text(door)))).toEqual([]);
+  });
+});
+
+it('each rule switched off says why, on its line', () => {
+  const silent = /eslint-disable(?!.* -- \S)/;
+  const own = 'test/architecture/architecture.spec.ts';
+  const lines = files
+    .filter((file) => file !== own)
+    .flatMap((file) =>
+      text(file)
+        .split('\n')
+        .map((line, index) => ({ line, at: `${file}:${index + 1}` })),
+    );
+  expect(lines.filter(({ line }) => silent.test(line)).map(({ at }) => at)).toEqual([]);
+});
+
+function isForbidden({ file, target }: Import): boolean {
+  const name = roomOf(file) ?? '';
+  const room = table.get(name);
+  if (room === undefined || 'unknown' in target) return true;
+  if ('room' in target) return target.room !== name && !room.rooms.includes(target.room);
+  if ('builtin' in target) return !room.node;
+  return room.packages !== '*' && !room.packages.includes(target.package);
+}
+
+function describeImport({ file, specifier }: Import): string {
+  return `${file} (${String(roomOf(file))}) imports ${specifier}`;
+}
+
+/** One pair for each wall: a room, and a file that exists in a room it must not know. */
+function wallsBetweenRooms(): readonly { from: string; to: string; file: string; specifier: string }[] {
+  return [...table].flatMap(([from, room]) =>
+    [...table.keys()].flatMap((to) => {
+      const target = files.find((file) => roomOf(file) === to && file.endsWith('.ts'));
+      if (to === from || room.rooms.includes(to) || target === undefined || from === 'tooling') return [];
+      const file = placeIn(from);
+      const up = '../'.repeat(dirname(file).split('/').length);
+      return [{ from, to, file, specifier: `${up}${target.replace(/\.ts$/, '.js')}` }];
+    }),
+  );
+}
+
+/** A path where a file of this room could be. */
+function placeIn(name: string): string {
+  const glob = table.get(name)?.files ?? '';
+  return glob
+    .replace('libs/*', 'libs/key-value-storage')
+    .replace('apps/*', 'apps/storefront')
+    .replace(/\*\*\/\*|\*\*/, 'planted')
+    .replace('*', 'planted')
+    .replace(/planted$/, 'planted.ts');
+}
+
+/** What `exports` of the packages point at. */
+function readDoors(): readonly string[] {
+  const manifest = JSON.parse(text('libs/key-value-storage/package.json')) as {
+    exports: Record<string, string | { 'kvent-source': string }>;
+  };
+  return Object.values(manifest.exports).flatMap((door) =>
+    typeof door === 'string' ? [] : [`libs/key-value-storage/${door['kvent-source'].slice(2)}`],
+  );
+}

@@ -1,0 +1,70 @@
+/** The sources of this repository as the architecture tests see them: which file belongs to which room, and what it imports. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { builtinModules } from 'node:module';
+import { join, relative } from 'node:path';
+import ts from 'typescript';
+import { rooms } from '../../eslint.config.mjs';
+
+export type Target = { readonly room: string } | { readonly package: string } | { readonly builtin: string } | { readonly unknown: string };
+export interface Import {
+  readonly file: string;
+  readonly specifier: string;
+  readonly target: Target;
+}
+
+export const root = join(import.meta.dirname, '..', '..');
+export const table = new Map(Object.entries(rooms));
+
+const matchers = [...table].map(([name, room]) => [name, toRegExp(room.files)] as const);
+
+/** As lint does it: the first row that matches. */
+export function roomOf(file: string): string | undefined {
+  return matchers.find(([, pattern]) => pattern.test(file))?.[0];
+}
+
+/** Every source that the walls concern, as paths from the root. */
+export function sourceFiles(): readonly string[] {
+  const inFolders = ['libs', 'apps', 'test', 'bench'].flatMap((folder) => walk(folder));
+  return [...readdirSync(root).filter((name) => name.endsWith('.mjs')), ...inFolders.filter((file) => /\.(ts|mts|mjs)$/.test(file))].sort();
+}
+
+export function importsOf(file: string): readonly Import[] {
+  const { importedFiles } = ts.preProcessFile(readFileSync(join(root, file), 'utf8'), true, true);
+  return importedFiles.map(({ fileName: specifier }) => ({ file, specifier, target: targetOf(file, specifier) }));
+}
+
+const builtins = new Set(builtinModules);
+const options: ts.CompilerOptions = {
+  module: ts.ModuleKind.NodeNext,
+  moduleResolution: ts.ModuleResolutionKind.NodeNext,
+  customConditions: ['kvent-source'],
+  allowJs: true,
+};
+const cache = ts.createModuleResolutionCache(root, (name) => name, options);
+
+function targetOf(file: string, specifier: string): Target {
+  if (specifier.startsWith('node:') || builtins.has(specifier)) return { builtin: specifier };
+  const { resolvedModule } = ts.resolveModuleName(specifier, join(root, file), options, ts.sys, cache, undefined, ts.ModuleKind.ESNext);
+  const path = resolvedModule && relative(root, resolvedModule.resolvedFileName);
+  if (path === undefined || path.includes('node_modules')) {
+    return specifier.startsWith('.')
+      ? { unknown: specifier }
+      : { package: specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/') };
+  }
+  const room = roomOf(path);
+  return room === undefined ? { unknown: path } : { room };
+}
+
+function walk(folder: string): readonly string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    if (['node_modules', 'dist', 'fixtures', 'coverage', 'data'].includes(entry.name)) return [];
+    return entry.isDirectory() ? walk(path) : [path];
+  });
+}
+
+/** The globs of the table use `*` (within a name) and `**` (any depth), nothing more. */
+function toRegExp(glob: string): RegExp {
+  const parts = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').split(/(\*\*\/|\*\*|\*)/);
+  return new RegExp(`^${parts.map((part) => ({ '**/': '(.*/)?', '**': '.*', '*': '[^/]*' })[part] ?? part).join('')}$`);
+}

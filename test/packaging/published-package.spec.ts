@@ -1,0 +1,48 @@
+/** What `npm publish` would send, judged by the tools that users of other packages judge it with. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, '..', '..');
+const bin = (path: string): string => join(root, 'node_modules', path);
+
+describe.each(['key-value-storage'])('@kvent/%s as published', (name) => {
+  const folder = join(root, 'libs', name);
+  let scratch: string;
+  let files: readonly string[];
+  let tarball: string;
+
+  beforeAll(async () => {
+    await run(process.execPath, [bin('typescript/bin/tsc'), '-b', 'tsconfig.build.json'], { cwd: root });
+    scratch = await mkdtemp(join(tmpdir(), 'kvent-pack-'));
+    const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], { cwd: folder });
+    const [packed] = JSON.parse(stdout) as readonly { filename: string; files: readonly { path: string }[] }[];
+    files = packed?.files.map(({ path }) => path) ?? [];
+    tarball = join(scratch, packed?.filename ?? '');
+  }, 60_000);
+
+  afterAll(async () => {
+    await rm(scratch, { recursive: true, force: true });
+  });
+
+  it('holds the build, the manifest, its README and its licence, and nothing else', () => {
+    expect(files.filter((file) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(file))).toEqual([]);
+    expect(files).toEqual(expect.arrayContaining(['dist/index.js', 'dist/index.d.ts', 'package.json', 'LICENSE', 'README.md']));
+    expect(files.filter((file) => /\.spec\.(js|d\.ts)$/.test(file))).toEqual([]);
+  });
+
+  it('satisfies publint', async () => {
+    const { stdout } = await run(process.execPath, [bin('publint/src/cli.js'), '--strict', tarball], { cwd: folder });
+    expect(stdout).toContain('All good!');
+  });
+
+  it('resolves with types from ESM, by every resolver that knows ESM', async () => {
+    const args = [bin('@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'esm-only', '--no-color', '--no-emoji'];
+    const { stdout } = await run(process.execPath, args); // a problem is an exit code, which rejects
+    expect(stdout).toContain('node16 (from ESM): OK (ESM)');
+  }, 30_000);
+});
