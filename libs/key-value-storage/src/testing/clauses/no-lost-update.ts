@@ -1,0 +1,353 @@
+/** Law 3: of rivals with the same check exactly one wins, and each other one hears that it was a conflict. */
+import assert from 'node:assert/strict';
+import type { Batch, CommitResult, StorageProvider } from '../../core/index.js';
+import { breaks, changesAnswers, changesBatches, commitOne, commitsOtherwise } from '../broken.js';
+import type { Clause } from '../clause.js';
+import { check, max, min, number, outcomes, put, race, remove, sum, type Subject } from '../subject.js';
+
+const law = 3;
+
+/** Looks first, in a call of its own, and commits without its checks: everything that is decided in between is lost. */
+const looksFirst = (fault: string) =>
+  commitsOtherwise(fault, async (batch, provider) => {
+    const { rows } = await provider.read(batch.checks.map(({ address }) => ({ ...address, database: batch.database })));
+    const failed = batch.checks.findIndex(({ expected }, index) => {
+      const row = rows[index];
+      if (expected === 'absent') return row !== undefined;
+      if (expected === 'present' || row === undefined) return row === undefined;
+      return 'version' in expected ? row.version !== expected.version : row.value.kind !== 'number' || row.value.number !== expected.number;
+    });
+    const missed = batch.checks[failed];
+    if (missed !== undefined) return { outcome: 'conflict', ...missed, actual: rows[failed]?.version };
+    return await commitOne(provider, { ...batch, checks: [] });
+  });
+
+/** Calculates numbers above the engine: reads, adds, puts. */
+const calculatesOutside = (fault: string) =>
+  commitsOtherwise(fault, async (batch, provider) => {
+    const changes = await Promise.all(batch.changes.map(async (change) => await calculated(change, batch, provider)));
+    return await commitOne(provider, { ...batch, changes });
+  });
+
+async function calculated(change: Batch['changes'][number], { database }: Batch, provider: StorageProvider): Promise<Batch['changes'][number]> {
+  if (change.kind !== 'sum' && change.kind !== 'min' && change.kind !== 'max') return change;
+  const { rows } = await provider.read([{ ...change.address, database }]);
+  const old = rows[0]?.value.kind === 'number' ? rows[0].value.number : 0n;
+  const { operand, kind } = change;
+  const result = kind === 'sum' ? old + operand : (operand < old) === (kind === 'min') ? operand : old;
+  return put(change.address, number(result)) as Batch['changes'][number];
+}
+
+/** Reads, changes and writes one number until nobody was faster. */
+async function increment(subject: Subject, key: string): Promise<void> {
+  const address = subject.address(key);
+  for (;;) {
+    const row = await subject.read(address);
+    const old = row?.value.kind === 'json' ? Number(row.value.text) : 0;
+    const result = await subject.commit({
+      checks: [check(address, row?.version ?? 'absent')],
+      changes: [put(address, String(old + 1))],
+    });
+    if (result.outcome === 'committed') return;
+    assert.equal(result.outcome, 'conflict', 'a rival that was late is told that it was a conflict');
+  }
+}
+
+export const noLostUpdateClauses: readonly Clause[] = [
+  {
+    name: 'Of 50 rivals that create one row, exactly one does, and every other is told of its version.',
+    law,
+    broken: looksFirst('looks whether a row is absent before it commits, instead of while it does'),
+    async run(subject) {
+      const address = subject.address('one');
+      const versions = Array.from({ length: 50 }, () => subject.version());
+      const results = await race(50, (index) =>
+        subject.commit({
+          version: versions[index] as string,
+          checks: [check(address, 'absent')],
+          changes: [put(address, String(index))],
+        }),
+      );
+      await expectOneWinner(subject, results, versions);
+    },
+  },
+  {
+    name: 'Of 100 rivals that hold the same version, exactly one writes, and every other is told of the new version.',
+    law,
+    broken: looksFirst('compares versions before it commits, instead of while it does'),
+    async run(subject) {
+      const address = subject.address('one');
+      const seen = await subject.put(address, '"seen by all"');
+      const versions = Array.from({ length: 100 }, () => subject.version());
+      const results = await race(100, (index) =>
+        subject.commit({
+          version: versions[index] as string,
+          checks: [check(address, seen)],
+          changes: [put(address, String(index))],
+        }),
+      );
+      await expectOneWinner(subject, results, versions);
+    },
+  },
+  {
+    name: 'Of 50 rivals that check for the same number, exactly one writes.',
+    law,
+    broken: looksFirst('compares numbers before it commits, instead of while it does'),
+    async run(subject) {
+      const address = subject.address('one');
+      await subject.put(address, number(7));
+      const results = await race(50, () => subject.commit({ checks: [check(address, 7n)], changes: [sum(address, 1)] }));
+      assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
+      assert.equal(await subject.number(address), 8n);
+    },
+  },
+  {
+    name: 'Of 50 rivals that take a row away, exactly one gets it.',
+    law,
+    broken: looksFirst('looks whether a row is present before it deletes it, instead of while it does'),
+    async run(subject) {
+      const address = subject.address('one');
+      await subject.put(address, '"prize"');
+      const results = await race(50, () => subject.commit({ checks: [check(address, 'present')], changes: [remove(address)] }));
+      assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
+      assert.equal(await subject.read(address), undefined);
+    },
+  },
+  {
+    name: 'After a delete, exactly one of 50 rivals creates the row anew.',
+    law,
+    broken: looksFirst('creates a row twice after it was deleted'),
+    async run(subject) {
+      const address = subject.address('one');
+      await subject.put(address, '"old"');
+      await subject.must({ changes: [remove(address)] });
+      const results = await race(50, (index) => subject.commit({ checks: [check(address, 'absent')], changes: [put(address, String(index))] }));
+      assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
+    },
+  },
+  {
+    name: 'A hundred increments at once make exactly a hundred, and each hears a number of its own.',
+    law,
+    broken: calculatesOutside('reads a number, adds to it and writes it back'),
+    async run(subject) {
+      const address = subject.address('count');
+      const results = await race(100, () => subject.must({ changes: [sum(address, 1)] }));
+      assert.equal(await subject.number(address), 100n);
+      const heard = results.map(({ rows }) => Number(rows[0]?.number)).sort((a, b) => a - b);
+      assert.deepEqual(heard, Array.from({ length: 100 }, (_, index) => index + 1));
+    },
+  },
+  {
+    name: 'Fifty rivals that raise a number leave the highest, and fifty that lower one the lowest.',
+    law,
+    broken: calculatesOutside('compares a number with what it was before the race'),
+    async run(subject) {
+      const [high, low] = [subject.address('high'), subject.address('low')];
+      // the extremes come first, so that whoever decides on an old number overwrites them
+      await race(50, (index) => subject.must({ changes: [max(high, 50 - index), min(low, index - 50)] }));
+      assert.deepEqual([await subject.number(high), await subject.number(low)], [50n, -50n]);
+    },
+  },
+  {
+    name: 'Ten rivals that read, change and write one row ten times each, again after each conflict, lose no update.',
+    law,
+    broken: changesBatches('does not compare versions', (batch) => ({
+      ...batch,
+      checks: batch.checks.filter(({ expected }) => typeof expected === 'string'),
+    })),
+    async run(subject) {
+      await race(10, async () => {
+        for (let round = 0; round < 10; round += 1) await increment(subject, 'shared');
+      });
+      assert.equal(await subject.text(subject.address('shared')), '100');
+    },
+  },
+  {
+    name: 'A hundred transfers between ten accounts at once keep the sum of all, and each account above zero.',
+    law,
+    broken: changesBatches('compares the version of the first row only', (batch) => ({ ...batch, checks: batch.checks.slice(0, 1) })),
+    async run(subject) {
+      const accounts = Array.from({ length: 10 }, (_, index) => subject.address(`account-${index}`));
+      await subject.must({ changes: accounts.map((account) => put(account, '100')) });
+      await race(100, (index) => transfer(subject, accounts[index % 10] as Account, accounts[(index * 7 + 3) % 10] as Account, 30));
+      const { rows } = await subject.provider.read(accounts);
+      const balances = rows.map((row) => (row?.value.kind === 'json' ? Number(row.value.text) : Number.NaN));
+      assert.equal(
+        balances.reduce((total, balance) => total + balance, 0),
+        1_000,
+      );
+      assert.ok(balances.every((balance) => balance >= 0));
+    },
+  },
+  {
+    name: 'Of two rivals that each change one row because the other row is as they saw it, one is told of a conflict.',
+    law,
+    broken: changesBatches('does not look at the checks of rows that a batch leaves alone', (batch) => ({
+      ...batch,
+      checks: batch.checks.filter(({ address }) => batch.changes.some((change) => change.address.key === address.key)),
+    })),
+    async run(subject) {
+      for (let round = 0; round < 10; round += 1) {
+        const [left, right] = [subject.address(`left-${round}`), subject.address(`right-${round}`)];
+        const [seenLeft, seenRight] = [await subject.put(left, '"on duty"'), await subject.put(right, '"on duty"')];
+        const results = await Promise.all([
+          subject.commit({ checks: [check(right, seenRight)], changes: [put(left, '"off"')] }),
+          subject.commit({ checks: [check(left, seenLeft)], changes: [put(right, '"off"')] }),
+        ]);
+        assert.deepEqual(outcomes(results), { committed: 1, conflict: 1 });
+      }
+    },
+  },
+  {
+    name: 'Of two rivals that each create one row because the other is absent, one is told of a conflict.',
+    law,
+    broken: changesBatches('cannot hold a row that is not there', (batch) => ({
+      ...batch,
+      checks: batch.checks.filter(({ expected }) => expected !== 'absent'),
+    })),
+    async run(subject) {
+      for (let round = 0; round < 10; round += 1) {
+        const [left, right] = [subject.address(`left-${round}`), subject.address(`right-${round}`)];
+        const results = await Promise.all([
+          subject.commit({ checks: [check(right, 'absent')], changes: [put(left, '1')] }),
+          subject.commit({ checks: [check(left, 'absent')], changes: [put(right, '1')] }),
+        ]);
+        assert.deepEqual(outcomes(results), { committed: 1, conflict: 1 });
+      }
+    },
+  },
+  {
+    name: 'Who has been answered reads what was written, in the next call.',
+    law,
+    broken: breaks('answers a commit before it is done', (provider) => ({
+      commit: async (batches, options) => {
+        void later(() => provider.commit(batches, options)).catch(() => undefined);
+        return batches.map(({ changes }) => ({ outcome: 'committed', time: 0, rows: changes.map(() => ({ existed: false })) }));
+      },
+    })),
+    async run(subject) {
+      await race(50, async (index) => {
+        const address = subject.address(`mine-${index}`);
+        await subject.put(address, String(index));
+        assert.equal(await subject.text(address), String(index));
+        const page = await subject.page({ start: address.key, end: `${address.key}~`, limit: 1 });
+        assert.equal(page.rows[0]?.key, address.key);
+      });
+    },
+  },
+  {
+    name: 'A conflict is judged by what is there: a check that is met never hears of one, however many others write beside it.',
+    law,
+    broken: changesAnswers('answers every seventh batch with a conflict, as engines do that lock by pages', everySeventhConflicts()),
+    async run(subject) {
+      const results = await race(100, async (index) => {
+        const address = subject.address(`own-${index}`);
+        const version = await subject.put(address, '1');
+        return await subject.commit({ checks: [check(address, version)], changes: [put(address, '2')] });
+      });
+      assert.deepEqual(outcomes(results), { committed: 100 });
+    },
+  },
+  {
+    name: 'Two instances over the same data that increment one number at once lose no increment.',
+    law,
+    needs: 'shared',
+    broken: calculatesOutside('holds its lock in its own process'),
+    async run(subject) {
+      const second = await subject.second();
+      const address = subject.address('count');
+      await race(100, (index) => subject.must({ changes: [sum(address, 1)] }, index % 2 === 0 ? second : subject.provider));
+      assert.equal(await subject.number(address, second), 100n);
+    },
+  },
+  {
+    name: 'What one instance has been answered, a second one over the same data reads.',
+    law,
+    needs: 'shared',
+    broken: breaks('reads from a cache of its own', (provider) => {
+      const seen = new Map<string, Awaited<ReturnType<StorageProvider['read']>>>();
+      return {
+        read: async (addresses, options) => {
+          const name = JSON.stringify(addresses);
+          const result = seen.get(name) ?? (await provider.read(addresses, options));
+          seen.set(name, result);
+          return result;
+        },
+      };
+    }),
+    async run(subject) {
+      const second = await subject.second();
+      const address = subject.address('common');
+      for (let round = 0; round < 5; round += 1) {
+        await subject.put(address, String(round));
+        assert.equal(await subject.text(address, second), String(round));
+      }
+    },
+  },
+  {
+    name: 'Without `staleReads`, a read that would be content with old data answers what is there now.',
+    law,
+    needs: 'current reads',
+    broken: breaks('answers stale reads from what it read before', (provider) => {
+      const seen = new Map<string, Awaited<ReturnType<StorageProvider['read']>>>();
+      return {
+        read: async (addresses, options) => {
+          const name = JSON.stringify(addresses);
+          const result = (options?.consistency === 'stale' ? seen.get(name) : undefined) ?? (await provider.read(addresses, options));
+          seen.set(name, result);
+          return result;
+        },
+      };
+    }),
+    async run(subject) {
+      const address = subject.address('one');
+      for (let round = 0; round < 3; round += 1) {
+        const version = await subject.put(address, String(round));
+        const { rows } = await subject.provider.read([address], { consistency: 'stale' });
+        assert.equal(rows[0]?.version, version);
+        const page = await subject.page({ consistency: 'stale' });
+        assert.equal(page.rows[0]?.row.version, version);
+      }
+    },
+  },
+];
+
+type Account = ReturnType<Subject['address']>;
+
+/** One transfer, again after each conflict; nothing when the balance is too low. */
+async function transfer(subject: Subject, from: Account, to: Account, amount: number): Promise<void> {
+  for (;;) {
+    const { rows } = await subject.provider.read([from, to]);
+    const [source, target] = rows.map((row) => (row?.value.kind === 'json' ? { version: row.version, balance: Number(row.value.text) } : undefined));
+    if (source === undefined || target === undefined) return assert.fail('an account is gone');
+    if (source.balance < amount || from.key === to.key) return;
+    const result = await subject.commit({
+      checks: [check(from, source.version), check(to, target.version)],
+      changes: [put(from, String(source.balance - amount)), put(to, String(target.balance + amount))],
+    });
+    if (result.outcome === 'committed') return;
+  }
+}
+
+async function expectOneWinner(subject: Subject, results: readonly CommitResult[], versions: readonly string[]): Promise<void> {
+  assert.deepEqual(outcomes(results), { committed: 1, conflict: results.length - 1 });
+  const winner = results.findIndex(({ outcome }) => outcome === 'committed');
+  const row = await subject.read(subject.address('one'));
+  assert.equal(row?.version, versions[winner], 'the row is that of the winner');
+  for (const result of results) if (result.outcome === 'conflict') assert.equal(result.actual, versions[winner]);
+}
+
+const later = async <R>(work: () => Promise<R>): Promise<R> => {
+  await new Promise<void>((resolve) => void setTimeout(resolve, 5));
+  return await work();
+};
+
+function everySeventhConflicts(): (result: CommitResult, batch: Batch) => CommitResult {
+  let count = 0;
+  return (result, { checks }) => {
+    const [first] = checks;
+    if (first === undefined || result.outcome !== 'committed') return result;
+    count += 1;
+    return count % 7 === 0 ? { outcome: 'conflict', ...first, actual: undefined } : result;
+  };
+}

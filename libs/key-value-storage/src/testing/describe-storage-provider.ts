@@ -1,0 +1,58 @@
+/** One call proves a provider, in any test runner that has `describe` and `it`. */
+import { applies, type Clause } from './clause.js';
+import { clauses } from './clauses/clauses.js';
+import { onSubject, type ProviderUnderTest } from './subject.js';
+
+/** What is needed of a test runner: Jest, Vitest, Mocha, `node:test` and Bun have it. */
+export interface TestRunner {
+  describe(name: string, body: () => void): unknown;
+  it(name: string, body: (...given: unknown[]) => Promise<void>): unknown;
+}
+
+export interface DescribeOptions extends ProviderUnderTest {
+  /** Which clauses. @default all that the provider's features claim */
+  readonly only?: (clause: Clause) => boolean;
+}
+
+/**
+ * Declares one test for each clause of the contract. `create` makes a provider for each of them; hand it the `clock` and the `place` that it
+ * is given, so that expiry, restarts and second instances are proven too: a clause that the provider's features do not claim, or
+ * that `create` does not make possible, is skipped where the runner lets a running test say so, and passes elsewhere.
+ *
+ * ```ts
+ * describeStorageProvider('my provider', { create: ({ clock, place }) => new MyProvider({ clock, directory: join(root, place) }) });
+ * ```
+ */
+export function describeStorageProvider(name: string, options: DescribeOptions, runner: TestRunner = globalRunner()): void {
+  const { only = () => true } = options;
+  runner.describe(`the contract of a storage provider: ${name}`, () => {
+    for (const clause of clauses.filter(only)) {
+      // no declared parameter: Jest and Mocha would take it for a callback
+      runner.it(clause.name, async (...given: unknown[]) => {
+        if (!(await prove(clause, options))) skip(given[0], clause);
+      });
+    }
+  });
+}
+
+/** Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it applied at all. */
+export async function prove(clause: Clause, under: ProviderUnderTest): Promise<boolean> {
+  return await onSubject(
+    under,
+    (abilities) => applies(clause, abilities),
+    (subject) => clause.run(subject),
+  );
+}
+
+/** `node:test` and Vitest hand a context to each test that can skip it while it runs. */
+function skip(context: unknown, { needs }: Clause): void {
+  (context as { skip?: (reason: string) => void } | undefined)?.skip?.(`not claimed: ${needs ?? ''}`);
+}
+
+function globalRunner(): TestRunner {
+  const { describe, it } = globalThis as Partial<TestRunner>;
+  if (describe === undefined || it === undefined) {
+    throw new TypeError('There is no global describe and it here: hand describeStorageProvider those of your test runner as its third argument.');
+  }
+  return { describe, it };
+}

@@ -1,0 +1,74 @@
+/**
+ * What the kit is proven on: memory that outlives its providers, so that an honest provider can claim to be durable and shared without a
+ * disk. One `SurvivingMemory` is one machine; each of its places is a disk.
+ */
+import { storageError, type StorageProvider } from '../core/index.js';
+import { MemoryProvider } from '../providers/memory/memory-provider.js';
+import { delegating } from './broken.js';
+import type { CreateOptions, ProviderUnderTest } from './subject.js';
+
+interface Disk {
+  readonly memory: MemoryProvider;
+  readonly opened: Promise<void>;
+  damaged: boolean;
+}
+
+export class SurvivingMemory implements ProviderUnderTest {
+  readonly #disks = new Map<string, Disk>();
+
+  readonly create = ({ clock, place }: CreateOptions): StorageProvider => {
+    const disk = this.#disks.get(place) ?? newDisk(clock);
+    this.#disks.set(place, disk);
+    return survivor(disk);
+  };
+
+  readonly damage = (place: string): void => {
+    const disk = this.#disks.get(place);
+    if (disk !== undefined) disk.damaged = true;
+  };
+
+  readonly dispose = (place: string): void => {
+    this.#disks.delete(place);
+  };
+}
+
+function newDisk(clock: CreateOptions['clock']): Disk {
+  const memory = new MemoryProvider({ clock });
+  return { memory, opened: memory.open(), damaged: false };
+}
+
+/** A provider over a disk. Open or not is its own affair: a `MemoryProvider` that is never opened answers for it while it is closed. */
+function survivor(disk: Disk): StorageProvider {
+  const closed = delegating(new MemoryProvider());
+  const open = delegating(disk.memory);
+  let now = closed;
+  let close = new AbortController();
+  return {
+    ...open,
+    name: 'surviving memory',
+    features: { ...disk.memory.features, durable: 'fsync', shared: true },
+    open: async () => {
+      if (now === open) throw storageError('INVALID_OPTION', 'This provider is open already.', {});
+      await disk.opened;
+      if (disk.damaged) throw storageError('STORAGE_CORRUPT', 'The memory is damaged.', { place: 'all of it' });
+      close = new AbortController();
+      now = open;
+    },
+    close: async () => {
+      close.abort();
+      now = closed;
+    },
+    read: (addresses, options) => now.read(addresses, options),
+    scan: (ranges, options) => now.scan(ranges, options),
+    commit: (batches, options) => now.commit(batches, options),
+    sweep: (limit) => now.sweep(limit),
+    hints: (spaces, signal) => (now.hints as NonNullable<StorageProvider['hints']>)(spaces, AbortSignal.any([signal, close.signal])),
+    administration: {
+      databases: () => now.administration.databases(),
+      spaces: (database) => now.administration.spaces(database),
+      export: (database) => now.administration.export(database),
+      import: (database, rows) => now.administration.import(database, rows),
+      drop: (database) => now.administration.drop(database),
+    },
+  };
+}
