@@ -1,0 +1,242 @@
+/**
+ * What a disk may hold of a file or a directory when the power goes: for every page, the size and the entries separately, what was last
+ * synced, or anything it has been since. `simulated-disk.ts` states the model; this is its arithmetic.
+ */
+import type { Random } from './seeded-random.js';
+
+export const pageBytes = 4_096;
+export const sectorBytes = 512;
+
+/** How much of what was not synced a power cut leaves behind. The extremes are the likely bugs, so each cut draws one mood for all. */
+export interface CutMood {
+  readonly keepsPage: number;
+  readonly keepsSize: number;
+  readonly keepsEntry: number;
+  readonly tears: number;
+}
+
+const likelihoods = [0, 0, 0.1, 0.5, 0.9, 1, 1] as const;
+export const drawMood = (random: Random): CutMood => ({
+  keepsPage: random.pick(likelihoods),
+  keepsSize: random.pick(likelihoods),
+  keepsEntry: random.pick(likelihoods),
+  tears: random.pick([0, 0.5, 1]),
+});
+
+/** Says that a call was answered: only what was answered before a sync began is what that sync promises. */
+export interface Ticket {
+  answered: boolean;
+}
+
+interface Candidate<T> {
+  readonly value: T;
+  readonly ticket: Ticket;
+}
+
+/** One value with a past: what is on disk, and what it was set to since. A failed sync leaves it clean and uncertain: no later sync writes it. */
+export class Remembered<T> {
+  #durable: T;
+  #since: Candidate<T>[] = [];
+  #dirty = false;
+
+  constructor(durable: T) {
+    this.#durable = durable;
+  }
+
+  get current(): T {
+    return this.#since.at(-1)?.value ?? this.#durable;
+  }
+
+  get uncertain(): boolean {
+    return this.#since.length > 0;
+  }
+
+  set(value: T, ticket: Ticket): void {
+    this.#since.push({ value, ticket });
+    this.#dirty = true;
+  }
+
+  /** Begins a sync; the answer ends it. */
+  sync(): (succeeded: boolean) => void {
+    const promised = this.#dirty ? this.#since.findLast(({ ticket }) => ticket.answered) : undefined;
+    if (promised === undefined) return () => undefined;
+    return (succeeded) => {
+      const index = this.#since.indexOf(promised);
+      if (index < 0) return; // another sync was faster
+      if (succeeded) {
+        this.#durable = promised.value;
+        this.#since = this.#since.slice(index + 1);
+        this.#dirty = this.#since.length > 0;
+      } else if (index === this.#since.length - 1) this.#dirty = false;
+    };
+  }
+
+  /** Any of the values it may have on disk, or what `mix` makes of two of them. */
+  afterCut(random: Random, keeps: number, mix?: (one: T, other: T) => T): T {
+    if (this.#since.length === 0) return this.#durable;
+    const values = [this.#durable, ...this.#since.map(({ value }) => value)];
+    const one = random.chance(keeps) ? (random.chance(0.7) ? this.current : random.pick(values)) : this.#durable;
+    return mix === undefined ? one : mix(one, random.pick(values));
+  }
+}
+
+/** The content of a file, page by page. Pages are never changed in place: disks made from this one share them. */
+export class FileNode {
+  readonly #pages = new Map<number, Remembered<Uint8Array>>();
+  readonly #size: Remembered<number>;
+
+  constructor(bytes: Uint8Array = new Uint8Array(0)) {
+    this.#size = new Remembered(bytes.length);
+    for (let page = 0; page * pageBytes < bytes.length; page += 1) {
+      const content = new Uint8Array(pageBytes);
+      content.set(bytes.subarray(page * pageBytes, (page + 1) * pageBytes));
+      this.#pages.set(page, new Remembered(content));
+    }
+  }
+
+  get size(): number {
+    return this.#size.current;
+  }
+
+  get uncertain(): boolean {
+    return this.#size.uncertain || [...this.#pages.values()].some((page) => page.uncertain);
+  }
+
+  bytes(): Uint8Array {
+    return this.#assemble(this.size, (page) => page.current);
+  }
+
+  read(into: Uint8Array, position: number): number {
+    const part = this.bytes().subarray(position, position + into.length);
+    into.set(part);
+    return part.length;
+  }
+
+  write(bytes: Uint8Array, position: number, ticket: Ticket): void {
+    for (let at = position; at < position + bytes.length;) {
+      const page = Math.floor(at / pageBytes);
+      const end = Math.min((page + 1) * pageBytes, position + bytes.length);
+      this.#change(page, ticket, (content) => content.set(bytes.subarray(at - position, end - position), at - page * pageBytes));
+      at = end;
+    }
+    if (position + bytes.length > this.size) this.#size.set(position + bytes.length, ticket);
+  }
+
+  truncate(length: number, ticket: Ticket): void {
+    for (const page of this.#pages.keys()) {
+      if ((page + 1) * pageBytes > length) this.#change(page, ticket, (content) => content.fill(0, Math.max(0, length - page * pageBytes)));
+    }
+    this.#size.set(length, ticket);
+  }
+
+  sync(): (succeeded: boolean) => void {
+    const ends = [this.#size.sync(), ...[...this.#pages.values()].map((page) => page.sync())];
+    return (succeeded) => ends.forEach((end) => end(succeeded));
+  }
+
+  /** The file as it is found after the power came back. */
+  afterCut(random: Random, mood: CutMood): FileNode {
+    const size = this.#size.afterCut(random, mood.keepsSize);
+    const torn = (one: Uint8Array, other: Uint8Array): Uint8Array => (random.chance(mood.tears) ? tear(one, other, random) : one);
+    return new FileNode(this.#assemble(size, (page) => page.afterCut(random, mood.keepsPage, torn)));
+  }
+
+  #assemble(size: number, contentOf: (page: Remembered<Uint8Array>) => Uint8Array): Uint8Array {
+    const bytes = new Uint8Array(size);
+    for (const [number, page] of this.#pages) {
+      const content = contentOf(page);
+      if (number * pageBytes < size) bytes.set(content.subarray(0, size - number * pageBytes), number * pageBytes);
+    }
+    return bytes;
+  }
+
+  #change(number: number, ticket: Ticket, change: (content: Uint8Array) => void): void {
+    const page = this.#pages.get(number) ?? new Remembered(new Uint8Array(pageBytes));
+    const content = page.current.slice();
+    change(content);
+    page.set(content, ticket);
+    this.#pages.set(number, page);
+  }
+}
+
+/** A page of which the first sectors are of one writing and the rest of another. */
+function tear(one: Uint8Array, other: Uint8Array, random: Random): Uint8Array {
+  const boundary = random.below(pageBytes / sectorBytes + 1) * sectorBytes;
+  const torn = one.slice();
+  torn.set(other.subarray(boundary), boundary);
+  return torn;
+}
+
+export type Node = FileNode | DirectoryNode;
+type Entries = Map<string, Node>;
+
+interface EntryChange {
+  readonly names: readonly string[];
+  readonly apply: (entries: Entries) => void;
+  readonly ticket: Ticket;
+  /** A sync that failed promised it: later syncs pass over it. */
+  passedOver: boolean;
+}
+
+/** The entries of a directory. Of one name the later of two changes counts, so a subset in the order made is also every other order of it. */
+export class DirectoryNode {
+  readonly #durable: Entries;
+  readonly entries: Entries;
+  #since: EntryChange[] = [];
+
+  constructor(entries: Entries = new Map()) {
+    this.#durable = new Map(entries);
+    this.entries = new Map(entries);
+  }
+
+  get uncertain(): boolean {
+    return this.#since.length > 0;
+  }
+
+  add(name: string, node: Node, ticket: Ticket): void {
+    this.#change([name], ticket, (entries) => entries.set(name, node));
+  }
+
+  remove(name: string, ticket: Ticket): void {
+    this.#change([name], ticket, (entries) => entries.delete(name));
+  }
+
+  rename(from: string, to: string, ticket: Ticket): void {
+    const node = this.entries.get(from) as Node;
+    this.#change([from, to], ticket, (entries) => {
+      if (entries.get(from) === node) entries.delete(from);
+      entries.set(to, node);
+    });
+  }
+
+  sync(): (succeeded: boolean) => void {
+    const promised = this.#since.filter(({ ticket, passedOver }) => ticket.answered && !passedOver);
+    return (succeeded) => {
+      for (const change of promised) {
+        if (!this.#since.includes(change)) continue; // another sync was faster
+        if (!succeeded) change.passedOver = true;
+        else this.#settle(change);
+      }
+    };
+  }
+
+  afterCut(random: Random, mood: CutMood): DirectoryNode {
+    const entries = new Map(this.#durable);
+    for (const change of this.#since) if (random.chance(mood.keepsEntry)) change.apply(entries);
+    return new DirectoryNode(new Map([...entries].map(([name, node]) => [name, node.afterCut(random, mood)])));
+  }
+
+  #change(names: readonly string[], ticket: Ticket, apply: (entries: Entries) => void): void {
+    apply(this.entries);
+    this.#since.push({ names, apply, ticket, passedOver: false });
+  }
+
+  /** On disk now; what an earlier, failed sync left uncertain about the same names is settled with it. */
+  #settle(change: EntryChange): void {
+    change.apply(this.#durable);
+    const index = this.#since.indexOf(change);
+    this.#since = this.#since.filter(
+      (other, at) => other !== change && !(at < index && other.names.every((name) => change.names.includes(name))),
+    );
+  }
+}

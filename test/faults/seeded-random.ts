@@ -1,0 +1,41 @@
+/** Chance as a parameter: the same seed, the same decisions. `KVENT_SEED=… npm run jest -- <file>` repeats a run whose seed a failure printed. */
+
+export interface Random {
+  /** 0 ≤ x < 1 */
+  next(): number;
+  /** A whole number, 0 ≤ n < limit. */
+  below(limit: number): number;
+  chance(probability: number): boolean;
+  pick<T>(choices: readonly T[]): T;
+}
+
+/** Mulberry32: thirty-two bits of state are plenty for choosing which pages a disk forgets. */
+export function seededRandom(seed: number): Random {
+  let state = seed >>> 0;
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  const below = (limit: number): number => Math.floor(next() * limit);
+  return {
+    next,
+    below,
+    chance: (probability) => next() < probability,
+    pick: <T>(choices: readonly T[]): T => choices[below(choices.length)] as T,
+  };
+}
+
+/** The seed of this run: given, or new. */
+export const seedOfRun = (): number => Number(process.env['KVENT_SEED'] ?? crypto.getRandomValues(new Uint32Array(1))[0]);
+
+/** Adds to a failure how to see it again. */
+export async function withSeed<T>(what: string, seed: number, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof Error) error.message = `${what}; again with KVENT_SEED=${seed}\n${error.message}`;
+    throw error;
+  }
+}

@@ -1,0 +1,373 @@
+/**
+ * A disk in memory that fails like a real one. THE FAULT MODEL:
+ *
+ * - **The cache forgets.** What is written is seen by every process at once and is on disk only once `sync` answered. When the power goes, each
+ *   4 KiB page of a file holds what was last synced or anything written since, independently of all other pages and of the file's size: data may
+ *   be kept and the size not, and the reverse (zeros). A page may be torn at a sector boundary (512 bytes) between two of its contents.
+ * - **Names are forgotten too.** Creations, renames and removals are on disk only once `syncDirectory` of their directory answered; any subset
+ *   of the others is kept. A rename is one change: never half. Syncing a file does not keep its name, syncing a directory not its files' content.
+ * - **A sync promises what was answered before it began,** nothing written while it ran.
+ * - **A failed sync is never made good.** It leaves its pages clean: a later sync that succeeds does not write them, and says nothing.
+ * - **Any call may fail,** with or without its effect, or with a part of it (a torn write). Writes and reads may be short.
+ * - **A killed process** leaves the cache as it is; its calls under way may take effect, and answer nothing any more.
+ *
+ * Calls answer after one to three turns of the event loop, drawn from the seed, so that concurrent calls overlap differently from seed to seed.
+ * `cutPowerAfter(k)` lets k steps (calls that change something, or sync) happen; whatever comes later is refused and changes nothing.
+ */
+import { posix } from 'node:path';
+import type { FileSystem, OpenFile } from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
+import { DirectoryNode, drawMood, FileNode, type Node, type Ticket } from './page-cache.js';
+import { seededRandom, type Random } from './seeded-random.js';
+
+/** The calls that change something, or sync: the power may go after each. */
+export const steps = [
+  'create',
+  'write',
+  'truncate',
+  'sync',
+  'rename',
+  'remove',
+  'makeDirectory',
+  'removeDirectory',
+  'syncDirectory',
+] as const;
+export const calls = [...steps, 'open', 'read', 'size', 'list', 'close'] as const;
+export type Call = (typeof calls)[number];
+
+export interface Fault {
+  /** Which call, counted from the moment the fault is set, from 1. */
+  readonly call: Call | 'any';
+  readonly nth: number;
+  readonly code: 'EIO' | 'ENOSPC' | 'EMFILE' | 'EACCES';
+  /** What happened nevertheless. A part of a write is its first half, or `bytes` of it. @default 'none' */
+  readonly effect?: 'none' | 'part' | 'whole';
+  readonly bytes?: number;
+  /** All calls of this kind from then on fail: a full disk. */
+  readonly lasting?: boolean;
+}
+
+export class SimulatedDisk {
+  readonly #root: DirectoryNode;
+  readonly #random: Random;
+  readonly #counts = new Map<Call, number>();
+  readonly #trace: string[] = [];
+  #stepsMade = 0;
+  #stepsLeft = Number.POSITIVE_INFINITY;
+  #fault: (Fault & { seen: number }) | undefined;
+  #shortTransfers = false;
+
+  constructor(seed = 1, root: DirectoryNode = new DirectoryNode()) {
+    this.#random = seededRandom(seed);
+    this.#root = root;
+  }
+
+  /** Steps made until now. */
+  get steps(): number {
+    return this.#stepsMade;
+  }
+
+  get powered(): boolean {
+    return this.#stepsLeft > 0;
+  }
+
+  /** The calls made, in order: what a failing test prints. */
+  get trace(): readonly string[] {
+    return this.#trace;
+  }
+
+  count(call: Call): number {
+    return this.#counts.get(call) ?? 0;
+  }
+
+  cutPowerAfter(steps: number): void {
+    this.#stepsLeft = steps;
+  }
+
+  fail(fault: Fault | undefined): void {
+    this.#fault = fault === undefined ? undefined : { ...fault, seen: 0 };
+  }
+
+  /** Whether the fault that was set has struck. */
+  get struck(): boolean {
+    return this.#fault !== undefined && this.#fault.seen >= this.#fault.nth;
+  }
+
+  /** From now on reads and writes transfer fewer bytes than asked. */
+  transferShort(): void {
+    this.#shortTransfers = true;
+  }
+
+  /** The machine after the power came back: what this disk kept, by the seed. */
+  afterPowerCut(seed: number): SimulatedDisk {
+    const random = seededRandom(seed);
+    return new SimulatedDisk(seed, this.#root.afterCut(random, drawMood(random)));
+  }
+
+  /** A process that uses the disk, until it is killed. */
+  process(): { readonly fileSystem: FileSystem; readonly kill: () => void } {
+    const life = { alive: true };
+    return {
+      fileSystem: new ProcessView(this, life),
+      kill: () => {
+        life.alive = false;
+      },
+    };
+  }
+
+  /** All files there are, with their size. */
+  files(): readonly string[] {
+    const walk = (directory: DirectoryNode, path: string): string[] =>
+      [...directory.entries].flatMap(([name, node]) =>
+        node instanceof FileNode ? [posix.join(path, name)] : walk(node, posix.join(path, name)),
+      );
+    return walk(this.#root, '/').sort();
+  }
+
+  /** What processes see at `path`, without making a call. */
+  contentOf(path: string): Uint8Array {
+    const node = this.nodeAt(path);
+    if (node instanceof FileNode) return node.bytes();
+    throw failure('ENOENT', path);
+  }
+
+  textOf(path: string): string {
+    return Buffer.from(this.contentOf(path)).toString('utf8');
+  }
+
+  /** Puts content there from outside, on disk at once: decay, or somebody's editor. `undefined` takes the file away. */
+  plant(path: string, bytes: Uint8Array | undefined): void {
+    const { parent, name } = this.parentOf(path);
+    const ticket: Ticket = { answered: true };
+    if (bytes === undefined) parent.remove(name, ticket);
+    else parent.add(name, new FileNode(bytes), ticket);
+    parent.sync()(true);
+  }
+
+  /** What the disk may still forget. */
+  unsynced(): readonly string[] {
+    const walk = (node: Node, path: string): string[] => [
+      ...(node.uncertain ? [path] : []),
+      ...(node instanceof DirectoryNode ? [...node.entries].flatMap(([name, child]) => walk(child, posix.join(path, name))) : []),
+    ];
+    return walk(this.#root, '/');
+  }
+
+  /** One call: counts it, lets a fault strike, takes the effect, and answers some turns later. `begin` may answer what happens at its end. */
+  async perform<T>(call: Call, path: string, life: Life, begin: Begin<T>): Promise<T> {
+    this.#assertRunning(life);
+    this.#counts.set(call, this.count(call) + 1);
+    this.#trace.push(`${call} ${path}`);
+    const fault = this.#strike(call);
+    const ticket: Ticket = { answered: false };
+    const atEnd = call === 'sync' || call === 'syncDirectory';
+    const without = fault !== undefined && (fault.effect ?? 'none') === 'none' && !atEnd && call !== 'close';
+    const begun = without ? undefined : begin(ticket, (bytes) => this.#portion(bytes, fault));
+    if (!atEnd) this.#countStep(call);
+    for (let turns = 1 + this.#random.below(3); turns > 0; turns -= 1) await new Promise(setImmediate);
+    ticket.answered = true;
+    if (begun instanceof Ending) {
+      if (!this.powered) throw failure('EIO', `${path} (the power is off)`);
+      begun.end(fault === undefined || fault.effect === 'whole');
+      this.#countStep(call);
+    }
+    if (!life.alive) throw failure('EIO', `${path} (the process is dead)`);
+    if (fault !== undefined) throw failure(fault.code, `${call} ${path}`);
+    return begun instanceof Ending ? begun.answer : (begun as T);
+  }
+
+  nodeAt(path: string): Node | undefined {
+    let node: Node | undefined = this.#root;
+    for (const name of path.split('/').filter((part) => part !== '')) {
+      if (!(node instanceof DirectoryNode)) return undefined;
+      node = node.entries.get(name);
+    }
+    return node;
+  }
+
+  parentOf(path: string): { readonly parent: DirectoryNode; readonly name: string } {
+    const parent = this.nodeAt(posix.dirname(path));
+    if (!(parent instanceof DirectoryNode)) throw failure('ENOENT', path);
+    return { parent, name: posix.basename(path) };
+  }
+
+  /** How much of a transfer takes place. */
+  #portion(bytes: number, fault: Fault | undefined): number {
+    if (fault?.effect === 'part') return Math.min(bytes, fault.bytes ?? Math.floor(bytes / 2));
+    return this.#shortTransfers && bytes > 1 ? 1 + this.#random.below(bytes) : bytes;
+  }
+
+  #assertRunning(life: Life): void {
+    if (!this.powered) throw failure('EIO', 'the power is off');
+    if (!life.alive) throw failure('EIO', 'the process is dead');
+  }
+
+  #strike(call: Call): Fault | undefined {
+    const fault = this.#fault;
+    if (fault === undefined || (fault.call !== 'any' && fault.call !== call)) return undefined;
+    fault.seen += 1;
+    return fault.seen === fault.nth || (fault.lasting === true && fault.seen > fault.nth) ? fault : undefined;
+  }
+
+  #countStep(call: Call): void {
+    if (!(steps as readonly Call[]).includes(call)) return;
+    this.#stepsMade += 1;
+    this.#stepsLeft -= 1;
+  }
+}
+
+interface Life {
+  readonly alive: boolean;
+}
+
+/** Takes the effect of a call; `portion` says how many of so many bytes. */
+type Begin<T> = (ticket: Ticket, portion: (bytes: number) => number) => T | Ending<T>;
+
+/** A call that takes effect when it answers. */
+class Ending<T> {
+  constructor(
+    readonly end: (succeeded: boolean) => void,
+    readonly answer: T,
+  ) {}
+}
+
+class ProcessView implements FileSystem {
+  constructor(
+    readonly disk: SimulatedDisk,
+    readonly life: Life,
+  ) {}
+
+  async open(path: string, mode: 'read' | 'create'): Promise<OpenFile> {
+    return await this.#perform(mode === 'create' ? 'create' : 'open', path, (ticket) => {
+      const { parent, name } = this.disk.parentOf(path);
+      const found = parent.entries.get(name);
+      if (found instanceof DirectoryNode) throw failure(mode === 'create' ? 'EEXIST' : 'EISDIR', path);
+      if (mode === 'read') {
+        if (found === undefined) throw failure('ENOENT', path);
+        return new OpenView(this, path, found, mode);
+      }
+      if (found !== undefined) throw failure('EEXIST', path);
+      const node = new FileNode();
+      parent.add(name, node, ticket);
+      return new OpenView(this, path, node, mode);
+    });
+  }
+
+  async rename(from: string, to: string): Promise<void> {
+    await this.#perform('rename', `${from} → ${posix.basename(to)}`, (ticket) => {
+      const source = this.disk.parentOf(from);
+      const target = this.disk.parentOf(to);
+      if (!source.parent.entries.has(source.name)) throw failure('ENOENT', from);
+      if (source.parent !== target.parent) throw new Error(`The simulated disk renames within one directory: ${from} → ${to}`);
+      const replaced = target.parent.entries.get(target.name);
+      if (replaced instanceof DirectoryNode && replaced.entries.size > 0) throw failure('ENOTEMPTY', to);
+      source.parent.rename(source.name, target.name, ticket);
+    });
+  }
+
+  async remove(path: string): Promise<void> {
+    await this.#perform('remove', path, (ticket) => {
+      const { parent, name } = this.disk.parentOf(path);
+      if (!(parent.entries.get(name) instanceof FileNode)) throw failure(parent.entries.has(name) ? 'EISDIR' : 'ENOENT', path);
+      parent.remove(name, ticket);
+    });
+  }
+
+  async makeDirectory(path: string): Promise<boolean> {
+    return await this.#perform('makeDirectory', path, (ticket) => {
+      if (path === '/') return false;
+      const { parent, name } = this.disk.parentOf(path);
+      const found = parent.entries.get(name);
+      if (found instanceof FileNode) throw failure('EEXIST', path);
+      if (found === undefined) parent.add(name, new DirectoryNode(), ticket);
+      return found === undefined;
+    });
+  }
+
+  async removeDirectory(path: string): Promise<void> {
+    await this.#perform('removeDirectory', path, (ticket) => {
+      const { parent, name } = this.disk.parentOf(path);
+      const found = parent.entries.get(name);
+      if (!(found instanceof DirectoryNode)) throw failure(found === undefined ? 'ENOENT' : 'ENOTDIR', path);
+      if (found.entries.size > 0) throw failure('ENOTEMPTY', path);
+      parent.remove(name, ticket);
+    });
+  }
+
+  async list(path: string): Promise<readonly string[] | undefined> {
+    return await this.#perform('list', path, () => {
+      const node = this.disk.nodeAt(path);
+      if (node instanceof FileNode) throw failure('ENOTDIR', path);
+      return node === undefined ? undefined : [...node.entries.keys()].reverse();
+    });
+  }
+
+  async syncDirectory(path: string): Promise<void> {
+    await this.#perform<undefined>('syncDirectory', path, () => {
+      const node = this.disk.nodeAt(path);
+      if (!(node instanceof DirectoryNode)) throw failure('ENOENT', path);
+      return new Ending(node.sync(), undefined);
+    });
+  }
+
+  async #perform<T>(call: Call, path: string, begin: Begin<T>): Promise<T> {
+    return await this.disk.perform(call, path, this.life, begin);
+  }
+}
+
+/** A descriptor: goes on when the name is gone. */
+class OpenView implements OpenFile {
+  readonly #view: ProcessView;
+  readonly #path: string;
+  readonly #node: FileNode;
+  readonly #mode: 'read' | 'create';
+  #open = true;
+
+  constructor(view: ProcessView, path: string, node: FileNode, mode: 'read' | 'create') {
+    this.#view = view;
+    this.#path = path;
+    this.#node = node;
+    this.#mode = mode;
+  }
+
+  async read(into: Uint8Array, position: number): Promise<number> {
+    return await this.#perform('read', (_, portion) => this.#node.read(into.subarray(0, portion(into.length)), position));
+  }
+
+  async write(bytes: Uint8Array, position: number): Promise<number> {
+    const given = bytes.slice();
+    return await this.#perform('write', (ticket, portion) => {
+      if (this.#mode === 'read') throw failure('EBADF', this.#path);
+      const length = portion(given.length);
+      this.#node.write(given.subarray(0, length), position, ticket);
+      return length;
+    });
+  }
+
+  async truncate(length: number): Promise<void> {
+    await this.#perform('truncate', (ticket) => this.#node.truncate(length, ticket));
+  }
+
+  async sync(): Promise<void> {
+    await this.#perform<undefined>('sync', () => new Ending(this.#node.sync(), undefined));
+  }
+
+  async size(): Promise<number> {
+    return await this.#perform('size', () => this.#node.size);
+  }
+
+  async close(): Promise<void> {
+    await this.#perform('close', () => {
+      this.#open = false;
+    });
+  }
+
+  async #perform<T>(call: Call, begin: Begin<T>): Promise<T> {
+    if (!this.#open) throw failure('EBADF', this.#path);
+    return await this.#view.disk.perform(call, this.#path, this.#view.life, begin);
+  }
+}
+
+/** As Node words it. */
+function failure(code: string, subject: string): Error & { readonly code: string } {
+  return Object.assign(new Error(`${code}: ${subject}`), { code });
+}
