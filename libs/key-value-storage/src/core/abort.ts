@@ -11,7 +11,12 @@ export function throwIfAborted(what: string, signal: AbortSignal | undefined): v
 }
 
 /** The answer of work that is under way, or `ABORTED` with this effect as soon as the signal says so; the work itself goes on. */
-export async function untilAborted<R>(what: string, effect: 'none' | 'unknown', signal: AbortSignal | undefined, work: Promise<R>): Promise<R> {
+export async function untilAborted<R>(
+  what: string,
+  effect: 'none' | 'unknown',
+  signal: AbortSignal | undefined,
+  work: Promise<R>,
+): Promise<R> {
   if (signal === undefined) return await work;
   let stop: (() => void) | undefined;
   const end = new Promise<never>((_, reject) => {

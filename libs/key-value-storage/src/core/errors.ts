@@ -86,8 +86,8 @@ export class StorageError<Code extends string = string> extends Error {
   readonly retryable: boolean;
   /** The HTTP status of the code. */
   readonly status: number;
-  attempts?: number;
-  done?: number;
+  declare attempts?: number;
+  declare done?: number;
 
   constructor(code: Code, message: string, kind: ErrorKind, details: object, init: StorageErrorInit = {}) {
     super(`${message} [${code}, ${anchorOf(code)}]`, init.cause === undefined ? undefined : { cause: init.cause });

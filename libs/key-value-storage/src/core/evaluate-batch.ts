@@ -20,7 +20,8 @@ const int64Max = 2n ** 63n - 1n;
 const int64Min = -(2n ** 63n);
 
 /** Whether a row is there at a time: at `expiresAt` itself it is gone. */
-export const isAlive = (row: Row | undefined, now: number): row is Row => row !== undefined && (row.expiresAt === undefined || row.expiresAt > now);
+export const isAlive = (row: Row | undefined, now: number): row is Row =>
+  row !== undefined && (row.expiresAt === undefined || row.expiresAt > now);
 
 /**
  * Judges a batch and says what it leaves behind. `rowBefore` answers the row as stored, expired or not; `now` is the provider's clock, read
@@ -70,7 +71,9 @@ function applyChange(change: Change, stored: Row | undefined, commit: Commit): R
     case 'delete':
       return undefined;
     case 'renew':
-      return row?.expiresAt === undefined || row.expiresAt >= commit.now + change.ttlMs ? stored : { ...row, expiresAt: commit.now + change.ttlMs };
+      return row?.expiresAt === undefined || row.expiresAt >= commit.now + change.ttlMs
+        ? stored
+        : { ...row, expiresAt: commit.now + change.ttlMs };
     default: {
       const number = calculate(change, row);
       if (typeof number === 'string') return number;

@@ -45,3 +45,45 @@ export { limits, type LimitName } from './limits.js';
 export { assertOptions, invalidOption, resolveOptions } from './options.js';
 export { RowTable, withoutValue } from './row-table.js';
 export { isVersion, versionSource } from './version.js';
+export { CoalescingProvider } from './coalescing-provider.js';
+export { Entry, EntryInfo, representation, type Representation } from './entry.js';
+export {
+  AtomicBatch,
+  AtomicChanges,
+  KeyValueStorage,
+  KeyValueStore,
+  type AnyStore,
+  type CallOptions,
+  type Committed,
+  type Condition,
+  type GuardedWriteOptions,
+  type Page,
+  type PageRequest,
+  type ReadOptions,
+  type WriteOptions,
+} from './key-value-store.js';
+export { invalidValue } from './codec.js';
+export { openKeyValueStorage, openStorage, type StorageSettings } from './open-storage.js';
+export {
+  markAttempts,
+  nextDelay,
+  resolveRetry,
+  retryDefaults,
+  retrying,
+  retryOnConflict,
+  type RetryOptions,
+  type RetryPolicy,
+} from './retry-on-conflict.js';
+export {
+  defineState,
+  definitionOf,
+  State,
+  type ClassOf,
+  type Data,
+  type Given,
+  type ResolvedState,
+  type StateDefinition,
+  type StateOf,
+  type StateOptions,
+} from './state-definition.js';
+export { assertTenant, databaseOf, sharedDatabase } from './tenant.js';

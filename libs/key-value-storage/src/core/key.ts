@@ -185,7 +185,8 @@ function encodeBound(name: 'start' | 'end', key: Key, within: { readonly start?:
 
 /** A key as messages show it; long ones are cut. */
 export function describe(key: unknown): string {
-  const text = typeof key === 'string' ? JSON.stringify(key) : Array.isArray(key) ? `[${key.map(describe).join(', ')}]` : describeOther(key);
+  const text =
+    typeof key === 'string' ? JSON.stringify(key) : Array.isArray(key) ? `[${key.map(describe).join(', ')}]` : describeOther(key);
   return text.length > 120 ? `${text.slice(0, 117)}…` : text;
 }
 
@@ -209,6 +210,10 @@ export function assertWithin(limit: LimitName, encoded: string, what: string): v
   if (encoded.length * 3 <= allowed) return;
   const given = utf8Length(encoded);
   if (given > allowed) {
-    throw storageError('LIMIT_EXCEEDED', `A ${what} of ${given} encoded bytes is over the limit ${limit} of ${allowed}.`, { limit, given, allowed });
+    throw storageError('LIMIT_EXCEEDED', `A ${what} of ${given} encoded bytes is over the limit ${limit} of ${allowed}.`, {
+      limit,
+      given,
+      allowed,
+    });
   }
 }

@@ -2,7 +2,12 @@
 import { storageError } from './errors.js';
 
 /** The options over the defaults. `INVALID_OPTION` names what is not allowed, and what is. */
-export function resolveOptions<O extends object, D extends Partial<O>>(owner: string, given: O, defaults: D, more: readonly (keyof O & string)[] = []): O & D {
+export function resolveOptions<O extends object, D extends Partial<O>>(
+  owner: string,
+  given: O,
+  defaults: D,
+  more: readonly (keyof O & string)[] = [],
+): O & D {
   assertOptions(owner, given, [...Object.keys(defaults), ...more]);
   const present = Object.entries(given).filter(([, value]) => value !== undefined);
   return { ...defaults, ...Object.fromEntries(present) } as O & D;
@@ -11,7 +16,8 @@ export function resolveOptions<O extends object, D extends Partial<O>>(owner: st
 /** Refuses what is no object of these options. */
 export function assertOptions(owner: string, given: unknown, allowed: readonly string[]): void {
   if (given === undefined) return;
-  if (typeof given !== 'object' || given === null) throw invalidOption(`${owner} takes options as an object; given was ${given === null ? 'null' : typeof given}.`);
+  if (typeof given !== 'object' || given === null)
+    throw invalidOption(`${owner} takes options as an object; given was ${given === null ? 'null' : typeof given}.`);
   for (const name in given) {
     if (!allowed.includes(name)) throw invalidOption(`${owner} has no option '${name}'; it takes ${allowed.join(', ')}.`);
   }

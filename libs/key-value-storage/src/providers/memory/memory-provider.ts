@@ -55,7 +55,8 @@ export class MemoryProvider implements StorageProvider {
   }
 
   async open(): Promise<void> {
-    if (this.#rows !== undefined) throw storageError('INVALID_OPTION', 'This MemoryProvider is open already: give each storage its own.', {});
+    if (this.#rows !== undefined)
+      throw storageError('INVALID_OPTION', 'This MemoryProvider is open already: give each storage its own.', {});
     this.#rows = new Rows(new SteadyTime(this.#clock));
   }
 

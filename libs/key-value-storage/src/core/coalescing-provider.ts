@@ -1,0 +1,165 @@
+/**
+ * Gathers independent calls: put around a provider that gains from it, a hundred concurrent requests become one round trip. A group is sent at
+ * the end of the microtask while fewer than four are on their way, else when one is back; so a lone call waits for nobody. Batches that share
+ * a row are never in flight together: a later one waits for the earlier. A group that the engine refuses as a whole is repeated call by call,
+ * so that one caller's failure never reaches its neighbours.
+ */
+import { aborted, throwIfAborted } from './abort.js';
+import { nameOf, sizeOf } from './commit.js';
+import type { StorageError } from './errors.js';
+import { Gatherer, type Call } from './gatherer.js';
+import { limits } from './limits.js';
+import type {
+  Address,
+  Batch,
+  CommitResult,
+  Hint,
+  ProviderFeatures,
+  ReadOptions,
+  ReadResult,
+  ScanPage,
+  ScanRange,
+  Space,
+  StorageAdministration,
+  StorageProvider,
+} from './storage-provider.js';
+
+/** Batches of one group at most. More make the engine's statements slower than they save. */
+const groupBatchesMax = 128;
+const groupRangesMax = 32;
+
+interface ReadCall {
+  readonly addresses: readonly Address[];
+  readonly values: 'include' | 'omit';
+  readonly consistency: 'current' | 'stale';
+}
+
+export class CoalescingProvider implements StorageProvider {
+  readonly name: string;
+  readonly features: ProviderFeatures;
+  readonly administration: StorageAdministration;
+  readonly within?: (transaction: object) => StorageProvider;
+  readonly hints?: (spaces: readonly Space[], signal: AbortSignal) => AsyncIterable<Hint>;
+  readonly #inner: StorageProvider;
+  readonly #reads: Gatherer<ReadCall, ReadResult>;
+  readonly #scans: Gatherer<ScanRange, ScanPage>;
+  readonly #commits: Gatherer<Batch, CommitResult>;
+
+  constructor(inner: StorageProvider) {
+    this.#inner = inner;
+    this.name = inner.name;
+    this.features = { ...inner.features, coalesce: false };
+    this.administration = inner.administration;
+    if (inner.within !== undefined) this.within = (transaction) => (inner.within as NonNullable<typeof inner.within>)(transaction);
+    if (inner.hints !== undefined) this.hints = (spaces, signal) => (inner.hints as NonNullable<typeof inner.hints>)(spaces, signal);
+    this.#reads = new Gatherer({ what: 'A read', effect: 'none', pick: pickReads, send: async (calls) => await this.#sendReads(calls) });
+    this.#scans = new Gatherer({
+      what: 'A scan',
+      effect: 'none',
+      pick: (waiting) => waiting.slice(0, groupRangesMax),
+      send: async (ranges) => await inner.scan(ranges),
+    });
+    this.#commits = new Gatherer({
+      what: 'A commit',
+      effect: 'unknown',
+      pick: pickBatches,
+      send: async (batches) => await inner.commit(batches),
+    });
+  }
+
+  async open(): Promise<void> {
+    await this.#inner.open();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#reads.idle(), this.#scans.idle(), this.#commits.idle()]);
+    await this.#inner.close();
+  }
+
+  async read(addresses: readonly Address[], options: ReadOptions = {}): Promise<ReadResult> {
+    const { values = 'include', consistency = 'current', signal } = options;
+    return await this.#reads.call({ addresses, values, consistency }, signal);
+  }
+
+  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+    throwIfAborted('A scan', options.signal);
+    return await Promise.all(ranges.map(async (range) => await this.#scans.call(range, options.signal)));
+  }
+
+  async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
+    throwIfAborted('A commit', options.signal);
+    if (batches.length === 1) return [await this.#commits.call(batches[0] as Batch, options.signal)];
+    const calls = batches.map(async (batch) => await this.#commits.call(batch, options.signal));
+    const settled = await Promise.allSettled(calls);
+    const failures = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason as StorageError] : []));
+    // rejecting says that nothing took effect, or that nobody knows
+    if (failures.length === settled.length || failures.some(({ code }) => code === 'ABORTED'))
+      throw abortedOrFirst(failures, options.signal);
+    return settled.map((result) =>
+      result.status === 'fulfilled' ? result.value : { outcome: 'failed', error: result.reason as StorageError },
+    );
+  }
+
+  async sweep(limit: number): Promise<number> {
+    return await this.#inner.sweep(limit);
+  }
+
+  /** One call of the engine for reads that ask alike; each caller gets the rows it asked for. */
+  async #sendReads(calls: readonly ReadCall[]): Promise<readonly ReadResult[]> {
+    const [first] = calls;
+    if (first === undefined) return [];
+    const { values, consistency } = first;
+    const { time, rows } = await this.#inner.read(
+      calls.flatMap(({ addresses }) => addresses),
+      { values, consistency },
+    );
+    let next = 0;
+    return calls.map(({ addresses }) => ({ time, rows: rows.slice(next, (next += addresses.length)) }));
+  }
+}
+
+function abortedOrFirst(failures: readonly StorageError[], signal: AbortSignal | undefined): Error {
+  const unknown = failures.find(({ effect }) => effect === 'unknown');
+  if (unknown === undefined || signal?.aborted !== true) return unknown ?? (failures[0] as Error);
+  return aborted('A commit', 'unknown', signal);
+}
+
+/** Calls from the front that ask alike, up to the addresses of one read; a call is never split. */
+function pickReads(waiting: readonly Call<ReadCall, ReadResult>[]): readonly Call<ReadCall, ReadResult>[] {
+  const [first] = waiting;
+  let addresses = 0;
+  return waiting.filter(({ input }, index) => {
+    if (input.values !== first?.input.values || input.consistency !== first.input.consistency) return false;
+    if (index > 0 && addresses + input.addresses.length > limits.readAddressesMax) return false;
+    addresses += input.addresses.length;
+    return true;
+  });
+}
+
+/** Batches from the front that share no row with each other, with one in flight, or with one that waits before them. */
+function pickBatches(
+  waiting: readonly Call<Batch, CommitResult>[],
+  inFlight: ReadonlySet<Call<Batch, CommitResult>>,
+): readonly Call<Batch, CommitResult>[] {
+  const taken = new Set<string>();
+  for (const { input } of inFlight) for (const row of rowsOf(input)) taken.add(row);
+  const group: Call<Batch, CommitResult>[] = [];
+  let bytes = 0;
+  for (const call of waiting) {
+    const rows = rowsOf(call.input);
+    const free = rows.every((row) => !taken.has(row));
+    for (const row of rows) taken.add(row);
+    if (!free) continue;
+    bytes += bytesOf(call.input);
+    if (group.length > 0 && bytes > limits.batchBytesMax) break;
+    group.push(call);
+    if (group.length === groupBatchesMax) break;
+  }
+  return group;
+}
+
+const rowsOf = ({ database, checks, changes }: Batch): readonly string[] =>
+  [...checks, ...changes].map(({ address }) => `${database}\0${nameOf(address)}`);
+
+const bytesOf = ({ changes }: Batch): number =>
+  changes.reduce((sum, change) => sum + (change.kind === 'put' ? sizeOf(change.value) : 0), 0);

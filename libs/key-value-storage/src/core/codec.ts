@@ -1,0 +1,231 @@
+/**
+ * Values as JSON text. Plain JSON stays plain JSON. What JSON would lose is kept under a tag (`{ "$date": "2026-…" }`), or refused by path;
+ * nothing is lost silently. An object that has a key of that form itself gets one more `$` in front of it, so that tags are never guessed.
+ *
+ * Kept: undefined (as a property and in arrays), NaN, ±Infinity, −0, bigint, Date, Map, Set, Uint8Array (a Buffer comes back as Uint8Array).
+ * Refused: functions, symbols, cycles, invalid dates, holes in arrays, other classes than the state's own.
+ */
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { storageError } from './errors.js';
+
+type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+interface Decoded {
+  readonly value: unknown;
+  /** Nothing in it can be changed: it may be handed out again and again. Dates, maps, sets and bytes are made fresh at each read. */
+  readonly shareable: boolean;
+}
+
+/** Tags of values, and the two names of the envelope that holds a value's schema version. */
+const reserved = /^\$+(undefined|number|bigint|date|map|set|bytes|v|value)$/;
+const escaped = /^\$\$+(undefined|number|bigint|date|map|set|bytes|v|value)$/;
+
+/** Why, and where in the value; the path is put together while the recursion unwinds. */
+class Unstorable extends Error {
+  readonly path: PropertyKey[] = [];
+}
+
+// ─── encoding
+
+/** The JSON text of a value, schema version included; `INVALID_VALUE` with the path of what cannot be kept. `prototype`: the one class allowed at the top. */
+export function encodeValue(
+  value: unknown,
+  what: string,
+  options: { readonly prototype?: object | undefined; readonly schemaVersion: number },
+): string {
+  try {
+    if (value === undefined) throw new Unstorable('it is undefined (is a return missing?)');
+    const json = toJson(value, new Set(), options.prototype);
+    return JSON.stringify(options.schemaVersion === 1 ? json : enveloped(json, options.schemaVersion));
+  } catch (error) {
+    if (error instanceof Unstorable) throw invalidValue(what, [{ message: error.message, path: error.path }]);
+    throw error;
+  }
+}
+
+/** `{ "$v": 2, …the properties }`, or `{ "$v": 2, "$value": … }` for what is no object of its own. */
+function enveloped(json: Json, schemaVersion: number): Json {
+  const isObject = typeof json === 'object' && json !== null && !Array.isArray(json) && !isTagged(json as Record<string, Json>);
+  return isObject ? { $v: schemaVersion, ...(json as Record<string, Json>) } : { $v: schemaVersion, $value: json };
+}
+
+function isTagged(json: Record<string, Json>): boolean {
+  const [first, second] = Object.keys(json);
+  return first !== undefined && second === undefined && reserved.test(first) && !escaped.test(first);
+}
+
+function toJson(value: unknown, above: Set<object>, prototype: object | undefined): Json {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value;
+    case 'number':
+      return Number.isFinite(value) && !Object.is(value, -0) ? value : { $number: Object.is(value, -0) ? '-0' : String(value) };
+    case 'bigint':
+      return { $bigint: value.toString() };
+    case 'undefined':
+      return { $undefined: true };
+    case 'object':
+      return value === null ? null : objectToJson(value, above, prototype);
+    default:
+      throw new Unstorable(typeof value === 'function' ? 'a function cannot be stored' : 'a symbol cannot be stored');
+  }
+}
+
+function objectToJson(value: object, above: Set<object>, prototype: object | undefined): Json {
+  if (above.has(value)) throw new Unstorable('it contains itself');
+  above.add(value);
+  const json = Array.isArray(value) ? arrayToJson(value, above) : (specialToJson(value, above) ?? recordToJson(value, above, prototype));
+  above.delete(value);
+  return json;
+}
+
+function arrayToJson(array: readonly unknown[], above: Set<object>): Json {
+  let copy: Json[] | undefined;
+  for (let index = 0; index < array.length; index += 1) {
+    if (!(index in array)) throw at(index, new Unstorable('an array with holes cannot be stored'));
+    const json = below(index, array[index], above);
+    if (copy === undefined && json !== array[index]) copy = array.slice(0, index) as Json[];
+    copy?.push(json);
+  }
+  return copy ?? (array as readonly Json[]);
+}
+
+function specialToJson(value: object, above: Set<object>): Json | undefined {
+  if (value instanceof Date) {
+    if (Number.isNaN(value.getTime())) throw new Unstorable('an invalid date cannot be stored');
+    return { $date: value.toISOString() };
+  }
+  if (value instanceof Uint8Array) return { $bytes: toBase64(value) };
+  if (value instanceof Map)
+    return { $map: Array.from(value, ([key, item], index) => [below(index, key, above), below(index, item, above)]) };
+  if (value instanceof Set) return { $set: Array.from(value, (item, index) => below(index, item, above)) };
+  return undefined;
+}
+
+/** The object itself where it is plain JSON already, a copy from the first property that is not. */
+function recordToJson(value: object, above: Set<object>, prototype: object | undefined): Json {
+  const parent = Object.getPrototypeOf(value) as object | null;
+  // an object literal of any realm has a parent without a parent
+  const plain = parent === null || Object.getPrototypeOf(parent) === null;
+  if (!plain && parent !== prototype) {
+    throw new Unstorable(`an instance of ${parent.constructor?.name || 'a class'} cannot be stored: it would come back as a plain object`);
+  }
+  if (Object.getOwnPropertySymbols(value).length > 0) throw new Unstorable('a property named by a symbol cannot be stored');
+  const record = value as Record<string, unknown>;
+  const names = Object.keys(record);
+  let copy: Record<string, Json> | undefined;
+  for (const [index, name] of names.entries()) {
+    const item = record[name];
+    const json = below(name, item, above);
+    const storedName = reserved.test(name) ? `$${name}` : name;
+    if (copy === undefined && (json !== item || storedName !== name)) copy = firstOf(record, names, index);
+    if (copy !== undefined) define(copy, storedName, json);
+  }
+  // a class instance is copied too, for JSON.stringify would call a method `toJSON` of its class
+  return copy ?? (plain ? (record as Record<string, Json>) : firstOf(record, names, names.length));
+}
+
+function firstOf(record: Record<string, unknown>, names: readonly string[], count: number): Record<string, Json> {
+  const copy: Record<string, Json> = {};
+  for (let index = 0; index < count; index += 1) define(copy, names[index] as string, record[names[index] as string]);
+  return copy;
+}
+
+function below(name: PropertyKey, value: unknown, above: Set<object>): Json {
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
+  try {
+    return toJson(value, above, undefined);
+  } catch (error) {
+    throw at(name, error);
+  }
+}
+
+function at(name: PropertyKey, error: unknown): unknown {
+  if (error instanceof Unstorable) error.path.unshift(name);
+  return error;
+}
+
+/** The own properties of `source` as properties of `target`, whatever their names. */
+export function copyProperties<T extends object>(target: T, source: object): T {
+  for (const name of Object.keys(source)) define(target, name, (source as Record<string, unknown>)[name]);
+  return target;
+}
+
+/** An own property of any name: assigning `__proto__` would set the prototype. */
+function define(target: object, name: string, value: unknown): void {
+  if (name === '__proto__') Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
+  else (target as Record<string, unknown>)[name] = value;
+}
+
+// ─── decoding
+
+/** The stored JSON and the schema version it was written with. Throws what `JSON.parse` throws. */
+export function parseStored(text: string): { readonly schemaVersion: number; readonly json: unknown } {
+  const json = JSON.parse(text) as unknown;
+  if (!text.startsWith('{"$v":')) return { schemaVersion: 1, json };
+  const { $v, ...rest } = json as { $v: number };
+  return { schemaVersion: $v, json: '$value' in rest ? rest.$value : rest };
+}
+
+/** The value of stored JSON, frozen: objects and arrays cannot be changed. `tagged`: whether there may be tags in it. */
+export function reviveFrozen(json: unknown, tagged: boolean): Decoded {
+  if (!tagged) return { value: deepFreeze(json), shareable: true };
+  const state = { shareable: true };
+  return { value: revive(json, state), shareable: state.shareable };
+}
+
+/** Whether a text may hold tags: a cheap look that saves a walk through most values. */
+export const mayHoldTags = (text: string): boolean => text.includes('"$');
+
+export function deepFreeze(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  for (const name of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[name]);
+  return Object.freeze(value);
+}
+
+function revive(json: unknown, state: { shareable: boolean }): unknown {
+  if (typeof json !== 'object' || json === null) return json;
+  if (Array.isArray(json)) return Object.freeze(json.map((item) => revive(item, state)));
+  const names = Object.keys(json);
+  const [first] = names;
+  if (names.length === 1 && first !== undefined && reserved.test(first) && !escaped.test(first)) {
+    return reviveTagged(first, (json as Record<string, unknown>)[first], state);
+  }
+  const value = {};
+  for (const name of names)
+    define(value, escaped.test(name) ? name.slice(1) : name, revive((json as Record<string, unknown>)[name], state));
+  return Object.freeze(value);
+}
+
+function reviveTagged(tag: string, content: unknown, state: { shareable: boolean }): unknown {
+  if (tag === '$undefined') return undefined;
+  if (tag === '$number') return Number(content);
+  if (tag === '$bigint') return BigInt(content as string);
+  state.shareable = false;
+  if (tag === '$date') return new Date(content as string);
+  if (tag === '$bytes') return fromBase64(content as string);
+  if (tag === '$map') return new Map((content as [unknown, unknown][]).map(([key, item]) => [revive(key, state), revive(item, state)]));
+  if (tag === '$set') return new Set((content as unknown[]).map((item) => revive(item, state)));
+  throw new SyntaxError(`the tag ${tag} is not known`);
+}
+
+function toBase64(bytes: Uint8Array): string {
+  let binary = '';
+  for (let index = 0; index < bytes.length; index += 8_192) binary += String.fromCharCode(...bytes.subarray(index, index + 8_192));
+  return btoa(binary);
+}
+
+const fromBase64 = (text: string): Uint8Array => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+
+// ─── errors
+
+export function invalidValue(what: string, issues: readonly StandardSchemaV1.Issue[]) {
+  const list = issues.slice(0, 5).map(({ message, path }) => `${pathOf(path)}: ${message}`);
+  const more = issues.length > list.length ? ` and ${issues.length - list.length} more` : '';
+  return storageError('INVALID_VALUE', `${what} cannot be stored: ${list.join('; ')}${more}.`, { issues });
+}
+
+function pathOf(path: StandardSchemaV1.Issue['path']): string {
+  const names = (path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment));
+  return names.length === 0 ? 'the value' : names.map(String).join('.');
+}

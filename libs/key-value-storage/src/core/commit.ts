@@ -1,0 +1,84 @@
+/** From the verbs to the port: one batch, checked against the limits, with a version of its own; and the one place where a conflict becomes an error. */
+import { describeExpected } from './evaluate-batch.js';
+import { storageError, type StorageError } from './errors.js';
+import { decodeKey, describe, type Key } from './key.js';
+import { limits } from './limits.js';
+import type { RetryPolicy } from './retry-on-conflict.js';
+import type { Change, Check, CommitResult, RowAddress, StorageProvider, Version } from './storage-provider.js';
+import { utf8Length } from './text-encoding.js';
+import type { Turns } from './turns.js';
+
+/** What the stores of one provider share. */
+export interface Engine {
+  readonly provider: StorageProvider;
+  readonly versions: () => Version;
+  readonly retry: RetryPolicy;
+  readonly turns: Turns;
+  /** Rejects with `STORAGE_NOT_OPEN` once the storage is closed. */
+  readonly assertOpen: () => void;
+}
+
+export type Landed = Extract<CommitResult, { outcome: 'committed' }> & { readonly version: Version };
+export type Conflicted = Extract<CommitResult, { outcome: 'conflict' }>;
+
+/** Commits one batch. Answers that it landed, or a conflict; throws whatever else became of it. */
+export async function commitBatch(
+  engine: Engine,
+  database: string,
+  checks: readonly Check[],
+  changes: readonly Change[],
+  signal: AbortSignal | undefined,
+): Promise<Landed | Conflicted> {
+  engine.assertOpen();
+  if (checks.length + changes.length > 2) assertBatch(checks, changes);
+  const version = engine.versions();
+  const [result] = await engine.provider.commit([{ database, version, checks, changes }], signal === undefined ? undefined : { signal });
+  if (result === undefined)
+    throw storageError(
+      'STORAGE_UNAVAILABLE',
+      `The provider '${engine.provider.name}' gave no answer to a batch.`,
+      {},
+      { effect: 'unknown' },
+    );
+  if (result.outcome === 'committed') return { ...result, version };
+  if (result.outcome === 'conflict') return result;
+  if (result.outcome === 'failed') throw result.error;
+  throw storageError('INVALID_OPTION', `The number at ${describe(keyOf(result.address))} cannot be changed: ${result.reason}.`, {});
+}
+
+function assertBatch(checks: readonly Check[], changes: readonly Change[]): void {
+  const rows = new Set<string>();
+  let bytes = 0;
+  for (const { address } of [...checks, ...changes]) rows.add(nameOf(address));
+  for (const name of rows) bytes += utf8Length(name);
+  for (const change of changes) bytes += change.kind === 'put' ? sizeOf(change.value) : 8;
+  assertAtMost('batchEntriesMax', rows.size, 'rows in one batch');
+  assertAtMost('batchBytesMax', bytes, 'bytes in one batch');
+}
+
+export function assertAtMost(limit: keyof typeof limits, given: number, what: string): void {
+  const allowed = limits[limit];
+  if (given > allowed)
+    throw storageError('LIMIT_EXCEEDED', `${given} ${what} are over the limit ${limit} of ${allowed}.`, { limit, given, allowed });
+}
+
+/** Bytes of a value, as the limits count them. */
+export function sizeOf(value: Extract<Change, { kind: 'put' }>['value']): number {
+  return value.kind === 'json' ? utf8Length(value.text) : value.kind === 'bytes' ? value.bytes.length : 8;
+}
+
+/** One text for one row of a database. NUL is in no address. */
+export const nameOf = ({ container, entity, key }: RowAddress): string => `${container}\0${entity}\0${key}`;
+
+/** The key as the user knows it; the encoded text where it is none. */
+export const keyOf = ({ key }: RowAddress): Key => decodeKey(key) ?? key;
+
+/** The conflict as an error. `check`: whether the failed check was the caller's own (`ifMatch`): that is never retried. */
+export function conflictError({ address, expected, actual }: Conflicted, check: 'caller' | 'own'): StorageError<'STORAGE_CONFLICT'> {
+  const key = keyOf(address);
+  const words = describeExpected(expected);
+  const message = `${address.entity} ${describe(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${
+    typeof expected === 'object' && 'version' in expected ? `etag ${words}` : words
+  }.`;
+  return storageError('STORAGE_CONFLICT', message, { key, expected: words, actual, check }, { retryable: check === 'own' });
+}

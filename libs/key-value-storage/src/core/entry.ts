@@ -1,0 +1,68 @@
+/** A state as it was read: what `save`, `ifMatch` and batches take. */
+import { copyProperties } from './codec.js';
+import type { Key } from './key.js';
+import { invalidOption } from './options.js';
+
+/** How a value is shown over HTTP: `EtagInterceptor` sends `body` with `ETag: "<etag>"`. Any answer may carry one under `Symbol.for('kvent.representation')`. */
+export interface Representation {
+  readonly body: unknown;
+  readonly etag: string;
+}
+export const representation = Symbol.for('kvent.representation');
+
+/** Where an entry is, and which version of it was read; frozen. `expiresAt` is undefined for what lives for ever. */
+export abstract class EntryInfo {
+  readonly key: Key;
+  /** Opaque, for comparison only: changes with every successful write, never returns. */
+  readonly etag: string;
+  readonly updatedAt: Date;
+  readonly expiresAt: Date | undefined;
+
+  constructor(key: Key, etag: string, updatedAt: number, expiresAt: number | undefined) {
+    this.key = key;
+    this.etag = etag;
+    this.updatedAt = new Date(updatedAt);
+    this.expiresAt = expiresAt === undefined ? undefined : new Date(expiresAt);
+  }
+}
+
+/** An entry with its value. The value is frozen: objects and arrays throughout; dates, maps, sets and bytes are fresh at each read. */
+export abstract class Entry<out T> extends EntryInfo {
+  readonly value: T;
+
+  constructor(key: Key, value: T, etag: string, updatedAt: number, expiresAt: number | undefined) {
+    super(key, etag, updatedAt, expiresAt);
+    this.value = value;
+  }
+
+  /** The same entry with some properties changed: hand it to `save`. The value stays an instance of its class. `INVALID_OPTION` where the value is no object. */
+  with(patch: Partial<T>): Entry<T> {
+    const { value } = this;
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw invalidOption('with() changes properties of an object; this value has none.');
+    const copy = copyProperties(Object.create(Object.getPrototypeOf(value) as object | null) as object, value);
+    const changed = Object.freeze(copyProperties(copy, patch)) as T;
+    return new ReadEntry(this.key, changed, this.etag, this.updatedAt.getTime(), this.expiresAt?.getTime());
+  }
+
+  get [representation](): Representation {
+    return { body: this.value, etag: this.etag };
+  }
+}
+
+export class ReadEntry<T> extends Entry<T> {
+  constructor(key: Key, value: T, etag: string, updatedAt: number, expiresAt: number | undefined) {
+    super(key, value, etag, updatedAt, expiresAt);
+    Object.freeze(this);
+  }
+}
+
+export class ReadEntryInfo extends EntryInfo {
+  constructor(key: Key, etag: string, updatedAt: number, expiresAt: number | undefined) {
+    super(key, etag, updatedAt, expiresAt);
+    Object.freeze(this);
+  }
+}
+
+/** A key as an entry carries it: parts are copied, so that the caller's array cannot change under it. */
+export const frozenKey = (key: Key): Key => (typeof key === 'string' ? key : Object.freeze([...key]));

@@ -1,0 +1,119 @@
+/** The queue beneath `CoalescingProvider`: calls wait, are picked into groups, travel together, and are answered one by one. */
+import { aborted, throwIfAborted } from './abort.js';
+import { isStorageError, storageError } from './errors.js';
+
+/** Groups on their way at once. */
+const groupsMax = 4;
+
+/** One caller's request, and how it is answered. */
+export interface Call<Input, Output> {
+  readonly input: Input;
+  readonly resolve: (output: Output) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export interface GathererOptions<Input, Output> {
+  /** In messages: 'A commit'. */
+  readonly what: string;
+  /** Of a call that is aborted on its way. */
+  readonly effect: 'none' | 'unknown';
+  /** The calls of the next group, from the front of those that wait. May be none, while those in flight stand in their way. */
+  readonly pick: (waiting: readonly Call<Input, Output>[], inFlight: ReadonlySet<Call<Input, Output>>) => readonly Call<Input, Output>[];
+  /** Answers in the order of the inputs. Rejects only when none of them can have taken effect, or with `effect: 'unknown'`. */
+  readonly send: (inputs: readonly Input[]) => Promise<readonly Output[]>;
+}
+
+export class Gatherer<Input, Output> {
+  readonly #options: GathererOptions<Input, Output>;
+  #waiting: Call<Input, Output>[] = [];
+  readonly #inFlight = new Set<Call<Input, Output>>();
+  #groups = 0;
+  #scheduled = false;
+  readonly #idle: (() => void)[] = [];
+
+  constructor(options: GathererOptions<Input, Output>) {
+    this.#options = options;
+  }
+
+  async call(input: Input, signal: AbortSignal | undefined): Promise<Output> {
+    const { what, effect } = this.#options;
+    throwIfAborted(what, signal);
+    return await new Promise<Output>((resolve, reject) => {
+      const call: Call<Input, Output> = {
+        input,
+        resolve: (output) => {
+          signal?.removeEventListener('abort', stop);
+          resolve(output);
+        },
+        reject: (error) => {
+          signal?.removeEventListener('abort', stop);
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the engine's own error
+          reject(error);
+        },
+      };
+      const stop = (): void => {
+        const queued = this.#waiting.includes(call);
+        if (queued) this.#waiting = this.#waiting.filter((other) => other !== call);
+        call.reject(aborted(what, queued ? 'none' : effect, signal as AbortSignal));
+        this.#flushSoon();
+      };
+      signal?.addEventListener('abort', stop, { once: true });
+      this.#waiting.push(call);
+      this.#flushSoon();
+    });
+  }
+
+  /** Settles once nothing waits and nothing is on its way. */
+  async idle(): Promise<void> {
+    if (this.#waiting.length === 0 && this.#groups === 0) return;
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  #flushSoon(): void {
+    if (this.#scheduled || this.#groups >= groupsMax) return;
+    this.#scheduled = true;
+    queueMicrotask(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    while (this.#waiting.length > 0 && this.#groups < groupsMax) {
+      const group = this.#options.pick(this.#waiting, this.#inFlight);
+      if (group.length === 0) break;
+      const picked = new Set(group);
+      this.#waiting = this.#waiting.filter((call) => !picked.has(call));
+      void this.#travel(group);
+    }
+    if (this.#waiting.length === 0 && this.#groups === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  async #travel(group: readonly Call<Input, Output>[]): Promise<void> {
+    this.#groups += 1;
+    for (const call of group) this.#inFlight.add(call);
+    await this.#send(group);
+    for (const call of group) this.#inFlight.delete(call);
+    this.#groups -= 1;
+    this.#flush();
+  }
+
+  /** Never rejects: every call of the group has its answer. */
+  async #send(group: readonly Call<Input, Output>[]): Promise<void> {
+    try {
+      const outputs = await this.#options.send(group.map(({ input }) => input));
+      for (const [index, call] of group.entries()) this.#answer(call, outputs[index]);
+    } catch (error) {
+      // nothing took effect: each call goes alone, so that the one at fault keeps its fault to itself
+      if (group.length > 1 && isStorageError(error) && error.effect === 'none')
+        await Promise.all(group.map(async (call) => await this.#send([call])));
+      else for (const call of group) call.reject(error);
+    }
+  }
+
+  #answer(call: Call<Input, Output>, output: Output | undefined): void {
+    if (output !== undefined) return call.resolve(output);
+    const { what, effect } = this.#options;
+    call.reject(storageError('STORAGE_UNAVAILABLE', `${what} was given no answer by the provider.`, {}, { effect }));
+  }
+}

@@ -1,0 +1,144 @@
+/** Listing, paging, counting and deleting by range: page by page through the port's scan. */
+import { throwIfAborted } from './abort.js';
+import { commitBatch, conflictError } from './commit.js';
+import { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
+import type { Entry } from './entry.js';
+import { isStorageError, storageError } from './errors.js';
+import { decodeKey, describe, encodeRange, type Key, type KeyRange } from './key.js';
+import type { CallOptions, Page, PageRequest, ReadOptions } from './key-value-store.js';
+import { limits } from './limits.js';
+import { assertOptions, invalidOption } from './options.js';
+import type { StateRows } from './state-rows.js';
+import type { ScanPage, ScannedRow, ScanRange } from './storage-provider.js';
+
+const rangeNames = ['prefix', 'start', 'end', 'reverse'];
+const pageItemsDefault = 100;
+/** Rows that a list asks for at once: few enough to stay small with the largest values, enough to make few turns. */
+const listPageItems = 200;
+
+export class RangeReader<T> {
+  readonly #rows: StateRows<T>;
+
+  constructor(rows: StateRows<T>) {
+    this.#rows = rows;
+  }
+
+  entries(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Entry<T>> {
+    const scope = this.#scope(range);
+    const read = async function* (this: RangeReader<T>): AsyncGenerator<Entry<T>> {
+      for await (const page of this.#pages({ ...scope, limit: listPageItems }, options)) {
+        for (const row of page) yield await this.#entry(scope, row);
+      }
+    };
+    return { [Symbol.asyncIterator]: () => read.call(this) };
+  }
+
+  keys(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Key> {
+    const scope = this.#scope(range);
+    const read = async function* (this: RangeReader<T>): AsyncGenerator<Key> {
+      for await (const page of this.#pages({ ...scope, limit: limits.pageItemsMax, values: 'omit' }, options)) {
+        for (const { key } of page) yield this.#key(scope, key);
+      }
+    };
+    return { [Symbol.asyncIterator]: () => read.call(this) };
+  }
+
+  async page(request: PageRequest, options: ReadOptions | undefined): Promise<Page<Entry<T>>> {
+    assertOptions('page', request, [...rangeNames, 'limit', 'cursor']);
+    const { limit = pageItemsDefault, cursor, ...range } = request;
+    assertLimit(limit);
+    const scope = this.#scope(range);
+    const after = cursor === undefined ? {} : { after: decodeCursor(scope, assertText(cursor)) };
+    const { rows, more } = await this.#scan({ ...scope, ...after, limit }, options);
+    const items = await Promise.all(rows.map(async (row) => await this.#entry(scope, row)));
+    return { items, next: more ? encodeCursor(scope, (rows.at(-1) as ScannedRow).key) : undefined };
+  }
+
+  async count(range: KeyRange, options: ReadOptions | undefined): Promise<number> {
+    let count = 0;
+    const scope = this.#scope(range);
+    for await (const page of this.#pages({ ...scope, limit: limits.pageItemsMax, values: 'omit' }, options)) count += page.length;
+    return count;
+  }
+
+  /** Page by page, one batch each; an error on the way says how many were deleted before it (`done`). */
+  async delete(range: KeyRange, options: CallOptions | undefined): Promise<number> {
+    const scope = this.#scope(range);
+    let done = 0;
+    try {
+      for await (const page of this.#pages({ ...scope, limit: limits.batchEntriesMax, values: 'omit' }, options)) {
+        const changes = page.map(({ key }) => ({ kind: 'delete', address: { ...scope, key } }) as const);
+        const result = await commitBatch(this.#rows.engine, scope.database, [], changes, options?.signal);
+        if (result.outcome === 'conflict') throw conflictError(result, 'own');
+        done += result.rows.filter(({ existed }) => existed).length;
+      }
+    } catch (error) {
+      if (isStorageError(error)) error.done = done;
+      throw error;
+    }
+    return done;
+  }
+
+  async *#pages(range: ScanRange, options: ReadOptions | undefined): AsyncGenerator<readonly ScannedRow[]> {
+    let after: { readonly after?: string } = {};
+    while (true) {
+      throwIfAborted('A list', options?.signal);
+      const { rows, more } = await this.#scan({ ...range, ...after }, options);
+      if (rows.length > 0) yield rows;
+      const last = rows.at(-1);
+      if (!more || last === undefined) return;
+      after = { after: last.key };
+    }
+  }
+
+  async #scan(range: ScanRange, options: ReadOptions | undefined): Promise<ScanPage> {
+    const { engine } = this.#rows;
+    engine.assertOpen();
+    const consistency = options?.consistency === undefined ? {} : { consistency: options.consistency };
+    const [page] = await engine.provider.scan(
+      [{ ...range, ...consistency }],
+      options?.signal === undefined ? undefined : { signal: options.signal },
+    );
+    if (page === undefined)
+      throw storageError('STORAGE_UNAVAILABLE', `The provider '${engine.provider.name}' gave no answer to a scan.`, {});
+    return page;
+  }
+
+  #scope(range: KeyRange): CursorScope {
+    assertOptions('A range', range, rangeNames);
+    if (range.reverse !== undefined && typeof range.reverse !== 'boolean')
+      throw invalidOption(`A range's reverse is true or false; given was ${describe(range.reverse)}.`);
+    const { container, entity } = this.#rows.state;
+    return { database: this.#rows.database(), container, entity, ...encodeRange(range), reverse: range.reverse ?? false };
+  }
+
+  async #entry(scope: CursorScope, { key, row }: ScannedRow): Promise<Entry<T>> {
+    const { database, container, entity } = scope;
+    return await this.#rows.entry({ database, container, entity, key }, this.#key(scope, key), row);
+  }
+
+  #key({ database, container, entity }: CursorScope, encoded: string): Key {
+    const key = decodeKey(encoded);
+    if (key !== undefined) return key;
+    const place = `${database}/${container}/${entity}/${encoded}`;
+    throw storageError('STORAGE_CORRUPT', `The row at ${place} has a key that Kvent did not write.`, { place });
+  }
+}
+
+function assertLimit(limit: number): void {
+  if (!Number.isInteger(limit) || limit < 1)
+    throw invalidOption(`A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${String(limit)}.`);
+  if (limit > limits.pageItemsMax) {
+    const [given, allowed] = [limit, limits.pageItemsMax];
+    throw storageError('LIMIT_EXCEEDED', `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`, {
+      limit: 'pageItemsMax',
+      given,
+      allowed,
+    });
+  }
+}
+
+function assertText(cursor: unknown): string {
+  if (typeof cursor !== 'string') throw invalidOption(`A cursor is a text; given was ${describe(cursor)}.`);
+  return cursor;
+}

@@ -1,0 +1,127 @@
+/** The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the port, entries in the terms of the user. */
+import { systemClock } from './clock.js';
+import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
+import { frozenKey, ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
+import { encodeKey, type Key } from './key.js';
+import type { CallOptions, ReadOptions } from './key-value-store.js';
+import { retrying, type RetryPolicy } from './retry-on-conflict.js';
+import type { ResolvedState } from './state-definition.js';
+import type { Address, Change, Expected, ReadResult, Row, StoredValue, TimeToLive } from './storage-provider.js';
+import { ValueCodec, type Encoded } from './value-codec.js';
+
+export class StateRows<T> {
+  readonly engine: Engine;
+  readonly state: ResolvedState<T>;
+  readonly codec: ValueCodec<T>;
+  /** The database of the moment. It is asked once a call, when the call is made: retries and later pages keep it. */
+  readonly database: () => string;
+
+  constructor(engine: Engine, state: ResolvedState<T>, database: () => string) {
+    this.engine = engine;
+    this.state = state;
+    this.database = database;
+    this.codec = new ValueCodec(state, engine.provider.features.durable === false);
+  }
+
+  address(key: Key): Address {
+    return { database: this.database(), container: this.state.container, entity: this.state.entity, key: encodeKey(key) };
+  }
+
+  async read(addresses: readonly Address[], options: ReadOptions | undefined, values: 'include' | 'omit' = 'include'): Promise<ReadResult> {
+    this.engine.assertOpen();
+    if (options === undefined && values === 'include') return await this.engine.provider.read(addresses);
+    return await this.engine.provider.read(addresses, { ...options, values });
+  }
+
+  async readOne(
+    address: Address,
+    options: ReadOptions | undefined,
+    values?: 'omit',
+  ): Promise<{ readonly row: Row | undefined; readonly time: number }> {
+    const { rows, time } = await this.read([address], options, values);
+    return { row: rows[0], time };
+  }
+
+  async entry(address: Address, key: Key, row: Row, expiresAt = row.expiresAt): Promise<Entry<T>> {
+    const value = this.codec.decode(address, row.value);
+    return new ReadEntry(frozenKey(key), value instanceof Promise ? await value : value, row.version, row.updatedAt, expiresAt);
+  }
+
+  info(key: Key, row: Row, expiresAt = row.expiresAt): EntryInfo {
+    return new ReadEntryInfo(frozenKey(key), row.version, row.updatedAt, expiresAt);
+  }
+
+  /** Writes a value if the row is what was expected. */
+  async put(
+    address: Address,
+    stored: StoredValue,
+    ttl: TimeToLive,
+    expected: Expected | undefined,
+    options: CallOptions | undefined,
+  ): Promise<Landed | Conflicted> {
+    const checks = expected === undefined ? [] : [{ address, expected }];
+    return await this.commit(address, checks, { kind: 'put', address, value: stored, ttl }, options);
+  }
+
+  async commit(
+    address: Address,
+    checks: readonly { readonly address: Address; readonly expected: Expected }[],
+    change: Change,
+    options: CallOptions | undefined,
+  ) {
+    return await commitBatch(this.engine, address.database, checks, [change], options?.signal);
+  }
+
+  /** The entry that a landed write left behind. */
+  written(key: Key, encoded: Encoded<T>, landed: Landed, index = 0): Entry<T> {
+    return new ReadEntry(frozenKey(key), encoded.value, landed.version, landed.time, landed.rows[index]?.expiresAt);
+  }
+
+  /**
+   * Moves a sliding expiry to the time that the row was written with, at most once per tenth of it. Answers the expiry afterwards: a renewal that
+   * fails, or meets a rival, does not fail the read.
+   */
+  async slide(address: Address, row: Row, time: number): Promise<number | undefined> {
+    const { expiresAt, ttlMs } = row;
+    if (!this.state.sliding || expiresAt === undefined || ttlMs === undefined || time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
+    try {
+      const result = await this.commit(
+        address,
+        [{ address, expected: { version: row.version } }],
+        { kind: 'renew', address, ttlMs },
+        undefined,
+      );
+      return result.outcome === 'committed' ? (result.rows[0]?.expiresAt ?? expiresAt) : expiresAt;
+    } catch {
+      return expiresAt;
+    }
+  }
+
+  /** Repeats read-and-write work at one row while it conflicts; after the first conflict in turn with the rivals of this process. */
+  async retryInTurn<R>(address: Address, policy: RetryPolicy, work: () => Promise<R | Conflicted>): Promise<R> {
+    const { turns } = this.engine;
+    const name = `${address.database}\0${nameOf(address)}`;
+    let mine = false;
+    const waitForTurn = async (ms: number): Promise<void> => {
+      if (mine) await systemClock.wait(ms, policy.signal);
+      else mine = await turns.take(name, Math.max(ms, policy.delayMsMax), systemClock, policy.signal);
+    };
+    try {
+      if (turns.isTaken(name)) await waitForTurn(0);
+      return await retrying(
+        async () => {
+          const result = await work();
+          if (isConflicted(result)) throw conflictError(result, 'own');
+          return result;
+        },
+        policy,
+        { clock: systemClock, waitForTurn },
+      );
+    } finally {
+      if (mine) turns.leave(name);
+    }
+  }
+}
+
+const isConflicted = (result: unknown): result is Conflicted =>
+  typeof result === 'object' && result !== null && (result as { outcome?: unknown }).outcome === 'conflict';

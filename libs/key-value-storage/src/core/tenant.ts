@@ -1,0 +1,30 @@
+/** Databases: one for each tenant, and one for what is shared. A database is the unit of atomicity, isolation, backup and deletion. */
+import { storageError } from './errors.js';
+import { describe } from './key.js';
+import { limits } from './limits.js';
+import { encodeText, utf8Length } from './text-encoding.js';
+
+export const sharedDatabase = 'shared';
+
+/** A tenant's name: a text without control characters, and without blanks around it; `TENANT_MISSING` for anything else, and for one that is too long. */
+export function assertTenant(tenant: unknown): asserts tenant is string {
+  if (tenant === undefined || tenant === null || tenant === '') throw tenantMissing('A tenant is needed here, and there is none');
+
+  if (typeof tenant !== 'string' || tenant.trim() !== tenant || /[\u0000-\u001f\u007f]/.test(tenant)) {
+    throw tenantMissing(`A tenant's name is a text without control characters or blanks around it; given was ${describe(tenant)}`);
+  }
+  const bytes = utf8Length(databaseName(tenant));
+  if (bytes > limits.databaseBytesMax) {
+    throw tenantMissing(`A tenant's name is too long: its database takes ${bytes} encoded bytes, ${limits.databaseBytesMax} are allowed`);
+  }
+}
+
+/** The database of a tenant. */
+export function databaseOf(tenant: unknown): string {
+  assertTenant(tenant);
+  return databaseName(tenant);
+}
+
+const databaseName = (tenant: string): string => `tenant:${encodeText(tenant)}`;
+
+const tenantMissing = (message: string) => storageError('TENANT_MISSING', `${message}.`, {});

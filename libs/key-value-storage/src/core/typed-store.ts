@@ -1,0 +1,320 @@
+/** What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port in as few turns as it can. */
+import type { Conflicted, Engine } from './commit.js';
+import { assertAtMost, commitBatch, conflictError } from './commit.js';
+import type { Entry, EntryInfo } from './entry.js';
+import { storageError } from './errors.js';
+import { describe, encodeKey, type Key, type KeyRange } from './key.js';
+import {
+  KeyValueStore,
+  type CallOptions,
+  type Condition,
+  type GuardedWriteOptions,
+  type Page,
+  type PageRequest,
+  type ReadOptions,
+  type WriteOptions,
+} from './key-value-store.js';
+import { invalidOption, assertOptions, assertTtl } from './options.js';
+import { RangeReader } from './range-reader.js';
+import { resolveRetry, type RetryOptions, type RetryPolicy } from './retry-on-conflict.js';
+import type { Given, ResolvedState } from './state-definition.js';
+import { StateRows } from './state-rows.js';
+import { databaseOf } from './tenant.js';
+import { conditionOf, ttlOf } from './write-options.js';
+
+const callNames = ['signal'];
+const readNames = ['signal', 'consistency'];
+const writeNames = ['signal', 'ttlMs'];
+const guardedNames = [...writeNames, 'ifMatch'];
+const updateNames = [...writeNames, 'retry', 'initial'];
+
+/** On a store: what batches and other packages of Kvent work by. */
+export const storeRows = Symbol('kvent.store-rows');
+
+export class TypedStore<T> extends KeyValueStore<T> {
+  readonly [storeRows]: StateRows<T>;
+  readonly #rows: StateRows<T>;
+  readonly #ranges: RangeReader<T>;
+
+  constructor(engine: Engine, state: ResolvedState<T>, database: () => string) {
+    super();
+    this.#rows = new StateRows(engine, state, database);
+    this.#ranges = new RangeReader(this.#rows);
+    this[storeRows] = this.#rows;
+  }
+
+  // ─── one
+
+  async get(key: Key, options?: ReadOptions): Promise<Entry<T> | undefined> {
+    assertOptions('get', options, readNames);
+    const address = this.#rows.address(key);
+    const { row, time } = await this.#rows.readOne(address, options);
+    if (row === undefined) return undefined;
+    return await this.#rows.entry(address, key, row, this.#rows.state.sliding ? await this.#rows.slide(address, row, time) : row.expiresAt);
+  }
+
+  async getOrThrow(key: Key, options?: ReadOptions): Promise<Entry<T>> {
+    const entry = await this.get(key, options);
+    if (entry === undefined) throw this.#notFound(key);
+    return entry;
+  }
+
+  async has(key: Key, options?: ReadOptions): Promise<boolean> {
+    assertOptions('has', options, readNames);
+    return (await this.#rows.readOne(this.#rows.address(key), options, 'omit')).row !== undefined;
+  }
+
+  async stat(key: Key, options?: ReadOptions): Promise<EntryInfo | undefined> {
+    assertOptions('stat', options, readNames);
+    const { row } = await this.#rows.readOne(this.#rows.address(key), options, 'omit');
+    return row === undefined ? undefined : this.#rows.info(key, row);
+  }
+
+  async add(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
+    assertOptions('add', options, writeNames);
+    return await this.#write(key, value, options, 'absent', () => this.#exists(key));
+  }
+
+  async getOrAdd(
+    key: Key,
+    make: () => Given<T> | Promise<Given<T>>,
+    options?: WriteOptions,
+  ): Promise<{ readonly entry: Entry<T>; readonly added: boolean }> {
+    assertOptions('getOrAdd', options, writeNames);
+    assertFunction('getOrAdd', 'make', make);
+    const address = this.#rows.address(key);
+    const ttl = ttlOf('getOrAdd', options?.ttlMs, this.#rows.state.ttlMs, 'replace');
+    return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
+      const { row, time } = await this.#rows.readOne(address, callOptions(options));
+      if (row !== undefined)
+        return { entry: await this.#rows.entry(address, key, row, await this.#rows.slide(address, row, time)), added: false };
+      const encoded = await this.#rows.codec.encode(key, await make());
+      const result = await this.#rows.put(address, encoded.stored, ttl, 'absent', options);
+      return result.outcome === 'conflict' ? result : { entry: this.#rows.written(key, encoded, result), added: true };
+    });
+  }
+
+  async set(key: Key, value: Given<T>, options?: GuardedWriteOptions): Promise<Entry<T>> {
+    assertOptions('set', options, guardedNames);
+    return await this.#write(key, value, options, conditionOf(options), (conflict) => conflictError(conflict, 'caller'));
+  }
+
+  async replace(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
+    assertOptions('replace', options, writeNames);
+    return await this.#write(key, value, options, 'present', () => this.#notFound(key));
+  }
+
+  async save(entry: Entry<T>, options?: WriteOptions): Promise<Entry<T>> {
+    assertOptions('save', options, writeNames);
+    const version = etagOf('save', entry);
+    return await this.#write(entry.key, entry.value, options, { version }, (conflict) => conflictError(conflict, 'own'), 'keep');
+  }
+
+  async update(
+    key: Key,
+    change: (value: T) => Given<T> | Promise<Given<T>>,
+    options?: WriteOptions & { readonly retry?: RetryOptions | undefined; readonly initial?: (() => Given<T>) | undefined },
+  ): Promise<Entry<T>> {
+    assertOptions('update', options, updateNames);
+    assertFunction('update', 'change', change);
+    if (options?.initial !== undefined) assertFunction('update', 'initial', options.initial);
+    const rows = this.#rows;
+    const address = rows.address(key);
+    const ttl = ttlOf('update', options?.ttlMs, rows.state.ttlMs, 'keep');
+    return await rows.retryInTurn(address, this.#policy(options, options?.retry), async () => {
+      const { row } = await rows.readOne(address, callOptions(options));
+      if (row === undefined && options?.initial === undefined) throw this.#notFound(key);
+      const before =
+        row === undefined ? (await rows.codec.encode(key, options?.initial?.())).value : await rows.codec.decode(address, row.value);
+      const after = await change(before);
+      if (row !== undefined && after === before) return await rows.entry(address, key, row);
+      const encoded = await rows.codec.encode(key, after);
+      const result = await rows.put(address, encoded.stored, ttl, row === undefined ? 'absent' : { version: row.version }, options);
+      return result.outcome === 'conflict' ? result : rows.written(key, encoded, result);
+    });
+  }
+
+  async touch(key: Key, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo> {
+    assertOptions('touch', options, writeNames);
+    assertTtl('touch', (options as Partial<typeof options> | undefined)?.ttlMs);
+    const { ttlMs } = options;
+    const address = this.#rows.address(key);
+    return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
+      const { row, time } = await this.#rows.readOne(address, callOptions(options), 'omit');
+      if (row === undefined) throw this.#notFound(key);
+      if (row.expiresAt === undefined || row.expiresAt >= time + ttlMs) return this.#rows.info(key, row);
+      const check = { address, expected: { version: row.version } };
+      const result = await this.#rows.commit(address, [check], { kind: 'renew', address, ttlMs }, options);
+      return result.outcome === 'conflict' ? result : this.#rows.info(key, row, result.rows[0]?.expiresAt);
+    });
+  }
+
+  async delete(key: Key, options?: CallOptions & { readonly ifMatch?: Condition | '*' }): Promise<boolean> {
+    assertOptions('delete', options, ['signal', 'ifMatch']);
+    const address = this.#rows.address(key);
+    const expected = conditionOf(options);
+    const result = await this.#rows.commit(
+      address,
+      expected === undefined ? [] : [{ address, expected }],
+      { kind: 'delete', address },
+      options,
+    );
+    if (result.outcome === 'conflict') throw conflictError(result, 'caller');
+    return result.rows[0]?.existed === true;
+  }
+
+  async take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined> {
+    assertOptions('take', options, callNames);
+    const address = this.#rows.address(key);
+    return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
+      const { row } = await this.#rows.readOne(address, options);
+      if (row === undefined) return undefined;
+      // decoded first: what cannot be read back is not removed
+      const entry = await this.#rows.entry(address, key, row);
+      const result = await this.#rows.commit(
+        address,
+        [{ address, expected: { version: row.version } }],
+        { kind: 'delete', address },
+        options,
+      );
+      return result.outcome === 'conflict' ? result : entry;
+    });
+  }
+
+  // ─── many
+
+  async getMany<const K extends readonly Key[]>(
+    keys: K,
+    options?: ReadOptions,
+  ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }> {
+    assertOptions('getMany', options, readNames);
+    if (!Array.isArray(keys)) throw invalidOption(`getMany takes an array of keys; given was ${describe(keys)}.`);
+    assertAtMost('readAddressesMax', keys.length, 'keys in one getMany');
+    const addresses = keys.map((key) => this.#rows.address(key));
+    const { rows } = await this.#rows.read(addresses, options);
+    const entries = addresses.map(async (address, index) => {
+      const row = rows[index];
+      return row === undefined ? undefined : await this.#rows.entry(address, keys[index] as Key, row);
+    });
+    return (await Promise.all(entries)) as { readonly [I in keyof K]: Entry<T> | undefined };
+  }
+
+  async setMany(items: Iterable<{ readonly key: Key; readonly value: Given<T> }>, options?: WriteOptions): Promise<readonly Entry<T>[]> {
+    assertOptions('setMany', options, writeNames);
+    const rows = this.#rows;
+    const ttl = ttlOf('setMany', options?.ttlMs, rows.state.ttlMs, 'replace');
+    const database = rows.database();
+    const given = [...items].map(({ key, value }) => ({ key, value, address: { ...rows.address(key), database } }));
+    const twice = given.find(({ address }, index) => given.findIndex((other) => other.address.key === address.key) !== index);
+    if (twice !== undefined) throw invalidOption(`setMany was given the key ${describe(twice.key)} twice.`);
+    assertAtMost('batchEntriesMax', given.length, 'rows in one batch');
+    if (given.length === 0) return [];
+    const encoded = await Promise.all(given.map(async ({ key, value }) => await rows.codec.encode(key, value)));
+    const changes = encoded.map(
+      ({ stored }, index) => ({ kind: 'put', address: (given[index] as (typeof given)[number]).address, value: stored, ttl }) as const,
+    );
+    const result = await commitBatch(rows.engine, database, [], changes, options?.signal);
+    if (result.outcome === 'conflict') throw conflictError(result, 'own');
+    return given.map(({ key }, index) => rows.written(key, encoded[index] as (typeof encoded)[number], result, index));
+  }
+
+  list(range: KeyRange = {}, options?: ReadOptions): AsyncIterable<Entry<T>> {
+    assertOptions('list', options, readNames);
+    return this.#ranges.entries(range, options);
+  }
+
+  async page(request: PageRequest, options?: ReadOptions): Promise<Page<Entry<T>>> {
+    assertOptions('page', options, readNames);
+    return await this.#ranges.page(request, options);
+  }
+
+  keys(range: KeyRange = {}, options?: ReadOptions): AsyncIterable<Key> {
+    assertOptions('keys', options, readNames);
+    return this.#ranges.keys(range, options);
+  }
+
+  async count(range: KeyRange = {}, options?: ReadOptions): Promise<number> {
+    assertOptions('count', options, readNames);
+    return await this.#ranges.count(range, options);
+  }
+
+  async deleteMany(range: KeyRange, options?: CallOptions): Promise<number> {
+    assertOptions('deleteMany', options, callNames);
+    assertBounded(range);
+    return await this.#ranges.delete(range, options);
+  }
+
+  async clear(options?: CallOptions): Promise<number> {
+    assertOptions('clear', options, callNames);
+    return await this.#ranges.delete({}, options);
+  }
+
+  // ─── elsewhere
+
+  forTenant(tenant: string): KeyValueStore<T> {
+    const { engine, state } = this.#rows;
+    const database = databaseOf(tenant);
+    if (state.scope === 'shared') throw invalidOption(`The state '${state.name}' is shared: it has no tenants.`);
+    return new TypedStore(engine, state, () => database);
+  }
+
+  // ─── parts
+
+  async #write(
+    key: Key,
+    value: Given<T>,
+    options: WriteOptions | undefined,
+    expected: Parameters<StateRows<T>['put']>[3],
+    onConflict: (conflict: Conflicted) => Error,
+    expiry: 'replace' | 'keep' = 'replace',
+  ): Promise<Entry<T>> {
+    const rows = this.#rows;
+    const address = rows.address(key);
+    const ttl = ttlOf('ttlMs', options?.ttlMs, rows.state.ttlMs, expiry);
+    const pending = rows.codec.encode(key, value);
+    const encoded = pending instanceof Promise ? await pending : pending;
+    const result = await rows.put(address, encoded.stored, ttl, expected, options);
+    if (result.outcome === 'conflict') throw onConflict(result);
+    return rows.written(key, encoded, result);
+  }
+
+  #policy(options: CallOptions | undefined, retry?: RetryOptions): RetryPolicy {
+    const policy = resolveRetry(retry, this.#rows.engine.retry);
+    return options?.signal === undefined ? policy : { ...policy, signal: options.signal };
+  }
+
+  #notFound(key: Key) {
+    return storageError('KEY_NOT_FOUND', `There is no ${this.#rows.state.name} ${describe(key)}.`, { key });
+  }
+
+  #exists(key: Key) {
+    return storageError('KEY_EXISTS', `There is a ${this.#rows.state.name} ${describe(key)} already.`, { key });
+  }
+}
+
+const callOptions = (options: CallOptions | undefined): CallOptions | undefined =>
+  options?.signal === undefined ? undefined : { signal: options.signal };
+
+function etagOf(verb: string, entry: EntryInfo): string {
+  const given = entry as Partial<EntryInfo> | undefined | null;
+  if (typeof given !== 'object' || given === null || given.key === undefined || typeof given.etag !== 'string' || !('value' in given)) {
+    throw invalidOption(`${verb} takes an entry as it was read; given was ${describe(entry)}.`);
+  }
+  encodeKey(given.key);
+  return given.etag;
+}
+
+function assertFunction(verb: string, name: string, given: unknown): void {
+  if (typeof given !== 'function') throw invalidOption(`${verb} takes a function as ${name}; given was ${describe(given)}.`);
+}
+
+/** A forgotten bound must never mean "everything". */
+function assertBounded(range: KeyRange): void {
+  if (typeof range !== 'object' || (range as unknown) === null)
+    throw invalidOption('deleteMany takes a range; to delete everything, use clear().');
+  const bounds = (['prefix', 'start', 'end'] as const).filter((name) => name in range);
+  const empty = bounds.filter((name) => range[name] === undefined || range[name] === null || range[name].length === 0);
+  if (empty.length > 0)
+    throw invalidOption(`deleteMany was given ${empty.join(' and ')} without a value; to delete everything, use clear().`);
+  if (bounds.length === 0) throw invalidOption('deleteMany needs a prefix, a start or an end; to delete everything, use clear().');
+}
