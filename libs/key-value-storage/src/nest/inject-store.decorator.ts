@@ -1,0 +1,51 @@
+import { Inject, type InjectionToken } from '@nestjs/common';
+import type { KeyValueStore } from '../core/key-value-store.js';
+import { definitionOf, type ClassOf, type ResolvedState, type StateDefinition } from '../core/state-definition.js';
+
+/* eslint-disable @typescript-eslint/no-explicit-any -- constructor inference demands it; a list of unlike definitions */
+type AnyClass = abstract new (...given: any[]) => unknown;
+/** A class with `@State`, or what `defineState` answered. */
+export type AnyState = ClassOf<object> | StateDefinition<any>;
+/* eslint-enable @typescript-eslint/no-explicit-any */
+
+interface WrongType<Expected> {
+  readonly 'what this decorator injects is': Expected;
+}
+type ParameterOf<C, I extends number> = C extends abstract new (...given: infer P) => unknown ? P[I] : never;
+
+/** Works on a constructor parameter and on a property. A parameter, or a public property, of another type is a compile error. */
+export interface Injects<What> {
+  <C extends AnyClass, I extends number>(
+    target: C,
+    property: undefined,
+    index: What extends ParameterOf<C, I> ? I : I & WrongType<What>,
+  ): void;
+  <O extends object, P extends string | symbol>(
+    target: O,
+    property: P extends keyof O ? (What extends O[P] ? P : P & WrongType<What>) : P,
+  ): void;
+}
+
+// Derived from the definition and gone with it: no registry that two copies of this package could disagree about.
+const tokens = new WeakMap<ResolvedState, symbol>();
+
+/** Under which Nest knows the store of a state: `{ provide: getStoreToken(Product), useValue: stub }`. `INVALID_OPTION` for a class without `@State`. */
+export function getStoreToken(state: AnyState): InjectionToken {
+  const definition = definitionOf(state);
+  let token = tokens.get(definition);
+  if (token === undefined) {
+    token = Symbol(`KeyValueStore<${definition.name}>`);
+    tokens.set(definition, token);
+  }
+  return token;
+}
+
+/**
+ * Injects the store of a state: `constructor(@InjectStore(Product) private readonly products: KeyValueStore<Product>) {}`. The state must be in some
+ * `KeyValueStorageModule.forFeature([…])` that the module imports. `INVALID_OPTION` for a class without `@State`.
+ */
+export function InjectStore<T>(definition: StateDefinition<T>): Injects<KeyValueStore<T>>;
+export function InjectStore<T>(state: ClassOf<T>): Injects<KeyValueStore<T>>;
+export function InjectStore(state: AnyState): Injects<KeyValueStore<never>> {
+  return Inject(getStoreToken(state)) as Injects<KeyValueStore<never>>;
+}

@@ -1,0 +1,77 @@
+/** What `forRoot` takes, and the tokens under which the root hands it on to its own parts. */
+import type { KeyValueStorage } from '../core/key-value-store.js';
+import { assertOptions, invalidOption } from '../core/options.js';
+import type { RetryOptions } from '../core/retry-on-conflict.js';
+import type { StorageProvider } from '../core/storage-provider.js';
+
+type Awaitable<T> = T | Promise<T>;
+
+export interface TenancyOptions {
+  /** The request header that names the tenant. @default 'x-tenant-id' */
+  readonly header?: string;
+  /** Instead of the header: from the host name, a token, nestjs-cls … `undefined`: 400 `TENANT_MISSING`. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express, Fastify, GraphQL and sockets differ
+  readonly resolve?: (request: any) => Awaitable<string | undefined>;
+  /** Asked by TenantMiddleware and TenantInterceptor for each request. false: 404 `TENANT_UNKNOWN`. @default every well-formed name is known */
+  readonly isKnown?: (tenant: string, storage: KeyValueStorage) => Awaitable<boolean>;
+  /** Asked by TenantGuard, behind authentication. false: 403 `TENANT_FORBIDDEN`. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
+  readonly mayEnter?: (tenant: string, request: any, storage: KeyValueStorage) => Awaitable<boolean>;
+}
+
+export interface KeyValueStorageOptions {
+  /** A function is called once per application: test apps of one process then share nothing. An instance that is open elsewhere is `INVALID_OPTION`. */
+  readonly provider: StorageProvider | (() => Awaitable<StorageProvider>);
+  /** Further engines by name, for `@State(name, { provider: 'cache' })`. */
+  readonly providers?: Readonly<Record<string, StorageProvider | (() => Awaitable<StorageProvider>)>>;
+  /** With it, states are 'tenant' by default, and one outside a tenant is `TENANT_MISSING`. */
+  readonly tenancy?: TenancyOptions;
+  /** How often `update`, `getOrAdd`, `RetryOnConflictInterceptor` … repeat what lost against someone else. */
+  readonly retry?: RetryOptions;
+  /** Milliseconds from one removal of expired rows to the next; they count as gone either way. @default 60_000 */
+  readonly sweepEveryMs?: number | 'never';
+}
+
+export const sweepEveryMsDefault = 60_000;
+
+const rootOptions = ['provider', 'providers', 'tenancy', 'retry', 'sweepEveryMs'] as const satisfies (keyof KeyValueStorageOptions)[];
+const tenancyOptions = ['header', 'resolve', 'isKnown', 'mayEnter'] as const satisfies (keyof TenancyOptions)[];
+
+/** `INVALID_OPTION` names the place, what is wrong and what is allowed. */
+export function assertRootOptions(place: string, options: KeyValueStorageOptions): void {
+  const owner = `KeyValueStorageModule.forRoot (${place})`;
+  assertOptions(owner, options, rootOptions);
+  const { provider, providers = {}, tenancy, sweepEveryMs = sweepEveryMsDefault } = options ?? {};
+  assertProvider(`${owner}: provider`, provider);
+  for (const [name, named] of Object.entries(providers)) assertProvider(`${owner}: providers.${name}`, named);
+  assertOptions(`${owner}: tenancy`, tenancy, tenancyOptions);
+  if (tenancy?.header !== undefined && !/^[\w!#$%&'*+.^`|~-]+$/.test(tenancy.header)) {
+    throw invalidOption(`${owner}: tenancy.header is the name of a request header; given was '${String(tenancy.header)}'.`);
+  }
+  // what timers take: longer ones would fire at once
+  if (sweepEveryMs !== 'never' && !(typeof sweepEveryMs === 'number' && sweepEveryMs > 0 && sweepEveryMs < 2 ** 31)) {
+    throw invalidOption(
+      `${owner}: sweepEveryMs is a number of milliseconds above 0 and below 2^31, or 'never'; given was ${String(sweepEveryMs)}.`,
+    );
+  }
+}
+
+function assertProvider(what: string, given: unknown): void {
+  const fits = typeof given === 'function' || (typeof given === 'object' && given !== null && 'commit' in given && 'open' in given);
+  if (!fits)
+    throw invalidOption(
+      `${what} is a storage provider, or a function that makes one; given was ${given === null ? 'null' : typeof given}.`,
+    );
+}
+
+/** The test's provider instead of the app's: see `overrideStorage`. */
+export interface StorageOverride {
+  readonly provider: StorageProvider;
+  readonly providers: Readonly<Record<string, StorageProvider>>;
+}
+
+// Symbol.for: `overrideStorage` is behind another door, which may be loaded from another copy of the package.
+export const storageOverrideToken = Symbol.for('kvent.storage-override');
+export const tenancyToken = Symbol('kvent.tenancy');
+export const retryToken = Symbol('kvent.retry');
+export const rootPlaceToken = Symbol('kvent.root-place');

@@ -1,0 +1,119 @@
+import {
+  ConfigurableModuleBuilder,
+  Module,
+  type ConfigurableModuleAsyncOptions,
+  type DynamicModule,
+  type Provider,
+  type Type,
+} from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
+import { KeyValueStorage } from '../core/key-value-store.js';
+import { definitionOf, type ResolvedState } from '../core/state-definition.js';
+import { callSite } from './call-site.js';
+import { getStoreToken, type AnyState } from './inject-store.decorator.js';
+import {
+  assertRootOptions,
+  retryToken,
+  rootPlaceToken,
+  storageOverrideToken,
+  tenancyToken,
+  type KeyValueStorageOptions,
+  type StorageOverride,
+} from './key-value-storage-options.js';
+import { assertOneRoot, assertStates, featuresOf, featureSymbol, noRoot, type Feature } from './start-up-checks.js';
+import { StorageHost } from './storage-host.js';
+import { AsyncTenantContext, TenantContext } from './tenancy/tenant-context.js';
+
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModuleBuilder<KeyValueStorageOptions>()
+  .setClassMethodName('forRoot')
+  .setExtras({}, (definition) => ({ ...definition, global: true }))
+  .build();
+
+/**
+ * The storage of an application. `forRoot` or `forRootAsync` once; it is global, so `forFeature` works in every module. The storage opens before
+ * anything that injects it, and closes after everything that used it, on `app.close()`; for signals, call `app.enableShutdownHooks()`.
+ *
+ * `INVALID_OPTION` stops the start-up, before anything is opened, for: a second root, no root, two states of one name, a state that names an
+ * unknown provider, and a provider instance that is open elsewhere.
+ */
+@Module({
+  providers: [
+    { provide: TenantContext, useClass: AsyncTenantContext },
+    { provide: storageOverrideToken, useValue: null },
+    { provide: tenancyToken, inject: [MODULE_OPTIONS_TOKEN], useFactory: (options: KeyValueStorageOptions) => options.tenancy ?? null },
+    { provide: retryToken, inject: [MODULE_OPTIONS_TOKEN], useFactory: (options: KeyValueStorageOptions) => options.retry ?? null },
+    {
+      provide: StorageHost,
+      inject: [MODULE_OPTIONS_TOKEN, storageOverrideToken, TenantContext, rootPlaceToken, ModulesContainer],
+      useFactory: openHost,
+    },
+    { provide: KeyValueStorage, inject: [StorageHost], useFactory: (host: StorageHost) => host.storage },
+  ],
+  // What middleware injects must be exported: it is built in the user's module.
+  exports: [KeyValueStorage, StorageHost, TenantContext, tenancyToken, retryToken],
+})
+export class KeyValueStorageModule extends ConfigurableModuleClass {
+  static override forRoot(options: KeyValueStorageOptions): DynamicModule {
+    return at(callSite(KeyValueStorageModule.forRoot), super.forRoot(options));
+  }
+
+  /** The same with options made from what is injected: `{ inject: [ConfigService], useFactory: (config: ConfigService) => ({ provider: … }) }`. */
+  static override forRootAsync(options: ConfigurableModuleAsyncOptions<KeyValueStorageOptions>): DynamicModule {
+    return at(callSite(KeyValueStorageModule.forRootAsync), super.forRootAsync(options));
+  }
+
+  /** Makes the stores of these states injectable in the module that imports it. The same state may be in several modules: its store is one. */
+  static forFeature(states: readonly AnyState[]): DynamicModule {
+    const definitions = states.map(definitionOf);
+    const feature: Feature = { states: definitions, place: callSite(KeyValueStorageModule.forFeature) };
+    const tokens = definitions.map((definition) => getStoreToken(definition));
+    return {
+      module: featureModule(feature),
+      providers: definitions.map((definition) => storeProvider(definition, feature)),
+      exports: tokens,
+    };
+  }
+}
+
+const at = (place: string, module: DynamicModule): DynamicModule => ({
+  ...module,
+  providers: [...(module.providers ?? []), { provide: rootPlaceToken, useValue: place }],
+});
+
+async function openHost(
+  options: KeyValueStorageOptions,
+  override: StorageOverride | null,
+  context: TenantContext,
+  place: string,
+  modules: ModulesContainer,
+): Promise<StorageHost> {
+  assertOneRoot(rootsOf(modules).map((root) => root.providers.get(rootPlaceToken)?.instance as string));
+  assertRootOptions(place, options);
+  const names = Object.keys(options.providers ?? {});
+  assertStates(featuresOf(modules), names, override === null ? [] : names.filter((name) => !(name in override.providers)));
+  return await StorageHost.open(options, override, context, place);
+}
+
+const rootsOf = (modules: ModulesContainer) => [...modules.values()].filter(({ metatype }) => metatype === KeyValueStorageModule);
+
+/** A class of its own, so that Nest never takes two features for one, nor a feature for the root. */
+function featureModule(feature: Feature): Type<unknown> {
+  const name = `KeyValueStores(${feature.states.map((state) => state.name).join(', ')})`;
+  const module = { [name]: class {} }[name] as Type<unknown>;
+  Object.defineProperty(module, featureSymbol, { value: feature });
+  return module;
+}
+
+function storeProvider(definition: ResolvedState, feature: Feature): Provider {
+  return {
+    provide: getStoreToken(definition),
+    // optional: without a root, Nest would name a class that no user has heard of
+    inject: [{ token: StorageHost, optional: true }, ModulesContainer],
+    useFactory: async (host: StorageHost | undefined, modules: ModulesContainer) => {
+      if (host !== undefined) return host.storage.store(definition);
+      if (rootsOf(modules).length === 0) throw noRoot(feature);
+      // Nest 11 answers undefined for an optional dependency that failed; its own error ends the start-up, and must not be hidden by another
+      return await new Promise(() => undefined);
+    },
+  };
+}

@@ -1,0 +1,73 @@
+/** Mistakes that are found before anything is opened, so that a refused start-up holds no file and no connection. */
+import type { ModulesContainer } from '@nestjs/core';
+import { invalidOption } from '../core/options.js';
+import type { ResolvedState } from '../core/state-definition.js';
+
+/** What one `forFeature` declared; it hangs on the module class that it answered. */
+export interface Feature {
+  readonly states: readonly ResolvedState[];
+  readonly place: string;
+}
+export const featureSymbol = Symbol.for('kvent.feature');
+
+export function featuresOf(modules: ModulesContainer): readonly Feature[] {
+  return [...modules.values()].flatMap(({ metatype }) => {
+    const feature = (metatype as { readonly [featureSymbol]?: Feature })[featureSymbol];
+    return feature === undefined ? [] : [feature];
+  });
+}
+
+/** `INVALID_OPTION` for a second root, naming where both are. */
+export function assertOneRoot(places: readonly string[]): void {
+  if (places.length > 1) {
+    throw invalidOption(
+      `KeyValueStorageModule.forRoot is there ${places.length} times, and may be once for each application (it is global): ${places.join(' and ')}. Further engines go into forRoot({ providers }).`,
+    );
+  }
+}
+
+export function noRoot({ states, place }: Feature) {
+  return invalidOption(
+    `KeyValueStorageModule.forFeature([${states.map(nameOf).join(', ')}]) (${place}) has no KeyValueStorageModule.forRoot: import it once, in the module of the application.`,
+  );
+}
+
+/**
+ * `INVALID_OPTION` for a state whose provider has no such name, and for two states that would share their rows, naming both places.
+ * `oneEngine`: with `overrideStorage`, the names of providers that are one and the same engine.
+ */
+export function assertStates(features: readonly Feature[], providers: readonly string[], oneEngine: readonly string[] = []): void {
+  const seen = new Map<string, { readonly state: ResolvedState; readonly place: string }>();
+  for (const { states, place } of features) {
+    for (const state of states) {
+      assertProviderName(state, place, providers);
+      const engine = state.provider === undefined || oneEngine.includes(state.provider) ? '' : state.provider;
+      const rows = JSON.stringify([engine, state.scope ?? '', state.container, state.entity]);
+      const other = seen.get(rows);
+      seen.set(rows, { state, place });
+      if (other !== undefined && other.state !== state) throw twoStatesOfOneName(other, { state, place });
+    }
+  }
+}
+
+function assertProviderName(state: ResolvedState, place: string, providers: readonly string[]): void {
+  if (state.provider === undefined || providers.includes(state.provider)) return;
+  const known = providers.length === 0 ? 'forRoot names none' : `forRoot has ${providers.map((name) => `'${name}'`).join(', ')}`;
+  throw invalidOption(`${nameOf(state)} (forFeature at ${place}) wants the provider '${state.provider}'; ${known} in its providers.`);
+}
+
+function twoStatesOfOneName(
+  first: { readonly state: ResolvedState; readonly place: string },
+  second: { readonly state: ResolvedState; readonly place: string },
+) {
+  const [one, two] = [first, second].map(({ state, place }) => `${nameOf(state)} (forFeature at ${place})`);
+  return invalidOption(
+    `Two states would share their rows: ${one} and ${two} have the same name, container, scope and provider. Rename one, or give it a container of its own.`,
+  );
+}
+
+/** How a message calls a state: the class where there is one, and the name that its data live under. */
+function nameOf({ name, prototype }: ResolvedState): string {
+  const className = (prototype?.constructor as { readonly name?: string } | undefined)?.name;
+  return className ? `class ${className} ('${name}')` : `state '${name}'`;
+}

@@ -1,0 +1,117 @@
+/** One for each application: opens the storage before anything that injects it, closes it after everything that used it. */
+import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/common';
+import type { KeyValueStorage } from '../core/key-value-store.js';
+import { openKeyValueStorage } from '../core/open-storage.js';
+import { invalidOption } from '../core/options.js';
+import type { StorageProvider } from '../core/storage-provider.js';
+import { sweepEveryMsDefault, type KeyValueStorageOptions, type StorageOverride } from './key-value-storage-options.js';
+import { Sweeper } from './sweeper.js';
+import type { TenantContext } from './tenancy/tenant-context.js';
+
+export interface Engines {
+  readonly main: StorageProvider;
+  readonly named: Readonly<Record<string, StorageProvider>>;
+}
+
+// Which application opened an instance; for the message of the second one, and gone with the instance.
+const openedBy = new WeakMap<StorageProvider, string>();
+
+export class StorageHost implements BeforeApplicationShutdown, OnApplicationShutdown {
+  readonly storage: KeyValueStorage;
+  readonly engines: Engines;
+  readonly #sweeper: Sweeper | undefined;
+
+  private constructor(storage: KeyValueStorage, engines: Engines, sweepEveryMs: number | 'never') {
+    this.storage = storage;
+    this.engines = engines;
+    this.#sweeper = sweepEveryMs === 'never' ? undefined : new Sweeper(storage, sweepEveryMs);
+    this.#sweeper?.start();
+  }
+
+  static async open(
+    options: KeyValueStorageOptions,
+    override: StorageOverride | null,
+    context: TenantContext,
+    place: string,
+  ): Promise<StorageHost> {
+    const { tenancy, retry, sweepEveryMs = sweepEveryMsDefault } = options;
+    const engines = override === null ? await makeEngines(options) : overridden(override, Object.keys(options.providers ?? {}));
+    const release = claim([engines.main, ...Object.values(engines.named)], place);
+    try {
+      const storage = await openKeyValueStorage({
+        provider: engines.main,
+        providers: engines.named,
+        ...(tenancy !== undefined && { tenant: () => context.current() }),
+        ...(retry !== undefined && { retry }),
+      });
+      return new StorageHost(storage, engines, sweepEveryMs);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /** Nothing new is begun. (Watches will end here.) */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.#sweeper?.stop();
+  }
+
+  /** Nest calls the root's hook last, and closing waits for what is under way. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.#sweeper?.stop();
+    try {
+      await this.storage[Symbol.asyncDispose]();
+    } finally {
+      for (const provider of [this.engines.main, ...Object.values(this.engines.named)]) openedBy.delete(provider);
+    }
+  }
+}
+
+async function makeEngines({ provider, providers = {} }: KeyValueStorageOptions): Promise<Engines> {
+  const main = await made(provider);
+  const named: Record<string, StorageProvider> = {};
+  for (const [name, given] of Object.entries(providers)) named[name] = await made(given);
+  return { main, named };
+}
+
+const made = async (given: KeyValueStorageOptions['provider']): Promise<StorageProvider> =>
+  typeof given === 'function' ? await given() : given;
+
+/** The app's own providers are neither made nor opened. Names without a provider of their own share the main one. */
+function overridden({ provider, providers }: StorageOverride, names: readonly string[]): Engines {
+  return { main: provider, named: Object.fromEntries(names.map((name) => [name, providers[name] ?? joined(provider)])) };
+}
+
+/** The same engine under a second name: opened and closed once, by its main name. */
+function joined(provider: StorageProvider): StorageProvider {
+  const { name, features, administration } = provider;
+  return {
+    name,
+    features,
+    administration,
+    open: async () => undefined,
+    close: async () => undefined,
+    read: (...given) => provider.read(...given),
+    scan: (...given) => provider.scan(...given),
+    commit: (...given) => provider.commit(...given),
+    sweep: async () => 0,
+    ...(provider.within && { within: provider.within.bind(provider) }),
+    ...(provider.hints && { hints: provider.hints.bind(provider) }),
+  };
+}
+
+/** One application for each instance. Answers how to give them back. */
+function claim(providers: readonly StorageProvider[], place: string): () => void {
+  for (const provider of providers) {
+    const other = openedBy.get(provider);
+    if (other !== undefined) {
+      throw invalidOption(
+        `The provider '${provider.name}' of KeyValueStorageModule.forRoot (${place}) is open already, by forRoot (${other}) of another application of this process. An instance in a decorator is shared by all of them: give a function instead, provider: () => new …().`,
+      );
+    }
+  }
+  for (const provider of providers) openedBy.set(provider, place);
+  return () => {
+    for (const provider of providers) openedBy.delete(provider);
+  };
+}
