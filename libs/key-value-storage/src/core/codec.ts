@@ -35,17 +35,22 @@ export function encodeValue(
   try {
     if (value === undefined) throw new Unstorable('it is undefined (is a return missing?)');
     const json = toJson(value, new Set(), options.prototype);
-    return JSON.stringify(options.schemaVersion === 1 ? json : enveloped(json, options.schemaVersion));
+    return options.schemaVersion === 1 ? JSON.stringify(json) : enveloped(json, options.schemaVersion);
   } catch (error) {
     if (error instanceof Unstorable) throw invalidValue(what, [{ message: error.message, path: error.path }]);
     throw error;
   }
 }
 
-/** `{ "$v": 2, …the properties }`, or `{ "$v": 2, "$value": … }` for what is no object of its own. */
-function enveloped(json: Json, schemaVersion: number): Json {
+/**
+ * `{ "$v": 2, …the properties }`, or `{ "$v": 2, "$value": … }` for what is no object of its own. Put together as text: in an object, a property
+ * named by a number would come before it.
+ */
+function enveloped(json: Json, schemaVersion: number): string {
+  const text = JSON.stringify(json);
   const isObject = typeof json === 'object' && json !== null && !Array.isArray(json) && !isTagged(json as Record<string, Json>);
-  return isObject ? { $v: schemaVersion, ...(json as Record<string, Json>) } : { $v: schemaVersion, $value: json };
+  if (!isObject) return `{"$v":${schemaVersion},"$value":${text}}`;
+  return text === '{}' ? `{"$v":${schemaVersion}}` : `{"$v":${schemaVersion},${text.slice(1)}`;
 }
 
 function isTagged(json: Record<string, Json>): boolean {

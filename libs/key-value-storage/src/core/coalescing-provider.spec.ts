@@ -1,0 +1,191 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { MemoryProvider } from '../providers/memory/memory-provider.js';
+import { CoalescingProvider } from './coalescing-provider.js';
+import { isStorageError, storageError } from './errors.js';
+import type { Batch, CommitResult, ReadResult, Address } from './storage-provider.js';
+
+/** A provider whose calls are seen, and answered when the test says so. */
+class Gate extends MemoryProvider {
+  readonly reads: (readonly Address[])[] = [];
+  readonly commits: (readonly Batch[])[] = [];
+  #held: (() => void)[] | undefined;
+  refuse: ((batches: readonly Batch[]) => boolean) | undefined;
+
+  hold(): void {
+    this.#held = [];
+  }
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const go of held) go();
+  }
+  override async read(addresses: readonly Address[]): Promise<ReadResult> {
+    this.reads.push(addresses);
+    await this.#gate();
+    return await super.read(addresses);
+  }
+  override async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
+    this.commits.push(batches);
+    await this.#gate();
+    if (this.refuse?.(batches) === true) throw storageError('STORAGE_UNAVAILABLE', 'refused as a whole', {});
+    return await super.commit(batches);
+  }
+  async #gate(): Promise<void> {
+    const held = this.#held;
+    if (held !== undefined) await new Promise<void>((resolve) => held.push(resolve));
+  }
+}
+
+const address = (key: string) => ({ database: 'shared', container: 'state:state', entity: 'thing', key });
+let version = 100;
+const put = (key: string, ...checked: string[]): Batch => ({
+  database: 'shared',
+  version: String((version += 1)),
+  checks: checked.map((other) => ({ address: address(other), expected: 'absent' })),
+  changes: [{ kind: 'put', address: address(key), value: { kind: 'json', text: '1' }, ttl: 'never' }],
+});
+const keysOf = (batches: readonly Batch[]) => batches.flatMap(({ changes }) => changes.map((change) => change.address.key));
+/** Lets everything that is ready run. */
+const settle = async () => await new Promise((resolve) => setImmediate(resolve));
+
+const opened: CoalescingProvider[] = [];
+async function subject() {
+  const gate = new Gate();
+  const provider = new CoalescingProvider(gate);
+  await provider.open();
+  opened.push(provider);
+  return { gate, provider };
+}
+afterEach(async () => {
+  for (const provider of opened.splice(0)) await provider.close();
+});
+
+describe('the coalescing provider', () => {
+  it('makes one call of what a hundred callers ask in the same turn', async () => {
+    const { gate, provider } = await subject();
+    await Promise.all(Array.from({ length: 100 }, async (_, index) => await provider.commit([put(`k${index}`)])));
+    expect(gate.commits.map((batches) => batches.length)).toEqual([100]);
+    const rows = await Promise.all(Array.from({ length: 100 }, async (_, index) => await provider.read([address(`k${index}`)])));
+    expect(gate.reads).toHaveLength(1);
+    expect(rows.every(({ rows: [row] }) => row !== undefined)).toBe(true);
+  });
+
+  it('sends a lone call at the end of the turn, while others are on their way', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const calls = [1, 2, 3, 4].map(async (group) => {
+      const call = provider.commit([put(`g${group}`)]);
+      await settle();
+      return await call;
+    });
+    for (let turn = 0; turn < 5; turn += 1) await settle();
+    expect(gate.commits.length).toBeGreaterThanOrEqual(1);
+    gate.release();
+    await Promise.all(calls);
+    gate.hold();
+    const first = provider.commit([put('one')]);
+    await settle();
+    const second = provider.commit([put('two')]);
+    await settle();
+    expect(gate.commits.slice(-2).map(keysOf)).toEqual([['one'], ['two']]);
+    gate.release();
+    await Promise.all([first, second]);
+  });
+
+  it('has at most four groups on their way, and gathers what waits for the next', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const calls: Promise<unknown>[] = [];
+    for (let index = 0; index < 10; index += 1) {
+      calls.push(provider.commit([put(`k${index}`)]));
+      await settle();
+    }
+    expect(gate.commits.map((batches) => batches.length)).toEqual([1, 1, 1, 1]);
+    gate.release();
+    await Promise.all(calls);
+    expect(gate.commits.map((batches) => batches.length)).toEqual([1, 1, 1, 1, 6]);
+  });
+
+  it('never has two batches of one row on their way, and keeps their order', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const first = provider.commit([put('a')]);
+    await settle();
+    const second = provider.commit([put('b', 'a')]); // checks what the first writes
+    const third = provider.commit([put('b')]); // writes what the second wants: waits behind it
+    const free = provider.commit([put('c')]);
+    await settle();
+    expect(gate.commits.map(keysOf)).toEqual([['a'], ['c']]);
+    gate.release();
+    const results = (await Promise.all([first, second, third, free])).map(([result]) => result?.outcome);
+    expect(results).toEqual(['committed', 'conflict', 'committed', 'committed']);
+  });
+
+  it("keeps one caller's conflict to that caller", async () => {
+    const { provider } = await subject();
+    await provider.commit([put('a')]);
+    const results = await Promise.all([provider.commit([put('x')]), provider.commit([put('a', 'a')]), provider.commit([put('y')])]);
+    expect(results.map(([result]) => result?.outcome)).toEqual(['committed', 'conflict', 'committed']);
+  });
+
+  it('repeats a group that is refused as a whole batch by batch', async () => {
+    const { gate, provider } = await subject();
+    gate.refuse = (batches) => keysOf(batches).includes('bad');
+    const results = await Promise.allSettled([provider.commit([put('x')]), provider.commit([put('bad')]), provider.commit([put('y')])]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect((results[1] as PromiseRejectedResult).reason).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+  });
+
+  it('takes an aborted call out of the queue, and leaves its neighbours where they are', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const blocking = provider.commit([put('a')]);
+    await settle();
+    const controller = new AbortController();
+    const queued = provider.commit([put('a')], { signal: controller.signal }).catch((error: unknown) => error);
+    const behind = provider.commit([put('a')]);
+    controller.abort();
+    const error = await queued;
+    expect(isStorageError(error, 'ABORTED') && error.effect).toBe('none');
+    gate.release();
+    await Promise.all([blocking, behind]);
+    expect(gate.commits).toHaveLength(2);
+  });
+
+  it('ends an aborted call at once that is on its way: its effect is unknown, its neighbour is untouched', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const controller = new AbortController();
+    const sent = provider.commit([put('a')], { signal: controller.signal }).catch((error: unknown) => error);
+    const neighbour = provider.commit([put('b')]);
+    await settle();
+    controller.abort();
+    const error = await sent;
+    expect(isStorageError(error, 'ABORTED') && error.effect).toBe('unknown');
+    gate.release();
+    expect((await neighbour)[0]?.outcome).toBe('committed');
+  });
+
+  it('waits for what is on its way before it closes', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const call = provider.commit([put('a')]);
+    await settle();
+    const closing = provider.close();
+    gate.release();
+    await closing;
+    expect((await call)[0]?.outcome).toBe('committed');
+    await expect(provider.read([address('a')])).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+  });
+
+  it('closes a group at 8 MB', async () => {
+    const { gate, provider } = await subject();
+    const large = 'x'.repeat(3 * 1_024 * 1_024);
+    const batches = Array.from({ length: 5 }, (_, index) => {
+      const batch = put(`k${index}`);
+      return { ...batch, changes: batch.changes.map((change) => ({ ...change, value: { kind: 'json', text: `"${large}"` } }) as (typeof batch.changes)[number]) };
+    });
+    await Promise.all(batches.map(async (batch) => await provider.commit([batch])));
+    expect(gate.commits.map((group) => group.length)).toEqual([2, 2, 1]);
+  });
+});

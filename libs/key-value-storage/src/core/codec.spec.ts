@@ -1,0 +1,149 @@
+import { deepStrictEqual } from 'node:assert';
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { encodeValue, mayHoldTags, parseStored, reviveFrozen } from './codec.js';
+import { isStorageError } from './errors.js';
+
+const encode = (value: unknown, options: { prototype?: object; schemaVersion?: number } = {}) =>
+  encodeValue(value, 'thing "a"', { prototype: options.prototype, schemaVersion: options.schemaVersion ?? 1 });
+const decode = (text: string): unknown => reviveFrozen(parseStored(text).json, mayHoldTags(text)).value;
+const roundTrip = (value: unknown): unknown => decode(encode(value));
+
+const name = fc.oneof(fc.string(), fc.constantFrom('$date', '$$date', '$v', '$value', '$ref', '__proto__', 'constructor', '$undefined', '$$$set'));
+const anything = fc.letrec((tie) => ({
+  leaf: fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.double(),
+    fc.integer(),
+    fc.boolean(),
+    fc.bigInt(),
+    fc.constantFrom(null, undefined, -0, NaN, Infinity, -Infinity, '\ud800', '\u0000'),
+    fc.date({ noInvalidDate: true }),
+    fc.uint8Array(),
+  ),
+  value: fc.oneof(
+    { depthSize: 'small' },
+    tie('leaf'),
+    fc.array(tie('value')),
+    fc.dictionary(name, tie('value')),
+    fc.array(fc.tuple(tie('value'), tie('value'))).map((pairs) => new Map(pairs)),
+    fc.array(tie('value')).map((items) => new Set(items)),
+  ),
+})).value;
+
+describe('the codec', () => {
+  it('gives back every value it takes', () => {
+    fc.assert(
+      fc.property(anything, (value) => {
+        fc.pre(value !== undefined);
+        deepStrictEqual(roundTrip(value), value);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('tells undefined, null, absent, −0 and NaN apart', () => {
+    const value = { absent: [undefined, null], undef: undefined, zero: -0, none: NaN };
+    const back = roundTrip(value) as typeof value;
+    expect(Object.keys(back)).toEqual(['absent', 'undef', 'zero', 'none']);
+    expect(back.absent).toEqual([undefined, null]);
+    expect(Object.is(back.zero, -0)).toBe(true);
+    expect(back.none).toBeNaN();
+  });
+
+  it('leaves plain JSON as JSON.stringify writes it, keys with a $ of their own included', () => {
+    expect(encode({ $ref: '#/a', b: [1, 'x', null, { c: true }] })).toBe('{"$ref":"#/a","b":[1,"x",null,{"c":true}]}');
+    fc.assert(fc.property(fc.jsonValue({ noUnicodeString: false }), (json) => {
+      fc.pre(!JSON.stringify(json).includes('"$') && !JSON.stringify(json).includes('-0'));
+      expect(encode(json)).toBe(JSON.stringify(json));
+    }));
+  });
+
+  it('keeps a property named __proto__ as a property', () => {
+    const value = JSON.parse('{"__proto__":{"polluted":true},"since":0}') as object;
+    Object.assign(value, { at: new Date(0) });
+    const back = roundTrip(value) as object;
+    expect(Object.getPrototypeOf(back)).toBe(Object.prototype);
+    expect(Object.keys(back)).toEqual(['__proto__', 'since', 'at']);
+    expect('polluted' in back).toBe(false);
+  });
+
+  it('answers frozen objects and arrays, all the way down', () => {
+    const value = roundTrip({ list: [{ a: 1 }], at: new Map([['k', { deep: [1] }]]) }) as { list: { a: number }[]; at: Map<string, { deep: number[] }> };
+    for (const part of [value, value.list, value.list[0], value.at.get('k'), value.at.get('k')?.deep]) expect(Object.isFrozen(part)).toBe(true);
+  });
+
+  it('hands out dates, maps, sets and bytes anew at each read', () => {
+    const text = encode({ at: new Date(5) });
+    (decode(text) as { at: Date }).at.setTime(9);
+    expect((decode(text) as { at: Date }).at.getTime()).toBe(5);
+    expect(reviveFrozen(parseStored(text).json, true).shareable).toBe(false);
+    expect(reviveFrozen(parseStored('{"a":[1]}').json, true).shareable).toBe(true);
+  });
+
+  class Money {
+    constructor(readonly cents: number) {}
+  }
+  const loop: { self?: unknown } = {};
+  loop.self = { again: loop };
+  it.each([
+    ['a function', { run: () => 1 }, ['run']],
+    ['a symbol', { list: [1, Symbol('s')] }, ['list', 1]],
+    ['a cycle', loop, ['self', 'again']],
+    ['an invalid date', { at: [{ on: new Date(NaN) }] }, ['at', 0, 'on']],
+    ['a hole in an array', { list: [1, , 2] }, ['list', 1]],
+    ['an instance of a class', { price: new Money(5) }, ['price']],
+    ['a regular expression', { pattern: /x/ }, ['pattern']],
+    ['a symbol as a name', { deep: { [Symbol('s')]: 1 } }, ['deep']],
+    ['a function inside a map', { map: new Map([['k', { f: () => 1 }]]) }, ['map', 0, 'f']],
+    ['nothing at all', undefined, []],
+  ])('refuses %s and says where it is', (_, value, path) => {
+    let caught: unknown;
+    try {
+      encode(value);
+    } catch (error) {
+      caught = error;
+    }
+    expect(isStorageError(caught, 'INVALID_VALUE') && caught.issues[0]?.path).toEqual(path);
+    expect(String(caught)).toContain(path.length === 0 ? 'the value' : path.join('.'));
+  });
+
+  it('takes the same object at two places: that is no cycle', () => {
+    const shared = { a: 1 };
+    expect(roundTrip({ one: shared, two: [shared] })).toEqual({ one: { a: 1 }, two: [{ a: 1 }] });
+  });
+
+  it('takes instances of the one class it was told of, and calls no toJSON of it', () => {
+    class Product {
+      title = 'Mug';
+      toJSON() {
+        return 'not this';
+      }
+    }
+    expect(encode(new Product(), { prototype: Product.prototype })).toBe('{"title":"Mug"}');
+    expect(() => encode({ inner: new Product() }, { prototype: Product.prototype })).toThrow('inner');
+  });
+
+  it('writes the schema version first, and finds it again, for objects and for what is none', () => {
+    expect(encode({ a: 1 }, { schemaVersion: 2 })).toBe('{"$v":2,"a":1}');
+    expect(encode([1], { schemaVersion: 2 })).toBe('{"$v":2,"$value":[1]}');
+    expect(encode(new Date(0), { schemaVersion: 3 })).toBe('{"$v":3,"$value":{"$date":"1970-01-01T00:00:00.000Z"}}');
+    fc.assert(
+      fc.property(anything, fc.integer({ min: 2, max: 9 }), (value, schemaVersion) => {
+        fc.pre(value !== undefined);
+        const stored = parseStored(encode(value, { schemaVersion }));
+        expect(stored.schemaVersion).toBe(schemaVersion);
+        deepStrictEqual(reviveFrozen(stored.json, true).value, value);
+      }),
+    );
+  });
+
+  it('does not take a property of the user for a schema version', () => {
+    expect(parseStored(encode({ $v: 7, a: 1 })).schemaVersion).toBe(1);
+    expect(roundTrip({ $v: 7, a: 1 })).toEqual({ $v: 7, a: 1 });
+  });
+
+  it('refuses a tag that it does not know', () => {
+    expect(() => reviveFrozen({ $value: 1 }, true)).toThrow(SyntaxError);
+  });
+});
