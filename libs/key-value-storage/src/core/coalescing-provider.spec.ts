@@ -183,7 +183,12 @@ describe('the coalescing provider', () => {
     const large = 'x'.repeat(3 * 1_024 * 1_024);
     const batches = Array.from({ length: 5 }, (_, index) => {
       const batch = put(`k${index}`);
-      return { ...batch, changes: batch.changes.map((change) => ({ ...change, value: { kind: 'json', text: `"${large}"` } }) as (typeof batch.changes)[number]) };
+      return {
+        ...batch,
+        changes: batch.changes.map(
+          (change) => ({ ...change, value: { kind: 'json', text: `"${large}"` } }) as (typeof batch.changes)[number],
+        ),
+      };
     });
     await Promise.all(batches.map(async (batch) => await provider.commit([batch])));
     expect(gate.commits.map((group) => group.length)).toEqual([2, 2, 1]);

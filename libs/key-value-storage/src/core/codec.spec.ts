@@ -9,7 +9,10 @@ const encode = (value: unknown, options: { prototype?: object; schemaVersion?: n
 const decode = (text: string): unknown => reviveFrozen(parseStored(text).json, mayHoldTags(text)).value;
 const roundTrip = (value: unknown): unknown => decode(encode(value));
 
-const name = fc.oneof(fc.string(), fc.constantFrom('$date', '$$date', '$v', '$value', '$ref', '__proto__', 'constructor', '$undefined', '$$$set'));
+const name = fc.oneof(
+  fc.string(),
+  fc.constantFrom('$date', '$$date', '$v', '$value', '$ref', '__proto__', 'constructor', '$undefined', '$$$set'),
+);
 const anything = fc.letrec((tie) => ({
   leaf: fc.oneof(
     fc.string({ unit: 'binary' }),
@@ -25,7 +28,7 @@ const anything = fc.letrec((tie) => ({
     { depthSize: 'small' },
     tie('leaf'),
     fc.array(tie('value')),
-    fc.dictionary(name, tie('value')),
+    fc.dictionary(name, tie('value'), { noNullPrototype: true }),
     fc.array(fc.tuple(tie('value'), tie('value'))).map((pairs) => new Map(pairs)),
     fc.array(tie('value')).map((items) => new Set(items)),
   ),
@@ -53,10 +56,13 @@ describe('the codec', () => {
 
   it('leaves plain JSON as JSON.stringify writes it, keys with a $ of their own included', () => {
     expect(encode({ $ref: '#/a', b: [1, 'x', null, { c: true }] })).toBe('{"$ref":"#/a","b":[1,"x",null,{"c":true}]}');
-    fc.assert(fc.property(fc.jsonValue({ noUnicodeString: false }), (json) => {
-      fc.pre(!JSON.stringify(json).includes('"$') && !JSON.stringify(json).includes('-0'));
-      expect(encode(json)).toBe(JSON.stringify(json));
-    }));
+    fc.assert(
+      fc.property(fc.jsonValue(), (json) => {
+        const text = JSON.stringify(json);
+        fc.pre(!text.includes('"$'));
+        expect(encode(JSON.parse(text))).toBe(text);
+      }),
+    );
   });
 
   it('keeps a property named __proto__ as a property', () => {
@@ -69,8 +75,12 @@ describe('the codec', () => {
   });
 
   it('answers frozen objects and arrays, all the way down', () => {
-    const value = roundTrip({ list: [{ a: 1 }], at: new Map([['k', { deep: [1] }]]) }) as { list: { a: number }[]; at: Map<string, { deep: number[] }> };
-    for (const part of [value, value.list, value.list[0], value.at.get('k'), value.at.get('k')?.deep]) expect(Object.isFrozen(part)).toBe(true);
+    const value = roundTrip({ list: [{ a: 1 }], at: new Map([['k', { deep: [1] }]]) }) as {
+      list: { a: number }[];
+      at: Map<string, { deep: number[] }>;
+    };
+    for (const part of [value, value.list, value.list[0], value.at.get('k'), value.at.get('k')?.deep])
+      expect(Object.isFrozen(part)).toBe(true);
   });
 
   it('hands out dates, maps, sets and bytes anew at each read', () => {

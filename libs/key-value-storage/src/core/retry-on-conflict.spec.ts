@@ -3,7 +3,8 @@ import type { Clock } from './clock.js';
 import { isStorageError, storageError, type StorageErrorInit } from './errors.js';
 import { nextDelay, resolveRetry, retryDefaults, retrying, retryOnConflict } from './retry-on-conflict.js';
 
-const conflict = (init: StorageErrorInit = {}) => storageError('STORAGE_CONFLICT', 'taken', { key: 'a', expected: '1', actual: '2', check: 'own' }, init);
+const conflict = (init: StorageErrorInit = {}) =>
+  storageError('STORAGE_CONFLICT', 'taken', { key: 'a', expected: '1', actual: '2', check: 'own' }, init);
 /** Time that passes only by waiting. */
 const waits: number[] = [];
 const clock: Clock = {
@@ -42,7 +43,9 @@ describe('the retry loop', () => {
 
   it('lets an outer loop pass what an inner one gave up on: attempts do not multiply', async () => {
     const { calls, work } = failing(99);
-    await caught(retryOnConflict(async () => await retrying(work, { ...retryDefaults, attempts: 3 }, { clock }), { attempts: 5, delayMs: 0 }));
+    await caught(
+      retryOnConflict(async () => await retrying(work, { ...retryDefaults, attempts: 3 }, { clock }), { attempts: 5, delayMs: 0 }),
+    );
     expect(calls).toHaveLength(3);
   });
 

@@ -3,7 +3,11 @@ import { systemClock, type Clock } from './clock.js';
 import { Turns } from './turns.js';
 
 /** A clock whose waits end only when they are aborted. */
-const endless: Clock = { ...systemClock, wait: async (_, signal) => await new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason as Error))) };
+const endless: Clock = {
+  ...systemClock,
+  wait: async (_, signal) =>
+    await new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason as Error))),
+};
 /** One whose waits are over at once. */
 const impatient: Clock = { ...systemClock, wait: async () => undefined };
 
