@@ -1,1 +1,29 @@
-process.stdout.write('Crash rounds come in a later commit.\n');
+/** `npm run crash -- --rounds N [--seed S] [--lanes L]`: kills a real process while it writes, as often as you like. */
+import { parseArgs } from 'node:util';
+import { crashRounds } from './crash-rounds.js';
+import { seedOfRun } from './seeded-random.js';
+
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '200' }, seed: { type: 'string' }, lanes: { type: 'string', default: '2' } },
+});
+const seed = values.seed === undefined ? seedOfRun() : Number(values.seed);
+const startedAt = performance.now();
+console.log(`${values.rounds} rounds, --seed ${seed}`);
+try {
+  const { rounds, acknowledged, killedOpening, slowestOpenMs } = await crashRounds({
+    rounds: Number(values.rounds),
+    lanes: Number(values.lanes),
+    seed,
+    onRound: (report) => {
+      if (report.rounds % 20 === 0) console.log(`${report.rounds} rounds, ${report.acknowledged} acknowledged writes, all there`);
+    },
+  });
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+  console.log(
+    `${rounds} rounds in ${seconds} s: ${acknowledged} acknowledged writes, none lost, no half batch. ` +
+      `${killedOpening} were killed before they had opened; the slowest opening took ${slowestOpenMs.toFixed(0)} ms.`,
+  );
+} catch (error) {
+  console.error((error as Error).message);
+  process.exitCode = 1;
+}

@@ -55,6 +55,7 @@ export class SimulatedDisk {
   #stepsLeft = Number.POSITIVE_INFINITY;
   #fault: (Fault & { seen: number }) | undefined;
   #shortTransfers = false;
+  readonly #skipped = new Set<Call>();
 
   constructor(seed = 1, root: DirectoryNode = new DirectoryNode()) {
     this.#random = seededRandom(seed);
@@ -92,6 +93,11 @@ export class SimulatedDisk {
     return this.#fault !== undefined && this.#fault.seen >= this.#fault.nth;
   }
 
+  /** From now on this call answers and does nothing, as if the code had left it out: to prove that somebody notices. */
+  skip(call: 'sync' | 'syncDirectory'): void {
+    this.#skipped.add(call);
+  }
+
   /** From now on reads and writes transfer fewer bytes than asked. */
   transferShort(): void {
     this.#shortTransfers = true;
@@ -101,6 +107,15 @@ export class SimulatedDisk {
   afterPowerCut(seed: number): SimulatedDisk {
     const random = seededRandom(seed);
     return new SimulatedDisk(seed, this.#root.afterCut(random, drawMood(random)));
+  }
+
+  /** The same machine after all its processes were killed and the cache was written back: everything it shows is on disk. */
+  afterKill(): SimulatedDisk {
+    const copy = (node: Node): Node =>
+      node instanceof FileNode
+        ? new FileNode(node.bytes())
+        : new DirectoryNode(new Map([...node.entries].map(([name, child]) => [name, copy(child)])));
+    return new SimulatedDisk(1, copy(this.#root) as DirectoryNode);
   }
 
   /** A process that uses the disk, until it is killed. */
@@ -167,7 +182,7 @@ export class SimulatedDisk {
     ticket.answered = true;
     if (begun instanceof Ending) {
       if (!this.powered) throw failure('EIO', `${path} (the power is off)`);
-      begun.end(fault === undefined || fault.effect === 'whole');
+      if (!this.#skipped.has(call)) begun.end(fault === undefined || fault.effect === 'whole');
       this.#countStep(call);
     }
     if (!life.alive) throw failure('EIO', `${path} (the process is dead)`);

@@ -1,0 +1,44 @@
+/**
+ * Children start a hundred times a minute here, and a loader that compiles as it goes costs most of a second each time. So the sources that a
+ * child needs are stripped of their types once, into a folder of their own; they keep their places, so their imports hold.
+ */
+import { transformSync } from '@swc/core';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+
+const root = join(import.meta.dirname, '../..');
+const library = 'libs/key-value-storage/src';
+const sources = [`${library}/core`, `${library}/providers/json-file`, 'test/faults'];
+
+export interface Compiled extends AsyncDisposable {
+  /** Where a file of `test/faults` is now. */
+  path(name: string): string;
+}
+
+export async function compileChildren(): Promise<Compiled> {
+  const target = join(root, '.tmp');
+  await mkdir(target, { recursive: true });
+  const folder = await mkdtemp(join(target, 'children-'));
+  await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
+  for (const source of sources) {
+    for (const entry of await readdir(join(root, source), { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || !entry.name.endsWith('.ts') || entry.name.endsWith('.spec.ts')) continue;
+      const path = join(entry.parentPath, entry.name);
+      await compile(path, join(folder, relative(root, path)).replace(/\.ts$/, '.js'));
+    }
+  }
+  return {
+    path: (name) => join(folder, 'test/faults', name),
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+async function compile(from: string, to: string): Promise<void> {
+  const { code } = transformSync(await readFile(from, 'utf8'), {
+    swcrc: false,
+    jsc: { target: 'es2023', parser: { syntax: 'typescript', decorators: true }, transform: { verbatimModuleSyntax: true } },
+    module: { type: 'es6' },
+  });
+  await mkdir(dirname(to), { recursive: true });
+  await writeFile(to, code);
+}

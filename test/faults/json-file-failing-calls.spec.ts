@@ -1,0 +1,93 @@
+/**
+ * The n-th call of a kind fails, for every n over a whole life of the JSON file: without its effect, with half of it, or with all of it.
+ * Acknowledged writes are there after the process was started again, and after a power cut at the end; no half batch; those in doubt are
+ * whole or absent; every failure has a code, and none is called a conflict.
+ */
+import { describe, expect, it } from '@jest/globals';
+import { Machine } from './machine.js';
+import { Scenario } from './scenario.js';
+import { seedOfRun, withSeed } from './seeded-random.js';
+import { SimulatedDisk, type Call, type Fault } from './simulated-disk.js';
+
+const runSeed = seedOfRun();
+
+/** A whole life in which one call fails; answers whether it came to that. */
+async function livedWith(fault: Fault, seed: number): Promise<{ readonly struck: boolean; readonly failed: number }> {
+  const machine = new Machine(new SimulatedDisk(seed));
+  const scenario = new Scenario(machine, seed);
+  machine.disk.fail(fault);
+  await scenario.play();
+  const struck = scenario.failed > 0 || machine.disk.struck;
+  for (const cut of [1, 2]) {
+    const after = scenario.on(machine.afterPowerCut(seed + cut), seed);
+    await after.open();
+    await after.look();
+  }
+  return { struck, failed: scenario.failed };
+}
+
+/** Every n there is; answers how many there were, and how many of them anybody noticed. */
+async function everyN(fault: Omit<Fault, 'nth'>): Promise<{ struck: number; noticed: number }> {
+  for (let nth = 1, noticed = 0; ; nth += 1) {
+    const { struck, failed } = await withSeed(`${fault.call} number ${nth} fails, effect ${fault.effect ?? 'none'}`, runSeed, () =>
+      livedWith({ ...fault, nth }, runSeed),
+    );
+    if (!struck) return { struck: nth - 1, noticed };
+    noticed += failed > 0 ? 1 : 0;
+  }
+}
+
+describe(`the JSON file when a call fails (KVENT_SEED=${runSeed})`, () => {
+  const cases: readonly (readonly [Call, Fault['effect'], Fault['code']])[] = [
+    ['write', 'none', 'ENOSPC'],
+    ['write', 'part', 'ENOSPC'],
+    ['write', 'whole', 'EIO'],
+    ['sync', 'none', 'EIO'],
+    ['sync', 'whole', 'EIO'],
+    ['syncDirectory', 'none', 'EIO'],
+    ['syncDirectory', 'whole', 'EIO'],
+    ['create', 'none', 'EMFILE'],
+    ['create', 'whole', 'EIO'],
+    ['rename', 'none', 'EIO'],
+    ['rename', 'whole', 'EIO'],
+    ['remove', 'none', 'EACCES'],
+    ['remove', 'whole', 'EIO'],
+    ['makeDirectory', 'none', 'ENOSPC'],
+    ['removeDirectory', 'none', 'EIO'],
+    ['close', 'whole', 'EIO'],
+    ['open', 'none', 'EMFILE'],
+    ['read', 'none', 'EIO'],
+    ['list', 'none', 'EIO'],
+  ];
+
+  it.each(cases)(
+    'the n-th %s, effect %s, %s',
+    async (call, effect = 'none', code) => {
+      const { struck, noticed } = await everyN({ call, effect, code });
+      expect(struck).toBeGreaterThan(0);
+      if (call === 'write' || call === 'sync') expect(noticed).toBeGreaterThan(struck / 2);
+    },
+    120_000,
+  );
+
+  it('writes of every shorter length', async () => {
+    for (let bytes = 0; bytes < 300; bytes += 7) {
+      await withSeed(`a write of ${bytes} bytes, then ENOSPC`, runSeed, () =>
+        livedWith({ call: 'write', nth: 12 + (bytes % 10), code: 'ENOSPC', effect: 'part', bytes }, runSeed),
+      );
+    }
+  }, 120_000);
+
+  it('a disk that is full from the n-th write on', async () => {
+    const { struck } = await everyN({ call: 'write', code: 'ENOSPC', lasting: true });
+    expect(struck).toBeGreaterThan(10);
+  }, 120_000);
+
+  it('reads and writes that transfer fewer bytes than asked', async () => {
+    const machine = new Machine(new SimulatedDisk(runSeed));
+    machine.disk.transferShort();
+    const scenario = new Scenario(machine, runSeed);
+    await withSeed('short transfers', runSeed, () => scenario.play());
+    expect(scenario.failed).toBe(0);
+  });
+});
