@@ -31,24 +31,27 @@ export const systemClock: Clock = {
  */
 export class SteadyTime {
   readonly #clock: Clock;
+  /** The last time stored, and what the monotonic clock said then. */
   #stored = Number.NEGATIVE_INFINITY;
   #storedAt = 0;
+  /** What the monotonic clock said at the last reading. */
+  #readAt = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   now(): number {
-    const wall = this.#clock.now();
-    if (this.#stored === Number.NEGATIVE_INFINITY) return wall;
+    this.#readAt = this.#clock.monotonic();
     // whole milliseconds: they are stored, and compared for equality
-    return Math.max(wall, this.#stored + Math.floor(this.#clock.monotonic() - this.#storedAt));
+    return Math.max(this.#clock.now(), this.#stored + Math.floor(this.#readAt - this.#storedAt));
   }
 
-  /** Remembers a time read from `now()` that was stored with a commit, or found stored when the database was opened. */
+  /** Remembers a time just read from `now()` that was stored with a commit, or one found stored when the database was opened. */
   stored(time: number): void {
-    if (time < this.#stored + (this.#clock.monotonic() - this.#storedAt)) return;
+    if (this.#stored === Number.NEGATIVE_INFINITY) this.#readAt = this.#clock.monotonic();
+    if (time < this.#stored + (this.#readAt - this.#storedAt)) return;
     this.#stored = time;
-    this.#storedAt = this.#clock.monotonic();
+    this.#storedAt = this.#readAt;
   }
 }

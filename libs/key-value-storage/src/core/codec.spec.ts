@@ -5,7 +5,7 @@ import { encodeValue, mayHoldTags, parseStored, reviveFrozen } from './codec.js'
 import { isStorageError } from './errors.js';
 
 const encode = (value: unknown, options: { prototype?: object; schemaVersion?: number } = {}) =>
-  encodeValue(value, 'thing "a"', { prototype: options.prototype, schemaVersion: options.schemaVersion ?? 1 });
+  encodeValue(value, () => 'thing "a"', { prototype: options.prototype, schemaVersion: options.schemaVersion ?? 1 }).text;
 const decode = (text: string): unknown => reviveFrozen(parseStored(text).json, mayHoldTags(text)).value;
 const roundTrip = (value: unknown): unknown => decode(encode(value));
 

@@ -26,20 +26,66 @@ class Unstorable extends Error {
 
 // ─── encoding
 
-/** The JSON text of a value, schema version included; `INVALID_VALUE` with the path of what cannot be kept. `prototype`: the one class allowed at the top. */
+/** A value as text, and frozen as it is answered; `shareable`: nothing in it can be changed, so it may be handed out again and again. */
+export interface EncodedValue extends Decoded {
+  readonly text: string;
+}
+
+/** Encodes a value, schema version included; `INVALID_VALUE` with the path of what cannot be kept. `prototype`: the one class allowed at the top. */
 export function encodeValue(
   value: unknown,
-  what: string,
+  what: () => string,
   options: { readonly prototype?: object | undefined; readonly schemaVersion: number },
-): string {
+): EncodedValue {
+  const { prototype, schemaVersion } = options;
+  const copy = plainCopy(value, prototype, 0);
+  if (copy !== notPlain) return { text: textOf(copy as Json, schemaVersion), value: copy, shareable: true };
   try {
     if (value === undefined) throw new Unstorable('it is undefined (is a return missing?)');
-    const json = toJson(value, new Set(), options.prototype);
-    return options.schemaVersion === 1 ? JSON.stringify(json) : enveloped(json, options.schemaVersion);
+    const text = textOf(toJson(value, new Set(), prototype), schemaVersion);
+    return { text, ...reviveFrozen(parseStored(text).json, true) };
   } catch (error) {
-    if (error instanceof Unstorable) throw invalidValue(what, [{ message: error.message, path: error.path }]);
+    if (error instanceof Unstorable) throw invalidValue(what(), [{ message: error.message, path: error.path }]);
     throw error;
   }
+}
+
+/** Most values are plain JSON: one walk copies and freezes them, and sees that they are. What is not plain takes the longer way. */
+const notPlain = Symbol('not plain');
+/** Deeper values, and cycles, take the longer way. */
+const plainDepthMax = 100;
+
+function plainCopy(value: unknown, prototype: object | undefined, depth: number): unknown {
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
+  if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0) ? value : notPlain;
+  if (typeof value !== 'object' || depth === plainDepthMax) return notPlain;
+  return Array.isArray(value) ? plainArray(value, depth + 1) : plainRecord(value as Record<string, unknown>, prototype, depth + 1);
+}
+
+function plainArray(array: readonly unknown[], depth: number): unknown {
+  const copy: unknown[] = [];
+  for (let index = 0; index < array.length; index += 1) {
+    const item = plainCopy(array[index], undefined, depth);
+    if (item === notPlain) return notPlain;
+    copy.push(item);
+  }
+  return Object.freeze(copy);
+}
+
+function plainRecord(record: Record<string, unknown>, prototype: object | undefined, depth: number): unknown {
+  const parent = Object.getPrototypeOf(record) as object | null;
+  if ((parent !== Object.prototype && parent !== prototype) || Object.getOwnPropertySymbols(record).length > 0) return notPlain;
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.keys(record)) {
+    const item = plainCopy(record[name], undefined, depth);
+    if (item === notPlain || name.startsWith('$') || name === '__proto__') return notPlain;
+    copy[name] = item;
+  }
+  return Object.freeze(copy);
+}
+
+function textOf(json: Json, schemaVersion: number): string {
+  return schemaVersion === 1 ? JSON.stringify(json) : enveloped(json, schemaVersion);
 }
 
 /**
@@ -122,7 +168,7 @@ function recordToJson(value: object, above: Set<object>, prototype: object | und
   for (const [index, name] of names.entries()) {
     const item = record[name];
     const json = below(name, item, above);
-    const storedName = reserved.test(name) ? `$${name}` : name;
+    const storedName = name.startsWith('$') && reserved.test(name) ? `$${name}` : name;
     if (copy === undefined && (json !== item || storedName !== name)) copy = firstOf(record, names, index);
     if (copy !== undefined) define(copy, storedName, json);
   }

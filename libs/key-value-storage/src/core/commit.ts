@@ -4,7 +4,7 @@ import { storageError, type StorageError } from './errors.js';
 import { decodeKey, describe, type Key } from './key.js';
 import { limits } from './limits.js';
 import type { RetryPolicy } from './retry-on-conflict.js';
-import type { Change, Check, CommitResult, RowAddress, StorageProvider, Version } from './storage-provider.js';
+import type { Batch, Change, Check, CommitResult, RowAddress, StorageProvider, Version } from './storage-provider.js';
 import { utf8Length } from './text-encoding.js';
 import type { Turns } from './turns.js';
 
@@ -29,20 +29,26 @@ export async function commitBatch(
   changes: readonly Change[],
   signal: AbortSignal | undefined,
 ): Promise<Landed | Conflicted> {
-  engine.assertOpen();
   if (checks.length + changes.length > 2) assertBatch(checks, changes);
-  const version = engine.versions();
-  const [result] = await engine.provider.commit([{ database, version, checks, changes }], signal === undefined ? undefined : { signal });
-  if (result === undefined)
-    throw storageError(
-      'STORAGE_UNAVAILABLE',
-      `The provider '${engine.provider.name}' gave no answer to a batch.`,
-      {},
-      { effect: 'unknown' },
-    );
-  if (result.outcome === 'committed') return { ...result, version };
-  if (result.outcome === 'conflict') return result;
-  if (result.outcome === 'failed') throw result.error;
+  const batch = batchOf(engine, database, checks, changes);
+  return answerTo(engine, batch, await engine.provider.commit([batch], signal === undefined ? undefined : { signal }));
+}
+
+/** A batch with a version of its own; `STORAGE_NOT_OPEN` once the storage is closed. */
+export function batchOf(engine: Engine, database: string, checks: readonly Check[], changes: readonly Change[]): Batch {
+  engine.assertOpen();
+  return { database, version: engine.versions(), checks, changes };
+}
+
+/** What became of the one batch of a commit. */
+export function answerTo(engine: Engine, { version }: Batch, results: readonly CommitResult[]): Landed | Conflicted {
+  const result = results[0];
+  if (result?.outcome === 'committed') return { outcome: 'committed', time: result.time, rows: result.rows, version };
+  if (result?.outcome === 'conflict') return result;
+  if (result?.outcome === 'failed') throw result.error;
+  if (result === undefined) {
+    throw storageError('STORAGE_UNAVAILABLE', `The provider '${engine.provider.name}' gave no answer to a batch.`, {}, { effect: 'unknown' });
+  }
   throw storageError('INVALID_OPTION', `The number at ${describe(keyOf(result.address))} cannot be changed: ${result.reason}.`, {});
 }
 

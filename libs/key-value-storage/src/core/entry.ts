@@ -15,14 +15,27 @@ export abstract class EntryInfo {
   readonly key: Key;
   /** Opaque, for comparison only: changes with every successful write, never returns. */
   readonly etag: string;
-  readonly updatedAt: Date;
-  readonly expiresAt: Date | undefined;
+  readonly #updatedAt: number;
+  readonly #expiresAt: number | undefined;
 
   constructor(key: Key, etag: string, updatedAt: number, expiresAt: number | undefined) {
     this.key = key;
     this.etag = etag;
-    this.updatedAt = new Date(updatedAt);
-    this.expiresAt = expiresAt === undefined ? undefined : new Date(expiresAt);
+    this.#updatedAt = updatedAt;
+    this.#expiresAt = expiresAt;
+  }
+
+  // made when asked for: a date can be changed, an entry cannot
+  get updatedAt(): Date {
+    return new Date(this.#updatedAt);
+  }
+
+  get expiresAt(): Date | undefined {
+    return this.#expiresAt === undefined ? undefined : new Date(this.#expiresAt);
+  }
+
+  toJSON(): object {
+    return { ...this, updatedAt: this.updatedAt, expiresAt: this.expiresAt };
   }
 }
 

@@ -33,16 +33,19 @@ export function evaluateBatch(batch: Batch, rowBefore: (address: RowAddress) => 
     const row = isAlive(stored, now) ? stored : undefined;
     if (!isMet(check, row)) return { result: { outcome: 'conflict', ...check, actual: row?.version }, effects: [] };
   }
-  const before = batch.changes.map((change) => rowBefore(change.address));
-  const time = before.reduce((latest, row) => Math.max(latest, row?.updatedAt ?? latest), now);
+  const { changes } = batch;
+  const before = changes.map(({ address }) => rowBefore(address));
+  let time = now;
+  for (const row of before) if (row !== undefined && row.updatedAt > time) time = row.updatedAt;
+  const commit = { version: batch.version, time, now };
   const rows: ChangedRow[] = [];
   const effects: RowEffect[] = [];
-  for (const [index, change] of batch.changes.entries()) {
+  for (let index = 0; index < changes.length; index += 1) {
+    const change = changes[index] as Change;
     const stored = before[index];
-    const applied = applyChange(change, stored, { version: batch.version, time, now });
+    const applied = applyChange(change, stored, commit);
     if (typeof applied === 'string') return { result: { outcome: 'refused', address: change.address, reason: applied }, effects: [] };
-    const existed = isAlive(stored, now);
-    rows.push(answerOf(existed, change, applied));
+    rows.push(answerOf(isAlive(stored, now), change, applied));
     if (applied !== stored) effects.push({ address: change.address, row: applied });
   }
   return { result: { outcome: 'committed', time, rows }, effects };
@@ -67,6 +70,7 @@ function applyChange(change: Change, stored: Row | undefined, commit: Commit): R
   const row = isAlive(stored, commit.now) ? stored : undefined;
   switch (change.kind) {
     case 'put':
+      if (change.ttl === 'never') return { version: commit.version, value: change.value, updatedAt: commit.time };
       return { version: commit.version, value: change.value, updatedAt: commit.time, ...expiryOf(change.ttl, row, commit.now) };
     case 'delete':
       return undefined;
@@ -108,11 +112,9 @@ function expiryOf(ttl: TimeToLive, row: Row | undefined, now: number): { readonl
 
 function answerOf(existed: boolean, change: Change, row: Row | undefined): ChangedRow {
   if (row === undefined || change.kind === 'delete' || (change.kind === 'renew' && !existed)) return { existed };
-  return {
-    existed,
-    ...(row.value.kind === 'number' ? { number: row.value.number } : {}),
-    ...(row.expiresAt === undefined ? {} : { expiresAt: row.expiresAt }),
-  };
+  const { value, expiresAt } = row;
+  if (value.kind !== 'number') return expiresAt === undefined ? { existed } : { existed, expiresAt };
+  return { existed, number: value.number, ...(expiresAt === undefined ? {} : { expiresAt }) };
 }
 
 /** What was expected, in the words of messages and of `error.expected`. */

@@ -1,9 +1,9 @@
 /** What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port in as few turns as it can. */
 import type { Conflicted, Engine } from './commit.js';
-import { assertAtMost, commitBatch, conflictError } from './commit.js';
+import { answerTo, assertAtMost, batchOf, commitBatch, conflictError } from './commit.js';
 import type { Entry, EntryInfo } from './entry.js';
 import { storageError } from './errors.js';
-import { describe, encodeKey, type Key, type KeyRange } from './key.js';
+import { describe, type Key, type KeyRange } from './key.js';
 import {
   KeyValueStore,
   type CallOptions,
@@ -19,8 +19,9 @@ import { RangeReader } from './range-reader.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from './retry-on-conflict.js';
 import type { Given, ResolvedState } from './state-definition.js';
 import { StateRows } from './state-rows.js';
+import type { Expected } from './storage-provider.js';
 import { databaseOf } from './tenant.js';
-import { conditionOf, ttlOf } from './write-options.js';
+import { conditionOf, etagIn, ttlOf } from './write-options.js';
 
 const callNames = ['signal'];
 const readNames = ['signal', 'consistency'];
@@ -48,9 +49,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
   async get(key: Key, options?: ReadOptions): Promise<Entry<T> | undefined> {
     assertOptions('get', options, readNames);
     const address = this.#rows.address(key);
-    const { row, time } = await this.#rows.readOne(address, options);
+    const { rows, time } = await this.#rows.read([address], options);
+    const row = rows[0];
     if (row === undefined) return undefined;
-    return await this.#rows.entry(address, key, row, this.#rows.state.sliding ? await this.#rows.slide(address, row, time) : row.expiresAt);
+    const expiresAt = this.#rows.state.sliding ? await this.#rows.slide(address, row, time) : row.expiresAt;
+    const entry = this.#rows.entry(address, key, row, expiresAt);
+    return entry instanceof Promise ? await entry : entry;
   }
 
   async getOrThrow(key: Key, options?: ReadOptions): Promise<Entry<T>> {
@@ -70,9 +74,8 @@ export class TypedStore<T> extends KeyValueStore<T> {
     return row === undefined ? undefined : this.#rows.info(key, row);
   }
 
-  async add(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
-    assertOptions('add', options, writeNames);
-    return await this.#write(key, value, options, 'absent', () => this.#exists(key));
+  add(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
+    return this.#write('add', key, value, options, { expected: 'absent', onConflict: () => this.#exists(key) });
   }
 
   async getOrAdd(
@@ -94,20 +97,18 @@ export class TypedStore<T> extends KeyValueStore<T> {
     });
   }
 
-  async set(key: Key, value: Given<T>, options?: GuardedWriteOptions): Promise<Entry<T>> {
-    assertOptions('set', options, guardedNames);
-    return await this.#write(key, value, options, conditionOf(options), (conflict) => conflictError(conflict, 'caller'));
+  set(key: Key, value: Given<T>, options?: GuardedWriteOptions): Promise<Entry<T>> {
+    return this.#write('set', key, value, options, { onConflict: callersConflict, guarded: true });
   }
 
-  async replace(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
-    assertOptions('replace', options, writeNames);
-    return await this.#write(key, value, options, 'present', () => this.#notFound(key));
+  replace(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
+    return this.#write('replace', key, value, options, { expected: 'present', onConflict: () => this.#notFound(key) });
   }
 
   async save(entry: Entry<T>, options?: WriteOptions): Promise<Entry<T>> {
-    assertOptions('save', options, writeNames);
-    const version = etagOf('save', entry);
-    return await this.#write(entry.key, entry.value, options, { version }, (conflict) => conflictError(conflict, 'own'), 'keep');
+    assertEntry('save', entry);
+    const expected = { version: etagIn(entry) };
+    return await this.#write('save', entry.key, entry.value, options, { expected, onConflict: ownConflict, expiry: 'keep' });
   }
 
   async update(
@@ -260,21 +261,21 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   // ─── parts
 
-  async #write(
-    key: Key,
-    value: Given<T>,
-    options: WriteOptions | undefined,
-    expected: Parameters<StateRows<T>['put']>[3],
-    onConflict: (conflict: Conflicted) => Error,
-    expiry: 'replace' | 'keep' = 'replace',
-  ): Promise<Entry<T>> {
+  /** One put, in one async frame: what it checks, and what its conflict means to the caller. */
+  async #write(verb: string, key: Key, value: Given<T>, options: GuardedWriteOptions | undefined, write: Write): Promise<Entry<T>> {
+    assertOptions(verb, options, write.guarded === true ? guardedNames : writeNames);
+    const expected = write.guarded === true ? conditionOf(options) : write.expected;
     const rows = this.#rows;
     const address = rows.address(key);
-    const ttl = ttlOf('ttlMs', options?.ttlMs, rows.state.ttlMs, expiry);
+    const ttl = ttlOf(verb, options?.ttlMs, rows.state.ttlMs, write.expiry ?? 'replace');
     const pending = rows.codec.encode(key, value);
     const encoded = pending instanceof Promise ? await pending : pending;
-    const result = await rows.put(address, encoded.stored, ttl, expected, options);
-    if (result.outcome === 'conflict') throw onConflict(result);
+    const { engine } = rows;
+    const change = { kind: 'put', address, value: encoded.stored, ttl } as const;
+    const batch = batchOf(engine, address.database, expected === undefined ? [] : [{ address, expected }], [change]);
+    const signal = options?.signal;
+    const result = answerTo(engine, batch, await engine.provider.commit([batch], signal === undefined ? undefined : { signal }));
+    if (result.outcome === 'conflict') throw write.onConflict(result);
     return rows.written(key, encoded, result);
   }
 
@@ -295,13 +296,20 @@ export class TypedStore<T> extends KeyValueStore<T> {
 const callOptions = (options: CallOptions | undefined): CallOptions | undefined =>
   options?.signal === undefined ? undefined : { signal: options.signal };
 
-function etagOf(verb: string, entry: EntryInfo): string {
-  const given = entry as Partial<EntryInfo> | undefined | null;
-  if (typeof given !== 'object' || given === null || given.key === undefined || typeof given.etag !== 'string' || !('value' in given)) {
-    throw invalidOption(`${verb} takes an entry as it was read; given was ${describe(entry)}.`);
-  }
-  encodeKey(given.key);
-  return given.etag;
+interface Write {
+  readonly expected?: Expected;
+  /** The condition is the caller's `ifMatch`. */
+  readonly guarded?: boolean;
+  readonly onConflict: (conflict: Conflicted) => Error;
+  readonly expiry?: 'keep';
+}
+
+const callersConflict = (conflict: Conflicted): Error => conflictError(conflict, 'caller');
+const ownConflict = (conflict: Conflicted): Error => conflictError(conflict, 'own');
+
+function assertEntry(verb: string, entry: unknown): void {
+  if (typeof entry === 'object' && entry !== null && 'key' in entry && 'etag' in entry && 'value' in entry) return;
+  throw invalidOption(`${verb} takes an entry as it was read; given was ${describe(entry)}.`);
 }
 
 function assertFunction(verb: string, name: string, given: unknown): void {

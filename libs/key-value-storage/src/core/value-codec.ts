@@ -6,15 +6,17 @@ import { describe, assertWithin, type Key } from './key.js';
 import type { ResolvedState } from './state-definition.js';
 import type { Address, StoredValue, Value } from './storage-provider.js';
 import { keyOf } from './commit.js';
+import { limits } from './limits.js';
 
 /** JSON text with its decoded value kept beside it, where the provider keeps the very object: then reading costs no parsing. */
 class JsonValue {
   readonly kind = 'json';
   readonly text: string;
-  decoded: unknown = undefined;
+  readonly decoded: { readonly state: unknown; readonly value: unknown } | undefined;
 
-  constructor(text: string) {
+  constructor(text: string, decoded: JsonValue['decoded']) {
     this.text = text;
+    this.decoded = decoded;
   }
 }
 
@@ -49,21 +51,17 @@ export class ValueCodec<T> {
     return result.value;
   }
 
-  #encodeChecked(key: Key, value: unknown): Encoded<T> {
-    const text = encodeValue(value, this.#name(key), this.#state);
-    assertWithin('valueBytesMax', text, `value (${this.#name(key)})`);
-    const { value: decoded, shareable } = this.#decodeText(text);
-    const stored = new JsonValue(text);
-    if (this.#keepDecoded && shareable) stored.decoded = { state: this.#state, value: decoded };
-    return { stored: this.#keepDecoded ? stored : { kind: 'json', text }, value: decoded as T };
+  #encodeChecked(key: Key, given: unknown): Encoded<T> {
+    const { text, value, shareable } = encodeValue(given, () => this.#name(key), this.#state);
+    if (text.length * 3 > limits.valueBytesMax) assertWithin('valueBytesMax', text, `value (${this.#name(key)})`);
+    const instance = this.#instance(value) as T;
+    if (!this.#keepDecoded) return { stored: { kind: 'json', text }, value: instance };
+    return { stored: new JsonValue(text, shareable ? { state: this.#state, value: instance } : undefined), value: instance };
   }
 
   /** The frozen value of a row. `STORAGE_CORRUPT` where it cannot be read back, `STORAGE_UNSUPPORTED` where a newer schemaVersion wrote it. */
   decode(address: Address, stored: Value): T | Promise<T> {
-    if (stored instanceof JsonValue && stored.decoded !== undefined) {
-      const { state, value } = stored.decoded as { readonly state: unknown; readonly value: T };
-      if (state === this.#state) return value;
-    }
+    if (stored instanceof JsonValue && stored.decoded?.state === this.#state) return stored.decoded.value as T;
     if (stored.kind !== 'json') throw corrupt(address, `it is ${stored.kind}, not JSON`);
     try {
       const { schemaVersion, json } = parseStored(stored.text);
@@ -72,11 +70,6 @@ export class ValueCodec<T> {
     } catch (error) {
       throw error instanceof SyntaxError ? corrupt(address, 'it is no JSON that Kvent wrote', error) : error;
     }
-  }
-
-  #decodeText(text: string): { readonly value: unknown; readonly shareable: boolean } {
-    const { value, shareable } = reviveFrozen(parseStored(text).json, mayHoldTags(text));
-    return { value: this.#instance(value), shareable };
   }
 
   /** An instance of the state's class, without calling its constructor. */
@@ -99,7 +92,7 @@ export class ValueCodec<T> {
       let value = older;
       for (let version = from; version < schemaVersion; version += 1) value = (upcast[version] as (older: unknown) => unknown)(value);
       const checked = schema === undefined ? value : this.#valueOf(keyOf(address), await schema['~standard'].validate(value));
-      return this.#decodeText(encodeValue(checked, this.#name(keyOf(address)), this.#state)).value as T;
+      return this.#instance(encodeValue(checked, () => this.#name(keyOf(address)), this.#state).value) as T;
     } catch (error) {
       throw corrupt(address, `its upcast from schemaVersion ${from} to ${schemaVersion} failed`, error);
     }

@@ -8,23 +8,24 @@ import type { Version } from './storage-provider.js';
 const versionMax = 2n ** 63n - 1n;
 /** Counting up from a random start must not leave 63 bits: 2^62 batches of room. */
 const startMax = 2n ** 62n;
-const lowDigits = 9;
-const lowMax = 10 ** lowDigits;
+/** The low half has always nine digits: it needs no padding, and is a small integer. */
+const lowMin = 100_000_000;
+const lowMax = 1_000_000_000;
 
-/** A source of versions. The number is kept in two halves: strings of the high one are made once in a billion versions. */
+/** A source of versions. The number is kept in two halves: strings of the high one are made once in 900 million versions. */
 export function versionSource(random: () => bigint = randomStart): () => Version {
   const start = random();
   let high = start / BigInt(lowMax);
-  let low = Number(start % BigInt(lowMax));
+  let low = Math.max(lowMin, Number(start % BigInt(lowMax)));
   let prefix = high.toString();
   return () => {
     low += 1;
     if (low === lowMax) {
-      low = 0;
+      low = lowMin;
       high += 1n;
       prefix = high.toString();
     }
-    return prefix + low.toString().padStart(lowDigits, '0');
+    return prefix + low.toString();
   };
 }
 
