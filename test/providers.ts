@@ -2,7 +2,7 @@
  * The one list every suite runs over: each provider and each wrapper. A new provider needs one entry here, and has proven itself when
  * `npm run contract -- <its name>` is green.
  */
-import { MemoryProvider } from '../libs/key-value-storage/src/providers/memory/memory-provider.js';
+import { MemoryProvider } from '@kvent/key-value-storage';
 import type { ProviderUnderTest } from '@kvent/key-value-storage/testing';
 
 export interface ListedProvider extends ProviderUnderTest {
@@ -19,7 +19,8 @@ function chosen(names: string | undefined): readonly ListedProvider[] {
   if (names === undefined || names === '') return all;
   return names.split(',').map((name) => {
     const found = all.find((provider) => provider.name === name.trim());
-    if (found === undefined) throw new Error(`There is no provider '${name}' in test/providers.ts; there are ${all.map((each) => each.name).join(', ')}.`);
+    if (found === undefined)
+      throw new Error(`There is no provider '${name}' in test/providers.ts; there are ${all.map((each) => each.name).join(', ')}.`);
     return found;
   });
 }

@@ -11,7 +11,9 @@ describe('every clause', () => {
 
     test(`catches a provider that ${clause.broken.fault}: ${clause.name}`, async () => {
       const { create, damage } = new SurvivingMemory();
-      await expect(prove(clause, { create: (options) => clause.broken(create(options)), damage })).rejects.toBeInstanceOf(assert.AssertionError);
+      await expect(prove(clause, { create: (options) => clause.broken(create(options), options.clock), damage })).rejects.toBeInstanceOf(
+        assert.AssertionError,
+      );
     });
   }
 });

@@ -1,12 +1,33 @@
 /** Providers that are broken on purpose, one thing each: what proves that a clause can fail. */
-import type { Batch, Change, CommitResult, ReadResult, Row, RowAddress, ScanPage, ScanRange, StorageProvider } from '../core/index.js';
+import type {
+  Batch,
+  Change,
+  CommitResult,
+  ReadResult,
+  Row,
+  RowAddress,
+  ScanPage,
+  ScanRange,
+  StorageProvider,
+  Clock,
+} from '../core/index.js';
+import { MemoryProvider } from '../providers/memory/memory-provider.js';
 
-/** Wraps an honest provider; `fault` says what is wrong with it, as in 'a provider that …'. */
-export type Broken = ((provider: StorageProvider) => StorageProvider) & { readonly fault: string };
+/** Wraps an honest provider; `fault` says what is wrong with it, as in 'a provider that …'. `clock`: what the honest one runs on. */
+export type Broken = ((provider: StorageProvider, clock: Clock) => StorageProvider) & { readonly fault: string };
 
 /** A broken provider: everything as before, but for the members that `change` answers. */
 export function breaks(fault: string, change: (provider: StorageProvider) => Partial<StorageProvider>): Broken {
   return Object.assign((provider: StorageProvider) => ({ ...delegating(provider), ...change(provider) }), { fault });
+}
+
+/** A provider in memory that runs on another clock than it was given. */
+export function changesClock(fault: string, change: (clock: Clock) => Clock): Broken {
+  const broken = (provider: StorageProvider, clock: Clock): StorageProvider => ({
+    ...delegating(new MemoryProvider({ clock: change(clock) })),
+    features: provider.features,
+  });
+  return Object.assign(broken, { fault });
 }
 
 /** The same provider, each member of its own. */
@@ -21,7 +42,9 @@ export function delegating(provider: StorageProvider): StorageProvider {
     commit: (batches, options) => provider.commit(batches, options),
     sweep: (limit) => provider.sweep(limit),
     administration: provider.administration,
-    ...(provider.within === undefined ? {} : { within: (transaction) => (provider.within as NonNullable<StorageProvider['within']>)(transaction) }),
+    ...(provider.within === undefined
+      ? {}
+      : { within: (transaction) => (provider.within as NonNullable<StorageProvider['within']>)(transaction) }),
     ...(provider.hints === undefined
       ? {}
       : { hints: (spaces, signal) => (provider.hints as NonNullable<StorageProvider['hints']>)(spaces, signal) }),
@@ -40,8 +63,16 @@ export const changesChanges = (fault: string, change: (change: Change, batch: Ba
 export const changesAddresses = (fault: string, change: <A extends RowAddress>(address: A) => A): Broken =>
   breaks(fault, (provider) => ({
     read: (addresses, options) => provider.read(addresses.map(change), options),
-    scan: (ranges, options) => provider.scan(ranges.map(({ start, end, ...range }) => ({ ...change({ ...range, key: 'any' }), ...bounds(start, end) })), options),
-    commit: (batches, options) => provider.commit(batches.map((batch) => withAddresses(batch, change)), options),
+    scan: (ranges, options) =>
+      provider.scan(
+        ranges.map(({ start, end, ...range }) => ({ ...change({ ...range, key: 'any' }), ...bounds(start, end) })),
+        options,
+      ),
+    commit: (batches, options) =>
+      provider.commit(
+        batches.map((batch) => withAddresses(batch, change)),
+        options,
+      ),
   }));
 
 const bounds = (start: string | undefined, end: string | undefined): Partial<ScanRange> => ({
@@ -95,10 +126,8 @@ export const changesAnswers = (fault: string, change: (result: CommitResult, bat
   }));
 
 /** Does something else for a batch than to commit it. */
-export const commitsOtherwise = (
-  fault: string,
-  commit: (batch: Batch, provider: StorageProvider) => Promise<CommitResult>,
-): Broken => breaks(fault, (provider) => ({ commit: (batches) => Promise.all(batches.map((batch) => commit(batch, provider))) }));
+export const commitsOtherwise = (fault: string, commit: (batch: Batch, provider: StorageProvider) => Promise<CommitResult>): Broken =>
+  breaks(fault, (provider) => ({ commit: (batches) => Promise.all(batches.map((batch) => commit(batch, provider))) }));
 
 /** One batch alone. */
 export async function commitOne(provider: StorageProvider, batch: Batch): Promise<CommitResult> {

@@ -52,7 +52,9 @@ function skip(context: unknown, { needs }: Clause): void {
 function globalRunner(): TestRunner {
   const { describe, it } = globalThis as Partial<TestRunner>;
   if (describe === undefined || it === undefined) {
-    throw new TypeError('There is no global describe and it here: hand describeStorageProvider those of your test runner as its third argument.');
+    throw new TypeError(
+      'There is no global describe and it here: hand describeStorageProvider those of your test runner as its third argument.',
+    );
   }
   return { describe, it };
 }

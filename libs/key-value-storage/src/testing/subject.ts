@@ -2,25 +2,22 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import {
-  isStorageError,
   versionSource,
   type Address,
   type Batch,
   type Change,
   type Check,
   type CommitResult,
-  type Expected,
   type Row,
-  type RowAddress,
   type ScanPage,
   type ScanRange,
-  type StorageErrorCode,
   type StorageProvider,
   type StoredValue,
   type TimeToLive,
 } from '../core/index.js';
 import type { Abilities } from './clause.js';
 import { ManualClock } from './manual-clock.js';
+import { put } from './verbs.js';
 
 type Awaitable<T> = T | Promise<T>;
 
@@ -48,10 +45,6 @@ export interface GivenBatch {
   readonly changes?: readonly Change[];
 }
 
-export const json = (text: string): StoredValue => ({ kind: 'json', text });
-export const number = (value: bigint | number): StoredValue => ({ kind: 'number', number: BigInt(value) });
-export const bytes = (...values: number[]): StoredValue => ({ kind: 'bytes', bytes: Uint8Array.from(values) });
-
 export class Subject {
   readonly clock = new ManualClock();
   readonly #place = `kit-${randomUUID()}`;
@@ -59,6 +52,7 @@ export class Subject {
   readonly #nextVersion = versionSource();
   readonly #opened = new Set<StorageProvider>();
   readonly #databases = new Set<string>();
+  readonly #background = new Set<Promise<unknown>>();
   readonly #asked = { clock: false, place: false };
   #provider: StorageProvider | undefined;
 
@@ -71,6 +65,13 @@ export class Subject {
     await this.open(this.provider);
   }
 
+  /** Work that goes on while the clause looks at something else: it is waited for, also when the clause fails before it does. */
+  meanwhile<R>(work: Promise<R>): Promise<R> {
+    work.catch(() => undefined);
+    this.#background.add(work);
+    return work;
+  }
+
   /** Closes everything, and takes away what it stored. */
   async end(): Promise<void> {
     for (const database of this.#databases) await this.provider.administration.drop(database);
@@ -78,6 +79,7 @@ export class Subject {
   }
 
   async abandon(): Promise<void> {
+    await Promise.allSettled(this.#background);
     for (const provider of this.#opened) {
       await provider.close();
       const dispose = (provider as Partial<AsyncDisposable>)[Symbol.asyncDispose];
@@ -139,6 +141,11 @@ export class Subject {
   /** A second instance over the same data, opened. */
   async second(): Promise<StorageProvider> {
     return await this.open(await this.create());
+  }
+
+  /** What is stored cannot be opened any more: there is nothing to tidy up with. */
+  isSpoilt(): void {
+    this.#databases.clear();
   }
 
   async damage(): Promise<void> {
@@ -216,7 +223,7 @@ export class Subject {
   /** The keys of a range, over as many pages as it takes. */
   async keys(range: Partial<ScanRange> = {}): Promise<readonly string[]> {
     const keys: string[] = [];
-    for (let after = range.after, more = true; more; ) {
+    for (let after = range.after, more = true; more;) {
       const page = await this.page({ ...range, ...(after === undefined ? {} : { after }) });
       keys.push(...page.rows.map(({ key }) => key));
       more = page.more;
@@ -227,78 +234,12 @@ export class Subject {
   }
 }
 
-// ─── words
-
-export const rowAddress = ({ container, entity, key }: RowAddress): RowAddress => ({ container, entity, key });
-
-export const put = (address: RowAddress, value: string | StoredValue, ttl: TimeToLive = 'never'): Change => ({
-  kind: 'put',
-  address: rowAddress(address),
-  value: typeof value === 'string' ? json(value) : value,
-  ttl,
-});
-
-export const remove = (address: RowAddress): Change => ({ kind: 'delete', address: rowAddress(address) });
-
-export const renew = (address: RowAddress, ttlMs: number): Change => ({ kind: 'renew', address: rowAddress(address), ttlMs });
-
-type NumericOptions = { readonly floor?: bigint; readonly ceiling?: bigint; readonly ttlMs?: number };
-const numeric =
-  (kind: 'sum' | 'min' | 'max') =>
-  (address: RowAddress, operand: bigint | number, options: NumericOptions = {}): Change => ({
-    kind,
-    address: rowAddress(address),
-    operand: BigInt(operand),
-    ...options,
-  });
-export const sum = numeric('sum');
-export const min = numeric('min');
-export const max = numeric('max');
-
-/** A check: a version, a word, or a number that the row must be. */
-export const check = (address: RowAddress, expected: string | bigint): Check => ({ address: rowAddress(address), expected: expectedOf(expected) });
-
-function expectedOf(expected: string | bigint): Expected {
-  if (typeof expected === 'bigint') return { number: expected };
-  return expected === 'absent' || expected === 'present' ? expected : { version: expected };
-}
-
-/** Runs `count` rivals at once. */
-export const race = <R>(count: number, run: (index: number) => Promise<R>): Promise<R[]> => Promise.all(Array.from({ length: count }, (_, index) => run(index)));
-
-/** That a promise is rejected with this code; answers the error. `call` must not throw. */
-export async function rejects(code: StorageErrorCode, what: string, call: () => Promise<unknown>): Promise<Error & { effect: 'none' | 'unknown' }> {
-  let answer: Promise<unknown>;
-  try {
-    answer = call();
-  } catch (error) {
-    return assert.fail(`${what} threw (${String(error)}) where it has to answer with a rejected promise`);
-  }
-  return await answer.then(
-    () => assert.fail(`${what} was answered, where ${code} is due`),
-    (error: unknown) => (isStorageError(error, code) ? error : assert.fail(`${what} was rejected with ${String(error)}, where ${code} is due`)),
-  );
-}
-
-/** That a call throws at once with this code. */
-export function throws(code: StorageErrorCode, what: string, call: () => unknown): Error & { effect: 'none' | 'unknown' } {
-  try {
-    call();
-  } catch (error) {
-    return isStorageError(error, code) ? error : assert.fail(`${what} threw ${String(error)}, where ${code} is due`);
-  }
-  return assert.fail(`${what} was allowed, where ${code} is due`);
-}
-
-/** How many of the answers are of each outcome. */
-export function outcomes(results: readonly CommitResult[]): Partial<Record<CommitResult['outcome'], number>> {
-  const counts: Partial<Record<CommitResult['outcome'], number>> = {};
-  for (const { outcome } of results) counts[outcome] = (counts[outcome] ?? 0) + 1;
-  return counts;
-}
-
 /** Runs a clause on a subject of its own. Answers false where the provider does not claim what the clause needs. */
-export async function onSubject(under: ProviderUnderTest, isMeant: (abilities: Abilities) => boolean, run: (subject: Subject) => Promise<void>): Promise<boolean> {
+export async function onSubject(
+  under: ProviderUnderTest,
+  isMeant: (abilities: Abilities) => boolean,
+  run: (subject: Subject) => Promise<void>,
+): Promise<boolean> {
   const subject = new Subject(under);
   let done = false;
   try {

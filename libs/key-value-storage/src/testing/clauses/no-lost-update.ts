@@ -1,9 +1,10 @@
 /** Law 3: of rivals with the same check exactly one wins, and each other one hears that it was a conflict. */
 import assert from 'node:assert/strict';
-import type { Batch, CommitResult, StorageProvider } from '../../core/index.js';
+import type { Address, Batch, CommitResult, StorageProvider } from '../../core/index.js';
 import { breaks, changesAnswers, changesBatches, commitOne, commitsOtherwise } from '../broken.js';
 import type { Clause } from '../clause.js';
-import { check, max, min, number, outcomes, put, race, remove, sum, type Subject } from '../subject.js';
+import type { Subject } from '../subject.js';
+import { check, max, min, number, outcomes, put, race, remove, sum } from '../verbs.js';
 
 const law = 3;
 
@@ -29,13 +30,17 @@ const calculatesOutside = (fault: string) =>
     return await commitOne(provider, { ...batch, changes });
   });
 
-async function calculated(change: Batch['changes'][number], { database }: Batch, provider: StorageProvider): Promise<Batch['changes'][number]> {
+async function calculated(
+  change: Batch['changes'][number],
+  { database }: Batch,
+  provider: StorageProvider,
+): Promise<Batch['changes'][number]> {
   if (change.kind !== 'sum' && change.kind !== 'min' && change.kind !== 'max') return change;
   const { rows } = await provider.read([{ ...change.address, database }]);
   const old = rows[0]?.value.kind === 'number' ? rows[0].value.number : 0n;
   const { operand, kind } = change;
-  const result = kind === 'sum' ? old + operand : (operand < old) === (kind === 'min') ? operand : old;
-  return put(change.address, number(result)) as Batch['changes'][number];
+  const result = kind === 'sum' ? old + operand : operand < old === (kind === 'min') ? operand : old;
+  return put(change.address, number(result));
 }
 
 /** Reads, changes and writes one number until nobody was faster. */
@@ -121,7 +126,9 @@ export const noLostUpdateClauses: readonly Clause[] = [
       const address = subject.address('one');
       await subject.put(address, '"old"');
       await subject.must({ changes: [remove(address)] });
-      const results = await race(50, (index) => subject.commit({ checks: [check(address, 'absent')], changes: [put(address, String(index))] }));
+      const results = await race(50, (index) =>
+        subject.commit({ checks: [check(address, 'absent')], changes: [put(address, String(index))] }),
+      );
       assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
     },
   },
@@ -134,7 +141,10 @@ export const noLostUpdateClauses: readonly Clause[] = [
       const results = await race(100, () => subject.must({ changes: [sum(address, 1)] }));
       assert.equal(await subject.number(address), 100n);
       const heard = results.map(({ rows }) => Number(rows[0]?.number)).sort((a, b) => a - b);
-      assert.deepEqual(heard, Array.from({ length: 100 }, (_, index) => index + 1));
+      assert.deepEqual(
+        heard,
+        Array.from({ length: 100 }, (_, index) => index + 1),
+      );
     },
   },
   {
@@ -169,7 +179,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     async run(subject) {
       const accounts = Array.from({ length: 10 }, (_, index) => subject.address(`account-${index}`));
       await subject.must({ changes: accounts.map((account) => put(account, '100')) });
-      await race(100, (index) => transfer(subject, accounts[index % 10] as Account, accounts[(index * 7 + 3) % 10] as Account, 30));
+      await race(100, (index) => transfer(subject, accounts[index % 10] as Address, accounts[(index * 7 + 3) % 10] as Address, 30));
       const { rows } = await subject.provider.read(accounts);
       const balances = rows.map((row) => (row?.value.kind === 'json' ? Number(row.value.text) : Number.NaN));
       assert.equal(
@@ -312,13 +322,13 @@ export const noLostUpdateClauses: readonly Clause[] = [
   },
 ];
 
-type Account = ReturnType<Subject['address']>;
-
 /** One transfer, again after each conflict; nothing when the balance is too low. */
-async function transfer(subject: Subject, from: Account, to: Account, amount: number): Promise<void> {
+async function transfer(subject: Subject, from: Address, to: Address, amount: number): Promise<void> {
   for (;;) {
     const { rows } = await subject.provider.read([from, to]);
-    const [source, target] = rows.map((row) => (row?.value.kind === 'json' ? { version: row.version, balance: Number(row.value.text) } : undefined));
+    const [source, target] = rows.map((row) =>
+      row?.value.kind === 'json' ? { version: row.version, balance: Number(row.value.text) } : undefined,
+    );
     if (source === undefined || target === undefined) return assert.fail('an account is gone');
     if (source.balance < amount || from.key === to.key) return;
     const result = await subject.commit({

@@ -1,0 +1,363 @@
+/** Law 1: a batch is applied whole or not at all, and answers for each of its changes. */
+import assert from 'node:assert/strict';
+import type { Address, Batch, Change, CommitResult, StorageProvider } from '../../core/index.js';
+import { breaks, changesAnswers, changesBatches, changesChanges, commitOne, commitsOtherwise } from '../broken.js';
+import type { Clause } from '../clause.js';
+import { check, comparable, max, min, number, outcomes, put, race, remove, rowAddress, sum } from '../verbs.js';
+
+const law = 1;
+
+/** Applies one change after the other, each a batch of its own; the first answer that is not 'committed' ends it. */
+async function oneByOne(batch: Batch, provider: StorageProvider): Promise<CommitResult> {
+  const rows = [];
+  let time = 0;
+  const checked = await commitOne(provider, { ...batch, changes: [] });
+  if (checked.outcome !== 'committed') return checked;
+  for (const change of batch.changes) {
+    const result = await commitOne(provider, { ...batch, checks: [], changes: [change] });
+    if (result.outcome !== 'committed') return result;
+    rows.push(...result.rows);
+    time = result.time;
+  }
+  return { outcome: 'committed', time, rows };
+}
+
+export const atomicClauses: readonly Clause[] = [
+  {
+    name: 'A batch with a check that is not met changes nothing, wherever among its checks that one stands.',
+    law,
+    broken: changesBatches('looks at the first check only', (batch) => ({ ...batch, checks: batch.checks.slice(0, 1) })),
+    async run(subject) {
+      const [there, other, absent] = [subject.address('there'), subject.address('other'), subject.address('absent')];
+      const version = await subject.put(there, '1');
+      const met = [check(there, version), check(there, 'present'), check(other, 'absent')];
+      for (let at = 0; at <= met.length; at += 1) {
+        const checks = [...met.slice(0, at), check(absent, 'present'), ...met.slice(at)];
+        const result = await subject.commit({ checks, changes: [put(other, '2'), remove(there), sum(absent, 1)] });
+        assert.equal(result.outcome, 'conflict');
+        assert.deepEqual([await subject.text(there), await subject.text(other), await subject.read(absent)], ['1', undefined, undefined]);
+      }
+    },
+  },
+  {
+    name: 'A batch in which one number cannot be changed changes nothing.',
+    law,
+    broken: commitsOtherwise('applies what comes before a refused number', oneByOne),
+    async run(subject) {
+      const [before, text, after] = [subject.address('before'), subject.address('text'), subject.address('after')];
+      await subject.put(text, '"no number"');
+      const result = await subject.commit({ changes: [put(before, '1'), sum(text, 1), put(after, '2')] });
+      assert.deepEqual(result, { outcome: 'refused', address: rowAddress(text), reason: 'type' });
+      assert.deepEqual([await subject.read(before), await subject.read(after)], [undefined, undefined]);
+      assert.equal(await subject.text(text), '"no number"');
+    },
+  },
+  {
+    name: 'Checks see the state before the batch, not what its own changes make of it.',
+    law,
+    broken: commitsOtherwise('applies a batch and checks it then', async (batch, provider) => {
+      const changed = await commitOne(provider, { ...batch, checks: [] });
+      const checked = await commitOne(provider, { ...batch, changes: [] });
+      return checked.outcome === 'committed' ? changed : checked;
+    }),
+    async run(subject) {
+      const [fresh, going, counted] = [subject.address('fresh'), subject.address('going'), subject.address('counted')];
+      const version = await subject.put(going, '1');
+      await subject.put(counted, number(1));
+      await subject.must({
+        checks: [check(fresh, 'absent'), check(going, version), check(going, 'present'), check(counted, 1n)],
+        changes: [put(fresh, '1'), remove(going), sum(counted, 1)],
+      });
+      assert.deepEqual([await subject.text(fresh), await subject.read(going), await subject.number(counted)], ['1', undefined, 2n]);
+    },
+  },
+  {
+    name: 'A conflict names the first check that was not met, in the order given, with what was expected and what is there.',
+    law,
+    broken: changesBatches('judges checks in the order of their keys', (batch) => ({
+      ...batch,
+      checks: batch.checks.toSorted((a, b) => (a.address.key < b.address.key ? -1 : 1)),
+    })),
+    async run(subject) {
+      const [a, b, c] = [subject.address('a'), subject.address('b'), subject.address('c')];
+      const version = await subject.put(c, '1');
+      const checks = [check(c, version), check(c, 'absent'), check(a, 'present'), check(b, subject.version())];
+      const results = [
+        await subject.commit({ checks }),
+        await subject.commit({ checks: checks.slice(2) }),
+        await subject.commit({ checks: checks.slice(3) }),
+      ];
+      assert.deepEqual(results, [
+        { outcome: 'conflict', ...check(c, 'absent'), actual: version },
+        { outcome: 'conflict', ...check(a, 'present'), actual: undefined },
+        { outcome: 'conflict', ...checks[3], actual: undefined },
+      ]);
+    },
+  },
+  {
+    name: 'A refusal names the first number that could not be changed, in the order given.',
+    law,
+    broken: changesAnswers('names the last number of a refused batch', (result, { changes }) =>
+      result.outcome === 'refused' ? { ...result, address: (changes.at(-1) as Change).address } : result,
+    ),
+    async run(subject) {
+      const [fine, first, second] = [subject.address('fine'), subject.address('z-first'), subject.address('a-second')];
+      await subject.put(first, '"text"');
+      const result = await subject.commit({ changes: [sum(fine, 1), sum(first, 1), sum(second, 5, { ceiling: 4n })] });
+      assert.deepEqual(result, { outcome: 'refused', address: rowAddress(first), reason: 'type' });
+    },
+  },
+  {
+    name: 'A conflict comes before a refusal: numbers are not looked at while a check is not met.',
+    law,
+    broken: commitsOtherwise('tries the numbers first', async (batch, provider) => {
+      const tried = await commitOne(provider, {
+        ...batch,
+        checks: [check({ container: 'state:kit', entity: 'thing', key: 'x' }, 'absent')],
+      });
+      return tried.outcome === 'refused' ? tried : await commitOne(provider, batch);
+    }),
+    async run(subject) {
+      const text = subject.address('text');
+      await subject.put(text, '"text"');
+      const result = await subject.commit({ checks: [check(subject.address('other'), 'present')], changes: [sum(text, 1)] });
+      assert.equal(result.outcome, 'conflict');
+    },
+  },
+  {
+    name: 'A committed batch answers one line for each change, in order: whether a row was there, and the number it has now.',
+    law,
+    broken: changesAnswers('answers in the order of the keys', (result, { changes }) => {
+      if (result.outcome !== 'committed') return result;
+      const order = changes.map((change, index) => ({ key: change.address.key, index })).sort((a, b) => (a.key < b.key ? -1 : 1));
+      return { ...result, rows: order.map(({ index }) => result.rows[index] ?? { existed: false }) };
+    }),
+    async run(subject) {
+      const [text, count, gone, fresh] = ['d-text', 'c-count', 'b-gone', 'a-fresh'].map((key) => subject.address(key)) as Addresses;
+      await subject.must({ changes: [put(text, '1'), put(count, number(5)), put(gone, '1')] });
+      const { rows } = await subject.must({
+        changes: [
+          put(text, '2'),
+          sum(count, 3),
+          remove(gone),
+          put(fresh, '1'),
+          max(subject.address('0-new'), 4),
+          min(subject.address('1-new'), 4),
+        ],
+      });
+      assert.deepEqual(rows, [
+        { existed: true },
+        { existed: true, number: 8n },
+        { existed: true },
+        { existed: false },
+        { existed: false, number: 4n },
+        { existed: false, number: 0n },
+      ]);
+    },
+  },
+  {
+    name: 'Every row that a batch writes has its version, and the one time that the commit answers.',
+    law,
+    broken: commitsOtherwise('gives each row a version of its own', async (batch, provider) => {
+      const changes = await Promise.all(
+        batch.changes.map((change, index) =>
+          commitOne(provider, { ...batch, version: String(BigInt(batch.version) + BigInt(index)), checks: [], changes: [change] }),
+        ),
+      );
+      return changes.at(-1) as CommitResult;
+    }),
+    async run(subject) {
+      const version = subject.version();
+      const keys = ['text', 'number', 'bytes'].map((key) => subject.address(key)) as Addresses;
+      const other = { ...keys[0], entity: 'other' };
+      const { time } = await subject.must({ version, changes: [put(keys[0], '1'), sum(keys[1], 1), put(other, '1'), max(keys[2], 1)] });
+      const { rows } = await subject.provider.read([...keys.slice(0, 3), other]);
+      for (const row of rows) assert.deepEqual([row?.version, row?.updatedAt], [version, time]);
+    },
+  },
+  {
+    name: 'A batch changes rows of several containers and entities, all or none.',
+    law,
+    broken: changesBatches('writes one entity in one batch', (batch) => ({
+      ...batch,
+      changes: batch.changes.filter(({ address }) => address.entity === batch.changes[0]?.address.entity),
+    })),
+    async run(subject) {
+      const rows = [
+        subject.address('k'),
+        subject.address('k', { entity: 'other' }),
+        subject.address('k', { container: 'counter:kit' }),
+        subject.address('k', { container: 'event:kit', entity: '' }),
+      ];
+      await subject.must({ changes: rows.map((row) => put(row, '1')) });
+      assert.deepEqual(
+        (await subject.provider.read(rows)).rows.map((row) => row?.value),
+        rows.map(() => ({ kind: 'json', text: '1' })),
+      );
+      const last = rows.at(-1) as (typeof rows)[number];
+      const result = await subject.commit({ checks: [check(last, 'absent')], changes: rows.map((row) => put(row, '2')) });
+      assert.equal(result.outcome, 'conflict');
+      for (const row of rows) assert.equal(await subject.text(row), '1');
+    },
+  },
+  {
+    name: 'A batch of checks alone changes nothing, and answers whether all are met.',
+    law,
+    broken: breaks('has nothing to do for a batch without changes', (provider) => ({
+      commit: async (batches, options) =>
+        await Promise.all(
+          batches.map(async (batch): Promise<CommitResult> => {
+            if (batch.changes.length === 0) return { outcome: 'committed', time: 0, rows: [] };
+            const [result] = await provider.commit([batch], options);
+            return result as CommitResult;
+          }),
+        ),
+    })),
+    async run(subject) {
+      const address = subject.address('one');
+      const version = await subject.put(address, '1');
+      const { rows } = await subject.must({ checks: [check(address, version), check(subject.address('other'), 'absent')] });
+      assert.deepEqual(rows, []);
+      assert.equal((await subject.commit({ checks: [check(address, 'absent')] })).outcome, 'conflict');
+      assert.equal((await subject.read(address))?.version, version);
+    },
+  },
+  {
+    name: 'Batches that are committed in one call have each its own answer, in their order; a conflict or a refusal leaves its neighbours committed.',
+    law,
+    broken: breaks('puts all batches of a call into one transaction', (provider) => ({
+      commit: async (batches, options) => {
+        const trial = await provider.commit(
+          batches.map((batch) => ({ ...batch, changes: [] })),
+          options,
+        );
+        return trial.find(({ outcome }) => outcome === 'conflict') === undefined
+          ? await provider.commit(batches, options)
+          : batches.map((_, index) => trial[index] ?? { outcome: 'committed', time: 0, rows: [] });
+      },
+    })),
+    async run(subject) {
+      const addresses = ['a', 'b', 'c', 'd', 'e'].map((key) => subject.address(key)) as Addresses;
+      const [a, b, c, d] = addresses;
+      await subject.put(d, '"text"');
+      const results = await subject.provider.commit([
+        subject.batch({ changes: [put(a, '1')] }),
+        subject.batch({ checks: [check(b, 'present')], changes: [put(b, '1')] }),
+        subject.batch({ changes: [put(c, '1')] }),
+        subject.batch({ changes: [sum(d, 1)] }),
+        subject.batch({ checks: [check(subject.address('e'), 'absent')], changes: [sum(subject.address('e'), 7)] }),
+      ]);
+      assert.deepEqual(
+        results.map(({ outcome }) => outcome),
+        ['committed', 'conflict', 'committed', 'refused', 'committed'],
+      );
+      assert.deepEqual([await subject.text(a), await subject.read(b), await subject.text(c)], ['1', undefined, '1']);
+      assert.equal(await subject.number(subject.address('e')), 7n);
+    },
+  },
+  {
+    name: 'A call with nothing in it is answered with nothing: no batches, no addresses, no ranges.',
+    law,
+    broken: breaks('answers a call without batches with one answer', (provider) => ({
+      commit: async (batches, options) =>
+        batches.length === 0 ? [{ outcome: 'committed', time: 0, rows: [] }] : await provider.commit(batches, options),
+    })),
+    async run(subject) {
+      assert.deepEqual(await subject.provider.commit([]), []);
+      assert.deepEqual((await subject.provider.read([])).rows, []);
+      assert.deepEqual(await subject.provider.scan([]), []);
+      assert.deepEqual((await subject.must({})).rows, []);
+    },
+  },
+  {
+    name: 'Readers see all rows of a batch or none of them, while a hundred batches write the same rows.',
+    law,
+    broken: commitsOtherwise('writes row by row', oneByOne),
+    async run(subject) {
+      const rows = Array.from({ length: 5 }, (_, index) => subject.address(`part-${index}`));
+      const write = subject.meanwhile(race(100, (index) => subject.must({ changes: rows.map((row) => put(row, String(index))) })));
+      const seen: unknown[][] = [];
+      await race(5, async () => {
+        for (let round = 0; round < 30; round += 1) seen.push((await subject.provider.read(rows)).rows.map((row) => row?.version));
+      });
+      await write;
+      for (const versions of seen) assert.equal(new Set(versions).size, 1, 'a reader saw half a batch');
+    },
+  },
+  {
+    name: 'A read of many addresses is one view, also while rows move from one key to another.',
+    law,
+    broken: breaks('reads address by address', (provider) => ({
+      read: async (addresses, options) => {
+        const results = [];
+        for (const address of addresses) results.push(await provider.read([address], options));
+        return { time: results.at(-1)?.time ?? 0, rows: results.flatMap(({ rows }) => rows) };
+      },
+    })),
+    async run(subject) {
+      const places = Array.from({ length: 6 }, (_, index) => subject.address(`place-${index}`)) as Addresses;
+      await subject.put(places[0], '"token"');
+      const moving = async (): Promise<void> => {
+        for (let step = 0; step < 60; step += 1) {
+          const [from, to] = [places[step % 6] as Address, places[(step + 1) % 6] as Address];
+          await subject.must({ checks: [check(from, 'present')], changes: [remove(from), put(to, '"token"')] });
+        }
+      };
+      const move = subject.meanwhile(moving());
+      for (let round = 0; round < 40; round += 1) {
+        const { rows } = await subject.provider.read(places);
+        assert.equal(rows.filter((row) => row !== undefined).length, 1, 'the token is in exactly one place');
+      }
+      await move;
+    },
+  },
+  {
+    name: 'Of a hundred batches over overlapping rows, those that are committed are whole and the others left no trace.',
+    law,
+    broken: commitsOtherwise('undoes a failed batch only in part', async (batch, provider) => {
+      const result = await commitOne(provider, batch);
+      const [first] = batch.changes;
+      if (result.outcome === 'conflict' && first !== undefined) await commitOne(provider, { ...batch, checks: [], changes: [first] });
+      return result;
+    }),
+    async run(subject) {
+      const rows = Array.from({ length: 20 }, (_, index) => subject.address(`row-${index}`));
+      const chosen = Array.from({ length: 100 }, (_, index) => [0, 7, 11].map((step) => rows[(index + step) % 20] as Address));
+      const versions = chosen.map(() => subject.version());
+      const results = await race(100, (index) => {
+        const mine = chosen[index] as Address[];
+        return subject.commit({
+          version: versions[index] as string,
+          checks: mine.map((row) => check(row, 'absent')),
+          changes: mine.map((row) => put(row, String(index))),
+        });
+      });
+      const stored = new Map((await subject.page()).rows.map(({ key, row }) => [key, row.version]));
+      for (const [index, { outcome }] of results.entries()) {
+        const mine = (chosen[index] as Address[]).filter(({ key }) => stored.get(key) === versions[index]).length;
+        assert.equal(mine, outcome === 'committed' ? 3 : 0);
+      }
+      assert.ok((outcomes(results).committed ?? 0) > 0);
+    },
+  },
+  {
+    name: 'A put may change the kind of a value: text to number to bytes.',
+    law,
+    broken: changesChanges('keeps the kind a row was created with', (change) =>
+      change.kind === 'put' && change.value.kind === 'bytes' ? { ...change, value: { kind: 'json', text: 'null' } } : change,
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      for (const value of [
+        { kind: 'json', text: '"1"' },
+        { kind: 'number', number: 1n },
+        { kind: 'bytes', bytes: Uint8Array.of(1) },
+      ] as const) {
+        await subject.put(address, value);
+        assert.deepEqual(comparable((await subject.read(address))?.value), comparable(value));
+      }
+    },
+  },
+];
+
+type Addresses = [Address, Address, Address, Address];

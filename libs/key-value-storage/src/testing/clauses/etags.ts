@@ -1,0 +1,350 @@
+/** Law 4: versions are equal or not, nothing else; each write gives another, and none returns. */
+import assert from 'node:assert/strict';
+import type { Check, Row } from '../../core/index.js';
+import {
+  breaks,
+  changesAnswers,
+  changesBatches,
+  changesChanges,
+  changesPages,
+  changesRows,
+  commitsOtherwise,
+  commitOne,
+} from '../broken.js';
+import type { Clause } from '../clause.js';
+import { bytes, check, max, min, number, put, remove, renew, sum } from '../verbs.js';
+
+const law = 4;
+
+/** Looks at other checks than it was given. */
+const changesChecks = (fault: string, change: (check: Check) => Check | undefined) =>
+  changesBatches(fault, (batch) => ({ ...batch, checks: batch.checks.flatMap((each) => change(each) ?? []) }));
+
+export const etagClauses: readonly Clause[] = [
+  {
+    name: 'Every kind of write gives the row the version of its batch.',
+    law,
+    broken: changesBatches('writes nothing for a sum of 0', (batch) => ({
+      ...batch,
+      changes: batch.changes.filter((change) => change.kind !== 'sum' || change.operand !== 0n),
+    })),
+    async run(subject) {
+      const address = subject.address('one');
+      for (const change of [
+        put(address, number(1)),
+        sum(address, 1),
+        max(address, 10),
+        min(address, -1),
+        sum(address, 0),
+        put(address, '"text"'),
+      ]) {
+        const version = subject.version();
+        await subject.must({ version, changes: [change] });
+        assert.equal((await subject.read(address))?.version, version, `after a ${change.kind}`);
+      }
+    },
+  },
+  {
+    name: 'Writing the same value again gives a new version.',
+    law,
+    broken: commitsOtherwise('writes nothing where nothing changes', async (batch, provider) => {
+      const [change] = batch.changes;
+      if (change?.kind !== 'put') return await commitOne(provider, batch);
+      const { rows, time } = await provider.read([{ ...change.address, database: batch.database }]);
+      const same = JSON.stringify(rows[0]?.value) === JSON.stringify(change.value);
+      return same ? { outcome: 'committed', time, rows: [{ existed: true }] } : await commitOne(provider, batch);
+    }),
+    async run(subject) {
+      const address = subject.address('one');
+      const [first, second] = [await subject.put(address, '{"a":1}'), await subject.put(address, '{"a":1}')];
+      assert.equal((await subject.read(address))?.version, second);
+      assert.equal((await subject.commit({ checks: [check(address, first)] })).outcome, 'conflict');
+    },
+  },
+  {
+    name: 'Reading does not change a version, and a page answers the same version as a read.',
+    law,
+    broken: changesPages('answers pages with versions of their own', (page) => ({
+      ...page,
+      rows: page.rows.map(({ key, row }) => ({ key, row: { ...row, version: '1' } })),
+    })),
+    async run(subject) {
+      const address = subject.address('one');
+      const version = await subject.put(address, '1');
+      for (let round = 0; round < 3; round += 1) {
+        assert.equal((await subject.read(address))?.version, version);
+        assert.equal((await subject.page()).rows[0]?.row.version, version);
+      }
+    },
+  },
+  {
+    name: 'A check for another version is a conflict that names the version that is there, and changes nothing.',
+    law,
+    broken: changesAnswers('mixes up what was expected and what is there', (result) =>
+      result.outcome === 'conflict' && typeof result.expected === 'object' && 'version' in result.expected
+        ? { ...result, actual: result.expected.version, expected: { version: result.actual ?? '' } }
+        : result,
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      const old = await subject.put(address, '1');
+      const now = await subject.put(address, '2');
+      for (const change of [put(address, '3'), remove(address)]) {
+        const result = await subject.commit({ checks: [check(address, old)], changes: [change] });
+        assert.deepEqual(result, { outcome: 'conflict', ...check(address, old), actual: now });
+      }
+      const row = await subject.read(address);
+      assert.deepEqual([row?.version, row?.value], [now, { kind: 'json', text: '2' }]);
+    },
+  },
+  {
+    name: 'A check for a version of an absent row is a conflict.',
+    law,
+    broken: breaks('creates what a version check does not find', (provider) => ({
+      commit: async (batches, options) => {
+        const results = await provider.commit(batches, options);
+        return await Promise.all(
+          results.map(async (result, index) => {
+            if (result.outcome !== 'conflict' || result.actual !== undefined || typeof result.expected === 'string') return result;
+            return await commitOne(provider, { ...(batches[index] as (typeof batches)[number]), checks: [] });
+          }),
+        );
+      },
+    })),
+    async run(subject) {
+      const address = subject.address('never');
+      const version = subject.version();
+      const result = await subject.commit({ checks: [check(address, version)], changes: [put(address, '1')] });
+      assert.deepEqual(result, { outcome: 'conflict', ...check(address, version), actual: undefined });
+      assert.equal(await subject.read(address), undefined);
+    },
+  },
+  {
+    name: 'A row that changed and changed back is not the row it was.',
+    law,
+    broken: changesChecks('compares by value', (each) =>
+      typeof each.expected === 'object' && 'version' in each.expected ? { ...each, expected: 'present' } : each,
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      const seen = await subject.put(address, '"A"');
+      await subject.put(address, '"B"');
+      await subject.put(address, '"A"');
+      assert.equal((await subject.commit({ checks: [check(address, seen)], changes: [put(address, '"C"')] })).outcome, 'conflict');
+      assert.equal(await subject.text(address), '"A"');
+    },
+  },
+  {
+    name: 'The version of a deleted row does not return with a new row of the same key.',
+    law,
+    broken: commitsOtherwise('counts versions anew for each row', countingForEachRow()),
+    async run(subject) {
+      const address = subject.address('one');
+      await subject.put(address, '"first"');
+      const seen = (await subject.read(address))?.version as string;
+      await subject.must({ changes: [remove(address)] });
+      await subject.put(address, '"second"');
+      assert.notEqual((await subject.read(address))?.version, seen);
+      assert.equal((await subject.commit({ checks: [check(address, seen)], changes: [remove(address)] })).outcome, 'conflict');
+    },
+  },
+  {
+    name: 'Versions are compared digit by digit: two that are the same as floating-point numbers are two versions.',
+    law,
+    broken: breaks('keeps versions as floating-point numbers', (provider) => ({
+      commit: (batches, options) =>
+        provider.commit(
+          batches.map((batch) => ({
+            ...batch,
+            version: rounded(batch.version),
+            checks: batch.checks.map((each) =>
+              typeof each.expected === 'object' && 'version' in each.expected
+                ? { ...each, expected: { version: rounded(each.expected.version) } }
+                : each,
+            ),
+          })),
+          options,
+        ),
+    })),
+    async run(subject) {
+      const address = subject.address('one');
+      const [version, neighbour] = ['9007199254740992', '9007199254740993'];
+      await subject.must({ version, changes: [put(address, '1')] });
+      assert.equal((await subject.commit({ checks: [check(address, neighbour)] })).outcome, 'conflict');
+      for (const largest of ['9223372036854775807', '9223372036854775806', '1']) {
+        await subject.must({ version: largest, changes: [put(address, '1')] });
+        assert.equal((await subject.read(address))?.version, largest);
+        await subject.must({ checks: [check(address, largest)] });
+      }
+    },
+  },
+  {
+    name: 'Ten writes that each check for the version of the one before follow each other; a write without a check overwrites whatever is there.',
+    law,
+    broken: changesChecks("takes the check of a version for 'create only'", (each) =>
+      each.expected === 'absent' ? each : { ...each, expected: 'absent' },
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      let seen = await subject.put(address, '0');
+      const versions = new Set([seen]);
+      for (let step = 1; step <= 10; step += 1) {
+        const version = subject.version();
+        await subject.must({ version, checks: [check(address, seen)], changes: [put(address, String(step))] });
+        versions.add((seen = version));
+      }
+      assert.equal(versions.size, 11);
+      await subject.put(address, '"whatever"');
+      assert.equal(await subject.text(address), '"whatever"');
+    },
+  },
+  {
+    name: 'A delete that checks for the version takes that row and no other.',
+    law,
+    broken: changesBatches('deletes without a look at the checks', (batch) =>
+      batch.changes.some(({ kind }) => kind === 'delete') ? { ...batch, checks: [] } : batch,
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      const old = await subject.put(address, '1');
+      const now = await subject.put(address, '2');
+      assert.equal((await subject.commit({ checks: [check(address, old)], changes: [remove(address)] })).outcome, 'conflict');
+      assert.equal(await subject.text(address), '2');
+      const { rows } = await subject.must({ checks: [check(address, now)], changes: [remove(address)] });
+      assert.deepEqual(rows, [{ existed: true }]);
+      assert.equal(await subject.read(address), undefined);
+    },
+  },
+  {
+    name: "'absent' is met by no row and by a deleted one; a row that is there is a conflict that names its version.",
+    law,
+    broken: changesChecks("takes 'absent' for no check at all", (each) => (each.expected === 'absent' ? undefined : each)),
+    async run(subject) {
+      const address = subject.address('one');
+      const version = subject.version();
+      await subject.must({ version, checks: [check(address, 'absent')], changes: [put(address, '1')] });
+      const again = await subject.commit({ checks: [check(address, 'absent')], changes: [put(address, '2')] });
+      assert.deepEqual(again, { outcome: 'conflict', ...check(address, 'absent'), actual: version });
+      assert.equal(await subject.text(address), '1');
+      await subject.must({ changes: [remove(address)] });
+      await subject.must({ checks: [check(address, 'absent')], changes: [put(address, '3')] });
+    },
+  },
+  {
+    name: "'present' is met by any row of any kind, and by no absent one.",
+    law,
+    broken: changesChecks("takes 'present' for no check at all", (each) => (each.expected === 'present' ? undefined : each)),
+    async run(subject) {
+      const address = subject.address('one');
+      const result = await subject.commit({ checks: [check(address, 'present')], changes: [put(address, '1')] });
+      assert.deepEqual(result, { outcome: 'conflict', ...check(address, 'present'), actual: undefined });
+      for (const value of ['null', number(0), bytes()]) {
+        await subject.put(address, value);
+        await subject.must({ checks: [check(address, 'present')] });
+      }
+    },
+  },
+  {
+    name: 'A check for a number is met by a row that is this number; another number, text, bytes and no row are conflicts, not refusals.',
+    law,
+    broken: changesChecks('compares numbers as text', (each) =>
+      typeof each.expected === 'object' && 'number' in each.expected ? { ...each, expected: 'present' } : each,
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      const absent = await subject.commit({ checks: [check(address, 0n)], changes: [put(address, '1')] });
+      assert.deepEqual(absent, { outcome: 'conflict', ...check(address, 0n), actual: undefined });
+      const large = 2n ** 53n;
+      await subject.put(address, number(large));
+      await subject.must({ checks: [check(address, large)] });
+      for (const value of [number(large), '9007199254740993', '"9007199254740993"', bytes(57)]) {
+        const version = await subject.put(address, value);
+        const result = await subject.commit({ checks: [check(address, large + 1n)], changes: [sum(address, 1)] });
+        assert.deepEqual(result, { outcome: 'conflict', ...check(address, large + 1n), actual: version });
+      }
+    },
+  },
+  {
+    name: 'One row may be checked in several ways at once, and each of them counts.',
+    law,
+    broken: changesBatches('keeps one check for each row', (batch) => ({
+      ...batch,
+      checks: [...new Map(batch.checks.map((each) => [each.address.key, each])).values()],
+    })),
+    async run(subject) {
+      const address = subject.address('one');
+      const version = await subject.put(address, number(3));
+      await subject.must({ checks: [check(address, 'present'), check(address, version), check(address, 3n)] });
+      for (const wrong of [check(address, 4n), check(address, 'absent'), check(address, subject.version())]) {
+        const result = await subject.commit({ checks: [wrong, check(address, version), check(address, 'present')] });
+        assert.equal(result.outcome, 'conflict');
+      }
+    },
+  },
+  {
+    name: 'A row that is renewed keeps its version, its value and the time of its last change.',
+    law,
+    broken: changesChanges('writes a row anew to renew it', (change) =>
+      change.kind === 'renew' ? put(change.address, '"v"', change.ttlMs) : change,
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      const version = await subject.put(address, '"v"', 60_000);
+      const before = (await subject.read(address)) as Row;
+      await subject.must({ checks: [check(address, version)], changes: [renew(address, 120_000)] });
+      const after = (await subject.read(address)) as Row;
+      assert.deepEqual([after.version, after.value, after.updatedAt], [before.version, before.value, before.updatedAt]);
+      await subject.must({ checks: [check(address, version)], changes: [put(address, '"next"')] });
+    },
+  },
+  {
+    name: 'A version outlives a move: what is exported and imported elsewhere keeps it.',
+    law,
+    broken: breaks('gives imported rows versions of its own', (provider) => ({
+      administration: {
+        ...provider.administration,
+        import: async (database, rows) => {
+          const fresh = [];
+          let version = 1;
+          for await (const raw of rows) fresh.push({ ...raw, row: { ...raw.row, version: String((version += 1)) } });
+          return await provider.administration.import(database, fresh);
+        },
+      },
+    })),
+    async run(subject) {
+      const address = subject.address('one');
+      const version = await subject.put(address, '1');
+      const elsewhere = subject.database('elsewhere');
+      await subject.provider.administration.import(elsewhere, subject.provider.administration.export(address.database));
+      await subject.must({ database: elsewhere, checks: [check(address, version)], changes: [put(address, '2')] });
+    },
+  },
+  {
+    name: 'Rows are answered with the fields that they have, and no others.',
+    law,
+    broken: changesRows(
+      'answers `expiresAt: undefined` for a row without an expiry',
+      (row) => ({ expiresAt: undefined, ...row }) as unknown as Row,
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      const version = await subject.put(address, '1');
+      const row = (await subject.read(address)) as Row;
+      assert.deepEqual(Object.keys(row).sort(), ['updatedAt', 'value', 'version']);
+      assert.deepEqual({ version: row.version, value: row.value }, { version, value: { kind: 'json', text: '1' } });
+      assert.ok(Number.isFinite(row.updatedAt));
+    },
+  },
+];
+
+const rounded = (version: string): string => String(BigInt(Number(version)));
+
+/** Versions 1, 2, 3 … of each row. */
+function countingForEachRow(): Parameters<typeof commitsOtherwise>[1] {
+  return async (batch, provider) => {
+    const [change] = batch.changes;
+    if (change === undefined) return await commitOne(provider, batch);
+    const { rows } = await provider.read([{ ...change.address, database: batch.database }]);
+    return await commitOne(provider, { ...batch, version: String(BigInt(rows[0]?.version ?? '0') + 1n) });
+  };
+}

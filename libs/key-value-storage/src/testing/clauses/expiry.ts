@@ -1,0 +1,497 @@
+/** Law 6: rows that expire do so at an exact moment, and from that moment on nothing sees them. */
+import assert from 'node:assert/strict';
+import { systemClock, type Row, type ScannedRow } from '../../core/index.js';
+import {
+  breaks,
+  changesAnswers,
+  changesBatches,
+  changesChanges,
+  changesClock,
+  changesPages,
+  changesRanges,
+  changesRows,
+  commitOne,
+  commitsOtherwise,
+} from '../broken.js';
+import type { Clause } from '../clause.js';
+import type { Subject } from '../subject.js';
+import { check, json, number, outcomes, put, race, remove, renew, sum } from '../verbs.js';
+
+const law = 6;
+const hour = 3_600_000;
+
+/** What was written with a time to live, a moment longer: the wrapper shifts every one. */
+const livesLonger = (fault: string, byMs: number) =>
+  changesChanges(fault, (change) =>
+    change.kind === 'put' && typeof change.ttl === 'number' ? { ...change, ttl: change.ttl + byMs } : change,
+  );
+
+/** Treats an expired row as present in one respect: checks of this word are answered as if it were there. */
+const remembers = (fault: string, isMeant: (batch: Parameters<typeof commitOne>[1]) => boolean, answer: 'conflict' | 'existed') =>
+  breaks(fault, (provider) => {
+    const ever = new Set<string>();
+    return {
+      commit: async (batches, options) => {
+        const results = await provider.commit(batches, options);
+        return results.map((result, index) => {
+          const batch = batches[index] as (typeof batches)[number];
+          const [first] = batch.checks;
+          const known = batch.changes.some(({ address }) => ever.has(address.key));
+          for (const change of batch.changes) if (change.kind === 'put' && typeof change.ttl === 'number') ever.add(change.address.key);
+          if (!known || !isMeant(batch) || result.outcome !== 'committed') return result;
+          if (answer === 'conflict' && first !== undefined) return { outcome: 'conflict', ...first, actual: '1' };
+          return { ...result, rows: result.rows.map((row) => ({ ...row, existed: true })) };
+        });
+      },
+    };
+  });
+
+/** A row that has just expired, and its old version. */
+async function expired(
+  subject: Subject,
+  key = 'gone',
+  value: Row['value'] = json('"old"'),
+): Promise<{ address: ReturnType<Subject['address']>; version: string }> {
+  const address = subject.address(key);
+  const version = await subject.put(address, value as never, 1_000);
+  await subject.clock.advance(1_000);
+  return { address, version };
+}
+
+export const expiryClauses: readonly Clause[] = [
+  {
+    name: 'A provider with a replaceable clock runs on the clock that it was given.',
+    law,
+    needs: 'clock',
+    broken: changesClock('runs on the clock of the machine', () => systemClock),
+    async run(subject) {
+      const address = subject.address('one');
+      for (let round = 0; round < 3; round += 1) {
+        const now = subject.clock.now();
+        assert.equal((await subject.provider.read([])).time, now);
+        assert.equal((await subject.page()).time, now);
+        assert.equal((await subject.must({ changes: [put(address, '1')] })).time, now);
+        assert.equal((await subject.read(address))?.updatedAt, now);
+        await subject.clock.advance(1_234);
+      }
+    },
+  },
+  {
+    name: 'A row is there one millisecond before its time is over, and gone at that instant: for reads and for pages.',
+    law,
+    needs: 'clock',
+    broken: livesLonger('lets rows live one millisecond too long', 1),
+    async run(subject) {
+      for (const ttl of [1, 1_000, 60_000, 24 * hour]) {
+        const address = subject.address(`ttl-${ttl}`);
+        await subject.put(address, '1', ttl);
+        await subject.clock.advance(ttl - 1);
+        assert.notEqual(await subject.read(address), undefined, 'it is there before its time');
+        assert.deepEqual(await subject.keys(), [address.key]);
+        await subject.clock.advance(1);
+        assert.equal(await subject.read(address), undefined, 'it is gone at its time');
+        assert.deepEqual(await subject.keys(), []);
+      }
+    },
+  },
+  {
+    name: 'A row tells when it expires and what it was written with, and so does the answer of the commit.',
+    law,
+    needs: 'clock',
+    broken: changesRows('does not tell what a row was written with', ({ ttlMs: _, ...row }) => row),
+    async run(subject) {
+      const [address, forever] = [subject.address('one'), subject.address('forever')];
+      const { time, rows } = await subject.must({ changes: [put(address, '1', 1_500), put(forever, '1')] });
+      assert.deepEqual(rows, [{ existed: false, expiresAt: time + 1_500 }, { existed: false }]);
+      const [row, other] = (await subject.provider.read([address, forever])).rows;
+      assert.deepEqual([row?.expiresAt, row?.ttlMs, row?.updatedAt], [time + 1_500, 1_500, time]);
+      assert.ok(other !== undefined && !('expiresAt' in other) && !('ttlMs' in other));
+      assert.deepEqual(
+        (await subject.page()).rows.map((each: ScannedRow) => each.row),
+        [other, row],
+      );
+    },
+  },
+  {
+    name: 'For checks an expired row is absent: ‘create only’ succeeds, its old version and ‘present’ do not.',
+    law,
+    needs: 'exact expiry',
+    broken: remembers(
+      "lets expired rows hold off 'absent'",
+      ({ checks }) => checks.some(({ expected }) => expected === 'absent'),
+      'conflict',
+    ),
+    async run(subject) {
+      const { address, version } = await expired(subject);
+      for (const wrong of [check(address, version), check(address, 'present')]) {
+        const result = await subject.commit({ checks: [wrong], changes: [put(address, '"late"')] });
+        assert.deepEqual(result, { outcome: 'conflict', ...wrong, actual: undefined });
+      }
+      const { rows } = await subject.must({ checks: [check(address, 'absent')], changes: [put(address, '"new"')] });
+      assert.deepEqual(rows, [{ existed: false }]);
+      assert.equal(await subject.text(address), '"new"');
+    },
+  },
+  {
+    name: 'An expired number is no number: a check for it conflicts, and a sum begins at 0.',
+    law,
+    needs: 'exact expiry',
+    broken: commitsOtherwise('adds to numbers that have expired', addsToExpired()),
+    async run(subject) {
+      const { address } = await expired(subject, 'count', number(41));
+      assert.equal((await subject.commit({ checks: [check(address, 41n)] })).outcome, 'conflict');
+      const { rows } = await subject.must({ changes: [sum(address, 1, { ttlMs: 500 })] });
+      assert.deepEqual(rows, [{ existed: false, number: 1n, expiresAt: subject.clock.now() + 500 }]);
+      const text = await expired(subject, 'text');
+      assert.deepEqual((await subject.must({ changes: [sum(text.address, 1)] })).rows, [{ existed: false, number: 1n }]);
+    },
+  },
+  {
+    name: 'To delete or to overwrite an expired row is to find nothing there.',
+    law,
+    needs: 'exact expiry',
+    broken: remembers('takes expired rows for rows that were there', ({ checks }) => checks.length === 0, 'existed'),
+    async run(subject) {
+      const first = await expired(subject, 'deleted');
+      assert.deepEqual((await subject.must({ changes: [remove(first.address)] })).rows, [{ existed: false }]);
+      const second = await expired(subject, 'overwritten');
+      assert.deepEqual((await subject.must({ changes: [put(second.address, '1')] })).rows, [{ existed: false }]);
+    },
+  },
+  {
+    name: 'An expired row cannot be renewed.',
+    law,
+    needs: 'exact expiry',
+    broken: breaks('renews rows that have just expired', (provider) => ({
+      commit: async (batches, options) => {
+        const [batch] = batches;
+        const [first] = batch?.changes ?? [];
+        if (batch === undefined || first?.kind !== 'renew') return await provider.commit(batches, options);
+        const [result] = await provider.commit([batch], options);
+        if (result?.outcome !== 'conflict') return result === undefined ? [] : [result];
+        return await provider.commit([{ ...batch, checks: [], changes: [put(first.address, '"old"', first.ttlMs)] }]);
+      },
+    })),
+    async run(subject) {
+      const { address, version } = await expired(subject);
+      assert.equal((await subject.commit({ checks: [check(address, version)], changes: [renew(address, hour)] })).outcome, 'conflict');
+      assert.equal(await subject.read(address), undefined);
+    },
+  },
+  {
+    name: 'A write without a time to live makes a row permanent, one with a time counts from itself; reading does neither.',
+    law,
+    needs: 'clock',
+    broken: changesChanges('keeps the old expiry unless a new one is given', (change) =>
+      change.kind === 'put' && change.ttl === 'never' ? { ...change, ttl: { keepElse: 'never' } } : change,
+    ),
+    async run(subject) {
+      const [permanent, again, read] = [subject.address('permanent'), subject.address('again'), subject.address('read')];
+      for (const address of [permanent, again, read]) await subject.put(address, '1', 1_000);
+      await subject.clock.advance(600);
+      await subject.put(permanent, '2');
+      await subject.put(again, '2', 1_000);
+      await subject.read(read);
+      await subject.clock.advance(400);
+      assert.deepEqual(await subject.keys(), ['again', 'permanent']);
+      await subject.clock.advance(600);
+      assert.deepEqual(await subject.keys(), ['permanent']);
+      await subject.clock.advance(1_000 * hour);
+      assert.deepEqual(await subject.keys(), ['permanent']);
+    },
+  },
+  {
+    name: '‘Keep’ leaves the expiry that a living row has, none included; where none is, also behind an expired one, the other word counts.',
+    law,
+    needs: 'clock',
+    broken: changesChanges('counts anew where the expiry is to be kept', (change) =>
+      change.kind === 'put' && typeof change.ttl === 'object' ? { ...change, ttl: change.ttl.keepElse } : change,
+    ),
+    async run(subject) {
+      const [short, forever, fresh] = [subject.address('short'), subject.address('forever'), subject.address('fresh')];
+      const { time } = await subject.must({ changes: [put(short, '1', 1_000), put(forever, '1')] });
+      await subject.clock.advance(900);
+      const now = time + 900;
+      const { rows } = await subject.must({ changes: [short, forever, fresh].map((address) => put(address, '2', { keepElse: 5_000 })) });
+      assert.deepEqual(rows, [{ existed: true, expiresAt: time + 1_000 }, { existed: true }, { existed: false, expiresAt: now + 5_000 }]);
+      assert.equal((await subject.read(short))?.ttlMs, 1_000);
+      await subject.clock.advance(100);
+      assert.deepEqual((await subject.must({ changes: [put(short, '3', { keepElse: 'never' })] })).rows, [{ existed: false }]);
+    },
+  },
+  {
+    name: 'A numeric change keeps the expiry of the row; its own time to live counts only when it creates the row.',
+    law,
+    needs: 'clock',
+    broken: breaks('drops the expiry of a number that is changed', (provider) => ({
+      commit: async (batches, options) => {
+        const results = await provider.commit(batches, options);
+        for (const { changes, ...batch } of batches) {
+          for (const { kind, address } of changes) {
+            if (kind !== 'sum') continue;
+            const { rows } = await provider.read([{ ...address, database: batch.database }]);
+            if (rows[0]?.value.kind === 'number')
+              await commitOne(provider, { ...batch, checks: [], changes: [put(address, rows[0].value)] });
+          }
+        }
+        return results;
+      },
+    })),
+    async run(subject) {
+      const [limited, forever] = [subject.address('limited'), subject.address('forever')];
+      const { time } = await subject.must({ changes: [sum(limited, 1, { ttlMs: 1_000 }), sum(forever, 1)] });
+      await subject.clock.advance(999);
+      const { rows } = await subject.must({ changes: [sum(limited, 1, { ttlMs: 5_000 }), sum(forever, 1, { ttlMs: 5_000 })] });
+      assert.deepEqual(rows, [
+        { existed: true, number: 2n, expiresAt: time + 1_000 },
+        { existed: true, number: 2n },
+      ]);
+      assert.equal((await subject.read(limited))?.ttlMs, 1_000);
+      await subject.clock.advance(1);
+      assert.deepEqual([await subject.read(limited), await subject.number(forever)], [undefined, 2n]);
+      assert.deepEqual((await subject.must({ changes: [sum(limited, 1, { ttlMs: 5_000 })] })).rows, [
+        { existed: false, number: 1n, expiresAt: time + 6_000 },
+      ]);
+    },
+  },
+  {
+    name: 'A renewal moves the expiry forward from now, never back, and gives none to a row that has none.',
+    law,
+    needs: 'clock',
+    broken: breaks('moves an expiry back when it is renewed with less', (provider) => ({
+      commit: (batches, options) =>
+        provider.commit(
+          batches.map((batch) => ({
+            ...batch,
+            changes: batch.changes.map((change) => (change.kind === 'renew' ? put(change.address, '1', change.ttlMs) : change)),
+          })),
+          options,
+        ),
+    })),
+    async run(subject) {
+      const [address, forever] = [subject.address('one'), subject.address('forever')];
+      const [version, other] = [await subject.put(address, '1', 1_000), await subject.put(forever, '1')];
+      const start = subject.clock.now();
+      await subject.clock.advance(500);
+      for (const [ttlMs, expected] of [
+        [400, 1_000],
+        [500, 1_000],
+        [501, 1_001],
+        [2_000, 2_500],
+        [1_000, 2_500],
+      ] as const) {
+        const { rows } = await subject.must({ checks: [check(address, version)], changes: [renew(address, ttlMs)] });
+        assert.deepEqual(rows, [{ existed: true, expiresAt: start + expected }], `renewed with ${ttlMs}`);
+      }
+      assert.equal((await subject.read(address))?.ttlMs, 1_000, 'what it was written with stays');
+      assert.deepEqual((await subject.must({ checks: [check(forever, other)], changes: [renew(forever, 1)] })).rows, [{ existed: true }]);
+      await subject.clock.advance(1_999);
+      assert.deepEqual(await subject.keys(), ['forever', 'one']);
+      await subject.clock.advance(1);
+      assert.deepEqual(await subject.keys(), ['forever']);
+    },
+  },
+  {
+    name: 'A row that expires takes no other row with it.',
+    law,
+    needs: 'clock',
+    broken: breaks('lets a space expire as a whole', (provider) => {
+      let ttl: number | undefined;
+      return {
+        commit: (batches, options) =>
+          provider.commit(
+            batches.map((batch) => ({
+              ...batch,
+              changes: batch.changes.map((change) => {
+                if (change.kind !== 'put') return change;
+                if (typeof change.ttl === 'number') ttl ??= change.ttl;
+                return { ...change, ttl: ttl ?? change.ttl };
+              }),
+            })),
+            options,
+          ),
+      };
+    }),
+    async run(subject) {
+      const addresses = Array.from({ length: 10 }, (_, index) => subject.address(`key-${index}`));
+      for (const [index, address] of addresses.entries()) await subject.put(address, '1', (index + 1) * 100);
+      for (let gone = 1; gone <= 10; gone += 1) {
+        await subject.clock.advance(100);
+        assert.deepEqual(
+          await subject.keys(),
+          addresses.slice(gone).map(({ key }) => key),
+        );
+      }
+    },
+  },
+  {
+    name: 'Expired rows fill no page: it has as many living rows as there are, and says rightly whether more come.',
+    law,
+    needs: 'clock',
+    broken: changesPages('lets expired rows count for the size of a page', (page, range) => ({
+      ...page,
+      rows: page.rows.slice(0, Math.max(0, range.limit - 1)),
+    })),
+    async run(subject) {
+      const keys = Array.from({ length: 60 }, (_, index) => `key-${String(index).padStart(2, '0')}`);
+      await subject.must({ changes: keys.map((key, index) => put(subject.address(key), '1', index % 3 === 0 ? 'never' : 1_000)) });
+      await subject.clock.advance(1_000);
+      const left = keys.filter((_, index) => index % 3 === 0);
+      for (const reverse of [false, true]) {
+        const page = await subject.page({ limit: 5, reverse });
+        assert.deepEqual([page.rows.length, page.more], [5, true]);
+        assert.deepEqual(await subject.keys({ limit: 5, reverse }), reverse ? left.toReversed() : left);
+        assert.equal((await subject.page({ limit: 20, reverse })).more, false);
+      }
+    },
+  },
+  {
+    name: 'A sweep removes expired rows, at most as many as allowed, answers how many, and touches no living one.',
+    law,
+    needs: 'clock',
+    broken: breaks('answers how many it was allowed to remove', (provider) => ({
+      sweep: async (limit) => {
+        await provider.sweep(limit);
+        return limit;
+      },
+    })),
+    async run(subject) {
+      assert.equal(await subject.provider.sweep(10), 0);
+      const rows = Array.from({ length: 10 }, (_, index) =>
+        subject.address(`key-${index}`, { database: subject.database(index % 2 === 0 ? 'even' : 'odd') }),
+      );
+      for (const address of rows) await subject.put(address, '1', 1_000);
+      await subject.put(rows[0] as (typeof rows)[number], '"kept"');
+      await subject.put(rows[1] as (typeof rows)[number], '"longer"', 2_000);
+      await subject.put(subject.address('other'), '1');
+      assert.equal(await subject.provider.sweep(10), 0);
+      await subject.clock.advance(1_000);
+      assert.deepEqual([await subject.provider.sweep(3), await subject.provider.sweep(100), await subject.provider.sweep(100)], [3, 5, 0]);
+      assert.deepEqual(
+        (await subject.provider.read(rows)).rows.map((row) => row !== undefined),
+        rows.map((_, index) => index < 2),
+      );
+      assert.equal(await subject.text(subject.address('other')), '1');
+    },
+  },
+  {
+    name: 'To delete an expired row clears it away: a sweep finds nothing more.',
+    law,
+    needs: 'clock',
+    broken: changesBatches('leaves expired rows to the sweep', (batch) => ({
+      ...batch,
+      changes: batch.changes.filter(({ kind }) => kind !== 'delete'),
+    })),
+    async run(subject) {
+      const { address } = await expired(subject);
+      await subject.must({ changes: [remove(address)] });
+      assert.equal(await subject.provider.sweep(10), 0);
+    },
+  },
+  {
+    name: 'Expired rows are in no export, and make no database and no space.',
+    law,
+    needs: 'clock',
+    broken: breaks('lists databases of expired rows', (provider) => {
+      const ever = new Set<string>();
+      return {
+        commit: (batches, options) => {
+          for (const { database } of batches) ever.add(database);
+          return provider.commit(batches, options);
+        },
+        administration: { ...provider.administration, databases: async () => [...ever].sort() },
+      };
+    }),
+    async run(subject) {
+      const { address } = await expired(subject);
+      const { administration } = subject.provider;
+      assert.ok(!(await administration.databases()).includes(address.database));
+      assert.deepEqual(await administration.spaces(address.database), []);
+      for await (const raw of administration.export(address.database)) assert.fail(`an expired row was exported: ${raw.key}`);
+      assert.equal(await administration.drop(address.database), false);
+    },
+  },
+  {
+    name: 'When an expired row is created anew by fifty rivals, exactly one does.',
+    law,
+    needs: 'exact expiry',
+    broken: changesBatches('takes an expired row for anybody’s', (batch) => ({ ...batch, checks: [] })),
+    async run(subject) {
+      const { address } = await expired(subject);
+      const results = await race(50, (index) =>
+        subject.commit({ checks: [check(address, 'absent')], changes: [put(address, String(index))] }),
+      );
+      assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
+    },
+  },
+  {
+    name: 'A row that was imported with an expiry expires at its time.',
+    law,
+    needs: 'clock',
+    broken: breaks('lets imported rows live for ever', (provider) => ({
+      administration: {
+        ...provider.administration,
+        import: async (database, rows) => {
+          const permanent = [];
+          for await (const { row, ...address } of rows) {
+            const { expiresAt: _, ...others } = row;
+            permanent.push({ ...address, row: others });
+          }
+          return await provider.administration.import(database, permanent);
+        },
+      },
+    })),
+    async run(subject) {
+      const now = subject.clock.now();
+      const { database, ...address } = subject.address('one');
+      await subject.provider.administration.import(database, [
+        { ...address, row: { version: '5', value: json('1'), updatedAt: now - 10, expiresAt: now + 100, ttlMs: 110 } },
+        { ...address, key: 'past', row: { version: '5', value: json('1'), updatedAt: now - 10, expiresAt: now } },
+      ]);
+      assert.deepEqual(await subject.keys(), ['one']);
+      await subject.clock.advance(100);
+      assert.deepEqual(await subject.keys(), []);
+    },
+  },
+  {
+    name: 'A range with an end finds living rows behind many expired ones.',
+    law,
+    needs: 'clock',
+    broken: changesRanges('looks at the first hundred rows of a range', (range) => ({ ...range, end: `key-0100` })),
+    async run(subject) {
+      const keys = Array.from({ length: 400 }, (_, index) => `key-${String(index).padStart(4, '0')}`);
+      await subject.must({ changes: keys.map((key, index) => put(subject.address(key), '1', index < 390 ? 1_000 : 'never')) });
+      await subject.clock.advance(1_000);
+      const page = await subject.page({ limit: 3, end: 'key-9999' });
+      assert.deepEqual([page.rows.map(({ key }) => key), page.more], [keys.slice(390, 393), true]);
+    },
+  },
+  {
+    name: 'The answer of a commit tells the expiry of the row as it is now, also where it was kept.',
+    law,
+    needs: 'clock',
+    broken: changesAnswers('does not tell expiries', (result) =>
+      result.outcome === 'committed' ? { ...result, rows: result.rows.map(({ expiresAt: _, ...row }) => row) } : result,
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      const { time } = await subject.must({ changes: [put(address, '1', 1_000)] });
+      await subject.clock.advance(10);
+      assert.deepEqual((await subject.must({ changes: [put(address, '2', { keepElse: 9 })] })).rows, [
+        { existed: true, expiresAt: time + 1_000 },
+      ]);
+    },
+  },
+];
+
+/** Remembers numbers, and adds to what it remembers. */
+function addsToExpired(): Parameters<typeof commitsOtherwise>[1] {
+  const numbers = new Map<string, bigint>();
+  return async (batch, provider) => {
+    const [change] = batch.changes;
+    if (change?.kind === 'put' && change.value.kind === 'number') numbers.set(batch.database, change.value.number);
+    const known = numbers.get(batch.database);
+    if (change?.kind !== 'sum' || known === undefined) return await commitOne(provider, batch);
+    return await commitOne(provider, { ...batch, changes: [put(change.address, number(known + change.operand), change.ttlMs ?? 'never')] });
+  };
+}

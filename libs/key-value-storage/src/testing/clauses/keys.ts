@@ -1,0 +1,400 @@
+/** Law 7: any key finds its own row and no other, in the order of keys, and none escapes. */
+import assert from 'node:assert/strict';
+import { decodeKey, encodeKey, encodeRange, limits, type Key } from '../../core/index.js';
+import { breaks, changesAddresses, changesPages, changesRanges } from '../broken.js';
+import type { Clause } from '../clause.js';
+import type { Subject } from '../subject.js';
+import { put, throws } from '../verbs.js';
+
+const law = 7;
+
+/** Keys that file systems, URLs, shells, SQL and JavaScript objects make something of. */
+export const hostileKeys: readonly string[] = [
+  ...[
+    '.',
+    '..',
+    '/',
+    '\\',
+    '../../etc/passwd',
+    '..\\..\\boot.ini',
+    '/etc/passwd',
+    'C:',
+    'C:\\x',
+    '~',
+    '~/x',
+    'a/b',
+    'a//b',
+    'a\\b',
+    'a/',
+    '/a',
+  ],
+  ...['CON', 'con', 'NUL', 'nul.txt', 'AUX', 'COM1', 'LPT9', 'a.', 'a ', ' a', ' ', 'a. .', '-rf', '.hidden', 'a.json', 'a.tmp', 'lock'],
+  ...[
+    '\0',
+    'a\0b',
+    'a\0',
+    '\0a',
+    '\x01',
+    '\n',
+    '\r\n',
+    '\t',
+    '\x1f',
+    '\x7f',
+    '\u0085',
+    '\u00a0',
+    '\u2028',
+    '\u200b',
+    '\ufeff',
+    '\ufffe',
+    '\uffff',
+  ],
+  ...[
+    '\ud800',
+    '\udfff',
+    'a\ud800',
+    '\udc00b',
+    '\ud800\ud800',
+    '\u{1F600}',
+    '\u{10FFFF}',
+    '\uD7FF',
+    '\uE000',
+    'é',
+    'e\u0301',
+    'ﬁ',
+    'ß',
+    'SS',
+    'İ',
+    'ı',
+    'K',
+  ],
+  ...[
+    'a:b',
+    'a;b',
+    'a|b',
+    'a*',
+    '*',
+    '?',
+    '<',
+    '>',
+    '"',
+    "'",
+    '`',
+    '$HOME',
+    '$(x)',
+    '%',
+    '%2F',
+    '%2f',
+    '%00',
+    '#',
+    '!',
+    '!!',
+    '&',
+    '=',
+    '+',
+    ',',
+    '@',
+  ],
+  ...[
+    '__proto__',
+    'constructor',
+    'toString',
+    'hasOwnProperty',
+    'null',
+    'undefined',
+    'true',
+    '0',
+    '-0',
+    '00',
+    '1e3',
+    'NaN',
+    "'; DROP TABLE rows; --",
+    '{}',
+    '[]',
+    '[1]',
+  ],
+  ...['a', 'A', 'ab', 'aB', 'AB', '日本語', 'العربية', 'Ωmega', 'я', 'tenant:acme', 'shared', 'state:kit', 'thing'],
+];
+
+/** Keys in their order: bytes < bigint < number < text < false < true, keys of parts before text. */
+export const orderedKeys: readonly Key[] = [
+  ...[[new Uint8Array()], [Uint8Array.of(0)], [Uint8Array.of(0, 0)], [Uint8Array.of(0, 255)], [Uint8Array.of(1)], [Uint8Array.of(255)]],
+  ...[[-(10n ** 30n)], [-(10n ** 21n)], [-256n], [-10n], [-9n], [-1n], [0n], [1n], [9n], [10n], [256n], [10n ** 21n], [10n ** 30n]],
+  ...[[-Infinity], [-1e300], [-1e21], [-256], [-10.5], [-10], [-9], [-1], [-0.5], [-1e-7], [-5e-324], [0]],
+  ...[[5e-324], [1e-7], [0.1], [0.5], [1], [1.5], [9], [10], [10.5], [256], [2 ** 53], [1e21], [1e300], [Infinity]],
+  ...[
+    [''],
+    ['\0'],
+    ['\0\0'],
+    [' '],
+    ['!'],
+    ['a'],
+    ['a', 1],
+    ['a', 1, 'x'],
+    ['a', 2],
+    ['a', 'b'],
+    ['a', 'b', 'c'],
+    ['a', false],
+    ['a', true],
+    ['a\0b'],
+    ['a!b'],
+  ],
+  ...[['ab'], ['b'], ['é'], ['日'], ['\uD7FF'], ['\ud800'], ['\uffff'], ['\u{1F600}'], [false], [true], [true, 'x']],
+  ...[
+    '\0',
+    ' ',
+    '!',
+    '"',
+    '#',
+    'A',
+    'a',
+    'a\0',
+    'a b',
+    'a!',
+    'ab',
+    'b',
+    'é',
+    '日',
+    '\uD7FE',
+    '\uD7FF',
+    '\ud800',
+    '\udfff',
+    '\uE000',
+    '\uffff',
+    '\u{10000}',
+    '\u{10FFFF}',
+  ],
+];
+
+async function store(subject: Subject, keys: readonly Key[]): Promise<readonly string[]> {
+  const encoded = keys.map(encodeKey);
+  assert.equal(new Set(encoded).size, keys.length, 'two keys have one encoding');
+  const values = [...encoded.keys()].toSorted((a, b) => ((a * 7_919) % 1_009) - ((b * 7_919) % 1_009));
+  await subject.must({ changes: values.map((index) => put(subject.address(encoded[index] as string), String(index))) });
+  return encoded;
+}
+
+export const keyClauses: readonly Clause[] = [
+  {
+    name: 'Hostile keys (dots, slashes, NUL, lone surrogates, device names, quotes) each find their own row, alone and in pages.',
+    law,
+    broken: changesAddresses('makes file names of keys by leaving out what is not allowed in them', (address) => ({
+      ...address,
+      key: address.key.replaceAll(/["\\/:*?<>|]/g, '_'),
+    })),
+    async run(subject) {
+      const encoded = await store(subject, hostileKeys);
+      const { rows } = await subject.provider.read(encoded.map((key) => subject.address(key)));
+      assert.deepEqual(
+        rows.map((row) => (row?.value.kind === 'json' ? row.value.text : undefined)),
+        hostileKeys.map((_, index) => String(index)),
+      );
+      assert.deepEqual((await subject.keys()).map(decodeKey).toSorted(), hostileKeys.toSorted());
+    },
+  },
+  {
+    name: 'Keys that differ in case alone, or in how a letter is composed, are different keys.',
+    law,
+    broken: changesAddresses('folds case, as some file systems do', (address) => ({ ...address, key: address.key.toLowerCase() })),
+    async run(subject) {
+      const keys = [
+        'straße',
+        'STRASSE',
+        'Straße',
+        'strasse',
+        'é',
+        'e\u0301',
+        'É',
+        'İ',
+        'i',
+        'I',
+        'ı',
+        'K',
+        '\u212A',
+        'k',
+        'Å',
+        '\u212B',
+        'A\u030A',
+      ];
+      const encoded = await store(subject, keys);
+      for (const [index, key] of encoded.entries()) assert.equal(await subject.text(subject.address(key)), String(index));
+      assert.equal((await subject.keys()).length, keys.length);
+    },
+  },
+  {
+    name: 'Pages are in the order of keys: bytes, bigints, numbers by value, text by code point, false, true; keys of parts before texts.',
+    law,
+    broken: changesPages('sorts as people would', (page, range) => ({
+      ...page,
+      rows: page.rows.toSorted((a, b) => a.key.localeCompare(b.key, 'en') * (range.reverse === true ? -1 : 1)),
+    })),
+    async run(subject) {
+      const encoded = await store(subject, orderedKeys);
+      assert.deepEqual(await subject.keys(), encoded);
+      assert.deepEqual((await subject.keys()).map(decodeKey), orderedKeys);
+      assert.deepEqual(await subject.keys({ reverse: true, limit: 11 }), encoded.toReversed());
+    },
+  },
+  {
+    name: 'A prefix of parts finds what is below it, whatever the parts are, and neither itself nor its neighbours.',
+    law,
+    broken: changesRanges('ends a prefix before what is not ASCII', ({ end, ...range }) =>
+      end === undefined ? range : { ...range, end: `${end.slice(0, -1)}!t~` },
+    ),
+    async run(subject) {
+      const below: readonly Key[] = [
+        ['user', Uint8Array.of(9)],
+        ['user', -1n],
+        ['user', -5],
+        ['user', 42],
+        ['user', 'ä'],
+        ['user', '日本'],
+        ['user', '\u{1F600}'],
+        ['user', false],
+        ['user', true, 'x'],
+      ];
+      const beside: readonly Key[] = [
+        ['use'],
+        ['user'],
+        ['user\0'],
+        ['user '],
+        ['user!x'],
+        ['users'],
+        ['users', 1],
+        'user',
+        'user!',
+        ['user\uffff'],
+      ];
+      await store(subject, [...below, ...beside]);
+      const found = (await subject.keys(encodeRange({ prefix: ['user'] }))).map(decodeKey);
+      assert.deepEqual(found, below);
+      const some = await subject.keys(encodeRange({ prefix: ['user'], start: ['user', -5], end: ['user', true] }));
+      assert.deepEqual(some.map(decodeKey), below.slice(2, 8));
+    },
+  },
+  {
+    name: 'A text prefix finds the texts that begin so, whatever follows.',
+    law,
+    broken: changesRanges('ends a prefix before the highest characters', ({ end, ...range }) =>
+      end === undefined ? range : { ...range, end: `${end.slice(0, -1)}\u{D7FE}` },
+    ),
+    async run(subject) {
+      const below = ['app', 'app\0', 'app ', 'app!', 'app1', 'apple', 'appé', 'app日', 'app\ud800', 'app\uffff', 'app\u{10FFFF}'];
+      await store(subject, [...below, 'ap', 'apo', 'apq', 'App', 'Äpp', 'b', ['app'], ['app', 1]]);
+      assert.deepEqual((await subject.keys(encodeRange({ prefix: 'app' }))).map(decodeKey), below);
+      assert.equal((await subject.keys(encodeRange({ prefix: '' }))).length, below.length + 6);
+    },
+  },
+  {
+    name: 'No part of an address leans on another: what joins to the same text are different rows.',
+    law,
+    broken: changesAddresses(
+      'joins container, entity and key with a colon',
+      ({ container, entity, key, ...others }) =>
+        ({
+          ...others,
+          container: 'all',
+          entity: '',
+          key: `${container}:${entity}:${key}`,
+        }) as never,
+    ),
+    async run(subject) {
+      for (const glue of [':', '/', '!', '.', '-', '_', '|', ',', '~', '%', '"', '\\', '#', ' ', '\u0001']) {
+        const rows = [
+          subject.address('c', { container: 'a', entity: `b` }),
+          subject.address(`b${glue}c`, { container: 'a', entity: '' }),
+          subject.address('c', { container: `a${glue}b`, entity: '' }),
+          subject.address(`${glue}c`, { container: 'a', entity: 'b' }),
+          subject.address('c', { container: 'a', entity: `b${glue}` }),
+          subject.address('c', { container: 'a', entity: `${glue}b` }),
+          subject.address(`b${glue}c`, { container: 'a', entity: glue }),
+          subject.address('c', { container: `a${glue}`, entity: 'b' }),
+          subject.address(`c${glue}`, { container: 'a', entity: 'b' }),
+        ];
+        await subject.must({ changes: rows.map((row, index) => put(row, String(index))) });
+        for (const [index, row] of rows.entries()) assert.equal(await subject.text(row), String(index));
+        for (const row of rows) assert.ok((await subject.keys({ container: row.container, entity: row.entity })).includes(row.key));
+        await subject.provider.administration.drop(subject.database());
+      }
+    },
+  },
+  {
+    name: 'Containers, entities and databases may be called anything that keys may be called.',
+    law,
+    broken: changesAddresses('trims entities', (address) => ({ ...address, entity: address.entity.trim().replace(/\.+$/, '') })),
+    async run(subject) {
+      const names = hostileKeys.map((key) => encodeKey(key));
+      const rows = names.map((name) => subject.address(name, { container: name, entity: name }));
+      await subject.must({ changes: rows.map((row) => put(row, JSON.stringify(row.key))) });
+      const entities = names.map((entity) => subject.address('same', { entity }));
+      await subject.must({ changes: entities.map((row) => put(row, JSON.stringify(row.entity))) });
+      for (const row of rows) assert.equal(await subject.text(row), JSON.stringify(row.key));
+      for (const row of entities) assert.equal(await subject.text(row), JSON.stringify(row.entity));
+      const databases = ['..', '/', 'CON', 'con', 'a:b', "'", 'ä', '__proto__', 'x.'].map((name) => subject.database(name));
+      for (const database of databases) await subject.put(subject.address('k', { database }), JSON.stringify(database));
+      for (const database of databases) assert.equal(await subject.text(subject.address('k', { database })), JSON.stringify(database));
+    },
+  },
+  {
+    name: 'An empty entity is an entity.',
+    law,
+    broken: changesAddresses("takes another name for an empty entity's", (address) => ({
+      ...address,
+      entity: address.entity === '' ? 'default' : address.entity,
+    })),
+    async run(subject) {
+      const [empty, named] = [subject.address('k', { entity: '' }), subject.address('k', { entity: 'default' })];
+      await subject.must({ changes: [put(empty, '1'), put(named, '2')] });
+      assert.deepEqual([await subject.text(empty), await subject.text(named)], ['1', '2']);
+      assert.deepEqual(await subject.keys({ entity: '' }), ['k']);
+      assert.deepEqual(
+        (await subject.provider.administration.spaces(empty.database)).map(({ entity }) => entity),
+        ['', 'default'],
+      );
+    },
+  },
+  {
+    name: 'Addresses as long as the limits allow are kept apart to their last byte; a key one byte longer is refused by name.',
+    law: 13,
+    broken: changesAddresses('cuts keys at 1,000 characters', (address) => ({ ...address, key: address.key.slice(0, 1_000) })),
+    async run(subject) {
+      for (const filler of ['x', 'é', '日', '\u{1F600}']) {
+        const full = (bytes: number, last: string): string => {
+          const count = Math.floor((bytes - last.length) / Buffer.byteLength(filler));
+          return filler.repeat(count) + 'y'.repeat(bytes - last.length - count * Buffer.byteLength(filler)) + last;
+        };
+        const place = { container: full(limits.containerBytesMax, 'c'), entity: full(limits.entityBytesMax, 'e') };
+        const rows = ['1', '2'].map((last) => subject.address(full(limits.keyBytesMax, last), place));
+        await subject.must({ changes: rows.map((row) => put(row, JSON.stringify(row.key.at(-1)))) });
+        for (const row of rows) assert.equal(await subject.text(row), JSON.stringify(row.key.at(-1)));
+        assert.deepEqual(
+          await subject.keys(place),
+          rows.map(({ key }) => key),
+        );
+      }
+      assert.equal(encodeKey('k'.repeat(limits.keyBytesMax)).length, limits.keyBytesMax);
+      const error = throws('LIMIT_EXCEEDED', 'a key of one byte too many', () => encodeKey('k'.repeat(limits.keyBytesMax + 1)));
+      assert.deepEqual({ ...error, limit: 'keyBytesMax', given: limits.keyBytesMax + 1, allowed: limits.keyBytesMax }, { ...error });
+    },
+  },
+  {
+    name: 'A database and a whole address of the longest names are found again, by reading, listing and administration.',
+    law: 13,
+    broken: breaks('cuts database names at 100 characters', (provider) => ({
+      administration: {
+        ...provider.administration,
+        databases: async () => (await provider.administration.databases()).map((name) => name.slice(0, 100)),
+      },
+    })),
+    async run(subject) {
+      const base = subject.database('');
+      const databases = ['1', '2'].map((last) => subject.database('d'.repeat(limits.databaseBytesMax - base.length - 1) + last));
+      for (const database of databases) await subject.put(subject.address('k', { database }), JSON.stringify(database));
+      for (const database of databases) assert.equal(await subject.text(subject.address('k', { database })), JSON.stringify(database));
+      const found = await subject.provider.administration.databases();
+      assert.deepEqual(
+        found.filter((name) => databases.includes(name)),
+        databases,
+      );
+    },
+  },
+];

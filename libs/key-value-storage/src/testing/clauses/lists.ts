@@ -1,0 +1,368 @@
+/** Law 8: pages are in key order, forward or reversed, and whoever reads them all meets each row that was there all the time exactly once. */
+import assert from 'node:assert/strict';
+import type { ScanRange } from '../../core/index.js';
+import { breaks, changesPages, changesRanges } from '../broken.js';
+import type { Clause } from '../clause.js';
+import type { Subject } from '../subject.js';
+import { put, race, remove } from '../verbs.js';
+
+const law = 8;
+const pad = (index: number): string => `key-${String(index).padStart(4, '0')}`;
+
+/** Rows of these keys, in one batch. */
+async function fill(subject: Subject, keys: readonly string[]): Promise<void> {
+  for (let at = 0; at < keys.length; at += 900) {
+    await subject.must({ changes: keys.slice(at, at + 900).map((key) => put(subject.address(key), `"${key}"`)) });
+  }
+}
+
+/** Looks in ranges that lack a bound, or have another. */
+const without = (fault: string, ...names: readonly (keyof ScanRange)[]) =>
+  changesRanges(
+    fault,
+    (range) =>
+      Object.fromEntries(Object.entries(range).filter(([name]) => !names.includes(name as keyof ScanRange))) as unknown as ScanRange,
+  );
+
+export const listClauses: readonly Clause[] = [
+  {
+    name: 'A page is in key order, character code by character code, whatever the order of writing was.',
+    law,
+    broken: changesPages('answers in the order of writing', (page) => ({
+      ...page,
+      rows: page.rows.toSorted((a, b) => (BigInt(a.row.version) < BigInt(b.row.version) ? -1 : 1)),
+    })),
+    async run(subject) {
+      const keys = [
+        'b',
+        'a',
+        'B',
+        'aa',
+        'Z',
+        'a b',
+        'ä',
+        'a-',
+        '10',
+        '9',
+        '~',
+        'z',
+        '中',
+        'é',
+        'a~',
+        '#',
+        '\u{1F600}',
+        '\uD7FE',
+        '{',
+        'ab',
+      ];
+      for (const key of keys) await subject.put(subject.address(key), '1');
+      assert.deepEqual(await subject.keys(), keys.toSorted());
+    },
+  },
+  {
+    name: 'A reversed page is the same from the other end.',
+    law,
+    broken: changesPages('turns a page round after it has chosen its rows', (page, range) =>
+      range.reverse === true ? { ...page, rows: page.rows.toReversed().reverse().slice(1) } : page,
+    ),
+    async run(subject) {
+      await fill(
+        subject,
+        Array.from({ length: 50 }, (_, index) => pad(index * 7)),
+      );
+      const forward = await subject.keys();
+      assert.equal(forward.length, 50);
+      assert.deepEqual(await subject.keys({ reverse: true }), forward.toReversed());
+      assert.deepEqual(
+        (await subject.page({ reverse: true, limit: 3 })).rows.map(({ key }) => key),
+        forward.toReversed().slice(0, 3),
+      );
+    },
+  },
+  {
+    name: 'The start of a range is in it, its end is not, in both directions; where both are the same there is nothing.',
+    law,
+    broken: changesRanges('takes the end in', (range) => (range.end === undefined ? range : { ...range, end: `${range.end}\u0001` })),
+    async run(subject) {
+      await fill(subject, ['a', 'b', 'c', 'd', 'e']);
+      for (const [range, expected] of [
+        [{ start: 'b', end: 'd' }, ['b', 'c']],
+        [{ start: 'b' }, ['b', 'c', 'd', 'e']],
+        [{ end: 'd' }, ['a', 'b', 'c']],
+        [{ start: 'c', end: 'c' }, []],
+        [{ start: 'aa', end: 'cc' }, ['b', 'c']],
+        [{ start: 'f' }, []],
+        [{ end: 'a' }, []],
+        [{ start: '0', end: 'z' }, ['a', 'b', 'c', 'd', 'e']],
+      ] as const) {
+        assert.deepEqual(await subject.keys(range), expected);
+        assert.deepEqual(await subject.keys({ ...range, reverse: true }), expected.toReversed());
+      }
+    },
+  },
+  {
+    name: 'A page has at most as many rows as were asked for, and says whether more come: also when exactly as many are there.',
+    law,
+    broken: changesPages('says that more come when a page is full', (page, range) => ({ ...page, more: page.rows.length === range.limit })),
+    async run(subject) {
+      await fill(subject, ['a', 'b', 'c']);
+      for (const reverse of [false, true]) {
+        for (const [limit, count, more] of [
+          [1, 1, true],
+          [2, 2, true],
+          [3, 3, false],
+          [4, 3, false],
+          [1_000, 3, false],
+        ] as const) {
+          const page = await subject.page({ limit, reverse });
+          assert.deepEqual([page.rows.length, page.more], [count, more], `limit ${limit}`);
+        }
+        assert.equal(
+          (await subject.page({ limit: 2, reverse, start: 'a', end: 'c' })).more,
+          false,
+          'what is outside the range does not come',
+        );
+      }
+    },
+  },
+  {
+    name: 'Pages of any size, read one behind the other, give the same rows, in both directions and within bounds.',
+    law,
+    broken: changesPages('begins a page with the last row of the one before', (page, range) =>
+      range.after === undefined || page.rows[0] === undefined
+        ? page
+        : { ...page, rows: [{ ...page.rows[0], key: range.after }, ...page.rows] },
+    ),
+    async run(subject) {
+      await fill(
+        subject,
+        Array.from({ length: 41 }, (_, index) => pad(index)),
+      );
+      for (const range of [
+        {},
+        { start: pad(5) },
+        { end: pad(33) },
+        { start: pad(5), end: pad(33) },
+        { start: pad(5), reverse: true },
+        { reverse: true, end: pad(33) },
+      ]) {
+        const whole = (await subject.page(range)).rows.map(({ key }) => key);
+        for (const limit of [1, 2, 3, 7, 40, 41, 42]) assert.deepEqual(await subject.keys({ ...range, limit }), whole, `pages of ${limit}`);
+      }
+    },
+  },
+  {
+    name: 'A page goes on behind a key that is gone, or never was.',
+    law,
+    broken: breaks('goes on only behind rows that are there', (provider) => ({
+      scan: async (ranges, options) => {
+        const pages = await provider.scan(ranges, options);
+        const { rows } = await provider.read(
+          ranges.map(({ database, container, entity, after }) => ({ database, container, entity, key: after ?? 'x' })),
+        );
+        return pages.map((page, index) =>
+          ranges[index]?.after !== undefined && rows[index] === undefined ? { ...page, rows: [], more: false } : page,
+        );
+      },
+    })),
+    async run(subject) {
+      await fill(subject, ['a', 'b', 'c', 'd', 'e']);
+      await subject.must({ changes: [remove(subject.address('c'))] });
+      assert.deepEqual(await subject.keys({ after: 'c' }), ['d', 'e']);
+      assert.deepEqual(await subject.keys({ after: 'c', reverse: true }), ['b', 'a']);
+      assert.deepEqual(await subject.keys({ after: 'bb', limit: 1 }), ['d', 'e']);
+      assert.deepEqual(await subject.keys({ after: 'bb', limit: 1, reverse: true }), ['b', 'a']);
+    },
+  },
+  {
+    name: 'Where the last page ended and where the range begins both count: `after` never leads out of the range.',
+    law,
+    broken: without('forgets the start once there is an `after`', 'start'),
+    async run(subject) {
+      await fill(subject, ['a', 'b', 'c', 'd', 'e']);
+      assert.deepEqual(await subject.keys({ start: 'c', after: 'a' }), ['c', 'd', 'e']);
+      assert.deepEqual(await subject.keys({ start: 'b', end: 'd', after: 'a' }), ['b', 'c']);
+      assert.deepEqual(await subject.keys({ start: 'b', end: 'd', after: 'e' }), []);
+      assert.deepEqual(await subject.keys({ start: 'b', end: 'd', after: 'e', reverse: true }), ['c', 'b']);
+      assert.deepEqual(await subject.keys({ start: 'b', end: 'd', after: 'b', reverse: true }), []);
+      assert.deepEqual(await subject.keys({ start: 'c', after: 'd', reverse: true }), ['c']);
+    },
+  },
+  {
+    name: 'An empty space is an empty page, and nothing more comes.',
+    law,
+    broken: changesPages('says that more come after an empty page', (page) => ({ ...page, more: page.rows.length === 0 })),
+    async run(subject) {
+      for (const range of [{}, { reverse: true }, { start: 'a' }, { values: 'omit' as const }]) {
+        const { rows, more } = await subject.page(range);
+        assert.deepEqual([rows, more], [[], false]);
+      }
+    },
+  },
+  {
+    name: 'Deleted rows fill no page: an empty page that says more come never happens.',
+    law,
+    broken: breaks('answers pages of what was ever there', (provider) => {
+      const gone = new Set<string>();
+      return {
+        commit: async (batches, options) => {
+          for (const { changes } of batches) for (const { kind, address } of changes) if (kind === 'delete') gone.add(address.key);
+          return await provider.commit(batches, options);
+        },
+        scan: async (ranges, options) =>
+          (await provider.scan(ranges, options)).map((page, index) =>
+            gone.size > 0 && ranges[index]?.after === undefined ? { ...page, rows: [], more: true } : page,
+          ),
+      };
+    }),
+    async run(subject) {
+      const keys = Array.from({ length: 300 }, (_, index) => pad(index));
+      await fill(subject, keys);
+      await subject.must({ changes: keys.slice(10, 290).map((key) => remove(subject.address(key))) });
+      const left = [...keys.slice(0, 10), ...keys.slice(290)];
+      assert.deepEqual(await subject.keys({ limit: 4 }), left);
+      assert.deepEqual(await subject.keys({ limit: 4, reverse: true }), left.toReversed());
+      assert.equal((await subject.page({ limit: 10 })).more, true);
+      assert.equal((await subject.page({ limit: 10, after: pad(200) })).more, false);
+    },
+  },
+  {
+    name: 'More than a thousand rows are read in pages of a thousand.',
+    law,
+    broken: changesRanges('answers at most 500 rows', (range) => ({ ...range, limit: Math.min(range.limit, 500) })),
+    async run(subject) {
+      const keys = Array.from({ length: 1_234 }, (_, index) => pad(index));
+      await fill(subject, keys);
+      const first = await subject.page({ limit: 1_000 });
+      assert.deepEqual([first.rows.length, first.more], [1_000, true]);
+      assert.deepEqual(await subject.keys({ limit: 1_000 }), keys);
+      assert.deepEqual(await subject.keys({ limit: 1_000, reverse: true }), keys.toReversed());
+    },
+  },
+  {
+    name: 'Several ranges are answered in one call, each with its own page, in order.',
+    law,
+    broken: breaks('answers the first range for all', (provider) => ({
+      scan: async (ranges, options) => {
+        const pages = await provider.scan(ranges.slice(0, 1), options);
+        return ranges.flatMap(() => pages);
+      },
+    })),
+    async run(subject) {
+      await fill(subject, ['a', 'b', 'c', 'd']);
+      const other = subject.address('x', { entity: 'other' });
+      await subject.put(other, '1');
+      const { key: _, ...space } = subject.address('');
+      const pages = await subject.provider.scan([
+        { ...space, limit: 2 },
+        { ...space, limit: 1, reverse: true },
+        { ...space, entity: 'other', limit: 5 },
+        { ...space, entity: 'none', limit: 5 },
+        { ...space, start: 'c', limit: 5, values: 'omit' },
+      ]);
+      assert.deepEqual(
+        pages.map(({ rows, more }) => [rows.map(({ key }) => key), more]),
+        [
+          [['a', 'b'], true],
+          [['d'], true],
+          [['x'], false],
+          [[], false],
+          [['c', 'd'], false],
+        ],
+      );
+    },
+  },
+  {
+    name: 'A page shows its own space, and nothing of an entity, a container or a database beside it.',
+    law,
+    broken: breaks('looks in the container, whatever the entity', (provider) => ({
+      scan: async (ranges, options) => {
+        const pages = await provider.scan(ranges, options);
+        const beside = await provider.scan(
+          ranges.map((range) => ({ ...range, entity: `${range.entity}s` })),
+          options,
+        );
+        return pages.map((page, index) => ({ ...page, rows: [...page.rows, ...(beside[index]?.rows ?? [])] }));
+      },
+    })),
+    async run(subject) {
+      await subject.put(subject.address('mine'), '1');
+      await subject.put(subject.address('theirs', { entity: 'things' }), '1');
+      await subject.put(subject.address('theirs', { entity: 'thin' }), '1');
+      await subject.put(subject.address('theirs', { container: 'state:kits' }), '1');
+      await subject.put(subject.address('theirs', { database: subject.database('mains') }), '1');
+      assert.deepEqual(await subject.keys(), ['mine']);
+    },
+  },
+  {
+    name: 'Whoever reads page by page while others write and delete meets each row that was there all the time exactly once, in order.',
+    law,
+    broken: breaks('counts rows to find the next page', (provider) => {
+      const skip = new Map<string, number>();
+      return {
+        scan: async (ranges, options) => {
+          const [range] = ranges;
+          if (range === undefined || ranges.length > 1) return await provider.scan(ranges, options);
+          const { after, ...whole } = range;
+          const seen = after === undefined ? 0 : (skip.get(range.database) ?? 0);
+          const [page] = await provider.scan([{ ...whole, limit: 100_000 }], options);
+          const rows = (page?.rows ?? []).slice(seen, seen + range.limit);
+          skip.set(range.database, seen + rows.length);
+          return [{ time: page?.time ?? 0, rows, more: seen + rows.length < (page?.rows.length ?? 0) }];
+        },
+      };
+    }),
+    async run(subject) {
+      const steady = Array.from({ length: 100 }, (_, index) => pad(index * 10));
+      for (const reverse of [false, true]) {
+        await fill(subject, [...steady, ...steady.map((key) => `${key}-before`)]);
+        const seen: string[] = [];
+        for (let after: string | undefined, more = true, round = 0; more; round += 1) {
+          const page = await subject.page({ limit: 7, reverse, ...(after === undefined ? {} : { after }) });
+          seen.push(...page.rows.map(({ key }) => key));
+          [after, more] = [seen.at(-1), page.more];
+          const gone = steady.slice(round * 3, round * 3 + 3).map((key) => remove(subject.address(`${key}-before`)));
+          await subject.must({
+            changes: [...gone, put(subject.address(pad(round * 31 + 1)), '1'), put(subject.address(`0-${round}`), '1')],
+          });
+        }
+        assert.deepEqual(
+          seen.filter((key) => steady.includes(key)),
+          reverse ? steady.toReversed() : steady,
+        );
+        assert.equal(new Set(seen).size, seen.length, 'a row was met twice');
+      }
+    },
+  },
+  {
+    name: 'Twenty readers page through a space at once, while fifty writers fill it: each reader is in order and misses nothing.',
+    law,
+    broken: breaks('keeps one position for all readers', (provider) => {
+      let position: string | undefined;
+      return {
+        scan: async (ranges, options) => {
+          const pages = await provider.scan(
+            ranges.map((range) => (range.after === undefined || position === undefined ? range : { ...range, after: position })),
+            options,
+          );
+          position = pages[0]?.rows.at(-1)?.key ?? position;
+          return pages;
+        },
+      };
+    }),
+    async run(subject) {
+      const steady = Array.from({ length: 60 }, (_, index) => pad(index * 2));
+      await fill(subject, steady);
+      const writers = subject.meanwhile(race(50, (index) => subject.put(subject.address(pad(index * 2 + 1)), '1')));
+      const readers = await race(20, (index) => subject.keys({ limit: 3 + (index % 5) }));
+      await writers;
+      for (const keys of readers) {
+        assert.deepEqual(keys, keys.toSorted());
+        assert.deepEqual(
+          keys.filter((key) => steady.includes(key)),
+          steady,
+        );
+      }
+    },
+  },
+];
