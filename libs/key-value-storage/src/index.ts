@@ -40,7 +40,19 @@ export type { ProviderFeatures, StorageProvider } from './core/storage-provider.
 export { MemoryProvider, type MemoryProviderOptions } from './providers/memory/memory-provider.js';
 
 // ─── Nest
+export type { ProblemOptions } from './nest/http/answer-problem.js';
+export { EtagInterceptor } from './nest/http/etag.interceptor.js';
+export { IfMatch } from './nest/http/if-match.decorator.js';
+export { invalidValue } from './nest/http/invalid-value.js';
+export type { ProblemDetails } from './nest/http/problem-details.js';
+export { ProblemDetailsFilter } from './nest/http/problem-details.filter.js';
+export { StorageExceptionFilter } from './nest/http/storage-exception.filter.js';
 export { getStoreToken, InjectStore, type AnyState, type Injects } from './nest/inject-store.decorator.js';
 export type { KeyValueStorageOptions, TenancyOptions } from './nest/key-value-storage-options.js';
 export { KeyValueStorageModule } from './nest/key-value-storage.module.js';
+export { RetryOnConflict } from './nest/retry-on-conflict.decorator.js';
+export { RetryOnConflictInterceptor, type RetryInterceptorOptions } from './nest/retry-on-conflict.interceptor.js';
 export { TenantContext } from './nest/tenancy/tenant-context.js';
+export { TenantGuard } from './nest/tenancy/tenant.guard.js';
+export { TenantInterceptor } from './nest/tenancy/tenant.interceptor.js';
+export { TenantMiddleware } from './nest/tenancy/tenant.middleware.js';

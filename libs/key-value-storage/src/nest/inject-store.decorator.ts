@@ -47,5 +47,5 @@ export function getStoreToken(state: AnyState): InjectionToken {
 export function InjectStore<T>(definition: StateDefinition<T>): Injects<KeyValueStore<T>>;
 export function InjectStore<T>(state: ClassOf<T>): Injects<KeyValueStore<T>>;
 export function InjectStore(state: AnyState): Injects<KeyValueStore<never>> {
-  return Inject(getStoreToken(state)) as Injects<KeyValueStore<never>>;
+  return Inject(getStoreToken(state));
 }

@@ -1,9 +1,11 @@
 import 'reflect-metadata';
-import { Injectable, Module, type DynamicModule } from '@nestjs/common';
+import { Inject, Injectable, Module, type DynamicModule, type Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { KeyValueStorage, KeyValueStore } from '../core/key-value-store.js';
-import { State } from '../core/state-definition.js';
+import { defineState, State } from '../core/state-definition.js';
+import type { StorageProvider } from '../core/storage-provider.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { getStoreToken, InjectStore } from './inject-store.decorator.js';
 import { KeyValueStorageModule } from './key-value-storage.module.js';
@@ -26,24 +28,247 @@ class Catalog {
 @Module({ imports: [KeyValueStorageModule.forFeature([Product])], providers: [Catalog], exports: [Catalog] })
 class CatalogModule {}
 
+type Import = DynamicModule | Type<unknown>;
+@Module({})
+class Bare {}
+
 const closing: { close(): Promise<void> }[] = [];
 afterEach(async () => {
   for (const app of closing.splice(0)) await app.close();
 });
-async function start(...imports: (DynamicModule | typeof CatalogModule)[]) {
+async function start(...imports: Import[]) {
   const app = await Test.createTestingModule({ imports }).compile();
   closing.push(app);
   return await app.init();
 }
+const root = (options = {}): DynamicModule => KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...options });
+const refusal = async (...imports: Import[]): Promise<{ code?: string; message: string }> => {
+  try {
+    await start(...imports);
+  } catch (error) {
+    return error as { code?: string; message: string };
+  }
+  throw new Error('It started.');
+};
+
+/** A memory that tells what happens to it. */
+class Watched extends MemoryProvider {
+  constructor(
+    readonly log: string[],
+    readonly label = 'main',
+    readonly fails = false,
+  ) {
+    super();
+  }
+  override async open(): Promise<void> {
+    this.log.push(`${this.label} opens`);
+    if (this.fails) throw new Error(`${this.label} has no disk`);
+    await super.open();
+  }
+  override async close(): Promise<void> {
+    this.log.push(`${this.label} closes`);
+    await super.close();
+  }
+}
 
 describe('A module', () => {
   it('injects the stores it declares, on the storage of the root', async () => {
-    const app = await start(KeyValueStorageModule.forRoot({ provider: new MemoryProvider() }), CatalogModule);
+    const app = await start(root(), CatalogModule);
     const catalog = app.get(Catalog, { strict: false });
     await catalog.products.add('shoe', { title: 'Shoe', price: 1 });
     await catalog.raise('shoe', 2);
     expect((await catalog.products.getOrThrow('shoe')).value).toEqual({ title: 'Shoe', price: 3 });
     expect(catalog.products).toBe(app.get(KeyValueStorage, { strict: false }).store(Product));
     expect(catalog.products).toBe(app.get(getStoreToken(Product), { strict: false }));
+  });
+
+  it('injects into properties, and the same store into every module that declares it', async () => {
+    @Injectable()
+    class Reports {
+      @InjectStore(Product) readonly products!: KeyValueStore<Product>;
+    }
+    @Module({ imports: [KeyValueStorageModule.forFeature([Product])], providers: [Reports] })
+    class ReportsModule {}
+    const app = await start(root(), CatalogModule, ReportsModule);
+    expect(app.get(Reports, { strict: false }).products).toBe(app.get(Catalog, { strict: false }).products);
+  });
+
+  it('takes options made from what is injected, and further engines by name', async () => {
+    const Sessions = defineState<{ user: string }>('session', { provider: 'cache' });
+    @Module({ providers: [{ provide: 'settings', useValue: { cache: new MemoryProvider() } }], exports: ['settings'] })
+    class Settings {}
+    const app = await start(
+      KeyValueStorageModule.forRootAsync({
+        imports: [Settings],
+        inject: ['settings'],
+        useFactory: async ({ cache }: { cache: StorageProvider }) => ({ provider: new MemoryProvider(), providers: { cache } }),
+      }),
+      CatalogModule,
+      KeyValueStorageModule.forFeature([Sessions]),
+    );
+    await app.get<KeyValueStore<{ user: string }>>(getStoreToken(Sessions), { strict: false }).add('s', { user: 'ada' });
+    const { cache } = app.get<{ cache: StorageProvider }>('settings', { strict: false });
+    expect(await cache.administration.spaces('shared')).toHaveLength(1);
+  });
+
+  it('lets a stub stand in for a store', async () => {
+    const stub: Pick<KeyValueStore<Product>, 'update'> = { update: () => Promise.reject(new Error('stub')) };
+    const app = await Test.createTestingModule({ providers: [Catalog, { provide: getStoreToken(Product), useValue: stub }] }).compile();
+    await expect(app.get(Catalog).raise('shoe', 1)).rejects.toThrow('stub');
+  });
+});
+
+describe('Two applications in one process', () => {
+  it('share nothing when the provider is a function: it is called once for each', async () => {
+    let made = 0;
+    const shared = KeyValueStorageModule.forRoot({ provider: async () => (made++, new MemoryProvider()) });
+    const [one, two] = [await start(shared, CatalogModule), await start(shared, CatalogModule)];
+    await one.get(Catalog, { strict: false }).products.add('shoe', { title: 'Shoe', price: 1 });
+    expect(await two.get(Catalog, { strict: false }).products.count()).toBe(0);
+    expect(made).toBe(2);
+  });
+
+  it('may not open one instance, and the second is told where the first is', async () => {
+    const provider = new MemoryProvider();
+    const first = await start(KeyValueStorageModule.forRoot({ provider }));
+    const { code, message } = await refusal(KeyValueStorageModule.forRoot({ provider }));
+    expect(code).toBe('INVALID_OPTION');
+    expect(message).toMatch(/'memory'.*open already.*module\.spec\.ts:\d+.*give a function/);
+    expect(new Set(message.match(/module\.spec\.ts:\d+/g)).size).toBe(2);
+    await first.close();
+    await start(KeyValueStorageModule.forRoot({ provider }));
+  });
+});
+
+describe('The start-up is refused with INVALID_OPTION', () => {
+  it('for a second root, naming both places', async () => {
+    const { code, message } = await refusal(root(), KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }));
+    expect(code).toBe('INVALID_OPTION');
+    expect(new Set(message.match(/module\.spec\.ts:\d+/g)).size).toBe(2);
+  });
+
+  it('without any root, in words that name the feature and not a class of Nest or ours', async () => {
+    const { code, message } = await refusal(CatalogModule);
+    expect(code).toBe('INVALID_OPTION');
+    expect(message).toMatch(
+      /forFeature\(\[class Product \('product'\)\]\) \(.*module\.spec\.ts:\d+\) has no KeyValueStorageModule\.forRoot/,
+    );
+  });
+
+  it('for two states of one name, naming both classes and both places', async () => {
+    @State('product')
+    class Article {
+      name!: string;
+    }
+    const { code, message } = await refusal(root(), CatalogModule, KeyValueStorageModule.forFeature([Article]));
+    expect(code).toBe('INVALID_OPTION');
+    expect(message).toMatch(/class Product \('product'\) \(forFeature at .*\) and class Article \('product'\) \(forFeature at/);
+  });
+
+  it('for two of one name where the scope that one of them names is the default of the other', async () => {
+    const Other = defineState('product', { scope: 'shared' });
+    expect((await refusal(root(), CatalogModule, KeyValueStorageModule.forFeature([Other]))).message).toMatch(/Two states/);
+    const Tenants = defineState('product', { scope: 'tenant' });
+    expect((await refusal(root({ tenancy: {} }), CatalogModule, KeyValueStorageModule.forFeature([Tenants]))).message).toMatch(
+      /Two states/,
+    );
+  });
+
+  it.each([
+    ['container', defineState('product', { container: 'archive' })],
+    ['scope', defineState('product', { scope: 'shared' })],
+    ['provider', defineState('product', { provider: 'cache' })],
+  ])('but not for two of one name that differ in their %s', async (_, other) => {
+    const providers = { cache: () => new MemoryProvider() };
+    await start(root({ tenancy: {}, providers }), CatalogModule, KeyValueStorageModule.forFeature([other]));
+  });
+
+  it('for a class without @State, where forFeature is called', () => {
+    class Forgotten {
+      name!: string;
+    }
+    expect(() => KeyValueStorageModule.forFeature([Forgotten])).toThrow(/class Forgotten has no @State.*INVALID_OPTION/);
+    expect(() => InjectStore(Forgotten)).toThrow(/class Forgotten has no @State/);
+  });
+
+  it('for the name of a provider that the root does not have', async () => {
+    const Sessions = defineState('session', { provider: 'cahce' });
+    const { code, message } = await refusal(
+      root({ providers: { cache: () => new MemoryProvider() } }),
+      KeyValueStorageModule.forFeature([Sessions]),
+    );
+    expect(code).toBe('INVALID_OPTION');
+    expect(message).toMatch(/state 'session' \(forFeature at .*module\.spec\.ts:\d+\) wants the provider 'cahce'; forRoot has 'cache'/);
+  });
+
+  it.each([
+    [{ providre: 1 }, /no option 'providre'/],
+    [{ provider: undefined }, /provider is a storage provider, or a function.*undefined/],
+    [{ provider: {} }, /provider is a storage provider/],
+    [{ tenancy: { known: true } }, /tenancy has no option 'known'/],
+    [{ tenancy: { header: 'X Tenant' } }, /tenancy\.header/],
+    [{ retry: { attempts: 0 } }, /attempts/],
+    [{ sweepEveryMs: 0 }, /sweepEveryMs/],
+    [{ sweepEveryMs: 2 ** 31 }, /sweepEveryMs/],
+  ])('for the options %j', async (options, words) => {
+    const { code, message } = await refusal(root(options));
+    expect(code).toBe('INVALID_OPTION');
+    expect(message).toMatch(words);
+  });
+
+  it('before anything is opened', async () => {
+    const log: string[] = [];
+    @State('product')
+    class Article {
+      name!: string;
+    }
+    await refusal(root({ provider: () => new Watched(log) }), CatalogModule, KeyValueStorageModule.forFeature([Article]));
+    expect(log).toEqual([]);
+  });
+});
+
+describe('The storage', () => {
+  it('is open before anything that injects it is made', async () => {
+    const log: string[] = [];
+    @Injectable()
+    class Seeder {
+      constructor(@Inject(KeyValueStorage) storage: KeyValueStorage) {
+        log.push('seeder');
+        void storage;
+      }
+    }
+    await start({ module: Bare, providers: [Seeder] }, root({ provider: () => new Watched(log) }));
+    expect(log).toEqual(['main opens', 'seeder']);
+  });
+
+  it('closes the first provider when the second one fails to open, and says why', async () => {
+    const log: string[] = [];
+    const providers = { cache: () => new Watched(log, 'cache', true) };
+    const { message } = await refusal(root({ provider: () => new Watched(log), providers }), CatalogModule);
+    expect(message).toBe('cache has no disk');
+    expect(log).toEqual(['main opens', 'cache opens', 'main closes']);
+  });
+
+  it('closes after everything that used it, on app.close() without enableShutdownHooks', async () => {
+    const log: string[] = [];
+    @Injectable()
+    class LastWords {
+      constructor(@InjectStore(Product) readonly products: KeyValueStore<Product>) {}
+      async onApplicationShutdown(): Promise<void> {
+        await this.products.set('last', { title: 'words', price: 0 });
+        log.push('last words');
+      }
+    }
+    const app = await NestFactory.createApplicationContext(
+      {
+        module: Bare,
+        imports: [root({ provider: () => new Watched(log) }), KeyValueStorageModule.forFeature([Product])],
+        providers: [LastWords],
+      },
+      { logger: false },
+    );
+    await app.close();
+    expect(log).toEqual(['main opens', 'last words', 'main closes']);
+    await expect(app.get(KeyValueStorage).store(Product).get('last')).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
   });
 });

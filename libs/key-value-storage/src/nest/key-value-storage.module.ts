@@ -89,8 +89,12 @@ async function openHost(
 ): Promise<StorageHost> {
   assertOneRoot(rootsOf(modules).map((root) => root.providers.get(rootPlaceToken)?.instance as string));
   assertRootOptions(place, options);
-  const names = Object.keys(options.providers ?? {});
-  assertStates(featuresOf(modules), names, override === null ? [] : names.filter((name) => !(name in override.providers)));
+  const providers = Object.keys(options.providers ?? {});
+  assertStates(featuresOf(modules), {
+    providers,
+    oneEngine: override === null ? [] : providers.filter((name) => !(name in override.providers)),
+    scope: options.tenancy === undefined ? 'shared' : 'tenant',
+  });
   return await StorageHost.open(options, override, context, place);
 }
 
@@ -99,6 +103,7 @@ const rootsOf = (modules: ModulesContainer) => [...modules.values()].filter(({ m
 /** A class of its own, so that Nest never takes two features for one, nor a feature for the root. */
 function featureModule(feature: Feature): Type<unknown> {
   const name = `KeyValueStores(${feature.states.map((state) => state.name).join(', ')})`;
+  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest knows modules by their classes; this one has nothing to do
   const module = { [name]: class {} }[name] as Type<unknown>;
   Object.defineProperty(module, featureSymbol, { value: feature });
   return module;

@@ -32,17 +32,23 @@ export function noRoot({ states, place }: Feature) {
   );
 }
 
-/**
- * `INVALID_OPTION` for a state whose provider has no such name, and for two states that would share their rows, naming both places.
- * `oneEngine`: with `overrideStorage`, the names of providers that are one and the same engine.
- */
-export function assertStates(features: readonly Feature[], providers: readonly string[], oneEngine: readonly string[] = []): void {
+interface Surroundings {
+  /** The names in `forRoot({ providers })`. */
+  readonly providers: readonly string[];
+  /** With `overrideStorage`: those of them that are the main provider under another name. */
+  readonly oneEngine: readonly string[];
+  /** Of states that name none. */
+  readonly scope: 'tenant' | 'shared';
+}
+
+/** `INVALID_OPTION` for a state whose provider has no such name, and for two states that would share their rows, naming both places. */
+export function assertStates(features: readonly Feature[], { providers, oneEngine, scope }: Surroundings): void {
   const seen = new Map<string, { readonly state: ResolvedState; readonly place: string }>();
   for (const { states, place } of features) {
     for (const state of states) {
       assertProviderName(state, place, providers);
       const engine = state.provider === undefined || oneEngine.includes(state.provider) ? '' : state.provider;
-      const rows = JSON.stringify([engine, state.scope ?? '', state.container, state.entity]);
+      const rows = JSON.stringify([engine, state.scope ?? scope, state.container, state.entity]);
       const other = seen.get(rows);
       seen.set(rows, { state, place });
       if (other !== undefined && other.state !== state) throw twoStatesOfOneName(other, { state, place });

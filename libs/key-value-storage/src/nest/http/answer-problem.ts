@@ -1,0 +1,38 @@
+import { Logger, type ArgumentsHost } from '@nestjs/common';
+import { isStorageError } from '../../core/errors.js';
+import { end, isAnswered, isGone, pathOf, send, setHeader, setStatus, type AnyRequest, type AnyResponse } from './http-exchange.js';
+import { problemJson, type Problem, type ProblemDetails } from './problem-details.js';
+
+export interface ProblemOptions {
+  /** Adds to every problem, or changes it: `(problem, request) => ({ ...problem, correlationId: request.id })`. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express and Fastify differ
+  readonly extend?: (problem: ProblemDetails, request: any) => object;
+}
+
+const logger = new Logger('ExceptionsHandler');
+
+/** Sends the problem. What is the server's own fault is logged, for the answer does not tell it. */
+export function answerProblem(error: unknown, problem: Problem, host: ArgumentsHost, { extend }: ProblemOptions): void {
+  const request = host.switchToHttp().getRequest<AnyRequest>();
+  const response = host.switchToHttp().getResponse<AnyResponse>();
+  if (problem.body.status >= 500 && !isStorageError(error, 'ABORTED')) logFault(error);
+  if (isGone(response)) return;
+  if (isAnswered(response)) return end(response);
+  const instance = pathOf(request);
+  const body: ProblemDetails = { ...problem.body, ...(instance !== undefined && { instance }) };
+  setStatus(response, body.status);
+  setHeader(response, 'Content-Type', 'application/problem+json');
+  for (const [name, value] of Object.entries(problem.headers)) setHeader(response, name, value);
+  send(response, problemJson(extend === undefined ? body : { ...body, ...extend(body, request) }));
+}
+
+export function logFault(error: unknown): void {
+  if (error instanceof Error) logger.error(error.message, error.stack);
+  else logger.error(error);
+}
+
+/** A gateway's client hears the event that Nest's own filter sends. */
+export function tellSocket(host: ArgumentsHost, told: { readonly code?: string; readonly message: string }): void {
+  const client = host.switchToWs().getClient<{ readonly emit?: (event: string, body: object) => unknown } | undefined>();
+  client?.emit?.('exception', { status: 'error', ...told });
+}

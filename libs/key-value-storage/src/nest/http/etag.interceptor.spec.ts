@@ -1,0 +1,163 @@
+import 'reflect-metadata';
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  Param,
+  Post,
+  Put,
+  UseInterceptors,
+  type ExecutionContext,
+  type INestApplication,
+} from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { lastValueFrom, of } from 'rxjs';
+import request from 'supertest';
+import type { App } from 'supertest/types.js';
+import { representation } from '../../core/entry.js';
+import { KeyValueStore } from '../../core/key-value-store.js';
+import { State } from '../../core/state-definition.js';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { InjectStore } from '../inject-store.decorator.js';
+import { KeyValueStorageModule } from '../key-value-storage.module.js';
+import { EtagInterceptor } from './etag.interceptor.js';
+import { IfMatch } from './if-match.decorator.js';
+import { StorageExceptionFilter } from './storage-exception.filter.js';
+
+@State('note')
+class Note {
+  text!: string;
+}
+
+@Controller('notes')
+@UseInterceptors(EtagInterceptor)
+class Notes {
+  constructor(@InjectStore(Note) private readonly notes: KeyValueStore<Note>) {}
+  @Get() async list() {
+    return await this.notes.page({});
+  }
+  @Get(':id') get(@Param('id') id: string) {
+    return this.notes.getOrThrow(id);
+  }
+  @Get(':id/with-code') @HttpCode(203) coded(@Param('id') id: string) {
+    return this.notes.getOrThrow(id);
+  }
+  @Post(':id') add(@Param('id') id: string, @Body() note: Note) {
+    return this.notes.add(id, note);
+  }
+  @Put(':id') put(@Param('id') id: string, @IfMatch() ifMatch: string, @Body() note: Note) {
+    return this.notes.set(id, note, { ifMatch });
+  }
+  @Delete(':id') @HttpCode(204) async remove(@Param('id') id: string, @IfMatch() ifMatch: string) {
+    await this.notes.delete(id, { ifMatch });
+  }
+}
+
+/** What supertest answers, without its `any`. */
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+let app: INestApplication<App>;
+let etag: string;
+beforeAll(async () => {
+  const module = await Test.createTestingModule({
+    imports: [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }), KeyValueStorageModule.forFeature([Note])],
+    controllers: [Notes],
+  }).compile();
+  app = module.createNestApplication<INestApplication<App>>();
+  app.useGlobalFilters(new StorageExceptionFilter());
+  // Express would compare and answer 304 by itself
+  (app.getHttpAdapter().getInstance() as { set(name: string, value: unknown): void }).set('etag', false);
+  await app.init();
+  const added = await request(app.getHttpServer()).post('/notes/a').send({ text: 'one' }).expect(201, { text: 'one' });
+  etag = added.headers['etag'] as string;
+});
+afterAll(() => app.close());
+const http = () => request(app.getHttpServer());
+
+describe('A handler that answers an entry', () => {
+  it('sends its value, with the etag in quotes and no Last-Modified', async () => {
+    const { headers } = await http().get('/notes/a').expect(200, { text: 'one' });
+    expect(headers['etag']).toBe(etag);
+    expect(etag).toMatch(/^"[^"]+"$/);
+    expect(headers['last-modified']).toBeUndefined();
+  });
+
+  it.each([
+    ['itself', () => etag],
+    ['weak', () => `W/${etag}`],
+    ['in a list', () => `"other, with a comma", W/${etag} ,"more"`],
+    ['anything', () => '*'],
+  ])('answers 304 without a body to If-None-Match: %s', async (_, given) => {
+    const { text, headers } = await http().get('/notes/a').set('If-None-Match', given()).expect(304);
+    expect(text).toBe('');
+    expect(headers['etag']).toBe(etag);
+    await http().get('/notes/a/with-code').set('If-None-Match', given()).expect(304);
+  });
+
+  it.each([['another'], ['part'], ['no quotes']])('sends the value to If-None-Match: %s', async (which) => {
+    const given = which === 'another' ? '"other"' : which === 'part' ? `"${etag.slice(1, -2)}"` : etag.slice(1, -1);
+    await http().get('/notes/a').set('If-None-Match', given).expect(200);
+  });
+
+  it('answers 304 by itself where the framework does not compare (Fastify), and to reads alone', async () => {
+    const answered = async (method: string): Promise<unknown> => {
+      const sent: unknown[] = [];
+      const reply = {
+        raw: {},
+        send: () => undefined,
+        status: (code: number) => sent.push(code),
+        header: (...given: unknown[]) => sent.push(given),
+      };
+      const http = { getRequest: () => ({ method, headers: { 'if-none-match': 'W/"7"' } }), getResponse: () => reply };
+      const context = { getType: () => 'http', switchToHttp: () => http } as unknown as ExecutionContext;
+      const entry = { [representation]: { body: 'value', etag: '7' } };
+      sent.push(await lastValueFrom(new EtagInterceptor().intercept(context, { handle: () => of(entry) })));
+      return sent;
+    };
+    expect(await answered('GET')).toEqual([['ETag', '"7"'], 304, undefined]);
+    expect(await answered('POST')).toEqual([['ETag', '"7"'], 'value']);
+  });
+
+  it('leaves other answers as they are, entries within them too', async () => {
+    const { headers, body } = (await http().get('/notes').expect(200)) as Answer;
+    expect(headers['etag']).toBeUndefined();
+    expect(body).toMatchObject({ items: [{ key: 'a', value: { text: 'one' } }] });
+  });
+});
+
+describe('@IfMatch()', () => {
+  it('writes what the client saw, and answers the new etag', async () => {
+    await http().post('/notes/b').send({ text: 'one' });
+    const before = (await http().get('/notes/b')).headers['etag'] as string;
+    const after = (await http().put('/notes/b').set('If-Match', before).send({ text: 'two' }).expect(200)).headers['etag'];
+    expect(after).not.toBe(before);
+    const { body } = (await http().put('/notes/b').set('If-Match', before).send({ text: 'three' }).expect(412)) as Answer;
+    expect(body).toMatchObject({ code: 'STORAGE_CONFLICT' });
+    await http().delete('/notes/b').set('If-Match', '*').expect(204);
+    await http().put('/notes/b').set('If-Match', before).send({ text: 'three' }).expect(412);
+    await http().put('/notes/b').set('If-Match', '*').send({ text: 'three' }).expect(412);
+  });
+
+  it.each([
+    ['missing', undefined, 428, 'PRECONDITION_REQUIRED'],
+    ['blank', ' ', 428, 'PRECONDITION_REQUIRED'],
+    ['a list', '"1", "2"', 400, 'INVALID_ETAG'],
+    ['a list without blanks', '"1","2"', 400, 'INVALID_ETAG'],
+    ['weak', 'W/"1"', 400, 'INVALID_ETAG'],
+    ['without quotes', '1', 400, 'INVALID_ETAG'],
+    ['empty', '""', 400, 'INVALID_ETAG'],
+    ['no etag of ours', '"hello"', 400, 'INVALID_ETAG'],
+  ])('refuses a header that is %s', async (_, given, status, code) => {
+    const call = http().put('/notes/a').send({ text: 'two' });
+    const { body } = (await (given === undefined ? call : call.set('If-Match', given)).expect(status)) as Answer;
+    expect(body).toMatchObject({ code });
+    await http().get('/notes/a').expect(200, { text: 'one' });
+  });
+});

@@ -1,0 +1,28 @@
+import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
+import { storageError } from '../../core/errors.js';
+import { headerOf, type AnyRequest } from './http-exchange.js';
+
+const ifMatch = createParamDecorator((_: unknown, context: ExecutionContext) =>
+  parseIfMatch(headerOf(context.switchToHttp().getRequest<AnyRequest>(), 'if-match')),
+);
+
+/**
+ * The etag of the `If-Match` header without its quotes, or `'*'`: for `set` and `delete` with `{ ifMatch }`. Missing is 428
+ * `PRECONDITION_REQUIRED`; a list, a weak or a malformed one is 400 `INVALID_ETAG`; a stale one makes the write a 412.
+ */
+export const IfMatch = (): ParameterDecorator => ifMatch();
+
+export function parseIfMatch(header: string | undefined): string {
+  const given = header?.trim() ?? '';
+  if (given === '') {
+    throw storageError(
+      'PRECONDITION_REQUIRED',
+      'This request changes what others may have changed meanwhile: send If-Match with the ETag of what was read.',
+      {},
+    );
+  }
+  const [, etag] = /^"([\x21\x23-\x7e\x80-\xff]+)"$/.exec(given) ?? [];
+  if (given === '*' || etag !== undefined) return etag ?? '*';
+  const reason = given.startsWith('W/') ? 'a weak etag' : given.includes(',') ? 'a list' : 'no etag in quotes';
+  throw storageError('INVALID_ETAG', `If-Match is ${reason}; expected was one ETag as it was sent, or *.`, {});
+}

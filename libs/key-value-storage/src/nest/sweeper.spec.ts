@@ -1,0 +1,88 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { Logger } from '@nestjs/common';
+import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { storageError } from '../core/errors.js';
+import { Sweeper } from './sweeper.js';
+
+beforeEach(() => {
+  jest.useFakeTimers();
+});
+afterEach(() => {
+  jest.useRealTimers();
+  jest.restoreAllMocks();
+});
+const everyMs = 60_000;
+const storageOf = (sweep: () => Promise<number>) => ({ sweep: jest.fn<(limit?: number) => Promise<number>>(sweep) });
+
+describe('The sweeper', () => {
+  it('removes page by page until nothing is left, again and again', async () => {
+    const pages = [1_000, 7, 0, 3, 0];
+    const storage = storageOf(async () => pages.shift() ?? 0);
+    const sweeper = new Sweeper(storage, everyMs);
+    sweeper.start();
+    await jest.advanceTimersByTimeAsync(everyMs - 1);
+    expect(storage.sweep).toHaveBeenCalledTimes(0);
+    await jest.advanceTimersByTimeAsync(1);
+    expect(storage.sweep).toHaveBeenCalledTimes(3);
+    await jest.advanceTimersByTimeAsync(everyMs);
+    expect(storage.sweep).toHaveBeenCalledTimes(5);
+    await sweeper.stop();
+    await jest.advanceTimersByTimeAsync(10 * everyMs);
+    expect(storage.sweep).toHaveBeenCalledTimes(5);
+  });
+
+  it('logs a failure and tries again at its next turn', async () => {
+    const logged = jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
+    const storage = storageOf(() => Promise.reject(storageError('STORAGE_UNAVAILABLE', 'Gone', {})));
+    const sweeper = new Sweeper(storage, everyMs);
+    sweeper.start();
+    await jest.advanceTimersByTimeAsync(2 * everyMs);
+    expect(storage.sweep).toHaveBeenCalledTimes(2);
+    expect(logged).toHaveBeenCalledTimes(2);
+    await sweeper.stop();
+  });
+
+  it('begins no further page once it is stopped, and waits for the one under way', async () => {
+    let answer = (_: number): void => undefined;
+    const storage = storageOf(() => new Promise((resolve) => (answer = resolve)));
+    const sweeper = new Sweeper(storage, everyMs);
+    sweeper.start();
+    await jest.advanceTimersByTimeAsync(everyMs);
+    let stopped = false;
+    const stopping = sweeper.stop().then(() => (stopped = true));
+    await jest.advanceTimersByTimeAsync(everyMs);
+    expect(stopped).toBe(false);
+    answer(1_000);
+    await stopping;
+    expect(storage.sweep).toHaveBeenCalledTimes(1);
+  });
+
+  it('runs outside the request that it was begun in', async () => {
+    const requests = new AsyncLocalStorage<string>();
+    const seen: unknown[] = [];
+    const sweeper = new Sweeper(
+      storageOf(async () => {
+        seen.push(requests.getStore());
+        return 0;
+      }),
+      everyMs,
+    );
+    requests.run('a request', () => sweeper.start());
+    await jest.advanceTimersByTimeAsync(2 * everyMs);
+    expect(seen).toEqual([undefined, undefined]);
+    await sweeper.stop();
+  });
+
+  it('keeps no process alive', () => {
+    jest.useRealTimers();
+    const begun = jest.spyOn(globalThis, 'setTimeout');
+    const sweeper = new Sweeper(
+      storageOf(async () => 0),
+      everyMs,
+    );
+    sweeper.start();
+    const [timer] = begun.mock.results.map(({ value }) => value as NodeJS.Timeout);
+    expect(timer?.hasRef()).toBe(false);
+    return sweeper.stop();
+  });
+});

@@ -1,0 +1,270 @@
+import 'reflect-metadata';
+import {
+  Controller,
+  Get,
+  Inject,
+  Injectable,
+  Post,
+  Sse,
+  UseGuards,
+  UseInterceptors,
+  type CallHandler,
+  type CanActivate,
+  type ExecutionContext,
+  type INestApplication,
+  type MiddlewareConsumer,
+  type NestInterceptor,
+  type Type,
+} from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { defer, from, interval, lastValueFrom, map, switchMap, take } from 'rxjs';
+import request from 'supertest';
+import type { App } from 'supertest/types.js';
+import { KeyValueStorage, KeyValueStore } from '../../core/key-value-store.js';
+import { defineState, State, type StateOf } from '../../core/state-definition.js';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { ProblemDetailsFilter } from '../http/problem-details.filter.js';
+import { StorageExceptionFilter } from '../http/storage-exception.filter.js';
+import { InjectStore } from '../inject-store.decorator.js';
+import { KeyValueStorageModule } from '../key-value-storage.module.js';
+import type { TenancyOptions } from '../key-value-storage-options.js';
+import { TenantContext } from './tenant-context.js';
+import { TenantGuard } from './tenant.guard.js';
+import { TenantInterceptor } from './tenant.interceptor.js';
+import { TenantMiddleware } from './tenant.middleware.js';
+
+@State('note')
+class Note {
+  text!: string;
+}
+const Tenants = defineState<{ plan: string }>('tenant', { scope: 'shared' });
+
+/** What supertest answers, without its `any`. */
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+const seen: string[] = [];
+
+@Injectable()
+class SeeingGuard implements CanActivate {
+  constructor(@Inject(TenantContext) private readonly tenant: TenantContext) {}
+  canActivate(): boolean {
+    seen.push(`guard ${this.tenant.current()}`);
+    return true;
+  }
+}
+@Injectable()
+class SeeingInterceptor implements NestInterceptor {
+  constructor(@Inject(TenantContext) private readonly tenant: TenantContext) {}
+  intercept(_: ExecutionContext, next: CallHandler) {
+    seen.push(`interceptor ${this.tenant.current()}`);
+    return next.handle().pipe(map((value: unknown) => (seen.push(`after ${this.tenant.current()}`), value)));
+  }
+}
+
+@Controller()
+class Notes {
+  constructor(
+    @InjectStore(Note) private readonly notes: KeyValueStore<Note>,
+    @InjectStore(Tenants) private readonly tenants: KeyValueStore<StateOf<typeof Tenants>>,
+    @Inject(TenantContext) private readonly tenant: TenantContext,
+  ) {}
+  @Get('seen') @UseGuards(SeeingGuard) @UseInterceptors(SeeingInterceptor) async seen() {
+    await new Promise(setImmediate);
+    seen.push(`handler ${this.tenant.currentOrThrow()}`);
+    return { tenant: this.tenant.current() };
+  }
+  @Post('notes') async add() {
+    await this.notes.set('note', { text: `of ${this.tenant.current()}` });
+    return { notes: await this.notes.count(), tenants: await this.tenants.count() };
+  }
+  @Get('note') async note() {
+    return (await this.notes.getOrThrow('note')).value;
+  }
+  @Sse('events') events() {
+    return interval(1).pipe(
+      take(2),
+      switchMap(() => from(this.notes.getOrThrow('note'))),
+      map((entry) => ({ data: `${this.tenant.current()}: ${entry.value.text}` })),
+    );
+  }
+  @Get('closed') @UseGuards(TenantGuard) closed() {
+    return { entered: this.tenant.current() };
+  }
+  @Get('health') health() {
+    return { tenant: this.tenant.current() ?? null };
+  }
+}
+
+let app: INestApplication<App>;
+afterEach(async () => {
+  seen.length = 0;
+  await app.close();
+});
+async function start(tenancy: TenancyOptions | undefined, controller: Type<unknown> = Notes): Promise<void> {
+  class AppModule {
+    configure(consumer: MiddlewareConsumer): void {
+      consumer.apply(TenantMiddleware).exclude('health').forRoutes('{*path}');
+    }
+  }
+  const module = await Test.createTestingModule({
+    imports: [
+      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...(tenancy && { tenancy }) }),
+      { module: AppModule, imports: [KeyValueStorageModule.forFeature([Note, Tenants])], controllers: [controller] },
+    ],
+  }).compile();
+  app = module.createNestApplication<INestApplication<App>>();
+  app.useLogger(false);
+  app.useGlobalFilters(new ProblemDetailsFilter(), new StorageExceptionFilter());
+  await app.init();
+}
+const http = () => request(app.getHttpServer());
+const as = (tenant: string, path: string) => http().get(path).set('X-Tenant-Id', tenant);
+
+describe('The tenant of a request', () => {
+  it('is seen by guards, interceptors and handlers', async () => {
+    await start({ mayEnter: () => true });
+    await as('acme', '/seen').expect(200, { tenant: 'acme' });
+    expect(seen).toEqual(['guard acme', 'interceptor acme', 'handler acme', 'after acme']);
+  });
+
+  it('holds for server-sent events, after the handler has returned', async () => {
+    await start({ mayEnter: () => true });
+    await http().post('/notes').set('X-Tenant-Id', 'acme').send({ body: 'read' }).expect(201);
+    const { text } = await as('acme', '/events').expect(200);
+    expect(text.match(/data: .*/g)).toEqual(['data: acme: of acme', 'data: acme: of acme']);
+  });
+
+  it('keeps tenants apart, also when their requests overlap, and shares what is shared', async () => {
+    await start({ mayEnter: () => true });
+    await app.get(KeyValueStorage).store(Tenants).set('acme', { plan: 'free' });
+    const tenants = Array.from({ length: 10 }, (_, index) => `t${index}`);
+    const answers = await Promise.all(tenants.map((tenant) => http().post('/notes').set('X-Tenant-Id', tenant).send({})));
+    for (const { body } of answers as Answer[]) expect(body).toEqual({ notes: 1, tenants: 1 });
+    await Promise.all(tenants.map((tenant) => as(tenant, '/note').expect(200, { text: `of ${tenant}` })));
+    await as('t10', '/note').expect(404);
+  });
+
+  it('is 400 TENANT_MISSING where it is missing, malformed or sent twice; excluded routes need none', async () => {
+    await start({ mayEnter: () => true });
+    const { body, headers } = (await http().get('/seen').expect(400)) as Answer;
+    expect(headers['content-type']).toMatch(/problem\+json/);
+    expect(body).toMatchObject({ code: 'TENANT_MISSING', instance: '/seen' });
+    expect((await as('x'.repeat(300), '/seen').expect(400)).body).toMatchObject({ code: 'TENANT_MISSING' });
+    const twice = http().get('/seen');
+    (twice as unknown as { set(name: string, value: string[]): void }).set('X-Tenant-Id', ['acme', 'evil']);
+    expect((await twice.expect(400)).body).toMatchObject({ code: 'TENANT_MISSING' });
+    await http().get('/health').expect(200, { tenant: null });
+    expect(seen).toEqual([]);
+  });
+
+  it('is 404 TENANT_UNKNOWN where isKnown does not know it, which may ask the storage', async () => {
+    await start({ isKnown: (tenant, storage) => storage.store(Tenants).has(tenant), mayEnter: () => true });
+    await app.get(KeyValueStorage).store(Tenants).set('acme', { plan: 'free' });
+    await as('acme', '/seen').expect(200);
+    const { body } = (await as('evil', '/seen').expect(404)) as Answer;
+    expect(body).toMatchObject({ code: 'TENANT_UNKNOWN', tenant: 'evil' });
+  });
+
+  it('comes from another header, or from wherever resolve finds it', async () => {
+    await start({ header: 'X-Shop', mayEnter: () => true });
+    await http().get('/seen').set('X-Shop', 'acme').expect(200, { tenant: 'acme' });
+    await app.close();
+    await start({ resolve: async ({ hostname }: { hostname: string }) => hostname.split('.')[0], mayEnter: () => true });
+    await http().get('/seen').set('Host', 'acme.shop.test').expect(200, { tenant: 'acme' });
+  });
+
+  it('is 500 and not let in where resolve or isKnown fails', async () => {
+    await start({ isKnown: () => Promise.reject(new Error('no database')), mayEnter: () => true });
+    await as('acme', '/seen').expect(500);
+    expect(seen).toEqual([]);
+  });
+});
+
+describe('TenantGuard', () => {
+  it('is 403 TENANT_FORBIDDEN unless mayEnter says true', async () => {
+    const mayEnter: TenancyOptions['mayEnter'] = (tenant, { headers }: { headers: Record<string, string> }) =>
+      headers['x-user'] === `of ${tenant}`;
+    await start({ mayEnter });
+    await as('acme', '/closed').set('X-User', 'of acme').expect(200, { entered: 'acme' });
+    const { body } = (await as('acme', '/closed').set('X-User', 'of evil').expect(403)) as Answer;
+    expect(body).toMatchObject({ code: 'TENANT_FORBIDDEN', tenant: 'acme' });
+  });
+
+  it('refuses to start without mayEnter: it would let everyone pass', async () => {
+    await expect(start({})).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringMatching(/TenantGuard needs.*mayEnter/),
+    });
+  });
+});
+
+it('TenantMiddleware refuses to start without tenancy', async () => {
+  @Controller()
+  class Plain {}
+  await expect(start(undefined, Plain)).rejects.toMatchObject({
+    code: 'INVALID_OPTION',
+    message: expect.stringMatching(/TenantMiddleware needs.*tenancy/),
+  });
+});
+
+describe('TenantContext', () => {
+  it('runs jobs for a tenant, nested too, and refuses what is no tenant', async () => {
+    await start({ mayEnter: () => true });
+    const context = app.get(TenantContext);
+    expect(context.current()).toBeUndefined();
+    expect(() => context.currentOrThrow()).toThrow(/TENANT_MISSING/);
+    expect(() => context.run('', () => 1)).toThrow(/TENANT_MISSING/);
+    const notes = app.get(KeyValueStorage).store(Note);
+    await expect(notes.count()).rejects.toMatchObject({ code: 'TENANT_MISSING' });
+    await context.run('acme', async () => {
+      await notes.set('note', { text: 'job' });
+      expect(await context.run('other', async () => [context.current(), await notes.count()])).toEqual(['other', 0]);
+      expect(context.current()).toBe('acme');
+    });
+    expect(await notes.forTenant('acme').count()).toBe(1);
+  });
+});
+
+describe('TenantInterceptor', () => {
+  const message = (headers: object): ExecutionContext =>
+    ({ getType: () => 'ws', switchToWs: () => ({ getClient: () => ({ handshake: { headers } }) }) }) as unknown as ExecutionContext;
+  const started = async (isKnown: TenancyOptions['isKnown'] = () => true) => {
+    await start({ isKnown, mayEnter: () => true });
+    const context = app.get(TenantContext);
+    return { context, interceptor: new TenantInterceptor({ isKnown }, context, app.get(KeyValueStorage)) };
+  };
+
+  it('calls the handler and subscribes to its answer inside the context', async () => {
+    const { context, interceptor } = await started();
+    const tenants: unknown[] = [];
+    const handle = () => {
+      tenants.push(context.current());
+      return defer(async () => (await Promise.resolve(), context.current()));
+    };
+    tenants.push(await lastValueFrom(interceptor.intercept(message({ 'x-tenant-id': 'acme' }), { handle })));
+    expect(tenants).toEqual(['acme', 'acme']);
+    expect(context.current()).toBeUndefined();
+  });
+
+  it('refuses what names no known tenant, before the handler', async () => {
+    const { interceptor } = await started(() => false);
+    const handle = () => defer(() => Promise.reject(new Error('handled')));
+    await expect(lastValueFrom(interceptor.intercept(message({ 'x-tenant-id': 'acme' }), { handle }))).rejects.toMatchObject({
+      code: 'TENANT_UNKNOWN',
+    });
+    await expect(lastValueFrom(interceptor.intercept(message({}), { handle }))).rejects.toMatchObject({ code: 'TENANT_MISSING' });
+  });
+
+  it('keeps a tenant that is there already', async () => {
+    const { context, interceptor } = await started();
+    const answer = context.run('first', () =>
+      lastValueFrom(interceptor.intercept(message({}), { handle: () => defer(async () => context.current()) })),
+    );
+    await expect(answer).resolves.toBe('first');
+  });
+});

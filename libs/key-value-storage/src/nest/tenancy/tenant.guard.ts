@@ -1,0 +1,41 @@
+import { Inject, Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
+import { storageError } from '../../core/errors.js';
+import { KeyValueStorage } from '../../core/key-value-store.js';
+import { invalidOption } from '../../core/options.js';
+import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
+import { TenantContext } from './tenant-context.js';
+import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';
+
+/**
+ * Asks `tenancy.mayEnter` whether this request may enter its tenant: 403 `TENANT_FORBIDDEN` unless it answers true, 400 `TENANT_MISSING` for one
+ * that names none. It belongs behind the guard that finds out who is asking. Without a `mayEnter` the start-up is refused: a guard that lets all pass is none.
+ */
+@Injectable()
+export class TenantGuard implements CanActivate {
+  readonly #tenancy: TenancyOptions;
+  readonly #mayEnter: NonNullable<TenancyOptions['mayEnter']>;
+  readonly #context: TenantContext;
+  readonly #storage: KeyValueStorage;
+
+  constructor(
+    @Inject(tenancyToken) tenancy: TenancyOptions | null,
+    @Inject(TenantContext) context: TenantContext,
+    @Inject(KeyValueStorage) storage: KeyValueStorage,
+  ) {
+    this.#tenancy = tenancyFor('TenantGuard', tenancy);
+    const { mayEnter } = this.#tenancy;
+    if (mayEnter === undefined)
+      throw invalidOption('TenantGuard needs KeyValueStorageModule.forRoot({ tenancy: { mayEnter } }): without it, everyone would pass.');
+    this.#mayEnter = mayEnter;
+    this.#context = context;
+    this.#storage = storage;
+  }
+
+  async canActivate(context: ExecutionContext): Promise<boolean> {
+    const request = requestOf(context);
+    // gateways and microservices have no middleware, and guards come before TenantInterceptor
+    const tenant = this.#context.current() ?? (await tenantOf(request, this.#tenancy, this.#storage));
+    if ((await this.#mayEnter(tenant, request, this.#storage)) === true) return true;
+    throw storageError('TENANT_FORBIDDEN', `The tenant ${JSON.stringify(tenant)} may not be entered by this request.`, { tenant });
+  }
+}

@@ -1,0 +1,33 @@
+import { Inject, Injectable, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
+import { defer, Observable, switchMap } from 'rxjs';
+import { KeyValueStorage } from '../../core/key-value-store.js';
+import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
+import { TenantContext } from './tenant-context.js';
+import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';
+
+/**
+ * The same for what HTTP middleware does not see: gateways, microservices, GraphQL subscriptions. The handler is called, and what it answers is
+ * subscribed to, inside the context. A tenant that is there already stays. `tenancy.resolve` gets the request, the socket or the message's context.
+ */
+@Injectable()
+export class TenantInterceptor implements NestInterceptor {
+  readonly #tenancy: TenancyOptions;
+  readonly #context: TenantContext;
+  readonly #storage: KeyValueStorage;
+
+  constructor(
+    @Inject(tenancyToken) tenancy: TenancyOptions | null,
+    @Inject(TenantContext) context: TenantContext,
+    @Inject(KeyValueStorage) storage: KeyValueStorage,
+  ) {
+    this.#tenancy = tenancyFor('TenantInterceptor', tenancy);
+    this.#context = context;
+    this.#storage = storage;
+  }
+
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    return defer(async () => this.#context.current() ?? (await tenantOf(requestOf(context), this.#tenancy, this.#storage))).pipe(
+      switchMap((tenant) => new Observable<unknown>((subscriber) => this.#context.run(tenant, () => next.handle().subscribe(subscriber)))),
+    );
+  }
+}
