@@ -4,7 +4,7 @@ import type { Engine } from './commit.js';
 import type { Entry, EntryInfo } from './entry.js';
 import { describe, type Key } from './key.js';
 import { AtomicBatch, type AnyStore, type CallOptions, type Committed, type KeyValueStore } from './key-value-store.js';
-import { assertOptions, assertTtl, invalidOption } from './options.js';
+import { assertOptions, invalidOption } from './options.js';
 import type { Given } from './state-definition.js';
 import type { StateRows } from './state-rows.js';
 import type { Address, Change, Check, Expected, TimeToLive } from './storage-provider.js';
@@ -37,7 +37,8 @@ export class Atomic extends AtomicBatch {
   }
 
   check(store: AnyStore, read: EntryInfo): this {
-    this.#expect(this.#line(store, read.key), { version: etagIn(read) });
+    const expected = { version: etagIn(read) };
+    this.#expect(this.#line(store, read.key), expected);
     return this;
   }
 
@@ -58,7 +59,8 @@ export class Atomic extends AtomicBatch {
   }
 
   save<T>(store: KeyValueStore<T>, entry: Entry<T>): this {
-    this.#expect(this.#line(store, entry.key), { version: etagIn(entry) });
+    const expected = { version: etagIn(entry) };
+    this.#expect(this.#line(store, entry.key), expected);
     return this.#put(store, entry.key, entry.value, undefined, 'keep');
   }
 
@@ -93,7 +95,6 @@ export class Atomic extends AtomicBatch {
   ): this {
     const line = this.#line(store, key);
     const rows = rowsOf(store);
-    if (typeof ttlMs === 'number') assertTtl('An atomic write', ttlMs);
     const ttl: TimeToLive = ttlOf('An atomic write', ttlMs, rows.state.ttlMs, expiry);
     // encoded now, so that what the caller changes later is not what is stored; an error waits for commit()
     const encoding = (async () => await rows.codec.encode(key, value))();

@@ -21,6 +21,8 @@ export const limits = {
   readAddressesMax: 1_000,
   /** Items of one page. */
   pageItemsMax: 1_000,
+  /** Milliseconds that a row may live: a thousand years. */
+  ttlMsMax: 1_000 * 365 * 24 * 60 * 60 * 1_000,
   /** UTF-8 bytes of an idempotency key. */
   idempotencyKeyBytesMax: 255,
   /** Encoded UTF-8 bytes of the row key of an idempotency mark: the address it belongs to and the idempotency key. */

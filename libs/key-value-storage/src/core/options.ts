@@ -1,5 +1,7 @@
 /** Options, checked: an unknown name is refused, because a typo must not become a default; what is left out, or undefined, takes the default. */
 import { storageError } from './errors.js';
+import { describe } from './key.js';
+import { limits } from './limits.js';
 
 /** The options over the defaults. `INVALID_OPTION` names what is not allowed, and what is. */
 export function resolveOptions<O extends object, D extends Partial<O>>(
@@ -25,9 +27,8 @@ export function assertOptions(owner: string, given: unknown, allowed: readonly s
 
 export const invalidOption = (message: string) => storageError('INVALID_OPTION', message, {});
 
-/** A whole or fractional number of milliseconds above zero. */
+/** A whole number of milliseconds above zero, and not beyond what a date can hold. */
 export function assertTtl(owner: string, ttlMs: unknown): asserts ttlMs is number {
-  if (typeof ttlMs !== 'number' || !(ttlMs > 0) || !Number.isFinite(ttlMs)) {
-    throw invalidOption(`${owner}: ttlMs is a number of milliseconds above 0; given was ${String(ttlMs)}.`);
-  }
+  if (Number.isInteger(ttlMs) && (ttlMs as number) > 0 && (ttlMs as number) <= limits.ttlMsMax) return;
+  throw invalidOption(`${owner}: ttlMs is a whole number of milliseconds from 1 to ${limits.ttlMsMax}; given was ${describe(ttlMs)}.`);
 }

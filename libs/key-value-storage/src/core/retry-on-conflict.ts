@@ -3,7 +3,6 @@
  * check the caller gave. Delays grow exponentially with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
  */
 import { throwIfAborted } from './abort.js';
-import { aborted } from './abort.js';
 import { systemClock, type Clock } from './clock.js';
 import { isConflict } from './errors.js';
 import { invalidOption, resolveOptions } from './options.js';
@@ -98,7 +97,7 @@ async function waitFor(ms: number, signal: AbortSignal | undefined, context: Ret
   try {
     await (context.waitForTurn?.(ms) ?? context.clock.wait(ms, signal));
   } catch (error) {
-    if (signal?.aborted === true) throw aborted('A retried call', 'none', signal);
+    throwIfAborted('A retried call', signal);
     throw error;
   }
 }

@@ -1,4 +1,5 @@
 /** The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the port, entries in the terms of the user. */
+import { throwIfAborted } from './abort.js';
 import { systemClock } from './clock.js';
 import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
 import { frozenKey, ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
@@ -105,8 +106,13 @@ export class StateRows<T> {
     const name = `${address.database}\0${nameOf(address)}`;
     let mine = false;
     const waitForTurn = async (ms: number): Promise<void> => {
-      if (mine) await systemClock.wait(ms, policy.signal);
-      else mine = await turns.take(name, Math.max(ms, policy.delayMsMax), systemClock, policy.signal);
+      try {
+        if (mine) await systemClock.wait(ms, policy.signal);
+        else mine = await turns.take(name, Math.max(ms, policy.delayMsMax), systemClock, policy.signal);
+      } catch (error) {
+        throwIfAborted('A call that waited for its turn', policy.signal);
+        throw error;
+      }
     };
     try {
       if (turns.isTaken(name)) await waitForTurn(0);
