@@ -40,6 +40,7 @@ export type { ProviderFeatures, StorageProvider } from './core/storage-provider.
 export { MemoryProvider, type MemoryProviderOptions } from './providers/memory/memory-provider.js';
 
 // ─── Nest
+export { StorageHealthIndicator, type EngineHealth, type StorageHealth } from './nest/health/storage-health.indicator.js';
 export type { ProblemOptions } from './nest/http/answer-problem.js';
 export { EtagInterceptor } from './nest/http/etag.interceptor.js';
 export { IfMatch } from './nest/http/if-match.decorator.js';

@@ -10,6 +10,7 @@ import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage } from '../core/key-value-store.js';
 import { definitionOf, type ResolvedState } from '../core/state-definition.js';
 import { callSite } from './call-site.js';
+import { StorageHealthIndicator } from './health/storage-health.indicator.js';
 import { getStoreToken, type AnyState } from './inject-store.decorator.js';
 import {
   assertRootOptions,
@@ -47,10 +48,11 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModule
       inject: [MODULE_OPTIONS_TOKEN, storageOverrideToken, TenantContext, rootPlaceToken, ModulesContainer],
       useFactory: openHost,
     },
+    StorageHealthIndicator,
     { provide: KeyValueStorage, inject: [StorageHost], useFactory: (host: StorageHost) => host.storage },
   ],
   // What middleware injects must be exported: it is built in the user's module.
-  exports: [KeyValueStorage, StorageHost, TenantContext, tenancyToken, retryToken],
+  exports: [KeyValueStorage, StorageHealthIndicator, StorageHost, TenantContext, tenancyToken, retryToken],
 })
 export class KeyValueStorageModule extends ConfigurableModuleClass {
   static override forRoot(options: KeyValueStorageOptions): DynamicModule {

@@ -5,3 +5,4 @@ export { applies, needs, type Abilities, type Clause, type Need } from './clause
 export { describeStorageProvider, prove, type DescribeOptions, type TestRunner } from './describe-storage-provider.js';
 export { Subject, type CreateOptions, type ProviderUnderTest } from './subject.js';
 export { SurvivingMemory } from './surviving-memory.js';
+export { overrideStorage } from './override-storage.js';
