@@ -105,6 +105,23 @@ export class RowTable {
     }
   }
 
+  /** At most `limit` rows that come after `last` in the order of `all`, expired ones included: a walk during which the table may change. */
+  next(last: RowAddress | undefined, limit: number): readonly RawRow[] {
+    const found: RawRow[] = [];
+    for (const [container, entities] of this.#containers.ascending(last?.container)) {
+      const after = container === last?.container ? last : undefined;
+      for (const [entity, rows] of entities.ascending(after?.entity)) {
+        const key = entity === after?.entity ? after.key : undefined;
+        for (const entry of rows.ascending(key)) {
+          if (entry[0] === key) continue;
+          if (found.length === limit) return found;
+          found.push({ container, entity, key: entry[0], row: entry[1] });
+        }
+      }
+    }
+    return found;
+  }
+
   #entity(address: RowAddress, create: boolean): SortedMap<Row> | undefined {
     let entities = this.#containers.get(address.container);
     let rows = entities?.get(address.entity);

@@ -1,0 +1,90 @@
+/** What goes to disk with one write and one sync: work judged one after the other, each seeing what those before it in the group leave behind. */
+import type { SteadyTime } from '../../core/clock.js';
+import type { RowEffect } from '../../core/evaluate-batch.js';
+import type { RowTable } from '../../core/row-table.js';
+import type { Row, RowAddress } from '../../core/storage-provider.js';
+import type { CommitQueue, Work } from './commit-queue.js';
+import { nameOf } from './frozen-view.js';
+import { journalLine } from './journal-line.js';
+
+/** A group closes at this size, so that nobody waits for megabytes of others. */
+const groupBytesMax = 8 * 1_024 * 1_024;
+
+interface Waiting {
+  readonly work: Work;
+  readonly answer: unknown;
+  /** Whether it wrote: else it only rests on what others of the group wrote. */
+  readonly wrote: boolean;
+}
+
+export class CommitGroup {
+  readonly lines: Buffer[] = [];
+  readonly effects: RowEffect[] = [];
+  readonly waiting: Waiting[] = [];
+  /** The number of its last commit. */
+  last: number;
+  /** The latest time of its commits. */
+  latest = Number.NEGATIVE_INFINITY;
+  readonly #onDisk: number;
+  readonly #table: RowTable;
+  readonly #pending = new Map<string, Row | undefined>();
+  #bytes = 0;
+
+  constructor(table: RowTable, onDisk: number) {
+    this.#table = table;
+    this.#onDisk = onDisk;
+    this.last = onDisk;
+  }
+
+  /** Judges what waits, in order, by the time as its turn comes. Answers that rest on nothing of this group are given at once. */
+  fill(queue: CommitQueue, time: SteadyTime): void {
+    while (this.#bytes < groupBytesMax) {
+      const work = queue.take();
+      if (work === undefined) return;
+      try {
+        this.#judge(work, time);
+      } catch (error) {
+        work.fail(error);
+      }
+    }
+  }
+
+  #judge(work: Work, time: SteadyTime): void {
+    let rests = false;
+    const now = time.now();
+    const rowBefore = (address: RowAddress): Row | undefined => {
+      if (this.#pending.size === 0) return this.#table.get(address);
+      const name = nameOf(address);
+      if (!this.#pending.has(name)) return this.#table.get(address);
+      rests = true;
+      return this.#pending.get(name);
+    };
+    const { effects, answer } = work.judge(rowBefore, now);
+    if (effects.length > 0) {
+      this.#add(effects, now);
+      time.stored(now);
+    } else if (!rests) return work.answer(answer);
+    this.waiting.push({ work, answer, wrote: effects.length > 0 });
+  }
+
+  #add(effects: readonly RowEffect[], time: number): void {
+    const line = journalLine({ kind: 'commit', number: this.last + 1, onDisk: this.#onDisk, time, effects });
+    this.last += 1;
+    this.latest = Math.max(this.latest, time);
+    this.lines.push(line);
+    this.#bytes += line.length;
+    for (const effect of effects) {
+      this.#pending.set(nameOf(effect.address), effect.row);
+      this.effects.push(effect);
+    }
+  }
+
+  answer(): void {
+    for (const { work, answer } of this.waiting) work.answer(answer);
+  }
+
+  /** `wrote`: for those whose own lines went to the disk; `rested`: for those that wrote nothing. */
+  fail(wrote: unknown, rested: unknown): void {
+    for (const each of this.waiting) each.work.fail(each.wrote ? wrote : rested);
+  }
+}

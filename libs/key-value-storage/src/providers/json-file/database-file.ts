@@ -1,0 +1,334 @@
+/**
+ * One database: its rows in memory, its journal on disk, and the loop between them. One group of commits is on its way at a time: it is judged,
+ * written, synced, and only then applied to the rows that readers see. While it is on its way, the next one gathers: so however many wait, each
+ * sync serves all of them, and a lone caller waits for nobody.
+ *
+ * A write or sync that fails closes the database for writing until the provider is opened again: a sync is never tried twice, because after a
+ * failure the kernel may take what it could not write for written.
+ */
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import type { SteadyTime } from '../../core/clock.js';
+import { storageError, type StorageError } from '../../core/errors.js';
+import type { HintSource } from '../../core/hint-source.js';
+import { RowTable } from '../../core/row-table.js';
+import { CommitGroup } from './commit-group.js';
+import { CommitQueue, type Judge } from './commit-queue.js';
+import { compact, type CompactionOptions } from './compaction.js';
+import { outcomeUnknown, reasonOf, synced, SyncFailure, unavailable } from './disk-errors.js';
+import { directoryOf } from './file-name.js';
+import type { FileSystem } from './file-system.js';
+import { FrozenView } from './frozen-view.js';
+import { JournalFile } from './journal-file.js';
+import { journalLine } from './journal-line.js';
+import { asideName } from './layout.js';
+import type { Recovered } from './read-database.js';
+
+/** What the databases of a store have in common. */
+export interface StoreContext {
+  readonly fileSystem: FileSystem;
+  readonly root: string;
+  readonly time: SteadyTime;
+  readonly hints: HintSource;
+  readonly compaction: CompactionOptions;
+  /** Rejects when the store belongs to another process meanwhile. */
+  verifyOwner(): Promise<void>;
+  warn(message: string): void;
+}
+
+interface Switch {
+  readonly journal: JournalFile;
+  readonly resolve: (start: GenerationStart) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The moment at which a generation begins. */
+export interface GenerationStart {
+  readonly view: FrozenView;
+  readonly upTo: number;
+  readonly time: number;
+}
+
+export class DatabaseFile {
+  readonly name: string;
+  readonly directory: string;
+  readonly table: RowTable;
+  readonly context: StoreContext;
+  readonly #queue = new CommitQueue();
+  readonly #views = new Set<FrozenView>();
+  /** What this process writes to; none before its first commit. */
+  #journal: JournalFile | undefined;
+  #generation: number;
+  /** Whether the directory is there. */
+  #exists: boolean;
+  #onDisk: number;
+  /** Up to which commit the journal says that it is on disk. */
+  #noted: number;
+  #latest: number;
+  #noteDue = false;
+  #switch: Switch | undefined;
+  #running: Promise<void> | undefined;
+  #compacting: Promise<void> | undefined;
+  #stopping = false;
+  #failure: StorageError | undefined;
+  #snapshotBytes: number;
+  /** Bytes in the journals behind the snapshot, but for the one being written. */
+  #journalBytes: number;
+  #retryBytes = 0;
+
+  constructor(name: string, context: StoreContext, recovered?: Recovered) {
+    this.name = name;
+    this.context = context;
+    this.directory = join(context.root, directoryOf(name));
+    this.table = recovered?.table ?? new RowTable();
+    this.#exists = recovered !== undefined;
+    this.#generation = recovered?.generation ?? 0;
+    this.#onDisk = this.#noted = recovered?.last ?? 0;
+    this.#latest = recovered?.time ?? Number.NEGATIVE_INFINITY;
+    this.#snapshotBytes = recovered?.snapshotBytes ?? 0;
+    this.#journalBytes = recovered?.journalBytes ?? 0;
+  }
+
+  /** Whether it has a directory. */
+  get exists(): boolean {
+    return this.#exists;
+  }
+
+  /** Hands work to the next group; answers once what it wrote, and what it rests on, is on disk. */
+  submit<A>(judge: Judge<A>, signal?: AbortSignal): Promise<A> {
+    const answer = this.#queue.add(judge, signal);
+    this.#wake();
+    return answer;
+  }
+
+  /** The rows as they are now, to be read while commits go on. */
+  freeze(): FrozenView {
+    const view = new FrozenView(this.table, (done) => this.#views.delete(done));
+    this.#views.add(view);
+    return view;
+  }
+
+  /** An idle owner says in the journal what is on disk: damage at its end is then known to be damage. */
+  note(): void {
+    if (this.#journal === undefined || this.#noted === this.#onDisk || this.#failure !== undefined) return;
+    this.#noteDue = true;
+    this.#wake();
+  }
+
+  /** No more writing: what waits fails with this. Readers stay. */
+  closeForWriting(error: StorageError): void {
+    this.#failure ??= error;
+    this.#queue.failAll(this.#failure);
+  }
+
+  /** Waits for what is under way; compaction is given up. */
+  async settle(): Promise<void> {
+    this.#stopping = true;
+    await this.#compacting;
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Waits for what is under way and marks the end. What fails here loses nothing: the next start takes longer. */
+  async close(): Promise<void> {
+    await this.settle();
+    this.#stopping = false;
+    const journal = this.#journal;
+    if (journal === undefined) return;
+    this.#journal = undefined;
+    this.#journalBytes += journal.bytes;
+    try {
+      if (this.#failure === undefined) {
+        await journal.append(journalLine({ kind: 'end', onDisk: this.#onDisk }));
+        await journal.sync();
+      }
+    } catch (error) {
+      this.context.warn(
+        `${journal.path} could not be given its end mark: ${reasonOf(error)}. The next start recovers it as after a crash.`,
+      );
+    } finally {
+      await journal.close().catch(() => undefined);
+    }
+  }
+
+  // ─── the loop
+
+  #wake(): void {
+    this.#running ??= this.#run();
+  }
+
+  async #run(): Promise<void> {
+    // callers that were answered in the last turn come again in this one
+    for (await setImmediate(); this.#isDue(); await setImmediate()) {
+      if (this.#failure === undefined)
+        await this.#turn().catch((error: unknown) => this.closeForWriting(unavailable(this.#closedForWriting(), error)));
+      else {
+        this.#queue.failAll(this.#failure);
+        this.#switch?.reject(this.#failure);
+        this.#switch = undefined;
+        this.#noteDue = false;
+      }
+    }
+    // in the same turn as the last look: whoever comes after it starts anew
+    this.#running = undefined;
+  }
+
+  #isDue(): boolean {
+    return this.#queue.size > 0 || this.#noteDue || this.#switch !== undefined;
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#switch !== undefined) await this.#begin(this.#switch);
+    const group = new CommitGroup(this.table, this.#onDisk);
+    group.fill(this.#queue, this.context.time);
+    if (group.lines.length > 0) await this.#write(group);
+    else if (this.#noteDue && this.#journal !== undefined) await this.#writeNote(this.#journal);
+    this.#noteDue = false;
+  }
+
+  async #write(group: CommitGroup): Promise<void> {
+    let journal: JournalFile;
+    try {
+      journal = this.#journal ??= await this.#createJournal();
+    } catch (error) {
+      const failed = unavailable(`Nothing was written to ${this.directory}`, error);
+      if (error instanceof SyncFailure) this.closeForWriting(unavailable(this.#closedForWriting(), error));
+      return group.fail(failed, failed);
+    }
+    try {
+      await journal.append(group.lines.length === 1 ? (group.lines[0] as Buffer) : Buffer.concat(group.lines));
+      await journal.sync();
+      await this.context.verifyOwner();
+    } catch (error) {
+      this.closeForWriting(unavailable(this.#closedForWriting(), error));
+      return group.fail(
+        outcomeUnknown(`${journal.path} could not be written`, error),
+        unavailable(`What the answer rests on could not be written to ${journal.path}`, error),
+      );
+    }
+    this.#apply(group);
+    group.answer();
+    this.#compactIfDue();
+  }
+
+  #apply(group: CommitGroup): void {
+    this.#noted = this.#onDisk;
+    this.#onDisk = group.last;
+    this.#latest = Math.max(this.#latest, group.latest);
+    for (const view of this.#views) for (const { address } of group.effects) view.keep(address);
+    this.table.apply(group.effects);
+    this.context.hints.changed(
+      this.name,
+      group.effects.map(({ address }) => address),
+    );
+  }
+
+  async #writeNote(journal: JournalFile): Promise<void> {
+    await journal.append(journalLine({ kind: 'note', onDisk: this.#onDisk }));
+    await journal.sync();
+    this.#noted = this.#onDisk;
+  }
+
+  #closedForWriting(): string {
+    return `The database '${this.name}' is closed for writing until its provider is opened again`;
+  }
+
+  // ─── generations
+
+  /** The first journal of this process. A new database appears as a whole: a directory under another name, renamed once its journal is on disk. */
+  async #createJournal(): Promise<JournalFile> {
+    const { fileSystem, root } = this.context;
+    await this.context.verifyOwner();
+    if (this.#exists) {
+      const journal = await JournalFile.create(fileSystem, this.directory, this.name, this.#generation + 1);
+      try {
+        await synced(this.directory, fileSystem.syncDirectory(this.directory));
+      } catch (error) {
+        await journal.discard(fileSystem);
+        throw error;
+      }
+      this.#generation = journal.generation;
+      return journal;
+    }
+    const aside = join(root, asideName('new'));
+    await fileSystem.makeDirectory(aside);
+    let journal: JournalFile | undefined;
+    try {
+      journal = await JournalFile.create(fileSystem, aside, this.name, 1);
+      await synced(aside, fileSystem.syncDirectory(aside));
+      await fileSystem.rename(aside, this.directory);
+      await synced(root, fileSystem.syncDirectory(root));
+    } catch (error) {
+      await journal?.discard(fileSystem);
+      await fileSystem.removeDirectory(aside).catch(() => undefined);
+      throw error;
+    }
+    this.#exists = true;
+    this.#generation = 1;
+    return journal;
+  }
+
+  #compactIfDue(): void {
+    const journalBytes = this.#journalBytes + (this.#journal?.bytes ?? 0);
+    const { ratio, minimumBytes } = this.context.compaction;
+    if (this.#compacting !== undefined || this.#stopping || this.#failure !== undefined) return;
+    if (journalBytes < Math.max(minimumBytes, this.#snapshotBytes * ratio, this.#retryBytes)) return;
+    this.#compacting = this.#compact().then(
+      () => {
+        this.#compacting = undefined;
+        this.#retryBytes = 0;
+      },
+      (error: unknown) => {
+        this.#compacting = undefined;
+        this.#retryBytes = error instanceof SyncFailure ? Number.POSITIVE_INFINITY : journalBytes * 2;
+        if (!this.#stopping)
+          this.context.warn(`${this.directory} could not be compacted: ${reasonOf(error)}. Its journals are kept, and it goes on.`);
+      },
+    );
+  }
+
+  /** Writes what was found on opening as a new generation. It is on disk when it answers. */
+  async recover(): Promise<void> {
+    try {
+      await this.#compact();
+    } catch (error) {
+      throw unavailable(`What was recovered in ${this.directory} could not be written`, error);
+    }
+  }
+
+  /** Begins a new generation whose snapshot holds everything up to now. */
+  async #compact(): Promise<void> {
+    this.#snapshotBytes = await compact(this, this.#generation + 1, () => {
+      if (this.#stopping || this.#failure !== undefined)
+        throw storageError('STORAGE_UNAVAILABLE', `${this.directory} closes: compaction stops.`, {});
+    });
+    this.#journalBytes = 0;
+  }
+
+  /** Sends the commits from the next group on to this journal. What was written before is on disk then, and the rows hold it. */
+  switchTo(journal: JournalFile): Promise<GenerationStart> {
+    return new Promise((resolve, reject) => {
+      this.#switch = { journal, resolve, reject };
+      this.#wake();
+    });
+  }
+
+  async #begin({ journal, resolve, reject }: Switch): Promise<void> {
+    this.#switch = undefined;
+    const before = this.#journal;
+    try {
+      if (before !== undefined) {
+        await before.append(journalLine({ kind: 'next', generation: journal.generation, onDisk: this.#onDisk }));
+        await before.sync();
+        this.#noted = this.#onDisk;
+      }
+    } catch (error) {
+      reject(error);
+      throw error;
+    }
+    await before?.close().catch(() => undefined);
+    this.#journalBytes += before?.bytes ?? 0;
+    this.#journal = journal;
+    this.#generation = journal.generation;
+    resolve({ view: this.freeze(), upTo: this.#onDisk, time: this.#latest });
+  }
+}

@@ -1,0 +1,245 @@
+/** What an open JSON-file provider holds: the lock, and the databases. Databases share nothing but these: one's full disk holds up no other. */
+import { join } from 'node:path';
+import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
+import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
+import type { HintSource } from '../../core/hint-source.js';
+import { withoutValue, type RowTable } from '../../core/row-table.js';
+import type { Address, Batch, CommitResult, RawRow, ReadResult, ScanPage, ScanRange, Space } from '../../core/storage-provider.js';
+import { DatabaseFile, type StoreContext } from './database-file.js';
+import { outcomeUnknown, synced, unavailable } from './disk-errors.js';
+import { asideName } from './layout.js';
+import type { HeldLock } from './lock-file.js';
+import { removeTree } from './store-root.js';
+
+/** Rows and bytes of one line of an import or a sweep. */
+const importRowsMax = 500;
+const importBytesMax = 1_024 * 1_024;
+
+type Signal = AbortSignal | undefined;
+
+export class FileStore {
+  readonly #context: StoreContext;
+  readonly #lock: HeldLock;
+  readonly #databases: Map<string, DatabaseFile>;
+  /** Databases that are being removed: what comes meanwhile waits, and begins anew. */
+  readonly #leaving = new Map<string, Promise<unknown>>();
+  #lost: StorageError | undefined;
+
+  constructor(context: StoreContext, lock: HeldLock, databases: Map<string, DatabaseFile>) {
+    this.#context = context;
+    this.#lock = lock;
+    this.#databases = databases;
+  }
+
+  get hints(): HintSource {
+    return this.#context.hints;
+  }
+
+  /** The lock is another process's: nothing is answered from memory any more. */
+  lose(error: StorageError): void {
+    this.#lost ??= error;
+    for (const database of this.#databases.values()) database.closeForWriting(this.#lost);
+  }
+
+  note(): void {
+    for (const database of this.#databases.values()) database.note();
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#leaving.values());
+    await Promise.all([...this.#databases.values()].map((database) => database.close()));
+    await this.#lock.release();
+  }
+
+  /** Before an answer from memory: after a timer that came late, somebody may have taken over. */
+  async #owned(): Promise<void> {
+    if (this.#lost !== undefined) throw this.#lost;
+    if (!this.#lock.isFresh) await this.#context.verifyOwner();
+  }
+
+  async read(addresses: readonly Address[], omit: boolean): Promise<ReadResult> {
+    await this.#owned();
+    const time = this.#context.time.now();
+    const rows = addresses.map((address) => {
+      const row = this.#databases.get(address.database)?.table.get(address);
+      if (!isAlive(row, time)) return undefined;
+      return omit ? withoutValue(row) : row;
+    });
+    return { time, rows };
+  }
+
+  async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
+    await this.#owned();
+    const time = this.#context.time.now();
+    return ranges.map((range) => ({
+      time,
+      ...(this.#databases.get(range.database)?.table.scan(range, time) ?? { rows: [], more: false }),
+    }));
+  }
+
+  commit(batches: readonly Batch[], signal: Signal): Promise<readonly CommitResult[]> {
+    return Promise.all(batches.map((batch) => this.#commit(batch, signal).catch(failed)));
+  }
+
+  async #commit(batch: Batch, signal: Signal): Promise<CommitResult> {
+    const database = await this.#database(batch.database);
+    return await database.submit((rowBefore, now) => {
+      const { result, effects } = evaluateBatch(batch, rowBefore, now);
+      return { effects, answer: result };
+    }, signal);
+  }
+
+  /** The database to write to; a new one is made on disk with its first row. */
+  async #database(name: string): Promise<DatabaseFile> {
+    while (this.#leaving.has(name)) await this.#leaving.get(name)?.catch(() => undefined);
+    if (this.#lost !== undefined) throw this.#lost;
+    const known = this.#databases.get(name);
+    if (known !== undefined) return known;
+    const database = new DatabaseFile(name, this.#context);
+    this.#databases.set(name, database);
+    return database;
+  }
+
+  async sweep(limit: number): Promise<number> {
+    await this.#owned();
+    let swept = 0;
+    let failure: unknown;
+    for (const { name } of [...this.#databases.values()]) {
+      try {
+        swept += await this.#sweepOne(name, limit - swept);
+      } catch (error) {
+        failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+    return swept;
+  }
+
+  async #sweepOne(name: string, limit: number): Promise<number> {
+    let swept = 0;
+    for (let more = true; more && swept < limit;) {
+      const page = Math.min(importRowsMax, limit - swept);
+      const database = await this.#database(name);
+      if (database.table.expired(1, this.#context.time.now()).length === 0) break;
+      const gone = await database.submit((rowBefore, now) => {
+        const addresses = database.table.expired(page, now).filter((address) => isGone(rowBefore(address), now));
+        return { effects: addresses.map((address) => ({ address, row: undefined })), answer: addresses.length };
+      });
+      swept += gone;
+      more = gone === page;
+    }
+    return swept;
+  }
+
+  // ─── administration
+
+  async databases(): Promise<readonly string[]> {
+    await this.#owned();
+    const now = this.#context.time.now();
+    return [...this.#databases.values()]
+      .filter(({ table }) => holdsARow(table, now))
+      .map(({ name }) => name)
+      .sort();
+  }
+
+  async spaces(database: string): Promise<readonly Space[]> {
+    await this.#owned();
+    return this.#databases.get(database)?.table.spaces(database, this.#context.time.now()) ?? [];
+  }
+
+  /** The rows as they are when the first one is asked for. */
+  async *export(name: string): AsyncGenerator<RawRow> {
+    await this.#owned();
+    const now = this.#context.time.now();
+    const view = this.#databases.get(name)?.freeze();
+    if (view === undefined) return;
+    try {
+      for (const page of view.pages()) for (const raw of page) if (isAlive(raw.row, now)) yield raw;
+    } finally {
+      view.release();
+    }
+  }
+
+  async import(name: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
+    let count = 0;
+    let bytes = 0;
+    let batch: RawRow[] = [];
+    const flush = async (): Promise<void> => {
+      const effects = batch.map(({ row, container, entity, key }) => ({ address: { container, entity, key }, row }));
+      batch = [];
+      bytes = 0;
+      count += await (await this.#database(name)).submit(() => ({ effects, answer: effects.length }));
+    };
+    for await (const raw of rows) {
+      batch.push(raw);
+      bytes += sizeOf(raw);
+      if (batch.length === importRowsMax || bytes >= importBytesMax) await flush();
+    }
+    if (batch.length > 0) await flush();
+    return count;
+  }
+
+  async drop(name: string): Promise<boolean> {
+    const database = await this.#database(name);
+    const dropped = this.#drop(database);
+    this.#leaving.set(name, dropped);
+    try {
+      return await dropped;
+    } finally {
+      this.#leaving.delete(name);
+    }
+  }
+
+  /** Gone with one rename: readers see it until that is on disk, and the files go when nothing can need them. */
+  async #drop(database: DatabaseFile): Promise<boolean> {
+    const { fileSystem, root, verifyOwner, time } = this.#context;
+    const { name } = database;
+    await database.close();
+    const existed = holdsARow(database.table, time.now());
+    const aside = join(root, asideName('dropped'));
+    if (database.exists) {
+      await this.#renameAway(database, aside);
+      await verifyOwner();
+    }
+    this.#databases.delete(name);
+    this.hints.changed(name, [...database.table.all()]);
+    if (database.exists) await removeTree(fileSystem, aside);
+    return existed;
+  }
+
+  async #renameAway(database: DatabaseFile, aside: string): Promise<void> {
+    const { fileSystem, root } = this.#context;
+    const what = `The database '${database.name}' could not be dropped`;
+    try {
+      await this.#context.verifyOwner();
+      await fileSystem.rename(database.directory, aside);
+    } catch (error) {
+      throw unavailable(what, error);
+    }
+    try {
+      await synced(root, fileSystem.syncDirectory(root));
+    } catch (error) {
+      database.closeForWriting(unavailable(what, error));
+      throw outcomeUnknown(what, error);
+    }
+  }
+}
+
+function holdsARow(table: RowTable, now: number): boolean {
+  for (const { row } of table.all()) if (isAlive(row, now)) return true;
+  return false;
+}
+
+function sizeOf({ row: { value } }: RawRow): number {
+  return value.kind === 'json' ? value.text.length : value.kind === 'bytes' ? value.bytes.length : 0;
+}
+
+const isGone = (row: RawRow['row'] | undefined, now: number): boolean => row !== undefined && !isAlive(row, now);
+
+const failed = (error: unknown): CommitResult => {
+  if (isStorageError(error)) return { outcome: 'failed', error };
+  return {
+    outcome: 'failed',
+    error: storageError('STORAGE_UNAVAILABLE', 'The commit failed before anything was written.', {}, { cause: error }),
+  };
+};

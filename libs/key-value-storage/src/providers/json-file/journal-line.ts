@@ -1,0 +1,95 @@
+/**
+ * The lines of a journal. Every line but the first says up to which commit the journal was known to be on disk when it was written: that is how
+ * a damaged line is judged, for what nobody knew to be on disk was never answered.
+ *
+ * ```text
+ * {"sum":"…","kvent":"journal","format":1,"database":"tenant:acme","generation":3}
+ * {"sum":"…","number":121,"onDisk":120,"time":1763694000000,"sizes":[180],"rows":[{…}]}      a commit, with its results
+ * {"sum":"…","onDisk":121}                                                                    written by an idle owner
+ * {"sum":"…","next":4,"onDisk":121}                                                           journal 4 goes on
+ * {"sum":"…","end":true,"onDisk":121}                                                         closed
+ * ```
+ */
+import type { RowEffect } from '../../core/evaluate-batch.js';
+import { readRow, rowText } from './row-text.js';
+import { isWhole, seal } from './sealed-line.js';
+
+export const format = 1;
+
+export type JournalLine =
+  | { readonly kind: 'header'; readonly format: number; readonly database: string; readonly generation: number }
+  | {
+      readonly kind: 'commit';
+      readonly number: number;
+      readonly onDisk: number;
+      readonly time: number;
+      readonly effects: readonly RowEffect[];
+    }
+  | { readonly kind: 'note'; readonly onDisk: number }
+  | { readonly kind: 'next'; readonly onDisk: number; readonly generation: number }
+  | { readonly kind: 'end'; readonly onDisk: number };
+
+export function journalLine(line: JournalLine): Buffer {
+  switch (line.kind) {
+    case 'header':
+      return seal(
+        `{"kvent":"journal","format":${line.format},"database":${JSON.stringify(line.database)},"generation":${line.generation}}`,
+      );
+    case 'commit': {
+      const rows = line.effects.map(({ address, row }) => rowText(address, row));
+      const sizes = rows.map((text) => Buffer.byteLength(text));
+      return seal(
+        `{"number":${line.number},"onDisk":${line.onDisk},"time":${line.time},"sizes":[${sizes.join()}],"rows":[${rows.join()}]}`,
+      );
+    }
+    case 'note':
+      return seal(`{"onDisk":${line.onDisk}}`);
+    case 'next':
+      return seal(`{"next":${line.generation},"onDisk":${line.onDisk}}`);
+    case 'end':
+      return seal(`{"end":true,"onDisk":${line.onDisk}}`);
+  }
+}
+
+interface Written {
+  readonly kvent?: string;
+  readonly format: number;
+  readonly database: string;
+  readonly generation: number;
+  readonly number?: number;
+  readonly onDisk: number;
+  readonly time: number;
+  readonly sizes: readonly number[];
+  readonly next?: number;
+  readonly end?: true;
+}
+
+const rowsAt = Buffer.from(',"rows":[');
+
+/** The line in these bytes, `undefined` if they are damaged. */
+export function readJournalLine(bytes: Buffer): JournalLine | undefined {
+  if (!isWhole(bytes)) return undefined;
+  try {
+    const at = bytes.indexOf(rowsAt);
+    // the header's database may hold anything: it is a string, where a quote is escaped
+    const written = JSON.parse(at < 0 ? bytes.toString() : `${bytes.toString('utf8', 0, at)}}`) as Written;
+    if (written.kvent === 'journal')
+      return { kind: 'header', format: written.format, database: written.database, generation: written.generation };
+    const { number, onDisk, time, sizes, next, end } = written;
+    if (typeof onDisk !== 'number') return undefined;
+    if (number !== undefined) return { kind: 'commit', number, onDisk, time, effects: readRows(bytes, at + rowsAt.length, sizes) };
+    if (next !== undefined) return { kind: 'next', onDisk, generation: next };
+    return end === true ? { kind: 'end', onDisk } : { kind: 'note', onDisk };
+  } catch {
+    return undefined;
+  }
+}
+
+function readRows(bytes: Buffer, from: number, sizes: readonly number[]): readonly RowEffect[] {
+  let start = from;
+  return sizes.map((size) => {
+    const row = readRow(bytes.subarray(start, start + size));
+    start += size + 1;
+    return row;
+  });
+}

@@ -1,0 +1,191 @@
+/**
+ * Rows in readable files below one directory: the embedded default, for development and for one process. What was acknowledged is on disk:
+ * it survives `kill -9` and the loss of power. Network file systems are not supported.
+ */
+import { resolve } from 'node:path';
+import { throwIfAborted } from '../../core/abort.js';
+import { systemClock, type Clock } from '../../core/clock.js';
+import { storageError } from '../../core/errors.js';
+import { assertOptions, invalidOption, resolveOptions } from '../../core/options.js';
+import type {
+  Address,
+  Batch,
+  CommitResult,
+  Hint,
+  ProviderFeatures,
+  ReadOptions,
+  ReadResult,
+  ScanPage,
+  ScanRange,
+  Space,
+  StorageAdministration,
+  StorageProvider,
+} from '../../core/storage-provider.js';
+import type { CompactionOptions } from './compaction.js';
+import type { FileStore } from './file-store.js';
+import type { FileSystem } from './file-system.js';
+import { nodeFileSystem } from './node-file-system.js';
+import { openStore } from './open-store.js';
+import { systemProcesses, type Processes } from './process-identity.js';
+
+export interface JsonFileProviderOptions {
+  /** Where the data lives. It is made if it is not there, and belongs to one process at a time. */
+  readonly directory: string;
+  /** How long `open` waits for another process to let go: hot reload. @default 5_000 */
+  readonly lockTimeoutMs?: number;
+  /** The time it runs on. @default the system's */
+  readonly clock?: Clock;
+  /** `never`: `open` fails where there is no store yet, so that a disk that is not mounted is no empty store. @default 'if-missing' */
+  readonly create?: 'if-missing' | 'never';
+  /** When journals are gathered into a new snapshot, in the background. */
+  readonly compaction?: Partial<CompactionOptions>;
+  /** Hears what was cut off or could not be done in the background. @default `process.emitWarning` */
+  readonly warn?: (message: string) => void;
+  /** The disk. @default this machine's */
+  readonly fileSystem?: FileSystem;
+  /** The processes of the machine: who holds a lock. @default this machine's */
+  readonly processes?: Processes;
+}
+
+const defaults = {
+  lockTimeoutMs: 5_000,
+  clock: systemClock,
+  create: 'if-missing' as const,
+  compaction: {},
+  warn: (message: string): void => process.emitWarning(message, { type: 'JsonFileWarning', code: 'KVENT_JSON_FILE' }),
+  fileSystem: nodeFileSystem,
+};
+const compactionDefaults: CompactionOptions = { ratio: 1, minimumBytes: 4 * 1_024 * 1_024 };
+
+type Resolved = Required<Omit<JsonFileProviderOptions, 'compaction' | 'processes'>> & {
+  readonly compaction: CompactionOptions;
+  readonly processes: Processes | undefined;
+};
+
+export class JsonFileProvider implements StorageProvider {
+  readonly name: string;
+  readonly features: ProviderFeatures = {
+    durable: 'fsync',
+    shared: false,
+    staleReads: false,
+    // it gathers by itself
+    coalesce: false,
+    expiry: 'exact',
+    scan: 'ordered',
+    clock: 'replaceable',
+  };
+  readonly administration: StorageAdministration = {
+    databases: async () => await this.#opened().databases(),
+    spaces: async (database) => await this.#opened().spaces(database),
+    export: (database) => this.#opened().export(database),
+    import: async (database, rows) => await this.#during(this.#opened().import(database, rows)),
+    drop: async (database) => await this.#during(this.#opened().drop(database)),
+  };
+  readonly #options: Resolved;
+  readonly #pending = new Set<Promise<unknown>>();
+  #state: 'closed' | 'opening' | 'open' | 'closing' = 'closed';
+  #store: FileStore | undefined;
+  #turn: Promise<void> = Promise.resolve();
+  /** The store that was opened first: another one at the same path is another disk. */
+  #id: string | undefined;
+
+  constructor(options: JsonFileProviderOptions) {
+    this.#options = resolveProviderOptions(options);
+    this.name = `JSON file ${options.directory}`;
+  }
+
+  async open(): Promise<void> {
+    if (this.#state === 'opening' || this.#state === 'open') {
+      throw invalidOption(`The ${this.name} is open already: give each storage a provider of its own.`);
+    }
+    this.#state = 'opening';
+    this.#turn = this.#turn.then(() => this.#open());
+    await this.#turn.catch((error: unknown) => {
+      this.#state = 'closed';
+      this.#turn = Promise.resolve();
+      throw error;
+    });
+  }
+
+  async #open(): Promise<void> {
+    const { directory, processes = systemProcesses(), ...options } = this.#options;
+    const { store, id } = await openStore({ ...options, processes, root: resolve(directory), expectedId: this.#id });
+    this.#id = id;
+    this.#store = store;
+    this.#state = 'open';
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'opening') await this.#turn.catch(() => undefined);
+    const store = this.#store;
+    if (store === undefined) return await this.#turn;
+    this.#store = undefined;
+    this.#state = 'closing';
+    this.#turn = this.#close(store);
+    await this.#turn;
+  }
+
+  async #close(store: FileStore): Promise<void> {
+    store.hints.end();
+    await Promise.allSettled(this.#pending);
+    await store.close();
+    this.#state = this.#state === 'closing' ? 'closed' : this.#state;
+  }
+
+  async read(addresses: readonly Address[], options: ReadOptions = {}): Promise<ReadResult> {
+    throwIfAborted('A read', options.signal);
+    return await this.#opened().read(addresses, options.values === 'omit');
+  }
+
+  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+    throwIfAborted('A scan', options.signal);
+    return await this.#opened().scan(ranges);
+  }
+
+  async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
+    throwIfAborted('A commit', options.signal);
+    return await this.#during(this.#opened().commit(batches, options.signal));
+  }
+
+  hints(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
+    return this.#opened().hints.listen(spaces, signal);
+  }
+
+  async sweep(limit: number): Promise<number> {
+    return await this.#during(this.#opened().sweep(limit));
+  }
+
+  /** Work that `close` waits for. */
+  async #during<R>(work: Promise<R>): Promise<R> {
+    this.#pending.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#pending.delete(work);
+    }
+  }
+
+  #opened(): FileStore {
+    if (this.#store === undefined) throw storageError('STORAGE_NOT_OPEN', `The ${this.name} is not open.`, {});
+    return this.#store;
+  }
+}
+
+function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
+  const { compaction, processes, ...given } = resolveOptions('JsonFileProvider', options, defaults, ['directory', 'processes']);
+  assertOptions('compaction of JsonFileProvider', compaction, Object.keys(compactionDefaults));
+  if (typeof given.directory !== 'string' || given.directory === '')
+    throw invalidOption('JsonFileProvider: directory is the path of a directory.');
+  assertNumber('lockTimeoutMs', given.lockTimeoutMs);
+  const resolved = { ...given, processes, compaction: { ...compactionDefaults, ...compaction } };
+  assertNumber('compaction.ratio', resolved.compaction.ratio);
+  assertNumber('compaction.minimumBytes', resolved.compaction.minimumBytes);
+  if (!['if-missing', 'never'].includes(given.create))
+    throw invalidOption(`JsonFileProvider: create is 'if-missing' or 'never'; given was ${String(given.create)}.`);
+  return resolved;
+}
+
+function assertNumber(name: string, value: unknown): void {
+  if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return;
+  throw invalidOption(`JsonFileProvider: ${name} is a number from 0 up; given was ${String(value)}.`);
+}

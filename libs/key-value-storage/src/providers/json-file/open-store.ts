@@ -1,0 +1,112 @@
+/** Opening a store: the lock first, then the root, then every database, each judged by the opening rules; what was not closed is written anew. */
+import { join } from 'node:path';
+import { SteadyTime, type Clock } from '../../core/clock.js';
+import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
+import { HintSource } from '../../core/hint-source.js';
+import type { CompactionOptions } from './compaction.js';
+import { DatabaseFile, type StoreContext } from './database-file.js';
+import { unavailable } from './disk-errors.js';
+import { directoryOf } from './file-name.js';
+import type { FileSystem } from './file-system.js';
+import { FileStore } from './file-store.js';
+import { acquireLock, type HeldLock } from './lock-file.js';
+import type { Processes } from './process-identity.js';
+import { readDatabase } from './read-database.js';
+import { listDatabases, makeRoot, settleRoot } from './store-root.js';
+
+export interface OpenOptions {
+  readonly fileSystem: FileSystem;
+  readonly root: string;
+  readonly clock: Clock;
+  readonly processes: Processes;
+  readonly lockTimeoutMs: number;
+  readonly compaction: CompactionOptions;
+  readonly create: 'if-missing' | 'never';
+  readonly warn: (message: string) => void;
+  /** The store that was here when this provider was open before. */
+  readonly expectedId: string | undefined;
+}
+
+/** Databases that are read at the same time. */
+const openedAtOnce = 4;
+
+export async function openStore(options: OpenOptions): Promise<{ readonly store: FileStore; readonly id: string }> {
+  const { fileSystem, root, clock, processes, lockTimeoutMs, create, expectedId } = options;
+  await makeRoot(fileSystem, root, expectedId === undefined ? create : 'never');
+  const lock = await acquireLock({ fileSystem, directory: root, clock, processes, timeoutMs: lockTimeoutMs });
+  const databases = new Map<string, DatabaseFile>();
+  const opening = new Opening(options, lock, databases);
+  try {
+    lock.keep(opening.lose, () => opening.store.note());
+    const id = await settleRoot(fileSystem, root);
+    if (expectedId !== undefined && id !== expectedId) throw anotherStore(root);
+    await opening.readAll();
+    await opening.context.verifyOwner();
+    return { store: opening.store, id };
+  } catch (error) {
+    await opening.store.close();
+    throw error;
+  }
+}
+
+const anotherStore = (root: string): StorageError =>
+  storageError(
+    'STORAGE_UNAVAILABLE',
+    `The store in ${root} is not the one that this provider had open before: is the right disk mounted?`,
+    {},
+  );
+
+class Opening {
+  readonly context: StoreContext;
+  readonly store: FileStore;
+  readonly #lock: HeldLock;
+  readonly #databases: Map<string, DatabaseFile>;
+  #lost: StorageError | undefined;
+
+  constructor({ fileSystem, root, clock, compaction, warn }: OpenOptions, lock: HeldLock, databases: Map<string, DatabaseFile>) {
+    this.#lock = lock;
+    this.#databases = databases;
+    const verifyOwner = (): Promise<void> => this.#verifyOwner();
+    this.context = { fileSystem, root, time: new SteadyTime(clock), hints: new HintSource(), compaction, verifyOwner, warn };
+    this.store = new FileStore(this.context, lock, databases);
+  }
+
+  readonly lose = (error: unknown): void => {
+    this.#lost = unavailable(`The lock of the store in ${this.context.root} was lost`, error);
+    this.store.lose(this.#lost);
+  };
+
+  async #verifyOwner(): Promise<void> {
+    if (this.#lost !== undefined) throw this.#lost;
+    try {
+      await this.#lock.verify();
+    } catch (error) {
+      if (isStorageError(error, 'STORAGE_LOCKED')) this.lose(error);
+      throw error;
+    }
+  }
+
+  async readAll(): Promise<void> {
+    const names = await listDatabases(this.context.fileSystem, this.context.root);
+    const next = names[Symbol.iterator]();
+    const results = await Promise.allSettled(Array.from({ length: openedAtOnce }, () => this.#readEach(next)));
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+  }
+
+  async #readEach(names: Iterator<string>): Promise<void> {
+    for (let { done, value } = names.next(); done !== true; { done, value } = names.next()) await this.#read(value as string);
+  }
+
+  async #read(name: string): Promise<void> {
+    const { fileSystem, root, time, warn } = this.context;
+    const directory = join(root, directoryOf(name));
+    const recovered = await readDatabase(fileSystem, directory, name);
+    for (const warning of recovered.warnings) warn(warning);
+    if (Number.isFinite(recovered.time)) time.stored(recovered.time);
+    const database = new DatabaseFile(name, this.context, recovered);
+    this.#databases.set(name, database);
+    // the page cache of a killed process proves nothing: what was read is only known to be on disk if its owner closed it
+    if (!recovered.closed || this.#lock.inherited) await database.recover();
+    else for (const file of recovered.stale) await fileSystem.remove(join(directory, file)).catch(() => undefined);
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * The opening rules: what a database's directory holds, judged. The newest snapshot must be whole; the journals from its generation on must all
+ * be there, their commits numbered without a gap. A damaged line is a tail that nobody was ever told about exactly when no intact line behind it
+ * says that it was on disk: then it is cut off, with a warning. Anything else is refused, naming file and line. Nothing is changed here.
+ */
+import { join } from 'node:path';
+import { RowTable } from '../../core/row-table.js';
+import { corrupt, unavailable } from './disk-errors.js';
+import type { FileSystem, OpenFile } from './file-system.js';
+import { format, readJournalLine, type JournalLine } from './journal-line.js';
+import { generationsOf, journalName, snapshotName, type Generations } from './layout.js';
+import { readLines } from './line-reader.js';
+import { readSnapshot } from './snapshot-file.js';
+
+export interface Recovered {
+  readonly table: RowTable;
+  /** The number of the last commit. */
+  readonly last: number;
+  /** The latest time of a commit. */
+  readonly time: number;
+  /** The newest generation that there is a file of. */
+  readonly generation: number;
+  readonly snapshotBytes: number;
+  readonly journalBytes: number;
+  /** Whether its owner closed it. */
+  readonly closed: boolean;
+  /** What was cut off. */
+  readonly warnings: readonly string[];
+  /** Files that are of no use any more. */
+  readonly stale: readonly string[];
+}
+
+export async function readDatabase(fileSystem: FileSystem, directory: string, database: string): Promise<Recovered> {
+  const generations = generationsOf((await fileSystem.list(directory)) ?? []);
+  const base = generations.snapshots.at(-1) ?? 0;
+  const needed = journalsNeeded(directory, base, generations);
+  const reading = new Reading(directory, database);
+  if (base > 0) await withFile(fileSystem, join(directory, snapshotName(base)), (file) => reading.snapshot(file, base));
+  for (const generation of needed) {
+    await withFile(fileSystem, join(directory, journalName(generation)), (file) => reading.journal(file, generation));
+  }
+  const newest = needed.at(-1) as number;
+  reading.assertNothingFollows(newest);
+  const stale = [
+    ...generations.snapshots.filter((generation) => generation < base).map(snapshotName),
+    ...generations.journals.filter((generation) => generation < base).map(journalName),
+    ...generations.temporary,
+  ];
+  return { ...reading.result(), generation: newest, stale };
+}
+
+/** The generations of the journals to read: none may be missing between the snapshot's and the newest. */
+function journalsNeeded(directory: string, base: number, { journals }: Generations): readonly number[] {
+  const first = Math.max(1, base);
+  const newest = Math.max(first, ...journals);
+  const needed = Array.from({ length: newest - first + 1 }, (_, index) => first + index);
+  for (const generation of needed) {
+    if (journals.includes(generation)) continue;
+    throw corrupt(
+      join(directory, journalName(generation)),
+      base === 0 ? 'the file is missing, and no snapshot stands in for it' : 'the file is missing',
+    );
+  }
+  return needed;
+}
+
+export async function withFile<R>(fileSystem: FileSystem, path: string, work: (file: OpenFile) => Promise<R>): Promise<R> {
+  let file: OpenFile | undefined;
+  try {
+    file = await fileSystem.open(path, 'read');
+    return await work(file);
+  } catch (error) {
+    throw unavailable(`${path} cannot be read`, error);
+  } finally {
+    await file?.close().catch(() => undefined);
+  }
+}
+
+interface Damage {
+  readonly path: string;
+  readonly line: number;
+  /** The commit that is missing from here on. */
+  readonly number: number;
+  readonly what: string;
+}
+
+class Reading {
+  readonly #directory: string;
+  readonly #database: string;
+  readonly #table = new RowTable();
+  #covered = 0;
+  #last = 0;
+  #time = Number.NEGATIVE_INFINITY;
+  #snapshotBytes = 0;
+  #journalBytes = 0;
+  #closed = false;
+  #next: { readonly generation: number; readonly path: string; readonly line: number } | undefined;
+  #damage: Damage | undefined;
+  #dropped = 0;
+
+  constructor(directory: string, database: string) {
+    this.#directory = directory;
+    this.#database = database;
+  }
+
+  async snapshot(file: OpenFile, generation: number): Promise<void> {
+    const path = join(this.#directory, snapshotName(generation));
+    this.#snapshotBytes = await readSnapshot(file, {
+      header: (header) => {
+        this.#assertOurs(path, header, generation);
+        this.#covered = header.upTo;
+        this.#last = header.upTo;
+        this.#time = header.time;
+      },
+      row: ({ address, row }) => {
+        this.#table.set(address, row);
+      },
+      damage: (line, what) => {
+        throw corrupt(`${path}:${line}`, what);
+      },
+    });
+  }
+
+  async journal(file: OpenFile, generation: number): Promise<void> {
+    const path = join(this.#directory, journalName(generation));
+    let headed = false;
+    this.#closed = false;
+    this.#journalBytes += await readLines(file, (bytes, number, ended) => {
+      const line = ended ? readJournalLine(bytes) : undefined;
+      if (number === 1 && line?.kind === 'header') {
+        headed = true;
+        this.#assertOurs(path, line, generation);
+      } else if (!headed && line !== undefined) {
+        // the first line was on disk before any other was written
+        throw corrupt(`${path}:1`, 'the first line is damaged');
+      } else this.#line(line, path, number, headed);
+    });
+  }
+
+  #line(line: JournalLine | undefined, path: string, number: number, headed: boolean): void {
+    this.#closed = line?.kind === 'end' && this.#damage === undefined;
+    if (line === undefined || line.kind === 'header') {
+      // a first line that was never finished has nothing behind it, and nothing is lost with it
+      if (headed) this.#damaged({ path, line: number, number: this.#last + 1, what: 'the line is damaged' });
+      return;
+    }
+    if (line.kind === 'commit') this.#commit(line, path, number);
+    if (line.kind === 'next') this.#next = { generation: line.generation, path, line: number };
+    if (line.kind !== 'commit' && line.onDisk > this.#last && this.#damage === undefined) {
+      this.#damaged({
+        path,
+        line: number,
+        number: this.#last + 1,
+        what: `commits ${this.#last + 1} to ${line.onDisk} are missing before this line`,
+      });
+    }
+    const damage = this.#damage;
+    if (damage !== undefined && line.onDisk >= damage.number) {
+      throw corrupt(`${damage.path}:${damage.line}`, `${damage.what}, and commit ${damage.number} was on disk, says ${path}:${number}`);
+    }
+  }
+
+  #commit(line: JournalLine & { readonly kind: 'commit' }, path: string, number: number): void {
+    // the next journal goes on without a gap: what is damaged at the end of this one was its end mark
+    if (line.number === this.#damage?.number && path !== this.#damage.path) this.#damage = undefined;
+    if (this.#damage !== undefined) {
+      this.#dropped += 1;
+      return;
+    }
+    if (line.number <= this.#covered) return;
+    if (line.number <= this.#last) throw corrupt(`${path}:${number}`, `commit ${line.number} comes a second time`);
+    if (line.number > this.#last + 1) {
+      this.#dropped += 1;
+      this.#damaged({ path, line: number, number: this.#last + 1, what: `commit ${this.#last + 1} is missing before this line` });
+      return;
+    }
+    this.#table.apply(line.effects);
+    this.#last = line.number;
+    this.#time = Math.max(this.#time, line.time);
+  }
+
+  #damaged(damage: Damage): void {
+    this.#dropped += 1;
+    this.#damage ??= damage;
+  }
+
+  #assertOurs(
+    path: string,
+    header: { readonly format: number; readonly database: string; readonly generation: number },
+    generation: number,
+  ): void {
+    if (header.format !== format)
+      throw corrupt(`${path}:1`, `it is written in format ${String(header.format)}; this release reads format ${format}`);
+    if (header.database !== this.#database)
+      throw corrupt(`${path}:1`, `it belongs to the database '${header.database}', not to '${this.#database}'`);
+    if (header.generation !== generation) throw corrupt(`${path}:1`, `it is generation ${header.generation} under another number`);
+  }
+
+  assertNothingFollows(newest: number): void {
+    const next = this.#next;
+    if (next === undefined || next.generation <= newest) return;
+    throw corrupt(
+      join(this.#directory, journalName(next.generation)),
+      `the file is missing; ${next.path}:${next.line} says that it goes on there`,
+    );
+  }
+
+  result(): Omit<Recovered, 'generation' | 'stale'> {
+    const damage = this.#damage;
+    const warnings =
+      damage === undefined
+        ? []
+        : [
+            `${damage.path}:${damage.line}: ${damage.what}. Nobody was ever told that it is stored: the ${this.#dropped} line(s) from there on were cut off.`,
+          ];
+    return {
+      table: this.#table,
+      last: this.#last,
+      time: this.#time,
+      snapshotBytes: this.#snapshotBytes,
+      journalBytes: this.#journalBytes,
+      closed: this.#closed,
+      warnings,
+    };
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * The root of a store: a directory with a marker. An empty store has the marker; an empty directory without it is a new store, or a disk that is
+ * not mounted. A directory with databases and no marker is no store that this library left behind.
+ */
+import { randomUUID } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { storageError, type StorageError } from '../../core/errors.js';
+import { codeOf, corrupt, unavailable } from './disk-errors.js';
+import { databaseOf } from './file-name.js';
+import type { FileSystem } from './file-system.js';
+import { generationsOf, isLeftover, markerName, temporaryName } from './layout.js';
+import { readWhole, writeAll } from './line-reader.js';
+import { withFile } from './read-database.js';
+
+interface Marker {
+  readonly kvent: 'store';
+  readonly format: 1;
+  /** Tells this store from another one at the same path. */
+  readonly id: string;
+}
+
+/** Makes the directory where there is none. Without a marker it must not hold databases. */
+export async function makeRoot(fileSystem: FileSystem, root: string, create: 'if-missing' | 'never'): Promise<void> {
+  try {
+    const names = await fileSystem.list(root);
+    if (names?.includes(markerName) === true) return;
+    if (create === 'never') throw notThere(root);
+    if (names === undefined) await makeWithParents(fileSystem, root);
+    else await assertNoDatabases(fileSystem, root, names);
+  } catch (error) {
+    throw unavailable(`The store's directory ${root} cannot be used`, error);
+  }
+}
+
+const notThere = (root: string): StorageError =>
+  storageError('STORAGE_UNAVAILABLE', `There is no store in ${root} (is the disk mounted?), and with create: 'never' none is made.`, {});
+
+async function assertNoDatabases(fileSystem: FileSystem, root: string, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    if (databaseOf(name) === undefined) continue;
+    const inside = await fileSystem.list(join(root, name)).catch(() => undefined);
+    if (inside === undefined || isForeign(inside) || inside.length === 0) continue;
+    throw corrupt(join(root, markerName), `the marker of the store is missing, but there is the database '${String(databaseOf(name))}'`);
+  }
+}
+
+/** Directories that only hold what this library does not write are somebody else's. An empty one is a database whose files are missing. */
+const isForeign = (names: readonly string[]): boolean => {
+  const { snapshots, journals } = generationsOf(names);
+  return snapshots.length + journals.length === 0 && names.length > 0;
+};
+
+/** The databases that have a directory. */
+export async function listDatabases(fileSystem: FileSystem, root: string): Promise<readonly string[]> {
+  const databases: string[] = [];
+  try {
+    for (const name of (await fileSystem.list(root)) ?? []) {
+      const database = databaseOf(name);
+      if (database === undefined) continue;
+      const inside = await listDirectory(fileSystem, join(root, name));
+      if (inside !== undefined && !isForeign(inside)) databases.push(database);
+    }
+  } catch (error) {
+    throw unavailable(`The store's directory ${root} cannot be read`, error);
+  }
+  return databases.sort();
+}
+
+/** The names in a directory, `undefined` for a file. */
+async function listDirectory(fileSystem: FileSystem, path: string): Promise<readonly string[] | undefined> {
+  try {
+    return await fileSystem.list(path);
+  } catch (error) {
+    if (codeOf(error) === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+/** Each new directory is on disk, in the one above it, before anything is answered. */
+async function makeWithParents(fileSystem: FileSystem, path: string): Promise<void> {
+  const parent = dirname(path);
+  if (parent !== path && (await fileSystem.list(parent)) === undefined) await makeWithParents(fileSystem, parent);
+  await fileSystem.makeDirectory(path);
+}
+
+/**
+ * Reads the marker, or makes it, and clears away what earlier owners left unfinished; answers the id of the store. Only for the owner of the lock.
+ * What is seen here is on disk when it answers.
+ */
+export async function settleRoot(fileSystem: FileSystem, root: string): Promise<string> {
+  try {
+    const names = (await fileSystem.list(root)) ?? [];
+    if (!names.includes(markerName)) {
+      await assertNoDatabases(fileSystem, root, names);
+      await syncParents(fileSystem, root);
+      await writeMarker(fileSystem, root);
+    }
+    await fileSystem.syncDirectory(root);
+    // only now: what was renamed away is gone from the disk too
+    for (const name of names.filter(isLeftover)) await removeTree(fileSystem, join(root, name));
+  } catch (error) {
+    throw unavailable(`The store's directory ${root} cannot be used`, error);
+  }
+  return await readMarker(fileSystem, root);
+}
+
+/** A process that died may have made them and not have synced them. Those that may not be opened were there before. */
+async function syncParents(fileSystem: FileSystem, path: string): Promise<void> {
+  const parent = dirname(path);
+  if (parent === path) return;
+  try {
+    await fileSystem.syncDirectory(parent);
+  } catch (error) {
+    if (!['EACCES', 'EPERM', 'EROFS', 'EINVAL'].includes(codeOf(error) ?? '')) throw error;
+  }
+  await syncParents(fileSystem, parent);
+}
+
+async function writeMarker(fileSystem: FileSystem, root: string): Promise<void> {
+  const temporary = join(root, temporaryName(markerName));
+  const marker: Marker = { kvent: 'store', format: 1, id: randomUUID() };
+  const file = await fileSystem.open(temporary, 'create');
+  try {
+    await writeAll(file, Buffer.from(`${JSON.stringify(marker)}\n`), 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await fileSystem.rename(temporary, join(root, markerName));
+}
+
+async function readMarker(fileSystem: FileSystem, root: string): Promise<string> {
+  const path = join(root, markerName);
+  const text = (await withFile(fileSystem, path, (file) => readWhole(file))).toString();
+  try {
+    const marker = JSON.parse(text) as Marker;
+    if (marker.kvent === 'store' && typeof marker.id === 'string') {
+      if (marker.format === 1) return marker.id;
+      throw corrupt(path, `the store is of format ${String(marker.format)}; this release reads format 1`);
+    }
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw corrupt(path, 'the marker of the store cannot be read');
+}
+
+/** Removes a file, or a directory of files, as far as it can: what stays is tried again at the next start. */
+export async function removeTree(fileSystem: FileSystem, path: string): Promise<void> {
+  try {
+    const names = await fileSystem.list(path).catch(() => undefined);
+    if (names === undefined) return await fileSystem.remove(path);
+    for (const name of names) await fileSystem.remove(join(path, name));
+    await fileSystem.removeDirectory(path);
+  } catch {
+    // see above
+  }
+}
