@@ -1,0 +1,286 @@
+/** What a user writes on the first day, as it must compile. `types.spec.ts` and `npm run types` check it; nothing runs it. */
+import {
+  Body,
+  Controller,
+  Delete,
+  Get,
+  HttpCode,
+  Injectable,
+  Module,
+  NotFoundException,
+  Param,
+  Patch,
+  Post,
+  Put,
+  Query,
+  UseInterceptors,
+  type MiddlewareConsumer,
+  type NestModule,
+} from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import {
+  defineState,
+  Entry,
+  EtagInterceptor,
+  getStoreToken,
+  IfMatch,
+  InjectStore,
+  isStorageError,
+  KeyValueStorage,
+  KeyValueStorageModule,
+  KeyValueStore,
+  MemoryProvider,
+  openStorage,
+  ProblemDetailsFilter,
+  RetryOnConflict,
+  retryOnConflict,
+  RetryOnConflictInterceptor,
+  State,
+  StorageExceptionFilter,
+  TenantContext,
+  TenantMiddleware,
+  type Key,
+  type StateOf,
+} from '@kvent/key-value-storage';
+import { ManualClock, overrideStorage } from '@kvent/key-value-storage/testing';
+import { z } from 'zod';
+
+// ─── states
+
+/** The class is the shape: no schema. */
+@State('shelf')
+export class Shelf {
+  name!: string;
+  skus!: string[];
+}
+
+const ProductSchema = z.object({
+  sku: z.string().trim().min(1),
+  title: z.string(),
+  price: z.number().int().nonnegative(),
+  tags: z.array(z.string()).default([]),
+  since: z.coerce.date(),
+});
+interface OldProduct {
+  readonly priceInCents: number;
+}
+/** The class with a schema, an older shape, a method and a date. */
+@State('product', {
+  schema: ProductSchema,
+  schemaVersion: 2,
+  upcast: { 1: (old: OldProduct) => ({ ...old, price: old.priceInCents }) },
+})
+export class Product {
+  sku!: string;
+  title!: string;
+  price!: number;
+  tags!: string[];
+  since!: Date;
+  cheaperBy(amount: number): number {
+    return this.price - amount;
+  }
+}
+
+/** Schema first. */
+export const Tags = defineState('tag', { schema: z.object({ label: z.string(), uses: z.number().default(0) }), scope: 'shared' });
+export type Tag = StateOf<typeof Tags>;
+
+/** Neither class nor schema. */
+export const Sessions = defineState<{ user: string }>('session', { ttlMs: 60_000, expiry: 'sliding', provider: 'cache' });
+
+// ─── a service
+
+@Injectable()
+export class Catalog {
+  constructor(
+    @InjectStore(Product) private readonly products: KeyValueStore<Product>,
+    @InjectStore(Tags) private readonly tags: KeyValueStore<Tag>,
+    private readonly storage: KeyValueStorage,
+  ) {}
+
+  async find(sku: string): Promise<Entry<Product>> {
+    const entry = await this.products.get(sku);
+    if (entry === undefined) throw new NotFoundException(`There is no product ${sku}.`);
+    return entry;
+  }
+  raise(sku: string, by: number): Promise<Entry<Product>> {
+    return this.products.update(sku, (product) => ({ ...product, price: product.price + by }));
+  }
+  async rename(sku: string, title: string): Promise<Entry<Product>> {
+    const entry = await this.products.getOrThrow(sku);
+    return await this.products.save(entry.with({ title }));
+  }
+  discounted(entry: Entry<Product>): number {
+    return entry.value.cheaperBy(5);
+  }
+  create(product: z.input<typeof ProductSchema>): Promise<Entry<Product>> {
+    return this.products.add(product.sku, { ...product, tags: product.tags ?? [], since: new Date() });
+  }
+  page(cursor: string | undefined) {
+    return this.products.page({ prefix: 'shoe-', limit: 20, cursor });
+  }
+  async tag(label: string): Promise<void> {
+    await this.tags.update(label, (tag) => ({ ...tag, uses: tag.uses + 1 }), { initial: () => ({ label, uses: 0 }) });
+  }
+  /** Two rows, one commit, done again when a rival was faster. */
+  swapTitles(a: string, b: string) {
+    return retryOnConflict(async () => {
+      const [first, second] = await this.products.getMany([a, b]);
+      if (!first || !second) throw new NotFoundException();
+      return await this.storage
+        .atomic()
+        .save(this.products, first.with({ title: second.value.title }))
+        .save(this.products, second.with({ title: first.value.title }))
+        .set(this.tags, 'swapped', { label: 'swapped', uses: 1 })
+        .delete(this.products, 'old')
+        .commit();
+    });
+  }
+  async claim(sku: string): Promise<boolean> {
+    try {
+      await this.products.add(sku, { sku, title: '', price: 0, tags: [], since: new Date() });
+      return true;
+    } catch (error) {
+      if (isStorageError(error, 'KEY_EXISTS')) return tell(error.key);
+      if (isStorageError(error, 'INVALID_VALUE')) return error.issues.length > 0;
+      throw error;
+    }
+  }
+  @RetryOnConflict({ attempts: 5 })
+  async restock(sku: string): Promise<string> {
+    return (await this.raise(sku, 1)).etag;
+  }
+}
+const tell = (_key: Key): boolean => false;
+
+// ─── over HTTP
+
+@Controller('products')
+@UseInterceptors(EtagInterceptor)
+export class ProductController {
+  @InjectStore(Shelf) readonly shelves!: KeyValueStore<Shelf>;
+  constructor(
+    @InjectStore(Product) private readonly products: KeyValueStore<Product>,
+    private readonly catalog: Catalog,
+    private readonly tenant: TenantContext,
+  ) {}
+  @Get() async list(@Query('cursor') cursor?: string) {
+    const page = await this.catalog.page(cursor);
+    return { items: page.items.map((entry) => entry.value), next: page.next, tenant: this.tenant.current() };
+  }
+  @Get(':sku') get(@Param('sku') sku: string): Promise<Entry<Product>> {
+    return this.catalog.find(sku);
+  }
+  @Post() create(@Body({ schema: ProductSchema }) body: z.infer<typeof ProductSchema>): Promise<Entry<Product>> {
+    return this.products.add(body.sku, body);
+  }
+  @Put(':sku') put(
+    @Param('sku') sku: string,
+    @IfMatch() ifMatch: string,
+    @Body({ schema: ProductSchema }) body: z.infer<typeof ProductSchema>,
+  ): Promise<Entry<Product>> {
+    return this.products.set(sku, body, { ifMatch });
+  }
+  @Patch(':sku/price')
+  @UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 5, attemptsHeader: 'X-Attempts' }))
+  async price(@Param('sku') sku: string, @Body() body: { by: number }): Promise<Entry<Product>> {
+    const entry = await this.products.getOrThrow(sku);
+    return await this.products.save(entry.with({ price: entry.value.price + body.by }));
+  }
+  @Delete(':sku') @HttpCode(204) async remove(@Param('sku') sku: string, @IfMatch() ifMatch: string): Promise<void> {
+    await this.products.delete(sku, { ifMatch });
+  }
+}
+
+// ─── modules
+
+@Module({ imports: [KeyValueStorageModule.forFeature([Product, Tags, Shelf])], providers: [Catalog], controllers: [ProductController] })
+export class CatalogModule {}
+
+@Module({
+  imports: [
+    KeyValueStorageModule.forRoot({
+      provider: () => new MemoryProvider(),
+      providers: { cache: new MemoryProvider() },
+      tenancy: { isKnown: (tenant) => tenant === 'acme', mayEnter: async (tenant, { user }: { user: string }) => user === tenant },
+      retry: { attempts: 5 },
+      sweepEveryMs: 'never',
+    }),
+    CatalogModule,
+  ],
+})
+export class AppModule implements NestModule {
+  configure(consumer: MiddlewareConsumer): void {
+    consumer.apply(TenantMiddleware).exclude('health').forRoutes('{*path}');
+  }
+}
+
+class Config {
+  readonly clock = new ManualClock();
+}
+@Module({
+  imports: [
+    KeyValueStorageModule.forRootAsync({
+      inject: [Config],
+      useFactory: (config: Config) => ({ provider: new MemoryProvider({ clock: config.clock }) }),
+    }),
+  ],
+})
+export class AsyncAppModule {}
+
+export const filters = [new ProblemDetailsFilter(), new StorageExceptionFilter({ extend: (problem) => ({ ...problem, at: 'here' }) })];
+
+// ─── jobs, scripts and tests
+
+export async function nightly(tenants: readonly string[], context: TenantContext, storage: KeyValueStorage): Promise<void> {
+  for (const tenant of tenants) await context.run(tenant, () => storage.store(Product).count());
+  for (const tenant of tenants) await storage.store(Product).forTenant(tenant).count({ prefix: 'shoe-' });
+}
+
+export async function rewrite(): Promise<void> {
+  await using storage = await openStorage(new MemoryProvider(), { tenant: 'acme' });
+  const products = storage.store(Product);
+  for await (const entry of products.list()) await products.save(entry);
+}
+
+export async function wholeApp(): Promise<Product> {
+  const clock = new ManualClock();
+  const app = await overrideStorage(Test.createTestingModule({ imports: [AppModule] }), new MemoryProvider({ clock })).compile();
+  const products = app.get<KeyValueStore<Product>>(getStoreToken(Product), { strict: false });
+  await products.setMany([{ key: 'p-1', value: { sku: 'p-1', title: 'Shoe', price: 1, tags: [], since: new Date() } }]);
+  await clock.advance(60_000);
+  return (await products.getOrThrow('p-1')).value;
+}
+
+export function stub() {
+  const products: Pick<KeyValueStore<Product>, 'get'> = { get: () => Promise.resolve(undefined) };
+  return Test.createTestingModule({ providers: [Catalog, { provide: getStoreToken(Product), useValue: products }] });
+}
+
+// ─── what a team writes once, for any state
+
+export async function copy<T>(from: KeyValueStore<T>, to: KeyValueStore<T>): Promise<void> {
+  for await (const entry of from.list()) await to.set(entry.key, entry.value);
+}
+export class OptimisticUpdates<T> {
+  constructor(private readonly store: KeyValueStore<T>) {}
+  change(key: Key, change: (value: T) => T): Promise<Entry<T>> {
+    return this.store.update(key, change);
+  }
+}
+export async function fallback<T>(store: KeyValueStore<T>, key: Key, otherwise: T): Promise<T> {
+  return (await store.get(key))?.value ?? otherwise;
+}
+
+// ─── what is inferred
+
+type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false;
+export const inferred: [
+  Same<StateOf<typeof Tags>, { label: string; uses: number }>,
+  Same<StateOf<typeof Sessions>['user'], string>,
+  Same<Awaited<ReturnType<Catalog['restock']>>, string>,
+] = [true, true, true];
+export async function tuples(products: KeyValueStore<Product>): Promise<[Entry<Product> | undefined, Entry<Product> | undefined]> {
+  const [first, second] = await products.getMany(['a', 'b']);
+  return [first, second];
+}

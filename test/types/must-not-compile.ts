@@ -1,0 +1,100 @@
+/** Mistakes that users make, one below each marker: the types fail when one of them starts to compile. `types.spec.ts` proves that they can. */
+import { Injectable } from '@nestjs/common';
+import {
+  defineState,
+  InjectStore,
+  KeyValueStorageModule,
+  KeyValueStore,
+  RetryOnConflict,
+  State,
+  type KeyValueStorage,
+} from '@kvent/key-value-storage';
+import { z } from 'zod';
+import { Product, Tags, type Tag } from './compiles.js';
+
+declare const products: KeyValueStore<Product>;
+declare const tags: KeyValueStore<Tag>;
+declare const storage: KeyValueStorage;
+
+@Injectable()
+export class WrongStores {
+  constructor(
+    // @ts-expect-error  the store of another state
+    @InjectStore(Product) readonly other: KeyValueStore<Tag>,
+    // @ts-expect-error  a narrower value type would let incomplete products in
+    @InjectStore(Product) readonly narrower: KeyValueStore<{ sku: string }>,
+    // @ts-expect-error  a value is not a store
+    @InjectStore(Tags) readonly value: Tag,
+    @InjectStore(Product) readonly fine: Pick<KeyValueStore<Product>, 'get' | 'has'>,
+  ) {}
+  // @ts-expect-error  the same for a public property
+  @InjectStore(Product) readonly property!: KeyValueStore<Tag>;
+}
+
+export async function values(): Promise<void> {
+  // @ts-expect-error  an incomplete value
+  await products.set('p', { sku: 'p' });
+  // @ts-expect-error  a value instead of an entry
+  await products.save({ sku: 'p', title: '', price: 1, tags: [], since: new Date() });
+  const entry = await products.get('p');
+  // @ts-expect-error  it may be absent
+  void entry.value;
+  // @ts-expect-error  no such property
+  void entry?.with({ colour: 'red' });
+  // @ts-expect-error  the wrong result of a change
+  await products.update('p', (product) => product.price + 1);
+  // @ts-expect-error  a change that forgets to return
+  await products.update('p', (product) => void product.price);
+  // @ts-expect-error  an object is not a key
+  await products.get({ sku: 'p' });
+  if (entry === undefined) return;
+  // @ts-expect-error  an option that does not exist
+  await products.set('p', entry.value, { ifmatch: entry.etag });
+  const seen = await products.stat('p');
+  // @ts-expect-error  an etag that may be missing would be a write without a check (it is refused at run time too)
+  await products.set('p', entry.value, { ifMatch: seen?.etag });
+  // @ts-expect-error  the same for a deletion
+  await products.delete('p', { ifMatch: seen?.etag });
+  // @ts-expect-error  the value of another state in an atomic batch
+  storage.atomic().set(tags, 'a', entry.value);
+  // @ts-expect-error  the entry of another state in an atomic batch
+  storage.atomic().save(tags, entry);
+  // @ts-expect-error  deleting needs a range
+  await products.deleteMany();
+  // @ts-expect-error  a touch says until when
+  await products.touch('p', {});
+}
+
+// @ts-expect-error  the class lacks a field of the schema
+@State('a', { schema: z.object({ a: z.string(), b: z.number() }) })
+export class Lacking {
+  a!: string;
+}
+// @ts-expect-error  the schema would drop a field of the class
+@State('a', { schema: z.object({ a: z.string() }) })
+export class Dropped {
+  a!: string;
+  b!: number;
+}
+// @ts-expect-error  a transform that changes the type cannot be stored and read back
+export const Unstable = defineState('a', { schema: z.object({ at: z.string().transform((text) => new Date(text)) }) });
+// @ts-expect-error  a misspelt option
+export const Misspelt = defineState<{ a: 1 }>('a', { ttl: 5 });
+
+export const wrongModules = [
+  // @ts-expect-error  a name is not a state
+  KeyValueStorageModule.forFeature(['product']),
+  // @ts-expect-error  a root needs a provider
+  KeyValueStorageModule.forRoot({ tenancy: {} }),
+  // @ts-expect-error  a class is not a provider
+  KeyValueStorageModule.forRoot({ provider: Product }),
+];
+
+export class Retries {
+  // @ts-expect-error  only methods that answer a promise
+  @RetryOnConflict() count(): number {
+    return 1;
+  }
+  // @ts-expect-error  a misspelt option
+  @RetryOnConflict({ attemts: 2 }) async misspelt(): Promise<void> {}
+}
