@@ -36,7 +36,9 @@ export { limits, type LimitName } from './core/limits.js';
 
 // ─── storage providers
 export type { Clock } from './core/clock.js';
+export { ObservedProvider, type StorageCall, type StorageCallEnd, type StorageObserver } from './core/observed-provider.js';
 export type { ProviderFeatures, StorageProvider } from './core/storage-provider.js';
+export { JsonFileProvider, type JsonFileProviderOptions } from './providers/json-file/json-file-provider.js';
 export { MemoryProvider, type MemoryProviderOptions } from './providers/memory/memory-provider.js';
 
 // ─── Nest

@@ -216,6 +216,12 @@ describe('The start-up is refused with INVALID_OPTION', () => {
     expect(message).toMatch(words);
   });
 
+  it('for one instance under two names', async () => {
+    const provider = new MemoryProvider();
+    expect((await refusal(root({ provider, providers: { cache: provider } }))).message).toMatch(/one provider instance twice.*INVALID_OPTION/);
+    await start(root({ provider }));
+  });
+
   it('before anything is opened', async () => {
     const log: string[] = [];
     @State('product')

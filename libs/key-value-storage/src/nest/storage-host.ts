@@ -1,11 +1,13 @@
 /** One for each application: opens the storage before anything that injects it, closes it after everything that used it. */
 import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/common';
 import type { KeyValueStorage } from '../core/key-value-store.js';
+import { ObservedProvider } from '../core/observed-provider.js';
 import { openKeyValueStorage } from '../core/open-storage.js';
 import { invalidOption } from '../core/options.js';
 import type { StorageProvider } from '../core/storage-provider.js';
 import { sweepEveryMsDefault, type KeyValueStorageOptions, type StorageOverride } from './key-value-storage-options.js';
 import { Sweeper } from './sweeper.js';
+import { openTelemetryObserver } from './telemetry/open-telemetry.js';
 import type { TenantContext } from './tenancy/tenant-context.js';
 
 export interface Engines {
@@ -38,9 +40,11 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
     const engines = override === null ? await makeEngines(options) : overridden(override, Object.keys(options.providers ?? {}));
     const release = claim([engines.main, ...Object.values(engines.named)], place);
     try {
+      const observer = await openTelemetryObserver();
+      const observed = (provider: StorageProvider) => (observer === undefined ? provider : new ObservedProvider(provider, observer));
       const storage = await openKeyValueStorage({
-        provider: engines.main,
-        providers: engines.named,
+        provider: observed(engines.main),
+        providers: Object.fromEntries(Object.entries(engines.named).map(([name, provider]) => [name, observed(provider)])),
         ...(tenancy !== undefined && { tenant: () => context.current() }),
         ...(retry !== undefined && { retry }),
       });
@@ -109,6 +113,9 @@ function claim(providers: readonly StorageProvider[], place: string): () => void
         `The provider '${provider.name}' of KeyValueStorageModule.forRoot (${place}) is open already, by forRoot (${other}) of another application of this process. An instance in a decorator is shared by all of them: give a function instead, provider: () => new …().`,
       );
     }
+  }
+  if (new Set(providers).size < providers.length) {
+    throw invalidOption(`KeyValueStorageModule.forRoot (${place}) names one provider instance twice: give each name an instance of its own.`);
   }
   for (const provider of providers) openedBy.set(provider, place);
   return () => {

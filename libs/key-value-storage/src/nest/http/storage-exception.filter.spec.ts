@@ -13,6 +13,7 @@ import {
 } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { firstValueFrom, type Observable } from 'rxjs';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
@@ -47,6 +48,7 @@ const failures: Record<string, () => unknown> = {
   locked: () => storageError('STORAGE_LOCKED', 'Held by pid 7', {}),
   'given-up': () => storageError('ABORTED', 'The call was aborted', {}),
   bigint: () => storageError('KEY_NOT_FOUND', 'There is none', { key: ['user', 9007199254740993n, new Uint8Array([1, 2])] }),
+  issues: () => invalidValue([{ message: 'Too small', path: [{ key: 'price' }, 0], input: 7331 } as StandardSchemaV1.Issue]),
   foreign: () => copyOf(storageError('KEY_EXISTS', 'It is there', { key: 'k' })),
   stranger: () => new Error('password=hunter2'),
   forbidden: () => new ForbiddenException('Not yours.'),
@@ -141,6 +143,9 @@ describe('A storage error over HTTP', () => {
     const { body } = (await http().post('/products').send({ title: 7331 }).expect(422)) as Answer;
     expect(body).toMatchObject({ code: 'INVALID_VALUE', issues: [{ message: expect.any(String), path: ['title'] }] });
     expect(JSON.stringify(body)).not.toMatch(/7331/);
+    const own = (await http().post('/products/failures/issues').expect(422)) as Answer;
+    expect(own.body).toMatchObject({ issues: [{ message: 'Too small', path: ['price', 0] }] });
+    expect(JSON.stringify(own.body)).not.toMatch(/7331/);
   });
 
   it('tells nothing of the server from 500 on', async () => {
