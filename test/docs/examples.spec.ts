@@ -43,10 +43,14 @@ for (const kind of ['source', 'runnable'] as const) {
   for (const program of programs) writeFileSync(fileOf(kind, program), program[kind]);
 }
 
-/** `./data` of an example is a folder of this run. */
+/** `./data` of an example is a folder of its own, gone after the run. */
 const home = process.cwd();
 const workplace = mkdtempSync(join(tmpdir(), 'kvent-docs-'));
-beforeAll(() => process.chdir(workplace));
+function workIn(name: string): void {
+  mkdirSync(join(workplace, name), { recursive: true });
+  process.chdir(join(workplace, name));
+}
+beforeAll(() => workIn('tests'));
 afterAll(() => {
   process.chdir(home);
   rmSync(workplace, { recursive: true, force: true });
@@ -56,12 +60,13 @@ afterAll(() => {
 describe('the examples', () => {
   it('compile', () => {
     expect(diagnose(programs.map((program) => fileOf('source', program)))).toEqual([]);
-  }, 30_000);
+  }, 60_000);
 
   const examples = programs.filter(({ declaresTests }) => !declaresTests);
   it.each(examples.map((program) => [`${program.page} (${program.name})`, program] as const))(
     'run, and print what they say: %s',
     async (_, program) => {
+      workIn(program.name);
       await import(fileOf('runnable', program));
       expect(heardBy(program)).toEqual(said(program));
     },
@@ -71,10 +76,20 @@ describe('the examples', () => {
 
 // these declare their tests while they are loaded
 for (const program of programs.filter(({ declaresTests }) => declaresTests)) {
-  await import(fileOf('runnable', program));
-  it(`the tests of ${program.page} print what they say`, () => {
+  const failure = await loadingFailure(program);
+  it(`the tests of ${program.page} are declared, and print what they say`, () => {
+    expect(failure).toBeUndefined();
     expect(heardBy(program)).toEqual(said(program));
   });
+}
+
+async function loadingFailure(program: Program): Promise<unknown> {
+  try {
+    await import(fileOf('runnable', program));
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }
 
 function heardBy({ name }: Program): readonly string[] {

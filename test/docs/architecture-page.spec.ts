@@ -1,0 +1,58 @@
+/** The arrows of `docs/architecture.md` are those of the table that lint enforces, and the table of the README says what the providers claim. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { JsonFileProvider, MemoryProvider, type StorageProvider } from '@kvent/key-value-storage';
+import { rooms } from '../../eslint.config.mjs';
+import { pageAt, root } from './pages.js';
+
+describe('docs/architecture.md', () => {
+  const page = pageAt('docs/architecture.md');
+  const blocks = page.fences.filter(({ language }) => language === 'text').map(({ lines }) => lines);
+
+  it('draws the arrows of the rooms as the table allows them, and leaves none out', () => {
+    const drawn = (blocks.find((lines) => lines.some((line) => line.includes('─►'))) ?? []).map((line) =>
+      line.split('─►').map((part) => part.trim()),
+    );
+    const told = drawn.map(([from = '', to = '']) => [from, to === 'nothing' ? [] : to.split(', ').sort()] as const);
+    // the door to the core and the core itself are one place
+    const merged = (names: readonly string[]): readonly string[] =>
+      [...new Set(names.filter((name) => name !== 'key-value-storage/core' || !names.includes('core')))].sort();
+    const ours = Object.entries(rooms).filter(([name]) => told.some(([from]) => from === name));
+    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(ours.map(([name, room]) => [name, merged(room.rooms)])));
+    const ofLibraries = Object.entries(rooms).filter(([, { files }]) => /^(libs\/[^*]*\*\*|apps|bench)/.test(files));
+    expect(ofLibraries.map(([name]) => name).filter((name) => !told.some(([from]) => from === name))).toEqual([]);
+  });
+
+  it('names files that are there', () => {
+    const [tree = []] = blocks;
+    const core = tree.flatMap((line) => Array.from(line.matchAll(/([\w-]+(?:\.[\w-]+)*\.ts)/g), ([file]) => file));
+    const known = (file: string): boolean =>
+      ['core', '.'].some((folder) => existsSync(join(root, 'libs/key-value-storage/src', folder, file)));
+    expect(core.length).toBeGreaterThan(10);
+    expect(core.filter((file) => !known(file))).toEqual([]);
+  });
+});
+
+describe('the table of storage providers in the README', () => {
+  const rows = pageAt('README.md')
+    .lines.filter((line) => line.startsWith('|'))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+  const head = rows.find(([first, ...names]) => first === '' && names.some((name) => name.includes('Provider'))) ?? [];
+  const providers: readonly StorageProvider[] = [new MemoryProvider(), new JsonFileProvider({ directory: './data' })];
+
+  it('has a column for each', () => {
+    expect(head.slice(1)).toEqual(providers.map((provider) => `\`${provider.constructor.name}\``));
+  });
+
+  it.each(['durable', 'shared', 'expiry', 'scan', 'clock'] as const)('says what they claim: %s', (feature) => {
+    const row = rows.find(([first]) => first === `\`${feature}\``);
+    const claimed = providers.map(({ features }) => features[feature]);
+    expect(row?.slice(1)).toEqual(claimed.map((value) => `\`${typeof value === 'string' ? `'${value}'` : JSON.stringify(value)}\``));
+  });
+});

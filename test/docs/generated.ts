@@ -1,0 +1,66 @@
+/**
+ * The parts of pages that are written by a script, between `<!-- generated: <what> -->` and `<!-- end -->`. A test compares them with the code;
+ * `KVENT_DOCS=write npm run jest -- test/docs/reference.spec.ts` writes them.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { limits } from '@kvent/key-value-storage';
+import { declaredOptions, limitComments, type DeclaredOption } from './options-in-source.js';
+import { root, type Page } from './pages.js';
+
+const begin = /^<!-- generated: (.*) -->$/;
+const end = '<!-- end -->';
+
+/** The page as it should be. */
+export function regenerated(page: Page): string {
+  const lines: string[] = [];
+  let inside = false;
+  for (const line of page.lines) {
+    if (line === end) inside = false;
+    if (!inside) lines.push(line);
+    const [, what] = begin.exec(line) ?? [];
+    if (what === undefined) continue;
+    inside = true;
+    lines.push(...generate(what));
+  }
+  return lines.join('\n');
+}
+
+export function write(page: Page, text: string): void {
+  writeFileSync(join(root, page.path), text);
+}
+
+/** What is generated in a page: `options RetryOptions`, `limits`. */
+export const generatedIn = (page: Page): readonly string[] => page.lines.flatMap((line) => begin.exec(line)?.[1] ?? []);
+
+function generate(what: string): readonly string[] {
+  if (what === 'limits') return limitsTable();
+  const [, name] = /^options (\w+)$/.exec(what) ?? [];
+  const declared = name === undefined ? undefined : declaredOptions(name);
+  if (declared === undefined) throw new Error(`Nothing can be generated for '${what}'.`);
+  const parents = declared.parents.map((parent) => `those of \`${parent}\``);
+  const words = [declared.meaning, parents.length === 0 ? '' : `Also ${parents.join(' and ')}.`].filter((text) => text !== '');
+  return [
+    ...(words.length === 0 ? [] : [words.join(' '), '']),
+    '| Option | Type | Default | |',
+    '|---|---|---|---|',
+    ...declared.options.map(optionRow),
+  ];
+}
+
+function optionRow(option: DeclaredOption): string {
+  const byDefault = option.default ?? (option.required ? '(required)' : '');
+  return `| \`${option.name}\` | ${code(option.type)} | ${cell(byDefault)} | ${cell(option.meaning)} |`;
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|');
+const code = (text: string): string => `\`${cell(text)}\``;
+
+function limitsTable(): readonly string[] {
+  const comments = limitComments();
+  return [
+    '| Limit | Value | Of what |',
+    '|---|--:|---|',
+    ...Object.entries(limits).map(([name, value]) => `| \`${name}\` | ${value.toLocaleString('en')} | ${cell(comments.get(name) ?? '')} |`),
+  ];
+}

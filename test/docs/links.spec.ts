@@ -1,0 +1,60 @@
+/** Every link of every page leads somewhere, and every command that a page tells can be run. */
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { pages, root, type Page } from './pages.js';
+
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+
+describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page) => {
+  it('has links that lead somewhere', () => {
+    expect(page.links.filter(({ target }) => !/^https?:/.test(target)).flatMap(({ target, line }) => fault(page, target, line))).toEqual(
+      [],
+    );
+  });
+
+  it('has one title, and headings that do not skip a level', () => {
+    const levels = page.headings.map(({ level }) => level);
+    expect(levels.filter((level) => level === 1)).toHaveLength(1);
+    expect(page.headings.filter(({ level }, index) => index > 0 && level > (levels[index - 1] ?? 0) + 1).map(({ text }) => text)).toEqual(
+      [],
+    );
+  });
+
+  it('tells commands that there are', () => {
+    const told = Array.from(page.lines.join('\n').matchAll(/npm run (?:--silent )?([a-z][\w:-]*)/g), ([, script = '']) => script);
+    expect(told.filter((script) => !(script in scripts))).toEqual([]);
+  });
+
+  if (path.startsWith('libs/')) {
+    it('leads nowhere outside its package: it is read where the rest is not', () => {
+      expect(page.links.filter(({ target }) => target.startsWith('..'))).toEqual([]);
+    });
+  }
+});
+
+it('every page of docs can be reached from the README', () => {
+  const reached = new Set<string>();
+  const visit = (path: string): void => {
+    if (reached.has(path)) return;
+    reached.add(path);
+    const page = pages.find((each) => each.path === path);
+    for (const { target } of page?.links ?? []) {
+      const [file = ''] = target.split('#');
+      if (file !== '' && !/^https?:/.test(file)) visit(normalize(join(dirname(path), file)));
+    }
+  };
+  visit('README.md');
+  expect(pages.map(({ path }) => path).filter((path) => path.startsWith('docs/') && !reached.has(path))).toEqual([]);
+});
+
+function fault(page: Page, target: string, line: number): readonly string[] {
+  const [file = '', anchor] = target.split('#');
+  const path = file === '' ? page.path : normalize(join(dirname(page.path), decodeURIComponent(file)));
+  const at = `line ${line + 1}: ${target}`;
+  if (path.startsWith('..') || !existsSync(join(root, path))) return [`${at} is not there`];
+  if (anchor === undefined) return [];
+  const headings = pages.find((each) => each.path === path)?.headings;
+  if (headings === undefined) return [`${at} is no page with headings`];
+  return headings.some((heading) => heading.anchor === anchor) ? [] : [`${at}: there is no such heading`];
+}
