@@ -1,6 +1,7 @@
 /** The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the port, entries in the terms of the user. */
 import { throwIfAborted } from './abort.js';
 import { systemClock } from './clock.js';
+import { isConflict, type StorageError } from './errors.js';
 import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
 import { frozenKey, ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import { encodeKey, type Key } from './key.js';
@@ -100,10 +101,26 @@ export class StateRows<T> {
     }
   }
 
-  /** Repeats read-and-write work at one row while it conflicts; after the first conflict in turn with the rivals of this process. */
+  /** Repeats read-and-write work at one row while it conflicts. Most calls meet no rival, and pay nothing for the loop. */
   async retryInTurn<R>(address: Address, policy: RetryPolicy, work: () => Promise<R | Conflicted>): Promise<R> {
-    const { turns } = this.engine;
     const name = `${address.database}\0${nameOf(address)}`;
+    const attempt = async (): Promise<R> => {
+      const result = await work();
+      if (isConflicted(result)) throw conflictError(result, 'own');
+      return result;
+    };
+    if (this.engine.turns.isTaken(name)) return await this.#inTurn(name, policy, attempt, undefined);
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      return await this.#inTurn(name, policy, attempt, error);
+    }
+  }
+
+  /** The retry loop, in turn with the rivals of this process. `lost`: the conflict of a first attempt that was made already. */
+  async #inTurn<R>(name: string, policy: RetryPolicy, attempt: () => Promise<R>, lost: StorageError | undefined): Promise<R> {
+    const { turns } = this.engine;
     let mine = false;
     const waitForTurn = async (ms: number): Promise<void> => {
       try {
@@ -115,16 +132,12 @@ export class StateRows<T> {
       }
     };
     try {
-      if (turns.isTaken(name)) await waitForTurn(0);
-      return await retrying(
-        async () => {
-          const result = await work();
-          if (isConflicted(result)) throw conflictError(result, 'own');
-          return result;
-        },
-        policy,
-        { clock: systemClock, waitForTurn },
-      );
+      if (lost === undefined) await waitForTurn(0);
+      const work = async (number: number): Promise<R> => {
+        if (number === 1 && lost !== undefined) throw lost;
+        return await attempt();
+      };
+      return await retrying(work, policy, { clock: systemClock, waitForTurn });
     } finally {
       if (mine) turns.leave(name);
     }
