@@ -218,7 +218,9 @@ describe('The start-up is refused with INVALID_OPTION', () => {
 
   it('for one instance under two names', async () => {
     const provider = new MemoryProvider();
-    expect((await refusal(root({ provider, providers: { cache: provider } }))).message).toMatch(/one provider instance twice.*INVALID_OPTION/);
+    expect((await refusal(root({ provider, providers: { cache: provider } }))).message).toMatch(
+      /one provider instance twice.*INVALID_OPTION/,
+    );
     await start(root({ provider }));
   });
 

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { Controller, Get, Injectable, Post, SetMetadata, Sse, UseInterceptors, type INestApplication } from '@nestjs/common';
-import { Reflector } from '@nestjs/core';
+import { APP_FILTER, Reflector } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { concat, of, throwError } from 'rxjs';
@@ -97,11 +97,10 @@ beforeEach(async () => {
       KeyValueStorageModule.forFeature([Tally]),
     ],
     controllers: [Tallies],
-    providers: [Service],
+    providers: [Service, { provide: APP_FILTER, useClass: StorageExceptionFilter }],
   }).compile();
   app = module.createNestApplication<INestApplication<App>>();
   app.useLogger(false);
-  app.useGlobalFilters(new StorageExceptionFilter());
   await app.listen(0);
 });
 afterEach(() => app.close());

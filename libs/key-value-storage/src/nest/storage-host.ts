@@ -115,7 +115,9 @@ function claim(providers: readonly StorageProvider[], place: string): () => void
     }
   }
   if (new Set(providers).size < providers.length) {
-    throw invalidOption(`KeyValueStorageModule.forRoot (${place}) names one provider instance twice: give each name an instance of its own.`);
+    throw invalidOption(
+      `KeyValueStorageModule.forRoot (${place}) names one provider instance twice: give each name an instance of its own.`,
+    );
   }
   for (const provider of providers) openedBy.set(provider, place);
   return () => {

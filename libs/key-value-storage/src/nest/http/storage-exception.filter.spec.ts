@@ -182,6 +182,29 @@ describe('A storage error over HTTP', () => {
   });
 });
 
+describe('What cannot be answered any more', () => {
+  const answered = (response: object): readonly string[] => {
+    const calls: string[] = [];
+    const raw = { end: () => calls.push('end'), setHeader: () => calls.push('header'), ...response };
+    const http = { getRequest: () => ({ url: '/' }), getResponse: () => raw };
+    const host = { getType: () => 'http', switchToHttp: () => http } as unknown as ArgumentsHost;
+    new StorageExceptionFilter().catch(storageError('ABORTED', 'The client went', {}), host);
+    return calls;
+  };
+
+  it('is left alone where the client has gone', () => {
+    expect(answered({ destroyed: true, headersSent: false })).toEqual([]);
+  });
+
+  it('is ended where the head was sent, without a second answer', () => {
+    expect(answered({ destroyed: false, headersSent: true })).toEqual(['end']);
+  });
+
+  it('is answered otherwise, by Node’s own response too', () => {
+    expect(answered({ destroyed: false, headersSent: false })).toEqual(['header', 'header', 'end']);
+  });
+});
+
 describe('Every other error over HTTP', () => {
   it.each([
     ['a route that is not there', 'GET', '/nothing', undefined, { status: 404, title: 'Not Found', detail: 'Cannot GET /nothing' }],
