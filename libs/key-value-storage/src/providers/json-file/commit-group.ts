@@ -5,7 +5,7 @@ import type { RowTable } from '../../core/row-table.js';
 import type { Row, RowAddress } from '../../core/storage-provider.js';
 import type { CommitQueue, Work } from './commit-queue.js';
 import { nameOf } from './frozen-view.js';
-import { journalLine } from './journal-line.js';
+import { lineBody } from './journal-line.js';
 
 /** A group closes at this size, so that nobody waits for megabytes of others. */
 const groupBytesMax = 8 * 1_024 * 1_024;
@@ -18,7 +18,7 @@ interface Waiting {
 }
 
 export class CommitGroup {
-  readonly lines: Buffer[] = [];
+  readonly lines: string[] = [];
   readonly effects: RowEffect[] = [];
   readonly waiting: Waiting[] = [];
   /** The number of its last commit. */
@@ -68,7 +68,7 @@ export class CommitGroup {
   }
 
   #add(effects: readonly RowEffect[], time: number): void {
-    const line = journalLine({ kind: 'commit', number: this.last + 1, onDisk: this.#onDisk, time, effects });
+    const line = lineBody({ kind: 'commit', number: this.last + 1, onDisk: this.#onDisk, time, effects });
     this.last += 1;
     this.latest = Math.max(this.latest, time);
     this.lines.push(line);

@@ -41,7 +41,7 @@ export class CommitQueue {
         },
         fail: (error: unknown) => {
           leave();
-          reject(error as Error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         },
       };
       const stop = (): void => {

@@ -12,7 +12,7 @@ import { writeSnapshot } from './snapshot-file.js';
 export interface CompactionOptions {
   /** Compacts when the journals are this many times as long as the snapshot. @default 1 */
   readonly ratio: number;
-  /** …and at least this long. @default 4 MiB */
+  /** …and at least this long. @default 8 MiB */
   readonly minimumBytes: number;
 }
 

@@ -20,7 +20,7 @@ import { directoryOf } from './file-name.js';
 import type { FileSystem } from './file-system.js';
 import { FrozenView } from './frozen-view.js';
 import { JournalFile } from './journal-file.js';
-import { journalLine } from './journal-line.js';
+import { lineBody } from './journal-line.js';
 import { asideName } from './layout.js';
 import type { Recovered } from './read-database.js';
 
@@ -138,7 +138,7 @@ export class DatabaseFile {
     this.#journalBytes += journal.bytes;
     try {
       if (this.#failure === undefined) {
-        await journal.append(journalLine({ kind: 'end', onDisk: this.#onDisk }));
+        await journal.append([lineBody({ kind: 'end', onDisk: this.#onDisk })]);
         await journal.sync();
       }
     } catch (error) {
@@ -195,7 +195,7 @@ export class DatabaseFile {
       return group.fail(failed, failed);
     }
     try {
-      await journal.append(group.lines.length === 1 ? (group.lines[0] as Buffer) : Buffer.concat(group.lines));
+      await journal.append(group.lines);
       await journal.sync();
       await this.context.verifyOwner();
     } catch (error) {
@@ -223,7 +223,7 @@ export class DatabaseFile {
   }
 
   async #writeNote(journal: JournalFile): Promise<void> {
-    await journal.append(journalLine({ kind: 'note', onDisk: this.#onDisk }));
+    await journal.append([lineBody({ kind: 'note', onDisk: this.#onDisk })]);
     await journal.sync();
     this.#noted = this.#onDisk;
   }
@@ -317,7 +317,7 @@ export class DatabaseFile {
     const before = this.#journal;
     try {
       if (before !== undefined) {
-        await before.append(journalLine({ kind: 'next', generation: journal.generation, onDisk: this.#onDisk }));
+        await before.append([lineBody({ kind: 'next', generation: journal.generation, onDisk: this.#onDisk })]);
         await before.sync();
         this.#noted = this.#onDisk;
       }

@@ -103,15 +103,16 @@ export class FileStore {
   async sweep(limit: number): Promise<number> {
     await this.#owned();
     let swept = 0;
-    let failure: unknown;
+    const failures: unknown[] = [];
     for (const { name } of [...this.#databases.values()]) {
       try {
         swept += await this.#sweepOne(name, limit - swept);
       } catch (error) {
-        failure ??= error;
+        failures.push(error);
       }
     }
-    if (failure !== undefined) throw failure;
+    // what stands against one database keeps no other from being swept
+    if (failures.length > 0) throw failures[0] as Error;
     return swept;
   }
 

@@ -3,21 +3,27 @@
  * a damaged line is judged, for what nobody knew to be on disk was never answered.
  *
  * ```text
- * {"sum":"…","kvent":"journal","format":1,"database":"tenant:acme","generation":3}
+ * {"sum":"…","kvent":"journal","format":1,"database":"tenant:acme","generation":3,"id":"5d0c…"}
  * {"sum":"…","number":121,"onDisk":120,"time":1763694000000,"sizes":[180],"rows":[{…}]}      a commit, with its results
  * {"sum":"…","onDisk":121}                                                                    written by an idle owner
  * {"sum":"…","next":4,"onDisk":121}                                                           journal 4 goes on
  * {"sum":"…","end":true,"onDisk":121}                                                         closed
  * ```
  */
+import { crc32 } from 'node:zlib';
 import type { RowEffect } from '../../core/evaluate-batch.js';
 import { readRow, rowText } from './row-text.js';
 import { isWhole, seal } from './sealed-line.js';
 
 export const format = 1;
 
+export interface JournalHeader {
+  readonly format: number;
+  readonly database: string;
+  readonly generation: number;
+}
+
 export type JournalLine =
-  | { readonly kind: 'header'; readonly format: number; readonly database: string; readonly generation: number }
   | {
       readonly kind: 'commit';
       readonly number: number;
@@ -29,33 +35,38 @@ export type JournalLine =
   | { readonly kind: 'next'; readonly onDisk: number; readonly generation: number }
   | { readonly kind: 'end'; readonly onDisk: number };
 
-export function journalLine(line: JournalLine): Buffer {
+/** The first line. `id` is random: what was left on the disk by a journal of the same name is no part of this one. */
+export const headerLine = (database: string, generation: number, id: string): string =>
+  seal(`"kvent":"journal","format":${format},"database":${JSON.stringify(database)},"generation":${generation},"id":"${id}"}`);
+
+/** What seals all other lines of a journal. */
+export const seedOf = (header: string | Buffer): number => crc32(header);
+
+/** A line before it is sealed. */
+export function lineBody(line: JournalLine): string {
   switch (line.kind) {
-    case 'header':
-      return seal(
-        `{"kvent":"journal","format":${line.format},"database":${JSON.stringify(line.database)},"generation":${line.generation}}`,
-      );
     case 'commit': {
       const rows = line.effects.map(({ address, row }) => rowText(address, row));
       const sizes = rows.map((text) => Buffer.byteLength(text));
-      return seal(
-        `{"number":${line.number},"onDisk":${line.onDisk},"time":${line.time},"sizes":[${sizes.join()}],"rows":[${rows.join()}]}`,
-      );
+      return `"number":${line.number},"onDisk":${line.onDisk},"time":${line.time},"sizes":[${sizes.join()}],"rows":[${rows.join()}]}`;
     }
     case 'note':
-      return seal(`{"onDisk":${line.onDisk}}`);
+      return `"onDisk":${line.onDisk}}`;
     case 'next':
-      return seal(`{"next":${line.generation},"onDisk":${line.onDisk}}`);
+      return `"next":${line.generation},"onDisk":${line.onDisk}}`;
     case 'end':
-      return seal(`{"end":true,"onDisk":${line.onDisk}}`);
+      return `"end":true,"onDisk":${line.onDisk}}`;
   }
 }
 
+/** The header in these bytes, `undefined` if they are damaged. */
+export function readHeaderLine(bytes: Buffer): JournalHeader | undefined {
+  if (!isWhole(bytes)) return undefined;
+  const header = JSON.parse(bytes.toString()) as JournalHeader & { readonly kvent?: string };
+  return header.kvent === 'journal' ? header : undefined;
+}
+
 interface Written {
-  readonly kvent?: string;
-  readonly format: number;
-  readonly database: string;
-  readonly generation: number;
   readonly number?: number;
   readonly onDisk: number;
   readonly time: number;
@@ -66,15 +77,12 @@ interface Written {
 
 const rowsAt = Buffer.from(',"rows":[');
 
-/** The line in these bytes, `undefined` if they are damaged. */
-export function readJournalLine(bytes: Buffer): JournalLine | undefined {
-  if (!isWhole(bytes)) return undefined;
+/** The line in these bytes, `undefined` if they are damaged. Without a seed the sum is not looked at. */
+export function readJournalLine(bytes: Buffer, seed: number | undefined): JournalLine | undefined {
+  if (seed !== undefined && !isWhole(bytes, seed)) return undefined;
   try {
     const at = bytes.indexOf(rowsAt);
-    // the header's database may hold anything: it is a string, where a quote is escaped
     const written = JSON.parse(at < 0 ? bytes.toString() : `${bytes.toString('utf8', 0, at)}}`) as Written;
-    if (written.kvent === 'journal')
-      return { kind: 'header', format: written.format, database: written.database, generation: written.generation };
     const { number, onDisk, time, sizes, next, end } = written;
     if (typeof onDisk !== 'number') return undefined;
     if (number !== undefined) return { kind: 'commit', number, onDisk, time, effects: readRows(bytes, at + rowsAt.length, sizes) };

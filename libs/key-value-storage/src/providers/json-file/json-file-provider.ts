@@ -55,7 +55,7 @@ const defaults = {
   warn: (message: string): void => process.emitWarning(message, { type: 'JsonFileWarning', code: 'KVENT_JSON_FILE' }),
   fileSystem: nodeFileSystem,
 };
-const compactionDefaults: CompactionOptions = { ratio: 1, minimumBytes: 4 * 1_024 * 1_024 };
+const compactionDefaults: CompactionOptions = { ratio: 1, minimumBytes: 8 * 1_024 * 1_024 };
 
 type Resolved = Required<Omit<JsonFileProviderOptions, 'compaction' | 'processes'>> & {
   readonly compaction: CompactionOptions;

@@ -93,8 +93,8 @@ class Opening {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
   }
 
-  async #readEach(names: Iterator<string>): Promise<void> {
-    for (let { done, value } = names.next(); done !== true; { done, value } = names.next()) await this.#read(value as string);
+  async #readEach(names: Iterator<string, undefined>): Promise<void> {
+    for (let next = names.next(); next.done !== true; next = names.next()) await this.#read(next.value);
   }
 
   async #read(name: string): Promise<void> {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { RowTable } from '../../core/row-table.js';
 import { corrupt, unavailable } from './disk-errors.js';
 import type { FileSystem, OpenFile } from './file-system.js';
-import { format, readJournalLine, type JournalLine } from './journal-line.js';
+import { format, readHeaderLine, readJournalLine, seedOf, type JournalHeader, type JournalLine } from './journal-line.js';
 import { generationsOf, journalName, snapshotName, type Generations } from './layout.js';
 import { readLines } from './line-reader.js';
 import { readSnapshot } from './snapshot-file.js';
@@ -123,27 +123,24 @@ class Reading {
 
   async journal(file: OpenFile, generation: number): Promise<void> {
     const path = join(this.#directory, journalName(generation));
-    let headed = false;
+    let seed: number | undefined;
     this.#closed = false;
     this.#journalBytes += await readLines(file, (bytes, number, ended) => {
-      const line = ended ? readJournalLine(bytes) : undefined;
-      if (number === 1 && line?.kind === 'header') {
-        headed = true;
-        this.#assertOurs(path, line, generation);
-      } else if (!headed && line !== undefined) {
-        // the first line was on disk before any other was written
-        throw corrupt(`${path}:1`, 'the first line is damaged');
-      } else this.#line(line, path, number, headed);
+      if (number === 1) {
+        const header = ended ? readHeaderLine(bytes) : undefined;
+        if (header === undefined) return;
+        seed = seedOf(bytes);
+        return this.#assertOurs(path, header, generation);
+      }
+      // the first line was on disk before any other was written: one that is not finished stands alone
+      if (seed === undefined) throw corrupt(`${path}:1`, 'the first line is damaged');
+      this.#line(ended ? readJournalLine(bytes, seed) : undefined, path, number);
     });
   }
 
-  #line(line: JournalLine | undefined, path: string, number: number, headed: boolean): void {
+  #line(line: JournalLine | undefined, path: string, number: number): void {
     this.#closed = line?.kind === 'end' && this.#damage === undefined;
-    if (line === undefined || line.kind === 'header') {
-      // a first line that was never finished has nothing behind it, and nothing is lost with it
-      if (headed) this.#damaged({ path, line: number, number: this.#last + 1, what: 'the line is damaged' });
-      return;
-    }
+    if (line === undefined) return this.#damaged({ path, line: number, number: this.#last + 1, what: 'the line is damaged' });
     if (line.kind === 'commit') this.#commit(line, path, number);
     if (line.kind === 'next') this.#next = { generation: line.generation, path, line: number };
     if (line.kind !== 'commit' && line.onDisk > this.#last && this.#damage === undefined) {
@@ -184,11 +181,7 @@ class Reading {
     this.#damage ??= damage;
   }
 
-  #assertOurs(
-    path: string,
-    header: { readonly format: number; readonly database: string; readonly generation: number },
-    generation: number,
-  ): void {
+  #assertOurs(path: string, header: JournalHeader, generation: number): void {
     if (header.format !== format)
       throw corrupt(`${path}:1`, `it is written in format ${String(header.format)}; this release reads format ${format}`);
     if (header.database !== this.#database)

@@ -1,6 +1,7 @@
 /**
  * Lines that say whether they are whole: `{"sum":"1a2b3c4d", …}`, where the sum is the CRC-32 of everything behind it. A line is one JSON
- * object; strings in JSON hold no raw line feed, so a line feed always ends a line.
+ * object; strings in JSON hold no raw line feed, so a line feed always ends a line. A seed binds a line to its file: a line of another file that a
+ * disk left in the wrong place is no line of this one.
  */
 import { crc32 } from 'node:zlib';
 
@@ -11,15 +12,11 @@ const bodyAt = opening.length + sumDigits + 2;
 
 export const hex = (sum: number): string => sum.toString(16).padStart(sumDigits, '0');
 
-/** `body` begins with `{` and has at least one property. `tail` ends the line and is not summed. */
-export function seal(body: string, tail = '\n'): Buffer {
-  const bytes = Buffer.from(`${opening}00000000",${body.slice(1)}${tail}`);
-  bytes.write(hex(crc32(bytes.subarray(bodyAt, bytes.length - tail.length))), opening.length, 'latin1');
-  return bytes;
-}
+/** `body`: an object with at least one property, without its opening brace. */
+export const seal = (body: string, seed = 0): string => `${opening}${hex(crc32(body, seed))}",${body}`;
 
 /** Whether a line, without its line feed, is whole. */
-export function isWhole(line: Buffer): boolean {
+export function isWhole(line: Buffer, seed = 0): boolean {
   if (line.length <= bodyAt || line.toString('latin1', 0, opening.length) !== opening) return false;
-  return line.toString('latin1', opening.length, opening.length + sumDigits) === hex(crc32(line.subarray(bodyAt)));
+  return line.toString('latin1', opening.length, opening.length + sumDigits) === hex(crc32(line.subarray(bodyAt), seed));
 }

@@ -28,9 +28,9 @@ export interface SnapshotHeader {
   readonly time: number;
 }
 
-const bufferBytes = 256 * 1_024;
+const bufferLength = 256 * 1_024;
 
-/** Writes a new file and syncs it; answers its length. `stopped` is asked now and then. A file that was not finished is taken away. */
+/** Writes a new file and syncs it; answers its length. `stopIfDue` is called now and then, and throws to stop it. A file that was not finished is taken away. */
 export async function writeSnapshot(
   fileSystem: FileSystem,
   path: string,
@@ -59,47 +59,39 @@ async function writeContent(
 ): Promise<number> {
   const { database, generation, upTo, time } = header;
   const first = `"kvent":"snapshot","format":${format},"database":${JSON.stringify(database)},"generation":${generation}`;
-  writer.add(seal(`{${first},"upTo":${upTo},"time":${Number.isFinite(time) ? time : 0},"rows":[`, ''));
+  writer.text = seal(`${first},"upTo":${upTo},"time":${Number.isFinite(time) ? time : 0},"rows":[`);
   let count = 0;
   for (const page of pages) {
     for (const { row, ...address } of page) {
-      writer.add(Buffer.from(count === 0 ? '\n' : ',\n'));
-      writer.add(seal(rowText(address, row), ''));
+      writer.text += `${count === 0 ? '\n' : ',\n'}${seal(rowText(address, row).slice(1))}`;
       count += 1;
     }
     stopIfDue();
-    await writer.flush(bufferBytes);
+    if (writer.text.length >= bufferLength) await writer.flush();
   }
-  writer.add(Buffer.from('\n'));
-  writer.add(Buffer.from(`],"count":${count},"all":"${hex(writer.sum)}"}\n`));
-  await writer.flush(0);
+  writer.text += '\n';
+  await writer.flush();
+  writer.text = `],"count":${count},"all":"${hex(writer.sum)}"}\n`;
+  await writer.flush();
   return writer.position;
 }
 
 class Writer {
+  text = '';
+  /** Of everything written. */
   sum = 0;
   position = 0;
   readonly #file: OpenFile;
-  #parts: Buffer[] = [];
-  #held = 0;
 
   constructor(file: OpenFile) {
     this.#file = file;
   }
 
-  add(bytes: Buffer): void {
-    this.sum = crc32(bytes, this.sum);
-    this.#parts.push(bytes);
-    this.#held += bytes.length;
-  }
-
-  /** Writes what is held once it is more than this. */
-  async flush(heldMax: number): Promise<void> {
-    if (this.#held <= heldMax) return;
-    const bytes = Buffer.concat(this.#parts, this.#held);
-    this.#parts = [];
-    this.#held = 0;
+  async flush(): Promise<void> {
+    const bytes = Buffer.from(this.text);
+    this.text = '';
     await writeAll(this.#file, bytes, this.position);
+    this.sum = crc32(bytes, this.sum);
     this.position += bytes.length;
   }
 }

@@ -1,0 +1,155 @@
+/**
+ * Copies what is readable of a damaged store to a new place, and says what is not. Nothing in the old place is changed. What is found is judged
+ * line by line: a line whose sum does not fit is left out and reported, and the commits behind it are taken all the same, for they hold results.
+ * So the copy may lack changes, and of a batch some; the report says where.
+ */
+import { join, resolve } from 'node:path';
+import { systemClock, type Clock } from '../../core/clock.js';
+import { invalidOption, resolveOptions } from '../../core/options.js';
+import { RowTable } from '../../core/row-table.js';
+import { reasonOf, unavailable } from './disk-errors.js';
+import { directoryOf } from './file-name.js';
+import type { FileSystem } from './file-system.js';
+import { readHeaderLine, readJournalLine, seedOf } from './journal-line.js';
+import { JsonFileProvider } from './json-file-provider.js';
+import { generationsOf, journalName, snapshotName } from './layout.js';
+import { readLines } from './line-reader.js';
+import { nodeFileSystem } from './node-file-system.js';
+import { withFile } from './read-database.js';
+import { readSnapshot } from './snapshot-file.js';
+import { listDatabases } from './store-root.js';
+
+export interface SalvageReport {
+  readonly databases: readonly SalvagedDatabase[];
+}
+
+export interface SalvagedDatabase {
+  readonly database: string;
+  /** How many rows were copied. */
+  readonly rows: number;
+  /** What was not readable, in the order of the files. */
+  readonly damage: readonly { readonly place: string; readonly what: string }[];
+}
+
+export interface SalvageOptions {
+  readonly fileSystem?: FileSystem;
+  readonly clock?: Clock;
+}
+
+const defaults = { fileSystem: nodeFileSystem, clock: systemClock };
+
+/** `from` must be in use by nobody; `to` must not exist, or be empty: else `INVALID_OPTION`. */
+export async function salvageJsonFile(from: string, to: string, options: SalvageOptions = {}): Promise<SalvageReport> {
+  const { fileSystem, clock } = resolveOptions('salvageJsonFile', options, defaults);
+  const root = resolve(from);
+  const taken = await fileSystem.list(resolve(to)).catch((error: unknown) => Promise.reject(unavailable(`${to} cannot be read`, error)));
+  if (taken !== undefined && taken.length > 0) throw invalidOption(`salvageJsonFile copies to a new place: ${to} is not empty.`);
+  const copy = new JsonFileProvider({ directory: to, fileSystem, clock });
+  await copy.open();
+  try {
+    const databases: SalvagedDatabase[] = [];
+    for (const database of await listDatabases(fileSystem, root)) {
+      const salvage = new Salvage(fileSystem, join(root, directoryOf(database)));
+      await salvage.read();
+      const rows = await copy.administration.import(database, salvage.table.all());
+      databases.push({ database, rows, damage: salvage.damage });
+    }
+    return { databases };
+  } finally {
+    await copy.close();
+  }
+}
+
+class Salvage {
+  readonly table = new RowTable();
+  readonly damage: { readonly place: string; readonly what: string }[] = [];
+  readonly #fileSystem: FileSystem;
+  readonly #directory: string;
+  #last: number | undefined;
+
+  constructor(fileSystem: FileSystem, directory: string) {
+    this.#fileSystem = fileSystem;
+    this.#directory = directory;
+  }
+
+  /** From the newest snapshot that is whole; older ones stand in for what damaged ones lack. */
+  async read(): Promise<void> {
+    const { snapshots, journals } = generationsOf((await this.#fileSystem.list(this.#directory)) ?? []);
+    const newest = Math.max(0, ...snapshots);
+    const whole = newest > 0 && (await this.#isWhole(newest));
+    const generations = [...new Set([...snapshots, ...journals])]
+      .filter((generation) => !whole || generation >= newest)
+      .sort((a, b) => a - b);
+    const last = generations.at(-1);
+    if (last === undefined) this.#report(this.#directory, 'there is neither a snapshot nor a journal');
+    for (let generation = generations[0] ?? 0; last !== undefined && generation <= last; generation += 1) {
+      if (snapshots.includes(generation)) await this.#snapshot(generation);
+      if (journals.includes(generation)) await this.#journal(generation);
+      else this.#report(join(this.#directory, journalName(generation)), 'the file is missing');
+    }
+  }
+
+  async #isWhole(generation: number): Promise<boolean> {
+    let whole = true;
+    await withFile(this.#fileSystem, join(this.#directory, snapshotName(generation)), (file) =>
+      readSnapshot(file, { header: () => undefined, row: () => undefined, damage: () => void (whole = false) }),
+    ).catch(() => (whole = false));
+    return whole;
+  }
+
+  async #snapshot(generation: number): Promise<void> {
+    const path = join(this.#directory, snapshotName(generation));
+    await this.#reading(path, () =>
+      withFile(this.#fileSystem, path, (file) =>
+        readSnapshot(file, {
+          header: ({ upTo }) => {
+            this.#last = upTo;
+          },
+          row: (effect) => this.table.apply([effect]),
+          damage: (line, what) => this.#report(`${path}:${line}`, what),
+        }),
+      ),
+    );
+  }
+
+  async #journal(generation: number): Promise<void> {
+    const path = join(this.#directory, journalName(generation));
+    let seed: number | undefined;
+    await this.#reading(path, () =>
+      withFile(this.#fileSystem, path, (file) =>
+        readLines(file, (bytes, number) => {
+          if (number > 1) return this.#line(bytes, seed, `${path}:${number}`);
+          if (readHeaderLine(bytes) !== undefined) seed = seedOf(bytes);
+          else
+            this.#report(
+              `${path}:1`,
+              'the first line is damaged, so the sums of the others cannot be verified: they are taken as they are',
+            );
+        }),
+      ),
+    );
+  }
+
+  #line(bytes: Buffer, seed: number | undefined, place: string): void {
+    const line = readJournalLine(bytes, seed);
+    if (line === undefined) return this.#report(place, 'the line is damaged');
+    if (line.kind !== 'commit') return;
+    if (this.#last !== undefined && line.number > this.#last + 1) {
+      this.#report(place, `commits ${this.#last + 1} to ${line.number - 1} are missing before this line`);
+    }
+    this.#last = line.number;
+    this.table.apply(line.effects);
+  }
+
+  async #reading(path: string, read: () => Promise<unknown>): Promise<void> {
+    try {
+      await read();
+    } catch (error) {
+      this.#report(path, reasonOf(error));
+    }
+  }
+
+  #report(place: string, what: string): void {
+    this.damage.push({ place, what });
+  }
+}
