@@ -1,1 +1,84 @@
-process.stdout.write('Benchmarks come in a later commit.\n');
+/**
+ * How fast, beside the peers, in one run. See `--help`. Figures of a busy machine are worth little, ratios somewhat more: everybody has a
+ * turn in each round.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { describeMachine, machineOf } from './machine.js';
+import { measureOpening, openingTable, type OpeningResult } from './opening.js';
+import { productBytes } from './product.js';
+import { runSuite, type SuiteResult } from './run-suite.js';
+import { file } from './suites/file.js';
+import { memory } from './suites/memory.js';
+import { legendOf, tableOf } from './table.js';
+
+const suites = { memory, file };
+const root = join(import.meta.dirname, '..', '..');
+const help = `npm run bench -- [options]
+  --suite memory|file   which one; both if left out
+  --rounds <n>          rounds in which everybody has a turn (7)
+  --ms <n>              length of a turn in milliseconds (200)
+  --entries <n>         entries to open with, in the file suite (100000); 0: leave it out
+  --json <file>         where the figures are written (.tmp/bench-results/<time>.json)
+  --directory <path>    where files are written: a disk, not memory (.tmp/bench)
+`;
+
+const { values } = parseArgs({
+  options: {
+    suite: { type: 'string' },
+    rounds: { type: 'string', default: '7' },
+    ms: { type: 'string', default: '200' },
+    entries: { type: 'string', default: '100000' },
+    json: { type: 'string' },
+    directory: { type: 'string', default: join(root, '.tmp', 'bench') },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+if (values.help) process.stdout.write(help);
+else await bench();
+
+async function bench(): Promise<void> {
+  const chosen = values.suite === undefined ? Object.values(suites) : [suiteOf(values.suite)];
+  const [rounds, ms, entries] = [numberOf('rounds', 1), numberOf('ms', 1), numberOf('entries', 0)];
+  const directory = join(resolve(values.directory), String(process.pid));
+  const machine = machineOf(directory);
+  process.stdout.write(`${describeMachine(machine)}\n${rounds} rounds of ${ms} ms, a value of ${productBytes} bytes of JSON\n\n`);
+  const results: SuiteResult[] = [];
+  let opening: readonly OpeningResult[] = [];
+  try {
+    for (const suite of chosen) {
+      const result = await runSuite(suite, {
+        rounds,
+        ms,
+        directory: join(directory, suite.name),
+        onWork: (work, contenders) => void process.stdout.write(`${tableOf(work, contenders, suite.ours)}\n`),
+      });
+      results.push(result);
+      if (suite === file && entries > 0) {
+        opening = await measureOpening({ directory, entries, rounds: Math.min(rounds, 3) });
+        process.stdout.write(`${openingTable(opening)}\n`);
+      }
+      process.stdout.write(`${legendOf(result.contenders)}\n`);
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+  const at = new Date().toISOString();
+  const path = resolve(values.json ?? join(root, '.tmp', 'bench-results', `${at.replaceAll(':', '-')}.json`));
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, `${JSON.stringify({ at, machine, rounds, ms, productBytes, suites: results, opening }, undefined, 2)}\n`);
+  process.stdout.write(`written to ${path}\n`);
+}
+
+function suiteOf(name: string): (typeof suites)[keyof typeof suites] {
+  if (Object.hasOwn(suites, name)) return suites[name as keyof typeof suites];
+  throw new Error(`There is no suite '${name}': ${Object.keys(suites).join(', ')}.`);
+}
+
+function numberOf(name: 'rounds' | 'ms' | 'entries', least: number): number {
+  const number = Number(values[name]);
+  if (Number.isInteger(number) && number >= least) return number;
+  throw new Error(`--${name} is a whole number from ${least}; given was '${values[name]}'.`);
+}

@@ -1,0 +1,33 @@
+/** Who is measured: the same verbs for everybody, and what their answers are worth, which the table says beside each figure. */
+export type Verb = 'get' | 'set' | 'set + get' | 'save' | 'update' | 'getMany' | 'page';
+
+/** The n-th call of a verb. It answers a promise where the contender does: nobody is made to wait who need not. */
+export type Operation = (call: number) => unknown;
+
+export interface Traits {
+  /** What an acknowledged write survives: 'power loss', 'kill' (of the process), or 'nothing'. */
+  readonly survives: 'power loss' | 'kill' | 'nothing';
+  /** Whether a write can be made to depend on what was read: with 'no', two that change one key at once lose a change. */
+  readonly comparesAndSets: boolean;
+  /** What a read answers: 'frozen', a 'fresh copy' that may be changed without harm, the 'stored object' itself, or 'text'. */
+  readonly answers: 'frozen' | 'fresh copy' | 'stored object' | 'text' | 'nothing';
+  /** In a few words, what else one should know before comparing. */
+  readonly note?: string;
+}
+
+export interface Contender {
+  readonly name: string;
+  readonly traits: Traits;
+  readonly verbs: Partial<Readonly<Record<Verb, Operation>>>;
+  readonly close?: () => Promise<void>;
+}
+
+/** Where a contender works: its own directory, and the keys in it. */
+export interface Place {
+  readonly directory: string;
+  readonly keys: readonly string[];
+  /** Whether they are there already, from an earlier opening; if not, opening stores them. */
+  readonly filled: boolean;
+}
+
+export type Opening = (place: Place) => Promise<Contender>;

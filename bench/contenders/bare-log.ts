@@ -1,0 +1,43 @@
+/** Yardsticks: a JSON line at the end of a file and fdatasync, for each call alone, or for all that came while the last one was under way. */
+import { open, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Contender, Opening, Traits } from '../contender.js';
+import { keyAt, product } from '../product.js';
+
+const traits: Traits = { survives: 'power loss', comparesAndSets: false, answers: 'nothing', note: 'a yardstick: it cannot read' };
+
+export const openLineLog: Opening = async ({ keys, directory }) => {
+  const file = await open(join(directory, 'log.jsonl'), 'a');
+  let last: Promise<void> = Promise.resolve();
+  const append = (line: string): Promise<void> => (last = last.then(() => appendSynced(file, line)));
+  return contender('JSON line + fdatasync', (call) => append(lineOf(keyAt(keys, call))), file);
+};
+
+export const openGroupLog: Opening = async ({ keys, directory }) => {
+  const file = await open(join(directory, 'log.jsonl'), 'a');
+  let gathered: string[] = [];
+  let next: Promise<void> | undefined;
+  let last: Promise<void> = Promise.resolve();
+  const append = (line: string): Promise<void> => {
+    gathered.push(line);
+    return (next ??= last =
+      last.then(async () => {
+        const lines = gathered.join('');
+        gathered = [];
+        next = undefined;
+        await appendSynced(file, lines);
+      }));
+  };
+  return contender('JSON lines + fdatasync, grouped', (call) => append(lineOf(keyAt(keys, call))), file);
+};
+
+const lineOf = (key: string): string => `${JSON.stringify({ key, value: product })}\n`;
+
+async function appendSynced(file: FileHandle, lines: string): Promise<void> {
+  await file.appendFile(lines);
+  await file.datasync();
+}
+
+function contender(name: string, append: (call: number) => Promise<void>, file: FileHandle): Contender {
+  return { name, traits, verbs: { set: append }, close: () => file.close() };
+}

@@ -1,0 +1,7 @@
+import { join } from 'node:path';
+import { JsonFileProvider } from '@kvent/key-value-storage';
+import type { Opening } from '../contender.js';
+import { openStore } from './kvent.js';
+
+export const openJsonFile: Opening = async (place) =>
+  await openStore('kvent, JSON file', new JsonFileProvider({ directory: join(place.directory, 'data') }), place);

@@ -1,0 +1,55 @@
+/** Where it was measured: figures of another machine say nothing. */
+import { mkdirSync, statfsSync } from 'node:fs';
+import { cpus, loadavg, totalmem, type } from 'node:os';
+
+export interface Machine {
+  readonly node: string;
+  readonly system: string;
+  readonly processor: string;
+  readonly cores: number;
+  readonly memoryGB: number;
+  /** Processes that wanted to run in the last minute: above 1 somebody else was busy too. */
+  readonly loadBefore: number;
+  readonly directory: string;
+  readonly fileSystem: string;
+}
+
+/** The magic numbers of statfs(2). */
+const fileSystems: Readonly<Record<number, string>> = {
+  0x01021994: 'tmpfs',
+  0x858458f6: 'ramfs',
+  0xef53: 'ext4',
+  0x58465342: 'xfs',
+  0x9123683e: 'btrfs',
+  0x2fc12fc1: 'zfs',
+  0x794c7630: 'overlay',
+  0x6969: 'nfs',
+};
+const inMemory: readonly string[] = ['tmpfs', 'ramfs'];
+
+/** The facts. Throws where the directory is no disk: an fsync that costs nothing would flatter everybody who makes one. */
+export function machineOf(directory: string): Machine {
+  mkdirSync(directory, { recursive: true });
+  const magic = statfsSync(directory).type;
+  const fileSystem = fileSystems[magic] ?? `unknown (${magic.toString(16)})`;
+  if (inMemory.includes(fileSystem))
+    throw new Error(`${directory} is on ${fileSystem}, which is no disk: name another place with --directory.`);
+  return {
+    node: process.version,
+    system: `${type()} ${process.arch}`,
+    processor: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    memoryGB: Math.round(totalmem() / 2 ** 30),
+    loadBefore: Math.round((loadavg()[0] as number) * 100) / 100,
+    directory,
+    fileSystem,
+  };
+}
+
+export function describeMachine(machine: Machine): string {
+  const { node, system, processor, cores, memoryGB, loadBefore, directory, fileSystem } = machine;
+  return [
+    `Node ${node}, ${system}, ${cores} cores (${processor}), ${memoryGB} GB, load ${loadBefore}`,
+    `${directory} on ${fileSystem}`,
+  ].join('\n');
+}

@@ -1,0 +1,32 @@
+import { MemoryProvider } from '@kvent/key-value-storage';
+import { openKeyv } from '../contenders/keyv.js';
+import { openProvider, openStore } from '../contenders/kvent.js';
+import { openLruCache } from '../contenders/lru-cache.js';
+import type { Suite } from '../suite.js';
+
+export const memory: Suite = {
+  name: 'memory',
+  keys: 1_000,
+  ours: 'kvent, memory',
+  openings: [
+    (place) => openStore('kvent, memory', new MemoryProvider(), place),
+    (place) => openProvider('kvent, bare provider', new MemoryProvider(), place),
+    openKeyv,
+    openLruCache,
+  ],
+  works: [
+    { verb: 'get', callers: 1, reference: 'keyv', aim: 8 },
+    { verb: 'set', callers: 1, reference: 'keyv' },
+    { verb: 'set + get', callers: 1, reference: 'keyv', aim: 2, note: 'one after the other, counted as one call' },
+    { verb: 'get', callers: 64, reference: 'keyv' },
+    { verb: 'set', callers: 64, reference: 'keyv' },
+    {
+      verb: 'update',
+      callers: 1,
+      reference: 'keyv',
+      note: 'reads, changes and writes one key; the peers lose a change when two do it at once',
+    },
+    { verb: 'getMany', callers: 1, reference: 'keyv', note: '100 keys' },
+    { verb: 'page', callers: 1, reference: 'kvent, memory', note: 'the first 100 entries in key order' },
+  ],
+};

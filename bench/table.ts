@@ -1,0 +1,57 @@
+/** Results as people read them: one table for each work, the best first, and what the figures of each contender are worth. */
+import type { SuiteResult, WorkResult } from './run-suite.js';
+
+const heading = ['', 'calls/s', 'p50 µs', 'p99 µs', '×', 'survives', 'compares', 'answers'];
+
+export function tableOf(result: WorkResult, contenders: SuiteResult['contenders'], ours: string): string {
+  const { verb, callers, reference, note, rows } = result;
+  const lines = rows
+    .toSorted((one, other) => other.ratio - one.ratio)
+    .map((row) => {
+      const traits = contenders.find(({ name }) => name === row.contender);
+      return [
+        row.contender,
+        Math.round(row.callsPerSecond).toLocaleString('en'),
+        microseconds(row.p50Us),
+        microseconds(row.p99Us),
+        row.ratio.toPrecision(3),
+        traits?.survives ?? '',
+        traits?.comparesAndSets === true ? 'yes' : 'no',
+        traits?.answers ?? '',
+      ];
+    });
+  const title = `${verb}, ${callers} ${callers === 1 ? 'caller' : 'callers'}${note === undefined ? '' : ` (${note})`}; × ${reference}`;
+  return [title, ...columns([heading, ...lines]).map((line) => `  ${line}`), aimOf(result, ours), '']
+    .filter((line) => line !== undefined)
+    .join('\n');
+}
+
+/** What the contenders are, once under all tables. */
+export function legendOf(contenders: SuiteResult['contenders']): string {
+  const notes = contenders.filter(({ note }) => note !== undefined).map(({ name, note }) => `  ${name}: ${note}`);
+  return [
+    '× calls per second of the reference, median of the rounds; p50 and p99 of sampled calls, medians of the rounds.',
+    'survives: what an acknowledged write outlives. compares: whether a write can depend on what was read. answers: what a read gives.',
+    ...notes,
+    '',
+  ].join('\n');
+}
+
+function aimOf({ aim, rows }: WorkResult, ours: string): string | undefined {
+  const reached = rows.find(({ contender }) => contender === ours)?.ratio;
+  if (aim === undefined || reached === undefined) return undefined;
+  return `  aim: ≥ ${aim} ×, ${reached >= aim ? 'reached' : 'MISSED'} with ${reached.toPrecision(3)} ×`;
+}
+
+const microseconds = (us: number): string => (us < 10 ? us.toFixed(2) : us < 100 ? us.toFixed(1) : Math.round(us).toLocaleString('en'));
+
+/** The first column to the left, numbers to the right, words to the left again. */
+export function columns(lines: readonly (readonly string[])[]): readonly string[] {
+  const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
+  return lines.map((line) =>
+    line
+      .map((cell, column) => (column >= 1 && column <= 4 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .join('  ')
+      .trimEnd(),
+  );
+}
