@@ -26,6 +26,7 @@ import {
   IfMatch,
   InjectStore,
   isStorageError,
+  JsonFileProvider,
   KeyValueStorage,
   KeyValueStorageModule,
   KeyValueStore,
@@ -200,7 +201,7 @@ export class CatalogModule {}
 @Module({
   imports: [
     KeyValueStorageModule.forRoot({
-      provider: () => new MemoryProvider(),
+      provider: new JsonFileProvider({ directory: './data' }),
       providers: { cache: new MemoryProvider() },
       tenancy: { isKnown: (tenant) => tenant === 'acme', mayEnter: async (tenant, { user }: { user: string }) => user === tenant },
       retry: { attempts: 5 },

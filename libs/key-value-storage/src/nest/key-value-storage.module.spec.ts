@@ -140,101 +140,6 @@ describe('Two applications in one process', () => {
   });
 });
 
-describe('The start-up is refused with INVALID_OPTION', () => {
-  it('for a second root, naming both places', async () => {
-    const { code, message } = await refusal(root(), KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }));
-    expect(code).toBe('INVALID_OPTION');
-    expect(new Set(message.match(/module\.spec\.ts:\d+/g)).size).toBe(2);
-  });
-
-  it('without any root, in words that name the feature and not a class of Nest or ours', async () => {
-    const { code, message } = await refusal(CatalogModule);
-    expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(
-      /forFeature\(\[class Product \('product'\)\]\) \(.*module\.spec\.ts:\d+\) has no KeyValueStorageModule\.forRoot/,
-    );
-  });
-
-  it('for two states of one name, naming both classes and both places', async () => {
-    @State('product')
-    class Article {
-      name!: string;
-    }
-    const { code, message } = await refusal(root(), CatalogModule, KeyValueStorageModule.forFeature([Article]));
-    expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(/class Product \('product'\) \(forFeature at .*\) and class Article \('product'\) \(forFeature at/);
-  });
-
-  it('for two of one name where the scope that one of them names is the default of the other', async () => {
-    const Other = defineState('product', { scope: 'shared' });
-    expect((await refusal(root(), CatalogModule, KeyValueStorageModule.forFeature([Other]))).message).toMatch(/Two states/);
-    const Tenants = defineState('product', { scope: 'tenant' });
-    expect((await refusal(root({ tenancy: {} }), CatalogModule, KeyValueStorageModule.forFeature([Tenants]))).message).toMatch(
-      /Two states/,
-    );
-  });
-
-  it.each([
-    ['container', defineState('product', { container: 'archive' })],
-    ['scope', defineState('product', { scope: 'shared' })],
-    ['provider', defineState('product', { provider: 'cache' })],
-  ])('but not for two of one name that differ in their %s', async (_, other) => {
-    const providers = { cache: () => new MemoryProvider() };
-    await start(root({ tenancy: {}, providers }), CatalogModule, KeyValueStorageModule.forFeature([other]));
-  });
-
-  it('for a class without @State, where forFeature is called', () => {
-    class Forgotten {
-      name!: string;
-    }
-    expect(() => KeyValueStorageModule.forFeature([Forgotten])).toThrow(/class Forgotten has no @State.*INVALID_OPTION/);
-    expect(() => InjectStore(Forgotten)).toThrow(/class Forgotten has no @State/);
-  });
-
-  it('for the name of a provider that the root does not have', async () => {
-    const Sessions = defineState('session', { provider: 'cahce' });
-    const { code, message } = await refusal(
-      root({ providers: { cache: () => new MemoryProvider() } }),
-      KeyValueStorageModule.forFeature([Sessions]),
-    );
-    expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(/state 'session' \(forFeature at .*module\.spec\.ts:\d+\) wants the provider 'cahce'; forRoot has 'cache'/);
-  });
-
-  it.each([
-    [{ providre: 1 }, /no option 'providre'/],
-    [{ provider: undefined }, /provider is a storage provider, or a function.*undefined/],
-    [{ provider: {} }, /provider is a storage provider/],
-    [{ tenancy: { known: true } }, /tenancy has no option 'known'/],
-    [{ tenancy: { header: 'X Tenant' } }, /tenancy\.header/],
-    [{ retry: { attempts: 0 } }, /attempts/],
-    [{ sweepEveryMs: 0 }, /sweepEveryMs/],
-    [{ sweepEveryMs: 2 ** 31 }, /sweepEveryMs/],
-  ])('for the options %j', async (options, words) => {
-    const { code, message } = await refusal(root(options));
-    expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(words);
-  });
-
-  it('for one instance under two names', async () => {
-    const provider = new MemoryProvider();
-    expect((await refusal(root({ provider, providers: { cache: provider } }))).message).toMatch(
-      /one provider instance twice.*INVALID_OPTION/,
-    );
-    await start(root({ provider }));
-  });
-
-  it('before anything is opened', async () => {
-    const log: string[] = [];
-    @State('product')
-    class Article {
-      name!: string;
-    }
-    await refusal(root({ provider: () => new Watched(log) }), CatalogModule, KeyValueStorageModule.forFeature([Article]));
-    expect(log).toEqual([]);
-  });
-});
-
 describe('The storage', () => {
   it('is open before anything that injects it is made', async () => {
     const log: string[] = [];
@@ -278,5 +183,20 @@ describe('The storage', () => {
     await app.close();
     expect(log).toEqual(['main opens', 'last words', 'main closes']);
     await expect(app.get(KeyValueStorage).store(Product).get('last')).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+  });
+
+  it('is swept every sweepEveryMs, until the application closes', async () => {
+    const awake = setInterval(() => undefined, 1_000); // the sweeper keeps nothing alive
+    let swept: () => void;
+    const sweeping = new Promise<void>((resolve) => (swept = resolve));
+    class Sweeping extends MemoryProvider {
+      override sweep(limit: number): Promise<number> {
+        swept();
+        return super.sweep(limit);
+      }
+    }
+    await start(root({ provider: () => new Sweeping(), sweepEveryMs: 1 }));
+    await sweeping;
+    clearInterval(awake);
   });
 });
