@@ -31,6 +31,7 @@ export class CommitQueue {
   /** Rejects with `ABORTED` at once when the signal says so: with no effect while it waits, with an unknown one once it was taken. */
   add<A>(judge: Judge<A>, signal: AbortSignal | undefined): Promise<A> {
     return new Promise<A>((resolve, reject) => {
+      if (signal?.aborted === true) return reject(aborted('A commit', 'none', signal));
       const leave = (): void => signal?.removeEventListener('abort', stop);
       const work = {
         judge,

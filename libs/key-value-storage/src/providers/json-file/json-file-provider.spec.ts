@@ -1,0 +1,555 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { Batch, Change, Check, CommitResult, Row } from '../../core/storage-provider.js';
+import { versionSource } from '../../core/version.js';
+import { ManualClock } from '../../testing/manual-clock.js';
+import type { FileSystem, OpenFile } from './file-system.js';
+import { JsonFileProvider, type JsonFileProviderOptions } from './json-file-provider.js';
+import { nodeFileSystem } from './node-file-system.js';
+import { systemProcesses } from './process-identity.js';
+
+let root: string;
+let disk: Disk;
+const opened: JsonFileProvider[] = [];
+const version = versionSource();
+const database = 'tenant:acme';
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'kvent-json-'));
+  disk = new Disk();
+});
+afterEach(async () => {
+  disk.fail = () => undefined;
+  disk.open();
+  for (const provider of opened.splice(0)) await provider.close();
+  rmSync(root, { recursive: true });
+});
+
+/** The real disk, with a list of what was asked of it (but of the lock), and with failures and delays on demand. */
+class Disk implements FileSystem {
+  calls: string[] = [];
+  /** Throws for the call that is to fail. */
+  fail: (call: string) => void = () => undefined;
+  #gate: Promise<void> | undefined;
+  #opened: (() => void) | undefined;
+
+  /** Syncs of journals wait until the disk is opened again. */
+  shut(): void {
+    this.#gate = new Promise((resolve) => (this.#opened = resolve));
+  }
+
+  readonly #do = async <R>(call: string, work: () => Promise<R>): Promise<R> => {
+    if (!call.includes('lock')) this.calls.push(call);
+    this.fail(call);
+    if (/^sync journal/.test(call)) await this.#gate;
+    return await work();
+  };
+
+  readonly rename = (from: string, to: string) => this.#do(`rename ${plain(from)} ${plain(to)}`, () => nodeFileSystem.rename(from, to));
+  readonly remove = (path: string) => this.#do(`remove ${plain(path)}`, () => nodeFileSystem.remove(path));
+  readonly makeDirectory = (path: string) => this.#do(`make ${plain(path)}`, () => nodeFileSystem.makeDirectory(path));
+  readonly removeDirectory = (path: string) => this.#do(`unmake ${plain(path)}`, () => nodeFileSystem.removeDirectory(path));
+  readonly list = (path: string) => nodeFileSystem.list(path);
+  readonly syncDirectory = (path: string) => this.#do(`syncdir ${plain(path)}`, () => nodeFileSystem.syncDirectory(path));
+
+  /** With a path a file is opened; without one the gate is. */
+  open(): void;
+  open(path: string, mode: 'read' | 'create'): Promise<OpenFile>;
+  open(path?: string, mode: 'read' | 'create' = 'read'): Promise<OpenFile> | void {
+    if (path === undefined) return this.#opened?.();
+    return this.#file(path, mode);
+  }
+
+  async #file(path: string, mode: 'read' | 'create'): Promise<OpenFile> {
+    const name = plain(path);
+    const file = await (mode === 'read'
+      ? nodeFileSystem.open(path, mode)
+      : this.#do(`create ${name}`, () => nodeFileSystem.open(path, mode)));
+    return {
+      read: (into, position) => file.read(into, position),
+      write: (bytes, position) => this.#do(`write ${name}`, () => file.write(bytes, position)),
+      truncate: (length) => file.truncate(length),
+      sync: () => this.#do(`sync ${name}`, () => file.sync()),
+      size: () => file.size(),
+      close: () => file.close(),
+    };
+  }
+}
+
+/** The last part of a path, without what is random in it. */
+const plain = (path: string): string =>
+  path === root
+    ? 'root'
+    : basename(path)
+        .replace(/\.[0-9a-f]{16}\.tmp$/, '.tmp')
+        .replace(/^\.(new|dropped|lock)-[0-9a-f]{16}$/, '$1');
+
+const provider = (options: Partial<JsonFileProviderOptions> = {}): JsonFileProvider =>
+  new JsonFileProvider({ directory: root, fileSystem: disk, ...options });
+
+async function open(options: Partial<JsonFileProviderOptions> = {}): Promise<JsonFileProvider> {
+  const made = provider(options);
+  await made.open();
+  opened.push(made);
+  return made;
+}
+
+const address = (key: string) => ({ container: 'state:x', entity: 'e', key });
+const put = (key: string, text = '1'): Change => ({ kind: 'put', address: address(key), value: { kind: 'json', text }, ttl: 'never' });
+const batch = (changes: readonly Change[], checks: readonly Check[] = [], of = database): Batch => ({
+  database: of,
+  version: version(),
+  checks,
+  changes,
+});
+const absent = (key: string): Check => ({ address: address(key), expected: 'absent' });
+
+async function commit(to: JsonFileProvider, ...batches: Batch[]): Promise<CommitResult> {
+  return (await to.commit(batches))[0] as CommitResult;
+}
+async function read(from: JsonFileProvider, key: string, of = database): Promise<Row | undefined> {
+  return (await from.read([{ database: of, ...address(key) }])).rows[0];
+}
+const text = (row: Row | undefined): string | undefined => (row?.value.kind === 'json' ? row.value.text : undefined);
+const failure = (code: string): NodeJS.ErrnoException => Object.assign(new Error(`${code}: as the test asks`), { code });
+const failOn = (pattern: RegExp, code = 'EIO'): void => {
+  disk.fail = (call) => {
+    if (pattern.test(call)) throw failure(code);
+  };
+};
+const failed = (result: CommitResult) => (result.outcome === 'failed' ? result.error : undefined);
+/** As if the process were killed: another one finds what is there. */
+const killed = { own: { ...systemProcesses().own, pid: 1 }, isGone: () => true };
+
+describe('constructing', () => {
+  it('does no I/O, and refuses what it does not know', () => {
+    provider({ directory: join(root, 'later') });
+    expect(existsSync(join(root, 'later'))).toBe(false);
+    const options = { directory: root, lockTimeoutMS: 1 } as JsonFileProviderOptions;
+    for (const make of [
+      () => new JsonFileProvider(options),
+      () => provider({ directory: '' }),
+      () => provider({ lockTimeoutMs: -1 }),
+      () => provider({ compaction: { ratio: Number.NaN } }),
+      () => provider({ compaction: { size: 1 } as object }),
+      () => provider({ create: 'always' as 'never' }),
+    ]) {
+      expect(make).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+    }
+  });
+});
+
+describe('a commit', () => {
+  it('takes one write and one sync, and a hundred at once take as many', async () => {
+    const store = await open();
+    await commit(store, batch([put('first')]));
+    disk.calls = [];
+    await commit(store, batch([put('a')]));
+    expect(disk.calls).toEqual(['write journal-1.jsonl', 'sync journal-1.jsonl']);
+    disk.calls = [];
+    await Promise.all(Array.from({ length: 100 }, (_, index) => commit(store, batch([put(`k${index}`)]))));
+    expect(disk.calls).toEqual(['write journal-1.jsonl', 'sync journal-1.jsonl']);
+  });
+
+  it('of those that come while a group is on its way takes one more sync, however many they are', async () => {
+    const store = await open();
+    await commit(store, batch([put('first')]));
+    disk.shut();
+    disk.calls = [];
+    const first = commit(store, batch([put('a')]));
+    await until(() => disk.calls.includes('sync journal-1.jsonl'));
+    const rest = Array.from({ length: 50 }, (_, index) => commit(store, batch([put(`k${index}`)])));
+    expect(await read(store, 'a')).toBeUndefined();
+    disk.open();
+    await Promise.all([first, ...rest]);
+    expect(disk.calls.filter((call) => call.startsWith('sync'))).toHaveLength(2);
+  });
+
+  it('that only answers writes nothing, and makes no database', async () => {
+    const store = await open();
+    disk.calls = [];
+    expect(await commit(store, batch([], [absent('a')]))).toMatchObject({ outcome: 'committed' });
+    expect(await commit(store, batch([put('a')], [{ address: address('a'), expected: 'present' }]))).toMatchObject({ outcome: 'conflict' });
+    expect(disk.calls).toEqual([]);
+  });
+
+  it('of a new database puts the whole directory in its place, synced, before the first answer', async () => {
+    const store = await open();
+    disk.calls = [];
+    await commit(store, batch([put('a')]));
+    expect(disk.calls).toEqual([
+      'make new',
+      'create journal-1.jsonl',
+      'write journal-1.jsonl',
+      'sync journal-1.jsonl',
+      'syncdir new',
+      'rename new tenant.acme',
+      'syncdir root',
+      'write journal-1.jsonl',
+      'sync journal-1.jsonl',
+    ]);
+  });
+
+  it('of one database does not wait for the disk of another', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    await commit(store, batch([put('a')], [], 'shared'));
+    disk.shut();
+    const slow = commit(store, batch([put('b')]));
+    await until(() => disk.calls.at(-1) === 'sync journal-1.jsonl');
+    const path = join(root, 'shared', 'journal-1.jsonl');
+    const before = readFileSync(path).length;
+    const other = commit(store, batch([put('b')], [], 'shared'));
+    await until(() => readFileSync(path).length > before);
+    disk.open();
+    await Promise.all([slow, other]);
+  });
+
+  it('ends with ABORTED and no effect while it waits, and with an unknown one on its way; its neighbours land', async () => {
+    const store = await open();
+    await commit(store, batch([put('first')]));
+    disk.shut();
+    disk.calls = [];
+    const given = new AbortController();
+    const [onItsWay, beside] = [store.commit([batch([put('a')])], { signal: given.signal }), commit(store, batch([put('b')]))];
+    await until(() => disk.calls.includes('sync journal-1.jsonl'));
+    const [waiting, behind] = [store.commit([batch([put('c')])], { signal: given.signal }), commit(store, batch([put('d')]))];
+    given.abort();
+    expect(failed((await onItsWay)[0] as CommitResult)).toMatchObject({ code: 'ABORTED', effect: 'unknown' });
+    expect(failed((await waiting)[0] as CommitResult)).toMatchObject({ code: 'ABORTED', effect: 'none' });
+    disk.open();
+    expect([await beside, await behind]).toMatchObject([{ outcome: 'committed' }, { outcome: 'committed' }]);
+    expect(await read(store, 'c')).toBeUndefined();
+    expect(text(await read(store, 'd'))).toBe('1');
+  });
+});
+
+describe('a disk that fails', () => {
+  it.each(['write', 'sync'])(
+    'in a %s answers those on their way with an unknown outcome, and closes that database for writing alone',
+    async (what) => {
+      const store = await open();
+      await commit(store, batch([put('a')]));
+      await commit(store, batch([put('a')], [], 'shared'));
+      failOn(new RegExp(`^${what} journal`));
+      const [first, judgedByIt] = await Promise.all([commit(store, batch([put('b')])), commit(store, batch([put('c')], [absent('b')]))]);
+      expect(failed(first)).toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
+      expect(failed(judgedByIt)).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+      disk.fail = () => undefined;
+      disk.calls = [];
+      expect(failed(await commit(store, batch([put('d')])))).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+      expect(disk.calls).toEqual([]);
+      expect([text(await read(store, 'a')), await read(store, 'b')]).toEqual(['1', undefined]);
+      expect(await commit(store, batch([put('b')], [], 'shared'))).toMatchObject({ outcome: 'committed' });
+      await store.close();
+      await store.open();
+      expect(await commit(store, batch([put('d')]))).toMatchObject({ outcome: 'committed' });
+      expect(text(await read(store, 'a'))).toBe('1');
+    },
+  );
+
+  it('before anything is written answers that nothing was, and is tried again', async () => {
+    const store = await open();
+    failOn(/^create journal/, 'ENOSPC');
+    expect(failed(await commit(store, batch([put('a')])))).toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+      message: expect.stringContaining('no space left') as unknown,
+    });
+    disk.fail = () => undefined;
+    expect(await commit(store, batch([put('a')]))).toMatchObject({ outcome: 'committed' });
+    expect(readdirSync(root).toSorted()).toEqual(['.kvent.json', '.lock.json', 'tenant.acme']);
+  });
+
+  it('is told from a lost lock: then nothing is answered any more, not even reads', async () => {
+    const clock = new ManualClock();
+    const store = await open({ clock });
+    await commit(store, batch([put('a')]));
+    writeFileSync(join(root, '.lock.json'), readFileSync(join(root, '.lock.json'), 'utf8').replace(/"owner":"...../, '"owner":"other'));
+    expect(failed(await commit(store, batch([put('b')])))).toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
+    await expect(read(store, 'a')).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+    await expect(store.administration.databases()).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+  });
+
+  it('a reader that slept looks at the lock before it answers', async () => {
+    const clock = new ManualClock();
+    const store = await open({ clock });
+    await commit(store, batch([put('a')]));
+    rmSync(join(root, '.lock.json'));
+    expect(text(await read(store, 'a'))).toBe('1');
+    await clock.advance(2_500);
+    await expect(read(store, 'a')).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+  });
+
+  it.each([
+    ['a file is where the directory should be', () => writeFileSync(join(root, 'file'), ''), 'file'],
+    ['a file is on the way to it', () => writeFileSync(join(root, 'file'), ''), 'file/deeper'],
+  ])('cannot be opened: %s', async (_, prepare, directory) => {
+    prepare();
+    await expect(provider({ directory: join(root, directory) }).open()).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+    });
+  });
+});
+
+describe('opening', () => {
+  it('again gives back what was there; twice is refused', async () => {
+    const store = await open();
+    await commit(store, batch([put('a', '{"title":"Tea"}')]));
+    await expect(store.open()).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+    await store.close();
+    await expect(read(store, 'a')).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+    await Promise.all([store.close(), store.open()]);
+    expect(text(await read(store, 'a'))).toBe('{"title":"Tea"}');
+  });
+
+  it('after a clean close writes nothing, and the first commit begins a journal of its own', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    await store.close();
+    disk.calls = [];
+    await store.open();
+    expect(disk.calls).toEqual(['syncdir root']);
+    disk.calls = [];
+    await commit(store, batch([put('b')]));
+    expect(disk.calls).toEqual([
+      'create journal-2.jsonl',
+      'write journal-2.jsonl',
+      'sync journal-2.jsonl',
+      'syncdir tenant.acme',
+      'write journal-2.jsonl',
+      'sync journal-2.jsonl',
+    ]);
+  });
+
+  it('after anything else writes what it found as a new generation, synced, before the first answer', async () => {
+    await commit(await open(), batch([put('a')]));
+    disk.calls = [];
+    const next = await open({ processes: killed });
+    expect(disk.calls).toEqual(['syncdir root', ...newGeneration(2), 'remove journal-1.jsonl']);
+    expect(text(await read(next, 'a'))).toBe('1');
+  });
+
+  it('a lock that was taken over is no clean close, whatever the journals say', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    const lock = readFileSync(join(root, '.lock.json'));
+    await store.close();
+    writeFileSync(join(root, '.lock.json'), lock);
+    await open({ processes: killed });
+    expect(existsSync(join(root, 'tenant.acme', 'snapshot-2.json'))).toBe(true);
+  });
+
+  it('makes the directories above it, and syncs them', async () => {
+    await open({ directory: join(root, 'a', 'b') });
+    expect(disk.calls.slice(0, 2)).toEqual(['make a', 'make b']);
+    expect(disk.calls).toEqual(expect.arrayContaining(['syncdir a', 'syncdir root', 'syncdir b']));
+  });
+
+  it('clears away what was dropped or never finished, once that is on disk', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    await store.close();
+    for (const name of ['.dropped-0123456789abcdef', '.new-0123456789abcdef']) mkdirSync(join(root, name));
+    writeFileSync(join(root, '.dropped-0123456789abcdef', 'journal-1.jsonl'), '');
+    disk.calls = [];
+    await store.open();
+    expect(disk.calls.slice(0, 2)).toEqual(['syncdir root', 'remove journal-1.jsonl']);
+    expect(readdirSync(root).toSorted()).toEqual(['.kvent.json', '.lock.json', 'tenant.acme']);
+  });
+
+  it('refuses databases without the marker of a store, and a store that is not the one it had open', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    await store.close();
+    const marker = join(root, '.kvent.json');
+    const was = readFileSync(marker, 'utf8');
+    rmSync(marker);
+    await expect(provider().open()).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', place: marker });
+    await expect(store.open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    writeFileSync(marker, was.replace(/"id":"..../, '"id":"else'));
+    await expect(store.open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    writeFileSync(marker, 'nonsense');
+    await expect(provider().open()).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', place: marker });
+    expect(readdirSync(root).toSorted()).toEqual(['.kvent.json', 'tenant.acme']);
+  });
+
+  it('makes no store where none is expected: the disk may not be mounted', async () => {
+    await expect(provider({ create: 'never' }).open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    await expect(provider({ create: 'never', directory: join(root, 'none') }).open()).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+    });
+    expect(readdirSync(root)).toEqual([]);
+  });
+
+  it('leaves directories of others alone', async () => {
+    mkdirSync(join(root, 'backup'));
+    writeFileSync(join(root, 'backup', 'notes.txt'), 'mine');
+    await (await open()).close();
+    expect(readFileSync(join(root, 'backup', 'notes.txt'), 'utf8')).toBe('mine');
+  });
+
+  it('says where a tail was cut off', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    const journal = join(root, 'tenant.acme', 'journal-1.jsonl');
+    writeFileSync(journal, `${readFileSync(journal, 'utf8')}{"sum":"half a li`);
+    const warnings: string[] = [];
+    const next = await open({ processes: killed, warn: (warning) => warnings.push(warning) });
+    expect(warnings).toEqual([expect.stringContaining(`${journal}:3`)]);
+    expect(text(await read(next, 'a'))).toBe('1');
+  });
+});
+
+const newGeneration = (generation: number): string[] => {
+  const [journal, snapshot] = [`journal-${generation}.jsonl`, `snapshot-${generation}.json`];
+  return [
+    `create ${journal}`,
+    `write ${journal}`,
+    `sync ${journal}`,
+    'syncdir tenant.acme',
+    `create ${snapshot}.tmp`,
+    `write ${snapshot}.tmp`,
+    `write ${snapshot}.tmp`,
+    `sync ${snapshot}.tmp`,
+    `rename ${snapshot}.tmp ${snapshot}`,
+    'syncdir tenant.acme',
+  ];
+};
+
+describe('compaction', () => {
+  const small = { compaction: { ratio: 1, minimumBytes: 1_500 } };
+  const files = (): string[] => readdirSync(join(root, 'tenant.acme')).toSorted();
+
+  it('begins a journal, says so in the old one, writes the snapshot, and only then removes what is older', async () => {
+    const store = await open({ ...small, compaction: { ratio: 1, minimumBytes: 1 } });
+    disk.calls = [];
+    await commit(store, batch([put('a')]));
+    await until(() => disk.calls.includes('remove journal-1.jsonl'));
+    expect(disk.calls.slice(9)).toEqual(
+      newGeneration(2).toSpliced(4, 0, 'write journal-1.jsonl', 'sync journal-1.jsonl').concat('remove journal-1.jsonl'),
+    );
+    expect(readFileSync(join(root, 'tenant.acme', 'snapshot-2.json'), 'utf8')).toContain('"upTo":1,');
+  });
+
+  it('loses nothing while commits go on, and keeps one snapshot and one journal', async () => {
+    const store = await open(small);
+    for (let round = 0; round < 40; round += 1) {
+      await Promise.all(
+        Array.from({ length: 10 }, (_, index) => commit(store, batch([put(`k${(round * 7 + index) % 30}`, `${round * 10 + index}`)]))),
+      );
+    }
+    const rows = await exported(store);
+    await store.close();
+    expect(files().filter((name) => name.startsWith('snapshot'))).toHaveLength(1);
+    await store.open();
+    expect(await exported(store)).toEqual(rows);
+  });
+
+  it.each(['create snapshot', 'write snapshot', 'sync snapshot', 'rename snapshot', 'syncdir tenant.acme', 'create journal-2'])(
+    'that fails at "%s" stops no commit, is said, and loses nothing',
+    async (call) => {
+      const warnings: string[] = [];
+      const store = await open({ ...small, warn: (warning) => warnings.push(warning) });
+      await commit(store, batch([put('first')]));
+      failOn(new RegExp(`^${call}`), 'ENOSPC');
+      for (let index = 0; warnings.length === 0 && index < 500; index += 1)
+        expect(await commit(store, batch([put(`k${index % 10}`, `${index}`)]))).toMatchObject({ outcome: 'committed' });
+      expect(warnings).toEqual([expect.stringContaining('could not be compacted')]);
+      disk.fail = () => undefined;
+      const rows = await exported(store);
+      await store.close();
+      await store.open();
+      expect(await exported(store)).toEqual(rows);
+    },
+  );
+});
+
+describe('administration', () => {
+  it('drops with one rename, synced, before it answers', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    disk.calls = [];
+    expect(await store.administration.drop(database)).toBe(true);
+    expect(disk.calls).toEqual([
+      'write journal-1.jsonl',
+      'sync journal-1.jsonl',
+      'rename tenant.acme dropped',
+      'syncdir root',
+      'remove journal-1.jsonl',
+      'unmake dropped',
+    ]);
+    expect(await store.administration.drop(database)).toBe(false);
+    expect(await commit(store, batch([put('b')], [absent('a')]))).toMatchObject({ outcome: 'committed' });
+    expect(readdirSync(join(root, 'tenant.acme'))).toEqual(['journal-1.jsonl']);
+  });
+
+  it('that cannot drop leaves the database as it was', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    failOn(/^rename tenant/, 'EACCES');
+    await expect(store.administration.drop(database)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+    expect(await commit(store, batch([put('b')]))).toMatchObject({ outcome: 'committed' });
+    await store.close();
+    await store.open();
+    expect([text(await read(store, 'a')), text(await read(store, 'b'))]).toEqual(['1', '1']);
+  });
+
+  it('exports the rows of one moment while commits go on', async () => {
+    const store = await open();
+    const total = 1_200;
+    const key = (index: number): string => `k${index}`.padEnd(8, '-');
+    await store.administration.import(
+      database,
+      Array.from({ length: total }, (_, index) => ({
+        ...address(key(index)),
+        row: { version: '1', value: { kind: 'json' as const, text: 'true' }, updatedAt: 1 },
+      })),
+    );
+    const rows: string[] = [];
+    for await (const raw of store.administration.export(database)) {
+      if (rows.length === 10) {
+        await commit(store, batch(Array.from({ length: 300 }, (_, index) => put(key(index * 4), 'false'))));
+        await commit(
+          store,
+          batch([
+            ...Array.from({ length: 300 }, (_, index): Change => ({ kind: 'delete', address: address(key(index * 4 + 1)) })),
+            put('k9999', '1'),
+            put('a', '1'),
+          ]),
+        );
+      }
+      rows.push(`${raw.key}${text(raw.row) ?? ''}`);
+    }
+    expect(rows).toEqual(Array.from({ length: total }, (_, index) => `${key(index)}true`).sort());
+  });
+});
+
+it('an idle owner says in the journal what is on disk', async () => {
+  const clock = new ManualClock();
+  const store = await open({ clock });
+  await commit(store, batch([put('a')]));
+  const lines = (): string[] =>
+    readFileSync(join(root, 'tenant.acme', 'journal-1.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n');
+  expect(lines()).toHaveLength(2);
+  while (lines().length === 2) await clock.advance(1_000);
+  expect(JSON.parse(lines()[2] ?? '')).toMatchObject({ onDisk: 1 });
+  for (let beat = 0; beat < 5; beat += 1) await clock.advance(1_000);
+  expect(lines()).toHaveLength(3);
+});
+
+async function exported(store: JsonFileProvider): Promise<readonly unknown[]> {
+  const rows: unknown[] = [];
+  for await (const raw of store.administration.export(database)) rows.push(raw);
+  return rows;
+}
+
+/** Lets the event loop turn until something is so; a test that never gets there runs into Jest's own time limit. */
+async function until(so: () => boolean): Promise<void> {
+  while (!so()) await new Promise((resolve) => setImmediate(resolve));
+}
