@@ -153,7 +153,16 @@ describe('the codec', () => {
     expect(roundTrip({ $v: 7, a: 1 })).toEqual({ $v: 7, a: 1 });
   });
 
-  it('refuses a tag that it does not know', () => {
-    expect(() => reviveFrozen({ $value: 1 }, true)).toThrow(SyntaxError);
+  it.each([
+    '{"$value":1}',
+    '{"$map":5}',
+    '{"$map":[1]}',
+    '{"$set":{}}',
+    '{"$date":"soon"}',
+    '{"$number":"many"}',
+    '{"$bigint":1}',
+    '{"$bytes":"?"}',
+  ])('takes %s for damage, and for no value', (text) => {
+    expect(() => reviveFrozen(JSON.parse(text), true)).toThrow(SyntaxError);
   });
 });

@@ -248,16 +248,19 @@ function revive(json: unknown, state: { shareable: boolean }): unknown {
   return Object.freeze(value);
 }
 
+/** What a tag stands for. A `SyntaxError` for content that this codec does not write: it is damage, and must not become another value. */
 function reviveTagged(tag: string, content: unknown, state: { shareable: boolean }): unknown {
-  if (tag === '$undefined') return undefined;
-  if (tag === '$number') return Number(content);
-  if (tag === '$bigint') return BigInt(content as string);
+  if (tag === '$undefined' && content === true) return undefined;
+  if (tag === '$number' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(content as string)) return Number(content);
+  if (tag === '$bigint' && typeof content === 'string' && /^-?\d+$/.test(content)) return BigInt(content);
   state.shareable = false;
-  if (tag === '$date') return new Date(content as string);
-  if (tag === '$bytes') return fromBase64(content as string);
-  if (tag === '$map') return new Map((content as [unknown, unknown][]).map(([key, item]) => [revive(key, state), revive(item, state)]));
-  if (tag === '$set') return new Set((content as unknown[]).map((item) => revive(item, state)));
-  throw new SyntaxError(`the tag ${tag} is not known`);
+  if (tag === '$date' && typeof content === 'string' && !Number.isNaN(Date.parse(content))) return new Date(content);
+  if (tag === '$bytes' && typeof content === 'string') return fromBase64(content);
+  if (tag === '$set' && Array.isArray(content)) return new Set(content.map((item) => revive(item, state)));
+  if (tag === '$map' && Array.isArray(content) && content.every((pair) => Array.isArray(pair) && pair.length === 2)) {
+    return new Map((content as [unknown, unknown][]).map(([key, item]) => [revive(key, state), revive(item, state)]));
+  }
+  throw new SyntaxError(`the tag ${tag} is not known, or holds what it cannot`);
 }
 
 function toBase64(bytes: Uint8Array): string {
@@ -266,7 +269,10 @@ function toBase64(bytes: Uint8Array): string {
   return btoa(binary);
 }
 
-const fromBase64 = (text: string): Uint8Array => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+function fromBase64(text: string): Uint8Array {
+  if (!/^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)) throw new SyntaxError('the bytes are no base64');
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
 
 // ─── errors
 
