@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '@kvent/key-value-storage';
+import { walk } from '../../apps/storefront/src/welcome/walk.js';
 import { declaredOptions, limitComments, type DeclaredOption } from './options-in-source.js';
 import { root, type Page } from './pages.js';
 
@@ -30,11 +31,12 @@ export function write(page: Page, text: string): void {
   writeFileSync(join(root, page.path), text);
 }
 
-/** What is generated in a page: `options RetryOptions`, `limits`. */
+/** What is generated in a page: `options RetryOptions`, `limits`, `walk`. */
 export const generatedIn = (page: Page): readonly string[] => page.lines.flatMap((line) => begin.exec(line)?.[1] ?? []);
 
 function generate(what: string): readonly string[] {
   if (what === 'limits') return limitsTable();
+  if (what === 'walk') return walkLines();
   const [, name] = /^options (\w+)$/.exec(what) ?? [];
   const declared = name === undefined ? undefined : declaredOptions(name);
   if (declared === undefined) throw new Error(`Nothing can be generated for '${what}'.`);
@@ -63,4 +65,13 @@ function limitsTable(): readonly string[] {
     '|---|--:|---|',
     ...Object.entries(limits).map(([name, value]) => `| \`${name}\` | ${value.toLocaleString('en')} | ${cell(comments.get(name) ?? '')} |`),
   ];
+}
+
+/** The walk that the sample prints, and that `test/e2e` types into a shell line by line. */
+function walkLines(): readonly string[] {
+  const steps = walk(3000).map(({ about, command, statuses }) => {
+    const answers = statuses.length === 0 ? '' : ` (${statuses.join(', ')})`;
+    return [`# ${about}${answers}`, ...command.split('\n')];
+  });
+  return ['```sh', ...steps.flatMap((step, index) => (index === 0 ? step : ['', ...step])), '```'];
 }
