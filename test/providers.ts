@@ -2,25 +2,68 @@
  * The one list every suite runs over: each provider and each wrapper. A new provider needs one entry here, and has proven itself when
  * `npm run contract -- <its name>` is green.
  */
-import { MemoryProvider } from '@kvent/key-value-storage';
-import type { ProviderUnderTest } from '@kvent/key-value-storage/testing';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CoalescingProvider } from '@kvent/key-value-storage/core';
+import { JsonFileProvider, MemoryProvider, ObservedProvider } from '@kvent/key-value-storage';
+import type { Need, ProviderUnderTest } from '@kvent/key-value-storage/testing';
 
 export interface ListedProvider extends ProviderUnderTest {
   /** What `npm run contract -- <name>` and KVENT_PROVIDER call it. */
   readonly name: string;
+  /** What it does not claim: its clauses are left out, and a test holds that these are all. */
+  readonly lacks: readonly Need[];
 }
+type Created = Awaited<ReturnType<ListedProvider['create']>>;
 
-const all: readonly ListedProvider[] = [{ name: 'memory', create: ({ clock }) => new MemoryProvider({ clock }) }];
+const memory: ListedProvider = {
+  name: 'memory',
+  lacks: ['durable', 'durable, clock', 'shared', 'damage'],
+  create: ({ clock }) => new MemoryProvider({ clock }),
+};
+
+const jsonFiles = join(tmpdir(), `kvent-contract-${process.pid}`);
+const jsonFile: ListedProvider = {
+  name: 'json-file',
+  lacks: ['shared'],
+  create: ({ clock, place }) => new JsonFileProvider({ directory: join(jsonFiles, place), clock }),
+  dispose: (place) => rmSync(join(jsonFiles, place), { recursive: true, force: true }),
+  damage: (place) => spoilFiles(join(jsonFiles, place)),
+};
+
+const all: readonly ListedProvider[] = [
+  memory,
+  wrapped('coalescing-memory', memory, (provider) => new CoalescingProvider(provider)),
+  wrapped('observed-memory', memory, (provider) => new ObservedProvider(provider, { begin: () => () => undefined })),
+  jsonFile,
+  wrapped('coalescing-json-file', jsonFile, (provider) => new CoalescingProvider(provider)),
+];
 
 /** Those that this run is about: all, or what KVENT_PROVIDER names, separated by commas. */
 export const providers: readonly ListedProvider[] = chosen(process.env['KVENT_PROVIDER']);
+
+/** The same with a wrapper around each provider. */
+function wrapped(name: string, inner: ListedProvider, wrap: (provider: Created) => Created): ListedProvider {
+  return { ...inner, name, create: async (options) => wrap(await inner.create(options)) };
+}
+
+/** Turns a letter round in the middle of every journal and snapshot. */
+function spoilFiles(directory: string): void {
+  for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
+    if (!/(journal|snapshot)-.*\.json/.test(name)) continue;
+    const bytes = readFileSync(join(directory, name));
+    const middle = Math.floor(bytes.length / 2);
+    bytes[middle] = (bytes[middle] ?? 0) ^ 1;
+    writeFileSync(join(directory, name), bytes);
+  }
+}
 
 function chosen(names: string | undefined): readonly ListedProvider[] {
   if (names === undefined || names === '') return all;
   return names.split(',').map((name) => {
     const found = all.find((provider) => provider.name === name.trim());
-    if (found === undefined)
-      throw new Error(`There is no provider '${name}' in test/providers.ts; there are ${all.map((each) => each.name).join(', ')}.`);
-    return found;
+    if (found !== undefined) return found;
+    throw new Error(`There is no provider '${name}' in test/providers.ts; there are ${all.map((each) => each.name).join(', ')}.`);
   });
 }

@@ -1,19 +1,55 @@
-/** A clause that cannot fail proves nothing: each one has to catch the broken provider that it names. */
+/** A clause that cannot fail proves nothing: each one has to catch the broken provider, or the broken storage, that it names. */
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
-import { clauses, prove, SurvivingMemory } from '@kvent/key-value-storage/testing';
+import {
+  clauses,
+  prove,
+  proveStore,
+  storeClauses,
+  SurvivingMemory,
+  type Broken,
+  type ProviderUnderTest,
+} from '@kvent/key-value-storage/testing';
 
-describe('every clause', () => {
+function broken(wrap: Broken | undefined): ProviderUnderTest {
+  const { create, damage } = new SurvivingMemory();
+  return wrap === undefined ? { create, damage } : { create: (options) => wrap(create(options), options.clock), damage };
+}
+
+describe('every clause of the port', () => {
   for (const clause of clauses) {
     test(`passes on an honest provider: ${clause.name}`, async () => {
       expect(await prove(clause, new SurvivingMemory())).toBe(true);
     });
 
     test(`catches a provider that ${clause.broken.fault}: ${clause.name}`, async () => {
-      const { create, damage } = new SurvivingMemory();
-      await expect(prove(clause, { create: (options) => clause.broken(create(options), options.clock), damage })).rejects.toBeInstanceOf(
-        assert.AssertionError,
-      );
+      await expect(prove(clause, broken(clause.broken))).rejects.toBeInstanceOf(assert.AssertionError);
     });
   }
+});
+
+describe('every clause of the stores', () => {
+  for (const clause of storeClauses) {
+    test(`passes on an honest provider: ${clause.name}`, async () => {
+      expect(await proveStore(clause, new SurvivingMemory())).toBe(true);
+    });
+
+    test(`catches a storage that ${clause.broken.fault}: ${clause.name}`, async () => {
+      const { provider, storage } = clause.broken;
+      await expect(proveStore(clause, broken(provider), storage)).rejects.toBeInstanceOf(assert.AssertionError);
+    });
+  }
+});
+
+describe('the list of clauses', () => {
+  const all = [...clauses, ...storeClauses];
+
+  test('has no name twice, and every name is a sentence', () => {
+    expect(new Set(all.map(({ name }) => name)).size).toBe(all.length);
+    for (const { name } of all) expect(name).toMatch(/^.{20,}\.$/);
+  });
+
+  test('covers all fourteen laws', () => {
+    expect([...new Set(all.map(({ law }) => law))].sort((a, b) => a - b)).toEqual(Array.from({ length: 14 }, (_, index) => index + 1));
+  });
 });

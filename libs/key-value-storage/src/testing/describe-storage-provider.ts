@@ -1,7 +1,10 @@
 /** One call proves a provider, in any test runner that has `describe` and `it`. */
 import { applies, type Clause } from './clause.js';
 import { clauses } from './clauses/clauses.js';
-import { onSubject, type ProviderUnderTest } from './subject.js';
+import { storeClauses } from './clauses/store-clauses.js';
+import type { StoreClause } from './store-clause.js';
+import { StoreSubject } from './store-subject.js';
+import { onSubject, Subject, type ProviderUnderTest } from './subject.js';
 
 /** What is needed of a test runner: Jest, Vitest, Mocha, `node:test` and Bun have it. */
 export interface TestRunner {
@@ -11,13 +14,14 @@ export interface TestRunner {
 
 export interface DescribeOptions extends ProviderUnderTest {
   /** Which clauses. @default all that the provider's features claim */
-  readonly only?: (clause: Clause) => boolean;
+  readonly only?: (clause: Clause | StoreClause) => boolean;
 }
 
 /**
- * Declares one test for each clause of the contract. `create` makes a provider for each of them; hand it the `clock` and the `place` that it
- * is given, so that expiry, restarts and second instances are proven too: a clause that the provider's features do not claim, or
- * that `create` does not make possible, is skipped where the runner lets a running test say so, and passes elsewhere.
+ * Declares one test for each clause of the contract: of the port, and of the stores above it. `create` makes a provider for each of them; hand
+ * it the `clock` and the `place` that it is given, so that expiry, restarts and second instances are proven too: a clause that the
+ * provider's features do not claim, or that `create` does not make possible, is skipped where the runner lets a running test say so,
+ * and passes elsewhere.
  *
  * ```ts
  * describeStorageProvider('my provider', { create: ({ clock, place }) => new MyProvider({ clock, directory: join(root, place) }) });
@@ -25,27 +29,40 @@ export interface DescribeOptions extends ProviderUnderTest {
  */
 export function describeStorageProvider(name: string, options: DescribeOptions, runner: TestRunner = globalRunner()): void {
   const { only = () => true } = options;
+  const declare = (clause: Clause | StoreClause, proof: () => Promise<boolean>): void => {
+    // no declared parameter: Jest and Mocha would take it for a callback
+    runner.it(clause.name, async (...given: unknown[]) => {
+      if (!(await proof())) skip(given[0], clause);
+    });
+  };
   runner.describe(`the contract of a storage provider: ${name}`, () => {
-    for (const clause of clauses.filter(only)) {
-      // no declared parameter: Jest and Mocha would take it for a callback
-      runner.it(clause.name, async (...given: unknown[]) => {
-        if (!(await prove(clause, options))) skip(given[0], clause);
-      });
-    }
+    for (const clause of clauses.filter(only)) declare(clause, () => prove(clause, options));
+  });
+  runner.describe(`stores on a storage provider: ${name}`, () => {
+    for (const clause of storeClauses.filter(only)) declare(clause, () => proveStore(clause, options));
   });
 }
 
 /** Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it applied at all. */
 export async function prove(clause: Clause, under: ProviderUnderTest): Promise<boolean> {
   return await onSubject(
-    under,
+    new Subject(under),
+    (abilities) => applies(clause, abilities),
+    (subject) => clause.run(subject),
+  );
+}
+
+/** The same for a clause of the stores. `wrap`: what to do with the storage first, as its broken one. */
+export async function proveStore(clause: StoreClause, under: ProviderUnderTest, wrap?: StoreClause['broken']['storage']): Promise<boolean> {
+  return await onSubject(
+    new StoreSubject(under, wrap),
     (abilities) => applies(clause, abilities),
     (subject) => clause.run(subject),
   );
 }
 
 /** `node:test` and Vitest hand a context to each test that can skip it while it runs. */
-function skip(context: unknown, { needs }: Clause): void {
+function skip(context: unknown, { needs }: Clause | StoreClause): void {
   (context as { skip?: (reason: string) => void } | undefined)?.skip?.(`not claimed: ${needs ?? ''}`);
 }
 

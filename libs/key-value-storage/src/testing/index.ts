@@ -1,8 +1,17 @@
 /** The conformance kit, and what tests of applications need. */
 export { ManualClock } from './manual-clock.js';
+
+// ─── the conformance kit
+export { describeStorageProvider, prove, proveStore, type DescribeOptions, type TestRunner } from './describe-storage-provider.js';
 export { clauses } from './clauses/clauses.js';
+export { storeClauses } from './clauses/store-clauses.js';
 export { applies, needs, type Abilities, type Clause, type Need } from './clause.js';
-export { describeStorageProvider, prove, type DescribeOptions, type TestRunner } from './describe-storage-provider.js';
-export { Subject, type CreateOptions, type ProviderUnderTest } from './subject.js';
+export type { BrokenStorage, StoreClause } from './store-clause.js';
+export type { Broken } from './broken.js';
+export { abilitiesOf, Subject, type CreateOptions, type ProviderUnderTest } from './subject.js';
+export { StoreSubject } from './store-subject.js';
+export { temporaryJsonFile, type TemporaryJsonFile } from './temporary-json-file.js';
 export { SurvivingMemory } from './surviving-memory.js';
+export { hostileKeys, orderedKeys } from './hostile-keys.js';
+
 export { overrideStorage } from './override-storage.js';

@@ -60,9 +60,11 @@ export class Subject {
     this.#under = under;
   }
 
-  async begin(): Promise<void> {
+  /** `open`: for whoever opens providers in another way. */
+  async begin(open: (provider: StorageProvider) => Promise<void> = (provider) => provider.open()): Promise<void> {
     this.#provider = await this.create();
-    await this.open(this.provider);
+    await open(this.provider);
+    this.#opened.add(this.provider);
   }
 
   /** Work that goes on while the clause looks at something else: it is waited for, also when the clause fails before it does. */
@@ -131,11 +133,15 @@ export class Subject {
   }
 
   /** Closes it, and opens the same data again: with a new instance where `create` can make one. */
-  async reopen(meanwhile: () => Awaitable<void> = () => undefined): Promise<void> {
+  async reopen(
+    meanwhile: () => Awaitable<void> = () => undefined,
+    open: (provider: StorageProvider) => Promise<void> = (provider) => provider.open(),
+  ): Promise<void> {
     await this.provider.close();
     await meanwhile();
     if (this.#asked.place) this.#provider = await this.create();
-    await this.open(this.provider);
+    await open(this.provider);
+    this.#opened.add(this.provider);
   }
 
   /** A second instance over the same data, opened. */
@@ -229,18 +235,18 @@ export class Subject {
       more = page.more;
       assert.ok(!more || page.rows.length > 0, 'an empty page says that more rows come');
       after = keys.at(-1);
+      assert.ok(keys.length < 100_000, 'the pages never end');
     }
     return keys;
   }
 }
 
 /** Runs a clause on a subject of its own. Answers false where the provider does not claim what the clause needs. */
-export async function onSubject(
-  under: ProviderUnderTest,
+export async function onSubject<S extends Pick<Subject, 'begin' | 'end' | 'abandon' | 'abilities'>>(
+  subject: S,
   isMeant: (abilities: Abilities) => boolean,
-  run: (subject: Subject) => Promise<void>,
+  run: (subject: S) => Promise<void>,
 ): Promise<boolean> {
-  const subject = new Subject(under);
   let done = false;
   try {
     await subject.begin();
@@ -253,4 +259,19 @@ export async function onSubject(
     if (done) await subject.end();
     else await subject.abandon().catch(() => undefined);
   }
+}
+
+/** What a provider can do, as the kit sees it. */
+export async function abilitiesOf(under: ProviderUnderTest): Promise<Abilities> {
+  const subject = new Subject(under);
+  let abilities: Abilities | undefined;
+  await onSubject(
+    subject,
+    (seen) => {
+      abilities = seen;
+      return false;
+    },
+    async () => undefined,
+  );
+  return abilities as unknown as Abilities;
 }

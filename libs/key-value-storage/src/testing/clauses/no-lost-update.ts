@@ -46,7 +46,8 @@ async function calculated(
 /** Reads, changes and writes one number until nobody was faster. */
 async function increment(subject: Subject, key: string): Promise<void> {
   const address = subject.address(key);
-  for (;;) {
+  for (let attempt = 0; ; attempt += 1) {
+    assert.ok(attempt < 1_000, 'rivals hinder each other for ever');
     const row = await subject.read(address);
     const old = row?.value.kind === 'json' ? Number(row.value.text) : 0;
     const result = await subject.commit({
@@ -324,7 +325,8 @@ export const noLostUpdateClauses: readonly Clause[] = [
 
 /** One transfer, again after each conflict; nothing when the balance is too low. */
 async function transfer(subject: Subject, from: Address, to: Address, amount: number): Promise<void> {
-  for (;;) {
+  for (let attempt = 0; ; attempt += 1) {
+    assert.ok(attempt < 1_000, 'rivals hinder each other for ever');
     const { rows } = await subject.provider.read([from, to]);
     const [source, target] = rows.map((row) =>
       row?.value.kind === 'json' ? { version: row.version, balance: Number(row.value.text) } : undefined,

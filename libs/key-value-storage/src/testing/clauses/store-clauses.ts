@@ -1,0 +1,17 @@
+/** What stores promise on every provider, in the order of the laws. */
+import type { StoreClause } from '../store-clause.js';
+import { storeAtomicClauses } from './stores/atomic.js';
+import { boundaryClauses } from './stores/boundaries.js';
+import { storeExpiryClauses } from './stores/expiry.js';
+import { readingClauses } from './stores/reading.js';
+import { valueAndKeyClauses } from './stores/values.js';
+import { writingClauses } from './stores/writing.js';
+
+export const storeClauses: readonly StoreClause[] = [
+  ...writingClauses,
+  ...readingClauses,
+  ...valueAndKeyClauses,
+  ...storeExpiryClauses,
+  ...storeAtomicClauses,
+  ...boundaryClauses,
+].sort((a, b) => a.law - b.law);

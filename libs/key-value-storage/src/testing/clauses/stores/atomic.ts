@@ -1,0 +1,256 @@
+/** Several rows or none, and never over two tenants. */
+import assert from 'node:assert/strict';
+import { isConflict, limits } from '../../../core/index.js';
+import { breaksAtomic, breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
+import { changesBatches, commitOne, commitsOtherwise } from '../../broken.js';
+import { all } from '../../store-subject.js';
+import { race, rejects, throws } from '../../verbs.js';
+
+const withoutChecks = throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })));
+
+export const storeAtomicClauses: readonly StoreClause[] = [
+  {
+    name: 'An atomic batch over several states is committed whole, and answers one line for each change.',
+    law: 1,
+    broken: breaksAtomic('answers the changes by key', (batch) => ({
+      commit: async (options) => {
+        const { changes } = await batch.commit(options);
+        return { changes: changes.toSorted((a, b) => (String(a.key) < String(b.key) ? -1 : 1)) };
+      },
+    })),
+    async run(subject) {
+      const [things, others] = [subject.store(), subject.store('other')];
+      const read = await things.set('saved', { n: 1 });
+      await things.set('gone', { n: 1 });
+      const { changes } = await subject.storage
+        .atomic()
+        .set(things, 'set', { n: 2 })
+        .add(others, ['added', 1], { n: 3 })
+        .save(things, read.with({ n: 4 }))
+        .delete(things, 'gone')
+        .commit();
+      const [set, added, saved] = [await things.getOrThrow('set'), await others.getOrThrow(['added', 1]), await things.getOrThrow('saved')];
+      assert.deepEqual(
+        changes.map(({ key, etag }) => [key, etag]),
+        [
+          ['set', set.etag],
+          [['added', 1], added.etag],
+          ['saved', saved.etag],
+          ['gone', undefined],
+        ],
+      );
+      assert.deepEqual([set.value, added.value, saved.value, await things.has('gone')], [{ n: 2 }, { n: 3 }, { n: 4 }, false]);
+      assert.deepEqual((await subject.storage.atomic().commit()).changes, []);
+    },
+  },
+  {
+    name: 'One check that fails, and nothing of the batch is done; the conflict names the key, what was expected and what is there.',
+    law: 1,
+    broken: withoutChecks,
+    async run(subject) {
+      const things = subject.store();
+      const old = await things.set('one', { n: 1 });
+      const now = await things.set('one', { n: 2 });
+      const batches = [
+        subject.storage.atomic().set(things, 'new', { n: 1 }).check(things, old),
+        subject.storage
+          .atomic()
+          .set(things, 'new', { n: 1 })
+          .save(things, old.with({ n: 3 })),
+        subject.storage.atomic().set(things, 'new', { n: 1 }).delete(things, old),
+        subject.storage.atomic().set(things, 'new', { n: 1 }).add(things, 'one', { n: 3 }),
+        subject.storage.atomic().set(things, 'new', { n: 1 }).checkAbsent(things, 'one'),
+      ];
+      for (const [index, batch] of batches.entries()) {
+        const error = await rejects('STORAGE_CONFLICT', 'commit', () => batch.commit());
+        const expected = index < 3 ? old.etag : 'absent';
+        assert.deepEqual({ ...error, key: 'one', expected, actual: now.etag, effect: 'none' }, { ...error });
+      }
+      assert.deepEqual([await all(things.keys()), (await things.getOrThrow('one')).value], [['one'], { n: 2 }]);
+    },
+  },
+  {
+    name: 'A set and a delete of one key in one batch: the last counts, in either order.',
+    law: 1,
+    broken: breaksAtomic('lets a delete win over a set', (batch) => {
+      const deleted = new Set<unknown>();
+      return {
+        delete: (store, key) => {
+          deleted.add(key);
+          return batch.delete(store, key);
+        },
+        set: (store, key, value, options) => (deleted.has(key) ? batch : batch.set(store, key, value, options)),
+      };
+    }),
+    async run(subject) {
+      const things = subject.store();
+      await things.set('gone', { n: 0 });
+      const { changes } = await subject.storage
+        .atomic()
+        .set(things, 'gone', { n: 1 })
+        .delete(things, 'kept')
+        .delete(things, 'gone')
+        .set(things, 'kept', { n: 1 })
+        .set(things, 'kept', { n: 2 })
+        .commit();
+      assert.deepEqual(
+        changes.map(({ key, etag }) => [key, etag !== undefined]),
+        [
+          ['gone', false],
+          ['kept', true],
+        ],
+      );
+      assert.deepEqual([await things.has('gone'), (await things.getOrThrow('kept')).value], [false, { n: 2 }]);
+    },
+  },
+  {
+    name: 'Stores of two tenants, or of a tenant and what is shared, are refused where they are added, naming both.',
+    law: 10,
+    broken: breaksAtomic('commits for the first tenant whatever is added', (batch, storage) => ({
+      set: (store, key, value, options) => {
+        try {
+          return batch.set(store, key, value, options);
+        } catch {
+          void storage;
+          return batch;
+        }
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      const [theirs, shared] = [things.forTenant(subject.otherTenant()), subject.store('common', { scope: 'shared' })];
+      for (const other of [theirs, shared]) {
+        const error = throws('INVALID_OPTION', 'a batch over two databases', () =>
+          subject.storage.atomic().set(things, 'mine', { n: 1 }).set(other, 'other', { n: 1 }),
+        );
+        assert.match(error.message, /thing.*(thing|common)/s);
+      }
+      assert.deepEqual([await things.count(), await theirs.count(), await shared.count()], [0, 0, 0]);
+    },
+  },
+  {
+    name: 'A batch is committed once, also after a conflict.',
+    law: 11,
+    broken: breaksAtomic('commits as often as it is told', (batch) => {
+      let first: ReturnType<typeof batch.commit> | undefined;
+      return { commit: (options) => (first ??= batch.commit(options)) };
+    }),
+    async run(subject) {
+      const things = subject.store();
+      const batch = subject.storage.atomic().add(things, 'one', { n: 1 });
+      await batch.commit();
+      await rejects('INVALID_OPTION', 'a second commit', () => batch.commit());
+      const late = subject.storage.atomic().add(things, 'one', { n: 1 });
+      await rejects('STORAGE_CONFLICT', 'commit', () => late.commit());
+      await rejects('INVALID_OPTION', 'a second commit', () => late.commit());
+    },
+  },
+  {
+    name: 'A batch of 900 keys is committed; 901 are LIMIT_EXCEEDED by name, and so are more than 8 MB: nothing is written.',
+    law: 13,
+    broken: breaksAtomic('leaves out what is too much', (batch) => ({
+      commit: async (options) => {
+        try {
+          return await batch.commit(options);
+        } catch {
+          return { changes: [] };
+        }
+      },
+    })),
+    async run(subject) {
+      const [things, texts] = [subject.store(), subject.store<string>('text')];
+      const fill = (count: number): ReturnType<typeof subject.storage.atomic> => {
+        const batch = subject.storage.atomic();
+        for (let n = 0; n < count; n += 1) batch.set(things, `k-${n}`, { n });
+        return batch;
+      };
+      const error = await rejects('LIMIT_EXCEEDED', 'a batch of 901', () => fill(limits.batchEntriesMax + 1).commit());
+      assert.deepEqual({ ...error, limit: 'batchEntriesMax', given: 901, allowed: 900, effect: 'none' }, { ...error });
+      const large = subject.storage.atomic();
+      for (let n = 0; n < 10; n += 1) large.set(texts, `k-${n}`, 'x'.repeat(900_000));
+      const tooMuch = await rejects('LIMIT_EXCEEDED', 'a batch of 9 MB', () => large.commit());
+      assert.equal((tooMuch as unknown as { limit: string }).limit, 'batchBytesMax');
+      assert.deepEqual([await things.count(), await texts.count()], [0, 0]);
+      assert.equal((await fill(limits.batchEntriesMax).commit()).changes.length, 900);
+      assert.equal(await things.count(), 900);
+    },
+  },
+  {
+    name: '`setMany` writes up to 900 keys, all or none; the same key twice is refused.',
+    law: 1,
+    broken: breaksStores('writes key by key', (store) => ({
+      setMany: async (items, options) => {
+        const entries = [];
+        for (const { key, value } of items) entries.push(await store.set(key, value, options));
+        return entries;
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      const items = Array.from({ length: 901 }, (_, n) => ({ key: `k-${n}`, value: { n } }));
+      const error = await rejects('LIMIT_EXCEEDED', 'setMany', () => things.setMany(items));
+      assert.equal((error as unknown as { limit: string }).limit, 'batchEntriesMax');
+      await rejects('INVALID_OPTION', 'setMany', () => things.setMany([...items.slice(0, 3), { key: 'k-1', value: { n: 0 } }]));
+      assert.equal(await things.count(), 0);
+      const entries = await things.setMany(new Set(items.slice(0, 900)));
+      assert.deepEqual(
+        entries.map(({ key, value }) => ({ key, value })),
+        items.slice(0, 900),
+      );
+      assert.deepEqual([(await things.getOrThrow('k-5')).etag, await things.count()], [entries[5]?.etag, 900]);
+      assert.deepEqual(await things.setMany([]), []);
+    },
+  },
+  {
+    name: 'Forty transfers at once, each an atomic batch of two `save`s, keep the sum of all accounts.',
+    law: 3,
+    broken: throughProvider(
+      commitsOtherwise('saves one entry after the other', async (batch, provider) => {
+        if (batch.changes.length < 2) return await commitOne(provider, batch);
+        const parts = batch.changes.map((change) => ({
+          ...batch,
+          changes: [change],
+          checks: batch.checks.filter(({ address }) => address.key === change.address.key),
+        }));
+        const results = [];
+        for (const part of parts) results.push(await commitOne(provider, part));
+        return (
+          results.find(({ outcome }) => outcome === 'conflict') ?? {
+            ...(results[0] as { outcome: 'committed'; time: number }),
+            rows: batch.changes.map(() => ({ existed: true })),
+          }
+        );
+      }),
+    ),
+    async run(subject) {
+      const things = subject.store();
+      const accounts = Array.from({ length: 5 }, (_, n) => `account-${n}`);
+      await things.setMany(accounts.map((key) => ({ key, value: { n: 100 } })));
+      await race(40, async (index) => {
+        const [from, to] = [accounts[index % 5] as string, accounts[(index * 3 + 1) % 5] as string];
+        if (from === to) return;
+        for (let attempt = 0; ; attempt += 1) {
+          assert.ok(attempt < 300, 'rivals hinder each other for ever');
+          const [source, target] = await things.getMany([from, to]);
+          if (source === undefined || target === undefined) return assert.fail('an account is gone');
+          const batch = subject.storage
+            .atomic()
+            .save(things, source.with({ n: source.value.n - 7 }))
+            .save(things, target.with({ n: target.value.n + 7 }));
+          try {
+            await batch.commit();
+            return;
+          } catch (error) {
+            // someone was faster: again on what is there now
+            if (!isConflict(error)) throw error;
+          }
+        }
+      });
+      const entries = await things.getMany(accounts);
+      assert.equal(
+        entries.reduce((sum, entry) => sum + (entry?.value.n ?? 0), 0),
+        500,
+      );
+    },
+  },
+];

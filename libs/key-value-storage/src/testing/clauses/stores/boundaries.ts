@@ -1,0 +1,228 @@
+/** Tenants, cancellation, closing, damage, and what a provider does not support. */
+import assert from 'node:assert/strict';
+import { defineState, type KeyValueStorage } from '../../../core/index.js';
+import { breaksStores, replacing, throughProvider, type StoreClause } from '../../store-clause.js';
+import { breaks, changesRows } from '../../broken.js';
+import { all } from '../../store-subject.js';
+import { bytes, json, number, race, rejects, throws } from '../../verbs.js';
+import { everyCall } from './values.js';
+
+export const boundaryClauses: readonly StoreClause[] = [
+  {
+    name: 'One key of one state is another entry for each tenant: read, listed, counted, deleted and cleared each alone.',
+    law: 10,
+    broken: breaksStores('forgets the tenant', (store) => ({ forTenant: () => store })),
+    async run(subject) {
+      const things = subject.store();
+      const stores = [things, ...['a', 'b', 'A'].map((name) => things.forTenant(subject.otherTenant(name)))];
+      const entries = await Promise.all(stores.map((store, n) => store.set('same', { n })));
+      assert.equal(new Set(entries.map(({ etag }) => etag)).size, stores.length);
+      for (const [n, store] of stores.entries()) {
+        assert.deepEqual((await store.getOrThrow('same')).value, { n });
+        assert.deepEqual(
+          (await all(store.list())).map(({ value }) => value),
+          [{ n }],
+        );
+      }
+      const [first, second] = stores as [typeof things, typeof things];
+      await rejects('STORAGE_CONFLICT', 'set with the etag of another tenant', () =>
+        second.set('same', { n: 9 }, { ifMatch: entries[0] as never }),
+      );
+      assert.equal(await first.clear(), 1);
+      assert.deepEqual(await Promise.all(stores.map((store) => store.count())), [0, 1, 1, 1]);
+    },
+  },
+  {
+    name: 'States of one storage do not see each other, and a shared state is the same whatever the tenant.',
+    law: 10,
+    broken: {
+      fault: 'keeps all states together',
+      storage: (storage) => replacing(storage, { store: () => storage.store(defineState('everything')) }),
+    },
+    async run(subject) {
+      const [one, two, shared] = [subject.store('one'), subject.store('two'), subject.store('kit-shared', { scope: 'shared' })];
+      await shared.deleteMany({ prefix: subject.tenant });
+      await one.set('k', { n: 1 });
+      await two.set('k', { n: 2 });
+      await shared.set(`${subject.tenant} k`, { n: 3 });
+      assert.deepEqual([(await one.getOrThrow('k')).value, (await two.getOrThrow('k')).value], [{ n: 1 }, { n: 2 }]);
+      assert.deepEqual([await one.clear(), await two.count(), await shared.has(`${subject.tenant} k`)], [1, 1, true]);
+      throws('INVALID_OPTION', 'a tenant of a shared state', () => shared.forTenant(subject.tenant));
+      assert.equal(await shared.delete(`${subject.tenant} k`), true);
+    },
+  },
+  {
+    name: 'A tenant without a name, or with a malformed one, is TENANT_MISSING at that call, never ‘the shared one’.',
+    law: 10,
+    broken: breaksStores('takes no tenant for the one it has', (store) => ({
+      forTenant: (tenant: string) => (tenant === '' ? store : store.forTenant(tenant)),
+    })),
+    async run(subject) {
+      const things = subject.store();
+      for (const tenant of ['', ' ', ' a', 'a ', 'a\0', '\n', undefined, null, 5, 'x'.repeat(200)]) {
+        throws('TENANT_MISSING', `forTenant(${JSON.stringify(tenant)})`, () => things.forTenant(tenant as string));
+      }
+      for (const tenant of ['..', 'a/b', 'a:b', 'é', 'CON', 'shared', '__proto__']) {
+        const theirs = things.forTenant(subject.otherTenant(tenant));
+        await theirs.set('k', { n: tenant.length });
+        assert.deepEqual([(await theirs.getOrThrow('k')).value, await theirs.count()], [{ n: tenant.length }, 1]);
+      }
+      assert.equal(await things.count(), 0);
+    },
+  },
+  {
+    name: 'Who calls with an aborted signal is told ABORTED with the effect ‘none’ by every method, and nothing is done.',
+    law: 12,
+    broken: throughProvider(
+      breaks('does not look at the signal of a commit', (provider) => ({ commit: (batches) => provider.commit(batches) })),
+    ),
+    async run(subject) {
+      const things = subject.store();
+      const entry = await things.set('key', { n: 0 }, { ttlMs: 60_000 });
+      const signal = AbortSignal.abort();
+      const more = [
+        ...everyCall(subject, 'key', { signal }),
+        ...everyCall(subject, 'new', { signal }),
+        ['save', () => things.save(entry.with({ n: 1 }), { signal })],
+        ['page', () => things.page({}, { signal })],
+        ['list', () => all(things.list({}, { signal }))],
+        ['keys', () => all(things.keys({}, { signal }))],
+        ['count', () => things.count({}, { signal })],
+        ['deleteMany', () => things.deleteMany({ prefix: 'k' }, { signal })],
+        ['clear', () => things.clear({ signal })],
+        ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit({ signal })],
+      ] as const;
+      for (const [name, call] of more) assert.equal((await rejects('ABORTED', name, call)).effect, 'none', name);
+      assert.deepEqual([await all(things.keys()), (await things.getOrThrow('key')).etag], [['key'], entry.etag]);
+    },
+  },
+  {
+    name: 'After the storage is closed every method is STORAGE_NOT_OPEN; to close it twice is harmless.',
+    law: 11,
+    broken: breaksStores('answers nothing after it was closed', (store) => ({
+      get: async (key, options) => {
+        try {
+          return await store.get(key, options);
+        } catch {
+          return undefined;
+        }
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      const entry = await things.set('key', { n: 0 });
+      await subject.storage[Symbol.asyncDispose]();
+      await subject.storage[Symbol.asyncDispose]();
+      const more = [
+        ...everyCall(subject, 'key'),
+        ['save', () => things.save(entry)],
+        ['page', () => things.page({})],
+        ['list', () => all(things.list())],
+        ['count', () => things.count()],
+        ['clear', () => things.clear()],
+        ['sweep', () => subject.storage.sweep()],
+        ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit()],
+      ] as const;
+      for (const [name, call] of more) assert.equal((await rejects('STORAGE_NOT_OPEN', name, call)).effect, 'none', name);
+      await subject.reopen();
+    },
+  },
+  {
+    name: 'What cannot be read back is STORAGE_CORRUPT naming the place: for reads, lists, `take` and `update`; it is not skipped, removed or overwritten.',
+    law: 14,
+    broken: throughProvider(
+      changesRows('leaves out what it cannot read', (row) => (row.value.kind === 'json' && isSound(row.value.text) ? row : undefined)),
+    ),
+    async run(subject) {
+      const anything = subject.store<unknown>('anything');
+      for (const damage of damages) {
+        await anything.set('one', { n: 1 });
+        await subject.spoil(() => damage);
+        const calls = [
+          ['get', () => anything.get('one')],
+          ['getOrThrow', () => anything.getOrThrow('one')],
+          ['getMany', () => anything.getMany(['one', 'two'])],
+          ['list', () => all(anything.list())],
+          ['page', () => anything.page({})],
+          ['take', () => anything.take('one')],
+          ['update', () => anything.update('one', () => ({ n: 2 }))],
+          ['getOrAdd', () => anything.getOrAdd('one', () => ({ n: 2 }))],
+        ] as const;
+        for (const [name, call] of calls) {
+          const error = await rejects('STORAGE_CORRUPT', `${name} of ${damage.text}`, call);
+          assert.match((error as unknown as { place: string }).place, /anything.*one/, 'it does not name the place');
+        }
+        assert.equal(await anything.has('one'), true, 'what was damaged is gone');
+      }
+      // to overwrite it knowingly, or to delete it, repairs
+      await anything.set('one', { n: 3 });
+      assert.deepEqual((await anything.getOrThrow('one')).value, { n: 3 });
+    },
+  },
+  {
+    name: 'A key that nobody could have written is STORAGE_CORRUPT in a list, naming the place.',
+    law: 14,
+    broken: breaksStores('skips keys that it does not know', (store) => ({
+      async *keys(range, options) {
+        try {
+          yield* store.keys(range, options);
+        } catch {
+          // skipped
+        }
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.set('one', { n: 1 });
+      await subject.spoil(() => ({ key: '!q' }));
+      await rejects('STORAGE_CORRUPT', 'list', () => all(things.list()));
+      await rejects('STORAGE_CORRUPT', 'page', () => things.page({}));
+      const error = await rejects('STORAGE_CORRUPT', 'keys', () => all(things.keys()));
+      assert.match((error as unknown as { place: string }).place, /!q/);
+    },
+  },
+  {
+    name: 'The caller’s transaction on a provider that has none is STORAGE_UNSUPPORTED, and no silent write beside it.',
+    law: 11,
+    broken: {
+      fault: 'writes beside a transaction that it does not have',
+      storage: (storage) => replacing(storage, { within: () => storage }),
+    },
+    async run(subject) {
+      if (subject.abilities.within) return;
+      throws('STORAGE_UNSUPPORTED', 'within', () => subject.storage.within({}));
+    },
+  },
+  {
+    name: 'A hundred different keys, written and read at once through one store, are each their own.',
+    law: 5,
+    broken: breaksStores('keeps one buffer for all', (store) => {
+      let buffer: unknown;
+      return {
+        set: async (key, value, options) => {
+          buffer = value;
+          await Promise.resolve();
+          return await store.set(key, buffer, options);
+        },
+      };
+    }),
+    async run(subject) {
+      const things = subject.store();
+      await race(100, (n) => things.set(['k', n], { n }));
+      const entries = await race(100, (n) => things.getOrThrow(['k', n]));
+      assert.deepEqual(
+        entries.map(({ value }) => value.n),
+        Array.from({ length: 100 }, (_, n) => n),
+      );
+    },
+  },
+];
+
+/** Values that a store of this state cannot have written: to the provider they are sound rows. */
+const damages = [
+  { value: number(5), text: 'a number' },
+  { value: bytes(1, 2), text: 'bytes' },
+  ...['{"$bigint":"x"}', '{"a":[{"$bigint":"1.5"}]}'].map((text) => ({ text, value: json(text) })),
+];
+
+const isSound = (text: string): boolean => !text.includes('$');

@@ -1,0 +1,332 @@
+/** Reading one key or many, listing, paging, counting, and deleting by range. */
+import assert from 'node:assert/strict';
+import { limits, type Key, type KeyRange } from '../../../core/index.js';
+import { breaksStores, type StoreClause } from '../../store-clause.js';
+import { all, keysOf, type Thing } from '../../store-subject.js';
+import { rejects, throws } from '../../verbs.js';
+
+const numbered = (count: number, prefix = 'key-'): readonly { key: string; value: Thing }[] =>
+  Array.from({ length: count }, (_, n) => ({ key: `${prefix}${String(n).padStart(4, '0')}`, value: { n } }));
+
+/** Keys of many kinds, in their order. */
+const mixed: readonly Key[] = [
+  [Uint8Array.of(1)],
+  [-5n],
+  [7n],
+  [-1.5],
+  [0],
+  [12],
+  ['a'],
+  ['a', -1],
+  ['a', 1, 'x'],
+  ['a', 'b'],
+  ['ä'],
+  [false],
+  [true],
+  'a',
+  'a/b',
+  'b',
+  'ä',
+  '日',
+];
+
+export const readingClauses: readonly StoreClause[] = [
+  {
+    name: '`get` of an absent key is undefined, `getOrThrow` is KEY_NOT_FOUND with the key; `has` and `stat` agree with both.',
+    law: 5,
+    broken: breaksStores('takes null for nothing', (store) => ({ has: async (key) => (await store.get(key))?.value !== null })),
+    async run(subject) {
+      const anything = subject.store<unknown>('anything');
+      assert.deepEqual([await anything.get('no'), await anything.has('no'), await anything.stat('no')], [undefined, false, undefined]);
+      const error = await rejects('KEY_NOT_FOUND', 'getOrThrow', () => anything.getOrThrow(['no', 1]));
+      assert.deepEqual((error as { key?: unknown }).key, ['no', 1]);
+      for (const value of [null, '', 0, false, [], {}]) {
+        const { etag } = await anything.set('yes', value);
+        const [entry, stat] = [await anything.getOrThrow('yes'), await anything.stat('yes')];
+        assert.deepEqual([entry.value, entry.etag, stat?.etag, await anything.has('yes')], [value, etag, etag, true]);
+        assert.ok(stat !== undefined && !('value' in stat), 'stat fetched the value');
+      }
+    },
+  },
+  {
+    name: '`getMany` answers in the order of the keys, undefined where there is none; over 1,000 keys it is refused by name.',
+    law: 8,
+    broken: breaksStores('leaves gaps out', (store) => ({
+      getMany: async (keys: readonly Key[], options) =>
+        (await store.getMany(keys, options)).filter((entry) => entry !== undefined) as never,
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany(numbered(3));
+      const entries = await things.getMany(['key-0002', 'none', 'key-0000', 'key-0002']);
+      assert.deepEqual(
+        entries.map((entry) => entry?.value.n),
+        [2, undefined, 0, 2],
+      );
+      assert.deepEqual(await things.getMany([]), []);
+      const keys = numbered(limits.readAddressesMax).map(({ key }) => key);
+      assert.equal((await things.getMany(keys)).length, limits.readAddressesMax);
+      const error = await rejects('LIMIT_EXCEEDED', 'getMany', () => things.getMany([...keys, 'one more']));
+      assert.deepEqual({ ...error, limit: 'readAddressesMax', given: 1_001, allowed: 1_000 }, { ...error });
+    },
+  },
+  {
+    name: '`list` and `keys` go through all keys in order, forward and reversed, and `count` counts them, over more than one page.',
+    law: 8,
+    broken: breaksStores('lists one page', (store) => ({
+      async *list(range, options) {
+        yield* (await store.page({ ...range, limit: 1_000 }, options)).items;
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      const items = numbered(1_050);
+      await things.setMany(items.slice(0, 900));
+      await things.setMany(items.slice(900));
+      const entries = await all(things.list());
+      assert.deepEqual(
+        entries.map(({ key, value }) => ({ key, value })),
+        items,
+      );
+      const expected = items.map(({ key }) => key);
+      assert.deepEqual(await all(things.keys()), expected);
+      assert.deepEqual(keysOf(await all(things.list({ reverse: true }))), expected.toReversed());
+      assert.deepEqual([await things.count(), await things.count({ start: 'key-1000' })], [1_050, 50]);
+      const first = [];
+      for await (const { key } of things.list()) if (first.push(key) === 3) break;
+      assert.deepEqual(first, expected.slice(0, 3));
+    },
+  },
+  {
+    name: 'Keys of every kind come back as they were given, in the order of keys, and pages of any size show the same.',
+    law: 7,
+    broken: breaksStores('answers keys as text', (store) => ({
+      async *keys(range, options) {
+        for await (const key of store.keys(range, options)) yield String(key);
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      for (const [n, key] of mixed.toReversed().entries()) await things.set(key, { n });
+      assert.deepEqual(await all(things.keys()), mixed);
+      for (const reverse of [false, true]) {
+        for (const limit of [1, 2, 5, 100]) {
+          const found: Key[] = [];
+          for (let cursor: string | undefined, first = true; first || cursor !== undefined; first = false) {
+            const page = await things.page({ limit, reverse, cursor });
+            found.push(...keysOf(page.items));
+            assert.ok(found.length <= mixed.length, 'the pages never end');
+            cursor = page.next;
+          }
+          assert.deepEqual(found, reverse ? mixed.toReversed() : mixed, `pages of ${limit}`);
+        }
+      }
+    },
+  },
+  {
+    name: 'A prefix means leading characters of texts, or leading parts, and leaves the key itself out; start is in the range, end is not.',
+    law: 8,
+    broken: breaksStores('compares prefixes as text', (store) => ({
+      keys: (range, options) =>
+        store.keys(Array.isArray(range?.prefix) ? { ...range, prefix: String(range.prefix[0]) } : (range ?? {}), options),
+    })),
+    async run(subject) {
+      const things = subject.store();
+      for (const key of [...mixed, 'ab', 'a!', 'a\u{10FFFF}']) await things.set(key, { n: 1 });
+      const found = async (range: KeyRange): Promise<readonly Key[]> => await all(things.keys(range));
+      assert.deepEqual(await found({ prefix: 'a' }), ['a', 'a!', 'a/b', 'ab', 'a\u{10FFFF}']);
+      assert.deepEqual(await found({ prefix: ['a'] }), [
+        ['a', -1],
+        ['a', 1, 'x'],
+        ['a', 'b'],
+      ]);
+      assert.deepEqual(await found({ prefix: ['a', 1] }), [['a', 1, 'x']]);
+      assert.deepEqual(await found({ prefix: ['a'], start: ['a', 0] }), [
+        ['a', 1, 'x'],
+        ['a', 'b'],
+      ]);
+      assert.deepEqual(await found({ prefix: ['a'], end: ['a', 'b'], reverse: true }), [
+        ['a', 1, 'x'],
+        ['a', -1],
+      ]);
+      assert.deepEqual(await found({ start: [0], end: ['a'] }), [[0], [12]]);
+      assert.deepEqual(await found({ start: 'b', end: 'b' }), []);
+      assert.deepEqual(await found({ prefix: 'none' }), []);
+      assert.equal(await things.count({ prefix: [] }), mixed.length + 3);
+    },
+  },
+  {
+    name: 'A range that starts after its end, a bound outside its prefix, and what is no range are INVALID_OPTION when the call is made.',
+    law: 8,
+    broken: breaksStores('swaps a start and an end that are the wrong way round', (store) => ({
+      list: (range, options) => (range?.start === 'b' ? store.list({ start: 'a', end: 'b' }, options) : store.list(range, options)),
+    })),
+    async run(subject) {
+      const things = subject.store();
+      for (const range of [
+        { start: 'b', end: 'a' },
+        { prefix: 'a', start: 'b' },
+        { prefix: 'b', end: 'a' },
+        { prefix: ['a'], start: ['a'] },
+        { reverse: 'yes' },
+        { limit: 5 },
+        { prefx: 'a' },
+        'a',
+        null,
+      ]) {
+        const given = range as unknown as KeyRange;
+        throws('INVALID_OPTION', `list of ${JSON.stringify(range)}`, () => things.list(given));
+        throws('INVALID_OPTION', `keys of ${JSON.stringify(range)}`, () => things.keys(given));
+        await rejects('INVALID_OPTION', `count of ${JSON.stringify(range)}`, () => things.count(given));
+        await rejects('INVALID_OPTION', `deleteMany of ${JSON.stringify(range)}`, () => things.deleteMany(given));
+      }
+    },
+  },
+  {
+    name: 'A cursor belongs to its range, its state and its tenant; elsewhere, and when it is damaged, it is INVALID_OPTION.',
+    law: 8,
+    broken: breaksStores('takes any cursor it can read', (store) => ({
+      page: async (request, options) => {
+        try {
+          return await store.page(request, options);
+        } catch {
+          return { items: [], next: undefined };
+        }
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany(numbered(10));
+      const { items, next } = await things.page({ limit: 4 });
+      assert.deepEqual([items.length, typeof next], [4, 'string']);
+      const cursor = next as string;
+      assert.deepEqual(
+        keysOf((await things.page({ limit: 100, cursor })).items),
+        numbered(10)
+          .slice(4)
+          .map(({ key }) => key),
+      );
+      const elsewhere = [things.forTenant(subject.otherTenant()), subject.store('other')];
+      for (const store of elsewhere) await rejects('INVALID_OPTION', 'page', () => store.page({ cursor }));
+      for (const range of [{ prefix: 'key' }, { start: 'key-0001' }, { end: 'z' }, { reverse: true }]) {
+        await rejects('INVALID_OPTION', `page of ${JSON.stringify(range)}`, () => things.page({ ...range, cursor }));
+      }
+      for (const damaged of ['', ' ', 'x', cursor.slice(1), cursor.slice(0, -1), `${cursor}x`, cursor.toUpperCase(), '../..', 7, {}]) {
+        await rejects('INVALID_OPTION', `the cursor ${JSON.stringify(damaged)}`, () => things.page({ cursor: damaged as string }));
+      }
+    },
+  },
+  {
+    name: 'A page has 1 to 1,000 items, 100 where nothing is said; other limits are refused.',
+    law: 13,
+    broken: breaksStores('takes what is no limit for its default', (store) => ({
+      page: (request, options) =>
+        store.page(
+          {
+            ...request,
+            limit: Number.isInteger(request.limit) && (request.limit as number) > 0 ? Math.min(request.limit as number, 1_000) : 100,
+          },
+          options,
+        ),
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany(numbered(101));
+      const page = await things.page({});
+      assert.deepEqual([page.items.length, typeof page.next], [100, 'string']);
+      const last = await things.page({ limit: 1_000 });
+      assert.deepEqual([last.items.length, last.next], [101, undefined]);
+      for (const limit of [0, -1, 1.5, Number.NaN, '5', null]) {
+        await rejects('INVALID_OPTION', `a limit of ${String(limit)}`, () => things.page({ limit: limit as number }));
+      }
+      const error = await rejects('LIMIT_EXCEEDED', 'page', () => things.page({ limit: 1_001 }));
+      assert.deepEqual({ ...error, limit: 'pageItemsMax', given: 1_001, allowed: 1_000 }, { ...error });
+    },
+  },
+  {
+    name: 'Who pages while others add and delete meets every key that was there all the time exactly once.',
+    law: 8,
+    broken: breaksStores('counts to find the next page', (store) => {
+      const positions = new Map<string, number>();
+      return {
+        page: async ({ cursor, limit = 100, ...range }) => {
+          const found = await all(store.list(range));
+          const from = cursor === undefined ? 0 : (positions.get(cursor) ?? 0);
+          const next = `at ${from + limit}`;
+          positions.set(next, from + limit);
+          return { items: found.slice(from, from + limit), next: from + limit < found.length ? next : undefined };
+        },
+      };
+    }),
+    async run(subject) {
+      const things = subject.store();
+      const steady = numbered(60, 'steady-');
+      await things.setMany([...steady, ...steady.map(({ key, value }) => ({ key: `${key}-gone`, value }))]);
+      const seen: Key[] = [];
+      for (let cursor: string | undefined, round = 0; round === 0 || cursor !== undefined; round += 1) {
+        const page = await things.page({ limit: 7, cursor });
+        seen.push(...keysOf(page.items));
+        assert.ok(seen.length < 1_000, 'the pages never end');
+        cursor = page.next;
+        for (const { key } of steady.slice(round * 4, round * 4 + 4)) await things.delete(`${key}-gone`);
+        await things.set(`steady-${String(round * 13).padStart(4, '0')}-new`, { n: 0 });
+      }
+      const expected = steady.map(({ key }) => key);
+      assert.deepEqual(
+        seen.filter((key) => expected.includes(key as string)),
+        expected,
+      );
+      assert.equal(new Set(seen).size, seen.length);
+    },
+  },
+  {
+    name: '`deleteMany` deletes a range and answers how many; a range of nothing is INVALID_OPTION, never ‘everything’.',
+    law: 4,
+    broken: breaksStores('takes an empty prefix for everything', (store) => ({
+      deleteMany: async (range, options) =>
+        range.start === undefined && range.end === undefined && !range.prefix
+          ? await store.clear(options)
+          : await store.deleteMany(range, options),
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany([...numbered(1, 'a-'), ...numbered(3, 'b-'), ...numbered(2, 'c-')]);
+      for (const nothing of [
+        undefined,
+        {},
+        { prefix: undefined },
+        { prefix: '' },
+        { prefix: [] },
+        { start: undefined, end: undefined },
+        { reverse: true },
+      ]) {
+        await rejects('INVALID_OPTION', `deleteMany(${JSON.stringify(nothing)})`, () => things.deleteMany(nothing as KeyRange));
+      }
+      assert.equal(await things.count(), 6);
+      assert.deepEqual([await things.deleteMany({ prefix: 'b-' }), await things.deleteMany({ prefix: 'b-' })], [3, 0]);
+      assert.equal(await things.deleteMany({ start: 'c-0001' }), 1);
+      assert.deepEqual(await all(things.keys()), ['a-0000', 'c-0000']);
+    },
+  },
+  {
+    name: '`clear` empties one state of one tenant, over many pages, and touches no other.',
+    law: 10,
+    broken: breaksStores('clears one page', (store) => ({
+      clear: async () => {
+        const { items } = await store.page({ limit: 1_000 });
+        for (const { key } of items) await store.delete(key);
+        return items.length;
+      },
+    })),
+    async run(subject) {
+      const [things, others, theirs] = [subject.store(), subject.store('other'), subject.store().forTenant(subject.otherTenant())];
+      const items = numbered(1_100);
+      await things.setMany(items.slice(0, 900));
+      await things.setMany(items.slice(900));
+      await others.setMany(numbered(2));
+      await theirs.setMany(numbered(2));
+      assert.equal(await things.clear(), 1_100);
+      assert.deepEqual([await things.count(), await others.count(), await theirs.count(), await things.clear()], [0, 2, 2, 0]);
+    },
+  },
+];

@@ -1,0 +1,325 @@
+/** Values and keys as users give them: what comes back is what was stored, what cannot be stored is refused, and limits have names. */
+import assert from 'node:assert/strict';
+import { limits, type Key } from '../../../core/index.js';
+import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
+import { changesChanges } from '../../broken.js';
+import { all, type StoreSubject } from '../../store-subject.js';
+import { json, rejects } from '../../verbs.js';
+import { hostileKeys } from '../../hostile-keys.js';
+
+const samples: Readonly<Record<string, unknown>> = {
+  null: null,
+  booleans: [true, false],
+  numbers: [0, -1, 1.5, 2 ** 53, 5e-324, 1.7976931348623157e308],
+  'numbers that JSON lacks': [Number.NaN, Infinity, -Infinity, -0],
+  text: ['', 'é', '日本', '\u{1F600}', '\0', '\ud800', '"quoted" \\ / \n'],
+  bigints: [0n, -1n, 2n ** 64n, -(10n ** 30n)],
+  dates: [new Date(0), new Date(Date.UTC(2030, 1, 2, 3, 4, 5, 678)), new Date(-1)],
+  maps: new Map<unknown, unknown>([
+    ['a', 1],
+    [2n, new Map([[new Date(5), new Set([1])]])],
+  ]),
+  sets: new Set<unknown>([1, '1', null, undefined]),
+  bytes: [new Uint8Array(), Uint8Array.of(0, 255, 128)],
+  undefined: { a: undefined, b: [undefined, 1] },
+  nested: { a: { b: { c: [{ d: [[[]]] }] } }, e: {} },
+  'names that look like tags': { $date: 5, $$date: 'x', $v: 2, $value: 1, $undefined: true, $other: 1, $: 1 },
+  'names of prototypes': JSON.parse('{"__proto__":{"x":1},"constructor":2,"toString":3,"hasOwnProperty":4}') as unknown,
+  'names that are numbers': { 10: 'a', 2: 'b', '-1': 'c', '01': 'd' },
+};
+
+const cycle: { self?: unknown } = {};
+cycle.self = cycle;
+const holes = [1, , 3];
+
+const unstorable: readonly (readonly [name: string, value: unknown, path: readonly PropertyKey[]])[] = [
+  ['a function', { a: { b: (): number => 1 } }, ['a', 'b']],
+  ['a symbol', { a: [Symbol('s')] }, ['a', 0]],
+  ['a cycle', cycle, ['self']],
+  ['an invalid date', { at: new Date(Number.NaN) }, ['at']],
+  ['an array with holes', { a: holes }, ['a', 1]],
+  ['an instance of a class', { a: new URL('https://kvent.example') }, ['a']],
+  ['undefined', undefined, []],
+  ['a function alone', (): number => 1, []],
+];
+
+const badKeys: readonly unknown[] = [
+  '',
+  [],
+  null,
+  undefined,
+  {},
+  5,
+  true,
+  new Date(0),
+  [null],
+  [undefined],
+  [{}],
+  [[]],
+  [['a']],
+  [new Date(0)],
+  [Number.NaN],
+  [Symbol('s')],
+  ['a', () => 1],
+];
+
+export const valueAndKeyClauses: readonly StoreClause[] = [
+  {
+    name: 'What JSON would lose comes back: NaN, −0, bigints, dates, maps, sets, bytes, undefined; and so does what looks like a tag.',
+    law: 5,
+    broken: throughProvider(
+      changesChanges('loses what JSON loses', (change) =>
+        change.kind === 'put' && change.value.kind === 'json'
+          ? { ...change, value: json(change.value.text.replaceAll('{"$number":"NaN"}', 'null')) }
+          : change,
+      ),
+    ),
+    async run(subject) {
+      const anything = subject.store<unknown>('anything');
+      for (const [name, value] of Object.entries(samples)) {
+        const written = await anything.set(name, value);
+        const [read, listed] = [await anything.getOrThrow(name), (await anything.page({ start: name, limit: 1 })).items[0]];
+        for (const entry of [written, read, listed]) assert.deepEqual(entry?.value, value, name);
+      }
+      await subject.reopen();
+      if (subject.provider.features.durable === false) return;
+      const again = subject.store<unknown>('anything');
+      for (const [name, value] of Object.entries(samples)) assert.deepEqual((await again.getOrThrow(name)).value, value, name);
+    },
+  },
+  {
+    name: 'What cannot be stored is INVALID_VALUE with the path of it, and leaves the key as it was.',
+    law: 5,
+    broken: breaksStores('stores null for what cannot be stored', (store) => ({
+      set: async (key, value, options) => {
+        try {
+          return await store.set(key, value, options);
+        } catch {
+          return await store.set(key, null);
+        }
+      },
+    })),
+    async run(subject) {
+      const anything = subject.store<unknown>('anything');
+      const { etag } = await anything.set('there', 1);
+      for (const [name, value, path] of unstorable) {
+        const error = await rejects('INVALID_VALUE', name, () => anything.set('there', value));
+        assert.deepEqual((error as unknown as { issues: { path: unknown }[] }).issues[0]?.path, path, name);
+        await rejects('INVALID_VALUE', name, () => anything.add('new', value));
+        await rejects('INVALID_VALUE', name, () =>
+          anything.setMany([
+            { key: 'beside', value: 1 },
+            { key: 'new', value },
+          ]),
+        );
+        await rejects('INVALID_VALUE', name, () => anything.update('there', () => value));
+        await rejects('INVALID_VALUE', name, () =>
+          subject.storage.atomic().set(anything, 'beside', 1).set(anything, 'new', value).commit(),
+        );
+      }
+      assert.deepEqual(await all(anything.keys()), ['there']);
+      assert.equal((await anything.getOrThrow('there')).etag, etag);
+    },
+  },
+  {
+    name: 'Nobody changes what is stored from outside: neither through what was handed over, nor through what was answered.',
+    law: 5,
+    broken: breaksStores('answers what it was given', (store) => {
+      const given = new Map<unknown, unknown>();
+      return {
+        set: (key, value, options) => {
+          given.set(String(key), value);
+          return store.set(key, value, options);
+        },
+        getOrThrow: async (key) => {
+          const entry = await store.getOrThrow(key);
+          return { key, etag: entry.etag, value: given.get(String(key)) } as typeof entry;
+        },
+      };
+    }),
+    async run(subject) {
+      const anything = subject.store<{ list: number[]; at: Date; bytes: Uint8Array; map: Map<string, number> }>('anything');
+      const value = { list: [1], at: new Date(5), bytes: Uint8Array.of(1), map: new Map([['a', 1]]) };
+      const [expected, key] = [JSON.stringify(shown(value)), ['k', 1] as [string, number]];
+      const spoil = (it: typeof value): void => {
+        for (const change of [() => it.list.push(2), () => it.at.setTime(9), () => (it.bytes[0] = 9), () => it.map.set('a', 9)]) {
+          try {
+            change();
+          } catch {
+            // frozen: as good
+          }
+        }
+      };
+      const pending = anything.set(key, value);
+      const written = await pending;
+      spoil(value);
+      spoil(written.value as typeof value);
+      for (let round = 0; round < 2; round += 1) {
+        const entry = await anything.getOrThrow(['k', 1]);
+        assert.equal(JSON.stringify(shown(entry.value)), expected);
+        spoil(entry.value as typeof value);
+      }
+      key[1] = 2;
+      assert.deepEqual(written.key, ['k', 1]);
+      const entry = await anything.getOrThrow(['k', 1]);
+      assert.ok(Object.isFrozen(entry) && Object.isFrozen(entry.value) && Object.isFrozen(entry.value.list));
+    },
+  },
+  {
+    name: 'A value of 900 KB is stored; one byte more is LIMIT_EXCEEDED by name, with what was given and what is allowed, and nothing is written.',
+    law: 13,
+    broken: breaksStores('cuts what is too long', (store) => ({
+      set: async (key, value, options) => {
+        try {
+          return await store.set(key, value, options);
+        } catch {
+          return await store.set(key, String(value).slice(0, 1_000));
+        }
+      },
+    })),
+    async run(subject) {
+      const texts = subject.store<string>('text');
+      const text = 'é'.repeat((limits.valueBytesMax - 2) / 2);
+      await texts.set('full', text);
+      assert.ok((await texts.getOrThrow('full')).value === text, 'a full value came back changed');
+      for (const write of [texts.set.bind(texts), texts.add.bind(texts)]) {
+        const error = await rejects('LIMIT_EXCEEDED', 'a value of one byte too many', () => write('more', `${text}x`));
+        assert.deepEqual(
+          { ...error, limit: 'valueBytesMax', given: limits.valueBytesMax + 1, allowed: limits.valueBytesMax, effect: 'none' },
+          { ...error },
+        );
+      }
+      assert.deepEqual(await all(texts.keys()), ['full']);
+    },
+  },
+  {
+    name: 'A key of 1,024 encoded bytes is stored; one byte more is LIMIT_EXCEEDED by name in every method, before anything is done.',
+    law: 13,
+    broken: breaksStores('says that a key is not there when it is too long', (store) => ({
+      has: async (key) => {
+        try {
+          return await store.has(key);
+        } catch {
+          return false;
+        }
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      const full = 'k'.repeat(limits.keyBytesMax);
+      await things.set(full, { n: 1 });
+      assert.equal((await things.getOrThrow(full)).key, full);
+      for (const long of [`${full}k`, [full], ['é'.repeat(600)]]) {
+        for (const [name, call] of everyCall(subject, long)) {
+          const error = await rejects('LIMIT_EXCEEDED', name, call);
+          assert.deepEqual([(error as unknown as { limit: string }).limit, error.effect], ['keyBytesMax', 'none'], name);
+        }
+      }
+      assert.equal(await things.count(), 1);
+    },
+  },
+  {
+    name: 'What is no key is INVALID_KEY in every method, before anything is done.',
+    law: 7,
+    broken: breaksStores('makes texts of keys', (store) => ({
+      get: (key, options) => store.get(key === null || typeof key === 'object' ? (key ?? 'null') : String(key) || 'empty', options),
+    })),
+    async run(subject) {
+      for (const key of badKeys) {
+        for (const [name, call] of everyCall(subject, key as Key)) {
+          assert.equal((await rejects('INVALID_KEY', `${name} of ${String(key === undefined ? key : typeof key)}`, call)).effect, 'none');
+        }
+      }
+      assert.equal(await subject.store().count(), 0);
+    },
+  },
+  {
+    name: 'Hostile keys (dots, slashes, NUL, lone surrogates, device names) and their likes in parts each find their own value.',
+    law: 7,
+    broken: breaksStores('joins parts with a NUL', (store) => {
+      const join = (key: Key): Key => (typeof key === 'string' ? key : key.map(String).join('\0'));
+      return { set: (key, value, options) => store.set(join(key), value, options), get: (key, options) => store.get(join(key), options) };
+    }),
+    async run(subject) {
+      const keys: Key[] = [...hostileKeys, ...hostileKeys.map((part) => [part]), ...hostileKeys.map((part) => ['a', part])];
+      keys.push(['a\0b'], ['a', 'b'], 'a\0b', [1], [1n], ['1'], [true], ['true'], [Uint8Array.of(1)], [-1], [-1n]);
+      const unique = [
+        ...new Map(
+          keys.map((key) => [JSON.stringify(key, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part)), key]),
+        ).values(),
+      ];
+      const things = subject.store();
+      for (const [n, key] of unique.entries()) await things.set(key, { n });
+      for (const [n, key] of unique.entries()) assert.equal((await things.get(key))?.value.n, n, `the key ${JSON.stringify(String(key))}`);
+      assert.equal(await things.count(), unique.length);
+    },
+  },
+  {
+    name: '−0 and 0 are one key; 1 and 1n are two.',
+    law: 7,
+    broken: breaksStores('makes numbers of bigints in keys', (store) => {
+      const change = (key: Key): Key =>
+        typeof key === 'string' ? key : key.map((part) => (typeof part === 'bigint' ? Number(part) : part));
+      return {
+        set: (key, value, options) => store.set(change(key), value, options),
+        get: (key, options) => store.get(change(key), options),
+      };
+    }),
+    async run(subject) {
+      const things = subject.store();
+      await things.set([0], { n: 0 });
+      await things.set([1], { n: 1 });
+      await things.set([1n], { n: 2 });
+      assert.deepEqual([(await things.get([-0]))?.value.n, (await things.get([1]))?.value.n, (await things.get([1n]))?.value.n], [0, 1, 2]);
+    },
+  },
+  {
+    name: 'An option that does not exist is refused in every method, for a typo must not become a default.',
+    law: 13,
+    broken: breaksStores('ignores options that it does not know', (store) => ({ get: (key) => store.get(key) })),
+    async run(subject) {
+      for (const [name, call] of everyCall(subject, 'key', { ttl: 5 })) await rejects('INVALID_OPTION', name, call);
+      assert.equal(await subject.store().count(), 0);
+    },
+  },
+];
+
+/** Every call of a store and of a batch with a key. */
+export function everyCall(subject: StoreSubject, key: Key, more: object = {}): readonly (readonly [string, () => Promise<unknown>])[] {
+  const things = subject.store();
+  const value = { n: 1 };
+  const calls: readonly (readonly [string, () => Promise<unknown>])[] = [
+    ['get', () => things.get(key, more)],
+    ['getOrThrow', () => things.getOrThrow(key, more)],
+    ['has', () => things.has(key, more)],
+    ['stat', () => things.stat(key, more)],
+    ['add', () => things.add(key, value, more)],
+    ['getOrAdd', () => things.getOrAdd(key, () => value, more)],
+    ['set', () => things.set(key, value, more)],
+    ['replace', () => things.replace(key, value, more)],
+    ['update', () => things.update(key, () => value, { initial: () => value, ...more })],
+    ['touch', () => things.touch(key, { ttlMs: 5, ...more })],
+    ['delete', () => things.delete(key, more)],
+    ['take', () => things.take(key, more)],
+    ['getMany', () => things.getMany(['fine', key], more)],
+    [
+      'setMany',
+      () =>
+        things.setMany(
+          [
+            { key: 'fine', value },
+            { key, value },
+          ],
+          more,
+        ),
+    ],
+  ];
+  return calls;
+}
+
+const shown = (value: { list: readonly number[]; at: Date; bytes: Uint8Array; map: ReadonlyMap<string, number> }): unknown => [
+  value.list,
+  value.at,
+  [...value.bytes],
+  [...value.map],
+];

@@ -1,0 +1,106 @@
+/** What a clause of the stores works on: a storage of one tenant, opened on a fresh provider. */
+import assert from 'node:assert/strict';
+import {
+  defineState,
+  openStorage,
+  type Key,
+  type KeyValueStorage,
+  type KeyValueStore,
+  type StateOptions,
+  type StorageProvider,
+} from '../core/index.js';
+import type { Abilities } from './clause.js';
+import type { ManualClock } from './manual-clock.js';
+import { Subject, type ProviderUnderTest } from './subject.js';
+
+/** The state that most clauses use. */
+export interface Thing {
+  readonly n: number;
+  readonly text?: string;
+}
+
+export class StoreSubject {
+  readonly #subject: Subject;
+  readonly #wrap: (storage: KeyValueStorage) => KeyValueStorage;
+  readonly tenant: string;
+  #storage: KeyValueStorage | undefined;
+
+  constructor(under: ProviderUnderTest, wrap: (storage: KeyValueStorage) => KeyValueStorage = (storage) => storage) {
+    this.#subject = new Subject(under);
+    this.#wrap = wrap;
+    this.tenant = this.#subject.database().slice('tenant:'.length);
+  }
+
+  async begin(): Promise<void> {
+    await this.#subject.begin(async (provider) => {
+      this.#storage = this.#wrap(await openStorage(provider, { tenant: this.tenant }));
+    });
+  }
+
+  async end(): Promise<void> {
+    await this.#subject.end();
+  }
+
+  async abandon(): Promise<void> {
+    await this.#subject.abandon();
+  }
+
+  get abilities(): Abilities {
+    return this.#subject.abilities;
+  }
+
+  get clock(): ManualClock {
+    return this.#subject.clock;
+  }
+
+  /** What is below the storage, opened by it. */
+  get provider(): StorageProvider {
+    return this.#subject.provider;
+  }
+
+  get storage(): KeyValueStorage {
+    if (this.#storage === undefined) throw new Error('The subject has not begun.');
+    return this.#storage;
+  }
+
+  /** The name of another tenant. */
+  otherTenant(name = 'other'): string {
+    return this.#subject.database(name).slice('tenant:'.length);
+  }
+
+  /** The store of a state; the same name is the same state. */
+  store<T = Thing>(name = 'thing', options: StateOptions = {}): KeyValueStore<T> {
+    return this.storage.store(defineState<T>(name, options));
+  }
+
+  /** Closes the storage, and opens the data anew: with a new provider where `create` can make one. */
+  async reopen(): Promise<void> {
+    await this.storage[Symbol.asyncDispose]();
+    await this.#subject.reopen(undefined, async (provider) => {
+      this.#storage = this.#wrap(await openStorage(provider, { tenant: this.tenant }));
+    });
+  }
+
+  /** The one row of a store as it lies in the provider, changed and put back: as a careless hand would. */
+  async spoil(change: (row: { key: string; text: string }) => { key?: string; value?: unknown; text?: string }): Promise<void> {
+    const { administration } = this.provider;
+    const database = `tenant:${this.tenant}`;
+    for await (const raw of administration.export(database)) {
+      assert.equal(raw.row.value.kind, 'json');
+      const before = { key: raw.key, text: raw.row.value.kind === 'json' ? raw.row.value.text : '' };
+      const { key = raw.key, value, text = before.text } = change(before);
+      await administration.import(database, [
+        { ...raw, key, row: { ...raw.row, value: (value as typeof raw.row.value | undefined) ?? { kind: 'json', text } } },
+      ]);
+    }
+  }
+}
+
+/** All that a list answers. */
+export async function all<T>(items: AsyncIterable<T>): Promise<readonly T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
+
+export const keysOf = (entries: readonly { readonly key: Key }[]): readonly Key[] => entries.map(({ key }) => key);

@@ -1,0 +1,25 @@
+/** A JSON-file provider for one test: in a directory of its own, which is gone when it is disposed. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Clock } from '../core/index.js';
+import { JsonFileProvider } from '../providers/json-file/json-file-provider.js';
+
+/** A `JsonFileProvider` that knows its directory, and takes it along when it is disposed. */
+export type TemporaryJsonFile = JsonFileProvider & AsyncDisposable & { readonly directory: string };
+
+/**
+ * `await using provider = await temporaryJsonFile()`: not opened yet; hand it to `openStorage` or to `forRoot`. Disposing closes it, then removes
+ * the directory.
+ */
+export async function temporaryJsonFile(options: { readonly clock?: Clock } = {}): Promise<TemporaryJsonFile> {
+  const directory = await mkdtemp(join(tmpdir(), 'kvent-'));
+  const provider = new JsonFileProvider({ ...options, directory });
+  return Object.assign(provider, {
+    directory,
+    [Symbol.asyncDispose]: async (): Promise<void> => {
+      await provider.close();
+      await rm(directory, { recursive: true, force: true });
+    },
+  });
+}
