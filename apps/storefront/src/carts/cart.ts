@@ -1,0 +1,24 @@
+/** A cart lives half an hour from the last look at it. */
+import { defineState, type StateOf } from '@kvent/key-value-storage';
+import { z } from 'zod';
+
+export const cartTtlMs = 30 * 60_000;
+
+export const Quantity = z.int().min(0).max(1_000);
+
+export const CartSchema = z.object({
+  items: z.array(z.object({ sku: z.string(), quantity: Quantity.min(1) })).max(200),
+});
+
+export const Carts = defineState('cart', { schema: CartSchema, ttlMs: cartTtlMs, expiry: 'sliding' });
+export type Cart = StateOf<typeof Carts>;
+
+export const emptyCart: Cart = { items: [] };
+
+/** So many of this, in the place it had; 0 takes it out. */
+export function withItem(cart: Cart, sku: string, quantity: number): Cart {
+  const item = { sku, quantity };
+  const known = cart.items.some((other) => other.sku === sku);
+  const items = known ? cart.items.map((other) => (other.sku === sku ? item : other)) : [...cart.items, item];
+  return { items: items.filter((other) => other.quantity > 0) };
+}

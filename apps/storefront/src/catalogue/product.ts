@@ -1,0 +1,27 @@
+/** A product, as it is kept today and as it was kept before. */
+import { State } from '@kvent/key-value-storage';
+import { z } from 'zod';
+
+export const ProductSchema = z.object({
+  sku: z.string().regex(/^[A-Za-z0-9][\w.-]{0,63}$/, 'letters, digits, "_", "." and "-", at most 64, first a letter or digit'),
+  title: z.string().trim().min(1).max(200),
+  priceCents: z.int().nonnegative(),
+  tags: z.array(z.string().trim().min(1).max(50)).max(50).default([]),
+});
+
+/** What version 1 kept: a price in whole and broken euros, no tags, and a name where there is a title now. */
+export interface ProductV1 {
+  readonly sku: string;
+  readonly name: string;
+  readonly price: number;
+}
+
+export const fromV1 = ({ sku, name, price }: ProductV1): Product => ({ sku, title: name, priceCents: Math.round(price * 100), tags: [] });
+
+@State('product', { schema: ProductSchema, schemaVersion: 2, upcast: { 1: fromV1 } })
+export class Product {
+  sku!: string;
+  title!: string;
+  priceCents!: number;
+  tags!: string[];
+}

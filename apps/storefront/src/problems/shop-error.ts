@@ -1,0 +1,15 @@
+/** What the shop itself refuses: `code` is stable, `details` are sent beside it. Deciders throw it, and know nothing of HTTP but the status. */
+export class ShopError extends Error {
+  readonly code: string;
+  readonly status: number;
+  readonly title: string;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: string, status: number, title: string, message: string, details: Readonly<Record<string, unknown>> = {}) {
+    super(message);
+    this.code = code;
+    this.status = status;
+    this.title = title;
+    this.details = details;
+  }
+}
