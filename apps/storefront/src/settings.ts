@@ -1,0 +1,26 @@
+/** What the shop is started with: environment variables and arguments, checked once. A misspelt one must not become a default. */
+import { SetupError } from './setup-error.js';
+
+export interface Settings {
+  readonly port: number;
+  /** `STOREFRONT_STORAGE`; see `storage.ts`. */
+  readonly storage: string | undefined;
+  /** `--fresh`: the demo data of the last run are removed first. */
+  readonly fresh: boolean;
+  /** `LOG=all`: everything that Nest has to say, its routes included. */
+  readonly logAll: boolean;
+}
+
+export function settingsFrom(environment: Readonly<Record<string, string | undefined>>, args: readonly string[]): Settings {
+  const unknown = args.find((arg) => arg !== '--fresh');
+  if (unknown !== undefined) throw new SetupError(`There is no argument ${unknown}; there is --fresh.`);
+  const { PORT: port, STOREFRONT_STORAGE: storage, LOG: log } = environment;
+  if (log !== undefined && log !== '' && log !== 'all') throw new SetupError(`LOG is "all" or not set; it is "${log}".`);
+  return { port: portFrom(port), storage, fresh: args.includes('--fresh'), logAll: log === 'all' };
+}
+
+function portFrom(given: string | undefined): number {
+  if (given === undefined || given === '') return 3000;
+  if (/^\d{1,5}$/.test(given) && Number(given) < 2 ** 16) return Number(given);
+  throw new SetupError(`PORT is a number from 0 (any free port) to 65535; it is "${given}".`);
+}

@@ -1,0 +1,2 @@
+/** Why the shop does not open, in one line for whoever started it. */
+export class SetupError extends Error {}
