@@ -1,1 +1,53 @@
-process.stdout.write('The storefront opens in a later commit.\n');
+import 'reflect-metadata';
+import type { Server } from 'node:http';
+import { isStorageError } from '@kvent/key-value-storage';
+import { SetupError } from './setup-error.js';
+import { settingsFrom, type Settings } from './settings.js';
+import { startAfresh } from './start-afresh.js';
+import { StartUpLogger } from './start-up-logger.js';
+import { chooseStorage } from './storage.js';
+import { openStorefront } from './storefront.js';
+import { openingLines } from './welcome/opening-lines.js';
+
+try {
+  await main(settingsFrom(process.env, process.argv.slice(2)));
+} catch (error) {
+  console.error(explain(error));
+  process.exit(1);
+}
+
+async function main({ port, storage: given, fresh, logAll }: Settings): Promise<void> {
+  const storage = chooseStorage(given);
+  if (fresh) await startAfresh(storage);
+  const app = await openStorefront(storage, logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger());
+  // Ctrl+C and SIGTERM: requests under way are answered, what they wrote is on disk, and the exit code is 0.
+  app.enableShutdownHooks([], { useProcessExit: true });
+  try {
+    const server: Server = await app.listen(port);
+    console.log(openingLines(portOf(server.address(), port), storage));
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+}
+
+function portOf(address: string | { readonly port: number } | null, asked: number): number {
+  return typeof address === 'object' && address !== null ? address.port : asked;
+}
+
+/** One line where it is the user's to set right; the whole story where it is ours. */
+function explain(error: unknown): string {
+  if (error instanceof SetupError) return error.message;
+  const { code, port, message, stack } = error as { code?: string; port?: number; message?: string; stack?: string };
+  if (code === 'EADDRINUSE') return `Port ${port} is taken. Choose another one: PORT=${Number(port) + 1} npm start`;
+  if (code === 'EACCES' && port !== undefined) return `Port ${port} is not for this user. Choose another one: PORT=3000 npm start`;
+  if (isStorageError(error, 'STORAGE_LOCKED'))
+    return `${withoutAnchor(message)} Stop that process, or open a second shop: STOREFRONT_STORAGE=./data/second PORT=3001 npm start`;
+  if (isStorageError(error)) return error.message;
+  return stack ?? message ?? String(error);
+}
+
+/** Messages of the storage end with where they are explained. */
+function withoutAnchor(message = ''): string {
+  return message.replace(/ \[[A-Z_]+, [^\]]*\]$/, '');
+}

@@ -1,0 +1,33 @@
+import { Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import { KeyValueStorageModule, TenantMiddleware, type KeyValueStorage } from '@kvent/key-value-storage';
+import { CartsController } from './carts/carts.controller.js';
+import { CartsModule } from './carts/carts.module.js';
+import { CatalogueModule } from './catalogue/catalogue.module.js';
+import { ProductsController } from './catalogue/products.controller.js';
+import { HealthController } from './health/health.controller.js';
+import { StockController } from './stock/stock.controller.js';
+import { StockModule } from './stock/stock.module.js';
+import { chosenStorageToken, type ChosenStorage } from './storage.js';
+import { Tenants } from './tenants/tenant.js';
+import { TenantsModule } from './tenants/tenants.module.js';
+import { WelcomeController } from './welcome/welcome.controller.js';
+
+const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> => storage.store(Tenants).has(tenant);
+
+@Module({
+  imports: [TenantsModule, CatalogueModule, CartsModule, StockModule],
+  controllers: [WelcomeController, HealthController],
+})
+export class AppModule implements NestModule {
+  static on(storage: ChosenStorage): DynamicModule {
+    return {
+      module: AppModule,
+      imports: [KeyValueStorageModule.forRoot({ provider: () => storage.create(), tenancy: { isKnown } })],
+      providers: [{ provide: chosenStorageToken, useValue: storage }],
+    };
+  }
+
+  configure(consumer: MiddlewareConsumer): void {
+    consumer.apply(TenantMiddleware).forRoutes(ProductsController, CartsController, StockController);
+  }
+}

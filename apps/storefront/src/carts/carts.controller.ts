@@ -1,0 +1,44 @@
+import { Controller, Delete, Get, HttpCode, Param, Put } from '@nestjs/common';
+import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { Entry } from '@kvent/key-value-storage';
+import { z } from 'zod';
+import { CheckedBody } from '../http/checked.js';
+import { ForTenant } from '../http/for-tenant.decorator.js';
+import { CartSchema, Quantity, type Cart } from './cart.js';
+import { CartsService } from './carts.service.js';
+
+const ItemBody = z.object({ quantity: Quantity.describe('0 takes the product out.') });
+const ShownCart = CartSchema.extend({ id: z.string(), expiresAt: z.iso.datetime() });
+
+const show = ({ key, value, expiresAt }: Entry<Cart>) => ({ id: key, ...value, expiresAt });
+
+@ApiTags('carts')
+@ForTenant()
+@Controller('carts')
+export class CartsController {
+  constructor(private readonly carts: CartsService) {}
+
+  @Put(':id/items/:sku')
+  @ApiOperation({ summary: 'So many of a product; the cart begins with its first one' })
+  @ApiResponse({ status: 200, standardSchema: ShownCart })
+  @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
+  async put(@Param('id') id: string, @Param('sku') sku: string, @CheckedBody(ItemBody) { quantity }: z.infer<typeof ItemBody>) {
+    return show(await this.carts.put(id, sku, quantity));
+  }
+
+  @Get(':id')
+  @ApiOperation({ summary: 'A cart; looking at it keeps it for another half an hour' })
+  @ApiResponse({ status: 200, standardSchema: ShownCart })
+  @ApiResponse({ status: 404, description: '`CART_NOT_FOUND`, also when it has expired; `TENANT_UNKNOWN`' })
+  async get(@Param('id') id: string) {
+    return show(await this.carts.get(id));
+  }
+
+  @Delete(':id')
+  @HttpCode(204)
+  @ApiOperation({ summary: 'Forgets a cart, whether there is one or not' })
+  @ApiResponse({ status: 204 })
+  async remove(@Param('id') id: string) {
+    await this.carts.remove(id);
+  }
+}

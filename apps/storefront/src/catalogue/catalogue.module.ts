@@ -1,0 +1,13 @@
+import { Module } from '@nestjs/common';
+import { KeyValueStorageModule } from '@kvent/key-value-storage';
+import { CatalogueService } from './catalogue.service.js';
+import { Product } from './product.js';
+import { ProductsController } from './products.controller.js';
+
+@Module({
+  imports: [KeyValueStorageModule.forFeature([Product])],
+  controllers: [ProductsController],
+  providers: [CatalogueService],
+  exports: [CatalogueService],
+})
+export class CatalogueModule {}

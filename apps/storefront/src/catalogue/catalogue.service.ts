@@ -1,0 +1,41 @@
+import { Injectable } from '@nestjs/common';
+import { InjectStore, KeyValueStore, type Entry, type Page, type PageRequest } from '@kvent/key-value-storage';
+import { ShopError } from '../problems/shop-error.js';
+import { Product } from './product.js';
+
+@Injectable()
+export class CatalogueService {
+  constructor(@InjectStore(Product) private readonly products: KeyValueStore<Product>) {}
+
+  add(product: Product): Promise<Entry<Product>> {
+    return this.products.add(product.sku, product);
+  }
+
+  get(sku: string): Promise<Entry<Product>> {
+    return this.products.getOrThrow(sku);
+  }
+
+  page(request: PageRequest): Promise<Page<Entry<Product>>> {
+    return this.products.page(request);
+  }
+
+  replace(product: Product, ifMatch: string): Promise<Entry<Product>> {
+    return this.products.set(product.sku, product, { ifMatch });
+  }
+
+  async remove(sku: string, ifMatch: string): Promise<void> {
+    await this.products.delete(sku, { ifMatch });
+  }
+
+  /** One attempt: it conflicts when someone was faster, and whoever calls it decides whether to try again. */
+  async changePrice(sku: string, byCents: number): Promise<Entry<Product>> {
+    const product = await this.products.getOrThrow(sku);
+    return await this.products.save(product.with({ priceCents: product.value.priceCents + byCents }));
+  }
+
+  /** For the other rooms of the shop: what is not in the catalogue is neither stocked nor put into carts. */
+  async assertSold(sku: string): Promise<void> {
+    if (await this.products.has(sku)) return;
+    throw new ShopError('KEY_NOT_FOUND', 404, 'There is no such key', `There is no product ${sku}.`, { key: sku });
+  }
+}

@@ -1,0 +1,92 @@
+import { Controller, Delete, Get, HttpCode, Param, Post, Put, Res, UseInterceptors } from '@nestjs/common';
+import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { EtagInterceptor, IfMatch, invalidValue, RetryOnConflictInterceptor } from '@kvent/key-value-storage';
+import type { Response } from 'express';
+import { z } from 'zod';
+import { CheckedBody, CheckedQuery } from '../http/checked.js';
+import { ForTenant } from '../http/for-tenant.decorator.js';
+import { answerPage, pageOf, pageRequest, PrefixQuery } from '../http/paging.js';
+import { CatalogueService } from './catalogue.service.js';
+import { ProductSchema } from './product.js';
+
+const ProductBody = ProductSchema.partial({ sku: true });
+const PriceChange = z.object({ by: z.int().describe('Cents, up or down.') });
+
+const etagHeader = { ETag: { description: 'The version of the product.', schema: { type: 'string' as const } } };
+const ifMatchHeader = { name: 'If-Match', required: true, description: 'The ETag of what was read, or * for whatever is there.' };
+
+@ApiTags('products')
+@ForTenant()
+@Controller('products')
+@UseInterceptors(EtagInterceptor)
+export class ProductsController {
+  constructor(private readonly catalogue: CatalogueService) {}
+
+  @Post()
+  @ApiOperation({ summary: 'Adds a product; of many who add the same one, one succeeds' })
+  @ApiResponse({ status: 201, standardSchema: ProductSchema, headers: etagHeader })
+  @ApiResponse({ status: 409, description: '`KEY_EXISTS`' })
+  @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
+  async add(@CheckedBody(ProductSchema) body: z.infer<typeof ProductSchema>, @Res({ passthrough: true }) response: Response) {
+    const product = await this.catalogue.add(body);
+    response.location(`/products/${encodeURIComponent(body.sku)}`);
+    return product;
+  }
+
+  @Get()
+  @ApiOperation({ summary: 'Products by their sku, page by page' })
+  @ApiResponse({ status: 200, standardSchema: pageOf(ProductSchema) })
+  @ApiResponse({ status: 413, description: '`LIMIT_EXCEEDED`: more than 1000 at once' })
+  async list(@CheckedQuery(PrefixQuery) query: z.infer<typeof PrefixQuery>, @Res({ passthrough: true }) response: Response) {
+    return answerPage(await this.catalogue.page(pageRequest(query)), ({ value }) => value, response);
+  }
+
+  @Get(':sku')
+  @ApiOperation({ summary: 'A product; 304 when the client has it already' })
+  @ApiHeader({ name: 'If-None-Match', required: false, description: 'The ETag of what the client has.' })
+  @ApiResponse({ status: 200, standardSchema: ProductSchema, headers: etagHeader })
+  @ApiResponse({ status: 304, description: 'It is still what the client has.' })
+  get(@Param('sku') sku: string) {
+    return this.catalogue.get(sku);
+  }
+
+  @Put(':sku')
+  @ApiOperation({ summary: 'Replaces a product, if it is still what the client read' })
+  @ApiHeader(ifMatchHeader)
+  @ApiResponse({ status: 200, standardSchema: ProductSchema, headers: etagHeader })
+  @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it has changed, or is gone.' })
+  @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
+  @ApiResponse({ status: 428, description: '`PRECONDITION_REQUIRED`: If-Match is missing.' })
+  replace(@Param('sku') sku: string, @IfMatch() ifMatch: string, @CheckedBody(ProductBody) body: z.infer<typeof ProductBody>) {
+    if (body.sku !== undefined && body.sku !== sku) throw invalidValue([{ message: `not the sku of this address, ${sku}`, path: ['sku'] }]);
+    return this.catalogue.replace({ ...body, sku }, ifMatch);
+  }
+
+  @Delete(':sku')
+  @HttpCode(204)
+  @ApiOperation({ summary: 'Removes a product, if it is still what the client read' })
+  @ApiHeader(ifMatchHeader)
+  @ApiResponse({ status: 204 })
+  @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it has changed, or is gone.' })
+  @ApiResponse({ status: 428, description: '`PRECONDITION_REQUIRED`: If-Match is missing.' })
+  async remove(@Param('sku') sku: string, @IfMatch() ifMatch: string) {
+    await this.catalogue.remove(sku, ifMatch);
+  }
+
+  // Reads and writes again when someone was faster: of n rivals each may lose n - 1 times, so 50 serve 50.
+  @Post(':sku/price-changes')
+  @HttpCode(200)
+  @UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 50, delayMsMax: 50, attemptsHeader: 'Storefront-Attempts' }))
+  @ApiOperation({ summary: 'Raises or lowers the price; of changes at the same time none is lost' })
+  @ApiResponse({
+    status: 200,
+    standardSchema: ProductSchema,
+    headers: etagHeader,
+    description: 'Storefront-Attempts says how many it took.',
+  })
+  @ApiResponse({ status: 409, description: '`STORAGE_CONFLICT` after the last attempt, with Retry-After' })
+  @ApiResponse({ status: 422, description: '`INVALID_VALUE`: the price would fall below zero.' })
+  changePrice(@Param('sku') sku: string, @CheckedBody(PriceChange) { by }: z.infer<typeof PriceChange>) {
+    return this.catalogue.changePrice(sku, by);
+  }
+}

@@ -1,0 +1,20 @@
+/** Parameters of a request that a schema checks, and that the API page shows by the same schema. */
+import { Body, Query, StandardSchemaValidationPipe } from '@nestjs/common';
+import { invalidValue } from '@kvent/key-value-storage';
+import type { z } from 'zod';
+import { ShopError } from '../problems/shop-error.js';
+
+const valuePipe = new StandardSchemaValidationPipe({ exceptionFactory: invalidValue });
+
+const optionPipe = new StandardSchemaValidationPipe({
+  exceptionFactory: (issues) =>
+    new ShopError('INVALID_OPTION', 400, 'Not an allowed option', 'The query of this address is not allowed.', {
+      issues: issues.map(({ message, path = [] }) => ({ message, path })),
+    }),
+});
+
+/** The body; 422 `INVALID_VALUE` with the issues when the schema refuses it. */
+export const CheckedBody = (schema: z.ZodType): ParameterDecorator => Body({ schema, pipes: [valuePipe] });
+
+/** All of the query; 400 `INVALID_OPTION` with the issues. */
+export const CheckedQuery = (schema: z.ZodType): ParameterDecorator => Query({ schema, pipes: [optionPipe] });

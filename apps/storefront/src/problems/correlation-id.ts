@@ -1,0 +1,17 @@
+import { randomUUID } from 'node:crypto';
+import type { NextFunction, Request, Response } from 'express';
+
+const header = 'X-Correlation-Id';
+const wellFormed = /^[\w.:-]{1,100}$/;
+
+/** Every answer, and every problem, carries the id that the client sent, or a new one: with it a complaint finds its line in a log. */
+export function correlationId(request: Request, response: Response, next: NextFunction): void {
+  const given = request.get(header);
+  const id = given !== undefined && wellFormed.test(given) ? given : randomUUID();
+  request.headers[header.toLowerCase()] = id;
+  response.setHeader(header, id);
+  next();
+}
+
+/** Behind the middleware: it has seen to it that there is one. */
+export const correlationIdOf = (request: Request): string | undefined => request.get(header);

@@ -1,0 +1,51 @@
+/** Two demo shops with the same products at different prices. What is there already stays as it is. */
+import { defineState, type KeyValueStorage } from '@kvent/key-value-storage';
+import type { ProductV1 } from './catalogue/product.js';
+import { Stocks } from './stock/stock-states.js';
+import { emptyStock, receive } from './stock/stock.js';
+import { Tenants } from './tenants/tenant.js';
+
+/** The products as an older release wrote them: version 1. The shop reads them as version 2. */
+const ProductsV1 = defineState<ProductV1>('product');
+
+interface Shop {
+  readonly id: string;
+  readonly name: string;
+  /** Sku, name, price, how many there are. */
+  readonly goods: readonly (readonly [string, string, number, number])[];
+}
+
+export const demoShops: readonly Shop[] = [
+  {
+    id: 'acme',
+    name: 'Acme',
+    goods: [
+      ['mug', 'Mug', 8.5, 10],
+      ['pen', 'Pen', 1.1, 500],
+      ['poster', 'Poster', 12, 40],
+      ['shirt', 'Shirt', 19.9, 75],
+      ['sticker', 'Sticker', 0.5, 1_000],
+    ],
+  },
+  {
+    id: 'globex',
+    name: 'Globex',
+    goods: [
+      ['mug', 'Mug', 11.25, 25],
+      ['pen', 'Pen', 0.95, 300],
+      ['umbrella', 'Umbrella', 24, 15],
+    ],
+  },
+];
+
+/** The tenant comes last: once it is there, its shop is complete, and what its owner removes from it stays removed. */
+export async function seed(storage: KeyValueStorage): Promise<void> {
+  for (const { id, name, goods } of demoShops) {
+    if (await storage.store(Tenants).has(id)) continue;
+    const products = storage.store(ProductsV1).forTenant(id);
+    const stocks = storage.store(Stocks).forTenant(id);
+    await Promise.all(goods.map(([sku, title, price]) => products.getOrAdd(sku, () => ({ sku, name: title, price }))));
+    await Promise.all(goods.map(([sku, , , quantity]) => stocks.getOrAdd(sku, () => receive(emptyStock, quantity))));
+    await storage.store(Tenants).getOrAdd(id, () => ({ id, name }));
+  }
+}

@@ -1,0 +1,32 @@
+/** The shop as an application: for `main.ts`, and for tests. */
+import type { LoggerService, LogLevel } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestExpressApplication } from '@nestjs/platform-express';
+import { KeyValueStorage, ProblemDetailsFilter, StorageExceptionFilter } from '@kvent/key-value-storage';
+import type { Request } from 'express';
+import { addApiPage } from './api-page.js';
+import { AppModule } from './app.module.js';
+import { correlationId, correlationIdOf } from './problems/correlation-id.js';
+import { ShopErrorFilter } from './problems/shop-error.filter.js';
+import { seed } from './seed.js';
+import type { ChosenStorage } from './storage.js';
+
+/** Opens the storage and fills the demo shops; the door (`listen`) is the caller's. Rejects with what is wrong, and leaves nothing open. */
+export async function openStorefront(storage: ChosenStorage, logger: LoggerService | LogLevel[] | false): Promise<NestExpressApplication> {
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.on(storage), { abortOnError: false, logger });
+  try {
+    // Express would add an etag of the body to every answer; ours are the versions of what is stored.
+    app.set('etag', false).disable('x-powered-by');
+    app.use(correlationId);
+    const extend = (_problem: object, request: Request) => ({ correlationId: correlationIdOf(request) });
+    // The last one that fits is asked first, so what catches everything goes first.
+    app.useGlobalFilters(new ProblemDetailsFilter({ extend }), new StorageExceptionFilter({ extend }), new ShopErrorFilter());
+    addApiPage(app);
+    await app.init();
+    await seed(app.get(KeyValueStorage));
+    return app;
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+}

@@ -1,0 +1,40 @@
+import { Controller, Get, Param, Put, Res } from '@nestjs/common';
+import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { Response } from 'express';
+import { z } from 'zod';
+import { CheckedBody, CheckedQuery } from '../http/checked.js';
+import { answerPage, PageQuery, pageOf, pageRequest } from '../http/paging.js';
+import { TenantSchema } from './tenant.js';
+import { TenantsService } from './tenants.service.js';
+
+const TenantBody = TenantSchema.omit({ id: true });
+
+@ApiTags('tenants')
+@Controller('tenants')
+export class TenantsController {
+  constructor(private readonly tenants: TenantsService) {}
+
+  @Get()
+  @ApiOperation({ summary: 'All tenants, by id' })
+  @ApiResponse({ status: 200, standardSchema: pageOf(TenantSchema) })
+  @ApiResponse({ status: 400, description: '`INVALID_OPTION`' })
+  async list(@CheckedQuery(PageQuery) query: z.infer<typeof PageQuery>, @Res({ passthrough: true }) response: Response) {
+    return answerPage(await this.tenants.page(pageRequest(query)), ({ value }) => value, response);
+  }
+
+  @Put(':id')
+  @ApiOperation({ summary: 'Makes a tenant, whose shop is empty; or names it anew' })
+  @ApiResponse({ status: 201, standardSchema: TenantSchema, description: 'Made' })
+  @ApiResponse({ status: 200, standardSchema: TenantSchema, description: 'Was there' })
+  @ApiResponse({ status: 400, description: '`INVALID_KEY`' })
+  @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
+  async put(
+    @Param('id') id: string,
+    @CheckedBody(TenantBody) { name }: z.infer<typeof TenantBody>,
+    @Res({ passthrough: true }) response: Response,
+  ) {
+    const { tenant, added } = await this.tenants.put(id, name);
+    response.status(added ? 201 : 200);
+    return tenant;
+  }
+}

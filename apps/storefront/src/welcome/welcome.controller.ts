@@ -1,0 +1,29 @@
+import { Controller, Get, Inject, Req } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { Request } from 'express';
+import { demoShops } from '../seed.js';
+import { chosenStorageToken, type ChosenStorage } from '../storage.js';
+import { walk } from './walk.js';
+
+@ApiTags('shop')
+@Controller()
+export class WelcomeController {
+  readonly #storage: ChosenStorage;
+
+  constructor(@Inject(chosenStorageToken) storage: ChosenStorage) {
+    this.#storage = storage;
+  }
+
+  @Get()
+  @ApiOperation({ summary: 'What there is to try, as data' })
+  welcome(@Req() request: Request) {
+    return {
+      name: 'Storefront',
+      storage: this.#storage.description,
+      tenants: demoShops.map(({ id }) => id),
+      docs: '/docs',
+      // Not the Host header: these lines are pasted into shells.
+      try: walk(request.socket.localPort ?? 3000).map(({ about, command, statuses }) => ({ about, command, statuses })),
+    };
+  }
+}
