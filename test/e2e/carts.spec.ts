@@ -1,0 +1,113 @@
+import { describe, expect, it } from '@jest/globals';
+import { ManualClock } from '@kvent/key-value-storage/testing';
+import type { Answer, Client } from './client.js';
+import { onEachStorage, openShop } from './shop.js';
+import { storages } from './storages.js';
+
+const put = (client: Client, sku: string, quantity: unknown, cart = 'c1'): Promise<Answer> =>
+  client.put(`/carts/${cart}/items/${sku}`, { quantity });
+const expiryOf = ({ body }: Answer): number => Date.parse((body as { expiresAt: string }).expiresAt);
+const minutes = (count: number): number => count * 60_000;
+
+onEachStorage('Carts', (shop) => {
+  async function stocked(): Promise<Client> {
+    const client = await shop.tenant();
+    for (const sku of ['mug', 'pen']) await client.post('/products', { sku, title: sku, priceCents: 1 });
+    return client;
+  }
+
+  it('begin with their first item, and say when they expire', async () => {
+    const client = await stocked();
+    const cart = await put(client, 'mug', 2);
+    expect(cart).toMatchObject({ status: 200, body: { id: 'c1', items: [{ sku: 'mug', quantity: 2 }] } });
+    expect(expiryOf(cart)).toBeGreaterThan(Date.now() + minutes(29));
+    expect(await client.get('/carts/c1')).toMatchObject({ status: 200, body: cart.body });
+  });
+
+  it('hold each product once, as often as was said last', async () => {
+    const client = await stocked();
+    await put(client, 'mug', 2);
+    await put(client, 'pen', 1);
+    await put(client, 'mug', 5);
+    const items = [
+      { sku: 'mug', quantity: 5 },
+      { sku: 'pen', quantity: 1 },
+    ];
+    expect((await client.get('/carts/c1')).body).toMatchObject({ items });
+    expect((await put(client, 'mug', 0)).body).toMatchObject({ items: [items[1]] });
+  });
+
+  it('lose nothing when many items are put into one at once', async () => {
+    const client = await shop.tenant();
+    const skus = Array.from({ length: 20 }, (_, n) => `sku-${n}`);
+    await Promise.all(skus.map((sku) => client.post('/products', { sku, title: sku, priceCents: 1 })));
+    const answers = await Promise.all(skus.map((sku) => put(client, sku, 1)));
+    expect(answers.map(({ status }) => status)).toEqual(skus.map(() => 200));
+    const { items } = (await client.get('/carts/c1')).body as { items: { sku: string }[] };
+    expect(items.map(({ sku }) => sku).sort()).toEqual([...skus].sort());
+  });
+
+  it('take only what is sold', async () => {
+    const client = await stocked();
+    expect(await put(client, 'unicorn', 1)).toMatchObject({ status: 404, body: { code: 'KEY_NOT_FOUND', key: 'unicorn' } });
+    expect(await client.get('/carts/c1')).toMatchObject({ status: 404 });
+  });
+
+  it.each([[-1], [1.5], ['2'], [null], [1_001]])('do not take %p of it', async (quantity) => {
+    const client = await stocked();
+    expect(await put(client, 'mug', quantity)).toMatchObject({
+      status: 422,
+      body: { code: 'INVALID_VALUE', issues: [{ path: ['quantity'] }] },
+    });
+  });
+
+  it('are not found where there are none: by the error of the shop, not the one of the store', async () => {
+    expect(await (await stocked()).get('/carts/c9')).toMatchObject({
+      status: 404,
+      body: { code: 'CART_NOT_FOUND', cart: 'c9', retryable: false },
+    });
+  });
+
+  it('are forgotten, and once more', async () => {
+    const client = await stocked();
+    await put(client, 'mug', 1);
+    expect(await client.delete('/carts/c1')).toMatchObject({ status: 204, text: '' });
+    expect(await client.get('/carts/c1')).toMatchObject({ status: 404 });
+    expect(await client.delete('/carts/c1')).toMatchObject({ status: 204 });
+  });
+
+  it('may have names that are no file names', async () => {
+    const client = await stocked();
+    for (const id of ['..%2F..%2Fetc', 'CON', 'a%00b', '%F0%9F%9B%92']) {
+      expect(await put(client, 'mug', 1, id)).toMatchObject({ status: 200, body: { id: decodeURIComponent(id) } });
+      expect(await client.get(`/carts/${id}`)).toMatchObject({ status: 200 });
+    }
+  });
+
+  it('have names up to a limit', async () => {
+    expect(await put(await stocked(), 'mug', 1, 'c'.repeat(2_000))).toMatchObject({
+      status: 413,
+      body: { code: 'LIMIT_EXCEEDED', allowed: 1024 },
+    });
+  });
+});
+
+describe.each(storages)('Carts over time, on $name', (storage) => {
+  it('live half an hour from the last look, and then are not found', async () => {
+    await using place = await storage.place();
+    const clock = new ManualClock();
+    await using shop = await openShop(place, clock);
+    const client = shop.client.as('acme');
+    const first = expiryOf(await put(client, 'mug', 1));
+
+    await clock.advance(minutes(20));
+    expect(expiryOf(await client.get('/carts/c1'))).toBe(first + minutes(20));
+    await clock.advance(minutes(20));
+    expect(expiryOf(await put(client, 'pen', 1))).toBe(first + minutes(40));
+
+    await clock.advance(minutes(30) - 1);
+    expect(await client.get('/carts/c1')).toMatchObject({ status: 200 });
+    await clock.advance(minutes(30));
+    expect(await client.get('/carts/c1')).toMatchObject({ status: 404, body: { code: 'CART_NOT_FOUND' } });
+  });
+});

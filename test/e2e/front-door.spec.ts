@@ -1,0 +1,125 @@
+import { expect, it } from '@jest/globals';
+import { bash } from './shell.js';
+import { onEachStorage } from './shop.js';
+
+onEachStorage('The front door', (shop) => {
+  it('says what there is to try', async () => {
+    const { status, body } = await shop.client.get('/');
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ name: 'Storefront', tenants: ['acme', 'globex'], docs: '/docs', storage: 'under test' });
+    const { try: steps } = body as { try: { command: string }[] };
+    expect(steps[0]?.command).toBe(`curl -i localhost:${shop.port}/products/mug -H 'X-Tenant-Id: acme'`);
+  });
+
+  it('does not put what a Host header says into commands that are pasted into shells', async () => {
+    const text = await bash(`curl -s localhost:${shop.port}/ -H 'Host: evil$(rm)'`);
+    expect(text).toContain(`curl -i localhost:${shop.port}/`);
+    expect(text).not.toContain('evil');
+  });
+
+  it('is healthy, and says on what it stands', async () => {
+    const { status, body } = await shop.client.get('/health');
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ status: 'ok', storage: expect.any(String), features: { shared: false } });
+  });
+
+  it('has an API page that needs nothing from elsewhere', async () => {
+    const page = await shop.client.get('/docs');
+    expect(page.status).toBe(200);
+    expect(page.text).toContain('<title>Storefront</title>');
+    const files = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, file]) => file as string);
+    expect(files.length).toBeGreaterThan(2);
+    expect(files.filter((file) => /^(https?:)?\/\//.test(file))).toEqual([]);
+    for (const file of files) expect((await shop.client.get(new URL(file, 'http://shop/docs').pathname)).status).toBe(200);
+  });
+
+  it('describes each address for machines, with what goes in and what comes out', async () => {
+    const { body } = await shop.client.get('/docs-json');
+    const { paths } = body as { paths: Record<string, Record<string, Described>> };
+    const all = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, described]) => ({ name: `${method.toUpperCase()} ${path}`, described })),
+    );
+    expect(all.map(({ name }) => name).sort()).toEqual([...addresses].sort());
+    expect(all.filter(({ described }) => !described.summary).map(({ name }) => name)).toEqual([]);
+    const add = paths['/products']?.['post'];
+    expect(add?.requestBody?.content['application/json'].schema).toMatchObject({ required: ['sku', 'title', 'priceCents'] });
+    expect(add?.parameters).toContainEqual(expect.objectContaining({ name: 'X-Tenant-Id', in: 'header', required: true }));
+    const list = paths['/products']?.['get'];
+    expect(list?.parameters?.map(({ name }) => name).sort()).toEqual(['X-Tenant-Id', 'cursor', 'limit', 'order', 'prefix']);
+  });
+
+  it('keeps the correlation id that it is given, and makes one otherwise', async () => {
+    expect((await shop.client.get('/', { 'X-Correlation-Id': 'order-17' })).headers.get('x-correlation-id')).toBe('order-17');
+    const made = (await shop.client.get('/')).headers.get('x-correlation-id');
+    expect(made).toMatch(/^[0-9a-f-]{36}$/);
+    expect((await shop.client.get('/', { 'X-Correlation-Id': '<script>' })).headers.get('x-correlation-id')).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it('answers problem details with the correlation id, whoever found the mistake', async () => {
+    const acme = shop.client.as('acme');
+    const id = { 'X-Correlation-Id': 'c-1' };
+    const problems = {
+      'the router': await shop.client.get('/nowhere', id),
+      'the body parser': await acme.post('/products', '{"sku":', id),
+      'the tenancy': await shop.client.get('/products/mug', id),
+      'the storage': await acme.get('/products/none', id),
+      'the schema': await acme.post('/products', {}, id),
+      'the shop': await acme.get('/carts/none', id),
+    };
+    const shape = Object.entries(problems).map(([who, { status, headers, body }]) => {
+      const problem = body as Record<string, unknown>;
+      return [
+        who,
+        status,
+        headers.get('content-type')?.split(';')[0],
+        problem['status'],
+        problem['correlationId'],
+        problem['instance'],
+        problem['code'],
+      ];
+    });
+    const json = 'application/problem+json';
+    expect(shape).toEqual([
+      ['the router', 404, json, 404, 'c-1', '/nowhere', undefined],
+      ['the body parser', 400, json, 400, 'c-1', '/products', undefined],
+      ['the tenancy', 400, json, 400, 'c-1', '/products/mug', 'TENANT_MISSING'],
+      ['the storage', 404, json, 404, 'c-1', '/products/none', 'KEY_NOT_FOUND'],
+      ['the schema', 422, json, 422, 'c-1', '/products', 'INVALID_VALUE'],
+      ['the shop', 404, json, 404, 'c-1', '/carts/none', 'CART_NOT_FOUND'],
+    ]);
+  });
+
+  it('does not say what it is built with', async () => {
+    const { headers } = await shop.client.get('/');
+    expect(headers.get('x-powered-by')).toBeNull();
+    expect(headers.get('etag')).toBeNull();
+  });
+});
+
+interface Described {
+  readonly summary?: string;
+  readonly parameters?: readonly { readonly name: string }[];
+  readonly requestBody?: { readonly content: { readonly 'application/json': { readonly schema: object } } };
+}
+
+const addresses = [
+  'GET /',
+  'GET /health',
+  'GET /tenants',
+  'PUT /tenants/{id}',
+  'POST /products',
+  'GET /products',
+  'GET /products/{sku}',
+  'PUT /products/{sku}',
+  'DELETE /products/{sku}',
+  'POST /products/{sku}/price-changes',
+  'PUT /carts/{id}/items/{sku}',
+  'GET /carts/{id}',
+  'DELETE /carts/{id}',
+  'GET /stock/{sku}',
+  'POST /stock/{sku}/receipts',
+  'POST /stock/{sku}/reservations',
+  'GET /stock/{sku}/reservations/{id}',
+  'POST /stock/{sku}/reservations/{id}/commitment',
+  'POST /stock/{sku}/reservations/{id}/release',
+];

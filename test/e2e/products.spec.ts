@@ -1,0 +1,251 @@
+import { describe, expect, it } from '@jest/globals';
+import { etagOf, type Answer, type Client } from './client.js';
+import { onEachStorage } from './shop.js';
+
+const mug = { sku: 'mug', title: 'Mug', priceCents: 850 };
+const kept = { ...mug, tags: [] };
+const stale = { 'If-Match': '"1"' };
+
+const add = (client: Client, product: object = mug): Promise<Answer> => client.post('/products', product);
+const problem = (status: number, code: string): object => ({ status, body: expect.objectContaining({ status, code, retryable: false }) });
+
+onEachStorage('Products', (shop) => {
+  describe('are added', () => {
+    it('with an address and an ETag', async () => {
+      const client = await shop.tenant();
+      const added = await add(client, { ...mug, tags: ['new'] });
+      expect(added).toMatchObject({ status: 201, body: { ...mug, tags: ['new'] } });
+      expect(added.headers.get('location')).toBe('/products/mug');
+      const read = await client.get('/products/mug');
+      expect(read).toMatchObject({ status: 200, body: { ...mug, tags: ['new'] } });
+      expect(etagOf(read)).toBe(etagOf(added));
+    });
+
+    it('once: the second time is a conflict, and changes nothing', async () => {
+      const client = await shop.tenant();
+      await add(client);
+      expect(await add(client, { ...mug, priceCents: 1 })).toMatchObject(problem(409, 'KEY_EXISTS'));
+      expect((await client.get('/products/mug')).body).toEqual(kept);
+    });
+
+    it('by one of many who add the same one at once', async () => {
+      const client = await shop.tenant();
+      const answers = await Promise.all(Array.from({ length: 20 }, (_, priceCents) => add(client, { ...mug, priceCents })));
+      expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array.from({ length: 19 }, () => 409)]);
+      const winner = answers.find(({ status }) => status === 201);
+      expect((await client.get('/products/mug')).body).toEqual(winner?.body);
+    });
+
+    it('only when they are products, and the answer names each mistake', async () => {
+      const client = await shop.tenant();
+      const { status, body } = await add(client, { sku: 'm/g', title: '', priceCents: -1 });
+      expect(status).toBe(422);
+      const { code, issues } = body as { code: string; issues: { path: string[] }[] };
+      expect(code).toBe('INVALID_VALUE');
+      expect(issues.map(({ path }) => path)).toEqual([['sku'], ['title'], ['priceCents']]);
+      expect((await client.get('/products')).body).toEqual({ items: [] });
+    });
+  });
+
+  describe('are read', () => {
+    it('not again by who has them already', async () => {
+      const client = await shop.tenant();
+      const etag = etagOf(await add(client));
+      const again = await client.get('/products/mug', { 'If-None-Match': etag });
+      expect(again).toMatchObject({ status: 304, text: '' });
+      expect(etagOf(again)).toBe(etag);
+      expect(await client.get('/products/mug', { 'If-None-Match': '"1"' })).toMatchObject({ status: 200, body: kept });
+    });
+
+    it('where they are', async () => {
+      expect(await (await shop.tenant()).get('/products/mug')).toMatchObject(problem(404, 'KEY_NOT_FOUND'));
+    });
+
+    it('as products of today, though an older release wrote them', async () => {
+      // the demo data are written as version 1: { sku, name, price }
+      expect((await shop.client.as('acme').get('/products/shirt')).body).toEqual({
+        sku: 'shirt',
+        title: 'Shirt',
+        priceCents: 1990,
+        tags: [],
+      });
+    });
+  });
+
+  describe('are replaced', () => {
+    const dearer = { title: 'Big mug', priceCents: 900 };
+
+    it('by who has read them', async () => {
+      const client = await shop.tenant();
+      const before = etagOf(await add(client));
+      const replaced = await client.put('/products/mug', dearer, { 'If-Match': before });
+      expect(replaced).toMatchObject({ status: 200, body: { sku: 'mug', ...dearer, tags: [] } });
+      expect(etagOf(replaced)).not.toBe(before);
+      expect(etagOf(await client.get('/products/mug'))).toBe(etagOf(replaced));
+    });
+
+    it('not by who has not, and not by who was too late', async () => {
+      const client = await shop.tenant();
+      const before = { 'If-Match': etagOf(await add(client)) };
+      expect(await client.put('/products/mug', dearer)).toMatchObject(problem(428, 'PRECONDITION_REQUIRED'));
+      expect(await client.put('/products/mug', dearer, before)).toMatchObject({ status: 200 });
+      expect(await client.put('/products/mug', { ...dearer, title: 'Late' }, before)).toMatchObject(problem(412, 'STORAGE_CONFLICT'));
+      expect((await client.get('/products/mug')).body).toMatchObject(dearer);
+    });
+
+    it('whatever is there, by who says so; but not what is not there', async () => {
+      const client = await shop.tenant();
+      expect(await client.put('/products/mug', dearer, { 'If-Match': '*' })).toMatchObject(problem(412, 'STORAGE_CONFLICT'));
+      await add(client);
+      expect(await client.put('/products/mug', dearer, { 'If-Match': '*' })).toMatchObject({ status: 200 });
+    });
+
+    it.each(['mug', 'W/"1"', '"1", "2"', '""', '"'])('not under the condition %p', async (condition) => {
+      const client = await shop.tenant();
+      await add(client);
+      expect(await client.put('/products/mug', dearer, { 'If-Match': condition })).toMatchObject(problem(400, 'INVALID_ETAG'));
+      expect((await client.get('/products/mug')).body).toEqual(kept);
+    });
+
+    it('by what is read, as it stands; but not by another product', async () => {
+      const client = await shop.tenant();
+      const read = await add(client);
+      const condition = { 'If-Match': etagOf(read) };
+      expect(await client.put('/products/mug', { ...mug, sku: 'pen' }, condition)).toMatchObject(problem(422, 'INVALID_VALUE'));
+      expect(await client.put('/products/mug', read.body, condition)).toMatchObject({ status: 200, body: kept });
+    });
+
+    it('only by products', async () => {
+      const client = await shop.tenant();
+      const condition = { 'If-Match': etagOf(await add(client)) };
+      const { status, body } = await client.put('/products/mug', { title: 'Mug', priceCents: 'a lot' }, condition);
+      expect([status, (body as { issues: { path: string[] }[] }).issues.map(({ path }) => path)]).toEqual([422, [['priceCents']]]);
+    });
+  });
+
+  describe('are removed', () => {
+    it('by who has read them, and are gone then', async () => {
+      const client = await shop.tenant();
+      const condition = { 'If-Match': etagOf(await add(client)) };
+      expect(await client.delete('/products/mug')).toMatchObject(problem(428, 'PRECONDITION_REQUIRED'));
+      expect(await client.delete('/products/mug', stale)).toMatchObject(problem(412, 'STORAGE_CONFLICT'));
+      expect(await client.delete('/products/mug', condition)).toMatchObject({ status: 204, text: '' });
+      expect(await client.get('/products/mug')).toMatchObject({ status: 404 });
+      expect(await client.delete('/products/mug', condition)).toMatchObject(problem(412, 'STORAGE_CONFLICT'));
+    });
+
+    it('and an etag from before does not fit what comes after', async () => {
+      const client = await shop.tenant();
+      const first = etagOf(await add(client));
+      await client.delete('/products/mug', { 'If-Match': first });
+      const second = etagOf(await add(client));
+      expect(second).not.toBe(first);
+      expect(await client.put('/products/mug', mug, { 'If-Match': first })).toMatchObject({ status: 412 });
+    });
+  });
+
+  describe('change their price', () => {
+    const change = (client: Client, by: unknown): Promise<Answer> => client.post('/products/mug/price-changes', { by });
+
+    it('up and down, and say how many attempts it took', async () => {
+      const client = await shop.tenant();
+      await add(client);
+      const raised = await change(client, 50);
+      expect(raised).toMatchObject({ status: 200, body: { ...kept, priceCents: 900 } });
+      expect(raised.headers.get('storefront-attempts')).toBe('1');
+      expect(etagOf(raised)).toBe(etagOf(await client.get('/products/mug')));
+      expect((await change(client, -900)).body).toMatchObject({ priceCents: 0 });
+    });
+
+    it('20 times at once, and none is lost', async () => {
+      const client = await shop.tenant();
+      await add(client);
+      const answers = await Promise.all(Array.from({ length: 20 }, () => change(client, 1)));
+      expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
+      expect(answers.map(({ body }) => (body as { priceCents: number }).priceCents).sort()).toEqual(
+        Array.from({ length: 20 }, (_, n) => 851 + n),
+      );
+      expect((await client.get('/products/mug')).body).toMatchObject({ priceCents: 870 });
+    });
+
+    it('never below zero', async () => {
+      const client = await shop.tenant();
+      await add(client);
+      const { status, body } = await change(client, -851);
+      expect([status, (body as { issues: { path: string[] }[] }).issues.map(({ path }) => path)]).toEqual([422, [['priceCents']]]);
+      expect((await client.get('/products/mug')).body).toEqual(kept);
+    });
+
+    it.each([[0.5], ['1'], [null], [1e20]])('not by %p', async (by) => {
+      const client = await shop.tenant();
+      await add(client);
+      expect(await change(client, by)).toMatchObject(problem(422, 'INVALID_VALUE'));
+    });
+
+    it('where there is a product', async () => {
+      expect(await change(await shop.tenant(), 1)).toMatchObject(problem(404, 'KEY_NOT_FOUND'));
+    });
+  });
+
+  describe('are listed', () => {
+    const skus = ['bag', 'cap', 'mug', 'mug-large', 'pen'];
+    const filled = async (): Promise<Client> => {
+      const client = await shop.tenant();
+      for (const sku of skus) await add(client, { ...mug, sku });
+      return client;
+    };
+    /** Page by page, by nothing but the Link header. */
+    async function follow(client: Client, first: string): Promise<string[][]> {
+      const pages: string[][] = [];
+      for (let path: string | undefined = first; path !== undefined;) {
+        const { status, headers, body } = await client.get(path);
+        const { items, next } = body as { items: { sku: string }[]; next?: string };
+        expect(status).toBe(200);
+        pages.push(items.map(({ sku }) => sku));
+        const link = headers.get('link');
+        expect(link === null).toBe(next === undefined);
+        path = link === null ? undefined : /^<([^>]+)>; rel="next"$/.exec(link)?.[1];
+      }
+      return pages;
+    }
+
+    it('in the order of their sku, as products', async () => {
+      const client = await filled();
+      const { body } = await client.get('/products');
+      expect(body).toEqual({ items: skus.map((sku) => ({ ...kept, sku })) });
+    });
+
+    it('page by page, by the Link to the next one', async () => {
+      expect(await follow(await filled(), '/products?limit=2')).toEqual([['bag', 'cap'], ['mug', 'mug-large'], ['pen']]);
+    });
+
+    it('from the last one to the first', async () => {
+      expect(await follow(await filled(), '/products?limit=3&order=desc')).toEqual([
+        ['pen', 'mug-large', 'mug'],
+        ['cap', 'bag'],
+      ]);
+    });
+
+    it('by how their sku begins', async () => {
+      expect(await follow(await filled(), '/products?limit=1&prefix=mug')).toEqual([['mug'], ['mug-large']]);
+    });
+
+    it.each(['limit=0', 'limit=two', 'limit=1&limit=2', 'order=up', 'prefix=', 'lmit=1', 'cursor=nonsense'])('not by %s', async (query) => {
+      expect(await (await shop.tenant()).get(`/products?${query}`)).toMatchObject(problem(400, 'INVALID_OPTION'));
+    });
+
+    it('not a thousand and one at once', async () => {
+      expect(await (await shop.tenant()).get('/products?limit=1001')).toMatchObject({
+        status: 413,
+        body: { code: 'LIMIT_EXCEEDED', given: 1001, allowed: 1000 },
+      });
+    });
+
+    it("not by a cursor of another list, nor by another tenant's", async () => {
+      const client = await filled();
+      const { next } = (await client.get('/products?limit=2')).body as { next: string };
+      expect(await client.get(`/products?order=desc&cursor=${next}`)).toMatchObject(problem(400, 'INVALID_OPTION'));
+      expect(await (await filled()).get(`/products?cursor=${next}`)).toMatchObject(problem(400, 'INVALID_OPTION'));
+    });
+  });
+});

@@ -1,0 +1,74 @@
+/** A rival who is always faster, to the end of the attempts. On memory alone: what is looked at stands above the storage. */
+import { describe, expect, it } from '@jest/globals';
+import { MemoryProvider } from '@kvent/key-value-storage';
+import type { Batch, CommitResult } from '@kvent/key-value-storage/core';
+import { openShop, type RunningShop } from './shop.js';
+
+/** Answers that somebody was faster, so often, to whoever writes what they have read. */
+class RivalProvider extends MemoryProvider {
+  wins = 0;
+
+  override async commit(
+    batches: readonly Batch[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly CommitResult[]> {
+    const [check] = batches.flatMap(({ checks }) => checks).filter(({ expected }) => typeof expected === 'object');
+    if (this.wins === 0 || check === undefined) return await super.commit(batches, options);
+    this.wins -= 1;
+    return batches.map(() => ({ outcome: 'conflict', address: check.address, expected: check.expected, actual: '17' }));
+  }
+}
+
+async function open(): Promise<{ shop: RunningShop; rival: RivalProvider }> {
+  const rival = new RivalProvider();
+  return { shop: await openShop({ create: () => rival }), rival };
+}
+
+describe('Against rivals who are faster', () => {
+  it('a price change is tried again, and says how often', async () => {
+    const { shop, rival } = await open();
+    await using _ = shop;
+    rival.wins = 3;
+    const answer = await shop.client.as('acme').post('/products/mug/price-changes', { by: 1 });
+    expect(answer).toMatchObject({ status: 200, body: { priceCents: 851 } });
+    expect(answer.headers.get('storefront-attempts')).toBe('4');
+  });
+
+  it('a price change gives up in the end, and says when to come back', async () => {
+    const { shop, rival } = await open();
+    await using _ = shop;
+    rival.wins = Infinity;
+    const answer = await shop.client.as('acme').post('/products/mug/price-changes', { by: 1 });
+    expect(answer).toMatchObject({ status: 409, body: { code: 'STORAGE_CONFLICT', retryable: true } });
+    expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
+    rival.wins = 0;
+    expect((await shop.client.as('acme').get('/products/mug')).body).toMatchObject({ priceCents: 850 });
+  }, 15_000);
+
+  it('a reservation is tried again', async () => {
+    const { shop, rival } = await open();
+    await using _ = shop;
+    rival.wins = 5;
+    const acme = shop.client.as('acme');
+    expect(await acme.post('/stock/mug/reservations', { quantity: 3, id: 'r1' })).toMatchObject({
+      status: 201,
+      body: { stock: { reserved: 3 } },
+    });
+    rival.wins = 5;
+    expect(await acme.post('/stock/mug/reservations/r1/commitment')).toMatchObject({
+      status: 200,
+      body: { stock: { onHand: 7, reserved: 0 } },
+    });
+  });
+
+  it('a stale If-Match is not tried again: it is the client who has to look', async () => {
+    const { shop, rival } = await open();
+    await using _ = shop;
+    rival.wins = 1;
+    const acme = shop.client.as('acme');
+    const etag = (await acme.get('/products/mug')).headers.get('etag') as string;
+    const body = { title: 'Mug', priceCents: 1 };
+    expect(await acme.put('/products/mug', body, { 'If-Match': etag })).toMatchObject({ status: 412, body: { retryable: false } });
+    expect(rival.wins).toBe(0);
+  });
+});

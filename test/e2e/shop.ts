@@ -1,0 +1,78 @@
+/** The shop in this process, on a free port, and whoever asks it. */
+import { afterAll, beforeAll, describe } from '@jest/globals';
+import type { AddressInfo } from 'node:net';
+import type { Clock } from '@kvent/key-value-storage';
+import type { Server } from 'node:http';
+import { openStorefront } from '../../apps/storefront/src/storefront.js';
+import { Client } from './client.js';
+import { storages, type Place, type StorageUnderTest } from './storages.js';
+
+export interface RunningShop extends AsyncDisposable {
+  readonly port: number;
+  readonly client: Client;
+}
+
+export async function openShop(place: Pick<Place, 'create'>, clock?: Clock): Promise<RunningShop> {
+  const app = await openStorefront({ description: 'under test', create: () => place.create(clock) }, ['fatal']);
+  const server: Server = await app.listen(0);
+  const { port } = server.address() as AddressInfo;
+  return { port, client: new Client(`http://localhost:${port}`), [Symbol.asyncDispose]: () => app.close() };
+}
+
+/** What a suite works with: the shop of the moment, and tenants that no other test has touched. */
+export class ShopUnderTest {
+  readonly storage: StorageUnderTest;
+  #place: Place | undefined;
+  #running: RunningShop | undefined;
+  #tenants = 0;
+
+  constructor(storage: StorageUnderTest) {
+    this.storage = storage;
+  }
+
+  get client(): Client {
+    if (this.#running === undefined) throw new Error('The shop is not open.');
+    return this.#running.client;
+  }
+  get port(): number {
+    if (this.#running === undefined) throw new Error('The shop is not open.');
+    return this.#running.port;
+  }
+
+  async open(): Promise<void> {
+    this.#place ??= await this.storage.place();
+    this.#running = await openShop(this.#place);
+  }
+  async close(): Promise<void> {
+    await this.#running?.[Symbol.asyncDispose]();
+    this.#running = undefined;
+  }
+  /** Closes the shop and opens it again at the same place. */
+  async restart(): Promise<void> {
+    await this.close();
+    await this.open();
+  }
+  async remove(): Promise<void> {
+    await this.close();
+    await this.#place?.[Symbol.asyncDispose]();
+  }
+
+  /** A new tenant with an empty shop. */
+  async tenant(): Promise<Client> {
+    this.#tenants += 1;
+    const id = `tenant-${this.#tenants}`;
+    const { status } = await this.client.put(`/tenants/${id}`, { name: id });
+    if (status !== 201) throw new Error(`The tenant ${id} was not made: ${status}.`);
+    return this.client.as(id);
+  }
+}
+
+/** The suite, once for each storage. */
+export function onEachStorage(subject: string, suite: (shop: ShopUnderTest) => void): void {
+  describe.each(storages)(`${subject}, on $name`, (storage) => {
+    const shop = new ShopUnderTest(storage);
+    beforeAll(() => shop.open());
+    afterAll(() => shop.remove());
+    suite(shop);
+  });
+}

@@ -1,0 +1,124 @@
+import { expect, it } from '@jest/globals';
+import type { Answer, Client } from './client.js';
+import { onEachStorage } from './shop.js';
+
+const ofTenants: readonly (readonly [string, string])[] = [
+  ['GET', '/products'],
+  ['POST', '/products'],
+  ['GET', '/products/mug'],
+  ['PUT', '/products/mug'],
+  ['DELETE', '/products/mug'],
+  ['POST', '/products/mug/price-changes'],
+  ['GET', '/carts/c1'],
+  ['PUT', '/carts/c1/items/mug'],
+  ['DELETE', '/carts/c1'],
+  ['GET', '/stock/mug'],
+  ['POST', '/stock/mug/receipts'],
+  ['POST', '/stock/mug/reservations'],
+  ['GET', '/stock/mug/reservations/r1'],
+  ['POST', '/stock/mug/reservations/r1/commitment'],
+  ['POST', '/stock/mug/reservations/r1/release'],
+];
+
+onEachStorage('Tenants', (shop) => {
+  it.each(ofTenants)('are needed for %s %s', async (method, path) => {
+    expect(await shop.client.send(method, path)).toMatchObject({ status: 400, body: { code: 'TENANT_MISSING' } });
+  });
+
+  it.each(ofTenants)('must be known for %s %s', async (method, path) => {
+    expect(await shop.client.as('nobody').send(method, path)).toMatchObject({
+      status: 404,
+      body: { code: 'TENANT_UNKNOWN', tenant: 'nobody' },
+    });
+  });
+
+  it.each(['', 't'.repeat(200)])('must be well-formed, not %p', async (tenant) => {
+    expect(await shop.client.as(tenant).get('/products')).toMatchObject({ status: 400, body: { code: 'TENANT_MISSING' } });
+  });
+
+  it('that are sent twice are none', async () => {
+    const answer = await fetch(`http://localhost:${shop.port}/products`, {
+      headers: [
+        ['X-Tenant-Id', 'acme'],
+        ['X-Tenant-Id', 'globex'],
+      ],
+    });
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    await answer.text();
+  });
+
+  it('are made and named anew by anyone, this being a demo', async () => {
+    expect(await shop.client.put('/tenants/hooli', { name: 'Hooli' })).toMatchObject({ status: 201, body: { id: 'hooli', name: 'Hooli' } });
+    expect(await shop.client.put('/tenants/hooli', { name: 'Hooli XYZ' })).toMatchObject({
+      status: 200,
+      body: { id: 'hooli', name: 'Hooli XYZ' },
+    });
+    expect((await shop.client.as('hooli').get('/products')).body).toEqual({ items: [] });
+    const { items } = (await shop.client.get('/tenants')).body as { items: object[] };
+    expect(items).toEqual(
+      expect.arrayContaining([
+        { id: 'acme', name: 'Acme' },
+        { id: 'globex', name: 'Globex' },
+        { id: 'hooli', name: 'Hooli XYZ' },
+      ]),
+    );
+  });
+
+  it('are listed page by page', async () => {
+    const { headers, body } = await shop.client.get('/tenants?limit=1');
+    expect(body).toMatchObject({ items: [{ id: 'acme' }], next: expect.any(String) });
+    expect(headers.get('link')).toMatch(/^<\/tenants\?limit=1&cursor=[^>]+>; rel="next"$/);
+  });
+
+  it.each(['Acme', '-acme', 'a_b', 'a%2Fb', 'a'.repeat(63)])('do not have the id %p', async (id) => {
+    expect(await shop.client.put(`/tenants/${id}`, { name: 'x' })).toMatchObject({ status: 400, body: { code: 'INVALID_KEY' } });
+  });
+
+  it.each([{}, { name: '' }, { name: 7 }])('are not %p', async (body) => {
+    expect(await shop.client.put('/tenants/pied-piper', body)).toMatchObject({ status: 422, body: { code: 'INVALID_VALUE' } });
+  });
+
+  it('see nothing of each other: not by key, not by list, not by etag, not in carts, not in stock', async () => {
+    const [ours, theirs] = [await shop.tenant(), await shop.tenant()];
+    for (const [client, title] of [
+      [ours, 'Ours'],
+      [theirs, 'Theirs'],
+    ] as const) {
+      const { headers } = await client.post('/products', { sku: 'mug', title, priceCents: 1 });
+      expect(headers.get('etag')).not.toBeNull();
+    }
+    await ours.post('/products', { sku: 'secret', title: 'Secret', priceCents: 1 });
+    await ours.post('/stock/mug/receipts', { quantity: 3 });
+    await ours.post('/stock/mug/reservations', { quantity: 1, id: 'r1' });
+    await ours.put('/carts/c1/items/mug', { quantity: 1 });
+
+    expect(await titlesOf(theirs)).toEqual(['Theirs']);
+    expect(await titlesOf(ours)).toEqual(['Ours', 'Secret']);
+    const foreign = ['/products/secret', '/stock/mug', '/stock/mug/reservations/r1', '/carts/c1'];
+    expect(await Promise.all(foreign.map(async (path) => (await theirs.get(path)).status))).toEqual([404, 404, 404, 404]);
+
+    const etag = (await ours.get('/products/mug')).headers.get('etag') as string;
+    const body = { title: 'Stolen', priceCents: 0 };
+    expect(await theirs.put('/products/mug', body, { 'If-Match': etag })).toMatchObject({ status: 412 });
+    expect(await theirs.delete('/carts/c1')).toMatchObject({ status: 204 });
+    expect(await ours.get('/carts/c1')).toMatchObject({ status: 200 });
+    expect(await titlesOf(ours)).toEqual(['Ours', 'Secret']);
+  });
+
+  it('keep their requests apart when they come at the same time', async () => {
+    const clients = await Promise.all(Array.from({ length: 5 }, () => shop.tenant()));
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, n): Promise<Answer> => {
+        const owner = n % clients.length;
+        return (clients[owner] as Client).post('/products', { sku: `p-${n}`, title: `of ${owner}`, priceCents: n });
+      }),
+    );
+    expect(answers.every(({ status }) => status === 201)).toBe(true);
+    for (const [owner, client] of clients.entries()) expect(new Set(await titlesOf(client))).toEqual(new Set([`of ${owner}`]));
+  });
+});
+
+async function titlesOf(client: Client): Promise<string[]> {
+  const { items } = (await client.get('/products')).body as { items: { title: string }[] };
+  return items.map(({ title }) => title);
+}
