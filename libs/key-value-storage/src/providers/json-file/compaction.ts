@@ -31,8 +31,13 @@ export async function compact(database: DatabaseFile, generation: number, stopIf
   } finally {
     start.view.release();
   }
-  await verifyOwner();
-  await fileSystem.rename(temporary, snapshot);
+  try {
+    await verifyOwner();
+    await fileSystem.rename(temporary, snapshot);
+  } catch (error) {
+    await fileSystem.remove(temporary).catch(() => undefined);
+    throw error;
+  }
   await synced(directory, fileSystem.syncDirectory(directory));
   await verifyOwner();
   await removeOlder(database, generation);

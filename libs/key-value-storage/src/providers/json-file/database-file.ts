@@ -71,6 +71,8 @@ export class DatabaseFile {
   #compacting: Promise<void> | undefined;
   #stopping = false;
   #failure: StorageError | undefined;
+  /** A sync of the directory failed: nothing is lost, but what is seen there may not be on the disk, so it is not marked as closed. */
+  #inDoubt = false;
   #snapshotBytes: number;
   /** Bytes in the journals behind the snapshot, but for the one being written. */
   #journalBytes: number;
@@ -137,7 +139,7 @@ export class DatabaseFile {
     this.#journal = undefined;
     this.#journalBytes += journal.bytes;
     try {
-      if (this.#failure === undefined) {
+      if (this.#failure === undefined && !this.#inDoubt) {
         await journal.append([lineBody({ kind: 'end', onDisk: this.#onDisk })]);
         await journal.sync();
       }
@@ -255,6 +257,7 @@ export class DatabaseFile {
     try {
       journal = await JournalFile.create(fileSystem, aside, this.name, 1);
       await synced(aside, fileSystem.syncDirectory(aside));
+      await this.context.verifyOwner();
       await fileSystem.rename(aside, this.directory);
       await synced(root, fileSystem.syncDirectory(root));
     } catch (error) {
@@ -279,7 +282,8 @@ export class DatabaseFile {
       },
       (error: unknown) => {
         this.#compacting = undefined;
-        this.#retryBytes = error instanceof SyncFailure ? Number.POSITIVE_INFINITY : journalBytes * 2;
+        this.#inDoubt ||= error instanceof SyncFailure;
+        this.#retryBytes = this.#inDoubt ? Number.POSITIVE_INFINITY : journalBytes * 2;
         if (!this.#stopping)
           this.context.warn(`${this.directory} could not be compacted: ${reasonOf(error)}. Its journals are kept, and it goes on.`);
       },

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
 import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
 import type { HintSource } from '../../core/hint-source.js';
+import { invalidOption } from '../../core/options.js';
 import { withoutValue, type RowTable } from '../../core/row-table.js';
 import type { Address, Batch, CommitResult, RawRow, ReadResult, ScanPage, ScanRange, Space } from '../../core/storage-provider.js';
 import { DatabaseFile, type StoreContext } from './database-file.js';
@@ -82,6 +83,7 @@ export class FileStore {
   }
 
   async #commit(batch: Batch, signal: Signal): Promise<CommitResult> {
+    await this.#owned();
     const database = await this.#database(batch.database);
     return await database.submit((rowBefore, now) => {
       const { result, effects } = evaluateBatch(batch, rowBefore, now);
@@ -172,6 +174,8 @@ export class FileStore {
       count += await (await this.#database(name)).submit(() => ({ effects, answer: effects.length }));
     };
     for await (const raw of rows) {
+      if (raw.row.value.kind === 'omitted')
+        throw invalidOption(`An import needs values: that of ${raw.container} / ${raw.entity} / ${raw.key} was left out.`);
       batch.push(raw);
       bytes += sizeOf(raw);
       if (batch.length === importRowsMax || bytes >= importBytesMax) await flush();

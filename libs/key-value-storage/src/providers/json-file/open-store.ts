@@ -107,6 +107,6 @@ class Opening {
     this.#databases.set(name, database);
     // the page cache of a killed process proves nothing: what was read is only known to be on disk if its owner closed it
     if (!recovered.closed || this.#lock.inherited) await database.recover();
-    else for (const file of recovered.stale) await fileSystem.remove(join(directory, file)).catch(() => undefined);
+    for (const file of recovered.stale) await fileSystem.remove(join(directory, file)).catch(() => undefined);
   }
 }

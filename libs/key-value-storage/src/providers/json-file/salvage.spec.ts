@@ -1,0 +1,102 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { versionSource } from '../../core/version.js';
+import { JsonFileProvider } from './json-file-provider.js';
+import { salvageJsonFile, type SalvageReport } from './salvage.js';
+
+let root: string;
+const version = versionSource();
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'kvent-salvage-'));
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+const from = (): string => join(root, 'from');
+const to = (): string => join(root, 'to');
+const file = (name: string): string => join(from(), 'tenant.acme', name);
+
+async function store(directory: string, work: (provider: JsonFileProvider) => Promise<void>): Promise<void> {
+  const provider = new JsonFileProvider({ directory });
+  await provider.open();
+  try {
+    await work(provider);
+  } finally {
+    await provider.close();
+  }
+}
+
+const written = (keys: readonly string[]): Promise<void> =>
+  store(from(), async (provider) => {
+    for (const key of keys) {
+      const put = {
+        kind: 'put',
+        address: { container: 'state:x', entity: 'e', key },
+        value: { kind: 'json', text: `"${key}"` },
+        ttl: 'never',
+      } as const;
+      await provider.commit([{ database: 'tenant:acme', version: version(), checks: [], changes: [put] }]);
+    }
+  });
+
+async function keys(directory: string): Promise<readonly string[]> {
+  const found: string[] = [];
+  await store(directory, async (provider) => {
+    for await (const { key } of provider.administration.export('tenant:acme')) found.push(key);
+  });
+  return found;
+}
+
+function spoil(name: string, line: number): void {
+  const lines = readFileSync(file(name), 'utf8').split('\n');
+  writeFileSync(file(name), lines.with(line - 1, (lines[line - 1] ?? '').replace('state', 'stale').replace('acme', 'acne')).join('\n'));
+}
+
+const damage = (report: SalvageReport): readonly string[] => report.databases.flatMap((each) => each.damage.map(({ place }) => place));
+
+describe('salvage', () => {
+  it('copies a sound store whole, and has nothing to report', async () => {
+    await written(['a', 'b']);
+    expect(await salvageJsonFile(from(), to())).toEqual({ databases: [{ database: 'tenant:acme', rows: 2, damage: [] }] });
+    expect(await keys(to())).toEqual(['a', 'b']);
+  });
+
+  it('leaves out a damaged line, names it, takes what is behind it, and changes nothing in the old place', async () => {
+    await written(['a', 'b', 'c']);
+    spoil('journal-1.jsonl', 3);
+    const before = readFileSync(file('journal-1.jsonl'), 'utf8');
+    await expect(new JsonFileProvider({ directory: from() }).open()).rejects.toMatchObject({
+      code: 'STORAGE_CORRUPT',
+      place: `${file('journal-1.jsonl')}:3`,
+    });
+    const report = await salvageJsonFile(from(), to());
+    expect(damage(report)).toEqual([`${file('journal-1.jsonl')}:3`, `${file('journal-1.jsonl')}:4`]);
+    expect(await keys(to())).toEqual(['a', 'c']);
+    expect(readFileSync(file('journal-1.jsonl'), 'utf8')).toBe(before);
+  });
+
+  it('takes the lines of a journal whose first line is damaged, and says that they could not be verified', async () => {
+    await written(['a', 'b']);
+    spoil('journal-1.jsonl', 1);
+    expect(damage(await salvageJsonFile(from(), to()))).toEqual([`${file('journal-1.jsonl')}:1`]);
+    expect(await keys(to())).toEqual(['a', 'b']);
+  });
+
+  it('says which files are missing', async () => {
+    await written(['a']);
+    await written(['b']);
+    await written(['c']);
+    rmSync(file('journal-2.jsonl'));
+    expect(damage(await salvageJsonFile(from(), to()))).toEqual([file('journal-2.jsonl'), `${file('journal-3.jsonl')}:2`]);
+    expect(await keys(to())).toEqual(['a', 'c']);
+    for (const name of readdirSync(join(from(), 'tenant.acme'))) rmSync(file(name));
+    expect(damage(await salvageJsonFile(from(), join(root, 'again')))).toEqual([join(from(), 'tenant.acme')]);
+  });
+
+  it('goes to a new place only', async () => {
+    await written(['a']);
+    await expect(salvageJsonFile(from(), from())).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+  });
+});
