@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { CoalescingProvider } from '@kvent/key-value-storage/core';
 import { JsonFileProvider, MemoryProvider, ObservedProvider } from '@kvent/key-value-storage';
 import type { Need, ProviderUnderTest } from '@kvent/key-value-storage/testing';
+import { DocumentProvider } from './contract/document-provider.js';
+import { MapEngine } from './contract/map-engine.js';
 
 export interface ListedProvider extends ProviderUnderTest {
   /** What `npm run contract -- <name>` and KVENT_PROVIDER call it. */
@@ -32,12 +34,29 @@ const jsonFile: ListedProvider = {
   damage: (place) => spoilFiles(join(jsonFiles, place)),
 };
 
+/** The sample of the guide 'Write your own provider'. */
+const engines = new Map<string, MapEngine>();
+const documents: ListedProvider = {
+  name: 'documents',
+  lacks: ['hints'],
+  create: ({ clock, place }) => new DocumentProvider({ engine: engineOf(place), clock }),
+  dispose: (place) => void engines.delete(place),
+  damage: (place) => engineOf(place).damage(),
+};
+
+function engineOf(place: string): MapEngine {
+  const engine = engines.get(place) ?? new MapEngine();
+  engines.set(place, engine);
+  return engine;
+}
+
 const all: readonly ListedProvider[] = [
   memory,
   wrapped('coalescing-memory', memory, (provider) => new CoalescingProvider(provider)),
   wrapped('observed-memory', memory, (provider) => new ObservedProvider(provider, { begin: () => () => undefined })),
   jsonFile,
   wrapped('coalescing-json-file', jsonFile, (provider) => new CoalescingProvider(provider)),
+  documents,
 ];
 
 /** Those that this run is about: all, or what KVENT_PROVIDER names, separated by commas. */
