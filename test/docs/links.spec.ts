@@ -26,6 +26,14 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
     expect(told.filter((script) => !(script in scripts))).toEqual([]);
   });
 
+  it('has code in languages that something checks', () => {
+    // the fragments of that guide are held by test/contract: they are parts of one file that passes the contract
+    const checked = ['ts', 'sh', 'text', 'json', ...(path === 'docs/guides/write-your-own-provider.md' ? ['typescript'] : [])];
+    expect(
+      page.fences.filter(({ language }) => !checked.includes(language)).map(({ language, start }) => `line ${start}: ${language}`),
+    ).toEqual([]);
+  });
+
   if (path.startsWith('libs/')) {
     it('leads nowhere outside its package: it is read where the rest is not', () => {
       expect(page.links.filter(({ target }) => target.startsWith('..'))).toEqual([]);
