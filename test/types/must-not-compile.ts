@@ -98,3 +98,25 @@ export class Retries {
   // @ts-expect-error  a misspelt option
   @RetryOnConflict({ attemts: 2 }) async misspelt(): Promise<void> {}
 }
+
+@State('keeper')
+class Keeper {
+  open!: string;
+  #kept = 1;
+  kept(): number {
+    return this.#kept;
+  }
+}
+@State('derived')
+class Derived {
+  price!: number;
+  get twice(): number {
+    return this.price * 2;
+  }
+}
+export async function copies(keepers: KeyValueStore<Keeper>, derived: KeyValueStore<Derived>): Promise<void> {
+  // @ts-expect-error  a copy has no private members, and its methods would fail
+  await keepers.update('a', (keeper) => ({ ...keeper, open: 'b' }));
+  // @ts-expect-error  a copy has no getters: derived values are methods
+  await derived.update('a', (value) => ({ ...value, price: 2 }));
+}

@@ -50,6 +50,13 @@ const mutants = [
     to: '(...given: any[]) => any',
     missed: ['only methods that answer a promise'],
   },
+  {
+    without: 'the look for private members',
+    file: 'core/state-definition.ts',
+    from: '[Pick<T, keyof T>] extends [T]',
+    to: '[T] extends [T]',
+    missed: ['a copy has no private members, and its methods would fail'],
+  },
 ] as const;
 
 const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (file) => ts.sys.readFile(file)) as { config: object };

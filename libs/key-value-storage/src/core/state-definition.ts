@@ -7,7 +7,10 @@ import { encodeText } from './text-encoding.js';
 type AnyMethod = (...given: never[]) => unknown;
 export type ClassOf<T> = abstract new (...given: never[]) => T;
 
-/** What of `T` is stored: its properties, not its methods. Plain types stay as they are. */
+/**
+ * What of `T` is stored: its properties, not its methods. Plain types stay as they are, and so does a class with private members: without them,
+ * its data are no value of it, and copying it (`{ ...value }`) does not compile.
+ */
 export type Data<T> = T extends
   | string
   | number
@@ -21,9 +24,11 @@ export type Data<T> = T extends
   | ReadonlyMap<unknown, unknown>
   | ReadonlySet<unknown>
   ? T
-  : Extract<{ [K in keyof T]: T[K] extends AnyMethod ? K : never }[keyof T], PropertyKey> extends never
-    ? T
-    : { [K in keyof T as T[K] extends AnyMethod ? never : K]: T[K] };
+  : [Pick<T, keyof T>] extends [T]
+    ? Extract<{ [K in keyof T]: T[K] extends AnyMethod ? K : never }[keyof T], PropertyKey> extends never
+      ? T
+      : { [K in keyof T as T[K] extends AnyMethod ? never : K]: T[K] }
+    : T;
 
 /** What a store takes: a value as it was read, or its data alone. The union keeps generic helpers compiling. */
 export type Given<T> = T | Data<T>;
