@@ -73,6 +73,7 @@ export class DocumentProvider implements StorageProvider {
   readonly #engine: DocumentEngine;
   readonly #clock: Clock;
   readonly #underWay = new Set<Promise<unknown>>();
+  readonly #turns = new Map<string, Promise<unknown>>();
   #time: SteadyTime | undefined;
 
   constructor(options: DocumentProviderOptions) {
@@ -151,7 +152,15 @@ export class DocumentProvider implements StorageProvider {
   // #region commit
   async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
-    return await this.#run(async (steady) => await Promise.all(batches.map(async (batch) => await this.#commit(batch, steady))));
+    return await this.#run(async (steady) => await Promise.all(batches.map((batch) => this.#inTurn(batch, steady))));
+  }
+
+  /** One commit of a database after the other: right without it too, but rivals of one process would only get in each other's way. */
+  #inTurn(batch: Batch, steady: SteadyTime): Promise<CommitResult> {
+    const before = this.#turns.get(batch.database) ?? Promise.resolve();
+    const mine = before.catch(() => undefined).then(async () => await this.#commit(batch, steady));
+    this.#turns.set(batch.database, mine);
+    return mine;
   }
 
   async #commit(batch: Batch, steady: SteadyTime): Promise<CommitResult> {

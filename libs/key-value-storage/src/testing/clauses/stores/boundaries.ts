@@ -1,6 +1,6 @@
 /** Tenants, cancellation, closing, damage, and what a provider does not support. */
 import assert from 'node:assert/strict';
-import { defineState, type KeyValueStorage } from '../../../core/index.js';
+import { defineState } from '../../../core/index.js';
 import { breaksStores, replacing, throughProvider, type StoreClause } from '../../store-clause.js';
 import { breaks, changesRows } from '../../broken.js';
 import { all } from '../../store-subject.js';
