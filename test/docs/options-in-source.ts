@@ -44,12 +44,17 @@ export function declaredOptions(name: string): DeclaredOptions | undefined {
 
 function describeInterface(file: string, found: ts.InterfaceDeclaration): DeclaredOptions {
   const parents = (found.heritageClauses ?? []).flatMap(({ types }) => types.map(({ expression }) => expression.getText()));
-  const options = found.members.filter(ts.isPropertySignature).map((member) => {
+  const members = found.members.filter((member) => ts.isPropertySignature(member) || ts.isMethodSignature(member));
+  const options = members.map((member) => {
     const { meaning, byDefault } = commentOf(member);
-    const type = (member.type?.getText() ?? 'unknown').replace(/\s+/g, ' ').replace(/ \| undefined$/, '');
-    return { name: member.name.getText(), type, default: byDefault, meaning, required: member.questionToken === undefined };
+    return { name: member.name.getText(), type: typeOf(member), default: byDefault, meaning, required: member.questionToken === undefined };
   });
   return { name: found.name.text, file, meaning: commentOf(found).meaning, parents, options };
+}
+
+function typeOf(member: ts.PropertySignature | ts.MethodSignature): string {
+  const answered = (member.type?.getText() ?? 'unknown').replace(/\s+/g, ' ').replace(/ \| undefined$/, '');
+  return ts.isMethodSignature(member) ? `(${member.parameters.map((each) => each.getText()).join(', ')}) => ${answered}` : answered;
 }
 
 function commentOf(node: ts.Node): { readonly meaning: string; readonly byDefault: string | undefined } {
