@@ -1,0 +1,174 @@
+/**
+ * Random work on every provider beside a plain Map: batches of all kinds, reads, pages, moves of the clock, sweeps, and restarts where it is
+ * durable. What fails is shrunk, and printed with its seed; `KVENT_SEED=<seed> npm run jest -- test/contract/model` replays it.
+ */
+import { describe, expect, test } from '@jest/globals';
+import type { Batch, Change, Check } from '@kvent/key-value-storage/core';
+import { Subject } from '@kvent/key-value-storage/testing';
+import fc from 'fast-check';
+import { providers } from '../providers.js';
+import { inWords, Model } from './model.js';
+
+const given = process.env['KVENT_SEED'];
+const seed = given === undefined ? Date.now() & 0x7fffffff : Number(given);
+const runs = Number(process.env['KVENT_RUNS'] ?? 25);
+
+type Step =
+  | { readonly step: 'commit'; readonly checks: readonly (Omit<Check, 'address'> & { key: string })[]; readonly changes: readonly Change[] }
+  | { readonly step: 'known'; readonly key: string; readonly stale: boolean; readonly changes: readonly Change[] }
+  | {
+      readonly step: 'page';
+      readonly range: { start?: string; end?: string; after?: string };
+      readonly reverse: boolean;
+      readonly limit: number;
+    }
+  | { readonly step: 'advance'; readonly ms: number }
+  | { readonly step: 'sweep'; readonly limit: number }
+  | { readonly step: 'reopen' };
+
+const keys = ['a', 'aa', 'b', 'c~', 'é', '\u{1F600}', 'z'];
+const key = fc.constantFrom(...keys);
+const place = { container: 'state:model', entity: 'thing' };
+const int64 = fc.oneof(fc.bigInt(-3n, 3n), fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n));
+const value = fc.oneof(
+  fc.constantFrom('null', '""', '[1, 2]', '{"b":1,"a":2}').map((text) => ({ kind: 'json', text }) as const),
+  int64.map((number) => ({ kind: 'number', number }) as const),
+  fc.uint8Array({ maxLength: 3 }).map((bytes) => ({ kind: 'bytes', bytes }) as const),
+);
+const ttlMs = fc.integer({ min: 1, max: 20 });
+const time = fc.oneof(fc.constant('never' as const), ttlMs);
+const ttl = fc.oneof(
+  time,
+  time.map((keepElse) => ({ keepElse })),
+);
+const bounds = fc.record({ floor: fc.bigInt(-5n, 0n), ceiling: fc.bigInt(0n, 5n), ttlMs }, { requiredKeys: [] });
+
+const change: fc.Arbitrary<Change> = fc.oneof(
+  {
+    arbitrary: fc.tuple(key, value, ttl).map(([k, v, t]) => ({ kind: 'put', address: { ...place, key: k }, value: v, ttl: t }) as const),
+    weight: 4,
+  },
+  { arbitrary: key.map((k) => ({ kind: 'delete', address: { ...place, key: k } }) as const), weight: 2 },
+  {
+    arbitrary: fc
+      .tuple(fc.constantFrom('sum' as const, 'min' as const, 'max' as const), key, int64, bounds)
+      .map(([kind, k, operand, more]) => ({ kind, address: { ...place, key: k }, operand, ...more })),
+    weight: 4,
+  },
+);
+const changes = fc.uniqueArray(change, { selector: ({ address }) => address.key, maxLength: 4 });
+const expected = fc.oneof(
+  fc.constantFrom('absent' as const, 'present' as const),
+  int64.map((number) => ({ number })),
+  fc.constant({ version: '12345' }),
+);
+
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    arbitrary: fc.record({
+      step: fc.constant('commit' as const),
+      checks: fc.array(fc.record({ key, expected }), { maxLength: 1 }),
+      changes,
+    }),
+    weight: 6,
+  },
+  { arbitrary: fc.record({ step: fc.constant('known' as const), key, stale: fc.boolean(), changes }), weight: 3 },
+  {
+    arbitrary: fc.record({
+      step: fc.constant('page' as const),
+      range: fc.record({ start: key, end: key, after: key }, { requiredKeys: [] }),
+      reverse: fc.boolean(),
+      limit: fc.integer({ min: 1, max: 8 }),
+    }),
+    weight: 3,
+  },
+  { arbitrary: fc.record({ step: fc.constant('advance' as const), ms: fc.integer({ min: 0, max: 12 }) }), weight: 3 },
+  { arbitrary: fc.record({ step: fc.constant('sweep' as const), limit: fc.integer({ min: 1, max: 5 }) }), weight: 1 },
+  { arbitrary: fc.record({ step: fc.constant('reopen' as const) }), weight: 1 },
+);
+
+describe.each(providers.map((provider) => [provider.name, provider] as const))('random work on %s', (_, provider) => {
+  test(`is what a plain Map says (KVENT_SEED=${seed})`, async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
+        const subject = new Subject(provider);
+        await subject.begin();
+        try {
+          await compare(subject, steps);
+        } finally {
+          await subject.end();
+        }
+      }),
+      { seed, numRuns: runs, endOnFailure: false },
+    );
+  }, 120_000);
+});
+
+async function compare(subject: Subject, steps: readonly Step[]): Promise<void> {
+  const model = new Model(() => subject.clock.now());
+  for (const each of steps) {
+    await perform(subject, model, each);
+    await agree(subject, model);
+  }
+}
+
+async function perform(subject: Subject, model: Model, each: Step): Promise<void> {
+  switch (each.step) {
+    case 'commit':
+      return await commit(
+        subject,
+        model,
+        each.changes,
+        each.checks.map(({ key: name, expected: what }) => ({ address: { ...place, key: name }, expected: what })),
+      );
+    case 'known': {
+      // a check for the version that is there, or for one that never was; and a renewal, which needs it
+      const version = each.stale ? '999' : (model.read(each.key)?.version ?? '999');
+      const address = { ...place, key: each.key };
+      const others = each.changes.filter((other) => other.address.key !== each.key);
+      return await commit(subject, model, [{ kind: 'renew', address, ttlMs: 7 }, ...others], [{ address, expected: { version } }]);
+    }
+    case 'page': {
+      const { reverse, limit, range } = each;
+      const asked = {
+        ...range,
+        ...(range.start !== undefined && range.end !== undefined && range.start > range.end ? { end: range.start } : {}),
+        reverse,
+      };
+      const all = model.keys(asked);
+      const page = await subject.page({ ...place, ...asked, limit });
+      expect([page.rows.map((row) => row.key), page.more]).toEqual([all.slice(0, limit), all.length > limit]);
+      return;
+    }
+    case 'advance':
+      return await subject.clock.advance(each.ms);
+    case 'sweep':
+      await subject.provider.sweep(each.limit);
+      return;
+    case 'reopen':
+      if (subject.provider.features.durable !== false) await subject.reopen();
+  }
+}
+
+async function commit(subject: Subject, model: Model, batchChanges: readonly Change[], checks: readonly Check[]): Promise<void> {
+  const batch: Batch = subject.batch({ checks, changes: batchChanges });
+  const said = model.commit(batch);
+  const [result] = await subject.provider.commit([batch]);
+  expect(result && inWords(result)).toEqual(said);
+}
+
+/** Every row is what the model says, read alone and in a page. */
+async function agree(subject: Subject, model: Model): Promise<void> {
+  const { rows } = await subject.provider.read(keys.map((name) => subject.address(name, place)));
+  const page = await subject.page(place);
+  for (const [index, name] of keys.entries()) {
+    const row = rows[index];
+    const said = model.read(name);
+    const seen = row && { ...row, expiresAt: row.expiresAt, ttlMs: row.ttlMs, value: plain(row.value) };
+    expect(seen).toEqual(said && { ...said, value: plain(said.value) });
+    expect(page.rows.find((found) => found.key === name)?.row.version).toBe(said?.version);
+  }
+  expect(page.rows.map((found) => found.key)).toEqual(model.keys({}));
+}
+
+const plain = (stored: { readonly kind: string }): unknown => ('bytes' in stored ? [...(stored.bytes as Uint8Array)] : stored);
