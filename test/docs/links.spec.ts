@@ -56,6 +56,12 @@ it('every page of docs can be reached from the README', () => {
   expect(pages.map(({ path }) => path).filter((path) => path.startsWith('docs/') && !reached.has(path))).toEqual([]);
 });
 
+it('the sample names a heading of the README that is there', () => {
+  const printed = readFileSync(join(root, 'apps/storefront/src/welcome/opening-lines.ts'), 'utf8');
+  const [, heading = ''] = /README, "([^"]+)"/.exec(printed) ?? [];
+  expect(pages.find(({ path }) => path === 'README.md')?.headings.map(({ text }) => text)).toContain(heading);
+});
+
 function fault(page: Page, target: string, line: number): readonly string[] {
   const [file = '', anchor] = target.split('#');
   const path = file === '' ? page.path : normalize(join(dirname(page.path), decodeURIComponent(file)));
