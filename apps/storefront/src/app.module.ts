@@ -5,6 +5,7 @@ import { CartsModule } from './carts/carts.module.js';
 import { CatalogueModule } from './catalogue/catalogue.module.js';
 import { ProductsController } from './catalogue/products.controller.js';
 import { HealthController } from './health/health.controller.js';
+import { LastAnswers } from './http/last-answers.js';
 import { StockController } from './stock/stock.controller.js';
 import { StockModule } from './stock/stock.module.js';
 import { chosenStorageToken, type ChosenStorage } from './storage.js';
@@ -23,7 +24,7 @@ export class AppModule implements NestModule {
     return {
       module: AppModule,
       imports: [KeyValueStorageModule.forRoot({ provider: () => storage.create(), tenancy: { isKnown } })],
-      providers: [{ provide: chosenStorageToken, useValue: storage }],
+      providers: [{ provide: chosenStorageToken, useValue: storage }, LastAnswers],
     };
   }
 

@@ -6,6 +6,7 @@ import { KeyValueStorage, ProblemDetailsFilter, StorageExceptionFilter } from '@
 import type { Request } from 'express';
 import { addApiPage } from './api-page.js';
 import { AppModule } from './app.module.js';
+import { LastAnswers } from './http/last-answers.js';
 import { correlationId, correlationIdOf } from './problems/correlation-id.js';
 import { ShopErrorFilter } from './problems/shop-error.filter.js';
 import { seed } from './seed.js';
@@ -17,7 +18,8 @@ export async function openStorefront(storage: ChosenStorage, logger: LoggerServi
   try {
     // Express would add an etag of the body to every answer; ours are the versions of what is stored.
     app.set('etag', false).disable('x-powered-by');
-    app.use(correlationId);
+    const lastAnswers = app.get(LastAnswers);
+    app.use(correlationId, lastAnswers.use.bind(lastAnswers));
     const extend = (_problem: object, request: Request) => ({ correlationId: correlationIdOf(request) });
     // The last one that fits is asked first, so what catches everything goes first.
     app.useGlobalFilters(new ProblemDetailsFilter({ extend }), new StorageExceptionFilter({ extend }), new ShopErrorFilter());

@@ -1,0 +1,154 @@
+/** `npm start`, as people meet it: what it prints, and what it says when it cannot. */
+import { createServer, type AddressInfo } from 'node:net';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { etagOf } from './client.js';
+import { bash } from './shell.js';
+import { ShopProcess, type Ended, type StartOptions } from './shop-process.js';
+
+const own = 'data/storefront';
+let cwd: string;
+
+const refusal = async (options: StartOptions): Promise<Ended> => await new ShopProcess({ cwd, ...options }).ended;
+const oneLine = (text: string): object => ({ code: 1, stdout: '', stderr: `${text}\n` });
+
+export function startUp(): void {
+  beforeEach(async () => {
+    cwd = await mkdtemp(join(tmpdir(), 'kvent-start-'));
+  });
+  afterEach(() => rm(cwd, { recursive: true, force: true }));
+  describe('npm start', opens);
+  describe('The shop does not open, and says why in one line,', refuses);
+  describe('From one start to the next', remembers);
+}
+
+function opens(): void {
+  it('builds what it needs, and runs the shop', async () => {
+    const { scripts } = JSON.parse(await readFile(join(import.meta.dirname, '../../package.json'), 'utf8')) as {
+      scripts: Record<string, string>;
+    };
+    expect(scripts).toMatchObject({
+      start: 'npm run --silent build && node apps/storefront/dist/main.js',
+      build: 'tsc -b tsconfig.build.json',
+    });
+  });
+
+  it('opens two demo shops on files in ./data, and prints lines that work as they are printed', async () => {
+    await using shop = await ShopProcess.open({ cwd });
+    expect(shop.printed).toBe(openingLines(shop.port));
+    expect(existsSync(join(cwd, own))).toBe(true);
+    expect((await shop.client.get('/tenants')).body).toEqual({
+      items: [
+        { id: 'acme', name: 'Acme' },
+        { id: 'globex', name: 'Globex' },
+      ],
+    });
+
+    const lines = shop.printed.split('\n').filter((line) => /^( {2}\S| {4}-H)/.test(line));
+    expect(lines.length).toBe(6);
+    const said = await bash(lines.join('\n'));
+    expect(said).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(said).toMatch(/\r\nETag: "\d+"\r\n/i);
+    expect(said).toContain('{"sku":"mug","title":"Mug","priceCents":850,"tags":[]}');
+    expect(said).toMatch(/\{"sku":"mug","title":"Mug","priceCents":870,"tags":\[\]\}$/);
+  });
+
+  it('runs in memory too, and shows everything that Nest says, if asked', async () => {
+    await using shop = await ShopProcess.open({ cwd, storage: 'memory', env: { LOG: 'all' } });
+    expect(shop.printed).toContain('storage: memory (gone when it stops)\n');
+    expect(shop.printed).not.toContain('--fresh');
+    expect(shop.printed).toContain('Mapped {/products/:sku, GET} route');
+    expect(await shop.client.as('acme').get('/products/mug')).toMatchObject({ status: 200 });
+    expect(existsSync(join(cwd, 'data'))).toBe(false);
+  });
+}
+
+// What else it refuses is looked at in apps/storefront/src/settings.spec.ts and storage.spec.ts.
+function refuses(): void {
+  it('when its port is taken', async () => {
+    const server = createServer();
+    const port = await new Promise<number>((resolve) => server.listen(0, () => resolve((server.address() as AddressInfo).port)));
+    try {
+      const line = `Port ${port} is taken. Choose another one: PORT=${port + 1} npm start`;
+      expect(await refusal({ storage: 'memory', port })).toMatchObject(oneLine(line));
+    } finally {
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
+  it('when its storage is none that it knows', async () => {
+    const line = 'STOREFRONT_STORAGE is memory, a directory, or file: and a directory; it begins with "postgres:".';
+    expect(await refusal({ storage: 'postgres://user:secret@localhost/shop' })).toMatchObject(oneLine(line));
+  });
+
+  it('when another shop has its directory: who, and what to do; --fresh removes nothing of it', async () => {
+    await using shop = await ShopProcess.open({ cwd });
+    const acme = shop.client.as('acme');
+    await acme.post('/products', { sku: 'mine', title: 'Mine', priceCents: 1 });
+    for (const { code, stdout, stderr } of await Promise.all([refusal({}), refusal({ args: ['--fresh'] })])) {
+      expect({ code, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({ code: 1, stdout: '', lines: 1 });
+      expect(stderr).toMatch(
+        new RegExp(`process ${shop.pid} on .* Stop that process, or open a second shop: STOREFRONT_STORAGE=./data/second`),
+      );
+    }
+    expect(await acme.post('/products', { sku: 'more', title: 'More', priceCents: 1 })).toMatchObject({ status: 201 });
+    await shop.kill('SIGKILL');
+    await using again = await ShopProcess.open({ cwd });
+    for (const sku of ['mine', 'more', 'mug']) expect(await again.client.as('acme').get(`/products/${sku}`)).toMatchObject({ status: 200 });
+  });
+
+  it('when it is to empty a directory that is not its own', async () => {
+    await mkdir(join(cwd, 'elsewhere'));
+    await writeFile(join(cwd, 'elsewhere/letter.txt'), 'Dear');
+    const line = `--fresh empties ./${own} and no other directory: remove ./elsewhere yourself.`;
+    expect(await refusal({ storage: './elsewhere', args: ['--fresh'] })).toMatchObject(oneLine(line));
+    expect(await readFile(join(cwd, 'elsewhere/letter.txt'), 'utf8')).toBe('Dear');
+  });
+}
+
+function remembers(): void {
+  it('what was removed from the demo data stays removed, and everything is new after --fresh', async () => {
+    await using first = await ShopProcess.open({ cwd });
+    const acme = first.client.as('acme');
+    await acme.delete('/products/mug', { 'If-Match': etagOf(await acme.get('/products/mug')) });
+    await acme.post('/products', { sku: 'mine', title: 'Mine', priceCents: 1 });
+    await first.client.put('/tenants/hooli', { name: 'Hooli' });
+    expect(await first.kill('SIGTERM')).toMatchObject({ code: 0, stderr: '' });
+
+    await using second = await ShopProcess.open({ cwd });
+    expect(await statusesOf(second)).toEqual({ mug: 404, mine: 200, hooli: 200 });
+    expect(await second.client.as('globex').get('/products/mug')).toMatchObject({ status: 200 });
+    expect(await second.kill('SIGINT')).toMatchObject({ code: 0, stderr: '' });
+
+    await using third = await ShopProcess.open({ cwd, args: ['--fresh'] });
+    expect(await statusesOf(third)).toEqual({ mug: 200, mine: 404, hooli: 404 });
+  });
+}
+
+async function statusesOf({ client }: ShopProcess): Promise<Record<string, number>> {
+  const acme = client.as('acme');
+  const answers = await Promise.all([acme.get('/products/mug'), acme.get('/products/mine'), client.as('hooli').get('/products')]);
+  const [mug, mine, hooli] = answers.map(({ status }) => status);
+  return { mug, mine, hooli } as Record<string, number>;
+}
+
+const openingLines = (port: number): string => `
+Storefront  http://localhost:${port}     storage: JSON file ./data/storefront (durable, one process)
+            /docs  API page${' '.repeat(String(port).length - 4)}           tenants: acme, globex     (header X-Tenant-Id)
+
+Try, in another terminal:
+
+  # a tenant's product, with its ETag
+  curl -i localhost:${port}/products/mug -H 'X-Tenant-Id: acme'
+
+  # 20 price rises at once: none is lost
+  seq 20 | xargs -P 20 -I_ curl -s -o /dev/null -X POST localhost:${port}/products/mug/price-changes \\
+    -H 'X-Tenant-Id: acme' -H 'Content-Type: application/json' -d '{"by":1}'
+  curl localhost:${port}/products/mug -H 'X-Tenant-Id: acme'
+
+More: README, "A walk through the store".   Stop: Ctrl+C.   Again from scratch: npm start -- --fresh
+
+`;
