@@ -21,6 +21,8 @@ export class CommitGroup {
   readonly lines: string[] = [];
   readonly effects: RowEffect[] = [];
   readonly waiting: Waiting[] = [];
+  /** What rests on nothing of this group. */
+  readonly #ready: Pick<Waiting, 'work' | 'answer'>[] = [];
   /** The number of its last commit. */
   last: number;
   /** The latest time of its commits. */
@@ -36,7 +38,7 @@ export class CommitGroup {
     this.last = onDisk;
   }
 
-  /** Judges what waits, in order, by the time as its turn comes. Answers that rest on nothing of this group are given at once. */
+  /** Judges what waits, in order, by the time as its turn comes. */
   fill(queue: CommitQueue, time: SteadyTime): void {
     while (this.#bytes < groupBytesMax) {
       const work = queue.take();
@@ -63,8 +65,9 @@ export class CommitGroup {
     if (effects.length > 0) {
       this.#add(effects, now);
       time.stored(now);
-    } else if (!rests) return work.answer(answer);
-    this.waiting.push({ work, answer, wrote: effects.length > 0 });
+    }
+    if (effects.length > 0 || rests) this.waiting.push({ work, answer, wrote: effects.length > 0 });
+    else this.#ready.push({ work, answer });
   }
 
   #add(effects: readonly RowEffect[], time: number): void {
@@ -76,6 +79,17 @@ export class CommitGroup {
     for (const effect of effects) {
       this.#pending.set(nameOf(effect.address), effect.row);
       this.effects.push(effect);
+    }
+  }
+
+  /** Answers what rests on rows that are on disk already, once it is certain that they are still ours. */
+  async answerReady(verifyOwner: () => Promise<void>): Promise<void> {
+    if (this.#ready.length === 0) return;
+    try {
+      await verifyOwner();
+      for (const { work, answer } of this.#ready) work.answer(answer);
+    } catch (error) {
+      for (const { work } of this.#ready) work.fail(error);
     }
   }
 

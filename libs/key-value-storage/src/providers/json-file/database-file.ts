@@ -182,9 +182,11 @@ export class DatabaseFile {
     if (this.#switch !== undefined) await this.#begin(this.#switch);
     const group = new CommitGroup(this.table, this.#onDisk);
     group.fill(this.#queue, this.context.time);
+    const ready = group.answerReady(this.context.verifyOwner);
     if (group.lines.length > 0) await this.#write(group);
     else if (this.#noteDue && this.#journal !== undefined) await this.#writeNote(this.#journal);
     this.#noteDue = false;
+    await ready;
   }
 
   async #write(group: CommitGroup): Promise<void> {
@@ -292,7 +294,10 @@ export class DatabaseFile {
 
   /** Writes what was found on opening as a new generation. It is on disk when it answers. */
   async recover(): Promise<void> {
+    const { fileSystem } = this.context;
     try {
+      // the names that were found are on disk before there is one more: else a loss of power could leave the new one without those before it
+      await synced(this.directory, fileSystem.syncDirectory(this.directory));
       await this.#compact();
     } catch (error) {
       throw unavailable(`What was recovered in ${this.directory} could not be written`, error);

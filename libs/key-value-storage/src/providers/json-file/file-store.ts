@@ -164,6 +164,7 @@ export class FileStore {
   }
 
   async import(name: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
+    await this.#owned();
     let count = 0;
     let bytes = 0;
     let batch: RawRow[] = [];
@@ -217,9 +218,17 @@ export class FileStore {
     const what = `The database '${database.name}' could not be dropped`;
     try {
       await this.#context.verifyOwner();
-      await fileSystem.rename(database.directory, aside);
     } catch (error) {
       throw unavailable(what, error);
+    }
+    try {
+      await fileSystem.rename(database.directory, aside);
+    } catch (error) {
+      const names = await fileSystem.list(database.directory).catch(() => undefined);
+      if (names !== undefined && names.length > 0) throw unavailable(what, error);
+      // it says that it failed, and it was done
+      database.closeForWriting(unavailable(what, error));
+      throw outcomeUnknown(what, error);
     }
     try {
       await synced(root, fileSystem.syncDirectory(root));

@@ -11,7 +11,7 @@ import type { FileSystem } from './file-system.js';
 import { FileStore } from './file-store.js';
 import { acquireLock, type HeldLock } from './lock-file.js';
 import type { Processes } from './process-identity.js';
-import { readDatabase } from './read-database.js';
+import { readDatabase, type Recovered } from './read-database.js';
 import { listDatabases, makeRoot, settleRoot } from './store-root.js';
 
 export interface OpenOptions {
@@ -56,6 +56,28 @@ const anotherStore = (root: string): StorageError =>
     {},
   );
 
+interface Found {
+  readonly name: string;
+  readonly recovered: Recovered;
+}
+
+/** Some at a time; after a failure no further one is begun. */
+async function eachOf<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const rest = items.values();
+  let failed = false;
+  const worker = async (): Promise<void> => {
+    for (const item of rest) {
+      if (failed) return;
+      await work(item).catch((error: unknown) => {
+        failed = true;
+        throw error;
+      });
+    }
+  };
+  const results = await Promise.allSettled(Array.from({ length: openedAtOnce }, worker));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+
 class Opening {
   readonly context: StoreContext;
   readonly store: FileStore;
@@ -81,32 +103,29 @@ class Opening {
     try {
       await this.#lock.verify();
     } catch (error) {
-      if (isStorageError(error, 'STORAGE_LOCKED')) this.lose(error);
+      if (isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN')) this.lose(error);
       throw error;
     }
   }
 
+  /** Nothing is written before every database was judged: a start that is refused leaves all as it was. */
   async readAll(): Promise<void> {
-    const names = await listDatabases(this.context.fileSystem, this.context.root);
-    const next = names[Symbol.iterator]();
-    const results = await Promise.allSettled(Array.from({ length: openedAtOnce }, () => this.#readEach(next)));
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    const { fileSystem, root } = this.context;
+    const found: Found[] = [];
+    await eachOf(await listDatabases(fileSystem, root), async (name) => {
+      found.push({ name, recovered: await readDatabase(fileSystem, join(root, directoryOf(name)), name) });
+    });
+    await eachOf(found, (each) => this.#take(each));
   }
 
-  async #readEach(names: Iterator<string, undefined>): Promise<void> {
-    for (let next = names.next(); next.done !== true; next = names.next()) await this.#read(next.value);
-  }
-
-  async #read(name: string): Promise<void> {
-    const { fileSystem, root, time, warn } = this.context;
-    const directory = join(root, directoryOf(name));
-    const recovered = await readDatabase(fileSystem, directory, name);
+  async #take({ name, recovered }: Found): Promise<void> {
+    const { fileSystem, time, warn } = this.context;
     for (const warning of recovered.warnings) warn(warning);
     if (Number.isFinite(recovered.time)) time.stored(recovered.time);
     const database = new DatabaseFile(name, this.context, recovered);
     this.#databases.set(name, database);
     // the page cache of a killed process proves nothing: what was read is only known to be on disk if its owner closed it
     if (!recovered.closed || this.#lock.inherited) await database.recover();
-    for (const file of recovered.stale) await fileSystem.remove(join(directory, file)).catch(() => undefined);
+    for (const file of recovered.stale) await fileSystem.remove(join(database.directory, file)).catch(() => undefined);
   }
 }

@@ -138,9 +138,22 @@ describe('a damaged line', () => {
   it('at the beginning of a journal that has no other was never finished', async () => {
     journal(1, [commit(1, 0)]);
     writeFileSync(join(directory, 'journal-2.jsonl'), '{"sum":"01');
-    expect(await open()).toMatchObject({ last: 1, generation: 2, closed: false, warnings: [] });
+    expect(await open()).toMatchObject({ last: 1, generation: 2, closed: false, warnings: [expect.stringContaining('journal-2.jsonl:1')] });
+    journal(3, [commit(2, 1), commit(3, 2)]);
+    expect(await open()).toMatchObject({ last: 3, warnings: [] });
+    rmSync(join(directory, 'journal-3.jsonl'));
     writeFileSync(join(directory, 'journal-2.jsonl'), '');
     expect(await open()).toMatchObject({ last: 1, generation: 2, closed: false, warnings: [] });
+  });
+
+  it('at the beginning of a journal is refused when it was finished', async () => {
+    journal(1, [commit(1, 0)], (lines) => lines.shift());
+    await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:1'));
+  });
+
+  it('that stands before the commit that follows is no tail', async () => {
+    journal(1, [commit(1, 0), commit(2, 1)], (lines) => lines.splice(1, 0, lines[0] ?? ''));
+    await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:2'));
   });
 });
 

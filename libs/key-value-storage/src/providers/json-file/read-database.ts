@@ -31,7 +31,7 @@ export interface Recovered {
 }
 
 export async function readDatabase(fileSystem: FileSystem, directory: string, database: string): Promise<Recovered> {
-  const generations = generationsOf((await fileSystem.list(directory)) ?? []);
+  const generations = generationsOf(await namesIn(fileSystem, directory));
   const base = generations.snapshots.at(-1) ?? 0;
   const needed = journalsNeeded(directory, base, generations);
   const reading = new Reading(directory, database);
@@ -47,6 +47,14 @@ export async function readDatabase(fileSystem: FileSystem, directory: string, da
     ...generations.temporary,
   ];
   return { ...reading.result(), generation: newest, stale };
+}
+
+async function namesIn(fileSystem: FileSystem, directory: string): Promise<readonly string[]> {
+  try {
+    return (await fileSystem.list(directory)) ?? [];
+  } catch (error) {
+    throw unavailable(`The directory ${directory} cannot be read`, error);
+  }
 }
 
 /** The generations of the journals to read: none may be missing between the snapshot's and the newest. */
@@ -128,7 +136,10 @@ class Reading {
     this.#journalBytes += await readLines(file, (bytes, number, ended) => {
       if (number === 1) {
         const header = ended ? readHeaderLine(bytes) : undefined;
-        if (header === undefined) return;
+        if (header === undefined && ended && !bytes.includes(0)) throw corrupt(`${path}:1`, 'the first line is damaged');
+        if (header === undefined) {
+          return this.#damaged({ path, line: 1, number: this.#last + 1, what: 'the journal was never begun or is damaged' });
+        }
         seed = seedOf(bytes);
         return this.#assertOurs(path, header, generation);
       }
@@ -159,7 +170,12 @@ class Reading {
 
   #commit(line: JournalLine & { readonly kind: 'commit' }, path: string, number: number): void {
     // the next journal goes on without a gap: what is damaged at the end of this one was its end mark
-    if (line.number === this.#damage?.number && path !== this.#damage.path) this.#damage = undefined;
+    const damage = this.#damage;
+    if (line.number === damage?.number) {
+      if (path === damage.path)
+        throw corrupt(`${path}:${damage.line}`, `${damage.what}, and it is no tail: commit ${line.number} follows on line ${number}`);
+      this.#damage = undefined;
+    }
     if (this.#damage !== undefined) {
       this.#dropped += 1;
       return;

@@ -17,6 +17,5 @@ export const seal = (body: string, seed = 0): string => `${opening}${hex(crc32(b
 
 /** Whether a line, without its line feed, is whole. */
 export function isWhole(line: Buffer, seed = 0): boolean {
-  if (line.length <= bodyAt || line.toString('latin1', 0, opening.length) !== opening) return false;
-  return line.toString('latin1', opening.length, opening.length + sumDigits) === hex(crc32(line.subarray(bodyAt), seed));
+  return line.length > bodyAt && line.toString('latin1', 0, bodyAt) === `${opening}${hex(crc32(line.subarray(bodyAt), seed))}",`;
 }
