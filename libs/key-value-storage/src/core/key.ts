@@ -101,9 +101,8 @@ function decodePart(code: string): KeyPart | undefined {
     case 't':
       return decodeText(body);
     case 'n':
-      return decodeNumber(body);
     case 'i':
-      return /^(0|1[b-w]|-[d-y])/.test(body) ? decodeBigint(body) : undefined;
+      return decodeExactly(code, code[0] === 'n' ? decodeNumber(body) : decodeBigint(body));
     case 'z':
       return body === 't' ? true : body === 'f' ? false : undefined;
     case 'b':
@@ -111,6 +110,11 @@ function decodePart(code: string): KeyPart | undefined {
     default:
       return undefined;
   }
+}
+
+/** The number, if this is how it is encoded: one number has one code. */
+function decodeExactly(code: string, number: number | bigint | undefined): number | bigint | undefined {
+  return number !== undefined && !Number.isNaN(number) && encodePart(number, 0) === code ? number : undefined;
 }
 
 function decodeNumber(body: string): number | undefined {
