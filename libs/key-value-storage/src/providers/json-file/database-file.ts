@@ -6,7 +6,7 @@
  * A write or sync that fails closes the database for writing until the provider is opened again: a sync is never tried twice, because after a
  * failure the kernel may take what it could not write for written.
  */
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { SteadyTime } from '../../core/clock.js';
 import { storageError, type StorageError } from '../../core/errors.js';
@@ -21,7 +21,7 @@ import type { FileSystem } from './file-system.js';
 import { FrozenView } from './frozen-view.js';
 import { JournalFile } from './journal-file.js';
 import { lineBody } from './journal-line.js';
-import { asideName } from './layout.js';
+import { asideName, droppedName } from './layout.js';
 import type { Recovered } from './read-database.js';
 
 /** What the databases of a store have in common. */
@@ -240,7 +240,7 @@ export class DatabaseFile {
 
   /** The first journal of this process. A new database appears as a whole: a directory under another name, renamed once its journal is on disk. */
   async #createJournal(): Promise<JournalFile> {
-    const { fileSystem, root } = this.context;
+    const { fileSystem } = this.context;
     await this.context.verifyOwner();
     if (this.#exists) {
       const journal = await JournalFile.create(fileSystem, this.directory, this.name, this.#generation + 1);
@@ -253,23 +253,36 @@ export class DatabaseFile {
       this.#generation = journal.generation;
       return journal;
     }
+    const journal = await this.#createDirectory();
+    this.#exists = true;
+    this.#generation = 1;
+    return journal;
+  }
+
+  async #createDirectory(): Promise<JournalFile> {
+    const { fileSystem, root, verifyOwner } = this.context;
     const aside = join(root, asideName('new'));
     await fileSystem.makeDirectory(aside);
     let journal: JournalFile | undefined;
     try {
       journal = await JournalFile.create(fileSystem, aside, this.name, 1);
       await synced(aside, fileSystem.syncDirectory(aside));
-      await this.context.verifyOwner();
+      await verifyOwner();
       await fileSystem.rename(aside, this.directory);
-      await synced(root, fileSystem.syncDirectory(root));
     } catch (error) {
       await journal?.discard(fileSystem);
       await fileSystem.removeDirectory(aside).catch(() => undefined);
       throw error;
     }
-    this.#exists = true;
-    this.#generation = 1;
-    return journal;
+    try {
+      await synced(root, fileSystem.syncDirectory(root));
+      return journal;
+    } catch (error) {
+      // its name may never reach the disk, however often it is synced: the next one is a new name
+      await journal.close().catch(() => undefined);
+      await fileSystem.rename(this.directory, join(root, droppedName(basename(this.directory)))).catch(() => undefined);
+      throw error;
+    }
   }
 
   #compactIfDue(): void {

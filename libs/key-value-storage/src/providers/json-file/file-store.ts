@@ -1,5 +1,5 @@
 /** What an open JSON-file provider holds: the lock, and the databases. Databases share nothing but these: one's full disk holds up no other. */
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
 import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
 import type { HintSource } from '../../core/hint-source.js';
@@ -8,7 +8,7 @@ import { withoutValue, type RowTable } from '../../core/row-table.js';
 import type { Address, Batch, CommitResult, RawRow, ReadResult, ScanPage, ScanRange, Space } from '../../core/storage-provider.js';
 import { DatabaseFile, type StoreContext } from './database-file.js';
 import { outcomeUnknown, synced, unavailable } from './disk-errors.js';
-import { asideName } from './layout.js';
+import { droppedName } from './layout.js';
 import type { HeldLock } from './lock-file.js';
 import { removeTree } from './store-root.js';
 
@@ -202,7 +202,7 @@ export class FileStore {
     const { name } = database;
     await database.close();
     const existed = holdsARow(database.table, time.now());
-    const aside = join(root, asideName('dropped'));
+    const aside = join(root, droppedName(basename(database.directory)));
     if (database.exists) {
       await this.#renameAway(database, aside);
       await verifyOwner();

@@ -84,7 +84,7 @@ const plain = (path: string): string =>
     ? 'root'
     : basename(path)
         .replace(/\.[0-9a-f]{16}\.tmp$/, '.tmp')
-        .replace(/^\.(new|dropped|lock)-[0-9a-f]{16}$/, '$1');
+        .replace(/^\.(new|dropped|lock)-[0-9a-f]{16}(-.*)?$/, '$1');
 
 const provider = (options: Partial<JsonFileProviderOptions> = {}): JsonFileProvider =>
   new JsonFileProvider({ directory: root, fileSystem: disk, ...options });
@@ -346,7 +346,7 @@ describe('opening', () => {
 
   it('makes the directories above it, and syncs them', async () => {
     await open({ directory: join(root, 'a', 'b') });
-    expect(disk.calls.slice(0, 2)).toEqual(['make a', 'make b']);
+    expect(disk.calls.slice(0, 4)).toEqual(['make a', 'syncdir root', 'make b', 'syncdir a']);
     expect(disk.calls).toEqual(expect.arrayContaining(['syncdir a', 'syncdir root', 'syncdir b']));
   });
 
@@ -354,11 +354,11 @@ describe('opening', () => {
     const store = await open();
     await commit(store, batch([put('a')]));
     await store.close();
-    for (const name of ['.dropped-0123456789abcdef', '.new-0123456789abcdef']) mkdirSync(join(root, name));
-    writeFileSync(join(root, '.dropped-0123456789abcdef', 'journal-1.jsonl'), '');
+    for (const name of ['.dropped-0123456789abcdef-tenant.gone', '.new-0123456789abcdef']) mkdirSync(join(root, name));
+    writeFileSync(join(root, '.dropped-0123456789abcdef-tenant.gone', 'journal-1.jsonl'), '');
     disk.calls = [];
     await store.open();
-    expect(disk.calls.slice(0, 2)).toEqual(['syncdir root', 'remove journal-1.jsonl']);
+    expect(disk.calls.slice(0, 4)).toEqual(['make tenant.gone', 'unmake tenant.gone', 'syncdir root', 'remove journal-1.jsonl']);
     expect(readdirSync(root).toSorted()).toEqual(['.kvent.json', '.lock.json', 'tenant.acme']);
   });
 

@@ -19,10 +19,15 @@ export const journalName = (generation: number): string => `journal-${generation
 /** Names that nobody else uses: a process that lost its lock must not write into its successor's files. */
 const unique = (): string => randomBytes(8).toString('hex');
 export const temporaryName = (name: string): string => `${name}.${unique()}.tmp`;
-export const asideName = (what: 'new' | 'dropped' | 'lock'): string => `.${what}-${unique()}`;
+export const asideName = (what: 'new' | 'lock'): string => `.${what}-${unique()}`;
+/** Where a database's directory goes when it is dropped. */
+export const droppedName = (directory: string): string => `.dropped-${unique()}-${directory}`;
+/** The directory that was renamed to this. */
+export const directoryDropped = (name: string): string | undefined => /^\.dropped-[0-9a-f]{16}-(.+)$/.exec(name)?.[1];
 
 /** What an opening owner clears away from the root. */
-export const isLeftover = (name: string): boolean => /^\.(new|dropped|lock)-[0-9a-f]{16}$/.test(name) || isTemporary(name);
+export const isLeftover = (name: string): boolean =>
+  /^\.(new|lock)-[0-9a-f]{16}$/.test(name) || directoryDropped(name) !== undefined || isTemporary(name);
 export const isTemporary = (name: string): boolean => /\.[0-9a-f]{16}\.tmp$/.test(name);
 
 export interface Generations {

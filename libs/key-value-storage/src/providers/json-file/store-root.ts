@@ -8,7 +8,7 @@ import { storageError, type StorageError } from '../../core/errors.js';
 import { codeOf, corrupt, unavailable } from './disk-errors.js';
 import { databaseOf } from './file-name.js';
 import type { FileSystem } from './file-system.js';
-import { generationsOf, isLeftover, markerName, temporaryName } from './layout.js';
+import { directoryDropped, generationsOf, isLeftover, markerName, temporaryName } from './layout.js';
 import { readWhole, writeAll } from './line-reader.js';
 import { withFile } from './read-database.js';
 
@@ -80,7 +80,14 @@ async function listDirectory(fileSystem: FileSystem, path: string): Promise<read
 async function makeWithParents(fileSystem: FileSystem, path: string): Promise<void> {
   const parent = dirname(path);
   if (parent !== path && (await fileSystem.list(parent)) === undefined) await makeWithParents(fileSystem, parent);
-  await fileSystem.makeDirectory(path);
+  if (!(await fileSystem.makeDirectory(path))) return;
+  try {
+    await fileSystem.syncDirectory(parent);
+  } catch (error) {
+    // a name whose sync failed may never reach the disk: the next attempt makes it anew
+    await fileSystem.removeDirectory(path).catch(() => undefined);
+    throw error;
+  }
 }
 
 /**
@@ -90,12 +97,14 @@ async function makeWithParents(fileSystem: FileSystem, path: string): Promise<vo
 export async function settleRoot(fileSystem: FileSystem, root: string): Promise<string> {
   try {
     const names = (await fileSystem.list(root)) ?? [];
-    if (!names.includes(markerName)) {
+    if (names.includes(markerName)) {
+      for (const name of names) await touchDropped(fileSystem, root, directoryDropped(name));
+      await fileSystem.syncDirectory(root);
+    } else {
       await assertNoDatabases(fileSystem, root, names);
       await syncParents(fileSystem, root);
-      await writeMarker(fileSystem, root);
+      await makeMarker(fileSystem, root);
     }
-    await fileSystem.syncDirectory(root);
     // only now: what was renamed away is gone from the disk too
     for (const name of names.filter(isLeftover)) await removeTree(fileSystem, join(root, name));
   } catch (error) {
@@ -114,6 +123,30 @@ async function syncParents(fileSystem: FileSystem, path: string): Promise<void> 
     if (!['EACCES', 'EPERM', 'EROFS', 'EINVAL'].includes(codeOf(error) ?? '')) throw error;
   }
   await syncParents(fileSystem, parent);
+}
+
+/**
+ * The name of a dropped database changes once more, so that the sync that follows holds it even if the one of the drop failed. Should the process
+ * end on the way, an empty directory is left of it, beside what was dropped.
+ */
+async function touchDropped(fileSystem: FileSystem, root: string, directory: string | undefined): Promise<void> {
+  if (directory === undefined) return;
+  const path = join(root, directory);
+  const names = await fileSystem.list(path);
+  if (names !== undefined && names.length > 0) return;
+  if (names === undefined) await fileSystem.makeDirectory(path);
+  await fileSystem.removeDirectory(path);
+}
+
+async function makeMarker(fileSystem: FileSystem, root: string): Promise<void> {
+  try {
+    await writeMarker(fileSystem, root);
+    await fileSystem.syncDirectory(root);
+  } catch (error) {
+    // a name whose sync failed may never reach the disk: the next attempt makes it anew
+    await fileSystem.remove(join(root, markerName)).catch(() => undefined);
+    throw error;
+  }
 }
 
 async function writeMarker(fileSystem: FileSystem, root: string): Promise<void> {
