@@ -1,11 +1,14 @@
 /** The shop in this process, on a free port, and whoever asks it. */
-import { afterAll, beforeAll, describe } from '@jest/globals';
+import { afterAll, beforeAll, describe, jest } from '@jest/globals';
 import type { AddressInfo } from 'node:net';
 import type { Clock } from '@kvent/key-value-storage';
 import type { Server } from 'node:http';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Client } from './client.js';
 import { storages, type Place, type StorageUnderTest } from './storages.js';
+
+// Suites share the machine with each other, and the walk starts a hundred processes: slow is not wrong.
+jest.setTimeout(60_000);
 
 export interface RunningShop extends AsyncDisposable {
   readonly port: number;

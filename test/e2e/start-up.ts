@@ -16,14 +16,18 @@ const refusal = async (options: StartOptions): Promise<Ended> => await new ShopP
 const oneLine = (text: string): object => ({ code: 1, stdout: '', stderr: `${text}\n` });
 
 export function startUp(): void {
+  describe('npm start', inFolderOfItsOwn(opens));
+  describe('The shop does not open, and says why in one line,', inFolderOfItsOwn(refuses));
+  describe('From one start to the next', inFolderOfItsOwn(remembers));
+}
+
+const inFolderOfItsOwn = (tests: () => void) => (): void => {
   beforeEach(async () => {
     cwd = await mkdtemp(join(tmpdir(), 'kvent-start-'));
   });
   afterEach(() => rm(cwd, { recursive: true, force: true }));
-  describe('npm start', opens);
-  describe('The shop does not open, and says why in one line,', refuses);
-  describe('From one start to the next', remembers);
-}
+  tests();
+};
 
 function opens(): void {
   it('builds what it needs, and runs the shop', async () => {
