@@ -25,6 +25,8 @@ export default {
     ],
   },
   injectGlobals: false,
+  // No test judges speed; a busy machine must not fail one. What hangs is still found.
+  testTimeout: 120_000,
   // Two cores: the default would leave one idle.
   maxWorkers: '100%',
   cacheDirectory: '<rootDir>/.tmp/jest',
