@@ -34,6 +34,11 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
     ).toEqual([]);
   });
 
+  it('has JSON that is JSON', () => {
+    for (const { language, lines } of page.fences)
+      if (language === 'json') expect(() => JSON.parse(lines.join('\n')) as unknown).not.toThrow();
+  });
+
   if (path.startsWith('libs/')) {
     it('leads nowhere outside its package: it is read where the rest is not', () => {
       expect(page.links.filter(({ target }) => target.startsWith('..'))).toEqual([]);
