@@ -163,6 +163,11 @@ describe('what is missing', () => {
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:3'));
   });
 
+  it('is refused also among commits that were on their way together: a torn write leaves a hole', async () => {
+    journal(1, [commit(1, 0), commit(2, 1), commit(3, 1)], (lines) => lines.splice(2, 1));
+    await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:3'));
+  });
+
   it('before an end mark is refused', async () => {
     journal(1, [commit(1, 0), commit(2, 1), { kind: 'end', onDisk: 2 }], (lines) => lines.splice(2, 1));
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:3'));

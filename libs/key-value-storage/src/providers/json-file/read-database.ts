@@ -155,12 +155,7 @@ class Reading {
     if (line.kind === 'commit') this.#commit(line, path, number);
     if (line.kind === 'next') this.#next = { generation: line.generation, path, line: number };
     if (line.kind !== 'commit' && line.onDisk > this.#last && this.#damage === undefined) {
-      this.#damaged({
-        path,
-        line: number,
-        number: this.#last + 1,
-        what: `commits ${this.#last + 1} to ${line.onDisk} are missing before this line`,
-      });
+      throw corrupt(`${path}:${number}`, `commits ${this.#last + 1} to ${line.onDisk} are missing before this line`);
     }
     const damage = this.#damage;
     if (damage !== undefined && line.onDisk >= damage.number) {
@@ -182,11 +177,8 @@ class Reading {
     }
     if (line.number <= this.#covered) return;
     if (line.number <= this.#last) throw corrupt(`${path}:${number}`, `commit ${line.number} comes a second time`);
-    if (line.number > this.#last + 1) {
-      this.#dropped += 1;
-      this.#damaged({ path, line: number, number: this.#last + 1, what: `commit ${this.#last + 1} is missing before this line` });
-      return;
-    }
+    // a write that was torn leaves a hole, never lines that stand side by side
+    if (line.number > this.#last + 1) throw corrupt(`${path}:${number}`, `commit ${this.#last + 1} is missing before this line`);
     this.#table.apply(line.effects);
     this.#last = line.number;
     this.#time = Math.max(this.#time, line.time);
