@@ -134,3 +134,19 @@ export async function commitOne(provider: StorageProvider, batch: Batch): Promis
   const [result] = await provider.commit([batch]);
   return result as CommitResult;
 }
+
+/** Calculates numbers above the engine: reads, adds, puts. */
+export const calculatesOutside = (fault: string): Broken =>
+  commitsOtherwise(fault, async (batch, provider) => {
+    const changes = await Promise.all(batch.changes.map(async (change) => await calculated(change, batch, provider)));
+    return await commitOne(provider, { ...batch, changes });
+  });
+
+async function calculated(change: Change, { database }: Batch, provider: StorageProvider): Promise<Change> {
+  if (change.kind !== 'sum' && change.kind !== 'min' && change.kind !== 'max') return change;
+  const { rows } = await provider.read([{ ...change.address, database }]);
+  const old = rows[0]?.value.kind === 'number' ? rows[0].value.number : 0n;
+  const { operand, kind } = change;
+  const result = kind === 'sum' ? old + operand : operand < old === (kind === 'min') ? operand : old;
+  return { kind: 'put', address: change.address, value: { kind: 'number', number: result }, ttl: 'never' };
+}

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { systemClock, type Row, type ScannedRow } from '../../core/index.js';
 import {
   breaks,
-  changesAnswers,
   changesBatches,
   changesChanges,
   changesClock,
@@ -179,119 +178,6 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A write without a time to live makes a row permanent, one with a time counts from itself; reading does neither.',
-    law,
-    needs: 'clock',
-    broken: changesChanges('keeps the old expiry unless a new one is given', (change) =>
-      change.kind === 'put' && change.ttl === 'never' ? { ...change, ttl: { keepElse: 'never' } } : change,
-    ),
-    async run(subject) {
-      const [permanent, again, read] = [subject.address('permanent'), subject.address('again'), subject.address('read')];
-      for (const address of [permanent, again, read]) await subject.put(address, '1', 1_000);
-      await subject.clock.advance(600);
-      await subject.put(permanent, '2');
-      await subject.put(again, '2', 1_000);
-      await subject.read(read);
-      await subject.clock.advance(400);
-      assert.deepEqual(await subject.keys(), ['again', 'permanent']);
-      await subject.clock.advance(600);
-      assert.deepEqual(await subject.keys(), ['permanent']);
-      await subject.clock.advance(1_000 * hour);
-      assert.deepEqual(await subject.keys(), ['permanent']);
-    },
-  },
-  {
-    name: '‘Keep’ leaves the expiry that a living row has, none included; where none is, also behind an expired one, the other word counts.',
-    law,
-    needs: 'clock',
-    broken: changesChanges('counts anew where the expiry is to be kept', (change) =>
-      change.kind === 'put' && typeof change.ttl === 'object' ? { ...change, ttl: change.ttl.keepElse } : change,
-    ),
-    async run(subject) {
-      const [short, forever, fresh] = [subject.address('short'), subject.address('forever'), subject.address('fresh')];
-      const { time } = await subject.must({ changes: [put(short, '1', 1_000), put(forever, '1')] });
-      await subject.clock.advance(900);
-      const now = time + 900;
-      const { rows } = await subject.must({ changes: [short, forever, fresh].map((address) => put(address, '2', { keepElse: 5_000 })) });
-      assert.deepEqual(rows, [{ existed: true, expiresAt: time + 1_000 }, { existed: true }, { existed: false, expiresAt: now + 5_000 }]);
-      assert.equal((await subject.read(short))?.ttlMs, 1_000);
-      await subject.clock.advance(100);
-      assert.deepEqual((await subject.must({ changes: [put(short, '3', { keepElse: 'never' })] })).rows, [{ existed: false }]);
-    },
-  },
-  {
-    name: 'A numeric change keeps the expiry of the row; its own time to live counts only when it creates the row.',
-    law,
-    needs: 'clock',
-    broken: breaks('drops the expiry of a number that is changed', (provider) => ({
-      commit: async (batches, options) => {
-        const results = await provider.commit(batches, options);
-        for (const { changes, ...batch } of batches) {
-          for (const { kind, address } of changes) {
-            if (kind !== 'sum') continue;
-            const { rows } = await provider.read([{ ...address, database: batch.database }]);
-            if (rows[0]?.value.kind === 'number')
-              await commitOne(provider, { ...batch, checks: [], changes: [put(address, rows[0].value)] });
-          }
-        }
-        return results;
-      },
-    })),
-    async run(subject) {
-      const [limited, forever] = [subject.address('limited'), subject.address('forever')];
-      const { time } = await subject.must({ changes: [sum(limited, 1, { ttlMs: 1_000 }), sum(forever, 1)] });
-      await subject.clock.advance(999);
-      const { rows } = await subject.must({ changes: [sum(limited, 1, { ttlMs: 5_000 }), sum(forever, 1, { ttlMs: 5_000 })] });
-      assert.deepEqual(rows, [
-        { existed: true, number: 2n, expiresAt: time + 1_000 },
-        { existed: true, number: 2n },
-      ]);
-      assert.equal((await subject.read(limited))?.ttlMs, 1_000);
-      await subject.clock.advance(1);
-      assert.deepEqual([await subject.read(limited), await subject.number(forever)], [undefined, 2n]);
-      assert.deepEqual((await subject.must({ changes: [sum(limited, 1, { ttlMs: 5_000 })] })).rows, [
-        { existed: false, number: 1n, expiresAt: time + 6_000 },
-      ]);
-    },
-  },
-  {
-    name: 'A renewal moves the expiry forward from now, never back, and gives none to a row that has none.',
-    law,
-    needs: 'clock',
-    broken: breaks('moves an expiry back when it is renewed with less', (provider) => ({
-      commit: (batches, options) =>
-        provider.commit(
-          batches.map((batch) => ({
-            ...batch,
-            changes: batch.changes.map((change) => (change.kind === 'renew' ? put(change.address, '1', change.ttlMs) : change)),
-          })),
-          options,
-        ),
-    })),
-    async run(subject) {
-      const [address, forever] = [subject.address('one'), subject.address('forever')];
-      const [version, other] = [await subject.put(address, '1', 1_000), await subject.put(forever, '1')];
-      const start = subject.clock.now();
-      await subject.clock.advance(500);
-      for (const [ttlMs, expected] of [
-        [400, 1_000],
-        [500, 1_000],
-        [501, 1_001],
-        [2_000, 2_500],
-        [1_000, 2_500],
-      ] as const) {
-        const { rows } = await subject.must({ checks: [check(address, version)], changes: [renew(address, ttlMs)] });
-        assert.deepEqual(rows, [{ existed: true, expiresAt: start + expected }], `renewed with ${ttlMs}`);
-      }
-      assert.equal((await subject.read(address))?.ttlMs, 1_000, 'what it was written with stays');
-      assert.deepEqual((await subject.must({ checks: [check(forever, other)], changes: [renew(forever, 1)] })).rows, [{ existed: true }]);
-      await subject.clock.advance(1_999);
-      assert.deepEqual(await subject.keys(), ['forever', 'one']);
-      await subject.clock.advance(1);
-      assert.deepEqual(await subject.keys(), ['forever']);
-    },
-  },
-  {
     name: 'A row that expires takes no other row with it.',
     law,
     needs: 'clock',
@@ -346,72 +232,6 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A sweep removes expired rows, at most as many as allowed, answers how many, and touches no living one.',
-    law,
-    needs: 'clock',
-    broken: breaks('answers how many it was allowed to remove', (provider) => ({
-      sweep: async (limit) => {
-        await provider.sweep(limit);
-        return limit;
-      },
-    })),
-    async run(subject) {
-      assert.equal(await subject.provider.sweep(10), 0);
-      const rows = Array.from({ length: 10 }, (_, index) =>
-        subject.address(`key-${index}`, { database: subject.database(index % 2 === 0 ? 'even' : 'odd') }),
-      );
-      for (const address of rows) await subject.put(address, '1', 1_000);
-      await subject.put(rows[0] as (typeof rows)[number], '"kept"');
-      await subject.put(rows[1] as (typeof rows)[number], '"longer"', 2_000);
-      await subject.put(subject.address('other'), '1');
-      assert.equal(await subject.provider.sweep(10), 0);
-      await subject.clock.advance(1_000);
-      assert.deepEqual([await subject.provider.sweep(3), await subject.provider.sweep(100), await subject.provider.sweep(100)], [3, 5, 0]);
-      assert.deepEqual(
-        (await subject.provider.read(rows)).rows.map((row) => row !== undefined),
-        rows.map((_, index) => index < 2),
-      );
-      assert.equal(await subject.text(subject.address('other')), '1');
-    },
-  },
-  {
-    name: 'To delete an expired row clears it away: a sweep finds nothing more.',
-    law,
-    needs: 'clock',
-    broken: changesBatches('leaves expired rows to the sweep', (batch) => ({
-      ...batch,
-      changes: batch.changes.filter(({ kind }) => kind !== 'delete'),
-    })),
-    async run(subject) {
-      const { address } = await expired(subject);
-      await subject.must({ changes: [remove(address)] });
-      assert.equal(await subject.provider.sweep(10), 0);
-    },
-  },
-  {
-    name: 'Expired rows are in no export, and make no database and no space.',
-    law,
-    needs: 'clock',
-    broken: breaks('lists databases of expired rows', (provider) => {
-      const ever = new Set<string>();
-      return {
-        commit: (batches, options) => {
-          for (const { database } of batches) ever.add(database);
-          return provider.commit(batches, options);
-        },
-        administration: { ...provider.administration, databases: async () => [...ever].sort() },
-      };
-    }),
-    async run(subject) {
-      const { address } = await expired(subject);
-      const { administration } = subject.provider;
-      assert.ok(!(await administration.databases()).includes(address.database));
-      assert.deepEqual(await administration.spaces(address.database), []);
-      for await (const raw of administration.export(address.database)) assert.fail(`an expired row was exported: ${raw.key}`);
-      assert.equal(await administration.drop(address.database), false);
-    },
-  },
-  {
     name: 'When an expired row is created anew by fifty rivals, exactly one does.',
     law,
     needs: 'exact expiry',
@@ -425,35 +245,6 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A row that was imported with an expiry expires at its time.',
-    law,
-    needs: 'clock',
-    broken: breaks('lets imported rows live for ever', (provider) => ({
-      administration: {
-        ...provider.administration,
-        import: async (database, rows) => {
-          const permanent = [];
-          for await (const { row, ...address } of rows) {
-            const { expiresAt: _, ...others } = row;
-            permanent.push({ ...address, row: others });
-          }
-          return await provider.administration.import(database, permanent);
-        },
-      },
-    })),
-    async run(subject) {
-      const now = subject.clock.now();
-      const { database, ...address } = subject.address('one');
-      await subject.provider.administration.import(database, [
-        { ...address, row: { version: '5', value: json('1'), updatedAt: now - 10, expiresAt: now + 100, ttlMs: 110 } },
-        { ...address, key: 'past', row: { version: '5', value: json('1'), updatedAt: now - 10, expiresAt: now } },
-      ]);
-      assert.deepEqual(await subject.keys(), ['one']);
-      await subject.clock.advance(100);
-      assert.deepEqual(await subject.keys(), []);
-    },
-  },
-  {
     name: 'A range with an end finds living rows behind many expired ones.',
     law,
     needs: 'clock',
@@ -464,22 +255,6 @@ export const expiryClauses: readonly Clause[] = [
       await subject.clock.advance(1_000);
       const page = await subject.page({ limit: 3, end: 'key-9999' });
       assert.deepEqual([page.rows.map(({ key }) => key), page.more], [keys.slice(390, 393), true]);
-    },
-  },
-  {
-    name: 'The answer of a commit tells the expiry of the row as it is now, also where it was kept.',
-    law,
-    needs: 'clock',
-    broken: changesAnswers('does not tell expiries', (result) =>
-      result.outcome === 'committed' ? { ...result, rows: result.rows.map(({ expiresAt: _, ...row }) => row) } : result,
-    ),
-    async run(subject) {
-      const address = subject.address('one');
-      const { time } = await subject.must({ changes: [put(address, '1', 1_000)] });
-      await subject.clock.advance(10);
-      assert.deepEqual((await subject.must({ changes: [put(address, '2', { keepElse: 9 })] })).rows, [
-        { existed: true, expiresAt: time + 1_000 },
-      ]);
     },
   },
 ];

@@ -1,28 +1,19 @@
 /** Law 8: pages are in key order, forward or reversed, and whoever reads them all meets each row that was there all the time exactly once. */
 import assert from 'node:assert/strict';
-import type { ScanRange } from '../../core/index.js';
 import { breaks, changesPages, changesRanges } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';
-import { put, race, remove } from '../verbs.js';
+import { put, remove } from '../verbs.js';
 
 const law = 8;
-const pad = (index: number): string => `key-${String(index).padStart(4, '0')}`;
+export const pad = (index: number): string => `key-${String(index).padStart(4, '0')}`;
 
 /** Rows of these keys, in one batch. */
-async function fill(subject: Subject, keys: readonly string[]): Promise<void> {
+export async function fill(subject: Subject, keys: readonly string[]): Promise<void> {
   for (let at = 0; at < keys.length; at += 900) {
     await subject.must({ changes: keys.slice(at, at + 900).map((key) => put(subject.address(key), `"${key}"`)) });
   }
 }
-
-/** Looks in ranges that lack a bound, or have another. */
-const without = (fault: string, ...names: readonly (keyof ScanRange)[]) =>
-  changesRanges(
-    fault,
-    (range) =>
-      Object.fromEntries(Object.entries(range).filter(([name]) => !names.includes(name as keyof ScanRange))) as unknown as ScanRange,
-  );
 
 export const listClauses: readonly Clause[] = [
   {
@@ -126,69 +117,6 @@ export const listClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Pages of any size, read one behind the other, give the same rows, in both directions and within bounds.',
-    law,
-    broken: changesPages('begins a page with the last row of the one before', (page, range) =>
-      range.after === undefined || page.rows[0] === undefined
-        ? page
-        : { ...page, rows: [{ ...page.rows[0], key: range.after }, ...page.rows] },
-    ),
-    async run(subject) {
-      await fill(
-        subject,
-        Array.from({ length: 41 }, (_, index) => pad(index)),
-      );
-      for (const range of [
-        {},
-        { start: pad(5) },
-        { end: pad(33) },
-        { start: pad(5), end: pad(33) },
-        { start: pad(5), reverse: true },
-        { reverse: true, end: pad(33) },
-      ]) {
-        const whole = (await subject.page(range)).rows.map(({ key }) => key);
-        for (const limit of [1, 2, 3, 7, 40, 41, 42]) assert.deepEqual(await subject.keys({ ...range, limit }), whole, `pages of ${limit}`);
-      }
-    },
-  },
-  {
-    name: 'A page goes on behind a key that is gone, or never was.',
-    law,
-    broken: breaks('goes on only behind rows that are there', (provider) => ({
-      scan: async (ranges, options) => {
-        const pages = await provider.scan(ranges, options);
-        const { rows } = await provider.read(
-          ranges.map(({ database, container, entity, after }) => ({ database, container, entity, key: after ?? 'x' })),
-        );
-        return pages.map((page, index) =>
-          ranges[index]?.after !== undefined && rows[index] === undefined ? { ...page, rows: [], more: false } : page,
-        );
-      },
-    })),
-    async run(subject) {
-      await fill(subject, ['a', 'b', 'c', 'd', 'e']);
-      await subject.must({ changes: [remove(subject.address('c'))] });
-      assert.deepEqual(await subject.keys({ after: 'c' }), ['d', 'e']);
-      assert.deepEqual(await subject.keys({ after: 'c', reverse: true }), ['b', 'a']);
-      assert.deepEqual(await subject.keys({ after: 'bb', limit: 1 }), ['d', 'e']);
-      assert.deepEqual(await subject.keys({ after: 'bb', limit: 1, reverse: true }), ['b', 'a']);
-    },
-  },
-  {
-    name: 'Where the last page ended and where the range begins both count: `after` never leads out of the range.',
-    law,
-    broken: without('forgets the start once there is an `after`', 'start'),
-    async run(subject) {
-      await fill(subject, ['a', 'b', 'c', 'd', 'e']);
-      assert.deepEqual(await subject.keys({ start: 'c', after: 'a' }), ['c', 'd', 'e']);
-      assert.deepEqual(await subject.keys({ start: 'b', end: 'd', after: 'a' }), ['b', 'c']);
-      assert.deepEqual(await subject.keys({ start: 'b', end: 'd', after: 'e' }), []);
-      assert.deepEqual(await subject.keys({ start: 'b', end: 'd', after: 'e', reverse: true }), ['c', 'b']);
-      assert.deepEqual(await subject.keys({ start: 'b', end: 'd', after: 'b', reverse: true }), []);
-      assert.deepEqual(await subject.keys({ start: 'c', after: 'd', reverse: true }), ['c']);
-    },
-  },
-  {
     name: 'An empty space is an empty page, and nothing more comes.',
     law,
     broken: changesPages('says that more come after an empty page', (page) => ({ ...page, more: page.rows.length === 0 })),
@@ -224,19 +152,6 @@ export const listClauses: readonly Clause[] = [
       assert.deepEqual(await subject.keys({ limit: 4, reverse: true }), left.toReversed());
       assert.equal((await subject.page({ limit: 10 })).more, true);
       assert.equal((await subject.page({ limit: 10, after: pad(200) })).more, false);
-    },
-  },
-  {
-    name: 'More than a thousand rows are read in pages of a thousand.',
-    law,
-    broken: changesRanges('answers at most 500 rows', (range) => ({ ...range, limit: Math.min(range.limit, 500) })),
-    async run(subject) {
-      const keys = Array.from({ length: 1_234 }, (_, index) => pad(index));
-      await fill(subject, keys);
-      const first = await subject.page({ limit: 1_000 });
-      assert.deepEqual([first.rows.length, first.more], [1_000, true]);
-      assert.deepEqual(await subject.keys({ limit: 1_000 }), keys);
-      assert.deepEqual(await subject.keys({ limit: 1_000, reverse: true }), keys.toReversed());
     },
   },
   {
@@ -292,77 +207,6 @@ export const listClauses: readonly Clause[] = [
       await subject.put(subject.address('theirs', { container: 'state:kits' }), '1');
       await subject.put(subject.address('theirs', { database: subject.database('mains') }), '1');
       assert.deepEqual(await subject.keys(), ['mine']);
-    },
-  },
-  {
-    name: 'Whoever reads page by page while others write and delete meets each row that was there all the time exactly once, in order.',
-    law,
-    broken: breaks('counts rows to find the next page', (provider) => {
-      const skip = new Map<string, number>();
-      return {
-        scan: async (ranges, options) => {
-          const [range] = ranges;
-          if (range === undefined || ranges.length > 1) return await provider.scan(ranges, options);
-          const { after, ...whole } = range;
-          const seen = after === undefined ? 0 : (skip.get(range.database) ?? 0);
-          const [page] = await provider.scan([{ ...whole, limit: 100_000 }], options);
-          const rows = (page?.rows ?? []).slice(seen, seen + range.limit);
-          skip.set(range.database, seen + rows.length);
-          return [{ time: page?.time ?? 0, rows, more: seen + rows.length < (page?.rows.length ?? 0) }];
-        },
-      };
-    }),
-    async run(subject) {
-      const steady = Array.from({ length: 100 }, (_, index) => pad(index * 10));
-      for (const reverse of [false, true]) {
-        await fill(subject, [...steady, ...steady.map((key) => `${key}-before`)]);
-        const seen: string[] = [];
-        for (let after: string | undefined, more = true, round = 0; more; round += 1) {
-          const page = await subject.page({ limit: 7, reverse, ...(after === undefined ? {} : { after }) });
-          seen.push(...page.rows.map(({ key }) => key));
-          [after, more] = [seen.at(-1), page.more];
-          const gone = steady.slice(round * 3, round * 3 + 3).map((key) => remove(subject.address(`${key}-before`)));
-          await subject.must({
-            changes: [...gone, put(subject.address(pad(round * 31 + 1)), '1'), put(subject.address(`0-${round}`), '1')],
-          });
-        }
-        assert.deepEqual(
-          seen.filter((key) => steady.includes(key)),
-          reverse ? steady.toReversed() : steady,
-        );
-        assert.equal(new Set(seen).size, seen.length, 'a row was met twice');
-      }
-    },
-  },
-  {
-    name: 'Twenty readers page through a space at once, while fifty writers fill it: each reader is in order and misses nothing.',
-    law,
-    broken: breaks('keeps one position for all readers', (provider) => {
-      let position: string | undefined;
-      return {
-        scan: async (ranges, options) => {
-          const pages = await provider.scan(
-            ranges.map((range) => (range.after === undefined || position === undefined ? range : { ...range, after: position })),
-            options,
-          );
-          position = pages[0]?.rows.at(-1)?.key ?? position;
-          return pages;
-        },
-      };
-    }),
-    async run(subject) {
-      const steady = Array.from({ length: 60 }, (_, index) => pad(index * 2));
-      await fill(subject, steady);
-      const writers = subject.meanwhile(race(50, (index) => subject.put(subject.address(pad(index * 2 + 1)), '1')));
-      const readers = await race(20, (index) => subject.keys({ limit: 3 + (index % 5) }));
-      await writers;
-      for (const keys of readers) {
-        assert.deepEqual(keys, keys.toSorted());
-        assert.deepEqual(
-          keys.filter((key) => steady.includes(key)),
-          steady,
-        );
-      }
     },
   },
 ];

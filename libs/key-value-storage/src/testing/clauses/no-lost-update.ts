@@ -1,7 +1,7 @@
 /** Law 3: of rivals with the same check exactly one wins, and each other one hears that it was a conflict. */
 import assert from 'node:assert/strict';
-import type { Address, Batch, CommitResult, StorageProvider } from '../../core/index.js';
-import { breaks, changesAnswers, changesBatches, commitOne, commitsOtherwise } from '../broken.js';
+import type { Address, CommitResult } from '../../core/index.js';
+import { calculatesOutside, changesBatches, commitOne, commitsOtherwise } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';
 import { check, max, min, number, outcomes, put, race, remove, sum } from '../verbs.js';
@@ -22,26 +22,6 @@ const looksFirst = (fault: string) =>
     if (missed !== undefined) return { outcome: 'conflict', ...missed, actual: rows[failed]?.version };
     return await commitOne(provider, { ...batch, checks: [] });
   });
-
-/** Calculates numbers above the engine: reads, adds, puts. */
-const calculatesOutside = (fault: string) =>
-  commitsOtherwise(fault, async (batch, provider) => {
-    const changes = await Promise.all(batch.changes.map(async (change) => await calculated(change, batch, provider)));
-    return await commitOne(provider, { ...batch, changes });
-  });
-
-async function calculated(
-  change: Batch['changes'][number],
-  { database }: Batch,
-  provider: StorageProvider,
-): Promise<Batch['changes'][number]> {
-  if (change.kind !== 'sum' && change.kind !== 'min' && change.kind !== 'max') return change;
-  const { rows } = await provider.read([{ ...change.address, database }]);
-  const old = rows[0]?.value.kind === 'number' ? rows[0].value.number : 0n;
-  const { operand, kind } = change;
-  const result = kind === 'sum' ? old + operand : operand < old === (kind === 'min') ? operand : old;
-  return put(change.address, number(result));
-}
 
 /** Reads, changes and writes one number until nobody was faster. */
 async function increment(subject: Subject, key: string): Promise<void> {
@@ -227,100 +207,6 @@ export const noLostUpdateClauses: readonly Clause[] = [
       }
     },
   },
-  {
-    name: 'Who has been answered reads what was written, in the next call.',
-    law,
-    broken: breaks('answers a commit before it is done', (provider) => ({
-      commit: async (batches, options) => {
-        void later(() => provider.commit(batches, options)).catch(() => undefined);
-        return batches.map(({ changes }) => ({ outcome: 'committed', time: 0, rows: changes.map(() => ({ existed: false })) }));
-      },
-    })),
-    async run(subject) {
-      await race(50, async (index) => {
-        const address = subject.address(`mine-${index}`);
-        await subject.put(address, String(index));
-        assert.equal(await subject.text(address), String(index));
-        const page = await subject.page({ start: address.key, end: `${address.key}~`, limit: 1 });
-        assert.equal(page.rows[0]?.key, address.key);
-      });
-    },
-  },
-  {
-    name: 'A conflict is judged by what is there: a check that is met never hears of one, however many others write beside it.',
-    law,
-    broken: changesAnswers('answers every seventh batch with a conflict, as engines do that lock by pages', everySeventhConflicts()),
-    async run(subject) {
-      const results = await race(100, async (index) => {
-        const address = subject.address(`own-${index}`);
-        const version = await subject.put(address, '1');
-        return await subject.commit({ checks: [check(address, version)], changes: [put(address, '2')] });
-      });
-      assert.deepEqual(outcomes(results), { committed: 100 });
-    },
-  },
-  {
-    name: 'Two instances over the same data that increment one number at once lose no increment.',
-    law,
-    needs: 'shared',
-    broken: calculatesOutside('holds its lock in its own process'),
-    async run(subject) {
-      const second = await subject.second();
-      const address = subject.address('count');
-      await race(100, (index) => subject.must({ changes: [sum(address, 1)] }, index % 2 === 0 ? second : subject.provider));
-      assert.equal(await subject.number(address, second), 100n);
-    },
-  },
-  {
-    name: 'What one instance has been answered, a second one over the same data reads.',
-    law,
-    needs: 'shared',
-    broken: breaks('reads from a cache of its own', (provider) => {
-      const seen = new Map<string, Awaited<ReturnType<StorageProvider['read']>>>();
-      return {
-        read: async (addresses, options) => {
-          const name = JSON.stringify(addresses);
-          const result = seen.get(name) ?? (await provider.read(addresses, options));
-          seen.set(name, result);
-          return result;
-        },
-      };
-    }),
-    async run(subject) {
-      const second = await subject.second();
-      const address = subject.address('common');
-      for (let round = 0; round < 5; round += 1) {
-        await subject.put(address, String(round));
-        assert.equal(await subject.text(address, second), String(round));
-      }
-    },
-  },
-  {
-    name: 'Without `staleReads`, a read that would be content with old data answers what is there now.',
-    law,
-    needs: 'current reads',
-    broken: breaks('answers stale reads from what it read before', (provider) => {
-      const seen = new Map<string, Awaited<ReturnType<StorageProvider['read']>>>();
-      return {
-        read: async (addresses, options) => {
-          const name = JSON.stringify(addresses);
-          const result = (options?.consistency === 'stale' ? seen.get(name) : undefined) ?? (await provider.read(addresses, options));
-          seen.set(name, result);
-          return result;
-        },
-      };
-    }),
-    async run(subject) {
-      const address = subject.address('one');
-      for (let round = 0; round < 3; round += 1) {
-        const version = await subject.put(address, String(round));
-        const { rows } = await subject.provider.read([address], { consistency: 'stale' });
-        assert.equal(rows[0]?.version, version);
-        const page = await subject.page({ consistency: 'stale' });
-        assert.equal(page.rows[0]?.row.version, version);
-      }
-    },
-  },
 ];
 
 /** One transfer, again after each conflict; nothing when the balance is too low. */
@@ -347,19 +233,4 @@ async function expectOneWinner(subject: Subject, results: readonly CommitResult[
   const row = await subject.read(subject.address('one'));
   assert.equal(row?.version, versions[winner], 'the row is that of the winner');
   for (const result of results) if (result.outcome === 'conflict') assert.equal(result.actual, versions[winner]);
-}
-
-const later = async <R>(work: () => Promise<R>): Promise<R> => {
-  await new Promise<void>((resolve) => void setTimeout(resolve, 5));
-  return await work();
-};
-
-function everySeventhConflicts(): (result: CommitResult, batch: Batch) => CommitResult {
-  let count = 0;
-  return (result, { checks }) => {
-    const [first] = checks;
-    if (first === undefined || result.outcome !== 'committed') return result;
-    count += 1;
-    return count % 7 === 0 ? { outcome: 'conflict', ...first, actual: undefined } : result;
-  };
 }

@@ -4,13 +4,19 @@ import { storeAtomicClauses } from './stores/atomic.js';
 import { boundaryClauses } from './stores/boundaries.js';
 import { storeExpiryClauses } from './stores/expiry.js';
 import { readingClauses } from './stores/reading.js';
-import { valueAndKeyClauses } from './stores/values.js';
+import { changingClauses } from './stores/changing.js';
+import { storeKeyClauses } from './stores/keys.js';
+import { storePagingClauses } from './stores/paging.js';
+import { valueClauses } from './stores/values.js';
 import { writingClauses } from './stores/writing.js';
 
 export const storeClauses: readonly StoreClause[] = [
   ...writingClauses,
+  ...changingClauses,
   ...readingClauses,
-  ...valueAndKeyClauses,
+  ...storePagingClauses,
+  ...valueClauses,
+  ...storeKeyClauses,
   ...storeExpiryClauses,
   ...storeAtomicClauses,
   ...boundaryClauses,

@@ -5,7 +5,7 @@ import { breaksStores, replacing, throughProvider, type StoreClause } from '../.
 import { breaks, changesRows } from '../../broken.js';
 import { all } from '../../store-subject.js';
 import { bytes, json, number, race, rejects, throws } from '../../verbs.js';
-import { everyCall } from './values.js';
+import { everyCall } from './keys.js';
 
 export const boundaryClauses: readonly StoreClause[] = [
   {
@@ -219,10 +219,20 @@ export const boundaryClauses: readonly StoreClause[] = [
 ];
 
 /** Values that a store of this state cannot have written: to the provider they are sound rows. */
+const tags = [
+  '{"$map":5}',
+  '{"$set":7}',
+  '{"$bytes":"***"}',
+  '{"$bytes":5}',
+  '{"$bigint":"x"}',
+  '{"$bigint":null}',
+  '{"$date":"never"}',
+  '{"$number":"abc"}',
+];
 const damages = [
   { value: number(5), text: 'a number' },
   { value: bytes(1, 2), text: 'bytes' },
-  ...['{"$bigint":"x"}', '{"a":[{"$bigint":"1.5"}]}'].map((text) => ({ text, value: json(text) })),
+  ...[...tags, '{"$map":[1]}', '{"a":[{"$bigint":"1.5"}]}', '{"a":{"$date":1e99}}'].map((text) => ({ text, value: json(text) })),
 ];
 
 const isSound = (text: string): boolean => !text.includes('$');

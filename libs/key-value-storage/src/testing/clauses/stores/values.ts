@@ -1,11 +1,10 @@
 /** Values and keys as users give them: what comes back is what was stored, what cannot be stored is refused, and limits have names. */
 import assert from 'node:assert/strict';
-import { limits, type Key } from '../../../core/index.js';
+import { limits } from '../../../core/index.js';
 import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesChanges } from '../../broken.js';
-import { all, type StoreSubject } from '../../store-subject.js';
+import { all } from '../../store-subject.js';
 import { json, rejects } from '../../verbs.js';
-import { hostileKeys } from '../../hostile-keys.js';
 
 const samples: Readonly<Record<string, unknown>> = {
   null: null,
@@ -43,27 +42,7 @@ const unstorable: readonly (readonly [name: string, value: unknown, path: readon
   ['a function alone', (): number => 1, []],
 ];
 
-const badKeys: readonly unknown[] = [
-  '',
-  [],
-  null,
-  undefined,
-  {},
-  5,
-  true,
-  new Date(0),
-  [null],
-  [undefined],
-  [{}],
-  [[]],
-  [['a']],
-  [new Date(0)],
-  [Number.NaN],
-  [Symbol('s')],
-  ['a', () => 1],
-];
-
-export const valueAndKeyClauses: readonly StoreClause[] = [
+export const valueClauses: readonly StoreClause[] = [
   {
     name: 'What JSON would lose comes back: NaN, −0, bigints, dates, maps, sets, bytes, undefined; and so does what looks like a tag.',
     law: 5,
@@ -192,130 +171,7 @@ export const valueAndKeyClauses: readonly StoreClause[] = [
       assert.deepEqual(await all(texts.keys()), ['full']);
     },
   },
-  {
-    name: 'A key of 1,024 encoded bytes is stored; one byte more is LIMIT_EXCEEDED by name in every method, before anything is done.',
-    law: 13,
-    broken: breaksStores('says that a key is not there when it is too long', (store) => ({
-      has: async (key) => {
-        try {
-          return await store.has(key);
-        } catch {
-          return false;
-        }
-      },
-    })),
-    async run(subject) {
-      const things = subject.store();
-      const full = 'k'.repeat(limits.keyBytesMax);
-      await things.set(full, { n: 1 });
-      assert.equal((await things.getOrThrow(full)).key, full);
-      for (const long of [`${full}k`, [full], ['é'.repeat(600)]]) {
-        for (const [name, call] of everyCall(subject, long)) {
-          const error = await rejects('LIMIT_EXCEEDED', name, call);
-          assert.deepEqual([(error as unknown as { limit: string }).limit, error.effect], ['keyBytesMax', 'none'], name);
-        }
-      }
-      assert.equal(await things.count(), 1);
-    },
-  },
-  {
-    name: 'What is no key is INVALID_KEY in every method, before anything is done.',
-    law: 7,
-    broken: breaksStores('makes texts of keys', (store) => ({
-      get: (key, options) => store.get(key === null || typeof key === 'object' ? (key ?? 'null') : String(key) || 'empty', options),
-    })),
-    async run(subject) {
-      for (const key of badKeys) {
-        for (const [name, call] of everyCall(subject, key as Key)) {
-          assert.equal((await rejects('INVALID_KEY', `${name} of ${String(key === undefined ? key : typeof key)}`, call)).effect, 'none');
-        }
-      }
-      assert.equal(await subject.store().count(), 0);
-    },
-  },
-  {
-    name: 'Hostile keys (dots, slashes, NUL, lone surrogates, device names) and their likes in parts each find their own value.',
-    law: 7,
-    broken: breaksStores('joins parts with a NUL', (store) => {
-      const join = (key: Key): Key => (typeof key === 'string' ? key : key.map(String).join('\0'));
-      return { set: (key, value, options) => store.set(join(key), value, options), get: (key, options) => store.get(join(key), options) };
-    }),
-    async run(subject) {
-      const keys: Key[] = [...hostileKeys, ...hostileKeys.map((part) => [part]), ...hostileKeys.map((part) => ['a', part])];
-      keys.push(['a\0b'], ['a', 'b'], 'a\0b', [1], [1n], ['1'], [true], ['true'], [Uint8Array.of(1)], [-1], [-1n]);
-      const unique = [
-        ...new Map(
-          keys.map((key) => [JSON.stringify(key, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part)), key]),
-        ).values(),
-      ];
-      const things = subject.store();
-      for (const [n, key] of unique.entries()) await things.set(key, { n });
-      for (const [n, key] of unique.entries()) assert.equal((await things.get(key))?.value.n, n, `the key ${JSON.stringify(String(key))}`);
-      assert.equal(await things.count(), unique.length);
-    },
-  },
-  {
-    name: '−0 and 0 are one key; 1 and 1n are two.',
-    law: 7,
-    broken: breaksStores('makes numbers of bigints in keys', (store) => {
-      const change = (key: Key): Key =>
-        typeof key === 'string' ? key : key.map((part) => (typeof part === 'bigint' ? Number(part) : part));
-      return {
-        set: (key, value, options) => store.set(change(key), value, options),
-        get: (key, options) => store.get(change(key), options),
-      };
-    }),
-    async run(subject) {
-      const things = subject.store();
-      await things.set([0], { n: 0 });
-      await things.set([1], { n: 1 });
-      await things.set([1n], { n: 2 });
-      assert.deepEqual([(await things.get([-0]))?.value.n, (await things.get([1]))?.value.n, (await things.get([1n]))?.value.n], [0, 1, 2]);
-    },
-  },
-  {
-    name: 'An option that does not exist is refused in every method, for a typo must not become a default.',
-    law: 13,
-    broken: breaksStores('ignores options that it does not know', (store) => ({ get: (key) => store.get(key) })),
-    async run(subject) {
-      for (const [name, call] of everyCall(subject, 'key', { ttl: 5 })) await rejects('INVALID_OPTION', name, call);
-      assert.equal(await subject.store().count(), 0);
-    },
-  },
 ];
-
-/** Every call of a store and of a batch with a key. */
-export function everyCall(subject: StoreSubject, key: Key, more: object = {}): readonly (readonly [string, () => Promise<unknown>])[] {
-  const things = subject.store();
-  const value = { n: 1 };
-  const calls: readonly (readonly [string, () => Promise<unknown>])[] = [
-    ['get', () => things.get(key, more)],
-    ['getOrThrow', () => things.getOrThrow(key, more)],
-    ['has', () => things.has(key, more)],
-    ['stat', () => things.stat(key, more)],
-    ['add', () => things.add(key, value, more)],
-    ['getOrAdd', () => things.getOrAdd(key, () => value, more)],
-    ['set', () => things.set(key, value, more)],
-    ['replace', () => things.replace(key, value, more)],
-    ['update', () => things.update(key, () => value, { initial: () => value, ...more })],
-    ['touch', () => things.touch(key, { ttlMs: 5, ...more })],
-    ['delete', () => things.delete(key, more)],
-    ['take', () => things.take(key, more)],
-    ['getMany', () => things.getMany(['fine', key], more)],
-    [
-      'setMany',
-      () =>
-        things.setMany(
-          [
-            { key: 'fine', value },
-            { key, value },
-          ],
-          more,
-        ),
-    ],
-  ];
-  return calls;
-}
 
 const shown = (value: { list: readonly number[]; at: Date; bytes: Uint8Array; map: ReadonlyMap<string, number> }): unknown => [
   value.list,

@@ -1,7 +1,6 @@
 /** The verbs that write one key: which of them creates, which overwrites, and what each says when it cannot. */
 import assert from 'node:assert/strict';
-import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
-import { changesBatches } from '../../broken.js';
+import { breaksStores, type StoreClause } from '../../store-clause.js';
 import type { Thing } from '../../store-subject.js';
 import { race, rejects } from '../../verbs.js';
 
@@ -180,135 +179,6 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`save` writes what was read and changed, and conflicts once it has changed or is gone.',
-    law: 3,
-    broken: breaksStores('saves over whatever is there', (store) => ({
-      save: (entry, options) => store.set(entry.key, entry.value, options),
-    })),
-    async run(subject) {
-      const things = subject.store();
-      const entry = await things.add('one', { n: 1, text: 'kept' });
-      const saved = await things.save(entry.with({ n: 2 }));
-      assert.deepEqual(saved.value, { n: 2, text: 'kept' });
-      const error = await rejects('STORAGE_CONFLICT', 'save', () => things.save(entry.with({ n: 3 })));
-      assert.deepEqual({ ...error, key: 'one', expected: entry.etag, actual: saved.etag, check: 'own', retryable: true }, { ...error });
-      assert.deepEqual((await things.getOrThrow('one')).value, { n: 2, text: 'kept' });
-      await things.delete('one');
-      await rejects('STORAGE_CONFLICT', 'save', () => things.save(saved));
-      assert.equal(await things.has('one'), false);
-    },
-  },
-  {
-    name: 'A hundred `update`s of one key at once lose none.',
-    law: 3,
-    broken: throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] }))),
-    async run(subject) {
-      const things = subject.store();
-      await things.set('count', { n: 0 });
-      const attempts = { retry: { attempts: 1_000, budgetMs: 60_000 } };
-      await race(100, () => things.update('count', async ({ n }) => ({ n: n + 1 }), attempts));
-      assert.deepEqual((await things.getOrThrow('count')).value, { n: 100 });
-    },
-  },
-  {
-    name: '`update` gives up with the conflict after its attempts, and says how many they were.',
-    law: 3,
-    broken: breaksStores('writes all the same when its attempts are spent', (store) => ({
-      update: async (key, change, options) => {
-        try {
-          return await store.update(key, change, options);
-        } catch {
-          return await store.set(key, (await store.getOrThrow(key)).value);
-        }
-      },
-    })),
-    async run(subject) {
-      const things = subject.store();
-      await things.set('one', { n: 0 });
-      let runs = 0;
-      const meddle = async ({ n }: Thing): Promise<Thing> => {
-        runs += 1;
-        await things.set('one', { n: n + 100 });
-        return { n: n + 1 };
-      };
-      const error = await rejects('STORAGE_CONFLICT', 'update', () => things.update('one', meddle, { retry: { attempts: 3, delayMs: 0 } }));
-      assert.deepEqual([runs, (error as { attempts?: number }).attempts], [3, 3]);
-      assert.deepEqual((await things.getOrThrow('one')).value, { n: 300 });
-    },
-  },
-  {
-    name: '`update` writes nothing when it gets the same value back, and refuses undefined: a forgotten return.',
-    law: 4,
-    broken: breaksStores('writes also what is unchanged', (store) => ({
-      update: (key, change, options) => store.update(key, async (value: object) => ({ ...((await change(value)) as object) }), options),
-    })),
-    async run(subject) {
-      const things = subject.store();
-      const { etag } = await things.set('one', { n: 1 });
-      assert.equal((await things.update('one', (value) => value)).etag, etag);
-      await rejects('INVALID_VALUE', 'update to undefined', () => things.update('one', () => undefined as never));
-      assert.equal((await things.getOrThrow('one')).etag, etag);
-      assert.notEqual((await things.update('one', (value) => ({ ...value }))).etag, etag);
-    },
-  },
-  {
-    name: '`update` of an absent key is KEY_NOT_FOUND, unless `initial` says what it counts as; of 20 at once none is lost.',
-    law: 5,
-    broken: breaksStores('begins anew each time it is given an `initial`', (store) => ({
-      update: async (key, change, options) =>
-        options?.initial === undefined ? await store.update(key, change, options) : await store.set(key, await change(options.initial())),
-    })),
-    async run(subject) {
-      const things = subject.store();
-      await rejects('KEY_NOT_FOUND', 'update', () => things.update('one', (value) => value));
-      assert.equal(await things.has('one'), false);
-      const options = { initial: () => ({ n: 0 }), retry: { attempts: 1_000, budgetMs: 60_000 } };
-      await race(20, () => things.update('one', ({ n }) => ({ n: n + 1 }), options));
-      assert.deepEqual((await things.getOrThrow('one')).value, { n: 20 });
-    },
-  },
-  {
-    name: 'What `update` throws inside is thrown outside, and nothing is written.',
-    law: 1,
-    broken: breaksStores('hides what a change throws', (store) => ({
-      update: async (key, change, options) => {
-        try {
-          return await store.update(key, change, options);
-        } catch {
-          return await store.getOrThrow(key);
-        }
-      },
-    })),
-    async run(subject) {
-      const things = subject.store();
-      const { etag } = await things.set('one', { n: 1 });
-      const reason = new Error('not today');
-      const thrower = (): never => {
-        throw reason;
-      };
-      await assert.rejects(things.update('one', thrower), (error) => error === reason);
-      assert.equal((await things.getOrThrow('one')).etag, etag);
-    },
-  },
-  {
-    name: 'Of 50 that `getOrAdd` one key at once one hears that it made it, and all hear the same entry; `make` runs only where nothing is.',
-    law: 3,
-    broken: breaksStores('looks before it adds', (store) => ({
-      getOrAdd: async (key, make, options) => {
-        const entry = await store.get(key);
-        return entry === undefined ? { entry: await store.set(key, await make(), options), added: true } : { entry, added: false };
-      },
-    })),
-    async run(subject) {
-      const things = subject.store();
-      const results = await race(50, (n) => things.getOrAdd('one', async () => ({ n })));
-      assert.equal(results.filter(({ added }) => added).length, 1);
-      assert.equal(new Set(results.map(({ entry }) => entry.etag)).size, 1);
-      const again = await things.getOrAdd('one', () => assert.fail('make ran where an entry was'));
-      assert.deepEqual([again.added, again.entry.etag], [false, results[0]?.entry.etag]);
-    },
-  },
-  {
     name: '`delete` answers whether it was there; with `ifMatch` it takes only what the caller saw.',
     law: 4,
     broken: breaksStores('does not look at the `ifMatch` of a delete', (store) => ({ delete: (key) => store.delete(key) })),
@@ -322,27 +192,6 @@ export const writingClauses: readonly StoreClause[] = [
         [await things.delete('one', { ifMatch: now }), await things.delete('one'), await things.delete('one')],
         [true, false, false],
       );
-    },
-  },
-  {
-    name: 'Of 50 that `take` one key at once one gets the entry, and the others undefined.',
-    law: 3,
-    broken: breaksStores('reads, then deletes', (store) => ({
-      take: async (key) => {
-        const entry = await store.get(key);
-        await store.delete(key);
-        return entry;
-      },
-    })),
-    async run(subject) {
-      const things = subject.store();
-      await things.set('job', { n: 7 });
-      const taken = (await race(50, () => things.take('job'))).filter((entry) => entry !== undefined);
-      assert.deepEqual(
-        taken.map(({ value }) => value),
-        [{ n: 7 }],
-      );
-      assert.deepEqual([await things.has('job'), await things.take('job')], [false, undefined]);
     },
   },
 ];

@@ -1,0 +1,157 @@
+/** Pages, cursors, and deleting by range. */
+import assert from 'node:assert/strict';
+import { type Key, type KeyRange } from '../../../core/index.js';
+import { numbered } from './reading.js';
+import { breaksStores, type StoreClause } from '../../store-clause.js';
+import { all, keysOf } from '../../store-subject.js';
+import { rejects } from '../../verbs.js';
+
+export const storePagingClauses: readonly StoreClause[] = [
+  {
+    name: 'A cursor belongs to its range, its state and its tenant; elsewhere, and when it is damaged, it is INVALID_OPTION.',
+    law: 8,
+    broken: breaksStores('takes any cursor it can read', (store) => ({
+      page: async (request, options) => {
+        try {
+          return await store.page(request, options);
+        } catch {
+          return { items: [], next: undefined };
+        }
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany(numbered(10));
+      const { items, next } = await things.page({ limit: 4 });
+      assert.deepEqual([items.length, typeof next], [4, 'string']);
+      const cursor = next as string;
+      assert.deepEqual(
+        keysOf((await things.page({ limit: 100, cursor })).items),
+        numbered(10)
+          .slice(4)
+          .map(({ key }) => key),
+      );
+      const elsewhere = [things.forTenant(subject.otherTenant()), subject.store('other')];
+      for (const store of elsewhere) await rejects('INVALID_OPTION', 'page', () => store.page({ cursor }));
+      for (const range of [{ prefix: 'key' }, { start: 'key-0001' }, { end: 'z' }, { reverse: true }]) {
+        await rejects('INVALID_OPTION', `page of ${JSON.stringify(range)}`, () => things.page({ ...range, cursor }));
+      }
+      for (const damaged of ['', ' ', 'x', cursor.slice(1), cursor.slice(0, -1), `${cursor}x`, cursor.toUpperCase(), '../..', 7, {}]) {
+        await rejects('INVALID_OPTION', `the cursor ${JSON.stringify(damaged)}`, () => things.page({ cursor: damaged as string }));
+      }
+    },
+  },
+  {
+    name: 'A page has 1 to 1,000 items, 100 where nothing is said; other limits are refused.',
+    law: 13,
+    broken: breaksStores('takes what is no limit for its default', (store) => ({
+      page: (request, options) =>
+        store.page(
+          {
+            ...request,
+            limit: Number.isInteger(request.limit) && (request.limit as number) > 0 ? Math.min(request.limit as number, 1_000) : 100,
+          },
+          options,
+        ),
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany(numbered(101));
+      const page = await things.page({});
+      assert.deepEqual([page.items.length, typeof page.next], [100, 'string']);
+      const last = await things.page({ limit: 1_000 });
+      assert.deepEqual([last.items.length, last.next], [101, undefined]);
+      for (const limit of [0, -1, 1.5, Number.NaN, '5', null]) {
+        await rejects('INVALID_OPTION', `a limit of ${String(limit)}`, () => things.page({ limit: limit as number }));
+      }
+      const error = await rejects('LIMIT_EXCEEDED', 'page', () => things.page({ limit: 1_001 }));
+      assert.deepEqual({ ...error, limit: 'pageItemsMax', given: 1_001, allowed: 1_000 }, { ...error });
+    },
+  },
+  {
+    name: 'Who pages while others add and delete meets every key that was there all the time exactly once.',
+    law: 8,
+    broken: breaksStores('counts to find the next page', (store) => {
+      const positions = new Map<string, number>();
+      return {
+        page: async ({ cursor, limit = 100, ...range }) => {
+          const found = await all(store.list(range));
+          const from = cursor === undefined ? 0 : (positions.get(cursor) ?? 0);
+          const next = `at ${from + limit}`;
+          positions.set(next, from + limit);
+          return { items: found.slice(from, from + limit), next: from + limit < found.length ? next : undefined };
+        },
+      };
+    }),
+    async run(subject) {
+      const things = subject.store();
+      const steady = numbered(60, 'steady-');
+      await things.setMany([...steady, ...steady.map(({ key, value }) => ({ key: `${key}-gone`, value }))]);
+      const seen: Key[] = [];
+      for (let cursor: string | undefined, round = 0; round === 0 || cursor !== undefined; round += 1) {
+        const page = await things.page({ limit: 7, cursor });
+        seen.push(...keysOf(page.items));
+        assert.ok(seen.length < 1_000, 'the pages never end');
+        cursor = page.next;
+        for (const { key } of steady.slice(round * 4, round * 4 + 4)) await things.delete(`${key}-gone`);
+        await things.set(`steady-${String(round * 13).padStart(4, '0')}-new`, { n: 0 });
+      }
+      const expected = steady.map(({ key }) => key);
+      assert.deepEqual(
+        seen.filter((key) => expected.includes(key as string)),
+        expected,
+      );
+      assert.equal(new Set(seen).size, seen.length);
+    },
+  },
+  {
+    name: '`deleteMany` deletes a range and answers how many; a range of nothing is INVALID_OPTION, never ‘everything’.',
+    law: 4,
+    broken: breaksStores('takes an empty prefix for everything', (store) => ({
+      deleteMany: async (range, options) =>
+        range.start === undefined && range.end === undefined && !range.prefix
+          ? await store.clear(options)
+          : await store.deleteMany(range, options),
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany([...numbered(1, 'a-'), ...numbered(3, 'b-'), ...numbered(2, 'c-')]);
+      for (const nothing of [
+        undefined,
+        {},
+        { prefix: undefined },
+        { prefix: '' },
+        { prefix: [] },
+        { start: undefined, end: undefined },
+        { reverse: true },
+      ]) {
+        await rejects('INVALID_OPTION', `deleteMany(${JSON.stringify(nothing)})`, () => things.deleteMany(nothing as KeyRange));
+      }
+      assert.equal(await things.count(), 6);
+      assert.deepEqual([await things.deleteMany({ prefix: 'b-' }), await things.deleteMany({ prefix: 'b-' })], [3, 0]);
+      assert.equal(await things.deleteMany({ start: 'c-0001' }), 1);
+      assert.deepEqual(await all(things.keys()), ['a-0000', 'c-0000']);
+    },
+  },
+  {
+    name: '`clear` empties one state of one tenant, over many pages, and touches no other.',
+    law: 10,
+    broken: breaksStores('clears one page', (store) => ({
+      clear: async () => {
+        const { items } = await store.page({ limit: 1_000 });
+        for (const { key } of items) await store.delete(key);
+        return items.length;
+      },
+    })),
+    async run(subject) {
+      const [things, others, theirs] = [subject.store(), subject.store('other'), subject.store().forTenant(subject.otherTenant())];
+      const items = numbered(1_100);
+      await things.setMany(items.slice(0, 900));
+      await things.setMany(items.slice(900));
+      await others.setMany(numbered(2));
+      await theirs.setMany(numbered(2));
+      assert.equal(await things.clear(), 1_100);
+      assert.deepEqual([await things.count(), await others.count(), await theirs.count(), await things.clear()], [0, 2, 2, 0]);
+    },
+  },
+];
