@@ -7,7 +7,7 @@ import { lasting, type StorageUnderTest } from './storages.js';
 const writers = 8;
 
 export function crashes(): void {
-  describe.each(lasting)('What was answered, on $name,', survives);
+  for (const storage of lasting) describe(`What was answered, on ${storage.name},`, () => survives(storage));
 }
 
 function survives(storage: StorageUnderTest): void {
