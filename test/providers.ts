@@ -2,7 +2,7 @@
  * The one list every suite runs over: each provider and each wrapper. A new provider needs one entry here, and has proven itself when
  * `npm run contract -- <its name>` is green.
  */
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CoalescingProvider } from '@kvent/key-value-storage/core';
@@ -30,7 +30,11 @@ const jsonFile: ListedProvider = {
   name: 'json-file',
   lacks: ['shared'],
   create: ({ clock, place }) => new JsonFileProvider({ directory: join(jsonFiles, place), clock }),
-  dispose: (place) => rmSync(join(jsonFiles, place), { recursive: true, force: true }),
+  // the parent too, once it is empty
+  dispose: (place) => {
+    rmSync(join(jsonFiles, place), { recursive: true, force: true });
+    if (existsSync(jsonFiles) && readdirSync(jsonFiles).length === 0) rmSync(jsonFiles, { recursive: true });
+  },
   damage: (place) => spoilFiles(join(jsonFiles, place)),
 };
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import type { Batch, CommitResult, StorageProvider } from '../../core/index.js';
 import { calculatesOutside, breaks, changesAnswers } from '../broken.js';
 import type { Clause } from '../clause.js';
-import { check, number, outcomes, put, race, sum } from '../verbs.js';
+import { check, outcomes, put, race, sum } from '../verbs.js';
 
 const law = 3;
 
