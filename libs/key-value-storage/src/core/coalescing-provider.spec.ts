@@ -178,6 +178,12 @@ describe('the coalescing provider', () => {
     await expect(provider.read([address('a')])).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
   });
 
+  it('answers nothing to nothing', async () => {
+    const { gate, provider } = await subject();
+    expect([await provider.commit([]), await provider.scan([]), (await provider.read([])).rows]).toEqual([[], [], []]);
+    expect(gate.commits).toEqual([]);
+  });
+
   it('closes a group at 8 MB', async () => {
     const { gate, provider } = await subject();
     const large = 'x'.repeat(3 * 1_024 * 1_024);

@@ -93,7 +93,7 @@ export class CoalescingProvider implements StorageProvider {
     const settled = await Promise.allSettled(calls);
     const failures = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason as StorageError] : []));
     // rejecting says that nothing took effect, or that nobody knows
-    if (failures.length === settled.length || failures.some(({ code }) => code === 'ABORTED'))
+    if ((failures.length > 0 && failures.length === settled.length) || failures.some(({ code }) => code === 'ABORTED'))
       throw abortedOrFirst(failures, options.signal);
     return settled.map((result) =>
       result.status === 'fulfilled' ? result.value : { outcome: 'failed', error: result.reason as StorageError },
