@@ -39,6 +39,7 @@ export type { Clock } from './core/clock.js';
 export { ObservedProvider, type StorageCall, type StorageCallEnd, type StorageObserver } from './core/observed-provider.js';
 export type { ProviderFeatures, StorageProvider } from './core/storage-provider.js';
 export { JsonFileProvider, type JsonFileProviderOptions } from './providers/json-file/json-file-provider.js';
+export { salvageJsonFile, type SalvagedDatabase, type SalvageOptions, type SalvageReport } from './providers/json-file/salvage.js';
 export { MemoryProvider, type MemoryProviderOptions } from './providers/memory/memory-provider.js';
 
 // ─── Nest

@@ -32,7 +32,9 @@ export interface SalvagedDatabase {
 }
 
 export interface SalvageOptions {
+  /** The disk. @default this machine's */
   readonly fileSystem?: FileSystem;
+  /** The time the copy runs on. @default the system's */
   readonly clock?: Clock;
 }
 
