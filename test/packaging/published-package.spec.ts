@@ -1,10 +1,10 @@
 /** What `npm publish` would send, judged by the tools that users of other packages judge it with. */
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { packLibrary, type Packed } from './pack-library.js';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..', '..');
@@ -12,27 +12,29 @@ const bin = (path: string): string => join(root, 'node_modules', path);
 
 describe.each(['key-value-storage'])('@kvent/%s as published', (name) => {
   const folder = join(root, 'libs', name);
-  let scratch: string;
+  let packed: Packed;
   let files: readonly string[];
   let tarball: string;
 
   beforeAll(async () => {
-    await run(process.execPath, [bin('typescript/bin/tsc'), '-b', 'tsconfig.build.json'], { cwd: root });
-    scratch = await mkdtemp(join(tmpdir(), 'kvent-pack-'));
-    const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], { cwd: folder });
-    const [packed] = JSON.parse(stdout) as readonly { filename: string; files: readonly { path: string }[] }[];
-    files = packed?.files.map(({ path }) => path) ?? [];
-    tarball = join(scratch, packed?.filename ?? '');
+    packed = await packLibrary(name);
+    ({ files, tarball } = packed);
   }, 60_000);
 
   afterAll(async () => {
-    await rm(scratch, { recursive: true, force: true });
+    await packed[Symbol.asyncDispose]();
   });
 
   it('holds the build, the manifest, its README and its licence, and nothing else', () => {
     expect(files.filter((file) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(file))).toEqual([]);
     expect(files).toEqual(expect.arrayContaining(['dist/index.js', 'dist/index.d.ts', 'package.json', 'LICENSE', 'README.md']));
     expect(files.filter((file) => /\.spec\.(js|d\.ts)$/.test(file))).toEqual([]);
+  });
+
+  it('holds nothing whose source is gone', () => {
+    const built = files.filter((file) => file.startsWith('dist/'));
+    const sourceOf = (file: string): string => join(folder, 'src', file.slice('dist/'.length).replace(/(\.d\.ts|\.js)$/, '.ts'));
+    expect(built.filter((file) => !existsSync(sourceOf(file)))).toEqual([]);
   });
 
   it('satisfies publint', async () => {
