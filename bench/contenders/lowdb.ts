@@ -1,11 +1,14 @@
 /** lowdb: an object in memory, and `write()` of the whole of it to a temporary file that is renamed, without fsync. */
-import { JSONFilePreset } from 'lowdb/node';
+import { Low } from 'lowdb';
+import { JSONFile } from 'lowdb/node';
 import { join } from 'node:path';
 import type { Opening } from '../contender.js';
 import { keyAt, product, type Product } from '../product.js';
 
 export const openLowdb: Opening = async ({ keys, directory, filled }) => {
-  const db = await JSONFilePreset<Record<string, Product>>(join(directory, 'lowdb.json'), {});
+  // not by its preset, which writes nothing at all where NODE_ENV is 'test'
+  const db = new Low<Record<string, Product>>(new JSONFile(join(directory, 'lowdb.json')), {});
+  await db.read();
   if (!filled) {
     for (const key of keys) db.data[key] = product;
     await db.write();

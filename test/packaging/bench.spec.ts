@@ -1,0 +1,103 @@
+/** The bench as `npm run bench` starts it: compiled. Figures are not judged here, for a machine that runs tests is no place to measure. */
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+const run = promisify(execFile);
+const root = join(import.meta.dirname, '..', '..');
+const built = join(root, 'bench', 'dist');
+
+interface Round {
+  readonly callsPerSecond: number;
+  readonly latenciesUs: readonly number[];
+}
+interface Statistics {
+  median(samples: readonly number[]): number;
+  percentile(samples: readonly number[], fraction: number): number;
+  summarize(rounds: readonly Round[], reference: readonly Round[]): Record<'callsPerSecond' | 'p50Us' | 'p99Us' | 'ratio', number>;
+}
+interface Results {
+  readonly machine: { readonly fileSystem: string };
+  readonly suites: readonly {
+    readonly works: readonly { readonly verb: string; readonly reference: string; readonly rows: readonly Row[] }[];
+  }[];
+  readonly opening: readonly { readonly contender: string; readonly memoryBytes: number; readonly dataBytes: number }[];
+}
+interface Row {
+  readonly contender: string;
+  readonly ratio: number;
+  readonly p99Us: number;
+}
+
+beforeAll(async () => {
+  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', 'tsconfig.build.json'], { cwd: root });
+});
+
+describe('the figures of the bench', () => {
+  let statistics: Statistics;
+
+  beforeAll(async () => {
+    statistics = (await import(join(built, 'statistics.js'))) as Statistics;
+  });
+
+  it('take the middle sample, and of an even number the mean of the two in the middle', () => {
+    expect(statistics.median([9, 1, 5])).toBe(5);
+    expect(statistics.median([4, 1, 9, 2])).toBe(3);
+    expect(statistics.median([])).toBeNaN();
+  });
+
+  it('take a percentile by its nearest rank, by number and not by text', () => {
+    const hundred = Array.from({ length: 100 }, (_, index) => 100 - index);
+    expect(statistics.percentile(hundred, 0.5)).toBe(50);
+    expect(statistics.percentile(hundred, 0.99)).toBe(99);
+    expect(statistics.percentile([10, 9, 100], 1)).toBe(100);
+    expect(statistics.percentile([7], 0)).toBe(7);
+  });
+
+  it('compare within a round, so that a slow second of the machine spoils no ratio', () => {
+    const round = (callsPerSecond: number): Round => ({ callsPerSecond, latenciesUs: [1, 2, 3] });
+    const [ours, theirs] = [
+      [round(200), round(20), round(220)],
+      [round(100), round(10), round(110)],
+    ];
+    expect(statistics.summarize(ours, theirs)).toEqual({ callsPerSecond: 200, p50Us: 2, p99Us: 3, ratio: 2 });
+  });
+});
+
+describe('a short run of the bench', () => {
+  let folder: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(root, '.tmp', 'bench-'));
+  });
+
+  afterAll(async () => {
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const bench = async (...args: readonly string[]): Promise<{ readonly printed: string; readonly results: Results }> => {
+    const json = join(folder, 'results.json');
+    const flags = ['--rounds', '1', '--ms', '5', '--directory', folder, '--json', json];
+    const { stdout } = await run(process.execPath, [join(built, 'main.js'), ...flags, ...args], { cwd: root });
+    return { printed: stdout, results: JSON.parse(await readFile(json, 'utf8')) as Results };
+  };
+
+  it.each([['memory'], ['file']])('says of each work of %s how fast everybody was, and of everybody what it is worth', async (suite) => {
+    const { printed, results } = await bench('--suite', suite, '--entries', '200');
+    const works = results.suites.flatMap((each) => each.works);
+    expect(works.length).toBeGreaterThan(0);
+    for (const { rows, reference } of works) {
+      expect(rows.find(({ contender }) => contender === reference)?.ratio).toBe(1);
+      expect(rows.filter(({ ratio, p99Us }) => !(ratio > 0) || !(p99Us > 0))).toEqual([]);
+    }
+    expect(printed).toContain(results.machine.fileSystem);
+    expect(printed).toMatch(/survives +compares +answers/);
+    if (suite === 'file') expect(results.opening.map(({ contender }) => contender)).toContain('kvent, JSON file');
+  });
+
+  it('refuses a suite that it does not have', async () => {
+    await expect(bench('--suite', 'postgres')).rejects.toThrow("no suite 'postgres'");
+  });
+});
