@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { packLibrary, type Packed } from './pack-library.js';
+import { ScratchApp } from './scratch-app.js';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..', '..');
@@ -47,4 +48,14 @@ describe.each(['key-value-storage'])('@kvent/%s as published', (name) => {
     const { stdout } = await run(process.execPath, args); // a problem is an exit code, which rejects
     expect(stdout).toContain('node16 (from ESM): OK (ESM)');
   }, 30_000);
+
+  it('the core loads, by import and by require, where no Nest is installed', async () => {
+    await using app = await ScratchApp.install([tarball], 'leave out');
+    const load =
+      "import { defineState, encodeKey } from '@kvent/key-value-storage/core'; process.stdout.write(encodeKey(defineState('tag').name));";
+    expect((await app.run('.', ['--input-type=module', '--eval', load])).stdout).toBe('tag');
+    const require = "const { encodeKey } = require('@kvent/key-value-storage/core'); process.stdout.write(encodeKey('tag'));";
+    expect((await app.run('.', ['--disable-warning=ExperimentalWarning', '--input-type=commonjs', '--eval', require])).stdout).toBe('tag');
+    await expect(app.run('.', ['--input-type=module', '--eval', "await import('@kvent/key-value-storage')"])).rejects.toThrow('@nestjs/');
+  });
 });

@@ -1,0 +1,65 @@
+/**
+ * What is asked of the packed library in an application of its users, on one version of Nest: as ES modules and as CommonJS, compiled with the types
+ * of all packages checked, without any of the optional peers, and then run.
+ */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { packLibrary, type Packed } from './pack-library.js';
+import { ScratchApp } from './scratch-app.js';
+
+const both = ['reflect-metadata@0.2.2', 'rxjs@7.8.2', '@types/node@20.19.43'];
+const nest = {
+  12: ['@nestjs/common@12.5.1', '@nestjs/core@12.5.1', '@nestjs/platform-express@12.5.1', ...both],
+  11: ['@nestjs/common@11.2.10', '@nestjs/core@11.2.10', '@nestjs/platform-express@11.2.10', ...both],
+} as const;
+
+const expected = {
+  price: 30,
+  isProduct: true,
+  again: true,
+  body: { title: 'Mug', price: 30 },
+  tagged: true,
+  answers: [200, 412, 404],
+};
+
+export function describeConsumer(version: keyof typeof nest): void {
+  describe(`with Nest ${version}`, () => {
+    let packed: Packed;
+    let app: ScratchApp;
+
+    beforeAll(async () => {
+      packed = await packLibrary('key-value-storage');
+      app = await ScratchApp.install([...nest[version], packed.tarball]);
+    });
+
+    afterAll(async () => {
+      await app[Symbol.asyncDispose]();
+      await packed[Symbol.asyncDispose]();
+    });
+
+    it.each(['module', 'commonjs'] as const)('the first program of the README compiles and runs (type: %s)', async (type) => {
+      await app.writeProgram(type, type, 'main.ts');
+      await app.compile(type);
+      const { stdout, stderr } = await app.run(type, ['--disable-warning=ExperimentalWarning', 'dist/main.js']);
+      expect(JSON.parse(stdout)).toEqual(expected);
+      expect(stderr).toBe('');
+    });
+
+    it('runs when SWC compiles it to CommonJS, one file at a time', async () => {
+      await app.writeProgram('swc', 'commonjs', 'main.ts');
+      await app.compileWithSwc('swc', ['main.ts', 'program.ts']);
+      const { stdout } = await app.run('swc', ['--disable-warning=ExperimentalWarning', 'dist/main.js']);
+      expect(JSON.parse(stdout)).toEqual(expected);
+    });
+
+    it('loads the kit for tests too, without the peers that are optional', async () => {
+      const script = `
+      import { overrideStorage, clauses } from '@kvent/key-value-storage/testing';
+      process.stdout.write(typeof overrideStorage + ' ' + (clauses.length > 0));`;
+      const { stdout } = await app.run('.', ['--input-type=module', '--eval', script]);
+      expect(stdout).toBe('function true');
+      await expect(app.run('.', ['--input-type=module', '--eval', "await import('@nestjs/testing')"])).rejects.toThrow(
+        'ERR_MODULE_NOT_FOUND',
+      );
+    });
+  });
+}

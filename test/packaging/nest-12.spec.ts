@@ -1,0 +1,3 @@
+import { describeConsumer } from './describe-consumer.js';
+
+describeConsumer(12);
