@@ -171,6 +171,7 @@ export type Node = FileNode | DirectoryNode;
 type Entries = Map<string, Node>;
 
 interface EntryChange {
+  readonly number: number;
   readonly names: readonly string[];
   readonly apply: (entries: Entries) => void;
   readonly ticket: Ticket;
@@ -183,6 +184,9 @@ export class DirectoryNode {
   readonly #durable: Entries;
   readonly entries: Entries;
   #since: EntryChange[] = [];
+  #changes = 0;
+  /** The last change of each name that is on disk: no earlier one of that name comes back. */
+  readonly #settled = new Map<string, number>();
 
   constructor(entries: Entries = new Map()) {
     this.#durable = new Map(entries);
@@ -222,21 +226,34 @@ export class DirectoryNode {
 
   afterCut(random: Random, mood: CutMood): DirectoryNode {
     const entries = new Map(this.#durable);
-    for (const change of this.#since) if (random.chance(mood.keepsEntry)) change.apply(entries);
+    for (const change of this.#since) if (random.chance(mood.keepsEntry)) this.#applyLate(change, entries);
     return new DirectoryNode(new Map([...entries].map(([name, node]) => [name, node.afterCut(random, mood)])));
   }
 
   #change(names: readonly string[], ticket: Ticket, apply: (entries: Entries) => void): void {
     apply(this.entries);
-    this.#since.push({ names, apply, ticket, passedOver: false });
+    this.#since.push({ number: (this.#changes += 1), names, apply, ticket, passedOver: false });
   }
 
   /** On disk now; what an earlier, failed sync left uncertain about the same names is settled with it. */
   #settle(change: EntryChange): void {
     change.apply(this.#durable);
+    for (const name of change.names) this.#settled.set(name, Math.max(change.number, this.#settled.get(name) ?? 0));
     const index = this.#since.indexOf(change);
     this.#since = this.#since.filter(
       (other, at) => other !== change && !(at < index && other.names.every((name) => change.names.includes(name))),
     );
+  }
+
+  /** A change that nothing promised, kept all the same; names of which a later change is on disk stay as that left them. */
+  #applyLate(change: EntryChange, entries: Entries): void {
+    const before = new Map(entries);
+    change.apply(entries);
+    for (const name of change.names) {
+      if ((this.#settled.get(name) ?? 0) < change.number) continue;
+      const node = before.get(name);
+      if (node === undefined) entries.delete(name);
+      else entries.set(name, node);
+    }
   }
 }

@@ -9,6 +9,7 @@ import {
   type Address,
   type Batch,
   type Change,
+  type Clock,
   type Row,
 } from '../../libs/key-value-storage/src/core/index.js';
 import { exported, History } from './history.js';
@@ -23,12 +24,14 @@ const space = { container: 'state:fault', entity: 'rows' };
 const failures = ['STORAGE_OUTCOME_UNKNOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_NOT_OPEN'] as const;
 
 export class Scenario {
-  readonly histories: ReadonlyMap<Database, History>;
+  readonly histories: Map<Database, History>;
   /** How often something failed. */
   failed = 0;
   readonly #random: Random;
   readonly #nextVersion: () => string;
   readonly machine: Machine;
+  /** The clock of its process, where that is not the machine's. */
+  #clock: Clock | undefined;
   #process: RunningProcess | undefined;
   #batches = 0;
   #stumbled = false;
@@ -96,15 +99,16 @@ export class Scenario {
   }
 
   /** Starts a process that opens the directory, and holds what it finds against what may be there. */
-  async open(started = this.machine.start()): Promise<void> {
+  async open(started = this.machine.start(), clock?: Clock): Promise<void> {
     this.#process = started;
+    this.#clock = clock;
     await this.machine.until(this.process.provider.open());
     await this.settle();
   }
 
-  /** Opens a directory whose last `count` acknowledgements of a database cannot be proven any more: damage may have taken them. */
-  async openDoubting(database: Database, count: number): Promise<void> {
-    this.#history(database).doubt(count);
+  /** Opens a directory whose last `count` acknowledgements of each database cannot be proven any more: damage may have taken them. */
+  async openDoubting(count: number): Promise<void> {
+    for (const history of this.histories.values()) history.doubt(count);
     await this.open();
   }
 
@@ -154,7 +158,7 @@ export class Scenario {
   }
 
   async drop(database: Database): Promise<void> {
-    const settle = this.#history(database).issue('drop', this.machine.clock.now());
+    const settle = this.#history(database).issue('drop', this.#now());
     try {
       await this.machine.until(this.process.provider.administration.drop(database));
       settle('acknowledged');
@@ -180,6 +184,14 @@ export class Scenario {
   async pass(ms: number): Promise<void> {
     await this.machine.clock.advance(ms);
     await this.machine.until(new Promise((resolve) => setImmediate(resolve)));
+  }
+
+  /** Lets the process beat for a while, and do what it does when nobody asks it anything. */
+  async idle(): Promise<void> {
+    for (let beat = 0; beat < 16; beat += 1) {
+      await this.machine.clock.advance(250);
+      for (let turn = 0; turn < 30; turn += 1) await new Promise(setImmediate);
+    }
   }
 
   async #carryOut(act: () => Promise<unknown>): Promise<void> {
@@ -218,7 +230,7 @@ export class Scenario {
 
   async #commit(batches: readonly Batch[]): Promise<void> {
     const { provider } = this.process;
-    const answers = batches.map((batch) => this.#history(batch.database as Database).issue(batch, this.machine.clock.now()));
+    const answers = batches.map((batch) => this.#history(batch.database as Database).issue(batch, this.#now()));
     let results;
     try {
       results = await this.machine.until(provider.commit(batches));
@@ -281,6 +293,10 @@ export class Scenario {
   #rival({ database }: Batch): Batch {
     const checks = [{ address: { ...space, key: `batch ${this.#batches}` }, expected: 'absent' as const }];
     return { database, version: this.#nextVersion(), checks, changes: [{ kind: 'delete', address: { ...space, key: 'chain' } }] };
+  }
+
+  #now(): number {
+    return (this.#clock ?? this.machine.clock).now();
   }
 
   #history(database: Database): History {

@@ -313,6 +313,8 @@ export class DatabaseFile {
       await synced(this.directory, fileSystem.syncDirectory(this.directory));
       await this.#compact();
     } catch (error) {
+      // the next start has to recover again: no end mark, whatever else is closed cleanly
+      this.#inDoubt = true;
       throw unavailable(`What was recovered in ${this.directory} could not be written`, error);
     }
   }
