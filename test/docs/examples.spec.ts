@@ -106,8 +106,8 @@ function listed(lines: ReadonlyMap<number, readonly string[]>): readonly string[
 
 function diagnose(files: readonly string[]): readonly string[] {
   const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path)) as { config: object };
-  const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: [] }, ts.sys, root);
-  const flags: ts.CompilerOptions = { ...options, noEmit: true, incremental: false, tsBuildInfoFile: undefined };
+  const { tsBuildInfoFile: _, ...options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: [] }, ts.sys, root).options;
+  const flags: ts.CompilerOptions = { ...options, noEmit: true, incremental: false };
   const host = { ...ts.createCompilerHost(flags), getCurrentDirectory: () => root };
   const program = ts.createProgram(files, flags, host);
   return files.flatMap((file) =>
