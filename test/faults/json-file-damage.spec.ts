@@ -149,15 +149,23 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
       ['closed', closed, 0],
     ] as const) {
       const random = seededRandom(runSeed);
-      const flips = dataFiles(each.disk).flatMap((path) =>
-        Array.from(each.disk.contentOf(path), (_, at) => {
+      const flips = dataFiles(each.disk).flatMap((path) => {
+        const bytes = each.disk.contentOf(path);
+        // without the line feed before it, the line that vouches for the commit before it is one damaged line with that commit
+        const voucher = Buffer.from(bytes).lastIndexOf(10, bytes.length - 2);
+        return Array.from(bytes, (_, at) => {
           const bit = random.below(8);
-          return () => withSeed(`${name}: bit ${bit} of byte ${at} of ${path}`, runSeed, () => opened(each, flip(path, at, bit), inDoubt));
-        }),
-      );
+          const doubt = at === voucher ? 1 : inDoubt;
+          return async (): Promise<Verdict> => {
+            const where = `${name}: bit ${bit} of byte ${at} of ${path}`;
+            const verdict = await withSeed(where, runSeed, () => opened(each, flip(path, at, bit), doubt));
+            if (doubt === 0) expect([where, verdict]).not.toEqual([where, 'cut off']);
+            return verdict;
+          };
+        });
+      });
       const verdicts = await count(flips);
       expect([name, verdicts.refused > 0]).toEqual([name, true]);
-      if (inDoubt === 0) expect([name, verdicts['cut off']]).toEqual([name, 0]);
     }
   }, 120_000);
 

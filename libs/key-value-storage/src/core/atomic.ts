@@ -1,4 +1,5 @@
 /** Several rows or none: what `storage.atomic()` answers. Checks and changes are gathered by row, and travel as one batch. */
+import { throwIfAborted } from './abort.js';
 import { commitBatch, conflictError, keyOf, nameOf } from './commit.js';
 import type { Engine } from './commit.js';
 import type { Entry, EntryInfo } from './entry.js';
@@ -27,13 +28,15 @@ interface Home {
 
 export class Atomic extends AtomicBatch {
   readonly #owns: (engine: Engine) => boolean;
+  readonly #assertOpen: () => void;
   readonly #lines = new Map<string, Line>();
   #home: Home | undefined;
   #committed = false;
 
-  constructor(owns: (engine: Engine) => boolean) {
+  constructor(owns: (engine: Engine) => boolean, assertOpen: () => void) {
     super();
     this.#owns = owns;
+    this.#assertOpen = assertOpen;
   }
 
   check(store: AnyStore, read: EntryInfo): this {
@@ -77,6 +80,8 @@ export class Atomic extends AtomicBatch {
     assertOptions('commit', options, ['signal']);
     if (this.#committed) throw invalidOption('This batch was committed already: begin another one.');
     this.#committed = true;
+    throwIfAborted('A commit', options?.signal);
+    this.#assertOpen();
     if (this.#home === undefined) return { changes: [] };
     const lines = [...this.#lines.values()];
     const checks: Check[] = lines.flatMap(({ address, expected }) => (expected === undefined ? [] : [{ address, expected }]));

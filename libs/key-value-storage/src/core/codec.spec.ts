@@ -107,6 +107,18 @@ describe('the codec', () => {
     ['a symbol as a name', { deep: { [Symbol('s')]: 1 } }, ['deep']],
     ['a function inside a map', { map: new Map([['k', { f: () => 1 }]]) }, ['map', 0, 'f']],
     ['nothing at all', undefined, []],
+    ['an array with a property of its own', { list: Object.assign([1], { x: 5 }) }, ['list']],
+    ['a match of a regular expression', { found: 'm'.match(/(?<g>m)/) }, ['found']],
+    ['a class made from Array', { list: new (class extends Array {})() }, ['list']],
+    ['a class made from Map', { map: new (class extends Map {})() }, ['map']],
+    ['a date with a property of its own', { at: Object.assign(new Date(0), { tz: 'x' }) }, ['at']],
+    ['a property that is not enumerable', { a: Object.defineProperty({ b: 1 }, 'c', { value: 2 }) }, ['a']],
+    ['data in a parent without a parent', { a: Object.create(Object.assign(Object.create(null) as object, { b: 1 })) as object }, ['a']],
+    [
+      'what is nested too deeply',
+      { deep: Array.from({ length: 3_000 }).reduce<unknown>((inner) => [inner], 1) },
+      ['deep', ...Array.from({ length: 499 }, () => 0)],
+    ],
   ])('refuses %s and says where it is', (_, value, path) => {
     let caught: unknown;
     try {

@@ -52,6 +52,8 @@ export function encodeValue(
 
 /** Most values are plain JSON: one walk copies and freezes them, and sees that they are. What is not plain takes the longer way. */
 const notPlain = Symbol('not plain');
+/** Deeper ones are refused: whether they can be written and read back would depend on the stack. */
+const depthMax = 500;
 /** Deeper values, and cycles, take the longer way. */
 const plainDepthMax = 100;
 
@@ -63,6 +65,7 @@ function plainCopy(value: unknown, prototype: object | undefined, depth: number)
 }
 
 function plainArray(array: readonly unknown[], depth: number): unknown {
+  if (!isBare(array) || Object.keys(array).length !== array.length) return notPlain;
   const copy: unknown[] = [];
   for (let index = 0; index < array.length; index += 1) {
     const item = plainCopy(array[index], undefined, depth);
@@ -74,9 +77,11 @@ function plainArray(array: readonly unknown[], depth: number): unknown {
 
 function plainRecord(record: Record<string, unknown>, prototype: object | undefined, depth: number): unknown {
   const parent = Object.getPrototypeOf(record) as object | null;
-  if ((parent !== Object.prototype && parent !== prototype) || Object.getOwnPropertySymbols(record).length > 0) return notPlain;
+  if (parent !== Object.prototype && parent !== prototype) return notPlain;
+  const names = Object.keys(record);
+  if (Reflect.ownKeys(record).length !== names.length) return notPlain;
   const copy: Record<string, unknown> = {};
-  for (const name of Object.keys(record)) {
+  for (const name of names) {
     const item = plainCopy(record[name], undefined, depth);
     if (item === notPlain || name.startsWith('$') || name === '__proto__') return notPlain;
     copy[name] = item;
@@ -124,6 +129,7 @@ function toJson(value: unknown, above: Set<object>, prototype: object | undefine
 
 function objectToJson(value: object, above: Set<object>, prototype: object | undefined): Json {
   if (above.has(value)) throw new Unstorable('it contains itself');
+  if (above.size === depthMax) throw new Unstorable(`it is nested deeper than ${depthMax} levels`);
   above.add(value);
   const json = Array.isArray(value) ? arrayToJson(value, above) : (specialToJson(value, above) ?? recordToJson(value, above, prototype));
   above.delete(value);
@@ -131,6 +137,7 @@ function objectToJson(value: object, above: Set<object>, prototype: object | und
 }
 
 function arrayToJson(array: readonly unknown[], above: Set<object>): Json {
+  if (!isBare(array)) throw new Unstorable('an instance of a class of arrays cannot be stored: it would come back as an array');
   let copy: Json[] | undefined;
   for (let index = 0; index < array.length; index += 1) {
     if (!(index in array)) throw at(index, new Unstorable('an array with holes cannot be stored'));
@@ -138,10 +145,16 @@ function arrayToJson(array: readonly unknown[], above: Set<object>): Json {
     if (copy === undefined && json !== array[index]) copy = array.slice(0, index) as Json[];
     copy?.push(json);
   }
+  if (Reflect.ownKeys(array).length !== array.length + 1) throw new Unstorable('an array with properties of its own cannot be stored');
   return copy ?? (array as readonly Json[]);
 }
 
 function specialToJson(value: object, above: Set<object>): Json | undefined {
+  if (value instanceof Date || value instanceof Map || value instanceof Set) {
+    if (!isBare(value))
+      throw new Unstorable('an instance of a class of dates, maps or sets cannot be stored: it would come back as a bare one');
+    if (Reflect.ownKeys(value).length > 0) throw new Unstorable('a date, map or set with properties of its own cannot be stored');
+  }
   if (value instanceof Date) {
     if (Number.isNaN(value.getTime())) throw new Unstorable('an invalid date cannot be stored');
     return { $date: value.toISOString() };
@@ -156,14 +169,14 @@ function specialToJson(value: object, above: Set<object>): Json | undefined {
 /** The object itself where it is plain JSON already, a copy from the first property that is not. */
 function recordToJson(value: object, above: Set<object>, prototype: object | undefined): Json {
   const parent = Object.getPrototypeOf(value) as object | null;
-  // an object literal of any realm has a parent without a parent
-  const plain = parent === null || Object.getPrototypeOf(parent) === null;
+  const plain = parent === null || isObjectPrototype(parent);
   if (!plain && parent !== prototype) {
     throw new Unstorable(`an instance of ${parent.constructor?.name || 'a class'} cannot be stored: it would come back as a plain object`);
   }
   if (Object.getOwnPropertySymbols(value).length > 0) throw new Unstorable('a property named by a symbol cannot be stored');
   const record = value as Record<string, unknown>;
   const names = Object.keys(record);
+  if (Reflect.ownKeys(record).length !== names.length) throw new Unstorable('a property that is not enumerable cannot be stored');
   let copy: Record<string, Json> | undefined;
   for (const [index, name] of names.entries()) {
     const item = record[name];
@@ -174,6 +187,15 @@ function recordToJson(value: object, above: Set<object>, prototype: object | und
   }
   // a class instance is copied too, for JSON.stringify would call a method `toJSON` of its class
   return copy ?? (plain ? (record as Record<string, Json>) : firstOf(record, names, names.length));
+}
+
+/** The root of all objects, of any realm. */
+const isObjectPrototype = (parent: object): boolean => Object.getPrototypeOf(parent) === null && Object.hasOwn(parent, 'hasOwnProperty');
+
+/** Whether an array, date, map or set is of the built-in class itself, of any realm, and of none made from it. */
+function isBare(value: object): boolean {
+  const above = Object.getPrototypeOf(Object.getPrototypeOf(value) as object) as object | null;
+  return above !== null && isObjectPrototype(above);
 }
 
 function firstOf(record: Record<string, unknown>, names: readonly string[], count: number): Record<string, Json> {
@@ -202,9 +224,9 @@ export function copyProperties<T extends object>(target: T, source: object): T {
   return target;
 }
 
-/** An own property of any name: assigning `__proto__` would set the prototype. */
+/** An own property of any name: assigning one that is inherited (`__proto__`, an accessor of the class) would run code instead. */
 function define(target: object, name: string, value: unknown): void {
-  if (name === '__proto__') Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
+  if (name in target) Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
   else (target as Record<string, unknown>)[name] = value;
 }
 

@@ -51,7 +51,7 @@ export abstract class Entry<out T> extends EntryInfo {
   /** The same entry with some properties changed: hand it to `save`. The value stays an instance of its class. `INVALID_OPTION` where the value is no object. */
   with(patch: Partial<T>): Entry<T> {
     const { value } = this;
-    if (typeof value !== 'object' || value === null || Array.isArray(value))
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || isBuiltIn(value))
       throw invalidOption('with() changes properties of an object; this value has none.');
     const copy = copyProperties(Object.create(Object.getPrototypeOf(value) as object | null) as object, value);
     const changed = Object.freeze(copyProperties(copy, patch)) as T;
@@ -78,4 +78,9 @@ export class ReadEntryInfo extends EntryInfo {
 }
 
 /** A key as an entry carries it: parts are copied, so that the caller's array cannot change under it. */
-export const frozenKey = (key: Key): Key => (typeof key === 'string' ? key : Object.freeze([...key]));
+export const frozenKey = (key: Key): Key =>
+  typeof key === 'string' ? key : Object.freeze(key.map((part) => (part instanceof Uint8Array ? part.slice() : part)));
+
+/** What holds its content elsewhere than in properties. */
+const isBuiltIn = (value: object): boolean =>
+  value instanceof Date || value instanceof Map || value instanceof Set || value instanceof Uint8Array;

@@ -134,6 +134,22 @@ export const titleOf = (error: StorageError): string => (error as unknown as Bra
 /** Whether it says that someone else was faster: what retry loops repeat. */
 export const isConflict = (error: unknown): error is StorageError => isStorageError(error) && (error as unknown as Branded)[brand].conflict;
 
+/** The error of a deletion that goes page by page: it says how many are gone, and never that nothing was changed when something was. */
+export function partlyDone(error: StorageError, done: number): StorageError {
+  if (done === 0 || error.effect === 'unknown') {
+    error.done = done;
+    return error;
+  }
+  const { code, effect: _effect, retryable, status, ...details } = error;
+  const kind = { status, title: titleOf(error), retryable };
+  const partly = new StorageError(code, `The deletion stopped after ${done} entries, which are gone.`, kind, details, {
+    effect: 'unknown',
+    cause: error,
+  });
+  partly.done = done;
+  return partly;
+}
+
 /** Code, HTTP status, title and whether it is retryable, for the reference page and its test. */
 export const errorTable: readonly ({ readonly code: StorageErrorCode } & ErrorKind)[] = Object.entries(kinds).map(([code, kind]) => ({
   code: code as StorageErrorCode,

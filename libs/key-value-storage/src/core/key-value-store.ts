@@ -72,7 +72,7 @@ export abstract class KeyValueStore<in out T> {
   abstract save(entry: Entry<T>, options?: WriteOptions): Promise<Entry<T>>;
   /**
    * Reads, changes, writes; again on fresh state if someone was faster (10 attempts within 5 s by default, then `STORAGE_CONFLICT` with `attempts`).
-   * `change` may run several times. The same reference back: nothing is written. `undefined` back is `INVALID_VALUE`. An absent key is
+   * `change` may run several times. The same reference back, and no `ttlMs`: nothing is written. `undefined` back is `INVALID_VALUE`. An absent key is
    * `KEY_NOT_FOUND`, unless `initial` says what it counts as. Keeps the expiry unless told otherwise.
    */
   abstract update(
@@ -169,6 +169,6 @@ export abstract class KeyValueStorage implements AsyncDisposable {
   abstract within(transaction: object): KeyValueStorage;
   /** Physically removes rows that have expired, at most `limit` (1,000 by default) for each provider; answers how many. */
   abstract sweep(limit?: number): Promise<number>;
-  /** Closes the storage, after what is under way. */
+  /** Closes the storage. What is on its way is waited for; a call that has more to send hears `STORAGE_NOT_OPEN`, and has changed nothing since. */
   abstract [Symbol.asyncDispose](): Promise<void>;
 }

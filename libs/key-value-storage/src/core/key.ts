@@ -190,9 +190,11 @@ function encodeBound(name: 'start' | 'end', key: Key, within: { readonly start?:
 /** A key as messages show it; long ones are cut. */
 export function describe(key: unknown): string {
   const text =
-    typeof key === 'string' ? JSON.stringify(key) : Array.isArray(key) ? `[${key.map(describe).join(', ')}]` : describeOther(key);
+    typeof key === 'string' ? JSON.stringify(key) : Array.isArray(key) ? `[${key.map(describePart).join(', ')}]` : describeOther(key);
   return text.length > 120 ? `${text.slice(0, 117)}…` : text;
 }
+
+const describePart = (part: unknown): string => (Array.isArray(part) ? 'an array' : describe(part));
 
 function describeOther(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;

@@ -112,7 +112,10 @@ class OpenStorage extends KeyValueStorage {
 
   atomic(): AtomicBatch {
     const engines = [this.#main, ...this.#named.values()];
-    return new Atomic((engine) => engines.includes(engine));
+    return new Atomic(
+      (engine) => engines.includes(engine),
+      () => this.#assertOpen(),
+    );
   }
 
   within(transaction: object): KeyValueStorage {
@@ -189,7 +192,7 @@ class StorageWithin extends KeyValueStorage {
   }
 
   atomic(): AtomicBatch {
-    return new Atomic((engine) => engine === this.#engine);
+    return new Atomic((engine) => engine === this.#engine, this.#engine.assertOpen);
   }
 
   within(transaction: object): KeyValueStorage {

@@ -2,8 +2,8 @@
 import { throwIfAborted } from './abort.js';
 import { commitBatch, conflictError } from './commit.js';
 import { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
-import type { Entry } from './entry.js';
-import { isStorageError, storageError } from './errors.js';
+import { frozenKey, type Entry } from './entry.js';
+import { isStorageError, partlyDone, storageError } from './errors.js';
 import { decodeKey, describe, encodeRange, type Key, type KeyRange } from './key.js';
 import type { CallOptions, Page, PageRequest, ReadOptions } from './key-value-store.js';
 import { limits } from './limits.js';
@@ -27,7 +27,10 @@ export class RangeReader<T> {
     const scope = this.#scope(range);
     const read = async function* (this: RangeReader<T>): AsyncGenerator<Entry<T>> {
       for await (const page of this.#pages({ ...scope, limit: listPageItems }, options)) {
-        for (const row of page) yield await this.#entry(scope, row);
+        for (const row of page) {
+          throwIfAborted('A list', options?.signal);
+          yield await this.#entry(scope, row);
+        }
       }
     };
     return { [Symbol.asyncIterator]: () => read.call(this) };
@@ -37,15 +40,18 @@ export class RangeReader<T> {
     const scope = this.#scope(range);
     const read = async function* (this: RangeReader<T>): AsyncGenerator<Key> {
       for await (const page of this.#pages({ ...scope, limit: limits.pageItemsMax, values: 'omit' }, options)) {
-        for (const { key } of page) yield this.#key(scope, key);
+        for (const { key } of page) {
+          throwIfAborted('A list', options?.signal);
+          yield this.#key(scope, key);
+        }
       }
     };
     return { [Symbol.asyncIterator]: () => read.call(this) };
   }
 
-  async page(request: PageRequest, options: ReadOptions | undefined): Promise<Page<Entry<T>>> {
+  async page(request: PageRequest | undefined, options: ReadOptions | undefined): Promise<Page<Entry<T>>> {
     assertOptions('page', request, [...rangeNames, 'limit', 'cursor']);
-    const { limit = pageItemsDefault, cursor, ...range } = request;
+    const { limit = pageItemsDefault, cursor, ...range } = request ?? {};
     assertLimit(limit);
     const scope = this.#scope(range);
     const after = cursor === undefined ? {} : { after: decodeCursor(scope, assertText(cursor)) };
@@ -73,8 +79,7 @@ export class RangeReader<T> {
         done += result.rows.filter(({ existed }) => existed).length;
       }
     } catch (error) {
-      if (isStorageError(error)) error.done = done;
-      throw error;
+      throw isStorageError(error) ? partlyDone(error, done) : error;
     }
     return done;
   }
@@ -119,7 +124,7 @@ export class RangeReader<T> {
 
   #key({ database, container, entity }: CursorScope, encoded: string): Key {
     const key = decodeKey(encoded);
-    if (key !== undefined) return key;
+    if (key !== undefined) return frozenKey(key);
     const place = `${database}/${container}/${entity}/${encoded}`;
     throw storageError('STORAGE_CORRUPT', `The row at ${place} has a key that Kvent did not write.`, { place });
   }

@@ -26,6 +26,9 @@ export interface RetryPolicy {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Longer timers would fire at once. */
+const timerMsMax = 2 ** 31;
+
 export const retryDefaults: RetryPolicy = { attempts: 10, delayMs: 5, delayMsMax: 200, budgetMs: 5_000 };
 
 /** The options over `defaults`, checked; `INVALID_OPTION` names what is wrong. */
@@ -36,6 +39,10 @@ export function resolveRetry(options: RetryOptions = {}, defaults: RetryPolicy =
   for (const name of ['delayMs', 'delayMsMax', 'budgetMs'] as const) {
     if (typeof policy[name] !== 'number' || !(policy[name] >= 0))
       throw invalidOption(`retry: ${name} is a number of milliseconds from 0; given was ${policy[name]}.`);
+  }
+  for (const name of ['delayMs', 'delayMsMax'] as const) {
+    if (policy[name] >= timerMsMax)
+      throw invalidOption(`retry: ${name} is below 2^31, the longest a timer waits; given was ${policy[name]}.`);
   }
   return policy;
 }
@@ -85,7 +92,8 @@ export async function retrying<R>(work: (attempt: number) => Promise<R>, policy:
     } catch (error) {
       const delay = nextDelay(error, attempt, context.clock.monotonic() - begun, policy);
       if (delay === undefined) {
-        markAttempts(error, attempt);
+        // one attempt is no loop: an outer one may still repeat it
+        if (policy.attempts > 1) markAttempts(error, attempt);
         throw error;
       }
       await waitFor(delay, policy.signal, context);

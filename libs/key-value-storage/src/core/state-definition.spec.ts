@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { defineState, definitionOf, State } from './state-definition.js';
 
-const invalid = (message: RegExp) => expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(message) as unknown });
+const invalid = (message: RegExp) =>
+  expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(message) as unknown });
 
 describe('a state definition', () => {
   it('is found on its class, and not on a subclass that has none of its own', () => {

@@ -1,9 +1,9 @@
 /** The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the port, entries in the terms of the user. */
-import { throwIfAborted } from './abort.js';
+import { throwIfAborted, untilAborted } from './abort.js';
 import { systemClock } from './clock.js';
 import { isConflict, type StorageError } from './errors.js';
 import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
-import { frozenKey, ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
+import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import { encodeKey, type Key } from './key.js';
 import type { CallOptions, ReadOptions } from './key-value-store.js';
 import { retrying, type RetryPolicy } from './retry-on-conflict.js';
@@ -47,12 +47,12 @@ export class StateRows<T> {
   /** A promise only where the value must be lifted from an older schema version. */
   entry(address: Address, key: Key, row: Row, expiresAt = row.expiresAt): Entry<T> | Promise<Entry<T>> {
     const value = this.codec.decode(address, row.value);
-    if (!(value instanceof Promise)) return new ReadEntry(frozenKey(key), value, row.version, row.updatedAt, expiresAt);
-    return value.then((lifted) => new ReadEntry(frozenKey(key), lifted, row.version, row.updatedAt, expiresAt));
+    if (!(value instanceof Promise)) return new ReadEntry(key, value, row.version, row.updatedAt, expiresAt);
+    return value.then((lifted) => new ReadEntry(key, lifted, row.version, row.updatedAt, expiresAt));
   }
 
   info(key: Key, row: Row, expiresAt = row.expiresAt): EntryInfo {
-    return new ReadEntryInfo(frozenKey(key), row.version, row.updatedAt, expiresAt);
+    return new ReadEntryInfo(key, row.version, row.updatedAt, expiresAt);
   }
 
   /** Writes a value if the row is what was expected. */
@@ -78,25 +78,23 @@ export class StateRows<T> {
 
   /** The entry that a landed write left behind. */
   written(key: Key, encoded: Encoded<T>, landed: Landed, index = 0): Entry<T> {
-    return new ReadEntry(frozenKey(key), encoded.value, landed.version, landed.time, landed.rows[index]?.expiresAt);
+    return new ReadEntry(key, encoded.value, landed.version, landed.time, landed.rows[index]?.expiresAt);
   }
 
   /**
    * Moves a sliding expiry to the time that the row was written with, at most once per tenth of it. Answers the expiry afterwards: a renewal that
    * fails, or meets a rival, does not fail the read.
    */
-  async slide(address: Address, row: Row, time: number): Promise<number | undefined> {
+  async slide(address: Address, row: Row, time: number, signal: AbortSignal | undefined): Promise<number | undefined> {
     const { expiresAt, ttlMs } = row;
     if (!this.state.sliding || expiresAt === undefined || ttlMs === undefined || time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
     try {
-      const result = await this.commit(
-        address,
-        [{ address, expected: { version: row.version } }],
-        { kind: 'renew', address, ttlMs },
-        undefined,
-      );
+      const check = { address, expected: { version: row.version } };
+      const renewal = this.commit(address, [check], { kind: 'renew', address, ttlMs }, undefined);
+      const result = await untilAborted('A read', 'none', signal, renewal);
       return result.outcome === 'committed' ? (result.rows[0]?.expiresAt ?? expiresAt) : expiresAt;
     } catch {
+      throwIfAborted('A read', signal);
       return expiresAt;
     }
   }
@@ -121,11 +119,12 @@ export class StateRows<T> {
   /** The retry loop, in turn with the rivals of this process. `lost`: the conflict of a first attempt that was made already. */
   async #inTurn<R>(name: string, policy: RetryPolicy, attempt: () => Promise<R>, lost: StorageError | undefined): Promise<R> {
     const { turns } = this.engine;
+    const deadline = systemClock.monotonic() + policy.budgetMs;
     let mine = false;
     const waitForTurn = async (ms: number): Promise<void> => {
       try {
         if (mine) await systemClock.wait(ms, policy.signal);
-        else mine = await turns.take(name, Math.max(ms, policy.delayMsMax), systemClock, policy.signal);
+        else mine = await turns.take(name, { patienceMs: Math.max(ms, policy.delayMsMax), deadline }, systemClock, policy.signal);
       } catch (error) {
         throwIfAborted('A call that waited for its turn', policy.signal);
         throw error;

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { systemClock, type Clock } from './clock.js';
 import { Turns } from './turns.js';
 
+const patience = { patienceMs: 1, deadline: Number.POSITIVE_INFINITY };
 /** A clock whose waits end only when they are aborted. */
 const endless: Clock = {
   ...systemClock,
@@ -15,9 +16,9 @@ describe('turns at a row', () => {
   it('go to one at a time, in the order in which they were asked for', async () => {
     const turns = new Turns();
     const order: number[] = [];
-    await turns.take('a', 1, endless, undefined);
+    await turns.take('a', patience, endless, undefined);
     const waiting = [1, 2, 3].map(async (number) => {
-      expect(await turns.take('a', 1, endless, undefined)).toBe(true);
+      expect(await turns.take('a', patience, endless, undefined)).toBe(true);
       order.push(number);
       turns.leave('a');
     });
@@ -29,24 +30,24 @@ describe('turns at a row', () => {
 
   it('are not waited for longer than the patience: a holder that never ends blocks nobody', async () => {
     const turns = new Turns();
-    await turns.take('a', 1, endless, undefined);
-    expect(await turns.take('a', 1, impatient, undefined)).toBe(false);
+    await turns.take('a', patience, endless, undefined);
+    expect(await turns.take('a', patience, impatient, undefined)).toBe(false);
     turns.leave('a');
     expect(turns.isTaken('a')).toBe(false);
   });
 
   it('of different rows have nothing to do with each other', async () => {
     const turns = new Turns();
-    await turns.take('a', 1, endless, undefined);
-    expect(await turns.take('b', 1, endless, undefined)).toBe(true);
+    await turns.take('a', patience, endless, undefined);
+    expect(await turns.take('b', patience, endless, undefined)).toBe(true);
   });
 
   it('are given up when the caller gives up, and the next in line gets them', async () => {
     const turns = new Turns();
     const controller = new AbortController();
-    await turns.take('a', 1, endless, undefined);
-    const quitter = turns.take('a', 1, endless, controller.signal).catch((error: unknown) => error);
-    const next = turns.take('a', 1, endless, undefined);
+    await turns.take('a', patience, endless, undefined);
+    const quitter = turns.take('a', patience, endless, controller.signal).catch((error: unknown) => error);
+    const next = turns.take('a', patience, endless, undefined);
     controller.abort(new Error('enough'));
     expect(await quitter).toEqual(new Error('enough'));
     turns.leave('a');

@@ -5,53 +5,84 @@
  */
 import type { Clock } from './clock.js';
 
-interface Waiter {
-  readonly grant: () => void;
+interface Line {
+  readonly waiting: (() => void)[];
+  /** How often the turn went on to the next. */
+  moves: number;
+}
+
+export interface Patience {
+  /** How long to wait while the line does not move. */
+  readonly patienceMs: number;
+  /** When to stop waiting in any case, by the monotonic clock. */
+  readonly deadline: number;
 }
 
 export class Turns {
   /** Of each name that somebody holds: who waits for it. */
-  readonly #lines = new Map<string, Waiter[]>();
+  readonly #lines = new Map<string, Line>();
 
   isTaken(name: string): boolean {
     return this.#lines.has(name);
   }
 
   /** Answers whether the turn was granted; not, once the patience is over. Rejects with the signal's reason. */
-  async take(name: string, patienceMs: number, clock: Clock, signal: AbortSignal | undefined): Promise<boolean> {
+  async take(name: string, patience: Patience, clock: Clock, signal: AbortSignal | undefined): Promise<boolean> {
     const line = this.#lines.get(name);
     if (line === undefined) {
-      this.#lines.set(name, []);
+      this.#lines.set(name, { waiting: [], moves: 0 });
       return true;
     }
-    const over = new AbortController();
-    const patience = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
     let granted = false;
+    let grant = (): void => undefined;
     const turn = new Promise<void>((resolve) => {
-      line.push({
-        grant: () => {
-          granted = true;
-          resolve();
-        },
-      });
+      grant = () => {
+        granted = true;
+        resolve();
+      };
     });
-    const waiter = line.at(-1) as Waiter;
+    line.waiting.push(grant);
     try {
-      await Promise.race([turn, clock.wait(patienceMs, patience)]);
+      await this.#wait(line, turn, patience, clock, signal);
     } catch (error) {
       if (granted) this.leave(name);
       throw error;
     } finally {
-      if (!granted) line.splice(line.indexOf(waiter), 1);
-      over.abort();
+      if (!granted) line.waiting.splice(line.waiting.indexOf(grant), 1);
     }
     return granted;
   }
 
+  /** Ends with the turn, or when the line has not moved for as long as the patience lasts. */
+  async #wait(
+    line: Line,
+    turn: Promise<void>,
+    { patienceMs, deadline }: Patience,
+    clock: Clock,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const over = new AbortController();
+    const ended = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
+    try {
+      for (let moved = true; moved && clock.monotonic() < deadline;) {
+        const { moves } = line;
+        const granted = await Promise.race([turn.then(() => true), clock.wait(patienceMs, ended).then(() => false)]);
+        moved = !granted && line.moves > moves;
+      }
+    } finally {
+      over.abort();
+    }
+  }
+
   /** Gives the turn to the next in line. Only whoever was granted it calls this. */
   leave(name: string): void {
-    const next = this.#lines.get(name)?.shift();
-    if (next === undefined) this.#lines.delete(name);
-    else next.grant();
+    const line = this.#lines.get(name);
+    const next = line?.waiting.shift();
+    if (line === undefined || next === undefined) {
+      this.#lines.delete(name);
+      return;
+    }
+    line.moves += 1;
+    next();
   }
 }

@@ -2,7 +2,9 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import * as v from 'valibot';
 import { z } from 'zod';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
+import { systemClock } from './clock.js';
 import { openStorage } from './open-storage.js';
+import { retryOnConflict } from './retry-on-conflict.js';
 import { isStorageError } from './errors.js';
 import type { KeyValueStorage } from './key-value-store.js';
 import { defineState, State } from './state-definition.js';
@@ -111,6 +113,8 @@ describe('values and schemas', () => {
 class Rival extends MemoryProvider {
   times = 0;
   commits = 0;
+  slowMs = 0;
+  afterCommit = (): void => undefined;
   override async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
     const [batch] = batches;
     const change = batch?.changes[0];
@@ -119,7 +123,10 @@ class Rival extends MemoryProvider {
       await super.commit([{ ...batch, version: String(1 + this.times), checks: [] }]);
     }
     this.commits += 1;
-    return await super.commit(batches);
+    if (this.slowMs > 0) await systemClock.wait(this.slowMs);
+    const results = await super.commit(batches);
+    this.afterCommit();
+    return results;
   }
 }
 
@@ -169,6 +176,142 @@ describe('read, change, write', () => {
     expect((await store.update('a', (value) => value)).etag).toBe(etag);
     expect(rival.commits).toBe(0);
     await expect(store.update('a', () => undefined as unknown as { n: number })).rejects.toMatchObject({ code: 'INVALID_VALUE' });
+  });
+});
+
+/** Each was found by somebody who tried to break it. */
+describe('what callers do', () => {
+  const texts = defineState<string>('t');
+  const numbers = defineState<{ n: number }>('n');
+
+  it('to an array of key parts after the call changes neither the row nor the entry', async () => {
+    const storage = await storageOn();
+    const store = storage.store(texts);
+    await storage.atomic().set(store, ['v', 1], 'one').set(store, ['v', 2], 'two').commit();
+    const key: [string, number] = ['v', 1];
+    const reading = store.get(key);
+    key[1] = 2;
+    await store.save((await reading) as NonNullable<Awaited<typeof reading>>);
+    expect((await store.getOrThrow(['v', 2])).value).toBe('two');
+    const keys = [
+      ['v', 1],
+      ['v', 2],
+    ];
+    const many = store.getMany(keys);
+    keys.reverse();
+    expect((await many).map((entry) => [entry?.key, entry?.value])).toEqual([
+      [['v', 1], 'one'],
+      [['v', 2], 'two'],
+    ]);
+    const bytes = new Uint8Array([1]);
+    const entry = await store.set([bytes], 'b');
+    bytes[0] = 2;
+    expect(entry.key).toEqual([new Uint8Array([1])]);
+  });
+
+  it('to a value while an asynchronous schema looks at it is not stored', async () => {
+    const schema = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: async (value: unknown) => {
+          await Promise.resolve();
+          return (value as { n: number }).n > 0 ? { value: value as { n: number } } : { issues: [{ message: 'above 0' }] };
+        },
+      },
+    };
+    const store = (await storageOn()).store(defineState<{ n: number }>('async', { schema } as object));
+    const value = { n: 1 };
+    const setting = store.set('k', value);
+    value.n = -5;
+    await setting;
+    expect((await store.getOrThrow('k')).value).toEqual({ n: 1 });
+  });
+
+  it('hears the truth of a deletion that stopped half way: what is gone is gone', async () => {
+    const provider = new Rival();
+    const store = (await storageOn(provider)).store(texts);
+    for (let page = 0; page < 2; page += 1)
+      await store.setMany(Array.from({ length: 900 }, (_, at) => ({ key: `k${page}-${at}`, value: 'x' })));
+    const controller = new AbortController();
+    provider.afterCommit = () => controller.abort();
+    const error = await caught(store.deleteMany({ prefix: 'k' }, { signal: controller.signal }));
+    expect(isStorageError(error, 'ABORTED') && [error.effect, error.done]).toEqual(['unknown', 900]);
+    expect(await store.count()).toBe(900);
+  });
+
+  it('ends a list that is aborted before its next entry', async () => {
+    const store = (await storageOn()).store(texts);
+    await store.setMany(Array.from({ length: 10 }, (_, at) => ({ key: `k${at}`, value: 'x' })));
+    for (const open of [(signal: AbortSignal) => store.list({}, { signal }), (signal: AbortSignal) => store.keys({}, { signal })]) {
+      const controller = new AbortController();
+      let seen = 0;
+      const error = await caught(
+        (async () => {
+          for await (const _ of open(controller.signal)) {
+            seen += 1;
+            controller.abort();
+          }
+        })(),
+      );
+      expect([seen, isStorageError(error, 'ABORTED')]).toEqual([1, true]);
+    }
+  });
+
+  it('may be repeated by an outer loop where an inner one was told to try once', async () => {
+    const rival = new Rival();
+    const store = (await storageOn(rival)).store(numbers);
+    await store.add('a', { n: 0 });
+    rival.times = 1;
+    await retryOnConflict(async () => await store.update('a', ({ n }) => ({ n: n + 1 }), { retry: { attempts: 1 } }));
+    expect(rival.times).toBe(0);
+  });
+
+  it('writes a new time to live also where the value stays', async () => {
+    const store = (await storageOn()).store(texts);
+    await store.set('a', 'x', { ttlMs: 60_000 });
+    expect((await store.update('a', (value) => value, { ttlMs: 'never' })).expiresAt).toBeUndefined();
+  });
+
+  it('reads a property that is an accessor of its class today as the data it is', async () => {
+    const storage = await storageOn();
+    await storage.store(defineState<object>('g')).set('k', { a: 1, p: 3 });
+    @State('g')
+    class WithAccessors {
+      a!: number;
+      _p!: number;
+      set p(value: number) {
+        this._p = value * 100;
+      }
+    }
+    const { value } = await storage.store(WithAccessors).getOrThrow('k');
+    expect(Object.entries(value)).toEqual([
+      ['a', 1],
+      ['p', 3],
+    ]);
+  });
+
+  it('gets a coded error for what is no list, no loop and no key', async () => {
+    const store = (await storageOn()).store(texts);
+    const loop: unknown[] = [];
+    loop.push(loop);
+    expect(isStorageError(await caught(store.get(loop as string[])), 'INVALID_KEY')).toBe(true);
+    expect(isStorageError(await caught(store.setMany(5 as unknown as [])), 'INVALID_OPTION')).toBe(true);
+    expect(isStorageError(await caught(store.update('a', (text) => text, { retry: { delayMsMax: Infinity } })), 'INVALID_OPTION')).toBe(
+      true,
+    );
+    const many = Array.from({ length: 60_000 }, (_, at) => ({ key: `k${at}`, value: 'x' }));
+    expect(isStorageError(await caught(store.setMany(many)), 'LIMIT_EXCEEDED')).toBe(true);
+  });
+
+  it('waits in line as long as the line moves: a slow disk fails nobody', async () => {
+    const provider = new Rival();
+    const store = (await storageOn(provider)).store(numbers);
+    await store.add('a', { n: 0 });
+    provider.slowMs = 10;
+    const retry = { delayMsMax: 25, budgetMs: 60_000 };
+    await Promise.all(Array.from({ length: 60 }, async () => await store.update('a', ({ n }) => ({ n: n + 1 }), { retry })));
+    expect((await store.getOrThrow('a')).value.n).toBe(60);
   });
 });
 

@@ -1,7 +1,8 @@
 /** What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port in as few turns as it can. */
 import type { Conflicted, Engine } from './commit.js';
 import { answerTo, assertAtMost, batchOf, commitBatch, conflictError } from './commit.js';
-import type { Entry, EntryInfo } from './entry.js';
+import { throwIfAborted } from './abort.js';
+import { frozenKey, type Entry, type EntryInfo } from './entry.js';
 import { storageError } from './errors.js';
 import { describe, type Key, type KeyRange } from './key.js';
 import {
@@ -19,7 +20,7 @@ import { RangeReader } from './range-reader.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from './retry-on-conflict.js';
 import type { Given, ResolvedState } from './state-definition.js';
 import { StateRows } from './state-rows.js';
-import type { Expected } from './storage-provider.js';
+import type { Address, Expected } from './storage-provider.js';
 import { databaseOf } from './tenant.js';
 import { conditionOf, etagIn, ttlOf } from './write-options.js';
 
@@ -49,11 +50,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
   async get(key: Key, options?: ReadOptions): Promise<Entry<T> | undefined> {
     assertOptions('get', options, readNames);
     const address = this.#rows.address(key);
+    const own = frozenKey(key);
     const { rows, time } = await this.#rows.read([address], options);
     const row = rows[0];
     if (row === undefined) return undefined;
-    const expiresAt = this.#rows.state.sliding ? await this.#rows.slide(address, row, time) : row.expiresAt;
-    const entry = this.#rows.entry(address, key, row, expiresAt);
+    const expiresAt = this.#rows.state.sliding ? await this.#rows.slide(address, row, time, options?.signal) : row.expiresAt;
+    const entry = this.#rows.entry(address, own, row, expiresAt);
     return entry instanceof Promise ? await entry : entry;
   }
 
@@ -70,8 +72,10 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   async stat(key: Key, options?: ReadOptions): Promise<EntryInfo | undefined> {
     assertOptions('stat', options, readNames);
-    const { row } = await this.#rows.readOne(this.#rows.address(key), options, 'omit');
-    return row === undefined ? undefined : this.#rows.info(key, row);
+    const address = this.#rows.address(key);
+    const own = frozenKey(key);
+    const { row } = await this.#rows.readOne(address, options, 'omit');
+    return row === undefined ? undefined : this.#rows.info(own, row);
   }
 
   add(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
@@ -86,14 +90,14 @@ export class TypedStore<T> extends KeyValueStore<T> {
     assertOptions('getOrAdd', options, writeNames);
     assertFunction('getOrAdd', 'make', make);
     const address = this.#rows.address(key);
+    const own = frozenKey(key);
     const ttl = ttlOf('getOrAdd', options?.ttlMs, this.#rows.state.ttlMs, 'replace');
     return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
-      const { row, time } = await this.#rows.readOne(address, callOptions(options));
-      if (row !== undefined)
-        return { entry: await this.#rows.entry(address, key, row, await this.#rows.slide(address, row, time)), added: false };
-      const encoded = await this.#rows.codec.encode(key, await make());
+      const { row } = await this.#rows.readOne(address, callOptions(options));
+      if (row !== undefined) return { entry: await this.#rows.entry(address, own, row), added: false };
+      const encoded = await this.#rows.codec.encode(own, await make());
       const result = await this.#rows.put(address, encoded.stored, ttl, 'absent', options);
-      return result.outcome === 'conflict' ? result : { entry: this.#rows.written(key, encoded, result), added: true };
+      return result.outcome === 'conflict' ? result : { entry: this.#rows.written(own, encoded, result), added: true };
     });
   }
 
@@ -121,17 +125,18 @@ export class TypedStore<T> extends KeyValueStore<T> {
     if (options?.initial !== undefined) assertFunction('update', 'initial', options.initial);
     const rows = this.#rows;
     const address = rows.address(key);
+    const own = frozenKey(key);
     const ttl = ttlOf('update', options?.ttlMs, rows.state.ttlMs, 'keep');
     return await rows.retryInTurn(address, this.#policy(options, options?.retry), async () => {
       const { row } = await rows.readOne(address, callOptions(options));
-      if (row === undefined && options?.initial === undefined) throw this.#notFound(key);
+      if (row === undefined && options?.initial === undefined) throw this.#notFound(own);
       const before =
-        row === undefined ? (await rows.codec.encode(key, options?.initial?.())).value : await rows.codec.decode(address, row.value);
+        row === undefined ? (await rows.codec.encode(own, options?.initial?.())).value : await rows.codec.decode(address, row.value);
       const after = await change(before);
-      if (row !== undefined && after === before) return await rows.entry(address, key, row);
-      const encoded = await rows.codec.encode(key, after);
+      if (row !== undefined && after === before && options?.ttlMs === undefined) return await rows.entry(address, own, row);
+      const encoded = await rows.codec.encode(own, after);
       const result = await rows.put(address, encoded.stored, ttl, row === undefined ? 'absent' : { version: row.version }, options);
-      return result.outcome === 'conflict' ? result : rows.written(key, encoded, result);
+      return result.outcome === 'conflict' ? result : rows.written(own, encoded, result);
     });
   }
 
@@ -140,13 +145,14 @@ export class TypedStore<T> extends KeyValueStore<T> {
     assertTtl('touch', (options as Partial<typeof options> | undefined)?.ttlMs);
     const { ttlMs } = options;
     const address = this.#rows.address(key);
+    const own = frozenKey(key);
     return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
       const { row, time } = await this.#rows.readOne(address, callOptions(options), 'omit');
-      if (row === undefined) throw this.#notFound(key);
-      if (row.expiresAt === undefined || row.expiresAt >= time + ttlMs) return this.#rows.info(key, row);
+      if (row === undefined) throw this.#notFound(own);
+      if (row.expiresAt === undefined || row.expiresAt >= time + ttlMs) return this.#rows.info(own, row);
       const check = { address, expected: { version: row.version } };
       const result = await this.#rows.commit(address, [check], { kind: 'renew', address, ttlMs }, options);
-      return result.outcome === 'conflict' ? result : this.#rows.info(key, row, result.rows[0]?.expiresAt);
+      return result.outcome === 'conflict' ? result : this.#rows.info(own, row, result.rows[0]?.expiresAt);
     });
   }
 
@@ -167,11 +173,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
   async take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined> {
     assertOptions('take', options, callNames);
     const address = this.#rows.address(key);
+    const own = frozenKey(key);
     return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
       const { row } = await this.#rows.readOne(address, options);
       if (row === undefined) return undefined;
       // decoded first: what cannot be read back is not removed
-      const entry = await this.#rows.entry(address, key, row);
+      const entry = await this.#rows.entry(address, own, row);
       const result = await this.#rows.commit(
         address,
         [{ address, expected: { version: row.version } }],
@@ -192,10 +199,11 @@ export class TypedStore<T> extends KeyValueStore<T> {
     if (!Array.isArray(keys)) throw invalidOption(`getMany takes an array of keys; given was ${describe(keys)}.`);
     assertAtMost('readAddressesMax', keys.length, 'keys in one getMany');
     const addresses = keys.map((key) => this.#rows.address(key));
+    const own = keys.map(frozenKey);
     const { rows } = await this.#rows.read(addresses, options);
     const entries = addresses.map(async (address, index) => {
       const row = rows[index];
-      return row === undefined ? undefined : await this.#rows.entry(address, keys[index] as Key, row);
+      return row === undefined ? undefined : await this.#rows.entry(address, own[index] as Key, row);
     });
     return (await Promise.all(entries)) as { readonly [I in keyof K]: Entry<T> | undefined };
   }
@@ -205,10 +213,20 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const rows = this.#rows;
     const ttl = ttlOf('setMany', options?.ttlMs, rows.state.ttlMs, 'replace');
     const database = rows.database();
-    const given = [...items].map(({ key, value }) => ({ key, value, address: { ...rows.address(key), database } }));
-    const twice = given.find(({ address }, index) => given.findIndex((other) => other.address.key === address.key) !== index);
-    if (twice !== undefined) throw invalidOption(`setMany was given the key ${describe(twice.key)} twice.`);
-    assertAtMost('batchEntriesMax', given.length, 'rows in one batch');
+    const given: { key: Key; value: Given<T>; address: Address }[] = [];
+    const names = new Set<string>();
+    if (typeof (items as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
+      throw invalidOption(`setMany takes an iterable of { key, value }; given was ${describe(items)}.`);
+    }
+    for (const { key, value } of items) {
+      const address = { ...rows.address(key), database };
+      if (names.has(address.key)) throw invalidOption(`setMany was given the key ${describe(key)} twice.`);
+      names.add(address.key);
+      assertAtMost('batchEntriesMax', names.size, 'rows in one batch');
+      given.push({ key: frozenKey(key), value, address });
+    }
+    throwIfAborted('A commit', options?.signal);
+    rows.engine.assertOpen();
     if (given.length === 0) return [];
     const encoded = await Promise.all(given.map(async ({ key, value }) => await rows.codec.encode(key, value)));
     const changes = encoded.map(
@@ -267,8 +285,9 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const expected = write.guarded === true ? conditionOf(options) : write.expected;
     const rows = this.#rows;
     const address = rows.address(key);
+    const own = frozenKey(key);
     const ttl = ttlOf(verb, options?.ttlMs, rows.state.ttlMs, write.expiry ?? 'replace');
-    const pending = rows.codec.encode(key, value);
+    const pending = rows.codec.encode(own, value);
     const encoded = pending instanceof Promise ? await pending : pending;
     const { engine } = rows;
     const change = { kind: 'put', address, value: encoded.stored, ttl } as const;
@@ -276,12 +295,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const signal = options?.signal;
     const result = answerTo(engine, batch, await engine.provider.commit([batch], signal === undefined ? undefined : { signal }));
     if (result.outcome === 'conflict') throw write.onConflict(result);
-    return rows.written(key, encoded, result);
+    return rows.written(own, encoded, result);
   }
 
   #policy(options: CallOptions | undefined, retry?: RetryOptions): RetryPolicy {
     const policy = resolveRetry(retry, this.#rows.engine.retry);
-    return options?.signal === undefined ? policy : { ...policy, signal: options.signal };
+    return options?.signal ? { ...policy, signal: options.signal } : policy;
   }
 
   #notFound(key: Key) {
@@ -294,7 +313,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
 }
 
 const callOptions = (options: CallOptions | undefined): CallOptions | undefined =>
-  options?.signal === undefined ? undefined : { signal: options.signal };
+  options?.signal ? { signal: options.signal } : undefined;
 
 interface Write {
   readonly expected?: Expected;

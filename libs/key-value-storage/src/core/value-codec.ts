@@ -41,9 +41,11 @@ export class ValueCodec<T> {
     const { schema } = this.#state;
     if (schema === undefined) return this.#encodeChecked(key, given);
     const result = schema['~standard'].validate(given);
-    return 'then' in result
-      ? result.then((checked) => this.#encodeChecked(key, this.#valueOf(key, checked)))
-      : this.#encodeChecked(key, this.#valueOf(key, result));
+    if (!('then' in result)) return this.#encodeChecked(key, this.#valueOf(key, result));
+    // the caller may change the value while it is being checked: what is checked, and stored, is a copy of it as it was given
+    result.catch(() => undefined);
+    const copy = this.#instance(encodeValue(given, () => this.#name(key), this.#state).value);
+    return Promise.resolve(schema['~standard'].validate(copy)).then((checked) => this.#encodeChecked(key, this.#valueOf(key, checked)));
   }
 
   #valueOf(key: Key, result: StandardSchemaV1.Result<unknown>): unknown {
