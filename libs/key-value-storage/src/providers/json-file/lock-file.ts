@@ -20,6 +20,8 @@ import type { Processes } from './process-identity.js';
 const beatEveryMs = 1_000;
 /** Nobody takes over before 3 s without a beat: younger than this, a look need not be repeated. */
 const freshMs = 2_000;
+/** How long a new owner may take to write its name into its lock. */
+const namelessMs = 1_000;
 /** A lock that was renamed away by mistake is put back at once. */
 const looksMax = 50;
 
@@ -44,8 +46,13 @@ export async function acquireLock(options: LockOptions): Promise<HeldLock> {
     const text = await readLock(fileSystem, path);
     if (text === undefined) continue;
     if (judge.isDead(text, clock.monotonic())) inherited = (await takeAway(fileSystem, directory, text)) || inherited;
-    else if (clock.monotonic() >= deadline) throw locked(directory, text);
-    else await clock.wait(Math.min(lookEveryMs, Math.max(1, deadline - clock.monotonic())));
+    else {
+      // made a moment ago, and not written yet: its owner says who it is before anybody is refused
+      const patience = readOwner(text) === undefined ? namelessMs : 0;
+      const left = deadline + patience - clock.monotonic();
+      if (left <= 0) throw locked(directory, text);
+      await clock.wait(Math.min(lookEveryMs, Math.max(1, left)));
+    }
   }
 }
 
