@@ -53,6 +53,15 @@ onEachStorage('Carts', (shop) => {
     expect(await client.get('/carts/c1')).toMatchObject({ status: 404 });
   });
 
+  it('let go of what is sold no longer', async () => {
+    const client = await stocked();
+    await put(client, 'mug', 2);
+    await put(client, 'pen', 1);
+    await client.delete('/products/mug', { 'If-Match': '*' });
+    expect(await put(client, 'mug', 3)).toMatchObject({ status: 404, body: { code: 'KEY_NOT_FOUND', key: 'mug' } });
+    expect(await put(client, 'mug', 0)).toMatchObject({ status: 200, body: { items: [{ sku: 'pen', quantity: 1 }] } });
+  });
+
   it.each([[-1], [1.5], ['2'], [null], [1_001]])('do not take %p of it', async (quantity) => {
     const client = await stocked();
     expect(await put(client, 'mug', quantity)).toMatchObject({

@@ -99,6 +99,16 @@ onEachStorage('Stock', (shop) => {
     expect(await stockOf(client)).toMatchObject({ reserved: 4, version: 2 });
   });
 
+  it('is reserved no more once the product is removed, but what was reserved before may be repeated', async () => {
+    const client = await stocked(10);
+    const first = await reserve(client, 4, 'r1');
+    await client.delete('/products/mug', { 'If-Match': '*' });
+    expect(await reserve(client, 4, 'r1')).toMatchObject({ status: 200, body: first.body });
+    expect(await reserve(client, 5, 'r1')).toMatchObject({ status: 409, body: { code: 'RESERVATION_EXISTS' } });
+    expect(await reserve(client, 4, 'r2')).toMatchObject({ status: 404, body: { code: 'KEY_NOT_FOUND', key: 'mug' } });
+    expect(await stockOf(client)).toMatchObject({ reserved: 4, version: 2 });
+  });
+
   it('is reserved once under an id, also when the repeats meet and take the last ones', async () => {
     const client = await stocked(4);
     const answers = await times(20, () => reserve(client, 4, 'r1'));
@@ -156,15 +166,20 @@ onEachStorage('Stock', (shop) => {
     expect(answer).toMatchObject({ status: 404, body: { code: 'RESERVATION_NOT_FOUND', sku: 'mug', reservation: 'none' } });
   });
 
-  it.each([{ quantity: 0 }, { quantity: 1.5 }, {}, { quantity: 1, id: '' }, { quantity: 1, id: 'a b' }])(
-    'is not reserved by %p',
-    async (body) => {
-      expect(await (await stocked(10)).post('/stock/mug/reservations', body)).toMatchObject({
-        status: 422,
-        body: { code: 'INVALID_VALUE' },
-      });
-    },
-  );
+  it.each([
+    { quantity: 0 },
+    { quantity: 1.5 },
+    {},
+    { quantity: 1, id: '' },
+    { quantity: 1, id: 'a b' },
+    { quantity: 1, id: '..' },
+    { quantity: 1, id: '-a' },
+  ])('is not reserved by %p', async (body) => {
+    expect(await (await stocked(10)).post('/stock/mug/reservations', body)).toMatchObject({
+      status: 422,
+      body: { code: 'INVALID_VALUE' },
+    });
+  });
 
   it('is the same for 40 buyers and goods that keep arriving: what was promised was there', async () => {
     const client = await stocked(5);

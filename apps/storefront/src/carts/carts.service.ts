@@ -11,9 +11,11 @@ export class CartsService {
     private readonly catalogue: CatalogueService,
   ) {}
 
-  /** The cart begins with its first item. An update keeps the expiry unless told otherwise; who fills a cart is looking at it. */
+  /**
+   * The cart begins with its first item. What is sold no longer can still be taken out. An update keeps the expiry unless told otherwise; who fills a cart is looking at it.
+   */
   async put(id: string, sku: string, quantity: number): Promise<Entry<Cart>> {
-    await this.catalogue.assertSold(sku);
+    if (quantity > 0) await this.catalogue.assertSold(sku);
     return await this.carts.update(id, (cart) => withItem(cart, sku, quantity), { initial: () => emptyCart, ttlMs: cartTtlMs });
   }
 

@@ -13,7 +13,7 @@ const ReservationBody = z.object({
   quantity: Quantity,
   id: z
     .string()
-    .regex(/^[\w.-]{1,100}$/, 'letters, digits, "_", "." and "-", at most 100')
+    .regex(/^[A-Za-z0-9][\w.-]{0,99}$/, 'letters, digits, "_", "." and "-", at most 100, first a letter or digit')
     .optional()
     .describe('The same id again changes nothing. One is made if none is given.'),
 });

@@ -37,12 +37,13 @@ export class StockService {
   }
 
   async reserve(sku: string, quantity: number, id: string = randomUUID()): Promise<Reserved> {
-    await this.catalogue.assertSold(sku);
     return await retryOnConflict(async () => {
       // Stock first: read the other way round, a repeat could miss its twin and still find the stock that the twin has left too small.
       const stock = await this.stocks.get(sku);
       const earlier = await this.reservations.get([sku, id]);
       if (earlier !== undefined) return this.#repeated(sku, id, earlier.value, quantity);
+      // Only now: what was promised stays promised, also when the product has been removed since.
+      await this.catalogue.assertSold(sku);
       const after = reserve(stock?.value ?? emptyStock, sku, quantity);
       const reservation: Reservation = { quantity, status: 'reserved' };
       const batch = this.storage.atomic().add(this.reservations, [sku, id], reservation);

@@ -154,6 +154,7 @@ describe('@IfMatch()', () => {
     ['without quotes', '1', 400, 'INVALID_ETAG'],
     ['empty', '""', 400, 'INVALID_ETAG'],
     ['no etag of ours', '"hello"', 400, 'INVALID_ETAG'],
+    ['a * in quotes, which is an etag and no wildcard', '"*"', 400, 'INVALID_ETAG'],
   ])('refuses a header that is %s', async (_, given, status, code) => {
     const call = http().put('/notes/a').send({ text: 'two' });
     const { body } = (await (given === undefined ? call : call.set('If-Match', given)).expect(status)) as Answer;

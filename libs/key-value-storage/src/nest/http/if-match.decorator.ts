@@ -21,8 +21,16 @@ export function parseIfMatch(header: string | undefined): string {
       {},
     );
   }
+  if (given === '*') return '*';
   const [, etag] = /^"([\x21\x23-\x7e\x80-\xff]+)"$/.exec(given) ?? [];
-  if (given === '*' || etag !== undefined) return etag ?? '*';
-  const reason = given.startsWith('W/') ? 'a weak etag' : given.includes(',') ? 'a list' : 'no etag in quotes';
+  // In quotes it is an etag like any other, which no row has; without them, to the store, it would be every row's.
+  if (etag !== undefined && etag !== '*') return etag;
+  const reason = given.startsWith('W/')
+    ? 'a weak etag'
+    : given.includes(',')
+      ? 'a list'
+      : etag === '*'
+        ? 'a * in quotes'
+        : 'no etag in quotes';
   throw storageError('INVALID_ETAG', `If-Match is ${reason}; expected was one ETag as it was sent, or *.`, {});
 }

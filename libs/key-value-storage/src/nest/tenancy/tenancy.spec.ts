@@ -18,6 +18,9 @@ import {
 } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { connect, createServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { defer, from, interval, lastValueFrom, map, switchMap, take } from 'rxjs';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
@@ -33,6 +36,7 @@ import { TenantContext } from './tenant-context.js';
 import { TenantGuard } from './tenant.guard.js';
 import { TenantInterceptor } from './tenant.interceptor.js';
 import { TenantMiddleware } from './tenant.middleware.js';
+import { tenantOf } from './tenant-resolution.js';
 
 @State('note')
 class Note {
@@ -160,6 +164,27 @@ describe('The tenant of a request', () => {
     expect((await twice.expect(400)).body).toMatchObject({ code: 'TENANT_MISSING' });
     await http().get('/health').expect(200, { tenant: null });
     expect(seen).toEqual([]);
+  });
+
+  it.each([
+    [['acme', 'globex'], /was sent 2 times/],
+    [['acme', 'acme'], /was sent 2 times/],
+    ['acme', /^acme$/],
+  ])('is one over HTTP/2 as well: of %j', async (sent, expected) => {
+    await start({ mayEnter: () => true });
+    const storage = app.get(KeyValueStorage);
+    const server = createServer((incoming, response) => {
+      void tenantOf(incoming, {}, storage).then(
+        (tenant) => response.end(tenant),
+        (error: Error) => response.end(error.message),
+      );
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    const answer = session.request({ 'x-tenant-id': sent }).setEncoding('utf8');
+    const heard = ((await answer.toArray()) as string[]).join('');
+    await Promise.all([once(session, 'close'), once(server, 'close'), session.close(), server.close()]);
+    expect(heard).toMatch(expected);
   });
 
   it('is 404 TENANT_UNKNOWN where isKnown does not know it, which may ask the storage', async () => {

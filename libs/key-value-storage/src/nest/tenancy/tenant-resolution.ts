@@ -29,7 +29,8 @@ export async function tenantOf(request: unknown, tenancy: TenancyOptions, storag
 
 interface Headed {
   readonly headers?: Readonly<Record<string, unknown>>;
-  readonly headersDistinct?: Readonly<Record<string, readonly string[] | undefined>>;
+  /** Names and values in turn, as they were sent: of HTTP/1 and HTTP/2. (Only HTTP/1 has `headersDistinct`.) */
+  readonly rawHeaders?: readonly string[];
   readonly raw?: Headed;
   /** Of a socket. */
   readonly handshake?: Headed;
@@ -37,10 +38,10 @@ interface Headed {
 
 /** Sent twice is no tenant at all: one of them may be the proxy's, the other one the client's. */
 function fromHeader(request: unknown, header: string): unknown {
-  const { headers, headersDistinct, raw, handshake } = (request ?? {}) as Headed;
+  const { headers, rawHeaders, raw, handshake } = (request ?? {}) as Headed;
   const name = header.toLowerCase();
-  const sent = (headersDistinct ?? raw?.headersDistinct)?.[name];
-  if (sent !== undefined && sent.length > 1)
+  const sent = (rawHeaders ?? raw?.rawHeaders ?? []).filter((text, index) => index % 2 === 0 && text.toLowerCase() === name);
+  if (sent.length > 1)
     throw storageError('TENANT_MISSING', `The header ${header} was sent ${sent.length} times; expected was one tenant.`, {});
   return (headers ?? handshake?.headers)?.[name];
 }
