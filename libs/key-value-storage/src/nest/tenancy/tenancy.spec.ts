@@ -183,7 +183,10 @@ describe('The tenant of a request', () => {
     const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
     const answer = session.request({ 'x-tenant-id': sent }).setEncoding('utf8');
     const heard = ((await answer.toArray()) as string[]).join('');
-    await Promise.all([once(session, 'close'), once(server, 'close'), session.close(), server.close()]);
+    const closed = Promise.all([once(session, 'close'), once(server, 'close')]);
+    session.close();
+    server.close();
+    await closed;
     expect(heard).toMatch(expected);
   });
 
