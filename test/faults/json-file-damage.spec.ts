@@ -128,7 +128,7 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
       // without its line feed the last line is whole all the same, if the provider thinks so
       if (length < to - 1) expect([length, verdict]).toEqual([length, 'cut off']);
     }
-  }, 60_000);
+  }, 300_000);
 
   it('cuts a last line off of which any part was never written (zeros)', async () => {
     const path = lastJournal(killed.disk, 'shared');
@@ -140,9 +140,9 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
       const hole = (disk: SimulatedDisk): void => disk.plant(path, bytes.slice().fill(0, from, at));
       await withSeed(`${path} zeros from ${from} to ${at}`, runSeed, () => opened(killed, hole, 1));
     }
-  }, 60_000);
+  }, 300_000);
 
-  it('never answers wrong data after a bit was flipped: every byte of every file', async () => {
+  it('never answers wrong data after a bit was flipped, in every second byte of every file; which ones, the seed says', async () => {
     for (const [name, each, inDoubt] of [
       ['killed', killed, 1],
       ['idle', idle, 0],
@@ -153,7 +153,9 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
         const bytes = each.disk.contentOf(path);
         // without the line feed before it, the line that vouches for the commit before it is one damaged line with that commit
         const voucher = Buffer.from(bytes).lastIndexOf(10, bytes.length - 2);
-        return Array.from(bytes, (_, at) => {
+        const parity = random.below(2);
+        return Array.from({ length: Math.floor((bytes.length - parity) / 2) }, (_, half) => {
+          const at = 2 * half + parity;
           const bit = random.below(8);
           const doubt = at === voucher ? 1 : inDoubt;
           return async (): Promise<Verdict> => {
@@ -167,7 +169,7 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
       const verdicts = await count(flips);
       expect([name, verdicts.refused > 0]).toEqual([name, true]);
     }
-  }, 120_000);
+  }, 300_000);
 
   // What the newest journal lost at its end without a trace is what a process that died a little earlier would have left: nobody can tell.
   it('refuses when a file is gone or cut short', async () => {
@@ -182,7 +184,7 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
         }
       }
     }
-  }, 60_000);
+  }, 300_000);
 
   it('refuses when a line is missing, twice there, or two lines changed places', async () => {
     for (const path of journals(idle.disk)) {
@@ -199,7 +201,7 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
         }
       }
     }
-  }, 60_000);
+  }, 300_000);
 
   it("refuses one database's files in the place of another's", async () => {
     const move = (disk: SimulatedDisk): void => {

@@ -67,7 +67,7 @@ describe(`the JSON file when a call fails (KVENT_SEED=${runSeed})`, () => {
       expect(struck).toBeGreaterThan(0);
       if (call === 'write' || call === 'sync') expect(noticed).toBeGreaterThan(struck / 2);
     },
-    120_000,
+    300_000,
   );
 
   it('writes of every shorter length', async () => {
@@ -76,12 +76,12 @@ describe(`the JSON file when a call fails (KVENT_SEED=${runSeed})`, () => {
         livedWith({ call: 'write', nth: 12 + (bytes % 10), code: 'ENOSPC', effect: 'part', bytes }, runSeed),
       );
     }
-  }, 120_000);
+  }, 300_000);
 
   it('a disk that is full from the n-th write on', async () => {
     const { struck } = await everyN({ call: 'write', code: 'ENOSPC', lasting: true });
     expect(struck).toBeGreaterThan(10);
-  }, 120_000);
+  }, 300_000);
 
   it('reads and writes that transfer fewer bytes than asked', async () => {
     const machine = new Machine(new SimulatedDisk(runSeed));

@@ -156,7 +156,7 @@ describe(`the lock of the JSON file (KVENT_SEED=${runSeed})`, () => {
         await next.close();
       }
     });
-  }, 60_000);
+  }, 300_000);
 
   it('can lose the power, or the robber its life, at every step of a takeover', async () => {
     await withSeed('takeover cut short', runSeed, async () => {
@@ -185,5 +185,5 @@ describe(`the lock of the JSON file (KVENT_SEED=${runSeed})`, () => {
         }
       }
     });
-  }, 60_000);
+  }, 300_000);
 });

@@ -153,7 +153,7 @@ describe('two processes and one JSON-file directory', () => {
     const third = start();
     expect(await third.opened).toMatchObject({ done: null });
     expect(await third.tell('scan')).toMatchObject({ done: ['a', 'c'] });
-  }, 30_000);
+  }, 300_000);
 
   it('does not answer a write that was under way when the owner was paused and robbed', async () => {
     const first = start();
@@ -173,7 +173,7 @@ describe('two processes and one JSON-file directory', () => {
     }
     for (const key of acknowledged) expect(await second.tell('get', key)).toMatchObject({ to: `get ${key}`, done: 'paused' });
     expect((await second.tell('scan')).done).toEqual(expect.arrayContaining(seen));
-  }, 30_000);
+  }, 300_000);
 
   it('lets exactly one of twenty in who open a new directory at once', async () => {
     const children = Array.from({ length: 20 }, () => start());
@@ -186,7 +186,7 @@ describe('two processes and one JSON-file directory', () => {
       expect(reply.message).toContain(String(winner.pid));
     }
     expect(await winner.tell('put', 'a', 'one')).toMatchObject({ done: 'committed' });
-  }, 30_000);
+  }, 300_000);
 
   it('lets exactly one of ten in when a dead owner is robbed by all of them', async () => {
     const first = start();
@@ -198,7 +198,7 @@ describe('two processes and one JSON-file directory', () => {
     expect(winners).toHaveLength(1);
     expect(await (winners[0] as Process).tell('get', 'a')).toMatchObject({ done: 'one' });
     expect(replies.filter(({ code }) => code === 'STORAGE_LOCKED')).toHaveLength(9);
-  }, 30_000);
+  }, 300_000);
 
   it('lets twenty in one after the other who wait for each other', async () => {
     const children = Array.from({ length: 20 }, () => start(25_000));
@@ -213,7 +213,7 @@ describe('two processes and one JSON-file directory', () => {
     expect(await readdir(directory)).not.toHaveLength(0);
     const last = start();
     expect(((await last.tell('scan')).done as string[]).length).toBe(10); // a page
-  }, 60_000);
+  }, 300_000);
 
   it('writes who owns it so that a person can read it', async () => {
     const first = start();

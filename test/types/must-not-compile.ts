@@ -102,7 +102,7 @@ export class Retries {
 @State('keeper')
 class Keeper {
   open!: string;
-  #kept = 1;
+  readonly #kept = 1;
   kept(): number {
     return this.#kept;
   }
