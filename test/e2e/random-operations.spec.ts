@@ -143,7 +143,9 @@ class Tenant {
     const cart = carts[this.#random(carts.length)] as string;
     const quantity = this.#random(5);
     const answer = await this.#client.put(`/carts/${cart}/items/${sku}`, { quantity });
-    if (!this.#model.products.has(sku)) return expectStatus(answer, 404);
+    // what is sold no longer can still be taken out
+    const takesOut = quantity === 0 && this.#model.carts.get(cart)?.has(sku) === true;
+    if (!this.#model.products.has(sku) && !takesOut) return expectStatus(answer, 404);
     expectStatus(answer, 200);
     const items = this.#model.carts.get(cart) ?? new Map<string, number>();
     if (quantity === 0) items.delete(sku);

@@ -15,7 +15,8 @@ export class CartsService {
    * The cart begins with its first item. What is sold no longer can still be taken out. An update keeps the expiry unless told otherwise; who fills a cart is looking at it.
    */
   async put(id: string, sku: string, quantity: number): Promise<Entry<Cart>> {
-    if (quantity > 0) await this.catalogue.assertSold(sku);
+    const takesOut = quantity === 0 && (await this.#holds(id, sku));
+    if (!takesOut) await this.catalogue.assertSold(sku);
     return await this.carts.update(id, (cart) => withItem(cart, sku, quantity), { initial: () => emptyCart, ttlMs: cartTtlMs });
   }
 
@@ -29,5 +30,10 @@ export class CartsService {
 
   async remove(id: string): Promise<void> {
     await this.carts.delete(id);
+  }
+
+  async #holds(id: string, sku: string): Promise<boolean> {
+    const cart = await this.carts.get(id);
+    return cart?.value.items.some((item) => item.sku === sku) ?? false;
   }
 }
