@@ -15,7 +15,7 @@ import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
 const results = join(root, '.tmp', `jest-${process.pid}.json`);
-const exitGraceMs = 10_000;
+const exitGraceMs = 30_000;
 
 /** A suite is a folder below `test/`, but `unit`: the specs beside the sources. */
 const suites = [
