@@ -6,7 +6,7 @@ import { builtinModules } from 'node:module';
 import boundaries from 'eslint-plugin-boundaries';
 import tseslint from 'typescript-eslint';
 
-const doors = ['key-value-storage', 'key-value-storage/core', 'key-value-storage/testing'];
+const doors = ['key-value-storage', 'key-value-storage/core', 'key-value-storage/testing', 'key-value-postgres'];
 const core = ['core', 'key-value-storage/core'];
 
 /**
@@ -23,7 +23,7 @@ export const rooms = {
   // Specs sit beside what they prove, so they may look behind the doors of their own package.
   'unit tests': {
     files: 'libs/*/src/**/*.spec.ts',
-    rooms: [...doors, 'core', 'memory', 'json-file', 'nest', 'testing'],
+    rooms: [...doors, 'core', 'memory', 'json-file', 'nest', 'testing', 'postgres', 'cli'],
     packages: '*',
     node: true,
   },
@@ -37,10 +37,17 @@ export const rooms = {
   },
   'key-value-storage/core': { files: 'libs/key-value-storage/src/core/index.ts', rooms: ['core'], packages: [], node: false },
   'key-value-storage/testing': { files: 'libs/key-value-storage/src/testing/index.ts', rooms: ['testing'], packages: [], node: false },
+  'key-value-postgres': { files: 'libs/key-value-postgres/src/index.ts', rooms: ['postgres'], packages: [], node: false },
 
   core: { files: 'libs/key-value-storage/src/core/**', rooms: [], packages: ['@standard-schema/spec'], node: false },
   memory: { files: 'libs/key-value-storage/src/providers/memory/**', rooms: core, packages: [], node: false },
   'json-file': { files: 'libs/key-value-storage/src/providers/json-file/**', rooms: core, packages: [], node: true },
+  postgres: {
+    files: 'libs/key-value-postgres/src/**',
+    rooms: ['key-value-storage/core'],
+    packages: ['pg', 'typeorm'],
+    node: true,
+  },
   nest: {
     files: 'libs/key-value-storage/src/nest/**',
     rooms: core,
@@ -62,9 +69,15 @@ export const rooms = {
     node: true,
   },
 
+  cli: { files: 'libs/cli/src/**', rooms: doors, packages: ['@clack/prompts', 'commander', 'typeorm'], node: true },
   apps: { files: 'apps/*/src/**', rooms: doors, packages: '*', node: true },
   // Fault tests reach behind the doors: they break what stands there.
-  faults: { files: 'test/faults/**', rooms: [...doors, 'test', 'core', 'memory', 'json-file', 'testing'], packages: '*', node: true },
+  faults: {
+    files: 'test/faults/**',
+    rooms: [...doors, 'test', 'core', 'memory', 'json-file', 'testing', 'postgres'],
+    packages: '*',
+    node: true,
+  },
   test: { files: 'test/**', rooms: [...doors, 'apps', 'faults', 'tooling'], packages: '*', node: true },
   bench: { files: 'bench/**', rooms: doors, packages: '*', node: true },
   tooling: { files: '*.mjs', rooms: [], packages: '*', node: true },
