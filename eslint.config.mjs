@@ -6,7 +6,15 @@ import { builtinModules } from 'node:module';
 import boundaries from 'eslint-plugin-boundaries';
 import tseslint from 'typescript-eslint';
 
-const doors = ['key-value-storage', 'key-value-storage/core', 'key-value-storage/testing', 'key-value-postgres'];
+const doors = [
+  'key-value-storage',
+  'key-value-storage/core',
+  'key-value-storage/testing',
+  'key-value-postgres',
+  'event-store',
+  'event-store/core',
+  'event-store/testing',
+];
 const core = ['core', 'key-value-storage/core'];
 
 /**
@@ -23,7 +31,7 @@ export const rooms = {
   // Specs sit beside what they prove, so they may look behind the doors of their own package.
   'unit tests': {
     files: 'libs/*/src/**/*.spec.ts',
-    rooms: [...doors, 'core', 'memory', 'json-file', 'nest', 'testing', 'postgres', 'cli'],
+    rooms: [...doors, 'core', 'memory', 'json-file', 'nest', 'testing', 'postgres', 'streams', 'streams-nest', 'streams-testing', 'cli'],
     packages: '*',
     node: true,
   },
@@ -37,6 +45,14 @@ export const rooms = {
   },
   'key-value-storage/core': { files: 'libs/key-value-storage/src/core/index.ts', rooms: ['core'], packages: [], node: false },
   'key-value-storage/testing': { files: 'libs/key-value-storage/src/testing/index.ts', rooms: ['testing'], packages: [], node: false },
+  'event-store': {
+    files: 'libs/event-store/src/index.ts',
+    rooms: ['key-value-storage', 'event-store/core', 'streams', 'streams-nest'],
+    packages: [],
+    node: false,
+  },
+  'event-store/core': { files: 'libs/event-store/src/core/index.ts', rooms: ['key-value-storage/core', 'streams'], packages: [], node: false },
+  'event-store/testing': { files: 'libs/event-store/src/testing/index.ts', rooms: ['streams-testing'], packages: [], node: false },
   'key-value-postgres': { files: 'libs/key-value-postgres/src/index.ts', rooms: ['postgres'], packages: [], node: false },
 
   core: { files: 'libs/key-value-storage/src/core/**', rooms: [], packages: ['@standard-schema/spec'], node: false },
@@ -66,6 +82,20 @@ export const rooms = {
     files: 'libs/key-value-storage/src/testing/**',
     rooms: [...core, 'key-value-storage', 'memory', 'json-file', 'nest'],
     packages: ['@nestjs/common', '@nestjs/core', '@nestjs/testing', 'fast-check'],
+    node: true,
+  },
+
+  streams: { files: 'libs/event-store/src/core/**', rooms: ['key-value-storage/core'], packages: ['@standard-schema/spec'], node: false },
+  'streams-nest': {
+    files: 'libs/event-store/src/nest/**',
+    rooms: ['key-value-storage', 'key-value-storage/core', 'streams', 'event-store/core'],
+    packages: ['@nestjs/common', '@nestjs/core', '@nestjs/cqrs', '@opentelemetry/api', 'reflect-metadata', 'rxjs'],
+    node: true,
+  },
+  'streams-testing': {
+    files: 'libs/event-store/src/testing/**',
+    rooms: ['key-value-storage', 'key-value-storage/core', 'key-value-storage/testing', 'event-store', 'event-store/core', 'streams'],
+    packages: ['@nestjs/common', '@nestjs/testing', 'fast-check'],
     node: true,
   },
 
@@ -176,7 +206,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['libs/key-value-storage/src/core/**/*.ts'],
+    files: ['libs/key-value-storage/src/core/**/*.ts', 'libs/event-store/src/core/**/*.ts'],
     ignores: ['**/*.spec.ts'],
     rules: {
       'no-restricted-imports': [

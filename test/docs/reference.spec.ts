@@ -10,10 +10,14 @@ import {
   openStorage,
   RetryOnConflictInterceptor,
 } from '@kvent/key-value-storage';
-import { errorTable, retryDefaults, storageError, type StorageErrorCode } from '@kvent/key-value-storage/core';
+import { errorTable as ownErrors, retryDefaults, storageError, type OwnErrorCode } from '@kvent/key-value-storage/core';
+import { streamError, streamErrorTable, type StreamErrorCode } from '@kvent/event-store/core';
 import { generatedIn, regenerated, write } from './generated.js';
 import { declaredErrorFields, declaredOptions, exportedNames, literalDefaults } from './options-in-source.js';
 import { pageAt, pages, type Page } from './pages.js';
+
+/** The codes of all packages. */
+const errorTable = [...ownErrors, ...streamErrorTable];
 
 const errors = pageAt('docs/reference/errors.md');
 const options = pageAt('docs/reference/options.md');
@@ -84,8 +88,11 @@ describe('docs/reference/errors.md', () => {
     for (const part of ['**When:**', '**Effect:**', '**What to do:**']) expect(text).toContain(part);
   });
 
-  it.each(codes)('is where the message of %s points', (code: StorageErrorCode) => {
-    const { message } = storageError(code, 'It is', {} as never);
+  it.each(codes)('is where the message of %s points', (code) => {
+    const own = ownErrors.some((kind) => kind.code === code);
+    const { message } = own
+      ? storageError(code as OwnErrorCode, 'It is', {} as never)
+      : streamError(code as StreamErrorCode, 'It is', {} as never);
     const [, path = '', anchor] = /, (.*)#(.*)\]$/.exec(message) ?? [];
     expect(pageAt(path).headings.map((heading) => heading.anchor)).toContain(anchor);
   });

@@ -17,6 +17,8 @@ export {
   type ReadOptions,
   type WriteOptions,
 } from './core/key-value-store.js';
+export type { BatchPart } from './core/batch-part.js';
+export { IdempotentCall } from './core/mark.js';
 export { openStorage } from './core/open-storage.js';
 export { retryOnConflict, type RetryOptions } from './core/retry-on-conflict.js';
 export {

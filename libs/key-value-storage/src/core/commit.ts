@@ -14,6 +14,8 @@ export interface Engine {
   readonly versions: () => Version;
   readonly retry: RetryPolicy;
   readonly turns: Turns;
+  /** It is part of a transaction of the caller's: nothing in it is gathered or repeated. */
+  readonly inTransaction: boolean;
   /** Rejects with `STORAGE_NOT_OPEN` once the storage is closed. */
   readonly assertOpen: () => void;
 }

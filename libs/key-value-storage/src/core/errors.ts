@@ -6,7 +6,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Key } from './key.js';
 
 /** What a code means: its HTTP status, a title for people, and whether the same call may succeed later. A `conflict` is what retry loops repeat. */
-interface ErrorKind {
+export interface ErrorKind {
   readonly status: number;
   readonly title: string;
   readonly retryable: boolean;
@@ -26,6 +26,8 @@ const kinds = {
   TENANT_UNKNOWN: { status: 404, title: 'There is no such tenant', retryable: false },
   TENANT_FORBIDDEN: { status: 403, title: 'The tenant may not be entered', retryable: false },
   PRECONDITION_REQUIRED: { status: 428, title: 'If-Match is required', retryable: false },
+  IDEMPOTENCY_KEY_REQUIRED: { status: 400, title: 'An idempotency key is required', retryable: false },
+  IDEMPOTENCY_CONFLICT: { status: 422, title: 'The idempotency key was used for something else', retryable: false },
   STORAGE_NOT_OPEN: { status: 503, title: 'The storage is not open', retryable: false },
   STORAGE_UNAVAILABLE: { status: 503, title: 'The storage cannot be reached', retryable: true },
   STORAGE_LOCKED: { status: 503, title: 'The storage belongs to another process', retryable: true },
@@ -55,6 +57,8 @@ export interface StorageErrorDetails {
   TENANT_UNKNOWN: { readonly tenant: string };
   TENANT_FORBIDDEN: { readonly tenant: string };
   PRECONDITION_REQUIRED: object;
+  IDEMPOTENCY_KEY_REQUIRED: object;
+  IDEMPOTENCY_CONFLICT: { readonly idempotencyKey: string };
   STORAGE_NOT_OPEN: object;
   STORAGE_UNAVAILABLE: object;
   STORAGE_LOCKED: object;
@@ -64,6 +68,8 @@ export interface StorageErrorDetails {
   ABORTED: object;
 }
 export type StorageErrorCode = keyof StorageErrorDetails;
+/** The codes of this package's own table. */
+export type OwnErrorCode = keyof typeof kinds;
 
 const brand = Symbol.for('kvent.error');
 /** Where a code is explained; every message ends with it. */
@@ -104,7 +110,7 @@ export class StorageError<Code extends string = string> extends Error {
 type Details<Code extends StorageErrorCode> = StorageErrorDetails[Code];
 
 /** Makes an error of the table. `message`: subject, what is, what was expected; keys yes, values never. */
-export function storageError<Code extends keyof typeof kinds>(
+export function storageError<Code extends OwnErrorCode>(
   code: Code,
   message: string,
   details: Details<Code>,
@@ -151,7 +157,7 @@ export function partlyDone(error: StorageError, done: number): StorageError {
 }
 
 /** Code, HTTP status, title and whether it is retryable, for the reference page and its test. */
-export const errorTable: readonly ({ readonly code: StorageErrorCode } & ErrorKind)[] = Object.entries(kinds).map(([code, kind]) => ({
-  code: code as StorageErrorCode,
+export const errorTable: readonly ({ readonly code: OwnErrorCode } & ErrorKind)[] = Object.entries(kinds).map(([code, kind]) => ({
+  code: code as OwnErrorCode,
   ...kind,
 }));

@@ -30,19 +30,22 @@ export { SteadyTime, systemClock, type Clock } from './clock.js';
 export {
   errorTable,
   isConflict,
+  partlyDone,
   isStorageError,
   StorageError,
   storageError,
   titleOf,
+  type ErrorKind,
+  type OwnErrorCode,
   type StorageErrorCode,
   type StorageErrorDetails,
   type StorageErrorInit,
 } from './errors.js';
 export { describeExpected, evaluateBatch, isAlive, type Evaluation, type RowEffect } from './evaluate-batch.js';
 export { HintSource } from './hint-source.js';
-export { decodeKey, encodeKey, encodeRange, type Key, type KeyPart, type KeyRange } from './key.js';
+export { assertWithin, decodeKey, describe, encodeKey, encodeRange, type Key, type KeyPart, type KeyRange } from './key.js';
 export { limits, type LimitName } from './limits.js';
-export { assertOptions, invalidOption, resolveOptions } from './options.js';
+export { assertOptions, assertTtl, invalidOption, resolveOptions } from './options.js';
 export { RowTable, withoutValue } from './row-table.js';
 export { isVersion, versionSource } from './version.js';
 export { CoalescingProvider } from './coalescing-provider.js';
@@ -62,8 +65,28 @@ export {
   type ReadOptions,
   type WriteOptions,
 } from './key-value-store.js';
-export { invalidValue } from './codec.js';
 export { openKeyValueStorage, openStorage, type StorageSettings } from './open-storage.js';
+
+// ─── for packages that keep rows of their own
+export { commitAtomic, isEmptyBatch } from './atomic.js';
+export {
+  commitParts,
+  WorkingPart,
+  type BatchPart,
+  type Contribution,
+  type PartedBatch,
+  type Replayed,
+  type Seen,
+  type Verdict,
+} from './batch-part.js';
+export { encodeValue, invalidValue, mayHoldTags, parseStored, reviveFrozen, type EncodedValue } from './codec.js';
+export { answerTo, assertAtMost, batchOf, commitBatch, nameOf, sizeOf, type Conflicted, type Engine, type Landed } from './commit.js';
+export { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
+export { IdempotentCall, idempotencyOf, markIn, markKeyOf, MarkPart, markRetentionMs, type Idempotency, type MarkOptions } from './mark.js';
+export { placeIn, type Place, type PlaceRequest } from './open-storage.js';
+export { retryInTurn } from './retry-in-turn.js';
+export { decodeText, encodeText, utf8Length } from './text-encoding.js';
+
 export {
   markAttempts,
   nextDelay,

@@ -2,8 +2,10 @@
  * What users inject and call. Abstract classes, not interfaces: they stand in decorated signatures, where a type alone dies at start-up; and
  * without private members, so that a stub of the right shape is a store too. `typed-store.ts` is what they get.
  */
+import type { BatchPart } from './batch-part.js';
 import type { Entry, EntryInfo } from './entry.js';
 import type { Key, KeyRange } from './key.js';
+import type { IdempotentCall } from './mark.js';
 import type { RetryOptions } from './retry-on-conflict.js';
 import type { ClassOf, Given, StateDefinition } from './state-definition.js';
 
@@ -120,6 +122,8 @@ export abstract class KeyValueStore<in out T> {
 
 /** One line for each change, in the order in which they were added. */
 export interface Committed {
+  /** This is the first answer of the idempotency key, given again: nothing was written. */
+  readonly replayed: boolean;
   readonly changes: readonly {
     readonly key: Key;
     /** undefined: deleted */
@@ -149,14 +153,20 @@ export abstract class AtomicChanges {
   abstract save<T>(store: KeyValueStore<T>, entry: Entry<NoInfer<T>>): this;
   /** An entry instead of a key: checked too. */
   abstract delete(store: AnyStore, key: Key | EntryInfo): this;
+  /** What another package adds to this commit: `orders.appending(…)`. One stream twice is `INVALID_OPTION`. */
+  abstract include(part: BatchPart): this;
 }
 
 export abstract class AtomicBatch extends AtomicChanges {
   /**
    * All of it, or none: throws `STORAGE_CONFLICT` with the first key whose check failed, `LIMIT_EXCEEDED` over 900 rows or 8 MB. There is no
-   * result one could forget to look at. A batch is committed once; a second time is `INVALID_OPTION`.
+   * result one could forget to look at. A part that was included rejects with its own error. A batch is committed once; a second time is
+   * `INVALID_OPTION`.
+   *
+   * With `idempotencyKey`, for a day: the same batch again answers what the first one did, with `replayed: true`; another one under the same key is
+   * `IDEMPOTENCY_CONFLICT`. The key belongs to the tenant.
    */
-  abstract commit(options?: CallOptions): Promise<Committed>;
+  abstract commit(options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined }): Promise<Committed>;
 }
 
 /** The stores of one application. Made by `KeyValueStorageModule`, or by `openStorage` without Nest. */

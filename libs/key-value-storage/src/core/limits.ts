@@ -19,6 +19,8 @@ export const limits = {
   batchBytesMax: 8 * 1_024 * 1_024,
   /** Addresses of one consistent read. */
   readAddressesMax: 1_000,
+  /** Encoded UTF-8 bytes of an event's metadata: 16 KB. */
+  eventMetadataBytesMax: 16 * 1_024,
   /** Items of one page. */
   pageItemsMax: 1_000,
   /** Milliseconds that a row may live: a thousand years. */

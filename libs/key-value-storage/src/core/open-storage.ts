@@ -14,6 +14,31 @@ import { Turns } from './turns.js';
 import { TypedStore } from './typed-store.js';
 import { versionSource } from './version.js';
 
+/** What asks for a place: a state, or a stream of another package. */
+export interface PlaceRequest {
+  /** In messages: "state 'product'". */
+  readonly what: string;
+  readonly scope: 'tenant' | 'shared' | undefined;
+  readonly provider: string | undefined;
+}
+/** Where rows live: the engine, and the database of the moment. */
+export interface Place {
+  readonly engine: Engine;
+  readonly database: () => string;
+}
+/** On a storage: what other packages of Kvent find their rows by. */
+const placeOf = Symbol('kvent.place-of');
+
+/** Where the rows of a definition live in this storage. `INVALID_OPTION` for a provider that has no such name, and for a storage that is not Kvent's own. */
+export function placeIn(storage: KeyValueStorage, request: PlaceRequest): Place {
+  const find = (storage as { readonly [placeOf]?: (asked: PlaceRequest) => Place } | undefined)?.[placeOf];
+  if (find === undefined)
+    throw invalidOption(
+      `The ${request.what} needs a storage that openStorage or KeyValueStorageModule opened; given was ${describe(storage)}.`,
+    );
+  return find.call(storage, request);
+}
+
 export interface StorageSettings {
   /** Where states live that name no provider. */
   readonly provider: StorageProvider;
@@ -95,6 +120,7 @@ class OpenStorage extends KeyValueStorage {
       versions: versionSource(),
       retry,
       turns: new Turns(),
+      inTransaction: false,
       assertOpen: () => this.#assertOpen(),
     });
     this.#main = engineOf(main);
@@ -119,7 +145,7 @@ class OpenStorage extends KeyValueStorage {
   }
 
   within(transaction: object): KeyValueStorage {
-    return new StorageWithin(this, this.#main, transaction, (definition) => this.#databaseOf(definition));
+    return new StorageWithin(this, this.#main, transaction, (request) => this.#databaseOf(request));
   }
 
   async sweep(limit = 1_000): Promise<number> {
@@ -136,17 +162,22 @@ class OpenStorage extends KeyValueStorage {
     await this.#closed;
   }
 
-  #createStore(definition: ResolvedState): KeyValueStore<unknown> {
-    const { provider: name } = definition;
+  [placeOf](request: PlaceRequest): Place {
+    const { provider: name, what } = request;
     const engine = name === undefined ? this.#main : this.#named.get(name);
     if (engine === undefined) {
       const known = [...this.#named.keys()].map((other) => `'${other}'`).join(', ') || 'none';
-      throw invalidOption(`The state '${definition.name}' asks for the provider '${name}'; there are: ${known}.`);
+      throw invalidOption(`The ${what} asks for the provider '${name}'; there are: ${known}.`);
     }
-    return new TypedStore(engine, definition, this.#databaseOf(definition));
+    return { engine, database: this.#databaseOf(request) };
   }
 
-  #databaseOf({ scope, name }: ResolvedState): () => string {
+  #createStore(definition: ResolvedState): KeyValueStore<unknown> {
+    const { engine, database } = this[placeOf](requestOf(definition));
+    return new TypedStore(engine, definition, database);
+  }
+
+  #databaseOf({ scope, what }: PlaceRequest): () => string {
     const tenant = this.#tenant;
     if (scope === 'shared' || (scope === undefined && tenant === undefined)) return () => sharedDatabase;
     return () => {
@@ -154,7 +185,7 @@ class OpenStorage extends KeyValueStorage {
       if (current !== undefined) return databaseOf(current);
       throw storageError(
         'TENANT_MISSING',
-        `The state '${name}' belongs to tenants, and there is no tenant here: use forTenant, or run inside a tenant.`,
+        `The ${what} belongs to tenants, and there is no tenant here: use forTenant, or run inside a tenant.`,
         {},
       );
     };
@@ -165,30 +196,34 @@ class OpenStorage extends KeyValueStorage {
   }
 }
 
+const requestOf = ({ name, scope, provider }: ResolvedState): PlaceRequest => ({ what: `state '${name}'`, scope, provider });
+
 /** The same stores inside the caller's transaction: nothing is coalesced or retried, and closing it closes nothing. */
 class StorageWithin extends KeyValueStorage {
   readonly #outer: KeyValueStorage;
   readonly #engine: Engine;
-  readonly #databaseOf: (definition: ResolvedState) => () => string;
+  readonly #databaseOf: (request: PlaceRequest) => () => string;
 
-  constructor(outer: KeyValueStorage, main: Engine, transaction: object, databaseOfState: (definition: ResolvedState) => () => string) {
+  constructor(outer: KeyValueStorage, main: Engine, transaction: object, databaseOfRequest: (request: PlaceRequest) => () => string) {
     super();
     const { provider } = main;
     if (provider.within === undefined)
       throw storageError('STORAGE_UNSUPPORTED', `The provider '${provider.name}' has no transactions to join.`, {});
     this.#outer = outer;
-    this.#engine = { ...main, provider: provider.within(transaction), retry: { ...main.retry, attempts: 1 } };
-    this.#databaseOf = databaseOfState;
+    this.#engine = { ...main, provider: provider.within(transaction), retry: { ...main.retry, attempts: 1 }, inTransaction: true };
+    this.#databaseOf = databaseOfRequest;
   }
 
   store<T>(state: StateDefinition<T> | ClassOf<T>): KeyValueStore<T> {
     const definition = definitionOf(state);
-    if (definition.provider !== undefined) {
-      throw invalidOption(
-        `The state '${definition.name}' lives on the provider '${definition.provider}', not in the transaction of the main one.`,
-      );
-    }
-    return new TypedStore(this.#engine, definition, this.#databaseOf(definition)) as unknown as KeyValueStore<T>;
+    const { engine, database } = this[placeOf](requestOf(definition));
+    return new TypedStore(engine, definition, database) as unknown as KeyValueStore<T>;
+  }
+
+  [placeOf](request: PlaceRequest): Place {
+    if (request.provider !== undefined)
+      throw invalidOption(`The ${request.what} lives on the provider '${request.provider}', not in the transaction of the main one.`);
+    return { engine: this.#engine, database: this.#databaseOf(request) };
   }
 
   atomic(): AtomicBatch {

@@ -1,12 +1,11 @@
 /** The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the port, entries in the terms of the user. */
 import { throwIfAborted, untilAborted } from './abort.js';
-import { systemClock } from './clock.js';
-import { isConflict, type StorageError } from './errors.js';
 import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import { encodeKey, type Key } from './key.js';
 import type { CallOptions, ReadOptions } from './key-value-store.js';
-import { retrying, type RetryPolicy } from './retry-on-conflict.js';
+import { retryInTurn } from './retry-in-turn.js';
+import type { RetryPolicy } from './retry-on-conflict.js';
 import type { ResolvedState } from './state-definition.js';
 import type { Address, Change, Expected, ReadResult, Row, StoredValue, TimeToLive } from './storage-provider.js';
 import { ValueCodec, type Encoded } from './value-codec.js';
@@ -101,45 +100,11 @@ export class StateRows<T> {
 
   /** Repeats read-and-write work at one row while it conflicts. Most calls meet no rival, and pay nothing for the loop. */
   async retryInTurn<R>(address: Address, policy: RetryPolicy, work: () => Promise<R | Conflicted>): Promise<R> {
-    const name = `${address.database}\0${nameOf(address)}`;
-    const attempt = async (): Promise<R> => {
+    return await retryInTurn(this.engine, `${address.database}\0${nameOf(address)}`, policy, async () => {
       const result = await work();
       if (isConflicted(result)) throw conflictError(result, 'own');
       return result;
-    };
-    if (this.engine.turns.isTaken(name)) return await this.#inTurn(name, policy, attempt, undefined);
-    try {
-      return await attempt();
-    } catch (error) {
-      if (!isConflict(error)) throw error;
-      return await this.#inTurn(name, policy, attempt, error);
-    }
-  }
-
-  /** The retry loop, in turn with the rivals of this process. `lost`: the conflict of a first attempt that was made already. */
-  async #inTurn<R>(name: string, policy: RetryPolicy, attempt: () => Promise<R>, lost: StorageError | undefined): Promise<R> {
-    const { turns } = this.engine;
-    const deadline = systemClock.monotonic() + policy.budgetMs;
-    let mine = false;
-    const waitForTurn = async (ms: number): Promise<void> => {
-      try {
-        if (mine) await systemClock.wait(ms, policy.signal);
-        else mine = await turns.take(name, { patienceMs: Math.max(ms, policy.delayMsMax), deadline }, systemClock, policy.signal);
-      } catch (error) {
-        throwIfAborted('A call that waited for its turn', policy.signal);
-        throw error;
-      }
-    };
-    try {
-      if (lost === undefined) await waitForTurn(0);
-      const work = async (number: number): Promise<R> => {
-        if (number === 1 && lost !== undefined) throw lost;
-        return await attempt();
-      };
-      return await retrying(work, policy, { clock: systemClock, waitForTurn });
-    } finally {
-      if (mine) turns.leave(name);
-    }
+    });
   }
 }
 

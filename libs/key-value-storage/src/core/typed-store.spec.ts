@@ -354,7 +354,7 @@ describe('a storage', () => {
     expect(() => one.atomic().set(other.store(state), 'k', 1)).toThrow(/belongs to another storage/);
     const batch = one.atomic().set(one.store(state).forTenant('acme'), 'k', 1);
     expect(() => batch.set(one.store(state).forTenant('globex'), 'k', 1)).toThrow(
-      /'a' is in tenant:acme on provider 'memory', 'a' in tenant:globex/,
+      /'a' is in tenant:acme on provider 'memory', state 'a' in tenant:globex/,
     );
     expect(() => batch.set(one.store(shared), 'k', 1)).toThrow(/'b' in shared/);
     expect(() => one.store(shared).forTenant('acme')).toThrow(/is shared/);

@@ -14,8 +14,8 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     law: 1,
     broken: breaksAtomic('answers the changes by key', (batch) => ({
       commit: async (options) => {
-        const { changes } = await batch.commit(options);
-        return { changes: changes.toSorted((a, b) => (String(a.key) < String(b.key) ? -1 : 1)) };
+        const { changes, replayed } = await batch.commit(options);
+        return { replayed, changes: changes.toSorted((a, b) => (String(a.key) < String(b.key) ? -1 : 1)) };
       },
     })),
     async run(subject) {
@@ -153,7 +153,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         try {
           return await batch.commit(options);
         } catch {
-          return { changes: [] };
+          return { replayed: false, changes: [] };
         }
       },
     })),

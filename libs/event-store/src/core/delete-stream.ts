@@ -1,0 +1,65 @@
+/** Deleting: one batch makes the stream gone, for good; then its rows go page by page. Whoever comes later may finish what was left. */
+import {
+  assertOptions,
+  commitBatch,
+  isStorageError,
+  limits,
+  partlyDone,
+  retryInTurn,
+  type CallOptions,
+  type RetryPolicy,
+} from '@kvent/key-value-storage/core';
+import { isMet } from './append-part.js';
+import { conditionOf } from './expectations.js';
+import { headIn, type Head } from './head.js';
+import { deleteBatch } from './stream-batches.js';
+import { lockedError, mismatchError } from './stream-conflicts.js';
+import type { StreamRows } from './stream-rows.js';
+
+type Options = CallOptions & { readonly expectedVersion?: number };
+
+/** Answers whether it was there. `STREAM_LOCKED`, `STREAM_VERSION_MISMATCH`; an error of the pages says how many rows are gone (`done`). */
+export async function deleteStream(rows: StreamRows, options: Options | undefined): Promise<boolean> {
+  assertOptions('delete', options, ['signal', 'expectedVersion']);
+  const condition = conditionOf('delete', options);
+  const signal = options?.signal;
+  const { engine } = rows;
+  const policy: RetryPolicy = { ...engine.retry, signal };
+  const before = await retryInTurn(engine, rows.turn, policy, async (): Promise<Head> => {
+    engine.assertOpen();
+    const { rows: found } = await engine.provider.read([rows.head, rows.lease], { signal });
+    const head = headIn(rows.head, found[0]);
+    const lease = found[1];
+    if (head.kind === 'deleted') return head;
+    if (condition !== undefined && !isMet(condition.expected, head.version)) throw mismatchError(rows, condition, head.version);
+    if (head.kind === 'held' && lease !== undefined) throw lockedError(rows, lease);
+    if (head.version === 0) return head;
+    const { checks, changes } = deleteBatch(rows, head);
+    const result = await commitBatch(engine, rows.database, checks, changes, signal);
+    if (result.outcome === 'conflict') throw mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version);
+    return head;
+  });
+  if (before.version > 0) await removeRows(rows, signal);
+  return before.kind !== 'deleted' && before.version > 0;
+}
+
+async function removeRows(rows: StreamRows, signal: AbortSignal | undefined): Promise<void> {
+  const { engine } = rows;
+  let done = 0;
+  try {
+    for (const kind of ['snapshot', 'event'] as const) {
+      for (let more = true; more;) {
+        engine.assertOpen();
+        const space = rows.space(kind);
+        const [page] = await engine.provider.scan([{ ...space, limit: limits.batchEntriesMax, values: 'omit' }], { signal });
+        const changes = (page?.rows ?? []).map(({ key }) => ({ kind: 'delete', address: { ...space, key } }) as const);
+        if (changes.length > 0) await commitBatch(engine, rows.database, [], changes, signal);
+        done += changes.length;
+        more = page?.more === true;
+      }
+    }
+  } catch (error) {
+    // the stream itself is gone by now
+    throw isStorageError(error) ? partlyDone(error, done + 1) : error;
+  }
+}

@@ -1,0 +1,52 @@
+/** The core of the event store: streams on any storage, without Nest. */
+export { EventStore, type EventStoreOptions } from './event-store.js';
+export {
+  EventStream,
+  StreamSession,
+  type Appended,
+  type AppendOptions,
+  type Deciding,
+  type EventMetadata,
+  type EventRange,
+  type EventStoreSettings,
+  type ExpectedVersion,
+  type Loaded,
+  type Outcome,
+  type PointInTime,
+  type Recorded,
+  type SameCommit,
+  type SessionOptions,
+  type StreamPage,
+  type StreamPageRequest,
+  type TransactOptions,
+  type VersionRange,
+  type WriteEventsOptions,
+} from './event-stream.js';
+export {
+  defineStream,
+  event,
+  streamOf,
+  type AnyEvent,
+  type AnyStream,
+  type EventMap,
+  type EventOf,
+  type EventSpec,
+  type ResolvedStream,
+  type SnapshotOptions,
+  type StateOf,
+  type StreamDefinition,
+} from './stream-definition.js';
+export { streamError, streamErrorTable, type StreamErrorCode } from './stream-errors.js';
+export type { StreamCall, StreamCallEnd, StreamName, StreamNotice, StreamObserver } from './stream-observer.js';
+export { deletedHead, freeHead, headIn, heldHead, type Head } from './head.js';
+export {
+  appendBatch,
+  closeBatch,
+  deleteBatch,
+  openBatch,
+  renewBatch,
+  sessionAppendBatch,
+  takeOverBatch,
+  type Held,
+  type TableRows,
+} from './stream-batches.js';

@@ -1,0 +1,75 @@
+/** The streams of one type: their heads, in the order of their ids. */
+import {
+  assertOptions,
+  decodeCursor,
+  decodeKey,
+  describe,
+  encodeCursor,
+  encodeRange,
+  invalidOption,
+  limits,
+  storageError,
+  type Engine,
+  type ScanRange,
+} from '@kvent/key-value-storage/core';
+import { headIn } from './head.js';
+import type { StreamPage, StreamPageRequest } from './event-stream.js';
+import type { ResolvedStream } from './stream-definition.js';
+import { corrupt, headsOf } from './stream-rows.js';
+
+const itemsDefault = 100;
+
+/** Streams without events, and deleted ones, are left out. */
+export async function pageStreams(
+  engine: Engine,
+  definition: ResolvedStream,
+  database: string,
+  request: StreamPageRequest | undefined,
+  signal: AbortSignal | undefined,
+): Promise<StreamPage> {
+  assertOptions('page', request, ['prefix', 'limit', 'cursor']);
+  const { prefix, limit = itemsDefault, cursor } = request ?? {};
+  assertLimit(limit);
+  if (prefix !== undefined && typeof prefix !== 'string') throw invalidOption(`page: prefix is a text; given was ${describe(prefix)}.`);
+  if (cursor !== undefined && typeof cursor !== 'string') throw invalidOption(`A cursor is a text; given was ${describe(cursor)}.`);
+  const scope = {
+    database,
+    container: headsOf(definition),
+    entity: '',
+    ...encodeRange(prefix === undefined ? {} : { prefix }),
+    reverse: false,
+  };
+  const items: StreamPage['items'][number][] = [];
+  let after = cursor === undefined ? undefined : decodeCursor(scope, cursor);
+  for (let more = true; more;) {
+    engine.assertOpen();
+    const range: ScanRange = { ...scope, ...(after !== undefined && { after }), limit };
+    const [page] = await engine.provider.scan([range], { signal });
+    if (page === undefined) throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
+    for (const { key, row } of page.rows) {
+      const address = { ...scope, key };
+      const { kind, version } = headIn(address, row);
+      after = key;
+      if (kind === 'deleted' || version === 0) continue;
+      const id = decodeKey(key);
+      if (typeof id !== 'string') throw corrupt(address, 'Kvent did not write its key');
+      items.push(Object.freeze({ id, version, updatedAt: new Date(row.updatedAt) }));
+      if (items.length === limit) return { items, next: page.more || page.rows.at(-1)?.key !== key ? encodeCursor(scope, key) : undefined };
+    }
+    more = page.more;
+  }
+  return { items, next: undefined };
+}
+
+function assertLimit(limit: unknown): void {
+  if (!Number.isInteger(limit) || (limit as number) < 1)
+    throw invalidOption(`A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${describe(limit)}.`);
+  if ((limit as number) > limits.pageItemsMax) {
+    const [given, allowed] = [limit as number, limits.pageItemsMax];
+    throw storageError('LIMIT_EXCEEDED', `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`, {
+      limit: 'pageItemsMax',
+      given,
+      allowed,
+    });
+  }
+}

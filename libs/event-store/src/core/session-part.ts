@@ -1,0 +1,126 @@
+/** A session's append, as a part of a commit. */
+import {
+  nameOf,
+  WorkingPart,
+  type Address,
+  type Contribution,
+  type Engine,
+  type Landed,
+  type Row,
+  type Seen,
+  type Verdict,
+} from '@kvent/key-value-storage/core';
+import type { EncodedEvent } from './event-codec.js';
+import type { VersionRange } from './event-stream.js';
+import { headIn, type Head } from './head.js';
+import { evolved } from './load-stream.js';
+import { crosses, ridingSnapshot } from './snapshot-rows.js';
+import { closeBatch, sessionAppendBatch, type Held } from './stream-batches.js';
+import { mismatchError } from './stream-conflicts.js';
+import type { StreamContext } from './stream-context.js';
+import type { StreamRows } from './stream-rows.js';
+
+/** What a part of a commit may do with its session. */
+export interface SessionHands {
+  readonly context: StreamContext;
+  readonly rows: StreamRows;
+  readonly sessionTimeoutMs: number;
+  held(): Held;
+  state(): unknown;
+  assertOpen(): void;
+  /** Why the session cannot go on. */
+  refusal(head: Head, lease: Row | undefined): Error | undefined;
+  landed(held: Held, state: unknown, landed: Landed, begun: number, close: boolean): void;
+}
+
+export class SessionPart extends WorkingPart {
+  readonly engine: Engine;
+  readonly database: string;
+  readonly what: string;
+  readonly subject: string;
+  readonly asks: readonly Address[];
+  readonly #hands: SessionHands;
+  readonly #encoding: Promise<readonly EncodedEvent[]>;
+  readonly #close: boolean;
+  readonly #content: unknown;
+  #events: readonly EncodedEvent[] = [];
+  #begun = 0;
+  #snapshots = 0;
+
+  constructor(hands: SessionHands, encoding: Promise<readonly EncodedEvent[]>, close: boolean, content: unknown) {
+    super();
+    const { rows } = hands;
+    this.engine = rows.engine;
+    this.database = rows.database;
+    this.what = rows.name;
+    this.subject = nameOf(rows.head);
+    this.asks = [rows.head, rows.lease];
+    this.#hands = hands;
+    this.#encoding = encoding;
+    this.#close = close;
+    this.#content = content;
+    encoding.catch(() => undefined);
+  }
+
+  async prepare(): Promise<void> {
+    this.#hands.assertOpen();
+    this.#events = await this.#encoding;
+  }
+
+  content(): unknown {
+    return this.#content;
+  }
+
+  get versions(): VersionRange {
+    const { version } = this.#hands.held();
+    return { from: version + 1, to: version + this.#events.length };
+  }
+
+  /** What the events lead to. */
+  get outcome() {
+    const { rows } = this.#hands;
+    return Object.freeze({
+      id: rows.id,
+      state: this.#stateAfter,
+      version: this.versions.to,
+      events: this.#events.map(({ event }) => event),
+    });
+  }
+
+  get #stateAfter(): unknown {
+    return this.#events.reduce((before, { event }) => evolved(this.#hands.rows, before, event), this.#hands.state());
+  }
+
+  contribution(): Contribution {
+    const { context, rows, sessionTimeoutMs } = this.#hands;
+    const held = this.#hands.held();
+    const stored = this.#events.map((each) => each.stored);
+    this.#begun = context.clock.monotonic();
+    const batch = this.#close ? closeBatch(rows, held, stored) : sessionAppendBatch(rows, held, stored, sessionTimeoutMs);
+    const { to } = this.versions;
+    const riding = crosses(rows.definition.snapshot.every, held.version, to);
+    const snapshots = riding ? ridingSnapshot(rows, { version: to, state: this.#stateAfter }, batch, context.observer) : [];
+    this.#snapshots = snapshots.length;
+    return { checks: batch.checks, changes: [...batch.changes, ...snapshots] };
+  }
+
+  judge({ rows: [headRow, lease], conflict }: Seen): Verdict {
+    const { rows } = this.#hands;
+    const head = headIn(rows.head, headRow);
+    const error = this.#hands.refusal(head, lease);
+    if (error !== undefined) return { verdict: 'over', error };
+    if (conflict === undefined) return { verdict: 'fine' };
+    return { verdict: 'again', otherwise: mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version) };
+  }
+
+  override landed(landed: Landed): void {
+    const { context, rows } = this.#hands;
+    const held = this.#hands.held();
+    const { from, to } = this.versions;
+    const state = this.#stateAfter;
+    if (to >= from) context.tell(rows, { event: 'events appended', from, to, session: held.session });
+    if (this.#snapshots > 0) context.tell(rows, { event: 'snapshot created', version: to });
+    const head = to >= from || this.#close ? landed.version : held.head;
+    this.#hands.landed({ ...held, version: to, head }, state, landed, this.#begun, this.#close);
+  }
+}

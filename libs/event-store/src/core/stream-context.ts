@@ -1,0 +1,95 @@
+/** What the verbs of one stream type share: where its streams are, what tells of them, and the time. */
+import {
+  idempotencyOf,
+  isStorageError,
+  MarkPart,
+  markKeyOf,
+  type AtomicBatch,
+  type Clock,
+  type Engine,
+  type IdempotentCall,
+} from '@kvent/key-value-storage/core';
+import type { EventMetadata } from './event-stream.js';
+import type { ResolvedStream } from './stream-definition.js';
+import type { StreamCall, StreamNotice, StreamObserver } from './stream-observer.js';
+import { StreamRows } from './stream-rows.js';
+
+export interface StreamSettings {
+  readonly metadata: (() => EventMetadata) | undefined;
+  readonly session: { readonly sessionTimeoutMs: number; readonly openTimeoutMs: number; readonly renewal: 'manual' | 'auto' };
+  readonly idempotencyRetentionMs: number;
+}
+
+/** What a verb met on its way, for its span. */
+export interface Tally {
+  attempts: number;
+  conflicts: number;
+  events?: number;
+  snapshot?: 'hit' | 'miss';
+}
+
+type Told = StreamNotice extends infer N ? (N extends StreamNotice ? Omit<N, 'type' | 'id' | 'database'> : never) : never;
+
+export class StreamContext {
+  readonly engine: Engine;
+  readonly definition: ResolvedStream;
+  readonly settings: StreamSettings;
+  readonly observer: StreamObserver;
+  readonly clock: Clock;
+  readonly atomic: () => AtomicBatch;
+  /** Work off the request path, that closing waits for. */
+  readonly background: Set<Promise<void>>;
+
+  constructor(given: Pick<StreamContext, 'engine' | 'definition' | 'settings' | 'observer' | 'clock' | 'atomic' | 'background'>) {
+    this.engine = given.engine;
+    this.definition = given.definition;
+    this.settings = given.settings;
+    this.observer = given.observer;
+    this.clock = given.clock;
+    this.atomic = given.atomic;
+    this.background = given.background;
+  }
+
+  rows(database: string, id: string): StreamRows {
+    return new StreamRows(this.engine, this.definition, database, id);
+  }
+
+  tell({ id, database }: StreamRows, notice: Told): void {
+    this.observer.tell({ ...notice, type: this.definition.type, id, database });
+  }
+
+  /** The mark of one append; its scope is the stream. */
+  mark(rows: StreamRows, given: string | IdempotentCall | undefined, own: unknown, answer: () => unknown): MarkPart | undefined {
+    const idempotency = idempotencyOf(given, own);
+    if (idempotency === undefined) return undefined;
+    const address = rows.mark(markKeyOf(idempotency.key));
+    return new MarkPart({ engine: this.engine, address, idempotency, retentionMs: this.settings.idempotencyRetentionMs, answer });
+  }
+
+  /** Runs a verb, and tells how it went. */
+  async observed<R>(operation: StreamCall['operation'], rows: StreamRows, work: (tally: Tally) => Promise<R>): Promise<R> {
+    const { id, database } = rows;
+    const begun = this.clock.monotonic();
+    const end = this.observer.begin?.({ operation, type: this.definition.type, id, database });
+    const tally: Tally = { attempts: 0, conflicts: 0 };
+    const ended = (error?: string): void => {
+      const { attempts, ...met } = tally;
+      end?.({
+        ...met,
+        retries: Math.max(0, attempts - 1),
+        durationMs: this.clock.monotonic() - begun,
+        ...(error !== undefined && { error }),
+      });
+    };
+    try {
+      const answer = await work(tally);
+      ended();
+      return answer;
+    } catch (error) {
+      if (isStorageError(error, 'STREAM_VERSION_MISMATCH'))
+        this.tell(rows, { event: 'version mismatch', expected: error.expected, actual: error.actual });
+      ended(isStorageError(error) ? error.code : 'UNKNOWN');
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/** What happens at streams, for logs, traces and metrics. Ids, versions and durations; never data. */
+
+/** A stream: its type, its id, and the database (tenant) it is in. */
+export interface StreamName {
+  readonly type: string;
+  readonly id: string;
+  readonly database: string;
+}
+
+/** Something that logs tell of, each once. */
+export type StreamNotice = StreamName &
+  (
+    | { readonly event: 'session opened'; readonly session: string; readonly fencingToken: bigint; readonly version: number }
+    /** `freed`: false where the lock was lost already. */
+    | { readonly event: 'session closed'; readonly session: string; readonly version: number; readonly freed: boolean }
+    | { readonly event: 'events appended'; readonly from: number; readonly to: number; readonly session?: string }
+    | { readonly event: 'snapshot created'; readonly version: number }
+    | { readonly event: 'session expired'; readonly session: string; readonly expiredAt: Date }
+    | { readonly event: 'version mismatch'; readonly expected: number | string; readonly actual: number }
+    | { readonly event: 'snapshot ignored'; readonly version: number; readonly reason: string; readonly cause?: unknown }
+    | { readonly event: 'open failed'; readonly openTimeoutMs: number; readonly until: Date | undefined }
+  );
+
+/** A verb at work. */
+export interface StreamCall extends StreamName {
+  readonly operation: 'append' | 'transact' | 'load' | 'openSession';
+}
+export interface StreamCallEnd {
+  readonly durationMs: number;
+  /** The code of the error it ended with; 'UNKNOWN' for what is no StorageError. */
+  readonly error?: string;
+  /** How often it was begun anew after a conflict. */
+  readonly retries: number;
+  /** Conflicts met on the way, the last one included. */
+  readonly conflicts: number;
+  /** Events that were read, and whether a snapshot stood in front of them; of loads. */
+  readonly events?: number;
+  readonly snapshot?: 'hit' | 'miss';
+}
+
+export interface StreamObserver {
+  tell(notice: StreamNotice): void;
+  /** Called as a verb begins; what it answers is called once, as it ends. */
+  begin?(call: StreamCall): (end: StreamCallEnd) => void;
+}
+
+/** Watching must not break what is watched: what an observer throws is ignored. */
+export function quiet(observer: StreamObserver | undefined): StreamObserver {
+  return {
+    tell(notice) {
+      ignoring(() => observer?.tell(notice));
+    },
+    begin(call) {
+      const end = ignoring(() => observer?.begin?.(call));
+      return (how) => void ignoring(() => end?.(how));
+    },
+  };
+}
+
+function ignoring<R>(work: () => R): R | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}

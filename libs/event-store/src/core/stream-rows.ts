@@ -1,0 +1,91 @@
+/** Where the rows of one stream are. The kind stands before the container, so that everything that one append touches is in one database. */
+import {
+  assertWithin,
+  decodeKey,
+  describe,
+  encodeKey,
+  encodeText,
+  storageError,
+  type Address,
+  type Engine,
+} from '@kvent/key-value-storage/core';
+import type { ResolvedStream } from './stream-definition.js';
+
+/** A stream of one database: its rows, and the words for it. */
+export class StreamRows {
+  readonly engine: Engine;
+  readonly definition: ResolvedStream;
+  readonly database: string;
+  readonly id: string;
+  /** The id, encoded: the entity of its rows. */
+  readonly entity: string;
+
+  constructor(engine: Engine, definition: ResolvedStream, database: string, id: string) {
+    if (typeof id !== 'string' || id === '')
+      throw storageError('INVALID_KEY', `A stream's id is a text that is not empty; given was ${describe(id)}.`, {});
+    this.engine = engine;
+    this.definition = definition;
+    this.database = database;
+    this.id = id;
+    this.entity = encodeText(id);
+    assertWithin('entityBytesMax', this.entity, 'stream id');
+  }
+
+  get head(): Address {
+    return { database: this.database, container: headsOf(this.definition), entity: '', key: this.entity };
+  }
+  get lease(): Address {
+    return this.#at('lease', 'lease');
+  }
+  get fence(): Address {
+    return this.#at('fence', 'token');
+  }
+  event(version: number): Address {
+    return this.#at('event', versionKey(version));
+  }
+  snapshot(version: number): Address {
+    return this.#at('snapshot', snapshotKey(this.definition.snapshot.schemaVersion, version));
+  }
+  mark(key: string): Address {
+    return this.#at('mark', key);
+  }
+  /** All events, or all snapshots, for scans. */
+  space(kind: 'event' | 'snapshot'): Omit<Address, 'key'> {
+    return { database: this.database, container: `${kind}:${this.definition.name}`, entity: this.entity };
+  }
+
+  /** For messages. */
+  get name(): string {
+    return `stream ${this.definition.type} ${describe(this.id)}`;
+  }
+  /** For errors and logs: type and id. */
+  get path(): string {
+    return `${this.definition.type}/${this.id}`;
+  }
+  /** One text for the head's row, for turns. */
+  get turn(): string {
+    return `${this.database}\0${headsOf(this.definition)}\0${this.entity}`;
+  }
+
+  #at(kind: string, key: string): Address {
+    return { database: this.database, container: `${kind}:${this.definition.name}`, entity: this.entity, key };
+  }
+}
+
+export const headsOf = ({ name }: ResolvedStream): string => `head:${name}`;
+
+export const versionKey = (version: number): string => encodeKey([version]);
+/** Under the schemaVersion first: two releases do not overwrite each other's. */
+export const snapshotKey = (schemaVersion: number, version: number): string => encodeKey([schemaVersion, version]);
+
+/** The numbers of a row's key; `undefined` where Kvent did not write it. */
+export function numbersIn(key: string): readonly number[] | undefined {
+  const parts = decodeKey(key);
+  return Array.isArray(parts) && parts.every((part) => typeof part === 'number') ? parts : undefined;
+}
+
+/** `STORAGE_CORRUPT`: what should be there is not, or is there twice. */
+export function corrupt(address: Address, why: string) {
+  const place = `${address.database}/${address.container}/${address.entity}/${address.key}`;
+  return storageError('STORAGE_CORRUPT', `The row at ${place} is damaged: ${why}.`, { place });
+}

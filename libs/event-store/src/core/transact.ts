@@ -1,0 +1,227 @@
+/** The everyday verb: loads, decides, appends; decides anew on fresh state when somebody was faster. It never sends stale events again. */
+import {
+  assertOptions,
+  commitAtomic,
+  describe,
+  invalidOption,
+  isConflict,
+  isEmptyBatch,
+  isStorageError,
+  markIn,
+  resolveRetry,
+  retryInTurn,
+  throwIfAborted,
+  type AtomicBatch,
+  type MarkPart,
+  type Row,
+} from '@kvent/key-value-storage/core';
+import { AppendPart, isMet, type AppendLanding, type Expectation } from './append-part.js';
+import { encodeEvents, metadataOf, recorded } from './event-codec.js';
+import { conditionOf } from './expectations.js';
+import type { Appended, Deciding, Recorded, TransactOptions, VersionRange } from './event-stream.js';
+import { evolved, loadStream, type Found } from './load-stream.js';
+import { loadedOf } from './loaded-stream.js';
+import { allEvents } from './read-events.js';
+import { crosses, ridingSnapshot } from './snapshot-rows.js';
+import { deletedError, lockedError, mismatchError } from './stream-conflicts.js';
+import type { StreamContext, Tally } from './stream-context.js';
+import type { AnyEvent } from './stream-definition.js';
+import type { StreamRows } from './stream-rows.js';
+
+export type AnyDecide = (state: unknown, deciding: Deciding) => readonly AnyEvent[] | Promise<readonly AnyEvent[]>;
+type Options = TransactOptions<unknown, AnyEvent>;
+type Answer = Appended<unknown, AnyEvent>;
+
+const names = ['signal', 'idempotencyKey', 'metadata', 'sameCommit', 'retry', 'expectedVersion', 'ifMatch', 'lockTimeoutMs'];
+/** Milliseconds between two looks at a lock, at most. */
+const lookAgainMs = 100;
+
+export async function transact(context: StreamContext, rows: StreamRows, decide: AnyDecide, options: Options = {}): Promise<Answer> {
+  assertOptions('transact', options, names);
+  if (typeof decide !== 'function') throw invalidOption(`transact takes a function that decides; given was ${describe(decide)}.`);
+  const { lockTimeoutMs = 0, signal } = options;
+  if (!(typeof lockTimeoutMs === 'number' && lockTimeoutMs >= 0))
+    throw invalidOption(`transact: lockTimeoutMs is a number of milliseconds from 0; given was ${describe(lockTimeoutMs)}.`);
+  const condition = conditionOf('transact', options);
+  const policy = { ...resolveRetry(options.retry, rows.engine.retry), ...(signal !== undefined && { signal }) };
+  return await context.observed('transact', rows, async (tally) => {
+    const deadline = context.clock.monotonic() + lockTimeoutMs;
+    return await retryInTurn(rows.engine, rows.turn, policy, async () => {
+      throwIfAborted('transact', signal);
+      tally.attempts += 1;
+      try {
+        return await new Transaction(context, rows, decide, options, condition).run(deadline, tally);
+      } catch (error) {
+        if (isConflict(error)) tally.conflicts += 1;
+        throw error;
+      }
+    });
+  });
+}
+
+/** One attempt. */
+class Transaction {
+  readonly #context: StreamContext;
+  readonly #rows: StreamRows;
+  readonly #decide: AnyDecide;
+  readonly #options: Options;
+  readonly #condition: Expectation | undefined;
+  readonly #mark: MarkPart | undefined;
+  #versions: VersionRange = { from: 1, to: 0 };
+
+  constructor(context: StreamContext, rows: StreamRows, decide: AnyDecide, options: Options, condition: Expectation | undefined) {
+    this.#context = context;
+    this.#rows = rows;
+    this.#decide = decide;
+    this.#options = options;
+    this.#condition = condition;
+    this.#mark = context.mark(rows, options.idempotencyKey, undefined, () => this.#versions);
+  }
+
+  async run(deadline: number, tally: Tally): Promise<Answer> {
+    await this.#mark?.prepare();
+    const found = await this.#loadFree(deadline);
+    Object.assign(tally, { events: found.replayed, snapshot: found.snapshot > 0 ? 'hit' : 'miss' });
+    const first = this.#firstAnswer(found.beside[1]);
+    if (first !== undefined) return await this.#replay(first);
+    this.#assertCondition(found);
+    const batch = this.#context.atomic();
+    const events = await this.#decideOn(found, batch);
+    if (!Array.isArray(events)) return events as Answer;
+    if (events.length > 0) return await this.#append(found, batch, events);
+    this.#versions = { from: found.version + 1, to: found.version };
+    // what was put into the batch rests on this version, too
+    if (!isEmptyBatch(batch)) batch.include(this.#part(found, []));
+    const outcome = await commitAtomic(batch, this.#mark, this.#options.signal);
+    if (outcome !== undefined && 'verdict' in outcome) return await this.#replay(outcome.row);
+    return appended(this.#rows, found.state, found.version, [], false);
+  }
+
+  /** The stream, the lease and the mark in one turn; while a session holds the stream, again until the deadline: then `STREAM_LOCKED`. */
+  async #loadFree(deadline: number): Promise<Found> {
+    const { clock, observer } = this.#context;
+    const rows = this.#rows;
+    const { signal } = this.#options;
+    const beside = [rows.lease, ...(this.#mark?.asks ?? [])];
+    while (true) {
+      const found = await loadStream(rows, { observer, signal, beside });
+      const [lease, mark] = found.beside;
+      if (found.head.kind === 'deleted') throw deletedError(rows);
+      if (found.head.kind !== 'held' || lease === undefined || mark !== undefined) return found;
+      const left = Math.min(deadline - clock.monotonic(), (lease.expiresAt ?? 0) - found.time, Math.random() * lookAgainMs + 1);
+      if (deadline <= clock.monotonic()) throw lockedError(rows, lease);
+      await clock.wait(Math.max(1, left), signal).catch((error: unknown) => {
+        throwIfAborted('transact', signal);
+        throw error;
+      });
+    }
+  }
+
+  #assertCondition({ version }: Found): void {
+    const condition = this.#condition;
+    if (condition !== undefined && !isMet(condition.expected, version)) throw mismatchError(this.#rows, condition, version);
+  }
+
+  /** The mark's row where this call was answered before; `IDEMPOTENCY_CONFLICT` where the key was used for something else. */
+  #firstAnswer(row: Row | undefined): Row | undefined {
+    const verdict = this.#mark?.judge({ rows: [row], time: 0, conflict: undefined });
+    if (verdict?.verdict === 'over') throw verdict.error;
+    return verdict?.verdict === 'replayed' ? verdict.row : undefined;
+  }
+
+  /** The events; or the first answer, where a twin of this call has won while it decided, so that it threw or found nothing left to do. */
+  async #decideOn(found: Found, batch: AtomicBatch): Promise<readonly AnyEvent[] | Answer> {
+    const { id, name } = this.#rows;
+    try {
+      const events: unknown = await this.#decide(found.state, { id, version: found.version, batch });
+      if (!Array.isArray(events))
+        throw invalidOption(
+          `The decision on the ${name} is a list of events; given was ${describe(events)}${events === undefined ? ' (is a return missing?)' : ''}.`,
+        );
+      if (events.length > 0 || this.#mark === undefined) return events as readonly AnyEvent[];
+      return (await this.#twin()) ?? (events as readonly AnyEvent[]);
+    } catch (error) {
+      const twin = await this.#twin();
+      if (twin !== undefined) return twin;
+      throw error;
+    }
+  }
+
+  async #twin(): Promise<Answer | undefined> {
+    if (this.#mark === undefined) return undefined;
+    const {
+      rows: [row],
+    } = await this.#rows.engine.provider.read(this.#mark.asks, { signal: this.#options.signal });
+    const first = this.#firstAnswer(row);
+    return first === undefined ? undefined : await this.#replay(first);
+  }
+
+  async #append(found: Found, batch: AtomicBatch, events: readonly AnyEvent[]): Promise<Answer> {
+    const { definition, id } = this.#rows;
+    const { sameCommit, signal, metadata } = this.#options;
+    const encoded = await encodeEvents(definition, events, metadataOf(this.#context.settings.metadata?.(), metadata));
+    const state = encoded.reduce((before, { event }) => evolved(this.#rows, before, event), found.state);
+    const version = found.version + encoded.length;
+    this.#versions = { from: found.version + 1, to: version };
+    sameCommit?.(batch, Object.freeze({ id, state, version, events: encoded.map(({ event }) => event) }));
+    let recordedEvents: readonly Recorded<AnyEvent>[] = [];
+    batch.include(
+      this.#part(found, encoded, state, ({ landed }) => {
+        const at = { rowVersion: landed.version, recordedAt: landed.time };
+        recordedEvents = encoded.map((each, index) => recorded(each, this.#rows, { ...at, version: found.version + index + 1 }));
+      }),
+    );
+    const outcome = await commitAtomic(batch, this.#mark, signal);
+    if (outcome !== undefined && 'verdict' in outcome) return await this.#replay(outcome.row);
+    return appended(this.#rows, state, version, recordedEvents, false);
+  }
+
+  #part(
+    found: Found,
+    encoded: Awaited<ReturnType<typeof encodeEvents>>,
+    state?: unknown,
+    landed?: (landing: AppendLanding) => void,
+  ): AppendPart {
+    const context = this.#context;
+    const rows = this.#rows;
+    const version = found.version + encoded.length;
+    const riding = encoded.length > 0 && crosses(rows.definition.snapshot.every, found.version, version);
+    let snapshots = 0;
+    return new AppendPart({
+      rows,
+      events: Promise.resolve(encoded),
+      expectation: { expected: found.version, by: 'loaded' },
+      seen: { head: found.head, lease: found.beside[0] },
+      content: undefined,
+      beside: (_from, contribution) => {
+        const changes = riding ? ridingSnapshot(rows, { version, state }, contribution, context.observer) : [];
+        snapshots = changes.length;
+        return changes;
+      },
+      landed: (landing) => {
+        if (encoded.length > 0) context.tell(rows, { event: 'events appended', from: landing.before + 1, to: landing.after });
+        if (snapshots > 0) context.tell(rows, { event: 'snapshot created', version });
+        landed?.(landing);
+      },
+    });
+  }
+
+  /** The first answer again: the state and the events as they were then. */
+  async #replay(mark: Row): Promise<Answer> {
+    const { observer } = this.#context;
+    const { signal } = this.#options;
+    const { from, to } = markIn(mark).answer as VersionRange;
+    try {
+      const found = await loadStream(this.#rows, { observer, signal, atVersion: to });
+      if (found.head.kind === 'deleted') throw deletedError(this.#rows);
+      const events = to < from ? [] : await allEvents(this.#rows, { from, to, signal });
+      return appended(this.#rows, found.state, to, events, true);
+    } catch (error) {
+      // what is shorter than it was is deleted
+      throw isStorageError(error, 'STREAM_VERSION_NOT_FOUND') ? deletedError(this.#rows) : error;
+    }
+  }
+}
+
+const appended = (rows: StreamRows, state: unknown, version: number, events: readonly Recorded<AnyEvent>[], replayed: boolean): Answer =>
+  loadedOf({ id: rows.id, state, version, events, replayed });

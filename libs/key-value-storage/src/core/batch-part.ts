@@ -1,0 +1,134 @@
+/**
+ * Batches that are made of parts: what another package (an append to a stream), or an idempotency mark, adds to one commit. A conflict of such a
+ * batch is judged by its parts: all of them are asked, in one read, and each answers that it is fine, that it is over, that it was done already, or
+ * that it would go otherwise now; then the commit goes again. The batch stays one: all of it or nothing.
+ */
+import { systemClock } from './clock.js';
+import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
+import { retrying } from './retry-on-conflict.js';
+import type { Address, Change, Check, Row } from './storage-provider.js';
+
+/** Something that another package adds to one commit: `storage.atomic().include(part)`. */
+export interface BatchPart {
+  readonly '~part': true;
+}
+
+/** What a part, or the batch itself, brings to the commit. */
+export interface Contribution {
+  readonly checks: readonly Check[];
+  readonly changes: readonly Change[];
+}
+
+/** How a part stands, by the rows as they are now. */
+export type Verdict =
+  /** Nothing stands against it. */
+  | { readonly verdict: 'fine' }
+  /** It has another contribution now; `otherwise` is thrown when the attempts are spent, and says that this was a conflict. */
+  | { readonly verdict: 'again'; readonly otherwise: Error }
+  | { readonly verdict: 'over'; readonly error: Error }
+  /** It was done before; `row` tells of it. */
+  | { readonly verdict: 'replayed'; readonly row: Row };
+
+/** What a part is shown after a conflict: the rows it asked for, the provider's time, and the failed check where it was its own. */
+export interface Seen {
+  readonly rows: readonly (Row | undefined)[];
+  readonly time: number;
+  readonly conflict: Conflicted | undefined;
+}
+
+/** A part at work. It belongs to one commit, and is told once that it has landed. */
+export abstract class WorkingPart implements BatchPart {
+  readonly '~part' = true;
+  /** Where its rows are: the whole batch must be there. */
+  abstract readonly engine: Engine;
+  abstract readonly database: string;
+  /** In messages: "stream 'order'". */
+  abstract readonly what: string;
+  /** What no other part of the batch may be about. */
+  abstract readonly subject: string;
+  /** The rows it judges by. */
+  abstract readonly asks: readonly Address[];
+
+  /** Waits for what has to be known before anything is sent: values that are being checked. */
+  abstract prepare(): Promise<void>;
+  /** What it adds as things stand; `undefined` before it has seen its rows. */
+  abstract contribution(): Contribution | undefined;
+  abstract judge(seen: Seen): Verdict;
+  /** The caller's arguments: what a repeat with the same idempotency key is compared by. */
+  abstract content(): unknown;
+  landed(_landed: Landed): void {
+    // most parts have nothing left to do
+  }
+}
+
+export interface PartedBatch {
+  readonly engine: Engine;
+  readonly database: string;
+  /** What stands in the batch beside the parts. */
+  readonly own: Contribution;
+  /** In the order in which they are judged: marks first. */
+  readonly parts: readonly WorkingPart[];
+  readonly signal: AbortSignal | undefined;
+}
+
+export type Replayed = Extract<Verdict, { verdict: 'replayed' }>;
+type Over = Extract<Verdict, { verdict: 'over' }>;
+
+/** Nothing is repeated inside a caller's transaction, but what a part says otherwise once it has looked. */
+const attemptsInTransaction = 3;
+
+/** Commits the parts and what stands beside them. Answers that it landed, or that a part was done before; throws what else became of it. */
+export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed> {
+  const { engine, parts, signal } = batch;
+  await Promise.all(parts.map(async (part) => await part.prepare()));
+  let lookFirst = parts.some((part) => part.contribution() === undefined);
+  const attempt = async (): Promise<Landed | Replayed | Over> => {
+    if (lookFirst) {
+      const verdict = await ask(batch, undefined);
+      if (verdict.verdict === 'over' || verdict.verdict === 'replayed') return verdict;
+      lookFirst = false;
+    }
+    const result = await send(batch);
+    if (result.outcome === 'committed') return result;
+    // the parts' checks stand in front: all of them were met
+    if (batch.own.checks.some(({ address }) => nameOf(address) === nameOf(result.address)))
+      return { verdict: 'over', error: conflictError(result, 'own') };
+    const verdict = await ask(batch, result);
+    if (verdict.verdict === 'over' || verdict.verdict === 'replayed') return verdict;
+    throw verdict.verdict === 'again' ? verdict.otherwise : conflictError(result, 'own');
+  };
+  const policy = { ...engine.retry, attempts: engine.inTransaction ? attemptsInTransaction : engine.retry.attempts, signal };
+  const outcome = await retrying(attempt, policy, { clock: systemClock });
+  if ('verdict' in outcome && outcome.verdict === 'over') throw outcome.error;
+  return outcome;
+}
+
+async function send({ engine, database, own, parts, signal }: PartedBatch): Promise<Landed | Conflicted> {
+  const contributions = [...parts.map((part) => part.contribution() as Contribution), own];
+  const checks = contributions.flatMap((each) => each.checks);
+  const changes = contributions.flatMap((each) => each.changes);
+  const result = await commitBatch(engine, database, checks, changes, signal);
+  if (result.outcome === 'committed') for (const part of parts) part.landed(result);
+  return result;
+}
+
+/** One read for all parts. The first that is over, or was done before, decides; else one that goes otherwise now. */
+async function ask({ engine, parts, signal }: PartedBatch, conflict: Conflicted | undefined): Promise<Verdict> {
+  const addresses = parts.flatMap((part) => part.asks);
+  engine.assertOpen();
+  const { rows, time } = await engine.provider.read(addresses, { signal });
+  let next = 0;
+  const verdicts = parts.map((part) => {
+    const from = next;
+    next += part.asks.length;
+    return part.judge({ rows: rows.slice(from, next), time, conflict: conflictOf(part, conflict) });
+  });
+  const decided = verdicts.find(({ verdict }) => verdict === 'over' || verdict === 'replayed');
+  return decided ?? verdicts.find(({ verdict }) => verdict === 'again') ?? { verdict: 'fine' };
+}
+
+function conflictOf(part: WorkingPart, conflict: Conflicted | undefined): Conflicted | undefined {
+  if (conflict === undefined) return undefined;
+  const name = nameOf(conflict.address);
+  return part.contribution()?.checks.some(({ address }) => nameOf(address) === name) === true ? conflict : undefined;
+}

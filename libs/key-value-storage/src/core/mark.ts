@@ -1,0 +1,140 @@
+/**
+ * Idempotency marks: rows beside the data, written in the same batch, with a time to live. A repeat finds the mark of the first call, and is given the
+ * first answer. Only what succeeded leaves one. A mark shares the version of its batch, so a replay knows the etags of the first answer.
+ */
+import type { Engine } from './commit.js';
+import { WorkingPart, type Contribution, type Seen, type Verdict } from './batch-part.js';
+import { encodeValue, parseStored, reviveFrozen } from './codec.js';
+import { storageError } from './errors.js';
+import { assertWithin, describe } from './key.js';
+import { invalidOption } from './options.js';
+import type { Address, Row, RowAddress } from './storage-provider.js';
+import { encodeText } from './text-encoding.js';
+
+/** What `@IdempotencyKey()` gives: the key, and the content that a repeat is compared by. */
+export abstract class IdempotentCall {
+  readonly key: string;
+  readonly content: unknown;
+
+  constructor(key: string, content: unknown) {
+    this.key = key;
+    this.content = content;
+  }
+}
+
+/** How long marks stay, unless told otherwise: a day. */
+export const markRetentionMs = 24 * 60 * 60 * 1_000;
+
+/** The key, and what a repeat is compared by: the content given with the key, else `own`, the caller's arguments; `undefined`: not compared. */
+export interface Idempotency {
+  readonly key: string;
+  readonly content: unknown;
+}
+
+/** What the option `idempotencyKey` asks for; `INVALID_OPTION` for what is no key, `LIMIT_EXCEEDED` above 255 bytes. */
+export function idempotencyOf(given: string | IdempotentCall | undefined, own?: unknown): Idempotency | undefined {
+  if (given === undefined) return undefined;
+  const call = typeof given === 'object' && (given as unknown) !== null ? given : { key: given, content: own };
+  const { key } = call;
+  if (typeof key !== 'string' || key.trim() === '')
+    throw invalidOption(`An idempotency key is a text that is not blank; given was ${describe(key)}.`);
+  assertWithin('idempotencyKeyBytesMax', key, 'idempotency key');
+  return { key, content: call.content };
+}
+
+/** The row key of a mark, within its own space. */
+export const markKeyOf = (idempotencyKey: string): string => encodeText(idempotencyKey);
+
+export interface MarkOptions {
+  readonly engine: Engine;
+  readonly address: Address;
+  readonly idempotency: Idempotency;
+  readonly retentionMs: number;
+  /** What a replay needs to know; asked when the batch is sent. */
+  readonly answer: () => unknown;
+}
+
+/** The mark of one commit, as a part of it. */
+export class MarkPart extends WorkingPart {
+  readonly engine: Engine;
+  readonly database: string;
+  readonly what = 'idempotency key';
+  readonly subject: string;
+  readonly asks: readonly Address[];
+  readonly #options: MarkOptions;
+  readonly #digest: Promise<string | undefined>;
+  #content: string | undefined;
+
+  constructor(options: MarkOptions) {
+    super();
+    this.engine = options.engine;
+    this.database = options.address.database;
+    this.asks = [options.address];
+    this.subject = `mark ${options.address.container}\0${options.address.entity}\0${options.address.key}`;
+    this.#options = options;
+    this.#digest = digestOf(options.idempotency.content);
+    this.#digest.catch(() => undefined);
+  }
+
+  async prepare(): Promise<void> {
+    this.#content = await this.#digest;
+  }
+
+  contribution(): Contribution {
+    const { address, retentionMs, answer } = this.#options;
+    const { text } = encodeValue({ content: this.#content ?? null, answer: answer() ?? null }, () => 'The mark', { schemaVersion: 1 });
+    const row: RowAddress = address;
+    return {
+      checks: [{ address: row, expected: 'absent' }],
+      changes: [{ kind: 'put', address: row, value: { kind: 'json', text }, ttl: retentionMs }],
+    };
+  }
+
+  content(): unknown {
+    return this.#options.idempotency.key;
+  }
+
+  judge({ rows: [row] }: Seen): Verdict {
+    if (row === undefined) return { verdict: 'fine' };
+    const { key } = this.#options.idempotency;
+    if (isSameContent(markIn(row).content, this.#content)) return { verdict: 'replayed', row };
+    const message = `The idempotency key ${describe(key)} was used for something else; expected was the same content again.`;
+    return { verdict: 'over', error: storageError('IDEMPOTENCY_CONFLICT', message, { idempotencyKey: key }) };
+  }
+}
+
+/** What a mark holds. `STORAGE_CORRUPT` where it cannot be read back. */
+export function markIn(row: Row): { readonly content: string | null; readonly answer: unknown } {
+  try {
+    if (row.value.kind !== 'json') throw new SyntaxError('it is no JSON');
+    return reviveFrozen(parseStored(row.value.text).json, true).value as ReturnType<typeof markIn>;
+  } catch (cause) {
+    throw storageError('STORAGE_CORRUPT', 'An idempotency mark cannot be read back.', { place: 'mark' }, { cause });
+  }
+}
+
+/** Digests of another algorithm are not compared: a new release never turns a repeat away. */
+function isSameContent(first: string | null, now: string | undefined): boolean {
+  if (first === null || now === undefined) return true;
+  const algorithmOf = (digest: string): string => digest.slice(0, digest.indexOf(':'));
+  return algorithmOf(first) !== algorithmOf(now) || first === now;
+}
+
+async function digestOf(content: unknown): Promise<string | undefined> {
+  if (content === undefined) return undefined;
+  const { text } = encodeValue(content, () => 'The content of an idempotent call', { schemaVersion: 1 });
+  const bytes = new TextEncoder().encode(canonical(JSON.parse(text)));
+  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  return `sha256:${Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+}
+
+/** JSON with the properties in the order of their names: two orders are one content. */
+function canonical(json: unknown): string {
+  if (typeof json !== 'object' || json === null) return JSON.stringify(json);
+  if (Array.isArray(json)) return `[${json.map(canonical).join(',')}]`;
+  const record = json as Record<string, unknown>;
+  const members = Object.keys(record)
+    .sort()
+    .map((name) => `${JSON.stringify(name)}:${canonical(record[name])}`);
+  return `{${members.join(',')}}`;
+}
