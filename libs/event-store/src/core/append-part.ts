@@ -98,7 +98,8 @@ export class AppendPart extends WorkingPart {
     const before = this.#checks;
     this.#settle(head, lease);
     if (before === this.#checks && conflict === undefined) return { verdict: 'fine' };
-    return { verdict: 'again', otherwise: mismatchError(rows, expectation, head.version) };
+    // what was expected is there: who lost a race may run again
+    return { verdict: 'again', otherwise: mismatchError(rows, { expected: expectation.expected, by: 'loaded' }, head.version) };
   }
 
   override landed(landed: Landed): void {

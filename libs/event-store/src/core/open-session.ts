@@ -25,6 +25,7 @@ const waitMs = 10;
 const waitMsMax = 200;
 /** A race that is lost is run again, also with an `openTimeoutMs` of 0: the stream was not locked. */
 const racesMax = 10;
+const racesAtOnce = 2;
 
 export async function openSession(context: StreamContext, rows: StreamRows, given: SessionOptions | undefined): Promise<LeasedSession> {
   assertOptions('openSession', given, names);
@@ -81,7 +82,8 @@ class Opening {
         tally.conflicts += 1;
         races += 1;
         if (races > racesMax && clock.monotonic() >= deadline) throw this.#failed(undefined);
-        await this.#wait(backoff(races) / 4);
+        // the first races are lost to somebody who holds the stream now: that is seen at once
+        if (races > racesAtOnce) await this.#wait(backoff(races));
       }
       found = await catchUp(this.#rows, found, this.#looking);
     }

@@ -9,7 +9,14 @@ export { applies, needs, type Abilities, type Clause, type Need } from './clause
 export type { BrokenStorage, StoreClause } from './store-clause.js';
 export type { Broken } from './broken.js';
 export { abilitiesOf, Subject, type CreateOptions, type ProviderUnderTest } from './subject.js';
-export { StoreSubject } from './store-subject.js';
+export { all, StoreSubject } from './store-subject.js';
+export { onSubject } from './subject.js';
+
+// ─── for kits of packages that build on the port
+export { breaks, changesAnswers, changesBatches, changesChanges, changesPages, changesReads, commitOne, commitsOtherwise } from './broken.js';
+export { replacing } from './store-clause.js';
+export { race, rejects, throws } from './verbs.js';
+
 export { temporaryJsonFile, type TemporaryJsonFile } from './temporary-json-file.js';
 export { SurvivingMemory } from './surviving-memory.js';
 export { hostileKeys, orderedKeys } from './hostile-keys.js';

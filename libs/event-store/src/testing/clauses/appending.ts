@@ -1,0 +1,307 @@
+/** Appending: all of the events or none, one after the other, at the version that was expected. */
+import assert from 'node:assert/strict';
+import { all, changesBatches, commitOne, commitsOtherwise, race, rejects } from '@kvent/key-value-storage/testing';
+import { limits } from '@kvent/key-value-storage/core';
+import { added, cleared, many } from '../ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
+
+const withoutChecks = throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })));
+
+export const appendingClauses: readonly StreamClause[] = [
+  {
+    name: 'An append to a new stream answers the number of its events, and they have the versions from 1 on.',
+    broken: breaksStream('count from 0', (stream) => ({
+      append: async (...given) => {
+        const { version, replayed } = await stream.append(...given);
+        return { version: version - 1, replayed };
+      },
+    })),
+    async run({ ledger }) {
+      assert.deepEqual(await ledger.append('a', many(3), { expectedVersion: 'absent' }), { version: 3, replayed: false });
+      assert.deepEqual(
+        (await all(ledger.read('a'))).map(({ version }) => version),
+        [1, 2, 3],
+      );
+      assert.deepEqual(await ledger.append('b', [cleared], { expectedVersion: 0 }), { version: 1, replayed: false });
+    },
+  },
+  {
+    name: "An append at the right version, at 'present' or at 'any' goes to the end.",
+    broken: breaksStream('begin anew with each append', (stream) => ({
+      append: async (id, events, options) => {
+        if (await stream.version(id)) await stream.append(`${id} again`, events, { expectedVersion: 'any' });
+        else return await stream.append(id, events, options);
+        return { version: events.length, replayed: false };
+      },
+    })),
+    async run({ ledger }) {
+      await ledger.append('a', many(2), { expectedVersion: 'any' });
+      assert.equal((await ledger.append('a', many(2), { expectedVersion: 2 })).version, 4);
+      assert.equal((await ledger.append('a', [added(7)], { expectedVersion: 'present' })).version, 5);
+      assert.equal((await ledger.append('a', [added(8)], { expectedVersion: 'any' })).version, 6);
+      assert.equal((await ledger.append('a', [cleared], { ifMatch: 'v6' })).version, 7);
+      assert.equal((await ledger.append('a', [cleared], { ifMatch: '*' })).version, 8);
+      assert.deepEqual(
+        (await all(ledger.read('a', { from: 3 }))).map(({ type, data }) => data?.n ?? type),
+        [1, 1, 7, 8, 'cleared', 'cleared'],
+      );
+    },
+  },
+  {
+    name: 'A lower or higher expected version is a mismatch that says what was expected and what is there; nothing is written.',
+    broken: withoutChecks,
+    async run(subject) {
+      const { ledger } = subject;
+      await ledger.append('a', many(3), { expectedVersion: 0 });
+      for (const expectedVersion of [2, 4, 0, 'absent'] as const) {
+        const error = await rejects('STREAM_VERSION_MISMATCH', 'append', () => ledger.append('a', many(2), { expectedVersion }));
+        assert.deepEqual(
+          { ...error, stream: 'ledger/a', expected: expectedVersion, actual: 3, check: 'own', effect: 'none', retryable: false },
+          { ...error },
+        );
+      }
+      const etag = await rejects('STREAM_VERSION_MISMATCH', 'append', () => ledger.append('a', many(2), { ifMatch: 'v2' }));
+      assert.deepEqual({ ...etag, check: 'caller', retryable: false }, { ...etag });
+      const none = await rejects('STREAM_VERSION_MISMATCH', 'append', () => ledger.append('b', many(2), { expectedVersion: 'present' }));
+      assert.deepEqual({ ...none, expected: 'present', actual: 0, retryable: false }, { ...none });
+      assert.deepEqual([await ledger.version('a'), await ledger.version('b')], [3, 0]);
+      assert.equal(subject.told('version mismatch').length, 6);
+    },
+  },
+  {
+    name: 'An event that cannot be stored, the third of five: none of the five is there.',
+    broken: breaksStream('append one event at a time', (stream) => ({
+      append: async (id, events, options) => {
+        let answer = await stream.append(id, events.slice(0, 1), options);
+        for (const event of events.slice(1)) answer = await stream.append(id, [event], { expectedVersion: 'any' });
+        return answer;
+      },
+    })),
+    async run({ ledger }) {
+      const bad = { type: 'added', data: { n: (() => 1) as unknown as number } } as const;
+      await rejects('INVALID_VALUE', 'append', () =>
+        ledger.append('a', [added(1), added(2), bad, added(4), added(5)], { expectedVersion: 0 }),
+      );
+      await rejects('INVALID_OPTION', 'append', () =>
+        ledger.append('a', [added(1), { type: 'unheard' } as never, added(3)], { expectedVersion: 0 }),
+      );
+      assert.equal(await ledger.version('a'), 0);
+      assert.deepEqual(await all(ledger.read('a')), []);
+    },
+  },
+  {
+    name: 'A storage that fails in the middle of an append leaves the stream as it was.',
+    broken: throughProvider(
+      changesBatches('does not look whether an event is there', (batch) => ({
+        ...batch,
+        checks: batch.checks.filter(({ address }) => !address.container.startsWith('event:')),
+      })),
+    ),
+    async run(subject) {
+      const { ledger, provider } = subject;
+      await ledger.append('a', many(2), { expectedVersion: 0 });
+      // an event that stands where the append wants to go: damage, and the whole append is refused
+      const [event] = (await subject.rows('event')).slice(-1);
+      assert.ok(event !== undefined);
+      await provider.administration.import(subject.database, [{ ...event, key: event.key.replace('2', '5') }]);
+      await rejects('STORAGE_CORRUPT', 'append', () => ledger.append('a', many(5), { expectedVersion: 2 }));
+      assert.equal(await ledger.version('a'), 2);
+      assert.deepEqual((await subject.rows('event')).length, 3);
+    },
+  },
+  {
+    name: 'An append of no events answers the version as it is, and writes nothing.',
+    broken: breaksStream('write the head again', (stream) => ({
+      append: async (id, events, options) =>
+        events.length > 0 ? await stream.append(id, events, options) : await stream.append(id, [cleared], { expectedVersion: 'any' }),
+    })),
+    async run({ ledger }) {
+      assert.deepEqual(await ledger.append('a', [], { expectedVersion: 'any' }), { version: 0, replayed: false });
+      await ledger.append('a', many(2), { expectedVersion: 0 });
+      const before = await ledger.page();
+      assert.deepEqual(await ledger.append('a', [], { expectedVersion: 2 }), { version: 2, replayed: false });
+      assert.deepEqual(await ledger.page(), before);
+    },
+  },
+  {
+    name: 'Of rivals at one version exactly one wins, and every other is told that the stream moved on.',
+    broken: withoutChecks,
+    async run({ ledger }) {
+      const answers = await Promise.allSettled(
+        Array.from({ length: 20 }, (_, n) => ledger.append('a', [added(n)], { expectedVersion: 0 })),
+      );
+      assert.equal(answers.filter(({ status }) => status === 'fulfilled').length, 1);
+      assert.equal(await ledger.version('a'), 1);
+      assert.equal((await all(ledger.read('a'))).length, 1);
+    },
+  },
+  {
+    name: "Twenty writers append at 'any' ten times each: versions 1 to 200, without gap or duplicate.",
+    broken: withoutChecks,
+    async run({ ledger }) {
+      await race(20, async (writer) => {
+        for (let turn = 0; turn < 10; turn += 1) await patiently(() => ledger.append('hot', [added(writer)], { expectedVersion: 'any' }));
+      });
+      const events = await all(ledger.read('hot'));
+      assert.deepEqual(
+        events.map(({ version }) => version),
+        Array.from({ length: 200 }, (_, index) => index + 1),
+      );
+      for (let writer = 0; writer < 20; writer += 1) assert.equal(events.filter(({ data }) => data?.n === writer).length, 10);
+    },
+  },
+  {
+    name: 'An expected version that is present without a value is refused, never taken for no check.',
+    broken: breaksStream("take it for 'any'", (stream) => ({
+      append: async (id, events, options) =>
+        await stream.append(
+          id,
+          events,
+          options.expectedVersion === undefined && options.ifMatch === undefined ? { expectedVersion: 'any' } : options,
+        ),
+    })),
+    async run({ ledger }) {
+      for (const options of [
+        { expectedVersion: undefined },
+        { expectedVersion: null },
+        {},
+        { expectedVersion: -1 },
+        { expectedVersion: 'none' },
+        undefined,
+      ]) {
+        await rejects('INVALID_OPTION', 'append', () => ledger.append('a', [cleared], options as never));
+      }
+      for (const ifMatch of [undefined, null, '', '"v1"', 'v01', '7'])
+        await rejects('INVALID_ETAG', 'append', () => ledger.append('a', [cleared], { ifMatch } as never));
+      assert.equal(await ledger.version('a'), 0);
+    },
+  },
+  {
+    name: 'Several streams and a state commit together, or not at all.',
+    broken: throughProvider(
+      commitsOtherwise('commits what can be committed', async (batch, provider) => {
+        const whole = await commitOne(provider, batch);
+        if (whole.outcome === 'committed') return whole;
+        await commitOne(provider, {
+          ...batch,
+          checks: [],
+          changes: batch.changes.filter(({ address }) => address.container.startsWith('state:')),
+        });
+        return whole;
+      }),
+    ),
+    async run({ ledger, storage, things }) {
+      await ledger.append('a', many(2), { expectedVersion: 0 });
+      const seen = await ledger.load('b');
+      const both = async () =>
+        storage
+          .atomic()
+          .include(ledger.appending(await ledger.load('a'), [added(5)]))
+          .include(ledger.appending(seen, [added(-5)]))
+          .set(things, 'moved', { n: 5 });
+      const { replayed, changes } = await (await both()).commit();
+      assert.deepEqual([replayed, changes.map(({ key }) => key)], [false, ['moved']]);
+      assert.deepEqual([(await ledger.load('a')).state.sum, (await ledger.load('b')).state.sum], [7, -5]);
+      const error = await rejects('STREAM_VERSION_MISMATCH', 'commit', async () => (await both()).set(things, 'moved', { n: 6 }).commit());
+      assert.deepEqual({ ...error, stream: 'ledger/b', retryable: true }, { ...error });
+      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), (await things.getOrThrow('moved')).value], [3, 1, { n: 5 }]);
+    },
+  },
+  {
+    name: 'A part whose conflict heals by looking again goes again with the whole commit; a state that conflicts is told as such.',
+    broken: breaksStream('append what they saw first', (stream) => ({
+      appending: ((id: string, events: never, options: never) => {
+        const { expectedVersion } = options as { expectedVersion: unknown };
+        return stream.appending(id, events, { expectedVersion: expectedVersion === 'any' ? 0 : (expectedVersion as number) });
+      }) as typeof stream.appending,
+    })),
+    async run({ ledger, storage, things }) {
+      await ledger.append('a', many(4), { expectedVersion: 0 });
+      await race(10, (n) =>
+        patiently(() =>
+          storage
+            .atomic()
+            .include(ledger.appending('a', [added(n)], { expectedVersion: 'any' }))
+            .set(things, `${n}`, { n })
+            .commit(),
+        ),
+      );
+      assert.equal(await ledger.version('a'), 14);
+      const entry = await things.getOrThrow('1');
+      await things.set('1', { n: 100 });
+      await rejects('STORAGE_CONFLICT', 'commit', () =>
+        storage
+          .atomic()
+          .include(ledger.appending('a', [added(0)], { expectedVersion: 'any' }))
+          .save(things, entry)
+          .commit(),
+      );
+      assert.equal(await ledger.version('a'), 14);
+    },
+  },
+  {
+    name: 'One stream twice in one commit is refused, and so are streams of two tenants.',
+    broken: breaksStream('append to the same tenant', (stream) => ({ forTenant: () => stream })),
+    async run(subject) {
+      const { ledger, storage } = subject;
+      const part = () => ledger.appending('a', [cleared], { expectedVersion: 'any' });
+      assert.throws(() => storage.atomic().include(part()).include(part()), /already/);
+      const other = ledger.forTenant(subject.otherTenant());
+      let refused = false;
+      try {
+        storage
+          .atomic()
+          .include(part())
+          .include(other.appending('a', [cleared], { expectedVersion: 'any' }));
+      } catch (error) {
+        refused = String(error).includes('one tenant');
+      }
+      assert.ok(refused, 'streams of two tenants were taken into one batch');
+    },
+  },
+  {
+    name: 'Too many events, one that is too large, and too much metadata are refused before any I/O.',
+    broken: breaksStream('cut off what is too much', (stream) => ({
+      append: async (id, events, options) => await stream.append(id, events.slice(0, 100), { ...options, metadata: undefined }),
+    })),
+    async run({ ledger }) {
+      await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('a', many(limits.batchEntriesMax), { expectedVersion: 0 }));
+      const large = { type: 'added', data: { n: 1, text: 'x'.repeat(limits.valueBytesMax) } } as const;
+      await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('a', [large], { expectedVersion: 0 }));
+      const extensions = { text: 'x'.repeat(limits.eventMetadataBytesMax) };
+      await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('a', many(1), { expectedVersion: 0, metadata: { extensions } }));
+      await rejects('INVALID_KEY', 'append', () => ledger.append('', many(1), { expectedVersion: 0 }));
+      await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('x'.repeat(513), many(1), { expectedVersion: 0 }));
+      assert.equal(await ledger.version('a'), 0);
+      assert.equal(
+        (await ledger.append('a', many(limits.batchEntriesMax - 1), { expectedVersion: 0 })).version,
+        limits.batchEntriesMax - 1,
+      );
+    },
+  },
+  {
+    name: 'Two tenants have streams of their own, of the same type and id.',
+    broken: breaksStream('look into one tenant', (stream) => ({ forTenant: () => stream })),
+    async run(subject) {
+      const { ledger } = subject;
+      const other = ledger.forTenant(subject.otherTenant());
+      await ledger.append('a', many(2), { expectedVersion: 0 });
+      await other.append('a', many(3), { expectedVersion: 0 });
+      assert.deepEqual([await ledger.version('a'), await other.version('a')], [2, 3]);
+      assert.deepEqual((await all(other.read('a'))).map(({ metadata }) => metadata.tenant)[0], subject.otherTenant());
+      assert.equal(await other.delete('a'), true);
+      assert.deepEqual([await ledger.version('a'), (await other.page()).items], [2, []]);
+    },
+  },
+];
+
+/** Rivals that take no turns may lose ten times in a row. */
+async function patiently<R>(work: () => Promise<R>): Promise<R> {
+  for (let left = 200; ; left -= 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'STREAM_VERSION_MISMATCH' || left === 0) throw error;
+    }
+  }
+}

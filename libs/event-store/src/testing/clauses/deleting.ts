@@ -1,0 +1,187 @@
+/** Deleting is final, and closing ends everything. */
+import assert from 'node:assert/strict';
+import { all, breaks, rejects } from '@kvent/key-value-storage/testing';
+import { added, cleared, KeptLedger, many } from '../ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
+
+export const deletingClauses: readonly StreamClause[] = [
+  {
+    name: 'A deleted stream is gone for good: nothing is appended, opened or replayed any more, and its versions never restart.',
+    broken: throughProvider(
+      breaks('forgets that a stream was deleted', (provider) => ({
+        commit: (batches, options) =>
+          provider.commit(
+            batches.map((batch) => ({
+              ...batch,
+              changes: batch.changes.map((change) =>
+                change.kind === 'put' && change.value.kind === 'json' && change.value.text.includes('"deleted":true')
+                  ? { kind: 'delete', address: change.address }
+                  : change,
+              ),
+            })),
+            options,
+          ),
+      })),
+    ),
+    async run(subject) {
+      const { ledger } = subject;
+      await ledger.append('a', many(5), { expectedVersion: 0, idempotencyKey: 'k' });
+      await ledger.transact('a', () => many(5), { idempotencyKey: 'l' });
+      await ledger.snapshot('a');
+      assert.equal(await ledger.delete('a'), true);
+      const refused: readonly (() => Promise<unknown>)[] = [
+        () => ledger.append('a', [cleared], { expectedVersion: 0 }),
+        () => ledger.append('a', [cleared], { expectedVersion: 'any' }),
+        () => ledger.append('a', [], { expectedVersion: 'any' }),
+        () => ledger.append('a', many(5), { expectedVersion: 0, idempotencyKey: 'k' }),
+        () => ledger.transact('a', () => [cleared]),
+        () => ledger.transact('a', () => many(5), { idempotencyKey: 'l' }),
+        () => ledger.openSession('a'),
+        () => ledger.loadOrThrow('a'),
+        () => all(ledger.read('a')),
+        () => ledger.snapshot('a'),
+        () => ledger.snapshotAll('a', { every: 1 }),
+        () =>
+          subject.storage
+            .atomic()
+            .include(ledger.appending('a', [cleared], { expectedVersion: 'any' }))
+            .commit(),
+        () => ledger.findByIdempotencyKey('a', 'k'),
+      ];
+      for (const call of refused) {
+        const error = await rejects('STREAM_DELETED', 'the use of a deleted stream', call);
+        assert.deepEqual({ ...error, stream: 'ledger/a', effect: 'none' }, { ...error });
+      }
+      assert.deepEqual([await ledger.version('a'), (await ledger.load('a')).version, (await ledger.page()).items], [0, 0, []]);
+      assert.deepEqual([(await subject.rows('event')).length, (await subject.rows('snapshot')).length], [0, 0]);
+    },
+  },
+  {
+    name: 'Deleting again finishes what was left, and answers that it was not there; nor was one that never was.',
+    broken: breaksStream('leave the rows', (stream) => ({
+      delete: async (id, options) => ((await stream.version(id)) === 0 ? false : await stream.delete(id, options)),
+    })),
+    async run(subject) {
+      const { ledger, provider } = subject;
+      await ledger.append('a', many(5), { expectedVersion: 0 });
+      const rows = await subject.rows('event');
+      assert.equal(await ledger.delete('a'), true);
+      // a delete that was killed in the middle leaves events behind
+      await provider.administration.import(subject.database, rows.slice(1));
+      assert.equal((await ledger.load('a')).version, 0);
+      assert.equal(await ledger.delete('a'), false);
+      assert.equal((await subject.rows('event')).length, 0);
+      assert.equal(await ledger.delete('none'), false);
+      assert.deepEqual((await subject.rows('head')).length, 1);
+    },
+  },
+  {
+    name: 'Deleting at another version than expected is a mismatch; one of a long stream goes page by page.',
+    broken: breaksStream('take no notice of the version', (stream) => ({ delete: async (id) => await stream.delete(id) })),
+    async run(subject) {
+      const { ledger } = subject;
+      for (let version = 0; version < 2_000; version += 500) await ledger.append('a', many(500), { expectedVersion: version });
+      const error = await rejects('STREAM_VERSION_MISMATCH', 'delete', () => ledger.delete('a', { expectedVersion: 1_999 }));
+      assert.deepEqual({ ...error, expected: 1_999, actual: 2_000, retryable: false }, { ...error });
+      await rejects('INVALID_OPTION', 'delete', () => ledger.delete('a', { expectedVersion: undefined } as never));
+      assert.equal(await ledger.delete('a', { expectedVersion: 2_000 }), true);
+      assert.equal((await subject.rows('event')).length, 0);
+    },
+  },
+  {
+    name: 'What is being read while it is deleted ends with an error, never as a shorter stream.',
+    broken: breaksStream('end early', (stream) => ({
+      read: (id, range) => ({
+        async *[Symbol.asyncIterator]() {
+          try {
+            yield* stream.read(id, range);
+          } catch {
+            // as if that were all
+          }
+        },
+      }),
+    })),
+    async run({ ledger }) {
+      await ledger.append('a', many(800), { expectedVersion: 0 });
+      await rejects('STREAM_DELETED', 'read', async () => {
+        for await (const { version } of ledger.read('a')) if (version === 10) await ledger.delete('a');
+      });
+    },
+  },
+  {
+    name: 'Once the storage is closed, every call says that it is not open.',
+    broken: breaksStream('answer from memory', (stream) => ({
+      version: async (id) => await stream.version(id).catch(() => 0),
+    })),
+    async run(subject) {
+      const { ledger, storage } = subject;
+      const session = await ledger.openSession('s');
+      await storage[Symbol.asyncDispose]();
+      const calls: readonly (() => Promise<unknown>)[] = [
+        () => ledger.load('a'),
+        () => ledger.version('a'),
+        () => ledger.append('a', [cleared], { expectedVersion: 0 }),
+        () => ledger.transact('a', () => [added(1)]),
+        () => all(ledger.read('a')),
+        () => ledger.page(),
+        () => ledger.openSession('a'),
+        () => ledger.delete('a'),
+        () => session.append([cleared]),
+        () => session.renew(),
+      ];
+      for (const call of calls) await rejects('STORAGE_NOT_OPEN', 'a call', call);
+      await session[Symbol.asyncDispose]();
+      await subject.reopen();
+    },
+  },
+  {
+    name: 'A call that its caller has given up does nothing.',
+    broken: breaksStream('take no notice of signals', (stream) => ({
+      append: async (id, events, options) => await stream.append(id, events, { ...options, signal: undefined }),
+      load: async (id) => await stream.load(id),
+    })),
+    async run({ ledger }) {
+      const gone = { signal: AbortSignal.abort(new Error('enough')) };
+      await rejects('ABORTED', 'append', () => ledger.append('a', [cleared], { expectedVersion: 0, ...gone }));
+      await rejects('ABORTED', 'transact', () => ledger.transact('a', () => [cleared], gone));
+      await rejects('ABORTED', 'load', () => ledger.load('a', gone));
+      await rejects('ABORTED', 'read', () => all(ledger.read('a', gone)));
+      assert.equal(await ledger.version('a'), 0);
+    },
+  },
+  {
+    name: 'Each thing that happens is told once, with its ids.',
+    broken: breaksStream('do things twice', (stream) => ({
+      snapshot: async (id) => (await stream.snapshot(id), await stream.snapshot(id)),
+    })),
+    async run(subject) {
+      const kept = subject.stream(KeptLedger);
+      await kept.append('a', many(3), { expectedVersion: 0 });
+      await kept.session('a', async (session) => {
+        await session.append(many(2));
+        await rejects('SESSION_OPEN_FAILED', 'openSession', () => kept.openSession('a', { openTimeoutMs: 0 }));
+      });
+      await kept.snapshot('a');
+      await rejects('STREAM_VERSION_MISMATCH', 'append', () => kept.append('a', many(1), { expectedVersion: 1 }));
+      assert.deepEqual(
+        subject.notices.map(({ event, type, id, database }) => [event, type, id, database]),
+        [
+          'events appended',
+          'session opened',
+          'events appended',
+          'open failed',
+          'session closed',
+          'snapshot created',
+          'version mismatch',
+        ].map((event) => [event, 'ledger', 'a', subject.database]),
+      );
+      assert.deepEqual(
+        subject.told('events appended').map(({ from, to }) => [from, to]),
+        [
+          [1, 3],
+          [4, 5],
+        ],
+      );
+    },
+  },
+];

@@ -1,0 +1,179 @@
+/** Idempotency: the same call again is given the first answer, and is done once; for as long as its mark is kept. */
+import assert from 'node:assert/strict';
+import { all, breaks, changesChanges, race, rejects } from '@kvent/key-value-storage/testing';
+import { added, cleared, Ledger, many } from '../ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
+
+const forgets = throughProvider(
+  breaks('forgets marks', (provider) => ({
+    commit: (batches, options) =>
+      provider.commit(
+        batches.map((batch) => ({
+          ...batch,
+          checks: batch.checks.filter(({ address }) => !address.container.startsWith('mark:')),
+          changes: batch.changes.filter(({ address }) => !address.container.startsWith('mark:')),
+        })),
+        options,
+      ),
+  })),
+);
+const withoutKeys = breaksStream('take no notice of idempotency keys', (stream) => ({
+  append: async (id, events, options) => await stream.append(id, events, { ...options, idempotencyKey: undefined }),
+  transact: async (id, decide, options) => await stream.transact(id, decide, { ...options, idempotencyKey: undefined }),
+}));
+
+export const idempotencyClauses: readonly StreamClause[] = [
+  {
+    name: 'The same append with the same key is answered as the first time, at any later version, and the stream stays as it is.',
+    broken: forgets,
+    async run({ ledger }) {
+      const once = () => ledger.append('a', many(2), { expectedVersion: 0, idempotencyKey: 'k' });
+      assert.deepEqual(await once(), { version: 2, replayed: false });
+      await ledger.append('a', many(3), { expectedVersion: 2 });
+      assert.deepEqual(await once(), { version: 2, replayed: true });
+      const any = () => ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'l' });
+      assert.deepEqual(
+        [await any(), await any(), await ledger.version('a')],
+        [{ version: 6, replayed: false }, { version: 6, replayed: true }, 6],
+      );
+      // a key belongs to its stream
+      assert.equal((await ledger.append('b', many(2), { expectedVersion: 0, idempotencyKey: 'k' })).replayed, false);
+    },
+  },
+  {
+    name: 'The same key with another content is a conflict of its own, and nothing is written.',
+    broken: breaksStream('give the first answer to everybody', (stream) => ({
+      append: async (id, events, options) =>
+        await stream.append(id, events, options).catch(async () => ({ version: await stream.version(id), replayed: true })),
+    })),
+    async run({ ledger }) {
+      await ledger.append('a', [added(1)], { expectedVersion: 'any', idempotencyKey: 'k' });
+      const error = await rejects('IDEMPOTENCY_CONFLICT', 'append', () =>
+        ledger.append('a', [added(2)], { expectedVersion: 'any', idempotencyKey: 'k' }),
+      );
+      assert.deepEqual({ ...error, idempotencyKey: 'k', effect: 'none' }, { ...error });
+      const call = (content: unknown) => ({ expectedVersion: 'any', idempotencyKey: { key: 'm', content } }) as const;
+      await ledger.append('a', [added(3)], call({ path: '/a', body: 1 }));
+      assert.equal((await ledger.append('a', [added(4)], call({ body: 1, path: '/a' }))).replayed, true);
+      await rejects('IDEMPOTENCY_CONFLICT', 'append', () => ledger.append('a', [added(3)], call({ path: '/a', body: 2 })));
+      assert.equal(await ledger.version('a'), 2);
+      for (const idempotencyKey of ['', ' ', 7, { content: 1 }])
+        await rejects('INVALID_OPTION', 'append', () => ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey } as never));
+      await rejects('LIMIT_EXCEEDED', 'append', () =>
+        ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'x'.repeat(256) }),
+      );
+    },
+  },
+  {
+    name: 'The same transaction again does not decide again: it answers the state and the events of the first time.',
+    broken: withoutKeys,
+    async run({ ledger }) {
+      let runs = 0;
+      const once = () => ledger.transact('a', ({ sum }) => ((runs += 1), [added(sum + 1), cleared]), { idempotencyKey: 'k' });
+      const first = await once();
+      await ledger.append('a', many(20), { expectedVersion: 2 });
+      const again = await once();
+      assert.deepEqual([runs, again], [1, { ...first, replayed: true }]);
+      const call = (content: number) => ledger.transact('b', () => [cleared], { idempotencyKey: { key: 'k', content } });
+      await call(1);
+      assert.equal((await call(1)).replayed, true);
+      await rejects('IDEMPOTENCY_CONFLICT', 'transact', () => call(2));
+    },
+  },
+  {
+    name: 'A decision to do nothing is remembered too; one that throws is not, unless its twin has won meanwhile.',
+    broken: withoutKeys,
+    async run({ ledger }) {
+      assert.deepEqual([(await ledger.transact('a', () => [], { idempotencyKey: 'k' })).replayed, await ledger.version('a')], [false, 0]);
+      const again = await ledger.transact('a', () => [cleared], { idempotencyKey: 'k' });
+      assert.deepEqual([again.replayed, again.version, again.events], [true, 0, []]);
+      const fail = () => {
+        throw new RangeError('not now');
+      };
+      await assert.rejects(ledger.transact('a', fail, { idempotencyKey: 'l' }), RangeError);
+      assert.equal((await ledger.transact('a', () => [cleared], { idempotencyKey: 'l' })).replayed, false);
+      const twin = await ledger.transact(
+        'a',
+        async () => {
+          await ledger.transact('a', () => [added(5)], { idempotencyKey: 'm' });
+          return fail();
+        },
+        { idempotencyKey: 'm' },
+      );
+      assert.deepEqual([twin.replayed, twin.state.sum], [true, 5]);
+    },
+  },
+  {
+    name: 'Of ten equal calls at once one is done, and all hear its answer.',
+    broken: forgets,
+    async run({ ledger }) {
+      const appends = await race(10, () => ledger.append('a', many(3), { expectedVersion: 'any', idempotencyKey: 'k' }));
+      assert.deepEqual([await ledger.version('a'), appends.filter(({ replayed }) => !replayed).length], [3, 1]);
+      assert.ok(appends.every(({ version }) => version === 3));
+      const transactions = await race(10, () => ledger.transact('b', ({ sum }) => [added(sum + 1)], { idempotencyKey: 'k' }));
+      assert.deepEqual([await ledger.version('b'), transactions.filter(({ replayed }) => !replayed).length], [1, 1]);
+      assert.deepEqual(new Set(transactions.map(({ events }) => events[0]?.id)).size, 1);
+    },
+  },
+  {
+    name: 'A key is found with the versions that it led to; an unknown one is not.',
+    broken: breaksStream('find every key', (stream) => ({
+      findByIdempotencyKey: async (id, key) => (await stream.findByIdempotencyKey(id, key)) ?? { from: 1, to: 1 },
+    })),
+    async run({ ledger }) {
+      await ledger.append('a', many(2), { expectedVersion: 0 });
+      await ledger.append('a', many(3), { expectedVersion: 2, idempotencyKey: 'k' });
+      assert.deepEqual(await ledger.findByIdempotencyKey('a', 'k'), { from: 3, to: 5 });
+      assert.equal(await ledger.findByIdempotencyKey('a', 'l'), undefined);
+      const error = await rejects('IDEMPOTENCY_KEY_NOT_FOUND', 'find', () => ledger.findByIdempotencyKeyOrThrow('a', 'l'));
+      assert.deepEqual({ ...error, stream: 'ledger/a', idempotencyKey: 'l' }, { ...error });
+    },
+  },
+  {
+    name: 'Keys are remembered over a restart.',
+    needs: 'durable',
+    broken: forgets,
+    async run(subject) {
+      const once = () => subject.ledger.transact('a', () => many(2), { idempotencyKey: 'k' });
+      const first = await once();
+      await subject.reopen();
+      assert.deepEqual(await once(), { ...first, replayed: true });
+    },
+  },
+  {
+    name: 'A key is forgotten after the time it is kept for.',
+    needs: 'exact expiry',
+    broken: throughProvider(
+      changesChanges('keeps everything for ever', (change) => (change.kind === 'put' ? { ...change, ttl: 'never' } : change)),
+    ),
+    async run(subject) {
+      const once = () => subject.ledger.append('a', many(1), { expectedVersion: 'any', idempotencyKey: 'k' });
+      await once();
+      await subject.clock.advance(24 * 60 * 60 * 1_000 - 1);
+      assert.equal((await once()).replayed, true);
+      await subject.clock.advance(1);
+      assert.equal((await once()).replayed, false);
+      const short = subject.another({ idempotencyRetentionMs: 50 }).stream(Ledger);
+      await short.append('b', many(1), { expectedVersion: 'any', idempotencyKey: 'k' });
+      await subject.clock.advance(50);
+      assert.equal((await short.append('b', many(1), { expectedVersion: 'any', idempotencyKey: 'k' })).replayed, false);
+    },
+  },
+  {
+    name: 'A batch of states and streams with a key is done once, and its repeat hears the same etags.',
+    broken: forgets,
+    async run({ ledger, storage, things }) {
+      const once = (n: number) =>
+        storage
+          .atomic()
+          .set(things, 'a', { n })
+          .include(ledger.appending('a', [added(n)], { expectedVersion: 'any' }))
+          .commit({ idempotencyKey: 'k' });
+      const first = await once(1);
+      assert.deepEqual([await once(1), await ledger.version('a')], [{ ...first, replayed: true }, 1]);
+      assert.equal((await things.getOrThrow('a')).etag, first.changes[0]?.etag);
+      await rejects('IDEMPOTENCY_CONFLICT', 'commit', () => once(2));
+      assert.deepEqual((await all(ledger.read('a'))).length, 1);
+    },
+  },
+];

@@ -1,0 +1,247 @@
+/** Reading: events in order, slices, states at a version or a time, and damage that is never passed over. */
+import assert from 'node:assert/strict';
+import { all, changesPages, rejects, throws } from '@kvent/key-value-storage/testing';
+import { added, cleared, Ledger, many, OlderLedger } from '../ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
+
+const skipsWhatItCannotRead = breaksStream('pass over what they cannot read', (stream) => ({
+  load: async (...given) => await stream.load(...given).catch(() => ({ id: given[0], state: { sum: 0, count: 0 }, version: 0 })),
+}));
+
+export const readingClauses: readonly StreamClause[] = [
+  {
+    name: 'An unknown stream has no events, version 0 and the initial state; `loadOrThrow` says that there is none.',
+    broken: breaksStream('make up a first event', (stream) => ({ version: async (id) => Math.max(1, await stream.version(id)) })),
+    async run({ ledger }) {
+      assert.deepEqual(await all(ledger.read('none')), []);
+      assert.deepEqual({ ...(await ledger.load('none')) }, { id: 'none', state: { sum: 0, count: 0 }, version: 0 });
+      assert.equal(await ledger.version('none'), 0);
+      const error = await rejects('STREAM_NOT_FOUND', 'loadOrThrow', () => ledger.loadOrThrow('none'));
+      assert.deepEqual({ ...error, stream: 'ledger/none' }, { ...error });
+    },
+  },
+  {
+    name: 'Events come back in order, with type, data, and all that travels with them.',
+    broken: breaksStream('lose the metadata', (stream) => ({
+      append: async (id, events, options) => await stream.append(id, events, { ...options, metadata: undefined }),
+    })),
+    async run(subject) {
+      const { ledger } = subject;
+      const metadata = { correlationId: 'c', causationId: 'd', userId: 'u', extensions: { a: 'b' } };
+      await ledger.append('a', [added(1), cleared], { expectedVersion: 0, metadata });
+      await ledger.append('a', [added(2)], { expectedVersion: 2 });
+      const events = await all(ledger.read('a'));
+      assert.deepEqual(
+        events.map(({ type, data, version, stream }) => [type, data?.n, version, stream]),
+        [
+          ['added', 1, 1, 'a'],
+          ['cleared', undefined, 2, 'a'],
+          ['added', 2, 3, 'a'],
+        ],
+      );
+      const own = { tenant: subject.tenant, schemaVersion: 1 };
+      assert.deepEqual(
+        events.map((event) => event.metadata),
+        [{ ...metadata, ...own }, { ...metadata, ...own }, own],
+      );
+      assert.equal(new Set(events.map(({ id }) => id)).size, 3);
+      const [first, second, third] = events.map(({ recordedAt }) => recordedAt.getTime());
+      assert.ok(first === second && (second as number) <= (third as number), 'the time of an append is one, and never decreases');
+      assert.ok(Object.isFrozen(events[0]) && Object.isFrozen(events[0]?.data), 'events cannot be changed');
+    },
+  },
+  {
+    name: 'What the store adds to every event stands under what the caller gives.',
+    broken: breaksStream('leave out what the caller gives', (stream) => ({
+      append: async (id, events, options) => await stream.append(id, events, { ...options, metadata: undefined }),
+      transact: async (id, decide, options) => await stream.transact(id, decide, { ...options, metadata: undefined }),
+    })),
+    async run(subject) {
+      const own = { userId: 'store', extensions: { a: '1', b: '1' } };
+      const store = subject.another({ metadata: () => own });
+      await store.stream(Ledger).append('plain', [cleared], { expectedVersion: 0 });
+      await subject.ledger.append('a', [cleared], { expectedVersion: 0, metadata: { userId: 'caller' } });
+      await store.stream(Ledger).append('b', [cleared], { expectedVersion: 0, metadata: { userId: 'caller', extensions: { b: '2' } } });
+      const userOf = async (id: string) => (await all(subject.ledger.read(id)))[0]?.metadata;
+      assert.equal((await userOf('plain'))?.userId, 'store');
+      assert.equal((await userOf('a'))?.userId, 'caller');
+      assert.deepEqual(await userOf('b'), { userId: 'caller', extensions: { a: '1', b: '2' }, tenant: subject.tenant, schemaVersion: 1 });
+    },
+  },
+  {
+    name: 'A slice has exactly its events, forward and reverse, and touches only their rows.',
+    broken: throughProvider(
+      changesPages('loses a row of a long page', (page) => ({ ...page, rows: page.rows.filter((_, index) => index !== 20) })),
+    ),
+    async run({ ledger }) {
+      await ledger.append(
+        'a',
+        Array.from({ length: 100 }, (_, index) => added(index + 1)),
+        { expectedVersion: 0 },
+      );
+      const slice = async (range: Parameters<typeof ledger.read>[1]) => (await all(ledger.read('a', range))).map(({ version }) => version);
+      const from = (first: number, last: number): readonly number[] =>
+        Array.from({ length: last - first + 1 }, (_, index) => first + index);
+      assert.deepEqual(await slice({ from: 50, to: 75 }), from(50, 75));
+      assert.deepEqual(await slice({ from: 95 }), from(95, 100));
+      assert.deepEqual(await slice({ from: 101 }), []);
+      assert.deepEqual(await slice({ to: 200, from: 99 }), [99, 100]);
+      assert.deepEqual(await slice({ reverse: true, limit: 3 }), [100, 99, 98]);
+      assert.deepEqual(await slice({ from: 3, to: 5, reverse: true }), [5, 4, 3]);
+      assert.deepEqual(await slice({ limit: 2 }), [1, 2]);
+      throws('INVALID_OPTION', 'read', () => ledger.read('a', { from: 5, to: 4 }));
+      throws('INVALID_OPTION', 'read', () => ledger.read('a', { from: 0 }));
+      throws('INVALID_OPTION', 'read', () => ledger.read('a', { limit: 0 }));
+    },
+  },
+  {
+    name: 'A long stream is read page by page, and what is appended meanwhile is left out.',
+    broken: throughProvider(
+      changesPages('loses the last row of a long page', (page) => ({ ...page, rows: page.rows.filter((_, index) => index !== 199) })),
+    ),
+    async run({ ledger, provider }) {
+      for (let version = 0; version < 1_000; version += 500) await ledger.append('a', many(500), { expectedVersion: version });
+      let seen = 0;
+      for await (const { version } of ledger.read('a')) {
+        seen += 1;
+        assert.equal(version, seen);
+        if (seen === 300) await ledger.append('a', many(500), { expectedVersion: 'any' });
+      }
+      assert.equal(seen, 1_000);
+      const { rows } = await provider.read([]);
+      assert.equal(rows.length, 0);
+      assert.deepEqual((await ledger.load('a')).state, { sum: 1_500, count: 1_500 });
+    },
+  },
+  {
+    name: 'A stream as it was: at a version, and at a time.',
+    needs: 'clock',
+    broken: breaksStream('answer the state as it is now', (stream) => ({ load: async (id) => await stream.load(id) })),
+    async run({ ledger, clock }) {
+      const times: Date[] = [];
+      for (let version = 0; version < 60; version += 1) {
+        await ledger.append('a', [added(1)], { expectedVersion: version });
+        const [last] = await all(ledger.read('a', { reverse: true, limit: 1 }));
+        times.push(last?.recordedAt as Date);
+        await clock.advance(version % 3 === 0 ? 0 : 10);
+      }
+      for (const version of [0, 1, 30, 60]) assert.deepEqual((await ledger.load('a', { atVersion: version })).state.sum, version);
+      for (const [index, atTime] of times.entries()) {
+        // several versions may have one time: the last of them counts
+        const expected = times.filter((time) => time.getTime() <= atTime.getTime()).length;
+        assert.deepEqual((await ledger.load('a', { atTime })).version, expected, `at the time of version ${index + 1}`);
+      }
+      const first = times[0] as Date;
+      assert.equal((await ledger.load('a', { atTime: new Date(first.getTime() - 1) })).version, 0);
+      assert.equal((await ledger.load('a', { atTime: new Date(first.getTime() + 1e9) })).version, 60);
+      await rejects('STREAM_NOT_FOUND', 'loadOrThrow', () => ledger.loadOrThrow('a', { atTime: new Date(first.getTime() - 1) }));
+      const error = await rejects('STREAM_VERSION_NOT_FOUND', 'load', () => ledger.load('a', { atVersion: 61 }));
+      assert.deepEqual({ ...error, stream: 'ledger/a', version: 61 }, { ...error });
+      await rejects('INVALID_OPTION', 'load', () => ledger.load('a', { atVersion: 1, atTime: first } as never));
+    },
+  },
+  {
+    name: 'The version of a stream is one row, however long the stream is.',
+    broken: breaksStream('count the events', (stream) => ({ version: async (id) => (await all(stream.read(id))).length })),
+    async run({ ledger, provider }) {
+      await ledger.append('a', many(500), { expectedVersion: 0 });
+      let scans = 0;
+      const { scan } = provider;
+      // what the provider is asked for is counted, and answered as ever
+      Object.assign(provider, { scan: (...given: Parameters<typeof scan>) => ((scans += 1), scan.apply(provider, given)) });
+      assert.equal(await ledger.version('a'), 500);
+      assert.equal(scans, 0);
+    },
+  },
+  {
+    name: 'An event type that the program does not know stops reading and loading, naming type, stream and version.',
+    broken: skipsWhatItCannotRead,
+    async run(subject) {
+      await subject.ledger.append('a', [added(1), cleared, added(2)], { expectedVersion: 0 });
+      const older = subject.stream(OlderLedger);
+      for (const call of [() => older.load('a'), () => all(older.read('a'))]) {
+        const error = await rejects('EVENT_UNKNOWN_TYPE', 'reading', call);
+        assert.deepEqual({ ...error, stream: 'ledger/a', version: 2, type: 'cleared' }, { ...error });
+      }
+    },
+  },
+  {
+    name: 'An event that cannot be read back stops reading and loading, naming stream and version; it is never passed over.',
+    broken: skipsWhatItCannotRead,
+    async run(subject) {
+      const { ledger } = subject;
+      await ledger.append('a', many(3), { expectedVersion: 0 });
+      await subject.spoil('event', (text, index) => (index === 1 ? text.slice(0, -2) : text));
+      for (const call of [() => ledger.load('a'), () => all(ledger.read('a'))]) {
+        const error = await rejects('EVENT_UNREADABLE', 'reading', call);
+        assert.deepEqual({ ...error, stream: 'ledger/a', version: 2 }, { ...error });
+        assert.ok(error.cause instanceof SyntaxError, 'the cause is kept');
+      }
+    },
+  },
+  {
+    name: 'An event that is missing is damage, never the end of the stream.',
+    broken: skipsWhatItCannotRead,
+    async run(subject) {
+      const { ledger, provider } = subject;
+      await ledger.append('a', many(5), { expectedVersion: 0 });
+      const raw = (await subject.rows('event'))[2];
+      assert.ok(raw !== undefined);
+      const { container, entity, key } = raw;
+      await provider.commit([
+        { database: subject.database, version: '77', checks: [], changes: [{ kind: 'delete', address: { container, entity, key } }] },
+      ]);
+      await rejects('STORAGE_CORRUPT', 'load', () => ledger.load('a'));
+      await rejects('STORAGE_CORRUPT', 'read', () => all(ledger.read('a')));
+      assert.equal((await all(ledger.read('a', { from: 4 }))).length, 2);
+    },
+  },
+  {
+    name: 'The streams of a type come page by page, in the order of their ids; those without events are left out.',
+    broken: breaksStream('answer one page alone', (stream) => ({
+      page: async (request) => ({ ...(await stream.page(request)), next: undefined }),
+    })),
+    async run({ ledger }) {
+      for (const id of ['b-1', 'b-3', 'b-2', 'a', 'c']) await ledger.append(id, many(2), { expectedVersion: 0 });
+      await (await ledger.openSession('b-0')).close();
+      assert.equal(await ledger.delete('b-3'), true);
+      const seen: string[] = [];
+      for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
+        const page = await ledger.page({ prefix: 'b-', limit: 1, cursor });
+        seen.push(...page.items.map(({ id }) => id));
+        assert.ok(page.items.every(({ version, updatedAt }) => version === 2 && updatedAt instanceof Date));
+        cursor = page.next;
+      }
+      assert.deepEqual(seen, ['b-1', 'b-2']);
+      assert.deepEqual(
+        (await ledger.page()).items.map(({ id }) => id),
+        ['a', 'b-1', 'b-2', 'c'],
+      );
+      await rejects('INVALID_OPTION', 'page', () => ledger.page({ cursor: 'zzz' }));
+      await rejects('LIMIT_EXCEEDED', 'page', () => ledger.page({ limit: 1_001 }));
+    },
+  },
+  {
+    name: 'What was appended is there after the storage was opened anew.',
+    needs: 'durable',
+    broken: breaksStream('keep events in mind', (stream, subject) => ({
+      append: async (id, events, options) =>
+        await subject
+          .another()
+          .stream(Ledger)
+          .append(`mind ${id}`, events, options)
+          .then(
+            (answer) => answer,
+            () => stream.append(id, events, options),
+          ),
+    })),
+    async run(subject) {
+      await subject.ledger.append('a', many(3), { expectedVersion: 0 });
+      const before = await all(subject.ledger.read('a'));
+      await subject.reopen();
+      assert.deepEqual(await all(subject.ledger.read('a')), before);
+      assert.equal(before.length, 3);
+      assert.equal((await subject.ledger.append('a', many(1), { expectedVersion: 3 })).version, 4);
+    },
+  },
+];

@@ -1,0 +1,19 @@
+/** What streams promise on every storage provider. */
+import type { StreamClause } from '../stream-clause.js';
+import { appendingClauses } from './appending.js';
+import { deletingClauses } from './deleting.js';
+import { idempotencyClauses } from './idempotency.js';
+import { readingClauses } from './reading.js';
+import { sessionClauses } from './sessions.js';
+import { snapshotClauses } from './snapshots.js';
+import { transactingClauses } from './transacting.js';
+
+export const streamClauses: readonly StreamClause[] = [
+  ...appendingClauses,
+  ...readingClauses,
+  ...transactingClauses,
+  ...idempotencyClauses,
+  ...sessionClauses,
+  ...snapshotClauses,
+  ...deletingClauses,
+];

@@ -1,0 +1,206 @@
+/** Transacting: the decision is made on the state that it is appended to, and made anew when somebody was faster. */
+import assert from 'node:assert/strict';
+import { all, changesBatches, race, rejects } from '@kvent/key-value-storage/testing';
+import { added, cleared, many } from '../ledger.js';
+import { breaksStream, throughProvider, type LedgerStream, type StreamClause } from '../stream-clause.js';
+
+const withoutChecks = throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })));
+const patient = { retry: { attempts: 2_000, budgetMs: 60_000 } };
+
+const decidesOnce = breaksStream('send stale events again after a conflict', (stream) => ({
+  transact: async (id, decide, options) => {
+    const decided = new Map<string, Awaited<ReturnType<typeof decide>>>();
+    return await stream.transact(
+      id,
+      async (state, deciding) => {
+        const events = decided.get(id) ?? (await decide(state, deciding));
+        decided.set(id, events);
+        return events;
+      },
+      options,
+    );
+  },
+}));
+
+export const transactingClauses: readonly StreamClause[] = [
+  {
+    name: 'A decision is made on the state as it is, and its events are appended to exactly that state.',
+    broken: breaksStream('answer the state from before', (stream) => ({
+      transact: async (id, decide, options) => {
+        const { state } = await stream.load(id);
+        return { ...(await stream.transact(id, decide, options)), state };
+      },
+    })),
+    async run({ ledger }) {
+      const first = await ledger.transact('a', (state, { id, version }) => {
+        assert.deepEqual([state, id, version], [{ sum: 0, count: 0 }, 'a', 0]);
+        return [added(1), added(2)];
+      });
+      assert.deepEqual([first.state, first.version, first.replayed], [{ sum: 3, count: 2 }, 2, false]);
+      assert.deepEqual(first.events, await all(ledger.read('a')));
+      const second = await ledger.transact('a', ({ sum }) => (sum === 3 ? [cleared] : []));
+      assert.deepEqual([second.state.sum, second.version], [0, 3]);
+    },
+  },
+  {
+    name: 'A decision to do nothing writes nothing; a decision that throws writes nothing, and its error comes through.',
+    broken: breaksStream('append something all the same', (stream) => ({
+      transact: async (id, decide, options) =>
+        await stream.transact(id, async (...given) => [...(await decide(...given)), cleared], options),
+    })),
+    async run({ ledger }) {
+      const answer = await ledger.transact('a', () => []);
+      assert.deepEqual({ ...answer }, { id: 'a', state: { sum: 0, count: 0 }, version: 0, events: [], replayed: false });
+      const error = new RangeError('out of stock');
+      await assert.rejects(
+        ledger.transact('a', () => {
+          throw error;
+        }),
+        (thrown) => thrown === error,
+      );
+      await rejects('INVALID_OPTION', 'transact', () => ledger.transact('a', (() => undefined) as never));
+      assert.deepEqual([await ledger.version('a'), (await ledger.page()).items], [0, []]);
+    },
+  },
+  {
+    name: 'After a conflict the decision is made anew on fresh state: its old events are never sent again.',
+    broken: decidesOnce,
+    async run({ ledger }) {
+      let runs = 0;
+      const { state, version } = await ledger.transact('a', async ({ sum }) => {
+        runs += 1;
+        // somebody is faster, once
+        if (runs === 1) await ledger.append('a', [added(10)], { expectedVersion: 0 });
+        return [added(sum + 1)];
+      });
+      assert.deepEqual([runs, state.sum, version], [2, 21, 2]);
+    },
+  },
+  {
+    name: 'Twenty writers transact fifty times each on one stream: versions 1 to 1000, no gap, no duplicate, no lost decision.',
+    broken: withoutChecks,
+    async run({ ledger }) {
+      await race(20, async () => {
+        for (let turn = 0; turn < 50; turn += 1) await ledger.transact('hot', ({ sum }) => [added(sum + 1 - sum)], patient);
+      });
+      const events = await all(ledger.read('hot'));
+      assert.deepEqual(
+        events.map(({ version }) => version),
+        Array.from({ length: 1_000 }, (_, index) => index + 1),
+      );
+      assert.deepEqual((await ledger.load('hot')).state, { sum: 1_000, count: 1_000 });
+    },
+  },
+  {
+    name: 'When the attempts are spent, the conflict says how many they were; a version that the caller gave is not tried again.',
+    broken: breaksStream('append all the same when their attempts are spent', (stream) => ({
+      transact: async (id, decide, options) => {
+        try {
+          return await stream.transact(id, decide, options);
+        } catch {
+          return await stream.transact(id, () => [cleared]);
+        }
+      },
+    })),
+    async run({ ledger }) {
+      let runs = 0;
+      const error = await rejects('STREAM_VERSION_MISMATCH', 'transact', () =>
+        ledger.transact(
+          'a',
+          async () => {
+            runs += 1;
+            await ledger.append('a', [added(1)], { expectedVersion: 'any' });
+            return [cleared];
+          },
+          { retry: { attempts: 3, delayMs: 0 } },
+        ),
+      );
+      assert.deepEqual([runs, (error as { attempts?: number }).attempts], [3, 3]);
+      runs = 0;
+      for (const options of [{ expectedVersion: 2 }, { ifMatch: 'v2' }] as const) {
+        const own = await rejects('STREAM_VERSION_MISMATCH', 'transact', () =>
+          ledger.transact('a', () => ((runs += 1), [cleared]), options),
+        );
+        assert.deepEqual({ ...own, expected: 2, actual: 3, retryable: false }, { ...own });
+      }
+      assert.deepEqual([runs, await ledger.version('a')], [0, 3]);
+      assert.equal((await ledger.transact('a', () => [cleared], { expectedVersion: 3 })).version, 4);
+    },
+  },
+  {
+    name: 'What is put into the batch, and what the events led to, is in the same commit; a decision made anew begins with an empty batch.',
+    broken: breaksStream('write what goes along by itself', (stream, { things }) => ({
+      transact: async (id, decide, { sameCommit, ...options } = {}) => {
+        const batch = { set: (_: unknown, key: string, value: { n: number }) => (void things.set(key, value), batch) };
+        return await stream.transact(
+          id,
+          async (state, deciding) => {
+            const events = await decide(state, deciding);
+            sameCommit?.(batch as never, { id, state, version: deciding.version, events });
+            return events;
+          },
+          options,
+        );
+      },
+    })),
+    async run({ ledger, things }) {
+      let runs = 0;
+      await ledger.transact(
+        'a',
+        async ({ sum }, { batch }) => {
+          runs += 1;
+          if (runs === 1) await ledger.append('a', [added(10)], { expectedVersion: 0 });
+          batch.set(things, `run ${runs}`, { n: runs }).include(ledger.appending(await ledger.load('b'), [added(-sum)]));
+          return [added(sum)];
+        },
+        {
+          sameCommit: (batch, { id, state, version, events }) =>
+            batch.set(things, id, { n: state.sum, text: `${version} ${events.length}` }),
+        },
+      );
+      assert.deepEqual((await things.getOrThrow('a')).value, { n: 20, text: '2 1' });
+      assert.deepEqual([await things.has('run 1'), await things.has('run 2')], [false, true]);
+      assert.deepEqual((await ledger.load('b')).state, { sum: -10, count: 1 });
+    },
+  },
+  {
+    name: 'A decision of no events that wrote other things rests on the version that it was made on.',
+    broken: breaksStream('commit them apart', (stream, { things }) => ({
+      transact: async (id, decide, options) => {
+        const answer = await stream.transact(id, decide, options);
+        if (answer.events.length === 0) await things.set('beside', { n: 2 });
+        return answer;
+      },
+    })),
+    async run({ ledger, things }) {
+      let runs = 0;
+      await ledger.append('a', many(1), { expectedVersion: 0 });
+      await ledger.transact('a', async ({ sum }, { batch }) => {
+        runs += 1;
+        if (runs === 1) await ledger.append('a', [added(10)], { expectedVersion: 1 });
+        batch.set(things, 'beside', { n: sum });
+        return [];
+      });
+      assert.deepEqual([runs, (await things.getOrThrow('beside')).value, await ledger.version('a')], [2, { n: 11 }, 2]);
+    },
+  },
+  {
+    name: 'Fifty transfers between two streams at once keep their sum.',
+    broken: withoutChecks,
+    async run({ ledger }) {
+      await ledger.append('from', [added(100)], { expectedVersion: 0 });
+      const transfer = (stream: LedgerStream, n: number) =>
+        stream.transact(
+          'from',
+          async ({ sum }, { batch }) => {
+            if (sum < n) return [];
+            batch.include(stream.appending(await stream.load('to'), [added(n)]));
+            return [added(-n)];
+          },
+          patient,
+        );
+      await race(50, () => transfer(ledger, 3));
+      assert.deepEqual([(await ledger.load('from')).state.sum, (await ledger.load('to')).state.sum], [1, 99]);
+    },
+  },
+];

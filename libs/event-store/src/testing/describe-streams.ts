@@ -1,0 +1,35 @@
+/** One call proves streams on a provider, in any test runner that has `describe` and `it`. */
+import { applies, onSubject, type TestRunner } from '@kvent/key-value-storage/testing';
+import { streamClauses } from './clauses/stream-clauses.js';
+import type { StreamClause } from './stream-clause.js';
+import { StreamSubject, type StreamUnderTest } from './stream-subject.js';
+
+export interface DescribeStreamsOptions extends StreamUnderTest {
+  /** Which clauses. @default all that the provider's features claim */
+  readonly only?: (clause: StreamClause) => boolean;
+}
+
+/** Declares one test for each clause of the streams. `create` makes a provider for each of them, as for `describeStorageProvider`. */
+export function describeStreams(name: string, options: DescribeStreamsOptions, runner: TestRunner): void {
+  const { only = () => true } = options;
+  runner.describe(`streams on a storage provider: ${name}`, () => {
+    for (const clause of streamClauses.filter(only)) {
+      runner.it(clause.name, async () => {
+        await proveStream(clause, options);
+      });
+    }
+  });
+}
+
+/** Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it applied at all. */
+export async function proveStream(
+  clause: StreamClause,
+  under: StreamUnderTest,
+  broken?: StreamClause['broken']['stream'],
+): Promise<boolean> {
+  return await onSubject(
+    new StreamSubject(under, broken),
+    (abilities) => applies(clause, abilities),
+    (subject) => clause.run(subject),
+  );
+}

@@ -1,0 +1,6 @@
+/** For tests of deciders, and the conformance kit of the streams. */
+export { given, type Given, type When } from './given.js';
+export { describeStreams, proveStream, type DescribeStreamsOptions } from './describe-streams.js';
+export { streamClauses } from './clauses/stream-clauses.js';
+export type { BrokenStream, StreamClause } from './stream-clause.js';
+export { StreamSubject, type StreamUnderTest } from './stream-subject.js';

@@ -1,0 +1,36 @@
+/** The stream that clauses work on. */
+import { defineStream, event, type EventOf } from '@kvent/event-store/core';
+
+export interface Balance {
+  readonly sum: number;
+  readonly count: number;
+}
+
+const events = { added: event<{ n: number }>(), cleared: event() };
+const evolve = (balance: Balance, happened: EventOf<typeof events>): Balance => {
+  switch (happened.type) {
+    case 'added':
+      return { sum: balance.sum + happened.data.n, count: balance.count + 1 };
+    case 'cleared':
+      return { sum: 0, count: balance.count + 1 };
+  }
+};
+const initial = (): Balance => ({ sum: 0, count: 0 });
+
+export const Ledger = defineStream('ledger', { events, initial, evolve });
+/** The same streams, with snapshots. */
+export const KeptLedger = defineStream('ledger', { events, initial, evolve, snapshot: { every: 10 } });
+/** The same, of a release whose state has another shape. */
+export const LaterLedger = defineStream('ledger', { events, initial, evolve, snapshot: { every: 10, schemaVersion: 2 } });
+/** The same, of a release that knows one event less. */
+export const OlderLedger = defineStream('ledger', {
+  events: { added: events.added },
+  initial,
+  evolve: (balance, { data: { n } }): Balance => ({ sum: balance.sum + n, count: balance.count + 1 }),
+});
+
+export type LedgerEvent = EventOf<typeof Ledger>;
+export const added = (n: number): LedgerEvent => ({ type: 'added', data: { n } });
+export const cleared: LedgerEvent = { type: 'cleared' };
+/** `count` events. */
+export const many = (count: number, n = 1): readonly LedgerEvent[] => Array.from({ length: count }, () => added(n));

@@ -1,0 +1,58 @@
+/**
+ * What streams promise on any storage provider, as data: each clause is a sentence, a proof, and a broken variant that the proof must catch, in the streams
+ * themselves or in the provider beneath them.
+ */
+import type { EventStream, StreamSession } from '@kvent/event-store/core';
+import { replacing, type Broken, type Need } from '@kvent/key-value-storage/testing';
+import type { Ledger } from './ledger.js';
+import type { StreamSubject } from './stream-subject.js';
+
+export type LedgerStream = EventStream<typeof Ledger>;
+export type LedgerSession = StreamSession<typeof Ledger>;
+
+export interface StreamClause {
+  /** A whole sentence: what streams promise. */
+  readonly name: string;
+  /** What it can only be proven with. */
+  readonly needs?: Need;
+  readonly broken: BrokenStream;
+  /** Proves it, or throws an `AssertionError`. */
+  run(subject: StreamSubject): Promise<void>;
+}
+
+/** Streams that are broken on purpose: in themselves, or through their provider. `fault`: as in 'streams that …'. */
+export interface BrokenStream {
+  readonly fault: string;
+  readonly stream?: (stream: LedgerStream, subject: StreamSubject) => LedgerStream;
+  readonly provider?: Broken;
+}
+
+export const throughProvider = (provider: Broken): BrokenStream => ({ fault: `have a provider that ${provider.fault}`, provider });
+
+/** The stream, some of its methods replaced. */
+export const breaksStream = (
+  fault: string,
+  change: (stream: LedgerStream, subject: StreamSubject) => Partial<LedgerStream>,
+): BrokenStream => ({
+  fault,
+  stream: (stream, subject) => replacing(stream, change(stream, subject)),
+});
+
+/** Its sessions, some of their members replaced. */
+export const breaksSessions = (
+  fault: string,
+  change: (session: LedgerSession, stream: LedgerStream) => Partial<LedgerSession>,
+): BrokenStream =>
+  breaksStream(fault, (stream) => {
+    const openSession: LedgerStream['openSession'] = async (...given) => {
+      const session = await stream.openSession(...given);
+      return replacing(session, change(session, stream));
+    };
+    return {
+      openSession,
+      session: async (id, work, options) => {
+        await using session = await openSession(id, options);
+        return await work(session);
+      },
+    };
+  });

@@ -1,0 +1,154 @@
+/** What a clause of the streams works on: an event store of one tenant, on a storage opened on a fresh provider. */
+import assert from 'node:assert/strict';
+import { EventStore, type AnyStream, type EventStoreOptions, type EventStream, type StreamNotice } from '@kvent/event-store/core';
+import {
+  placeIn,
+  systemClock,
+  type KeyValueStorage,
+  type KeyValueStore,
+  type RawRow,
+  type StorageProvider,
+} from '@kvent/key-value-storage/core';
+import { StoreSubject, type Abilities, type ManualClock, type ProviderUnderTest } from '@kvent/key-value-storage/testing';
+import { Ledger } from './ledger.js';
+import type { BrokenStream, LedgerStream } from './stream-clause.js';
+
+export interface StreamUnderTest extends ProviderUnderTest {
+  /** 'none': rivals of this process do not wait for each other in line. What is right must not rest on it. @default 'kept' */
+  readonly turns?: 'kept' | 'none';
+}
+
+export class StreamSubject {
+  /** What observers of the stores have heard. */
+  readonly notices: StreamNotice[] = [];
+  readonly #subject: StoreSubject;
+  readonly #broken: BrokenStream['stream'];
+  readonly #turns: 'kept' | 'none';
+  #store: EventStore | undefined;
+
+  constructor(under: StreamUnderTest, broken?: BrokenStream['stream']) {
+    this.#subject = new StoreSubject(under);
+    this.#broken = broken;
+    this.#turns = under.turns ?? 'kept';
+  }
+
+  async begin(): Promise<void> {
+    await this.#subject.begin();
+    this.#prepare();
+  }
+
+  async end(): Promise<void> {
+    await this.#store?.idle();
+    await this.#subject.end();
+  }
+
+  async abandon(): Promise<void> {
+    await this.#store?.idle();
+    await this.#subject.abandon();
+  }
+
+  get abilities(): Abilities {
+    return this.#subject.abilities;
+  }
+  get clock(): ManualClock {
+    return this.#subject.clock;
+  }
+  get provider(): StorageProvider {
+    return this.#subject.provider;
+  }
+  get storage(): KeyValueStorage {
+    return this.#subject.storage;
+  }
+  /** A store for what is committed along with streams. */
+  get things(): KeyValueStore<{ readonly n: number; readonly text?: string }> {
+    return this.#subject.store();
+  }
+  get tenant(): string {
+    return this.#subject.tenant;
+  }
+  get database(): string {
+    return `tenant:${this.tenant}`;
+  }
+  otherTenant(): string {
+    return this.#subject.otherTenant();
+  }
+
+  get store(): EventStore {
+    if (this.#store === undefined) throw new Error('The subject has not begun.');
+    return this.#store;
+  }
+
+  /** The stream under test. */
+  get ledger(): LedgerStream {
+    return this.stream(Ledger);
+  }
+
+  /** The same streams under another definition. */
+  stream<D extends AnyStream>(definition: D): EventStream<D> {
+    const stream = this.store.stream(definition);
+    // the definitions of the kit have the same events
+    return (this.#broken?.(stream as unknown as LedgerStream, this) ?? stream) as EventStream<D>;
+  }
+
+  /** Another event store on the same storage: another part of the application, or another process, as far as streams can tell. */
+  another(options: EventStoreOptions = {}): EventStore {
+    const clock = this.abilities.clock ? this.clock : systemClock;
+    return new EventStore(this.storage, { clock, observer: { tell: (notice) => void this.notices.push(notice) }, ...options });
+  }
+
+  /** Closes the storage, and opens the data anew. */
+  async reopen(): Promise<void> {
+    await this.#store?.idle();
+    await this.#subject.reopen();
+    this.#prepare();
+  }
+
+  /** Work that goes on while the clause looks at something else; what it fails with is heard where it is awaited. */
+  readonly meanwhile = <R>(work: Promise<R>): Promise<R> => {
+    work.catch(() => undefined);
+    return work;
+  };
+
+  /** Waits for work that waits for the time, where time is moved by hand. */
+  readonly passing = async <R>(work: Promise<R>): Promise<R> => {
+    let settled = false;
+    const end = (): void => void (settled = true);
+    work.then(end, end);
+    while (this.abilities.clock && !settled) await this.clock.advance(10);
+    return await work;
+  };
+
+  /** What was told of this kind. */
+  told<E extends StreamNotice['event']>(event: E): readonly Extract<StreamNotice, { event: E }>[] {
+    return this.notices.filter((notice): notice is Extract<StreamNotice, { event: E }> => notice.event === event);
+  }
+
+  /** The rows of one kind as they lie in the provider: 'event', 'snapshot', 'lease' … */
+  async rows(kind: string): Promise<readonly RawRow[]> {
+    const found: RawRow[] = [];
+    for await (const raw of this.provider.administration.export(this.database)) if (raw.container.startsWith(`${kind}:`)) found.push(raw);
+    return found;
+  }
+
+  /** The rows of a kind, changed and put back: as a careless hand would. */
+  async spoil(kind: string, change: (text: string, index: number) => string): Promise<void> {
+    const rows = await this.rows(kind);
+    assert.ok(rows.length > 0, `there are no rows of the kind '${kind}'`);
+    const spoilt = rows.map((raw, index) => {
+      assert.equal(raw.row.value.kind, 'json');
+      const text = raw.row.value.kind === 'json' ? change(raw.row.value.text, index) : '';
+      return { ...raw, row: { ...raw.row, value: { kind: 'json', text } as const } };
+    });
+    await this.provider.administration.import(this.database, spoilt);
+  }
+
+  #prepare(): void {
+    this.#store = this.another();
+    if (this.#turns === 'none') takeTurnsAway(this.storage);
+  }
+}
+
+function takeTurnsAway(storage: KeyValueStorage): void {
+  const { engine } = placeIn(storage, { what: 'test', scope: 'shared', provider: undefined });
+  Object.assign(engine.turns, { isTaken: () => false, take: async () => true, leave: () => undefined });
+}
