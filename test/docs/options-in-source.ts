@@ -111,9 +111,17 @@ export function limitComments(): ReadonlyMap<string, string> {
 
 /** The fields that come with each error code, as `StorageErrorDetails` declares them. */
 export function declaredErrorFields(): ReadonlyMap<string, readonly string[]> {
-  const source = parsed.get('libs/key-value-storage/src/core/errors.ts');
-  const details = source?.statements.filter(ts.isInterfaceDeclaration).find(({ name }) => name.text === 'StorageErrorDetails');
-  const codes = details?.members.filter(ts.isPropertySignature) ?? [];
+  const declared = [
+    ['libs/key-value-storage/src/core/errors.ts', 'StorageErrorDetails'],
+    ['libs/event-store/src/core/stream-errors.ts', 'StreamErrorDetails'],
+  ] as const;
+  const codes = declared.flatMap(([file, interfaceName]) => {
+    const details = parsed
+      .get(file)
+      ?.statements.filter(ts.isInterfaceDeclaration)
+      .find(({ name }) => name.text === interfaceName);
+    return details?.members.filter(ts.isPropertySignature) ?? [];
+  });
   return new Map(codes.map(({ name, type }) => [name.getText(), type === undefined ? [] : fieldsOf(type)]));
 }
 

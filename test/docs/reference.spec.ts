@@ -102,7 +102,7 @@ describe('the status table of docs/guides/http.md', () => {
   it('has every code that is sent, under its status', () => {
     const told = rowsBelow(http, 'Errors').flatMap(([status = '', names = '']) => codesIn(names).map((code) => `${status} ${code}`));
     const sent = errorTable.filter(({ code }) => code !== 'ABORTED').map(({ status, code }) => `${status} ${code}`);
-    expect(told.sort()).toEqual([...sent, '412 STORAGE_CONFLICT'].sort());
+    expect(told.sort()).toEqual([...sent, '412 STORAGE_CONFLICT', '412 STREAM_VERSION_MISMATCH'].sort());
   });
 });
 

@@ -66,10 +66,10 @@ export interface Bounds {
   readonly left: number;
 }
 
-/** Leaves out one check of one step: `check` is its place in the batch. */
+/** Leaves out checks of one step: their places in the batch. */
 export interface Mutant {
   readonly step: Step | 'takeover';
-  readonly check: number;
+  readonly checks: readonly number[];
 }
 
 /** Answers how many states there are, or the first way to a broken one. */
@@ -157,7 +157,7 @@ function* moves(world: World, index: number, actor: Actor, mutant: Mutant | unde
 }
 
 const without = (batch: Contribution, step: Mutant['step'], mutant: Mutant | undefined): Contribution =>
-  mutant?.step === step ? { ...batch, checks: batch.checks.filter((_, index) => index !== mutant.check) } : batch;
+  mutant?.step === step ? { ...batch, checks: batch.checks.filter((_, index) => !mutant.checks.includes(index)) } : batch;
 
 const headOf = (row: Row | undefined): Head => headIn({ database: 'd', ...rows.head }, row);
 
@@ -183,24 +183,24 @@ function judged(world: World, index: number, actor: Actor, step: Step, { checks,
     return { name: `${name}: conflict`, world: withActor(world, index, after) };
   }
   const lease = world.rows[nameOf(rows.lease)];
+  const alive = isAlive(lease, world.now);
+  const isOwn = step === 'append' || step === 'renew' || step === 'close';
   const violation =
-    (step === 'outside' || step === 'delete' || step === 'open') && isAlive(lease, world.now)
-      ? `${name} lands under a live lease`
-      : undefined;
+    !isOwn && alive ? `${name} lands under a live lease` : isOwn && !alive ? `${name} lands after its lease has ended` : undefined;
   const flight: Flight = { step, version, holds, effects: effects.map(({ address, row }) => ({ name: nameOf(address), row })) };
   return { name, world: { ...withActor(world, index, { ...actor, flight }), next: world.next + 1 }, violation };
 }
 
 /** A batch becomes visible, and its actor is answered. */
 function landed(world: World, index: number, actor: Actor, { step, version, effects }: Flight): Successor {
-  const after: Record<string, Row> = { ...world.rows };
-  for (const { name, row } of effects) {
-    if (row === undefined) delete after[name];
-    else after[name] = row;
-  }
+  const changed = new Map(effects.map(({ name, row }) => [name, row]));
+  const kept = Object.entries(world.rows).filter(([name]) => !changed.has(name));
+  const put = [...changed].filter((entry): entry is [string, Row] => entry[1] !== undefined);
+  const after: Record<string, Row> = Object.fromEntries([...kept, ...put].sort(([one], [other]) => (one < other ? -1 : 1)));
   const { flight: _, ...rest } = actor;
   const before = headOf(world.rows[nameOf(rows.head)]);
   const freesAnother = step === 'close' && (before.kind !== 'held' || before.session !== `s${index}`);
+  const forgets = step === 'delete' && headOf(after[nameOf(rows.head)]).version !== before.version;
   const overwrites = effects.some(({ name, row }) => name.startsWith('event') && row !== undefined && world.rows[name] !== undefined);
   let [actors, tokens]: [Actor, readonly number[]] = [{ ...rest, seen: undefined, left: rest.left - 1 }, world.tokens];
   if (step === 'open') {
@@ -213,11 +213,13 @@ function landed(world: World, index: number, actor: Actor, { step, version, effe
   } else if (step === 'close') actors = { ...actors, held: undefined };
   const violation = freesAnother
     ? `session ${index} freed what was not its own`
-    : overwrites
-      ? `${actor.kind} ${index} overwrote an event`
-      : tokens.some((token, place) => place > 0 && token <= (tokens[place - 1] as number))
-        ? 'a later holder has no larger token'
-        : undefined;
+    : forgets
+      ? 'somebody deleted events that they had not seen'
+      : overwrites
+        ? `${actor.kind} ${index} overwrote an event`
+        : tokens.some((token, place) => place > 0 && token <= (tokens[place - 1] as number))
+          ? 'a later holder has no larger token'
+          : undefined;
   return {
     name: `${actor.kind} ${index} ${step} is visible`,
     world: withActor({ ...world, rows: after, tokens }, index, actors),

@@ -36,17 +36,10 @@ export {
   type StateOf,
   type StreamDefinition,
 } from './core/stream-definition.js';
-export { streamError, streamErrorTable, type StreamErrorCode } from './core/stream-errors.js';
+export type { StreamErrorCode } from './core/stream-errors.js';
 export type { StreamCall, StreamCallEnd, StreamName, StreamNotice, StreamObserver } from './core/stream-observer.js';
-export { deletedHead, freeHead, headIn, heldHead, type Head } from './core/head.js';
-export {
-  appendBatch,
-  closeBatch,
-  deleteBatch,
-  openBatch,
-  renewBatch,
-  sessionAppendBatch,
-  takeOverBatch,
-  type Held,
-  type TableRows,
-} from './core/stream-batches.js';
+
+// ─── Nest
+export { EventStoreModule, type EventStoreAsyncOptions } from './nest/event-store.module.js';
+export { getStreamToken, InjectStream } from './nest/inject-stream.decorator.js';
+export { RetryOnConflict, RetryOnConflictInterceptor } from '@kvent/key-value-storage';

@@ -49,6 +49,7 @@ export { StorageHealthIndicator, type EngineHealth, type StorageHealth } from '.
 export type { ProblemOptions } from './nest/http/answer-problem.js';
 export { EtagInterceptor } from './nest/http/etag.interceptor.js';
 export { IfMatch } from './nest/http/if-match.decorator.js';
+export { IdempotencyKey } from './nest/http/idempotency-key.decorator.js';
 export { invalidValue } from './nest/http/invalid-value.js';
 export type { ProblemDetails } from './nest/http/problem-details.js';
 export { ProblemDetailsFilter } from './nest/http/problem-details.filter.js';

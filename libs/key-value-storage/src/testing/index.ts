@@ -13,7 +13,16 @@ export { all, StoreSubject } from './store-subject.js';
 export { onSubject } from './subject.js';
 
 // ─── for kits of packages that build on the port
-export { breaks, changesAnswers, changesBatches, changesChanges, changesPages, changesReads, commitOne, commitsOtherwise } from './broken.js';
+export {
+  breaks,
+  changesAnswers,
+  changesBatches,
+  changesChanges,
+  changesPages,
+  changesReads,
+  commitOne,
+  commitsOtherwise,
+} from './broken.js';
 export { replacing } from './store-clause.js';
 export { race, rejects, throws } from './verbs.js';
 

@@ -1,0 +1,97 @@
+import 'reflect-metadata';
+import { Controller, Get, Inject, Injectable, Module, Param, Post, UseInterceptors, type INestApplication } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { EtagInterceptor, IfMatch, KeyValueStorageModule, MemoryProvider, StorageExceptionFilter } from '@kvent/key-value-storage';
+import request from 'supertest';
+import type { App } from 'supertest/types.js';
+import { defineStream, event, EventStore, EventStream } from '../core/index.js';
+import { EventStoreModule } from './event-store.module.js';
+import { getStreamToken, InjectStream } from './inject-stream.decorator.js';
+
+const Doors = defineStream('door', {
+  events: { opened: event(), shut: event() },
+  initial: () => ({ open: false }),
+  evolve: (_, { type }) => ({ open: type === 'opened' }),
+});
+
+@Injectable()
+class Porter {
+  constructor(@InjectStream(Doors) readonly doors: EventStream<typeof Doors>) {}
+  open(id: string) {
+    return this.doors.transact(id, ({ open }) => (open ? [] : [{ type: 'opened' }]));
+  }
+}
+
+@Controller('doors')
+@UseInterceptors(EtagInterceptor)
+class DoorController {
+  @Inject(Porter) private readonly porter!: Porter;
+  @Get(':id') get(@Param('id') id: string) {
+    return this.porter.doors.loadOrThrow(id);
+  }
+  @Post(':id/shut') async shut(@Param('id') id: string, @IfMatch() ifMatch: string) {
+    return await this.porter.doors.append(id, [{ type: 'shut' }], { ifMatch });
+  }
+}
+
+@Module({ imports: [EventStoreModule.forFeature([Doors])], providers: [Porter], controllers: [DoorController], exports: [Porter] })
+class DoorModule {}
+
+const root = KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() });
+let app: INestApplication<App> | undefined;
+afterEach(async () => {
+  await app?.close();
+  app = undefined;
+});
+const start = async (
+  ...imports: NonNullable<Parameters<typeof Test.createTestingModule>[0]['imports']>
+): Promise<INestApplication<App>> => {
+  const module = await Test.createTestingModule({ imports }).compile();
+  app = module.createNestApplication<INestApplication<App>>({ logger: false });
+  app.useGlobalFilters(new StorageExceptionFilter());
+  return await app.init();
+};
+
+describe('EventStoreModule', () => {
+  it('injects streams without a root of its own, and the event store as it is', async () => {
+    const porter = (await start(root, DoorModule)).get(Porter, { strict: false });
+    expect((await porter.open('front')).state).toEqual({ open: true });
+    const store = app?.get(EventStore, { strict: false });
+    expect(store?.stream(Doors)).toBe(porter.doors);
+    expect(app?.get(getStreamToken(Doors), { strict: false })).toBe(porter.doors);
+  });
+
+  it.each([
+    ['forRoot', EventStoreModule.forRoot({ metadata: () => ({ userId: 'u' }) })],
+    ['forRootAsync', EventStoreModule.forRootAsync({ useFactory: async () => ({ metadata: () => ({ userId: 'u' }) }) })],
+  ])('adds what %s says to every event', async (_, streams) => {
+    const porter = (await start(root, streams, DoorModule)).get(Porter, { strict: false });
+    const { events } = await porter.open('front');
+    expect(events[0]?.metadata.userId).toBe('u');
+  });
+
+  it('sends a loaded stream as its state with an etag, which If-Match takes; what is stale is a 412', async () => {
+    const http = request((await start(root, DoorModule)).getHttpServer());
+    await http.get('/doors/front').expect(404);
+    await app?.get(Porter, { strict: false }).open('front');
+    const answer = await http.get('/doors/front').expect(200);
+    expect([answer.headers['etag'], answer.body]).toEqual(['"v1"', { open: true }]);
+    await http.get('/doors/front').set('If-None-Match', '"v1"').expect(304);
+    await http.post('/doors/front/shut').set('If-Match', '"v1"').expect(201);
+    const stale = await http.post('/doors/front/shut').set('If-Match', '"v1"').expect(412);
+    expect(stale.body).toMatchObject({ code: 'STREAM_VERSION_MISMATCH', stream: 'door/front', expected: 1, actual: 2 });
+    const session = await app?.get(EventStore, { strict: false }).stream(Doors).openSession('front');
+    const locked = await http.post('/doors/front/shut').set('If-Match', '"v2"').expect(423);
+    expect(Number(locked.headers['retry-after'])).toBeGreaterThan(50);
+    await session?.close();
+  });
+
+  it('refuses two definitions of one type, and a start without a storage', async () => {
+    const twin = defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (n) => n + 1 });
+    await expect(start(root, DoorModule, EventStoreModule.forFeature([twin]))).rejects.toThrow(
+      /two definitions of the stream type 'door'/i,
+    );
+    await expect(start(DoorModule)).rejects.toThrow(/no KeyValueStorageModule.forRoot/);
+  });
+});

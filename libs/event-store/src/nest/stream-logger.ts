@@ -1,0 +1,42 @@
+/** What happens at streams, in Nest's log: one line each, with the ids as fields. */
+import { Logger } from '@nestjs/common';
+import type { StreamNotice, StreamObserver } from '../core/index.js';
+
+const levels = {
+  'session opened': 'log',
+  'session closed': 'log',
+  'events appended': 'debug',
+  'snapshot created': 'log',
+  'session expired': 'warn',
+  'version mismatch': 'warn',
+  'snapshot ignored': 'warn',
+  'open failed': 'error',
+} as const satisfies Record<StreamNotice['event'], 'log' | 'debug' | 'warn' | 'error'>;
+
+export class StreamLogger implements StreamObserver {
+  readonly #logger: Pick<Logger, 'log' | 'debug' | 'warn' | 'error'>;
+
+  constructor(logger: Pick<Logger, 'log' | 'debug' | 'warn' | 'error'> = new Logger('EventStore')) {
+    this.#logger = logger;
+  }
+
+  tell({ event, ...fields }: StreamNotice): void {
+    this.#logger[levels[event]]({ message: `${event}: ${fields.type}/${fields.id}`, event, ...written(fields) });
+  }
+}
+
+/** 64-bit numbers and times as texts: what any log can carry. Of a cause its message alone. */
+function written(fields: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]: [string, unknown]) => [
+      name,
+      typeof value === 'bigint'
+        ? value.toString()
+        : value instanceof Date
+          ? value.toISOString()
+          : value instanceof Error
+            ? value.message
+            : value,
+    ]),
+  );
+}
