@@ -9,8 +9,14 @@ import { Client } from 'pg';
 import { programsFor, serverFolder, serverUser } from './binaries.js';
 import { asAdmin, freshDatabase, workerDatabase } from './databases.js';
 import { childrenOf, ended, identify, isRunning, self, type Identity } from './processes.mjs';
-import { endServersOf, reapOrphans, recorded, remember } from './records.mjs';
+import { endServersOf, forget, reapOrphans, recorded, recordsFolder, remember, type ServerRecord } from './records.mjs';
+import { currentRun } from './runs.mjs';
 import { PostgresServer } from './server.js';
+
+interface Child {
+  readonly child: ChildProcess;
+  readonly record?: ServerRecord;
+}
 
 interface Started {
   readonly pid: number;
@@ -127,15 +133,17 @@ describe('the programs of Postgres', () => {
 describe('the servers of a run', () => {
   let folder: string;
   let records: string;
-  const children: ChildProcess[] = [];
+  const children: Child[] = [];
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'kvent-records-'));
     records = join(folder, 'records');
     mkdirSync(records);
   });
   afterEach(async () => {
-    for (const child of children.splice(0)) await killed(child);
+    const ours = children.splice(0);
+    for (const { child } of ours) await killed(child);
     await reapOrphans(records);
+    for (const { record } of ours) if (record !== undefined) forget(recordsFolder, record);
     rmSync(folder, { recursive: true });
   });
 
@@ -163,7 +171,7 @@ describe('the servers of a run', () => {
 
   it('are not mistaken for whoever got their pid', async () => {
     const stranger = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
-    children.push(stranger);
+    children.push({ child: stranger });
     const innocent = identify(stranger.pid as number) as Identity;
     const directory = mkdtempSync(join(folder, 'gone-'));
     remember(records, { directory, owner: { ...self(), startedAt: 'long ago' }, run: 'killed', lent: false, server: innocent });
@@ -175,7 +183,7 @@ describe('the servers of a run', () => {
   it('are ended with the run, and those that a test should have stopped are named', async () => {
     const server = await PostgresServer.create({ records });
     const lent = await PostgresServer.create({ records, lentBy: self() });
-    const run = process.env['KVENT_RUN'] as string;
+    const run = currentRun() as string;
     expect((await endServersOf('another run', records)).map(({ directory }) => directory)).toEqual([]);
     expect((await endServersOf(run, records)).map(({ directory }) => directory)).toEqual([server.directory]);
     expect([server.isRunning, lent.isRunning]).toEqual([false, false]);
@@ -242,13 +250,19 @@ async function seen(count: () => Promise<unknown>, least: number): Promise<void>
   while (Number(await count()) < least);
 }
 
-async function startChild(children: ChildProcess[], ...args: readonly string[]): Promise<[ChildProcess, Started]> {
+/** Its server is noted for later runs too: this one may be killed while it tests what becomes of orphans. */
+async function startChild(children: Child[], ...args: readonly string[]): Promise<[ChildProcess, Started]> {
   const script = join(import.meta.dirname, 'server-child.ts');
-  const child = spawn(process.execPath, ['--conditions=kvent-source', '--import', 'tsx', script, ...args], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
-  children.push(child);
-  for await (const line of createInterface({ input: child.stdout })) return [child, JSON.parse(line) as Started];
+  const options = ['--conditions=kvent-source', '--import', 'tsx', script, ...args];
+  const child = spawn(process.execPath, options, { stdio: ['pipe', 'pipe', 'inherit'] });
+  for await (const line of createInterface({ input: child.stdout })) {
+    const started = JSON.parse(line) as Started;
+    const server = identify(started.pid) as Identity;
+    const record = { directory: started.directory, owner: self(), run: currentRun() ?? '', lent: false, server };
+    remember(recordsFolder, record);
+    children.push({ child, record });
+    return [child, started];
+  }
   throw new Error('The process ended before it had a server.');
 }
 
