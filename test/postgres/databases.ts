@@ -1,5 +1,5 @@
 /**
- * Databases for tests, on the run's server (`shared-server.ts`), which is started by whoever asks first.
+ * Databases for tests, on the run's server (`server-of-run.ts`), which is started by whoever asks first.
  *
  *   await using database = await freshDatabase();   // empty, nobody else's, dropped in the end
  *   new PostgresProvider({ url: database.url });
@@ -9,7 +9,7 @@
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { currentRun, databasePrefix } from './runs.mjs';
-import { sharedServer } from './shared-server.js';
+import { serverOfRun } from './server-of-run.js';
 
 export interface FreshDatabase extends AsyncDisposable {
   readonly url: string;
@@ -17,7 +17,7 @@ export interface FreshDatabase extends AsyncDisposable {
 
 /** A new, empty database. Disposing of it drops it, whoever is still connected. */
 export async function freshDatabase(): Promise<FreshDatabase> {
-  const server = (await sharedServer()).url;
+  const server = (await serverOfRun()).url;
   const name = nameFor(randomBytes(6).toString('hex'));
   await asAdmin(server, (client) => create(client, name));
   return {
@@ -31,7 +31,7 @@ export async function freshDatabase(): Promise<FreshDatabase> {
 
 /** The database of this Jest worker: empty when the worker's first test asks for it, and kept until the run ends. */
 export async function workerDatabase(): Promise<string> {
-  const server = (await sharedServer()).url;
+  const server = (await serverOfRun()).url;
   const name = nameFor(`worker_${process.env['JEST_WORKER_ID'] ?? '0'}`);
   await asAdmin(server, async (client) => {
     const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [name]);

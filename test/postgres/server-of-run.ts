@@ -9,16 +9,16 @@ import { isRunning, self, type Identity } from './processes.mjs';
 import { currentRun, ownerOf, runsFolder } from './runs.mjs';
 import { PostgresServer } from './server.js';
 
-export interface SharedServer {
+export interface RunServer {
   /** How to connect as superuser, or as whoever `TEST_POSTGRES_URL` names. */
   readonly url: string;
   /** Where its log is; a server that is not ours keeps its own. */
   readonly logFile?: string;
 }
-type Answer = SharedServer | { readonly reason: string };
+type Answer = RunServer | { readonly reason: string };
 
 /** Rejects with the reason if there is no server: tests that need one fail then, they are never skipped. */
-export async function sharedServer(): Promise<SharedServer> {
+export async function serverOfRun(): Promise<RunServer> {
   const named = process.env['TEST_POSTGRES_URL'];
   if (named) return { url: named };
   const run = currentRun();
@@ -28,9 +28,9 @@ export async function sharedServer(): Promise<SharedServer> {
   return answer;
 }
 
-/** What the shared server has said so far. */
-export async function sharedLog(): Promise<string> {
-  const { logFile } = await sharedServer();
+/** What it has said so far. */
+export async function logOfRun(): Promise<string> {
+  const { logFile } = await serverOfRun();
   if (logFile === undefined) throw new Error('The log of a server that TEST_POSTGRES_URL names cannot be read.');
   return readFile(logFile, 'utf8');
 }
