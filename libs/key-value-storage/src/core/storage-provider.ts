@@ -169,18 +169,38 @@ export interface RawRow {
   readonly row: Row;
 }
 
+/** A database that is held still. Disposing it lets writers go on; a second time is harmless. */
+export interface Freeze extends AsyncDisposable {
+  /** Rejects with `STORAGE_UNAVAILABLE` when it did not hold until now (a lost connection, say): what was read meanwhile may not belong together. */
+  verify(): Promise<void>;
+}
+
 /** What operators need. Expired rows are left out. */
 export interface StorageAdministration {
   /** The databases that hold a row, in order. */
   databases(): Promise<readonly string[]>;
   /** The spaces of a database that hold a row, in the order of container and entity. */
   spaces(database: string): Promise<readonly Space[]>;
-  /** Every row of a database, in the order of container, entity and key. */
+  /** Every row of a database, in the order of container, entity and key, as of one moment: commits that land while it is read do not show. */
   export(database: string): AsyncIterable<RawRow>;
-  /** Puts rows as they are, versions and times included; answers how many. A row that is there already is overwritten. */
+  /**
+   * Puts rows as they are, versions and times included, whole milliseconds; answers how many. A row that is there already is overwritten. Rows are
+   * taken as they are needed, so that memory stays flat however many come. What the rows throw, the import rejects with, and what was put until
+   * then may stay.
+   */
   import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number>;
   /** Removes a database and everything in it; answers whether there was one. */
   drop(database: string): Promise<boolean>;
+  /** About how many rows an export has, for progress bars: far cheaper than to export them. */
+  count?(database: string): Promise<number>;
+  /**
+   * Holds a database still, or all of them when none is named, while it is moved: for engines that several processes write to. What was under
+   * way has landed or failed when this answers. From then on, until disposed, whoever would change it (commit, import, drop, sweep; this process
+   * or another) waits, or is refused with `STORAGE_UNAVAILABLE` and effect 'none'. More may be held off than was named. Reading goes on: any
+   * number of exports, reads and scans that begin meanwhile see the same rows, but for those that expire. `STORAGE_UNAVAILABLE` when it cannot be
+   * had in reasonable time. Engines that one process owns leave it out: whoever opened them decides what is written.
+   */
+  freeze?(database?: string): Promise<Freeze>;
 }
 
 /**
