@@ -10,6 +10,8 @@ import { JsonFileProvider, MemoryProvider, ObservedProvider } from '@kvent/key-v
 import type { Need, ProviderUnderTest } from '@kvent/key-value-storage/testing';
 import { DocumentProvider } from './contract/document-provider.js';
 import { MapEngine } from './contract/map-engine.js';
+import { damageTable, dropTable, testTable } from './postgres/tables.js';
+import { PostgresProvider } from '@kvent/key-value-postgres';
 
 export interface ListedProvider extends ProviderUnderTest {
   /** What `npm run contract -- <name>` and KVENT_PROVIDER call it. */
@@ -54,6 +56,15 @@ function engineOf(place: string): MapEngine {
   return engine;
 }
 
+/** On the application's own data source. Each place is a table. */
+const postgres: ListedProvider = {
+  name: 'postgres',
+  lacks: ['hints'],
+  create: async ({ clock, place }) => new PostgresProvider({ ...(await testTable(place)), clock }),
+  dispose: dropTable,
+  damage: damageTable,
+};
+
 const all: readonly ListedProvider[] = [
   memory,
   wrapped('coalescing-memory', memory, (provider) => new CoalescingProvider(provider)),
@@ -61,6 +72,8 @@ const all: readonly ListedProvider[] = [
   jsonFile,
   wrapped('coalescing-json-file', jsonFile, (provider) => new CoalescingProvider(provider)),
   documents,
+  postgres,
+  wrapped('coalescing-postgres', postgres, (provider) => new CoalescingProvider(provider)),
 ];
 
 /** Those that this run is about: all, or what KVENT_PROVIDER names, separated by commas. */

@@ -1,0 +1,193 @@
+/** Statements on their way to the server: over the pools of a DataSource, each connection watched, every wait bounded. */
+import type { StorageError } from '@kvent/key-value-storage/core';
+import type { Columns } from '../sql/decode-row.js';
+import type { Statement } from '../sql/statement.js';
+import { failureOf, isBroken, unavailable } from './failure.js';
+
+/** What is needed of a connection of `pg`. */
+export interface Client {
+  query(config: object): Promise<{ readonly rows: Columns[]; readonly rowCount: number | null }>;
+  release(destroy?: boolean | Error): void;
+  on(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
+  off(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
+}
+
+/** A message of the server. `routine`: the function of its source that wrote it. */
+interface Notice {
+  readonly routine?: string;
+}
+
+/** What is needed of a pool of `pg`: TypeORM's `dataSource.driver.master` and its `slaves` are such. */
+export interface Pool {
+  connect(): Promise<Client>;
+}
+
+export interface ConnectionsOptions {
+  /** In messages. */
+  readonly name: string;
+  readonly primary: Pool;
+  readonly replicas: readonly Pool[];
+  /** Whether statements are prepared once for each connection. */
+  readonly prepare: boolean;
+  /** Part of the names of prepared statements: another one, and they are planned again. */
+  readonly generation: () => number;
+  readonly acquireTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+}
+
+/** What a statement is run for. `write`: when no answer comes, its effect is unknown. */
+export type Purpose = 'read' | 'write';
+
+/** Runs statements, wherever they go. Rejects with what the driver says; `Connections` and `within` make errors of it. */
+export interface Session {
+  run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]>;
+}
+
+/** No parser of the application, whatever it has set for its own queries: every column is text. */
+const types = { getTypeParser: () => asItComes };
+const asItComes = (text: string): string => text;
+
+export function queryOf(statement: Statement, parameters: readonly unknown[], prepare: boolean, generation: number): object {
+  const { name, text } = statement;
+  return {
+    text,
+    values: parameters,
+    rowMode: 'array',
+    types,
+    ...(prepare ? { name: generation === 0 ? name : `${name}_${generation}` } : {}),
+  };
+}
+
+/** A connection could not be had: nothing was sent. */
+export class NotConnected extends Error {
+  readonly failure: StorageError;
+
+  constructor(failure: StorageError) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  #nextReplica = 0;
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+  }
+
+  /** Runs one statement on a connection of its own. */
+  async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
+    return await this.#with(this.#options.primary, async (connection) => await connection.run(statement, parameters, purpose));
+  }
+
+  /** Reads that may be old go to the replicas in turn, where there are any. */
+  async runStale(statement: Statement, parameters: readonly unknown[]): Promise<readonly Columns[]> {
+    const { replicas, primary } = this.#options;
+    const pool = replicas[this.#nextReplica++ % Math.max(replicas.length, 1)] ?? primary;
+    return await this.#with(pool, async (connection) => await connection.run(statement, parameters, 'read'));
+  }
+
+  /** A session within one snapshot, until it is ended. */
+  async snapshot(): Promise<{ readonly session: Session; end(): Promise<void> }> {
+    const connection = await this.#acquire(this.#options.primary);
+    try {
+      await connection.query('begin isolation level repeatable read read only');
+    } catch (error) {
+      connection.release(true);
+      throw error;
+    }
+    const end = async (): Promise<void> => {
+      // what is broken is thrown away, and the snapshot with it
+      const broken = await connection.query('commit').then(
+        () => false,
+        () => true,
+      );
+      connection.release(broken);
+    };
+    return { session: connection, end };
+  }
+
+  /** Work on one connection. It goes back into the pool unless it broke. */
+  async #with<R>(pool: Pool, work: (connection: Connection) => Promise<R>): Promise<R> {
+    const connection = await this.#acquire(pool);
+    try {
+      const answer = await work(connection);
+      connection.release(false);
+      return answer;
+    } catch (error) {
+      connection.release(isBroken(error));
+      throw error;
+    }
+  }
+
+  async #acquire(pool: Pool): Promise<Connection> {
+    const { name, acquireTimeoutMs } = this.#options;
+    let timer: NodeJS.Timeout | undefined;
+    const asked = pool.connect();
+    const late = new Promise<undefined>((resolve) => {
+      timer = setTimeout(resolve, acquireTimeoutMs, undefined);
+    });
+    try {
+      const client = await Promise.race([asked, late]);
+      if (client !== undefined) return new Connection(client, this.#options);
+    } catch (error) {
+      throw new NotConnected(unavailable(`${name} cannot be reached`, new Error(error instanceof Error ? error.message : String(error))));
+    } finally {
+      clearTimeout(timer);
+    }
+    asked.then(
+      (client) => client.release(),
+      () => undefined,
+    );
+    throw new NotConnected(
+      unavailable(`${name} gave no connection within ${acquireTimeoutMs} ms: the pool is exhausted, or the server does not answer`),
+    );
+  }
+}
+
+/** A connection while it is out of the pool, watched. */
+class Connection implements Session {
+  readonly #client: Client;
+  readonly #options: ConnectionsOptions;
+  /** Whether a commit's wait for the standbys was broken off. */
+  #unconfirmed = false;
+
+  constructor(client: Client, options: ConnectionsOptions) {
+    this.#client = client;
+    this.#options = options;
+    // one that breaks would end the process if nobody listened; its query rejects all the same
+    client.on('error', this.#broke);
+    client.on('notice', this.#noticed);
+  }
+
+  async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
+    const { prepare, generation, requestTimeoutMs } = this.#options;
+    const query = { ...queryOf(statement, parameters, prepare, generation()), query_timeout: requestTimeoutMs };
+    const { rows } = await this.#client.query(query);
+    if (this.#unconfirmed && purpose === 'write')
+      throw new Error('The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.');
+    return rows;
+  }
+
+  async query(text: string): Promise<void> {
+    await this.#client.query({ text, query_timeout: this.#options.requestTimeoutMs });
+  }
+
+  release(destroy: boolean): void {
+    this.#client.off('error', this.#broke);
+    this.#client.off('notice', this.#noticed);
+    this.#client.release(destroy);
+  }
+
+  readonly #broke = (): void => undefined;
+
+  /** The server acknowledges such a commit with no more than a warning. */
+  readonly #noticed = ({ routine }: Notice): void => {
+    if (routine === 'SyncRepWaitForLSN') this.#unconfirmed = true;
+  };
+}
+
+/** The error of Kvent for what a session rejected with. */
+export const errorOf = (error: unknown, name: string, purpose: Purpose): StorageError =>
+  error instanceof NotConnected ? error.failure : failureOf(error, name, purpose === 'write');

@@ -1,0 +1,217 @@
+/** The table while a provider is open: every call of the port as statements, each of them counted until it ends. */
+import {
+  SteadyTime,
+  storageError,
+  systemClock,
+  type Address,
+  type Batch,
+  type CommitResult,
+  type ProviderReadOptions,
+  type RawRow,
+  type ReadResult,
+  type ScanPage,
+  type ScanRange,
+  type Space,
+} from '@kvent/key-value-storage/core';
+import { Committer, type Answered } from './commit/committer.js';
+import { Connections, errorOf, type Purpose } from './connections/connections.js';
+import { wasLost } from './connections/failure.js';
+import type { OpenSource } from './open-source.js';
+import { PlanGeneration } from './plan-generation.js';
+import type { ResolvedPostgres } from './postgres-options.js';
+import { Reader } from './reader.js';
+import { ServerTime } from './server-time.js';
+import { dropDatabase, lastTime, listDatabases, listSpaces, sweepRows, tableSize } from './sql/administration.js';
+import type { Columns } from './sql/decode-row.js';
+import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
+import { exportDatabase, importDatabase } from './transfer.js';
+
+/** Batches of one statement at most: more make it slower than they save. */
+const groupMax = 32;
+/** How long a statement of many waits for a row. */
+const shortLockMs = 100;
+
+export class OpenTable {
+  readonly dialect: Dialect;
+  readonly #name: string;
+  readonly #connections: Connections;
+  readonly #committer: Committer;
+  readonly #reader: Reader;
+  /** Only where connections are shared with the application: our own are set up so that plans cannot go stale. */
+  readonly #plans: PlanGeneration | undefined;
+  readonly #serverTime = new ServerTime();
+  /** The time of a given clock, and what it last said. */
+  readonly #steady: SteadyTime | undefined;
+  #lastTime = Number.NEGATIVE_INFINITY;
+  readonly #pending = new Set<Promise<unknown>>();
+
+  constructor(options: ResolvedPostgres, name: string, source: OpenSource) {
+    const { table, clock, preparedStatements, acquireTimeoutMs, requestTimeoutMs, lockTimeoutMs } = options;
+    const { primary, replicas, poolSize, own } = source;
+    const dialect: Dialect = { table, clock: clock === undefined ? 'server' : 'given' };
+    const time = (): readonly number[] => this.#time();
+    this.#name = name;
+    this.dialect = dialect;
+    this.#plans = own || !preparedStatements ? undefined : new PlanGeneration();
+    this.#steady = clock === undefined ? undefined : new SteadyTime(clock);
+    this.#connections = new Connections({
+      name,
+      primary,
+      replicas,
+      prepare: preparedStatements,
+      generation: () => this.#plans?.current ?? 0,
+      acquireTimeoutMs,
+      requestTimeoutMs,
+    });
+    this.#reader = new Reader({
+      dialect,
+      time,
+      run: async (...given) => await this.#query(...given),
+      reckon: () => this.#reckon(),
+      heard: (heard) => this.#serverTime.heard(heard),
+    });
+    const waitingMax = Math.max(1, Math.floor(poolSize / 2));
+    this.#committer = new Committer({ name, session: this.#connections, dialect, time, groupMax, shortLockMs, lockTimeoutMs, waitingMax });
+  }
+
+  /** What has to be known before the first call. */
+  async prepare(): Promise<void> {
+    if (this.#steady === undefined) this.#serverTime.heard(await this.#reader.time());
+    else {
+      const [line] = await this.#query(lastTime(this.dialect), [], 'current');
+      this.#time();
+      if (typeof line?.[0] === 'string') this.#steady.stored(milliseconds(line[0]));
+    }
+    await this.#lookAtSize();
+  }
+
+  /** Settles once nothing is under way. */
+  async idle(): Promise<void> {
+    await Promise.allSettled(this.#pending);
+    // their callers hear of it first
+    await new Promise(setImmediate);
+  }
+
+  async read(addresses: readonly Address[], options: ProviderReadOptions): Promise<ReadResult> {
+    return await this.#counted(this.#reader.read(addresses, options));
+  }
+
+  async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
+    return await this.#counted(this.#reader.scan(ranges));
+  }
+
+  async commit(batches: readonly Batch[], answered?: Answered): Promise<readonly CommitResult[]> {
+    const results = await this.#counted(this.#committer.commit(batches, answered));
+    if (results.some(({ outcome }) => outcome === 'committed')) this.#steady?.stored(this.#lastTime);
+    this.#noticeGrowth(results);
+    return results;
+  }
+
+  async sweep(limit: number): Promise<number> {
+    const statement = sweepRows(this.dialect);
+    let swept = 0;
+    for (let asked = limit; asked > 0; asked = limit - swept) {
+      const [line] = await this.#run(statement, [asked, ...this.#time()], 'write');
+      const [rows, all] = [Number(line?.[0]), Number(line?.[1])];
+      swept += rows;
+      // ghosts are cleared away too, and count for nothing
+      if (all < asked) break;
+    }
+    return swept;
+  }
+
+  async databases(): Promise<readonly string[]> {
+    return (await this.#query(listDatabases(this.dialect), this.#time(), 'current')).map(([database]) => database as string);
+  }
+
+  async spaces(database: string): Promise<readonly Space[]> {
+    const lines = await this.#query(listSpaces(this.dialect), [database, ...this.#time()], 'current');
+    return lines.map(([container, entity]) => ({ database, container: container as string, entity: entity as string }));
+  }
+
+  /** In one snapshot: what others commit meanwhile is not among the rows. */
+  async *export(database: string): AsyncGenerator<RawRow> {
+    const snapshot = await this.#connections.snapshot().catch((error: unknown) => Promise.reject(this.#errorOf(error, 'read')));
+    try {
+      yield* exportDatabase(snapshot.session, this.dialect, database, () => this.#time());
+    } catch (error) {
+      throw this.#errorOf(error, 'read');
+    } finally {
+      await snapshot.end();
+    }
+  }
+
+  async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
+    const run = async (...given: Parameters<Connections['run']>): Promise<readonly Columns[]> => await this.#run(...given);
+    const count = await importDatabase({ run }, this.dialect, database, rows);
+    this.#plans?.created(count);
+    return count;
+  }
+
+  async drop(database: string): Promise<boolean> {
+    const [line] = await this.#run(dropDatabase(this.dialect), [database, ...this.#time()], 'write');
+    return line?.[0] === 't';
+  }
+
+  #time(): readonly number[] {
+    if (this.#steady === undefined) return [];
+    this.#lastTime = this.#steady.now();
+    return [this.#lastTime];
+  }
+
+  /** When a read that is about to be sent begins, for when it finds nothing to bring the time along. */
+  #reckon(): () => number | undefined {
+    const time = this.#steady?.now() ?? this.#serverTime.at(systemClock.monotonic());
+    return () => time;
+  }
+
+  /** A lost connection costs a read nothing: it is asked again, once, on another. */
+  async #query(statement: Statement, parameters: readonly unknown[], consistency: 'current' | 'stale'): Promise<readonly Columns[]> {
+    const ask = async (): Promise<readonly Columns[]> =>
+      consistency === 'stale'
+        ? await this.#connections.runStale(statement, parameters)
+        : await this.#connections.run(statement, parameters, 'read');
+    try {
+      return await this.#counted(
+        ask().catch(async (error: unknown) => (wasLost(error) ? await ask() : await Promise.reject(error as Error))),
+      );
+    } catch (error) {
+      throw this.#errorOf(error, 'read');
+    }
+  }
+
+  async #run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
+    try {
+      return await this.#counted(this.#connections.run(statement, parameters, purpose));
+    } catch (error) {
+      throw this.#errorOf(error, purpose);
+    }
+  }
+
+  #errorOf(error: unknown, purpose: Purpose): Error {
+    return errorOf(error, this.#name, purpose);
+  }
+
+  async #counted<R>(work: Promise<R>): Promise<R> {
+    this.#pending.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#pending.delete(work);
+    }
+  }
+
+  #noticeGrowth(results: readonly CommitResult[]): void {
+    if (this.#plans === undefined) return;
+    let created = 0;
+    for (const result of results) if (result.outcome === 'committed') for (const { existed } of result.rows) if (!existed) created += 1;
+    this.#plans.created(created);
+    if (this.#plans.isDue(systemClock.monotonic())) void this.#lookAtSize().catch(() => undefined);
+  }
+
+  async #lookAtSize(): Promise<void> {
+    if (this.#plans === undefined) return;
+    const [line] = await this.#query(tableSize(this.dialect), [], 'current');
+    this.#plans.found(Number(line?.[0]));
+  }
+}
