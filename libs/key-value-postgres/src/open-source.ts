@@ -30,12 +30,14 @@ interface PostgresDriver {
 const byTheKey = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 
 export async function openSource(options: ResolvedPostgres, name: string): Promise<OpenSource> {
-  const own = options.dataSource === undefined ? new DataSource(ownOptions(options)) : undefined;
-  const source = own ?? (options.dataSource as DataSource);
-  if (own !== undefined) await own.initialize().catch((error: unknown) => Promise.reject(unreachable(error, name)));
+  const own = options.dataSource === undefined;
+  const source = options.dataSource ?? new DataSource(ownOptions(options));
+  if (own) await source.initialize().catch((error: unknown) => Promise.reject(unreachable(error, name)));
   else if (!source.isInitialized)
     throw storageError('INVALID_OPTION', 'The dataSource is not initialised: initialise it before the storage opens.', {});
-  const close = async (): Promise<void> => await own?.destroy();
+  const close = async (): Promise<void> => {
+    if (own) await source.destroy();
+  };
   try {
     const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
     if (options.migrate === 'on-open') await bringUpToDate(source.options, options, name, master);
@@ -45,7 +47,7 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
       primary: master,
       replicas: slaves,
       poolSize: master.options?.max ?? 10,
-      own: own !== undefined,
+      own,
       durable,
       close,
     };

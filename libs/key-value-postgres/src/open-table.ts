@@ -1,7 +1,6 @@
 /** The table while a provider is open: every call of the port as statements, each of them counted until it ends. */
 import {
   SteadyTime,
-  storageError,
   systemClock,
   type Address,
   type Batch,

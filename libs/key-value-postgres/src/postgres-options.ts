@@ -1,6 +1,6 @@
 /** What a `PostgresProvider` takes, and what it makes of it. */
 import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/core';
-import { DataSource } from 'typeorm';
+import { type DataSource } from 'typeorm';
 import { tableName, type TableName, type TableOptions } from './schema/table-name.js';
 
 /** How to reach the server, in TypeORM's words. */

@@ -6,6 +6,7 @@ import {
   untilAborted,
   type Address,
   type Batch,
+  type CommitOptions,
   type CommitResult,
   type ProviderFeatures,
   type ProviderReadOptions,
@@ -31,6 +32,7 @@ export class PostgresProvider implements StorageProvider {
   readonly #options: ResolvedPostgres;
   #opened: Opened | undefined;
   #opening = false;
+  #closing: Promise<void> | undefined;
 
   /** `INVALID_OPTION` names what is not allowed. Nothing is connected before `open`. */
   constructor(options: PostgresProviderOptions) {
@@ -67,6 +69,7 @@ export class PostgresProvider implements StorageProvider {
       throw invalidOption('This PostgresProvider is open already: give each storage its own.');
     this.#opening = true;
     try {
+      await this.#closing;
       const source = await openSource(this.#options, this.name);
       const table = new OpenTable(this.#options, this.name, source);
       await table.prepare().catch(async (error: unknown) => {
@@ -82,8 +85,10 @@ export class PostgresProvider implements StorageProvider {
   async close(): Promise<void> {
     const opened = this.#opened;
     this.#opened = undefined;
-    await opened?.table.idle();
-    await opened?.source.close();
+    if (opened !== undefined) {
+      this.#closing = opened.table.idle().then(async () => await opened.source.close());
+    }
+    await this.#closing;
   }
 
   async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
@@ -96,10 +101,7 @@ export class PostgresProvider implements StorageProvider {
     return await untilAborted('A scan', 'none', options.signal, this.#table().scan(ranges));
   }
 
-  async commit(
-    batches: readonly Batch[],
-    options: { readonly signal?: AbortSignal | undefined; readonly answered?: (index: number, result: CommitResult) => void } = {},
-  ): Promise<readonly CommitResult[]> {
+  async commit(batches: readonly Batch[], options: CommitOptions = {}): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
     return await untilAborted('A commit', 'unknown', options.signal, this.#table().commit(batches, options.answered));
   }

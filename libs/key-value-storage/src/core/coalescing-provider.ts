@@ -63,7 +63,7 @@ export class CoalescingProvider implements StorageProvider {
       what: 'A commit',
       effect: 'unknown',
       pick: pickBatches,
-      send: async (batches) => await inner.commit(batches),
+      send: async (batches, answered) => await inner.commit(batches, { answered }),
     });
   }
 

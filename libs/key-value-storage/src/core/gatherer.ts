@@ -19,8 +19,11 @@ export interface GathererOptions<Input, Output> {
   readonly effect: 'none' | 'unknown';
   /** The calls of the next group, from the front of those that wait. May be none, while those in flight stand in their way. */
   readonly pick: (waiting: readonly Call<Input, Output>[], inFlight: ReadonlySet<Call<Input, Output>>) => readonly Call<Input, Output>[];
-  /** Answers in the order of the inputs. Rejects only when none of them can have taken effect, or with `effect: 'unknown'`. */
-  readonly send: (inputs: readonly Input[]) => Promise<readonly Output[]>;
+  /**
+   * Answers in the order of the inputs; `answered` may be told some of them before. Rejects only when none of them can have taken effect, or
+   * with `effect: 'unknown'`.
+   */
+  readonly send: (inputs: readonly Input[], answered: (index: number, output: Output) => void) => Promise<readonly Output[]>;
 }
 
 export class Gatherer<Input, Output> {
@@ -65,7 +68,7 @@ export class Gatherer<Input, Output> {
 
   /** Settles once nothing waits and nothing is on its way. */
   async idle(): Promise<void> {
-    if (this.#waiting.length === 0 && this.#groups === 0) return;
+    if (this.#waiting.length === 0 && this.#inFlight.size === 0) return;
     await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
@@ -86,28 +89,51 @@ export class Gatherer<Input, Output> {
       this.#waiting = this.#waiting.filter((call) => !picked.has(call));
       void this.#travel(group);
     }
-    if (this.#waiting.length === 0 && this.#groups === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    if (this.#waiting.length === 0 && this.#inFlight.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   async #travel(group: readonly Call<Input, Output>[]): Promise<void> {
     this.#groups += 1;
     for (const call of group) this.#inFlight.add(call);
-    await this.#send(group);
+    let inOne = true;
+    /** What goes on call by call may take long for one of them: it holds up no other group. */
+    const dissolve = (): void => {
+      if (inOne) this.#groups -= 1;
+      inOne = false;
+    };
+    await this.#send(group, (done) => {
+      dissolve();
+      if (done !== undefined) this.#inFlight.delete(done);
+      this.#flush();
+    });
+    dissolve();
     for (const call of group) this.#inFlight.delete(call);
-    this.#groups -= 1;
     this.#flush();
   }
 
-  /** Never rejects: every call of the group has its answer. */
-  async #send(group: readonly Call<Input, Output>[]): Promise<void> {
+  /** Never rejects: every call of the group has its answer. `apart` is told that they go on one by one, and which of them is done. */
+  async #send(group: readonly Call<Input, Output>[], apart: (done?: Call<Input, Output>) => void): Promise<void> {
     try {
-      const outputs = await this.#options.send(group.map(({ input }) => input));
+      const outputs = await this.#options.send(
+        group.map(({ input }) => input),
+        (index, output) => {
+          const call = group[index];
+          call?.resolve(output);
+          apart(call);
+        },
+      );
       for (const [index, call] of group.entries()) this.#answer(call, outputs[index]);
     } catch (error) {
       // nothing took effect: each call goes alone, so that the one at fault keeps its fault to itself
-      if (group.length > 1 && isStorageError(error) && error.effect === 'none')
-        await Promise.all(group.map(async (call) => await this.#send([call])));
-      else for (const call of group) call.reject(error);
+      if (group.length > 1 && isStorageError(error) && error.effect === 'none') {
+        apart();
+        await Promise.all(
+          group.map(async (call) => {
+            await this.#send([call], apart);
+            apart(call);
+          }),
+        );
+      } else for (const call of group) call.reject(error);
     }
   }
 

@@ -114,6 +114,15 @@ export interface ReadResult {
   readonly rows: readonly (Row | undefined)[];
 }
 
+export interface CommitOptions {
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Told the answer to a batch that is there before the others are, by its place among them: so that nobody waits for a neighbour whose rows are
+   * held by somebody's open transaction. A provider need not call it; the promise answers them all, in the end.
+   */
+  readonly answered?: ((index: number, result: CommitResult) => void) | undefined;
+}
+
 /** A stretch of one space in key order. `start` is inclusive, `end` exclusive; `after` is exclusive, in the direction of reading: where the last page ended. */
 export interface ScanRange extends Space {
   readonly start?: string;
@@ -226,7 +235,7 @@ export interface StorageProvider {
    * Several independent batches, no two of which share a row, checks included (the caller's duty): each is all-or-nothing and has its own
    * answer, in order. Rejects only when none of them can have taken effect.
    */
-  commit(batches: readonly Batch[], options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly CommitResult[]>;
+  commit(batches: readonly Batch[], options?: CommitOptions): Promise<readonly CommitResult[]>;
 
   /** The same contract inside the caller's own transaction, where the engine has them. */
   within?(transaction: object): StorageProvider;
