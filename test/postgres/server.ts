@@ -14,9 +14,9 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';
 import { appendFile, chown, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { programsFor, serverFolder, serverUser, type ServerUser } from './binaries.js';
+import { freePort } from './free-port.js';
 import { childrenOf, ended, identify, isRunning, self, send, type Identity } from './processes.mjs';
 import { forget, reapOrphans, recordsFolder, remember } from './records.mjs';
 import { currentRun } from './runs.mjs';
@@ -178,6 +178,7 @@ export class PostgresServer implements AsyncDisposable {
     await this.#own(this.directory);
     await mkdir(this.dataDirectory, { mode: 0o700 });
     await this.#own(this.dataDirectory);
+    await writeFile(this.logFile, '');
     if (this.#options.fill === undefined) await this.#initialise();
     else await this.#options.fill(this.dataDirectory);
     await this.configure(...settings, ...(this.#options.config ?? []));
@@ -279,17 +280,5 @@ export class PostgresServer implements AsyncDisposable {
 
   async #lastWords(): Promise<string> {
     return (await this.log()).split('\n').slice(-15).join('\n');
-  }
-}
-
-/** Below the ports that systems give to outgoing connections: one of those could take it while the server is down. */
-async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const probe = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      probe.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
-    });
-    if (free) return port;
   }
 }
