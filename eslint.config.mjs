@@ -69,7 +69,8 @@ export const rooms = {
     node: true,
   },
 
-  cli: { files: 'libs/cli/src/**', rooms: doors, packages: ['@clack/prompts', 'commander', 'typeorm'], node: true },
+  cli: { files: 'libs/cli/src/**', rooms: doors, packages: ['commander'], node: true },
+  'cli/bin': { files: 'libs/cli/bin/**', rooms: [], packages: [], node: true },
   apps: { files: 'apps/*/src/**', rooms: doors, packages: '*', node: true },
   // Fault tests reach behind the doors: they break what stands there.
   faults: {

@@ -6,7 +6,7 @@ export function brokenOff(error: unknown, from: string, to: string, rows: number
   const cause = isStorageError(error) ? error : storageError('STORAGE_OUTCOME_UNKNOWN', messageOf(error), {}, { cause: error });
   const { code, effect: _effect, retryable, status, ...details } = cause;
   const message =
-    `The copy from ${from} to ${to} broke off after ${rows} rows: ${withoutAnchor(cause.message)} ` +
+    `The copy from ${from} to ${to} broke off after ${rows} rows: ${code === 'ABORTED' ? 'its caller gave it up.' : withoutAnchor(cause.message)} ` +
     `The source is as it was; what came into the target is marked as unfinished. To begin again: ifPresent: 'resume' (kvent: --resume).`;
   const broken = new StorageError(code, message, { status, title: titleOf(cause), retryable }, details, {
     effect: 'unknown',

@@ -3,9 +3,8 @@
  * have clocks of their own, and time passes between the readings: a row that one side lacks is no difference if it has expired there.
  */
 import { CopiedRows, type CopySource } from './copy-source.js';
-import { rowLine } from './row-line.js';
 import { RowDigest, type RowsDigest } from './row-digest.js';
-import type { RawRow, RowAddress } from './storage-provider.js';
+import type { RawRow, Row, RowAddress, Value } from './storage-provider.js';
 
 export type Comparison =
   /** `leases`: how many of them the source holds; they are not compared. */
@@ -31,9 +30,9 @@ export async function compareDatabases(
     if (order === undefined) return { outcome: 'equal', digest: await digest.end(), leases: source.leases };
     if (our !== undefined && order <= 0) onRow(our);
     if (our !== undefined && their !== undefined && order === 0) {
-      const line = rowLine(their);
-      if (line !== rowLine(our)) return different(database, our, `is not the same there: ${differenceOf(our, their)}`);
-      await digest.add(their, line);
+      const difference = differenceOf(our.row, their.row);
+      if (difference !== undefined) return different(database, our, `is not the same there: ${difference}`);
+      await digest.add(their);
       await Promise.all([ours.next(), theirs.next()]);
     } else if (order < 0) {
       if (!(await theirs.lets(our as RawRow))) return different(database, our as RawRow, 'is missing there');
@@ -82,12 +81,20 @@ function compareAddresses(a: RowAddress | undefined, b: RowAddress | undefined):
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-function differenceOf({ row: ours }: RawRow, { row: theirs }: RawRow): string {
+function differenceOf(ours: Row, theirs: Row): string | undefined {
   for (const name of ['version', 'updatedAt', 'expiresAt', 'ttlMs'] as const)
     if (ours[name] !== theirs[name]) return `its ${name} is ${String(theirs[name])} instead of ${String(ours[name])}`;
-  return ours.value.kind === theirs.value.kind
-    ? 'its value'
-    : `its value is of the kind ${theirs.value.kind} instead of ${ours.value.kind}`;
+  if (ours.value.kind !== theirs.value.kind) return `its value is of the kind ${theirs.value.kind} instead of ${ours.value.kind}`;
+  return isSame(ours.value, theirs.value) ? undefined : 'its value';
+}
+
+/** Of two values of one kind. */
+function isSame(ours: Value, theirs: Value): boolean {
+  if (ours.kind === 'json') return ours.text === (theirs as typeof ours).text;
+  if (ours.kind === 'number') return ours.number === (theirs as typeof ours).number;
+  if (ours.kind === 'omitted') return false;
+  const { bytes } = theirs as typeof ours;
+  return ours.bytes.length === bytes.length && ours.bytes.every((byte, index) => byte === bytes[index]);
 }
 
 const different = (database: string, { container, entity, key }: RawRow, what: string): Comparison => ({

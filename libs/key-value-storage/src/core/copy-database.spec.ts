@@ -319,6 +319,24 @@ describe('a target that lies', () => {
       'event:order / o-1 / 1 is not the same there: its value',
       (rows) => rows.map((each) => (each.row.value.kind === 'json' ? change(each, { value: { kind: 'json', text: '{"a":1}' } }) : each)),
     ],
+    'turns a bit of what is bytes': [
+      'state:state / image / logo is not the same there: its value',
+      (rows) =>
+        rows.map((each) =>
+          each.row.value.kind === 'bytes' ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255, 11) } }) : each,
+        ),
+    ],
+    'cuts bytes off': [
+      'state:state / image / logo is not the same there: its value',
+      (rows) =>
+        rows.map((each) =>
+          each.row.value.kind === 'bytes' ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255) } }) : each,
+        ),
+    ],
+    'counts one too many': [
+      'head:order / o-1 is not the same there: its value',
+      (rows) => rows.map((each) => (each.key === 'o-1' ? change(each, { value: { kind: 'number', number: 3n } }) : each)),
+    ],
     'stores numbers as JSON': [
       'counter:counter / views / mug is not the same there: its value is of the kind json instead of number',
       (rows) => rows.map((each) => (each.row.value.kind === 'number' ? change(each, { value: { kind: 'json', text: '3' } }) : each)),
@@ -468,7 +486,7 @@ describe('a copy that is broken off', () => {
       };
       const error = await refusal(copyStorage(from, to, { ifPresent: 'resume', signal: abort.signal, onProgress }));
       expect(error).toMatchObject({ code: 'ABORTED', effect: 'unknown', done: step === 'copying' ? 500 : 1_200 });
-      expect(error.message).toContain('was aborted by its caller');
+      expect(error.message).toContain('rows: its caller gave it up. The source is as it was');
     }
     expect(await copyStorage(from, to, { ifPresent: 'resume' })).toMatchObject({ rows: 1_200 });
   });

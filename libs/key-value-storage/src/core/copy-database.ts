@@ -5,7 +5,7 @@
 import { resolveDatabaseOptions, resolveStorageOptions, type CopyDatabaseOptions, type CopyStorageOptions } from './copy-options.js';
 import { CopyRun, type CopiedDatabase } from './copy-run.js';
 import type { CopySource } from './copy-source.js';
-import { hashOfLines } from './row-digest.js';
+import { hashOfDatabases } from './row-digest.js';
 import type { StorageProvider } from './storage-provider.js';
 
 export interface CopiedStorage {
@@ -30,7 +30,8 @@ export interface CopiedStorage {
  *   marked as unfinished: begin again with `ifPresent: 'resume'`.
  */
 export async function copyStorage(from: CopySource, to: StorageProvider, options: CopyStorageOptions = {}): Promise<CopiedStorage> {
-  return summary(await new CopyRun(from, to, resolveStorageOptions(options)).run());
+  const databases = await new CopyRun(from, to, resolveStorageOptions(options)).run();
+  return { databases, rows: databases.reduce((sum, { rows }) => sum + rows, 0), sha256: await hashOfDatabases(databases) };
 }
 
 /** Copies one database: a tenant's, or one by its name. `INVALID_OPTION` too where the source does not hold it; all else as `copyStorage` does. */
@@ -38,12 +39,4 @@ export async function copyDatabase(from: CopySource, to: StorageProvider, option
   const { database, ...settings } = resolveDatabaseOptions(options);
   const [copied] = await new CopyRun(from, to, settings, database).run();
   return copied as CopiedDatabase;
-}
-
-async function summary(databases: readonly CopiedDatabase[]): Promise<CopiedStorage> {
-  return {
-    databases,
-    rows: databases.reduce((sum, { rows }) => sum + rows, 0),
-    sha256: await hashOfLines(databases.map(({ database, rows, sha256 }) => JSON.stringify({ database, rows, sha256 }))),
-  };
 }

@@ -27,7 +27,7 @@ export async function unfinishedCopy(storage: Pick<StorageProvider, 'read'>, dat
 /** Marks a database of the target; answers the version of the mark. `INVALID_OPTION` when another copy was faster. */
 export async function putMark(to: StorageProvider, database: string, from: CopySource): Promise<Version> {
   const { database: _, ...address } = markOf(database);
-  const { time } = await to.read([]);
+  const { time } = await to.read([markOf(database)]);
   const mark: Mark = { from: from.name, startedAt: time };
   const version = versionSource()();
   const result = await commit(to, {

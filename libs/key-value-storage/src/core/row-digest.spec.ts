@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { hashOfLines, RowDigest, type RowsDigest } from './row-digest.js';
+import { hashOfDatabases, RowDigest, type RowsDigest } from './row-digest.js';
 import { rowLine } from './row-line.js';
 import type { RawRow } from './storage-provider.js';
 
@@ -50,6 +50,6 @@ describe('the digest of rows', () => {
 
   it('of nothing is zeros', async () => {
     expect(await digestOf([])).toEqual({ rows: 0, sha256: '0'.repeat(64), containers: [] });
-    expect(await hashOfLines([])).toBe('0'.repeat(64));
+    expect(await hashOfDatabases([])).toBe('0'.repeat(64));
   });
 });

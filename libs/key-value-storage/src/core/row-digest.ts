@@ -78,8 +78,14 @@ class ChainedHash {
   }
 }
 
-/** One hash of a few lines: of several digests. */
-export async function hashOfLines(lines: readonly string[]): Promise<string> {
+/** One hash of several databases, in order. */
+export async function hashOfDatabases(
+  databases: readonly (Pick<RowsDigest, 'rows' | 'sha256'> & { readonly database: string })[],
+): Promise<string> {
+  return await hashOfLines(databases.map(({ database, rows, sha256 }) => JSON.stringify({ database, rows, sha256 })));
+}
+
+async function hashOfLines(lines: readonly string[]): Promise<string> {
   const chain = new ChainedHash();
   for (const line of lines) if (chain.add(line)) await chain.settle();
   return await chain.end();

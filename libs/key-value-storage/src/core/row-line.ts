@@ -32,10 +32,11 @@ function valueText(value: Value): string {
   }
 }
 
-const loneSurrogate = /\p{Surrogate}/u;
+/** A line break, or half of a character. */
+const unfit = /[\n\r\p{Surrogate}]/u;
 
 function isOneLineOfJson(text: string): boolean {
-  if (/[\n\r]/.test(text) || loneSurrogate.test(text)) return false;
+  if (unfit.test(text)) return false;
   try {
     JSON.parse(text);
     return true;
