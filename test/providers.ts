@@ -10,7 +10,7 @@ import { JsonFileProvider, MemoryProvider, ObservedProvider } from '@kvent/key-v
 import type { Need, ProviderUnderTest } from '@kvent/key-value-storage/testing';
 import { DocumentProvider } from './contract/document-provider.js';
 import { MapEngine } from './contract/map-engine.js';
-import { damageTable, dropTable, testTable } from './postgres/tables.js';
+import { beginTransaction, damageTable, dropTable, testTable } from './postgres/tables.js';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 
 export interface ListedProvider extends ProviderUnderTest {
@@ -23,14 +23,14 @@ type Created = Awaited<ReturnType<ListedProvider['create']>>;
 
 const memory: ListedProvider = {
   name: 'memory',
-  lacks: ['durable', 'durable, clock', 'shared', 'damage'],
+  lacks: ['durable', 'durable, clock', 'shared', 'damage', 'transactions'],
   create: ({ clock }) => new MemoryProvider({ clock }),
 };
 
 const jsonFiles = join(tmpdir(), `kvent-contract-${process.pid}`);
 const jsonFile: ListedProvider = {
   name: 'json-file',
-  lacks: ['shared'],
+  lacks: ['shared', 'transactions'],
   create: ({ clock, place }) => new JsonFileProvider({ directory: join(jsonFiles, place), clock }),
   // the parent too, once it is empty
   dispose: (place) => {
@@ -44,7 +44,7 @@ const jsonFile: ListedProvider = {
 const engines = new Map<string, MapEngine>();
 const documents: ListedProvider = {
   name: 'documents',
-  lacks: ['hints'],
+  lacks: ['hints', 'transactions'],
   create: ({ clock, place }) => new DocumentProvider({ engine: engineOf(place), clock }),
   dispose: (place) => void engines.delete(place),
   damage: (place) => engineOf(place).damage(),
@@ -59,8 +59,9 @@ function engineOf(place: string): MapEngine {
 /** On the application's own data source. Each place is a table. */
 const postgres: ListedProvider = {
   name: 'postgres',
-  lacks: ['hints'],
+  lacks: ['hints', 'no within'],
   create: async ({ clock, place }) => new PostgresProvider({ ...(await testTable(place)), clock }),
+  transaction: beginTransaction,
   dispose: dropTable,
   damage: damageTable,
 };

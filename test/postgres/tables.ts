@@ -1,5 +1,6 @@
 /** Tables for the contract: each place of the kit is a table of its own in this worker's database, over one data source, as an application has it. */
 import { kventMigrations } from '@kvent/key-value-postgres';
+import type { HeldTransaction } from '@kvent/key-value-storage/testing';
 import { DataSource } from 'typeorm';
 import { workerDatabase } from './databases.js';
 
@@ -23,6 +24,24 @@ export async function testTable(place: string): Promise<TestTable> {
 
 export async function dropTable(place: string): Promise<void> {
   await (await (source ??= connect())).query(`drop table if exists ${nameOf(place)}`);
+}
+
+/** A transaction of the application. */
+export async function beginTransaction(): Promise<HeldTransaction> {
+  const runner = (await (source ??= connect())).createQueryRunner();
+  await runner.startTransaction();
+  const end = async (work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } finally {
+      await runner.release();
+    }
+  };
+  return {
+    transaction: runner.manager,
+    commit: () => end(() => runner.commitTransaction()),
+    rollback: () => end(() => runner.rollbackTransaction()),
+  };
 }
 
 /** What no statement of ours writes: living rows without a value. */

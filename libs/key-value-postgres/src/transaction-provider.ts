@@ -104,6 +104,7 @@ export class TransactionProvider implements StorageProvider {
 
   async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
+    await this.#client();
     return await untilAborted('A commit', 'unknown', options.signal, this.#committer.commit(batches));
   }
 

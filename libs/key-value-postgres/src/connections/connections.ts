@@ -1,5 +1,5 @@
 /** Statements on their way to the server: over the pools of a DataSource, each connection watched, every wait bounded. */
-import type { StorageError } from '@kvent/key-value-storage/core';
+import { isStorageError, type StorageError } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
 import { failureOf, isBroken, unavailable } from './failure.js';
@@ -189,5 +189,7 @@ class Connection implements Session {
 }
 
 /** The error of Kvent for what a session rejected with. */
-export const errorOf = (error: unknown, name: string, purpose: Purpose): StorageError =>
-  error instanceof NotConnected ? error.failure : failureOf(error, name, purpose === 'write');
+export function errorOf(error: unknown, name: string, purpose: Purpose): StorageError {
+  if (isStorageError(error)) return error;
+  return error instanceof NotConnected ? error.failure : failureOf(error, name, purpose === 'write');
+}
