@@ -30,12 +30,10 @@ function localPath(url: string): string {
 }
 
 function withoutPassword(given: string): string {
-  try {
-    const { protocol, username, host, pathname } = new URL(given);
-    return `${protocol}//${username === '' ? '' : `${username}@`}${host}${pathname}`;
-  } catch {
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  if (url === undefined || (url.host === '' && url.pathname.length <= 1))
     throw new UsageError('That is not the address of a Postgres database: postgres://user:password@host:port/database.');
-  }
+  return `${url.protocol}//${url.username === '' ? '' : `${url.username}@`}${url.host}${url.pathname}`;
 }
 
 /** What a place is opened with. `role`: only a target may be made where there is nothing. */

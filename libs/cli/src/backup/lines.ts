@@ -24,8 +24,9 @@ export async function* linesOf(path: string): AsyncGenerator<Buffer, undefined> 
 }
 
 async function bytesOf(path: string): Promise<AsyncIterable<Buffer>> {
+  const zipped = await beginsZipped(path);
   const file = createReadStream(path, { highWaterMark: 256 * 1_024 });
-  if (!(await beginsZipped(path))) return file as AsyncIterable<Buffer>;
+  if (!zipped) return file as AsyncIterable<Buffer>;
   // what goes wrong is told to whoever reads the last of them
   return pipeline(file, createGunzip(), () => undefined) as AsyncIterable<Buffer>;
 }

@@ -33,7 +33,11 @@ export function failureOf(error: unknown, args: readonly string[]): Failure {
 const messageOf = (error: unknown): string => (error instanceof Error && error.message !== '' ? error.message : String(error));
 
 function hider(args: readonly string[]): (text: string) => string {
-  const passwords = args.flatMap((arg) => /^postgres(?:ql)?:\/\/[^/?#]*?:([^/?#]*)@/i.exec(arg.replace(/^--[a-z-]+=/, ''))?.[1] ?? []);
+  const addresses = args.map((arg) => arg.replace(/^--[a-z-]+=/, '')).filter((arg) => /^postgres(ql)?:\/\//i.test(arg));
+  const passwords = addresses.flatMap((address) => [
+    ...(/^[a-z]+:\/\/[^/?#]*?:([^/?#]*)@/i.exec(address)?.slice(1) ?? []),
+    ...Array.from(address.matchAll(/[?&]password=([^&#]+)/gi), ([, password = '']) => password),
+  ]);
   const secrets = passwords.flatMap((password) => [password, decoded(password)]);
   return (text) =>
     secrets.reduce(
