@@ -10,6 +10,8 @@ import { JsonFileProvider, MemoryProvider, ObservedProvider } from '@kvent/key-v
 import type { Need, ProviderUnderTest } from '@kvent/key-value-storage/testing';
 import { DocumentProvider } from './contract/document-provider.js';
 import { MapEngine } from './contract/map-engine.js';
+import { workerDatabase } from './postgres/databases.js';
+import { eachCallWithin } from './postgres/each-call-within.js';
 import { beginTransaction, damageTable, dropTable, testTable } from './postgres/tables.js';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 
@@ -18,6 +20,8 @@ export interface ListedProvider extends ProviderUnderTest {
   readonly name: string;
   /** What it does not claim: its clauses are left out, and a test holds that these are all. */
   readonly lacks: readonly Need[];
+  /** What has to run for it. */
+  readonly server?: 'postgres';
 }
 type Created = Awaited<ReturnType<ListedProvider['create']>>;
 
@@ -59,11 +63,24 @@ function engineOf(place: string): MapEngine {
 /** On the application's own data source. Each place is a table. */
 const postgres: ListedProvider = {
   name: 'postgres',
+  server: 'postgres',
   lacks: ['hints', 'no within'],
   create: async ({ clock, place }) => new PostgresProvider({ ...(await testTable(place)), clock }),
   transaction: beginTransaction,
   dispose: dropTable,
   damage: damageTable,
+};
+
+/** On a pool of its own, by the clock of the server: as `new PostgresProvider({ url })` runs in production. */
+const { transaction: _, ...tables } = postgres;
+const postgresByUrl: ListedProvider = {
+  ...tables,
+  name: 'postgres-by-url',
+  lacks: ['clock', 'durable, clock', 'exact expiry', 'hints', 'no within', 'transactions'],
+  create: async ({ place }) => {
+    const { schema, table, migrate } = await testTable(place);
+    return new PostgresProvider({ url: await workerDatabase(), schema, table, migrate, poolSize: 6 });
+  },
 };
 
 const all: readonly ListedProvider[] = [
@@ -75,6 +92,8 @@ const all: readonly ListedProvider[] = [
   documents,
   postgres,
   wrapped('coalescing-postgres', postgres, (provider) => new CoalescingProvider(provider)),
+  wrapped('postgres-within', postgres, (provider) => eachCallWithin(provider, beginTransaction)),
+  wrapped('postgres-by-url', postgresByUrl, (provider) => new CoalescingProvider(provider)),
 ];
 
 /** Those that this run is about: all, or what KVENT_PROVIDER names, separated by commas. */

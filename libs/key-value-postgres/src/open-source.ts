@@ -1,7 +1,7 @@
 /** The data source while a provider is open: the application's own, or one that was made for it. */
 import { storageError } from '@kvent/key-value-storage/core';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import type { Client, Pool } from './connections/connections.js';
+import { textOnly, type Client, type Pool } from './connections/connections.js';
 import { missingTable, refusalOf, unavailable } from './connections/failure.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { isMigrated, migrate } from './schema/migrate.js';
@@ -40,7 +40,7 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
   };
   try {
     const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
-    if (options.migrate === 'on-open') await bringUpToDate(source.options, options, name, master);
+    if (options.migrate === 'on-open') await bringUpToDate(options, name, master);
     const durable = await look(options, name, master);
     return {
       dataSource: source,
@@ -63,21 +63,34 @@ function ownOptions({ connection, preparedStatements, acquireTimeoutMs }: Resolv
   return { type: 'postgres', ...rest, connectTimeoutMS: acquireTimeoutMs, extra: { ...planner, ...extra } } as DataSourceOptions;
 }
 
-async function bringUpToDate(source: DataSourceOptions, { table }: ResolvedPostgres, name: string, pool: Pool): Promise<void> {
-  if (await withClient(pool, name, async (client) => await isMigrated(client, table))) return;
-  await migrate(source, table).catch((error: unknown) => Promise.reject(unreachable(error, name)));
+async function bringUpToDate({ table }: ResolvedPostgres, name: string, pool: Pool): Promise<void> {
+  await withClient(pool, name, async (client) => {
+    try {
+      if (!(await isMigrated(client, table))) await migrate(client, table);
+    } catch (error) {
+      throw refusalOf(error) === '42501' ? notAllowed(name) : error;
+    }
+  });
 }
+
+const notAllowed = (name: string): Error =>
+  storageError(
+    'STORAGE_UNAVAILABLE',
+    `${name} cannot be brought up to date: the role may not do that. Run kventMigrations with a role that may, and open with migrate: 'never'.`,
+    {},
+    { retryable: false, cause: new Error('Postgres refused the statement with SQLSTATE 42501.') },
+  );
 
 /** Whether the table is there, with the columns that the statements need, and what the server promises. */
 async function look({ table }: ResolvedPostgres, name: string, pool: Pool): Promise<OpenSource['durable']> {
   const columns = 'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes';
   return await withClient(pool, name, async (client) => {
-    await client.query({ text: `select ${columns} from ${table.quoted} limit 0`, rowMode: 'array' }).catch((error: unknown) => {
+    await client.query({ text: `select ${columns} from ${table.quoted} limit 0`, ...textOnly }).catch((error: unknown) => {
       const state = refusalOf(error);
       throw state === '42P01' || state === '3F000' || state === '42703' ? missingTable(name) : error;
     });
     const text = "select current_setting('fsync'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
-    const [fsync, commit = '', standbys] = (await client.query({ text, rowMode: 'array' })).rows[0] ?? [];
+    const [fsync, commit = '', standbys] = (await client.query({ text, ...textOnly })).rows[0] ?? [];
     if (fsync !== 'on' || commit === 'off') return false;
     return standbys !== '' && commit !== 'local' ? 'quorum' : 'fsync';
   });
@@ -85,11 +98,15 @@ async function look({ table }: ResolvedPostgres, name: string, pool: Pool): Prom
 
 async function withClient<R>(pool: Pool, name: string, work: (client: Client) => Promise<R>): Promise<R> {
   const client = await pool.connect().catch((error: unknown) => Promise.reject(unreachable(error, name)));
+  // one that breaks would end the process if nobody listened; its query rejects all the same
+  const broke = (): void => undefined;
+  client.on('error', broke);
   try {
     return await work(client);
   } catch (error) {
     throw unreachable(error, name);
   } finally {
+    client.off('error', broke);
     client.release();
   }
 }

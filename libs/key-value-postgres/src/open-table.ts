@@ -1,6 +1,5 @@
 /** The table while a provider is open: every call of the port as statements, each of them counted until it ends. */
 import {
-  SteadyTime,
   systemClock,
   type Address,
   type Batch,
@@ -20,6 +19,7 @@ import { PlanGeneration } from './plan-generation.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { Reader } from './reader.js';
 import { ServerTime } from './server-time.js';
+import { TableClock } from './table-clock.js';
 import { dropDatabase, lastTime, listDatabases, listSpaces, sweepRows, tableSize } from './sql/administration.js';
 import type { Columns } from './sql/decode-row.js';
 import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
@@ -39,20 +39,18 @@ export class OpenTable {
   /** Only where connections are shared with the application: our own are set up so that plans cannot go stale. */
   readonly #plans: PlanGeneration | undefined;
   readonly #serverTime = new ServerTime();
-  /** The time of a given clock, and what it last said. */
-  readonly #steady: SteadyTime | undefined;
-  #lastTime = Number.NEGATIVE_INFINITY;
+  readonly clock: TableClock;
   readonly #pending = new Set<Promise<unknown>>();
 
   constructor(options: ResolvedPostgres, name: string, source: OpenSource) {
     const { table, clock, preparedStatements, acquireTimeoutMs, requestTimeoutMs, lockTimeoutMs } = options;
     const { primary, replicas, poolSize, own } = source;
-    const dialect: Dialect = { table, clock: clock === undefined ? 'server' : 'given' };
-    const time = (): readonly number[] => this.#time();
+    this.clock = new TableClock(clock);
+    const dialect: Dialect = { table, clock: this.clock.kind };
+    const time = this.clock.parameters;
     this.#name = name;
     this.dialect = dialect;
     this.#plans = own || !preparedStatements ? undefined : new PlanGeneration();
-    this.#steady = clock === undefined ? undefined : new SteadyTime(clock);
     this.#connections = new Connections({
       name,
       primary,
@@ -75,11 +73,10 @@ export class OpenTable {
 
   /** What has to be known before the first call. */
   async prepare(): Promise<void> {
-    if (this.#steady === undefined) this.#serverTime.heard(await this.#reader.time());
+    if (this.clock.kind === 'server') this.#serverTime.heard(await this.#reader.time());
     else {
       const [line] = await this.#query(lastTime(this.dialect), [], 'current');
-      this.#time();
-      if (typeof line?.[0] === 'string') this.#steady.stored(milliseconds(line[0]));
+      if (typeof line?.[0] === 'string') this.clock.found(milliseconds(line[0]));
     }
     await this.#lookAtSize();
   }
@@ -101,7 +98,7 @@ export class OpenTable {
 
   async commit(batches: readonly Batch[], answered?: Answered): Promise<readonly CommitResult[]> {
     const results = await this.#counted(this.#committer.commit(batches, answered));
-    if (results.some(({ outcome }) => outcome === 'committed')) this.#steady?.stored(this.#lastTime);
+    if (results.some(({ outcome }) => outcome === 'committed')) this.clock.stored();
     this.#noticeGrowth(results);
     return results;
   }
@@ -110,7 +107,7 @@ export class OpenTable {
     const statement = sweepRows(this.dialect);
     let swept = 0;
     for (let asked = limit; asked > 0; asked = limit - swept) {
-      const [line] = await this.#run(statement, [asked, ...this.#time()], 'write');
+      const [line] = await this.#run(statement, [asked, ...this.clock.parameters()], 'write');
       const [rows, all] = [Number(line?.[0]), Number(line?.[1])];
       swept += rows;
       // ghosts are cleared away too, and count for nothing
@@ -120,11 +117,11 @@ export class OpenTable {
   }
 
   async databases(): Promise<readonly string[]> {
-    return (await this.#query(listDatabases(this.dialect), this.#time(), 'current')).map(([database]) => database as string);
+    return (await this.#query(listDatabases(this.dialect), this.clock.parameters(), 'current')).map(([database]) => database as string);
   }
 
   async spaces(database: string): Promise<readonly Space[]> {
-    const lines = await this.#query(listSpaces(this.dialect), [database, ...this.#time()], 'current');
+    const lines = await this.#query(listSpaces(this.dialect), [database, ...this.clock.parameters()], 'current');
     return lines.map(([container, entity]) => ({ database, container: container as string, entity: entity as string }));
   }
 
@@ -132,7 +129,7 @@ export class OpenTable {
   async *export(database: string): AsyncGenerator<RawRow> {
     const snapshot = await this.#connections.snapshot().catch((error: unknown) => Promise.reject(this.#errorOf(error, 'read')));
     try {
-      yield* exportDatabase(snapshot.session, this.dialect, database, () => this.#time());
+      yield* exportDatabase(snapshot.session, this.dialect, database, this.clock.parameters);
     } catch (error) {
       throw this.#errorOf(error, 'read');
     } finally {
@@ -148,19 +145,13 @@ export class OpenTable {
   }
 
   async drop(database: string): Promise<boolean> {
-    const [line] = await this.#run(dropDatabase(this.dialect), [database, ...this.#time()], 'write');
+    const [line] = await this.#run(dropDatabase(this.dialect), [database, ...this.clock.parameters()], 'write');
     return line?.[0] === 't';
-  }
-
-  #time(): readonly number[] {
-    if (this.#steady === undefined) return [];
-    this.#lastTime = this.#steady.now();
-    return [this.#lastTime];
   }
 
   /** When a read that is about to be sent begins, for when it finds nothing to bring the time along. */
   #reckon(): () => number | undefined {
-    const time = this.#steady?.now() ?? this.#serverTime.at(systemClock.monotonic());
+    const [time = this.#serverTime.at(systemClock.monotonic())] = this.clock.parameters();
     return () => time;
   }
 

@@ -115,7 +115,7 @@ export class PostgresProvider implements StorageProvider {
     return new TransactionProvider(transaction, {
       name: this.name,
       dialect: table.dialect,
-      options: this.#options,
+      clock: table.clock,
       source: source.dataSource,
     });
   }

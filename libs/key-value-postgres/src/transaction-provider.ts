@@ -1,7 +1,6 @@
 /** The port inside a transaction of the application: the same statements on its connection; it commits or rolls back everything together. */
 import {
   invalidOption,
-  SteadyTime,
   storageError,
   throwIfAborted,
   untilAborted,
@@ -19,14 +18,14 @@ import {
 import type { DataSource, EntityManager } from 'typeorm';
 import { TransactionCommitter } from './commit/transaction-committer.js';
 import { errorOf, queryOf, type Client, type Session } from './connections/connections.js';
-import type { ResolvedPostgres } from './postgres-options.js';
 import { Reader } from './reader.js';
 import type { Dialect } from './sql/statement.js';
+import type { TableClock } from './table-clock.js';
 
 export interface TransactionProviderOptions {
   readonly name: string;
   readonly dialect: Dialect;
-  readonly options: ResolvedPostgres;
+  readonly clock: TableClock;
   /** The data source whose transactions can be joined. */
   readonly source: DataSource;
 }
@@ -42,9 +41,11 @@ export class TransactionProvider implements StorageProvider {
   readonly #manager: EntityManager;
   readonly #reader: Reader;
   readonly #committer: TransactionCommitter;
+  readonly #clock: TableClock;
 
   /** `INVALID_OPTION` when this is no open transaction of the data source. */
-  constructor(transaction: object, { name, dialect, options, source }: TransactionProviderOptions) {
+  constructor(transaction: object, { name, dialect, clock, source }: TransactionProviderOptions) {
+    this.#clock = clock;
     this.#manager = managerOf(transaction, source);
     this.name = `${name} in a transaction`;
     this.features = {
@@ -54,7 +55,7 @@ export class TransactionProvider implements StorageProvider {
       coalesce: false,
       expiry: 'exact',
       scan: 'ordered',
-      clock: options.clock === undefined ? 'own' : 'replaceable',
+      clock: clock.kind === 'server' ? 'own' : 'replaceable',
     };
     const refuse = async (): Promise<never> => await Promise.reject(outside());
     this.administration = {
@@ -66,8 +67,7 @@ export class TransactionProvider implements StorageProvider {
       import: refuse,
       drop: refuse,
     };
-    const steady = options.clock === undefined ? undefined : new SteadyTime(options.clock);
-    const time = (): readonly number[] => (steady === undefined ? [] : [steady.now()]);
+    const time = clock.parameters;
     const session: Session = {
       run: async (statement, parameters) => {
         const client = await this.#client();
@@ -105,7 +105,9 @@ export class TransactionProvider implements StorageProvider {
   async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
     await this.#client();
-    return await untilAborted('A commit', 'unknown', options.signal, this.#committer.commit(batches));
+    const results = await untilAborted('A commit', 'unknown', options.signal, this.#committer.commit(batches));
+    this.#clock.stored();
+    return results;
   }
 
   async sweep(): Promise<number> {

@@ -43,17 +43,16 @@ export interface Session {
   run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]>;
 }
 
-/** No parser of the application, whatever it has set for its own queries: every column is text. */
-const types = { getTypeParser: () => asItComes };
 const asItComes = (text: string): string => text;
+/** Part of every query: no parser of the application, whatever it has set for its own queries. Every column is text. */
+export const textOnly = { rowMode: 'array', types: { getTypeParser: () => asItComes } } as const;
 
 export function queryOf(statement: Statement, parameters: readonly unknown[], prepare: boolean, generation: number): object {
   const { name, text } = statement;
   return {
     text,
     values: parameters,
-    rowMode: 'array',
-    types,
+    ...textOnly,
     ...(prepare ? { name: generation === 0 ? name : `${name}_${generation}` } : {}),
   };
 }

@@ -1,56 +1,70 @@
 /** Running the migrations when a provider opens: exactly once, however many instances start together. */
-import { DataSource, type DataSourceOptions } from 'typeorm';
-import type { Client } from '../connections/connections.js';
-import { refusalOf } from '../connections/failure.js';
+import { textOnly, type Client } from '../connections/connections.js';
+import type { Columns } from '../sql/decode-row.js';
 import { kventMigrations } from './migrations.js';
 import { quoted, type TableName } from './table-name.js';
 
-/** What the migrations table is called, in the schema of the rows. */
-const migrationsTable = 'kvent_migrations';
+/** Where it is noted what has run, in the schema of the rows; shaped as TypeORM's own table is. */
+const journalTable = 'kvent_migrations';
+
+/** What our migrations need of TypeORM's `QueryRunner`. */
+interface Runner {
+  query(text: string, values?: readonly unknown[]): Promise<unknown>;
+}
+
+interface NamedMigration {
+  readonly name: string;
+  up(runner: Runner): Promise<void>;
+}
 
 /** Whether nothing is left to do. Then no right to change the schema is needed. */
 export async function isMigrated(client: Client, table: TableName): Promise<boolean> {
-  const names = kventMigrations(table).map((migration) => new migration().name);
-  const text = `select name from ${quoted(table.schema)}.${quoted(migrationsTable)}`;
+  return (await exists(client, table.schema, journalTable)) && (await missing(client, table)).length === 0;
+}
+
+/**
+ * Brings the table up to date in one transaction, which holds a lock from its beginning: it works behind poolers too, and ends with the
+ * connection of whoever dies holding it. The lock is the schema's, for two tables share what is in it. TypeORM is not asked: the
+ * migrations and settings of the application's data source are none of ours, and it would take a schema by the name of `a.b` for two names.
+ */
+export async function migrate(client: Client, table: TableName): Promise<void> {
+  // a snapshot of the whole transaction would not show what was done while it waited for the lock
+  await run(client, 'begin isolation level read committed');
   try {
-    const { rows } = await client.query({ text, rowMode: 'array' });
-    return names.every((name) => rows.some(([done]) => done === name));
+    await run(client, 'select pg_advisory_xact_lock(hashtextextended($1, 0))', [`kvent:${table.schema}`]);
+    await runMissing(client, table);
+    await run(client, 'commit');
   } catch (error) {
-    const state = refusalOf(error);
-    if (state === '42P01' || state === '3F000') return false;
+    // what cannot even be rolled back is a lost connection, and the first error tells it better
+    await run(client, 'rollback').catch(() => undefined);
     throw error;
   }
 }
 
-/**
- * Brings the table up to date, over a data source of its own: the application's migrations are not touched. The lock belongs to a transaction,
- * so that it works behind poolers too, and ends with the connection of whoever dies holding it.
- */
-export async function migrate(options: DataSourceOptions, table: TableName): Promise<void> {
-  const { schema } = table;
-  const source = new DataSource({
-    ...options,
-    schema,
-    entities: [],
-    subscribers: [],
-    migrations: kventMigrations(table),
-    migrationsTableName: migrationsTable,
-    migrationsRun: false,
-    synchronize: false,
-    dropSchema: false,
-    cache: false,
-    poolSize: 2,
-    extra: { ...(options.extra as object | undefined), max: 2 },
-  } as DataSourceOptions);
-  await source.initialize();
-  try {
-    await source.transaction(async (manager) => {
-      await manager.query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [`kvent:${table.quoted}`]);
-      // on the other connection: TypeORM wants the schema before its migrations table
-      await source.query(`create schema if not exists ${quoted(schema)}`);
-      await source.runMigrations({ transaction: 'each' });
-    });
-  } finally {
-    await source.destroy();
+async function runMissing(client: Client, table: TableName): Promise<void> {
+  const journal = journalOf(table);
+  for (const migration of (await exists(client, table.schema, journalTable)) ? await missing(client, table) : migrationsOf(table)) {
+    await migration.up({ query: async (text, values) => await run(client, text, values) });
+    await run(client, `create table if not exists ${journal} (id serial primary key, "timestamp" bigint not null, name varchar not null)`);
+    await run(client, `insert into ${journal} ("timestamp", name) values ($1, $2)`, [migration.name.slice(-13), migration.name]);
   }
 }
+
+async function missing(client: Client, table: TableName): Promise<readonly NamedMigration[]> {
+  const done = new Set((await run(client, `select name from ${journalOf(table)}`)).map(([name]) => name));
+  return migrationsOf(table).filter(({ name }) => !done.has(name));
+}
+
+async function exists(client: Client, schema: string, name: string): Promise<boolean> {
+  const text =
+    'select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2';
+  return (await run(client, text, [schema, name])).length > 0;
+}
+
+async function run(client: Client, text: string, values: readonly unknown[] = []): Promise<readonly Columns[]> {
+  return (await client.query({ text, values, ...textOnly })).rows;
+}
+
+const journalOf = ({ schema }: TableName): string => `${quoted(schema)}.${quoted(journalTable)}`;
+const migrationsOf = (table: TableName): readonly NamedMigration[] =>
+  kventMigrations(table).map((migration) => new migration() as unknown as NamedMigration);

@@ -19,11 +19,12 @@ export function kventMigrations(options: TableOptions = {}): Migration[] {
  */
 function createTable({ schema, table, quoted: name }: TableName): Migration {
   return class implements MigrationInterface {
-    readonly name = `KventCreate_${schema}_${table}_1763683200000`;
+    // quoted, so that no two tables have a migration of one name
+    readonly name = `KventCreate ${name} 1763683200000`;
 
     async up(runner: QueryRunner): Promise<void> {
-      await runner.query(`create schema if not exists ${quoted(schema)}`);
-      await runner.query(`create table ${name} (
+      await createSchema(runner, schema);
+      await runner.query(`create table if not exists ${name} (
         version bigint not null,
         updated_at timestamptz not null,
         expires_at timestamptz,
@@ -37,11 +38,17 @@ function createTable({ schema, table, quoted: name }: TableName): Migration {
         bytes bytea,
         constraint ${quoted(`${table}_pkey`)} primary key (database, container, entity, key)
       ) with (fillfactor = 90)`);
-      await runner.query(`create index ${quoted(`${table}_expires_at`)} on ${name} (expires_at) where expires_at is not null`);
+      await runner.query(`create index if not exists ${quoted(`${table}_expires_at`)} on ${name} (expires_at) where expires_at is not null`);
     }
 
     async down(runner: QueryRunner): Promise<void> {
       await runner.query(`drop table ${name}`);
     }
   };
+}
+
+/** Not by `if not exists` alone: that asks for the right to create schemas, also when there is nothing to create. */
+async function createSchema(runner: QueryRunner, schema: string): Promise<void> {
+  const found = (await runner.query('select 1 from pg_catalog.pg_namespace where nspname = $1', [schema])) as readonly unknown[];
+  if (found.length === 0) await runner.query(`create schema if not exists ${quoted(schema)}`);
 }

@@ -1,4 +1,5 @@
 /** The table as TypeORM knows it: for applications that let TypeORM compare their schema with the database. Rows are never read or written through it. */
+import { invalidOption } from '@kvent/key-value-storage/core';
 import { EntitySchema } from 'typeorm';
 import { tableName, type TableOptions } from './table-name.js';
 
@@ -21,10 +22,11 @@ const text = { type: 'text', collation: 'C', primary: true } as const;
 
 /**
  * The entities of a table, for the `entities` of a data source with `synchronize`, or whose migrations are generated: then TypeORM finds
- * nothing to change. `INVALID_OPTION` when a name is none.
+ * nothing to change. `INVALID_OPTION` when a name is none, or holds a dot or a quote: TypeORM would look for another table.
  */
 export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRow>[] {
   const { schema, table } = tableName(options);
+  for (const name of [schema, table]) assertComparable(name);
   return [
     new EntitySchema<StoredRow>({
       name: `kvent:${schema}.${table}`,
@@ -46,4 +48,10 @@ export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRo
       indices: [{ name: `${table}_expires_at`, columns: ['expiresAt'], where: 'expires_at IS NOT NULL' }],
     }),
   ];
+}
+
+/** TypeORM splits names at dots, and quotes nothing within them. */
+function assertComparable(name: string): void {
+  if (/[.'"]/.test(name))
+    throw invalidOption(`kventEntities: TypeORM compares no table whose names hold a dot or a quote; given was ${JSON.stringify(name)}.`);
 }
