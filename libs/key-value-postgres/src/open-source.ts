@@ -57,9 +57,10 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
   }
 }
 
-function ownOptions({ connection, preparedStatements, acquireTimeoutMs }: ResolvedPostgres): DataSourceOptions {
+function ownOptions({ connection, preparedStatements, acquireTimeoutMs, lockTimeoutMs }: ResolvedPostgres): DataSourceOptions {
   const { extra, ...rest } = connection;
-  const planner = preparedStatements ? { options: byTheKey } : {};
+  // poolers refuse such settings, and keep no plans
+  const planner = preparedStatements ? { options: `${byTheKey} -c lock_timeout=${lockTimeoutMs}` } : {};
   return { type: 'postgres', ...rest, connectTimeoutMS: acquireTimeoutMs, extra: { ...planner, ...extra } } as DataSourceOptions;
 }
 

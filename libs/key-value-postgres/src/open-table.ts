@@ -4,6 +4,7 @@ import {
   type Address,
   type Batch,
   type CommitResult,
+  type Freeze,
   type ProviderReadOptions,
   type RawRow,
   type ReadResult,
@@ -13,15 +14,16 @@ import {
 } from '@kvent/key-value-storage/core';
 import { Committer, type Answered } from './commit/committer.js';
 import { Connections, errorOf, type Purpose } from './connections/connections.js';
-import { wasLost } from './connections/failure.js';
+import { unavailable, wasLost } from './connections/failure.js';
 import type { OpenSource } from './open-source.js';
 import { PlanGeneration } from './plan-generation.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { Reader } from './reader.js';
 import { ServerTime } from './server-time.js';
 import { TableClock } from './table-clock.js';
-import { dropDatabase, lastTime, listDatabases, listSpaces, sweepRows, tableSize } from './sql/administration.js';
+import { countRows, dropDatabase, lastTime, listDatabases, listSpaces, sweepRows, tableSize } from './sql/administration.js';
 import type { Columns } from './sql/decode-row.js';
+import { readClock } from './sql/read-rows.js';
 import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
 import { exportDatabase, importDatabase } from './transfer.js';
 
@@ -38,6 +40,7 @@ export class OpenTable {
   readonly #reader: Reader;
   /** Only where connections are shared with the application: our own are set up so that plans cannot go stale. */
   readonly #plans: PlanGeneration | undefined;
+  readonly #lockTimeoutMs: number;
   readonly #serverTime = new ServerTime();
   readonly clock: TableClock;
   readonly #pending = new Set<Promise<unknown>>();
@@ -49,6 +52,7 @@ export class OpenTable {
     const dialect: Dialect = { table, clock: this.clock.kind };
     const time = this.clock.parameters;
     this.#name = name;
+    this.#lockTimeoutMs = lockTimeoutMs;
     this.dialect = dialect;
     this.#plans = own || !preparedStatements ? undefined : new PlanGeneration();
     this.#connections = new Connections({
@@ -135,6 +139,28 @@ export class OpenTable {
     } finally {
       await snapshot.end();
     }
+  }
+
+  /** About how many rows it has: expired ones count. */
+  async count(database: string): Promise<number> {
+    const [line] = await this.#query(countRows(this.dialect), [database], 'current');
+    return Number(line?.[0]);
+  }
+
+  /** Every database of the table is held still, for nobody writes to it. */
+  async freeze(): Promise<Freeze> {
+    const failed = (error: unknown): Promise<never> => Promise.reject(this.#errorOf(error, 'read'));
+    const held = await this.#connections.freeze(this.dialect.table.quoted, this.#lockTimeoutMs).catch(failed);
+    let ended: Promise<void> | undefined;
+    return {
+      verify: async () => {
+        if (ended !== undefined) throw unavailable(`${this.#name} is not held still any more`);
+        await held.session.run(readClock(this.dialect), this.clock.parameters(), 'read').catch(failed);
+      },
+      [Symbol.asyncDispose]: async () => {
+        await (ended ??= held.end());
+      },
+    };
   }
 
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {

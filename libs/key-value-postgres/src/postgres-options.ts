@@ -71,6 +71,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   if (dataSource === undefined && options.url === undefined && options.host === undefined)
     throw invalidOption('PostgresProvider needs a dataSource, a url, or a host.');
   if (dataSource !== undefined) assertPostgres(dataSource);
+  if (options.url !== undefined) assertUrl(options.url);
   for (const name of ['acquireTimeoutMs', 'requestTimeoutMs', 'lockTimeoutMs'] as const) assertMs(name, all[name]);
   if (!Number.isInteger(all.poolSize) || all.poolSize < 1)
     throw invalidOption(`PostgresProvider: poolSize is a whole number from 1; given was ${String(all.poolSize)}.`);
@@ -90,6 +91,24 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     lockTimeoutMs,
     clock,
   };
+}
+
+/** It may hold a password: it is never in a message. */
+function assertUrl(url: unknown): void {
+  if (typeof url === 'string' && /^postgres(ql)?:\/\/./.test(url) && URL.canParse(url) && isDecodable(url)) return;
+  throw invalidOption(
+    'PostgresProvider: url is postgres://user:password@host:port/database, with %25 for a %; what was given is no such address.',
+  );
+}
+
+function isDecodable(url: string): boolean {
+  try {
+    const { username, password, pathname, hostname } = new URL(url);
+    for (const part of [username, password, pathname, hostname]) decodeURIComponent(part);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Copies of TypeORM differ in their classes; what counts is the driver. */

@@ -44,6 +44,8 @@ export class PostgresProvider implements StorageProvider {
       export: (database) => this.#table().export(database),
       import: async (database, rows) => await this.#table().import(database, rows),
       drop: async (database) => await this.#table().drop(database),
+      count: async (database) => await this.#table().count(database),
+      freeze: async () => await this.#table().freeze(),
     };
   }
 

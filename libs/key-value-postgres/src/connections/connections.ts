@@ -67,6 +67,12 @@ export class NotConnected extends Error {
   }
 }
 
+/** A session that lasts until it is ended. */
+export interface HeldSession {
+  readonly session: Session;
+  end(): Promise<void>;
+}
+
 export class Connections {
   readonly #options: ConnectionsOptions;
   #nextReplica = 0;
@@ -88,16 +94,26 @@ export class Connections {
   }
 
   /** A session within one snapshot, until it is ended. */
-  async snapshot(): Promise<{ readonly session: Session; end(): Promise<void> }> {
+  async snapshot(): Promise<HeldSession> {
+    return await this.#hold('begin isolation level repeatable read read only');
+  }
+
+  /** The table held still: whoever would write to it waits, until this is ended. */
+  async freeze(table: string, lockTimeoutMs: number): Promise<HeldSession> {
+    return await this.#hold('begin', `set local lock_timeout = ${lockTimeoutMs}`, `lock table ${table} in exclusive mode`);
+  }
+
+  /** A transaction on a connection of its own. */
+  async #hold(...statements: readonly string[]): Promise<HeldSession> {
     const connection = await this.#acquire(this.#options.primary);
     try {
-      await connection.query('begin isolation level repeatable read read only');
+      for (const text of statements) await connection.query(text);
     } catch (error) {
       connection.release(true);
       throw error;
     }
     const end = async (): Promise<void> => {
-      // what is broken is thrown away, and the snapshot with it
+      // what is broken is thrown away, and the transaction with it
       const broken = await connection.query('commit').then(
         () => false,
         () => true,

@@ -50,6 +50,8 @@ order by container, entity`,
   );
 }
 
+export const countRows = ({ table }: Dialect): Statement => statement('count', `select count(*) from ${table.quoted} where database = $1`);
+
 /** The next $5 living rows of the database $1 behind the address $2 to $4. */
 export function exportRows(dialect: Dialect): Statement {
   const now = readTime(dialect, '$6');
