@@ -1,8 +1,8 @@
 /** `kvent copy` between directories. */
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { JsonFileProvider } from '@kvent/key-value-storage';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { acme, everyKind, globex, lease, lines, many, opened, raw, Workplace } from './workplace.js';
+import { acme, everyKind, globex, lease, lines, many, opened, raw, until, Workplace } from './workplace.js';
 
 let place: Workplace;
 
@@ -126,20 +126,21 @@ function interruptions(): void {
     expect((await place.kvent('copy', '--from', 'data', '--to', 'copy')).stderr).toMatch(
       /'tenant:acme' of JSON file copy is an unfinished copy of JSON file data, begun at .*kvent: --resume\)/,
     );
-    expect(await place.told('copy', '--from', 'data', '--to', 'copy', '--resume')).toMatchObject({ rows: 20_000 });
+    expect(await place.told('copy', '--from', 'data', '--to', 'copy', '--resume')).toMatchObject({ rows: 8_000 });
     expect(await place.rows('copy')).toEqual(await place.rows('data'));
   });
 
-  it('that was killed leaves what says that it is unfinished, on whatever row it was', async () => {
+  it('that was killed leaves what says that it is unfinished', async () => {
     await place.store('data', { [acme]: many(), shared: [raw('state:state', 'a', '1')] });
     await using copy = place.start('copy', '--from', 'data', '--to', 'copy');
-    await copy.says('copying tenant:acme');
+    const journal = place.path('copy/tenant.acme/journal-1.jsonl');
+    await until(() => existsSync(journal) && statSync(journal).size > 1_000);
     await copy.kill('SIGKILL');
     expect((await place.kvent('copy', '--from', 'data', '--to', 'copy')).stderr).toContain('is an unfinished copy of JSON file data');
     const { databases } = await place.told('copy', '--from', 'data', '--to', 'copy', '--resume');
     expect(databases.map(({ database, outcome, rows }) => [database, outcome, rows])).toEqual([
       ['shared', 'copied', 1],
-      [acme, 'copied', 20_000],
+      [acme, 'copied', 8_000],
     ]);
     const again = await place.told('copy', '--from', 'data', '--to', 'copy', '--resume');
     expect(again.databases.map(({ outcome }) => outcome)).toEqual(['there already', 'there already']);

@@ -6,7 +6,7 @@ import { JsonFileProvider, openStorage } from '@kvent/key-value-storage';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Tenants } from '../../apps/storefront/src/tenants/tenant.js';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
-import { acme, everyKind, globex, lease, lines, many, opened, raw, rowsOf, Workplace } from './workplace.js';
+import { acme, everyKind, globex, lease, lines, many, opened, raw, rowsOf, until, Workplace } from './workplace.js';
 
 let place: Workplace;
 let database: FreshDatabase;
@@ -95,12 +95,12 @@ function interruptions(): void {
   ] as const)('a copy to it that %s ends is told from a whole one, and begun again', async (signal, code) => {
     await place.store('data', { [acme]: many() });
     await using copy = place.start('copy', '--from', 'data', '--to', database.url);
-    await copy.says('copying tenant:acme');
+    const provider = new PostgresProvider({ url: database.url });
+    await opened(provider, () => until(async () => (await provider.administration.databases()).includes(acme)));
     expect(await copy.kill(signal)).toMatchObject({ code, stdout: '' });
     const refused = await place.kvent('copy', '--from', 'data', '--to', database.url);
-    if (Object.keys(await rowsOf(new PostgresProvider({ url: database.url }))).length > 0)
-      expect(refused.stderr).toContain('is an unfinished copy of JSON file data');
-    expect(await place.told('copy', '--from', 'data', '--to', database.url, '--resume')).toMatchObject({ rows: 20_000 });
+    expect(refused.stderr).toContain('is an unfinished copy of JSON file data');
+    expect(await place.told('copy', '--from', 'data', '--to', database.url, '--resume')).toMatchObject({ rows: 8_000 });
     expect(await rowsOf(new PostgresProvider({ url: database.url }))).toEqual(await place.rows('data'));
   });
 }
@@ -137,6 +137,9 @@ function refusals(): void {
 }
 
 function frozen(): void {
+  const { administration } = new PostgresProvider({ url: 'postgres://nobody@nowhere/nothing' });
+  if (administration.freeze === undefined) return it.todo('the source is frozen while it is copied');
+
   it('the source is frozen while it is copied: whoever writes waits, or is refused, and nothing is missed', async () => {
     await place.store('data', { [acme]: many() });
     await place.told('copy', '--from', 'data', '--to', database.url);
@@ -165,7 +168,7 @@ function frozen(): void {
       const told = await place.told('copy', '--from', database.url, '--to', 'copy').finally(() => (running = false));
       await writer;
       const late = (await place.rows('copy'))[acme]?.filter(({ entity }) => entity === 'late') ?? [];
-      expect(told.rows).toBe(20_000 + late.length);
+      expect(told.rows).toBe(8_000 + late.length);
       expect(written).toBeGreaterThan(late.length);
     });
   });

@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { JsonFileProvider, type StorageProvider } from '@kvent/key-value-storage';
 import type { RawRow, Row } from '@kvent/key-value-storage/core';
 import { KventProcess, type Ended } from './kvent.js';
@@ -122,10 +123,15 @@ export function everyKind(): readonly RawRow[] {
 }
 export const lease = (): RawRow => raw('lease:order', 'o-2', 'lease', { expiresAt: Date.now() + hour, ttlMs: hour });
 
-/** So many that a command works at them for a second or more. */
-export function* many(count = 20_000): Generator<RawRow> {
+/** So many that a command has not copied them all by the time that it is told to stop. */
+export function* many(count = 8_000): Generator<RawRow> {
   for (let index = 0; index < count; index += 1)
     yield raw('state:state', 'product', String(index).padStart(6, '0'), { value: { kind: 'json', text: `{"title":"Mug ${index}"}` } });
+}
+
+/** Looks again and again, without waiting in between. */
+export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await setImmediate();
 }
 
 export const lines = (text: string): readonly string[] => text.trimEnd().split('\n');
