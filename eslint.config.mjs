@@ -69,8 +69,13 @@ export const rooms = {
     node: true,
   },
 
-  cli: { files: 'libs/cli/src/**', rooms: doors, packages: ['commander'], node: true },
-  'cli/bin': { files: 'libs/cli/bin/**', rooms: [], packages: [], node: true },
+  cli: {
+    files: 'libs/cli/src/**',
+    rooms: ['key-value-storage', 'key-value-storage/core', 'key-value-postgres'],
+    packages: ['commander'],
+    node: true,
+  },
+  bin: { files: 'libs/*/bin/**', rooms: [], packages: [], node: true },
   apps: { files: 'apps/*/src/**', rooms: doors, packages: '*', node: true },
   // Fault tests reach behind the doors: they break what stands there.
   faults: {

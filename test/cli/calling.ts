@@ -53,7 +53,7 @@ export function calling(): void {
       await mkdir(place.path('cli'));
       await cp(join(root, 'libs/cli/bin'), place.path('cli/bin'), { recursive: true });
       await cp(join(root, 'libs/cli/package.json'), place.path('cli/package.json'));
-      expect(await new KventProcess(['--help'], place.folder, place.path('cli/bin/kvent.js')).ended).toMatchObject({
+      expect(await new KventProcess(['--help'], place.folder, { script: place.path('cli/bin/kvent.js') }).ended).toMatchObject({
         code: 1,
         stderr: 'kvent: it is not compiled yet. In the root of the repository: npm run build\n',
       });

@@ -13,6 +13,12 @@ export interface Ended {
   readonly stderr: string;
 }
 
+export interface Surroundings {
+  /** @default that of the repository */
+  readonly script?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 export class KventProcess implements AsyncDisposable {
   readonly ended: Promise<Ended>;
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
@@ -20,11 +26,11 @@ export class KventProcess implements AsyncDisposable {
   #stderr = '';
   #said: () => void = () => undefined;
 
-  constructor(args: readonly string[], cwd: string, script = bin) {
+  constructor(args: readonly string[], cwd: string, { script = bin, env = {} }: Surroundings = {}) {
     const environment = Object.entries(process.env).filter(([name]) => !/^(KVENT_|NODE_OPTIONS|PG)/.test(name));
     this.#child = spawn(process.execPath, [script, ...args], {
       cwd,
-      env: Object.fromEntries(environment),
+      env: { ...Object.fromEntries(environment), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => (this.#stdout += text));

@@ -1,4 +1,6 @@
 /** `kvent` between directories and a real Postgres. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -6,6 +8,7 @@ import { JsonFileProvider, openStorage } from '@kvent/key-value-storage';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Tenants } from '../../apps/storefront/src/tenants/tenant.js';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { KventProcess, root } from './kvent.js';
 import { acme, everyKind, globex, lease, lines, many, opened, raw, rowsOf, until, Workplace } from './workplace.js';
 
 let place: Workplace;
@@ -75,6 +78,29 @@ function moves(): void {
     expect(await rowsOf(new PostgresProvider({ url: database.url, schema: 'two' }))).toEqual({ [acme]: rows });
     await place.told('copy', '--from', database.url, '--to', 'back', '--schema', 'two', '--tenant', 'acme');
     expect(await place.rows('back')).toEqual({ [acme]: rows });
+  });
+
+  it('takes the password from PGPASSWORD, where the address has none', async () => {
+    await place.store('data', { [acme]: [raw('state:state', 'a', '1')] });
+    const url = new URL(database.url);
+    const password = decodeURIComponent(url.password);
+    url.password = '';
+    const args = ['copy', '--from', 'data', '--to', url.href];
+    const { code, stderr } = await new KventProcess(args, place.folder, { env: { PGPASSWORD: password } }).ended;
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+  });
+
+  it('does what the guide shows, line by line', async () => {
+    await place.store('data', { [acme]: everyKind(), shared: [raw('state:state', 'a', '1')] });
+    const guide = await readFile(join(root, 'docs/guides/moving-data.md'), 'utf8');
+    const shown = Array.from(guide.matchAll(/^npx kvent (.*)$/gm), ([, args = '']) => args.split(' '));
+    expect(new Set(shown.map(([command]) => command))).toEqual(new Set(['copy', 'backup', 'restore', 'salvage']));
+    for (const args of shown) {
+      const { code, stderr } = await place.kvent(...args.map((arg) => (arg.startsWith('postgres:') ? database.url : arg)));
+      expect({ args, code, stderr }).toMatchObject({ code: 0 });
+    }
+    expect(await place.rows('restored')).toEqual(await place.rows('data'));
+    expect(await place.rows('rescued')).toEqual(await place.rows('data'));
   });
 
   it('backs up and restores, with the hash that a copy has', async () => {
