@@ -163,9 +163,6 @@ function refusals(): void {
 }
 
 function frozen(): void {
-  const { administration } = new PostgresProvider({ url: 'postgres://nobody@nowhere/nothing' });
-  if (administration.freeze === undefined) return it.todo('the source is frozen while it is copied');
-
   it('the source is frozen while it is copied: whoever writes waits, or is refused, and nothing is missed', async () => {
     await place.store('data', { [acme]: many() });
     await place.told('copy', '--from', 'data', '--to', database.url);
