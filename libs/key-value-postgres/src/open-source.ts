@@ -1,19 +1,21 @@
 /** The data source while a provider is open: the application's own, or one that was made for it. */
-import { storageError } from '@kvent/key-value-storage/core';
+import { isStorageError, storageError } from '@kvent/key-value-storage/core';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import { textOnly, type Client, type Pool } from './connections/connections.js';
+import { Connections, NotConnected, type Client, type Connection, type Pool } from './connections/connections.js';
+import { PlanGeneration } from './plan-generation.js';
 import { missingTable, refusalOf, unavailable } from './connections/failure.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { isMigrated, migrate } from './schema/migrate.js';
+import type { TableName } from './schema/table-name.js';
 
 export interface OpenSource {
   readonly dataSource: DataSource;
-  readonly primary: Pool;
-  readonly replicas: readonly Pool[];
+  readonly connections: Connections;
+  readonly staleReads: boolean;
   /** Connections of the primary's pool at most. */
   readonly poolSize: number;
-  /** Whether its connections are set up for our statements, so that no plan of theirs goes stale. */
-  readonly own: boolean;
+  /** Only where connections are shared with the application: our own are set up so that plans cannot go stale. */
+  readonly plans: PlanGeneration | undefined;
   /** As the server is set: whether a commit waits for its disk, and for those of its standbys. */
   readonly durable: false | 'fsync' | 'quorum';
   /** Ends what was opened here. */
@@ -29,31 +31,36 @@ interface PostgresDriver {
 /** The planner has no better way than the key for any of our statements: it must not think of another while the table is small. */
 const byTheKey = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 
+/**
+ * A connection that breaks while it is out of the pool ends the process when nobody listens, and it can break in the moment it is handed out:
+ * so it is listened to from its first moment on. Its query rejects all the same.
+ */
+const listen = (client: Client): void => void client.on('error', () => undefined);
+
 export async function openSource(options: ResolvedPostgres, name: string): Promise<OpenSource> {
   const own = options.dataSource === undefined;
   const source = options.dataSource ?? new DataSource(ownOptions(options));
   if (own) await source.initialize().catch((error: unknown) => Promise.reject(unreachable(error, name)));
   else if (!source.isInitialized)
     throw storageError('INVALID_OPTION', 'The dataSource is not initialised: initialise it before the storage opens.', {});
+  const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
+  for (const pool of [master, ...slaves]) pool.on('connect', listen);
   const close = async (): Promise<void> => {
+    for (const pool of [master, ...slaves]) pool.off('connect', listen);
     if (own) await source.destroy();
   };
   try {
-    const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
-    if (options.migrate === 'on-open') await bringUpToDate(options, name, master);
-    const durable = await look(options, name, master);
-    return {
-      dataSource: source,
-      primary: master,
-      replicas: slaves,
-      poolSize: master.options?.max ?? 10,
-      own,
-      durable,
-      close,
-    };
+    const { preparedStatements: prepare, acquireTimeoutMs, requestTimeoutMs, migrate: when, table } = options;
+    const plans = own || !prepare ? undefined : new PlanGeneration();
+    const connections = new Connections({ name, primary: master, replicas: slaves, prepare, plans, acquireTimeoutMs, requestTimeoutMs });
+    const durable = await connections.with(async (connection) => {
+      if (when === 'on-open') await bringUpToDate(connection, table, name);
+      return await look(connection, table, name);
+    });
+    return { dataSource: source, connections, staleReads: slaves.length > 0, poolSize: master.options?.max ?? 10, plans, durable, close };
   } catch (error) {
     await close();
-    throw error;
+    throw unreachable(error, name);
   }
 }
 
@@ -64,14 +71,12 @@ function ownOptions({ connection, preparedStatements, acquireTimeoutMs, lockTime
   return { type: 'postgres', ...rest, connectTimeoutMS: acquireTimeoutMs, extra: { ...planner, ...extra } } as DataSourceOptions;
 }
 
-async function bringUpToDate({ table }: ResolvedPostgres, name: string, pool: Pool): Promise<void> {
-  await withClient(pool, name, async (client) => {
-    try {
-      if (!(await isMigrated(client, table))) await migrate(client, table);
-    } catch (error) {
-      throw refusalOf(error) === '42501' ? notAllowed(name) : error;
-    }
-  });
+async function bringUpToDate(connection: Connection, table: TableName, name: string): Promise<void> {
+  try {
+    if (!(await isMigrated(connection, table))) await migrate(connection, table);
+  } catch (error) {
+    throw refusalOf(error) === '42501' ? notAllowed(name) : error;
+  }
 }
 
 const notAllowed = (name: string): Error =>
@@ -83,37 +88,21 @@ const notAllowed = (name: string): Error =>
   );
 
 /** Whether the table is there, with the columns that the statements need, and what the server promises. */
-async function look({ table }: ResolvedPostgres, name: string, pool: Pool): Promise<OpenSource['durable']> {
+async function look(connection: Connection, table: TableName, name: string): Promise<OpenSource['durable']> {
   const columns = 'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes';
-  return await withClient(pool, name, async (client) => {
-    await client.query({ text: `select ${columns} from ${table.quoted} limit 0`, ...textOnly }).catch((error: unknown) => {
-      const state = refusalOf(error);
-      throw state === '42P01' || state === '3F000' || state === '42703' ? missingTable(name) : error;
-    });
-    const text = "select current_setting('fsync'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
-    const [fsync, commit = '', standbys] = (await client.query({ text, ...textOnly })).rows[0] ?? [];
-    if (fsync !== 'on' || commit === 'off') return false;
-    return standbys !== '' && commit !== 'local' ? 'quorum' : 'fsync';
+  await connection.query(`select ${columns} from ${table.quoted} limit 0`).catch((error: unknown) => {
+    const state = refusalOf(error);
+    throw state === '42P01' || state === '3F000' || state === '42703' ? missingTable(name) : error;
   });
-}
-
-async function withClient<R>(pool: Pool, name: string, work: (client: Client) => Promise<R>): Promise<R> {
-  const client = await pool.connect().catch((error: unknown) => Promise.reject(unreachable(error, name)));
-  // one that breaks would end the process if nobody listened; its query rejects all the same
-  const broke = (): void => undefined;
-  client.on('error', broke);
-  try {
-    return await work(client);
-  } catch (error) {
-    throw unreachable(error, name);
-  } finally {
-    client.off('error', broke);
-    client.release();
-  }
+  const text = "select current_setting('fsync'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
+  const [fsync, commit = '', standbys] = (await connection.query(text))[0] ?? [];
+  if (fsync !== 'on' || commit === 'off') return false;
+  return standbys !== '' && commit !== 'local' ? 'quorum' : 'fsync';
 }
 
 function unreachable(error: unknown, name: string): Error {
-  if (error instanceof Error && 'effect' in error) return error;
+  if (isStorageError(error)) return error;
+  if (error instanceof NotConnected) return error.failure;
   const { message, code } = error as { readonly message?: string; readonly code?: string };
   return unavailable(`${name} cannot be opened${code === undefined ? '' : ` (${code})`}`, new Error(message ?? String(error)));
 }

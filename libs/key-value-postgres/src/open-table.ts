@@ -13,10 +13,10 @@ import {
   type Space,
 } from '@kvent/key-value-storage/core';
 import { Committer, type Answered } from './commit/committer.js';
-import { Connections, errorOf, type Purpose } from './connections/connections.js';
+import { errorOf, type Connections, type Purpose } from './connections/connections.js';
 import { unavailable, wasLost } from './connections/failure.js';
 import type { OpenSource } from './open-source.js';
-import { PlanGeneration } from './plan-generation.js';
+import type { PlanGeneration } from './plan-generation.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { Reader } from './reader.js';
 import { ServerTime } from './server-time.js';
@@ -38,7 +38,6 @@ export class OpenTable {
   readonly #connections: Connections;
   readonly #committer: Committer;
   readonly #reader: Reader;
-  /** Only where connections are shared with the application: our own are set up so that plans cannot go stale. */
   readonly #plans: PlanGeneration | undefined;
   readonly #lockTimeoutMs: number;
   readonly #serverTime = new ServerTime();
@@ -46,24 +45,16 @@ export class OpenTable {
   readonly #pending = new Set<Promise<unknown>>();
 
   constructor(options: ResolvedPostgres, name: string, source: OpenSource) {
-    const { table, clock, preparedStatements, acquireTimeoutMs, requestTimeoutMs, lockTimeoutMs } = options;
-    const { primary, replicas, poolSize, own } = source;
+    const { table, clock, lockTimeoutMs } = options;
+    const { connections, plans, poolSize } = source;
     this.clock = new TableClock(clock);
     const dialect: Dialect = { table, clock: this.clock.kind };
     const time = this.clock.parameters;
     this.#name = name;
     this.#lockTimeoutMs = lockTimeoutMs;
     this.dialect = dialect;
-    this.#plans = own || !preparedStatements ? undefined : new PlanGeneration();
-    this.#connections = new Connections({
-      name,
-      primary,
-      replicas,
-      prepare: preparedStatements,
-      generation: () => this.#plans?.current ?? 0,
-      acquireTimeoutMs,
-      requestTimeoutMs,
-    });
+    this.#plans = plans;
+    this.#connections = connections;
     this.#reader = new Reader({
       dialect,
       time,
@@ -72,7 +63,7 @@ export class OpenTable {
       heard: (heard) => this.#serverTime.heard(heard),
     });
     const waitingMax = Math.max(1, Math.floor(poolSize / 2));
-    this.#committer = new Committer({ name, session: this.#connections, dialect, time, groupMax, shortLockMs, lockTimeoutMs, waitingMax });
+    this.#committer = new Committer({ name, session: connections, dialect, time, groupMax, shortLockMs, lockTimeoutMs, waitingMax });
   }
 
   /** What has to be known before the first call. */

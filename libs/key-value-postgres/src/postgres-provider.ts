@@ -54,7 +54,7 @@ export class PostgresProvider implements StorageProvider {
     return {
       durable: this.#opened?.source.durable ?? 'fsync',
       shared: true,
-      staleReads: (this.#opened?.source.replicas.length ?? 0) > 0,
+      staleReads: this.#opened?.source.staleReads ?? false,
       coalesce: true,
       expiry: 'exact',
       scan: 'ordered',

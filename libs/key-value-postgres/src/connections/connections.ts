@@ -1,6 +1,7 @@
 /** Statements on their way to the server: over the pools of a DataSource, each connection watched, every wait bounded. */
 import { isStorageError, type StorageError } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
+import type { PlanGeneration } from '../plan-generation.js';
 import type { Statement } from '../sql/statement.js';
 import { failureOf, isBroken, unavailable } from './failure.js';
 
@@ -20,6 +21,8 @@ interface Notice {
 /** What is needed of a pool of `pg`: TypeORM's `dataSource.driver.master` and its `slaves` are such. */
 export interface Pool {
   connect(): Promise<Client>;
+  on(event: 'connect', listener: (client: Client) => void): unknown;
+  off(event: 'connect', listener: (client: Client) => void): unknown;
 }
 
 export interface ConnectionsOptions {
@@ -29,8 +32,8 @@ export interface ConnectionsOptions {
   readonly replicas: readonly Pool[];
   /** Whether statements are prepared once for each connection. */
   readonly prepare: boolean;
-  /** Part of the names of prepared statements: another one, and they are planned again. */
-  readonly generation: () => number;
+  /** When to plan them anew. */
+  readonly plans: PlanGeneration | undefined;
   readonly acquireTimeoutMs: number;
   readonly requestTimeoutMs: number;
 }
@@ -83,14 +86,14 @@ export class Connections {
 
   /** Runs one statement on a connection of its own. */
   async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
-    return await this.#with(this.#options.primary, async (connection) => await connection.run(statement, parameters, purpose));
+    return await this.with(async (connection) => await connection.run(statement, parameters, purpose));
   }
 
   /** Reads that may be old go to the replicas in turn, where there are any. */
   async runStale(statement: Statement, parameters: readonly unknown[]): Promise<readonly Columns[]> {
     const { replicas, primary } = this.#options;
     const pool = replicas[this.#nextReplica++ % Math.max(replicas.length, 1)] ?? primary;
-    return await this.#with(pool, async (connection) => await connection.run(statement, parameters, 'read'));
+    return await this.with(async (connection) => await connection.run(statement, parameters, 'read'), pool);
   }
 
   /** A session within one snapshot, until it is ended. */
@@ -124,7 +127,7 @@ export class Connections {
   }
 
   /** Work on one connection. It goes back into the pool unless it broke. */
-  async #with<R>(pool: Pool, work: (connection: Connection) => Promise<R>): Promise<R> {
+  async with<R>(work: (connection: Connection) => Promise<R>, pool = this.#options.primary): Promise<R> {
     const connection = await this.#acquire(pool);
     try {
       const answer = await work(connection);
@@ -162,7 +165,7 @@ export class Connections {
 }
 
 /** A connection while it is out of the pool, watched. */
-class Connection implements Session {
+export class Connection implements Session {
   readonly #client: Client;
   readonly #options: ConnectionsOptions;
   /** Whether a commit's wait for the standbys was broken off. */
@@ -171,22 +174,23 @@ class Connection implements Session {
   constructor(client: Client, options: ConnectionsOptions) {
     this.#client = client;
     this.#options = options;
-    // one that breaks would end the process if nobody listened; its query rejects all the same
+    // connections of the application's pool may be older than our listening
     client.on('error', this.#broke);
     client.on('notice', this.#noticed);
   }
 
   async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
-    const { prepare, generation, requestTimeoutMs } = this.#options;
-    const query = { ...queryOf(statement, parameters, prepare, generation()), query_timeout: requestTimeoutMs };
+    const { prepare, plans, requestTimeoutMs } = this.#options;
+    const query = { ...queryOf(statement, parameters, prepare, plans?.current ?? 0), query_timeout: requestTimeoutMs };
     const { rows } = await this.#client.query(query);
     if (this.#unconfirmed && purpose === 'write')
       throw new Error('The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.');
     return rows;
   }
 
-  async query(text: string): Promise<void> {
-    await this.#client.query({ text, query_timeout: this.#options.requestTimeoutMs });
+  /** A text that is run once. */
+  async query(text: string, values: readonly unknown[] = []): Promise<readonly Columns[]> {
+    return (await this.#client.query({ text, values, ...textOnly, query_timeout: this.#options.requestTimeoutMs })).rows;
   }
 
   release(destroy: boolean): void {

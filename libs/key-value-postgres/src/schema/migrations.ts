@@ -38,7 +38,9 @@ function createTable({ schema, table, quoted: name }: TableName): Migration {
         bytes bytea,
         constraint ${quoted(`${table}_pkey`)} primary key (database, container, entity, key)
       ) with (fillfactor = 90)`);
-      await runner.query(`create index if not exists ${quoted(`${table}_expires_at`)} on ${name} (expires_at) where expires_at is not null`);
+      await runner.query(
+        `create index if not exists ${quoted(`${table}_expires_at`)} on ${name} (expires_at) where expires_at is not null`,
+      );
     }
 
     async down(runner: QueryRunner): Promise<void> {

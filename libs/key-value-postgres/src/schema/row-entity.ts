@@ -18,8 +18,6 @@ export interface StoredRow {
   readonly bytes: Buffer | null;
 }
 
-const text = { type: 'text', collation: 'C', primary: true } as const;
-
 /**
  * The entities of a table, for the `entities` of a data source with `synchronize`, or whose migrations are generated: then TypeORM finds
  * nothing to change. `INVALID_OPTION` when a name is none, or holds a dot or a quote: TypeORM would look for another table.
@@ -27,23 +25,26 @@ const text = { type: 'text', collation: 'C', primary: true } as const;
 export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRow>[] {
   const { schema, table } = tableName(options);
   for (const name of [schema, table]) assertComparable(name);
+  const part = (name: string) =>
+    ({ name, type: 'text', collation: 'C', primary: true, primaryKeyConstraintName: `${table}_pkey` }) as const;
   return [
     new EntitySchema<StoredRow>({
       name: `kvent:${schema}.${table}`,
       schema,
       tableName: table,
+      // every name is said, so that no naming strategy of the application makes up another
       columns: {
-        version: { type: 'bigint' },
+        version: { name: 'version', type: 'bigint' },
         updatedAt: { name: 'updated_at', type: 'timestamptz' },
         expiresAt: { name: 'expires_at', type: 'timestamptz', nullable: true },
         ttlMs: { name: 'ttl_ms', type: 'bigint', nullable: true },
-        number: { type: 'bigint', nullable: true },
-        database: { ...text, primaryKeyConstraintName: `${table}_pkey` },
-        container: { ...text, primaryKeyConstraintName: `${table}_pkey` },
-        entity: { ...text, primaryKeyConstraintName: `${table}_pkey` },
-        key: { ...text, primaryKeyConstraintName: `${table}_pkey` },
-        value: { type: 'json', nullable: true },
-        bytes: { type: 'bytea', nullable: true },
+        number: { name: 'number', type: 'bigint', nullable: true },
+        database: part('database'),
+        container: part('container'),
+        entity: part('entity'),
+        key: part('key'),
+        value: { name: 'value', type: 'json', nullable: true },
+        bytes: { name: 'bytes', type: 'bytea', nullable: true },
       },
       indices: [{ name: `${table}_expires_at`, columns: ['expiresAt'], where: 'expires_at IS NOT NULL' }],
     }),

@@ -20,11 +20,16 @@ export interface TableName {
 
 export const tableDefaults = { schema: 'kvent', table: 'row' } as const;
 
+/** Where it is noted what has run, in the schema of the rows. */
+export const journalTable = 'kvent_migrations';
+
 /** `INVALID_OPTION` for what Postgres would not take as it is. */
 export function tableName({ schema = tableDefaults.schema, table = tableDefaults.table }: TableOptions): TableName {
   assertIdentifier('schema', schema);
   // its index and its key are named after it
   assertIdentifier('table', table, '_expires_at'.length);
+  if (table === journalTable)
+    throw invalidOption(`PostgresProvider: the table '${journalTable}' notes which migrations have run; rows need another.`);
   return { schema, table, quoted: `${quoted(schema)}.${quoted(table)}` };
 }
 

@@ -99,7 +99,10 @@ export class StateRows<T> {
     }
   }
 
-  /** Repeats read-and-write work at one row while it conflicts. Most calls meet no rival, and pay nothing for the loop. */
+  /**
+   * Repeats read-and-write work at one row while it conflicts. The first caller has the turn already: rivals that come meanwhile wait, rather than
+   * commit behind it what is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
+   */
   async retryInTurn<R>(address: Address, policy: RetryPolicy, work: () => Promise<R | Conflicted>): Promise<R> {
     const name = `${address.database}\0${nameOf(address)}`;
     const attempt = async (): Promise<R> => {
@@ -107,20 +110,32 @@ export class StateRows<T> {
       if (isConflicted(result)) throw conflictError(result, 'own');
       return result;
     };
-    if (this.engine.turns.isTaken(name)) return await this.#inTurn(name, policy, attempt, undefined);
+    const { turns } = this.engine;
+    if (turns.isTaken(name)) return await this.#inTurn(name, policy, attempt, undefined, false);
+    turns.begin(name);
+    let handed = false;
     try {
       return await attempt();
     } catch (error) {
       if (!isConflict(error)) throw error;
-      return await this.#inTurn(name, policy, attempt, error);
+      handed = true;
+      return await this.#inTurn(name, policy, attempt, error, true);
+    } finally {
+      if (!handed) turns.leave(name);
     }
   }
 
-  /** The retry loop, in turn with the rivals of this process. `lost`: the conflict of a first attempt that was made already. */
-  async #inTurn<R>(name: string, policy: RetryPolicy, attempt: () => Promise<R>, lost: StorageError | undefined): Promise<R> {
+  /** The retry loop, in turn with the rivals of this process. `lost`: the conflict of a first attempt that was made already. `held`: it has the turn. */
+  async #inTurn<R>(
+    name: string,
+    policy: RetryPolicy,
+    attempt: () => Promise<R>,
+    lost: StorageError | undefined,
+    held: boolean,
+  ): Promise<R> {
     const { turns } = this.engine;
     const deadline = systemClock.monotonic() + policy.budgetMs;
-    let mine = false;
+    let mine = held;
     const waitForTurn = async (ms: number): Promise<void> => {
       try {
         if (mine) await systemClock.wait(ms, policy.signal);
