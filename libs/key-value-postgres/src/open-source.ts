@@ -1,9 +1,9 @@
 /** The data source while a provider is open: the application's own, or one that was made for it. */
 import { isStorageError, storageError } from '@kvent/key-value-storage/core';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import { Connections, NotConnected, type Client, type Connection, type Pool } from './connections/connections.js';
+import { Connections, type Client, type Connection, type Pool } from './connections/connections.js';
 import { PlanGeneration } from './plan-generation.js';
-import { missingTable, refusalOf, unavailable } from './connections/failure.js';
+import { missingTable, NotConnected, refusalOf, unavailable } from './connections/failure.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { isMigrated, migrate } from './schema/migrate.js';
 import type { TableName } from './schema/table-name.js';
@@ -68,7 +68,12 @@ function ownOptions({ connection, preparedStatements, acquireTimeoutMs, lockTime
   const { extra, ...rest } = connection;
   // poolers refuse such settings, and keep no plans
   const planner = preparedStatements ? { options: `${byTheKey} -c lock_timeout=${lockTimeoutMs}` } : {};
-  return { type: 'postgres', ...rest, connectTimeoutMS: acquireTimeoutMs, extra: { ...planner, ...extra } } as DataSourceOptions;
+  return {
+    type: 'postgres',
+    ...rest,
+    connectTimeoutMS: acquireTimeoutMs,
+    extra: { keepAlive: true, ...planner, ...extra },
+  } as DataSourceOptions;
 }
 
 async function bringUpToDate(connection: Connection, table: TableName, name: string): Promise<void> {

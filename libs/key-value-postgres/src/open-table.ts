@@ -32,6 +32,8 @@ const groupMax = 32;
 /** How long a statement of many waits for a row. */
 const shortLockMs = 100;
 
+const fail = async (error: unknown): Promise<never> => await Promise.reject(error);
+
 export class OpenTable {
   readonly dialect: Dialect;
   readonly #name: string;
@@ -179,9 +181,7 @@ export class OpenTable {
         ? await this.#connections.runStale(statement, parameters)
         : await this.#connections.run(statement, parameters, 'read');
     try {
-      return await this.#counted(
-        ask().catch(async (error: unknown) => (wasLost(error) ? await ask() : await Promise.reject(error as Error))),
-      );
+      return await this.#counted(ask().catch(async (error: unknown) => (wasLost(error) ? await ask() : await fail(error))));
     } catch (error) {
       throw this.#errorOf(error, 'read');
     }

@@ -3,7 +3,7 @@ import { isStorageError, type StorageError } from '@kvent/key-value-storage/core
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from '../plan-generation.js';
 import type { Statement } from '../sql/statement.js';
-import { failureOf, isBroken, unavailable } from './failure.js';
+import { failureOf, isBroken, NotConnected, unavailable } from './failure.js';
 
 /** What is needed of a connection of `pg`. */
 export interface Client {
@@ -58,16 +58,6 @@ export function queryOf(statement: Statement, parameters: readonly unknown[], pr
     ...textOnly,
     ...(prepare ? { name: generation === 0 ? name : `${name}_${generation}` } : {}),
   };
-}
-
-/** A connection could not be had: nothing was sent. */
-export class NotConnected extends Error {
-  readonly failure: StorageError;
-
-  constructor(failure: StorageError) {
-    super(failure.message);
-    this.failure = failure;
-  }
 }
 
 /** A session that lasts until it is ended. */

@@ -41,8 +41,18 @@ export function isBroken(error: unknown): boolean {
   return state === undefined || state === '25006' || state === '26000' || state === '42P05';
 }
 
-/** No answer came, for whatever reason. */
-export const wasLost = (error: unknown): boolean => refusalOf(error) === undefined;
+/** A connection could not be had: nothing was sent. */
+export class NotConnected extends Error {
+  readonly failure: StorageError;
+
+  constructor(failure: StorageError) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+/** It was sent, and no answer came, for whatever reason. */
+export const wasLost = (error: unknown): boolean => refusalOf(error) === undefined && !(error instanceof NotConnected);
 
 /** The error of a statement that was sent. `writes`: whether it could have changed something. */
 export function failureOf(error: unknown, name: string, writes: boolean): StorageError {
