@@ -32,8 +32,6 @@ const groupMax = 32;
 /** How long a statement of many waits for a row. */
 const shortLockMs = 100;
 
-const fail = async (error: unknown): Promise<never> => await Promise.reject(error);
-
 export class OpenTable {
   readonly dialect: Dialect;
   readonly #name: string;
@@ -180,8 +178,16 @@ export class OpenTable {
       consistency === 'stale'
         ? await this.#connections.runStale(statement, parameters)
         : await this.#connections.run(statement, parameters, 'read');
+    const askAgain = async (): Promise<readonly Columns[]> => {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!wasLost(error)) throw error;
+        return await ask();
+      }
+    };
     try {
-      return await this.#counted(ask().catch(async (error: unknown) => (wasLost(error) ? await ask() : await fail(error))));
+      return await this.#counted(askAgain());
     } catch (error) {
       throw this.#errorOf(error, 'read');
     }
