@@ -51,7 +51,12 @@ export const rooms = {
     packages: [],
     node: false,
   },
-  'event-store/core': { files: 'libs/event-store/src/core/index.ts', rooms: ['key-value-storage/core', 'streams'], packages: [], node: false },
+  'event-store/core': {
+    files: 'libs/event-store/src/core/index.ts',
+    rooms: ['key-value-storage/core', 'streams'],
+    packages: [],
+    node: false,
+  },
   'event-store/testing': { files: 'libs/event-store/src/testing/index.ts', rooms: ['streams-testing'], packages: [], node: false },
   'key-value-postgres': { files: 'libs/key-value-postgres/src/index.ts', rooms: ['postgres'], packages: [], node: false },
 
@@ -99,7 +104,13 @@ export const rooms = {
     node: true,
   },
 
-  cli: { files: 'libs/cli/src/**', rooms: doors, packages: ['@clack/prompts', 'commander', 'typeorm'], node: true },
+  cli: {
+    files: 'libs/cli/src/**',
+    rooms: ['key-value-storage', 'key-value-storage/core', 'key-value-postgres'],
+    packages: ['commander'],
+    node: true,
+  },
+  bin: { files: 'libs/*/bin/**', rooms: [], packages: [], node: true },
   apps: { files: 'apps/*/src/**', rooms: doors, packages: '*', node: true },
   // Fault tests reach behind the doors: they break what stands there.
   faults: {

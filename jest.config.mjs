@@ -25,6 +25,9 @@ export default {
     ],
   },
   injectGlobals: false,
+  // A server that a test asks for belongs to the run, and ends with it.
+  globalSetup: '<rootDir>/test/postgres/begin-jest.mjs',
+  globalTeardown: '<rootDir>/test/postgres/end-jest.mjs',
   // No test judges speed; a busy machine must not fail one. What hangs is still found.
   testTimeout: 120_000,
   // Two cores: the default would leave one idle.

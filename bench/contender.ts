@@ -1,5 +1,5 @@
 /** Who is measured: the same verbs for everybody, and what their answers are worth, which the table says beside each figure. */
-export type Verb = 'get' | 'set' | 'set + get' | 'save' | 'update' | 'getMany' | 'page';
+export type Verb = 'get' | 'set' | 'set + get' | 'save' | 'update' | 'getMany' | 'page' | 'increment' | 'hot update' | 'hot increment';
 
 /** The n-th call of a verb. It answers a promise where the contender does: nobody is made to wait who need not. */
 export type Operation = (call: number) => unknown;
@@ -15,10 +15,19 @@ export interface Traits {
   readonly note?: string;
 }
 
+export interface Rivalry {
+  readonly done: number;
+  readonly again: number;
+}
+
 export interface Contender {
   readonly name: string;
   readonly traits: Traits;
   readonly verbs: Partial<Readonly<Record<Verb, Operation>>>;
+  /** How its hot updates went so far: those that were done, and those that had to begin again because somebody else was faster. */
+  readonly rivalry?: Rivalry;
+  /** Rejects when what is stored now is not what was answered: an update that was lost. */
+  readonly verify?: () => Promise<void>;
   readonly close?: () => Promise<void>;
 }
 
@@ -28,6 +37,8 @@ export interface Place {
   readonly keys: readonly string[];
   /** Whether they are there already, from an earlier opening; if not, opening stores them. */
   readonly filled: boolean;
+  /** The database server of the suite, where it has one, and a schema in it for this contender alone. */
+  readonly database?: { readonly url: string; readonly schema: string };
 }
 
 export type Opening = (place: Place) => Promise<Contender>;

@@ -30,10 +30,6 @@ const inMemory: readonly string[] = ['tmpfs', 'ramfs'];
 /** The facts. Throws where the directory is no disk: an fsync that costs nothing would flatter everybody who makes one. */
 export function machineOf(directory: string): Machine {
   mkdirSync(directory, { recursive: true });
-  const magic = statfsSync(directory).type;
-  const fileSystem = fileSystems[magic] ?? `unknown (${magic.toString(16)})`;
-  if (inMemory.includes(fileSystem))
-    throw new Error(`${directory} is on ${fileSystem}, which is no disk: name another place with --directory.`);
   return {
     node: process.version,
     system: `${type()} ${process.arch}`,
@@ -42,8 +38,17 @@ export function machineOf(directory: string): Machine {
     memoryGB: Math.round(totalmem() / 2 ** 30),
     loadBefore: Math.round((loadavg()[0] as number) * 100) / 100,
     directory,
-    fileSystem,
+    fileSystem: diskOf(directory),
   };
+}
+
+/** The file system of a folder. Throws where it is no disk. */
+export function diskOf(directory: string): string {
+  const magic = statfsSync(directory).type;
+  const fileSystem = fileSystems[magic] ?? `unknown (${magic.toString(16)})`;
+  if (inMemory.includes(fileSystem))
+    throw new Error(`${directory} is on ${fileSystem}, which is no disk: name another place with --directory.`);
+  return fileSystem;
 }
 
 export function describeMachine(machine: Machine): string {

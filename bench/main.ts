@@ -8,17 +8,19 @@ import { parseArgs } from 'node:util';
 import { describeMachine, machineOf } from './machine.js';
 import { measureOpening, openingTable, type OpeningResult } from './opening.js';
 import { productBytes } from './product.js';
+import { root } from './root.js';
 import { runSuite, type SuiteResult } from './run-suite.js';
 import { file } from './suites/file.js';
 import { memory } from './suites/memory.js';
+import { postgres } from './suites/postgres.js';
 import { legendOf, tableOf } from './table.js';
 
-const suites = { memory, file };
-const root = join(import.meta.dirname, '..', '..');
+const suites = { memory, file, postgres };
 const help = `npm run bench -- [options]
-  --suite memory|file   which one; both if left out
+  --suite memory|file|postgres  which one; all if left out
+  --only <text>         works whose name holds this: 'get', 'save, 64'
   --rounds <n>          rounds in which everybody has a turn (7)
-  --ms <n>              length of a turn in milliseconds (200)
+  --ms <n>              length of a turn in milliseconds (200; postgres 500)
   --entries <n>         entries to open with, in the file suite (100000); 0: leave it out
   --json <file>         where the figures are written (.tmp/bench-results/<time>.json)
   --directory <path>    where files are written: a disk, not memory (.tmp/bench)
@@ -28,7 +30,8 @@ const { values } = parseArgs({
   options: {
     suite: { type: 'string' },
     rounds: { type: 'string', default: '7' },
-    ms: { type: 'string', default: '200' },
+    ms: { type: 'string' },
+    only: { type: 'string', default: '' },
     entries: { type: 'string', default: '100000' },
     json: { type: 'string' },
     directory: { type: 'string', default: join(root, '.tmp', 'bench') },
@@ -41,10 +44,11 @@ else await bench();
 
 async function bench(): Promise<void> {
   const chosen = values.suite === undefined ? Object.values(suites) : [suiteOf(values.suite)];
-  const [rounds, ms, entries] = [numberOf('rounds', 1), numberOf('ms', 1), numberOf('entries', 0)];
+  const [rounds, entries] = [numberOf('rounds', 1), numberOf('entries', 0)];
+  const ms = values.ms === undefined ? undefined : numberOf('ms', 1);
   const directory = join(resolve(values.directory), String(process.pid));
   const machine = machineOf(directory);
-  process.stdout.write(`${describeMachine(machine)}\n${rounds} rounds of ${ms} ms, a value of ${productBytes} bytes of JSON\n\n`);
+  process.stdout.write(`${describeMachine(machine)}\n${rounds} rounds, a value of ${productBytes} bytes of JSON\n\n`);
   const results: SuiteResult[] = [];
   let opening: readonly OpeningResult[] = [];
   try {
@@ -52,11 +56,13 @@ async function bench(): Promise<void> {
       const result = await runSuite(suite, {
         rounds,
         ms,
+        only: values.only,
         directory: join(directory, suite.name),
+        onServer: (description) => void process.stdout.write(`${description}\n\n`),
         onWork: (work, contenders) => void process.stdout.write(`${tableOf(work, contenders, suite.ours)}\n`),
       });
       results.push(result);
-      if (suite === file && entries > 0) {
+      if (suite === file && entries > 0 && values.only === '') {
         opening = await measureOpening({ directory, entries, rounds: Math.min(rounds, 3) });
         process.stdout.write(`${openingTable(opening)}\n`);
       }

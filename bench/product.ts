@@ -23,5 +23,5 @@ export const productBytes = JSON.stringify(product).length;
 
 export const keysOf = (count: number): readonly string[] => Array.from({ length: count }, (_, index) => `product-${index}`);
 
-/** The key of the n-th call: each call the next, and from the last back to the first. */
-export const keyAt = (keys: readonly string[], call: number): string => keys[call % keys.length] as string;
+/** The key (or whatever stands in turn) of the n-th call: each call the next, and from the last back to the first. */
+export const keyAt = <T>(keys: readonly T[], call: number): T => keys[call % keys.length] as T;

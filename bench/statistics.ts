@@ -12,6 +12,10 @@ export interface Summary {
   readonly p99Us: number;
   /** How many times the calls per second of the reference, which ran in the same round. */
   readonly ratio: number;
+  /** The quartiles of the ratios: how much to believe of it. */
+  readonly ratioQuartiles: readonly [number, number];
+  /** Rounds in which less than half of what is usual was done: a disk or a machine that was busy elsewhere. */
+  readonly stalls: number;
 }
 
 /** The value below which a part of the samples lies, `fraction` from 0 to 1: the nearest rank, always one of the samples. */
@@ -32,10 +36,14 @@ export function median(samples: readonly number[]): number {
 
 /** Medians over rounds; the n-th round of both ran side by side. */
 export function summarize(rounds: readonly Round[], reference: readonly Round[]): Summary {
+  const ratios = rounds.map((round, index) => round.callsPerSecond / (reference[index]?.callsPerSecond ?? Number.NaN));
+  const callsPerSecond = median(rounds.map((round) => round.callsPerSecond));
   return {
-    callsPerSecond: median(rounds.map((round) => round.callsPerSecond)),
+    callsPerSecond,
     p50Us: median(rounds.map((round) => percentile(round.latenciesUs, 0.5))),
     p99Us: median(rounds.map((round) => percentile(round.latenciesUs, 0.99))),
-    ratio: median(rounds.map((round, index) => round.callsPerSecond / (reference[index]?.callsPerSecond ?? Number.NaN))),
+    ratio: median(ratios),
+    ratioQuartiles: [percentile(ratios, 0.25), percentile(ratios, 0.75)],
+    stalls: rounds.filter((round) => round.callsPerSecond < callsPerSecond / 2).length,
   };
 }

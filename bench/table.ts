@@ -1,10 +1,11 @@
 /** Results as people read them: one table for each work, the best first, and what the figures of each contender are worth. */
 import type { SuiteResult, WorkResult } from './run-suite.js';
+import { titleOf } from './suite.js';
 
-const heading = ['', 'calls/s', 'p50 µs', 'p99 µs', '×', 'survives', 'compares', 'answers'];
+const heading = ['', 'calls/s', 'p50 µs', 'p99 µs', '×', 'quartiles', 'survives', 'compares', 'answers'];
 
-export function tableOf(result: WorkResult, contenders: SuiteResult['contenders'], ours: string): string {
-  const { verb, callers, reference, note, rows } = result;
+export function tableOf(result: WorkResult, contenders: SuiteResult['contenders'], ours: readonly string[]): string {
+  const { reference, note, rows } = result;
   const lines = rows
     .toSorted((one, other) => other.ratio - one.ratio)
     .map((row) => {
@@ -15,32 +16,47 @@ export function tableOf(result: WorkResult, contenders: SuiteResult['contenders'
         microseconds(row.p50Us),
         microseconds(row.p99Us),
         row.ratio.toPrecision(3),
+        row.ratioQuartiles.map((ratio) => ratio.toPrecision(3)).join('–'),
         traits?.survives ?? '',
         traits?.comparesAndSets === true ? 'yes' : 'no',
         traits?.answers ?? '',
       ];
     });
-  const title = `${verb}, ${callers} ${callers === 1 ? 'caller' : 'callers'}${note === undefined ? '' : ` (${note})`}; × ${reference}`;
-  return [title, ...columns([heading, ...lines]).map((line) => `  ${line}`), aimOf(result, ours), '']
-    .filter((line) => line !== undefined)
-    .join('\n');
+  const title = `${titleOf(result)}${note === undefined ? '' : ` (${note})`}; × ${reference}`;
+  const remarks = [...aimsOf(result, ours), ...rivalryOf(result), ...stallsOf(result)];
+  return [title, ...[...columns([heading, ...lines]), ...remarks].map((line) => `  ${line}`), ''].join('\n');
 }
 
 /** What the contenders are, once under all tables. */
 export function legendOf(contenders: SuiteResult['contenders']): string {
   const notes = contenders.filter(({ note }) => note !== undefined).map(({ name, note }) => `  ${name}: ${note}`);
   return [
-    '× calls per second of the reference, median of the rounds; p50 and p99 of sampled calls, medians of the rounds.',
+    '× calls per second of the reference, median and quartiles of the rounds; p50 and p99 of sampled calls, medians of the rounds.',
     'survives: what an acknowledged write outlives. compares: whether a write can depend on what was read. answers: what a read gives.',
     ...notes,
     '',
   ].join('\n');
 }
 
-function aimOf({ aim, rows }: WorkResult, ours: string): string | undefined {
-  const reached = rows.find(({ contender }) => contender === ours)?.ratio;
-  if (aim === undefined || reached === undefined) return undefined;
-  return `  aim: ≥ ${aim} ×, ${reached >= aim ? 'reached' : 'MISSED'} with ${reached.toPrecision(3)} ×`;
+function aimsOf({ aim, rows }: WorkResult, ours: readonly string[]): readonly string[] {
+  if (aim === undefined) return [];
+  return rows
+    .filter(({ contender }) => ours.includes(contender))
+    .map(
+      ({ contender, ratio }) => `aim: ≥ ${aim} ×, ${ratio >= aim ? 'reached' : 'MISSED'} by ${contender} with ${ratio.toPrecision(3)} ×`,
+    );
+}
+
+function rivalryOf({ rows }: WorkResult): readonly string[] {
+  return rows.flatMap(({ contender, conflictsPerCall }) =>
+    conflictsPerCall === undefined ? [] : [`conflicts: ${contender} ${conflictsPerCall.toFixed(2)} for each update`],
+  );
+}
+
+function stallsOf({ rows }: WorkResult): readonly string[] {
+  return rows.flatMap(({ contender, stalls }) =>
+    stalls === 0 ? [] : [`stalled: ${contender} in ${stalls} ${stalls === 1 ? 'round' : 'rounds'}, below half of its usual`],
+  );
 }
 
 const microseconds = (us: number): string => (us < 10 ? us.toFixed(2) : us < 100 ? us.toFixed(1) : Math.round(us).toLocaleString('en'));
@@ -50,7 +66,7 @@ export function columns(lines: readonly (readonly string[])[]): readonly string[
   const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
   return lines.map((line) =>
     line
-      .map((cell, column) => (column >= 1 && column <= 4 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .map((cell, column) => (column >= 1 && column <= 5 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
       .join('  ')
       .trimEnd(),
   );

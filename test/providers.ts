@@ -10,25 +10,31 @@ import { JsonFileProvider, MemoryProvider, ObservedProvider } from '@kvent/key-v
 import type { Need, ProviderUnderTest } from '@kvent/key-value-storage/testing';
 import { DocumentProvider } from './contract/document-provider.js';
 import { MapEngine } from './contract/map-engine.js';
+import { workerDatabase } from './postgres/databases.js';
+import { eachCallWithin } from './postgres/each-call-within.js';
+import { beginTransaction, damageTable, dropTable, testTable } from './postgres/tables.js';
+import { PostgresProvider } from '@kvent/key-value-postgres';
 
 export interface ListedProvider extends ProviderUnderTest {
   /** What `npm run contract -- <name>` and KVENT_PROVIDER call it. */
   readonly name: string;
   /** What it does not claim: its clauses are left out, and a test holds that these are all. */
   readonly lacks: readonly Need[];
+  /** What has to run for it. */
+  readonly server?: 'postgres';
 }
 type Created = Awaited<ReturnType<ListedProvider['create']>>;
 
 const memory: ListedProvider = {
   name: 'memory',
-  lacks: ['durable', 'durable, clock', 'shared', 'damage'],
+  lacks: ['durable', 'durable, clock', 'shared', 'damage', 'transactions'],
   create: ({ clock }) => new MemoryProvider({ clock }),
 };
 
 const jsonFiles = join(tmpdir(), `kvent-contract-${process.pid}`);
 const jsonFile: ListedProvider = {
   name: 'json-file',
-  lacks: ['shared'],
+  lacks: ['shared', 'transactions'],
   create: ({ clock, place }) => new JsonFileProvider({ directory: join(jsonFiles, place), clock }),
   // the parent too, once it is empty
   dispose: (place) => {
@@ -42,7 +48,7 @@ const jsonFile: ListedProvider = {
 const engines = new Map<string, MapEngine>();
 const documents: ListedProvider = {
   name: 'documents',
-  lacks: ['hints'],
+  lacks: ['hints', 'transactions'],
   create: ({ clock, place }) => new DocumentProvider({ engine: engineOf(place), clock }),
   dispose: (place) => void engines.delete(place),
   damage: (place) => engineOf(place).damage(),
@@ -54,6 +60,29 @@ function engineOf(place: string): MapEngine {
   return engine;
 }
 
+/** On the application's own data source. Each place is a table. */
+const postgres: ListedProvider = {
+  name: 'postgres',
+  server: 'postgres',
+  lacks: ['hints', 'no within'],
+  create: async ({ clock, place }) => new PostgresProvider({ ...(await testTable(place)), clock }),
+  transaction: beginTransaction,
+  dispose: dropTable,
+  damage: damageTable,
+};
+
+/** On a pool of its own, by the clock of the server: as `new PostgresProvider({ url })` runs in production. */
+const { transaction: _, ...tables } = postgres;
+const postgresByUrl: ListedProvider = {
+  ...tables,
+  name: 'postgres-by-url',
+  lacks: ['clock', 'durable, clock', 'exact expiry', 'hints', 'no within', 'transactions'],
+  create: async ({ place }) => {
+    const { schema, table, migrate } = await testTable(place);
+    return new PostgresProvider({ url: await workerDatabase(), schema, table, migrate, poolSize: 6 });
+  },
+};
+
 const all: readonly ListedProvider[] = [
   memory,
   wrapped('coalescing-memory', memory, (provider) => new CoalescingProvider(provider)),
@@ -61,6 +90,10 @@ const all: readonly ListedProvider[] = [
   jsonFile,
   wrapped('coalescing-json-file', jsonFile, (provider) => new CoalescingProvider(provider)),
   documents,
+  postgres,
+  wrapped('coalescing-postgres', postgres, (provider) => new CoalescingProvider(provider)),
+  wrapped('postgres-within', postgres, (provider) => eachCallWithin(provider, beginTransaction)),
+  wrapped('postgres-by-url', postgresByUrl, (provider) => new CoalescingProvider(provider)),
 ];
 
 /** Those that this run is about: all, or what KVENT_PROVIDER names, separated by commas. */

@@ -7,11 +7,13 @@
  *   node test/run.mjs contract memory      one suite, here on one provider
  *   node test/run.mjs jest <path> [...]    whatever Jest understands
  *
- * Jest must end by itself: a handle left open, in this process's child or in one of its workers, fails the run.
+ * Jest must end by itself: a handle left open, in this process's child or in one of its workers, fails the run. So does a server that a test
+ * has started and not stopped; the one that all tests share is stopped here, also when the run is interrupted.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { beginRun, endRun } from './postgres/runs.mjs';
 
 const root = join(import.meta.dirname, '..');
 const results = join(root, '.tmp', `jest-${process.pid}.json`);
@@ -33,10 +35,13 @@ const build = ['build', ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.buil
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
+const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+let interrupted = false;
 
 const [command = 'all', ...rest] = process.argv.slice(2);
 const startedAt = Date.now();
 mkdirSync(join(root, '.tmp'), { recursive: true });
+const testRun = beginRun();
 if (command === 'check') {
   await Promise.all([steps(statics), jest(patterns(withoutServers), { KVENT_PROVIDER: 'memory,json-file' })]);
 } else if (command === 'all') {
@@ -51,6 +56,7 @@ if (command === 'check') {
   failures.push(`there is no suite "${command}": check, all, jest, ${suites.join(', ')}`);
   total.failed++;
 }
+await endServers();
 conclude();
 
 function patterns(names) {
@@ -97,12 +103,25 @@ function readReport() {
   }
 }
 
+async function endServers() {
+  for (const left of await endRun(testRun).catch((error) => [String(error)])) {
+    total.failed++;
+    failures.push(`left behind: ${left}`);
+  }
+}
+
 /** Runs a script of Node; `live` shows what it prints while it runs, and ends it when it outlives its own report. */
 function run(args, env, live = false) {
+  if (interrupted) return Promise.resolve({ code: 'interrupted', output: '' });
   return new Promise((resolve) => {
     const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     let watchdog;
+    const pass = (signal) => {
+      interrupted = true;
+      child.kill(signal);
+    };
+    for (const signal of interrupts) process.on(signal, pass);
     const take = (chunk) => {
       output += chunk;
       if (live && watchdog === undefined && output.includes('did not exit one second after'))
@@ -117,12 +136,17 @@ function run(args, env, live = false) {
     });
     child.on('close', (code, signal) => {
       clearTimeout(watchdog);
+      for (const signal of interrupts) process.off(signal, pass);
       resolve({ code: code ?? signal, output });
     });
   });
 }
 
 function conclude() {
+  if (interrupted) {
+    total.failed++;
+    failures.push('interrupted');
+  }
   const forbidden = process.env.CI !== undefined && process.env.CI !== '' && total.skipped > 0;
   if (forbidden) failures.push(`${total.skipped} skipped: on CI everything runs`);
   for (const failure of failures) process.stdout.write(`FAILED: ${failure}\n`);

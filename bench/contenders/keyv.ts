@@ -1,9 +1,13 @@
-/** keyv over what it stores in: a Map, or the file of keyv-file. It serializes, so a read answers a copy. */
+/** keyv over what it stores in: a Map, the file of keyv-file, or a table of Postgres. It serializes, so a read answers a copy. */
 import Keyv from 'keyv';
+import KeyvPostgres from '@keyv/postgres';
 import { KeyvFile } from 'keyv-file';
 import { join } from 'node:path';
 import type { Contender, Opening } from '../contender.js';
+import { poolSize } from '../database-server.js';
 import { keyAt, product, type Product } from '../product.js';
+
+const batchItems = 500;
 
 export const openKeyv: Opening = async ({ keys }) => {
   const keyv = new Keyv();
@@ -23,7 +27,21 @@ export const openKeyvFile: Opening = async ({ keys, directory, filled }) => {
   };
 };
 
-function verbsOf(keyv: Keyv, keys: readonly string[]): Contender['verbs'] {
+/** Its options as they come, but for the pool. It prepares nothing. */
+export const openKeyvPostgres: Opening = async ({ keys, database: { url = '', schema = '' } = {} as never }) => {
+  const keyv = new Keyv({ store: new KeyvPostgres({ uri: url, schema, max: poolSize }) });
+  for (let index = 0; index < keys.length; index += batchItems)
+    await keyv.setMany(keys.slice(index, index + batchItems).map((key) => ({ key, value: product })));
+  const { get, set, getMany } = verbsOf(keyv, keys);
+  return {
+    name: '@keyv/postgres',
+    traits: { survives: 'power loss', comparesAndSets: false, answers: 'fresh copy', note: 'one table of keys and texts' },
+    verbs: { get, set, getMany },
+    close: () => keyv.disconnect(),
+  };
+};
+
+function verbsOf(keyv: Keyv, keys: readonly string[]) {
   const [hot] = keys as readonly [string];
   return {
     get: (call) => keyv.get<Product>(keyAt(keys, call)),
@@ -37,5 +55,5 @@ function verbsOf(keyv: Keyv, keys: readonly string[]): Contender['verbs'] {
       await keyv.set(hot, { ...value, stock: value.stock + 1 });
     },
     getMany: () => keyv.getMany<Product>(keys.slice(0, 100)),
-  };
+  } satisfies Contender['verbs'];
 }

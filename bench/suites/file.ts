@@ -12,7 +12,7 @@ const byHand = 'temp + fsync + rename';
 export const file: Suite = {
   name: 'file',
   keys: 1_000,
-  ours: 'kvent, JSON file',
+  ours: ['kvent, JSON file'],
   openings: [
     openJsonFile,
     openWriteAndRename,

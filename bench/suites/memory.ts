@@ -7,7 +7,7 @@ import type { Suite } from '../suite.js';
 export const memory: Suite = {
   name: 'memory',
   keys: 1_000,
-  ours: 'kvent, memory',
+  ours: ['kvent, memory'],
   openings: [
     (place) => openStore('kvent, memory', new MemoryProvider(), place),
     (place) => openProvider('kvent, bare provider', new MemoryProvider(), place),

@@ -1,19 +1,5 @@
-/** Every clause of the contract on every provider of `test/providers.ts`. */
-import { describe, expect, test } from '@jest/globals';
-import { abilitiesOf, applies, describeStorageProvider, needs, type Need } from '@kvent/key-value-storage/testing';
+/** Every clause of the contract on the providers that need no server. */
 import { providers } from '../providers.js';
+import { describeProviders } from './describe-providers.js';
 
-for (const { name, lacks, ...provider } of providers) {
-  describeStorageProvider(
-    name,
-    { ...provider, only: ({ needs: need }) => need === undefined || !lacks.includes(need) },
-    { describe, it: test },
-  );
-
-  // without this, a feature that a provider lost would take its clauses along, and nobody would notice
-  test(`${name} claims everything but: ${lacks.join(', ')}`, async () => {
-    const abilities = await abilitiesOf(provider);
-    const unmet = (Object.keys(needs) as Need[]).filter((need) => !applies({ needs: need }, abilities));
-    expect(unmet.toSorted()).toEqual(lacks.toSorted());
-  });
-}
+describeProviders(providers.filter(({ server }) => server === undefined));

@@ -11,17 +11,19 @@ interface Given {
   readonly boot: string;
   readonly pid: number;
   readonly isAlive: (pid: number) => boolean;
+  /** Whether it can tell that processes of an earlier start of the machine are gone; else it waits until no beat has come for 3 s. */
+  readonly knowsBoots?: boolean;
   readonly warn: (message: string) => void;
   readonly lockTimeoutMs?: number;
 }
 
 /** Compacts from a thousand bytes on, so that a short life holds several compactions. */
-export const jsonFileOn = ({ boot, pid, isAlive, ...options }: Given): JsonFileProvider =>
+export const jsonFileOn = ({ boot, pid, isAlive, knowsBoots = false, ...options }: Given): JsonFileProvider =>
   new JsonFileProvider({
     ...options,
     compaction: { ratio: 1, minimumBytes: 1_000 },
     processes: {
       own: { host: 'simulated', boot, namespace: 'n', pid, started: '1' },
-      isGone: (other) => other.boot === boot && !isAlive(other.pid),
+      isGone: (other) => (other.boot === boot ? !isAlive(other.pid) : knowsBoots),
     },
   });

@@ -1,1 +1,6 @@
-export {};
+/** Kvent on Postgres: the provider, and the table's entities and migrations for teams that have their own. */
+export { PostgresProvider } from './postgres-provider.js';
+export type { PostgresConnection, PostgresProviderOptions } from './postgres-options.js';
+export { kventEntities, type StoredRow } from './schema/row-entity.js';
+export { kventMigrations, type Migration } from './schema/migrations.js';
+export type { TableOptions } from './schema/table-name.js';

@@ -44,6 +44,13 @@ export { JsonFileProvider, type JsonFileProviderOptions } from './providers/json
 export { salvageJsonFile, type SalvagedDatabase, type SalvageOptions, type SalvageReport } from './providers/json-file/salvage.js';
 export { MemoryProvider, type MemoryProviderOptions } from './providers/memory/memory-provider.js';
 
+// ─── moving data
+export { copyDatabase, copyStorage, type CopiedStorage } from './core/copy-database.js';
+export type { CopyDatabaseOptions, CopyProgress, CopyStorageOptions } from './core/copy-options.js';
+export type { CopiedDatabase } from './core/copy-run.js';
+export type { CopySource } from './core/copy-source.js';
+export type { ContainerDigest } from './core/row-digest.js';
+
 // ─── Nest
 export { StorageHealthIndicator, type EngineHealth, type StorageHealth } from './nest/health/storage-health.indicator.js';
 export type { ProblemOptions } from './nest/http/answer-problem.js';

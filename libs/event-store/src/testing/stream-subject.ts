@@ -150,5 +150,5 @@ export class StreamSubject {
 
 function takeTurnsAway(storage: KeyValueStorage): void {
   const { engine } = placeIn(storage, { what: 'test', scope: 'shared', provider: undefined });
-  Object.assign(engine.turns, { isTaken: () => false, take: async () => true, leave: () => undefined });
+  Object.assign(engine.turns, { isTaken: () => false, begin: () => undefined, take: async () => true, leave: () => undefined });
 }

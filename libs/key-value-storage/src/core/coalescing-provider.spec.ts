@@ -70,6 +70,33 @@ describe('the coalescing provider', () => {
     expect(rows.every(({ rows: [row] }) => row !== undefined)).toBe(true);
   });
 
+  it('answers who waited for a row, and is sure to conflict with what the one before left there, without another call', async () => {
+    const { gate, provider } = await subject();
+    const rivals = Array.from({ length: 50 }, async () => await provider.commit([put('hot', 'hot')]));
+    const blind = provider.commit([put('hot')]);
+    const onAnother = provider.commit([put('hot', 'other', 'hot')]);
+    const [won, ...lost] = (await Promise.all(rivals)).flat();
+    expect(won?.outcome).toBe('committed');
+    const [landed] = gate.commits[0] ?? [];
+    for (const answer of lost) expect(answer).toMatchObject({ outcome: 'conflict', actual: landed?.version });
+    expect((await blind)[0]?.outcome).toBe('committed');
+    expect((await onAnother)[0]).toMatchObject({ outcome: 'conflict', address: { key: 'hot' } });
+    // the one that landed, the one without a check, and the one whose first check nobody can judge from here
+    expect(gate.commits.map((batches) => batches.length)).toEqual([1, 1, 1]);
+  });
+
+  it('asks for whoever came after the one before was sent: a stranger may have changed the row in between', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const first = provider.commit([put('hot', 'hot')]);
+    await settle();
+    const later = provider.commit([put('hot', 'hot')]);
+    gate.release();
+    expect((await first)[0]?.outcome).toBe('committed');
+    expect((await later)[0]?.outcome).toBe('conflict');
+    expect(gate.commits).toHaveLength(2);
+  });
+
   it('sends a lone call at the end of the turn, while others are on their way', async () => {
     const { gate, provider } = await subject();
     gate.hold();

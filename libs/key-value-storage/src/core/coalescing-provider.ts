@@ -13,6 +13,7 @@ import type {
   Address,
   Batch,
   CommitResult,
+  Expected,
   Hint,
   ProviderFeatures,
   ReadOptions,
@@ -63,7 +64,8 @@ export class CoalescingProvider implements StorageProvider {
       what: 'A commit',
       effect: 'unknown',
       pick: pickBatches,
-      send: async (batches) => await inner.commit(batches),
+      send: async (batches, answered) => await inner.commit(batches, { answered }),
+      foretell: conflictsAfter,
     });
   }
 
@@ -156,6 +158,37 @@ function pickBatches(
     if (group.length === groupBatchesMax) break;
   }
   return group;
+}
+
+/** A row as a commit left it: its version, and the number it is. */
+type Left = { readonly version: string; readonly number: bigint | undefined } | undefined;
+
+/**
+ * Of batches that waited for a row while others were on their way to it, those that are sure to conflict with what these left there: their first
+ * check is not met. Sent or not, they come right behind; so a crowd at one row costs one round trip for whoever wins, and not one for each who loses.
+ */
+function conflictsAfter(answered: readonly (readonly [Batch, CommitResult])[]): (waiting: Batch) => CommitResult | undefined {
+  const left = new Map<string, Left>();
+  for (const [{ database, version, changes }, result] of answered) {
+    if (result.outcome !== 'committed') continue;
+    for (const [index, change] of changes.entries()) {
+      if (change.kind === 'renew') continue;
+      const row = change.kind === 'delete' ? undefined : { version, number: result.rows[index]?.number };
+      left.set(`${database}\0${nameOf(change.address)}`, row);
+    }
+  }
+  return ({ database, checks: [check] }) => {
+    const name = check === undefined ? '' : `${database}\0${nameOf(check.address)}`;
+    const row = left.get(name);
+    if (check === undefined || !left.has(name) || isMetBy(check.expected, row)) return undefined;
+    return { outcome: 'conflict', ...check, actual: row?.version };
+  };
+}
+
+function isMetBy(expected: Expected, row: Left): boolean {
+  if (expected === 'absent') return row === undefined;
+  if (row === undefined) return false;
+  return expected === 'present' || ('version' in expected ? row.version === expected.version : row.number === expected.number);
 }
 
 const rowsOf = ({ database, checks, changes }: Batch): readonly string[] =>

@@ -285,13 +285,13 @@ function reviveTagged(tag: string, content: unknown, state: { shareable: boolean
   throw new SyntaxError(`the tag ${tag} is not known, or holds what it cannot`);
 }
 
-function toBase64(bytes: Uint8Array): string {
+export function toBase64(bytes: Uint8Array): string {
   let binary = '';
   for (let index = 0; index < bytes.length; index += 8_192) binary += String.fromCharCode(...bytes.subarray(index, index + 8_192));
   return btoa(binary);
 }
 
-function fromBase64(text: string): Uint8Array {
+export function fromBase64(text: string): Uint8Array {
   if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) throw new SyntaxError('the bytes are no base64');
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }

@@ -8,6 +8,8 @@ const groupsMax = 4;
 /** One caller's request, and how it is answered. */
 export interface Call<Input, Output> {
   readonly input: Input;
+  /** Calls are numbered as they come. */
+  readonly number: number;
   readonly resolve: (output: Output) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -19,8 +21,13 @@ export interface GathererOptions<Input, Output> {
   readonly effect: 'none' | 'unknown';
   /** The calls of the next group, from the front of those that wait. May be none, while those in flight stand in their way. */
   readonly pick: (waiting: readonly Call<Input, Output>[], inFlight: ReadonlySet<Call<Input, Output>>) => readonly Call<Input, Output>[];
-  /** Answers in the order of the inputs. Rejects only when none of them can have taken effect, or with `effect: 'unknown'`. */
-  readonly send: (inputs: readonly Input[]) => Promise<readonly Output[]>;
+  /**
+   * Answers in the order of the inputs; `answered` may be told some of them before. Rejects only when none of them can have taken effect, or
+   * with `effect: 'unknown'`.
+   */
+  readonly send: (inputs: readonly Input[], answered: (index: number, output: Output) => void) => Promise<readonly Output[]>;
+  /** From what was answered, what is certain now about calls that waited already when it was sent. */
+  readonly foretell?: (answered: readonly (readonly [Input, Output])[]) => (waiting: Input) => Output | undefined;
 }
 
 export class Gatherer<Input, Output> {
@@ -28,6 +35,7 @@ export class Gatherer<Input, Output> {
   #waiting: Call<Input, Output>[] = [];
   readonly #inFlight = new Set<Call<Input, Output>>();
   #groups = 0;
+  #calls = 0;
   #scheduled = false;
   readonly #idle: (() => void)[] = [];
 
@@ -41,6 +49,7 @@ export class Gatherer<Input, Output> {
     return await new Promise<Output>((resolve, reject) => {
       const call: Call<Input, Output> = {
         input,
+        number: (this.#calls += 1),
         resolve: (output) => {
           signal?.removeEventListener('abort', stop);
           resolve(output);
@@ -65,7 +74,7 @@ export class Gatherer<Input, Output> {
 
   /** Settles once nothing waits and nothing is on its way. */
   async idle(): Promise<void> {
-    if (this.#waiting.length === 0 && this.#groups === 0) return;
+    if (this.#waiting.length === 0 && this.#inFlight.size === 0) return;
     await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
@@ -86,28 +95,73 @@ export class Gatherer<Input, Output> {
       this.#waiting = this.#waiting.filter((call) => !picked.has(call));
       void this.#travel(group);
     }
-    if (this.#waiting.length === 0 && this.#groups === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    if (this.#waiting.length === 0 && this.#inFlight.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   async #travel(group: readonly Call<Input, Output>[]): Promise<void> {
     this.#groups += 1;
+    const waited = this.#calls;
     for (const call of group) this.#inFlight.add(call);
-    await this.#send(group);
+    let inOne = true;
+    /** What goes on call by call may take long for one of them: it holds up no other group. */
+    const dissolve = (): void => {
+      if (inOne) this.#groups -= 1;
+      inOne = false;
+    };
+    const answered = await this.#send(group, (done) => {
+      dissolve();
+      if (done !== undefined) this.#inFlight.delete(done);
+      this.#flush();
+    });
+    dissolve();
     for (const call of group) this.#inFlight.delete(call);
-    this.#groups -= 1;
+    this.#answerForetold(answered, waited);
     this.#flush();
   }
 
-  /** Never rejects: every call of the group has its answer. */
-  async #send(group: readonly Call<Input, Output>[]): Promise<void> {
+  /** A call that waited all the while may be judged by what it waited for, without a way of its own. */
+  #answerForetold(answered: readonly (readonly [Input, Output])[], waited: number): void {
+    const { foretell } = this.#options;
+    if (foretell === undefined || answered.length === 0 || this.#waiting.length === 0) return;
+    const answerTo = foretell(answered);
+    this.#waiting = this.#waiting.filter((call) => {
+      const output = call.number > waited ? undefined : answerTo(call.input);
+      if (output !== undefined) call.resolve(output);
+      return output === undefined;
+    });
+  }
+
+  /**
+   * Never rejects: every call of the group has its answer. `apart` is told that they go on one by one, and which of them is done. Answers what was
+   * answered together.
+   */
+  async #send(
+    group: readonly Call<Input, Output>[],
+    apart: (done?: Call<Input, Output>) => void,
+  ): Promise<readonly (readonly [Input, Output])[]> {
     try {
-      const outputs = await this.#options.send(group.map(({ input }) => input));
+      const outputs = await this.#options.send(
+        group.map(({ input }) => input),
+        (index, output) => {
+          const call = group[index];
+          call?.resolve(output);
+          apart(call);
+        },
+      );
       for (const [index, call] of group.entries()) this.#answer(call, outputs[index]);
+      return outputs.flatMap((output, index) => (group[index] === undefined ? [] : [[group[index].input, output] as const]));
     } catch (error) {
       // nothing took effect: each call goes alone, so that the one at fault keeps its fault to itself
-      if (group.length > 1 && isStorageError(error) && error.effect === 'none')
-        await Promise.all(group.map(async (call) => await this.#send([call])));
-      else for (const call of group) call.reject(error);
+      if (group.length > 1 && isStorageError(error) && error.effect === 'none') {
+        apart();
+        await Promise.all(
+          group.map(async (call) => {
+            await this.#send([call], apart);
+            apart(call);
+          }),
+        );
+      } else for (const call of group) call.reject(error);
+      return [];
     }
   }
 

@@ -5,8 +5,10 @@ export type {
   Change,
   ChangedRow,
   Check,
+  CommitOptions,
   CommitResult,
   Expected,
+  Freeze,
   Hint,
   ProviderFeatures,
   RawRow,
@@ -46,9 +48,16 @@ export { HintSource } from './hint-source.js';
 export { assertWithin, decodeKey, describe, encodeKey, encodeRange, type Key, type KeyPart, type KeyRange } from './key.js';
 export { limits, type LimitName } from './limits.js';
 export { assertOptions, assertTtl, invalidOption, resolveOptions } from './options.js';
+export { hashOfDatabases, RowDigest, type ContainerDigest, type RowsDigest } from './row-digest.js';
+export { readRowLine, rowLine } from './row-line.js';
 export { RowTable, withoutValue } from './row-table.js';
 export { isVersion, versionSource } from './version.js';
 export { CoalescingProvider } from './coalescing-provider.js';
+export { copyDatabase, copyStorage, type CopiedStorage } from './copy-database.js';
+export { unfinishedCopy } from './copy-mark.js';
+export type { CopyDatabaseOptions, CopyProgress, CopyStorageOptions } from './copy-options.js';
+export type { CopiedDatabase } from './copy-run.js';
+export { CopiedRows, countRows, type CopySource } from './copy-source.js';
 export { Entry, EntryInfo, representation, type Representation } from './entry.js';
 export {
   AtomicBatch,

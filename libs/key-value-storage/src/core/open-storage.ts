@@ -210,7 +210,14 @@ class StorageWithin extends KeyValueStorage {
     if (provider.within === undefined)
       throw storageError('STORAGE_UNSUPPORTED', `The provider '${provider.name}' has no transactions to join.`, {});
     this.#outer = outer;
-    this.#engine = { ...main, provider: provider.within(transaction), retry: { ...main.retry, attempts: 1 }, inTransaction: true };
+    // turns of its own: who waits outside for a row that this transaction holds must not hold it up
+    this.#engine = {
+      ...main,
+      provider: provider.within(transaction),
+      retry: { ...main.retry, attempts: 1 },
+      turns: new Turns(),
+      inTransaction: true,
+    };
     this.#databaseOf = databaseOfRequest;
   }
 

@@ -5,27 +5,37 @@ import type { Engine } from './commit.js';
 import { isConflict, type StorageError } from './errors.js';
 import { retrying, type RetryPolicy } from './retry-on-conflict.js';
 
-/** Repeats read-and-write work at one row while it conflicts; `name` is the row's. Most calls meet no rival, and pay nothing for the loop. */
+/**
+ * Repeats read-and-write work at one row while it conflicts; `name` is the row's. The first caller has the turn already: rivals that come meanwhile wait,
+ * rather than commit behind it what is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
+ */
 export async function retryInTurn<R>(engine: Engine, name: string, policy: RetryPolicy, attempt: () => Promise<R>): Promise<R> {
-  if (engine.turns.isTaken(name)) return await inTurn(engine, name, policy, attempt, undefined);
+  const { turns } = engine;
+  if (turns.isTaken(name)) return await inTurn(engine, name, policy, attempt, undefined, false);
+  turns.begin(name);
+  let handed = false;
   try {
     return await attempt();
   } catch (error) {
     if (!isConflict(error)) throw error;
-    return await inTurn(engine, name, policy, attempt, error);
+    handed = true;
+    return await inTurn(engine, name, policy, attempt, error, true);
+  } finally {
+    if (!handed) turns.leave(name);
   }
 }
 
-/** The retry loop, in turn with the rivals of this process. `lost`: the conflict of a first attempt that was made already. */
+/** The retry loop, in turn with the rivals of this process. `lost`: the conflict of a first attempt that was made already. `held`: it has the turn. */
 async function inTurn<R>(
   { turns }: Engine,
   name: string,
   policy: RetryPolicy,
   attempt: () => Promise<R>,
   lost: StorageError | undefined,
+  held: boolean,
 ): Promise<R> {
   const deadline = systemClock.monotonic() + policy.budgetMs;
-  let mine = false;
+  let mine = held;
   const waitForTurn = async (ms: number): Promise<void> => {
     try {
       if (mine) await systemClock.wait(ms, policy.signal);

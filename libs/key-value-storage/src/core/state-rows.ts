@@ -98,7 +98,10 @@ export class StateRows<T> {
     }
   }
 
-  /** Repeats read-and-write work at one row while it conflicts. Most calls meet no rival, and pay nothing for the loop. */
+  /**
+   * Repeats read-and-write work at one row while it conflicts. The first caller has the turn already: rivals that come meanwhile wait, rather than
+   * commit behind it what is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
+   */
   async retryInTurn<R>(address: Address, policy: RetryPolicy, work: () => Promise<R | Conflicted>): Promise<R> {
     return await retryInTurn(this.engine, `${address.database}\0${nameOf(address)}`, policy, async () => {
       const result = await work();

@@ -114,6 +114,15 @@ export interface ReadResult {
   readonly rows: readonly (Row | undefined)[];
 }
 
+export interface CommitOptions {
+  readonly signal?: AbortSignal | undefined;
+  /**
+   * Told the answer to a batch that is there before the others are, by its place among them: so that nobody waits for a neighbour whose rows are
+   * held by somebody's open transaction. A provider need not call it; the promise answers them all, in the end.
+   */
+  readonly answered?: ((index: number, result: CommitResult) => void) | undefined;
+}
+
 /** A stretch of one space in key order. `start` is inclusive, `end` exclusive; `after` is exclusive, in the direction of reading: where the last page ended. */
 export interface ScanRange extends Space {
   readonly start?: string;
@@ -169,18 +178,38 @@ export interface RawRow {
   readonly row: Row;
 }
 
+/** A database that is held still. Disposing it lets writers go on; a second time is harmless. */
+export interface Freeze extends AsyncDisposable {
+  /** Rejects with `STORAGE_UNAVAILABLE` when it did not hold until now (a lost connection, say): what was read meanwhile may not belong together. */
+  verify(): Promise<void>;
+}
+
 /** What operators need. Expired rows are left out. */
 export interface StorageAdministration {
   /** The databases that hold a row, in order. */
   databases(): Promise<readonly string[]>;
   /** The spaces of a database that hold a row, in the order of container and entity. */
   spaces(database: string): Promise<readonly Space[]>;
-  /** Every row of a database, in the order of container, entity and key. */
+  /** Every row of a database, in the order of container, entity and key, as of one moment: commits that land while it is read do not show. */
   export(database: string): AsyncIterable<RawRow>;
-  /** Puts rows as they are, versions and times included; answers how many. A row that is there already is overwritten. */
+  /**
+   * Puts rows as they are, versions and times included, whole milliseconds; answers how many. A row that is there already is overwritten. Rows are
+   * taken as they are needed, so that memory stays flat however many come. What the rows throw, the import rejects with, and what was put until
+   * then may stay.
+   */
   import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number>;
   /** Removes a database and everything in it; answers whether there was one. */
   drop(database: string): Promise<boolean>;
+  /** About how many rows an export has, for progress bars: far cheaper than to export them. */
+  count?(database: string): Promise<number>;
+  /**
+   * Holds a database still, or all of them when none is named, while it is moved: for engines that several processes write to. What was under
+   * way has landed or failed when this answers. From then on, until disposed, whoever would change it (commit, import, drop, sweep; this process
+   * or another) waits, or is refused with `STORAGE_UNAVAILABLE` and effect 'none'. More may be held off than was named. Reading goes on: any
+   * number of exports, reads and scans that begin meanwhile see the same rows, but for those that expire. `STORAGE_UNAVAILABLE` when it cannot be
+   * had in reasonable time. Engines that one process owns leave it out: whoever opened them decides what is written.
+   */
+  freeze?(database?: string): Promise<Freeze>;
 }
 
 /**
@@ -206,7 +235,7 @@ export interface StorageProvider {
    * Several independent batches, no two of which share a row, checks included (the caller's duty): each is all-or-nothing and has its own
    * answer, in order. Rejects only when none of them can have taken effect.
    */
-  commit(batches: readonly Batch[], options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly CommitResult[]>;
+  commit(batches: readonly Batch[], options?: CommitOptions): Promise<readonly CommitResult[]>;
 
   /** The same contract inside the caller's own transaction, where the engine has them. */
   within?(transaction: object): StorageProvider;

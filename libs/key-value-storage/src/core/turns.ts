@@ -26,11 +26,16 @@ export class Turns {
     return this.#lines.has(name);
   }
 
+  /** Takes a turn that nobody has. */
+  begin(name: string): void {
+    this.#lines.set(name, { waiting: [], moves: 0 });
+  }
+
   /** Answers whether the turn was granted; not, once the patience is over. Rejects with the signal's reason. */
   async take(name: string, patience: Patience, clock: Clock, signal: AbortSignal | undefined): Promise<boolean> {
     const line = this.#lines.get(name);
     if (line === undefined) {
-      this.#lines.set(name, { waiting: [], moves: 0 });
+      this.begin(name);
       return true;
     }
     let granted = false;

@@ -24,6 +24,8 @@ export interface Abilities {
   readonly features: StorageProvider['features'];
   readonly hints: boolean;
   readonly within: boolean;
+  /** It has `within`, and the test knows how to begin a transaction. */
+  readonly transactions: boolean;
   /** Its time can be moved: `features.clock` is 'replaceable', and `create` handed the clock on. */
   readonly clock: boolean;
   /** `create` makes a second instance over the same data. */
@@ -46,6 +48,8 @@ export const needs = {
   },
   shared: { words: '`shared`', isMet: (it: Abilities) => it.features.shared && it.place },
   hints: { words: '`hints`', isMet: (it: Abilities) => it.hints },
+  transactions: { words: '`within`, and a way to begin a transaction', isMet: (it: Abilities) => it.transactions },
+  'no within': { words: 'no `within`', isMet: (it: Abilities) => !it.within },
   'current reads': { words: 'no `staleReads`', isMet: (it: Abilities) => !it.features.staleReads },
   damage: { words: '`durable`, and a way to spoil its data', isMet: (it: Abilities) => it.features.durable !== false && it.damage },
 } as const satisfies Record<string, { words: string; isMet: (it: Abilities) => boolean }>;

@@ -8,7 +8,7 @@ export { storeClauses } from './clauses/store-clauses.js';
 export { applies, needs, type Abilities, type Clause, type Need } from './clause.js';
 export type { BrokenStorage, StoreClause } from './store-clause.js';
 export type { Broken } from './broken.js';
-export { abilitiesOf, Subject, type CreateOptions, type ProviderUnderTest } from './subject.js';
+export { abilitiesOf, Subject, type CreateOptions, type HeldTransaction, type ProviderUnderTest } from './subject.js';
 export { all, StoreSubject } from './store-subject.js';
 export { onSubject } from './subject.js';
 

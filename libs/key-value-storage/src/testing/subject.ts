@@ -33,8 +33,17 @@ export interface ProviderUnderTest {
   create(options: CreateOptions): Awaitable<StorageProvider>;
   /** Removes what a place holds. */
   dispose?(place: string): Awaitable<void>;
+  /** Begins a transaction over the data of a place, which is open: what `within` takes, and how it ends. For a provider that claims `within`. */
+  transaction?(place: string): Awaitable<HeldTransaction>;
   /** Spoils what a closed provider has stored, in the middle: some of what was acknowledged cannot be read back. */
   damage?(place: string): Awaitable<void>;
+}
+
+/** A transaction of the engine that a clause holds open. */
+export interface HeldTransaction {
+  readonly transaction: object;
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
 }
 
 /** A batch as clauses write it. */
@@ -53,6 +62,7 @@ export class Subject {
   readonly #opened = new Set<StorageProvider>();
   readonly #databases = new Set<string>();
   readonly #background = new Set<Promise<unknown>>();
+  readonly #held = new Set<HeldTransaction>();
   readonly #asked = { clock: false, place: false };
   #provider: StorageProvider | undefined;
 
@@ -81,6 +91,7 @@ export class Subject {
   }
 
   async abandon(): Promise<void> {
+    for (const { rollback } of this.#held) await rollback().catch(() => undefined);
     await Promise.allSettled(this.#background);
     for (const provider of this.#opened) {
       await provider.close();
@@ -101,6 +112,7 @@ export class Subject {
       features,
       hints: hints !== undefined,
       within: within !== undefined,
+      transactions: within !== undefined && this.#under.transaction !== undefined,
       clock: this.#asked.clock && features.clock === 'replaceable',
       place: this.#asked.place,
       damage: this.#under.damage !== undefined,
@@ -147,6 +159,20 @@ export class Subject {
   /** A second instance over the same data, opened. */
   async second(): Promise<StorageProvider> {
     return await this.open(await this.create());
+  }
+
+  /** A transaction of the engine, the provider inside it, and how it ends. One that a clause leaves open is rolled back. */
+  async transaction(): Promise<HeldTransaction & { readonly within: StorageProvider }> {
+    const held = await this.#under.transaction?.(this.#place);
+    const within = held && this.provider.within?.(held.transaction);
+    if (held === undefined || within === undefined) throw new Error('The provider claims no transactions.');
+    this.#held.add(held);
+    return { ...held, within, commit: () => this.#letGo(held).commit(), rollback: () => this.#letGo(held).rollback() };
+  }
+
+  #letGo(held: HeldTransaction): HeldTransaction {
+    this.#held.delete(held);
+    return held;
   }
 
   /** What is stored cannot be opened any more: there is nothing to tidy up with. */

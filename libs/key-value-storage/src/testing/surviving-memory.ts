@@ -2,10 +2,11 @@
  * What the kit is proven on: memory that outlives its providers, so that an honest provider can claim to be durable and shared without a
  * disk. One `SurvivingMemory` is one machine; each of its places is a disk.
  */
-import { storageError, type StorageProvider } from '../core/index.js';
+import { invalidOption, storageError, type StorageProvider } from '../core/index.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { delegating } from './broken.js';
-import type { CreateOptions, ProviderUnderTest } from './subject.js';
+import { MemoryTransaction } from './memory-transaction.js';
+import type { CreateOptions, HeldTransaction, ProviderUnderTest } from './subject.js';
 
 interface Disk {
   readonly memory: MemoryProvider;
@@ -20,6 +21,13 @@ export class SurvivingMemory implements ProviderUnderTest {
     const disk = this.#disks.get(place) ?? newDisk(clock);
     this.#disks.set(place, disk);
     return survivor(disk);
+  };
+
+  readonly transaction = (place: string): HeldTransaction => {
+    const memory = this.#disks.get(place)?.memory;
+    if (memory === undefined) throw new Error(`There is no place '${place}'.`);
+    const transaction = new MemoryTransaction(delegating(memory));
+    return { transaction, commit: () => transaction.commit(), rollback: () => transaction.rollback() };
   };
 
   readonly damage = (place: string): void => {
@@ -63,6 +71,10 @@ function survivor(disk: Disk): StorageProvider {
     commit: (batches, options) => now.commit(batches, options),
     sweep: (limit) => now.sweep(limit),
     hints: (spaces, signal) => (now.hints as NonNullable<StorageProvider['hints']>)(spaces, AbortSignal.any([signal, close.signal])),
+    within: (transaction) => {
+      if (!(transaction instanceof MemoryTransaction)) throw invalidOption('within takes a transaction of this memory.');
+      return transaction.provider();
+    },
     administration: {
       databases: () => now.administration.databases(),
       spaces: (database) => now.administration.spaces(database),

@@ -22,6 +22,7 @@ import { pagingClauses } from './paging.js';
 import { oneTruthClauses } from './one-truth.js';
 import { timeClauses } from './time.js';
 import { valueClauses } from './values.js';
+import { withinClauses } from './within.js';
 
 export const clauses: readonly Clause[] = [
   ...atomicClauses,
@@ -32,6 +33,7 @@ export const clauses: readonly Clause[] = [
   ...numberClauses,
   ...etagClauses,
   ...checkClauses,
+  ...withinClauses,
   ...valueClauses,
   ...expiryClauses,
   ...keptExpiryClauses,

@@ -184,12 +184,12 @@ export const boundaryClauses: readonly StoreClause[] = [
   {
     name: 'The caller’s transaction on a provider that has none is STORAGE_UNSUPPORTED, and no silent write beside it.',
     law: 11,
+    needs: 'no within',
     broken: {
       fault: 'writes beside a transaction that it does not have',
       storage: (storage) => replacing(storage, { within: () => storage }),
     },
     async run(subject) {
-      if (subject.abilities.within) return;
       throws('STORAGE_UNSUPPORTED', 'within', () => subject.storage.within({}));
     },
   },

@@ -1,0 +1,119 @@
+/** Ours on Postgres as users get it: the typed store that Nest injects. */
+import 'reflect-metadata';
+import { Injectable, Module } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { InjectStore, KeyValueStorageModule, State, type Entry, type KeyValueStore } from '@kvent/key-value-storage';
+import { PostgresProvider, type PostgresProviderOptions } from '@kvent/key-value-postgres';
+import type { Contender, Opening } from '../contender.js';
+import { assertNothingLost, hotKeys, savedKeys } from '../database-keys.js';
+import { poolSize } from '../database-server.js';
+import { keyAt, product, type Product } from '../product.js';
+
+const tenant = 'acme';
+const batchItems = 500;
+
+@State('product')
+class StoredProduct implements Product {
+  title!: string;
+  description!: string;
+  price!: number;
+  currency!: string;
+  stock!: number;
+  tags!: readonly string[];
+  active!: boolean;
+}
+
+@Injectable()
+class Catalog {
+  readonly products: KeyValueStore<StoredProduct>;
+
+  constructor(@InjectStore(StoredProduct) products: KeyValueStore<StoredProduct>) {
+    this.products = products.forTenant(tenant);
+  }
+}
+
+export const openTypedStore: Opening = async ({ keys, database }) => {
+  const { products, close } = await startApplication({ ...database });
+  const saved = savedKeys(keys);
+  await fill(products, [...keys, ...hotKeys]);
+  const entries = new Map((await fill(products, saved)).map((entry) => [entry.key as string, entry]));
+  const many = keys.slice(0, 100);
+  const { verbs, ...rivals } = rivalsOf('kvent', [products]);
+  return {
+    name: 'kvent',
+    traits: { survives: 'power loss', comparesAndSets: true, answers: 'frozen', note: 'the typed store in Nest' },
+    verbs: {
+      ...verbs,
+      get: (call) => products.get(keyAt(keys, call)),
+      set: (call) => products.set(keyAt(keys, call), product),
+      save: async (call) => {
+        const key = keyAt(saved, call);
+        const entry = entries.get(key) as Entry<Product>;
+        entries.set(key, await products.save(entry.with({ stock: entry.value.stock + 1 })));
+      },
+      getMany: () => products.getMany(many),
+    },
+    ...rivals,
+    close,
+  };
+};
+
+/** Two applications on one table, as two processes would be: rivals do not see each other. Together they have the connections of one. */
+export const openTwoApplications: Opening = async ({ database }) => {
+  const one = await startApplication({ ...database, poolSize: poolSize / 2 });
+  const other = await startApplication({ ...database, poolSize: poolSize / 2 });
+  await fill(one.products, hotKeys);
+  const name = 'kvent, two apps';
+  return {
+    name,
+    traits: { survives: 'power loss', comparesAndSets: true, answers: 'frozen', note: 'half of the callers and of the pool for each' },
+    ...rivalsOf(name, [one.products, other.products]),
+    close: async () => {
+      await one.close();
+      await other.close();
+    },
+  };
+};
+
+async function startApplication(options: PostgresProviderOptions) {
+  @Module({
+    imports: [
+      KeyValueStorageModule.forRoot({ provider: () => new PostgresProvider(options), tenancy: {} }),
+      KeyValueStorageModule.forFeature([StoredProduct]),
+    ],
+    providers: [Catalog],
+  })
+  class Application {}
+  const application = await NestFactory.createApplicationContext(Application, { logger: ['warn', 'error'] });
+  return { products: application.get(Catalog).products as KeyValueStore<Product>, close: () => application.close() };
+}
+
+async function fill(products: KeyValueStore<Product>, keys: readonly string[]): Promise<readonly Entry<Product>[]> {
+  const entries: Entry<Product>[] = [];
+  for (let index = 0; index < keys.length; index += batchItems)
+    entries.push(...(await products.setMany(keys.slice(index, index + batchItems).map((key) => ({ key, value: product })))));
+  return entries;
+}
+
+/** Updates of the few keys that all want, by some stores in turn. */
+function rivalsOf(name: string, stores: readonly KeyValueStore<Product>[]): Pick<Contender, 'verbs' | 'rivalry' | 'verify'> {
+  const rivalry = { done: 0, again: 0 };
+  return {
+    verbs: {
+      'hot update': async (call) => {
+        let attempts = 0;
+        await keyAt(stores, Math.floor(call / hotKeys.length)).update(keyAt(hotKeys, call), (value) => {
+          attempts += 1;
+          return { ...value, stock: value.stock + 1 };
+        });
+        rivalry.done += 1;
+        rivalry.again += attempts - 1;
+      },
+    },
+    rivalry,
+    verify: async () => {
+      const stocks = (await (stores[0] as KeyValueStore<Product>).getMany(hotKeys)).map((entry) => entry?.value.stock ?? Number.NaN);
+      assertNothingLost(name, { rivalry, stocks, counted: new Map(), numbers: new Map() });
+    },
+  };
+}

@@ -1,0 +1,36 @@
+import { openKeyvPostgres } from '../contenders/keyv.js';
+import { openPort, openPortOnDataSource } from '../contenders/kvent-postgres-port.js';
+import { openTwoApplications, openTypedStore } from '../contenders/kvent-postgres-store.js';
+import { openPgByHand } from '../contenders/pg-by-hand.js';
+import { openTypeorm } from '../contenders/typeorm.js';
+import { startPostgres } from '../database-server.js';
+import type { Suite, Work } from '../suite.js';
+
+const reference = 'pg by hand';
+
+/** One work with different numbers of callers: the aims for 1, 16 and 64 of them. */
+const works = (verb: Work['verb'], aims: readonly (number | undefined)[], note?: string): readonly Work[] =>
+  [1, 16, 64].map((callers, index) => {
+    const aim = aims[index];
+    return { verb, callers, reference, ...(aim === undefined ? {} : { aim }), ...(note === undefined ? {} : { note }) };
+  });
+
+/** The aims are those of the design: two cores for both sides, full durability, a pool of ten. */
+export const postgres: Suite = {
+  name: 'postgres',
+  keys: 5_000,
+  ms: 500,
+  ours: ['kvent', 'kvent, at the port'],
+  server: startPostgres,
+  openings: [openPgByHand, openTypedStore, openPort, openPortOnDataSource, openTypeorm, openKeyvPostgres, openTwoApplications],
+  works: [
+    ...works('get', [0.9, 2, 4]),
+    ...works('set', [undefined, 1.7, 3]),
+    ...works('save', [0.9, 1.8, 3.5], 'only over what was read'),
+    ...works('increment', [undefined, 1.7, 3], 'of distinct counters'),
+    { verb: 'getMany', callers: 1, reference, note: '100 keys' },
+    { verb: 'getMany', callers: 16, reference, note: '100 keys' },
+    { verb: 'hot update', callers: 64, reference, note: 'ten keys: read, change, write if nobody else did, else again' },
+    { verb: 'hot increment', callers: 64, reference, note: 'ten counters' },
+  ],
+};

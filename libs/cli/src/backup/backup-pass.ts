@@ -1,0 +1,141 @@
+/** One way through a backup, from front to back. Everything that passes is counted and hashed, so what is damaged is found wherever it is read. */
+import { createHash } from 'node:crypto';
+import { hashOfDatabases, isStorageError, readRowLine, RowDigest, storageError, type RawRow } from '@kvent/key-value-storage/core';
+import { format, type BackupSummary, type Header, type Section } from './format.js';
+import { linesOf } from './lines.js';
+
+type Line = { readonly [name: string]: unknown };
+
+export class BackupPass implements AsyncDisposable {
+  readonly #path: string;
+  readonly #lines: AsyncGenerator<Buffer, undefined>;
+  readonly #hash = createHash('sha256');
+  readonly #sections: Section[] = [];
+  #number = 0;
+  /** The hash of all lines before the last one. */
+  #before = '';
+  /** The database whose rows come next. */
+  #database: string | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#lines = linesOf(path);
+  }
+
+  /** The first line. `INVALID_OPTION` where the file is no backup, `STORAGE_UNSUPPORTED` where a later release wrote it. */
+  async header(): Promise<Header> {
+    const line = await this.#next();
+    const header = parsed(line) as Partial<Header> | undefined;
+    if (header?.kvent !== 'backup') throw storageError('INVALID_OPTION', `${this.#path} is no backup that kvent wrote.`, {});
+    if (header.format !== format)
+      throw storageError('STORAGE_UNSUPPORTED', `${this.#path} is of format ${header.format}; this release reads format ${format}.`, {});
+    return header as Header;
+  }
+
+  /** Goes to the next database, past what is left of the last one; `undefined` where there is none any more. */
+  async section(): Promise<string | undefined> {
+    for await (const _ of this.rows());
+    const line = await this.#next();
+    const { database, ...rest } = parsed(line) ?? {};
+    if (typeof database === 'string') {
+      this.#database = database;
+      return database;
+    }
+    await this.#end(rest);
+    return undefined;
+  }
+
+  /** The rows of the database it has come to. Rejects with `STORAGE_CORRUPT` before the last of them, where they are not what was written. */
+  async *rows(): AsyncGenerator<RawRow, undefined> {
+    const database = this.#database;
+    if (database === undefined) return undefined;
+    const first = this.#number + 1;
+    const digest = new RowDigest();
+    for (;;) {
+      const line = (await this.#next()).toString();
+      if (line.startsWith('{"end":')) {
+        this.#close(database, parsed(line) ?? {}, await digest.end(), first);
+        return undefined;
+      }
+      const raw = this.#row(line);
+      await digest.add(raw, line);
+      yield raw;
+    }
+  }
+
+  /** What was read, all of it. */
+  async summary(): Promise<BackupSummary> {
+    const databases = this.#sections;
+    return { databases, rows: databases.reduce((sum, { rows }) => sum + rows, 0), sha256: await hashOfDatabases(databases) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#lines.return(undefined);
+  }
+
+  #row(line: string): RawRow {
+    try {
+      return readRowLine(line);
+    } catch (error) {
+      throw this.#damaged(`the line is no row (${error instanceof Error ? error.message : String(error)})`);
+    }
+  }
+
+  #close(database: string, end: Line, { rows, sha256 }: Pick<Section, 'rows' | 'sha256'>, first: number): void {
+    this.#database = undefined;
+    if (end['end'] !== database) throw this.#damaged(`'${database}' does not end here`);
+    if (end['rows'] !== rows || end['sha256'] !== sha256)
+      throw this.#damaged(`the rows of '${database}', from line ${first} to ${this.#number - 1}, are not those that were written`);
+    this.#sections.push({ database, rows, sha256 });
+  }
+
+  async #end({ kvent, databases, rows, sha256, before }: Line): Promise<void> {
+    const found = await this.summary();
+    const same = kvent === 'end' && databases === found.databases.length && rows === found.rows && sha256 === found.sha256;
+    if (!same || before !== this.#before) throw this.#damaged('what stands before this line is not what was written');
+    if ((await this.#read()) !== undefined) throw this.#damaged('there is something behind the last line');
+  }
+
+  async #next(): Promise<Buffer> {
+    const line = await this.#read();
+    if (line === undefined) throw this.#damaged('it ends before its last line');
+    return line;
+  }
+
+  async #read(): Promise<Buffer | undefined> {
+    let line: IteratorResult<Buffer, undefined>;
+    try {
+      line = await this.#lines.next();
+    } catch (error) {
+      if (isStorageError(error)) throw error;
+      throw this.#unreadable(error as NodeJS.ErrnoException);
+    }
+    this.#number += 1;
+    if (line.done === true) return undefined;
+    // the last line alone holds the hash of those before it
+    if (line.value.subarray(0, lastLine.length).equals(lastLine)) this.#before = this.#hash.copy().digest('hex');
+    else this.#hash.update(line.value).update('\n');
+    return line.value;
+  }
+
+  #unreadable(error: NodeJS.ErrnoException): Error {
+    if (/^Z_/.test(error.code ?? '')) return this.#damaged(`it cannot be unzipped (${error.message})`);
+    return storageError('STORAGE_UNAVAILABLE', `${this.#path} cannot be read: ${error.message}.`, {}, { cause: error });
+  }
+
+  #damaged(what: string): Error {
+    const place = `${this.#path}:${this.#number}`;
+    return storageError('STORAGE_CORRUPT', `The backup is damaged at ${place}: ${what}.`, { place });
+  }
+}
+
+const lastLine = Buffer.from('{"kvent":"end",');
+
+function parsed(line: Buffer | string): Line | undefined {
+  try {
+    const value: unknown = JSON.parse(line.toString());
+    return typeof value === 'object' && value !== null ? (value as Line) : undefined;
+  } catch {
+    return undefined;
+  }
+}

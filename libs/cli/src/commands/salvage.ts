@@ -1,0 +1,52 @@
+/** `kvent salvage`: what is readable of a damaged directory, copied to a new one. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { counted, inSeconds, table, type Report } from '../output/report.js';
+import { placeOf } from '../place.js';
+import { UsageError } from '../usage-error.js';
+
+export interface SalvageCommandOptions {
+  readonly from: string;
+  readonly to: string;
+}
+
+export async function salvage({ from, to }: SalvageCommandOptions): Promise<Report> {
+  const [source, target] = [directoryOf(from), directoryOf(to)];
+  if (!looksLikeAStore(source)) throw new UsageError(`There is no store in ${source}: neither a marker nor journals or snapshots.`);
+  const begun = performance.now();
+  const { salvageJsonFile } = await import('@kvent/key-value-storage');
+  const { databases } = await salvageJsonFile(source, target);
+  const seconds = (performance.now() - begun) / 1_000;
+  const rows = databases.reduce((sum, each) => sum + each.rows, 0);
+  const damage = databases.flatMap((each) => each.damage);
+  return {
+    json: { command: 'salvage', from: source, to: target, databases, rows, seconds },
+    text: [
+      ...table(databases.map((each) => [each.database, each.rows, each.rows === 1 ? 'row ' : 'rows', damageOf(each.damage.length)])),
+      ...damage.map(({ place, what }) => `  ${place}: ${what}`),
+      `${target} holds ${counted(rows, 'row', 'rows')} of ${source}, copied in ${inSeconds(seconds)}; ${damage.length === 0 ? 'nothing was damaged.' : 'what the places above held is missing, and of a batch perhaps a part.'}`,
+    ],
+  };
+}
+
+const damageOf = (count: number): string => (count === 0 ? 'nothing damaged' : `${counted(count, 'place', 'places')} damaged`);
+
+function directoryOf(given: string): string {
+  const place = placeOf(given);
+  if (place.kind === 'directory') return place.directory;
+  throw new UsageError('Salvage is for directories of JsonFileProvider; of Postgres, restore a backup.');
+}
+
+/** A wrong path must not look like a store of which nothing is left. */
+function looksLikeAStore(directory: string): boolean {
+  try {
+    return readdirSync(directory, { withFileTypes: true }).some(
+      (entry) =>
+        entry.name === '.kvent.json' ||
+        (entry.isDirectory() && readdirSync(join(directory, entry.name)).some((name) => /^(journal|snapshot)-\d+\.json/.test(name))),
+    );
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * How far a command is, on stderr: on a terminal one line that is written over, else plain lines, at most one a second. (Libraries that draw bars take
+ * over stdin and Ctrl+C on the way, and would end the process where a copy has to be broken off in order.)
+ */
+/** stderr, or what stands in for it. */
+export interface ProgressStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+export interface Progress {
+  /** `copying tenant:acme (1 of 2)` */
+  readonly what: string;
+  readonly rows: number;
+  readonly total: number | undefined;
+}
+
+const barLength = 20;
+const onceEachMs = { terminal: 80, plain: 1_000 };
+const eraseToEnd = '\u001b[K';
+
+export class ProgressLine {
+  readonly #stream: ProgressStream;
+  readonly #now: () => number;
+  #shownAt = Number.NEGATIVE_INFINITY;
+  #drawn = false;
+
+  constructor(stream: ProgressStream, now = (): number => performance.now()) {
+    this.#stream = stream;
+    this.#now = now;
+  }
+
+  show({ what, rows, total }: Progress): void {
+    const now = this.#now();
+    const terminal = this.#stream.isTTY === true;
+    if (now - this.#shownAt < (terminal ? onceEachMs.terminal : onceEachMs.plain)) return;
+    this.#shownAt = now;
+    const count = `${grouped(rows)}${total === undefined ? '' : ` of ${grouped(total)}`} rows`;
+    const share = total === undefined || total === 0 ? undefined : Math.min(1, rows / total);
+    if (!terminal) {
+      this.#stream.write(`${what}: ${count}\n`);
+      return;
+    }
+    const text = `${share === undefined ? '' : `${barOf(share)} `}${what}: ${count}`;
+    this.#stream.write(`\r${text.slice(0, Math.max(1, (this.#stream.columns ?? 80) - 1))}${eraseToEnd}`);
+    this.#drawn = true;
+  }
+
+  /** A line that stays. */
+  note(line: string): void {
+    this.clear();
+    this.#stream.write(`${line}\n`);
+  }
+
+  /** Leaves the line as if nothing had been there. */
+  clear(): void {
+    if (this.#drawn) this.#stream.write(`\r${eraseToEnd}`);
+    this.#drawn = false;
+  }
+}
+
+function barOf(share: number): string {
+  const full = Math.floor(share * barLength);
+  return `${'█'.repeat(full)}${'░'.repeat(barLength - full)} ${String(Math.floor(share * 100)).padStart(3)} %`;
+}
+
+export const grouped = (number: number): string => number.toLocaleString('en');

@@ -1,0 +1,65 @@
+/** Where a storage is: a directory, or the address of a Postgres database. */
+import { fileURLToPath } from 'node:url';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
+import { UsageError } from './usage-error.js';
+
+export type Place =
+  | { readonly kind: 'directory'; readonly directory: string; readonly name: string }
+  | { readonly kind: 'postgres'; readonly url: string; readonly name: string };
+
+/** A place as people write it. `name`: as it is told, without the password. */
+export function placeOf(given: string): Place {
+  const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]+):(.*)$/is.exec(given) ?? [];
+  if (scheme === undefined && given !== '') return { kind: 'directory', directory: given, name: given };
+  if (/^postgres(ql)?$/i.test(scheme ?? '') && rest.startsWith('//')) return { kind: 'postgres', url: given, name: withoutPassword(given) };
+  if (scheme?.toLowerCase() === 'file' && rest !== '') {
+    const directory = rest.startsWith('//') ? localPath(given) : rest;
+    return { kind: 'directory', directory, name: directory };
+  }
+  // the scheme alone is repeated: the rest may hold a password
+  const what = scheme === undefined ? 'it is empty' : `it begins with "${scheme}:"`;
+  throw new UsageError(`A storage is a directory, or postgres://user@host:port/database; ${what}.`);
+}
+
+function localPath(url: string): string {
+  try {
+    return fileURLToPath(url);
+  } catch {
+    throw new UsageError('That is not the address of a local directory: file:///absolute/path, or file:relative/path.');
+  }
+}
+
+function withoutPassword(given: string): string {
+  const url = URL.canParse(given) ? new URL(given) : undefined;
+  if (url === undefined || (url.host === '' && url.pathname.length <= 1))
+    throw new UsageError('That is not the address of a Postgres database: postgres://user:password@host:port/database.');
+  return `${url.protocol}//${url.username === '' ? '' : `${url.username}@`}${url.host}${url.pathname}`;
+}
+
+/** What a place is opened with. `role`: only a target may be made where there is nothing. */
+export interface OpenOptions {
+  readonly role: 'source' | 'target';
+  readonly schema?: string | undefined;
+  readonly table?: string | undefined;
+  /** How long a directory may belong to another process. */
+  readonly waitMs: number;
+  /** Hears what a provider has to say besides. */
+  readonly warn: (message: string) => void;
+}
+
+/** The provider of a place, not open yet. What it needs is loaded only now. */
+export async function providerAt(place: Place, { role, schema, table, waitMs, warn }: OpenOptions): Promise<StorageProvider> {
+  if (place.kind === 'directory') {
+    const { JsonFileProvider } = await import('@kvent/key-value-storage');
+    const create = role === 'target' ? 'if-missing' : 'never';
+    return new JsonFileProvider({ directory: place.directory, create, lockTimeoutMs: waitMs, warn });
+  }
+  const { PostgresProvider } = await import('@kvent/key-value-postgres');
+  const migrate = role === 'target' ? 'on-open' : 'never';
+  return new PostgresProvider({
+    url: place.url,
+    migrate,
+    ...(schema === undefined ? {} : { schema }),
+    ...(table === undefined ? {} : { table }),
+  });
+}

@@ -1,0 +1,113 @@
+/** The data source while a provider is open: the application's own, or one that was made for it. */
+import { isStorageError, storageError } from '@kvent/key-value-storage/core';
+import { DataSource, type DataSourceOptions } from 'typeorm';
+import { Connections, type Client, type Connection, type Pool } from './connections/connections.js';
+import { PlanGeneration } from './plan-generation.js';
+import { missingTable, NotConnected, refusalOf, unavailable } from './connections/failure.js';
+import type { ResolvedPostgres } from './postgres-options.js';
+import { isMigrated, migrate } from './schema/migrate.js';
+import type { TableName } from './schema/table-name.js';
+
+export interface OpenSource {
+  readonly dataSource: DataSource;
+  readonly connections: Connections;
+  readonly staleReads: boolean;
+  /** Connections of the primary's pool at most. */
+  readonly poolSize: number;
+  /** Only where connections are shared with the application: our own are set up so that plans cannot go stale. */
+  readonly plans: PlanGeneration | undefined;
+  /** As the server is set: whether a commit waits for its disk, and for those of its standbys. */
+  readonly durable: false | 'fsync' | 'quorum';
+  /** Ends what was opened here. */
+  close(): Promise<void>;
+}
+
+/** What TypeORM's Postgres driver keeps: a pool for the primary, and one for each replica. */
+interface PostgresDriver {
+  readonly master: Pool & { readonly options?: { readonly max?: number } };
+  readonly slaves?: readonly Pool[];
+}
+
+/** The planner has no better way than the key for any of our statements: it must not think of another while the table is small. */
+const byTheKey = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
+
+/**
+ * A connection that breaks while it is out of the pool ends the process when nobody listens, and it can break in the moment it is handed out:
+ * so it is listened to from its first moment on. Its query rejects all the same.
+ */
+const listen = (client: Client): void => void client.on('error', () => undefined);
+
+export async function openSource(options: ResolvedPostgres, name: string): Promise<OpenSource> {
+  const own = options.dataSource === undefined;
+  const source = options.dataSource ?? new DataSource(ownOptions(options));
+  if (own) await source.initialize().catch((error: unknown) => Promise.reject(unreachable(error, name)));
+  else if (!source.isInitialized)
+    throw storageError('INVALID_OPTION', 'The dataSource is not initialised: initialise it before the storage opens.', {});
+  const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
+  for (const pool of [master, ...slaves]) pool.on('connect', listen);
+  const close = async (): Promise<void> => {
+    for (const pool of [master, ...slaves]) pool.off('connect', listen);
+    if (own) await source.destroy();
+  };
+  try {
+    const { preparedStatements: prepare, acquireTimeoutMs, requestTimeoutMs, migrate: when, table } = options;
+    const plans = own || !prepare ? undefined : new PlanGeneration();
+    const connections = new Connections({ name, primary: master, replicas: slaves, prepare, plans, acquireTimeoutMs, requestTimeoutMs });
+    const durable = await connections.with(async (connection) => {
+      if (when === 'on-open') await bringUpToDate(connection, table, name);
+      return await look(connection, table, name);
+    });
+    return { dataSource: source, connections, staleReads: slaves.length > 0, poolSize: master.options?.max ?? 10, plans, durable, close };
+  } catch (error) {
+    await close();
+    throw unreachable(error, name);
+  }
+}
+
+function ownOptions({ connection, preparedStatements, acquireTimeoutMs, lockTimeoutMs }: ResolvedPostgres): DataSourceOptions {
+  const { extra, ...rest } = connection;
+  // poolers refuse such settings, and keep no plans
+  const planner = preparedStatements ? { options: `${byTheKey} -c lock_timeout=${lockTimeoutMs}` } : {};
+  return {
+    type: 'postgres',
+    ...rest,
+    connectTimeoutMS: acquireTimeoutMs,
+    extra: { keepAlive: true, ...planner, ...extra },
+  } as DataSourceOptions;
+}
+
+async function bringUpToDate(connection: Connection, table: TableName, name: string): Promise<void> {
+  try {
+    if (!(await isMigrated(connection, table))) await migrate(connection, table);
+  } catch (error) {
+    throw refusalOf(error) === '42501' ? notAllowed(name) : error;
+  }
+}
+
+const notAllowed = (name: string): Error =>
+  storageError(
+    'STORAGE_UNAVAILABLE',
+    `${name} cannot be brought up to date: the role may not do that. Run kventMigrations with a role that may, and open with migrate: 'never'.`,
+    {},
+    { retryable: false, cause: new Error('Postgres refused the statement with SQLSTATE 42501.') },
+  );
+
+/** Whether the table is there, with the columns that the statements need, and what the server promises. */
+async function look(connection: Connection, table: TableName, name: string): Promise<OpenSource['durable']> {
+  const columns = 'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes';
+  await connection.query(`select ${columns} from ${table.quoted} limit 0`).catch((error: unknown) => {
+    const state = refusalOf(error);
+    throw state === '42P01' || state === '3F000' || state === '42703' ? missingTable(name) : error;
+  });
+  const text = "select current_setting('fsync'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
+  const [fsync, commit = '', standbys] = (await connection.query(text))[0] ?? [];
+  if (fsync !== 'on' || commit === 'off') return false;
+  return standbys !== '' && commit !== 'local' ? 'quorum' : 'fsync';
+}
+
+function unreachable(error: unknown, name: string): Error {
+  if (isStorageError(error)) return error;
+  if (error instanceof NotConnected) return error.failure;
+  const { message, code } = error as { readonly message?: string; readonly code?: string };
+  return unavailable(`${name} cannot be opened${code === undefined ? '' : ` (${code})`}`, new Error(message ?? String(error)));
+}

@@ -1,0 +1,137 @@
+/** The provider that production runs on: rows in a table of Postgres, through the pool of a TypeORM data source. */
+import {
+  invalidOption,
+  storageError,
+  throwIfAborted,
+  untilAborted,
+  type Address,
+  type Batch,
+  type CommitOptions,
+  type CommitResult,
+  type ProviderFeatures,
+  type ProviderReadOptions,
+  type ReadResult,
+  type ScanPage,
+  type ScanRange,
+  type StorageAdministration,
+  type StorageProvider,
+} from '@kvent/key-value-storage/core';
+import { OpenTable } from './open-table.js';
+import { resolvePostgres, type PostgresProviderOptions, type ResolvedPostgres } from './postgres-options.js';
+import { openSource, type OpenSource } from './open-source.js';
+import { TransactionProvider } from './transaction-provider.js';
+
+interface Opened {
+  readonly source: OpenSource;
+  readonly table: OpenTable;
+}
+
+export class PostgresProvider implements StorageProvider {
+  readonly name: string;
+  readonly administration: StorageAdministration;
+  readonly #options: ResolvedPostgres;
+  #opened: Opened | undefined;
+  #opening = false;
+  #closing: Promise<void> | undefined;
+
+  /** `INVALID_OPTION` names what is not allowed. Nothing is connected before `open`. */
+  constructor(options: PostgresProviderOptions) {
+    this.#options = resolvePostgres(options);
+    this.name = `Postgres table ${this.#options.table.quoted}`;
+    this.administration = {
+      databases: async () => await this.#table().databases(),
+      spaces: async (database) => await this.#table().spaces(database),
+      export: (database) => this.#table().export(database),
+      import: async (database, rows) => await this.#table().import(database, rows),
+      drop: async (database) => await this.#table().drop(database),
+      count: async (database) => await this.#table().count(database),
+      freeze: async () => await this.#table().freeze(),
+    };
+  }
+
+  /** Before `open` what is usual; then what the server is set to. */
+  get features(): ProviderFeatures {
+    return {
+      durable: this.#opened?.source.durable ?? 'fsync',
+      shared: true,
+      staleReads: this.#opened?.source.staleReads ?? false,
+      coalesce: true,
+      expiry: 'exact',
+      scan: 'ordered',
+      clock: this.#options.clock === undefined ? 'own' : 'replaceable',
+    };
+  }
+
+  /**
+   * Connects, brings the table up to date, and looks whether it is what is needed. `STORAGE_UNAVAILABLE` when the server cannot be reached, or
+   * when there is no table and `migrate` is 'never'.
+   */
+  async open(): Promise<void> {
+    if (this.#opened !== undefined || this.#opening)
+      throw invalidOption('This PostgresProvider is open already: give each storage its own.');
+    this.#opening = true;
+    try {
+      await this.#closing;
+      const source = await openSource(this.#options, this.name);
+      const table = new OpenTable(this.#options, this.name, source);
+      await table.prepare().catch(async (error: unknown) => {
+        await source.close();
+        throw error;
+      });
+      this.#opened = { source, table };
+    } finally {
+      this.#opening = false;
+    }
+  }
+
+  async close(): Promise<void> {
+    const opened = this.#opened;
+    this.#opened = undefined;
+    if (opened !== undefined) {
+      this.#closing = opened.table.idle().then(async () => await opened.source.close());
+    }
+    await this.#closing;
+  }
+
+  async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
+    throwIfAborted('A read', options.signal);
+    return await untilAborted('A read', 'none', options.signal, this.#table().read(addresses, options));
+  }
+
+  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+    throwIfAborted('A scan', options.signal);
+    return await untilAborted('A scan', 'none', options.signal, this.#table().scan(ranges));
+  }
+
+  async commit(batches: readonly Batch[], options: CommitOptions = {}): Promise<readonly CommitResult[]> {
+    throwIfAborted('A commit', options.signal);
+    return await untilAborted('A commit', 'unknown', options.signal, this.#table().commit(batches, options.answered));
+  }
+
+  /**
+   * The same contract inside a transaction of the application: hand it the `EntityManager` of `dataSource.transaction(...)`. `INVALID_OPTION`
+   * when that is no transaction of the data source that the provider was given.
+   */
+  within(transaction: object): StorageProvider {
+    const { table, source } = this.#open();
+    return new TransactionProvider(transaction, {
+      name: this.name,
+      dialect: table.dialect,
+      clock: table.clock,
+      source: source.dataSource,
+    });
+  }
+
+  async sweep(limit: number): Promise<number> {
+    return await this.#table().sweep(limit);
+  }
+
+  #table(): OpenTable {
+    return this.#open().table;
+  }
+
+  #open(): Opened {
+    if (this.#opened === undefined) throw storageError('STORAGE_NOT_OPEN', `${this.name} is not open.`, {});
+    return this.#opened;
+  }
+}

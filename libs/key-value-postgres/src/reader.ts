@@ -1,0 +1,87 @@
+/** Reads and scans as statements, on whatever runs them: the pool, or one transaction. */
+import type { Address, ProviderReadOptions, ReadResult, ScanPage, ScanRange } from '@kvent/key-value-storage/core';
+import { decodeRow, type Columns } from './sql/decode-row.js';
+import { addressArrays, decodeMany, decodeScan, readClock, readMany, readOne, scanOne, scanParameters } from './sql/read-rows.js';
+import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
+
+type Values = 'include' | 'omit';
+type Consistency = 'current' | 'stale';
+
+export interface ReaderOptions {
+  readonly dialect: Dialect;
+  /** The time of a given clock, as the last parameter of a statement. */
+  readonly time: () => readonly number[];
+  readonly run: (statement: Statement, parameters: readonly unknown[], consistency: Consistency) => Promise<readonly Columns[]>;
+  /** The time of a read that found nothing, where it can be told without asking. */
+  readonly reckon?: (() => () => number | undefined) | undefined;
+  /** Told the server's time whenever it is heard. */
+  readonly heard?: (time: number) => void;
+}
+
+export class Reader {
+  readonly #options: ReaderOptions;
+  readonly #one: Readonly<Record<Values, Statement>>;
+  readonly #many: Readonly<Record<Values, Statement>>;
+  readonly #clock: Statement;
+  /** One text for each combination of bounds, direction and values. */
+  readonly #scans = new Map<string, Statement>();
+
+  constructor(options: ReaderOptions) {
+    const { dialect } = options;
+    this.#options = options;
+    this.#one = { include: readOne(dialect, 'include'), omit: readOne(dialect, 'omit') };
+    this.#many = { include: readMany(dialect, 'include'), omit: readMany(dialect, 'omit') };
+    this.#clock = readClock(dialect);
+  }
+
+  async read(addresses: readonly Address[], { values = 'include', consistency = 'current' }: ProviderReadOptions): Promise<ReadResult> {
+    const [first] = addresses;
+    if (first === undefined) return { time: await this.time(consistency), rows: [] };
+    if (addresses.length === 1) return await this.#readOne(first, values, consistency);
+    const lines = await this.#run(this.#many[values], addressArrays(addresses), consistency);
+    return this.#seen(decodeMany(lines, addresses.length, values));
+  }
+
+  async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
+    return await Promise.all(ranges.map(async (range) => await this.#scan(range)));
+  }
+
+  /** The provider's time. */
+  async time(consistency: Consistency = 'current'): Promise<number> {
+    const [line] = await this.#run(this.#clock, [], consistency);
+    return milliseconds(line?.[0] as string);
+  }
+
+  async #readOne({ database, container, entity, key }: Address, values: Values, consistency: Consistency): Promise<ReadResult> {
+    const reckon = this.#options.reckon?.();
+    const [line] = await this.#run(this.#one[values], [database, container, entity, key], consistency);
+    if (line === undefined) return { time: reckon?.() ?? (await this.time(consistency)), rows: [undefined] };
+    return this.#seen({ time: milliseconds(line[0] as string), rows: [decodeRow(line, 1, values)] });
+  }
+
+  async #scan(range: ScanRange): Promise<ScanPage> {
+    const lines = await this.#run(this.#scanOf(range), scanParameters(range), range.consistency ?? 'current');
+    const page = decodeScan(lines, range);
+    return { ...page, ...this.#seen({ time: page.time, rows: page.rows.map(({ row }) => row) }), rows: page.rows };
+  }
+
+  #scanOf(range: ScanRange): Statement {
+    const { start, end, after, reverse = false, values = 'include' } = range;
+    const shape = [start !== undefined, end !== undefined, after !== undefined, reverse, values].join();
+    let statement = this.#scans.get(shape);
+    if (statement === undefined) this.#scans.set(shape, (statement = scanOne(this.#options.dialect, range)));
+    return statement;
+  }
+
+  /** A commit may have read the clock between the beginning of the statement and its look at the rows. */
+  #seen<R extends ReadResult>(read: R): R {
+    this.#options.heard?.(read.time);
+    let { time } = read;
+    for (const row of read.rows) if (row !== undefined && row.updatedAt > time) time = row.updatedAt;
+    return time === read.time ? read : { ...read, time };
+  }
+
+  async #run(statement: Statement, parameters: readonly unknown[], consistency: Consistency): Promise<readonly Columns[]> {
+    return await this.#options.run(statement, [...parameters, ...this.#options.time()], consistency);
+  }
+}

@@ -1,0 +1,66 @@
+/** Running the migrations when a provider opens: exactly once, however many instances start together. */
+import type { Connection } from '../connections/connections.js';
+import { kventMigrations } from './migrations.js';
+import { journalTable, quoted, type TableName } from './table-name.js';
+
+/** What our migrations need of TypeORM's `QueryRunner`. */
+interface Runner {
+  query(text: string, values?: readonly unknown[]): Promise<unknown>;
+}
+
+interface NamedMigration {
+  readonly name: string;
+  up(runner: Runner): Promise<void>;
+}
+
+/** Whether nothing is left to do. Then no right to change the schema is needed. */
+export async function isMigrated(connection: Connection, table: TableName): Promise<boolean> {
+  return (await exists(connection, table.schema, journalTable)) && (await missing(connection, table)).length === 0;
+}
+
+/**
+ * Brings the table up to date in one transaction, which holds a lock from its beginning: it works behind poolers too, and ends with the
+ * connection of whoever dies holding it. The lock is the schema's, for two tables share what is in it. TypeORM is not asked: the
+ * migrations and settings of the application's data source are none of ours, and it would take a schema by the name of `a.b` for two names.
+ */
+export async function migrate(connection: Connection, table: TableName): Promise<void> {
+  // a snapshot of the whole transaction would not show what was done while it waited for the lock
+  await connection.query('begin isolation level read committed');
+  try {
+    // instances that start together wait for each other as long as it takes
+    await connection.query('set local lock_timeout = 0');
+    await connection.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`kvent:${table.schema}`]);
+    await runMissing(connection, table);
+    await connection.query('commit');
+  } catch (error) {
+    // what cannot even be rolled back is a lost connection, and the first error tells it better
+    await connection.query('rollback').catch(() => undefined);
+    throw error;
+  }
+}
+
+async function runMissing(connection: Connection, table: TableName): Promise<void> {
+  const journal = journalOf(table);
+  for (const migration of (await exists(connection, table.schema, journalTable)) ? await missing(connection, table) : migrationsOf(table)) {
+    await migration.up({ query: async (text, values) => await connection.query(text, values) });
+    await connection.query(
+      `create table if not exists ${journal} (id serial primary key, "timestamp" bigint not null, name varchar not null)`,
+    );
+    await connection.query(`insert into ${journal} ("timestamp", name) values ($1, $2)`, [migration.name.slice(-13), migration.name]);
+  }
+}
+
+async function missing(connection: Connection, table: TableName): Promise<readonly NamedMigration[]> {
+  const done = new Set((await connection.query(`select name from ${journalOf(table)}`)).map(([name]) => name));
+  return migrationsOf(table).filter(({ name }) => !done.has(name));
+}
+
+async function exists(connection: Connection, schema: string, name: string): Promise<boolean> {
+  const text =
+    'select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2';
+  return (await connection.query(text, [schema, name])).length > 0;
+}
+
+const journalOf = ({ schema }: TableName): string => `${quoted(schema)}.${quoted(journalTable)}`;
+const migrationsOf = (table: TableName): readonly NamedMigration[] =>
+  kventMigrations(table).map((migration) => new migration() as unknown as NamedMigration);

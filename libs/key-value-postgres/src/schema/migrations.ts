@@ -1,0 +1,56 @@
+/** The migrations of the table, as TypeORM's: `open` runs them, or a team in its own pipeline. */
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+import { quoted, tableName, type TableName, type TableOptions } from './table-name.js';
+
+/** TypeORM runs classes, and knows them by a name that ends with the time of their making. */
+export type Migration = new () => MigrationInterface;
+
+/**
+ * The migrations of a table, for the `migrations` of your own data source (then give the provider `migrate: 'never'`). Each runs once.
+ * `INVALID_OPTION` when a name is none.
+ */
+export function kventMigrations(options: TableOptions = {}): Migration[] {
+  return [createTable(tableName(options))];
+}
+
+/**
+ * `fillfactor` leaves room beside each row, so that a new version of it needs no new entry in an index (a heap-only update). The fixed columns
+ * stand first: no padding between them.
+ */
+function createTable({ schema, table, quoted: name }: TableName): Migration {
+  return class implements MigrationInterface {
+    // quoted, so that no two tables have a migration of one name
+    readonly name = `KventCreate ${name} 1763683200000`;
+
+    async up(runner: QueryRunner): Promise<void> {
+      await createSchema(runner, schema);
+      await runner.query(`create table if not exists ${name} (
+        version bigint not null,
+        updated_at timestamptz not null,
+        expires_at timestamptz,
+        ttl_ms bigint,
+        number bigint,
+        database text collate "C" not null,
+        container text collate "C" not null,
+        entity text collate "C" not null,
+        key text collate "C" not null,
+        value json,
+        bytes bytea,
+        constraint ${quoted(`${table}_pkey`)} primary key (database, container, entity, key)
+      ) with (fillfactor = 90)`);
+      await runner.query(
+        `create index if not exists ${quoted(`${table}_expires_at`)} on ${name} (expires_at) where expires_at is not null`,
+      );
+    }
+
+    async down(runner: QueryRunner): Promise<void> {
+      await runner.query(`drop table ${name}`);
+    }
+  };
+}
+
+/** Not by `if not exists` alone: that asks for the right to create schemas, also when there is nothing to create. */
+async function createSchema(runner: QueryRunner, schema: string): Promise<void> {
+  const found = (await runner.query('select 1 from pg_catalog.pg_namespace where nspname = $1', [schema])) as readonly unknown[];
+  if (found.length === 0) await runner.query(`create schema if not exists ${quoted(schema)}`);
+}

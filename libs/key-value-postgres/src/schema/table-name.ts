@@ -1,0 +1,44 @@
+/** Where the rows are: one table of one schema. Identifiers are quoted, everything else that reaches the database is a parameter. */
+import { invalidOption } from '@kvent/key-value-storage/core';
+
+/** Bytes that Postgres keeps of an identifier; it would cut off the rest in silence. */
+const identifierBytesMax = 63;
+
+export interface TableOptions {
+  /** The schema of the table. It is created when it is missing. @default 'kvent' */
+  readonly schema?: string | undefined;
+  /** The name of the table that holds the rows. @default 'row' */
+  readonly table?: string | undefined;
+}
+
+export interface TableName {
+  readonly schema: string;
+  readonly table: string;
+  /** Both, quoted: `"kvent"."row"`. */
+  readonly quoted: string;
+}
+
+export const tableDefaults = { schema: 'kvent', table: 'row' } as const;
+
+/** Where it is noted what has run, in the schema of the rows. */
+export const journalTable = 'kvent_migrations';
+
+/** `INVALID_OPTION` for what Postgres would not take as it is. */
+export function tableName({ schema = tableDefaults.schema, table = tableDefaults.table }: TableOptions): TableName {
+  assertIdentifier('schema', schema);
+  // its index and its key are named after it
+  assertIdentifier('table', table, '_expires_at'.length);
+  if (table === journalTable)
+    throw invalidOption(`PostgresProvider: the table '${journalTable}' notes which migrations have run; rows need another.`);
+  return { schema, table, quoted: `${quoted(schema)}.${quoted(table)}` };
+}
+
+export const quoted = (identifier: string): string => `"${identifier.replaceAll('"', '""')}"`;
+
+function assertIdentifier(option: string, given: unknown, room = 0): asserts given is string {
+  const bytesMax = identifierBytesMax - room;
+  if (typeof given === 'string' && given !== '' && !given.includes('\0') && Buffer.byteLength(given) <= bytesMax) return;
+  throw invalidOption(
+    `PostgresProvider: ${option} is a name of 1 to ${bytesMax} bytes without NUL; given was ${typeof given === 'string' ? JSON.stringify(given) : typeof given}.`,
+  );
+}

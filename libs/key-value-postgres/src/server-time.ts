@@ -1,0 +1,26 @@
+/** The server's time between its answers: where an answer carries none, it is reckoned from the last that did. */
+import { systemClock } from '@kvent/key-value-storage/core';
+
+/** Clocks drift apart; beyond this many milliseconds without an answer the server is asked. */
+const reckonedMsMax = 10_000;
+
+export class ServerTime {
+  #time = Number.NaN;
+  #heardAt = Number.NEGATIVE_INFINITY;
+
+  /** Remembers the time of an answer that has just come. */
+  heard(time: number): void {
+    this.#time = time;
+    this.#heardAt = systemClock.monotonic();
+  }
+
+  /** When a statement began that was sent at this moment of the monotonic clock: never later than it did. Undefined when too long nothing was heard. */
+  at(sent: number): number | undefined {
+    const elapsed = sent - this.#heardAt;
+    return elapsed >= 0 && elapsed < reckonedMsMax
+      ? this.#time + Math.floor(elapsed)
+      : elapsed < 0 && elapsed > -reckonedMsMax
+        ? this.#time
+        : undefined;
+  }
+}

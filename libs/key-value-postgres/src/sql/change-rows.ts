@@ -1,0 +1,98 @@
+/**
+ * THE GENERAL STATEMENT: any number of independent batches of any shape, judged and applied in one round trip. It says in SQL what
+ * `evaluateBatch` of the core says in TypeScript.
+ *
+ * Its steps, each seeing the whole of the one before:
+ *
+ * - `l` locks the rows that are there, in the order given (the caller sorts them, all processes alike), and reads them as they are then;
+ * - `c` reads the clock, once every row is held;
+ * - `a` judges each element, `j` each batch: all or nothing, and one time, which is never before that of a row it replaces;
+ * - `n` creates what was judged absent, `u` overwrites and `m` renews what was there, `d` deletes, in this order: who creates holds its locks
+ *   already and waits for creators alone, in the order of rows, so that rivals cannot wait for each other in a circle;
+ * - a row that a rival created since the statement began is neither seen by `l` nor overwritten by `n`. Then fewer rows are written than were
+ *   meant, and the cast at the end fails on purpose: everything is undone, and the statement runs again.
+ *
+ * A batch that rests on the absence of a row it does not create leaves a *ghost* there, a row that was never alive: two batches that check
+ * each other's absence meet in it. The sweep clears it away.
+ */
+import { identity, seconds, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+
+/** What `chk` means: null is no check. */
+export const checkCode = { absent: 0, present: 1, version: 2, number: 3 } as const;
+
+/** What `act` means. `again` is a further check of a row that stands before it already. */
+export const actCode = { again: -1, check: 0, put: 1, delete: 2, sum: 3, min: 4, max: 5, renew: 6 } as const;
+
+/** In the message of the failure on purpose: people will read it in the log of the server. */
+export const raceMark = 'kvent: another session created a row meanwhile, the statement runs again';
+
+/**
+ * Locks waited for longer than this refuse the whole statement (55P03). It is set before the first lock is asked for, and for this statement
+ * alone; null leaves the setting of the caller's transaction as it is.
+ */
+export const lockTimeout = (parameter: string): string =>
+  `case when ${parameter}::text is null then '' else set_config('lock_timeout', ${parameter}::text, true) end`;
+export const lockTimeoutSet = `(select ${lockTimeout('$1')} v offset 0) s`;
+
+/** The columns that a put replaces. */
+export const overwrite = `on conflict (${identity}) do update set version = excluded.version, updated_at = excluded.updated_at,
+  expires_at = excluded.expires_at, ttl_ms = excluded.ttl_ms, number = excluded.number, value = excluded.value, bytes = excluded.bytes`;
+
+/** The row of an element, held. */
+export const held = (table: string, columns: string): string => `left join lateral (select ${columns} from ${table}
+    where s.v is not null and database = o.db and container = o.co and entity = o.en and key = o.ke for no key update) r on true`;
+
+export const alive = 'v0 is not null and (x0 is null or x0 > t)';
+
+const sameRow = '(r.database, r.container, r.entity, r.key) = (db, co, en, ke)';
+
+/** Whether as many rows were written as were meant: 0, or the failure on purpose. It must not be constant, or the planner would fail. */
+export const verified = (written: string, meant: string): string =>
+  `case when ${written} = ${meant} then 0 else ('${raceMark} ' || ${meant})::int end`;
+
+export function changeRows(dialect: Dialect): Statement {
+  const table = dialect.table.quoted;
+  const now = writeTime(dialect, '$18');
+  return statement(
+    'change',
+    `with l as materialized (
+  select o.*, r.* from ${lockTimeoutSet}, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::bigint[], $9::int[], $10::bigint[],
+    $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bool[])
+    with ordinality o(db, co, en, ke, b, chk, exp, act, ver, val, byt, num, lo, hi, ttl, keep, i)
+  ${held(table, 'version v0, number n0, expires_at x0, updated_at u0, ttl_ms k0')}
+), c as materialized (
+  select case when count(*) >= 0 then ${now} end t from l
+), a as materialized (
+  select l.*, t, live, puts, ghost, keeps, case chk when 0 then not live when 1 then live when 2 then live and v0 = exp when 3 then live and n0 is not distinct from exp else true end met,
+    case act when 1 then num when 3 then old + num when 4 then least(old, num) when 5 then greatest(old, num) when 6 then n0 end new,
+    case when act not between 3 and 5 then 0 when live and n0 is null then 1
+      when act = 3 and (old + num not between -9223372036854775808 and 9223372036854775807 or num < 0 and old + num < lo or num > 0 and old + num > hi) then 2
+      when act = 4 and num < old and num < lo or act = 5 and num > old and num > hi then 2 else 0 end misfit,
+    case when keeps then x0 when puts then until when act = 6 and x0 is not null then greatest(x0, until) end xa
+  from l cross join c cross join lateral (select ${alive} live, t + ${span('ttl')} until) z
+    cross join lateral (select case when live then n0 else 0 end::numeric old, act in (1, 3, 4, 5) puts, act in (0, 2) and chk = 0 and v0 is null ghost,
+      live and (keep or act between 3 and 5) keeps) y
+), j as materialized (
+  select *, bool_and(met and misfit = 0) over (partition by b) ok, greatest(t, max(case when act > 0 then u0 end) over (partition by b)) bt from a
+), n as (
+  insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes)
+  select db, co, en, ke, ver, bt, case when ghost then '-infinity' else xa end, case when puts then ttl end, new::bigint, val::json, decode(byt, 'base64')
+  from j where ok and v0 is null and (puts or ghost) order by i on conflict do nothing returning 1
+), u as (
+  insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes)
+  select db, co, en, ke, ver, bt, xa, case when keeps then k0 else ttl end, new::bigint, val::json, decode(byt, 'base64')
+  from j where ok and v0 is not null and puts order by i ${overwrite} returning 1
+), m as (
+  update ${table} r set expires_at = xa from j
+  where ok and act = 6 and live and xa > x0 and ${sameRow} returning 1
+), d as (
+  delete from ${table} r using j
+  where ok and act = 2 and v0 is not null and (select count(*) from n) >= 0 and ${sameRow} returning 1
+)
+select i, ok, met, misfit, live, v0, new, ${seconds('xa')}, ${seconds('bt')}, ${verified(
+      '(select count(*) from n) + (select count(*) from u) + (select count(*) from m) + (select count(*) from d)',
+      '(select count(*) from j where ok and (puts or ghost or act = 2 and v0 is not null or act = 6 and live and xa > x0))',
+    )}
+from j`,
+  );
+}

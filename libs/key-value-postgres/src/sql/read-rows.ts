@@ -1,0 +1,94 @@
+/** Reading: one row by its address, many addresses in one statement, a page of a space. */
+import type { Address, Row, ScanRange, ScannedRow } from '@kvent/key-value-storage/core';
+import { decodeRow, type Columns } from './decode-row.js';
+import { milliseconds, readTime, rowColumns, seconds, statement, type Dialect, type Statement } from './statement.js';
+
+type Values = 'include' | 'omit';
+
+/** The row at $1 to $4, if it is alive, and the time. Nothing when there is none: a join that answers the time alone would cost everyone 7 %. */
+export function readOne(dialect: Dialect, values: Values): Statement {
+  const now = readTime(dialect, '$5');
+  return statement(
+    `get_${values}`,
+    `select ${seconds(now)}, ${rowColumns(values)} from ${dialect.table.quoted}
+where database = $1 and container = $2 and entity = $3 and key = $4 and (expires_at is null or expires_at > ${now})`,
+  );
+}
+
+/**
+ * The living rows at the addresses in the arrays $1 to $4, each with its place among them, and the time in every line. `offset 0` keeps the
+ * planner from turning the look-ups into one join, which it would get wrong for a table it knew when it was small.
+ */
+export function readMany(dialect: Dialect, values: Values): Statement {
+  const now = readTime(dialect, '$5');
+  return statement(
+    `get_many_${values}`,
+    `select ${seconds(now)}, o.i, ${rowColumns(values)}
+from unnest($1::text[], $2::text[], $3::text[], $4::text[]) with ordinality o(db, co, en, ke, i)
+left join lateral (select * from ${dialect.table.quoted}
+  where database = o.db and container = o.co and entity = o.en and key = o.ke and (expires_at is null or expires_at > ${now}) offset 0) r on true`,
+  );
+}
+
+/** The four arrays of `readMany`. */
+export const addressArrays = (addresses: readonly Address[]): readonly string[][] => [
+  addresses.map(({ database }) => database),
+  addresses.map(({ container }) => container),
+  addresses.map(({ entity }) => entity),
+  addresses.map(({ key }) => key),
+];
+
+export interface Read {
+  readonly time: number;
+  readonly rows: (Row | undefined)[];
+}
+
+/** The rows of `readMany`, in the order of the addresses. */
+export function decodeMany(lines: readonly Columns[], count: number, values: Values): Read {
+  const rows = new Array<Row | undefined>(count).fill(undefined);
+  for (const line of lines) if (line[2] !== null) rows[Number(line[1]) - 1] = decodeRow(line, 2, values);
+  return { time: milliseconds(lines[0]?.[0] as string), rows };
+}
+
+/** The time alone. */
+export const readClock = (dialect: Dialect): Statement => statement('clock', `select ${seconds(readTime(dialect, '$1'))}`);
+
+/** A page of one space in key order, one row more than asked, so that it shows whether more come. Its bounds are parameters from $5 on. */
+export function scanOne(dialect: Dialect, { start, end, after, reverse = false, values = 'include' }: ScanRange): Statement {
+  const bounds = [
+    ...(start === undefined ? [] : ['>=']),
+    ...(end === undefined ? [] : ['<']),
+    ...(after === undefined ? [] : [reverse ? '<' : '>']),
+  ];
+  const now = readTime(dialect, `$${5 + bounds.length}`);
+  const order = reverse ? 'desc' : 'asc';
+  const within = bounds.map((operator, index) => ` and key ${operator} $${5 + index}`).join('');
+  return statement(
+    `scan_${order}${bounds.length}_${values}`,
+    `select ${seconds(now)}, s.* from (select 1) one left join lateral (
+  select key ke, ${rowColumns(values)} from ${dialect.table.quoted}
+  where database = $1 and container = $2 and entity = $3${within} and (expires_at is null or expires_at > ${now})
+  order by key ${order} limit $4::int) s on true`,
+  );
+}
+
+/** The parameters of `scanOne`. */
+export const scanParameters = ({ database, container, entity, start, end, after, limit }: ScanRange): readonly unknown[] => [
+  database,
+  container,
+  entity,
+  limit + 1,
+  ...[start, end, after].filter((bound) => bound !== undefined),
+];
+
+export interface Scanned {
+  readonly time: number;
+  readonly rows: ScannedRow[];
+  readonly more: boolean;
+}
+
+export function decodeScan(lines: readonly Columns[], { limit, values = 'include' }: ScanRange): Scanned {
+  const found = lines.filter((line) => line[1] !== null);
+  const rows = found.slice(0, limit).map((line) => ({ key: line[1] as string, row: decodeRow(line, 2, values) }));
+  return { time: milliseconds(lines[0]?.[0] as string), rows, more: found.length > limit };
+}

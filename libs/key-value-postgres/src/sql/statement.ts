@@ -1,0 +1,55 @@
+/** What the statements have in common: how time, addresses and columns are written. */
+import { createHash } from 'node:crypto';
+import type { TableName } from '../schema/table-name.js';
+
+/** One text, prepared once for each connection under its name. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** What the texts depend on. `clock`: the database's own, or the one that the provider was given (its time is then the last parameter). */
+export interface Dialect {
+  readonly table: TableName;
+  readonly clock: 'server' | 'given';
+}
+
+/** The name tells other tables, and other releases, apart: a connection of the application's pool may serve several providers. */
+export function statement(name: string, text: string): Statement {
+  const digest = createHash('sha256').update(text).digest('hex').slice(0, 12);
+  return { name: `kvent_${name}_${digest}`, text };
+}
+
+/** The columns that make a row's identity, in the order of the primary key. */
+export const identity = 'database, container, entity, key';
+
+/** Seconds since 1970 as a double: exact to the millisecond for any date, and cheaper than `extract`. */
+export const seconds = (time: string): string => `date_part('epoch', ${time})`;
+export const milliseconds = (text: string): number => Math.round(Number(text) * 1000);
+
+/** A count of milliseconds as a span, exact: every product is a whole number of microseconds. */
+export const span = (ms: string): string => `${ms} * interval '1 millisecond'`;
+
+/** A parameter of milliseconds since 1970 as a time. */
+export const timeOf = (parameter: string): string => `(timestamptz 'epoch' + ${span(`${parameter}::bigint`)})`;
+
+/** The time at which a statement that only reads began. `parameter`: where a given clock's time stands. */
+export const readTime = ({ clock }: Dialect, parameter: string): string =>
+  clock === 'given' ? timeOf(parameter) : 'statement_timestamp()';
+
+/** The time of the moment, in the whole milliseconds that are stored and compared. */
+export const writeTime = ({ clock }: Dialect, parameter: string): string =>
+  clock === 'given' ? timeOf(parameter) : "date_trunc('milliseconds', clock_timestamp())";
+
+/**
+ * A row as columns, for `decodeRow`. What is rare stands together in the last one, so that a plain row costs little: `-` or its expiry, its
+ * TTL, then a value that is no JSON.
+ */
+export const rowColumns = (values: 'include' | 'omit'): string => {
+  const meta = `version, ${seconds('updated_at')}`;
+  const rare = `concat_ws(' ', coalesce(${seconds('expires_at')}::text, '-'), coalesce(ttl_ms::text, '-'), number::text, 'b' || encode(bytes, 'base64'))`;
+  if (values === 'omit') {
+    return `${meta}, null::text, case when expires_at is not null then concat_ws(' ', ${seconds('expires_at')}, coalesce(ttl_ms::text, '-')) end`;
+  }
+  return `${meta}, value::text, case when value is null or expires_at is not null then ${rare} end`;
+};

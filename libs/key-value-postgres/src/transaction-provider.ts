@@ -1,0 +1,137 @@
+/** The port inside a transaction of the application: the same statements on its connection; it commits or rolls back everything together. */
+import {
+  invalidOption,
+  storageError,
+  throwIfAborted,
+  untilAborted,
+  type Address,
+  type Batch,
+  type CommitResult,
+  type ProviderFeatures,
+  type ProviderReadOptions,
+  type ReadResult,
+  type ScanPage,
+  type ScanRange,
+  type StorageAdministration,
+  type StorageProvider,
+} from '@kvent/key-value-storage/core';
+import type { DataSource, EntityManager } from 'typeorm';
+import { TransactionCommitter } from './commit/transaction-committer.js';
+import { errorOf, queryOf, type Client, type Session } from './connections/connections.js';
+import { Reader } from './reader.js';
+import type { Dialect } from './sql/statement.js';
+import type { TableClock } from './table-clock.js';
+
+export interface TransactionProviderOptions {
+  readonly name: string;
+  readonly dialect: Dialect;
+  readonly clock: TableClock;
+  /** The data source whose transactions can be joined. */
+  readonly source: DataSource;
+}
+
+/**
+ * Nothing is gathered and nothing is retried here. A conflict leaves the transaction as it was before the batch; whoever throws it on rolls
+ * back, as `dataSource.transaction` does by itself.
+ */
+export class TransactionProvider implements StorageProvider {
+  readonly name: string;
+  readonly features: ProviderFeatures;
+  readonly administration: StorageAdministration;
+  readonly #manager: EntityManager;
+  readonly #reader: Reader;
+  readonly #committer: TransactionCommitter;
+  readonly #clock: TableClock;
+
+  /** `INVALID_OPTION` when this is no open transaction of the data source. */
+  constructor(transaction: object, { name, dialect, clock, source }: TransactionProviderOptions) {
+    this.#clock = clock;
+    this.#manager = managerOf(transaction, source);
+    this.name = `${name} in a transaction`;
+    this.features = {
+      durable: 'fsync',
+      shared: true,
+      staleReads: false,
+      coalesce: false,
+      expiry: 'exact',
+      scan: 'ordered',
+      clock: clock.kind === 'server' ? 'own' : 'replaceable',
+    };
+    const refuse = async (): Promise<never> => await Promise.reject(outside());
+    this.administration = {
+      databases: refuse,
+      spaces: refuse,
+      export: () => {
+        throw outside();
+      },
+      import: refuse,
+      drop: refuse,
+    };
+    const time = clock.parameters;
+    const session: Session = {
+      run: async (statement, parameters) => {
+        const client = await this.#client();
+        return (await client.query(queryOf(statement, parameters, false, 0))).rows;
+      },
+    };
+    this.#reader = new Reader({
+      dialect,
+      time,
+      // a transaction that breaks takes nothing with it
+      run: async (statement, parameters) =>
+        await session.run(statement, parameters, 'read').catch((error: unknown) => Promise.reject(errorOf(error, this.name, 'read'))),
+    });
+    this.#committer = new TransactionCommitter({ name: this.name, session, dialect, time });
+  }
+
+  async open(): Promise<void> {
+    await Promise.reject(outside());
+  }
+
+  async close(): Promise<void> {
+    // the transaction is the caller's
+  }
+
+  async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
+    throwIfAborted('A read', options.signal);
+    return await untilAborted('A read', 'none', options.signal, this.#reader.read(addresses, options));
+  }
+
+  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+    throwIfAborted('A scan', options.signal);
+    return await untilAborted('A scan', 'none', options.signal, this.#reader.scan(ranges));
+  }
+
+  async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
+    throwIfAborted('A commit', options.signal);
+    await this.#client();
+    const results = await untilAborted('A commit', 'unknown', options.signal, this.#committer.commit(batches));
+    this.#clock.stored();
+    return results;
+  }
+
+  async sweep(): Promise<number> {
+    return await Promise.reject(outside());
+  }
+
+  /** The connection of the transaction; `INVALID_OPTION` once it has ended. */
+  async #client(): Promise<Client> {
+    const runner = this.#manager.queryRunner;
+    if (runner === undefined || runner.isReleased || !runner.isTransactionActive) throw noTransaction();
+    return (await runner.connect()) as Client;
+  }
+}
+
+const outside = (): Error => storageError('STORAGE_UNSUPPORTED', 'That belongs to the storage itself, not to a transaction.', {});
+const noTransaction = (): Error =>
+  invalidOption('within takes the EntityManager of an open transaction: the one that dataSource.transaction hands to its callback.');
+
+function managerOf(transaction: object, source: DataSource): EntityManager {
+  const { queryRunner } = transaction as Partial<EntityManager>;
+  if (queryRunner?.isTransactionActive !== true || queryRunner.isReleased) throw noTransaction();
+  // `connection` is what TypeORM 0.3 calls it
+  const { dataSource, connection } = transaction as { readonly dataSource?: unknown; readonly connection?: unknown };
+  if ((dataSource ?? connection) !== source)
+    throw invalidOption('within takes a transaction of the data source that the provider was given; this is one of another.');
+  return transaction as EntityManager;
+}

@@ -1,0 +1,77 @@
+/** Whole databases on their way out and in: rows as they are, versions and absolute times included. */
+import type { RawRow } from '@kvent/key-value-storage/core';
+import type { Session } from './connections/connections.js';
+import { exportRows, importRows } from './sql/administration.js';
+import { decodeRow } from './sql/decode-row.js';
+import type { Dialect } from './sql/statement.js';
+
+/** Rows and bytes of one statement at most. */
+const pageRows = 1_000;
+const pageBytesMax = 4 * 1_024 * 1_024;
+
+/** The living rows of a database in order, page by page, on one session: within one snapshot when that has one. */
+export async function* exportDatabase(
+  session: Session,
+  dialect: Dialect,
+  database: string,
+  time: () => readonly number[],
+): AsyncGenerator<RawRow> {
+  const statement = exportRows(dialect);
+  let after: readonly (string | null)[] = ['', '', ''];
+  for (let limit = 16; ; limit = Math.min(limit * 4, pageRows)) {
+    const lines = await session.run(statement, [database, ...after, limit, ...time()], 'read');
+    for (const line of lines) {
+      const [container, entity, key] = line as readonly string[];
+      yield { container: container as string, entity: entity as string, key: key as string, row: decodeRow(line, 3, 'include') };
+    }
+    const last = lines.at(-1);
+    if (last === undefined || lines.length < limit) return;
+    after = last.slice(0, 3);
+  }
+}
+
+/** Puts rows as they are, page by page; answers how many. */
+export async function importDatabase(
+  session: Session,
+  dialect: Dialect,
+  database: string,
+  rows: AsyncIterable<RawRow> | Iterable<RawRow>,
+): Promise<number> {
+  const statement = importRows(dialect);
+  let count = 0;
+  let bytes = 0;
+  /** By address: one statement cannot write a row twice, and the last one counts. */
+  const page = new Map<string, RawRow>();
+  const flush = async (): Promise<void> => {
+    if (page.size > 0) await session.run(statement, [database, ...arraysOf([...page.values()])], 'write');
+    page.clear();
+    bytes = 0;
+  };
+  for await (const raw of rows) {
+    page.set(`${raw.container}\0${raw.entity}\0${raw.key}`, raw);
+    count += 1;
+    bytes += sizeOf(raw);
+    if (page.size >= pageRows || bytes >= pageBytesMax) await flush();
+  }
+  await flush();
+  return count;
+}
+
+function arraysOf(rows: readonly RawRow[]): readonly unknown[] {
+  const column = <R>(of: (raw: RawRow) => R): R[] => rows.map(of);
+  return [
+    column(({ container }) => container),
+    column(({ entity }) => entity),
+    column(({ key }) => key),
+    column(({ row }) => row.version),
+    column(({ row }) => row.updatedAt),
+    column(({ row }) => row.expiresAt ?? null),
+    column(({ row }) => row.ttlMs ?? null),
+    column(({ row }) => (row.value.kind === 'number' ? row.value.number.toString() : null)),
+    column(({ row }) => (row.value.kind === 'json' ? row.value.text : null)),
+    column(({ row }) => (row.value.kind === 'bytes' ? Buffer.from(row.value.bytes).toString('base64') : null)),
+  ];
+}
+
+const sizeOf = ({ row: { value } }: RawRow): number =>
+  value.kind === 'json' ? value.text.length : value.kind === 'bytes' ? value.bytes.length : 8;

@@ -1,0 +1,25 @@
+/** Every clause of the contract on some of the providers of `test/providers.ts`. */
+import { describe, expect, test } from '@jest/globals';
+import { abilitiesOf, applies, describeStorageProvider, needs, type Need } from '@kvent/key-value-storage/testing';
+import type { ListedProvider } from '../providers.js';
+
+export function describeProviders(providers: readonly ListedProvider[]): void {
+  for (const { name, lacks, ...provider } of providers) {
+    describeStorageProvider(
+      name,
+      { ...provider, only: ({ needs: need }) => need === undefined || !lacks.includes(need) },
+      { describe, it: test },
+    );
+
+    // without this, a feature that a provider lost would take its clauses along, and nobody would notice
+    test(`${name} claims everything but: ${lacks.join(', ')}`, async () => {
+      const abilities = await abilitiesOf(provider);
+      const unmet = (Object.keys(needs) as Need[]).filter((need) => !applies({ needs: need }, abilities));
+      expect(unmet.toSorted()).toEqual(lacks.toSorted());
+    });
+  }
+  test('each provider is listed once', () => {
+    const names = providers.map(({ name }) => name);
+    expect(names).toEqual([...new Set(names)]);
+  });
+}

@@ -1,0 +1,198 @@
+/**
+ * The network between an application and its server, as a test wants it: everything passes, until it is told otherwise.
+ *
+ *   await using proxy = await Proxy.before(server);
+ *   proxy.url(server.url('shop'));     // the same database, through the proxy
+ *   proxy.cut();                       // every connection breaks now
+ *   await proxy.refuse();              // nobody can connect; what is connected stays
+ *   proxy.hold();                      // a black hole: connections are accepted, nothing arrives, nothing breaks
+ *   await proxy.pass();                // as in the beginning; what was held arrives late, as it does in a network
+ *   proxy.retarget(other);             // new connections go there: a failover
+ *   await proxy.loseAnswer('key-17');  // done when the server has done what mentions this text, and its answer was swallowed with the connection
+ *   await proxy.loseRequest('key-18'); // … or when it was swallowed on its way there
+ */
+import { createServer, connect, type Server, type Socket } from 'node:net';
+import { freePort } from './free-port.js';
+
+interface Target {
+  readonly port: number;
+}
+
+/** What is to be lost: the next thing a client says that holds these bytes, or the answer to it. */
+interface Loss {
+  readonly what: 'request' | 'answer';
+  readonly marker: Buffer;
+  readonly done: () => void;
+}
+
+/** ReadyForQuery, outside a transaction: what was asked is done, and committed if it wrote. */
+const done = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
+const stillInTransaction = [0x54, 0x45].map((status) => Buffer.from([0x5a, 0, 0, 0, 5, status]));
+
+export class Proxy implements AsyncDisposable {
+  readonly port: number;
+  readonly #links = new Set<Link>();
+  #target: Target;
+  #server: Server | undefined;
+  #holding = false;
+  #losses: readonly Loss[] = [];
+
+  private constructor(target: Target, port: number) {
+    this.#target = target;
+    this.port = port;
+  }
+
+  static async before(target: Target): Promise<Proxy> {
+    const proxy = new Proxy(target, await freePort());
+    await proxy.#listen();
+    return proxy;
+  }
+
+  /** The same address, through the proxy. */
+  url(url: string): string {
+    const changed = new URL(url);
+    changed.port = String(this.port);
+    return changed.href;
+  }
+
+  /** How many connections there are. */
+  get connections(): number {
+    return this.#links.size;
+  }
+
+  cut(): void {
+    for (const link of this.#links) link.cut();
+  }
+
+  async refuse(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    server?.close(); // its callback would wait for the connections, which stay
+    await new Promise((resolve) => setImmediate(resolve)); // by then nobody listens
+  }
+
+  hold(): void {
+    this.#holding = true;
+    for (const link of this.#links) link.hold();
+  }
+
+  async pass(): Promise<void> {
+    this.#holding = false;
+    for (const link of this.#links) link.pass(this.#target);
+    if (this.#server === undefined) await this.#listen();
+  }
+
+  /** Connections that exist stay where they are. */
+  retarget(target: Target): void {
+    this.#target = target;
+  }
+
+  /** Fulfilled when the answer to the next request that mentions `text` is lost: what was asked is done, outside any transaction, and nobody is told. */
+  loseAnswer(text: string): Promise<void> {
+    return this.#lose('answer', text);
+  }
+
+  /** Fulfilled when the next request that mentions `text` is lost: the server never sees it. */
+  loseRequest(text: string): Promise<void> {
+    return this.#lose('request', text);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.refuse();
+    this.cut();
+  }
+
+  #lose(what: Loss['what'], text: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.#losses = [...this.#losses, { what, marker: Buffer.from(text), done: resolve }];
+    });
+  }
+
+  async #listen(): Promise<void> {
+    const server = createServer((client) => {
+      const link = new Link(client, (bytes) => this.#lossIn(bytes));
+      this.#links.add(link);
+      link.onceOver(() => this.#links.delete(link));
+      if (this.#holding) link.hold();
+      else link.pass(this.#target);
+    });
+    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(this.port, '127.0.0.1', resolve));
+    this.#server = server;
+  }
+
+  #lossIn(bytes: Buffer): Loss | undefined {
+    const loss = this.#losses.find(({ marker }) => bytes.includes(marker));
+    this.#losses = this.#losses.filter((each) => each !== loss);
+    return loss;
+  }
+}
+
+/** One connection through the proxy. */
+class Link {
+  readonly #client: Socket;
+  readonly #lossIn: (bytes: Buffer) => Loss | undefined;
+  #server: Socket | undefined;
+  #losing: Loss | undefined;
+  /** What the server said while its answer is being lost, and may have to be passed on after all. */
+  #kept: Buffer = Buffer.alloc(0);
+
+  constructor(client: Socket, lossIn: (bytes: Buffer) => Loss | undefined) {
+    this.#client = client.setNoDelay(true);
+    this.#lossIn = lossIn;
+    client.on('error', () => this.cut()).on('data', (bytes: Buffer) => this.#fromClient(bytes));
+    client.pause();
+  }
+
+  onceOver(what: () => void): void {
+    this.#client.once('close', what);
+  }
+
+  hold(): void {
+    this.#client.pause();
+    this.#server?.pause();
+  }
+
+  pass(target: Target): void {
+    this.#server ??= this.#connect(target);
+    this.#server.resume();
+    this.#client.resume();
+  }
+
+  /** Breaks it on both sides, without a farewell. */
+  cut(): void {
+    this.#client.resetAndDestroy();
+    this.#server?.resetAndDestroy();
+  }
+
+  #connect({ port }: Target): Socket {
+    const server = connect({ host: '127.0.0.1', port, noDelay: true });
+    server.on('error', () => this.cut()).on('data', (bytes: Buffer) => this.#fromServer(bytes));
+    server.on('end', () => this.#client.end()).on('close', () => this.#client.end());
+    this.#client.on('end', () => server.end()).on('close', () => server.end());
+    return server;
+  }
+
+  #fromClient(bytes: Buffer): void {
+    this.#losing ??= this.#lossIn(bytes);
+    if (this.#losing?.what === 'request') this.#lost();
+    else this.#server?.write(bytes);
+  }
+
+  #fromServer(bytes: Buffer): void {
+    if (this.#losing === undefined) {
+      this.#client.write(bytes);
+      return;
+    }
+    this.#kept = Buffer.concat([this.#kept, bytes]);
+    if (this.#kept.includes(done)) this.#lost();
+    else if (stillInTransaction.some((answer) => this.#kept.includes(answer))) {
+      this.#client.write(this.#kept);
+      this.#kept = Buffer.alloc(0);
+    }
+  }
+
+  #lost(): void {
+    this.cut();
+    this.#losing?.done();
+  }
+}

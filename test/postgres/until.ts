@@ -1,0 +1,8 @@
+/** Asks again and again until the answer is yes: how tests wait for what they cannot be told of. Rejects when it takes unreasonably long. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, withinMs = 30_000): Promise<void> {
+  const deadline = performance.now() + withinMs;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`Not within ${withinMs} ms: ${what}.`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
