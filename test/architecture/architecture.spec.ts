@@ -174,10 +174,14 @@ function placeIn(name: string): string {
 
 /** What `exports` of the packages point at. */
 function readDoors(): readonly string[] {
-  const manifest = JSON.parse(text('libs/key-value-storage/package.json')) as {
-    exports: Record<string, string | { 'kvent-source': string }>;
-  };
-  return Object.values(manifest.exports).flatMap((door) =>
-    typeof door === 'string' ? [] : [`libs/key-value-storage/${door['kvent-source'].slice(2)}`],
-  );
+  return files
+    .filter((file) => /^libs\/[^/]+\/src\/.*index\.ts$/.test(file))
+    .flatMap((file) => {
+      const library = file.split('/').slice(0, 2).join('/');
+      const manifest = JSON.parse(text(`${library}/package.json`)) as { exports?: Record<string, string | { 'kvent-source': string }> };
+      const doors = Object.values(manifest.exports ?? {}).flatMap((door) =>
+        typeof door === 'string' ? [] : [`${library}/${door['kvent-source'].slice(2)}`],
+      );
+      return doors.includes(file) ? [file] : [];
+    });
 }

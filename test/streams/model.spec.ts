@@ -1,0 +1,218 @@
+/**
+ * Random work on streams beside a plain array: appends at any expectation, transactions, sessions that are closed, forgotten or outlived, moves of the clock,
+ * snapshots, restarts. What fails is shrunk, and printed with its seed; `KVENT_SEED=<seed> npm run jest -- test/streams/model` replays it.
+ */
+import { describe, expect, test } from '@jest/globals';
+import { defineStream, event, type EventOf, type StreamSession } from '@kvent/event-store';
+import { isStorageError } from '@kvent/key-value-storage';
+import { all } from '@kvent/key-value-storage/testing';
+import { StreamSubject } from '@kvent/event-store/testing';
+import fc from 'fast-check';
+import { providers } from '../providers.js';
+
+const given = process.env['KVENT_SEED'];
+const seed = given === undefined ? Date.now() & 0x7fffffff : Number(given);
+const runs = Number(process.env['KVENT_RUNS'] ?? 25);
+
+const Numbers = defineStream('number', {
+  events: { added: event<{ n: number }>() },
+  initial: (): readonly number[] => [],
+  evolve: (numbers, { data: { n } }) => [...numbers, n],
+  snapshot: { every: 3 },
+});
+type Added = EventOf<typeof Numbers>;
+const sessionTimeoutMs = 100;
+
+type Step =
+  | { readonly step: 'append'; readonly count: number; readonly expected: number | 'absent' | 'present' | 'any' }
+  | { readonly step: 'transact'; readonly count: number }
+  | { readonly step: 'open' | 'close' | 'renew' | 'forget' | 'snapshot' | 'clear' | 'reopen' }
+  | { readonly step: 'sessionAppend'; readonly count: number }
+  | { readonly step: 'advance'; readonly ms: number };
+
+const count = fc.integer({ min: 1, max: 4 });
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    arbitrary: fc.record({
+      step: fc.constant('append' as const),
+      count,
+      expected: fc.oneof(fc.integer({ min: 0, max: 12 }), fc.constantFrom('absent' as const, 'present' as const, 'any' as const)),
+    }),
+    weight: 5,
+  },
+  { arbitrary: fc.record({ step: fc.constant('transact' as const), count }), weight: 3 },
+  { arbitrary: fc.record({ step: fc.constantFrom('open' as const, 'close' as const, 'renew' as const, 'forget' as const) }), weight: 5 },
+  { arbitrary: fc.record({ step: fc.constant('sessionAppend' as const), count }), weight: 4 },
+  { arbitrary: fc.record({ step: fc.constantFrom('snapshot' as const, 'clear' as const, 'reopen' as const) }), weight: 2 },
+  { arbitrary: fc.record({ step: fc.constant('advance' as const), ms: fc.integer({ min: 0, max: 70 }) }), weight: 4 },
+);
+
+for (const { name, lacks, ...provider } of providers.filter(
+  (each) => !each.lacks.includes('exact expiry') && !each.lacks.includes('clock'),
+)) {
+  describe(`random work on streams on ${name}`, () => {
+    test(`is what a plain array says (KVENT_SEED=${seed})`, async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), async (steps) => {
+          const subject = new StreamSubject(provider);
+          await subject.begin();
+          try {
+            const work = new Work(subject, !lacks.includes('durable'));
+            for (const each of steps) {
+              await work.perform(each);
+              await work.agree();
+            }
+          } finally {
+            await subject.end();
+          }
+        }),
+        { seed, numRuns: runs, endOnFailure: false },
+      );
+    }, 300_000);
+  });
+}
+
+/** The stream and its model: the numbers, who holds the stream, and until when. */
+class Work {
+  readonly #subject: StreamSubject;
+  readonly #durable: boolean;
+  readonly #model: number[] = [];
+  #session: StreamSession<typeof Numbers> | undefined;
+  /** By the clock; the lock is there before this time. */
+  #until = 0;
+  /** Somebody has written behind the session's back. */
+  #takenOver = false;
+  #next = 0;
+
+  constructor(subject: StreamSubject, durable: boolean) {
+    this.#subject = subject;
+    this.#durable = durable;
+  }
+
+  get #numbers() {
+    return this.#subject.stream(Numbers);
+  }
+  get #locked(): boolean {
+    return this.#subject.clock.now() < this.#until;
+  }
+
+  async perform(each: Step): Promise<void> {
+    switch (each.step) {
+      case 'append': {
+        const events = this.#events(each.count);
+        const { length } = this.#model;
+        const met =
+          each.expected === 'any' ||
+          (each.expected === 'present' ? length > 0 : length === (each.expected === 'absent' ? 0 : each.expected));
+        const said = !met ? 'STREAM_VERSION_MISMATCH' : this.#locked ? 'STREAM_LOCKED' : undefined;
+        return await this.#outside(said, events, async () => await this.#numbers.append('a', events, { expectedVersion: each.expected }));
+      }
+      case 'transact': {
+        const events = this.#events(each.count);
+        return await this.#outside(
+          this.#locked ? 'STREAM_LOCKED' : undefined,
+          events,
+          async () => await this.#numbers.transact('a', () => events),
+        );
+      }
+      case 'open':
+        return await this.#open();
+      case 'sessionAppend': {
+        if (this.#session === undefined) return;
+        const events = this.#events(each.count);
+        const session = this.#session;
+        const said = await codeOf(async () => await session.append(events));
+        expect(said).toBe(this.#sessionSays);
+        if (said === undefined) this.#landed(events, this.#subject.clock.now() + sessionTimeoutMs);
+        else this.#session = undefined;
+        return;
+      }
+      case 'renew': {
+        if (this.#session === undefined) return;
+        const session = this.#session;
+        const said = await codeOf(async () => await session.renew());
+        expect(said).toBe(this.#sessionSays);
+        if (said === undefined) this.#until = this.#subject.clock.now() + sessionTimeoutMs;
+        else this.#session = undefined;
+        return;
+      }
+      case 'close': {
+        const mine = this.#session !== undefined && this.#sessionSays === undefined;
+        await this.#session?.close();
+        if (mine) this.#until = 0;
+        this.#session = undefined;
+        return;
+      }
+      case 'forget':
+        // a holder that crashed: its lock stays until its time is over
+        this.#session = undefined;
+        return;
+      case 'advance':
+        return await this.#subject.clock.advance(each.ms);
+      case 'snapshot':
+        if (this.#model.length > 0) await this.#numbers.snapshot('a');
+        return;
+      case 'clear':
+        await this.#numbers.clearSnapshots('a');
+        return;
+      case 'reopen':
+        if (!this.#durable) return;
+        this.#session = undefined;
+        await this.#subject.reopen();
+    }
+  }
+
+  async agree(): Promise<void> {
+    const { state, version } = await this.#numbers.load('a');
+    expect([state, version]).toEqual([this.#model, this.#model.length]);
+    const events = await all(this.#numbers.read('a'));
+    expect(events.map(({ version: at, data }) => [at, data.n])).toEqual(this.#model.map((n, index) => [index + 1, n]));
+    const half = Math.floor(this.#model.length / 2);
+    expect((await this.#numbers.load('a', { atVersion: half })).state).toEqual(this.#model.slice(0, half));
+  }
+
+  get #sessionSays(): string | undefined {
+    if (this.#takenOver) return 'SESSION_LOST';
+    return this.#locked ? undefined : 'SESSION_EXPIRED';
+  }
+
+  async #open(): Promise<void> {
+    let opened: StreamSession<typeof Numbers> | undefined;
+    const said = await codeOf(async () => {
+      opened = await this.#numbers.openSession('a', { sessionTimeoutMs, openTimeoutMs: 0 });
+    });
+    expect(said).toBe(this.#locked ? 'SESSION_OPEN_FAILED' : undefined);
+    if (opened === undefined) return;
+    expect([opened.version, opened.state]).toEqual([this.#model.length, this.#model]);
+    this.#session = opened;
+    this.#takenOver = false;
+    this.#until = this.#subject.clock.now() + sessionTimeoutMs;
+  }
+
+  async #outside(said: string | undefined, events: readonly Added[], work: () => Promise<unknown>): Promise<void> {
+    expect(await codeOf(work)).toBe(said);
+    if (said !== undefined) return;
+    this.#landed(events, this.#until);
+    this.#takenOver = true;
+    await this.#subject.store.idle();
+  }
+
+  #landed(events: readonly Added[], until: number): void {
+    this.#model.push(...events.map(({ data }) => data.n));
+    this.#until = until;
+  }
+
+  #events(many: number): readonly Added[] {
+    return Array.from({ length: many }, () => ({ type: 'added', data: { n: (this.#next += 1) } }) as const);
+  }
+}
+
+async function codeOf(work: () => Promise<unknown>): Promise<string | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    if (isStorageError(error)) return error.code;
+    throw error;
+  }
+}
