@@ -17,8 +17,9 @@ describe('every clause of the streams', () => {
     });
 
     test(`catches streams that ${clause.broken.fault}: ${clause.name}`, async () => {
+      // without the turns that rivals of one process take: they would hide what versions are for
       const { provider, stream } = clause.broken;
-      const error: unknown = await proveStream(clause, broken(provider), stream).then(
+      const error: unknown = await proveStream(clause, { ...broken(provider), turns: 'none' }, stream).then(
         () => undefined,
         (thrown: unknown) => thrown,
       );
