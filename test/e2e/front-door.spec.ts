@@ -20,7 +20,7 @@ onEachStorage('The front door', (shop) => {
   it('is healthy, and says on what it stands', async () => {
     const { status, body } = await shop.client.get('/health');
     expect(status).toBe(200);
-    expect(body).toMatchObject({ status: 'ok', storage: expect.any(String), features: { shared: false } });
+    expect(body).toMatchObject({ status: 'ok', storage: expect.any(String), features: { shared: shop.storage.shared } });
   });
 
   it('has an API page that needs nothing from elsewhere', async () => {

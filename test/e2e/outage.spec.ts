@@ -1,8 +1,12 @@
-/** A storage that is not there for a while. On memory alone: what is looked at stands above the storage. */
+/** A storage that is not there for a while: what the shop says, on memory alone, for that stands above the storage; and a server that is killed. */
 import { describe, expect, it } from '@jest/globals';
+import { PostgresProvider } from '@kvent/key-value-postgres';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import { storageError, type Address, type Batch, type CommitResult, type ReadResult } from '@kvent/key-value-storage/core';
+import { PostgresServer } from '../postgres/server.js';
+import { Load } from './load.js';
 import { openShop } from './shop.js';
+import { shared } from './storages.js';
 
 class Unreachable extends MemoryProvider {
   state: 'there' | 'gone' | 'silent after writing' = 'there';
@@ -54,3 +58,28 @@ describe('While the storage is not there', () => {
     expect(await acme.get('/products/new')).toMatchObject({ status: 200 });
   });
 });
+
+if (shared.some(({ name }) => name === 'postgres'))
+  describe('When the Postgres server is killed under load and started again', () => {
+    it('the shop says 503 or 504, goes on by itself, and every write that it answered is there', async () => {
+      await using server = await PostgresServer.create();
+      await using shop = await openShop({ create: () => new PostgresProvider({ url: server.url(), schema: 'storefront' }) });
+      const load = new Load();
+      await load.begin(shop.client);
+      const working = load.work(shop.client);
+      await load.reached(150);
+      await server.kill();
+      expect(await shop.client.get('/health')).toMatchObject({ status: 503, body: { status: 'error', code: 'STORAGE_UNAVAILABLE' } });
+      await server.start();
+      await load.reached(load.written + 150);
+      load.stop();
+      await working;
+      await load.assertThere(shop.client);
+      expect([...load.refusals].filter((refusal) => !coded.includes(refusal))).toEqual([]);
+      expect(load.refusals).toContain('503 STORAGE_UNAVAILABLE');
+      expect(await shop.client.get('/health')).toMatchObject({ status: 200, body: { status: 'ok' } });
+    });
+  });
+
+/** A 409 is a price change that met too many rivals; it has changed nothing. */
+const coded = ['503 STORAGE_UNAVAILABLE', '504 STORAGE_OUTCOME_UNKNOWN', '409 STORAGE_CONFLICT'];

@@ -1,8 +1,12 @@
-/** A rival who is always faster, to the end of the attempts. On memory alone: what is looked at stands above the storage. */
+/**
+ * Rivals: one who is always faster, to the end of the attempts, on memory alone, for what is looked at stands above the storage; and the same
+ * shop a second time.
+ */
 import { describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import type { Batch, CommitResult } from '@kvent/key-value-storage/core';
 import { openShop, type RunningShop } from './shop.js';
+import { twoShops } from './two-shops.js';
 
 /** Answers that somebody was faster, so often, to whoever writes what they have read. */
 class RivalProvider extends MemoryProvider {
@@ -23,6 +27,8 @@ async function open(): Promise<{ shop: RunningShop; rival: RivalProvider }> {
   const rival = new RivalProvider();
   return { shop: await openShop({ create: () => rival }), rival };
 }
+
+twoShops();
 
 describe('Against rivals who are faster', () => {
   it('a price change is tried again, and says how often', async () => {

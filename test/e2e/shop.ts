@@ -70,9 +70,9 @@ export class ShopUnderTest {
   }
 }
 
-/** The suite, once for each storage. */
-export function onEachStorage(subject: string, suite: (shop: ShopUnderTest) => void): void {
-  describe.each(storages)(`${subject}, on $name`, (storage) => {
+/** The suite, once for each storage, or for each of those given. */
+export function onEachStorage(subject: string, suite: (shop: ShopUnderTest) => void, given = storages): void {
+  describe.each(given)(`${subject}, on $name`, (storage) => {
     const shop = new ShopUnderTest(storage);
     beforeAll(() => shop.open());
     afterAll(() => shop.remove());

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { etagOf } from './client.js';
 import { bash } from './shell.js';
 import { ShopProcess, type Ended, type StartOptions } from './shop-process.js';
+import { shared } from './storages.js';
 
 const own = 'data/storefront';
 let cwd: string;
@@ -84,8 +85,16 @@ function refuses(): void {
   });
 
   it('when its storage is none that it knows', async () => {
-    const line = 'STOREFRONT_STORAGE is memory, a directory, or file: and a directory; it begins with "postgres:".';
-    expect(await refusal({ storage: 'postgres://user:secret@localhost/shop' })).toMatchObject(oneLine(line));
+    const line =
+      'STOREFRONT_STORAGE is memory, a directory, file: and a directory, or postgres://user:password@host/database; it begins with "redis:".';
+    expect(await refusal({ storage: 'redis://user:secret@localhost' })).toMatchObject(oneLine(line));
+  });
+
+  it('when its Postgres cannot be reached, and repeats no password', async () => {
+    const line =
+      'Postgres shop@127.0.0.1:1/shop cannot be opened: connect ECONNREFUSED 127.0.0.1:1. Is it running, and is the address right? ' +
+      '"docker compose up -d --wait" starts one at postgres://kvent:kvent@localhost/kvent';
+    expect(await refusal({ storage: 'postgres://shop:secret@127.0.0.1:1/shop' })).toMatchObject(oneLine(line));
   });
 
   it('when another shop has its directory: who, and what to do; --fresh removes nothing of it', async () => {
@@ -114,22 +123,35 @@ function refuses(): void {
 }
 
 function remembers(): void {
-  it('what was removed from the demo data stays removed, and everything is new after --fresh', async () => {
-    await using first = await ShopProcess.open({ cwd });
+  const places = [['in ./data', undefined] as const, ...shared.map((storage) => [`on ${storage.name}`, storage] as const)];
+  it.each(places)('what was removed from the demo data stays removed, and everything is new after --fresh: %s', async (_, storage) => {
+    await using place = await storage?.place();
+    const options: StartOptions = { cwd, ...(place !== undefined && { storage: place.setting }) };
+    await using first = await ShopProcess.open(options);
+    if (place !== undefined) expect(first.printed).toContain(`storage: ${toldOf(place.setting)} (durable, any number of processes)\n`);
     const acme = first.client.as('acme');
     await acme.delete('/products/mug', { 'If-Match': etagOf(await acme.get('/products/mug')) });
     await acme.post('/products', { sku: 'mine', title: 'Mine', priceCents: 1 });
     await first.client.put('/tenants/hooli', { name: 'Hooli' });
     expect(await first.kill('SIGTERM')).toMatchObject({ code: 0, stderr: '' });
 
-    await using second = await ShopProcess.open({ cwd });
+    await using second = await ShopProcess.open(options);
     expect(await statusesOf(second)).toEqual({ mug: 404, mine: 200, hooli: 200 });
     expect(await second.client.as('globex').get('/products/mug')).toMatchObject({ status: 200 });
     expect(await second.kill('SIGINT')).toMatchObject({ code: 0, stderr: '' });
 
-    await using third = await ShopProcess.open({ cwd, args: ['--fresh'] });
+    await using third = await ShopProcess.open({ ...options, args: ['--fresh'] });
+    expect(third.printed).toContain('Again from scratch: npm start -- --fresh\n');
     expect(await statusesOf(third)).toEqual({ mug: 200, mine: 404, hooli: 404 });
   });
+}
+
+/** As the shop names a Postgres: without the password. */
+function toldOf(url: string): string {
+  const { username, password, host, pathname } = new URL(url);
+  const told = `Postgres ${username}@${host}${pathname}`;
+  if (password !== '') expect(told).not.toContain(password);
+  return told;
 }
 
 async function statusesOf({ client }: ShopProcess): Promise<Record<string, number>> {
@@ -154,5 +176,6 @@ Try, in another terminal:
   curl localhost:${port}/products/mug -H 'X-Tenant-Id: acme'
 
 More: README, "A walk through the store".   Stop: Ctrl+C.   Again from scratch: npm start -- --fresh
+On Postgres: STOREFRONT_STORAGE=postgres://… npm start
 
 `;

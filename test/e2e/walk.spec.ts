@@ -1,7 +1,8 @@
-/** Every line of the walk, typed into one shell as it stands, from the data that `GET /` answers. */
+/** Every line of the walk, typed into one shell as it stands, from the data that `GET /` answers. It starts 150 processes: on what is kept alone. */
 import { describe, expect, it } from '@jest/globals';
 import { bash } from './shell.js';
-import { onEachStorage } from './shop.js';
+import { onEachStorage, type ShopUnderTest } from './shop.js';
+import { lasting } from './storages.js';
 
 interface Step {
   readonly about: string;
@@ -9,7 +10,7 @@ interface Step {
   readonly statuses: readonly number[];
 }
 
-onEachStorage('The walk', (shop) => {
+const suite = (shop: ShopUnderTest): void => {
   it('works line by line, as it is written', async () => {
     const { try: steps } = (await shop.client.get('/')).body as { try: Step[] };
     const output = await bash(steps.map(({ command }) => `${command}\necho; echo '${mark}'`).join('\n'));
@@ -21,7 +22,8 @@ onEachStorage('The walk', (shop) => {
       expect(said[index]).toMatch(expected);
     }
   });
-});
+};
+onEachStorage('The walk', suite, lasting);
 
 describe('The walk', () => {
   it('is not said to be more than is looked at', () => {

@@ -3,7 +3,7 @@
  * of all packages checked, without any of the optional peers, and then run.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { packLibrary, type Packed } from './pack-library.js';
+import { packLibrary } from './pack-library.js';
 import { ScratchApp } from './scratch-app.js';
 
 const both = ['reflect-metadata@0.2.2', 'rxjs@7.8.2', '@types/node@20.19.43'];
@@ -23,17 +23,15 @@ const expected = {
 
 export function describeConsumer(version: keyof typeof nest): void {
   describe(`with Nest ${version}`, () => {
-    let packed: Packed;
     let app: ScratchApp;
 
     beforeAll(async () => {
-      packed = await packLibrary('key-value-storage');
+      const packed = await packLibrary('key-value-storage');
       app = await ScratchApp.install([...nest[version], packed.tarball]);
     });
 
     afterAll(async () => {
       await app[Symbol.asyncDispose]();
-      await packed[Symbol.asyncDispose]();
     });
 
     it.each(['module', 'commonjs'] as const)('the first program of the README compiles and runs (type: %s)', async (type) => {

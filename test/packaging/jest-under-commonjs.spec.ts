@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { packLibrary, type Packed } from './pack-library.js';
+import { packLibrary } from './pack-library.js';
 import { root, ScratchApp } from './scratch-app.js';
 
 const packages = [
@@ -41,18 +41,16 @@ const compilerOptions = {
 };
 
 describe('Jest under CommonJS', () => {
-  let packed: Packed;
   let app: ScratchApp;
 
   beforeAll(async () => {
-    packed = await packLibrary('key-value-storage');
+    const packed = await packLibrary('key-value-storage');
     app = await ScratchApp.install([...packages, packed.tarball]);
     await app.writeProgram('src', 'commonjs', 'catalog.spec.ts');
   });
 
   afterAll(async () => {
     await app[Symbol.asyncDispose]();
-    await packed[Symbol.asyncDispose]();
   });
 
   const runJest = async (added: Recipe) => {

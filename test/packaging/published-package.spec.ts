@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { packLibrary, type Packed } from './pack-library.js';
+import { beforeAll, describe, expect, it } from '@jest/globals';
+import { packLibrary } from './pack-library.js';
 import { ScratchApp } from './scratch-app.js';
 
 const run = promisify(execFile);
@@ -13,17 +13,11 @@ const bin = (path: string): string => join(root, 'node_modules', path);
 
 describe.each(['key-value-storage'])('@kvent/%s as published', (name) => {
   const folder = join(root, 'libs', name);
-  let packed: Packed;
   let files: readonly string[];
   let tarball: string;
 
   beforeAll(async () => {
-    packed = await packLibrary(name);
-    ({ files, tarball } = packed);
-  }, 60_000);
-
-  afterAll(async () => {
-    await packed[Symbol.asyncDispose]();
+    ({ files, tarball } = await packLibrary(name));
   });
 
   it('holds the build, the manifest, its README and its licence, and nothing else', () => {

@@ -101,6 +101,18 @@ describe('a proxy before a server', () => {
     expect(await keys()).toEqual([]);
   });
 
+  it('ends a session as it begins', async () => {
+    const ended = proxy.endNextAtOnce();
+    const client = new Client({ connectionString: proxy.url(database.url) });
+    const error = new Promise((resolve) => client.once('error', resolve));
+    client.on('error', () => undefined);
+    await client.connect();
+    expect(await error).toMatchObject({ severity: 'FATAL', code: '57P01' });
+    await ended;
+    await put(await connected(), 'a');
+    expect(await keys()).toEqual(['a']);
+  });
+
   it('leads to another server once it was told to', async () => {
     const client = await connected();
     proxy.retarget({ port: 1 });

@@ -8,6 +8,7 @@
  *   proxy.hold();                      // a black hole: connections are accepted, nothing arrives, nothing breaks
  *   await proxy.pass();                // as in the beginning; what was held arrives late, as it does in a network
  *   proxy.retarget(other);             // new connections go there: a failover
+ *   await proxy.endNextAtOnce();       // the next session is ended as it begins, in one breath: what a server does that stops just then
  *   await proxy.loseAnswer('key-17');  // done when the server has done what mentions this text, and its answer was swallowed with the connection
  *   await proxy.loseRequest('key-18'); // … or when it was swallowed on its way there
  */
@@ -27,6 +28,8 @@ interface Loss {
 
 /** ReadyForQuery, outside a transaction: what was asked is done, and committed if it wrote. */
 const done = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
+/** ErrorResponse: what a session hears that is ended from outside. */
+const ended = errorResponse({ S: 'FATAL', V: 'FATAL', C: '57P01', M: 'terminating connection due to administrator command' });
 const stillInTransaction = [0x54, 0x45].map((status) => Buffer.from([0x5a, 0, 0, 0, 5, status]));
 
 export class Proxy implements AsyncDisposable {
@@ -36,6 +39,7 @@ export class Proxy implements AsyncDisposable {
   #server: Server | undefined;
   #holding = false;
   #losses: readonly Loss[] = [];
+  #endNext: (() => void) | undefined;
 
   private constructor(target: Target, port: number) {
     this.#target = target;
@@ -97,6 +101,13 @@ export class Proxy implements AsyncDisposable {
     return this.#lose('request', text);
   }
 
+  /** Fulfilled when it has happened: the client hears in one chunk that its session has begun, and that it is ended. */
+  endNextAtOnce(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#endNext = resolve;
+    });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.refuse();
     this.cut();
@@ -112,6 +123,8 @@ export class Proxy implements AsyncDisposable {
     const server = createServer((client) => {
       const link = new Link(client, (bytes) => this.#lossIn(bytes));
       this.#links.add(link);
+      if (this.#endNext !== undefined) link.endAtOnce(this.#endNext);
+      this.#endNext = undefined;
       link.onceOver(() => this.#links.delete(link));
       if (this.#holding) link.hold();
       else link.pass(this.#target);
@@ -133,6 +146,7 @@ class Link {
   readonly #lossIn: (bytes: Buffer) => Loss | undefined;
   #server: Socket | undefined;
   #losing: Loss | undefined;
+  #endAtOnce: (() => void) | undefined;
   /** What the server said while its answer is being lost, and may have to be passed on after all. */
   #kept: Buffer = Buffer.alloc(0);
 
@@ -147,6 +161,11 @@ class Link {
     this.#client.once('close', what);
   }
 
+  /** When the session has begun. */
+  endAtOnce(done: () => void): void {
+    this.#endAtOnce = done;
+  }
+
   hold(): void {
     this.#client.pause();
     this.#server?.pause();
@@ -158,10 +177,10 @@ class Link {
     this.#client.resume();
   }
 
-  /** Breaks it on both sides, without a farewell. */
+  /** Breaks it on both sides. (Not by `resetAndDestroy`: a socket that is ended or broken meanwhile keeps its handle for ever then.) */
   cut(): void {
-    this.#client.resetAndDestroy();
-    this.#server?.resetAndDestroy();
+    this.#client.destroy();
+    this.#server?.destroy();
   }
 
   #connect({ port }: Target): Socket {
@@ -179,6 +198,10 @@ class Link {
   }
 
   #fromServer(bytes: Buffer): void {
+    if (this.#endAtOnce !== undefined && bytes.includes(done)) {
+      this.#client.end(Buffer.concat([bytes, ended]), this.#endAtOnce);
+      return;
+    }
     if (this.#losing === undefined) {
       this.#client.write(bytes);
       return;
@@ -195,4 +218,16 @@ class Link {
     this.cut();
     this.#losing?.done();
   }
+}
+
+/** A message of the protocol: fields, each with the letter that says what it is. */
+function errorResponse(fields: Readonly<Record<string, string>>): Buffer {
+  const body = Buffer.from(
+    `${Object.entries(fields)
+      .map(([letter, text]) => `${letter}${text}\0`)
+      .join('')}\0`,
+  );
+  const head = Buffer.from([0x45, 0, 0, 0, 0]);
+  head.writeInt32BE(body.length + 4, 1);
+  return Buffer.concat([head, body]);
 }

@@ -51,6 +51,8 @@ const settings = [
   'fsync = on',
   'full_page_writes = on',
   'synchronous_commit = on',
+  // a crash of the server loses nothing that it gave to the system, but recovery syncs every file for all that: one call instead of a thousand
+  ...(process.platform === 'linux' ? ['recovery_init_sync_method = syncfs'] : []),
   'dynamic_shared_memory_type = mmap', // lies with the data, so that nothing outlives a server that was killed
   "lc_messages = 'C'",
   "log_timezone = 'UTC'",

@@ -1,11 +1,12 @@
 import 'reflect-metadata';
 import type { Server } from 'node:http';
+import type { NestExpressApplication } from '@nestjs/platform-express';
 import { isStorageError } from '@kvent/key-value-storage';
 import { SetupError } from './setup-error.js';
 import { settingsFrom, type Settings } from './settings.js';
 import { startAfresh } from './start-afresh.js';
 import { StartUpLogger } from './start-up-logger.js';
-import { chooseStorage } from './storage.js';
+import { chooseStorage, type ChosenStorage } from './storage.js';
 import { openStorefront } from './storefront.js';
 import { openingLines } from './welcome/opening-lines.js';
 
@@ -16,10 +17,12 @@ try {
   process.exit(1);
 }
 
-async function main({ port, storage: given, fresh, logAll }: Settings): Promise<void> {
-  const storage = chooseStorage(given);
-  if (fresh) await startAfresh(storage);
-  const app = await openStorefront(storage, logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger());
+async function main(settings: Settings): Promise<void> {
+  const { port } = settings;
+  const storage = chooseStorage(settings.storage);
+  const app = await open(storage, settings).catch((error: unknown) => {
+    throw inItsWords(error, storage);
+  });
   // Ctrl+C and SIGTERM: requests under way are answered, what they wrote is on disk, and the exit code is 0.
   app.enableShutdownHooks([], { useProcessExit: true });
   try {
@@ -29,6 +32,18 @@ async function main({ port, storage: given, fresh, logAll }: Settings): Promise<
     await app.close();
     throw error;
   }
+}
+
+async function open(storage: ChosenStorage, { fresh, logAll }: Settings): Promise<NestExpressApplication> {
+  if (fresh) await startAfresh(storage);
+  return await openStorefront(storage, logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger());
+}
+
+/** A storage that is not there says so in its own words; of what went wrong, the driver knows most. */
+function inItsWords(error: unknown, storage: ChosenStorage): unknown {
+  if (storage.whenUnavailable === undefined || !isStorageError(error, 'STORAGE_UNAVAILABLE')) return error;
+  const { message = '' } = (error.cause ?? {}) as { readonly message?: string };
+  return new SetupError(storage.whenUnavailable(message === '' ? withoutAnchor(error.message) : message));
 }
 
 function portOf(address: string | { readonly port: number } | null, asked: number): number {

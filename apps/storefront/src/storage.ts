@@ -5,39 +5,66 @@ import { JsonFileProvider, MemoryProvider, type StorageProvider } from '@kvent/k
 import { SetupError } from './setup-error.js';
 
 export interface ChosenStorage {
-  /** For people: what it is, and what it promises. */
+  /** For people: what it is, and what it promises. No password. */
   readonly description: string;
-  /** Where it is; `undefined` for memory. */
+  /** Whether the shop alone writes there: then `--fresh` may empty it. */
+  readonly isOwn?: boolean;
+  /** Where it is, if it is a directory. */
   readonly directory?: string;
-  /** A new provider, not open yet. */
-  create(): StorageProvider;
+  /** For people: that it cannot be opened, why, and what to do. */
+  whenUnavailable?(why: string): string;
+  /** A new provider, not open yet. What it needs is loaded only now. */
+  create(): StorageProvider | Promise<StorageProvider>;
 }
 
 export const chosenStorageToken = Symbol('storefront.storage');
 
 /** The shop's own directory: the only one that `--fresh` empties. */
 export const ownDirectory = './data/storefront';
+/** The shop's own schema: of a Postgres, `--fresh` empties nothing else. */
+const ownSchema = 'storefront';
 
-/** `memory`, a directory, or `file:` and a directory. Nothing given: `./data/storefront`. */
+/** `memory`, a directory, `file:` and a directory, or the address of a Postgres database. Nothing given: `./data/storefront`. */
 export function chooseStorage(given: string | undefined): ChosenStorage {
   if (given === 'memory') return { description: 'memory (gone when it stops)', create: () => new MemoryProvider() };
+  if (/^postgres(ql)?:/i.test(given ?? '')) return postgresAt(given as string);
   const directory = directoryFrom(given === undefined || given === '' ? ownDirectory : given);
   return {
     description: `JSON file ${directory} (durable, one process)`,
+    isOwn: resolve(directory) === resolve(ownDirectory),
     directory,
     create: () => new JsonFileProvider({ directory }),
   };
 }
 
-export const isOwnDirectory = ({ directory }: ChosenStorage): boolean =>
-  directory !== undefined && resolve(directory) === resolve(ownDirectory);
+function postgresAt(url: string): ChosenStorage {
+  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  // a name must be said: the driver would take the user's for it
+  if (parsed === undefined || parsed.hostname === '' || parsed.pathname.length < 2)
+    throw new SetupError('STOREFRONT_STORAGE is not the address of a Postgres database: postgres://user:password@host:port/database.');
+  // what follows a question mark may hold a password too
+  const place = `${parsed.username === '' ? '' : `${parsed.username}@`}${parsed.host}${parsed.pathname}`;
+  return {
+    description: `Postgres ${place} (durable, any number of processes)`,
+    isOwn: true,
+    whenUnavailable: (why) =>
+      `Postgres ${place} cannot be opened: ${why}. Is it running, and is the address right? ` +
+      '"docker compose up -d --wait" starts one at postgres://kvent:kvent@localhost/kvent',
+    create: async () => {
+      const { PostgresProvider } = await import('@kvent/key-value-postgres');
+      return new PostgresProvider({ url, schema: ownSchema, applicationName: 'storefront' });
+    },
+  };
+}
 
 function directoryFrom(given: string): string {
   const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]+):(.*)$/is.exec(given) ?? [];
   if (scheme === undefined) return given;
   // The scheme alone is repeated: the rest may hold a password.
   if (scheme.toLowerCase() !== 'file' || rest === '')
-    throw new SetupError(`STOREFRONT_STORAGE is memory, a directory, or file: and a directory; it begins with "${scheme}:".`);
+    throw new SetupError(
+      `STOREFRONT_STORAGE is memory, a directory, file: and a directory, or postgres://user:password@host/database; it begins with "${scheme}:".`,
+    );
   return rest.startsWith('//') ? localPath(given) : rest;
 }
 

@@ -60,30 +60,37 @@ export interface ResolvedPostgres {
   readonly clock: Clock | undefined;
 }
 
+/** What each option may be: the test of it, and its words. */
+const rules: Readonly<Record<string, readonly [(given: unknown) => boolean, string]>> = {
+  host: [(given) => isText(given) && !isUrl(given), 'the name or address of a machine, or the folder of a socket'],
+  port: [isWhole(1, 65_535), 'a whole number from 1 to 65535'],
+  username: [isText, 'a text that is not empty'],
+  password: [(given) => typeof given === 'string' || typeof given === 'function', 'a text, or a function that answers one'],
+  database: [isText, 'a text that is not empty'],
+  ssl: [(given) => typeof given === 'boolean' || isObject(given), 'true, false, or the options of a TLS connection'],
+  applicationName: [isText, 'a text that is not empty'],
+  poolSize: [isWhole(1, 2 ** 31 - 1), 'a whole number from 1'],
+  extra: [isObject, 'an object of what pg takes'],
+  migrate: [(given) => given === 'on-open' || given === 'never', "'on-open' or 'never'"],
+  preparedStatements: [(given) => typeof given === 'boolean', 'true or false'],
+  acquireTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
+  requestTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
+  lockTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
+  clock: [isClock, 'a Clock, with now(), monotonic() and wait()'],
+};
+
 export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostgres {
   const all = resolveOptions('PostgresProvider', options, postgresDefaults, ['dataSource', 'schema', 'table', 'clock', ...connectionNames]);
-  const { dataSource, migrate, preparedStatements, acquireTimeoutMs, requestTimeoutMs, lockTimeoutMs, clock } = all;
   const given = [...connectionNames, 'poolSize' as const].filter((name) => options[name] !== undefined);
-  if (dataSource !== undefined && given.length > 0)
-    throw invalidOption(
-      `PostgresProvider takes a dataSource or connection options, not both; given were dataSource and ${given.join(', ')}.`,
-    );
-  if (dataSource === undefined && options.url === undefined && options.host === undefined)
-    throw invalidOption('PostgresProvider needs a dataSource, a url, or a host.');
-  if (dataSource !== undefined) assertPostgres(dataSource);
-  if (options.url !== undefined) assertUrl(options.url);
-  for (const name of ['acquireTimeoutMs', 'requestTimeoutMs', 'lockTimeoutMs'] as const) assertMs(name, all[name]);
-  if (!Number.isInteger(all.poolSize) || all.poolSize < 1)
-    throw invalidOption(`PostgresProvider: poolSize is a whole number from 1; given was ${String(all.poolSize)}.`);
-  if (!['on-open', 'never'].includes(migrate))
-    throw invalidOption(`PostgresProvider: migrate is 'on-open' or 'never'; given was ${JSON.stringify(migrate)}.`);
-  if (typeof preparedStatements !== 'boolean')
-    throw invalidOption(`PostgresProvider: preparedStatements is true or false; given was ${JSON.stringify(preparedStatements)}.`);
-  const connection = { poolSize: all.poolSize, ...Object.fromEntries(given.map((name) => [name, options[name]])) };
+  assertOneSource(options.dataSource, given);
+  if (all.dataSource !== undefined) assertPostgres(all.dataSource);
+  if (all.url !== undefined) assertUrl(all.url);
+  for (const [name, rule] of Object.entries(rules)) assertRule(name, rule, all[name as keyof typeof all]);
+  const { dataSource, migrate, preparedStatements, acquireTimeoutMs, requestTimeoutMs, lockTimeoutMs, clock } = all;
   return {
     table: tableName(all),
     dataSource,
-    connection,
+    connection: { poolSize: all.poolSize, ...Object.fromEntries(given.map((name) => [name, options[name]])) },
     migrate,
     preparedStatements,
     acquireTimeoutMs,
@@ -91,6 +98,30 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     lockTimeoutMs,
     clock,
   };
+}
+
+/** What stands in a url must not be said again: the driver would pass over it in silence. */
+const inUrl: readonly string[] = ['host', 'port', 'username', 'password', 'database'];
+
+function assertOneSource(dataSource: unknown, given: readonly string[]): void {
+  if (dataSource !== undefined && given.length > 0)
+    throw invalidOption(
+      `PostgresProvider takes a dataSource or connection options, not both; given were dataSource and ${given.join(', ')}.`,
+    );
+  const twice = given.filter((name) => inUrl.includes(name));
+  if (given.includes('url') && twice.length > 0)
+    throw invalidOption(`PostgresProvider takes a url or its parts, not both; given were url and ${twice.join(', ')}.`);
+  if (dataSource === undefined && !given.includes('url') && !given.includes('host'))
+    throw invalidOption('PostgresProvider needs a dataSource, a url, or a host.');
+}
+
+/** Copies of TypeORM differ in their classes; what counts is the driver. */
+function assertPostgres(dataSource: unknown): void {
+  const options = isObject(dataSource) ? (dataSource as Partial<DataSource>).options : undefined;
+  if (options === undefined)
+    throw invalidOption(`PostgresProvider: dataSource is a DataSource of TypeORM; given was ${shown(dataSource)}.`);
+  const type: string = options.type;
+  if (type !== 'postgres') throw invalidOption(`PostgresProvider needs a data source of type 'postgres'; given was ${shown(type)}.`);
 }
 
 /** It may hold a password: it is never in a message. */
@@ -111,13 +142,35 @@ function isDecodable(url: string): boolean {
   }
 }
 
-/** Copies of TypeORM differ in their classes; what counts is the driver. */
-function assertPostgres(dataSource: DataSource): void {
-  const type: unknown = (dataSource as Partial<DataSource>).options?.type;
-  if (type !== 'postgres') throw invalidOption(`PostgresProvider needs a data source of type 'postgres'; given was '${String(type)}'.`);
+function assertRule(name: string, [allows, words]: readonly [(given: unknown) => boolean, string], given: unknown): void {
+  if (given === undefined || allows(given)) return;
+  throw invalidOption(`PostgresProvider: ${name} is ${words}; given was ${name === 'password' ? typeof given : shown(given)}.`);
 }
 
-function assertMs(name: string, given: number): void {
-  if (Number.isInteger(given) && given > 0 && given < 2 ** 31) return;
-  throw invalidOption(`PostgresProvider: ${name} is a whole number of milliseconds from 1 below 2^31; given was ${String(given)}.`);
+function isText(given: unknown): boolean {
+  return typeof given === 'string' && given !== '';
+}
+
+function isObject(given: unknown): boolean {
+  return typeof given === 'object' && given !== null;
+}
+
+function isWhole(from: number, to: number): (given: unknown) => boolean {
+  return (given) => Number.isInteger(given) && (given as number) >= from && (given as number) <= to;
+}
+
+function isClock(given: unknown): boolean {
+  return isObject(given) && (['now', 'monotonic', 'wait'] as const).every((name) => typeof (given as Clock)[name] === 'function');
+}
+
+/** Such a text may hold a password. */
+function isUrl(given: unknown): boolean {
+  return typeof given === 'string' && given.includes('://');
+}
+
+/** What was given, in a message: objects and urls may hold secrets. */
+function shown(given: unknown): string {
+  if (isUrl(given)) return 'a url';
+  if (typeof given === 'string') return JSON.stringify(given);
+  return (typeof given === 'object' && given !== null) || typeof given === 'function' ? typeof given : `${given as number | null}`;
 }

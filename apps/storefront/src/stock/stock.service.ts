@@ -7,7 +7,7 @@ import { Reservations, Stocks } from './stock-states.js';
 import { assertSame, commit, emptyStock, receive, release, reserve, settle, type Reservation, type Stock } from './stock.js';
 
 /** Where many want the last ones, each may lose often before its turn comes; what does not come to an end is a 409 with Retry-After. */
-const rivals = { attempts: 100, delayMsMax: 50 };
+const rivals = { attempts: 100, delayMsMax: 50, budgetMs: 15_000 };
 
 export interface Reserved {
   readonly id: string;

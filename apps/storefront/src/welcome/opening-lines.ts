@@ -1,11 +1,11 @@
 /** What the shop prints when it is open. */
 import { demoShops } from '../seed.js';
-import { isOwnDirectory, type ChosenStorage } from '../storage.js';
+import type { ChosenStorage } from '../storage.js';
 import { walk, type Step } from './walk.js';
 
 export function openingLines(port: number, storage: ChosenStorage): string {
   const address = `http://localhost:${port}`;
-  const again = isOwnDirectory(storage) ? '   Again from scratch: npm start -- --fresh' : '';
+  const again = storage.isOwn === true ? '   Again from scratch: npm start -- --fresh' : '';
   return [
     '',
     `Storefront  ${address}     storage: ${storage.description}`,
@@ -17,6 +17,7 @@ export function openingLines(port: number, storage: ChosenStorage): string {
       .filter(({ printed }) => printed)
       .flatMap(stepLines),
     `More: README, "A walk through the store".   Stop: Ctrl+C.${again}`,
+    ...(storage.directory === undefined ? [] : ['On Postgres: STOREFRONT_STORAGE=postgres://… npm start']),
     '',
   ].join('\n');
 }

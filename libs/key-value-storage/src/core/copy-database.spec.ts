@@ -333,6 +333,13 @@ describe('a target that lies', () => {
           each.row.value.kind === 'bytes' ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255) } }) : each,
         ),
     ],
+    'puts a byte behind the others': [
+      'state:state / image / logo is not the same there: its value',
+      (rows) =>
+        rows.map((each) =>
+          each.row.value.kind === 'bytes' ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255, 10, 0) } }) : each,
+        ),
+    ],
     'counts one too many': [
       'head:order / o-1 is not the same there: its value',
       (rows) => rows.map((each) => (each.key === 'o-1' ? change(each, { value: { kind: 'number', number: 3n } }) : each)),

@@ -1,0 +1,159 @@
+import { describe, expect, it } from '@jest/globals';
+import { isStorageError, systemClock } from '@kvent/key-value-storage/core';
+import { DataSource } from 'typeorm';
+import { PostgresProvider } from './postgres-provider.js';
+import type { PostgresProviderOptions } from './postgres-options.js';
+
+const url = 'postgres://somebody:secret@localhost:5432/shop';
+
+/** What a constructor says when it refuses these options. */
+function refusal(options: object): string {
+  try {
+    new PostgresProvider(options);
+  } catch (error) {
+    if (isStorageError(error, 'INVALID_OPTION') && error.effect === 'none') return error.message;
+    throw error;
+  }
+  throw new Error('It was taken.');
+}
+
+describe('options of the Postgres provider', () => {
+  it.each<[string, object]>([
+    ['a url', { url }],
+    ['a url in the longer spelling, over a socket', { url: 'postgresql:///shop?host=/var/run/postgresql' }],
+    [
+      'a host and everything else that there is',
+      {
+        host: 'db',
+        port: 5433,
+        username: 'u',
+        password: async () => await Promise.resolve('p'),
+        database: 'd',
+        ssl: { ca: '' },
+        applicationName: 'shop',
+        poolSize: 1,
+        extra: { keepAlive: true },
+        migrate: 'never',
+        preparedStatements: false,
+        acquireTimeoutMs: 1,
+        requestTimeoutMs: 2 ** 31 - 1,
+        lockTimeoutMs: 1,
+        schema: 's',
+        table: 't',
+        clock: systemClock,
+      },
+    ],
+    [
+      'undefined for whatever may be left out',
+      {
+        url,
+        host: undefined,
+        poolSize: undefined,
+        migrate: undefined,
+        dataSource: undefined,
+        clock: undefined,
+        schema: undefined,
+        password: undefined,
+      },
+    ],
+    ['a data source', { dataSource: new DataSource({ type: 'postgres' }) }],
+  ])('takes %s', (_, options) => {
+    expect(() => new PostgresProvider(options as PostgresProviderOptions)).not.toThrow();
+  });
+
+  it.each<[object, ...string[]]>([
+    [{ url, poolsize: 5 }, `no option 'poolsize'`, 'poolSize'],
+    [{}, 'needs a dataSource, a url, or a host'],
+    [{ port: 5432 }, 'needs a dataSource, a url, or a host'],
+    [{ url, host: 'db', password: 'secret' }, 'a url or its parts, not both', 'url and host, password'],
+    [{ url: 'mysql://somebody:secret@localhost/shop' }, 'url is postgres://'],
+    [{ url: 'localhost' }, 'url is postgres://'],
+    [{ url: '' }, 'url is postgres://'],
+    [{ url: 5 }, 'url is postgres://'],
+    [{ url: 'postgres://somebody:100%secret@localhost/shop' }, 'url is postgres://', '%25'],
+    [{ url: 'postgres://somebody:sec/ret@localhost/shop' }, 'url is postgres://'],
+    [{ host: '' }, 'host is the name', 'given was ""'],
+    [{ host: 5 }, 'host is the name', 'given was 5'],
+    [{ host: 'db', port: '5432' }, 'port is a whole number from 1 to 65535', 'given was "5432"'],
+    [{ host: 'db', port: 0 }, 'port is a whole number from 1 to 65535', 'given was 0'],
+    [{ host: 'db', port: 65_536 }, 'port is', 'given was 65536'],
+    [{ host: 'db', username: 5 }, 'username is a text', 'given was 5'],
+    [{ host: 'db', username: '' }, 'username is a text'],
+    [{ host: 'db', password: 5 }, 'password is a text, or a function', 'given was number'],
+    [{ host: 'db', password: { secret: 'secret' } }, 'password is a text', 'given was object'],
+    [{ host: 'db', database: null }, 'database is a text', 'given was null'],
+    [{ url, ssl: 'require' }, 'ssl is true, false, or', 'given was "require"'],
+    [{ url, applicationName: 1 }, 'applicationName is a text', 'given was 1'],
+    [{ url, extra: 'max=5' }, 'extra is an object'],
+    [{ url, poolSize: 0 }, 'poolSize is a whole number from 1', 'given was 0'],
+    [{ url, poolSize: 1.5 }, 'poolSize is', 'given was 1.5'],
+    [{ url, poolSize: '10' }, 'poolSize is', 'given was "10"'],
+    [{ url, poolSize: Infinity }, 'poolSize is', 'given was Infinity'],
+    [{ url, migrate: 'always' }, `migrate is 'on-open' or 'never'`, 'given was "always"'],
+    [{ url, migrate: false }, `migrate is 'on-open' or 'never'`, 'given was false'],
+    [{ url, preparedStatements: 'no' }, 'preparedStatements is true or false', 'given was "no"'],
+    [{ url, preparedStatements: null }, 'preparedStatements is true or false', 'given was null'],
+    ...(['acquireTimeoutMs', 'requestTimeoutMs', 'lockTimeoutMs'] as const).flatMap((name) =>
+      [0, -1, 1.5, 2 ** 31, Number.NaN, '5s', null].map((given): [object, ...string[]] => [
+        { url, [name]: given },
+        `${name} is a whole number of milliseconds from 1 below 2^31`,
+        `given was ${typeof given === 'string' ? `"${given}"` : String(given)}`,
+      ]),
+    ),
+    [{ url, clock: {} }, 'clock is a Clock', 'given was object'],
+    [{ url, clock: Date }, 'clock is a Clock', 'given was function'],
+    [{ url, schema: '' }, 'schema is a name of 1 to 63 bytes', 'given was ""'],
+    [{ url, schema: 's'.repeat(64) }, 'schema is a name of 1 to 63 bytes'],
+    [{ url, schema: 'é'.repeat(32) }, 'schema is a name of 1 to 63 bytes'],
+    [{ url, schema: 'nul\0' }, 'without NUL'],
+    [{ url, schema: 5 }, 'schema is a name', 'given was number'],
+    [{ url, table: 't'.repeat(53) }, 'table is a name of 1 to 52 bytes'],
+    [{ url, table: null }, 'table is a name', 'given was object'],
+    [{ url, table: 'kvent_migrations' }, `'kvent_migrations' notes which migrations have run`],
+    [{ dataSource: {} }, 'dataSource is a DataSource', 'given was object'],
+    [{ dataSource: null }, 'dataSource is a DataSource', 'given was null'],
+    [{ dataSource: url }, 'dataSource is a DataSource', 'given was a url'],
+    [{ host: url }, 'host is the name or address of a machine', 'given was a url'],
+    [{ dataSource: { options: { type: 'mysql' } } }, `of type 'postgres'`, 'given was "mysql"'],
+    [{ dataSource: new DataSource({ type: 'postgres' }), url, poolSize: 5 }, 'not both', 'dataSource and url, poolSize'],
+    [{ dataSource: new DataSource({ type: 'postgres' }), extra: {} }, 'not both', 'dataSource and extra'],
+  ])('says what is wrong with %j, and what is allowed', (options, ...words) => {
+    const message = refusal(options);
+    for (const word of words) expect(message).toContain(word);
+    expect(message).not.toMatch(/sec\/?ret/);
+  });
+
+  it.each([[null], [5], [url]])('says that %p is no options', (options) => {
+    expect(refusal(options as unknown as object)).toMatch(/options as an object|no option/);
+    expect(refusal(options as unknown as object)).not.toContain('secret');
+  });
+
+  it('does nothing before it is opened, and is refused before it is', async () => {
+    const provider = new PostgresProvider({ url });
+    await expect(provider.read([])).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+    await expect(provider.sweep(1)).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+    expect(() => provider.within({})).toThrow(expect.objectContaining({ code: 'STORAGE_NOT_OPEN' }));
+    await provider.close();
+  });
+
+  it('never tells the password: not by its name, not when the server cannot be reached', async () => {
+    for (const options of [
+      { url: 'postgres://somebody:secret@127.0.0.1:1/shop' },
+      { host: '127.0.0.1', port: 1, username: 'somebody', password: 'secret' },
+    ]) {
+      const provider = new PostgresProvider({ ...options, acquireTimeoutMs: 5_000 });
+      expect(provider.name).toBe('Postgres table "kvent"."row"');
+      const error: unknown = await provider.open().catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none', retryable: true });
+      expect(everythingIn(error)).not.toContain('secret');
+      expect(everythingIn(error)).toContain('ECONNREFUSED');
+    }
+  });
+});
+
+/** Whatever could be logged of an error, its causes included. */
+function everythingIn(error: unknown): string {
+  if (!(error instanceof Error)) return JSON.stringify(error);
+  const own = Object.getOwnPropertyNames(error).map((name) => String((error as unknown as Record<string, unknown>)[name]));
+  return [...own, JSON.stringify(error), error.cause === undefined ? '' : everythingIn(error.cause)].join('\n');
+}

@@ -1,0 +1,87 @@
+/**
+ * The server, its connections and the network die in the middle of the work of fifty callers. Whatever was acknowledged must be there, nothing
+ * twice, no half of a batch; callers hear of it in codes that say what holds; and the storage that was opened once goes on by itself.
+ */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { asAdmin } from '../postgres/databases.js';
+import { Proxy } from '../postgres/proxy.js';
+import { PostgresServer } from '../postgres/server.js';
+import { Ledger, written } from './postgres-ledger.js';
+import { seededRandom, seedOfRun, withSeed } from './seeded-random.js';
+
+const rounds = 3;
+
+describe('a storage on Postgres, fifty callers at work', () => {
+  let server: PostgresServer;
+  let proxy: Proxy;
+  let storage: KeyValueStorage;
+  let ledger: Ledger;
+  beforeAll(async () => {
+    server = await PostgresServer.create();
+  });
+  afterAll(() => server[Symbol.asyncDispose]());
+  beforeEach(async () => {
+    proxy = await Proxy.before(server);
+    const name = `faults_${Date.now()}`;
+    await asAdmin(server.url(), (client) => client.query(`create database ${name}`));
+    storage = await openStorage(new PostgresProvider({ url: proxy.url(server.url(name)), requestTimeoutMs: 10_000 }));
+    ledger = new Ledger(storage);
+  });
+  afterEach(async () => {
+    await ledger[Symbol.asyncDispose]();
+    await storage[Symbol.asyncDispose]();
+    await proxy[Symbol.asyncDispose]();
+  });
+
+  /** Lets a fault happen again and again, at moments that chance picks, while the work goes on before it and after it. */
+  async function survive(fault: () => Promise<void>): Promise<void> {
+    const seed = seedOfRun();
+    await withSeed('The storage did not survive', seed, async () => {
+      const random = seededRandom(seed);
+      for (let round = 0; round < rounds; round += 1) {
+        await ledger.more(50 + random.below(100));
+        await fault();
+      }
+      await ledger.more(100);
+      await ledger.settle();
+    });
+    expect(ledger.failures).not.toEqual([]);
+  }
+
+  it('survives kill -9 of the server', async () => {
+    await survive(async () => {
+      await server.kill();
+      await server.start();
+    });
+  });
+
+  it('survives a restart of the server', async () => {
+    await survive(() => server.restart());
+  });
+
+  it('survives an operator who ends its sessions', async () => {
+    await survive(async () => {
+      await asAdmin(server.url(), (client) =>
+        client.query(
+          "select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()",
+        ),
+      );
+    });
+  });
+
+  it('survives a network that breaks all its connections', async () => {
+    await survive(async () => {
+      proxy.cut();
+      await Promise.resolve();
+    });
+  });
+
+  it('survives a network that loses answers and requests', async () => {
+    await survive(async () => {
+      await Promise.all([proxy.loseAnswer(written.alone), proxy.loseRequest(written.together), proxy.loseAnswer(written.together)]);
+    });
+    expect(ledger.failures.map(({ code }) => code)).toContain('STORAGE_OUTCOME_UNKNOWN');
+  });
+});

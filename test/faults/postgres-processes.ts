@@ -1,0 +1,43 @@
+/** Several real processes at work on one database: each with a provider, a pool and an event loop of its own. */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { WorkName, WorkReport } from './postgres-work.js';
+
+/** They begin together, once all of them have opened the storage. */
+export async function workInProcesses(url: string, work: WorkName, processes: number, rounds: number): Promise<readonly WorkReport[]> {
+  const children = Array.from({ length: processes }, (_, number) => new Worker(url, work, number, rounds));
+  try {
+    for (const child of children) await child.line();
+    for (const child of children) child.go();
+    return await Promise.all(children.map(async (child) => (await child.line()) as WorkReport));
+  } finally {
+    for (const child of children) child.end();
+  }
+}
+
+class Worker {
+  readonly #child;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(...args: readonly (string | number)[]) {
+    const script = join(import.meta.dirname, 'postgres-child.ts');
+    const options = ['--conditions=kvent-source', '--import', 'tsx', script, ...args.map(String)];
+    this.#child = spawn(process.execPath, options, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+  }
+
+  async line(): Promise<unknown> {
+    const line = await this.#lines.next();
+    if (line.done === true) throw new Error('A process ended before it was done.');
+    return JSON.parse(line.value) as unknown;
+  }
+
+  go(): void {
+    this.#child.stdin.write('go\n');
+  }
+
+  end(): void {
+    this.#child.kill();
+  }
+}

@@ -1,0 +1,100 @@
+/** What Postgres refuses because of rivals, serialization failures and deadlocks, is asked again inside: no caller hears of it. */
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { defineState, openStorage, retryOnConflict, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { Client } from 'pg';
+import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { until } from '../postgres/until.js';
+
+const Thing = defineState<{ count: number }>('thing');
+const other = 'pid <> pg_backend_pid() and datname = current_database()';
+
+describe('a storage on Postgres and its rivals', () => {
+  let database: FreshDatabase;
+  beforeEach(async () => {
+    database = await freshDatabase();
+  });
+  afterEach(async () => {
+    await database[Symbol.asyncDispose]();
+  });
+
+  const open = (): Promise<KeyValueStorage> => openStorage(new PostgresProvider({ url: database.url }));
+  const configure = (setting: string): Promise<unknown> =>
+    asAdmin(database.url, async (client) => {
+      const { rows } = await client.query<{ name: string }>('select current_database() as name');
+      await client.query(`alter database ${client.escapeIdentifier(rows[0]?.name ?? '')} set ${setting}`);
+    });
+
+  it.each(['repeatable read', 'serializable'])('hide what a database refuses whose transactions are %s', async (level) => {
+    await configure(`default_transaction_isolation = '${level}'`);
+    // two pools, as two processes have them: callers of one storage wait for each other's rows
+    await using one = await open();
+    await using two = await open();
+    const keys = ['a', 'b', 'c'];
+    await one.store(Thing).setMany(keys.map((key) => ({ key, value: { count: 0 } })));
+    const before = await refusals(database.url);
+    const add = async (storage: KeyValueStorage, caller: number): Promise<void> => {
+      const things = storage.store(Thing);
+      for (let round = 0; round < 10; round += 1) {
+        const [first = '', second = ''] = [keys[(caller + round) % 3], keys[(caller + round + 1) % 3]];
+        await things.update(first, ({ count }) => ({ count: count + 1 }), { retry: { attempts: 200, budgetMs: 60_000 } });
+        await retryOnConflict(
+          async () => {
+            const [from, to] = await things.getMany([first, second]);
+            if (from === undefined || to === undefined) throw new Error('A row is gone.');
+            const batch = storage.atomic().save(things, from.with({ count: from.value.count - 1 }));
+            await batch.save(things, to.with({ count: to.value.count + 1 })).commit();
+          },
+          { attempts: 200, budgetMs: 60_000 },
+        );
+      }
+    };
+    await Promise.all([one, two].flatMap((storage) => Array.from({ length: 5 }, (_, caller) => add(storage, caller))));
+    const counts = (await one.store(Thing).getMany(keys)).map((entry) => entry?.value.count ?? Number.NaN);
+    expect(counts.reduce((sum, count) => sum + count)).toBe(2 * 5 * 10);
+    await until('the server has counted what it refused', async () => (await refusals(database.url)) > before);
+  });
+
+  it('outlive a deadlock that somebody else makes on purpose', async () => {
+    // who waits longest finds it: the storage, while it waits for a row for the second time
+    await configure("deadlock_timeout = '1s'");
+    await using storage = await open();
+    const things = storage.store(Thing);
+    await things.setMany(['a', 'b'].map((key) => ({ key, value: { count: 0 } })));
+    const rival = new Client({ connectionString: database.url });
+    await rival.connect();
+    try {
+      await rival.query("set deadlock_timeout = '1min'");
+      await rival.query('begin');
+      await rival.query("select 1 from kvent.row where key like '%b' for update");
+      const written = things.setMany(['a', 'b'].map((key) => ({ key, value: { count: 1 } })));
+      await until('it holds the first row and waits for the second, patiently', () => waitsForTheSecondTime(database.url));
+      await rival.query("update kvent.row set updated_at = updated_at where key like '%a'"); // goes on when the storage has given way
+      await rival.query('commit');
+      await written;
+    } finally {
+      await rival.end();
+    }
+    expect((await things.getMany(['a', 'b'])).map((entry) => entry?.value.count)).toEqual([1, 1]);
+    await until('the server has counted the deadlock', async () => (await deadlocks(database.url)) === 1);
+  });
+});
+
+/** How often Postgres has undone something here. */
+const refusals = (url: string): Promise<number> => statistic(url, 'xact_rollback');
+const deadlocks = (url: string): Promise<number> => statistic(url, 'deadlocks');
+
+function statistic(url: string, name: string): Promise<number> {
+  return asAdmin(url, async (client) => {
+    const { rows } = await client.query<{ count: number }>(
+      `select ${name}::int as count from pg_stat_database where datname = current_database()`,
+    );
+    return rows[0]?.count ?? -1;
+  });
+}
+
+/** A wait of its own begins when the short one that all statements have is over. */
+async function waitsForTheSecondTime(url: string): Promise<boolean> {
+  const sql = `select 1 from pg_stat_activity where ${other} and wait_event_type = 'Lock' and query_start < now() - interval '150 ms'`;
+  return await asAdmin(url, async (client) => (await client.query(sql)).rowCount === 1);
+}

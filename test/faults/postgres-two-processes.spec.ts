@@ -1,0 +1,66 @@
+/**
+ * Two real processes, each with fifty callers, on the same rows of one server: the counts must be exact, what belongs together must never be seen
+ * apart, and nobody may lock anybody out. `KVENT_INCREMENTS=1000` makes it the hundred thousand of issue 4 (`npm run rivals`).
+ */
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { openStorage } from '@kvent/key-value-storage/core';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { logOfRun } from '../postgres/server-of-run.js';
+import { workInProcesses } from './postgres-processes.js';
+import { Account, accountKeys, accountTotal, allGroups, callers, Counter, counterKeys, groupKeys, Member } from './postgres-work.js';
+
+const increments = Number(process.env['KVENT_INCREMENTS'] ?? 100);
+
+describe('two processes of fifty callers on one Postgres', () => {
+  let database: FreshDatabase;
+  beforeEach(async () => {
+    database = await freshDatabase();
+  });
+  afterEach(async () => {
+    await database[Symbol.asyncDispose]();
+  });
+
+  it(`add ${2 * callers * increments} to ten counters, exactly, without a deadlock`, async () => {
+    const reports = await workInProcesses(database.url, 'update', 2, increments);
+    expect(reports.map(({ wrong }) => wrong)).toEqual([[], []]);
+    await using storage = await openStorage(new PostgresProvider({ url: database.url }));
+    const counts = (await storage.store(Counter).getMany(counterKeys)).map((entry) => entry?.value.count);
+    expect(counts).toEqual(counterKeys.map(() => (2 * callers * increments) / counterKeys.length));
+    expect(await deadlocks(database.url)).toBe(0);
+  }, 600_000);
+
+  it('move money and make and remove groups of rows, and nobody ever sees half of it', async () => {
+    await using storage = await openStorage(new PostgresProvider({ url: database.url }));
+    const accounts = storage.store(Account);
+    await accounts.setMany(accountKeys.map((key) => ({ key, value: { balance: 100 } })));
+    const reports = await workInProcesses(database.url, 'rivals', 2, 60);
+    expect(reports.map(({ wrong }) => wrong)).toEqual([[], []]);
+    const balances = (await accounts.getMany(accountKeys)).map((entry) => entry?.value.balance ?? 0);
+    expect(balances.reduce((sum, balance) => sum + balance)).toBe(accountTotal);
+
+    const did = (what: string): number => reports.reduce((sum, report) => sum + (report.did[what] ?? 0), 0);
+    for (const group of allGroups) {
+      const members = await storage.store(Member).getMany(groupKeys(group));
+      const made = did(`made ${group}`) - did(`removed ${group}`);
+      expect(new Set(members.map((entry) => entry?.value.stamp)).size).toBe(1);
+      expect(members.filter((entry) => entry !== undefined).length).toBe(3 * made);
+    }
+  });
+});
+
+/** As the server counts them; its log names each, where it is ours to read. */
+async function deadlocks(url: string): Promise<number> {
+  const counted = await asAdmin(url, async (client) => {
+    await client.query('select pg_stat_force_next_flush()');
+    return (
+      await client.query<{ count: number }>('select deadlocks::int as count from pg_stat_database where datname = current_database()')
+    ).rows[0]?.count;
+  });
+  if (process.env['TEST_POSTGRES_URL'] === undefined) {
+    const name = new URL(url).pathname.slice(1);
+    const lines = (await logOfRun()).split('\n').filter((line) => line.includes(` ${name} `) && line.includes('40P01'));
+    expect(lines).toHaveLength(counted ?? 0);
+  }
+  return counted ?? -1;
+}
