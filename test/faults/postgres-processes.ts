@@ -5,10 +5,17 @@ import { createInterface } from 'node:readline';
 import type { WorkName, WorkReport } from './postgres-work.js';
 
 /** They begin together, once all of them have opened the storage. */
-export async function workInProcesses(url: string, work: WorkName, processes: number, rounds: number): Promise<readonly WorkReport[]> {
+export async function workInProcesses(
+  url: string,
+  work: WorkName,
+  processes: number,
+  rounds: number,
+  onBegin: () => void = () => undefined,
+): Promise<readonly WorkReport[]> {
   const children = Array.from({ length: processes }, (_, number) => new Worker(url, work, number, rounds));
   try {
     for (const child of children) await child.line();
+    onBegin();
     for (const child of children) child.go();
     return await Promise.all(children.map(async (child) => (await child.line()) as WorkReport));
   } finally {
