@@ -17,7 +17,8 @@ import {
 } from '@kvent/key-value-storage/core';
 import type { DataSource, EntityManager } from 'typeorm';
 import { TransactionCommitter } from './commit/transaction-committer.js';
-import { errorOf, queryOf, type Client, type Session } from './connections/connections.js';
+import { send, type Client } from './connections/connection.js';
+import { errorOf, type Session } from './connections/connections.js';
 import { Reader } from './reader.js';
 import type { Dialect } from './sql/statement.js';
 import type { TableClock } from './table-clock.js';
@@ -71,7 +72,9 @@ export class TransactionProvider implements StorageProvider {
     const session: Session = {
       run: async (statement, parameters) => {
         const client = await this.#client();
-        return (await client.query(queryOf(statement, parameters, false, 0))).rows;
+        return await new Promise((resolve, reject) =>
+          send(client, { name: '', text: statement.text, values: parameters }, resolve, reject),
+        );
       },
     };
     this.#reader = new Reader({
