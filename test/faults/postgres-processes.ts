@@ -23,13 +23,14 @@ export async function workInProcesses(
   }
 }
 
-class Worker {
+/** One of them. */
+export class Worker {
   readonly #child;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(...args: readonly (string | number)[]) {
+  constructor(url: string, work: WorkName, number: number, rounds: number) {
     const script = join(import.meta.dirname, 'postgres-child.ts');
-    const options = ['--conditions=kvent-source', '--import', 'tsx', script, ...args.map(String)];
+    const options = ['--conditions=kvent-source', '--import', 'tsx', script, url, work, String(number), String(rounds)];
     this.#child = spawn(process.execPath, options, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
@@ -44,7 +45,11 @@ class Worker {
     this.#child.stdin.write('go\n');
   }
 
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child.kill(signal);
+  }
+
   end(): void {
-    this.#child.kill();
+    this.#child.kill('SIGKILL');
   }
 }

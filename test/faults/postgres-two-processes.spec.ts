@@ -7,7 +7,8 @@ import { openStorage } from '@kvent/key-value-storage/core';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { logOfRun } from '../postgres/server-of-run.js';
-import { workInProcesses } from './postgres-processes.js';
+import { until } from '../postgres/until.js';
+import { Worker, workInProcesses } from './postgres-processes.js';
 import { Account, accountKeys, accountTotal, allGroups, callers, Counter, counterKeys, groupKeys, Member } from './postgres-work.js';
 
 const increments = 100;
@@ -35,11 +36,31 @@ describe('two processes of fifty callers on one Postgres', () => {
     expect(await deadlocks(database.url)).toBe(0);
   });
 
+  it('do not wait for one of them that stands still, and it goes on where it was', async () => {
+    await using storage = await openStorage(new PostgresProvider({ url: database.url }));
+    const counters = storage.store(Counter);
+    const other = new Worker(database.url, 'update', 0, 20);
+    try {
+      await other.line();
+      other.go();
+      await until('it is at work', async () => (await counters.count()) === counterKeys.length);
+      other.signal('SIGSTOP');
+      const more = counterKeys.flatMap((key) => Array.from({ length: 20 }, () => key));
+      await Promise.all(more.map((key) => counters.update(key, ({ count }) => ({ count: count + 1 }))));
+      other.signal('SIGCONT');
+      expect(await other.line()).toEqual({ did: { added: callers * 20 }, wrong: [] });
+      const counts = (await counters.getMany(counterKeys)).map((entry) => entry?.value.count);
+      expect(counts).toEqual(counterKeys.map(() => (callers * 20) / counterKeys.length + 20));
+    } finally {
+      other.end();
+    }
+  });
+
   it('move money and make and remove groups of rows, and nobody ever sees half of it', async () => {
     await using storage = await openStorage(new PostgresProvider({ url: database.url }));
     const accounts = storage.store(Account);
     await accounts.setMany(accountKeys.map((key) => ({ key, value: { balance: 100 } })));
-    const reports = await workInProcesses(database.url, 'rivals', 2, 60);
+    const reports = await workInProcesses(database.url, 'rivals', 2, 40);
     expect(reports.map(({ wrong }) => wrong)).toEqual([[], []]);
     const balances = (await accounts.getMany(accountKeys)).map((entry) => entry?.value.balance ?? 0);
     expect(balances.reduce((sum, balance) => sum + balance)).toBe(accountTotal);
