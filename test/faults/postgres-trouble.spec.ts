@@ -258,9 +258,11 @@ describe('a storage on Postgres in trouble', () => {
       const other = await somebody();
       await holdRow(other, 'held');
       let waiting = true;
-      const held = Promise.all(Array.from({ length: 3 }, () => failureOf(things.set('held', { what: 'never' })))).finally(
-        () => (waiting = false),
+      // one after the other they would wait for longer than anybody here has patience
+      const callers = Array.from({ length: 40 }, (_, caller) =>
+        failureOf(caller % 2 === 0 ? things.set('held', { what: 'never' }) : things.update('held', () => ({ what: 'never' }))),
       );
+      const held = Promise.all(callers).finally(() => (waiting = false));
       await Promise.all(keys.map((key) => things.set(key, { what: 'after' })));
       await Promise.all(keys.map((key) => things.update(key, ({ what }) => ({ what: `${what}!` }))));
       expect((await things.get('held'))?.value.what).toBe('before');
