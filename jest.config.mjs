@@ -32,5 +32,6 @@ export default {
   testTimeout: 120_000,
   // Two cores: the default would leave one idle.
   maxWorkers: '100%',
+  testSequencer: '<rootDir>/test/slow-first.mjs',
   cacheDirectory: '<rootDir>/.tmp/jest',
 };

@@ -4,6 +4,7 @@
  *
  *   node test/run.mjs check                everything that needs no database and no server, under a minute
  *   node test/run.mjs all                  everything
+ *   node test/run.mjs soak                 the faults, leaving nothing out of what `all` takes a part of
  *   node test/run.mjs contract memory      one suite, here on one provider
  *   node test/run.mjs jest <path> [...]    whatever Jest understands
  *
@@ -47,6 +48,8 @@ if (command === 'check') {
 } else if (command === 'all') {
   await steps([...statics, build]);
   await jest(patterns(suites), {});
+} else if (command === 'soak') {
+  await jest([...patterns(['faults']), ...rest], { KVENT_SOAK: '1' });
 } else if (command === 'jest') {
   await jest(rest, {});
 } else if (suites.includes(command)) {

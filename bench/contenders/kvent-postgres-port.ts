@@ -59,7 +59,7 @@ async function open(name: string, inner: StorageProvider, keys: readonly string[
     return (await commit({ kind: 'put', address, value: json(), ttl }, expected)).version;
   };
   const increment = async (key: string): Promise<bigint> => {
-    const change = { kind: 'sum', address: { ...counters, key: encodeKey(key) }, operand: 1n, ttl: 'never' } as const;
+    const change = { kind: 'sum', address: { ...counters, key: encodeKey(key) }, operand: 1n } as const;
     return (await commit(change)).row?.number ?? 0n;
   };
   const addressOf = (key: string) => ({ database, ...products, key: encodeKey(key) });

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { PostgresProvider } from '@kvent/key-value-postgres';
 import { JsonFileProvider, MemoryProvider, type StorageProvider } from '@kvent/key-value-storage';
 import { rooms } from '../../eslint.config.mjs';
 import { pageAt, root } from './pages.js';
@@ -44,7 +45,11 @@ describe('the table of storage providers in the README', () => {
         .map((cell) => cell.trim()),
     );
   const head = rows.find(([first, ...names]) => first === '' && names.some((name) => name.includes('Provider'))) ?? [];
-  const providers: readonly StorageProvider[] = [new MemoryProvider(), new JsonFileProvider({ directory: './data' })];
+  const providers: readonly StorageProvider[] = [
+    new MemoryProvider(),
+    new JsonFileProvider({ directory: './data' }),
+    new PostgresProvider({ url: 'postgres://localhost/data' }),
+  ];
 
   it('has a column for each', () => {
     expect(head.slice(1)).toEqual(providers.map((provider) => `\`${provider.constructor.name}\``));

@@ -6,6 +6,7 @@
  * - ```` ```ts new-program ```` begins another program, for a page that shows the same class twice.
  * - `console.log(…); // → text` prints exactly this, `// →` on the lines beneath what it prints the next times. Every `console.log` says what it prints.
  * - `await …; // throws CODE` rejects with the storage error of this code.
+ * - `process.env['DATABASE_URL']` is the address of an empty Postgres database, for a program that asks for it.
  *
  * Line n of a program is line n of its page, so that errors of the compiler point into the page.
  */
@@ -24,6 +25,8 @@ export interface Program {
   readonly expected: ReadonlyMap<number, readonly string[]>;
   /** It declares tests of its own, so it has to be loaded while tests are declared. */
   readonly declaresTests: boolean;
+  /** It reads `DATABASE_URL`. */
+  readonly needsDatabase: boolean;
 }
 
 export const readPrograms = (): readonly Program[] => pages.flatMap(programsOf);
@@ -44,7 +47,9 @@ function programOf(page: Page, fences: readonly Fence[], number: number): Progra
   for (const { start, lines: code } of fences) for (const [index, line] of code.entries()) lines[start + index] = line;
   const source = withoutRepeatedImports(lines.join('\n'));
   const name = `${page.path.replace(/\.md$/, '').replace(/[^\w]+/g, '-')}-${number}`;
-  return { name, page: page.path, source, ...instrumented(page, source, name), declaresTests: source.includes("from '@jest/globals'") };
+  const declaresTests = source.includes("from '@jest/globals'");
+  const needsDatabase = source.includes('DATABASE_URL');
+  return { name, page: page.path, source, ...instrumented(page, source, name), declaresTests, needsDatabase };
 }
 
 interface Edit {

@@ -6,6 +6,7 @@ import { format } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { isStorageError } from '@kvent/key-value-storage';
 import ts from 'typescript';
+import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { readPrograms, type Program } from './example-programs.js';
 import { root } from './pages.js';
 
@@ -43,6 +44,16 @@ for (const kind of ['source', 'runnable'] as const) {
   for (const program of programs) writeFileSync(fileOf(kind, program), program[kind]);
 }
 
+const databases: FreshDatabase[] = [];
+/** Its tests run later, so it is there until the end of the run. */
+async function giveDatabase({ needsDatabase }: Program): Promise<void> {
+  delete process.env['DATABASE_URL'];
+  if (!needsDatabase) return;
+  const database = await freshDatabase();
+  databases.push(database);
+  process.env['DATABASE_URL'] = database.url;
+}
+
 /** `./data` of an example is a folder of its own, gone after the run. */
 const home = process.cwd();
 const workplace = mkdtempSync(join(tmpdir(), 'kvent-docs-'));
@@ -51,8 +62,9 @@ function workIn(name: string): void {
   process.chdir(join(workplace, name));
 }
 beforeAll(() => workIn('tests'));
-afterAll(() => {
+afterAll(async () => {
   process.chdir(home);
+  for (const database of databases) await database[Symbol.asyncDispose]();
   rmSync(workplace, { recursive: true, force: true });
   rmSync(folder, { recursive: true, force: true });
 });
@@ -67,6 +79,7 @@ describe('the examples', () => {
     'run, and print what they say: %s',
     async (_, program) => {
       workIn(program.name);
+      await giveDatabase(program);
       await import(fileOf('runnable', program));
       expect(heardBy(program)).toEqual(said(program));
     },
@@ -85,6 +98,7 @@ for (const program of programs.filter(({ declaresTests }) => declaresTests)) {
 
 async function loadingFailure(program: Program): Promise<unknown> {
   try {
+    await giveDatabase(program);
     await import(fileOf('runnable', program));
     return undefined;
   } catch (error) {

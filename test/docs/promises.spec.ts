@@ -96,6 +96,14 @@ function declared(node: ts.Node): readonly [kind: 'test' | 'describe' | undefine
   if (!ts.isCallExpression(node)) return [undefined, undefined];
   const [, word] = /^(it|test|describe)\b/.exec(node.expression.getText()) ?? [];
   const [first] = node.arguments;
-  if (word === undefined || first === undefined || !ts.isStringLiteralLike(first)) return [undefined, undefined];
-  return [word === 'describe' ? 'describe' : 'test', first.text];
+  const name = first === undefined ? undefined : textOf(first);
+  if (word === undefined || name === undefined) return [undefined, undefined];
+  return [word === 'describe' ? 'describe' : 'test', name];
+}
+
+/** What a name holds that is worked out stands there as `…`. */
+function textOf(name: ts.Expression): string | undefined {
+  if (ts.isStringLiteralLike(name)) return name.text;
+  if (!ts.isTemplateExpression(name)) return undefined;
+  return name.head.text + name.templateSpans.map(({ literal }) => `…${literal.text}`).join('');
 }

@@ -1,12 +1,14 @@
 /**
- * The power is cut after every single step of a life of the JSON file (commits, groups, compaction, opening, recovery after a kill, dropping),
+ * The power is cut after every single step of lives of the JSON file (commits, groups, compaction, opening, recovery after a kill, dropping),
  * the disk forgets what was not synced, and the next process opens what is left: every acknowledged write, no half batch, nothing that
- * an answer rested on gone. Then again while that process recovers, and again.
+ * an answer rested on gone. Then again while that process recovers, and again. Each of three lives takes every third step, together they take all,
+ * and `npm run soak` takes all in each.
  */
 import { describe, expect, it } from '@jest/globals';
 import { Machine } from './machine.js';
 import { Scenario } from './scenario.js';
-import { seededRandom, seedOfRun, withSeed } from './seeded-random.js';
+import { seededRandom, seedOfRun, soaking, withSeed } from './seeded-random.js';
+import { sweep } from './sweep.js';
 import { SimulatedDisk } from './simulated-disk.js';
 
 const runSeed = seedOfRun();
@@ -54,12 +56,12 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
   });
 
   it.each([0, 1, 2])(
-    'holds what was acknowledged after every single step, life %i',
+    'holds what was acknowledged when the power goes after any step, life %i',
     async (life) => {
       const seed = runSeed + life * 1_000_003;
       await withSeed('power cut', runSeed, async () => {
         const steps = await stepsOfLife(seed);
-        for (let step = 0; step <= steps; step += 1) {
+        for (const step of sweep(3, runSeed, { end: steps + 1, shift: life })) {
           const { machine, scenario } = await lived(seed, step);
           for (let cut = 0; cut < 4; cut += 1) {
             await at(`life ${life}, cut after step ${step} of ${steps}, forgetting ${cut}`, machine, () =>
@@ -95,7 +97,7 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
     const random = seededRandom(runSeed + 1);
     await withSeed('power cut while recovering', runSeed, async () => {
       const steps = await stepsOfLife(runSeed);
-      for (let round = 0; round < 12; round += 1) {
+      for (let round = 0; round < (soaking ? 24 : 6); round += 1) {
         const { machine, scenario } = await lived(runSeed, random.below(steps));
         const seed = random.below(2 ** 31);
         for (let step = 0, done = false; !done; step += 1) {

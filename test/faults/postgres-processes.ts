@@ -5,10 +5,17 @@ import { createInterface } from 'node:readline';
 import type { WorkName, WorkReport } from './postgres-work.js';
 
 /** They begin together, once all of them have opened the storage. */
-export async function workInProcesses(url: string, work: WorkName, processes: number, rounds: number): Promise<readonly WorkReport[]> {
+export async function workInProcesses(
+  url: string,
+  work: WorkName,
+  processes: number,
+  rounds: number,
+  onBegin: () => void = () => undefined,
+): Promise<readonly WorkReport[]> {
   const children = Array.from({ length: processes }, (_, number) => new Worker(url, work, number, rounds));
   try {
     for (const child of children) await child.line();
+    onBegin();
     for (const child of children) child.go();
     return await Promise.all(children.map(async (child) => (await child.line()) as WorkReport));
   } finally {
@@ -16,13 +23,14 @@ export async function workInProcesses(url: string, work: WorkName, processes: nu
   }
 }
 
-class Worker {
+/** One of them. */
+export class Worker {
   readonly #child;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(...args: readonly (string | number)[]) {
+  constructor(url: string, work: WorkName, number: number, rounds: number) {
     const script = join(import.meta.dirname, 'postgres-child.ts');
-    const options = ['--conditions=kvent-source', '--import', 'tsx', script, ...args.map(String)];
+    const options = ['--conditions=kvent-source', '--import', 'tsx', script, url, work, String(number), String(rounds)];
     this.#child = spawn(process.execPath, options, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
@@ -37,7 +45,11 @@ class Worker {
     this.#child.stdin.write('go\n');
   }
 
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child.kill(signal);
+  }
+
   end(): void {
-    this.#child.kill();
+    this.#child.kill('SIGKILL');
   }
 }

@@ -33,12 +33,15 @@ export function seededRandom(seed: number): Random {
 /** The seed of this run: given, or new. */
 export const seedOfRun = (): number => Number(process.env['KVENT_SEED'] ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 
+/** Whether this run is to leave nothing out: `npm run soak`. */
+export const soaking = process.env['KVENT_SOAK'] === '1';
+
 /** Adds to a failure how to see it again. */
 export async function withSeed<T>(what: string, seed: number, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Error) error.message = `${what}; again with KVENT_SEED=${seed}\n${error.message}`;
+    if (error instanceof Error) error.message = `${what}; again with ${soaking ? 'KVENT_SOAK=1 ' : ''}KVENT_SEED=${seed}\n${error.message}`;
     throw error;
   }
 }

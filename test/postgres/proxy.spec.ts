@@ -73,6 +73,19 @@ describe('a proxy before a server', () => {
     expect(await keys()).toEqual(['fresh', 'old']);
   });
 
+  it('forgets connections, and takes new ones', async () => {
+    const client = await connected();
+    proxy.forget();
+    let answered = false;
+    const old = put(client, 'old').finally(() => (answered = true));
+    await put(await connected(), 'fresh');
+    await proxy.pass();
+    expect(await keys()).toEqual(['fresh']);
+    expect(answered).toBe(false);
+    proxy.cut();
+    await expect(old).rejects.toThrow(/terminated|ECONNRESET/);
+  });
+
   it('loses the answer to what was done, with the connection', async () => {
     const client = await connected();
     await put(client, 'before');

@@ -6,6 +6,7 @@
  *   proxy.cut();                       // every connection breaks now
  *   await proxy.refuse();              // nobody can connect; what is connected stays
  *   proxy.hold();                      // a black hole: connections are accepted, nothing arrives, nothing breaks
+ *   proxy.forget();                    // the same, for ever, for the connections that there are: what a firewall does to idle ones
  *   await proxy.pass();                // as in the beginning; what was held arrives late, as it does in a network
  *   proxy.retarget(other);             // new connections go there: a failover
  *   await proxy.endNextAtOnce();       // the next session is ended as it begins, in one breath: what a server does that stops just then
@@ -35,6 +36,7 @@ const stillInTransaction = [0x54, 0x45].map((status) => Buffer.from([0x5a, 0, 0,
 export class Proxy implements AsyncDisposable {
   readonly port: number;
   readonly #links = new Set<Link>();
+  readonly #forgotten = new WeakSet<Link>();
   #target: Target;
   #server: Server | undefined;
   #holding = false;
@@ -80,9 +82,16 @@ export class Proxy implements AsyncDisposable {
     for (const link of this.#links) link.hold();
   }
 
+  forget(): void {
+    for (const link of this.#links) {
+      link.hold();
+      this.#forgotten.add(link);
+    }
+  }
+
   async pass(): Promise<void> {
     this.#holding = false;
-    for (const link of this.#links) link.pass(this.#target);
+    for (const link of this.#links) if (!this.#forgotten.has(link)) link.pass(this.#target);
     if (this.#server === undefined) await this.#listen();
   }
 

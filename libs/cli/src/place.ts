@@ -41,11 +41,14 @@ export interface OpenOptions {
   readonly role: 'source' | 'target';
   readonly schema?: string | undefined;
   readonly table?: string | undefined;
-  /** How long a directory may belong to another process. */
+  /** How long a directory may belong to another process, and how long others may hold what is to be frozen or written. */
   readonly waitMs: number;
   /** Hears what a provider has to say besides. */
   readonly warn: (message: string) => void;
 }
+
+/** To drop or to count a large table takes a while, and nobody waits for an answer behind this one. */
+const requestTimeoutMs = 10 * 60_000;
 
 /** The provider of a place, not open yet. What it needs is loaded only now. */
 export async function providerAt(place: Place, { role, schema, table, waitMs, warn }: OpenOptions): Promise<StorageProvider> {
@@ -55,10 +58,12 @@ export async function providerAt(place: Place, { role, schema, table, waitMs, wa
     return new JsonFileProvider({ directory: place.directory, create, lockTimeoutMs: waitMs, warn });
   }
   const { PostgresProvider } = await import('@kvent/key-value-postgres');
-  const migrate = role === 'target' ? 'on-open' : 'never';
   return new PostgresProvider({
     url: place.url,
-    migrate,
+    migrate: role === 'target' ? 'on-open' : 'never',
+    lockTimeoutMs: Math.max(1, Math.round(waitMs)),
+    requestTimeoutMs,
+    applicationName: 'kvent',
     ...(schema === undefined ? {} : { schema }),
     ...(table === undefined ? {} : { table }),
   });

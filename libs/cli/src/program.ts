@@ -90,7 +90,12 @@ const storageOptions = (command: Command): Command =>
   outputOptions(command)
     .option('--schema <name>', "the schema in Postgres (default: the provider's)")
     .option('--table <name>', "the table in Postgres (default: the provider's)")
-    .option('--wait <seconds>', 'how long to wait for a directory that another process has open', secondsFrom, 5);
+    .option(
+      '--wait <seconds>',
+      'how long to wait for a directory that another process has open, or for rows that others hold',
+      secondsFrom,
+      5,
+    );
 
 const outputOptions = (command: Command): Command =>
   command.option('--json', 'prints the report as JSON').option('--verbose', 'tells of an error all there is to know');

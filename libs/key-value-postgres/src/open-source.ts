@@ -1,7 +1,8 @@
 /** The data source while a provider is open: the application's own, or one that was made for it. */
 import { isStorageError, storageError } from '@kvent/key-value-storage/core';
 import { DataSource, type DataSourceOptions } from 'typeorm';
-import { Connections, type Client, type Connection, type Pool } from './connections/connections.js';
+import type { Connection } from './connections/connection.js';
+import { Connections, type Pool } from './connections/connections.js';
 import { PlanGeneration } from './plan-generation.js';
 import { missingTable, NotConnected, refusalOf, unavailable } from './connections/failure.js';
 import type { ResolvedPostgres } from './postgres-options.js';
@@ -31,12 +32,6 @@ interface PostgresDriver {
 /** The planner has no better way than the key for any of our statements: it must not think of another while the table is small. */
 const byTheKey = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 
-/**
- * A connection that breaks while it is out of the pool ends the process when nobody listens, and it can break in the moment it is handed out:
- * so it is listened to from its first moment on. Its query rejects all the same.
- */
-const listen = (client: Client): void => void client.on('error', () => undefined);
-
 export async function openSource(options: ResolvedPostgres, name: string): Promise<OpenSource> {
   const own = options.dataSource === undefined;
   const source = options.dataSource ?? new DataSource(ownOptions(options));
@@ -44,15 +39,14 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
   else if (!source.isInitialized)
     throw storageError('INVALID_OPTION', 'The dataSource is not initialised: initialise it before the storage opens.', {});
   const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
-  for (const pool of [master, ...slaves]) pool.on('connect', listen);
+  const { preparedStatements: prepare, acquireTimeoutMs, requestTimeoutMs, migrate: when, table } = options;
+  const plans = own || !prepare ? undefined : new PlanGeneration();
+  const connections = new Connections({ name, primary: master, replicas: slaves, prepare, plans, acquireTimeoutMs, requestTimeoutMs });
   const close = async (): Promise<void> => {
-    for (const pool of [master, ...slaves]) pool.off('connect', listen);
+    connections.close();
     if (own) await source.destroy();
   };
   try {
-    const { preparedStatements: prepare, acquireTimeoutMs, requestTimeoutMs, migrate: when, table } = options;
-    const plans = own || !prepare ? undefined : new PlanGeneration();
-    const connections = new Connections({ name, primary: master, replicas: slaves, prepare, plans, acquireTimeoutMs, requestTimeoutMs });
     const durable = await connections.with(async (connection) => {
       if (when === 'on-open') await bringUpToDate(connection, table, name);
       return await look(connection, table, name);

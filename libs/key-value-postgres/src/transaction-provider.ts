@@ -17,9 +17,11 @@ import {
 } from '@kvent/key-value-storage/core';
 import type { DataSource, EntityManager } from 'typeorm';
 import { TransactionCommitter } from './commit/transaction-committer.js';
-import { errorOf, queryOf, type Client, type Session } from './connections/connections.js';
+import { send, type Client } from './connections/connection.js';
+import { errorOf, type Session } from './connections/connections.js';
 import { Reader } from './reader.js';
-import type { Dialect } from './sql/statement.js';
+import type { Columns } from './sql/decode-row.js';
+import type { Dialect, Statement } from './sql/statement.js';
 import type { TableClock } from './table-clock.js';
 
 export interface TransactionProviderOptions {
@@ -42,6 +44,7 @@ export class TransactionProvider implements StorageProvider {
   readonly #reader: Reader;
   readonly #committer: TransactionCommitter;
   readonly #clock: TableClock;
+  #last: Promise<unknown> = Promise.resolve();
 
   /** `INVALID_OPTION` when this is no open transaction of the data source. */
   constructor(transaction: object, { name, dialect, clock, source }: TransactionProviderOptions) {
@@ -69,9 +72,11 @@ export class TransactionProvider implements StorageProvider {
     };
     const time = clock.parameters;
     const session: Session = {
+      // one after the other: they share a connection
       run: async (statement, parameters) => {
-        const client = await this.#client();
-        return (await client.query(queryOf(statement, parameters, false, 0))).rows;
+        const turn = this.#last.then(async () => await this.#send(statement, parameters));
+        this.#last = turn.catch(() => undefined);
+        return await turn;
       },
     };
     this.#reader = new Reader({
@@ -112,6 +117,11 @@ export class TransactionProvider implements StorageProvider {
 
   async sweep(): Promise<number> {
     return await Promise.reject(outside());
+  }
+
+  async #send({ text }: Statement, values: readonly unknown[]): Promise<readonly Columns[]> {
+    const client = await this.#client();
+    return await new Promise((resolve, reject) => send(client, { name: '', text, values }, resolve, reject));
   }
 
   /** The connection of the transaction; `INVALID_OPTION` once it has ended. */

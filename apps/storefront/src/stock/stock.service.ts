@@ -72,10 +72,12 @@ export class StockService {
 
   #settle(sku: string, id: string, as: 'committed' | 'released', move: typeof commit): Promise<Reserved> {
     return retryOnConflict(async () => {
+      // Stock first, here too: read the other way round, a repeat could meet the stock that its twin has settled already, and hold it for too little.
+      const before = await this.stocks.get(sku);
       const entry = await this.#reservation(sku, id);
-      const stock = await this.stocks.getOrThrow(sku);
       const reservation = settle(entry.value, id, as);
-      if (reservation === entry.value) return { id, reservation, stock: stock.value, replayed: true };
+      if (reservation === entry.value) return { id, reservation, stock: await this.get(sku), replayed: true };
+      const stock = before ?? (await this.stocks.getOrThrow(sku));
       const after = move(stock.value, sku, reservation.quantity);
       const batch = this.storage.atomic().save(this.reservations, entry.with(reservation));
       await batch.save(this.stocks, stock.with(after)).commit();

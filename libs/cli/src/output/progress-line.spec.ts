@@ -3,7 +3,7 @@ import { ProgressLine } from './progress-line.js';
 
 class Screen {
   readonly isTTY?: true;
-  readonly columns = 60;
+  columns = 60;
   text = '';
   now = 0;
   readonly line: ProgressLine;
@@ -39,6 +39,12 @@ describe('progress', () => {
     screen.line.clear();
     screen.line.clear();
     expect(screen.text.endsWith('rows\u001b[K\r\u001b[K')).toBe(true);
+  });
+
+  it('on a terminal that does not know its width takes the usual one', () => {
+    const screen = new Screen(true);
+    screen.columns = 0;
+    expect(screen.show(500, 2_000)).toContain('copying tenant:acme: 500 of 2,000 rows');
   });
 
   it('elsewhere is plain lines, the first at once, at most one a second', () => {

@@ -18,6 +18,8 @@ export interface Progress {
 
 const barLength = 20;
 const onceEachMs = { terminal: 80, plain: 1_000 };
+/** Some terminals say 0, some nothing. */
+const columnsUnknown = 80;
 const eraseToEnd = '\u001b[K';
 
 export class ProgressLine {
@@ -43,7 +45,7 @@ export class ProgressLine {
       return;
     }
     const text = `${share === undefined ? '' : `${barOf(share)} `}${what}: ${count}`;
-    this.#stream.write(`\r${text.slice(0, Math.max(1, (this.#stream.columns ?? 80) - 1))}${eraseToEnd}`);
+    this.#stream.write(`\r${text.slice(0, (this.#stream.columns || columnsUnknown) - 1)}${eraseToEnd}`);
     this.#drawn = true;
   }
 

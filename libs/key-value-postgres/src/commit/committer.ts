@@ -65,7 +65,14 @@ export class Committer {
     const [first] = batches;
     if (batches.length === 1 && first !== undefined) return [await this.#alone(first)];
     const results: CommitResult[] = [];
-    await Promise.all(this.#groups(batches).map(async (group) => await this.#group(batches, group, results, answered)));
+    const groups = this.#groups(batches);
+    await Promise.all(
+      groups.map(async (group) => {
+        await this.#group(batches, group, results, answered);
+        // while the server works on one group, the callers of another can go on
+        if (groups.length > 1) for (const index of group) answered(index, results[index] as CommitResult);
+      }),
+    );
     return results;
   }
 

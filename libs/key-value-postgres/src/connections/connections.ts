@@ -3,26 +3,16 @@ import { isStorageError, type StorageError } from '@kvent/key-value-storage/core
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from '../plan-generation.js';
 import type { Statement } from '../sql/statement.js';
+import { Connection, type Client } from './connection.js';
 import { failureOf, isBroken, NotConnected, unavailable } from './failure.js';
-
-/** What is needed of a connection of `pg`. */
-export interface Client {
-  query(config: object): Promise<{ readonly rows: Columns[]; readonly rowCount: number | null }>;
-  release(destroy?: boolean | Error): void;
-  on(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
-  off(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
-}
-
-/** A message of the server. `routine`: the function of its source that wrote it. */
-interface Notice {
-  readonly routine?: string;
-}
 
 /** What is needed of a pool of `pg`: TypeORM's `dataSource.driver.master` and its `slaves` are such. */
 export interface Pool {
+  readonly idleCount: number;
+  readonly waitingCount: number;
   connect(): Promise<Client>;
-  on(event: 'connect', listener: (client: Client) => void): unknown;
-  off(event: 'connect', listener: (client: Client) => void): unknown;
+  on(event: 'connect' | 'remove', listener: (client: Client) => void): unknown;
+  off(event: 'connect' | 'remove', listener: (client: Client) => void): unknown;
 }
 
 export interface ConnectionsOptions {
@@ -46,19 +36,8 @@ export interface Session {
   run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]>;
 }
 
-const asItComes = (text: string): string => text;
-/** Part of every query: no parser of the application, whatever it has set for its own queries. Every column is text. */
-export const textOnly = { rowMode: 'array', types: { getTypeParser: () => asItComes } } as const;
-
-export function queryOf(statement: Statement, parameters: readonly unknown[], prepare: boolean, generation: number): object {
-  const { name, text } = statement;
-  return {
-    text,
-    values: parameters,
-    ...textOnly,
-    ...(prepare ? { name: generation === 0 ? name : `${name}_${generation}` } : {}),
-  };
-}
+/** A held session is idle while whoever reads does something else. */
+const untilItEnds = 'set local idle_in_transaction_session_timeout = 0';
 
 /** A session that lasts until it is ended. */
 export interface HeldSession {
@@ -68,10 +47,18 @@ export interface HeldSession {
 
 export class Connections {
   readonly #options: ConnectionsOptions;
+  readonly #pools: readonly Pool[];
+  /** Every connection that was seen, while its pool has it. */
+  readonly #connections = new Map<Client, Connection>();
   #nextReplica = 0;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
+    this.#pools = [options.primary, ...options.replicas];
+    for (const pool of this.#pools) {
+      pool.on('connect', this.#watch);
+      pool.on('remove', this.#forget);
+    }
   }
 
   /** Runs one statement on a connection of its own. */
@@ -88,12 +75,12 @@ export class Connections {
 
   /** A session within one snapshot, until it is ended. */
   async snapshot(): Promise<HeldSession> {
-    return await this.#hold('begin isolation level repeatable read read only');
+    return await this.#hold('begin isolation level repeatable read read only', untilItEnds);
   }
 
   /** The table held still: whoever would write to it waits, until this is ended. */
   async freeze(table: string, lockTimeoutMs: number): Promise<HeldSession> {
-    return await this.#hold('begin', `set local lock_timeout = ${lockTimeoutMs}`, `lock table ${table} in exclusive mode`);
+    return await this.#hold('begin', untilItEnds, `set local lock_timeout = ${lockTimeoutMs}`, `lock table ${table} in exclusive mode`);
   }
 
   /** A transaction on a connection of its own. */
@@ -129,71 +116,59 @@ export class Connections {
     }
   }
 
+  /** Lets go of what is listened to. The pools are whoever's they are. */
+  close(): void {
+    for (const pool of this.#pools) {
+      pool.off('connect', this.#watch);
+      pool.off('remove', this.#forget);
+    }
+    for (const connection of this.#connections.values()) connection.forget();
+    this.#connections.clear();
+  }
+
   async #acquire(pool: Pool): Promise<Connection> {
+    try {
+      // a pool that has one waits for nothing
+      const client = pool.idleCount > pool.waitingCount ? await pool.connect() : await this.#patiently(pool);
+      return this.#watch(client);
+    } catch (error) {
+      if (error instanceof NotConnected) throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new NotConnected(unavailable(`${this.#options.name} cannot be reached`, new Error(reason)));
+    }
+  }
+
+  async #patiently(pool: Pool): Promise<Client> {
     const { name, acquireTimeoutMs } = this.#options;
     let timer: NodeJS.Timeout | undefined;
     const asked = pool.connect();
     const late = new Promise<undefined>((resolve) => {
       timer = setTimeout(resolve, acquireTimeoutMs, undefined);
     });
-    try {
-      const client = await Promise.race([asked, late]);
-      if (client !== undefined) return new Connection(client, this.#options);
-    } catch (error) {
-      throw new NotConnected(unavailable(`${name} cannot be reached`, new Error(error instanceof Error ? error.message : String(error))));
-    } finally {
-      clearTimeout(timer);
-    }
+    const client = await Promise.race([asked, late]).finally(() => clearTimeout(timer));
+    if (client !== undefined) return client;
     asked.then(
-      (client) => client.release(),
+      (unwanted) => unwanted.release(),
       () => undefined,
     );
     throw new NotConnected(
       unavailable(`${name} gave no connection within ${acquireTimeoutMs} ms: the pool is exhausted, or the server does not answer`),
     );
   }
-}
 
-/** A connection while it is out of the pool, watched. */
-export class Connection implements Session {
-  readonly #client: Client;
-  readonly #options: ConnectionsOptions;
-  /** Whether a commit's wait for the standbys was broken off. */
-  #unconfirmed = false;
+  /**
+   * A connection that breaks while it is out of the pool ends the process when nobody listens, and it can break in the moment it is handed out:
+   * so it is listened to from its first moment on. Its query rejects all the same. (Those of the application's pool may be older than we are.)
+   */
+  readonly #watch = (client: Client): Connection => {
+    let connection = this.#connections.get(client);
+    if (connection === undefined) this.#connections.set(client, (connection = new Connection(client, this.#options)));
+    return connection;
+  };
 
-  constructor(client: Client, options: ConnectionsOptions) {
-    this.#client = client;
-    this.#options = options;
-    // connections of the application's pool may be older than our listening
-    client.on('error', this.#broke);
-    client.on('notice', this.#noticed);
-  }
-
-  async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
-    const { prepare, plans, requestTimeoutMs } = this.#options;
-    const query = { ...queryOf(statement, parameters, prepare, plans?.current ?? 0), query_timeout: requestTimeoutMs };
-    const { rows } = await this.#client.query(query);
-    if (this.#unconfirmed && purpose === 'write')
-      throw new Error('The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.');
-    return rows;
-  }
-
-  /** A text that is run once. */
-  async query(text: string, values: readonly unknown[] = []): Promise<readonly Columns[]> {
-    return (await this.#client.query({ text, values, ...textOnly, query_timeout: this.#options.requestTimeoutMs })).rows;
-  }
-
-  release(destroy: boolean): void {
-    this.#client.off('error', this.#broke);
-    this.#client.off('notice', this.#noticed);
-    this.#client.release(destroy);
-  }
-
-  readonly #broke = (): void => undefined;
-
-  /** The server acknowledges such a commit with no more than a warning. */
-  readonly #noticed = ({ routine }: Notice): void => {
-    if (routine === 'SyncRepWaitForLSN') this.#unconfirmed = true;
+  readonly #forget = (client: Client): void => {
+    this.#connections.get(client)?.forget();
+    this.#connections.delete(client);
   };
 }
 

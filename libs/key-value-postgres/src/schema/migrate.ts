@@ -1,5 +1,5 @@
 /** Running the migrations when a provider opens: exactly once, however many instances start together. */
-import type { Connection } from '../connections/connections.js';
+import type { Connection } from '../connections/connection.js';
 import { kventMigrations } from './migrations.js';
 import { journalTable, quoted, type TableName } from './table-name.js';
 

@@ -1,5 +1,5 @@
 /** What operators need, and the sweep. */
-import { identity, readTime, rowColumns, seconds, statement, timeOf, type Dialect, type Statement } from './statement.js';
+import { identity, readTime, rowColumns, epochMs, statement, timeOf, type Dialect, type Statement } from './statement.js';
 import { overwrite } from './change-rows.js';
 
 /** Deletes at most $1 expired rows, the oldest first, and answers how many were rows and how many ghosts. Rows in use are left for the next time. */
@@ -91,4 +91,4 @@ export function tableSize({ table }: Dialect): Statement {
 
 /** The latest time stored. */
 export const lastTime = ({ table }: Dialect): Statement =>
-  statement('last_time', `select ${seconds('max(updated_at)')} from ${table.quoted}`);
+  statement('last_time', `select ${epochMs('max(updated_at)')} from ${table.quoted}`);

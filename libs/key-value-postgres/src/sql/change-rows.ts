@@ -15,7 +15,7 @@
  * A batch that rests on the absence of a row it does not create leaves a *ghost* there, a row that was never alive: two batches that check
  * each other's absence meet in it. The sweep clears it away.
  */
-import { identity, seconds, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+import { identity, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
 /** What `chk` means: null is no check. */
 export const checkCode = { absent: 0, present: 1, version: 2, number: 3 } as const;
@@ -89,7 +89,7 @@ export function changeRows(dialect: Dialect): Statement {
   delete from ${table} r using j
   where ok and act = 2 and v0 is not null and (select count(*) from n) >= 0 and ${sameRow} returning 1
 )
-select i, ok, met, misfit, live, v0, new, ${seconds('xa')}, ${seconds('bt')}, ${verified(
+select i, ok, met, misfit, live, v0, new, ${epochMs('xa')}, ${epochMs('bt')}, ${verified(
       '(select count(*) from n) + (select count(*) from u) + (select count(*) from m) + (select count(*) from d)',
       '(select count(*) from j where ok and (puts or ghost or act = 2 and v0 is not null or act = 6 and live and xa > x0))',
     )}

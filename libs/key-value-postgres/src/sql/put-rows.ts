@@ -3,7 +3,7 @@
  * of `changeRows`, without what only other shapes need: a third faster. And its lone form, for a caller that nobody else joins.
  */
 import { alive, held, lockTimeout, lockTimeoutSet, overwrite, verified } from './change-rows.js';
-import { identity, seconds, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+import { identity, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
 export function putRows(dialect: Dialect): Statement {
   const table = dialect.table.quoted;
@@ -26,7 +26,7 @@ export function putRows(dialect: Dialect): Statement {
 ), u as (
   insert into ${table} (${columns}) select ${row} from j where ok and v0 is not null order by i ${overwrite} returning 1
 )
-select i, ok, live, v0, ${seconds(`case when live and keep then x0 else t + ${span('ttl')} end`)}, ${seconds('bt')},
+select i, ok, live, v0, ${epochMs(`case when live and keep then x0 else t + ${span('ttl')} end`)}, ${epochMs('bt')},
   ${verified('(select count(*) from n) + (select count(*) from u)', '(select count(*) from j where ok)')}
 from j`,
   );
@@ -44,6 +44,6 @@ export function replaceRow(dialect: Dialect): Statement {
   expires_at = case when $6::bool then expires_at end, ttl_ms = case when $6::bool then ttl_ms end
 where database = $1 and container = $2 and entity = $3 and key = $4 and version = $5::bigint and (expires_at is null or expires_at > ${now} + interval '1 minute')
   and ${lockTimeout('$9')} is not null
-returning ${seconds('updated_at')}, ${seconds('expires_at')}`,
+returning ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }

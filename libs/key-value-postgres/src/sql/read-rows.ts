@@ -1,7 +1,7 @@
 /** Reading: one row by its address, many addresses in one statement, a page of a space. */
 import type { Address, Row, ScanRange, ScannedRow } from '@kvent/key-value-storage/core';
 import { decodeRow, type Columns } from './decode-row.js';
-import { milliseconds, readTime, rowColumns, seconds, statement, type Dialect, type Statement } from './statement.js';
+import { milliseconds, readTime, rowColumns, epochMs, statement, type Dialect, type Statement } from './statement.js';
 
 type Values = 'include' | 'omit';
 
@@ -10,7 +10,7 @@ export function readOne(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
   return statement(
     `get_${values}`,
-    `select ${seconds(now)}, ${rowColumns(values)} from ${dialect.table.quoted}
+    `select ${epochMs(now)}, ${rowColumns(values)} from ${dialect.table.quoted}
 where database = $1 and container = $2 and entity = $3 and key = $4 and (expires_at is null or expires_at > ${now})`,
   );
 }
@@ -23,7 +23,7 @@ export function readMany(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
   return statement(
     `get_many_${values}`,
-    `select ${seconds(now)}, o.i, ${rowColumns(values)}
+    `select ${epochMs(now)}, o.i, ${rowColumns(values)}
 from unnest($1::text[], $2::text[], $3::text[], $4::text[]) with ordinality o(db, co, en, ke, i)
 left join lateral (select * from ${dialect.table.quoted}
   where database = o.db and container = o.co and entity = o.en and key = o.ke and (expires_at is null or expires_at > ${now}) offset 0) r on true`,
@@ -51,7 +51,7 @@ export function decodeMany(lines: readonly Columns[], count: number, values: Val
 }
 
 /** The time alone. */
-export const readClock = (dialect: Dialect): Statement => statement('clock', `select ${seconds(readTime(dialect, '$1'))}`);
+export const readClock = (dialect: Dialect): Statement => statement('clock', `select ${epochMs(readTime(dialect, '$1'))}`);
 
 /** A page of one space in key order, one row more than asked, so that it shows whether more come. Its bounds are parameters from $5 on. */
 export function scanOne(dialect: Dialect, { start, end, after, reverse = false, values = 'include' }: ScanRange): Statement {
@@ -65,7 +65,7 @@ export function scanOne(dialect: Dialect, { start, end, after, reverse = false, 
   const within = bounds.map((operator, index) => ` and key ${operator} $${5 + index}`).join('');
   return statement(
     `scan_${order}${bounds.length}_${values}`,
-    `select ${seconds(now)}, s.* from (select 1) one left join lateral (
+    `select ${epochMs(now)}, s.* from (select 1) one left join lateral (
   select key ke, ${rowColumns(values)} from ${dialect.table.quoted}
   where database = $1 and container = $2 and entity = $3${within} and (expires_at is null or expires_at > ${now})
   order by key ${order} limit $4::int) s on true`,

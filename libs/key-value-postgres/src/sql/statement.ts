@@ -23,9 +23,12 @@ export function statement(name: string, text: string): Statement {
 /** The columns that make a row's identity, in the order of the primary key. */
 export const identity = 'database, container, entity, key';
 
-/** Seconds since 1970 as a double: exact to the millisecond for any date, and cheaper than `extract`. */
-export const seconds = (time: string): string => `date_part('epoch', ${time})`;
-export const milliseconds = (text: string): number => Math.round(Number(text) * 1000);
+/**
+ * Milliseconds since 1970, whole: by way of a double, which is exact to the millisecond for any date and cheaper than `extract`; its own text
+ * would have as few digits as the application's `extra_float_digits` leaves it.
+ */
+export const epochMs = (time: string): string => `(date_part('epoch', ${time}) * 1000)::bigint`;
+export const milliseconds = (text: string): number => Number(text);
 
 /** A count of milliseconds as a span, exact: every product is a whole number of microseconds. */
 export const span = (ms: string): string => `${ms} * interval '1 millisecond'`;
@@ -46,10 +49,10 @@ export const writeTime = ({ clock }: Dialect, parameter: string): string =>
  * TTL, then a value that is no JSON.
  */
 export const rowColumns = (values: 'include' | 'omit'): string => {
-  const meta = `version, ${seconds('updated_at')}`;
-  const rare = `concat_ws(' ', coalesce(${seconds('expires_at')}::text, '-'), coalesce(ttl_ms::text, '-'), number::text, 'b' || encode(bytes, 'base64'))`;
+  const meta = `version, ${epochMs('updated_at')}`;
+  const rare = `concat_ws(' ', coalesce(${epochMs('expires_at')}::text, '-'), coalesce(ttl_ms::text, '-'), number::text, 'b' || encode(bytes, 'base64'))`;
   if (values === 'omit') {
-    return `${meta}, null::text, case when expires_at is not null then concat_ws(' ', ${seconds('expires_at')}, coalesce(ttl_ms::text, '-')) end`;
+    return `${meta}, null::text, case when expires_at is not null then concat_ws(' ', ${epochMs('expires_at')}, coalesce(ttl_ms::text, '-')) end`;
   }
   return `${meta}, value::text, case when value is null or expires_at is not null then ${rare} end`;
 };

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { CoalescingProvider } from './coalescing-provider.js';
 import { isStorageError, storageError } from './errors.js';
-import type { Batch, CommitResult, ReadResult, Address } from './storage-provider.js';
+import type { Batch, CommitOptions, CommitResult, ReadResult, Address } from './storage-provider.js';
 
 /** A provider whose calls are seen, and answered when the test says so. */
 class Gate extends MemoryProvider {
@@ -36,6 +36,30 @@ class Gate extends MemoryProvider {
   }
 }
 
+/** A provider some of whose rows are held by somebody: it answers the batches of the others before the whole, as `answered` allows. */
+class HeldRows extends MemoryProvider {
+  readonly commits: (readonly Batch[])[] = [];
+  readonly held = new Set<string>();
+  readonly #waiting: (() => void)[] = [];
+
+  override async commit(batches: readonly Batch[], { answered }: CommitOptions = {}): Promise<readonly CommitResult[]> {
+    this.commits.push(batches);
+    const waits = keysOf(batches).some((key) => this.held.has(key));
+    return await Promise.all(
+      batches.map(async (batch, index) => {
+        if (keysOf([batch]).some((key) => this.held.has(key))) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+        const [result] = await super.commit([batch]);
+        if (waits) answered?.(index, result as CommitResult);
+        return result as CommitResult;
+      }),
+    );
+  }
+  letGo(): void {
+    this.held.clear();
+    for (const go of this.#waiting.splice(0)) go();
+  }
+}
+
 const address = (key: string) => ({ database: 'shared', container: 'state:state', entity: 'thing', key });
 let version = 100;
 const put = (key: string, ...checked: string[]): Batch => ({
@@ -50,7 +74,9 @@ const settle = async () => await new Promise((resolve) => setImmediate(resolve))
 
 const opened: CoalescingProvider[] = [];
 async function subject() {
-  const gate = new Gate();
+  return await subjectOver(new Gate());
+}
+async function subjectOver<P extends MemoryProvider>(gate: P) {
   const provider = new CoalescingProvider(gate);
   await provider.open();
   opened.push(provider);
@@ -225,5 +251,77 @@ describe('the coalescing provider', () => {
     });
     await Promise.all(batches.map(async (batch) => await provider.commit([batch])));
     expect(gate.commits.map((group) => group.length)).toEqual([2, 2, 1]);
+  });
+});
+
+describe('a group of which some rows are held', () => {
+  const outcomeOf = async (commit: Promise<readonly CommitResult[]>) => (await commit)[0]?.outcome;
+
+  it('answers each neighbour as soon as the engine has: only who wants a held row waits for it', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    let waits = true;
+    const waiting = provider.commit([put('held')]).finally(() => (waits = false));
+    const neighbours = ['a', 'b', 'c'].map((key) => provider.commit([put(key)]));
+    expect(await Promise.all(neighbours.map(outcomeOf))).toEqual(['committed', 'committed', 'committed']);
+    expect([waits, gate.commits.map(keysOf)]).toEqual([true, [['held', 'a', 'b', 'c']]]);
+    gate.letGo();
+    expect(await outcomeOf(waiting)).toBe('committed');
+  });
+
+  it('gives the rows of who is answered free, and keeps the held one', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const waiting = [provider.commit([put('held')]), provider.commit([put('a')])];
+    expect(await outcomeOf(waiting[1] as Promise<readonly CommitResult[]>)).toBe('committed');
+    const behind = provider.commit([put('held')]);
+    expect(await outcomeOf(provider.commit([put('a', 'a')]))).toBe('conflict');
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'a'], ['a']]);
+    gate.letGo();
+    await Promise.all([...waiting, behind]);
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'a'], ['a'], ['held']]);
+  });
+
+  it('is none of the four on their way any more: any number of held rows holds up nobody else', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    const waiting: Promise<unknown>[] = [];
+    for (let index = 0; index < 10; index += 1) {
+      gate.held.add(`held-${index}`);
+      waiting.push(provider.commit([put(`held-${index}`)]));
+      expect(await outcomeOf(provider.commit([put(`free-${index}`)]))).toBe('committed');
+    }
+    gate.letGo();
+    await Promise.all(waiting);
+  });
+
+  it('is waited for before it closes, and each call is answered once', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const waiting = provider.commit([put('held')]);
+    const neighbour = provider.commit([put('a')]);
+    await neighbour;
+    let closed = false;
+    const closing = provider.close().then(() => (closed = true));
+    await settle();
+    expect(closed).toBe(false);
+    gate.letGo();
+    expect(await outcomeOf(waiting)).toBe('committed');
+    await closing;
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'a']]);
+  });
+
+  it('leaves a caller who gives up with an unknown effect, and its row to the next one when the engine is done', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const controller = new AbortController();
+    const waiting = provider.commit([put('held')], { signal: controller.signal }).catch((error: unknown) => error);
+    await provider.commit([put('a')]);
+    controller.abort();
+    expect(await waiting).toMatchObject({ code: 'ABORTED', effect: 'unknown' });
+    const next = provider.commit([put('held', 'held')]);
+    await settle();
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'a']]);
+    gate.letGo();
+    expect(await outcomeOf(next)).toBe('conflict');
   });
 });

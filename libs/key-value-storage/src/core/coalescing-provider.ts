@@ -6,7 +6,7 @@
  */
 import { aborted, throwIfAborted } from './abort.js';
 import { nameOf, sizeOf } from './commit.js';
-import type { StorageError } from './errors.js';
+import { isStorageError, type StorageError } from './errors.js';
 import { Gatherer, type Call } from './gatherer.js';
 import { limits } from './limits.js';
 import type {
@@ -65,7 +65,7 @@ export class CoalescingProvider implements StorageProvider {
       effect: 'unknown',
       pick: pickBatches,
       send: async (batches, answered) => await inner.commit(batches, { answered }),
-      foretell: conflictsAfter,
+      foretell: answersAfter,
     });
   }
 
@@ -164,21 +164,30 @@ function pickBatches(
 type Left = { readonly version: string; readonly number: bigint | undefined } | undefined;
 
 /**
- * Of batches that waited for a row while others were on their way to it, those that are sure to conflict with what these left there: their first
- * check is not met. Sent or not, they come right behind; so a crowd at one row costs one round trip for whoever wins, and not one for each who loses.
+ * Of batches that waited for a row while others were on their way to it, those whose answer is certain now. Sent or not, they come right behind:
+ *
+ * - one that found the row held by somebody's open transaction until its patience was over has waited for all who stood behind it;
+ * - one whose first check is not met by what was left there conflicts. So a crowd at one row costs one round trip for whoever wins, and not one
+ *   for each who loses.
  */
-function conflictsAfter(answered: readonly (readonly [Batch, CommitResult])[]): (waiting: Batch) => CommitResult | undefined {
+function answersAfter(answered: readonly (readonly [Batch, CommitResult])[]): (waiting: Batch) => CommitResult | undefined {
   const left = new Map<string, Left>();
-  for (const [{ database, version, changes }, result] of answered) {
+  const held = new Map<string, CommitResult>();
+  for (const [batch, result] of answered) {
+    if (result.outcome === 'failed' && isStorageError(result.error, 'STORAGE_UNAVAILABLE') && result.error.effect === 'none')
+      for (const row of rowsOf(batch)) held.set(row, result);
     if (result.outcome !== 'committed') continue;
-    for (const [index, change] of changes.entries()) {
+    for (const [index, change] of batch.changes.entries()) {
       if (change.kind === 'renew') continue;
-      const row = change.kind === 'delete' ? undefined : { version, number: result.rows[index]?.number };
-      left.set(`${database}\0${nameOf(change.address)}`, row);
+      const row = change.kind === 'delete' ? undefined : { version: batch.version, number: result.rows[index]?.number };
+      left.set(`${batch.database}\0${nameOf(change.address)}`, row);
     }
   }
-  return ({ database, checks: [check] }) => {
-    const name = check === undefined ? '' : `${database}\0${nameOf(check.address)}`;
+  return (batch) => {
+    const refused = held.size === 0 ? undefined : rowsOf(batch).find((row) => held.has(row));
+    if (refused !== undefined) return held.get(refused);
+    const [check] = batch.checks;
+    const name = check === undefined ? '' : `${batch.database}\0${nameOf(check.address)}`;
     const row = left.get(name);
     if (check === undefined || !left.has(name) || isMetBy(check.expected, row)) return undefined;
     return { outcome: 'conflict', ...check, actual: row?.version };

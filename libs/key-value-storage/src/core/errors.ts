@@ -84,7 +84,7 @@ export interface StorageErrorInit {
 /**
  * Everything this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a write may have landed all the same. `retryable`:
  * whether the same call may succeed later. `attempts`: set by a retry loop that gave up; outer loops then let the error pass.
- * `done`: how much a page-wise deletion had done before it failed.
+ * `done`: how much a page-wise deletion, or a copy, had done before it failed.
  */
 export class StorageError<Code extends string = string> extends Error {
   readonly code: Code;

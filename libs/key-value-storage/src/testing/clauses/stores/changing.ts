@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesBatches } from '../../broken.js';
+import { retryOnConflict } from '../../../core/index.js';
 import type { Thing } from '../../store-subject.js';
 import { race, rejects } from '../../verbs.js';
 
@@ -32,8 +33,16 @@ export const changingClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       await things.set('count', { n: 0 });
-      const attempts = { retry: { attempts: 1_000, budgetMs: 60_000 } };
-      await race(100, () => things.update('count', async ({ n }) => ({ n: n + 1 }), attempts));
+      const retry = { attempts: 1_000, budgetMs: 60_000 };
+      /** Stands in no line with the others, as another process does. */
+      const stranger = async (): Promise<void> => {
+        const entry = await things.getOrThrow('count');
+        await things.save(entry.with({ n: entry.value.n + 1 }));
+      };
+      await race(100, async (index) => {
+        if (index % 4 === 0) await retryOnConflict(stranger, retry);
+        else await things.update('count', async ({ n }) => ({ n: n + 1 }), { retry });
+      });
       assert.deepEqual((await things.getOrThrow('count')).value, { n: 100 });
     },
   },

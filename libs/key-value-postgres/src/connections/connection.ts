@@ -1,0 +1,112 @@
+/** One connection of a pool: its statements one after the other, each answered within bounds, and what it says beside them. */
+import type { PlanGeneration } from '../plan-generation.js';
+import type { Columns } from '../sql/decode-row.js';
+import type { Statement } from '../sql/statement.js';
+import type { Purpose, Session } from './connections.js';
+import { TextQuery, type Protocol } from './text-query.js';
+
+/** What is needed of a connection of `pg`. */
+export interface Client {
+  /** Absent in `pg-native`. */
+  readonly connection?: Partial<Protocol>;
+  query(query: object): unknown;
+  release(destroy?: boolean | Error): void;
+  on(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
+  off(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
+}
+
+/** A message of the server. `routine`: the function of its source that wrote it. */
+interface Notice {
+  readonly routine?: string;
+}
+
+export interface ConnectionOptions {
+  /** Whether statements are prepared once for each connection. */
+  readonly prepare: boolean;
+  /** When to plan them anew. */
+  readonly plans: PlanGeneration | undefined;
+  readonly requestTimeoutMs: number;
+}
+
+export class Connection implements Session {
+  readonly #client: Client;
+  readonly #options: ConnectionOptions;
+  /** One timer for all statements: each begins it anew. */
+  readonly #timer: NodeJS.Timeout;
+  /** Gives up the statement that is on its way. */
+  #giveUp: (() => void) | undefined;
+  /** Whether a commit's wait for the standbys was broken off. */
+  #unconfirmed = false;
+
+  constructor(client: Client, options: ConnectionOptions) {
+    this.#client = client;
+    this.#options = options;
+    this.#timer = setTimeout(() => this.#giveUp?.(), options.requestTimeoutMs).unref();
+    client.on('error', this.#broke);
+    client.on('notice', this.#noticed);
+  }
+
+  async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
+    const { prepare, plans } = this.#options;
+    this.#unconfirmed = false;
+    const rows = await this.#send(prepare ? nameOf(statement, plans?.current ?? 0) : '', statement.text, parameters);
+    if (this.#unconfirmed && purpose === 'write')
+      throw new Error('The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.');
+    return rows;
+  }
+
+  /** A text that is run once. */
+  async query(text: string, values: readonly unknown[] = []): Promise<readonly Columns[]> {
+    return await this.#send('', text, values);
+  }
+
+  release(destroy: boolean): void {
+    this.#client.release(destroy);
+  }
+
+  /** Its pool has it no longer, or we have not. */
+  forget(): void {
+    clearTimeout(this.#timer);
+    this.#client.off('error', this.#broke);
+    this.#client.off('notice', this.#noticed);
+  }
+
+  async #send(name: string, text: string, values: readonly unknown[]): Promise<readonly Columns[]> {
+    this.#timer.refresh();
+    try {
+      return await new Promise<readonly Columns[]>((resolve, reject) => {
+        this.#giveUp = () => reject(new Error('No answer came in time.'));
+        send(this.#client, { name, text, values }, resolve, reject);
+      });
+    } finally {
+      this.#giveUp = undefined;
+    }
+  }
+
+  readonly #broke = (): void => undefined;
+
+  /** The server acknowledges such a commit with no more than a warning. */
+  readonly #noticed = ({ routine }: Notice): void => {
+    if (routine === 'SyncRepWaitForLSN') this.#unconfirmed = true;
+  };
+}
+
+/** Statements are planned anew under another name. */
+const nameOf = ({ name }: Statement, generation: number): string => (generation === 0 ? name : `${name}_${generation}`);
+
+const asItComes = (text: string): string => text;
+
+/** Every column as text, no matter what parsers the application has set for its own queries. Without a name it is prepared for this once. */
+export function send(
+  client: Client,
+  { name, text, values }: { readonly name: string; readonly text: string; readonly values: readonly unknown[] },
+  resolve: (rows: readonly Columns[]) => void,
+  reject: (error: unknown) => void,
+): void {
+  if (client.connection?.parsedStatements !== undefined) {
+    client.query(new TextQuery(name, text, values, (error, rows) => (error === undefined ? resolve(rows) : reject(error))));
+    return;
+  }
+  const query = { ...(name === '' ? {} : { name }), text, values, rowMode: 'array', types: { getTypeParser: () => asItComes } };
+  (client.query(query) as Promise<{ readonly rows: readonly Columns[] }>).then(({ rows }) => resolve(rows), reject);
+}
