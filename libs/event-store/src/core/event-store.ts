@@ -11,17 +11,36 @@ import {
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
 import type { EventStoreSettings, EventStream } from './event-stream.js';
+import { OpenSessions } from './open-sessions.js';
 import { sessionDefaults, assertSessionOptions } from './session-options.js';
 import { StoredStream } from './stored-stream.js';
 import { StreamContext, type StreamSettings } from './stream-context.js';
 import { streamOf, type AnyStream, type ResolvedStream } from './stream-definition.js';
-import { quiet, type StreamObserver } from './stream-observer.js';
+import { quiet, quietly, type CommittedEvents, type StreamObserver } from './stream-observer.js';
 
 export interface EventStoreOptions extends EventStoreSettings {
   /** What counts the deadlines of sessions, and waits for locks; expiry is the storage provider's. For tests. @default the system's */
   readonly clock?: Clock | undefined;
   /** Hears what happens: logs, traces, metrics. */
   readonly observer?: StreamObserver | undefined;
+  /**
+   * Is handed the events of each commit of this store, after it, once, in the order of their versions. Not crash-safe: a process that ends in between, or whose
+   * answer from the storage was lost, hands nothing on. Not for commits inside a transaction of the caller's.
+   */
+  readonly committed?: CommittedEvents | undefined;
+}
+
+const names = ['metadata', 'session', 'idempotencyRetentionMs', 'clock', 'observer', 'committed'];
+
+/** `INVALID_OPTION` names the owner, and what is wrong with the options. */
+export function assertEventStoreOptions(owner: string, options: EventStoreOptions): void {
+  assertOptions(owner, options, names);
+  const { session = {}, idempotencyRetentionMs = markRetentionMs, ...given } = options;
+  for (const name of ['metadata', 'committed'] as const)
+    if (given[name] !== undefined && typeof given[name] !== 'function')
+      throw invalidOption(`${owner}: ${name} is a function; given was ${typeof given[name]}.`);
+  assertSessionOptions(`${owner}: session`, session, ['sessionTimeoutMs', 'openTimeoutMs', 'renewal']);
+  assertTtl(`${owner}: idempotencyRetentionMs`, idempotencyRetentionMs);
 }
 
 export class EventStore {
@@ -31,19 +50,18 @@ export class EventStore {
   readonly #clock: Clock;
   readonly #streams = new Map<ResolvedStream, EventStream<AnyStream>>();
   readonly #background = new Set<Promise<void>>();
+  readonly #sessions = new OpenSessions();
+  readonly #committed: CommittedEvents | undefined;
 
   /** `INVALID_OPTION` names what is wrong with the options. */
   constructor(storage: KeyValueStorage, options: EventStoreOptions = {}) {
-    assertOptions('EventStore', options, ['metadata', 'session', 'idempotencyRetentionMs', 'clock', 'observer']);
-    const { metadata, session = {}, idempotencyRetentionMs = markRetentionMs, clock = systemClock, observer } = options;
-    if (metadata !== undefined && typeof metadata !== 'function')
-      throw invalidOption(`EventStore: metadata is a function; given was ${typeof metadata}.`);
-    assertSessionOptions('EventStore: session', session, ['sessionTimeoutMs', 'openTimeoutMs', 'renewal']);
-    assertTtl('EventStore: idempotencyRetentionMs', idempotencyRetentionMs);
+    assertEventStoreOptions('EventStore', options);
+    const { metadata, session = {}, idempotencyRetentionMs = markRetentionMs, clock = systemClock, observer, committed } = options;
     this.#storage = storage;
     this.#settings = { metadata, session: resolveOptions('EventStore: session', session, sessionDefaults), idempotencyRetentionMs };
     this.#observer = quiet(observer);
     this.#clock = clock;
+    this.#committed = quietly(committed);
   }
 
   /** All streams of one type. `INVALID_OPTION` for what is no definition, or names a provider that is not there. */
@@ -59,6 +77,17 @@ export class EventStore {
     while (this.#background.size > 0) await Promise.all(this.#background);
   }
 
+  /** From now on no session is opened (`STORAGE_NOT_OPEN`). Those that are open go on, and so does everything else. */
+  refuseSessions(): void {
+    this.#sessions.refuse();
+  }
+
+  /** Before the storage closes: ends the sessions that are open (their signals abort, their streams are let go), and waits until it is idle. */
+  async close(): Promise<void> {
+    await this.#sessions.end();
+    await this.idle();
+  }
+
   #create(definition: ResolvedStream): EventStream<AnyStream> {
     const { type, scope, provider } = definition;
     const { engine, database } = placeIn(this.#storage, { what: `stream '${type}'`, scope, provider });
@@ -70,6 +99,8 @@ export class EventStore {
       clock: this.#clock,
       atomic: () => this.#storage.atomic(),
       background: this.#background,
+      sessions: this.#sessions,
+      committed: this.#committed,
     });
     return new StoredStream<AnyStream>(context, database);
   }

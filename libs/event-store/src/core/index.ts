@@ -1,5 +1,5 @@
 /** The core of the event store: streams on any storage, without Nest. */
-export { EventStore, type EventStoreOptions } from './event-store.js';
+export { assertEventStoreOptions, EventStore, type EventStoreOptions } from './event-store.js';
 export {
   EventStream,
   StreamSession,
@@ -37,7 +37,7 @@ export {
   type StreamDefinition,
 } from './stream-definition.js';
 export { streamError, streamErrorTable, type StreamErrorCode } from './stream-errors.js';
-export type { StreamCall, StreamCallEnd, StreamName, StreamNotice, StreamObserver } from './stream-observer.js';
+export type { CommittedEvents, StreamCall, StreamCallEnd, StreamName, StreamNotice, StreamObserver } from './stream-observer.js';
 export { deletedHead, freeHead, headIn, heldHead, type Head } from './head.js';
 export {
   appendBatch,

@@ -166,6 +166,12 @@ export class LeasedSession extends StreamSession<AnyStream> {
     this.#end();
   }
 
+  /** For the shutdown of its event store. */
+  async end(why: Error): Promise<void> {
+    this.#losing.abort(why);
+    await this[Symbol.asyncDispose]();
+  }
+
   /** Renews until the session ends. A renewal that fails is tried again, while there is time. */
   renewByItself(): void {
     const { clock } = this.#context;
@@ -263,6 +269,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
   #end(): void {
     this.#closed = true;
     this.#ended.abort();
+    this.#context.sessions.delete(this);
   }
 
   #prolong(begun: number, expiresAt: number): void {

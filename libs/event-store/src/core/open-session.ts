@@ -35,6 +35,7 @@ export async function openSession(context: StreamContext, rows: StreamRows, give
   const { signal, ...own } = given ?? {};
   const options = resolveOptions('openSession', own, context.settings.session);
   throwIfAborted('openSession', signal);
+  context.sessions.assertAccepting(rows.name);
   return await context.observed('openSession', rows, async (tally) => {
     try {
       return await new Opening(context, rows, options, signal).run(tally);
@@ -68,6 +69,7 @@ class Opening {
     let found = await loadStream(this.#rows, this.#looking);
     for (let waits = 0, races = 0; ;) {
       const [lease] = found.beside;
+      this.#context.sessions.assertAccepting(this.#rows.name);
       if (found.head.kind === 'deleted') throw deletedError(this.#rows);
       if (found.head.kind === 'held' && lease !== undefined) {
         const until = lease.expiresAt ?? 0;
@@ -136,6 +138,7 @@ class Opening {
       lease,
       begun,
     });
+    this.#context.sessions.add(session);
     if (this.#options.renewal === 'auto') session.renewByItself();
     this.#context.tell(this.#rows, { event: 'session opened', session: this.#session, fencingToken: lease.fencingToken, version });
     return session;

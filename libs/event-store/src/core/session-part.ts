@@ -118,7 +118,7 @@ export class SessionPart extends WorkingPart {
     const held = this.#hands.held();
     const { from, to } = this.versions;
     const state = this.#stateAfter;
-    if (to >= from) context.tell(rows, { event: 'events appended', from, to, session: held.session });
+    if (to >= from) context.appended(rows, { before: from - 1, events: this.#events, landed, session: held.session });
     if (this.#snapshots > 0) context.tell(rows, { event: 'snapshot created', version: to });
     const head = to >= from || this.#close ? landed.version : held.head;
     this.#hands.landed({ ...held, version: to, head }, state, landed, this.#begun, this.#close);

@@ -297,9 +297,10 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       events,
       expectation,
       content,
-      landed: ({ before, after }) => {
+      landed: (landing) => {
+        const { before, after } = landing;
         if (after === before) return;
-        this.#context.tell(rows, { event: 'events appended', from: before + 1, to: after });
+        this.#context.appended(rows, landing);
         if (crosses(rows.definition.snapshot.every, before, after)) this.#snapshotLater(rows, after);
       },
     });

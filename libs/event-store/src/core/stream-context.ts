@@ -8,10 +8,13 @@ import {
   type Clock,
   type Engine,
   type IdempotentCall,
+  type Landed,
 } from '@kvent/key-value-storage/core';
+import { recorded, type EncodedEvent } from './event-codec.js';
 import type { EventMetadata } from './event-stream.js';
+import type { OpenSessions } from './open-sessions.js';
 import type { ResolvedStream } from './stream-definition.js';
-import type { StreamCall, StreamNotice, StreamObserver } from './stream-observer.js';
+import type { CommittedEvents, StreamCall, StreamNotice, StreamObserver } from './stream-observer.js';
 import { StreamRows } from './stream-rows.js';
 
 export interface StreamSettings {
@@ -28,6 +31,15 @@ export interface Tally {
   snapshot?: 'hit' | 'miss';
 }
 
+/** Events that are there by now. */
+export interface Appending {
+  /** The version before them. */
+  readonly before: number;
+  readonly events: readonly EncodedEvent[];
+  readonly landed: Landed;
+  readonly session?: string;
+}
+
 type Told = StreamNotice extends infer N ? (N extends StreamNotice ? Omit<N, 'type' | 'id' | 'database'> : never) : never;
 
 export class StreamContext {
@@ -39,8 +51,15 @@ export class StreamContext {
   readonly atomic: () => AtomicBatch;
   /** Work off the request path, that closing waits for. */
   readonly background: Set<Promise<void>>;
+  /** Those of the whole event store. */
+  readonly sessions: OpenSessions;
+  readonly #committed: CommittedEvents | undefined;
 
-  constructor(given: Pick<StreamContext, 'engine' | 'definition' | 'settings' | 'observer' | 'clock' | 'atomic' | 'background'>) {
+  constructor(
+    given: Pick<StreamContext, 'engine' | 'definition' | 'settings' | 'observer' | 'clock' | 'atomic' | 'background' | 'sessions'> & {
+      readonly committed: CommittedEvents | undefined;
+    },
+  ) {
     this.engine = given.engine;
     this.definition = given.definition;
     this.settings = given.settings;
@@ -48,6 +67,8 @@ export class StreamContext {
     this.clock = given.clock;
     this.atomic = given.atomic;
     this.background = given.background;
+    this.sessions = given.sessions;
+    this.#committed = given.committed;
   }
 
   rows(database: string, id: string): StreamRows {
@@ -56,6 +77,19 @@ export class StreamContext {
 
   tell({ id, database }: StreamRows, notice: Told): void {
     this.observer.tell({ ...notice, type: this.definition.type, id, database });
+  }
+
+  /** Tells that events have landed, and hands them on: not in a transaction, which may still be rolled back. */
+  appended(rows: StreamRows, { before, events, landed, session }: Appending): void {
+    const range = { from: before + 1, to: before + events.length };
+    this.tell(rows, { event: 'events appended', ...range, ...(session !== undefined && { session }) });
+    if (this.#committed === undefined || this.engine.inTransaction) return;
+    const at = { rowVersion: landed.version, recordedAt: landed.time };
+    const { id, database } = rows;
+    this.#committed(
+      { type: this.definition.type, id, database },
+      events.map((each, index) => recorded(each, rows, { ...at, version: before + index + 1 })),
+    );
   }
 
   /** The mark of one append; its scope is the stream. */

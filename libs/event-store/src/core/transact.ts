@@ -199,7 +199,7 @@ class Transaction {
         return changes;
       },
       landed: (landing) => {
-        if (encoded.length > 0) context.tell(rows, { event: 'events appended', from: landing.before + 1, to: landing.after });
+        if (encoded.length > 0) context.appended(rows, landing);
         if (snapshots > 0) context.tell(rows, { event: 'snapshot created', version });
         landed?.(landing);
       },
