@@ -105,7 +105,7 @@ describe.each(storages)('Carts over time, on $name', (storage) => {
   it('live half an hour from the last look, and then are not found', async () => {
     await using place = await storage.place();
     const clock = new ManualClock();
-    await using shop = await openShop(place, clock);
+    await using shop = await openShop(place, { clock });
     const client = shop.client.as('acme');
     const first = expiryOf(await put(client, 'mug', 1));
 

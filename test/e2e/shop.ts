@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, jest } from '@jest/globals';
 import type { AddressInfo } from 'node:net';
 import type { Clock } from '@kvent/key-value-storage';
 import type { Server } from 'node:http';
+import type { BankLine } from '../../apps/storefront/src/orders/bank.js';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Client } from './client.js';
 import { storages, type Place, type StorageUnderTest } from './storages.js';
@@ -15,8 +16,14 @@ export interface RunningShop extends AsyncDisposable {
   readonly client: Client;
 }
 
-export async function openShop(place: Pick<Place, 'create'>, clock?: Clock): Promise<RunningShop> {
-  const app = await openStorefront({ description: 'under test', create: () => place.create(clock) }, ['fatal']);
+export interface ShopOptions {
+  readonly clock?: Clock | undefined;
+  /** How the shop reaches the bank. */
+  readonly line?: BankLine | undefined;
+}
+
+export async function openShop(place: Pick<Place, 'create'>, { clock, line }: ShopOptions = {}): Promise<RunningShop> {
+  const app = await openStorefront({ description: 'under test', create: () => place.create(clock) }, ['fatal'], line);
   const server: Server = await app.listen(0);
   const { port } = server.address() as AddressInfo;
   return { port, client: new Client(`http://localhost:${port}`), [Symbol.asyncDispose]: () => app.close() };
@@ -27,10 +34,12 @@ export class ShopUnderTest {
   readonly storage: StorageUnderTest;
   #place: Place | undefined;
   #running: RunningShop | undefined;
+  readonly #options: ShopOptions;
   #tenants = 0;
 
-  constructor(storage: StorageUnderTest) {
+  constructor(storage: StorageUnderTest, options: ShopOptions) {
     this.storage = storage;
+    this.#options = options;
   }
 
   get client(): Client {
@@ -44,7 +53,7 @@ export class ShopUnderTest {
 
   async open(): Promise<void> {
     this.#place ??= await this.storage.place();
-    this.#running = await openShop(this.#place);
+    this.#running = await openShop(this.#place, this.#options);
   }
   async close(): Promise<void> {
     await this.#running?.[Symbol.asyncDispose]();
@@ -71,9 +80,9 @@ export class ShopUnderTest {
 }
 
 /** The suite, once for each storage, or for each of those given. */
-export function onEachStorage(subject: string, suite: (shop: ShopUnderTest) => void, given = storages): void {
+export function onEachStorage(subject: string, suite: (shop: ShopUnderTest) => void, given = storages, options: ShopOptions = {}): void {
   describe.each(given)(`${subject}, on $name`, (storage) => {
-    const shop = new ShopUnderTest(storage);
+    const shop = new ShopUnderTest(storage, options);
     beforeAll(() => shop.open());
     afterAll(() => shop.remove());
     suite(shop);

@@ -1,4 +1,5 @@
 import { Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import { EventStoreModule } from '@kvent/event-store';
 import { KeyValueStorageModule, TenantMiddleware, type KeyValueStorage } from '@kvent/key-value-storage';
 import { CartsController } from './carts/carts.controller.js';
 import { CartsModule } from './carts/carts.module.js';
@@ -6,6 +7,10 @@ import { CatalogueModule } from './catalogue/catalogue.module.js';
 import { ProductsController } from './catalogue/products.controller.js';
 import { HealthController } from './health/health.controller.js';
 import { LastAnswers } from './http/last-answers.js';
+import type { BankLine } from './orders/bank.js';
+import { OrdersController } from './orders/orders.controller.js';
+import { OrdersModule } from './orders/orders.module.js';
+import { eventMetadata } from './problems/correlation-id.js';
 import { StockController } from './stock/stock.controller.js';
 import { StockModule } from './stock/stock.module.js';
 import { chosenStorageToken, type ChosenStorage } from './storage.js';
@@ -15,20 +20,27 @@ import { WelcomeController } from './welcome/welcome.controller.js';
 
 const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> => storage.store(Tenants).has(tenant);
 
+/** Where many want the last ones, each may lose often before its turn comes; what does not come to an end is a 409 with Retry-After. */
+const rivals = { attempts: 100, delayMsMax: 50, budgetMs: 15_000 };
+
 @Module({
   imports: [TenantsModule, CatalogueModule, CartsModule, StockModule],
   controllers: [WelcomeController, HealthController],
 })
 export class AppModule implements NestModule {
-  static on(storage: ChosenStorage): DynamicModule {
+  static on(storage: ChosenStorage, line: BankLine): DynamicModule {
     return {
       module: AppModule,
-      imports: [KeyValueStorageModule.forRoot({ provider: () => storage.create(), tenancy: { isKnown } })],
+      imports: [
+        KeyValueStorageModule.forRoot({ provider: () => storage.create(), tenancy: { isKnown }, retry: rivals }),
+        EventStoreModule.forRoot({ metadata: eventMetadata }),
+        OrdersModule.with(line),
+      ],
       providers: [{ provide: chosenStorageToken, useValue: storage }, LastAnswers],
     };
   }
 
   configure(consumer: MiddlewareConsumer): void {
-    consumer.apply(TenantMiddleware).forRoutes(ProductsController, CartsController, StockController);
+    consumer.apply(TenantMiddleware).forRoutes(ProductsController, CartsController, StockController, OrdersController);
   }
 }

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import type { Server } from 'node:http';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { isStorageError } from '@kvent/key-value-storage';
+import { reliableLine, unreliableLine } from './orders/bank.js';
 import { SetupError } from './setup-error.js';
 import { settingsFrom, type Settings } from './settings.js';
 import { startAfresh } from './start-afresh.js';
@@ -34,9 +35,10 @@ async function main(settings: Settings): Promise<void> {
   }
 }
 
-async function open(storage: ChosenStorage, { fresh, logAll }: Settings): Promise<NestExpressApplication> {
+async function open(storage: ChosenStorage, { fresh, logAll, bank }: Settings): Promise<NestExpressApplication> {
   if (fresh) await startAfresh(storage);
-  return await openStorefront(storage, logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger());
+  const line = bank === 'unreliable' ? unreliableLine() : reliableLine;
+  return await openStorefront(storage, logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger(), line);
 }
 
 /** A storage that is not there says so in its own words; of what went wrong, the driver knows most. */

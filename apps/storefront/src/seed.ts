@@ -1,8 +1,10 @@
 /** Two demo shops with the same products at different prices. What is there already stays as it is. */
+import { setTimeout } from 'node:timers/promises';
+import type { EventStore, EventStream } from '@kvent/event-store';
 import { defineState, type KeyValueStorage } from '@kvent/key-value-storage';
 import type { ProductV1 } from './catalogue/product.js';
-import { Stocks } from './stock/stock-states.js';
-import { emptyStock, receive } from './stock/stock.js';
+import { pastMovements } from './stock/history.js';
+import { Stocks, type Movement } from './stock/stock.js';
 import { Tenants } from './tenants/tenant.js';
 
 /** The products as an older release wrote them: version 1. The shop reads them as version 2. */
@@ -13,12 +15,17 @@ interface Shop {
   readonly name: string;
   /** Sku, name, price, how many there are. */
   readonly goods: readonly (readonly [string, string, number, number])[];
+  /** The sku whose stock has a past. */
+  readonly history?: string;
 }
+
+const movementsAtOnce = 20;
 
 export const demoShops: readonly Shop[] = [
   {
     id: 'acme',
     name: 'Acme',
+    history: 'mug',
     goods: [
       ['mug', 'Mug', 8.5, 10],
       ['pen', 'Pen', 1.1, 500],
@@ -39,13 +46,23 @@ export const demoShops: readonly Shop[] = [
 ];
 
 /** The tenant comes last: once it is there, its shop is complete, and what its owner removes from it stays removed. */
-export async function seed(storage: KeyValueStorage): Promise<void> {
-  for (const { id, name, goods } of demoShops) {
+export async function seed(storage: KeyValueStorage, events: EventStore): Promise<void> {
+  for (const { id, name, goods, history } of demoShops) {
     if (await storage.store(Tenants).has(id)) continue;
     const products = storage.store(ProductsV1).forTenant(id);
-    const stocks = storage.store(Stocks).forTenant(id);
+    const stocks = events.stream(Stocks).forTenant(id);
     await Promise.all(goods.map(([sku, title, price]) => products.getOrAdd(sku, () => ({ sku, name: title, price }))));
-    await Promise.all(goods.map(([sku, , , quantity]) => stocks.getOrAdd(sku, () => receive(emptyStock, quantity))));
+    for (const [sku, , , quantity] of goods)
+      await fill(stocks, sku, sku === history ? pastMovements(sku, quantity) : [{ type: 'received', data: { quantity } }]);
     await storage.store(Tenants).getOrAdd(id, () => ({ id, name }));
+  }
+}
+
+/** Goes on where an earlier start, or another shop that starts now, has come to. Some time passes between the appends, so that one can travel in it. */
+async function fill(stocks: EventStream<typeof Stocks>, sku: string, movements: readonly Movement[]): Promise<void> {
+  for (let from = 0; from < movements.length; from += movementsAtOnce) {
+    const next = movements.slice(from, from + movementsAtOnce);
+    if (from > 0) await setTimeout(3);
+    await stocks.transact(sku, (_, { version }) => (version === from ? next : []));
   }
 }

@@ -5,6 +5,8 @@ export interface Settings {
   readonly port: number;
   /** `STOREFRONT_STORAGE`; see `storage.ts`. */
   readonly storage: string | undefined;
+  /** `STOREFRONT_BANK=unreliable`: one call of three does not get to the bank, and of another one the answer is lost. */
+  readonly bank: 'reliable' | 'unreliable';
   /** `--fresh`: the demo data of the last run are removed first. */
   readonly fresh: boolean;
   /** `LOG=all`: everything that Nest has to say, its routes included. */
@@ -14,9 +16,17 @@ export interface Settings {
 export function settingsFrom(environment: Readonly<Record<string, string | undefined>>, args: readonly string[]): Settings {
   const unknown = args.find((arg) => arg !== '--fresh');
   if (unknown !== undefined) throw new SetupError(`There is no argument ${unknown}; there is --fresh.`);
-  const { PORT: port, STOREFRONT_STORAGE: storage, LOG: log } = environment;
+  const { PORT: port, STOREFRONT_STORAGE: storage, STOREFRONT_BANK: bank, LOG: log } = environment;
   if (log !== undefined && log !== '' && log !== 'all') throw new SetupError(`LOG is "all" or not set; it is "${log}".`);
-  return { port: portFrom(port), storage, fresh: args.includes('--fresh'), logAll: log === 'all' };
+  if (bank !== undefined && bank !== '' && bank !== 'unreliable')
+    throw new SetupError(`STOREFRONT_BANK is "unreliable" or not set; it is "${bank}".`);
+  return {
+    port: portFrom(port),
+    storage,
+    bank: bank === 'unreliable' ? bank : 'reliable',
+    fresh: args.includes('--fresh'),
+    logAll: log === 'all',
+  };
 }
 
 function portFrom(given: string | undefined): number {

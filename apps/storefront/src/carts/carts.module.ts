@@ -9,5 +9,6 @@ import { CartsService } from './carts.service.js';
   imports: [KeyValueStorageModule.forFeature([Carts]), CatalogueModule],
   controllers: [CartsController],
   providers: [CartsService],
+  exports: [CartsService],
 })
 export class CartsModule {}

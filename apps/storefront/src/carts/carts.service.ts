@@ -28,6 +28,14 @@ export class CartsService {
     return cart;
   }
 
+  /** One that can be ordered; `CART_EMPTY`. */
+  async filled(id: string): Promise<Entry<Cart>> {
+    const cart = await this.get(id);
+    if (cart.value.items.length === 0)
+      throw new ShopError('CART_EMPTY', 409, 'The cart is empty', `There is nothing in the cart ${id}.`, { cart: id });
+    return cart;
+  }
+
   async remove(id: string): Promise<void> {
     await this.carts.delete(id);
   }

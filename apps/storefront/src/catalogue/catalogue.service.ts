@@ -35,7 +35,19 @@ export class CatalogueService {
 
   /** For the other rooms of the shop: what is not in the catalogue is neither stocked nor put into carts. */
   async assertSold(sku: string): Promise<void> {
-    if (await this.products.has(sku)) return;
-    throw new ShopError('KEY_NOT_FOUND', 404, 'There is no such key', `There is no product ${sku}.`, { key: sku });
+    if (!(await this.products.has(sku))) throw notSold(sku);
+  }
+
+  /** Items with the prices of the moment. */
+  async priced<Item extends { readonly sku: string }>(items: readonly Item[]): Promise<(Item & { readonly priceCents: number })[]> {
+    const products = await this.products.getMany(items.map(({ sku }) => sku));
+    return items.map((item, index) => {
+      const product = products[index];
+      if (product === undefined) throw notSold(item.sku);
+      return { ...item, priceCents: product.value.priceCents };
+    });
   }
 }
+
+const notSold = (sku: string): ShopError =>
+  new ShopError('KEY_NOT_FOUND', 404, 'There is no such key', `There is no product ${sku}.`, { key: sku });

@@ -1,5 +1,5 @@
 /** Parameters of a request that a schema checks, and that the API page shows by the same schema. */
-import { Body, Query, StandardSchemaValidationPipe } from '@nestjs/common';
+import { Body, Param, Query, StandardSchemaValidationPipe } from '@nestjs/common';
 import { invalidValue } from '@kvent/key-value-storage';
 import type { z } from 'zod';
 import { ShopError } from '../problems/shop-error.js';
@@ -8,7 +8,7 @@ const valuePipe = new StandardSchemaValidationPipe({ exceptionFactory: invalidVa
 
 const optionPipe = new StandardSchemaValidationPipe({
   exceptionFactory: (issues) =>
-    new ShopError('INVALID_OPTION', 400, 'Not an allowed option', 'The query of this address is not allowed.', {
+    new ShopError('INVALID_OPTION', 400, 'Not an allowed option', 'The address is not allowed as it is.', {
       issues: issues.map(({ message, path = [] }) => ({ message, path })),
     }),
 });
@@ -18,3 +18,6 @@ export const CheckedBody = (schema: z.ZodType): ParameterDecorator => Body({ sch
 
 /** All of the query; 400 `INVALID_OPTION` with the issues. */
 export const CheckedQuery = (schema: z.ZodType): ParameterDecorator => Query({ schema, pipes: [optionPipe] });
+
+/** A part of the path; 400 `INVALID_OPTION` with the issues. */
+export const CheckedParam = (name: string, schema: z.ZodType): ParameterDecorator => Param(name, { schema, pipes: [optionPipe] });

@@ -1,9 +1,9 @@
 /** Lists answer `{ items, next }`, and the address of the next page in the `Link` header (RFC 8288). */
 import type { Page, PageRequest } from '@kvent/key-value-storage';
-import type { Request, Response } from 'express';
+import type { Response } from 'express';
 import { z } from 'zod';
 
-const whole = z.string().regex(/^\d+$/, 'a whole number');
+export const whole = z.string().regex(/^\d{1,9}$/, 'a whole number');
 
 export const PageQuery = z.strictObject({
   limit: whole.transform(Number).optional().describe('Items at most, from 1 to 1000. 100 if not given.'),
@@ -18,7 +18,7 @@ export function pageRequest({
   cursor,
   order,
   prefix,
-}: z.infer<typeof PageQuery> & { readonly prefix?: string | undefined }): PageRequest {
+}: z.infer<typeof PageQuery> & { readonly prefix?: PageRequest['prefix'] | undefined }): PageRequest {
   return {
     ...(limit !== undefined && { limit }),
     ...(prefix !== undefined && { prefix }),
@@ -34,14 +34,16 @@ export function answerPage<From, To>(
   response: Response,
 ): { items: To[]; next?: string } {
   if (next === undefined) return { items: items.map(show) };
-  response.setHeader('Link', `<${nextAddress(response.req, next)}>; rel="next"`);
+  linkToNext(response, 'cursor', next);
   return { items: items.map(show), next };
 }
 
-function nextAddress({ originalUrl, path }: Request, cursor: string): string {
+/** The next page is at the same address, but for one parameter. */
+export function linkToNext(response: Response, parameter: string, value: string): void {
+  const { originalUrl, path } = response.req;
   const query = new URLSearchParams(originalUrl.split('?')[1] ?? '');
-  query.set('cursor', cursor);
-  return `${path}?${query.toString()}`;
+  query.set(parameter, value);
+  response.setHeader('Link', `<${path}?${query.toString()}>; rel="next"`);
 }
 
 /** For the API page. */

@@ -1,17 +1,25 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import type { NextFunction, Request, Response } from 'express';
 
 const header = 'X-Correlation-Id';
 const wellFormed = /^[\w.:-]{1,100}$/;
+const ofTheMoment = new AsyncLocalStorage<string>();
 
-/** Every answer, and every problem, carries the id that the client sent, or a new one: with it a complaint finds its line in a log. */
+/** Every answer, every problem and every event carries the id that the client sent, or a new one: with it a complaint finds its line in a log. */
 export function correlationId(request: Request, response: Response, next: NextFunction): void {
   const given = request.get(header);
   const id = given !== undefined && wellFormed.test(given) ? given : randomUUID();
   request.headers[header.toLowerCase()] = id;
   response.setHeader(header, id);
-  next();
+  ofTheMoment.run(id, next);
 }
 
 /** Behind the middleware: it has seen to it that there is one. */
 export const correlationIdOf = (request: Request): string | undefined => request.get(header);
+
+/** For the events of a request. */
+export function eventMetadata(): { readonly correlationId?: string } {
+  const id = ofTheMoment.getStore();
+  return id === undefined ? {} : { correlationId: id };
+}

@@ -3,14 +3,16 @@ import type { Request, Response } from 'express';
 import { correlationIdOf } from './correlation-id.js';
 import { ShopError } from './shop-error.js';
 
-/** The shop's own errors in the shape of the storage's: problem details (RFC 9457). */
+/** The shop's own errors in the shape of the storage's: problem details (RFC 9457). From 500 on it is not the client's fault, and worth another try. */
 @Catch(ShopError)
 export class ShopErrorFilter implements ExceptionFilter<ShopError> {
   catch({ code, status, title, message: detail, details }: ShopError, host: ArgumentsHost): void {
     const request = host.switchToHttp().getRequest<Request>();
+    const response = host.switchToHttp().getResponse<Response>();
     const type = `urn:storefront:error:${code.toLowerCase()}`;
     const about = { instance: request.path, correlationId: correlationIdOf(request) };
-    const problem = { ...details, type, title, status, detail, code, retryable: false, ...about };
-    host.switchToHttp().getResponse<Response>().status(status).type('application/problem+json').send(JSON.stringify(problem));
+    const problem = { ...details, type, title, status, detail, code, retryable: status >= 500, ...about };
+    if (problem.retryable) response.setHeader('Retry-After', '1');
+    response.status(status).type('application/problem+json').send(JSON.stringify(problem));
   }
 }

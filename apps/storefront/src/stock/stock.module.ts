@@ -1,12 +1,12 @@
 import { Module } from '@nestjs/common';
-import { KeyValueStorageModule } from '@kvent/key-value-storage';
+import { EventStoreModule } from '@kvent/event-store';
 import { CatalogueModule } from '../catalogue/catalogue.module.js';
-import { Reservations, Stocks } from './stock-states.js';
 import { StockController } from './stock.controller.js';
 import { StockService } from './stock.service.js';
+import { Stocks } from './stock.js';
 
 @Module({
-  imports: [KeyValueStorageModule.forFeature([Stocks, Reservations]), CatalogueModule],
+  imports: [EventStoreModule.forFeature([Stocks]), CatalogueModule],
   controllers: [StockController],
   providers: [StockService],
 })

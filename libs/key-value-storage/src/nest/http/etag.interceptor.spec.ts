@@ -51,6 +51,9 @@ class Notes {
   @Put(':id') put(@Param('id') id: string, @IfMatch() ifMatch: string, @Body() note: Note) {
     return this.notes.set(id, note, { ifMatch });
   }
+  @Put(':id/perhaps') putPerhaps(@Param('id') id: string, @IfMatch({ required: false }) ifMatch: string | undefined, @Body() note: Note) {
+    return this.notes.set(id, note, ifMatch === undefined ? {} : { ifMatch });
+  }
   @Delete(':id') @HttpCode(204) async remove(@Param('id') id: string, @IfMatch() ifMatch: string) {
     await this.notes.delete(id, { ifMatch });
   }
@@ -160,5 +163,12 @@ describe('@IfMatch()', () => {
     const { body } = (await (given === undefined ? call : call.set('If-Match', given)).expect(status)) as Answer;
     expect(body).toMatchObject({ code });
     await http().get('/notes/a').expect(200, { text: 'one' });
+  });
+
+  it('may be left out where that is said, but not blank', async () => {
+    await http().put('/notes/c/perhaps').send({ text: 'one' }).expect(200);
+    await http().put('/notes/c/perhaps').set('If-Match', '"1"').send({ text: 'two' }).expect(412);
+    await http().put('/notes/c/perhaps').set('If-Match', ' ').send({ text: 'two' }).expect(428);
+    await http().get('/notes/c').expect(200, { text: 'one' });
   });
 });

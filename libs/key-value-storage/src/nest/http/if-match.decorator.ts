@@ -2,15 +2,24 @@ import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { storageError } from '../../core/errors.js';
 import { headerOf, type AnyRequest } from './http-exchange.js';
 
-const ifMatch = createParamDecorator((_: unknown, context: ExecutionContext) =>
-  parseIfMatch(headerOf(context.switchToHttp().getRequest<AnyRequest>(), 'if-match')),
+interface Options {
+  /** false: `undefined` where the header is missing. @default true */
+  readonly required?: boolean;
+}
+
+const ifMatch = createParamDecorator((options: Options | undefined, context: ExecutionContext) =>
+  ifMatchOf(headerOf(context.switchToHttp().getRequest<AnyRequest>(), 'if-match'), options?.required ?? true),
 );
 
 /**
  * The etag of the `If-Match` header without its quotes, or `'*'`: for `set` and `delete` with `{ ifMatch }`. Missing is 428
- * `PRECONDITION_REQUIRED`; a list, a weak or a malformed one is 400 `INVALID_ETAG`; a stale one makes the write a 412.
+ * `PRECONDITION_REQUIRED`, unless `{ required: false }`; a list, a weak or a malformed one is 400 `INVALID_ETAG`; a stale one makes the write a 412.
  */
-export const IfMatch = (): ParameterDecorator => ifMatch();
+export const IfMatch = (options?: Options): ParameterDecorator => ifMatch(options);
+
+/** A header that is there but blank is a mistake of the client's, and never "no check". */
+export const ifMatchOf = (header: string | undefined, required: boolean): string | undefined =>
+  header === undefined && !required ? undefined : parseIfMatch(header);
 
 export function parseIfMatch(header: string | undefined): string {
   const given = header?.trim() ?? '';

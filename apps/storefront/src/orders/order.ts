@@ -1,0 +1,75 @@
+/** An order, as what happened to it. Deciders answer what happens next, or throw what the shop says instead; twice the same is once. */
+import { defineStream, event, type EventOf } from '@kvent/event-store';
+import { z } from 'zod';
+import { ShopError } from '../problems/shop-error.js';
+
+const count = z.int().nonnegative();
+
+export const OrderItem = z.object({ sku: z.string(), quantity: z.int().min(1), priceCents: count });
+const Placed = z.object({
+  id: z.string(),
+  cart: z.string(),
+  items: z.array(OrderItem).min(1),
+  totalCents: count,
+  placedAt: z.iso.datetime(),
+});
+
+const events = {
+  /** The goods are reserved from here on, in the same commit. */
+  placed: Placed,
+  paid: z.object({ reference: z.string() }),
+  /** The card was; the goods are released. */
+  declined: event(),
+  cancelled: event(),
+  shipped: event(),
+};
+export type OrderEvent = EventOf<typeof events>;
+
+export const orderStatuses = ['placed', 'paid', 'declined', 'cancelled', 'shipped'] as const;
+
+export interface Order extends z.infer<typeof Placed> {
+  /** absent: nobody has placed it */
+  readonly status: 'absent' | (typeof orderStatuses)[number];
+  /** Of the payment, at the bank. */
+  readonly reference?: string;
+}
+
+export const noOrder: Order = { id: '', status: 'absent', cart: '', items: [], totalCents: 0, placedAt: '' };
+
+/** By an id that is derived from the Idempotency-Key: see `orderIdOf`. */
+export const Orders = defineStream('order', {
+  events,
+  initial: () => noOrder,
+  evolve: (order: Order, { type, data }: OrderEvent): Order => ({ ...order, ...data, status: type }),
+});
+
+export function place(order: Pick<Order, 'id' | 'cart' | 'items'>, at: Date): OrderEvent {
+  const totalCents = order.items.reduce((sum, { quantity, priceCents }) => sum + quantity * priceCents, 0);
+  return { type: 'placed', data: { ...order, totalCents, placedAt: at.toISOString() } };
+}
+
+/** `ORDER_NOT_PAYABLE` for one that was paid, declined, cancelled or shipped. */
+export function assertPayable({ id, status }: Order): void {
+  if (status === 'placed') return;
+  throw new ShopError('ORDER_NOT_PAYABLE', 409, 'The order is not to be paid', `The order ${id} is ${status}.`, { order: id, status });
+}
+
+/** `ORDER_SHIPPED`: what has left is not called back. One that was declined or cancelled has released its goods already. */
+export function cancel({ id, status }: Order): readonly OrderEvent[] {
+  if (status === 'shipped') throw new ShopError('ORDER_SHIPPED', 409, 'The order was shipped', `The order ${id} has left.`, { order: id });
+  return status === 'placed' || status === 'paid' ? [{ type: 'cancelled' }] : [];
+}
+
+/** `ORDER_NOT_PAID` */
+export function ship({ id, status }: Order): readonly OrderEvent[] {
+  if (status === 'shipped') return [];
+  if (status !== 'paid')
+    throw new ShopError('ORDER_NOT_PAID', 409, 'The order is not paid', `The order ${id} is ${status}.`, { order: id, status });
+  return [{ type: 'shipped' }];
+}
+
+/** What becomes of reserved goods with it. */
+export function movementWith({ status }: Order): 'released' | 'committed' | undefined {
+  if (status === 'shipped') return 'committed';
+  return status === 'declined' || status === 'cancelled' ? 'released' : undefined;
+}

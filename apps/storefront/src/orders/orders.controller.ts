@@ -1,0 +1,112 @@
+import { Controller, Get, HttpCode, Param, Post, Res, UseInterceptors } from '@nestjs/common';
+import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { EtagInterceptor, IdempotencyKey, IdempotentCall, IfMatch } from '@kvent/key-value-storage';
+import type { Response } from 'express';
+import { z } from 'zod';
+import { CheckedBody, CheckedQuery } from '../http/checked.js';
+import { ForTenant } from '../http/for-tenant.decorator.js';
+import { answerEvents, EventsPage, EventsQuery, pointIn, PointQuery } from '../http/history.js';
+import { answerPage, pageOf, PageQuery, pageRequest } from '../http/paging.js';
+import { Card } from './bank.js';
+import { OrderStatus, SummarySchema } from './order-summary.js';
+import { OrderItem } from './order.js';
+import { OrdersService } from './orders.service.js';
+
+const OrderBody = z.object({ cart: z.string().min(1).describe('The id of a cart. It is gone afterwards.') });
+const PaymentBody = z.object({ card: Card.describe('slow: three seconds, in which nobody else can change the order.') });
+const OrdersQuery = PageQuery.extend({ status: OrderStatus.optional() });
+const ShownOrder = SummarySchema.extend({ cart: z.string(), items: z.array(OrderItem), reference: z.string().optional() });
+
+const etagHeader = { ETag: { description: 'v and the number of events.', schema: { type: 'string' as const } } };
+const bankDescription = '`BANK_UNAVAILABLE`: the same request again is safe.';
+const lockedDescription = '`STREAM_LOCKED` during a payment, with Retry-After';
+
+@ApiTags('orders')
+@ForTenant()
+@Controller('orders')
+@UseInterceptors(EtagInterceptor)
+export class OrdersController {
+  constructor(private readonly orders: OrdersService) {}
+
+  @Post()
+  @ApiOperation({ summary: 'Orders what is in a cart, once, however often it is sent' })
+  @ApiHeader({ name: 'Idempotency-Key', required: true, description: 'The same one with every repeat.' })
+  @ApiResponse({ status: 201, standardSchema: ShownOrder, headers: etagHeader, description: 'A repeat: Idempotency-Replayed: true' })
+  @ApiResponse({ status: 400, description: '`IDEMPOTENCY_KEY_REQUIRED`' })
+  @ApiResponse({ status: 409, description: '`INSUFFICIENT_STOCK` with sku, needed, available; `CART_EMPTY`' })
+  @ApiResponse({ status: 422, description: '`IDEMPOTENCY_CONFLICT`: the key was used for another cart; `INVALID_VALUE`' })
+  async place(
+    @CheckedBody(OrderBody) { cart }: z.infer<typeof OrderBody>,
+    @IdempotencyKey() call: IdempotentCall,
+    @Res({ passthrough: true }) response: Response,
+  ) {
+    const order = await this.orders.place(cart, call);
+    response.location(`/orders/${order.id}`);
+    if (order.replayed || order.events.length === 0) response.setHeader('Idempotency-Replayed', 'true');
+    return order;
+  }
+
+  @Get()
+  @ApiOperation({ summary: 'Orders, by status and time; never behind' })
+  @ApiResponse({ status: 200, standardSchema: pageOf(SummarySchema) })
+  async list(@CheckedQuery(OrdersQuery) { status, ...query }: z.infer<typeof OrdersQuery>, @Res({ passthrough: true }) response: Response) {
+    const prefix = status === undefined ? undefined : [status];
+    return answerPage(await this.orders.page(pageRequest({ ...query, prefix })), ({ value }) => value, response);
+  }
+
+  @Get(':id')
+  @ApiOperation({ summary: 'An order: as it is, as it was at a version, or at a time' })
+  @ApiHeader({ name: 'If-None-Match', required: false, description: 'The ETag of what the client has.' })
+  @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
+  @ApiResponse({ status: 304, description: 'It is still what the client has.' })
+  @ApiResponse({ status: 404, description: '`STREAM_NOT_FOUND`; `STREAM_VERSION_NOT_FOUND`' })
+  get(@Param('id') id: string, @CheckedQuery(PointQuery) query: z.infer<typeof PointQuery>) {
+    return this.orders.get(id, pointIn(query));
+  }
+
+  @Get(':id/events')
+  @ApiOperation({ summary: 'What has happened to an order' })
+  @ApiResponse({ status: 200, standardSchema: EventsPage })
+  events(
+    @Param('id') id: string,
+    @CheckedQuery(EventsQuery) query: z.infer<typeof EventsQuery>,
+    @Res({ passthrough: true }) response: Response,
+  ) {
+    return answerEvents(this.orders.orders, id, query, response);
+  }
+
+  @Post(':id/payment')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Charges a card, while nobody else can change the order' })
+  @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
+  @ApiResponse({ status: 402, description: '`PAYMENT_DECLINED`: the goods are released.' })
+  @ApiResponse({ status: 409, description: '`ORDER_NOT_PAYABLE`: it was paid, declined, cancelled or shipped.' })
+  @ApiResponse({ status: 423, description: '`SESSION_OPEN_FAILED`: another payment is under way; with Retry-After' })
+  @ApiResponse({ status: 502, description: bankDescription })
+  pay(@Param('id') id: string, @CheckedBody(PaymentBody) { card }: z.infer<typeof PaymentBody>) {
+    return this.orders.pay(id, card);
+  }
+
+  @Post(':id/cancellation')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'Releases the goods, and gives back what was paid; twice is the same as once' })
+  @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
+  @ApiResponse({ status: 409, description: '`ORDER_SHIPPED`' })
+  @ApiResponse({ status: 423, description: lockedDescription })
+  @ApiResponse({ status: 502, description: bankDescription })
+  cancel(@Param('id') id: string) {
+    return this.orders.cancel(id);
+  }
+
+  @Post(':id/shipment')
+  @HttpCode(200)
+  @ApiOperation({ summary: 'The goods leave; twice is the same as once' })
+  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag of what was read.' })
+  @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
+  @ApiResponse({ status: 409, description: '`ORDER_NOT_PAID`' })
+  @ApiResponse({ status: 412, description: '`STREAM_VERSION_MISMATCH`: something has happened to it since.' })
+  @ApiResponse({ status: 423, description: lockedDescription })
+  ship(@Param('id') id: string, @IfMatch({ required: false }) ifMatch: string | undefined) {
+    return this.orders.ship(id, ifMatch === undefined ? {} : { ifMatch });
+  }
+}

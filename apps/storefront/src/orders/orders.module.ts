@@ -1,0 +1,28 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { EventStoreModule } from '@kvent/event-store';
+import { KeyValueStorageModule } from '@kvent/key-value-storage';
+import { Carts } from '../carts/cart.js';
+import { CartsModule } from '../carts/carts.module.js';
+import { CatalogueModule } from '../catalogue/catalogue.module.js';
+import { Stocks } from '../stock/stock.js';
+import { Bank, BankBooks, bankLineToken, type BankLine } from './bank.js';
+import { OrderSummaries } from './order-summary.js';
+import { Orders } from './order.js';
+import { OrdersController } from './orders.controller.js';
+import { OrdersService } from './orders.service.js';
+
+@Module({
+  imports: [
+    EventStoreModule.forFeature([Orders, Stocks]),
+    KeyValueStorageModule.forFeature([OrderSummaries, Carts, BankBooks]),
+    CartsModule,
+    CatalogueModule,
+  ],
+  controllers: [OrdersController],
+  providers: [OrdersService, Bank],
+})
+export class OrdersModule {
+  static with(line: BankLine): DynamicModule {
+    return { module: OrdersModule, providers: [{ provide: bankLineToken, useValue: line }] };
+  }
+}

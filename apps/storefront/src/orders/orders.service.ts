@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import { Injectable } from '@nestjs/common';
+import { InjectStream, type Appended, type EventStream, type Loaded, type PointInTime, type TransactOptions } from '@kvent/event-store';
+import {
+  InjectStore,
+  TenantContext,
+  type AtomicChanges,
+  type IdempotentCall,
+  type KeyValueStore,
+  type Page,
+  type PageRequest,
+  type Entry,
+} from '@kvent/key-value-storage';
+import { Carts, type Cart } from '../carts/cart.js';
+import { CartsService } from '../carts/carts.service.js';
+import { CatalogueService } from '../catalogue/catalogue.service.js';
+import { ShopError } from '../problems/shop-error.js';
+import { reserve, Stocks } from '../stock/stock.js';
+import { Bank, type Card } from './bank.js';
+import { OrderSummaries, summaryKey, summaryOf, type OrderSummary } from './order-summary.js';
+import { assertPayable, cancel, movementWith, noOrder, Orders, place, ship, type Order, type OrderEvent } from './order.js';
+
+type PlacedOrder = Appended<Order, OrderEvent>;
+
+/** A payment holds its order for as long as the bank takes; if the shop dies meanwhile, the order is free again after this time. */
+const payment = { openTimeoutMs: 0, sessionTimeoutMs: 5_000, renewal: 'auto' } as const;
+
+@Injectable()
+export class OrdersService {
+  constructor(
+    @InjectStream(Orders) readonly orders: EventStream<typeof Orders>,
+    @InjectStream(Stocks) private readonly stocks: EventStream<typeof Stocks>,
+    @InjectStore(OrderSummaries) private readonly summaries: KeyValueStore<OrderSummary>,
+    @InjectStore(Carts) private readonly carts: KeyValueStore<Cart>,
+    private readonly cartsService: CartsService,
+    private readonly catalogue: CatalogueService,
+    private readonly bank: Bank,
+    private readonly tenant: TenantContext,
+  ) {}
+
+  /**
+   * One commit: the goods are reserved in the stream of each product, the order is placed, listed and remembered under its idempotency key, and the cart is
+   * gone. Whoever is second, for the last goods or for the cart, decides again on what is there then.
+   */
+  async place(cartId: string, call: IdempotentCall): Promise<PlacedOrder> {
+    const id = this.#idOf(call);
+    return await this.orders.transact(
+      id,
+      async (order, { batch }) => {
+        if (order.status !== 'absent') return []; // the key is older than it is remembered for
+        const cart = await this.cartsService.filled(cartId);
+        const items = await this.catalogue.priced(cart.value.items);
+        const wanted = await Promise.all(items.map(async (item) => ({ ...item, order: id, stock: await this.stocks.load(item.sku) })));
+        for (const { stock, ...want } of wanted) batch.include(this.stocks.appending(stock, [reserve(stock.state, want)]));
+        batch.delete(this.carts, cart);
+        return [place({ id, cart: cartId, items }, new Date())];
+      },
+      { idempotencyKey: call, sameCommit: (batch, { state }) => this.#follow(batch, noOrder, state) },
+    );
+  }
+
+  get(id: string, point: PointInTime): Promise<Loaded<Order>> {
+    return this.orders.loadOrThrow(id, point);
+  }
+
+  page(request: PageRequest): Promise<Page<Entry<OrderSummary>>> {
+    return this.summaries.page(request);
+  }
+
+  /** Nobody else can change the order while the bank is asked, in this process or in another. */
+  async pay(id: string, card: Card): Promise<Loaded<Order>> {
+    await this.orders.loadOrThrow(id); // a session would begin the stream of an order that nobody has placed
+    const work = async (session: Awaited<ReturnType<typeof this.orders.openSession>>) => {
+      const before = session.state;
+      assertPayable(before);
+      const reference = await this.bank.charge(before, card, session.signal);
+      const event: OrderEvent = reference === undefined ? { type: 'declined' } : { type: 'paid', data: { reference } };
+      const { version } = await session.append([event], {
+        sameCommit: (batch, { state }) => this.#follow(batch, before, state),
+        close: true,
+      });
+      if (event.type === 'declined') throw paymentDeclined(id);
+      return version;
+    };
+    const atVersion = await this.orders.session(id, work, payment);
+    return await this.orders.load(id, { atVersion });
+  }
+
+  /** Twice is once; a refund that the bank did not answer is asked for again by the repeat. */
+  async cancel(id: string): Promise<Loaded<Order>> {
+    const cancelled = await this.#change(id, cancel);
+    await this.bank.refund(cancelled.state);
+    return cancelled;
+  }
+
+  ship(id: string, options: Pick<TransactOptions<Order, OrderEvent>, 'ifMatch'>): Promise<Loaded<Order>> {
+    return this.#change(id, ship, options);
+  }
+
+  async #change(
+    id: string,
+    decide: (order: Order) => readonly OrderEvent[],
+    options: Pick<TransactOptions<Order, OrderEvent>, 'ifMatch'> = {},
+  ): Promise<Loaded<Order>> {
+    await this.orders.loadOrThrow(id);
+    let before = noOrder;
+    return await this.orders.transact(id, (order) => decide((before = order)), {
+      ...options,
+      sameCommit: (batch, { state }) => this.#follow(batch, before, state),
+    });
+  }
+
+  /** What changes with an order, in its commit: its place in the list, and what becomes of the goods. To let go of them needs no check, only that they are there. */
+  #follow(batch: AtomicChanges, before: Order, after: Order): void {
+    if (before.status !== 'absent') batch.delete(this.summaries, summaryKey(before));
+    batch.set(this.summaries, summaryKey(after), summaryOf(after));
+    const type = movementWith(after);
+    if (type === undefined) return;
+    for (const { sku, quantity } of after.items)
+      batch.include(this.stocks.appending(sku, [{ type, data: { quantity, order: after.id } }], { expectedVersion: 'present' }));
+  }
+
+  /** The same for every repeat of a request. */
+  #idOf({ key }: IdempotentCall): string {
+    return createHash('sha256')
+      .update(JSON.stringify([this.tenant.currentOrThrow(), key]))
+      .digest('hex')
+      .slice(0, 20);
+  }
+}
+
+const paymentDeclined = (order: string): ShopError =>
+  new ShopError('PAYMENT_DECLINED', 402, 'The card was declined', `The order ${order} is over, and its goods are for others.`, { order });
