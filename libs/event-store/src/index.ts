@@ -41,5 +41,6 @@ export type { CommittedEvents, StreamCall, StreamCallEnd, StreamName, StreamNoti
 
 // ─── Nest
 export { EventStoreModule, type EventStoreAsyncOptions } from './nest/event-store.module.js';
+export { EventBusBridgeModule, type EventBusMapping } from './nest/event-bus-bridge.module.js';
 export { getStreamToken, InjectStream } from './nest/inject-stream.decorator.js';
 export { RetryOnConflict, RetryOnConflictInterceptor } from '@kvent/key-value-storage';

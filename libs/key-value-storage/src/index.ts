@@ -51,6 +51,10 @@ export type { CopiedDatabase } from './core/copy-run.js';
 export type { CopySource } from './core/copy-source.js';
 export type { ContainerDigest } from './core/row-digest.js';
 
+// ─── for packages that build on the module
+export { callSite } from './nest/call-site.js';
+export { startUpCheckSymbol, type StartUpCheck, type Surroundings } from './nest/start-up-checks.js';
+
 // ─── Nest
 export { StorageHealthIndicator, type EngineHealth, type StorageHealth } from './nest/health/storage-health.indicator.js';
 export type { ProblemOptions } from './nest/http/answer-problem.js';

@@ -89,6 +89,7 @@ export class StreamContext {
     this.#committed(
       { type: this.definition.type, id, database },
       events.map((each, index) => recorded(each, rows, { ...at, version: before + index + 1 })),
+      this.definition,
     );
   }
 

@@ -1,6 +1,6 @@
 /** What happens at streams, for logs, traces and metrics. Ids, versions and durations; never data. */
 import type { Recorded } from './event-stream.js';
-import type { AnyEvent } from './stream-definition.js';
+import type { AnyEvent, AnyStream } from './stream-definition.js';
 
 /** A stream: its type, its id, and the database (tenant) it is in. */
 export interface StreamName {
@@ -47,7 +47,7 @@ export interface StreamObserver {
 }
 
 /** Hears of the events of each commit, once it is done. */
-export type CommittedEvents = (stream: StreamName, events: readonly Recorded<AnyEvent>[]) => void;
+export type CommittedEvents = (stream: StreamName, events: readonly Recorded<AnyEvent>[], definition: AnyStream) => void;
 
 /** Watching must not break what is watched: what an observer throws is ignored. */
 export function quiet(observer: StreamObserver | undefined): StreamObserver {
@@ -64,7 +64,7 @@ export function quiet(observer: StreamObserver | undefined): StreamObserver {
 
 /** The same for whoever is handed the events. */
 export const quietly = (committed: CommittedEvents | undefined): CommittedEvents | undefined =>
-  committed && ((stream, events) => void ignoring(() => committed(stream, events)));
+  committed && ((...given) => void ignoring(() => committed(...given)));
 
 function ignoring<R>(work: () => R): R | undefined {
   try {

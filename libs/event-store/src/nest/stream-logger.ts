@@ -1,5 +1,6 @@
 /** What happens at streams, in Nest's log: one line each, with the ids as fields. */
 import { Logger } from '@nestjs/common';
+import { isStorageError } from '@kvent/key-value-storage/core';
 import type { StreamNotice, StreamObserver } from '../core/index.js';
 
 const levels = {
@@ -25,7 +26,7 @@ export class StreamLogger implements StreamObserver {
   }
 }
 
-/** 64-bit numbers and times as texts: what any log can carry. Of a cause its message alone. */
+/** 64-bit numbers and times as texts: what any log can carry. Of a cause what cannot hold data: a parser's message quotes what it read. */
 function written(fields: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]: [string, unknown]) => [
@@ -35,7 +36,9 @@ function written(fields: object): Record<string, unknown> {
         : value instanceof Date
           ? value.toISOString()
           : value instanceof Error
-            ? value.message
+            ? isStorageError(value)
+              ? value.message
+              : value.name
             : value,
     ]),
   );

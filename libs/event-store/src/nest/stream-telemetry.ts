@@ -1,6 +1,7 @@
 /** Spans and metrics of streams for OpenTelemetry, where the application has `@opentelemetry/api`; where it has not, nothing is loaded. */
 import type * as OpenTelemetry from '@opentelemetry/api';
 import type { StreamObserver } from '../core/index.js';
+import { optionalPackage } from './optional-package.js';
 
 type Api = typeof OpenTelemetry;
 
@@ -8,13 +9,8 @@ const scope = '@kvent/event-store';
 
 /** `undefined` without the package. `load` is how it is found. */
 export async function streamTelemetry(load: () => Promise<Api> = () => import('@opentelemetry/api')): Promise<StreamObserver | undefined> {
-  try {
-    return observerOf(await load());
-  } catch (error) {
-    const { code } = (typeof error === 'object' && error !== null ? error : {}) as { readonly code?: unknown };
-    if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') return undefined;
-    throw error;
-  }
+  const api = await optionalPackage(load);
+  return api && observerOf(api);
 }
 
 /**

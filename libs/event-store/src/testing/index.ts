@@ -1,4 +1,5 @@
-/** For tests of deciders, and the conformance kit of the streams. */
+/** For tests of deciders and applications, and the conformance kit of the streams. */
+export { overrideEventStore } from './override-event-store.js';
 export { given, type Given, type When } from './given.js';
 export { describeStreams, proveStream, type DescribeStreamsOptions } from './describe-streams.js';
 export { streamClauses } from './clauses/stream-clauses.js';

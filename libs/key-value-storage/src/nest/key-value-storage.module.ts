@@ -21,7 +21,16 @@ import {
   type KeyValueStorageOptions,
   type StorageOverride,
 } from './key-value-storage-options.js';
-import { assertOneRoot, assertStates, featuresOf, featureSymbol, noRoot, type Feature } from './start-up-checks.js';
+import {
+  assertOneRoot,
+  assertStates,
+  featuresOf,
+  featureSymbol,
+  noRoot,
+  startUpChecksOf,
+  type Feature,
+  type Surroundings,
+} from './start-up-checks.js';
 import { StorageHost } from './storage-host.js';
 import { AsyncTenantContext, TenantContext } from './tenancy/tenant-context.js';
 
@@ -92,11 +101,13 @@ async function openHost(
   assertOneRoot(rootsOf(modules).map((root) => root.providers.get(rootPlaceToken)?.instance as string));
   assertRootOptions(place, options);
   const providers = Object.keys(options.providers ?? {});
-  assertStates(featuresOf(modules), {
+  const surroundings: Surroundings = {
     providers,
     oneEngine: override === null ? [] : providers.filter((name) => !(name in override.providers)),
     scope: options.tenancy === undefined ? 'shared' : 'tenant',
-  });
+  };
+  assertStates(featuresOf(modules), surroundings);
+  for (const check of startUpChecksOf(modules)) check(modules, surroundings);
   return await StorageHost.open(options, override, context, place);
 }
 

@@ -17,6 +17,20 @@ export function featuresOf(modules: ModulesContainer): readonly Feature[] {
   });
 }
 
+/**
+ * On the module class of another package that keeps rows on the storage: what it checks before anything is opened. `INVALID_OPTION` stops the start-up. It is
+ * called once, however many of its modules there are.
+ */
+export const startUpCheckSymbol = Symbol.for('kvent.start-up-check');
+export type StartUpCheck = (modules: ModulesContainer, storage: Surroundings) => void;
+
+export function startUpChecksOf(modules: ModulesContainer): ReadonlySet<StartUpCheck> {
+  const checks = [...modules.values()].map(
+    ({ metatype }) => (metatype as { readonly [startUpCheckSymbol]?: StartUpCheck })[startUpCheckSymbol],
+  );
+  return new Set(checks.filter((check) => check !== undefined));
+}
+
 /** `INVALID_OPTION` for a second root, naming where both are. */
 export function assertOneRoot(places: readonly string[]): void {
   if (places.length > 1) {
@@ -32,7 +46,8 @@ export function noRoot({ states, place }: Feature) {
   );
 }
 
-interface Surroundings {
+/** What is known of the storage before it is opened. */
+export interface Surroundings {
   /** The names in `forRoot({ providers })`. */
   readonly providers: readonly string[];
   /** With `overrideStorage`: those of them that are the main provider under another name. */

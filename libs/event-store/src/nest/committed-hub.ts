@@ -1,0 +1,31 @@
+/** Between the one event store of an application and those who want the events of its commits. */
+import type { ModulesContainer } from '@nestjs/core';
+import type { AnyStream, CommittedEvents } from '../core/index.js';
+
+/** On the module class of a feature that listens. */
+export const listenerSymbol = Symbol.for('kvent.stream-listener');
+
+export class CommittedHub {
+  readonly #listeners = new Map<AnyStream, CommittedEvents[]>();
+  readonly #isUsed: boolean;
+
+  constructor(modules: ModulesContainer) {
+    this.#isUsed = [...modules.values()].some(({ metatype }) => listenerSymbol in metatype);
+  }
+
+  listen(definition: AnyStream, listener: CommittedEvents): void {
+    this.#listeners.set(definition, [...(this.#listeners.get(definition) ?? []), listener]);
+  }
+
+  /** What the event store calls: first what its options say, then who listens; `undefined` where nobody does, so that no event is made for nobody. */
+  beside(own: CommittedEvents | undefined): CommittedEvents | undefined {
+    if (!this.#isUsed) return own;
+    return (stream, events, definition) => {
+      try {
+        own?.(stream, events, definition);
+      } finally {
+        for (const listener of this.#listeners.get(definition) ?? []) listener(stream, events, definition);
+      }
+    };
+  }
+}

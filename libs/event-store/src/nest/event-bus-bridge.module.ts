@@ -1,0 +1,108 @@
+import { Logger, Module, type DynamicModule, type OnModuleInit, type Type } from '@nestjs/common';
+import { ModuleRef } from '@nestjs/core';
+import type * as Cqrs from '@nestjs/cqrs';
+import { callSite } from '@kvent/key-value-storage';
+import { assertOptions, describe, invalidOption } from '@kvent/key-value-storage/core';
+import { streamOf, type AnyEvent, type AnyStream, type EventOf, type Recorded, type ResolvedStream } from '../core/index.js';
+import { CommittedHub, listenerSymbol } from './committed-hub.js';
+import { EventStoreHost } from './event-store-host.js';
+import { optionalPackage } from './optional-package.js';
+
+/** For each event type that is published: what the bus is given. Types that are left out are not published. */
+export type EventBusMapping<D extends AnyStream> = {
+  readonly [Type in EventOf<D>['type']]?: (event: Recorded<Extract<EventOf<D>, { readonly type: Type }>>) => object;
+};
+type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object) | undefined>>;
+
+/**
+ * Hands events to the `EventBus` of `@nestjs/cqrs`, for handlers and sagas in this process: `EventBusBridgeModule.forFeature(Orders, { placed: ({ stream, data }) =>
+ * new OrderPlaced(stream, data.customer) })`. Each event is published once, after its commit, in the order of versions within a stream.
+ *
+ * Not crash-safe: what was committed just before the process ended, or with an answer that was lost, is never published, and nobody else's commits are. What must
+ * not be missed belongs into the commit itself (`sameCommit`), or is read from the stream.
+ */
+@Module({})
+export class EventBusBridgeModule {
+  /** `INVALID_OPTION` at once for an event type that the stream does not have; at the start where `CqrsModule` is missing. */
+  static forFeature<D extends AnyStream>(definition: D, mapping: EventBusMapping<D>): DynamicModule {
+    const owner = `EventBusBridgeModule.forFeature (${callSite(EventBusBridgeModule.forFeature)})`;
+    const stream = streamOf(definition);
+    assertOptions(owner, mapping, [...stream.events.keys()]);
+    for (const [type, map] of Object.entries<unknown>(mapping))
+      if (map !== undefined && typeof map !== 'function')
+        throw invalidOption(`${owner}: ${type} is a function that makes what is published; given was ${describe(map)}.`);
+    return {
+      module: bridgeModule(stream),
+      imports: [EventStoreHost],
+      providers: [
+        {
+          provide: Symbol(owner),
+          inject: [ModuleRef, CommittedHub],
+          // the compiler has checked the events of each type
+          useFactory: (modules: ModuleRef, hub: CommittedHub) => new EventBusBridge(modules, hub, stream, mapping as AnyMapping, owner),
+        },
+      ],
+    };
+  }
+}
+
+class EventBusBridge implements OnModuleInit {
+  readonly #logger = new Logger('EventStore');
+  readonly #modules: ModuleRef;
+  readonly #hub: CommittedHub;
+  readonly #stream: ResolvedStream;
+  readonly #mapping: AnyMapping;
+  readonly #owner: string;
+
+  constructor(modules: ModuleRef, hub: CommittedHub, stream: ResolvedStream, mapping: AnyMapping, owner: string) {
+    this.#modules = modules;
+    this.#hub = hub;
+    this.#stream = stream;
+    this.#mapping = mapping;
+    this.#owner = owner;
+  }
+
+  async onModuleInit(): Promise<void> {
+    const bus = await this.#findBus();
+    this.#hub.listen(this.#stream, (_stream, events) => {
+      for (const event of events) this.#publish(bus, event);
+    });
+  }
+
+  /** The commit is done: what fails here is logged, and changes nothing about it. */
+  #publish(bus: Cqrs.EventBus, event: Recorded<AnyEvent>): void {
+    const failed = (error: unknown): void => {
+      const message = `event not published: ${this.#stream.type}/${event.stream}`;
+      const fields = { type: this.#stream.type, id: event.stream, version: event.version, eventType: event.type };
+      this.#logger.error({ message, event: 'event not published', ...fields }, error instanceof Error ? error.stack : String(error));
+    };
+    try {
+      const map = this.#mapping[event.type];
+      if (map === undefined) return;
+      // publishers of other kinds than the default may answer a promise
+      void Promise.resolve(bus.publish(map(event)) as unknown).catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
+  async #findBus(): Promise<Cqrs.EventBus> {
+    const cqrs = await optionalPackage(() => import('@nestjs/cqrs'));
+    if (cqrs === undefined) throw invalidOption(`${this.#owner} needs the package @nestjs/cqrs.`);
+    try {
+      const bus = this.#modules.get<Cqrs.EventBus>(cqrs.EventBus, { strict: false });
+      return bus;
+    } catch {
+      throw invalidOption(`${this.#owner} finds no EventBus: import CqrsModule.forRoot() once, in the module of the application.`);
+    }
+  }
+}
+
+/** A class of its own, so that Nest never takes two features for one. */
+function bridgeModule({ type }: ResolvedStream): Type<unknown> {
+  const name = `EventBusBridge(${type})`;
+  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest knows modules by their classes; this one has nothing to do
+  const module = { [name]: class {} }[name] as Type<unknown>;
+  Object.defineProperty(module, listenerSymbol, { value: true });
+  return module;
+}

@@ -1,0 +1,74 @@
+/** Mistakes in the modules of streams. They are found before the storage is opened, so that a refused start-up holds no file and no connection. */
+import type { ModulesContainer } from '@nestjs/core';
+import type { StartUpCheck, Surroundings } from '@kvent/key-value-storage';
+import { invalidOption } from '@kvent/key-value-storage/core';
+import type { ResolvedStream } from '../core/index.js';
+
+/** What one `forFeature` declared; it hangs on the module class that it answered. */
+export interface StreamFeature {
+  readonly streams: readonly ResolvedStream[];
+  readonly place: string;
+}
+export const streamFeatureSymbol = Symbol.for('kvent.stream-feature');
+/** Where `forRoot` was called. */
+export const streamRootPlaceToken = Symbol('kvent.stream-root-place');
+
+/** `INVALID_OPTION` for a second root, for a stream whose provider has no such name, and for two definitions that would share their rows, naming both places. */
+export const assertStreams: StartUpCheck = (modules, storage) => {
+  assertOneRoot(rootPlacesOf(modules));
+  assertDefinitions(featuresOf(modules), storage);
+};
+
+const featuresOf = (modules: ModulesContainer): readonly StreamFeature[] =>
+  [...modules.values()].flatMap(({ metatype }) => {
+    const feature = (metatype as { readonly [streamFeatureSymbol]?: StreamFeature })[streamFeatureSymbol];
+    return feature === undefined ? [] : [feature];
+  });
+
+const rootPlacesOf = (modules: ModulesContainer): readonly string[] =>
+  [...modules.values()].flatMap(({ providers }) => {
+    const place: unknown = providers.get(streamRootPlaceToken)?.instance;
+    return typeof place === 'string' ? [place] : [];
+  });
+
+function assertOneRoot(places: readonly string[]): void {
+  if (places.length > 1)
+    throw invalidOption(
+      `EventStoreModule.forRoot is there ${places.length} times, and may be once for each application (it is global): ${places.join(' and ')}.`,
+    );
+}
+
+/** Streams without a storage: the error names who wants them. */
+export function noStorage(modules: ModulesContainer) {
+  const [feature] = featuresOf(modules);
+  const who =
+    feature === undefined
+      ? `EventStoreModule.forRoot (${rootPlacesOf(modules)[0] ?? 'an unknown place'})`
+      : `EventStoreModule.forFeature([${feature.streams.map(nameOf).join(', ')}]) (${feature.place})`;
+  return invalidOption(`${who} has no KeyValueStorageModule.forRoot: import it once, in the module of the application.`);
+}
+
+function assertDefinitions(features: readonly StreamFeature[], { providers, oneEngine, scope }: Surroundings): void {
+  const seen = new Map<string, { readonly stream: ResolvedStream; readonly place: string }>();
+  for (const { streams, place } of features) {
+    for (const stream of streams) {
+      assertProviderName(stream, place, providers);
+      const engine = stream.provider === undefined || oneEngine.includes(stream.provider) ? '' : stream.provider;
+      const rows = JSON.stringify([engine, stream.scope ?? scope, stream.name]);
+      const other = seen.get(rows);
+      seen.set(rows, { stream, place });
+      if (other === undefined || other.stream === stream) continue;
+      throw invalidOption(
+        `Two definitions of the ${nameOf(stream)} would share their rows: forFeature at ${other.place} and forFeature at ${place}. Give one of them another type.`,
+      );
+    }
+  }
+}
+
+function assertProviderName(stream: ResolvedStream, place: string, providers: readonly string[]): void {
+  if (stream.provider === undefined || providers.includes(stream.provider)) return;
+  const known = providers.length === 0 ? 'forRoot names none' : `forRoot has ${providers.map((name) => `'${name}'`).join(', ')}`;
+  throw invalidOption(`The ${nameOf(stream)} (forFeature at ${place}) wants the provider '${stream.provider}'; ${known} in its providers.`);
+}
+
+const nameOf = ({ type }: ResolvedStream): string => `stream type '${type}'`;

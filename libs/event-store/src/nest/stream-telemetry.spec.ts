@@ -1,0 +1,108 @@
+import 'reflect-metadata';
+import { metrics, trace, type Attributes, type Meter } from '@opentelemetry/api';
+import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { Test, type TestingModule } from '@nestjs/testing';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { KeyValueStorageModule, MemoryProvider } from '@kvent/key-value-storage';
+import { defineStream, event, EventStore, type EventStream } from '../core/index.js';
+import { EventStoreModule } from './event-store.module.js';
+import { both, streamTelemetry } from './stream-telemetry.js';
+
+const Cups = defineStream('cup', {
+  events: { filled: event<{ ml: number }>() },
+  initial: () => 0,
+  evolve: (ml, { data }) => ml + data.ml,
+  snapshot: { every: 4 },
+});
+const filled = { type: 'filled', data: { ml: 1 } } as const;
+const exporter = new InMemorySpanExporter();
+const measured: [name: string, value: number, attributes: Attributes | undefined][] = [];
+const instrument = (name: string) => {
+  const measure = (value: number, attributes?: Attributes) => void measured.push([name, value, attributes]);
+  return { add: measure, record: measure };
+};
+
+let app: TestingModule;
+let cups: EventStream<typeof Cups>;
+beforeEach(async () => {
+  measured.length = 0;
+  exporter.reset();
+  trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }));
+  metrics.setGlobalMeterProvider({ getMeter: () => ({ createCounter: instrument, createHistogram: instrument }) as unknown as Meter });
+  app = await Test.createTestingModule({
+    imports: [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }), EventStoreModule.forFeature([Cups])],
+  })
+    .setLogger(false as never)
+    .compile();
+  cups = app.get(EventStore, { strict: false }).stream(Cups);
+});
+afterEach(async () => {
+  await app.close();
+  trace.disable();
+  metrics.disable();
+});
+const of = (operation: string) => ({ 'kvent.stream.type': 'cup', 'kvent.stream.operation': operation });
+const counted = (name: string) =>
+  measured.filter(([counter]) => counter === `kvent.stream.${name}`).map(([, value, attributes]) => [value, attributes]);
+const spans = () => exporter.getFinishedSpans().filter(({ name }) => name.startsWith('stream.'));
+
+describe('Telemetry of streams', () => {
+  it('gives a span and a duration for each verb, and counts the events that were appended', async () => {
+    await cups.append('secret-id', [filled, filled], { expectedVersion: 'any' });
+    await cups.transact('secret-id', () => [filled]);
+    await cups.load('secret-id');
+    await (await cups.openSession('secret-id')).close();
+    expect(spans().map(({ name }) => name)).toEqual(['stream.append', 'stream.transact', 'stream.load', 'stream.openSession']);
+    expect(counted('duration')).toEqual(
+      ['append', 'transact', 'load', 'openSession'].map((operation) => [expect.any(Number), of(operation)]),
+    );
+    expect(counted('appends')).toEqual([
+      [2, { 'kvent.stream.type': 'cup' }],
+      [1, { 'kvent.stream.type': 'cup' }],
+    ]);
+    expect(spans()[2]?.attributes).toMatchObject({ ...of('load'), 'kvent.stream.events': 3 });
+    const told = spans().map((span) => ({ ...span.attributes, status: span.status }));
+    expect(JSON.stringify([told, measured])).not.toMatch(/secret-id|"ml"/);
+  });
+
+  it('counts conflicts and decisions that were made anew', async () => {
+    let rival = true;
+    await cups.transact('a', async () => {
+      if (rival) await app.get(EventStore, { strict: false }).stream(Cups).append('a', [filled], { expectedVersion: 0 });
+      rival = false;
+      return [filled];
+    });
+    expect(counted('conflicts')).toEqual([[1, of('transact')]]);
+    expect(counted('retries')).toEqual([[1, of('transact')]]);
+    const span = spans().find(({ name }) => name === 'stream.transact');
+    expect(span?.attributes).toMatchObject({ 'kvent.stream.conflicts': 1, 'kvent.stream.retries': 1 });
+  });
+
+  it('counts loads that began at a snapshot', async () => {
+    await cups.load('a');
+    await cups.append('a', [filled], { expectedVersion: 'absent' });
+    expect(counted('snapshot_hits')).toEqual([]);
+    await cups.transact('a', () => [filled, filled, filled]);
+    await cups.load('a');
+    expect(counted('snapshot_hits')).toEqual([[1, of('load')]]);
+  });
+
+  it('marks what failed with its code, and what is no error of Kvent as unknown', async () => {
+    await expect(cups.append('a', [filled], { expectedVersion: 3 })).rejects.toThrow('STREAM_VERSION_MISMATCH');
+    await expect(cups.transact('a', () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+    expect(spans()).toMatchObject([
+      { name: 'stream.append', attributes: { 'error.type': 'STREAM_VERSION_MISMATCH' }, status: { message: 'STREAM_VERSION_MISMATCH' } },
+      { name: 'stream.transact', attributes: { 'error.type': 'UNKNOWN' }, status: { message: 'UNKNOWN' } },
+    ]);
+    expect(counted('duration')).toContainEqual([expect.any(Number), { ...of('append'), 'error.type': 'STREAM_VERSION_MISMATCH' }]);
+    expect(counted('conflicts')).toEqual([[1, of('append')]]);
+  });
+
+  it('is nothing where the package is absent, and says so where it is broken', async () => {
+    const failing = (code: string) => () => Promise.reject(Object.assign(new Error('import failed'), { code }));
+    expect(await streamTelemetry(failing('ERR_MODULE_NOT_FOUND'))).toBeUndefined();
+    await expect(streamTelemetry(failing('ERR_INVALID_PACKAGE_CONFIG'))).rejects.toThrow('import failed');
+    const log = { tell: () => undefined };
+    expect(both(log, undefined)).toBe(log);
+  });
+});
