@@ -47,9 +47,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { arbitrary: fc.record({ step: fc.constant('advance' as const), ms: fc.integer({ min: 0, max: 70 }) }), weight: 4 },
 );
 
-for (const { name, lacks, ...provider } of providers.filter(
-  (each) => !each.lacks.includes('exact expiry') && !each.lacks.includes('clock'),
-)) {
+// each engine once: the clauses look at the wrappers
+for (const { name, lacks, ...provider } of providers.filter((each) => ['memory', 'json-file', 'postgres'].includes(each.name))) {
   describe(`random work on streams on ${name}`, () => {
     test(`is what a plain array says (KVENT_SEED=${seed})`, async () => {
       await fc.assert(

@@ -59,11 +59,8 @@ export function failureOf(error: unknown, name: string, writes: boolean): Storag
   const state = refusalOf(error);
   if (state === undefined) return lost(error, name, writes);
   const cause = new Error(`Postgres refused the statement with SQLSTATE ${state}.`);
+  if (mayRunAgain(error)) return unavailable(`${name} was asked again and again, and other sessions were faster each time`, cause);
   switch (state) {
-    case '40001':
-    case '40P01':
-    case '22P02':
-      return unavailable(`${name} was asked again and again, and other sessions were faster each time`, cause);
     case '55P03':
       return unavailable(`${name}: a row is held by an open transaction of somebody else`, cause);
     case '57014':

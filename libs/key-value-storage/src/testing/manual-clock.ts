@@ -22,8 +22,9 @@ export class ManualClock implements Clock {
     this.#now = now;
   }
 
+  /** In whole milliseconds, as real clocks tell it; waits may end between two of them. */
   now(): number {
-    return this.#now;
+    return Math.floor(this.#now);
   }
 
   monotonic(): number {

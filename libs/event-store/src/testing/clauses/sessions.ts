@@ -100,22 +100,17 @@ export const sessionClauses: readonly StreamClause[] = [
         ),
       })),
     ),
-    async run({ ledger, clock, meanwhile }) {
+    async run({ ledger, clock, meanwhile, passing }) {
       const first = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
       const second = meanwhile(ledger.openSession('a', { openTimeoutMs: 5_000, sessionTimeoutMs: 1_000 }));
       await clock.advance(300);
       await first.append([cleared]);
       await first.close();
-      await clock.advance(500);
-      const opened = await second;
+      const opened = await passing(second);
       assert.equal(opened.version, 1);
-      const third = meanwhile(ledger.openSession('a', { openTimeoutMs: 5_000 }));
-      await clock.advance(1_500);
-      const last = await third;
+      const last = await passing(ledger.openSession('a', { openTimeoutMs: 5_000 }));
       assert.ok(last.fencingToken > opened.fencingToken && opened.fencingToken > first.fencingToken, 'later holders have larger tokens');
-      const failing = meanwhile(rejects('SESSION_OPEN_FAILED', 'openSession', () => ledger.openSession('a', { openTimeoutMs: 500 })));
-      await clock.advance(1_000);
-      await failing;
+      await passing(rejects('SESSION_OPEN_FAILED', 'openSession', () => ledger.openSession('a', { openTimeoutMs: 500 })));
       await last.close();
     },
   },
@@ -206,17 +201,19 @@ export const sessionClauses: readonly StreamClause[] = [
     broken: breaksStream('take no notice of the option', (stream) => ({
       openSession: async (id, options) => await stream.openSession(id, { ...options, renewal: 'manual' }),
     })),
-    async run({ ledger, clock }) {
+    async run({ ledger, clock, passing }) {
+      await ledger.append('other', [cleared], { expectedVersion: 0 });
+      // a provider may wait for the time, too
+      const { waiting } = clock;
       const session = await ledger.openSession('a', { sessionTimeoutMs: 900, renewal: 'auto' });
       for (let turn = 0; turn < 12; turn += 1) {
-        await clock.advance(250);
-        // judged behind the renewal
+        await passing(clock.wait(250));
         await rejects('STREAM_LOCKED', 'append', () => ledger.append('a', [cleared], { expectedVersion: 0 }));
       }
       assert.equal(session.signal.aborted, false);
       await session.close();
       assert.equal((await ledger.append('a', [cleared], { expectedVersion: 0 })).version, 1);
-      assert.equal(clock.waiting, 0);
+      assert.equal(clock.waiting, waiting);
     },
   },
   {
@@ -360,18 +357,15 @@ export const sessionClauses: readonly StreamClause[] = [
       transact: async (id, decide, options) => await stream.transact(id, decide, { ...options, lockTimeoutMs: 0 }),
     })),
     needs: 'exact expiry',
-    async run({ ledger, clock, meanwhile }) {
+    async run({ ledger, clock, meanwhile, passing }) {
       const session = await ledger.openSession('a', { sessionTimeoutMs: 10_000 });
       const waiting = meanwhile(ledger.transact('a', ({ sum }) => [added(sum + 1)], { lockTimeoutMs: 5_000 }));
       await clock.advance(1_000);
       await session.append([added(10)]);
       await session.close();
-      await clock.advance(1_000);
-      assert.deepEqual((await waiting).state.sum, 21);
+      assert.deepEqual((await passing(waiting)).state.sum, 21);
       const again = await ledger.openSession('a', { sessionTimeoutMs: 10_000 });
-      const failing = meanwhile(rejects('STREAM_LOCKED', 'transact', () => ledger.transact('a', () => [cleared], { lockTimeoutMs: 500 })));
-      await clock.advance(2_000);
-      await failing;
+      await passing(rejects('STREAM_LOCKED', 'transact', () => ledger.transact('a', () => [cleared], { lockTimeoutMs: 500 })));
       await again.close();
     },
   },
