@@ -1,0 +1,158 @@
+import 'reflect-metadata';
+import {
+  Controller,
+  Injectable,
+  Module,
+  Param,
+  Post,
+  type BeforeApplicationShutdown,
+  type INestApplication,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { KeyValueStorageModule, MemoryProvider, openStorage, type KeyValueStorageOptions } from '@kvent/key-value-storage';
+import { temporaryJsonFile } from '@kvent/key-value-storage/testing';
+import type { App } from 'supertest/types.js';
+import { defineStream, event, EventStore, EventStream, type StreamNotice, type StreamSession } from '../core/index.js';
+import { EventStoreModule } from './event-store.module.js';
+import { InjectStream } from './inject-stream.decorator.js';
+
+const Tills = defineStream('till', { events: { paid: event() }, initial: () => 0, evolve: (times) => times + 1, snapshot: { every: 2 } });
+const paid = { type: 'paid' } as const;
+
+/** Waits to be told, as a card reader does. */
+class Gate {
+  open = (): void => undefined;
+  readonly opened = new Promise<void>((resolve) => (this.open = resolve));
+}
+
+@Injectable()
+class Cashier implements BeforeApplicationShutdown, OnApplicationShutdown {
+  constructor(@InjectStream(Tills) readonly tills: EventStream<typeof Tills>) {}
+  atTheEnd: (() => Promise<void>) | undefined;
+  readonly heard: string[] = [];
+  beforeApplicationShutdown(): void {
+    this.heard.push('before');
+  }
+  async onApplicationShutdown(): Promise<void> {
+    await this.atTheEnd?.();
+  }
+}
+
+const begun = new Map<string, Gate>();
+const gates = new Map<string, Gate>();
+const gateOf = (map: Map<string, Gate>, id: string): Gate => {
+  const gate = map.get(id) ?? new Gate();
+  map.set(id, gate);
+  return gate;
+};
+
+@Controller('tills')
+class TillController {
+  constructor(private readonly cashier: Cashier) {}
+  /** A request that is under way when the application is told to shut down. */
+  @Post(':id') async pay(@Param('id') id: string) {
+    return await this.cashier.tills.session(id, async (session) => {
+      gateOf(begun, id).open();
+      await gateOf(gates, id).opened;
+      await session.append([paid]);
+      return { version: session.version, aborted: session.signal.aborted };
+    });
+  }
+}
+@Module({ imports: [EventStoreModule.forFeature([Tills])], providers: [Cashier], controllers: [TillController] })
+class TillModule {}
+
+let app: INestApplication<App> | undefined;
+const notices: StreamNotice[] = [];
+afterEach(async () => {
+  await app?.close();
+  app = undefined;
+  notices.length = 0;
+  begun.clear();
+  gates.clear();
+});
+async function start(provider: KeyValueStorageOptions['provider'], ...features: (typeof TillModule)[]): Promise<Cashier> {
+  const observer = { tell: (notice: StreamNotice) => void notices.push(notice) };
+  const imports = [KeyValueStorageModule.forRoot({ provider }), EventStoreModule.forRoot({ observer }), ...features];
+  const module = await Test.createTestingModule({ imports }).compile();
+  app = module.createNestApplication<INestApplication<App>>({ logger: false });
+  await app.listen(0);
+  return app.get(Cashier, { strict: false });
+}
+const close = async (): Promise<void> => {
+  const closing = app;
+  app = undefined;
+  await closing?.close();
+};
+const code = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => 'done',
+    (error: { code?: string }) => error.code,
+  );
+
+describe('When the application shuts down', () => {
+  it('a request that holds a session is done, and no session is opened any more meanwhile', async () => {
+    await using file = await temporaryJsonFile();
+    const cashier = await start(file, TillModule);
+    const url = await (app as INestApplication<App>).getUrl();
+    const answer = fetch(`${url}/tills/one`, { method: 'POST', headers: { connection: 'close' } });
+    await gateOf(begun, 'one').opened;
+    const closing = close();
+    while (cashier.heard.length === 0) await new Promise(setImmediate);
+    for (let n = 0; (await code(cashier.tills.openSession(`other ${n}`))) === 'done'; n += 1) await new Promise(setImmediate);
+    await expect(cashier.tills.openSession('two')).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN', effect: 'none' });
+    expect(await cashier.tills.append('three', [paid], { expectedVersion: 'absent' })).toEqual({ version: 1, replayed: false });
+    gateOf(gates, 'one').open();
+    expect(await (await answer).json()).toEqual({ version: 1, aborted: false });
+    await closing;
+  });
+
+  it('a session that nobody closes is ended: its signal says why, and its stream is free for the next process', async () => {
+    await using file = await temporaryJsonFile();
+    const cashier = await start(file, TillModule);
+    const session = await cashier.tills.openSession('one', { sessionTimeoutMs: 3_600_000, renewal: 'auto' });
+    await session.append([paid]);
+    await close();
+    expect(session.signal.aborted).toBe(true);
+    expect(session.signal.reason).toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+    expect(notices.at(-1)).toMatchObject({ event: 'session closed', id: 'one', freed: true });
+    await expect(session.append([paid])).rejects.toMatchObject({ code: 'SESSION_NOT_OPEN' });
+    await using storage = await openStorage(file);
+    await using next = await new EventStore(storage).stream(Tills).openSession('one', { openTimeoutMs: 0 });
+    expect(next.version).toBe(1);
+  });
+
+  it('those who close their sessions themselves come first, and snapshots under way are written before the storage closes', async () => {
+    await using file = await temporaryJsonFile();
+    const cashier = await start(file, TillModule);
+    let session: StreamSession<typeof Tills> | undefined = await cashier.tills.openSession('one');
+    cashier.atTheEnd = async () => {
+      await session?.append([paid], { close: true });
+      session = undefined;
+      await cashier.tills.append('two', [paid, paid], { expectedVersion: 'absent' });
+    };
+    await close();
+    expect(session).toBeUndefined();
+    expect(notices.map((notice) => `${notice.event} ${notice.id}`)).toEqual([
+      'session opened one',
+      'events appended one',
+      'session closed one',
+      'events appended two',
+      'snapshot created two',
+    ]);
+  });
+
+  it('a storage that fails then does not keep it from closing', async () => {
+    let down = false;
+    const provider = new MemoryProvider();
+    const commit = provider.commit.bind(provider);
+    provider.commit = (...given) => (down ? Promise.reject(new Error('down')) : commit(...given));
+    const cashier = await start(() => provider, TillModule);
+    const session = await cashier.tills.openSession('one');
+    down = true;
+    await close();
+    expect(session.signal.aborted).toBe(true);
+  });
+});

@@ -1,0 +1,95 @@
+import 'reflect-metadata';
+import { Controller, Get, Module, Param, Post, type INestApplication, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import {
+  KeyValueStorageModule,
+  MemoryProvider,
+  ProblemDetailsFilter,
+  StorageExceptionFilter,
+  TenantContext,
+  TenantMiddleware,
+} from '@kvent/key-value-storage';
+import request from 'supertest';
+import type { App } from 'supertest/types.js';
+import { defineStream, event, EventStore, EventStream, type StateOf } from '../core/index.js';
+import { EventStoreModule } from './event-store.module.js';
+import { InjectStream } from './inject-stream.decorator.js';
+
+const Tills = defineStream('till', { events: { paid: event<{ by: string }>() }, initial: () => 0, evolve: (times) => times + 1 });
+const Rates = defineStream('rate', { events: { set: event() }, initial: () => 0, evolve: (times) => times + 1, scope: 'shared' });
+
+@Controller()
+class TillController {
+  constructor(
+    @InjectStream(Tills) readonly tills: EventStream<typeof Tills>,
+    @InjectStream(Rates) readonly rates: EventStream<typeof Rates>,
+    private readonly tenant: TenantContext,
+  ) {}
+  @Post('tills/:id') async pay(@Param('id') id: string) {
+    const by = this.tenant.currentOrThrow();
+    // the tenant is the one of the call, whatever is awaited
+    return await this.tills.transact(id, async () => (await new Promise(setImmediate), [{ type: 'paid', data: { by } }]));
+  }
+  @Get('tills') async list() {
+    return { tills: (await this.tills.page()).items.map(({ id, version }) => [id, version]) };
+  }
+  @Post('rates') async set() {
+    return await this.rates.append('euro', [{ type: 'set' }], { expectedVersion: 'any' });
+  }
+}
+@Module({ imports: [EventStoreModule.forFeature([Tills, Rates])], controllers: [TillController] })
+class TillModule implements NestModule {
+  configure(consumer: MiddlewareConsumer): void {
+    consumer.apply(TenantMiddleware).forRoutes('{*path}');
+  }
+}
+
+let app: INestApplication<App>;
+beforeEach(async () => {
+  const imports = [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), tenancy: {} }), TillModule];
+  app = (await Test.createTestingModule({ imports }).compile()).createNestApplication<INestApplication<App>>({ logger: false });
+  app.useGlobalFilters(new ProblemDetailsFilter(), new StorageExceptionFilter());
+  await app.init();
+});
+afterEach(() => app.close());
+const as = (tenant: string, method: 'get' | 'post', path: string) => request(app.getHttpServer())[method](path).set('X-Tenant-Id', tenant);
+const streams = () => app.get(EventStore).stream(Tills);
+
+describe('The streams of a request are those of its tenant', () => {
+  it('also when requests overlap; shared streams are everybody’s', async () => {
+    const tenants = Array.from({ length: 10 }, (_, index) => `t${index}`);
+    await Promise.all([...tenants, ...tenants].map((tenant) => as(tenant, 'post', '/tills/one').expect(201)));
+    for (const tenant of tenants) {
+      await as(tenant, 'get', '/tills').expect(200, { tills: [['one', 2]] });
+      for await (const { data, metadata } of streams().forTenant(tenant).read('one'))
+        expect([data.by, metadata.tenant]).toEqual([tenant, tenant]);
+    }
+    await as('t10', 'get', '/tills').expect(200, { tills: [] });
+    await as('t0', 'post', '/rates').expect(201, { version: 1, replayed: false });
+    await as('t1', 'post', '/rates').expect(201, { version: 2, replayed: false });
+  });
+
+  it('and outside a tenant there are none: 400 over HTTP, TENANT_MISSING in code, unless the tenant is named', async () => {
+    await request(app.getHttpServer()).post('/tills/one').expect(400);
+    await expect(streams().version('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
+    await expect(streams().openSession('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
+    expect(() => streams().read('one')).toThrow(/TENANT_MISSING/);
+    expect(() => streams().appending('one', [], { expectedVersion: 'any' })).toThrow(/TENANT_MISSING/);
+    await streams()
+      .forTenant('acme')
+      .append('one', [{ type: 'paid', data: { by: 'job' } }], { expectedVersion: 'any' });
+    const found: StateOf<typeof Tills> = (await app.get(TenantContext, { strict: false }).run('acme', () => streams().load('one'))).state;
+    expect(found).toBe(1);
+    expect(await streams().forTenant('globex').version('one')).toBe(0);
+  });
+
+  it('a session keeps the tenant that it was opened for, wherever it is used', async () => {
+    const context = app.get(TenantContext, { strict: false });
+    const session = await context.run('acme', () => streams().openSession('one'));
+    await context.run('globex', () => session.append([{ type: 'paid', data: { by: 'acme' } }]));
+    await session.close();
+    expect([await streams().forTenant('acme').version('one'), await streams().forTenant('globex').version('one')]).toEqual([1, 0]);
+    expect(() => app.get(EventStore).stream(Rates).forTenant('acme')).toThrow(/shared.*INVALID_OPTION/);
+  });
+});
