@@ -14,7 +14,7 @@ import {
   type CallOptions,
   type Row,
 } from '@kvent/key-value-storage/core';
-import { encodeEvents, metadataOf } from './event-codec.js';
+import { encodeEvents, metadataOf, type EncodedEvent } from './event-codec.js';
 import { SessionPart, type SessionHands } from './session-part.js';
 import { StreamSession, type SameCommit, type VersionRange, type WriteEventsOptions } from './event-stream.js';
 import { headIn, type Head } from './head.js';
@@ -74,6 +74,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
   #closed = false;
   /** An answer was lost: what landed is looked at before anything else. */
   #inDoubt = false;
+  /** … of a commit that would have let the stream go. */
+  #closingInDoubt = false;
 
   constructor({ context, rows, session, sessionTimeoutMs, version, state, lease, begun }: OpenedSession) {
     super();
@@ -107,31 +109,23 @@ export class LeasedSession extends StreamSession<AnyStream> {
     options: AppendOptions = {},
   ): Promise<{ readonly version: number; readonly replayed: boolean }> {
     assertOptions('append', options, appendNames);
-    const { signal, idempotencyKey, metadata, sameCommit, close = false } = options;
+    const { signal, metadata } = options;
     throwIfAborted('append', signal);
-    const rows = this.#rows;
     const encoding = this.#encode(events, metadata);
     encoding.catch(() => undefined);
-    return await this.#context.observed('append', rows, async (tally) => {
-      tally.attempts = 1;
+    return await this.#context.observed('append', this.#rows, async (tally) => {
+      const attempt = async (encoded: readonly EncodedEvent[]) => {
+        tally.attempts += 1;
+        return await this.#append(events, encoded, options);
+      };
       return await this.#oneAtATime(async () => {
         const encoded = await encoding;
-        await this.#settle(signal);
-        if (encoded.length === 0 && !close) return { version: this.version, replayed: false };
-        const part = new SessionPart(this.#hands, Promise.resolve(encoded), close, [events]);
-        await part.prepare();
-        const mark = this.#context.mark(rows, idempotencyKey, [events], () => part.versions);
-        const batch = this.#context.atomic();
-        if (encoded.length > 0) sameCommit?.(batch, part.outcome);
-        batch.include(part);
         try {
-          const outcome = await commitAtomic(batch, mark, signal);
-          if (outcome === undefined || !('verdict' in outcome)) return { version: this.version, replayed: false };
-          if (close) await this.#release();
-          return { version: (markIn(outcome.row).answer as VersionRange).to, replayed: true };
+          return await attempt(encoded);
         } catch (error) {
-          if (isStorageError(error) && error.effect === 'unknown') this.#inDoubt = true;
-          throw error;
+          // a commit of mine has landed whose answer was lost: behind it there is room
+          if (!this.#inDoubt || !isStorageError(error, 'STREAM_VERSION_MISMATCH')) throw error;
+          return await attempt(encoded);
         }
       });
     });
@@ -139,7 +133,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
 
   appending(events: readonly AnyEvent[]): BatchPart {
     this.#assertOpen();
-    return new SessionPart(this.#hands, this.#encode(events, undefined), false, [events]);
+    const settle = async (): Promise<void> => await this.#oneAtATime(async () => await this.#settle(undefined));
+    return new SessionPart({ ...this.#hands, prepare: settle }, this.#encode(events, undefined), false, [events]);
   }
 
   async renew(options?: CallOptions): Promise<Date> {
@@ -189,6 +184,43 @@ export class LeasedSession extends StreamSession<AnyStream> {
 
   // ─── parts
 
+  async #append(
+    events: readonly AnyEvent[],
+    encoded: readonly EncodedEvent[],
+    { signal, idempotencyKey, sameCommit, close = false }: AppendOptions,
+  ): Promise<{ readonly version: number; readonly replayed: boolean }> {
+    const rows = this.#rows;
+    const replayed = async (row: Row) => {
+      if (close) await this.#release();
+      return { version: (markIn(row).answer as VersionRange).to, replayed: true };
+    };
+    const part = new SessionPart(this.#hands, Promise.resolve(encoded), close, [events]);
+    const mark = this.#context.mark(rows, idempotencyKey, [events], () => part.versions);
+    this.#assertOpen();
+    const first = this.#inDoubt ? await this.#context.firstAnswer(mark, signal) : undefined;
+    if (first !== undefined) return await replayed(first);
+    await this.#settle(signal);
+    if (encoded.length === 0 && !close) return { version: this.version, replayed: false };
+    await part.prepare();
+    const batch = this.#context.atomic();
+    if (encoded.length > 0) sameCommit?.(batch, part.outcome);
+    batch.include(part);
+    try {
+      const outcome = await commitAtomic(batch, mark, signal);
+      return outcome !== undefined && 'verdict' in outcome ? await replayed(outcome.row) : { version: this.version, replayed: false };
+    } catch (error) {
+      this.#doubt(error, close);
+      throw error;
+    }
+  }
+
+  /** Notes that nobody knows whether a commit has landed. */
+  #doubt(error: unknown, closing: boolean): void {
+    if (!isStorageError(error) || error.effect !== 'unknown') return;
+    this.#inDoubt = true;
+    this.#closingInDoubt ||= closing;
+  }
+
   get #isEnded(): boolean {
     return this.#closed || this.#over !== undefined;
   }
@@ -207,8 +239,11 @@ export class LeasedSession extends StreamSession<AnyStream> {
 
   #assertOpen(): void {
     if (this.#over !== undefined) throw this.#over;
-    if (this.#closed)
-      throw streamError('SESSION_NOT_OPEN', `The session at the ${this.#rows.name} is closed.`, { stream: this.#rows.path });
+    if (this.#closed) throw this.#notOpen();
+  }
+
+  #notOpen(): Error {
+    return streamError('SESSION_NOT_OPEN', `The session at the ${this.#rows.name} is closed.`, { stream: this.#rows.path });
   }
 
   /** After an answer was lost: reads what landed, and goes on from there. */
@@ -241,6 +276,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const rows = this.#rows;
     const { session, lease: mine } = this.#held;
     if (head.kind === 'deleted') return deletedError(rows);
+    if (head.kind !== 'held' && this.#closingInDoubt) return this.#notOpen();
     if (head.kind !== 'held' || head.session !== session || (lease !== undefined && lease.version !== mine)) {
       const message = `The session at the ${rows.name} has lost its lock: somebody else took the stream after it had expired.`;
       return streamError('SESSION_LOST', message, { stream: rows.path });
@@ -306,7 +342,10 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const rows = this.#rows;
     for (let attempt = 1; attempt <= closingAttempts; attempt += 1) {
       const { checks, changes } = closeBatch(rows, this.#held);
-      const result = await commitBatch(rows.engine, rows.database, checks, changes, undefined);
+      const result = await commitBatch(rows.engine, rows.database, checks, changes, undefined).catch((error: unknown) => {
+        this.#doubt(error, true);
+        throw error;
+      });
       if (result.outcome === 'committed') return true;
       const {
         rows: [headRow, lease],
@@ -327,7 +366,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
       sessionTimeoutMs: this.#sessionTimeoutMs,
       held: () => this.#held,
       state: () => this.#state,
-      assertOpen: () => this.#assertOpen(),
+      prepare: async () => this.#assertOpen(),
       refusal: (head, lease) => {
         const why = this.#refusal(head, lease);
         if (why !== undefined) return this.#stop(why);

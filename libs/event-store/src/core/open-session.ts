@@ -3,6 +3,7 @@ import {
   answerTo,
   assertOptions,
   batchOf,
+  commitBatch,
   isStorageError,
   resolveOptions,
   storageError,
@@ -13,7 +14,7 @@ import type { SessionOptions } from './event-stream.js';
 import { LeasedSession, type Lease } from './leased-session.js';
 import { catchUp, loadStream, type Found, type LoadOptions } from './load-stream.js';
 import { assertSessionOptions } from './session-options.js';
-import { openBatch } from './stream-batches.js';
+import { closeBatch, openBatch, type Held } from './stream-batches.js';
 import { deletedError } from './stream-conflicts.js';
 import type { StreamContext } from './stream-context.js';
 import { streamError } from './stream-errors.js';
@@ -106,10 +107,26 @@ class Opening {
       const result = answerTo(engine, batch, await engine.provider.commit([batch], { signal: this.#signal }));
       return result.outcome === 'committed' ? leaseOf(result, sessionTimeoutMs) : undefined;
     } catch (error) {
-      const lease = isStorageError(error) && error.effect === 'unknown' ? await this.#lookForMine(batch.version) : undefined;
+      if (!isStorageError(error) || error.effect !== 'unknown') throw error;
+      if (this.#signal?.aborted === true)
+        this.#letGo({ session: this.#session, version: found.version, head: batch.version, lease: batch.version });
+      const lease = await this.#lookForMine(batch.version);
       if (lease === undefined) throw error;
       return lease;
     }
+  }
+
+  /** The caller has given up: the lock is freed, if it was taken after all. */
+  #letGo(held: Held): void {
+    const { background } = this.#context;
+    const { engine, database } = this.#rows;
+    const { checks, changes } = closeBatch(this.#rows, held);
+    const work = commitBatch(engine, database, checks, changes, undefined).then(
+      () => undefined,
+      () => undefined, // then it ends by itself, after its time
+    );
+    background.add(work);
+    void work.then(() => background.delete(work));
   }
 
   /** The answer was lost: the rows tell whether the lease is mine. */

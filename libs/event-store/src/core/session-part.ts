@@ -27,7 +27,8 @@ export interface SessionHands {
   readonly sessionTimeoutMs: number;
   held(): Held;
   state(): unknown;
-  assertOpen(): void;
+  /** Rejects when the session cannot write any more. */
+  prepare(): Promise<void>;
   /** Why the session cannot go on. */
   refusal(head: Head, lease: Row | undefined): Error | undefined;
   landed(held: Held, state: unknown, landed: Landed, begun: number, close: boolean): void;
@@ -63,7 +64,7 @@ export class SessionPart extends WorkingPart {
   }
 
   async prepare(): Promise<void> {
-    this.#hands.assertOpen();
+    await this.#hands.prepare();
     this.#events = await this.#encoding;
   }
 

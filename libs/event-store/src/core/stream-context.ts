@@ -8,6 +8,7 @@ import {
   type Clock,
   type Engine,
   type IdempotentCall,
+  type Row,
   type Landed,
 } from '@kvent/key-value-storage/core';
 import { recorded, type EncodedEvent } from './event-codec.js';
@@ -99,6 +100,16 @@ export class StreamContext {
     if (idempotency === undefined) return undefined;
     const address = rows.mark(markKeyOf(idempotency.key));
     return new MarkPart({ engine: this.engine, address, idempotency, retentionMs: this.settings.idempotencyRetentionMs, answer });
+  }
+
+  /** The mark's row where this call was answered before. `IDEMPOTENCY_CONFLICT` where the key was used for something else. */
+  async firstAnswer(mark: MarkPart | undefined, signal: AbortSignal | undefined): Promise<Row | undefined> {
+    if (mark === undefined) return undefined;
+    await mark.prepare();
+    const { rows, time } = await this.engine.provider.read(mark.asks, { signal });
+    const verdict = mark.judge({ rows, time, conflict: undefined });
+    if (verdict.verdict === 'over') throw verdict.error;
+    return verdict.verdict === 'replayed' ? verdict.row : undefined;
   }
 
   /** Runs a verb, and tells how it went. */

@@ -148,11 +148,7 @@ class Transaction {
   }
 
   async #twin(): Promise<Answer | undefined> {
-    if (this.#mark === undefined) return undefined;
-    const {
-      rows: [row],
-    } = await this.#rows.engine.provider.read(this.#mark.asks, { signal: this.#options.signal });
-    const first = this.#firstAnswer(row);
+    const first = await this.#context.firstAnswer(this.#mark, this.#options.signal);
     return first === undefined ? undefined : await this.#replay(first);
   }
 

@@ -3,6 +3,7 @@ import type { StreamClause } from '../stream-clause.js';
 import { appendingClauses } from './appending.js';
 import { deletingClauses } from './deleting.js';
 import { idempotencyClauses } from './idempotency.js';
+import { lostAnswerClauses } from './lost-answers.js';
 import { readingClauses } from './reading.js';
 import { sessionClauses } from './sessions.js';
 import { snapshotClauses } from './snapshots.js';
@@ -14,6 +15,7 @@ export const streamClauses: readonly StreamClause[] = [
   ...transactingClauses,
   ...idempotencyClauses,
   ...sessionClauses,
+  ...lostAnswerClauses,
   ...snapshotClauses,
   ...deletingClauses,
 ];
