@@ -3,59 +3,121 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import ts from 'typescript';
 
 const root = join(import.meta.dirname, '..', '..');
-const sources = join(root, 'libs', 'key-value-storage', 'src');
-const [compiles, mustNot] = ['compiles.ts', 'must-not-compile.ts'].map((name) => join(import.meta.dirname, name)) as [string, string];
+const libs = join(root, 'libs');
+const beside = (name: string): string => join(import.meta.dirname, name);
+const compiles = ['compiles.ts', 'streams-compile.ts'].map(beside);
+const [mustNot, streamsMustNot] = [beside('must-not-compile.ts'), beside('streams-must-not-compile.ts')];
 
 /** Each is a rule of the types taken away; the mistakes it should let through are then no errors any more. */
 const mutants = [
   {
     without: 'the variance of stores',
-    file: 'core/key-value-store.ts',
+    file: 'key-value-storage/src/core/key-value-store.ts',
     from: 'class KeyValueStore<in out T>',
     to: 'class KeyValueStore<out T>',
     missed: ['a narrower value type would let incomplete products in'],
   },
   {
     without: 'the rule that a schema accepts its own output',
-    file: 'core/state-definition.ts',
+    file: 'key-value-storage/src/core/state-definition.ts',
     from: 'readonly schema: S & Stable<S>',
     to: 'readonly schema: S',
     missed: ['a transform that changes the type cannot be stored and read back'],
   },
   {
     without: 'the comparison of class and schema',
-    file: 'core/state-definition.ts',
+    file: 'key-value-storage/src/core/state-definition.ts',
     from: /\[DroppedBy<S, InstanceType<C>>\] extends \[never\] \? C : C & FieldsMissingInSchema<DroppedBy<S, InstanceType<C>>>/,
     to: 'C',
     missed: ['the schema would drop a field of the class'],
   },
   {
     without: 'the check of constructor parameters',
-    file: 'nest/inject-store.decorator.ts',
+    file: 'key-value-storage/src/nest/inject-store.decorator.ts',
     from: 'What extends ParameterOf<C, I> ? I : I & WrongType<What>',
     to: 'I',
     missed: ['the store of another state', 'a narrower value type would let incomplete products in', 'a value is not a store'],
   },
   {
     without: 'the check of properties',
-    file: 'nest/inject-store.decorator.ts',
+    file: 'key-value-storage/src/nest/inject-store.decorator.ts',
     from: 'P extends keyof O ? (What extends O[P] ? P : P & WrongType<What>) : P',
     to: 'P',
     missed: ['the same for a public property'],
   },
   {
     without: 'the promise that retried methods answer',
-    file: 'nest/retry-on-conflict.decorator.ts',
+    file: 'key-value-storage/src/nest/retry-on-conflict.decorator.ts',
     from: '(...given: any[]) => Promise<unknown>',
     to: '(...given: any[]) => any',
     missed: ['only methods that answer a promise'],
   },
   {
     without: 'the look for private members',
-    file: 'core/state-definition.ts',
+    file: 'key-value-storage/src/core/state-definition.ts',
     from: '[Pick<T, keyof T>] extends [T]',
     to: '[T] extends [T]',
     missed: ['a copy has no private members, and its methods would fail'],
+  },
+] as const;
+
+/** The same for streams. */
+const streamMutants = [
+  {
+    without: 'the check of constructor parameters',
+    file: 'key-value-storage/src/nest/inject-store.decorator.ts',
+    from: 'What extends ParameterOf<C, I> ? I : I & WrongType<What>',
+    to: 'I',
+    missed: ['a stream of other events', 'a stream is not a store', 'nor is a store a stream'],
+  },
+  {
+    without: 'the events of the definition',
+    file: 'event-store/src/core/event-stream.ts',
+    from: 'events: readonly EventOf<D>[]',
+    to: 'events: readonly any[]',
+    missed: ['an unknown event type', 'wrong data', 'the data of another event', 'what is read and written is that of the stream'],
+  },
+  {
+    without: 'the data of each event',
+    file: 'event-store/src/core/stream-definition.ts',
+    from: '{ readonly type: K; readonly data?: undefined }',
+    to: '{ readonly type: K; readonly data?: unknown }',
+    missed: ['data where there are none'],
+  },
+  {
+    without: 'an append that says its check',
+    file: 'event-store/src/core/event-stream.ts',
+    from: 'options: AppendOptions,',
+    to: 'options?: AppendOptions,',
+    missed: ['no check must be said'],
+  },
+  {
+    without: 'the names of the versions that can be expected',
+    file: 'event-store/src/core/event-stream.ts',
+    from: "export type ExpectedVersion = number | 'absent' | 'present' | 'any';",
+    to: 'export type ExpectedVersion = number | string;',
+    missed: [`'none' could mean "no stream" and "no check"`],
+  },
+  {
+    without: 'one point in time',
+    file: 'event-store/src/core/event-stream.ts',
+    from: /; readonly at(Time|Version)\?: never/,
+    to: '',
+    missed: ['one point in time, not two'],
+  },
+  {
+    without: 'the events of the decision',
+    file: 'event-store/src/core/event-stream.ts',
+    from: 'Awaitable<readonly EventOf<D>[]>',
+    to: 'Awaitable<readonly any[]>',
+    missed: ['the events of another stream'],
+  },
+  {
+    without: 'the events of the bridge',
+    file: 'event-store/src/nest/event-bus-bridge.module.ts',
+    from: "readonly [Type in EventOf<D>['type']]?:",
+    to: 'readonly [Type in string]?:',
+    missed: ['an event that the stream does not have'],
   },
 ] as const;
 
@@ -84,9 +146,9 @@ function errorsIn(files: readonly string[], replaced: ReadonlyMap<string, string
   });
 }
 
-/** The words of the markers that find no error below them any more. */
-function unusedMarkers(errors: readonly string[]): readonly string[] {
-  const lines = ts.sys.readFile(mustNot)?.split('\n') ?? [];
+/** The words of the markers of a file that find no error below them any more. */
+function unusedMarkers(file: string, errors: readonly string[]): readonly string[] {
+  const lines = ts.sys.readFile(file)?.split('\n') ?? [];
   return errors
     .filter((error) => error.includes("Unused '@ts-expect-error'"))
     .map((error) => lines[Number.parseInt(error, 10)]?.replace(/^.*@ts-expect-error\s+/, '') ?? '');
@@ -95,21 +157,24 @@ function unusedMarkers(errors: readonly string[]): readonly string[] {
 describe('The types', () => {
   let errors: readonly string[];
   beforeAll(() => {
-    errors = errorsIn([compiles, mustNot]);
+    errors = errorsIn([...compiles, mustNot, streamsMustNot]);
   }, 60_000);
 
   it('let what users write compile, and each of their mistakes not', () => {
     expect(errors).toEqual([]);
   });
 
-  it.each(mutants)(
-    'would let mistakes through without $without',
-    ({ file, from, to, missed }) => {
-      const path = join(sources, file);
+  it.each([
+    ...mutants.map((mutant) => ({ ...mutant, of: 'stores', held: mustNot })),
+    ...streamMutants.map((mutant) => ({ ...mutant, of: 'streams', held: streamsMustNot })),
+  ])(
+    'would let mistakes with $of through without $without',
+    ({ file, from, to, missed, held }) => {
+      const path = join(libs, file);
       const text = ts.sys.readFile(path) ?? '';
       const mutated = text.replaceAll(typeof from === 'string' ? from : new RegExp(from, 'g'), to);
       expect(mutated).not.toBe(text);
-      const unused = unusedMarkers(errorsIn([mustNot], new Map([[path, mutated]])));
+      const unused = unusedMarkers(held, errorsIn([held], new Map([[path, mutated]])));
       expect(unused).toEqual(expect.arrayContaining([...missed]));
     },
     60_000,
