@@ -4,6 +4,7 @@
  */
 import { defineState, isConflict, isStorageError, retryOnConflict, type KeyValueStorage } from '@kvent/key-value-storage/core';
 import { seededRandom } from './seeded-random.js';
+import { countTogether, streamsOf, takeTurns } from './streams-work.js';
 
 export interface WorkOptions {
   /** The number of this process. */
@@ -52,7 +53,7 @@ class Notes {
   }
 }
 
-export const works = { update: countByUpdate, rivals: rival };
+export const works = { update: countByUpdate, rivals: rival, streams: workOnStreams };
 
 /** Every caller adds 1 to a counter, in turn to each of the ten. */
 async function countByUpdate(storage: KeyValueStorage, { rounds }: WorkOptions): Promise<WorkReport> {
@@ -129,6 +130,14 @@ async function rival(storage: KeyValueStorage, options: WorkOptions): Promise<Wo
     }
   };
   await Promise.all(Array.from({ length: callers }, (_, number) => watched(notes, () => caller(number))));
+  return notes.report();
+}
+
+/** Ten callers count on one stream, while others hold another in turn. */
+async function workOnStreams(storage: KeyValueStorage, { process, rounds }: WorkOptions): Promise<WorkReport> {
+  const notes = new Notes();
+  const streams = streamsOf(storage);
+  await Promise.all([watched(notes, () => countTogether(streams, process, 10, rounds)), watched(notes, () => takeTurns(streams))]);
   return notes.report();
 }
 

@@ -1,0 +1,47 @@
+/** Processes that work on streams (`streams-child.ts`), and what they say. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+export class StreamsProcess implements AsyncDisposable {
+  readonly #child;
+  readonly #exited: Promise<unknown>;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(where: string, ...role: readonly string[]) {
+    const script = join(import.meta.dirname, 'streams-child.ts');
+    const options = ['--conditions=kvent-source', '--import', 'tsx', script, where, ...role];
+    this.#child = spawn(process.execPath, options, { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#exited = once(this.#child, 'close');
+    this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** The next line it says; `undefined` once it has ended. */
+  async line(): Promise<string | undefined> {
+    const line = await this.#lines.next();
+    return line.done === true ? undefined : line.value;
+  }
+
+  async answer(): Promise<unknown> {
+    return JSON.parse((await this.line()) ?? 'null') as unknown;
+  }
+
+  tell(line: string): void {
+    this.#child.stdin.write(`${line}\n`);
+  }
+
+  signal(signal: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void {
+    this.#child.kill(signal);
+  }
+
+  /** Settles when it is gone; what it said before can still be read. */
+  async ended(): Promise<void> {
+    await this.#exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.signal('SIGKILL');
+    await this.#exited;
+  }
+}

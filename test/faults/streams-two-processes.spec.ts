@@ -1,0 +1,74 @@
+/** Streams and their sessions across real processes, on one Postgres: rivals, and a holder that stands still. (`streams-kill.spec.ts` kills one.) */
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { EventStore } from '@kvent/event-store/core';
+import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import { all } from '@kvent/key-value-storage/testing';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { workInProcesses } from './postgres-processes.js';
+import { StreamsProcess } from './streams-processes.js';
+import { Held, heldStreams, holders, misCounted, misHeld, streamsOf, turnsEach } from './streams-work.js';
+
+describe('streams on one Postgres, in several processes', () => {
+  let database: FreshDatabase;
+  let storage: KeyValueStorage;
+  let streams: EventStore;
+  beforeEach(async () => {
+    database = await freshDatabase();
+    storage = await openStorage(new PostgresProvider({ url: database.url }));
+    streams = streamsOf(storage);
+  });
+  afterEach(async () => {
+    await storage[Symbol.asyncDispose]();
+    await database[Symbol.asyncDispose]();
+  });
+
+  it('count to 1000 with twenty writers in two processes, and are held by one session at a time: no gap, no duplicate', async () => {
+    const reports = await workInProcesses(database.url, 'streams', 2, 50);
+    expect(reports.map(({ wrong }) => wrong)).toEqual([[], []]);
+    expect(await misCounted(streams, 1_000)).toEqual([]);
+    expect(await misHeld(streams, 2 * holders * turnsEach * 2)).toEqual([]);
+  });
+
+  it('refuse a holder that stood still until another had its stream, or until its time was over', async () => {
+    const held = streams.stream(Held);
+    const [followed, alone, renewed] = heldStreams;
+    const fromOutside = (id: string) => codeOf(held.append(id, [{ type: 'left', data: { token: 0n } }], { expectedVersion: 'any' }));
+    await using sleeper = new StreamsProcess(database.url, 'hold');
+    expect(await sleeper.line()).toBe('held');
+    sleeper.signal('SIGSTOP');
+    // stopped, but not dead yet: its locks count
+    expect(await Promise.all(heldStreams.map(fromOutside))).toEqual(['STREAM_LOCKED', 'STREAM_LOCKED', 'STREAM_LOCKED']);
+    const open = (id: string) => held.openSession(id, { openTimeoutMs: 60_000 });
+    const [first, second] = await Promise.all([open(followed), open(renewed)]);
+    expect([first, second].map(({ fencingToken, version }) => [fencingToken, version])).toEqual([
+      [2n, 1],
+      [2n, 1],
+    ]);
+    for (const session of [first, second]) await session.append([{ type: 'entered', data: { token: 2n } }]);
+    // its time is over, and nobody takes it
+    await held.transact(alone, () => [], { lockTimeoutMs: 60_000 });
+    // what it finds to do when it wakes
+    for (const id of heldStreams) sleeper.tell(`append ${id}`);
+    sleeper.signal('SIGCONT');
+    expect(await sleeper.answer()).toEqual({ [`append ${followed}`]: 'SESSION_LOST', aborted: true });
+    expect(await sleeper.answer()).toEqual({ [`append ${alone}`]: 'SESSION_EXPIRED', aborted: true });
+    expect(await sleeper.answer()).toEqual({ [`append ${renewed}`]: 'SESSION_LOST', aborted: true });
+    for (const id of heldStreams) {
+      sleeper.tell(`close ${id}`);
+      expect(await sleeper.answer()).toEqual({ [`close ${id}`]: 'done', aborted: true });
+    }
+    // nobody else's lock was touched
+    expect(await Promise.all([fromOutside(followed), fromOutside(renewed)])).toEqual(['STREAM_LOCKED', 'STREAM_LOCKED']);
+    for (const session of [first, second]) await session.append([{ type: 'left', data: { token: 2n } }], { close: true });
+    const tokensOf = async (id: string) => (await all(held.read(id))).map(({ data }) => data.token);
+    expect(await Promise.all(heldStreams.map(tokensOf))).toEqual([[1n, 2n, 2n], [1n], [1n, 2n, 2n]]);
+  });
+});
+
+async function codeOf(work: Promise<unknown>): Promise<string | undefined> {
+  return await work.then(
+    () => undefined,
+    (error: unknown) => (isStorageError(error) ? error.code : String(error)),
+  );
+}

@@ -1,0 +1,193 @@
+/**
+ * What processes do to streams, and what must be true of these at any moment.
+ *
+ * - Together they count on one stream, each event decided on the state that it is appended to: versions 1, 2, 3 …, and each counts one more than the one before.
+ * - They take turns at one stream by sessions, and write twice in each: what one holder wrote stands together, and later holders have larger tokens.
+ * - They append a hundred events at once, until they are killed: a hundred are there, or none.
+ */
+import { defineStream, event, EventStore, type EventOf, type EventStream } from '@kvent/event-store/core';
+import { isStorageError, type KeyValueStorage } from '@kvent/key-value-storage/core';
+
+export const Count = defineStream('count', {
+  events: { counted: event<{ process: number; caller: number; n: number }>() },
+  initial: () => 0,
+  evolve: (_, { data: { n } }) => n,
+  snapshot: { every: 25 },
+});
+export const Held = defineStream('held', {
+  events: { entered: event<{ token: bigint }>(), left: event<{ token: bigint }>() },
+  initial: () => 0,
+  evolve: (events) => events + 1,
+});
+
+/** What a process holds that is going to stand still. */
+export const heldStreams = ['followed', 'alone', 'renewed'] as const;
+
+/** Rivals that lose ten times in a row begin again: only what is written counts. */
+const patience = { attempts: 10_000, budgetMs: 120_000 };
+
+export async function countTogether(streams: EventStore, process: number, callers: number, rounds: number): Promise<void> {
+  const counts = streams.stream(Count);
+  const caller = async (number: number): Promise<void> => {
+    for (let round = 0; round < rounds; round += 1)
+      await counts.transact('hot', (n) => [{ type: 'counted', data: { process, caller: number, n: n + 1 } }], { retry: patience });
+  };
+  await Promise.all(Array.from({ length: callers }, (_, number) => caller(number)));
+}
+
+/** What is wrong with the stream that all have counted on. */
+export async function misCounted(streams: EventStore, expected: number): Promise<readonly string[]> {
+  const wrong: string[] = [];
+  let events = 0;
+  for await (const { version, data } of streams.stream(Count).read('hot')) {
+    events += 1;
+    if (version !== events || data.n !== version) wrong.push(`event ${events} has version ${version} and counts ${data.n}`);
+  }
+  const { state, version } = await streams.stream(Count).load('hot');
+  if (events !== expected || state !== expected || version !== expected)
+    wrong.push(`${expected} were counted; there are ${events} events, version ${version}, and the count is ${state}`);
+  return wrong;
+}
+
+export const holders = 3;
+export const turnsEach = 5;
+
+export async function takeTurns(streams: EventStore): Promise<void> {
+  const held = streams.stream(Held);
+  const caller = async (): Promise<void> => {
+    for (let turn = 0; turn < turnsEach; turn += 1) {
+      await held.session(
+        'hot',
+        async (session) => {
+          const token = session.fencingToken;
+          await session.append([{ type: 'entered', data: { token } }]);
+          await session.append([{ type: 'left', data: { token } }]);
+        },
+        { openTimeoutMs: 120_000 },
+      );
+    }
+  };
+  await Promise.all(Array.from({ length: holders }, caller));
+}
+
+/** What is wrong with the stream that they held in turn. */
+export async function misHeld(streams: EventStore, expected: number): Promise<readonly string[]> {
+  const wrong: string[] = [];
+  let [events, token] = [0, 0n];
+  for await (const { type, version, data } of streams.stream(Held).read('hot')) {
+    events += 1;
+    const enters = version % 2 === 1;
+    if (type !== (enters ? 'entered' : 'left')) wrong.push(`${type} at version ${version}`);
+    if (enters ? data.token <= token : data.token !== token) wrong.push(`token ${data.token} at version ${version}, behind ${token}`);
+    token = data.token;
+  }
+  if (events !== expected) wrong.push(`${expected} events were written, there are ${events}`);
+  return wrong;
+}
+
+// ─── a hundred at once
+
+export const atOnce = 100;
+const owners = 2;
+const rivals = 2;
+
+/** State: the last append of each writer. */
+export const Filling = defineStream('filling', {
+  events: { filled: event<{ writer: string; append: number; index: number }>() },
+  initial: (): Readonly<Record<string, number>> => ({}),
+  evolve: (last, { data: { writer, append, index } }) => (index === atOnce - 1 ? { ...last, [writer]: append } : last),
+  snapshot: { every: 10 * atOnce },
+});
+type Filled = EventOf<typeof Filling>;
+
+export const writers: readonly { readonly stream: string; readonly writer: string }[] = [
+  ...Array.from({ length: owners }, (_, number) => ({ stream: `own ${number}`, writer: `owner ${number}` })),
+  ...Array.from({ length: rivals }, (_, number) => ({ stream: 'shared', writer: `rival ${number}` })),
+  { stream: 'held', writer: 'holder' },
+];
+
+const hundred = (writer: string, append: number): readonly Filled[] =>
+  Array.from({ length: atOnce }, (_, index) => ({ type: 'filled', data: { writer, append, index } }) as const);
+
+/** Writes until the process is killed, and says what was acknowledged. */
+export async function fillForever(streams: EventStore, acknowledge: (writer: string, append: number) => void): Promise<void> {
+  const filling = streams.stream(Filling);
+  await Promise.all(
+    writers.map(async ({ stream, writer }) => {
+      if (writer.startsWith('owner')) return await fillAlone(filling, stream, writer, acknowledge);
+      if (writer === 'holder') return await fillHeld(filling, stream, writer, acknowledge);
+      for (;;) {
+        const { state } = await filling.transact(stream, (last) => hundred(writer, (last[writer] ?? 0) + 1), { retry: patience });
+        acknowledge(writer, state[writer] as number);
+      }
+    }),
+  );
+}
+
+type Fill = (filling: EventStream<typeof Filling>, stream: string, writer: string, acknowledge: Acknowledge) => Promise<void>;
+type Acknowledge = (writer: string, append: number) => void;
+
+const fillAlone: Fill = async (filling, stream, writer, acknowledge) => {
+  for (;;) {
+    const { state, version } = await filling.load(stream);
+    for (let [append, at] = [(state[writer] ?? 0) + 1, version]; ; append += 1, at += atOnce) {
+      try {
+        await filling.append(stream, hundred(writer, append), { expectedVersion: at });
+      } catch (error) {
+        // what the process before had on its way has landed after all
+        if (isStorageError(error, 'STREAM_VERSION_MISMATCH')) break;
+        throw error;
+      }
+      acknowledge(writer, append);
+    }
+  }
+};
+
+/** The process before was killed while it held the stream: its lock ends by itself. */
+const fillHeld: Fill = async (filling, stream, writer, acknowledge) => {
+  await using session = await filling.openSession(stream, { sessionTimeoutMs: 300, openTimeoutMs: 60_000, renewal: 'auto' });
+  for (;;) {
+    const append = (session.state[writer] ?? 0) + 1;
+    await session.append(hundred(writer, append));
+    acknowledge(writer, append);
+  }
+};
+
+/** What has been seen of the streams: how long they are, and the last append of each writer. */
+export interface Seen {
+  readonly versions: Map<string, number>;
+  readonly appends: Map<string, number>;
+}
+export const nothingSeen = (): Seen => ({
+  versions: new Map(writers.map(({ stream }) => [stream, 0])),
+  appends: new Map(writers.map(({ writer }) => [writer, 0])),
+});
+
+/** Looks at what has come since; rejects with what is not whole, out of order, or there twice. */
+export async function look(streams: EventStore, { versions, appends }: Seen): Promise<void> {
+  const filling = streams.stream(Filling);
+  for (const [stream, known] of versions) {
+    let count = known;
+    let first: Filled['data'] | undefined;
+    for await (const { version, data } of filling.read(stream, { from: known + 1 })) {
+      const { writer, append, index } = data;
+      if (index === 0) {
+        const last = appends.get(writer) ?? 0;
+        if (append !== last + 1) throw new Error(`${writer} at ${append} in '${stream}', behind ${last}.`);
+        appends.set(writer, append);
+        first = data;
+      }
+      if (version !== count + 1 || index !== count % atOnce || writer !== first?.writer || append !== first.append)
+        throw new Error(`Event ${version} of '${stream}' is ${index} of append ${append} of ${writer}: a part of an append.`);
+      count += 1;
+    }
+    const { version, state } = await filling.load(stream);
+    if (version !== count || count % atOnce !== 0) throw new Error(`'${stream}' has ${count} events, and version ${version}.`);
+    for (const [writer, append] of Object.entries(state))
+      if (appends.get(writer) !== append)
+        throw new Error(`${writer} is at ${append} by the state of '${stream}', not at ${appends.get(writer)}.`);
+    versions.set(stream, version);
+  }
+}
+
+export const streamsOf = (storage: KeyValueStorage): EventStore => new EventStore(storage);
