@@ -6,6 +6,7 @@ import {
   encodeKey,
   encodeText,
   storageError,
+  turnOf,
   type Address,
   type Engine,
 } from '@kvent/key-value-storage/core';
@@ -64,7 +65,7 @@ export class StreamRows {
   }
   /** One text for the head's row, for turns. */
   get turn(): string {
-    return `${this.database}\0${headsOf(this.definition)}\0${this.entity}`;
+    return turnOf(this.database, this.head);
   }
 
   #at(kind: string, key: string): Address {

@@ -5,7 +5,8 @@
  */
 import { systemClock } from './clock.js';
 import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
-import { retrying } from './retry-on-conflict.js';
+import { lost, OwnTurns, turnOf } from './own-turns.js';
+import { retrying, type RetryPolicy } from './retry-on-conflict.js';
 import type { Address, Change, Check, Row } from './storage-provider.js';
 
 /** Something that another package adds to one commit: `storage.atomic().include(part)`. */
@@ -82,6 +83,8 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
   const { engine, parts, signal } = batch;
   await Promise.all(parts.map(async (part) => await part.prepare()));
   let lookFirst = parts.some((part) => part.contribution() === undefined);
+  const policy = { ...engine.retry, attempts: engine.inTransaction ? attemptsInTransaction : engine.retry.attempts, signal };
+  const own = new OwnTurns(engine.turns, policy);
   const attempt = async (): Promise<Landed | Replayed | Over> => {
     if (lookFirst) {
       const verdict = await ask(batch, undefined);
@@ -90,17 +93,38 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
     }
     const result = await send(batch);
     if (result.outcome === 'committed') return result;
+    const turn = turnOf(batch.database, result.address);
     // the parts' checks stand in front: all of them were met
     if (batch.own.checks.some(({ address }) => nameOf(address) === nameOf(result.address)))
-      return { verdict: 'over', error: conflictError(result, 'own') };
+      return { verdict: 'over', error: lost(conflictError(result, 'own'), turn) };
     const verdict = await ask(batch, result);
-    if (verdict.verdict === 'over' || verdict.verdict === 'replayed') return verdict;
-    throw verdict.verdict === 'again' ? verdict.otherwise : conflictError(result, 'own');
+    if (verdict.verdict === 'replayed') return verdict;
+    if (verdict.verdict === 'over') return { ...verdict, error: lost(verdict.error, turn) };
+    throw lost(verdict.verdict === 'again' ? verdict.otherwise : conflictError(result, 'own'), turn);
   };
-  const policy = { ...engine.retry, attempts: engine.inTransaction ? attemptsInTransaction : engine.retry.attempts, signal };
-  const outcome = await retrying(attempt, policy, { clock: systemClock });
+  const waitForTurn = async (ms: number): Promise<void> => {
+    // who stood in line has seen what the others made of it meanwhile
+    lookFirst = await own.wait(ms);
+  };
+  const outcome = await repeated(engine, attempt, policy, own, waitForTurn);
   if ('verdict' in outcome && outcome.verdict === 'over') throw outcome.error;
   return outcome;
+}
+
+/** In a transaction of the caller's nobody waits in line: whoever is in front may wait for this very transaction. */
+async function repeated<R>(
+  { inTransaction }: Engine,
+  attempt: () => Promise<R>,
+  policy: RetryPolicy,
+  own: OwnTurns,
+  waitForTurn: (ms: number) => Promise<void>,
+): Promise<R> {
+  if (inTransaction) return await retrying(attempt, policy, { clock: systemClock });
+  try {
+    return await retrying(async () => await own.noting(attempt), policy, { clock: systemClock, waitForTurn });
+  } finally {
+    own.leave();
+  }
 }
 
 async function send({ engine, database, own, parts, signal }: PartedBatch): Promise<Landed | Conflicted> {

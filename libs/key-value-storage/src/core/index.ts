@@ -93,6 +93,7 @@ export { answerTo, assertAtMost, batchOf, commitBatch, nameOf, sizeOf, type Conf
 export { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
 export { IdempotentCall, idempotencyOf, markIn, markKeyOf, MarkPart, markRetentionMs, type Idempotency, type MarkOptions } from './mark.js';
 export { placeIn, type Place, type PlaceRequest } from './open-storage.js';
+export { turnOf } from './own-turns.js';
 export { retryInTurn } from './retry-in-turn.js';
 export { decodeText, encodeText, utf8Length } from './text-encoding.js';
 

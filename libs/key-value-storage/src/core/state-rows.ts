@@ -1,9 +1,10 @@
 /** The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the port, entries in the terms of the user. */
 import { throwIfAborted, untilAborted } from './abort.js';
-import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
+import { commitBatch, conflictError, type Conflicted, type Engine, type Landed } from './commit.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import { encodeKey, type Key } from './key.js';
 import type { CallOptions, ReadOptions } from './key-value-store.js';
+import { turnOf } from './own-turns.js';
 import { retryInTurn } from './retry-in-turn.js';
 import type { RetryPolicy } from './retry-on-conflict.js';
 import type { ResolvedState } from './state-definition.js';
@@ -103,7 +104,7 @@ export class StateRows<T> {
    * commit behind it what is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
    */
   async retryInTurn<R>(address: Address, policy: RetryPolicy, work: () => Promise<R | Conflicted>): Promise<R> {
-    return await retryInTurn(this.engine, `${address.database}\0${nameOf(address)}`, policy, async () => {
+    return await retryInTurn(this.engine, turnOf(address.database, address), policy, async () => {
       const result = await work();
       if (isConflicted(result)) throw conflictError(result, 'own');
       return result;

@@ -1,0 +1,62 @@
+import { describe, expect, it } from '@jest/globals';
+import { storageError } from './errors.js';
+import { lost, OwnTurns } from './own-turns.js';
+import { retryInTurn } from './retry-in-turn.js';
+import { retryDefaults } from './retry-on-conflict.js';
+import type { Engine } from './commit.js';
+import { Turns } from './turns.js';
+
+const conflictAt = (turn: string): Error =>
+  lost(storageError('STORAGE_CONFLICT', 'taken', { key: 'a', expected: '1', actual: '2', check: 'own' }), turn);
+const patient = { ...retryDefaults, delayMsMax: 60_000, budgetMs: 60_000 };
+
+/** A caller who lost at these rows, one after the other, and waits for the next attempt each time. */
+async function beaten(turns: Turns, ...rows: readonly string[]): Promise<OwnTurns> {
+  const own = new OwnTurns(turns, patient);
+  for (const row of rows) {
+    await own.noting(async () => await Promise.reject(conflictAt(row))).catch(() => undefined);
+    await own.wait(0);
+  }
+  return own;
+}
+
+describe('the turns of one caller', () => {
+  it('are at the row where it was beaten, also where that is not the row it works at', async () => {
+    const turns = new Turns();
+    const order: string[] = [];
+    const first = await beaten(turns, 'hot');
+    const second = beaten(turns, 'hot').then((own) => {
+      order.push('second');
+      own.leave();
+    });
+    order.push('first');
+    first.leave();
+    await second;
+    expect([order, turns.isTaken('hot')]).toEqual([['first', 'second'], false]);
+  });
+
+  it('are at one such row at a time: nobody is kept waiting by who waits elsewhere', async () => {
+    const turns = new Turns();
+    const own = await beaten(turns, 'a', 'b');
+    expect([turns.isTaken('a'), turns.isTaken('b')]).toEqual([false, true]);
+    own.leave();
+    expect(turns.isTaken('b')).toBe(false);
+  });
+
+  it('bring a hundred rivals at one row, who each work at a row of their own, through in about two attempts each', async () => {
+    const turns = new Turns();
+    const engine = { turns } as Engine;
+    let [version, attempts] = [0, 0];
+    const commit = async (row: number): Promise<void> =>
+      await retryInTurn(engine, `own-${row}`, { ...patient, attempts: 200 }, async () => {
+        attempts += 1;
+        const seen = version;
+        await new Promise((resolve) => setImmediate(resolve));
+        if (version !== seen) throw conflictAt('hot');
+        version += 1;
+      });
+    await Promise.all(Array.from({ length: 100 }, (_, row) => commit(row)));
+    expect(version).toBe(100);
+    expect(attempts).toBeLessThan(250);
+  });
+});
