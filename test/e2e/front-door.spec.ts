@@ -46,6 +46,11 @@ onEachStorage('The front door', (shop) => {
     expect(add?.parameters).toContainEqual(expect.objectContaining({ name: 'X-Tenant-Id', in: 'header', required: true }));
     const list = paths['/products']?.['get'];
     expect(list?.parameters?.map(({ name }) => name).sort()).toEqual(['X-Tenant-Id', 'cursor', 'limit', 'order', 'prefix']);
+    const asked = (path: string, method: string) => paths[path]?.[method]?.parameters?.map(({ name }) => name).sort();
+    expect(asked('/stock/{sku}', 'get')).toEqual(['X-Tenant-Id', 'at', 'sku', 'version']);
+    expect(asked('/stock/{sku}/movements', 'get')).toEqual(['X-Tenant-Id', 'from', 'limit', 'order', 'sku', 'to']);
+    expect(asked('/orders', 'post')).toEqual(['Idempotency-Key', 'X-Tenant-Id']);
+    expect(paths['/orders/{id}/payment']?.['post']?.requestBody?.content['application/json'].schema).toMatchObject({ required: ['card'] });
   });
 
   it('keeps the correlation id that it is given, and makes one otherwise', async () => {
@@ -65,6 +70,7 @@ onEachStorage('The front door', (shop) => {
       'the storage': await acme.get('/products/none', id),
       'the schema': await acme.post('/products', {}, id),
       'the shop': await acme.get('/carts/none', id),
+      'the streams': await acme.get('/orders/none', id),
     };
     const shape = Object.entries(problems).map(([who, { status, headers, body }]) => {
       const problem = body as Record<string, unknown>;
@@ -86,6 +92,7 @@ onEachStorage('The front door', (shop) => {
       ['the storage', 404, json, 404, 'c-1', '/products/none', 'KEY_NOT_FOUND'],
       ['the schema', 422, json, 422, 'c-1', '/products', 'INVALID_VALUE'],
       ['the shop', 404, json, 404, 'c-1', '/carts/none', 'CART_NOT_FOUND'],
+      ['the streams', 404, json, 404, 'c-1', '/orders/none', 'STREAM_NOT_FOUND'],
     ]);
   });
 
@@ -118,8 +125,15 @@ const addresses = [
   'DELETE /carts/{id}',
   'GET /stock/{sku}',
   'POST /stock/{sku}/receipts',
-  'POST /stock/{sku}/reservations',
-  'GET /stock/{sku}/reservations/{id}',
-  'POST /stock/{sku}/reservations/{id}/commitment',
-  'POST /stock/{sku}/reservations/{id}/release',
+  'GET /stock/{sku}/movements',
+  'GET /stock/{sku}/snapshots',
+  'POST /stock/{sku}/snapshots',
+  'DELETE /stock/{sku}/snapshots/{version}',
+  'POST /orders',
+  'GET /orders',
+  'GET /orders/{id}',
+  'GET /orders/{id}/events',
+  'POST /orders/{id}/payment',
+  'POST /orders/{id}/cancellation',
+  'POST /orders/{id}/shipment',
 ];

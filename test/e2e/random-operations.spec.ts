@@ -1,13 +1,15 @@
 /**
- * A thousand random requests of two tenants, interleaved: after each one the shop answers what a model made of plain maps says, and in the end
+ * Up to a thousand random requests of two tenants, interleaved: after each one the shop answers what a model made of plain maps says, and in the end
  * nobody has a row of the other, nor lost one, also after a restart. A failing run prints its seed; KVENT_SEED=<seed> runs it again.
  */
 import { expect, it } from '@jest/globals';
 import { randomInt } from 'node:crypto';
 import { etagOf, type Answer, type Client } from './client.js';
 import { onEachStorage } from './shop.js';
+import type { StorageUnderTest } from './storages.js';
 
-const operations = 1_000;
+/** Fewer where each is a round trip and a commit. */
+const operationsOn = ({ shared }: StorageUnderTest): number => (shared ? 300 : 1_000);
 const skus = ['bag', 'cap', 'mug', 'pen', 'toy'];
 
 interface Product {
@@ -20,6 +22,13 @@ interface Model {
   readonly products: Map<string, { readonly value: Product; etag: string }>;
   readonly carts: Map<string, Map<string, number>>;
   readonly stock: Map<string, { onHand: number; reserved: number; version: number }>;
+  readonly orders: Map<string, Order>;
+}
+interface Order {
+  status: 'placed' | 'paid' | 'declined' | 'cancelled' | 'shipped';
+  version: number;
+  readonly items: readonly (readonly [string, number])[];
+  readonly totalCents: number;
 }
 
 onEachStorage('Two tenants', (shop) => {
@@ -28,7 +37,8 @@ onEachStorage('Two tenants', (shop) => {
     const clients = [await shop.tenant(), await shop.tenant()] as const;
     const tenants = clients.map((client, index) => new Tenant(client, `of ${index}`, random(seed + index)));
     try {
-      for (let done = 0; done < operations; done += tenants.length) await Promise.all(tenants.map((tenant) => tenant.next()));
+      for (let done = 0; done < operationsOn(shop.storage); done += tenants.length)
+        await Promise.all(tenants.map((tenant) => tenant.next()));
       for (const tenant of tenants) await tenant.assertWhole();
       if (!shop.storage.survives) return;
       await shop.restart();
@@ -46,12 +56,13 @@ class Tenant {
   readonly #mark: string;
   readonly #random: (below: number) => number;
   readonly #model: Model;
+  #orders = 0;
 
   constructor(client: Client, mark: string, chance: (below: number) => number, model?: Model) {
     this.#client = client;
     this.#mark = mark;
     this.#random = chance;
-    this.#model = model ?? { products: new Map(), carts: new Map(), stock: new Map() };
+    this.#model = model ?? { products: new Map(), carts: new Map(), stock: new Map(), orders: new Map() };
   }
 
   moved(client: Client): Tenant {
@@ -72,8 +83,11 @@ class Tenant {
       () => this.#putIntoCart(sku),
       () => this.#readCart(),
       () => this.#receive(sku),
-      () => this.#reserve(sku),
-      () => this.#reserve(sku),
+      () => this.#receive(sku),
+      () => this.#order(),
+      () => this.#order(),
+      () => this.#goOn(),
+      () => this.#goOn(),
     ];
     await (work[this.#random(work.length)] as () => Promise<void>)();
   }
@@ -86,6 +100,11 @@ class Tenant {
       await this.#assertStock(sku);
     }
     for (const cart of carts) await this.#assertCart(cart);
+    await this.#listOrders();
+    for (const [id, { status, version }] of this.#model.orders) {
+      const answer = await this.#client.get(`/orders/${id}`);
+      expect([(answer.body as Order).status, etagOf(answer)]).toEqual([status, `"v${version}"`]);
+    }
   }
 
   async #add(sku: string): Promise<void> {
@@ -175,23 +194,77 @@ class Tenant {
     await this.#assertStock(sku);
   }
 
-  /** And settles it, most of the time. */
-  async #reserve(sku: string): Promise<void> {
-    const quantity = 1 + this.#random(5);
-    const answer = await this.#client.post(`/stock/${sku}/reservations`, { quantity });
-    if (!this.#model.products.has(sku)) return expectStatus(answer, 404);
-    const stock = this.#model.stock.get(sku) ?? { onHand: 0, reserved: 0, version: 0 };
-    if (stock.onHand - stock.reserved < quantity) return expectStatus(answer, 409);
+  /** What is in a cart, and once more with the same key. */
+  async #order(): Promise<void> {
+    const cart = carts[this.#random(carts.length)] as string;
+    const key = { 'Idempotency-Key': `order-${this.#orders}` };
+    this.#orders += 1;
+    const answer = await this.#client.post('/orders', { cart }, key);
+    const items = [...(this.#model.carts.get(cart) ?? [])];
+    const isThere = ([sku, quantity]: readonly [string, number]): boolean => {
+      const { onHand, reserved } = this.#model.stock.get(sku) ?? { onHand: 0, reserved: 0 };
+      return onHand - reserved >= quantity;
+    };
+    if (!this.#model.carts.has(cart)) return expectStatus(answer, 404);
+    if (items.length === 0) return expectStatus(answer, 409);
+    if (!items.every(([sku]) => this.#model.products.has(sku))) return expectStatus(answer, 404);
+    if (!items.every(isThere)) return expectStatus(answer, 409);
     expectStatus(answer, 201);
-    stock.reserved += quantity;
-    stock.version += 1;
-    const what = (['', 'commitment', 'release'] as const)[this.#random(3)];
-    if (what === '' || what === undefined) return;
+    const prices = items.map(([sku, quantity]) => quantity * (this.#model.products.get(sku)?.value.priceCents ?? Number.NaN));
+    const totalCents = prices.reduce((sum, cents) => sum + cents, 0);
     const { id } = answer.body as { id: string };
-    expectStatus(await this.#client.post(`/stock/${sku}/reservations/${id}/${what}`), 200);
-    stock.reserved -= quantity;
-    if (what === 'commitment') stock.onHand -= quantity;
-    stock.version += 1;
+    this.#model.orders.set(id, { status: 'placed', version: 1, items, totalCents });
+    this.#model.carts.delete(cart);
+    this.#moveStock(items, 0, 1);
+    expect(answer.body).toMatchObject({ status: 'placed', totalCents });
+    expect((await this.#client.post('/orders', { cart }, key)).body).toEqual(answer.body);
+  }
+
+  /** Pays, cancels or ships one of the orders. */
+  async #goOn(): Promise<void> {
+    const ids = [...this.#model.orders.keys()];
+    const id = ids[this.#random(ids.length + 1)] ?? 'none';
+    const order = this.#model.orders.get(id);
+    const what = (['payment', 'payment', 'payment', 'cancellation', 'shipment', 'shipment'] as const)[this.#random(6)];
+    const card = this.#random(4) === 0 ? 'declined' : 'ok';
+    const answer = await this.#client.post(`/orders/${id}/${what}`, what === 'payment' ? { card } : undefined);
+    if (order === undefined) return expectStatus(answer, 404);
+    if (what === 'payment') {
+      if (order.status !== 'placed') return expectStatus(answer, 409);
+      expectStatus(answer, card === 'ok' ? 200 : 402);
+      return this.#become(order, card === 'ok' ? 'paid' : 'declined');
+    }
+    if (what === 'cancellation') {
+      expectStatus(answer, order.status === 'shipped' ? 409 : 200);
+      return order.status === 'placed' || order.status === 'paid' ? this.#become(order, 'cancelled') : undefined;
+    }
+    expectStatus(answer, order.status === 'paid' || order.status === 'shipped' ? 200 : 409);
+    if (order.status === 'paid') this.#become(order, 'shipped');
+  }
+
+  #become(order: Order, status: Order['status']): void {
+    order.status = status;
+    order.version += 1;
+    if (status === 'shipped') this.#moveStock(order.items, -1, -1);
+    if (status === 'declined' || status === 'cancelled') this.#moveStock(order.items, 0, -1);
+  }
+
+  #moveStock(items: Order['items'], onHand: number, reserved: number): void {
+    for (const [sku, quantity] of items) {
+      const stock = this.#model.stock.get(sku);
+      if (stock === undefined) throw new Error(`The model has no stock of ${sku}.`);
+      stock.onHand += onHand * quantity;
+      stock.reserved += reserved * quantity;
+      stock.version += 1;
+    }
+  }
+
+  async #listOrders(): Promise<void> {
+    const { items } = (await this.#client.get('/orders?limit=1000')).body as {
+      items: { id: string; status: string; totalCents: number }[];
+    };
+    const shown = items.map(({ id, status, totalCents }) => [id, status, totalCents]).sort();
+    expect(shown).toEqual([...this.#model.orders].map(([id, { status, totalCents }]) => [id, status, totalCents]).sort());
   }
 
   async #assertStock(sku: string): Promise<void> {

@@ -51,20 +51,20 @@ describe('Against rivals who are faster', () => {
     expect((await shop.client.as('acme').get('/products/mug')).body).toMatchObject({ priceCents: 850 });
   });
 
-  it('a reservation is tried again', async () => {
+  it('an order is tried again, and so is all that becomes of it', async () => {
     const { shop, rival } = await open();
     await using _ = shop;
-    rival.wins = 5;
     const acme = shop.client.as('acme');
-    expect(await acme.post('/stock/mug/reservations', { quantity: 3, id: 'r1' })).toMatchObject({
-      status: 201,
-      body: { stock: { reserved: 3 } },
-    });
+    await acme.put('/carts/c1/items/mug', { quantity: 3 });
     rival.wins = 5;
-    expect(await acme.post('/stock/mug/reservations/r1/commitment')).toMatchObject({
-      status: 200,
-      body: { stock: { onHand: 7, reserved: 0 } },
-    });
+    const placed = await acme.post('/orders', { cart: 'c1' }, { 'Idempotency-Key': 'k1' });
+    expect(placed).toMatchObject({ status: 201, body: { status: 'placed' } });
+    const { id } = placed.body as { id: string };
+    await acme.post(`/orders/${id}/payment`, { card: 'ok' });
+    rival.wins = 5;
+    expect(await acme.post(`/orders/${id}/shipment`)).toMatchObject({ status: 200, body: { status: 'shipped' } });
+    expect(rival.wins).toBe(0);
+    expect((await acme.get('/stock/mug')).body).toMatchObject({ onHand: 7, reserved: 0 });
   });
 
   it('a stale If-Match is not tried again: it is the client who has to look', async () => {

@@ -1,7 +1,7 @@
 /** The shop in this process, on a free port, and whoever asks it. */
 import { afterAll, beforeAll, describe, jest } from '@jest/globals';
 import type { AddressInfo } from 'node:net';
-import type { Clock } from '@kvent/key-value-storage';
+import { KeyValueStorage, type Clock } from '@kvent/key-value-storage';
 import type { Server } from 'node:http';
 import type { BankLine } from '../../apps/storefront/src/orders/bank.js';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
@@ -14,6 +14,8 @@ jest.setTimeout(60_000);
 export interface RunningShop extends AsyncDisposable {
   readonly port: number;
   readonly client: Client;
+  /** What the shop stands on, for looking behind it. */
+  readonly kept: KeyValueStorage;
 }
 
 export interface ShopOptions {
@@ -26,7 +28,8 @@ export async function openShop(place: Pick<Place, 'create'>, { clock, line }: Sh
   const app = await openStorefront({ description: 'under test', create: () => place.create(clock) }, ['fatal'], line);
   const server: Server = await app.listen(0);
   const { port } = server.address() as AddressInfo;
-  return { port, client: new Client(`http://localhost:${port}`), [Symbol.asyncDispose]: () => app.close() };
+  const client = new Client(`http://localhost:${port}`);
+  return { port, client, kept: app.get(KeyValueStorage), [Symbol.asyncDispose]: () => app.close() };
 }
 
 /** What a suite works with: the shop of the moment, and tenants that no other test has touched. */
@@ -45,6 +48,10 @@ export class ShopUnderTest {
   get client(): Client {
     if (this.#running === undefined) throw new Error('The shop is not open.');
     return this.#running.client;
+  }
+  get kept(): KeyValueStorage {
+    if (this.#running === undefined) throw new Error('The shop is not open.');
+    return this.#running.kept;
   }
   get port(): number {
     if (this.#running === undefined) throw new Error('The shop is not open.');

@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { etagOf } from './client.js';
+import { Load } from './load.js';
 import { bash } from './shell.js';
+import { openShop } from './shop.js';
 import { ShopProcess, type Ended, type StartOptions } from './shop-process.js';
 import { shared } from './storages.js';
 
@@ -123,27 +125,58 @@ function refuses(): void {
 }
 
 function remembers(): void {
-  const places = [['in ./data', undefined] as const, ...shared.map((storage) => [`on ${storage.name}`, storage] as const)];
-  it.each(places)('what was removed from the demo data stays removed, and everything is new after --fresh: %s', async (_, storage) => {
-    await using place = await storage?.place();
-    const options: StartOptions = { cwd, ...(place !== undefined && { storage: place.setting }) };
-    await using first = await ShopProcess.open(options);
-    if (place !== undefined) expect(first.printed).toContain(`storage: ${toldOf(place.setting)} (durable, any number of processes)\n`);
-    const acme = first.client.as('acme');
-    await acme.delete('/products/mug', { 'If-Match': etagOf(await acme.get('/products/mug')) });
-    await acme.post('/products', { sku: 'mine', title: 'Mine', priceCents: 1 });
-    await first.client.put('/tenants/hooli', { name: 'Hooli' });
+  it('what was removed from the demo data stays removed, and everything is new after --fresh', async () => {
+    await using first = await ShopProcess.open({ cwd });
+    await changeDemoData(first);
     expect(await first.kill('SIGTERM')).toMatchObject({ code: 0, stderr: '' });
 
-    await using second = await ShopProcess.open(options);
+    await using second = await ShopProcess.open({ cwd });
     expect(await statusesOf(second)).toEqual({ mug: 404, mine: 200, hooli: 200 });
     expect(await second.client.as('globex').get('/products/mug')).toMatchObject({ status: 200 });
     expect(await second.kill('SIGINT')).toMatchObject({ code: 0, stderr: '' });
 
-    await using third = await ShopProcess.open({ ...options, args: ['--fresh'] });
-    expect(third.printed).toContain('Again from scratch: npm start -- --fresh\n');
+    await using third = await ShopProcess.open({ cwd, args: ['--fresh'] });
     expect(await statusesOf(third)).toEqual({ mug: 200, mine: 404, hooli: 404 });
   });
+
+  // A server keeps the data: what a shop leaves behind when it ends is less than on files, so one life shows all of it.
+  for (const storage of shared)
+    it(`on ${storage.name}, everything that was answered before a kill -9 and a SIGTERM under load is there, and new after --fresh`, async () => {
+      await using place = await storage.place();
+      const options: StartOptions = { cwd, storage: place.setting };
+      const load = new Load();
+      await using first = await ShopProcess.open(options);
+      expect(first.printed).toContain(`storage: ${toldOf(place.setting)} (durable, any number of processes)\n`);
+      expect(first.printed).toContain('Again from scratch: npm start -- --fresh\n');
+      await changeDemoData(first);
+      await load.begin(first.client);
+      await endUnderLoad(first, 'SIGKILL', load, 150);
+
+      await using second = await ShopProcess.open(options);
+      expect(await statusesOf(second)).toEqual({ mug: 404, mine: 200, hooli: 200 });
+      await load.assertThere(second.client);
+      expect(await endUnderLoad(second, 'SIGTERM', load, 300)).toMatchObject({ code: 0, stderr: '' });
+
+      await using other = await openShop(place);
+      await load.assertThere(other.client);
+      await using third = await ShopProcess.open({ ...options, args: ['--fresh'] });
+      expect(await statusesOf(third)).toEqual({ mug: 200, mine: 404, hooli: 404 });
+    });
+}
+
+async function changeDemoData({ client }: ShopProcess): Promise<void> {
+  const acme = client.as('acme');
+  await acme.delete('/products/mug', { 'If-Match': etagOf(await acme.get('/products/mug')) });
+  await acme.post('/products', { sku: 'mine', title: 'Mine', priceCents: 1 });
+  await client.put('/tenants/hooli', { name: 'Hooli' });
+}
+
+async function endUnderLoad(shop: ShopProcess, signal: NodeJS.Signals, load: Load, writes: number): Promise<Ended> {
+  const working = load.work(shop.client);
+  await load.reached(writes);
+  const ended = await shop.kill(signal);
+  await working;
+  return ended;
 }
 
 /** As the shop names a Postgres: without the password. */

@@ -14,10 +14,17 @@ const ofTenants: readonly (readonly [string, string])[] = [
   ['DELETE', '/carts/c1'],
   ['GET', '/stock/mug'],
   ['POST', '/stock/mug/receipts'],
-  ['POST', '/stock/mug/reservations'],
-  ['GET', '/stock/mug/reservations/r1'],
-  ['POST', '/stock/mug/reservations/r1/commitment'],
-  ['POST', '/stock/mug/reservations/r1/release'],
+  ['GET', '/stock/mug/movements'],
+  ['GET', '/stock/mug/snapshots'],
+  ['POST', '/stock/mug/snapshots'],
+  ['DELETE', '/stock/mug/snapshots/1'],
+  ['GET', '/orders'],
+  ['POST', '/orders'],
+  ['GET', '/orders/o1'],
+  ['GET', '/orders/o1/events'],
+  ['POST', '/orders/o1/payment'],
+  ['POST', '/orders/o1/cancellation'],
+  ['POST', '/orders/o1/shipment'],
 ];
 
 onEachStorage('Tenants', (shop) => {
@@ -78,7 +85,7 @@ onEachStorage('Tenants', (shop) => {
     expect(await shop.client.put('/tenants/pied-piper', body)).toMatchObject({ status: 422, body: { code: 'INVALID_VALUE' } });
   });
 
-  it('see nothing of each other: not by key, not by list, not by etag, not in carts, not in stock', async () => {
+  it('see nothing of each other: not by key, not by list, not by etag, not in carts, not in stock, not in orders', async () => {
     const [ours, theirs] = [await shop.tenant(), await shop.tenant()];
     for (const [client, title] of [
       [ours, 'Ours'],
@@ -89,13 +96,20 @@ onEachStorage('Tenants', (shop) => {
     }
     await ours.post('/products', { sku: 'secret', title: 'Secret', priceCents: 1 });
     await ours.post('/stock/mug/receipts', { quantity: 3 });
-    await ours.post('/stock/mug/reservations', { quantity: 1, id: 'r1' });
+    await ours.put('/carts/c0/items/mug', { quantity: 1 });
+    const order = (client: Client): Promise<Answer> => client.post('/orders', { cart: 'c0' }, { 'Idempotency-Key': 'k1' });
+    const { id } = (await order(ours)).body as { id: string };
     await ours.put('/carts/c1/items/mug', { quantity: 1 });
 
     expect(await titlesOf(theirs)).toEqual(['Theirs']);
     expect(await titlesOf(ours)).toEqual(['Ours', 'Secret']);
-    const foreign = ['/products/secret', '/stock/mug', '/stock/mug/reservations/r1', '/carts/c1'];
-    expect(await Promise.all(foreign.map(async (path) => (await theirs.get(path)).status))).toEqual([404, 404, 404, 404]);
+    const foreign = ['/products/secret', '/stock/mug', '/stock/mug/movements', `/orders/${id}`, `/orders/${id}/events`, '/carts/c1'];
+    expect(await Promise.all(foreign.map(async (path) => (await theirs.get(path)).status))).toEqual(foreign.map(() => 404));
+    expect((await theirs.get('/orders')).body).toEqual({ items: [] });
+    // their key is not ours, though it is written the same
+    expect(await order(theirs)).toMatchObject({ status: 404, body: { code: 'CART_NOT_FOUND' } });
+    for (const what of ['payment', 'cancellation', 'shipment'])
+      expect(await theirs.post(`/orders/${id}/${what}`, { card: 'ok' })).toMatchObject({ status: 404, body: { code: 'STREAM_NOT_FOUND' } });
 
     const etag = (await ours.get('/products/mug')).headers.get('etag') as string;
     const body = { title: 'Stolen', priceCents: 0 };

@@ -1,5 +1,7 @@
 /** Two shops on one storage at once, as two instances behind a load balancer are: each as if it were alone, and both the same. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { statusesOf, times } from './answers.js';
+import { BankUnderTest } from './bank.js';
 import { etagOf, type Answer, type Client } from './client.js';
 import { openShop, type RunningShop } from './shop.js';
 import { shared, type Place, type StorageUnderTest } from './storages.js';
@@ -9,12 +11,13 @@ export function twoShops(): void {
 }
 
 function sharing(storage: StorageUnderTest): void {
+  const bank = new BankUnderTest();
   let place: Place;
   let shops: readonly [RunningShop, RunningShop];
   beforeAll(async () => {
     place = await storage.place();
     // at once: the table is made by one of them, and the demo data are there once
-    shops = await Promise.all([openShop(place), openShop(place)]);
+    shops = await Promise.all([openShop(place, { line: bank.line }), openShop(place, { line: bank.line })]);
   });
   afterAll(async () => {
     await Promise.all(shops.map((shop) => shop[Symbol.asyncDispose]()));
@@ -27,7 +30,7 @@ function sharing(storage: StorageUnderTest): void {
 
   it('have the demo data once, and see at once what the other has written', async () => {
     const [one, other] = acme();
-    expect((await one.get('/stock/mug')).body).toMatchObject({ onHand: 10, version: 1 });
+    expect((await one.get('/stock/mug')).body).toMatchObject({ onHand: 10, version: 250 });
     const changed = await one.put('/products/pen', { title: 'Pen', priceCents: 120 }, { 'If-Match': '*' });
     expect(await other.get('/products/pen', { 'If-None-Match': etagOf(changed) })).toMatchObject({ status: 304 });
     expect(await other.put('/products/pen', { title: 'Pen', priceCents: 130 }, { 'If-Match': etagOf(changed) })).toMatchObject({
@@ -45,9 +48,32 @@ function sharing(storage: StorageUnderTest): void {
   });
 
   it('sell nothing twice', async () => {
-    const answers = await everywhere(30, (client) => client.post('/stock/mug/reservations', { quantity: 1 }));
-    expect(answers.filter(({ status }) => status === 201)).toHaveLength(10);
-    expect(answers.filter(({ status }) => status === 409)).toHaveLength(20);
+    const [one] = acme();
+    await times(30, (n) => one.put(`/carts/c${n}/items/mug`, { quantity: 1 }));
+    let cart = -1;
+    const order = (client: Client): Promise<Answer> => {
+      cart += 1;
+      return client.post('/orders', { cart: `c${cart}` }, { 'Idempotency-Key': `k${cart}` });
+    };
+    const answers = await everywhere(30, order);
+    expect(statusesOf(answers)).toEqual({ 201: 10, 409: 20 });
     for (const client of acme()) expect((await client.get('/stock/mug')).body).toMatchObject({ onHand: 10, reserved: 10, available: 0 });
+  });
+
+  it('take a repeat for what it is, whichever of them is asked', async () => {
+    await acme()[0].put('/carts/twice/items/pen', { quantity: 1 });
+    const answers = await everywhere(10, (client) => client.post('/orders', { cart: 'twice' }, { 'Idempotency-Key': 'twice' }));
+    expect(statusesOf(answers)).toEqual({ 201: 10 });
+    expect(new Set(answers.map(({ body }) => (body as { id: string }).id)).size).toBe(1);
+    for (const client of acme()) expect((await client.get('/stock/pen')).body).toMatchObject({ onHand: 500, reserved: 1 });
+  });
+
+  it('keep out of a payment that the other one has begun', async () => {
+    const [one, other] = acme();
+    await one.put('/carts/held/items/pen', { quantity: 1 });
+    const { id } = (await one.post('/orders', { cart: 'held' }, { 'Idempotency-Key': 'held' })).body as { id: string };
+    const [paid, refused] = await bank.during(one, id, () => other.post(`/orders/${id}/payment`, { card: 'ok' }));
+    expect([paid.status, refused.status]).toEqual([200, 423]);
+    expect((await other.get(`/orders/${id}`)).body).toMatchObject({ status: 'paid' });
   });
 }

@@ -15,7 +15,7 @@ import { Carts, type Cart } from '../carts/cart.js';
 import { CartsService } from '../carts/carts.service.js';
 import { CatalogueService } from '../catalogue/catalogue.service.js';
 import { ShopError } from '../problems/shop-error.js';
-import { reserve, Stocks } from '../stock/stock.js';
+import { reserve, Stocks, type Stock } from '../stock/stock.js';
 import { Bank, type Card } from './bank.js';
 import { OrderSummaries, summaryKey, summaryOf, type OrderSummary } from './order-summary.js';
 import { assertPayable, cancel, movementWith, noOrder, Orders, place, ship, type Order, type OrderEvent } from './order.js';
@@ -23,7 +23,7 @@ import { assertPayable, cancel, movementWith, noOrder, Orders, place, ship, type
 type PlacedOrder = Appended<Order, OrderEvent>;
 
 /** A payment holds its order for as long as the bank takes; if the shop dies meanwhile, the order is free again after this time. */
-const payment = { openTimeoutMs: 0, sessionTimeoutMs: 5_000, renewal: 'auto' } as const;
+const payment = { openTimeoutMs: 0, sessionTimeoutMs: 10_000, renewal: 'auto' } as const;
 
 @Injectable()
 export class OrdersService {
@@ -49,9 +49,14 @@ export class OrdersService {
       async (order, { batch }) => {
         if (order.status !== 'absent') return []; // the key is older than it is remembered for
         const cart = await this.cartsService.filled(cartId);
-        const items = await this.catalogue.priced(cart.value.items);
-        const wanted = await Promise.all(items.map(async (item) => ({ ...item, order: id, stock: await this.stocks.load(item.sku) })));
-        for (const { stock, ...want } of wanted) batch.include(this.stocks.appending(stock, [reserve(stock.state, want)]));
+        const [items, stocks] = await Promise.all([
+          this.catalogue.priced(cart.value.items),
+          Promise.all(cart.value.items.map(({ sku }) => this.stocks.load(sku))),
+        ]);
+        for (const [index, item] of items.entries()) {
+          const stock = stocks[index] as Loaded<Stock>;
+          batch.include(this.stocks.appending(stock, [reserve(stock.state, { ...item, order: id })]));
+        }
         batch.delete(this.carts, cart);
         return [place({ id, cart: cartId, items }, new Date())];
       },

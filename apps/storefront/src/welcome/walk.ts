@@ -66,30 +66,75 @@ export function walk(port: number): readonly Step[] {
       ].join('\n'),
       statuses: [200, 200],
     },
-    { about: 'what is in stock', command: `curl -i ${shop}/stock/mug ${tenant}`, statuses: [200] },
     {
-      about: '50 buyers at once: nothing is sold twice',
+      about: 'an order: its goods are reserved, it is listed, and the cart is gone, in one commit',
+      command: `curl -i -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k1' -d '{"cart":"c1"}'`,
+      statuses: [201],
+    },
+    {
+      about: 'the same line again: the same order, and no other',
+      command: `curl -i -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k1' -d '{"cart":"c1"}'`,
+      statuses: [201],
+    },
+    {
+      about: 'a slow card holds the order for three seconds: who comes meanwhile is told when to come back',
       command: [
-        `seq 50 | xargs -P 50 -I@ curl -s -o /dev/null -w '%{http_code}\\n' -X POST ${shop}/stock/mug/reservations \\`,
-        `  ${tenant} ${json} -d '{"quantity":1}' | sort | uniq -c`,
+        `ORDER=$(curl -s -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k1' -d '{"cart":"c1"}' | grep -o '"id":"[^"]*' | cut -d '"' -f 4)`,
+        `curl -i -X POST ${shop}/orders/$ORDER/payment ${tenant} ${json} -d '{"card":"slow"}' &`,
+        'sleep 1',
+        `curl -i -X POST ${shop}/orders/$ORDER/payment ${tenant} ${json} -d '{"card":"ok"}'`,
+        'wait',
+      ].join('\n'),
+      statuses: [423, 200],
+    },
+    {
+      about: 'placed and paid, each with its version, its time and the id of its request',
+      command: `curl ${shop}/orders/$ORDER/events ${tenant}`,
+      statuses: [],
+    },
+    { about: 'the order as it was', command: `curl "${shop}/orders/$ORDER?version=1" ${tenant}`, statuses: [] },
+    {
+      about: 'the goods leave, if nothing has happened to the order since',
+      command: [
+        `curl -i -X POST ${shop}/orders/$ORDER/shipment ${tenant} -H 'If-Match: "v1"'`,
+        `curl -i -X POST ${shop}/orders/$ORDER/shipment ${tenant} -H 'If-Match: "v2"'`,
+      ].join('\n'),
+      statuses: [412, 200],
+    },
+    { about: 'what is in stock', command: `curl -i ${shop}/stock/mug ${tenant}`, statuses: [200] },
+    { about: 'what we had after 120 movements of 250 …', command: `curl "${shop}/stock/mug?version=120" ${tenant}`, statuses: [] },
+    {
+      about: '… and the same by its time',
+      command: [
+        `AT=$(curl -s "${shop}/stock/mug/movements?from=120&limit=1" ${tenant} | grep -o '"recordedAt":"[^"]*' | cut -d '"' -f 4)`,
+        `curl "${shop}/stock/mug?at=$AT" ${tenant}`,
+      ].join('\n'),
+      statuses: [],
+    },
+    {
+      about: 'where loading begins, instead of at the first movement',
+      command: `curl ${shop}/stock/mug/snapshots ${tenant}`,
+      statuses: [],
+    },
+    {
+      about: '20 shoppers at once, each for one of the eight mugs that are left: none is sold twice',
+      command: [
+        `seq 20 | xargs -P 20 -I@ curl -s -o /dev/null -X PUT ${shop}/carts/b@/items/mug ${tenant} ${json} -d '{"quantity":1}'`,
+        `seq 20 | xargs -P 20 -I@ curl -s -o /dev/null -w '%{http_code}\\n' -X POST ${shop}/orders \\`,
+        `  ${tenant} ${json} -H 'Idempotency-Key: b@' -d '{"cart":"b@"}' | sort | uniq -c`,
         `curl ${shop}/stock/mug ${tenant}`,
       ].join('\n'),
       statuses: [],
     },
     {
-      about: 'one more is refused, and told why',
-      command: `curl -i -X POST ${shop}/stock/mug/reservations ${tenant} ${json} -d '{"quantity":1}'`,
-      statuses: [409],
-    },
-    {
-      about: 'more goods, a reservation, and the same reservation again',
+      about: 'one more is refused, and told why; when goods have come, the same line goes through',
       command: [
+        `curl -i -X PUT ${shop}/carts/c2/items/mug ${tenant} ${json} -d '{"quantity":1}'`,
+        `curl -i -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k2' -d '{"cart":"c2"}'`,
         `curl -i -X POST ${shop}/stock/mug/receipts ${tenant} ${json} -d '{"quantity":5}'`,
-        `curl -i -X POST ${shop}/stock/mug/reservations ${tenant} ${json} -d '{"quantity":3,"id":"r1"}'`,
-        `curl -i -X POST ${shop}/stock/mug/reservations ${tenant} ${json} -d '{"quantity":3,"id":"r1"}'`,
-        `curl -i -X POST ${shop}/stock/mug/reservations/r1/commitment ${tenant}`,
+        `curl -i -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k2' -d '{"cart":"c2"}'`,
       ].join('\n'),
-      statuses: [201, 201, 200, 200],
+      statuses: [200, 409, 201, 201],
     },
   ];
 }
