@@ -6,8 +6,8 @@ import { proveStream, streamClauses } from '@kvent/event-store/testing';
 import { SurvivingMemory, type Broken, type ProviderUnderTest } from '@kvent/key-value-storage/testing';
 
 function broken(wrap: Broken | undefined): ProviderUnderTest {
-  const { create, damage } = new SurvivingMemory();
-  return wrap === undefined ? { create, damage } : { create: (options) => wrap(create(options), options.clock), damage };
+  const machine = new SurvivingMemory();
+  return wrap === undefined ? machine : { ...machine, create: (options) => wrap(machine.create(options), options.clock) };
 }
 
 describe('every clause of the streams', () => {

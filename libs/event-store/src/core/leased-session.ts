@@ -192,6 +192,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const rows = this.#rows;
     const replayed = async (row: Row) => {
       if (close) await this.#release();
+      else await this.#settle(signal);
       return { version: (markIn(row).answer as VersionRange).to, replayed: true };
     };
     const part = new SessionPart(this.#hands, Promise.resolve(encoded), close, [events]);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { EventStore, type AnyStream, type EventStoreOptions, type EventStream, type StreamNotice } from '@kvent/event-store/core';
 import {
+  defineState,
   placeIn,
   systemClock,
   type KeyValueStorage,
@@ -9,7 +10,13 @@ import {
   type RawRow,
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
-import { StoreSubject, type Abilities, type ManualClock, type ProviderUnderTest } from '@kvent/key-value-storage/testing';
+import {
+  StoreSubject,
+  type Abilities,
+  type HeldTransaction,
+  type ManualClock,
+  type ProviderUnderTest,
+} from '@kvent/key-value-storage/testing';
 import { Ledger } from './ledger.js';
 import type { BrokenStream, LedgerStream } from './stream-clause.js';
 
@@ -65,6 +72,12 @@ export class StreamSubject {
   /** A store for what is committed along with streams. */
   get things(): KeyValueStore<{ readonly n: number; readonly text?: string }> {
     return this.#subject.store();
+  }
+  /** What `things` holds. */
+  readonly thing = defineState<{ readonly n: number; readonly text?: string }>('thing');
+  /** A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves open is rolled back. */
+  async transaction(): Promise<Pick<HeldTransaction, 'commit' | 'rollback'> & { readonly storage: KeyValueStorage }> {
+    return await this.#subject.transaction();
   }
   get tenant(): string {
     return this.#subject.tenant;

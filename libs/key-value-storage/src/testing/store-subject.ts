@@ -11,7 +11,7 @@ import {
 } from '../core/index.js';
 import type { Abilities } from './clause.js';
 import type { ManualClock } from './manual-clock.js';
-import { Subject, type ProviderUnderTest } from './subject.js';
+import { Subject, type HeldTransaction, type ProviderUnderTest } from './subject.js';
 
 /** The state that most clauses use. */
 export interface Thing {
@@ -61,6 +61,12 @@ export class StoreSubject {
   get storage(): KeyValueStorage {
     if (this.#storage === undefined) throw new Error('The subject has not begun.');
     return this.#storage;
+  }
+
+  /** A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves open is rolled back. */
+  async transaction(): Promise<Pick<HeldTransaction, 'commit' | 'rollback'> & { readonly storage: KeyValueStorage }> {
+    const { transaction, commit, rollback } = await this.#subject.transaction();
+    return { storage: this.storage.within(transaction), commit, rollback };
   }
 
   /** The name of another tenant. */

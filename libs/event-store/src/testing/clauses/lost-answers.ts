@@ -124,6 +124,7 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         const append = () => session.append(many(2), { idempotencyKey: 'k' });
         await losing(provider, loss, 'head', append);
         assert.deepEqual(await append(), { version: 2, replayed });
+        assert.deepEqual([session.version, session.state], [2, { sum: 2, count: 2 }]);
         const last = () => session.append([cleared], { idempotencyKey: 'l', close: true });
         await losing(provider, loss, 'head', last);
         assert.deepEqual(await last(), { version: 3, replayed });

@@ -8,6 +8,7 @@ import { readingClauses } from './reading.js';
 import { sessionClauses } from './sessions.js';
 import { snapshotClauses } from './snapshots.js';
 import { transactingClauses } from './transacting.js';
+import { withinClauses } from './within.js';
 
 export const streamClauses: readonly StreamClause[] = [
   ...appendingClauses,
@@ -18,4 +19,5 @@ export const streamClauses: readonly StreamClause[] = [
   ...lostAnswerClauses,
   ...snapshotClauses,
   ...deletingClauses,
+  ...withinClauses,
 ];

@@ -1,0 +1,108 @@
+/** Streams within the caller's own transaction: together with whatever else it does, or not at all. */
+import assert from 'node:assert/strict';
+import { EventStore } from '@kvent/event-store/core';
+import { all, breaks, rejects, replacing } from '@kvent/key-value-storage/testing';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
+import { added, cleared, KeptLedger, Ledger, many } from '../ledger.js';
+import { throughProvider, type StreamClause } from '../stream-clause.js';
+
+const needs = 'transactions' as const;
+
+const breaksWithin = (fault: string, change: (within: StorageProvider, outside: StorageProvider) => Partial<StorageProvider>) =>
+  throughProvider(
+    breaks(fault, (provider) => ({
+      within: (transaction) => {
+        const within = (provider.within as NonNullable<StorageProvider['within']>)(transaction);
+        return replacing(within, change(within, provider));
+      },
+    })),
+  );
+
+export const withinClauses: readonly StreamClause[] = [
+  {
+    name: 'Events within the caller’s transaction are seen there at once, and by others once it is committed.',
+    needs,
+    broken: breaksWithin('writes beside the transaction', (_, outside) => ({
+      commit: (batches, options) => outside.commit(batches, options),
+    })),
+    async run(subject) {
+      const { ledger, things } = subject;
+      await ledger.append('a', many(2), { expectedVersion: 0 });
+      const { storage, commit } = await subject.transaction();
+      const store = new EventStore(storage);
+      const inside = store.stream(Ledger);
+      assert.equal((await inside.append('a', [added(5)], { expectedVersion: 2 })).version, 3);
+      const { state, events } = await inside.transact('b', ({ sum }) => [added(sum + 7)], {
+        sameCommit: (batch) => batch.set(storage.store(subject.thing), 'beside', { n: 1 }),
+      });
+      assert.deepEqual([state.sum, events[0]?.version], [7, 1]);
+      await storage
+        .atomic()
+        .include(inside.appending(await inside.load('a'), [added(-5)]))
+        .include(inside.appending('b', [added(5)], { expectedVersion: 'present' }))
+        .commit();
+      assert.deepEqual([(await inside.load('a')).state.sum, (await inside.load('b')).state.sum], [2, 12]);
+      assert.equal((await all(inside.read('a'))).length, 4);
+      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), await things.has('beside')], [2, 0, false]);
+      await commit();
+      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), await things.has('beside')], [4, 2, true]);
+      assert.deepEqual((await ledger.load('b')).state, { sum: 12, count: 2 });
+    },
+  },
+  {
+    name: 'A transaction that is rolled back leaves nothing of its streams: no event, no snapshot, no key, no deletion.',
+    needs,
+    broken: breaksWithin('writes at once what another one would commit', (within, outside) => ({
+      commit: async (batches) => {
+        await outside.commit(batches);
+        return await within.commit(batches);
+      },
+    })),
+    async run(subject) {
+      const { ledger } = subject;
+      await ledger.append('gone', many(3), { expectedVersion: 0 });
+      const { storage, rollback } = await subject.transaction();
+      const store = new EventStore(storage);
+      const [inside, kept] = [store.stream(Ledger), store.stream(KeptLedger)];
+      await kept.transact('a', () => many(12), { idempotencyKey: 'k' });
+      assert.deepEqual(await kept.snapshotVersions('a'), [12]);
+      assert.equal(await inside.delete('gone'), true);
+      await store.idle();
+      await rollback();
+      assert.deepEqual([await ledger.version('a'), await ledger.version('gone')], [0, 3]);
+      assert.deepEqual([await ledger.snapshotVersions('a'), await ledger.findByIdempotencyKey('a', 'k')], [[], undefined]);
+      assert.deepEqual((await ledger.load('gone')).state, { sum: 3, count: 3 });
+      assert.equal((await ledger.transact('a', () => [cleared], { idempotencyKey: 'k' })).replayed, false);
+    },
+  },
+  {
+    name: 'Within a transaction as outside: another version is a mismatch, a held stream is locked, a repeat is answered; and no session is opened there.',
+    needs,
+    broken: breaksWithin('does not look at checks', (within) => ({
+      commit: (batches, options) =>
+        within.commit(
+          batches.map((batch) => ({ ...batch, checks: [] })),
+          options,
+        ),
+    })),
+    async run(subject) {
+      const { ledger } = subject;
+      const once = { expectedVersion: 0, idempotencyKey: 'k' } as const;
+      await ledger.append('a', many(2), once);
+      const session = await ledger.openSession('held');
+      const { storage, commit } = await subject.transaction();
+      const inside = new EventStore(storage).stream(Ledger);
+      const error = await rejects('STREAM_VERSION_MISMATCH', 'append', () => inside.append('a', [cleared], { expectedVersion: 1 }));
+      assert.deepEqual({ ...error, expected: 1, actual: 2, effect: 'none' }, { ...error });
+      await rejects('STREAM_LOCKED', 'append', () => inside.append('held', [cleared], { expectedVersion: 'any' }));
+      await rejects('STREAM_LOCKED', 'transact', () => inside.transact('held', () => [cleared]));
+      await rejects('STORAGE_UNSUPPORTED', 'openSession', () => inside.openSession('a'));
+      assert.deepEqual(await inside.append('a', many(2), once), { version: 2, replayed: true });
+      // what was refused has not spoilt the transaction
+      assert.equal((await inside.append('a', [added(9)], { expectedVersion: 'any' })).version, 3);
+      await commit();
+      assert.deepEqual([await ledger.version('a'), (await ledger.load('a')).state.sum], [3, 11]);
+      await session.close();
+    },
+  },
+];
