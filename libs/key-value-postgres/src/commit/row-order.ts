@@ -6,6 +6,8 @@ export interface Placed {
   readonly address: RowAddress;
 }
 
+export const inRowOrder = <T extends Placed>(placed: readonly T[]): readonly T[] => [...placed].sort(byAddress);
+
 export function byAddress(a: Placed, b: Placed): number {
   return (
     compare(a.database, b.database) ||

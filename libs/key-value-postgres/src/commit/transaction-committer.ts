@@ -24,8 +24,6 @@ export interface TransactionCommitterOptions {
 export class TransactionCommitter {
   readonly #options: TransactionCommitterOptions;
   readonly #change: Statement;
-  /** Batches of one transaction run one after the other: they share its connection, and its savepoints. */
-  #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: TransactionCommitterOptions) {
     this.#options = options;
@@ -34,11 +32,7 @@ export class TransactionCommitter {
 
   async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
     const results: CommitResult[] = [];
-    for (const batch of batches) {
-      const turn = this.#last.then(async () => await this.#commit(batch));
-      this.#last = turn.catch(() => undefined);
-      results.push(await turn);
-    }
+    for (const batch of batches) results.push(await this.#commit(batch));
     return results;
   }
 
