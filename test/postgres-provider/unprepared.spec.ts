@@ -83,3 +83,9 @@ describe.each([false, true])('preparedStatements: %s', (preparedStatements) => {
     }
   });
 });
+
+it('sessions of a pool of its own begin with what the application sets for them, too', async () => {
+  const provider = new PostgresProvider({ url: database.url, poolSize: 1, extra: { options: '-c work_mem=5MB' } });
+  await opened(provider, async () => await provider.read([addressOf('one')]));
+  expect([...seen.options]).toEqual([expect.stringMatching(/enable_seqscan=off.* -c work_mem=5MB$/)]);
+});
