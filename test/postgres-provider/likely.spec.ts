@@ -135,6 +135,62 @@ describe.each(Object.keys(expectations))('a provider that has met %s', (met) => 
   });
 });
 
+/** What stands where an append is about to write: its head, and what may be in its way. */
+const streams: Readonly<Record<string, (id: string) => readonly Change[]>> = {
+  'is new': () => [],
+  'is at 2': (id) => [number(id, 2n), json(`${id}/1`), json(`${id}/2`)],
+  'is at 3': (id) => [number(id, 3n)],
+  'is at 2, and ends some day': (id) => [number(id, 2n, 3_600_000)],
+  'is at 2, and about to end': (id) => [number(id, 2n, 10_000)],
+  'is held': (id) => [json(id, 'never', '{"version":2}')],
+  'is at 2, with an event in the way': (id) => [number(id, 2n), json(`${id}/3`)],
+  'is at 2, with an expired event in the way': (id) => [number(id, 2n), json(`${id}/4`, 1_000)],
+  'is at 2, with a mark in the way': (id) => [number(id, 2n), json(`${id}/mark`)],
+};
+
+/** An append of two events and a mark to a stream at 2, or to a new one. */
+function appendTo(id: string, at: 0 | 2): Batch {
+  const created = [json(`${id}/${at + 1}`), json(`${id}/${at + 2}`), json(`${id}/mark`, 90_000), number(`${id}/number`, 5n, 90_000)];
+  const absent = created.map(({ address }) => ({ address, expected: 'absent' as const }));
+  const head = { address: place(id), expected: at === 0 ? ('absent' as const) : { number: 2n } };
+  const [first, ...others] = created;
+  return batchOf([first as Change, number(id, BigInt(at + 2)), ...others], [head, ...absent]);
+}
+
+describe.each([true, false])('a provider that has met appends that landed: %s', (landed) => {
+  it.each([0, 2] as const)('answers an append at %i as the one in memory does, whatever the stream is like', async (at) => {
+    for (const company of [false, true]) {
+      const name = `append ${String(landed)} ${at} ${String(company)}`;
+      const ids = Object.keys(streams).map((state) => `${name} ${state}`);
+      const made = ids.flatMap((id, index) => (Object.values(streams)[index] as (typeof streams)[string])(id));
+      await both(made.map((change) => batchOf([change])));
+      await clock.advance(2_000);
+      await both([appendTo(`${name} before`, landed ? 0 : 2)]);
+      const batches = ids.map((id) => appendTo(id, at));
+      if (company) await both(batches);
+      else for (const batch of batches) await both([batch]);
+      const keys = ids.flatMap((id) => [id, ...['1', '2', '3', '4', 'mark', 'number'].map((part) => `${id}/${part}`)]);
+      expect(await rowsOf(postgres, keys)).toEqual(await rowsOf(memory, keys));
+    }
+  });
+
+  it('moves heads on by as much as they say, and they last from then on', async () => {
+    const ids = [1, 2, 3].map((index) => `many ${String(landed)} ${index}`);
+    await both(ids.map((id) => batchOf([number(id, 2n, 3_600_000)])));
+    await both([appendTo(`many ${String(landed)} before`, landed ? 0 : 2)]);
+    const further = (id: string): Batch =>
+      batchOf(
+        [number(id, 9n), json(`${id}/9`)],
+        [
+          { address: place(id), expected: { number: 2n } },
+          { address: place(`${id}/9`), expected: 'absent' },
+        ],
+      );
+    await both(ids.map(further));
+    expect(await rowsOf(postgres, ids)).toEqual(await rowsOf(memory, ids));
+  });
+});
+
 it('tells batches of one call apart that bear the same version', async () => {
   await teach(() => [], 'same version');
   const one = putBatch('same-1', '1', 'absent');

@@ -4,7 +4,7 @@ import { actCode, checkCode } from '../sql/change-rows.js';
 import type { Columns } from '../sql/decode-row.js';
 import { milliseconds } from '../sql/statement.js';
 import { addressColumns, orNone } from './columns.js';
-import { inRowOrder } from './row-order.js';
+import { inRowOrder, rowOf } from './row-order.js';
 
 /** A row within one batch: what is checked of it, what is done to it, and where these stand among the checks and changes given. */
 interface Element {
@@ -40,8 +40,6 @@ function elementsOfOne({ database, checks, changes }: Batch, batch: number): Ele
   }
   return [...elements.values(), ...further];
 }
-
-const rowOf = ({ container, entity, key }: Check['address']): string => `${container}\0${entity}\0${key}`;
 
 /** The parameters of `changeRows`, behind the lock timeout. */
 export function changeParameters(elements: readonly Element[], batches: readonly Batch[]): readonly unknown[] {

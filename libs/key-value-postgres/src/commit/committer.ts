@@ -12,6 +12,7 @@ import type { Columns } from '../sql/decode-row.js';
 import { readClock } from '../sql/read-rows.js';
 import { putRows } from '../sql/put-rows.js';
 import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
+import { appendBatchOf, appending, type AppendBatch } from './append-elements.js';
 import { changeParameters, changeResults, elementsOf } from './change-elements.js';
 import { Patience } from './patience.js';
 import { LikelyWay } from './likely-way.js';
@@ -38,8 +39,14 @@ export interface CommitterOptions {
 /** Tells an answer as soon as it is there. */
 export type Answered = (index: number, result: CommitResult) => void;
 
-/** What travels together: values over versions that were read, values over whatever is there, values where nothing may be, sums, and all else. */
-type Shape = 'save' | 'set' | 'create' | 'sum' | 'other';
+/**
+ * What travels together: values over versions that were read, values over whatever is there, values where nothing may be, sums, rows created behind
+ * a number that was read, and all else.
+ */
+type Shape = 'save' | 'set' | 'create' | 'sum' | 'append' | 'other';
+
+/** Rows of one statement at most, where batches are of several: more and it takes longer than it saves. A batch is never split. */
+const groupRowsMax = 64;
 
 interface Group {
   readonly shape: Shape;
@@ -53,6 +60,7 @@ export class Committer {
   readonly #put: Statement;
   readonly #puts: Readonly<Record<'save' | 'set' | 'create', LikelyWay<PutBatch>>>;
   readonly #sums: LikelyWay<SumBatch>;
+  readonly #appends: LikelyWay<AppendBatch>;
   readonly #patience: Patience;
 
   constructor(options: CommitterOptions) {
@@ -64,6 +72,8 @@ export class Committer {
     const absent = creatingValues(dialect);
     this.#puts = { save: new LikelyWay({ living }), set: new LikelyWay({ living, absent }), create: new LikelyWay({ absent }) };
     this.#sums = new LikelyWay({ living: adding(dialect), absent: creatingNumbers(dialect) });
+    const append = appending(dialect);
+    this.#appends = new LikelyWay({ living: append, absent: append });
     this.#patience = new Patience(options.waitingMax);
   }
 
@@ -81,11 +91,27 @@ export class Committer {
   }
 
   #groups(batches: readonly Batch[]): readonly Group[] {
-    const shapes: Record<Shape, number[]> = { save: [], set: [], create: [], sum: [], other: [] };
+    const shapes: Record<Shape, number[]> = { save: [], set: [], create: [], sum: [], append: [], other: [] };
     for (const [index, batch] of batches.entries()) shapes[shapeOf(batch, index)].push(index);
     return Object.entries(shapes).flatMap(([shape, indexes]) =>
-      chunks(indexes, this.#options.groupMax).map((chunk) => ({ shape: shape as Shape, indexes: chunk })),
+      this.#chunks(batches, indexes).map((chunk) => ({ shape: shape as Shape, indexes: chunk })),
     );
+  }
+
+  #chunks(batches: readonly Batch[], indexes: readonly number[]): readonly (readonly number[])[] {
+    const found: number[][] = [];
+    let rows = 0;
+    for (const index of indexes) {
+      const { checks = [], changes = [] } = batches[index] ?? {};
+      const more = Math.max(checks.length, changes.length);
+      const last = found.at(-1);
+      rows = last === undefined ? more : rows + more;
+      if (last === undefined || last.length === this.#options.groupMax || rows > groupRowsMax) {
+        found.push([index]);
+        rows = more;
+      } else last.push(index);
+    }
+    return found;
   }
 
   /** Answers each batch of the group; never rejects. */
@@ -151,13 +177,14 @@ export class Committer {
         lockMs,
       );
       for (const [place, index] of indexes.entries()) answer(index, results[place] as CommitResult);
-    } else if (shape === 'sum') {
-      const judge = async (sums: readonly SumBatch[]) => {
-        const given = sums.map(({ index }) => batches[index] as Batch);
+    } else if (shape === 'sum' || shape === 'append') {
+      const judge = async <T extends { readonly index: number }>(items: readonly T[]) => {
+        const given = items.map(({ index }) => batches[index] as Batch);
         const results = await this.#sendChanges(given, lockMs);
-        return new Map(sums.map((sum, place) => [sum, results[place] as CommitResult]));
+        return new Map(items.map((item, place) => [item, results[place] as CommitResult]));
       };
-      await this.#sendLikely(this.#sums, of(sumBatchOf), lockMs, answer, judge);
+      if (shape === 'append') await this.#sendLikely(this.#appends, of(appendBatchOf), lockMs, answer, judge);
+      else await this.#sendLikely(this.#sums, of(sumBatchOf), lockMs, answer, judge);
     } else {
       const judge = async (puts: readonly PutBatch[]) => await this.#sendPuts(puts, lockMs);
       await this.#sendLikely(this.#puts[shape], of(putBatchOf), lockMs, answer, judge);
@@ -218,14 +245,10 @@ export class Committer {
 
 function shapeOf(batch: Batch, index: number): Shape {
   const put = putBatchOf(batch, index);
-  if (put === undefined) return sumBatchOf(batch, index) === undefined ? 'other' : 'sum';
-  if (put.check === undefined) return 'set';
-  return put.check.expected === 'absent' ? 'create' : 'save';
-}
-
-/** At most `max` each. */
-function chunks(indexes: readonly number[], max: number): readonly (readonly number[])[] {
-  const found: number[][] = [];
-  for (let from = 0; from < indexes.length; from += max) found.push(indexes.slice(from, from + max));
-  return found;
+  if (put !== undefined) {
+    if (put.check === undefined) return 'set';
+    return put.check.expected === 'absent' ? 'create' : 'save';
+  }
+  if (sumBatchOf(batch, index) !== undefined) return 'sum';
+  return appendBatchOf(batch, index) === undefined ? 'other' : 'append';
 }

@@ -23,13 +23,15 @@ export function creating<T extends Placed & { readonly version: string }>(dialec
   const { row, result, suits = () => true } = creation;
   return {
     suits,
-    suitsOne: () => true,
-    one: createRow(dialect),
-    oneParameters: (item) => {
-      const { ttlMs, text, number } = row(item);
-      return [item.database, item.address.container, item.address.entity, item.address.key, item.version, ttlMs, text, number];
+    alone: {
+      suits: () => true,
+      statement: createRow(dialect),
+      parameters: (item) => {
+        const { ttlMs, text, number } = row(item);
+        return [item.database, item.address.container, item.address.entity, item.address.key, item.version, ttlMs, text, number];
+      },
+      result: ([, time, expires], item) => result(time, expires, item),
     },
-    oneResult: ([, time, expires], item) => result(time, expires, item),
     many: createRows(dialect),
     manyParameters: (items) => [
       ...addressColumns(items),

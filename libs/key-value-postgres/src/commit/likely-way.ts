@@ -3,27 +3,32 @@
  * they leave goes the long way: a second round trip, so nothing is tried while writes mostly turn out otherwise.
  */
 import type { CommitResult } from '@kvent/key-value-storage/core';
+import { isUnlikely } from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
 import { inRowOrder, type Placed } from './row-order.js';
 
 export type Run = (statement: Statement, parameters: readonly unknown[]) => Promise<readonly Columns[]>;
 
-/** What can be done with one statement: that for one batch, and that for many. */
+/** What can be done with one statement. */
 export interface Attempt<T> {
   /** Others are left alone. */
   readonly suits: (item: T) => boolean;
-  /** Which of them can be done alone by the statement for one. */
-  readonly suitsOne: (item: T) => boolean;
-  readonly one: Statement;
-  readonly oneParameters: (item: T) => readonly unknown[];
-  readonly oneResult: (line: Columns, item: T) => CommitResult;
+  /** A cheaper statement for one alone. */
+  readonly alone?: Alone<T>;
   readonly many: Statement;
   readonly manyParameters: (items: readonly T[]) => readonly unknown[];
   /** Which can be told apart in the answer of the statement for many. */
   readonly suitMany: (items: readonly T[]) => boolean;
   /** Of one line: whose it is, and what it says. */
   readonly manyResult: (line: Columns, items: readonly T[]) => readonly [T, CommitResult] | undefined;
+}
+
+export interface Alone<T> {
+  readonly suits: (item: T) => boolean;
+  readonly statement: Statement;
+  readonly parameters: (item: T) => readonly unknown[];
+  readonly result: (line: Columns, item: T) => CommitResult;
 }
 
 /** What a write may meet, and the attempt that rests on it. */
@@ -44,13 +49,19 @@ export class LikelyWay<T extends Placed> {
     const suited = attempt === undefined ? [] : inRowOrder(items.filter(attempt.suits));
     const [lone] = suited;
     if (attempt === undefined || lone === undefined) return new Map();
-    if (suited.length === 1 && attempt.suitsOne(lone)) {
-      const [line] = await run(attempt.one, [...attempt.oneParameters(lone), String(lockMs)]);
-      return line === undefined ? new Map() : new Map([[lone, attempt.oneResult(line, lone)]]);
+    const { alone } = attempt;
+    if (suited.length === 1 && alone?.suits(lone) === true) {
+      const [line] = await run(alone.statement, [...alone.parameters(lone), String(lockMs)]);
+      return line === undefined ? new Map() : new Map([[lone, alone.result(line, lone)]]);
     }
     if (!attempt.suitMany(suited)) return new Map();
-    const lines = await run(attempt.many, [String(lockMs), ...attempt.manyParameters(suited)]);
-    return new Map(lines.flatMap((line) => [attempt.manyResult(line, suited)].filter((answer) => answer !== undefined)));
+    try {
+      const lines = await run(attempt.many, [String(lockMs), ...attempt.manyParameters(suited)]);
+      return new Map(lines.flatMap((line) => [attempt.manyResult(line, suited)].filter((answer) => answer !== undefined)));
+    } catch (error) {
+      if (isUnlikely(error)) return new Map();
+      throw error;
+    }
   }
 
   /** Told what became of all that travelled together: the next ones are likely to meet the same. */

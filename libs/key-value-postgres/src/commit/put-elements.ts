@@ -69,17 +69,19 @@ function putResult([, ok, live, actual, expires, time]: Columns, { check }: PutB
 /** A value over a row that is there, most likely at the version that is checked. */
 export const overwriting = (dialect: Dialect): Attempt<PutBatch> => ({
   suits: () => true,
-  // its expiry stays or goes
-  suitsOne: ({ ttl }) => typeof ttl !== 'number',
-  one: overwriteRow(dialect),
-  oneParameters: ({ database, address, version, check, text, ttl }) => [
-    ...[database, address.container, address.entity, address.key],
-    check === undefined ? null : expectedOf(check.expected),
-    typeof ttl === 'object',
-    version,
-    text,
-  ],
-  oneResult: ([time, expires]) => committed(true, expires, time),
+  alone: {
+    // its expiry stays or goes
+    suits: ({ ttl }) => typeof ttl !== 'number',
+    statement: overwriteRow(dialect),
+    parameters: ({ database, address, version, check, text, ttl }) => [
+      ...[database, address.container, address.entity, address.key],
+      check === undefined ? null : expectedOf(check.expected),
+      typeof ttl === 'object',
+      version,
+      text,
+    ],
+    result: ([time, expires]) => committed(true, expires, time),
+  },
   many: overwriteRows(dialect),
   manyParameters: (puts) => [
     ...addressColumns(puts),

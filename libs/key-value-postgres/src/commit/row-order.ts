@@ -18,3 +18,6 @@ export function byAddress(a: Placed, b: Placed): number {
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** One text for each row of a database. */
+export const rowOf = ({ container, entity, key }: RowAddress): string => `${container}\0${entity}\0${key}`;

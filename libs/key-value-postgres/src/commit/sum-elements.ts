@@ -40,16 +40,18 @@ export function sumBatchOf({ database, version, checks, changes }: Batch, index:
 /** A sum to a number that is there. */
 export const adding = (dialect: Dialect): Attempt<SumBatch> => ({
   suits: () => true,
-  suitsOne: () => true,
-  one: addToRow(dialect),
-  oneParameters: ({ database, address, version, operand, floor, ceiling }) => [
-    ...[database, address.container, address.entity, address.key],
-    operand,
-    floor,
-    ceiling,
-    version,
-  ],
-  oneResult: added,
+  alone: {
+    suits: () => true,
+    statement: addToRow(dialect),
+    parameters: ({ database, address, version, operand, floor, ceiling }) => [
+      ...[database, address.container, address.entity, address.key],
+      operand,
+      floor,
+      ceiling,
+      version,
+    ],
+    result: added,
+  },
   many: addToRows(dialect),
   manyParameters: (sums) => [
     ...addressColumns(sums),

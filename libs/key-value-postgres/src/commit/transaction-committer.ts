@@ -8,6 +8,7 @@ import { mayRunAgain, refusalOf } from '../connections/failure.js';
 import { changeRows } from '../sql/change-rows.js';
 import { statement, type Dialect, type Statement } from '../sql/statement.js';
 import { changeParameters, changeResults, elementsOf } from './change-elements.js';
+import { rowOf } from './row-order.js';
 
 const attemptsMax = 10;
 const savepoint = statement('savepoint', 'savepoint kvent');
@@ -92,5 +93,3 @@ function mayCreate({ checks, changes }: Batch): boolean {
     changes.some(({ kind, address }) => kind !== 'delete' && kind !== 'renew' && !present.has(rowOf(address)))
   );
 }
-
-const rowOf = ({ container, entity, key }: Batch['checks'][number]['address']): string => `${container}\0${entity}\0${key}`;

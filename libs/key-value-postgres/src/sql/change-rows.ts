@@ -54,8 +54,8 @@ export const alive = 'v0 is not null and (x0 is null or x0 > t)';
 const sameRow = '(r.database, r.container, r.entity, r.key) = (db, co, en, ke)';
 
 /** Whether as many rows were written as were meant: 0, or the failure on purpose. It must not be constant, or the planner would fail. */
-export const verified = (written: string, meant: string): string =>
-  `case when ${written} = ${meant} then 0 else ('${raceMark} ' || ${meant})::int end`;
+export const verified = (written: string, meant: string, mark = raceMark): string =>
+  `case when ${written} = ${meant} then 0 else ('${mark} ' || ${meant})::int end`;
 
 export function changeRows(dialect: Dialect): Statement {
   const table = dialect.table.quoted;

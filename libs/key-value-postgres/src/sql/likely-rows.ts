@@ -12,7 +12,7 @@ import { held, lockTimeout, lockTimeoutSet } from './change-rows.js';
 import { arrays, epochMs, identity, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
 /** Longer than anybody waits for a row. */
-const living = (now: string): string => `(expires_at is null or expires_at > ${now} + interval '1 minute')`;
+export const living = (now: string): string => `(expires_at is null or expires_at > ${now} + interval '1 minute')`;
 
 const bigintMin = '-9223372036854775808';
 const bigintMax = '9223372036854775807';
