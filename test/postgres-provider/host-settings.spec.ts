@@ -123,7 +123,7 @@ describe.each(['serializable', 'repeatable read', 'read committed'])('an applica
   });
 
   it('has them: the test is no empty word', async () => {
-    const [line] = (await source.query('select now() t, 1::int8 n, true b, 1.5::float8 f')) as readonly object[];
+    const [line] = await source.query<object[]>('select now() t, 1::int8 n, true b, 1.5::float8 f');
     expect(line).toEqual({ t: 'not what it was', n: 'not what it was', b: 'not what it was', f: 'not what it was' });
     const plainly = {
       text: `select current_setting('extra_float_digits') a, current_setting('default_transaction_isolation') b, '1\\\\2' c`,

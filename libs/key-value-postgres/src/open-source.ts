@@ -60,13 +60,14 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
 
 function ownOptions({ connection, preparedStatements, acquireTimeoutMs, lockTimeoutMs }: ResolvedPostgres): DataSourceOptions {
   const { extra, ...rest } = connection;
-  // poolers refuse such settings, and keep no plans
-  const planner = preparedStatements ? { options: `${byTheKey} -c lock_timeout=${lockTimeoutMs}` } : {};
+  const { options: theirs = '' } = { ...extra } as { readonly options?: string };
+  // poolers refuse such settings, and keep no plans; the application's own come last, and win
+  const planner = preparedStatements ? { options: `${byTheKey} -c lock_timeout=${lockTimeoutMs} ${theirs}`.trimEnd() } : {};
   return {
     type: 'postgres',
     ...rest,
     connectTimeoutMS: acquireTimeoutMs,
-    extra: { keepAlive: true, ...planner, ...extra },
+    extra: { keepAlive: true, ...extra, ...planner },
   } as DataSourceOptions;
 }
 

@@ -15,6 +15,7 @@ import {
 import { Committer, type Answered } from './commit/committer.js';
 import { errorOf, type Connections, type Purpose } from './connections/connections.js';
 import { unavailable, wasLost } from './connections/failure.js';
+import { whileRivalsWin } from './connections/rivals.js';
 import type { OpenSource } from './open-source.js';
 import type { PlanGeneration } from './plan-generation.js';
 import type { ResolvedPostgres } from './postgres-options.js';
@@ -187,7 +188,8 @@ export class OpenTable {
       }
     };
     try {
-      return await this.#counted(askAgain());
+      // where the application's sessions are serializable, a read can be refused too
+      return await this.#counted(whileRivalsWin(askAgain));
     } catch (error) {
       throw this.#errorOf(error, 'read');
     }

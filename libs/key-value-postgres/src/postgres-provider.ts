@@ -113,12 +113,12 @@ export class PostgresProvider implements StorageProvider {
    * when that is no transaction of the data source that the provider was given.
    */
   within(transaction: object): StorageProvider {
-    const { table, source } = this.#open();
+    const { table } = this.#open();
     return new TransactionProvider(transaction, {
       name: this.name,
       dialect: table.dialect,
       clock: table.clock,
-      source: source.dataSource,
+      source: this.#options.dataSource,
     });
   }
 

@@ -1,7 +1,19 @@
 /** Reads and scans as statements, on whatever runs them: the pool, or one transaction. */
 import type { Address, ProviderReadOptions, ReadResult, ScanPage, ScanRange } from '@kvent/key-value-storage/core';
 import { decodeRow, type Columns } from './sql/decode-row.js';
-import { addressArrays, decodeMany, decodeScan, readClock, readMany, readOne, scanOne, scanParameters } from './sql/read-rows.js';
+import {
+  addressArrays,
+  decodeMany,
+  decodeScan,
+  decodeSpace,
+  readClock,
+  readMany,
+  readOne,
+  readSpace,
+  scanOne,
+  scanParameters,
+  spaceParameters,
+} from './sql/read-rows.js';
 import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
 
 type Values = 'include' | 'omit';
@@ -22,6 +34,7 @@ export class Reader {
   readonly #options: ReaderOptions;
   readonly #one: Readonly<Record<Values, Statement>>;
   readonly #many: Readonly<Record<Values, Statement>>;
+  readonly #space: Readonly<Record<Values, Statement>>;
   readonly #clock: Statement;
   /** One text for each combination of bounds, direction and values. */
   readonly #scans = new Map<string, Statement>();
@@ -31,6 +44,7 @@ export class Reader {
     this.#options = options;
     this.#one = { include: readOne(dialect, 'include'), omit: readOne(dialect, 'omit') };
     this.#many = { include: readMany(dialect, 'include'), omit: readMany(dialect, 'omit') };
+    this.#space = { include: readSpace(dialect, 'include'), omit: readSpace(dialect, 'omit') };
     this.#clock = readClock(dialect);
   }
 
@@ -38,6 +52,8 @@ export class Reader {
     const [first] = addresses;
     if (first === undefined) return { time: await this.time(consistency), rows: [] };
     if (addresses.length === 1) return await this.#readOne(first, values, consistency);
+    const ofSpace = spaceParameters(addresses);
+    if (ofSpace !== undefined) return await this.#readSpace(ofSpace, addresses, values, consistency);
     const lines = await this.#run(this.#many[values], addressArrays(addresses), consistency);
     return this.#seen(decodeMany(lines, addresses.length, values));
   }
@@ -55,8 +71,24 @@ export class Reader {
   async #readOne({ database, container, entity, key }: Address, values: Values, consistency: Consistency): Promise<ReadResult> {
     const reckon = this.#options.reckon?.();
     const [line] = await this.#run(this.#one[values], [database, container, entity, key], consistency);
-    if (line === undefined) return { time: reckon?.() ?? (await this.time(consistency)), rows: [undefined] };
+    if (line === undefined) return await this.#nothing(1, reckon, consistency);
     return this.#seen({ time: milliseconds(line[0] as string), rows: [decodeRow(line, 1, values)] });
+  }
+
+  async #readSpace(
+    parameters: readonly unknown[],
+    addresses: readonly Address[],
+    values: Values,
+    consistency: Consistency,
+  ): Promise<ReadResult> {
+    const reckon = this.#options.reckon?.();
+    const lines = await this.#run(this.#space[values], parameters, consistency);
+    const read = decodeSpace(lines, addresses, values);
+    return read === undefined ? await this.#nothing(addresses.length, reckon, consistency) : this.#seen(read);
+  }
+
+  async #nothing(count: number, reckon: (() => number | undefined) | undefined, consistency: Consistency): Promise<ReadResult> {
+    return { time: reckon?.() ?? (await this.time(consistency)), rows: new Array<undefined>(count).fill(undefined) };
   }
 
   async #scan(range: ScanRange): Promise<ScanPage> {

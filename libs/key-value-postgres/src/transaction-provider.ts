@@ -15,7 +15,7 @@ import {
   type StorageAdministration,
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
-import type { DataSource, EntityManager } from 'typeorm';
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { TransactionCommitter } from './commit/transaction-committer.js';
 import { send, type Client } from './connections/connection.js';
 import { errorOf, type Session } from './connections/connections.js';
@@ -28,8 +28,8 @@ export interface TransactionProviderOptions {
   readonly name: string;
   readonly dialect: Dialect;
   readonly clock: TableClock;
-  /** The data source whose transactions can be joined. */
-  readonly source: DataSource;
+  /** The data source whose transactions can be joined: the application's, if the provider was given it. */
+  readonly source: DataSource | undefined;
 }
 
 /**
@@ -44,10 +44,11 @@ export class TransactionProvider implements StorageProvider {
   readonly #reader: Reader;
   readonly #committer: TransactionCommitter;
   readonly #clock: TableClock;
-  #last: Promise<unknown> = Promise.resolve();
 
   /** `INVALID_OPTION` when this is no open transaction of the data source. */
   constructor(transaction: object, { name, dialect, clock, source }: TransactionProviderOptions) {
+    if (source === undefined)
+      throw invalidOption('within needs a provider that was given the dataSource of the application; this one has connections of its own.');
     this.#clock = clock;
     this.#manager = managerOf(transaction, source);
     this.name = `${name} in a transaction`;
@@ -71,14 +72,7 @@ export class TransactionProvider implements StorageProvider {
       drop: refuse,
     };
     const time = clock.parameters;
-    const session: Session = {
-      // one after the other: they share a connection
-      run: async (statement, parameters) => {
-        const turn = this.#last.then(async () => await this.#send(statement, parameters));
-        this.#last = turn.catch(() => undefined);
-        return await turn;
-      },
-    };
+    const session: Session = { run: async (statement, parameters) => await this.#send(statement, parameters) };
     this.#reader = new Reader({
       dialect,
       time,
@@ -99,24 +93,52 @@ export class TransactionProvider implements StorageProvider {
 
   async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
     throwIfAborted('A read', options.signal);
-    return await untilAborted('A read', 'none', options.signal, this.#reader.read(addresses, options));
+    return await untilAborted(
+      'A read',
+      'none',
+      options.signal,
+      this.#inTurn(async () => await this.#reader.read(addresses, options)),
+    );
   }
 
   async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
-    return await untilAborted('A scan', 'none', options.signal, this.#reader.scan(ranges));
+    return await untilAborted(
+      'A scan',
+      'none',
+      options.signal,
+      this.#inTurn(async () => await this.#reader.scan(ranges)),
+    );
   }
 
   async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
-    await this.#client();
-    const results = await untilAborted('A commit', 'unknown', options.signal, this.#committer.commit(batches));
+    const work = this.#inTurn(async () => {
+      await this.#client();
+      return await this.#committer.commit(batches);
+    });
+    const results = await untilAborted('A commit', 'unknown', options.signal, work);
     this.#clock.stored();
     return results;
   }
 
   async sweep(): Promise<number> {
     return await Promise.reject(outside());
+  }
+
+  /**
+   * Calls of one transaction share its connection and its savepoints: each is over before the next begins, whoever asked `within` for it. A read
+   * that came between a batch and its undoing would meet a transaction that is broken for that moment.
+   */
+  async #inTurn<R>(work: () => Promise<R>): Promise<R> {
+    const { queryRunner } = this.#manager;
+    if (queryRunner === undefined) throw noTransaction();
+    const turn = (lines.get(queryRunner) ?? Promise.resolve()).then(work);
+    lines.set(
+      queryRunner,
+      turn.catch(() => undefined),
+    );
+    return await turn;
   }
 
   async #send({ text }: Statement, values: readonly unknown[]): Promise<readonly Columns[]> {
@@ -131,6 +153,9 @@ export class TransactionProvider implements StorageProvider {
     return (await runner.connect()) as Client;
   }
 }
+
+/** The last call of each transaction. */
+const lines = new WeakMap<QueryRunner, Promise<unknown>>();
 
 const outside = (): Error => storageError('STORAGE_UNSUPPORTED', 'That belongs to the storage itself, not to a transaction.', {});
 const noTransaction = (): Error =>

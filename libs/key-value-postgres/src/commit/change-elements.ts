@@ -3,7 +3,8 @@ import type { Batch, Change, ChangedRow, Check, CommitResult, Expected, TimeToLi
 import { actCode, checkCode } from '../sql/change-rows.js';
 import type { Columns } from '../sql/decode-row.js';
 import { milliseconds } from '../sql/statement.js';
-import { byAddress } from './row-order.js';
+import { addressColumns, orNone } from './columns.js';
+import { inRowOrder, rowOf } from './row-order.js';
 
 /** A row within one batch: what is checked of it, what is done to it, and where these stand among the checks and changes given. */
 interface Element {
@@ -20,7 +21,7 @@ interface Element {
 
 /** The elements of some batches, in the order of rows in which every process locks. */
 export function elementsOf(batches: readonly Batch[]): readonly Element[] {
-  return batches.flatMap((batch, index) => elementsOfOne(batch, index)).sort(byAddress);
+  return inRowOrder(batches.flatMap((batch, index) => elementsOfOne(batch, index)));
 }
 
 function elementsOfOne({ database, checks, changes }: Batch, batch: number): Element[] {
@@ -40,19 +41,11 @@ function elementsOfOne({ database, checks, changes }: Batch, batch: number): Ele
   return [...elements.values(), ...further];
 }
 
-const rowOf = ({ container, entity, key }: Check['address']): string => `${container}\0${entity}\0${key}`;
-
 /** The parameters of `changeRows`, behind the lock timeout. */
 export function changeParameters(elements: readonly Element[], batches: readonly Batch[]): readonly unknown[] {
-  const column = <R>(of: (element: Element) => R | null): (R | null)[] | null => {
-    const values = elements.map(of);
-    return values.every((value) => value === null) ? null : values;
-  };
+  const column = <R>(of: (element: Element) => R | null) => orNone(elements.map(of));
   return [
-    column(({ database }) => database),
-    column(({ address }) => address.container),
-    column(({ address }) => address.entity),
-    column(({ address }) => address.key),
+    ...addressColumns(elements),
     column(({ batch }) => batch),
     column(({ check }) => (check === undefined ? null : checkCode[nameOf(check.expected)])),
     column(({ check }) => (check === undefined ? null : expectedOf(check.expected))),

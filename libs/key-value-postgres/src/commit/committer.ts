@@ -3,29 +3,22 @@
  * done as a whole, because a row is held or because the data of one batch is bad, is undone by the server and repeated batch by batch, so
  * that no batch suffers from its neighbours.
  */
-import { retrying, storageError, systemClock, type Batch, type CommitResult, type StorageError } from '@kvent/key-value-storage/core';
+import { storageError, systemClock, type Batch, type CommitResult, type StorageError } from '@kvent/key-value-storage/core';
 import { errorOf, type Session } from '../connections/connections.js';
-import { isBadData, isLockTimeout, mayRunAgain, refusalOf, unavailable } from '../connections/failure.js';
+import { isBadData, isLockTimeout, refusalOf } from '../connections/failure.js';
+import { whileRivalsWin } from '../connections/rivals.js';
 import { changeRows } from '../sql/change-rows.js';
 import type { Columns } from '../sql/decode-row.js';
 import { readClock } from '../sql/read-rows.js';
-import { putRows, replaceRow } from '../sql/put-rows.js';
+import { putRows } from '../sql/put-rows.js';
 import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
+import { appendBatchOf, appending, type AppendBatch } from './append-elements.js';
 import { changeParameters, changeResults, elementsOf } from './change-elements.js';
 import { Patience } from './patience.js';
-import {
-  inRowOrder,
-  putBatchOf,
-  putParameters,
-  putResults,
-  replaceParameters,
-  replaceResult,
-  replaces,
-  type PutBatch,
-} from './put-elements.js';
-
-/** How often the server may be asked again when other sessions were faster. */
-const rivalry = { attempts: 40, delayMs: 2, delayMsMax: 50, budgetMs: 10_000 };
+import { LikelyWay } from './likely-way.js';
+import { creatingValues, overwriting, putBatchOf, putParameters, putResults, type PutBatch } from './put-elements.js';
+import { inRowOrder, type Placed } from './row-order.js';
+import { adding, creatingNumbers, sumBatchOf, type SumBatch } from './sum-elements.js';
 
 export interface CommitterOptions {
   readonly name: string;
@@ -46,105 +39,177 @@ export interface CommitterOptions {
 /** Tells an answer as soon as it is there. */
 export type Answered = (index: number, result: CommitResult) => void;
 
+/**
+ * What travels together: values over versions that were read, values over whatever is there, values where nothing may be, sums, rows created behind
+ * a number that was read, and all else.
+ */
+type Shape = 'save' | 'set' | 'create' | 'sum' | 'append' | 'other';
+
+/** Rows of one statement at most, where batches are of several: more and it takes longer than it saves. A batch is never split. */
+const groupRowsMax = 64;
+
+interface Group {
+  readonly shape: Shape;
+  /** The places of its batches among those of the call. */
+  readonly indexes: readonly number[];
+}
+
 export class Committer {
   readonly #options: CommitterOptions;
   readonly #change: Statement;
   readonly #put: Statement;
-  readonly #replace: Statement;
+  readonly #puts: Readonly<Record<'save' | 'set' | 'create', LikelyWay<PutBatch>>>;
+  readonly #sums: LikelyWay<SumBatch>;
+  readonly #appends: LikelyWay<AppendBatch>;
   readonly #patience: Patience;
 
   constructor(options: CommitterOptions) {
+    const { dialect } = options;
     this.#options = options;
-    this.#change = changeRows(options.dialect);
-    this.#put = putRows(options.dialect);
-    this.#replace = replaceRow(options.dialect);
+    this.#change = changeRows(dialect);
+    this.#put = putRows(dialect);
+    const living = overwriting(dialect);
+    const absent = creatingValues(dialect);
+    this.#puts = { save: new LikelyWay({ living }), set: new LikelyWay({ living, absent }), create: new LikelyWay({ absent }) };
+    this.#sums = new LikelyWay({ living: adding(dialect), absent: creatingNumbers(dialect) });
+    const append = appending(dialect);
+    this.#appends = new LikelyWay({ living: append, absent: append });
     this.#patience = new Patience(options.waitingMax);
   }
 
   async commit(batches: readonly Batch[], answered: Answered = () => undefined): Promise<readonly CommitResult[]> {
-    const [first] = batches;
-    if (batches.length === 1 && first !== undefined) return [await this.#alone(first)];
     const results: CommitResult[] = [];
     const groups = this.#groups(batches);
     await Promise.all(
       groups.map(async (group) => {
         await this.#group(batches, group, results, answered);
         // while the server works on one group, the callers of another can go on
-        if (groups.length > 1) for (const index of group) answered(index, results[index] as CommitResult);
+        if (groups.length > 1) for (const index of group.indexes) answered(index, results[index] as CommitResult);
       }),
     );
     return results;
   }
 
-  /** Which batches travel together: those of the hot shape, and the others. */
-  #groups(batches: readonly Batch[]): readonly (readonly number[])[] {
-    const shapes: [number[], number[]] = [[], []];
-    for (const [index, batch] of batches.entries()) shapes[putBatchOf(batch, index) === undefined ? 1 : 0].push(index);
-    return shapes.flatMap((indexes) => chunks(indexes, this.#options.groupMax));
+  #groups(batches: readonly Batch[]): readonly Group[] {
+    const shapes: Record<Shape, number[]> = { save: [], set: [], create: [], sum: [], append: [], other: [] };
+    for (const [index, batch] of batches.entries()) shapes[shapeOf(batch, index)].push(index);
+    return Object.entries(shapes).flatMap(([shape, indexes]) =>
+      this.#chunks(batches, indexes).map((chunk) => ({ shape: shape as Shape, indexes: chunk })),
+    );
   }
 
-  async #group(batches: readonly Batch[], group: readonly number[], results: CommitResult[], answered: Answered): Promise<void> {
-    const members = group.map((index) => batches[index] as Batch);
-    const [lone] = members;
+  #chunks(batches: readonly Batch[], indexes: readonly number[]): readonly (readonly number[])[] {
+    const found: number[][] = [];
+    let rows = 0;
+    for (const index of indexes) {
+      const { checks = [], changes = [] } = batches[index] ?? {};
+      const more = Math.max(checks.length, changes.length);
+      const last = found.at(-1);
+      rows = last === undefined ? more : rows + more;
+      if (last === undefined || last.length === this.#options.groupMax || rows > groupRowsMax) {
+        found.push([index]);
+        rows = more;
+      } else last.push(index);
+    }
+    return found;
+  }
+
+  /** Answers each batch of the group; never rejects. */
+  async #group(batches: readonly Batch[], { shape, indexes }: Group, results: CommitResult[], answered: Answered): Promise<void> {
+    const [lone] = indexes;
+    if (indexes.length === 1 && lone !== undefined) {
+      results[lone] = await this.#alone(batches[lone] as Batch, shape);
+      return;
+    }
+    const answer: Answered = (index, result) => void (results[index] = result);
     try {
-      const answers =
-        members.length === 1 && lone !== undefined ? [await this.#alone(lone)] : await this.#send(members, this.#options.shortLockMs);
-      for (const [place, index] of group.entries()) results[index] = answers[place] as CommitResult;
+      await this.#send(batches, { shape, indexes }, this.#options.shortLockMs, answer);
     } catch (error) {
-      if (!isLockTimeout(error) && !isBadData(error)) {
-        const failed = { outcome: 'failed', error: this.#failure(error) } as const;
-        for (const index of group) results[index] = failed;
+      // what has an answer is done, and is not done again
+      const open = indexes.filter((index) => results[index] === undefined);
+      if (isLockTimeout(error) || isBadData(error)) {
+        for (const index of indexes) if (results[index] !== undefined) answered(index, results[index]);
+        await Promise.all(
+          open.map(async (index) => {
+            const result = await this.#alone(batches[index] as Batch, shape);
+            answer(index, result);
+            answered(index, result);
+          }),
+        );
         return;
       }
-      await Promise.all(
-        group.map(async (index) => {
-          const result = await this.#alone(batches[index] as Batch);
-          answered(index, result);
-          results[index] = result;
-        }),
-      );
+      const failed = { outcome: 'failed', error: this.#failure(error) } as const;
+      for (const index of open) answer(index, failed);
     }
   }
 
-  /** One batch with a statement of its own; never rejects. */
-  async #alone(batch: Batch): Promise<CommitResult> {
+  /** One batch with statements of its own; never rejects. */
+  async #alone(batch: Batch, shape: Shape): Promise<CommitResult> {
     const { shortLockMs, lockTimeoutMs } = this.#options;
     try {
       try {
-        return await this.#sendOne(batch, shortLockMs);
+        return await this.#sendOne(batch, shape, shortLockMs);
       } catch (error) {
         if (!isLockTimeout(error)) throw error;
       }
       const until = systemClock.monotonic() + lockTimeoutMs;
-      return await this.#patience.run(async () => await this.#sendOne(batch, Math.max(1, Math.ceil(until - systemClock.monotonic()))));
+      return await this.#patience.run(
+        async () => await this.#sendOne(batch, shape, Math.max(1, Math.ceil(until - systemClock.monotonic()))),
+      );
     } catch (error) {
       return { outcome: 'failed', error: isBadData(error) ? this.#badData(error) : this.#failure(error) };
     }
   }
 
-  async #sendOne(batch: Batch, lockMs: number): Promise<CommitResult> {
-    const put = putBatchOf(batch, 0);
-    if (put !== undefined && replaces(put)) {
-      const lines = await this.#run(this.#replace, [...replaceParameters(put), String(lockMs)]);
-      const replaced = replaceResult(lines);
-      if (replaced !== undefined) return replaced;
+  async #sendOne(batch: Batch, shape: Shape, lockMs: number): Promise<CommitResult> {
+    let found: CommitResult | undefined;
+    await this.#send([batch], { shape, indexes: [0] }, lockMs, (_, result) => void (found = result));
+    return found as unknown as CommitResult;
+  }
+
+  /** Batches of one shape; `answer` is told each result. */
+  async #send(batches: readonly Batch[], { shape, indexes }: Group, lockMs: number, answer: Answered): Promise<void> {
+    const of = <T>(form: (batch: Batch, index: number) => T | undefined): readonly T[] =>
+      indexes.flatMap((index) => form(batches[index] as Batch, index) ?? []);
+    if (shape === 'other') {
+      const results = await this.#sendChanges(
+        of((batch) => batch),
+        lockMs,
+      );
+      for (const [place, index] of indexes.entries()) answer(index, results[place] as CommitResult);
+    } else if (shape === 'sum' || shape === 'append') {
+      const judge = async <T extends { readonly index: number }>(items: readonly T[]) => {
+        const given = items.map(({ index }) => batches[index] as Batch);
+        const results = await this.#sendChanges(given, lockMs);
+        return new Map(items.map((item, place) => [item, results[place] as CommitResult]));
+      };
+      if (shape === 'append') await this.#sendLikely(this.#appends, of(appendBatchOf), lockMs, answer, judge);
+      else await this.#sendLikely(this.#sums, of(sumBatchOf), lockMs, answer, judge);
+    } else {
+      const judge = async (puts: readonly PutBatch[]) => await this.#sendPuts(puts, lockMs);
+      await this.#sendLikely(this.#puts[shape], of(putBatchOf), lockMs, answer, judge);
     }
-    const [result] = await this.#send([batch], lockMs);
-    return result as CommitResult;
   }
 
-  /** Batches of one shape in one statement. */
-  async #send(batches: readonly Batch[], lockMs: number): Promise<readonly CommitResult[]> {
-    const puts = batches.flatMap((batch, index) => putBatchOf(batch, index) ?? []);
-    return puts.length === batches.length ? await this.#sendPuts(puts, lockMs) : await this.#sendChanges(batches, lockMs);
+  /** What is not as it was likely to be is judged by the general statement. */
+  async #sendLikely<T extends Placed & { readonly index: number }>(
+    likely: LikelyWay<T>,
+    items: readonly T[],
+    lockMs: number,
+    answer: Answered,
+    judge: (rest: readonly T[]) => Promise<ReadonlyMap<T, CommitResult>>,
+  ): Promise<void> {
+    const done = await likely.go(items, lockMs, async (given, parameters) => await this.#run(given, parameters));
+    for (const [{ index }, result] of done) answer(index, result);
+    const rest = items.filter((item) => !done.has(item));
+    const judged = rest.length === 0 ? new Map<T, CommitResult>() : await judge(rest);
+    for (const [{ index }, result] of judged) answer(index, result);
+    likely.heard([...done.values(), ...judged.values()]);
   }
 
-  async #sendPuts(given: readonly PutBatch[], lockMs: number): Promise<readonly CommitResult[]> {
+  async #sendPuts(given: readonly PutBatch[], lockMs: number): Promise<ReadonlyMap<PutBatch, CommitResult>> {
     const puts = inRowOrder(given);
-    const lines = await this.#run(this.#put, [String(lockMs), ...putParameters(puts)]);
-    const results: CommitResult[] = [];
-    for (const [index, result] of putResults(lines, puts)) results[index] = result;
-    return results;
+    return putResults(await this.#run(this.#put, [String(lockMs), ...putParameters(puts)]), puts);
   }
 
   async #sendChanges(batches: readonly Batch[], lockMs: number): Promise<readonly CommitResult[]> {
@@ -161,29 +226,13 @@ export class Committer {
     return batches.map(() => ({ outcome: 'committed', time: milliseconds(line?.[0] as string), rows: [] }));
   }
 
-  /** Runs it again while other sessions are faster. */
   async #run(statement: Statement, parameters: readonly unknown[]): Promise<readonly Columns[]> {
-    const { session, time, name } = this.#options;
-    let last: unknown;
-    const attempt = async (): Promise<readonly Columns[]> => {
-      try {
-        return await session.run(statement, [...parameters, ...time()], 'write');
-      } catch (error) {
-        last = error;
-        throw mayRunAgain(error) ? rival() : error;
-      }
-    };
-    try {
-      return await retrying(attempt, rivalry, { clock: systemClock });
-    } catch (error) {
-      throw mayRunAgain(last)
-        ? new Exhausted(unavailable(`${name} was asked ${rivalry.attempts} times, and other sessions were faster each time`))
-        : error;
-    }
+    const { session, time } = this.#options;
+    return await whileRivalsWin(async () => await session.run(statement, [...parameters, ...time()], 'write'));
   }
 
   #failure(error: unknown): StorageError {
-    return error instanceof Exhausted ? error.failure : errorOf(error, this.#options.name, 'write');
+    return errorOf(error, this.#options.name, 'write');
   }
 
   #badData(error: unknown): StorageError {
@@ -194,22 +243,12 @@ export class Committer {
   }
 }
 
-/** What the one retry loop repeats. */
-const rival = (): StorageError =>
-  storageError('STORAGE_CONFLICT', 'Another session was faster.', { key: '', expected: '', actual: undefined, check: 'own' });
-
-class Exhausted extends Error {
-  readonly failure: StorageError;
-
-  constructor(failure: StorageError) {
-    super(failure.message);
-    this.failure = failure;
+function shapeOf(batch: Batch, index: number): Shape {
+  const put = putBatchOf(batch, index);
+  if (put !== undefined) {
+    if (put.check === undefined) return 'set';
+    return put.check.expected === 'absent' ? 'create' : 'save';
   }
-}
-
-/** At most `max` each. */
-function chunks(indexes: readonly number[], max: number): readonly (readonly number[])[] {
-  const found: number[][] = [];
-  for (let from = 0; from < indexes.length; from += max) found.push(indexes.slice(from, from + max));
-  return found;
+  if (sumBatchOf(batch, index) !== undefined) return 'sum';
+  return appendBatchOf(batch, index) === undefined ? 'other' : 'append';
 }

@@ -1,10 +1,13 @@
-/** Batches that each put one JSON value: as the arrays of `putRows`, and its answer as theirs; and the lone one that replaces a version. */
+/** Batches that each put one JSON value: as what the statements take, and their answers as theirs. */
 import type { Batch, Change, Check, CommitResult } from '@kvent/key-value-storage/core';
 import { checkCode } from '../sql/change-rows.js';
 import type { Columns } from '../sql/decode-row.js';
-import { milliseconds } from '../sql/statement.js';
+import { overwriteRow, overwriteRows } from '../sql/likely-rows.js';
+import { milliseconds, type Dialect } from '../sql/statement.js';
 import { expectedOf, nameOf, ttlMsOf } from './change-elements.js';
-import { byAddress } from './row-order.js';
+import { addressColumns, orNone } from './columns.js';
+import { creating } from './create-elements.js';
+import type { Attempt } from './likely-way.js';
 
 type Put = Extract<Change, { kind: 'put' }>;
 
@@ -37,27 +40,24 @@ export function putBatchOf({ database, version, checks, changes }: Batch, index:
 /** The parameters of `putRows`, behind the lock timeout, for puts in the order of rows. */
 export function putParameters(puts: readonly PutBatch[]): readonly unknown[] {
   return [
-    puts.map(({ database }) => database),
-    puts.map(({ address }) => address.container),
-    puts.map(({ address }) => address.entity),
-    puts.map(({ address }) => address.key),
-    puts.map(({ check }) => (check === undefined ? null : checkCode[nameOf(check.expected)])),
-    puts.map(({ check }) => (check === undefined ? null : expectedOf(check.expected))),
+    ...addressColumns(puts),
+    orNone(puts.map(({ check }) => (check === undefined ? null : checkCode[nameOf(check.expected)]))),
+    orNone(puts.map(({ check }) => (check === undefined ? null : expectedOf(check.expected)))),
     puts.map(({ version }) => version),
     puts.map(({ text }) => text),
-    puts.map(({ ttl }) => ttlMsOf(ttl)),
+    orNone(puts.map(({ ttl }) => ttlMsOf(ttl))),
     puts.map(({ ttl }) => typeof ttl === 'object'),
   ];
 }
 
-export const inRowOrder = (puts: readonly PutBatch[]): readonly PutBatch[] => [...puts].sort(byAddress);
-
-/** One answer for each line of `putRows`, with the place of its batch. */
-export function putResults(lines: readonly Columns[], puts: readonly PutBatch[]): readonly (readonly [number, CommitResult])[] {
-  return lines.map((line) => {
-    const put = puts[Number(line[0]) - 1] as PutBatch;
-    return [put.index, putResult(line, put)] as const;
-  });
+/** The answers of `putRows`, each with its put. */
+export function putResults(lines: readonly Columns[], puts: readonly PutBatch[]): ReadonlyMap<PutBatch, CommitResult> {
+  return new Map(
+    lines.map((line) => {
+      const put = puts[Number(line[0]) - 1] as PutBatch;
+      return [put, putResult(line, put)];
+    }),
+  );
 }
 
 function putResult([, ok, live, actual, expires, time]: Columns, { check }: PutBatch): CommitResult {
@@ -66,30 +66,41 @@ function putResult([, ok, live, actual, expires, time]: Columns, { check }: PutB
   return committed(existed, expires, time);
 }
 
-/** Whether `replaceRow` can do it: a version is checked, and the expiry stays or goes. */
-export function replaces({ check, ttl }: PutBatch): boolean {
-  return check !== undefined && nameOf(check.expected) === 'version' && typeof ttl !== 'number';
-}
+/** A value over a row that is there, most likely at the version that is checked. */
+export const overwriting = (dialect: Dialect): Attempt<PutBatch> => ({
+  suits: () => true,
+  alone: {
+    // its expiry stays or goes
+    suits: ({ ttl }) => typeof ttl !== 'number',
+    statement: overwriteRow(dialect),
+    parameters: ({ database, address, version, check, text, ttl }) => [
+      ...[database, address.container, address.entity, address.key],
+      check === undefined ? null : expectedOf(check.expected),
+      typeof ttl === 'object',
+      version,
+      text,
+    ],
+    result: ([time, expires]) => committed(true, expires, time),
+  },
+  many: overwriteRows(dialect),
+  manyParameters: (puts) => [
+    ...addressColumns(puts),
+    orNone(puts.map(({ check }) => (check === undefined ? null : expectedOf(check.expected)))),
+    puts.map(({ version }) => version),
+    puts.map(({ text }) => text),
+    orNone(puts.map(({ ttl }) => ttlMsOf(ttl))),
+    puts.map(({ ttl }) => typeof ttl === 'object'),
+  ],
+  suitMany: () => true,
+  manyResult: ([i, time, expires], puts) => [puts[Number(i) - 1] as PutBatch, committed(true, expires, time)],
+});
 
-/** The parameters of `replaceRow`. */
-export function replaceParameters({ database, address, version, check, text, ttl }: PutBatch): readonly unknown[] {
-  const { container, entity, key } = address;
-  return [
-    database,
-    container,
-    entity,
-    key,
-    check === undefined ? null : expectedOf(check.expected),
-    typeof ttl === 'object',
-    version,
-    text,
-  ];
-}
-
-/** The answer of `replaceRow`, if it did it. */
-export function replaceResult([line]: readonly Columns[]): CommitResult | undefined {
-  return line === undefined ? undefined : committed(true, line[1], line[0]);
-}
+/** A value where nothing is. */
+export const creatingValues = (dialect: Dialect): Attempt<PutBatch> =>
+  creating(dialect, {
+    row: ({ ttl, text }) => ({ ttlMs: ttlMsOf(ttl), text, number: null }),
+    result: (time, expires) => committed(false, expires, time),
+  });
 
 function committed(existed: boolean, expires: string | null | undefined, time: string | null | undefined): CommitResult {
   return {

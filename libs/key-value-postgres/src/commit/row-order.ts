@@ -6,6 +6,8 @@ export interface Placed {
   readonly address: RowAddress;
 }
 
+export const inRowOrder = <T extends Placed>(placed: readonly T[]): readonly T[] => [...placed].sort(byAddress);
+
 export function byAddress(a: Placed, b: Placed): number {
   return (
     compare(a.database, b.database) ||
@@ -16,3 +18,6 @@ export function byAddress(a: Placed, b: Placed): number {
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** One text for each row of a database. */
+export const rowOf = ({ container, entity, key }: RowAddress): string => `${container}\0${entity}\0${key}`;

@@ -8,6 +8,7 @@ import { mayRunAgain, refusalOf } from '../connections/failure.js';
 import { changeRows } from '../sql/change-rows.js';
 import { statement, type Dialect, type Statement } from '../sql/statement.js';
 import { changeParameters, changeResults, elementsOf } from './change-elements.js';
+import { rowOf } from './row-order.js';
 
 const attemptsMax = 10;
 const savepoint = statement('savepoint', 'savepoint kvent');
@@ -24,8 +25,6 @@ export interface TransactionCommitterOptions {
 export class TransactionCommitter {
   readonly #options: TransactionCommitterOptions;
   readonly #change: Statement;
-  /** Batches of one transaction run one after the other: they share its connection, and its savepoints. */
-  #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: TransactionCommitterOptions) {
     this.#options = options;
@@ -34,11 +33,7 @@ export class TransactionCommitter {
 
   async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
     const results: CommitResult[] = [];
-    for (const batch of batches) {
-      const turn = this.#last.then(async () => await this.#commit(batch));
-      this.#last = turn.catch(() => undefined);
-      results.push(await turn);
-    }
+    for (const batch of batches) results.push(await this.#commit(batch));
     return results;
   }
 
@@ -98,5 +93,3 @@ function mayCreate({ checks, changes }: Batch): boolean {
     changes.some(({ kind, address }) => kind !== 'delete' && kind !== 'renew' && !present.has(rowOf(address)))
   );
 }
-
-const rowOf = ({ container, entity, key }: Batch['checks'][number]['address']): string => `${container}\0${entity}\0${key}`;

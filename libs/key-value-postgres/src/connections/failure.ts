@@ -1,5 +1,6 @@
 /** From what the driver and the server say went wrong to the errors of Kvent: what took effect, and what to do next. */
 import { storageError, type StorageError } from '@kvent/key-value-storage/core';
+import { unlikelyMark } from '../sql/append-rows.js';
 import { raceMark } from '../sql/change-rows.js';
 
 /** Thrown by the driver or by the pool. `code`: the SQLSTATE, or that of a socket. */
@@ -25,6 +26,10 @@ export function mayRunAgain(error: unknown): boolean {
   if (state === '40001' || state === '40P01') return true;
   return state === '22P02' && (driverErrorOf(error).message?.includes(raceMark) ?? false);
 }
+
+/** What was tried because it was likely turned out otherwise: everything was undone. */
+export const isUnlikely = (error: unknown): boolean =>
+  refusalOf(error) === '22P02' && (driverErrorOf(error).message?.includes(unlikelyMark) ?? false);
 
 /** A lock was not given in time: everything was undone. */
 export const isLockTimeout = (error: unknown): boolean => refusalOf(error) === '55P03';

@@ -15,7 +15,7 @@
  * A batch that rests on the absence of a row it does not create leaves a *ghost* there, a row that was never alive: two batches that check
  * each other's absence meet in it. The sweep clears it away.
  */
-import { identity, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+import { arrays, identity, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
 /** What `chk` means: null is no check. */
 export const checkCode = { absent: 0, present: 1, version: 2, number: 3 } as const;
@@ -38,28 +38,38 @@ export const lockTimeoutSet = `(select ${lockTimeout('$1')} v offset 0) s`;
 export const overwrite = `on conflict (${identity}) do update set version = excluded.version, updated_at = excluded.updated_at,
   expires_at = excluded.expires_at, ttl_ms = excluded.ttl_ms, number = excluded.number, value = excluded.value, bytes = excluded.bytes`;
 
-/** The row of an element, held. */
-export const held = (table: string, columns: string): string => `left join lateral (select ${columns} from ${table}
-    where s.v is not null and database = o.db and container = o.co and entity = o.en and key = o.ke for no key update) r on true`;
+const ofElement = (table: string, columns: string): string => `(select ${columns} from ${table}
+    where s.v is not null and database = o.db and container = o.co and entity = o.en and key = o.ke`;
+
+/** The row of an element, held, if there is one. */
+export const heldIfAny = (table: string, columns: string): string =>
+  `left join lateral ${ofElement(table, columns)} for no key update) r on true`;
+
+/** The row of an element, held, where there is one that meets the condition; an element without one is left out. */
+export const held = (table: string, columns: string, condition: string): string =>
+  `cross join lateral ${ofElement(table, columns)} ${condition} for no key update) r`;
 
 export const alive = 'v0 is not null and (x0 is null or x0 > t)';
 
 const sameRow = '(r.database, r.container, r.entity, r.key) = (db, co, en, ke)';
 
 /** Whether as many rows were written as were meant: 0, or the failure on purpose. It must not be constant, or the planner would fail. */
-export const verified = (written: string, meant: string): string =>
-  `case when ${written} = ${meant} then 0 else ('${raceMark} ' || ${meant})::int end`;
+export const verified = (written: string, meant: string, mark = raceMark): string =>
+  `case when ${written} = ${meant} then 0 else ('${mark} ' || ${meant})::int end`;
 
 export function changeRows(dialect: Dialect): Statement {
   const table = dialect.table.quoted;
   const now = writeTime(dialect, '$18');
+  const elements = arrays(
+    ...(['2 text', '3 text', '4 text', '5 text', '6 int', '7 int', '8 bigint', '9 int', '10 bigint'] as const),
+    ...(['11 text', '12 text', '13 bigint', '14 bigint', '15 bigint', '16 bigint', '17 bool'] as const),
+  );
   return statement(
     'change',
     `with l as materialized (
-  select o.*, r.* from ${lockTimeoutSet}, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::bigint[], $9::int[], $10::bigint[],
-    $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bool[])
-    with ordinality o(db, co, en, ke, b, chk, exp, act, ver, val, byt, num, lo, hi, ttl, keep, i)
-  ${held(table, 'version v0, number n0, expires_at x0, updated_at u0, ttl_ms k0')}
+  select o.*, r.* from ${lockTimeoutSet}, ${elements}
+    o(db, co, en, ke, b, chk, exp, act, ver, val, byt, num, lo, hi, ttl, keep, i)
+  ${heldIfAny(table, 'version v0, number n0, expires_at x0, updated_at u0, ttl_ms k0')}
 ), c as materialized (
   select case when count(*) >= 0 then ${now} end t from l
 ), a as materialized (

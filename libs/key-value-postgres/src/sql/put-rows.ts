@@ -1,21 +1,22 @@
 /**
  * The hot shape on its own: batches that each put one JSON value, checked by absence, presence or version or not at all. The steps are those
- * of `changeRows`, without what only other shapes need: a third faster. And its lone form, for a caller that nobody else joins.
+ * of `changeRows`, without what only other shapes need: a third faster.
  */
-import { alive, held, lockTimeout, lockTimeoutSet, overwrite, verified } from './change-rows.js';
-import { identity, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+import { alive, heldIfAny, lockTimeoutSet, overwrite, verified } from './change-rows.js';
+import { arrays, identity, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
 export function putRows(dialect: Dialect): Statement {
   const table = dialect.table.quoted;
   const now = writeTime(dialect, '$12');
+  const puts = arrays('2 text', '3 text', '4 text', '5 text', '6 int', '7 bigint', '8 bigint', '9 text', '10 bigint', '11 bool');
   const columns = `${identity}, version, updated_at, expires_at, ttl_ms, value`;
   const row = `db, co, en, ke, ver, bt, case when live and keep then x0 else t + ${span('ttl')} end, case when live and keep then k0 else ttl end, val::json`;
   return statement(
     'put',
     `with l as materialized (
-  select o.*, r.* from ${lockTimeoutSet}, unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[], $8::bigint[], $9::text[], $10::bigint[], $11::bool[])
-    with ordinality o(db, co, en, ke, chk, exp, ver, val, ttl, keep, i)
-  ${held(table, 'version v0, expires_at x0, updated_at u0, ttl_ms k0')}
+  select o.*, r.* from ${lockTimeoutSet}, ${puts}
+    o(db, co, en, ke, chk, exp, ver, val, ttl, keep, i)
+  ${heldIfAny(table, 'version v0, expires_at x0, updated_at u0, ttl_ms k0')}
 ), c as materialized (
   select case when count(*) >= 0 then ${now} end t from l
 ), j as materialized (
@@ -29,21 +30,5 @@ export function putRows(dialect: Dialect): Statement {
 select i, ok, live, v0, ${epochMs(`case when live and keep then x0 else t + ${span('ttl')} end`)}, ${epochMs('bt')},
   ${verified('(select count(*) from n) + (select count(*) from u)', '(select count(*) from j where ok)')}
 from j`,
-  );
-}
-
-/**
- * One row replaced, if it is at version $5: one conditional update, which keeps the expiry ($6) or ends it. It leaves alone what could expire
- * while it waits for the row; then, and when the version is another, it answers nothing, and `putRows` gives the verdict.
- */
-export function replaceRow(dialect: Dialect): Statement {
-  const now = writeTime(dialect, '$10');
-  return statement(
-    'replace',
-    `update ${dialect.table.quoted} set version = $7::bigint, value = $8::json, number = null, bytes = null, updated_at = greatest(${now}, updated_at),
-  expires_at = case when $6::bool then expires_at end, ttl_ms = case when $6::bool then ttl_ms end
-where database = $1 and container = $2 and entity = $3 and key = $4 and version = $5::bigint and (expires_at is null or expires_at > ${now} + interval '1 minute')
-  and ${lockTimeout('$9')} is not null
-returning ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }

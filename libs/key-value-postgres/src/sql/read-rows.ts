@@ -1,7 +1,7 @@
 /** Reading: one row by its address, many addresses in one statement, a page of a space. */
 import type { Address, Row, ScanRange, ScannedRow } from '@kvent/key-value-storage/core';
 import { decodeRow, type Columns } from './decode-row.js';
-import { milliseconds, readTime, rowColumns, epochMs, statement, type Dialect, type Statement } from './statement.js';
+import { arrays, milliseconds, readTime, rowColumns, epochMs, statement, type Dialect, type Statement } from './statement.js';
 
 type Values = 'include' | 'omit';
 
@@ -24,7 +24,7 @@ export function readMany(dialect: Dialect, values: Values): Statement {
   return statement(
     `get_many_${values}`,
     `select ${epochMs(now)}, o.i, ${rowColumns(values)}
-from unnest($1::text[], $2::text[], $3::text[], $4::text[]) with ordinality o(db, co, en, ke, i)
+from ${arrays('1 text', '2 text', '3 text', '4 text')} o(db, co, en, ke, i)
 left join lateral (select * from ${dialect.table.quoted}
   where database = o.db and container = o.co and entity = o.en and key = o.ke and (expires_at is null or expires_at > ${now}) offset 0) r on true`,
   );
@@ -38,6 +38,23 @@ export const addressArrays = (addresses: readonly Address[]): readonly string[][
   addresses.map(({ key }) => key),
 ];
 
+/** The living rows of one space ($1 to $3) whose keys are in the array $4, each with its key, and the time in every line: half the price of `readMany`. */
+export function readSpace(dialect: Dialect, values: Values): Statement {
+  const now = readTime(dialect, '$5');
+  return statement(
+    `get_space_${values}`,
+    `select ${epochMs(now)}, key, ${rowColumns(values)} from ${dialect.table.quoted}
+where database = $1 and container = $2 and entity = $3 and key = any((select $4::text[])::text[]) and (expires_at is null or expires_at > ${now})`,
+  );
+}
+
+/** The parameters of `readSpace`, when the addresses are all of one space. */
+export function spaceParameters(addresses: readonly Address[]): readonly unknown[] | undefined {
+  const [{ database, container, entity } = { database: '', container: '', entity: '' }] = addresses;
+  const isOne = addresses.every((other) => other.entity === entity && other.container === container && other.database === database);
+  return isOne ? [database, container, entity, addresses.map(({ key }) => key)] : undefined;
+}
+
 export interface Read {
   readonly time: number;
   readonly rows: (Row | undefined)[];
@@ -48,6 +65,18 @@ export function decodeMany(lines: readonly Columns[], count: number, values: Val
   const rows = new Array<Row | undefined>(count).fill(undefined);
   for (const line of lines) if (line[2] !== null) rows[Number(line[1]) - 1] = decodeRow(line, 2, values);
   return { time: milliseconds(lines[0]?.[0] as string), rows };
+}
+
+/** The rows of `readSpace`, in the order of the addresses. Nothing when there are none: then nobody says the time either. */
+export function decodeSpace(lines: readonly Columns[], addresses: readonly Address[], values: Values): Read | undefined {
+  const [first] = lines;
+  if (first === undefined) return undefined;
+  const found = new Map(lines.map((line) => [line[1], line]));
+  const rows = addresses.map(({ key }) => {
+    const line = found.get(key);
+    return line === undefined ? undefined : decodeRow(line, 2, values);
+  });
+  return { time: milliseconds(first[0] as string), rows };
 }
 
 /** The time alone. */

@@ -24,6 +24,19 @@ export function statement(name: string, text: string): Statement {
 export const identity = 'database, container, entity, key';
 
 /**
+ * Parameters that are arrays, side by side and numbered: each given as its number and the type of its elements. Each stands in a query of its
+ * own, so that the planner does not count them: for one or two elements it would think a plan for just these cheaper than any other, and plan
+ * at every run, which takes longer than the run.
+ */
+export const arrays = (...parameters: readonly `${number} ${string}`[]): string => {
+  const each = parameters.map((parameter) => {
+    const [number, type] = parameter.split(' ');
+    return `(select $${number}::${type}[])`;
+  });
+  return `unnest(${each.join(', ')}) with ordinality`;
+};
+
+/**
  * Milliseconds since 1970, whole: by way of a double, which is exact to the millisecond for any date and cheaper than `extract`; its own text
  * would have as few digits as the application's `extra_float_digits` leaves it.
  */

@@ -4,6 +4,8 @@ import { isStorageError, storageError } from './errors.js';
 
 /** Groups on their way at once. */
 const groupsMax = 4;
+/** From twice as many on, what waits while nothing is on its way travels in halves: else the engine and the callers would work in turns. */
+const halfMin = 32;
 
 /** One caller's request, and how it is answered. */
 export interface Call<Input, Output> {
@@ -89,10 +91,11 @@ export class Gatherer<Input, Output> {
 
   #flush(): void {
     while (this.#waiting.length > 0 && this.#groups < groupsMax) {
-      const group = this.#options.pick(this.#waiting, this.#inFlight);
+      const picked = this.#options.pick(this.#waiting, this.#inFlight);
+      const group = this.#groups > 0 || picked.length < 2 * halfMin ? picked : picked.slice(0, Math.ceil(picked.length / 2));
       if (group.length === 0) break;
-      const picked = new Set(group);
-      this.#waiting = this.#waiting.filter((call) => !picked.has(call));
+      const leaving = new Set(group);
+      this.#waiting = this.#waiting.filter((call) => !leaving.has(call));
       void this.#travel(group);
     }
     if (this.#waiting.length === 0 && this.#inFlight.size === 0) for (const resolve of this.#idle.splice(0)) resolve();

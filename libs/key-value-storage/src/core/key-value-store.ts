@@ -73,7 +73,7 @@ export abstract class KeyValueStore<in out T> {
   /** Overwrites only what was read; `STORAGE_CONFLICT` if it has changed or is gone. Keeps the expiry unless told otherwise. */
   abstract save(entry: Entry<T>, options?: WriteOptions): Promise<Entry<T>>;
   /**
-   * Reads, changes, writes; again on fresh state if someone was faster (10 attempts within 5 s by default, then `STORAGE_CONFLICT` with `attempts`).
+   * Reads, changes, writes; again on fresh state if someone was faster (50 attempts within 5 s by default, then `STORAGE_CONFLICT` with `attempts`).
    * `change` may run several times. The same reference back, and no `ttlMs`: nothing is written. `undefined` back is `INVALID_VALUE`. An absent key is
    * `KEY_NOT_FOUND`, unless `initial` says what it counts as. Keeps the expiry unless told otherwise.
    */

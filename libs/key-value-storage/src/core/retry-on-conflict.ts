@@ -8,11 +8,11 @@ import { isConflict } from './errors.js';
 import { invalidOption, resolveOptions } from './options.js';
 
 export interface RetryOptions {
-  /** How often the work may run in all. @default 10 */
+  /** How often the work may run in all. @default 50 */
   readonly attempts?: number | undefined;
   /** Milliseconds of the first delay at most; it doubles from attempt to attempt. @default 5 */
   readonly delayMs?: number | undefined;
-  /** Milliseconds of any delay at most. @default 200 */
+  /** Milliseconds of any delay at most. @default 100 */
   readonly delayMsMax?: number | undefined;
   /** Milliseconds from the first attempt after which none begins. @default 5_000 */
   readonly budgetMs?: number | undefined;
@@ -29,7 +29,7 @@ export interface RetryPolicy {
 /** Longer timers would fire at once. */
 const timerMsMax = 2 ** 31;
 
-export const retryDefaults: RetryPolicy = { attempts: 10, delayMs: 5, delayMsMax: 200, budgetMs: 5_000 };
+export const retryDefaults: RetryPolicy = { attempts: 50, delayMs: 5, delayMsMax: 100, budgetMs: 5_000 };
 
 /** The options over `defaults`, checked; `INVALID_OPTION` names what is wrong. */
 export function resolveRetry(options: RetryOptions = {}, defaults: RetryPolicy = retryDefaults): RetryPolicy {

@@ -1,0 +1,42 @@
+/**
+ * What the append to a stream is, and anything else that creates rows, all or nothing, behind one number that has to be what was read: the numbers
+ * move on, and the rows are created. A batch without such a number creates only. Like the other statements for likely cases it judges nothing: a
+ * batch whose number is another, or held, or elsewhere, is left alone and not answered. Where a row is in the way of one that should be created,
+ * nothing of it all is done: it fails on purpose, and the general statement judges each batch.
+ *
+ * The order of locks is that of `changeRows`: first the numbers, as given, then what is created.
+ */
+import { held, lockTimeoutSet, verified } from './change-rows.js';
+import { living } from './likely-rows.js';
+import { arrays, epochMs, identity, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+
+/** In the message of the failure on purpose: people will read it in the log of the server. */
+export const unlikelyMark = 'kvent: a row is there already, each batch is judged by itself';
+
+export function appendRows(dialect: Dialect): Statement {
+  const { quoted } = dialect.table;
+  const now = writeTime(dialect, '$20');
+  const heads = arrays('2 text', '3 text', '4 text', '5 text', '6 bigint', '7 bigint', '8 bigint', '9 int');
+  const rows = arrays(
+    ...(['10 text', '11 text', '12 text', '13 text', '14 bigint', '15 text', '16 bigint', '17 bigint', '18 int', '19 bool'] as const),
+  );
+  return statement(
+    'append',
+    `with l as materialized (
+  select o.*, r.* from ${lockTimeoutSet}, ${heads} o(db, co, en, ke, exp, num, ver, b, i)
+  ${held(quoted, 'ctid place', `and number = exp and ${living(now)}`)}
+), c as materialized (
+  select case when count(*) >= 0 then ${now} end t from l
+), u as (
+  update ${quoted} r set version = ver, number = num, updated_at = greatest(t, updated_at), expires_at = null, ttl_ms = null
+  from (select l.*, t from l cross join c offset 0) l where r.ctid = l.place returning b, updated_at bt
+), p as materialized (
+  select p.*, t, coalesce(u.bt, t) bt from ${rows} p(db, co, en, ke, ver, val, num, ttl, b, guarded, i)
+  cross join c left join u using (b) where guarded is not true or u.b is not null
+), n as (
+  insert into ${quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number)
+  select db, co, en, ke, ver, bt, t + ${span('ttl')}, ttl, val::json, num from p order by i on conflict do nothing returning 1
+)
+select b, ${epochMs('min(t)')}, ${epochMs('min(bt)')}, ${verified('(select count(*) from n)', '(select count(*) from p)', unlikelyMark)} from p group by b`,
+  );
+}

@@ -1,0 +1,457 @@
+/** States and the application's own entities in one transaction of its data source: together or not at all, alone with the database, never early. */
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import {
+  defineState,
+  isStorageError,
+  openStorage,
+  retryOnConflict,
+  type KeyValueStorage,
+  type KeyValueStore,
+} from '@kvent/key-value-storage/core';
+import { DataSource, EntitySchema, type EntityManager } from 'typeorm';
+import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { until } from '../postgres/until.js';
+import { addressOf, batchOf } from './rows.js';
+
+interface OrderRow {
+  id: number;
+  total: number;
+}
+const Order = new EntitySchema<OrderRow>({ name: 'order', columns: { id: { type: 'int', primary: true }, total: { type: 'int' } } });
+
+interface Product {
+  readonly title: string;
+  readonly stock: number;
+}
+const Product = defineState<Product>('product');
+const mug: Product = { title: 'Mug', stock: 10 };
+
+let database: FreshDatabase;
+let source: DataSource;
+let provider: PostgresProvider;
+let storage: KeyValueStorage;
+let products: KeyValueStore<Product>;
+
+beforeAll(async () => {
+  database = await freshDatabase();
+  source = await new DataSource({
+    type: 'postgres',
+    url: database.url,
+    entities: [Order],
+    synchronize: true,
+    extra: { max: 6 },
+  }).initialize();
+  provider = new PostgresProvider({ dataSource: source });
+  storage = await openStorage(provider);
+  products = storage.store(Product);
+});
+afterAll(async () => {
+  await storage[Symbol.asyncDispose]();
+  await source.destroy();
+  await database[Symbol.asyncDispose]();
+});
+beforeEach(async () => {
+  await products.clear();
+  await source.getRepository(Order).clear();
+});
+
+const inside = (manager: EntityManager): KeyValueStore<Product> => storage.within(manager).store(Product);
+const totals = async (): Promise<readonly number[]> =>
+  (await source.getRepository(Order).find({ order: { id: 'asc' } })).map(({ total }) => total);
+const stock = async (key = 'mug'): Promise<number | undefined> => (await products.get(key))?.value.stock;
+
+/** That somebody waits for a lock. */
+const blocked = async (): Promise<void> =>
+  await until('somebody waits', async () => {
+    const text = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    return (await source.query<object[]>(text)).length > 0;
+  });
+
+describe('states and entities in one transaction', () => {
+  it('are committed together', async () => {
+    await source.transaction(async (manager) => {
+      await manager.insert(Order, { id: 1, total: 10 });
+      await inside(manager).add('mug', mug);
+      await inside(manager).update('mug', (value) => ({ ...value, stock: 9 }));
+      expect(await manager.count(Order)).toBe(1);
+    });
+    expect([await totals(), await stock()]).toEqual([[10], 9]);
+  });
+
+  it.each<[string, (manager: EntityManager) => Promise<void>]>([
+    ['the caller throws', async () => await Promise.reject(new Error('no'))],
+    ['an entity fails', async (manager) => void (await manager.insert(Order, { id: 1, total: 1 }))],
+    ['a state conflicts', async (manager) => void (await inside(manager).add('mug', mug))],
+    ['a check of the caller fails', async (manager) => void (await inside(manager).set('mug', mug, { ifMatch: '17' }))],
+  ])('are rolled back together when %s', async (_, fail) => {
+    await products.set('cup', mug);
+    const work = source.transaction(async (manager) => {
+      await manager.insert(Order, { id: 1, total: 10 });
+      await inside(manager).set('mug', mug);
+      await inside(manager).delete('cup');
+      await fail(manager);
+    });
+    await expect(work).rejects.toThrow();
+    expect([await totals(), await stock(), await stock('cup')]).toEqual([[], undefined, 10]);
+  });
+
+  it('are seen by nobody before the commit, and gathered with nobody', async () => {
+    await products.set('cup', mug);
+    await source.transaction(async (manager) => {
+      const [within] = [inside(manager)];
+      const both = await Promise.all([
+        within.add('mug', mug),
+        products.add('plate', mug),
+        within.set('cup', { ...mug, stock: 5 }),
+        products.get('mug'),
+      ]);
+      expect(both[3]).toBeUndefined();
+      expect([await stock(), await stock('cup'), await stock('plate')]).toEqual([undefined, 10, 10]);
+      expect(await products.count()).toBe(2);
+      expect([(await within.get('mug'))?.value.stock, (await within.get('cup'))?.value.stock, await within.count()]).toEqual([10, 5, 3]);
+    });
+    expect([await stock(), await stock('cup')]).toEqual([10, 5]);
+  });
+
+  it('have the verbs of the store: reads, lists, pages, deletions, several rows at once', async () => {
+    await products.setMany(['a', 'b', 'c', 'd'].map((key) => ({ key, value: mug })));
+    await source.transaction(async (manager) => {
+      const joined = storage.within(manager);
+      const within = joined.store(Product);
+      expect(await within.take('a')).toMatchObject({ key: 'a', value: mug });
+      const b = await within.getOrThrow('b');
+      const c = await within.getOrThrow('c');
+      await joined
+        .atomic()
+        .save(within, b.with({ stock: 1 }))
+        .delete(within, c)
+        .add(within, 'e', { ...mug, stock: 5 })
+        .commit();
+      const listed: [unknown, number][] = [];
+      for await (const { key, value } of within.list()) listed.push([key, value.stock]);
+      expect(listed).toEqual([
+        ['b', 1],
+        ['d', 10],
+        ['e', 5],
+      ]);
+      expect((await within.page({ limit: 2, reverse: true })).items.map(({ key }) => key)).toEqual(['e', 'd']);
+      expect(await within.getMany(['e', 'a'])).toMatchObject([{ key: 'e' }, undefined]);
+      expect(await within.deleteMany({ start: 'd' })).toBe(2);
+      expect(await within.getOrAdd('f', () => mug)).toMatchObject({ added: true });
+      expect(await within.getOrAdd('f', () => mug)).toMatchObject({ added: false });
+    });
+    expect(await products.getMany(['a', 'b', 'c', 'd', 'e', 'f'])).toMatchObject([
+      undefined,
+      { value: { stock: 1 } },
+      undefined,
+      undefined,
+      undefined,
+      { value: mug },
+    ]);
+  });
+
+  it('count with numbers that the engine changes', async () => {
+    const { container, entity } = addressOf('');
+    const sum = (operand: bigint) => batchOf([{ kind: 'sum', address: { container, entity, key: 'count' }, operand, floor: 0n }]);
+    await source.transaction(async (manager) => {
+      const within = provider.within(manager);
+      expect(await within.commit([sum(5n), sum(-3n), sum(-3n)])).toMatchObject([
+        { outcome: 'committed', rows: [{ number: 5n }] },
+        { outcome: 'committed', rows: [{ number: 2n }] },
+        { outcome: 'refused', reason: 'range' },
+      ]);
+    });
+    expect((await provider.read([addressOf('count')])).rows[0]?.value).toEqual({ kind: 'number', number: 2n });
+    await provider.administration.drop('shared');
+  });
+});
+
+describe('a conflict inside', () => {
+  it('that is caught leaves the transaction as it was before: it goes on, and commits', async () => {
+    await products.set('mug', mug);
+    const stale = await products.getOrThrow('mug');
+    await products.set('mug', { ...mug, stock: 7 });
+    await source.transaction(async (manager) => {
+      const joined = storage.within(manager);
+      const within = joined.store(Product);
+      await manager.insert(Order, { id: 1, total: 10 });
+      await expect(within.add('mug', mug)).rejects.toMatchObject({ code: 'KEY_EXISTS', effect: 'none' });
+      await expect(within.save(stale.with({ stock: 1 }))).rejects.toMatchObject({
+        code: 'STORAGE_CONFLICT',
+        effect: 'none',
+        retryable: true,
+      });
+      await expect(within.set('mug', mug, { ifMatch: stale })).rejects.toMatchObject({ code: 'STORAGE_CONFLICT', retryable: false });
+      await expect(within.replace('nothing', mug)).rejects.toMatchObject({ code: 'KEY_NOT_FOUND' });
+      await expect(joined.atomic().add(within, 'cup', mug).save(within, stale).commit()).rejects.toMatchObject({
+        code: 'STORAGE_CONFLICT',
+      });
+      await manager.insert(Order, { id: 2, total: 20 });
+      await within.add('plate', mug);
+    });
+    expect([await totals(), await stock(), await stock('cup'), await stock('plate')]).toEqual([[10, 20], 7, undefined, 10]);
+  });
+
+  it('is thrown at once: nothing is retried where nothing could change', async () => {
+    await products.set('mug', mug);
+    let ran = 0;
+    await source.transaction(async (manager) => {
+      const within = inside(manager);
+      await within
+        .update('mug', async (value) => {
+          ran += 1;
+          // the one who changes it is this transaction itself
+          if (ran === 1) await within.set('mug', { ...mug, stock: 3 });
+          return { ...value, stock: value.stock + 1 };
+        })
+        .catch((error: unknown) => expect(error).toMatchObject({ code: 'STORAGE_CONFLICT' }));
+    });
+    expect([ran, await stock()]).toEqual([1, 3]);
+  });
+});
+
+describe.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)('under %s', (isolation) => {
+  it('a row that changed since the snapshot is a conflict that can be retried, and the second attempt lands', async () => {
+    await products.set('mug', mug);
+    const attempts: unknown[] = [];
+    await retryOnConflict(async (attempt) => {
+      await source.transaction(isolation, async (manager) => {
+        const within = inside(manager);
+        const entry = await within.getOrThrow('mug');
+        await manager.insert(Order, { id: attempt, total: entry.value.stock });
+        if (attempt === 1) await products.set('mug', { ...mug, stock: 50 });
+        await within.save(entry.with({ stock: entry.value.stock - 1 })).catch((error: unknown) => {
+          attempts.push(error);
+          throw error;
+        });
+      });
+    });
+    expect(attempts).toMatchObject([{ code: 'STORAGE_CONFLICT', effect: 'none', retryable: true }]);
+    expect([await totals(), await stock()]).toEqual([[50], 49]);
+  });
+
+  it('a key that was created since the snapshot is a conflict too, and then it is there', async () => {
+    const outcomes: unknown[] = [];
+    await retryOnConflict(async (attempt) => {
+      await source.transaction(isolation, async (manager) => {
+        await manager.count(Order);
+        if (attempt === 1) await products.add('mug', mug);
+        await inside(manager)
+          .add('mug', mug)
+          .catch((error: unknown) => {
+            outcomes.push((error as { readonly code: string }).code);
+            throw error;
+          });
+      });
+    }).catch((error: unknown) => expect(error).toMatchObject({ code: 'KEY_EXISTS' }));
+    expect(outcomes).toEqual(['STORAGE_CONFLICT', 'KEY_EXISTS']);
+  });
+
+  it('twenty rivals at one row all land, each in a transaction of its own', async () => {
+    await products.set('mug', { ...mug, stock: 0 });
+    const rise = async (index: number): Promise<void> => {
+      await retryOnConflict(
+        async () => {
+          await source.transaction(isolation, async (manager) => {
+            await inside(manager).update('mug', (value) => ({ ...value, stock: value.stock + 1 }));
+            await manager.insert(Order, { id: index, total: index });
+          });
+        },
+        { attempts: 1_000, budgetMs: 60_000, delayMs: 2 },
+      );
+    };
+    await Promise.all(Array.from({ length: 20 }, (_, index) => rise(index)));
+    expect([await stock(), (await totals()).length]).toEqual([20, 20]);
+  });
+});
+
+describe('a rival that wants the same key while the transaction is open', () => {
+  it.each([
+    ['commit', 'KEY_EXISTS', 1],
+    ['rollback', 'added', 2],
+  ] as const)('waits for it; after its %s: %s', async (end, outcome, winner) => {
+    let rival: Promise<string> | undefined;
+    await source
+      .transaction(async (manager) => {
+        await inside(manager).add('mug', { ...mug, stock: 1 });
+        rival = products.add('mug', { ...mug, stock: 2 }).then(
+          () => 'added',
+          (error: unknown) => (error as { readonly code: string }).code,
+        );
+        await blocked();
+        if (end === 'rollback') throw new Error('rolled back');
+      })
+      .catch((error: unknown) => expect(String(error)).toContain('rolled back'));
+    expect(await rival).toBe(outcome);
+    expect(await stock()).toBe(winner);
+  });
+
+  it.each([
+    ['commit', 'KEY_EXISTS', 1],
+    ['rollback', 'added', 2],
+  ] as const)('waits for it inside its own transaction, which goes on; after the %s: %s', async (end, outcome, winner) => {
+    let rival: Promise<string> | undefined;
+    await source
+      .transaction(async (manager) => {
+        await inside(manager).add('mug', { ...mug, stock: 1 });
+        rival = source.transaction(async (other) => {
+          const heard = await inside(other)
+            .add('mug', { ...mug, stock: 2 })
+            .then(
+              () => 'added',
+              (error: unknown) => (isStorageError(error) ? error.code : String(error)),
+            );
+          await other.insert(Order, { id: 2, total: 2 });
+          return heard;
+        });
+        await blocked();
+        if (end === 'rollback') throw new Error('rolled back');
+      })
+      .catch((error: unknown) => expect(String(error)).toContain('rolled back'));
+    expect(await rival).toBe(outcome);
+    expect([await stock(), await totals()]).toEqual([winner, [2]]);
+  });
+
+  it('in the other order dies of no deadlock: who is chosen hears of a conflict, and succeeds when it begins again', async () => {
+    await products.setMany(['a', 'b'].map((key) => ({ key, value: { ...mug, stock: 0 } })));
+    const holds = [false, false];
+    const conflicts: unknown[] = [];
+    const work = async (first: string, second: string, own: 0 | 1): Promise<void> => {
+      await retryOnConflict(async (attempt) => {
+        await source.transaction(async (manager) => {
+          await manager.query(`set local deadlock_timeout = '20ms'`);
+          const rise = async (key: string): Promise<unknown> =>
+            await inside(manager).update(key, (value) => ({ ...value, stock: value.stock + 1 }));
+          await rise(first);
+          holds[own] = true;
+          if (attempt === 1) await until('the other one holds its row too', () => holds.every(Boolean));
+          await rise(second).catch((error: unknown) => {
+            conflicts.push(error);
+            throw error;
+          });
+        });
+      });
+    };
+    await Promise.all([work('a', 'b', 0), work('b', 'a', 1)]);
+    expect(conflicts).toMatchObject([{ code: 'STORAGE_CONFLICT', effect: 'none', retryable: true }]);
+    expect([await stock('a'), await stock('b')]).toEqual([2, 2]);
+  });
+});
+
+describe('several callers in one transaction', () => {
+  it.each(['one `within`', 'a `within` each'])(
+    'are served one after the other (%s), also when a rival creates a key of theirs meanwhile',
+    async (sharing) => {
+      await products.add('plate', mug);
+      let rival: Promise<void> | undefined;
+      let create: (() => void) | undefined;
+      const created = new Promise<void>((resolve) => (create = resolve));
+      const heard = await source.transaction(async (manager) => {
+        const shared = inside(manager);
+        const within = (): KeyValueStore<Product> => (sharing === 'one `within`' ? shared : inside(manager));
+        rival = source.transaction(async (other) => {
+          await inside(other).add('mug', { ...mug, stock: 2 });
+          create?.();
+          await blocked();
+        });
+        await created;
+        return await Promise.all([
+          within()
+            .add('mug', mug)
+            .catch((error: unknown) => (error as { readonly code: string }).code),
+          within().get('plate'),
+          within().add('cup', mug),
+          within().count({ prefix: 'pl' }),
+          within().add('bowl', mug),
+          within().getMany(['plate', 'bowl']),
+        ]);
+      });
+      await rival;
+      expect(heard).toMatchObject([
+        'KEY_EXISTS',
+        { key: 'plate' },
+        { key: 'cup' },
+        1,
+        { key: 'bowl' },
+        [{ key: 'plate' }, { key: 'bowl' }],
+      ]);
+      expect([await stock(), await stock('cup'), await stock('bowl')]).toEqual([2, 10, 10]);
+    },
+  );
+});
+
+describe('transactions within transactions', () => {
+  it('undo what was done in them, and nothing else', async () => {
+    await source.transaction(async (manager) => {
+      await inside(manager).add('outer', mug);
+      await manager
+        .transaction(async (inner) => {
+          await inside(inner).add('inner', mug);
+          await inner.insert(Order, { id: 1, total: 1 });
+          expect(await inside(inner).has('outer')).toBe(true);
+          throw new Error('inner');
+        })
+        .catch((error: unknown) => expect(String(error)).toContain('inner'));
+      expect(await inside(manager).has('inner')).toBe(false);
+      await manager.transaction(async (inner) => {
+        await inside(inner).add('second', mug);
+        await expect(inside(inner).add('outer', mug)).rejects.toMatchObject({ code: 'KEY_EXISTS' });
+      });
+      await inside(manager).add('inner', { ...mug, stock: 1 });
+    });
+    expect([await stock('outer'), await stock('inner'), await stock('second'), await totals()]).toEqual([10, 1, 10, []]);
+  });
+});
+
+describe('what is no transaction of the data source', () => {
+  const refused = (words: string) => expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(words) });
+
+  it('is refused: the manager of the data source itself, anything else, and one of another data source', async () => {
+    expect(() => storage.within(source.manager)).toThrow(refused('open transaction'));
+    for (const other of [{}, source, products, []]) expect(() => storage.within(other)).toThrow(refused('open transaction'));
+    const another = await new DataSource({ type: 'postgres', url: database.url, extra: { max: 1 } }).initialize();
+    try {
+      await another.transaction(async (manager) => {
+        expect(() => storage.within(manager)).toThrow(refused('one of another'));
+        await Promise.resolve();
+      });
+    } finally {
+      await another.destroy();
+    }
+  });
+
+  it('is refused once it has ended, and writes nothing', async () => {
+    let left: KeyValueStore<Product> | undefined;
+    let kept: EntityManager | undefined;
+    await source.transaction(async (manager) => {
+      left = inside(manager);
+      kept = manager;
+      await left.add('mug', mug);
+    });
+    for (const call of [left?.set('mug', { ...mug, stock: 1 }), left?.get('mug'), left?.count()])
+      await expect(call).rejects.toEqual(refused('open transaction'));
+    expect(() => inside(kept as EntityManager)).toThrow(refused('open transaction'));
+    expect(await stock()).toBe(10);
+  });
+
+  it('is refused by a provider with a pool of its own, which says what to do', async () => {
+    const own = await openStorage(new PostgresProvider({ url: database.url, poolSize: 1 }));
+    try {
+      await source.transaction(async (manager) => {
+        expect(() => own.within(manager)).toThrow(refused('dataSource'));
+        await Promise.resolve();
+      });
+    } finally {
+      await own[Symbol.asyncDispose]();
+    }
+  });
+
+  it('belongs to the storage, and not to a transaction: sweeping and administration', async () => {
+    await source.transaction(async (manager) => {
+      const within = provider.within(manager);
+      for (const call of [within.sweep(1), within.open(), within.administration.databases(), within.administration.drop('shared')])
+        await expect(call).rejects.toMatchObject({ code: 'STORAGE_UNSUPPORTED' });
+    });
+  });
+});
