@@ -21,14 +21,22 @@ const expected = {
   answers: [200, 412, 404],
 };
 
+const expectedOfStreams = {
+  state: { onHand: 5, reserved: 5 },
+  refused: 'There are not 1 of mug left.',
+  versions: [1, 2, 3, 4, 5, 6],
+  locked: 'STREAM_LOCKED',
+  withoutCqrs: true,
+};
+
 export function describeConsumer(version: keyof typeof nest): void {
   describe(`with Nest ${version}`, () => {
     let app: ScratchApp;
 
     beforeAll(async () => {
-      const packed = await packLibrary('key-value-storage');
-      app = await ScratchApp.install([...nest[version], packed.tarball]);
-    });
+      const packed = await Promise.all([packLibrary('key-value-storage'), packLibrary('event-store')]);
+      app = await ScratchApp.install([...nest[version], ...packed.map(({ tarball }) => tarball)]);
+    }, 120_000);
 
     afterAll(async () => {
       await app[Symbol.asyncDispose]();
@@ -42,6 +50,15 @@ export function describeConsumer(version: keyof typeof nest): void {
       expect(stderr).toBe('');
     });
 
+    it.each(['module', 'commonjs'] as const)('the program of the event store’s README compiles and runs (type: %s)', async (type) => {
+      const folder = `streams-${type}`;
+      await app.writeProgram(folder, type, 'streams.ts', 'libs/event-store/README.md');
+      await app.compile(folder);
+      const { stdout, stderr } = await app.run(folder, ['--disable-warning=ExperimentalWarning', 'dist/streams.js']);
+      expect(JSON.parse(stdout)).toEqual(expectedOfStreams);
+      expect(stderr).toBe('');
+    });
+
     it('runs when SWC compiles it to CommonJS, one file at a time', async () => {
       await app.writeProgram('swc', 'commonjs', 'main.ts');
       await app.compileWithSwc('swc', ['main.ts', 'program.ts']);
@@ -49,12 +66,16 @@ export function describeConsumer(version: keyof typeof nest): void {
       expect(JSON.parse(stdout)).toEqual(expected);
     });
 
-    it('loads the kit for tests too, without the peers that are optional', async () => {
+    it('loads the kits for tests too, without the peers that are optional', async () => {
       const script = `
       import { overrideStorage, clauses } from '@kvent/key-value-storage/testing';
       process.stdout.write(typeof overrideStorage + ' ' + (clauses.length > 0));`;
       const { stdout } = await app.run('.', ['--input-type=module', '--eval', script]);
       expect(stdout).toBe('function true');
+      const streams = `
+      import { given, overrideEventStore, streamClauses } from '@kvent/event-store/testing';
+      process.stdout.write(typeof given + ' ' + typeof overrideEventStore + ' ' + (streamClauses.length > 0));`;
+      expect((await app.run('.', ['--input-type=module', '--eval', streams])).stdout).toBe('function function true');
       await expect(app.run('.', ['--input-type=module', '--eval', "await import('@nestjs/testing')"])).rejects.toThrow(
         'ERR_MODULE_NOT_FOUND',
       );

@@ -54,10 +54,10 @@ export class ScratchApp implements AsyncDisposable {
     await writeFile(target, typeof content === 'string' ? content : JSON.stringify(content, undefined, 2));
   }
 
-  /** Puts the README's first program into a folder, and one of the fixtures beside it. */
-  async writeProgram(folder: string, type: 'module' | 'commonjs', fixture: string): Promise<void> {
+  /** Puts the first program of a README into a folder, and one of the fixtures beside it. */
+  async writeProgram(folder: string, type: 'module' | 'commonjs', fixture: string, readme = 'README.md'): Promise<void> {
     await this.write(`${folder}/package.json`, { private: true, type });
-    await this.write(`${folder}/program.ts`, await firstProgram());
+    await this.write(`${folder}/program.ts`, await firstProgram(readme));
     await cp(join(fixtures, fixture), join(this.folder, folder, fixture));
   }
 
@@ -103,8 +103,8 @@ export class ScratchApp implements AsyncDisposable {
 }
 
 /** As the README shows it. */
-async function firstProgram(): Promise<string> {
-  const program = /```ts\n([^]*?)```/.exec(await readFile(join(root, 'README.md'), 'utf8'))?.[1];
-  if (program === undefined) throw new Error('The README shows no program.');
+async function firstProgram(readme: string): Promise<string> {
+  const program = /```ts\n([^]*?)```/.exec(await readFile(join(root, readme), 'utf8'))?.[1];
+  if (program === undefined) throw new Error(`${readme} shows no program.`);
   return program;
 }
