@@ -11,7 +11,8 @@ const start = Date.UTC(2030, 0, 1);
 
 /**
  * A `Clock` for tests: `await clock.advance(60_000)` moves the time of day and the monotonic time, and wakes whoever waits, in the order of
- * their times; what they do next has settled when it answers. `setNow` moves the time of day alone, back as well: as an administrator would.
+ * their times; what they do next has settled when it answers. Waits end at whole milliseconds, as timers do. `setNow` moves the time of day alone, back as
+ * well: as an administrator would.
  */
 export class ManualClock implements Clock {
   #now: number;
@@ -22,9 +23,8 @@ export class ManualClock implements Clock {
     this.#now = now;
   }
 
-  /** In whole milliseconds, as real clocks tell it; waits may end between two of them. */
   now(): number {
-    return Math.floor(this.#now);
+    return this.#now;
   }
 
   monotonic(): number {
@@ -45,7 +45,7 @@ export class ManualClock implements Clock {
         then();
       };
       const stop = (): void => end(() => reject(signal?.reason as Error));
-      const wait: Wait = { due: this.#monotonic + Math.max(0, ms), wake: () => end(resolve) };
+      const wait: Wait = { due: this.#monotonic + Math.max(0, Math.ceil(ms)), wake: () => end(resolve) };
       this.#waits.add(wait);
       signal?.addEventListener('abort', stop, { once: true });
     });

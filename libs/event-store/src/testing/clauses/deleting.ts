@@ -1,6 +1,6 @@
 /** Deleting is final, and closing ends everything. */
 import assert from 'node:assert/strict';
-import { all, breaks, rejects } from '@kvent/key-value-storage/testing';
+import { all, breaks, race, rejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, many } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
 
@@ -109,6 +109,25 @@ export const deletingClauses: readonly StreamClause[] = [
     },
   },
   {
+    name: 'What is loaded while it is deleted is the whole stream, or none.',
+    broken: breaksStream('load what is left', (stream) => ({
+      load: async (id) => {
+        const events = await all(stream.read(id)).catch(() => []);
+        return { id, state: { sum: -1, count: events.length }, version: events.length };
+      },
+    })),
+    async run({ ledger }) {
+      for (const id of ['a', 'b', 'c']) {
+        await ledger.append(id, many(800), { expectedVersion: 0 });
+        const loads = race(8, () => ledger.load(id));
+        const [gone, seen] = await Promise.all([ledger.delete(id), loads]);
+        assert.equal(gone, true);
+        for (const { version, state } of [...seen, ...(await race(3, () => ledger.load(id)))])
+          assert.deepEqual([version, state.sum], version === 0 ? [0, 0] : [800, 800]);
+      }
+    },
+  },
+  {
     name: 'Once the storage is closed, every call says that it is not open.',
     broken: breaksStream('answer from memory', (stream) => ({
       version: async (id) => await stream.version(id).catch(() => 0),
@@ -131,6 +150,7 @@ export const deletingClauses: readonly StreamClause[] = [
       ];
       for (const call of calls) await rejects('STORAGE_NOT_OPEN', 'a call', call);
       await session[Symbol.asyncDispose]();
+      await storage[Symbol.asyncDispose]();
       await subject.reopen();
     },
   },

@@ -151,7 +151,9 @@ export const idempotencyClauses: readonly StreamClause[] = [
       await once();
       await subject.clock.advance(24 * 60 * 60 * 1_000 - 1);
       assert.equal((await once()).replayed, true);
+      assert.deepEqual(await subject.ledger.findByIdempotencyKey('a', 'k'), { from: 1, to: 1 });
       await subject.clock.advance(1);
+      assert.equal(await subject.ledger.findByIdempotencyKey('a', 'k'), undefined);
       assert.equal((await once()).replayed, false);
       const short = subject.another({ idempotencyRetentionMs: 50 }).stream(Ledger);
       await short.append('b', many(1), { expectedVersion: 'any', idempotencyKey: 'k' });

@@ -1,6 +1,7 @@
 /** Reading: events in order, slices, states at a version or a time, and damage that is never passed over. */
 import assert from 'node:assert/strict';
 import { all, changesPages, rejects, throws } from '@kvent/key-value-storage/testing';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
 import { added, cleared, Ledger, many, OlderLedger } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
 import { unreadable } from '../stream-subject.js';
@@ -8,6 +9,24 @@ import { unreadable } from '../stream-subject.js';
 const skipsWhatItCannotRead = breaksStream('pass over what they cannot read', (stream) => ({
   load: async (...given) => await stream.load(...given).catch(() => ({ id: given[0], state: { sum: 0, count: 0 }, version: 0 })),
 }));
+
+/** What the provider is asked for is counted, and answered as ever. */
+export function countScans(provider: StorageProvider): { readonly scans: number; readonly rows: number; readonly rowsOfOne: number } {
+  const counted = { scans: 0, rows: 0, rowsOfOne: 0 };
+  const { scan } = provider;
+  Object.assign(provider, {
+    scan: async (...given: Parameters<typeof scan>) => {
+      const pages = await scan.apply(provider, given);
+      for (const { rows } of pages) {
+        counted.scans += 1;
+        counted.rows += rows.length;
+        counted.rowsOfOne = Math.max(counted.rowsOfOne, rows.length);
+      }
+      return pages;
+    },
+  });
+  return counted;
+}
 
 export const readingClauses: readonly StreamClause[] = [
   {
@@ -74,22 +93,26 @@ export const readingClauses: readonly StreamClause[] = [
     broken: throughProvider(
       changesPages('loses a row of a long page', (page) => ({ ...page, rows: page.rows.filter((_, index) => index !== 20) })),
     ),
-    async run({ ledger }) {
+    async run({ ledger, provider }) {
       await ledger.append(
         'a',
         Array.from({ length: 100 }, (_, index) => added(index + 1)),
         { expectedVersion: 0 },
       );
+      const counted = countScans(provider);
       const slice = async (range: Parameters<typeof ledger.read>[1]) => (await all(ledger.read('a', range))).map(({ version }) => version);
       const from = (first: number, last: number): readonly number[] =>
         Array.from({ length: last - first + 1 }, (_, index) => first + index);
       assert.deepEqual(await slice({ from: 50, to: 75 }), from(50, 75));
+      assert.deepEqual(await slice({ from: 60, to: 60 }), [60]);
+      assert.equal(counted.rows, 27);
       assert.deepEqual(await slice({ from: 95 }), from(95, 100));
       assert.deepEqual(await slice({ from: 101 }), []);
       assert.deepEqual(await slice({ to: 200, from: 99 }), [99, 100]);
       assert.deepEqual(await slice({ reverse: true, limit: 3 }), [100, 99, 98]);
       assert.deepEqual(await slice({ from: 3, to: 5, reverse: true }), [5, 4, 3]);
       assert.deepEqual(await slice({ limit: 2 }), [1, 2]);
+      assert.equal(counted.rows, 27 + 6 + 0 + 2 + 3 + 3 + 2);
       throws('INVALID_OPTION', 'read', () => ledger.read('a', { from: 5, to: 4 }));
       throws('INVALID_OPTION', 'read', () => ledger.read('a', { from: 0 }));
       throws('INVALID_OPTION', 'read', () => ledger.read('a', { limit: 0 }));
@@ -102,6 +125,7 @@ export const readingClauses: readonly StreamClause[] = [
     ),
     async run({ ledger, provider }) {
       for (let version = 0; version < 1_000; version += 500) await ledger.append('a', many(500), { expectedVersion: version });
+      const counted = countScans(provider);
       let seen = 0;
       for await (const { version } of ledger.read('a')) {
         seen += 1;
@@ -109,8 +133,12 @@ export const readingClauses: readonly StreamClause[] = [
         if (seen === 300) await ledger.append('a', many(500), { expectedVersion: 'any' });
       }
       assert.equal(seen, 1_000);
-      const { rows } = await provider.read([]);
-      assert.equal(rows.length, 0);
+      for await (const { version } of ledger.read('a', { reverse: true, to: 1_000 })) {
+        assert.equal(version, seen);
+        seen -= 1;
+      }
+      assert.equal(seen, 0);
+      assert.ok(counted.rowsOfOne <= 200, `memory is not flat: ${counted.rowsOfOne} rows were asked for at once`);
       assert.deepEqual((await ledger.load('a')).state, { sum: 1_500, count: 1_500 });
     },
   },
@@ -142,16 +170,39 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
+    name: 'The times of a stream never decrease, also when the clock is set back; a time finds the version that was the last by then.',
+    needs: 'clock',
+    broken: throughProvider(
+      changesPages('tells times that decrease', (page) => ({
+        ...page,
+        rows: page.rows.map(({ key, row }, index) => ({ key, row: { ...row, updatedAt: row.updatedAt - index } })),
+      })),
+    ),
+    async run({ ledger, clock }) {
+      for (let version = 0; version < 12; version += 1) {
+        await ledger.append('a', many(1), { expectedVersion: version });
+        if (version % 3 === 2) clock.setNow(clock.now() - 60_000);
+        else await clock.advance(5);
+      }
+      const times = (await all(ledger.read('a'))).map(({ recordedAt }) => recordedAt.getTime());
+      assert.deepEqual(
+        times,
+        times.toSorted((a, b) => a - b),
+      );
+      for (const time of times) {
+        const { version } = await ledger.load('a', { atTime: new Date(time) });
+        assert.equal(version, times.filter((each) => each <= time).length);
+      }
+    },
+  },
+  {
     name: 'The version of a stream is one row, however long the stream is.',
     broken: breaksStream('count the events', (stream) => ({ version: async (id) => (await all(stream.read(id))).length })),
     async run({ ledger, provider }) {
       await ledger.append('a', many(500), { expectedVersion: 0 });
-      let scans = 0;
-      const { scan } = provider;
-      // what the provider is asked for is counted, and answered as ever
-      Object.assign(provider, { scan: (...given: Parameters<typeof scan>) => ((scans += 1), scan.apply(provider, given)) });
+      const counted = countScans(provider);
       assert.equal(await ledger.version('a'), 500);
-      assert.equal(scans, 0);
+      assert.equal(counted.scans, 0);
     },
   },
   {

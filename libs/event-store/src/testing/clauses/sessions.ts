@@ -1,8 +1,8 @@
 /** Sessions: one holder at a time, whose every write carries its lock; deadlines are the provider's. */
 import assert from 'node:assert/strict';
 import { all, changesBatches, changesReads, race, rejects } from '@kvent/key-value-storage/testing';
-import { added, cleared, KeptLedger, many } from '../ledger.js';
-import { breaksSessions, breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
+import { added, cleared, KeptLedger, Ledger, many } from '../ledger.js';
+import { breaksSessions, breaksStream, throughProvider, type LedgerSession, type StreamClause } from '../stream-clause.js';
 
 /** The lease is not looked at when a batch is judged. */
 const withoutLease = throughProvider(
@@ -176,6 +176,71 @@ export const sessionClauses: readonly StreamClause[] = [
         await dead.close();
         assert.equal((await ledger.transact(id, ({ sum }) => [added(sum)])).state.sum, 6);
       }
+    },
+  },
+  {
+    name: 'A stream whose session is dead is deleted, and the session cannot write behind the end.',
+    needs: 'exact expiry',
+    broken: withoutChecks,
+    async run({ ledger, clock }) {
+      const dead = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
+      await dead.append(many(3));
+      await rejects('STREAM_LOCKED', 'delete', () => ledger.delete('a'));
+      await clock.advance(1_000);
+      assert.equal(await ledger.delete('a'), true);
+      await rejects('STREAM_DELETED', 'append', () => dead.append([added(1)]));
+      await rejects('STREAM_DELETED', 'renew', () => dead.renew());
+      await dead.close();
+      await rejects('STREAM_DELETED', 'openSession', () => ledger.openSession('a'));
+      assert.deepEqual([await ledger.version('a'), (await ledger.page()).items], [0, []]);
+    },
+  },
+  {
+    name: 'A lock lives for a minute and is waited for five seconds, unless the store or the caller say otherwise.',
+    needs: 'exact expiry',
+    broken: breaksStream('have times of their own', (stream) => ({
+      openSession: async (id, options) => await stream.openSession(id, { sessionTimeoutMs: 30_000, openTimeoutMs: 100, ...options }),
+    })),
+    async run(subject) {
+      const { clock, passing } = subject;
+      const livesFor = (session: LedgerSession): number => session.expiresAt.getTime() - clock.now();
+      const session = await subject.ledger.openSession('a');
+      assert.equal(livesFor(session), 60_000);
+      const begun = clock.monotonic();
+      const error = await passing(rejects('SESSION_OPEN_FAILED', 'openSession', () => subject.ledger.openSession('a')));
+      assert.deepEqual({ ...error, openTimeoutMs: 5_000 }, { ...error });
+      assert.ok(clock.monotonic() - begun >= 5_000, 'it was not waited for');
+      const store = subject.another({ session: { sessionTimeoutMs: 7_000, openTimeoutMs: 0 } });
+      await rejects('SESSION_OPEN_FAILED', 'openSession', () => store.stream(Ledger).openSession('a'));
+      const [own, given] = [
+        await store.stream(Ledger).openSession('b'),
+        await store.stream(Ledger).openSession('c', { sessionTimeoutMs: 3_000 }),
+      ];
+      assert.deepEqual([livesFor(own), livesFor(given)], [7_000, 3_000]);
+      for (const each of [session, own, given]) await each.close();
+    },
+  },
+  {
+    name: 'Whoever waits for a lock and gives up is let go at once, and takes nothing.',
+    broken: breaksStream('take no notice of signals', (stream) => ({
+      openSession: async (id, options) => await stream.openSession(id, { ...options, signal: undefined }),
+      transact: async (id, decide, options) => await stream.transact(id, decide, { ...options, signal: undefined, lockTimeoutMs: 0 }),
+    })),
+    async run({ ledger }) {
+      const session = await ledger.openSession('a');
+      const giving = new AbortController();
+      const { signal } = giving;
+      const waiting = [
+        rejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal, openTimeoutMs: 60_000 })),
+        rejects('ABORTED', 'transact', () => ledger.transact('a', () => [cleared], { signal, lockTimeoutMs: 60_000 })),
+      ];
+      // they have looked, and are waiting
+      await ledger.load('a');
+      await ledger.load('a');
+      giving.abort(new Error('enough'));
+      await Promise.all(waiting);
+      await session.close();
+      assert.equal((await ledger.append('a', [cleared], { expectedVersion: 0 })).version, 1);
     },
   },
   {

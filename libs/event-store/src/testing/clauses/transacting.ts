@@ -163,6 +163,8 @@ export const transactingClauses: readonly StreamClause[] = [
       assert.deepEqual((await things.getOrThrow('a')).value, { n: 20, text: '2 1' });
       assert.deepEqual([await things.has('run 1'), await things.has('run 2')], [false, true]);
       assert.deepEqual((await ledger.load('b')).state, { sum: -10, count: 1 });
+      await ledger.transact('a', () => [], { sameCommit: (batch) => batch.set(things, 'nothing happened', { n: 1 }) });
+      assert.equal(await things.has('nothing happened'), false);
     },
   },
   {

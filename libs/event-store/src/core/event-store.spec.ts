@@ -1,0 +1,132 @@
+/** Whose streams they are, and what an event store does beside them, on a storage in memory. */
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { isStorageError, openKeyValueStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import { MemoryProvider } from '@kvent/key-value-storage';
+import { all } from '@kvent/key-value-storage/testing';
+import { EventStore, type EventStoreOptions } from './event-store.js';
+import { defineStream, event } from './stream-definition.js';
+import type { StreamNotice } from './stream-observer.js';
+
+const options = {
+  events: { noted: event<{ text: string }>() },
+  initial: (): readonly string[] => [],
+  evolve: (texts: readonly string[], { data: { text } }: { data: { text: string } }) => [...texts, text],
+};
+const Notes = defineStream('note', options);
+const Kept = defineStream('note', { ...options, snapshot: { every: 2 } });
+const Shared = defineStream('shared', { ...options, scope: 'shared' });
+const noted = (text: string) => ({ type: 'noted', data: { text } }) as const;
+
+describe('an event store', () => {
+  let storage: KeyValueStorage;
+  let tenant: string | undefined;
+  const notices: StreamNotice[] = [];
+  const store = (more: EventStoreOptions = {}) =>
+    new EventStore(storage, { observer: { tell: (notice) => notices.push(notice) }, ...more });
+  beforeEach(async () => {
+    notices.length = 0;
+    tenant = 'acme';
+    storage = await openKeyValueStorage({ provider: new MemoryProvider(), tenant: () => tenant });
+  });
+  afterEach(async () => {
+    await storage[Symbol.asyncDispose]();
+  });
+  const codeOf = async (work: () => Promise<unknown>) =>
+    await work().then(
+      () => undefined,
+      (error: unknown) => (isStorageError(error) ? error.code : String(error)),
+    );
+
+  it('keeps to the tenant of the moment that a method was called in: retries, later pages, sessions and parts, too', async () => {
+    const notes = store().stream(Notes);
+    const elsewhere = async <R>(work: () => Promise<R>): Promise<R> => {
+      tenant = 'other';
+      try {
+        return await work();
+      } finally {
+        tenant = 'acme';
+      }
+    };
+    let runs = 0;
+    const transacting = notes.transact('a', async (texts) => {
+      runs += 1;
+      if (runs === 1) await notes.forTenant('acme').append('a', [noted('faster')], { expectedVersion: 0 });
+      return [noted(`behind ${texts.length}`)];
+    });
+    await elsewhere(async () => await transacting);
+    const many = Array.from({ length: 450 }, (_, index) => noted(String(index)));
+    await notes.append('long', many, { expectedVersion: 0 });
+    const reading = notes.read('long');
+    const session = await notes.openSession('held');
+    const part = notes.appending('part', [noted('part')], { expectedVersion: 0 });
+    await elsewhere(async () => {
+      expect((await all(reading)).length).toBe(450);
+      await session.append([noted('mine')]);
+      await storage.atomic().include(part).commit();
+      await session.close();
+      for (const id of ['a', 'long', 'held', 'part']) expect(await notes.version(id)).toBe(0);
+      expect((await notes.page()).items).toEqual([]);
+    });
+    expect(runs).toBe(2);
+    expect((await notes.load('a')).state).toEqual(['faster', 'behind 1']);
+    expect((await notes.page()).items.map(({ id, version }) => [id, version])).toEqual([
+      ['a', 2],
+      ['held', 1],
+      ['long', 450],
+      ['part', 1],
+    ]);
+  });
+
+  it('refuses streams of tenants where there is none, and gives what is shared to all', async () => {
+    const [notes, shared] = [store().stream(Notes), store().stream(Shared)];
+    tenant = undefined;
+    expect(await codeOf(async () => await notes.append('a', [noted('lost')], { expectedVersion: 0 }))).toBe('TENANT_MISSING');
+    await shared.append('a', [noted('for all')], { expectedVersion: 0 });
+    tenant = 'other';
+    const [first] = await all(shared.read('a'));
+    expect([first?.data.text, first?.metadata.tenant]).toEqual(['for all', undefined]);
+    expect(() => shared.forTenant('acme')).toThrow(/shared/);
+  });
+
+  it.each([
+    [{ metadata: {} }],
+    [{ session: { sessionTimeoutMs: 0 } }],
+    [{ session: { openTimeoutMs: -1 } }],
+    [{ idempotencyRetentionMs: 0 }],
+    [{ committed: 'yes' }],
+    [{ retention: 5 }],
+  ])('refuses %j', (given) => {
+    expect(() => store(given as never)).toThrow(/EventStore/);
+  });
+
+  it('appends what has a state that is too large to keep, and warns that its snapshot was left out', async () => {
+    const kept = store().stream(Kept);
+    const large = 'x'.repeat(500_000);
+    expect((await kept.transact('a', () => [noted(large), noted(large)])).version).toBe(2);
+    expect(await kept.snapshotVersions('a')).toEqual([]);
+    expect(notices.map((notice) => notice.event)).toEqual(['snapshot ignored', 'events appended']);
+    expect(await codeOf(async () => await kept.snapshot('a'))).toBe('LIMIT_EXCEEDED');
+    // off the request path, likewise
+    const other = store();
+    await other.stream(Kept).append('b', [noted(large), noted(large)], { expectedVersion: 0 });
+    await other.idle();
+    expect(notices.at(-1)).toMatchObject({ event: 'snapshot ignored', id: 'b', version: 2 });
+    expect((await kept.load('b')).state).toEqual([large, large]);
+  });
+
+  it('does not break on an observer that does', async () => {
+    const failing = store({
+      observer: {
+        tell: () => {
+          throw new Error('no disk');
+        },
+        begin: () => () => {
+          throw new Error('no network');
+        },
+      },
+    }).stream(Notes);
+    expect((await failing.append('a', [noted('there')], { expectedVersion: 0 })).version).toBe(1);
+    await failing.session('a', async (session) => await session.append([noted('too')]));
+    expect((await failing.load('a')).state).toEqual(['there', 'too']);
+  });
+});
