@@ -12,7 +12,8 @@ import {
   RetryOnConflictInterceptor,
 } from '@kvent/key-value-storage';
 import { errorTable as ownErrors, retryDefaults, storageError, type OwnErrorCode } from '@kvent/key-value-storage/core';
-import { streamError, streamErrorTable, type StreamErrorCode } from '@kvent/event-store/core';
+import { EventStore, EventStoreModule } from '@kvent/event-store';
+import { defineStream, event, streamError, streamErrorTable, type StreamErrorCode } from '@kvent/event-store/core';
 import { generatedIn, regenerated, write } from './generated.js';
 import { declaredErrorFields, declaredOptions, exportedNames, literalDefaults } from './options-in-source.js';
 import { pageAt, pages, type Page } from './pages.js';
@@ -158,11 +159,65 @@ describe('docs/reference/options.md', () => {
     expect(Object.fromEntries(told)).toEqual(Object.fromEntries(taken));
   });
 
+  const Doors = defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times + 1 });
+
+  it('names for each verb of a stream the options that it takes', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const doors = new EventStore(storage).stream(Doors);
+    await using session = await doors.openSession('held');
+    const calls: Record<string, (given: never) => unknown> = {
+      load: (given) => doors.load('a', given),
+      loadOrThrow: (given) => doors.loadOrThrow('a', given),
+      read: (given) => doors.read('a', given),
+      version: (given) => doors.version('a', given),
+      findByIdempotencyKey: (given) => doors.findByIdempotencyKey('a', 'k', given),
+      findByIdempotencyKeyOrThrow: (given) => doors.findByIdempotencyKeyOrThrow('a', 'k', given),
+      append: (given) => doors.append('a', [], given),
+      appending: (given) => doors.appending('a', [], given),
+      transact: (given) => doors.transact('a', () => [], given),
+      delete: (given) => doors.delete('a', given),
+      openSession: (given) => doors.openSession('a', given),
+      session: (given) => doors.session('a', async () => 1, given),
+      snapshot: (given) => doors.snapshot('a', given),
+      snapshotAll: (given) => doors.snapshotAll('a', given),
+      snapshotVersions: (given) => doors.snapshotVersions('a', given),
+      clearSnapshots: (given) => doors.clearSnapshots('a', given),
+      'session.append': (given) => session.append([], given),
+      'session.renew': (given) => session.renew(given),
+    };
+    const taken = await Promise.all(Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const));
+    const told = rowsBelow(options, 'The verbs of a stream').flatMap(([verbs = '', names = '']) =>
+      wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
+    );
+    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(taken));
+  });
+
   const elsewhere: Record<string, readonly [section: string, call: (given: never) => unknown]> = {
     KeyRange: ['KeyRange', async (given) => (await openStorage(new MemoryProvider())).store(Things).count(given)],
     PageRequest: ['PageRequest', async (given) => await (await openStorage(new MemoryProvider())).store(Things).page(given)],
     StateOptions: ['States', (given) => defineState('thing', given)],
     openStorage: ['Without Nest: `openStorage(provider, options)`', (given) => openStorage(new MemoryProvider(), given)],
+    SnapshotOptions: [
+      '`defineStream(type, options)`',
+      (given) => defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times, snapshot: given }),
+    ],
+    EventMetadata: [
+      'EventMetadata',
+      async (given) =>
+        await new EventStore(await openStorage(new MemoryProvider()))
+          .stream(Doors)
+          .append('a', [{ type: 'opened' }], { expectedVersion: 'any', metadata: given }),
+    ],
+    EventRange: ['EventRange', async (given) => new EventStore(await openStorage(new MemoryProvider())).stream(Doors).read('a', given)],
+    StreamPageRequest: [
+      'StreamPageRequest',
+      async (given) => await new EventStore(await openStorage(new MemoryProvider())).stream(Doors).page(given),
+    ],
+    SessionOptions: [
+      'SessionOptions',
+      async (given) => await new EventStore(await openStorage(new MemoryProvider())).stream(Doors).openSession('a', given),
+    ],
+    EventStoreOptions: ['Nest: `EventStoreModule.forRoot(options)`', (given) => EventStoreModule.forRoot(given)],
     RetryInterceptorOptions: ['`RetryOnConflictInterceptor.with(options)`', (given) => RetryOnConflictInterceptor.with(given)],
     MemoryProviderOptions: ['`new MemoryProvider(options)`', (given) => new MemoryProvider(given)],
     // its three tables stand below one heading
@@ -173,6 +228,8 @@ describe('docs/reference/options.md', () => {
     const inherited: Record<string, readonly string[]> = {
       PageRequest: ['prefix', 'start', 'end', 'reverse'],
       StateOptions: ['schema'],
+      EventRange: ['signal'],
+      SessionOptions: ['signal'],
       RetryInterceptorOptions: declaredOptions('RetryOptions')?.options.map((option) => option.name) ?? [],
     };
     expect([...own, ...(inherited[name] ?? [])].sort()).toEqual(await namesTaken(call));
@@ -191,8 +248,11 @@ describe('docs/reference/options.md', () => {
   });
 
   it('has every interface of options that a front door exports', () => {
-    const doors = ['key-value-storage/src/index.ts', 'key-value-storage/src/testing/index.ts', 'key-value-postgres/src/index.ts'];
-    const exported = doors.flatMap((door) => exportedNames(`libs/${door}`, /Options$|^KeyRange$|^PageRequest$|^PostgresConnection$/));
+    const doors = ['key-value-storage', 'key-value-storage/testing', 'key-value-postgres', 'event-store', 'event-store/testing'];
+    const names = /Options$|^KeyRange$|PageRequest$|^PostgresConnection$|^EventRange$|^EventMetadata$|^EventStoreSettings$|^SameCommit$/;
+    const files = doors.map((door) => `libs/${door.replace(/^[\w-]+/, '$&/src')}/index.ts`);
+    // that is two interfaces, and either of two checks
+    const exported = files.flatMap((file) => exportedNames(file, names)).filter((name) => name !== 'AppendOptions');
     expect(exported.filter((name) => !generatedIn(options).includes(`options ${name}`))).toEqual([]);
   });
 

@@ -121,7 +121,7 @@ export abstract class EventStream<D extends AnyStream> {
   /** The same; `STREAM_NOT_FOUND` for an unknown stream, and for a time before its first event. */
   abstract loadOrThrow(id: string, options?: CallOptions & PointInTime): Promise<Loaded<StateOf<D>>>;
   /**
-   * The everyday verb: loads, decides, appends, and decides anew on fresh state if someone was faster (10 attempts within 5 s by default, then
+   * The everyday verb: loads, decides, appends, and decides anew on fresh state if someone was faster (50 attempts within 5 s by default, then
    * `STREAM_VERSION_MISMATCH` with `attempts`). No events: nothing is written. `STREAM_LOCKED` while a session holds the stream. `decide` may run several times.
    */
   abstract transact(
