@@ -36,6 +36,33 @@ describe('turns at a row', () => {
     expect(turns.isTaken('a')).toBe(false);
   });
 
+  it('are given up by those in front first while the line stands: 1, then 2, then 4, and never by all of them at once', async () => {
+    const turns = new Turns();
+    await turns.take('a', patience, endless, undefined);
+    const ticks: (() => void)[] = [];
+    const byHand: Clock = { ...endless, wait: async () => await new Promise((resolve) => ticks.push(resolve)) };
+    const gone: number[] = [];
+    const waiting = Array.from({ length: 9 }, async (_, number) => {
+      expect(await turns.take('a', patience, byHand, undefined)).toBe(number >= 7);
+      gone.push(number);
+      if (number >= 7) turns.leave('a');
+    });
+    const tick = async (): Promise<void> => {
+      for (const fire of ticks.splice(0)) fire();
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    await tick();
+    expect(gone).toEqual([0]);
+    await tick();
+    expect(gone).toEqual([0, 1, 2]);
+    await tick();
+    expect(gone).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    turns.leave('a');
+    await Promise.all(waiting);
+    expect(gone).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(turns.isTaken('a')).toBe(false);
+  });
+
   it('of different rows have nothing to do with each other', async () => {
     const turns = new Turns();
     await turns.take('a', patience, endless, undefined);

@@ -1,14 +1,21 @@
 /**
  * Turns at a row, within this process: whoever lost against a rival waits in line instead of racing again, so a hundred rivals need a hundred
- * commits and not thousands. It only makes conflicts rare; what is right is decided by versions. Nobody waits longer than their patience, so a
- * slow holder, or one that waits for itself, delays and never blocks.
+ * commits and not thousands. It only makes conflicts rare; what is right is decided by versions. While a line does not move, patience ends: first of
+ * the one in front, then of two more, then of four. So a slow holder, or one that waits for itself, delays and never blocks, and does not turn a
+ * whole line into rivals at once.
  */
 import type { Clock } from './clock.js';
 
+interface Waiting {
+  /** Ends the wait, with the turn or without it. */
+  readonly end: (granted: boolean) => void;
+}
 interface Line {
-  readonly waiting: (() => void)[];
-  /** How often the turn went on to the next. */
+  readonly waiting: Waiting[];
+  /** How often somebody in front has gone on. */
   moves: number;
+  /** How many lose their patience together the next time. */
+  impatient: number;
 }
 
 export interface Patience {
@@ -28,7 +35,7 @@ export class Turns {
 
   /** Takes a turn that nobody has. */
   begin(name: string): void {
-    this.#lines.set(name, { waiting: [], moves: 0 });
+    this.#lines.set(name, { waiting: [], moves: 0, impatient: 1 });
   }
 
   /** Answers whether the turn was granted; not, once the patience is over. Rejects with the signal's reason. */
@@ -38,41 +45,42 @@ export class Turns {
       this.begin(name);
       return true;
     }
-    let granted = false;
-    let grant = (): void => undefined;
-    const turn = new Promise<void>((resolve) => {
-      grant = () => {
-        granted = true;
-        resolve();
-      };
-    });
-    line.waiting.push(grant);
+    let granted: boolean | undefined;
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    const waiting: Waiting = {
+      end: (how) => {
+        granted = how;
+        end();
+      },
+    };
+    line.waiting.push(waiting);
     try {
-      await this.#wait(line, turn, patience, clock, signal);
+      await this.#wait(line, ended, patience, clock, signal);
     } catch (error) {
-      if (granted) this.leave(name);
+      if (granted === true) this.leave(name);
       throw error;
     } finally {
-      if (!granted) line.waiting.splice(line.waiting.indexOf(grant), 1);
+      if (granted === undefined) line.waiting.splice(line.waiting.indexOf(waiting), 1);
     }
-    return granted;
+    return granted === true;
   }
 
-  /** Ends with the turn, or when the line has not moved for as long as the patience lasts. */
+  /** Ends with the turn, without it, or at the deadline. */
   async #wait(
     line: Line,
-    turn: Promise<void>,
+    ended: Promise<void>,
     { patienceMs, deadline }: Patience,
     clock: Clock,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const over = new AbortController();
-    const ended = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
+    const stopped = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
     try {
-      for (let moved = true; moved && clock.monotonic() < deadline;) {
+      for (let isOver = false; !isOver && clock.monotonic() < deadline;) {
         const { moves } = line;
-        const granted = await Promise.race([turn.then(() => true), clock.wait(patienceMs, ended).then(() => false)]);
-        moved = !granted && line.moves > moves;
+        isOver = await Promise.race([ended.then(() => true), clock.wait(patienceMs, stopped).then(() => false)]);
+        if (!isOver && line.moves === moves) losePatience(line);
       }
     } finally {
       over.abort();
@@ -88,6 +96,14 @@ export class Turns {
       return;
     }
     line.moves += 1;
-    next();
+    line.impatient = 1;
+    next.end(true);
   }
+}
+
+/** Those in front go on without the turn; who stands behind them waits once more. */
+function losePatience(line: Line): void {
+  for (const { end } of line.waiting.splice(0, line.impatient)) end(false);
+  line.moves += 1;
+  line.impatient *= 2;
 }
