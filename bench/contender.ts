@@ -1,5 +1,8 @@
 /** Who is measured: the same verbs for everybody, and what their answers are worth, which the table says beside each figure. */
-export type Verb = 'get' | 'set' | 'set + get' | 'save' | 'update' | 'getMany' | 'page' | 'increment' | 'hot update' | 'hot increment';
+export type Verb =
+  | ('get' | 'set' | 'set + get' | 'save' | 'update' | 'getMany' | 'page' | 'increment' | 'hot update' | 'hot increment')
+  | ('append' | 'append 100' | 'append, marked' | 'hot append' | 'hot transact')
+  | ('read 1,000' | 'load' | 'load, no snapshots' | 'version');
 
 /** The n-th call of a verb. It answers a promise where the contender does: nobody is made to wait who need not. */
 export type Operation = (call: number) => unknown;
@@ -35,6 +38,8 @@ export interface Contender {
 export interface Place {
   readonly directory: string;
   readonly keys: readonly string[];
+  /** Events of the streams that are long. */
+  readonly longEvents: number;
   /** Whether they are there already, from an earlier opening; if not, opening stores them. */
   readonly filled: boolean;
   /** The database server of the suite, where it has one, and a schema in it for this contender alone. */

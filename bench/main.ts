@@ -10,18 +10,26 @@ import { measureOpening, openingTable, type OpeningResult } from './opening.js';
 import { productBytes } from './product.js';
 import { root } from './root.js';
 import { runSuite, type SuiteResult } from './run-suite.js';
+import { eventsEmbedded, eventsOnPostgres } from './suites/events.js';
 import { file } from './suites/file.js';
 import { memory } from './suites/memory.js';
 import { postgres } from './suites/postgres.js';
+import type { Suite } from './suite.js';
 import { legendOf, tableOf } from './table.js';
 
-const suites = { memory, file, postgres };
+/** What `--suite` chooses among. */
+const suites: Readonly<Record<string, readonly Suite[]>> = {
+  memory: [memory],
+  file: [file],
+  postgres: [postgres],
+  events: [eventsOnPostgres, eventsEmbedded],
+};
 const help = `npm run bench -- [options]
-  --suite memory|file|postgres  which one; all if left out
+  --suite memory|file|postgres|events  which one; all if left out
   --only <text>         works whose name holds this: 'get', 'save, 64'
   --rounds <n>          rounds in which everybody has a turn (7)
-  --ms <n>              length of a turn in milliseconds (200; postgres 500)
-  --entries <n>         entries to open with, in the file suite (100000); 0: leave it out
+  --ms <n>              length of a turn in milliseconds (200; postgres and events 500)
+  --entries <n>         entries to open with in the file suite, and events of the long streams (100000); 0: leave the opening out
   --json <file>         where the figures are written (.tmp/bench-results/<time>.json)
   --directory <path>    where files are written: a disk, not memory (.tmp/bench)
 `;
@@ -43,7 +51,7 @@ if (values.help) process.stdout.write(help);
 else await bench();
 
 async function bench(): Promise<void> {
-  const chosen = values.suite === undefined ? Object.values(suites) : [suiteOf(values.suite)];
+  const chosen = values.suite === undefined ? Object.values(suites).flat() : suitesOf(values.suite);
   const [rounds, entries] = [numberOf('rounds', 1), numberOf('entries', 0)];
   const ms = values.ms === undefined ? undefined : numberOf('ms', 1);
   const directory = join(resolve(values.directory), String(process.pid));
@@ -55,6 +63,7 @@ async function bench(): Promise<void> {
     for (const suite of chosen) {
       const result = await runSuite(suite, {
         rounds,
+        longEvents: Math.max(entries, 1_000),
         ms,
         only: values.only,
         directory: join(directory, suite.name),
@@ -78,9 +87,10 @@ async function bench(): Promise<void> {
   process.stdout.write(`written to ${path}\n`);
 }
 
-function suiteOf(name: string): (typeof suites)[keyof typeof suites] {
-  if (Object.hasOwn(suites, name)) return suites[name as keyof typeof suites];
-  throw new Error(`There is no suite '${name}': ${Object.keys(suites).join(', ')}.`);
+function suitesOf(name: string): readonly Suite[] {
+  const chosen = Object.hasOwn(suites, name) ? suites[name] : undefined;
+  if (chosen === undefined) throw new Error(`There is no suite '${name}': ${Object.keys(suites).join(', ')}.`);
+  return chosen;
 }
 
 function numberOf(name: 'rounds' | 'ms' | 'entries', least: number): number {

@@ -28,6 +28,8 @@ export interface SuiteResult {
 
 export interface RunOptions {
   readonly rounds: number;
+  /** Of the streams that are long. */
+  readonly longEvents: number;
   /** Of a turn, instead of the suite's own. */
   readonly ms: number | undefined;
   /** Only works whose name holds this. */
@@ -58,7 +60,12 @@ async function runAll(suite: Suite, options: RunOptions, server: DatabaseServer 
   const schemas = suite.openings.map((_, index) => `kvent_bench_${process.pid}_${index}`);
   try {
     for (const [index, open] of suite.openings.entries()) {
-      const contender = await open({ keys, ...(await placeOf(options.directory, index, server, schemas)), filled: false });
+      const contender = await open({
+        keys,
+        longEvents: options.longEvents,
+        ...(await placeOf(options.directory, index, server, schemas)),
+        filled: false,
+      });
       contenders.push(contender);
       await assertStores(contender);
     }

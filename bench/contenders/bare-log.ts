@@ -39,5 +39,5 @@ async function appendSynced(file: FileHandle, lines: string): Promise<void> {
 }
 
 function contender(name: string, append: (call: number) => Promise<void>, file: FileHandle): Contender {
-  return { name, traits, verbs: { set: append }, close: () => file.close() };
+  return { name, traits, verbs: { set: append, append }, close: () => file.close() };
 }

@@ -97,10 +97,10 @@ describe('a short run of the bench', () => {
     return { printed: stdout, results: JSON.parse(await readFile(json, 'utf8')) as Results };
   };
 
-  it.each([['memory'], ['file'], ['postgres']])(
+  it.each([['memory'], ['file'], ['postgres'], ['events']])(
     'says of each work of %s how fast everybody was, and of everybody what it is worth',
     async (suite) => {
-      const { printed, results } = await bench('--suite', suite, '--entries', '200');
+      const { printed, results } = await bench('--suite', suite, '--entries', '1000');
       const works = results.suites.flatMap((each) => each.works);
       expect(works.length).toBeGreaterThan(0);
       for (const { rows, reference } of works) {
@@ -110,6 +110,7 @@ describe('a short run of the bench', () => {
       expect(printed).toContain(results.machine.fileSystem);
       expect(printed).toMatch(/survives +compares +answers/);
       if (suite === 'postgres') expect(printed).toMatch(/fsync on, synchronous_commit on.*\n[^]*conflicts: kvent /);
+      if (suite === 'events') expect(printed).toMatch(/kvent, JSON file +[\d,]+ [^]*conflicts: kvent /);
       if (suite === 'file') expect(results.opening.map(({ contender }) => contender)).toContain('kvent, JSON file');
     },
   );

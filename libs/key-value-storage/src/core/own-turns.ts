@@ -10,6 +10,12 @@ import type { RetryPolicy } from './retry-on-conflict.js';
 import type { RowAddress } from './storage-provider.js';
 import type { Turns } from './turns.js';
 
+/**
+ * How long a line may stand still. Whoever goes without the turn makes the conflicts that turns are there to avoid, so this is long beside a commit, on a
+ * busy machine too; it is short beside the time that work is repeated for.
+ */
+const patienceMs = 1_000;
+
 /** On a conflict: the row where it was met. */
 const lostAt = Symbol('kvent.lost-at');
 
@@ -51,13 +57,13 @@ export class OwnTurns {
 
   /** Before an attempt: waits in line for the turns that are missing, as long as the line moves; where none is, for so many milliseconds. Answers whether it stood in line. */
   async wait(ms: number): Promise<boolean> {
-    const { signal, delayMsMax } = this.#policy;
+    const { signal } = this.#policy;
     const wanted = [this.#own, this.#beatenAt].filter((turn) => turn !== undefined);
     for (const turn of this.#held) if (!wanted.includes(turn)) this.#leave(turn);
     const missing = wanted.filter((turn) => !this.#held.has(turn));
     try {
       if (missing.length === 0) await systemClock.wait(ms, signal);
-      const patience = { patienceMs: Math.max(ms, delayMsMax), deadline: this.#deadline };
+      const patience = { patienceMs: Math.max(ms, patienceMs), deadline: this.#deadline };
       for (const turn of new Set(missing)) if (await this.#turns.take(turn, patience, systemClock, signal)) this.#held.add(turn);
     } catch (error) {
       throwIfAborted('A call that waited for its turn', signal);

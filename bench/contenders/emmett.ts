@@ -1,0 +1,46 @@
+/** Emmett's event store on Postgres: the peer for event sourcing in TypeScript. */
+import { getPostgreSQLEventStore } from '@event-driven-io/emmett-postgresql';
+import type { Event } from '@event-driven-io/emmett';
+import { Pool } from 'pg';
+import type { Opening } from '../contender.js';
+import { poolSize } from '../database-server.js';
+import { keyAt, product, type Product } from '../product.js';
+import { bulkIds, event as changed, hotIds, hundred, readEvents, readIds, streamIds, Versions } from '../stream-work.js';
+
+type Changed = Event<'changed', { readonly [K in keyof Product]: Product[K] }>;
+
+export const openEmmett: Opening = async ({ database }) => {
+  const { url = '', schema = '' } = database ?? {};
+  const pool = new Pool({ connectionString: url, max: poolSize, options: `-c search_path=${schema}` });
+  const store = getPostgreSQLEventStore(url, { connectionOptions: { pool } });
+  const versions = new Versions();
+  const append = async (id: string, events: readonly Changed[]): Promise<void> => {
+    const before = versions.of(id);
+    const expectedStreamVersion = before === 0 ? 'STREAM_DOES_NOT_EXIST' : BigInt(before);
+    await store.appendToStream<Changed>(id, [...events], { expectedStreamVersion });
+    versions.grown(id, events.length);
+  };
+  for (const id of readIds) for (let index = 0; index < readEvents; index += hundred.length) await append(id, hundred);
+  return {
+    name: 'Emmett',
+    traits: { survives: 'power loss', comparesAndSets: true, answers: 'fresh copy', note: '@event-driven-io/emmett-postgresql' },
+    verbs: {
+      append: (call) => append(keyAt(streamIds, call), [changed]),
+      'append 100': (call) => append(keyAt(bulkIds, call), hundred),
+      'hot append': async (call) => {
+        const id = keyAt(hotIds, call);
+        await store.appendToStream<Changed>(id, [changed]);
+        versions.grown(id, 1);
+      },
+      'read 1,000': async (call) => {
+        const { events } = await store.readStream<Changed>(keyAt(readIds, call));
+        if (events.filter(({ data }) => data.stock === product.stock).length !== readEvents) throw new Error('Events are missing.');
+      },
+    },
+    verify: () => versions.assertKept('Emmett', async (id) => Number((await store.readStream(id)).currentStreamVersion)),
+    close: async () => {
+      await store.close();
+      await pool.end();
+    },
+  };
+};

@@ -1,0 +1,96 @@
+/** Ours: streams as users have them, on each storage. */
+import { JsonFileProvider, MemoryProvider, openStorage, type StorageProvider } from '@kvent/key-value-storage';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store';
+import type { Contender, Opening, Traits } from '../contender.js';
+import type { Product } from '../product.js';
+import { keyAt, product } from '../product.js';
+import { bulkIds, event as changed, hotIds, hundred, longId, markedIds, readEvents, readIds, streamIds, Versions } from '../stream-work.js';
+
+interface Changes {
+  readonly count: number;
+  readonly last: Product | undefined;
+}
+const events = { changed: event<Product>() };
+const initial = (): Changes => ({ count: 0, last: undefined });
+const evolve = ({ count }: Changes, { data }: { readonly data: Product }): Changes => ({ count: count + 1, last: data });
+
+const Things = defineStream('thing', { events, initial, evolve, snapshot: { every: 1_000 } });
+/** The same without snapshots. */
+const Bare = defineStream('bare', { events, initial, evolve });
+
+export const openStreamsOnPostgres: Opening = async ({ database, longEvents }) =>
+  await open('kvent', longEvents, new PostgresProvider({ ...database }), 'streams in a storage on Postgres');
+export const openStreamsOnFile: Opening = async ({ directory, longEvents }) =>
+  await open('kvent, JSON file', longEvents, new JsonFileProvider({ directory: `${directory}/data` }), 'streams in readable files');
+export const openStreamsInMemory: Opening = async ({ longEvents }) =>
+  await open('kvent, memory', longEvents, new MemoryProvider(), 'streams in this process');
+
+async function open(name: string, longEvents: number, provider: StorageProvider, note: string): Promise<Contender> {
+  const storage = await openStorage(provider);
+  const store = new EventStore(storage);
+  const things = store.stream(Things);
+  const bare = store.stream(Bare);
+  for (const id of readIds) await fill(bare, id, readEvents);
+  await fill(things, longId, longEvents);
+  await fill(bare, longId, longEvents);
+  await store.idle();
+  const versions = new Versions();
+  const assertLong = (count: number): void => {
+    if (count !== longEvents) throw new Error(`${name} has found ${count} events of ${longEvents}.`);
+  };
+  const rivalry = { done: 0, again: 0 };
+  const append = async (id: string, given: readonly (typeof changed)[], options: { readonly idempotencyKey?: string } = {}) => {
+    await bare.append(id, given, { expectedVersion: versions.of(id), ...options });
+    versions.grown(id, given.length);
+  };
+  return {
+    name,
+    traits: { survives: survivesOf(provider), comparesAndSets: true, answers: 'frozen', note },
+    verbs: {
+      append: (call) => append(keyAt(streamIds, call), [changed]),
+      'append 100': (call) => append(keyAt(bulkIds, call), hundred),
+      'append, marked': (call) => append(keyAt(markedIds, call), [changed], { idempotencyKey: `call-${call}` }),
+      'hot append': async (call) => {
+        const id = keyAt(hotIds, call);
+        await bare.append(id, [changed], { expectedVersion: 'any' });
+        versions.grown(id, 1);
+      },
+      'hot transact': async (call) => {
+        const id = keyAt(hotIds, call);
+        let attempts = 0;
+        await things.transact(id, () => {
+          attempts += 1;
+          return [changed];
+        });
+        rivalry.done += 1;
+        rivalry.again += attempts - 1;
+      },
+      'read 1,000': async (call) => {
+        let read = 0;
+        for await (const { data } of bare.read(keyAt(readIds, call))) if (data.stock === product.stock) read += 1;
+        if (read !== readEvents) throw new Error(`${name} has read ${read} events of ${readEvents}.`);
+      },
+      load: async () => assertLong((await things.load(longId)).state.count),
+      'load, no snapshots': async () => assertLong((await bare.load(longId)).state.count),
+      version: async () => assertLong(await bare.version(longId)),
+    },
+    rivalry,
+    verify: async () => {
+      await versions.assertKept(name, (id) => bare.version(id));
+      const lengths = await Promise.all(hotIds.map((id) => things.version(id)));
+      const total = lengths.reduce((sum, length) => sum + length, 0);
+      if (total !== rivalry.done) throw new Error(`${name} holds ${total} decisions of ${rivalry.done}.`);
+    },
+    close: async () => {
+      await store.idle();
+      await storage[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const survivesOf = ({ features }: StorageProvider): Traits['survives'] => (features.durable === false ? 'nothing' : 'power loss');
+
+async function fill(stream: EventStream<typeof Bare>, id: string, count: number): Promise<void> {
+  for (let version = 0; version < count; version += hundred.length) await stream.append(id, hundred, { expectedVersion: version });
+}
