@@ -39,6 +39,7 @@ export const pages: readonly Page[] = [
   ...readdirSync(root).filter((name) => name.endsWith('.md')),
   ...markdownBelow('docs'),
   ...readdirSync(join(root, 'libs')).map((library) => `libs/${library}/README.md`),
+  ...readdirSync(join(root, 'apps')).map((app) => `apps/${app}/README.md`),
 ].map(readPage);
 
 export function pageAt(path: string): Page {

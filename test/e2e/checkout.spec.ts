@@ -13,7 +13,7 @@ onEachStorage(
       await shoppers.begin(shop.client);
       while (!(await shoppers.shop(shop.client)));
       await shoppers.assertTrue(shop.client);
-      await shoppers.assertBooks(shop.kept, shop.client);
+      await shoppers.assertBooks(shop.kept);
     });
   },
   storages,

@@ -23,7 +23,7 @@ import { assertPayable, cancel, movementWith, noOrder, Orders, place, ship, type
 type PlacedOrder = Appended<Order, OrderEvent>;
 
 /** A payment holds its order for as long as the bank takes; if the shop dies meanwhile, the order is free again after this time. */
-const payment = { openTimeoutMs: 0, sessionTimeoutMs: 10_000, renewal: 'auto' } as const;
+const payment = { openTimeoutMs: 0, sessionTimeoutMs: 5_000, renewal: 'auto' } as const;
 
 @Injectable()
 export class OrdersService {
