@@ -114,6 +114,25 @@ describe('an event store', () => {
     expect((await kept.load('b')).state).toEqual([large, large]);
   });
 
+  it('folds each event once, whatever wants to know the state that it leads to', async () => {
+    const folded: string[] = [];
+    const Counted = defineStream('counted', {
+      ...options,
+      evolve: (texts, { data: { text } }) => {
+        folded.push(text);
+        return [...texts, text];
+      },
+      snapshot: { every: 2 },
+    });
+    const counted = store().stream(Counted);
+    await counted.session('a', async (session) => {
+      await session.append([noted('1'), noted('2')], { sameCommit: (_, { state }) => void expect(state).toEqual(['1', '2']) });
+      await session.append([noted('3')], { close: true });
+    });
+    await counted.transact('b', () => [noted('4'), noted('5')], { sameCommit: () => undefined });
+    expect(folded).toEqual(['1', '2', '3', '4', '5']);
+  });
+
   it('does not break on an observer that does', async () => {
     const failing = store({
       observer: {

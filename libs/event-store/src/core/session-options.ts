@@ -1,20 +1,20 @@
 /** How long a session's lock lives, and how long it is waited for. */
-import { assertOptions, assertTtl, describe, invalidOption } from '@kvent/key-value-storage/core';
+import { assertOptions, describe, invalidOption } from '@kvent/key-value-storage/core';
 import type { SessionOptions } from './event-stream.js';
 
 export const sessionDefaults = { sessionTimeoutMs: 60_000, openTimeoutMs: 5_000, renewal: 'manual' } as const;
+
+/** A session waits for its own end: longer timers would fire at once. */
+const timerMsMax = 2 ** 31;
 
 /** `INVALID_OPTION` names what is wrong. */
 export function assertSessionOptions(owner: string, options: SessionOptions | undefined, allowed: readonly string[]): void {
   assertOptions(owner, options, allowed);
   const { sessionTimeoutMs, openTimeoutMs, renewal } = options ?? {};
-  if (sessionTimeoutMs !== undefined) {
-    try {
-      assertTtl(owner, sessionTimeoutMs);
-    } catch {
-      throw invalidOption(`${owner}: sessionTimeoutMs is a whole number of milliseconds from 1; given was ${describe(sessionTimeoutMs)}.`);
-    }
-  }
+  if (sessionTimeoutMs !== undefined && !(Number.isInteger(sessionTimeoutMs) && sessionTimeoutMs >= 1 && sessionTimeoutMs < timerMsMax))
+    throw invalidOption(
+      `${owner}: sessionTimeoutMs is a whole number of milliseconds from 1, below 2^31; given was ${describe(sessionTimeoutMs)}.`,
+    );
   if (openTimeoutMs !== undefined && !(typeof openTimeoutMs === 'number' && openTimeoutMs >= 0))
     throw invalidOption(`${owner}: openTimeoutMs is a number of milliseconds from 0; given was ${describe(openTimeoutMs)}.`);
   if (renewal !== undefined && renewal !== 'manual' && renewal !== 'auto')

@@ -47,6 +47,7 @@ export class SessionPart extends WorkingPart {
   #events: readonly EncodedEvent[] = [];
   #begun = 0;
   #snapshots = 0;
+  #folded: { readonly from: Held; readonly state: unknown } | undefined;
 
   constructor(hands: SessionHands, encoding: Promise<readonly EncodedEvent[]>, close: boolean, content: unknown) {
     super();
@@ -88,8 +89,14 @@ export class SessionPart extends WorkingPart {
     });
   }
 
+  /** Folded once: `evolve` is asked for each event one time, whoever wants to know the state. */
   get #stateAfter(): unknown {
-    return this.#events.reduce((before, { event }) => evolved(this.#hands.rows, before, event), this.#hands.state());
+    const from = this.#hands.held();
+    if (this.#folded?.from !== from) {
+      const state = this.#events.reduce((before, { event }) => evolved(this.#hands.rows, before, event), this.#hands.state());
+      this.#folded = { from, state };
+    }
+    return this.#folded.state;
   }
 
   contribution(): Contribution {

@@ -1,6 +1,6 @@
 /** Appending: all of the events or none, one after the other, at the version that was expected. */
 import assert from 'node:assert/strict';
-import { all, changesBatches, commitOne, commitsOtherwise, race, rejects } from '@kvent/key-value-storage/testing';
+import { all, changesBatches, commitOne, commitsOtherwise, hostileKeys, race, rejects } from '@kvent/key-value-storage/testing';
 import { limits } from '@kvent/key-value-storage/core';
 import { added, cleared, many } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
@@ -277,6 +277,26 @@ export const appendingClauses: readonly StreamClause[] = [
         (await ledger.append('a', many(limits.batchEntriesMax - 1), { expectedVersion: 0 })).version,
         limits.batchEntriesMax - 1,
       );
+    },
+  },
+  {
+    name: 'Streams whose ids look alike, or like paths, keys or numbers, have nothing in common.',
+    broken: breaksStream('take large letters for small ones', (stream) => ({
+      append: async (id, ...given) => await stream.append(id.toLowerCase(), ...given),
+      read: (id, range) => stream.read(id.toLowerCase(), range),
+    })),
+    async run({ ledger }) {
+      const ids = [...hostileKeys, 'Order', 'order', 'order/1', 'order', '1', '01', 'lease', 'token', '__proto__', 'constructor'];
+      const distinct = [...new Set(ids)];
+      for (const [index, id] of distinct.entries()) await ledger.append(id, [added(index), cleared], { expectedVersion: 0 });
+      for (const [index, id] of distinct.entries()) {
+        const events = await all(ledger.read(id));
+        assert.deepEqual([events.length, events[0]?.data?.n, events[0]?.stream], [2, index, id]);
+      }
+      const { items } = await ledger.page({ limit: 1_000 });
+      assert.deepEqual(new Set(items.map(({ id }) => id)), new Set(distinct));
+      assert.equal(await ledger.delete(distinct[0] as string), true);
+      assert.equal((await ledger.page({ limit: 1_000 })).items.length, distinct.length - 1);
     },
   },
   {

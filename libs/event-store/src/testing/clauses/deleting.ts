@@ -167,6 +167,14 @@ export const deletingClauses: readonly StreamClause[] = [
       await rejects('ABORTED', 'load', () => ledger.load('a', gone));
       await rejects('ABORTED', 'read', () => all(ledger.read('a', gone)));
       assert.equal(await ledger.version('a'), 0);
+      await ledger.append('a', many(300), { expectedVersion: 0 });
+      const giving = new AbortController();
+      await rejects('ABORTED', 'read', async () => {
+        for await (const { version } of ledger.read('a', { signal: giving.signal })) {
+          assert.ok(version <= 10, 'it is read on');
+          if (version === 10) giving.abort(new Error('enough'));
+        }
+      });
     },
   },
   {

@@ -454,6 +454,7 @@ export const sessionClauses: readonly StreamClause[] = [
       for (const options of [
         { sessionTimeoutMs: 0 },
         { sessionTimeoutMs: 1.5 },
+        { sessionTimeoutMs: 2 ** 31 },
         { openTimeoutMs: -1 },
         { renewal: 'never' },
         { timeoutMs: 5 },
