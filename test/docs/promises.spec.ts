@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { streamClauses } from '@kvent/event-store/testing';
 import { clauses, storeClauses } from '@kvent/key-value-storage/testing';
 import ts from 'typescript';
 import { pageAt, root } from './pages.js';
@@ -75,6 +76,7 @@ function nameIn(holder: string): string {
 function isThere(holder: string): boolean {
   const name = nameIn(holder);
   if (holder.startsWith('contract › ')) return [...clauses, ...storeClauses].some((clause) => clause.name === name);
+  if (holder.startsWith('streams › ')) return streamClauses.some((clause) => clause.name === name);
   const file = holder.slice(0, holder.indexOf(' › '));
   return existsSync(join(root, file)) && testNames(file).includes(name);
 }
