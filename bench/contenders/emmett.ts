@@ -5,7 +5,7 @@ import { Pool } from 'pg';
 import type { Opening } from '../contender.js';
 import { poolSize } from '../database-server.js';
 import { keyAt, product, type Product } from '../product.js';
-import { bulkIds, event as changed, hotIds, hundred, readEvents, readIds, streamIds, Versions } from '../stream-work.js';
+import { bulkIds, event as changed, hundred, readEvents, readIds, streamIds, Versions } from '../stream-work.js';
 
 type Changed = Event<'changed', { readonly [K in keyof Product]: Product[K] }>;
 
@@ -27,11 +27,6 @@ export const openEmmett: Opening = async ({ database }) => {
     verbs: {
       append: (call) => append(keyAt(streamIds, call), [changed]),
       'append 100': (call) => append(keyAt(bulkIds, call), hundred),
-      'hot append': async (call) => {
-        const id = keyAt(hotIds, call);
-        await store.appendToStream<Changed>(id, [changed]);
-        versions.grown(id, 1);
-      },
       'read 1,000': async (call) => {
         const { events } = await store.readStream<Changed>(keyAt(readIds, call));
         if (events.filter(({ data }) => data.stock === product.stock).length !== readEvents) throw new Error('Events are missing.');

@@ -36,6 +36,7 @@ async function open(name: string, longEvents: number, provider: StorageProvider,
   await fill(bare, longId, longEvents);
   await store.idle();
   const versions = new Versions();
+  let keys = 0;
   const assertLong = (count: number): void => {
     if (count !== longEvents) throw new Error(`${name} has found ${count} events of ${longEvents}.`);
   };
@@ -50,7 +51,7 @@ async function open(name: string, longEvents: number, provider: StorageProvider,
     verbs: {
       append: (call) => append(keyAt(streamIds, call), [changed]),
       'append 100': (call) => append(keyAt(bulkIds, call), hundred),
-      'append, marked': (call) => append(keyAt(markedIds, call), [changed], { idempotencyKey: `call-${call}` }),
+      'append, marked': (call) => append(keyAt(markedIds, call), [changed], { idempotencyKey: `key-${(keys += 1)}` }),
       'hot append': async (call) => {
         const id = keyAt(hotIds, call);
         await bare.append(id, [changed], { expectedVersion: 'any' });

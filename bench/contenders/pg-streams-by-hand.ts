@@ -46,6 +46,7 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
     ] as const;
 
   const versions = new Versions();
+  let keys = 0;
   const append = async (id: string, events: readonly (typeof changed)[]): Promise<void> => {
     const [landed] = await run('append', id, versions.of(id), ...columns(events));
     if (landed === undefined) throw new Error(`Somebody else has appended to ${id}.`);
@@ -70,7 +71,7 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
       'append 100': (call) => append(keyAt(bulkIds, call), hundred),
       'append, marked': async (call) => {
         const id = keyAt(markedIds, call);
-        const [landed] = await run('append_marked', id, versions.of(id), ...columns([changed]), `call-${call}`, 'digest');
+        const [landed] = await run('append_marked', id, versions.of(id), ...columns([changed]), `key-${(keys += 1)}`, 'digest');
         if (landed === undefined) throw new Error(`Somebody else has appended to ${id}.`);
         versions.grown(id, 1);
       },
