@@ -36,6 +36,15 @@ export const idempotencyClauses: readonly StreamClause[] = [
         [await any(), await any(), await ledger.version('a')],
         [{ version: 6, replayed: false }, { version: 6, replayed: true }, 6],
       );
+      // done is done, whoever holds the stream now
+      await ledger.session('a', async () => {
+        assert.deepEqual(
+          [await once(), await any()].map(({ replayed }) => replayed),
+          [true, true],
+        );
+        await rejects('STREAM_LOCKED', 'append', () => ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'm' }));
+      });
+      assert.equal((await ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'm' })).replayed, false);
       // a key belongs to its stream
       assert.equal((await ledger.append('b', many(2), { expectedVersion: 0, idempotencyKey: 'k' })).replayed, false);
     },

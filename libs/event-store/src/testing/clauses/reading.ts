@@ -166,7 +166,14 @@ export const readingClauses: readonly StreamClause[] = [
       await rejects('STREAM_NOT_FOUND', 'loadOrThrow', () => ledger.loadOrThrow('a', { atTime: new Date(first.getTime() - 1) }));
       const error = await rejects('STREAM_VERSION_NOT_FOUND', 'load', () => ledger.load('a', { atVersion: 61 }));
       assert.deepEqual({ ...error, stream: 'ledger/a', version: 61 }, { ...error });
-      await rejects('INVALID_OPTION', 'load', () => ledger.load('a', { atVersion: 1, atTime: first } as never));
+      for (const options of [
+        { atVersion: 1, atTime: first },
+        { atTime: new Date(Number.NaN) },
+        { atTime: 0 },
+        { atVersion: -1 },
+        { version: 1 },
+      ])
+        await rejects('INVALID_OPTION', 'load', () => ledger.load('a', options as never));
     },
   },
   {

@@ -176,6 +176,16 @@ export const sessionClauses: readonly StreamClause[] = [
         await dead.close();
         assert.equal((await ledger.transact(id, ({ sum }) => [added(sum)])).state.sum, 6);
       }
+      // of one that appended nothing, and by a decision
+      const [idle, busy] = [
+        await ledger.openSession('b', { sessionTimeoutMs: 1_000 }),
+        await ledger.openSession('c', { sessionTimeoutMs: 1_000 }),
+      ];
+      await busy.append([added(1)]);
+      await clock.advance(1_000);
+      assert.equal((await ledger.append('b', [added(2)], { expectedVersion: 'absent' })).version, 1);
+      assert.deepEqual((await ledger.transact('c', ({ sum }) => [added(sum + 1)])).state, { sum: 3, count: 2 });
+      for (const dead of [idle, busy]) await rejects('SESSION_LOST', 'append', () => dead.append([added(3)]));
     },
   },
   {
