@@ -23,6 +23,22 @@ class RivalProvider extends MemoryProvider {
   }
 }
 
+/** Lets something happen right before the first order is written. */
+class InterruptedProvider extends MemoryProvider {
+  meanwhile: (() => Promise<unknown>) | undefined;
+
+  override async commit(
+    batches: readonly Batch[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly CommitResult[]> {
+    const isOrder = batches.some(({ changes }) => changes.some(({ address }) => address.container === 'event:order'));
+    const work = isOrder ? this.meanwhile : undefined;
+    if (isOrder) this.meanwhile = undefined;
+    await work?.();
+    return await super.commit(batches, options);
+  }
+}
+
 async function open(): Promise<{ shop: RunningShop; rival: RivalProvider }> {
   const rival = new RivalProvider();
   return { shop: await openShop({ create: () => rival }), rival };
@@ -65,6 +81,37 @@ describe('Against rivals who are faster', () => {
     expect(await acme.post(`/orders/${id}/shipment`)).toMatchObject({ status: 200, body: { status: 'shipped' } });
     expect(rival.wins).toBe(0);
     expect((await acme.get('/stock/mug')).body).toMatchObject({ onHand: 7, reserved: 0 });
+  });
+
+  it('what is put into a cart while it is ordered is ordered too, and not lost', async () => {
+    const provider = new InterruptedProvider();
+    await using shop = await openShop({ create: () => provider });
+    const acme = shop.client.as('acme');
+    await acme.put('/carts/c1/items/mug', { quantity: 1 });
+    provider.meanwhile = () => acme.put('/carts/c1/items/pen', { quantity: 2 });
+    const placed = await acme.post('/orders', { cart: 'c1' }, { 'Idempotency-Key': 'k1' });
+    expect(placed).toMatchObject({
+      status: 201,
+      body: {
+        items: [
+          { sku: 'mug', quantity: 1 },
+          { sku: 'pen', quantity: 2 },
+        ],
+      },
+    });
+    expect(await acme.get('/carts/c1')).toMatchObject({ status: 404 });
+  });
+
+  it('goods that are gone while an order is written are not sold', async () => {
+    const provider = new InterruptedProvider();
+    await using shop = await openShop({ create: () => provider });
+    const acme = shop.client.as('acme');
+    for (const cart of ['c1', 'c2']) await acme.put(`/carts/${cart}/items/mug`, { quantity: 6 });
+    provider.meanwhile = () => acme.post('/orders', { cart: 'c2' }, { 'Idempotency-Key': 'k2' });
+    expect(await acme.post('/orders', { cart: 'c1' }, { 'Idempotency-Key': 'k1' })).toMatchObject({
+      status: 409,
+      body: { code: 'INSUFFICIENT_STOCK', needed: 6, available: 4 },
+    });
   });
 
   it('a stale If-Match is not tried again: it is the client who has to look', async () => {
