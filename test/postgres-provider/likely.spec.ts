@@ -188,6 +188,22 @@ describe.each([true, false])('a provider that has met appends that landed: %s', 
       );
     await both(ids.map(further));
     expect(await rowsOf(postgres, ids)).toEqual(await rowsOf(memory, ids));
+    const again = (id: string, at: number): Batch =>
+      batchOf(
+        [json(`${id}/${at + 2}`), number(id, BigInt(at + 2)), json(`${id}/${at + 1}`, 'never', '"\\"{\\\\}é"')],
+        [
+          { address: place(`${id}/${at + 1}`), expected: 'absent' },
+          { address: place(`${id}/${at + 2}`), expected: 'absent' },
+          { address: place(id), expected: { number: BigInt(at) } },
+        ],
+      );
+    for (const id of ids) await both([again(id, 9)]);
+    // at another number; and with a row in the way
+    for (const id of ids) await both([again(id, 9)]);
+    await both(ids.map((id) => batchOf([json(`${id}/13`)])));
+    for (const id of ids) await both([again(id, 11)]);
+    const keys = ids.flatMap((id) => [id, ...[9, 10, 11, 12, 13].map((version) => `${id}/${version}`)]);
+    expect(await rowsOf(postgres, keys)).toEqual(await rowsOf(memory, keys));
   });
 });
 

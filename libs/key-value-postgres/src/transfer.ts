@@ -4,6 +4,7 @@ import type { Session } from './connections/connections.js';
 import { exportRows, importRows } from './sql/administration.js';
 import { decodeRow } from './sql/decode-row.js';
 import type { Dialect } from './sql/statement.js';
+import { TextArray } from './sql/text-array.js';
 
 /** Rows and bytes of one statement at most. */
 const pageRows = 1_000;
@@ -60,16 +61,16 @@ export async function importDatabase(
 function arraysOf(rows: readonly RawRow[]): readonly unknown[] {
   const column = <R>(of: (raw: RawRow) => R): R[] => rows.map(of);
   return [
-    column(({ container }) => container),
-    column(({ entity }) => entity),
-    column(({ key }) => key),
+    new TextArray(column(({ container }) => container)),
+    new TextArray(column(({ entity }) => entity)),
+    new TextArray(column(({ key }) => key)),
     column(({ row }) => row.version),
     column(({ row }) => row.updatedAt),
     column(({ row }) => row.expiresAt ?? null),
     column(({ row }) => row.ttlMs ?? null),
     column(({ row }) => (row.value.kind === 'number' ? row.value.number.toString() : null)),
-    column(({ row }) => (row.value.kind === 'json' ? row.value.text : null)),
-    column(({ row }) => (row.value.kind === 'bytes' ? Buffer.from(row.value.bytes).toString('base64') : null)),
+    new TextArray(column(({ row }) => (row.value.kind === 'json' ? row.value.text : null))),
+    new TextArray(column(({ row }) => (row.value.kind === 'bytes' ? Buffer.from(row.value.bytes).toString('base64') : null))),
   ];
 }
 

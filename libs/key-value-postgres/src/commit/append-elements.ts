@@ -1,8 +1,9 @@
 /** Batches that create rows behind one number, as the append to a stream does: as what `appendRows` takes, and its answers as theirs. */
 import type { Batch, Change, CommitResult, Expected } from '@kvent/key-value-storage/core';
-import { appendRows } from '../sql/append-rows.js';
+import { appendRows, appendToRow } from '../sql/append-rows.js';
 import type { Columns } from '../sql/decode-row.js';
 import { milliseconds, type Dialect } from '../sql/statement.js';
+import { TextArray, texts } from '../sql/text-array.js';
 import { ttlMsOf } from './change-elements.js';
 import { addressColumns, orNone } from './columns.js';
 import type { Attempt } from './likely-way.js';
@@ -65,6 +66,25 @@ function partOf(
 
 export const appending = (dialect: Dialect): Attempt<AppendBatch> => ({
   suits: () => true,
+  alone: {
+    suits: ({ head, changes }) => head !== undefined && areTexts(changes),
+    statement: appendToRow(dialect),
+    parameters: ({ database, head, changes }) => {
+      const rows = inRowOrder(changes.filter((change) => change !== 'head'));
+      const { container, entity } = (rows[0] as Created).address;
+      return [
+        ...[database, head?.address.container, head?.address.entity, head?.address.key],
+        head?.expected,
+        head?.number,
+        head?.version,
+        container,
+        entity,
+        new TextArray(rows.map(({ address }) => address.key)),
+        new TextArray(rows.map(({ text }) => text)),
+      ];
+    },
+    result: ([time], batch) => resultOf(batch, [null, time ?? null, time ?? null]),
+  },
   many: appendRows(dialect),
   manyParameters: (batches) => {
     const heads = inRowOrder(batches.flatMap(({ head, index }) => (head === undefined ? [] : [{ ...head, b: index }])));
@@ -77,7 +97,7 @@ export const appending = (dialect: Dialect): Attempt<AppendBatch> => ({
       heads.map(({ b }) => b),
       ...addressColumns(rows),
       rows.map(({ version }) => version),
-      orNone(rows.map(({ text }) => text)),
+      texts(rows.map(({ text }) => text)),
       orNone(rows.map(({ number }) => number)),
       orNone(rows.map(({ ttlMs }) => ttlMs)),
       rows.map(({ b }) => b),
@@ -90,6 +110,16 @@ export const appending = (dialect: Dialect): Attempt<AppendBatch> => ({
     return batch === undefined ? undefined : [batch, resultOf(batch, line)];
   },
 });
+
+/** Texts of one space that last: what a stream's events are. */
+function areTexts(changes: AppendBatch['changes']): boolean {
+  const rows = changes.filter((change) => change !== 'head');
+  const [first] = rows;
+  return rows.every(
+    ({ address, text, ttlMs }) =>
+      text !== null && ttlMs === null && address.entity === first?.address.entity && address.container === first.address.container,
+  );
+}
 
 const createdBy = ({ changes, index, head }: AppendBatch): readonly (Created & { readonly b: number; readonly guarded: boolean })[] =>
   changes.flatMap((change) => (change === 'head' ? [] : [{ ...change, b: index, guarded: head !== undefined }]));

@@ -3,6 +3,7 @@ import type { Batch, Change, ChangedRow, Check, CommitResult, Expected, TimeToLi
 import { actCode, checkCode } from '../sql/change-rows.js';
 import type { Columns } from '../sql/decode-row.js';
 import { milliseconds } from '../sql/statement.js';
+import { texts } from '../sql/text-array.js';
 import { addressColumns, orNone } from './columns.js';
 import { inRowOrder, rowOf } from './row-order.js';
 
@@ -51,8 +52,8 @@ export function changeParameters(elements: readonly Element[], batches: readonly
     column(({ check }) => (check === undefined ? null : expectedOf(check.expected))),
     column(({ change, again }) => (change === undefined ? (again ? actCode.again : actCode.check) : actCode[change.kind])),
     column(({ batch }) => batches[batch]?.version ?? null),
-    column(({ change }) => (change?.kind === 'put' && change.value.kind === 'json' ? change.value.text : null)),
-    column(({ change }) => (change?.kind === 'put' && change.value.kind === 'bytes' ? base64Of(change.value.bytes) : null)),
+    texts(elements.map(({ change }) => (change?.kind === 'put' && change.value.kind === 'json' ? change.value.text : null))),
+    texts(elements.map(({ change }) => (change?.kind === 'put' && change.value.kind === 'bytes' ? base64Of(change.value.bytes) : null))),
     column(({ change }) => (change === undefined ? null : numberOf(change))),
     column(({ change }) => (isNumeric(change) ? (change.floor?.toString() ?? null) : null)),
     column(({ change }) => (isNumeric(change) ? (change.ceiling?.toString() ?? null) : null)),

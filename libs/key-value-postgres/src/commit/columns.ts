@@ -1,12 +1,13 @@
 /** What the arrays of the statements have in common. */
+import { TextArray } from '../sql/text-array.js';
 import type { Placed } from './row-order.js';
 
 /** The four arrays of addresses. */
-export const addressColumns = (placed: readonly Placed[]): readonly (readonly string[])[] => [
-  placed.map(({ database }) => database),
-  placed.map(({ address }) => address.container),
-  placed.map(({ address }) => address.entity),
-  placed.map(({ address }) => address.key),
+export const addressColumns = (placed: readonly Placed[]): readonly TextArray[] => [
+  new TextArray(placed.map(({ database }) => database)),
+  new TextArray(placed.map(({ address }) => address.container)),
+  new TextArray(placed.map(({ address }) => address.entity)),
+  new TextArray(placed.map(({ address }) => address.key)),
 ];
 
 /** An array in which nothing stands need not be sent. */

@@ -3,6 +3,7 @@ import type { CommitResult } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
 import { createRow, createRows } from '../sql/likely-rows.js';
 import type { Dialect } from '../sql/statement.js';
+import { texts } from '../sql/text-array.js';
 import { addressColumns, orNone } from './columns.js';
 import type { Attempt } from './likely-way.js';
 import type { Placed } from './row-order.js';
@@ -37,7 +38,7 @@ export function creating<T extends Placed & { readonly version: string }>(dialec
       ...addressColumns(items),
       items.map(({ version }) => version),
       orNone(items.map((item) => row(item).ttlMs)),
-      orNone(items.map((item) => row(item).text)),
+      texts(items.map((item) => row(item).text)),
       orNone(items.map((item) => row(item).number)),
     ],
     suitMany: (items) => new Set(items.map(({ version }) => version)).size === items.length,

@@ -47,17 +47,9 @@ export class LikelyWay<T extends Placed> {
   async go(items: readonly T[], lockMs: number, run: Run): Promise<ReadonlyMap<T, CommitResult>> {
     const attempt = this.#likely;
     const suited = attempt === undefined ? [] : inRowOrder(items.filter(attempt.suits));
-    const [lone] = suited;
-    if (attempt === undefined || lone === undefined) return new Map();
-    const { alone } = attempt;
-    if (suited.length === 1 && alone?.suits(lone) === true) {
-      const [line] = await run(alone.statement, [...alone.parameters(lone), String(lockMs)]);
-      return line === undefined ? new Map() : new Map([[lone, alone.result(line, lone)]]);
-    }
-    if (!attempt.suitMany(suited)) return new Map();
+    if (attempt === undefined || suited.length === 0) return new Map();
     try {
-      const lines = await run(attempt.many, [String(lockMs), ...attempt.manyParameters(suited)]);
-      return new Map(lines.flatMap((line) => [attempt.manyResult(line, suited)].filter((answer) => answer !== undefined)));
+      return await ask(attempt, suited, String(lockMs), run);
     } catch (error) {
       if (isUnlikely(error)) return new Map();
       throw error;
@@ -70,6 +62,22 @@ export class LikelyWay<T extends Placed> {
     const mostly = (met: (result: CommitResult) => boolean): boolean => results.filter(met).length * 2 >= results.length;
     this.#likely = mostly(metLiving) ? living : mostly(metNone) ? absent : undefined;
   }
+}
+
+async function ask<T>(
+  { alone, many, ...attempt }: Attempt<T>,
+  items: readonly T[],
+  lockMs: string,
+  run: Run,
+): Promise<ReadonlyMap<T, CommitResult>> {
+  const [lone] = items;
+  if (lone !== undefined && items.length === 1 && alone?.suits(lone) === true) {
+    const [line] = await run(alone.statement, [...alone.parameters(lone), lockMs]);
+    return line === undefined ? new Map() : new Map([[lone, alone.result(line, lone)]]);
+  }
+  if (!attempt.suitMany(items)) return new Map();
+  const lines = await run(many, [lockMs, ...attempt.manyParameters(items)]);
+  return new Map(lines.flatMap((line) => [attempt.manyResult(line, items)].filter((answer) => answer !== undefined)));
 }
 
 /** What ends within a minute is left alone. */

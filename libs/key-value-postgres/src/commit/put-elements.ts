@@ -4,6 +4,7 @@ import { checkCode } from '../sql/change-rows.js';
 import type { Columns } from '../sql/decode-row.js';
 import { overwriteRow, overwriteRows } from '../sql/likely-rows.js';
 import { milliseconds, type Dialect } from '../sql/statement.js';
+import { texts } from '../sql/text-array.js';
 import { expectedOf, nameOf, ttlMsOf } from './change-elements.js';
 import { addressColumns, orNone } from './columns.js';
 import { creating } from './create-elements.js';
@@ -44,7 +45,7 @@ export function putParameters(puts: readonly PutBatch[]): readonly unknown[] {
     orNone(puts.map(({ check }) => (check === undefined ? null : checkCode[nameOf(check.expected)]))),
     orNone(puts.map(({ check }) => (check === undefined ? null : expectedOf(check.expected)))),
     puts.map(({ version }) => version),
-    puts.map(({ text }) => text),
+    texts(puts.map(({ text }) => text)),
     orNone(puts.map(({ ttl }) => ttlMsOf(ttl))),
     puts.map(({ ttl }) => typeof ttl === 'object'),
   ];
@@ -87,7 +88,7 @@ export const overwriting = (dialect: Dialect): Attempt<PutBatch> => ({
     ...addressColumns(puts),
     orNone(puts.map(({ check }) => (check === undefined ? null : expectedOf(check.expected)))),
     puts.map(({ version }) => version),
-    puts.map(({ text }) => text),
+    texts(puts.map(({ text }) => text)),
     orNone(puts.map(({ ttl }) => ttlMsOf(ttl))),
     puts.map(({ ttl }) => typeof ttl === 'object'),
   ],

@@ -3,6 +3,7 @@ import type { PlanGeneration } from '../plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
 import type { Purpose, Session } from './connections.js';
+import { TextArray } from '../sql/text-array.js';
 import { TextQuery, type Protocol } from './text-query.js';
 
 /** What is needed of a connection of `pg`. */
@@ -107,6 +108,7 @@ export function send(
     client.query(new TextQuery(name, text, values, (error, rows) => (error === undefined ? resolve(rows) : reject(error))));
     return;
   }
-  const query = { ...(name === '' ? {} : { name }), text, values, rowMode: 'array', types: { getTypeParser: () => asItComes } };
+  const plain = values.map((value) => (value instanceof TextArray ? value.values : value));
+  const query = { ...(name === '' ? {} : { name }), text, values: plain, rowMode: 'array', types: { getTypeParser: () => asItComes } };
   (client.query(query) as Promise<{ readonly rows: readonly Columns[] }>).then(({ rows }) => resolve(rows), reject);
 }

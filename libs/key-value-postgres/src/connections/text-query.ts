@@ -4,6 +4,7 @@
  * through: that is a fifth of a small read.
  */
 import type { Columns } from '../sql/decode-row.js';
+import { TextArray } from '../sql/text-array.js';
 
 /** What is needed of the protocol side of a connection of `pg`. */
 export interface Protocol {
@@ -11,7 +12,7 @@ export interface Protocol {
   readonly parsedStatements: Readonly<Record<string, string>>;
   readonly stream: { cork?(): void; uncork?(): void };
   parse(message: { readonly name: string; readonly text: string }): void;
-  bind(message: { readonly portal: string; readonly statement: string; readonly values: readonly (string | null)[] }): void;
+  bind(message: { readonly portal: string; readonly statement: string; readonly values: readonly (string | Buffer | null)[] }): void;
   execute(message: { readonly portal: string; readonly rows: number }): void;
   sync(): void;
   sendCopyFail(reason: string): void;
@@ -41,7 +42,7 @@ export class TextQuery {
     protocol.stream.cork?.();
     try {
       if (parsed === undefined) protocol.parse({ name: this.name, text: this.text });
-      protocol.bind({ portal: '', statement: this.name, values: this.#values.map(textOf) });
+      protocol.bind({ portal: '', statement: this.name, values: this.#values.map(parameterOf) });
       protocol.execute({ portal: '', rows: 0 });
       protocol.sync();
     } finally {
@@ -87,19 +88,36 @@ export class TextQuery {
   }
 }
 
-/** A parameter as text; an array as an array literal of Postgres. */
-export function textOf(value: unknown): string | null {
+/** Dimensions, flags, the type of the elements (text), how many they are, and the number of the first. */
+const headerBytes = 20;
+const textOid = 25;
+
+/** A parameter as text, an array as an array literal of Postgres; an array of texts in binary. */
+export function parameterOf(value: unknown): string | Buffer | null {
   if (typeof value === 'string') return value;
-  return Array.isArray(value) ? `{${value.map(elementOf).join(',')}}` : plain(value);
+  if (value instanceof TextArray) return binaryOf(value.values);
+  return Array.isArray(value) ? `{${value.map((element) => plain(element) ?? 'NULL').join(',')}}` : plain(value);
 }
 
-function elementOf(value: unknown): string {
-  if (typeof value !== 'string') return plain(value) ?? 'NULL';
-  return `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`;
+/** As `array_recv` of the server reads it. */
+function binaryOf(values: readonly (string | null)[]): Buffer {
+  if (values.length === 0) return Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, textOid]);
+  const bytes = values.reduce((sum, value) => sum + 4 + (value === null ? 0 : Buffer.byteLength(value)), headerBytes);
+  const buffer = Buffer.allocUnsafe(bytes);
+  const hasNull = values.includes(null) ? 1 : 0;
+  for (const [index, word] of [1, hasNull, textOid, values.length, 1].entries()) buffer.writeInt32BE(word, index * 4);
+  let at = headerBytes;
+  for (const value of values) {
+    const written = value === null ? -1 : buffer.write(value, at + 4);
+    buffer.writeInt32BE(written, at);
+    at += 4 + Math.max(written, 0);
+  }
+  return buffer;
 }
 
 function plain(value: unknown): string | null {
   if (value === null || value === undefined) return null;
+  if (typeof value === 'string') return value;
   if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
   throw new TypeError(`No parameter of a statement is of the type ${typeof value}.`);
 }

@@ -7,7 +7,7 @@
  * The order of locks is that of `changeRows`: first the numbers, as given, then what is created.
  */
 import { held, lockTimeoutSet, verified } from './change-rows.js';
-import { living } from './likely-rows.js';
+import { living, one } from './likely-rows.js';
 import { arrays, epochMs, identity, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
 /** In the message of the failure on purpose: people will read it in the log of the server. */
@@ -38,5 +38,22 @@ export function appendRows(dialect: Dialect): Statement {
   select db, co, en, ke, ver, bt, t + ${span('ttl')}, ttl, val::json, num from p order by i on conflict do nothing returning 1
 )
 select b, ${epochMs('min(t)')}, ${epochMs('min(bt)')}, ${verified('(select count(*) from n)', '(select count(*) from p)', unlikelyMark)} from p group by b`,
+  );
+}
+
+/** One append alone: behind the number $5 at $1 to $4, which becomes $6, texts are created at the keys $10 in the container $8 and the entity $9. */
+export function appendToRow(dialect: Dialect): Statement {
+  const { quoted } = dialect.table;
+  const now = writeTime(dialect, '$13');
+  return statement(
+    'append_one',
+    `with u as (
+  update ${quoted} set version = $7::bigint, number = $6::bigint, updated_at = greatest(${now}, updated_at), expires_at = null, ttl_ms = null
+  where ${one(now, '$12')} and number = $5::bigint returning updated_at bt
+), n as (
+  insert into ${quoted} (${identity}, version, updated_at, value)
+  select $1, $8, $9, ke, $7::bigint, bt, val::json from u, ${arrays('10 text', '11 text')} e(ke, val, i) on conflict do nothing returning 1
+)
+select ${epochMs('bt')}, ${verified('(select count(*) from n)', '(select cardinality($10::text[]))', unlikelyMark)} from u`,
   );
 }

@@ -23,7 +23,7 @@ const fits = (operand: string, floor: string, ceiling: string): string =>
     and case when ${operand} > 0 then coalesce(${ceiling}, ${bigintMax}) else ${bigintMax} end`;
 
 /** Where one row is: $1 to $4, its lock timeout in `lock`. */
-const one = (now: string, lock: string): string =>
+export const one = (now: string, lock: string): string =>
   `database = $1 and container = $2 and entity = $3 and key = $4 and ${living(now)} and ${lockTimeout(lock)} is not null`;
 
 /** A JSON value over one row, if it is at version $5 (null: at any); it keeps its expiry ($6) or has none from now on. */

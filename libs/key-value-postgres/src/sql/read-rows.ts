@@ -2,6 +2,7 @@
 import type { Address, Row, ScanRange, ScannedRow } from '@kvent/key-value-storage/core';
 import { decodeRow, type Columns } from './decode-row.js';
 import { arrays, milliseconds, readTime, rowColumns, epochMs, statement, type Dialect, type Statement } from './statement.js';
+import { TextArray } from './text-array.js';
 
 type Values = 'include' | 'omit';
 
@@ -31,11 +32,11 @@ left join lateral (select * from ${dialect.table.quoted}
 }
 
 /** The four arrays of `readMany`. */
-export const addressArrays = (addresses: readonly Address[]): readonly string[][] => [
-  addresses.map(({ database }) => database),
-  addresses.map(({ container }) => container),
-  addresses.map(({ entity }) => entity),
-  addresses.map(({ key }) => key),
+export const addressArrays = (addresses: readonly Address[]): readonly TextArray[] => [
+  new TextArray(addresses.map(({ database }) => database)),
+  new TextArray(addresses.map(({ container }) => container)),
+  new TextArray(addresses.map(({ entity }) => entity)),
+  new TextArray(addresses.map(({ key }) => key)),
 ];
 
 /** The living rows of one space ($1 to $3) whose keys are in the array $4, each with its key, and the time in every line: half the price of `readMany`. */
@@ -52,7 +53,7 @@ where database = $1 and container = $2 and entity = $3 and key = any((select $4:
 export function spaceParameters(addresses: readonly Address[]): readonly unknown[] | undefined {
   const [{ database, container, entity } = { database: '', container: '', entity: '' }] = addresses;
   const isOne = addresses.every((other) => other.entity === entity && other.container === container && other.database === database);
-  return isOne ? [database, container, entity, addresses.map(({ key }) => key)] : undefined;
+  return isOne ? [database, container, entity, new TextArray(addresses.map(({ key }) => key))] : undefined;
 }
 
 export interface Read {
