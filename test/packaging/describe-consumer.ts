@@ -27,6 +27,7 @@ const expectedOfStreams = {
   versions: [1, 2, 3, 4, 5, 6],
   locked: 'STREAM_LOCKED',
   withoutCqrs: true,
+  broken: 'there is no disk',
 };
 
 export function describeConsumer(version: keyof typeof nest): void {
@@ -36,7 +37,7 @@ export function describeConsumer(version: keyof typeof nest): void {
     beforeAll(async () => {
       const packed = await Promise.all([packLibrary('key-value-storage'), packLibrary('event-store')]);
       app = await ScratchApp.install([...nest[version], ...packed.map(({ tarball }) => tarball)]);
-    }, 120_000);
+    }, 240_000);
 
     afterAll(async () => {
       await app[Symbol.asyncDispose]();

@@ -21,7 +21,7 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
 
   beforeAll(async () => {
     ({ files, tarball } = await packLibrary(name));
-  }, 60_000);
+  }, 240_000);
 
   it('holds the build, the manifest, its README and its licence, and nothing else', () => {
     const doors = isProgram ? ['bin/kvent.js'] : ['dist/index.js', 'dist/index.d.ts'];
@@ -60,7 +60,7 @@ describe('Where none of their peers is installed', () => {
 
   beforeAll(async () => {
     app = await ScratchApp.install(await tarballs('key-value-storage', 'key-value-postgres', 'event-store'), 'leave out');
-  }, 120_000);
+  }, 240_000);
   afterAll(() => app[Symbol.asyncDispose]());
 
   it('the core of the stores loads, by import and by require', async () => {
@@ -104,4 +104,4 @@ it('The command `kvent` of the published package does its work with what npm ins
   const { stdout } = await app.run('.', open("process.stdout.write((await on('./copy', (notes) => notes.getOrThrow('a'))).value);"));
   expect(stdout).toBe('kept');
   await expect(kvent('copy', '--from', './data')).rejects.toThrow('--to');
-}, 120_000);
+}, 240_000);

@@ -35,5 +35,5 @@ describe.each(['0.3.31', '1.1.1'])('With TypeORM %s', (version) => {
     await using database = await freshDatabase();
     const { stdout } = await app.run('.', ['--input-type=module', '--eval', program], { DATABASE_URL: database.url });
     expect(JSON.parse(stdout)).toEqual({ note: 'with it', till: 2 });
-  }, 180_000);
+  }, 240_000);
 });
