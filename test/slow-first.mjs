@@ -8,7 +8,7 @@ import TestSequencer from '@jest/test-sequencer';
 const seconds = {
   'test/contract/contract-postgres.spec.ts': 105,
   'test/cli/cli.spec.ts': 105,
-  'test/e2e/process.spec.ts': 70,
+  'test/e2e/process.spec.ts': 100,
   'test/docs/examples.spec.ts': 37,
   'test/packaging/nest-12.spec.ts': 37,
   'test/faults/json-file-damage.spec.ts': 37,
@@ -25,9 +25,11 @@ const seconds = {
   // 9 of its own; a worker that ends right behind it, with all of lint in its memory, takes longer to end than Jest waits
   'test/architecture/architecture.spec.ts': 20,
   'test/faults/json-file-two-processes.spec.ts': 18,
+  'test/e2e/orders.spec.ts': 25,
   'test/e2e/random-operations.spec.ts': 17,
   'test/faults/postgres-trouble.spec.ts': 14,
-  'test/e2e/stock.spec.ts': 14,
+  'test/e2e/checkout.spec.ts': 15,
+  'test/e2e/walk.spec.ts': 15,
   'test/faults/json-file-takeover.spec.ts': 14,
   'test/faults/postgres-crash.spec.ts': 14,
   'test/contract/any-runner.spec.ts': 13,
