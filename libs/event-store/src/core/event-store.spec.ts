@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { isStorageError, openKeyValueStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import { all } from '@kvent/key-value-storage/testing';
+import { all, ManualClock } from '@kvent/key-value-storage/testing';
 import { EventStore, type EventStoreOptions } from './event-store.js';
 import { defineStream, event } from './stream-definition.js';
 import type { StreamNotice } from './stream-observer.js';
@@ -112,6 +112,17 @@ describe('an event store', () => {
     await other.idle();
     expect(notices.at(-1)).toMatchObject({ event: 'snapshot ignored', id: 'b', version: 2 });
     expect((await kept.load('b')).state).toEqual([large, large]);
+  });
+
+  it('lets a session that renews itself end with its time, when the storage is closed before it', async () => {
+    const clock = new ManualClock();
+    const session = await store({ clock }).stream(Notes).openSession('a', { sessionTimeoutMs: 900, renewal: 'auto' });
+    await storage[Symbol.asyncDispose]();
+    await clock.advance(500);
+    expect([session.signal.aborted, clock.waiting > 0]).toEqual([false, true]);
+    await clock.advance(1_000);
+    // nothing waits any more that could hold the process
+    expect([session.signal.aborted, clock.waiting]).toEqual([true, 0]);
   });
 
   it('folds each event once, whatever wants to know the state that it leads to', async () => {

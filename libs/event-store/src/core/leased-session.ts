@@ -172,7 +172,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const { clock } = this.#context;
     const rest = this.#sessionTimeoutMs / renewalPart;
     void (async () => {
-      for (let ms = rest; !this.#isEnded;) {
+      for (let ms = rest; !this.#isEnded && this.#left(0) > 0;) {
         await clock.wait(ms, this.#ended.signal);
         ms = await this.renew().then(
           () => rest,

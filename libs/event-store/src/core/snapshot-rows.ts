@@ -29,6 +29,9 @@ interface Looking {
   readonly signal: AbortSignal | undefined;
 }
 
+/** Rows of an append beside which there is room for a snapshot, a mark and a lease. */
+const besideMax = limits.batchEntriesMax - 4;
+
 /** The newest snapshot, or the newest of this schemaVersion that is not later than a version. */
 export function snapshotsUpTo(rows: StreamRows, version: number | undefined): ScanRange {
   const space = { ...rows.space('snapshot'), reverse: true, limit: 1 };
@@ -107,7 +110,8 @@ export function ridingSnapshot(rows: StreamRows, snapshot: Snapshot, beside: Con
     const sizeOf = (each: Change): number => (each.kind === 'put' && each.value.kind === 'json' ? utf8Length(each.value.text) : 0);
     const [own, others] = [sizeOf(change), beside.changes.reduce((sum, each) => sum + sizeOf(each), 0)];
     // the caller's own changes need room too
-    if (own + others > limits.batchBytesMax / 2) throw new RangeError('it does not fit beside the events');
+    if (own + others > limits.batchBytesMax / 2 || beside.changes.length > besideMax)
+      throw new RangeError('it does not fit beside the events');
     return [change];
   } catch (cause) {
     const reason = cause instanceof RangeError ? cause.message : 'the state cannot be stored, or is too large';

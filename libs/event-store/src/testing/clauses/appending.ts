@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { all, changesBatches, commitOne, commitsOtherwise, hostileKeys, race, rejects } from '@kvent/key-value-storage/testing';
 import { limits } from '@kvent/key-value-storage/core';
-import { added, cleared, many } from '../ledger.js';
+import { added, cleared, KeptLedger, many } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
 
 const withoutChecks = throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })));
@@ -264,7 +264,8 @@ export const appendingClauses: readonly StreamClause[] = [
     broken: breaksStream('cut off what is too much', (stream) => ({
       append: async (id, events, options) => await stream.append(id, events.slice(0, 100), { ...options, metadata: undefined }),
     })),
-    async run({ ledger }) {
+    async run(subject) {
+      const { ledger } = subject;
       await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('a', many(limits.batchEntriesMax), { expectedVersion: 0 }));
       const large = { type: 'added', data: { n: 1, text: 'x'.repeat(limits.valueBytesMax) } } as const;
       await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('a', [large], { expectedVersion: 0 }));
@@ -277,6 +278,14 @@ export const appendingClauses: readonly StreamClause[] = [
         (await ledger.append('a', many(limits.batchEntriesMax - 1), { expectedVersion: 0 })).version,
         limits.batchEntriesMax - 1,
       );
+      // a snapshot that would be one row too many is left out
+      const kept = subject.stream(KeptLedger);
+      assert.equal(
+        (await kept.transact('b', () => many(limits.batchEntriesMax - 2), { idempotencyKey: 'k' })).version,
+        limits.batchEntriesMax - 2,
+      );
+      const version = await kept.session('c', async (session) => (await session.append(many(limits.batchEntriesMax - 2))).version);
+      assert.equal(version, limits.batchEntriesMax - 2);
     },
   },
   {

@@ -44,7 +44,11 @@ export const withinClauses: readonly StreamClause[] = [
       assert.deepEqual([(await inside.load('a')).state.sum, (await inside.load('b')).state.sum], [2, 12]);
       assert.equal((await all(inside.read('a'))).length, 4);
       assert.deepEqual([await ledger.version('a'), await ledger.version('b'), await things.has('beside')], [2, 0, false]);
+      // an append that does not know the state leaves its snapshot to others: nothing goes on in a transaction that its owner may end
+      await store.stream(KeptLedger).append('kept', many(12), { expectedVersion: 0 });
+      await store.idle();
       await commit();
+      assert.deepEqual([await ledger.version('kept'), await ledger.snapshotVersions('kept')], [12, []]);
       assert.deepEqual([await ledger.version('a'), await ledger.version('b'), await things.has('beside')], [4, 2, true]);
       assert.deepEqual((await ledger.load('b')).state, { sum: 12, count: 2 });
     },
