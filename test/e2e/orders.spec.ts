@@ -1,9 +1,12 @@
 /** Orders: placed in one commit with everything that hangs on it, paid while nobody else can change them, and every reserved unit accounted for. */
-import { expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
+import { MemoryProvider } from '@kvent/key-value-storage';
+import { ManualClock } from '@kvent/key-value-storage/testing';
+import { BankBooks } from '../../apps/storefront/src/orders/bank.js';
 import { statusesOf, times } from './answers.js';
 import { BankUnderTest } from './bank.js';
 import { etagOf, type Answer, type Client } from './client.js';
-import { onEachStorage } from './shop.js';
+import { onEachStorage, openShop } from './shop.js';
 import { storages } from './storages.js';
 
 interface Order {
@@ -358,3 +361,44 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
   });
 };
 onEachStorage('Orders', suite, storages, { line: bank.line });
+
+// On memory alone: what is looked at stands above the storage.
+describe('Orders over time', () => {
+  const open = async () => {
+    const clock = new ManualClock();
+    const provider = new MemoryProvider({ clock });
+    const shop = await openShop({ create: () => provider }, { clock, line: bank.line });
+    const acme = shop.client.as('acme');
+    await fill(acme, 'c1', { mug: 4 });
+    const placed = await order(acme, 'c1', 'k1');
+    return { clock, shop, acme, placed, id: idOf(placed) };
+  };
+
+  it('are the same order for a repeat, also when its key is remembered no longer: then as it is now', async () => {
+    const { clock, shop, acme, id } = await open();
+    await using _ = shop;
+    await acme.post(`/orders/${id}/payment`, { card: 'ok' });
+    await clock.advance(25 * 60 * 60_000);
+    await fill(acme, 'c1', { mug: 1 });
+    const again = await order(acme, 'c1', 'k1');
+    expect(again).toMatchObject({ status: 201, body: { id, status: 'paid' } });
+    expect(again.headers.get('idempotency-replayed')).toBe('true');
+    expect((await acme.get('/stock/mug')).body).toMatchObject({ reserved: 4 });
+    expect(await acme.get('/carts/c1')).toMatchObject({ status: 200 });
+  });
+
+  it('stay as they were decided while a payment slept through its time: it changes nothing, and nothing is charged', async () => {
+    const { clock, shop, acme, id } = await open();
+    await using _ = shop;
+    const [late, cancelled] = await bank.during(acme, id, async () => {
+      await clock.advance(6_000);
+      return await acme.post(`/orders/${id}/cancellation`);
+    });
+    expect(cancelled).toMatchObject({ status: 200, body: { status: 'cancelled' } });
+    expect([late.status, codesOf([late])[0]]).toEqual([409, 'SESSION_LOST']);
+    expect((await acme.get(`/orders/${id}`)).body).toMatchObject({ status: 'cancelled' });
+    expect((await acme.get('/stock/mug')).body).toMatchObject({ onHand: 10, reserved: 0 });
+    const book = await shop.kept.store(BankBooks).forTenant('acme').getOrThrow(id);
+    expect(book.value).toEqual({ cents: 0, status: 'refunded' });
+  });
+});

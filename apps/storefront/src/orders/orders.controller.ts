@@ -80,7 +80,11 @@ export class OrdersController {
   @ApiOperation({ summary: 'Charges a card, while nobody else can change the order' })
   @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
   @ApiResponse({ status: 402, description: '`PAYMENT_DECLINED`: the goods are released.' })
-  @ApiResponse({ status: 409, description: '`ORDER_NOT_PAYABLE`: it was paid, declined, cancelled or shipped.' })
+  @ApiResponse({
+    status: 409,
+    description:
+      '`ORDER_NOT_PAYABLE`: it was paid, declined, cancelled or shipped; `SESSION_EXPIRED`, `SESSION_LOST`: it took longer than the order may be held, and is safe to send again.',
+  })
   @ApiResponse({ status: 423, description: '`SESSION_OPEN_FAILED`: another payment is under way; with Retry-After' })
   @ApiResponse({ status: 502, description: bankDescription })
   pay(@Param('id') id: string, @CheckedBody(PaymentBody) { card }: z.infer<typeof PaymentBody>) {
