@@ -13,9 +13,8 @@ import { corrupt, numbersIn, versionKey, type StreamRows } from './stream-rows.j
 
 /** Events beyond `every` that one turn asks for: what was appended before the next snapshot landed. */
 const tailMargin = 28;
-/** The tail of a stream without automatic snapshots, and the longest of one with them. */
-const tailDefault = 128;
-const tailMax = 500;
+/** The longest tail that is asked for before it is known whether it is wanted: more would cost those whose snapshot is fresh more than a second turn does the others. */
+const tailMax = 128;
 /** Events that a page asks for: few enough to stay small with the largest, enough to make few turns. */
 const pageEvents = 500;
 /** Versions that are looked at in one turn, to find a time. */
@@ -48,7 +47,7 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
   const { atVersion, beside = [], signal, observer } = options;
   assertOpen();
   const { every } = rows.definition.snapshot;
-  const tail = Math.min(every === undefined ? tailDefault : every + tailMargin, tailMax);
+  const tail = Math.min((every ?? tailMax) + tailMargin, tailMax);
   const [looked, pages] = await Promise.all([
     provider.read([rows.head, ...beside], { signal }),
     provider.scan([snapshotsUpTo(rows, atVersion), { ...eventRange(rows, 1, atVersion), reverse: true, limit: tail }], { signal }),

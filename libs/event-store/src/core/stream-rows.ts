@@ -2,6 +2,7 @@
 import {
   assertWithin,
   decodeKey,
+  decodeText,
   describe,
   encodeKey,
   encodeText,
@@ -10,7 +11,8 @@ import {
   type Address,
   type Engine,
 } from '@kvent/key-value-storage/core';
-import type { ResolvedStream } from './stream-definition.js';
+import type { EventMetadata, Recorded } from './event-stream.js';
+import type { AnyEvent, ResolvedStream } from './stream-definition.js';
 
 /** A stream of one database: its rows, and the words for it. */
 export class StreamRows {
@@ -20,6 +22,7 @@ export class StreamRows {
   readonly id: string;
   /** The id, encoded: the entity of its rows. */
   readonly entity: string;
+  #metadata: Recorded<AnyEvent>['metadata'] | undefined;
 
   constructor(engine: Engine, definition: ResolvedStream, database: string, id: string) {
     if (typeof id !== 'string' || id === '')
@@ -53,6 +56,18 @@ export class StreamRows {
   /** All events, or all snapshots, for scans. */
   space(kind: 'event' | 'snapshot'): Omit<Address, 'key'> {
     return { database: this.database, container: `${kind}:${this.definition.name}`, entity: this.entity };
+  }
+
+  /** What an event's metadata are, beside its data: those of most events are one object. */
+  describe(metadata: EventMetadata | undefined, schemaVersion: number): Recorded<AnyEvent>['metadata'] {
+    if (metadata !== undefined) return this.#metadataWith(metadata, schemaVersion);
+    if (this.#metadata?.schemaVersion !== schemaVersion) this.#metadata = this.#metadataWith({}, schemaVersion);
+    return this.#metadata;
+  }
+
+  #metadataWith(metadata: EventMetadata, schemaVersion: number): Recorded<AnyEvent>['metadata'] {
+    const tenant = tenantOf(this.database);
+    return Object.freeze({ ...metadata, ...(tenant !== undefined && { tenant }), schemaVersion });
   }
 
   /** For messages. */
@@ -90,3 +105,6 @@ export function corrupt(address: Address, why: string) {
   const place = `${address.database}/${address.container}/${address.entity}/${address.key}`;
   return storageError('STORAGE_CORRUPT', `The row at ${place} is damaged: ${why}.`, { place });
 }
+
+const tenantOf = (database: string): string | undefined =>
+  database.startsWith('tenant:') ? decodeText(database.slice('tenant:'.length)) : undefined;
