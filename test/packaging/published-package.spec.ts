@@ -48,7 +48,7 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
       const args = [bin('@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'esm-only', '--no-color', '--no-emoji'];
       const { stdout } = await run(process.execPath, args); // a problem is an exit code, which rejects
       expect(stdout).toMatch(/node16 \(from ESM\).*OK \(ESM\)/);
-    }, 30_000);
+    });
   }
 });
 
