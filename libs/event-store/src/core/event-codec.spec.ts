@@ -12,7 +12,7 @@ const initial = (): readonly string[] => [];
 
 /** Three releases of one stream type: a name, then first and last name, then a full name again, with a language. */
 const First = defineStream('person', {
-  events: { named: event(z.object({ name: z.string() })), left: event() },
+  events: { named: z.object({ name: z.string() }), left: event() },
   initial,
   evolve: (names, happened) => (happened.type === 'named' ? [...names, happened.data.name] : names),
 });

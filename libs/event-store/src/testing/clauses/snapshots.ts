@@ -130,6 +130,33 @@ export const snapshotClauses: readonly StreamClause[] = [
     },
   },
   {
+    name: 'A snapshot that meets a deletion on its way is not kept.',
+    broken: throughProvider(
+      changesBatches('does not look whether the stream is there', (batch) => ({
+        ...batch,
+        checks: batch.checks.filter(({ address }) => !address.container.startsWith('event:')),
+      })),
+    ),
+    async run(subject) {
+      const { ledger, provider } = subject;
+      await ledger.append('a', many(5), { expectedVersion: 0 });
+      const { scan } = provider;
+      let first = true;
+      // the stream is deleted between the loading and the keeping
+      const scanned: typeof scan = async (...given) => {
+        const pages = await scan.apply(provider, given);
+        if (first) {
+          first = false;
+          assert.equal(await ledger.delete('a'), true);
+        }
+        return pages;
+      };
+      Object.assign(provider, { scan: scanned });
+      await rejects('STREAM_DELETED', 'snapshot', () => ledger.snapshot('a'));
+      assert.deepEqual(await subject.rows('snapshot'), []);
+    },
+  },
+  {
     name: 'Snapshots of everything: in one pass, at k, 2k, 3k …, each of the events up to it.',
     broken: breaksStream('fold each chunk alone', (stream) => ({
       snapshotAll: async (id, { every }) => {
