@@ -71,6 +71,21 @@ describe('EventStoreModule', () => {
     expect(events[0]?.metadata.userId).toBe('u');
   });
 
+  it('injects into properties, and lets a stub stand in for a stream', async () => {
+    @Injectable()
+    class Watchman {
+      @InjectStream(Doors) readonly doors!: EventStream<typeof Doors>;
+    }
+    @Module({ imports: [EventStoreModule.forFeature([Doors])], providers: [Watchman] })
+    class WatchModule {}
+    const started = await start(root, DoorModule, WatchModule);
+    expect(started.get(Watchman, { strict: false }).doors).toBe(started.get(Porter, { strict: false }).doors);
+
+    const stub: Pick<EventStream<typeof Doors>, 'transact'> = { transact: () => Promise.reject(new Error('stub')) };
+    const alone = await Test.createTestingModule({ providers: [Porter, { provide: getStreamToken(Doors), useValue: stub }] }).compile();
+    await expect(alone.get(Porter).open('front')).rejects.toThrow('stub');
+  });
+
   it('sends a loaded stream as its state with an etag, which If-Match takes; what is stale is a 412', async () => {
     const http = request((await start(root, DoorModule)).getHttpServer());
     await http.get('/doors/front').expect(404);
