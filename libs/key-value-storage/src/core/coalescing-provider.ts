@@ -200,8 +200,23 @@ function isMetBy(expected: Expected, row: Left): boolean {
   return expected === 'present' || ('version' in expected ? row.version === expected.version : row.number === expected.number);
 }
 
-const rowsOf = ({ database, checks, changes }: Batch): readonly string[] =>
-  [...checks, ...changes].map(({ address }) => `${database}\0${nameOf(address)}`);
+/** What is asked about a batch again and again while it waits. */
+interface Weighed {
+  readonly rows: readonly string[];
+  readonly bytes: number;
+}
+const weighed = new WeakMap<Batch, Weighed>();
 
-const bytesOf = ({ changes }: Batch): number =>
-  changes.reduce((sum, change) => sum + (change.kind === 'put' ? sizeOf(change.value) : 0), 0);
+function weigh(batch: Batch): Weighed {
+  const known = weighed.get(batch);
+  if (known !== undefined) return known;
+  const { database, checks, changes } = batch;
+  const rows = new Set([...changes, ...checks].map(({ address }) => `${database}\0${nameOf(address)}`));
+  const bytes = changes.reduce((sum, change) => sum + (change.kind === 'put' ? sizeOf(change.value) : 0), 0);
+  const found = { rows: [...rows], bytes };
+  weighed.set(batch, found);
+  return found;
+}
+
+const rowsOf = (batch: Batch): readonly string[] => weigh(batch).rows;
+const bytesOf = (batch: Batch): number => weigh(batch).bytes;
