@@ -43,21 +43,18 @@ export function describeConsumer(version: keyof typeof nest): void {
       await app[Symbol.asyncDispose]();
     });
 
-    it.each(['module', 'commonjs'] as const)('the first program of the README compiles and runs (type: %s)', async (type) => {
+    it.each(['module', 'commonjs'] as const)('the programs of the READMEs compile and run (type: %s)', async (type) => {
       await app.writeProgram(type, type, 'main.ts');
+      await app.writeProgram(type, type, 'streams.ts', 'libs/event-store/README.md', 'warehouse');
       await app.compile(type);
-      const { stdout, stderr } = await app.run(type, ['--disable-warning=ExperimentalWarning', 'dist/main.js']);
-      expect(JSON.parse(stdout)).toEqual(expected);
-      expect(stderr).toBe('');
-    });
-
-    it.each(['module', 'commonjs'] as const)('the program of the event store’s README compiles and runs (type: %s)', async (type) => {
-      const folder = `streams-${type}`;
-      await app.writeProgram(folder, type, 'streams.ts', 'libs/event-store/README.md');
-      await app.compile(folder);
-      const { stdout, stderr } = await app.run(folder, ['--disable-warning=ExperimentalWarning', 'dist/streams.js']);
-      expect(JSON.parse(stdout)).toEqual(expectedOfStreams);
-      expect(stderr).toBe('');
+      for (const [program, answer] of [
+        ['main', expected],
+        ['streams', expectedOfStreams],
+      ] as const) {
+        const { stdout, stderr } = await app.run(type, ['--disable-warning=ExperimentalWarning', `dist/${program}.js`]);
+        expect(JSON.parse(stdout)).toEqual(answer);
+        expect(stderr).toBe('');
+      }
     });
 
     it('runs when SWC compiles it to CommonJS, one file at a time', async () => {

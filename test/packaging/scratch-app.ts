@@ -54,10 +54,10 @@ export class ScratchApp implements AsyncDisposable {
     await writeFile(target, typeof content === 'string' ? content : JSON.stringify(content, undefined, 2));
   }
 
-  /** Puts the first program of a README into a folder, and one of the fixtures beside it. */
-  async writeProgram(folder: string, type: 'module' | 'commonjs', fixture: string, readme = 'README.md'): Promise<void> {
+  /** Puts the first program of a README into a folder, under a name, and beside it one of the fixtures, which starts it. */
+  async writeProgram(folder: string, type: 'module' | 'commonjs', fixture: string, readme = 'README.md', name = 'program'): Promise<void> {
     await this.write(`${folder}/package.json`, { private: true, type });
-    await this.write(`${folder}/program.ts`, await firstProgram(readme));
+    await this.write(`${folder}/${name}.ts`, await firstProgram(readme));
     await cp(join(fixtures, fixture), join(this.folder, folder, fixture));
   }
 
