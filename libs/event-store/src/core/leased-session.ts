@@ -295,8 +295,9 @@ export class LeasedSession extends StreamSession<AnyStream> {
   #stop(why: Error): Error {
     if (this.#over === undefined) {
       this.#over = why;
-      if (isStorageError(why, 'SESSION_EXPIRED'))
-        this.#context.tell(this.#rows, { event: 'session expired', session: this.#held.session, expiredAt: why.expiredAt });
+      // who lost the stream to somebody else had slept through their time, too
+      if (isStorageError(why, 'SESSION_EXPIRED') || isStorageError(why, 'SESSION_LOST'))
+        this.#context.tell(this.#rows, { event: 'session expired', session: this.#held.session, expiredAt: this.expiresAt });
       this.#losing.abort(why);
       this.#end();
     }

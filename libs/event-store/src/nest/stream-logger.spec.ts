@@ -75,6 +75,18 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     ]);
   });
 
+  it('a session that slept until another had its stream (warn), once', async () => {
+    const session = await store.stream(jars(1)).openSession('a', { sessionTimeoutMs: 1_000 });
+    const expiredAt = session.expiresAt.toISOString();
+    await clock.advance(1_000);
+    const next = await store.stream(jars(1)).openSession('a');
+    for (let time = 0; time < 2; time += 1) await expect(session.append([filled])).rejects.toMatchObject({ code: 'SESSION_LOST' });
+    await next.close();
+    expect(logged.filter(([, { event: what }]) => what === 'session expired')).toEqual([
+      ['warn', { message: 'session expired: jar/a', event: 'session expired', ...ids, session: uuid, expiredAt }],
+    ]);
+  });
+
   it('a stream that is not let in (error), with until when it is held', async () => {
     const first = await store.stream(jars(1)).openSession('a');
     const until = first.expiresAt.toISOString();
