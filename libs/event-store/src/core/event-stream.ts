@@ -177,7 +177,7 @@ export abstract class EventStream<D extends AnyStream> {
 }
 
 export interface SessionOptions extends CallOptions {
-  /** Milliseconds that the lock lives after each write or renewal. @default 60_000 */
+  /** Milliseconds that the lock lives after each write or renewal; below 2^31. @default 60_000 */
   readonly sessionTimeoutMs?: number | undefined;
   /** Milliseconds to wait for whoever holds it. 0: fail at once. @default 5_000 */
   readonly openTimeoutMs?: number | undefined;
