@@ -4,7 +4,7 @@
  *
  *   node test/run.mjs check                everything that needs no database and no server, under a minute
  *   node test/run.mjs all                  everything
- *   node test/run.mjs soak                 the faults, leaving nothing out of what `all` takes a part of
+ *   node test/run.mjs soak                 the faults and the plans, leaving nothing out of what `all` takes a part of
  *   node test/run.mjs contract memory      one suite, here on one provider
  *   node test/run.mjs jest <path> [...]    whatever Jest understands
  *
@@ -49,7 +49,7 @@ if (command === 'check') {
   await steps([...statics, build]);
   await jest(patterns(suites), {});
 } else if (command === 'soak') {
-  await jest([...patterns(['faults']), ...rest], { KVENT_SOAK: '1' });
+  await jest([...patterns(['faults']), 'test/postgres-provider/plans', ...rest], { KVENT_SOAK: '1' });
 } else if (command === 'jest') {
   await jest(rest, {});
 } else if (suites.includes(command)) {

@@ -7,7 +7,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { Machine } from './machine.js';
 import { Scenario } from './scenario.js';
-import { seedOfRun, withSeed } from './seeded-random.js';
+import { seedOfRun, soaking, withSeed } from './seeded-random.js';
 import { sweep } from './sweep.js';
 import { SimulatedDisk, type Call, type Fault } from './simulated-disk.js';
 
@@ -74,7 +74,8 @@ describe(`the JSON file when a call fails (KVENT_SEED=${runSeed})`, () => {
     async (call, effect = 'none', code) => {
       const { struck, noticed } = await everyN({ call, effect, code }, oneIn[call]);
       expect(struck).toBeGreaterThan(0);
-      if (call === 'write' || call === 'sync') expect(noticed).toBeGreaterThan(struck / 2);
+      // most of all of them; of every second one, as it happens to fall, a good part
+      if (call === 'write' || call === 'sync') expect(noticed).toBeGreaterThan(struck / (soaking ? 2 : 4));
     },
     300_000,
   );

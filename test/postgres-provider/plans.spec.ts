@@ -7,9 +7,10 @@ import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { CoalescingProvider, versionSource, type Address, type Batch, type StorageProvider } from '@kvent/key-value-storage/core';
 import { DataSource } from 'typeorm';
+import { soaking } from '../faults/seeded-random.js';
 import { asAdmin, freshDatabase } from '../postgres/databases.js';
 
-const many = 300_000;
+const many = soaking ? 1_000_000 : 300_000;
 const version = versionSource();
 const space = { database: 'tenant:acme', container: 'state:state', entity: 'product' };
 const address = (key: string): Address => ({ ...space, key });
