@@ -30,8 +30,8 @@ export default {
   globalTeardown: '<rootDir>/test/postgres/end-jest.mjs',
   // No test judges speed; a busy machine must not fail one. What hangs is still found.
   testTimeout: 120_000,
-  // Many files wait for processes and disks of their own a third of their time: half as many workers again as there are cores.
-  maxWorkers: '150%',
+  // Two cores: the default would leave one idle.
+  maxWorkers: '100%',
   testSequencer: '<rootDir>/test/slow-first.mjs',
   cacheDirectory: '<rootDir>/.tmp/jest',
 };
