@@ -1,5 +1,5 @@
 /** States and the application's own entities in one transaction of its data source: together or not at all, alone with the database, never early. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import {
   defineState,
@@ -9,6 +9,7 @@ import {
   type KeyValueStorage,
   type KeyValueStore,
 } from '@kvent/key-value-storage/core';
+import pg from 'pg';
 import { DataSource, EntitySchema, type EntityManager } from 'typeorm';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
@@ -379,6 +380,31 @@ describe('several callers in one transaction', () => {
       expect([await stock(), await stock('cup'), await stock('bowl')]).toEqual([2, 10, 10]);
     },
   );
+});
+
+describe('statements of one transaction', () => {
+  it('are sent when the one before is answered: a connection does one thing at a time', async () => {
+    await products.setMany(['a', 'b', 'c'].map((key) => ({ key, value: mug })));
+    const client = pg.Client.prototype as unknown as { query: (...args: unknown[]) => unknown };
+    const query = client.query;
+    const idle: boolean[] = [];
+    const spy = jest.spyOn(client, 'query').mockImplementation(function (this: unknown, ...args: unknown[]): unknown {
+      idle.push((this as { readonly readyForQuery: boolean }).readyForQuery);
+      return query.apply(this, args);
+    });
+    try {
+      await source.transaction(async (manager) => {
+        const within = provider.within(manager);
+        const space = { database: 'shared', container: 'state:state', entity: 'product', limit: 1 };
+        const scans = [within.scan([space, { ...space, reverse: true }, { ...space, limit: 2 }]), within.read([addressOf('a')])];
+        await Promise.all([...scans, inside(manager).set('d', mug)]);
+      });
+    } finally {
+      spy.mockRestore();
+    }
+    expect(idle.length).toBeGreaterThan(5);
+    expect(idle).not.toContain(false);
+  });
 });
 
 describe('transactions within transactions', () => {

@@ -44,6 +44,8 @@ export class TransactionProvider implements StorageProvider {
   readonly #reader: Reader;
   readonly #committer: TransactionCommitter;
   readonly #clock: TableClock;
+  /** The last statement of the call whose turn it is. */
+  #last: Promise<unknown> = Promise.resolve();
 
   /** `INVALID_OPTION` when this is no open transaction of the data source. */
   constructor(transaction: object, { name, dialect, clock, source }: TransactionProviderOptions) {
@@ -72,7 +74,14 @@ export class TransactionProvider implements StorageProvider {
       drop: refuse,
     };
     const time = clock.parameters;
-    const session: Session = { run: async (statement, parameters) => await this.#send(statement, parameters) };
+    const session: Session = {
+      // one after the other: they share a connection
+      run: async (statement, parameters) => {
+        const sent = this.#last.then(async () => await this.#send(statement, parameters));
+        this.#last = sent.catch(() => undefined);
+        return await sent;
+      },
+    };
     this.#reader = new Reader({
       dialect,
       time,
