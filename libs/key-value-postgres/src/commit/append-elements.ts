@@ -65,7 +65,6 @@ function partOf(
 }
 
 export const appending = (dialect: Dialect): Attempt<AppendBatch> => ({
-  suits: () => true,
   alone: {
     suits: ({ head, changes }) => head !== undefined && areTexts(changes),
     statement: appendToRow(dialect),
@@ -104,7 +103,6 @@ export const appending = (dialect: Dialect): Attempt<AppendBatch> => ({
       rows.map(({ guarded }) => guarded),
     ];
   },
-  suitMany: () => true,
   manyResult: (line, batches) => {
     const batch = batches.find(({ index }) => index === Number(line[0]));
     return batch === undefined ? undefined : [batch, resultOf(batch, line)];

@@ -21,9 +21,9 @@ interface Creation<T> {
 }
 
 export function creating<T extends Placed & { readonly version: string }>(dialect: Dialect, creation: Creation<T>): Attempt<T> {
-  const { row, result, suits = () => true } = creation;
+  const { row, result, suits } = creation;
   return {
-    suits,
+    ...(suits !== undefined && { suits }),
     alone: {
       suits: () => true,
       statement: createRow(dialect),

@@ -12,14 +12,14 @@ export type Run = (statement: Statement, parameters: readonly unknown[]) => Prom
 
 /** What can be done with one statement. */
 export interface Attempt<T> {
-  /** Others are left alone. */
-  readonly suits: (item: T) => boolean;
+  /** Others are left alone. @default all suit */
+  readonly suits?: (item: T) => boolean;
   /** A cheaper statement for one alone. */
   readonly alone?: Alone<T>;
   readonly many: Statement;
   readonly manyParameters: (items: readonly T[]) => readonly unknown[];
-  /** Which can be told apart in the answer of the statement for many. */
-  readonly suitMany: (items: readonly T[]) => boolean;
+  /** Which can be told apart in the answer of the statement for many. @default all can */
+  readonly suitMany?: (items: readonly T[]) => boolean;
   /** Of one line: whose it is, and what it says. */
   readonly manyResult: (line: Columns, items: readonly T[]) => readonly [T, CommitResult] | undefined;
 }
@@ -46,7 +46,7 @@ export class LikelyWay<T extends Placed> {
   /** What could be answered; the rest is as it was. */
   async go(items: readonly T[], lockMs: number, run: Run): Promise<ReadonlyMap<T, CommitResult>> {
     const attempt = this.#likely;
-    const suited = attempt === undefined ? [] : inRowOrder(items.filter(attempt.suits));
+    const suited = attempt === undefined ? [] : inRowOrder(items.filter(attempt.suits ?? everything));
     if (attempt === undefined || suited.length === 0) return new Map();
     try {
       return await ask(attempt, suited, String(lockMs), run);
@@ -75,10 +75,12 @@ async function ask<T>(
     const [line] = await run(alone.statement, [...alone.parameters(lone), lockMs]);
     return line === undefined ? new Map() : new Map([[lone, alone.result(line, lone)]]);
   }
-  if (!attempt.suitMany(items)) return new Map();
+  if (attempt.suitMany?.(items) === false) return new Map();
   const lines = await run(many, [lockMs, ...attempt.manyParameters(items)]);
   return new Map(lines.flatMap((line) => [attempt.manyResult(line, items)].filter((answer) => answer !== undefined)));
 }
+
+const everything = (): boolean => true;
 
 /** What ends within a minute is left alone. */
 function metLiving(result: CommitResult): boolean {

@@ -69,7 +69,6 @@ function putResult([, ok, live, actual, expires, time]: Columns, { check }: PutB
 
 /** A value over a row that is there, most likely at the version that is checked. */
 export const overwriting = (dialect: Dialect): Attempt<PutBatch> => ({
-  suits: () => true,
   alone: {
     // its expiry stays or goes
     suits: ({ ttl }) => typeof ttl !== 'number',
@@ -92,7 +91,6 @@ export const overwriting = (dialect: Dialect): Attempt<PutBatch> => ({
     orNone(puts.map(({ ttl }) => ttlMsOf(ttl))),
     puts.map(({ ttl }) => typeof ttl === 'object'),
   ],
-  suitMany: () => true,
   manyResult: ([i, time, expires], puts) => [puts[Number(i) - 1] as PutBatch, committed(true, expires, time)],
 });
 

@@ -8,7 +8,7 @@ export interface Placed {
 
 export const inRowOrder = <T extends Placed>(placed: readonly T[]): readonly T[] => [...placed].sort(byAddress);
 
-export function byAddress(a: Placed, b: Placed): number {
+function byAddress(a: Placed, b: Placed): number {
   return (
     compare(a.database, b.database) ||
     compare(a.address.container, b.address.container) ||

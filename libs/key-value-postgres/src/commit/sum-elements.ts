@@ -39,7 +39,6 @@ export function sumBatchOf({ database, version, checks, changes }: Batch, index:
 
 /** A sum to a number that is there. */
 export const adding = (dialect: Dialect): Attempt<SumBatch> => ({
-  suits: () => true,
   alone: {
     suits: () => true,
     statement: addToRow(dialect),
@@ -60,7 +59,6 @@ export const adding = (dialect: Dialect): Attempt<SumBatch> => ({
     orNone(sums.map(({ ceiling }) => ceiling)),
     sums.map(({ version }) => version),
   ],
-  suitMany: () => true,
   manyResult: ([i, ...line], sums) => [sums[Number(i) - 1] as SumBatch, added(line)],
 });
 
