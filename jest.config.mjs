@@ -29,7 +29,7 @@ export default {
   globalSetup: '<rootDir>/test/postgres/begin-jest.mjs',
   globalTeardown: '<rootDir>/test/postgres/end-jest.mjs',
   // No test judges speed; a busy machine must not fail one. What hangs is still found.
-  testTimeout: 120_000,
+  testTimeout: 300_000,
   // Two cores: the default would leave one idle.
   maxWorkers: '100%',
   testSequencer: '<rootDir>/test/slow-first.mjs',

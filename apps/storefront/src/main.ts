@@ -35,9 +35,9 @@ async function main(settings: Settings): Promise<void> {
   }
 }
 
-async function open(storage: ChosenStorage, { fresh, logAll, bank }: Settings): Promise<NestExpressApplication> {
+async function open(storage: ChosenStorage, { fresh, logAll, bank, slowCardMs }: Settings): Promise<NestExpressApplication> {
   if (fresh) await startAfresh(storage);
-  const line = bank === 'unreliable' ? unreliableLine() : reliableLine;
+  const line = bank === 'unreliable' ? unreliableLine(slowCardMs) : reliableLine(slowCardMs);
   return await openStorefront(storage, logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger(), line);
 }
 

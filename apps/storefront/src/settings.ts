@@ -1,4 +1,5 @@
 /** What the shop is started with: environment variables and arguments, checked once. A misspelt one must not become a default. */
+import { slowCardMs } from './orders/bank.js';
 import { SetupError } from './setup-error.js';
 
 export interface Settings {
@@ -7,6 +8,8 @@ export interface Settings {
   readonly storage: string | undefined;
   /** `STOREFRONT_BANK=unreliable`: one call of three does not get to the bank, and of another one the answer is lost. */
   readonly bank: 'reliable' | 'unreliable';
+  /** `STOREFRONT_SLOW_CARD_MS`: how long the bank takes for a slow card. */
+  readonly slowCardMs: number;
   /** `--fresh`: the demo data of the last run are removed first. */
   readonly fresh: boolean;
   /** `LOG=all`: everything that Nest has to say, its routes included. */
@@ -16,7 +19,7 @@ export interface Settings {
 export function settingsFrom(environment: Readonly<Record<string, string | undefined>>, args: readonly string[]): Settings {
   const unknown = args.find((arg) => arg !== '--fresh');
   if (unknown !== undefined) throw new SetupError(`There is no argument ${unknown}; there is --fresh.`);
-  const { PORT: port, STOREFRONT_STORAGE: storage, STOREFRONT_BANK: bank, LOG: log } = environment;
+  const { PORT: port, STOREFRONT_STORAGE: storage, STOREFRONT_BANK: bank, STOREFRONT_SLOW_CARD_MS: slow, LOG: log } = environment;
   if (log !== undefined && log !== '' && log !== 'all') throw new SetupError(`LOG is "all" or not set; it is "${log}".`);
   if (bank !== undefined && bank !== '' && bank !== 'unreliable')
     throw new SetupError(`STOREFRONT_BANK is "unreliable" or not set; it is "${bank}".`);
@@ -24,9 +27,16 @@ export function settingsFrom(environment: Readonly<Record<string, string | undef
     port: portFrom(port),
     storage,
     bank: bank === 'unreliable' ? bank : 'reliable',
+    slowCardMs: slowCardMsFrom(slow),
     fresh: args.includes('--fresh'),
     logAll: log === 'all',
   };
+}
+
+function slowCardMsFrom(given: string | undefined): number {
+  if (given === undefined || given === '') return slowCardMs;
+  if (/^\d{1,7}$/.test(given) && Number(given) <= 3_600_000) return Number(given);
+  throw new SetupError(`STOREFRONT_SLOW_CARD_MS is a number of milliseconds from 0 to 3600000 (an hour); it is "${given}".`);
 }
 
 function portFrom(given: string | undefined): number {

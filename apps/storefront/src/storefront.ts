@@ -18,7 +18,7 @@ import type { ChosenStorage } from './storage.js';
 export async function openStorefront(
   storage: ChosenStorage,
   logger: LoggerService | LogLevel[] | false,
-  line: BankLine = reliableLine,
+  line: BankLine = reliableLine(),
 ): Promise<NestExpressApplication> {
   const app = await NestFactory.create<NestExpressApplication>(AppModule.on(storage, line), { abortOnError: false, logger });
   try {

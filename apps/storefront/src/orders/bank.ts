@@ -22,22 +22,32 @@ export type BankBook = StateOf<typeof BankBooks>;
 export type BankLine = <R>(call: () => Promise<R>, card: Card, signal?: AbortSignal) => Promise<R>;
 export const bankLineToken = Symbol('storefront.bank-line');
 
-/** Three seconds for a slow card. */
-export const reliableLine: BankLine = async (call, card, signal) => {
-  if (card === 'slow') await setTimeout(3_000, undefined, signal && { signal });
-  return await call();
-};
+/** How long a call with a slow card takes, in milliseconds, unless another time is given. */
+export const slowCardMs = 3_000;
 
-/** Of three calls, one does not get there, and of another one the answer is lost. */
-export function unreliableLine(): BankLine {
+/** Every call gets there, and its answer back. */
+export function reliableLine(slowMs = slowCardMs): BankLine {
+  return async (call, card, signal) => {
+    await delay(card, slowMs, signal);
+    return await call();
+  };
+}
+
+/** Of three calls, one does not get there, and of another one the answer is lost. A slow card is slow in each case. */
+export function unreliableLine(slowMs = slowCardMs): BankLine {
   let calls = 0;
   return async (call, card, signal) => {
     const fate = (calls += 1) % 3;
+    await delay(card, slowMs, signal);
     if (fate === 0) throw new Error('The bank does not answer.');
-    const answer = await reliableLine(call, card, signal);
+    const answer = await call();
     if (fate === 1) throw new Error('The bank has hung up.');
     return answer;
   };
+}
+
+async function delay(card: Card, slowMs: number, signal: AbortSignal | undefined): Promise<void> {
+  if (card === 'slow') await setTimeout(slowMs, undefined, signal && { signal });
 }
 
 @Injectable()
