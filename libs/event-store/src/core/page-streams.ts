@@ -31,7 +31,6 @@ export async function pageStreams(
   const { prefix, limit = itemsDefault, cursor } = request ?? {};
   assertLimit(limit);
   if (prefix !== undefined && typeof prefix !== 'string') throw invalidOption(`page: prefix is a text; given was ${describe(prefix)}.`);
-  if (cursor !== undefined && typeof cursor !== 'string') throw invalidOption(`A cursor is a text; given was ${describe(cursor)}.`);
   const scope = {
     database,
     container: headsOf(definition),

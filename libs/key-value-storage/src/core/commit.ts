@@ -11,7 +11,8 @@ import type { Turns } from './turns.js';
 /** What the stores of one provider share. */
 export interface Engine {
   readonly provider: StorageProvider;
-  readonly versions: () => Version;
+  /** The next version for a batch of a database. */
+  readonly versions: (database: string) => Version;
   readonly retry: RetryPolicy;
   readonly turns: Turns;
   /** It is part of a transaction of the caller's: nothing in it is gathered or repeated. */
@@ -39,7 +40,7 @@ export async function commitBatch(
 /** A batch with a version of its own; `STORAGE_NOT_OPEN` once the storage is closed. */
 export function batchOf(engine: Engine, database: string, checks: readonly Check[], changes: readonly Change[]): Batch {
   engine.assertOpen();
-  return { database, version: engine.versions(), checks, changes };
+  return { database, version: engine.versions(database), checks, changes };
 }
 
 /** What became of the one batch of a commit. */

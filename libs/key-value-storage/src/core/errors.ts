@@ -19,6 +19,7 @@ const kinds = {
   KEY_EXISTS: { status: 409, title: 'The key is there already', retryable: false },
   INVALID_KEY: { status: 400, title: 'Not a key', retryable: false },
   INVALID_ETAG: { status: 400, title: 'Not an etag', retryable: false },
+  INVALID_CURSOR: { status: 400, title: 'Not a cursor of this page', retryable: false },
   INVALID_OPTION: { status: 400, title: 'Not an allowed option', retryable: false },
   INVALID_VALUE: { status: 422, title: 'The value is not valid', retryable: false },
   LIMIT_EXCEEDED: { status: 413, title: 'A limit is exceeded', retryable: false },
@@ -50,6 +51,7 @@ export interface StorageErrorDetails {
   KEY_EXISTS: { readonly key: Key };
   INVALID_KEY: object;
   INVALID_ETAG: object;
+  INVALID_CURSOR: object;
   INVALID_OPTION: object;
   INVALID_VALUE: { readonly issues: readonly StandardSchemaV1.Issue[] };
   LIMIT_EXCEEDED: { readonly limit: string; readonly given: number; readonly allowed: number };

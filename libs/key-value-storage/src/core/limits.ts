@@ -23,6 +23,8 @@ export const limits = {
   eventMetadataBytesMax: 16 * 1_024,
   /** Items of one page. */
   pageItemsMax: 1_000,
+  /** Characters of a page's cursor: room for a key of `keyBytesMax`. */
+  cursorCharactersMax: 1_400,
   /** Milliseconds that a row may live: a thousand years. */
   ttlMsMax: 1_000 * 365 * 24 * 60 * 60 * 1_000,
   /** UTF-8 bytes of an idempotency key. */

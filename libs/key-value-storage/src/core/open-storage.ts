@@ -12,7 +12,7 @@ import type { StorageProvider } from './storage-provider.js';
 import { databaseOf, sharedDatabase } from './tenant.js';
 import { Turns } from './turns.js';
 import { TypedStore } from './typed-store.js';
-import { versionSource } from './version.js';
+import { databaseVersions } from './version.js';
 
 /** What asks for a place: a state, or a stream of another package. */
 export interface PlaceRequest {
@@ -117,7 +117,7 @@ class OpenStorage extends KeyValueStorage {
     super();
     const engineOf = (provider: StorageProvider): Engine => ({
       provider: provider.features.coalesce ? new CoalescingProvider(provider) : provider,
-      versions: versionSource(),
+      versions: databaseVersions(),
       retry,
       turns: new Turns(),
       inTransaction: false,

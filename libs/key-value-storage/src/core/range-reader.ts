@@ -54,7 +54,7 @@ export class RangeReader<T> {
     const { limit = pageItemsDefault, cursor, ...range } = request ?? {};
     assertLimit(limit);
     const scope = this.#scope(range);
-    const after = cursor === undefined ? {} : { after: decodeCursor(scope, assertText(cursor)) };
+    const after = cursor === undefined ? {} : { after: decodeCursor(scope, cursor) };
     const { rows, more } = await this.#scan({ ...scope, ...after, limit }, options);
     const items = await Promise.all(rows.map(async (row) => await this.#entry(scope, row)));
     return { items, next: more ? encodeCursor(scope, (rows.at(-1) as ScannedRow).key) : undefined };
@@ -141,9 +141,4 @@ function assertLimit(limit: number): void {
       allowed,
     });
   }
-}
-
-function assertText(cursor: unknown): string {
-  if (typeof cursor !== 'string') throw invalidOption(`A cursor is a text; given was ${describe(cursor)}.`);
-  return cursor;
 }

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { isVersion, versionSource } from './version.js';
+import { databaseVersions, isVersion, versionSource } from './version.js';
 
 test('versions count up from a random start, and none comes twice', () => {
   const next = versionSource();
@@ -27,4 +27,35 @@ test('a version is a decimal number from 1 to 2^63 − 1 without leading zeros',
   for (const good of ['1', '9', '10', '999999999999999999', '9223372036854775807']) expect(isVersion(good)).toBe(true);
   for (const bad of ['', '0', '01', '-1', '+1', '1.0', '1e3', ' 1', '1 ', '1\n', 'x', '9223372036854775808', '10000000000000000000', '١'])
     expect(isVersion(bad)).toBe(false);
+});
+
+test('each database counts by itself: the writes of one do not move the versions of another', () => {
+  const next = databaseVersions();
+  const before = BigInt(next('tenant:acme'));
+  for (let write = 0; write < 17; write += 1) next('tenant:globex');
+  expect(BigInt(next('tenant:acme')) - before).toBe(1n);
+  expect(BigInt(next('tenant:globex')) - before).not.toBe(18n);
+});
+
+test('of databases without number 1,000 are remembered, and one that was forgotten goes on with versions it never had', () => {
+  let sources = 0;
+  const next = databaseVersions(() => {
+    sources += 1;
+    return versionSource();
+  });
+  const seen = new Set<string>();
+  const write = (database: string): void => {
+    const version = next(database);
+    expect(seen.has(version)).toBe(false);
+    seen.add(version);
+  };
+  for (let index = 0; index < 1_000; index += 1) write(`tenant:${index}`);
+  write('tenant:0');
+  expect(sources).toBe(1_000);
+  write('tenant:new');
+  write('tenant:0');
+  expect(sources).toBe(1_001);
+  write('tenant:1');
+  expect(sources).toBe(1_002);
+  for (let index = 0; index < 1_000; index += 1) write(`tenant:${index}`);
 });

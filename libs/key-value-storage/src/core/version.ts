@@ -1,7 +1,8 @@
 /**
- * Versions are made here, above the port: 63 bits, a random start for each storage, then counted up, one for each batch. They are compared
- * for equality only, so nothing has to be stored or restored to keep them unique: an etag never returns after a delete, a restart, a
- * compaction or a restored backup, and it outlives a move to another provider.
+ * Versions are made here, above the port: 63 bits, a random start for each database of a storage, then counted up, one for each batch. They are
+ * compared for equality only, so nothing has to be stored or restored to keep them unique: an etag never returns after a delete, a restart, a
+ * compaction or a restored backup, and it outlives a move to another provider. Each database counts by itself, so that no tenant can count
+ * the writes of another by the etags of its own.
  */
 import type { Version } from './storage-provider.js';
 
@@ -26,6 +27,25 @@ export function versionSource(random: () => bigint = randomStart): () => Version
       prefix = high.toString();
     }
     return prefix + low.toString();
+  };
+}
+
+/** Databases whose place in the count is kept. More than that, and the one that wrote longest ago begins anew at another random start. */
+const databasesMax = 1_000;
+
+/** Versions for the databases of one storage: a source for each. */
+export function databaseVersions(source: () => () => Version = versionSource): (database: string) => Version {
+  // in the order of their last use
+  const sources = new Map<string, () => Version>();
+  let last: { readonly database: string; readonly next: () => Version } | undefined;
+  return (database) => {
+    if (last?.database === database) return last.next();
+    const next = sources.get(database) ?? source();
+    sources.delete(database);
+    sources.set(database, next);
+    if (sources.size > databasesMax) sources.delete(sources.keys().next().value as string);
+    last = { database, next };
+    return next();
   };
 }
 

@@ -276,7 +276,7 @@ export const readingClauses: readonly StreamClause[] = [
         (await ledger.page()).items.map(({ id }) => id),
         ['a', 'b-1', 'b-2', 'c'],
       );
-      await rejects('INVALID_OPTION', 'page', () => ledger.page({ cursor: 'zzz' }));
+      await rejects('INVALID_CURSOR', 'page', () => ledger.page({ cursor: 'zzz' }));
       await rejects('LIMIT_EXCEEDED', 'page', () => ledger.page({ limit: 1_001 }));
     },
   },

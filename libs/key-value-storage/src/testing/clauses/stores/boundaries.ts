@@ -1,11 +1,22 @@
 /** Tenants, cancellation, closing, damage, and what a provider does not support. */
 import assert from 'node:assert/strict';
-import { defineState } from '../../../core/index.js';
-import { breaksStores, replacing, throughProvider, type StoreClause } from '../../store-clause.js';
+import { defineState, type Entry } from '../../../core/index.js';
+import { breaksStores, replacing, throughProvider, type BrokenStorage, type StoreClause } from '../../store-clause.js';
 import { breaks, changesRows } from '../../broken.js';
 import { all } from '../../store-subject.js';
 import { bytes, json, number, race, rejects, throws } from '../../verbs.js';
 import { everyCall } from './keys.js';
+
+function countsAllTenants(): BrokenStorage {
+  let writes = 1_000n;
+  return breaksStores('makes etags from one count for all tenants', (store) => ({
+    set: async (key, value, options) => {
+      const entry = await store.set(key, value, options);
+      writes += 1n;
+      return { ...entry, etag: writes.toString() } as Entry<unknown>;
+    },
+  }));
+}
 
 export const boundaryClauses: readonly StoreClause[] = [
   {
@@ -30,6 +41,19 @@ export const boundaryClauses: readonly StoreClause[] = [
       );
       assert.equal(await first.clear(), 1);
       assert.deepEqual(await Promise.all(stores.map((store) => store.count())), [0, 1, 1, 1]);
+    },
+  },
+  {
+    name: 'The etags of one tenant do not tell how much others write: they move by their own writes alone.',
+    law: 10,
+    broken: countsAllTenants(),
+    async run(subject) {
+      const things = subject.store();
+      const others = ['a', 'b'].map((name) => things.forTenant(subject.otherTenant(name)));
+      const write = async (): Promise<bigint> => BigInt((await things.set('k', { n: 1 })).etag);
+      const before = [await write(), await write()] as const;
+      for (let n = 0; n < 17; n += 1) for (const other of others) await other.set('k', { n });
+      assert.equal((await write()) - before[1], before[1] - before[0]);
     },
   },
   {

@@ -1,6 +1,6 @@
 /** Pages, cursors, and deleting by range. */
 import assert from 'node:assert/strict';
-import { type Key, type KeyRange } from '../../../core/index.js';
+import { defineState, definitionOf, encodeCursor, limits, type Key, type KeyRange } from '../../../core/index.js';
 import { numbered } from './reading.js';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
 import { all, keysOf } from '../../store-subject.js';
@@ -8,7 +8,7 @@ import { rejects } from '../../verbs.js';
 
 export const storePagingClauses: readonly StoreClause[] = [
   {
-    name: 'A cursor belongs to its range, its state and its tenant; elsewhere, and when it is damaged, it is INVALID_OPTION.',
+    name: 'A cursor belongs to its range, its state and its tenant; elsewhere, and when it is damaged, it is INVALID_CURSOR.',
     law: 8,
     broken: breaksStores('takes any cursor it can read', (store) => ({
       page: async (request, options) => {
@@ -32,13 +32,47 @@ export const storePagingClauses: readonly StoreClause[] = [
           .map(({ key }) => key),
       );
       const elsewhere = [things.forTenant(subject.otherTenant()), subject.store('other')];
-      for (const store of elsewhere) await rejects('INVALID_OPTION', 'page', () => store.page({ cursor }));
+      for (const store of elsewhere) await rejects('INVALID_CURSOR', 'page', () => store.page({ cursor }));
       for (const range of [{ prefix: 'key' }, { start: 'key-0001' }, { end: 'z' }, { reverse: true }]) {
-        await rejects('INVALID_OPTION', `page of ${JSON.stringify(range)}`, () => things.page({ ...range, cursor }));
+        await rejects('INVALID_CURSOR', `page of ${JSON.stringify(range)}`, () => things.page({ ...range, cursor }));
       }
-      for (const damaged of ['', ' ', 'x', cursor.slice(1), cursor.slice(0, -1), `${cursor}x`, cursor.toUpperCase(), '../..', 7, {}]) {
-        await rejects('INVALID_OPTION', `the cursor ${JSON.stringify(damaged)}`, () => things.page({ cursor: damaged as string }));
+      for (const damaged of ['', ' ', 'x', cursor.slice(1), cursor.slice(0, -1), `${cursor}x`, cursor.toUpperCase(), '../..', 7, {}, []]) {
+        await rejects('INVALID_CURSOR', `the cursor ${JSON.stringify(damaged)}`, () => things.page({ cursor: damaged as string }));
       }
+    },
+  },
+  {
+    name: 'A cursor that a client made itself is INVALID_CURSOR where no key of the range is in it; nothing that the engine cannot store reaches it.',
+    law: 8,
+    broken: breaksStores('answers a page for any cursor', (store) => ({
+      page: async (request, options) => {
+        try {
+          return await store.page(request, options);
+        } catch {
+          return { items: [], next: undefined };
+        }
+      },
+    })),
+    async run(subject) {
+      const things = subject.store();
+      await things.setMany(numbered(3));
+      const { container, entity } = definitionOf(defineState('thing'));
+      const whole = { database: `tenant:${subject.tenant}`, container, entity, reverse: false };
+      assert.equal((await things.page({ cursor: encodeCursor(whole, 'key-0001') })).items.length, 1);
+      const forged = ['a\0', '\0', '', '!', '!x', '!nb', '!zf!', '!ta ', '"4', '\uD7FFx', '\uFFFF', 'k'.repeat(1_025), 'k'.repeat(5_000)];
+      for (const key of forged) {
+        await rejects('INVALID_CURSOR', `a cursor of ${JSON.stringify(key.slice(0, 20))}`, () =>
+          things.page({ cursor: encodeCursor(whole, key) }),
+        );
+      }
+      const bounded = { ...whole, start: 'key-0001', end: 'key-0002' };
+      for (const key of ['key-0000', 'key-0002', 'z'])
+        await rejects('INVALID_CURSOR', `a cursor of ${key}`, () =>
+          things.page({ start: 'key-0001', end: 'key-0002', cursor: encodeCursor(bounded, key) }),
+        );
+      // the longest key has a cursor
+      const longest = 'k'.repeat(limits.keyBytesMax);
+      assert.deepEqual((await things.page({ cursor: encodeCursor(whole, longest) })).items, []);
     },
   },
   {
