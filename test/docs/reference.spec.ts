@@ -90,12 +90,12 @@ describe('docs/reference/errors.md', () => {
     for (const part of ['**When:**', '**Effect:**', '**What to do:**']) expect(text).toContain(part);
   });
 
-  it.each(codes)('is where the message of %s points', (code) => {
+  it.each(codes)('is where the help of %s points', (code) => {
     const own = ownErrors.some((kind) => kind.code === code);
-    const { message } = own
+    const { help } = own
       ? storageError(code as OwnErrorCode, 'It is', {} as never)
       : streamError(code as StreamErrorCode, 'It is', {} as never);
-    const [, path = '', anchor] = /, (.*)#(.*)\]$/.exec(message) ?? [];
+    const [path = '', anchor] = help.split('#');
     expect(pageAt(path).headings.map((heading) => heading.anchor)).toContain(anchor);
   });
 });
@@ -115,7 +115,7 @@ describe('docs/reference/options.md', () => {
       await call({ nonsense: true } as never);
     } catch (error) {
       if (!isStorageError(error, 'INVALID_OPTION')) throw error;
-      const [, names = ''] = /has no option 'nonsense'; it takes (.*?)\. \[/.exec(error.message) ?? [];
+      const [, names = ''] = /has no option 'nonsense'; it takes (.*)\.$/.exec(error.message) ?? [];
       return names.split(', ').sort();
     }
     throw new Error('It takes an option that does not exist.');

@@ -45,7 +45,7 @@ async function open(storage: ChosenStorage, { fresh, logAll, bank, slowCardMs }:
 function inItsWords(error: unknown, storage: ChosenStorage): unknown {
   if (storage.whenUnavailable === undefined || !isStorageError(error, 'STORAGE_UNAVAILABLE')) return error;
   const { message = '' } = (error.cause ?? {}) as { readonly message?: string };
-  return new SetupError(storage.whenUnavailable(message === '' ? withoutAnchor(error.message) : message));
+  return new SetupError(storage.whenUnavailable(message === '' ? error.message : message));
 }
 
 function portOf(address: string | { readonly port: number } | null, asked: number): number {
@@ -59,12 +59,7 @@ function explain(error: unknown): string {
   if (code === 'EADDRINUSE') return `Port ${port} is taken. Choose another one: PORT=${Number(port) + 1} npm start`;
   if (code === 'EACCES' && port !== undefined) return `Port ${port} is not for this user. Choose another one: PORT=3000 npm start`;
   if (isStorageError(error, 'STORAGE_LOCKED'))
-    return `${withoutAnchor(message)} Stop that process, or open a second shop: STOREFRONT_STORAGE=./data/second PORT=3001 npm start`;
-  if (isStorageError(error)) return error.message;
+    return `${message} Stop that process, or open a second shop: STOREFRONT_STORAGE=./data/second PORT=3001 npm start`;
+  if (isStorageError(error)) return `${error.message} [${error.code}, ${error.help}]`;
   return stack ?? message ?? String(error);
-}
-
-/** Messages of the storage end with where they are explained. */
-function withoutAnchor(message = ''): string {
-  return message.replace(/ \[[A-Z_]+, [^\]]*\]$/, '');
 }

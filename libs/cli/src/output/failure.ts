@@ -30,7 +30,10 @@ export function failureOf(error: unknown, args: readonly string[]): Failure {
   return { line, json: { error: { code, message, effect } }, story: hide(inspect(cause)) };
 }
 
-const messageOf = (error: unknown): string => (error instanceof Error && error.message !== '' ? error.message : String(error));
+function messageOf(error: unknown): string {
+  if (isStorageError(error)) return `${error.message} [${error.code}, ${error.help}]`;
+  return error instanceof Error && error.message !== '' ? error.message : String(error);
+}
 
 function hider(args: readonly string[]): (text: string) => string {
   const addresses = args.map((arg) => arg.replace(/^--[a-z-]+=/, '')).filter((arg) => /^postgres(ql)?:\/\//i.test(arg));

@@ -1,5 +1,5 @@
 /** What the caller says that the stream must be: `expectedVersion`, or `ifMatch`. Present without a value is an error, never "no check". */
-import { describe, invalidOption, storageError } from '@kvent/key-value-storage/core';
+import { describe, invalidOption, outOfRange, storageError } from '@kvent/key-value-storage/core';
 import type { Expectation } from './append-part.js';
 
 interface Given {
@@ -34,13 +34,16 @@ function readExpectation(verb: string, options: Given | undefined): Expectation 
 function expectedIn(verb: string, expected: unknown): Expectation['expected'] {
   if (expected === 'absent' || expected === 'present' || expected === 'any') return expected;
   if (Number.isSafeInteger(expected) && (expected as number) >= 0) return expected as number;
-  throw invalidOption(`${verb}: expectedVersion is a whole number from 0, 'absent', 'present' or 'any'; given was ${describe(expected)}.`);
+  const error = typeof expected === 'number' ? outOfRange : invalidOption;
+  throw error(`${verb}: expectedVersion is a whole number from 0, 'absent', 'present' or 'any'; given was ${describe(expected)}.`);
 }
 
 /** `"v3"` over HTTP, `v3` here; `'*'`: whatever is there, but something. */
 function versionInEtag(given: unknown): Expectation['expected'] {
   if (given === '*') return 'present';
   const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;
+  if (typeof etag !== 'string')
+    throw invalidOption(`An etag is a text; given was ${describe(etag)}. To append without a check, write expectedVersion: 'any'.`);
   const [, digits] = typeof etag === 'string' ? (/^v(0|[1-9]\d{0,15})$/.exec(etag) ?? []) : [];
   if (digits === undefined)
     throw storageError('INVALID_ETAG', `The etag of a stream is v and its version; given was ${describe(etag)}.`, {});

@@ -8,6 +8,7 @@ import {
   encodeRange,
   invalidOption,
   limits,
+  outOfRange,
   storageError,
   type Engine,
   type ScanRange,
@@ -61,10 +62,11 @@ export async function pageStreams(
 }
 
 function assertLimit(limit: unknown): void {
-  if (!Number.isInteger(limit) || (limit as number) < 1)
-    throw invalidOption(`A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${describe(limit)}.`);
-  if ((limit as number) > limits.pageItemsMax) {
-    const [given, allowed] = [limit as number, limits.pageItemsMax];
+  if (typeof limit !== 'number') throw invalidOption(`A page's limit is a number; given was ${describe(limit)}.`);
+  if (!Number.isInteger(limit) || limit < 1)
+    throw outOfRange(`A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${describe(limit)}.`);
+  if (limit > limits.pageItemsMax) {
+    const [given, allowed] = [limit, limits.pageItemsMax];
     throw storageError('LIMIT_EXCEEDED', `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`, {
       limit: 'pageItemsMax',
       given,

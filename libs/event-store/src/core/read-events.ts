@@ -3,6 +3,7 @@ import {
   assertOptions,
   describe,
   invalidOption,
+  outOfRange,
   storageError,
   throwIfAborted,
   type CallOptions,
@@ -14,21 +15,21 @@ import { headIn, type Head } from './head.js';
 import { assertDeleted, eventRange, versionIn } from './load-stream.js';
 import { deletedError } from './stream-conflicts.js';
 import type { AnyEvent } from './stream-definition.js';
-import { assertVersion } from './stream-definition.js';
+import { assertAskedVersion } from './stream-definition.js';
 import type { StreamRows } from './stream-rows.js';
 
 type Range = EventRange & CallOptions;
 /** Events of one page. */
 const pageEvents = 200;
 
-/** `INVALID_OPTION` for a range that begins behind its end, or is none. */
+/** `OUT_OF_RANGE` for a range that begins behind its end, or holds no version; `INVALID_OPTION` for what is no range. */
 export function assertEventRange(range: Range): void {
   assertOptions('read', range, ['from', 'to', 'reverse', 'limit', 'signal']);
-  for (const name of ['from', 'to', 'limit'] as const) if (range[name] !== undefined) assertVersion('read', name, range[name]);
+  for (const name of ['from', 'to', 'limit'] as const) if (range[name] !== undefined) assertAskedVersion('read', name, range[name]);
   if (range.reverse !== undefined && typeof range.reverse !== 'boolean')
     throw invalidOption(`read: reverse is true or false; given was ${describe(range.reverse)}.`);
   if (range.from !== undefined && range.to !== undefined && range.from > range.to)
-    throw invalidOption(`read: the slice starts after its end: from ${range.from}, to ${range.to}.`);
+    throw outOfRange(`read: the slice starts after its end: from ${range.from}, to ${range.to}.`);
 }
 
 /** The events of a slice, up to where the stream was when it was asked. `STREAM_DELETED`. */

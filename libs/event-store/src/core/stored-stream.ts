@@ -10,6 +10,7 @@ import {
   isConflict,
   markIn,
   markKeyOf,
+  outOfRange,
   retryInTurn,
   throwIfAborted,
   type BatchPart,
@@ -46,7 +47,7 @@ import { crosses, putSnapshot, snapshotVersions } from './snapshot-rows.js';
 import { snapshotEach } from './snapshot-each.js';
 import { deletedError, notFoundError } from './stream-conflicts.js';
 import type { StreamContext } from './stream-context.js';
-import { assertVersion, type AnyEvent, type AnyStream, type EventOf, type StateOf } from './stream-definition.js';
+import { assertAskedVersion, assertVersion, type AnyEvent, type AnyStream, type EventOf, type StateOf } from './stream-definition.js';
 import { streamError } from './stream-errors.js';
 import type { StreamRows } from './stream-rows.js';
 import { transact, type AnyDecide } from './transact.js';
@@ -244,7 +245,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     const rows = this.#rows(id);
     const { engine, database } = rows;
     const one = options !== undefined && 'version' in options;
-    if (one) assertVersion('clearSnapshots', 'version', options.version);
+    if (one) assertAskedVersion('clearSnapshots', 'version', options.version);
     const versions = one ? [options.version] : await snapshotVersions(rows, options?.signal);
     let cleared = 0;
     for (let next = 0; next < versions.length; next += snapshotsAtOnce) {
@@ -327,10 +328,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     assertOptions('load', options, ['signal', 'atVersion', 'atTime']);
     const { atVersion, atTime, signal } = options ?? {};
     if (atVersion !== undefined && atTime !== undefined) throw invalidOption('load takes atVersion or atTime, not both.');
-    if (atVersion !== undefined && !(Number.isSafeInteger(atVersion) && atVersion >= 0))
-      throw invalidOption(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);
-    if (atTime !== undefined && !((atTime as unknown) instanceof Date && !Number.isNaN(atTime.getTime())))
-      throw invalidOption(`load: atTime is a valid date; given was ${describe(atTime)}.`);
+    assertPoint(atVersion, atTime);
     throwIfAborted('load', signal);
     const { observer } = this.#context;
     return await this.#context.observed('load', rows, async (tally) => {
@@ -345,6 +343,16 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   #loaded(rows: StreamRows, { state, version }: Found): Loaded<StateOf<D>> {
     return loadedOf({ id: rows.id, state: state as StateOf<D>, version });
   }
+}
+
+/** `OUT_OF_RANGE` for a number that is no version and for an invalid date, which clients may have sent; `INVALID_OPTION` for other types. */
+function assertPoint(atVersion: unknown, atTime: unknown): void {
+  if (atVersion !== undefined && typeof atVersion !== 'number')
+    throw invalidOption(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);
+  if (atVersion !== undefined && !(Number.isSafeInteger(atVersion) && atVersion >= 0))
+    throw outOfRange(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);
+  if (atTime !== undefined && !(atTime instanceof Date)) throw invalidOption(`load: atTime is a date; given was ${describe(atTime)}.`);
+  if (atTime !== undefined && Number.isNaN(atTime.getTime())) throw outOfRange('load: atTime is a valid date; given was an invalid one.');
 }
 
 /** Snapshots that one batch removes. */

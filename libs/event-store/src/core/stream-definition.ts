@@ -1,6 +1,6 @@
 /** What a stream type is: declared once, by `defineStream`. The definition is the token and the type at once. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { assertOptions, assertWithin, describe, encodeText, invalidOption, type StateOf } from '@kvent/key-value-storage/core';
+import { assertOptions, assertWithin, describe, encodeText, invalidOption, outOfRange, type StateOf } from '@kvent/key-value-storage/core';
 
 export type { StateOf };
 
@@ -181,6 +181,13 @@ function resolveSnapshot(where: string, snapshot: SnapshotOptions | undefined): 
 export function assertVersion(owner: string, name: string, given: unknown): asserts given is number {
   if (Number.isSafeInteger(given) && (given as number) >= 1) return;
   throw invalidOption(`${owner}: ${name} is a whole number from 1; given was ${describe(given)}.`);
+}
+
+/** The same for a version or a number of events that a client may have asked for: `OUT_OF_RANGE` where it is a number. */
+export function assertAskedVersion(owner: string, name: string, given: unknown): asserts given is number {
+  if (typeof given !== 'number') return assertVersion(owner, name, given);
+  if (!(Number.isSafeInteger(given) && given >= 1))
+    throw outOfRange(`${owner}: ${name} is a whole number from 1; given was ${describe(given)}.`);
 }
 
 function assertSteps(schemaVersion: number, upcast: Upcast): void {

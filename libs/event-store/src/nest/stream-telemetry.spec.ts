@@ -88,7 +88,7 @@ describe('Telemetry of streams', () => {
   });
 
   it('marks what failed with its code, and what is no error of Kvent as unknown', async () => {
-    await expect(cups.append('a', [filled], { expectedVersion: 3 })).rejects.toThrow('STREAM_VERSION_MISMATCH');
+    await expect(cups.append('a', [filled], { expectedVersion: 3 })).rejects.toMatchObject({ code: 'STREAM_VERSION_MISMATCH' });
     await expect(cups.transact('a', () => Promise.reject(new Error('no')))).rejects.toThrow('no');
     expect(spans()).toMatchObject([
       { name: 'stream.append', attributes: { 'error.type': 'STREAM_VERSION_MISMATCH' }, status: { message: 'STREAM_VERSION_MISMATCH' } },

@@ -20,7 +20,8 @@ const kinds = {
   INVALID_KEY: { status: 400, title: 'Not a key', retryable: false },
   INVALID_ETAG: { status: 400, title: 'Not an etag', retryable: false },
   INVALID_CURSOR: { status: 400, title: 'Not a cursor of this page', retryable: false },
-  INVALID_OPTION: { status: 400, title: 'Not an allowed option', retryable: false },
+  OUT_OF_RANGE: { status: 400, title: 'Out of range', retryable: false },
+  INVALID_OPTION: { status: 500, title: 'Not an allowed option', retryable: false },
   INVALID_VALUE: { status: 422, title: 'The value is not valid', retryable: false },
   LIMIT_EXCEEDED: { status: 413, title: 'A limit is exceeded', retryable: false },
   TENANT_MISSING: { status: 400, title: 'A tenant is needed', retryable: false },
@@ -52,6 +53,7 @@ export interface StorageErrorDetails {
   INVALID_KEY: object;
   INVALID_ETAG: object;
   INVALID_CURSOR: object;
+  OUT_OF_RANGE: object;
   INVALID_OPTION: object;
   INVALID_VALUE: { readonly issues: readonly StandardSchemaV1.Issue[] };
   LIMIT_EXCEEDED: { readonly limit: string; readonly given: number; readonly allowed: number };
@@ -74,8 +76,8 @@ export type StorageErrorCode = keyof StorageErrorDetails;
 export type OwnErrorCode = keyof typeof kinds;
 
 const brand = Symbol.for('kvent.error');
-/** Where a code is explained; every message ends with it. */
-const anchorOf = (code: string): string => `docs/reference/errors.md#${code.toLowerCase()}`;
+/** Where a code is explained. */
+const helpOf = (code: string): string => `docs/reference/errors.md#${code.toLowerCase()}`;
 
 export interface StorageErrorInit {
   readonly effect?: 'none' | 'unknown';
@@ -94,16 +96,19 @@ export class StorageError<Code extends string = string> extends Error {
   readonly retryable: boolean;
   /** The HTTP status of the code. */
   readonly status: number;
+  /** Where the code is explained: the path of a page and the anchor in it. It is not part of the message. */
+  readonly help: string;
   declare attempts?: number;
   declare done?: number;
 
   constructor(code: Code, message: string, kind: ErrorKind, details: object, init: StorageErrorInit = {}) {
-    super(`${message} [${code}, ${anchorOf(code)}]`, init.cause === undefined ? undefined : { cause: init.cause });
+    super(message, init.cause === undefined ? undefined : { cause: init.cause });
     this.name = 'StorageError';
     this.code = code;
     this.effect = init.effect ?? 'none';
     this.retryable = init.retryable ?? kind.retryable;
     this.status = kind.status;
+    this.help = helpOf(code);
     Object.assign(this, details);
     Object.defineProperty(this, brand, { value: { title: kind.title, conflict: kind.conflict === true } });
   }
@@ -148,7 +153,7 @@ export function partlyDone(error: StorageError, done: number): StorageError {
     error.done = done;
     return error;
   }
-  const { code, effect: _effect, retryable, status, ...details } = error;
+  const { code, effect: _effect, retryable, status, help: _help, ...details } = error;
   const kind = { status, title: titleOf(error), retryable };
   const partly = new StorageError(code, `The deletion stopped after ${done} entries, which are gone.`, kind, details, {
     effect: 'unknown',

@@ -47,7 +47,7 @@ export { describeExpected, evaluateBatch, isAlive, type Evaluation, type RowEffe
 export { HintSource } from './hint-source.js';
 export { assertWithin, decodeKey, describe, encodeKey, encodeRange, type Key, type KeyPart, type KeyRange } from './key.js';
 export { limits, type LimitName } from './limits.js';
-export { assertOptions, assertTtl, invalidOption, resolveOptions } from './options.js';
+export { assertOptions, assertTtl, invalidOption, outOfRange, resolveOptions } from './options.js';
 export { hashOfDatabases, RowDigest, type ContainerDigest, type RowsDigest } from './row-digest.js';
 export { readRowLine, rowLine } from './row-line.js';
 export { RowTable, withoutValue } from './row-table.js';

@@ -153,13 +153,13 @@ export interface KeyRange {
   readonly reverse?: boolean;
 }
 
-/** The encoded bounds of a range. Bounds outside the prefix, and a start after the end, are `INVALID_OPTION`; start = end is an empty range. */
+/** The encoded bounds of a range. Bounds outside the prefix, and a start after the end, are `OUT_OF_RANGE`; start = end is an empty range. */
 export function encodeRange(range: KeyRange): { readonly start?: string; readonly end?: string } {
   const within = range.prefix === undefined ? {} : prefixBounds(range.prefix);
   const start = range.start === undefined ? within.start : encodeBound('start', range.start, within);
   const end = range.end === undefined ? within.end : encodeBound('end', range.end, within);
   if (start !== undefined && end !== undefined && start > end) {
-    throw storageError('INVALID_OPTION', `A range starts after its end: start ${describe(range.start)}, end ${describe(range.end)}.`, {});
+    throw storageError('OUT_OF_RANGE', `A range starts after its end: start ${describe(range.start)}, end ${describe(range.end)}.`, {});
   }
   return { ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }) };
 }
@@ -180,7 +180,7 @@ function prefixBounds(prefix: Key): { readonly start?: string; readonly end?: st
 function encodeBound(name: 'start' | 'end', key: Key, within: { readonly start?: string; readonly end?: string }): string {
   const encoded = encodeKey(key);
   if ((within.start !== undefined && encoded < within.start) || (within.end !== undefined && encoded >= within.end)) {
-    throw storageError('INVALID_OPTION', `A range's ${name} ${describe(key)} is not below its prefix.`, {});
+    throw storageError('OUT_OF_RANGE', `A range's ${name} ${describe(key)} is not below its prefix.`, {});
   }
   return encoded;
 }

@@ -31,13 +31,14 @@ export interface Idempotency {
   readonly content: unknown;
 }
 
-/** What the option `idempotencyKey` asks for; `INVALID_OPTION` for what is no key, `LIMIT_EXCEEDED` above 255 bytes. */
+/** What the option `idempotencyKey` asks for; `IDEMPOTENCY_KEY_REQUIRED` for a blank text, `INVALID_OPTION` for what is no text, `LIMIT_EXCEEDED` above 255 bytes. */
 export function idempotencyOf(given: string | IdempotentCall | undefined, own?: unknown): Idempotency | undefined {
   if (given === undefined) return undefined;
   const call = typeof given === 'object' && (given as unknown) !== null ? given : { key: given, content: own };
   const { key } = call;
-  if (typeof key !== 'string' || key.trim() === '')
-    throw invalidOption(`An idempotency key is a text that is not blank; given was ${describe(key)}.`);
+  if (typeof key !== 'string') throw invalidOption(`An idempotency key is a text that is not blank; given was ${describe(key)}.`);
+  if (key.trim() === '')
+    throw storageError('IDEMPOTENCY_KEY_REQUIRED', 'An idempotency key is a text that is not blank; given was a blank one.', {});
   assertWithin('idempotencyKeyBytesMax', key, 'idempotency key');
   return { key, content: call.content };
 }

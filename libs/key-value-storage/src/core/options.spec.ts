@@ -16,13 +16,13 @@ describe('options', () => {
 
   test('a name that does not exist is refused with those that do', () => {
     expect(() => resolveOptions<{ a?: number }, { a: number }>('It', { aa: 1 } as object, { a: 1 })).toThrow(
-      /It has no option 'aa'; it takes a\..*INVALID_OPTION/,
+      /It has no option 'aa'; it takes a\.$/,
     );
     expect(() => assertOptions('It', { toString: 1 }, ['a'])).toThrow(/'toString'/);
   });
 
   test.each([[null], [5], ['text'], [true]])('%p is no options', (given) => {
-    expect(() => assertOptions('It', given, ['a'])).toThrow(/INVALID_OPTION/);
+    expect(() => assertOptions('It', given, ['a'])).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
   });
 
   test('no options at all are fine', () => {
@@ -33,5 +33,5 @@ describe('options', () => {
 test('a time to live is a whole number of milliseconds above 0, up to a thousand years', () => {
   for (const good of [1, 60_000, limits.ttlMsMax]) expect(() => assertTtl('It', good)).not.toThrow();
   for (const bad of [0, -1, 0.5, limits.ttlMsMax + 1, Number.NaN, Infinity, '5', null, undefined, 5n])
-    expect(() => assertTtl('It', bad)).toThrow(/INVALID_OPTION/);
+    expect(() => assertTtl('It', bad)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
 });

@@ -25,7 +25,11 @@ export function assertOptions(owner: string, given: unknown, allowed: readonly s
   }
 }
 
+/** A mistake of the program: 500 over HTTP. */
 export const invalidOption = (message: string) => storageError('INVALID_OPTION', message, {});
+
+/** A number, date or range that clients may have sent: 400 over HTTP. */
+export const outOfRange = (message: string) => storageError('OUT_OF_RANGE', message, {});
 
 /** A whole number of milliseconds above zero, and not beyond what a date can hold. */
 export function assertTtl(owner: string, ttlMs: unknown): asserts ttlMs is number {

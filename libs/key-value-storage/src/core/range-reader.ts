@@ -7,7 +7,7 @@ import { isStorageError, partlyDone, storageError } from './errors.js';
 import { decodeKey, describe, encodeRange, type Key, type KeyRange } from './key.js';
 import type { CallOptions, Page, PageRequest, ReadOptions } from './key-value-store.js';
 import { limits } from './limits.js';
-import { assertOptions, invalidOption } from './options.js';
+import { assertOptions, invalidOption, outOfRange } from './options.js';
 import type { StateRows } from './state-rows.js';
 import type { ScanPage, ScannedRow, ScanRange } from './storage-provider.js';
 
@@ -130,9 +130,10 @@ export class RangeReader<T> {
   }
 }
 
-function assertLimit(limit: number): void {
+function assertLimit(limit: unknown): asserts limit is number {
+  if (typeof limit !== 'number') throw invalidOption(`A page's limit is a number; given was ${describe(limit)}.`);
   if (!Number.isInteger(limit) || limit < 1)
-    throw invalidOption(`A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${String(limit)}.`);
+    throw outOfRange(`A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${String(limit)}.`);
   if (limit > limits.pageItemsMax) {
     const [given, allowed] = [limit, limits.pageItemsMax];
     throw storageError('LIMIT_EXCEEDED', `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`, {

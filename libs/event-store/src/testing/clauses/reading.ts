@@ -113,9 +113,9 @@ export const readingClauses: readonly StreamClause[] = [
       assert.deepEqual(await slice({ from: 3, to: 5, reverse: true }), [5, 4, 3]);
       assert.deepEqual(await slice({ limit: 2 }), [1, 2]);
       assert.equal(counted.rows, 27 + 6 + 0 + 2 + 3 + 3 + 2);
-      throws('INVALID_OPTION', 'read', () => ledger.read('a', { from: 5, to: 4 }));
-      throws('INVALID_OPTION', 'read', () => ledger.read('a', { from: 0 }));
-      throws('INVALID_OPTION', 'read', () => ledger.read('a', { limit: 0 }));
+      throws('OUT_OF_RANGE', 'read', () => ledger.read('a', { from: 5, to: 4 }));
+      throws('OUT_OF_RANGE', 'read', () => ledger.read('a', { from: 0 }));
+      throws('OUT_OF_RANGE', 'read', () => ledger.read('a', { limit: 0 }));
     },
   },
   {
@@ -166,14 +166,15 @@ export const readingClauses: readonly StreamClause[] = [
       await rejects('STREAM_NOT_FOUND', 'loadOrThrow', () => ledger.loadOrThrow('a', { atTime: new Date(first.getTime() - 1) }));
       const error = await rejects('STREAM_VERSION_NOT_FOUND', 'load', () => ledger.load('a', { atVersion: 61 }));
       assert.deepEqual({ ...error, stream: 'ledger/a', version: 61 }, { ...error });
-      for (const options of [
-        { atVersion: 1, atTime: first },
-        { atTime: new Date(Number.NaN) },
-        { atTime: 0 },
-        { atVersion: -1 },
-        { version: 1 },
-      ])
-        await rejects('INVALID_OPTION', 'load', () => ledger.load('a', options as never));
+      for (const [code, options] of [
+        ['INVALID_OPTION', { atVersion: 1, atTime: first }],
+        ['OUT_OF_RANGE', { atTime: new Date(Number.NaN) }],
+        ['INVALID_OPTION', { atTime: 0 }],
+        ['OUT_OF_RANGE', { atVersion: -1 }],
+        ['INVALID_OPTION', { atVersion: '1' }],
+        ['INVALID_OPTION', { version: 1 }],
+      ] as const)
+        await rejects(code, 'load', () => ledger.load('a', options as never));
     },
   },
   {

@@ -27,7 +27,8 @@ export function answerProblem(error: unknown, problem: Problem, host: ArgumentsH
 }
 
 export function logFault(error: unknown): void {
-  if (error instanceof Error) logger.error(error.message, error.stack);
+  if (isStorageError(error)) logger.error(`${error.message} [${error.code}, ${error.help}]`, error.stack);
+  else if (error instanceof Error) logger.error(error.message, error.stack);
   else logger.error(error);
 }
 

@@ -22,7 +22,7 @@ export interface Problem {
 }
 
 // Of the error's own fields: what the problem says in its own words, and what concerns the server alone.
-const kept = new Set(['name', 'message', 'stack', 'cause', 'code', 'effect', 'retryable', 'status', 'attempts', 'check']);
+const kept = new Set(['name', 'message', 'stack', 'cause', 'code', 'effect', 'retryable', 'status', 'help', 'attempts', 'check']);
 const retryAfterS = 1;
 
 /** An error of the table. From 500 on nothing of its message or fields is sent: they may name files and hosts. */
@@ -39,9 +39,8 @@ function statusOf(error: StorageError & { readonly check?: unknown }): number {
   return error.status === 409 && error.check === 'caller' ? 412 : error.status;
 }
 
-/** The message without its anchor, which is for developers. */
-export const messageOf = (error: StorageError): string =>
-  error.status < 500 ? error.message.replace(/ \[[A-Z_]+, [^\]]*\]$/, '') : titleOf(error);
+/** The message; from 500 on the title of the code alone. */
+export const messageOf = (error: StorageError): string => (error.status < 500 ? error.message : titleOf(error));
 
 function detailsOf(error: StorageError): Record<string, unknown> {
   const fields = Object.entries(error).filter(([name, value]) => !kept.has(name) && value !== undefined);

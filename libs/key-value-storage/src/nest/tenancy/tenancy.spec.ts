@@ -245,8 +245,8 @@ describe('TenantContext', () => {
     await start({ mayEnter: () => true });
     const context = app.get(TenantContext);
     expect(context.current()).toBeUndefined();
-    expect(() => context.currentOrThrow()).toThrow(/TENANT_MISSING/);
-    expect(() => context.run('', () => 1)).toThrow(/TENANT_MISSING/);
+    expect(() => context.currentOrThrow()).toThrow(expect.objectContaining({ code: 'TENANT_MISSING' }));
+    expect(() => context.run('', () => 1)).toThrow(expect.objectContaining({ code: 'TENANT_MISSING' }));
     const notes = app.get(KeyValueStorage).store(Note);
     await expect(notes.count()).rejects.toMatchObject({ code: 'TENANT_MISSING' });
     await context.run('acme', async () => {

@@ -96,7 +96,8 @@ export const storePagingClauses: readonly StoreClause[] = [
       const last = await things.page({ limit: 1_000 });
       assert.deepEqual([last.items.length, last.next], [101, undefined]);
       for (const limit of [0, -1, 1.5, Number.NaN, '5', null]) {
-        await rejects('INVALID_OPTION', `a limit of ${String(limit)}`, () => things.page({ limit: limit as number }));
+        const code = typeof limit === 'number' ? 'OUT_OF_RANGE' : 'INVALID_OPTION';
+        await rejects(code, `a limit of ${String(limit)}`, () => things.page({ limit: limit as number }));
       }
       const error = await rejects('LIMIT_EXCEEDED', 'page', () => things.page({ limit: 1_001 }));
       assert.deepEqual({ ...error, limit: 'pageItemsMax', given: 1_001, allowed: 1_000 }, { ...error });

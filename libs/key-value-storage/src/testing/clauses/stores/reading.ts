@@ -156,29 +156,29 @@ export const readingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A range that starts after its end, a bound outside its prefix, and what is no range are INVALID_OPTION when the call is made.',
+    name: 'A range that starts after its end, and a bound outside its prefix are OUT_OF_RANGE, and what is no range is INVALID_OPTION, when the call is made.',
     law: 8,
     broken: breaksStores('swaps a start and an end that are the wrong way round', (store) => ({
       list: (range, options) => (range?.start === 'b' ? store.list({ start: 'a', end: 'b' }, options) : store.list(range, options)),
     })),
     async run(subject) {
       const things = subject.store();
-      for (const range of [
-        { start: 'b', end: 'a' },
-        { prefix: 'a', start: 'b' },
-        { prefix: 'b', end: 'a' },
-        { prefix: ['a'], start: ['a'] },
-        { reverse: 'yes' },
-        { limit: 5 },
-        { prefx: 'a' },
-        'a',
-        null,
-      ]) {
+      for (const [code, range] of [
+        ['OUT_OF_RANGE', { start: 'b', end: 'a' }],
+        ['OUT_OF_RANGE', { prefix: 'a', start: 'b' }],
+        ['OUT_OF_RANGE', { prefix: 'b', end: 'a' }],
+        ['OUT_OF_RANGE', { prefix: ['a'], start: ['a'] }],
+        ['INVALID_OPTION', { reverse: 'yes' }],
+        ['INVALID_OPTION', { limit: 5 }],
+        ['INVALID_OPTION', { prefx: 'a' }],
+        ['INVALID_OPTION', 'a'],
+        ['INVALID_OPTION', null],
+      ] as const) {
         const given = range as unknown as KeyRange;
-        throws('INVALID_OPTION', `list of ${JSON.stringify(range)}`, () => things.list(given));
-        throws('INVALID_OPTION', `keys of ${JSON.stringify(range)}`, () => things.keys(given));
-        await rejects('INVALID_OPTION', `count of ${JSON.stringify(range)}`, () => things.count(given));
-        await rejects('INVALID_OPTION', `deleteMany of ${JSON.stringify(range)}`, () => things.deleteMany(given));
+        throws(code, `list of ${JSON.stringify(range)}`, () => things.list(given));
+        throws(code, `keys of ${JSON.stringify(range)}`, () => things.keys(given));
+        await rejects(code, `count of ${JSON.stringify(range)}`, () => things.count(given));
+        await rejects(code, `deleteMany of ${JSON.stringify(range)}`, () => things.deleteMany(given));
       }
     },
   },

@@ -125,7 +125,7 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A blank, malformed or missing etag is INVALID_ETAG, never ‘no check’: undefined and null too, where `ifMatch` is present.',
+    name: 'A blank or malformed etag is INVALID_ETAG, and what is no text is INVALID_OPTION, never ‘no check’: undefined and null too, where `ifMatch` is present.',
     law: 4,
     broken: breaksStores('takes an undefined etag for no check', (store) => ({
       set: (key, value, options) => {
@@ -157,8 +157,10 @@ export const writingClauses: readonly StoreClause[] = [
         [],
       ]) {
         const options = { ifMatch: wrong } as unknown as { ifMatch: string };
-        await rejects('INVALID_ETAG', `set with the etag ${JSON.stringify(wrong)}`, () => things.set('one', { n: 2 }, options));
-        await rejects('INVALID_ETAG', `delete with the etag ${JSON.stringify(wrong)}`, () => things.delete('one', options));
+        const etagGiven: unknown = typeof wrong === 'object' && wrong !== null && 'etag' in wrong ? wrong.etag : wrong;
+        const code = typeof etagGiven === 'string' ? 'INVALID_ETAG' : 'INVALID_OPTION';
+        await rejects(code, `set with the etag ${JSON.stringify(wrong)}`, () => things.set('one', { n: 2 }, options));
+        await rejects(code, `delete with the etag ${JSON.stringify(wrong)}`, () => things.delete('one', options));
       }
       assert.equal((await things.getOrThrow('one')).etag, etag);
     },
