@@ -8,17 +8,16 @@
  *   node test/run.mjs contract memory      one suite, here on one provider
  *   node test/run.mjs jest <path> [...]    whatever Jest understands
  *
- * Jest must end by itself: a handle left open, in this process's child or in one of its workers, fails the run. So does a server that a test
- * has started and not stopped; the one that all tests share is stopped here, also when the run is interrupted.
+ * What tests choose at random follows from KVENT_SEED, which each run prints; see `seed.mjs`.
+ *
+ * Jest must end by itself: a handle left open, in this process's child or in one of its workers, fails a run in which no test has failed. So does
+ * a server that a test has started and not stopped; the one that all tests share is stopped here, also when the run is interrupted.
  */
-import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { beginRun, endRun } from './postgres/runs.mjs';
-
-const root = join(import.meta.dirname, '..');
-const results = join(root, '.tmp', `jest-${process.pid}.json`);
-const exitGraceMs = 30_000;
+import { root, runJest, runScript, wasInterrupted } from './run-jest.mjs';
+import { seedOfRun } from './seed.mjs';
 
 /** A suite is a folder below `test/`, but `unit`: the specs beside the sources. */
 const suites = [
@@ -36,12 +35,16 @@ const build = ['build', ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.buil
 
 const total = { passed: 0, failed: 0, skipped: 0 };
 const failures = [];
-const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'];
-let interrupted = false;
 
 const [command = 'all', ...rest] = process.argv.slice(2);
 const startedAt = Date.now();
-mkdirSync(join(root, '.tmp'), { recursive: true });
+let seed;
+try {
+  seed = seedOfRun();
+} catch (error) {
+  process.stderr.write(`${error.message}\n`);
+  process.exit(2);
+}
 const testRun = beginRun();
 if (command === 'check') {
   await Promise.all([steps(statics), jest(patterns(withoutServers), { KVENT_PROVIDER: 'memory,json-file' })]);
@@ -69,7 +72,7 @@ function patterns(names) {
 /** One after the other: each is one check that passes or fails, and a failure does not hide what comes after it. */
 async function steps(list) {
   for (const [name, args] of list) {
-    const { code, output } = await run(args, {});
+    const { code, output } = await runScript(args, {});
     if (code === 0) total.passed++;
     else {
       total.failed++;
@@ -80,29 +83,17 @@ async function steps(list) {
 }
 
 async function jest(args, env) {
-  const flags = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules', 'node_modules/jest/bin/jest.js'];
-  const { code, output } = await run([...flags, '--json', `--outputFile=${results}`, '--passWithNoTests', ...args], env, true);
-  const report = readReport();
-  const broken = report?.numRuntimeErrorTestSuites ?? 1;
+  const { code, report, leftOpen } = await runJest(args, env, true);
+  const failed = (report?.numFailedTests ?? 0) + (report?.numRuntimeErrorTestSuites ?? 1);
   total.passed += report?.numPassedTests ?? 0;
-  total.failed += (report?.numFailedTests ?? 0) + broken;
+  total.failed += failed;
   total.skipped += (report?.numPendingTests ?? 0) + (report?.numTodoTests ?? 0);
-  if (/failed to exit gracefully|did not exit one second after/.test(output)) {
+  if (leftOpen && failed === 0) {
     total.failed++;
     failures.push('a test left a handle open (timer, socket, file, process): the run did not end by itself');
-  } else if (code !== 0 && total.failed === 0) {
+  } else if (code !== 0 && failed === 0) {
     total.failed++;
     failures.push(`jest ended with ${code}`);
-  }
-}
-
-function readReport() {
-  try {
-    return JSON.parse(readFileSync(results, 'utf8'));
-  } catch {
-    return undefined; // Jest did not come far enough to write one
-  } finally {
-    rmSync(results, { force: true });
   }
 }
 
@@ -113,46 +104,15 @@ async function endServers() {
   }
 }
 
-/** Runs a script of Node; `live` shows what it prints while it runs, and ends it when it outlives its own report. */
-function run(args, env, live = false) {
-  if (interrupted) return Promise.resolve({ code: 'interrupted', output: '' });
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    let watchdog;
-    const pass = (signal) => {
-      interrupted = true;
-      child.kill(signal);
-    };
-    for (const signal of interrupts) process.on(signal, pass);
-    const take = (chunk) => {
-      output += chunk;
-      if (live && watchdog === undefined && output.includes('did not exit one second after'))
-        watchdog = setTimeout(() => child.kill('SIGKILL'), exitGraceMs);
-    };
-    child.stdout.setEncoding('utf8').on('data', (chunk) => {
-      if (!live) take(chunk); // Jest's own stdout is the JSON report
-    });
-    child.stderr.setEncoding('utf8').on('data', (chunk) => {
-      take(chunk);
-      if (live) process.stdout.write(chunk);
-    });
-    child.on('close', (code, signal) => {
-      clearTimeout(watchdog);
-      for (const signal of interrupts) process.off(signal, pass);
-      resolve({ code: code ?? signal, output });
-    });
-  });
-}
-
 function conclude() {
-  if (interrupted) {
+  if (wasInterrupted()) {
     total.failed++;
     failures.push('interrupted');
   }
   const forbidden = process.env.CI !== undefined && process.env.CI !== '' && total.skipped > 0;
   if (forbidden) failures.push(`${total.skipped} skipped: on CI everything runs`);
   for (const failure of failures) process.stdout.write(`FAILED: ${failure}\n`);
+  if (total.failed > 0) process.stdout.write(`KVENT_SEED=${seed} repeats what this run has chosen at random\n`);
   process.stdout.write(`\nin ${((Date.now() - startedAt) / 1000).toFixed(1)} s\n`);
   process.stdout.write(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}\n`);
   process.exitCode = total.failed > 0 || forbidden ? 1 : 0;

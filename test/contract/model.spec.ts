@@ -7,10 +7,10 @@ import type { Batch, Change, Check } from '@kvent/key-value-storage/core';
 import { Subject } from '@kvent/key-value-storage/testing';
 import fc from 'fast-check';
 import { providers } from '../providers.js';
+import { seedOfRun } from '../seed.mjs';
 import { inWords, Model } from './model.js';
 
-const given = process.env['KVENT_SEED'];
-const seed = given === undefined ? Date.now() & 0x7fffffff : Number(given);
+const seed = seedOfRun();
 const runs = Number(process.env['KVENT_RUNS'] ?? 40);
 
 type Step =
@@ -103,7 +103,7 @@ describe.each(replaceable.map((provider) => [provider.name, provider] as const))
       }),
       { seed, numRuns: runs, endOnFailure: false },
     );
-  }, 120_000);
+  });
 });
 
 async function compare(subject: Subject, steps: readonly Step[]): Promise<void> {

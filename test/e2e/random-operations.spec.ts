@@ -3,7 +3,7 @@
  * nobody has a row of the other, nor lost one, also after a restart. A failing run prints its seed; KVENT_SEED=<seed> runs it again.
  */
 import { expect, it } from '@jest/globals';
-import { randomInt } from 'node:crypto';
+import { seedOfRun } from '../seed.mjs';
 import { etagOf, type Answer, type Client } from './client.js';
 import { onEachStorage } from './shop.js';
 import type { StorageUnderTest } from './storages.js';
@@ -33,7 +33,7 @@ interface Order {
 
 onEachStorage('Two tenants', (shop) => {
   it('find their own rows and no others, whatever they do at the same time', async () => {
-    const seed = Number(process.env['KVENT_SEED'] ?? randomInt(2 ** 31));
+    const seed = seedOfRun();
     const clients = [await shop.tenant(), await shop.tenant()] as const;
     const tenants = clients.map((client, index) => new Tenant(client, `of ${index}`, random(seed + index)));
     try {

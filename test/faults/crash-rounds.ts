@@ -19,6 +19,8 @@ export interface CrashOptions {
   readonly seed: number;
   /** How many directories are worked on at once. @default 2 */
   readonly lanes?: number;
+  /** Leaves a directory in which something was lost, for whoever looks into it. @default false */
+  readonly keep?: boolean;
   readonly onRound?: (report: CrashReport) => void;
 }
 
@@ -30,8 +32,8 @@ export interface CrashReport {
   readonly slowestOpenMs: number;
 }
 
-/** Plays the rounds; rejects with what was lost, and leaves the directory then. */
-export async function crashRounds({ rounds, seed, lanes = 2, onRound }: CrashOptions): Promise<CrashReport> {
+/** Plays the rounds; rejects with what was lost. */
+export async function crashRounds({ rounds, seed, lanes = 2, keep = false, onRound }: CrashOptions): Promise<CrashReport> {
   await using compiled = await compileChildren();
   const report = { rounds: 0, acknowledged: 0, killedOpening: 0, slowestOpenMs: 0 };
   const stop = { failed: false };
@@ -49,16 +51,19 @@ export async function crashRounds({ rounds, seed, lanes = 2, onRound }: CrashOpt
       }
     } catch (error) {
       stop.failed = true;
-      throw new Error(`After ${report.rounds} rounds, with --seed ${seed}, left for you in ${directory}: ${(error as Error).message}`, {
-        cause: error,
-      });
+      const where = keep ? `, left for you in ${directory}` : '';
+      throw new Error(`After ${report.rounds} rounds, with --seed ${seed}${where}: ${(error as Error).message}`, { cause: error });
+    } finally {
+      if (!keep || !stop.failed) await rm(directory, { recursive: true, force: true });
     }
-    await rm(directory, { recursive: true, force: true });
   };
   const ends = await Promise.allSettled(Array.from({ length: lanes }, (_, number) => lane(number)));
   for (const end of ends) if (end.status === 'rejected') throw end.reason;
   return report;
 }
+
+/** A process that writes nothing any more fails the test; a busy machine does not. */
+const patienceMs = 120_000;
 
 /** A directory, and what is known to be in it. */
 class Victim {
@@ -83,11 +88,19 @@ class Victim {
     return { ...outcome, openMs };
   }
 
-  /** Notes what the child says, and kills it: a while after it was started, or after some number of acknowledgements. */
+  /**
+   * Notes what the child says, and kills it: a while after it was started, or after some number of acknowledgements. The first comes early, mostly
+   * while it opens; nothing is expected of what it has done by then.
+   */
   async #watch(child: ChildProcess): Promise<{ acknowledged: number; found: boolean }> {
     const kill = (): void => void child.kill('SIGKILL');
     const enough = this.#random.chance(0.8) ? 1 + this.#random.below(this.#random.pick([10, 300, 2_000])) : Number.POSITIVE_INFINITY;
-    const timer = setTimeout(kill, enough === Number.POSITIVE_INFINITY ? 40 + this.#random.below(160) : 5_000);
+    let silent = false;
+    const giveUp = (): void => {
+      silent = true;
+      kill();
+    };
+    const timer = enough === Number.POSITIVE_INFINITY ? setTimeout(kill, 40 + this.#random.below(160)) : setTimeout(giveUp, patienceMs);
     const exited = once(child, 'close');
     let errors = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (errors += text));
@@ -109,6 +122,7 @@ class Victim {
     const [, signal] = (await exited) as [number | null, NodeJS.Signals | null];
     clearTimeout(timer);
     if (wrong !== undefined) throw wrong;
+    if (silent) throw new Error(`The process has acknowledged ${acknowledged} of ${enough} writes within ${patienceMs} ms: ${errors}`);
     if (signal !== 'SIGKILL') throw new Error(`The process ended by itself: ${errors}`);
     return { acknowledged, found };
   }

@@ -1,12 +1,12 @@
 /** `npm run crash -- --rounds N [--seed S] [--lanes L]`: kills a real process while it writes, as often as you like. */
 import { parseArgs } from 'node:util';
 import { crashRounds } from './crash-rounds.js';
-import { seedOfRun } from './seeded-random.js';
+import { seedFrom, seedOfRun } from '../seed.mjs';
 
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '200' }, seed: { type: 'string' }, lanes: { type: 'string', default: '2' } },
 });
-const seed = values.seed === undefined ? seedOfRun() : Number(values.seed);
+const seed = values.seed === undefined ? seedOfRun() : seedFrom(values.seed, '--seed');
 const startedAt = performance.now();
 console.log(`${values.rounds} rounds, --seed ${seed}`);
 try {
@@ -14,6 +14,7 @@ try {
     rounds: Number(values.rounds),
     lanes: Number(values.lanes),
     seed,
+    keep: true,
     onRound: (report) => {
       if (report.rounds % 20 === 0) console.log(`${report.rounds} rounds, ${report.acknowledged} acknowledged writes, all there`);
     },

@@ -55,24 +55,20 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
     expect(machine.disk.steps).toBeGreaterThan(100);
   });
 
-  it.each([0, 1, 2])(
-    'holds what was acknowledged when the power goes after any step, life %i',
-    async (life) => {
-      const seed = runSeed + life * 1_000_003;
-      await withSeed('power cut', runSeed, async () => {
-        const steps = await stepsOfLife(seed);
-        for (const step of sweep(3, runSeed, { end: steps + 1, shift: life })) {
-          const { machine, scenario } = await lived(seed, step);
-          for (let cut = 0; cut < 4; cut += 1) {
-            await at(`life ${life}, cut after step ${step} of ${steps}, forgetting ${cut}`, machine, () =>
-              survives(scenario, machine, seed + step * 31 + cut),
-            );
-          }
+  it.each([0, 1, 2])('holds what was acknowledged when the power goes after any step, life %i', async (life) => {
+    const seed = runSeed + life * 1_000_003;
+    await withSeed('power cut', runSeed, async () => {
+      const steps = await stepsOfLife(seed);
+      for (const step of sweep(3, runSeed, { end: steps + 1, shift: life })) {
+        const { machine, scenario } = await lived(seed, step);
+        for (let cut = 0; cut < 4; cut += 1) {
+          await at(`life ${life}, cut after step ${step} of ${steps}, forgetting ${cut}`, machine, () =>
+            survives(scenario, machine, seed + step * 31 + cut),
+          );
         }
-      });
-    },
-    300_000,
-  );
+      }
+    });
+  });
 
   it('holds it when the power goes again and again while the next processes recover', async () => {
     const random = seededRandom(runSeed);
@@ -91,7 +87,7 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
         await at(`cut after step ${step}, at last`, machine, () => survives(scenario, machine, random.below(2 ** 31)));
       }
     });
-  }, 300_000);
+  });
 
   it('holds it after every single step of a recovery', async () => {
     const random = seededRandom(runSeed + 1);
@@ -112,19 +108,15 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
         }
       }
     });
-  }, 300_000);
+  });
 
-  it.each(['sync', 'syncDirectory'] as const)(
-    'notices when the provider leaves out %s',
-    async (skip) => {
-      const steps = await stepsOfLife(runSeed);
-      let noticed = 0;
-      for (let step = 20; step <= steps; step += 5) {
-        const { machine, scenario } = await lived(runSeed, step, skip);
-        await survives(scenario, machine, runSeed + step).catch(() => (noticed += 1));
-      }
-      expect(noticed).toBeGreaterThan(3);
-    },
-    300_000,
-  );
+  it.each(['sync', 'syncDirectory'] as const)('notices when the provider leaves out %s', async (skip) => {
+    const steps = await stepsOfLife(runSeed);
+    let noticed = 0;
+    for (let step = 20; step <= steps; step += 5) {
+      const { machine, scenario } = await lived(runSeed, step, skip);
+      await survives(scenario, machine, runSeed + step).catch(() => (noticed += 1));
+    }
+    expect(noticed).toBeGreaterThan(3);
+  });
 });

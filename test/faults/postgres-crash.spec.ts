@@ -12,6 +12,7 @@ import { Ledger, written } from './postgres-ledger.js';
 import { seededRandom, seedOfRun, withSeed } from './seeded-random.js';
 
 const rounds = 3;
+let databases = 0;
 
 describe('a storage on Postgres, fifty callers at work', () => {
   let server: PostgresServer;
@@ -24,7 +25,7 @@ describe('a storage on Postgres, fifty callers at work', () => {
   afterAll(() => server[Symbol.asyncDispose]());
   beforeEach(async () => {
     proxy = await Proxy.before(server);
-    const name = `faults_${Date.now()}`;
+    const name = `faults_${(databases += 1)}`;
     await asAdmin(server.url(), (client) => client.query(`create database ${name}`));
     storage = await openStorage(new PostgresProvider({ url: proxy.url(server.url(name)), requestTimeoutMs: 10_000 }));
     ledger = new Ledger(storage);

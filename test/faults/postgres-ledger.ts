@@ -74,7 +74,7 @@ export class Ledger implements AsyncDisposable {
   async more(count: number): Promise<void> {
     const goal = this.#acknowledged + count;
     const reached = (): boolean => this.#acknowledged >= goal || this.#wrong.length > 0;
-    await until(`${count} more writes are acknowledged (last: ${JSON.stringify(this.failures.at(-1))})`, reached, 60_000);
+    await until(`${count} more writes are acknowledged (last: ${JSON.stringify(this.failures.at(-1))})`, reached);
     this.#complain();
   }
 

@@ -7,6 +7,8 @@ import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/database
 import { until } from '../postgres/until.js';
 
 const Thing = defineState<{ count: number }>('thing');
+/** Rivals that lose again and again begin again: only what is written counts. */
+const patience = { attempts: 1_000, budgetMs: 120_000 };
 const other = 'pid <> pg_backend_pid() and datname = current_database()';
 
 describe('a storage on Postgres and its rivals', () => {
@@ -37,34 +39,35 @@ describe('a storage on Postgres and its rivals', () => {
       const things = storage.store(Thing);
       for (let round = 0; round < 10; round += 1) {
         const [first = '', second = ''] = [keys[(caller + round) % 3], keys[(caller + round + 1) % 3]];
-        await things.update(first, ({ count }) => ({ count: count + 1 }), { retry: { attempts: 200, budgetMs: 60_000 } });
-        await retryOnConflict(
-          async () => {
-            const [from, to] = await things.getMany([first, second]);
-            if (from === undefined || to === undefined) throw new Error('A row is gone.');
-            const batch = storage.atomic().save(things, from.with({ count: from.value.count - 1 }));
-            await batch.save(things, to.with({ count: to.value.count + 1 })).commit();
-          },
-          { attempts: 200, budgetMs: 60_000 },
-        );
+        await things.update(first, ({ count }) => ({ count: count + 1 }), { retry: patience });
+        await retryOnConflict(async () => {
+          const [from, to] = await things.getMany([first, second]);
+          if (from === undefined || to === undefined) throw new Error('A row is gone.');
+          const batch = storage.atomic().save(things, from.with({ count: from.value.count - 1 }));
+          await batch.save(things, to.with({ count: to.value.count + 1 })).commit();
+        }, patience);
       }
     };
-    await Promise.all([one, two].flatMap((storage) => Array.from({ length: 5 }, (_, caller) => add(storage, caller))));
+    let turns = 0;
+    await until('the server has refused something, and has counted it', async () => {
+      turns += 1;
+      await Promise.all([one, two].flatMap((storage) => Array.from({ length: 5 }, (_, caller) => add(storage, caller))));
+      return (await refusals(database.url)) > before;
+    });
     const counts = (await one.store(Thing).getMany(keys)).map((entry) => entry?.value.count ?? Number.NaN);
-    expect(counts.reduce((sum, count) => sum + count)).toBe(2 * 5 * 10);
-    await until('the server has counted what it refused', async () => (await refusals(database.url)) > before);
+    expect(counts.reduce((sum, count) => sum + count)).toBe(turns * 2 * 5 * 10);
   });
 
   it('outlive a deadlock that somebody else makes on purpose', async () => {
-    // who waits longest finds it: the storage, while it waits for a row for the second time
-    await configure("deadlock_timeout = '1s'");
-    await using storage = await open();
+    // who looks for it first finds it: the storage, so long after it has begun to wait for a row that the rival waits by then too
+    await configure("deadlock_timeout = '5s'");
+    await using storage = await openStorage(new PostgresProvider({ url: database.url, lockTimeoutMs: 120_000, requestTimeoutMs: 180_000 }));
     const things = storage.store(Thing);
     await things.setMany(['a', 'b'].map((key) => ({ key, value: { count: 0 } })));
     const rival = new Client({ connectionString: database.url });
     await rival.connect();
     try {
-      await rival.query("set deadlock_timeout = '1min'");
+      await rival.query("set deadlock_timeout = '5min'");
       await rival.query('begin');
       await rival.query("select 1 from kvent.row where key like '%b' for update");
       const written = things.setMany(['a', 'b'].map((key) => ({ key, value: { count: 1 } })));

@@ -1,4 +1,5 @@
-/** Chance as a parameter: the same seed, the same decisions. `KVENT_SEED=… npm run jest -- <file>` repeats a run whose seed a failure printed. */
+/** Chance as a parameter: the same seed, the same decisions. `KVENT_SEED=… npm run jest -- <file>` repeats a run whose seed it printed. */
+export { seedOfRun } from '../seed.mjs';
 
 export interface Random {
   /** 0 ≤ x < 1 */
@@ -29,9 +30,6 @@ export function seededRandom(seed: number): Random {
     pick: <T>(choices: readonly T[]): T => choices[below(choices.length)] as T,
   };
 }
-
-/** The seed of this run: given, or new. */
-export const seedOfRun = (): number => Number(process.env['KVENT_SEED'] ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 
 /** Whether this run is to leave nothing out: `npm run soak`. */
 export const soaking = process.env['KVENT_SOAK'] === '1';

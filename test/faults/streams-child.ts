@@ -2,7 +2,8 @@
  * A process that works on streams: `streams-child.ts <url of Postgres, or directory> <role>`.
  *
  * - `fill`: writes until it is killed, a line for each acknowledgement (`owner 3 17`).
- * - `hold`: opens sessions on three streams, the last of which renews itself, writes an event in each, and says `held`. Then each line of its standard input is
+ * - `hold`: opens sessions on three streams, the last of which renews itself, writes an event in each, and says `held`. They last for ten seconds: long
+ *   enough for others to be refused by a holder that stands still, on a busy machine too. Then each line of its standard input is
  *   `append <stream>` or `close <stream>`, and is answered by a line of JSON: what came of it, and whether the session's signal has been aborted.
  */
 import { writeSync } from 'node:fs';
@@ -31,7 +32,7 @@ async function provider() {
 async function hold(): Promise<void> {
   const held = streams.stream(Held);
   const open = async (id: string) =>
-    [id, await held.openSession(id, { sessionTimeoutMs: 1_000, renewal: id === heldStreams[2] ? 'auto' : 'manual' })] as const;
+    [id, await held.openSession(id, { sessionTimeoutMs: 10_000, renewal: id === heldStreams[2] ? 'auto' : 'manual' })] as const;
   const sessions = new Map(await Promise.all(heldStreams.map(open)));
   const append = async (session: Awaited<ReturnType<typeof open>>[1] | undefined) =>
     await session?.append([{ type: 'entered', data: { token: session.fencingToken } }]);

@@ -17,8 +17,11 @@ const rounds = soaking ? 50 : 4;
 describe('streams whose process is killed while it appends a hundred events at a time', () => {
   it('are whole on the JSON file, round after round', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'kvent-streams-'));
-    await killAgainAndAgain(directory, () => new JsonFileProvider({ directory }));
-    await rm(directory, { recursive: true, force: true });
+    try {
+      await killAgainAndAgain(directory, () => new JsonFileProvider({ directory }));
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
   });
 
   it('are whole on Postgres, round after round', async () => {
@@ -66,6 +69,7 @@ async function killOne(where: string, enough: number, patientFor: string | undef
     heard += 1;
     if (heard >= enough && (patientFor === undefined || acknowledged.has(patientFor))) child.signal('SIGKILL');
   }
+  if (heard < enough) throw new Error(`The process ended by itself, after ${heard} of ${enough} acknowledgements.`);
   return acknowledged;
 }
 

@@ -39,7 +39,7 @@ describe('streams on one Postgres, in several processes', () => {
     sleeper.signal('SIGSTOP');
     // stopped, but not dead yet: its locks count
     expect(await Promise.all(heldStreams.map(fromOutside))).toEqual(['STREAM_LOCKED', 'STREAM_LOCKED', 'STREAM_LOCKED']);
-    const open = (id: string) => held.openSession(id, { openTimeoutMs: 60_000 });
+    const open = (id: string) => held.openSession(id, { openTimeoutMs: 120_000 });
     const [first, second] = await Promise.all([open(followed), open(renewed)]);
     expect([first, second].map(({ fencingToken, version }) => [fencingToken, version])).toEqual([
       [2n, 1],
@@ -47,7 +47,7 @@ describe('streams on one Postgres, in several processes', () => {
     ]);
     for (const session of [first, second]) await session.append([{ type: 'entered', data: { token: 2n } }]);
     // its time is over, and nobody takes it
-    await held.transact(alone, () => [], { lockTimeoutMs: 60_000 });
+    await held.transact(alone, () => [], { lockTimeoutMs: 120_000 });
     // what it finds to do when it wakes
     for (const id of heldStreams) sleeper.tell(`append ${id}`);
     sleeper.signal('SIGCONT');

@@ -143,13 +143,22 @@ const fillAlone: Fill = async (filling, stream, writer, acknowledge) => {
   }
 };
 
-/** The process before was killed while it held the stream: its lock ends by itself. */
+/**
+ * The process before was killed while it held the stream: its lock ends by itself, and soon. So does the lock of this process where the machine stands
+ * still for as long; it takes the stream again then.
+ */
 const fillHeld: Fill = async (filling, stream, writer, acknowledge) => {
-  await using session = await filling.openSession(stream, { sessionTimeoutMs: 300, openTimeoutMs: 60_000, renewal: 'auto' });
   for (;;) {
-    const append = (session.state[writer] ?? 0) + 1;
-    await session.append(hundred(writer, append));
-    acknowledge(writer, append);
+    await using session = await filling.openSession(stream, { sessionTimeoutMs: 500, openTimeoutMs: 120_000, renewal: 'auto' });
+    try {
+      for (;;) {
+        const append = (session.state[writer] ?? 0) + 1;
+        await session.append(hundred(writer, append));
+        acknowledge(writer, append);
+      }
+    } catch (error) {
+      if (!isStorageError(error, 'SESSION_EXPIRED') && !isStorageError(error, 'SESSION_LOST')) throw error;
+    }
   }
 };
 

@@ -9,9 +9,9 @@ import { all } from '@kvent/key-value-storage/testing';
 import { StreamSubject } from '@kvent/event-store/testing';
 import fc from 'fast-check';
 import { providers } from '../providers.js';
+import { seedOfRun } from '../seed.mjs';
 
-const given = process.env['KVENT_SEED'];
-const seed = given === undefined ? Date.now() & 0x7fffffff : Number(given);
+const seed = seedOfRun();
 const runs = Number(process.env['KVENT_RUNS'] ?? 25);
 
 const Numbers = defineStream('number', {
