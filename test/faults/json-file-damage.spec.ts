@@ -156,15 +156,12 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
       const random = seededRandom(runSeed);
       const flips = dataFiles(each.disk).flatMap((path) => {
         const bytes = each.disk.contentOf(path);
-        // without the line feed before it, the line that vouches for the commit before it is one damaged line with that commit
-        const voucher = Buffer.from(bytes).lastIndexOf(10, bytes.length - 2);
         return [...sweep(4, random.below(2 ** 31), { end: bytes.length })].map((at) => {
           const bit = random.below(8);
-          const doubt = at === voucher ? 1 : inDoubt;
           return async (): Promise<Verdict> => {
             const where = `${name}: bit ${bit} of byte ${at} of ${path}`;
-            const verdict = await withSeed(where, runSeed, () => opened(each, flip(path, at, bit), doubt));
-            if (doubt === 0) expect([where, verdict]).not.toEqual([where, 'cut off']);
+            const verdict = await withSeed(where, runSeed, () => opened(each, flip(path, at, bit), inDoubt));
+            if (inDoubt === 0) expect([where, verdict]).not.toEqual([where, 'cut off']);
             return verdict;
           };
         });
@@ -185,6 +182,41 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
           const verdict = await withSeed(`${path} cut to ${length}`, runSeed, () => opened(each, cutTo(path, length), 0));
           expect([path, length, verdict]).not.toEqual([path, length, 'cut off']);
         }
+      }
+    }
+  }, 300_000);
+
+  it('refuses when any line feed before the end was damaged, whatever it became', async () => {
+    for (const each of [idle, closed]) {
+      for (const path of journals(each.disk)) {
+        const bytes = Buffer.from(each.disk.contentOf(path));
+        for (let at = bytes.indexOf(10); at >= 0 && at < bytes.length - 1; at = bytes.indexOf(10, at + 1)) {
+          for (let bit = 0; bit < 8; bit += 1) {
+            const verdict = await withSeed(`bit ${bit} of the line feed at ${at} of ${path}`, runSeed, () =>
+              opened(each, flip(path, at, bit), 0),
+            );
+            expect([path, at, bit, verdict]).not.toEqual([path, at, bit, 'cut off']);
+          }
+        }
+      }
+    }
+  }, 300_000);
+
+  it('refuses when a journal is emptied that is the first of its database or has a snapshot, alone or with that', async () => {
+    for (const each of [idle, closed]) {
+      const { disk } = each;
+      const first = journals(disk).filter(
+        (path) => disk.files().includes(path.replace(/journal-(\d+)\.jsonl$/, 'snapshot-$1.json')) || /journal-1\./.test(path),
+      );
+      expect(first.length).toBeGreaterThan(1);
+      for (const path of first) {
+        expect([path, await opened(each, cutTo(path, 0), 0)]).toEqual([path, 'refused']);
+        const beside = path.replace(/journal-(\d+)\.jsonl$/, 'snapshot-$1.json');
+        const both = (copy: SimulatedDisk): void => {
+          cutTo(path, 0)(copy);
+          if (disk.files().includes(beside)) cutTo(beside, 0)(copy);
+        };
+        expect([path, await opened(each, both, 0)]).toEqual([path, 'refused']);
       }
     }
   }, 300_000);

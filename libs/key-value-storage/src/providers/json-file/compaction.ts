@@ -20,7 +20,7 @@ export interface CompactionOptions {
 export async function compact(database: DatabaseFile, generation: number, stopIfDue: () => void): Promise<number> {
   const { fileSystem, verifyOwner } = database.context;
   const { directory, name } = database;
-  const journal = await JournalFile.create(fileSystem, directory, name, generation);
+  const journal = await JournalFile.create(fileSystem, directory, { database: name, generation, after: database.onDisk });
   const start = await beginGeneration(database, journal);
   const snapshot = join(directory, snapshotName(generation));
   const temporary = join(directory, temporaryName(snapshotName(generation)));

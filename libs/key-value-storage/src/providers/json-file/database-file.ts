@@ -96,6 +96,11 @@ export class DatabaseFile {
     return this.#exists;
   }
 
+  /** The number of the last commit that is on disk. */
+  get onDisk(): number {
+    return this.#onDisk;
+  }
+
   /** Hands work to the next group; answers once what it wrote, and what it rests on, is on disk. */
   submit<A>(judge: Judge<A>, signal?: AbortSignal): Promise<A> {
     const answer = this.#queue.add(judge, signal);
@@ -243,7 +248,7 @@ export class DatabaseFile {
     const { fileSystem } = this.context;
     await this.context.verifyOwner();
     if (this.#exists) {
-      const journal = await JournalFile.create(fileSystem, this.directory, this.name, this.#generation + 1);
+      const journal = await JournalFile.create(fileSystem, this.directory, this.#beginAt(this.#generation + 1));
       try {
         await synced(this.directory, fileSystem.syncDirectory(this.directory));
       } catch (error) {
@@ -259,13 +264,17 @@ export class DatabaseFile {
     return journal;
   }
 
+  #beginAt(generation: number): Parameters<typeof JournalFile.create>[2] {
+    return { database: this.name, generation, after: this.#onDisk };
+  }
+
   async #createDirectory(): Promise<JournalFile> {
     const { fileSystem, root, verifyOwner } = this.context;
     const aside = join(root, asideName('new'));
     await fileSystem.makeDirectory(aside);
     let journal: JournalFile | undefined;
     try {
-      journal = await JournalFile.create(fileSystem, aside, this.name, 1);
+      journal = await JournalFile.create(fileSystem, aside, this.#beginAt(1));
       await synced(aside, fileSystem.syncDirectory(aside));
       await verifyOwner();
       await fileSystem.rename(aside, this.directory);

@@ -23,9 +23,10 @@ export class JournalFile {
   }
 
   /** With its first line on disk. Its name is, once the directory is synced. What a failure leaves behind is taken away as far as possible. */
-  static async create(fileSystem: FileSystem, directory: string, database: string, generation: number): Promise<JournalFile> {
+  static async create(fileSystem: FileSystem, directory: string, begin: Parameters<typeof headerLine>[0]): Promise<JournalFile> {
+    const { generation } = begin;
     const path = join(directory, journalName(generation));
-    const header = headerLine(database, generation, randomBytes(8).toString('hex'));
+    const header = headerLine(begin, randomBytes(8).toString('hex'));
     const journal = new JournalFile(path, generation, await fileSystem.open(path, 'create'), seedOf(header));
     try {
       await journal.#write(`${header}\n`);

@@ -28,7 +28,7 @@ const effect: fc.Arbitrary<RowEffect> = fc.record(
   { noNullPrototype: true },
 );
 
-const seed = seedOf(headerLine('tenant:acme', 1, 'id'));
+const seed = seedOf(headerLine({ database: 'tenant:acme', generation: 1, after: 0 }, 'id'));
 const written = (line: JournalLine): Buffer => Buffer.from(seal(lineBody(line), seed));
 const text = (json: string): Row => ({ version: '1', value: { kind: 'json', text: json }, updatedAt: 1 });
 const address = { container: 'state:x', entity: 'e', key: ',"json":' };
@@ -83,7 +83,7 @@ describe('a line of a journal', () => {
   it('belongs to its journal: in another one it is damage', () => {
     const line = written({ kind: 'note', onDisk: 3 });
     expect(readJournalLine(line, seed)).toEqual({ kind: 'note', onDisk: 3 });
-    expect(readJournalLine(line, seedOf(headerLine('tenant:acme', 1, 'another')))).toBeUndefined();
+    expect(readJournalLine(line, seedOf(headerLine({ database: 'tenant:acme', generation: 1, after: 0 }, 'another')))).toBeUndefined();
   });
 
   it.each([{ kind: 'note', onDisk: 3 } as const, { kind: 'next', onDisk: 3, generation: 4 } as const, { kind: 'end', onDisk: 3 } as const])(
@@ -94,7 +94,7 @@ describe('a line of a journal', () => {
   );
 
   it('is headed by one that says whose it is', () => {
-    const header = Buffer.from(headerLine('tenant:"\u00e9', 12, 'id'));
+    const header = Buffer.from(headerLine({ database: 'tenant:"\u00e9', generation: 12, after: 7 }, 'id'));
     expect(readHeaderLine(header)).toMatchObject({ format: 1, database: 'tenant:"\u00e9', generation: 12 });
     expect(readHeaderLine(header.subarray(0, -1))).toBeUndefined();
   });

@@ -3,7 +3,7 @@
  * a damaged line is judged, for what nobody knew to be on disk was never answered.
  *
  * ```text
- * {"sum":"…","kvent":"journal","format":1,"database":"tenant:acme","generation":3,"id":"5d0c…"}
+ * {"sum":"…","kvent":"journal","format":1,"database":"tenant:acme","generation":3,"after":119,"id":"5d0c…"}
  * {"sum":"…","number":121,"onDisk":120,"time":1763694000000,"sizes":[180],"rows":[{…}]}      a commit, with its results
  * {"sum":"…","onDisk":121}                                                                    written by an idle owner
  * {"sum":"…","next":4,"onDisk":121}                                                           journal 4 goes on
@@ -21,6 +21,8 @@ export interface JournalHeader {
   readonly format: number;
   readonly database: string;
   readonly generation: number;
+  /** The last commit that was on disk when the journal was made. Snapshots have none. */
+  readonly after?: number;
 }
 
 export type JournalLine =
@@ -36,8 +38,10 @@ export type JournalLine =
   | { readonly kind: 'end'; readonly onDisk: number };
 
 /** The first line. `id` is random: what was left on the disk by a journal of the same name is no part of this one. */
-export const headerLine = (database: string, generation: number, id: string): string =>
-  seal(`"kvent":"journal","format":${format},"database":${JSON.stringify(database)},"generation":${generation},"id":"${id}"}`);
+export const headerLine = ({ database, generation, after }: Omit<Required<JournalHeader>, 'format'>, id: string): string =>
+  seal(
+    `"kvent":"journal","format":${format},"database":${JSON.stringify(database)},"generation":${generation},"after":${after},"id":"${id}"}`,
+  );
 
 /** What seals all other lines of a journal. */
 export const seedOf = (header: string | Buffer): number => crc32(header);

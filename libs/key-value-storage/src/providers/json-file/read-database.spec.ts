@@ -29,8 +29,8 @@ const commit = (number: number, onDisk: number, key = 'a'): JournalLine => {
 };
 
 /** A journal as it is written; `damage` gets its lines and may change them. */
-function journal(generation: number, lines: readonly JournalLine[], damage: (lines: string[]) => void = () => undefined): void {
-  const header = headerLine(database, generation, `id-${generation}`);
+function journal(generation: number, lines: readonly JournalLine[], damage: (lines: string[]) => void = () => undefined, after = 0): void {
+  const header = headerLine({ database, generation, after }, `id-${generation}`);
   const written = [header, ...lines.map((line) => seal(lineBody(line), seedOf(header)))].map((line) => `${line}\n`);
   damage(written);
   writeFileSync(join(directory, `journal-${generation}.jsonl`), written.join(''));
@@ -143,7 +143,63 @@ describe('a damaged line', () => {
     expect(await open()).toMatchObject({ last: 3, warnings: [] });
     rmSync(join(directory, 'journal-3.jsonl'));
     writeFileSync(join(directory, 'journal-2.jsonl'), '');
-    expect(await open()).toMatchObject({ last: 1, generation: 2, closed: false, warnings: [] });
+    expect(await open()).toMatchObject({ last: 1, generation: 2, closed: false, warnings: [expect.stringContaining('journal-2.jsonl:1')] });
+  });
+
+  it.each(['', '{"sum":"01', '\0\0\0\n'])(
+    'at the beginning of the first journal is refused, for its directory appeared with it: %j',
+    async (text) => {
+      writeFileSync(join(directory, 'journal-1.jsonl'), text);
+      await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:1'));
+    },
+  );
+
+  it.each(['', '{"sum":"01', '\0\0\0\n'])('at the beginning of a journal that has a snapshot is refused: %j', async (text) => {
+    await snapshot(2, 1, [raw('a', '1')]);
+    writeFileSync(join(directory, 'journal-2.jsonl'), text);
+    await expect(open()).rejects.toEqual(corruptAt('journal-2.jsonl:1'));
+  });
+
+  it('is refused when the next journal says at its beginning that more was on disk', async () => {
+    journal(1, [commit(1, 0)]);
+    writeFileSync(join(directory, 'journal-2.jsonl'), '');
+    journal(3, [], undefined, 2);
+    await expect(open()).rejects.toEqual(corruptAt('journal-2.jsonl:1'));
+    journal(2, []);
+    await expect(open()).rejects.toEqual(corruptAt('journal-3.jsonl:1'));
+    journal(3, [], undefined, 1);
+    expect(await open()).toMatchObject({ last: 1, warnings: [] });
+  });
+
+  it.each<[string, JournalLine]>([
+    ['a commit', commit(3, 2)],
+    ['the note of an idle owner', { kind: 'note', onDisk: 2 }],
+    ['an end mark', { kind: 'end', onDisk: 2 }],
+    ['a mark that another journal goes on', { kind: 'next', onDisk: 2, generation: 2 }],
+  ])('is refused when it swallowed %s that says that it was on disk', async (_, last) => {
+    for (const instead of ['\u000b', '*', '\0', ' ', ',']) {
+      journal(1, [commit(1, 0), commit(2, 1), last], (lines) => {
+        lines[2] = (lines[2] ?? '').replace('\n', instead);
+      });
+      journal(2, []);
+      await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:3'));
+    }
+  });
+
+  it('is cut off with what it swallowed when that was on its way with it', async () => {
+    journal(1, [commit(1, 0), commit(2, 1), commit(3, 1)], (lines) => {
+      lines[2] = (lines[2] ?? '').replace('\n', '*');
+    });
+    expect(await open()).toMatchObject({ last: 1, warnings: [expect.stringContaining('journal-1.jsonl:3')] });
+  });
+
+  it('is cut off when a value in it looks like a line of the journal', async () => {
+    const { row, ...address } = raw('a', `[${Array.from({ length: 1_000 }, () => '{"sum":"00000000","onDisk":9}').join()}]`);
+    const last: JournalLine = { kind: 'commit', number: 2, onDisk: 1, time: 2, effects: [{ address, row }] };
+    journal(1, [commit(1, 0), last], (lines) => {
+      lines[2] = (lines[2] ?? '').replace('state', 'stale');
+    });
+    expect(await open()).toMatchObject({ last: 1, warnings: [expect.stringContaining('journal-1.jsonl:3')] });
   });
 
   it('at the beginning of a journal is refused when it was finished', async () => {

@@ -1,7 +1,8 @@
 /**
  * The opening rules: what a database's directory holds, judged. The newest snapshot must be whole; the journals from its generation on must all
- * be there, their commits numbered without a gap. A damaged line is a tail that nobody was ever told about exactly when no intact line behind it
- * says that it was on disk: then it is cut off, with a warning. Anything else is refused, naming file and line. Nothing is changed here.
+ * be there, their commits numbered without a gap. A journal that has its name had its first line on disk, but for the newest one when its owner
+ * ended while making it: so an empty one is damage anywhere else. A damaged line is a tail that nobody was ever told about exactly when no intact line behind it, or
+ * within it, says that it was on disk: then it is cut off, with a warning. Anything else is refused, naming file and line. Nothing is changed here.
  */
 import { join } from 'node:path';
 import { RowTable } from '../../core/row-table.js';
@@ -10,6 +11,7 @@ import type { FileSystem, OpenFile } from './file-system.js';
 import { format, readHeaderLine, readJournalLine, seedOf, type JournalHeader, type JournalLine } from './journal-line.js';
 import { generationsOf, journalName, snapshotName, type Generations } from './layout.js';
 import { readLines } from './line-reader.js';
+import { wholeLineWithin } from './sealed-line.js';
 import { readSnapshot } from './snapshot-file.js';
 
 export interface Recovered {
@@ -37,7 +39,9 @@ export async function readDatabase(fileSystem: FileSystem, directory: string, da
   const reading = new Reading(directory, database);
   if (base > 0) await withFile(fileSystem, join(directory, snapshotName(base)), (file) => reading.snapshot(file, base));
   for (const generation of needed) {
-    await withFile(fileSystem, join(directory, journalName(generation)), (file) => reading.journal(file, generation));
+    await withFile(fileSystem, join(directory, journalName(generation)), (file) =>
+      reading.journal(file, generation, mayBeUnbegun(generation, generations)),
+    );
   }
   const newest = needed.at(-1) as number;
   reading.assertNothingFollows(newest);
@@ -48,6 +52,13 @@ export async function readDatabase(fileSystem: FileSystem, directory: string, da
   ];
   return { ...reading.result(), generation: newest, stale };
 }
+
+/**
+ * The first journal appears with its directory, and a snapshot only once the journal of its generation is on disk. Any other journal may be left
+ * without its first line by an owner that ended while making it, or by the next one that ended while recovering from that; what the journals
+ * behind it say shows whether it ever held anything.
+ */
+const mayBeUnbegun = (generation: number, { snapshots }: Generations): boolean => generation > 1 && !snapshots.includes(generation);
 
 async function namesIn(fileSystem: FileSystem, directory: string): Promise<readonly string[]> {
   try {
@@ -129,24 +140,53 @@ class Reading {
     });
   }
 
-  async journal(file: OpenFile, generation: number): Promise<void> {
+  /** `mayBeUnbegun`: its owner may have ended while making it, before its first line was on disk. */
+  async journal(file: OpenFile, generation: number, mayBeUnbegun: boolean): Promise<void> {
     const path = join(this.#directory, journalName(generation));
     let seed: number | undefined;
+    let lines = 0;
     this.#closed = false;
     this.#journalBytes += await readLines(file, (bytes, number, ended) => {
+      lines = number;
       if (number === 1) {
         const header = ended ? readHeaderLine(bytes) : undefined;
         if (header === undefined && ended && !bytes.includes(0)) throw corrupt(`${path}:1`, 'the first line is damaged');
-        if (header === undefined) {
-          return this.#damaged({ path, line: 1, number: this.#last + 1, what: 'the journal was never begun or is damaged' });
-        }
+        if (header === undefined) return this.#unbegun(path, mayBeUnbegun);
         seed = seedOf(bytes);
-        return this.#assertOurs(path, header, generation);
+        this.#assertOurs(path, header, generation);
+        return this.#assertFollows(path, header);
       }
       // the first line was on disk before any other was written: one that is not finished stands alone
       if (seed === undefined) throw corrupt(`${path}:1`, 'the first line is damaged');
-      this.#line(ended ? readJournalLine(bytes, seed) : undefined, path, number);
+      const line = ended ? readJournalLine(bytes, seed) : undefined;
+      this.#line(line, path, number);
+      if (line === undefined) this.#within(bytes, seed, path, number);
     });
+    if (lines === 0) this.#unbegun(path, mayBeUnbegun);
+  }
+
+  #unbegun(path: string, mayBe: boolean): void {
+    if (!mayBe) throw corrupt(`${path}:1`, 'the first line is missing or damaged, and it was on disk');
+    this.#damaged({ path, line: 1, number: this.#last + 1, what: 'the journal has no first line' });
+  }
+
+  /** The lines before this journal were on disk when it was made. */
+  #assertFollows(path: string, { after = 0 }: JournalHeader): void {
+    const damage = this.#damage;
+    if (after <= this.#last) return;
+    if (damage !== undefined) {
+      throw corrupt(`${damage.path}:${damage.line}`, `${damage.what}, and commit ${damage.number} was on disk, says ${path}:1`);
+    }
+    throw corrupt(`${path}:1`, `commits ${this.#last + 1} to ${after} are missing before this journal`);
+  }
+
+  /** A damaged line may hide the intact one behind it: what that says was on disk still counts. */
+  #within(bytes: Buffer, seed: number, path: string, number: number): void {
+    const whole = wholeLineWithin(bytes, seed);
+    const line = whole === undefined ? undefined : readJournalLine(whole, seed);
+    if (line === undefined) return;
+    this.#line(line, path, number);
+    this.#closed = false;
   }
 
   #line(line: JournalLine | undefined, path: string, number: number): void {
@@ -207,13 +247,6 @@ class Reading {
   }
 
   result(): Omit<Recovered, 'generation' | 'stale'> {
-    const damage = this.#damage;
-    const warnings =
-      damage === undefined
-        ? []
-        : [
-            `${damage.path}:${damage.line}: ${damage.what}. Nobody was ever told that it is stored: the ${this.#dropped} line(s) from there on were cut off.`,
-          ];
     return {
       table: this.#table,
       last: this.#last,
@@ -221,7 +254,12 @@ class Reading {
       snapshotBytes: this.#snapshotBytes,
       journalBytes: this.#journalBytes,
       closed: this.#closed,
-      warnings,
+      warnings: this.#damage === undefined ? [] : [cutOff(this.#damage, this.#dropped)],
     };
   }
 }
+
+const cutOff = ({ path, line, what }: Damage, dropped: number): string =>
+  line === 1
+    ? `${path}:1: ${what}. A process that ended while it made the journal leaves it so, and then nothing is missing. If that one was closed in order, the file was cut short since: restore a backup.`
+    : `${path}:${line}: ${what}. Nobody was ever told that it is stored: the ${dropped} line(s) from there on were cut off.`;
