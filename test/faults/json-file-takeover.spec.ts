@@ -89,7 +89,7 @@ describe(`the lock of the JSON file (KVENT_SEED=${runSeed})`, () => {
     await owner.commit('shared');
     expect(owner.failed).toBe(1);
     for (const ask of everything(owner.process)) {
-      await expect(machine.until(ask())).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN' });
+      await expect(machine.until(ask())).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
     }
     await ownerClock.advance(10_000);
     await owner.close().catch(() => undefined);
@@ -110,7 +110,7 @@ describe(`the lock of the JSON file (KVENT_SEED=${runSeed})`, () => {
       // it wakes up: a timer comes late, and a call comes before the timer
       ownerClock.sleep(10_000);
       const asked = everything(owner.process)[index]?.();
-      await machine.until(expect(asked).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN' }));
+      await machine.until(expect(asked).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' }));
       await robber.look();
       await robber.close();
     }

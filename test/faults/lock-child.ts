@@ -44,7 +44,9 @@ async function reply(line: string): Promise<void> {
   try {
     outcome = { done: (await answer(line)) ?? null };
   } catch (error) {
-    outcome = { code: isStorageError(error) ? error.code : 'none', message: String(error) };
+    outcome = isStorageError(error)
+      ? { code: error.code, effect: error.effect, message: String(error) }
+      : { code: 'none', message: String(error) };
   }
   process.stdout.write(`${JSON.stringify({ to: line, ...outcome })}\n`);
 }

@@ -21,7 +21,7 @@ type Database = (typeof databases)[number];
 const space = { container: 'state:fault', entity: 'rows' };
 
 /** What a failure may be reported as; a conflict never. */
-const failures = ['STORAGE_OUTCOME_UNKNOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_NOT_OPEN'] as const;
+const failures = ['STORAGE_OUTCOME_UNKNOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_LOCKED', 'STORAGE_NOT_OPEN'] as const;
 
 export class Scenario {
   readonly histories: Map<Database, History>;
@@ -220,7 +220,10 @@ export class Scenario {
     if (!failures.some((code) => isStorageError(error, code))) throw error;
     this.failed += 1;
     this.#stumbled = true;
-    return (error as { effect: 'none' | 'unknown' }).effect;
+    const { effect } = error as { effect: 'none' | 'unknown' };
+    if ((effect === 'unknown') !== isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN'))
+      throw new Error(`Code and effect disagree: effect '${effect}'.`, { cause: error });
+    return effect;
   }
 
   /** One call of `commit` for each list, at once. */

@@ -50,12 +50,7 @@ export function answerTo(engine: Engine, { version }: Batch, results: readonly C
   if (result?.outcome === 'conflict') return result;
   if (result?.outcome === 'failed') throw result.error;
   if (result === undefined) {
-    throw storageError(
-      'STORAGE_UNAVAILABLE',
-      `The provider '${engine.provider.name}' gave no answer to a batch.`,
-      {},
-      { effect: 'unknown' },
-    );
+    throw storageError('STORAGE_OUTCOME_UNKNOWN', `The provider '${engine.provider.name}' gave no answer to a batch.`, {});
   }
   throw storageError('INVALID_OPTION', `The number at ${describe(keyOf(result.address))} cannot be changed: ${result.reason}.`, {});
 }

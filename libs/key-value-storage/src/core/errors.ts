@@ -79,6 +79,9 @@ const brand = Symbol.for('kvent.error');
 /** Where a code is explained. */
 const helpOf = (code: string): string => `docs/reference/errors.md#${code.toLowerCase()}`;
 
+/** The one code that says by itself what took effect. */
+const outcomeUnknown: OwnErrorCode = 'STORAGE_OUTCOME_UNKNOWN';
+
 export interface StorageErrorInit {
   readonly effect?: 'none' | 'unknown';
   readonly retryable?: boolean;
@@ -86,7 +89,8 @@ export interface StorageErrorInit {
 }
 
 /**
- * Everything this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a write may have landed all the same. `retryable`:
+ * Everything this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a write may have landed all the same; always 'unknown'
+ * with `STORAGE_OUTCOME_UNKNOWN`, whatever its maker says. `retryable`:
  * whether the same call may succeed later. `attempts`: set by a retry loop that gave up; outer loops then let the error pass.
  * `done`: how much a page-wise deletion, or a copy, had done before it failed.
  */
@@ -105,7 +109,7 @@ export class StorageError<Code extends string = string> extends Error {
     super(message, init.cause === undefined ? undefined : { cause: init.cause });
     this.name = 'StorageError';
     this.code = code;
-    this.effect = init.effect ?? 'none';
+    this.effect = code === outcomeUnknown ? 'unknown' : (init.effect ?? 'none');
     this.retryable = init.retryable ?? kind.retryable;
     this.status = kind.status;
     this.help = helpOf(code);
@@ -148,14 +152,18 @@ export const titleOf = (error: StorageError): string => (error as unknown as Bra
 export const isConflict = (error: unknown): error is StorageError => isStorageError(error) && (error as unknown as Branded)[brand].conflict;
 
 /** The error of a deletion that goes page by page: it says how many are gone, and never that nothing was changed when something was. */
-export function partlyDone(error: StorageError, done: number): StorageError {
+export const partlyDone = (error: StorageError, done: number): StorageError =>
+  stoppedAfter(error, done, `The deletion stopped after ${done} entries, which are gone.`);
+
+/** The error of work that goes page by page, of which `done` items took effect before it failed. */
+export function stoppedAfter(error: StorageError, done: number, message: string): StorageError {
   if (done === 0 || error.effect === 'unknown') {
     error.done = done;
     return error;
   }
   const { code, effect: _effect, retryable, status, help: _help, ...details } = error;
   const kind = { status, title: titleOf(error), retryable };
-  const partly = new StorageError(code, `The deletion stopped after ${done} entries, which are gone.`, kind, details, {
+  const partly = new StorageError(code, message, kind, details, {
     effect: 'unknown',
     cause: error,
   });

@@ -171,6 +171,7 @@ export class Gatherer<Input, Output> {
   #answer(call: Call<Input, Output>, output: Output | undefined): void {
     if (output !== undefined) return call.resolve(output);
     const { what, effect } = this.#options;
-    call.reject(storageError('STORAGE_UNAVAILABLE', `${what} was given no answer by the provider.`, {}, { effect }));
+    const code = effect === 'unknown' ? 'STORAGE_OUTCOME_UNKNOWN' : 'STORAGE_UNAVAILABLE';
+    call.reject(storageError(code, `${what} was given no answer by the provider.`, {}));
   }
 }

@@ -41,20 +41,15 @@ export async function synced(path: string, sync: Promise<void>): Promise<void> {
   }
 }
 
-/** Nothing was written. */
+/** Nothing was written. An error of which that is not certain is only the cause. */
 export function unavailable(what: string, error: unknown): StorageError {
-  if (isStorageError(error)) return error;
+  if (isStorageError(error) && error.effect === 'none') return error;
   return storageError('STORAGE_UNAVAILABLE', `${what}: ${reasonOf(error)}.`, {}, { effect: 'none', cause: error });
 }
 
 /** A write or a sync failed on the way: it may or may not be on disk. */
 export function outcomeUnknown(what: string, error: unknown): StorageError {
-  return storageError(
-    'STORAGE_OUTCOME_UNKNOWN',
-    `${what}: ${reasonOf(error)}. Whether it was done is not known.`,
-    {},
-    { effect: 'unknown', cause: error },
-  );
+  return storageError('STORAGE_OUTCOME_UNKNOWN', `${what}: ${reasonOf(error)}. Whether it was done is not known.`, {}, { cause: error });
 }
 
 /** `place`: file, and line where there is one. */

@@ -1,6 +1,6 @@
 /** What an open JSON-file provider holds: the lock, and the databases. Databases share nothing but these: one's full disk holds up no other. */
 import { basename, join } from 'node:path';
-import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
+import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/errors.js';
 import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
 import type { HintSource } from '../../core/hint-source.js';
 import { invalidOption } from '../../core/options.js';
@@ -172,7 +172,11 @@ export class FileStore {
       const effects = batch.map(({ row, container, entity, key }) => ({ address: { container, entity, key }, row }));
       batch = [];
       bytes = 0;
-      count += await (await this.#database(name)).submit(() => ({ effects, answer: effects.length }));
+      count += await (
+        await this.#database(name)
+      )
+        .submit(() => ({ effects, answer: effects.length }))
+        .catch((error: unknown) => Promise.reject(importStopped(error, count)));
     };
     for await (const raw of rows) {
       if (raw.row.value.kind === 'omitted')
@@ -205,7 +209,7 @@ export class FileStore {
     const aside = join(root, droppedName(basename(database.directory)));
     if (database.exists) {
       await this.#renameAway(database, aside);
-      await verifyOwner();
+      await verifyOwner().catch((error: unknown) => Promise.reject(outcomeUnknown(`The database '${name}' was being dropped`, error)));
     }
     this.#databases.delete(name);
     this.hints.changed(name, [...database.table.all()]);
@@ -243,6 +247,10 @@ function holdsARow(table: RowTable, now: number): boolean {
   for (const { row } of table.all()) if (isAlive(row, now)) return true;
   return false;
 }
+
+/** What was imported before the failure stays. */
+const importStopped = (error: unknown, count: number): unknown =>
+  isStorageError(error) ? stoppedAfter(error, count, `The import stopped after ${count} rows, which are stored.`) : error;
 
 function sizeOf({ row: { value } }: RawRow): number {
   return value.kind === 'json' ? value.text.length : value.kind === 'bytes' ? value.bytes.length : 0;

@@ -270,8 +270,8 @@ describe('a disk that fails', () => {
     await commit(store, batch([put('a')]));
     writeFileSync(join(root, '.lock.json'), readFileSync(join(root, '.lock.json'), 'utf8').replace(/"owner":"...../, '"owner":"other'));
     expect(failed(await commit(store, batch([put('b')])))).toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
-    await expect(read(store, 'a')).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'none' });
-    await expect(store.administration.databases()).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'none' });
+    await expect(read(store, 'a')).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
+    await expect(store.administration.databases()).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
   });
 
   it('a reader that slept looks at the lock before it answers', async () => {
@@ -281,7 +281,7 @@ describe('a disk that fails', () => {
     rmSync(join(root, '.lock.json'));
     expect(text(await read(store, 'a'))).toBe('1');
     await clock.advance(2_500);
-    await expect(read(store, 'a')).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'none' });
+    await expect(read(store, 'a')).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
   });
 
   it.each([
@@ -497,6 +497,35 @@ describe('administration', () => {
     await store.close();
     await store.open();
     expect([text(await read(store, 'a')), text(await read(store, 'b'))]).toEqual(['1', '1']);
+  });
+
+  it('says that the outcome of a drop is not known when the lock was lost behind it', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    disk.fail = (call) => {
+      if (/^rename tenant/.test(call)) rmSync(join(root, '.lock.json'));
+    };
+    await expect(store.administration.drop(database)).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
+    await expect(store.administration.drop(database)).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
+  });
+
+  it('says of an import that stopped how much of it is there', async () => {
+    const store = await open();
+    const rows = Array.from({ length: 600 }, (_, index) => ({
+      ...address(`k${index}`),
+      row: { version: '1', value: { kind: 'json', text: '1' } as const, updatedAt: 1 },
+    }));
+    let writes = 0;
+    disk.fail = (call) => {
+      // the first line, five hundred rows, and the rest
+      if (/^write journal/.test(call) && (writes += 1) > 2) throw failure('ENOSPC');
+    };
+    await expect(store.administration.import(database, rows)).rejects.toMatchObject({ effect: 'unknown', done: 500 });
+    await expect(store.administration.import(database, rows)).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+      done: 0,
+    });
   });
 
   it('exports the rows of one moment while commits go on', async () => {

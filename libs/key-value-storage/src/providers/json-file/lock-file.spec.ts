@@ -107,10 +107,10 @@ describe('a lock', () => {
     await lock.verify();
     writeFileSync(path(), theirs());
     await expect(lock.verify()).rejects.toMatchObject({
-      code: 'STORAGE_OUTCOME_UNKNOWN',
+      code: 'STORAGE_LOCKED',
       message: expect.stringContaining('process 4711 on there') as unknown,
     });
-    expect(await passUntil(lost)).toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN' });
+    expect(await passUntil(lost)).toMatchObject({ code: 'STORAGE_LOCKED' });
     await lock.release();
     expect(text()).toContain('4711');
   });
@@ -118,7 +118,7 @@ describe('a lock', () => {
   it('that is gone is noticed', async () => {
     const lock = await acquire();
     rmSync(path());
-    await expect(lock.verify()).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN' });
+    await expect(lock.verify()).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
   });
 
   it('is fresh for two seconds after a beat, and no longer', async () => {

@@ -149,7 +149,7 @@ export class HeldLock {
     return this.#held.clock.monotonic() - this.#seenAt < freshMs;
   }
 
-  /** Rejects with `STORAGE_OUTCOME_UNKNOWN` if the lock at the path is not ours any more. */
+  /** Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more: what its caller has on the way, the caller knows. */
   async verify(): Promise<void> {
     const { fileSystem, path, directory } = this.#held;
     let text: string | undefined;
@@ -165,9 +165,8 @@ export class HeldLock {
     }
     if (text?.startsWith(this.#ownerText)) return;
     const by = text === undefined ? 'the lock is gone' : `it belongs to ${describeOwner(text)} now`;
-    const then =
-      'What was on its way may not be stored, and what is in memory may be out of date: nothing is answered until the store is opened again.';
-    throw storageError('STORAGE_OUTCOME_UNKNOWN', `The store in ${directory} was taken from this process: ${by}. ${then}`, {});
+    const then = 'What is in memory may be out of date: nothing is answered until the store is opened again.';
+    throw storageError('STORAGE_LOCKED', `The store in ${directory} was taken from this process: ${by}. ${then}`, {});
   }
 
   /** Beats each second until it is released. `lost` is called once, when the lock is another's; `each` after every beat. */
@@ -193,7 +192,7 @@ export class HeldLock {
       await writeAll(this.#held.file, Buffer.from(beatText(this.#beat)), Buffer.byteLength(this.#ownerText));
       this.#seenAt = seenAt;
     } catch (error) {
-      if (isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN')) throw error;
+      if (isStorageError(error, 'STORAGE_LOCKED')) throw error;
       // no beat: the lock is not fresh any more, and every answer looks for itself
     }
   }

@@ -103,7 +103,7 @@ class Opening {
     try {
       await this.#lock.verify();
     } catch (error) {
-      if (isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN')) this.lose(error);
+      if (isStorageError(error, 'STORAGE_LOCKED')) this.lose(error);
       throw error;
     }
   }
