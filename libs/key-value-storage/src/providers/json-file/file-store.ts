@@ -176,7 +176,7 @@ export class FileStore {
         await this.#database(name)
       )
         .submit(() => ({ effects, answer: effects.length }))
-        .catch((error: unknown) => Promise.reject(importStopped(error, count)));
+        .catch((error: unknown) => stopImport(error, count));
     };
     for await (const raw of rows) {
       if (raw.row.value.kind === 'omitted')
@@ -249,8 +249,9 @@ function holdsARow(table: RowTable, now: number): boolean {
 }
 
 /** What was imported before the failure stays. */
-const importStopped = (error: unknown, count: number): unknown =>
-  isStorageError(error) ? stoppedAfter(error, count, `The import stopped after ${count} rows, which are stored.`) : error;
+function stopImport(error: unknown, count: number): never {
+  throw isStorageError(error) ? stoppedAfter(error, count, `The import stopped after ${count} rows, which are stored.`) : error;
+}
 
 function sizeOf({ row: { value } }: RawRow): number {
   return value.kind === 'json' ? value.text.length : value.kind === 'bytes' ? value.bytes.length : 0;
