@@ -1,0 +1,252 @@
+/**
+ * One tenant attacks another through every public method. The attacker knows whatever a careless application could hand over: keys, etags,
+ * cursors, whole entries, stream ids, idempotency keys, loaded streams. Two things must hold for each method: nothing that it returns, or
+ * throws, shows a value of the victim, and the victim's database holds the same rows afterwards, byte by byte.
+ */
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { defineStream, event, EventStore, type EventStream, type StreamSession } from '@kvent/event-store';
+import { defineState, type Entry, type KeyValueStorage, type KeyValueStore, type StorageProvider } from '@kvent/key-value-storage';
+import { openKeyValueStorage } from '@kvent/key-value-storage/core';
+import { storages } from '../e2e/storages.js';
+
+/** Every value of the victim holds it. */
+const secret = 'victims-own-value';
+
+interface Note {
+  readonly text: string;
+}
+const Notes = defineState<Note>('note');
+// a renewal by a stranger would show in the rows
+const Sliding = defineState<Note>('sliding', { ttlMs: 3_600_000, expiry: 'sliding' });
+const Diary = defineStream('diary', {
+  events: { written: event<Note>() },
+  initial: (): { readonly lines: readonly string[] } => ({ lines: [] }),
+  evolve: (diary, { data }) => ({ lines: [...diary.lines, data.text] }),
+  snapshot: { every: 100 },
+});
+type Diary = EventStream<typeof Diary>;
+
+/** What the attacker has, and what it knows of the victim. */
+interface Scene {
+  readonly storage: KeyValueStorage;
+  readonly notes: KeyValueStore<Note>;
+  readonly sliding: KeyValueStore<Note>;
+  readonly diary: Diary;
+  readonly entry: Entry<Note>;
+  readonly cursor: string;
+  readonly streamCursor: string;
+  readonly loaded: Awaited<ReturnType<Diary['load']>>;
+}
+type Door = (scene: Scene) => unknown;
+
+const written = (text: string) => [{ type: 'written' as const, data: { text } }];
+
+const storeDoors: Record<string, readonly Door[]> = {
+  get: [({ notes }) => notes.get('n-1'), ({ sliding }) => sliding.get('s-1')],
+  getOrThrow: [({ notes }) => notes.getOrThrow('n-1'), ({ sliding }) => sliding.getOrThrow('s-1')],
+  // 'g-1' is the victim's alone: that it exists is a secret too
+  has: [async ({ notes }) => (await notes.has('g-1')) && secret],
+  stat: [async ({ notes }) => (await notes.stat('g-1')) && secret],
+  add: [({ notes }) => notes.add('n-1', { text: 'mine' })],
+  getOrAdd: [({ notes }) => notes.getOrAdd('n-2', () => ({ text: 'mine' }))],
+  set: [
+    ({ notes }) => notes.set('n-1', { text: 'mine' }),
+    ({ notes, entry }) => notes.set('n-1', { text: 'mine' }, { ifMatch: entry }),
+    ({ notes, entry }) => notes.set('n-1', { text: 'mine' }, { ifMatch: entry.etag }),
+    ({ notes }) => notes.set('absent-here', { text: 'mine' }, { ifMatch: '*' }),
+  ],
+  replace: [({ notes }) => notes.replace('n-2', { text: 'mine' })],
+  save: [({ notes, entry }) => notes.save(entry), ({ notes, entry }) => notes.save(entry.with({ text: 'mine' }))],
+  update: [({ notes }) => notes.update('n-3', (note) => ({ text: `${note.text}!` }), { initial: () => ({ text: 'mine' }) })],
+  touch: [({ sliding }) => sliding.touch('s-1', { ttlMs: 7_200_000 })],
+  delete: [({ notes }) => notes.delete('n-1'), ({ notes, entry }) => notes.delete('n-1', { ifMatch: entry })],
+  take: [({ notes }) => notes.take('n-1')],
+  getMany: [({ notes }) => notes.getMany(['n-1', 'n-2', 'n-3'])],
+  setMany: [({ notes }) => notes.setMany([{ key: 'n-1', value: { text: 'mine' } }])],
+  list: [({ notes }) => everything(notes.list()), ({ notes }) => everything(notes.list({ prefix: 'n-', reverse: true }))],
+  page: [({ notes }) => notes.page({ limit: 1_000 }), ({ notes, cursor }) => notes.page({ limit: 1, cursor })],
+  keys: [({ notes }) => everything(notes.keys())],
+  count: [({ notes }) => notes.count()],
+  deleteMany: [({ notes }) => notes.deleteMany({ prefix: 'n-' })],
+  clear: [({ notes }) => notes.clear(), ({ sliding }) => sliding.clear()],
+};
+
+const streamDoors: Record<string, readonly Door[]> = {
+  load: [({ diary }) => diary.load('d-1'), ({ diary }) => diary.load('d-1', { atVersion: 0 })],
+  loadOrThrow: [({ diary }) => diary.loadOrThrow('d-1')],
+  transact: [
+    ({ diary }) => diary.transact('d-1', () => written('mine')),
+    ({ diary, notes, entry }) =>
+      diary.transact(
+        'd-2',
+        (_state, { batch }) => {
+          batch.save(notes, entry);
+          return written('mine');
+        },
+        { retry: { attempts: 2 } },
+      ),
+    ({ diary, loaded }) => diary.transact('d-1', () => written('mine'), { ifMatch: `"v${loaded.version}"` }),
+    ({ diary }) => diary.transact('d-1', () => written('mine'), { idempotencyKey: 'once' }),
+  ],
+  append: [
+    ({ diary }) => diary.append('d-1', written('mine'), { expectedVersion: 'any' }),
+    ({ diary }) => diary.append('d-1', written('mine'), { expectedVersion: 2 }),
+    ({ diary }) => diary.append('d-3', written('mine'), { expectedVersion: 'any', idempotencyKey: 'once' }),
+  ],
+  appending: [
+    ({ diary, storage, loaded }) =>
+      storage
+        .atomic()
+        .include(diary.appending(loaded, written('mine')))
+        .commit(),
+    ({ diary, storage }) =>
+      storage
+        .atomic()
+        .include(diary.appending('d-1', written('mine'), { expectedVersion: 2 }))
+        .commit(),
+  ],
+  read: [({ diary }) => everything(diary.read('d-1')), ({ diary }) => everything(diary.read('d-1', { reverse: true }))],
+  version: [({ diary }) => diary.version('d-1')],
+  findByIdempotencyKey: [({ diary }) => diary.findByIdempotencyKey('d-1', 'once')],
+  findByIdempotencyKeyOrThrow: [({ diary }) => diary.findByIdempotencyKeyOrThrow('d-1', 'once')],
+  page: [({ diary }) => diary.page(), ({ diary, streamCursor }) => diary.page({ limit: 1, cursor: streamCursor })],
+  delete: [({ diary }) => diary.delete('d-1'), ({ diary }) => diary.delete('d-2', { expectedVersion: 2 })],
+  session: [({ diary }) => diary.session('d-4', async (session) => [session.state, await session.append(written('mine'))])],
+  openSession: [({ diary }) => closing(diary.openSession('d-4'))],
+  snapshot: [({ diary }) => diary.snapshot('d-4'), ({ diary }) => diary.snapshot('d-1')],
+  snapshotAll: [({ diary }) => diary.snapshotAll('d-1', { every: 1 })],
+  snapshotVersions: [({ diary }) => diary.snapshotVersions('d-1')],
+  clearSnapshots: [({ diary }) => diary.clearSnapshots('d-1')],
+};
+
+const batchDoors: Record<string, readonly Door[]> = {
+  check: [({ storage, notes, entry }) => storage.atomic().check(notes, entry).set(notes, 'n-9', { text: 'mine' }).commit()],
+  checkAbsent: [({ storage, notes }) => storage.atomic().checkAbsent(notes, 'n-1').set(notes, 'n-9', { text: 'mine' }).commit()],
+  add: [({ storage, notes }) => storage.atomic().add(notes, 'n-1', { text: 'mine' }).commit()],
+  set: [({ storage, notes }) => storage.atomic().set(notes, 'n-1', { text: 'mine' }).commit({ idempotencyKey: 'once' })],
+  save: [({ storage, notes, entry }) => storage.atomic().save(notes, entry).commit()],
+  delete: [
+    ({ storage, notes }) => storage.atomic().delete(notes, 'n-1').commit(),
+    ({ storage, notes, entry }) => storage.atomic().delete(notes, entry).commit(),
+  ],
+  include: [
+    ({ storage, diary, loaded }) =>
+      storage
+        .atomic()
+        .include(diary.appending(loaded, written('mine')))
+        .commit(),
+  ],
+  // one batch over both tenants is refused, whoever asks for it
+  commit: [
+    ({ storage, notes }) =>
+      storage.atomic().set(notes, 'n-1', { text: 'mine' }).set(notes.forTenant('globex'), 'n-1', { text: 'mine' }).commit(),
+  ],
+};
+
+/** They name the tenant themselves: whoever may call them decides whose data they are. */
+const explicit = ['forTenant', 'within'];
+
+describe.each(storages)('The tenant globex, attacked by acme on $name', (given) => {
+  let scene: Scene;
+  let before: string;
+  let close: () => Promise<void>;
+  let provider: StorageProvider;
+
+  beforeAll(async () => {
+    const place = await given.place();
+    provider = place.create();
+    let tenant = 'globex';
+    const storage = await openKeyValueStorage({ provider, tenant: () => tenant });
+    const events = new EventStore(storage);
+    close = async () => {
+      await events.close();
+      await storage[Symbol.asyncDispose]();
+      await place[Symbol.asyncDispose]();
+    };
+    const [notes, sliding, diary] = [storage.store(Notes), storage.store(Sliding), events.stream(Diary)];
+    const known = await prepareVictim(storage, notes, sliding, diary);
+    tenant = 'acme';
+    scene = { storage, notes, sliding, diary, ...known };
+    before = await rowsOf(provider, 'tenant:globex');
+  });
+  afterAll(() => close());
+
+  for (const [kind, doors] of Object.entries({ store: storeDoors, stream: streamDoors, batch: batchDoors }))
+    for (const [method, attempts] of Object.entries(doors))
+      it(`shows nothing and keeps every row: ${kind}.${method}`, async () => {
+        for (const attempt of attempts) {
+          expect(await outcomeOf(() => attempt(scene))).not.toContain(secret);
+          expect(await rowsOf(provider, 'tenant:globex')).toBe(before);
+        }
+      });
+
+  it('is attacked through every method that there is', () => {
+    const { notes, diary, storage } = scene;
+    const missing = [
+      ...methodsOf(notes).filter((name) => !(name in storeDoors)),
+      ...methodsOf(diary).filter((name) => !(name in streamDoors)),
+      ...methodsOf(storage.atomic()).filter((name) => !(name in batchDoors)),
+    ];
+    expect(missing.filter((name) => !explicit.includes(name))).toEqual([]);
+  });
+
+  it('has its rows in its own database only', async () => {
+    expect(before).toContain(secret);
+    const others = (await provider.administration.databases()).filter((database) => database !== 'tenant:globex');
+    for (const database of others) expect(await rowsOf(provider, database)).not.toContain(secret);
+  });
+});
+
+/** The victim's data: an entry, a sliding one, a stream with a snapshot and an idempotency record, and one more that a session holds. */
+async function prepareVictim(storage: KeyValueStorage, notes: KeyValueStore<Note>, sliding: KeyValueStore<Note>, diary: Diary) {
+  await notes.setMany(['g-1', 'n-1', 'n-2', 'n-3'].map((key) => ({ key, value: { text: secret } })));
+  await storage.atomic().set(notes, 'n-4', { text: secret }).commit({ idempotencyKey: 'once' });
+  await sliding.set('s-1', { text: secret });
+  await diary.append('d-1', [...written(secret), ...written(secret)], { expectedVersion: 'absent', idempotencyKey: 'once' });
+  await diary.append('d-2', [...written(secret), ...written(secret)], { expectedVersion: 'absent' });
+  await diary.snapshot('d-1');
+  await held(diary.openSession('d-4', { sessionTimeoutMs: 3_600_000 }));
+  const { next } = await notes.page({ limit: 1 });
+  const streams = await diary.page({ limit: 1 });
+  if (next === undefined || streams.next === undefined) throw new Error('There is no second page to attack.');
+  return { entry: await notes.getOrThrow('n-1'), cursor: next, streamCursor: streams.next, loaded: await diary.load('d-1') };
+}
+
+/** Writes once, so that the stream exists, and stays open until the storage closes. */
+async function held(opening: Promise<StreamSession<typeof Diary>>): Promise<void> {
+  await (await opening).append(written(secret));
+}
+
+async function closing(opening: Promise<StreamSession<typeof Diary>>): Promise<unknown> {
+  await using session = await opening;
+  return [session.state, session.version];
+}
+
+async function everything(items: AsyncIterable<unknown>): Promise<readonly unknown[]> {
+  const found: unknown[] = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
+
+/** All that a caller can see of a result or an error: fields, causes and the stack. */
+async function outcomeOf(attempt: () => unknown): Promise<string> {
+  try {
+    return inspect(await attempt(), { depth: 12, showHidden: true, maxArrayLength: null, maxStringLength: null });
+  } catch (error) {
+    return inspect(error, { depth: 12, showHidden: true, maxArrayLength: null, maxStringLength: null });
+  }
+}
+
+async function rowsOf(provider: StorageProvider, database: string): Promise<string> {
+  return (await everything(provider.administration.export(database)))
+    .map((row) => inspect(row, { depth: 6, maxStringLength: null }))
+    .join('\n');
+}
+
+function methodsOf(subject: object): readonly string[] {
+  const prototype = Object.getPrototypeOf(subject) as object;
+  return Object.getOwnPropertyNames(prototype).filter(
+    (name) => name !== 'constructor' && typeof Object.getOwnPropertyDescriptor(prototype, name)?.value === 'function',
+  );
+}
