@@ -48,6 +48,7 @@ export class AppendPart extends WorkingPart {
   readonly database: string;
   readonly what: string;
   readonly subject: string;
+  override readonly restsOnReading: boolean;
   readonly asks: readonly Address[];
   readonly #options: AppendPartOptions;
   #events: readonly EncodedEvent[] = [];
@@ -61,6 +62,7 @@ export class AppendPart extends WorkingPart {
     this.database = rows.database;
     this.what = rows.name;
     this.subject = nameOf(rows.head);
+    this.restsOnReading = options.expectation.by === 'loaded';
     this.asks = [rows.head, rows.lease];
     this.#options = options;
     // an error waits for the commit

@@ -152,8 +152,9 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     return await context.observed('append', rows, async (tally) => {
       const attempt = async () => {
         tally.attempts += 1;
-        const part = this.#appendPart(rows, encoded, expectation, [events, expectation.expected]);
-        const mark = context.mark(rows, idempotencyKey, [events, expectation.expected], () => part.versions);
+        const part = this.#appendPart(rows, encoded, expectation, [events]);
+        // the version expected is no part of the content: a repeat of the caller's work reads a later one
+        const mark = context.mark(rows, idempotencyKey, [events], () => part.versions);
         const parts: readonly WorkingPart[] = mark === undefined ? [part] : [mark, part];
         const outcome = await commitParts({
           // rivals that check nothing wait in turn, below: one attempt each
@@ -186,7 +187,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     options?: { readonly expectedVersion: ExpectedVersion },
   ): BatchPart {
     const encoded = (rows: StreamRows, expectation: Expectation): BatchPart =>
-      this.#appendPart(rows, this.#encode(events, undefined), expectation, [rows.path, events, expectation.expected]);
+      this.#appendPart(rows, this.#encode(events, undefined), expectation, [rows.path, events]);
     if (typeof given === 'string') {
       assertOptions('appending', options, ['expectedVersion']);
       return encoded(this.#rows(given), expectationOf('appending', options));

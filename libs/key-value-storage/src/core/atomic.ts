@@ -1,12 +1,13 @@
 /** Several rows or none: what `storage.atomic()` answers. Checks and changes are gathered by row, and travel as one batch. */
 import { throwIfAborted } from './abort.js';
 import { commitParts, WorkingPart, type BatchPart, type Replayed } from './batch-part.js';
-import { keyOf, nameOf } from './commit.js';
-import type { Engine, Landed } from './commit.js';
+import { encodeValue } from './codec.js';
+import { conflictError, existsError, keyOf, nameOf } from './commit.js';
+import type { Conflicted, Engine, Landed } from './commit.js';
 import type { Entry, EntryInfo } from './entry.js';
-import { describe, type Key } from './key.js';
+import { decodeKey, describe, type Key } from './key.js';
 import { AtomicBatch, type AnyStore, type CallOptions, type Committed, type KeyValueStore } from './key-value-store.js';
-import { idempotencyOf, markKeyOf, MarkPart, markRetentionMs, type IdempotentCall } from './mark.js';
+import { idempotencyOf, markIn, markKeyOf, MarkPart, markRetentionMs, type IdempotentCall } from './mark.js';
 import { assertOptions, invalidOption } from './options.js';
 import type { Given } from './state-definition.js';
 import type { StateRows } from './state-rows.js';
@@ -17,9 +18,27 @@ import { etagIn, ttlOf } from './write-options.js';
 /** One row of the batch: what it must be, and what becomes of it. Values are checked and encoded when they are added. */
 interface Line {
   readonly address: Address;
+  /** In messages: the name of the state. */
+  readonly state: string;
   expected: Expected | undefined;
+  /** The caller said that it must be new: a key that is there is `KEY_EXISTS`, as of the verb of a store. */
+  added: boolean;
   change: (() => Promise<Change>) | undefined;
   deletes: boolean;
+}
+
+/** A call that made the batch, as an idempotency key compares it. */
+interface Call {
+  /** What it is about: the verb, and the row or the part. */
+  readonly about: readonly unknown[];
+  /** All that the caller gave. */
+  readonly whole: () => readonly unknown[];
+}
+
+/** What the record of a commit answers a repeat with: the keys of the changes, encoded, in their order, and which of them were deletions. */
+interface RecordedChanges {
+  readonly keys: readonly string[];
+  readonly deleted: readonly number[];
 }
 
 /** Idempotency marks of whole batches. No mark of a stream or a state has a container without a name. */
@@ -42,8 +61,10 @@ export class Atomic extends AtomicBatch {
   readonly #assertOpen: () => void;
   readonly #lines = new Map<string, Line>();
   readonly #parts: WorkingPart[] = [];
-  /** The calls that made this batch: what a repeat with the same idempotency key is compared by. */
-  readonly #calls: unknown[] = [];
+  /** What a repeat with the same idempotency key is compared by. */
+  readonly #calls: Call[] = [];
+  /** Something in it rests on what the caller has read: `save`, `check`, a deleted entry, an append to a stream as it was loaded. */
+  #restsOnReading = false;
   #home: Home | undefined;
   #committed = false;
 
@@ -54,40 +75,44 @@ export class Atomic extends AtomicBatch {
   }
 
   check(store: AnyStore, read: EntryInfo): this {
-    const expected = { version: etagIn(read) };
-    this.#expect(this.#line(store, read.key), expected);
+    const line = this.#line(store, read.key);
+    this.#expectRead(line, read);
+    this.#note('check', line);
     return this;
   }
 
   checkAbsent(store: AnyStore, key: Key): this {
-    this.#expect(this.#line(store, key), 'absent');
+    const line = this.#line(store, key);
+    this.#expect(line, 'absent');
+    this.#note('checkAbsent', line);
     return this;
   }
 
   add<T>(store: KeyValueStore<T>, key: Key, value: Given<T>, options?: { readonly ttlMs?: number }): this {
     assertOptions('add', options, ['ttlMs']);
-    this.#expect(this.#line(store, key), 'absent');
-    return this.#put(store, key, value, options?.ttlMs, 'replace');
+    const line = this.#line(store, key);
+    this.#expect(line, 'absent');
+    line.added = true;
+    return this.#put('add', store, key, value, options?.ttlMs, 'replace');
   }
 
   set<T>(store: KeyValueStore<T>, key: Key, value: Given<T>, options?: { readonly ttlMs?: number | 'keep' | 'never' }): this {
     assertOptions('set', options, ['ttlMs']);
-    return this.#put(store, key, value, options?.ttlMs, 'replace');
+    return this.#put('set', store, key, value, options?.ttlMs, 'replace');
   }
 
   save<T>(store: KeyValueStore<T>, entry: Entry<T>): this {
-    const expected = { version: etagIn(entry) };
-    this.#expect(this.#line(store, entry.key), expected);
-    return this.#put(store, entry.key, entry.value, undefined, 'keep');
+    this.#expectRead(this.#line(store, entry.key), entry);
+    return this.#put('save', store, entry.key, entry.value, undefined, 'keep');
   }
 
   delete(store: AnyStore, key: Key | EntryInfo): this {
     const read = isRead(key) ? key : undefined;
     const line = this.#line(store, read === undefined ? (key as Key) : read.key);
-    if (read !== undefined) this.#expect(line, { version: etagIn(read) });
+    if (read !== undefined) this.#expectRead(line, read);
     const { address } = line;
     this.#change(line, async () => ({ kind: 'delete', address }), true);
-    this.#calls.push(['delete', address, line.expected ?? null]);
+    this.#note('delete', line);
     return this;
   }
 
@@ -98,18 +123,20 @@ export class Atomic extends AtomicBatch {
     if (this.#parts.some(({ subject }) => subject === part.subject))
       throw invalidOption(`The ${part.what} is in this batch already: one commit changes one of them once.`);
     this.#parts.push(part);
-    this.#calls.push(['include', part.content()]);
+    this.#restsOnReading ||= part.restsOnReading;
+    this.#calls.push({ about: ['include', part.subject], whole: () => ['include', part.content()] });
     return this;
   }
 
   async commit(options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined }): Promise<Committed> {
     assertOptions('commit', options, ['signal', 'idempotencyKey']);
-    const idempotency = idempotencyOf(options?.idempotencyKey, this.#calls);
+    const given = options?.idempotencyKey;
+    const idempotency = idempotencyOf(given, typeof given === 'string' ? this.#content : undefined);
     const home = this.#home;
     if (idempotency === undefined || home === undefined) return this.#answer(await this.#commit(undefined, options?.signal));
     const { engine, database } = home;
     const address = { database, container: batchMarks, entity: '', key: markKeyOf(idempotency.key) };
-    const mark = new MarkPart({ engine, address, idempotency, retentionMs: markRetentionMs, answer: () => undefined });
+    const mark = new MarkPart({ engine, address, idempotency, retentionMs: markRetentionMs, answer: () => this.#recorded });
     return this.#answer(await this.#commit(mark, options?.signal));
   }
 
@@ -134,18 +161,47 @@ export class Atomic extends AtomicBatch {
     const checks: Check[] = lines.flatMap(({ address, expected }) => (expected === undefined ? [] : [{ address, expected }]));
     const changes = await Promise.all(lines.flatMap(({ change }) => (change === undefined ? [] : [change()])));
     const parts = mark === undefined ? this.#parts : [mark, ...this.#parts];
-    return await commitParts({ engine: home.engine, database: home.database, own: { checks, changes }, parts, signal });
+    const refusal = (conflict: Conflicted): Error => {
+      const line = this.#lines.get(nameOf(conflict.address));
+      return line?.added === true ? existsError(line.state, keyOf(line.address)) : conflictError(conflict, 'own');
+    };
+    return await commitParts({ engine: home.engine, database: home.database, own: { checks, changes }, refusal, parts, signal });
   }
 
   #answer(outcome: Landed | Replayed | undefined): Committed {
     if (outcome === undefined) return { replayed: false, changes: [] };
     const replayed = 'verdict' in outcome;
     const version = replayed ? outcome.row.version : outcome.version;
+    // records of earlier releases hold no answer: what they answered were the keys of the repeat
+    const { keys, deleted } = (replayed ? (markIn(outcome.row).answer as RecordedChanges | null) : null) ?? this.#recorded;
+    const gone = new Set(deleted);
+    const changes = keys.map((key, index) => ({ key: decodeKey(key) ?? key, etag: gone.has(index) ? undefined : version }));
+    return { replayed, changes };
+  }
+
+  get #recorded(): RecordedChanges {
     const changed = [...this.#lines.values()].filter(({ change }) => change !== undefined);
-    return { replayed, changes: changed.map(({ address, deletes }) => ({ key: keyOf(address), etag: deletes ? undefined : version })) };
+    return {
+      keys: changed.map(({ address }) => address.key),
+      deleted: changed.flatMap(({ deletes }, index) => (deletes ? [index] : [])),
+    };
+  }
+
+  /**
+   * What the caller gave. Where something rests on a reading, a repeat reads again and has other etags, and other values made of what it has read: then
+   * only the verbs and the rows are compared.
+   */
+  get #content(): unknown {
+    return this.#calls.map(({ about, whole }) => (this.#restsOnReading ? about : whole()));
+  }
+
+  #note(verb: string, { address: { container, entity, key } }: Line, given?: () => readonly unknown[]): void {
+    const about = [verb, container, entity, key];
+    this.#calls.push({ about, whole: () => (given === undefined ? about : [...about, ...given()]) });
   }
 
   #put<T>(
+    verb: string,
     store: KeyValueStore<T>,
     key: Key,
     value: Given<T>,
@@ -160,7 +216,11 @@ export class Atomic extends AtomicBatch {
     encoding.catch(() => undefined);
     const { address } = line;
     this.#change(line, async () => ({ kind: 'put', address, value: (await encoding).stored, ttl }), false);
-    this.#calls.push(['put', address, line.expected ?? null, value, ttl]);
+    const { state } = rows;
+    // what was given, before the schema adds to it: a new default turns no repeat away
+    const content = (): unknown =>
+      JSON.parse(encodeValue(value, () => `${state.name} ${describe(key)}`, { prototype: state.prototype, schemaVersion: 1 }).text);
+    this.#note(verb, line, () => [content(), ttlMs ?? null]);
     return this;
   }
 
@@ -170,8 +230,16 @@ export class Atomic extends AtomicBatch {
     this.#settle(`state '${rows.state.name}'`, rows.engine, address.database);
     const name = nameOf(address);
     let line = this.#lines.get(name);
-    if (line === undefined) this.#lines.set(name, (line = { address, expected: undefined, change: undefined, deletes: false }));
+    if (line === undefined) {
+      line = { address, state: rows.state.name, expected: undefined, added: false, change: undefined, deletes: false };
+      this.#lines.set(name, line);
+    }
     return line;
+  }
+
+  #expectRead(line: Line, read: EntryInfo): void {
+    this.#expect(line, { version: etagIn(read) });
+    this.#restsOnReading = true;
   }
 
   /** The last change of a row counts, in its place. */

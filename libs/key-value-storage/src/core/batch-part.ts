@@ -57,6 +57,10 @@ export abstract class WorkingPart implements BatchPart {
   abstract judge(seen: Seen): Verdict;
   /** The caller's arguments: what a repeat with the same idempotency key is compared by. */
   abstract content(): unknown;
+  /** Whether its check is what the caller has read. A repeat of the caller's work reads again, so it has other arguments. */
+  readonly restsOnReading: boolean = false;
+  /** Whether it is the record of an idempotency key: it is looked at on every conflict, before anything else is said of it. */
+  readonly isRecord: boolean = false;
   landed(_landed: Landed): void {
     // most parts have nothing left to do
   }
@@ -67,6 +71,8 @@ export interface PartedBatch {
   readonly database: string;
   /** What stands in the batch beside the parts. */
   readonly own: Contribution;
+  /** What a failed check of `own` means to the caller. @default a conflict, which is retried together with the reading */
+  readonly refusal?: ((conflict: Conflicted) => Error) | undefined;
   /** In the order in which they are judged: marks first. */
   readonly parts: readonly WorkingPart[];
   readonly signal: AbortSignal | undefined;
@@ -95,8 +101,7 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
     if (result.outcome === 'committed') return result;
     const turn = turnOf(batch.database, result.address);
     // the parts' checks stand in front: all of them were met
-    if (batch.own.checks.some(({ address }) => nameOf(address) === nameOf(result.address)))
-      return { verdict: 'over', error: lost(conflictError(result, 'own'), turn) };
+    if (batch.own.checks.some(({ address }) => nameOf(address) === nameOf(result.address))) return await refused(batch, result, turn);
     const verdict = await ask(batch, result);
     if (verdict.verdict === 'replayed') return verdict;
     if (verdict.verdict === 'over') return { ...verdict, error: lost(verdict.error, turn) };
@@ -109,6 +114,18 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
   const outcome = await repeated(engine, attempt, policy, own, waitForTurn);
   if ('verdict' in outcome && outcome.verdict === 'over') throw outcome.error;
   return outcome;
+}
+
+/**
+ * A check of the batch's own has failed. The same call may have landed before, from another process too: an engine may judge an absent record by its
+ * snapshot, and the row after it has waited for it. So the record decides first, and the failed check only where there is none.
+ */
+async function refused(batch: PartedBatch, conflict: Conflicted, turn: string): Promise<Replayed | Over> {
+  const records = batch.parts.filter(({ isRecord }) => isRecord);
+  const verdict: Verdict = records.length === 0 ? { verdict: 'fine' } : await ask({ ...batch, parts: records }, undefined);
+  if (verdict.verdict === 'replayed' || verdict.verdict === 'over') return verdict;
+  const error = batch.refusal?.(conflict) ?? conflictError(conflict, 'own');
+  return { verdict: 'over', error: lost(error, turn) };
 }
 
 /** In a transaction of the caller's nobody waits in line: whoever is in front may wait for this very transaction. */

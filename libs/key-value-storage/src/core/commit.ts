@@ -82,6 +82,10 @@ export const nameOf = ({ container, entity, key }: RowAddress): string => `${con
 /** The key as the user knows it; the encoded text where it is none. */
 export const keyOf = ({ key }: RowAddress): Key => decodeKey(key) ?? key;
 
+/** `KEY_EXISTS`: the caller said that the key must be new. Never retried: the same call fails again. */
+export const existsError = (state: string, key: Key): StorageError<'KEY_EXISTS'> =>
+  storageError('KEY_EXISTS', `There is a ${state} ${describe(key)} already.`, { key });
+
 /** The conflict as an error. `check`: whether the failed check was the caller's own (`ifMatch`): that is never retried. */
 export function conflictError({ address, expected, actual }: Conflicted, check: 'caller' | 'own'): StorageError<'STORAGE_CONFLICT'> {
   const key = keyOf(address);

@@ -141,7 +141,9 @@ export type AnyStore = KeyValueStore<any>;
 export abstract class AtomicChanges {
   /** Nothing is committed unless this is still what was read. */
   abstract check(store: AnyStore, read: EntryInfo): this;
+  /** Nothing is committed unless there is none, as was read: `STORAGE_CONFLICT`, which is retried together with the reading. */
   abstract checkAbsent(store: AnyStore, key: Key): this;
+  /** Creates: `KEY_EXISTS` if it is there, which is never retried. */
   abstract add<T>(store: KeyValueStore<T>, key: Key, value: NoInfer<Given<T>>, options?: { readonly ttlMs?: number }): this;
   abstract set<T>(
     store: KeyValueStore<T>,
@@ -159,12 +161,13 @@ export abstract class AtomicChanges {
 
 export abstract class AtomicBatch extends AtomicChanges {
   /**
-   * All of it, or none: throws `STORAGE_CONFLICT` with the first key whose check failed, `LIMIT_EXCEEDED` over 900 rows or 8 MB. There is no
-   * result one could forget to look at. A part that was included rejects with its own error. A batch is committed once; a second time is
-   * `INVALID_OPTION`.
+   * All of it, or none: throws `STORAGE_CONFLICT` with the first key whose check failed (`KEY_EXISTS` of an `add`), `LIMIT_EXCEEDED` over 900 rows
+   * or 8 MB. There is no result one could forget to look at. A part that was included rejects with its own error. A batch is committed once; a second
+   * time is `INVALID_OPTION`.
    *
-   * With `idempotencyKey`, for a day: the same batch again answers what the first one did, with `replayed: true`; another one under the same key is
-   * `IDEMPOTENCY_CONFLICT`. The key belongs to the tenant.
+   * With `idempotencyKey`, for a day: the same batch again answers what the first one did, its keys included, with `replayed: true`; another one
+   * under the same key is `IDEMPOTENCY_CONFLICT`. Compared is the `content` given with the key, else the calls that made the batch; only their verbs
+   * and rows where something in it was read (`save`, `check`, `delete(entry)`, a stream as it was loaded). The key belongs to the tenant.
    */
   abstract commit(options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined }): Promise<Committed>;
 }

@@ -60,6 +60,7 @@ export class MarkPart extends WorkingPart {
   readonly engine: Engine;
   readonly database: string;
   readonly what = 'idempotency key';
+  override readonly isRecord = true;
   readonly subject: string;
   readonly asks: readonly Address[];
   readonly #options: MarkOptions;
@@ -83,7 +84,9 @@ export class MarkPart extends WorkingPart {
 
   contribution(): Contribution {
     const { address, retentionMs, answer } = this.#options;
-    const { text } = encodeValue({ content: this.#content ?? null, answer: answer() ?? null }, () => 'The mark', { schemaVersion: 1 });
+    const what = 'the record of an idempotency key';
+    const { text } = encodeValue({ content: this.#content ?? null, answer: answer() ?? null }, () => what, { schemaVersion: 1 });
+    assertWithin('valueBytesMax', text, what);
     const row: RowAddress = address;
     return {
       checks: [{ address: row, expected: 'absent' }],
@@ -121,12 +124,15 @@ function isSameContent(first: string | null, now: string | undefined): boolean {
   return algorithmOf(first) !== algorithmOf(now) || first === now;
 }
 
+/** Raise its name with what the arguments of a call are taken to be: a digest under another name is not compared. */
+const digestName = 'sha256-2';
+
 async function digestOf(content: unknown): Promise<string | undefined> {
   if (content === undefined) return undefined;
   const { text } = encodeValue(content, () => 'The content of an idempotent call', { schemaVersion: 1 });
   const bytes = new TextEncoder().encode(canonical(JSON.parse(text)));
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return `sha256:${Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+  return `${digestName}:${Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
 }
 
 /** JSON with the properties in the order of their names: two orders are one content. */

@@ -1,6 +1,6 @@
 /** What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port in as few turns as it can. */
 import type { Conflicted, Engine } from './commit.js';
-import { answerTo, assertAtMost, batchOf, commitBatch, conflictError } from './commit.js';
+import { answerTo, assertAtMost, batchOf, commitBatch, conflictError, existsError } from './commit.js';
 import { throwIfAborted } from './abort.js';
 import { frozenKey, type Entry, type EntryInfo } from './entry.js';
 import { storageError } from './errors.js';
@@ -79,7 +79,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
   }
 
   add(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
-    return this.#write('add', key, value, options, { expected: 'absent', onConflict: () => this.#exists(key) });
+    return this.#write('add', key, value, options, { expected: 'absent', onConflict: () => existsError(this.#rows.state.name, key) });
   }
 
   async getOrAdd(
@@ -305,10 +305,6 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   #notFound(key: Key) {
     return storageError('KEY_NOT_FOUND', `There is no ${this.#rows.state.name} ${describe(key)}.`, { key });
-  }
-
-  #exists(key: Key) {
-    return storageError('KEY_EXISTS', `There is a ${this.#rows.state.name} ${describe(key)} already.`, { key });
   }
 }
 

@@ -78,6 +78,35 @@ export const idempotencyClauses: readonly StreamClause[] = [
     },
   },
   {
+    name: 'Work that loads a stream and appends at its version under a key is done once, also when it is sent again and loads what it has written.',
+    broken: withoutKeys,
+    async run({ ledger, storage, things }) {
+      const add = async () => {
+        const { version } = await ledger.load('a');
+        return await ledger.append('a', [added(7)], { expectedVersion: version, idempotencyKey: 'k' });
+      };
+      assert.deepEqual(
+        [await add(), await add()],
+        [
+          { version: 1, replayed: false },
+          { version: 1, replayed: true },
+        ],
+      );
+      const both = async () => {
+        const loaded = await ledger.load('b');
+        const n = loaded.state.sum + 1;
+        return await storage
+          .atomic()
+          .include(ledger.appending(loaded, [added(n)]))
+          .set(things, 'b', { n })
+          .commit({ idempotencyKey: 'k' });
+      };
+      const first = await both();
+      assert.deepEqual(await both(), { ...first, replayed: true });
+      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), (await things.getOrThrow('b')).value], [1, 1, { n: 1 }]);
+    },
+  },
+  {
     name: 'The same transaction again does not decide again: it answers the state and the events of the first time.',
     broken: withoutKeys,
     async run({ ledger }) {

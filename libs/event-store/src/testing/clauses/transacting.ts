@@ -168,6 +168,42 @@ export const transactingClauses: readonly StreamClause[] = [
     },
   },
   {
+    name: 'A decision that adds a key which is there is KEY_EXISTS at once: it is made once, and nothing is written.',
+    broken: breaksStream('decide again whatever goes wrong', (stream) => ({
+      transact: async (id, decide, options) =>
+        await stream.transact(id, decide, options).catch(async () => await stream.transact(id, decide, options)),
+    })),
+    async run({ ledger, things }) {
+      await things.set('taken', { n: 1 });
+      let runs = 0;
+      const adding = async (how: 'decide' | 'sameCommit') =>
+        await ledger.transact(
+          'a',
+          (_, { batch }) => {
+            runs += 1;
+            if (how === 'decide') batch.add(things, 'taken', { n: 2 });
+            return [cleared];
+          },
+          { ...(how === 'sameCommit' && { sameCommit: (batch) => void batch.add(things, 'taken', { n: 2 }) }) },
+        );
+      for (const how of ['decide', 'sameCommit'] as const) {
+        const error = await rejects('KEY_EXISTS', 'transact', () => adding(how));
+        assert.deepEqual({ ...error, key: 'taken', retryable: false, effect: 'none' }, { ...error });
+      }
+      assert.deepEqual([runs, await ledger.version('a'), (await things.getOrThrow('taken')).value], [2, 0, { n: 1 }]);
+      // what was read as absent is decided anew
+      runs = 0;
+      await ledger.transact('a', async (_, { batch }) => {
+        runs += 1;
+        const read = await things.get('free');
+        if (runs === 1) await things.set('free', { n: 1 });
+        if (read === undefined) batch.checkAbsent(things, 'free').set(things, 'free', { n: 2 });
+        return [cleared];
+      });
+      assert.deepEqual([runs, await ledger.version('a'), (await things.getOrThrow('free')).value], [2, 1, { n: 1 }]);
+    },
+  },
+  {
     name: 'A decision of no events that wrote other things rests on the version that it was made on.',
     broken: breaksStream('commit them apart', (stream, { things }) => ({
       transact: async (id, decide, options) => {

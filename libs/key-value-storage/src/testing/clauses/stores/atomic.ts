@@ -1,6 +1,6 @@
 /** Several rows or none, and never over two tenants. */
 import assert from 'node:assert/strict';
-import { isConflict, limits } from '../../../core/index.js';
+import { isConflict, isStorageError, limits, retryOnConflict, storageError, type Key } from '../../../core/index.js';
 import { breaksAtomic, breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesBatches, commitOne, commitsOtherwise } from '../../broken.js';
 import { all } from '../../store-subject.js';
@@ -58,7 +58,6 @@ export const storeAtomicClauses: readonly StoreClause[] = [
           .set(things, 'new', { n: 1 })
           .save(things, old.with({ n: 3 })),
         subject.storage.atomic().set(things, 'new', { n: 1 }).delete(things, old),
-        subject.storage.atomic().set(things, 'new', { n: 1 }).add(things, 'one', { n: 3 }),
         subject.storage.atomic().set(things, 'new', { n: 1 }).checkAbsent(things, 'one'),
       ];
       for (const [index, batch] of batches.entries()) {
@@ -141,8 +140,131 @@ export const storeAtomicClauses: readonly StoreClause[] = [
       await batch.commit();
       await rejects('INVALID_OPTION', 'a second commit', () => batch.commit());
       const late = subject.storage.atomic().add(things, 'one', { n: 1 });
-      await rejects('STORAGE_CONFLICT', 'commit', () => late.commit());
+      await rejects('KEY_EXISTS', 'commit', () => late.commit());
       await rejects('INVALID_OPTION', 'a second commit', () => late.commit());
+    },
+  },
+  {
+    name: '`add` in a batch of a key that is there is KEY_EXISTS, which no loop retries, and nothing of the batch is done.',
+    law: 3,
+    broken: breaksAtomic('reports every failed check as a conflict', (batch) => ({
+      commit: async (options) =>
+        await batch.commit(options).catch((error: unknown) => {
+          if (!isStorageError(error, 'KEY_EXISTS')) throw error;
+          const { key } = error;
+          throw storageError('STORAGE_CONFLICT', 'The check failed.', { key, expected: 'absent', actual: undefined, check: 'own' });
+        }),
+    })),
+    async run(subject) {
+      const things = subject.store();
+      const one = await things.set(['one', 1], { n: 1 });
+      let attempts = 0;
+      const error = await rejects('KEY_EXISTS', 'commit', () =>
+        retryOnConflict(
+          async () => {
+            attempts += 1;
+            await subject.storage.atomic().set(things, 'new', { n: 1 }).add(things, ['one', 1], { n: 2 }).commit();
+          },
+          { delayMs: 0 },
+        ),
+      );
+      assert.deepEqual({ ...error, key: ['one', 1], effect: 'none', retryable: false, status: 409 }, { ...error });
+      assert.equal(attempts, 1);
+      assert.deepEqual(await things.getMany(['new', ['one', 1]]), [undefined, one]);
+    },
+  },
+  {
+    name: 'A batch under a key and a content is done once: its repeat hears the keys and the etags of the first, whatever is in its own batch.',
+    law: 11,
+    broken: breaksAtomic('answers a repeat with the keys of the repeat', (batch) => {
+      const keys: Key[] = [];
+      return {
+        add: (store, key, value, options) => {
+          keys.push(key);
+          return batch.add(store, key, value, options);
+        },
+        commit: async (options) => {
+          const { changes, replayed } = await batch.commit(options);
+          return { replayed, changes: changes.map((change, index) => ({ ...change, key: keys[index] ?? change.key })) };
+        },
+      };
+    }),
+    async run(subject) {
+      const things = subject.store();
+      await things.set('gone', { n: 0 });
+      const once = async (key: Key, idempotencyKey = 'k') =>
+        await subject.storage
+          .atomic()
+          .add(things, key, { n: 1 })
+          .delete(things, 'gone')
+          .commit({ idempotencyKey: { key: idempotencyKey, content: { order: 1 } } });
+      const first = await once(['first', 1n]);
+      assert.deepEqual(
+        first.changes.map(({ key, etag }) => [key, etag === undefined]),
+        [
+          [['first', 1n], false],
+          ['gone', true],
+        ],
+      );
+      assert.deepEqual(await once('second'), { ...first, replayed: true });
+      assert.deepEqual(await all(things.keys()), [['first', 1n]]);
+      assert.equal((await once('third', 'l')).changes[0]?.key, 'third');
+    },
+  },
+  {
+    name: 'Work that reads, saves and commits under a key is done once, also when it is sent again and reads what it has written.',
+    law: 11,
+    broken: breaksAtomic('takes no notice of idempotency keys', (batch) => ({
+      commit: async (options) => await batch.commit({ signal: options?.signal }),
+    })),
+    async run(subject) {
+      const [things, others] = [subject.store(), subject.store('other')];
+      await things.set('account', { n: 100 });
+      await things.set('another', { n: 100 });
+      const withdraw = async (account: string) =>
+        await retryOnConflict(async () => {
+          const read = await things.getOrThrow(account);
+          const left = read.value.n - 10;
+          return await subject.storage
+            .atomic()
+            .save(things, read.with({ n: left }))
+            .set(others, 'left', { n: left })
+            .commit({ idempotencyKey: 'w-1' });
+        });
+      const first = await withdraw('account');
+      assert.deepEqual(await withdraw('account'), { ...first, replayed: true });
+      assert.deepEqual([(await things.getOrThrow('account')).value, (await others.getOrThrow('left')).value], [{ n: 90 }, { n: 90 }]);
+      // the rows are compared: the key is not good for another account
+      await rejects('IDEMPOTENCY_CONFLICT', 'commit', () => withdraw('another'));
+    },
+  },
+  {
+    name: 'Of ten equal batches at once that save one entry under one key, one is done, and all hear its answer.',
+    law: 3,
+    broken: throughProvider(
+      changesBatches('forgets the records of idempotency keys', (batch) => ({
+        ...batch,
+        checks: batch.checks.filter(({ address }) => !address.container.startsWith('mark:')),
+        changes: batch.changes.filter(({ address }) => !address.container.startsWith('mark:')),
+      })),
+    ),
+    async run(subject) {
+      const things = subject.store();
+      for (const round of Array.from({ length: 10 }, (_, index) => index)) {
+        const read = await things.set('one', { n: 0 });
+        const commits = await race(
+          10,
+          async () =>
+            await subject.storage
+              .atomic()
+              .save(things, read.with({ n: 1 }))
+              .commit({ idempotencyKey: `k-${round}` })
+              .catch((error: unknown) => assert.fail(`a repeat was rejected with ${String(error)}`)),
+        );
+        const { etag } = await things.getOrThrow('one');
+        assert.equal(commits.filter(({ replayed }) => !replayed).length, 1);
+        for (const { changes } of commits) assert.deepEqual(changes, [{ key: 'one', etag }]);
+      }
     },
   },
   {
