@@ -1,6 +1,14 @@
 /** One way through a backup, from front to back. Everything that passes is counted and hashed, so what is damaged is found wherever it is read. */
 import { createHash } from 'node:crypto';
-import { hashOfDatabases, isStorageError, readRowLine, RowDigest, storageError, type RawRow } from '@kvent/key-value-storage/core';
+import {
+  hashOfDatabases,
+  isStorageError,
+  messageOf,
+  readRowLine,
+  RowDigest,
+  storageError,
+  type RawRow,
+} from '@kvent/key-value-storage/core';
 import { format, type BackupSummary, type Header, type Section } from './format.js';
 import { linesOf } from './lines.js';
 
@@ -77,7 +85,7 @@ export class BackupPass implements AsyncDisposable {
     try {
       return readRowLine(line);
     } catch (error) {
-      throw this.#damaged(`the line is no row (${error instanceof Error ? error.message : String(error)})`);
+      throw this.#damaged(`the line is no row (${messageOf(error)})`);
     }
   }
 

@@ -9,7 +9,9 @@ import { createGzip } from 'node:zlib';
 import {
   CopiedRows,
   hashOfDatabases,
+  isError,
   isStorageError,
+  messageOf,
   RowDigest,
   rowLine,
   storageError,
@@ -140,14 +142,14 @@ class BackupLines {
 }
 
 function notWritten(path: string, error: unknown): Error {
-  if (error instanceof Error && error.name === 'AbortError')
+  if (isError(error) && error.name === 'AbortError')
     return storageError(
       'ABORTED',
       `The backup was given up; nothing of it is left, and what was at ${path} before is there still.`,
       {},
       { cause: error },
     );
-  const what = error instanceof Error ? error.message : String(error);
+  const what = messageOf(error);
   return storageError(
     'STORAGE_UNAVAILABLE',
     `The backup ${path} could not be written: ${what}. Nothing of it is left.`,

@@ -8,6 +8,7 @@ import {
   encodeValue,
   invalidOption,
   invalidValue,
+  isPromise,
   isStorageError,
   mayHoldTags,
   parseStored,
@@ -79,8 +80,8 @@ async function encodeEvent(
 
 async function validated(schema: StandardSchemaV1, data: unknown, what: string, { schemaVersion }: ResolvedEvent): Promise<unknown> {
   let result = schema['~standard'].validate(data);
-  if (result instanceof Promise) {
-    result.catch(() => undefined);
+  if (isPromise(result)) {
+    result.then(undefined, () => undefined);
     // the caller may change the data while they are being checked: what is checked, and stored, is a copy of them as they were given
     const copy = data === undefined ? data : encodeValue(data, () => what, { schemaVersion }).value;
     result = await schema['~standard'].validate(copy);
@@ -147,7 +148,7 @@ export function decodeEvent(rows: StreamRows, version: number, row: Row): Record
   if (schemaVersion === spec.schemaVersion) return recorded({ event: eventOf(type, data), metadata, schemaVersion }, rows, at);
   const lifted = lift(rows, version, spec, schemaVersion, data);
   const done = (checked: unknown): Recorded<AnyEvent> => recorded({ event: eventOf(type, checked), metadata, schemaVersion }, rows, at);
-  return lifted instanceof Promise ? lifted.then(done) : done(lifted);
+  return isPromise(lifted) ? Promise.resolve(lifted).then(done) : done(lifted);
 }
 
 const eventOf = (type: string, data: unknown): AnyEvent => (data === undefined ? { type } : { type, data });
@@ -188,8 +189,8 @@ function lift(rows: StreamRows, version: number, spec: ResolvedEvent, from: numb
     for (let step = from; step < schemaVersion; step += 1) data = (upcast[step] as (given: unknown) => unknown)(data);
     const result = schema?.['~standard'].validate(data);
     if (result === undefined) return data;
-    if (!(result instanceof Promise)) return checked(result);
-    return result.then(checked, (cause: unknown) => {
+    if (!isPromise(result)) return checked(result);
+    return Promise.resolve(result).then(checked, (cause: unknown) => {
       throw failed(cause);
     });
   } catch (cause) {

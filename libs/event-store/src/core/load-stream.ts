@@ -2,7 +2,15 @@
  * Loading: the head, the newest snapshot and the last events are asked for in one turn, and mostly meet; else the gap is read page by page. The end is always
  * the head's version. A missing event means that the stream was deleted meanwhile, or damage: never that it is shorter.
  */
-import { storageError, type Address, type ReadResult, type Row, type ScanRange, type ScannedRow } from '@kvent/key-value-storage/core';
+import {
+  isPromise,
+  storageError,
+  type Address,
+  type ReadResult,
+  type Row,
+  type ScanRange,
+  type ScannedRow,
+} from '@kvent/key-value-storage/core';
 import { decodeEvent } from './event-codec.js';
 import { headIn, type Head } from './head.js';
 import type { AnyEvent } from './stream-definition.js';
@@ -176,7 +184,7 @@ class Replay {
     if (first !== undefined && !(await this.#pages(first - 1))) return false;
     for (const { row, version } of useful) {
       const folded = this.#fold(version, row.row);
-      if (!(folded instanceof Promise ? await folded : folded)) return false;
+      if (!(isPromise(folded) ? await folded : folded)) return false;
     }
     return await this.#pages(end);
   }
@@ -188,7 +196,7 @@ class Replay {
       if (page.rows.length === 0) return false;
       for (const scanned of page.rows) {
         const folded = this.#fold(versionIn(this.#rows, scanned), scanned.row);
-        if (!(folded instanceof Promise ? await folded : folded)) return false;
+        if (!(isPromise(folded) ? await folded : folded)) return false;
       }
     }
     return true;
@@ -198,7 +206,7 @@ class Replay {
   #fold(version: number, row: Row): boolean | Promise<boolean> {
     if (version !== this.version + 1) return false;
     const decoded = decodeEvent(this.#rows, version, row);
-    return decoded instanceof Promise ? decoded.then((event) => this.#step(version, event)) : this.#step(version, decoded);
+    return isPromise(decoded) ? decoded.then((event) => this.#step(version, event)) : this.#step(version, decoded);
   }
 
   #step(version: number, event: AnyEvent): boolean {

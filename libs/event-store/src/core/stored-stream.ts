@@ -8,6 +8,7 @@ import {
   idempotencyOf,
   invalidOption,
   isConflict,
+  isDate,
   markIn,
   markKeyOf,
   outOfRange,
@@ -352,7 +353,7 @@ function assertPoint(atVersion: unknown, atTime: unknown): void {
     throw invalidOption(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);
   if (atVersion !== undefined && !(Number.isSafeInteger(atVersion) && atVersion >= 0))
     throw outOfRange(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);
-  if (atTime !== undefined && !(atTime instanceof Date)) throw invalidOption(`load: atTime is a date; given was ${describe(atTime)}.`);
+  if (atTime !== undefined && !isDate(atTime)) throw invalidOption(`load: atTime is a date; given was ${describe(atTime)}.`);
   if (atTime !== undefined && Number.isNaN(atTime.getTime())) throw outOfRange('load: atTime is a valid date; given was an invalid one.');
 }
 

@@ -2,7 +2,7 @@ import { Logger, Module, type DynamicModule, type OnModuleInit, type Type } from
 import { ModuleRef } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
 import { callSite } from '@kvent/key-value-storage';
-import { assertOptions, describe, invalidOption } from '@kvent/key-value-storage/core';
+import { assertOptions, describe, invalidOption, isError } from '@kvent/key-value-storage/core';
 import { streamOf, type AnyEvent, type AnyStream, type EventOf, type Recorded, type ResolvedStream } from '../core/index.js';
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
@@ -74,7 +74,7 @@ class EventBusBridge implements OnModuleInit {
     const failed = (error: unknown): void => {
       const message = `event not published: ${this.#stream.type}/${event.stream}`;
       const fields = { type: this.#stream.type, id: event.stream, version: event.version, eventType: event.type };
-      this.#logger.error({ message, event: 'event not published', ...fields }, error instanceof Error ? error.stack : String(error));
+      this.#logger.error({ message, event: 'event not published', ...fields }, isError(error) ? error.stack : String(error));
     };
     try {
       const map = this.#mapping[event.type];

@@ -1,6 +1,6 @@
 /** What happens at streams, in Nest's log: one line each, with the ids as fields. */
 import { Logger } from '@nestjs/common';
-import { isStorageError } from '@kvent/key-value-storage/core';
+import { isDate, isError, isStorageError } from '@kvent/key-value-storage/core';
 import type { StreamNotice, StreamObserver } from '../core/index.js';
 
 const levels = {
@@ -33,9 +33,9 @@ function written(fields: object): Record<string, unknown> {
       name,
       typeof value === 'bigint'
         ? value.toString()
-        : value instanceof Date
+        : isDate(value)
           ? value.toISOString()
-          : value instanceof Error
+          : isError(value)
             ? isStorageError(value)
               ? value.message
               : value.name

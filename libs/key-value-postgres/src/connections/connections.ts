@@ -1,5 +1,5 @@
 /** Statements on their way to the server: over the pools of a DataSource, each connection watched, every wait bounded. */
-import { isStorageError, type StorageError } from '@kvent/key-value-storage/core';
+import { isStorageError, messageOf, type StorageError } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from '../plan-generation.js';
 import type { Statement } from '../sql/statement.js';
@@ -133,8 +133,7 @@ export class Connections {
       return this.#watch(client);
     } catch (error) {
       if (error instanceof NotConnected) throw error;
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new NotConnected(unavailable(`${this.#options.name} cannot be reached`, new Error(reason)));
+      throw new NotConnected(unavailable(`${this.#options.name} cannot be reached`, new Error(messageOf(error))));
     }
   }
 

@@ -1,5 +1,6 @@
 /** The error of a copy that had begun to write: what is there now, and how to begin again. */
 import { isStorageError, StorageError, storageError, titleOf } from './errors.js';
+import { messageOf } from './kinds.js';
 
 /** As the error was, code and fields, but for its effect: something was written. `rows`: how many were handed to the target, as `done`. */
 export function brokenOff(error: unknown, from: string, to: string, rows: number): StorageError {
@@ -15,5 +16,3 @@ export function brokenOff(error: unknown, from: string, to: string, rows: number
   broken.done = rows;
   return broken;
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,4 +1,6 @@
 import { deepStrictEqual } from 'node:assert';
+import { statSync } from 'node:fs';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { encodeValue, mayHoldTags, parseStored, reviveFrozen } from './codec.js';
@@ -111,6 +113,23 @@ describe('the codec', () => {
     ['a match of a regular expression', { found: 'm'.match(/(?<g>m)/) }, ['found']],
     ['a class made from Array', { list: new (class extends Array {})() }, ['list']],
     ['a class made from Map', { map: new (class extends Map {})() }, ['map']],
+    ['a Buffer', { hash: Buffer.from('a') }, ['hash']],
+    ['a class made from Uint8Array', { bytes: new (class extends Uint8Array {})(1) }, ['bytes']],
+    ['bytes with a property named by a symbol', { bytes: Object.assign(new Uint8Array(1), { [Symbol('s')]: 1 }) }, ['bytes']],
+    ['another array of numbers', { list: [new Float64Array(1)] }, ['list', 0]],
+    ['a buffer of bytes', { a: new ArrayBuffer(1) }, ['a']],
+    ['a shared buffer of bytes', { a: new SharedArrayBuffer(1) }, ['a']],
+    ['a view of bytes', { a: new DataView(new ArrayBuffer(1)) }, ['a']],
+    ['a boxed number', { a: Object(1) as unknown }, ['a']],
+    ['a boxed text', { a: Object('a') as unknown }, ['a']],
+    ['an error', { a: new Error('x') }, ['a']],
+    ['a promise', { a: Promise.resolve(1) }, ['a']],
+    ['a weak map', { a: new WeakMap() }, ['a']],
+    ['a class made from Date', { at: new (class extends Date {})(0) }, ['at']],
+    ['a class made from Set', { set: new (class extends Set {})() }, ['set']],
+    ['what only says that it is a map', { a: Object.create({ [Symbol.toStringTag]: 'Map' }) as object }, ['a']],
+    ['a list without a prototype', { a: Object.setPrototypeOf([1], null) as unknown }, ['a']],
+    ['a date without a prototype', { a: Object.setPrototypeOf(new Date(0), null) as unknown }, ['a']],
     ['a date with a property of its own', { at: Object.assign(new Date(0), { tz: 'x' }) }, ['at']],
     ['a property that is not enumerable', { a: Object.defineProperty({ b: 1 }, 'c', { value: 2 }) }, ['a']],
     ['data in a parent without a parent', { a: Object.create(Object.assign(Object.create(null) as object, { b: 1 })) as object }, ['a']],
@@ -128,6 +147,28 @@ describe('the codec', () => {
     }
     expect(isStorageError(caught, 'INVALID_VALUE') && caught.issues[0]?.path).toEqual(path);
     expect(String(caught)).toContain(path.length === 0 ? 'the value' : path.join('.'));
+  });
+
+  it('takes dates, maps, sets, bytes, lists and objects of another realm for what they are', () => {
+    const foreign = runInNewContext(
+      '({ at: new Date(5), map: new Map([["a", new Set([1])]]), bytes: Uint8Array.of(1, 2), list: [1, undefined], plain: { n: -0 } })',
+    ) as object;
+    expect(foreign instanceof Object).toBe(false);
+    expect(roundTrip(foreign)).toEqual({
+      at: new Date(5),
+      map: new Map([['a', new Set([1])]]),
+      bytes: Uint8Array.of(1, 2),
+      list: [1, undefined],
+      plain: { n: -0 },
+    });
+    expect(roundTrip(structuredClone(new Map([['k', new Date(7)]])))).toEqual(new Map([['k', new Date(7)]]));
+    expect(roundTrip({ changed: statSync(process.execPath).mtime })).toEqual({ changed: new Date(statSync(process.execPath).mtimeMs) });
+    for (const made of ['new (class D extends Date {})()', 'new (class B extends Uint8Array {})(1)', 'new (class M extends Map {})()'])
+      expect(() => encode({ it: runInNewContext(made) as unknown })).toThrow('it: ');
+  });
+
+  it('an object without a prototype comes back as an ordinary one', () => {
+    expect(Object.getPrototypeOf(roundTrip(Object.assign(Object.create(null) as object, { a: 1 })))).toBe(Object.prototype);
   });
 
   it('takes the same object at two places: that is no cycle', () => {

@@ -2,11 +2,13 @@
  * Values as JSON text. Plain JSON stays plain JSON. What JSON would lose is kept under a tag (`{ "$date": "2026-…" }`), or refused by path;
  * nothing is lost silently. An object that has a key of that form itself gets one more `$` in front of it, so that tags are never guessed.
  *
- * Kept: undefined (as a property and in arrays), NaN, ±Infinity, −0, bigint, Date, Map, Set, Uint8Array (a Buffer comes back as Uint8Array).
- * Refused: functions, symbols, cycles, invalid dates, holes in arrays, other classes than the state's own.
+ * Kept: undefined (as a property and in arrays), NaN, ±Infinity, −0, bigint, Date, Map, Set, Uint8Array.
+ * Refused: functions, symbols, cycles, invalid dates, holes in arrays, other classes than the state's own, and classes made from those above: a
+ * Buffer too. An object without a prototype comes back as an ordinary one.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { storageError } from './errors.js';
+import { builtInKind, isBare, isObjectPrototype } from './kinds.js';
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 interface Decoded {
@@ -150,20 +152,29 @@ function arrayToJson(array: readonly unknown[], above: Set<object>): Json {
 }
 
 function specialToJson(value: object, above: Set<object>): Json | undefined {
-  if (value instanceof Date || value instanceof Map || value instanceof Set) {
-    if (!isBare(value))
-      throw new Unstorable('an instance of a class of dates, maps or sets cannot be stored: it would come back as a bare one');
-    if (Reflect.ownKeys(value).length > 0) throw new Unstorable('a date, map or set with properties of its own cannot be stored');
-  }
-  if (value instanceof Date) {
-    if (Number.isNaN(value.getTime())) throw new Unstorable('an invalid date cannot be stored');
-    return { $date: value.toISOString() };
-  }
-  if (value instanceof Uint8Array) return { $bytes: toBase64(value) };
-  if (value instanceof Map)
-    return { $map: Array.from(value, ([key, item], index) => [below(index, key, above), below(index, item, above)]) };
-  if (value instanceof Set) return { $set: Array.from(value, (item, index) => below(index, item, above)) };
-  return undefined;
+  const kind = builtInKind(value);
+  if (kind === undefined) return undefined;
+  if (!isBare(value)) throw new Unstorable(classOf(kind, value));
+  // of bytes, the names are their indexes too: thousands
+  const own = kind === 'bytes' ? Object.getOwnPropertySymbols(value) : Reflect.ownKeys(value);
+  if (own.length > 0) throw new Unstorable('a date, map, set or bytes with properties of its own cannot be stored');
+  if (kind === 'date') return dateToJson(value as Date);
+  if (kind === 'bytes') return { $bytes: toBase64(value as Uint8Array) };
+  if (kind === 'set') return { $set: Array.from(value as Set<unknown>, (item, index) => below(index, item, above)) };
+  const pairs = Array.from(value as Map<unknown, unknown>);
+  return { $map: pairs.map(([key, item], index) => [below(index, key, above), below(index, item, above)]) };
+}
+
+function dateToJson(date: Date): Json {
+  if (Number.isNaN(date.getTime())) throw new Unstorable('an invalid date cannot be stored');
+  return { $date: date.toISOString() };
+}
+
+/** Why a class made from a built-in one is refused: it would come back as another class than it was given as. */
+function classOf(kind: 'date' | 'map' | 'set' | 'bytes', value: object): string {
+  if (kind !== 'bytes') return 'an instance of a class of dates, maps or sets cannot be stored: it would come back as a bare one';
+  const name = (value.constructor as { readonly name?: string } | undefined)?.name || 'a class of bytes';
+  return `a ${name} cannot be stored: it would come back as a Uint8Array; store new Uint8Array(it), or a text of it`;
 }
 
 /** The object itself where it is plain JSON already, a copy from the first property that is not. */
@@ -187,15 +198,6 @@ function recordToJson(value: object, above: Set<object>, prototype: object | und
   }
   // a class instance is copied too, for JSON.stringify would call a method `toJSON` of its class
   return copy ?? (plain ? (record as Record<string, Json>) : firstOf(record, names, names.length));
-}
-
-/** The root of all objects, of any realm. */
-const isObjectPrototype = (parent: object): boolean => Object.getPrototypeOf(parent) === null && Object.hasOwn(parent, 'hasOwnProperty');
-
-/** Whether an array, date, map or set is of the built-in class itself, of any realm, and of none made from it. */
-function isBare(value: object): boolean {
-  const above = Object.getPrototypeOf(Object.getPrototypeOf(value) as object) as object | null;
-  return above !== null && isObjectPrototype(above);
 }
 
 function firstOf(record: Record<string, unknown>, names: readonly string[], count: number): Record<string, Json> {

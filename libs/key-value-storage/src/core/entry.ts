@@ -1,6 +1,7 @@
 /** A state as it was read: what `save`, `ifMatch` and batches take. */
 import { copyProperties } from './codec.js';
 import type { Key } from './key.js';
+import { builtInKind, isBytes } from './kinds.js';
 import { invalidOption } from './options.js';
 
 /** How a value is shown over HTTP: `EtagInterceptor` sends `body` with `ETag: "<etag>"`. Any answer may carry one under `Symbol.for('kvent.representation')`. */
@@ -51,7 +52,7 @@ export abstract class Entry<out T> extends EntryInfo {
   /** The same entry with some properties changed: hand it to `save`. The value stays an instance of its class. `INVALID_OPTION` where the value is no object. */
   with(patch: Partial<T>): Entry<T> {
     const { value } = this;
-    if (typeof value !== 'object' || value === null || Array.isArray(value) || isBuiltIn(value))
+    if (typeof value !== 'object' || value === null || Array.isArray(value) || builtInKind(value) !== undefined)
       throw invalidOption('with() changes properties of an object; this value has none.');
     const copy = copyProperties(Object.create(Object.getPrototypeOf(value) as object | null) as object, value);
     const changed = Object.freeze(copyProperties(copy, patch)) as T;
@@ -79,8 +80,4 @@ export class ReadEntryInfo extends EntryInfo {
 
 /** A key as an entry carries it: parts are copied, so that the caller's array cannot change under it. */
 export const frozenKey = (key: Key): Key =>
-  typeof key === 'string' ? key : Object.freeze(key.map((part) => (part instanceof Uint8Array ? part.slice() : part)));
-
-/** What holds its content elsewhere than in properties. */
-const isBuiltIn = (value: object): boolean =>
-  value instanceof Date || value instanceof Map || value instanceof Set || value instanceof Uint8Array;
+  typeof key === 'string' ? key : Object.freeze(key.map((part) => (isBytes(part) ? new Uint8Array(part) : part)));

@@ -91,6 +91,7 @@ export {
 export { encodeValue, invalidValue, mayHoldTags, parseStored, reviveFrozen, type EncodedValue } from './codec.js';
 export { answerTo, assertAtMost, batchOf, commitBatch, nameOf, sizeOf, type Conflicted, type Engine, type Landed } from './commit.js';
 export { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
+export { isBytes, isDate, isError, isPromise, messageOf } from './kinds.js';
 export { IdempotentCall, idempotencyOf, markIn, markKeyOf, MarkPart, markRetentionMs, type Idempotency, type MarkOptions } from './mark.js';
 export { placeIn, type Place, type PlaceRequest } from './open-storage.js';
 export { turnOf } from './own-turns.js';

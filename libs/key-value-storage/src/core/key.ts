@@ -7,6 +7,7 @@
  * - Bytes are hex. Numbers are sign, size, digits: see `encodeDecimal`.
  */
 import { storageError } from './errors.js';
+import { isBytes } from './kinds.js';
 import { afterEveryCharacter, decodeText, encodeText, utf8Length } from './text-encoding.js';
 import { limits, type LimitName } from './limits.js';
 
@@ -47,7 +48,7 @@ function encodePart(part: KeyPart, index: number): string {
     case 'boolean':
       return part ? 'zt' : 'zf';
     default:
-      if ((part as unknown) instanceof Uint8Array) return 'b' + toHex(part);
+      if (isBytes(part)) return 'b' + toHex(part);
       throw invalidKey(`${describe(part)} as part ${index}`);
   }
 }
@@ -198,7 +199,7 @@ const describePart = (part: unknown): string => (Array.isArray(part) ? 'an array
 
 function describeOther(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
-  if (value instanceof Uint8Array) return `bytes ${toHex(value.subarray(0, 32))}`;
+  if (isBytes(value)) return `bytes ${toHex(value.subarray(0, 32))}`;
   if (typeof value === 'object' && value !== null) return `an object (${value.constructor?.name ?? 'no class'})`;
   return String(value);
 }

@@ -3,6 +3,7 @@ import { throwIfAborted, untilAborted } from './abort.js';
 import { commitBatch, conflictError, type Conflicted, type Engine, type Landed } from './commit.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import { encodeKey, type Key } from './key.js';
+import { isPromise } from './kinds.js';
 import type { CallOptions, ReadOptions } from './key-value-store.js';
 import { turnOf } from './own-turns.js';
 import { retryInTurn } from './retry-in-turn.js';
@@ -47,7 +48,7 @@ export class StateRows<T> {
   /** A promise only where the value must be lifted from an older schema version. */
   entry(address: Address, key: Key, row: Row, expiresAt = row.expiresAt): Entry<T> | Promise<Entry<T>> {
     const value = this.codec.decode(address, row.value);
-    if (!(value instanceof Promise)) return new ReadEntry(key, value, row.version, row.updatedAt, expiresAt);
+    if (!isPromise(value)) return new ReadEntry(key, value, row.version, row.updatedAt, expiresAt);
     return value.then((lifted) => new ReadEntry(key, lifted, row.version, row.updatedAt, expiresAt));
   }
 

@@ -5,6 +5,7 @@ import { throwIfAborted } from './abort.js';
 import { frozenKey, type Entry, type EntryInfo } from './entry.js';
 import { storageError } from './errors.js';
 import { describe, type Key, type KeyRange } from './key.js';
+import { isPromise } from './kinds.js';
 import {
   KeyValueStore,
   type CallOptions,
@@ -56,7 +57,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     if (row === undefined) return undefined;
     const expiresAt = this.#rows.state.sliding ? await this.#rows.slide(address, row, time, options?.signal) : row.expiresAt;
     const entry = this.#rows.entry(address, own, row, expiresAt);
-    return entry instanceof Promise ? await entry : entry;
+    return isPromise(entry) ? await entry : entry;
   }
 
   async getOrThrow(key: Key, options?: ReadOptions): Promise<Entry<T>> {
@@ -288,7 +289,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const own = frozenKey(key);
     const ttl = ttlOf(verb, options?.ttlMs, rows.state.ttlMs, write.expiry ?? 'replace');
     const pending = rows.codec.encode(own, value);
-    const encoded = pending instanceof Promise ? await pending : pending;
+    const encoded = isPromise(pending) ? await pending : pending;
     const { engine } = rows;
     const change = { kind: 'put', address, value: encoded.stored, ttl } as const;
     const batch = batchOf(engine, address.database, expected === undefined ? [] : [{ address, expected }], [change]);

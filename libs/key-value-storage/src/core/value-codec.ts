@@ -3,6 +3,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { copyProperties, encodeValue, invalidValue, mayHoldTags, parseStored, reviveFrozen } from './codec.js';
 import { storageError } from './errors.js';
 import { describe, assertWithin, type Key } from './key.js';
+import { isPromise } from './kinds.js';
 import type { ResolvedState } from './state-definition.js';
 import type { Address, StoredValue, Value } from './storage-provider.js';
 import { keyOf } from './commit.js';
@@ -41,9 +42,9 @@ export class ValueCodec<T> {
     const { schema } = this.#state;
     if (schema === undefined) return this.#encodeChecked(key, given);
     const result = schema['~standard'].validate(given);
-    if (!('then' in result)) return this.#encodeChecked(key, this.#valueOf(key, result));
+    if (!isPromise(result)) return this.#encodeChecked(key, this.#valueOf(key, result));
     // the caller may change the value while it is being checked: what is checked, and stored, is a copy of it as it was given
-    result.catch(() => undefined);
+    result.then(undefined, () => undefined);
     const copy = this.#instance(encodeValue(given, () => this.#name(key), this.#state).value);
     return Promise.resolve(schema['~standard'].validate(copy)).then((checked) => this.#encodeChecked(key, this.#valueOf(key, checked)));
   }

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
 import { isStorageError } from '../core/errors.js';
+import { isError } from '../core/kinds.js';
 
 /** Timers begun in a request would carry its tenant along; what this runs has the context that the module was loaded in: none. */
 const outsideRequests = AsyncLocalStorage.snapshot();
@@ -49,10 +50,7 @@ export class Sweeper {
     } catch (error) {
       // closing and sweeping may meet; that is no failure
       if (this.#stopped && isStorageError(error, 'STORAGE_NOT_OPEN')) return;
-      this.#logger.error(
-        'Expired rows could not be removed; the next turn tries again.',
-        error instanceof Error ? error.stack : String(error),
-      );
+      this.#logger.error('Expired rows could not be removed; the next turn tries again.', isError(error) ? error.stack : String(error));
     }
   }
 }

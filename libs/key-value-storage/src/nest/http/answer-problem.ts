@@ -1,5 +1,6 @@
 import { Logger, type ArgumentsHost } from '@nestjs/common';
 import { isStorageError } from '../../core/errors.js';
+import { isError } from '../../core/kinds.js';
 import { end, isAnswered, isGone, pathOf, send, setHeader, setStatus, type AnyRequest, type AnyResponse } from './http-exchange.js';
 import { problemJson, type Problem, type ProblemDetails } from './problem-details.js';
 
@@ -28,7 +29,7 @@ export function answerProblem(error: unknown, problem: Problem, host: ArgumentsH
 
 export function logFault(error: unknown): void {
   if (isStorageError(error)) logger.error(`${error.message} [${error.code}, ${error.help}]`, error.stack);
-  else if (error instanceof Error) logger.error(error.message, error.stack);
+  else if (isError(error)) logger.error(error.message, error.stack);
   else logger.error(error);
 }
 

@@ -1,6 +1,7 @@
 /** Errors as RFC 9457 problem details: which fields are sent, and which never. Statuses come from the one table in `core/errors.ts`. */
 import { STATUS_CODES } from 'node:http';
 import { titleOf, type StorageError } from '../../core/errors.js';
+import { isBytes, isDate, isError } from '../../core/kinds.js';
 
 /** What is sent as `application/problem+json`. `type` names the kind of error and is no address. */
 export interface ProblemDetails {
@@ -60,7 +61,7 @@ function issuesOf(issues: unknown): unknown {
 function retryAfter(error: StorageError & { readonly until?: unknown }, status: number): Record<string, string> {
   const waitingHelps = (status === 409 && error.attempts !== undefined) || status === 423 || status === 503;
   if (!waitingHelps) return {};
-  const left = error.until instanceof Date ? Math.ceil((error.until.getTime() - Date.now()) / 1_000) : retryAfterS;
+  const left = isDate(error.until) ? Math.ceil((error.until.getTime() - Date.now()) / 1_000) : retryAfterS;
   return { 'Retry-After': String(Math.max(left, retryAfterS)) };
 }
 
@@ -96,7 +97,7 @@ export function httpProblem(error: unknown): Problem {
 }
 
 function exceptionProblem(status: number, response: unknown): Problem {
-  if (response instanceof Error) return plainProblem(status);
+  if (isError(response)) return plainProblem(status);
   if (typeof response !== 'object' || response === null) return plainProblem(status, response);
   const { message, statusCode: _, error, ...more } = response as Record<string, unknown>;
   const fields = { ...more, ...(typeof error === 'object' && error !== null && { error }) };
@@ -115,7 +116,7 @@ export function problemJson(body: ProblemDetails): string {
   try {
     return JSON.stringify(body, (_name, value: unknown) => {
       if (typeof value === 'bigint') return value.toString();
-      return value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;
+      return isBytes(value) ? Buffer.from(value).toString('base64') : value;
     });
   } catch {
     // an extension that is no JSON must not swallow the error it was to explain

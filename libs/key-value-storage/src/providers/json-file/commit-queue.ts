@@ -5,6 +5,7 @@
 import { aborted } from '../../core/abort.js';
 import type { StorageError } from '../../core/errors.js';
 import type { RowEffect } from '../../core/evaluate-batch.js';
+import { isError, messageOf } from '../../core/kinds.js';
 import type { Row, RowAddress } from '../../core/storage-provider.js';
 
 /** What work does to the rows as it finds them, and what it answers once that is on disk. */
@@ -42,7 +43,7 @@ export class CommitQueue {
         },
         fail: (error: unknown) => {
           leave();
-          reject(error instanceof Error ? error : new Error(String(error)));
+          reject(isError(error) ? error : new Error(messageOf(error)));
         },
       };
       const stop = (): void => {

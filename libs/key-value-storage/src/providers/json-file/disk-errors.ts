@@ -1,5 +1,6 @@
 /** What a disk says, in the words of the library: the subject, what is, and what then holds. */
 import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
+import { messageOf } from '../../core/kinds.js';
 
 const words: Readonly<Record<string, string>> = {
   ENOSPC: 'there is no space left on the disk',
@@ -21,8 +22,7 @@ export const codeOf = (error: unknown): string | undefined => {
 
 export function reasonOf(error: unknown): string {
   const code = codeOf(error) ?? '';
-  const message = error instanceof Error ? error.message : String(error);
-  return words[code] === undefined ? message : `${words[code]} (${code})`;
+  return words[code] === undefined ? messageOf(error) : `${words[code]} (${code})`;
 }
 
 /** A sync that failed. It is never tried again: what the kernel could not write it may take for written from then on. */

@@ -38,6 +38,12 @@ const unstorable: readonly (readonly [name: string, value: unknown, path: readon
   ['an invalid date', { at: new Date(Number.NaN) }, ['at']],
   ['an array with holes', { a: holes }, ['a', 1]],
   ['an instance of a class', { a: new URL('https://kvent.example') }, ['a']],
+  ['a Buffer, which would come back as a Uint8Array', { of: [{ hash: Buffer.from('kvent') }] }, ['of', 0, 'hash']],
+  ['an array of another kind of numbers', { a: Float32Array.of(1) }, ['a']],
+  ['a buffer of bytes', { a: new ArrayBuffer(1) }, ['a']],
+  ['a boxed number', { a: Object(1) as unknown }, ['a']],
+  ['a date of a class of its own', { at: new (class Day extends Date {})(0) }, ['at']],
+  ['an error', { a: new RangeError('no') }, ['a']],
   ['undefined', undefined, []],
   ['a function alone', (): number => 1, []],
 ];
