@@ -1,5 +1,5 @@
 /** The data source while a provider is open: the application's own, or one that was made for it. */
-import { isStorageError, storageError } from '@kvent/key-value-storage/core';
+import { invalidOption, isStorageError, storageError } from '@kvent/key-value-storage/core';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import type { Connection } from './connections/connection.js';
 import { Connections, type Pool } from './connections/connections.js';
@@ -48,6 +48,7 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
   };
   try {
     const durable = await connections.with(async (connection) => {
+      await assertUnicode(connection, name);
       if (when === 'on-open') await bringUpToDate(connection, table, name);
       return await look(connection, table, name);
     });
@@ -87,6 +88,23 @@ const notAllowed = (name: string): Error =>
     { retryable: false, cause: new Error('Postgres refused the statement with SQLSTATE 42501.') },
   );
 
+/**
+ * Keys and values are any text, and in the order of UTF-8: another encoding lacks most characters, orders them differently, or (`SQL_ASCII`)
+ * does not know what a character is. `INVALID_OPTION` before anything is created.
+ */
+async function assertUnicode(connection: Connection, name: string): Promise<void> {
+  const [line = []] = await connection.query(`select ${settings('server_encoding', 'client_encoding')}`);
+  const [server, client] = line;
+  if (server !== 'UTF8')
+    throw invalidOption(
+      `${name} is in a database whose encoding is ${server ?? 'unknown'}; allowed is UTF8: create a database with encoding 'UTF8'.`,
+    );
+  if (client !== 'UTF8')
+    throw invalidOption(`${name} is reached over connections whose client_encoding is ${client ?? 'unknown'}; allowed is UTF8.`);
+}
+
+const settings = (...names: readonly string[]): string => names.map((name) => `pg_catalog.current_setting('${name}')`).join(', ');
+
 /** Whether the table is there, with the columns that the statements need, and what the server promises. */
 async function look(connection: Connection, table: TableName, name: string): Promise<OpenSource['durable']> {
   const columns = 'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes';
@@ -94,8 +112,8 @@ async function look(connection: Connection, table: TableName, name: string): Pro
     const state = refusalOf(error);
     throw state === '42P01' || state === '3F000' || state === '42703' ? missingTable(name) : error;
   });
-  const text = "select current_setting('fsync'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
-  const [fsync, commit = '', standbys] = (await connection.query(text))[0] ?? [];
+  const [line = []] = await connection.query(`select ${settings('fsync', 'synchronous_commit', 'synchronous_standby_names')}`);
+  const [fsync, commit = '', standbys] = line;
   if (fsync !== 'on' || commit === 'off') return false;
   return standbys !== '' && commit !== 'local' ? 'quorum' : 'fsync';
 }

@@ -226,7 +226,7 @@ export class OpenTable {
 
   async #lookAtSize(): Promise<void> {
     if (this.#plans === undefined) return;
-    const [line] = await this.#query(tableSize(this.dialect), [], 'current');
+    const [line] = await this.#query(tableSize(), [this.dialect.table.quoted], 'current');
     this.#plans.found(Number(line?.[0]));
   }
 }

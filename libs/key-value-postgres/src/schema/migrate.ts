@@ -29,7 +29,7 @@ export async function migrate(connection: Connection, table: TableName): Promise
   try {
     // instances that start together wait for each other as long as it takes
     await connection.query('set local lock_timeout = 0');
-    await connection.query('select pg_advisory_xact_lock(hashtextextended($1, 0))', [`kvent:${table.schema}`]);
+    await connection.query('select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))', [`kvent:${table.schema}`]);
     await runMissing(connection, table);
     await connection.query('commit');
   } catch (error) {
@@ -57,7 +57,7 @@ async function missing(connection: Connection, table: TableName): Promise<readon
 
 async function exists(connection: Connection, schema: string, name: string): Promise<boolean> {
   const text =
-    'select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relname = $2';
+    'select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid operator(pg_catalog.=) c.relnamespace where n.nspname operator(pg_catalog.=) $1 and c.relname operator(pg_catalog.=) $2';
   return (await connection.query(text, [schema, name])).length > 0;
 }
 

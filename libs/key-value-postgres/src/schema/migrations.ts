@@ -26,16 +26,16 @@ function createTable({ schema, table, quoted: name }: TableName): Migration {
       await createSchema(runner, schema);
       await runner.query(`create table if not exists ${name} (
         version bigint not null,
-        updated_at timestamptz not null,
-        expires_at timestamptz,
+        updated_at pg_catalog.timestamptz not null,
+        expires_at pg_catalog.timestamptz,
         ttl_ms bigint,
         number bigint,
-        database text collate "C" not null,
-        container text collate "C" not null,
-        entity text collate "C" not null,
-        key text collate "C" not null,
-        value json,
-        bytes bytea,
+        database pg_catalog.text collate pg_catalog."C" not null,
+        container pg_catalog.text collate pg_catalog."C" not null,
+        entity pg_catalog.text collate pg_catalog."C" not null,
+        key pg_catalog.text collate pg_catalog."C" not null,
+        value pg_catalog.json,
+        bytes pg_catalog.bytea,
         constraint ${quoted(`${table}_pkey`)} primary key (database, container, entity, key)
       ) with (fillfactor = 90)`);
       await runner.query(
@@ -51,6 +51,8 @@ function createTable({ schema, table, quoted: name }: TableName): Migration {
 
 /** Not by `if not exists` alone: that asks for the right to create schemas, also when there is nothing to create. */
 async function createSchema(runner: QueryRunner, schema: string): Promise<void> {
-  const found = (await runner.query('select 1 from pg_catalog.pg_namespace where nspname = $1', [schema])) as readonly unknown[];
+  const found = (await runner.query('select 1 from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) $1', [
+    schema,
+  ])) as readonly unknown[];
   if (found.length === 0) await runner.query(`create schema if not exists ${quoted(schema)}`);
 }

@@ -1,6 +1,7 @@
 /** What operators need, and the sweep. */
-import { identity, readTime, rowColumns, epochMs, statement, timeOf, type Dialect, type Statement } from './statement.js';
+import { arrays, identity, readTime, rowColumns, epochMs, statement, timeOf, type Dialect, type Statement } from './statement.js';
 import { overwrite } from './change-rows.js';
+import { dividedBy, eq, gt, le, unexpired } from './operators.js';
 
 /** Deletes at most $1 expired rows, the oldest first, and answers how many were rows and how many ghosts. Rows in use are left for the next time. */
 export function sweepRows(dialect: Dialect): Statement {
@@ -8,10 +9,10 @@ export function sweepRows(dialect: Dialect): Statement {
   return statement(
     'sweep',
     `with s as materialized (
-  select ctid id from ${dialect.table.quoted} where expires_at <= ${now} order by expires_at limit $1::int for update skip locked
+  select ctid id from ${dialect.table.quoted} where expires_at ${le} ${now} order by expires_at limit $1::pg_catalog.int4 for update skip locked
 ), d as (
-  delete from ${dialect.table.quoted} where ctid = any(array(select id from s)) returning number is null and value is null and bytes is null ghost
-) select count(*) filter (where not ghost), count(*) from d`,
+  delete from ${dialect.table.quoted} where ctid ${eq} any (array(select id from s)) returning number is null and value is null and bytes is null ghost
+) select pg_catalog.count(*) filter (where not ghost), pg_catalog.count(*) from d`,
   );
 }
 
@@ -24,9 +25,9 @@ export function listDatabases(dialect: Dialect): Statement {
     `with recursive d as (
   (select database from ${table} order by database limit 1)
   union all
-  select (select r.database from ${table} r where r.database > d.database order by r.database limit 1) from d where d.database is not null
+  select (select r.database from ${table} r where r.database ${gt} d.database order by r.database limit 1) from d where d.database is not null
 )
-select database from d where database is not null and exists (select from ${table} r where r.database = d.database and (expires_at is null or expires_at > ${now}))
+select database from d where database is not null and exists (select from ${table} r where r.database ${eq} d.database and ${unexpired('expires_at', now)})
 order by database`,
   );
 }
@@ -38,19 +39,20 @@ export function listSpaces(dialect: Dialect): Statement {
   return statement(
     'spaces',
     `with recursive s as (
-  (select container, entity from ${table} where database = $1 order by container, entity limit 1)
+  (select container, entity from ${table} where database ${eq} $1 order by container, entity limit 1)
   union all
   select n.container, n.entity from s cross join lateral (
-    select r.container, r.entity from ${table} r where r.database = $1 and (r.container, r.entity) > (s.container, s.entity)
+    select r.container, r.entity from ${table} r where r.database ${eq} $1 and (r.container, r.entity) ${gt} (s.container, s.entity)
     order by r.container, r.entity limit 1) n
 )
 select container, entity from s where exists (
-  select from ${table} r where r.database = $1 and r.container = s.container and r.entity = s.entity and (expires_at is null or expires_at > ${now}))
+  select from ${table} r where r.database ${eq} $1 and r.container ${eq} s.container and r.entity ${eq} s.entity and ${unexpired('expires_at', now)})
 order by container, entity`,
   );
 }
 
-export const countRows = ({ table }: Dialect): Statement => statement('count', `select count(*) from ${table.quoted} where database = $1`);
+export const countRows = ({ table }: Dialect): Statement =>
+  statement('count', `select pg_catalog.count(*) from ${table.quoted} where database ${eq} $1`);
 
 /** The next $5 living rows of the database $1 behind the address $2 to $4. */
 export function exportRows(dialect: Dialect): Statement {
@@ -58,19 +60,19 @@ export function exportRows(dialect: Dialect): Statement {
   return statement(
     'export',
     `select container, entity, key, ${rowColumns('include')} from ${dialect.table.quoted}
-where database = $1 and (container, entity, key) > ($2, $3, $4) and (expires_at is null or expires_at > ${now})
-order by container, entity, key limit $5::int`,
+where database ${eq} $1 and (container, entity, key) ${gt} ($2, $3, $4) and ${unexpired('expires_at', now)}
+order by container, entity, key limit $5::pg_catalog.int4`,
   );
 }
 
 /** Puts rows as they are, overwriting what is there. No row may be twice among them. */
 export function importRows({ table }: Dialect): Statement {
+  const rows = arrays(...(['2 text', '3 text', '4 text', '5 int8', '6 int8', '7 int8', '8 int8', '9 int8', '10 text', '11 text'] as const));
   return statement(
     'import',
     `insert into ${table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes)
-select $1, co, en, ke, ver, ${timeOf('upd')}, ${timeOf('exp')}, ttl, num, val::json, decode(byt, 'base64')
-from unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[])
-  o(co, en, ke, ver, upd, exp, ttl, num, val, byt) ${overwrite}`,
+select $1, co, en, ke, ver, ${timeOf('upd')}, ${timeOf('exp')}, ttl, num, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')
+from ${rows} o(co, en, ke, ver, upd, exp, ttl, num, val, byt, i) ${overwrite}`,
   );
 }
 
@@ -79,16 +81,16 @@ export function dropDatabase(dialect: Dialect): Statement {
   const now = readTime(dialect, '$2');
   return statement(
     'drop',
-    `with d as (delete from ${dialect.table.quoted} where database = $1 returning expires_at is null or expires_at > ${now} alive) select coalesce(bool_or(alive), false) from d`,
+    `with d as (delete from ${dialect.table.quoted} where database ${eq} $1 returning ${unexpired('expires_at', now)} alive) select coalesce(pg_catalog.bool_or(alive), false) from d`,
   );
 }
 
-/** About how many rows the table has, from the size of its file: nothing is counted. */
-export function tableSize({ table }: Dialect): Statement {
+/** About how many rows the table has whose quoted name is $1, from the size of its file: nothing is counted. */
+export function tableSize(): Statement {
   // a hundred bytes a row: rather too many rows than too few
-  return statement('size', `select pg_relation_size('${table.quoted.replaceAll("'", "''")}'::regclass) / 100`);
+  return statement('size', `select pg_catalog.pg_relation_size($1::pg_catalog.regclass) ${dividedBy} 100`);
 }
 
 /** The latest time stored. */
 export const lastTime = ({ table }: Dialect): Statement =>
-  statement('last_time', `select ${epochMs('max(updated_at)')} from ${table.quoted}`);
+  statement('last_time', `select ${epochMs('pg_catalog.max(updated_at)')} from ${table.quoted}`);

@@ -8,6 +8,7 @@
  */
 import { held, lockTimeoutSet, verified } from './change-rows.js';
 import { living, one } from './likely-rows.js';
+import { eq, ge, plus } from './operators.js';
 import { arrays, epochMs, identity, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
 /** In the message of the failure on purpose: people will read it in the log of the server. */
@@ -16,28 +17,28 @@ export const unlikelyMark = 'kvent: a row is there already, each batch is judged
 export function appendRows(dialect: Dialect): Statement {
   const { quoted } = dialect.table;
   const now = writeTime(dialect, '$20');
-  const heads = arrays('2 text', '3 text', '4 text', '5 text', '6 bigint', '7 bigint', '8 bigint', '9 int');
+  const heads = arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 int8', '9 int4');
   const rows = arrays(
-    ...(['10 text', '11 text', '12 text', '13 text', '14 bigint', '15 text', '16 bigint', '17 bigint', '18 int', '19 bool'] as const),
+    ...(['10 text', '11 text', '12 text', '13 text', '14 int8', '15 text', '16 int8', '17 int8', '18 int4', '19 bool'] as const),
   );
   return statement(
     'append',
     `with l as materialized (
   select o.*, r.* from ${lockTimeoutSet}, ${heads} o(db, co, en, ke, exp, num, ver, b, i)
-  ${held(quoted, 'ctid place', `and number = exp and ${living(now)}`)}
+  ${held(quoted, 'ctid place', `and number ${eq} exp and ${living(now)}`)}
 ), c as materialized (
-  select case when count(*) >= 0 then ${now} end t from l
+  select case when pg_catalog.count(*) ${ge} 0 then ${now} end t from l
 ), u as (
   update ${quoted} r set version = ver, number = num, updated_at = greatest(t, updated_at), expires_at = null, ttl_ms = null
-  from (select l.*, t from l cross join c offset 0) l where r.ctid = l.place returning b, updated_at bt
+  from (select l.*, t from l cross join c offset 0) l where r.ctid ${eq} l.place returning b, updated_at bt
 ), p as materialized (
   select p.*, t, coalesce(u.bt, t) bt from ${rows} p(db, co, en, ke, ver, val, num, ttl, b, guarded, i)
-  cross join c left join u using (b) where guarded is not true or u.b is not null
+  cross join c left join u on u.b ${eq} p.b where guarded is not true or u.b is not null
 ), n as (
   insert into ${quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number)
-  select db, co, en, ke, ver, bt, t + ${span('ttl')}, ttl, val::json, num from p order by i on conflict do nothing returning 1
+  select db, co, en, ke, ver, bt, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num from p order by i on conflict do nothing returning 1
 )
-select b, ${epochMs('min(t)')}, ${epochMs('min(bt)')}, ${verified('(select count(*) from n)', '(select count(*) from p)', unlikelyMark)} from p group by b`,
+select b, ${epochMs('pg_catalog.min(t)')}, ${epochMs('pg_catalog.min(bt)')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.count(*) from p)', unlikelyMark)} from p group by b`,
   );
 }
 
@@ -48,12 +49,12 @@ export function appendToRow(dialect: Dialect): Statement {
   return statement(
     'append_one',
     `with u as (
-  update ${quoted} set version = $7::bigint, number = $6::bigint, updated_at = greatest(${now}, updated_at), expires_at = null, ttl_ms = null
-  where ${one(now, '$12')} and number = $5::bigint returning updated_at bt
+  update ${quoted} set version = $7::pg_catalog.int8, number = $6::pg_catalog.int8, updated_at = greatest(${now}, updated_at), expires_at = null, ttl_ms = null
+  where ${one(now, '$12')} and number ${eq} $5::pg_catalog.int8 returning updated_at bt
 ), n as (
   insert into ${quoted} (${identity}, version, updated_at, value)
-  select $1, $8, $9, ke, $7::bigint, bt, val::json from u, ${arrays('10 text', '11 text')} e(ke, val, i) on conflict do nothing returning 1
+  select $1, $8, $9, ke, $7::pg_catalog.int8, bt, val::pg_catalog.json from u, ${arrays('10 text', '11 text')} e(ke, val, i) on conflict do nothing returning 1
 )
-select ${epochMs('bt')}, ${verified('(select count(*) from n)', '(select cardinality($10::text[]))', unlikelyMark)} from u`,
+select ${epochMs('bt')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.cardinality($10::pg_catalog.text[]))', unlikelyMark)} from u`,
   );
 }

@@ -15,6 +15,7 @@
  * A batch that rests on the absence of a row it does not create leaves a *ghost* there, a row that was never alive: two batches that check
  * each other's absence meet in it. The sweep clears it away.
  */
+import { between, concat, eq, ge, gt, isRow, lt, plus, unexpired } from './operators.js';
 import { arrays, identity, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
 /** What `chk` means: null is no check. */
@@ -31,15 +32,18 @@ export const raceMark = 'kvent: another session created a row meanwhile, the sta
  * alone; null leaves the setting of the caller's transaction as it is.
  */
 export const lockTimeout = (parameter: string): string =>
-  `case when ${parameter}::text is null then '' else set_config('lock_timeout', ${parameter}::text, true) end`;
+  `case when ${parameter}::pg_catalog.text is null then '' else pg_catalog.set_config('lock_timeout', ${parameter}::pg_catalog.text, true) end`;
 export const lockTimeoutSet = `(select ${lockTimeout('$1')} v offset 0) s`;
+
+export const bigintMin = '-9223372036854775808';
+export const bigintMax = '9223372036854775807';
 
 /** The columns that a put replaces. */
 export const overwrite = `on conflict (${identity}) do update set version = excluded.version, updated_at = excluded.updated_at,
   expires_at = excluded.expires_at, ttl_ms = excluded.ttl_ms, number = excluded.number, value = excluded.value, bytes = excluded.bytes`;
 
 const ofElement = (table: string, columns: string): string => `(select ${columns} from ${table}
-    where s.v is not null and database = o.db and container = o.co and entity = o.en and key = o.ke`;
+    where s.v is not null and ${isRow('o.db', 'o.co', 'o.en', 'o.ke')}`;
 
 /** The row of an element, held, if there is one. */
 export const heldIfAny = (table: string, columns: string): string =>
@@ -49,20 +53,29 @@ export const heldIfAny = (table: string, columns: string): string =>
 export const held = (table: string, columns: string, condition: string): string =>
   `cross join lateral ${ofElement(table, columns)} ${condition} for no key update) r`;
 
-export const alive = 'v0 is not null and (x0 is null or x0 > t)';
+export const alive = `v0 is not null and ${unexpired('x0', 't')}`;
 
-const sameRow = '(r.database, r.container, r.entity, r.key) = (db, co, en, ke)';
+const sameRow = `(r.database, r.container, r.entity, r.key) ${eq} (db, co, en, ke)`;
 
 /** Whether as many rows were written as were meant: 0, or the failure on purpose. It must not be constant, or the planner would fail. */
 export const verified = (written: string, meant: string, mark = raceMark): string =>
-  `case when ${written} = ${meant} then 0 else ('${mark} ' || ${meant})::int end`;
+  `case when ${written} ${eq} (${meant}) then 0 else ('${mark} ' ${concat} (${meant}))::pg_catalog.int4 end`;
+
+/** How many rows one part of a statement wrote. */
+export const countOf = (part: string): string => `(select pg_catalog.count(*) from ${part})`;
+
+const is = (column: string, code: number): string => `${column} ${eq} ${code}`;
+
+/** Whether the check of an element is met. */
+const met = `case when ${is('chk', 0)} then not live when ${is('chk', 1)} then live when ${is('chk', 2)} then live and v0 ${eq} exp
+      when ${is('chk', 3)} then live and coalesce(n0 ${eq} exp, false) else true end`;
 
 export function changeRows(dialect: Dialect): Statement {
   const table = dialect.table.quoted;
   const now = writeTime(dialect, '$18');
   const elements = arrays(
-    ...(['2 text', '3 text', '4 text', '5 text', '6 int', '7 int', '8 bigint', '9 int', '10 bigint'] as const),
-    ...(['11 text', '12 text', '13 bigint', '14 bigint', '15 bigint', '16 bigint', '17 bool'] as const),
+    ...(['2 text', '3 text', '4 text', '5 text', '6 int4', '7 int4', '8 int8', '9 int4', '10 int8'] as const),
+    ...(['11 text', '12 text', '13 int8', '14 int8', '15 int8', '16 int8', '17 bool'] as const),
   );
   return statement(
     'change',
@@ -71,37 +84,40 @@ export function changeRows(dialect: Dialect): Statement {
     o(db, co, en, ke, b, chk, exp, act, ver, val, byt, num, lo, hi, ttl, keep, i)
   ${heldIfAny(table, 'version v0, number n0, expires_at x0, updated_at u0, ttl_ms k0')}
 ), c as materialized (
-  select case when count(*) >= 0 then ${now} end t from l
+  select case when pg_catalog.count(*) ${ge} 0 then ${now} end t from l
 ), a as materialized (
-  select l.*, t, live, puts, ghost, keeps, case chk when 0 then not live when 1 then live when 2 then live and v0 = exp when 3 then live and n0 is not distinct from exp else true end met,
-    case act when 1 then num when 3 then old + num when 4 then least(old, num) when 5 then greatest(old, num) when 6 then n0 end new,
-    case when act not between 3 and 5 then 0 when live and n0 is null then 1
-      when act = 3 and (old + num not between -9223372036854775808 and 9223372036854775807 or num < 0 and old + num < lo or num > 0 and old + num > hi) then 2
-      when act = 4 and num < old and num < lo or act = 5 and num > old and num > hi then 2 else 0 end misfit,
-    case when keeps then x0 when puts then until when act = 6 and x0 is not null then greatest(x0, until) end xa
-  from l cross join c cross join lateral (select ${alive} live, t + ${span('ttl')} until) z
-    cross join lateral (select case when live then n0 else 0 end::numeric old, act in (1, 3, 4, 5) puts, act in (0, 2) and chk = 0 and v0 is null ghost,
-      live and (keep or act between 3 and 5) keeps) y
+  select l.*, t, live, puts, ghost, keeps, ${met} met,
+    case when ${is('act', 1)} then num when ${is('act', 3)} then total when ${is('act', 4)} then least(old, num)
+      when ${is('act', 5)} then greatest(old, num) when ${is('act', 6)} then n0 end new,
+    case when not counts then 0 when live and n0 is null then 1
+      when ${is('act', 3)} and (not ${between('total', bigintMin, bigintMax)} or num ${lt} 0 and total ${lt} lo or num ${gt} 0 and total ${gt} hi) then 2
+      when ${is('act', 4)} and num ${lt} old and num ${lt} lo or ${is('act', 5)} and num ${gt} old and num ${gt} hi then 2 else 0 end misfit,
+    case when keeps then x0 when puts then until when ${is('act', 6)} and x0 is not null then greatest(x0, until) end xa
+  from l cross join c cross join lateral (select ${alive} live, t ${plus} ${span('ttl')} until, ${between('act', '3', '5')} counts) z
+    cross join lateral (select case when live then n0 else 0 end::pg_catalog.numeric old, counts or ${is('act', 1)} puts,
+      (${is('act', 0)} or ${is('act', 2)}) and ${is('chk', 0)} and v0 is null ghost, live and (keep or counts) keeps) y
+    cross join lateral (select old ${plus} num total) x
 ), j as materialized (
-  select *, bool_and(met and misfit = 0) over (partition by b) ok, greatest(t, max(case when act > 0 then u0 end) over (partition by b)) bt from a
+  select *, pg_catalog.bool_and(met and ${is('misfit', 0)}) over (partition by b) ok,
+    greatest(t, pg_catalog.max(case when act ${gt} 0 then u0 end) over (partition by b)) bt from a
 ), n as (
   insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes)
-  select db, co, en, ke, ver, bt, case when ghost then '-infinity' else xa end, case when puts then ttl end, new::bigint, val::json, decode(byt, 'base64')
+  select db, co, en, ke, ver, bt, case when ghost then '-infinity' else xa end, case when puts then ttl end, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')
   from j where ok and v0 is null and (puts or ghost) order by i on conflict do nothing returning 1
 ), u as (
   insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes)
-  select db, co, en, ke, ver, bt, xa, case when keeps then k0 else ttl end, new::bigint, val::json, decode(byt, 'base64')
+  select db, co, en, ke, ver, bt, xa, case when keeps then k0 else ttl end, new::pg_catalog.int8, val::pg_catalog.json, pg_catalog.decode(byt, 'base64')
   from j where ok and v0 is not null and puts order by i ${overwrite} returning 1
 ), m as (
   update ${table} r set expires_at = xa from j
-  where ok and act = 6 and live and xa > x0 and ${sameRow} returning 1
+  where ok and ${is('act', 6)} and live and xa ${gt} x0 and ${sameRow} returning 1
 ), d as (
   delete from ${table} r using j
-  where ok and act = 2 and v0 is not null and (select count(*) from n) >= 0 and ${sameRow} returning 1
+  where ok and ${is('act', 2)} and v0 is not null and (select pg_catalog.count(*) from n) ${ge} 0 and ${sameRow} returning 1
 )
 select i, ok, met, misfit, live, v0, new, ${epochMs('xa')}, ${epochMs('bt')}, ${verified(
-      '(select count(*) from n) + (select count(*) from u) + (select count(*) from m) + (select count(*) from d)',
-      '(select count(*) from j where ok and (puts or ghost or act = 2 and v0 is not null or act = 6 and live and xa > x0))',
+      ['n', 'u', 'm', 'd'].map(countOf).join(` ${plus} `),
+      `(select pg_catalog.count(*) from j where ok and (puts or ghost or ${is('act', 2)} and v0 is not null or ${is('act', 6)} and live and xa ${gt} x0))`,
     )}
 from j`,
   );

@@ -8,32 +8,33 @@
  * rival renewed since the statement began lies elsewhere than the statement can see: it is not written, and not answered either. What creates
  * locks nothing but what it creates, in the same order: it waits for creators alone, as `changeRows` does when it creates.
  */
-import { held, lockTimeout, lockTimeoutSet } from './change-rows.js';
+import { bigintMax, bigintMin, held, lockTimeout, lockTimeoutSet } from './change-rows.js';
+import { between, eq, gt, isRow, lt, plus } from './operators.js';
 import { arrays, epochMs, identity, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
 /** Longer than anybody waits for a row. */
-export const living = (now: string): string => `(expires_at is null or expires_at > ${now} + interval '1 minute')`;
-
-const bigintMin = '-9223372036854775808';
-const bigintMax = '9223372036854775807';
+export const living = (now: string): string => `(expires_at is null or expires_at ${gt} (${now} ${plus} interval '1 minute'))`;
 
 /** A sum stays within 64 bits, and within the bounds that lie in its direction. */
 const fits = (operand: string, floor: string, ceiling: string): string =>
-  `number::numeric + ${operand} between case when ${operand} < 0 then coalesce(${floor}, ${bigintMin}) else ${bigintMin} end
-    and case when ${operand} > 0 then coalesce(${ceiling}, ${bigintMax}) else ${bigintMax} end`;
+  between(
+    `number::pg_catalog.numeric ${plus} ${operand}`,
+    `case when ${operand} ${lt} 0 then coalesce(${floor}, ${bigintMin}) else ${bigintMin} end`,
+    `case when ${operand} ${gt} 0 then coalesce(${ceiling}, ${bigintMax}) else ${bigintMax} end`,
+  );
 
 /** Where one row is: $1 to $4, its lock timeout in `lock`. */
 export const one = (now: string, lock: string): string =>
-  `database = $1 and container = $2 and entity = $3 and key = $4 and ${living(now)} and ${lockTimeout(lock)} is not null`;
+  `${isRow('$1', '$2', '$3', '$4')} and ${living(now)} and ${lockTimeout(lock)} is not null`;
 
 /** A JSON value over one row, if it is at version $5 (null: at any); it keeps its expiry ($6) or has none from now on. */
 export function overwriteRow(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
   return statement(
     'overwrite_one',
-    `update ${dialect.table.quoted} set version = $7::bigint, value = $8::json, number = null, bytes = null, updated_at = greatest(${now}, updated_at),
-  expires_at = case when $6::bool then expires_at end, ttl_ms = case when $6::bool then ttl_ms end
-where ${one(now, '$9')} and ($5::bigint is null or version = $5::bigint)
+    `update ${dialect.table.quoted} set version = $7::pg_catalog.int8, value = $8::pg_catalog.json, number = null, bytes = null, updated_at = greatest(${now}, updated_at),
+  expires_at = case when $6::pg_catalog.bool then expires_at end, ttl_ms = case when $6::pg_catalog.bool then ttl_ms end
+where ${one(now, '$9')} and ($5::pg_catalog.int8 is null or version ${eq} $5::pg_catalog.int8)
 returning ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }
@@ -45,13 +46,13 @@ export function overwriteRows(dialect: Dialect): Statement {
   return statement(
     'overwrite',
     `with l as materialized (
-  select o.*, r.* from ${lockTimeoutSet}, ${arrays('2 text', '3 text', '4 text', '5 text', '6 bigint', '7 bigint', '8 text', '9 bigint', '10 bool')}
+  select o.*, r.* from ${lockTimeoutSet}, ${arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 text', '9 int8', '10 bool')}
     o(db, co, en, ke, exp, ver, val, ttl, keep, i)
-  ${held(quoted, 'ctid place', `and (exp is null or version = exp) and ${living(now)}`)}
+  ${held(quoted, 'ctid place', `and (exp is null or version ${eq} exp) and ${living(now)}`)}
 )
-update ${quoted} r set version = ver, value = val::json, number = null, bytes = null, updated_at = greatest(t, updated_at),
-  expires_at = case when keep then expires_at else t + ${span('ttl')} end, ttl_ms = case when keep then ttl_ms else ttl end
-from (select l.*, ${now} t from l offset 0) l where r.ctid = l.place
+update ${quoted} r set version = ver, value = val::pg_catalog.json, number = null, bytes = null, updated_at = greatest(t, updated_at),
+  expires_at = case when keep then expires_at else t ${plus} ${span('ttl')} end, ttl_ms = case when keep then ttl_ms else ttl end
+from (select l.*, ${now} t from l offset 0) l where r.ctid ${eq} l.place
 returning i, ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }
@@ -61,8 +62,8 @@ export function addToRow(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
   return statement(
     'add_one',
-    `update ${dialect.table.quoted} set version = $8::bigint, number = number + $5::bigint, updated_at = greatest(${now}, updated_at)
-where ${one(now, '$9')} and ${fits('$5::bigint', '$6::bigint', '$7::bigint')}
+    `update ${dialect.table.quoted} set version = $8::pg_catalog.int8, number = number ${plus} $5::pg_catalog.int8, updated_at = greatest(${now}, updated_at)
+where ${one(now, '$9')} and ${fits('$5::pg_catalog.int8', '$6::pg_catalog.int8', '$7::pg_catalog.int8')}
 returning number, ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }
@@ -74,12 +75,12 @@ export function addToRows(dialect: Dialect): Statement {
   return statement(
     'add',
     `with l as materialized (
-  select o.*, r.* from ${lockTimeoutSet}, ${arrays('2 text', '3 text', '4 text', '5 text', '6 bigint', '7 bigint', '8 bigint', '9 bigint')}
+  select o.*, r.* from ${lockTimeoutSet}, ${arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 int8', '9 int8')}
     o(db, co, en, ke, num, lo, hi, ver, i)
   ${held(quoted, 'ctid place', `and ${living(now)} and ${fits('num', 'lo', 'hi')}`)}
 )
-update ${quoted} r set version = ver, number = number + num, updated_at = greatest(${now}, updated_at)
-from l where r.ctid = l.place
+update ${quoted} r set version = ver, number = number ${plus} num, updated_at = greatest(${now}, updated_at)
+from l where r.ctid ${eq} l.place
 returning i, number, ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }
@@ -94,7 +95,7 @@ returning version, ${epochMs('updated_at')}, ${epochMs('expires_at')}`;
 /** A row at $1 to $4 where none is: its version, its time to live, JSON or a number. */
 export function createRow(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
-  const row = `$1, $2, $3, $4, $5::bigint, t, t + ${span('$6::bigint')}, $6::bigint, $7::json, $8::bigint`;
+  const row = `$1, $2, $3, $4, $5::pg_catalog.int8, t, t ${plus} ${span('$6::pg_catalog.int8')}, $6::pg_catalog.int8, $7::pg_catalog.json, $8::pg_catalog.int8`;
   return statement(
     'create_one',
     created(dialect.table.quoted, `${row} from (select ${now} t offset 0) c where ${lockTimeout('$9')} is not null`),
@@ -104,12 +105,12 @@ export function createRow(dialect: Dialect): Statement {
 /** Many rows where none are. */
 export function createRows(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
-  const rows = `${arrays('2 text', '3 text', '4 text', '5 text', '6 bigint', '7 bigint', '8 text', '9 bigint')} o(db, co, en, ke, ver, ttl, val, num, i)`;
+  const rows = `${arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 text', '9 int8')} o(db, co, en, ke, ver, ttl, val, num, i)`;
   return statement(
     'create',
     created(
       dialect.table.quoted,
-      `db, co, en, ke, ver, t, t + ${span('ttl')}, ttl, val::json, num
+      `db, co, en, ke, ver, t, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num
 from ${lockTimeoutSet}, (select ${now} t offset 0) c, ${rows} where s.v is not null order by i`,
     ),
   );

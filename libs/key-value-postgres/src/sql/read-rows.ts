@@ -1,6 +1,7 @@
 /** Reading: one row by its address, many addresses in one statement, a page of a space. */
 import type { Address, Row, ScanRange, ScannedRow } from '@kvent/key-value-storage/core';
 import { decodeRow, type Columns } from './decode-row.js';
+import { eq, gt, ge, isRow, lt, unexpired } from './operators.js';
 import { arrays, milliseconds, readTime, rowColumns, epochMs, statement, type Dialect, type Statement } from './statement.js';
 import { TextArray } from './text-array.js';
 
@@ -12,7 +13,7 @@ export function readOne(dialect: Dialect, values: Values): Statement {
   return statement(
     `get_${values}`,
     `select ${epochMs(now)}, ${rowColumns(values)} from ${dialect.table.quoted}
-where database = $1 and container = $2 and entity = $3 and key = $4 and (expires_at is null or expires_at > ${now})`,
+where ${isRow('$1', '$2', '$3', '$4')} and ${unexpired('expires_at', now)}`,
   );
 }
 
@@ -27,7 +28,7 @@ export function readMany(dialect: Dialect, values: Values): Statement {
     `select ${epochMs(now)}, o.i, ${rowColumns(values)}
 from ${arrays('1 text', '2 text', '3 text', '4 text')} o(db, co, en, ke, i)
 left join lateral (select * from ${dialect.table.quoted}
-  where database = o.db and container = o.co and entity = o.en and key = o.ke and (expires_at is null or expires_at > ${now}) offset 0) r on true`,
+  where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')} and ${unexpired('expires_at', now)} offset 0) r on true`,
   );
 }
 
@@ -45,7 +46,7 @@ export function readSpace(dialect: Dialect, values: Values): Statement {
   return statement(
     `get_space_${values}`,
     `select ${epochMs(now)}, key, ${rowColumns(values)} from ${dialect.table.quoted}
-where database = $1 and container = $2 and entity = $3 and key = any((select $4::text[])::text[]) and (expires_at is null or expires_at > ${now})`,
+where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog.text[])')} and ${unexpired('expires_at', now)}`,
   );
 }
 
@@ -86,9 +87,9 @@ export const readClock = (dialect: Dialect): Statement => statement('clock', `se
 /** A page of one space in key order, one row more than asked, so that it shows whether more come. Its bounds are parameters from $5 on. */
 export function scanOne(dialect: Dialect, { start, end, after, reverse = false, values = 'include' }: ScanRange): Statement {
   const bounds = [
-    ...(start === undefined ? [] : ['>=']),
-    ...(end === undefined ? [] : ['<']),
-    ...(after === undefined ? [] : [reverse ? '<' : '>']),
+    ...(start === undefined ? [] : [ge]),
+    ...(end === undefined ? [] : [lt]),
+    ...(after === undefined ? [] : [reverse ? lt : gt]),
   ];
   const now = readTime(dialect, `$${5 + bounds.length}`);
   const order = reverse ? 'desc' : 'asc';
@@ -97,8 +98,8 @@ export function scanOne(dialect: Dialect, { start, end, after, reverse = false, 
     `scan_${order}${bounds.length}_${values}`,
     `select ${epochMs(now)}, s.* from (select 1) one left join lateral (
   select key ke, ${rowColumns(values)} from ${dialect.table.quoted}
-  where database = $1 and container = $2 and entity = $3${within} and (expires_at is null or expires_at > ${now})
-  order by key ${order} limit $4::int) s on true`,
+  where database ${eq} $1 and container ${eq} $2 and entity ${eq} $3${within} and ${unexpired('expires_at', now)}
+  order by key ${order} limit $4::pg_catalog.int4) s on true`,
   );
 }
 

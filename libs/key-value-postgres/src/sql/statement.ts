@@ -1,6 +1,7 @@
 /** What the statements have in common: how time, addresses and columns are written. */
 import { createHash } from 'node:crypto';
 import type { TableName } from '../schema/table-name.js';
+import { concat, plus, times } from './operators.js';
 
 /** One text, prepared once for each connection under its name. */
 export interface Statement {
@@ -23,39 +24,42 @@ export function statement(name: string, text: string): Statement {
 /** The columns that make a row's identity, in the order of the primary key. */
 export const identity = 'database, container, entity, key';
 
+/** The types of array parameters, by their names in `pg_catalog`. */
+type ElementType = 'text' | 'int4' | 'int8' | 'bool';
+
 /**
  * Parameters that are arrays, side by side and numbered: each given as its number and the type of its elements. Each stands in a query of its
  * own, so that the planner does not count them: for one or two elements it would think a plan for just these cheaper than any other, and plan
- * at every run, which takes longer than the run.
+ * at every run, which takes longer than the run. `unnest` of several arrays has no name in `pg_catalog`: it is this `rows from`.
  */
-export const arrays = (...parameters: readonly `${number} ${string}`[]): string => {
+export const arrays = (...parameters: readonly `${number} ${ElementType}`[]): string => {
   const each = parameters.map((parameter) => {
     const [number, type] = parameter.split(' ');
-    return `(select $${number}::${type}[])`;
+    return `pg_catalog.unnest((select $${number}::pg_catalog.${type}[]))`;
   });
-  return `unnest(${each.join(', ')}) with ordinality`;
+  return `rows from (${each.join(', ')}) with ordinality`;
 };
 
 /**
  * Milliseconds since 1970, whole: by way of a double, which is exact to the millisecond for any date and cheaper than `extract`; its own text
  * would have as few digits as the application's `extra_float_digits` leaves it.
  */
-export const epochMs = (time: string): string => `(date_part('epoch', ${time}) * 1000)::bigint`;
+export const epochMs = (time: string): string => `(pg_catalog.date_part('epoch', ${time}) ${times} 1000)::pg_catalog.int8`;
 export const milliseconds = (text: string): number => Number(text);
 
 /** A count of milliseconds as a span, exact: every product is a whole number of microseconds. */
-export const span = (ms: string): string => `${ms} * interval '1 millisecond'`;
+export const span = (ms: string): string => `(${ms} ${times} interval '1 millisecond')`;
 
 /** A parameter of milliseconds since 1970 as a time. */
-export const timeOf = (parameter: string): string => `(timestamptz 'epoch' + ${span(`${parameter}::bigint`)})`;
+export const timeOf = (parameter: string): string => `(pg_catalog.timestamptz 'epoch' ${plus} ${span(`${parameter}::pg_catalog.int8`)})`;
 
 /** The time at which a statement that only reads began. `parameter`: where a given clock's time stands. */
 export const readTime = ({ clock }: Dialect, parameter: string): string =>
-  clock === 'given' ? timeOf(parameter) : 'statement_timestamp()';
+  clock === 'given' ? timeOf(parameter) : 'pg_catalog.statement_timestamp()';
 
 /** The time of the moment, in the whole milliseconds that are stored and compared. */
 export const writeTime = ({ clock }: Dialect, parameter: string): string =>
-  clock === 'given' ? timeOf(parameter) : "date_trunc('milliseconds', clock_timestamp())";
+  clock === 'given' ? timeOf(parameter) : "pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp())";
 
 /**
  * A row as columns, for `decodeRow`. What is rare stands together in the last one, so that a plain row costs little: `-` or its expiry, its
@@ -63,9 +67,10 @@ export const writeTime = ({ clock }: Dialect, parameter: string): string =>
  */
 export const rowColumns = (values: 'include' | 'omit'): string => {
   const meta = `version, ${epochMs('updated_at')}`;
-  const rare = `concat_ws(' ', coalesce(${epochMs('expires_at')}::text, '-'), coalesce(ttl_ms::text, '-'), number::text, 'b' || encode(bytes, 'base64'))`;
+  const expiry = `coalesce(${epochMs('expires_at')}::pg_catalog.text, '-'), coalesce(ttl_ms::pg_catalog.text, '-')`;
   if (values === 'omit') {
-    return `${meta}, null::text, case when expires_at is not null then concat_ws(' ', ${epochMs('expires_at')}, coalesce(ttl_ms::text, '-')) end`;
+    return `${meta}, null::pg_catalog.text, case when expires_at is not null then pg_catalog.concat_ws(' ', ${expiry}) end`;
   }
-  return `${meta}, value::text, case when value is null or expires_at is not null then ${rare} end`;
+  const rare = `pg_catalog.concat_ws(' ', ${expiry}, number::pg_catalog.text, 'b' ${concat} pg_catalog.encode(bytes, 'base64'))`;
+  return `${meta}, value::pg_catalog.text, case when value is null or expires_at is not null then ${rare} end`;
 };

@@ -1,0 +1,265 @@
+/**
+ * Whoever may create objects in a schema of the `search_path` may put functions, operators, types and collations there that fit better than those
+ * of Postgres, and they would run with the rights of whoever sends the statement. So every name in a statement of ours is qualified: each
+ * statement that is sent is read here, and all of them are run beside a role that shadows whatever they name.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
+import { kventMigrations, PostgresProvider } from '@kvent/key-value-postgres';
+import { systemClock, type StorageProvider } from '@kvent/key-value-storage/core';
+import pg from 'pg';
+import { DataSource, type QueryRunner } from 'typeorm';
+import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { everyBatch, everyRead, everyTenant, everyVerb } from './every-verb.js';
+import { opened } from './rows.js';
+import { unqualifiedNames } from './unqualified-names.js';
+
+let database: FreshDatabase;
+const sources: DataSource[] = [];
+beforeAll(async () => {
+  database = await freshDatabase();
+  await asAdmin(
+    database.url,
+    async (client) => await client.query(roles.map((role) => `create role ${role} login password 'x'`).join(';')),
+  );
+});
+afterEach(async () => {
+  for (const source of sources.splice(0)) await source.destroy();
+});
+afterAll(async () => {
+  await asAdmin(database.url, async (client) => {
+    for (const role of roles) await client.query(`drop role if exists ${role}`);
+  });
+  await database[Symbol.asyncDispose]();
+});
+
+const suffix = String(process.pid);
+const intruder = `intruder_${suffix}`;
+const victim = `victim_${suffix}`;
+const roles = [intruder, victim];
+
+async function sourceOf(url: string): Promise<DataSource> {
+  const source = await new DataSource({ type: 'postgres', url, extra: { max: 4 } }).initialize();
+  sources.push(source);
+  return source;
+}
+
+/** Each way to run a provider: its statements differ by where the time comes from, and by whose connections they are sent on. */
+const ways: Readonly<Record<string, (url: string) => Promise<() => PostgresProvider>>> = {
+  'connections of its own': async (url) => await Promise.resolve(() => new PostgresProvider({ url, poolSize: 4 })),
+  'connections of its own, nothing prepared': async (url) =>
+    await Promise.resolve(() => new PostgresProvider({ url, poolSize: 4, preparedStatements: false })),
+  'a data source': async (url) => {
+    const dataSource = await sourceOf(url);
+    return () => new PostgresProvider({ dataSource });
+  },
+  'a data source, and a clock': async (url) => {
+    const dataSource = await sourceOf(url);
+    return () => new PostgresProvider({ dataSource, clock: systemClock });
+  },
+};
+
+/** All of it within a transaction of the application's. */
+async function everyBatchWithin(url: string): Promise<void> {
+  const source = await sourceOf(url);
+  const provider = new PostgresProvider({ dataSource: source });
+  await opened(provider, async () => {
+    await source.transaction(async (manager) => {
+      const inside: StorageProvider = provider.within(manager);
+      const tenant = everyTenant();
+      await everyBatch(inside, tenant);
+      await everyRead(inside, tenant);
+    });
+  });
+}
+
+describe('every statement that is sent', () => {
+  const sent = new Map<string, string>();
+  const client = pg.Client.prototype as unknown as { query: (...args: unknown[]) => unknown };
+  const ask = client.query;
+  beforeEach(() => {
+    jest.spyOn(client, 'query').mockImplementation(function (this: unknown, ...args: unknown[]): unknown {
+      const { name = '', text, submit } = args[0] as { readonly name?: string; readonly text?: string; readonly submit?: unknown };
+      // what TypeORM sends for itself is a text
+      if (typeof submit === 'function' && typeof text === 'string') sent.set(text, name);
+      return ask.apply(this, args);
+    });
+  });
+  afterEach(() => {
+    jest.restoreAllMocks();
+  });
+
+  it('names nothing that Postgres would look for in the search_path', async () => {
+    for (const way of Object.values(ways)) await everyVerb(await way(database.url));
+    await everyBatchWithin(database.url);
+    expect([...sent.keys()].flatMap((text) => unqualifiedNames(text))).toEqual([]);
+    // nothing is left out: each statement of the sources is among them
+    const names = [...sent.values()].map((name) => name.replace(/^kvent_|_[0-9a-f]{12}(_\d+)?$/g, ''));
+    for (const { name, text } of statementsOfSources()) {
+      if (text === undefined) expect(names.filter((each) => each.startsWith(name))).not.toEqual([]);
+      else expect(unqualifiedNames(text)).toEqual([]);
+    }
+    expect(new Set(names).size).toBeGreaterThan(30);
+  });
+
+  it('nor do the migrations that a team runs in its own pipeline', async () => {
+    const texts: string[] = [];
+    const runner = {
+      query: async (text: string) => {
+        texts.push(text);
+        return await Promise.resolve([]);
+      },
+    } as unknown as QueryRunner;
+    for (const migration of kventMigrations({ schema: 'a', table: 'b' })) {
+      await new migration().up(runner);
+      await new migration().down(runner);
+    }
+    expect(texts.length).toBeGreaterThan(3);
+    expect(texts.flatMap((text) => unqualifiedNames(text))).toEqual([]);
+  });
+});
+
+/** The statements that the sources of the library make: by name, and by their text where it is a mere literal. */
+function statementsOfSources(): readonly { readonly name: string; readonly text?: string }[] {
+  const folder = join(import.meta.dirname, '../../libs/key-value-postgres/src');
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
+    (name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'),
+  );
+  const found = files.flatMap((name) => [
+    ...readFileSync(join(folder, name), 'utf8').matchAll(/[^\w]statement\(\s*['`]([a-z_]+)[^'`]*['`],\s*(?:'([^']*)'\))?/g),
+  ]);
+  expect(found.length).toBeGreaterThan(25);
+  return found.map(([, name = '', text]) => ({ name, ...(text !== undefined && { text }) }));
+}
+
+describe('what finds names that are not qualified', () => {
+  it.each([
+    'select concat_ws($1, $2)',
+    'select 1 = 2',
+    'select a from "s"."t" where a operator(pg_catalog.=) 1 and b > 2',
+    'select $1::text',
+    'select $1::text[]',
+    "select timestamptz 'epoch'",
+    'select a from t',
+    'update "s"."t" set a = b + 1',
+    'update "s"."t" set a = 1 where b = 2',
+    'update "s"."t" set a = (b = c)',
+    'select a from "s"."t" where a between 1 and 2',
+    'select a from "s"."t" where a in (1, 2)',
+    'select case a when 1 then 2 end',
+    'select a is distinct from b',
+    'with v as (select 1 a) select from v join v w using (a)',
+    'select -a',
+    'select a - 1',
+    'create table "s"."t" (a text)',
+    'create table "s"."t" (a pg_catalog.text collate "C")',
+    'select count(*) filter (where true)',
+    'select a from "t"',
+    'delete from "s"."t" where a <> 1',
+    'select public.f(1)',
+  ])('finds one in %s', (statement) => {
+    expect(unqualifiedNames(statement)).not.toEqual([]);
+  });
+
+  it('finds none where all are', () => {
+    const statement = `with v as materialized (select pg_catalog.count(*) n, o.* from rows from (pg_catalog.unnest((select $1::pg_catalog.text[]))) with ordinality o(a, i)
+      where a operator(pg_catalog.=) any ($2) and n operator(pg_catalog.>) -1)
+      update "s"."t" set a = v.a, b = coalesce(b operator(pg_catalog.+) 1, 0) from v where i is not null returning a, interval '1 day', (select 'x' from v)`;
+    expect(unqualifiedNames(statement)).toEqual([]);
+  });
+});
+
+/**
+ * Whatever a statement could name, once more, in a schema of the intruder's, with the very types of the arguments: all of Postgres' own functions
+ * by these names, an operator for each two types, domains by the names of types, a collation, and a cast that nobody asks for. Each fails when it
+ * is used.
+ */
+const shadows = (schema: string): string => `
+do $do$
+declare
+  types text[] := '{text,int4,int8,numeric,float8,bool,timestamptz,interval,tid,bytea,json,oid,name,text[]}';
+  symbols text[] := '{=,<,<=,>,>=,+,-,*,/,||}';
+  l text; r text; s text; f record;
+begin
+  foreach l in array types loop foreach r in array types loop
+    execute format('create function ${schema}.truth(%1$s, %2$s) returns bool language plpgsql as $$ begin raise exception ''an operator of the intruder''; end $$', l, r);
+    execute format('create function ${schema}.value(%1$s, %2$s) returns %1$s language plpgsql as $$ begin raise exception ''an operator of the intruder''; end $$', l, r);
+    foreach s in array symbols loop
+      execute format('create operator ${schema}.%s (leftarg = %s, rightarg = %s, function = ${schema}.%s)', s, l, r, case when s in ('+', '-', '*', '/', '||') then 'value' else 'truth' end);
+    end loop;
+  end loop; end loop;
+  for f in select distinct on (proname, oidvectortypes(proargtypes)) proname, oidvectortypes(proargtypes) args, format_type(prorettype, null) ret, proretset from pg_proc
+    where pronamespace = 'pg_catalog'::regnamespace and prorettype <> 'internal'::regtype and prorettype <> 'trigger'::regtype
+    and proname = any ('{concat_ws,encode,decode,date_part,date_trunc,statement_timestamp,clock_timestamp,unnest,set_config,current_setting,cardinality,count,min,max,bool_and,bool_or,pg_relation_size,pg_advisory_xact_lock,hashtextextended}')
+    and oidvectortypes(proargtypes) !~ '"any"|internal|range' loop
+    execute format('create function ${schema}.%I(%s) returns %s %s language plpgsql as $$ begin raise exception ''a function of the intruder''; end $$',
+      f.proname, f.args, case when f.proretset then 'setof' else '' end, f.ret);
+  end loop;
+  foreach l in array array['text, text', 'text, text, text', 'text, bigint, text', 'text, text, text, text', 'text, text, text, text, text', 'text, bigint, text, text, text'] loop
+    execute format('create function ${schema}.concat_ws(%s) returns text language plpgsql as $$ begin raise exception ''a function of the intruder''; end $$', l);
+  end loop;
+  foreach l in array array['text', 'json', 'bytea', 'timestamptz', 'bool', 'int4', 'int8', 'float8', 'regclass'] loop
+    execute format('create domain ${schema}.%I as pg_catalog.%I check (false)', l, l);
+  end loop;
+end $do$;
+create collation ${schema}."C" from pg_catalog."POSIX";
+create type ${schema}.trap as enum ('a');
+create function ${schema}.trapped(pg_catalog.int8) returns ${schema}.trap language plpgsql as $$ begin raise exception 'a cast of the intruder'; end $$;
+create cast (pg_catalog.int8 as ${schema}.trap) with function ${schema}.trapped(pg_catalog.int8) as implicit;
+create table ${schema}.row (version pg_catalog.int8);`;
+
+describe.each([
+  ['behind pg_catalog, as a path is by default', '"$user", public'],
+  ['before pg_catalog, for a path that names it last', 'public, pg_catalog'],
+])('beside a role that shadows whatever is named, in a schema %s', (_, path) => {
+  let url: string;
+  let fresh: FreshDatabase;
+  beforeAll(async () => {
+    fresh = await freshDatabase();
+    const address = new URL(fresh.url);
+    await asAdmin(fresh.url, async (client) => {
+      const name = client.escapeIdentifier(address.pathname.slice(1));
+      await client.query(`grant create on database ${name} to ${victim}; grant create on schema public to ${intruder}`);
+      await client.query(`set role ${intruder}; set search_path = pg_catalog, pg_temp`);
+      await client.query(shadows('public'));
+      await client.query(`reset role; alter role ${victim} set search_path = ${path}`);
+    });
+    [address.username, address.password] = [victim, 'x'];
+    url = address.href;
+  });
+  afterAll(async () => {
+    await asAdmin(fresh.url, async (client) => await client.query(`drop owned by ${intruder}, ${victim} cascade`));
+    await fresh[Symbol.asyncDispose]();
+  });
+
+  it.each(Object.entries(ways))('none of it is used by a provider on %s', async (_name, way) => {
+    await everyVerb(await way(url));
+  });
+
+  it('nor within a transaction of the application', async () => {
+    await everyBatchWithin(url);
+  });
+
+  it('and the table is made of the types, the collation and the operators of Postgres', async () => {
+    await opened(new PostgresProvider({ url, poolSize: 1, schema: 'made' }), async () => await Promise.resolve());
+    const foreign = await asAdmin(fresh.url, async (client) => {
+      const { rows } = await client.query<{ name: string }>(
+        `select attname name from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_collation c on c.oid = a.attcollation
+         where attrelid = any ('{made.row,made.kvent_migrations,made.row_pkey,made.row_expires_at}'::regclass[])
+           and (typnamespace <> 'pg_catalog'::regnamespace or collnamespace <> 'pg_catalog'::regnamespace)
+         union all select opcname from pg_index join pg_opclass o on o.oid = any (indclass) where indrelid = 'made.row'::regclass and opcnamespace <> 'pg_catalog'::regnamespace`,
+      );
+      return rows;
+    });
+    expect(foreign).toEqual([]);
+  });
+
+  it('which would be used, if a name were not qualified', async () => {
+    const used = /of the intruder|violates check constraint/;
+    await asAdmin(url, async (client) => {
+      await expect(client.query(`select concat_ws(' ', 'a'::text, 'b'::text)`)).rejects.toThrow(used);
+      await expect(client.query(`select 1::bigint * interval '1 day'`)).rejects.toThrow(used);
+    });
+  });
+});
