@@ -8,6 +8,7 @@ import {
   isAlive,
   resolveOptions,
   RowTable,
+  soundRows,
   SteadyTime,
   storageError,
   systemClock,
@@ -208,7 +209,7 @@ export class DocumentProvider implements StorageProvider {
 
   async #import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>, steady: SteadyTime): Promise<number> {
     const all: RawRow[] = [];
-    for await (const raw of rows) all.push(raw);
+    for await (const raw of soundRows(database, rows)) all.push(raw);
     return await this.#change(database, steady, (table) => {
       for (const { row, ...address } of all) table.set(address, row);
       return all.length;

@@ -1,5 +1,5 @@
 /** Whole databases on their way out and in: rows as they are, versions and absolute times included. */
-import type { RawRow } from '@kvent/key-value-storage/core';
+import { soundRows, type RawRow } from '@kvent/key-value-storage/core';
 import type { Session } from './connections/connections.js';
 import { exportRows, importRows } from './sql/administration.js';
 import { decodeRow } from './sql/decode-row.js';
@@ -48,7 +48,7 @@ export async function importDatabase(
     page.clear();
     bytes = 0;
   };
-  for await (const raw of rows) {
+  for await (const raw of soundRows(database, rows)) {
     page.set(`${raw.container}\0${raw.entity}\0${raw.key}`, raw);
     count += 1;
     bytes += sizeOf(raw);

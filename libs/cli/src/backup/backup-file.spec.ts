@@ -1,10 +1,11 @@
+import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import { copyStorage, isStorageError, type RawRow } from '@kvent/key-value-storage/core';
+import { copyStorage, hashOfDatabases, isStorageError, limits, RowDigest, type RawRow } from '@kvent/key-value-storage/core';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { BackupFile } from './backup-file.js';
 import { writeBackup } from './write-backup.js';
@@ -157,5 +158,79 @@ describe('a backup', () => {
   it('that the disk has no place for leaves nothing behind', async () => {
     const options = { databases: [], signal: new AbortController().signal, onRows: () => undefined };
     await expect(writeBackup(source, path('no/such/folder.jsonl'), options)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+  });
+});
+
+/** A backup as somebody would forge it: every sum in it fits. */
+async function forged(lines: readonly string[], database = 'tenant:acme'): Promise<string> {
+  const digest = new RowDigest();
+  // the digest asks of a row only its container
+  for (const line of lines) await digest.add({ container: 'state:state' } as RawRow, line);
+  const { rows, sha256 } = await digest.end();
+  const section = { database, rows, sha256 };
+  const header = { kvent: 'backup', format: 1, from: 'memory', at: '2026-11-21T06:00:00.000Z' };
+  const text = [JSON.stringify(header), JSON.stringify({ database }), ...lines, JSON.stringify({ end: database, rows, sha256 }), ''].join(
+    '\n',
+  );
+  const before = createHash('sha256').update(text).digest('hex');
+  return `${text}${JSON.stringify({ kvent: 'end', databases: 1, rows, sha256: await hashOfDatabases([section]), before })}\n`;
+}
+const address = '"container":"state:state","entity":"a","key":"k"';
+const good = `{${address},"version":"7","updatedAt":1,"json":{"a":1}}`;
+
+describe('a forged backup, in which every sum fits,', () => {
+  it('of sound rows is taken', async () => {
+    expect(await refusalOf(await forged([good]))).toBeUndefined();
+  });
+
+  it.each([
+    ['a time beyond every number', good.replace('"updatedAt":1', '"updatedAt":1e400')],
+    ['200,000 levels of JSON', good.replace('{"a":1}', `${'['.repeat(200_000)}${']'.repeat(200_000)}`)],
+    ['a number beyond 64 bits', good.replace('"json":{"a":1}', `"number":"${2n ** 63n}"`)],
+    ['a number of 100,000 digits', good.replace('"json":{"a":1}', `"number":"${'9'.repeat(100_000)}"`)],
+    ['a key that is no encoding', good.replace('"key":"k"', '"key":"!x"')],
+    ['a key with a line feed', good.replace('"key":"k"', '"key":"a\\n"')],
+    ['a broken pair of quotes', good.replace('{"a":1}', '{"a":"1}')],
+    ['JSON that ends too early', good.replace('{"a":1}', '1},"json":{')],
+    ['a row without its end', good.slice(0, -1)],
+    ['bytes that are no base64', good.replace('"json":{"a":1}', '"bytes":"?"')],
+  ])('with %s is refused, naming the line', async (_, line) => {
+    writeFileSync(path('judged'), await forged([line]));
+    const opening = BackupFile.open(path('judged'));
+    await expect(opening).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', place: `${path('judged')}:3` });
+  });
+
+  it('with a row twice, or out of order, is refused', async () => {
+    expect(await refusalOf(await forged([good, good]))).toBe('STORAGE_CORRUPT');
+    expect(await refusalOf(await forged([good, good.replace('"key":"k"', '"key":"a"')]))).toBe('STORAGE_CORRUPT');
+  });
+
+  it.each(['', 'tenant:a b', `tenant:${'a'.repeat(200)}`, '../../etc', 'a\u0000b'])(
+    'of a database that no tenant can have is refused: %j',
+    async (name) => {
+      expect(await refusalOf(await forged([good], name))).toBe(name === '../../etc' ? undefined : 'STORAGE_CORRUPT');
+    },
+  );
+});
+
+describe('a line of a backup', () => {
+  it('that never ends is refused at its limit, zipped or not', async () => {
+    const { backupLineBytesMax } = limits;
+    const begin = '{"kvent":"backup","format":1,"from":"m","at":"x"}\n{"database":"shared"}\n';
+    const long = `${begin}${'x'.repeat(backupLineBytesMax + 1)}`;
+    for (const bytes of [Buffer.from(long), gzipSync(long)]) {
+      writeFileSync(path('judged'), bytes);
+      const error: unknown = await BackupFile.open(path('judged')).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: 'STORAGE_CORRUPT', place: `${path('judged')}:3` });
+      expect(String(error)).toContain('backupLineBytesMax');
+    }
+  });
+
+  it('stays below its limit, whatever a row holds', async () => {
+    // each character of such text is written as two: no row takes more
+    const text = `"${'\\\\'.repeat((limits.valueBytesMax - 4) / 2)}"\n`;
+    await backUp([row('k'.repeat(limits.keyBytesMax), text)], 'b.jsonl', ['shared']);
+    await using file = await BackupFile.open(path());
+    expect(file.summary.rows).toBe(1);
   });
 });

@@ -1,16 +1,21 @@
 /** One way through a backup, from front to back. Everything that passes is counted and hashed, so what is damaged is found wherever it is read. */
 import { createHash } from 'node:crypto';
 import {
+  describe,
+  faultOfDatabase,
+  faultOfRow,
   hashOfDatabases,
   isStorageError,
   messageOf,
+  placeOf,
   readRowLine,
   RowDigest,
   storageError,
   type RawRow,
+  type RowAddress,
 } from '@kvent/key-value-storage/core';
 import { format, type BackupSummary, type Header, type Section } from './format.js';
-import { linesOf } from './lines.js';
+import { linesOf, LineTooLong } from './lines.js';
 
 type Line = { readonly [name: string]: unknown };
 
@@ -19,6 +24,7 @@ export class BackupPass implements AsyncDisposable {
   readonly #lines: AsyncGenerator<Buffer, undefined>;
   readonly #hash = createHash('sha256');
   readonly #sections: Section[] = [];
+  readonly #databases = new Set<string>();
   #number = 0;
   /** The hash of all lines before the last one. */
   #before = '';
@@ -35,8 +41,10 @@ export class BackupPass implements AsyncDisposable {
     const line = await this.#next();
     const header = parsed(line) as Partial<Header> | undefined;
     if (header?.kvent !== 'backup') throw storageError('INVALID_OPTION', `${this.#path} is no backup that kvent wrote.`, {});
-    if (header.format !== format)
-      throw storageError('STORAGE_UNSUPPORTED', `${this.#path} is of format ${header.format}; this release reads format ${format}.`, {});
+    if (header.format !== format) {
+      const given = describe(header.format);
+      throw storageError('STORAGE_UNSUPPORTED', `${this.#path} is of format ${given}; this release reads format ${format}.`, {});
+    }
     return header as Header;
   }
 
@@ -46,7 +54,7 @@ export class BackupPass implements AsyncDisposable {
     const line = await this.#next();
     const { database, ...rest } = parsed(line) ?? {};
     if (typeof database === 'string') {
-      this.#database = database;
+      this.#begin(database);
       return database;
     }
     await this.#end(rest);
@@ -59,13 +67,16 @@ export class BackupPass implements AsyncDisposable {
     if (database === undefined) return undefined;
     const first = this.#number + 1;
     const digest = new RowDigest();
+    let before: RawRow | undefined;
     for (;;) {
       const line = (await this.#next()).toString();
       if (line.startsWith('{"end":')) {
         this.#close(database, parsed(line) ?? {}, await digest.end(), first);
         return undefined;
       }
-      const raw = this.#row(line);
+      const raw = this.#row(database, line);
+      if (before !== undefined && !comesBefore(before, raw)) throw this.#damaged('the row does not come behind the one before it');
+      before = raw;
       await digest.add(raw, line);
       yield raw;
     }
@@ -81,19 +92,31 @@ export class BackupPass implements AsyncDisposable {
     await this.#lines.return(undefined);
   }
 
-  #row(line: string): RawRow {
+  #begin(database: string): void {
+    const fault = faultOfDatabase(database);
+    if (fault !== undefined) throw this.#damaged(fault);
+    if (this.#databases.has(database)) throw this.#damaged(`the database ${describe(database)} begins a second time`);
+    this.#databases.add(database);
+    this.#database = database;
+  }
+
+  #row(database: string, line: string): RawRow {
+    let raw: RawRow;
     try {
-      return readRowLine(line);
+      raw = readRowLine(line);
     } catch (error) {
-      throw this.#damaged(`the line is no row (${messageOf(error)})`);
+      throw this.#damaged(`the line is no row (${describe(messageOf(error))})`);
     }
+    const fault = faultOfRow(raw);
+    if (fault !== undefined) throw this.#damaged(`the row ${placeOf(database, raw)} cannot be read back: ${fault}`);
+    return raw;
   }
 
   #close(database: string, end: Line, { rows, sha256 }: Pick<Section, 'rows' | 'sha256'>, first: number): void {
     this.#database = undefined;
-    if (end['end'] !== database) throw this.#damaged(`'${database}' does not end here`);
+    if (end['end'] !== database) throw this.#damaged(`the database ${describe(database)} does not end here`);
     if (end['rows'] !== rows || end['sha256'] !== sha256)
-      throw this.#damaged(`the rows of '${database}', from line ${first} to ${this.#number - 1}, are not those that were written`);
+      throw this.#damaged(`the rows of ${describe(database)}, from line ${first} to ${this.#number - 1}, are not those that were written`);
     this.#sections.push({ database, rows, sha256 });
   }
 
@@ -116,7 +139,8 @@ export class BackupPass implements AsyncDisposable {
       line = await this.#lines.next();
     } catch (error) {
       if (isStorageError(error)) throw error;
-      throw this.#unreadable(error as NodeJS.ErrnoException);
+      this.#number += 1;
+      throw error instanceof LineTooLong ? this.#damaged(error.message) : this.#unreadable(error as NodeJS.ErrnoException);
     }
     this.#number += 1;
     if (line.done === true) return undefined;
@@ -135,6 +159,13 @@ export class BackupPass implements AsyncDisposable {
     const place = `${this.#path}:${this.#number}`;
     return storageError('STORAGE_CORRUPT', `The backup is damaged at ${place}: ${what}.`, { place });
   }
+}
+
+/** In the order of an export: by container, entity and key. */
+function comesBefore(one: RowAddress, other: RowAddress): boolean {
+  if (one.container !== other.container) return one.container < other.container;
+  if (one.entity !== other.entity) return one.entity < other.entity;
+  return one.key < other.key;
 }
 
 const lastLine = Buffer.from('{"kvent":"end",');

@@ -3,24 +3,41 @@ import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
+import { limits } from '@kvent/key-value-storage/core';
 
 const lineFeed = 0x0a;
 
-/** Without their line feeds. What stands behind the last one comes too, as a line of its own. Rejects as the disk or the unzipper does. */
+/** A line is longer than any that `kvent` writes. */
+export class LineTooLong extends Error {}
+
+/**
+ * Without their line feeds. What stands behind the last one comes too, as a line of its own. Rejects as the disk or the unzipper does, and with
+ * `LineTooLong` as soon as a line has more than `limits.backupLineBytesMax` bytes: a small zipped file may hold a line of any length.
+ */
 export async function* linesOf(path: string): AsyncGenerator<Buffer, undefined> {
   let rest: Buffer[] = [];
+  let held = 0;
   for await (const chunk of await bytesOf(path)) {
     let begin = 0;
     for (let end = chunk.indexOf(lineFeed); end >= 0; end = chunk.indexOf(lineFeed, begin)) {
       const line = chunk.subarray(begin, end);
+      assertLength(held + line.length);
       yield rest.length === 0 ? line : Buffer.concat([...rest, line]);
       rest = [];
+      held = 0;
       begin = end + 1;
     }
     if (begin < chunk.length) rest.push(chunk.subarray(begin));
+    held += chunk.length - begin;
+    assertLength(held);
   }
   if (rest.length > 0) yield Buffer.concat(rest);
   return undefined;
+}
+
+function assertLength(bytes: number): void {
+  const { backupLineBytesMax } = limits;
+  if (bytes > backupLineBytesMax) throw new LineTooLong(`the line is over the limit backupLineBytesMax of ${backupLineBytesMax} bytes`);
 }
 
 async function bytesOf(path: string): Promise<AsyncIterable<Buffer>> {

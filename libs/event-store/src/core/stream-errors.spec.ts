@@ -92,7 +92,7 @@ const cases: Record<StreamErrorCode, () => Promise<readonly [work: Promise<unkno
   },
   EVENT_UNREADABLE: async () => {
     await write();
-    await damage('{"type":');
+    await damage('{"type":{"$date":"hunter2"}}');
     return [ledger.load('a'), { stream, version: 1 }];
   },
 };
@@ -121,7 +121,7 @@ describe('An error of a stream', () => {
     const invalid = await errorOf(store.stream(Newer).load('a'));
     expect(invalid).toMatchObject({ code: 'EVENT_UNREADABLE', stream, version: 1, cause: { code: 'INVALID_VALUE' } });
     expect(invalid.message).toContain('upcast from schemaVersion 1 to 2');
-    await damage('{"type":');
+    await damage('{"type":{"$date":"hunter2"}}');
     expect((await errorOf(ledger.load('a'))).cause).toBeInstanceOf(SyntaxError);
   });
 

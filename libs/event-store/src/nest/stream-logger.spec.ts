@@ -118,7 +118,7 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     ]);
     for await (const raw of provider.administration.export('tenant:acme')) {
       if (!raw.container.startsWith('snapshot:')) continue;
-      const spoilt = { ...raw, row: { ...raw.row, value: { kind: 'json', text: 'hunter2, not JSON' } as const } };
+      const spoilt = { ...raw, row: { ...raw.row, value: { kind: 'json', text: '{"$date":"hunter2"}' } as const } };
       await provider.administration.import('tenant:acme', [spoilt]);
     }
     await store.stream(jars(1)).load('a');

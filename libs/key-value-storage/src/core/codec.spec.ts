@@ -218,4 +218,36 @@ describe('the codec', () => {
   ])('takes %s for damage, and for no value', (text) => {
     expect(() => reviveFrozen(JSON.parse(text), true)).toThrow(SyntaxError);
   });
+
+  const nest = (levels: number, around: (inner: unknown) => unknown): unknown => {
+    let value: unknown = 1;
+    for (let level = 0; level < levels; level += 1) value = around(value);
+    return value;
+  };
+
+  it.each([
+    ['objects', 500, (inner: unknown) => ({ inner })],
+    ['arrays', 500, (inner: unknown) => [inner]],
+    ['maps, a tag and a pair each', 166, (inner: unknown) => new Map([[1, inner]])],
+    ['sets, a tag each', 250, (inner: unknown) => new Set([inner])],
+  ])('takes 500 levels of JSON, of %s, and not one more', (_, levels, around) => {
+    deepStrictEqual(roundTrip(nest(levels, around)), nest(levels, around));
+    expect(() => encode(nest(levels + 1, around))).toThrow('nested deeper than 500 levels');
+  });
+
+  it.each(['[', '{"a":', '{"$set":[', '{"$map":[[1,', '{"$date":'])(
+    'takes 200,000 levels of %s for damage, without running out of stack',
+    (open) => {
+      const close = [...open].reverse().join('').replace(/[^[{]/g, '').replaceAll('[', ']').replaceAll('{', '}');
+      const json = JSON.parse(`${open.repeat(200_000)}1${close.repeat(200_000)}`) as unknown;
+      for (const tagged of [true, false]) expect(() => reviveFrozen(json, tagged)).toThrow(SyntaxError);
+    },
+  );
+
+  it.each(['{"$v":"1","a":1}', '{"$v":1e400}', '{"$v":0}', '{"$v":[2]}', '{"$v":1.5}'])(
+    'takes the schema version of %s for damage',
+    (text) => {
+      expect(() => parseStored(text)).toThrow(SyntaxError);
+    },
+  );
 });

@@ -9,6 +9,8 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { storageError } from './errors.js';
 import { builtInKind, isBare, isObjectPrototype } from './kinds.js';
+import { isDeeperThan } from './json-levels.js';
+import { limits } from './limits.js';
 
 type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 interface Decoded {
@@ -45,6 +47,8 @@ export function encodeValue(
   try {
     if (value === undefined) throw new Unstorable('it is undefined (is a return missing?)');
     const text = textOf(toJson(value, new Set(), prototype), schemaVersion);
+    // tags are levels too, and an envelope may be one more
+    if (isDeeperThan(text, depthMax)) throw new Unstorable(tooDeep);
     return { text, ...reviveFrozen(parseStored(text).json, true) };
   } catch (error) {
     if (error instanceof Unstorable) throw invalidValue(what(), [{ message: error.message, path: error.path }]);
@@ -55,7 +59,8 @@ export function encodeValue(
 /** Most values are plain JSON: one walk copies and freezes them, and sees that they are. What is not plain takes the longer way. */
 const notPlain = Symbol('not plain');
 /** Deeper ones are refused: whether they can be written and read back would depend on the stack. */
-const depthMax = 500;
+const depthMax = limits.valueLevelsMax;
+const tooDeep = `it is nested deeper than ${depthMax} levels`;
 /** Deeper values, and cycles, take the longer way. */
 const plainDepthMax = 100;
 
@@ -131,7 +136,7 @@ function toJson(value: unknown, above: Set<object>, prototype: object | undefine
 
 function objectToJson(value: object, above: Set<object>, prototype: object | undefined): Json {
   if (above.has(value)) throw new Unstorable('it contains itself');
-  if (above.size === depthMax) throw new Unstorable(`it is nested deeper than ${depthMax} levels`);
+  if (above.size === depthMax) throw new Unstorable(tooDeep);
   above.add(value);
   const json = Array.isArray(value) ? arrayToJson(value, above) : (specialToJson(value, above) ?? recordToJson(value, above, prototype));
   above.delete(value);
@@ -234,55 +239,66 @@ function define(target: object, name: string, value: unknown): void {
 
 // ─── decoding
 
-/** The stored JSON and the schema version it was written with. Throws what `JSON.parse` throws. */
+/** The stored JSON and the schema version it was written with. `SyntaxError` where it is no JSON that this codec wrote. */
 export function parseStored(text: string): { readonly schemaVersion: number; readonly json: unknown } {
   const json = JSON.parse(text) as unknown;
   if (!text.startsWith('{"$v":')) return { schemaVersion: 1, json };
   const { $v, ...rest } = json as { $v: number };
+  if (!Number.isSafeInteger($v) || $v < 1) throw new SyntaxError('its schema version is no whole number from 1 up');
   return { schemaVersion: $v, json: '$value' in rest ? rest.$value : rest };
 }
 
-/** The value of stored JSON, frozen: objects and arrays cannot be changed. `tagged`: whether there may be tags in it. */
+/**
+ * The value of stored JSON, frozen: objects and arrays cannot be changed. `tagged`: whether there may be tags in it. `SyntaxError` for what this
+ * codec does not write: an unknown content of a tag, more levels than `limits.valueLevelsMax`.
+ */
 export function reviveFrozen(json: unknown, tagged: boolean): Decoded {
   if (!tagged) return { value: deepFreeze(json), shareable: true };
   const state = { shareable: true };
-  return { value: revive(json, state), shareable: state.shareable };
+  return { value: revive(json, state, 0), shareable: state.shareable };
 }
 
 /** Whether a text may hold tags: a cheap look that saves a walk through most values. */
 export const mayHoldTags = (text: string): boolean => text.includes('"$');
 
-export function deepFreeze(value: unknown): unknown {
+export function deepFreeze(value: unknown, level = 0): unknown {
   if (typeof value !== 'object' || value === null) return value;
-  for (const name of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[name]);
+  assertLevel(level);
+  for (const name of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[name], level + 1);
   return Object.freeze(value);
 }
 
-function revive(json: unknown, state: { shareable: boolean }): unknown {
+/** `level`: how many objects and arrays are around it. */
+function assertLevel(level: number): void {
+  if (level >= depthMax) throw new SyntaxError(tooDeep);
+}
+
+function revive(json: unknown, state: { shareable: boolean }, level: number): unknown {
   if (typeof json !== 'object' || json === null) return json;
-  if (Array.isArray(json)) return Object.freeze(json.map((item) => revive(item, state)));
+  assertLevel(level);
+  if (Array.isArray(json)) return Object.freeze(json.map((item) => revive(item, state, level + 1)));
   const names = Object.keys(json);
   const [first] = names;
   if (names.length === 1 && first !== undefined && reserved.test(first) && !escaped.test(first)) {
-    return reviveTagged(first, (json as Record<string, unknown>)[first], state);
+    return reviveTagged(first, (json as Record<string, unknown>)[first], state, level);
   }
   const value = {};
   for (const name of names)
-    define(value, escaped.test(name) ? name.slice(1) : name, revive((json as Record<string, unknown>)[name], state));
+    define(value, escaped.test(name) ? name.slice(1) : name, revive((json as Record<string, unknown>)[name], state, level + 1));
   return Object.freeze(value);
 }
 
 /** What a tag stands for. A `SyntaxError` for content that this codec does not write: it is damage, and must not become another value. */
-function reviveTagged(tag: string, content: unknown, state: { shareable: boolean }): unknown {
+function reviveTagged(tag: string, content: unknown, state: { shareable: boolean }, level: number): unknown {
   if (tag === '$undefined' && content === true) return undefined;
   if (tag === '$number' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(content as string)) return Number(content);
   if (tag === '$bigint' && typeof content === 'string' && /^-?\d+$/.test(content)) return BigInt(content);
   state.shareable = false;
   if (tag === '$date' && typeof content === 'string' && !Number.isNaN(Date.parse(content))) return new Date(content);
   if (tag === '$bytes' && typeof content === 'string') return fromBase64(content);
-  if (tag === '$set' && Array.isArray(content)) return new Set(content.map((item) => revive(item, state)));
+  if (tag === '$set' && Array.isArray(content)) return new Set(content.map((item) => revive(item, state, level + 2)));
   if (tag === '$map' && Array.isArray(content) && content.every((pair) => Array.isArray(pair) && pair.length === 2)) {
-    return new Map((content as [unknown, unknown][]).map(([key, item]) => [revive(key, state), revive(item, state)]));
+    return new Map((content as [unknown, unknown][]).map(([key, item]) => [revive(key, state, level + 3), revive(item, state, level + 3)]));
   }
   throw new SyntaxError(`the tag ${tag} is not known, or holds what it cannot`);
 }

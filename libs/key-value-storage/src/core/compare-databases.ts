@@ -2,6 +2,7 @@
  * One database on two sides, row by row: both are read in key order, side by side, so nothing is kept and the first difference has a name. Sides
  * have clocks of their own, and time passes between the readings: a row that one side lacks is no difference if it has expired there.
  */
+import { placeOf } from './raw-row.js';
 import { CopiedRows, type CopySource } from './copy-source.js';
 import { RowDigest, type RowsDigest } from './row-digest.js';
 import type { RawRow, Row, RowAddress, Value } from './storage-provider.js';
@@ -97,8 +98,8 @@ function isSame(ours: Value, theirs: Value): boolean {
   return ours.bytes.length === bytes.length && ours.bytes.every((byte, index) => byte === bytes[index]);
 }
 
-const different = (database: string, { container, entity, key }: RawRow, what: string): Comparison => ({
+const different = (database: string, raw: RawRow, what: string): Comparison => ({
   outcome: 'different',
-  place: [database, container, ...(entity === '' ? [] : [entity]), key].join(' / '),
+  place: placeOf(database, raw),
   what,
 });

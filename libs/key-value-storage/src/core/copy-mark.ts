@@ -4,6 +4,7 @@
  */
 import { copyKind, type CopySource } from './copy-source.js';
 import { invalidOption } from './options.js';
+import { printable } from './printable.js';
 import type { Address, Batch, CommitResult, StorageProvider, Version } from './storage-provider.js';
 import { versionSource } from './version.js';
 
@@ -20,8 +21,19 @@ export async function unfinishedCopy(storage: Pick<StorageProvider, 'read'>, dat
   const { rows } = await storage.read([markOf(database)]);
   const value = rows[0]?.value;
   if (value?.kind !== 'json') return undefined;
-  const { from, startedAt } = JSON.parse(value.text) as Mark;
-  return `an unfinished copy of ${from}, begun at ${new Date(startedAt).toISOString()}`;
+  const { from, startedAt } = readMark(value.text);
+  const begun = typeof startedAt === 'number' ? new Date(startedAt) : undefined;
+  const when = begun === undefined || Number.isNaN(begun.getTime()) ? 'at an unknown time' : `at ${begun.toISOString()}`;
+  return `an unfinished copy of ${typeof from === 'string' ? printable(from) : 'an unknown storage'}, begun ${when}`;
+}
+
+/** A mark that cannot be read is a mark all the same: what is there is no whole copy. */
+function readMark(text: string): Partial<Record<keyof Mark, unknown>> {
+  try {
+    return (JSON.parse(text) ?? {}) as ReturnType<typeof readMark>;
+  } catch {
+    return {};
+  }
 }
 
 /** Marks a database of the target; answers the version of the mark. `INVALID_OPTION` when another copy was faster. */

@@ -9,6 +9,7 @@ import { CopyReporter } from './copy-reporter.js';
 import { CopiedRows, countRows, type CopySource } from './copy-source.js';
 import { storageError } from './errors.js';
 import { invalidOption } from './options.js';
+import { soundRows } from './raw-row.js';
 import type { RowsDigest } from './row-digest.js';
 import type { Freeze, RawRow, StorageProvider, Version } from './storage-provider.js';
 
@@ -105,7 +106,7 @@ export class CopyRun {
   }
 
   async *#handOver(database: string, onRow: (raw: RawRow) => void): AsyncGenerator<RawRow, undefined> {
-    for await (const raw of new CopiedRows(this.#from, database)) {
+    for await (const raw of soundRows(database, new CopiedRows(this.#from, database))) {
       onRow(raw);
       this.#handed = (this.#handed ?? 0) + 1;
       yield raw;

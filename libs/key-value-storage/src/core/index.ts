@@ -49,6 +49,8 @@ export { assertWithin, decodeKey, describe, encodeKey, encodeRange, type Key, ty
 export { limits, type LimitName } from './limits.js';
 export { assertOptions, assertTtl, invalidOption, outOfRange, resolveOptions } from './options.js';
 export { hashOfDatabases, RowDigest, type ContainerDigest, type RowsDigest } from './row-digest.js';
+export { assertRawRow, faultOfDatabase, faultOfRow, placeOf, soundRows } from './raw-row.js';
+export { printable } from './printable.js';
 export { readRowLine, rowLine } from './row-line.js';
 export { RowTable, withoutValue } from './row-table.js';
 export { isVersion, versionSource } from './version.js';

@@ -13,6 +13,8 @@ export const limits = {
   keyBytesMax: 1_024,
   /** UTF-8 bytes of one value as JSON text, or its bytes: 900 KB. */
   valueBytesMax: 900 * 1_024,
+  /** Levels of objects and arrays in the JSON text of one value; a date or a set takes a level or two for its tag, a map three. */
+  valueLevelsMax: 500,
   /** Rows that one batch checks or changes; a check and a change of one row count once. */
   batchEntriesMax: 900,
   /** Keys and values of one batch together: 8 MB. A coalesced group closes at the same size. */
@@ -31,6 +33,10 @@ export const limits = {
   idempotencyKeyBytesMax: 255,
   /** Encoded UTF-8 bytes of the row key of an idempotency mark: the address it belongs to and the idempotency key. */
   markKeyBytesMax: 1_300,
+  /** Bytes of one line of a backup, unzipped: 4 MB. A row takes at most half of that. */
+  backupLineBytesMax: 4 * 1_024 * 1_024,
+  /** Bytes of one line of a journal or a snapshot of `JsonFileProvider`: 32 MB. */
+  journalLineBytesMax: 32 * 1_024 * 1_024,
 } as const;
 
 export type LimitName = keyof typeof limits;

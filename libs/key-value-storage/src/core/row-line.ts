@@ -51,10 +51,11 @@ type Written = { readonly [name in 'container' | 'entity' | 'key' | 'version' | 
   readonly number?: unknown;
 };
 
-/** The row of a line. `SyntaxError` where it is none. */
+/** The row of a line. `SyntaxError` where it is none. Whether its parts can be read back is for `assertRawRow` to say. */
 export function readRowLine(line: string): RawRow {
   const at = line.indexOf(jsonAt);
   const written = JSON.parse(at < 0 ? line : `${line.slice(0, at)}}`) as Written;
+  if (!line.endsWith('}')) throw new SyntaxError('its end is missing');
   const value: StoredValue = at < 0 ? readValue(written) : { kind: 'json', text: line.slice(at + jsonAt.length, -1) };
   const { container, entity, key, version } = written;
   if (typeof container !== 'string' || typeof entity !== 'string' || typeof key !== 'string') throw new SyntaxError('there is no address');

@@ -1,6 +1,9 @@
 /** What goes to disk with one write and one sync: work judged one after the other, each seeing what those before it in the group leave behind. */
 import type { SteadyTime } from '../../core/clock.js';
 import type { RowEffect } from '../../core/evaluate-batch.js';
+import { storageError } from '../../core/errors.js';
+import { limits } from '../../core/limits.js';
+import { utf8Length } from '../../core/text-encoding.js';
 import type { RowTable } from '../../core/row-table.js';
 import type { Row, RowAddress } from '../../core/storage-provider.js';
 import type { CommitQueue, Work } from './commit-queue.js';
@@ -9,6 +12,22 @@ import { lineBody } from './journal-line.js';
 
 /** A group closes at this size, so that nobody waits for megabytes of others. */
 const groupBytesMax = 8 * 1_024 * 1_024;
+
+/** A longer line would be written, and cut when it is read. The limits above the port keep batches far below it. */
+function assertReadable(line: string): void {
+  const allowed = limits.journalLineBytesMax - sealBytes;
+  if (line.length * 3 <= allowed) return;
+  const given = utf8Length(line);
+  if (given <= allowed) return;
+  throw storageError('LIMIT_EXCEEDED', `A batch of ${given} bytes as a line of the journal is over the limit of ${allowed}.`, {
+    limit: 'journalLineBytesMax',
+    given,
+    allowed,
+  });
+}
+
+/** Room for the sum in front of a line. */
+const sealBytes = 64;
 
 interface Waiting {
   readonly work: Work;
@@ -72,6 +91,7 @@ export class CommitGroup {
 
   #add(effects: readonly RowEffect[], time: number): void {
     const line = lineBody({ kind: 'commit', number: this.last + 1, onDisk: this.#onDisk, time, effects });
+    assertReadable(line);
     this.last += 1;
     this.latest = Math.max(this.latest, time);
     this.lines.push(line);

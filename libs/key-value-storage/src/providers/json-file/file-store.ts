@@ -3,7 +3,7 @@ import { basename, join } from 'node:path';
 import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/errors.js';
 import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
 import type { HintSource } from '../../core/hint-source.js';
-import { invalidOption } from '../../core/options.js';
+import { soundRows } from '../../core/raw-row.js';
 import { withoutValue, type RowTable } from '../../core/row-table.js';
 import type { Address, Batch, CommitResult, RawRow, ReadResult, ScanPage, ScanRange, Space } from '../../core/storage-provider.js';
 import { DatabaseFile, type StoreContext } from './database-file.js';
@@ -178,9 +178,7 @@ export class FileStore {
         .submit(() => ({ effects, answer: effects.length }))
         .catch((error: unknown) => stopImport(error, count));
     };
-    for await (const raw of rows) {
-      if (raw.row.value.kind === 'omitted')
-        throw invalidOption(`An import needs values: that of ${raw.container} / ${raw.entity} / ${raw.key} was left out.`);
+    for await (const raw of soundRows(name, rows)) {
       batch.push(raw);
       bytes += sizeOf(raw);
       if (batch.length === importRowsMax || bytes >= importBytesMax) await flush();

@@ -66,8 +66,12 @@ export function lineBody(line: JournalLine): string {
 /** The header in these bytes, `undefined` if they are damaged. */
 export function readHeaderLine(bytes: Buffer): JournalHeader | undefined {
   if (!isWhole(bytes)) return undefined;
-  const header = JSON.parse(bytes.toString()) as JournalHeader & { readonly kvent?: string };
-  return header.kvent === 'journal' ? header : undefined;
+  try {
+    const header = JSON.parse(bytes.toString()) as JournalHeader & { readonly kvent?: string };
+    return header.kvent === 'journal' ? header : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 interface Written {
@@ -88,7 +92,8 @@ export function readJournalLine(bytes: Buffer, seed: number | undefined): Journa
     const at = bytes.indexOf(rowsAt);
     const written = JSON.parse(at < 0 ? bytes.toString() : `${bytes.toString('utf8', 0, at)}}`) as Written;
     const { number, onDisk, time, sizes, next, end } = written;
-    if (typeof onDisk !== 'number') return undefined;
+    if (!Number.isSafeInteger(onDisk)) return undefined;
+    if (number !== undefined && !(Number.isSafeInteger(number) && Number.isFinite(time))) return undefined;
     if (number !== undefined) return { kind: 'commit', number, onDisk, time, effects: readRows(bytes, at + rowsAt.length, sizes) };
     if (next !== undefined) return { kind: 'next', onDisk, generation: next };
     return end === true ? { kind: 'end', onDisk } : { kind: 'note', onDisk };

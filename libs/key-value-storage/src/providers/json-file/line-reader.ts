@@ -1,4 +1,5 @@
 /** Reads a file line by line, a chunk in memory at a time. */
+import { limits } from '../../core/limits.js';
 import type { OpenFile } from './file-system.js';
 
 const chunkBytes = 256 * 1_024;
@@ -7,14 +8,25 @@ const lineFeed = 10;
 /** `ended`: whether a line feed follows. `bytes` is only good until the call returns. */
 export type OnLine = (bytes: Buffer, number: number, ended: boolean) => void;
 
-/** Calls `onLine` for each line, the first being 1; answers the bytes read. What follows the last line feed is a line of its own, if there is anything. */
-export async function readLines(file: OpenFile, onLine: OnLine): Promise<number> {
-  let buffer = Buffer.allocUnsafe(chunkBytes);
+/**
+ * Calls `onLine` for each line, the first being 1; returns the bytes read. What follows the last line feed is a line of its own, if there is anything.
+ * A line that is longer than any that this library writes (`limits.journalLineBytesMax`) is cut, so that memory stays bounded: its first bytes
+ * are handed on without an end (`ended` is false), which no sum fits.
+ */
+export async function readLines(file: OpenFile, onLine: OnLine, bytesMax: number = limits.journalLineBytesMax): Promise<number> {
+  let buffer = Buffer.allocUnsafe(Math.min(chunkBytes, bytesMax));
   let held = 0;
   let position = 0;
   let number = 0;
+  /** In the middle of a line whose beginning was handed on already. */
+  let skipping = false;
   for (;;) {
-    if (held === buffer.length) buffer = Buffer.concat([buffer], buffer.length * 2);
+    if (held === buffer.length && held < bytesMax) buffer = Buffer.concat([buffer], Math.min(buffer.length * 2, bytesMax));
+    else if (held === buffer.length) {
+      onLine(buffer, (number += 1), false);
+      skipping = true;
+      held = 0;
+    }
     const count = await file.read(buffer.subarray(held), position);
     if (count === 0) break;
     position += count;
@@ -22,11 +34,12 @@ export async function readLines(file: OpenFile, onLine: OnLine): Promise<number>
     let start = 0;
     let end = buffer.subarray(0, filled).indexOf(lineFeed, held);
     for (; end >= 0; end = buffer.subarray(0, filled).indexOf(lineFeed, start)) {
-      onLine(buffer.subarray(start, end), (number += 1), true);
+      if (!skipping) onLine(buffer.subarray(start, end), (number += 1), true);
+      skipping = false;
       start = end + 1;
     }
-    buffer.copyWithin(0, start, filled);
-    held = filled - start;
+    held = skipping ? 0 : filled - start;
+    if (held > 0) buffer.copyWithin(0, start, filled);
   }
   if (held > 0) onLine(buffer.subarray(0, held), number + 1, false);
   return position;

@@ -67,15 +67,24 @@ export function readRow(bytes: Buffer): RowEffect {
   if (written.deleted === true) return { address, row: undefined };
   const value: StoredValue =
     at < 0 ? readValue(written) : { kind: 'json', text: bytes.toString('utf8', at + jsonAt.length, bytes.length - 1) };
-  if (typeof written.version !== 'string' || typeof written.updatedAt !== 'number') throw new TypeError('no version or time');
+  if (typeof written.version !== 'string') throw new TypeError('no version');
+  const { updatedAt, expiresAt = 0, ttlMs = 0 } = written;
+  if (![updatedAt, expiresAt, ttlMs].every(Number.isFinite)) throw new TypeError('no time');
   return { address, row: { version: written.version, value, updatedAt: written.updatedAt, ...expiryOf(written) } };
 }
 
 function readValue({ text, bytes, number }: Written): StoredValue {
   if (text !== undefined) return { kind: 'json', text };
   if (bytes !== undefined) return { kind: 'bytes', bytes: Uint8Array.from(Buffer.from(bytes, 'base64')) };
-  if (number !== undefined) return { kind: 'number', number: BigInt(number) };
+  if (number !== undefined) return { kind: 'number', number: int64(number) };
   throw new TypeError('no value');
+}
+
+function int64(digits: string): bigint {
+  if (!/^-?[0-9]{1,19}$/.test(digits)) throw new TypeError('no 64-bit number');
+  const number = BigInt(digits);
+  if (BigInt.asIntN(64, number) !== number) throw new TypeError('no 64-bit number');
+  return number;
 }
 
 function expiryOf({ expiresAt, ttlMs }: Written): Pick<Row, 'expiresAt' | 'ttlMs'> {

@@ -4,9 +4,12 @@
  * So the copy may lack changes, and of a batch some; the report says where.
  */
 import { join, resolve } from 'node:path';
+import { throwIfAborted } from '../../core/abort.js';
 import { systemClock, type Clock } from '../../core/clock.js';
 import { invalidOption, resolveOptions } from '../../core/options.js';
+import { faultOfRow, placeOf } from '../../core/raw-row.js';
 import { RowTable } from '../../core/row-table.js';
+import type { RawRow } from '../../core/storage-provider.js';
 import { reasonOf, unavailable } from './disk-errors.js';
 import { directoryOf } from './file-name.js';
 import type { FileSystem } from './file-system.js';
@@ -34,6 +37,8 @@ export interface SalvagedDatabase {
 export interface SalvageOptions {
   /** The disk. @default this machine's */
   readonly fileSystem?: FileSystem;
+  /** Breaks it off at the next row, with `ABORTED`: what was copied until then stays in the new place. */
+  readonly signal?: AbortSignal | undefined;
   /** The time the copy runs on. @default the system's */
   readonly clock?: Clock;
 }
@@ -42,7 +47,7 @@ const defaults = { fileSystem: nodeFileSystem, clock: systemClock };
 
 /** `from` must be in use by nobody; `to` must not exist, or be empty: else `INVALID_OPTION`. */
 export async function salvageJsonFile(from: string, to: string, options: SalvageOptions = {}): Promise<SalvageReport> {
-  const { fileSystem, clock } = resolveOptions('salvageJsonFile', options, defaults);
+  const { fileSystem, clock, signal } = resolveOptions('salvageJsonFile', options, defaults, ['signal']);
   const root = resolve(from);
   const taken = await fileSystem.list(resolve(to)).catch((error: unknown) => Promise.reject(unavailable(`${to} cannot be read`, error)));
   if (taken !== undefined && taken.length > 0) throw invalidOption(`salvageJsonFile copies to a new place: ${to} is not empty.`);
@@ -53,7 +58,7 @@ export async function salvageJsonFile(from: string, to: string, options: Salvage
     for (const database of await listDatabases(fileSystem, root)) {
       const salvage = new Salvage(fileSystem, join(root, directoryOf(database)));
       await salvage.read();
-      const rows = await copy.administration.import(database, salvage.table.all());
+      const rows = await copy.administration.import(database, salvage.soundRows(database, signal));
       databases.push({ database, rows, damage: salvage.damage });
     }
     return { databases };
@@ -62,6 +67,7 @@ export async function salvageJsonFile(from: string, to: string, options: Salvage
   }
 }
 
+/** What is salvaged of one database. */
 class Salvage {
   readonly table = new RowTable();
   readonly damage: { readonly place: string; readonly what: string }[] = [];
@@ -89,6 +95,17 @@ class Salvage {
       if (journals.includes(generation)) await this.#journal(generation);
       else this.#report(join(this.#directory, journalName(generation)), 'the file is missing');
     }
+  }
+
+  /** The rows found that can be read back. Others are reported. */
+  *soundRows(database: string, signal: AbortSignal | undefined): Generator<RawRow, undefined> {
+    for (const raw of this.table.all()) {
+      throwIfAborted('The salvage', signal);
+      const fault = faultOfRow(raw);
+      if (fault === undefined) yield raw;
+      else this.#report(this.#directory, `the row ${placeOf(database, raw)} cannot be read back: ${fault}`);
+    }
+    return undefined;
   }
 
   async #isWhole(generation: number): Promise<boolean> {

@@ -135,7 +135,14 @@ const lineFeed = Buffer.from('\n');
 
 function readHeader(line: Buffer, reader: SnapshotReader): void {
   if (!isWhole(line)) return reader.damage(1, 'the first line is damaged');
-  reader.header(JSON.parse(`${line.toString()}]}`) as SnapshotHeader);
+  let header: SnapshotHeader;
+  try {
+    header = JSON.parse(`${line.toString()}]}`) as SnapshotHeader;
+  } catch {
+    return reader.damage(1, 'the first line is damaged');
+  }
+  if (!Number.isSafeInteger(header.upTo) || !Number.isFinite(header.time)) return reader.damage(1, 'the first line is damaged');
+  reader.header(header);
 }
 
 function readEntry(line: Buffer): RowEffect | undefined {

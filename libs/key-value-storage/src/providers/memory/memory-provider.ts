@@ -5,6 +5,7 @@ import { storageError } from '../../core/errors.js';
 import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
 import { HintSource } from '../../core/hint-source.js';
 import { resolveOptions } from '../../core/options.js';
+import { soundRows } from '../../core/raw-row.js';
 import { RowTable, withoutValue } from '../../core/row-table.js';
 import type {
   Address,
@@ -160,7 +161,7 @@ class Rows {
 
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
     let count = 0;
-    for await (const { row, ...address } of rows) {
+    for await (const { row, ...address } of soundRows(database, rows)) {
       (this.#tables.get(database) ?? this.#create(database)).set(address, row);
       this.hints.changed(database, [address]);
       count += 1;

@@ -20,6 +20,7 @@ import { noLostUpdateClauses } from './no-lost-update.js';
 import { numberClauses } from './numbers.js';
 import { pagingClauses } from './paging.js';
 import { oneTruthClauses } from './one-truth.js';
+import { rawRowClauses } from './raw-rows.js';
 import { timeClauses } from './time.js';
 import { valueClauses } from './values.js';
 import { withinClauses } from './within.js';
@@ -48,4 +49,5 @@ export const clauses: readonly Clause[] = [
   ...cancellationClauses,
   ...limitClauses,
   ...damageClauses,
+  ...rawRowClauses,
 ].sort((a, b) => a.law - b.law);
