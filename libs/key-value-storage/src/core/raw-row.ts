@@ -6,6 +6,7 @@ import { storageError } from './errors.js';
 import { decodeKey } from './key.js';
 import { limits, type LimitName } from './limits.js';
 import { isDeeperThan } from './json-levels.js';
+import { isBytes } from './kinds.js';
 import { invalidOption } from './options.js';
 import { printable } from './printable.js';
 import type { RawRow, Row, RowAddress, Value } from './storage-provider.js';
@@ -103,7 +104,7 @@ function faultOfValue(value: Value): string | undefined {
     case 'json':
       return faultOfJson(value.text);
     case 'bytes':
-      if (!((value.bytes as unknown) instanceof Uint8Array)) return 'its bytes are none';
+      if (!isBytes(value.bytes)) return 'its bytes are none';
       return value.bytes.length > limits.valueBytesMax ? tooLong : undefined;
     case 'number':
       if (typeof value.number !== 'bigint') return 'its number is none';
