@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { acme, everyKind, globex, lease, lines, many, raw, Workplace } from './workplace.js';
+import { acme, endInTheMiddle, everyKind, globex, lease, lines, many, raw, Workplace } from './workplace.js';
 
 let place: Workplace;
 
@@ -85,12 +85,14 @@ function files(): void {
   });
 
   it('leave nothing of a backup that was broken off, and what was there before', async () => {
-    await place.store('data', { [acme]: many() });
     await mkdir(place.path('backups'));
-    await writeFile(place.path('backups/b.jsonl.gz'), 'what was there before');
-    await using backup = place.start('backup', '--from', 'data', '--to', 'backups/b.jsonl.gz', '--replace');
-    await backup.says('writing tenant:acme');
-    const ended = await backup.kill('SIGINT');
+    const { ended } = await endInTheMiddle(async (rows) => {
+      await place.store('data', { [acme]: many(rows) });
+      await writeFile(place.path('backups/b.jsonl.gz'), 'what was there before');
+      await using backup = place.start('backup', '--from', 'data', '--to', 'backups/b.jsonl.gz', '--replace');
+      await backup.says('writing tenant:acme');
+      return await backup.kill('SIGINT');
+    });
     expect(ended).toMatchObject({ code: 130, stdout: '' });
     expect(ended.stderr).toContain('kvent backup: The backup was given up; nothing of it is left');
     expect(await readdir(place.path('backups'))).toEqual(['b.jsonl.gz']);

@@ -1,5 +1,5 @@
 /** The compiled command, as a process of its own. One suite: of two that compile at once, one would start what the other has half written. */
-import { beforeAll, jest } from '@jest/globals';
+import { beforeAll } from '@jest/globals';
 import { backups } from './backups.js';
 import { calling } from './calling.js';
 import { copying } from './copying.js';
@@ -7,8 +7,7 @@ import { build } from './kvent.js';
 import { postgres } from './postgres.js';
 import { salvaging } from './salvaging.js';
 
-jest.setTimeout(120_000);
-beforeAll(build, 180_000);
+beforeAll(build);
 
 calling();
 copying();

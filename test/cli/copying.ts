@@ -2,7 +2,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { JsonFileProvider } from '@kvent/key-value-storage';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { acme, everyKind, globex, lease, lines, many, opened, raw, until, Workplace } from './workplace.js';
+import { until } from '../postgres/until.js';
+import { acme, endInTheMiddle, everyKind, globex, lease, lines, many, opened, raw, Workplace } from './workplace.js';
 
 let place: Workplace;
 
@@ -113,10 +114,12 @@ function interruptions(): void {
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)('breaks off on %s, lets go of its locks, says how to begin again, and does', async (signal, code) => {
-    await place.store('data', { [acme]: many() });
-    await using copy = place.start('copy', '--from', 'data', '--to', 'copy');
-    await copy.says('copying tenant:acme');
-    const ended = await copy.kill(signal);
+    const { ended, rows } = await endInTheMiddle(async (count) => {
+      await place.store('data', { [acme]: many(count) });
+      await using copy = place.start('copy', '--from', 'data', '--to', 'copy', '--replace');
+      await copy.says('copying tenant:acme');
+      return await copy.kill(signal);
+    });
     expect(ended).toMatchObject({ code, stdout: '' });
     expect(ended.stderr).toMatch(/Breaking off \(once more: at once\) …\nkvent copy: .*\[ABORTED, [^\]]*\]\n$/);
     expect(ended.stderr).toMatch(/broke off after \d+ rows: its caller gave it up\. .*kvent: --resume\)/);
@@ -126,21 +129,23 @@ function interruptions(): void {
     expect((await place.kvent('copy', '--from', 'data', '--to', 'copy')).stderr).toMatch(
       /'tenant:acme' of JSON file copy is an unfinished copy of JSON file data, begun at .*kvent: --resume\)/,
     );
-    expect(await place.told('copy', '--from', 'data', '--to', 'copy', '--resume')).toMatchObject({ rows: 8_000 });
+    expect(await place.told('copy', '--from', 'data', '--to', 'copy', '--resume')).toMatchObject({ rows });
     expect(await place.rows('copy')).toEqual(await place.rows('data'));
   });
 
   it('that was killed leaves what says that it is unfinished', async () => {
-    await place.store('data', { [acme]: many(), shared: [raw('state:state', 'a', '1')] });
-    await using copy = place.start('copy', '--from', 'data', '--to', 'copy');
-    const journal = place.path('copy/tenant.acme/journal-1.jsonl');
-    await until(() => existsSync(journal) && statSync(journal).size > 1_000);
-    await copy.kill('SIGKILL');
+    const { rows: count } = await endInTheMiddle(async (rows) => {
+      await place.store('data', { [acme]: many(rows), shared: [raw('state:state', 'a', '1')] });
+      await using copy = place.start('copy', '--from', 'data', '--to', 'copy', '--replace');
+      const journal = place.path('copy/tenant.acme/journal-1.jsonl');
+      await until('some rows are copied', () => !copy.isRunning || (existsSync(journal) && statSync(journal).size > 1_000));
+      return await copy.kill('SIGKILL');
+    });
     expect((await place.kvent('copy', '--from', 'data', '--to', 'copy')).stderr).toContain('is an unfinished copy of JSON file data');
     const { databases } = await place.told('copy', '--from', 'data', '--to', 'copy', '--resume');
     expect(databases.map(({ database, outcome, rows }) => [database, outcome, rows])).toEqual([
       ['shared', 'copied', 1],
-      [acme, 'copied', 8_000],
+      [acme, 'copied', count],
     ]);
     const again = await place.told('copy', '--from', 'data', '--to', 'copy', '--resume');
     expect(again.databases.map(({ outcome }) => outcome)).toEqual(['there already', 'there already']);

@@ -55,6 +55,10 @@ export class KventProcess implements AsyncDisposable {
     if (first !== 'said') throw new Error(`It ended before it said '${text}': ${JSON.stringify(first)}`);
   }
 
+  get isRunning(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   async kill(signal: NodeJS.Signals): Promise<Ended> {
     this.#child.kill(signal);
     return await this.ended;

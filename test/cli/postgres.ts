@@ -8,8 +8,9 @@ import { JsonFileProvider, openStorage } from '@kvent/key-value-storage';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Tenants } from '../../apps/storefront/src/tenants/tenant.js';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { until } from '../postgres/until.js';
 import { KventProcess, root } from './kvent.js';
-import { acme, everyKind, globex, lease, lines, many, opened, raw, rowsOf, until, Workplace } from './workplace.js';
+import { acme, endInTheMiddle, everyKind, globex, lease, lines, many, opened, raw, rowsOf, Workplace } from './workplace.js';
 
 let place: Workplace;
 let database: FreshDatabase;
@@ -119,14 +120,20 @@ function interruptions(): void {
     ['SIGINT', 130],
     ['SIGKILL', null],
   ] as const)('a copy to it that %s ends is told from a whole one, and begun again', async (signal, code) => {
-    await place.store('data', { [acme]: many() });
-    await using copy = place.start('copy', '--from', 'data', '--to', database.url);
     const provider = new PostgresProvider({ url: database.url });
-    await opened(provider, () => until(async () => (await provider.administration.databases()).includes(acme)));
-    expect(await copy.kill(signal)).toMatchObject({ code, stdout: '' });
+    const { ended, rows } = await opened(provider, () =>
+      endInTheMiddle(async (count) => {
+        await provider.administration.drop(acme);
+        await place.store('data', { [acme]: many(count) });
+        await using copy = place.start('copy', '--from', 'data', '--to', database.url);
+        await until('some rows are copied', async () => !copy.isRunning || (await provider.administration.databases()).includes(acme));
+        return await copy.kill(signal);
+      }),
+    );
+    expect(ended).toMatchObject({ code, stdout: '' });
     const refused = await place.kvent('copy', '--from', 'data', '--to', database.url);
     expect(refused.stderr).toContain('is an unfinished copy of JSON file data');
-    expect(await place.told('copy', '--from', 'data', '--to', database.url, '--resume')).toMatchObject({ rows: 8_000 });
+    expect(await place.told('copy', '--from', 'data', '--to', database.url, '--resume')).toMatchObject({ rows });
     expect(await rowsOf(new PostgresProvider({ url: database.url }))).toEqual(await place.rows('data'));
   });
 }
@@ -166,7 +173,7 @@ function frozen(): void {
   it('the source is frozen while it is copied: whoever writes waits, or is refused, and nothing is missed', async () => {
     await place.store('data', { [acme]: many() });
     await place.told('copy', '--from', 'data', '--to', database.url);
-    await opened(new PostgresProvider({ url: database.url, lockTimeoutMs: 60_000 }), async (provider) => {
+    await opened(new PostgresProvider({ url: database.url, lockTimeoutMs: 240_000 }), async (provider) => {
       let [written, running] = [0, true];
       const change = (n: number) => ({
         database: acme,
@@ -182,7 +189,8 @@ function frozen(): void {
         ] as const,
       });
       const writer = (async () => {
-        while (running) {
+        for (let last = false; !last;) {
+          last = !running; // one more after the copy
           const [result] = await provider.commit([change(written)]);
           if (result?.outcome === 'committed') written += 1;
           await setImmediate();

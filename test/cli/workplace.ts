@@ -2,7 +2,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate } from 'node:timers/promises';
 import { JsonFileProvider, type StorageProvider } from '@kvent/key-value-storage';
 import type { RawRow, Row } from '@kvent/key-value-storage/core';
 import { KventProcess, type Ended } from './kvent.js';
@@ -123,15 +122,21 @@ export function everyKind(): readonly RawRow[] {
 }
 export const lease = (): RawRow => raw('lease:order', 'o-2', 'lease', { expiresAt: Date.now() + hour, ttlMs: hour });
 
-/** So many that a command has not copied them all by the time that it is told to stop. */
 export function* many(count = 8_000): Generator<RawRow> {
   for (let index = 0; index < count; index += 1)
     yield raw('state:state', 'product', String(index).padStart(6, '0'), { value: { kind: 'json', text: `{"title":"Mug ${index}"}` } });
 }
 
-/** Looks again and again, without waiting in between. */
-export async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await setImmediate();
+/**
+ * Runs a command on so many rows that it is in the middle of them when `end` ends it, which may be late on a busy machine: a command that was done by
+ * then is run again, with twice as many rows.
+ */
+export async function endInTheMiddle(attempt: (rows: number) => Promise<Ended>): Promise<{ readonly ended: Ended; readonly rows: number }> {
+  for (let rows = 8_000; ; rows *= 2) {
+    const ended = await attempt(rows);
+    if (ended.code !== 0 && ended.stdout === '') return { ended, rows };
+    if (rows > 1_000_000) throw new Error(`The command copies ${rows} rows before it can be ended.`);
+  }
 }
 
 export const lines = (text: string): readonly string[] => text.trimEnd().split('\n');

@@ -26,7 +26,7 @@ test('a provider that knows neither clock nor place is proven as far as that goe
   const needy = all.filter(({ needs }) => !claimed.includes(needs));
   expect(skipped.toSorted()).toEqual(needy.map(({ name }) => name).toSorted());
   expect(proven.length + skipped.length).toBe(all.length);
-}, 30_000);
+});
 
 test('without a runner it says what is missing', () => {
   expect(() => describeStorageProvider('memory', { create: () => new MemoryProvider() })).toThrow(
@@ -54,4 +54,4 @@ test('it runs under node:test', () => {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}, 60_000);
+});

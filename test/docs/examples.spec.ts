@@ -72,7 +72,7 @@ afterAll(async () => {
 describe('the examples', () => {
   it('compile', () => {
     expect(diagnose(programs.map((program) => fileOf('source', program)))).toEqual([]);
-  }, 60_000);
+  });
 
   const examples = programs.filter(({ declaresTests }) => !declaresTests);
   it.each(examples.map((program) => [`${program.page} (${program.name})`, program] as const))(
@@ -83,7 +83,6 @@ describe('the examples', () => {
       await import(fileOf('runnable', program));
       expect(heardBy(program)).toEqual(said(program));
     },
-    20_000,
   );
 });
 

@@ -14,7 +14,7 @@ export class Load {
   #received = 0;
   #written = 0;
   #stopped = false;
-  #asked: { readonly count: number; readonly resolve: () => void } | undefined;
+  #asked: { readonly count: number; readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
 
   async begin(client: Client): Promise<void> {
     await client.put('/tenants/load', { name: 'Load' });
@@ -24,6 +24,7 @@ export class Load {
   /** Writes until the shop is gone, or until it is told to stop. */
   async work(client: Client): Promise<void> {
     await Promise.all(Array.from({ length: writers }, () => this.#write(client.as('load'))));
+    this.#asked?.reject(new Error(`The writers have ended after ${this.#written} writes; ${this.#asked.count} were waited for.`));
   }
 
   async #write(shop: Client): Promise<void> {
@@ -48,10 +49,12 @@ export class Load {
     return this.#written;
   }
 
-  reached(count: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#asked = { count, resolve };
+  /** Rejects when the writers end before that. */
+  async reached(count: number): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.#asked = { count, resolve, reject };
     });
+    this.#asked = undefined;
   }
 
   async assertThere(client: Client): Promise<void> {

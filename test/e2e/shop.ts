@@ -1,5 +1,5 @@
 /** The shop in this process, on a free port, and whoever asks it. */
-import { afterAll, beforeAll, describe, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe } from '@jest/globals';
 import type { AddressInfo } from 'node:net';
 import { KeyValueStorage, type Clock } from '@kvent/key-value-storage';
 import type { Server } from 'node:http';
@@ -7,9 +7,6 @@ import type { BankLine } from '../../apps/storefront/src/orders/bank.js';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Client } from './client.js';
 import { storages, type Place, type StorageUnderTest } from './storages.js';
-
-// Suites share the machine with each other, and the walk starts a hundred processes: slow is not wrong.
-jest.setTimeout(60_000);
 
 export interface RunningShop extends AsyncDisposable {
   readonly port: number;
@@ -27,6 +24,8 @@ export interface ShopOptions {
 export async function openShop(place: Pick<Place, 'create'>, { clock, line }: ShopOptions = {}): Promise<RunningShop> {
   const app = await openStorefront({ description: 'under test', create: () => place.create(clock) }, ['fatal'], line);
   const server: Server = await app.listen(0);
+  // Node closes a connection that was idle for five seconds; a request that is just on its way then would fail
+  server.keepAliveTimeout = 0;
   const { port } = server.address() as AddressInfo;
   const client = new Client(`http://localhost:${port}`);
   return { port, client, kept: app.get(KeyValueStorage), [Symbol.asyncDispose]: () => app.close() };

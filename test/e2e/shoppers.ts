@@ -2,10 +2,10 @@
  * Fifty shoppers who all want the same few goods, send everything more than once, and meet a bank that fails: for tests that look at what is left of the truth.
  * A shopper whose shop is gone in the middle goes on where they were, at the same shop or at another.
  */
-import { setTimeout } from 'node:timers/promises';
 import { expect } from '@jest/globals';
 import type { KeyValueStorage } from '@kvent/key-value-storage';
 import { BankBooks } from '../../apps/storefront/src/orders/bank.js';
+import { until } from '../postgres/until.js';
 import type { Answer, Client } from './client.js';
 
 const tenant = 'market';
@@ -52,7 +52,7 @@ class Shopper {
   }
 
   async #order(client: Client): Promise<void> {
-    while (true) {
+    await this.#until('has ordered', async () => {
       // impatient: the same request twice at once
       const answers = await Promise.all([this.repeat(client), this.repeat(client)]);
       const ids = new Set(answers.filter(({ status }) => status === 201).map(({ body }) => (body as Order).id));
@@ -61,11 +61,12 @@ class Shopper {
         2,
       );
       for (const id of ids) this.order = id;
-      if (this.order !== undefined) return void (this.#next = 'pay');
-      if (codesOf(answers).every((code) => code === 'INSUFFICIENT_STOCK')) return void (this.#next = 'nothing');
-      if (codesOf(answers).includes('CART_NOT_FOUND')) await this.#fill(client);
-      else await again(answers);
-    }
+      if (this.order !== undefined) this.#next = 'pay';
+      else if (codesOf(answers).every((code) => code === 'INSUFFICIENT_STOCK')) this.#next = 'nothing';
+      else if (codesOf(answers).includes('CART_NOT_FOUND')) await this.#fill(client);
+      else assertWorthAnotherTry(answers);
+      return this.#next !== 'order';
+    });
   }
 
   async #fill(client: Client): Promise<void> {
@@ -75,26 +76,33 @@ class Shopper {
 
   async #pay(client: Client): Promise<void> {
     const card = this.#number % 5 === 0 ? 'declined' : 'ok';
-    while (true) {
+    await this.#until('has paid', async () => {
       const pay = (): Promise<Answer> => client.post(`/orders/${this.order}/payment`, { card });
       const answers = await Promise.all([pay(), pay()]);
       expect(answers.filter(({ status }) => status === 200 || status === 402).length).toBeLessThan(2);
       const settled = answers.find(({ status, body }) => status < 300 || status === 402 || codeOf(body) === 'ORDER_NOT_PAYABLE');
-      if (settled !== undefined) return void (this.#next = 'decide');
-      await again(answers);
-    }
+      if (settled === undefined) assertWorthAnotherTry(answers);
+      else this.#next = 'decide';
+      return settled !== undefined;
+    });
   }
 
   /** Some think better of it, some wait for their goods, and for some it is a race. */
   async #decide(client: Client): Promise<void> {
     const ways = [['cancellation'], ['shipment'], ['shipment', 'cancellation'], []][this.#number % 4] as readonly string[];
-    while (true) {
+    await this.#until('has decided', async () => {
       const answers = await Promise.all(ways.map((way) => client.post(`/orders/${this.order}/${way}`)));
       const isSettled = ({ status, body }: Answer): boolean =>
         status === 200 || ['ORDER_NOT_PAID', 'ORDER_SHIPPED'].includes(codeOf(body) ?? '');
-      if (answers.every(isSettled)) return void (this.#next = 'nothing');
-      await again(answers.filter((answer) => !isSettled(answer)));
-    }
+      assertWorthAnotherTry(answers.filter((answer) => !isSettled(answer)));
+      if (answers.every(isSettled)) this.#next = 'nothing';
+      return answers.every(isSettled);
+    });
+  }
+
+  /** Again and again, as a client does that is told to come back. Ends when the shop does not let it happen within minutes. */
+  async #until(what: string, holds: () => Promise<boolean>): Promise<void> {
+    await until(`shopper ${this.#number} ${what}`, holds);
   }
 }
 
@@ -196,11 +204,9 @@ const codeOf = (body: unknown): string | undefined => (body as { code?: string }
 const codesOf = (answers: readonly Answer[]): (string | undefined)[] => answers.map(({ body }) => codeOf(body));
 
 /** What is worth another try says so; a payment that took longer than it may hold its order is one that is sent again. Nothing else was to be expected. */
-async function again(answers: readonly Answer[]): Promise<void> {
+function assertWorthAnotherTry(answers: readonly Answer[]): void {
   const isExpected = ({ body }: Answer): boolean =>
     (body as { retryable?: boolean }).retryable === true ||
     ['INSUFFICIENT_STOCK', 'SESSION_EXPIRED', 'SESSION_LOST'].includes(codeOf(body) ?? '');
   expect(answers.filter((answer) => !isExpected(answer)).map(({ status, text }) => [status, text])).toEqual([]);
-  // somebody holds the order: until Retry-After at the latest, and mostly it is free sooner
-  if (answers.every(({ status }) => status === 423)) await setTimeout(1_000);
 }

@@ -1,7 +1,14 @@
 /** Every line of the walk, typed into one shell as it stands, from the data that `GET /` answers. What is left after `kill -9`: see process.spec.ts. */
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { reliableLine, type BankLine } from '../../apps/storefront/src/orders/bank.js';
+import { until } from '../postgres/until.js';
 import { bash } from './shell.js';
 import { onEachStorage, type ShopUnderTest } from './shop.js';
+import { storages } from './storages.js';
 
 interface Step {
   readonly about: string;
@@ -9,10 +16,54 @@ interface Step {
   readonly statuses: readonly number[];
 }
 
+/**
+ * A bank whose slow card takes as long as the walk needs, on a busy machine too: the walk sleeps until the payment is under way, and waits for its
+ * end when it has tried the second one.
+ */
+class SlowBank implements AsyncDisposable {
+  readonly #folder: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  static async open(): Promise<SlowBank> {
+    return new SlowBank(await mkdtemp(join(tmpdir(), 'kvent-walk-')));
+  }
+
+  readonly line: BankLine = async (call, card) => {
+    if (card === 'slow') {
+      await writeFile(this.#file('begun'), '');
+      await until('the walk waits for the slow payment', () => existsSync(this.#file('tried')));
+    }
+    return await call();
+  };
+
+  /** What `sleep` and `wait` are in the walk. */
+  get time(): string {
+    return [
+      `sleep() { while [ ! -e '${this.#file('begun')}' ]; do command sleep 0.05; done; }`,
+      `wait() { touch '${this.#file('tried')}'; builtin wait; }`,
+    ].join('\n');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #file(name: string): string {
+    return join(this.#folder, name);
+  }
+}
+
+let line: BankLine = reliableLine();
+
 const suite = (shop: ShopUnderTest): void => {
   it('works line by line, as it is written', async () => {
     const { try: steps } = (await shop.client.get('/')).body as { try: Step[] };
-    const output = await bash(steps.map(({ command }) => `${command}\necho; echo '${mark}'`).join('\n'));
+    await using bank = await SlowBank.open();
+    line = bank.line;
+    const output = await bash(`${bank.time}\n${steps.map(({ command }) => `${command}\necho; echo '${mark}'`).join('\n')}`);
     const said = output.split(mark).slice(0, steps.length);
     const shown = said.map((text) => [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status)));
     expect(steps.map(({ about }, index) => [about, shown[index]])).toEqual(steps.map(({ about, statuses }) => [about, statuses]));
@@ -22,7 +73,7 @@ const suite = (shop: ShopUnderTest): void => {
     }
   });
 };
-onEachStorage('The walk', suite);
+onEachStorage('The walk', suite, storages, { line: (...call) => line(...call) });
 
 describe('The walk', () => {
   it('is not said to be more than is looked at', () => {

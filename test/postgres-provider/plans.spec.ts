@@ -9,6 +9,7 @@ import { CoalescingProvider, versionSource, type Address, type Batch, type Stora
 import { DataSource } from 'typeorm';
 import { soaking } from '../faults/seeded-random.js';
 import { asAdmin, freshDatabase } from '../postgres/databases.js';
+import { until } from '../postgres/until.js';
 
 const many = soaking ? 1_000_000 : 300_000;
 const version = versionSource();
@@ -86,7 +87,7 @@ async function emptyTable(url: string): Promise<void> {
   await asAdmin(url, async (client) => await client.query('alter table kvent.row set (autovacuum_enabled = false)'));
 }
 
-/** Opens a provider on one connection, lets it work, and ends it: then the server has counted. */
+/** Opens a provider on one connection, lets it work, and ends it; answers when the server has ended the session, too: then it has counted. */
 async function session(url: string, way: 'url' | 'dataSource', work: (provider: StorageProvider) => Promise<void>): Promise<void> {
   const dataSource = way === 'url' ? undefined : await new DataSource({ type: 'postgres', url, poolSize: 1 }).initialize();
   const provider = new CoalescingProvider(new PostgresProvider(dataSource === undefined ? { url, poolSize: 1 } : { dataSource }));
@@ -97,6 +98,8 @@ async function session(url: string, way: 'url' | 'dataSource', work: (provider: 
     await provider.close();
     await dataSource?.destroy();
   }
+  const others = 'select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()';
+  await until('the session has ended', async () => await asAdmin(url, async (client) => (await client.query(others)).rowCount === 0));
 }
 
 describe.each(['url', 'dataSource'] as const)('the statements of a provider given a %s', (way) => {

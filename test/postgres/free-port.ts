@@ -1,13 +1,35 @@
+import { readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { currentRun, runsFolder } from './runs.mjs';
 
-/** A port that nobody has now, below those that systems give to outgoing connections: one of those could take it while a server is down. */
+/**
+ * A port that nobody has now, and that is kept for its caller until the run ends, so that no other test takes it while a server is down. It lies below
+ * those that systems give to outgoing connections: one of these could take it, too.
+ */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
+    if (!isOurs(port)) continue;
     const probe = createServer();
     const free = await new Promise<boolean>((resolve) => {
       probe.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
     });
     if (free) return port;
+  }
+}
+
+/** Notes the port for the run; whoever ends the run removes the note. A process of another user cannot write one, and goes without. */
+function isOurs(port: number): boolean {
+  const run = currentRun();
+  if (run === undefined) return true;
+  if (readdirSync(runsFolder).some((name) => name.endsWith(`.port-${port}`))) return false;
+  try {
+    writeFileSync(join(runsFolder, `${run}.port-${port}`), '', { flag: 'wx' });
+    return true;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EEXIST' && code !== 'EACCES') throw error;
+    return code === 'EACCES';
   }
 }

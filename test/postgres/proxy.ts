@@ -49,9 +49,15 @@ export class Proxy implements AsyncDisposable {
   }
 
   static async before(target: Target): Promise<Proxy> {
-    const proxy = new Proxy(target, await freePort());
-    await proxy.#listen();
-    return proxy;
+    for (;;) {
+      const proxy = new Proxy(target, await freePort());
+      try {
+        await proxy.#listen();
+        return proxy;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error; // somebody else was faster
+      }
+    }
   }
 
   /** The same address, through the proxy. */

@@ -12,6 +12,7 @@ import { childrenOf, ended, identify, isRunning, self, type Identity } from './p
 import { endServersOf, forget, reapOrphans, recorded, recordsFolder, remember, type ServerRecord } from './records.mjs';
 import { currentRun } from './runs.mjs';
 import { PostgresServer } from './server.js';
+import { until } from './until.js';
 
 interface Child {
   readonly child: ChildProcess;
@@ -247,7 +248,7 @@ async function writeUntilCut(url: string, writer: number): Promise<readonly numb
 }
 
 async function seen(count: () => Promise<unknown>, least: number): Promise<void> {
-  while (Number(await count()) < least);
+  await until(`${least} rows are there`, async () => Number(await count()) >= least);
 }
 
 /** Its server is noted for later runs too: this one may be killed while it tests what becomes of orphans. */
@@ -269,5 +270,5 @@ async function startChild(children: Child[], ...args: readonly string[]): Promis
 async function killed(child: ChildProcess): Promise<void> {
   const identity = identify(child.pid as number);
   child.kill('SIGKILL');
-  if (identity !== undefined) await ended([identity], 10_000);
+  if (identity !== undefined) await ended([identity], 120_000);
 }

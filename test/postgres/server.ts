@@ -38,7 +38,7 @@ export interface ServerOptions {
 /** 'fast': sessions are cut off, everything is written. 'immediate': as little as possible is done; the next start recovers. */
 export type StopMode = 'fast' | 'immediate';
 
-const patienceMs = 60_000;
+const patienceMs = 120_000;
 const bindAttempts = 10;
 const signals = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 

@@ -27,7 +27,10 @@ async function main(settings: Settings): Promise<void> {
   // Ctrl+C and SIGTERM: requests under way are answered, what they wrote is on disk, and the exit code is 0.
   app.enableShutdownHooks([], { useProcessExit: true });
   try {
-    const server: Server = await app.listen(port);
+    const server: Server = app.getHttpServer();
+    // longer than a load balancer keeps an idle connection: it must not send a request into one that is just being closed
+    server.keepAliveTimeout = 75_000;
+    await app.listen(port);
     console.log(openingLines(portOf(server.address(), port), storage));
   } catch (error) {
     await app.close();
