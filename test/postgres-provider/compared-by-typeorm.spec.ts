@@ -90,10 +90,11 @@ describe.each([
       'with our entities, and a naming strategy and a schema of its own',
       { entities: kventEntities(), namingStrategy: new Shouting(), schema: 'public' },
     ],
+    ['with our entities, and a prefix for its tables', { entities: [orders, ...kventEntities()], entityPrefix: 'shop_' }],
     ['that knows nothing of our table', { entities: [orders] }],
   ])('a data source %s finds nothing to do, and changes nothing', async (_, options) => {
     await connected(options, async (source) => {
-      const own = (query: string): boolean => /"order"/i.test(query);
+      const own = (query: string): boolean => /"(shop_)?order"/i.test(query);
       expect((await pending(source)).filter((query) => !own(query))).toEqual([]);
       await source.synchronize();
       expect(await catalog(database.url)).toEqual(before);
@@ -101,18 +102,21 @@ describe.each([
     });
   });
 
-  it('with `synchronize: true` changes nothing when it starts, and rows can be looked at through the entity', async () => {
-    const [entity] = kventEntities();
-    await connected({ entities: [entity as EntitySchema<StoredRow>], synchronize: true }, async (source) => {
-      expect(await catalog(database.url)).toEqual(before);
-      const provider = new PostgresProvider({ dataSource: source });
-      await opened(provider, async () => {
-        const rows = await source.getRepository(entity as EntitySchema<StoredRow>).find();
-        expect(rows).toMatchObject([{ database: 'shared', entity: 'thing', key: 'key', value: 1, expiresAt: null, number: null }]);
-        expect(rows[0]?.updatedAt).toBeInstanceOf(Date);
+  it.each([{}, { entityPrefix: 'shop_' }])(
+    'with `synchronize: true` changes nothing when it starts, and rows can be looked at through the entity (%j)',
+    async (options) => {
+      const [entity] = kventEntities();
+      await connected({ entities: [entity as EntitySchema<StoredRow>], synchronize: true, ...options }, async (source) => {
+        expect(await catalog(database.url)).toEqual(before);
+        const provider = new PostgresProvider({ dataSource: source });
+        await opened(provider, async () => {
+          const rows = await source.getRepository(entity as EntitySchema<StoredRow>).find();
+          expect(rows).toMatchObject([{ database: 'shared', entity: 'thing', key: 'key', value: 1, expiresAt: null, number: null }]);
+          expect(rows[0]?.updatedAt).toBeInstanceOf(Date);
+        });
       });
-    });
-  });
+    },
+  );
 
   it('notices when the table is another one than we say: the comparison is no empty word', async () => {
     for (const [change, back] of [

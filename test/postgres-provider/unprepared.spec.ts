@@ -84,8 +84,36 @@ describe.each([false, true])('preparedStatements: %s', (preparedStatements) => {
   });
 });
 
-it('sessions of a pool of its own begin with what the application sets for them, too', async () => {
-  const provider = new PostgresProvider({ url: database.url, poolSize: 1, extra: { options: '-c work_mem=5MB' } });
-  await opened(provider, async () => await provider.read([addressOf('one')]));
-  expect([...seen.options]).toEqual([expect.stringMatching(/enable_seqscan=off.* -c work_mem=5MB$/)]);
+describe('sessions of a pool of its own begin with our settings and those of the application', () => {
+  afterEach(() => {
+    delete process.env['PGOPTIONS'];
+  });
+
+  it.each<[string, (url: string) => PostgresProviderOptions, string | undefined]>([
+    ['in extra', (url) => ({ url, extra: { options: '-c work_mem=5MB' } }), undefined],
+    ['in the url', (url) => ({ url: `${url}?options=-c%20work_mem=5MB&application_name=shop` }), undefined],
+    ['in the url, with a blank', (url) => ({ url: `${url}?application_name=shop&options=-c work_mem=5MB` }), undefined],
+    ['in the url, over those of the environment', (url) => ({ url: `${url}?options=-c+work_mem=5MB` }), '-c work_mem=6MB'],
+    ['in the environment', (url) => ({ url }), '-c work_mem=5MB'],
+  ])('%s', async (_, optionsOf, environment) => {
+    if (environment !== undefined) process.env['PGOPTIONS'] = environment;
+    const provider = new PostgresProvider({ ...optionsOf(database.url), poolSize: 1 });
+    await opened(provider, async () => await provider.read([addressOf('one')]));
+    expect([...seen.options]).toEqual([expect.stringMatching(/enable_seqscan=off.* -c lock_timeout=5000 -c work_mem=5MB$/)]);
+  });
+});
+
+it('a data source of the application keeps its settings: statements are planned anew there', async () => {
+  const source = await new DataSource({
+    type: 'postgres',
+    url: `${database.url}?options=-c search_path=x`,
+    extra: { max: 1 },
+  }).initialize();
+  const provider = new PostgresProvider({ dataSource: source });
+  await opened(provider, async () => {
+    await everyCall(provider);
+    expect([...seen.names].every((name) => /_[0-9a-f]{12}_\d+$/.test(name))).toBe(true);
+  });
+  expect([...seen.options]).toEqual(['-c search_path=x']);
+  await source.destroy();
 });

@@ -33,6 +33,8 @@ describe('The storage', () => {
     ['postgres://shop:secret@db.example:5433/shop', 'shop@db.example:5433/shop'],
     ['postgresql://localhost/shop', 'localhost/shop'],
     ['postgres://shop:s%2Fecret@[::1]/shop?password=secret&sslmode=require', 'shop@[::1]/shop'],
+    ['postgres://shop:secret@/shop?host=/var/run/postgresql', 'shop@/shop?host=/var/run/postgresql'],
+    ['POSTGRES://shop:secret@localhost/shop?application_name=mine', 'shop@localhost/shop'],
   ])('is the Postgres database that is said, told without its password: %s', async (given, place) => {
     const storage = chooseStorage(given);
     expect(storage.description).toBe(`Postgres ${place} (durable, any number of processes)`);
@@ -54,6 +56,7 @@ describe('The storage', () => {
     'postgres://user:secret@localhost',
     'postgres://user:secret@localhost:port/shop',
     'postgres:///shop?password=secret',
+    'postgres://shop:secret@/shop',
   ])('is not %s, and no password is repeated', (given) => {
     expect(() => chooseStorage(given)).toThrow(SetupError);
     expect(() => chooseStorage(given)).toThrow(/^STOREFRONT_STORAGE is (?!.*secret)/);

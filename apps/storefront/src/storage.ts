@@ -38,12 +38,17 @@ export function chooseStorage(given: string | undefined): ChosenStorage {
 }
 
 function postgresAt(url: string): ChosenStorage {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined;
+  // of a socket, pg takes an address without a host, and URL does not
+  const isOfSocket = !URL.canParse(url);
+  const address = isOfSocket ? url.replace('@/', '@localhost/') : url;
+  const parsed = URL.canParse(address) ? new URL(address) : undefined;
+  const socket = parsed?.searchParams.get('host') ?? undefined;
   // a name must be said: the driver would take the user's for it
-  if (parsed === undefined || parsed.hostname === '' || parsed.pathname.length < 2)
+  if (parsed === undefined || (socket === undefined && (isOfSocket || parsed.hostname === '')) || parsed.pathname.length < 2)
     throw new SetupError('STOREFRONT_STORAGE is not the address of a Postgres database: postgres://user:password@host:port/database.');
-  // what follows a question mark may hold a password too
-  const place = `${parsed.username === '' ? '' : `${parsed.username}@`}${parsed.host}${parsed.pathname}`;
+  // what else follows a question mark may hold a password too
+  const host = socket === undefined ? parsed.host : '';
+  const place = `${parsed.username === '' ? '' : `${parsed.username}@`}${host}${parsed.pathname}${socket === undefined ? '' : `?host=${socket}`}`;
   return {
     description: `Postgres ${place} (durable, any number of processes)`,
     isOwn: true,
@@ -52,7 +57,8 @@ function postgresAt(url: string): ChosenStorage {
       '"docker compose up -d --wait" starts one at postgres://kvent:kvent@localhost/kvent',
     create: async () => {
       const { PostgresProvider } = await import('@kvent/key-value-postgres');
-      return new PostgresProvider({ url, schema: ownSchema, applicationName: 'storefront' });
+      const name = parsed.searchParams.has('application_name') ? {} : { applicationName: 'storefront' };
+      return new PostgresProvider({ url, schema: ownSchema, ...name });
     },
   };
 }

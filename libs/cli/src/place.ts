@@ -29,11 +29,16 @@ function localPath(url: string): string {
   }
 }
 
+/** Of a socket, `pg` takes an address without a host, and `URL` does not. */
 function withoutPassword(given: string): string {
-  const url = URL.canParse(given) ? new URL(given) : undefined;
+  const isOfSocket = !URL.canParse(given);
+  const address = isOfSocket ? given.replace('@/', '@localhost/') : given;
+  const url = URL.canParse(address) ? new URL(address) : undefined;
   if (url === undefined || (url.host === '' && url.pathname.length <= 1))
     throw new UsageError('That is not the address of a Postgres database: postgres://user:password@host:port/database.');
-  return `${url.protocol}//${url.username === '' ? '' : `${url.username}@`}${url.host}${url.pathname}`;
+  const host = isOfSocket ? '' : url.host;
+  const socket = url.searchParams.get('host');
+  return `${url.protocol}//${url.username === '' ? '' : `${url.username}@`}${host}${url.pathname}${socket === null ? '' : `?host=${socket}`}`;
 }
 
 /** What a place is opened with. `role`: only a target may be made where there is nothing. */
@@ -63,7 +68,8 @@ export async function providerAt(place: Place, { role, schema, table, waitMs, wa
     migrate: role === 'target' ? 'on-open' : 'never',
     lockTimeoutMs: Math.max(1, Math.round(waitMs)),
     requestTimeoutMs,
-    applicationName: 'kvent',
+    ...(/[?&]application_name=/.test(place.url) ? {} : { applicationName: 'kvent' }),
+    warn,
     ...(schema === undefined ? {} : { schema }),
     ...(table === undefined ? {} : { table }),
   });

@@ -6,6 +6,7 @@ import { Connections, type Pool } from './connections/connections.js';
 import { PlanGeneration } from './plan-generation.js';
 import { missingTable, NotConnected, refusalOf, unavailable } from './connections/failure.js';
 import type { ResolvedPostgres } from './postgres-options.js';
+import { parsePostgresUrl, withoutParameter } from './postgres-url.js';
 import { isMigrated, migrate } from './schema/migrate.js';
 import type { TableName } from './schema/table-name.js';
 
@@ -41,13 +42,24 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
   const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
   const { preparedStatements: prepare, acquireTimeoutMs, requestTimeoutMs, migrate: when, table } = options;
   const plans = own || !prepare ? undefined : new PlanGeneration();
-  const connections = new Connections({ name, primary: master, replicas: slaves, prepare, plans, acquireTimeoutMs, requestTimeoutMs });
+  const ended = (): string | undefined => whyEnded(source, master, name);
+  const connections = new Connections({
+    name,
+    primary: master,
+    replicas: slaves,
+    prepare,
+    plans,
+    acquireTimeoutMs,
+    requestTimeoutMs,
+    ended,
+  });
   const close = async (): Promise<void> => {
-    connections.close();
-    if (own) await source.destroy();
+    const cut = connections.close();
+    if (own) await destroy(source, cut, acquireTimeoutMs);
   };
   try {
     const durable = await connections.with(async (connection) => {
+      if (connection.isOpenToReaders) options.warn(unencrypted(name));
       await assertUnicode(connection, name);
       if (when === 'on-open') await bringUpToDate(connection, table, name);
       return await look(connection, table, name);
@@ -59,18 +71,63 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
   }
 }
 
+/** Bounded: a server that does not answer the goodbye has its sockets cut. */
+async function destroy(source: DataSource, cut: () => void, withinMs: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const destroyed = source.destroy();
+  const late = async (): Promise<void> =>
+    await new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, withinMs);
+    });
+  try {
+    if ((await Promise.race([destroyed.then(() => true), late()])) === true) return;
+    cut();
+    clearTimeout(timer);
+    await Promise.race([destroyed, late()]);
+  } finally {
+    clearTimeout(timer);
+    // whoever waits no longer must not leave a rejection behind
+    destroyed.catch(() => undefined);
+  }
+}
+
+/** Where a data source of the application was destroyed, its pool is not the one that the storage was opened on. */
+function whyEnded(source: DataSource, pool: Pool, name: string): string | undefined {
+  const { master } = source.driver as unknown as Partial<PostgresDriver>;
+  if (pool.ending !== true && master === pool) return undefined;
+  const what = master === undefined || master === pool ? 'destroyed' : 'destroyed and initialised again';
+  return `${name}: the dataSource was ${what} while the storage was open. Close the storage first, and open it again on the new connections.`;
+}
+
 function ownOptions({ connection, preparedStatements, acquireTimeoutMs, lockTimeoutMs }: ResolvedPostgres): DataSourceOptions {
-  const { extra, ...rest } = connection;
-  const { options: theirs = '' } = { ...extra } as { readonly options?: string };
-  // poolers refuse such settings, and keep no plans; the application's own come last, and win
-  const planner = preparedStatements ? { options: `${byTheKey} -c lock_timeout=${lockTimeoutMs} ${theirs}`.trimEnd() } : {};
+  const { extra = {}, url, ...rest } = connection;
+  // poolers refuse such settings, and keep no plans
+  const settings = preparedStatements ? withOptions(url, extra, `${byTheKey} -c lock_timeout=${lockTimeoutMs}`) : { url, extra };
   return {
     type: 'postgres',
     ...rest,
     connectTimeoutMS: acquireTimeoutMs,
-    extra: { keepAlive: true, ...extra, ...planner },
+    // not as TypeORM's `url`, which it reads in a way of its own: what `pg` takes is taken
+    extra: { keepAlive: true, ...(settings.url === undefined ? {} : { connectionString: settings.url }), ...settings.extra },
   } as DataSourceOptions;
 }
+
+/**
+ * Settings of ours before those of the application, which win. Of these `pg` takes one source alone: those of a url hide those beside it, and these
+ * the environment's.
+ */
+function withOptions(url: string | undefined, extra: object, ours: string): { readonly url: string | undefined; readonly extra: object } {
+  const parsed = parsePostgresUrl(url);
+  const { options } = extra as { readonly options?: string };
+  const theirs = [parsed?.searchParams.getAll('options').at(-1), options, process.env['PGOPTIONS']].find((each) => (each ?? '') !== '');
+  return {
+    url: url === undefined ? undefined : withoutParameter(url, 'options'),
+    extra: { ...extra, options: `${ours} ${theirs ?? ''}`.trimEnd() },
+  };
+}
+
+const unencrypted = (name: string): string =>
+  `${name} is on another machine, and the connection is not encrypted: passwords and data can be read on the way. Set ssl, or sslmode=verify-full in the url.`;
 
 async function bringUpToDate(connection: Connection, table: TableName, name: string): Promise<void> {
   try {

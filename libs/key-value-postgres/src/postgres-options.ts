@@ -1,22 +1,28 @@
 /** What a `PostgresProvider` takes, and what it makes of it. */
 import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/core';
 import { type DataSource } from 'typeorm';
+import { parametersOf, parsePostgresUrl } from './postgres-url.js';
 import { tableName, type TableName, type TableOptions } from './schema/table-name.js';
 
 /** How to reach the server, in TypeORM's words. */
 export interface PostgresConnection {
-  /** `postgres://user:password@host:port/database` */
+  /** `postgres://user:password@host:port/database`, or `postgres://user@/database?host=/folder` for a socket, with the parameters that `pg` takes. */
   readonly url?: string | undefined;
   readonly host?: string | undefined;
   readonly port?: number | undefined;
   readonly username?: string | undefined;
   readonly password?: string | (() => string) | (() => Promise<string>) | undefined;
   readonly database?: string | undefined;
+  /**
+   * TLS: true verifies the server's certificate against the authorities that Node knows; an object holds options of `tls.connect` (`{ ca }`). A
+   * url says it itself (`?sslmode=verify-full`); both are `INVALID_OPTION`. Without TLS to another machine there is a warning.
+   * @default what `PGSSLMODE` says, else no TLS
+   */
   readonly ssl?: boolean | object | undefined;
   readonly applicationName?: string | undefined;
   /** Connections at most. @default 10 */
   readonly poolSize?: number | undefined;
-  /** Whatever else `pg` takes. */
+  /** Whatever else `pg` takes. What has an option here, and what the url says, is `INVALID_OPTION`. */
   readonly extra?: object | undefined;
 }
 
@@ -33,6 +39,8 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
   readonly requestTimeoutMs?: number | undefined;
   /** Milliseconds to wait for a row that somebody's open transaction holds; then `STORAGE_UNAVAILABLE`, nothing done. @default 5_000 */
   readonly lockTimeoutMs?: number | undefined;
+  /** Receives what should be known and is no error: a connection to another machine without TLS. @default `process.emitWarning` */
+  readonly warn?: ((message: string) => void) | undefined;
   /** The time it runs on, for tests. @default the database's */
   readonly clock?: Clock | undefined;
 }
@@ -44,6 +52,7 @@ export const postgresDefaults = {
   requestTimeoutMs: 30_000,
   lockTimeoutMs: 5_000,
   poolSize: 10,
+  warn: (message: string): void => process.emitWarning(message, { type: 'PostgresWarning', code: 'KVENT_POSTGRES' }),
 } as const;
 
 const connectionNames = ['url', 'host', 'port', 'username', 'password', 'database', 'ssl', 'applicationName', 'extra'] as const;
@@ -57,6 +66,7 @@ export interface ResolvedPostgres {
   readonly acquireTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly lockTimeoutMs: number;
+  readonly warn: (message: string) => void;
   readonly clock: Clock | undefined;
 }
 
@@ -76,6 +86,7 @@ const rules: Readonly<Record<string, readonly [(given: unknown) => boolean, stri
   acquireTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
   requestTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
   lockTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
+  warn: [(given) => typeof given === 'function', 'a function that takes a message'],
   clock: [isClock, 'a Clock, with now(), monotonic() and wait()'],
 };
 
@@ -84,9 +95,9 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   const given = [...connectionNames, 'poolSize' as const].filter((name) => options[name] !== undefined);
   assertOneSource(options.dataSource, given);
   if (all.dataSource !== undefined) assertPostgres(all.dataSource);
-  if (all.url !== undefined) assertUrl(all.url);
   for (const [name, rule] of Object.entries(rules)) assertRule(name, rule, all[name as keyof typeof all]);
-  const { dataSource, migrate, preparedStatements, acquireTimeoutMs, requestTimeoutMs, lockTimeoutMs, clock } = all;
+  assertSaidOnce(options, all.url === undefined ? undefined : urlOf(all.url));
+  const { dataSource, migrate, preparedStatements, acquireTimeoutMs, requestTimeoutMs, lockTimeoutMs, warn, clock } = all;
   return {
     table: tableName(all),
     dataSource,
@@ -96,19 +107,20 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     acquireTimeoutMs,
     requestTimeoutMs,
     lockTimeoutMs,
+    warn,
     clock,
   };
 }
 
 /** What stands in a url must not be said again: the driver would pass over it in silence. */
-const inUrl: readonly string[] = ['host', 'port', 'username', 'password', 'database'];
+const urlParts: readonly string[] = ['host', 'port', 'username', 'password', 'database'];
 
 function assertOneSource(dataSource: unknown, given: readonly string[]): void {
   if (dataSource !== undefined && given.length > 0)
     throw invalidOption(
       `PostgresProvider takes a dataSource or connection options, not both; given were dataSource and ${given.join(', ')}.`,
     );
-  const twice = given.filter((name) => inUrl.includes(name));
+  const twice = given.filter((name) => urlParts.includes(name));
   if (given.includes('url') && twice.length > 0)
     throw invalidOption(`PostgresProvider takes a url or its parts, not both; given were url and ${twice.join(', ')}.`);
   if (dataSource === undefined && !given.includes('url') && !given.includes('host'))
@@ -124,23 +136,49 @@ function assertPostgres(dataSource: unknown): void {
   if (type !== 'postgres') throw invalidOption(`PostgresProvider needs a data source of type 'postgres'; given was ${shown(type)}.`);
 }
 
-/** It may hold a password: it is never in a message. */
-function assertUrl(url: unknown): void {
-  if (typeof url === 'string' && /^postgres(ql)?:\/\/./.test(url) && URL.canParse(url) && isDecodable(url)) return;
+function urlOf(given: unknown): URL {
+  const url = parsePostgresUrl(given);
+  if (url !== undefined) return url;
   throw invalidOption(
     'PostgresProvider: url is postgres://user:password@host:port/database, with %25 for a %; what was given is no such address.',
   );
 }
 
-function isDecodable(url: string): boolean {
-  try {
-    const { username, password, pathname, hostname } = new URL(url);
-    for (const part of [username, password, pathname, hostname]) decodeURIComponent(part);
-    return true;
-  } catch {
-    return false;
+/** What parameters of a url, and what `extra`, call that which has an option here. */
+const synonyms: Readonly<Record<string, readonly string[]>> = {
+  url: ['connectionString'],
+  host: ['host'],
+  port: ['port'],
+  username: ['user'],
+  password: ['password'],
+  database: ['database'],
+  ssl: ['ssl', 'sslmode', 'sslcert', 'sslkey', 'sslrootcert', 'sslnegotiation', 'uselibpqcompat'],
+  applicationName: ['application_name'],
+  poolSize: ['max'],
+  acquireTimeoutMs: ['connectionTimeoutMillis'],
+};
+
+/** `pg` passes over one of two, in silence: a `sslmode=disable` in the url over `ssl: true`, and `extra.ssl` over that. */
+function assertSaidOnce(options: PostgresProviderOptions, url: URL | undefined): void {
+  const inUrl = [...(url === undefined ? [] : parametersOf(url).keys())];
+  const inExtra = Object.entries(options.extra ?? {}).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+  for (const [option, names] of Object.entries(synonyms)) {
+    const parameter = names.find((name) => inUrl.includes(name));
+    const further = names.find((name) => inExtra.includes(name));
+    const sources = [
+      ...(options[option as keyof PostgresProviderOptions] === undefined ? [] : [option]),
+      // a url says its parts, whether they stand in it or are left to what is usual
+      ...(url !== undefined && urlParts.includes(option) ? ['url'] : parameter === undefined ? [] : [`${parameter} in the url`]),
+      ...(further === undefined ? [] : [`extra.${further}`]),
+    ];
+    if (sources.length > 1) throw saidTwice(sources);
   }
+  const twice = inExtra.find((name) => inUrl.includes(name));
+  if (twice !== undefined) throw saidTwice([`${twice} in the url`, `extra.${twice}`]);
 }
+
+const saidTwice = (sources: readonly string[]): Error =>
+  invalidOption(`PostgresProvider takes each setting once, for pg would pass over one of them; given were ${sources.join(' and ')}.`);
 
 function assertRule(name: string, [allows, words]: readonly [(given: unknown) => boolean, string], given: unknown): void {
   if (given === undefined || allows(given)) return;

@@ -3,13 +3,14 @@ import type { PlanGeneration } from '../plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
 import type { Purpose, Session } from './connections.js';
-import { TextArray } from '../sql/text-array.js';
 import { TextQuery, type Protocol } from './text-query.js';
 
 /** What is needed of a connection of `pg`. */
 export interface Client {
   /** Absent in `pg-native`. */
   readonly connection?: Partial<Protocol>;
+  /** Whether `pg` sends the next query before the one before it is answered. */
+  readonly pipeline?: boolean;
   query(query: object): unknown;
   release(destroy?: boolean | Error): void;
   on(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
@@ -45,6 +46,12 @@ export class Connection implements Session {
     this.#timer = setTimeout(() => this.#giveUp?.(), options.requestTimeoutMs).unref();
     client.on('error', this.#broke);
     client.on('notice', this.#noticed);
+  }
+
+  /** Whether it leads to another machine, in plain text. */
+  get isOpenToReaders(): boolean {
+    const { encrypted, remoteAddress } = this.#client.connection?.stream ?? {};
+    return encrypted !== true && remoteAddress !== undefined && !isLoopback(remoteAddress);
   }
 
   async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
@@ -92,23 +99,31 @@ export class Connection implements Session {
   };
 }
 
+const isLoopback = (address: string): boolean => /^(::ffff:)?127\.|^::1$/.test(address);
+
 /** Statements are planned anew under another name. */
 const nameOf = ({ name }: Statement, generation: number): string => (generation === 0 ? name : `${name}_${generation}`);
 
-const asItComes = (text: string): string => text;
-
-/** Every column as text, no matter what parsers the application has set for its own queries. Without a name it is prepared for this once. */
+/**
+ * Every column as text, whatever parsers the application has set for its own queries. Without a name it is prepared for this once. `pg-native` and
+ * connections with `pipeline` take queries of `pg` alone.
+ */
 export function send(
   client: Client,
   { name, text, values }: { readonly name: string; readonly text: string; readonly values: readonly unknown[] },
   resolve: (rows: readonly Columns[]) => void,
   reject: (error: unknown) => void,
 ): void {
-  if (client.connection?.parsedStatements !== undefined) {
-    client.query(new TextQuery(name, text, values, (error, rows) => (error === undefined ? resolve(rows) : reject(error))));
-    return;
-  }
-  const plain = values.map((value) => (value instanceof TextArray ? value.values : value));
-  const query = { ...(name === '' ? {} : { name }), text, values: plain, rowMode: 'array', types: { getTypeParser: () => asItComes } };
-  (client.query(query) as Promise<{ readonly rows: readonly Columns[] }>).then(({ rows }) => resolve(rows), reject);
+  const query = new TextQuery(name, text, values, (error, result) => {
+    if (error === null || error === undefined) resolve(result?.rows ?? []);
+    else reject(error);
+  });
+  const ours = client.connection?.parsedStatements !== undefined && client.pipeline !== true;
+  const { rowMode, types, callback } = query;
+  const returned = client.query(ours ? query : { ...(name === '' ? {} : { name }), text, values, rowMode, types, callback });
+  // whoever wraps `query` may make a promise of it, and reject that before `pg` is asked
+  if (isPromise(returned)) returned.then(undefined, reject);
 }
+
+const isPromise = (returned: unknown): returned is PromiseLike<unknown> =>
+  typeof (returned as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';

@@ -1,5 +1,5 @@
 /** Statements on their way to the server: over the pools of a DataSource, each connection watched, every wait bounded. */
-import { isStorageError, messageOf, type StorageError } from '@kvent/key-value-storage/core';
+import { isStorageError, messageOf, storageError, type StorageError } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from '../plan-generation.js';
 import type { Statement } from '../sql/statement.js';
@@ -8,8 +8,8 @@ import { failureOf, isBroken, NotConnected, unavailable } from './failure.js';
 
 /** What is needed of a pool of `pg`: TypeORM's `dataSource.driver.master` and its `slaves` are such. */
 export interface Pool {
-  readonly idleCount: number;
-  readonly waitingCount: number;
+  /** Whether it was told to end: it has no more connections to give, and no answer for those who wait already. */
+  readonly ending?: boolean;
   connect(): Promise<Client>;
   on(event: 'connect' | 'remove', listener: (client: Client) => void): unknown;
   off(event: 'connect' | 'remove', listener: (client: Client) => void): unknown;
@@ -26,6 +26,8 @@ export interface ConnectionsOptions {
   readonly plans: PlanGeneration | undefined;
   readonly acquireTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  /** Why the pools end, where the application has ended them. */
+  readonly ended?: () => string | undefined;
 }
 
 /** What a statement is run for. `write`: when no answer comes, its effect is unknown. */
@@ -34,6 +36,11 @@ export type Purpose = 'read' | 'write';
 /** Runs statements, wherever they go. Rejects with what the driver says; `Connections` and `within` make errors of it. */
 export interface Session {
   run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]>;
+}
+
+interface Waiting {
+  readonly pool: Pool;
+  readonly refuse: (error: Error) => void;
 }
 
 /** A held session is idle while whoever reads does something else. */
@@ -50,6 +57,10 @@ export class Connections {
   readonly #pools: readonly Pool[];
   /** Every connection that was seen, while its pool has it. */
   readonly #connections = new Map<Client, Connection>();
+  /** Those who wait for a connection. */
+  readonly #waiting = new Set<Waiting>();
+  /** Ends each session that is held. */
+  readonly #held = new Set<() => void>();
   #nextReplica = 0;
 
   constructor(options: ConnectionsOptions) {
@@ -92,15 +103,32 @@ export class Connections {
       connection.release(true);
       throw error;
     }
+    let isOver = false;
+    const abandon = (): void => {
+      isOver = true;
+      this.#held.delete(abandon);
+      connection.release(true);
+    };
+    this.#held.add(abandon);
     const end = async (): Promise<void> => {
+      if (isOver) return;
       // what is broken is thrown away, and the transaction with it
       const broken = await connection.query('commit').then(
         () => false,
         () => true,
       );
+      if (isOver) return;
+      isOver = true;
+      this.#held.delete(abandon);
       connection.release(broken);
     };
-    return { session: connection, end };
+    const session: Session = {
+      run: async (...given) => {
+        if (isOver) throw storageError('STORAGE_NOT_OPEN', `${this.#options.name} is not open.`, {});
+        return await connection.run(...given);
+      },
+    };
+    return { session, end };
   }
 
   /** Work on one connection. It goes back into the pool unless it broke. */
@@ -116,43 +144,60 @@ export class Connections {
     }
   }
 
-  /** Lets go of what is listened to. The pools are whoever's they are. */
-  close(): void {
+  /**
+   * Ends the sessions that are held, whoever forgot them, and lets go of what is listened to. The pools are whoever's they are. What it returns
+   * closes every socket, whether the server says goodbye or not.
+   */
+  close(): () => void {
+    for (const abandon of [...this.#held]) abandon();
     for (const pool of this.#pools) {
       pool.off('connect', this.#watch);
       pool.off('remove', this.#forget);
     }
+    const clients = [...this.#connections.keys()];
     for (const connection of this.#connections.values()) connection.forget();
     this.#connections.clear();
+    return () => {
+      for (const client of clients) client.connection?.stream?.destroy?.();
+    };
   }
 
   async #acquire(pool: Pool): Promise<Connection> {
     try {
-      // a pool that has one waits for nothing
-      const client = pool.idleCount > pool.waitingCount ? await pool.connect() : await this.#patiently(pool);
-      return this.#watch(client);
+      return this.#watch(await this.#connect(pool));
     } catch (error) {
       if (error instanceof NotConnected) throw error;
-      throw new NotConnected(unavailable(`${this.#options.name} cannot be reached`, new Error(messageOf(error))));
+      const { name, ended } = this.#options;
+      const why = ended?.();
+      if (why !== undefined) throw new NotConnected(storageError('STORAGE_UNAVAILABLE', why, {}, { retryable: false }));
+      throw new NotConnected(unavailable(`${name} cannot be reached`, new Error(messageOf(error))));
     }
   }
 
-  async #patiently(pool: Pool): Promise<Client> {
+  /** Bounded, whatever the pool does: one that is ended while somebody waits for a connection never answers. */
+  async #connect(pool: Pool): Promise<Client> {
     const { name, acquireTimeoutMs } = this.#options;
-    let timer: NodeJS.Timeout | undefined;
-    const asked = pool.connect();
-    const late = new Promise<undefined>((resolve) => {
-      timer = setTimeout(resolve, acquireTimeoutMs, undefined);
+    const late = `${name} gave no connection within ${acquireTimeoutMs} ms: the pool is exhausted, or the server does not answer`;
+    return await new Promise<Client>((resolve, reject) => {
+      let isRefused = false;
+      const refuse = (error: Error): void => {
+        isRefused = true;
+        settled();
+        reject(error);
+      };
+      const timer = setTimeout(() => refuse(new NotConnected(unavailable(late))), acquireTimeoutMs);
+      const waiting: Waiting = { pool, refuse };
+      const settled = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(waiting);
+      };
+      this.#waiting.add(waiting);
+      pool.connect().then((client) => {
+        settled();
+        if (isRefused) client.release();
+        else resolve(client);
+      }, refuse);
     });
-    const client = await Promise.race([asked, late]).finally(() => clearTimeout(timer));
-    if (client !== undefined) return client;
-    asked.then(
-      (unwanted) => unwanted.release(),
-      () => undefined,
-    );
-    throw new NotConnected(
-      unavailable(`${name} gave no connection within ${acquireTimeoutMs} ms: the pool is exhausted, or the server does not answer`),
-    );
   }
 
   /**
@@ -168,6 +213,7 @@ export class Connections {
   readonly #forget = (client: Client): void => {
     this.#connections.get(client)?.forget();
     this.#connections.delete(client);
+    for (const { pool, refuse } of [...this.#waiting]) if (pool.ending === true) refuse(new Error('The pool has ended.'));
   };
 }
 

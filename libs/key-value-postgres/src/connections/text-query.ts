@@ -3,6 +3,7 @@
  * handed to `client.query`). It asks for no description of the columns, which the server would else send with every answer, and `pg` look
  * through: that is a fifth of a small read.
  */
+import { EventEmitter } from 'node:events';
 import type { Columns } from '../sql/decode-row.js';
 import { TextArray } from '../sql/text-array.js';
 
@@ -10,7 +11,13 @@ import { TextArray } from '../sql/text-array.js';
 export interface Protocol {
   /** By name, once the server has parsed them. */
   readonly parsedStatements: Readonly<Record<string, string>>;
-  readonly stream: { cork?(): void; uncork?(): void };
+  readonly stream: {
+    readonly encrypted?: boolean;
+    readonly remoteAddress?: string | undefined;
+    cork?(): void;
+    uncork?(): void;
+    destroy?(): void;
+  };
   parse(message: { readonly name: string; readonly text: string }): void;
   bind(message: { readonly portal: string; readonly statement: string; readonly values: readonly (string | Buffer | null)[] }): void;
   execute(message: { readonly portal: string; readonly rows: number }): void;
@@ -18,21 +25,51 @@ export interface Protocol {
   sendCopyFail(reason: string): void;
 }
 
-type Settle = (error: unknown, rows: readonly Columns[]) => void;
+/** What a statement returns, with the properties that `pg` gives a result. */
+export class TextResult {
+  readonly rows: Columns[] = [];
+  readonly fields: readonly unknown[] = [];
+  readonly oid = null;
+  /** As the server says it: `INSERT 0 1`. */
+  completed = '';
 
-export class TextQuery {
-  /** `pg` remembers the text under the name once the server has parsed it. Without a name it is parsed each time. */
+  get command(): string {
+    return /^[A-Za-z]*/.exec(this.completed)?.[0] ?? '';
+  }
+
+  get rowCount(): number | null {
+    const count = /\d+$/.exec(this.completed)?.[0];
+    return count === undefined ? null : Number(count);
+  }
+}
+
+/** `pg` calls it with null and a result, or with an error. */
+export type QueryCallback = (error: unknown, result?: { readonly rows: readonly Columns[] }) => void;
+
+/** Every column as text, whatever parsers the application has set for its own queries. */
+const asText = { getTypeParser: () => (text: string) => text };
+
+/**
+ * Options of `pg` (`query_timeout`) and instrumentation (OpenTelemetry, Datadog, Elastic) replace `callback`, read or redefine `text`, listen for
+ * `end`, derive from the query or copy it into a configuration of `pg`. So it has what a `Query` of `pg` has: an emitter, whose properties
+ * are its own, enumerable and writable, and no private field; and a copy of these is a configuration with the same meaning.
+ */
+export class TextQuery extends EventEmitter {
+  /** `pg` keeps the text under the name once the server has parsed it. Without a name it is parsed each time. */
   readonly name: string;
   readonly text: string;
-  readonly #values: readonly unknown[];
-  readonly #settle: Settle;
-  readonly #rows: Columns[] = [];
+  readonly values: readonly unknown[];
+  readonly rowMode = 'array';
+  readonly types = asText;
+  callback: QueryCallback | undefined;
+  readonly result = new TextResult();
 
-  constructor(name: string, text: string, values: readonly unknown[], settle: Settle) {
+  constructor(name: string, text: string, values: readonly unknown[], callback: QueryCallback) {
+    super();
     this.name = name;
     this.text = text;
-    this.#values = values;
-    this.#settle = settle;
+    this.values = values;
+    this.callback = callback;
   }
 
   submit(protocol: Protocol): Error | null {
@@ -42,7 +79,7 @@ export class TextQuery {
     protocol.stream.cork?.();
     try {
       if (parsed === undefined) protocol.parse({ name: this.name, text: this.text });
-      protocol.bind({ portal: '', statement: this.name, values: this.#values.map(parameterOf) });
+      protocol.bind({ portal: '', statement: this.name, values: this.values.map(parameterOf) });
       protocol.execute({ portal: '', rows: 0 });
       protocol.sync();
     } finally {
@@ -52,23 +89,34 @@ export class TextQuery {
   }
 
   handleDataRow({ fields }: { readonly fields: Columns }): void {
-    this.#rows.push(fields);
+    this.result.rows.push(fields);
+    this.emit('row', fields, this.result);
   }
 
+  /** What a callback throws must not keep the next query from its turn: as in `pg`, it is thrown where nothing else is under way. */
   handleReadyForQuery(): void {
-    this.#settle(undefined, this.#rows);
+    try {
+      this.callback?.(null, this.result);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
+    this.emit('end', this.result);
   }
 
   handleError(error: unknown): void {
-    this.#settle(error, []);
+    if (this.callback === undefined) this.emit('error', error);
+    else this.callback(error);
   }
 
   handleRowDescription(): void {
     // every column is text
   }
 
-  handleCommandComplete(): void {
-    // ready for the next query is what counts: the commit comes before it
+  /** Not the end yet: ready for the next query is what counts, the commit comes before it. */
+  handleCommandComplete({ text }: { readonly text: string }): void {
+    this.result.completed = text;
   }
 
   handleEmptyQuery(): void {

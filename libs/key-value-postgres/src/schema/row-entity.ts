@@ -46,9 +46,26 @@ export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRo
         value: { name: 'value', type: 'json', nullable: true },
         bytes: { name: 'bytes', type: 'bytea', nullable: true },
       },
-      indices: [{ name: `${table}_expires_at`, columns: ['expiresAt'], where: 'expires_at IS NOT NULL' }],
+      indices: [{ name: `${table}_expires_at`, columns: unprefixed(schema, table, 'expiresAt'), where: 'expires_at IS NOT NULL' }],
     }),
   ];
+}
+
+/** What TypeORM knows of the entity that an index belongs to. */
+interface IndexOfEntity {
+  readonly entityMetadata?: { tableName: string; tablePath: string };
+}
+
+/**
+ * The columns of an index, as a function: TypeORM calls it as a method of what it knows of the index, once it has put the application's
+ * `entityPrefix` before the name of the table and before anything uses that name. Our table is called what it is called, so it is put right here.
+ * An entity has no other way to be left out of the prefix.
+ */
+function unprefixed(schema: string, table: string, column: string): () => string[] {
+  return function (this: IndexOfEntity | undefined): string[] {
+    if (this?.entityMetadata !== undefined) Object.assign(this.entityMetadata, { tableName: table, tablePath: `${schema}.${table}` });
+    return [column];
+  };
 }
 
 /** TypeORM splits names at dots, and quotes nothing within them. */

@@ -5,6 +5,11 @@ export class TextArray {
   constructor(values: readonly (string | null)[]) {
     this.values = values;
   }
+
+  /** What `pg` takes for it, where it prepares the parameters itself. */
+  toPostgres(): readonly (string | null)[] {
+    return this.values;
+  }
 }
 
 /** An array in which nothing stands need not be sent. */

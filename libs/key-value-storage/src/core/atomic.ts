@@ -118,7 +118,9 @@ export class Atomic extends AtomicBatch {
 
   include(part: BatchPart): this {
     if (!(part instanceof WorkingPart))
-      throw invalidOption(`A batch includes parts, such as appending(…) answers; given was ${describe(part)}.`);
+      throw isOfAnotherCopy(part, WorkingPart)
+        ? anotherCopy('part')
+        : invalidOption(`A batch includes parts, such as appending(…) answers; given was ${describe(part)}.`);
     this.#settle(part.what, part.engine, part.database);
     if (this.#parts.some(({ subject }) => subject === part.subject))
       throw invalidOption(`The ${part.what} is in this batch already: one commit changes one of them once.`);
@@ -286,12 +288,29 @@ export const isEmptyBatch = (batch: AtomicBatch): boolean => ownBatch(batch)[isE
 
 function ownBatch(batch: AtomicBatch): Atomic {
   if (batch instanceof Atomic) return batch;
-  throw invalidOption(`A batch is what atomic() answered; given was ${describe(batch)}.`);
+  throw isOfAnotherCopy(batch, Atomic)
+    ? anotherCopy('batch')
+    : invalidOption(`A batch is what atomic() answered; given was ${describe(batch)}.`);
 }
 
 const isRead = (given: Key | EntryInfo): given is EntryInfo => typeof given === 'object' && given !== null && 'etag' in given;
 
 function rowsOf(store: AnyStore): StateRows<unknown> {
   if (store instanceof TypedStore) return (store as TypedStore<unknown>)[storeRows];
-  throw invalidOption(`A batch takes stores of its own storage; given was ${describe(store)}.`);
+  throw isOfAnotherCopy(store, TypedStore)
+    ? anotherCopy('store')
+    : invalidOption(`A batch takes stores of its own storage; given was ${describe(store)}.`);
 }
+
+/** A process may hold a package twice, each with classes of its own. */
+function isOfAnotherCopy(given: unknown, known: { readonly name: string }): boolean {
+  if (typeof given !== 'object' || given === null) return false;
+  for (let kind: unknown = Object.getPrototypeOf(given); kind !== null; kind = Object.getPrototypeOf(kind))
+    if ((kind as { readonly constructor?: { readonly name?: string } }).constructor?.name === known.name) return true;
+  return false;
+}
+
+const anotherCopy = (what: string): Error =>
+  invalidOption(
+    `This ${what} is of another copy of @kvent/key-value-storage: this process has loaded the package twice. Install one version of it (\`npm ls @kvent/key-value-storage\`).`,
+  );
