@@ -1,4 +1,5 @@
 /** What `forRoot` takes, and the tokens under which the root hands it on to its own parts. */
+import { Logger } from '@nestjs/common';
 import type { KeyValueStorage } from '../core/key-value-store.js';
 import { assertOptions, invalidOption } from '../core/options.js';
 import type { RetryOptions } from '../core/retry-on-conflict.js';
@@ -62,6 +63,16 @@ function assertProvider(what: string, given: unknown): void {
     throw invalidOption(
       `${what} is a storage provider, or a function that makes one; given was ${given === null ? 'null' : typeof given}.`,
     );
+}
+
+const logger = new Logger('KeyValueStorage');
+
+/** Whoever may name a tenant may make one: each takes a database, which stays. */
+export function warnOfOpenTenancy(place: string, tenancy: TenancyOptions | undefined): void {
+  if (tenancy === undefined || tenancy.isKnown !== undefined || tenancy.resolve !== undefined) return;
+  logger.warn(
+    `KeyValueStorageModule.forRoot (${place}): tenancy has neither isKnown nor resolve, so every well-formed name in the header ${tenancy.header ?? 'x-tenant-id'} is a tenant, and a client can make as many as it likes. Give it isKnown: (tenant, storage) => …`,
+  );
 }
 
 /** The test's provider instead of the app's: see `overrideStorage`. */

@@ -18,6 +18,7 @@ import {
   rootPlaceToken,
   storageOverrideToken,
   tenancyToken,
+  warnOfOpenTenancy,
   type KeyValueStorageOptions,
   type StorageOverride,
 } from './key-value-storage-options.js';
@@ -108,6 +109,7 @@ async function openHost(
   };
   assertStates(featuresOf(modules), surroundings);
   for (const check of startUpChecksOf(modules)) check(modules, surroundings);
+  warnOfOpenTenancy(place, options.tenancy);
   return await StorageHost.open(options, override, context, place);
 }
 

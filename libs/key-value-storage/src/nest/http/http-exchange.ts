@@ -21,7 +21,7 @@ export type AnyResponse = FrameworkResponse | ServerResponse;
 const hasFramework = (response: AnyResponse): response is FrameworkResponse => 'send' in response && typeof response.send === 'function';
 
 /** Fastify's reply holds Node's response; Express's is one. */
-const rawOf = (response: AnyResponse): ServerResponse =>
+export const rawOf = (response: AnyResponse): ServerResponse =>
   ('raw' in response && response.raw !== undefined ? response.raw : response) as ServerResponse;
 
 export const isAnswered = (response: AnyResponse): boolean => rawOf(response).headersSent;
@@ -52,6 +52,13 @@ export const end = (response: AnyResponse): void => {
 export function headerOf(request: AnyRequest, name: string): string | undefined {
   const value = request.headers?.[name.toLowerCase()];
   return Array.isArray(value) ? value.join(', ') : value;
+}
+
+/** The query as it was sent, without the question mark; empty where there is none. */
+export function queryOf(request: AnyRequest): string {
+  const url = request.originalUrl ?? request.url ?? '';
+  const begin = url.indexOf('?');
+  return begin === -1 ? '' : url.slice(begin + 1);
 }
 
 /** The path alone: queries may carry tokens. */

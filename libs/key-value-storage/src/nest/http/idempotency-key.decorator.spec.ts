@@ -3,15 +3,39 @@ import { idempotentCallOf } from './idempotency-key.decorator.js';
 
 describe('@IdempotencyKey', () => {
   const request = { method: 'POST', url: '/orders?x=1', headers: { 'idempotency-key': ' k1 ' }, body: { cart: 'c1' } };
+  const contentOf = (more: object = {}) => idempotentCallOf({ ...request, ...more })?.content;
 
-  it('gives the key, and method, path and body as what a repeat is compared by', () => {
-    expect(idempotentCallOf(request, true)).toEqual({ key: 'k1', content: { method: 'POST', path: '/orders', body: { cart: 'c1' } } });
+  it('gives the key, and method, path, query, body and principal as what a repeat is compared by', () => {
+    expect(idempotentCallOf({ ...request, user: { sub: 'ada', iat: 1 } })).toMatchObject({
+      key: 'k1',
+      content: { method: 'POST', path: '/orders', query: 'x=1', body: { cart: 'c1' }, principal: 'ada' },
+    });
+    expect(contentOf()).toEqual({ method: 'POST', path: '/orders', query: 'x=1', body: { cart: 'c1' }, principal: null });
+  });
+
+  it.each([
+    ['the currency of a query', { url: '/orders?currency=EUR' }, { url: '/orders?currency=USD' }],
+    ['no query and one', { url: '/orders' }, { url: '/orders?currency=USD' }],
+    ['the user', { user: { id: 1 } }, { user: { id: 2 } }],
+    ['a user and none', { user: { id: 1 } }, {}],
+    ['what authentication calls auth', { auth: { sub: 'ada' } }, { auth: { sub: 'bob' } }],
+    ['the method', { method: 'PUT' }, { method: 'POST' }],
+  ])('tells two requests apart by %s', (_, first, second) => {
+    expect(contentOf(first)).not.toEqual(contentOf(second));
+  });
+
+  it('takes a user whose token was renewed for the same one', () => {
+    expect(contentOf({ user: { sub: 'ada', exp: 1 } })).toEqual(contentOf({ user: { sub: 'ada', exp: 2 } }));
+  });
+
+  it('asks who it is, where the route says how', () => {
+    const principal = ({ headers }: typeof request & { headers: { key?: string } }) => headers.key;
+    const call = idempotentCallOf({ ...request, headers: { ...request.headers, key: 'a' } as never }, { principal });
+    expect(call?.content).toMatchObject({ principal: 'a' });
   });
 
   it('refuses a request without one, unless it may do without', () => {
-    expect(() => idempotentCallOf({ ...request, headers: {} }, true)).toThrow(
-      expect.objectContaining({ code: 'IDEMPOTENCY_KEY_REQUIRED' }),
-    );
-    expect(idempotentCallOf({ ...request, headers: {} }, false)).toBeUndefined();
+    expect(() => idempotentCallOf({ ...request, headers: {} })).toThrow(expect.objectContaining({ code: 'IDEMPOTENCY_KEY_REQUIRED' }));
+    expect(idempotentCallOf({ ...request, headers: {} }, { required: false })).toBeUndefined();
   });
 });

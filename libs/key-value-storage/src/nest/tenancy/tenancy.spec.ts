@@ -296,3 +296,29 @@ describe('TenantInterceptor', () => {
     await expect(answer).resolves.toBe('first');
   });
 });
+
+describe('The start-up', () => {
+  const warningsOf = async (tenancy: TenancyOptions | undefined): Promise<readonly string[]> => {
+    const warnings: string[] = [];
+    const silent = () => undefined;
+    const module = await Test.createTestingModule({
+      imports: [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...(tenancy && { tenancy }) })],
+    })
+      .setLogger({ log: silent, error: silent, debug: silent, verbose: silent, warn: (message: string) => warnings.push(message) })
+      .compile();
+    app = module.createNestApplication<INestApplication<App>>();
+    return warnings;
+  };
+
+  it('warns of tenancy with neither isKnown nor resolve: whoever names a tenant makes one', async () => {
+    expect(await warningsOf({})).toEqual([expect.stringMatching(/tenancy has neither isKnown nor resolve.*x-tenant-id/)]);
+  });
+
+  it.each([
+    ['without tenancy', undefined],
+    ['with isKnown', { isKnown: () => true }],
+    ['with resolve', { resolve: () => 'acme' }],
+  ])('warns of nothing %s', async (_, tenancy) => {
+    expect(await warningsOf(tenancy)).toEqual([]);
+  });
+});

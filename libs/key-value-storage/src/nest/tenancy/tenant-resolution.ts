@@ -8,6 +8,9 @@ import type { TenancyOptions } from '../key-value-storage-options.js';
 
 const headerDefault = 'x-tenant-id';
 
+/** The request header that names the tenant, where there is no `resolve`. */
+export const tenantHeaderOf = ({ header }: TenancyOptions): string => header ?? headerDefault;
+
 /** The tenancy of the root; `INVALID_OPTION` where there is none, at start-up. */
 export function tenancyFor(who: string, tenancy: TenancyOptions | null): TenancyOptions {
   if (tenancy === null)
@@ -19,7 +22,7 @@ export function tenancyFor(who: string, tenancy: TenancyOptions | null): Tenancy
 
 /** The tenant that a request names: `TENANT_MISSING` without a well-formed one, `TENANT_UNKNOWN` for one that `isKnown` does not know. */
 export async function tenantOf(request: unknown, tenancy: TenancyOptions, storage: KeyValueStorage): Promise<string> {
-  const tenant = tenancy.resolve === undefined ? fromHeader(request, tenancy.header ?? headerDefault) : await tenancy.resolve(request);
+  const tenant = tenancy.resolve === undefined ? fromHeader(request, tenantHeaderOf(tenancy)) : await tenancy.resolve(request);
   assertTenant(tenant);
   if (tenancy.isKnown !== undefined && (await tenancy.isKnown(tenant, storage)) !== true) {
     throw storageError('TENANT_UNKNOWN', `There is no tenant ${JSON.stringify(tenant)}.`, { tenant });

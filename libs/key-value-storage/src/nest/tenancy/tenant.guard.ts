@@ -4,6 +4,7 @@ import { KeyValueStorage } from '../../core/key-value-store.js';
 import { invalidOption } from '../../core/options.js';
 import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
+import { dependOnTenantIn } from './tenant-dependent-answer.js';
 import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**
@@ -33,6 +34,7 @@ export class TenantGuard implements CanActivate {
 
   async canActivate(context: ExecutionContext): Promise<boolean> {
     const request = requestOf(context);
+    dependOnTenantIn(context, this.#tenancy);
     // gateways and microservices have no middleware, and guards come before TenantInterceptor
     const tenant = this.#context.current() ?? (await tenantOf(request, this.#tenancy, this.#storage));
     if ((await this.#mayEnter(tenant, request, this.#storage)) === true) return true;

@@ -3,11 +3,13 @@ import { defer, Observable, switchMap } from 'rxjs';
 import { KeyValueStorage } from '../../core/key-value-store.js';
 import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
+import { dependOnTenantIn } from './tenant-dependent-answer.js';
 import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**
  * The same for what HTTP middleware does not see: gateways, microservices, GraphQL subscriptions. The handler is called, and what it answers is
  * subscribed to, inside the context. A tenant that is there already stays. `tenancy.resolve` gets the request, the socket or the message's context.
+ * HTTP answers get the headers that TenantMiddleware sets.
  */
 @Injectable()
 export class TenantInterceptor implements NestInterceptor {
@@ -26,6 +28,7 @@ export class TenantInterceptor implements NestInterceptor {
   }
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    dependOnTenantIn(context, this.#tenancy);
     return defer(async () => this.#context.current() ?? (await tenantOf(requestOf(context), this.#tenancy, this.#storage))).pipe(
       switchMap((tenant) => new Observable<unknown>((subscriber) => this.#context.run(tenant, () => next.handle().subscribe(subscriber)))),
     );

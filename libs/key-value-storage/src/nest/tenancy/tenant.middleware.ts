@@ -2,11 +2,16 @@ import { Inject, Injectable, type NestMiddleware } from '@nestjs/common';
 import { KeyValueStorage } from '../../core/key-value-store.js';
 import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
+import { dependOnTenant } from './tenant-dependent-answer.js';
 import { tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**
  * Everything behind it (guards, interceptors, handlers, server-sent events) runs for the tenant that the request names: by the header
  * `X-Tenant-Id`, or as `forRoot({ tenancy })` says. 400 `TENANT_MISSING` without one, 404 `TENANT_UNKNOWN` for one that `isKnown` does not know.
+ *
+ * Every answer behind it, errors too, is kept from caches that serve others: `Vary` gets the header, and `Cache-Control` is `private, no-cache` unless it is
+ * set; with `resolve`, `Cache-Control` is `private` and nothing is added to `Vary`.
+ *
  * `configure(consumer: MiddlewareConsumer) { consumer.apply(TenantMiddleware).exclude('health').forRoutes('{*path}'); }`
  */
 @Injectable()
@@ -26,9 +31,11 @@ export class TenantMiddleware implements NestMiddleware {
   }
 
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- NestMiddleware's own: requests of Express and Fastify differ
-  async use(request: any, _response: unknown, next: (error?: unknown) => void): Promise<void> {
+  async use(request: any, response: unknown, next: (error?: unknown) => void): Promise<void> {
     let tenant: string;
     try {
+      // first: an error depends on the tenant too
+      dependOnTenant(response, this.#tenancy);
       tenant = await tenantOf(request, this.#tenancy, this.#storage);
     } catch (error) {
       return next(error);

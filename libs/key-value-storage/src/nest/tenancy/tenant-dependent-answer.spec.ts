@@ -1,0 +1,203 @@
+import 'reflect-metadata';
+import {
+  Controller,
+  Get,
+  Header,
+  Res,
+  Sse,
+  UseGuards,
+  UseInterceptors,
+  type INestApplication,
+  type MiddlewareConsumer,
+} from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { once } from 'node:events';
+import { createServer, type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
+import { of } from 'rxjs';
+import request from 'supertest';
+import type { App } from 'supertest/types.js';
+import { KeyValueStore } from '../../core/key-value-store.js';
+import { State } from '../../core/state-definition.js';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { EtagInterceptor } from '../http/etag.interceptor.js';
+import { ProblemDetailsFilter } from '../http/problem-details.filter.js';
+import { StorageExceptionFilter } from '../http/storage-exception.filter.js';
+import { InjectStore } from '../inject-store.decorator.js';
+import { KeyValueStorageModule } from '../key-value-storage.module.js';
+import type { TenancyOptions } from '../key-value-storage-options.js';
+import { dependOnTenant } from './tenant-dependent-answer.js';
+import { TenantGuard } from './tenant.guard.js';
+import { TenantInterceptor } from './tenant.interceptor.js';
+import { TenantMiddleware } from './tenant.middleware.js';
+
+@State('note')
+class Note {
+  text!: string;
+}
+
+@Controller()
+@UseInterceptors(EtagInterceptor)
+class Notes {
+  constructor(@InjectStore(Note) private readonly notes: KeyValueStore<Note>) {}
+  @Get('note') async note() {
+    return (await this.notes.get('note')) ?? (await this.notes.set('note', { text: 'one' }));
+  }
+  @Get('failing') failing() {
+    throw new Error('no');
+  }
+  @Get('absent') absent() {
+    return this.notes.getOrThrow('absent');
+  }
+  @Get('own') @Header('Vary', 'Accept') @Header('Cache-Control', 'max-age=60') own() {
+    return 'own';
+  }
+  @Get('any') @Header('Vary', '*') any() {
+    return 'any';
+  }
+  @Get('appended') @Header('Vary', 'Accept, x-tenant-id') appended() {
+    return 'appended';
+  }
+  @Get('head') head(@Res() response: ServerResponse) {
+    response.writeHead(200, 'Fine', { vary: 'Accept' }).end('head');
+  }
+  @Sse('events') events() {
+    return of({ data: 'one' });
+  }
+}
+
+@Controller('alone')
+class Alone {
+  @Get('guarded') @UseGuards(TenantGuard) guarded() {
+    return 'guarded';
+  }
+  @Get('intercepted') @UseInterceptors(TenantInterceptor) intercepted() {
+    return 'intercepted';
+  }
+  @Get('free') free() {
+    return 'free';
+  }
+}
+
+let app: INestApplication<App>;
+afterEach(() => app.close());
+
+async function start(tenancy: TenancyOptions): Promise<void> {
+  class AppModule {
+    configure(consumer: MiddlewareConsumer): void {
+      // twice, as an application that is put together of modules may do
+      consumer.apply(TenantMiddleware, TenantMiddleware).exclude('alone/{*path}').forRoutes('{*path}');
+    }
+  }
+  const module = await Test.createTestingModule({
+    imports: [
+      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), tenancy: { mayEnter: () => true, ...tenancy } }),
+      { module: AppModule, imports: [KeyValueStorageModule.forFeature([Note])], controllers: [Notes, Alone] },
+    ],
+  }).compile();
+  app = module.createNestApplication<INestApplication<App>>();
+  app.useLogger(false);
+  (app.getHttpAdapter().getInstance() as { set(name: string, value: unknown): void }).set('etag', false);
+  app.useGlobalFilters(new ProblemDetailsFilter(), new StorageExceptionFilter());
+  await app.init();
+}
+
+interface Told {
+  readonly status: number;
+  readonly vary: string | undefined;
+  readonly cache: string | undefined;
+}
+async function told(
+  path: string,
+  headers: Record<string, string> = { 'X-Tenant-Id': 'acme' },
+  method: 'get' | 'head' = 'get',
+): Promise<Told> {
+  const answer = (await request(app.getHttpServer())[method](path).set(headers)) as unknown as {
+    status: number;
+    headers: Record<string, string>;
+  };
+  return { status: answer.status, vary: answer.headers['vary'], cache: answer.headers['cache-control'] };
+}
+const kept = { vary: 'x-tenant-id', cache: 'private, no-cache' };
+
+describe('An answer that depends on the tenant says so to caches', () => {
+  it.each(['get', 'head'] as const)('when it is an answer to %s', async (method) => {
+    await start({ isKnown: () => true });
+    expect(await told('/note', undefined, method)).toEqual({ status: 200, ...kept });
+  });
+
+  it('when it is 304', async () => {
+    await start({ isKnown: () => true });
+    expect(await told('/note')).toMatchObject({ status: 200 });
+    expect(await told('/note', { 'X-Tenant-Id': 'acme', 'If-None-Match': '*' })).toEqual({ status: 304, ...kept });
+  });
+
+  it('when it is an error: of the tenant, of the storage, of the handler, of a route that is not there', async () => {
+    await start({ isKnown: (tenant) => tenant === 'acme' });
+    expect(await told('/note', {})).toEqual({ status: 400, ...kept });
+    expect(await told('/note', { 'X-Tenant-Id': 'globex' })).toEqual({ status: 404, ...kept });
+    expect(await told('/absent')).toEqual({ status: 404, ...kept });
+    expect(await told('/failing')).toEqual({ status: 500, ...kept });
+    expect(await told('/nowhere')).toEqual({ status: 404, ...kept });
+  });
+
+  it('when the handler sets headers of its own: Vary is added to, Cache-Control is kept', async () => {
+    await start({ isKnown: () => true });
+    expect(await told('/own')).toEqual({ status: 200, vary: 'Accept, x-tenant-id', cache: 'max-age=60' });
+    expect(await told('/appended')).toMatchObject({ vary: 'Accept, x-tenant-id' });
+    expect(await told('/any')).toMatchObject({ vary: '*' });
+    expect(await told('/head')).toEqual({ status: 200, vary: 'Accept, x-tenant-id', cache: kept.cache });
+  });
+
+  it('when it is a stream of server-sent events', async () => {
+    await start({ isKnown: () => true });
+    const { vary, cache } = await told('/events');
+    expect(vary).toBe('x-tenant-id');
+    expect(cache).toMatch(/\bprivate\b.*\bno-cache\b|\bno-store\b/);
+  });
+
+  it('by the header that forRoot names', async () => {
+    await start({ header: 'X-Shop', isKnown: () => true });
+    expect(await told('/note', { 'X-Shop': 'acme' })).toEqual({ status: 200, vary: 'X-Shop', cache: kept.cache });
+  });
+
+  it('by private alone where resolve finds the tenant, for nobody knows what it looks at', async () => {
+    await start({ resolve: () => 'acme' });
+    expect(await told('/note', {})).toEqual({ status: 200, vary: undefined, cache: 'private' });
+    expect(await told('/own', {})).toMatchObject({ vary: 'Accept', cache: 'max-age=60' });
+  });
+
+  it('also without the middleware, behind TenantGuard or TenantInterceptor; a route that asks for no tenant does not', async () => {
+    await start({ isKnown: () => true });
+    expect(await told('/alone/guarded')).toEqual({ status: 200, ...kept });
+    expect(await told('/alone/guarded', {})).toEqual({ status: 400, ...kept });
+    expect(await told('/alone/intercepted')).toEqual({ status: 200, ...kept });
+    expect(await told('/alone/free')).toEqual({ status: 200, vary: undefined, cache: undefined });
+  });
+
+  it.each<[string, (response: ServerResponse) => void, string]>([
+    [
+      'as an object, as Fastify does',
+      (response) => response.writeHead(200, { Vary: 'Accept' } as OutgoingHttpHeaders).end(),
+      'Accept, x-tenant-id',
+    ],
+    ['as names and values in turn', (response) => response.writeHead(200, ['Vary', 'Accept']).end(), 'Accept, x-tenant-id'],
+    ['one by one', (response) => response.setHeader('Vary', ['Accept', 'Origin']).writeHead(200).end(), 'Accept, Origin, x-tenant-id'],
+    ['not at all', (response) => response.end(), 'x-tenant-id'],
+  ])('when Node is given its headers %s', async (_, answer, vary) => {
+    await start({ isKnown: () => true });
+    const server = createServer((_request, response) => {
+      // Fastify's reply holds it
+      dependOnTenant({ raw: response }, {});
+      response.removeHeader('Vary');
+      answer(response);
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    try {
+      const { headers } = (await request(server).get('/')) as unknown as { headers: Record<string, string> };
+      expect({ vary: headers['vary'], cache: headers['cache-control'] }).toEqual({ vary, cache: kept.cache });
+    } finally {
+      server.close();
+    }
+  });
+});
