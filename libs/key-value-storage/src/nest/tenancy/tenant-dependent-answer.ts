@@ -69,7 +69,7 @@ function guardHead(raw: ServerResponse, names: ReadonlySet<string>, cacheControl
     const headers = rest.pop();
     return writeHead(status, ...rest, ...(headers === undefined ? [] : [withOurs(headers, names)]));
   };
-  raw.writeHead = guarded as typeof raw.writeHead;
+  raw.writeHead = guarded;
 }
 
 /** The headers that `writeHead` was given, as an object or as names and values in turn; of a reason phrase, nothing changes. */
