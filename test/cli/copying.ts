@@ -1,5 +1,6 @@
 /** `kvent copy` between directories. */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { JsonFileProvider } from '@kvent/key-value-storage';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { until } from '../postgres/until.js';
@@ -50,6 +51,30 @@ function directories(): void {
     expect(Object.keys(await place.rows('copy'))).toEqual([globex]);
     await place.told('copy', '--from', 'data', '--to', 'copy', '--shared');
     expect(Object.keys(await place.rows('copy'))).toEqual(['shared', globex]);
+  });
+
+  it('leaves its source as it was, byte by byte, and so does a backup: links, leftovers and the lock of a dead owner too', async () => {
+    await place.store('data', { [acme]: [raw('state:state', 'a', '1')] });
+    mkdirSync(place.path('victim'));
+    writeFileSync(place.path('victim/diary.txt'), 'mine');
+    for (const name of ['.dropped-0123456789abcdef-x', '.new-0123456789abcdef', '.kvent.json.0123456789abcdef.tmp'])
+      symlinkSync(place.path('victim'), place.path(`data/${name}`));
+    writeFileSync(place.path('data/.lock.json'), 'of a process that ended before it had said who it is');
+    const journal = place.path(`data/tenant.acme/journal-1.jsonl`);
+    writeFileSync(journal, readFileSync(journal, 'utf8').trimEnd());
+    const files = (): unknown =>
+      ['data', 'victim'].flatMap((root) =>
+        readdirSync(place.path(root), { recursive: true, encoding: 'utf8' })
+          .sort()
+          .map((name) => join(place.path(root), name))
+          .map((path) => [path, lstatSync(path).isFile() ? readFileSync(path, 'utf8') : '']),
+      );
+    const before = files();
+    expect(await place.told('copy', '--from', 'data', '--to', 'copy')).toMatchObject({ rows: 1 });
+    expect(await place.told('backup', '--from', 'data', '--to', 'b.jsonl')).toMatchObject({ rows: 1 });
+    expect(files()).toEqual(before);
+    expect((statSync(place.path('b.jsonl')).mode & 0o777).toString(8)).toBe('600');
+    expect((statSync(place.path('copy')).mode & 0o777).toString(8)).toBe('700');
   });
 
   it('tells of an empty storage that it is empty', async () => {

@@ -67,6 +67,7 @@ describe(`the JSON file when a call fails (KVENT_SEED=${runSeed})`, () => {
     ['open', 'none', 'EMFILE'],
     ['read', 'none', 'EIO'],
     ['list', 'none', 'EIO'],
+    ['status', 'none', 'EIO'],
   ];
 
   it.each(cases)('the n-th %s, effect %s, %s', async (call, effect = 'none', code) => {

@@ -15,7 +15,7 @@
  * `cutPowerAfter(k)` lets k steps (calls that change something, or sync) happen; whatever comes later is refused and changes nothing.
  */
 import { posix } from 'node:path';
-import type { FileSystem, OpenFile } from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
+import type { FileSystem, OpenFile, PathStatus } from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
 import { DirectoryNode, drawMood, FileNode, type Node, type Ticket } from './page-cache.js';
 import { seededRandom, type Random } from './seeded-random.js';
 
@@ -31,7 +31,7 @@ export const steps = [
   'removeDirectory',
   'syncDirectory',
 ] as const;
-export const calls = [...steps, 'open', 'read', 'size', 'list', 'close'] as const;
+export const calls = [...steps, 'open', 'read', 'size', 'status', 'list', 'close'] as const;
 export type Call = (typeof calls)[number];
 
 export interface Fault {
@@ -264,6 +264,15 @@ class ProcessView implements FileSystem {
       const node = new FileNode();
       parent.add(name, node, ticket);
       return new OpenView(this, path, node, mode);
+    });
+  }
+
+  /** It knows no links, and one user. */
+  async status(path: string): Promise<PathStatus | undefined> {
+    return await this.#perform('status', path, () => {
+      const node = this.disk.nodeAt(path);
+      if (node === undefined) return undefined;
+      return { kind: node instanceof FileNode ? 'file' : 'directory', permissions: undefined, isOurs: true } as const;
     });
   }
 

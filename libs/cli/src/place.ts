@@ -59,8 +59,8 @@ const requestTimeoutMs = 10 * 60_000;
 export async function providerAt(place: Place, { role, schema, table, waitMs, warn }: OpenOptions): Promise<StorageProvider> {
   if (place.kind === 'directory') {
     const { JsonFileProvider } = await import('@kvent/key-value-storage');
-    const create = role === 'target' ? 'if-missing' : 'never';
-    return new JsonFileProvider({ directory: place.directory, create, lockTimeoutMs: waitMs, warn });
+    const access = role === 'target' ? ({ create: 'if-missing' } as const) : ({ create: 'never', readOnly: true } as const);
+    return new JsonFileProvider({ directory: place.directory, ...access, lockTimeoutMs: waitMs, warn });
   }
   const { PostgresProvider } = await import('@kvent/key-value-postgres');
   return new PostgresProvider({

@@ -58,7 +58,7 @@ async function assertFinished(source: CopySource, database: string): Promise<voi
 
 async function write(source: CopySource, path: string, options: BackupOptions): Promise<BackupSummary> {
   const lines = new BackupLines(source, options);
-  const file = createWriteStream(path, { flags: 'wx', flush: true });
+  const file = createWriteStream(path, { flags: 'wx', flush: true, mode: 0o600 });
   const text = Readable.from(lines.chunks(), { objectMode: false, highWaterMark: 1 });
   if (isZipped(path.replace(/\.[0-9a-f]{16}\.tmp$/, ''))) await pipeline(text, createGzip(), file, { signal: options.signal });
   else await pipeline(text, file, { signal: options.signal });

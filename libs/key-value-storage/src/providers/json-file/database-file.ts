@@ -31,6 +31,8 @@ export interface StoreContext {
   readonly time: SteadyTime;
   readonly hints: HintSource;
   readonly compaction: CompactionOptions;
+  /** Whether everything that would change a row is refused. */
+  readonly readOnly: boolean;
   /** Rejects when the store belongs to another process meanwhile. */
   verifyOwner(): Promise<void>;
   warn(message: string): void;

@@ -12,6 +12,8 @@ const words: Readonly<Record<string, string>> = {
   EISDIR: 'a directory is where a file should be',
   EMFILE: 'this process has too many files open',
   ENFILE: 'this machine has too many files open',
+  ELOOP: 'a link is where a file should be',
+  ENOTFILE: 'a FIFO, a socket or a device is where a file should be',
   EIO: 'the disk reports a failure',
 };
 
@@ -57,3 +59,15 @@ export function corrupt(place: string, what: string, cause?: unknown): StorageEr
   const then = 'Nothing was changed; salvageJsonFile copies what is readable to a new place.';
   return storageError('STORAGE_CORRUPT', `${place}: ${what}. ${then}`, { place }, cause === undefined ? {} : { cause });
 }
+
+/** Something else is where this library keeps a file or a directory. It is never followed, read or waited for. */
+export function misplaced(path: string, what: string, cause?: unknown): StorageError {
+  const message = `${path}: ${what}. Nothing was changed: look at what it is, and take it away.`;
+  return storageError('STORAGE_CORRUPT', message, { place: path }, cause === undefined ? {} : { cause });
+}
+
+const misplacedCodes = new Set(['ELOOP', 'ENOTFILE', 'EISDIR']);
+
+/** A file that cannot be opened or read: `STORAGE_CORRUPT` where it is no file, else `STORAGE_UNAVAILABLE`. */
+export const unreadable = (what: string, path: string, error: unknown): StorageError =>
+  misplacedCodes.has(codeOf(error) ?? '') ? misplaced(path, reasonOf(error), error) : unavailable(`${what} cannot be read`, error);

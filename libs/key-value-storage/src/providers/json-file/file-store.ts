@@ -93,6 +93,12 @@ export class FileStore {
 
   /** The database to write to; a new one is made on disk with its first row. */
   async #database(name: string): Promise<DatabaseFile> {
+    if (this.#context.readOnly)
+      throw storageError(
+        'STORAGE_UNSUPPORTED',
+        `The store in ${this.#context.root} was opened with readOnly: nothing is written to it.`,
+        {},
+      );
     while (this.#leaving.has(name)) await this.#leaving.get(name)?.catch(() => undefined);
     if (this.#lost !== undefined) throw this.#lost;
     const known = this.#databases.get(name);
@@ -104,6 +110,7 @@ export class FileStore {
 
   async sweep(limit: number): Promise<number> {
     await this.#owned();
+    if (this.#context.readOnly) return 0;
     let swept = 0;
     const failures: unknown[] = [];
     for (const { name } of [...this.#databases.values()]) {

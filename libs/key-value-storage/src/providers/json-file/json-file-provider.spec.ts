@@ -1,4 +1,17 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -49,24 +62,31 @@ class Disk implements FileSystem {
 
   readonly rename = (from: string, to: string) => this.#do(`rename ${plain(from)} ${plain(to)}`, () => nodeFileSystem.rename(from, to));
   readonly remove = (path: string) => this.#do(`remove ${plain(path)}`, () => nodeFileSystem.remove(path));
-  readonly makeDirectory = (path: string) => this.#do(`make ${plain(path)}`, () => nodeFileSystem.makeDirectory(path));
+  readonly makeDirectory = (path: string, permissions?: number) =>
+    this.#do(`make ${plain(path)}`, () => nodeFileSystem.makeDirectory(path, permissions));
+  /** Whether everything belongs to somebody else. */
+  theirs = false;
+  readonly status = async (path: string, links?: 'follow') => {
+    const found = await nodeFileSystem.status(path, links);
+    return found && { ...found, isOurs: !this.theirs };
+  };
   readonly removeDirectory = (path: string) => this.#do(`unmake ${plain(path)}`, () => nodeFileSystem.removeDirectory(path));
   readonly list = (path: string) => nodeFileSystem.list(path);
   readonly syncDirectory = (path: string) => this.#do(`syncdir ${plain(path)}`, () => nodeFileSystem.syncDirectory(path));
 
   /** With a path a file is opened; without one the gate is. */
   open(): void;
-  open(path: string, mode: 'read' | 'create'): Promise<OpenFile>;
-  open(path?: string, mode: 'read' | 'create' = 'read'): Promise<OpenFile> | void {
+  open(path: string, mode: 'read' | 'create', permissions?: number): Promise<OpenFile>;
+  open(path?: string, mode: 'read' | 'create' = 'read', permissions?: number): Promise<OpenFile> | void {
     if (path === undefined) return this.#opened?.();
-    return this.#file(path, mode);
+    return this.#file(path, mode, permissions);
   }
 
-  async #file(path: string, mode: 'read' | 'create'): Promise<OpenFile> {
+  async #file(path: string, mode: 'read' | 'create', permissions?: number): Promise<OpenFile> {
     const name = plain(path);
     const file = await (mode === 'read'
       ? nodeFileSystem.open(path, mode)
-      : this.#do(`create ${name}`, () => nodeFileSystem.open(path, mode)));
+      : this.#do(`create ${name}`, () => nodeFileSystem.open(path, mode, permissions)));
     return {
       read: (into, position) => file.read(into, position),
       write: (bytes, position) => this.#do(`write ${name}`, () => file.write(bytes, position)),
@@ -420,6 +440,204 @@ const newGeneration = (generation: number): string[] => {
     'syncdir tenant.acme',
   ];
 };
+
+describe('what is no file or directory of its own', () => {
+  const unique = '0123456789abcdef';
+  let victim: string;
+  const contents = (): readonly string[] => readdirSync(victim).map((name) => `${name} ${readFileSync(join(victim, name), 'utf8')}`);
+  const untouched = ['diary.txt mine', 'journal-1.jsonl mine'];
+
+  beforeEach(() => {
+    victim = mkdtempSync(join(tmpdir(), 'kvent-victim-'));
+    for (const name of ['diary.txt', 'journal-1.jsonl']) writeFileSync(join(victim, name), 'mine');
+  });
+  afterEach(() => rmSync(victim, { recursive: true }));
+
+  it.each([`.dropped-${unique}-x`, `.dropped-${unique}-tenant.acme`, `.new-${unique}`, `.lock-${unique}`, `.kvent.json.${unique}.tmp`])(
+    'as the link %s is taken away, and what it leads to stays',
+    async (name) => {
+      await (await open()).close();
+      symlinkSync(victim, join(root, name));
+      await open();
+      expect(contents()).toEqual(untouched);
+      expect(readdirSync(root)).not.toContain(name);
+    },
+  );
+
+  it('stays where the name is one of a file, and it is a directory', async () => {
+    await (await open()).close();
+    const path = join(root, `.kvent.json.${unique}.tmp`);
+    mkdirSync(path);
+    writeFileSync(join(path, 'diary.txt'), 'mine');
+    await open();
+    expect(readdirSync(path)).toEqual(['diary.txt']);
+  });
+
+  it.each(['tenant.acme', 'shared', 'notes'])(
+    'as a link in the place of the database %s is refused, with or without a marker',
+    async (name) => {
+      for (const marker of [false, true]) {
+        if (marker) {
+          rmSync(join(root, name));
+          await (await open()).close();
+        }
+        symlinkSync(victim, join(root, name));
+        await expect(provider().open()).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', effect: 'none', place: join(root, name) });
+        expect(contents()).toEqual(untouched);
+        expect(existsSync(join(root, '.lock.json'))).toBe(false);
+      }
+    },
+  );
+
+  const kinds: Readonly<Record<string, (path: string) => void>> = {
+    FIFO: (path) => void execFileSync('mkfifo', [path]),
+    link: (path) => symlinkSync(join(victim, 'diary.txt'), path),
+    'link to nothing': (path) => symlinkSync(join(victim, 'nothing'), path),
+    directory: (path) => void mkdirSync(path),
+  };
+  it.each(
+    ['.lock.json', '.kvent.json', 'tenant.acme/journal-1.jsonl', 'tenant.acme/snapshot-2.json'].flatMap((file) =>
+      Object.keys(kinds).map((kind) => [file, kind] as const),
+    ),
+  )('%s as a %s is refused at once', async (file, kind) => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    await store.close();
+    if (file.includes('snapshot')) await commit(await open({ processes: killed }), batch([put('b')]));
+    if (file.includes('snapshot')) await opened.pop()?.close();
+    const path = join(root, file);
+    rmSync(path, { force: true });
+    (kinds[kind] as (path: string) => void)(path);
+    const refused = provider({ lockTimeoutMs: 600_000 }).open();
+    await expect(refused).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', effect: 'none', place: path });
+    expect(contents()).toEqual(untouched);
+  });
+});
+
+describe('who may read and write', () => {
+  const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8);
+  const everything = (): Record<string, string> =>
+    Object.fromEntries(
+      readdirSync(root, { recursive: true, encoding: 'utf8' })
+        .sort()
+        .map((name) => [name, mode(join(root, name))]),
+    );
+
+  it('is the owner alone, whatever the umask of the process leaves to others', async () => {
+    const before = process.umask(0);
+    try {
+      const directory = join(root, 'deep', 'data');
+      await commit(await open({ directory }), batch([put('a')]));
+      // the first one counts as killed: so what it wrote is written anew, with a snapshot
+      await commit(await open({ directory, processes: killed }), batch([put('b')]));
+      const { '.kvent.json': _, ...found } = everything();
+      for (const [name, given] of Object.entries(found)) {
+        expect([name, given]).toEqual([name, lstatSync(join(root, name)).isDirectory() ? '700' : '600']);
+      }
+      expect(Object.keys(found).some((name) => name.includes('snapshot'))).toBe(true);
+    } finally {
+      process.umask(before);
+    }
+  });
+
+  it('is what the options say', async () => {
+    const before = process.umask(0);
+    try {
+      const store = await open({ directory: join(root, 'data'), directoryMode: 0o750, fileMode: 0o640 });
+      await commit(store, batch([put('a')]));
+      expect(everything()).toMatchObject({
+        data: '750',
+        'data/.kvent.json': '640',
+        'data/.lock.json': '640',
+        'data/tenant.acme': '750',
+        'data/tenant.acme/journal-1.jsonl': '640',
+      });
+    } finally {
+      process.umask(before);
+    }
+    for (const wrong of [
+      { directoryMode: 0o600 },
+      { fileMode: 0o400 },
+      { fileMode: 0o1600 },
+      { fileMode: 1.5 },
+      { fileMode: '600' as never },
+    ])
+      expect(() => provider(wrong)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+  });
+
+  it('is warned of where others may write to the root, unless the options say so', async () => {
+    for (const [given, options, warned] of [
+      [0o777, {}, true],
+      [0o770, {}, true],
+      [0o755, {}, false],
+      [0o770, { directoryMode: 0o770 }, false],
+    ] as const) {
+      chmodSync(root, given);
+      const warnings: string[] = [];
+      const store = await open({ ...options, warn: (message) => warnings.push(message) });
+      expect([given, warnings.length]).toEqual([given, warned ? 1 : 0]);
+      if (warned) expect(warnings[0]).toContain(root);
+      await store.close();
+    }
+  });
+
+  it('is warned of where the root belongs to another user', async () => {
+    const warnings: string[] = [];
+    disk.theirs = true;
+    await open({ warn: (message) => warnings.push(message) });
+    expect(warnings).toEqual([expect.stringContaining('belongs to another user')]);
+  });
+});
+
+describe('opened with readOnly', () => {
+  const files = (): Record<string, string> =>
+    Object.fromEntries(
+      readdirSync(root, { recursive: true, encoding: 'utf8' })
+        .sort()
+        .map((name) => [name, lstatSync(join(root, name)).isFile() ? readFileSync(join(root, name), 'utf8') : '']),
+    );
+
+  it('changes nothing, not even what a dead owner left behind, and gives its lock back as it was', async () => {
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    const lock = readFileSync(join(root, '.lock.json'));
+    await store.close();
+    writeFileSync(join(root, '.lock.json'), lock);
+    mkdirSync(join(root, '.dropped-0123456789abcdef-x'));
+    const journal = join(root, 'tenant.acme', 'journal-1.jsonl');
+    writeFileSync(journal, readFileSync(journal, 'utf8').trimEnd());
+    writeFileSync(join(root, 'tenant.acme', 'snapshot-2.json.0123456789abcdef.tmp'), 'half');
+    const before = files();
+    const warnings: string[] = [];
+    const reader = await open({
+      readOnly: true,
+      processes: { ...killed, own: systemProcesses().own },
+      warn: (message) => warnings.push(message),
+    });
+    expect(text(await read(reader, 'a'))).toBe('1');
+    expect(warnings).toHaveLength(1);
+    await expect(provider({ lockTimeoutMs: 0 }).open()).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+    await reader.close();
+    expect(files()).toEqual(before);
+    // whoever opens it next settles what the dead one left
+    await open({ processes: killed });
+    expect(readdirSync(join(root, 'tenant.acme')).sort()).toEqual(['journal-2.jsonl', 'snapshot-2.json']);
+  });
+
+  it('refuses whatever would change a row, and makes no store', async () => {
+    await expect(provider({ readOnly: true }).open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    const store = await open();
+    await commit(store, batch([put('a')]));
+    await store.close();
+    const reader = await open({ readOnly: true });
+    const refused = { code: 'STORAGE_UNSUPPORTED', effect: 'none' };
+    expect(failed(await commit(reader, batch([put('b')])))).toMatchObject(refused);
+    await expect(reader.administration.drop(database)).rejects.toMatchObject(refused);
+    await expect(reader.administration.import(database, [])).resolves.toBe(0);
+    expect(await reader.sweep(10)).toBe(0);
+    expect(text(await read(reader, 'a'))).toBe('1');
+  });
+});
 
 describe('compaction', () => {
   const small = { compaction: { ratio: 1, minimumBytes: 1_500 } };

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { throwIfAborted } from '../../core/abort.js';
 import { systemClock, type Clock } from '../../core/clock.js';
 import { storageError } from '../../core/errors.js';
+import { describe } from '../../core/key.js';
 import { assertOptions, invalidOption, resolveOptions } from '../../core/options.js';
 import type {
   Address,
@@ -23,7 +24,7 @@ import type {
 } from '../../core/storage-provider.js';
 import type { CompactionOptions } from './compaction.js';
 import type { FileStore } from './file-store.js';
-import type { FileSystem } from './file-system.js';
+import { withModes, type FileSystem } from './file-system.js';
 import { nodeFileSystem } from './node-file-system.js';
 import { openStore } from './open-store.js';
 import { systemProcesses, type Processes } from './process-identity.js';
@@ -37,6 +38,15 @@ export interface JsonFileProviderOptions {
   readonly clock?: Clock;
   /** `never`: `open` fails where there is no store yet, so that a disk that is not mounted is no empty store. @default 'if-missing' */
   readonly create?: 'if-missing' | 'never';
+  /**
+   * Opens what is there and changes nothing but the lock: nothing is recovered, cleared away or swept, and what would change a row is
+   * `STORAGE_UNSUPPORTED`. For sources of copies and backups. @default false
+   */
+  readonly readOnly?: boolean;
+  /** Permissions of directories that are made, less what the umask takes away. The owner needs all three. @default 0o700 */
+  readonly directoryMode?: number;
+  /** Permissions of files that are made, less what the umask takes away. The owner needs to read and write. @default 0o600 */
+  readonly fileMode?: number;
   /** When journals are gathered into a new snapshot, in the background. */
   readonly compaction?: Partial<CompactionOptions>;
   /** Hears what was cut off or could not be done in the background. @default `process.emitWarning` */
@@ -51,6 +61,9 @@ const defaults = {
   lockTimeoutMs: 5_000,
   clock: systemClock,
   create: 'if-missing' as const,
+  readOnly: false,
+  directoryMode: 0o700,
+  fileMode: 0o600,
   compaction: {},
   warn: (message: string): void => process.emitWarning(message, { type: 'JsonFileWarning', code: 'KVENT_JSON_FILE' }),
   fileSystem: nodeFileSystem,
@@ -109,7 +122,8 @@ export class JsonFileProvider implements StorageProvider {
 
   async #open(): Promise<void> {
     const { directory, processes = systemProcesses(), ...options } = this.#options;
-    const { store, id } = await openStore({ ...options, processes, root: resolve(directory), expectedId: this.#id });
+    const fileSystem = withModes(options.fileSystem, options);
+    const { store, id } = await openStore({ ...options, fileSystem, processes, root: resolve(directory), expectedId: this.#id });
     this.#id = id;
     this.#store = store;
     this.#state = 'open';
@@ -180,6 +194,10 @@ function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
   const resolved = { ...given, processes, compaction: { ...compactionDefaults, ...compaction } };
   assertNumber('compaction.ratio', resolved.compaction.ratio);
   assertNumber('compaction.minimumBytes', resolved.compaction.minimumBytes);
+  assertMode('directoryMode', given.directoryMode, 0o700);
+  assertMode('fileMode', given.fileMode, 0o600);
+  if (typeof given.readOnly !== 'boolean')
+    throw invalidOption(`JsonFileProvider: readOnly is true or false; given was ${describe(given.readOnly)}.`);
   if (!['if-missing', 'never'].includes(given.create))
     throw invalidOption(`JsonFileProvider: create is 'if-missing' or 'never'; given was ${String(given.create)}.`);
   return resolved;
@@ -188,4 +206,13 @@ function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
 function assertNumber(name: string, value: unknown): void {
   if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return;
   throw invalidOption(`JsonFileProvider: ${name} is a number from 0 up; given was ${String(value)}.`);
+}
+
+/** `least`: what the owner cannot do without. */
+function assertMode(name: string, value: unknown, least: number): void {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 0o777 && (value & least) === least) return;
+  const given = typeof value === 'number' ? `0o${value.toString(8)}` : describe(value);
+  throw invalidOption(
+    `JsonFileProvider: ${name} is a mode that gives the owner 0o${least.toString(8)}, 0o777 at most; given was ${given}.`,
+  );
 }

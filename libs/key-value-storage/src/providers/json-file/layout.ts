@@ -28,6 +28,8 @@ export const directoryDropped = (name: string): string | undefined => /^\.droppe
 /** What an opening owner clears away from the root. */
 export const isLeftover = (name: string): boolean =>
   /^\.(new|lock)-[0-9a-f]{16}$/.test(name) || directoryDropped(name) !== undefined || isTemporary(name);
+/** Of what is cleared away: databases that were begun or dropped. The rest are files. */
+export const mayBeDirectory = (name: string): boolean => /^\.new-/.test(name) || directoryDropped(name) !== undefined;
 export const isTemporary = (name: string): boolean => /\.[0-9a-f]{16}\.tmp$/.test(name);
 
 export interface Generations {

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { systemClock, type Clock } from '../../core/clock.js';
 import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
-import { codeOf, unavailable } from './disk-errors.js';
+import { codeOf, unavailable, unreadable } from './disk-errors.js';
 import type { FileSystem, OpenFile } from './file-system.js';
 import { asideName, lockName } from './layout.js';
 import { readWhole, writeAll } from './line-reader.js';
@@ -31,6 +31,8 @@ export interface LockOptions {
   readonly clock: Clock;
   readonly processes: Processes;
   readonly timeoutMs: number;
+  /** Whether the lock of a dead owner is put back when this one is released: for who changes nothing, and settles nothing that the dead one left. */
+  readonly giveBack?: boolean;
 }
 
 /** Waits for the lock of a directory. `STORAGE_LOCKED` names the owner when the time is up. */
@@ -39,14 +41,15 @@ export async function acquireLock(options: LockOptions): Promise<HeldLock> {
   const path = join(directory, lockName);
   const judge = new LockJudge((process) => processes.isGone(process));
   const deadline = clock.monotonic() + timeoutMs;
-  let inherited = false;
+  let inherited: string | undefined;
   for (;;) {
     const held = await tryCreate(options, path, inherited);
     if (held !== undefined) return held;
     const text = await readLock(fileSystem, path);
     if (text === undefined) continue;
-    if (judge.isDead(text, clock.monotonic())) inherited = (await takeAway(fileSystem, directory, text)) || inherited;
-    else {
+    if (judge.isDead(text, clock.monotonic())) {
+      if (await takeAway(fileSystem, directory, text)) inherited = text;
+    } else {
       // made a moment ago, and not written yet: its owner says who it is before anybody is refused
       const patience = readOwner(text) === undefined ? namelessMs : 0;
       const left = deadline + patience - clock.monotonic();
@@ -57,9 +60,9 @@ export async function acquireLock(options: LockOptions): Promise<HeldLock> {
 }
 
 async function tryCreate(
-  { fileSystem, directory, clock, processes }: LockOptions,
+  { fileSystem, directory, clock, processes, giveBack = false }: LockOptions,
   path: string,
-  inherited: boolean,
+  inherited: string | undefined,
 ): Promise<HeldLock | undefined> {
   let file: OpenFile;
   try {
@@ -76,7 +79,7 @@ async function tryCreate(
     await fileSystem.remove(path).catch(() => undefined);
     throw unavailable(`The lock ${path} could not be written`, error);
   }
-  return new HeldLock({ fileSystem, directory, path, file, owner, clock, inherited });
+  return new HeldLock({ fileSystem, directory, path, file, owner, clock, inherited, giveBack });
 }
 
 async function readLock(fileSystem: FileSystem, path: string): Promise<string | undefined> {
@@ -85,12 +88,12 @@ async function readLock(fileSystem: FileSystem, path: string): Promise<string | 
     file = await fileSystem.open(path, 'read');
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
-    throw unavailable(`The lock ${path} could not be read`, error);
+    throw unreadable(`The lock ${path}`, path, error);
   }
   try {
     return (await readWhole(file, 4_096)).toString();
   } catch (error) {
-    throw unavailable(`The lock ${path} could not be read`, error);
+    throw unreadable(`The lock ${path}`, path, error);
   } finally {
     await file.close().catch(() => undefined);
   }
@@ -124,7 +127,9 @@ interface Held {
   readonly file: OpenFile;
   readonly owner: Owner;
   readonly clock: Clock;
-  readonly inherited: boolean;
+  /** The lock of the owner before, who did not let go by itself. */
+  readonly inherited: string | undefined;
+  readonly giveBack: boolean;
 }
 
 export class HeldLock {
@@ -139,7 +144,7 @@ export class HeldLock {
 
   constructor(held: Held) {
     this.#held = held;
-    this.inherited = held.inherited;
+    this.inherited = held.inherited !== undefined;
     this.#ownerText = ownerText(held.owner);
     this.#seenAt = held.clock.monotonic();
   }
@@ -199,13 +204,23 @@ export class HeldLock {
 
   /** Lets go, unless it is another's already. */
   async release(): Promise<void> {
-    const { fileSystem, directory, file } = this.#held;
+    const { fileSystem, directory, file, inherited, giveBack } = this.#held;
     this.#stop.abort();
     await this.#beating;
     const text = await readLock(fileSystem, this.#held.path).catch(() => undefined);
-    if (text !== undefined && readOwner(text)?.owner === this.#held.owner.owner)
-      await takeAway(fileSystem, directory, text).catch(() => undefined);
+    if (text !== undefined && readOwner(text)?.owner === this.#held.owner.owner) {
+      if (giveBack && inherited !== undefined) await this.#putBack(inherited).catch(() => undefined);
+      else await takeAway(fileSystem, directory, text).catch(() => undefined);
+    }
     await file.close().catch(() => undefined);
+  }
+
+  /** Through the descriptor that made the lock, as a beat. */
+  async #putBack(inherited: string): Promise<void> {
+    const { file } = this.#held;
+    const bytes = Buffer.from(inherited);
+    await file.truncate(0);
+    await writeAll(file, bytes, 0);
   }
 }
 

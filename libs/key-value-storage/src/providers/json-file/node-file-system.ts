@@ -1,7 +1,7 @@
 /** The file system of this machine, through Node's callbacks: a promise each, and nothing that `fs.promises` adds on the way of every commit. */
 import fs from 'node:fs';
 import { dirname } from 'node:path';
-import type { FileSystem, OpenFile } from './file-system.js';
+import type { FileSystem, OpenFile, PathStatus } from './file-system.js';
 
 type Answer<T> = (error: NodeJS.ErrnoException | null, value?: T) => void;
 
@@ -13,7 +13,9 @@ const asked = <T>(call: (answer: Answer<T>) => void): Promise<T> =>
 const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 
 export const nodeFileSystem: FileSystem = {
-  open: async (path, mode) => new NodeFile(await asked((answer) => fs.open(path, mode === 'read' ? 'r' : 'wx+', answer))),
+  open: async (path, mode, permissions) =>
+    mode === 'read' ? await openPlain(path) : new NodeFile(await asked((answer) => fs.open(path, 'wx+', permissions, answer))),
+  status,
   rename: (from, to) => asked((answer) => fs.rename(from, to, answer)),
   remove: (path) => asked((answer) => fs.unlink(path, answer)),
   makeDirectory,
@@ -21,6 +23,40 @@ export const nodeFileSystem: FileSystem = {
   list,
   syncDirectory,
 };
+
+/** Windows knows neither: there a link is followed, and nothing waits. */
+const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_DIRECTORY = 0 } = fs.constants as Partial<typeof fs.constants>;
+
+/** A FIFO would be waited for until somebody writes to it, in a thread that nobody can end: so it is opened without waiting, and looked at. */
+async function openPlain(path: string): Promise<OpenFile> {
+  const flags = (O_RDONLY ?? 0) | O_NOFOLLOW | O_NONBLOCK;
+  const descriptor = await asked<number>((answer) => fs.open(path, flags, answer)).catch((error: unknown) => {
+    throw codeOf(error) === 'ENXIO' ? notPlain('ENOTFILE', path) : error;
+  });
+  // it answers from memory: a promise would take longer
+  const found = fs.fstatSync(descriptor);
+  if (found.isFile()) return new NodeFile(descriptor);
+  await asked((answer) => fs.close(descriptor, answer));
+  throw notPlain(found.isDirectory() ? 'EISDIR' : 'ENOTFILE', path);
+}
+
+const notPlain = (code: string, path: string): Error => Object.assign(new Error(`${code}: not a plain file, open '${path}'`), { code });
+
+async function status(path: string, links?: 'follow'): Promise<PathStatus | undefined> {
+  let found: fs.Stats;
+  try {
+    found = await asked<fs.Stats>((answer) => (links === 'follow' ? fs.stat(path, answer) : fs.lstat(path, answer)));
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  const own = process.getuid?.();
+  return {
+    kind: found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isSymbolicLink() ? 'link' : 'other',
+    permissions: own === undefined ? undefined : found.mode & 0o777,
+    isOurs: own === undefined || found.uid === own,
+  };
+}
 
 class NodeFile implements OpenFile {
   readonly #descriptor: number;
@@ -55,9 +91,9 @@ class NodeFile implements OpenFile {
   }
 }
 
-async function makeDirectory(path: string): Promise<boolean> {
+async function makeDirectory(path: string, permissions?: number): Promise<boolean> {
   try {
-    await asked((answer) => fs.mkdir(path, answer));
+    await asked((answer) => fs.mkdir(path, permissions, answer));
     return true;
   } catch (error) {
     if (codeOf(error) !== 'EEXIST' || (await list(path)) === undefined) throw error;
@@ -77,7 +113,7 @@ async function list(path: string): Promise<readonly string[] | undefined> {
 /** Windows cannot open a directory to flush it; NTFS keeps its own log of names. */
 async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return;
-  const descriptor = await asked<number>((answer) => fs.open(path, 'r', answer));
+  const descriptor = await asked<number>((answer) => fs.open(path, (O_RDONLY ?? 0) | O_DIRECTORY, answer));
   try {
     await asked((answer) => fs.fsync(descriptor, answer));
   } finally {

@@ -12,7 +12,7 @@ import { FileStore } from './file-store.js';
 import { acquireLock, type HeldLock } from './lock-file.js';
 import type { Processes } from './process-identity.js';
 import { readDatabase, type Recovered } from './read-database.js';
-import { listDatabases, makeRoot, settleRoot } from './store-root.js';
+import { listDatabases, makeRoot, readMarker, settleRoot, warnOfOthers } from './store-root.js';
 
 export interface OpenOptions {
   readonly fileSystem: FileSystem;
@@ -22,6 +22,10 @@ export interface OpenOptions {
   readonly lockTimeoutMs: number;
   readonly compaction: CompactionOptions;
   readonly create: 'if-missing' | 'never';
+  /** Nothing is changed but the lock. */
+  readonly readOnly: boolean;
+  /** What is made on this disk has it; others that may write to the root are warned of. */
+  readonly directoryMode: number;
   readonly warn: (message: string) => void;
   /** The store that was here when this provider was open before. */
   readonly expectedId: string | undefined;
@@ -31,14 +35,15 @@ export interface OpenOptions {
 const openedAtOnce = 4;
 
 export async function openStore(options: OpenOptions): Promise<{ readonly store: FileStore; readonly id: string }> {
-  const { fileSystem, root, clock, processes, lockTimeoutMs, create, expectedId } = options;
-  await makeRoot(fileSystem, root, expectedId === undefined ? create : 'never');
-  const lock = await acquireLock({ fileSystem, directory: root, clock, processes, timeoutMs: lockTimeoutMs });
+  const { fileSystem, root, clock, processes, lockTimeoutMs, create, readOnly, directoryMode, warn, expectedId } = options;
+  await makeRoot(fileSystem, root, expectedId === undefined && !readOnly ? create : 'never');
+  await warnOfOthers(fileSystem, root, directoryMode, warn);
+  const lock = await acquireLock({ fileSystem, directory: root, clock, processes, timeoutMs: lockTimeoutMs, giveBack: readOnly });
   const databases = new Map<string, DatabaseFile>();
   const opening = new Opening(options, lock, databases);
   try {
     lock.keep(opening.lose, () => opening.store.note());
-    const id = await settleRoot(fileSystem, root);
+    const id = await (readOnly ? readMarker : settleRoot)(fileSystem, root);
     if (expectedId !== undefined && id !== expectedId) throw anotherStore(root);
     await opening.readAll();
     await opening.context.verifyOwner();
@@ -85,11 +90,11 @@ class Opening {
   readonly #databases: Map<string, DatabaseFile>;
   #lost: StorageError | undefined;
 
-  constructor({ fileSystem, root, clock, compaction, warn }: OpenOptions, lock: HeldLock, databases: Map<string, DatabaseFile>) {
+  constructor({ fileSystem, root, clock, compaction, readOnly, warn }: OpenOptions, lock: HeldLock, databases: Map<string, DatabaseFile>) {
     this.#lock = lock;
     this.#databases = databases;
     const verifyOwner = (): Promise<void> => this.#verifyOwner();
-    this.context = { fileSystem, root, time: new SteadyTime(clock), hints: new HintSource(), compaction, verifyOwner, warn };
+    this.context = { fileSystem, root, time: new SteadyTime(clock), hints: new HintSource(), compaction, readOnly, verifyOwner, warn };
     this.store = new FileStore(this.context, lock, databases);
   }
 
@@ -124,6 +129,7 @@ class Opening {
     if (Number.isFinite(recovered.time)) time.stored(recovered.time);
     const database = new DatabaseFile(name, this.context, recovered);
     this.#databases.set(name, database);
+    if (this.context.readOnly) return;
     // the page cache of a killed process proves nothing: what was read is only known to be on disk if its owner closed it
     if (!recovered.closed || this.#lock.inherited) await database.recover();
     for (const file of recovered.stale) await fileSystem.remove(join(database.directory, file)).catch(() => undefined);

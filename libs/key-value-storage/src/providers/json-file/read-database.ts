@@ -6,7 +6,7 @@
  */
 import { join } from 'node:path';
 import { RowTable } from '../../core/row-table.js';
-import { corrupt, unavailable } from './disk-errors.js';
+import { corrupt, unavailable, unreadable } from './disk-errors.js';
 import type { FileSystem, OpenFile } from './file-system.js';
 import { format, readHeaderLine, readJournalLine, seedOf, type JournalHeader, type JournalLine } from './journal-line.js';
 import { generationsOf, journalName, snapshotName, type Generations } from './layout.js';
@@ -89,7 +89,7 @@ export async function withFile<R>(fileSystem: FileSystem, path: string, work: (f
     file = await fileSystem.open(path, 'read');
     return await work(file);
   } catch (error) {
-    throw unavailable(`${path} cannot be read`, error);
+    throw unreadable(path, path, error);
   } finally {
     await file?.close().catch(() => undefined);
   }

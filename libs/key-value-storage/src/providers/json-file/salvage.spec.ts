@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -61,6 +61,30 @@ describe('salvage', () => {
     await written(['a', 'b']);
     expect(await salvageJsonFile(from(), to())).toEqual({ databases: [{ database: 'tenant:acme', rows: 2, damage: [] }] });
     expect(await keys(to())).toEqual(['a', 'b']);
+  });
+
+  it('does not follow a link in the place of a database, and names it', async () => {
+    await written(['a']);
+    symlinkSync(join(from(), 'tenant.acme'), join(from(), 'tenant.globex'));
+    const report = await salvageJsonFile(from(), to());
+    expect(report.databases.map(({ database, rows }) => [database, rows])).toEqual([
+      ['tenant:globex', 0],
+      ['tenant:acme', 1],
+    ]);
+    expect(damage(report)).toEqual([join(from(), 'tenant.globex')]);
+    expect(readdirSync(to())).not.toContain('tenant.globex');
+  });
+
+  it('makes a copy that its owner alone can read', async () => {
+    await written(['a']);
+    const before = process.umask(0);
+    try {
+      await salvageJsonFile(from(), to());
+    } finally {
+      process.umask(before);
+    }
+    const modes = ['', 'tenant.acme', 'tenant.acme/journal-1.jsonl'].map((name) => (statSync(join(to(), name)).mode & 0o777).toString(8));
+    expect(modes).toEqual(['700', '700', '600']);
   });
 
   it('leaves out a damaged line, names it, takes what is behind it, and changes nothing in the old place', async () => {

@@ -55,7 +55,10 @@ export async function salvageJsonFile(from: string, to: string, options: Salvage
   await copy.open();
   try {
     const databases: SalvagedDatabase[] = [];
-    for (const database of await listDatabases(fileSystem, root)) {
+    const noLink = (database: string, { message }: Error): void => {
+      databases.push({ database, rows: 0, damage: [{ place: join(root, directoryOf(database)), what: message }] });
+    };
+    for (const database of await listDatabases(fileSystem, root, noLink)) {
       const salvage = new Salvage(fileSystem, join(root, directoryOf(database)));
       await salvage.read();
       const rows = await copy.administration.import(database, salvage.soundRows(database, signal));

@@ -4,11 +4,11 @@
  */
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
-import { storageError, type StorageError } from '../../core/errors.js';
-import { codeOf, corrupt, unavailable } from './disk-errors.js';
+import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
+import { codeOf, corrupt, misplaced, unavailable } from './disk-errors.js';
 import { databaseOf } from './file-name.js';
 import type { FileSystem } from './file-system.js';
-import { directoryDropped, generationsOf, isLeftover, markerName, temporaryName } from './layout.js';
+import { directoryDropped, generationsOf, isLeftover, markerName, mayBeDirectory, temporaryName } from './layout.js';
 import { readWhole, writeAll } from './line-reader.js';
 import { withFile } from './read-database.js';
 
@@ -38,7 +38,7 @@ const notThere = (root: string): StorageError =>
 async function assertNoDatabases(fileSystem: FileSystem, root: string, names: readonly string[]): Promise<void> {
   for (const name of names) {
     if (databaseOf(name) === undefined) continue;
-    const inside = await fileSystem.list(join(root, name)).catch(() => undefined);
+    const inside = await insideDatabase(fileSystem, join(root, name));
     if (inside === undefined || isForeign(inside) || inside.length === 0) continue;
     throw corrupt(join(root, markerName), `the marker of the store is missing, but there is the database '${String(databaseOf(name))}'`);
   }
@@ -50,15 +50,24 @@ const isForeign = (names: readonly string[]): boolean => {
   return snapshots.length + journals.length === 0 && names.length > 0;
 };
 
-/** The databases that have a directory. */
-export async function listDatabases(fileSystem: FileSystem, root: string): Promise<readonly string[]> {
+/** The databases that have a directory. `onLink` hears of a link in the place of one; without it that is refused. */
+export async function listDatabases(
+  fileSystem: FileSystem,
+  root: string,
+  onLink?: (database: string, error: StorageError) => void,
+): Promise<readonly string[]> {
   const databases: string[] = [];
   try {
     for (const name of (await fileSystem.list(root)) ?? []) {
       const database = databaseOf(name);
       if (database === undefined) continue;
-      const inside = await listDirectory(fileSystem, join(root, name));
-      if (inside !== undefined && !isForeign(inside)) databases.push(database);
+      try {
+        const inside = await insideDatabase(fileSystem, join(root, name));
+        if (inside !== undefined && !isForeign(inside)) databases.push(database);
+      } catch (error) {
+        if (onLink === undefined || !isStorageError(error, 'STORAGE_CORRUPT')) throw error;
+        onLink(database, error);
+      }
     }
   } catch (error) {
     throw unavailable(`The store's directory ${root} cannot be read`, error);
@@ -66,13 +75,30 @@ export async function listDatabases(fileSystem: FileSystem, root: string): Promi
   return databases.sort();
 }
 
-/** The names in a directory, `undefined` for a file. */
-async function listDirectory(fileSystem: FileSystem, path: string): Promise<readonly string[] | undefined> {
-  try {
-    return await fileSystem.list(path);
-  } catch (error) {
-    if (codeOf(error) === 'ENOTDIR') return undefined;
-    throw error;
+/** The names in a directory, `undefined` for what is none. A link is refused: it may lead to somebody else's files. */
+async function insideDatabase(fileSystem: FileSystem, path: string): Promise<readonly string[] | undefined> {
+  const kind = (await fileSystem.status(path))?.kind;
+  if (kind === 'link') throw misplaced(path, 'a link is where the directory of a database should be');
+  return kind === 'directory' ? await fileSystem.list(path) : undefined;
+}
+
+/** Says so where others than the user of this process could change the store behind its back. */
+export async function warnOfOthers(
+  fileSystem: FileSystem,
+  root: string,
+  directoryMode: number,
+  warn: (message: string) => void,
+): Promise<void> {
+  const found = await fileSystem.status(root, 'follow').catch(() => undefined);
+  if (found === undefined) return;
+  if (!found.isOurs)
+    warn(`The store's directory ${root} belongs to another user: whoever owns it can read and change what is stored, and where it leads.`);
+  const others = (found.permissions ?? 0) & 0o022 & ~directoryMode;
+  if (others !== 0) {
+    const mode = (found.permissions ?? 0).toString(8).padStart(4, '0');
+    warn(
+      `The store's directory ${root} can be written to by other users (mode ${mode}): chmod go-w, or say so with the option directoryMode.`,
+    );
   }
 }
 
@@ -106,7 +132,10 @@ export async function settleRoot(fileSystem: FileSystem, root: string): Promise<
       await makeMarker(fileSystem, root);
     }
     // only now: what was renamed away is gone from the disk too
-    for (const name of names.filter(isLeftover)) await removeTree(fileSystem, join(root, name));
+    for (const name of names.filter(isLeftover)) {
+      if (mayBeDirectory(name)) await removeTree(fileSystem, join(root, name));
+      else await fileSystem.remove(join(root, name)).catch(() => undefined);
+    }
   } catch (error) {
     throw unavailable(`The store's directory ${root} cannot be used`, error);
   }
@@ -130,11 +159,11 @@ async function syncParents(fileSystem: FileSystem, path: string): Promise<void> 
  * end on the way, an empty directory is left of it, beside what was dropped.
  */
 async function touchDropped(fileSystem: FileSystem, root: string, directory: string | undefined): Promise<void> {
-  if (directory === undefined) return;
+  if (directory === undefined || databaseOf(directory) === undefined) return;
   const path = join(root, directory);
-  const names = await fileSystem.list(path);
-  if (names !== undefined && names.length > 0) return;
-  if (names === undefined) await fileSystem.makeDirectory(path);
+  const found = await fileSystem.status(path);
+  if (found === undefined) await fileSystem.makeDirectory(path);
+  else if (found.kind !== 'directory' || ((await fileSystem.list(path)) ?? []).length > 0) return;
   await fileSystem.removeDirectory(path);
 }
 
@@ -162,7 +191,7 @@ async function writeMarker(fileSystem: FileSystem, root: string): Promise<void> 
   await fileSystem.rename(temporary, join(root, markerName));
 }
 
-async function readMarker(fileSystem: FileSystem, root: string): Promise<string> {
+export async function readMarker(fileSystem: FileSystem, root: string): Promise<string> {
   const path = join(root, markerName);
   const text = (await withFile(fileSystem, path, (file) => readWhole(file))).toString();
   try {
@@ -177,12 +206,11 @@ async function readMarker(fileSystem: FileSystem, root: string): Promise<string>
   throw corrupt(path, 'the marker of the store cannot be read');
 }
 
-/** Removes a file, or a directory of files, as far as it can: what stays is tried again at the next start. */
+/** Removes a file, or a directory of files, as far as it can: what stays is tried again at the next start. A link is removed, never followed. */
 export async function removeTree(fileSystem: FileSystem, path: string): Promise<void> {
   try {
-    const names = await fileSystem.list(path).catch(() => undefined);
-    if (names === undefined) return await fileSystem.remove(path);
-    for (const name of names) await fileSystem.remove(join(path, name));
+    if ((await fileSystem.status(path))?.kind !== 'directory') return await fileSystem.remove(path);
+    for (const name of (await fileSystem.list(path)) ?? []) await fileSystem.remove(join(path, name));
     await fileSystem.removeDirectory(path);
   } catch {
     // see above
