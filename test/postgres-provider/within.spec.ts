@@ -80,6 +80,35 @@ describe('states and entities in one transaction', () => {
     expect([await totals(), await stock()]).toEqual([[10], 9]);
   });
 
+  it('are committed together by services that are handed a transaction', async () => {
+    const sell = async (store: KeyValueStore<Product>): Promise<void> =>
+      void (await store.update('mug', (value) => ({ ...value, stock: value.stock - 1 })));
+    await products.add('mug', mug);
+    await source.transaction(async (manager) => {
+      await sell(products.within(manager));
+      await sell(products.within(manager));
+      await manager.insert(Order, { id: 1, total: 10 });
+      expect(await stock()).toBe(10);
+    });
+    expect([await totals(), await stock()]).toEqual([[10], 8]);
+  });
+
+  it('and who forgets `within` for a row that the transaction holds is told so, with nothing done', async () => {
+    await products.add('mug', mug);
+    const hasty = new PostgresProvider({ dataSource: source, lockTimeoutMs: 100 });
+    await using own = await openStorage(hasty);
+    await source.transaction(async (manager) => {
+      await own.store(Product).within(manager).set('mug', { title: 'Mug', stock: 9 });
+      const error: unknown = await own
+        .store(Product)
+        .set('mug', { title: 'Mug', stock: 1 })
+        .catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+      expect(String(error)).toMatch(/held by an open transaction\. If it is one of your own, use within\(transaction\)/);
+    });
+    expect(await stock()).toBe(9);
+  });
+
   it.each<[string, (manager: EntityManager) => Promise<void>]>([
     ['the caller throws', async () => await Promise.reject(new Error('no'))],
     ['an entity fails', async (manager) => void (await manager.insert(Order, { id: 1, total: 1 }))],

@@ -245,7 +245,17 @@ export async function script(): Promise<number> {
   }
   return longest;
 }
-export async function inTransaction(storage: KeyValueStorage, manager: object): Promise<void> {
+export async function inTransaction(
+  storage: KeyValueStorage,
+  orders: EventStream<typeof Orders>,
+  store: EventStore,
+  manager: object,
+): Promise<void> {
+  await orders.within(manager).append('o-1', [{ type: 'cancelled' }], { expectedVersion: 'present' });
+  await store
+    .within(manager)
+    .stream(Orders)
+    .transact('o-1', () => [{ type: 'cancelled' }]);
   await new EventStore(storage.within(manager)).stream(Orders).append('o-1', [{ type: 'cancelled' }], { expectedVersion: 'present' });
 }
 export function pure(): void {

@@ -110,6 +110,8 @@ function bounded(metadata: EventMetadata): EventMetadata {
 const texts = ['correlationId', 'causationId', 'userId'] as const;
 
 function assertMetadata(metadata: EventMetadata | undefined): void {
+  if (typeof (metadata as { readonly then?: unknown } | undefined)?.then === 'function')
+    throw invalidOption('metadata: it is made at once; given was a promise.');
   assertOptions('metadata', metadata, [...texts, 'extensions']);
   const { extensions = {}, ...given } = metadata ?? {};
   assertOptions('metadata.extensions', extensions, Object.keys(extensions));
@@ -127,11 +129,19 @@ export function recorded(
   const id = `${rowVersion}-${version}`;
   const recordedAt = new Date(at);
   const described = rows.describe(metadata, schemaVersion);
-  // two plain literals: thousands of these are made for one read
+  const { id: stream, tenant } = rows;
+  // plain literals: thousands of these are made for one read
+  if (tenant === undefined) {
+    return Object.freeze(
+      data === undefined
+        ? { type, id, stream, version, recordedAt, metadata: described }
+        : { type, data, id, stream, version, recordedAt, metadata: described },
+    );
+  }
   return Object.freeze(
     data === undefined
-      ? { type, id, stream: rows.id, version, recordedAt, metadata: described }
-      : { type, data, id, stream: rows.id, version, recordedAt, metadata: described },
+      ? { type, id, stream, tenant, version, recordedAt, metadata: described }
+      : { type, data, id, stream, tenant, version, recordedAt, metadata: described },
   );
 }
 
@@ -146,7 +156,7 @@ export function decodeEvent(rows: StreamRows, version: number, row: Row): Record
     throw streamError('EVENT_UNKNOWN_TYPE', message, { stream: rows.path, version, type });
   }
   if (schemaVersion === spec.schemaVersion) return recorded({ event: eventOf(type, data), metadata, schemaVersion }, rows, at);
-  const lifted = lift(rows, version, spec, schemaVersion, data);
+  const lifted = lift(rows, version, type, spec, schemaVersion, data);
   const done = (checked: unknown): Recorded<AnyEvent> => recorded({ event: eventOf(type, checked), metadata, schemaVersion }, rows, at);
   return isPromise(lifted) ? Promise.resolve(lifted).then(done) : done(lifted);
 }
@@ -176,10 +186,12 @@ function parseEvent(rows: StreamRows, version: number, { value }: Row): StoredEv
 }
 
 /** Data of an older schemaVersion, step by step; then the schema looks at them. */
-function lift(rows: StreamRows, version: number, spec: ResolvedEvent, from: number, older: unknown): unknown {
+function lift(rows: StreamRows, version: number, type: string, spec: ResolvedEvent, from: number, older: unknown): unknown {
   const { schemaVersion, upcast, schema } = spec;
-  if (!(from < schemaVersion)) throw unreadable(rows, version, `schemaVersion ${from} wrote it, and this program knows ${schemaVersion}`);
-  const failed = (cause: unknown) => unreadable(rows, version, `its upcast from schemaVersion ${from} to ${schemaVersion} failed`, cause);
+  if (!(from < schemaVersion))
+    throw unreadable(rows, version, `schemaVersion ${from} wrote it, and this program knows ${schemaVersion}`, undefined, type);
+  const failed = (cause: unknown) =>
+    unreadable(rows, version, `its upcast from schemaVersion ${from} to ${schemaVersion} failed`, cause, type);
   const checked = (result: StandardSchemaV1.Result<unknown>): unknown => {
     if (result.issues !== undefined) throw failed(invalidValue(`event ${version} of ${rows.name}`, result.issues));
     return result.value;
@@ -198,10 +210,10 @@ function lift(rows: StreamRows, version: number, spec: ResolvedEvent, from: numb
   }
 }
 
-const unreadable = (rows: StreamRows, version: number, why: string, cause?: unknown) =>
+const unreadable = (rows: StreamRows, version: number, why: string, cause?: unknown, type?: string) =>
   streamError(
     'EVENT_UNREADABLE',
-    `Event ${version} of ${rows.name} cannot be read back: ${why}.`,
-    { stream: rows.path, version },
+    `Event ${version}${type === undefined ? '' : ` (${type})`} of ${rows.name} cannot be read back: ${why}.`,
+    { stream: rows.path, version, type },
     { cause },
   );

@@ -1,4 +1,4 @@
-/** The streams of a storage. Nest injects it as it is; without Nest, or inside a transaction: `new EventStore(storage.within(manager)).stream(Orders)`. */
+/** The streams of a storage. Nest injects it as it is; without Nest: `new EventStore(storage).stream(Orders)`; inside a transaction: `eventStore.within(manager)`. */
 import {
   assertOptions,
   assertTtl,
@@ -16,7 +16,7 @@ import { sessionDefaults, assertSessionOptions } from './session-options.js';
 import { StoredStream } from './stored-stream.js';
 import { StreamContext, type StreamSettings } from './stream-context.js';
 import { streamOf, type AnyStream, type ResolvedStream } from './stream-definition.js';
-import { quiet, quietly, type CommittedEvents, type StreamObserver } from './stream-observer.js';
+import { quiet, type CommittedEvents, type StreamObserver } from './stream-observer.js';
 
 export interface EventStoreOptions extends EventStoreSettings {
   /** What counts the deadlines of sessions, and waits for locks; expiry is the storage provider's. For tests. @default the system's */
@@ -24,7 +24,8 @@ export interface EventStoreOptions extends EventStoreSettings {
   /** Hears what happens: logs, traces, metrics. */
   readonly observer?: StreamObserver | undefined;
   /**
-   * Is handed the events of each commit of this store, after it, once, in the order of their versions. Not crash-safe: a process that ends in between, or whose
+   * Is handed the events of each commit of this store, after it, once, in the order of their versions: for the tenant of the commit, and outside the async
+   * context of whoever made it, where the storage is that of `KeyValueStorageModule`. What it throws is told as 'listener failed'. Not crash-safe: a process that ends in between, or whose
    * answer from the storage was lost, hands nothing on. Not for commits inside a transaction of the caller's.
    */
   readonly committed?: CommittedEvents | undefined;
@@ -51,17 +52,17 @@ export class EventStore {
   readonly #streams = new Map<ResolvedStream, EventStream<AnyStream>>();
   readonly #background = new Set<Promise<void>>();
   readonly #sessions = new OpenSessions();
-  readonly #committed: CommittedEvents | undefined;
+  readonly #options: EventStoreOptions;
 
   /** `INVALID_OPTION` names what is wrong with the options. */
   constructor(storage: KeyValueStorage, options: EventStoreOptions = {}) {
     assertEventStoreOptions('EventStore', options);
-    const { metadata, session = {}, idempotencyRetentionMs = markRetentionMs, clock = systemClock, observer, committed } = options;
+    const { metadata, session = {}, idempotencyRetentionMs = markRetentionMs, clock = systemClock, observer } = options;
     this.#storage = storage;
+    this.#options = options;
     this.#settings = { metadata, session: resolveOptions('EventStore: session', session, sessionDefaults), idempotencyRetentionMs };
     this.#observer = quiet(observer);
     this.#clock = clock;
-    this.#committed = quietly(committed);
   }
 
   /** All streams of one type. `INVALID_OPTION` for what is no definition, or names a provider that is not there. */
@@ -70,6 +71,14 @@ export class EventStore {
     let stream = this.#streams.get(resolved);
     if (stream === undefined) this.#streams.set(resolved, (stream = this.#create(resolved)));
     return stream as unknown as EventStream<D>;
+  }
+
+  /**
+   * The same event store, with the same settings, inside the caller's own database transaction: what is appended is committed or rolled back with it.
+   * `INVALID_OPTION` for what is no open transaction, `STORAGE_UNSUPPORTED` where the provider has none.
+   */
+  within(transaction: object): EventStore {
+    return new EventStore(this.#storage.within(transaction), this.#options);
   }
 
   /** Settles once the snapshots that are being written off the request path are written. */
@@ -100,7 +109,7 @@ export class EventStore {
       atomic: () => this.#storage.atomic(),
       background: this.#background,
       sessions: this.#sessions,
-      committed: this.#committed,
+      committed: this.#options.committed,
     });
     return new StoredStream<AnyStream>(context, database);
   }

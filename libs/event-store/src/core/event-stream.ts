@@ -19,11 +19,13 @@ export interface EventMetadata {
 export type Recorded<E> = E & {
   readonly id: string;
   readonly stream: string;
+  /** Whose stream it is; left out where streams have no tenants. */
+  readonly tenant?: string;
   /** 1, 2, 3 … without gap. */
   readonly version: number;
   readonly recordedAt: Date;
   readonly metadata: EventMetadata & {
-    /** Whose stream it is; left out where streams have no tenants. */
+    /** The same as the event's own `tenant`. */
     readonly tenant?: string;
     /** The event type's `schemaVersion` that it was written with. */
     readonly schemaVersion: number;
@@ -174,6 +176,11 @@ export abstract class EventStream<D extends AnyStream> {
 
   /** The same streams of this tenant, whatever the context. */
   abstract forTenant(tenant: string): EventStream<D>;
+  /**
+   * The same streams, of the same tenant and with the same settings, inside the caller's own database transaction: what is appended is committed or rolled
+   * back with it. `INVALID_OPTION` for what is no open transaction, `STORAGE_UNSUPPORTED` where the provider has none.
+   */
+  abstract within(transaction: object): EventStream<D>;
 }
 
 export interface SessionOptions extends CallOptions {

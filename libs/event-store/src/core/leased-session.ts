@@ -88,7 +88,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     this.#state = state;
     this.#expiresAt = lease.expiresAt;
     this.#deadline = begun + sessionTimeoutMs;
-    void this.#watch();
+    rows.engine.detached(rows.database, () => void this.#watch());
   }
 
   get state(): unknown {
@@ -171,7 +171,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
   renewByItself(): void {
     const { clock } = this.#context;
     const rest = this.#sessionTimeoutMs / renewalPart;
-    void (async () => {
+    const renewing = async (): Promise<void> => {
       for (let ms = rest; !this.#isEnded && this.#left(0) > 0;) {
         await clock.wait(ms, this.#ended.signal);
         ms = await this.renew().then(
@@ -179,7 +179,10 @@ export class LeasedSession extends StreamSession<AnyStream> {
           () => rest / renewalPart,
         );
       }
-    })().catch(() => undefined);
+    };
+    const { engine, database } = this.#rows;
+    // not in the request that opened the session: its context would go on for as long as the session does
+    engine.detached(database, () => void renewing().catch(() => undefined));
   }
 
   // ─── parts

@@ -12,6 +12,7 @@ import {
   type ScannedRow,
 } from '@kvent/key-value-storage/core';
 import { decodeEvent } from './event-codec.js';
+import { evolved, initialOf } from './fold.js';
 import { headIn, type Head } from './head.js';
 import type { AnyEvent } from './stream-definition.js';
 import { newestSnapshot, snapshotsUpTo, type Snapshot } from './snapshot-rows.js';
@@ -144,7 +145,7 @@ function foundBeside(rows: StreamRows, { rows: [head, ...beside], time }: ReadRe
 
 function gone(rows: StreamRows, found: Looked, atVersion: number | undefined): Found {
   if (atVersion !== undefined && atVersion > 0) throw tooShort(rows, atVersion, 0);
-  return { ...found, version: 0, state: rows.definition.initial(), replayed: 0, snapshot: 0 };
+  return { ...found, version: 0, state: initialOf(rows), replayed: 0, snapshot: 0 };
 }
 
 async function lookAgain(rows: StreamRows, options: LoadOptions, missing: number): Promise<Found> {
@@ -164,6 +165,8 @@ const tooShort = (rows: StreamRows, version: number, actual: number) =>
 class Replay {
   readonly #rows: StreamRows;
   readonly #signal: AbortSignal | undefined;
+  /** Where it began. */
+  readonly #snapshot: number;
   version: number;
   state: unknown;
   replayed = 0;
@@ -172,7 +175,8 @@ class Replay {
     this.#rows = rows;
     this.#signal = signal;
     this.version = from?.version ?? 0;
-    this.state = from === undefined ? rows.definition.initial() : from.state;
+    this.state = from === undefined ? initialOf(rows) : from.state;
+    this.#snapshot = this.version;
   }
 
   /** Folds up to a version: the gap in front of the events at hand, these, and what is not among them yet. Answers whether every event was there. */
@@ -210,14 +214,9 @@ class Replay {
   }
 
   #step(version: number, event: AnyEvent): boolean {
-    this.state = evolved(this.#rows, this.state, event);
+    this.state = evolved(this.#rows, this.state, event, { version, stored: true, snapshot: this.#snapshot });
     this.version = version;
     this.replayed += 1;
     return true;
   }
-}
-
-/** One step of the fold: `evolve` sees type and data, and nothing else. */
-export function evolved({ definition }: StreamRows, state: unknown, { type, data }: AnyEvent): unknown {
-  return definition.evolve(state, data === undefined ? { type } : { type, data });
 }

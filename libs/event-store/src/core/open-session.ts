@@ -121,10 +121,11 @@ class Opening {
     const { background } = this.#context;
     const { engine, database } = this.#rows;
     const { checks, changes } = closeBatch(this.#rows, held);
-    const work = commitBatch(engine, database, checks, changes, undefined).then(
-      () => undefined,
-      () => undefined, // then it ends by itself, after its time
-    );
+    const free = async (): Promise<void> => {
+      // where this fails, it ends by itself, after its time
+      await commitBatch(engine, database, checks, changes, undefined).catch(() => undefined);
+    };
+    const work = engine.detached(database, free);
     background.add(work);
     void work.then(() => background.delete(work));
   }

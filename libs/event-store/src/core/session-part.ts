@@ -12,8 +12,8 @@ import {
 } from '@kvent/key-value-storage/core';
 import type { EncodedEvent } from './event-codec.js';
 import type { VersionRange } from './event-stream.js';
+import { evolvedBy } from './fold.js';
 import { headIn, type Head } from './head.js';
-import { evolved } from './load-stream.js';
 import { crosses, ridingSnapshot } from './snapshot-rows.js';
 import { closeBatch, sessionAppendBatch, type Held } from './stream-batches.js';
 import { mismatchError } from './stream-conflicts.js';
@@ -93,7 +93,8 @@ export class SessionPart extends WorkingPart {
   get #stateAfter(): unknown {
     const from = this.#hands.held();
     if (this.#folded?.from !== from) {
-      const state = this.#events.reduce((before, { event }) => evolved(this.#hands.rows, before, event), this.#hands.state());
+      const events = this.#events.map(({ event }) => event);
+      const state = evolvedBy(this.#hands.rows, this.#hands.state(), from.version, events);
       this.#folded = { from, state };
     }
     return this.#folded.state;
@@ -106,8 +107,10 @@ export class SessionPart extends WorkingPart {
     this.#begun = context.clock.monotonic();
     const batch = this.#close ? closeBatch(rows, held, stored) : sessionAppendBatch(rows, held, stored, sessionTimeoutMs);
     const { to } = this.versions;
+    // before anything is sent: what cannot be folded is not appended
+    const state = this.#stateAfter;
     const riding = crosses(rows.definition.snapshot.every, held.version, to);
-    const snapshots = riding ? ridingSnapshot(rows, { version: to, state: this.#stateAfter }, batch, context.observer) : [];
+    const snapshots = riding ? ridingSnapshot(rows, { version: to, state }, batch, context.observer) : [];
     this.#snapshots = snapshots.length;
     return { checks: batch.checks, changes: [...batch.changes, ...snapshots] };
   }

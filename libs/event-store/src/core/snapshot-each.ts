@@ -1,7 +1,7 @@
 /** Snapshots at k, 2k, 3k … of a stream that has none, in one pass over its events. */
 import type { CallOptions } from '@kvent/key-value-storage/core';
+import { evolved, initialOf } from './fold.js';
 import { headIn } from './head.js';
-import { evolved } from './load-stream.js';
 import { readEvents } from './read-events.js';
 import { putSnapshot } from './snapshot-rows.js';
 import { deletedError, notFoundError } from './stream-conflicts.js';
@@ -19,9 +19,9 @@ export async function snapshotEach(
   const head = headIn(rows.head, found[0]);
   if (head.kind !== 'deleted' && head.version === 0) throw notFoundError(rows);
   const versions: number[] = [];
-  let state = rows.definition.initial();
+  let state = initialOf(rows);
   for await (const event of readEvents(rows, { signal })) {
-    state = evolved(rows, state, event);
+    state = evolved(rows, state, event, { version: event.version, stored: true });
     if (event.version % every !== 0) continue;
     if (!(await putSnapshot(rows, { version: event.version, state }, signal))) throw deletedError(rows);
     context.tell(rows, { event: 'snapshot created', version: event.version });

@@ -271,6 +271,10 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     return new StoredStream<D>(this.#context, () => database);
   }
 
+  within(transaction: object): EventStream<D> {
+    return new StoredStream<D>(this.#context.within(transaction), this.#database);
+  }
+
   // ─── parts
 
   #rows(id: string): StreamRows {
@@ -313,7 +317,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   #snapshotLater(rows: StreamRows, version: number): void {
     const { observer, background, engine } = this.#context;
     if (engine.inTransaction) return;
-    const work = (async () => {
+    const write = async (): Promise<void> => {
       try {
         const found = await loadStream(rows, { observer, signal: undefined, atVersion: version });
         if (found.version > 0 && (await putSnapshot(rows, found, undefined)))
@@ -321,7 +325,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       } catch (cause) {
         this.#context.tell(rows, { event: 'snapshot ignored', version, reason: 'it could not be written', cause });
       }
-    })();
+    };
+    const work = engine.detached(rows.database, write);
     background.add(work);
     void work.then(() => background.delete(work));
   }

@@ -1,5 +1,6 @@
 /** What the verbs of one stream type share: where its streams are, what tells of them, and the time. */
 import {
+  atomicOn,
   idempotencyOf,
   isStorageError,
   MarkPart,
@@ -83,15 +84,46 @@ export class StreamContext {
   /** Tells that events have landed, and hands them on: not in a transaction, which may still be rolled back. */
   appended(rows: StreamRows, { before, events, landed, session }: Appending): void {
     const range = { from: before + 1, to: before + events.length };
-    this.tell(rows, { event: 'events appended', ...range, ...(session !== undefined && { session }) });
-    if (this.#committed === undefined || this.engine.inTransaction) return;
+    const { inTransaction } = this.engine;
+    this.tell(rows, {
+      event: 'events appended',
+      ...range,
+      ...(session !== undefined && { session }),
+      ...(inTransaction && { inTransaction }),
+    });
+    const committed = this.#committed;
+    if (committed === undefined || inTransaction) return;
     const at = { rowVersion: landed.version, recordedAt: landed.time };
     const { id, database } = rows;
-    this.#committed(
-      { type: this.definition.type, id, database },
-      events.map((each, index) => recorded(each, rows, { ...at, version: before + index + 1 })),
-      this.definition,
-    );
+    const handOn = async (): Promise<void> => {
+      try {
+        const stream = { type: this.definition.type, id, database };
+        const made = events.map((each, index) => recorded(each, rows, { ...at, version: before + index + 1 }));
+        await committed(stream, made, this.definition);
+      } catch (cause) {
+        this.tell(rows, { event: 'listener failed', ...range, cause });
+      }
+    };
+    // never in the context of whoever made the commit: it may be another tenant's
+    void this.engine.detached(database, handOn);
+  }
+
+  /** The same inside a transaction of the caller's. */
+  within(transaction: object): StreamContext {
+    const engine = this.engine.within(transaction);
+    const { definition, settings, observer, clock, background, sessions } = this;
+    const atomic = (): AtomicBatch => atomicOn(engine);
+    return new StreamContext({
+      engine,
+      definition,
+      settings,
+      observer,
+      clock,
+      atomic,
+      background,
+      sessions,
+      committed: this.#committed,
+    });
   }
 
   /** The mark of one append; its scope is the stream. */

@@ -22,7 +22,8 @@ interface StreamErrorDetails {
   SNAPSHOT_NOT_FOUND: { readonly stream: string; readonly version: number };
   IDEMPOTENCY_KEY_NOT_FOUND: { readonly stream: string; readonly idempotencyKey: string };
   EVENT_UNKNOWN_TYPE: { readonly stream: string; readonly version: number; readonly type: string };
-  EVENT_UNREADABLE: { readonly stream: string; readonly version: number };
+  /** `type`: left undefined where it cannot be read either. `version`: 0 where `initial` has thrown. */
+  EVENT_UNREADABLE: { readonly stream: string; readonly version: number; readonly type: string | undefined };
 }
 
 declare module '@kvent/key-value-storage/core' {

@@ -15,7 +15,16 @@ export type StreamNotice = StreamName &
     | { readonly event: 'session opened'; readonly session: string; readonly fencingToken: bigint; readonly version: number }
     /** `freed`: false where the lock was lost already. */
     | { readonly event: 'session closed'; readonly session: string; readonly version: number; readonly freed: boolean }
-    | { readonly event: 'events appended'; readonly from: number; readonly to: number; readonly session?: string }
+    /** `inTransaction`: of the caller's, which may still be rolled back. */
+    | {
+        readonly event: 'events appended';
+        readonly from: number;
+        readonly to: number;
+        readonly session?: string;
+        readonly inTransaction?: true;
+      }
+    /** What `committed`, or somebody else who is handed the events of commits, has thrown. The commit stands. */
+    | { readonly event: 'listener failed'; readonly from: number; readonly to: number; readonly cause: unknown }
     | { readonly event: 'snapshot created'; readonly version: number }
     | { readonly event: 'session expired'; readonly session: string; readonly expiredAt: Date }
     | { readonly event: 'version mismatch'; readonly expected: number | string; readonly actual: number }
@@ -40,14 +49,21 @@ export interface StreamCallEnd {
   readonly snapshot?: 'hit' | 'miss';
 }
 
+/**
+ * It is called within the call that it is told of, in the caller's async context, so that logs and traces belong to the request; of background work
+ * (snapshots, renewals), outside any. The tenant is in `database`, whatever the context is.
+ */
 export interface StreamObserver {
   tell(notice: StreamNotice): void;
   /** Called as a verb begins; what it answers is called once, as it ends. */
   begin?(call: StreamCall): (end: StreamCallEnd) => void;
 }
 
-/** Hears of the events of each commit, once it is done. */
-export type CommittedEvents = (stream: StreamName, events: readonly Recorded<AnyEvent>[], definition: AnyStream) => void;
+/**
+ * Is handed the events of each commit, once it is done: for the tenant of the commit, outside the async context of whoever made it. What it throws, or what its
+ * promise rejects with, is told as 'listener failed'; nobody waits for the promise.
+ */
+export type CommittedEvents = (stream: StreamName, events: readonly Recorded<AnyEvent>[], definition: AnyStream) => void | Promise<void>;
 
 /** Watching must not break what is watched: what an observer throws is ignored. */
 export function quiet(observer: StreamObserver | undefined): StreamObserver {
@@ -61,10 +77,6 @@ export function quiet(observer: StreamObserver | undefined): StreamObserver {
     },
   };
 }
-
-/** The same for whoever is handed the events. */
-export const quietly = (committed: CommittedEvents | undefined): CommittedEvents | undefined =>
-  committed && ((...given) => void ignoring(() => committed(...given)));
 
 function ignoring<R>(work: () => R): R | undefined {
   try {

@@ -2,11 +2,11 @@
 import {
   assertWithin,
   decodeKey,
-  decodeText,
   describe,
   encodeKey,
   encodeText,
   storageError,
+  tenantIn,
   turnOf,
   type Address,
   type Engine,
@@ -22,6 +22,7 @@ export class StreamRows {
   readonly id: string;
   /** The id, encoded: the entity of its rows. */
   readonly entity: string;
+  #tenant: { readonly name: string | undefined } | undefined;
   #metadata: Recorded<AnyEvent>['metadata'] | undefined;
 
   constructor(engine: Engine, definition: ResolvedStream, database: string, id: string) {
@@ -66,8 +67,13 @@ export class StreamRows {
   }
 
   #metadataWith(metadata: EventMetadata, schemaVersion: number): Recorded<AnyEvent>['metadata'] {
-    const tenant = tenantOf(this.database);
+    const { tenant } = this;
     return Object.freeze({ ...metadata, ...(tenant !== undefined && { tenant }), schemaVersion });
+  }
+
+  /** Whose stream it is; `undefined` for a shared one. */
+  get tenant(): string | undefined {
+    return (this.#tenant ??= { name: tenantIn(this.database) }).name;
   }
 
   /** For messages. */
@@ -105,6 +111,3 @@ export function corrupt(address: Address, why: string) {
   const place = `${address.database}/${address.container}/${address.entity}/${address.key}`;
   return storageError('STORAGE_CORRUPT', `The row at ${place} is damaged: ${why}.`, { place });
 }
-
-const tenantOf = (database: string): string | undefined =>
-  database.startsWith('tenant:') ? decodeText(database.slice('tenant:'.length)) : undefined;

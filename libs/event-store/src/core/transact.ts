@@ -17,9 +17,10 @@ import {
 } from '@kvent/key-value-storage/core';
 import { AppendPart, isMet, type AppendLanding, type Expectation } from './append-part.js';
 import { encodeEvents, metadataOf, recorded } from './event-codec.js';
+import { evolvedBy } from './fold.js';
 import { conditionOf } from './expectations.js';
 import type { Appended, Deciding, Recorded, TransactOptions, VersionRange } from './event-stream.js';
-import { evolved, loadStream, type Found } from './load-stream.js';
+import { loadStream, type Found } from './load-stream.js';
 import { loadedOf } from './loaded-stream.js';
 import { allEvents } from './read-events.js';
 import { crosses, ridingSnapshot } from './snapshot-rows.js';
@@ -156,10 +157,11 @@ class Transaction {
     const { definition, id } = this.#rows;
     const { sameCommit, signal, metadata } = this.#options;
     const encoded = await encodeEvents(definition, events, metadataOf(this.#context.settings.metadata?.(), metadata));
-    const state = encoded.reduce((before, { event }) => evolved(this.#rows, before, event), found.state);
+    const folded = encoded.map(({ event }) => event);
+    const state = evolvedBy(this.#rows, found.state, found.version, folded);
     const version = found.version + encoded.length;
     this.#versions = { from: found.version + 1, to: version };
-    sameCommit?.(batch, Object.freeze({ id, state, version, events: encoded.map(({ event }) => event) }));
+    sameCommit?.(batch, Object.freeze({ id, state, version, events: folded }));
     let recordedEvents: readonly Recorded<AnyEvent>[] = [];
     batch.include(
       this.#part(found, encoded, state, ({ landed }) => {

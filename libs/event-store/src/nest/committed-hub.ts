@@ -20,12 +20,12 @@ export class CommittedHub {
   /** What the event store calls: first what its options say, then who listens; `undefined` where nobody does, so that no event is made for nobody. */
   beside(own: CommittedEvents | undefined): CommittedEvents | undefined {
     if (!this.#isUsed) return own;
-    return (stream, events, definition) => {
-      try {
-        own?.(stream, events, definition);
-      } finally {
-        for (const listener of this.#listeners.get(definition) ?? []) listener(stream, events, definition);
-      }
+    return async (stream, events, definition) => {
+      const listeners = [own, ...(this.#listeners.get(definition) ?? [])];
+      // each of them is called at once, whatever the others throw
+      const results = await Promise.allSettled(listeners.map(async (listener) => await listener?.(stream, events, definition)));
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed !== undefined) throw failed.reason;
     };
   }
 }

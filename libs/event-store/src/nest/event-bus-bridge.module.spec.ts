@@ -102,7 +102,7 @@ describe('The events of a commit go to the EventBus', () => {
     expect(found.map((version, index) => version >= (versions[index] ?? Infinity))).toEqual([true, true, true]);
   });
 
-  it('of several streams and states in one commit too, and of the caller’s tenant', async () => {
+  it('of several streams and states in one commit too, for the tenant of the commit', async () => {
     await start(CqrsModule.forRoot(), bridge);
     const context = app.get(TenantContext, { strict: false });
     const tenants: unknown[] = [];

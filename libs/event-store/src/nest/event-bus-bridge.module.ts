@@ -15,8 +15,11 @@ export type EventBusMapping<D extends AnyStream> = {
 type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object) | undefined>>;
 
 /**
- * Hands events to the `EventBus` of `@nestjs/cqrs`, for handlers and sagas in this process: `EventBusBridgeModule.forFeature(Orders, { placed: ({ stream, data }) =>
- * new OrderPlaced(stream, data.customer) })`. Each event is published once, after its commit, in the order of versions within a stream.
+ * Hands events to the `EventBus` of `@nestjs/cqrs`, for handlers and sagas in this process: `EventBusBridgeModule.forFeature(Orders, { placed: ({ tenant, stream, data }) =>
+ * new OrderPlaced(tenant, stream, data.customer) })`. Each event is published once, after its commit, in the order of versions within a stream.
+ *
+ * Handlers and sagas run for the tenant of the commit (`TenantContext`; outside any for shared streams), whoever made it, and outside the async context of the
+ * request: what they need of it stands in the event, as its `metadata`.
  *
  * Not crash-safe: what was committed just before the process ended, or with an answer that was lost, is never published, and nobody else's commits are. What must
  * not be missed belongs into the commit itself (`sameCommit`), or is read from the stream.

@@ -7,6 +7,7 @@ const levels = {
   'session opened': 'log',
   'session closed': 'log',
   'events appended': 'debug',
+  'listener failed': 'error',
   'snapshot created': 'log',
   'session expired': 'warn',
   'version mismatch': 'warn',

@@ -28,6 +28,15 @@ export const OlderLedger = defineStream('ledger', {
   initial,
   evolve: (balance, { data: { n } }): Balance => ({ sum: balance.sum + n, count: balance.count + 1 }),
 });
+/** The same, of a release whose `evolve` has a mistake. */
+export const FaultyLedger = defineStream('ledger', {
+  events,
+  initial,
+  evolve: (balance, happened): Balance => {
+    if (happened.type === 'cleared') throw new TypeError('a mistake of the program');
+    return evolve(balance, happened);
+  },
+});
 
 export type LedgerEvent = EventOf<typeof Ledger>;
 export const added = (n: number): LedgerEvent => ({ type: 'added', data: { n } });

@@ -76,7 +76,7 @@ export class StreamSubject {
   /** What `things` holds. */
   readonly thing = defineState<{ readonly n: number; readonly text?: string }>('thing');
   /** A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves open is rolled back. */
-  async transaction(): Promise<Pick<HeldTransaction, 'commit' | 'rollback'> & { readonly storage: KeyValueStorage }> {
+  async transaction(): Promise<HeldTransaction & { readonly storage: KeyValueStorage }> {
     return await this.#subject.transaction();
   }
   get tenant(): string {
@@ -100,8 +100,8 @@ export class StreamSubject {
   }
 
   /** The same streams under another definition. */
-  stream<D extends AnyStream>(definition: D): EventStream<D> {
-    const stream = this.store.stream(definition);
+  stream<D extends AnyStream>(definition: D, store: EventStore = this.store): EventStream<D> {
+    const stream = store.stream(definition);
     // the definitions of the kit have the same events
     return (this.#broken?.(stream as unknown as LedgerStream, this) ?? stream) as EventStream<D>;
   }

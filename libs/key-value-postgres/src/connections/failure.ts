@@ -67,7 +67,10 @@ export function failureOf(error: unknown, name: string, writes: boolean): Storag
   if (mayRunAgain(error)) return unavailable(`${name} was asked again and again, and other sessions were faster each time`, cause);
   switch (state) {
     case '55P03':
-      return unavailable(`${name}: a row is held by an open transaction of somebody else`, cause);
+      return unavailable(
+        `${name}: a row is held by an open transaction. If it is one of your own, use within(transaction) of the storage, the store or the stream in it`,
+        cause,
+      );
     case '57014':
       return unavailable(`${name} took longer than statement_timeout allows`, cause);
     case '25006':

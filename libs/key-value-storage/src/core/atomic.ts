@@ -262,7 +262,10 @@ export class Atomic extends AtomicBatch {
 
   /** What is added first says where the batch belongs; another place is refused, naming both. */
   #settle(what: string, engine: Engine, database: string): void {
-    if (!this.#owns(engine)) throw invalidOption(`The ${what} belongs to another storage than this batch.`);
+    if (!this.#owns(engine))
+      throw invalidOption(
+        `The ${what} belongs to another storage, or another transaction, than this batch. Inside a transaction of your own, take within(transaction) of each store and stream.`,
+      );
     const place = (where: string, provider: Engine): string => `${where} on provider '${provider.provider.name}'`;
     this.#home ??= { engine, database, what };
     const home = this.#home;
@@ -273,6 +276,9 @@ export class Atomic extends AtomicBatch {
     }
   }
 }
+
+/** A batch for what belongs to one engine. */
+export const atomicOn = (engine: Engine): AtomicBatch => new Atomic((each) => each === engine, engine.assertOpen);
 
 /** Commits a batch with a mark of the caller's own; `undefined` when there was nothing to commit. For packages that build on batches. */
 export async function commitAtomic(

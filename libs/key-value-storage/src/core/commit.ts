@@ -19,6 +19,13 @@ export interface Engine {
   readonly inTransaction: boolean;
   /** Rejects with `STORAGE_NOT_OPEN` once the storage is closed. */
   readonly assertOpen: () => void;
+  /**
+   * Runs work that follows a commit, or that goes on in the background: for the tenant of the database, outside the async context of the caller.
+   * What belongs to a request (its tenant, its user, its trace) does not leak into it.
+   */
+  readonly detached: <R>(database: string, work: () => R) => R;
+  /** The same engine inside a transaction of the caller's: one transaction has one engine. `STORAGE_UNSUPPORTED` where the provider has none. */
+  readonly within: (transaction: object) => Engine;
 }
 
 export type Landed = Extract<CommitResult, { outcome: 'committed' }> & { readonly version: Version };

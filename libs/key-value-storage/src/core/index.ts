@@ -79,7 +79,7 @@ export {
 export { openKeyValueStorage, openStorage, type StorageSettings } from './open-storage.js';
 
 // ─── for packages that keep rows of their own
-export { commitAtomic, isEmptyBatch } from './atomic.js';
+export { atomicOn, commitAtomic, isEmptyBatch } from './atomic.js';
 export {
   commitParts,
   WorkingPart,
@@ -122,4 +122,4 @@ export {
   type StateOf,
   type StateOptions,
 } from './state-definition.js';
-export { assertTenant, databaseOf, sharedDatabase } from './tenant.js';
+export { assertTenant, databaseOf, sharedDatabase, tenantIn } from './tenant.js';

@@ -118,6 +118,11 @@ export abstract class KeyValueStore<in out T> {
 
   /** The same store of this tenant, whatever the context. `TENANT_MISSING` for a malformed name, `INVALID_OPTION` for a shared state. */
   abstract forTenant(tenant: string): KeyValueStore<T>;
+  /**
+   * The same store, of the same tenant, inside the caller's own database transaction: what it writes is committed or rolled back with it. For a service that
+   * is handed a transaction. `INVALID_OPTION` for what is no open transaction, `STORAGE_UNSUPPORTED` where the provider has none.
+   */
+  abstract within(transaction: object): KeyValueStore<T>;
 }
 
 /** One line for each change, in the order in which they were added. */

@@ -9,7 +9,7 @@ import { assertOptions, invalidOption } from './options.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from './retry-on-conflict.js';
 import { definitionOf, type ClassOf, type ResolvedState, type StateDefinition } from './state-definition.js';
 import type { StorageProvider } from './storage-provider.js';
-import { databaseOf, sharedDatabase } from './tenant.js';
+import { databaseOf, sharedDatabase, tenantIn } from './tenant.js';
 import { Turns } from './turns.js';
 import { TypedStore } from './typed-store.js';
 import { databaseVersions } from './version.js';
@@ -46,6 +46,11 @@ export interface StorageSettings {
   readonly providers?: Readonly<Record<string, StorageProvider>> | undefined;
   /** The tenant of the moment. With it, states that name no scope belong to tenants, and no tenant is `TENANT_MISSING`. */
   readonly tenant?: (() => string | undefined) | undefined;
+  /**
+   * Runs work that follows a commit, or that goes on in the background, for a tenant (`undefined`: for what is shared), outside the async context of
+   * the caller. `KeyValueStorageModule` fills it. @default the work is called as it is
+   */
+  readonly detached?: (<R>(tenant: string | undefined, work: () => R) => R) | undefined;
   /** Of `update` and the other verbs that read before they write. */
   readonly retry?: RetryOptions | undefined;
 }
@@ -64,7 +69,7 @@ export async function openStorage(provider: StorageProvider, options: { readonly
 
 /** Opens every provider, and answers the storage; when one of them fails to open, those that were opened are closed. */
 export async function openKeyValueStorage(settings: StorageSettings): Promise<KeyValueStorage> {
-  assertOptions('The storage', settings, ['provider', 'providers', 'tenant', 'retry']);
+  assertOptions('The storage', settings, ['provider', 'providers', 'tenant', 'retry', 'detached']);
   const retry = resolveRetry(settings.retry);
   const named = Object.entries(settings.providers ?? {});
   const providers = [settings.provider, ...named.map(([, provider]) => provider)];
@@ -80,7 +85,7 @@ export async function openKeyValueStorage(settings: StorageSettings): Promise<Ke
     await closeAll(opened);
     throw error;
   }
-  return new OpenStorage(settings.provider, new Map(named), retry, settings.tenant);
+  return new OpenStorage(settings.provider, new Map(named), retry, settings);
 }
 
 function assertProvider(provider: unknown): asserts provider is StorageProvider {
@@ -112,17 +117,19 @@ class OpenStorage extends KeyValueStorage {
     main: StorageProvider,
     named: ReadonlyMap<string, StorageProvider>,
     retry: RetryPolicy,
-    tenant: (() => string | undefined) | undefined,
+    { tenant, detached }: Pick<StorageSettings, 'tenant' | 'detached'>,
   ) {
     super();
-    const engineOf = (provider: StorageProvider): Engine => ({
-      provider: provider.features.coalesce ? new CoalescingProvider(provider) : provider,
-      versions: databaseVersions(),
-      retry,
-      turns: new Turns(),
-      inTransaction: false,
-      assertOpen: () => this.#assertOpen(),
-    });
+    const engineOf = (provider: StorageProvider): Engine =>
+      withTransactions({
+        provider: provider.features.coalesce ? new CoalescingProvider(provider) : provider,
+        versions: databaseVersions(),
+        retry,
+        turns: new Turns(),
+        inTransaction: false,
+        assertOpen: () => this.#assertOpen(),
+        detached: (database, work) => (detached === undefined ? work() : detached(tenantIn(database), work)),
+      });
     this.#main = engineOf(main);
     this.#named = new Map(Array.from(named, ([name, provider]) => [name, engineOf(provider)]));
     this.#providers = [this.#main, ...this.#named.values()].map(({ provider }) => provider);
@@ -198,6 +205,28 @@ class OpenStorage extends KeyValueStorage {
 
 const requestOf = ({ name, scope, provider }: ResolvedState): PlaceRequest => ({ what: `state '${name}'`, scope, provider });
 
+/** An engine that joins transactions. One transaction has one engine, so that all stores and streams in it go into one batch. */
+function withTransactions(outer: Omit<Engine, 'within'>): Engine {
+  const { provider } = outer;
+  const joined = new WeakMap<object, Engine>();
+  const within = (transaction: object): Engine => {
+    if (provider.within === undefined)
+      throw storageError('STORAGE_UNSUPPORTED', `The provider '${provider.name}' has no transactions to join.`, {});
+    if (typeof transaction !== 'object' || (transaction as unknown) === null)
+      throw invalidOption(`within takes an open transaction; given was ${describe(transaction)}.`);
+    // asked each time: it refuses a transaction that has ended
+    const inside = provider.within(transaction);
+    let engine = joined.get(transaction);
+    if (engine === undefined) {
+      // turns of its own: who waits outside for a row that this transaction holds must not hold it up
+      engine = { ...outer, provider: inside, retry: { ...outer.retry, attempts: 1 }, turns: new Turns(), inTransaction: true, within };
+      joined.set(transaction, engine);
+    }
+    return engine;
+  };
+  return { ...outer, within };
+}
+
 /** The same stores inside the caller's transaction: nothing is coalesced or retried, and closing it closes nothing. */
 class StorageWithin extends KeyValueStorage {
   readonly #outer: KeyValueStorage;
@@ -206,18 +235,8 @@ class StorageWithin extends KeyValueStorage {
 
   constructor(outer: KeyValueStorage, main: Engine, transaction: object, databaseOfRequest: (request: PlaceRequest) => () => string) {
     super();
-    const { provider } = main;
-    if (provider.within === undefined)
-      throw storageError('STORAGE_UNSUPPORTED', `The provider '${provider.name}' has no transactions to join.`, {});
     this.#outer = outer;
-    // turns of its own: who waits outside for a row that this transaction holds must not hold it up
-    this.#engine = {
-      ...main,
-      provider: provider.within(transaction),
-      retry: { ...main.retry, attempts: 1 },
-      turns: new Turns(),
-      inTransaction: true,
-    };
+    this.#engine = main.within(transaction);
     this.#databaseOf = databaseOfRequest;
   }
 

@@ -91,7 +91,9 @@ export class StateRows<T> {
     if (!this.state.sliding || expiresAt === undefined || ttlMs === undefined || time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
     try {
       const check = { address, expected: { version: row.version } };
-      const renewal = this.commit(address, [check], { kind: 'renew', address, ttlMs }, undefined);
+      // it goes on when the reader has gone
+      const renew = async () => await this.commit(address, [check], { kind: 'renew', address, ttlMs }, undefined);
+      const renewal = this.engine.detached(address.database, renew);
       const result = await untilAborted('A read', 'none', signal, renewal);
       return result.outcome === 'committed' ? (result.rows[0]?.expiresAt ?? expiresAt) : expiresAt;
     } catch {

@@ -2,7 +2,7 @@
 import { storageError } from './errors.js';
 import { describe } from './key.js';
 import { limits } from './limits.js';
-import { encodeText, utf8Length } from './text-encoding.js';
+import { decodeText, encodeText, utf8Length } from './text-encoding.js';
 
 export const sharedDatabase = 'shared';
 
@@ -25,6 +25,12 @@ export function databaseOf(tenant: unknown): string {
   return databaseName(tenant);
 }
 
-const databaseName = (tenant: string): string => `tenant:${encodeText(tenant)}`;
+/** The tenant of a database; `undefined` for what is shared. */
+export const tenantIn = (database: string): string | undefined =>
+  database.startsWith(tenantPrefix) ? decodeText(database.slice(tenantPrefix.length)) : undefined;
+
+const tenantPrefix = 'tenant:';
+
+const databaseName = (tenant: string): string => `${tenantPrefix}${encodeText(tenant)}`;
 
 const tenantMissing = (message: string) => storageError('TENANT_MISSING', `${message}.`, {});

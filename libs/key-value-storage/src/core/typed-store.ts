@@ -278,6 +278,11 @@ export class TypedStore<T> extends KeyValueStore<T> {
     return new TypedStore(engine, state, () => database);
   }
 
+  within(transaction: object): KeyValueStore<T> {
+    const { engine, state, database } = this.#rows;
+    return new TypedStore(engine.within(transaction), state, database);
+  }
+
   // ─── parts
 
   /** One put, in one async frame: what it checks, and what its conflict means to the caller. */

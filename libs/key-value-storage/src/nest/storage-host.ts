@@ -6,6 +6,7 @@ import { openKeyValueStorage } from '../core/open-storage.js';
 import { invalidOption } from '../core/options.js';
 import type { StorageProvider } from '../core/storage-provider.js';
 import { sweepEveryMsDefault, type KeyValueStorageOptions, type StorageOverride } from './key-value-storage-options.js';
+import { outsideRequests } from './outside-requests.js';
 import { Sweeper } from './sweeper.js';
 import { openTelemetryObserver } from './telemetry/open-telemetry.js';
 import type { TenantContext } from './tenancy/tenant-context.js';
@@ -47,6 +48,7 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
         providers: Object.fromEntries(Object.entries(engines.named).map(([name, provider]) => [name, observed(provider)])),
         ...(tenancy !== undefined && { tenant: () => context.current() }),
         ...(retry !== undefined && { retry }),
+        detached: (tenant, work) => outsideRequests(() => (tenant === undefined ? work() : context.run(tenant, work))),
       });
       return new StorageHost(storage, engines, sweepEveryMs);
     } catch (error) {

@@ -1,10 +1,7 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
 import { isStorageError } from '../core/errors.js';
 import { isError } from '../core/kinds.js';
-
-/** Timers begun in a request would carry its tenant along; what this runs has the context that the module was loaded in: none. */
-const outsideRequests = AsyncLocalStorage.snapshot();
+import { outsideRequests } from './outside-requests.js';
 
 const sweepLimit = 1_000;
 

@@ -65,9 +65,9 @@ export class StoreSubject {
   }
 
   /** A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves open is rolled back. */
-  async transaction(): Promise<Pick<HeldTransaction, 'commit' | 'rollback'> & { readonly storage: KeyValueStorage }> {
+  async transaction(): Promise<HeldTransaction & { readonly storage: KeyValueStorage }> {
     const { transaction, commit, rollback } = await this.#subject.transaction();
-    return { storage: this.storage.within(transaction), commit, rollback };
+    return { transaction, storage: this.storage.within(transaction), commit, rollback };
   }
 
   /** The name of another tenant. */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { all, changesPages, rejects, throws } from '@kvent/key-value-storage/testing';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
-import { added, cleared, Ledger, many, OlderLedger } from '../ledger.js';
+import { added, cleared, FaultyLedger, Ledger, many, OlderLedger } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
 import { unreadable } from '../stream-subject.js';
 
@@ -29,6 +29,68 @@ export function countScans(provider: StorageProvider): { readonly scans: number;
 }
 
 export const readingClauses: readonly StreamClause[] = [
+  {
+    name: 'An event for which `evolve` throws is EVENT_UNREADABLE with stream, version, type and cause; the stream is still read, appended to and repaired.',
+    broken: breaksStream('throw what `evolve` throws', (stream) => ({
+      load: async (...given) =>
+        await stream.load(...given).catch((error: unknown) => {
+          throw (error as { readonly cause?: unknown }).cause ?? error;
+        }),
+    })),
+    async run(subject) {
+      const { ledger } = subject;
+      await ledger.append('a', [added(1), cleared, added(2)], { expectedVersion: 0 });
+      const faulty = subject.stream(FaultyLedger);
+      const calls = [
+        ['load', () => faulty.load('a')],
+        ['loadOrThrow', () => faulty.loadOrThrow('a')],
+        ['transact', () => faulty.transact('a', () => [added(1)])],
+        ['openSession', () => faulty.openSession('a')],
+        ['snapshot', () => faulty.snapshot('a')],
+        ['snapshotAll', () => faulty.snapshotAll('a', { every: 1 })],
+      ] as const;
+      for (const [name, call] of calls) {
+        const error = await rejects('EVENT_UNREADABLE', name, call);
+        assert.deepEqual({ ...error, stream: 'ledger/a', version: 2, type: 'cleared', effect: 'none', retryable: false }, { ...error });
+        assert.ok(error.cause instanceof TypeError, 'the cause is lost');
+      }
+      // what needs no fold goes on: the events, the version, a state before the event, an append
+      assert.deepEqual([(await all(faulty.read('a'))).length, await faulty.version('a')], [3, 3]);
+      assert.deepEqual((await faulty.load('a', { atVersion: 1 })).state, { sum: 1, count: 1 });
+      assert.equal((await faulty.append('a', [added(3)], { expectedVersion: 3 })).version, 4);
+      assert.deepEqual((await ledger.load('a')).state, { sum: 5, count: 4 });
+    },
+  },
+  {
+    name: 'What `evolve` cannot fold is not appended by who folds it: a transaction and a session write nothing, and the session goes on.',
+    broken: breaksStream('append what cannot be folded', (stream) => ({
+      transact: async (id, decide, options) =>
+        await stream.transact(id, decide, options).catch(async (error: unknown) => {
+          await stream.append(id, [cleared], { expectedVersion: 'any' });
+          throw error;
+        }),
+    })),
+    async run(subject) {
+      const faulty = subject.stream(FaultyLedger);
+      const decided = await rejects('EVENT_UNREADABLE', 'transact', () => faulty.transact('a', () => [added(1), cleared]));
+      assert.deepEqual({ ...decided, stream: 'ledger/a', version: 2, type: 'cleared', effect: 'none' }, { ...decided });
+      assert.equal(await faulty.version('a'), 0);
+      await faulty.session('a', async (session) => {
+        const appended = await rejects('EVENT_UNREADABLE', 'session.append', () => session.append([cleared]));
+        assert.deepEqual({ ...appended, stream: 'ledger/a', version: 1, type: 'cleared', effect: 'none' }, { ...appended });
+        await rejects('EVENT_UNREADABLE', 'session.appending', () =>
+          subject.storage
+            .atomic()
+            .include(session.appending([cleared]))
+            .set(subject.things, 'beside', { n: 1 })
+            .commit(),
+        );
+        assert.deepEqual([await faulty.version('a'), await subject.things.has('beside')], [0, false]);
+        assert.equal((await session.append([added(1)])).version, 1);
+        assert.deepEqual(session.state, { sum: 1, count: 1 });
+      });
+    },
+  },
   {
     name: 'An unknown stream has no events, version 0 and the initial state; `loadOrThrow` says that there is none.',
     broken: breaksStream('make up a first event', (stream) => ({ version: async (id) => Math.max(1, await stream.version(id)) })),

@@ -1,10 +1,10 @@
 /** Streams within the caller's own transaction: together with whatever else it does, or not at all. */
 import assert from 'node:assert/strict';
 import { EventStore } from '@kvent/event-store/core';
-import { all, breaks, rejects, replacing } from '@kvent/key-value-storage/testing';
+import { all, breaks, rejects, replacing, throws } from '@kvent/key-value-storage/testing';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
 import { added, cleared, KeptLedger, Ledger, many } from '../ledger.js';
-import { throughProvider, type StreamClause } from '../stream-clause.js';
+import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
 
 const needs = 'transactions' as const;
 
@@ -19,6 +19,47 @@ const breaksWithin = (fault: string, change: (within: StorageProvider, outside: 
   );
 
 export const withinClauses: readonly StreamClause[] = [
+  {
+    name: 'Streams and stores within the caller’s transaction keep their tenant and their settings, and share one batch.',
+    needs,
+    broken: breaksStream('forget their settings within a transaction', (_, { storage }) => ({
+      within: (transaction) => new EventStore(storage.within(transaction)).stream(Ledger),
+    })),
+    async run(subject) {
+      const { things } = subject;
+      const store = subject.another({ metadata: () => ({ userId: 'ada' }), idempotencyRetentionMs: 7_000 });
+      const ledger = subject.stream(Ledger, store);
+      const theirs = ledger.forTenant(subject.otherTenant());
+      const { transaction, commit } = await subject.transaction();
+      await ledger.within(transaction).transact('a', () => [added(1)], {
+        idempotencyKey: 'k',
+        sameCommit: (batch) =>
+          batch.set(things.within(transaction), 'beside', { n: 1 }).include(
+            store
+              .within(transaction)
+              .stream(Ledger)
+              .appending('b', [added(2)], { expectedVersion: 'absent' }),
+          ),
+      });
+      await theirs.within(transaction).append('a', [added(3)], { expectedVersion: 'absent' });
+      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), await theirs.version('a')], [0, 0, 0]);
+      assert.deepEqual(
+        subject.told('events appended').map(({ inTransaction }) => inTransaction),
+        [true, true, true],
+      );
+      await commit();
+      assert.deepEqual([(await ledger.load('a')).state.sum, (await ledger.load('b')).state.sum], [1, 2]);
+      assert.deepEqual([(await theirs.load('a')).state.sum, await things.has('beside')], [3, true]);
+      for (const stream of [ledger, theirs]) {
+        const [event] = await all(stream.read('a'));
+        assert.equal(event?.metadata.userId, 'ada');
+      }
+      const [mark] = await subject.rows('mark');
+      assert.equal(mark?.row.ttlMs, 7_000);
+      throws('INVALID_OPTION', 'within a transaction that has ended', () => ledger.within(transaction));
+      throws('INVALID_OPTION', 'within a transaction that has ended', () => store.within(transaction));
+    },
+  },
   {
     name: 'Events within the caller’s transaction are seen there at once, and by others once it is committed.',
     needs,

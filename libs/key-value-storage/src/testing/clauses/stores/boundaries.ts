@@ -215,6 +215,33 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
     async run(subject) {
       throws('STORAGE_UNSUPPORTED', 'within', () => subject.storage.within({}));
+      throws('STORAGE_UNSUPPORTED', 'within of a store', () => subject.store().within({}));
+    },
+  },
+  {
+    name: 'A store within the caller’s transaction keeps its tenant, is seen by others once it is committed, and shares a batch with what else is in it.',
+    law: 1,
+    needs: 'transactions',
+    broken: breaksStores('writes beside the transaction', (store) => ({ within: () => store })),
+    async run(subject) {
+      const [things, others] = [subject.store(), subject.store('other')];
+      const theirs = things.forTenant(subject.otherTenant());
+      const { transaction, storage, commit } = await subject.transaction();
+      await things.within(transaction).add('one', { n: 1 });
+      await theirs.within(transaction).add('one', { n: 2 });
+      assert.deepEqual([(await things.within(transaction).getOrThrow('one')).value, await things.has('one')], [{ n: 1 }, false]);
+      await storage
+        .atomic()
+        .set(others.within(transaction), 'beside', { n: 3 })
+        .set(things.within(transaction), 'beside', { n: 3 })
+        .commit();
+      // a store that is not within it would write beside the transaction
+      throws('INVALID_OPTION', 'a batch over the transaction and the storage', () => storage.atomic().set(things, 'three', { n: 1 }));
+      throws('INVALID_OPTION', 'within', () => things.within(undefined as never));
+      await commit();
+      assert.deepEqual([(await things.getOrThrow('one')).value, (await theirs.getOrThrow('one')).value], [{ n: 1 }, { n: 2 }]);
+      assert.deepEqual([await things.has('beside'), await others.has('beside')], [true, true]);
+      throws('INVALID_OPTION', 'within a transaction that has ended', () => things.within(transaction));
     },
   },
   {
