@@ -4,6 +4,7 @@
  * contract says about batches is said by `evaluateBatch`.
  */
 import {
+  assertReadBytes,
   evaluateBatch,
   isAlive,
   resolveOptions,
@@ -131,6 +132,7 @@ export class DocumentProvider implements StorageProvider {
         if (!isAlive(row, time)) return undefined;
         return options.values === 'omit' ? withoutValue(row) : row;
       });
+      assertReadBytes(rows);
       return { time, rows };
     });
   }

@@ -25,6 +25,11 @@ async function workOn(provider: StorageProvider, round: number): Promise<void> {
   await provider.read([address(key), address('key-31'), address('absent')]);
   await provider.scan([{ ...space, start: 'key-1', limit: 5 }]);
   await provider.scan([{ ...space, start: 'key-1', end: 'key-2', after: 'key-19', reverse: true, limit: 5 }]);
+  // so many that the server adds up what their values take
+  await provider.scan([{ ...space, start: 'key-1', limit: 20 }]);
+  await provider.scan([{ ...space, start: 'key-1', end: 'key-2', after: 'key-19', reverse: true, limit: 20 }]);
+  await provider.read(Array.from({ length: 40 }, (_, index) => address(`key-${index}`)));
+  await provider.read(Array.from({ length: 40 }, (_, index) => ({ ...address(`key-${index}`), ...(index === 0 && { entity: 'other' }) })));
   const put = (at: string, expected?: string): Batch => ({
     database,
     version: version(),

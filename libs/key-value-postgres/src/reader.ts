@@ -1,5 +1,12 @@
 /** Reads and scans as statements, on whatever runs them: the pool, or one transaction. */
-import type { Address, ProviderReadOptions, ReadResult, ScanPage, ScanRange } from '@kvent/key-value-storage/core';
+import {
+  assertReadBytes,
+  type Address,
+  type ProviderReadOptions,
+  type ReadResult,
+  type ScanPage,
+  type ScanRange,
+} from '@kvent/key-value-storage/core';
 import { decodeRow, type Columns } from './sql/decode-row.js';
 import {
   addressArrays,
@@ -7,9 +14,12 @@ import {
   decodeScan,
   decodeSpace,
   readClock,
+  mayBeLarge,
   readMany,
+  readManyWithin,
   readOne,
   readSpace,
+  readSpaceWithin,
   scanOne,
   scanParameters,
   spaceParameters,
@@ -18,6 +28,10 @@ import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
 
 type Values = 'include' | 'omit';
 type Consistency = 'current' | 'stale';
+
+/** Reads of more addresses let the server add up what the values take: below, even the largest are a bounded answer, and adding up costs everyone. */
+const plainReadMax = 32;
+const isLarge = (addresses: readonly Address[], values: Values): boolean => values === 'include' && addresses.length > plainReadMax;
 
 export interface ReaderOptions {
   readonly dialect: Dialect;
@@ -35,6 +49,8 @@ export class Reader {
   readonly #one: Readonly<Record<Values, Statement>>;
   readonly #many: Readonly<Record<Values, Statement>>;
   readonly #space: Readonly<Record<Values, Statement>>;
+  readonly #manyWithin: Statement;
+  readonly #spaceWithin: Statement;
   readonly #clock: Statement;
   /** One text for each combination of bounds, direction and values. */
   readonly #scans = new Map<string, Statement>();
@@ -45,6 +61,8 @@ export class Reader {
     this.#one = { include: readOne(dialect, 'include'), omit: readOne(dialect, 'omit') };
     this.#many = { include: readMany(dialect, 'include'), omit: readMany(dialect, 'omit') };
     this.#space = { include: readSpace(dialect, 'include'), omit: readSpace(dialect, 'omit') };
+    this.#manyWithin = readManyWithin(dialect);
+    this.#spaceWithin = readSpaceWithin(dialect);
     this.#clock = readClock(dialect);
   }
 
@@ -52,10 +70,9 @@ export class Reader {
     const [first] = addresses;
     if (first === undefined) return { time: await this.time(consistency), rows: [] };
     if (addresses.length === 1) return await this.#readOne(first, values, consistency);
-    const ofSpace = spaceParameters(addresses);
-    if (ofSpace !== undefined) return await this.#readSpace(ofSpace, addresses, values, consistency);
-    const lines = await this.#run(this.#many[values], addressArrays(addresses), consistency);
-    return this.#seen(decodeMany(lines, addresses.length, values));
+    const read = await this.#readMany(addresses, values, consistency);
+    assertReadBytes(read.rows);
+    return read;
   }
 
   async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
@@ -75,6 +92,14 @@ export class Reader {
     return this.#seen({ time: milliseconds(line[0] as string), rows: [decodeRow(line, 1, values)] });
   }
 
+  async #readMany(addresses: readonly Address[], values: Values, consistency: Consistency): Promise<ReadResult> {
+    const ofSpace = spaceParameters(addresses);
+    if (ofSpace !== undefined) return await this.#readSpace(ofSpace, addresses, values, consistency);
+    const statement = isLarge(addresses, values) ? this.#manyWithin : this.#many[values];
+    const lines = await this.#run(statement, addressArrays(addresses), consistency);
+    return this.#seen(decodeMany(lines, addresses.length, values));
+  }
+
   async #readSpace(
     parameters: readonly unknown[],
     addresses: readonly Address[],
@@ -82,7 +107,8 @@ export class Reader {
     consistency: Consistency,
   ): Promise<ReadResult> {
     const reckon = this.#options.reckon?.();
-    const lines = await this.#run(this.#space[values], parameters, consistency);
+    const statement = isLarge(addresses, values) ? this.#spaceWithin : this.#space[values];
+    const lines = await this.#run(statement, parameters, consistency);
     const read = decodeSpace(lines, addresses, values);
     return read === undefined ? await this.#nothing(addresses.length, reckon, consistency) : this.#seen(read);
   }
@@ -99,7 +125,7 @@ export class Reader {
 
   #scanOf(range: ScanRange): Statement {
     const { start, end, after, reverse = false, values = 'include' } = range;
-    const shape = [start !== undefined, end !== undefined, after !== undefined, reverse, values].join();
+    const shape = [start !== undefined, end !== undefined, after !== undefined, reverse, values, mayBeLarge(range)].join();
     let statement = this.#scans.get(shape);
     if (statement === undefined) this.#scans.set(shape, (statement = scanOne(this.#options.dialect, range)));
     return statement;

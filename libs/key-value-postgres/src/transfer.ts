@@ -26,7 +26,7 @@ export async function* exportDatabase(
       yield { container: container as string, entity: entity as string, key: key as string, row: decodeRow(line, 3, 'include') };
     }
     const last = lines.at(-1);
-    if (last === undefined || lines.length < limit) return;
+    if (last === undefined) return;
     after = last.slice(0, 3);
   }
 }

@@ -1,5 +1,5 @@
 /** What operators need, and the sweep. */
-import { arrays, identity, readTime, rowColumns, epochMs, statement, timeOf, type Dialect, type Statement } from './statement.js';
+import { arrays, identity, readTime, epochMs, statement, timeOf, withinBytes, type Dialect, type Statement } from './statement.js';
 import { overwrite } from './change-rows.js';
 import { dividedBy, eq, gt, le, unexpired } from './operators.js';
 
@@ -54,15 +54,13 @@ order by container, entity`,
 export const countRows = ({ table }: Dialect): Statement =>
   statement('count', `select pg_catalog.count(*) from ${table.quoted} where database ${eq} $1`);
 
-/** The next $5 living rows of the database $1 behind the address $2 to $4. */
+/** The next $5 living rows of the database $1 behind the address $2 to $4, or fewer, so that their values are not over `pageBytesMax` by more than one. */
 export function exportRows(dialect: Dialect): Statement {
   const now = readTime(dialect, '$6');
-  return statement(
-    'export',
-    `select container, entity, key, ${rowColumns('include')} from ${dialect.table.quoted}
+  const rows = `select * from ${dialect.table.quoted}
 where database ${eq} $1 and (container, entity, key) ${gt} ($2, $3, $4) and ${unexpired('expires_at', now)}
-order by container, entity, key limit $5::pg_catalog.int4`,
-  );
+order by container, entity, key limit $5::pg_catalog.int4`;
+  return statement('export', withinBytes(['container', 'entity', 'key'], rows, 'container, entity, key'));
 }
 
 /** Puts rows as they are, overwriting what is there. No row may be twice among them. */

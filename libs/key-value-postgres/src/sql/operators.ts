@@ -16,6 +16,7 @@ export const le = 'operator(pg_catalog.<=)';
 export const gt = 'operator(pg_catalog.>)';
 export const ge = 'operator(pg_catalog.>=)';
 export const plus = 'operator(pg_catalog.+)';
+export const minus = 'operator(pg_catalog.-)';
 export const times = 'operator(pg_catalog.*)';
 export const dividedBy = 'operator(pg_catalog./)';
 export const concat = 'operator(pg_catalog.||)';

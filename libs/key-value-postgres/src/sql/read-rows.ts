@@ -1,8 +1,8 @@
 /** Reading: one row by its address, many addresses in one statement, a page of a space. */
-import type { Address, Row, ScanRange, ScannedRow } from '@kvent/key-value-storage/core';
+import { limits, withinPageBytes, type Address, type Row, type ScanRange, type ScannedRow } from '@kvent/key-value-storage/core';
 import { decodeRow, type Columns } from './decode-row.js';
 import { eq, gt, ge, isRow, lt, unexpired } from './operators.js';
-import { arrays, milliseconds, readTime, rowColumns, epochMs, statement, type Dialect, type Statement } from './statement.js';
+import { arrays, milliseconds, readTime, rowColumns, epochMs, statement, withinBytes, type Dialect, type Statement } from './statement.js';
 import { TextArray } from './text-array.js';
 
 type Values = 'include' | 'omit';
@@ -32,6 +32,15 @@ left join lateral (select * from ${dialect.table.quoted}
   );
 }
 
+/** The same, with no more values than one read may have: see `withinBytes`. */
+export function readManyWithin(dialect: Dialect): Statement {
+  const now = readTime(dialect, '$5');
+  const rows = `select * from ${arrays('1 text', '2 text', '3 text', '4 text')} o(db, co, en, ke, i)
+left join lateral (select * from ${dialect.table.quoted}
+  where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')} and ${unexpired('expires_at', now)} offset 0) r on true`;
+  return statement('get_many_within', `select ${epochMs(now)}, s.* from (${withinBytes(['i'], rows)}) s`);
+}
+
 /** The four arrays of `readMany`. */
 export const addressArrays = (addresses: readonly Address[]): readonly TextArray[] => [
   new TextArray(addresses.map(({ database }) => database)),
@@ -48,6 +57,14 @@ export function readSpace(dialect: Dialect, values: Values): Statement {
     `select ${epochMs(now)}, key, ${rowColumns(values)} from ${dialect.table.quoted}
 where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog.text[])')} and ${unexpired('expires_at', now)}`,
   );
+}
+
+/** The same, with no more values than one read may have: see `withinBytes`. */
+export function readSpaceWithin(dialect: Dialect): Statement {
+  const now = readTime(dialect, '$5');
+  const rows = `select * from ${dialect.table.quoted}
+where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog.text[])')} and ${unexpired('expires_at', now)}`;
+  return statement('get_space_within', `select ${epochMs(now)}, s.* from (${withinBytes(['key'], rows)}) s`);
 }
 
 /** The parameters of `readSpace`, when the addresses are all of one space. */
@@ -84,8 +101,18 @@ export function decodeSpace(lines: readonly Columns[], addresses: readonly Addre
 /** The time alone. */
 export const readClock = (dialect: Dialect): Statement => statement('clock', `select ${epochMs(readTime(dialect, '$1'))}`);
 
-/** A page of one space in key order, one row more than asked, so that it shows whether more come. Its bounds are parameters from $5 on. */
-export function scanOne(dialect: Dialect, { start, end, after, reverse = false, values = 'include' }: ScanRange): Statement {
+/** Pages of more rows than this may be over `pageBytesMax`. */
+const smallPage = Math.floor(limits.pageBytesMax / limits.valueBytesMax);
+
+/** Whether the values of a page may be over `pageBytesMax`: only then the server has to add them up. */
+export const mayBeLarge = ({ limit, values = 'include' }: ScanRange): boolean => values === 'include' && limit > smallPage;
+
+/**
+ * A page of one space in key order, one row more than asked, so that it shows whether more come. Its bounds are parameters from $5 on. A page that
+ * may be large ends with the row that is too much, and shows so that more come.
+ */
+export function scanOne(dialect: Dialect, range: ScanRange): Statement {
+  const { start, end, after, reverse = false, values = 'include' } = range;
   const bounds = [
     ...(start === undefined ? [] : [ge]),
     ...(end === undefined ? [] : [lt]),
@@ -94,12 +121,13 @@ export function scanOne(dialect: Dialect, { start, end, after, reverse = false, 
   const now = readTime(dialect, `$${5 + bounds.length}`);
   const order = reverse ? 'desc' : 'asc';
   const within = bounds.map((operator, index) => ` and key ${operator} $${5 + index}`).join('');
-  return statement(
-    `scan_${order}${bounds.length}_${values}`,
-    `select ${epochMs(now)}, s.* from (select 1) one left join lateral (
-  select key ke, ${rowColumns(values)} from ${dialect.table.quoted}
+  const rows = (columns: string): string => `select ${columns} from ${dialect.table.quoted}
   where database ${eq} $1 and container ${eq} $2 and entity ${eq} $3${within} and ${unexpired('expires_at', now)}
-  order by key ${order} limit $4::pg_catalog.int4) s on true`,
+  order by key ${order} limit $4::pg_catalog.int4`;
+  const page = mayBeLarge(range) ? withinBytes(['key'], rows('*'), `key ${order}`) : rows(`key ke, ${rowColumns(values)}`);
+  return statement(
+    `scan_${order}${bounds.length}_${mayBeLarge(range) ? 'within' : values}`,
+    `select ${epochMs(now)}, s.* from (select 1) one left join lateral (${page}) s on true`,
   );
 }
 
@@ -121,5 +149,5 @@ export interface Scanned {
 export function decodeScan(lines: readonly Columns[], { limit, values = 'include' }: ScanRange): Scanned {
   const found = lines.filter((line) => line[1] !== null);
   const rows = found.slice(0, limit).map((line) => ({ key: line[1] as string, row: decodeRow(line, 2, values) }));
-  return { time: milliseconds(lines[0]?.[0] as string), rows, more: found.length > limit };
+  return withinPageBytes({ time: milliseconds(lines[0]?.[0] as string), rows, more: found.length > limit });
 }

@@ -1,7 +1,8 @@
 /** What the statements have in common: how time, addresses and columns are written. */
 import { createHash } from 'node:crypto';
+import { limits } from '@kvent/key-value-storage/core';
 import type { TableName } from '../schema/table-name.js';
-import { concat, plus, times } from './operators.js';
+import { concat, le, minus, plus, times } from './operators.js';
 
 /** One text, prepared once for each connection under its name. */
 export interface Statement {
@@ -65,12 +66,37 @@ export const writeTime = ({ clock }: Dialect, parameter: string): string =>
  * A row as columns, for `decodeRow`. What is rare stands together in the last one, so that a plain row costs little: `-` or its expiry, its
  * TTL, then a value that is no JSON.
  */
-export const rowColumns = (values: 'include' | 'omit'): string => {
+export const rowColumns = (values: 'include' | 'omit', text = 'value::pg_catalog.text'): string => {
   const meta = `version, ${epochMs('updated_at')}`;
   const expiry = `coalesce(${epochMs('expires_at')}::pg_catalog.text, '-'), coalesce(ttl_ms::pg_catalog.text, '-')`;
   if (values === 'omit') {
     return `${meta}, null::pg_catalog.text, case when expires_at is not null then pg_catalog.concat_ws(' ', ${expiry}) end`;
   }
   const rare = `pg_catalog.concat_ws(' ', ${expiry}, number::pg_catalog.text, 'b' ${concat} pg_catalog.encode(bytes, 'base64'))`;
-  return `${meta}, value::pg_catalog.text, case when value is null or expires_at is not null then ${rare} end`;
+  return `${meta}, ${text}, case when value is null or expires_at is not null then ${rare} end`;
+};
+
+/** How many bytes a row's value takes as it is stored, told without fetching it: a few more than it has as text at most, often far fewer. */
+const storedBytes = 'coalesce(pg_catalog.pg_column_size(value), pg_catalog.pg_column_size(bytes), 0)';
+/** What the rows of a page can be stored with beyond their values. */
+const storedSlack = 65_536;
+
+/** The bytes of a row's value as they count for `pageBytesMax`. */
+const valueBytes = 'coalesce(pg_catalog.octet_length(js), pg_catalog.octet_length(bytes), 8)';
+
+/**
+ * Rows of `from`, in the order they come in, up to the one with which their values are over `pageBytesMax`, that one included: whoever reads them
+ * sees that there is more. Large values lie outside the table, and one is fetched only if those before it leave room: by the sizes they are
+ * stored with first, then by their own. Each line has the columns `first` and then those of `rowColumns`. `order`: of the rows of `from`,
+ * where they have one.
+ */
+export const withinBytes = (first: readonly string[], from: string, order?: string): string => {
+  const columns = Array.from({ length: first.length + 4 }, (_, index) => `c${index + 1}`).join(', ');
+  const window = `(${order === undefined ? '' : `order by ${order} `}rows unbounded preceding)`;
+  const before = (bytes: string): string => `pg_catalog.sum(${bytes}) over ${window} ${minus} ${bytes}`;
+  return `select ${columns} from (
+  select ${first.join(', ')}, ${rowColumns('include', 'js')}, ${before(valueBytes)} from (
+    select *, value::pg_catalog.text js from (select *, ${before(storedBytes)} stored_before from (${from}) a) b
+    where stored_before ${le} ${limits.pageBytesMax + storedSlack} offset 0) c
+) d(${columns}, bytes_before) where bytes_before ${le} ${limits.pageBytesMax}`;
 };

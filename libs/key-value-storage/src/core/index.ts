@@ -52,6 +52,7 @@ export { hashOfDatabases, RowDigest, type ContainerDigest, type RowsDigest } fro
 export { assertRawRow, faultOfDatabase, faultOfRow, placeOf, soundRows } from './raw-row.js';
 export { printable } from './printable.js';
 export { readRowLine, rowLine } from './row-line.js';
+export { assertReadBytes, withinPageBytes } from './page-bytes.js';
 export { RowTable, withoutValue } from './row-table.js';
 export { isVersion, versionSource } from './version.js';
 export { CoalescingProvider } from './coalescing-provider.js';

@@ -95,16 +95,25 @@ export abstract class KeyValueStore<in out T> {
 
   // ─── many
 
-  /** One consistent read of at most 1,000 keys, in their order, `undefined` where there is none. */
+  /**
+   * One consistent read of at most 1,000 keys, in their order, `undefined` where there is none. `LIMIT_EXCEEDED` above that, and where their values
+   * are over 8 MB together (`pageBytesMax`).
+   */
   abstract getMany<const K extends readonly Key[]>(
     keys: K,
     options?: ReadOptions,
   ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }>;
   /** Overwrites up to 900 keys in one batch: all of them or none. The same key twice is `INVALID_OPTION`. */
   abstract setMany(items: Iterable<{ readonly key: Key; readonly value: Given<T> }>, options?: WriteOptions): Promise<readonly Entry<T>[]>;
-  /** Entries in key order, page by page: no snapshot, but it neither repeats nor misses a key that was there all the time. */
+  /**
+   * Entries in key order, page by page: no snapshot, but it neither repeats nor misses a key that was there all the time. It ends with the last key
+   * that was there when it began; so do `keys`, `count`, `deleteMany` and `clear`.
+   */
   abstract list(range?: KeyRange, options?: ReadOptions): AsyncIterable<Entry<T>>;
-  /** One page. `INVALID_OPTION` for a cursor of another range or tenant. */
+  /**
+   * One page: fewer items than `limit` where their values would be over 8 MB together (`pageBytesMax`), one at least. Only `next` says whether more
+   * come. `INVALID_CURSOR` for a cursor of another range or tenant.
+   */
   abstract page(request: PageRequest, options?: ReadOptions): Promise<Page<Entry<T>>>;
   /** Keys in order; no value is fetched. */
   abstract keys(range?: KeyRange, options?: ReadOptions): AsyncIterable<Key>;

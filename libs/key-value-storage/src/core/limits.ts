@@ -25,6 +25,8 @@ export const limits = {
   eventMetadataBytesMax: 16 * 1_024,
   /** Items of one page. */
   pageItemsMax: 1_000,
+  /** UTF-8 bytes of the values of one page, or of one read of several rows: 8 MB. A page then has fewer items and a cursor, but one at least; a read is refused. */
+  pageBytesMax: 8 * 1_024 * 1_024,
   /** Characters of a page's cursor: room for a key of `keyBytesMax`. */
   cursorCharactersMax: 1_400,
   /** Milliseconds that a row may live: a thousand years. */

@@ -55,7 +55,7 @@ export class RangeReader<T> {
     assertLimit(limit);
     const scope = this.#scope(range);
     const after = cursor === undefined ? {} : { after: decodeCursor(scope, cursor) };
-    const { rows, more } = await this.#scan({ ...scope, ...after, limit }, options);
+    const [{ rows, more }] = await this.#scan([{ ...scope, ...after, limit }], options);
     const items = await Promise.all(rows.map(async (row) => await this.#entry(scope, row)));
     return { items, next: more ? encodeCursor(scope, (rows.at(-1) as ScannedRow).key) : undefined };
   }
@@ -84,29 +84,43 @@ export class RangeReader<T> {
     return done;
   }
 
+  /**
+   * The pages of a range, up to the last key that was there when it began: so whoever writes behind what was read, the reader of a list too, does
+   * not keep it from ending. That key is asked for in the same turn as the first page.
+   */
   async *#pages(range: ScanRange, options: ReadOptions | undefined): AsyncGenerator<readonly ScannedRow[]> {
-    let after: { readonly after?: string } = {};
+    throwIfAborted('A list', options?.signal);
+    const fromTheEnd: ScanRange = { ...range, reverse: range.reverse !== true, limit: 1, values: 'omit' };
+    const [first, end] = await this.#scan([range, fromTheEnd], options);
+    let { rows, more } = first;
+    const last = end.rows[0]?.key;
+    const isLater = (key: string): boolean => last === undefined || (range.reverse === true ? key < last : key > last);
     while (true) {
-      throwIfAborted('A list', options?.signal);
-      const { rows, more } = await this.#scan({ ...range, ...after }, options);
       if (rows.length > 0) yield rows;
-      const last = rows.at(-1);
-      if (!more || last === undefined) return;
-      after = { after: last.key };
+      const after = rows.at(-1)?.key;
+      if (!more || after === undefined || after === last || isLater(after)) return;
+      throwIfAborted('A list', options?.signal);
+      const [page] = await this.#scan([{ ...range, after }], options);
+      rows = page.rows.filter(({ key }) => !isLater(key));
+      more = page.more && rows.length === page.rows.length;
     }
   }
 
-  async #scan(range: ScanRange, options: ReadOptions | undefined): Promise<ScanPage> {
+  /** One page for each range. */
+  async #scan<R extends readonly ScanRange[]>(
+    ranges: readonly [...R],
+    options: ReadOptions | undefined,
+  ): Promise<{ readonly [I in keyof R]: ScanPage }> {
     const { engine } = this.#rows;
     engine.assertOpen();
     const consistency = options?.consistency === undefined ? {} : { consistency: options.consistency };
-    const [page] = await engine.provider.scan(
-      [{ ...range, ...consistency }],
+    const pages = await engine.provider.scan(
+      ranges.map((range) => ({ ...range, ...consistency })),
       options?.signal === undefined ? undefined : { signal: options.signal },
     );
-    if (page === undefined)
+    if (ranges.some((_, index) => pages[index] === undefined))
       throw storageError('STORAGE_UNAVAILABLE', `The provider '${engine.provider.name}' gave no answer to a scan.`, {});
-    return page;
+    return pages as unknown as { readonly [I in keyof R]: ScanPage };
   }
 
   #scope(range: KeyRange): CursorScope {

@@ -3,6 +3,7 @@
  * and key order, remembers which of them expire, and judges nothing: `evaluateBatch` does.
  */
 import { isAlive, type RowEffect } from './evaluate-batch.js';
+import { withinPageBytes } from './page-bytes.js';
 import { SortedMap } from './sorted-map.js';
 import type { RawRow, Row, RowAddress, ScanPage, ScanRange, ScannedRow, Space } from './storage-provider.js';
 
@@ -47,10 +48,10 @@ export class RowTable {
     for (const [key, row] of this.#walk(range)) {
       if (range.reverse === true ? range.start !== undefined && key < range.start : range.end !== undefined && key >= range.end) break;
       if (!isAlive(row, now)) continue;
-      if (rows.length === range.limit) return { rows, more: true };
+      if (rows.length === range.limit) return withinPageBytes({ rows, more: true });
       rows.push({ key, row: range.values === 'omit' ? withoutValue(row) : row });
     }
-    return { rows, more: false };
+    return withinPageBytes({ rows, more: false });
   }
 
   *#walk(range: Omit<ScanRange, 'database'>): Generator<readonly [string, Row]> {

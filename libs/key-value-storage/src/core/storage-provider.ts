@@ -139,7 +139,11 @@ export interface ScannedRow {
   readonly row: Row;
 }
 
-/** `more`: whether living rows of the range come after these. An empty page with `more` never happens. */
+/**
+ * `more`: whether living rows of the range come after these. An empty page with `more` never happens. A page may have fewer rows than its limit
+ * and `more`: it ends before the row with which its values would be over `pageBytesMax`, and has one row at least. Only `more` says where the
+ * range ends.
+ */
 export interface ScanPage {
   readonly time: number;
   readonly rows: readonly ScannedRow[];
@@ -225,10 +229,13 @@ export interface StorageProvider {
   /** Waits for what is under way. */
   close(): Promise<void>;
 
-  /** The rows at `addresses`, in their order, as one consistent view. */
+  /**
+   * The rows at `addresses`, in their order, as one consistent view. `LIMIT_EXCEEDED` where the values of several rows are over `pageBytesMax`
+   * together, before much more than that was read; one address is always answered.
+   */
   read(addresses: readonly Address[], options?: ReadOptions): Promise<ReadResult>;
 
-  /** One page of each range, in key order or reversed. The ranges share no view. */
+  /** One page of each range, in key order or reversed, each of at most `pageBytesMax`. The ranges share no view. */
   scan(ranges: readonly ScanRange[], options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly ScanPage[]>;
 
   /**

@@ -3,6 +3,7 @@
  * only when nobody has changed the rows it rests on.
  */
 import {
+  assertReadBytes,
   evaluateBatch,
   invalidOption,
   RowTable,
@@ -40,6 +41,7 @@ export class MemoryTransaction {
         const { time } = await outside.read([]);
         const rows = [];
         for (const address of addresses) rows.push((await this.#table(address.database)).get(address));
+        assertReadBytes(rows);
         return { time, rows };
       },
       scan: async (ranges) => {

@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/errors.js';
 import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
 import type { HintSource } from '../../core/hint-source.js';
+import { assertReadBytes } from '../../core/page-bytes.js';
 import { soundRows } from '../../core/raw-row.js';
 import { withoutValue, type RowTable } from '../../core/row-table.js';
 import type { Address, Batch, CommitResult, RawRow, ReadResult, ScanPage, ScanRange, Space } from '../../core/storage-provider.js';
@@ -66,6 +67,7 @@ export class FileStore {
       if (!isAlive(row, time)) return undefined;
       return omit ? withoutValue(row) : row;
     });
+    assertReadBytes(rows);
     return { time, rows };
   }
 

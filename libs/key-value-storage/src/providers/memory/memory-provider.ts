@@ -5,6 +5,7 @@ import { storageError } from '../../core/errors.js';
 import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
 import { HintSource } from '../../core/hint-source.js';
 import { resolveOptions } from '../../core/options.js';
+import { assertReadBytes } from '../../core/page-bytes.js';
 import { soundRows } from '../../core/raw-row.js';
 import { RowTable, withoutValue } from '../../core/row-table.js';
 import type {
@@ -113,6 +114,7 @@ class Rows {
       if (!isAlive(row, time)) return undefined;
       return omit ? withoutValue(row) : row;
     });
+    assertReadBytes(rows);
     return { time, rows };
   }
 

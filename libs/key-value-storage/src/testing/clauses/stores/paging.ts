@@ -1,6 +1,15 @@
 /** Pages, cursors, and deleting by range. */
 import assert from 'node:assert/strict';
-import { defineState, definitionOf, encodeCursor, limits, type Key, type KeyRange } from '../../../core/index.js';
+import {
+  defineState,
+  definitionOf,
+  encodeCursor,
+  limits,
+  type Entry,
+  type Key,
+  type KeyRange,
+  type KeyValueStore,
+} from '../../../core/index.js';
 import { numbered } from './reading.js';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
 import { all, keysOf } from '../../store-subject.js';
@@ -140,6 +149,62 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
   {
+    name: 'Of large values a page gives fewer and a cursor, a list goes through all, and `getMany` of more than 8 MB is LIMIT_EXCEEDED by name.',
+    law: 13,
+    broken: breaksStores('takes a short page for the last', (store) => ({
+      page: async (request, options) => {
+        const page = await store.page(request, options);
+        return page.items.length < (request.limit ?? 100) ? { ...page, next: undefined } : page;
+      },
+    })),
+    async run(subject) {
+      const texts = subject.store<string>('text');
+      const text = 'x'.repeat(limits.valueBytesMax - 2);
+      const keys = numbered(12).map(({ key }) => key);
+      for (const key of keys) await texts.set(key, text);
+      const first = await texts.page({ limit: 1_000 });
+      const second = await texts.page({ limit: 1_000, cursor: first.next });
+      assert.deepEqual([first.items.length, second.items.length, second.next], [9, 3, undefined]);
+      for (const reverse of [false, true]) {
+        const seen = keysOf(await all(texts.list({ reverse })));
+        assert.deepEqual(seen, reverse ? keys.toReversed() : keys);
+      }
+      assert.deepEqual([await texts.count(), (await texts.getMany(keys.slice(0, 9))).length], [12, 9]);
+      const error = await rejects('LIMIT_EXCEEDED', 'getMany', () => texts.getMany(keys));
+      assert.deepEqual({ ...error, limit: 'pageBytesMax', allowed: limits.pageBytesMax }, { ...error });
+      // whoever reads one key is never refused for what others read beside it
+      const each = await Promise.all(keys.map(async (key) => (await texts.getOrThrow(key)).value.length));
+      assert.deepEqual(new Set(each), new Set([text.length]));
+    },
+  },
+  {
+    name: 'A list ends with what was there when it began, of whatever size, also when its reader adds keys behind those it reads.',
+    law: 8,
+    broken: breaksStores('lists on until nothing is left', (store) => ({
+      list: (range = {}) => pageByPage(store, range),
+    })),
+    async run(subject) {
+      for (const [size, verb, reverse] of [
+        [150, 'list', false],
+        [250, 'list', false],
+        [250, 'list', true],
+        [1_010, 'keys', false],
+      ] as const) {
+        const things = subject.store(`of-${size}-${String(reverse)}`);
+        const steady = numbered(size, 'm-');
+        for (let from = 0; from < size; from += 900) await things.setMany(steady.slice(from, from + 900));
+        const seen: Key[] = [];
+        for await (const item of verb === 'list' ? things.list({ reverse }) : things.keys({ reverse })) {
+          seen.push(typeof item === 'object' && 'key' in item ? item.key : item);
+          assert.ok(seen.length <= size, `a list of ${size} goes on behind its end`);
+          if (seen.length % 10 === 0) await things.setMany(numbered(10, `${reverse ? 'a' : 'z'}-${seen.length}-`));
+        }
+        const expected = steady.map(({ key }) => key);
+        assert.deepEqual(seen, reverse ? expected.toReversed() : expected);
+      }
+    },
+  },
+  {
     name: '`deleteMany` deletes a range and answers how many; a range of nothing is INVALID_OPTION, never ‘everything’.',
     law: 4,
     broken: breaksStores('takes an empty prefix for everything', (store) => ({
@@ -190,3 +255,12 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
 ];
+
+/** A list as whoever does not know its end would read it. */
+async function* pageByPage<T>(store: KeyValueStore<T>, range: KeyRange): AsyncGenerator<Entry<T>> {
+  for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
+    const page = await store.page({ ...range, limit: 200, ...(cursor !== undefined && { cursor }) });
+    yield* page.items;
+    cursor = page.next;
+  }
+}
