@@ -80,10 +80,13 @@ export async function everyRead(provider: StorageProvider, tenant: string): Prom
     for (const key of ['put-a', 'bytes', 'long-0', 'sum-a', 'none']) await provider.read([address(key)], { values });
     await provider.read([address('put-a'), address('long-0'), address('none')], { values });
     await provider.read([address('put-a'), { ...address('bytes'), entity: 'other' }], { values });
+    const many = Array.from({ length: 40 }, (_, index) => address(`none-${index}`));
+    await provider.read(many, { values });
+    await provider.read([...many, { ...address('bytes'), entity: 'other' }], { values });
     await provider.read([], { values });
     for (const reverse of [false, true])
       for (const bounds of [{}, { start: 'a' }, { start: 'a', end: 'z' }, { start: 'a', end: 'z', after: 'b' }])
-        await provider.scan([{ ...address(''), ...bounds, reverse, values, limit: 2 }]);
+        for (const limit of [2, 20]) await provider.scan([{ ...address(''), ...bounds, reverse, values, limit }]);
   }
 }
 

@@ -104,8 +104,8 @@ export function unqualifiedNames(statement: string): readonly string[] {
 const isView = (tokens: readonly Token[], index: number): boolean =>
   tokens[index + 1]?.text === 'as' && (tokens[index + 2]?.text === '(' || tokens[index + 2]?.text === 'materialized');
 
-/** `… with ordinality o(db, co)`. */
-const isAlias = (tokens: readonly Token[], index: number): boolean => tokens[index - 1]?.text === 'ordinality';
+/** `… with ordinality o(db, co)`, `from (…) d(a, b)`. */
+const isAlias = (tokens: readonly Token[], index: number): boolean => ['ordinality', ')'].includes(tokens[index - 1]?.text ?? '');
 
 /** A column, or the name of a setting, right before it, which nothing else belongs to. */
 const isAssignment = (tokens: readonly Token[], index: number): boolean =>
