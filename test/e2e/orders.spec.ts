@@ -67,7 +67,7 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(answer).toMatchObject({ status: 201, body: { status: 'placed', cart: 'c1', items, totalCents: 800 } });
     expect([answer.headers.get('location'), etagOf(answer), answer.headers.get('idempotency-replayed')]).toEqual([
       `/orders/${idOf(answer)}`,
-      '"v1"',
+      expect.stringMatching(/^"v1-[0-9a-z]+-1"$/),
       null,
     ]);
     const read = await client.get(`/orders/${idOf(answer)}`);
@@ -195,7 +195,7 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     const { client, id } = await placed();
     const answer = await client.post(`/orders/${id}/payment`, { card: 'ok' });
     expect(answer).toMatchObject({ status: 200, body: { id, status: 'paid', reference: expect.any(String) } });
-    expect(etagOf(answer)).toBe('"v2"');
+    expect(etagOf(answer)).toMatch(/^"v2-/);
     expect(await client.post(`/orders/${id}/payment`, { card: 'ok' })).toMatchObject({
       status: 409,
       body: { code: 'ORDER_NOT_PAYABLE', order: id, status: 409 },
@@ -276,10 +276,16 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
       status: 412,
       body: { code: 'STREAM_VERSION_MISMATCH', expected: 1, actual: 2, retryable: false },
     });
-    expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': '"2"' })).toMatchObject({
+    expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': '2' })).toMatchObject({
       status: 400,
       body: { code: 'INVALID_ETAG' },
     });
+    // of no stream, of another order at the same version, and weak
+    const elsewhere = await paid();
+    const other = etagOf(await elsewhere.client.get(`/orders/${elsewhere.id}`));
+    for (const foreign of ['"v2"', other, `W/${now}`]) {
+      expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': foreign })).toMatchObject({ status: 412 });
+    }
     expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': now })).toMatchObject({ status: 200 });
   });
 
@@ -318,7 +324,7 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     await client.post(`/orders/${id}/shipment`, undefined, { 'X-Correlation-Id': 'truck-7' });
     const was = await client.get(`/orders/${id}?version=1`);
     expect(was).toMatchObject({ status: 200, body: { id, status: 'placed' } });
-    expect(etagOf(was)).toBe('"v1"');
+    expect(etagOf(was)).toMatch(/^"v1-/);
     const { items } = (await client.get(`/orders/${id}/events`)).body as { items: { version: number; recordedAt: string }[] };
     expect(items).toMatchObject([
       { version: 1, type: 'placed', data: { cart: 'c1', items: [{ sku: 'mug', quantity: 4 }] }, correlationId: expect.any(String) },

@@ -100,10 +100,16 @@ onEachStorage('Products', (shop) => {
       expect(await client.put('/products/mug', dearer, { 'If-Match': '*' })).toMatchObject({ status: 200 });
     });
 
-    it.each(['mug', 'W/"1"', '"1", "2"', '""', '"'])('not under the condition %p', async (condition) => {
+    it.each([
+      ['mug', 400, 'INVALID_ETAG'],
+      ['"', 400, 'INVALID_ETAG'],
+      ['W/"1"', 412, 'STORAGE_CONFLICT'],
+      ['"1", "2"', 412, 'STORAGE_CONFLICT'],
+      ['""', 412, 'STORAGE_CONFLICT'],
+    ])('not under the condition %p', async (condition, status, code) => {
       const client = await shop.tenant();
       await add(client);
-      expect(await client.put('/products/mug', dearer, { 'If-Match': condition })).toMatchObject(problem(400, 'INVALID_ETAG'));
+      expect(await client.put('/products/mug', dearer, { 'If-Match': condition })).toMatchObject(problem(status, code));
       expect((await client.get('/products/mug')).body).toEqual(kept);
     });
 

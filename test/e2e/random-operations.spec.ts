@@ -108,7 +108,7 @@ class Tenant {
     await this.#listOrders();
     for (const [id, { status, version }] of this.#model.orders) {
       const answer = await this.#client.get(`/orders/${id}`);
-      expect([(answer.body as Order).status, etagOf(answer)]).toEqual([status, `"v${version}"`]);
+      expect([(answer.body as Order).status, etagOf(answer).split('-')[0]]).toEqual([status, `"v${version}`]);
     }
   }
 

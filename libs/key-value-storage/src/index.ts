@@ -1,6 +1,7 @@
 /** The front door: typed stores, the Nest module, and the two storage providers that need nothing installed. Providers and other packages build on `./core`. */
 
 // ─── states and stores
+export { Precondition } from './core/etag.js';
 export { Entry, EntryInfo, type Representation } from './core/entry.js';
 export type { Key, KeyPart, KeyRange } from './core/key.js';
 export {

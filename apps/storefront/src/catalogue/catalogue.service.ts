@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { InjectStore, KeyValueStore, type Entry, type Page, type PageRequest } from '@kvent/key-value-storage';
+import { InjectStore, KeyValueStore, type Entry, type Page, type PageRequest, type Precondition } from '@kvent/key-value-storage';
 import { ShopError } from '../problems/shop-error.js';
 import { Product } from './product.js';
 
@@ -19,11 +19,11 @@ export class CatalogueService {
     return this.products.page(request);
   }
 
-  replace(product: Product, ifMatch: string): Promise<Entry<Product>> {
+  replace(product: Product, ifMatch: Precondition): Promise<Entry<Product>> {
     return this.products.set(product.sku, product, { ifMatch });
   }
 
-  async remove(sku: string, ifMatch: string): Promise<void> {
+  async remove(sku: string, ifMatch: Precondition): Promise<void> {
     await this.products.delete(sku, { ifMatch });
   }
 

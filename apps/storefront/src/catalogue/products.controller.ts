@@ -1,6 +1,6 @@
 import { Controller, Delete, Get, HttpCode, Param, Post, Put, Res, UseInterceptors } from '@nestjs/common';
 import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { EtagInterceptor, IfMatch, invalidValue, RetryOnConflictInterceptor } from '@kvent/key-value-storage';
+import { EtagInterceptor, IfMatch, invalidValue, Precondition, RetryOnConflictInterceptor } from '@kvent/key-value-storage';
 import type { Response } from 'express';
 import { z } from 'zod';
 import { CheckedBody, CheckedQuery } from '../http/checked.js';
@@ -57,7 +57,7 @@ export class ProductsController {
   @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it has changed, or is gone.' })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
   @ApiResponse({ status: 428, description: '`PRECONDITION_REQUIRED`: If-Match is missing.' })
-  replace(@Param('sku') sku: string, @IfMatch() ifMatch: string, @CheckedBody(ProductBody) body: z.infer<typeof ProductBody>) {
+  replace(@Param('sku') sku: string, @IfMatch() ifMatch: Precondition, @CheckedBody(ProductBody) body: z.infer<typeof ProductBody>) {
     if (body.sku !== undefined && body.sku !== sku) throw invalidValue([{ message: `not the sku of this address, ${sku}`, path: ['sku'] }]);
     return this.catalogue.replace({ ...body, sku }, ifMatch);
   }
@@ -69,7 +69,7 @@ export class ProductsController {
   @ApiResponse({ status: 204 })
   @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it has changed, or is gone.' })
   @ApiResponse({ status: 428, description: '`PRECONDITION_REQUIRED`: If-Match is missing.' })
-  async remove(@Param('sku') sku: string, @IfMatch() ifMatch: string) {
+  async remove(@Param('sku') sku: string, @IfMatch() ifMatch: Precondition) {
     await this.catalogue.remove(sku, ifMatch);
   }
 

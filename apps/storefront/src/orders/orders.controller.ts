@@ -1,6 +1,6 @@
 import { Controller, Get, HttpCode, Param, Post, Res, UseInterceptors } from '@nestjs/common';
 import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { EtagInterceptor, IdempotencyKey, IdempotentCall, IfMatch } from '@kvent/key-value-storage';
+import { EtagInterceptor, IdempotencyKey, IdempotentCall, IfMatch, Precondition } from '@kvent/key-value-storage';
 import type { Response } from 'express';
 import { z } from 'zod';
 import { CheckedBody, CheckedQuery } from '../http/checked.js';
@@ -17,7 +17,12 @@ const PaymentBody = z.object({ card: Card.describe('slow: three seconds, in whic
 const OrdersQuery = PageQuery.extend({ status: OrderStatus.optional() });
 const ShownOrder = SummarySchema.extend({ cart: z.string(), items: z.array(OrderItem), reference: z.string().optional() });
 
-const etagHeader = { ETag: { description: 'v and the number of events.', schema: { type: 'string' as const } } };
+const etagHeader = {
+  ETag: {
+    description: 'The version of this order, `"v2-…"` after two events; no other order has it.',
+    schema: { type: 'string' as const },
+  },
+};
 const bankDescription = '`BANK_UNAVAILABLE`: the same request again is safe.';
 const lockedDescription = '`STREAM_LOCKED` during a payment, with Retry-After';
 
@@ -110,7 +115,7 @@ export class OrdersController {
   @ApiResponse({ status: 409, description: '`ORDER_NOT_PAID`' })
   @ApiResponse({ status: 412, description: '`STREAM_VERSION_MISMATCH`: something has happened to it since.' })
   @ApiResponse({ status: 423, description: lockedDescription })
-  ship(@Param('id') id: string, @IfMatch({ required: false }) ifMatch: string | undefined) {
-    return this.orders.ship(id, ifMatch === undefined ? {} : { ifMatch });
+  ship(@Param('id') id: string, @IfMatch({ required: false }) ifMatch: Precondition) {
+    return this.orders.ship(id, { ifMatch });
   }
 }

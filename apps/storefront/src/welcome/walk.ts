@@ -96,8 +96,9 @@ export function walk(port: number): readonly Step[] {
     {
       about: 'the goods leave, if nothing has happened to the order since',
       command: [
-        `curl -i -X POST ${shop}/orders/$ORDER/shipment ${tenant} -H 'If-Match: "v1"'`,
-        `curl -i -X POST ${shop}/orders/$ORDER/shipment ${tenant} -H 'If-Match: "v2"'`,
+        `etag() { curl -si "$1" ${tenant} | grep -i '^etag:' | cut -d ' ' -f 2 | tr -d '\\r'; }`,
+        `curl -i -X POST ${shop}/orders/$ORDER/shipment ${tenant} -H "If-Match: $(etag "${shop}/orders/$ORDER?version=1")"`,
+        `curl -i -X POST ${shop}/orders/$ORDER/shipment ${tenant} -H "If-Match: $(etag ${shop}/orders/$ORDER)"`,
       ].join('\n'),
       statuses: [412, 200],
     },

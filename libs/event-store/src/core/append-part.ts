@@ -19,7 +19,7 @@ import { corrupt, type StreamRows } from './stream-rows.js';
 
 /** What the stream must be: in the caller's words, and whose check it is. `rechecked`: 'any' and 'present' look again after a conflict, instead of giving up. */
 export interface Expectation {
-  readonly expected: ExpectedVersion;
+  readonly expected: ExpectedVersion | readonly number[];
   /** 'etag' and 'version': given by the caller, never retried; 'loaded': by what was read, so a conflict is retried with the reading. */
   readonly by: 'etag' | 'version' | 'loaded';
 }
@@ -148,8 +148,9 @@ export class AppendPart extends WorkingPart {
   }
 }
 
-export function isMet(expected: ExpectedVersion, version: number): boolean {
+export function isMet(expected: Expectation['expected'], version: number): boolean {
   if (expected === 'any') return true;
   if (expected === 'present') return version > 0;
+  if (typeof expected === 'object') return expected.includes(version);
   return version === (expected === 'absent' ? 0 : expected);
 }

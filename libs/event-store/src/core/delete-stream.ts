@@ -21,7 +21,7 @@ type Options = CallOptions & { readonly expectedVersion?: number };
 /** Answers whether it was there. `STREAM_LOCKED`, `STREAM_VERSION_MISMATCH`; an error of the pages says how many rows are gone (`done`). */
 export async function deleteStream(rows: StreamRows, options: Options | undefined): Promise<boolean> {
   assertOptions('delete', options, ['signal', 'expectedVersion']);
-  const condition = conditionOf('delete', options);
+  const condition = conditionOf('delete', options, rows);
   const signal = options?.signal;
   const { engine } = rows;
   const policy: RetryPolicy = { ...engine.retry, signal };

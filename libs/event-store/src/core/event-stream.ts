@@ -2,7 +2,15 @@
  * What users inject and call. Abstract classes, not interfaces: they stand in decorated signatures, where a type alone dies at start-up; and without
  * private members, so that a stub of the right shape is a stream too. `stored-stream.ts` is what they get.
  */
-import type { AtomicChanges, BatchPart, CallOptions, Condition, IdempotentCall, RetryOptions } from '@kvent/key-value-storage/core';
+import type {
+  AtomicChanges,
+  BatchPart,
+  CallOptions,
+  Condition,
+  IdempotentCall,
+  Precondition,
+  RetryOptions,
+} from '@kvent/key-value-storage/core';
 import type { AnyStream, EventOf, StateOf } from './stream-definition.js';
 
 type Awaitable<T> = T | Promise<T>;
@@ -31,7 +39,7 @@ export type Recorded<E> = E & {
     readonly schemaVersion: number;
   };
 };
-/** A stream as it was read. Over HTTP, with `EtagInterceptor`, it is its state with `ETag: "v<version>"`; `ifMatch` takes that. */
+/** A stream as it was read. Over HTTP, with `EtagInterceptor`, it is its state with an `ETag` of version, stream and `snapshot.schemaVersion`; `ifMatch` takes that. */
 export interface Loaded<S> {
   readonly id: string;
   readonly state: S;
@@ -58,7 +66,7 @@ export interface WriteEventsOptions extends CallOptions {
 export type AppendOptions = WriteEventsOptions &
   (
     | { readonly expectedVersion: ExpectedVersion; readonly ifMatch?: never }
-    | { readonly ifMatch: Condition | '*'; readonly expectedVersion?: never }
+    | { readonly ifMatch: Condition | Precondition | '*'; readonly expectedVersion?: never }
   );
 /** What the events led to. */
 export interface Outcome<S, E> extends Loaded<S> {
@@ -73,7 +81,7 @@ export interface TransactOptions<S, E> extends WriteEventsOptions, SameCommit<S,
   /** What the client saw: never retried. */
   readonly expectedVersion?: number;
   /** The etag that the client saw: never retried, and a 412 over HTTP. */
-  readonly ifMatch?: Condition | '*';
+  readonly ifMatch?: Condition | Precondition | '*';
   /** Milliseconds to wait for a session to end. @default 0 */
   readonly lockTimeoutMs?: number | undefined;
 }

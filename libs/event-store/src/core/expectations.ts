@@ -1,6 +1,8 @@
 /** What the caller says that the stream must be: `expectedVersion`, or `ifMatch`. Present without a value is an error, never "no check". */
-import { describe, invalidOption, outOfRange, storageError } from '@kvent/key-value-storage/core';
+import { describe, invalidOption, isPrecondition, outOfRange, storageError, versionIn } from '@kvent/key-value-storage/core';
 import type { Expectation } from './append-part.js';
+import { ownerOf } from './loaded-stream.js';
+import type { StreamRows } from './stream-rows.js';
 
 interface Given {
   readonly expectedVersion?: unknown;
@@ -8,8 +10,8 @@ interface Given {
 }
 
 /** For `append`, where one of the two is required. */
-export function expectationOf(verb: string, options: Given | undefined): Expectation {
-  const found = readExpectation(verb, options);
+export function expectationOf(verb: string, options: Given | undefined, rows: StreamRows): Expectation {
+  const found = readExpectation(verb, options, rows);
   if (found !== undefined) return found;
   throw invalidOption(
     `${verb} needs expectedVersion: a version, 'absent', 'present' or 'any'; or ifMatch. To append without a check, write 'any'.`,
@@ -17,17 +19,19 @@ export function expectationOf(verb: string, options: Given | undefined): Expecta
 }
 
 /** For `transact` and `delete`, where a version may be given. */
-export function conditionOf(verb: string, options: Given | undefined): Expectation | undefined {
-  const found = readExpectation(verb, options);
+export function conditionOf(verb: string, options: Given | undefined, rows: StreamRows): Expectation | undefined {
+  const found = readExpectation(verb, options, rows);
+  // a precondition that checks nothing
+  if (found?.by === 'etag' && found.expected === 'any') return undefined;
   if (found?.by !== 'version' || typeof found.expected === 'number') return found;
   throw invalidOption(`${verb}: expectedVersion is a version; given was ${describe(found.expected)}.`);
 }
 
-function readExpectation(verb: string, options: Given | undefined): Expectation | undefined {
+function readExpectation(verb: string, options: Given | undefined, rows: StreamRows): Expectation | undefined {
   const names = (['expectedVersion', 'ifMatch'] as const).filter((name) => options !== undefined && name in options);
   if (names.length > 1) throw invalidOption(`${verb} takes expectedVersion or ifMatch, not both.`);
   if (names[0] === 'expectedVersion') return { expected: expectedIn(verb, options?.expectedVersion), by: 'version' };
-  if (names[0] === 'ifMatch') return { expected: versionInEtag(options?.ifMatch), by: 'etag' };
+  if (names[0] === 'ifMatch') return { expected: versionInEtag(options?.ifMatch, rows), by: 'etag' };
   return undefined;
 }
 
@@ -38,14 +42,34 @@ function expectedIn(verb: string, expected: unknown): Expectation['expected'] {
   throw error(`${verb}: expectedVersion is a whole number from 0, 'absent', 'present' or 'any'; given was ${describe(expected)}.`);
 }
 
-/** `"v3"` over HTTP, `v3` here; `'*'`: whatever is there, but something. */
-function versionInEtag(given: unknown): Expectation['expected'] {
+/**
+ * `v3-<digest>-<schema version>`, the ETag of this stream; `'*'`: whatever is there, but something. ETags of other streams match nothing. A program
+ * may give `v3` alone, for it says itself which stream it means; a client that sends it over HTTP does not.
+ */
+function versionInEtag(given: unknown, rows: StreamRows): Expectation['expected'] {
   if (given === '*') return 'present';
+  const owner = ownerOf(rows);
+  if (isPrecondition(given)) {
+    if (given.etags === 'none') return 'any';
+    if (given.etags === 'any') return 'present';
+    const versions = given.etags
+      .map((etag) => (etag.includes('-') ? numberIn(versionIn(etag, owner)) : undefined))
+      .filter((version) => version !== undefined);
+    return versions.length === 1 ? (versions[0] as number) : versions;
+  }
   const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;
   if (typeof etag !== 'string')
     throw invalidOption(`An etag is a text; given was ${describe(etag)}. To append without a check, write expectedVersion: 'any'.`);
-  const [, digits] = typeof etag === 'string' ? (/^v(0|[1-9]\d{0,15})$/.exec(etag) ?? []) : [];
-  if (digits === undefined)
-    throw storageError('INVALID_ETAG', `The etag of a stream is v and its version; given was ${describe(etag)}.`, {});
-  return Number(digits);
+  const version = versionIn(etag, owner);
+  if (version === null) return [];
+  const number = numberIn(version);
+  if (number === undefined)
+    throw storageError('INVALID_ETAG', `The etag of a stream is what EtagInterceptor sent; given was ${describe(etag)}.`, {});
+  return number;
+}
+
+function numberIn(version: string | null | undefined): number | undefined {
+  if (typeof version !== 'string') return undefined;
+  const [, digits] = /^v(0|[1-9]\d{0,15})$/.exec(version) ?? [];
+  return digits === undefined ? undefined : Number(digits);
 }

@@ -144,7 +144,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     assertOptions('append', options, appendNames);
     const context = this.#context;
     const rows = this.#rows(id);
-    const expectation = expectationOf('append', options);
+    const expectation = expectationOf('append', options, rows);
     const { signal, metadata, idempotencyKey } = options;
     throwIfAborted('append', signal);
     const encoded = this.#encode(events, metadata);
@@ -191,7 +191,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       this.#appendPart(rows, this.#encode(events, undefined), expectation, [rows.path, events]);
     if (typeof given === 'string') {
       assertOptions('appending', options, ['expectedVersion']);
-      return encoded(this.#rows(given), expectationOf('appending', options));
+      const rows = this.#rows(given);
+      return encoded(rows, expectationOf('appending', options, rows));
     }
     if (typeof given !== 'object' || (given as unknown) === null || typeof given.id !== 'string')
       throw invalidOption(`appending takes an id, or a stream as it was loaded; given was ${describe(given)}.`);
@@ -348,7 +349,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   }
 
   #loaded(rows: StreamRows, { state, version }: Found): Loaded<StateOf<D>> {
-    return loadedOf({ id: rows.id, state: state as StateOf<D>, version });
+    return loadedOf(rows, { id: rows.id, state: state as StateOf<D>, version });
   }
 }
 

@@ -6,11 +6,16 @@ import type { StreamRows } from './stream-rows.js';
 
 /** `STREAM_VERSION_MISMATCH`. A check that the caller gave is never retried; what was loaded is retried with the reading. */
 export function mismatchError(rows: StreamRows, { expected, by }: Expectation, actual: number) {
-  const message = `The ${rows.name} is at version ${actual}; expected was ${expected}.`;
+  const message = `The ${rows.name} is at version ${actual}; expected was ${wordsFor(expected)}.`;
   const check = by === 'etag' ? 'caller' : 'own';
   const retryable = by === 'loaded' || expected === 'any' || (expected === 'present' && actual > 0);
   return streamError('STREAM_VERSION_MISMATCH', message, { stream: rows.path, expected, actual, check }, { retryable });
 }
+
+const wordsFor = (expected: Expectation['expected']): string | number => {
+  if (typeof expected !== 'object') return expected;
+  return expected.length === 0 ? 'the etag of another stream' : `one of ${expected.length} etags`;
+};
 
 export function lockedError(rows: StreamRows, lease: Row) {
   const until = new Date(lease.expiresAt ?? 0);

@@ -165,7 +165,11 @@ export class StreamContext {
       return answer;
     } catch (error) {
       if (isStorageError(error, 'STREAM_VERSION_MISMATCH'))
-        this.tell(rows, { event: 'version mismatch', expected: error.expected, actual: error.actual });
+        this.tell(rows, {
+          event: 'version mismatch',
+          expected: typeof error.expected === 'object' ? error.expected.join(' or ') : error.expected,
+          actual: error.actual,
+        });
       ended(isStorageError(error) ? error.code : 'UNKNOWN');
       throw error;
     }

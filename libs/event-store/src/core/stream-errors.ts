@@ -9,7 +9,7 @@ interface StreamErrorDetails {
   /** `check`: 'caller' where the failed check was `ifMatch`, which is a 412 over HTTP. Checks that the caller gave are never retried. */
   STREAM_VERSION_MISMATCH: {
     readonly stream: string;
-    readonly expected: ExpectedVersion;
+    readonly expected: ExpectedVersion | readonly number[];
     readonly actual: number;
     readonly check: 'caller' | 'own';
   };

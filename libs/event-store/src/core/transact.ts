@@ -43,7 +43,7 @@ export async function transact(context: StreamContext, rows: StreamRows, decide:
   const { lockTimeoutMs = 0, signal } = options;
   if (!(typeof lockTimeoutMs === 'number' && lockTimeoutMs >= 0))
     throw invalidOption(`transact: lockTimeoutMs is a number of milliseconds from 0; given was ${describe(lockTimeoutMs)}.`);
-  const condition = conditionOf('transact', options);
+  const condition = conditionOf('transact', options, rows);
   const policy = { ...resolveRetry(options.retry, rows.engine.retry), ...(signal !== undefined && { signal }) };
   return await context.observed('transact', rows, async (tally) => {
     const deadline = context.clock.monotonic() + lockTimeoutMs;
@@ -222,4 +222,4 @@ class Transaction {
 }
 
 const appended = (rows: StreamRows, state: unknown, version: number, events: readonly Recorded<AnyEvent>[], replayed: boolean): Answer =>
-  loadedOf({ id: rows.id, state, version, events, replayed });
+  loadedOf(rows, { id: rows.id, state, version, events, replayed });

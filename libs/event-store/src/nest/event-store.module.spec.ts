@@ -2,7 +2,16 @@ import 'reflect-metadata';
 import { Controller, Get, Inject, Injectable, Module, Param, Post, UseInterceptors, type INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { EtagInterceptor, IfMatch, KeyValueStorageModule, MemoryProvider, StorageExceptionFilter } from '@kvent/key-value-storage';
+import {
+  EtagInterceptor,
+  IfMatch,
+  KeyValueStorageModule,
+  MemoryProvider,
+  openStorage,
+  Precondition,
+  StorageExceptionFilter,
+} from '@kvent/key-value-storage';
+import { representation, type Representation } from '@kvent/key-value-storage/core';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
 import { defineStream, event, EventStore, EventStream } from '../core/index.js';
@@ -30,7 +39,7 @@ class DoorController {
   @Get(':id') get(@Param('id') id: string) {
     return this.porter.doors.loadOrThrow(id);
   }
-  @Post(':id/shut') async shut(@Param('id') id: string, @IfMatch() ifMatch: string) {
+  @Post(':id/shut') async shut(@Param('id') id: string, @IfMatch() ifMatch: Precondition) {
     return await this.porter.doors.append(id, [{ type: 'shut' }], { ifMatch });
   }
 }
@@ -91,16 +100,54 @@ describe('EventStoreModule', () => {
     await http.get('/doors/front').expect(404);
     await app?.get(Porter, { strict: false }).open('front');
     const answer = await http.get('/doors/front').expect(200);
-    expect([answer.headers['etag'], answer.body]).toEqual(['"v1"', { open: true }]);
-    await http.get('/doors/front').set('If-None-Match', '"v1"').expect(304);
-    await http.post('/doors/front/shut').set('If-Match', '"v1"').expect(201);
-    const stale = await http.post('/doors/front/shut').set('If-Match', '"v1"').expect(412);
+    const etag = answer.headers['etag'] as string;
+    expect([etag, answer.body]).toEqual([expect.stringMatching(/^"v1-[0-9a-z]+-1"$/), { open: true }]);
+    await http.get('/doors/front').set('If-None-Match', etag).expect(304);
+    for (const foreign of ['"v1"', `W/${etag}`, '"v1-0-1"']) await http.post('/doors/front/shut').set('If-Match', foreign).expect(412);
+    await http.post('/doors/front/shut').set('If-Match', `"v7", ${etag}`).expect(201);
+    const stale = await http.post('/doors/front/shut').set('If-Match', etag).expect(412);
     expect(stale.body).toMatchObject({ code: 'STREAM_VERSION_MISMATCH', stream: 'door/front', expected: 1, actual: 2 });
     const session = await app?.get(EventStore, { strict: false }).stream(Doors).openSession('front', { sessionTimeoutMs: 3_600_000 });
-    const locked = await http.post('/doors/front/shut').set('If-Match', '"v2"').expect(423);
+    const now = (await http.get('/doors/front').expect(200)).headers['etag'] as string;
+    const locked = await http.post('/doors/front/shut').set('If-Match', now).expect(423);
     expect(Number(locked.headers['retry-after'])).toBeGreaterThan(3_000);
     expect(Number(locked.headers['retry-after'])).toBeLessThanOrEqual(3_600);
     await session?.close();
+  });
+
+  it('sends an etag of that stream alone: not of another one at the same version, nor of another tenant, nor of another fold', async () => {
+    await using storage = await openStorage(new MemoryProvider(), { tenant: 'acme' });
+    const kindOf = (schemaVersion: number) =>
+      new EventStore(storage).stream(
+        defineStream('door', {
+          events: { opened: event() },
+          initial: () => ({ open: false }),
+          evolve: () => ({ open: true }),
+          snapshot: { every: 100, schemaVersion },
+        }),
+      );
+    const doors = kindOf(1);
+    const etagOf = (loaded: object) => (loaded as { readonly [representation]: Representation })[representation].etag;
+    const opened = (stream: typeof doors, id: string) => stream.append(id, [{ type: 'opened' }], { expectedVersion: 'absent' });
+    for (const stream of [doors, doors.forTenant('globex')]) for (const id of ['front', 'back']) await opened(stream, id);
+    const loaded = [
+      await doors.load('front'),
+      await doors.load('back'),
+      await doors.forTenant('globex').load('front'),
+      await kindOf(2).load('front'),
+    ];
+    const [own = '', ...others] = loaded.map(etagOf);
+    expect(new Set([own, ...others]).size).toBe(4);
+    for (const ifMatch of others.slice(0, 2)) {
+      await expect(doors.append('front', [{ type: 'opened' }], { ifMatch })).rejects.toMatchObject({
+        code: 'STREAM_VERSION_MISMATCH',
+        check: 'caller',
+      });
+      await expect(doors.transact('front', () => [{ type: 'opened' }], { ifMatch })).rejects.toMatchObject({ check: 'caller' });
+    }
+    // got before the deploy: the same version of the stream
+    await kindOf(2).append('front', [{ type: 'opened' }], { ifMatch: own });
+    expect(await doors.version('front')).toBe(2);
   });
 
   it('refuses two definitions of one type, and a start without a storage', async () => {

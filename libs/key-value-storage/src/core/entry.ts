@@ -1,8 +1,10 @@
 /** A state as it was read: what `save`, `ifMatch` and batches take. */
 import { copyProperties } from './codec.js';
+import { etagOf } from './etag.js';
 import type { Key } from './key.js';
 import { builtInKind, isBytes } from './kinds.js';
 import { invalidOption } from './options.js';
+import type { Address } from './storage-provider.js';
 
 /** How a value is shown over HTTP: `EtagInterceptor` sends `body` with `ETag: "<etag>"`. Any answer may carry one under `Symbol.for('kvent.representation')`. */
 export interface Representation {
@@ -43,10 +45,15 @@ export abstract class EntryInfo {
 /** An entry with its value. The value is frozen: objects and arrays throughout; dates, maps, sets and bytes are fresh at each read. */
 export abstract class Entry<out T> extends EntryInfo {
   readonly value: T;
+  readonly #address: Address | undefined;
+  readonly #schemaVersion: number;
 
-  constructor(key: Key, value: T, etag: string, updatedAt: number, expiresAt: number | undefined) {
+  /** `address` and `schemaVersion`: where it was read, and the schema that it was read by; they are part of its ETag over HTTP. */
+  constructor(key: Key, value: T, etag: string, updatedAt: number, expiresAt: number | undefined, address?: Address, schemaVersion = 1) {
     super(key, etag, updatedAt, expiresAt);
     this.value = value;
+    this.#address = address;
+    this.#schemaVersion = schemaVersion;
   }
 
   /** The same entry with some properties changed: hand it to `save`. The value stays an instance of its class. `INVALID_OPTION` where the value is no object. */
@@ -56,17 +63,35 @@ export abstract class Entry<out T> extends EntryInfo {
       throw invalidOption('with() changes properties of an object; this value has none.');
     const copy = copyProperties(Object.create(Object.getPrototypeOf(value) as object | null) as object, value);
     const changed = Object.freeze(copyProperties(copy, patch)) as T;
-    return new ReadEntry(this.key, changed, this.etag, this.updatedAt.getTime(), this.expiresAt?.getTime());
+    return new ReadEntry(
+      this.key,
+      changed,
+      this.etag,
+      this.updatedAt.getTime(),
+      this.expiresAt?.getTime(),
+      this.#address,
+      this.#schemaVersion,
+    );
   }
 
   get [representation](): Representation {
-    return { body: this.value, etag: this.etag };
+    if (this.#address === undefined) return { body: this.value, etag: this.etag };
+    const { database, container, entity, key } = this.#address;
+    return { body: this.value, etag: etagOf(this.etag, [database, container, entity, key], this.#schemaVersion) };
   }
 }
 
 export class ReadEntry<T> extends Entry<T> {
-  constructor(key: Key, value: T, etag: string, updatedAt: number, expiresAt: number | undefined) {
-    super(key, value, etag, updatedAt, expiresAt);
+  constructor(
+    key: Key,
+    value: T,
+    etag: string,
+    updatedAt: number,
+    expiresAt: number | undefined,
+    address?: Address,
+    schemaVersion?: number,
+  ) {
+    super(key, value, etag, updatedAt, expiresAt, address, schemaVersion);
     Object.freeze(this);
   }
 }

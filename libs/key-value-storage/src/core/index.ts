@@ -61,6 +61,7 @@ export { unfinishedCopy } from './copy-mark.js';
 export type { CopyDatabaseOptions, CopyProgress, CopyStorageOptions } from './copy-options.js';
 export type { CopiedDatabase } from './copy-run.js';
 export { CopiedRows, countRows, type CopySource } from './copy-source.js';
+export { etagOf, isPrecondition, Precondition, versionIn } from './etag.js';
 export { Entry, EntryInfo, representation, type Representation } from './entry.js';
 export {
   AtomicBatch,

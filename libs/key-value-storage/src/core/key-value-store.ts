@@ -4,6 +4,7 @@
  */
 import type { BatchPart } from './batch-part.js';
 import type { Entry, EntryInfo } from './entry.js';
+import type { Precondition } from './etag.js';
 import type { Key, KeyRange } from './key.js';
 import type { IdempotentCall } from './mark.js';
 import type { RetryOptions } from './retry-on-conflict.js';
@@ -28,8 +29,8 @@ export interface WriteOptions extends CallOptions {
   readonly ttlMs?: number | 'keep' | 'never' | undefined;
 }
 export interface GuardedWriteOptions extends WriteOptions {
-  /** Given but undefined, null or blank is `INVALID_ETAG`, never "no check". `'*'`: whatever is there now, but something. */
-  readonly ifMatch?: Condition | '*';
+  /** Given but undefined or null is `INVALID_OPTION`, blank or malformed is `INVALID_ETAG`, never "no check". `'*'`: whatever is there now, but something. */
+  readonly ifMatch?: Condition | Precondition | '*';
 }
 export interface PageRequest extends KeyRange {
   /** Items at most, up to 1,000. @default 100 */
@@ -89,7 +90,7 @@ export abstract class KeyValueStore<in out T> {
   /** Moves the expiry forward to `ttlMs` from now; the etag stays. Unchanged where there is no expiry or more is left. `KEY_NOT_FOUND`. */
   abstract touch(key: Key, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo>;
   /** Whether it was there. With `ifMatch` only what the caller saw: `STORAGE_CONFLICT` otherwise, also where it is gone. */
-  abstract delete(key: Key, options?: CallOptions & { readonly ifMatch?: Condition | '*' }): Promise<boolean>;
+  abstract delete(key: Key, options?: CallOptions & { readonly ifMatch?: Condition | Precondition | '*' }): Promise<boolean>;
   /** Gets and deletes: of many callers one hears the entry. */
   abstract take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined>;
 

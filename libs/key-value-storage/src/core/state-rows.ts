@@ -48,8 +48,9 @@ export class StateRows<T> {
   /** A promise only where the value must be lifted from an older schema version. */
   entry(address: Address, key: Key, row: Row, expiresAt = row.expiresAt): Entry<T> | Promise<Entry<T>> {
     const value = this.codec.decode(address, row.value);
-    if (!isPromise(value)) return new ReadEntry(key, value, row.version, row.updatedAt, expiresAt);
-    return value.then((lifted) => new ReadEntry(key, lifted, row.version, row.updatedAt, expiresAt));
+    const { schemaVersion } = this.state;
+    if (!isPromise(value)) return new ReadEntry(key, value, row.version, row.updatedAt, expiresAt, address, schemaVersion);
+    return value.then((lifted) => new ReadEntry(key, lifted, row.version, row.updatedAt, expiresAt, address, schemaVersion));
   }
 
   info(key: Key, row: Row, expiresAt = row.expiresAt): EntryInfo {
@@ -78,8 +79,9 @@ export class StateRows<T> {
   }
 
   /** The entry that a landed write left behind. */
-  written(key: Key, encoded: Encoded<T>, landed: Landed, index = 0): Entry<T> {
-    return new ReadEntry(key, encoded.value, landed.version, landed.time, landed.rows[index]?.expiresAt);
+  written(address: Address, key: Key, encoded: Encoded<T>, landed: Landed, index = 0): Entry<T> {
+    const { version, time, rows } = landed;
+    return new ReadEntry(key, encoded.value, version, time, rows[index]?.expiresAt, address, this.state.schemaVersion);
   }
 
   /**

@@ -1,8 +1,9 @@
 /** What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port in as few turns as it can. */
 import type { Conflicted, Engine } from './commit.js';
-import { answerTo, assertAtMost, batchOf, commitBatch, conflictError, existsError } from './commit.js';
+import { answerTo, assertAtMost, batchOf, commitBatch, conflictError, keyOf, existsError } from './commit.js';
 import { throwIfAborted } from './abort.js';
 import { frozenKey, type Entry, type EntryInfo } from './entry.js';
+import type { Precondition } from './etag.js';
 import { storageError } from './errors.js';
 import { describe, type Key, type KeyRange } from './key.js';
 import { isPromise } from './kinds.js';
@@ -23,7 +24,7 @@ import type { Given, ResolvedState } from './state-definition.js';
 import { StateRows } from './state-rows.js';
 import type { Address, Expected } from './storage-provider.js';
 import { databaseOf } from './tenant.js';
-import { conditionOf, etagIn, ttlOf } from './write-options.js';
+import { conditionOf, etagIn, ttlOf, type OneOf } from './write-options.js';
 
 const callNames = ['signal'];
 const readNames = ['signal', 'consistency'];
@@ -98,7 +99,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
       if (row !== undefined) return { entry: await this.#rows.entry(address, own, row), added: false };
       const encoded = await this.#rows.codec.encode(own, await make());
       const result = await this.#rows.put(address, encoded.stored, ttl, 'absent', options);
-      return result.outcome === 'conflict' ? result : { entry: this.#rows.written(own, encoded, result), added: true };
+      return result.outcome === 'conflict' ? result : { entry: this.#rows.written(address, own, encoded, result), added: true };
     });
   }
 
@@ -137,7 +138,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
       if (row !== undefined && after === before && options?.ttlMs === undefined) return await rows.entry(address, own, row);
       const encoded = await rows.codec.encode(own, after);
       const result = await rows.put(address, encoded.stored, ttl, row === undefined ? 'absent' : { version: row.version }, options);
-      return result.outcome === 'conflict' ? result : rows.written(own, encoded, result);
+      return result.outcome === 'conflict' ? result : rows.written(address, own, encoded, result);
     });
   }
 
@@ -157,10 +158,11 @@ export class TypedStore<T> extends KeyValueStore<T> {
     });
   }
 
-  async delete(key: Key, options?: CallOptions & { readonly ifMatch?: Condition | '*' }): Promise<boolean> {
+  async delete(key: Key, options?: CallOptions & { readonly ifMatch?: Condition | Precondition | '*' }): Promise<boolean> {
     assertOptions('delete', options, ['signal', 'ifMatch']);
     const address = this.#rows.address(key);
-    const expected = conditionOf(options);
+    const condition = conditionOf(options, address);
+    const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
     const result = await this.#rows.commit(
       address,
       expected === undefined ? [] : [{ address, expected }],
@@ -235,7 +237,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     );
     const result = await commitBatch(rows.engine, database, [], changes, options?.signal);
     if (result.outcome === 'conflict') throw conflictError(result, 'own');
-    return given.map(({ key }, index) => rows.written(key, encoded[index] as (typeof encoded)[number], result, index));
+    return given.map(({ key, address }, index) => rows.written(address, key, encoded[index] as (typeof encoded)[number], result, index));
   }
 
   list(range: KeyRange = {}, options?: ReadOptions): AsyncIterable<Entry<T>> {
@@ -288,20 +290,31 @@ export class TypedStore<T> extends KeyValueStore<T> {
   /** One put, in one async frame: what it checks, and what its conflict means to the caller. */
   async #write(verb: string, key: Key, value: Given<T>, options: GuardedWriteOptions | undefined, write: Write): Promise<Entry<T>> {
     assertOptions(verb, options, write.guarded === true ? guardedNames : writeNames);
-    const expected = write.guarded === true ? conditionOf(options) : write.expected;
     const rows = this.#rows;
     const address = rows.address(key);
+    const condition = write.guarded === true ? conditionOf(options, address) : write.expected;
     const own = frozenKey(key);
     const ttl = ttlOf(verb, options?.ttlMs, rows.state.ttlMs, write.expiry ?? 'replace');
     const pending = rows.codec.encode(own, value);
     const encoded = isPromise(pending) ? await pending : pending;
+    const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
     const { engine } = rows;
     const change = { kind: 'put', address, value: encoded.stored, ttl } as const;
     const batch = batchOf(engine, address.database, expected === undefined ? [] : [{ address, expected }], [change]);
     const signal = options?.signal;
     const result = answerTo(engine, batch, await engine.provider.commit([batch], signal === undefined ? undefined : { signal }));
     if (result.outcome === 'conflict') throw write.onConflict(result);
-    return rows.written(own, encoded, result);
+    return rows.written(address, own, encoded, result);
+  }
+
+  /** Of several etags, the one that the row has; `STORAGE_CONFLICT` where it has none of them. */
+  async #oneOf(address: Address, { versions }: OneOf, options: CallOptions | undefined): Promise<Expected> {
+    const { row } = await this.#rows.readOne(address, callOptions(options), 'omit');
+    if (row !== undefined && versions.includes(row.version)) return { version: row.version };
+    const [key, expected] = [keyOf(address), versions.length === 0 ? 'an etag of another row' : `one of ${versions.length} etags`];
+    const actual = row?.version;
+    const message = `${address.entity} ${describe(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${expected}.`;
+    throw storageError('STORAGE_CONFLICT', message, { key, expected, actual, check: 'caller' }, { retryable: false });
   }
 
   #policy(options: CallOptions | undefined, retry?: RetryOptions): RetryPolicy {
@@ -316,6 +329,8 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
 const callOptions = (options: CallOptions | undefined): CallOptions | undefined =>
   options?.signal ? { signal: options.signal } : undefined;
+
+const isOneOf = (condition: Expected | OneOf | undefined): condition is OneOf => typeof condition === 'object' && 'versions' in condition;
 
 interface Write {
   readonly expected?: Expected;

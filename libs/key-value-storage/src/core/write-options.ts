@@ -1,18 +1,42 @@
 /** The options of writes, in the terms of the port. */
+import { isPrecondition, versionIn, type Precondition } from './etag.js';
 import { storageError } from './errors.js';
 import { describe } from './key.js';
 import type { Condition } from './key-value-store.js';
 import { assertTtl, invalidOption } from './options.js';
-import type { Expected, TimeToLive } from './storage-provider.js';
+import type { Address, Expected, TimeToLive } from './storage-provider.js';
 import { isVersion } from './version.js';
 
-/** What `ifMatch` asks for; `undefined` only where the option is left out. Present without a text is `INVALID_OPTION`, with a blank or malformed one `INVALID_ETAG`: never "no check". */
-export function conditionOf(options: { readonly ifMatch?: Condition | '*' } | undefined): Expected | undefined {
+/** One of these versions: which one is known when the row has been read. */
+export interface OneOf {
+  readonly versions: readonly string[];
+}
+
+/**
+ * What `ifMatch` asks of the row; `undefined` only where the option is left out, or where a `Precondition` says that there is none. Present without a text is
+ * `INVALID_OPTION`, with a blank or malformed one `INVALID_ETAG`: never "no check".
+ */
+export function conditionOf(
+  options: { readonly ifMatch?: Condition | Precondition | '*' } | undefined,
+  { database, container, entity, key }: Address,
+): Expected | OneOf | undefined {
   if (options === undefined || !('ifMatch' in options)) return undefined;
   const { ifMatch } = options as { readonly ifMatch: unknown };
   if (ifMatch === '*') return 'present';
-  return { version: etagIn(ifMatch) };
+  if (typeof ifMatch === 'string' && isVersion(ifMatch)) return { version: ifMatch };
+  const owner = [database, container, entity, key];
+  if (isPrecondition(ifMatch)) {
+    const { etags } = ifMatch;
+    if (etags === 'none') return undefined;
+    if (etags === 'any') return 'present';
+    return oneOf(etags.map((etag) => versionIn(etag, owner)).filter((version) => typeof version === 'string' && isVersion(version)));
+  }
+  const version = typeof ifMatch === 'string' ? versionIn(ifMatch, owner) : undefined;
+  return version === null ? oneOf([]) : { version: etagIn(version ?? ifMatch) };
 }
+
+const oneOf = (versions: readonly (string | null | undefined)[]): Expected | OneOf =>
+  versions.length === 1 ? { version: versions[0] as string } : { versions: versions as readonly string[] };
 
 /** The version in an etag, or in something that carries one. */
 export function etagIn(given: unknown): string {

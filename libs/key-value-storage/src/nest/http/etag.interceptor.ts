@@ -1,10 +1,12 @@
 import { Injectable, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
 import { map, type Observable } from 'rxjs';
 import { representation, type Representation } from '../../core/entry.js';
+import { entityTagsIn } from './entity-tags.js';
 import { headerOf, isAnswered, setHeader, setStatus, type AnyRequest, type AnyResponse } from './http-exchange.js';
 
 /**
- * A handler that answers an Entry sends its value, with `ETag`; `If-None-Match` with that etag (also weak, in a list, or `*`) is answered 304
+ * A handler that answers an Entry sends its value, with `ETag`: the version, a digest of whose it is (tenant, state and key), and the schema version, so that
+ * neither another row nor another shape of this one is taken for it; `If-None-Match` with that etag (also weak, in a list, or `*`) is answered 304
  * without a body. Every other answer, a list of entries included, stays as it is. There is no `Last-Modified`: a second is too coarse.
  */
 @Injectable()
@@ -30,5 +32,5 @@ function represent(answer: unknown, request: AnyRequest, response: AnyResponse):
 function isKnownToClient(etag: string, request: AnyRequest): boolean {
   const given = headerOf(request, 'if-none-match');
   if (given === undefined || (request.method !== 'GET' && request.method !== 'HEAD')) return false;
-  return given.trim() === '*' || Array.from(given.matchAll(/"[^"]*"/g), ([tag]) => tag).includes(`"${etag}"`);
+  return given.trim() === '*' || (entityTagsIn(given)?.some((tag) => tag.etag === etag) ?? false);
 }

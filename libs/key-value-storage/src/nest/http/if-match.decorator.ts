@@ -1,9 +1,12 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { storageError } from '../../core/errors.js';
+import { Precondition } from '../../core/etag.js';
+import { describe } from '../../core/key.js';
+import { entityTagsIn } from './entity-tags.js';
 import { headerOf, type AnyRequest } from './http-exchange.js';
 
 interface Options {
-  /** false: `undefined` where the header is missing. @default true */
+  /** false: without the header there is no check. @default true */
   readonly required?: boolean;
 }
 
@@ -12,16 +15,17 @@ const ifMatch = createParamDecorator((options: Options | undefined, context: Exe
 );
 
 /**
- * The etag of the `If-Match` header without its quotes, or `'*'`: for `set` and `delete` with `{ ifMatch }`. Missing is 428
- * `PRECONDITION_REQUIRED`, unless `{ required: false }`; a list, a weak or a malformed one is 400 `INVALID_ETAG`; a stale one makes the write a 412.
+ * The `If-Match` header as a `Precondition`, for `{ ifMatch }` of `set`, `delete`, `append` and `transact`. By RFC 9110 a list is looked through, and a weak
+ * or foreign ETag matches nothing: the write is a 412. Missing is 428 `PRECONDITION_REQUIRED`; with `{ required: false }` it is a precondition that checks
+ * nothing, and may be handed on. What is no list of ETags is 400 `INVALID_ETAG`.
  */
 export const IfMatch = (options?: Options): ParameterDecorator => ifMatch(options);
 
 /** A header that is there but blank is a mistake of the client's, and never "no check". */
-export const ifMatchOf = (header: string | undefined, required: boolean): string | undefined =>
-  header === undefined && !required ? undefined : parseIfMatch(header);
+export const ifMatchOf = (header: string | undefined, required: boolean): Precondition =>
+  header === undefined && !required ? new Precondition('none') : parseIfMatch(header);
 
-export function parseIfMatch(header: string | undefined): string {
+export function parseIfMatch(header: string | undefined): Precondition {
   const given = header?.trim() ?? '';
   if (given === '') {
     throw storageError(
@@ -30,16 +34,10 @@ export function parseIfMatch(header: string | undefined): string {
       {},
     );
   }
-  if (given === '*') return '*';
-  const [, etag] = /^"([\x21\x23-\x7e\x80-\xff]+)"$/.exec(given) ?? [];
-  // In quotes it is an etag like any other, which no row has; without them, to the store, it would be every row's.
-  if (etag !== undefined && etag !== '*') return etag;
-  const reason = given.startsWith('W/')
-    ? 'a weak etag'
-    : given.includes(',')
-      ? 'a list'
-      : etag === '*'
-        ? 'a * in quotes'
-        : 'no etag in quotes';
-  throw storageError('INVALID_ETAG', `If-Match is ${reason}; expected was one ETag as it was sent, or *.`, {});
+  if (given === '*') return new Precondition('any');
+  const tags = entityTagsIn(given);
+  if (tags === undefined)
+    throw storageError('INVALID_ETAG', `If-Match is ${describe(given)}; expected were ETags in quotes as they were sent, or *.`, {});
+  // a weak one never matches strongly
+  return new Precondition(tags.filter(({ weak }) => !weak).map(({ etag }) => etag));
 }
