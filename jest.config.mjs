@@ -3,7 +3,10 @@ export default {
   rootDir: import.meta.dirname,
   roots: ['<rootDir>/libs', '<rootDir>/apps', '<rootDir>/test'],
   testMatch: ['**/*.spec.ts'],
-  testEnvironment: 'node',
+  // Node's, which also looks for what tests have left open.
+  testEnvironment: '<rootDir>/test/environment.mjs',
+  // Nothing is open by then: only a busy machine takes as long as the default of a second.
+  openHandlesTimeout: 30_000,
   // First condition: packages of this repository are loaded from their sources, without a build.
   testEnvironmentOptions: { customExportConditions: ['kvent-source', 'node', 'node-addons'] },
   extensionsToTreatAsEsm: ['.ts'],

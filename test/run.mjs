@@ -10,8 +10,8 @@
  *
  * What tests choose at random follows from KVENT_SEED, which each run prints; see `seed.mjs`.
  *
- * Jest must end by itself: a handle left open, in this process's child or in one of its workers, fails a run in which no test has failed. So does
- * a server that a test has started and not stopped; the one that all tests share is stopped here, also when the run is interrupted.
+ * A file of tests that leaves a handle open fails (`environment.mjs`), and so does a run that does not end by itself though no test has failed, and a
+ * server that a test has started and not stopped; the one that all tests share is stopped here, also when the run is interrupted.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -88,7 +88,9 @@ async function jest(args, env) {
   total.passed += report?.numPassedTests ?? 0;
   total.failed += failed;
   total.skipped += (report?.numPendingTests ?? 0) + (report?.numTodoTests ?? 0);
-  if (leftOpen && failed === 0) {
+  if (report === undefined) {
+    failures.push(`jest ended with ${code}, and without a report`);
+  } else if (leftOpen && failed === 0) {
     total.failed++;
     failures.push('a test left a handle open (timer, socket, file, process): the run did not end by itself');
   } else if (code !== 0 && failed === 0) {
