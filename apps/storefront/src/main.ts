@@ -1,7 +1,7 @@
 import 'reflect-metadata';
 import type { Server } from 'node:http';
 import type { NestExpressApplication } from '@nestjs/platform-express';
-import { isStorageError } from '@kvent/key-value-storage';
+import { hidePasswords, isStorageError } from '@kvent/key-value-storage';
 import { reliableLine, unreliableLine } from './orders/bank.js';
 import { SetupError } from './setup-error.js';
 import { settingsFrom, type Settings } from './settings.js';
@@ -14,7 +14,8 @@ import { openingLines } from './welcome/opening-lines.js';
 try {
   await main(settingsFrom(process.env, process.argv.slice(2)));
 } catch (error) {
-  console.error(explain(error));
+  // settings hold addresses, and addresses passwords
+  console.error(hidePasswords(explain(error)));
   process.exit(1);
 }
 

@@ -1,36 +1,21 @@
-/** `kvent`: runs a command. The result goes to stdout, everything else to stderr. */
-import { CommanderError } from 'commander';
-import { Interruption } from './interruption.js';
+/** `kvent`: the process around a command. The result goes to stdout, everything else to stderr. */
 import { failureOf } from './output/failure.js';
-import { ProgressLine } from './output/progress-line.js';
-import { createProgram, type Perform } from './program.js';
-import { UsageError } from './usage-error.js';
+import { Output } from './output/output.js';
+import { hiderOf } from './output/secrets.js';
+import { run } from './run.js';
 
 const args = process.argv.slice(2);
+const output = new Output(process.stdout, process.stderr, hiderOf(args, process.env));
 
-const perform: Perform = async (command, work, { json, verbose }) => {
-  const progress = new ProgressLine(process.stderr);
-  using interruption = new Interruption(() => progress.note('Breaking off (once more: at once) …'));
-  try {
-    const report = await work({ signal: interruption.signal, progress });
-    progress.clear();
-    process.stdout.write(json === true ? `${JSON.stringify(report.json)}\n` : `${report.text.join('\n')}\n`);
-  } catch (error) {
-    progress.clear();
-    if (error instanceof UsageError) throw error;
-    const failure = failureOf(error, args);
-    process.stderr.write(`kvent ${command}: ${failure.line}\n`);
-    if (verbose === true) process.stderr.write(`${failure.story}\n`);
-    if (json === true) process.stdout.write(`${JSON.stringify(failure.json)}\n`);
-    process.exitCode = interruption.exitCode ?? 1;
-  }
-};
-
-try {
-  await createProgram(perform).parseAsync(args, { from: 'user' });
-} catch (error) {
-  if (error instanceof UsageError) process.stderr.write(`kvent: ${error.message}\n`);
-  else if (!(error instanceof CommanderError)) throw error;
-  // commander has said already what it had to say
-  process.exitCode = error instanceof CommanderError && error.exitCode === 0 ? 0 : 2;
+// what a library throws behind our back may hold an address: Node would print it as it is
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => {
+    output.tell(`kvent: ${failureOf(error).line}`);
+    process.exit(1);
+  });
 }
+
+const { exitCode, brokenOff } = await run(args, output);
+process.exitCode = exitCode;
+// what was broken off while it waited for a lock or a connection would go on waiting
+if (brokenOff) process.exit();

@@ -1,6 +1,6 @@
 /** Where a storage is: a directory, or the address of a Postgres database. */
 import { fileURLToPath } from 'node:url';
-import type { StorageProvider } from '@kvent/key-value-storage/core';
+import { looksLikeAddress, type StorageProvider } from '@kvent/key-value-storage/core';
 import { UsageError } from './usage-error.js';
 
 export type Place =
@@ -10,15 +10,22 @@ export type Place =
 /** A place as people write it. `name`: as it is told, without the password. */
 export function placeOf(given: string): Place {
   const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]+):(.*)$/is.exec(given) ?? [];
-  if (scheme === undefined && given !== '') return { kind: 'directory', directory: given, name: given };
+  if (scheme === undefined && given !== '') return directoryAt(given);
   if (/^postgres(ql)?$/i.test(scheme ?? '') && rest.startsWith('//')) return { kind: 'postgres', url: given, name: withoutPassword(given) };
   if (scheme?.toLowerCase() === 'file' && rest !== '') {
-    const directory = rest.startsWith('//') ? localPath(given) : rest;
-    return { kind: 'directory', directory, name: directory };
+    return directoryAt(rest.startsWith('//') ? localPath(given) : rest);
   }
   // the scheme alone is repeated: the rest may hold a password
-  const what = scheme === undefined ? 'it is empty' : `it begins with "${scheme}:"`;
+  const what = scheme === undefined ? 'it is empty' : `it begins with "${scheme.slice(0, 20)}:"`;
   throw new UsageError(`A storage is a directory, or postgres://user@host:port/database; ${what}.`);
+}
+
+/** A mistyped address must not become a directory that is called by its password. */
+function directoryAt(directory: string): Place {
+  if (!looksLikeAddress(directory)) return { kind: 'directory', directory, name: directory };
+  throw new UsageError(
+    'A directory has no address in its name, no quotes and no blanks at its ends. A storage is a directory, or postgres://user@host:port/database, without quotes around it.',
+  );
 }
 
 function localPath(url: string): string {

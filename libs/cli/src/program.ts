@@ -6,6 +6,7 @@ import type { CommandContext } from './commands/command.js';
 import type { CopyOptions } from './commands/copy.js';
 import type { RestoreOptions } from './commands/restore.js';
 import type { SalvageCommandOptions } from './commands/salvage.js';
+import type { Output } from './output/output.js';
 import type { Report } from './output/report.js';
 
 /** Does the work of a command, and tells how it went. */
@@ -17,13 +18,23 @@ export interface OutputOptions {
 
 const places = 'A storage is a directory of JsonFileProvider, or postgres://user:password@host:port/database.';
 
-export function createProgram(perform: Perform): Command {
+/** `output`: what commander itself has to say goes there too, for it repeats what it was given. */
+export function createProgram(perform: Perform, output: Output): Command {
   const program = new Command('kvent')
+    .configureOutput({
+      writeOut: (text) => void output.result(...linesOf(text)),
+      writeErr: (text) => output.tell(...linesOf(text)),
+      // an error is one line, whatever was given; its second line is commander's own
+      outputError: (text) => output.tell(text.trimEnd().replace(/\n(?=\(Did you mean [^\n]*$)/, ' ')),
+    })
     .description('Moves, backs up and rescues the data of Kvent storages.')
     .version(version())
     .exitOverride()
     .showHelpAfterError('(kvent <command> --help tells what it takes)')
-    .addHelpText('after', `\n${places}\n\nExit codes: 0 done, 1 failed, 2 not called as it can be, 130 interrupted.`);
+    .addHelpText(
+      'after',
+      `\n${places}\n\nExit codes: 0 done, 1 failed, 2 not called as it can be; broken off in order: 129, 130, 143 by a signal, 141 by a reader that left.`,
+    );
 
   const copying = program
     .command('copy')
@@ -67,10 +78,12 @@ export function createProgram(perform: Perform): Command {
     .requiredOption('--to <directory>', 'a new directory');
   outputOptions(salvaging).action(async (options: SalvageCommandOptions & OutputOptions) => {
     const { salvage } = await import('./commands/salvage.js');
-    await perform('salvage', () => salvage(options), options);
+    await perform('salvage', (context) => salvage(options, context), options);
   });
   return program;
 }
+
+const linesOf = (text: string): readonly string[] => text.replace(/\n$/, '').split('\n');
 
 const choice = (command: Command): Command =>
   command

@@ -35,6 +35,7 @@ export {
 
 // ─── errors and limits
 export { isConflict, isStorageError, StorageError, type StorageErrorCode, type StorageErrorDetails } from './core/errors.js';
+export { hidePasswords } from './core/hide-passwords.js';
 export { limits, type LimitName } from './core/limits.js';
 
 // ─── storage providers

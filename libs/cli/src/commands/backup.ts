@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { databaseOf, sharedDatabase, type StorageProvider } from '@kvent/key-value-storage/core';
+import { databaseOf, looksLikeAddress, sharedDatabase, type StorageProvider } from '@kvent/key-value-storage/core';
 import { writeBackup } from '../backup/write-backup.js';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
 import { placeOf } from '../place.js';
@@ -41,6 +41,8 @@ export async function backup(options: BackupCommandOptions, context: CommandCont
 
 /** In a directory, backups are called after the time. */
 function fileFor(to: string, replace: boolean): string {
+  if (looksLikeAddress(to))
+    throw new UsageError('A backup is written to a file: the name of one has no address in it, no quotes and no blanks at its ends.');
   if (to.endsWith('/') && !existsSync(to)) throw new UsageError(`There is no directory ${to}.`);
   const isDirectory = existsSync(to) && statSync(to).isDirectory();
   if (!isDirectory && existsSync(to) && !replace) throw new UsageError(`${to} is there already. To write over it: --replace.`);

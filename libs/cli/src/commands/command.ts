@@ -1,5 +1,5 @@
 /** What every command is given besides its options. */
-import { isStorageError, type CopyProgress, type StorageProvider } from '@kvent/key-value-storage/core';
+import { isStorageError, untilAborted, type CopyProgress, type StorageProvider } from '@kvent/key-value-storage/core';
 import { Advised } from '../output/failure.js';
 import type { ProgressLine } from '../output/progress-line.js';
 import { providerAt, type OpenOptions, type Place } from '../place.js';
@@ -32,12 +32,19 @@ export async function openAt(
   place: Place,
   role: OpenOptions['role'],
   { schema, table, wait }: StorageOptions,
-  { progress }: CommandContext,
+  { progress, signal }: CommandContext,
 ): Promise<Opened> {
   const provider = await providerAt(place, { role, schema, table, waitMs: wait * 1_000, warn: (message) => progress.note(message) });
+  const opening = provider.open();
   try {
-    await provider.open();
+    await untilAborted('The opening', 'none', signal, opening);
   } catch (error) {
+    // it may still get there: then what it holds is let go
+    if (isStorageError(error, 'ABORTED'))
+      opening.then(
+        () => provider.close(),
+        () => undefined,
+      );
     throw advised(error, place);
   }
   return { provider, [Symbol.asyncDispose]: () => provider.close() };

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
 import { placeOf } from '../place.js';
+import type { CommandContext } from './command.js';
 import { UsageError } from '../usage-error.js';
 
 export interface SalvageCommandOptions {
@@ -11,12 +12,12 @@ export interface SalvageCommandOptions {
   readonly to: string;
 }
 
-export async function salvage({ from, to }: SalvageCommandOptions): Promise<Report> {
+export async function salvage({ from, to }: SalvageCommandOptions, { signal }: Pick<CommandContext, 'signal'>): Promise<Report> {
   const [source, target] = [directoryOf(from), directoryOf(to)];
   if (!looksLikeAStore(source)) throw new UsageError(`There is no store in ${source}: neither a marker nor journals or snapshots.`);
   const begun = performance.now();
   const { salvageJsonFile } = await import('@kvent/key-value-storage');
-  const { databases } = await salvageJsonFile(source, target);
+  const { databases } = await salvageJsonFile(source, target, { signal });
   const seconds = (performance.now() - begun) / 1_000;
   const rows = databases.reduce((sum, each) => sum + each.rows, 0);
   const damage = databases.flatMap((each) => each.damage);

@@ -10,7 +10,7 @@ class Screen {
 
   constructor(isTTY: boolean) {
     if (isTTY) this.isTTY = true;
-    this.line = new ProgressLine(this, () => this.now);
+    this.line = new ProgressLine(this, { now: () => this.now });
   }
 
   write(text: string): void {

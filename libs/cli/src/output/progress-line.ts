@@ -2,6 +2,8 @@
  * How far a command is, on stderr: on a terminal one line that is written over, else plain lines, at most one a second. (Libraries that draw bars take
  * over stdin and Ctrl+C on the way, and would end the process where a copy has to be broken off in order.)
  */
+import { printable } from '@kvent/key-value-storage/core';
+
 /** stderr, or what stands in for it. */
 export interface ProgressStream {
   readonly isTTY?: boolean;
@@ -25,19 +27,23 @@ const eraseToEnd = '\u001b[K';
 export class ProgressLine {
   readonly #stream: ProgressStream;
   readonly #now: () => number;
+  readonly #clean: (text: string) => string;
   #shownAt = Number.NEGATIVE_INFINITY;
   #drawn = false;
 
-  constructor(stream: ProgressStream, now = (): number => performance.now()) {
+  /** `clean`: what is shown of a text, names of tenants and paths included. */
+  constructor(stream: ProgressStream, { now = (): number => performance.now(), clean = printable } = {}) {
     this.#stream = stream;
     this.#now = now;
+    this.#clean = clean;
   }
 
-  show({ what, rows, total }: Progress): void {
+  show({ what: given, rows, total }: Progress): void {
     const now = this.#now();
     const terminal = this.#stream.isTTY === true;
     if (now - this.#shownAt < (terminal ? onceEachMs.terminal : onceEachMs.plain)) return;
     this.#shownAt = now;
+    const what = this.#clean(given);
     const count = `${grouped(rows)}${total === undefined ? '' : ` of ${grouped(total)}`} rows`;
     const share = total === undefined || total === 0 ? undefined : Math.min(1, rows / total);
     if (!terminal) {
@@ -52,7 +58,7 @@ export class ProgressLine {
   /** A line that stays. */
   note(line: string): void {
     this.clear();
-    this.#stream.write(`${line}\n`);
+    this.#stream.write(`${this.#clean(line)}\n`);
   }
 
   /** Leaves the line as if nothing had been there. */

@@ -50,6 +50,7 @@ export { limits, type LimitName } from './limits.js';
 export { assertOptions, assertTtl, invalidOption, outOfRange, resolveOptions } from './options.js';
 export { hashOfDatabases, RowDigest, type ContainerDigest, type RowsDigest } from './row-digest.js';
 export { assertRawRow, faultOfDatabase, faultOfRow, placeOf, soundRows } from './raw-row.js';
+export { hidePasswords, looksLikeAddress } from './hide-passwords.js';
 export { printable } from './printable.js';
 export { readRowLine, rowLine } from './row-line.js';
 export { assertReadBytes, withinPageBytes } from './page-bytes.js';

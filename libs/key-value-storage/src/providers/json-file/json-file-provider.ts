@@ -7,6 +7,7 @@ import { throwIfAborted } from '../../core/abort.js';
 import { systemClock, type Clock } from '../../core/clock.js';
 import { storageError } from '../../core/errors.js';
 import { describe } from '../../core/key.js';
+import { looksLikeAddress } from '../../core/hide-passwords.js';
 import { assertOptions, invalidOption, resolveOptions } from '../../core/options.js';
 import type {
   Address,
@@ -190,6 +191,11 @@ function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
   assertOptions('compaction of JsonFileProvider', compaction, Object.keys(compactionDefaults));
   if (typeof given.directory !== 'string' || given.directory === '')
     throw invalidOption('JsonFileProvider: directory is the path of a directory.');
+  // what was given may hold a password: it is not repeated
+  if (looksLikeAddress(given.directory))
+    throw invalidOption(
+      'JsonFileProvider: directory is the path of a directory, without quotes or blanks at its ends; what was given looks like the address of a database.',
+    );
   assertNumber('lockTimeoutMs', given.lockTimeoutMs);
   const resolved = { ...given, processes, compaction: { ...compactionDefaults, ...compaction } };
   assertNumber('compaction.ratio', resolved.compaction.ratio);

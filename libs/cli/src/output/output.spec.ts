@@ -1,0 +1,56 @@
+import { describe, expect, it } from '@jest/globals';
+import { Output, type OutputStream } from './output.js';
+
+class Stream implements OutputStream {
+  written = '';
+  failure: NodeJS.ErrnoException | undefined;
+  #listener: (error: NodeJS.ErrnoException) => void = () => undefined;
+
+  write(text: string, done?: (error?: Error | null) => void): void {
+    if (this.failure === undefined) this.written += text;
+    else this.#listener(this.failure);
+    done?.(this.failure);
+  }
+
+  on(_event: 'error', listener: (error: NodeJS.ErrnoException) => void): void {
+    this.#listener = listener;
+  }
+}
+
+const failure = (code: string): NodeJS.ErrnoException => Object.assign(new Error(code), { code });
+const hide = (text: string): string => text.replaceAll('s3cret', '***');
+const begin = (): { out: Stream; err: Stream; output: Output } => {
+  const [out, err] = [new Stream(), new Stream()];
+  return { out, err, output: new Output(out, err, hide) };
+};
+
+describe('the output', () => {
+  it('holds no password and no control character, on either stream', async () => {
+    const { out, err, output } = begin();
+    output.tell('s3cret\nforged', '\u001b[2J\u0007\u202e');
+    await output.result('a\tb\u009b31m', 's3cret');
+    expect([err.written, out.written]).toEqual(['***\\nforged\n\\u001b[2J\\u0007\\u202e\n', 'a\\tb\\u009b31m\n***\n']);
+  });
+
+  it('as JSON is the same JSON for programs, without passwords', async () => {
+    const { out, output } = begin();
+    await output.json({ name: 'a\u202e\u0085\u2028"', rows: 1, in: ['s3cret'] });
+    expect(out.written).not.toMatch(/[\u0080-\uffff]/);
+    expect(JSON.parse(out.written)).toEqual({ name: 'a\u202e\u0085\u2028"', rows: 1, in: ['***'] });
+  });
+
+  it('that nobody reads is no failure, and whoever watches is told', async () => {
+    const { out, err, output } = begin();
+    out.failure = err.failure = failure('EPIPE');
+    await output.result('done');
+    expect(output.readerLeft.aborted).toBe(false);
+    output.tell('a line');
+    expect(output.readerLeft.aborted).toBe(true);
+  });
+
+  it('that the disk does not take is a failure', async () => {
+    const { out, output } = begin();
+    out.failure = failure('ENOSPC');
+    await expect(output.result('done')).rejects.toMatchObject({ code: 'ENOSPC' });
+  });
+});

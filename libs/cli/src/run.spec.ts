@@ -1,0 +1,137 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { JsonFileProvider } from '@kvent/key-value-storage';
+import { Output, type OutputStream } from './output/output.js';
+import { hiderOf } from './output/secrets.js';
+import { run } from './run.js';
+
+/** What a process would have printed. `leaves`: nobody reads it from the first line on. */
+class Stream implements OutputStream {
+  written = '';
+  leaves = false;
+  #listener: (error: NodeJS.ErrnoException) => void = () => undefined;
+
+  write(text: string, done?: (error?: Error | null) => void): void {
+    const error = this.leaves ? Object.assign(new Error('EPIPE'), { code: 'EPIPE' }) : undefined;
+    if (error === undefined) this.written += text;
+    else this.#listener(error);
+    done?.(error);
+  }
+
+  on(_event: 'error', listener: (error: NodeJS.ErrnoException) => void): void {
+    this.#listener = listener;
+  }
+}
+
+let folder: string;
+const path = (name: string): string => join(folder, name);
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'kvent-run-'));
+  await withStore(({ administration }) => administration.import('tenant:acme', rows()));
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function* rows() {
+  for (let index = 0; index < 3_000; index += 1) {
+    const key = `k${String(index).padStart(4, '0')}`;
+    yield {
+      container: 'state:state',
+      entity: 'a',
+      key,
+      row: { version: '7', value: { kind: 'json', text: '{"a":1}' } as const, updatedAt: 1 },
+    };
+  }
+}
+
+async function withStore(work: (provider: JsonFileProvider) => Promise<unknown>, name = 'data'): Promise<void> {
+  const provider = new JsonFileProvider({ directory: path(name), lockTimeoutMs: 0 });
+  await provider.open();
+  await work(provider).finally(() => provider.close());
+}
+
+async function kvent(args: readonly string[], left: { readonly out?: boolean; readonly err?: boolean } = {}) {
+  const [out, err] = [new Stream(), new Stream()];
+  out.leaves = left.out ?? false;
+  err.leaves = left.err ?? false;
+  const { exitCode } = await run(args, new Output(out, err, hiderOf(args, { PGPASSWORD: 'f1om-the-environment' })));
+  return { exitCode, printed: out.written + err.written };
+}
+
+describe('a call that holds a password', () => {
+  const address = 'postgres://u:s3cret-pw@127.0.0.1:1/db';
+
+  it.each([
+    ['a mistyped option with =', ['copy', `--form=${address}`, '--to', 'x']],
+    ['a mistyped option', ['copy', '--form', address, '--to', 'x']],
+    ['an option that there is not', ['restore', `--password=s3cret-pw`]],
+    ['a mistyped command', [address]],
+    ['a command of one letter more', ['copyy', '--from', address]],
+    ['a needless argument', ['copy', address]],
+    ['a missing option', ['copy', '--from', address]],
+    ['double quotes', ['copy', '--from', 'data', '--to', `"${address}"`]],
+    ['single quotes', ['copy', '--from', `'${address}'`, '--to', 'x']],
+    ['a blank in front', ['copy', '--from', 'data', '--to', ` ${address}`]],
+    ['a blank behind', ['copy', '--from', 'data', '--to', `${address} `]],
+    ['no scheme', ['copy', '--from', 'data', '--to', 'u:s3cret-pw@127.0.0.1/db']],
+    ['no scheme, and a long name', ['copy', '--from', 'data', '--to', 'user:s3cret-pw@127.0.0.1/db']],
+    ['one slash', ['copy', '--from', 'data', '--to', 'postgres:/u:s3cret-pw@127.0.0.1/db']],
+    ['another scheme', ['copy', '--from', 'data', '--to', 'mysql://u:s3cret-pw@127.0.0.1/db']],
+    ['a port that is none', ['copy', '--from', 'data', '--to', 'postgres://u:s3cret-pw@127.0.0.1:port/db']],
+    ['no server behind it', ['copy', '--from', 'data', '--to', address, '--wait', '0', '--verbose']],
+    ['no server behind it, as JSON', ['copy', '--from', 'data', '--to', address, '--wait', '0', '--json']],
+    ['a query', ['copy', '--from', 'data', '--to', 'postgres://127.0.0.1:1/db?password=s3cret-pw', '--verbose']],
+    ['the settings of libpq', ['copy', '--from', 'data', '--to', 'host=127.0.0.1 password=s3cret-pw']],
+    ['a variable', ['copy', '--from', 'data', '--to', 'PGPASSWORD=s3cret-pw']],
+    ['percent-encoding', ['copy', '--from', 'data', '--to', 'postgres%3A%2F%2Fu%3As3cret-pw%40h']],
+    ['a blank in the password', ['postgres://u:s3cret-pw', 'more-of-s3cret-pw@h/db']],
+    ['an address as a file of a backup', ['backup', '--from', 'data', '--to', `"${address}"`]],
+    ['an address as a backup', ['restore', '--from', address, '--to', 'x']],
+    ['an address as a damaged directory', ['salvage', '--from', address, '--to', 'x']],
+    ['a seconds option', ['copy', '--from', 'data', '--to', 'x', '--wait', address]],
+    ['PGPASSWORD as a command', ['f1om-the-environment']],
+  ])('prints none, makes no directory of that name, and fails: %s', async (_, args) => {
+    const { exitCode, printed } = await kvent(args.map((arg) => (['data', 'x'].includes(arg) ? path(arg) : arg)));
+    expect(printed).not.toMatch(/s3cret|f1om/);
+    expect(exitCode).toBeGreaterThan(0);
+    expect(readdirSync(folder).filter((name) => name !== 'data' && name !== 'x')).toEqual([]);
+    expect(readdirSync('.').filter((name) => name.includes('s3cret'))).toEqual([]);
+  });
+});
+
+describe('what a call is given', () => {
+  it('forges no line and moves no cursor', async () => {
+    for (const args of [
+      ['copy\nkvent: done'],
+      ['copy', '--from', path('data'), '--to', path('x'), '--tenant', '\u001b[2Jkvent: done\u0007\u202e'],
+      ['copy', '--from', path('no\nsuch\u009b31m'), '--to', path('x')],
+      ['restore', '--from', path('no\n\u001b]0;title\u0007'), '--to', path('x'), '--verbose'],
+    ]) {
+      const { exitCode, printed } = await kvent(args);
+      expect(exitCode).toBeGreaterThan(0);
+      expect(printed.replaceAll('\n', '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
+      expect(printed.split('\n').filter((line) => line.startsWith('kvent: done'))).toEqual([]);
+    }
+  });
+});
+
+describe('a reader that leaves', () => {
+  it('does not change the exit code of work that is done', async () => {
+    expect(await kvent(['backup', '--from', path('data'), '--to', path('b.jsonl')], { out: true })).toMatchObject({ exitCode: 0 });
+    expect(await kvent(['restore', '--from', path('b.jsonl'), '--to', path('restored')])).toMatchObject({ exitCode: 0 });
+  });
+
+  it('ends a copy in order with 141: the locks are let go, and the target is marked as unfinished', async () => {
+    const args = ['copy', '--from', path('data'), '--to', path('copy')];
+    expect((await kvent(args, { out: true, err: true })).exitCode).toBe(141);
+    for (const name of ['data', 'copy']) await withStore(async () => undefined, name);
+    expect((await kvent(args)).printed).toContain('an unfinished copy of JSON file');
+    expect((await kvent([...args, '--resume'])).exitCode).toBe(0);
+  });
+
+  it('of the help is no failure', async () => {
+    expect(await kvent(['--help'], { out: true, err: true })).toMatchObject({ exitCode: 0 });
+  });
+});
