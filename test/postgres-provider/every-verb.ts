@@ -11,6 +11,8 @@ import {
   type RawRow,
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
+import { Client } from 'pg';
+import { until } from '../postgres/until.js';
 import { addressOf, batchOf, putBatch } from './rows.js';
 
 let tenants = 0;
@@ -63,7 +65,9 @@ export async function everyBatch(provider: StorageProvider, tenant: string): Pro
     await committed(provider, [batchOf([{ kind: 'delete', address: at(`short-${round}`) }], [], tenant)]);
     const { rows } = await provider.read([{ database: tenant, ...at(`long-${round}`) }]);
     const renewed = { address: at(`long-${round}`), expected: { version: rows[0]?.version ?? '' } };
-    await committed(provider, [batchOf([{ kind: 'renew', address: at(`long-${round}`), ttlMs: 7_200_000 }], [renewed], tenant)]);
+    const renewal = batchOf([{ kind: 'renew', address: at(`long-${round}`), ttlMs: 7_200_000 }], [renewed], tenant);
+    await committed(provider, [renewal]);
+    await committed(provider, [{ ...renewal, noWait: true }]);
     // another version than what is there: judged by the statement that judges puts
     const lost = await provider.commit([
       putBatch('put-a', '3', { version: '1' }, tenant),
@@ -133,8 +137,33 @@ export async function everyStore(storage: KeyValueStorage): Promise<void> {
   await tallies.delete('y');
 }
 
-/** All of it on a provider that is not open yet. */
-export async function everyVerb(make: () => StorageProvider): Promise<void> {
+/** A batch of two rows, one of which a transaction on a connection to this address holds. */
+async function everyWait(provider: StorageProvider, tenant: string, url: string): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query('begin');
+    await client.query('select from kvent.row where database operator(pg_catalog.=) $1 and key operator(pg_catalog.=) $2 for update', [
+      tenant,
+      'put-b',
+    ]);
+    const { container, entity } = at('');
+    const changes = ['put-a', 'put-b'].map(
+      (key) => ({ kind: 'put', address: { container, entity, key }, value: { kind: 'json', text: '4' }, ttl: 'never' }) as const,
+    );
+    let told = false;
+    const work = provider.commit([batchOf(changes, [], tenant)], { waiting: () => (told = true) });
+    await until('it waits for the held row', () => told);
+    await client.query('rollback');
+    const [result] = await work;
+    if (result?.outcome !== 'committed') throw new Error('A batch that waited for a row was not committed.');
+  } finally {
+    await client.end();
+  }
+}
+
+/** All of it on a provider that is not open yet, which uses the database at this address. */
+export async function everyVerb(make: () => StorageProvider, url: string): Promise<void> {
   const tenant = everyTenant();
   const provider = make();
   await provider.open();
@@ -142,6 +171,7 @@ export async function everyVerb(make: () => StorageProvider): Promise<void> {
     await everyBatch(provider, tenant);
     await everyRead(provider, tenant);
     await everyDuty(provider, tenant);
+    await everyWait(provider, tenant, url);
     const copied = new MemoryProvider();
     await copied.open();
     try {

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { CoalescingProvider, type CommitResult, type StorageProvider } from '@kvent/key-value-storage/core';
+import { CoalescingProvider, type Batch, type CommitResult, type StorageProvider } from '@kvent/key-value-storage/core';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
@@ -68,6 +68,7 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
     await opened(target, async () => {
       for (const index of numbers(30)) await write(target, `row-${index}`, '0', tenant);
       const { letGo } = await holder(tenant, 'row-1');
+      letGoOfAll = letGo;
       try {
         await work(target);
       } finally {
@@ -75,6 +76,18 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
       }
     });
   }
+  let letGoOfAll: () => Promise<void>;
+
+  /** One batch that puts several rows, whatever is there. */
+  const several = (...keys: readonly string[]): Batch =>
+    batchOf(
+      keys.map((key) => {
+        const { container, entity } = addressOf(key);
+        return { kind: 'put', address: { container, entity, key }, value: { kind: 'json', text: '"all"' }, ttl: 'never' };
+      }),
+      [],
+      tenant,
+    );
 
   it('delays who wants it, and none of those who travel with it', async () => {
     const target = provider(100_000);
@@ -117,6 +130,82 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
       await until('no more wait than may', async () => (await waiters()) <= 5);
       void Promise.allSettled(waiting.map(async ({ work }) => await work));
     });
+  });
+
+  it('keeps only itself: the other rows of a batch that wants it are free for others, in this process and in another', async () => {
+    await whileHeld(async (target) => {
+      const held = watched(commitOne(target, putBatch('row-1', '"held"', undefined, tenant)));
+      const both = watched(commitOne(target, several('row-0', 'row-1', 'row-2')));
+      expect((await commitOne(target, putBatch('row-2', '"free"', undefined, tenant))).outcome).toBe('committed');
+      await until('it waits for the row', async () => (await waiters()) > 0);
+      const elsewhere = provider(100_000);
+      await opened(elsewhere, async () => {
+        // a batch that is on its own there, so that nothing of its process keeps it from being sent
+        const alone = watched(commitOne(elsewhere, several('row-10', 'row-3', 'row-4')));
+        await until('two wait for rows', async () => (await waiters()) > 1);
+        for (const turn of numbers(5))
+          for (const [by, key] of [
+            [target, 'row-0'],
+            [target, 'row-3'],
+            [elsewhere, 'row-2'],
+            [elsewhere, 'row-4'],
+          ] as const)
+            expect((await commitOne(by, putBatch(key, String(turn), undefined, tenant))).outcome).toBe('committed');
+        expect([held, both, alone].map(({ isOver }) => isOver())).toEqual([false, false, false]);
+        await letGoOfAll();
+        expect(await Promise.all([held, both, alone].map(async ({ work }) => (await work).outcome))).toEqual([
+          'committed',
+          'committed',
+          'committed',
+        ]);
+        for (const key of ['row-0', 'row-10', 'row-3']) expect(await textAt(target, key, tenant)).toBe('"all"');
+      });
+    });
+  });
+
+  it('keeps only itself while somebody creates it, too', async () => {
+    const target = provider(100_000);
+    await opened(target, async () => {
+      await write(target, 'there', '0', tenant);
+      const client = new Client({ connectionString: database.url });
+      await client.connect();
+      try {
+        await client.query(`begin; insert into kvent.row (database, container, entity, key, version, updated_at, value)
+          values ('${tenant}', 'state:spec', 'thing', 'new', 1, now(), '"theirs"')`);
+        const both = watched(commitOne(target, several('there', 'new')));
+        await until('it waits for the row', async () => (await waiters()) > 0);
+        for (const turn of numbers(5))
+          expect((await commitOne(target, putBatch('there', String(turn), undefined, tenant))).outcome).toBe('committed');
+        expect(both.isOver()).toBe(false);
+        await client.query('rollback');
+        expect((await both.work).outcome).toBe('committed');
+        expect([await textAt(target, 'there', tenant), await textAt(target, 'new', tenant)]).toEqual(['"all"', '"all"']);
+      } finally {
+        await client.end();
+      }
+    });
+  });
+
+  it('refuses who wants it, after lockTimeoutMs, and not who wants another row of a batch with it', async () => {
+    await whileHeld(async (target) => {
+      const [held, both, free] = await Promise.allSettled([
+        commitOne(target, putBatch('row-1', '"held"', undefined, tenant)),
+        commitOne(target, several('row-1', 'row-2')),
+        commitOne(target, putBatch('row-2', '"free"', undefined, tenant)),
+      ]);
+      const refused = {
+        status: 'rejected',
+        reason: { code: 'STORAGE_UNAVAILABLE', effect: 'none', message: expect.stringContaining('held') },
+      };
+      expect([held, both]).toMatchObject([refused, refused]);
+      expect(free).toMatchObject({ status: 'fulfilled', value: { outcome: 'committed' } });
+      expect(await textAt(target, 'row-2', tenant)).toBe('"free"');
+      // alone on its way, with nobody before it
+      const alone = commitOne(target, several('row-2', 'row-1'));
+      const after = commitOne(target, putBatch('row-2', '"after"', undefined, tenant));
+      expect((await after).outcome).toBe('committed');
+      await expect(alone).rejects.toMatchObject(refused.reason);
+    }, 300);
   });
 
   it('is given up after lockTimeoutMs, with nothing done: who wants it may try again', async () => {

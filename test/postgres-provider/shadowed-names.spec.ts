@@ -91,7 +91,7 @@ describe('every statement that is sent', () => {
   });
 
   it('names nothing that Postgres would look for in the search_path', async () => {
-    for (const way of Object.values(ways)) await everyVerb(await way(database.url));
+    for (const way of Object.values(ways)) await everyVerb(await way(database.url), database.url);
     await everyBatchWithin(database.url);
     expect([...sent.keys()].flatMap((text) => unqualifiedNames(text))).toEqual([]);
     // nothing is left out: each statement of the sources is among them
@@ -234,7 +234,7 @@ describe.each([
   });
 
   it.each(Object.entries(ways))('none of it is used by a provider on %s', async (_name, way) => {
-    await everyVerb(await way(url));
+    await everyVerb(await way(url), url);
   });
 
   it('nor within a transaction of the application', async () => {

@@ -12,7 +12,7 @@ import {
   type ScanRange,
   type Space,
 } from '@kvent/key-value-storage/core';
-import { Committer, type Answered } from './commit/committer.js';
+import { Committer, type Told } from './commit/committer.js';
 import { errorOf, type Connections, type Purpose } from './connections/connections.js';
 import { unavailable, wasLost } from './connections/failure.js';
 import { whileRivalsWin } from './connections/rivals.js';
@@ -92,8 +92,8 @@ export class OpenTable {
     return await this.#counted(this.#reader.scan(ranges));
   }
 
-  async commit(batches: readonly Batch[], answered?: Answered): Promise<readonly CommitResult[]> {
-    const results = await this.#counted(this.#committer.commit(batches, answered));
+  async commit(batches: readonly Batch[], told: Partial<Told> = {}): Promise<readonly CommitResult[]> {
+    const results = await this.#counted(this.#committer.commit(batches, told));
     if (results.some(({ outcome }) => outcome === 'committed')) this.clock.stored();
     this.#noticeGrowth(results);
     return results;

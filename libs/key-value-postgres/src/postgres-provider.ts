@@ -105,7 +105,9 @@ export class PostgresProvider implements StorageProvider {
 
   async commit(batches: readonly Batch[], options: CommitOptions = {}): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
-    return await untilAborted('A commit', 'unknown', options.signal, this.#table().commit(batches, options.answered));
+    const { answered, waiting, signal } = options;
+    const told = { ...(answered !== undefined && { answered }), ...(waiting !== undefined && { waiting }) };
+    return await untilAborted('A commit', 'unknown', signal, this.#table().commit(batches, told));
   }
 
   /**

@@ -1,23 +1,34 @@
 /**
- * Batches on their way to the server: sorted into statements by their shape, sent together, answered one by one. A statement that cannot be
- * done as a whole, because a row is held or because the data of one batch is bad, is undone by the server and repeated batch by batch, so
- * that no batch suffers from its neighbours.
+ * Batches on their way to the server: sorted into statements by their shape, sent together, answered one by one. A statement that the server
+ * refuses (a row is held, data is bad, a trigger or a policy says no) is undone by the server and repeated batch by batch, so that no batch
+ * suffers from its neighbours.
  */
-import { storageError, systemClock, type Batch, type CommitResult, type StorageError } from '@kvent/key-value-storage/core';
+import {
+  storageError,
+  systemClock,
+  type Batch,
+  type CommitResult,
+  type RowAddress,
+  type StorageError,
+} from '@kvent/key-value-storage/core';
 import { errorOf, type Session } from '../connections/connections.js';
-import { isBadData, isLockTimeout, refusalOf } from '../connections/failure.js';
+import { isAboutStatement, isBadData, isLockTimeout, refusalOf } from '../connections/failure.js';
 import { whileRivalsWin } from '../connections/rivals.js';
 import { changeRows } from '../sql/change-rows.js';
 import type { Columns } from '../sql/decode-row.js';
 import { readClock } from '../sql/read-rows.js';
+import { findHeldRows, waitForRow } from '../sql/held-rows.js';
 import { putRows } from '../sql/put-rows.js';
+import { renewRows } from '../sql/renew-rows.js';
 import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
 import { appendBatchOf, appending, type AppendBatch } from './append-elements.js';
 import { changeParameters, changeResults, elementsOf } from './change-elements.js';
+import { addressColumns } from './columns.js';
 import { Patience } from './patience.js';
 import { LikelyWay } from './likely-way.js';
 import { creatingValues, overwriting, putBatchOf, putParameters, putResults, type PutBatch } from './put-elements.js';
-import { inRowOrder, type Placed } from './row-order.js';
+import { renewalOf, renewalParameters, renewalResults } from './renew-elements.js';
+import { inRowOrder, rowOf, type Placed } from './row-order.js';
 import { adding, creatingNumbers, sumBatchOf, type SumBatch } from './sum-elements.js';
 
 export interface CommitterOptions {
@@ -39,14 +50,26 @@ export interface CommitterOptions {
 /** Tells an answer as soon as it is there. */
 export type Answered = (index: number, result: CommitResult) => void;
 
+/** What is told of batches while they are on their way. */
+export interface Told {
+  readonly answered: Answered;
+  /** The batch waits for this row, and holds no other meanwhile. */
+  readonly waiting: (index: number, row: RowAddress) => void;
+}
+const nobody: Told = { answered: () => undefined, waiting: () => undefined };
+
 /**
  * What travels together: values over versions that were read, values over whatever is there, values where nothing may be, sums, rows created behind
- * a number that was read, and all else.
+ * a number that was read, renewals that wait for nobody, and all else.
  */
-type Shape = 'save' | 'set' | 'create' | 'sum' | 'append' | 'other';
+type Shape = 'save' | 'set' | 'create' | 'sum' | 'append' | 'renew' | 'other';
 
 /** Rows of one statement at most, where batches are of several: more and it takes longer than it saves. A batch is never split. */
 const groupRowsMax = 64;
+
+/** Between looks at a row that somebody is creating, in milliseconds. */
+const pauseMsMin = 50;
+const pauseMsMax = 400;
 
 interface Group {
   readonly shape: Shape;
@@ -58,6 +81,7 @@ export class Committer {
   readonly #options: CommitterOptions;
   readonly #change: Statement;
   readonly #put: Statement;
+  readonly #renew: Statement;
   readonly #puts: Readonly<Record<'save' | 'set' | 'create', LikelyWay<PutBatch>>>;
   readonly #sums: LikelyWay<SumBatch>;
   readonly #appends: LikelyWay<AppendBatch>;
@@ -68,6 +92,7 @@ export class Committer {
     this.#options = options;
     this.#change = changeRows(dialect);
     this.#put = putRows(dialect);
+    this.#renew = renewRows(dialect);
     const living = overwriting(dialect);
     const absent = creatingValues(dialect);
     this.#puts = { save: new LikelyWay({ living }), set: new LikelyWay({ living, absent }), create: new LikelyWay({ absent }) };
@@ -77,12 +102,13 @@ export class Committer {
     this.#patience = new Patience(options.waitingMax);
   }
 
-  async commit(batches: readonly Batch[], answered: Answered = () => undefined): Promise<readonly CommitResult[]> {
+  async commit(batches: readonly Batch[], told: Partial<Told> = {}): Promise<readonly CommitResult[]> {
+    const { answered, waiting } = { ...nobody, ...told };
     const results: CommitResult[] = [];
     const groups = this.#groups(batches);
     await Promise.all(
       groups.map(async (group) => {
-        await this.#group(batches, group, results, answered);
+        await this.#group(batches, group, results, { answered, waiting });
         // while the server works on one group, the callers of another can go on
         if (groups.length > 1) for (const index of group.indexes) answered(index, results[index] as CommitResult);
       }),
@@ -91,7 +117,7 @@ export class Committer {
   }
 
   #groups(batches: readonly Batch[]): readonly Group[] {
-    const shapes: Record<Shape, number[]> = { save: [], set: [], create: [], sum: [], append: [], other: [] };
+    const shapes: Record<Shape, number[]> = { save: [], set: [], create: [], sum: [], append: [], renew: [], other: [] };
     for (const [index, batch] of batches.entries()) shapes[shapeOf(batch, index)].push(index);
     return Object.entries(shapes).flatMap(([shape, indexes]) =>
       this.#chunks(batches, indexes).map((chunk) => ({ shape: shape as Shape, indexes: chunk })),
@@ -115,10 +141,10 @@ export class Committer {
   }
 
   /** Answers each batch of the group; never rejects. */
-  async #group(batches: readonly Batch[], { shape, indexes }: Group, results: CommitResult[], answered: Answered): Promise<void> {
+  async #group(batches: readonly Batch[], { shape, indexes }: Group, results: CommitResult[], told: Told): Promise<void> {
     const [lone] = indexes;
     if (indexes.length === 1 && lone !== undefined) {
-      results[lone] = await this.#alone(batches[lone] as Batch, shape);
+      results[lone] = await this.#alone(batches[lone] as Batch, shape, (row) => told.waiting(lone, row));
       return;
     }
     const answer: Answered = (index, result) => void (results[index] = result);
@@ -127,13 +153,13 @@ export class Committer {
     } catch (error) {
       // what has an answer is done, and is not done again
       const open = indexes.filter((index) => results[index] === undefined);
-      if (isLockTimeout(error) || isBadData(error)) {
-        for (const index of indexes) if (results[index] !== undefined) answered(index, results[index]);
+      if (isAboutStatement(error)) {
+        for (const index of indexes) if (results[index] !== undefined) told.answered(index, results[index]);
         await Promise.all(
           open.map(async (index) => {
-            const result = await this.#alone(batches[index] as Batch, shape);
+            const result = await this.#alone(batches[index] as Batch, shape, (row) => told.waiting(index, row));
             answer(index, result);
-            answered(index, result);
+            told.answered(index, result);
           }),
         );
         return;
@@ -144,7 +170,7 @@ export class Committer {
   }
 
   /** One batch with statements of its own; never rejects. */
-  async #alone(batch: Batch, shape: Shape): Promise<CommitResult> {
+  async #alone(batch: Batch, shape: Shape, waiting: (row: RowAddress) => void): Promise<CommitResult> {
     const { shortLockMs, lockTimeoutMs } = this.#options;
     try {
       try {
@@ -153,12 +179,56 @@ export class Committer {
         if (!isLockTimeout(error)) throw error;
       }
       const until = systemClock.monotonic() + lockTimeoutMs;
-      return await this.#patience.run(
-        async () => await this.#sendOne(batch, shape, Math.max(1, Math.ceil(until - systemClock.monotonic()))),
-      );
+      const rows = rowsOf(batch);
+      const [only] = rows;
+      if (rows.length > 1 || only === undefined) return await this.#holdingNothing(batch, shape, rows, until, waiting);
+      waiting(only);
+      return await this.#patience.run(async () => await this.#sendOne(batch, shape, msUntil(until)));
     } catch (error) {
       return { outcome: 'failed', error: isBadData(error) ? this.#badData(error) : this.#failure(error) };
     }
+  }
+
+  /**
+   * A batch of several rows, one of which somebody holds. A statement that waited for that one would hold the others as long; so the held row is
+   * waited for alone, and the batch is sent again once it is free. Rejects with the lock timeout when it is not free in time.
+   */
+  async #holdingNothing(
+    batch: Batch,
+    shape: Shape,
+    rows: readonly RowAddress[],
+    until: number,
+    waiting: (row: RowAddress) => void,
+  ): Promise<CommitResult> {
+    for (let pauseMs = pauseMsMin; ; pauseMs = Math.min(2 * pauseMs, pauseMsMax)) {
+      const { row, isAbsent } = await this.#heldOf(batch.database, rows);
+      if (row !== undefined) waiting(row);
+      if (row !== undefined && !isAbsent) await this.#patience.run(async () => await this.#waitFor(batch.database, row, msUntil(until)));
+      // whoever creates a row cannot be waited for before the row is there
+      else if (isAbsent) await systemClock.wait(Math.min(pauseMs, msUntil(until)));
+      try {
+        return await this.#sendOne(batch, shape, this.#options.shortLockMs);
+      } catch (error) {
+        if (!isLockTimeout(error) || systemClock.monotonic() >= until) throw error;
+      }
+    }
+  }
+
+  /** The first row that is held; else the first that is absent, for somebody may be creating it. */
+  async #heldOf(
+    database: string,
+    rows: readonly RowAddress[],
+  ): Promise<{ readonly row: RowAddress | undefined; readonly isAbsent: boolean }> {
+    const { session, dialect } = this.#options;
+    const placed = rows.map((address) => ({ database, address }));
+    const lines = await session.run(findHeldRows(dialect), addressColumns(placed), 'read');
+    const line = lines.find(([, absent]) => absent === 'f') ?? lines[0];
+    return { row: line === undefined ? undefined : rows[Number(line[0]) - 1], isAbsent: line?.[1] === 't' };
+  }
+
+  async #waitFor(database: string, { container, entity, key }: RowAddress, ms: number): Promise<void> {
+    const { session, dialect } = this.#options;
+    await session.run(waitForRow(dialect), [database, container, entity, key, String(ms)], 'read');
   }
 
   async #sendOne(batch: Batch, shape: Shape, lockMs: number): Promise<CommitResult> {
@@ -171,7 +241,11 @@ export class Committer {
   async #send(batches: readonly Batch[], { shape, indexes }: Group, lockMs: number, answer: Answered): Promise<void> {
     const of = <T>(form: (batch: Batch, index: number) => T | undefined): readonly T[] =>
       indexes.flatMap((index) => form(batches[index] as Batch, index) ?? []);
-    if (shape === 'other') {
+    if (shape === 'renew') {
+      const renewals = inRowOrder(of(renewalOf));
+      const lines = await this.#run(this.#renew, renewalParameters(renewals));
+      for (const [renewal, result] of renewalResults(lines, renewals, this.#options.name)) answer(renewal.index, result);
+    } else if (shape === 'other') {
       const results = await this.#sendChanges(
         of((batch) => batch),
         lockMs,
@@ -243,7 +317,15 @@ export class Committer {
   }
 }
 
+/** Each row of the batch once. */
+function rowsOf({ checks, changes }: Batch): readonly RowAddress[] {
+  return [...new Map([...checks, ...changes].map(({ address }) => [rowOf(address), address])).values()];
+}
+
+const msUntil = (moment: number): number => Math.max(1, Math.ceil(moment - systemClock.monotonic()));
+
 function shapeOf(batch: Batch, index: number): Shape {
+  if (renewalOf(batch, index) !== undefined) return 'renew';
   const put = putBatchOf(batch, index);
   if (put !== undefined) {
     if (put.check === undefined) return 'set';

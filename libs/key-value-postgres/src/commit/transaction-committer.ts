@@ -7,7 +7,9 @@ import { errorOf, type Session } from '../connections/connections.js';
 import { mayRunAgain, refusalOf } from '../connections/failure.js';
 import { changeRows } from '../sql/change-rows.js';
 import { statement, type Dialect, type Statement } from '../sql/statement.js';
+import { renewRows } from '../sql/renew-rows.js';
 import { changeParameters, changeResults, elementsOf } from './change-elements.js';
+import { renewalOf, renewalParameters, renewalResults } from './renew-elements.js';
 import { rowOf } from './row-order.js';
 
 const attemptsMax = 10;
@@ -25,10 +27,12 @@ export interface TransactionCommitterOptions {
 export class TransactionCommitter {
   readonly #options: TransactionCommitterOptions;
   readonly #change: Statement;
+  readonly #renew: Statement;
 
   constructor(options: TransactionCommitterOptions) {
     this.#options = options;
     this.#change = changeRows(options.dialect);
+    this.#renew = renewRows(options.dialect);
   }
 
   async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
@@ -57,6 +61,11 @@ export class TransactionCommitter {
   }
 
   async #send(batch: Batch): Promise<CommitResult> {
+    const renewal = renewalOf(batch, 0);
+    if (renewal !== undefined) {
+      const lines = await this.#run(this.#renew, [...renewalParameters([renewal]), ...this.#options.time()]);
+      return renewalResults(lines, [renewal], this.#options.name).get(renewal) as CommitResult;
+    }
     const elements = elementsOf([batch]);
     const lines = await this.#run(this.#change, [null, ...changeParameters(elements, [batch]), ...this.#options.time()]);
     return changeResults(lines, elements, [batch])[0] as CommitResult;

@@ -34,6 +34,12 @@ export const isUnlikely = (error: unknown): boolean =>
 /** A lock was not given in time: everything was undone. */
 export const isLockTimeout = (error: unknown): boolean => refusalOf(error) === '55P03';
 
+/**
+ * The server refused the statement, whatever for: a row is held, data are bad, a trigger or a policy of one row says no. Everything was undone, and
+ * the connection is as good as before. What is about one batch of a statement must not fail the others.
+ */
+export const isAboutStatement = (error: unknown): boolean => refusalOf(error) !== undefined && !isBroken(error);
+
 /** What was sent cannot be stored: bad JSON, a NUL, a key too long for an index, a statement too complex. */
 export function isBadData(error: unknown): boolean {
   const state = refusalOf(error);
@@ -83,9 +89,13 @@ export function failureOf(error: unknown, name: string, writes: boolean): Storag
     case '42703':
       return missingTable(name, cause);
     default:
-      return unavailable(`${name} refused a statement (SQLSTATE ${state})`, cause);
+      return refused(`${name} refused a statement (SQLSTATE ${state}).`, state, cause);
   }
 }
+
+/** What a trigger raises, what the role may not do, and what a policy of rows forbids will be refused again. */
+const refused = (message: string, state: string, cause: Error): StorageError =>
+  storageError('STORAGE_UNAVAILABLE', message, {}, { retryable: !/^(P0|42|0A|44)/.test(state), cause });
 
 export const missingTable = (name: string, cause?: unknown): StorageError =>
   storageError(

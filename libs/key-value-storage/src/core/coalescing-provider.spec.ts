@@ -42,13 +42,20 @@ class HeldRows extends MemoryProvider {
   readonly held = new Set<string>();
   readonly #waiting: (() => void)[] = [];
 
-  override async commit(batches: readonly Batch[], { answered }: CommitOptions = {}): Promise<readonly CommitResult[]> {
+  /** What a batch is told that found its row held until the end. */
+  refusal: CommitResult | undefined;
+
+  override async commit(batches: readonly Batch[], { answered, waiting }: CommitOptions = {}): Promise<readonly CommitResult[]> {
     this.commits.push(batches);
     const waits = keysOf(batches).some((key) => this.held.has(key));
     return await Promise.all(
       batches.map(async (batch, index) => {
-        if (keysOf([batch]).some((key) => this.held.has(key))) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-        const [result] = await super.commit([batch]);
+        const held = keysOf([batch]).find((key) => this.held.has(key));
+        if (held !== undefined) {
+          waiting?.(index, address(held));
+          await new Promise<void>((resolve) => this.#waiting.push(resolve));
+        }
+        const [result] = held !== undefined && this.refusal !== undefined ? [this.refusal] : await super.commit([batch]);
         if (waits) answered?.(index, result as CommitResult);
         return result as CommitResult;
       }),
@@ -68,6 +75,8 @@ const put = (key: string, ...checked: string[]): Batch => ({
   checks: checked.map((other) => ({ address: address(other), expected: 'absent' })),
   changes: [{ kind: 'put', address: address(key), value: { kind: 'json', text: '1' }, ttl: 'never' }],
 });
+/** One batch that puts several rows. */
+const several = (...keys: readonly string[]): Batch => ({ ...put(''), changes: keys.flatMap((key) => put(key).changes) });
 const keysOf = (batches: readonly Batch[]) => batches.flatMap(({ changes }) => changes.map((change) => change.address.key));
 /** Lets everything that is ready run. */
 const settle = async () => await new Promise((resolve) => setImmediate(resolve));
@@ -302,6 +311,57 @@ describe('a group of which some rows are held', () => {
     }
     gate.letGo();
     await Promise.all(waiting);
+  });
+
+  it('is none of the four on their way where each came alone, too', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    const waiting: Promise<unknown>[] = [];
+    for (let index = 0; index < 10; index += 1) {
+      gate.held.add(`held-${index}`);
+      waiting.push(provider.commit([put(`held-${index}`)]));
+      await settle();
+    }
+    expect(gate.commits.length).toBe(10);
+    expect(await outcomeOf(provider.commit([put('free')]))).toBe('committed');
+    gate.letGo();
+    await Promise.all(waiting);
+  });
+
+  it('keeps only itself from others: what else is wanted by who waits for it, or behind it, is free', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const held = provider.commit([put('held')]);
+    await settle();
+    const both = provider.commit([several('held', 'free')]);
+    await settle();
+    expect(await outcomeOf(provider.commit([put('free')]))).toBe('committed');
+    gate.letGo();
+    expect(await Promise.all([held, both].map(outcomeOf))).toEqual(['committed', 'committed']);
+    expect(gate.commits.map(keysOf)).toEqual([['held'], ['free'], ['held', 'free']]);
+  });
+
+  it('refuses who waits for it, or behind it, and nobody who wants the other rows of a batch', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    gate.refusal = { outcome: 'failed', error: storageError('STORAGE_UNAVAILABLE', 'a row is held', {}) };
+    const both = outcomeOf(provider.commit([several('held', 'free')]));
+    const behind = outcomeOf(provider.commit([put('held')]));
+    const other = outcomeOf(provider.commit([put('free')]));
+    expect(await other).toBe('committed');
+    gate.letGo();
+    expect(await Promise.all([both, behind])).toEqual(['failed', 'failed']);
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'free'], ['free']]);
+  });
+
+  it('is passed over by a batch that is not to wait, at once, and so is a row that another batch is on its way to', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const held = provider.commit([put('held')]);
+    expect(await outcomeOf(provider.commit([{ ...put('held'), noWait: true }]))).toBe('failed');
+    expect(await outcomeOf(provider.commit([{ ...put('free'), noWait: true }]))).toBe('committed');
+    gate.letGo();
+    expect(await outcomeOf(held)).toBe('committed');
+    expect(gate.commits.map(keysOf)).toEqual([['held'], ['free']]);
   });
 
   it('is waited for before it closes, and each call is answered once', async () => {

@@ -6,8 +6,8 @@
  */
 import { aborted, throwIfAborted } from './abort.js';
 import { nameOf, sizeOf } from './commit.js';
-import { isStorageError, type StorageError } from './errors.js';
-import { Gatherer, type Call } from './gatherer.js';
+import { storageError, type StorageError } from './errors.js';
+import { Gatherer, type Answered, type Call } from './gatherer.js';
 import { limits } from './limits.js';
 import type {
   Address,
@@ -64,7 +64,11 @@ export class CoalescingProvider implements StorageProvider {
       what: 'A commit',
       effect: 'unknown',
       pick: pickBatches,
-      send: async (batches, answered) => await inner.commit(batches, { answered }),
+      send: async (batches, { answered, waiting }) =>
+        await inner.commit(batches, {
+          answered,
+          waiting: (index, row) => waiting(index, `${(batches[index] as Batch).database}\0${nameOf(row)}`),
+        }),
       foretell: answersAfter,
     });
   }
@@ -90,8 +94,8 @@ export class CoalescingProvider implements StorageProvider {
 
   async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
-    if (batches.length === 1) return [await this.#commits.call(batches[0] as Batch, options.signal)];
-    const calls = batches.map(async (batch) => await this.#commits.call(batch, options.signal));
+    if (batches.length === 1) return [await this.#commit(batches[0] as Batch, options.signal)];
+    const calls = batches.map(async (batch) => await this.#commit(batch, options.signal));
     const settled = await Promise.allSettled(calls);
     const failures = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason as StorageError] : []));
     // rejecting says that nothing took effect, or that nobody knows
@@ -106,6 +110,14 @@ export class CoalescingProvider implements StorageProvider {
     return await this.#inner.sweep(limit);
   }
 
+  async #commit(batch: Batch, signal: AbortSignal | undefined): Promise<CommitResult> {
+    if (batch.noWait === true) {
+      const rows = new Set(rowsOf(batch));
+      if (this.#commits.has((other) => rowsOf(other).some((row) => rows.has(row)))) return leftOut();
+    }
+    return await this.#commits.call(batch, signal);
+  }
+
   /** One call of the engine for reads that ask alike; each caller gets the rows it asked for. */
   async #sendReads(calls: readonly ReadCall[]): Promise<readonly ReadResult[]> {
     const [first] = calls;
@@ -118,6 +130,14 @@ export class CoalescingProvider implements StorageProvider {
     let next = 0;
     return calls.map(({ addresses }) => ({ time, rows: rows.slice(next, (next += addresses.length)) }));
   }
+}
+
+/** What becomes of a batch with `noWait` whose row somebody else has. */
+export function leftOut(): CommitResult {
+  return {
+    outcome: 'failed',
+    error: storageError('STORAGE_UNAVAILABLE', 'The batch was not to wait, and somebody else has a row of it at the moment.', {}),
+  };
 }
 
 function abortedOrFirst(failures: readonly StorageError[], signal: AbortSignal | undefined): Error {
@@ -138,17 +158,24 @@ function pickReads(waiting: readonly Call<ReadCall, ReadResult>[]): readonly Cal
   });
 }
 
-/** Batches from the front that share no row with each other, with one in flight, or with one that waits before them. */
+/**
+ * Batches from the front that share no row with each other, with one in flight, or with one that waits before them. Only a row that somebody's
+ * transaction holds is waited for where it may take long: what else is wanted by a batch that waits for such a row is free for others.
+ */
 function pickBatches(
   waiting: readonly Call<Batch, CommitResult>[],
   inFlight: ReadonlySet<Call<Batch, CommitResult>>,
 ): readonly Call<Batch, CommitResult>[] {
   const taken = new Set<string>();
-  for (const { input } of inFlight) for (const row of rowsOf(input)) taken.add(row);
+  const held = new Set<string>();
+  for (const { input, waitsFor } of inFlight)
+    if (waitsFor === undefined) for (const row of rowsOf(input)) taken.add(row);
+    else held.add(waitsFor);
   const group: Call<Batch, CommitResult>[] = [];
   let bytes = 0;
   for (const call of waiting) {
     const rows = rowsOf(call.input);
+    if (held.size > 0 && rows.some((row) => held.has(row))) continue;
     const free = rows.every((row) => !taken.has(row));
     for (const row of rows) taken.add(row);
     if (!free) continue;
@@ -170,12 +197,11 @@ type Left = { readonly version: string; readonly number: bigint | undefined } | 
  * - one whose first check is not met by what was left there conflicts. So a crowd at one row costs one round trip for whoever wins, and not one
  *   for each who loses.
  */
-function answersAfter(answered: readonly (readonly [Batch, CommitResult])[]): (waiting: Batch) => CommitResult | undefined {
+function answersAfter(answered: readonly Answered<Batch, CommitResult>[]): (waiting: Batch) => CommitResult | undefined {
   const left = new Map<string, Left>();
   const held = new Map<string, CommitResult>();
-  for (const [batch, result] of answered) {
-    if (result.outcome === 'failed' && isStorageError(result.error, 'STORAGE_UNAVAILABLE') && result.error.effect === 'none')
-      for (const row of rowsOf(batch)) held.set(row, result);
+  for (const { input: batch, output: result, waitedFor } of answered) {
+    if (waitedFor !== undefined && result.outcome === 'failed' && result.error.code === 'STORAGE_UNAVAILABLE') held.set(waitedFor, result);
     if (result.outcome !== 'committed') continue;
     for (const [index, change] of batch.changes.entries()) {
       if (change.kind === 'renew') continue;

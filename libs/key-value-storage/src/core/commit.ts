@@ -3,6 +3,7 @@ import { describeExpected } from './evaluate-batch.js';
 import { storageError, type StorageError } from './errors.js';
 import { decodeKey, describe, type Key } from './key.js';
 import { limits } from './limits.js';
+import type { Renewals } from './renewals.js';
 import type { RetryPolicy } from './retry-on-conflict.js';
 import type { Batch, Change, Check, CommitResult, RowAddress, StorageProvider, Version } from './storage-provider.js';
 import { utf8Length } from './text-encoding.js';
@@ -15,6 +16,7 @@ export interface Engine {
   readonly versions: (database: string) => Version;
   readonly retry: RetryPolicy;
   readonly turns: Turns;
+  readonly renewals: Renewals;
   /** It is part of a transaction of the caller's: nothing in it is gathered or repeated. */
   readonly inTransaction: boolean;
   /** Rejects with `STORAGE_NOT_OPEN` once the storage is closed. */

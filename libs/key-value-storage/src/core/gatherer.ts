@@ -12,6 +12,8 @@ export interface Call<Input, Output> {
   readonly input: Input;
   /** Calls are numbered as they come. */
   readonly number: number;
+  /** What it waits for in the engine, held by somebody else: all else that it needs is free meanwhile. */
+  waitsFor?: string;
   readonly resolve: (output: Output) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -24,12 +26,27 @@ export interface GathererOptions<Input, Output> {
   /** The calls of the next group, from the front of those that wait. May be none, while those in flight stand in their way. */
   readonly pick: (waiting: readonly Call<Input, Output>[], inFlight: ReadonlySet<Call<Input, Output>>) => readonly Call<Input, Output>[];
   /**
-   * Answers in the order of the inputs; `answered` may be told some of them before. Rejects only when none of them can have taken effect, or
+   * Answers in the order of the inputs; `progress` may be told some of them before. Rejects only when none of them can have taken effect, or
    * with `effect: 'unknown'`.
    */
-  readonly send: (inputs: readonly Input[], answered: (index: number, output: Output) => void) => Promise<readonly Output[]>;
+  readonly send: (inputs: readonly Input[], progress: Progress<Output>) => Promise<readonly Output[]>;
   /** From what was answered, what is certain now about calls that waited already when it was sent. */
-  readonly foretell?: (answered: readonly (readonly [Input, Output])[]) => (waiting: Input) => Output | undefined;
+  readonly foretell?: (answered: readonly Answered<Input, Output>[]) => (waiting: Input) => Output | undefined;
+}
+
+/** What becomes of calls while their group is on its way. */
+export interface Progress<Output> {
+  /** One of them is answered. */
+  readonly answered: (index: number, output: Output) => void;
+  /** One of them waits for something that somebody else holds. */
+  readonly waiting: (index: number, what: string) => void;
+}
+
+export interface Answered<Input, Output> {
+  readonly input: Input;
+  readonly output: Output;
+  /** What it waited for last. */
+  readonly waitedFor: string | undefined;
 }
 
 export class Gatherer<Input, Output> {
@@ -101,6 +118,12 @@ export class Gatherer<Input, Output> {
     if (this.#waiting.length === 0 && this.#inFlight.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
   }
 
+  /** Whether such a call waits or is on its way. */
+  has(isSuch: (input: Input) => boolean): boolean {
+    for (const { input } of this.#inFlight) if (isSuch(input)) return true;
+    return this.#waiting.some(({ input }) => isSuch(input));
+  }
+
   async #travel(group: readonly Call<Input, Output>[]): Promise<void> {
     this.#groups += 1;
     const waited = this.#calls;
@@ -111,7 +134,7 @@ export class Gatherer<Input, Output> {
       if (inOne) this.#groups -= 1;
       inOne = false;
     };
-    const answered = await this.#send(group, (done) => {
+    const answered = await this.#send(group, waited, (done) => {
       dissolve();
       if (done !== undefined) this.#inFlight.delete(done);
       this.#flush();
@@ -123,7 +146,7 @@ export class Gatherer<Input, Output> {
   }
 
   /** A call that waited all the while may be judged by what it waited for, without a way of its own. */
-  #answerForetold(answered: readonly (readonly [Input, Output])[], waited: number): void {
+  #answerForetold(answered: readonly Answered<Input, Output>[], waited: number): void {
     const { foretell } = this.#options;
     if (foretell === undefined || answered.length === 0 || this.#waiting.length === 0) return;
     const answerTo = foretell(answered);
@@ -140,26 +163,40 @@ export class Gatherer<Input, Output> {
    */
   async #send(
     group: readonly Call<Input, Output>[],
+    waited: number,
     apart: (done?: Call<Input, Output>) => void,
-  ): Promise<readonly (readonly [Input, Output])[]> {
+  ): Promise<readonly Answered<Input, Output>[]> {
     try {
       const outputs = await this.#options.send(
         group.map(({ input }) => input),
-        (index, output) => {
-          const call = group[index];
-          call?.resolve(output);
-          apart(call);
+        {
+          answered: (index, output) => {
+            const call = group[index];
+            if (call === undefined) return;
+            call.resolve(output);
+            this.#answerForetold([{ input: call.input, output, waitedFor: call.waitsFor }], waited);
+            apart(call);
+          },
+          waiting: (index, what) => {
+            const call = group[index];
+            if (call === undefined) return;
+            call.waitsFor = what;
+            apart();
+          },
         },
       );
       for (const [index, call] of group.entries()) this.#answer(call, outputs[index]);
-      return outputs.flatMap((output, index) => (group[index] === undefined ? [] : [[group[index].input, output] as const]));
+      return group.flatMap(({ input, waitsFor }, index) => {
+        const output = outputs[index];
+        return output === undefined ? [] : [{ input, output, waitedFor: waitsFor }];
+      });
     } catch (error) {
       // nothing took effect: each call goes alone, so that the one at fault keeps its fault to itself
       if (group.length > 1 && isStorageError(error) && error.effect === 'none') {
         apart();
         await Promise.all(
           group.map(async (call) => {
-            await this.#send([call], apart);
+            await this.#send([call], waited, apart);
             apart(call);
           }),
         );

@@ -6,6 +6,7 @@ import { storageError } from './errors.js';
 import { describe } from './key.js';
 import { KeyValueStorage, type AtomicBatch, type KeyValueStore } from './key-value-store.js';
 import { assertOptions, invalidOption } from './options.js';
+import { Renewals } from './renewals.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from './retry-on-conflict.js';
 import { definitionOf, type ClassOf, type ResolvedState, type StateDefinition } from './state-definition.js';
 import type { StorageProvider } from './storage-provider.js';
@@ -126,6 +127,7 @@ class OpenStorage extends KeyValueStorage {
         versions: databaseVersions(),
         retry,
         turns: new Turns(),
+        renewals: new Renewals(),
         inTransaction: false,
         assertOpen: () => this.#assertOpen(),
         detached: (database, work) => (detached === undefined ? work() : detached(tenantIn(database), work)),

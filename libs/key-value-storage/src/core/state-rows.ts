@@ -1,15 +1,16 @@
 /** The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the port, entries in the terms of the user. */
-import { throwIfAborted, untilAborted } from './abort.js';
-import { commitBatch, conflictError, type Conflicted, type Engine, type Landed } from './commit.js';
+import { untilAborted } from './abort.js';
+import { batchOf, commitBatch, conflictError, type Conflicted, type Engine, type Landed } from './commit.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import { encodeKey, type Key } from './key.js';
 import { isPromise } from './kinds.js';
 import type { CallOptions, ReadOptions } from './key-value-store.js';
 import { turnOf } from './own-turns.js';
+import type { Renewed } from './renewals.js';
 import { retryInTurn } from './retry-in-turn.js';
 import type { RetryPolicy } from './retry-on-conflict.js';
 import type { ResolvedState } from './state-definition.js';
-import type { Address, Change, Expected, ReadResult, Row, StoredValue, TimeToLive } from './storage-provider.js';
+import type { Address, Change, Expected, ReadResult, Row, StoredValue, TimeToLive, Version } from './storage-provider.js';
 import { ValueCodec, type Encoded } from './value-codec.js';
 
 export class StateRows<T> {
@@ -85,22 +86,31 @@ export class StateRows<T> {
   }
 
   /**
-   * Moves a sliding expiry to the time that the row was written with, at most once per tenth of it. Answers the expiry afterwards: a renewal that
-   * fails, or meets a rival, does not fail the read.
+   * Moves a sliding expiry to the time that the row was written with, at most once per tenth of it, and once for all who read it at the same time.
+   * Answers the expiry afterwards: a renewal that fails, or meets somebody who has the row, does not fail the read and does not hold it up.
    */
   async slide(address: Address, row: Row, time: number, signal: AbortSignal | undefined): Promise<number | undefined> {
     const { expiresAt, ttlMs } = row;
-    if (!this.state.sliding || expiresAt === undefined || ttlMs === undefined || time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
+    if (!this.state.sliding || expiresAt === undefined || ttlMs === undefined) return expiresAt;
+    if (time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
+    const { version } = row;
+    const name = turnOf(address.database, address);
+    // it goes on when the reader has gone
+    const renew = async (): Promise<Renewed | undefined> =>
+      await this.engine.detached(address.database, async () => await this.#renew(address, version, ttlMs));
+    const renewal = this.engine.renewals.once(name, version, time, renew);
+    return (await untilAborted('A read', 'none', signal, renewal)) ?? expiresAt;
+  }
+
+  /** Nothing where the row was not renewed: nobody waits for a row that somebody else has. */
+  async #renew(address: Address, version: Version, ttlMs: number): Promise<Renewed | undefined> {
     try {
-      const check = { address, expected: { version: row.version } };
-      // it goes on when the reader has gone
-      const renew = async () => await this.commit(address, [check], { kind: 'renew', address, ttlMs }, undefined);
-      const renewal = this.engine.detached(address.database, renew);
-      const result = await untilAborted('A read', 'none', signal, renewal);
-      return result.outcome === 'committed' ? (result.rows[0]?.expiresAt ?? expiresAt) : expiresAt;
+      const batch = batchOf(this.engine, address.database, [{ address, expected: { version } }], [{ kind: 'renew', address, ttlMs }]);
+      const [result] = await this.engine.provider.commit([{ ...batch, noWait: true }]);
+      const expiresAt = result?.outcome === 'committed' ? result.rows[0]?.expiresAt : undefined;
+      return result?.outcome !== 'committed' || expiresAt === undefined ? undefined : { at: result.time, expiresAt };
     } catch {
-      throwIfAborted('A read', signal);
-      return expiresAt;
+      return undefined;
     }
   }
 

@@ -82,6 +82,11 @@ export interface Batch {
   readonly version: Version;
   readonly checks: readonly Check[];
   readonly changes: readonly Change[];
+  /**
+   * The batch is not worth waiting for: where somebody else has a row of it at the moment, it may be left out, and is answered `failed` with
+   * `STORAGE_UNAVAILABLE` and effect 'none'. A provider that never waits for others need not look at it.
+   */
+  readonly noWait?: boolean;
 }
 
 /** What became of one change: whether a living row was there before, the number now, the expiry now. */
@@ -121,6 +126,11 @@ export interface CommitOptions {
    * held by somebody's open transaction. A provider need not call it; the promise answers them all, in the end.
    */
   readonly answered?: ((index: number, result: CommitResult) => void) | undefined;
+  /**
+   * Told that the batch at this place waits for a row that somebody's open transaction holds, and for which row: it may take long, and holds no
+   * other row meanwhile. A provider need not call it.
+   */
+  readonly waiting?: ((index: number, row: RowAddress) => void) | undefined;
 }
 
 /** A stretch of one space in key order. `start` is inclusive, `end` exclusive; `after` is exclusive, in the direction of reading: where the last page ended. */

@@ -1,0 +1,94 @@
+/** A sliding expiry costs its readers nothing: one of them renews it for all, and nobody waits for a row that somebody else holds. */
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { defineState, openStorage } from '@kvent/key-value-storage/core';
+import { Client } from 'pg';
+import { DataSource } from 'typeorm';
+import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+
+const Cart = defineState<{ items: number }>('cart', { ttlMs: 3_600_000, expiry: 'sliding' });
+
+let database: FreshDatabase;
+beforeAll(async () => {
+  database = await freshDatabase();
+});
+afterAll(async () => await database[Symbol.asyncDispose]());
+
+/** As if it had been written a while ago. */
+const age = async (): Promise<void> =>
+  await asAdmin(database.url, async (client) => {
+    await client.query(`update kvent.row set expires_at = now() + interval '1 minute' where expires_at is not null`);
+  });
+const soon = (): number => Date.now() + 10 * 60_000;
+
+function watchedProvider(options: { readonly lockTimeoutMs?: number } = {}) {
+  const provider = new PostgresProvider({ url: database.url, poolSize: 4, ...options });
+  const commit = jest.spyOn(provider, 'commit');
+  const renewals = (): number =>
+    commit.mock.calls.flatMap(([batches]) => batches).filter(({ changes }) => changes[0]?.kind === 'renew').length;
+  return { provider, renewals };
+}
+
+describe('three hundred readers of one key at once', () => {
+  it('renew it once, and all see the new expiry', async () => {
+    const { provider, renewals } = watchedProvider();
+    await using storage = await openStorage(provider);
+    const carts = storage.store(Cart);
+    await carts.set('c', { items: 1 });
+    for (let round = 1; round <= 3; round += 1) {
+      await age();
+      const entries = await Promise.all(Array.from({ length: 300 }, async () => await carts.getOrThrow('c')));
+      expect(entries.filter(({ expiresAt }) => (expiresAt?.getTime() ?? 0) < soon())).toEqual([]);
+      expect(renewals()).toBe(round);
+    }
+  });
+
+  it('wait for nobody who holds the row: they hear what they read, and it is renewed later', async () => {
+    const { provider, renewals } = watchedProvider({ lockTimeoutMs: 100_000 });
+    await using storage = await openStorage(provider);
+    const carts = storage.store(Cart);
+    await carts.set('held', { items: 1 });
+    await age();
+    const client = new Client({ connectionString: database.url });
+    await client.connect();
+    try {
+      await client.query(`begin; select from kvent.row where key = 'held' for update`);
+      const entries = await Promise.all(Array.from({ length: 300 }, async () => await carts.getOrThrow('held')));
+      expect(entries.filter(({ expiresAt }) => (expiresAt?.getTime() ?? Infinity) >= soon())).toEqual([]);
+      // a write that waits for the row is waited for by no reader either
+      let written = false;
+      const writing = carts.set('held', { items: 2 }).finally(() => (written = true));
+      expect((await carts.getOrThrow('held')).value).toEqual({ items: 1 });
+      expect(written).toBe(false);
+      await client.query('rollback');
+      await writing;
+    } finally {
+      await client.end();
+    }
+    const before = renewals();
+    await age();
+    expect((await carts.getOrThrow('held')).expiresAt?.getTime()).toBeGreaterThan(soon());
+    expect(renewals()).toBe(before + 1);
+  });
+
+  it('wait for nobody within a transaction of the application either', async () => {
+    const dataSource = await new DataSource({ type: 'postgres', url: database.url, extra: { max: 2 } }).initialize();
+    const client = new Client({ connectionString: database.url });
+    try {
+      await using storage = await openStorage(new PostgresProvider({ dataSource }));
+      await storage.store(Cart).set('within', { items: 1 });
+      await age();
+      await client.connect();
+      await client.query(`begin; select from kvent.row where key = 'within' for update`);
+      await dataSource.transaction(async (manager) => {
+        const carts = storage.within(manager).store(Cart);
+        expect((await carts.getOrThrow('within')).expiresAt?.getTime()).toBeLessThan(soon());
+        await client.query('rollback');
+        expect((await carts.getOrThrow('within')).expiresAt?.getTime()).toBeGreaterThan(soon());
+      });
+    } finally {
+      await client.end();
+      await dataSource.destroy();
+    }
+  });
+});
