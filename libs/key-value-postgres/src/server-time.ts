@@ -1,4 +1,8 @@
-/** The server's time between its answers: where an answer carries none, it is reckoned from the last that did. */
+/**
+ * The server's time between its answers: where an answer carries none, it is reckoned from the last that did, by the monotonic time passed since. It is
+ * the one place where a time of this process meets the server's: only as a span, for ten seconds at most, and for reads that found nothing. A clock of
+ * the server that is set meanwhile is noticed at the next answer.
+ */
 import { systemClock } from '@kvent/key-value-storage/core';
 
 /** Clocks drift apart; beyond this many milliseconds without an answer the server is asked. */

@@ -221,7 +221,15 @@ function withTransactions(outer: Omit<Engine, 'within'>): Engine {
     let engine = joined.get(transaction);
     if (engine === undefined) {
       // turns of its own: who waits outside for a row that this transaction holds must not hold it up
-      engine = { ...outer, provider: inside, retry: { ...outer.retry, attempts: 1 }, turns: new Turns(), inTransaction: true, within };
+      engine = {
+        ...outer,
+        provider: inside,
+        retry: { ...outer.retry, attempts: 1 },
+        turns: new Turns(),
+        renewals: new Renewals(),
+        inTransaction: true,
+        within,
+      };
       joined.set(transaction, engine);
     }
     return engine;

@@ -43,7 +43,10 @@ export interface Row {
   readonly ttlMs?: number;
 }
 
-/** What a row must be for its batch to be applied. `number`: a numeric row that is exactly this. An expired row is absent. */
+/**
+ * What a row must be for its batch to be applied. `number`: a numeric row that is exactly this. An expired row is absent. A row that expires is judged
+ * at one moment, while it is held; it may expire before the batch becomes visible.
+ */
 export type Expected = { readonly version: Version } | { readonly number: bigint } | 'absent' | 'present';
 
 export interface Check {
