@@ -9,7 +9,18 @@ import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/database
 import { logOfRun } from '../postgres/server-of-run.js';
 import { until } from '../postgres/until.js';
 import { Worker, workInProcesses } from './postgres-processes.js';
-import { Account, accountKeys, accountTotal, allGroups, callers, Counter, counterKeys, groupKeys, Member } from './postgres-work.js';
+import {
+  Account,
+  accountKeys,
+  accountTotal,
+  allGroups,
+  callers,
+  Counter,
+  counterKeys,
+  groupKeys,
+  Member,
+  patience,
+} from './postgres-work.js';
 
 const increments = 100;
 
@@ -46,7 +57,7 @@ describe('two processes of fifty callers on one Postgres', () => {
       await until('it is at work', async () => (await counters.count()) === counterKeys.length);
       other.signal('SIGSTOP');
       const more = counterKeys.flatMap((key) => Array.from({ length: 20 }, () => key));
-      await Promise.all(more.map((key) => counters.update(key, ({ count }) => ({ count: count + 1 }))));
+      await Promise.all(more.map((key) => counters.update(key, ({ count }) => ({ count: count + 1 }), { retry: patience })));
       other.signal('SIGCONT');
       expect(await other.line()).toEqual({ did: { added: callers * 20 }, wrong: [] });
       const counts = (await counters.getMany(counterKeys)).map((entry) => entry?.value.count);

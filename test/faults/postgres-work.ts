@@ -34,7 +34,7 @@ export const Account = defineState<{ balance: number }>('account');
 export const Member = defineState<{ stamp: string }>('member');
 
 /** Rivals that lose ten times in a row begin again: only what is written counts. */
-const patience = { attempts: 1_000, budgetMs: 120_000 };
+export const patience = { attempts: 1_000, budgetMs: 120_000 };
 
 class Notes {
   readonly did: Record<string, number> = {};
