@@ -12,7 +12,16 @@ import { DocumentProvider } from './contract/document-provider.js';
 import { MapEngine } from './contract/map-engine.js';
 import { workerDatabase } from './postgres/databases.js';
 import { eachCallWithin } from './postgres/each-call-within.js';
-import { beginTransaction, damageTable, dropTable, testTable } from './postgres/tables.js';
+import {
+  beginSecuredTransaction,
+  beginTransaction,
+  damageSecuredTable,
+  damageTable,
+  dropSecuredTable,
+  dropTable,
+  securedTable,
+  testTable,
+} from './postgres/tables.js';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 
 export interface ListedProvider extends ProviderUnderTest {
@@ -83,6 +92,16 @@ const postgresByUrl: ListedProvider = {
   },
 };
 
+/** Under row-level security, on a data source whose role cannot bypass it. */
+const postgresSecured: ListedProvider = {
+  ...postgres,
+  name: 'postgres-row-level-security',
+  create: async ({ clock, place }) => new PostgresProvider({ ...(await securedTable(place)), rowLevelSecurity: true, clock }),
+  transaction: beginSecuredTransaction,
+  dispose: dropSecuredTable,
+  damage: damageSecuredTable,
+};
+
 const all: readonly ListedProvider[] = [
   memory,
   wrapped('coalescing-memory', memory, (provider) => new CoalescingProvider(provider)),
@@ -93,6 +112,7 @@ const all: readonly ListedProvider[] = [
   postgres,
   wrapped('coalescing-postgres', postgres, (provider) => new CoalescingProvider(provider)),
   wrapped('postgres-within', postgres, (provider) => eachCallWithin(provider, beginTransaction)),
+  wrapped('postgres-row-level-security', postgresSecured, (provider) => new CoalescingProvider(provider)),
   wrapped('postgres-by-url', postgresByUrl, (provider) => new CoalescingProvider(provider)),
 ];
 

@@ -58,6 +58,20 @@ export async function asAdmin<T>(url: string, work: (client: Client) => Promise<
   }
 }
 
+/** A role that row-level security binds, with a schema of its own in this database; the url with which it connects. Roles are the server's: several workers may ask. */
+export async function roleWithoutBypass(url: string, role: string, schema: string): Promise<string> {
+  await asAdmin(url, async (client) => {
+    const name = client.escapeIdentifier(role);
+    await client.query(`select pg_advisory_lock(hashtext('${role}'))`);
+    const { rowCount } = await client.query('select from pg_roles where rolname = $1', [role]);
+    if (rowCount === 0) await client.query(`create role ${name} login password 'bound' nosuperuser nobypassrls`);
+    await client.query(`create schema if not exists ${client.escapeIdentifier(schema)} authorization ${name}`);
+  });
+  const bound = new URL(url);
+  [bound.username, bound.password] = [role, 'bound'];
+  return bound.href;
+}
+
 /** `template0` can be copied by many at once: nobody is ever connected to it. */
 async function create(client: Client, name: string): Promise<void> {
   await client.query(`create database ${client.escapeIdentifier(name)} template template0`);

@@ -2,7 +2,7 @@
 import { kventMigrations } from '@kvent/key-value-postgres';
 import type { HeldTransaction } from '@kvent/key-value-storage/testing';
 import { DataSource } from 'typeorm';
-import { workerDatabase } from './databases.js';
+import { roleWithoutBypass, workerDatabase } from './databases.js';
 
 const schema = 'kit';
 let source: Promise<DataSource> | undefined;
@@ -27,8 +27,10 @@ export async function dropTable(place: string): Promise<void> {
 }
 
 /** A transaction of the application. */
-export async function beginTransaction(): Promise<HeldTransaction> {
-  const runner = (await (source ??= connect())).createQueryRunner();
+export const beginTransaction = async (): Promise<HeldTransaction> => await begin(await (source ??= connect()));
+
+async function begin(dataSource: DataSource): Promise<HeldTransaction> {
+  const runner = dataSource.createQueryRunner();
   await runner.startTransaction();
   const end = async (work: () => Promise<void>): Promise<void> => {
     try {
@@ -47,6 +49,48 @@ export async function beginTransaction(): Promise<HeldTransaction> {
 /** What no statement of ours writes: living rows without a value. */
 export async function damageTable(place: string): Promise<void> {
   await (await (source ??= connect())).query(`update ${nameOf(place)} set value = null where key >= 'key-5'`);
+}
+
+/** The same as a role of its own that cannot bypass row-level security: it owns its tables, and is bound all the same. */
+export const securedSchema = 'kit_secured';
+const securedRole = 'kvent_kit_secured';
+let secured: Promise<DataSource> | undefined;
+
+export async function securedTable(place: string): Promise<TestTable> {
+  const dataSource = await (secured ??= connectSecured());
+  await dataSource.query(`create table if not exists ${securedSchema}."${place}" (like ${securedSchema}.template including all)`);
+  const runner = dataSource.createQueryRunner();
+  try {
+    for (const Migration of kventMigrations({ schema: securedSchema, table: place, rowLevelSecurity: true }).slice(1))
+      await new Migration().up(runner);
+  } finally {
+    await runner.release();
+  }
+  return { dataSource, schema: securedSchema, table: place, migrate: 'never' };
+}
+
+export async function dropSecuredTable(place: string): Promise<void> {
+  await (await (secured ??= connectSecured())).query(`drop table if exists ${securedSchema}."${place}"`);
+}
+
+export const beginSecuredTransaction = async (): Promise<HeldTransaction> => await begin(await (secured ??= connectSecured()));
+
+export async function damageSecuredTable(place: string): Promise<void> {
+  await (await (source ??= connect())).query(`update ${securedSchema}."${place}" set value = null where key >= 'key-5'`);
+}
+
+async function connectSecured(): Promise<DataSource> {
+  const url = await roleWithoutBypass(await workerDatabase(), securedRole, securedSchema);
+  const dataSource = new DataSource({
+    type: 'postgres',
+    url,
+    schema: securedSchema,
+    migrations: kventMigrations({ schema: securedSchema, table: 'template' }),
+    extra: { allowExitOnIdle: true, max: 10 },
+  });
+  await dataSource.initialize();
+  await dataSource.runMigrations();
+  return dataSource;
 }
 
 const nameOf = (place: string): string => `${schema}."${place}"`;

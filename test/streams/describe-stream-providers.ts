@@ -13,7 +13,7 @@ export function describeStreamsWithoutTurns(providers: readonly ListedProvider[]
 }
 
 /** A thousand decisions on one stream take these as long as all other clauses together. Each engine makes them once; the two processes of `test/faults` do, too. */
-const tooSlowFor = ['documents', 'postgres-within', 'postgres-by-url', 'postgres, without turns'];
+const tooSlowFor = ['documents', 'postgres-within', 'postgres-by-url', 'postgres-row-level-security', 'postgres, without turns'];
 const aThousandDecisions = 'Twenty writers transact fifty times';
 
 function declare({ name, lacks, ...provider }: ListedProvider, how: Pick<StreamUnderTest, 'turns'>): void {

@@ -1,5 +1,5 @@
 /** The data source while a provider is open: the application's own, or one that was made for it. */
-import { invalidOption, isStorageError, storageError } from '@kvent/key-value-storage/core';
+import { describe, invalidOption, isStorageError, storageError } from '@kvent/key-value-storage/core';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import type { Connection } from './connections/connection.js';
 import { Connections, type Pool } from './connections/connections.js';
@@ -7,7 +7,8 @@ import { PlanGeneration } from './plan-generation.js';
 import { missingTable, NotConnected, refusalOf, unavailable } from './connections/failure.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { parsePostgresUrl, withoutParameter } from './postgres-url.js';
-import { isMigrated, migrate } from './schema/migrate.js';
+import { isMigrated, migrate, type SecuredTable } from './schema/migrate.js';
+import { policies } from './schema/migrations.js';
 import type { TableName } from './schema/table-name.js';
 
 export interface OpenSource {
@@ -20,6 +21,8 @@ export interface OpenSource {
   readonly plans: PlanGeneration | undefined;
   /** As the server is set: whether a commit waits for its disk, and for those of its standbys. */
   readonly durable: false | 'fsync' | 'quorum';
+  /** Whether the table's rows are under row-level security that binds the role of the connections. */
+  readonly isSecured: boolean;
   /** Ends what was opened here. */
   close(): Promise<void>;
 }
@@ -43,8 +46,10 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
   const { preparedStatements: prepare, acquireTimeoutMs, requestTimeoutMs, migrate: when, table } = options;
   const plans = own || !prepare ? undefined : new PlanGeneration();
   const ended = (): string | undefined => whyEnded(source, master, name);
+  let isSecured = false;
   const connections = new Connections({
     name,
+    isSecured: () => isSecured,
     primary: master,
     replicas: slaves,
     prepare,
@@ -61,10 +66,23 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
     const durable = await connections.with(async (connection) => {
       if (connection.isOpenToReaders) options.warn(unencrypted(name));
       await assertUnicode(connection, name);
-      if (when === 'on-open') await bringUpToDate(connection, table, name);
-      return await look(connection, table, name);
+      const secured = { ...table, rowLevelSecurity: options.rowLevelSecurity };
+      if (options.rowLevelSecurity) await assertBound(connection, name);
+      if (when === 'on-open') await bringUpToDate(connection, secured, name);
+      const promised = await look(connection, table, name);
+      isSecured = await lookAtPolicies(connection, secured, name, options.warn);
+      return promised;
     });
-    return { dataSource: source, connections, staleReads: slaves.length > 0, poolSize: master.options?.max ?? 10, plans, durable, close };
+    return {
+      dataSource: source,
+      connections,
+      isSecured,
+      staleReads: slaves.length > 0,
+      poolSize: master.options?.max ?? 10,
+      plans,
+      durable,
+      close,
+    };
   } catch (error) {
     await close();
     throw unreachable(error, name);
@@ -129,7 +147,7 @@ function withOptions(url: string | undefined, extra: object, ours: string): { re
 const unencrypted = (name: string): string =>
   `${name} is on another machine, and the connection is not encrypted: passwords and data can be read on the way. Set ssl, or sslmode=verify-full in the url.`;
 
-async function bringUpToDate(connection: Connection, table: TableName, name: string): Promise<void> {
+async function bringUpToDate(connection: Connection, table: SecuredTable, name: string): Promise<void> {
   try {
     if (!(await isMigrated(connection, table))) await migrate(connection, table);
   } catch (error) {
@@ -173,6 +191,49 @@ async function look(connection: Connection, table: TableName, name: string): Pro
   const [fsync, commit = '', standbys] = line;
   if (fsync !== 'on' || commit === 'off') return false;
   return standbys !== '' && commit !== 'local' ? 'quorum' : 'fsync';
+}
+
+/** A role that passes by the policies makes them worth nothing. */
+async function assertBound(connection: Connection, name: string): Promise<void> {
+  const text = 'select rolsuper or rolbypassrls, rolname from pg_catalog.pg_roles where rolname operator(pg_catalog.=) current_user';
+  const [[bypasses, role = ''] = []] = await connection.query(text);
+  if (bypasses === 't')
+    throw invalidOption(
+      `${name}: rowLevelSecurity needs a role that cannot bypass it, and ${describe(role)} is a superuser or has BYPASSRLS; connect as another role.`,
+    );
+  if (!connection.takesOwnQueries)
+    throw invalidOption(`${name}: rowLevelSecurity needs connections of pg without pipeline, and is not for pg-native.`);
+}
+
+/** Whether statements have to say for which database they are. A table that is secured is used as such, whether it was asked for or not. */
+async function lookAtPolicies(
+  connection: Connection,
+  { quoted, rowLevelSecurity }: SecuredTable,
+  name: string,
+  warn: (message: string) => void,
+): Promise<boolean> {
+  const found = await connection.query(
+    `select p.polname, c.relrowsecurity and c.relforcerowsecurity, pg_catalog.row_security_active(c.oid), p.polpermissive
+from pg_catalog.pg_class c left join pg_catalog.pg_policy p on p.polrelid operator(pg_catalog.=) c.oid
+where c.oid operator(pg_catalog.=) ($1::text)::pg_catalog.regclass`,
+    [quoted],
+  );
+  const names = found.map(([policy]) => policy);
+  const isComplete = policies.every((policy) => names.includes(policy)) && found[0]?.[1] === 't';
+  const isActive = found[0]?.[2] === 't';
+  if (rowLevelSecurity && !(isComplete && isActive))
+    throw storageError(
+      'STORAGE_UNAVAILABLE',
+      `${name} is not under row-level security: run kventMigrations({ rowLevelSecurity: true }) as the owner of the table, or leave migrate at 'on-open' with that role.`,
+      {},
+      { retryable: false },
+    );
+  const others = found.filter(([policy, , , permissive]) => permissive === 't' && !(policies as readonly unknown[]).includes(policy));
+  if (isComplete && isActive && others.length > 0)
+    warn(
+      `${name} has further policies, each of which may show rows of other databases: ${others.map(([policy]) => describe(policy)).join(', ')}.`,
+    );
+  return isComplete && isActive;
 }
 
 function unreachable(error: unknown, name: string): Error {

@@ -13,8 +13,10 @@ import {
   type Space,
 } from '@kvent/key-value-storage/core';
 import { Committer, type Told } from './commit/committer.js';
-import { errorOf, type Connections, type Purpose } from './connections/connections.js';
+import { commitByDatabase, readByDatabase } from './by-database.js';
+import { errorOf, type Connections, type Purpose, type Session } from './connections/connections.js';
 import { unavailable, wasLost } from './connections/failure.js';
+import { inScope, type Scope } from './connections/scope.js';
 import { whileRivalsWin } from './connections/rivals.js';
 import type { OpenSource } from './open-source.js';
 import type { PlanGeneration } from './plan-generation.js';
@@ -37,6 +39,7 @@ export class OpenTable {
   readonly dialect: Dialect;
   readonly #name: string;
   readonly #connections: Connections;
+  readonly #isSecured: boolean;
   readonly #committer: Committer;
   readonly #reader: Reader;
   readonly #plans: PlanGeneration | undefined;
@@ -56,6 +59,7 @@ export class OpenTable {
     this.dialect = dialect;
     this.#plans = plans;
     this.#connections = connections;
+    this.#isSecured = source.isSecured;
     this.#reader = new Reader({
       dialect,
       time,
@@ -67,11 +71,15 @@ export class OpenTable {
     this.#committer = new Committer({ name, session: connections, dialect, time, groupMax, shortLockMs, lockTimeoutMs, waitingMax });
   }
 
+  get isSecured(): boolean {
+    return this.#isSecured;
+  }
+
   /** What has to be known before the first call. */
   async prepare(): Promise<void> {
     if (this.clock.kind === 'server') this.#serverTime.heard(await this.#reader.time());
     else {
-      const [line] = await this.#query(lastTime(this.dialect), [], 'current');
+      const [line] = await this.#in({ work: 'list' }, async () => await this.#query(lastTime(this.dialect), [], 'current'));
       if (typeof line?.[0] === 'string') this.clock.found(milliseconds(line[0]));
     }
     await this.#lookAtSize();
@@ -85,21 +93,52 @@ export class OpenTable {
   }
 
   async read(addresses: readonly Address[], options: ProviderReadOptions): Promise<ReadResult> {
-    return await this.#counted(this.#reader.read(addresses, options));
+    if (!this.#isSecured || addresses.length === 0) return await this.#counted(this.#reader.read(addresses, options));
+    const each = async (database: string, some: readonly Address[]): Promise<ReadResult> =>
+      await inScope({ database }, async () => await this.#reader.read(some, options));
+    return await this.#counted(readByDatabase(addresses, each));
   }
 
   async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
-    return await this.#counted(this.#reader.scan(ranges));
+    if (!this.#isSecured) return await this.#counted(this.#reader.scan(ranges));
+    const pages = ranges.map(async (range) => await this.#in({ database: range.database }, async () => await this.#reader.scan([range])));
+    return (await this.#counted(Promise.all(pages))).flat();
   }
 
   async commit(batches: readonly Batch[], told: Partial<Told> = {}): Promise<readonly CommitResult[]> {
-    const results = await this.#counted(this.#committer.commit(batches, told));
+    const results = await this.#counted(this.#isSecured ? this.#commitEach(batches, told) : this.#committer.commit(batches, told));
     if (results.some(({ outcome }) => outcome === 'committed')) this.clock.stored();
     this.#noticeGrowth(results);
     return results;
   }
 
+  /** A statement under row-level security is for one database. */
+  async #commitEach(batches: readonly Batch[], { answered, waiting }: Partial<Told>): Promise<readonly CommitResult[]> {
+    return await commitByDatabase(batches, async (database, some, places) => {
+      const known = new Set<number>();
+      const told: Told = {
+        answered: (index, result) => {
+          if (!known.has(index)) answered?.(places[index] as number, result);
+          known.add(index);
+        },
+        waiting: (index, row) => waiting?.(places[index] as number, row),
+      };
+      const results = await inScope({ database }, async () => await this.#committer.commit(some, told));
+      // while the server works for one database, the callers of another can go on
+      if (some.length < batches.length) for (const [index, result] of results.entries()) told.answered(index, result);
+      return results;
+    });
+  }
+
+  async #in<R>(scope: Scope, work: () => Promise<R>): Promise<R> {
+    return this.#isSecured ? await inScope(scope, work) : await work();
+  }
+
   async sweep(limit: number): Promise<number> {
+    return await this.#in({ work: 'sweep' }, async () => await this.#sweep(limit));
+  }
+
+  async #sweep(limit: number): Promise<number> {
     const statement = sweepRows(this.dialect);
     let swept = 0;
     for (let asked = limit; asked > 0; asked = limit - swept) {
@@ -113,11 +152,13 @@ export class OpenTable {
   }
 
   async databases(): Promise<readonly string[]> {
-    return (await this.#query(listDatabases(this.dialect), this.clock.parameters(), 'current')).map(([database]) => database as string);
+    const list = async () => await this.#query(listDatabases(this.dialect), this.clock.parameters(), 'current');
+    return (await this.#in({ work: 'list' }, list)).map(([database]) => database as string);
   }
 
   async spaces(database: string): Promise<readonly Space[]> {
-    const lines = await this.#query(listSpaces(this.dialect), [database, ...this.clock.parameters()], 'current');
+    const list = async () => await this.#query(listSpaces(this.dialect), [database, ...this.clock.parameters()], 'current');
+    const lines = await this.#in({ database }, list);
     return lines.map(([container, entity]) => ({ database, container: container as string, entity: entity as string }));
   }
 
@@ -125,7 +166,9 @@ export class OpenTable {
   async *export(database: string): AsyncGenerator<RawRow> {
     const snapshot = await this.#connections.snapshot().catch((error: unknown) => Promise.reject(this.#errorOf(error, 'read')));
     try {
-      yield* exportDatabase(snapshot.session, this.dialect, database, this.clock.parameters);
+      // each page is asked for by whoever reads
+      const run: Session['run'] = async (...given) => await this.#in({ database }, async () => await snapshot.session.run(...given));
+      yield* exportDatabase({ run }, this.dialect, database, this.clock.parameters);
     } catch (error) {
       throw this.#errorOf(error, 'read');
     } finally {
@@ -135,7 +178,7 @@ export class OpenTable {
 
   /** About how many rows it has: expired ones count. */
   async count(database: string): Promise<number> {
-    const [line] = await this.#query(countRows(this.dialect), [database], 'current');
+    const [line] = await this.#in({ database }, async () => await this.#query(countRows(this.dialect), [database], 'current'));
     return Number(line?.[0]);
   }
 
@@ -156,14 +199,15 @@ export class OpenTable {
   }
 
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
-    const run = async (...given: Parameters<Connections['run']>): Promise<readonly Columns[]> => await this.#run(...given);
+    const run: Session['run'] = async (...given) => await this.#in({ database }, async () => await this.#run(...given));
     const count = await importDatabase({ run }, this.dialect, database, rows);
     this.#plans?.created(count);
     return count;
   }
 
   async drop(database: string): Promise<boolean> {
-    const [line] = await this.#run(dropDatabase(this.dialect), [database, ...this.clock.parameters()], 'write');
+    const drop = async () => await this.#run(dropDatabase(this.dialect), [database, ...this.clock.parameters()], 'write');
+    const [line] = await this.#in({ database }, drop);
     return line?.[0] === 't';
   }
 

@@ -31,6 +31,12 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
   readonly dataSource?: DataSource | undefined;
   /** Whether `open` brings the table up to date; with 'never' it has to be there: see `kventMigrations`. @default 'on-open' */
   readonly migrate?: 'on-open' | 'never' | undefined;
+  /**
+   * Whether the server itself keeps tenants apart, besides Kvent: with policies on the table that bind the role of the connection, its owner included.
+   * The policies are made when it opens (`migrate: 'on-open'`, by the table's owner) or by `kventMigrations({ rowLevelSecurity: true })`. A role
+   * that may bypass them is `INVALID_OPTION`. Left out: as the table is. @default as the table is
+   */
+  readonly rowLevelSecurity?: true | undefined;
   /** Whether statements are prepared once for each connection. False behind a pooler that shares connections between transactions (PgBouncer). @default true */
   readonly preparedStatements?: boolean | undefined;
   /** Milliseconds to wait for a connection of the pool; then `STORAGE_UNAVAILABLE`, nothing done. @default 5_000 */
@@ -62,6 +68,7 @@ export interface ResolvedPostgres {
   readonly dataSource: DataSource | undefined;
   readonly connection: PostgresConnection;
   readonly migrate: 'on-open' | 'never';
+  readonly rowLevelSecurity: boolean;
   readonly preparedStatements: boolean;
   readonly acquireTimeoutMs: number;
   readonly requestTimeoutMs: number;
@@ -82,6 +89,7 @@ const rules: Readonly<Record<string, readonly [(given: unknown) => boolean, stri
   poolSize: [isWhole(1, 2 ** 31 - 1), 'a whole number from 1'],
   extra: [isObject, 'an object of what pg takes'],
   migrate: [(given) => given === 'on-open' || given === 'never', "'on-open' or 'never'"],
+  rowLevelSecurity: [(given) => given === true, 'true, or left out'],
   preparedStatements: [(given) => typeof given === 'boolean', 'true or false'],
   acquireTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
   requestTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
@@ -91,7 +99,14 @@ const rules: Readonly<Record<string, readonly [(given: unknown) => boolean, stri
 };
 
 export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostgres {
-  const all = resolveOptions('PostgresProvider', options, postgresDefaults, ['dataSource', 'schema', 'table', 'clock', ...connectionNames]);
+  const all = resolveOptions('PostgresProvider', options, postgresDefaults, [
+    'dataSource',
+    'schema',
+    'table',
+    'rowLevelSecurity',
+    'clock',
+    ...connectionNames,
+  ]);
   const given = [...connectionNames, 'poolSize' as const].filter((name) => options[name] !== undefined);
   assertOneSource(options.dataSource, given);
   if (all.dataSource !== undefined) assertPostgres(all.dataSource);
@@ -103,6 +118,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     dataSource,
     connection: { poolSize: all.poolSize, ...Object.fromEntries(given.map((name) => [name, options[name]])) },
     migrate,
+    rowLevelSecurity: all.rowLevelSecurity === true,
     preparedStatements,
     acquireTimeoutMs,
     requestTimeoutMs,

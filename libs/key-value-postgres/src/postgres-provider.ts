@@ -121,6 +121,7 @@ export class PostgresProvider implements StorageProvider {
       dialect: table.dialect,
       clock: table.clock,
       source: this.#options.dataSource,
+      isSecured: table.isSecured,
     });
   }
 

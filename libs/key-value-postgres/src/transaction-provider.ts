@@ -16,9 +16,11 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import { readByDatabase } from './by-database.js';
 import { TransactionCommitter } from './commit/transaction-committer.js';
 import { send, type Client } from './connections/connection.js';
 import { errorOf, type Session } from './connections/connections.js';
+import { currentScope, frameOf, inScope } from './connections/scope.js';
 import { Reader } from './reader.js';
 import type { Columns } from './sql/decode-row.js';
 import type { Dialect, Statement } from './sql/statement.js';
@@ -28,6 +30,8 @@ export interface TransactionProviderOptions {
   readonly name: string;
   readonly dialect: Dialect;
   readonly clock: TableClock;
+  /** Whether the table's rows are under row-level security. */
+  readonly isSecured: boolean;
   /** The data source whose transactions can be joined: the application's, if the provider was given it. */
   readonly source: DataSource | undefined;
 }
@@ -44,14 +48,16 @@ export class TransactionProvider implements StorageProvider {
   readonly #reader: Reader;
   readonly #committer: TransactionCommitter;
   readonly #clock: TableClock;
+  readonly #isSecured: boolean;
   /** The last statement of the call whose turn it is. */
   #last: Promise<unknown> = Promise.resolve();
 
   /** `INVALID_OPTION` when this is no open transaction of the data source. */
-  constructor(transaction: object, { name, dialect, clock, source }: TransactionProviderOptions) {
+  constructor(transaction: object, { name, dialect, clock, source, isSecured }: TransactionProviderOptions) {
     if (source === undefined)
       throw invalidOption('within needs a provider that was given the dataSource of the application; this one has connections of its own.');
     this.#clock = clock;
+    this.#isSecured = isSecured;
     this.#manager = managerOf(transaction, source);
     this.name = `${name} in a transaction`;
     this.features = {
@@ -106,7 +112,7 @@ export class TransactionProvider implements StorageProvider {
       'A read',
       'none',
       options.signal,
-      this.#inTurn(async () => await this.#reader.read(addresses, options)),
+      this.#inTurn(async () => await this.#read(addresses, options)),
     );
   }
 
@@ -116,7 +122,7 @@ export class TransactionProvider implements StorageProvider {
       'A scan',
       'none',
       options.signal,
-      this.#inTurn(async () => await this.#reader.scan(ranges)),
+      this.#inTurn(async () => await this.#scan(ranges)),
     );
   }
 
@@ -124,10 +130,33 @@ export class TransactionProvider implements StorageProvider {
     throwIfAborted('A commit', options.signal);
     const work = this.#inTurn(async () => {
       await this.#client();
-      return await this.#committer.commit(batches);
+      return await this.#commit(batches);
     });
     const results = await untilAborted('A commit', 'unknown', options.signal, work);
     this.#clock.stored();
+    return results;
+  }
+
+  async #read(addresses: readonly Address[], options: ProviderReadOptions): Promise<ReadResult> {
+    if (!this.#isSecured || addresses.length === 0) return await this.#reader.read(addresses, options);
+    const each = async (database: string, some: readonly Address[]): Promise<ReadResult> =>
+      await inScope({ database }, async () => await this.#reader.read(some, options));
+    return await readByDatabase(addresses, each);
+  }
+
+  async #scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
+    if (!this.#isSecured) return await this.#reader.scan(ranges);
+    const each = async (range: ScanRange): Promise<readonly ScanPage[]> =>
+      await inScope({ database: range.database }, async () => await this.#reader.scan([range]));
+    return (await Promise.all(ranges.map(each))).flat();
+  }
+
+  /** One after the other, as without: a batch has a savepoint of the transaction. */
+  async #commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
+    if (!this.#isSecured) return await this.#committer.commit(batches);
+    const results: CommitResult[] = [];
+    for (const batch of batches)
+      results.push(...(await inScope({ database: batch.database }, async () => await this.#committer.commit([batch]))));
     return results;
   }
 
@@ -152,7 +181,10 @@ export class TransactionProvider implements StorageProvider {
 
   async #send({ text }: Statement, values: readonly unknown[]): Promise<readonly Columns[]> {
     const client = await this.#client();
-    return await new Promise((resolve, reject) => send(client, { name: '', text, values }, resolve, reject));
+    // what begins or undoes a part of the transaction touches no row, and must work in one that has failed
+    const scope = this.#isSecured && !/^(savepoint|release|rollback)\b/.test(text) ? currentScope() : undefined;
+    const frame = scope === undefined ? undefined : frameOf(scope, true);
+    return await new Promise((resolve, reject) => send(client, { name: '', text, values, frame }, resolve, reject));
   }
 
   /** The connection of the transaction; `INVALID_OPTION` once it has ended. */

@@ -1,8 +1,10 @@
 /** One connection of a pool: its statements one after the other, each answered within bounds, and what it says beside them. */
+import { storageError } from '@kvent/key-value-storage/core';
 import type { PlanGeneration } from '../plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
 import type { Purpose, Session } from './connections.js';
+import { currentScope, frameOf } from './scope.js';
 import { TextQuery, type Protocol } from './text-query.js';
 
 /** What is needed of a connection of `pg`. */
@@ -28,6 +30,8 @@ export interface ConnectionOptions {
   /** When to plan them anew. */
   readonly plans: PlanGeneration | undefined;
   readonly requestTimeoutMs: number;
+  /** Whether the table's rows are under row-level security. */
+  readonly isSecured: () => boolean;
 }
 
 export class Connection implements Session {
@@ -54,10 +58,16 @@ export class Connection implements Session {
     return encrypted !== true && remoteAddress !== undefined && !isLoopback(remoteAddress);
   }
 
+  get takesOwnQueries(): boolean {
+    return takesOwnQueries(this.#client);
+  }
+
   async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
     const { prepare, plans } = this.#options;
     this.#unconfirmed = false;
-    const rows = await this.#send(prepare ? nameOf(statement, plans?.current ?? 0) : '', statement.text, parameters);
+    const scope = this.#options.isSecured() ? currentScope() : undefined;
+    const frame = scope === undefined ? undefined : frameOf(scope, false);
+    const rows = await this.#send(prepare ? nameOf(statement, plans?.current ?? 0) : '', statement.text, parameters, frame);
     if (this.#unconfirmed && purpose === 'write')
       throw new Error('The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.');
     return rows;
@@ -79,12 +89,12 @@ export class Connection implements Session {
     this.#client.off('notice', this.#noticed);
   }
 
-  async #send(name: string, text: string, values: readonly unknown[]): Promise<readonly Columns[]> {
+  async #send(name: string, text: string, values: readonly unknown[], frame?: Sent['frame']): Promise<readonly Columns[]> {
     this.#timer.refresh();
     try {
       return await new Promise<readonly Columns[]>((resolve, reject) => {
         this.#giveUp = () => reject(new Error('No answer came in time.'));
-        send(this.#client, { name, text, values }, resolve, reject);
+        send(this.#client, { name, text, values, frame }, resolve, reject);
       });
     } finally {
       this.#giveUp = undefined;
@@ -110,20 +120,43 @@ const nameOf = ({ name }: Statement, generation: number): string => (generation 
  */
 export function send(
   client: Client,
-  { name, text, values }: { readonly name: string; readonly text: string; readonly values: readonly unknown[] },
+  { name, text, values, frame }: Sent,
   resolve: (rows: readonly Columns[]) => void,
   reject: (error: unknown) => void,
 ): void {
   const query = new TextQuery(name, text, values, (error, result) => {
-    if (error === null || error === undefined) resolve(result?.rows ?? []);
-    else reject(error);
+    if (error !== null && error !== undefined) reject(error);
+    // a copy of the query, made by whoever wraps `query`, has set nothing: rows were hidden from it
+    else if (frame !== undefined && result !== query.result) reject(unscoped('something wraps client.query and sends copies'));
+    else resolve(result?.rows ?? []);
   });
-  const ours = client.connection?.parsedStatements !== undefined && client.pipeline !== true;
+  const ours = takesOwnQueries(client);
+  if (frame !== undefined) {
+    if (!ours) {
+      reject(unscoped('pg-native and pipeline take none'));
+      return;
+    }
+    query.before = frame.before;
+    query.after = frame.after;
+  }
   const { rowMode, types, callback } = query;
   const returned = client.query(ours ? query : { ...(name === '' ? {} : { name }), text, values, rowMode, types, callback });
   // whoever wraps `query` may make a promise of it, and reject that before `pg` is asked
   if (isPromise(returned)) returned.then(undefined, reject);
 }
+
+export interface Sent {
+  readonly name: string;
+  readonly text: string;
+  readonly values: readonly unknown[];
+  /** Under row-level security. */
+  readonly frame?: ReturnType<typeof frameOf> | undefined;
+}
+
+const takesOwnQueries = ({ connection, pipeline }: Client): boolean => connection?.parsedStatements !== undefined && pipeline !== true;
+
+const unscoped = (why: string): Error =>
+  storageError('STORAGE_UNSUPPORTED', `Row-level security needs query objects of Kvent's own, and ${why}.`, {});
 
 const isPromise = (returned: unknown): returned is PromiseLike<unknown> =>
   typeof (returned as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';

@@ -26,6 +26,8 @@ export interface ConnectionsOptions {
   readonly plans: PlanGeneration | undefined;
   readonly acquireTimeoutMs: number;
   readonly requestTimeoutMs: number;
+  /** Whether the table's rows are under row-level security. */
+  readonly isSecured: () => boolean;
   /** Why the pools end, where the application has ended them. */
   readonly ended?: () => string | undefined;
 }

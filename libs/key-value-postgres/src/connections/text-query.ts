@@ -5,12 +5,13 @@
  */
 import { EventEmitter } from 'node:events';
 import type { Columns } from '../sql/decode-row.js';
+import type { Framing } from './scope.js';
 import { TextArray } from '../sql/text-array.js';
 
 /** What is needed of the protocol side of a connection of `pg`. */
 export interface Protocol {
   /** By name, once the server has parsed them. */
-  readonly parsedStatements: Readonly<Record<string, string>>;
+  readonly parsedStatements: Record<string, string>;
   readonly stream: {
     readonly encrypted?: boolean;
     readonly remoteAddress?: string | undefined;
@@ -63,6 +64,11 @@ export class TextQuery extends EventEmitter {
   readonly types = asText;
   callback: QueryCallback | undefined;
   readonly result = new TextResult();
+  /** Statements that the server runs in the same round trip and transaction, for what they set. */
+  before: readonly Framing[] = [];
+  after: readonly Framing[] = [];
+  /** How many statements are complete. */
+  complete = 0;
 
   constructor(name: string, text: string, values: readonly unknown[], callback: QueryCallback) {
     super();
@@ -78,9 +84,12 @@ export class TextQuery extends EventEmitter {
     // in one packet
     protocol.stream.cork?.();
     try {
+      for (const framing of this.before) this.frame(protocol, framing);
       if (parsed === undefined) protocol.parse({ name: this.name, text: this.text });
       protocol.bind({ portal: '', statement: this.name, values: this.values.map(parameterOf) });
       protocol.execute({ portal: '', rows: 0 });
+      for (const framing of this.after) this.frame(protocol, framing);
+      // what stands before one sync is one transaction
       protocol.sync();
     } finally {
       protocol.stream.uncork?.();
@@ -88,13 +97,29 @@ export class TextQuery extends EventEmitter {
     return null;
   }
 
+  /** Prepared where the statement is. */
+  frame(protocol: Protocol, [{ name, text }, values]: Framing): void {
+    const statement = this.name === '' ? '' : name;
+    if (statement === '' || protocol.parsedStatements[statement] !== text) protocol.parse({ name: statement, text });
+    protocol.bind({ portal: '', statement, values });
+    protocol.execute({ portal: '', rows: 0 });
+  }
+
+  /** What is prepared stays so, also where the statement behind it fails. `pg` notes this of the statement itself. */
+  noteParsed(protocol: Protocol | undefined): void {
+    if (protocol === undefined || this.name === '') return;
+    for (const [{ name, text }] of this.before) protocol.parsedStatements[name] = text;
+  }
+
   handleDataRow({ fields }: { readonly fields: Columns }): void {
+    if (this.complete !== this.before.length) return;
     this.result.rows.push(fields);
     this.emit('row', fields, this.result);
   }
 
   /** What a callback throws must not keep the next query from its turn: as in `pg`, it is thrown where nothing else is under way. */
-  handleReadyForQuery(): void {
+  handleReadyForQuery(protocol?: Protocol): void {
+    this.noteParsed(protocol);
     try {
       this.callback?.(null, this.result);
     } catch (error) {
@@ -105,7 +130,8 @@ export class TextQuery extends EventEmitter {
     this.emit('end', this.result);
   }
 
-  handleError(error: unknown): void {
+  handleError(error: unknown, protocol?: Protocol): void {
+    this.noteParsed(protocol);
     if (this.callback === undefined) this.emit('error', error);
     else this.callback(error);
   }
@@ -116,7 +142,8 @@ export class TextQuery extends EventEmitter {
 
   /** Not the end yet: ready for the next query is what counts, the commit comes before it. */
   handleCommandComplete({ text }: { readonly text: string }): void {
-    this.result.completed = text;
+    if (this.complete === this.before.length) this.result.completed = text;
+    this.complete += 1;
   }
 
   handleEmptyQuery(): void {

@@ -13,8 +13,11 @@ interface NamedMigration {
   up(runner: Runner): Promise<void>;
 }
 
+/** The table, and whether its rows are to be under row-level security. */
+export type SecuredTable = TableName & { readonly rowLevelSecurity: boolean };
+
 /** Whether nothing is left to do. Then no right to change the schema is needed. */
-export async function isMigrated(connection: Connection, table: TableName): Promise<boolean> {
+export async function isMigrated(connection: Connection, table: SecuredTable): Promise<boolean> {
   return (await exists(connection, table.schema, journalTable)) && (await missing(connection, table)).length === 0;
 }
 
@@ -23,7 +26,7 @@ export async function isMigrated(connection: Connection, table: TableName): Prom
  * connection of whoever dies holding it. The lock is the schema's, for two tables share what is in it. TypeORM is not asked: the
  * migrations and settings of the application's data source are none of ours, and it would take a schema by the name of `a.b` for two names.
  */
-export async function migrate(connection: Connection, table: TableName): Promise<void> {
+export async function migrate(connection: Connection, table: SecuredTable): Promise<void> {
   // a snapshot of the whole transaction would not show what was done while it waited for the lock
   await connection.query('begin isolation level read committed');
   try {
@@ -39,7 +42,7 @@ export async function migrate(connection: Connection, table: TableName): Promise
   }
 }
 
-async function runMissing(connection: Connection, table: TableName): Promise<void> {
+async function runMissing(connection: Connection, table: SecuredTable): Promise<void> {
   const journal = journalOf(table);
   for (const migration of (await exists(connection, table.schema, journalTable)) ? await missing(connection, table) : migrationsOf(table)) {
     await migration.up({ query: async (text, values) => await connection.query(text, values) });
@@ -50,7 +53,7 @@ async function runMissing(connection: Connection, table: TableName): Promise<voi
   }
 }
 
-async function missing(connection: Connection, table: TableName): Promise<readonly NamedMigration[]> {
+async function missing(connection: Connection, table: SecuredTable): Promise<readonly NamedMigration[]> {
   const done = new Set((await connection.query(`select name from ${journalOf(table)}`)).map(([name]) => name));
   return migrationsOf(table).filter(({ name }) => !done.has(name));
 }
@@ -62,5 +65,5 @@ async function exists(connection: Connection, schema: string, name: string): Pro
 }
 
 const journalOf = ({ schema }: TableName): string => `${quoted(schema)}.${quoted(journalTable)}`;
-const migrationsOf = (table: TableName): readonly NamedMigration[] =>
+const migrationsOf = (table: SecuredTable): readonly NamedMigration[] =>
   kventMigrations(table).map((migration) => new migration() as unknown as NamedMigration);

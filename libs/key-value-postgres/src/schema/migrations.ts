@@ -9,8 +9,14 @@ export type Migration = new () => MigrationInterface;
  * The migrations of a table, for the `migrations` of your own data source (then give the provider `migrate: 'never'`). Each runs once.
  * `INVALID_OPTION` when a name is none.
  */
-export function kventMigrations(options: TableOptions = {}): Migration[] {
-  return [createTable(tableName(options))];
+export function kventMigrations(options: MigrationOptions = {}): Migration[] {
+  const table = tableName(options);
+  return [createTable(table), ...(options.rowLevelSecurity === true ? [secureTable(table)] : [])];
+}
+
+export interface MigrationOptions extends TableOptions {
+  /** Whether the rows are put under row-level security, as `rowLevelSecurity` of the provider needs it. @default false */
+  readonly rowLevelSecurity?: boolean | undefined;
 }
 
 /**
@@ -55,4 +61,41 @@ async function createSchema(runner: QueryRunner, schema: string): Promise<void> 
     schema,
   ])) as readonly unknown[];
   if (found.length === 0) await runner.query(`create schema if not exists ${quoted(schema)}`);
+}
+
+/** The names of the policies: `open` looks for them. */
+export const policies = ['kvent_database', 'kvent_list', 'kvent_sweep'] as const;
+
+/**
+ * A second wall between tenants. A statement sees and writes rows of the database that it was sent for (`kvent.database`), and none without. Two
+ * kinds of work are about all databases, each with as little as it needs: listing their names only reads, and the sweep meets no row but those that
+ * have an expiry, and stores none. Owners are bound too. The settings are asked once for each statement.
+ */
+function secureTable({ quoted: name }: TableName): Migration {
+  const setting = (of: string): string => `(select pg_catalog.current_setting('kvent.${of}', true))`;
+  const own = `database operator(pg_catalog.=) ${setting('database')}`;
+  const isWork = (work: string): string => `${setting('work')} operator(pg_catalog.=) '${work}'`;
+  const made = {
+    kvent_database: `using (${own}) with check (${own})`,
+    kvent_list: `for select using (${isWork('list')})`,
+    kvent_sweep: `using (${isWork('sweep')} and expires_at is not null) with check (false)`,
+  };
+  return class implements MigrationInterface {
+    readonly name = `KventSecure ${name} 1764417600000`;
+
+    async up(runner: QueryRunner): Promise<void> {
+      for (const policy of policies) {
+        await runner.query(`drop policy if exists ${policy} on ${name}`);
+        await runner.query(`create policy ${policy} on ${name} ${made[policy]}`);
+      }
+      await runner.query(`alter table ${name} enable row level security`);
+      await runner.query(`alter table ${name} force row level security`);
+    }
+
+    async down(runner: QueryRunner): Promise<void> {
+      await runner.query(`alter table ${name} no force row level security`);
+      await runner.query(`alter table ${name} disable row level security`);
+      for (const policy of policies) await runner.query(`drop policy if exists ${policy} on ${name}`);
+    }
+  };
 }

@@ -1,0 +1,44 @@
+/**
+ * Row-level security: what a statement may touch, said to the server in settings that the policies of the table compare (`schema/migrations.ts`).
+ * The settings are set in the same round trip as the statement, for its transaction alone: they end with it, so that the next user of a pooled
+ * connection finds none. They are taken from the call (the database of a batch, a range, an address), not from the parameters of the statement: a
+ * statement whose parameters name another database finds nothing.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { statement, type Statement } from '../sql/statement.js';
+
+/** One database, or one of the two kinds of work over all of them: to list their names, and to sweep rows that have an expiry. */
+export type Scope = { readonly database: string } | { readonly work: 'list' | 'sweep' };
+
+/** A statement of settings, with its parameters. */
+export type Framing = readonly [Statement, readonly string[]];
+
+const current = new AsyncLocalStorage<Scope>();
+
+/** Every statement that the work sends has this scope, and no other. */
+export const inScope = async <R>(scope: Scope, work: () => Promise<R>): Promise<R> => await current.run(scope, work);
+
+export const currentScope = (): Scope | undefined => current.getStore();
+
+const local = (name: string, value: string): string => `pg_catalog.set_config('${name}', ${value}, true)`;
+const there = (name: string): string => `coalesce(pg_catalog.current_setting('${name}', true), '')`;
+
+/** Both settings, each time: what the session has of its own counts for nothing. */
+const enter = statement('scope', `select ${local('kvent.database', '$1')}, ${local('kvent.work', '$2')}`);
+const remember = statement(
+  'scope_outer',
+  `select ${local('kvent.outer_database', there('kvent.database'))}, ${local('kvent.outer_work', there('kvent.work'))}`,
+);
+const restore = statement(
+  'scope_restore',
+  `select ${local('kvent.database', there('kvent.outer_database'))}, ${local('kvent.work', there('kvent.outer_work'))}`,
+);
+
+/** What stands before and after a statement. In a transaction of the application its own settings are put back; should the statement fail, the server does. */
+export function frameOf(
+  scope: Scope,
+  isInTransaction: boolean,
+): { readonly before: readonly Framing[]; readonly after: readonly Framing[] } {
+  const entering: Framing = [enter, 'database' in scope ? [scope.database, ''] : ['', scope.work]];
+  return isInTransaction ? { before: [[remember, []], entering], after: [[restore, []]] } : { before: [entering], after: [] };
+}
