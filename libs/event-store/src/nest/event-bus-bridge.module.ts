@@ -2,7 +2,7 @@ import { Logger, Module, type DynamicModule, type OnModuleInit, type Type } from
 import { ModuleRef } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
 import { callSite } from '@kvent/key-value-storage';
-import { assertOptions, describe, invalidOption, isError } from '@kvent/key-value-storage/core';
+import { assertOptions, describe, invalidOption, isError, printable } from '@kvent/key-value-storage/core';
 import { streamOf, type AnyEvent, type AnyStream, type EventOf, type Recorded, type ResolvedStream } from '../core/index.js';
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
@@ -75,8 +75,8 @@ class EventBusBridge implements OnModuleInit {
   /** The commit is done: what fails here is logged, and changes nothing about it. */
   #publish(bus: Cqrs.EventBus, event: Recorded<AnyEvent>): void {
     const failed = (error: unknown): void => {
-      const message = `event not published: ${this.#stream.type}/${event.stream}`;
-      const fields = { type: this.#stream.type, id: event.stream, version: event.version, eventType: event.type };
+      const message = printable(`event not published: ${this.#stream.type}/${event.stream}`);
+      const fields = { type: this.#stream.type, id: printable(event.stream), version: event.version, eventType: event.type };
       this.#logger.error({ message, event: 'event not published', ...fields }, isError(error) ? error.stack : String(error));
     };
     try {

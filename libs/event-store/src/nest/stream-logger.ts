@@ -1,6 +1,6 @@
 /** What happens at streams, in Nest's log: one line each, with the ids as fields. */
 import { Logger } from '@nestjs/common';
-import { isDate, isError, isStorageError } from '@kvent/key-value-storage/core';
+import { isDate, isError, isStorageError, printable } from '@kvent/key-value-storage/core';
 import type { StreamNotice, StreamObserver } from '../core/index.js';
 
 const levels = {
@@ -23,11 +23,11 @@ export class StreamLogger implements StreamObserver {
   }
 
   tell({ event, ...fields }: StreamNotice): void {
-    this.#logger[levels[event]]({ message: `${event}: ${fields.type}/${fields.id}`, event, ...written(fields) });
+    this.#logger[levels[event]]({ message: printable(`${event}: ${fields.type}/${fields.id}`), event, ...written(fields) });
   }
 }
 
-/** 64-bit numbers and times as texts: what any log can carry. Of a cause what cannot hold data: a parser's message quotes what it read. */
+/** Texts without control characters: an id must not forge a line of the log. 64-bit numbers and times as texts: what any log can carry. Of a cause what cannot hold data: a parser's message quotes what it read. */
 function written(fields: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]: [string, unknown]) => [
@@ -40,7 +40,9 @@ function written(fields: object): Record<string, unknown> {
             ? isStorageError(value)
               ? value.message
               : value.name
-            : value,
+            : typeof value === 'string'
+              ? printable(value)
+              : value,
     ]),
   );
 }

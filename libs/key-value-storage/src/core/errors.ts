@@ -4,6 +4,7 @@
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Key } from './key.js';
+import { printable } from './printable.js';
 
 /** What a code means: its HTTP status, a title for people, and whether the same call may succeed later. A `conflict` is what retry loops repeat. */
 export interface ErrorKind {
@@ -106,7 +107,8 @@ export class StorageError<Code extends string = string> extends Error {
   declare done?: number;
 
   constructor(code: Code, message: string, kind: ErrorKind, details: object, init: StorageErrorInit = {}) {
-    super(message, init.cause === undefined ? undefined : { cause: init.cause });
+    // whatever name, key or option stands in it, a message is one line, and shows what is there
+    super(printable(message), init.cause === undefined ? undefined : { cause: init.cause });
     this.name = 'StorageError';
     this.code = code;
     this.effect = code === outcomeUnknown ? 'unknown' : (init.effect ?? 'none');

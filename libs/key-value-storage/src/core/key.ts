@@ -8,6 +8,7 @@
  */
 import { storageError } from './errors.js';
 import { isBytes } from './kinds.js';
+import { printable } from './printable.js';
 import { afterEveryCharacter, decodeText, encodeText, utf8Length } from './text-encoding.js';
 import { limits, type LimitName } from './limits.js';
 
@@ -188,10 +189,12 @@ function encodeBound(name: 'start' | 'end', key: Key, within: { readonly start?:
 
 // ─── words
 
-/** A key as messages show it; long ones are cut. */
+/** A key as messages show it: in one line, without control characters; long ones are cut. */
 export function describe(key: unknown): string {
-  const text =
-    typeof key === 'string' ? JSON.stringify(key) : Array.isArray(key) ? `[${key.map(describePart).join(', ')}]` : describeOther(key);
+  // JSON leaves C1 and bidirectional controls as they are
+  const text = printable(
+    typeof key === 'string' ? JSON.stringify(key) : Array.isArray(key) ? `[${key.map(describePart).join(', ')}]` : describeOther(key),
+  );
   return text.length > 120 ? `${text.slice(0, 117)}…` : text;
 }
 
