@@ -31,6 +31,10 @@ async function main(settings: Settings): Promise<void> {
     const server: Server = app.getHttpServer();
     // longer than a load balancer keeps an idle connection: it must not send a request into one that is just being closed
     server.keepAliveTimeout = 75_000;
+    // who sends slowly, or does not read, holds a connection no longer than this
+    server.headersTimeout = 10_000;
+    server.requestTimeout = 30_000;
+    server.setTimeout(60_000);
     await app.listen(port);
     console.log(openingLines(portOf(server.address(), port), storage));
   } catch (error) {

@@ -8,6 +8,7 @@ import type { Request } from 'express';
 import { addApiPage } from './api-page.js';
 import { AppModule } from './app.module.js';
 import { LastAnswers } from './http/last-answers.js';
+import { oneAtATime } from './http/one-at-a-time.js';
 import { reliableLine, type BankLine } from './orders/bank.js';
 import { correlationId, correlationIdOf } from './problems/correlation-id.js';
 import { ShopErrorFilter } from './problems/shop-error.filter.js';
@@ -25,7 +26,7 @@ export async function openStorefront(
     // Express would add an etag of the body to every answer; ours are the versions of what is stored.
     app.set('etag', false).disable('x-powered-by');
     const lastAnswers = app.get(LastAnswers);
-    app.use(correlationId, lastAnswers.use.bind(lastAnswers));
+    app.use(oneAtATime, correlationId, lastAnswers.use.bind(lastAnswers));
     const extend = (_problem: object, request: Request) => ({ correlationId: correlationIdOf(request) });
     // The last one that fits is asked first, so what catches everything goes first.
     app.useGlobalFilters(new ProblemDetailsFilter({ extend }), new StorageExceptionFilter({ extend }), new ShopErrorFilter());

@@ -317,10 +317,13 @@ export function fromBase64(text: string): Uint8Array {
 // ─── errors
 
 export function invalidValue(what: string, issues: readonly StandardSchemaV1.Issue[]) {
-  const list = issues.slice(0, 5).map(({ message, path }) => `${pathOf(path)}: ${message}`);
+  const list = issues.slice(0, 5).map(({ message, path }) => `${cut(pathOf(path), 120)}: ${cut(message, 200)}`);
   const more = issues.length > list.length ? ` and ${issues.length - list.length} more` : '';
   return storageError('INVALID_VALUE', `${what} cannot be stored: ${list.join('; ')}${more}.`, { issues });
 }
+
+/** Names of properties, and what a schema says of them, may be as long as the value is. */
+const cut = (text: string, length: number): string => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 
 function pathOf(path: StandardSchemaV1.Issue['path']): string {
   const names = (path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment));

@@ -1,13 +1,16 @@
 import {
   ConfigurableModuleBuilder,
+  Inject,
   Module,
   type ConfigurableModuleAsyncOptions,
   type DynamicModule,
+  type OnModuleInit,
   type Provider,
   type Type,
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage } from '../core/key-value-store.js';
+import { invalidOption } from '../core/options.js';
 import { definitionOf, type ResolvedState } from '../core/state-definition.js';
 import { callSite } from './call-site.js';
 import { StorageHealthIndicator } from './health/storage-health.indicator.js';
@@ -64,7 +67,24 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModule
   // What middleware injects must be exported: it is built in the user's module.
   exports: [KeyValueStorage, StorageHealthIndicator, StorageHost, TenantContext, tenancyToken, retryToken],
 })
-export class KeyValueStorageModule extends ConfigurableModuleClass {
+export class KeyValueStorageModule extends ConfigurableModuleClass implements OnModuleInit {
+  readonly #modules: ModulesContainer;
+
+  constructor(@Inject(ModulesContainer) modules: ModulesContainer) {
+    super();
+    this.#modules = modules;
+  }
+
+  /** `INVALID_OPTION` for options that are made anew for each request: each would open a storage that nothing closes. */
+  onModuleInit(): void {
+    for (const root of rootsOf(this.#modules)) {
+      if (root.providers.get(StorageHost)?.isDependencyTreeStatic() !== false) continue;
+      throw invalidOption(
+        'KeyValueStorageModule.forRootAsync depends on a request: what it injects, or its factory, is request-scoped. There is one storage for each application: inject singletons; the tenant of a request is for tenancy.',
+      );
+    }
+  }
+
   static override forRoot(options: KeyValueStorageOptions): DynamicModule {
     return at(callSite(KeyValueStorageModule.forRoot), super.forRoot(options));
   }

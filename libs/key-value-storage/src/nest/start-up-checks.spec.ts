@@ -1,5 +1,6 @@
 import 'reflect-metadata';
-import { Module, type DynamicModule, type Type } from '@nestjs/common';
+import { Injectable, Module, Scope, type DynamicModule, type InjectionToken, type Type } from '@nestjs/common';
+import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { describe, expect, it } from '@jest/globals';
 import { defineState, State } from '../core/state-definition.js';
@@ -129,5 +130,41 @@ describe('The start-up is refused with INVALID_OPTION', () => {
     expect(opened).toBe(0);
     await start(root({ provider: () => new Counted() }), CatalogModule);
     expect(opened).toBe(1);
+  });
+});
+
+describe('forRootAsync', () => {
+  @Injectable({ scope: Scope.REQUEST })
+  class OfRequest {}
+  @Injectable({ scope: Scope.REQUEST, durable: true })
+  class Durable {}
+  @Injectable({ scope: Scope.TRANSIENT })
+  class Transient {}
+  @Module({ providers: [OfRequest, Durable, Transient], exports: [OfRequest, Durable, Transient] })
+  class Scoped {}
+  const start = async (inject: InjectionToken[]) => {
+    let made = 0;
+    const useFactory = () => ({ provider: () => ((made += 1), new MemoryProvider()) });
+    const module = await Test.createTestingModule({
+      imports: [KeyValueStorageModule.forRootAsync({ imports: [Scoped], inject, useFactory })],
+    }).compile();
+    try {
+      await module.init();
+    } finally {
+      await module.close().catch(() => undefined);
+    }
+    return made;
+  };
+
+  it.each([
+    ['the request', REQUEST],
+    ['what is request-scoped', OfRequest],
+    ['what is durable', Durable],
+  ])('is refused when it injects %s: it would open a storage for each request', async (_, token) => {
+    await expect(start([token])).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/request-scoped/) });
+  });
+
+  it('makes one storage when it injects what is transient', async () => {
+    expect(await start([Transient])).toBe(1);
   });
 });

@@ -51,11 +51,16 @@ function detailsOf(error: StorageError): Record<string, unknown> {
 /** Message and path alone: what schema libraries add may be the value itself. */
 function issuesOf(issues: unknown): unknown {
   if (!Array.isArray(issues)) return [];
-  return issues.map(({ message, path }: { readonly message?: unknown; readonly path?: readonly unknown[] }) => ({
-    message,
-    path: (path ?? []).map((part) => (typeof part === 'object' && part !== null && 'key' in part ? part.key : part)),
+  return issues.slice(0, issuesMax).map(({ message, path }: { readonly message?: unknown; readonly path?: readonly unknown[] }) => ({
+    message: cut(message),
+    path: (path ?? []).map((part) => cut(typeof part === 'object' && part !== null && 'key' in part ? part.key : part)),
   }));
 }
+
+/** Names of properties, and what a schema says of them, may be as long as the body is. */
+const textMax = 500;
+const issuesMax = 100;
+const cut = (text: unknown): unknown => (typeof text === 'string' && text.length > textMax ? `${text.slice(0, textMax - 1)}…` : text);
 
 /** Where waiting helps: a conflict that was retried already, a lock, and a storage that is not there. Whole seconds, at least one. */
 function retryAfter(error: StorageError & { readonly until?: unknown }, status: number): Record<string, string> {

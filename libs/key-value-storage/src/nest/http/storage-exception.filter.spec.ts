@@ -148,6 +148,16 @@ describe('A storage error over HTTP', () => {
     expect(JSON.stringify(own.body)).not.toMatch(/7331/);
   });
 
+  it('grows with no name that a client has lengthened', async () => {
+    const name = '[A_, '.repeat(20_000);
+    failures['long'] = () => invalidValue(Array.from({ length: 500 }, () => ({ message: name, path: [name] })));
+    const { body } = (await http().post('/products/failures/long').expect(422)) as Answer;
+    const { issues, detail } = body as { issues: unknown[]; detail: string };
+    expect(issues).toHaveLength(100);
+    expect(detail.length).toBeLessThan(2_000);
+    expect(JSON.stringify(body).length).toBeLessThan(120_000);
+  });
+
   it('tells nothing of the server from 500 on', async () => {
     const { body } = (await http().post('/products/failures/corrupt').expect(500)) as Answer;
     expect(body).toMatchObject({

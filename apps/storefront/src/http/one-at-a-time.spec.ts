@@ -1,0 +1,43 @@
+import { EventEmitter } from 'node:events';
+import { describe, expect, it } from '@jest/globals';
+import type { Request, Response } from 'express';
+import { oneAtATime } from './one-at-a-time.js';
+
+describe('Pipelined requests of one connection', () => {
+  const turn = () => new Promise(setImmediate);
+  const connection = () => {
+    const socket = { destroyed: false };
+    const begun: number[] = [];
+    const send = (request: number) => {
+      const response = new EventEmitter();
+      oneAtATime({ socket } as unknown as Request, response as unknown as Response, () => begun.push(request));
+      return { sent: () => response.emit('close') };
+    };
+    return { socket, begun, send };
+  };
+
+  it('are handled one at a time: an answer that nobody reads holds back the next request', async () => {
+    const { begun, send } = connection();
+    const [first, second] = [send(1), send(2), send(3)];
+    await turn();
+    expect(begun).toEqual([1]);
+    first?.sent();
+    await turn();
+    expect(begun).toEqual([1, 2]);
+    second?.sent();
+    await turn();
+    expect(begun).toEqual([1, 2, 3]);
+  });
+
+  it('do not hold back other connections, and are not handled once theirs is gone', async () => {
+    const [one, other] = [connection(), connection()];
+    const first = one.send(1);
+    one.send(2);
+    other.send(1);
+    expect(other.begun).toEqual([1]);
+    one.socket.destroyed = true;
+    first.sent();
+    await turn();
+    expect(one.begun).toEqual([1]);
+  });
+});
