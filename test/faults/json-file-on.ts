@@ -22,6 +22,8 @@ export const jsonFileOn = ({ boot, pid, isAlive, knowsBoots = false, ...options 
   new JsonFileProvider({
     ...options,
     compaction: { ratio: 1, minimumBytes: 1_000 },
+    // one of the two databases rests while the other is written to
+    openJournalsMax: 1,
     processes: {
       own: { host: 'simulated', boot, namespace: 'n', pid, started: '1' },
       isGone: (other) => (other.boot === boot ? !isAlive(other.pid) : knowsBoots),

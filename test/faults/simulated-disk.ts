@@ -15,7 +15,7 @@
  * `cutPowerAfter(k)` lets k steps (calls that change something, or sync) happen; whatever comes later is refused and changes nothing.
  */
 import { posix } from 'node:path';
-import type { FileSystem, OpenFile, PathStatus } from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
+import type { FileSystem, OpenFile, OpenMode, PathStatus } from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
 import { DirectoryNode, drawMood, FileNode, type Node, type Ticket } from './page-cache.js';
 import { seededRandom, type Random } from './seeded-random.js';
 
@@ -251,12 +251,12 @@ class ProcessView implements FileSystem {
     readonly life: Life,
   ) {}
 
-  async open(path: string, mode: 'read' | 'create'): Promise<OpenFile> {
+  async open(path: string, mode: OpenMode): Promise<OpenFile> {
     return await this.#perform(mode === 'create' ? 'create' : 'open', path, (ticket) => {
       const { parent, name } = this.disk.parentOf(path);
       const found = parent.entries.get(name);
       if (found instanceof DirectoryNode) throw failure(mode === 'create' ? 'EEXIST' : 'EISDIR', path);
-      if (mode === 'read') {
+      if (mode !== 'create') {
         if (found === undefined) throw failure('ENOENT', path);
         return new OpenView(this, path, found, mode);
       }
@@ -343,10 +343,10 @@ class OpenView implements OpenFile {
   readonly #view: ProcessView;
   readonly #path: string;
   readonly #node: FileNode;
-  readonly #mode: 'read' | 'create';
+  readonly #mode: OpenMode;
   #open = true;
 
-  constructor(view: ProcessView, path: string, node: FileNode, mode: 'read' | 'create') {
+  constructor(view: ProcessView, path: string, node: FileNode, mode: OpenMode) {
     this.#view = view;
     this.#path = path;
     this.#node = node;

@@ -22,6 +22,7 @@ import { FrozenView } from './frozen-view.js';
 import { JournalFile } from './journal-file.js';
 import { lineBody } from './journal-line.js';
 import { asideName, droppedName } from './layout.js';
+import type { JournalHolder, OpenJournals } from './open-journals.js';
 import type { Recovered } from './read-database.js';
 
 /** What the databases of a store have in common. */
@@ -31,6 +32,9 @@ export interface StoreContext {
   readonly time: SteadyTime;
   readonly hints: HintSource;
   readonly compaction: CompactionOptions;
+  readonly journals: OpenJournals;
+  /** Hears that a database has nothing to do any more. */
+  idle(database: DatabaseFile): void;
   /** Whether everything that would change a row is refused. */
   readonly readOnly: boolean;
   /** Rejects when the store belongs to another process meanwhile. */
@@ -51,7 +55,7 @@ export interface GenerationStart {
   readonly time: number;
 }
 
-export class DatabaseFile {
+export class DatabaseFile implements JournalHolder {
   readonly name: string;
   readonly directory: string;
   readonly table: RowTable;
@@ -68,6 +72,8 @@ export class DatabaseFile {
   #noted: number;
   #latest: number;
   #noteDue = false;
+  /** Whether the journal is to be closed until it is needed again. */
+  #restDue = false;
   #switch: Switch | undefined;
   #running: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
@@ -98,6 +104,20 @@ export class DatabaseFile {
     return this.#exists;
   }
 
+  /** Whether there is anything to remember of it: a database that wrote nothing is forgotten. */
+  get isKept(): boolean {
+    return this.#exists || this.#failure !== undefined || this.#queue.size > 0 || this.#running !== undefined || this.#views.size > 0;
+  }
+
+  get mayRest(): boolean {
+    return this.#journal?.isOpen === true && this.#running === undefined && this.#compacting === undefined;
+  }
+
+  rest(): void {
+    this.#restDue = true;
+    this.#wake();
+  }
+
   /** The number of the last commit that is on disk. */
   get onDisk(): number {
     return this.#onDisk;
@@ -119,7 +139,7 @@ export class DatabaseFile {
 
   /** An idle owner says in the journal what is on disk: damage at its end is then known to be damage. */
   note(): void {
-    if (this.#journal === undefined || this.#noted === this.#onDisk || this.#failure !== undefined) return;
+    if (this.#journal?.isOpen !== true || this.#noted === this.#onDisk || this.#failure !== undefined) return;
     this.#noteDue = true;
     this.#wake();
   }
@@ -142,21 +162,41 @@ export class DatabaseFile {
     await this.settle();
     this.#stopping = false;
     const journal = this.#journal;
-    if (journal === undefined) return;
-    this.#journal = undefined;
-    this.#journalBytes += journal.bytes;
-    try {
-      if (this.#failure === undefined && !this.#inDoubt) {
-        await journal.append([lineBody({ kind: 'end', onDisk: this.#onDisk })]);
-        await journal.sync();
+    if (journal !== undefined) {
+      this.#journal = undefined;
+      this.#journalBytes += journal.bytes;
+      try {
+        await this.#end(journal);
+      } catch (error) {
+        this.context.warn(
+          `${journal.path} could not be given its end mark: ${reasonOf(error)}. The next start recovers it as after a crash.`,
+        );
+      } finally {
+        await journal.close().catch(() => undefined);
       }
-    } catch (error) {
-      this.context.warn(
-        `${journal.path} could not be given its end mark: ${reasonOf(error)}. The next start recovers it as after a crash.`,
-      );
-    } finally {
-      await journal.close().catch(() => undefined);
     }
+    this.context.journals.release(this);
+  }
+
+  /** One that rests has its end mark already. */
+  async #end(journal: JournalFile): Promise<void> {
+    if (!journal.isOpen || this.#failure !== undefined || this.#inDoubt) return;
+    await journal.append([lineBody({ kind: 'end', onDisk: this.#onDisk })]);
+    await journal.sync();
+    this.#noted = this.#onDisk;
+  }
+
+  /** Gives the descriptor of the journal away. It ends as if it were closed for good: whatever comes then is written behind the end mark. */
+  async #restNow(): Promise<void> {
+    this.#restDue = false;
+    const journal = this.#journal;
+    try {
+      if (journal !== undefined) await this.#end(journal);
+    } catch (error) {
+      this.closeForWriting(unavailable(this.#closedForWriting(), error));
+    }
+    await journal?.close().catch(() => undefined);
+    this.context.journals.release(this);
   }
 
   // ─── the loop
@@ -176,13 +216,16 @@ export class DatabaseFile {
         this.#switch = undefined;
         this.#noteDue = false;
       }
+      this.#restDue ||= this.context.journals.isWanted(this);
+      if (this.#restDue && this.#compacting === undefined) await this.#restNow();
     }
     // in the same turn as the last look: whoever comes after it starts anew
     this.#running = undefined;
+    this.context.idle(this);
   }
 
   #isDue(): boolean {
-    return this.#queue.size > 0 || this.#noteDue || this.#switch !== undefined;
+    return this.#queue.size > 0 || this.#noteDue || this.#switch !== undefined || (this.#restDue && this.#compacting === undefined);
   }
 
   async #turn(): Promise<void> {
@@ -191,7 +234,7 @@ export class DatabaseFile {
     group.fill(this.#queue, this.context.time);
     const ready = group.answerReady(this.context.verifyOwner);
     if (group.lines.length > 0) await this.#write(group);
-    else if (this.#noteDue && this.#journal !== undefined) await this.#writeNote(this.#journal);
+    else if (this.#noteDue && this.#journal?.isOpen === true) await this.#writeNote(this.#journal);
     this.#noteDue = false;
     await ready;
   }
@@ -199,7 +242,7 @@ export class DatabaseFile {
   async #write(group: CommitGroup): Promise<void> {
     let journal: JournalFile;
     try {
-      journal = this.#journal ??= await this.#createJournal();
+      journal = await this.#openJournal();
     } catch (error) {
       const failed = unavailable(`Nothing was written to ${this.directory}`, error);
       if (error instanceof SyncFailure) this.closeForWriting(unavailable(this.#closedForWriting(), error));
@@ -245,6 +288,21 @@ export class DatabaseFile {
 
   // ─── generations
 
+  async #openJournal(): Promise<JournalFile> {
+    const { journals, fileSystem, verifyOwner } = this.context;
+    await journals.acquire(this);
+    try {
+      if (this.#journal?.isOpen === false) {
+        await verifyOwner();
+        await this.#journal.reopen(fileSystem);
+      }
+      return (this.#journal ??= await this.#createJournal());
+    } catch (error) {
+      journals.release(this);
+      throw error;
+    }
+  }
+
   /** The first journal of this process. A new database appears as a whole: a directory under another name, renamed once its journal is on disk. */
   async #createJournal(): Promise<JournalFile> {
     const { fileSystem } = this.context;
@@ -280,6 +338,7 @@ export class DatabaseFile {
       await synced(aside, fileSystem.syncDirectory(aside));
       await verifyOwner();
       await fileSystem.rename(aside, this.directory);
+      journal.movedTo(this.directory);
     } catch (error) {
       await journal?.discard(fileSystem);
       await fileSystem.removeDirectory(aside).catch(() => undefined);
@@ -305,6 +364,7 @@ export class DatabaseFile {
       () => {
         this.#compacting = undefined;
         this.#retryBytes = 0;
+        this.#afterCompaction();
       },
       (error: unknown) => {
         this.#compacting = undefined;
@@ -312,8 +372,14 @@ export class DatabaseFile {
         this.#retryBytes = this.#inDoubt ? Number.POSITIVE_INFINITY : journalBytes * 2;
         if (!this.#stopping)
           this.context.warn(`${this.directory} could not be compacted: ${reasonOf(error)}. Its journals are kept, and it goes on.`);
+        this.#afterCompaction();
       },
     );
+  }
+
+  /** A journal does not rest while its database is compacted. */
+  #afterCompaction(): void {
+    if (this.#restDue || this.context.journals.isWanted(this)) this.rest();
   }
 
   /** Writes what was found on opening as a new generation. It is on disk when it answers. */
@@ -322,8 +388,10 @@ export class DatabaseFile {
     try {
       // the names that were found are on disk before there is one more: else a loss of power could leave the new one without those before it
       await synced(this.directory, fileSystem.syncDirectory(this.directory));
+      await this.context.journals.acquire(this);
       await this.#compact();
     } catch (error) {
+      if (this.#journal === undefined) this.context.journals.release(this);
       // the next start has to recover again: no end mark, whatever else is closed cleanly
       this.#inDoubt = true;
       throw unavailable(`What was recovered in ${this.directory} could not be written`, error);

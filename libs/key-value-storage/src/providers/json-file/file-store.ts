@@ -86,15 +86,19 @@ export class FileStore {
 
   async #commit(batch: Batch, signal: Signal): Promise<CommitResult> {
     await this.#owned();
-    const database = await this.#database(batch.database);
-    return await database.submit((rowBefore, now) => {
-      const { result, effects } = evaluateBatch(batch, rowBefore, now);
-      return { effects, answer: result };
-    }, signal);
+    return await this.#with(batch.database, (database) =>
+      database.submit((rowBefore, now) => {
+        const { result, effects } = evaluateBatch(batch, rowBefore, now);
+        return { effects, answer: result };
+      }, signal),
+    );
   }
 
-  /** The database to write to; a new one is made on disk with its first row. */
-  async #database(name: string): Promise<DatabaseFile> {
+  /**
+   * Hands work to a database at once, in the turn in which it is looked up: one that is idle and wrote nothing is forgotten. A new one is made on
+   * disk with its first row.
+   */
+  async #with<R>(name: string, work: (database: DatabaseFile) => Promise<R>): Promise<R> {
     if (this.#context.readOnly)
       throw storageError(
         'STORAGE_UNSUPPORTED',
@@ -103,11 +107,19 @@ export class FileStore {
       );
     while (this.#leaving.has(name)) await this.#leaving.get(name)?.catch(() => undefined);
     if (this.#lost !== undefined) throw this.#lost;
-    const known = this.#databases.get(name);
-    if (known !== undefined) return known;
-    const database = new DatabaseFile(name, this.#context);
-    this.#databases.set(name, database);
-    return database;
+    let database = this.#databases.get(name);
+    if (database === undefined) this.#databases.set(name, (database = new DatabaseFile(name, this.#context)));
+    return await work(database);
+  }
+
+  /** How many databases it knows. */
+  get size(): number {
+    return this.#databases.size;
+  }
+
+  /** A database has nothing to do any more: it is forgotten if it wrote nothing. */
+  forget(database: DatabaseFile): void {
+    if (!database.isKept && this.#databases.get(database.name) === database) this.#databases.delete(database.name);
   }
 
   async sweep(limit: number): Promise<number> {
@@ -129,13 +141,17 @@ export class FileStore {
 
   async #sweepOne(name: string, limit: number): Promise<number> {
     let swept = 0;
-    for (let more = true; more && swept < limit;) {
+    for (let more = this.#databases.has(name); more && swept < limit;) {
       const page = Math.min(importRowsMax, limit - swept);
-      const database = await this.#database(name);
-      if (database.table.expired(1, this.#context.time.now()).length === 0) break;
-      const gone = await database.submit((rowBefore, now) => {
-        const addresses = database.table.expired(page, now).filter((address) => isGone(rowBefore(address), now));
-        return { effects: addresses.map((address) => ({ address, row: undefined })), answer: addresses.length };
+      const gone = await this.#with(name, async (database) => {
+        if (database.table.expired(1, this.#context.time.now()).length === 0) {
+          this.forget(database);
+          return 0;
+        }
+        return await database.submit((rowBefore, now) => {
+          const addresses = database.table.expired(page, now).filter((address) => isGone(rowBefore(address), now));
+          return { effects: addresses.map((address) => ({ address, row: undefined })), answer: addresses.length };
+        });
       });
       swept += gone;
       more = gone === page;
@@ -181,11 +197,8 @@ export class FileStore {
       const effects = batch.map(({ row, container, entity, key }) => ({ address: { container, entity, key }, row }));
       batch = [];
       bytes = 0;
-      count += await (
-        await this.#database(name)
-      )
-        .submit(() => ({ effects, answer: effects.length }))
-        .catch((error: unknown) => stopImport(error, count));
+      const imported = this.#with(name, (database) => database.submit(() => ({ effects, answer: effects.length })));
+      count += await imported.catch((error: unknown) => stopImport(error, count));
     };
     for await (const raw of soundRows(name, rows)) {
       batch.push(raw);
@@ -197,14 +210,15 @@ export class FileStore {
   }
 
   async drop(name: string): Promise<boolean> {
-    const database = await this.#database(name);
-    const dropped = this.#drop(database);
-    this.#leaving.set(name, dropped);
-    try {
-      return await dropped;
-    } finally {
-      this.#leaving.delete(name);
-    }
+    return await this.#with(name, async (database) => {
+      const dropped = this.#drop(database);
+      this.#leaving.set(name, dropped);
+      try {
+        return await dropped;
+      } finally {
+        this.#leaving.delete(name);
+      }
+    });
   }
 
   /** Gone with one rename: readers see it until that is on disk, and the files go when nothing can need them. */

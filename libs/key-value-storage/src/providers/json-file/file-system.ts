@@ -24,13 +24,16 @@ export interface PathStatus {
   readonly isOurs: boolean;
 }
 
+export type OpenMode = 'read' | 'write' | 'create';
+
 export interface FileSystem {
   /**
    * `read`: an existing plain file, without waiting and without following a link at its end: ELOOP for a link, ENOTFILE for a FIFO, a socket or a
-   * device, EISDIR for a directory. `create`: a new file, for reading and writing, EEXIST if there is anything (O_EXCL). `permissions`: of a new
+   * device, EISDIR for a directory. `write`: the same, for reading and writing. `create`: a new file, for reading and writing, EEXIST if there is
+   * anything (O_EXCL). `permissions`: of a new
    * file, less what the umask of the process takes away.
    */
-  open(path: string, mode: 'read' | 'create', permissions?: number): Promise<OpenFile>;
+  open(path: string, mode: OpenMode, permissions?: number): Promise<OpenFile>;
   /** `undefined` if there is nothing. A link is a link, unless it is to be followed. */
   status(path: string, links?: 'follow'): Promise<PathStatus | undefined>;
   /** Replaces what is at `to`. On disk once the directory is synced. */

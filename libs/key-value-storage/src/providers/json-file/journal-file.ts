@@ -1,4 +1,7 @@
-/** A journal being written. It is always a new file: one that this process did not create is never appended to. */
+/**
+ * A journal being written. It is always a new file: one that this process did not create is never appended to. Its descriptor may be closed while
+ * nothing is written.
+ */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { synced } from './disk-errors.js';
@@ -10,16 +13,19 @@ import { seal } from './sealed-line.js';
 
 export class JournalFile {
   readonly generation: number;
-  readonly path: string;
-  readonly #file: OpenFile;
+  #path: string;
+  readonly #header: string;
   readonly #seed: number;
+  /** None while it rests. */
+  #file: OpenFile | undefined;
   #position = 0;
 
-  private constructor(path: string, generation: number, file: OpenFile, seed: number) {
-    this.path = path;
+  private constructor(path: string, generation: number, file: OpenFile, header: string) {
+    this.#path = path;
     this.generation = generation;
     this.#file = file;
-    this.#seed = seed;
+    this.#header = header;
+    this.#seed = seedOf(header);
   }
 
   /** With its first line on disk. Its name is, once the directory is synced. What a failure leaves behind is taken away as far as possible. */
@@ -27,7 +33,7 @@ export class JournalFile {
     const { generation } = begin;
     const path = join(directory, journalName(generation));
     const header = headerLine(begin, randomBytes(8).toString('hex'));
-    const journal = new JournalFile(path, generation, await fileSystem.open(path, 'create'), seedOf(header));
+    const journal = new JournalFile(path, generation, await fileSystem.open(path, 'create'), header);
     try {
       await journal.#write(`${header}\n`);
       await journal.sync();
@@ -36,6 +42,15 @@ export class JournalFile {
       await journal.discard(fileSystem);
       throw error;
     }
+  }
+
+  get path(): string {
+    return this.#path;
+  }
+
+  /** Its directory was renamed to this. */
+  movedTo(directory: string): void {
+    this.#path = join(directory, journalName(this.generation));
   }
 
   get bytes(): number {
@@ -51,21 +66,50 @@ export class JournalFile {
 
   async #write(text: string): Promise<void> {
     const bytes = Buffer.from(text);
-    await writeAll(this.#file, bytes, this.#position);
+    await writeAll(this.#opened(), bytes, this.#position);
     this.#position += bytes.length;
   }
 
   async sync(): Promise<void> {
-    await synced(this.path, this.#file.sync());
+    await synced(this.path, this.#opened().sync());
   }
 
+  get isOpen(): boolean {
+    return this.#file !== undefined;
+  }
+
+  /** Closes the descriptor. What was synced stays. */
   async close(): Promise<void> {
-    await this.#file.close();
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  /** Opens it again to go on. What is at the path must be what this process wrote: a successor may have dropped it and made another. */
+  async reopen(fileSystem: FileSystem): Promise<void> {
+    const file = await fileSystem.open(this.path, 'write');
+    try {
+      const header = Buffer.alloc(Buffer.byteLength(this.#header));
+      for (let length = 0, count = 1; length < header.length && count > 0; length += count) {
+        count = await file.read(header.subarray(length), length);
+      }
+      if (header.toString() !== this.#header || (await file.size()) !== this.#position)
+        throw new Error(`${this.path} is not as this process left it`);
+      this.#file = file;
+    } catch (error) {
+      await file.close().catch(() => undefined);
+      throw error;
+    }
+  }
+
+  #opened(): OpenFile {
+    if (this.#file === undefined) throw new Error(`${this.path} is not open`);
+    return this.#file;
   }
 
   /** Takes away a journal that holds no commit. */
   async discard(fileSystem: FileSystem): Promise<void> {
-    await this.#file.close().catch(() => undefined);
+    await this.close().catch(() => undefined);
     await fileSystem.remove(this.path).catch(() => undefined);
   }
 }

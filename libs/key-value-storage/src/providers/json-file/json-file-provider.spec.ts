@@ -18,7 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Batch, Change, Check, CommitResult, Row } from '../../core/storage-provider.js';
 import { versionSource } from '../../core/version.js';
 import { ManualClock } from '../../testing/manual-clock.js';
-import type { FileSystem, OpenFile } from './file-system.js';
+import { withModes, type FileSystem, type OpenFile, type OpenMode } from './file-system.js';
 import { JsonFileProvider, type JsonFileProviderOptions } from './json-file-provider.js';
 import { nodeFileSystem } from './node-file-system.js';
 import { systemProcesses } from './process-identity.js';
@@ -76,15 +76,15 @@ class Disk implements FileSystem {
 
   /** With a path a file is opened; without one the gate is. */
   open(): void;
-  open(path: string, mode: 'read' | 'create', permissions?: number): Promise<OpenFile>;
-  open(path?: string, mode: 'read' | 'create' = 'read', permissions?: number): Promise<OpenFile> | void {
+  open(path: string, mode: OpenMode, permissions?: number): Promise<OpenFile>;
+  open(path?: string, mode: OpenMode = 'read', permissions?: number): Promise<OpenFile> | void {
     if (path === undefined) return this.#opened?.();
     return this.#file(path, mode, permissions);
   }
 
-  async #file(path: string, mode: 'read' | 'create', permissions?: number): Promise<OpenFile> {
+  async #file(path: string, mode: OpenMode, permissions?: number): Promise<OpenFile> {
     const name = plain(path);
-    const file = await (mode === 'read'
+    const file = await (mode !== 'create'
       ? nodeFileSystem.open(path, mode)
       : this.#do(`create ${name}`, () => nodeFileSystem.open(path, mode, permissions)));
     return {
@@ -636,6 +636,94 @@ describe('opened with readOnly', () => {
     await expect(reader.administration.import(database, [])).resolves.toBe(0);
     expect(await reader.sweep(10)).toBe(0);
     expect(text(await read(reader, 'a'))).toBe('1');
+  });
+});
+
+describe('many tenants', () => {
+  const names = Array.from({ length: 30 }, (_, index) => `tenant:t${index}`);
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+  /** Counts the journals that are open for writing. */
+  function counting(): { readonly fileSystem: FileSystem; now: number; most: number } {
+    const counted = {
+      now: 0,
+      most: 0,
+      fileSystem: {
+        ...withModes(nodeFileSystem, { directoryMode: 0o700, fileMode: 0o600 }),
+        open: async (path: string, mode: OpenMode): Promise<OpenFile> => {
+          const file = await nodeFileSystem.open(path, mode);
+          if (mode === 'read' || !path.includes('journal')) return file;
+          counted.now += 1;
+          counted.most = Math.max(counted.most, counted.now);
+          const close = file.close.bind(file);
+          file.close = async () => {
+            counted.now -= 1;
+            await close();
+          };
+          return file;
+        },
+      },
+    };
+    return counted;
+  }
+
+  it('take no more open journals than openJournalsMax, one after the other, all at once, again and again; nothing is lost', async () => {
+    for (const openJournalsMax of [1, 4]) {
+      const counted = counting();
+      const directory = join(root, `max-${openJournalsMax}`);
+      const store = await open({ directory, fileSystem: counted.fileSystem, openJournalsMax });
+      for (const name of names) await commit(store, batch([put('first')], [], name));
+      for (let round = 0; round < 3; round += 1) {
+        const results = await Promise.all(names.map((name) => commit(store, batch([put(`k${round}`)], [], name))));
+        expect(results.map((each) => failed(each)?.message ?? each.outcome)).toEqual(names.map(() => 'committed'));
+      }
+      expect(counted.most).toBe(openJournalsMax);
+      expect(readdirSync(join(directory, 'tenant.t7'))).toEqual(['journal-1.jsonl']);
+      await store.close();
+      expect(counted.now).toBe(0);
+      // not one of them has to be recovered
+      const again = await open({ directory, openJournalsMax });
+      for (const name of names) expect(await read(again, 'k2', name)).toBeDefined();
+      expect(readdirSync(join(directory, 'tenant.t7'))).toEqual(['journal-1.jsonl']);
+      // as if that process had been killed: all of them have to be
+      const recovered = await open({ directory, fileSystem: counted.fileSystem, processes: killed, openJournalsMax });
+      await commit(recovered, batch([put('last')], [], 'tenant:t7'));
+      expect(readdirSync(join(directory, 'tenant.t7')).sort()).toEqual(['journal-2.jsonl', 'snapshot-2.json']);
+      // the last one that rests may be closing its journal while the next one is made
+      expect(counted.most).toBeLessThanOrEqual(openJournalsMax);
+    }
+    for (const wrong of [0, 1.5, Number.NaN])
+      expect(() => provider({ openJournalsMax: wrong })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+  });
+
+  it('that only ask, or delete what is not there, are forgotten; what comes at that moment is not lost', async () => {
+    const store = await open();
+    const gone: Change = { kind: 'delete', address: address('a') };
+    await Promise.all(names.map((name) => commit(store, batch([gone], [], name))));
+    await Promise.all(names.map((name) => store.administration.drop(name)));
+    await commit(store, batch([put('a')]));
+    await store.sweep(10);
+    while (store.databasesKnown > 1) await turn();
+    expect(store.databasesKnown).toBe(1);
+    for (let round = 0; round < 100; round += 1) {
+      const asked = commit(store, batch([gone], [], 'tenant:t1'));
+      if (round % 3 > 0) await turn();
+      for (let wait = 0; wait < round % 7; wait += 1) await Promise.resolve();
+      expect(await commit(store, batch([put(`k${round}`)], [], 'tenant:t1'))).toMatchObject({ outcome: 'committed' });
+      await asked;
+      expect(await store.administration.drop('tenant:t1')).toBe(true);
+    }
+  });
+
+  it('whose journal was exchanged while it rested are not written to', async () => {
+    const store = await open({ openJournalsMax: 1 });
+    await commit(store, batch([put('a')], [], 'tenant:t1'));
+    await commit(store, batch([put('a')], [], 'tenant:t2'));
+    const path = join(root, 'tenant.t1', 'journal-1.jsonl');
+    const other = readFileSync(join(root, 'tenant.t2', 'journal-1.jsonl'));
+    writeFileSync(path, other);
+    expect(failed(await commit(store, batch([put('b')], [], 'tenant:t1')))).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+    expect(readFileSync(path)).toEqual(other);
   });
 });
 

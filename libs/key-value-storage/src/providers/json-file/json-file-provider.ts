@@ -50,6 +50,11 @@ export interface JsonFileProviderOptions {
   readonly fileMode?: number;
   /** When journals are gathered into a new snapshot, in the background. */
   readonly compaction?: Partial<CompactionOptions>;
+  /**
+   * Journals that are open at the same time, each a descriptor; while a database is compacted, two more. Where more databases are written to, the
+   * one that was used longest ago is closed, and opened again when it is needed. @default 100
+   */
+  readonly openJournalsMax?: number;
   /** Hears what was cut off or could not be done in the background. @default `process.emitWarning` */
   readonly warn?: (message: string) => void;
   /** The disk. @default this machine's */
@@ -66,6 +71,7 @@ const defaults = {
   directoryMode: 0o700,
   fileMode: 0o600,
   compaction: {},
+  openJournalsMax: 100,
   warn: (message: string): void => process.emitWarning(message, { type: 'JsonFileWarning', code: 'KVENT_JSON_FILE' }),
   fileSystem: nodeFileSystem,
 };
@@ -170,6 +176,11 @@ export class JsonFileProvider implements StorageProvider {
     return await this.#during(this.#opened().sweep(limit));
   }
 
+  /** How many databases it keeps something of in memory: those that hold or held a row, and those that are being asked. */
+  get databasesKnown(): number {
+    return this.#opened().size;
+  }
+
   /** Work that `close` waits for. */
   async #during<R>(work: Promise<R>): Promise<R> {
     this.#pending.add(work);
@@ -200,6 +211,8 @@ function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
   const resolved = { ...given, processes, compaction: { ...compactionDefaults, ...compaction } };
   assertNumber('compaction.ratio', resolved.compaction.ratio);
   assertNumber('compaction.minimumBytes', resolved.compaction.minimumBytes);
+  if (!Number.isInteger(given.openJournalsMax) || given.openJournalsMax < 1)
+    throw invalidOption(`JsonFileProvider: openJournalsMax is a whole number from 1; given was ${describe(given.openJournalsMax)}.`);
   assertMode('directoryMode', given.directoryMode, 0o700);
   assertMode('fileMode', given.fileMode, 0o600);
   if (typeof given.readOnly !== 'boolean')

@@ -138,6 +138,8 @@ export class HeldLock {
   readonly #held: Held;
   readonly #ownerText: string;
   readonly #stop = new AbortController();
+  #looking: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
   #beating: Promise<void> | undefined;
   #beat = 0;
   #seenAt: number;
@@ -155,7 +157,29 @@ export class HeldLock {
   }
 
   /** Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more: what its caller has on the way, the caller knows. */
-  async verify(): Promise<void> {
+  verify(): Promise<void> {
+    // one look at a time, and one behind it: whoever asks meanwhile shares that one, for it begins after they asked
+    if (this.#next !== undefined) return this.#next;
+    const before = this.#looking;
+    if (before === undefined) return this.#look();
+    this.#next = before
+      .catch(() => undefined)
+      .then(() => {
+        this.#next = undefined;
+        return this.#look();
+      });
+    return this.#next;
+  }
+
+  #look(): Promise<void> {
+    const look = this.#compare().finally(() => {
+      if (this.#looking === look) this.#looking = undefined;
+    });
+    this.#looking = look;
+    return look;
+  }
+
+  async #compare(): Promise<void> {
     const { fileSystem, path, directory } = this.#held;
     let text: string | undefined;
     for (let look = 0; text === undefined && look < looksMax; look += 1) {

@@ -14,7 +14,7 @@ const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoExc
 
 export const nodeFileSystem: FileSystem = {
   open: async (path, mode, permissions) =>
-    mode === 'read' ? await openPlain(path) : new NodeFile(await asked((answer) => fs.open(path, 'wx+', permissions, answer))),
+    mode !== 'create' ? await openPlain(path, mode) : new NodeFile(await asked((answer) => fs.open(path, 'wx+', permissions, answer))),
   status,
   rename: (from, to) => asked((answer) => fs.rename(from, to, answer)),
   remove: (path) => asked((answer) => fs.unlink(path, answer)),
@@ -25,11 +25,11 @@ export const nodeFileSystem: FileSystem = {
 };
 
 /** Windows knows neither: there a link is followed, and nothing waits. */
-const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_DIRECTORY = 0 } = fs.constants as Partial<typeof fs.constants>;
+const { O_RDONLY = 0, O_RDWR = 2, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_DIRECTORY = 0 } = fs.constants as Partial<typeof fs.constants>;
 
 /** A FIFO would be waited for until somebody writes to it, in a thread that nobody can end: so it is opened without waiting, and looked at. */
-async function openPlain(path: string): Promise<OpenFile> {
-  const flags = (O_RDONLY ?? 0) | O_NOFOLLOW | O_NONBLOCK;
+async function openPlain(path: string, mode: 'read' | 'write'): Promise<OpenFile> {
+  const flags = (mode === 'read' ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK;
   const descriptor = await asked<number>((answer) => fs.open(path, flags, answer)).catch((error: unknown) => {
     throw codeOf(error) === 'ENXIO' ? notPlain('ENOTFILE', path) : error;
   });
@@ -113,7 +113,7 @@ async function list(path: string): Promise<readonly string[] | undefined> {
 /** Windows cannot open a directory to flush it; NTFS keeps its own log of names. */
 async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return;
-  const descriptor = await asked<number>((answer) => fs.open(path, (O_RDONLY ?? 0) | O_DIRECTORY, answer));
+  const descriptor = await asked<number>((answer) => fs.open(path, O_RDONLY | O_DIRECTORY, answer));
   try {
     await asked((answer) => fs.fsync(descriptor, answer));
   } finally {

@@ -10,6 +10,7 @@ import { directoryOf } from './file-name.js';
 import type { FileSystem } from './file-system.js';
 import { FileStore } from './file-store.js';
 import { acquireLock, type HeldLock } from './lock-file.js';
+import { OpenJournals } from './open-journals.js';
 import type { Processes } from './process-identity.js';
 import { readDatabase, type Recovered } from './read-database.js';
 import { listDatabases, makeRoot, readMarker, settleRoot, warnOfOthers } from './store-root.js';
@@ -21,6 +22,7 @@ export interface OpenOptions {
   readonly processes: Processes;
   readonly lockTimeoutMs: number;
   readonly compaction: CompactionOptions;
+  readonly openJournalsMax: number;
   readonly create: 'if-missing' | 'never';
   /** Nothing is changed but the lock. */
   readonly readOnly: boolean;
@@ -90,11 +92,26 @@ class Opening {
   readonly #databases: Map<string, DatabaseFile>;
   #lost: StorageError | undefined;
 
-  constructor({ fileSystem, root, clock, compaction, readOnly, warn }: OpenOptions, lock: HeldLock, databases: Map<string, DatabaseFile>) {
+  constructor(
+    { fileSystem, root, clock, compaction, openJournalsMax, readOnly, warn }: OpenOptions,
+    lock: HeldLock,
+    databases: Map<string, DatabaseFile>,
+  ) {
     this.#lock = lock;
     this.#databases = databases;
     const verifyOwner = (): Promise<void> => this.#verifyOwner();
-    this.context = { fileSystem, root, time: new SteadyTime(clock), hints: new HintSource(), compaction, readOnly, verifyOwner, warn };
+    this.context = {
+      fileSystem,
+      root,
+      time: new SteadyTime(clock),
+      hints: new HintSource(),
+      compaction,
+      journals: new OpenJournals(openJournalsMax),
+      idle: (database) => this.store.forget(database),
+      readOnly,
+      verifyOwner,
+      warn,
+    };
     this.store = new FileStore(this.context, lock, databases);
   }
 

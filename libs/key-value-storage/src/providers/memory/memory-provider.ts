@@ -129,7 +129,9 @@ class Rows {
     const { result, effects } = evaluateBatch(batch, (address) => table?.get(address), now);
     if (effects.length === 0) return result;
     this.#time.stored(now);
-    (table ?? this.#create(batch.database)).apply(effects);
+    const changed = table ?? this.#create(batch.database);
+    changed.apply(effects);
+    this.#forgetEmpty(batch.database, changed);
     this.hints.changed(
       batch.database,
       effects.map(({ address }) => address),
@@ -142,6 +144,7 @@ class Rows {
     let swept = 0;
     for (const [database, table] of this.#tables) {
       const gone = table.sweep(limit - swept, now);
+      this.#forgetEmpty(database, table);
       this.hints.changed(database, gone);
       swept += gone.length;
     }
@@ -177,6 +180,11 @@ class Rows {
     this.#tables.delete(database);
     this.hints.changed(database, gone);
     return existed;
+  }
+
+  /** A database without rows is none: its name came from a client, and there may be many. */
+  #forgetEmpty(database: string, table: RowTable): void {
+    if (table.size === 0) this.#tables.delete(database);
   }
 
   #create(database: string): RowTable {
