@@ -47,6 +47,20 @@ describe('steady time', () => {
     expect(time.now()).toBe(5_007);
   });
 
+  test('that was found stored ahead of the wall clock goes on by what passed since, and is told', () => {
+    const hands = new Hands();
+    const time = new SteadyTime(hands);
+    hands.wall = 3_000;
+    time.found({ time: 50_000, wall: 1_000 });
+    expect(time.now()).toBe(52_000);
+    expect(time.ahead()).toEqual({ time: 52_000, wall: 3_000 });
+    // one that was read with the wall clock does not: it may be ahead only now
+    time.found({ time: 60_000, wall: 60_000 });
+    expect(time.now()).toBe(60_000);
+    hands.wall = 70_000;
+    expect([time.now(), time.ahead()]).toEqual([70_000, undefined]);
+  });
+
   test('never goes back while what was read is stored, whatever the wall clock does, and is whole where that is', () => {
     const step = fc.record({ wall: fc.integer({ min: -5_000, max: 5_000 }), passed: fc.double({ min: 0, max: 100, noNaN: true }) });
     fc.assert(

@@ -1,5 +1,5 @@
 /** What goes to disk with one write and one sync: work judged one after the other, each seeing what those before it in the group leave behind. */
-import type { SteadyTime } from '../../core/clock.js';
+import type { SteadyTime, StoredTime } from '../../core/clock.js';
 import type { RowEffect } from '../../core/evaluate-batch.js';
 import { storageError } from '../../core/errors.js';
 import { limits } from '../../core/limits.js';
@@ -45,7 +45,7 @@ export class CommitGroup {
   /** The number of its last commit. */
   last: number;
   /** The latest time of its commits. */
-  latest = Number.NEGATIVE_INFINITY;
+  latest: StoredTime = { time: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY };
   readonly #onDisk: number;
   readonly #table: RowTable;
   readonly #pending = new Map<string, Row | undefined>();
@@ -82,18 +82,18 @@ export class CommitGroup {
     };
     const { effects, answer } = work.judge(rowBefore, now);
     if (effects.length > 0) {
-      this.#add(effects, now);
+      this.#add(effects, { time: now, wall: time.wall });
       time.stored(now);
     }
     if (effects.length > 0 || rests) this.waiting.push({ work, answer, wrote: effects.length > 0 });
     else this.#ready.push({ work, answer });
   }
 
-  #add(effects: readonly RowEffect[], time: number): void {
-    const line = lineBody({ kind: 'commit', number: this.last + 1, onDisk: this.#onDisk, time, effects });
+  #add(effects: readonly RowEffect[], { time, wall }: StoredTime): void {
+    const line = lineBody({ kind: 'commit', number: this.last + 1, onDisk: this.#onDisk, time, wall, effects });
     assertReadable(line);
     this.last += 1;
-    this.latest = Math.max(this.latest, time);
+    if (time >= this.latest.time) this.latest = { time, wall };
     this.lines.push(line);
     this.#bytes += line.length;
     for (const effect of effects) {

@@ -26,7 +26,7 @@ export async function compact(database: DatabaseFile, generation: number, stopIf
   const temporary = join(directory, temporaryName(snapshotName(generation)));
   let bytes: number;
   try {
-    const header = { database: name, generation, upTo: start.upTo, time: start.time };
+    const header = { database: name, generation, upTo: start.upTo, ...start.time };
     bytes = await writeSnapshot(fileSystem, temporary, header, start.view.pages(), stopIfDue);
   } finally {
     start.view.release();

@@ -8,7 +8,7 @@
  */
 import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import type { SteadyTime } from '../../core/clock.js';
+import type { SteadyTime, StoredTime } from '../../core/clock.js';
 import { storageError, type StorageError } from '../../core/errors.js';
 import type { HintSource } from '../../core/hint-source.js';
 import { RowTable } from '../../core/row-table.js';
@@ -52,7 +52,7 @@ interface Switch {
 export interface GenerationStart {
   readonly view: FrozenView;
   readonly upTo: number;
-  readonly time: number;
+  readonly time: StoredTime;
 }
 
 export class DatabaseFile implements JournalHolder {
@@ -70,7 +70,7 @@ export class DatabaseFile implements JournalHolder {
   #onDisk: number;
   /** Up to which commit the journal says that it is on disk. */
   #noted: number;
-  #latest: number;
+  #latest: StoredTime;
   #noteDue = false;
   /** Whether the journal is to be closed until it is needed again. */
   #restDue = false;
@@ -94,7 +94,7 @@ export class DatabaseFile implements JournalHolder {
     this.#exists = recovered !== undefined;
     this.#generation = recovered?.generation ?? 0;
     this.#onDisk = this.#noted = recovered?.last ?? 0;
-    this.#latest = recovered?.time ?? Number.NEGATIVE_INFINITY;
+    this.#latest = recovered?.time ?? { time: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY };
     this.#snapshotBytes = recovered?.snapshotBytes ?? 0;
     this.#journalBytes = recovered?.journalBytes ?? 0;
   }
@@ -181,7 +181,7 @@ export class DatabaseFile implements JournalHolder {
   /** One that rests has its end mark already. */
   async #end(journal: JournalFile): Promise<void> {
     if (!journal.isOpen || this.#failure !== undefined || this.#inDoubt) return;
-    await journal.append([lineBody({ kind: 'end', onDisk: this.#onDisk })]);
+    await journal.append([lineBody({ kind: 'end', onDisk: this.#onDisk, ahead: this.context.time.ahead() })]);
     await journal.sync();
     this.#noted = this.#onDisk;
   }
@@ -267,7 +267,7 @@ export class DatabaseFile implements JournalHolder {
   #apply(group: CommitGroup): void {
     this.#noted = this.#onDisk;
     this.#onDisk = group.last;
-    this.#latest = Math.max(this.#latest, group.latest);
+    if (group.latest.time >= this.#latest.time) this.#latest = group.latest;
     for (const view of this.#views) for (const { address } of group.effects) view.keep(address);
     this.table.apply(group.effects);
     this.context.hints.changed(
@@ -384,7 +384,10 @@ export class DatabaseFile implements JournalHolder {
 
   /** Writes what was found on opening as a new generation. It is on disk when it answers. */
   async recover(): Promise<void> {
-    const { fileSystem } = this.context;
+    const { fileSystem, time } = this.context;
+    // from here on the time that passes while nobody has it open can be told
+    const ahead = time.ahead();
+    if (ahead !== undefined && Number.isFinite(this.#latest.time)) this.#latest = ahead;
     try {
       // the names that were found are on disk before there is one more: else a loss of power could leave the new one without those before it
       await synced(this.directory, fileSystem.syncDirectory(this.directory));

@@ -11,6 +11,7 @@
  * ```
  */
 import { crc32 } from 'node:zlib';
+import type { StoredTime } from '../../core/clock.js';
 import type { RowEffect } from '../../core/evaluate-batch.js';
 import { readRow, rowText } from './row-text.js';
 import { isWhole, seal } from './sealed-line.js';
@@ -31,11 +32,14 @@ export type JournalLine =
       readonly number: number;
       readonly onDisk: number;
       readonly time: number;
+      /** What the wall clock said, where that was behind the time. */
+      readonly wall?: number | undefined;
       readonly effects: readonly RowEffect[];
     }
   | { readonly kind: 'note'; readonly onDisk: number }
   | { readonly kind: 'next'; readonly onDisk: number; readonly generation: number }
-  | { readonly kind: 'end'; readonly onDisk: number };
+  /** `ahead`: where the time goes on ahead of the wall clock. */
+  | { readonly kind: 'end'; readonly onDisk: number; readonly ahead?: StoredTime | undefined };
 
 /** The first line. `id` is random: what was left on the disk by a journal of the same name is no part of this one. */
 export const headerLine = ({ database, generation, after }: Omit<Required<JournalHeader>, 'format'>, id: string): string =>
@@ -52,16 +56,20 @@ export function lineBody(line: JournalLine): string {
     case 'commit': {
       const rows = line.effects.map(({ address, row }) => rowText(address, row));
       const sizes = rows.map((text) => Buffer.byteLength(text));
-      return `"number":${line.number},"onDisk":${line.onDisk},"time":${line.time},"sizes":[${sizes.join()}],"rows":[${rows.join()}]}`;
+      return `"number":${line.number},"onDisk":${line.onDisk},"time":${line.time}${wallOf(line)},"sizes":[${sizes.join()}],"rows":[${rows.join()}]}`;
     }
     case 'note':
       return `"onDisk":${line.onDisk}}`;
     case 'next':
       return `"next":${line.generation},"onDisk":${line.onDisk}}`;
     case 'end':
-      return `"end":true,"onDisk":${line.onDisk}}`;
+      return `"end":true,"onDisk":${line.onDisk}${line.ahead === undefined ? '' : `,"time":${line.ahead.time}${wallOf(line.ahead)}`}}`;
   }
 }
+
+/** Of a time, where the wall clock said less. */
+export const wallOf = ({ time, wall }: { readonly time: number; readonly wall?: number | undefined }): string =>
+  wall === undefined || wall >= time ? '' : `,"wall":${wall}`;
 
 /** The header in these bytes, `undefined` if they are damaged. */
 export function readHeaderLine(bytes: Buffer): JournalHeader | undefined {
@@ -78,6 +86,7 @@ interface Written {
   readonly number?: number;
   readonly onDisk: number;
   readonly time: number;
+  readonly wall?: number;
   readonly sizes: readonly number[];
   readonly next?: number;
   readonly end?: true;
@@ -91,12 +100,21 @@ export function readJournalLine(bytes: Buffer, seed: number | undefined): Journa
   try {
     const at = bytes.indexOf(rowsAt);
     const written = JSON.parse(at < 0 ? bytes.toString() : `${bytes.toString('utf8', 0, at)}}`) as Written;
-    const { number, onDisk, time, sizes, next, end } = written;
+    const { number, onDisk, time, wall, sizes, next, end } = written;
     if (!Number.isSafeInteger(onDisk)) return undefined;
     if (number !== undefined && !(Number.isSafeInteger(number) && Number.isFinite(time))) return undefined;
-    if (number !== undefined) return { kind: 'commit', number, onDisk, time, effects: readRows(bytes, at + rowsAt.length, sizes) };
+    if (number !== undefined)
+      return {
+        kind: 'commit',
+        number,
+        onDisk,
+        time,
+        ...(wall === undefined ? {} : { wall }),
+        effects: readRows(bytes, at + rowsAt.length, sizes),
+      };
     if (next !== undefined) return { kind: 'next', onDisk, generation: next };
-    return end === true ? { kind: 'end', onDisk } : { kind: 'note', onDisk };
+    if (end !== true) return { kind: 'note', onDisk };
+    return { kind: 'end', onDisk, ...(wall === undefined ? {} : { ahead: { time, wall } }) };
   } catch {
     return undefined;
   }

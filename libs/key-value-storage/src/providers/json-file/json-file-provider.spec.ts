@@ -727,6 +727,73 @@ describe('many tenants', () => {
   });
 });
 
+describe('a clock that was ten years ahead and was put right', () => {
+  const hour = 3_600_000;
+  const day = 24 * hour;
+  const kept = (key: string): Change => ({ ...(put(key) as Change & { kind: 'put' }), ttl: hour });
+
+  /** Opens on this clock, and answers what it warned of. */
+  async function openAt(clock: ManualClock): Promise<readonly [JsonFileProvider, string[]]> {
+    const warnings: string[] = [];
+    return [await open({ clock, warn: (message) => warnings.push(message) }), warnings];
+  }
+
+  it.each(['the row is written before', 'the row is written behind', 'another row is written behind'])(
+    'keeps a row of one hour no longer than that, when %s; it is told when the store is opened',
+    async (order) => {
+      const clock = new ManualClock();
+      const [store] = await openAt(clock);
+      const start = clock.now();
+      clock.setNow(start + 3_650 * day);
+      await commit(store, batch([order.startsWith('the row is written before') ? kept('row') : put('ahead')]));
+      clock.setNow(start);
+      if (order === 'the row is written behind') await commit(store, batch([kept('row')]));
+      if (order.startsWith('another')) await commit(store, batch([kept('row'), put('other')]));
+      await store.close();
+
+      await clock.advance(hour / 2);
+      const [soon, told] = await openAt(clock);
+      expect(told).toEqual([expect.stringContaining('ahead of this machine')]);
+      expect(await read(soon, 'row')).toBeDefined();
+      await soon.close();
+
+      await clock.advance(30 * day);
+      const [later] = await openAt(clock);
+      expect(await read(later, 'row')).toBeUndefined();
+      await commit(later, batch([put('new')]));
+      await later.close();
+      await clock.advance(day);
+      const [last] = await openAt(clock);
+      expect((await read(last, 'new'))?.updatedAt).toBeGreaterThan(start + 3_680 * day);
+    },
+  );
+
+  it('while nobody had the store open counts from the first opening behind it', async () => {
+    const clock = new ManualClock();
+    const start = clock.now();
+    clock.setNow(start + 3_650 * day);
+    const [store] = await openAt(clock);
+    await commit(store, batch([kept('row')]));
+    await store.close();
+    clock.setNow(start);
+    const [first, told] = await openAt(clock);
+    expect(told).toHaveLength(1);
+    await first.close();
+    await clock.advance(30 * day);
+    const [second] = await openAt(clock);
+    expect(await read(second, 'row')).toBeUndefined();
+  });
+
+  it('is told of no clock that is only a little behind', async () => {
+    const clock = new ManualClock();
+    const [store] = await openAt(clock);
+    await commit(store, batch([put('a')]));
+    await store.close();
+    clock.setNow(clock.now() - 1_000);
+    expect((await openAt(clock))[1]).toEqual([]);
+  });
+});
+
 describe('compaction', () => {
   const small = { compaction: { ratio: 1, minimumBytes: 1_500 } };
   const files = (): string[] => readdirSync(join(root, 'tenant.acme')).toSorted();

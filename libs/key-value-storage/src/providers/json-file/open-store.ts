@@ -85,10 +85,16 @@ async function eachOf<T>(items: readonly T[], work: (item: T) => Promise<void>):
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
+/** A clock that is behind the time stored by this much is told of: less is what clocks are set by. */
+const farMs = 60_000;
+
+const timeOfDay = (time: number): string => (Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : String(time));
+
 class Opening {
   readonly context: StoreContext;
   readonly store: FileStore;
   readonly #lock: HeldLock;
+  readonly #clock: Clock;
   readonly #databases: Map<string, DatabaseFile>;
   #lost: StorageError | undefined;
 
@@ -98,6 +104,7 @@ class Opening {
     databases: Map<string, DatabaseFile>,
   ) {
     this.#lock = lock;
+    this.#clock = clock;
     this.#databases = databases;
     const verifyOwner = (): Promise<void> => this.#verifyOwner();
     this.context = {
@@ -137,18 +144,34 @@ class Opening {
     await eachOf(await listDatabases(fileSystem, root), async (name) => {
       found.push({ name, recovered: await readDatabase(fileSystem, join(root, directoryOf(name)), name) });
     });
+    for (const { recovered } of found) if (Number.isFinite(recovered.time.time)) this.context.time.found(recovered.time);
+    this.#warnOfClock();
     await eachOf(found, (each) => this.#take(each));
   }
 
+  /** Rows expire by the time stored, never by a clock that was put back. */
+  #warnOfClock(): void {
+    const ahead = this.context.time.ahead();
+    if (ahead === undefined || ahead.time - ahead.wall < farMs) return;
+    const [stored, now] = [ahead.time, ahead.wall].map(timeOfDay);
+    this.context.warn(
+      `The times stored in ${this.context.root} are ahead of this machine's clock: ${stored}, where it says ${now}. The clock was far ahead when something was written, or it is wrong now. What expires is counted on from the time stored.`,
+    );
+  }
+
+  /** Whether the clock is far behind where it was when this was stored: what passes from here on is only known if that is written down. */
+  #isPutBack({ time: { wall } }: Recovered): boolean {
+    return wall - this.#clock.now() >= farMs;
+  }
+
   async #take({ name, recovered }: Found): Promise<void> {
-    const { fileSystem, time, warn } = this.context;
+    const { fileSystem, warn } = this.context;
     for (const warning of recovered.warnings) warn(warning);
-    if (Number.isFinite(recovered.time)) time.stored(recovered.time);
     const database = new DatabaseFile(name, this.context, recovered);
     this.#databases.set(name, database);
     if (this.context.readOnly) return;
     // the page cache of a killed process proves nothing: what was read is only known to be on disk if its owner closed it
-    if (!recovered.closed || this.#lock.inherited) await database.recover();
+    if (!recovered.closed || this.#lock.inherited || this.#isPutBack(recovered)) await database.recover();
     for (const file of recovered.stale) await fileSystem.remove(join(database.directory, file)).catch(() => undefined);
   }
 }

@@ -56,7 +56,7 @@ describe('what a directory holds', () => {
     journal(2, [commit(2, 1, 'b'), commit(3, 2)]);
     journal(3, [commit(4, 3, 'c'), { kind: 'end', onDisk: 4 }]);
     const recovered = await open();
-    expect(recovered).toMatchObject({ last: 4, time: 4, generation: 3, closed: true, warnings: [], stale: [] });
+    expect(recovered).toMatchObject({ last: 4, time: { time: 4, wall: 4 }, generation: 3, closed: true, warnings: [], stale: [] });
     expect([...recovered.table.all()].map(({ key, row }) => [key, row.value])).toEqual([
       ['a', number(3)],
       ['b', number(1)],

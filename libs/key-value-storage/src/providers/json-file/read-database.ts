@@ -5,6 +5,7 @@
  * within it, says that it was on disk: then it is cut off, with a warning. Anything else is refused, naming file and line. Nothing is changed here.
  */
 import { join } from 'node:path';
+import type { StoredTime } from '../../core/clock.js';
 import { RowTable } from '../../core/row-table.js';
 import { corrupt, unavailable, unreadable } from './disk-errors.js';
 import type { FileSystem, OpenFile } from './file-system.js';
@@ -18,8 +19,8 @@ export interface Recovered {
   readonly table: RowTable;
   /** The number of the last commit. */
   readonly last: number;
-  /** The latest time of a commit. */
-  readonly time: number;
+  /** The latest time that was stored. */
+  readonly time: StoredTime;
   /** The newest generation that there is a file of. */
   readonly generation: number;
   readonly snapshotBytes: number;
@@ -109,7 +110,7 @@ class Reading {
   readonly #table = new RowTable();
   #covered = 0;
   #last = 0;
-  #time = Number.NEGATIVE_INFINITY;
+  #time: StoredTime = { time: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY };
   #snapshotBytes = 0;
   #journalBytes = 0;
   #closed = false;
@@ -129,7 +130,7 @@ class Reading {
         this.#assertOurs(path, header, generation);
         this.#covered = header.upTo;
         this.#last = header.upTo;
-        this.#time = header.time;
+        this.#time = { time: header.time, wall: header.wall ?? header.time };
       },
       row: ({ address, row }) => {
         this.#table.set(address, row);
@@ -193,6 +194,7 @@ class Reading {
     this.#closed = line?.kind === 'end' && this.#damage === undefined;
     if (line === undefined) return this.#damaged({ path, line: number, number: this.#last + 1, what: 'the line is damaged' });
     if (line.kind === 'commit') this.#commit(line, path, number);
+    if (line.kind === 'end' && line.ahead !== undefined && this.#damage === undefined) this.#at(line.ahead);
     if (line.kind === 'next') this.#next = { generation: line.generation, path, line: number };
     if (line.kind !== 'commit' && line.onDisk > this.#last && this.#damage === undefined) {
       throw corrupt(`${path}:${number}`, `commits ${this.#last + 1} to ${line.onDisk} are missing before this line`);
@@ -221,7 +223,11 @@ class Reading {
     if (line.number > this.#last + 1) throw corrupt(`${path}:${number}`, `commit ${this.#last + 1} is missing before this line`);
     this.#table.apply(line.effects);
     this.#last = line.number;
-    this.#time = Math.max(this.#time, line.time);
+    this.#at({ time: line.time, wall: line.wall ?? line.time });
+  }
+
+  #at(found: StoredTime): void {
+    if (found.time >= this.#time.time) this.#time = found;
   }
 
   #damaged(damage: Damage): void {

@@ -13,7 +13,7 @@ import { crc32 } from 'node:zlib';
 import type { RowEffect } from '../../core/evaluate-batch.js';
 import type { RawRow } from '../../core/storage-provider.js';
 import type { FileSystem, OpenFile } from './file-system.js';
-import { format } from './journal-line.js';
+import { format, wallOf } from './journal-line.js';
 import { readLines, writeAll } from './line-reader.js';
 import { readRow, rowText } from './row-text.js';
 import { hex, isWhole, seal } from './sealed-line.js';
@@ -26,6 +26,8 @@ export interface SnapshotHeader {
   readonly upTo: number;
   /** The latest time of a commit that it holds. */
   readonly time: number;
+  /** What the wall clock said then, where that was behind it. */
+  readonly wall?: number;
 }
 
 const bufferLength = 256 * 1_024;
@@ -57,9 +59,9 @@ async function writeContent(
   pages: Iterable<readonly RawRow[]>,
   stopIfDue: () => void,
 ): Promise<number> {
-  const { database, generation, upTo, time } = header;
+  const { database, generation, upTo, time, wall } = header;
   const first = `"kvent":"snapshot","format":${format},"database":${JSON.stringify(database)},"generation":${generation}`;
-  writer.text = seal(`${first},"upTo":${upTo},"time":${Number.isFinite(time) ? time : 0},"rows":[`);
+  writer.text = seal(`${first},"upTo":${upTo},"time":${Number.isFinite(time) ? time : 0}${wallOf({ time, wall })},"rows":[`);
   let count = 0;
   for (const page of pages) {
     for (const { row, ...address } of page) {
