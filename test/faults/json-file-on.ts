@@ -15,6 +15,7 @@ interface Given {
   readonly knowsBoots?: boolean;
   readonly warn: (message: string) => void;
   readonly lockTimeoutMs?: number;
+  readonly openJournalsMax?: number;
 }
 
 /** Compacts from a thousand bytes on, so that a short life holds several compactions. */
@@ -22,8 +23,6 @@ export const jsonFileOn = ({ boot, pid, isAlive, knowsBoots = false, ...options 
   new JsonFileProvider({
     ...options,
     compaction: { ratio: 1, minimumBytes: 1_000 },
-    // one of the two databases rests while the other is written to
-    openJournalsMax: 1,
     processes: {
       own: { host: 'simulated', boot, namespace: 'n', pid, started: '1' },
       isGone: (other) => (other.boot === boot ? !isAlive(other.pid) : knowsBoots),

@@ -28,13 +28,15 @@ export class Machine {
   readonly directory = '/data';
   readonly #boot: string;
   readonly #knowsBoots: boolean;
+  readonly #openJournalsMax: number;
   #pid = 100;
   readonly #alive = new Set<number>();
 
-  constructor(disk = new SimulatedDisk(), { boot = 'boot 1', knowsBoots = false, clock = new ManualClock() } = {}) {
+  constructor(disk = new SimulatedDisk(), { boot = 'boot 1', knowsBoots = false, clock = new ManualClock(), openJournalsMax = 100 } = {}) {
     this.disk = disk;
     this.#boot = boot;
     this.#knowsBoots = knowsBoots;
+    this.#openJournalsMax = openJournalsMax;
     this.clock = clock;
   }
 
@@ -60,6 +62,7 @@ export class Machine {
       clock,
       boot: this.#boot,
       knowsBoots: this.#knowsBoots,
+      openJournalsMax: this.#openJournalsMax,
       pid,
       isAlive: (other) => this.#alive.has(other),
       warn: (message) => warnings.push(message),
