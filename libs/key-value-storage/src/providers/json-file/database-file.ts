@@ -392,12 +392,18 @@ export class DatabaseFile implements JournalHolder {
       // the names that were found are on disk before there is one more: else a loss of power could leave the new one without those before it
       await synced(this.directory, fileSystem.syncDirectory(this.directory));
       await this.context.journals.acquire(this);
-      await this.#compact();
+      const compacting = this.#compact();
+      // no end mark before all of it is on disk
+      this.#compacting = compacting.catch(() => undefined);
+      await compacting;
     } catch (error) {
       if (this.#journal === undefined) this.context.journals.release(this);
       // the next start has to recover again: no end mark, whatever else is closed cleanly
       this.#inDoubt = true;
       throw unavailable(`What was recovered in ${this.directory} could not be written`, error);
+    } finally {
+      this.#compacting = undefined;
+      this.#afterCompaction();
     }
   }
 
