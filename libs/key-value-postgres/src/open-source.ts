@@ -215,7 +215,7 @@ async function lookAtPolicies(
   const found = await connection.query(
     `select p.polname, c.relrowsecurity and c.relforcerowsecurity, pg_catalog.row_security_active(c.oid), p.polpermissive
 from pg_catalog.pg_class c left join pg_catalog.pg_policy p on p.polrelid operator(pg_catalog.=) c.oid
-where c.oid operator(pg_catalog.=) ($1::text)::pg_catalog.regclass`,
+where c.oid operator(pg_catalog.=) ($1::pg_catalog.text)::pg_catalog.regclass`,
     [quoted],
   );
   const names = found.map(([policy]) => policy);
