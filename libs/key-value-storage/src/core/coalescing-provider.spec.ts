@@ -2,7 +2,8 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { CoalescingProvider } from './coalescing-provider.js';
 import { isStorageError, storageError } from './errors.js';
-import type { Batch, CommitOptions, CommitResult, ReadResult, Address } from './storage-provider.js';
+import { limits } from './limits.js';
+import type { Batch, CommitOptions, CommitResult, ReadResult, Address, ScanPage, ScanRange } from './storage-provider.js';
 
 /** A provider whose calls are seen, and answered when the test says so. */
 class Gate extends MemoryProvider {
@@ -393,5 +394,120 @@ describe('a group of which some rows are held', () => {
     expect(gate.commits.map(keysOf)).toEqual([['held', 'a']]);
     gate.letGo();
     expect(await outcomeOf(next)).toBe('conflict');
+  });
+});
+
+/** Each call is answered when the test says so, one at a time. */
+class Stepped extends MemoryProvider {
+  readonly sent: (readonly string[])[] = [];
+  readonly #held: (() => void)[] = [];
+
+  async #step(databases: readonly string[]): Promise<void> {
+    this.sent.push(databases);
+    await new Promise<void>((resolve) => this.#held.push(resolve));
+  }
+  async releaseOne(): Promise<void> {
+    this.#held.shift()?.();
+    await settle();
+  }
+  async releaseAll(): Promise<void> {
+    while (this.#held.length > 0) await this.releaseOne();
+  }
+  override async read(addresses: readonly Address[]): Promise<ReadResult> {
+    await this.#step(addresses.map(({ database }) => database));
+    return await super.read(addresses);
+  }
+  override async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
+    await this.#step(ranges.map(({ database }) => database));
+    return await super.scan(ranges);
+  }
+  override async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
+    await this.#step(batches.map(({ database }) => database));
+    return await super.commit(batches);
+  }
+}
+
+describe('a crowd of one tenant', () => {
+  const at = (database: string, key: string) => ({ ...address(key), database });
+  const kinds: readonly (readonly [string, number, (provider: CoalescingProvider, database: string, index: number) => Promise<unknown>])[] =
+    [
+      ['commits', 1_000, async (provider, database, index) => await provider.commit([{ ...put(`key-${index}`), database }])],
+      ['scans', 1_000, async (provider, database) => await provider.scan([{ ...at(database, ''), limit: 1 }])],
+      [
+        'reads',
+        20,
+        async (provider, database, index) =>
+          await provider.read(Array.from({ length: database === 'tenant:acme' ? 900 : 1 }, (_, key) => at(database, `${index}-${key}`))),
+      ],
+    ];
+
+  it.each(kinds)('does not hold up the %s of another: its next call goes with the next group', async (_, count, call) => {
+    const inner = new Stepped();
+    const provider = new CoalescingProvider(inner);
+    await provider.open();
+    opened.push(provider);
+    const crowd = Array.from({ length: count }, async (__, index) => await call(provider, 'tenant:acme', index));
+    await settle();
+    const onTheirWay = inner.sent.length;
+    const acme = inner.sent.flat().length;
+    const other = [call(provider, 'tenant:globex', 0), call(provider, 'tenant:globex', 1)];
+    await settle();
+    expect(inner.sent.length).toBe(onTheirWay);
+    await inner.releaseOne();
+    const next = inner.sent[onTheirWay] ?? [];
+    // all of acme's that were on their way, and one behind them
+    expect(inner.sent.flat().indexOf('tenant:globex') - acme).toBeLessThanOrEqual(count === 20 ? 900 : 1);
+    expect(next).toContain('tenant:globex');
+    await inner.releaseAll();
+    await Promise.all([...crowd, ...other]);
+  });
+
+  it('keeps the order of each tenant', async () => {
+    const inner = new Stepped();
+    const provider = new CoalescingProvider(inner);
+    await provider.open();
+    opened.push(provider);
+    const done: string[] = [];
+    const all = Array.from({ length: 30 }, async (_, index) => {
+      const database = index % 3 === 0 ? 'tenant:globex' : 'tenant:acme';
+      await provider.commit([{ ...put('one'), database }]);
+      done.push(`${database} ${index}`);
+    });
+    await settle();
+    for (let round = 0; round < 40; round += 1) await inner.releaseOne();
+    await Promise.all(all);
+    for (const tenant of ['acme', 'globex']) {
+      const numbers = done.filter((each) => each.startsWith(`tenant:${tenant} `)).map((each) => Number(each.split(' ')[1]));
+      expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    }
+  });
+});
+
+describe('reads of large values', () => {
+  it('are asked for in smaller groups once a group was refused, and each caller has an answer', async () => {
+    const inner = new MemoryProvider();
+    const sizes: number[] = [];
+    const { read } = inner;
+    inner.read = async (addresses, options) => {
+      sizes.push(addresses.length);
+      return await read.call(inner, addresses, options);
+    };
+    const provider = new CoalescingProvider(inner);
+    await provider.open();
+    opened.push(provider);
+    const text = JSON.stringify('x'.repeat(limits.valueBytesMax - 2));
+    for (let index = 0; index < 12; index += 1) {
+      const batch = put(`key-${index}`);
+      await provider.commit([
+        { ...batch, changes: [{ kind: 'put', address: address(`key-${index}`), value: { kind: 'json', text }, ttl: 'never' }] },
+      ]);
+    }
+    for (let round = 0; round < 2; round += 1) {
+      sizes.length = 0;
+      const found = await Promise.all(Array.from({ length: 12 }, async (_, index) => await provider.read([address(`key-${index}`)])));
+      expect(found.every(({ rows }) => rows[0] !== undefined)).toBe(true);
+      // at first all together, then each alone; afterwards in groups that fit
+      expect(Math.max(...sizes)).toBe(round === 0 ? 12 : 6);
+    }
   });
 });

@@ -1,12 +1,12 @@
 /**
  * Gathers independent calls: put around a provider that gains from it, a hundred concurrent requests become one round trip. A group is sent at
  * the end of the microtask while fewer than four are on their way, else when one is back; so a lone call waits for nobody. Batches that share
- * a row are never in flight together: a later one waits for the earlier. A group that the engine refuses as a whole is repeated call by call,
+ * a row are never in flight together: a later one waits for the earlier. Databases take turns, so that one tenant's crowd holds up no other. A group that the engine refuses as a whole is repeated call by call,
  * so that one caller's failure never reaches its neighbours.
  */
 import { aborted, throwIfAborted } from './abort.js';
 import { nameOf, sizeOf } from './commit.js';
-import { storageError, type StorageError } from './errors.js';
+import { isStorageError, storageError, type StorageError } from './errors.js';
 import { Gatherer, type Answered, type Call } from './gatherer.js';
 import { limits } from './limits.js';
 import type {
@@ -45,6 +45,8 @@ export class CoalescingProvider implements StorageProvider {
   readonly #reads: Gatherer<ReadCall, ReadResult>;
   readonly #scans: Gatherer<ScanRange, ScanPage>;
   readonly #commits: Gatherer<Batch, CommitResult>;
+  /** Addresses of one group of reads at most: fewer while values are so large that groups of more were refused. */
+  #readAddresses: number = limits.readAddressesMax;
 
   constructor(inner: StorageProvider) {
     this.#inner = inner;
@@ -53,16 +55,24 @@ export class CoalescingProvider implements StorageProvider {
     this.administration = inner.administration;
     if (inner.within !== undefined) this.within = (transaction) => (inner.within as NonNullable<typeof inner.within>)(transaction);
     if (inner.hints !== undefined) this.hints = (spaces, signal) => (inner.hints as NonNullable<typeof inner.hints>)(spaces, signal);
-    this.#reads = new Gatherer({ what: 'A read', effect: 'none', pick: pickReads, send: async (calls) => await this.#sendReads(calls) });
+    this.#reads = new Gatherer({
+      what: 'A read',
+      effect: 'none',
+      database: ({ addresses }) => addresses[0]?.database ?? '',
+      pick: (waiting) => pickReads(waiting, this.#readAddresses),
+      send: async (calls) => await this.#sendReads(calls),
+    });
     this.#scans = new Gatherer({
       what: 'A scan',
       effect: 'none',
+      database: (range) => range.database,
       pick: (waiting) => waiting.slice(0, groupRangesMax),
       send: async (ranges) => await inner.scan(ranges),
     });
     this.#commits = new Gatherer({
       what: 'A commit',
       effect: 'unknown',
+      database: (batch) => batch.database,
       pick: pickBatches,
       send: async (batches, { answered, waiting }) =>
         await inner.commit(batches, {
@@ -123,10 +133,12 @@ export class CoalescingProvider implements StorageProvider {
     const [first] = calls;
     if (first === undefined) return [];
     const { values, consistency } = first;
-    const { time, rows } = await this.#inner.read(
-      calls.flatMap(({ addresses }) => addresses),
-      { values, consistency },
-    );
+    const addresses = calls.flatMap((call) => call.addresses);
+    const { time, rows } = await this.#inner.read(addresses, { values, consistency }).catch((error: unknown) => {
+      if (calls.length > 1 && isStorageError(error, 'LIMIT_EXCEEDED')) this.#readAddresses = Math.max(1, Math.floor(addresses.length / 2));
+      throw error;
+    });
+    if (addresses.length >= this.#readAddresses) this.#readAddresses = Math.min(limits.readAddressesMax, this.#readAddresses + 1);
     let next = 0;
     return calls.map(({ addresses }) => ({ time, rows: rows.slice(next, (next += addresses.length)) }));
   }
@@ -146,13 +158,13 @@ function abortedOrFirst(failures: readonly StorageError[], signal: AbortSignal |
   return aborted('A commit', 'unknown', signal);
 }
 
-/** Calls from the front that ask alike, up to the addresses of one read; a call is never split. */
-function pickReads(waiting: readonly Call<ReadCall, ReadResult>[]): readonly Call<ReadCall, ReadResult>[] {
+/** Calls from the front that ask alike, up to so many addresses; a call is never split. */
+function pickReads(waiting: readonly Call<ReadCall, ReadResult>[], addressesMax: number): readonly Call<ReadCall, ReadResult>[] {
   const [first] = waiting;
   let addresses = 0;
   return waiting.filter(({ input }, index) => {
     if (input.values !== first?.input.values || input.consistency !== first.input.consistency) return false;
-    if (index > 0 && addresses + input.addresses.length > limits.readAddressesMax) return false;
+    if (index > 0 && addresses + input.addresses.length > addressesMax) return false;
     addresses += input.addresses.length;
     return true;
   });

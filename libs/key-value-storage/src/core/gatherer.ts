@@ -23,6 +23,8 @@ export interface GathererOptions<Input, Output> {
   readonly what: string;
   /** Of a call that is aborted on its way. */
   readonly effect: 'none' | 'unknown';
+  /** The database that a call asks. Those that wait are taken in turns over the databases, each in the order it came: nobody waits for all the calls of another tenant. */
+  readonly database: (input: Input) => string;
   /** The calls of the next group, from the front of those that wait. May be none, while those in flight stand in their way. */
   readonly pick: (waiting: readonly Call<Input, Output>[], inFlight: ReadonlySet<Call<Input, Output>>) => readonly Call<Input, Output>[];
   /**
@@ -108,7 +110,7 @@ export class Gatherer<Input, Output> {
 
   #flush(): void {
     while (this.#waiting.length > 0 && this.#groups < groupsMax) {
-      const picked = this.#options.pick(this.#waiting, this.#inFlight);
+      const picked = this.#options.pick(this.#inTurns(), this.#inFlight);
       const group = this.#groups > 0 || picked.length < 2 * halfMin ? picked : picked.slice(0, Math.ceil(picked.length / 2));
       if (group.length === 0) break;
       const leaving = new Set(group);
@@ -122,6 +124,27 @@ export class Gatherer<Input, Output> {
   has(isSuch: (input: Input) => boolean): boolean {
     for (const { input } of this.#inFlight) if (isSuch(input)) return true;
     return this.#waiting.some(({ input }) => isSuch(input));
+  }
+
+  /** Those that wait, the first of each database before the second of any. */
+  #inTurns(): readonly Call<Input, Output>[] {
+    const { database } = this.#options;
+    const lines = new Map<string, Call<Input, Output>[]>();
+    for (const call of this.#waiting) {
+      const name = database(call.input);
+      const line = lines.get(name);
+      if (line === undefined) lines.set(name, [call]);
+      else line.push(call);
+    }
+    if (lines.size < 2) return this.#waiting;
+    const inTurns: Call<Input, Output>[] = [];
+    for (let turn = 0; lines.size > 0; turn += 1) {
+      for (const [name, line] of lines) {
+        inTurns.push(line[turn] as Call<Input, Output>);
+        if (turn + 1 === line.length) lines.delete(name);
+      }
+    }
+    return inTurns;
   }
 
   async #travel(group: readonly Call<Input, Output>[]): Promise<void> {
