@@ -86,7 +86,7 @@ const streamDoors: Record<string, readonly Door[]> = {
         },
         { retry: { attempts: 2 } },
       ),
-    ({ diary, loaded }) => diary.transact('d-1', () => written('mine'), { ifMatch: `"v${loaded.version}"` }),
+    ({ diary, loaded }) => diary.transact('d-1', () => written('mine'), { ifMatch: `v${loaded.version}` }),
     ({ diary }) => diary.transact('d-1', () => written('mine'), { idempotencyKey: 'once' }),
   ],
   append: [

@@ -1,0 +1,79 @@
+/** A shared HTTP cache before the shop never gives one tenant's answer to another, whichever of the two headers it honours. */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { Client } from '../e2e/client.js';
+import { openShop, type RunningShop } from '../e2e/shop.js';
+import { storages } from '../e2e/storages.js';
+import { rfc9111, varnish, type RunningCache, type SharedCache } from './http-cache.js';
+
+const installed = await varnish();
+const caches: readonly SharedCache[] = [
+  rfc9111('a cache by RFC 9111', { cacheControl: true, vary: true }),
+  rfc9111('a cache that ignores Cache-Control', { cacheControl: false, vary: true }),
+  rfc9111('a cache that ignores Vary', { cacheControl: true, vary: false }),
+  ...(installed === undefined ? [] : [installed]),
+];
+
+const paths = [
+  '/products',
+  '/products/mug',
+  '/products/of-acme-alone',
+  '/products/of-globex-alone',
+  '/carts/c1',
+  '/stock/mug',
+  '/stock/mug/movements',
+  '/stock/mug/snapshots',
+  '/orders',
+] as const;
+
+describe.each(caches)('Behind $name, the shop', (given) => {
+  let shop: RunningShop;
+  let cache: RunningCache;
+  beforeAll(async () => {
+    const [memory] = storages;
+    if (memory === undefined) throw new Error('There is no storage to run the shop on.');
+    shop = await openShop(await memory.place());
+    cache = await given.open(shop.port);
+    for (const tenant of ['acme', 'globex']) {
+      const client = shop.client.as(tenant);
+      await client.post('/products', { sku: `of-${tenant}-alone`, title: `Of ${tenant}`, priceCents: 1 });
+      await client.put('/carts/c1/items/mug', { quantity: tenant === 'acme' ? 1 : 2 });
+      await client.post('/stock/mug/receipts', { quantity: tenant === 'acme' ? 11 : 22 });
+    }
+  });
+  afterAll(async () => {
+    await cache[Symbol.asyncDispose]();
+    await shop[Symbol.asyncDispose]();
+  });
+
+  it.each(paths)('answers GET %s to each tenant, and to nobody, as it does without the cache', async (path) => {
+    const behind = new Client(cache.address);
+    for (const [through, straight] of [
+      [behind.as('acme'), shop.client.as('acme')],
+      [behind.as('globex'), shop.client.as('globex')],
+      [behind, shop.client],
+      [behind.as('acme'), shop.client.as('acme')],
+    ] as const) {
+      const [got, own] = [await through.get(path), await straight.get(path)];
+      expect([got.status, withoutPerRequest(got.body)]).toEqual([own.status, withoutPerRequest(own.body)]);
+      expect(got.headers.get('etag')).toBe(own.headers.get('etag'));
+    }
+  });
+
+  it.each(['/products/mug', '/products/pen'])('does not take one tenant’s ETag of %s for another’s', async (path) => {
+    const behind = new Client(cache.address);
+    for (const client of [behind, shop.client]) {
+      const etag = (await client.as('acme').get(path)).headers.get('etag');
+      expect(etag).not.toBeNull();
+      const foreign = await client.as('globex').get(path, { 'If-None-Match': etag as string });
+      expect(foreign.status).toBe(200);
+      expect(foreign.headers.get('etag')).not.toBe(etag);
+    }
+  });
+});
+
+/** A body without what differs from request to request. */
+function withoutPerRequest(body: unknown): unknown {
+  if (typeof body !== 'object' || body === null) return body;
+  const { correlationId: _, expiresAt: __, ...rest } = body as Record<string, unknown>;
+  return rest;
+}
