@@ -29,7 +29,7 @@ afterEach(async () => {
 });
 afterAll(async () => {
   await asAdmin(database.url, async (client) => {
-    for (const role of roles) await client.query(`drop role if exists ${role}`);
+    for (const role of roles) await client.query(`drop owned by ${role} cascade; drop role ${role}`);
   });
   await database[Symbol.asyncDispose]();
 });
@@ -43,6 +43,16 @@ async function sourceOf(url: string): Promise<DataSource> {
   const source = await new DataSource({ type: 'postgres', url, extra: { max: 4 } }).initialize();
   sources.push(source);
   return source;
+}
+
+/** The first database, as a role that is no superuser, and may create a schema of its own there. */
+async function asVictim(): Promise<string> {
+  const address = new URL(database.url);
+  await asAdmin(database.url, async (client) => {
+    await client.query(`grant create on database ${client.escapeIdentifier(address.pathname.slice(1))} to ${victim}`);
+  });
+  [address.username, address.password] = [victim, 'x'];
+  return address.href;
 }
 
 /** Each way to run a provider: its statements differ by where the time comes from, and by whose connections they are sent on. */
@@ -74,16 +84,45 @@ async function everyBatchWithin(url: string): Promise<void> {
   });
 }
 
+/** The same with row-level security, in which settings go with each statement: outside a transaction, and in one. `url`: of a role that creates. */
+async function everyBatchSecured(url: string): Promise<void> {
+  const dataSource = await sourceOf(url);
+  const provider = new PostgresProvider({ dataSource, schema: 'secured', rowLevelSecurity: true });
+  await opened(provider, async () => {
+    const [outside, inside] = [everyTenant(), everyTenant()];
+    await everyBatch(provider, outside);
+    await everyRead(provider, outside);
+    await provider.administration.databases();
+    await provider.sweep(10);
+    await dataSource.transaction(async (manager) => {
+      const joined = provider.within(manager);
+      await everyBatch(joined, inside);
+      await everyRead(joined, inside);
+    });
+  });
+}
+
+/** The settings that go with a statement: they have a name in the sources, and are sent without one. */
+const unnamed: readonly string[] = ['scope', 'scope_outer', 'scope_restore'];
+
 describe('every statement that is sent', () => {
   const sent = new Map<string, string>();
   const client = pg.Client.prototype as unknown as { query: (...args: unknown[]) => unknown };
   const ask = client.query;
+  const connection = pg.Connection.prototype as unknown as { parse: (...args: unknown[]) => unknown };
+  const parse = connection.parse;
   beforeEach(() => {
     jest.spyOn(client, 'query').mockImplementation(function (this: unknown, ...args: unknown[]): unknown {
       const { name = '', text, submit } = args[0] as { readonly name?: string; readonly text?: string; readonly submit?: unknown };
       // what TypeORM sends for itself is a text
       if (typeof submit === 'function' && typeof text === 'string') sent.set(text, name);
       return ask.apply(this, args);
+    });
+    // settings that go before and behind a statement are no queries of their own
+    jest.spyOn(connection, 'parse').mockImplementation(function (this: unknown, ...args: unknown[]): unknown {
+      const { name = '', text } = args[0] as { readonly name?: string; readonly text: string };
+      if (name.startsWith('kvent_') || text.includes("'kvent.")) sent.set(text, name);
+      return parse.apply(this, args);
     });
   });
   afterEach(() => {
@@ -93,13 +132,15 @@ describe('every statement that is sent', () => {
   it('names nothing that Postgres would look for in the search_path', async () => {
     for (const way of Object.values(ways)) await everyVerb(await way(database.url), database.url);
     await everyBatchWithin(database.url);
+    await everyBatchSecured(await asVictim());
     expect([...sent.keys()].flatMap((text) => unqualifiedNames(text))).toEqual([]);
     // nothing is left out: each statement of the sources is among them
     const names = [...sent.values()].map((name) => name.replace(/^kvent_|_[0-9a-f]{12}(_\d+)?$/g, ''));
-    for (const { name, text } of statementsOfSources()) {
-      if (text === undefined) expect(names.filter((each) => each.startsWith(name))).not.toEqual([]);
-      else expect(unqualifiedNames(text)).toEqual([]);
-    }
+    const made = statementsOfSources();
+    expect(made.flatMap(({ text }) => (text === undefined ? [] : unqualifiedNames(text)))).toEqual([]);
+    const missing = made.filter(({ name, text }) => text === undefined && !names.some((each) => each.startsWith(name)));
+    expect(missing.map(({ name }) => name).sort()).toEqual(unnamed);
+    expect([...sent.keys()].filter((each) => each.startsWith('select pg_catalog.set_config('))).toHaveLength(unnamed.length);
     expect(new Set(names).size).toBeGreaterThan(30);
   });
 
@@ -239,6 +280,10 @@ describe.each([
 
   it('nor within a transaction of the application', async () => {
     await everyBatchWithin(url);
+  });
+
+  it('nor with row-level security', async () => {
+    await everyBatchSecured(url);
   });
 
   it('and the table is made of the types, the collation and the operators of Postgres', async () => {

@@ -59,6 +59,7 @@ export function unqualifiedNames(statement: string): readonly string[] {
     const around = tokens.slice(Math.max(0, index - 4), index + 5).map(({ text }) => text);
     found.push(`${what}: … ${around.join(' ')} …`);
   };
+  const isPolicy = at(0) === 'create' && at(1) === 'policy';
   const isQualified = (index: number): boolean => at(index - 1) === '.' && at(index - 2) === 'pg_catalog';
 
   for (const [index, { kind, text }] of tokens.entries()) {
@@ -82,11 +83,12 @@ export function unqualifiedNames(statement: string): readonly string[] {
     if (text === 'collate' && after !== 'pg_catalog') note(index, 'collation');
     if (shorthands.has(text)) note(index, 'shorthand');
     if (text === 'in' && after === '(') note(index, 'shorthand');
-    if (text === 'using' && after === '(') note(index, 'shorthand');
+    if (text === 'using' && after === '(' && !isPolicy) note(index, 'shorthand');
     if (text === 'distinct' && after === 'from') note(index, 'shorthand');
     if (text === 'case' && after !== 'when') note(index, 'shorthand');
     if (lookedUpTypes.has(text) && !isQualified(index)) note(index, 'type');
-    if (after === '(' && !isQualified(index) && !beforeParenthesis.has(text) && !isAlias(tokens, index)) note(index, 'function');
+    if (after === '(' && !isQualified(index) && !beforeParenthesis.has(text) && !(isPolicy && isCondition(text)) && !isAlias(tokens, index))
+      note(index, 'function');
     if (tokens[index + 1]?.kind === 'text' && !isQualified(index) && !beforeLiteral.has(text)) note(index, 'type');
     if (['from', 'join', 'into', 'update', 'table'].includes(text)) {
       const name = tokens[index + 1];
@@ -114,3 +116,6 @@ const isAssignment = (tokens: readonly Token[], index: number): boolean =>
 /** `set local name = …`, `with (name = …)`. */
 const isSetting = (tokens: readonly Token[], index: number): boolean =>
   tokens[index - 2]?.text === 'local' || (tokens[index - 2]?.text === '(' && tokens[index - 3]?.text === 'with');
+
+/** Of a policy of rows: `using (…) with check (…)`. */
+const isCondition = (text: string): boolean => text === 'using' || text === 'check';
