@@ -22,7 +22,7 @@ export interface Failure {
 export function failureOf(error: unknown): Failure {
   const cause = error instanceof Advised ? error.cause : error;
   const advice = error instanceof Advised ? ` ${error.advice}` : '';
-  const message = `${messageOf(cause)}${advice}`.replace(/[ \t]*\r?\n[ \t]*/g, ' ');
+  const message = inOneLine(`${messageOf(cause)}${advice}`);
   const { code, effect } = isStorageError(cause) ? cause : { code: 'UNEXPECTED', effect: 'unknown' };
   const line = isStorageError(cause) ? message : `${message} [UNEXPECTED; --verbose tells more]`;
   const story = inspect(cause)
@@ -30,6 +30,13 @@ export function failureOf(error: unknown): Failure {
     .map((each) => `    ${each}`);
   return { line, json: { error: { code, message, effect } }, story };
 }
+
+/** No pattern with blanks on both sides of a line break: it takes quadratic time over blanks that no line break follows. */
+const inOneLine = (text: string): string =>
+  text
+    .split('\n')
+    .map((line) => line.trim())
+    .join(' ');
 
 function messageOf(error: unknown): string {
   if (isStorageError(error)) return `${error.message} [${error.code}, ${error.help}]`;
