@@ -1,7 +1,7 @@
 /** The one event store of an application: on its storage, with what `forRoot` says, if there is one. It ends before the storage does. */
 import { Inject, Module, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
-import { KeyValueStorage, KeyValueStorageModule } from '@kvent/key-value-storage';
+import { KeyValueStorage, KeyValueStorageModule, onceForApplication } from '@kvent/key-value-storage';
 import { EventStore, type EventStoreOptions } from '../core/index.js';
 import { CommittedHub } from './committed-hub.js';
 import { noStorage } from './start-up-checks.js';
@@ -15,7 +15,7 @@ export const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
 @Module({
   providers: [
     { provide: eventStoreOverrideToken, useValue: null },
-    { provide: CommittedHub, inject: [ModulesContainer], useFactory: (modules: ModulesContainer) => new CommittedHub(modules) },
+    { provide: CommittedHub, inject: [ModulesContainer], useFactory: hubOf },
     {
       provide: EventStore,
       // optional: without them, Nest would name classes that no user has heard of
@@ -26,7 +26,7 @@ export const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
         CommittedHub,
         ModulesContainer,
       ],
-      useFactory: createStore,
+      useFactory: storeOf,
     },
   ],
   exports: [EventStore, CommittedHub],
@@ -49,7 +49,12 @@ export class EventStoreHost implements BeforeApplicationShutdown, OnApplicationS
   }
 }
 
-async function createStore(
+/** One for each application: who listens to the first hears what is committed through every module. */
+function hubOf(modules: ModulesContainer): CommittedHub {
+  return onceForApplication(modules, CommittedHub, () => new CommittedHub(modules));
+}
+
+async function storeOf(
   storage: KeyValueStorage | undefined,
   options: EventStoreOptions | undefined,
   override: EventStoreOptions | null,
@@ -61,7 +66,10 @@ async function createStore(
     // Nest 11 answers undefined for an optional dependency that failed; its own error ends the start-up, and must not be hidden by another
     return await new Promise(() => undefined);
   }
-  const given = { ...options, ...override };
+  return await onceForApplication(modules, EventStore, () => createStore(storage, { ...options, ...override }, hub));
+}
+
+async function createStore(storage: KeyValueStorage, given: EventStoreOptions, hub: CommittedHub): Promise<EventStore> {
   const observer = both(given.observer ?? new StreamLogger(), await streamTelemetry());
   return new EventStore(storage, { ...given, observer, committed: hub.beside(given.committed) });
 }

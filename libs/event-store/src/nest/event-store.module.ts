@@ -1,9 +1,17 @@
-import { Module, type DynamicModule, type InjectionToken, type ModuleMetadata, type Type } from '@nestjs/common';
+import { Inject, Module, type DynamicModule, type InjectionToken, type ModuleMetadata, type OnModuleInit, type Type } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
 import { callSite, startUpCheckSymbol } from '@kvent/key-value-storage';
 import { assertEventStoreOptions, EventStore, streamOf, type AnyStream, type EventStoreOptions } from '../core/index.js';
 import { EventStoreHost, eventStoreOptionsToken } from './event-store-host.js';
 import { getStreamToken } from './inject-stream.decorator.js';
-import { assertStreams, streamFeatureSymbol, streamRootPlaceToken, type StreamFeature } from './start-up-checks.js';
+import {
+  assertOneRoot,
+  assertStaticOptions,
+  assertStreams,
+  streamFeatureSymbol,
+  streamRootPlaceToken,
+  type StreamFeature,
+} from './start-up-checks.js';
 
 type Awaitable<T> = T | Promise<T>;
 
@@ -23,7 +31,20 @@ export interface EventStoreAsyncOptions extends Pick<ModuleMetadata, 'imports'> 
  * unknown provider, and options that are not allowed.
  */
 @Module({})
-export class EventStoreModule {
+export class EventStoreModule implements OnModuleInit {
+  readonly #modules: ModulesContainer;
+
+  /** `INVALID_OPTION` for a second root also where the storage is open already. */
+  constructor(@Inject(ModulesContainer) modules: ModulesContainer) {
+    assertOneRoot(modules);
+    this.#modules = modules;
+  }
+
+  /** `INVALID_OPTION` for options that are made anew for each request: the event store of an application is one. */
+  onModuleInit(): void {
+    assertStaticOptions(this.#modules, eventStoreOptionsToken);
+  }
+
   static forRoot(options: EventStoreOptions): DynamicModule {
     const place = callSite(EventStoreModule.forRoot);
     assertEventStoreOptions(`EventStoreModule.forRoot (${place})`, options);

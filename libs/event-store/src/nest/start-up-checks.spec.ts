@@ -1,5 +1,6 @@
 import 'reflect-metadata';
-import { Module, type DynamicModule, type Type } from '@nestjs/common';
+import { Injectable, Module, Scope, type DynamicModule, type InjectionToken, type Type } from '@nestjs/common';
+import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { describe, expect, it } from '@jest/globals';
 import { KeyValueStorageModule, MemoryProvider, type KeyValueStorageOptions } from '@kvent/key-value-storage';
@@ -133,4 +134,41 @@ it('Two modules that name one definition are given the same streams', async () =
   const app = await Test.createTestingModule({ imports: [root(), DoorModule, EventStoreModule.forFeature([Doors])] }).compile();
   expect(app.get(EventStore, { strict: false }).stream(Doors)).toBeDefined();
   await app.close();
+});
+
+describe('EventStoreModule.forRootAsync', () => {
+  @Injectable({ scope: Scope.REQUEST })
+  class OfRequest {}
+  @Injectable({ scope: Scope.REQUEST, durable: true })
+  class Durable {}
+  @Injectable({ scope: Scope.TRANSIENT })
+  class Transient {}
+  @Module({ providers: [OfRequest, Durable, Transient], exports: [OfRequest, Durable, Transient] })
+  class Scoped {}
+  const startWith = async (inject: InjectionToken[]): Promise<number> => {
+    let made = 0;
+    const useFactory = () => ((made += 1), {});
+    const imports = [root(), DoorModule, EventStoreModule.forRootAsync({ imports: [Scoped], inject, useFactory })];
+    const module = await Test.createTestingModule({ imports }).compile();
+    try {
+      await module.init();
+    } finally {
+      await module.close();
+    }
+    return made;
+  };
+
+  it.each([
+    ['the request', REQUEST],
+    ['what is request-scoped', OfRequest],
+    ['what is durable', Durable],
+  ])('is refused when it injects %s: it would make an event store for each request', async (_, token) => {
+    const { code, message } = await refusal(() => startWith([token]));
+    expect(code).toBe('INVALID_OPTION');
+    expect(message).toMatch(/checks\.spec\.ts:\d+\).*request-scoped/);
+  });
+
+  it('makes its options once when it injects what is transient', async () => {
+    expect(await startWith([Transient])).toBe(1);
+  });
 });

@@ -15,7 +15,7 @@ export const streamRootPlaceToken = Symbol('kvent.stream-root-place');
 
 /** `INVALID_OPTION` for a second root, for a stream whose provider has no such name, and for two definitions that would share their rows, naming both places. */
 export const assertStreams: StartUpCheck = (modules, storage) => {
-  assertOneRoot(rootPlacesOf(modules));
+  assertOneRoot(modules);
   assertDefinitions(featuresOf(modules), storage);
 };
 
@@ -31,11 +31,21 @@ const rootPlacesOf = (modules: ModulesContainer): readonly string[] =>
     return typeof place === 'string' ? [place] : [];
   });
 
-function assertOneRoot(places: readonly string[]): void {
+export function assertOneRoot(modules: ModulesContainer): void {
+  const places = rootPlacesOf(modules);
   if (places.length > 1)
     throw invalidOption(
       `EventStoreModule.forRoot is there ${places.length} times, and may be once for each application (it is global): ${places.join(' and ')}.`,
     );
+}
+
+/** `INVALID_OPTION` for options of the root that depend on a request, which Nest knows when all modules are there. */
+export function assertStaticOptions(modules: ModulesContainer, options: symbol): void {
+  const roots = [...modules.values()].filter(({ providers }) => providers.get(options)?.isDependencyTreeStatic() === false);
+  if (roots.length === 0) return;
+  throw invalidOption(
+    `EventStoreModule.forRootAsync (${rootPlacesOf(modules).join(' and ')}) depends on a request: what it injects, or its factory, is request-scoped. There is one event store for each application: inject singletons; what belongs to a request is for the metadata of its events.`,
+  );
 }
 
 /** Streams without a storage: the error names who wants them. */

@@ -25,6 +25,7 @@ import {
   type KeyValueStorageOptions,
   type StorageOverride,
 } from './key-value-storage-options.js';
+import { onceForApplication } from './once-for-application.js';
 import {
   assertOneRoot,
   assertStates,
@@ -45,21 +46,22 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModule
 
 /**
  * The storage of an application. `forRoot` or `forRootAsync` once; it is global, so `forFeature` works in every module. The storage opens before
- * anything that injects it, and closes after everything that used it, on `app.close()`; for signals, call `app.enableShutdownHooks()`.
+ * anything that injects it, and closes after everything that used it, on `app.close()`; for signals, call `app.enableShutdownHooks()`. It stays the one storage
+ * of the application where lazily loaded modules import it again.
  *
  * `INVALID_OPTION` stops the start-up, before anything is opened, for: a second root, no root, two states of one name, a state that names an
  * unknown provider, and a provider instance that is open elsewhere.
  */
 @Module({
   providers: [
-    { provide: TenantContext, useClass: AsyncTenantContext },
+    { provide: TenantContext, inject: [ModulesContainer], useFactory: contextOf },
     { provide: storageOverrideToken, useValue: null },
     { provide: tenancyToken, inject: [MODULE_OPTIONS_TOKEN], useFactory: (options: KeyValueStorageOptions) => options.tenancy ?? null },
     { provide: retryToken, inject: [MODULE_OPTIONS_TOKEN], useFactory: (options: KeyValueStorageOptions) => options.retry ?? null },
     {
       provide: StorageHost,
       inject: [MODULE_OPTIONS_TOKEN, storageOverrideToken, TenantContext, rootPlaceToken, ModulesContainer],
-      useFactory: openHost,
+      useFactory: hostOf,
     },
     StorageHealthIndicator,
     { provide: KeyValueStorage, inject: [StorageHost], useFactory: (host: StorageHost) => host.storage },
@@ -112,7 +114,13 @@ const at = (place: string, module: DynamicModule): DynamicModule => ({
   providers: [...(module.providers ?? []), { provide: rootPlaceToken, useValue: place }],
 });
 
-async function openHost(
+/** One for each application: the storage asks it for the tenant that guards and middleware of all modules name. */
+function contextOf(modules: ModulesContainer): TenantContext {
+  return onceForApplication(modules, TenantContext, () => new AsyncTenantContext());
+}
+
+/** A second root is refused also where the first one is open already. */
+async function hostOf(
   options: KeyValueStorageOptions,
   override: StorageOverride | null,
   context: TenantContext,
@@ -120,6 +128,16 @@ async function openHost(
   modules: ModulesContainer,
 ): Promise<StorageHost> {
   assertOneRoot(rootsOf(modules).map((root) => root.providers.get(rootPlaceToken)?.instance as string));
+  return await onceForApplication(modules, StorageHost, () => openHost(options, override, context, place, modules));
+}
+
+async function openHost(
+  options: KeyValueStorageOptions,
+  override: StorageOverride | null,
+  context: TenantContext,
+  place: string,
+  modules: ModulesContainer,
+): Promise<StorageHost> {
   assertRootOptions(place, options);
   const providers = Object.keys(options.providers ?? {});
   const surroundings: Surroundings = {
