@@ -17,6 +17,7 @@ const seconds = {
   'test/faults/json-file-power-cut.spec.ts': 35,
   'test/contract/model.spec.ts': 33,
   'test/packaging/nest-11.spec.ts': 35,
+  'test/packaging/nest-oldest.spec.ts': 35,
   'test/packaging/typeorm-versions.spec.ts': 30,
   'test/packaging/bench.spec.ts': 26,
   'test/faults/streams-kill.spec.ts': 30,

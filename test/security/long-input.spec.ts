@@ -2,6 +2,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore } from '@kvent/event-store';
 import { defineState, MemoryProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
+import { hidePasswords, looksLikeAddress } from '../../libs/key-value-storage/src/core/hide-passwords.js';
+import { failureOf } from '../../libs/cli/src/output/failure.js';
+import { hiderOf } from '../../libs/cli/src/output/secrets.js';
+import { placeOf } from '../../libs/cli/src/place.js';
 import type { Client } from '../e2e/client.js';
 import { openShop, type RunningShop } from '../e2e/shop.js';
 import { growthMax, growthOf } from './growth.js';
@@ -137,4 +141,24 @@ describe('A long text given to a store or a stream', () => {
     for (const door of doors)
       expect(await growthOf(async (size) => await Promise.allSettled([(async () => await door(size))()]), 400_000)).toBeLessThan(growthMax);
   });
+});
+
+describe('A long text that is told, or given on a command line', () => {
+  const tries: readonly ((text: string) => unknown)[] = [
+    (text) => failureOf(new Error(text)),
+    (text) => hidePasswords(text),
+    (text) => looksLikeAddress(text),
+    (text) => hiderOf([text], {})(text),
+    (text) => placeOf(text),
+  ];
+
+  it.each([...pumps, '\t', '\r', '\n', 'password', 'password=', 'password="', "password '", 'x:', '://', 'a@'])(
+    'that repeats %j costs in proportion to its length',
+    async (pump) => {
+      for (const told of tries)
+        expect(await growthOf(async (size) => await Promise.allSettled([(async () => told(pumped(pump, size)))()]), 400_000)).toBeLessThan(
+          growthMax,
+        );
+    },
+  );
 });
