@@ -115,7 +115,7 @@ function refusals(): void {
     const text = gunzipSync(await readFile(place.path('b.jsonl.gz'))).toString();
     await writeFile(place.path('edited.jsonl'), text.replace('"a":1.0', '"a":2.0'));
     expect(await refused('edited.jsonl')).toMatch(
-      /^kvent restore: The backup is damaged at edited\.jsonl:14: the rows of 'tenant:acme', from line 3 to 13, are not those that were written\. \[STORAGE_CORRUPT, /,
+      /^kvent restore: The backup is damaged at edited\.jsonl:14: the rows of "tenant:acme", from line 3 to 13, are not those that were written\. \[STORAGE_CORRUPT, /,
     );
     await writeFile(place.path('short.jsonl.gz'), gzipSync(text.slice(0, text.lastIndexOf('{'))));
     expect(await refused('short.jsonl.gz')).toContain('short.jsonl.gz:15: it ends before its last line');
