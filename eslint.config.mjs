@@ -119,6 +119,8 @@ export const rooms = {
     packages: '*',
     node: true,
   },
+  // Attacks begin also where text comes in from a command line.
+  security: { files: 'test/security/**', rooms: [...doors, 'test', 'apps', 'faults', 'tooling', 'cli'], packages: '*', node: true },
   test: { files: 'test/**', rooms: [...doors, 'apps', 'faults', 'tooling'], packages: '*', node: true },
   bench: { files: 'bench/**', rooms: doors, packages: '*', node: true },
   tooling: { files: '*.mjs', rooms: [], packages: '*', node: true },

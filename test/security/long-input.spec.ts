@@ -1,8 +1,8 @@
 /** No text that a client can lengthen costs more than in proportion to its length: not in a body, a header, a path, a key or a cursor. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore } from '@kvent/event-store';
+import { hidePasswords, looksLikeAddress } from '@kvent/key-value-storage/core';
 import { defineState, MemoryProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
-import { hidePasswords, looksLikeAddress } from '../../libs/key-value-storage/src/core/hide-passwords.js';
 import { failureOf } from '../../libs/cli/src/output/failure.js';
 import { hiderOf } from '../../libs/cli/src/output/secrets.js';
 import { placeOf } from '../../libs/cli/src/place.js';
