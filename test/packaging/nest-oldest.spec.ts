@@ -43,7 +43,7 @@ await app.get(TenantContext).run('acme', () => app.get(getStoreToken(Notes), { s
 const loader = app.get(LazyModuleLoader);
 const loads = [];
 for (const name of ['one', 'two']) {
-  const lazy = await loader.load(() => moduleOf({ imports: features() }));
+  const lazy = await loader.load(() => moduleOf({ imports: [...features(), bridge] }));
   const context = lazy.get(TenantContext, { strict: false });
   loads.push(await context.run('acme', async () => {
     const { value } = await lazy.get(getStoreToken(Notes), { strict: false }).getOrThrow('n');

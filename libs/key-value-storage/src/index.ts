@@ -56,7 +56,7 @@ export type { ContainerDigest } from './core/row-digest.js';
 // ─── for packages that build on the module
 export { callSite } from './nest/call-site.js';
 export { onceForApplication } from './nest/once-for-application.js';
-export { startUpCheckSymbol, type StartUpCheck, type Surroundings } from './nest/start-up-checks.js';
+export { hasStarted, startUpCheckSymbol, surroundingsOf, type StartUpCheck, type Surroundings } from './nest/start-up-checks.js';
 
 // ─── Nest
 export { StorageHealthIndicator, type EngineHealth, type StorageHealth } from './nest/health/storage-health.indicator.js';

@@ -1,7 +1,7 @@
 import { Logger, Module, type DynamicModule, type OnModuleInit, type Type } from '@nestjs/common';
-import { ModuleRef } from '@nestjs/core';
+import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
-import { callSite } from '@kvent/key-value-storage';
+import { callSite, hasStarted, onceForApplication } from '@kvent/key-value-storage';
 import { assertOptions, describe, invalidOption, isError, printable } from '@kvent/key-value-storage/core';
 import { streamOf, type AnyEvent, type AnyStream, type EventOf, type Recorded, type ResolvedStream } from '../core/index.js';
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
@@ -26,7 +26,7 @@ type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object
  */
 @Module({})
 export class EventBusBridgeModule {
-  /** `INVALID_OPTION` at once for an event type that the stream does not have; at the start where `CqrsModule` is missing. */
+  /** `INVALID_OPTION` at once for an event type that the stream does not have; at the start where `CqrsModule` is missing; when it is loaded after the start (lazily). */
   static forFeature<D extends AnyStream>(definition: D, mapping: EventBusMapping<D>): DynamicModule {
     const owner = `EventBusBridgeModule.forFeature (${callSite(EventBusBridgeModule.forFeature)})`;
     const stream = streamOf(definition);
@@ -34,20 +34,30 @@ export class EventBusBridgeModule {
     for (const [type, map] of Object.entries<unknown>(mapping))
       if (map !== undefined && typeof map !== 'function')
         throw invalidOption(`${owner}: ${type} is a function that makes what is published; given was ${describe(map)}.`);
+    const token = Symbol(owner);
     return {
       module: bridgeModule(stream),
       imports: [EventStoreHost],
       providers: [
         {
-          provide: Symbol(owner),
-          inject: [ModuleRef, CommittedHub],
-          // the compiler has checked the events of each type
-          useFactory: (modules: ModuleRef, hub: CommittedHub) => new EventBusBridge(modules, hub, stream, mapping as AnyMapping, owner),
+          provide: token,
+          inject: [ModuleRef, CommittedHub, ModulesContainer],
+          useFactory: (module: ModuleRef, hub: CommittedHub, modules: ModulesContainer) =>
+            onceForApplication(modules, token, () => {
+              if (hasStarted(modules)) throw tooLate(owner);
+              // the compiler has checked the events of each type
+              return new EventBusBridge(module, hub, stream, mapping as AnyMapping, owner);
+            }),
         },
       ],
     };
   }
 }
+
+const tooLate = (owner: string) =>
+  invalidOption(
+    `${owner} is in a module that was loaded after the start, where Nest begins nothing: no event would be published. Import it in a module that is there at the start.`,
+  );
 
 class EventBusBridge implements OnModuleInit {
   readonly #logger = new Logger('EventStore');

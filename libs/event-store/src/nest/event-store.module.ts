@@ -5,6 +5,7 @@ import { assertEventStoreOptions, EventStore, streamOf, type AnyStream, type Eve
 import { EventStoreHost, eventStoreOptionsToken } from './event-store-host.js';
 import { getStreamToken } from './inject-stream.decorator.js';
 import {
+  admitStreams,
   assertOneRoot,
   assertStaticOptions,
   assertStreams,
@@ -65,13 +66,17 @@ export class EventStoreModule implements OnModuleInit {
   /** Makes these streams injectable in the module that imports it. The same definition may be in several modules: its streams are the same. */
   static forFeature(streams: readonly AnyStream[]): DynamicModule {
     const definitions = streams.map(streamOf);
+    const feature: StreamFeature = { streams: definitions, place: callSite(EventStoreModule.forFeature) };
     return {
-      module: featureModule({ streams: definitions, place: callSite(EventStoreModule.forFeature) }),
+      module: featureModule(feature),
       imports: [EventStoreHost],
       providers: definitions.map((definition) => ({
         provide: getStreamToken(definition),
-        inject: [EventStore],
-        useFactory: (store: EventStore) => store.stream(definition),
+        inject: [EventStore, ModulesContainer],
+        useFactory: (store: EventStore, modules: ModulesContainer) => {
+          admitStreams(modules, feature);
+          return store.stream(definition);
+        },
       })),
       exports: [...definitions.map(getStreamToken), EventStoreHost],
     };

@@ -94,28 +94,60 @@ describe('A module whose providers Nest makes again', () => {
   });
 });
 
-describe('A second root in a lazily loaded module', () => {
+describe('In a lazily loaded module, as at the start, INVALID_OPTION', () => {
   const root = () => KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() });
+  const doors = () => defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times + 1 });
+  const features = (notes: typeof Notes, stream: typeof Doors) => [
+    KeyValueStorageModule.forFeature([notes]),
+    EventStoreModule.forFeature([stream]),
+  ];
+  const load = async (app: INestApplicationContext, ...imports: DynamicModule[]): Promise<void> =>
+    void (await app.get(LazyModuleLoader).load(() => lazily(...imports)));
+  const placesIn = (message: string) => new Set(message.match(/lazy-modules\.spec\.ts:\d+/g)).size;
+  const refusal = async (loading: Promise<void>): Promise<{ readonly code: string; readonly message: string }> => {
+    try {
+      await loading;
+    } catch (error) {
+      return error as { readonly code: string; readonly message: string };
+    }
+    throw new Error('It was loaded.');
+  };
 
-  it('is refused, naming both places: of the storage', async () => {
+  it('is the answer to a second root of the storage, naming both places', async () => {
     const app = await start(root());
-    const loading = app.get(LazyModuleLoader).load(() => lazily(KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() })));
-    const error = await loading.then(
-      () => undefined,
-      (reason: unknown) => reason as { readonly code?: string; readonly message: string },
-    );
-    expect(error?.code).toBe('INVALID_OPTION');
-    expect(new Set(error?.message.match(/lazy-modules\.spec\.ts:\d+/g)).size).toBe(2);
+    const { code, message } = await refusal(load(app, KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() })));
+    expect([code, placesIn(message)]).toEqual(['INVALID_OPTION', 2]);
   });
 
-  it('is refused, naming both places: of the event store', async () => {
+  it('is the answer to a second root of the event store, naming both places', async () => {
     const app = await start(root(), EventStoreModule.forRoot({}));
-    const loading = app.get(LazyModuleLoader).load(() => lazily(EventStoreModule.forRoot({})));
-    const error = await loading.then(
-      () => undefined,
-      (reason: unknown) => reason as { readonly code?: string; readonly message: string },
-    );
-    expect(error?.code).toBe('INVALID_OPTION');
-    expect(new Set(error?.message.match(/lazy-modules\.spec\.ts:\d+/g)).size).toBe(2);
+    const { code, message } = await refusal(load(app, EventStoreModule.forRoot({})));
+    expect([code, placesIn(message)]).toEqual(['INVALID_OPTION', 2]);
+  });
+
+  it('is the answer to states and streams that would share the rows of others, and the next module is loaded all the same', async () => {
+    const app = await start(root(), ...features(Notes, Doors));
+    const others = [KeyValueStorageModule.forFeature([defineState('note')]), EventStoreModule.forFeature([doors()])];
+    for (const other of others) {
+      const { code, message } = await refusal(load(app, other));
+      expect([code, placesIn(message)]).toEqual(['INVALID_OPTION', 2]);
+      expect(message).toMatch(/would share their rows/);
+    }
+    await load(app, ...features(Notes, Doors));
+  });
+
+  it('is the answer to the name of a provider that the root does not have', async () => {
+    const app = await start(root());
+    const { code, message } = await refusal(load(app, KeyValueStorageModule.forFeature([defineState('session', { provider: 'cahce' })])));
+    expect(code).toBe('INVALID_OPTION');
+    expect(message).toMatch(/wants the provider 'cahce'/);
+  });
+
+  it('is the answer to a bridge to the event bus, which Nest would never start', async () => {
+    const app = await start(root(), CqrsModule.forRoot(), EventStoreModule.forFeature([Doors]));
+    const bridge = EventBusBridgeModule.forFeature(Doors, { opened: () => new DoorOpened(undefined) });
+    const { code, message } = await refusal(load(app, bridge));
+    expect(code).toBe('INVALID_OPTION');
+    expect(message).toMatch(/lazy-modules\.spec\.ts:\d+.* loaded after the start/);
   });
 });

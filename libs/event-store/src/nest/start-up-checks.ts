@@ -1,6 +1,6 @@
 /** Mistakes in the modules of streams. They are found before the storage is opened, so that a refused start-up holds no file and no connection. */
 import type { ModulesContainer } from '@nestjs/core';
-import type { StartUpCheck, Surroundings } from '@kvent/key-value-storage';
+import { onceForApplication, surroundingsOf, type StartUpCheck, type Surroundings } from '@kvent/key-value-storage';
 import { invalidOption } from '@kvent/key-value-storage/core';
 import type { ResolvedStream } from '../core/index.js';
 
@@ -16,8 +16,23 @@ export const streamRootPlaceToken = Symbol('kvent.stream-root-place');
 /** `INVALID_OPTION` for a second root, for a stream whose provider has no such name, and for two definitions that would share their rows, naming both places. */
 export const assertStreams: StartUpCheck = (modules, storage) => {
   assertOneRoot(modules);
-  assertDefinitions(featuresOf(modules), storage);
+  const features = featuresOf(modules);
+  assertDefinitions(features, storage);
+  for (const feature of features) admittedOf(modules).add(feature);
 };
+
+const admittedKey = Symbol('kvent.admitted-streams');
+
+const admittedOf = (modules: ModulesContainer): Set<StreamFeature> =>
+  onceForApplication(modules, admittedKey, () => new Set<StreamFeature>());
+
+/** The same for the streams of a module that is loaded when the storage is open, against those that were admitted before it. */
+export function admitStreams(modules: ModulesContainer, feature: StreamFeature): void {
+  const [admitted, storage] = [admittedOf(modules), surroundingsOf(modules)];
+  if (storage === undefined || admitted.has(feature)) return;
+  assertDefinitions([...admitted, feature], storage);
+  admitted.add(feature);
+}
 
 const featuresOf = (modules: ModulesContainer): readonly StreamFeature[] =>
   [...modules.values()].flatMap(({ metatype }) => {

@@ -27,10 +27,11 @@ import {
 } from './key-value-storage-options.js';
 import { onceForApplication } from './once-for-application.js';
 import {
+  admit,
+  admitAll,
   assertOneRoot,
-  assertStates,
-  featuresOf,
   featureSymbol,
+  markStarted,
   noRoot,
   startUpChecksOf,
   type Feature,
@@ -79,6 +80,7 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
 
   /** `INVALID_OPTION` for options that are made anew for each request: each would open a storage that nothing closes. */
   onModuleInit(): void {
+    markStarted(this.#modules);
     for (const root of rootsOf(this.#modules)) {
       if (root.providers.get(StorageHost)?.isDependencyTreeStatic() !== false) continue;
       throw invalidOption(
@@ -145,7 +147,7 @@ async function openHost(
     oneEngine: override === null ? [] : providers.filter((name) => !(name in override.providers)),
     scope: options.tenancy === undefined ? 'shared' : 'tenant',
   };
-  assertStates(featuresOf(modules), surroundings);
+  admitAll(modules, surroundings);
   for (const check of startUpChecksOf(modules)) check(modules, surroundings);
   warnOfOpenTenancy(place, options.tenancy);
   return await StorageHost.open(options, override, context, place);
@@ -168,7 +170,10 @@ function storeProvider(definition: ResolvedState, feature: Feature): Provider {
     // optional: without a root, Nest would name a class that no user has heard of
     inject: [{ token: StorageHost, optional: true }, ModulesContainer],
     useFactory: async (host: StorageHost | undefined, modules: ModulesContainer) => {
-      if (host !== undefined) return host.storage.store(definition);
+      if (host !== undefined) {
+        admit(modules, feature);
+        return host.storage.store(definition);
+      }
       if (rootsOf(modules).length === 0) throw noRoot(feature);
       // Nest 11 answers undefined for an optional dependency that failed; its own error ends the start-up, and must not be hidden by another
       return await new Promise(() => undefined);

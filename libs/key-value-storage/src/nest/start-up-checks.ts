@@ -2,6 +2,7 @@
 import type { ModulesContainer } from '@nestjs/core';
 import { invalidOption } from '../core/options.js';
 import type { ResolvedState } from '../core/state-definition.js';
+import { onceForApplication } from './once-for-application.js';
 
 /** What one `forFeature` declared; it hangs on the module class that it answered. */
 export interface Feature {
@@ -10,7 +11,7 @@ export interface Feature {
 }
 export const featureSymbol = Symbol.for('kvent.feature');
 
-export function featuresOf(modules: ModulesContainer): readonly Feature[] {
+function featuresOf(modules: ModulesContainer): readonly Feature[] {
   return [...modules.values()].flatMap(({ metatype }) => {
     const feature = (metatype as { readonly [featureSymbol]?: Feature })[featureSymbol];
     return feature === undefined ? [] : [feature];
@@ -56,8 +57,42 @@ export interface Surroundings {
   readonly scope: 'tenant' | 'shared';
 }
 
+const startKey = Symbol('kvent.start');
+const startOf = (modules: ModulesContainer): { isOver: boolean } => onceForApplication(modules, startKey, () => ({ isOver: false }));
+
+/** Whether the modules of the application have been initialised. Nest calls no `onModuleInit` of a module that is loaded from then on. */
+export const hasStarted = (modules: ModulesContainer): boolean => startOf(modules).isOver;
+export function markStarted(modules: ModulesContainer): void {
+  startOf(modules).isOver = true;
+}
+
+const surroundingsKey = Symbol('kvent.surroundings');
+const admittedKey = Symbol('kvent.admitted-states');
+
+const admittedOf = (modules: ModulesContainer): Set<Feature> => onceForApplication(modules, admittedKey, () => new Set<Feature>());
+
+/** The same for modules that are loaded later; `undefined` before the storage of the application is opened. */
+export const surroundingsOf = (modules: ModulesContainer): Surroundings | undefined =>
+  onceForApplication<{ value?: Surroundings }>(modules, surroundingsKey, () => ({})).value;
+
+/** Checks all states that are there, before the storage is opened. */
+export function admitAll(modules: ModulesContainer, surroundings: Surroundings): void {
+  const features = featuresOf(modules);
+  assertStates(features, surroundings);
+  for (const feature of features) admittedOf(modules).add(feature);
+  onceForApplication<{ value?: Surroundings }>(modules, surroundingsKey, () => ({})).value = surroundings;
+}
+
+/** The same for the states of a module that is loaded later, against those that were admitted before it. */
+export function admit(modules: ModulesContainer, feature: Feature): void {
+  const [admitted, surroundings] = [admittedOf(modules), surroundingsOf(modules)];
+  if (surroundings === undefined || admitted.has(feature)) return;
+  assertStates([...admitted, feature], surroundings);
+  admitted.add(feature);
+}
+
 /** `INVALID_OPTION` for a state whose provider has no such name, and for two states that would share their rows, naming both places. */
-export function assertStates(features: readonly Feature[], { providers, oneEngine, scope }: Surroundings): void {
+function assertStates(features: readonly Feature[], { providers, oneEngine, scope }: Surroundings): void {
   const seen = new Map<string, { readonly state: ResolvedState; readonly place: string }>();
   for (const { states, place } of features) {
     for (const state of states) {
