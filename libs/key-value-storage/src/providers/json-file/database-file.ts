@@ -221,6 +221,8 @@ export class DatabaseFile implements JournalHolder {
     }
     // in the same turn as the last look: whoever comes after it starts anew
     this.#running = undefined;
+    // somebody may have come for the place since the last turn
+    if (this.context.journals.isWanted(this)) this.rest();
     this.context.idle(this);
   }
 

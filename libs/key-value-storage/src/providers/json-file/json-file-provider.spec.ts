@@ -696,6 +696,17 @@ describe('many tenants', () => {
       expect(() => provider({ openJournalsMax: wrong })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
   });
 
+  it('hand the place of a journal on, whenever somebody comes for it', async () => {
+    const store = await open({ openJournalsMax: 1 });
+    for (let round = 0; round < 60; round += 1) {
+      await commit(store, batch([put('a')], [], 'tenant:t1'));
+      const other = turn().then(() => commit(store, batch([put('a')], [], 'tenant:t2')));
+      for (let wait = 0; wait < round % 12; wait += 1) await Promise.resolve();
+      await commit(store, batch([put('b')], [], 'tenant:t1'));
+      expect(await other).toMatchObject({ outcome: 'committed' });
+    }
+  });
+
   it('that only ask, or delete what is not there, are forgotten; what comes at that moment is not lost', async () => {
     const store = await open();
     const gone: Change = { kind: 'delete', address: address('a') };
