@@ -15,7 +15,8 @@ try {
   await main(settingsFrom(process.env, process.argv.slice(2)));
 } catch (error) {
   // settings hold addresses, and addresses passwords
-  console.error(hidePasswords(explain(error)));
+  const advice = error instanceof SetupError && error.advice !== '' ? ` ${error.advice}` : '';
+  console.error(`${hidePasswords(explain(error))}${advice}`);
   process.exit(1);
 }
 
@@ -53,7 +54,7 @@ async function open(storage: ChosenStorage, { fresh, logAll, bank, slowCardMs }:
 function inItsWords(error: unknown, storage: ChosenStorage): unknown {
   if (storage.whenUnavailable === undefined || !isStorageError(error, 'STORAGE_UNAVAILABLE')) return error;
   const { message = '' } = (error.cause ?? {}) as { readonly message?: string };
-  return new SetupError(storage.whenUnavailable(message === '' ? error.message : message));
+  return storage.whenUnavailable(message === '' ? error.message : message);
 }
 
 function portOf(address: string | { readonly port: number } | null, asked: number): number {

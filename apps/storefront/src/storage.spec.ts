@@ -44,7 +44,7 @@ describe('The storage', () => {
       name: 'Postgres table "storefront"."row"',
       features: { durable: 'fsync', shared: true },
     });
-    expect(storage.whenUnavailable?.('why')).toMatch(/^Postgres .* cannot be opened: why\. (?!.*secret)/);
+    expect(storage.whenUnavailable?.('why').message).toMatch(/^Postgres .* cannot be opened: why\. (?!.*secret)/);
   });
 
   it.each([

@@ -12,7 +12,7 @@ export interface ChosenStorage {
   /** Where it is, if it is a directory. */
   readonly directory?: string;
   /** For people: that it cannot be opened, why, and what to do. */
-  whenUnavailable?(why: string): string;
+  whenUnavailable?(why: string): SetupError;
   /** A new provider, not open yet. What it needs is loaded only now. */
   create(): StorageProvider | Promise<StorageProvider>;
 }
@@ -53,8 +53,10 @@ function postgresAt(url: string): ChosenStorage {
     description: `Postgres ${place} (durable, any number of processes)`,
     isOwn: true,
     whenUnavailable: (why) =>
-      `Postgres ${place} cannot be opened: ${why}. Is it running, and is the address right? ` +
-      '"docker compose up -d --wait" starts one at postgres://kvent:kvent@localhost/kvent',
+      new SetupError(
+        `Postgres ${place} cannot be opened: ${why}. Is it running, and is the address right?`,
+        '"docker compose up -d --wait" starts one at postgres://kvent:kvent@localhost/kvent',
+      ),
     create: async () => {
       const { PostgresProvider } = await import('@kvent/key-value-postgres');
       const name = parsed.searchParams.has('application_name') ? {} : { applicationName: 'storefront' };
