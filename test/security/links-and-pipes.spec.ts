@@ -81,6 +81,15 @@ describe.each(deeds)('Whoever %s', (name, run) => {
   });
 });
 
+describe('A backup', () => {
+  it('that is a FIFO is refused at once', async () => {
+    await using place = await Place.make();
+    await promisify(execFile)('mkfifo', [join(place.folder, 'backup.gz')]);
+    const restoring = kvent(['restore', '--from', join(place.folder, 'backup.gz'), '--to', join(place.folder, 'restored')], place.folder);
+    await expect(restoring).rejects.toThrow('is not a plain file');
+  });
+});
+
 describe('A source', () => {
   it.each(deeds.slice(1, 3))('of whoever %s is the same afterwards, name by name and byte by byte', async (_name, run) => {
     await using place = await Place.make();

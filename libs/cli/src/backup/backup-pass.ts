@@ -15,7 +15,7 @@ import {
   type RowAddress,
 } from '@kvent/key-value-storage/core';
 import { format, type BackupSummary, type Header, type Section } from './format.js';
-import { linesOf, LineTooLong } from './lines.js';
+import { linesOf, LineTooLong, NotPlainFile } from './lines.js';
 
 type Line = { readonly [name: string]: unknown };
 
@@ -36,7 +36,7 @@ export class BackupPass implements AsyncDisposable {
     this.#lines = linesOf(path);
   }
 
-  /** The first line. `INVALID_OPTION` where the file is no backup, `STORAGE_UNSUPPORTED` where a later release wrote it. */
+  /** The first line. `INVALID_OPTION` where it is no plain file or no backup, `STORAGE_UNSUPPORTED` where a later release wrote it. */
   async header(): Promise<Header> {
     const line = await this.#next();
     const header = parsed(line) as Partial<Header> | undefined;
@@ -140,6 +140,7 @@ export class BackupPass implements AsyncDisposable {
     } catch (error) {
       if (isStorageError(error)) throw error;
       this.#number += 1;
+      if (error instanceof NotPlainFile) throw storageError('INVALID_OPTION', `${this.#path} is not a plain file, so it is no backup.`, {});
       throw error instanceof LineTooLong ? this.#damaged(error.message) : this.#unreadable(error as NodeJS.ErrnoException);
     }
     this.#number += 1;
