@@ -41,12 +41,14 @@ const lazily = (...imports: DynamicModule[]): DynamicModule => {
   return { module: Lazy, imports };
 };
 
+interface LoaderOfNest11 {
+  readonly dependenciesScanner: { scanModulesForDependencies(modules: ReadonlyMap<string, unknown>): Promise<void> };
+  readonly instanceLoader: { createInstancesOfDependencies(modules: ReadonlyMap<string, unknown>): Promise<void> };
+}
+
 /** As the loader of Nest 11.0 does it with each module that is reached: its providers take the place of those that are there. */
 async function makeAgain(app: INestApplicationContext, reached: (metatype: Type<unknown>) => boolean): Promise<void> {
-  const { dependenciesScanner, instanceLoader } = app.get(LazyModuleLoader) as unknown as {
-    readonly dependenciesScanner: { scanModulesForDependencies(modules: ReadonlyMap<string, unknown>): Promise<void> };
-    readonly instanceLoader: { createInstancesOfDependencies(modules: ReadonlyMap<string, unknown>): Promise<void> };
-  };
+  const { dependenciesScanner, instanceLoader } = app.get<unknown, LoaderOfNest11>(LazyModuleLoader);
   const modules = new Map([...app.get(ModulesContainer)].filter(([, { metatype }]) => reached(metatype as Type<unknown>)));
   await dependenciesScanner.scanModulesForDependencies(modules);
   await instanceLoader.createInstancesOfDependencies(modules);
