@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import type { Batch, RawRow, StorageProvider } from '@kvent/key-value-storage/core';
+import { decodeKey, type Batch, type RawRow, type StorageProvider } from '@kvent/key-value-storage/core';
 import { clauses, describeStorageProvider } from '@kvent/key-value-storage/testing';
 import pg from 'pg';
 import { DataSource } from 'typeorm';
@@ -192,8 +192,9 @@ describe.each(['serializable', 'repeatable read', 'read committed'])('an applica
         for await (const row of provider.administration.export(name)) found.push(row);
         return found;
       };
-      const moved = await rows(hosted, 'shared');
-      expect(await hosted.administration.import('tenant:moved', moved)).toBe(8);
+      // one key is of the test's own making: no verb writes it, and no import takes it
+      const moved = (await rows(hosted, 'shared')).filter(({ key }) => decodeKey(key) !== undefined);
+      expect(await hosted.administration.import('tenant:moved', moved)).toBe(7);
       expect(await rows(plain, 'tenant:moved')).toEqual(moved);
       expect(await hosted.administration.drop('tenant:moved')).toBe(true);
     });
