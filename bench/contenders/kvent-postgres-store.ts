@@ -78,7 +78,7 @@ export const openTwoApplications: Opening = async ({ database }) => {
 async function startApplication(options: PostgresProviderOptions) {
   @Module({
     imports: [
-      KeyValueStorageModule.forRoot({ provider: () => new PostgresProvider(options), tenancy: {} }),
+      KeyValueStorageModule.forRoot({ provider: () => new PostgresProvider(options), tenancy: { isKnown: () => true } }),
       KeyValueStorageModule.forFeature([StoredProduct]),
     ],
     providers: [Catalog],
