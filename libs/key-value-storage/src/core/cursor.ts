@@ -3,6 +3,7 @@ import { storageError } from './errors.js';
 import { decodeKey, describe, encodeKey } from './key.js';
 import { limits } from './limits.js';
 import type { ScanRange } from './storage-provider.js';
+import { textDigest } from './text-digest.js';
 
 /** What a cursor is bound to: its range and its place. */
 export type CursorScope = Pick<ScanRange, 'database' | 'container' | 'entity' | 'start' | 'end' | 'reverse'>;
@@ -56,15 +57,9 @@ function decodeBase64Url(code: string): string | undefined {
   }
 }
 
-/** FNV-1a, twice with different offsets: 64 bits against mistakes, not against forgery: a cursor opens nothing that its range does not. */
+/** Against mistakes, not against forgery: a cursor opens nothing that its range does not. */
 function hashOf(scope: CursorScope, lastKey: string): string {
-  const text = JSON.stringify([scope.database, scope.container, scope.entity, scope.start, scope.end, scope.reverse === true, lastKey]);
-  let one = 0x811c9dc5;
-  let two = 0x01000193;
-  for (let index = 0; index < text.length; index += 1) {
-    const unit = text.charCodeAt(index);
-    one = Math.imul(one ^ unit, 0x01000193);
-    two = Math.imul(two ^ unit, 0x01000193);
-  }
-  return (one >>> 0).toString(36) + (two >>> 0).toString(36);
+  return textDigest(
+    JSON.stringify([scope.database, scope.container, scope.entity, scope.start, scope.end, scope.reverse === true, lastKey]),
+  );
 }

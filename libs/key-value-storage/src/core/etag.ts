@@ -3,6 +3,7 @@
  * whose it is and in which shape: `<version>-<digest>-<schema version>`. Versions of two rows may be equal (rows of one batch share theirs, streams count
  * from 1), and one version has another representation under another schema.
  */
+import { textDigest } from './text-digest.js';
 
 /**
  * What `@IfMatch()` gives; hand it on as `ifMatch`. `'any'`: whatever is there, but something (`If-Match: *`). `'none'`: no check, where the header may be
@@ -41,17 +42,5 @@ export function versionIn(etag: string, owner: readonly string[]): string | null
 /** Longer than any ETag of ours. */
 const etagLengthMax = 64;
 
-/** 64 bits against mistakes, not against forgery: an ETag opens nothing. Two multiplications that mix each unit, and a final one that mixes both halves. */
-function digestOf(owner: readonly string[]): string {
-  const text = JSON.stringify(owner);
-  let one = 0xdeadbeef;
-  let two = 0x41c6ce57;
-  for (let index = 0; index < text.length; index += 1) {
-    const unit = text.charCodeAt(index);
-    one = Math.imul(one ^ unit, 0x9e3779b1);
-    two = Math.imul(two ^ unit, 0x5f356495);
-  }
-  one = Math.imul(one ^ (one >>> 16), 0x85ebca6b) ^ Math.imul(two ^ (two >>> 13), 0xc2b2ae35);
-  two = Math.imul(two ^ (two >>> 16), 0x85ebca6b) ^ Math.imul(one ^ (one >>> 13), 0xc2b2ae35);
-  return (one >>> 0).toString(36) + (two >>> 0).toString(36);
-}
+/** Against mistakes, not against forgery: an ETag opens nothing. */
+const digestOf = (owner: readonly string[]): string => textDigest(JSON.stringify(owner));
