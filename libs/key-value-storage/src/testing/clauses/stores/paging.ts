@@ -15,19 +15,22 @@ import { breaksStores, type StoreClause } from '../../store-clause.js';
 import { all, keysOf } from '../../store-subject.js';
 import { rejects } from '../../verbs.js';
 
+const takesAnyCursor = (name: string) =>
+  breaksStores(name, (store) => ({
+    page: async (request, options) => {
+      try {
+        return await store.page(request, options);
+      } catch {
+        return { items: [], next: undefined };
+      }
+    },
+  }));
+
 export const storePagingClauses: readonly StoreClause[] = [
   {
     name: 'A cursor belongs to its range, its state and its tenant; elsewhere, and when it is damaged, it is INVALID_CURSOR.',
     law: 8,
-    broken: breaksStores('takes any cursor it can read', (store) => ({
-      page: async (request, options) => {
-        try {
-          return await store.page(request, options);
-        } catch {
-          return { items: [], next: undefined };
-        }
-      },
-    })),
+    broken: takesAnyCursor('takes any cursor it can read'),
     async run(subject) {
       const things = subject.store();
       await things.setMany(numbered(10));
@@ -53,15 +56,7 @@ export const storePagingClauses: readonly StoreClause[] = [
   {
     name: 'A cursor that a client made itself is INVALID_CURSOR where no key of the range is in it; nothing that the engine cannot store reaches it.',
     law: 8,
-    broken: breaksStores('answers a page for any cursor', (store) => ({
-      page: async (request, options) => {
-        try {
-          return await store.page(request, options);
-        } catch {
-          return { items: [], next: undefined };
-        }
-      },
-    })),
+    broken: takesAnyCursor('answers a page for any cursor'),
     async run(subject) {
       const things = subject.store();
       await things.setMany(numbered(3));
