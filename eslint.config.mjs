@@ -31,7 +31,19 @@ export const rooms = {
   // Specs sit beside what they prove, so they may look behind the doors of their own package.
   'unit tests': {
     files: 'libs/*/src/**/*.spec.ts',
-    rooms: [...doors, 'core', 'memory', 'json-file', 'nest', 'testing', 'postgres', 'streams', 'streams-nest', 'streams-testing', 'cli'],
+    rooms: [
+      ...doors,
+      'core',
+      'memory',
+      'json-file',
+      'nest',
+      'testing',
+      'postgres',
+      'streams',
+      'streams-nest',
+      'streams-testing',
+      'cli',
+    ],
     packages: '*',
     node: true,
   },
@@ -43,8 +55,18 @@ export const rooms = {
     packages: [],
     node: false,
   },
-  'key-value-storage/core': { files: 'libs/key-value-storage/src/core/index.ts', rooms: ['core'], packages: [], node: false },
-  'key-value-storage/testing': { files: 'libs/key-value-storage/src/testing/index.ts', rooms: ['testing'], packages: [], node: false },
+  'key-value-storage/core': {
+    files: 'libs/key-value-storage/src/core/index.ts',
+    rooms: ['core'],
+    packages: [],
+    node: false,
+  },
+  'key-value-storage/testing': {
+    files: 'libs/key-value-storage/src/testing/index.ts',
+    rooms: ['testing'],
+    packages: [],
+    node: false,
+  },
   'event-store': {
     files: 'libs/event-store/src/index.ts',
     rooms: ['key-value-storage', 'event-store/core', 'streams', 'streams-nest'],
@@ -57,12 +79,32 @@ export const rooms = {
     packages: [],
     node: false,
   },
-  'event-store/testing': { files: 'libs/event-store/src/testing/index.ts', rooms: ['streams-testing'], packages: [], node: false },
-  'key-value-postgres': { files: 'libs/key-value-postgres/src/index.ts', rooms: ['postgres'], packages: [], node: false },
+  'event-store/testing': {
+    files: 'libs/event-store/src/testing/index.ts',
+    rooms: ['streams-testing'],
+    packages: [],
+    node: false,
+  },
+  'key-value-postgres': {
+    files: 'libs/key-value-postgres/src/index.ts',
+    rooms: ['postgres'],
+    packages: [],
+    node: false,
+  },
 
-  core: { files: 'libs/key-value-storage/src/core/**', rooms: [], packages: ['@standard-schema/spec'], node: false },
+  core: {
+    files: 'libs/key-value-storage/src/core/**',
+    rooms: [],
+    packages: ['@standard-schema/spec'],
+    node: false,
+  },
   memory: { files: 'libs/key-value-storage/src/providers/memory/**', rooms: core, packages: [], node: false },
-  'json-file': { files: 'libs/key-value-storage/src/providers/json-file/**', rooms: core, packages: [], node: true },
+  'json-file': {
+    files: 'libs/key-value-storage/src/providers/json-file/**',
+    rooms: core,
+    packages: [],
+    node: true,
+  },
   postgres: {
     files: 'libs/key-value-postgres/src/**',
     rooms: ['key-value-storage/core'],
@@ -90,16 +132,35 @@ export const rooms = {
     node: true,
   },
 
-  streams: { files: 'libs/event-store/src/core/**', rooms: ['key-value-storage/core'], packages: ['@standard-schema/spec'], node: false },
+  streams: {
+    files: 'libs/event-store/src/core/**',
+    rooms: ['key-value-storage/core'],
+    packages: ['@standard-schema/spec'],
+    node: false,
+  },
   'streams-nest': {
     files: 'libs/event-store/src/nest/**',
     rooms: ['key-value-storage', 'key-value-storage/core', 'streams', 'event-store/core'],
-    packages: ['@nestjs/common', '@nestjs/core', '@nestjs/cqrs', '@opentelemetry/api', 'reflect-metadata', 'rxjs'],
+    packages: [
+      '@nestjs/common',
+      '@nestjs/core',
+      '@nestjs/cqrs',
+      '@opentelemetry/api',
+      'reflect-metadata',
+      'rxjs',
+    ],
     node: true,
   },
   'streams-testing': {
     files: 'libs/event-store/src/testing/**',
-    rooms: ['key-value-storage', 'key-value-storage/core', 'key-value-storage/testing', 'event-store', 'event-store/core', 'streams'],
+    rooms: [
+      'key-value-storage',
+      'key-value-storage/core',
+      'key-value-storage/testing',
+      'event-store',
+      'event-store/core',
+      'streams',
+    ],
     packages: ['@nestjs/common', '@nestjs/testing', 'fast-check'],
     node: true,
   },
@@ -120,7 +181,12 @@ export const rooms = {
     node: true,
   },
   // Attacks begin also where text comes in from a command line.
-  security: { files: 'test/security/**', rooms: [...doors, 'test', 'apps', 'faults', 'tooling', 'cli'], packages: '*', node: true },
+  security: {
+    files: 'test/security/**',
+    rooms: [...doors, 'test', 'apps', 'faults', 'tooling', 'cli'],
+    packages: '*',
+    node: true,
+  },
   test: { files: 'test/**', rooms: [...doors, 'apps', 'faults', 'tooling'], packages: '*', node: true },
   bench: { files: 'bench/**', rooms: doors, packages: '*', node: true },
   tooling: { files: '*.mjs', rooms: [], packages: '*', node: true },
@@ -134,7 +200,12 @@ const walls = {
     'boundaries/files': Object.entries(rooms).map(([category, { files }]) => ({ category, pattern: files })),
     'boundaries/files-single-match': true,
     'boundaries/legacy-templates': false,
-    'import/resolver': { typescript: { project: 'tsconfig.json', conditionNames: ['kvent-source', 'types', 'import', 'node', 'default'] } },
+    'import/resolver': {
+      typescript: {
+        project: 'tsconfig.json',
+        conditionNames: ['kvent-source', 'types', 'import', 'node', 'default'],
+      },
+    },
   },
   plugins: { boundaries },
   rules: {
@@ -190,14 +261,20 @@ export default tseslint.config(
       '@typescript-eslint/no-unsafe-call': 'error',
       '@typescript-eslint/no-unsafe-member-access': 'error',
       '@typescript-eslint/no-unsafe-return': 'error',
-      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_', varsIgnorePattern: '^_', ignoreRestSiblings: true }],
+      '@typescript-eslint/no-unused-vars': [
+        'error',
+        { argsIgnorePattern: '^_', varsIgnorePattern: '^_', ignoreRestSiblings: true },
+      ],
       '@typescript-eslint/only-throw-error': 'error',
       '@typescript-eslint/prefer-promise-reject-errors': 'error',
       '@typescript-eslint/prefer-readonly': 'error',
       '@typescript-eslint/restrict-plus-operands': 'error',
       '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
       '@typescript-eslint/unified-signatures': 'off', // overloads are written for their readers
-      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
       eqeqeq: 'error',
       'no-console': 'error',
       'object-shorthand': 'error',
@@ -214,7 +291,10 @@ export default tseslint.config(
           selector: `Program > ${mutable}, Program > ExportNamedDeclaration > ${mutable}`,
           message: 'No state in modules: two copies of one would disagree.',
         },
-        { selector: 'ExportAllDeclaration', message: 'Name what is exported: the diff of a front door is the review of the API.' },
+        {
+          selector: 'ExportAllDeclaration',
+          message: 'Name what is exported: the diff of a front door is the review of the API.',
+        },
       ],
     },
   },
@@ -224,7 +304,10 @@ export default tseslint.config(
     rules: {
       'no-restricted-imports': [
         'error',
-        { paths: builtins, patterns: [{ group: ['node:*', '@nestjs/*'], message: 'The core is pure TypeScript.' }] },
+        {
+          paths: builtins,
+          patterns: [{ group: ['node:*', '@nestjs/*'], message: 'The core is pure TypeScript.' }],
+        },
       ],
       'no-restricted-globals': ['error', 'process', 'Buffer', 'require', '__dirname', '__filename'],
     },
@@ -234,7 +317,10 @@ export default tseslint.config(
     files: ['apps/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts'],
     ignores: ['test/faults/**', 'test/security/**'],
     rules: {
-      'no-restricted-imports': ['error', { patterns: [{ regex: '^\\.{1,2}/(.*/)?libs/', message: 'Import the package by its name.' }] }],
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ regex: '^\\.{1,2}/(.*/)?libs/', message: 'Import the package by its name.' }] },
+      ],
     },
   },
   { files: ['apps/*/src/main.ts', 'bench/**/*.ts', 'test/faults/crash.ts'], rules: { 'no-console': 'off' } },

@@ -1,6 +1,17 @@
 /** Who is measured: the same verbs for everybody, and what their answers are worth, which the table says beside each figure. */
 export type Verb =
-  | ('get' | 'set' | 'set + get' | 'save' | 'update' | 'getMany' | 'page' | 'increment' | 'hot update' | 'hot increment')
+  | (
+      | 'get'
+      | 'set'
+      | 'set + get'
+      | 'save'
+      | 'update'
+      | 'getMany'
+      | 'page'
+      | 'increment'
+      | 'hot update'
+      | 'hot increment'
+    )
   | ('append' | 'append 100' | 'append, marked' | 'hot append' | 'hot transact')
   | ('read 1,000' | 'load' | 'load, no snapshots' | 'version');
 

@@ -23,5 +23,6 @@ export function assertNothingLost(
   const updates = stocks.reduce((sum, stock) => sum + stock - product.stock, 0);
   if (updates !== rivalry.done) throw new Error(`${name} holds ${updates} updates of ${rivalry.done}.`);
   for (const [key, count] of counted)
-    if (numbers.get(key) !== count) throw new Error(`${name} has counted ${count} on ${key} and holds ${String(numbers.get(key))}.`);
+    if (numbers.get(key) !== count)
+      throw new Error(`${name} has counted ${count} on ${key} and holds ${String(numbers.get(key))}.`);
 }

@@ -39,7 +39,8 @@ export async function startPostgres(directory: string): Promise<DatabaseServer> 
       description,
       directory: own?.directory,
       create: async (schema) => void (await admin.query(`create schema ${admin.escapeIdentifier(schema)}`)),
-      drop: async (schema) => void (await admin.query(`drop schema if exists ${admin.escapeIdentifier(schema)} cascade`)),
+      drop: async (schema) =>
+        void (await admin.query(`drop schema if exists ${admin.escapeIdentifier(schema)} cascade`)),
       settle: async () => {
         await admin.query('vacuum analyze');
         await admin.query('checkpoint');
@@ -71,7 +72,9 @@ async function describe(admin: Client): Promise<string> {
   return `Postgres ${version?.setting ?? ''}, ${durability.map(({ name, setting }) => `${name} ${setting}`).join(', ')}; ${poolSize} connections each`;
 }
 
-async function startOwn(directory: string): Promise<{ readonly url: string; readonly directory: string; end(): Promise<void> }> {
+async function startOwn(
+  directory: string,
+): Promise<{ readonly url: string; readonly directory: string; end(): Promise<void> }> {
   const script = join(root, 'test', 'postgres', 'server-child.ts');
   const child = spawn(process.execPath, ['--import', 'tsx', script, join(directory, 'servers')], {
     cwd: root,
@@ -80,7 +83,10 @@ async function startOwn(directory: string): Promise<{ readonly url: string; read
   });
   const ended = once(child, 'close');
   for await (const line of createInterface(child.stdout)) {
-    const { url, directory: place } = JSON.parse(line) as { readonly url: string; readonly directory: string };
+    const { url, directory: place } = JSON.parse(line) as {
+      readonly url: string;
+      readonly directory: string;
+    };
     return {
       url,
       directory: place,

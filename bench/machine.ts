@@ -47,7 +47,9 @@ export function diskOf(directory: string): string {
   const magic = statfsSync(directory).type;
   const fileSystem = fileSystems[magic] ?? `unknown (${magic.toString(16)})`;
   if (inMemory.includes(fileSystem))
-    throw new Error(`${directory} is on ${fileSystem}, which is no disk: name another place with --directory.`);
+    throw new Error(
+      `${directory} is on ${fileSystem}, which is no disk: name another place with --directory.`,
+    );
   return fileSystem;
 }
 

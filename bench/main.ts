@@ -56,7 +56,9 @@ async function bench(): Promise<void> {
   const ms = values.ms === undefined ? undefined : numberOf('ms', 1);
   const directory = join(resolve(values.directory), String(process.pid));
   const machine = machineOf(directory);
-  process.stdout.write(`${describeMachine(machine)}\n${rounds} rounds, a value of ${productBytes} bytes of JSON\n\n`);
+  process.stdout.write(
+    `${describeMachine(machine)}\n${rounds} rounds, a value of ${productBytes} bytes of JSON\n\n`,
+  );
   const results: SuiteResult[] = [];
   let opening: readonly OpeningResult[] = [];
   try {
@@ -83,13 +85,17 @@ async function bench(): Promise<void> {
   const at = new Date().toISOString();
   const path = resolve(values.json ?? join(root, '.tmp', 'bench-results', `${at.replaceAll(':', '-')}.json`));
   mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, `${JSON.stringify({ at, machine, rounds, ms, productBytes, suites: results, opening }, undefined, 2)}\n`);
+  writeFileSync(
+    path,
+    `${JSON.stringify({ at, machine, rounds, ms, productBytes, suites: results, opening }, undefined, 2)}\n`,
+  );
   process.stdout.write(`written to ${path}\n`);
 }
 
 function suitesOf(name: string): readonly Suite[] {
   const chosen = Object.hasOwn(suites, name) ? suites[name] : undefined;
-  if (chosen === undefined) throw new Error(`There is no suite '${name}': ${Object.keys(suites).join(', ')}.`);
+  if (chosen === undefined)
+    throw new Error(`There is no suite '${name}': ${Object.keys(suites).join(', ')}.`);
   return chosen;
 }
 

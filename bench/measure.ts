@@ -15,12 +15,21 @@ const quickUs = 50;
 const sampledEvery = 16;
 
 /** The rounds of each operation, in the order given. One turn each goes before, uncounted. */
-export async function measure(operations: readonly Operation[], turn: Turn, rounds: number): Promise<readonly (readonly Round[])[]> {
+export async function measure(
+  operations: readonly Operation[],
+  turn: Turn,
+  rounds: number,
+): Promise<readonly (readonly Round[])[]> {
   const results: Round[][] = operations.map(() => []);
   const every: number[] = [];
   const next = operations.map(() => 0);
   const take = async (index: number, sampled: number): Promise<Round> => {
-    const { round, calls } = await takeTurn(operations[index] as Operation, turn, sampled, next[index] as number);
+    const { round, calls } = await takeTurn(
+      operations[index] as Operation,
+      turn,
+      sampled,
+      next[index] as number,
+    );
     next[index] = (next[index] as number) + calls;
     return round;
   };

@@ -10,7 +10,8 @@ const keys = keysOf(Number(entries));
 const rssBefore = settledRss();
 const begun = performance.now();
 const contender = await open({ keys, longEvents: 0, directory, filled: true });
-if ((await contender.verbs.get?.(keys.length - 1)) === undefined) throw new Error(`${name} does not hold what was stored.`);
+if ((await contender.verbs.get?.(keys.length - 1)) === undefined)
+  throw new Error(`${name} does not hold what was stored.`);
 const ms = performance.now() - begun;
 const opened: Opened = { ms, rssBefore, rssAfter: settledRss() };
 process.stdout.write(JSON.stringify(opened));

@@ -52,7 +52,8 @@ export async function measureOpening(options: {
     await (await open({ keys: keysOf(entries), longEvents: 0, directory, filled: false })).close?.();
   }
   for (let round = 0; round < rounds; round += 1) {
-    for (const { name, directory } of places) opened.get(name)?.push(await openInChild(name, directory, entries));
+    for (const { name, directory } of places)
+      opened.get(name)?.push(await openInChild(name, directory, entries));
   }
   return places.map(({ name, directory }) => {
     const results = opened.get(name) ?? [];
@@ -68,12 +69,20 @@ export async function measureOpening(options: {
 
 async function openInChild(name: string, directory: string, entries: number): Promise<Opened> {
   const script = join(import.meta.dirname, 'opening-child.js');
-  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', script, name, directory, String(entries)]);
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--expose-gc',
+    script,
+    name,
+    directory,
+    String(entries),
+  ]);
   return JSON.parse(stdout) as Opened;
 }
 
 function sizeOf(directory: string): number {
-  const files = readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const files = readdirSync(directory, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
   return files.reduce((bytes, file) => bytes + statSync(join(file.parentPath, file.name)).size, 0);
 }
 

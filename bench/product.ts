@@ -21,7 +21,8 @@ export const product: Product = {
 
 export const productBytes = JSON.stringify(product).length;
 
-export const keysOf = (count: number): readonly string[] => Array.from({ length: count }, (_, index) => `product-${index}`);
+export const keysOf = (count: number): readonly string[] =>
+  Array.from({ length: count }, (_, index) => `product-${index}`);
 
 /** The key (or whatever stands in turn) of the n-th call: each call the next, and from the last back to the first. */
 export const keyAt = <T>(keys: readonly T[], call: number): T => keys[call % keys.length] as T;

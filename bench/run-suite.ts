@@ -54,7 +54,11 @@ export async function runSuite(suite: Suite, options: RunOptions): Promise<Suite
   }
 }
 
-async function runAll(suite: Suite, options: RunOptions, server: DatabaseServer | undefined): Promise<SuiteResult> {
+async function runAll(
+  suite: Suite,
+  options: RunOptions,
+  server: DatabaseServer | undefined,
+): Promise<SuiteResult> {
   const keys = keysOf(suite.keys);
   const contenders: Contender[] = [];
   const schemas = suite.openings.map((_, index) => `kvent_bench_${process.pid}_${index}`);
@@ -73,7 +77,10 @@ async function runAll(suite: Suite, options: RunOptions, server: DatabaseServer 
     const described = contenders.map(({ name, traits }) => ({ name, ...traits }));
     const works: WorkResult[] = [];
     for (const work of suite.works.filter((each) => titleOf(each).includes(options.only))) {
-      const result = await runWork(work, contenders, { ms: options.ms ?? suite.ms ?? msDefault, rounds: options.rounds });
+      const result = await runWork(work, contenders, {
+        ms: options.ms ?? suite.ms ?? msDefault,
+        rounds: options.rounds,
+      });
       options.onWork(result, described);
       works.push(result);
     }
@@ -86,7 +93,12 @@ async function runAll(suite: Suite, options: RunOptions, server: DatabaseServer 
 }
 
 /** A folder of its own for each, and a schema of the server. */
-async function placeOf(directory: string, index: number, server: DatabaseServer | undefined, schemas: readonly string[]) {
+async function placeOf(
+  directory: string,
+  index: number,
+  server: DatabaseServer | undefined,
+  schemas: readonly string[],
+) {
   const own = join(directory, String(index));
   mkdirSync(own, { recursive: true });
   if (server === undefined) return { directory: own };
@@ -119,7 +131,8 @@ async function assertStores({ name, verbs, traits }: Contender): Promise<void> {
   await verbs.set?.(0);
   if (verbs.get === undefined) return;
   const answer: unknown = await verbs.get(0);
-  const seen = traits.answers === 'text' ? answer : ((answer as { readonly value?: unknown }).value ?? answer);
+  const seen =
+    traits.answers === 'text' ? answer : ((answer as { readonly value?: unknown }).value ?? answer);
   if (traits.answers !== 'text' && !isDeepStrictEqual({ ...(seen as object) }, product))
     throw new Error(`${name} does not answer what was stored.`);
 }

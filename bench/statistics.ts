@@ -36,7 +36,9 @@ export function median(samples: readonly number[]): number {
 
 /** Medians over rounds; the n-th round of both ran side by side. */
 export function summarize(rounds: readonly Round[], reference: readonly Round[]): Summary {
-  const ratios = rounds.map((round, index) => round.callsPerSecond / (reference[index]?.callsPerSecond ?? Number.NaN));
+  const ratios = rounds.map(
+    (round, index) => round.callsPerSecond / (reference[index]?.callsPerSecond ?? Number.NaN),
+  );
   const callsPerSecond = median(rounds.map((round) => round.callsPerSecond));
   return {
     callsPerSecond,

@@ -29,4 +29,5 @@ export interface Suite {
 }
 
 /** How a work is called, and chosen. */
-export const titleOf = ({ verb, callers }: Work): string => `${verb}, ${callers} ${callers === 1 ? 'caller' : 'callers'}`;
+export const titleOf = ({ verb, callers }: Work): string =>
+  `${verb}, ${callers} ${callers === 1 ? 'caller' : 'callers'}`;

@@ -4,7 +4,11 @@ import { titleOf } from './suite.js';
 
 const heading = ['', 'calls/s', 'p50 µs', 'p99 µs', '×', 'quartiles', 'survives', 'compares', 'answers'];
 
-export function tableOf(result: WorkResult, contenders: SuiteResult['contenders'], ours: readonly string[]): string {
+export function tableOf(
+  result: WorkResult,
+  contenders: SuiteResult['contenders'],
+  ours: readonly string[],
+): string {
   const { reference, note, rows } = result;
   const lines = rows
     .toSorted((one, other) => other.ratio - one.ratio)
@@ -29,7 +33,9 @@ export function tableOf(result: WorkResult, contenders: SuiteResult['contenders'
 
 /** What the contenders are, once under all tables. */
 export function legendOf(contenders: SuiteResult['contenders']): string {
-  const notes = contenders.filter(({ note }) => note !== undefined).map(({ name, note }) => `  ${name}: ${note}`);
+  const notes = contenders
+    .filter(({ note }) => note !== undefined)
+    .map(({ name, note }) => `  ${name}: ${note}`);
   return [
     '× calls per second of the reference, median and quartiles of the rounds; p50 and p99 of sampled calls, medians of the rounds.',
     'survives: what an acknowledged write outlives. compares: whether a write can depend on what was read. answers: what a read gives.',
@@ -43,30 +49,40 @@ function aimsOf({ aim, rows }: WorkResult, ours: readonly string[]): readonly st
   return rows
     .filter(({ contender }) => ours.includes(contender))
     .map(
-      ({ contender, ratio }) => `aim: ≥ ${aim} ×, ${ratio >= aim ? 'reached' : 'MISSED'} by ${contender} with ${ratio.toPrecision(3)} ×`,
+      ({ contender, ratio }) =>
+        `aim: ≥ ${aim} ×, ${ratio >= aim ? 'reached' : 'MISSED'} by ${contender} with ${ratio.toPrecision(3)} ×`,
     );
 }
 
 function rivalryOf({ rows }: WorkResult): readonly string[] {
   return rows.flatMap(({ contender, conflictsPerCall }) =>
-    conflictsPerCall === undefined ? [] : [`conflicts: ${contender} ${conflictsPerCall.toFixed(2)} for each update`],
+    conflictsPerCall === undefined
+      ? []
+      : [`conflicts: ${contender} ${conflictsPerCall.toFixed(2)} for each update`],
   );
 }
 
 function stallsOf({ rows }: WorkResult): readonly string[] {
   return rows.flatMap(({ contender, stalls }) =>
-    stalls === 0 ? [] : [`stalled: ${contender} in ${stalls} ${stalls === 1 ? 'round' : 'rounds'}, below half of its usual`],
+    stalls === 0
+      ? []
+      : [`stalled: ${contender} in ${stalls} ${stalls === 1 ? 'round' : 'rounds'}, below half of its usual`],
   );
 }
 
-const microseconds = (us: number): string => (us < 10 ? us.toFixed(2) : us < 100 ? us.toFixed(1) : Math.round(us).toLocaleString('en'));
+const microseconds = (us: number): string =>
+  us < 10 ? us.toFixed(2) : us < 100 ? us.toFixed(1) : Math.round(us).toLocaleString('en');
 
 /** The first column to the left, numbers to the right, words to the left again. */
 export function columns(lines: readonly (readonly string[])[]): readonly string[] {
-  const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => (line[column] ?? '').length)));
+  const widths = (lines[0] ?? []).map((_, column) =>
+    Math.max(...lines.map((line) => (line[column] ?? '').length)),
+  );
   return lines.map((line) =>
     line
-      .map((cell, column) => (column >= 1 && column <= 5 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .map((cell, column) =>
+        column >= 1 && column <= 5 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
       .join('  ')
       .trimEnd(),
   );

@@ -41,7 +41,8 @@ export default class Environment extends TestEnvironment {
     const left = await this.#left();
     await super.teardown();
     // a test that failed says more than what it has left open
-    if (left.length > 0 && !this.#hasFailed) throw new Error(`${this.#file} has left open: ${left.join(', ')}.`);
+    if (left.length > 0 && !this.#hasFailed)
+      throw new Error(`${this.#file} has left open: ${left.join(', ')}.`);
   }
 
   async #left() {

@@ -32,7 +32,13 @@ if (typeof options === 'string') {
 /** What was asked for, or what is wrong with it. */
 function optionsOf(args) {
   const end = args.includes('--') ? args.indexOf('--') : args.length;
-  const found = { runs: 20, load: availableParallelism(), seed: undefined, patterns: [], forJest: args.slice(end + 1) };
+  const found = {
+    runs: 20,
+    load: availableParallelism(),
+    seed: undefined,
+    patterns: [],
+    forJest: args.slice(end + 1),
+  };
   for (let at = 0; at < end; at += 1) {
     const arg = args[at];
     if (!arg.startsWith('-')) {
@@ -40,10 +46,12 @@ function optionsOf(args) {
       continue;
     }
     const [, name, inline] = /^--(runs|load|seed)(?:=(.*))?$/.exec(arg) ?? [];
-    if (name === undefined) return `There is no option ${arg}: --runs N, --load N, --seed S; options of Jest follow a second "--".`;
+    if (name === undefined)
+      return `There is no option ${arg}: --runs N, --load N, --seed S; options of Jest follow a second "--".`;
     const value = inline ?? (at + 1 < end ? args[(at += 1)] : '');
     try {
-      found[name] = name === 'seed' ? seedFrom(value, '--seed') : countFrom(value, `--${name}`, name === 'runs' ? 1 : 0);
+      found[name] =
+        name === 'seed' ? seedFrom(value, '--seed') : countFrom(value, `--${name}`, name === 'runs' ? 1 : 0);
     } catch (error) {
       return error.message;
     }
@@ -53,7 +61,9 @@ function optionsOf(args) {
 
 function countFrom(given, name, least) {
   if (/^\d{1,4}$/.test(given) && Number(given) >= least) return Number(given);
-  throw new Error(`${name} is a whole number from ${least} to 9999; it is ${JSON.stringify(given.slice(0, 40))}.`);
+  throw new Error(
+    `${name} is a whole number from ${least} to 9999; it is ${JSON.stringify(given.slice(0, 40))}.`,
+  );
 }
 
 /** Whether every run was green. */
@@ -71,7 +81,9 @@ async function repeat({ runs, load, seed: first = newSeed(), patterns, forJest }
       const startedAt = performance.now();
       const { passed, failed } = await runOnce(seed, [...patterns, ...forJest], files);
       const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-      print(`run ${done + 1} of ${runs}, KVENT_SEED=${seed}: ${passed} passed, ${failed.length} failed, in ${seconds} s`);
+      print(
+        `run ${done + 1} of ${runs}, KVENT_SEED=${seed}: ${passed} passed, ${failed.length} failed, in ${seconds} s`,
+      );
       for (const { name, message } of failed) {
         print(`  ${name}\n${indented(message)}`);
         failures.set(name, [...(failures.get(name) ?? []), seed]);
@@ -98,7 +110,8 @@ async function runOnce(seed, args, files) {
   if (wasInterrupted()) wrong('interrupted');
   else if (report === undefined) wrong(`Jest ended with ${code}:\n${output.slice(-4_000)}`);
   else if (report.numTotalTests === 0 && failed.length === 0) wrong(`No test was found: ${args.join(' ')}`);
-  else if (failed.length === 0 && leftOpen) wrong('A test left a handle open (timer, socket, file, process).');
+  else if (failed.length === 0 && leftOpen)
+    wrong('A test left a handle open (timer, socket, file, process).');
   else if (failed.length === 0 && code !== 0) wrong(`Jest ended with ${code}:\n${output.slice(-4_000)}`);
   for (const what of left) wrong(`left behind: ${what}`);
   for (const result of report?.testResults ?? []) count(files, result);
@@ -119,14 +132,22 @@ function failuresOf({ name, message, status, assertionResults }) {
 function count(files, { name, status, startTime, endTime }) {
   const file = relative(root, name);
   const { runs, failed, ms } = files.get(file) ?? { runs: 0, failed: 0, ms: 0 };
-  files.set(file, { runs: runs + 1, failed: failed + (status === 'failed' ? 1 : 0), ms: ms + endTime - startTime });
+  files.set(file, {
+    runs: runs + 1,
+    failed: failed + (status === 'failed' ? 1 : 0),
+    ms: ms + endTime - startTime,
+  });
 }
 
 /** How often each file ran and failed, and how often each test failed, with the seeds. */
 function summarise(files, failures, runs) {
   print(`\n${'runs'.padStart(5)} ${'failed'.padStart(6)} ${'seconds each'.padStart(12)}  file`);
-  for (const [file, { runs: ran, failed, ms }] of [...files].sort(([, one], [, other]) => other.failed - one.failed || other.ms - one.ms))
-    print(`${String(ran).padStart(5)} ${String(failed).padStart(6)} ${(ms / 1_000 / ran).toFixed(1).padStart(12)}  ${file}`);
+  for (const [file, { runs: ran, failed, ms }] of [...files].sort(
+    ([, one], [, other]) => other.failed - one.failed || other.ms - one.ms,
+  ))
+    print(
+      `${String(ran).padStart(5)} ${String(failed).padStart(6)} ${(ms / 1_000 / ran).toFixed(1).padStart(12)}  ${file}`,
+    );
   if (failures.size === 0) print(`\nNothing failed in ${runs} runs.`);
   else print('\nfailed  test');
   for (const [name, seeds] of [...failures].sort(([, one], [, other]) => other.length - one.length))

@@ -96,7 +96,8 @@ const postgresByUrl: ListedProvider = {
 const postgresSecured: ListedProvider = {
   ...postgres,
   name: 'postgres-row-level-security',
-  create: async ({ clock, place }) => new PostgresProvider({ ...(await securedTable(place)), rowLevelSecurity: true, clock }),
+  create: async ({ clock, place }) =>
+    new PostgresProvider({ ...(await securedTable(place)), rowLevelSecurity: true, clock }),
   transaction: beginSecuredTransaction,
   dispose: dropSecuredTable,
   damage: damageSecuredTable,
@@ -105,7 +106,11 @@ const postgresSecured: ListedProvider = {
 const all: readonly ListedProvider[] = [
   memory,
   wrapped('coalescing-memory', memory, (provider) => new CoalescingProvider(provider)),
-  wrapped('observed-memory', memory, (provider) => new ObservedProvider(provider, { begin: () => () => undefined })),
+  wrapped(
+    'observed-memory',
+    memory,
+    (provider) => new ObservedProvider(provider, { begin: () => () => undefined }),
+  ),
   jsonFile,
   wrapped('coalescing-json-file', jsonFile, (provider) => new CoalescingProvider(provider)),
   documents,
@@ -140,6 +145,8 @@ function chosen(names: string | undefined): readonly ListedProvider[] {
   return names.split(',').map((name) => {
     const found = all.find((provider) => provider.name === name.trim());
     if (found !== undefined) return found;
-    throw new Error(`There is no provider '${name}' in test/providers.ts; there are ${all.map((each) => each.name).join(', ')}.`);
+    throw new Error(
+      `There is no provider '${name}' in test/providers.ts; there are ${all.map((each) => each.name).join(', ')}.`,
+    );
   });
 }

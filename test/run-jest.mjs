@@ -28,11 +28,19 @@ export const wasInterrupted = () => interrupted;
  */
 export async function runJest(args, env, live) {
   mkdirSync(join(root, '.tmp'), { recursive: true });
-  const flags = ['--disable-warning=ExperimentalWarning', '--experimental-vm-modules', 'node_modules/jest/bin/jest.js'];
-  const { code, output } = await runScript([...flags, '--json', `--outputFile=${results}`, '--passWithNoTests', ...args], env, {
-    live,
-    isJest: true,
-  });
+  const flags = [
+    '--disable-warning=ExperimentalWarning',
+    '--experimental-vm-modules',
+    'node_modules/jest/bin/jest.js',
+  ];
+  const { code, output } = await runScript(
+    [...flags, '--json', `--outputFile=${results}`, '--passWithNoTests', ...args],
+    env,
+    {
+      live,
+      isJest: true,
+    },
+  );
   return { code, output, report: readReport(), leftOpen: didNotExit.test(output) };
 }
 
@@ -40,7 +48,11 @@ export async function runJest(args, env, live) {
 export function runScript(args, env, { live = false, isJest = false } = {}) {
   if (interrupted) return Promise.resolve({ code: 'interrupted', output: '' });
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, args, {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let output = '';
     let watchdog;
     const pass = (signal) => {
@@ -50,7 +62,8 @@ export function runScript(args, env, { live = false, isJest = false } = {}) {
     for (const signal of interrupts) process.on(signal, pass);
     const take = (chunk) => {
       output += chunk;
-      if (isJest && watchdog === undefined && didNotExit.test(output)) watchdog = setTimeout(() => child.kill('SIGKILL'), exitGraceMs);
+      if (isJest && watchdog === undefined && didNotExit.test(output))
+        watchdog = setTimeout(() => child.kill('SIGKILL'), exitGraceMs);
     };
     child.stdout.setEncoding('utf8').on('data', (chunk) => {
       if (!isJest) take(chunk); // Jest's own stdout is the JSON report

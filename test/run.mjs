@@ -22,13 +22,18 @@ import { seedOfRun } from './seed.mjs';
 /** A suite is a folder below `test/`, but `unit`: the specs beside the sources. */
 const suites = [
   'unit',
-  ...readdirSync(join(root, 'test'), { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : [])),
+  ...readdirSync(join(root, 'test'), { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory() ? [entry.name] : [],
+  ),
 ];
 const withoutServers = ['unit', 'architecture', 'contract'].filter((suite) => suites.includes(suite));
 
 const statics = [
   ['format', ['node_modules/prettier/bin/prettier.cjs', '--check', '--log-level=warn', '.']],
-  ['lint', ['node_modules/eslint/bin/eslint.js', '--cache', '--cache-location=.tmp/eslint', '--max-warnings=0', '.']],
+  [
+    'lint',
+    ['node_modules/eslint/bin/eslint.js', '--cache', '--cache-location=.tmp/eslint', '--max-warnings=0', '.'],
+  ],
   ['types', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json']],
 ];
 const build = ['build', ['node_modules/typescript/bin/tsc', '-b', 'tsconfig.build.json']];
@@ -66,7 +71,9 @@ await endServers();
 conclude();
 
 function patterns(names) {
-  return names.flatMap((name) => (name === 'unit' ? ['(libs|apps)/[^/]+/src/'] : [`<rootDir>/test/${name}/`.replace('<rootDir>', root)]));
+  return names.flatMap((name) =>
+    name === 'unit' ? ['(libs|apps)/[^/]+/src/'] : [`<rootDir>/test/${name}/`.replace('<rootDir>', root)],
+  );
 }
 
 /** One after the other: each is one check that passes or fails, and a failure does not hide what comes after it. */
@@ -114,8 +121,11 @@ function conclude() {
   const forbidden = process.env.CI !== undefined && process.env.CI !== '' && total.skipped > 0;
   if (forbidden) failures.push(`${total.skipped} skipped: on CI everything runs`);
   for (const failure of failures) process.stdout.write(`FAILED: ${failure}\n`);
-  if (total.failed > 0) process.stdout.write(`KVENT_SEED=${seed} repeats what this run has chosen at random\n`);
+  if (total.failed > 0)
+    process.stdout.write(`KVENT_SEED=${seed} repeats what this run has chosen at random\n`);
   process.stdout.write(`\nin ${((Date.now() - startedAt) / 1000).toFixed(1)} s\n`);
-  process.stdout.write(`${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}\n`);
+  process.stdout.write(
+    `${total.passed} passed, ${total.failed} failed${total.skipped > 0 ? `, ${total.skipped} skipped` : ''}\n`,
+  );
   process.exitCode = total.failed > 0 || forbidden ? 1 : 0;
 }

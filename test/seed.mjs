@@ -13,7 +13,9 @@ export const newSeed = () => randomInt(limit);
  */
 export function seedFrom(given, name) {
   if (/^\d{1,10}$/.test(given) && Number(given) < limit) return Number(given);
-  throw new Error(`${name} is a whole number from 0 to ${limit - 1}; it is ${JSON.stringify(given.slice(0, 40))}.`);
+  throw new Error(
+    `${name} is a whole number from 0 to ${limit - 1}; it is ${JSON.stringify(given.slice(0, 40))}.`,
+  );
 }
 
 /** The seed of this run, in this process and in those it starts from now on: given by KVENT_SEED, or new. @returns {number} */

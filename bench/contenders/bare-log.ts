@@ -4,7 +4,12 @@ import { join } from 'node:path';
 import type { Contender, Opening, Traits } from '../contender.js';
 import { keyAt, product } from '../product.js';
 
-const traits: Traits = { survives: 'power loss', comparesAndSets: false, answers: 'nothing', note: 'a yardstick: it cannot read' };
+const traits: Traits = {
+  survives: 'power loss',
+  comparesAndSets: false,
+  answers: 'nothing',
+  note: 'a yardstick: it cannot read',
+};
 
 export const openLineLog: Opening = async ({ keys, directory }) => {
   const file = await open(join(directory, 'log.jsonl'), 'a');

@@ -6,14 +6,23 @@ import { keyAt, product, type Product } from '../product.js';
 export const openLevelSync: Opening = async (place) => await openLevel('classic-level, sync', place, true);
 export const openLevelUnsynced: Opening = async (place) => await openLevel('classic-level', place, false);
 
-async function openLevel(name: string, { keys, directory, filled }: Place, sync: boolean): Promise<Contender> {
+async function openLevel(
+  name: string,
+  { keys, directory, filled }: Place,
+  sync: boolean,
+): Promise<Contender> {
   const level = new ClassicLevel<string, Product>(directory, { valueEncoding: 'json' });
   await level.open();
   if (!filled) await level.batch(keys.map((key) => ({ type: 'put', key, value: product })));
   const [hot] = keys as readonly [string];
   return {
     name,
-    traits: { survives: sync ? 'power loss' : 'kill', comparesAndSets: false, answers: 'fresh copy', note: 'native; not readable as text' },
+    traits: {
+      survives: sync ? 'power loss' : 'kill',
+      comparesAndSets: false,
+      answers: 'fresh copy',
+      note: 'native; not readable as text',
+    },
     verbs: {
       get: (call) => level.get(keyAt(keys, call)),
       set: (call) => level.put(keyAt(keys, call), product, { sync }),

@@ -5,7 +5,15 @@ import { Pool } from 'pg';
 import type { Opening } from '../contender.js';
 import { poolSize } from '../database-server.js';
 import { keyAt, product, type Product } from '../product.js';
-import { bulkIds, event as changed, hundred, readEvents, readIds, streamIds, Versions } from '../stream-work.js';
+import {
+  bulkIds,
+  event as changed,
+  hundred,
+  readEvents,
+  readIds,
+  streamIds,
+  Versions,
+} from '../stream-work.js';
 
 type Changed = Event<'changed', { readonly [K in keyof Product]: Product[K] }>;
 
@@ -20,19 +28,27 @@ export const openEmmett: Opening = async ({ database }) => {
     await store.appendToStream<Changed>(id, [...events], { expectedStreamVersion });
     versions.grown(id, events.length);
   };
-  for (const id of readIds) for (let index = 0; index < readEvents; index += hundred.length) await append(id, hundred);
+  for (const id of readIds)
+    for (let index = 0; index < readEvents; index += hundred.length) await append(id, hundred);
   return {
     name: 'Emmett',
-    traits: { survives: 'power loss', comparesAndSets: true, answers: 'fresh copy', note: '@event-driven-io/emmett-postgresql' },
+    traits: {
+      survives: 'power loss',
+      comparesAndSets: true,
+      answers: 'fresh copy',
+      note: '@event-driven-io/emmett-postgresql',
+    },
     verbs: {
       append: (call) => append(keyAt(streamIds, call), [changed]),
       'append 100': (call) => append(keyAt(bulkIds, call), hundred),
       'read 1,000': async (call) => {
         const { events } = await store.readStream<Changed>(keyAt(readIds, call));
-        if (events.filter(({ data }) => data.stock === product.stock).length !== readEvents) throw new Error('Events are missing.');
+        if (events.filter(({ data }) => data.stock === product.stock).length !== readEvents)
+          throw new Error('Events are missing.');
       },
     },
-    verify: () => versions.assertKept('Emmett', async (id) => Number((await store.readStream(id)).currentStreamVersion)),
+    verify: () =>
+      versions.assertKept('Emmett', async (id) => Number((await store.readStream(id)).currentStreamVersion)),
     close: async () => {
       await store.close();
       await pool.end();

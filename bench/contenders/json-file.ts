@@ -4,4 +4,8 @@ import type { Opening } from '../contender.js';
 import { openStore } from './kvent.js';
 
 export const openJsonFile: Opening = async (place) =>
-  await openStore('kvent, JSON file', new JsonFileProvider({ directory: join(place.directory, 'data') }), place);
+  await openStore(
+    'kvent, JSON file',
+    new JsonFileProvider({ directory: join(place.directory, 'data') }),
+    place,
+  );

@@ -12,7 +12,11 @@ const batchItems = 500;
 export const openKeyv: Opening = async ({ keys }) => {
   const keyv = new Keyv();
   for (const key of keys) await keyv.set(key, product);
-  return { name: 'keyv', traits: { survives: 'nothing', comparesAndSets: false, answers: 'fresh copy' }, verbs: verbsOf(keyv, keys) };
+  return {
+    name: 'keyv',
+    traits: { survives: 'nothing', comparesAndSets: false, answers: 'fresh copy' },
+    verbs: verbsOf(keyv, keys),
+  };
 };
 
 /** Its options as they come: a set is answered when the file is written, which happens every 100 ms. */
@@ -21,21 +25,34 @@ export const openKeyvFile: Opening = async ({ keys, directory, filled }) => {
   if (!filled) await Promise.all(keys.map((key) => keyv.set(key, product)));
   return {
     name: 'keyv-file',
-    traits: { survives: 'kill', comparesAndSets: false, answers: 'fresh copy', note: 'writes the whole file, every 100 ms' },
+    traits: {
+      survives: 'kill',
+      comparesAndSets: false,
+      answers: 'fresh copy',
+      note: 'writes the whole file, every 100 ms',
+    },
     verbs: verbsOf(keyv, keys),
     close: () => keyv.disconnect(),
   };
 };
 
 /** Its options as they come, but for the pool. It prepares nothing. */
-export const openKeyvPostgres: Opening = async ({ keys, database: { url = '', schema = '' } = {} as never }) => {
+export const openKeyvPostgres: Opening = async ({
+  keys,
+  database: { url = '', schema = '' } = {} as never,
+}) => {
   const keyv = new Keyv({ store: new KeyvPostgres({ uri: url, schema, max: poolSize }) });
   for (let index = 0; index < keys.length; index += batchItems)
     await keyv.setMany(keys.slice(index, index + batchItems).map((key) => ({ key, value: product })));
   const { get, set, getMany } = verbsOf(keyv, keys);
   return {
     name: '@keyv/postgres',
-    traits: { survives: 'power loss', comparesAndSets: false, answers: 'fresh copy', note: 'one table of keys and texts' },
+    traits: {
+      survives: 'power loss',
+      comparesAndSets: false,
+      answers: 'fresh copy',
+      note: 'one table of keys and texts',
+    },
     verbs: { get, set, getMany },
     close: () => keyv.disconnect(),
   };

@@ -25,11 +25,19 @@ const filledAtOnce = 500;
 export const openPort: Opening = async ({ keys, database: place }) =>
   await open('kvent, at the port', new PostgresProvider({ ...place }), keys, 'no codec, no entries');
 
-export const openPortOnDataSource: Opening = async ({ keys, database: { url = '', schema = '' } = {} as never }) => {
+export const openPortOnDataSource: Opening = async ({
+  keys,
+  database: { url = '', schema = '' } = {} as never,
+}) => {
   const dataSource = new DataSource({ type: 'postgres', url, poolSize });
   await dataSource.initialize();
   const provider = new PostgresProvider({ dataSource, schema });
-  const contender = await open('kvent, { dataSource }', provider, keys, "at the port, on the application's own data source");
+  const contender = await open(
+    'kvent, { dataSource }',
+    provider,
+    keys,
+    "at the port, on the application's own data source",
+  );
   return {
     ...contender,
     close: async () => {
@@ -39,7 +47,12 @@ export const openPortOnDataSource: Opening = async ({ keys, database: { url = ''
   };
 };
 
-async function open(name: string, inner: StorageProvider, keys: readonly string[], note: string): Promise<Contender> {
+async function open(
+  name: string,
+  inner: StorageProvider,
+  keys: readonly string[],
+  note: string,
+): Promise<Contender> {
   const provider = new CoalescingProvider(inner);
   await provider.open();
   const newVersion = versionSource();
@@ -50,7 +63,8 @@ async function open(name: string, inner: StorageProvider, keys: readonly string[
     const version = newVersion();
     const checks = expected === undefined ? [] : [{ address: change.address, expected }];
     const [result] = await provider.commit([{ database, version, checks, changes: [change] }]);
-    if (result?.outcome !== 'committed') throw new Error(`${name} answered ${String(result?.outcome)} for ${change.address.key}.`);
+    if (result?.outcome !== 'committed')
+      throw new Error(`${name} answered ${String(result?.outcome)} for ${change.address.key}.`);
     return { version, row: result.rows[0] };
   };
   const put = async (key: string, expected?: Expected): Promise<string> => {
@@ -68,10 +82,17 @@ async function open(name: string, inner: StorageProvider, keys: readonly string[
   const fill = async (some: readonly string[]): Promise<string> => {
     const version = newVersion();
     const changes = some.map(
-      (key) => ({ kind: 'put', address: { ...products, key: encodeKey(key) }, value: json(), ttl: 'never' }) as const,
+      (key) =>
+        ({
+          kind: 'put',
+          address: { ...products, key: encodeKey(key) },
+          value: json(),
+          ttl: 'never',
+        }) as const,
     );
     const [result] = await provider.commit([{ database, version, checks: [], changes }]);
-    if (result?.outcome !== 'committed') throw new Error(`${name} could not be filled: ${String(result?.outcome)}.`);
+    if (result?.outcome !== 'committed')
+      throw new Error(`${name} could not be filled: ${String(result?.outcome)}.`);
     return version;
   };
 
@@ -104,7 +125,9 @@ async function open(name: string, inner: StorageProvider, keys: readonly string[
       },
     },
     verify: async () => {
-      const { rows } = await provider.read(hotKeys.map((key) => ({ database, ...counters, key: encodeKey(key) })));
+      const { rows } = await provider.read(
+        hotKeys.map((key) => ({ database, ...counters, key: encodeKey(key) })),
+      );
       const numbers = new Map(hotKeys.map((key, index) => [key, numberOf(rows[index]?.value)]));
       assertNothingLost(name, { rivalry: { done: 0, again: 0 }, stocks: [], counted, numbers });
     },
@@ -114,4 +137,5 @@ async function open(name: string, inner: StorageProvider, keys: readonly string[
 
 /** Made anew for each write, as whoever writes does. */
 const json = () => ({ kind: 'json', text: JSON.stringify(product) }) as const;
-const numberOf = (value: Value | undefined): number => (value?.kind === 'number' ? Number(value.number) : Number.NaN);
+const numberOf = (value: Value | undefined): number =>
+  value?.kind === 'number' ? Number(value.number) : Number.NaN;

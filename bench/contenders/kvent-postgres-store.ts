@@ -2,7 +2,13 @@
 import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { InjectStore, KeyValueStorageModule, State, type Entry, type KeyValueStore } from '@kvent/key-value-storage';
+import {
+  InjectStore,
+  KeyValueStorageModule,
+  State,
+  type Entry,
+  type KeyValueStore,
+} from '@kvent/key-value-storage';
 import { PostgresProvider, type PostgresProviderOptions } from '@kvent/key-value-postgres';
 import type { Contender, Opening } from '../contender.js';
 import { assertNothingLost, hotKeys, savedKeys } from '../database-keys.js';
@@ -41,7 +47,12 @@ export const openTypedStore: Opening = async ({ keys, database }) => {
   const { verbs, ...rivals } = rivalsOf('kvent', [products]);
   return {
     name: 'kvent',
-    traits: { survives: 'power loss', comparesAndSets: true, answers: 'frozen', note: 'the typed store in Nest' },
+    traits: {
+      survives: 'power loss',
+      comparesAndSets: true,
+      answers: 'frozen',
+      note: 'the typed store in Nest',
+    },
     verbs: {
       ...verbs,
       get: (call) => products.get(keyAt(keys, call)),
@@ -66,7 +77,12 @@ export const openTwoApplications: Opening = async ({ database }) => {
   const name = 'kvent, two apps';
   return {
     name,
-    traits: { survives: 'power loss', comparesAndSets: true, answers: 'frozen', note: 'half of the callers and of the pool for each' },
+    traits: {
+      survives: 'power loss',
+      comparesAndSets: true,
+      answers: 'frozen',
+      note: 'half of the callers and of the pool for each',
+    },
     ...rivalsOf(name, [one.products, other.products]),
     close: async () => {
       await one.close();
@@ -78,25 +94,41 @@ export const openTwoApplications: Opening = async ({ database }) => {
 async function startApplication(options: PostgresProviderOptions) {
   @Module({
     imports: [
-      KeyValueStorageModule.forRoot({ provider: () => new PostgresProvider(options), tenancy: { isKnown: () => true } }),
+      KeyValueStorageModule.forRoot({
+        provider: () => new PostgresProvider(options),
+        tenancy: { isKnown: () => true },
+      }),
       KeyValueStorageModule.forFeature([StoredProduct]),
     ],
     providers: [Catalog],
   })
   class Application {}
   const application = await NestFactory.createApplicationContext(Application, { logger: ['warn', 'error'] });
-  return { products: application.get(Catalog).products as KeyValueStore<Product>, close: () => application.close() };
+  return {
+    products: application.get(Catalog).products as KeyValueStore<Product>,
+    close: () => application.close(),
+  };
 }
 
-async function fill(products: KeyValueStore<Product>, keys: readonly string[]): Promise<readonly Entry<Product>[]> {
+async function fill(
+  products: KeyValueStore<Product>,
+  keys: readonly string[],
+): Promise<readonly Entry<Product>[]> {
   const entries: Entry<Product>[] = [];
   for (let index = 0; index < keys.length; index += batchItems)
-    entries.push(...(await products.setMany(keys.slice(index, index + batchItems).map((key) => ({ key, value: product })))));
+    entries.push(
+      ...(await products.setMany(
+        keys.slice(index, index + batchItems).map((key) => ({ key, value: product })),
+      )),
+    );
   return entries;
 }
 
 /** Updates of the few keys that all want, by some stores in turn. */
-function rivalsOf(name: string, stores: readonly KeyValueStore<Product>[]): Pick<Contender, 'verbs' | 'rivalry' | 'verify'> {
+function rivalsOf(
+  name: string,
+  stores: readonly KeyValueStore<Product>[],
+): Pick<Contender, 'verbs' | 'rivalry' | 'verify'> {
   const rivalry = { done: 0, again: 0 };
   return {
     verbs: {
@@ -112,7 +144,9 @@ function rivalsOf(name: string, stores: readonly KeyValueStore<Product>[]): Pick
     },
     rivalry,
     verify: async () => {
-      const stocks = (await (stores[0] as KeyValueStore<Product>).getMany(hotKeys)).map((entry) => entry?.value.stock ?? Number.NaN);
+      const stocks = (await (stores[0] as KeyValueStore<Product>).getMany(hotKeys)).map(
+        (entry) => entry?.value.stock ?? Number.NaN,
+      );
       assertNothingLost(name, { rivalry, stocks, counted: new Map(), numbers: new Map() });
     },
   };

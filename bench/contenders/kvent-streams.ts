@@ -1,11 +1,27 @@
 /** Ours: streams as users have them, on each storage. */
-import { JsonFileProvider, MemoryProvider, openStorage, type StorageProvider } from '@kvent/key-value-storage';
+import {
+  JsonFileProvider,
+  MemoryProvider,
+  openStorage,
+  type StorageProvider,
+} from '@kvent/key-value-storage';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store';
 import type { Contender, Opening, Traits } from '../contender.js';
 import type { Product } from '../product.js';
 import { keyAt, product } from '../product.js';
-import { bulkIds, event as changed, hotIds, hundred, longId, markedIds, readEvents, readIds, streamIds, Versions } from '../stream-work.js';
+import {
+  bulkIds,
+  event as changed,
+  hotIds,
+  hundred,
+  longId,
+  markedIds,
+  readEvents,
+  readIds,
+  streamIds,
+  Versions,
+} from '../stream-work.js';
 
 interface Changes {
   readonly count: number;
@@ -13,7 +29,10 @@ interface Changes {
 }
 const events = { changed: event<Product>() };
 const initial = (): Changes => ({ count: 0, last: undefined });
-const evolve = ({ count }: Changes, { data }: { readonly data: Product }): Changes => ({ count: count + 1, last: data });
+const evolve = ({ count }: Changes, { data }: { readonly data: Product }): Changes => ({
+  count: count + 1,
+  last: data,
+});
 
 const Things = defineStream('thing', { events, initial, evolve, snapshot: { every: 1_000 } });
 /** Many decide on these, and their tails stay short. */
@@ -24,11 +43,21 @@ const Bare = defineStream('bare', { events, initial, evolve });
 export const openStreamsOnPostgres: Opening = async ({ database, longEvents }) =>
   await open('kvent', longEvents, new PostgresProvider({ ...database }), 'streams in a storage on Postgres');
 export const openStreamsOnFile: Opening = async ({ directory, longEvents }) =>
-  await open('kvent, JSON file', longEvents, new JsonFileProvider({ directory: `${directory}/data` }), 'streams in readable files');
+  await open(
+    'kvent, JSON file',
+    longEvents,
+    new JsonFileProvider({ directory: `${directory}/data` }),
+    'streams in readable files',
+  );
 export const openStreamsInMemory: Opening = async ({ longEvents }) =>
   await open('kvent, memory', longEvents, new MemoryProvider(), 'streams in this process');
 
-async function open(name: string, longEvents: number, provider: StorageProvider, note: string): Promise<Contender> {
+async function open(
+  name: string,
+  longEvents: number,
+  provider: StorageProvider,
+  note: string,
+): Promise<Contender> {
   const storage = await openStorage(provider);
   const store = new EventStore(storage);
   const things = store.stream(Things);
@@ -46,7 +75,11 @@ async function open(name: string, longEvents: number, provider: StorageProvider,
     if (count !== longEvents) throw new Error(`${name} has found ${count} events of ${longEvents}.`);
   };
   const rivalry = { done: 0, again: 0 };
-  const append = async (id: string, given: readonly (typeof changed)[], options: { readonly idempotencyKey?: string } = {}) => {
+  const append = async (
+    id: string,
+    given: readonly (typeof changed)[],
+    options: { readonly idempotencyKey?: string } = {},
+  ) => {
     await bare.append(id, given, { expectedVersion: versions.of(id), ...options });
     versions.grown(id, given.length);
   };
@@ -56,7 +89,8 @@ async function open(name: string, longEvents: number, provider: StorageProvider,
     verbs: {
       append: (call) => append(keyAt(streamIds, call), [changed]),
       'append 100': (call) => append(keyAt(bulkIds, call), hundred),
-      'append, marked': (call) => append(keyAt(markedIds, call), [changed], { idempotencyKey: `key-${(keys += 1)}` }),
+      'append, marked': (call) =>
+        append(keyAt(markedIds, call), [changed], { idempotencyKey: `key-${(keys += 1)}` }),
       'hot append': async (call) => {
         const id = keyAt(hotIds, call);
         await bare.append(id, [changed], { expectedVersion: 'any' });
@@ -74,7 +108,8 @@ async function open(name: string, longEvents: number, provider: StorageProvider,
       },
       'read 1,000': async (call) => {
         let read = 0;
-        for await (const { data } of bare.read(keyAt(readIds, call))) if (data.stock === product.stock) read += 1;
+        for await (const { data } of bare.read(keyAt(readIds, call)))
+          if (data.stock === product.stock) read += 1;
         if (read !== readEvents) throw new Error(`${name} has read ${read} events of ${readEvents}.`);
       },
       load: async () => {
@@ -104,7 +139,8 @@ async function open(name: string, longEvents: number, provider: StorageProvider,
   };
 }
 
-const survivesOf = ({ features }: StorageProvider): Traits['survives'] => (features.durable === false ? 'nothing' : 'power loss');
+const survivesOf = ({ features }: StorageProvider): Traits['survives'] =>
+  features.durable === false ? 'nothing' : 'power loss';
 
 /** Does it at the first call, and lets everybody wait for it. */
 function once(work: () => Promise<void>): () => Promise<void> {
@@ -113,5 +149,6 @@ function once(work: () => Promise<void>): () => Promise<void> {
 }
 
 async function fill(stream: EventStream<typeof Bare>, id: string, count: number): Promise<void> {
-  for (let version = 0; version < count; version += hundred.length) await stream.append(id, hundred, { expectedVersion: version });
+  for (let version = 0; version < count; version += hundred.length)
+    await stream.append(id, hundred, { expectedVersion: version });
 }

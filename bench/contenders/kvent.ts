@@ -1,5 +1,11 @@
 /** Ours: the typed store as users have it, and beneath it the bare provider, which is what the event store and other packages build on. */
-import { defineState, openStorage, type Entry, type KeyValueStore, type StorageProvider } from '@kvent/key-value-storage';
+import {
+  defineState,
+  openStorage,
+  type Entry,
+  type KeyValueStore,
+  type StorageProvider,
+} from '@kvent/key-value-storage';
 import { encodeKey, sharedDatabase, versionSource } from '@kvent/key-value-storage/core';
 import type { Contender, Place, Traits } from '../contender.js';
 import { keyAt, product, type Product } from '../product.js';
@@ -7,7 +13,11 @@ import { keyAt, product, type Product } from '../product.js';
 const Products = defineState<Product>('product');
 const batchItems = 500;
 
-export async function openStore(name: string, provider: StorageProvider, { keys, filled }: Place): Promise<Contender> {
+export async function openStore(
+  name: string,
+  provider: StorageProvider,
+  { keys, filled }: Place,
+): Promise<Contender> {
   const storage = await openStorage(provider);
   const store = storage.store(Products);
   for (let index = 0; index < keys.length && !filled; index += batchItems) {
@@ -33,10 +43,14 @@ export async function openStore(name: string, provider: StorageProvider, { keys,
   };
 }
 
-const survivesOf = ({ features }: StorageProvider): Traits['survives'] => (features.durable === false ? 'nothing' : 'power loss');
+const survivesOf = ({ features }: StorageProvider): Traits['survives'] =>
+  features.durable === false ? 'nothing' : 'power loss';
 
 /** Each save gives what was read of the key first, and then what the last save of it answered; callers have different keys. */
-function savingWhatWasRead(store: KeyValueStore<Product>, keys: readonly string[]): (call: number) => Promise<void> {
+function savingWhatWasRead(
+  store: KeyValueStore<Product>,
+  keys: readonly string[],
+): (call: number) => Promise<void> {
   const entries = new Map<string, Entry<Product>>();
   return async (call) => {
     const key = keyAt(keys, call);
@@ -46,7 +60,11 @@ function savingWhatWasRead(store: KeyValueStore<Product>, keys: readonly string[
 }
 
 /** The same storage engine without the store above it: JSON text in and out, no codec, no entries. */
-export async function openProvider(name: string, provider: StorageProvider, { keys }: Place): Promise<Contender> {
+export async function openProvider(
+  name: string,
+  provider: StorageProvider,
+  { keys }: Place,
+): Promise<Contender> {
   await provider.open();
   const space = { database: sharedDatabase, container: 'state:state', entity: 'product' };
   const addressOf = (key: string) => ({
@@ -59,7 +77,9 @@ export async function openProvider(name: string, provider: StorageProvider, { ke
   const set = (key: string) => {
     const value = { kind: 'json', text: JSON.stringify(product) } as const;
     const change = { kind: 'put', address: addressOf(key), value, ttl: 'never' } as const;
-    return provider.commit([{ database: space.database, version: versions(), checks: [], changes: [change] }]);
+    return provider.commit([
+      { database: space.database, version: versions(), checks: [], changes: [change] },
+    ]);
   };
   const get = (key: string) => provider.read([addressOf(key)]);
   for (const key of keys) await set(key);

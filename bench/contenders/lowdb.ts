@@ -16,7 +16,12 @@ export const openLowdb: Opening = async ({ keys, directory, filled }) => {
   const [hot] = keys as readonly [string];
   return {
     name: 'lowdb',
-    traits: { survives: 'kill', comparesAndSets: false, answers: 'stored object', note: 'writes the whole file' },
+    traits: {
+      survives: 'kill',
+      comparesAndSets: false,
+      answers: 'stored object',
+      note: 'writes the whole file',
+    },
     verbs: {
       get: (call) => db.data[keyAt(keys, call)],
       set: (call) => {

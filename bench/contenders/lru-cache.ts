@@ -9,7 +9,12 @@ export const openLruCache: Opening = async ({ keys }) => {
   const [hot] = keys as readonly [string];
   return {
     name: 'lru-cache',
-    traits: { survives: 'nothing', comparesAndSets: false, answers: 'stored object', note: 'a cache: no promise, no copy' },
+    traits: {
+      survives: 'nothing',
+      comparesAndSets: false,
+      answers: 'stored object',
+      note: 'a cache: no promise, no copy',
+    },
     verbs: {
       get: (call) => cache.get(keyAt(keys, call)),
       set: (call) => cache.set(keyAt(keys, call), product),

@@ -35,13 +35,16 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
     increment: `insert into ${schema}.counter as c (tenant, key, number) values ($1, $2, $3)
       on conflict (tenant, key) do update set number = c.number + excluded.number returning number`,
   };
-  const run = async <R extends QueryResultRow>(name: keyof typeof texts, ...values: readonly unknown[]): Promise<R[]> =>
-    (await pool.query<R>({ name, text: texts[name], values: [tenant, ...values] })).rows;
+  const run = async <R extends QueryResultRow>(
+    name: keyof typeof texts,
+    ...values: readonly unknown[]
+  ): Promise<R[]> => (await pool.query<R>({ name, text: texts[name], values: [tenant, ...values] })).rows;
 
   const get = async (key: string): Promise<Stored | undefined> => (await run<Stored>('get', key))[0];
   const save = async (key: string, version: string, value: Product): Promise<string | undefined> =>
     (await run<Stored>('save', key, version, JSON.stringify(value)))[0]?.version;
-  const increment = async (key: string): Promise<string | undefined> => (await run<{ number: string }>('increment', key, 1))[0]?.number;
+  const increment = async (key: string): Promise<string | undefined> =>
+    (await run<{ number: string }>('increment', key, 1))[0]?.number;
   const versions = new Map(saved.map((key) => [key, '1']));
   const rivalry = { done: 0, again: 0 };
   const counted = new Map<string, number>();
@@ -49,7 +52,12 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
 
   return {
     name: 'pg by hand',
-    traits: { survives: 'power loss', comparesAndSets: true, answers: 'fresh copy', note: 'prepared, one statement a call' },
+    traits: {
+      survives: 'power loss',
+      comparesAndSets: true,
+      answers: 'fresh copy',
+      note: 'prepared, one statement a call',
+    },
     verbs: {
       get: (call) => get(keyAt(keys, call)),
       set: (call) => run('set', keyAt(keys, call), JSON.stringify(product)),
@@ -60,7 +68,9 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
         versions.set(key, version);
       },
       getMany: async () => {
-        const found = new Map((await run<Stored & { key: string }>('get_many', many)).map((row) => [row.key, row]));
+        const found = new Map(
+          (await run<Stored & { key: string }>('get_many', many)).map((row) => [row.key, row]),
+        );
         return many.map((key) => found.get(key));
       },
       increment: (call) => increment(keyAt(counterKeys, call)),
@@ -82,8 +92,12 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
     },
     rivalry,
     verify: async () => {
-      const stocks = await Promise.all(hotKeys.map(async (key) => (await get(key))?.value.stock ?? Number.NaN));
-      const { rows } = await pool.query<{ key: string; number: string }>(`select key, number from ${schema}.counter`);
+      const stocks = await Promise.all(
+        hotKeys.map(async (key) => (await get(key))?.value.stock ?? Number.NaN),
+      );
+      const { rows } = await pool.query<{ key: string; number: string }>(
+        `select key, number from ${schema}.counter`,
+      );
       const numbers = new Map(rows.map(({ key, number }) => [key, Number(number)]));
       assertNothingLost('pg by hand', { rivalry, stocks, counted, numbers });
     },

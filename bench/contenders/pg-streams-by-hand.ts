@@ -8,7 +8,18 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { Opening } from '../contender.js';
 import { poolSize } from '../database-server.js';
 import { keyAt, product, type Product } from '../product.js';
-import { bulkIds, event as changed, hotIds, hundred, longId, markedIds, readEvents, readIds, streamIds, Versions } from '../stream-work.js';
+import {
+  bulkIds,
+  event as changed,
+  hotIds,
+  hundred,
+  longId,
+  markedIds,
+  readEvents,
+  readIds,
+  streamIds,
+  Versions,
+} from '../stream-work.js';
 
 const tenant = 'acme';
 const retry = { delayMs: 5, delayMsMax: 100 };
@@ -35,8 +46,10 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
     read: `select version, type, data, recorded_at from ${schema}.event where tenant = $1 and stream = $2 order by version`,
     version: `select version from ${schema}.stream where tenant = $1 and id = $2`,
   };
-  const run = async <R extends QueryResultRow>(name: keyof typeof texts, ...values: readonly unknown[]): Promise<R[]> =>
-    (await pool.query<R>({ name, text: texts[name], values: [tenant, ...values] })).rows;
+  const run = async <R extends QueryResultRow>(
+    name: keyof typeof texts,
+    ...values: readonly unknown[]
+  ): Promise<R[]> => (await pool.query<R>({ name, text: texts[name], values: [tenant, ...values] })).rows;
   const columns = (events: readonly (typeof changed)[]) =>
     [
       events.length,
@@ -52,10 +65,17 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
     if (landed === undefined) throw new Error(`Somebody else has appended to ${id}.`);
     versions.grown(id, events.length);
   };
-  const versionOf = async (id: string): Promise<number> => Number((await run<{ version: string }>('version', id))[0]?.version ?? 0);
-  for (const id of readIds) await run('append_any', id, null, ...columns(Array.from({ length: readEvents }, () => changed)));
+  const versionOf = async (id: string): Promise<number> =>
+    Number((await run<{ version: string }>('version', id))[0]?.version ?? 0);
+  for (const id of readIds)
+    await run('append_any', id, null, ...columns(Array.from({ length: readEvents }, () => changed)));
   for (let index = 0; index < longEvents; index += readEvents)
-    await run('append_any', longId, null, ...columns(Array.from({ length: Math.min(readEvents, longEvents - index) }, () => changed)));
+    await run(
+      'append_any',
+      longId,
+      null,
+      ...columns(Array.from({ length: Math.min(readEvents, longEvents - index) }, () => changed)),
+    );
   const rivalry = { done: 0, again: 0 };
 
   return {
@@ -71,7 +91,14 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
       'append 100': (call) => append(keyAt(bulkIds, call), hundred),
       'append, marked': async (call) => {
         const id = keyAt(markedIds, call);
-        const [landed] = await run('append_marked', id, versions.of(id), ...columns([changed]), `key-${(keys += 1)}`, 'digest');
+        const [landed] = await run(
+          'append_marked',
+          id,
+          versions.of(id),
+          ...columns([changed]),
+          `key-${(keys += 1)}`,
+          'digest',
+        );
         if (landed === undefined) throw new Error(`Somebody else has appended to ${id}.`);
         versions.grown(id, 1);
       },
@@ -93,11 +120,13 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
       },
       'read 1,000': async (call) => {
         const rows = await run<{ data: Product }>('read', keyAt(readIds, call));
-        if (rows.filter(({ data }) => data.stock === product.stock).length !== readEvents) throw new Error('Events are missing.');
+        if (rows.filter(({ data }) => data.stock === product.stock).length !== readEvents)
+          throw new Error('Events are missing.');
       },
       'load, no snapshots': async () => {
         let count = 0;
-        for (const { data } of await run<{ data: Product }>('read', longId)) if (data.stock === product.stock) count += 1;
+        for (const { data } of await run<{ data: Product }>('read', longId))
+          if (data.stock === product.stock) count += 1;
         if (count !== longEvents) throw new Error('Events are missing.');
       },
       version: () => versionOf(longId),

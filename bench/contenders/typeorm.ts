@@ -32,19 +32,34 @@ const Products = new EntitySchema<Stored>({
 });
 const Counters = new EntitySchema<Counter>({
   name: 'counter',
-  columns: { tenant: { type: 'text', primary: true }, key: { type: 'text', primary: true }, number: { type: 'bigint' } },
+  columns: {
+    tenant: { type: 'text', primary: true },
+    key: { type: 'text', primary: true },
+    number: { type: 'bigint' },
+  },
 });
 
 export const openTypeorm: Opening = async ({ keys, database }) => {
   const { url = '', schema = '' } = database ?? {};
-  const source = new DataSource({ type: 'postgres', url, schema, poolSize, entities: [Products, Counters], synchronize: true });
+  const source = new DataSource({
+    type: 'postgres',
+    url,
+    schema,
+    poolSize,
+    entities: [Products, Counters],
+    synchronize: true,
+  });
   await source.initialize();
   const products = source.getRepository(Products);
   const counters = source.getRepository(Counters);
   const saved = savedKeys(keys);
-  for (const some of chunks([...keys, ...saved], 500)) await products.insert(some.map((key) => ({ tenant, key, value: product })));
-  for (const some of chunks(counterKeys, 500)) await counters.insert(some.map((key) => ({ tenant, key, number: '0' })));
-  const read = new Map((await products.findBy({ tenant, key: In([...saved]) })).map((entity) => [entity.key, entity]));
+  for (const some of chunks([...keys, ...saved], 500))
+    await products.insert(some.map((key) => ({ tenant, key, value: product })));
+  for (const some of chunks(counterKeys, 500))
+    await counters.insert(some.map((key) => ({ tenant, key, number: '0' })));
+  const read = new Map(
+    (await products.findBy({ tenant, key: In([...saved]) })).map((entity) => [entity.key, entity]),
+  );
   const many = keys.slice(0, 100);
   return {
     name: 'TypeORM',
@@ -63,7 +78,9 @@ export const openTypeorm: Opening = async ({ keys, database }) => {
         await products.save(entity);
       },
       getMany: async () => {
-        const found = new Map((await products.findBy({ tenant, key: In(many) })).map((entity) => [entity.key, entity]));
+        const found = new Map(
+          (await products.findBy({ tenant, key: In(many) })).map((entity) => [entity.key, entity]),
+        );
         return many.map((key) => found.get(key));
       },
       increment: (call) => counters.increment({ tenant, key: keyAt(counterKeys, call) }, 'number', 1),
@@ -73,4 +90,6 @@ export const openTypeorm: Opening = async ({ keys, database }) => {
 };
 
 const chunks = (keys: readonly string[], size: number): readonly (readonly string[])[] =>
-  Array.from({ length: Math.ceil(keys.length / size) }, (_, index) => keys.slice(index * size, (index + 1) * size));
+  Array.from({ length: Math.ceil(keys.length / size) }, (_, index) =>
+    keys.slice(index * size, (index + 1) * size),
+  );

@@ -11,7 +11,12 @@ export const openUnstorage: Opening = async ({ keys, directory, filled }) => {
   const [hot] = keys as readonly [string];
   return {
     name: 'unstorage fs',
-    traits: { survives: 'kill', comparesAndSets: false, answers: 'fresh copy', note: 'a file for each key; a crash may leave half of one' },
+    traits: {
+      survives: 'kill',
+      comparesAndSets: false,
+      answers: 'fresh copy',
+      note: 'a file for each key; a crash may leave half of one',
+    },
     verbs: {
       get: (call) => storage.getItem(keyAt(keys, call)),
       set: (call) => storage.setItem(keyAt(keys, call), product),

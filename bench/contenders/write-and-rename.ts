@@ -7,7 +7,8 @@ import { keyAt, product, type Product } from '../product.js';
 export const openWriteAndRename: Opening = async ({ keys, directory, filled }) => {
   let temporary = 0;
   const pathOf = (key: string): string => join(directory, `${key}.json`);
-  const read = async (key: string): Promise<Product> => JSON.parse(await readFile(pathOf(key), 'utf8')) as Product;
+  const read = async (key: string): Promise<Product> =>
+    JSON.parse(await readFile(pathOf(key), 'utf8')) as Product;
   const write = async (key: string, value: Product): Promise<void> => {
     temporary += 1;
     const path = join(directory, `${key}.${temporary}.tmp`);

@@ -1,6 +1,10 @@
 import { openGroupLog, openLineLog } from '../contenders/bare-log.js';
 import { openEmmett } from '../contenders/emmett.js';
-import { openStreamsInMemory, openStreamsOnFile, openStreamsOnPostgres } from '../contenders/kvent-streams.js';
+import {
+  openStreamsInMemory,
+  openStreamsOnFile,
+  openStreamsOnPostgres,
+} from '../contenders/kvent-streams.js';
 import { openPgStreamsByHand } from '../contenders/pg-streams-by-hand.js';
 import { startPostgres } from '../database-server.js';
 import type { Suite, Work } from '../suite.js';
@@ -10,7 +14,12 @@ const lines = 'JSON line + fdatasync';
 const long = 'a stream of 100,000 events';
 const snapshots = `${long}, with a snapshot of each 1,000`;
 
-const works = (verb: Work['verb'], reference: string, aims: Readonly<Record<number, number | undefined>>, note?: string): readonly Work[] =>
+const works = (
+  verb: Work['verb'],
+  reference: string,
+  aims: Readonly<Record<number, number | undefined>>,
+  note?: string,
+): readonly Work[] =>
   Object.entries(aims).map(([callers, aim]) => ({
     verb,
     callers: Number(callers),
@@ -28,11 +37,26 @@ export const eventsOnPostgres: Suite = {
   server: startPostgres,
   openings: [openPgStreamsByHand, openStreamsOnPostgres, openEmmett],
   works: [
-    ...works('append', byHand, { 1: 0.8, 16: 1.6, 64: 3 }, '1 event, distinct streams, at the expected version'),
-    ...works('append, marked', byHand, { 1: undefined, 16: undefined, 64: undefined }, '1 event and its idempotency key'),
+    ...works(
+      'append',
+      byHand,
+      { 1: 0.8, 16: 1.6, 64: 3 },
+      '1 event, distinct streams, at the expected version',
+    ),
+    ...works(
+      'append, marked',
+      byHand,
+      { 1: undefined, 16: undefined, 64: undefined },
+      '1 event and its idempotency key',
+    ),
     ...works('append 100', byHand, { 1: 0.7, 16: 0.8 }, '100 events in one batch'),
     ...works('hot append', byHand, { 64: undefined }, 'ten streams, whatever their version'),
-    ...works('hot transact', byHand, { 64: undefined }, 'ten streams: load, decide, append, and again if somebody was faster'),
+    ...works(
+      'hot transact',
+      byHand,
+      { 64: undefined },
+      'ten streams: load, decide, append, and again if somebody was faster',
+    ),
     ...works('read 1,000', byHand, { 1: 0.8 }),
     ...works('load, no snapshots', byHand, { 1: undefined }, long),
     ...works('version', byHand, { 1: undefined }, long),

@@ -28,10 +28,25 @@ export const file: Suite = {
     { verb: 'set', callers: 1, reference: byHand, aim: 2 },
     { verb: 'set', callers: 16, reference: byHand },
     { verb: 'set', callers: 64, reference: byHand, aim: 15 },
-    { verb: 'save', callers: 1, reference: byHand, note: 'only over what was read; the reference writes unchecked' },
-    { verb: 'save', callers: 64, reference: byHand, note: 'only over what was read; the reference writes unchecked' },
+    {
+      verb: 'save',
+      callers: 1,
+      reference: byHand,
+      note: 'only over what was read; the reference writes unchecked',
+    },
+    {
+      verb: 'save',
+      callers: 64,
+      reference: byHand,
+      note: 'only over what was read; the reference writes unchecked',
+    },
     { verb: 'update', callers: 1, reference: byHand, note: 'one hot key' },
-    { verb: 'update', callers: 64, reference: byHand, note: 'one hot key; all but ours and lowdb lose changes here' },
+    {
+      verb: 'update',
+      callers: 64,
+      reference: byHand,
+      note: 'one hot key; all but ours and lowdb lose changes here',
+    },
     { verb: 'get', callers: 1, reference: byHand },
   ],
 };

@@ -17,7 +17,13 @@ export const memory: Suite = {
   works: [
     { verb: 'get', callers: 1, reference: 'keyv', aim: 8 },
     { verb: 'set', callers: 1, reference: 'keyv' },
-    { verb: 'set + get', callers: 1, reference: 'keyv', aim: 2, note: 'one after the other, counted as one call' },
+    {
+      verb: 'set + get',
+      callers: 1,
+      reference: 'keyv',
+      aim: 2,
+      note: 'one after the other, counted as one call',
+    },
     { verb: 'get', callers: 64, reference: 'keyv' },
     { verb: 'set', callers: 64, reference: 'keyv' },
     {

@@ -12,7 +12,13 @@ const reference = 'pg by hand';
 const works = (verb: Work['verb'], aims: readonly (number | undefined)[], note?: string): readonly Work[] =>
   [1, 16, 64].map((callers, index) => {
     const aim = aims[index];
-    return { verb, callers, reference, ...(aim === undefined ? {} : { aim }), ...(note === undefined ? {} : { note }) };
+    return {
+      verb,
+      callers,
+      reference,
+      ...(aim === undefined ? {} : { aim }),
+      ...(note === undefined ? {} : { note }),
+    };
   });
 
 /** The aims are those of the design: two cores for both sides, full durability, a pool of ten. */
@@ -22,7 +28,15 @@ export const postgres: Suite = {
   ms: 500,
   ours: ['kvent', 'kvent, at the port'],
   server: startPostgres,
-  openings: [openPgByHand, openTypedStore, openPort, openPortOnDataSource, openTypeorm, openKeyvPostgres, openTwoApplications],
+  openings: [
+    openPgByHand,
+    openTypedStore,
+    openPort,
+    openPortOnDataSource,
+    openTypeorm,
+    openKeyvPostgres,
+    openTwoApplications,
+  ],
   works: [
     ...works('get', [0.9, 2, 4]),
     ...works('set', [undefined, 1.7, 3]),
@@ -30,7 +44,12 @@ export const postgres: Suite = {
     ...works('increment', [undefined, 1.7, 3], 'of distinct counters'),
     { verb: 'getMany', callers: 1, reference, note: '100 keys' },
     { verb: 'getMany', callers: 16, reference, note: '100 keys' },
-    { verb: 'hot update', callers: 64, reference, note: 'ten keys: read, change, write if nobody else did, else again' },
+    {
+      verb: 'hot update',
+      callers: 64,
+      reference,
+      note: 'ten keys: read, change, write if nobody else did, else again',
+    },
     { verb: 'hot increment', callers: 64, reference, note: 'ten counters' },
   ],
 };

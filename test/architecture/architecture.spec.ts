@@ -26,7 +26,9 @@ describe('the rooms', () => {
   });
 
   it('keep the storage providers away from Nest, and Nest away from the providers', () => {
-    expect(table.get('nest')?.rooms).not.toEqual(expect.arrayContaining([expect.stringMatching(/^(memory|json-file)$/)]));
+    expect(table.get('nest')?.rooms).not.toEqual(
+      expect.arrayContaining([expect.stringMatching(/^(memory|json-file)$/)]),
+    );
     for (const name of ['memory', 'json-file'])
       expect(table.get(name)).toMatchObject({ rooms: ['core', 'key-value-storage/core'], packages: [] });
   });
@@ -45,24 +47,33 @@ describe('a planted violation', () => {
   const wall = 'boundaries/dependencies';
 
   it.each(wallsBetweenRooms())('is noticed when $from imports $to', async ({ file, specifier }) => {
-    expect(await lint(file, `import * as planted from '${specifier}';\nexport { planted };\n`)).toContain(wall);
+    expect(await lint(file, `import * as planted from '${specifier}';\nexport { planted };\n`)).toContain(
+      wall,
+    );
   });
 
   it.each([...table].flatMap(([name, room]) => (room.packages === '*' ? [] : [name])))(
     'is noticed when %s imports a package it must not know',
     async (name) => {
-      expect(await lint(placeIn(name), `import * as planted from 'supertest';\nexport { planted };\n`)).toContain(wall);
+      expect(
+        await lint(placeIn(name), `import * as planted from 'supertest';\nexport { planted };\n`),
+      ).toContain(wall);
     },
   );
 
-  it.each([...table].flatMap(([name, room]) => (room.node ? [] : [name])))('is noticed when %s imports from Node', async (name) => {
-    expect(await lint(placeIn(name), `import * as planted from 'node:fs';\nexport { planted };\n`)).toContain(wall);
-  });
+  it.each([...table].flatMap(([name, room]) => (room.node ? [] : [name])))(
+    'is noticed when %s imports from Node',
+    async (name) => {
+      expect(
+        await lint(placeIn(name), `import * as planted from 'node:fs';\nexport { planted };\n`),
+      ).toContain(wall);
+    },
+  );
 
   it('is noticed when the core asks for a global of Node', async () => {
-    expect(await lint('libs/key-value-storage/src/core/planted.ts', 'export const planted = process.env;\n')).toContain(
-      'no-restricted-globals',
-    );
+    expect(
+      await lint('libs/key-value-storage/src/core/planted.ts', 'export const planted = process.env;\n'),
+    ).toContain('no-restricted-globals');
   });
 
   it('is noticed when a dynamic import or a type import goes through a wall', async () => {
@@ -77,15 +88,21 @@ describe('a planted violation', () => {
   });
 
   it('is noticed when a file lies in no room', async () => {
-    expect(await lint('libs/key-value-storage/src/planted.ts', 'export {};\n')).toContain('boundaries/no-unknown-files');
+    expect(await lint('libs/key-value-storage/src/planted.ts', 'export {};\n')).toContain(
+      'boundaries/no-unknown-files',
+    );
   });
 
   it('is noticed when a front door exports without naming', async () => {
-    expect(await lint('libs/key-value-storage/src/index.ts', `export * from './core/index.js';\n`)).toContain('no-restricted-syntax');
+    expect(await lint('libs/key-value-storage/src/index.ts', `export * from './core/index.js';\n`)).toContain(
+      'no-restricted-syntax',
+    );
   });
 
   it('is noticed when a module holds state', async () => {
-    expect(await lint('libs/key-value-storage/src/core/planted.ts', 'export let planted = 0;\n')).toContain('no-restricted-syntax');
+    expect(await lint('libs/key-value-storage/src/core/planted.ts', 'export let planted = 0;\n')).toContain(
+      'no-restricted-syntax',
+    );
   });
 
   it('is not seen where there is none', async () => {
@@ -109,7 +126,9 @@ describe('the names', () => {
 
   it('of roles that Nest knows are used inside nest/ and the apps only', () => {
     const role = /\.(module|decorator|interceptor|filter|middleware|guard|controller)(\.spec)?\.ts$/;
-    expect(typescript.filter((file) => file.startsWith('libs/') && role.test(file) && !file.includes('/nest/'))).toEqual([]);
+    expect(
+      typescript.filter((file) => file.startsWith('libs/') && role.test(file) && !file.includes('/nest/')),
+    ).toEqual([]);
   });
 
   it('index.ts stands at front doors only', () => {
@@ -175,7 +194,9 @@ function placeIn(name: string): string {
 /** What `exports` of the packages point at. */
 function readDoors(): readonly string[] {
   return readdirSync(join(root, 'libs')).flatMap((library) => {
-    const manifest = JSON.parse(text(`libs/${library}/package.json`)) as { exports?: Record<string, string | { 'kvent-source': string }> };
+    const manifest = JSON.parse(text(`libs/${library}/package.json`)) as {
+      exports?: Record<string, string | { 'kvent-source': string }>;
+    };
     return Object.values(manifest.exports ?? {}).flatMap((door) =>
       typeof door === 'string' ? [] : [`libs/${library}/${door['kvent-source'].slice(2)}`],
     );

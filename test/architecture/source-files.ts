@@ -5,7 +5,11 @@ import { join, relative } from 'node:path';
 import ts from 'typescript';
 import { rooms } from '../../eslint.config.mjs';
 
-export type Target = { readonly room: string } | { readonly package: string } | { readonly builtin: string } | { readonly unknown: string };
+export type Target =
+  | { readonly room: string }
+  | { readonly package: string }
+  | { readonly builtin: string }
+  | { readonly unknown: string };
 export interface Import {
   readonly file: string;
   readonly specifier: string;
@@ -25,12 +29,19 @@ export function roomOf(file: string): string | undefined {
 /** Every source that the walls concern, as paths from the root. */
 export function sourceFiles(): readonly string[] {
   const inFolders = ['libs', 'apps', 'test', 'bench'].flatMap((folder) => walk(folder));
-  return [...readdirSync(root).filter((name) => name.endsWith('.mjs')), ...inFolders.filter((file) => /\.(ts|mts|mjs)$/.test(file))].sort();
+  return [
+    ...readdirSync(root).filter((name) => name.endsWith('.mjs')),
+    ...inFolders.filter((file) => /\.(ts|mts|mjs)$/.test(file)),
+  ].sort();
 }
 
 export function importsOf(file: string): readonly Import[] {
   const { importedFiles } = ts.preProcessFile(readFileSync(join(root, file), 'utf8'), true, true);
-  return importedFiles.map(({ fileName: specifier }) => ({ file, specifier, target: targetOf(file, specifier) }));
+  return importedFiles.map(({ fileName: specifier }) => ({
+    file,
+    specifier,
+    target: targetOf(file, specifier),
+  }));
 }
 
 const builtins = new Set(builtinModules);
@@ -44,7 +55,15 @@ const cache = ts.createModuleResolutionCache(root, (name) => name, options);
 
 function targetOf(file: string, specifier: string): Target {
   if (specifier.startsWith('node:') || builtins.has(specifier)) return { builtin: specifier };
-  const { resolvedModule } = ts.resolveModuleName(specifier, join(root, file), options, ts.sys, cache, undefined, ts.ModuleKind.ESNext);
+  const { resolvedModule } = ts.resolveModuleName(
+    specifier,
+    join(root, file),
+    options,
+    ts.sys,
+    cache,
+    undefined,
+    ts.ModuleKind.ESNext,
+  );
   const path = resolvedModule && relative(root, resolvedModule.resolvedFileName);
   if (path === undefined || path.includes('node_modules')) {
     return specifier.startsWith('.')
@@ -66,5 +85,7 @@ function walk(folder: string): readonly string[] {
 /** The globs of the table use `*` (within a name) and `**` (any depth), nothing more. */
 function toRegExp(glob: string): RegExp {
   const parts = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').split(/(\*\*\/|\*\*|\*)/);
-  return new RegExp(`^${parts.map((part) => ({ '**/': '(.*/)?', '**': '.*', '*': '[^/]*' })[part] ?? part).join('')}$`);
+  return new RegExp(
+    `^${parts.map((part) => ({ '**/': '(.*/)?', '**': '.*', '*': '[^/]*' })[part] ?? part).join('')}$`,
+  );
 }

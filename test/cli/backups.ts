@@ -20,30 +20,41 @@ export function backups(): void {
 }
 
 function thereAndBack(): void {
-  it.each(['backup.jsonl', 'backup.jsonl.gz'])('bring every row back, by %s, with the hash that a copy has', async (name) => {
-    const rows = everyKind();
-    await place.store('data', {
-      [acme]: [...rows, lease()],
-      [globex]: [raw('state:state', 'a', '1')],
-      shared: [raw('state:state', 'a', '1')],
-    });
-    const { code, stdout } = await place.kvent('backup', '--from', 'data', '--to', name);
-    const told = lines(stdout);
-    expect({ code, lines: told.length }).toEqual({ code: 0, lines: 4 });
-    expect(told[3]).toMatch(
-      new RegExp(`^${name} holds 13 rows in 3 databases, [\\d,]+ bytes, written and read back in \\S+ s: sha256 [0-9a-f]{64}$`),
-    );
-    const restored = await place.told('restore', '--from', name, '--to', 'restored');
-    expect(restored).toMatchObject({ command: 'restore', from: name, rows: 13, sha256: told[3]?.slice(-64) });
-    expect(await place.rows('restored')).toEqual({ ...(await place.rows('data')), [acme]: rows });
-    expect((await place.told('copy', '--from', 'data', '--to', 'copy')).sha256).toBe(restored.sha256);
-  });
+  it.each(['backup.jsonl', 'backup.jsonl.gz'])(
+    'bring every row back, by %s, with the hash that a copy has',
+    async (name) => {
+      const rows = everyKind();
+      await place.store('data', {
+        [acme]: [...rows, lease()],
+        [globex]: [raw('state:state', 'a', '1')],
+        shared: [raw('state:state', 'a', '1')],
+      });
+      const { code, stdout } = await place.kvent('backup', '--from', 'data', '--to', name);
+      const told = lines(stdout);
+      expect({ code, lines: told.length }).toEqual({ code: 0, lines: 4 });
+      expect(told[3]).toMatch(
+        new RegExp(
+          `^${name} holds 13 rows in 3 databases, [\\d,]+ bytes, written and read back in \\S+ s: sha256 [0-9a-f]{64}$`,
+        ),
+      );
+      const restored = await place.told('restore', '--from', name, '--to', 'restored');
+      expect(restored).toMatchObject({
+        command: 'restore',
+        from: name,
+        rows: 13,
+        sha256: told[3]?.slice(-64),
+      });
+      expect(await place.rows('restored')).toEqual({ ...(await place.rows('data')), [acme]: rows });
+      expect((await place.told('copy', '--from', 'data', '--to', 'copy')).sha256).toBe(restored.sha256);
+    },
+  );
 
   it('bring one tenant back out of many, or what is shared', async () => {
     const rows = [raw('state:state', 'a', '1')];
     await place.store('data', { [acme]: rows, [globex]: rows, 'tenant:hooli': rows, shared: rows });
     await place.told('backup', '--from', 'data', '--to', 'all.jsonl');
-    for (const tenant of ['hooli', 'acme']) await place.told('restore', '--from', 'all.jsonl', '--to', 'some', '--tenant', tenant);
+    for (const tenant of ['hooli', 'acme'])
+      await place.told('restore', '--from', 'all.jsonl', '--to', 'some', '--tenant', tenant);
     expect(Object.keys(await place.rows('some'))).toEqual([acme, 'tenant:hooli']);
     await place.told('backup', '--from', 'data', '--to', 'one.jsonl', '--shared');
     await place.told('restore', '--from', 'one.jsonl', '--to', 'shared-only');
@@ -53,7 +64,9 @@ function thereAndBack(): void {
 
 function files(): void {
   it('write lines of JSON that people and other tools can read, in order', async () => {
-    await place.store('data', { [acme]: [raw('state:state', 'product', 'mug'), raw('state:state', 'product', 'tea')] });
+    await place.store('data', {
+      [acme]: [raw('state:state', 'product', 'mug'), raw('state:state', 'product', 'tea')],
+    });
     await place.told('backup', '--from', 'data', '--to', 'b.jsonl');
     const text = await readFile(place.path('b.jsonl'), 'utf8');
     const [header, begin, mug, tea, end, last = ''] = lines(text);
@@ -78,7 +91,10 @@ function files(): void {
     expect(name).toMatch(/^kvent-\d{8}T\d{6}Z\.jsonl\.gz$/);
     const before = await readFile(place.path(`backups/${name}`));
     const { code, stderr } = await place.kvent('backup', '--from', 'data', '--to', `backups/${name}`);
-    expect({ code, stderr }).toEqual({ code: 2, stderr: `kvent: backups/${name} is there already. To write over it: --replace.\n` });
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: `kvent: backups/${name} is there already. To write over it: --replace.\n`,
+    });
     expect(await readFile(place.path(`backups/${name}`))).toEqual(before);
     await place.told('backup', '--from', 'data', '--to', `backups/${name}`, '--replace', '--tenant', 'acme');
     expect(await readdir(place.path('backups'))).toEqual([name]);
@@ -121,8 +137,12 @@ function refusals(): void {
     expect(await refused('short.jsonl.gz')).toContain('short.jsonl.gz:15: it ends before its last line');
     await writeFile(place.path('cut.jsonl.gz'), (await readFile(place.path('b.jsonl.gz'))).subarray(0, -9));
     expect(await refused('cut.jsonl.gz')).toContain('it cannot be unzipped');
-    expect(await refused('data/.kvent.json')).toContain('data/.kvent.json is no backup that kvent wrote. [INVALID_OPTION');
-    expect(await refused('nothing.jsonl')).toMatch(/nothing\.jsonl cannot be read: ENOENT.*\[STORAGE_UNAVAILABLE/);
+    expect(await refused('data/.kvent.json')).toContain(
+      'data/.kvent.json is no backup that kvent wrote. [INVALID_OPTION',
+    );
+    expect(await refused('nothing.jsonl')).toMatch(
+      /nothing\.jsonl cannot be read: ENOENT.*\[STORAGE_UNAVAILABLE/,
+    );
     expect(await readdir(place.folder)).not.toContain('restored');
   });
 
@@ -131,6 +151,8 @@ function refusals(): void {
     expect(said).toContain("The target is not empty: 'tenant:acme' of JSON file data holds");
     const told = await place.told('restore', '--from', 'b.jsonl.gz', '--to', 'data', '--resume');
     expect(told.databases.map(({ outcome }) => outcome)).toEqual(['there already']);
-    expect(await place.told('restore', '--from', 'b.jsonl.gz', '--to', 'data', '--replace')).toMatchObject({ rows: 11 });
+    expect(await place.told('restore', '--from', 'b.jsonl.gz', '--to', 'data', '--replace')).toMatchObject({
+      rows: 11,
+    });
   });
 }

@@ -17,11 +17,23 @@ export function calling(): void {
     it('tells its commands, their options and its version on stdout', async () => {
       const help = await place.kvent('--help');
       expect(help).toMatchObject({ code: 0, stderr: '' });
-      for (const word of ['copy', 'backup', 'restore', 'salvage', 'postgres://', 'Exit codes']) expect(help.stdout).toContain(word);
+      for (const word of ['copy', 'backup', 'restore', 'salvage', 'postgres://', 'Exit codes'])
+        expect(help.stdout).toContain(word);
       const options = await place.kvent('copy', '--help');
-      for (const word of ['--from <storage>', '--to <storage>', '--tenant', '--shared', '--resume', '--replace', '--schema', '--json'])
+      for (const word of [
+        '--from <storage>',
+        '--to <storage>',
+        '--tenant',
+        '--shared',
+        '--resume',
+        '--replace',
+        '--schema',
+        '--json',
+      ])
         expect(options.stdout).toContain(word);
-      const { version } = JSON.parse(await readFile(join(root, 'libs/cli/package.json'), 'utf8')) as { version: string };
+      const { version } = JSON.parse(await readFile(join(root, 'libs/cli/package.json'), 'utf8')) as {
+        version: string;
+      };
       expect(await place.kvent('--version')).toMatchObject({ code: 0, stdout: `${version}\n` });
     });
 
@@ -30,16 +42,31 @@ export function calling(): void {
       [['move'], "unknown command 'move'"],
       [['copy', '--from', 'data'], "required option '--to <storage>' not specified"],
       [['copy', '--from', 'data', '--to', 'copy', '--force'], "unknown option '--force'"],
-      [['copy', '--from', 'data', '--to', 'copy', '--resume', '--replace'], "'--resume' cannot be used with option '--replace'"],
-      [['copy', '--from', 'data', '--to', 'copy', '--tenant', 'a', '--shared'], "'--tenant <id>' cannot be used with option '--shared'"],
+      [
+        ['copy', '--from', 'data', '--to', 'copy', '--resume', '--replace'],
+        "'--resume' cannot be used with option '--replace'",
+      ],
+      [
+        ['copy', '--from', 'data', '--to', 'copy', '--tenant', 'a', '--shared'],
+        "'--tenant <id>' cannot be used with option '--shared'",
+      ],
       [['copy', '--from', 'data', '--to', 'copy', '--wait', 'long'], 'It is a number of seconds from 0 up.'],
-      [['copy', '--from', 'data', '--to', ''], 'A storage is a directory, or postgres://user@host:port/database; it is empty.'],
+      [
+        ['copy', '--from', 'data', '--to', ''],
+        'A storage is a directory, or postgres://user@host:port/database; it is empty.',
+      ],
       [['copy', '--from', 'mysql://root:secret@localhost/x', '--to', 'copy'], 'it begins with "mysql:".'],
       [['copy', '--from', 'data', '--to', 'postgres://'], 'That is not the address of a Postgres database'],
-      [['copy', '--from', 'data', '--to', 'copy', '--table', 'row'], '--table name a table of Postgres, and there is no Postgres here.'],
+      [
+        ['copy', '--from', 'data', '--to', 'copy', '--table', 'row'],
+        '--table name a table of Postgres, and there is no Postgres here.',
+      ],
       [['copy', '--from', 'data', '--to', './data'], 'Source and target are the same directory: data.'],
       [['backup', '--from', 'data', '--to', 'nowhere/'], 'There is no directory nowhere/.'],
-      [['backup', '--from', 'data', '--to', 'b.jsonl', '--tenant', 'acne'], "JSON file data holds no database 'tenant:acne'."],
+      [
+        ['backup', '--from', 'data', '--to', 'b.jsonl', '--tenant', 'acne'],
+        "JSON file data holds no database 'tenant:acne'.",
+      ],
     ] as const)('says what is wrong and ends with 2: %j', async (args, words) => {
       await place.store('data', { [acme]: [raw('state:state', 'a', '1')] });
       const { code, stdout, stderr } = await place.kvent(...args);
@@ -53,7 +80,9 @@ export function calling(): void {
       await mkdir(place.path('cli'));
       await cp(join(root, 'libs/cli/bin'), place.path('cli/bin'), { recursive: true });
       await cp(join(root, 'libs/cli/package.json'), place.path('cli/package.json'));
-      expect(await new KventProcess(['--help'], place.folder, { script: place.path('cli/bin/kvent.js') }).ended).toMatchObject({
+      expect(
+        await new KventProcess(['--help'], place.folder, { script: place.path('cli/bin/kvent.js') }).ended,
+      ).toMatchObject({
         code: 1,
         stderr: 'kvent: it is not compiled yet. In the root of the repository: npm run build\n',
       });

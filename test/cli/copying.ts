@@ -1,10 +1,30 @@
 /** `kvent copy` between directories. */
-import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { JsonFileProvider } from '@kvent/key-value-storage';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { until } from '../postgres/until.js';
-import { acme, endInTheMiddle, everyKind, globex, lease, lines, many, opened, raw, Workplace } from './workplace.js';
+import {
+  acme,
+  endInTheMiddle,
+  everyKind,
+  globex,
+  lease,
+  lines,
+  many,
+  opened,
+  raw,
+  Workplace,
+} from './workplace.js';
 
 let place: Workplace;
 
@@ -34,10 +54,19 @@ function directories(): void {
       /^\.\/data and \.\/copy hold the same 12 rows in 2 databases, compared one by one in \d+\.\d\d s: sha256 [0-9a-f]{64}$/,
     );
     expect(more).toEqual([]);
-    expect(await place.rows('copy')).toEqual({ [acme]: rows, shared: [raw('state:state', 'tenant', 'acme')] });
+    expect(await place.rows('copy')).toEqual({
+      [acme]: rows,
+      shared: [raw('state:state', 'tenant', 'acme')],
+    });
 
     const back = await place.told('copy', '--from', './copy', '--to', './back');
-    expect(back).toMatchObject({ command: 'copy', from: './copy', to: './back', rows: 12, sha256: both.slice(-64) });
+    expect(back).toMatchObject({
+      command: 'copy',
+      from: './copy',
+      to: './back',
+      rows: 12,
+      sha256: both.slice(-64),
+    });
     expect(back.databases.map(({ sha256 }) => sha256)).toEqual([shared.slice(-64), tenant.slice(-64)]);
     expect(await place.rows('back')).toEqual(await place.rows('copy'));
   });
@@ -45,9 +74,9 @@ function directories(): void {
   it('copies one tenant, or what is shared, and nothing else', async () => {
     const rows = [raw('state:state', 'a', '1')];
     await place.store('data', { [acme]: rows, [globex]: rows, shared: rows });
-    expect((await place.told('copy', '--from', 'data', '--to', 'copy', '--tenant', 'globex')).databases).toMatchObject([
-      { database: globex },
-    ]);
+    expect(
+      (await place.told('copy', '--from', 'data', '--to', 'copy', '--tenant', 'globex')).databases,
+    ).toMatchObject([{ database: globex }]);
     expect(Object.keys(await place.rows('copy'))).toEqual([globex]);
     await place.told('copy', '--from', 'data', '--to', 'copy', '--shared');
     expect(Object.keys(await place.rows('copy'))).toEqual(['shared', globex]);
@@ -57,7 +86,11 @@ function directories(): void {
     await place.store('data', { [acme]: [raw('state:state', 'a', '1')] });
     mkdirSync(place.path('victim'));
     writeFileSync(place.path('victim/diary.txt'), 'mine');
-    for (const name of ['.dropped-0123456789abcdef-x', '.new-0123456789abcdef', '.kvent.json.0123456789abcdef.tmp'])
+    for (const name of [
+      '.dropped-0123456789abcdef-x',
+      '.new-0123456789abcdef',
+      '.kvent.json.0123456789abcdef.tmp',
+    ])
       symlinkSync(place.path('victim'), place.path(`data/${name}`));
     writeFileSync(place.path('data/.lock.json'), 'of a process that ended before it had said who it is');
     const journal = place.path(`data/tenant.acme/journal-1.jsonl`);
@@ -94,8 +127,14 @@ function refusals(): void {
   };
 
   it('refuses a target that holds something, in one line, and changes nothing; --replace drops it', async () => {
-    await place.store('data', { [acme]: [raw('state:state', 'a', '1')], shared: [raw('state:state', 'a', '1')] });
-    await place.store('copy', { [acme]: [raw('state:state', 'b', '1')], [globex]: [raw('state:state', 'b', '1')] });
+    await place.store('data', {
+      [acme]: [raw('state:state', 'a', '1')],
+      shared: [raw('state:state', 'a', '1')],
+    });
+    await place.store('copy', {
+      [acme]: [raw('state:state', 'b', '1')],
+      [globex]: [raw('state:state', 'b', '1')],
+    });
     const before = await place.rows('copy');
     expect(await line('--from', 'data', '--to', 'copy')).toMatch(
       /^kvent copy: The target is not empty: 'tenant:acme' of JSON file copy holds 'state:state \/ b'\. .*--replace\). \[INVALID_OPTION, /,
@@ -107,10 +146,21 @@ function refusals(): void {
 
   it('tells errors as JSON too, if asked', async () => {
     await place.store('data', { [acme]: [raw('state:state', 'a', '1')] });
-    const { code, stdout } = await place.kvent('copy', '--from', 'data', '--to', 'copy', '--tenant', 'acne', '--json');
+    const { code, stdout } = await place.kvent(
+      'copy',
+      '--from',
+      'data',
+      '--to',
+      'copy',
+      '--tenant',
+      'acne',
+      '--json',
+    );
     const { error } = JSON.parse(stdout) as { error: { code: string; message: string; effect: string } };
     expect({ code, error }).toMatchObject({ code: 1, error: { code: 'INVALID_OPTION', effect: 'none' } });
-    expect(error.message).toContain("JSON file data holds no database 'tenant:acne'; it holds 'tenant:acme'.");
+    expect(error.message).toContain(
+      "JSON file data holds no database 'tenant:acne'; it holds 'tenant:acme'.",
+    );
   });
 
   it('refuses a directory that another process has open, names it, and says what to do', async () => {
@@ -138,35 +188,45 @@ function interruptions(): void {
   it.each([
     ['SIGINT', 130],
     ['SIGTERM', 143],
-  ] as const)('breaks off on %s, lets go of its locks, says how to begin again, and does', async (signal, code) => {
-    const { ended, rows } = await endInTheMiddle(async (count) => {
-      await place.store('data', { [acme]: many(count) });
-      await using copy = place.start('copy', '--from', 'data', '--to', 'copy', '--replace');
-      await copy.says('copying tenant:acme');
-      return await copy.kill(signal);
-    });
-    expect(ended).toMatchObject({ code, stdout: '' });
-    expect(ended.stderr).toMatch(/Breaking off \(once more: at once\) …\nkvent copy: .*\[ABORTED, [^\]]*\]\n$/);
-    expect(ended.stderr).toMatch(/broke off after \d+ rows: its caller gave it up\. .*kvent: --resume\)/);
-    expect(Object.keys(await place.rows('data'))).toEqual([acme]);
-    expect((await place.rows('copy'))[acme]?.[0]?.container).toBe('copy:unfinished');
+  ] as const)(
+    'breaks off on %s, lets go of its locks, says how to begin again, and does',
+    async (signal, code) => {
+      const { ended, rows } = await endInTheMiddle(async (count) => {
+        await place.store('data', { [acme]: many(count) });
+        await using copy = place.start('copy', '--from', 'data', '--to', 'copy', '--replace');
+        await copy.says('copying tenant:acme');
+        return await copy.kill(signal);
+      });
+      expect(ended).toMatchObject({ code, stdout: '' });
+      expect(ended.stderr).toMatch(
+        /Breaking off \(once more: at once\) …\nkvent copy: .*\[ABORTED, [^\]]*\]\n$/,
+      );
+      expect(ended.stderr).toMatch(/broke off after \d+ rows: its caller gave it up\. .*kvent: --resume\)/);
+      expect(Object.keys(await place.rows('data'))).toEqual([acme]);
+      expect((await place.rows('copy'))[acme]?.[0]?.container).toBe('copy:unfinished');
 
-    expect((await place.kvent('copy', '--from', 'data', '--to', 'copy')).stderr).toMatch(
-      /'tenant:acme' of JSON file copy is an unfinished copy of JSON file data, begun at .*kvent: --resume\)/,
-    );
-    expect(await place.told('copy', '--from', 'data', '--to', 'copy', '--resume')).toMatchObject({ rows });
-    expect(await place.rows('copy')).toEqual(await place.rows('data'));
-  });
+      expect((await place.kvent('copy', '--from', 'data', '--to', 'copy')).stderr).toMatch(
+        /'tenant:acme' of JSON file copy is an unfinished copy of JSON file data, begun at .*kvent: --resume\)/,
+      );
+      expect(await place.told('copy', '--from', 'data', '--to', 'copy', '--resume')).toMatchObject({ rows });
+      expect(await place.rows('copy')).toEqual(await place.rows('data'));
+    },
+  );
 
   it('that was killed leaves what says that it is unfinished', async () => {
     const { rows: count } = await endInTheMiddle(async (rows) => {
       await place.store('data', { [acme]: many(rows), shared: [raw('state:state', 'a', '1')] });
       await using copy = place.start('copy', '--from', 'data', '--to', 'copy', '--replace');
       const journal = place.path('copy/tenant.acme/journal-1.jsonl');
-      await until('some rows are copied', () => !copy.isRunning || (existsSync(journal) && statSync(journal).size > 1_000));
+      await until(
+        'some rows are copied',
+        () => !copy.isRunning || (existsSync(journal) && statSync(journal).size > 1_000),
+      );
       return await copy.kill('SIGKILL');
     });
-    expect((await place.kvent('copy', '--from', 'data', '--to', 'copy')).stderr).toContain('is an unfinished copy of JSON file data');
+    expect((await place.kvent('copy', '--from', 'data', '--to', 'copy')).stderr).toContain(
+      'is an unfinished copy of JSON file data',
+    );
     const { databases } = await place.told('copy', '--from', 'data', '--to', 'copy', '--resume');
     expect(databases.map(({ database, outcome, rows }) => [database, outcome, rows])).toEqual([
       ['shared', 'copied', 1],

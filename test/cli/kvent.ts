@@ -27,7 +27,9 @@ export class KventProcess implements AsyncDisposable {
   #said: () => void = () => undefined;
 
   constructor(args: readonly string[], cwd: string, { script = bin, env = {} }: Surroundings = {}) {
-    const environment = Object.entries(process.env).filter(([name]) => !/^(KVENT_|NODE_OPTIONS|PG)/.test(name));
+    const environment = Object.entries(process.env).filter(
+      ([name]) => !/^(KVENT_|NODE_OPTIONS|PG)/.test(name),
+    );
     this.#child = spawn(process.execPath, [script, ...args], {
       cwd,
       env: { ...Object.fromEntries(environment), ...env },
@@ -39,7 +41,9 @@ export class KventProcess implements AsyncDisposable {
       this.#said();
     });
     this.ended = new Promise((resolve) => {
-      this.#child.on('close', (code, signal) => resolve({ code, signal, stdout: this.#stdout, stderr: this.#stderr }));
+      this.#child.on('close', (code, signal) =>
+        resolve({ code, signal, stdout: this.#stdout, stderr: this.#stderr }),
+      );
     });
   }
 
@@ -71,11 +75,17 @@ export class KventProcess implements AsyncDisposable {
 
 /** Compiles the command and what it needs; what has not changed is not compiled again. */
 export function build(): Promise<void> {
-  const args = [join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, 'libs/cli/tsconfig.lib.json')];
+  const args = [
+    join(root, 'node_modules/typescript/bin/tsc'),
+    '-b',
+    join(root, 'libs/cli/tsconfig.lib.json'),
+  ];
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-    child.on('close', (code) => (code === 0 ? resolve() : reject(new Error(`The command does not compile:\n${output}`))));
+    child.on('close', (code) =>
+      code === 0 ? resolve() : reject(new Error(`The command does not compile:\n${output}`)),
+    );
   });
 }

@@ -10,7 +10,19 @@ import { Tenants } from '../../apps/storefront/src/tenants/tenant.js';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
 import { KventProcess, root } from './kvent.js';
-import { acme, endInTheMiddle, everyKind, globex, lease, lines, many, opened, raw, rowsOf, Workplace } from './workplace.js';
+import {
+  acme,
+  endInTheMiddle,
+  everyKind,
+  globex,
+  lease,
+  lines,
+  many,
+  opened,
+  raw,
+  rowsOf,
+  Workplace,
+} from './workplace.js';
 
 let place: Workplace;
 let database: FreshDatabase;
@@ -35,10 +47,15 @@ export function postgres(): void {
 function moves(): void {
   it('moves the demo data of the shop there and back: with equal hashes, and the etags that clients hold', async () => {
     const directory = place.path('data');
-    const app = await openStorefront({ description: 'under test', create: () => new JsonFileProvider({ directory }) }, false);
+    const app = await openStorefront(
+      { description: 'under test', create: () => new JsonFileProvider({ directory }) },
+      false,
+    );
     await app.close();
     const etags = async (name: string): Promise<readonly string[]> => {
-      await using storage = await openStorage(new JsonFileProvider({ directory: place.path(name), create: 'never' }));
+      await using storage = await openStorage(
+        new JsonFileProvider({ directory: place.path(name), create: 'never' }),
+      );
       const tenants = await storage.store(Tenants).page({});
       return tenants.items.map(({ key, etag }) => `${String(key)} ${etag}`);
     };
@@ -70,13 +87,38 @@ function moves(): void {
   it('moves one tenant alone, both ways, and from one table to another', async () => {
     const rows = [raw('state:state', 'a', '1')];
     await place.store('data', { [acme]: rows, [globex]: rows, shared: rows });
-    await place.told('copy', '--from', 'data', '--to', database.url, '--tenant', 'globex', '--schema', 'one', '--table', 'rows');
+    await place.told(
+      'copy',
+      '--from',
+      'data',
+      '--to',
+      database.url,
+      '--tenant',
+      'globex',
+      '--schema',
+      'one',
+      '--table',
+      'rows',
+    );
     const one = new PostgresProvider({ url: database.url, schema: 'one', table: 'rows' });
     expect(await rowsOf(one)).toEqual({ [globex]: rows });
-    await place.told('copy', '--from', 'data', '--to', database.url, '--schema', 'one', '--table', 'rows', '--resume');
+    await place.told(
+      'copy',
+      '--from',
+      'data',
+      '--to',
+      database.url,
+      '--schema',
+      'one',
+      '--table',
+      'rows',
+      '--resume',
+    );
     const two = ['--from-schema', 'one', '--from-table', 'rows', '--schema', 'two', '--tenant', 'acme'];
     await place.told('copy', '--from', database.url, '--to', database.url, ...two);
-    expect(await rowsOf(new PostgresProvider({ url: database.url, schema: 'two' }))).toEqual({ [acme]: rows });
+    expect(await rowsOf(new PostgresProvider({ url: database.url, schema: 'two' }))).toEqual({
+      [acme]: rows,
+    });
     await place.told('copy', '--from', database.url, '--to', 'back', '--schema', 'two', '--tenant', 'acme');
     expect(await place.rows('back')).toEqual({ [acme]: rows });
   });
@@ -87,7 +129,8 @@ function moves(): void {
     const password = decodeURIComponent(url.password);
     url.password = '';
     const args = ['copy', '--from', 'data', '--to', url.href];
-    const { code, stderr } = await new KventProcess(args, place.folder, { env: { PGPASSWORD: password } }).ended;
+    const { code, stderr } = await new KventProcess(args, place.folder, { env: { PGPASSWORD: password } })
+      .ended;
     expect({ code, stderr }).toMatchObject({ code: 0 });
   });
 
@@ -95,9 +138,13 @@ function moves(): void {
     await place.store('data', { [acme]: everyKind(), shared: [raw('state:state', 'a', '1')] });
     const guide = await readFile(join(root, 'docs/guides/moving-data.md'), 'utf8');
     const shown = Array.from(guide.matchAll(/^npx kvent (.*)$/gm), ([, args = '']) => args.split(' '));
-    expect(new Set(shown.map(([command]) => command))).toEqual(new Set(['copy', 'backup', 'restore', 'salvage']));
+    expect(new Set(shown.map(([command]) => command))).toEqual(
+      new Set(['copy', 'backup', 'restore', 'salvage']),
+    );
     for (const args of shown) {
-      const { code, stderr } = await place.kvent(...args.map((arg) => (arg.startsWith('postgres:') ? database.url : arg)));
+      const { code, stderr } = await place.kvent(
+        ...args.map((arg) => (arg.startsWith('postgres:') ? database.url : arg)),
+      );
       expect({ args, code, stderr }).toMatchObject({ code: 0 });
     }
     expect(await place.rows('restored')).toEqual(await place.rows('data'));
@@ -108,9 +155,15 @@ function moves(): void {
     const rows = everyKind();
     await place.store('data', { [acme]: rows, shared: [raw('state:state', 'a', '1')] });
     const { sha256 } = await place.told('copy', '--from', 'data', '--to', database.url);
-    expect(await place.told('backup', '--from', database.url, '--to', 'b.jsonl.gz')).toMatchObject({ rows: 12, sha256 });
+    expect(await place.told('backup', '--from', database.url, '--to', 'b.jsonl.gz')).toMatchObject({
+      rows: 12,
+      sha256,
+    });
     await using other = await freshDatabase();
-    expect(await place.told('restore', '--from', 'b.jsonl.gz', '--to', other.url)).toMatchObject({ rows: 12, sha256 });
+    expect(await place.told('restore', '--from', 'b.jsonl.gz', '--to', other.url)).toMatchObject({
+      rows: 12,
+      sha256,
+    });
     expect(await rowsOf(new PostgresProvider({ url: other.url }))).toEqual(await place.rows('data'));
   });
 }
@@ -126,14 +179,19 @@ function interruptions(): void {
         await provider.administration.drop(acme);
         await place.store('data', { [acme]: many(count) });
         await using copy = place.start('copy', '--from', 'data', '--to', database.url);
-        await until('some rows are copied', async () => !copy.isRunning || (await provider.administration.databases()).includes(acme));
+        await until(
+          'some rows are copied',
+          async () => !copy.isRunning || (await provider.administration.databases()).includes(acme),
+        );
         return await copy.kill(signal);
       }),
     );
     expect(ended).toMatchObject({ code, stdout: '' });
     const refused = await place.kvent('copy', '--from', 'data', '--to', database.url);
     expect(refused.stderr).toContain('is an unfinished copy of JSON file data');
-    expect(await place.told('copy', '--from', 'data', '--to', database.url, '--resume')).toMatchObject({ rows });
+    expect(await place.told('copy', '--from', 'data', '--to', database.url, '--resume')).toMatchObject({
+      rows,
+    });
     expect(await rowsOf(new PostgresProvider({ url: database.url }))).toEqual(await place.rows('data'));
   });
 }
@@ -142,8 +200,19 @@ function refusals(): void {
   it('a wrong password, a server that is not there: one line with the code, and no password', async () => {
     await place.store('data', { [acme]: [raw('state:state', 'a', '1')] });
     const { port } = new URL(database.url);
-    for (const url of [`postgres://nobody:s3cret@127.0.0.1:${port}/postgres`, 'postgres://u:s3cret@127.0.0.1:1/db']) {
-      const { code, stdout, stderr } = await place.kvent('copy', '--from', 'data', '--to', url, '--verbose', '--json');
+    for (const url of [
+      `postgres://nobody:s3cret@127.0.0.1:${port}/postgres`,
+      'postgres://u:s3cret@127.0.0.1:1/db',
+    ]) {
+      const { code, stdout, stderr } = await place.kvent(
+        'copy',
+        '--from',
+        'data',
+        '--to',
+        url,
+        '--verbose',
+        '--json',
+      );
       expect({ code, first: lines(stderr)[0] }).toMatchObject({
         code: 1,
         first: expect.stringMatching(/^kvent copy: .*\[STORAGE_UNAVAILABLE, /),
@@ -154,8 +223,13 @@ function refusals(): void {
 
   it('a source whose table is not there: it is not made', async () => {
     const { code, stderr } = await place.kvent('copy', '--from', database.url, '--to', 'copy');
-    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('[STORAGE_UNAVAILABLE, ') });
-    const tables = await asAdmin(database.url, (client) => client.query("select 1 from pg_tables where schemaname like 'kvent%'"));
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('[STORAGE_UNAVAILABLE, '),
+    });
+    const tables = await asAdmin(database.url, (client) =>
+      client.query("select 1 from pg_tables where schemaname like 'kvent%'"),
+    );
     expect(tables.rowCount).toBe(0);
   });
 
@@ -164,7 +238,10 @@ function refusals(): void {
     await place.told('copy', '--from', 'data', '--to', database.url);
     const alias = database.url.replace(/\?|$/, '?application_name=alias&');
     const { code, stderr } = await place.kvent('copy', '--from', database.url, '--to', alias, '--replace');
-    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('Source and target are the same storage') });
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('Source and target are the same storage'),
+    });
     expect(await rowsOf(new PostgresProvider({ url: database.url }))).toEqual(await place.rows('data'));
   });
 }
@@ -196,7 +273,9 @@ function frozen(): void {
           await setImmediate();
         }
       })();
-      const told = await place.told('copy', '--from', database.url, '--to', 'copy').finally(() => (running = false));
+      const told = await place
+        .told('copy', '--from', database.url, '--to', 'copy')
+        .finally(() => (running = false));
       await writer;
       const late = (await place.rows('copy'))[acme]?.filter(({ entity }) => entity === 'late') ?? [];
       expect(told.rows).toBe(8_000 + late.length);

@@ -10,7 +10,10 @@ export function salvaging(): void {
   describe('kvent salvage', () => {
     beforeEach(async () => {
       place = await Workplace.create();
-      await place.store('data', { [acme]: [raw('state:state', 'a', '1')], [globex]: [raw('state:state', 'a', '1')] });
+      await place.store('data', {
+        [acme]: [raw('state:state', 'a', '1')],
+        [globex]: [raw('state:state', 'a', '1')],
+      });
     });
     afterEach(() => place[Symbol.asyncDispose]());
 
@@ -19,12 +22,17 @@ export function salvaging(): void {
       await writeFile(journal, (await readFile(journal, 'utf8')).replace('"a":1.0', '"a":2.0'));
       const refused = await place.kvent('copy', '--from', 'data', '--to', 'copy');
       expect({ code: refused.code, lines: lines(refused.stderr).length }).toEqual({ code: 1, lines: 1 });
-      expect(refused.stderr).toMatch(/\[STORAGE_CORRUPT, .*kvent salvage --from data --to <a new directory>\.$/m);
+      expect(refused.stderr).toMatch(
+        /\[STORAGE_CORRUPT, .*kvent salvage --from data --to <a new directory>\.$/m,
+      );
 
       const { code, stdout } = await place.kvent('salvage', '--from', 'data', '--to', 'rescued');
       expect(code).toBe(0);
       const [one, two, where, total] = lines(stdout);
-      expect([one, two]).toEqual(['tenant:acme    0  rows  1 place damaged', 'tenant:globex  1  row   nothing damaged']);
+      expect([one, two]).toEqual([
+        'tenant:acme    0  rows  1 place damaged',
+        'tenant:globex  1  row   nothing damaged',
+      ]);
       expect(where).toMatch(/^ {2}\/.*data\/tenant\.acme\/journal-1\.jsonl:2: the line is damaged$/);
       expect(total).toMatch(
         /^rescued holds 1 row of data, copied in .* what the places above held is missing, and of a batch perhaps a part\.$/,
@@ -40,9 +48,21 @@ export function salvaging(): void {
       });
       expect(existsSync(place.path('rescued'))).toBe(false);
       const taken = await place.kvent('salvage', '--from', 'data', '--to', 'data');
-      expect({ code: taken.code, stderr: taken.stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('is not empty') });
-      const postgres = await place.kvent('salvage', '--from', 'postgres://u:secret@localhost/db', '--to', 'rescued');
-      expect(postgres).toMatchObject({ code: 2, stderr: expect.stringContaining('Salvage is for directories') });
+      expect({ code: taken.code, stderr: taken.stderr }).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('is not empty'),
+      });
+      const postgres = await place.kvent(
+        'salvage',
+        '--from',
+        'postgres://u:secret@localhost/db',
+        '--to',
+        'rescued',
+      );
+      expect(postgres).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining('Salvage is for directories'),
+      });
     });
   });
 }

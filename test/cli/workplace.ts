@@ -59,14 +59,19 @@ export class Workplace implements AsyncDisposable {
 
   /** A directory of JsonFileProvider with these rows. */
   async store(name: string, databases: Readonly<Record<string, Iterable<RawRow>>>): Promise<void> {
-    await opened(new JsonFileProvider({ directory: this.path(name), lockTimeoutMs: 0 }), async ({ administration }) => {
-      for (const [database, rows] of Object.entries(databases)) await administration.import(database, rows);
-    });
+    await opened(
+      new JsonFileProvider({ directory: this.path(name), lockTimeoutMs: 0 }),
+      async ({ administration }) => {
+        for (const [database, rows] of Object.entries(databases)) await administration.import(database, rows);
+      },
+    );
   }
 
   /** What a directory holds. It must be free. */
   async rows(name: string): Promise<Readonly<Record<string, readonly RawRow[]>>> {
-    return await rowsOf(new JsonFileProvider({ directory: this.path(name), create: 'never', lockTimeoutMs: 0 }));
+    return await rowsOf(
+      new JsonFileProvider({ directory: this.path(name), create: 'never', lockTimeoutMs: 0 }),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -75,7 +80,9 @@ export class Workplace implements AsyncDisposable {
 }
 
 /** Everything that a provider holds; it is opened for that. */
-export async function rowsOf(provider: StorageProvider): Promise<Readonly<Record<string, readonly RawRow[]>>> {
+export async function rowsOf(
+  provider: StorageProvider,
+): Promise<Readonly<Record<string, readonly RawRow[]>>> {
   const found: Record<string, RawRow[]> = {};
   await opened(provider, async ({ administration }) => {
     for (const database of await administration.databases()) {
@@ -87,7 +94,10 @@ export async function rowsOf(provider: StorageProvider): Promise<Readonly<Record
   return found;
 }
 
-export async function opened<R>(provider: StorageProvider, work: (provider: StorageProvider) => Promise<R>): Promise<R> {
+export async function opened<R>(
+  provider: StorageProvider,
+  work: (provider: StorageProvider) => Promise<R>,
+): Promise<R> {
   await provider.open();
   try {
     return await work(provider);
@@ -100,7 +110,12 @@ export const raw = (container: string, entity: string, key: string, row: Partial
   container,
   entity,
   key,
-  row: { version: '4611686018427387905', value: { kind: 'json', text: '{"a":1.0}' }, updatedAt: 1_763_694_000_123, ...row },
+  row: {
+    version: '4611686018427387905',
+    value: { kind: 'json', text: '{"a":1.0}' },
+    updatedAt: 1_763_694_000_123,
+    ...row,
+  },
 });
 
 /** A row of each kind that there is, in order: what expires, does so in a day. */
@@ -108,11 +123,18 @@ export function everyKind(): readonly RawRow[] {
   const expiresAt = Date.now() + 24 * hour;
   return [
     raw('counter:counter', 'views', 'mug', { value: { kind: 'number', number: 2n ** 63n - 1n } }),
-    raw('event:order', 'o-1', '1', { value: { kind: 'json', text: '{"type":"placed","text":"\\u0000 \\ud800 \u2028 😀"}' } }),
-    raw('event:order', 'o-1', '2', { version: '2', value: { kind: 'json', text: '{ "b": 1,\n "a": 12345678901234567890 }' } }),
+    raw('event:order', 'o-1', '1', {
+      value: { kind: 'json', text: '{"type":"placed","text":"\\u0000 \\ud800 \u2028 😀"}' },
+    }),
+    raw('event:order', 'o-1', '2', {
+      version: '2',
+      value: { kind: 'json', text: '{ "b": 1,\n "a": 12345678901234567890 }' },
+    }),
     raw('fence:order', 'o-1', 'token', { value: { kind: 'number', number: -3n } }),
     raw('head:order', '', 'o-1', { value: { kind: 'number', number: 2n } }),
-    raw('head:order', '', 'o-2', { value: { kind: 'json', text: '{"version":5,"session":"s","commit":"c"}' } }),
+    raw('head:order', '', 'o-2', {
+      value: { kind: 'json', text: '{"version":5,"session":"s","commit":"c"}' },
+    }),
     raw('mark:order', 'o-1', 'once', { expiresAt, ttlMs: 25 * hour }),
     raw('snapshot:order', 'o-1', '1'),
     raw('state:state', 'image', 'logo', { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255, 10) } }),
@@ -120,18 +142,23 @@ export function everyKind(): readonly RawRow[] {
     raw('state:state', 'product', 'tea', { version: '1', updatedAt: 1 }),
   ];
 }
-export const lease = (): RawRow => raw('lease:order', 'o-2', 'lease', { expiresAt: Date.now() + hour, ttlMs: hour });
+export const lease = (): RawRow =>
+  raw('lease:order', 'o-2', 'lease', { expiresAt: Date.now() + hour, ttlMs: hour });
 
 export function* many(count = 8_000): Generator<RawRow> {
   for (let index = 0; index < count; index += 1)
-    yield raw('state:state', 'product', String(index).padStart(6, '0'), { value: { kind: 'json', text: `{"title":"Mug ${index}"}` } });
+    yield raw('state:state', 'product', String(index).padStart(6, '0'), {
+      value: { kind: 'json', text: `{"title":"Mug ${index}"}` },
+    });
 }
 
 /**
  * Runs a command on so many rows that it is in the middle of them when `end` ends it, which may be late on a busy machine: a command that was done by
  * then is run again, with twice as many rows.
  */
-export async function endInTheMiddle(attempt: (rows: number) => Promise<Ended>): Promise<{ readonly ended: Ended; readonly rows: number }> {
+export async function endInTheMiddle(
+  attempt: (rows: number) => Promise<Ended>,
+): Promise<{ readonly ended: Ended; readonly rows: number }> {
   for (let rows = 8_000; ; rows *= 2) {
     const ended = await attempt(rows);
     if (ended.code !== 0 && ended.stdout === '') return { ended, rows };

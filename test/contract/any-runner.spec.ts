@@ -4,7 +4,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import { clauses, describeStorageProvider, storeClauses, type TestRunner } from '@kvent/key-value-storage/testing';
+import {
+  clauses,
+  describeStorageProvider,
+  storeClauses,
+  type TestRunner,
+} from '@kvent/key-value-storage/testing';
 
 const all = [...clauses, ...storeClauses];
 
@@ -45,10 +50,16 @@ test('it runs under node:test', () => {
       `describeStorageProvider('memory', { create: ({ clock }) => new MemoryProvider({ clock }), only: ({ law }) => law === 2 || law === 6 }, { describe, it });`,
     ];
     writeFileSync(file, lines.join('\n'));
-    const output = execFileSync(process.execPath, ['--conditions=kvent-source', '--import', 'tsx', '--test', '--test-reporter=tap', file], {
-      encoding: 'utf8',
-    });
-    const skippable = all.filter(({ law, needs }) => (law === 2 || law === 6) && needs?.startsWith('durable') === true).length;
+    const output = execFileSync(
+      process.execPath,
+      ['--conditions=kvent-source', '--import', 'tsx', '--test', '--test-reporter=tap', file],
+      {
+        encoding: 'utf8',
+      },
+    );
+    const skippable = all.filter(
+      ({ law, needs }) => (law === 2 || law === 6) && needs?.startsWith('durable') === true,
+    ).length;
     expect(output).toContain('# fail 0');
     expect(output).toContain(`# skipped ${skippable}`);
   } finally {

@@ -27,7 +27,9 @@ function honest({ needs }: Pick<Clause, 'needs'>): ProviderUnderTest {
 
 function broken(clause: Pick<Clause, 'needs'>, wrap: Broken | undefined): ProviderUnderTest {
   const machine = honest(clause);
-  return wrap === undefined ? machine : { ...machine, create: async (options) => wrap(await machine.create(options), options.clock) };
+  return wrap === undefined
+    ? machine
+    : { ...machine, create: async (options) => wrap(await machine.create(options), options.clock) };
 }
 
 describe('every clause of the port', () => {
@@ -37,7 +39,9 @@ describe('every clause of the port', () => {
     });
 
     test(`catches a provider that ${clause.broken.fault}: ${clause.name}`, async () => {
-      await expect(prove(clause, broken(clause, clause.broken))).rejects.toBeInstanceOf(assert.AssertionError);
+      await expect(prove(clause, broken(clause, clause.broken))).rejects.toBeInstanceOf(
+        assert.AssertionError,
+      );
     });
   }
 });
@@ -50,7 +54,9 @@ describe('every clause of the stores', () => {
 
     test(`catches a storage that ${clause.broken.fault}: ${clause.name}`, async () => {
       const { provider, storage } = clause.broken;
-      await expect(proveStore(clause, broken(clause, provider), storage)).rejects.toBeInstanceOf(assert.AssertionError);
+      await expect(proveStore(clause, broken(clause, provider), storage)).rejects.toBeInstanceOf(
+        assert.AssertionError,
+      );
     });
   }
 });
@@ -64,6 +70,8 @@ describe('the list of clauses', () => {
   });
 
   test('covers all fourteen laws', () => {
-    expect([...new Set(all.map(({ law }) => law))].sort((a, b) => a - b)).toEqual(Array.from({ length: 14 }, (_, index) => index + 1));
+    expect([...new Set(all.map(({ law }) => law))].sort((a, b) => a - b)).toEqual(
+      Array.from({ length: 14 }, (_, index) => index + 1),
+    );
   });
 });

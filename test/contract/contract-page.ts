@@ -33,8 +33,16 @@ export function contractPage(): string {
     '',
     `Every storage provider and every wrapper proves these ${clauses.length + storeClauses.length} sentences, each on a fresh provider; each sentence is also run on a provider that is broken on purpose, and has to catch it. [Write your own provider](../guides/write-your-own-provider.md) tells how to run them on yours; [the promises](../promises.md) say what they mean for an application.`,
     '',
-    ...section('The port', 'What an engine has to fulfil: `StorageProvider` in `@kvent/key-value-storage/core`.', clauses),
-    ...section('The stores above it', 'What `KeyValueStore` and `AtomicBatch` do on any provider.', storeClauses),
+    ...section(
+      'The port',
+      'What an engine has to fulfil: `StorageProvider` in `@kvent/key-value-storage/core`.',
+      clauses,
+    ),
+    ...section(
+      'The stores above it',
+      'What `KeyValueStore` and `AtomicBatch` do on any provider.',
+      storeClauses,
+    ),
   ];
   return `${lines.join('\n').trimEnd()}\n`;
 }

@@ -1,6 +1,12 @@
 /** Every clause of the contract on some of the providers of `test/providers.ts`. */
 import { describe, expect, test } from '@jest/globals';
-import { abilitiesOf, applies, describeStorageProvider, needs, type Need } from '@kvent/key-value-storage/testing';
+import {
+  abilitiesOf,
+  applies,
+  describeStorageProvider,
+  needs,
+  type Need,
+} from '@kvent/key-value-storage/testing';
 import type { ListedProvider } from '../providers.js';
 
 export function describeProviders(providers: readonly ListedProvider[]): void {

@@ -84,7 +84,8 @@ export class DocumentProvider implements StorageProvider {
     this.#clock = clock;
     this.administration = {
       databases: () => this.#run(async (time) => await this.#databases(time)),
-      spaces: (database) => this.#run(async (time) => (await this.#load(database, time)).table.spaces(database, time.now())),
+      spaces: (database) =>
+        this.#run(async (time) => (await this.#load(database, time)).table.spaces(database, time.now())),
       export: (database) => this.#export(database, this.#opened()),
       import: (database, rows) => this.#run(async (time) => await this.#import(database, rows, time)),
       drop: (database) => this.#run(async (time) => await this.#drop(database, time)),
@@ -93,7 +94,8 @@ export class DocumentProvider implements StorageProvider {
 
   // #region lifecycle
   async open(): Promise<void> {
-    if (this.#time !== undefined) throw storageError('INVALID_OPTION', 'This DocumentProvider is open already.', {});
+    if (this.#time !== undefined)
+      throw storageError('INVALID_OPTION', 'This DocumentProvider is open already.', {});
     this.#time = new SteadyTime(this.#clock);
   }
 
@@ -103,7 +105,8 @@ export class DocumentProvider implements StorageProvider {
   }
 
   #opened(): SteadyTime {
-    if (this.#time === undefined) throw storageError('STORAGE_NOT_OPEN', 'This DocumentProvider is not open.', {});
+    if (this.#time === undefined)
+      throw storageError('STORAGE_NOT_OPEN', 'This DocumentProvider is not open.', {});
     return this.#time;
   }
 
@@ -137,7 +140,10 @@ export class DocumentProvider implements StorageProvider {
     });
   }
 
-  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+  async scan(
+    ranges: readonly ScanRange[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
     return await this.#run(
       async (steady) =>
@@ -153,9 +159,14 @@ export class DocumentProvider implements StorageProvider {
   // #endregion
 
   // #region commit
-  async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
+  async commit(
+    batches: readonly Batch[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
-    return await this.#run(async (steady) => await Promise.all(batches.map((batch) => this.#inTurn(batch, steady))));
+    return await this.#run(
+      async (steady) => await Promise.all(batches.map((batch) => this.#inTurn(batch, steady))),
+    );
   }
 
   /** One commit of a database after the other: right without it too, but rivals of one process would only get in each other's way. */
@@ -209,7 +220,11 @@ export class DocumentProvider implements StorageProvider {
     for (const raw of table.all()) if (isAlive(raw.row, steady.now())) yield raw;
   }
 
-  async #import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>, steady: SteadyTime): Promise<number> {
+  async #import(
+    database: string,
+    rows: AsyncIterable<RawRow> | Iterable<RawRow>,
+    steady: SteadyTime,
+  ): Promise<number> {
     const all: RawRow[] = [];
     for await (const raw of soundRows(database, rows)) all.push(raw);
     return await this.#change(database, steady, (table) => {
@@ -230,7 +245,11 @@ export class DocumentProvider implements StorageProvider {
   }
 
   /** The same loop for whatever changes a database otherwise; `change` answers how many rows it has changed. */
-  async #change(database: string, steady: SteadyTime, change: (table: RowTable, now: number) => number): Promise<number> {
+  async #change(
+    database: string,
+    steady: SteadyTime,
+    change: (table: RowTable, now: number) => number,
+  ): Promise<number> {
     for (;;) {
       const { revision, table } = await this.#load(database, steady);
       const now = steady.now();
@@ -247,7 +266,12 @@ export class DocumentProvider implements StorageProvider {
   }
 
   async #save(database: string, revision: number, table: RowTable, time: number): Promise<boolean> {
-    const rows = Array.from(table.all(), ({ container, entity, key, row }) => [container, entity, key, packed(row)]);
+    const rows = Array.from(table.all(), ({ container, entity, key, row }) => [
+      container,
+      entity,
+      key,
+      packed(row),
+    ]);
     return await this.#engine.compareAndSet(database, revision, JSON.stringify({ time, rows }));
   }
 }
@@ -260,13 +284,21 @@ function parse(database: string, document: StoredDocument | undefined, steady: S
   const table = new RowTable();
   if (document === undefined) return { revision: 0, table };
   try {
-    const { time, rows } = JSON.parse(document.text) as { time: number; rows: [string, string, string, Packed][] };
+    const { time, rows } = JSON.parse(document.text) as {
+      time: number;
+      rows: [string, string, string, Packed][];
+    };
     for (const [container, entity, key, row] of rows) table.set({ container, entity, key }, unpacked(row));
     // so that time does not go back when this process's clock is behind
     steady.stored(time);
     return { revision: document.revision, table };
   } catch (cause) {
-    throw storageError('STORAGE_CORRUPT', `The document of ${database} cannot be read back.`, { place: database }, { cause });
+    throw storageError(
+      'STORAGE_CORRUPT',
+      `The document of ${database} cannot be read back.`,
+      { place: database },
+      { cause },
+    );
   }
 }
 
@@ -274,7 +306,11 @@ function parse(database: string, document: StoredDocument | undefined, steady: S
 function packed({ value, ...row }: Row): Packed {
   if (value.kind === 'json') return { ...row, kind: 'json', value: value.text };
   if (value.kind === 'number') return { ...row, kind: 'number', value: value.number.toString() };
-  return { ...row, kind: 'bytes', value: value.kind === 'bytes' ? Buffer.from(value.bytes).toString('base64') : '' };
+  return {
+    ...row,
+    kind: 'bytes',
+    value: value.kind === 'bytes' ? Buffer.from(value.bytes).toString('base64') : '',
+  };
 }
 
 function unpacked({ kind, value, ...row }: Packed): Row {

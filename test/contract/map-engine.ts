@@ -23,7 +23,8 @@ export class MapEngine implements DocumentEngine {
 
   /** Cuts every document off in the middle. */
   damage(): void {
-    for (const [name, { revision, text }] of this.#documents) this.#documents.set(name, { revision, text: text.slice(0, text.length / 2) });
+    for (const [name, { revision, text }] of this.#documents)
+      this.#documents.set(name, { revision, text: text.slice(0, text.length / 2) });
   }
 }
 

@@ -14,8 +14,17 @@ const seed = seedOfRun();
 const runs = Number(process.env['KVENT_RUNS'] ?? 40);
 
 type Step =
-  | { readonly step: 'commit'; readonly checks: readonly (Omit<Check, 'address'> & { key: string })[]; readonly changes: readonly Change[] }
-  | { readonly step: 'known'; readonly key: string; readonly stale: boolean; readonly changes: readonly Change[] }
+  | {
+      readonly step: 'commit';
+      readonly checks: readonly (Omit<Check, 'address'> & { key: string })[];
+      readonly changes: readonly Change[];
+    }
+  | {
+      readonly step: 'known';
+      readonly key: string;
+      readonly stale: boolean;
+      readonly changes: readonly Change[];
+    }
   | {
       readonly step: 'page';
       readonly range: { start?: string; end?: string; after?: string };
@@ -41,11 +50,16 @@ const ttl = fc.oneof(
   time,
   time.map((keepElse) => ({ keepElse })),
 );
-const bounds = fc.record({ floor: fc.bigInt(-5n, 0n), ceiling: fc.bigInt(0n, 5n), ttlMs }, { requiredKeys: [] });
+const bounds = fc.record(
+  { floor: fc.bigInt(-5n, 0n), ceiling: fc.bigInt(0n, 5n), ttlMs },
+  { requiredKeys: [] },
+);
 
 const change: fc.Arbitrary<Change> = fc.oneof(
   {
-    arbitrary: fc.tuple(key, value, ttl).map(([k, v, t]) => ({ kind: 'put', address: { ...place, key: k }, value: v, ttl: t }) as const),
+    arbitrary: fc
+      .tuple(key, value, ttl)
+      .map(([k, v, t]) => ({ kind: 'put', address: { ...place, key: k }, value: v, ttl: t }) as const),
     weight: 4,
   },
   { arbitrary: key.map((k) => ({ kind: 'delete', address: { ...place, key: k } }) as const), weight: 2 },
@@ -67,12 +81,18 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     arbitrary: fc.record({
       step: fc.constant('commit' as const),
-      checks: fc.oneof({ arbitrary: fc.constant([]), weight: 2 }, fc.array(fc.record({ key, expected }), { maxLength: 2 })),
+      checks: fc.oneof(
+        { arbitrary: fc.constant([]), weight: 2 },
+        fc.array(fc.record({ key, expected }), { maxLength: 2 }),
+      ),
       changes,
     }),
     weight: 6,
   },
-  { arbitrary: fc.record({ step: fc.constant('known' as const), key, stale: fc.boolean(), changes }), weight: 3 },
+  {
+    arbitrary: fc.record({ step: fc.constant('known' as const), key, stale: fc.boolean(), changes }),
+    weight: 3,
+  },
   {
     arbitrary: fc.record({
       step: fc.constant('page' as const),
@@ -82,29 +102,38 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
     weight: 3,
   },
-  { arbitrary: fc.record({ step: fc.constant('advance' as const), ms: fc.integer({ min: 0, max: 12 }) }), weight: 3 },
-  { arbitrary: fc.record({ step: fc.constant('sweep' as const), limit: fc.integer({ min: 1, max: 5 }) }), weight: 1 },
+  {
+    arbitrary: fc.record({ step: fc.constant('advance' as const), ms: fc.integer({ min: 0, max: 12 }) }),
+    weight: 3,
+  },
+  {
+    arbitrary: fc.record({ step: fc.constant('sweep' as const), limit: fc.integer({ min: 1, max: 5 }) }),
+    weight: 1,
+  },
   { arbitrary: fc.record({ step: fc.constant('reopen' as const) }), weight: 1 },
 );
 
 const replaceable = providers.filter(({ lacks }) => !lacks.includes('clock'));
 
-describe.each(replaceable.map((provider) => [provider.name, provider] as const))('random work on %s', (_, provider) => {
-  test(`is what a plain Map says (KVENT_SEED=${seed})`, async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 50 }), async (steps) => {
-        const subject = new Subject(provider);
-        await subject.begin();
-        try {
-          await compare(subject, steps);
-        } finally {
-          await subject.end();
-        }
-      }),
-      { seed, numRuns: runs, endOnFailure: false },
-    );
-  });
-});
+describe.each(replaceable.map((provider) => [provider.name, provider] as const))(
+  'random work on %s',
+  (_, provider) => {
+    test(`is what a plain Map says (KVENT_SEED=${seed})`, async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 50 }), async (steps) => {
+          const subject = new Subject(provider);
+          await subject.begin();
+          try {
+            await compare(subject, steps);
+          } finally {
+            await subject.end();
+          }
+        }),
+        { seed, numRuns: runs, endOnFailure: false },
+      );
+    });
+  },
+);
 
 async function compare(subject: Subject, steps: readonly Step[]): Promise<void> {
   const model = new Model(() => subject.clock.now());
@@ -121,20 +150,30 @@ async function perform(subject: Subject, model: Model, each: Step): Promise<void
         subject,
         model,
         each.changes,
-        each.checks.map(({ key: name, expected: what }) => ({ address: { ...place, key: name }, expected: what })),
+        each.checks.map(({ key: name, expected: what }) => ({
+          address: { ...place, key: name },
+          expected: what,
+        })),
       );
     case 'known': {
       // a check for the version that is there, or for one that never was; and a renewal, which needs it
       const version = each.stale ? '999' : (model.read(each.key)?.version ?? '999');
       const address = { ...place, key: each.key };
       const others = each.changes.filter((other) => other.address.key !== each.key);
-      return await commit(subject, model, [{ kind: 'renew', address, ttlMs: 7 }, ...others], [{ address, expected: { version } }]);
+      return await commit(
+        subject,
+        model,
+        [{ kind: 'renew', address, ttlMs: 7 }, ...others],
+        [{ address, expected: { version } }],
+      );
     }
     case 'page': {
       const { reverse, limit, range } = each;
       const asked = {
         ...range,
-        ...(range.start !== undefined && range.end !== undefined && range.start > range.end ? { end: range.start } : {}),
+        ...(range.start !== undefined && range.end !== undefined && range.start > range.end
+          ? { end: range.start }
+          : {}),
         reverse,
       };
       const all = model.keys(asked);
@@ -152,7 +191,12 @@ async function perform(subject: Subject, model: Model, each: Step): Promise<void
   }
 }
 
-async function commit(subject: Subject, model: Model, batchChanges: readonly Change[], checks: readonly Check[]): Promise<void> {
+async function commit(
+  subject: Subject,
+  model: Model,
+  batchChanges: readonly Change[],
+  checks: readonly Check[],
+): Promise<void> {
   const batch: Batch = subject.batch({ checks, changes: batchChanges });
   const said = model.commit(batch);
   const [result] = await subject.provider.commit([batch]);
@@ -173,4 +217,5 @@ async function agree(subject: Subject, model: Model): Promise<void> {
   expect(page.rows.map((found) => found.key)).toEqual(model.keys({}));
 }
 
-const plain = (stored: { readonly kind: string }): unknown => ('bytes' in stored ? [...(stored.bytes as Uint8Array)] : stored);
+const plain = (stored: { readonly kind: string }): unknown =>
+  'bytes' in stored ? [...(stored.bytes as Uint8Array)] : stored;

@@ -16,7 +16,11 @@ export interface ModelRow {
 export type ModelResult =
   | {
       readonly outcome: 'committed';
-      readonly rows: readonly { readonly existed: boolean; readonly number: bigint | undefined; readonly expiresAt: number | undefined }[];
+      readonly rows: readonly {
+        readonly existed: boolean;
+        readonly number: bigint | undefined;
+        readonly expiresAt: number | undefined;
+      }[];
     }
   | { readonly outcome: 'conflict'; readonly key: string; readonly actual: string | undefined }
   | { readonly outcome: 'refused'; readonly key: string; readonly reason: string };
@@ -31,13 +35,22 @@ export class Model {
 
   read(key: string): ModelRow | undefined {
     const row = this.#rows.get(key);
-    return row === undefined || (row.expiresAt !== undefined && row.expiresAt <= this.#now()) ? undefined : row;
+    return row === undefined || (row.expiresAt !== undefined && row.expiresAt <= this.#now())
+      ? undefined
+      : row;
   }
 
-  keys(range: { readonly start?: string; readonly end?: string; readonly after?: string; readonly reverse?: boolean }): readonly string[] {
+  keys(range: {
+    readonly start?: string;
+    readonly end?: string;
+    readonly after?: string;
+    readonly reverse?: boolean;
+  }): readonly string[] {
     const { start, end, after, reverse = false } = range;
     const keys = [...this.#rows.keys()].filter((key) => this.read(key) !== undefined).sort();
-    const inside = keys.filter((key) => (start === undefined || key >= start) && (end === undefined || key < end));
+    const inside = keys.filter(
+      (key) => (start === undefined || key >= start) && (end === undefined || key < end),
+    );
     const ordered = reverse ? inside.reverse() : inside;
     return after === undefined ? ordered : ordered.filter((key) => (reverse ? key < after : key > after));
   }
@@ -50,13 +63,18 @@ export class Model {
     const after: [string, ModelRow | undefined][] = [];
     for (const change of changes) {
       const row = this.#changed(change, version);
-      if (row === 'range' || row === 'type') return { outcome: 'refused', key: change.address.key, reason: row };
+      if (row === 'range' || row === 'type')
+        return { outcome: 'refused', key: change.address.key, reason: row };
       after.push([change.address.key, row]);
     }
     const rows = after.map(([key, row], index) => {
       const [existed, kind] = [this.read(key) !== undefined, changes[index]?.kind];
       const told = kind === 'delete' || (kind === 'renew' && !existed) ? undefined : row;
-      return { existed, number: told?.value.kind === 'number' ? told.value.number : undefined, expiresAt: told?.expiresAt };
+      return {
+        existed,
+        number: told?.value.kind === 'number' ? told.value.number : undefined,
+        expiresAt: told?.expiresAt,
+      };
     });
     for (const [key, row] of after) {
       if (row === undefined) this.#rows.delete(key);
@@ -86,7 +104,8 @@ export class Model {
     }
     if (old !== undefined && old.value.kind !== 'number') return 'type';
     const before = old?.value.kind === 'number' ? old.value.number : 0n;
-    const number = change.kind === 'sum' ? before + change.operand : extreme(change.kind, before, change.operand);
+    const number =
+      change.kind === 'sum' ? before + change.operand : extreme(change.kind, before, change.operand);
     if (number !== BigInt.asIntN(64, number)) return 'range';
     if (change.floor !== undefined && number < change.floor && number < before) return 'range';
     if (change.ceiling !== undefined && number > change.ceiling && number > before) return 'range';
@@ -107,7 +126,10 @@ function holds(expected: Expected, row: ModelRow | undefined): boolean {
 export function inWords(result: CommitResult): ModelResult | { readonly outcome: 'failed' } {
   switch (result.outcome) {
     case 'committed':
-      return { outcome: 'committed', rows: result.rows.map(({ existed, number, expiresAt }) => ({ existed, number, expiresAt })) };
+      return {
+        outcome: 'committed',
+        rows: result.rows.map(({ existed, number, expiresAt }) => ({ existed, number, expiresAt })),
+      };
     case 'conflict':
       return { outcome: 'conflict', key: result.address.key, actual: result.actual };
     case 'refused':

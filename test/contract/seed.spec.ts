@@ -12,5 +12,7 @@ test('what is no seed is refused, by the name of what gave it', () => {
   expect(seedFrom(String(2 ** 31 - 1), '--seed')).toBe(2 ** 31 - 1);
   expect(seedFrom(String(newSeed()), '--seed')).toBeGreaterThanOrEqual(0);
   for (const given of ['', '-1', '1.5', 'abc', String(2 ** 31)])
-    expect(() => seedFrom(given, 'KVENT_SEED')).toThrow(`KVENT_SEED is a whole number from 0 to 2147483647; it is "${given}".`);
+    expect(() => seedFrom(given, 'KVENT_SEED')).toThrow(
+      `KVENT_SEED is a whole number from 0 to 2147483647; it is "${given}".`,
+    );
 });

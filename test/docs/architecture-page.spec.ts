@@ -15,19 +15,31 @@ describe('docs/architecture.md', () => {
     const drawn = (blocks.find((lines) => lines.some((line) => line.includes('─►'))) ?? []).map((line) =>
       line.split('─►').map((part) => part.trim()),
     );
-    const told = drawn.map(([from = '', to = '']) => [from, to === 'nothing' ? [] : to.split(', ').sort()] as const);
+    const told = drawn.map(
+      ([from = '', to = '']) => [from, to === 'nothing' ? [] : to.split(', ').sort()] as const,
+    );
     // the door to the core and the core itself are one place
     const merged = (names: readonly string[]): readonly string[] =>
-      [...new Set(names.filter((name) => name !== 'key-value-storage/core' || !names.includes('core')))].sort();
+      [
+        ...new Set(names.filter((name) => name !== 'key-value-storage/core' || !names.includes('core'))),
+      ].sort();
     const ours = Object.entries(rooms).filter(([name]) => told.some(([from]) => from === name));
-    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(ours.map(([name, room]) => [name, merged(room.rooms)])));
-    const ofLibraries = Object.entries(rooms).filter(([, { files }]) => /^(libs\/[^*]*\*\*|apps|bench)/.test(files));
-    expect(ofLibraries.map(([name]) => name).filter((name) => !told.some(([from]) => from === name))).toEqual([]);
+    expect(Object.fromEntries(told)).toEqual(
+      Object.fromEntries(ours.map(([name, room]) => [name, merged(room.rooms)])),
+    );
+    const ofLibraries = Object.entries(rooms).filter(([, { files }]) =>
+      /^(libs\/[^*]*\*\*|apps|bench)/.test(files),
+    );
+    expect(ofLibraries.map(([name]) => name).filter((name) => !told.some(([from]) => from === name))).toEqual(
+      [],
+    );
   });
 
   it('names files that are there', () => {
     const [tree = []] = blocks;
-    const core = tree.flatMap((line) => Array.from(line.matchAll(/([\w-]+(?:\.[\w-]+)*\.ts)/g), ([file]) => file));
+    const core = tree.flatMap((line) =>
+      Array.from(line.matchAll(/([\w-]+(?:\.[\w-]+)*\.ts)/g), ([file]) => file),
+    );
     const known = (file: string): boolean =>
       ['core', '.'].some((folder) => existsSync(join(root, 'libs/key-value-storage/src', folder, file)));
     expect(core.length).toBeGreaterThan(10);
@@ -44,7 +56,8 @@ describe('the table of storage providers in the README', () => {
         .slice(1, -1)
         .map((cell) => cell.trim()),
     );
-  const head = rows.find(([first, ...names]) => first === '' && names.some((name) => name.includes('Provider'))) ?? [];
+  const head =
+    rows.find(([first, ...names]) => first === '' && names.some((name) => name.includes('Provider'))) ?? [];
   const providers: readonly StorageProvider[] = [
     new MemoryProvider(),
     new JsonFileProvider({ directory: './data' }),
@@ -55,9 +68,14 @@ describe('the table of storage providers in the README', () => {
     expect(head.slice(1)).toEqual(providers.map((provider) => `\`${provider.constructor.name}\``));
   });
 
-  it.each(['durable', 'shared', 'expiry', 'scan', 'clock'] as const)('says what they claim: %s', (feature) => {
-    const row = rows.find(([first]) => first === `\`${feature}\``);
-    const claimed = providers.map(({ features }) => features[feature]);
-    expect(row?.slice(1)).toEqual(claimed.map((value) => `\`${typeof value === 'string' ? `'${value}'` : JSON.stringify(value)}\``));
-  });
+  it.each(['durable', 'shared', 'expiry', 'scan', 'clock'] as const)(
+    'says what they claim: %s',
+    (feature) => {
+      const row = rows.find(([first]) => first === `\`${feature}\``);
+      const claimed = providers.map(({ features }) => features[feature]);
+      expect(row?.slice(1)).toEqual(
+        claimed.map((value) => `\`${typeof value === 'string' ? `'${value}'` : JSON.stringify(value)}\``),
+      );
+    },
+  );
 });

@@ -35,7 +35,8 @@ function programsOf(page: Page): readonly Program[] {
   const groups: Fence[][] = [];
   for (const fence of page.fences.filter(({ language }) => language === 'ts')) {
     const unknown = fence.words.filter((word) => word !== 'new-program');
-    if (unknown.length > 0) throw new Error(`${page.path}:${fence.start}: no such word for an example: ${unknown.join(', ')}.`);
+    if (unknown.length > 0)
+      throw new Error(`${page.path}:${fence.start}: no such word for an example: ${unknown.join(', ')}.`);
     if (groups.length === 0 || fence.words.includes('new-program')) groups.push([]);
     groups.at(-1)?.push(fence);
   }
@@ -44,7 +45,8 @@ function programsOf(page: Page): readonly Program[] {
 
 function programOf(page: Page, fences: readonly Fence[], number: number): Program {
   const lines: string[] = page.lines.map(() => '');
-  for (const { start, lines: code } of fences) for (const [index, line] of code.entries()) lines[start + index] = line;
+  for (const { start, lines: code } of fences)
+    for (const [index, line] of code.entries()) lines[start + index] = line;
   const source = withoutRepeatedImports(lines.join('\n'));
   const name = `${page.path.replace(/\.md$/, '').replace(/[^\w]+/g, '-')}-${number}`;
   const declaresTests = source.includes("from '@jest/globals'");
@@ -58,7 +60,8 @@ interface Edit {
   readonly text: string;
 }
 
-const parse = (source: string): ts.SourceFile => ts.createSourceFile('example.ts', source, ts.ScriptTarget.ESNext, true);
+const parse = (source: string): ts.SourceFile =>
+  ts.createSourceFile('example.ts', source, ts.ScriptTarget.ESNext, true);
 
 function edited(source: string, edits: readonly Edit[]): string {
   let text = source;
@@ -96,16 +99,25 @@ function instrumented(page: Page, source: string, name: string): Pick<Program, '
   const visit = (node: ts.Node): void => {
     if (ts.isCallExpression(node) && node.expression.getText() === 'console.log') {
       const line = lineOf(node.end);
-      if (!expected.has(line)) throw new Error(`${page.path}:${line}: say what it prints: console.log(…); // → …`);
+      if (!expected.has(line))
+        throw new Error(`${page.path}:${line}: say what it prints: console.log(…); // → …`);
       speaking.add(line);
-      edits.push({ start: node.expression.getStart(), end: node.expression.end, text: `__example.print(${line})` });
+      edits.push({
+        start: node.expression.getStart(),
+        end: node.expression.end,
+        text: `__example.print(${line})`,
+      });
     }
     if (ts.isExpressionStatement(node) || ts.isVariableStatement(node)) {
       const [, code] = /^[ \t]*\/\/ throws ([A-Z_]+)/.exec(source.slice(node.end)) ?? [];
       if (code !== undefined) {
         const line = lineOf(node.end);
         speaking.add(line);
-        edits.push({ start: node.getStart(), end: node.getStart(), text: `await __example.throws(${line}, async () => { ` });
+        edits.push({
+          start: node.getStart(),
+          end: node.getStart(),
+          text: `await __example.throws(${line}, async () => { `,
+        });
         edits.push({ start: node.end, end: node.end, text: ' });' });
       }
     }
@@ -113,8 +125,12 @@ function instrumented(page: Page, source: string, name: string): Pick<Program, '
   };
   visit(file);
   for (const line of expected.keys())
-    if (!speaking.has(line)) throw new Error(`${page.path}:${line}: nothing here prints or throws what the comment says.`);
-  return { runnable: `const __example = globalThis.kventExamples.get('${name}');${edited(source, edits)}`, expected };
+    if (!speaking.has(line))
+      throw new Error(`${page.path}:${line}: nothing here prints or throws what the comment says.`);
+  return {
+    runnable: `const __example = globalThis.kventExamples.get('${name}');${edited(source, edits)}`,
+    expected,
+  };
 }
 
 function expectationsOf(source: string): ReadonlyMap<number, readonly string[]> {

@@ -114,19 +114,29 @@ function said({ expected }: Program): readonly string[] {
 }
 
 function listed(lines: ReadonlyMap<number, readonly string[]>): readonly string[] {
-  return [...lines].sort(([one], [other]) => one - other).map(([line, texts]) => `line ${line}: ${texts.join(' | ')}`);
+  return [...lines]
+    .sort(([one], [other]) => one - other)
+    .map(([line, texts]) => `line ${line}: ${texts.join(' | ')}`);
 }
 
 function diagnose(files: readonly string[]): readonly string[] {
-  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path)) as { config: object };
-  const { tsBuildInfoFile: _, ...options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: [] }, ts.sys, root).options;
+  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (path) => ts.sys.readFile(path)) as {
+    config: object;
+  };
+  const { tsBuildInfoFile: _, ...options } = ts.parseJsonConfigFileContent(
+    { ...config, include: [], files: [] },
+    ts.sys,
+    root,
+  ).options;
   const flags: ts.CompilerOptions = { ...options, noEmit: true, incremental: false };
   const host = { ...ts.createCompilerHost(flags), getCurrentDirectory: () => root };
   const program = ts.createProgram(files, flags, host);
   return files.flatMap((file) =>
-    ts.getPreEmitDiagnostics(program, program.getSourceFile(file)).map(({ messageText, start = 0, file: at }) => {
-      const line = at === undefined ? 0 : at.getLineAndCharacterOfPosition(start).line + 1;
-      return `${relative(folder, file)}, line ${line} of its page: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
-    }),
+    ts
+      .getPreEmitDiagnostics(program, program.getSourceFile(file))
+      .map(({ messageText, start = 0, file: at }) => {
+        const line = at === undefined ? 0 : at.getLineAndCharacterOfPosition(start).line + 1;
+        return `${relative(folder, file)}, line ${line} of its page: ${ts.flattenDiagnosticMessageText(messageText, '\n')}`;
+      }),
   );
 }

@@ -32,7 +32,8 @@ export function write(page: Page, text: string): void {
 }
 
 /** What is generated in a page: `options RetryOptions`, `limits`, `walk`. */
-export const generatedIn = (page: Page): readonly string[] => page.lines.flatMap((line) => begin.exec(line)?.[1] ?? []);
+export const generatedIn = (page: Page): readonly string[] =>
+  page.lines.flatMap((line) => begin.exec(line)?.[1] ?? []);
 
 function generate(what: string): readonly string[] {
   if (what === 'limits') return limitsTable();
@@ -41,7 +42,9 @@ function generate(what: string): readonly string[] {
   const declared = name === undefined ? undefined : declaredOptions(name);
   if (declared === undefined) throw new Error(`Nothing can be generated for '${what}'.`);
   const parents = declared.parents.map((parent) => `those of \`${parent}\``);
-  const words = [declared.meaning, parents.length === 0 ? '' : `Also ${parents.join(' and ')}.`].filter((text) => text !== '');
+  const words = [declared.meaning, parents.length === 0 ? '' : `Also ${parents.join(' and ')}.`].filter(
+    (text) => text !== '',
+  );
   return [
     ...(words.length === 0 ? [] : [words.join(' '), '']),
     '| Option | Type | Default | |',
@@ -63,7 +66,10 @@ function limitsTable(): readonly string[] {
   return [
     '| Limit | Value | Of what |',
     '|---|--:|---|',
-    ...Object.entries(limits).map(([name, value]) => `| \`${name}\` | ${value.toLocaleString('en')} | ${cell(comments.get(name) ?? '')} |`),
+    ...Object.entries(limits).map(
+      ([name, value]) =>
+        `| \`${name}\` | ${value.toLocaleString('en')} | ${cell(comments.get(name) ?? '')} |`,
+    ),
   ];
 }
 

@@ -32,7 +32,8 @@ export function nameIn(holder: string): string {
 /** Whether the clause or the test exists. */
 export function isThere(holder: string): boolean {
   const name = nameIn(holder);
-  if (holder.startsWith('contract › ')) return [...clauses, ...storeClauses].some((clause) => clause.name === name);
+  if (holder.startsWith('contract › '))
+    return [...clauses, ...storeClauses].some((clause) => clause.name === name);
   if (holder.startsWith('streams › ')) return streamClauses.some((clause) => clause.name === name);
   const file = holder.slice(0, holder.indexOf(' › '));
   return existsSync(join(root, file)) && testNames(file).includes(name);
@@ -42,12 +43,17 @@ export function isThere(holder: string): boolean {
 function testNames(file: string): readonly string[] {
   const names: string[] = [];
   const visit = (node: ts.Node, above: string | undefined): void => {
-    if (ts.isCallExpression(node) && /^(it|test|describe)\.(skip|todo)\b/.test(node.expression.getText())) return;
+    if (ts.isCallExpression(node) && /^(it|test|describe)\.(skip|todo)\b/.test(node.expression.getText()))
+      return;
     const [kind, name] = declared(node);
-    if (kind === 'test' && name !== undefined) names.push(name, ...(above === undefined ? [] : [`${above} › ${name}`]));
+    if (kind === 'test' && name !== undefined)
+      names.push(name, ...(above === undefined ? [] : [`${above} › ${name}`]));
     ts.forEachChild(node, (child) => visit(child, kind === 'describe' ? name : above));
   };
-  visit(ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.ESNext, true), undefined);
+  visit(
+    ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.ESNext, true),
+    undefined,
+  );
   return names;
 }
 

@@ -4,33 +4,50 @@ import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { pages, root, type Page } from './pages.js';
 
-const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  scripts: Record<string, string>;
+};
 
 describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page) => {
   it('has links that lead somewhere', () => {
-    expect(page.links.filter(({ target }) => !/^https?:/.test(target)).flatMap(({ target, line }) => fault(page, target, line))).toEqual(
-      [],
-    );
+    expect(
+      page.links
+        .filter(({ target }) => !/^https?:/.test(target))
+        .flatMap(({ target, line }) => fault(page, target, line)),
+    ).toEqual([]);
   });
 
   it('has one title, and headings that do not skip a level', () => {
     const levels = page.headings.map(({ level }) => level);
     expect(levels.filter((level) => level === 1)).toHaveLength(1);
-    expect(page.headings.filter(({ level }, index) => index > 0 && level > (levels[index - 1] ?? 0) + 1).map(({ text }) => text)).toEqual(
-      [],
-    );
+    expect(
+      page.headings
+        .filter(({ level }, index) => index > 0 && level > (levels[index - 1] ?? 0) + 1)
+        .map(({ text }) => text),
+    ).toEqual([]);
   });
 
   it('tells commands that there are', () => {
-    const told = Array.from(page.lines.join('\n').matchAll(/npm run (?:--silent )?([a-z][\w:-]*)/g), ([, script = '']) => script);
+    const told = Array.from(
+      page.lines.join('\n').matchAll(/npm run (?:--silent )?([a-z][\w:-]*)/g),
+      ([, script = '']) => script,
+    );
     expect(told.filter((script) => !(script in scripts))).toEqual([]);
   });
 
   it('has code in languages that something checks', () => {
     // the fragments of that guide are held by test/contract: they are parts of one file that passes the contract
-    const checked = ['ts', 'sh', 'text', 'json', ...(path === 'docs/guides/write-your-own-provider.md' ? ['typescript'] : [])];
+    const checked = [
+      'ts',
+      'sh',
+      'text',
+      'json',
+      ...(path === 'docs/guides/write-your-own-provider.md' ? ['typescript'] : []),
+    ];
     expect(
-      page.fences.filter(({ language }) => !checked.includes(language)).map(({ language, start }) => `line ${start}: ${language}`),
+      page.fences
+        .filter(({ language }) => !checked.includes(language))
+        .map(({ language, start }) => `line ${start}: ${language}`),
     ).toEqual([]);
   });
 
@@ -58,7 +75,9 @@ it('every page of docs can be reached from the README', () => {
     }
   };
   visit('README.md');
-  expect(pages.map(({ path }) => path).filter((path) => path.startsWith('docs/') && !reached.has(path))).toEqual([]);
+  expect(
+    pages.map(({ path }) => path).filter((path) => path.startsWith('docs/') && !reached.has(path)),
+  ).toEqual([]);
 });
 
 it('the sample names a heading of the README that is there', () => {

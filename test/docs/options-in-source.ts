@@ -23,19 +23,25 @@ export interface DeclaredOptions {
 
 const files = readdirSync(join(root, 'libs'))
   .flatMap((library) =>
-    readdirSync(join(root, 'libs', library, 'src'), { recursive: true, encoding: 'utf8' }).map((name) => `libs/${library}/src/${name}`),
+    readdirSync(join(root, 'libs', library, 'src'), { recursive: true, encoding: 'utf8' }).map(
+      (name) => `libs/${library}/src/${name}`,
+    ),
   )
   .filter((file) => file.endsWith('.ts') && !file.endsWith('.spec.ts'));
 
 const parsed = new Map(
-  files.map((file) => [file, ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.ESNext, true)]),
+  files.map((file) => [
+    file,
+    ts.createSourceFile(file, readFileSync(join(root, file), 'utf8'), ts.ScriptTarget.ESNext, true),
+  ]),
 );
 
 /** The options of this interface; `undefined` where there is no such interface. */
 export function declaredOptions(name: string): DeclaredOptions | undefined {
   for (const [file, source] of parsed) {
     const found = source.statements.find(
-      (statement): statement is ts.InterfaceDeclaration => ts.isInterfaceDeclaration(statement) && statement.name.text === name,
+      (statement): statement is ts.InterfaceDeclaration =>
+        ts.isInterfaceDeclaration(statement) && statement.name.text === name,
     );
     if (found !== undefined) return describeInterface(file, found);
   }
@@ -43,23 +49,36 @@ export function declaredOptions(name: string): DeclaredOptions | undefined {
 }
 
 function describeInterface(file: string, found: ts.InterfaceDeclaration): DeclaredOptions {
-  const parents = (found.heritageClauses ?? []).flatMap(({ types }) => types.map(({ expression }) => expression.getText()));
-  const members = found.members.filter((member) => ts.isPropertySignature(member) || ts.isMethodSignature(member));
+  const parents = (found.heritageClauses ?? []).flatMap(({ types }) =>
+    types.map(({ expression }) => expression.getText()),
+  );
+  const members = found.members.filter(
+    (member) => ts.isPropertySignature(member) || ts.isMethodSignature(member),
+  );
   const options = members.map((member) => {
     const { meaning, byDefault } = commentOf(member);
-    return { name: member.name.getText(), type: typeOf(member), default: byDefault, meaning, required: member.questionToken === undefined };
+    return {
+      name: member.name.getText(),
+      type: typeOf(member),
+      default: byDefault,
+      meaning,
+      required: member.questionToken === undefined,
+    };
   });
   return { name: found.name.text, file, meaning: commentOf(found).meaning, parents, options };
 }
 
 function typeOf(member: ts.PropertySignature | ts.MethodSignature): string {
   const answered = (member.type?.getText() ?? 'unknown').replace(/\s+/g, ' ').replace(/ \| undefined$/, '');
-  return ts.isMethodSignature(member) ? `(${member.parameters.map((each) => each.getText()).join(', ')}) => ${answered}` : answered;
+  return ts.isMethodSignature(member)
+    ? `(${member.parameters.map((each) => each.getText()).join(', ')}) => ${answered}`
+    : answered;
 }
 
 function commentOf(node: ts.Node): { readonly meaning: string; readonly byDefault: string | undefined } {
   const [doc] = ts.getJSDocCommentsAndTags(node).filter(ts.isJSDoc).slice(-1);
-  const text = (comment: ts.JSDoc['comment']): string => (ts.getTextOfJSDocComment(comment) ?? '').replace(/\s+/g, ' ').trim();
+  const text = (comment: ts.JSDoc['comment']): string =>
+    (ts.getTextOfJSDocComment(comment) ?? '').replace(/\s+/g, ' ').trim();
   const tag = doc?.tags?.find(({ tagName }) => tagName.text === 'default');
   return { meaning: text(doc?.comment), byDefault: tag === undefined ? undefined : text(tag.comment) };
 }
@@ -80,13 +99,20 @@ export function exportedNames(door: string, matching: RegExp): readonly string[]
 export function literalDefaults(file: string): ReadonlyMap<string, string> {
   const literals = new Map<string, string>();
   const visit = (node: ts.Node): void => {
-    if (ts.isVariableDeclaration(node) && /^defaults$|Defaults$/.test(node.name.getText()) && node.initializer !== undefined) {
+    if (
+      ts.isVariableDeclaration(node) &&
+      /^defaults$|Defaults$/.test(node.name.getText()) &&
+      node.initializer !== undefined
+    ) {
       const { initializer } = node;
       if (ts.isObjectLiteralExpression(initializer)) {
         for (const property of initializer.properties) {
           if (!ts.isPropertyAssignment(property)) continue;
-          const value = ts.isAsExpression(property.initializer) ? property.initializer.expression : property.initializer;
-          if (ts.isNumericLiteral(value) || ts.isStringLiteral(value)) literals.set(property.name.getText(), value.getText());
+          const value = ts.isAsExpression(property.initializer)
+            ? property.initializer.expression
+            : property.initializer;
+          if (ts.isNumericLiteral(value) || ts.isStringLiteral(value))
+            literals.set(property.name.getText(), value.getText());
         }
       }
     }
@@ -126,4 +152,6 @@ export function declaredErrorFields(): ReadonlyMap<string, readonly string[]> {
 }
 
 const fieldsOf = (type: ts.TypeNode): readonly string[] =>
-  ts.isTypeLiteralNode(type) ? type.members.filter(ts.isPropertySignature).map(({ name }) => name.getText()) : [];
+  ts.isTypeLiteralNode(type)
+    ? type.members.filter(ts.isPropertySignature).map(({ name }) => name.getText())
+    : [];

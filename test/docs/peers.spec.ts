@@ -20,13 +20,17 @@ describe('with keyv and with Kvent:', () => {
   it('a hundred callers read, change and write one number at once', async () => {
     const keyv = new Keyv<number>();
     await keyv.set('n', 0);
-    await Promise.all(Array.from({ length: 100 }, async () => await keyv.set('n', ((await keyv.get('n')) ?? 0) + 1)));
+    await Promise.all(
+      Array.from({ length: 100 }, async () => await keyv.set('n', ((await keyv.get('n')) ?? 0) + 1)),
+    );
     expect(await keyv.get('n')).toBeLessThan(100);
 
     await using storage = await openStorage(new MemoryProvider());
     const numbers = storage.store(Numbers);
     await numbers.set('n', { n: 0 });
-    await Promise.all(Array.from({ length: 100 }, async () => await numbers.update('n', ({ n }) => ({ n: n + 1 }))));
+    await Promise.all(
+      Array.from({ length: 100 }, async () => await numbers.update('n', ({ n }) => ({ n: n + 1 }))),
+    );
     expect((await numbers.getOrThrow('n')).value.n).toBe(100);
   });
 
@@ -77,7 +81,11 @@ async function afterPowerCut(write: (disk: FileSystem) => Promise<void>): Promis
   await old.sync();
   await fileSystem.syncDirectory('/');
   await write(fileSystem);
-  return new Set(Array.from({ length: 300 }, (_, seed) => disk.afterPowerCut(seed)).map((after) => after.textOf('/data.json')));
+  return new Set(
+    Array.from({ length: 300 }, (_, seed) => disk.afterPowerCut(seed)).map((after) =>
+      after.textOf('/data.json'),
+    ),
+  );
 }
 
 describe('with a file of one’s own and with Kvent:', () => {
@@ -90,10 +98,14 @@ describe('with a file of one’s own and with Kvent:', () => {
     };
     // written to a temporary file and renamed: the old text, the new one, or nothing at all; with fsync still the old one
     expect(await afterPowerCut(async (disk) => await renamed(disk, false))).toContain('');
-    expect(await afterPowerCut(async (disk) => await renamed(disk, true))).toEqual(new Set(['{"price":10}', '{"price":11}']));
+    expect(await afterPowerCut(async (disk) => await renamed(disk, true))).toEqual(
+      new Set(['{"price":10}', '{"price":11}']),
+    );
 
     const disk = new SimulatedDisk();
-    await using storage = await openStorage(new JsonFileProvider({ directory: '/data', fileSystem: disk.process().fileSystem }));
+    await using storage = await openStorage(
+      new JsonFileProvider({ directory: '/data', fileSystem: disk.process().fileSystem }),
+    );
     await storage.store(Numbers).set('price', { n: 11 });
     for (let seed = 0; seed < 100; seed += 1) {
       const { fileSystem } = disk.afterPowerCut(seed).process();
@@ -110,7 +122,9 @@ describe('the table of the README', () => {
     const page = pageAt('README.md');
     const start = page.lines.indexOf('## What others leave to you');
     const end = page.lines.findIndex((line, index) => index > start && line.startsWith('## '));
-    const rows = page.lines.slice(start, end).filter((line) => line.startsWith('| ') && !line.startsWith('| |'));
+    const rows = page.lines
+      .slice(start, end)
+      .filter((line) => line.startsWith('| ') && !line.startsWith('| |'));
     const source = readFileSync(new URL(import.meta.url), 'utf8');
     const told = rows.map((row) => row.split('|')[1]?.trim() ?? '');
     expect(told.length).toBe(5);

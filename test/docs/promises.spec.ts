@@ -11,13 +11,19 @@ const promises = heldSentences(page, firstLaw);
 describe('docs/promises.md', () => {
   it('has a heading for each law, and promises something under each, or says that it does not', () => {
     const laws = page.headings.filter(({ text }) => /^\d+\. /.test(text)).map(({ text }) => text);
-    expect(laws.map((law) => Number.parseInt(law, 10))).toEqual(Array.from({ length: 14 }, (_, index) => index + 1));
+    expect(laws.map((law) => Number.parseInt(law, 10))).toEqual(
+      Array.from({ length: 14 }, (_, index) => index + 1),
+    );
     const silent = laws.filter((law) => promises.every((promise) => promise.heading !== law));
-    expect(silent).toEqual(laws.filter((law) => below(law).some((line) => line.startsWith('Nothing is promised yet'))));
+    expect(silent).toEqual(
+      laws.filter((law) => below(law).some((line) => line.startsWith('Nothing is promised yet'))),
+    );
   });
 
   it('says nothing that is not a promise', () => {
-    const loose = page.lines.slice(firstLaw).filter((line) => !/^(## .*|- .*|  - .*|Nothing is promised yet.*|)$/.test(line));
+    const loose = page.lines
+      .slice(firstLaw)
+      .filter((line) => !/^(## .*|- .*|  - .*|Nothing is promised yet.*|)$/.test(line));
     expect(loose).toEqual([]);
   });
 

@@ -11,9 +11,20 @@ import {
   openStorage,
   RetryOnConflictInterceptor,
 } from '@kvent/key-value-storage';
-import { errorTable as ownErrors, retryDefaults, storageError, type OwnErrorCode } from '@kvent/key-value-storage/core';
+import {
+  errorTable as ownErrors,
+  retryDefaults,
+  storageError,
+  type OwnErrorCode,
+} from '@kvent/key-value-storage/core';
 import { EventStore, EventStoreModule } from '@kvent/event-store';
-import { defineStream, event, streamError, streamErrorTable, type StreamErrorCode } from '@kvent/event-store/core';
+import {
+  defineStream,
+  event,
+  streamError,
+  streamErrorTable,
+  type StreamErrorCode,
+} from '@kvent/event-store/core';
 import { generatedIn, regenerated, write } from './generated.js';
 import { declaredErrorFields, declaredOptions, exportedNames, literalDefaults } from './options-in-source.js';
 import { pageAt, pages, type Page } from './pages.js';
@@ -45,7 +56,8 @@ function linesBelow(page: Page, heading: string): readonly string[] {
   return page.lines.slice(found.line + 1, next?.line);
 }
 
-const codesIn = (text: string): readonly string[] => Array.from(text.matchAll(/`([A-Z][A-Z_]+)`/g), ([, code = '']) => code);
+const codesIn = (text: string): readonly string[] =>
+  Array.from(text.matchAll(/`([A-Z][A-Z_]+)`/g), ([, code = '']) => code);
 
 describe('what is generated', () => {
   it.each(pages.filter((page) => generatedIn(page).length > 0).map((page) => [page.path, page] as const))(
@@ -81,7 +93,8 @@ describe('docs/reference/errors.md', () => {
   );
 
   it.each([...declaredErrorFields()])('says the fields of %s', (code, fields) => {
-    const line = linesBelow(errors, code).find((each) => each.startsWith('**Fields:**')) ?? '**Fields:** none';
+    const line =
+      linesBelow(errors, code).find((each) => each.startsWith('**Fields:**')) ?? '**Fields:** none';
     expect(Array.from(line.matchAll(/`(\w+)`:/g), ([, name]) => name)).toEqual(fields);
   });
 
@@ -102,8 +115,12 @@ describe('docs/reference/errors.md', () => {
 
 describe('the status table of docs/guides/http.md', () => {
   it('has every code that is sent, under its status', () => {
-    const told = rowsBelow(http, 'Errors').flatMap(([status = '', names = '']) => codesIn(names).map((code) => `${status} ${code}`));
-    const sent = errorTable.filter(({ code }) => code !== 'ABORTED').map(({ status, code }) => `${status} ${code}`);
+    const told = rowsBelow(http, 'Errors').flatMap(([status = '', names = '']) =>
+      codesIn(names).map((code) => `${status} ${code}`),
+    );
+    const sent = errorTable
+      .filter(({ code }) => code !== 'ABORTED')
+      .map(({ status, code }) => `${status} ${code}`);
     expect(told.sort()).toEqual([...sent, '412 STORAGE_CONFLICT', '412 STREAM_VERSION_MISMATCH'].sort());
   });
 });
@@ -152,14 +169,22 @@ describe('docs/reference/options.md', () => {
       'atomic().set': (given) => storage.atomic().set(things, 'b', { a: 1 }, given),
       'atomic().commit': (given) => storage.atomic().commit(given),
     };
-    const taken = await Promise.all(Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const));
+    const taken = await Promise.all(
+      Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
+    );
     const told = rowsBelow(options, 'The verbs of a store')
       .slice(0, 9)
-      .flatMap(([verbs = '', names = '']) => wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const));
+      .flatMap(([verbs = '', names = '']) =>
+        wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
+      );
     expect(Object.fromEntries(told)).toEqual(Object.fromEntries(taken));
   });
 
-  const Doors = defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times + 1 });
+  const Doors = defineStream('door', {
+    events: { opened: event() },
+    initial: () => 0,
+    evolve: (times) => times + 1,
+  });
 
   it('names for each verb of a stream the options that it takes', async () => {
     await using storage = await openStorage(new MemoryProvider());
@@ -185,7 +210,9 @@ describe('docs/reference/options.md', () => {
       'session.append': (given) => session.append([], given),
       'session.renew': (given) => session.renew(given),
     };
-    const taken = await Promise.all(Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const));
+    const taken = await Promise.all(
+      Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
+    );
     const told = rowsBelow(options, 'The verbs of a stream').flatMap(([verbs = '', names = '']) =>
       wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
     );
@@ -193,13 +220,28 @@ describe('docs/reference/options.md', () => {
   });
 
   const elsewhere: Record<string, readonly [section: string, call: (given: never) => unknown]> = {
-    KeyRange: ['KeyRange', async (given) => (await openStorage(new MemoryProvider())).store(Things).count(given)],
-    PageRequest: ['PageRequest', async (given) => await (await openStorage(new MemoryProvider())).store(Things).page(given)],
+    KeyRange: [
+      'KeyRange',
+      async (given) => (await openStorage(new MemoryProvider())).store(Things).count(given),
+    ],
+    PageRequest: [
+      'PageRequest',
+      async (given) => await (await openStorage(new MemoryProvider())).store(Things).page(given),
+    ],
     StateOptions: ['States', (given) => defineState('thing', given)],
-    openStorage: ['Without Nest: `openStorage(provider, options)`', (given) => openStorage(new MemoryProvider(), given)],
+    openStorage: [
+      'Without Nest: `openStorage(provider, options)`',
+      (given) => openStorage(new MemoryProvider(), given),
+    ],
     SnapshotOptions: [
       '`defineStream(type, options)`',
-      (given) => defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times, snapshot: given }),
+      (given) =>
+        defineStream('door', {
+          events: { opened: event() },
+          initial: () => 0,
+          evolve: (times) => times,
+          snapshot: given,
+        }),
     ],
     EventMetadata: [
       'EventMetadata',
@@ -208,17 +250,28 @@ describe('docs/reference/options.md', () => {
           .stream(Doors)
           .append('a', [{ type: 'opened' }], { expectedVersion: 'any', metadata: given }),
     ],
-    EventRange: ['EventRange', async (given) => new EventStore(await openStorage(new MemoryProvider())).stream(Doors).read('a', given)],
+    EventRange: [
+      'EventRange',
+      async (given) => new EventStore(await openStorage(new MemoryProvider())).stream(Doors).read('a', given),
+    ],
     StreamPageRequest: [
       'StreamPageRequest',
-      async (given) => await new EventStore(await openStorage(new MemoryProvider())).stream(Doors).page(given),
+      async (given) =>
+        await new EventStore(await openStorage(new MemoryProvider())).stream(Doors).page(given),
     ],
     SessionOptions: [
       'SessionOptions',
-      async (given) => await new EventStore(await openStorage(new MemoryProvider())).stream(Doors).openSession('a', given),
+      async (given) =>
+        await new EventStore(await openStorage(new MemoryProvider())).stream(Doors).openSession('a', given),
     ],
-    EventStoreOptions: ['Nest: `EventStoreModule.forRoot(options)`', (given) => EventStoreModule.forRoot(given)],
-    RetryInterceptorOptions: ['`RetryOnConflictInterceptor.with(options)`', (given) => RetryOnConflictInterceptor.with(given)],
+    EventStoreOptions: [
+      'Nest: `EventStoreModule.forRoot(options)`',
+      (given) => EventStoreModule.forRoot(given),
+    ],
+    RetryInterceptorOptions: [
+      '`RetryOnConflictInterceptor.with(options)`',
+      (given) => RetryOnConflictInterceptor.with(given),
+    ],
     MemoryProviderOptions: ['`new MemoryProvider(options)`', (given) => new MemoryProvider(given)],
     // its three tables stand below one heading
     PostgresProviderOptions: ['`new PostgresProvider(options)`', (given) => new PostgresProvider(given)],
@@ -248,11 +301,20 @@ describe('docs/reference/options.md', () => {
   });
 
   it('has every interface of options that a front door exports', () => {
-    const doors = ['key-value-storage', 'key-value-storage/testing', 'key-value-postgres', 'event-store', 'event-store/testing'];
-    const names = /Options$|^KeyRange$|PageRequest$|^PostgresConnection$|^EventRange$|^EventMetadata$|^EventStoreSettings$|^SameCommit$/;
+    const doors = [
+      'key-value-storage',
+      'key-value-storage/testing',
+      'key-value-postgres',
+      'event-store',
+      'event-store/testing',
+    ];
+    const names =
+      /Options$|^KeyRange$|PageRequest$|^PostgresConnection$|^EventRange$|^EventMetadata$|^EventStoreSettings$|^SameCommit$/;
     const files = doors.map((door) => `libs/${door.replace(/^[\w-]+/, '$&/src')}/index.ts`);
     // that is two interfaces, and either of two checks
-    const exported = files.flatMap((file) => exportedNames(file, names)).filter((name) => name !== 'AppendOptions');
+    const exported = files
+      .flatMap((file) => exportedNames(file, names))
+      .filter((name) => name !== 'AppendOptions');
     expect(exported.filter((name) => !generatedIn(options).includes(`options ${name}`))).toEqual([]);
   });
 
@@ -263,10 +325,13 @@ describe('docs/reference/options.md', () => {
       const literals = literalDefaults(declared?.file ?? '');
       for (const option of declared?.options ?? []) {
         const literal = literals.get(option.name);
-        if (literal !== undefined) expect(`${name}.${option.name}: ${option.default}`).toBe(`${name}.${option.name}: ${literal}`);
+        if (literal !== undefined)
+          expect(`${name}.${option.name}: ${option.default}`).toBe(`${name}.${option.name}: ${literal}`);
       }
     }
-    expect(literalDefaults('libs/key-value-storage/src/core/retry-on-conflict.ts').size).toBe(Object.keys(retryDefaults).length);
+    expect(literalDefaults('libs/key-value-storage/src/core/retry-on-conflict.ts').size).toBe(
+      Object.keys(retryDefaults).length,
+    );
   });
 
   it('says how many items a page has by default, and at most', async () => {
@@ -279,4 +344,5 @@ describe('docs/reference/options.md', () => {
   });
 });
 
-const wordsIn = (text: string): readonly string[] => Array.from(text.matchAll(/`([^`]+)`/g), ([, word = '']) => word);
+const wordsIn = (text: string): readonly string[] =>
+  Array.from(text.matchAll(/`([^`]+)`/g), ([, word = '']) => word);

@@ -24,7 +24,12 @@ describe('docs/guides/security.md', () => {
     const inCode = new Set(page.fences.flatMap(({ start, lines }) => lines.map((_, index) => start + index)));
     const loose = page.lines
       .map((line, index) => ({ line, index }))
-      .filter(({ line, index }) => index >= first && !inCode.has(index) && !/^(## .*|- .*|  - .*|```.*|<!--.*|-->|See .*|)$/.test(line));
+      .filter(
+        ({ line, index }) =>
+          index >= first &&
+          !inCode.has(index) &&
+          !/^(## .*|- .*|  - .*|```.*|<!--.*|-->|See .*|)$/.test(line),
+      );
     expect(loose.map(({ line }) => line)).toEqual([]);
   });
 });

@@ -49,7 +49,10 @@ onEachStorage('Carts', (shop) => {
 
   it('take only what is sold', async () => {
     const client = await stocked();
-    expect(await put(client, 'unicorn', 1)).toMatchObject({ status: 404, body: { code: 'KEY_NOT_FOUND', key: 'unicorn' } });
+    expect(await put(client, 'unicorn', 1)).toMatchObject({
+      status: 404,
+      body: { code: 'KEY_NOT_FOUND', key: 'unicorn' },
+    });
     expect(await client.get('/carts/c1')).toMatchObject({ status: 404 });
   });
 
@@ -58,8 +61,14 @@ onEachStorage('Carts', (shop) => {
     await put(client, 'mug', 2);
     await put(client, 'pen', 1);
     await client.delete('/products/mug', { 'If-Match': '*' });
-    expect(await put(client, 'mug', 3)).toMatchObject({ status: 404, body: { code: 'KEY_NOT_FOUND', key: 'mug' } });
-    expect(await put(client, 'mug', 0)).toMatchObject({ status: 200, body: { items: [{ sku: 'pen', quantity: 1 }] } });
+    expect(await put(client, 'mug', 3)).toMatchObject({
+      status: 404,
+      body: { code: 'KEY_NOT_FOUND', key: 'mug' },
+    });
+    expect(await put(client, 'mug', 0)).toMatchObject({
+      status: 200,
+      body: { items: [{ sku: 'pen', quantity: 1 }] },
+    });
   });
 
   it.each([[-1], [1.5], ['2'], [null], [1_001]])('do not take %p of it', async (quantity) => {
@@ -88,7 +97,10 @@ onEachStorage('Carts', (shop) => {
   it('may have names that are no file names', async () => {
     const client = await stocked();
     for (const id of ['..%2F..%2Fetc', 'CON', 'a%00b', '%F0%9F%9B%92']) {
-      expect(await put(client, 'mug', 1, id)).toMatchObject({ status: 200, body: { id: decodeURIComponent(id) } });
+      expect(await put(client, 'mug', 1, id)).toMatchObject({
+        status: 200,
+        body: { id: decodeURIComponent(id) },
+      });
       expect(await client.get(`/carts/${id}`)).toMatchObject({ status: 200 });
     }
   });

@@ -12,7 +12,10 @@ export function checkoutCrashes(): void {
     it('sells no unit twice, makes no order twice and loses no reservation, also when it is killed in the middle and started again', async () => {
       await using place = await storage.place();
       // a slow card takes longer than the test: its payment is under way until the shop is killed
-      const options = { storage: place.setting, env: { STOREFRONT_BANK: 'unreliable', STOREFRONT_SLOW_CARD_MS: '3600000' } };
+      const options = {
+        storage: place.setting,
+        env: { STOREFRONT_BANK: 'unreliable', STOREFRONT_SLOW_CARD_MS: '3600000' },
+      };
       const shoppers = new Shoppers();
       await using first = await ShopProcess.open(options);
       await shoppers.begin(first.client);
@@ -71,7 +74,8 @@ async function assertHeld(acme: Client, order: string): Promise<void> {
 async function assertFreeAgain(acme: Client, order: string): Promise<void> {
   await until('the order is paid', async () => {
     const answer = await acme.post(`/orders/${order}/payment`, { card: 'ok' });
-    if (answer.status !== 423 && answer.status !== 502) expect(answer).toMatchObject({ status: 200, body: { status: 'paid' } });
+    if (answer.status !== 423 && answer.status !== 502)
+      expect(answer).toMatchObject({ status: 200, body: { status: 'paid' } });
     return answer.status === 200;
   });
   const { items } = (await acme.get(`/orders/${order}/events`)).body as { items: { type: string }[] };

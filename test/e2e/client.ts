@@ -38,7 +38,11 @@ export class Client {
   async send(method: string, path: string, body?: unknown, headers: Headed = {}): Promise<Answer> {
     const json = body === undefined ? {} : { 'Content-Type': 'application/json' };
     const text = body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body);
-    const response = await fetch(this.#address + path, { method, body: text, headers: { ...this.#headers, ...json, ...headers } });
+    const response = await fetch(this.#address + path, {
+      method,
+      body: text,
+      headers: { ...this.#headers, ...json, ...headers },
+    });
     return await answerOf(response);
   }
 }

@@ -5,7 +5,8 @@ import { ShopProcess } from './shop-process.js';
 import { lasting, type StorageUnderTest } from './storages.js';
 
 export function crashes(): void {
-  for (const storage of lasting.filter((each) => !each.shared)) describe(`What was answered, on ${storage.name},`, () => survives(storage));
+  for (const storage of lasting.filter((each) => !each.shared))
+    describe(`What was answered, on ${storage.name},`, () => survives(storage));
 }
 
 function survives(storage: StorageUnderTest): void {
@@ -36,6 +37,8 @@ function survives(storage: StorageUnderTest): void {
     }
     await using last = await ShopProcess.open({ storage: place.setting });
     await load.assertThere(last.client);
-    expect(await last.client.as('load').post('/products', { sku: 'after', title: 'After', priceCents: 1 })).toMatchObject({ status: 201 });
+    expect(
+      await last.client.as('load').post('/products', { sku: 'after', title: 'After', priceCents: 1 }),
+    ).toMatchObject({ status: 201 });
   });
 }

@@ -6,7 +6,12 @@ onEachStorage('The front door', (shop) => {
   it('says what there is to try', async () => {
     const { status, body } = await shop.client.get('/');
     expect(status).toBe(200);
-    expect(body).toMatchObject({ name: 'Storefront', tenants: ['acme', 'globex'], docs: '/docs', storage: 'under test' });
+    expect(body).toMatchObject({
+      name: 'Storefront',
+      tenants: ['acme', 'globex'],
+      docs: '/docs',
+      storage: 'under test',
+    });
     const { try: steps } = body as { try: { command: string }[] };
     expect(steps[0]?.command).toBe(`curl -i localhost:${shop.port}/products/mug -H 'X-Tenant-Id: acme'`);
   });
@@ -20,7 +25,11 @@ onEachStorage('The front door', (shop) => {
   it('is healthy, and says on what it stands', async () => {
     const { status, body } = await shop.client.get('/health');
     expect(status).toBe(200);
-    expect(body).toMatchObject({ status: 'ok', storage: expect.any(String), features: { shared: shop.storage.shared } });
+    expect(body).toMatchObject({
+      status: 'ok',
+      storage: expect.any(String),
+      features: { shared: shop.storage.shared },
+    });
   });
 
   it('has an API page that needs nothing from elsewhere', async () => {
@@ -30,34 +39,62 @@ onEachStorage('The front door', (shop) => {
     const files = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, file]) => file as string);
     expect(files.length).toBeGreaterThan(2);
     expect(files.filter((file) => /^(https?:)?\/\//.test(file))).toEqual([]);
-    for (const file of files) expect((await shop.client.get(new URL(file, 'http://shop/docs').pathname)).status).toBe(200);
+    for (const file of files)
+      expect((await shop.client.get(new URL(file, 'http://shop/docs').pathname)).status).toBe(200);
   });
 
   it('describes each address for machines, with what goes in and what comes out', async () => {
     const { body } = await shop.client.get('/docs-json');
     const { paths } = body as { paths: Record<string, Record<string, Described>> };
     const all = Object.entries(paths).flatMap(([path, methods]) =>
-      Object.entries(methods).map(([method, described]) => ({ name: `${method.toUpperCase()} ${path}`, described })),
+      Object.entries(methods).map(([method, described]) => ({
+        name: `${method.toUpperCase()} ${path}`,
+        described,
+      })),
     );
     expect(all.map(({ name }) => name).sort()).toEqual([...addresses].sort());
     expect(all.filter(({ described }) => !described.summary).map(({ name }) => name)).toEqual([]);
     const add = paths['/products']?.['post'];
-    expect(add?.requestBody?.content['application/json'].schema).toMatchObject({ required: ['sku', 'title', 'priceCents'] });
-    expect(add?.parameters).toContainEqual(expect.objectContaining({ name: 'X-Tenant-Id', in: 'header', required: true }));
+    expect(add?.requestBody?.content['application/json'].schema).toMatchObject({
+      required: ['sku', 'title', 'priceCents'],
+    });
+    expect(add?.parameters).toContainEqual(
+      expect.objectContaining({ name: 'X-Tenant-Id', in: 'header', required: true }),
+    );
     const list = paths['/products']?.['get'];
-    expect(list?.parameters?.map(({ name }) => name).sort()).toEqual(['X-Tenant-Id', 'cursor', 'limit', 'order', 'prefix']);
-    const asked = (path: string, method: string) => paths[path]?.[method]?.parameters?.map(({ name }) => name).sort();
+    expect(list?.parameters?.map(({ name }) => name).sort()).toEqual([
+      'X-Tenant-Id',
+      'cursor',
+      'limit',
+      'order',
+      'prefix',
+    ]);
+    const asked = (path: string, method: string) =>
+      paths[path]?.[method]?.parameters?.map(({ name }) => name).sort();
     expect(asked('/stock/{sku}', 'get')).toEqual(['X-Tenant-Id', 'at', 'sku', 'version']);
-    expect(asked('/stock/{sku}/movements', 'get')).toEqual(['X-Tenant-Id', 'from', 'limit', 'order', 'sku', 'to']);
+    expect(asked('/stock/{sku}/movements', 'get')).toEqual([
+      'X-Tenant-Id',
+      'from',
+      'limit',
+      'order',
+      'sku',
+      'to',
+    ]);
     expect(asked('/orders', 'post')).toEqual(['Idempotency-Key', 'X-Tenant-Id']);
-    expect(paths['/orders/{id}/payment']?.['post']?.requestBody?.content['application/json'].schema).toMatchObject({ required: ['card'] });
+    expect(
+      paths['/orders/{id}/payment']?.['post']?.requestBody?.content['application/json'].schema,
+    ).toMatchObject({ required: ['card'] });
   });
 
   it('keeps the correlation id that it is given, and makes one otherwise', async () => {
-    expect((await shop.client.get('/', { 'X-Correlation-Id': 'order-17' })).headers.get('x-correlation-id')).toBe('order-17');
+    expect(
+      (await shop.client.get('/', { 'X-Correlation-Id': 'order-17' })).headers.get('x-correlation-id'),
+    ).toBe('order-17');
     const made = (await shop.client.get('/')).headers.get('x-correlation-id');
     expect(made).toMatch(/^[0-9a-f-]{36}$/);
-    expect((await shop.client.get('/', { 'X-Correlation-Id': '<script>' })).headers.get('x-correlation-id')).toMatch(/^[0-9a-f-]{36}$/);
+    expect(
+      (await shop.client.get('/', { 'X-Correlation-Id': '<script>' })).headers.get('x-correlation-id'),
+    ).toMatch(/^[0-9a-f-]{36}$/);
   });
 
   it('answers problem details with the correlation id, whoever found the mistake', async () => {

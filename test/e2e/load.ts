@@ -14,7 +14,9 @@ export class Load {
   #received = 0;
   #written = 0;
   #stopped = false;
-  #asked: { readonly count: number; readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+  #asked:
+    | { readonly count: number; readonly resolve: () => void; readonly reject: (error: Error) => void }
+    | undefined;
 
   async begin(client: Client): Promise<void> {
     await client.put('/tenants/load', { name: 'Load' });
@@ -24,14 +26,19 @@ export class Load {
   /** Writes until the shop is gone, or until it is told to stop. */
   async work(client: Client): Promise<void> {
     await Promise.all(Array.from({ length: writers }, () => this.#write(client.as('load'))));
-    this.#asked?.reject(new Error(`The writers have ended after ${this.#written} writes; ${this.#asked.count} were waited for.`));
+    this.#asked?.reject(
+      new Error(
+        `The writers have ended after ${this.#written} writes; ${this.#asked.count} were waited for.`,
+      ),
+    );
   }
 
   async #write(shop: Client): Promise<void> {
     try {
       while (!this.#stopped) {
         const sku = `sku-${(this.#skus += 1)}`;
-        if (this.#isWritten(await shop.post('/products', { sku, title: sku, priceCents: 1 }))) this.#added.push(sku);
+        if (this.#isWritten(await shop.post('/products', { sku, title: sku, priceCents: 1 })))
+          this.#added.push(sku);
         if (this.#isWritten(await shop.post('/products/all/price-changes', { by: 1 }))) this.#raised += 1;
         if (this.#isWritten(await shop.post('/stock/all/receipts', { quantity: 1 }))) this.#received += 1;
       }
@@ -68,8 +75,12 @@ export class Load {
     expect(this.#added.filter((sku) => !there.has(sku))).toEqual([]);
     // What was on its way may have landed too, one of each writer: more is fine, less is not.
     expect((await shop.get('/products/all')).body).toMatchObject({ priceCents: expect.any(Number) });
-    expect(((await shop.get('/products/all')).body as { priceCents: number }).priceCents).toBeGreaterThanOrEqual(this.#raised);
-    expect(((await shop.get('/stock/all')).body as { onHand: number }).onHand).toBeGreaterThanOrEqual(this.#received);
+    expect(
+      ((await shop.get('/products/all')).body as { priceCents: number }).priceCents,
+    ).toBeGreaterThanOrEqual(this.#raised);
+    expect(((await shop.get('/stock/all')).body as { onHand: number }).onHand).toBeGreaterThanOrEqual(
+      this.#received,
+    );
     expect(this.#added.length * this.#raised * this.#received).toBeGreaterThan(0);
   }
 

@@ -26,7 +26,8 @@ const fill = async (client: Client, cart: string, items: Readonly<Record<string,
 const order = (client: Client, cart: string, key = `key-${(keys += 1)}`): Promise<Answer> =>
   client.post('/orders', { cart }, { 'Idempotency-Key': key });
 const idOf = ({ body }: Answer): string => (body as Order).id;
-const codesOf = (answers: readonly Answer[]): (string | undefined)[] => answers.map(({ body }) => (body as { code?: string }).code);
+const codesOf = (answers: readonly Answer[]): (string | undefined)[] =>
+  answers.map(({ body }) => (body as { code?: string }).code);
 
 const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void => {
   async function stocked(stock: Readonly<Record<string, number>>): Promise<Client> {
@@ -37,7 +38,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     }
     return client;
   }
-  const stockOf = async (client: Client, sku = 'mug'): Promise<unknown> => (await client.get(`/stock/${sku}`)).body;
+  const stockOf = async (client: Client, sku = 'mug'): Promise<unknown> =>
+    (await client.get(`/stock/${sku}`)).body;
   /** A placed order of so many mugs, of ten. */
   async function placed(quantity = 4, stock = 10): Promise<{ readonly client: Client; readonly id: string }> {
     const client = await stocked({ mug: stock });
@@ -50,9 +52,14 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     return given;
   }
   const eventsOf = async (client: Client, id: string): Promise<string[]> =>
-    ((await client.get(`/orders/${id}/events`)).body as { items: { type: string }[] }).items.map(({ type }) => type);
+    ((await client.get(`/orders/${id}/events`)).body as { items: { type: string }[] }).items.map(
+      ({ type }) => type,
+    );
   const listOf = async (client: Client, query = ''): Promise<[string, string][]> =>
-    ((await client.get(`/orders${query}`)).body as { items: Order[] }).items.map(({ id, status }) => [id, status]);
+    ((await client.get(`/orders${query}`)).body as { items: Order[] }).items.map(({ id, status }) => [
+      id,
+      status,
+    ]);
 
   // ─── placing
 
@@ -64,15 +71,21 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
       { sku: 'mug', quantity: 2, priceCents: 100 },
       { sku: 'pen', quantity: 3, priceCents: 200 },
     ];
-    expect(answer).toMatchObject({ status: 201, body: { status: 'placed', cart: 'c1', items, totalCents: 800 } });
-    expect([answer.headers.get('location'), etagOf(answer), answer.headers.get('idempotency-replayed')]).toEqual([
-      `/orders/${idOf(answer)}`,
-      expect.stringMatching(/^"v1-[0-9a-z]+-1"$/),
-      null,
-    ]);
+    expect(answer).toMatchObject({
+      status: 201,
+      body: { status: 'placed', cart: 'c1', items, totalCents: 800 },
+    });
+    expect([
+      answer.headers.get('location'),
+      etagOf(answer),
+      answer.headers.get('idempotency-replayed'),
+    ]).toEqual([`/orders/${idOf(answer)}`, expect.stringMatching(/^"v1-[0-9a-z]+-1"$/), null]);
     const read = await client.get(`/orders/${idOf(answer)}`);
     expect(read).toMatchObject({ status: 200, body: answer.body });
-    expect(await client.get(`/orders/${idOf(answer)}`, { 'If-None-Match': etagOf(read) })).toMatchObject({ status: 304, text: '' });
+    expect(await client.get(`/orders/${idOf(answer)}`, { 'If-None-Match': etagOf(read) })).toMatchObject({
+      status: 304,
+      text: '',
+    });
     expect(await stockOf(client)).toEqual({ onHand: 10, reserved: 2, available: 8, version: 2 });
     expect(await stockOf(client, 'pen')).toEqual({ onHand: 5, reserved: 3, available: 2, version: 2 });
     expect(await client.get('/carts/c1')).toMatchObject({ status: 404 });
@@ -85,17 +98,21 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     const first = await order(client, 'c1', 'k1');
     const again = await order(client, 'c1', 'k1');
     expect(again).toMatchObject({ status: 201, body: first.body });
-    expect([again.headers.get('idempotency-replayed'), again.headers.get('location'), etagOf(again)]).toEqual([
-      'true',
-      first.headers.get('location'),
-      etagOf(first),
-    ]);
-    expect(await order(client, 'c2', 'k1')).toMatchObject({ status: 422, body: { code: 'IDEMPOTENCY_CONFLICT', idempotencyKey: 'k1' } });
+    expect([again.headers.get('idempotency-replayed'), again.headers.get('location'), etagOf(again)]).toEqual(
+      ['true', first.headers.get('location'), etagOf(first)],
+    );
+    expect(await order(client, 'c2', 'k1')).toMatchObject({
+      status: 422,
+      body: { code: 'IDEMPOTENCY_CONFLICT', idempotencyKey: 'k1' },
+    });
     await fill(client, 'c1', { mug: 1 });
     expect(await order(client, 'c1', 'k1')).toMatchObject({ status: 201, body: first.body });
     expect(await stockOf(client)).toMatchObject({ reserved: 4, version: 2 });
     expect(await client.get('/carts/c1')).toMatchObject({ status: 200 });
-    expect(await client.post('/orders', { cart: 'c1' })).toMatchObject({ status: 400, body: { code: 'IDEMPOTENCY_KEY_REQUIRED' } });
+    expect(await client.post('/orders', { cart: 'c1' })).toMatchObject({
+      status: 400,
+      body: { code: 'IDEMPOTENCY_KEY_REQUIRED' },
+    });
   });
 
   it('are the same to a repeat, whatever has happened since', async () => {
@@ -123,7 +140,9 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     await fill(client, 'c1', { mug: 2 });
     const answers = await times(10, () => order(client, 'c1'));
     expect(statusesOf(answers)).toEqual({ 201: 1, 404: 9 });
-    expect(codesOf(answers.filter(({ status }) => status === 404))).toEqual(Array.from({ length: 9 }, () => 'CART_NOT_FOUND'));
+    expect(codesOf(answers.filter(({ status }) => status === 404))).toEqual(
+      Array.from({ length: 9 }, () => 'CART_NOT_FOUND'),
+    );
     expect(await stockOf(client)).toMatchObject({ reserved: 2 });
   });
 
@@ -135,7 +154,10 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
       body: { code: 'INSUFFICIENT_STOCK', sku: 'pen', needed: 4, available: 3, retryable: false },
     });
     await fill(client, 'c2', { hat: 1 });
-    expect(await order(client, 'c2')).toMatchObject({ status: 409, body: { code: 'INSUFFICIENT_STOCK', needed: 1, available: 0 } });
+    expect(await order(client, 'c2')).toMatchObject({
+      status: 409,
+      body: { code: 'INSUFFICIENT_STOCK', needed: 1, available: 0 },
+    });
     expect([await stockOf(client), await stockOf(client, 'pen')]).toMatchObject([
       { reserved: 0, version: 1 },
       { reserved: 0, version: 1 },
@@ -151,10 +173,19 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     const client = await stocked({ mug: 10 });
     await fill(client, 'c1', { mug: 2 });
     await client.delete('/products/mug', { 'If-Match': '*' });
-    expect(await order(client, 'c1')).toMatchObject({ status: 404, body: { code: 'KEY_NOT_FOUND', key: 'mug' } });
+    expect(await order(client, 'c1')).toMatchObject({
+      status: 404,
+      body: { code: 'KEY_NOT_FOUND', key: 'mug' },
+    });
     await fill(client, 'c1', { mug: 0 });
-    expect(await order(client, 'c1')).toMatchObject({ status: 409, body: { code: 'CART_EMPTY', cart: 'c1' } });
-    expect(await order(client, 'c9')).toMatchObject({ status: 404, body: { code: 'CART_NOT_FOUND', cart: 'c9' } });
+    expect(await order(client, 'c1')).toMatchObject({
+      status: 409,
+      body: { code: 'CART_EMPTY', cart: 'c1' },
+    });
+    expect(await order(client, 'c9')).toMatchObject({
+      status: 404,
+      body: { code: 'CART_NOT_FOUND', cart: 'c9' },
+    });
     for (const body of [{}, { cart: '' }, { cart: 7 }])
       expect(await client.post('/orders', body, { 'Idempotency-Key': 'k9' })).toMatchObject({
         status: 422,
@@ -182,11 +213,15 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
       times(5, () => client.post('/stock/mug/receipts', { quantity: 5 })),
     ]);
     expect(statusesOf(receipts)).toEqual({ 201: 5 });
-    const promised = orders.filter(({ status }) => status === 201).map(({ body }) => (body as { items: { quantity: number }[] }).items);
+    const promised = orders
+      .filter(({ status }) => status === 201)
+      .map(({ body }) => (body as { items: { quantity: number }[] }).items);
     const total = promised.flat().reduce((sum, { quantity }) => sum + quantity, 0);
     expect(total).toBeLessThanOrEqual(30);
     expect(await stockOf(client)).toMatchObject({ onHand: 30, reserved: total, available: 30 - total });
-    expect(codesOf(orders.filter(({ status }) => status !== 201)).every((code) => code === 'INSUFFICIENT_STOCK')).toBe(true);
+    expect(
+      codesOf(orders.filter(({ status }) => status !== 201)).every((code) => code === 'INSUFFICIENT_STOCK'),
+    ).toBe(true);
   });
 
   // ─── paying
@@ -194,7 +229,10 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
   it('are paid once, and then not again', async () => {
     const { client, id } = await placed();
     const answer = await client.post(`/orders/${id}/payment`, { card: 'ok' });
-    expect(answer).toMatchObject({ status: 200, body: { id, status: 'paid', reference: expect.any(String) } });
+    expect(answer).toMatchObject({
+      status: 200,
+      body: { id, status: 'paid', reference: expect.any(String) },
+    });
     expect(etagOf(answer)).toMatch(/^"v2-/);
     expect(await client.post(`/orders/${id}/payment`, { card: 'ok' })).toMatchObject({
       status: 409,
@@ -203,7 +241,10 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(await eventsOf(client, id)).toEqual(['placed', 'paid']);
     expect(await stockOf(client)).toMatchObject({ onHand: 10, reserved: 4, version: 2 });
     expect(await listOf(client)).toEqual([[id, 'paid']]);
-    expect(await client.post(`/orders/${id}/payment`, { card: 'gold' })).toMatchObject({ status: 422, body: { code: 'INVALID_VALUE' } });
+    expect(await client.post(`/orders/${id}/payment`, { card: 'gold' })).toMatchObject({
+      status: 422,
+      body: { code: 'INVALID_VALUE' },
+    });
   });
 
   it('are held during a payment: everybody else is told to come back', async () => {
@@ -217,7 +258,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(answer).toMatchObject({ status: 200, body: { status: 'paid' } });
     expect(others.map(({ status }) => status)).toEqual([423, 423, 423, 200]);
     expect(codesOf(others.slice(0, 3))).toEqual(['SESSION_OPEN_FAILED', 'STREAM_LOCKED', 'STREAM_LOCKED']);
-    for (const { headers } of others.slice(0, 3)) expect(Number(headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
+    for (const { headers } of others.slice(0, 3))
+      expect(Number(headers.get('retry-after'))).toBeGreaterThanOrEqual(1);
     expect(others[3]?.body).toMatchObject({ status: 'placed' });
     expect(await eventsOf(client, id)).toEqual(['placed', 'paid']);
   });
@@ -229,22 +271,40 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
       body: { code: 'PAYMENT_DECLINED', order: id, retryable: false },
     });
     expect(await stockOf(client)).toEqual({ onHand: 10, reserved: 0, available: 10, version: 3 });
-    expect(await client.post(`/orders/${id}/payment`, { card: 'ok' })).toMatchObject({ status: 409, body: { code: 'ORDER_NOT_PAYABLE' } });
-    expect(await client.post(`/orders/${id}/cancellation`)).toMatchObject({ status: 200, body: { status: 'declined' } });
+    expect(await client.post(`/orders/${id}/payment`, { card: 'ok' })).toMatchObject({
+      status: 409,
+      body: { code: 'ORDER_NOT_PAYABLE' },
+    });
+    expect(await client.post(`/orders/${id}/cancellation`)).toMatchObject({
+      status: 200,
+      body: { status: 'declined' },
+    });
     expect(await listOf(client)).toEqual([[id, 'declined']]);
     await fill(client, 'c2', { mug: 10 });
     expect(await order(client, 'c2')).toMatchObject({ status: 201 });
   });
 
-  it.each(['down', 'silent'] as const)('stay as they are while the bank is %s, and are paid once by the repeat', async (state) => {
-    const { client, id } = await placed();
-    const answer = await bank.while(state, () => client.post(`/orders/${id}/payment`, { card: 'ok' }));
-    expect(answer).toMatchObject({ status: 502, body: { code: 'BANK_UNAVAILABLE', retryable: true, order: id } });
-    expect(answer.headers.get('retry-after')).toBe('1');
-    expect(answer.text).not.toContain('hunter2');
-    expect([await eventsOf(client, id), await stockOf(client)]).toMatchObject([['placed'], { reserved: 4, version: 2 }]);
-    expect(await client.post(`/orders/${id}/payment`, { card: 'ok' })).toMatchObject({ status: 200, body: { status: 'paid' } });
-  });
+  it.each(['down', 'silent'] as const)(
+    'stay as they are while the bank is %s, and are paid once by the repeat',
+    async (state) => {
+      const { client, id } = await placed();
+      const answer = await bank.while(state, () => client.post(`/orders/${id}/payment`, { card: 'ok' }));
+      expect(answer).toMatchObject({
+        status: 502,
+        body: { code: 'BANK_UNAVAILABLE', retryable: true, order: id },
+      });
+      expect(answer.headers.get('retry-after')).toBe('1');
+      expect(answer.text).not.toContain('hunter2');
+      expect([await eventsOf(client, id), await stockOf(client)]).toMatchObject([
+        ['placed'],
+        { reserved: 4, version: 2 },
+      ]);
+      expect(await client.post(`/orders/${id}/payment`, { card: 'ok' })).toMatchObject({
+        status: 200,
+        body: { status: 'paid' },
+      });
+    },
+  );
 
   it('are paid once by 10 payments at once', async () => {
     const { client, id } = await placed();
@@ -258,14 +318,20 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
 
   it('leave when they are shipped, once, and only what was paid', async () => {
     const { client, id } = await placed();
-    expect(await client.post(`/orders/${id}/shipment`)).toMatchObject({ status: 409, body: { code: 'ORDER_NOT_PAID', order: id } });
+    expect(await client.post(`/orders/${id}/shipment`)).toMatchObject({
+      status: 409,
+      body: { code: 'ORDER_NOT_PAID', order: id },
+    });
     await client.post(`/orders/${id}/payment`, { card: 'ok' });
     const shipped = await client.post(`/orders/${id}/shipment`);
     expect(shipped).toMatchObject({ status: 200, body: { id, status: 'shipped' } });
     expect(await client.post(`/orders/${id}/shipment`)).toMatchObject({ status: 200, body: shipped.body });
     expect(await stockOf(client)).toEqual({ onHand: 6, reserved: 0, available: 6, version: 3 });
     expect(await eventsOf(client, id)).toEqual(['placed', 'paid', 'shipped']);
-    expect(await client.post(`/orders/${id}/cancellation`)).toMatchObject({ status: 409, body: { code: 'ORDER_SHIPPED', order: id } });
+    expect(await client.post(`/orders/${id}/cancellation`)).toMatchObject({
+      status: 409,
+      body: { code: 'ORDER_SHIPPED', order: id },
+    });
   });
 
   it('are shipped as they were seen, or not at all', async () => {
@@ -284,9 +350,13 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     const elsewhere = await paid();
     const other = etagOf(await elsewhere.client.get(`/orders/${elsewhere.id}`));
     for (const foreign of ['"v2"', other, `W/${now}`]) {
-      expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': foreign })).toMatchObject({ status: 412 });
+      expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': foreign })).toMatchObject({
+        status: 412,
+      });
     }
-    expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': now })).toMatchObject({ status: 200 });
+    expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': now })).toMatchObject({
+      status: 200,
+    });
   });
 
   it('stay in the warehouse when they are cancelled, once', async () => {
@@ -295,16 +365,26 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(statusesOf(answers)).toEqual({ 200: 10 });
     for (const { body } of answers) expect(body).toMatchObject({ id, status: 'cancelled' });
     expect(await stockOf(client)).toEqual({ onHand: 10, reserved: 0, available: 10, version: 3 });
-    expect(await client.post(`/orders/${id}/payment`, { card: 'ok' })).toMatchObject({ status: 409, body: { code: 'ORDER_NOT_PAYABLE' } });
+    expect(await client.post(`/orders/${id}/payment`, { card: 'ok' })).toMatchObject({
+      status: 409,
+      body: { code: 'ORDER_NOT_PAYABLE' },
+    });
     expect(await listOf(client)).toEqual([[id, 'cancelled']]);
   });
 
   it('are shipped or cancelled, never both, whoever comes first', async () => {
     const { client, id } = await paid();
-    const raced = await times(10, (n) => client.post(`/orders/${id}/${n % 2 === 0 ? 'shipment' : 'cancellation'}`));
+    const raced = await times(10, (n) =>
+      client.post(`/orders/${id}/${n % 2 === 0 ? 'shipment' : 'cancellation'}`),
+    );
     expect(statusesOf(raced)).toEqual({ 200: 5, 409: 5 });
     const gone = ((await client.get(`/orders/${id}`)).body as Order).status === 'shipped' ? 4 : 0;
-    expect(await stockOf(client)).toEqual({ onHand: 10 - gone, reserved: 0, available: 10 - gone, version: 3 });
+    expect(await stockOf(client)).toEqual({
+      onHand: 10 - gone,
+      reserved: 0,
+      available: 10 - gone,
+      version: 3,
+    });
   });
 
   it('are cancelled when the bank does not answer, and the repeat asks it for the money again', async () => {
@@ -314,7 +394,10 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
       body: { code: 'BANK_UNAVAILABLE' },
     });
     expect(await stockOf(client)).toMatchObject({ reserved: 0 });
-    expect(await client.post(`/orders/${id}/cancellation`)).toMatchObject({ status: 200, body: { status: 'cancelled' } });
+    expect(await client.post(`/orders/${id}/cancellation`)).toMatchObject({
+      status: 200,
+      body: { status: 'cancelled' },
+    });
   });
 
   // ─── reading
@@ -325,16 +408,29 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     const was = await client.get(`/orders/${id}?version=1`);
     expect(was).toMatchObject({ status: 200, body: { id, status: 'placed' } });
     expect(etagOf(was)).toMatch(/^"v1-/);
-    const { items } = (await client.get(`/orders/${id}/events`)).body as { items: { version: number; recordedAt: string }[] };
+    const { items } = (await client.get(`/orders/${id}/events`)).body as {
+      items: { version: number; recordedAt: string }[];
+    };
     expect(items).toMatchObject([
-      { version: 1, type: 'placed', data: { cart: 'c1', items: [{ sku: 'mug', quantity: 4 }] }, correlationId: expect.any(String) },
+      {
+        version: 1,
+        type: 'placed',
+        data: { cart: 'c1', items: [{ sku: 'mug', quantity: 4 }] },
+        correlationId: expect.any(String),
+      },
       { version: 2, type: 'paid', data: { reference: expect.any(String) } },
       { version: 3, type: 'shipped', correlationId: 'truck-7' },
     ]);
     const times = items.map(({ recordedAt }) => recordedAt);
     expect(times).toEqual([...times].sort());
-    expect(await client.get(`/orders/${id}?at=${times[2]}`)).toMatchObject({ status: 200, body: { status: 'shipped' } });
-    expect(await client.get(`/orders/${id}?version=4`)).toMatchObject({ status: 404, body: { code: 'STREAM_VERSION_NOT_FOUND' } });
+    expect(await client.get(`/orders/${id}?at=${times[2]}`)).toMatchObject({
+      status: 200,
+      body: { status: 'shipped' },
+    });
+    expect(await client.get(`/orders/${id}?version=4`)).toMatchObject({
+      status: 404,
+      body: { code: 'STREAM_VERSION_NOT_FOUND' },
+    });
   });
 
   it.each(['GET ', 'GET /events', 'POST /payment', 'POST /cancellation', 'POST /shipment'])(
@@ -342,9 +438,13 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     async (what) => {
       const client = await stocked({});
       const [method = '', path = ''] = what.split(' ');
-      const ask = (): Promise<Answer> => client.send(method, `/orders/none${path}`, path === '/payment' ? { card: 'ok' } : undefined);
+      const ask = (): Promise<Answer> =>
+        client.send(method, `/orders/none${path}`, path === '/payment' ? { card: 'ok' } : undefined);
       for (const answer of [await ask(), await ask()])
-        expect(answer).toMatchObject({ status: 404, body: { code: 'STREAM_NOT_FOUND', stream: 'order/none' } });
+        expect(answer).toMatchObject({
+          status: 404,
+          body: { code: 'STREAM_NOT_FOUND', stream: 'order/none' },
+        });
     },
   );
 
@@ -360,10 +460,15 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     const first = await client.get('/orders?status=placed&limit=2');
     const { items, next } = first.body as { items: Order[]; next: string };
     expect(items.map(({ id }) => id)).toEqual(ids.slice(2, 4));
-    expect(first.headers.get('link')).toBe(`</orders?status=placed&limit=2&cursor=${encodeURIComponent(next)}>; rel="next"`);
+    expect(first.headers.get('link')).toBe(
+      `</orders?status=placed&limit=2&cursor=${encodeURIComponent(next)}>; rel="next"`,
+    );
     expect(await listOf(client, `?status=placed&limit=2&cursor=${next}`)).toEqual([[ids[4], 'placed']]);
     expect((await listOf(client)).map(([id]) => id).sort()).toEqual([...ids].sort());
-    expect(await client.get('/orders?status=lost')).toMatchObject({ status: 400, body: { code: 'INVALID_OPTION' } });
+    expect(await client.get('/orders?status=lost')).toMatchObject({
+      status: 400,
+      body: { code: 'INVALID_OPTION' },
+    });
   });
 };
 onEachStorage('Orders', suite, storages, { line: bank.line });

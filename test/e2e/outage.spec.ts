@@ -2,7 +2,13 @@
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import { storageError, type Address, type Batch, type CommitResult, type ReadResult } from '@kvent/key-value-storage/core';
+import {
+  storageError,
+  type Address,
+  type Batch,
+  type CommitResult,
+  type ReadResult,
+} from '@kvent/key-value-storage/core';
 import { PostgresServer } from '../postgres/server.js';
 import { until } from '../postgres/until.js';
 import { Load } from './load.js';
@@ -20,7 +26,12 @@ class Unreachable extends MemoryProvider {
     if (this.state === 'gone') throw unavailable();
     const results = await super.commit(batches);
     if (this.state === 'there') return results;
-    const error = storageError('STORAGE_OUTCOME_UNKNOWN', 'postgres://user:hunter2@db went away.', {}, { effect: 'unknown' });
+    const error = storageError(
+      'STORAGE_OUTCOME_UNKNOWN',
+      'postgres://user:hunter2@db went away.',
+      {},
+      { effect: 'unknown' },
+    );
     return results.map(() => ({ outcome: 'failed', error }));
   }
 }
@@ -32,7 +43,10 @@ describe('While the storage is not there', () => {
     await using shop = await openShop({ create: () => provider });
     const acme = shop.client.as('acme');
     provider.state = 'gone';
-    for (const answer of [await acme.get('/products/mug'), await acme.post('/stock/mug/receipts', { quantity: 1 })]) {
+    for (const answer of [
+      await acme.get('/products/mug'),
+      await acme.post('/stock/mug/receipts', { quantity: 1 }),
+    ]) {
       expect(answer).toMatchObject({ status: 503, body: { code: 'STORAGE_UNAVAILABLE', retryable: true } });
       expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
       expect(answer.text).not.toContain('hunter2');
@@ -64,13 +78,18 @@ if (shared.some(({ name }) => name === 'postgres'))
   describe('When the Postgres server is killed under load and started again', () => {
     it('the shop says 503 or 504, goes on by itself, and every write that it answered is there', async () => {
       await using server = await PostgresServer.create();
-      await using shop = await openShop({ create: () => new PostgresProvider({ url: server.url(), schema: 'storefront' }) });
+      await using shop = await openShop({
+        create: () => new PostgresProvider({ url: server.url(), schema: 'storefront' }),
+      });
       const load = new Load();
       await load.begin(shop.client);
       const working = load.work(shop.client);
       await load.reached(150);
       await server.kill();
-      expect(await shop.client.get('/health')).toMatchObject({ status: 503, body: { status: 'error', code: 'STORAGE_UNAVAILABLE' } });
+      expect(await shop.client.get('/health')).toMatchObject({
+        status: 503,
+        body: { status: 'error', code: 'STORAGE_UNAVAILABLE' },
+      });
       await until('a writer was refused', () => load.refusals.has('503 STORAGE_UNAVAILABLE'));
       await server.start();
       await load.reached(load.written + 150);

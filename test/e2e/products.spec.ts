@@ -7,7 +7,10 @@ const kept = { ...mug, tags: [] };
 const stale = { 'If-Match': '"1"' };
 
 const add = (client: Client, product: object = mug): Promise<Answer> => client.post('/products', product);
-const problem = (status: number, code: string): object => ({ status, body: expect.objectContaining({ status, code, retryable: false }) });
+const problem = (status: number, code: string): object => ({
+  status,
+  body: expect.objectContaining({ status, code, retryable: false }),
+});
 
 onEachStorage('Products', (shop) => {
   describe('are added', () => {
@@ -30,8 +33,13 @@ onEachStorage('Products', (shop) => {
 
     it('by one of many who add the same one at once', async () => {
       const client = await shop.tenant();
-      const answers = await Promise.all(Array.from({ length: 20 }, (_, priceCents) => add(client, { ...mug, priceCents })));
-      expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array.from({ length: 19 }, () => 409)]);
+      const answers = await Promise.all(
+        Array.from({ length: 20 }, (_, priceCents) => add(client, { ...mug, priceCents })),
+      );
+      expect(answers.map(({ status }) => status).sort()).toEqual([
+        201,
+        ...Array.from({ length: 19 }, () => 409),
+      ]);
       const winner = answers.find(({ status }) => status === 201);
       expect((await client.get('/products/mug')).body).toEqual(winner?.body);
     });
@@ -54,7 +62,10 @@ onEachStorage('Products', (shop) => {
       const again = await client.get('/products/mug', { 'If-None-Match': etag });
       expect(again).toMatchObject({ status: 304, text: '' });
       expect(etagOf(again)).toBe(etag);
-      expect(await client.get('/products/mug', { 'If-None-Match': '"1"' })).toMatchObject({ status: 200, body: kept });
+      expect(await client.get('/products/mug', { 'If-None-Match': '"1"' })).toMatchObject({
+        status: 200,
+        body: kept,
+      });
     });
 
     it('where they are', async () => {
@@ -89,13 +100,17 @@ onEachStorage('Products', (shop) => {
       const before = { 'If-Match': etagOf(await add(client)) };
       expect(await client.put('/products/mug', dearer)).toMatchObject(problem(428, 'PRECONDITION_REQUIRED'));
       expect(await client.put('/products/mug', dearer, before)).toMatchObject({ status: 200 });
-      expect(await client.put('/products/mug', { ...dearer, title: 'Late' }, before)).toMatchObject(problem(412, 'STORAGE_CONFLICT'));
+      expect(await client.put('/products/mug', { ...dearer, title: 'Late' }, before)).toMatchObject(
+        problem(412, 'STORAGE_CONFLICT'),
+      );
       expect((await client.get('/products/mug')).body).toMatchObject(dearer);
     });
 
     it('whatever is there, by who says so; but not what is not there', async () => {
       const client = await shop.tenant();
-      expect(await client.put('/products/mug', dearer, { 'If-Match': '*' })).toMatchObject(problem(412, 'STORAGE_CONFLICT'));
+      expect(await client.put('/products/mug', dearer, { 'If-Match': '*' })).toMatchObject(
+        problem(412, 'STORAGE_CONFLICT'),
+      );
       await add(client);
       expect(await client.put('/products/mug', dearer, { 'If-Match': '*' })).toMatchObject({ status: 200 });
     });
@@ -109,7 +124,9 @@ onEachStorage('Products', (shop) => {
     ])('not under the condition %p', async (condition, status, code) => {
       const client = await shop.tenant();
       await add(client);
-      expect(await client.put('/products/mug', dearer, { 'If-Match': condition })).toMatchObject(problem(status, code));
+      expect(await client.put('/products/mug', dearer, { 'If-Match': condition })).toMatchObject(
+        problem(status, code),
+      );
       expect((await client.get('/products/mug')).body).toEqual(kept);
     });
 
@@ -117,15 +134,27 @@ onEachStorage('Products', (shop) => {
       const client = await shop.tenant();
       const read = await add(client);
       const condition = { 'If-Match': etagOf(read) };
-      expect(await client.put('/products/mug', { ...mug, sku: 'pen' }, condition)).toMatchObject(problem(422, 'INVALID_VALUE'));
-      expect(await client.put('/products/mug', read.body, condition)).toMatchObject({ status: 200, body: kept });
+      expect(await client.put('/products/mug', { ...mug, sku: 'pen' }, condition)).toMatchObject(
+        problem(422, 'INVALID_VALUE'),
+      );
+      expect(await client.put('/products/mug', read.body, condition)).toMatchObject({
+        status: 200,
+        body: kept,
+      });
     });
 
     it('only by products', async () => {
       const client = await shop.tenant();
       const condition = { 'If-Match': etagOf(await add(client)) };
-      const { status, body } = await client.put('/products/mug', { title: 'Mug', priceCents: 'a lot' }, condition);
-      expect([status, (body as { issues: { path: string[] }[] }).issues.map(({ path }) => path)]).toEqual([422, [['priceCents']]]);
+      const { status, body } = await client.put(
+        '/products/mug',
+        { title: 'Mug', priceCents: 'a lot' },
+        condition,
+      );
+      expect([status, (body as { issues: { path: string[] }[] }).issues.map(({ path }) => path)]).toEqual([
+        422,
+        [['priceCents']],
+      ]);
     });
   });
 
@@ -151,7 +180,8 @@ onEachStorage('Products', (shop) => {
   });
 
   describe('change their price', () => {
-    const change = (client: Client, by: unknown): Promise<Answer> => client.post('/products/mug/price-changes', { by });
+    const change = (client: Client, by: unknown): Promise<Answer> =>
+      client.post('/products/mug/price-changes', { by });
 
     it('up and down, and say how many attempts it took', async () => {
       const client = await shop.tenant();
@@ -178,7 +208,10 @@ onEachStorage('Products', (shop) => {
       const client = await shop.tenant();
       await add(client);
       const { status, body } = await change(client, -851);
-      expect([status, (body as { issues: { path: string[] }[] }).issues.map(({ path }) => path)]).toEqual([422, [['priceCents']]]);
+      expect([status, (body as { issues: { path: string[] }[] }).issues.map(({ path }) => path)]).toEqual([
+        422,
+        [['priceCents']],
+      ]);
       expect((await client.get('/products/mug')).body).toEqual(kept);
     });
 
@@ -222,7 +255,11 @@ onEachStorage('Products', (shop) => {
     });
 
     it('page by page, by the Link to the next one', async () => {
-      expect(await follow(await filled(), '/products?limit=2')).toEqual([['bag', 'cap'], ['mug', 'mug-large'], ['pen']]);
+      expect(await follow(await filled(), '/products?limit=2')).toEqual([
+        ['bag', 'cap'],
+        ['mug', 'mug-large'],
+        ['pen'],
+      ]);
     });
 
     it('from the last one to the first', async () => {
@@ -236,12 +273,19 @@ onEachStorage('Products', (shop) => {
       expect(await follow(await filled(), '/products?limit=1&prefix=mug')).toEqual([['mug'], ['mug-large']]);
     });
 
-    it.each(['limit=0', 'limit=two', 'limit=1&limit=2', 'order=up', 'prefix=', 'lmit=1'])('not by %s', async (query) => {
-      expect(await (await shop.tenant()).get(`/products?${query}`)).toMatchObject(problem(400, 'INVALID_OPTION'));
-    });
+    it.each(['limit=0', 'limit=two', 'limit=1&limit=2', 'order=up', 'prefix=', 'lmit=1'])(
+      'not by %s',
+      async (query) => {
+        expect(await (await shop.tenant()).get(`/products?${query}`)).toMatchObject(
+          problem(400, 'INVALID_OPTION'),
+        );
+      },
+    );
 
     it('not by a text that is no cursor', async () => {
-      expect(await (await shop.tenant()).get('/products?cursor=nonsense')).toMatchObject(problem(400, 'INVALID_CURSOR'));
+      expect(await (await shop.tenant()).get('/products?cursor=nonsense')).toMatchObject(
+        problem(400, 'INVALID_CURSOR'),
+      );
     });
 
     it('not a thousand and one at once', async () => {
@@ -254,8 +298,12 @@ onEachStorage('Products', (shop) => {
     it("not by a cursor of another list, nor by another tenant's", async () => {
       const client = await filled();
       const { next } = (await client.get('/products?limit=2')).body as { next: string };
-      expect(await client.get(`/products?order=desc&cursor=${next}`)).toMatchObject(problem(400, 'INVALID_CURSOR'));
-      expect(await (await filled()).get(`/products?cursor=${next}`)).toMatchObject(problem(400, 'INVALID_CURSOR'));
+      expect(await client.get(`/products?order=desc&cursor=${next}`)).toMatchObject(
+        problem(400, 'INVALID_CURSOR'),
+      );
+      expect(await (await filled()).get(`/products?cursor=${next}`)).toMatchObject(
+        problem(400, 'INVALID_CURSOR'),
+      );
     });
   });
 });

@@ -44,7 +44,8 @@ onEachStorage('Two tenants', (shop) => {
       if (!shop.storage.survives) return;
       await shop.restart();
       // the same tenants, at the new address
-      for (const [index, tenant] of tenants.entries()) await tenant.moved(shop.client.as(`tenant-${index + 1}`)).assertWhole();
+      for (const [index, tenant] of tenants.entries())
+        await tenant.moved(shop.client.as(`tenant-${index + 1}`)).assertWhole();
     } catch (error) {
       process.stderr.write(`random-operations: KVENT_SEED=${seed}\n`);
       throw error;
@@ -125,7 +126,9 @@ class Tenant {
     const known = this.#model.products.get(sku);
     const fits = known !== undefined && this.#random(3) > 0;
     const { sku: _, ...body } = this.#product(sku);
-    const answer = await this.#client.put(`/products/${sku}`, body, { 'If-Match': fits ? known.etag : '"17"' });
+    const answer = await this.#client.put(`/products/${sku}`, body, {
+      'If-Match': fits ? known.etag : '"17"',
+    });
     if (!fits) return expectStatus(answer, 412);
     expectStatus(answer, 200);
     this.#model.products.set(sku, { value: { sku, ...body }, etag: etagOf(answer) });
@@ -159,7 +162,9 @@ class Tenant {
   }
 
   async #list(): Promise<void> {
-    const items = [...this.#model.products.values()].map(({ value }) => value).sort((a, b) => (a.sku < b.sku ? -1 : 1));
+    const items = [...this.#model.products.values()]
+      .map(({ value }) => value)
+      .sort((a, b) => (a.sku < b.sku ? -1 : 1));
     expect((await this.#client.get('/products')).body).toEqual({ items });
   }
 
@@ -192,7 +197,11 @@ class Tenant {
     const answer = await this.#client.post(`/stock/${sku}/receipts`, { quantity });
     if (!this.#model.products.has(sku)) return expectStatus(answer, 404);
     expectStatus(answer, 201);
-    const { onHand, reserved, version } = this.#model.stock.get(sku) ?? { onHand: 0, reserved: 0, version: 0 };
+    const { onHand, reserved, version } = this.#model.stock.get(sku) ?? {
+      onHand: 0,
+      reserved: 0,
+      version: 0,
+    };
     this.#model.stock.set(sku, { onHand: onHand + quantity, reserved, version: version + 1 });
     await this.#assertStock(sku);
   }
@@ -219,7 +228,9 @@ class Tenant {
     if (!items.every(([sku]) => this.#model.products.has(sku))) return expectStatus(answer, 404);
     if (!items.every(isThere)) return expectStatus(answer, 409);
     expectStatus(answer, 201);
-    const prices = items.map(([sku, quantity]) => quantity * (this.#model.products.get(sku)?.value.priceCents ?? Number.NaN));
+    const prices = items.map(
+      ([sku, quantity]) => quantity * (this.#model.products.get(sku)?.value.priceCents ?? Number.NaN),
+    );
     const totalCents = prices.reduce((sum, cents) => sum + cents, 0);
     const { id } = answer.body as { id: string };
     this.#model.orders.set(id, { status: 'placed', version: 1, items, totalCents });
@@ -234,9 +245,14 @@ class Tenant {
     const ids = [...this.#model.orders.keys()];
     const id = ids[this.#random(ids.length + 1)] ?? 'none';
     const order = this.#model.orders.get(id);
-    const what = (['payment', 'payment', 'payment', 'cancellation', 'shipment', 'shipment'] as const)[this.#random(6)];
+    const what = (['payment', 'payment', 'payment', 'cancellation', 'shipment', 'shipment'] as const)[
+      this.#random(6)
+    ];
     const card = this.#random(4) === 0 ? 'declined' : 'ok';
-    const answer = await this.#client.post(`/orders/${id}/${what}`, what === 'payment' ? { card } : undefined);
+    const answer = await this.#client.post(
+      `/orders/${id}/${what}`,
+      what === 'payment' ? { card } : undefined,
+    );
     if (order === undefined) return expectStatus(answer, 404);
     if (what === 'payment') {
       if (order.status !== 'placed') return expectStatus(answer, 409);
@@ -245,7 +261,9 @@ class Tenant {
     }
     if (what === 'cancellation') {
       expectStatus(answer, order.status === 'shipped' ? 409 : 200);
-      return order.status === 'placed' || order.status === 'paid' ? this.#become(order, 'cancelled') : undefined;
+      return order.status === 'placed' || order.status === 'paid'
+        ? this.#become(order, 'cancelled')
+        : undefined;
     }
     expectStatus(answer, order.status === 'paid' || order.status === 'shipped' ? 200 : 409);
     if (order.status === 'paid') this.#become(order, 'shipped');
@@ -273,7 +291,9 @@ class Tenant {
       items: { id: string; status: string; totalCents: number }[];
     };
     const shown = items.map(({ id, status, totalCents }) => [id, status, totalCents]).sort();
-    expect(shown).toEqual([...this.#model.orders].map(([id, { status, totalCents }]) => [id, status, totalCents]).sort());
+    expect(shown).toEqual(
+      [...this.#model.orders].map(([id, { status, totalCents }]) => [id, status, totalCents]).sort(),
+    );
   }
 
   async #assertStock(sku: string): Promise<void> {

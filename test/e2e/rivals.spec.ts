@@ -16,10 +16,17 @@ class RivalProvider extends MemoryProvider {
     batches: readonly Batch[],
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<readonly CommitResult[]> {
-    const [check] = batches.flatMap(({ checks }) => checks).filter(({ expected }) => typeof expected === 'object');
+    const [check] = batches
+      .flatMap(({ checks }) => checks)
+      .filter(({ expected }) => typeof expected === 'object');
     if (this.wins === 0 || check === undefined) return await super.commit(batches, options);
     this.wins -= 1;
-    return batches.map(() => ({ outcome: 'conflict', address: check.address, expected: check.expected, actual: '17' }));
+    return batches.map(() => ({
+      outcome: 'conflict',
+      address: check.address,
+      expected: check.expected,
+      actual: '17',
+    }));
   }
 }
 
@@ -31,7 +38,9 @@ class InterruptedProvider extends MemoryProvider {
     batches: readonly Batch[],
     options?: { readonly signal?: AbortSignal | undefined },
   ): Promise<readonly CommitResult[]> {
-    const isOrder = batches.some(({ changes }) => changes.some(({ address }) => address.container === 'event:order'));
+    const isOrder = batches.some(({ changes }) =>
+      changes.some(({ address }) => address.container === 'event:order'),
+    );
     const work = isOrder ? this.meanwhile : undefined;
     if (isOrder) this.meanwhile = undefined;
     await work?.();
@@ -78,7 +87,10 @@ describe('Against rivals who are faster', () => {
     const { id } = placed.body as { id: string };
     await acme.post(`/orders/${id}/payment`, { card: 'ok' });
     rival.wins = 5;
-    expect(await acme.post(`/orders/${id}/shipment`)).toMatchObject({ status: 200, body: { status: 'shipped' } });
+    expect(await acme.post(`/orders/${id}/shipment`)).toMatchObject({
+      status: 200,
+      body: { status: 'shipped' },
+    });
     expect(rival.wins).toBe(0);
     expect((await acme.get('/stock/mug')).body).toMatchObject({ onHand: 7, reserved: 0 });
   });
@@ -121,7 +133,10 @@ describe('Against rivals who are faster', () => {
     const acme = shop.client.as('acme');
     const etag = (await acme.get('/products/mug')).headers.get('etag') as string;
     const body = { title: 'Mug', priceCents: 1 };
-    expect(await acme.put('/products/mug', body, { 'If-Match': etag })).toMatchObject({ status: 412, body: { retryable: false } });
+    expect(await acme.put('/products/mug', body, { 'If-Match': etag })).toMatchObject({
+      status: 412,
+      body: { retryable: false },
+    });
     expect(rival.wins).toBe(0);
   });
 });

@@ -31,7 +31,9 @@ export class ShopProcess implements AsyncDisposable {
   #said: () => void = () => undefined;
 
   constructor({ storage, port = 0, args = [], cwd = root, env = {} }: StartOptions) {
-    const inherited = Object.entries(process.env).filter(([name]) => !/^(PORT|LOG|STOREFRONT_|KVENT_|NODE_OPTIONS)/.test(name));
+    const inherited = Object.entries(process.env).filter(
+      ([name]) => !/^(PORT|LOG|STOREFRONT_|KVENT_|NODE_OPTIONS)/.test(name),
+    );
     const own = { PORT: String(port), ...(storage !== undefined && { STOREFRONT_STORAGE: storage }), ...env };
     this.#child = spawn(process.execPath, [main, ...args], {
       cwd,
@@ -44,7 +46,9 @@ export class ShopProcess implements AsyncDisposable {
     });
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
     this.ended = new Promise((resolve) => {
-      this.#child.on('close', (code, signal) => resolve({ code, signal, stdout: this.#stdout, stderr: this.#stderr }));
+      this.#child.on('close', (code, signal) =>
+        resolve({ code, signal, stdout: this.#stdout, stderr: this.#stderr }),
+      );
     });
   }
 
@@ -86,11 +90,17 @@ export class ShopProcess implements AsyncDisposable {
 
 /** Compiles the shop and what it needs; what has not changed is not compiled again. */
 export function build(): Promise<void> {
-  const args = [join(root, 'node_modules/typescript/bin/tsc'), '-b', join(root, 'apps/storefront/tsconfig.app.json')];
+  const args = [
+    join(root, 'node_modules/typescript/bin/tsc'),
+    '-b',
+    join(root, 'apps/storefront/tsconfig.app.json'),
+  ];
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-    child.on('close', (code) => (code === 0 ? resolve() : reject(new Error(`The shop does not compile:\n${output}`))));
+    child.on('close', (code) =>
+      code === 0 ? resolve() : reject(new Error(`The shop does not compile:\n${output}`)),
+    );
   });
 }

@@ -21,8 +21,15 @@ export interface ShopOptions {
   readonly line?: BankLine | undefined;
 }
 
-export async function openShop(place: Pick<Place, 'create'>, { clock, line }: ShopOptions = {}): Promise<RunningShop> {
-  const app = await openStorefront({ description: 'under test', create: () => place.create(clock) }, ['fatal'], line);
+export async function openShop(
+  place: Pick<Place, 'create'>,
+  { clock, line }: ShopOptions = {},
+): Promise<RunningShop> {
+  const app = await openStorefront(
+    { description: 'under test', create: () => place.create(clock) },
+    ['fatal'],
+    line,
+  );
   const server: Server = await app.listen(0);
   // Node closes a connection that was idle for five seconds; a request that is just on its way then would fail
   server.keepAliveTimeout = 0;
@@ -86,7 +93,12 @@ export class ShopUnderTest {
 }
 
 /** The suite, once for each storage, or for each of those given. */
-export function onEachStorage(subject: string, suite: (shop: ShopUnderTest) => void, given = storages, options: ShopOptions = {}): void {
+export function onEachStorage(
+  subject: string,
+  suite: (shop: ShopUnderTest) => void,
+  given = storages,
+  options: ShopOptions = {},
+): void {
   describe.each(given)(`${subject}, on $name`, (storage) => {
     const shop = new ShopUnderTest(storage, options);
     beforeAll(() => shop.open());

@@ -11,7 +11,11 @@ import type { Answer, Client } from './client.js';
 const tenant = 'market';
 const stocks: Readonly<Record<string, number>> = { mug: 40, pen: 70, hat: 30 };
 
-type Movement = { readonly version: number; readonly type: string; readonly data: { readonly quantity: number; readonly order: string } };
+type Movement = {
+  readonly version: number;
+  readonly type: string;
+  readonly data: { readonly quantity: number; readonly order: string };
+};
 interface Order {
   readonly id: string;
   readonly status: string;
@@ -55,11 +59,15 @@ class Shopper {
     await this.#until('has ordered', async () => {
       // impatient: the same request twice at once
       const answers = await Promise.all([this.repeat(client), this.repeat(client)]);
-      const ids = new Set(answers.filter(({ status }) => status === 201).map(({ body }) => (body as Order).id));
-      expect(ids.size).toBeLessThanOrEqual(1);
-      expect(answers.filter(({ status, headers }) => status === 201 && headers.get('idempotency-replayed') === null).length).toBeLessThan(
-        2,
+      const ids = new Set(
+        answers.filter(({ status }) => status === 201).map(({ body }) => (body as Order).id),
       );
+      expect(ids.size).toBeLessThanOrEqual(1);
+      expect(
+        answers.filter(
+          ({ status, headers }) => status === 201 && headers.get('idempotency-replayed') === null,
+        ).length,
+      ).toBeLessThan(2);
       for (const id of ids) this.order = id;
       if (this.order !== undefined) this.#next = 'pay';
       else if (codesOf(answers).every((code) => code === 'INSUFFICIENT_STOCK')) this.#next = 'nothing';
@@ -70,8 +78,13 @@ class Shopper {
   }
 
   async #fill(client: Client): Promise<void> {
-    const wanted = [['mug', 1 + (this.#number % 2)] as const, ['pen', 1 + (this.#number % 3)] as const, ['hat', this.#number % 2] as const];
-    for (const [sku, quantity] of wanted) if (quantity > 0) await client.put(`/carts/${this.#cart}/items/${sku}`, { quantity });
+    const wanted = [
+      ['mug', 1 + (this.#number % 2)] as const,
+      ['pen', 1 + (this.#number % 3)] as const,
+      ['hat', this.#number % 2] as const,
+    ];
+    for (const [sku, quantity] of wanted)
+      if (quantity > 0) await client.put(`/carts/${this.#cart}/items/${sku}`, { quantity });
   }
 
   async #pay(client: Client): Promise<void> {
@@ -80,7 +93,9 @@ class Shopper {
       const pay = (): Promise<Answer> => client.post(`/orders/${this.order}/payment`, { card });
       const answers = await Promise.all([pay(), pay()]);
       expect(answers.filter(({ status }) => status === 200 || status === 402).length).toBeLessThan(2);
-      const settled = answers.find(({ status, body }) => status < 300 || status === 402 || codeOf(body) === 'ORDER_NOT_PAYABLE');
+      const settled = answers.find(
+        ({ status, body }) => status < 300 || status === 402 || codeOf(body) === 'ORDER_NOT_PAYABLE',
+      );
       if (settled === undefined) assertWorthAnotherTry(answers);
       else this.#next = 'decide';
       return settled !== undefined;
@@ -89,7 +104,9 @@ class Shopper {
 
   /** Some think better of it, some wait for their goods, and for some it is a race. */
   async #decide(client: Client): Promise<void> {
-    const ways = [['cancellation'], ['shipment'], ['shipment', 'cancellation'], []][this.#number % 4] as readonly string[];
+    const ways = [['cancellation'], ['shipment'], ['shipment', 'cancellation'], []][
+      this.#number % 4
+    ] as readonly string[];
     await this.#until('has decided', async () => {
       const answers = await Promise.all(ways.map((way) => client.post(`/orders/${this.order}/${way}`)));
       const isSettled = ({ status, body }: Answer): boolean =>
@@ -127,7 +144,9 @@ export class Shoppers {
       this.#heard[what] += 1;
       this.#waiting?.();
     };
-    const ended = await Promise.allSettled(this.#shoppers.map((shopper) => shopper.shop(client.as(tenant), told)));
+    const ended = await Promise.allSettled(
+      this.#shoppers.map((shopper) => shopper.shop(client.as(tenant), told)),
+    );
     for (const end of ended) {
       // fetch says so when nobody answers; not instanceof: it is not of Jest's realm
       if (end.status === 'rejected' && (end.reason as Error).name !== 'TypeError') throw end.reason;
@@ -152,11 +171,17 @@ export class Shoppers {
     this.#orders = orders;
     const mine = this.#shoppers.flatMap(({ order }) => order ?? []);
     expect(orders.map(({ id }) => id).sort()).toEqual([...mine].sort());
-    expect(new Set(orders.map(({ status }) => status))).toEqual(new Set(['paid', 'declined', 'cancelled', 'shipped']));
+    expect(new Set(orders.map(({ status }) => status))).toEqual(
+      new Set(['paid', 'declined', 'cancelled', 'shipped']),
+    );
     for (const [sku, received] of Object.entries(stocks)) await assertStock(market, sku, received, orders);
     for (const shopper of this.#shoppers.filter(({ order }) => order !== undefined)) {
       const answer = await shopper.repeat(market);
-      expect([answer.status, (answer.body as Order).id, answer.headers.get('idempotency-replayed')]).toEqual([201, shopper.order, 'true']);
+      expect([answer.status, (answer.body as Order).id, answer.headers.get('idempotency-replayed')]).toEqual([
+        201,
+        shopper.order,
+        'true',
+      ]);
     }
     expect(mine.length).toBeLessThan(this.#shoppers.length);
   }
@@ -172,27 +197,43 @@ export class Shoppers {
 }
 
 async function ordersOf(market: Client): Promise<readonly Order[]> {
-  const { items } = (await market.get('/orders?limit=1000')).body as { items: { id: string; status: string }[] };
-  const orders = await Promise.all(items.map(async ({ id }) => (await market.get(`/orders/${id}`)).body as Order));
+  const { items } = (await market.get('/orders?limit=1000')).body as {
+    items: { id: string; status: string }[];
+  };
+  const orders = await Promise.all(
+    items.map(async ({ id }) => (await market.get(`/orders/${id}`)).body as Order),
+  );
   expect(orders.map(({ id, status }) => [id, status])).toEqual(items.map(({ id, status }) => [id, status]));
   return orders;
 }
 
-async function assertStock(market: Client, sku: string, received: number, orders: readonly Order[]): Promise<void> {
+async function assertStock(
+  market: Client,
+  sku: string,
+  received: number,
+  orders: readonly Order[],
+): Promise<void> {
   const { items } = (await market.get(`/stock/${sku}/movements?limit=1000`)).body as { items: Movement[] };
   let [onHand, reserved] = [0, 0];
   const told = new Map<string, string>();
   for (const { type, data } of items) {
-    if (type === 'received' || type === 'committed') onHand += type === 'received' ? data.quantity : -data.quantity;
+    if (type === 'received' || type === 'committed')
+      onHand += type === 'received' ? data.quantity : -data.quantity;
     if (type !== 'received') reserved += type === 'reserved' ? data.quantity : -data.quantity;
     expect([reserved >= 0, reserved <= onHand]).toEqual([true, true]);
     if (type !== 'received') told.set(data.order, `${told.get(data.order) ?? ''} ${type} ${data.quantity}`);
   }
-  const becomes: Readonly<Record<string, string>> = { shipped: 'committed', cancelled: 'released', declined: 'released' };
+  const becomes: Readonly<Record<string, string>> = {
+    shipped: 'committed',
+    cancelled: 'released',
+    declined: 'released',
+  };
   const expected = orders.flatMap(({ id, status, items }) => {
     const quantity = items.find((item) => item.sku === sku)?.quantity;
     if (quantity === undefined) return [];
-    return [[id, ` reserved ${quantity}${becomes[status] === undefined ? '' : ` ${becomes[status]} ${quantity}`}`]];
+    return [
+      [id, ` reserved ${quantity}${becomes[status] === undefined ? '' : ` ${becomes[status]} ${quantity}`}`],
+    ];
   });
   expect([...told].sort()).toEqual(expected.sort());
   const shown = { onHand, reserved, available: onHand - reserved, version: items.length };
@@ -201,12 +242,15 @@ async function assertStock(market: Client, sku: string, received: number, orders
 }
 
 const codeOf = (body: unknown): string | undefined => (body as { code?: string } | undefined)?.code;
-const codesOf = (answers: readonly Answer[]): (string | undefined)[] => answers.map(({ body }) => codeOf(body));
+const codesOf = (answers: readonly Answer[]): (string | undefined)[] =>
+  answers.map(({ body }) => codeOf(body));
 
 /** What is worth another try says so; a payment that took longer than it may hold its order is one that is sent again. Nothing else was to be expected. */
 function assertWorthAnotherTry(answers: readonly Answer[]): void {
   const isExpected = ({ body }: Answer): boolean =>
     (body as { retryable?: boolean }).retryable === true ||
     ['INSUFFICIENT_STOCK', 'SESSION_EXPIRED', 'SESSION_LOST'].includes(codeOf(body) ?? '');
-  expect(answers.filter((answer) => !isExpected(answer)).map(({ status, text }) => [status, text])).toEqual([]);
+  expect(answers.filter((answer) => !isExpected(answer)).map(({ status, text }) => [status, text])).toEqual(
+    [],
+  );
 }

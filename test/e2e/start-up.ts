@@ -15,7 +15,8 @@ import { shared } from './storages.js';
 const own = 'data/storefront';
 let cwd: string;
 
-const refusal = async (options: StartOptions): Promise<Ended> => await new ShopProcess({ cwd, ...options }).ended;
+const refusal = async (options: StartOptions): Promise<Ended> =>
+  await new ShopProcess({ cwd, ...options }).ended;
 const oneLine = (text: string): object => ({ code: 1, stdout: '', stderr: `${text}\n` });
 
 export function startUp(): void {
@@ -34,7 +35,9 @@ const inFolderOfItsOwn = (tests: () => void) => (): void => {
 
 function opens(): void {
   it('builds what it needs, and runs the shop', async () => {
-    const { scripts } = JSON.parse(await readFile(join(import.meta.dirname, '../../package.json'), 'utf8')) as {
+    const { scripts } = JSON.parse(
+      await readFile(join(import.meta.dirname, '../../package.json'), 'utf8'),
+    ) as {
       scripts: Record<string, string>;
     };
     expect(scripts).toMatchObject({
@@ -77,7 +80,9 @@ function opens(): void {
 function refuses(): void {
   it('when its port is taken', async () => {
     const server = createServer();
-    const port = await new Promise<number>((resolve) => server.listen(0, () => resolve((server.address() as AddressInfo).port)));
+    const port = await new Promise<number>((resolve) =>
+      server.listen(0, () => resolve((server.address() as AddressInfo).port)),
+    );
     try {
       const line = `Port ${port} is taken. Choose another one: PORT=${port + 1} npm start`;
       expect(await refusal({ storage: 'memory', port })).toMatchObject(oneLine(line));
@@ -96,7 +101,9 @@ function refuses(): void {
     const line =
       'Postgres shop@127.0.0.1:1/shop cannot be opened: connect ECONNREFUSED 127.0.0.1:1. Is it running, and is the address right? ' +
       '"docker compose up -d --wait" starts one at postgres://kvent:kvent@localhost/kvent';
-    expect(await refusal({ storage: 'postgres://shop:secret@127.0.0.1:1/shop' })).toMatchObject(oneLine(line));
+    expect(await refusal({ storage: 'postgres://shop:secret@127.0.0.1:1/shop' })).toMatchObject(
+      oneLine(line),
+    );
   });
 
   it('when another shop has its directory: who, and what to do; --fresh removes nothing of it', async () => {
@@ -104,15 +111,24 @@ function refuses(): void {
     const acme = shop.client.as('acme');
     await acme.post('/products', { sku: 'mine', title: 'Mine', priceCents: 1 });
     for (const { code, stdout, stderr } of await Promise.all([refusal({}), refusal({ args: ['--fresh'] })])) {
-      expect({ code, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({ code: 1, stdout: '', lines: 1 });
+      expect({ code, stdout, lines: stderr.trimEnd().split('\n').length }).toEqual({
+        code: 1,
+        stdout: '',
+        lines: 1,
+      });
       expect(stderr).toMatch(
-        new RegExp(`process ${shop.pid} on .* Stop that process, or open a second shop: STOREFRONT_STORAGE=./data/second`),
+        new RegExp(
+          `process ${shop.pid} on .* Stop that process, or open a second shop: STOREFRONT_STORAGE=./data/second`,
+        ),
       );
     }
-    expect(await acme.post('/products', { sku: 'more', title: 'More', priceCents: 1 })).toMatchObject({ status: 201 });
+    expect(await acme.post('/products', { sku: 'more', title: 'More', priceCents: 1 })).toMatchObject({
+      status: 201,
+    });
     await shop.kill('SIGKILL');
     await using again = await ShopProcess.open({ cwd });
-    for (const sku of ['mine', 'more', 'mug']) expect(await again.client.as('acme').get(`/products/${sku}`)).toMatchObject({ status: 200 });
+    for (const sku of ['mine', 'more', 'mug'])
+      expect(await again.client.as('acme').get(`/products/${sku}`)).toMatchObject({ status: 200 });
   });
 
   it('when it is to empty a directory that is not its own', async () => {
@@ -146,7 +162,9 @@ function remembers(): void {
       const options: StartOptions = { cwd, storage: place.setting };
       const load = new Load();
       await using first = await ShopProcess.open(options);
-      expect(first.printed).toContain(`storage: ${toldOf(place.setting)} (durable, any number of processes)\n`);
+      expect(first.printed).toContain(
+        `storage: ${toldOf(place.setting)} (durable, any number of processes)\n`,
+      );
       expect(first.printed).toContain('Again from scratch: npm start -- --fresh\n');
       await changeDemoData(first);
       await load.begin(first.client);
@@ -171,7 +189,12 @@ async function changeDemoData({ client }: ShopProcess): Promise<void> {
   await client.put('/tenants/hooli', { name: 'Hooli' });
 }
 
-async function endUnderLoad(shop: ShopProcess, signal: NodeJS.Signals, load: Load, writes: number): Promise<Ended> {
+async function endUnderLoad(
+  shop: ShopProcess,
+  signal: NodeJS.Signals,
+  load: Load,
+  writes: number,
+): Promise<Ended> {
   const working = load.work(shop.client);
   await load.reached(writes);
   const ended = await shop.kill(signal);
@@ -189,7 +212,11 @@ function toldOf(url: string): string {
 
 async function statusesOf({ client }: ShopProcess): Promise<Record<string, number>> {
   const acme = client.as('acme');
-  const answers = await Promise.all([acme.get('/products/mug'), acme.get('/products/mine'), client.as('hooli').get('/products')]);
+  const answers = await Promise.all([
+    acme.get('/products/mug'),
+    acme.get('/products/mine'),
+    client.as('hooli').get('/products'),
+  ]);
   const [mug, mine, hooli] = answers.map(({ status }) => status);
   return { mug, mine, hooli } as Record<string, number>;
 }

@@ -22,13 +22,20 @@ onEachStorage('Stock', (shop) => {
     if (quantity > 0) await client.post('/stock/mug/receipts', { quantity });
     return client;
   }
-  const stockOf = async (client: Client, query = ''): Promise<unknown> => (await client.get(`/stock/mug${query}`)).body;
+  const stockOf = async (client: Client, query = ''): Promise<unknown> =>
+    (await client.get(`/stock/mug${query}`)).body;
 
   it('is not there before something has arrived', async () => {
     const client = await stocked(0);
     for (const path of ['', '/movements', '/snapshots'])
-      expect(await client.get(`/stock/mug${path}`)).toMatchObject({ status: 404, body: { code: 'STREAM_NOT_FOUND', stream: 'stock/mug' } });
-    expect(await client.post('/stock/mug/snapshots')).toMatchObject({ status: 404, body: { code: 'STREAM_NOT_FOUND' } });
+      expect(await client.get(`/stock/mug${path}`)).toMatchObject({
+        status: 404,
+        body: { code: 'STREAM_NOT_FOUND', stream: 'stock/mug' },
+      });
+    expect(await client.post('/stock/mug/snapshots')).toMatchObject({
+      status: 404,
+      body: { code: 'STREAM_NOT_FOUND' },
+    });
   });
 
   it('grows by what arrives', async () => {
@@ -42,7 +49,10 @@ onEachStorage('Stock', (shop) => {
 
   it('arrives only of what is sold, in whole pieces', async () => {
     const client = await stocked(0);
-    expect(await client.post('/stock/unicorn/receipts', { quantity: 1 })).toMatchObject({ status: 404, body: { code: 'KEY_NOT_FOUND' } });
+    expect(await client.post('/stock/unicorn/receipts', { quantity: 1 })).toMatchObject({
+      status: 404,
+      body: { code: 'KEY_NOT_FOUND' },
+    });
     for (const quantity of [0, -1, 0.5, '1', null])
       expect(await client.post('/stock/mug/receipts', { quantity })).toMatchObject({ status: 422 });
     expect(await client.get('/stock/mug')).toMatchObject({ status: 404 });
@@ -59,17 +69,45 @@ onEachStorage('Stock', (shop) => {
     const client = await stocked(10);
     const before = new Date(Date.now() - 60_000).toISOString();
     await client.post('/stock/mug/receipts', { quantity: 5 });
-    expect(await stockOf(client, '?version=1')).toEqual({ onHand: 10, reserved: 0, available: 10, version: 1 });
-    expect(await stockOf(client, `?at=${new Date(Date.now() + 60_000).toISOString()}`)).toMatchObject({ onHand: 15, version: 2 });
-    expect(await client.get(`/stock/mug?at=${before}`)).toMatchObject({ status: 404, body: { code: 'STREAM_NOT_FOUND' } });
-    expect(await client.get('/stock/mug?version=3')).toMatchObject({ status: 404, body: { code: 'STREAM_VERSION_NOT_FOUND', version: 3 } });
-    for (const query of ['version=1&at=2026-01-01T00:00:00Z', 'version=0', 'version=x', 'at=yesterday', 'since=1'])
-      expect(await client.get(`/stock/mug?${query}`)).toMatchObject({ status: 400, body: { code: 'INVALID_OPTION' } });
+    expect(await stockOf(client, '?version=1')).toEqual({
+      onHand: 10,
+      reserved: 0,
+      available: 10,
+      version: 1,
+    });
+    expect(await stockOf(client, `?at=${new Date(Date.now() + 60_000).toISOString()}`)).toMatchObject({
+      onHand: 15,
+      version: 2,
+    });
+    expect(await client.get(`/stock/mug?at=${before}`)).toMatchObject({
+      status: 404,
+      body: { code: 'STREAM_NOT_FOUND' },
+    });
+    expect(await client.get('/stock/mug?version=3')).toMatchObject({
+      status: 404,
+      body: { code: 'STREAM_VERSION_NOT_FOUND', version: 3 },
+    });
+    for (const query of [
+      'version=1&at=2026-01-01T00:00:00Z',
+      'version=0',
+      'version=x',
+      'at=yesterday',
+      'since=1',
+    ])
+      expect(await client.get(`/stock/mug?${query}`)).toMatchObject({
+        status: 400,
+        body: { code: 'INVALID_OPTION' },
+      });
   });
 
   it('has a past in the demo shop: 250 movements, each version and each time of which can be seen', async () => {
     const acme = shop.client.as('acme');
-    expect(await stockOf(acme, '?version=250')).toEqual({ onHand: 10, reserved: 0, available: 10, version: 250 });
+    expect(await stockOf(acme, '?version=250')).toEqual({
+      onHand: 10,
+      reserved: 0,
+      available: 10,
+      version: 250,
+    });
     const then = await stockOf(acme, '?version=120');
     expect(then).toEqual({ onHand: 28, reserved: 0, available: 28, version: 120 });
     const { items } = (await acme.get('/stock/mug/movements?from=120&to=121')).body as Events;
@@ -90,7 +128,10 @@ onEachStorage('Stock', (shop) => {
     const before = await all();
     const made = await acme.post('/stock/mug/snapshots');
     const { version } = made.body as { version: number };
-    expect(made).toMatchObject({ status: 201, body: { version: ((await stockOf(acme)) as { version: number }).version } });
+    expect(made).toMatchObject({
+      status: 201,
+      body: { version: ((await stockOf(acme)) as { version: number }).version },
+    });
     expect((await acme.get('/stock/mug/snapshots')).body).toEqual([100, 200, version]);
     for (const each of [version, 200, 100]) {
       expect(await acme.delete(`/stock/mug/snapshots/${each}`)).toMatchObject({ status: 204 });
@@ -101,12 +142,16 @@ onEachStorage('Stock', (shop) => {
       status: 404,
       body: { code: 'SNAPSHOT_NOT_FOUND', version: 100 },
     });
-    expect(await acme.delete('/stock/mug/snapshots/first')).toMatchObject({ status: 400, body: { code: 'INVALID_OPTION' } });
+    expect(await acme.delete('/stock/mug/snapshots/first')).toMatchObject({
+      status: 400,
+      body: { code: 'INVALID_OPTION' },
+    });
   });
 
   it('tells its movements page by page, in both directions, with the correlation id of each', async () => {
     const client = await stocked(0);
-    for (let n = 1; n <= 5; n += 1) await client.post('/stock/mug/receipts', { quantity: n }, { 'X-Correlation-Id': `delivery-${n}` });
+    for (let n = 1; n <= 5; n += 1)
+      await client.post('/stock/mug/receipts', { quantity: n }, { 'X-Correlation-Id': `delivery-${n}` });
     const collected = async (query: string): Promise<unknown[]> => {
       const seen: unknown[] = [];
       for (let path: string | undefined = `/stock/mug/movements?limit=2${query}`; path !== undefined;) {
@@ -125,10 +170,22 @@ onEachStorage('Stock', (shop) => {
     expect(await collected('&from=6')).toEqual([[]]);
     const { items } = (await client.get('/stock/mug/movements?from=3&to=3')).body as Events;
     expect(items).toEqual([
-      { version: 3, type: 'received', data: { quantity: 3 }, recordedAt: expect.stringMatching(/^20.*Z$/), correlationId: 'delivery-3' },
+      {
+        version: 3,
+        type: 'received',
+        data: { quantity: 3 },
+        recordedAt: expect.stringMatching(/^20.*Z$/),
+        correlationId: 'delivery-3',
+      },
     ]);
     for (const query of ['from=0', 'limit=0', 'limit=1001', 'order=up', 'cursor=x'])
-      expect(await client.get(`/stock/mug/movements?${query}`)).toMatchObject({ status: 400, body: { code: 'INVALID_OPTION' } });
-    expect(await client.get('/stock/mug/movements?from=3&to=2')).toMatchObject({ status: 400, body: { code: 'OUT_OF_RANGE' } });
+      expect(await client.get(`/stock/mug/movements?${query}`)).toMatchObject({
+        status: 400,
+        body: { code: 'INVALID_OPTION' },
+      });
+    expect(await client.get('/stock/mug/movements?from=3&to=2')).toMatchObject({
+      status: 400,
+      body: { code: 'OUT_OF_RANGE' },
+    });
   });
 });

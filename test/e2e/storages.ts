@@ -58,7 +58,8 @@ const postgres: StorageUnderTest = {
     const { url, [Symbol.asyncDispose]: dispose } = await freshDatabase();
     return {
       setting: url,
-      create: (clock?: Clock) => new PostgresProvider({ url, schema: 'storefront', ...(clock !== undefined && { clock }) }),
+      create: (clock?: Clock) =>
+        new PostgresProvider({ url, schema: 'storefront', ...(clock !== undefined && { clock }) }),
       [Symbol.asyncDispose]: dispose,
     };
   },
@@ -68,7 +69,8 @@ const all: readonly StorageUnderTest[] = [memory, jsonFile, postgres];
 
 /** Those that this run is about: all, or what KVENT_PROVIDER names, separated by commas. */
 const asked = process.env['KVENT_PROVIDER'];
-export const storages = asked === undefined || asked === '' ? all : all.filter(({ name }) => asked.split(',').includes(name));
+export const storages =
+  asked === undefined || asked === '' ? all : all.filter(({ name }) => asked.split(',').includes(name));
 /** Those that outlive the process. */
 export const lasting = storages.filter(({ survives }) => survives);
 /** Those that several shops may use at once. */

@@ -29,7 +29,10 @@ const ofTenants: readonly (readonly [string, string])[] = [
 
 onEachStorage('Tenants', (shop) => {
   it.each(ofTenants)('are needed for %s %s', async (method, path) => {
-    expect(await shop.client.send(method, path)).toMatchObject({ status: 400, body: { code: 'TENANT_MISSING' } });
+    expect(await shop.client.send(method, path)).toMatchObject({
+      status: 400,
+      body: { code: 'TENANT_MISSING' },
+    });
   });
 
   it.each(ofTenants)('must be known for %s %s', async (method, path) => {
@@ -40,7 +43,10 @@ onEachStorage('Tenants', (shop) => {
   });
 
   it.each(['', 't'.repeat(200)])('must be well-formed, not %p', async (tenant) => {
-    expect(await shop.client.as(tenant).get('/products')).toMatchObject({ status: 400, body: { code: 'TENANT_MISSING' } });
+    expect(await shop.client.as(tenant).get('/products')).toMatchObject({
+      status: 400,
+      body: { code: 'TENANT_MISSING' },
+    });
   });
 
   it('that are sent twice are none', async () => {
@@ -55,7 +61,10 @@ onEachStorage('Tenants', (shop) => {
   });
 
   it('are made and named anew by anyone, this being a demo', async () => {
-    expect(await shop.client.put('/tenants/hooli', { name: 'Hooli' })).toMatchObject({ status: 201, body: { id: 'hooli', name: 'Hooli' } });
+    expect(await shop.client.put('/tenants/hooli', { name: 'Hooli' })).toMatchObject({
+      status: 201,
+      body: { id: 'hooli', name: 'Hooli' },
+    });
     expect(await shop.client.put('/tenants/hooli', { name: 'Hooli XYZ' })).toMatchObject({
       status: 200,
       body: { id: 'hooli', name: 'Hooli XYZ' },
@@ -78,11 +87,17 @@ onEachStorage('Tenants', (shop) => {
   });
 
   it.each(['Acme', '-acme', 'a_b', 'a%2Fb', 'a'.repeat(63)])('do not have the id %p', async (id) => {
-    expect(await shop.client.put(`/tenants/${id}`, { name: 'x' })).toMatchObject({ status: 400, body: { code: 'INVALID_KEY' } });
+    expect(await shop.client.put(`/tenants/${id}`, { name: 'x' })).toMatchObject({
+      status: 400,
+      body: { code: 'INVALID_KEY' },
+    });
   });
 
   it.each([{}, { name: '' }, { name: 7 }])('are not %p', async (body) => {
-    expect(await shop.client.put('/tenants/pied-piper', body)).toMatchObject({ status: 422, body: { code: 'INVALID_VALUE' } });
+    expect(await shop.client.put('/tenants/pied-piper', body)).toMatchObject({
+      status: 422,
+      body: { code: 'INVALID_VALUE' },
+    });
   });
 
   it('see nothing of each other: not by key, not by list, not by etag, not in carts, not in stock, not in orders', async () => {
@@ -97,19 +112,32 @@ onEachStorage('Tenants', (shop) => {
     await ours.post('/products', { sku: 'secret', title: 'Secret', priceCents: 1 });
     await ours.post('/stock/mug/receipts', { quantity: 3 });
     await ours.put('/carts/c0/items/mug', { quantity: 1 });
-    const order = (client: Client): Promise<Answer> => client.post('/orders', { cart: 'c0' }, { 'Idempotency-Key': 'k1' });
+    const order = (client: Client): Promise<Answer> =>
+      client.post('/orders', { cart: 'c0' }, { 'Idempotency-Key': 'k1' });
     const { id } = (await order(ours)).body as { id: string };
     await ours.put('/carts/c1/items/mug', { quantity: 1 });
 
     expect(await titlesOf(theirs)).toEqual(['Theirs']);
     expect(await titlesOf(ours)).toEqual(['Ours', 'Secret']);
-    const foreign = ['/products/secret', '/stock/mug', '/stock/mug/movements', `/orders/${id}`, `/orders/${id}/events`, '/carts/c1'];
-    expect(await Promise.all(foreign.map(async (path) => (await theirs.get(path)).status))).toEqual(foreign.map(() => 404));
+    const foreign = [
+      '/products/secret',
+      '/stock/mug',
+      '/stock/mug/movements',
+      `/orders/${id}`,
+      `/orders/${id}/events`,
+      '/carts/c1',
+    ];
+    expect(await Promise.all(foreign.map(async (path) => (await theirs.get(path)).status))).toEqual(
+      foreign.map(() => 404),
+    );
     expect((await theirs.get('/orders')).body).toEqual({ items: [] });
     // their key is not ours, though it is written the same
     expect(await order(theirs)).toMatchObject({ status: 404, body: { code: 'CART_NOT_FOUND' } });
     for (const what of ['payment', 'cancellation', 'shipment'])
-      expect(await theirs.post(`/orders/${id}/${what}`, { card: 'ok' })).toMatchObject({ status: 404, body: { code: 'STREAM_NOT_FOUND' } });
+      expect(await theirs.post(`/orders/${id}/${what}`, { card: 'ok' })).toMatchObject({
+        status: 404,
+        body: { code: 'STREAM_NOT_FOUND' },
+      });
 
     const etag = (await ours.get('/products/mug')).headers.get('etag') as string;
     const body = { title: 'Stolen', priceCents: 0 };
@@ -124,11 +152,16 @@ onEachStorage('Tenants', (shop) => {
     const answers = await Promise.all(
       Array.from({ length: 100 }, (_, n): Promise<Answer> => {
         const owner = n % clients.length;
-        return (clients[owner] as Client).post('/products', { sku: `p-${n}`, title: `of ${owner}`, priceCents: n });
+        return (clients[owner] as Client).post('/products', {
+          sku: `p-${n}`,
+          title: `of ${owner}`,
+          priceCents: n,
+        });
       }),
     );
     expect(answers.every(({ status }) => status === 201)).toBe(true);
-    for (const [owner, client] of clients.entries()) expect(new Set(await titlesOf(client))).toEqual(new Set([`of ${owner}`]));
+    for (const [owner, client] of clients.entries())
+      expect(new Set(await titlesOf(client))).toEqual(new Set([`of ${owner}`]));
   });
 });
 

@@ -26,7 +26,10 @@ function sharing(storage: StorageUnderTest): void {
   });
   const acme = (): readonly [Client, Client] => [shops[0].client.as('acme'), shops[1].client.as('acme')];
   /** From both shops in turn. Who has met too many rivals, which a busy machine makes more likely, asks again. */
-  const everywhere = (count: number, ask: (client: Client, index: number) => Promise<Answer>): Promise<Answer[]> =>
+  const everywhere = (
+    count: number,
+    ask: (client: Client, index: number) => Promise<Answer>,
+  ): Promise<Answer[]> =>
     times(count, async (index) => {
       let answer: Answer | undefined;
       await until('it is answered', async () => {
@@ -36,17 +39,25 @@ function sharing(storage: StorageUnderTest): void {
       return answer as Answer;
     });
   const metTooMany = ({ body }: Answer): boolean =>
-    ['STORAGE_CONFLICT', 'STREAM_VERSION_MISMATCH'].includes((body as { code?: string } | undefined)?.code ?? '');
+    ['STORAGE_CONFLICT', 'STREAM_VERSION_MISMATCH'].includes(
+      (body as { code?: string } | undefined)?.code ?? '',
+    );
 
   it('have the demo data once, and see at once what the other has written', async () => {
     const [one, other] = acme();
     expect((await one.get('/stock/mug')).body).toMatchObject({ onHand: 10, version: 250 });
     const changed = await one.put('/products/pen', { title: 'Pen', priceCents: 120 }, { 'If-Match': '*' });
-    expect(await other.get('/products/pen', { 'If-None-Match': etagOf(changed) })).toMatchObject({ status: 304 });
-    expect(await other.put('/products/pen', { title: 'Pen', priceCents: 130 }, { 'If-Match': etagOf(changed) })).toMatchObject({
+    expect(await other.get('/products/pen', { 'If-None-Match': etagOf(changed) })).toMatchObject({
+      status: 304,
+    });
+    expect(
+      await other.put('/products/pen', { title: 'Pen', priceCents: 130 }, { 'If-Match': etagOf(changed) }),
+    ).toMatchObject({
       status: 200,
     });
-    expect(await one.put('/products/pen', { title: 'Pen', priceCents: 140 }, { 'If-Match': etagOf(changed) })).toMatchObject({
+    expect(
+      await one.put('/products/pen', { title: 'Pen', priceCents: 140 }, { 'If-Match': etagOf(changed) }),
+    ).toMatchObject({
       status: 412,
     });
   });
@@ -54,7 +65,8 @@ function sharing(storage: StorageUnderTest): void {
   it('lose no price rise of both', async () => {
     const answers = await everywhere(20, (client) => client.post('/products/shirt/price-changes', { by: 1 }));
     expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200));
-    for (const client of acme()) expect((await client.get('/products/shirt')).body).toMatchObject({ priceCents: 2_010 });
+    for (const client of acme())
+      expect((await client.get('/products/shirt')).body).toMatchObject({ priceCents: 2_010 });
   });
 
   it('sell nothing twice', async () => {
@@ -64,22 +76,30 @@ function sharing(storage: StorageUnderTest): void {
       client.post('/orders', { cart: `c${cart}` }, { 'Idempotency-Key': `k${cart}` });
     const answers = await everywhere(30, order);
     expect(statusesOf(answers)).toEqual({ 201: 10, 409: 20 });
-    for (const client of acme()) expect((await client.get('/stock/mug')).body).toMatchObject({ onHand: 10, reserved: 10, available: 0 });
+    for (const client of acme())
+      expect((await client.get('/stock/mug')).body).toMatchObject({ onHand: 10, reserved: 10, available: 0 });
   });
 
   it('take a repeat for what it is, whichever of them is asked', async () => {
     await acme()[0].put('/carts/twice/items/pen', { quantity: 1 });
-    const answers = await everywhere(10, (client) => client.post('/orders', { cart: 'twice' }, { 'Idempotency-Key': 'twice' }));
+    const answers = await everywhere(10, (client) =>
+      client.post('/orders', { cart: 'twice' }, { 'Idempotency-Key': 'twice' }),
+    );
     expect(statusesOf(answers)).toEqual({ 201: 10 });
     expect(new Set(answers.map(({ body }) => (body as { id: string }).id)).size).toBe(1);
-    for (const client of acme()) expect((await client.get('/stock/pen')).body).toMatchObject({ onHand: 500, reserved: 1 });
+    for (const client of acme())
+      expect((await client.get('/stock/pen')).body).toMatchObject({ onHand: 500, reserved: 1 });
   });
 
   it('keep out of a payment that the other one has begun', async () => {
     const [one, other] = acme();
     await one.put('/carts/held/items/pen', { quantity: 1 });
-    const { id } = (await one.post('/orders', { cart: 'held' }, { 'Idempotency-Key': 'held' })).body as { id: string };
-    const [paid, refused] = await bank.during(one, id, () => other.post(`/orders/${id}/payment`, { card: 'ok' }));
+    const { id } = (await one.post('/orders', { cart: 'held' }, { 'Idempotency-Key': 'held' })).body as {
+      id: string;
+    };
+    const [paid, refused] = await bank.during(one, id, () =>
+      other.post(`/orders/${id}/payment`, { card: 'ok' }),
+    );
     expect([paid.status, refused.status]).toEqual([200, 423]);
     expect((await other.get(`/orders/${id}`)).body).toMatchObject({ status: 'paid' });
   });

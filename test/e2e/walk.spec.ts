@@ -63,10 +63,16 @@ const suite = (shop: ShopUnderTest): void => {
     const { try: steps } = (await shop.client.get('/')).body as { try: Step[] };
     await using bank = await SlowBank.open();
     line = bank.line;
-    const output = await bash(`${bank.time}\n${steps.map(({ command }) => `${command}\necho; echo '${mark}'`).join('\n')}`);
+    const output = await bash(
+      `${bank.time}\n${steps.map(({ command }) => `${command}\necho; echo '${mark}'`).join('\n')}`,
+    );
     const said = output.split(mark).slice(0, steps.length);
-    const shown = said.map((text) => [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status)));
-    expect(steps.map(({ about }, index) => [about, shown[index]])).toEqual(steps.map(({ about, statuses }) => [about, statuses]));
+    const shown = said.map((text) =>
+      [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status)),
+    );
+    expect(steps.map(({ about }, index) => [about, shown[index]])).toEqual(
+      steps.map(({ about, statuses }) => [about, statuses]),
+    );
     for (const [about, expected] of Object.entries(alsoSaid)) {
       const index = steps.findIndex((step) => step.about === about);
       expect(said[index]).toMatch(expected);
@@ -94,14 +100,16 @@ const alsoSaid: Record<string, RegExp> = {
   'another shop, another price': /"priceCents":1125/,
   'the first page, and a Link to the next one': /^Link: <\/products\?limit=2&cursor=[^>]+>; rel="next"\r$/im,
   'a cart; it expires half an hour after the last look': /"expiresAt":"20/,
-  'an order: its goods are reserved, it is listed, and the cart is gone, in one commit': /^ETag: "v1-[0-9a-z]+-1"\r$/im,
+  'an order: its goods are reserved, it is listed, and the cart is gone, in one commit':
+    /^ETag: "v1-[0-9a-z]+-1"\r$/im,
   'the same line again: the same order, and no other': /^Idempotency-Replayed: true\r$/im,
   'a slow card holds the order for three seconds: who comes meanwhile is told when to come back':
     /^Retry-After: [1-9]\r$[^]*"code":"SESSION_OPEN_FAILED"[^]*"status":"paid"/im,
   'placed and paid, each with its version, its time and the id of its request':
     /^\{"items":\[\{"version":1,"type":"placed",.*"recordedAt":"20.*Z","correlationId":"[^"]+"\},\{"version":2,"type":"paid",.*\}\]\}$/m,
   'the order as it was': /"status":"placed"/,
-  'the goods leave, if nothing has happened to the order since': /"code":"STREAM_VERSION_MISMATCH"[^]*"status":"shipped"/,
+  'the goods leave, if nothing has happened to the order since':
+    /"code":"STREAM_VERSION_MISMATCH"[^]*"status":"shipped"/,
   'what is in stock': /\{"onHand":8,"reserved":0,"available":8,"version":252\}/,
   'what we had after 120 movements of 250 …': /^\{"onHand":28,"reserved":0,"available":28,"version":120\}$/m,
   '… and the same by its time': /^\{"onHand":28,"reserved":0,"available":28,"version":120\}$/m,

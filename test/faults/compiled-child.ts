@@ -36,7 +36,11 @@ export async function compileChildren(): Promise<Compiled> {
 async function compile(from: string, to: string): Promise<void> {
   const { code } = transformSync(await readFile(from, 'utf8'), {
     swcrc: false,
-    jsc: { target: 'es2023', parser: { syntax: 'typescript', decorators: true }, transform: { verbatimModuleSyntax: true } },
+    jsc: {
+      target: 'es2023',
+      parser: { syntax: 'typescript', decorators: true },
+      transform: { verbatimModuleSyntax: true },
+    },
     module: { type: 'es6' },
   });
   await mkdir(dirname(to), { recursive: true });

@@ -41,8 +41,11 @@ async function count(caller: number): Promise<void> {
   let row = await read(counterOf(caller));
   for (let number = (found.callers[caller] as number) + 1; ; number += 1) {
     const version = nextVersion();
-    const [result] = await provider.commit([batchOf(caller, number, unchanged(counterOf(caller), row), version)]);
-    if (result?.outcome !== 'committed') return complain(`caller ${caller} at ${number} in ${databaseOf(caller)}`, result);
+    const [result] = await provider.commit([
+      batchOf(caller, number, unchanged(counterOf(caller), row), version),
+    ]);
+    if (result?.outcome !== 'committed')
+      return complain(`caller ${caller} at ${number} in ${databaseOf(caller)}`, result);
     say(`caller ${caller} ${number}`);
     row = { version, value: { kind: 'number', number: BigInt(number) }, updatedAt: result.time };
   }
@@ -53,10 +56,13 @@ async function countTogether(group: number): Promise<void> {
   for (;;) {
     const row = await read(groupAddress(group));
     const number = (row?.value.kind === 'number' ? row.value.number : 0n) + 1n;
-    const [result] = await provider.commit([groupBatch(group, number, unchanged(groupAddress(group), row), nextVersion())]);
+    const [result] = await provider.commit([
+      groupBatch(group, number, unchanged(groupAddress(group), row), nextVersion()),
+    ]);
     if (result?.outcome === 'committed') say(`group ${group} ${number}`);
     else if (result?.outcome !== 'conflict') return complain(`group ${group} at ${number}`, result);
-    else if (result.actual === row?.version) return complain(`group ${group} at ${number}: no conflict`, result);
+    else if (result.actual === row?.version)
+      return complain(`group ${group} at ${number}: no conflict`, result);
   }
 }
 
@@ -66,7 +72,8 @@ async function fillAndDrop(): Promise<void> {
     if (step % 2 === 0) {
       const [result] = await provider.commit([fillingBatch(step + 1, nextVersion())]);
       if (result?.outcome !== 'committed') return complain(`filling ${step + 1}`, result);
-    } else if (!(await provider.administration.drop(droppedDatabase))) return complain(`dropping ${step + 1}`, undefined);
+    } else if (!(await provider.administration.drop(droppedDatabase)))
+      return complain(`dropping ${step + 1}`, undefined);
     step += 1;
     say(`dropping ${step}`);
   }
@@ -78,6 +85,7 @@ async function read(address: Address): Promise<Row | undefined> {
 
 /** Nothing may go wrong before the kill. */
 function complain(what: string, result: CommitResult | undefined): void {
-  const answer = result?.outcome === 'failed' ? `${result.error.code}: ${result.error.message}` : JSON.stringify(result);
+  const answer =
+    result?.outcome === 'failed' ? `${result.error.code}: ${result.error.message}` : JSON.stringify(result);
   say(`wrong ${what}: ${answer}`);
 }

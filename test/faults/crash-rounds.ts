@@ -33,13 +33,23 @@ export interface CrashReport {
 }
 
 /** Plays the rounds; rejects with what was lost. */
-export async function crashRounds({ rounds, seed, lanes = 2, keep = false, onRound }: CrashOptions): Promise<CrashReport> {
+export async function crashRounds({
+  rounds,
+  seed,
+  lanes = 2,
+  keep = false,
+  onRound,
+}: CrashOptions): Promise<CrashReport> {
   await using compiled = await compileChildren();
   const report = { rounds: 0, acknowledged: 0, killedOpening: 0, slowestOpenMs: 0 };
   const stop = { failed: false };
   const lane = async (number: number): Promise<void> => {
     const directory = await mkdtemp(join(tmpdir(), 'kvent-crash-'));
-    const victim = new Victim(compiled.path('crash-child.js'), join(directory, 'data'), seededRandom(seed + number));
+    const victim = new Victim(
+      compiled.path('crash-child.js'),
+      join(directory, 'data'),
+      seededRandom(seed + number),
+    );
     try {
       while (report.rounds < rounds && !stop.failed) {
         report.rounds += 1;
@@ -52,7 +62,10 @@ export async function crashRounds({ rounds, seed, lanes = 2, keep = false, onRou
     } catch (error) {
       stop.failed = true;
       const where = keep ? `, left for you in ${directory}` : '';
-      throw new Error(`After ${report.rounds} rounds, with --seed ${seed}${where}: ${(error as Error).message}`, { cause: error });
+      throw new Error(
+        `After ${report.rounds} rounds, with --seed ${seed}${where}: ${(error as Error).message}`,
+        { cause: error },
+      );
     } finally {
       if (!keep || !stop.failed) await rm(directory, { recursive: true, force: true });
     }
@@ -94,13 +107,18 @@ class Victim {
    */
   async #watch(child: ChildProcess): Promise<{ acknowledged: number; found: boolean }> {
     const kill = (): void => void child.kill('SIGKILL');
-    const enough = this.#random.chance(0.8) ? 1 + this.#random.below(this.#random.pick([10, 300, 2_000])) : Number.POSITIVE_INFINITY;
+    const enough = this.#random.chance(0.8)
+      ? 1 + this.#random.below(this.#random.pick([10, 300, 2_000]))
+      : Number.POSITIVE_INFINITY;
     let silent = false;
     const giveUp = (): void => {
       silent = true;
       kill();
     };
-    const timer = enough === Number.POSITIVE_INFINITY ? setTimeout(kill, 40 + this.#random.below(160)) : setTimeout(giveUp, patienceMs);
+    const timer =
+      enough === Number.POSITIVE_INFINITY
+        ? setTimeout(kill, 40 + this.#random.below(160))
+        : setTimeout(giveUp, patienceMs);
     const exited = once(child, 'close');
     let errors = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => (errors += text));
@@ -112,7 +130,8 @@ class Victim {
         if (line.startsWith('found ')) {
           found = true;
           this.#learn(JSON.parse(line.slice(6)) as Known, 'the next process');
-        } else if (line.startsWith('wrong ')) throw new Error(`The process complains before it is killed: ${line.slice(6)}`);
+        } else if (line.startsWith('wrong '))
+          throw new Error(`The process complains before it is killed: ${line.slice(6)}`);
         else acknowledged += this.#acknowledge(line);
       } catch (error) {
         wrong ??= error as Error;
@@ -122,7 +141,10 @@ class Victim {
     const [, signal] = (await exited) as [number | null, NodeJS.Signals | null];
     clearTimeout(timer);
     if (wrong !== undefined) throw wrong;
-    if (silent) throw new Error(`The process has acknowledged ${acknowledged} of ${enough} writes within ${patienceMs} ms: ${errors}`);
+    if (silent)
+      throw new Error(
+        `The process has acknowledged ${acknowledged} of ${enough} writes within ${patienceMs} ms: ${errors}`,
+      );
     if (signal !== 'SIGKILL') throw new Error(`The process ended by itself: ${errors}`);
     return { acknowledged, found };
   }
@@ -130,7 +152,11 @@ class Victim {
   #acknowledge(line: string): number {
     const [what, first, second] = line.split(' ');
     if (what === 'caller') this.#known.callers[Number(first)] = Number(second);
-    else if (what === 'group') this.#known.groups[Number(first)] = Math.max(this.#known.groups[Number(first)] as number, Number(second));
+    else if (what === 'group')
+      this.#known.groups[Number(first)] = Math.max(
+        this.#known.groups[Number(first)] as number,
+        Number(second),
+      );
     else if (what === 'dropping') this.#known.dropping = Number(first);
     else if (line !== '') throw new Error(`The process says ${line}`);
     return 1;

@@ -7,7 +7,16 @@
  * - Groups of callers count on one row together, by compare-and-set: it counts acknowledged increments, and those in doubt, exactly.
  * - One caller fills a database and drops it, again and again.
  */
-import type { Address, Batch, Change, Check, Row, StorageProvider, Value, Version } from '../../libs/key-value-storage/src/core/index.js';
+import type {
+  Address,
+  Batch,
+  Change,
+  Check,
+  Row,
+  StorageProvider,
+  Value,
+  Version,
+} from '../../libs/key-value-storage/src/core/index.js';
 
 export const callers = 40;
 export const groups = 8;
@@ -17,11 +26,23 @@ const databases = ['shared', 'tenant:a', 'tenant:b'] as const;
 
 const space = { container: 'state:crash', entity: 'rows' };
 export const databaseOf = (caller: number): string => databases[caller % databases.length] as string;
-const own = (caller: number, key: string): Address => ({ database: databaseOf(caller), ...space, key: `caller ${caller} ${key}` });
-export const groupAddress = (group: number): Address => ({ database: 'shared', ...space, key: `group ${group}` });
+const own = (caller: number, key: string): Address => ({
+  database: databaseOf(caller),
+  ...space,
+  key: `caller ${caller} ${key}`,
+});
+export const groupAddress = (group: number): Address => ({
+  database: 'shared',
+  ...space,
+  key: `group ${group}`,
+});
 const totalOf = (database: string): Address => ({ database, ...space, key: 'total' });
 const parts = ['x', 'y', 'z'] as const;
-const droppedRows = [0, 1, 2, 3, 4].map((row): Address => ({ database: droppedDatabase, ...space, key: `row ${row}` }));
+const droppedRows = [0, 1, 2, 3, 4].map((row): Address => ({
+  database: droppedDatabase,
+  ...space,
+  key: `row ${row}`,
+}));
 
 /** Text of the number's own: up to 3 KB, so that lines end anywhere in a page. */
 function textOf(caller: number, part: string, number: number): string {
@@ -30,7 +51,12 @@ function textOf(caller: number, part: string, number: number): string {
 }
 
 const json = (text: string): Value & { kind: 'json' } => ({ kind: 'json', text });
-const put = (address: Address, value: Exclude<Value, { kind: 'omitted' }>): Change => ({ kind: 'put', address, value, ttl: 'never' });
+const put = (address: Address, value: Exclude<Value, { kind: 'omitted' }>): Change => ({
+  kind: 'put',
+  address,
+  value,
+  ttl: 'never',
+});
 
 /** The row that is to be `number` (undefined: not to be there yet), as a check of what was read. */
 export const unchanged = (address: Address, row: Row | undefined): Check => ({
@@ -59,7 +85,12 @@ export function batchOf(caller: number, number: number, check: Check, version: V
 }
 
 export function groupBatch(group: number, number: bigint, check: Check, version: Version): Batch {
-  return { database: 'shared', version, checks: [check], changes: [put(groupAddress(group), { kind: 'number', number })] };
+  return {
+    database: 'shared',
+    version,
+    checks: [check],
+    changes: [put(groupAddress(group), { kind: 'number', number })],
+  };
 }
 
 /** Filling number `number` of the database that is dropped: odd steps fill, even ones drop. */
@@ -89,7 +120,8 @@ export const nothingKnown = (): Known => ({
 export async function inspect(provider: StorageProvider): Promise<Known> {
   const rows = new Map<string, Value>();
   for (const database of [...databases, droppedDatabase]) {
-    for await (const { key, row } of provider.administration.export(database)) rows.set(`${database} ${key}`, row.value);
+    for await (const { key, row } of provider.administration.export(database))
+      rows.set(`${database} ${key}`, row.value);
   }
   const found = (address: Address): Value | undefined => {
     const value = rows.get(`${address.database} ${address.key}`);
@@ -104,12 +136,19 @@ export async function inspect(provider: StorageProvider): Promise<Known> {
     totals.set(databaseOf(caller), (totals.get(databaseOf(caller)) as number) + number);
     for (const part of parts) {
       const gone = number === 0 || (number % 5 === 0 && parts[number % 3] === part);
-      expectText(`caller ${caller} at ${number}: ${part}`, found(own(caller, part)), gone ? undefined : textOf(caller, part, number));
+      expectText(
+        `caller ${caller} at ${number}: ${part}`,
+        found(own(caller, part)),
+        gone ? undefined : textOf(caller, part, number),
+      );
     }
   }
   for (const [database, total] of totals) {
     const sum = numberOf(found(totalOf(database)));
-    if (sum !== total) throw new Error(`The sum of ${database} is ${sum}, but its callers' numbers make ${total}: half a batch.`);
+    if (sum !== total)
+      throw new Error(
+        `The sum of ${database} is ${sum}, but its callers' numbers make ${total}: half a batch.`,
+      );
   }
   for (let group = 0; group < groups; group += 1) known.groups[group] = numberOf(found(groupAddress(group)));
   known.dropping = inspectDropped(droppedRows.map((address) => [address.key, found(address)]));
@@ -121,7 +160,8 @@ export async function inspect(provider: StorageProvider): Promise<Known> {
 function inspectDropped(rows: readonly (readonly [string, Value | undefined])[]): number {
   const [, first] = rows[0] as readonly [string, Value | undefined];
   const number = first?.kind === 'json' ? (JSON.parse(first.text) as { number: number }).number : 0;
-  for (const [key, value] of rows) expectText(`filling ${number}: ${key}`, value, number === 0 ? undefined : textOf(99, key, number));
+  for (const [key, value] of rows)
+    expectText(`filling ${number}: ${key}`, value, number === 0 ? undefined : textOf(99, key, number));
   return number;
 }
 
@@ -133,10 +173,12 @@ function numberOf(value: Value | undefined): number {
 
 function expectText(what: string, value: Value | undefined, expected: string | undefined): void {
   const text = value?.kind === 'json' ? value.text : undefined;
-  if (text !== expected) throw new Error(`${what}: found ${shorten(text)}, expected ${shorten(expected)}: half a batch.`);
+  if (text !== expected)
+    throw new Error(`${what}: found ${shorten(text)}, expected ${shorten(expected)}: half a batch.`);
 }
 
-const shorten = (text: string | undefined): string => (text === undefined ? 'nothing' : text.length > 90 ? `${text.slice(0, 90)}…` : text);
+const shorten = (text: string | undefined): string =>
+  text === undefined ? 'nothing' : text.length > 90 ? `${text.slice(0, 90)}…` : text;
 
 /**
  * Holds what was found against what was acknowledged before a kill. A caller has one batch under way, so one more may be there; a group as
@@ -146,7 +188,8 @@ export function judge(acknowledged: Known, found: Known): readonly string[] {
   const wrong: string[] = [];
   const within = (what: string, number: number, least: number, most: number): void => {
     if (number < least) wrong.push(`${what}: ${least} was acknowledged, found is ${number}: lost`);
-    if (number > most) wrong.push(`${what}: ${most} was the most that can have been written, found is ${number}`);
+    if (number > most)
+      wrong.push(`${what}: ${most} was the most that can have been written, found is ${number}`);
   };
   found.callers.forEach((number, caller) => {
     const least = acknowledged.callers[caller] as number;
@@ -159,7 +202,8 @@ export function judge(acknowledged: Known, found: Known): readonly string[] {
   // even: the last acknowledged step was a drop, and the next filling may be there; odd: filled, and the next drop may be done
   const step = acknowledged.dropping;
   const allowed = step % 2 === 0 ? [0, step + 1] : [step, 0];
-  if (!allowed.includes(found.dropping)) wrong.push(`dropping: step ${step} was acknowledged, found is filling ${found.dropping}`);
+  if (!allowed.includes(found.dropping))
+    wrong.push(`dropping: step ${step} was acknowledged, found is filling ${found.dropping}`);
   return wrong;
 }
 

@@ -4,7 +4,11 @@ import { crashRounds } from './crash-rounds.js';
 import { seedFrom, seedOfRun } from '../seed.mjs';
 
 const { values } = parseArgs({
-  options: { rounds: { type: 'string', default: '200' }, seed: { type: 'string' }, lanes: { type: 'string', default: '2' } },
+  options: {
+    rounds: { type: 'string', default: '200' },
+    seed: { type: 'string' },
+    lanes: { type: 'string', default: '2' },
+  },
 });
 const seed = values.seed === undefined ? seedOfRun() : seedFrom(values.seed, '--seed');
 const startedAt = performance.now();
@@ -16,7 +20,8 @@ try {
     seed,
     keep: true,
     onRound: (report) => {
-      if (report.rounds % 20 === 0) console.log(`${report.rounds} rounds, ${report.acknowledged} acknowledged writes, all there`);
+      if (report.rounds % 20 === 0)
+        console.log(`${report.rounds} rounds, ${report.acknowledged} acknowledged writes, all there`);
     },
   });
   const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);

@@ -49,13 +49,17 @@ export class History {
   }
 
   /** Notes an operation before it is asked for; the answer notes what became of it. */
-  issue(work: Work, now: number): (fate: Exclude<Fate, 'waiting' | 'seen'> | 'unknown', result?: CommitResult) => void {
+  issue(
+    work: Work,
+    now: number,
+  ): (fate: Exclude<Fate, 'waiting' | 'seen'> | 'unknown', result?: CommitResult) => void {
     const index = this.#issued.push({ work, now, fate: 'waiting' }) - 1;
     const issued = this.#issued;
     return (fate, result) => {
       if (issued !== this.#issued) {
         // A process that was robbed answers late: it may acknowledge only what its successor has found.
-        const there = work !== 'drop' && [...this.#settled.values()].some(({ version }) => version === work.version);
+        const there =
+          work !== 'drop' && [...this.#settled.values()].some(({ version }) => version === work.version);
         if (fate === 'acknowledged' && !there && result?.outcome !== 'conflict')
           throw new Error('A write was acknowledged that the next process has not found.');
         return;
@@ -69,7 +73,8 @@ export class History {
     const index = this.#issued.findIndex(({ work }) => work !== 'drop' && work.version === row.version);
     const issued = this.#issued[index];
     if (issued?.fate === 'waiting') this.#issued[index] = { ...issued, fate: 'seen' };
-    if (issued?.fate === 'none') throw new Error(`A row was answered whose batch had failed without effect: version ${row.version}.`);
+    if (issued?.fate === 'none')
+      throw new Error(`A row was answered whose batch had failed without effect: version ${row.version}.`);
   }
 
   /** The rows as they are when nothing is in doubt: what a test builds its next batch on. */
@@ -82,7 +87,9 @@ export class History {
   /** The last acknowledgements are in doubt again: what they were written on is damaged. */
   doubt(count: number): void {
     const from = this.#issued.length - count;
-    this.#issued = this.#issued.map((issued, index) => (index < from ? issued : { ...issued, fate: 'waiting' }));
+    this.#issued = this.#issued.map((issued, index) =>
+      index < from ? issued : { ...issued, fate: 'waiting' },
+    );
   }
 
   /** Holds what was found against what may be there; from then on it is certain. Answers how many operations are not there. */
@@ -129,7 +136,8 @@ export class History {
 
 /** The answer without its times: the commit's is checked on the rows. */
 function outcomeOf(result: CommitResult | undefined): string {
-  if (result?.outcome === 'conflict') return `conflict on ${nameOf(result.address)}, which is ${result.actual}`;
+  if (result?.outcome === 'conflict')
+    return `conflict on ${nameOf(result.address)}, which is ${result.actual}`;
   if (result?.outcome === 'refused') return `refused on ${nameOf(result.address)}: ${result.reason}`;
   if (result?.outcome !== 'committed') return result?.outcome ?? 'nothing';
   return `committed ${result.rows.map(({ existed, number }) => `${existed} ${number}`).join(', ')}`;

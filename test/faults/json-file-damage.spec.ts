@@ -22,7 +22,8 @@ interface Image {
 }
 
 /** Files that hold rows, and what vouches for them; who owns the directory is told anew by each process. */
-const dataFiles = (disk: SimulatedDisk): readonly string[] => disk.files().filter((path) => !/lock/.test(path));
+const dataFiles = (disk: SimulatedDisk): readonly string[] =>
+  disk.files().filter((path) => !/lock/.test(path));
 const journals = (disk: SimulatedDisk): readonly string[] =>
   dataFiles(disk).filter((path) => /journal/.test(path) && disk.contentOf(path).length > 0);
 
@@ -51,7 +52,11 @@ async function image(end: 'closed' | 'killed' | 'killed when idle', seed = runSe
 let openings = 0;
 
 /** The image with a change, opened. `inDoubt`: how many of the last commits of each database nothing vouches for. */
-async function opened({ disk, scenario }: Image, change: (disk: SimulatedDisk) => void, inDoubt: number): Promise<Verdict> {
+async function opened(
+  { disk, scenario }: Image,
+  change: (disk: SimulatedDisk) => void,
+  inDoubt: number,
+): Promise<Verdict> {
   openings += 1;
   const copy = disk.afterKill();
   change(copy);
@@ -83,7 +88,8 @@ const flip = (path: string, at: number, bit: number) => (disk: SimulatedDisk) =>
   disk.plant(path, bytes);
 };
 
-const cutTo = (path: string, length: number) => (disk: SimulatedDisk) => disk.plant(path, disk.contentOf(path).slice(0, length));
+const cutTo = (path: string, length: number) => (disk: SimulatedDisk) =>
+  disk.plant(path, disk.contentOf(path).slice(0, length));
 
 const edit = (path: string, change: (lines: string[]) => string[]) => (disk: SimulatedDisk) => {
   const text = disk.textOf(path);
@@ -128,7 +134,9 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     const to = killed.disk.contentOf(path).length;
     // cut exactly where the line begins, it leaves no trace: that is what a process that died a little earlier would have left
     for (let length = from + 1; length < to; length += 1) {
-      const verdict = await withSeed(`${path} torn at ${length} of ${to}`, runSeed, () => opened(killed, cutTo(path, length), 1));
+      const verdict = await withSeed(`${path} torn at ${length} of ${to}`, runSeed, () =>
+        opened(killed, cutTo(path, length), 1),
+      );
       // without its line feed the last line is whole all the same, if the provider thinks so
       if (length < to - 1) expect([length, verdict]).toEqual([length, 'cut off']);
     }
@@ -177,9 +185,14 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
       const newest = [lastJournal(each.disk, 'shared'), lastJournal(each.disk, 'tenant')];
       for (const path of dataFiles(each.disk).filter((file) => !newest.includes(file))) {
         const bytes = each.disk.contentOf(path);
-        expect([path, await opened(each, (disk) => disk.plant(path, undefined), 0)]).toEqual([path, 'refused']);
+        expect([path, await opened(each, (disk) => disk.plant(path, undefined), 0)]).toEqual([
+          path,
+          'refused',
+        ]);
         for (const length of sweep(3, runSeed, { end: bytes.length })) {
-          const verdict = await withSeed(`${path} cut to ${length}`, runSeed, () => opened(each, cutTo(path, length), 0));
+          const verdict = await withSeed(`${path} cut to ${length}`, runSeed, () =>
+            opened(each, cutTo(path, length), 0),
+          );
           expect([path, length, verdict]).not.toEqual([path, length, 'cut off']);
         }
       }
@@ -206,7 +219,9 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     for (const each of [idle, closed]) {
       const { disk } = each;
       const first = journals(disk).filter(
-        (path) => disk.files().includes(path.replace(/journal-(\d+)\.jsonl$/, 'snapshot-$1.json')) || /journal-1\./.test(path),
+        (path) =>
+          disk.files().includes(path.replace(/journal-(\d+)\.jsonl$/, 'snapshot-$1.json')) ||
+          /journal-1\./.test(path),
       );
       expect(first.length).toBeGreaterThan(1);
       for (const path of first) {
@@ -228,11 +243,18 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
         const changes: Record<string, (lines: string[]) => string[]> = {
           missing: (lines) => lines.filter((_, index) => index !== line),
           twice: (lines) => lines.flatMap((text, index) => (index === line ? [text, text] : [text])),
-          moved: (lines) => [...lines.slice(0, line), ...lines.slice(line + 1, line + 2), lines[line] as string, ...lines.slice(line + 2)],
+          moved: (lines) => [
+            ...lines.slice(0, line),
+            ...lines.slice(line + 1, line + 2),
+            lines[line] as string,
+            ...lines.slice(line + 2),
+          ],
           longer: (lines) => lines.map((text, index) => (index === line ? `${text} ` : text)),
         };
         for (const [what, change] of Object.entries(changes)) {
-          await withSeed(`${path}, line ${line + 1} ${what}`, runSeed, () => opened(idle, edit(path, change), 0));
+          await withSeed(`${path}, line ${line + 1} ${what}`, runSeed, () =>
+            opened(idle, edit(path, change), 0),
+          );
         }
       }
     }
@@ -253,7 +275,8 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
   it('cuts off what was never acknowledged and is no line at all', async () => {
     const path = lastJournal(idle.disk, 'shared');
     for (const garbage of ['\0\0\0\0', 'x', '{', '{}\n', '{"n":1}\n', '\n', 'null\n']) {
-      const append = (disk: SimulatedDisk): void => disk.plant(path, Buffer.concat([disk.contentOf(path), Buffer.from(garbage)]));
+      const append = (disk: SimulatedDisk): void =>
+        disk.plant(path, Buffer.concat([disk.contentOf(path), Buffer.from(garbage)]));
       await withSeed(`appended ${JSON.stringify(garbage)}`, runSeed, () => opened(idle, append, 0));
     }
   });

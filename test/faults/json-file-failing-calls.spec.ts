@@ -14,7 +14,10 @@ import { SimulatedDisk, type Call, type Fault } from './simulated-disk.js';
 const runSeed = seedOfRun();
 
 /** A whole life in which one call fails; answers whether it came to that. */
-async function livedWith(fault: Fault, seed: number): Promise<{ readonly struck: boolean; readonly failed: number }> {
+async function livedWith(
+  fault: Fault,
+  seed: number,
+): Promise<{ readonly struck: boolean; readonly failed: number }> {
   // one of the two databases rests while the other is written to
   const machine = new Machine(new SimulatedDisk(seed), { openJournalsMax: 1 });
   const scenario = new Scenario(machine, seed);
@@ -37,8 +40,10 @@ async function everyN(fault: Omit<Fault, 'nth'>, one = 1): Promise<{ struck: num
   const seen = { struck: 0, noticed: 0 };
   for (const before of sweep(one, runSeed)) {
     const nth = before + 1;
-    const { struck, failed } = await withSeed(`${fault.call} number ${nth} fails, effect ${fault.effect ?? 'none'}`, runSeed, () =>
-      livedWith({ ...fault, nth }, runSeed),
+    const { struck, failed } = await withSeed(
+      `${fault.call} number ${nth} fails, effect ${fault.effect ?? 'none'}`,
+      runSeed,
+      () => livedWith({ ...fault, nth }, runSeed),
     );
     if (!struck) break;
     seen.struck += 1;

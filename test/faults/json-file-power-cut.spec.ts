@@ -14,7 +14,11 @@ import { SimulatedDisk } from './simulated-disk.js';
 const runSeed = seedOfRun();
 
 /** A life until its step `steps`, at which the power goes. */
-async function lived(seed: number, steps: number, skip?: 'sync' | 'syncDirectory'): Promise<{ machine: Machine; scenario: Scenario }> {
+async function lived(
+  seed: number,
+  steps: number,
+  skip?: 'sync' | 'syncDirectory',
+): Promise<{ machine: Machine; scenario: Scenario }> {
   const machine = new Machine(new SimulatedDisk(seed));
   const scenario = new Scenario(machine, seed);
   machine.disk.cutPowerAfter(steps);
@@ -23,7 +27,8 @@ async function lived(seed: number, steps: number, skip?: 'sync' | 'syncDirectory
   return { machine, scenario };
 }
 
-const stepsOfLife = async (seed: number): Promise<number> => (await lived(seed, Number.POSITIVE_INFINITY)).machine.disk.steps;
+const stepsOfLife = async (seed: number): Promise<number> =>
+  (await lived(seed, Number.POSITIVE_INFINITY)).machine.disk.steps;
 
 /** Says where a life was when what follows went wrong. */
 async function at<T>(where: string, machine: Machine, work: () => Promise<T>): Promise<T> {
@@ -50,25 +55,30 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
   it('lives the life that is cut, without a failure', async () => {
     const { scenario, machine } = await lived(runSeed, Number.POSITIVE_INFINITY);
     expect(scenario.failed).toBe(0);
-    const compactions = machine.disk.trace.filter((call) => call.startsWith('rename') && call.includes('snapshot'));
+    const compactions = machine.disk.trace.filter(
+      (call) => call.startsWith('rename') && call.includes('snapshot'),
+    );
     expect(compactions.length).toBeGreaterThan(2);
     expect(machine.disk.steps).toBeGreaterThan(100);
   });
 
-  it.each([0, 1, 2])('holds what was acknowledged when the power goes after any step, life %i', async (life) => {
-    const seed = runSeed + life * 1_000_003;
-    await withSeed('power cut', runSeed, async () => {
-      const steps = await stepsOfLife(seed);
-      for (const step of sweep(3, runSeed, { end: steps + 1, shift: life })) {
-        const { machine, scenario } = await lived(seed, step);
-        for (let cut = 0; cut < 4; cut += 1) {
-          await at(`life ${life}, cut after step ${step} of ${steps}, forgetting ${cut}`, machine, () =>
-            survives(scenario, machine, seed + step * 31 + cut),
-          );
+  it.each([0, 1, 2])(
+    'holds what was acknowledged when the power goes after any step, life %i',
+    async (life) => {
+      const seed = runSeed + life * 1_000_003;
+      await withSeed('power cut', runSeed, async () => {
+        const steps = await stepsOfLife(seed);
+        for (const step of sweep(3, runSeed, { end: steps + 1, shift: life })) {
+          const { machine, scenario } = await lived(seed, step);
+          for (let cut = 0; cut < 4; cut += 1) {
+            await at(`life ${life}, cut after step ${step} of ${steps}, forgetting ${cut}`, machine, () =>
+              survives(scenario, machine, seed + step * 31 + cut),
+            );
+          }
         }
-      }
-    });
-  });
+      });
+    },
+  );
 
   it('holds it when the power goes again and again while the next processes recover', async () => {
     const random = seededRandom(runSeed);
@@ -80,11 +90,15 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
           const seed = random.below(2 ** 31);
           const recovering = scenario.on(machine.afterPowerCut(seed), seed);
           recovering.machine.disk.cutPowerAfter(random.below(25));
-          await at(`cut after step ${step}, recovery ${cut}`, recovering.machine, () => recovering.attempt(() => recovering.open()));
+          await at(`cut after step ${step}, recovery ${cut}`, recovering.machine, () =>
+            recovering.attempt(() => recovering.open()),
+          );
           await recovering.abandon();
           ({ machine, scenario } = { machine: recovering.machine, scenario: recovering });
         }
-        await at(`cut after step ${step}, at last`, machine, () => survives(scenario, machine, random.below(2 ** 31)));
+        await at(`cut after step ${step}, at last`, machine, () =>
+          survives(scenario, machine, random.below(2 ** 31)),
+        );
       }
     });
   });
@@ -99,7 +113,9 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
         for (let step = 0, done = false; !done; step += 1) {
           const recovering = scenario.on(machine.afterPowerCut(seed), seed);
           recovering.machine.disk.cutPowerAfter(step);
-          await at(`recovery cut after step ${step}`, recovering.machine, () => recovering.attempt(() => recovering.open()));
+          await at(`recovery cut after step ${step}`, recovering.machine, () =>
+            recovering.attempt(() => recovering.open()),
+          );
           done = recovering.machine.disk.powered;
           await recovering.abandon();
           await at(`recovery cut after step ${step}, at last`, recovering.machine, () =>

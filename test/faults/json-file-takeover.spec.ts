@@ -176,7 +176,10 @@ describe(`the lock of the JSON file (KVENT_SEED=${runSeed})`, () => {
           if (end === 'kill') started.kill();
           await opening.catch(() => undefined);
           taken = opened.yet && machine.disk.steps < goal;
-          const next = end === 'power' ? robber.on(machine.afterPowerCut(seed), seed) : new Scenario(machine, seed + 2, owner.histories);
+          const next =
+            end === 'power'
+              ? robber.on(machine.afterPowerCut(seed), seed)
+              : new Scenario(machine, seed + 2, owner.histories);
           await next.open();
           await next.commit('shared');
           await next.look();

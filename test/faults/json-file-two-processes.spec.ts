@@ -32,7 +32,9 @@ class Process {
   readonly opened: Promise<Reply>;
 
   constructor(script: string, directory: string, lockTimeoutMs: number) {
-    this.#child = spawn(process.execPath, [script, directory, String(lockTimeoutMs)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#child = spawn(process.execPath, [script, directory, String(lockTimeoutMs)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
     this.#child.stdin.on('error', () => undefined); // told something when it was dead
     this.exited = once(this.#child, 'close');
     const lines: Interface = createInterface({ input: this.#child.stdout });
@@ -143,10 +145,22 @@ describe('two processes and one JSON-file directory', () => {
     expect(await second.tell('put', 'a', 'two')).toMatchObject({ done: 'committed' });
 
     // asked while it sleeps, so that it answers before any timer of its own can tell it what happened
-    const asked = [['put', 'a', 'three'], ['put', 'b', 'three'], ['get', 'a'], ['get', 'b'], ['scan'], ['drop']];
+    const asked = [
+      ['put', 'a', 'three'],
+      ['put', 'b', 'three'],
+      ['get', 'a'],
+      ['get', 'b'],
+      ['scan'],
+      ['drop'],
+    ];
     for (const line of asked) first.say(...line);
     first.signal('SIGCONT');
-    for (const _ of asked) expect(await first.answer()).toMatchObject({ to: expect.any(String), code: 'STORAGE_LOCKED', effect: 'none' });
+    for (const _ of asked)
+      expect(await first.answer()).toMatchObject({
+        to: expect.any(String),
+        code: 'STORAGE_LOCKED',
+        effect: 'none',
+      });
     expect(await first.tell('get', 'a')).toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
     expect(await first.tell('close')).not.toMatchObject({ code: 'gone' });
 
@@ -173,9 +187,13 @@ describe('two processes and one JSON-file directory', () => {
     for (let number = 0; number < 200; number += 1) {
       const reply = await first.answer();
       if (reply.done !== undefined) acknowledged.push(reply.to.split(' ')[1] as string);
-      else expect(['STORAGE_OUTCOME_UNKNOWN unknown', 'STORAGE_LOCKED none']).toContain(`${reply.code} ${reply.effect}`);
+      else
+        expect(['STORAGE_OUTCOME_UNKNOWN unknown', 'STORAGE_LOCKED none']).toContain(
+          `${reply.code} ${reply.effect}`,
+        );
     }
-    for (const key of acknowledged) expect(await second.tell('get', key)).toMatchObject({ to: `get ${key}`, done: 'paused' });
+    for (const key of acknowledged)
+      expect(await second.tell('get', key)).toMatchObject({ to: `get ${key}`, done: 'paused' });
     expect((await second.tell('scan')).done).toEqual(expect.arrayContaining(seen));
   });
 
@@ -210,7 +228,9 @@ describe('two processes and one JSON-file directory', () => {
     await Promise.all(
       children.map(async (child) => {
         expect(await child.opened).toMatchObject({ done: null });
-        expect(await child.tell('put', `k${(next += 1)}`, String(child.pid))).toMatchObject({ done: 'committed' });
+        expect(await child.tell('put', `k${(next += 1)}`, String(child.pid))).toMatchObject({
+          done: 'committed',
+        });
         await child.tell('close');
       }),
     );

@@ -18,7 +18,9 @@ async function answer(line: string): Promise<unknown> {
     case 'put': {
       const value = { kind: 'json', text: JSON.stringify(text) } as const;
       const change = { kind: 'put', address: addressOf(key), value, ttl: 'never' } as const;
-      const [result] = await provider.commit([{ database: 'shared', version: nextVersion(), checks: [], changes: [change] }]);
+      const [result] = await provider.commit([
+        { database: 'shared', version: nextVersion(), checks: [], changes: [change] },
+      ]);
       if (result?.outcome === 'failed') throw result.error;
       return result?.outcome;
     }

@@ -32,7 +32,10 @@ export class Machine {
   #pid = 100;
   readonly #alive = new Set<number>();
 
-  constructor(disk = new SimulatedDisk(), { boot = 'boot 1', knowsBoots = false, clock = new ManualClock(), openJournalsMax = 100 } = {}) {
+  constructor(
+    disk = new SimulatedDisk(),
+    { boot = 'boot 1', knowsBoots = false, clock = new ManualClock(), openJournalsMax = 100 } = {},
+  ) {
     this.disk = disk;
     this.#boot = boot;
     this.#knowsBoots = knowsBoots;
@@ -50,7 +53,10 @@ export class Machine {
   }
 
   /** A new process, with a provider that is not open yet. */
-  start({ clock = this.clock, ...options }: { readonly lockTimeoutMs?: number; readonly clock?: ManualClock } = {}): RunningProcess {
+  start({
+    clock = this.clock,
+    ...options
+  }: { readonly lockTimeoutMs?: number; readonly clock?: ManualClock } = {}): RunningProcess {
     const pid = (this.#pid += 1);
     this.#alive.add(pid);
     const { fileSystem, kill } = this.disk.process();

@@ -75,7 +75,11 @@ export class Remembered<T> {
   afterCut(random: Random, keeps: number, mix?: (one: T, other: T) => T): T {
     if (this.#since.length === 0) return this.#durable;
     const values = [this.#durable, ...this.#since.map(({ value }) => value)];
-    const one = random.chance(keeps) ? (random.chance(0.7) ? this.current : random.pick(values)) : this.#durable;
+    const one = random.chance(keeps)
+      ? random.chance(0.7)
+        ? this.current
+        : random.pick(values)
+      : this.#durable;
     return mix === undefined ? one : mix(one, random.pick(values));
   }
 }
@@ -116,7 +120,9 @@ export class FileNode {
     for (let at = position; at < position + bytes.length;) {
       const page = Math.floor(at / pageBytes);
       const end = Math.min((page + 1) * pageBytes, position + bytes.length);
-      this.#change(page, ticket, (content) => content.set(bytes.subarray(at - position, end - position), at - page * pageBytes));
+      this.#change(page, ticket, (content) =>
+        content.set(bytes.subarray(at - position, end - position), at - page * pageBytes),
+      );
       at = end;
     }
     if (position + bytes.length > this.size) this.#size.set(position + bytes.length, ticket);
@@ -124,7 +130,8 @@ export class FileNode {
 
   truncate(length: number, ticket: Ticket): void {
     for (const page of this.#pages.keys()) {
-      if ((page + 1) * pageBytes > length) this.#change(page, ticket, (content) => content.fill(0, Math.max(0, length - page * pageBytes)));
+      if ((page + 1) * pageBytes > length)
+        this.#change(page, ticket, (content) => content.fill(0, Math.max(0, length - page * pageBytes)));
     }
     this.#size.set(length, ticket);
   }
@@ -137,7 +144,8 @@ export class FileNode {
   /** The file as it is found after the power came back. */
   afterCut(random: Random, mood: CutMood): FileNode {
     const size = this.#size.afterCut(random, mood.keepsSize);
-    const torn = (one: Uint8Array, other: Uint8Array): Uint8Array => (random.chance(mood.tears) ? tear(one, other, random) : one);
+    const torn = (one: Uint8Array, other: Uint8Array): Uint8Array =>
+      random.chance(mood.tears) ? tear(one, other, random) : one;
     return new FileNode(this.#assemble(size, (page) => page.afterCut(random, mood.keepsPage, torn)));
   }
 
@@ -145,7 +153,8 @@ export class FileNode {
     const bytes = new Uint8Array(size);
     for (const [number, page] of this.#pages) {
       const content = contentOf(page);
-      if (number * pageBytes < size) bytes.set(content.subarray(0, size - number * pageBytes), number * pageBytes);
+      if (number * pageBytes < size)
+        bytes.set(content.subarray(0, size - number * pageBytes), number * pageBytes);
     }
     return bytes;
   }
@@ -227,7 +236,9 @@ export class DirectoryNode {
   afterCut(random: Random, mood: CutMood): DirectoryNode {
     const entries = new Map(this.#durable);
     for (const change of this.#since) if (random.chance(mood.keepsEntry)) this.#applyLate(change, entries);
-    return new DirectoryNode(new Map([...entries].map(([name, node]) => [name, node.afterCut(random, mood)])));
+    return new DirectoryNode(
+      new Map([...entries].map(([name, node]) => [name, node.afterCut(random, mood)])),
+    );
   }
 
   #change(names: readonly string[], ticket: Ticket, apply: (entries: Entries) => void): void {
@@ -238,10 +249,12 @@ export class DirectoryNode {
   /** On disk now; what an earlier, failed sync left uncertain about the same names is settled with it. */
   #settle(change: EntryChange): void {
     change.apply(this.#durable);
-    for (const name of change.names) this.#settled.set(name, Math.max(change.number, this.#settled.get(name) ?? 0));
+    for (const name of change.names)
+      this.#settled.set(name, Math.max(change.number, this.#settled.get(name) ?? 0));
     const index = this.#since.indexOf(change);
     this.#since = this.#since.filter(
-      (other, at) => other !== change && !(at < index && other.names.every((name) => change.names.includes(name))),
+      (other, at) =>
+        other !== change && !(at < index && other.names.every((name) => change.names.includes(name))),
     );
   }
 

@@ -3,7 +3,12 @@
  * primary dies. In order: the primary dies last.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { defineState, openStorage, type KeyValueStorage, type KeyValueStore } from '@kvent/key-value-storage/core';
+import {
+  defineState,
+  openStorage,
+  type KeyValueStorage,
+  type KeyValueStore,
+} from '@kvent/key-value-storage/core';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { DataSource } from 'typeorm';
 import { Cluster } from '../postgres/cluster.js';
@@ -36,11 +41,15 @@ describe('reads that may be old', () => {
     expect(provider.features).toMatchObject({ staleReads: true, durable: 'quorum' });
     things = storage.store(Thing);
     await things.set('a', { count: 1 });
-    await until('the replica has it', async () => (await things.get('a', { consistency: 'stale' }))?.value.count === 1);
+    await until(
+      'the replica has it',
+      async () => (await things.get('a', { consistency: 'stale' }))?.value.count === 1,
+    );
     await ask(replica, 'select pg_wal_replay_pause()');
     await until(
       'it stands still',
-      async () => (await ask(replica, 'select pg_get_wal_replay_pause_state() as state'))[0]?.['state'] === 'paused',
+      async () =>
+        (await ask(replica, 'select pg_get_wal_replay_pause_state() as state'))[0]?.['state'] === 'paused',
     );
   });
   afterEach(async () => {
@@ -67,13 +76,19 @@ describe('reads that may be old', () => {
   it('bring a version that is old, with which nothing can be overwritten', async () => {
     const old = await things.getOrThrow('a', { consistency: 'stale' });
     await things.set('a', { count: 5 });
-    await expect(things.save(old.with({ count: 0 }))).rejects.toMatchObject({ code: 'STORAGE_CONFLICT', effect: 'none' });
+    await expect(things.save(old.with({ count: 0 }))).rejects.toMatchObject({
+      code: 'STORAGE_CONFLICT',
+      effect: 'none',
+    });
     expect((await things.get('a'))?.value.count).toBe(5);
   });
 
   it('say so when the replica is gone, and what is current goes on', async () => {
     await replica.stop('immediate');
-    await expect(things.get('a', { consistency: 'stale' })).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+    await expect(things.get('a', { consistency: 'stale' })).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+    });
     await things.set('a', { count: 6 });
     expect((await things.get('a'))?.value.count).toBe(6);
     await replica.start();
@@ -86,11 +101,16 @@ describe('reads that may be old', () => {
 
 describe('a primary with standbys', () => {
   it('acknowledges nothing that only its own machine has', async () => {
-    await using storage = await openStorage(new PostgresProvider({ url: cluster.primary.url(), requestTimeoutMs: 1_000 }));
+    await using storage = await openStorage(
+      new PostgresProvider({ url: cluster.primary.url(), requestTimeoutMs: 1_000 }),
+    );
     const things = storage.store(Thing);
     await things.set('b', { count: 1 });
     await Promise.all(cluster.standbys.map((standby) => standby.stop('immediate')));
-    await expect(things.set('b', { count: 2 })).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
+    await expect(things.set('b', { count: 2 })).rejects.toMatchObject({
+      code: 'STORAGE_OUTCOME_UNKNOWN',
+      effect: 'unknown',
+    });
     // an operator breaks the wait off: the server says no more than a warning
     await using patient = await openStorage(
       new PostgresProvider({ url: cluster.primary.url(), requestTimeoutMs: 60_000, migrate: 'never' }),
@@ -99,7 +119,8 @@ describe('a primary with standbys', () => {
       .store(Thing)
       .set('c', { count: 1 })
       .then(String, (error: unknown) => error);
-    const cancel = "select count(pg_cancel_backend(pid))::int as count from pg_stat_activity where wait_event = 'SyncRep'";
+    const cancel =
+      "select count(pg_cancel_backend(pid))::int as count from pg_stat_activity where wait_event = 'SyncRep'";
     let settled = false;
     void told.then(() => (settled = true));
     await until('the wait was broken off', async () => {
@@ -108,12 +129,17 @@ describe('a primary with standbys', () => {
     });
     expect(await told).toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
     await Promise.all(cluster.standbys.map((standby) => standby.start()));
-    await until('commits end again', async () => (await things.set('b', { count: 3 }).catch(() => undefined)) !== undefined);
+    await until(
+      'commits end again',
+      async () => (await things.set('b', { count: 3 }).catch(() => undefined)) !== undefined,
+    );
   });
 
   it('may be killed with kill -9 under load: what was acknowledged is on the standby that takes over, and the storage goes on there', async () => {
     await using proxy = await Proxy.before(cluster.primary);
-    await using storage = await openStorage(new PostgresProvider({ url: proxy.url(cluster.primary.url()), requestTimeoutMs: 10_000 }));
+    await using storage = await openStorage(
+      new PostgresProvider({ url: proxy.url(cluster.primary.url()), requestTimeoutMs: 10_000 }),
+    );
     await using ledger = new Ledger(storage);
     await ledger.more(200);
     await cluster.killPrimary();

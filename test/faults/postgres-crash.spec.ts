@@ -27,7 +27,9 @@ describe('a storage on Postgres, fifty callers at work', () => {
     proxy = await Proxy.before(server);
     const name = `faults_${(databases += 1)}`;
     await asAdmin(server.url(), (client) => client.query(`create database ${name}`));
-    storage = await openStorage(new PostgresProvider({ url: proxy.url(server.url(name)), requestTimeoutMs: 10_000 }));
+    storage = await openStorage(
+      new PostgresProvider({ url: proxy.url(server.url(name)), requestTimeoutMs: 10_000 }),
+    );
     ledger = new Ledger(storage);
   });
   afterEach(async () => {
@@ -42,7 +44,11 @@ describe('a storage on Postgres, fifty callers at work', () => {
     await withSeed('The storage did not survive', seed, async () => {
       const random = seededRandom(seed);
       // until it has hit somebody: a session that is ended between two statements harms nobody
-      for (let round = 0; round < rounds || (ledger.failures.length === 0 && round < 10 * rounds); round += 1) {
+      for (
+        let round = 0;
+        round < rounds || (ledger.failures.length === 0 && round < 10 * rounds);
+        round += 1
+      ) {
         await ledger.more(50 + random.below(100));
         await fault();
       }
@@ -82,7 +88,11 @@ describe('a storage on Postgres, fifty callers at work', () => {
 
   it('survives a network that loses answers and requests', async () => {
     await survive(async () => {
-      await Promise.all([proxy.loseAnswer(written.alone), proxy.loseRequest(written.together), proxy.loseAnswer(written.together)]);
+      await Promise.all([
+        proxy.loseAnswer(written.alone),
+        proxy.loseRequest(written.together),
+        proxy.loseAnswer(written.together),
+      ]);
     });
     expect(ledger.failures.map(({ code }) => code)).toContain('STORAGE_OUTCOME_UNKNOWN');
   });

@@ -7,7 +7,13 @@
  *
  * So a write that was lost, one that was applied twice, half a batch, and a failure "without effect" that has one are all found.
  */
-import { defineState, isConflict, isStorageError, type Entry, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  defineState,
+  isConflict,
+  isStorageError,
+  type Entry,
+  type KeyValueStorage,
+} from '@kvent/key-value-storage/core';
 import { until } from '../postgres/until.js';
 
 interface Account {
@@ -62,7 +68,9 @@ export class Ledger implements AsyncDisposable {
     this.#own = Array.from({ length: half }, () => ({ certain: 0, doubtful: false }));
     this.#callers = [
       ...Array.from({ length: half }, (_, caller) => this.#repeat(() => this.#countAlone(caller))),
-      ...Array.from({ length: half }, (_, caller) => this.#repeat(() => this.#countTogether(caller % sharedRows))),
+      ...Array.from({ length: half }, (_, caller) =>
+        this.#repeat(() => this.#countTogether(caller % sharedRows)),
+      ),
     ];
   }
 
@@ -74,7 +82,10 @@ export class Ledger implements AsyncDisposable {
   async more(count: number): Promise<void> {
     const goal = this.#acknowledged + count;
     const reached = (): boolean => this.#acknowledged >= goal || this.#wrong.length > 0;
-    await until(`${count} more writes are acknowledged (last: ${JSON.stringify(this.failures.at(-1))})`, reached);
+    await until(
+      `${count} more writes are acknowledged (last: ${JSON.stringify(this.failures.at(-1))})`,
+      reached,
+    );
     this.#complain();
   }
 
@@ -91,7 +102,8 @@ export class Ledger implements AsyncDisposable {
     const rows = await storage.store(Together).getMany(sharedKeys);
     for (const [row, { acknowledged, doubtful }] of this.#together.entries()) {
       const count = rows[row]?.value.count ?? 0;
-      if (count < acknowledged) this.#wrong.push(`${sharedKeys[row]}: ${acknowledged} were acknowledged, ${count} are stored: lost`);
+      if (count < acknowledged)
+        this.#wrong.push(`${sharedKeys[row]}: ${acknowledged} were acknowledged, ${count} are stored: lost`);
       if (count > acknowledged + doubtful)
         this.#wrong.push(
           `${sharedKeys[row]}: ${acknowledged} were acknowledged, ${doubtful} are in doubt, ${count} are stored: applied twice`,
@@ -146,9 +158,11 @@ export class Ledger implements AsyncDisposable {
     const account = this.#together[row] as Shared;
     await this.#write(
       () =>
-        this.#storage.store(Together).update(sharedKeys[row] as string, ({ count, mark }) => ({ count: count + 1, mark }), {
-          initial: () => ({ count: 0, mark: written.together }),
-        }),
+        this.#storage
+          .store(Together)
+          .update(sharedKeys[row] as string, ({ count, mark }) => ({ count: count + 1, mark }), {
+            initial: () => ({ count: 0, mark: written.together }),
+          }),
       () => (account.doubtful += 1),
     );
     account.acknowledged += 1;
@@ -166,13 +180,19 @@ export class Ledger implements AsyncDisposable {
   }
 
   /** Reads a caller's rows. What is seen is certain; what is in doubt and not seen may still come. */
-  async #look(storage: KeyValueStorage, caller: number, account: Account): Promise<readonly (Entry<Part> | undefined)[]> {
+  async #look(
+    storage: KeyValueStorage,
+    caller: number,
+    account: Account,
+  ): Promise<readonly (Entry<Part> | undefined)[]> {
     const entries = await storage.store(Own).getMany(keysOf(caller));
     const numbers = new Set(entries.map((entry) => entry?.value.number ?? 0));
     const [number = 0] = numbers;
     const allowed = account.doubtful ? [account.certain, account.certain + 1] : [account.certain];
-    if (numbers.size > 1) this.#wrong.push(`caller ${caller}: half a batch, ${[...numbers].join(' and ')} are stored together`);
-    else if (!allowed.includes(number)) this.#wrong.push(`caller ${caller}: ${number} is stored, it should be ${allowed.join(' or ')}`);
+    if (numbers.size > 1)
+      this.#wrong.push(`caller ${caller}: half a batch, ${[...numbers].join(' and ')} are stored together`);
+    else if (!allowed.includes(number))
+      this.#wrong.push(`caller ${caller}: ${number} is stored, it should be ${allowed.join(' or ')}`);
     if (number > account.certain) account.doubtful = false;
     account.certain = number;
     return entries;
@@ -180,7 +200,8 @@ export class Ledger implements AsyncDisposable {
 
   #note(error: unknown): void {
     if (!isStorageError(error)) this.#wrong.push(`a caller was told ${String(error)}`);
-    else if (!isHonest(error)) this.#wrong.push(`a caller was told ${error.code} with effect '${error.effect}': ${error.message}`);
+    else if (!isHonest(error))
+      this.#wrong.push(`a caller was told ${error.code} with effect '${error.effect}': ${error.message}`);
     else this.failures.push({ code: error.code, effect: error.effect, message: error.message });
   }
 
@@ -191,5 +212,8 @@ export class Ledger implements AsyncDisposable {
 
 /** What a caller may be told while the storage is in trouble: callers of one process take turns, so there are no conflicts. */
 function isHonest({ code, effect }: Failure): boolean {
-  return (code === 'STORAGE_OUTCOME_UNKNOWN' && effect === 'unknown') || (code === 'STORAGE_UNAVAILABLE' && effect === 'none');
+  return (
+    (code === 'STORAGE_OUTCOME_UNKNOWN' && effect === 'unknown') ||
+    (code === 'STORAGE_UNAVAILABLE' && effect === 'none')
+  );
 }

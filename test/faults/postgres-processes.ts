@@ -30,7 +30,16 @@ export class Worker {
 
   constructor(url: string, work: WorkName, number: number, rounds: number) {
     const script = join(import.meta.dirname, 'postgres-child.ts');
-    const options = ['--conditions=kvent-source', '--import', 'tsx', script, url, work, String(number), String(rounds)];
+    const options = [
+      '--conditions=kvent-source',
+      '--import',
+      'tsx',
+      script,
+      url,
+      work,
+      String(number),
+      String(rounds),
+    ];
     this.#child = spawn(process.execPath, options, { stdio: ['pipe', 'pipe', 'inherit'] });
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }

@@ -1,6 +1,11 @@
 /** What Postgres refuses because of rivals, serialization failures and deadlocks, is asked again inside: no caller hears of it. */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { defineState, openStorage, retryOnConflict, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  defineState,
+  openStorage,
+  retryOnConflict,
+  type KeyValueStorage,
+} from '@kvent/key-value-storage/core';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { Client } from 'pg';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
@@ -27,41 +32,48 @@ describe('a storage on Postgres and its rivals', () => {
       await client.query(`alter database ${client.escapeIdentifier(rows[0]?.name ?? '')} set ${setting}`);
     });
 
-  it.each(['repeatable read', 'serializable'])('hide what a database refuses whose transactions are %s', async (level) => {
-    await configure(`default_transaction_isolation = '${level}'`);
-    // two pools, as two processes have them: callers of one storage wait for each other's rows
-    await using one = await open();
-    await using two = await open();
-    const keys = ['a', 'b', 'c'];
-    await one.store(Thing).setMany(keys.map((key) => ({ key, value: { count: 0 } })));
-    const before = await refusals(database.url);
-    const add = async (storage: KeyValueStorage, caller: number): Promise<void> => {
-      const things = storage.store(Thing);
-      for (let round = 0; round < 10; round += 1) {
-        const [first = '', second = ''] = [keys[(caller + round) % 3], keys[(caller + round + 1) % 3]];
-        await things.update(first, ({ count }) => ({ count: count + 1 }), { retry: patience });
-        await retryOnConflict(async () => {
-          const [from, to] = await things.getMany([first, second]);
-          if (from === undefined || to === undefined) throw new Error('A row is gone.');
-          const batch = storage.atomic().save(things, from.with({ count: from.value.count - 1 }));
-          await batch.save(things, to.with({ count: to.value.count + 1 })).commit();
-        }, patience);
-      }
-    };
-    let turns = 0;
-    await until('the server has refused something, and has counted it', async () => {
-      turns += 1;
-      await Promise.all([one, two].flatMap((storage) => Array.from({ length: 5 }, (_, caller) => add(storage, caller))));
-      return (await refusals(database.url)) > before;
-    });
-    const counts = (await one.store(Thing).getMany(keys)).map((entry) => entry?.value.count ?? Number.NaN);
-    expect(counts.reduce((sum, count) => sum + count)).toBe(turns * 2 * 5 * 10);
-  });
+  it.each(['repeatable read', 'serializable'])(
+    'hide what a database refuses whose transactions are %s',
+    async (level) => {
+      await configure(`default_transaction_isolation = '${level}'`);
+      // two pools, as two processes have them: callers of one storage wait for each other's rows
+      await using one = await open();
+      await using two = await open();
+      const keys = ['a', 'b', 'c'];
+      await one.store(Thing).setMany(keys.map((key) => ({ key, value: { count: 0 } })));
+      const before = await refusals(database.url);
+      const add = async (storage: KeyValueStorage, caller: number): Promise<void> => {
+        const things = storage.store(Thing);
+        for (let round = 0; round < 10; round += 1) {
+          const [first = '', second = ''] = [keys[(caller + round) % 3], keys[(caller + round + 1) % 3]];
+          await things.update(first, ({ count }) => ({ count: count + 1 }), { retry: patience });
+          await retryOnConflict(async () => {
+            const [from, to] = await things.getMany([first, second]);
+            if (from === undefined || to === undefined) throw new Error('A row is gone.');
+            const batch = storage.atomic().save(things, from.with({ count: from.value.count - 1 }));
+            await batch.save(things, to.with({ count: to.value.count + 1 })).commit();
+          }, patience);
+        }
+      };
+      let turns = 0;
+      await until('the server has refused something, and has counted it', async () => {
+        turns += 1;
+        await Promise.all(
+          [one, two].flatMap((storage) => Array.from({ length: 5 }, (_, caller) => add(storage, caller))),
+        );
+        return (await refusals(database.url)) > before;
+      });
+      const counts = (await one.store(Thing).getMany(keys)).map((entry) => entry?.value.count ?? Number.NaN);
+      expect(counts.reduce((sum, count) => sum + count)).toBe(turns * 2 * 5 * 10);
+    },
+  );
 
   it('are no part of a deadlock: who waits for one row holds no other', async () => {
     // should there be one after all, the storage is the one that gives way, and stops waiting
     await configure("deadlock_timeout = '5s'");
-    await using storage = await openStorage(new PostgresProvider({ url: database.url, lockTimeoutMs: 120_000, requestTimeoutMs: 180_000 }));
+    await using storage = await openStorage(
+      new PostgresProvider({ url: database.url, lockTimeoutMs: 120_000, requestTimeoutMs: 180_000 }),
+    );
     const things = storage.store(Thing);
     await things.setMany(['a', 'b'].map((key) => ({ key, value: { count: 0 } })));
     const rival = new Client({ connectionString: database.url });

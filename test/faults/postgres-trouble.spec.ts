@@ -3,7 +3,13 @@
  * storage that was opened before answers again by itself.
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { defineState, isStorageError, openStorage, type KeyValueStorage, type KeyValueStore } from '@kvent/key-value-storage/core';
+import {
+  defineState,
+  isStorageError,
+  openStorage,
+  type KeyValueStorage,
+  type KeyValueStore,
+} from '@kvent/key-value-storage/core';
 import { PostgresProvider, type PostgresProviderOptions } from '@kvent/key-value-postgres';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
@@ -37,20 +43,24 @@ describe('a storage on Postgres in trouble', () => {
   const provider = (options: Partial<PostgresProviderOptions> = {}): PostgresProvider =>
     new PostgresProvider({ url: proxy.url(database.url), ...patience, ...options });
 
-  async function opened(options: Partial<PostgresProviderOptions> = {}): Promise<KeyValueStore<{ what: string }>> {
+  async function opened(
+    options: Partial<PostgresProviderOptions> = {},
+  ): Promise<KeyValueStore<{ what: string }>> {
     const storage: KeyValueStorage = await openStorage(provider(options));
     cleanups.push(async () => storage[Symbol.asyncDispose]());
     return storage.store(Thing);
   }
 
   /** With short time-outs: opened again where one of them came while it opened. */
-  async function openedInHaste(options: Partial<PostgresProviderOptions> = haste): Promise<KeyValueStore<{ what: string }>> {
+  async function openedInHaste(
+    options: Partial<PostgresProviderOptions> = haste,
+  ): Promise<KeyValueStore<{ what: string }>> {
     let storage: KeyValueStorage | undefined;
     const own = { url: proxy.url(database.url), ...haste };
     await until('it opens', async () => {
-      storage = await openStorage(new PostgresProvider(options.dataSource === undefined ? { ...own, ...options } : options)).catch(
-        () => undefined,
-      );
+      storage = await openStorage(
+        new PostgresProvider(options.dataSource === undefined ? { ...own, ...options } : options),
+      ).catch(() => undefined);
       return storage !== undefined;
     });
     const open = storage as unknown as KeyValueStorage;
@@ -70,7 +80,10 @@ describe('a storage on Postgres in trouble', () => {
 
   /** Writes it, however often a short time-out comes in between. */
   const put = (things: KeyValueStore<{ what: string }>, key: string, what: string): Promise<void> =>
-    until(`${key} is written`, async () => (await things.set(key, { what }).catch(() => undefined)) !== undefined);
+    until(
+      `${key} is written`,
+      async () => (await things.set(key, { what }).catch(() => undefined)) !== undefined,
+    );
   const read = async (things: KeyValueStore<{ what: string }>, key: string): Promise<string | undefined> => {
     let found: { readonly what: string | undefined } | undefined;
     await until(`${key} is read`, async () => {
@@ -84,7 +97,9 @@ describe('a storage on Postgres in trouble', () => {
   };
 
   const holdRow = async (client: Client, key: string): Promise<void> => {
-    const { rowCount } = await client.query('select 1 from kvent.row where key like $1 for update', [`%${key}%`]);
+    const { rowCount } = await client.query('select 1 from kvent.row where key like $1 for update', [
+      `%${key}%`,
+    ]);
     expect(rowCount).toBe(1);
   };
 
@@ -162,7 +177,10 @@ describe('a storage on Postgres in trouble', () => {
         proxy.cut();
         await until('the connections are gone', () => proxy.connections === 0);
         const ended = proxy.endNextAtOnce();
-        const write = await Promise.all([things.set('a', { what: `round ${round}` }).then(() => undefined, shortOf), ended]);
+        const write = await Promise.all([
+          things.set('a', { what: `round ${round}` }).then(() => undefined, shortOf),
+          ended,
+        ]);
         expect([undefined, unavailable, unknown]).toContainEqual(write[0]);
       }
       await things.set('a', { what: 'after' });
@@ -184,7 +202,9 @@ describe('a storage on Postgres in trouble', () => {
       const things = await opened();
       await things.set('a', { what: '' });
       const lost = proxy.loseAnswer('lost-after-commit');
-      expect(await failureOf(things.update('a', ({ what }) => ({ what: `${what}lost-after-commit.` })))).toEqual(unknown);
+      expect(
+        await failureOf(things.update('a', ({ what }) => ({ what: `${what}lost-after-commit.` }))),
+      ).toEqual(unknown);
       await lost;
       expect((await things.get('a'))?.value.what).toBe('lost-after-commit.');
     });
@@ -204,11 +224,15 @@ describe('a storage on Postgres in trouble', () => {
       await things.set('warm', { what: 'up' });
       const lost = proxy.loseAnswer('lost-17');
       const keys = Array.from({ length: 20 }, (_, index) => `many-${index}`);
-      const told = await Promise.all(keys.map((key, index) => things.add(key, { what: `lost-${index}` }).then(() => undefined, shortOf)));
+      const told = await Promise.all(
+        keys.map((key, index) => things.add(key, { what: `lost-${index}` }).then(() => undefined, shortOf)),
+      );
       await lost;
       expect(told[17]).toEqual(unknown);
       for (const each of told) expect([undefined, unknown]).toContainEqual(each);
-      expect((await things.getMany(keys)).map((entry) => entry?.value.what)).toEqual(keys.map((_, index) => `lost-${index}`));
+      expect((await things.getMany(keys)).map((entry) => entry?.value.what)).toEqual(
+        keys.map((_, index) => `lost-${index}`),
+      );
     });
 
     it('asks again for what was only read', async () => {
@@ -290,7 +314,11 @@ describe('a storage on Postgres in trouble', () => {
       const wanting = (things: KeyValueStore<{ what: string }>): Promise<readonly object[]> =>
         Promise.all(
           Array.from({ length: 40 }, (_, caller) =>
-            failureOf(caller % 2 === 0 ? things.set('held', { what: 'late' }) : things.update('held', () => ({ what: 'late' }))),
+            failureOf(
+              caller % 2 === 0
+                ? things.set('held', { what: 'late' })
+                : things.update('held', () => ({ what: 'late' })),
+            ),
           ),
         );
 
@@ -390,6 +418,7 @@ async function within<T>(work: Promise<T>): Promise<T> {
 
 const isWaiting = (url: string): Promise<boolean> =>
   asAdmin(url, async (client) => {
-    const waiting = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    const waiting =
+      "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
     return (await client.query(waiting)).rowCount === 1;
   });

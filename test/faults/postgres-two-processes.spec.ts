@@ -57,7 +57,9 @@ describe('two processes of fifty callers on one Postgres', () => {
       await until('it is at work', async () => (await counters.count()) === counterKeys.length);
       other.signal('SIGSTOP');
       const more = counterKeys.flatMap((key) => Array.from({ length: 20 }, () => key));
-      await Promise.all(more.map((key) => counters.update(key, ({ count }) => ({ count: count + 1 }), { retry: patience })));
+      await Promise.all(
+        more.map((key) => counters.update(key, ({ count }) => ({ count: count + 1 }), { retry: patience })),
+      );
       other.signal('SIGCONT');
       expect(await other.line()).toEqual({ did: { added: callers * 20 }, wrong: [] });
       const counts = (await counters.getMany(counterKeys)).map((entry) => entry?.value.count);
@@ -90,8 +92,13 @@ describe('two processes of fifty callers on one Postgres', () => {
 async function deadlocks(url: string): Promise<number> {
   if (process.env['TEST_POSTGRES_URL'] === undefined) {
     const name = decodeURIComponent(new URL(url).pathname.slice(1));
-    return (await logOfRun()).split('\n').filter((line) => line.includes(` ${name} `) && line.includes(' 40P01 ERROR')).length;
+    return (await logOfRun())
+      .split('\n')
+      .filter((line) => line.includes(` ${name} `) && line.includes(' 40P01 ERROR')).length;
   }
   const counted = 'select deadlocks::int as count from pg_stat_database where datname = current_database()';
-  return await asAdmin(url, async (client) => (await client.query<{ count: number }>(counted)).rows[0]?.count ?? -1);
+  return await asAdmin(
+    url,
+    async (client) => (await client.query<{ count: number }>(counted)).rows[0]?.count ?? -1,
+  );
 }

@@ -2,7 +2,13 @@
  * What processes do to the same rows at the same time, and what must be true of those rows at any moment. Fifty callers a process; everything
  * goes through the typed store, as an application does it.
  */
-import { defineState, isConflict, isStorageError, retryOnConflict, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  defineState,
+  isConflict,
+  isStorageError,
+  retryOnConflict,
+  type KeyValueStorage,
+} from '@kvent/key-value-storage/core';
 import { seededRandom } from './seeded-random.js';
 import { countTogether, streamsOf, takeTurns } from './streams-work.js';
 
@@ -26,7 +32,8 @@ export const counterKeys = Array.from({ length: 10 }, (_, number) => `counter-${
 export const accountKeys = Array.from({ length: 10 }, (_, number) => `account-${number}`);
 export const accountTotal = accountKeys.length * 100;
 const groups = 5;
-export const groupKeys = (group: number) => [`group-${group}-a`, `group-${group}-b`, `group-${group}-c`] as const;
+export const groupKeys = (group: number) =>
+  [`group-${group}-a`, `group-${group}-b`, `group-${group}-c`] as const;
 export const allGroups = Array.from({ length: groups }, (_, group) => group);
 
 export const Counter = defineState<{ count: number }>('counter');
@@ -62,7 +69,10 @@ async function countByUpdate(storage: KeyValueStorage, { rounds }: WorkOptions):
   const caller = async (number: number): Promise<void> => {
     for (let round = 0; round < rounds; round += 1) {
       const key = counterKeys[(number + round) % counterKeys.length] as string;
-      await store.update(key, ({ count }) => ({ count: count + 1 }), { initial: () => ({ count: 0 }), retry: patience });
+      await store.update(key, ({ count }) => ({ count: count + 1 }), {
+        initial: () => ({ count: 0 }),
+        retry: patience,
+      });
       notes.count('added');
     }
   };
@@ -114,7 +124,10 @@ async function rival(storage: KeyValueStorage, options: WorkOptions): Promise<Wo
 
   async function look(): Promise<void> {
     const group = random.below(groups);
-    const [all, three] = await Promise.all([accounts.getMany(accountKeys), members.getMany(groupKeys(group))]);
+    const [all, three] = await Promise.all([
+      accounts.getMany(accountKeys),
+      members.getMany(groupKeys(group)),
+    ]);
     const sum = all.reduce((total, entry) => total + (entry?.value.balance ?? 0), 0);
     if (sum !== accountTotal) notes.complain(`a reader saw ${sum} on the accounts`);
     const stamps = new Set(three.map((entry) => entry?.value.stamp));
@@ -134,10 +147,16 @@ async function rival(storage: KeyValueStorage, options: WorkOptions): Promise<Wo
 }
 
 /** Ten callers count on one stream, while others hold another in turn. */
-async function workOnStreams(storage: KeyValueStorage, { process, rounds }: WorkOptions): Promise<WorkReport> {
+async function workOnStreams(
+  storage: KeyValueStorage,
+  { process, rounds }: WorkOptions,
+): Promise<WorkReport> {
   const notes = new Notes();
   const streams = streamsOf(storage);
-  await Promise.all([watched(notes, () => countTogether(streams, process, 10, rounds)), watched(notes, () => takeTurns(streams))]);
+  await Promise.all([
+    watched(notes, () => countTogether(streams, process, 10, rounds)),
+    watched(notes, () => takeTurns(streams)),
+  ]);
   return notes.report();
 }
 

@@ -9,14 +9,22 @@ import { PostgresServer } from '../postgres/server.js';
 import { workInProcesses } from './postgres-processes.js';
 import { callers, Counter, counterKeys } from './postgres-work.js';
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '1000' }, processes: { type: 'string', default: '2' } } });
+const { values } = parseArgs({
+  options: { rounds: { type: 'string', default: '1000' }, processes: { type: 'string', default: '2' } },
+});
 const [rounds, processes] = [Number(values.rounds), Number(values.processes)];
 const expected = processes * callers * rounds;
 
 // Postgres looks for deadlocks before the storage tires of waiting for a row: otherwise none would ever be found
 await using server = await PostgresServer.create({ config: ["deadlock_timeout = '10ms'"] });
 let startedAt = 0;
-const reports = await workInProcesses(server.url(), 'update', processes, rounds, () => (startedAt = performance.now()));
+const reports = await workInProcesses(
+  server.url(),
+  'update',
+  processes,
+  rounds,
+  () => (startedAt = performance.now()),
+);
 const seconds = (performance.now() - startedAt) / 1000;
 await using storage = await openStorage(new PostgresProvider({ url: server.url() }));
 const counts = (await storage.store(Counter).getMany(counterKeys)).map((entry) => entry?.value.count ?? 0);

@@ -21,7 +21,12 @@ type Database = (typeof databases)[number];
 const space = { container: 'state:fault', entity: 'rows' };
 
 /** What a failure may be reported as; a conflict never. */
-const failures = ['STORAGE_OUTCOME_UNKNOWN', 'STORAGE_UNAVAILABLE', 'STORAGE_LOCKED', 'STORAGE_NOT_OPEN'] as const;
+const failures = [
+  'STORAGE_OUTCOME_UNKNOWN',
+  'STORAGE_UNAVAILABLE',
+  'STORAGE_LOCKED',
+  'STORAGE_NOT_OPEN',
+] as const;
 
 export class Scenario {
   readonly histories: Map<Database, History>;
@@ -36,7 +41,11 @@ export class Scenario {
   #batches = 0;
   #stumbled = false;
 
-  constructor(machine: Machine, seed: number, histories = new Map<Database, History>(databases.map((name) => [name, new History()]))) {
+  constructor(
+    machine: Machine,
+    seed: number,
+    histories = new Map<Database, History>(databases.map((name) => [name, new History()])),
+  ) {
     this.machine = machine;
     this.#random = seededRandom(seed);
     this.#nextVersion = versionSource(() => 10n ** 12n + BigInt(this.#random.below(1_000_000)) * 10n ** 10n);
@@ -45,7 +54,11 @@ export class Scenario {
 
   /** The same past on another machine: the one whose disk forgot something. */
   on(machine: Machine, seed: number): Scenario {
-    return new Scenario(machine, seed, new Map([...this.histories].map(([name, history]) => [name, history.clone()])));
+    return new Scenario(
+      machine,
+      seed,
+      new Map([...this.histories].map(([name, history]) => [name, history.clone()])),
+    );
   }
 
   get process(): RunningProcess {
@@ -170,13 +183,17 @@ export class Scenario {
   /** Everything is there: all rows by their addresses, as one view. */
   async look(): Promise<void> {
     for (const database of databases) {
-      const latest = [...this.#history(database).latest()].map(([name, row]) => ({ key: name.split('/')[2] as string, row }));
+      const latest = [...this.#history(database).latest()].map(([name, row]) => ({
+        key: name.split('/')[2] as string,
+        row,
+      }));
       const addresses = latest.map(({ key }) => addressOf(database, key));
       const { rows, time } = await this.machine.until(this.process.provider.read(addresses));
       latest.forEach(({ key, row }, index) => {
         const found = rows[index];
         const expected = row.expiresAt === undefined || row.expiresAt > time ? row.version : undefined;
-        if (found?.version !== expected) throw new Error(`${database} ${key} is answered as ${found?.version}, expected ${expected}`);
+        if (found?.version !== expected)
+          throw new Error(`${database} ${key} is answered as ${found?.version}, expected ${expected}`);
       });
     }
   }
@@ -198,7 +215,11 @@ export class Scenario {
     try {
       await act();
     } catch (error) {
-      if (!this.machine.disk.powered && !(error instanceof Error && error.message.startsWith('What is stored'))) return;
+      if (
+        !this.machine.disk.powered &&
+        !(error instanceof Error && error.message.startsWith('What is stored'))
+      )
+        return;
       this.#effectOf(error);
     }
   }
@@ -233,14 +254,19 @@ export class Scenario {
 
   async #commit(batches: readonly Batch[]): Promise<void> {
     const { provider } = this.process;
-    const answers = batches.map((batch) => this.#history(batch.database as Database).issue(batch, this.#now()));
+    const answers = batches.map((batch) =>
+      this.#history(batch.database as Database).issue(batch, this.#now()),
+    );
     let results;
     try {
       results = await this.machine.until(provider.commit(batches));
     } catch (error) {
       const effect = this.#effectOf(error);
       if (effect !== 'none')
-        throw new Error('commit rejected with unknown effect: it rejects only when nothing can have taken effect', { cause: error });
+        throw new Error(
+          'commit rejected with unknown effect: it rejects only when nothing can have taken effect',
+          { cause: error },
+        );
       answers.forEach((answer) => answer('none'));
       return;
     }
@@ -252,9 +278,15 @@ export class Scenario {
 
   /** Reads rows while others write them: whatever is answered is on disk. */
   async #read(database: Database): Promise<void> {
-    const keys = ['chain', 'sum', ...Array.from({ length: 8 }, (_, index) => `batch ${Math.max(0, this.#batches - index)}`)];
+    const keys = [
+      'chain',
+      'sum',
+      ...Array.from({ length: 8 }, (_, index) => `batch ${Math.max(0, this.#batches - index)}`),
+    ];
     try {
-      const { rows } = await this.machine.until(this.process.provider.read(keys.map((key) => addressOf(database, key))));
+      const { rows } = await this.machine.until(
+        this.process.provider.read(keys.map((key) => addressOf(database, key))),
+      );
       for (const row of rows) if (row !== undefined) this.#history(database).saw(row);
     } catch (error) {
       this.#effectOf(error);
@@ -269,7 +301,9 @@ export class Scenario {
     const put = (key: string, text: string, ttl: number | 'never' = 'never'): Change => ({
       kind: 'put',
       address: { ...space, key },
-      value: random.chance(0.1) ? { kind: 'bytes', bytes: Buffer.from(text) } : { kind: 'json', text: JSON.stringify(text) },
+      value: random.chance(0.1)
+        ? { kind: 'bytes', bytes: Buffer.from(text) }
+        : { kind: 'json', text: JSON.stringify(text) },
       ttl,
     });
     const chain = latest.get(nameOf('chain'));
@@ -283,7 +317,8 @@ export class Scenario {
       { kind: 'sum', address: { ...space, key: 'sum' }, operand: 1n },
     ];
     if (random.chance(0.7)) changes.push(put('chain', `link ${this.#batches}`));
-    if (random.chance(0.3) && old !== '/') changes.push({ kind: 'delete', address: { ...space, key: old.split('/')[2] as string } });
+    if (random.chance(0.3) && old !== '/')
+      changes.push({ kind: 'delete', address: { ...space, key: old.split('/')[2] as string } });
     return {
       database,
       version: this.#nextVersion(),
@@ -295,7 +330,12 @@ export class Scenario {
   /** Wants what the batch has just changed to be as it was. */
   #rival({ database }: Batch): Batch {
     const checks = [{ address: { ...space, key: `batch ${this.#batches}` }, expected: 'absent' as const }];
-    return { database, version: this.#nextVersion(), checks, changes: [{ kind: 'delete', address: { ...space, key: 'chain' } }] };
+    return {
+      database,
+      version: this.#nextVersion(),
+      checks,
+      changes: [{ kind: 'delete', address: { ...space, key: 'chain' } }],
+    };
   }
 
   #now(): number {
@@ -309,7 +349,8 @@ export class Scenario {
 
 const addressOf = (database: string, key: string): Address => ({ database, ...space, key });
 const nameOf = (key: string): string => `${space.container}/${space.entity}/${key}`;
-const expectedOf = (row: Row | undefined): 'absent' | { version: string } => (row === undefined ? 'absent' : { version: row.version });
+const expectedOf = (row: Row | undefined): 'absent' | { version: string } =>
+  row === undefined ? 'absent' : { version: row.version };
 
 /** A part of one long text, which is drawn once: drawing each letter anew was half the cost of a life. */
 function filler(random: Random, length: number): string {
@@ -319,7 +360,9 @@ function filler(random: Random, length: number): string {
 
 const fillerLengthMax = 9_000;
 const letters = seededRandom(1);
-const fillerText = Array.from({ length: 3 * fillerLengthMax }, () => letters.pick(['a', 'b', 'ü', '"', '\n', '0', '{', '€'])).join('');
+const fillerText = Array.from({ length: 3 * fillerLengthMax }, () =>
+  letters.pick(['a', 'b', 'ü', '"', '\n', '0', '{', '€']),
+).join('');
 
 /** Waits for all of them, then fails with the first failure. */
 async function allOf(work: readonly Promise<void>[]): Promise<void> {

@@ -39,7 +39,8 @@ export async function withSeed<T>(what: string, seed: number, work: () => Promis
   try {
     return await work();
   } catch (error) {
-    if (error instanceof Error) error.message = `${what}; again with ${soaking ? 'KVENT_SOAK=1 ' : ''}KVENT_SEED=${seed}\n${error.message}`;
+    if (error instanceof Error)
+      error.message = `${what}; again with ${soaking ? 'KVENT_SOAK=1 ' : ''}KVENT_SEED=${seed}\n${error.message}`;
     throw error;
   }
 }

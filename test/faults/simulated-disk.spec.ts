@@ -1,6 +1,9 @@
 /** The instrument itself: that the simulated disk forgets what a disk may forget, and keeps what a disk must keep. */
 import { describe, expect, it } from '@jest/globals';
-import type { FileSystem, OpenFile } from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
+import type {
+  FileSystem,
+  OpenFile,
+} from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
 import { pageBytes, sectorBytes } from './page-cache.js';
 import { SimulatedDisk } from './simulated-disk.js';
 
@@ -14,7 +17,9 @@ async function fileOn(fileSystem: FileSystem, text: string, name = '/file'): Pro
 }
 
 /** A disk with one file, whose name and content are on disk. */
-async function diskWithFile(text: string): Promise<{ disk: SimulatedDisk; fileSystem: FileSystem; file: OpenFile }> {
+async function diskWithFile(
+  text: string,
+): Promise<{ disk: SimulatedDisk; fileSystem: FileSystem; file: OpenFile }> {
   const disk = new SimulatedDisk();
   const { fileSystem } = disk.process();
   const file = await fileOn(fileSystem, text);
@@ -72,7 +77,9 @@ describe('the simulated disk', () => {
   it('writes pages back in any order', async () => {
     const { disk, file } = await diskWithFile('a'.repeat(2 * pageBytes));
     await file.write(bytes('b'.repeat(2 * pageBytes)), 0);
-    const found = new Set([...outcomes(disk)].map((text) => `${text.charAt(0)}${text.charAt(2 * pageBytes - 1)}`));
+    const found = new Set(
+      [...outcomes(disk)].map((text) => `${text.charAt(0)}${text.charAt(2 * pageBytes - 1)}`),
+    );
     expect(found).toEqual(new Set(['aa', 'ab', 'ba', 'bb']));
   });
 
@@ -117,7 +124,9 @@ describe('the simulated disk', () => {
     await fileSystem.syncDirectory('/');
     await fileSystem.rename('/new', '/file');
     const found = new Set(
-      seeds.map((seed) => disk.afterPowerCut(seed)).map((after) => `${after.files().join(' ')} ${after.textOf('/file')}`),
+      seeds
+        .map((seed) => disk.afterPowerCut(seed))
+        .map((after) => `${after.files().join(' ')} ${after.textOf('/file')}`),
     );
     expect(found).toEqual(new Set(['/file /new old', '/file new']));
     await fileSystem.syncDirectory('/');
@@ -136,7 +145,13 @@ describe('the simulated disk', () => {
     const { disk, file } = await diskWithFile('....');
     const written = async (effect: 'none' | 'part' | 'whole', bytesWritten?: number): Promise<string> => {
       await file.write(bytes('....'), 0);
-      disk.fail({ call: 'write', nth: 2, code: 'ENOSPC', effect, ...(bytesWritten === undefined ? {} : { bytes: bytesWritten }) });
+      disk.fail({
+        call: 'write',
+        nth: 2,
+        code: 'ENOSPC',
+        effect,
+        ...(bytesWritten === undefined ? {} : { bytes: bytesWritten }),
+      });
       await file.write(bytes('1'), 0);
       await expect(file.write(bytes('abcd'), 0)).rejects.toMatchObject({ code: 'ENOSPC' });
       expect(disk.struck).toBe(true);

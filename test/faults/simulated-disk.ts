@@ -15,7 +15,12 @@
  * `cutPowerAfter(k)` lets k steps (calls that change something, or sync) happen; whatever comes later is refused and changes nothing.
  */
 import { posix } from 'node:path';
-import type { FileSystem, OpenFile, OpenMode, PathStatus } from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
+import type {
+  FileSystem,
+  OpenFile,
+  OpenMode,
+  PathStatus,
+} from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
 import { DirectoryNode, drawMood, FileNode, type Node, type Ticket } from './page-cache.js';
 import { seededRandom, type Random } from './seeded-random.js';
 
@@ -162,7 +167,9 @@ export class SimulatedDisk {
   unsynced(): readonly string[] {
     const walk = (node: Node, path: string): string[] => [
       ...(node.uncertain ? [path] : []),
-      ...(node instanceof DirectoryNode ? [...node.entries].flatMap(([name, child]) => walk(child, posix.join(path, name))) : []),
+      ...(node instanceof DirectoryNode
+        ? [...node.entries].flatMap(([name, child]) => walk(child, posix.join(path, name)))
+        : []),
     ];
     return walk(this.#root, '/');
   }
@@ -272,7 +279,11 @@ class ProcessView implements FileSystem {
     return await this.#perform('status', path, () => {
       const node = this.disk.nodeAt(path);
       if (node === undefined) return undefined;
-      return { kind: node instanceof FileNode ? 'file' : 'directory', permissions: undefined, isOurs: true } as const;
+      return {
+        kind: node instanceof FileNode ? 'file' : 'directory',
+        permissions: undefined,
+        isOurs: true,
+      } as const;
     });
   }
 
@@ -281,7 +292,8 @@ class ProcessView implements FileSystem {
       const source = this.disk.parentOf(from);
       const target = this.disk.parentOf(to);
       if (!source.parent.entries.has(source.name)) throw failure('ENOENT', from);
-      if (source.parent !== target.parent) throw new Error(`The simulated disk renames within one directory: ${from} → ${to}`);
+      if (source.parent !== target.parent)
+        throw new Error(`The simulated disk renames within one directory: ${from} → ${to}`);
       const replaced = target.parent.entries.get(target.name);
       if (replaced instanceof DirectoryNode && replaced.entries.size > 0) throw failure('ENOTEMPTY', to);
       source.parent.rename(source.name, target.name, ticket);
@@ -291,7 +303,8 @@ class ProcessView implements FileSystem {
   async remove(path: string): Promise<void> {
     await this.#perform('remove', path, (ticket) => {
       const { parent, name } = this.disk.parentOf(path);
-      if (!(parent.entries.get(name) instanceof FileNode)) throw failure(parent.entries.has(name) ? 'EISDIR' : 'ENOENT', path);
+      if (!(parent.entries.get(name) instanceof FileNode))
+        throw failure(parent.entries.has(name) ? 'EISDIR' : 'ENOENT', path);
       parent.remove(name, ticket);
     });
   }
@@ -354,7 +367,9 @@ class OpenView implements OpenFile {
   }
 
   async read(into: Uint8Array, position: number): Promise<number> {
-    return await this.#perform('read', (_, portion) => this.#node.read(into.subarray(0, portion(into.length)), position));
+    return await this.#perform('read', (_, portion) =>
+      this.#node.read(into.subarray(0, portion(into.length)), position),
+    );
   }
 
   async write(bytes: Uint8Array, position: number): Promise<number> {

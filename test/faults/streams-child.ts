@@ -25,14 +25,21 @@ async function provider() {
     const { PostgresProvider } = await import('@kvent/key-value-postgres');
     return new PostgresProvider({ url: where });
   }
-  const { JsonFileProvider } = await import('../../libs/key-value-storage/src/providers/json-file/json-file-provider.js');
+  const { JsonFileProvider } =
+    await import('../../libs/key-value-storage/src/providers/json-file/json-file-provider.js');
   return new JsonFileProvider({ directory: where });
 }
 
 async function hold(): Promise<void> {
   const held = streams.stream(Held);
   const open = async (id: string) =>
-    [id, await held.openSession(id, { sessionTimeoutMs: 10_000, renewal: id === heldStreams[2] ? 'auto' : 'manual' })] as const;
+    [
+      id,
+      await held.openSession(id, {
+        sessionTimeoutMs: 10_000,
+        renewal: id === heldStreams[2] ? 'auto' : 'manual',
+      }),
+    ] as const;
   const sessions = new Map(await Promise.all(heldStreams.map(open)));
   const append = async (session: Awaited<ReturnType<typeof open>>[1] | undefined) =>
     await session?.append([{ type: 'entered', data: { token: session.fencingToken } }]);

@@ -29,12 +29,20 @@ describe('streams whose process is killed while it appends a hundred events at a
     await killAgainAndAgain(
       database.url,
       () => new PostgresProvider({ url: database.url }),
-      () => until('the server has ended what the dead process had on its way', async () => (await othersAt(database.url)) === 0),
+      () =>
+        until(
+          'the server has ended what the dead process had on its way',
+          async () => (await othersAt(database.url)) === 0,
+        ),
     );
   });
 });
 
-async function killAgainAndAgain(where: string, provider: () => StorageProvider, settled?: () => Promise<void>): Promise<void> {
+async function killAgainAndAgain(
+  where: string,
+  provider: () => StorageProvider,
+  settled?: () => Promise<void>,
+): Promise<void> {
   const seed = seedOfRun();
   await withSeed('Streams did not survive', seed, async () => {
     const random = seededRandom(seed);
@@ -51,7 +59,9 @@ async function killAgainAndAgain(where: string, provider: () => StorageProvider,
         const known = acknowledged.get(writer) ?? before.get(writer) ?? 0;
         // one more may be there: each writer has one on its way
         const allowed = [known, known + 1];
-        expect({ round, writer, append, allowed, isAllowed: allowed.includes(append) }).toMatchObject({ isAllowed: true });
+        expect({ round, writer, append, allowed, isAllowed: allowed.includes(append) }).toMatchObject({
+          isAllowed: true,
+        });
       }
     }
     expect(Math.min(...seen.appends.values())).toBeGreaterThan(0);
@@ -59,7 +69,11 @@ async function killAgainAndAgain(where: string, provider: () => StorageProvider,
 }
 
 /** Kills it after so many acknowledgements, and not before one of this writer's. Answers the last of each. */
-async function killOne(where: string, enough: number, patientFor: string | undefined): Promise<ReadonlyMap<string, number>> {
+async function killOne(
+  where: string,
+  enough: number,
+  patientFor: string | undefined,
+): Promise<ReadonlyMap<string, number>> {
   await using child = new StreamsProcess(where, 'fill');
   const acknowledged = new Map<string, number>();
   let heard = 0;
@@ -67,9 +81,11 @@ async function killOne(where: string, enough: number, patientFor: string | undef
     const [, writer = '', append] = /^(.*) (\d+)$/.exec(line) ?? [];
     acknowledged.set(writer, Number(append));
     heard += 1;
-    if (heard >= enough && (patientFor === undefined || acknowledged.has(patientFor))) child.signal('SIGKILL');
+    if (heard >= enough && (patientFor === undefined || acknowledged.has(patientFor)))
+      child.signal('SIGKILL');
   }
-  if (heard < enough) throw new Error(`The process ended by itself, after ${heard} of ${enough} acknowledgements.`);
+  if (heard < enough)
+    throw new Error(`The process ended by itself, after ${heard} of ${enough} acknowledgements.`);
   return acknowledged;
 }
 

@@ -33,12 +33,17 @@ describe('streams on one Postgres, in several processes', () => {
   it('refuse a holder that stood still until another had its stream, or until its time was over', async () => {
     const held = streams.stream(Held);
     const [followed, alone, renewed] = heldStreams;
-    const fromOutside = (id: string) => codeOf(held.append(id, [{ type: 'left', data: { token: 0n } }], { expectedVersion: 'any' }));
+    const fromOutside = (id: string) =>
+      codeOf(held.append(id, [{ type: 'left', data: { token: 0n } }], { expectedVersion: 'any' }));
     await using sleeper = new StreamsProcess(database.url, 'hold');
     expect(await sleeper.line()).toBe('held');
     sleeper.signal('SIGSTOP');
     // stopped, but not dead yet: its locks count
-    expect(await Promise.all(heldStreams.map(fromOutside))).toEqual(['STREAM_LOCKED', 'STREAM_LOCKED', 'STREAM_LOCKED']);
+    expect(await Promise.all(heldStreams.map(fromOutside))).toEqual([
+      'STREAM_LOCKED',
+      'STREAM_LOCKED',
+      'STREAM_LOCKED',
+    ]);
     const open = (id: string) => held.openSession(id, { openTimeoutMs: 120_000 });
     const [first, second] = await Promise.all([open(followed), open(renewed)]);
     expect([first, second].map(({ fencingToken, version }) => [fencingToken, version])).toEqual([
@@ -59,8 +64,12 @@ describe('streams on one Postgres, in several processes', () => {
       expect(await sleeper.answer()).toEqual({ [`close ${id}`]: 'done', aborted: true });
     }
     // nobody else's lock was touched
-    expect(await Promise.all([fromOutside(followed), fromOutside(renewed)])).toEqual(['STREAM_LOCKED', 'STREAM_LOCKED']);
-    for (const session of [first, second]) await session.append([{ type: 'left', data: { token: 2n } }], { close: true });
+    expect(await Promise.all([fromOutside(followed), fromOutside(renewed)])).toEqual([
+      'STREAM_LOCKED',
+      'STREAM_LOCKED',
+    ]);
+    for (const session of [first, second])
+      await session.append([{ type: 'left', data: { token: 2n } }], { close: true });
     const tokensOf = async (id: string) => (await all(held.read(id))).map(({ data }) => data.token);
     expect(await Promise.all(heldStreams.map(tokensOf))).toEqual([[1n, 2n, 2n], [1n], [1n, 2n, 2n]]);
   });

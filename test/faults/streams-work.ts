@@ -26,11 +26,20 @@ export const heldStreams = ['followed', 'alone', 'renewed'] as const;
 /** Rivals that lose ten times in a row begin again: only what is written counts. */
 const patience = { attempts: 10_000, budgetMs: 120_000 };
 
-export async function countTogether(streams: EventStore, process: number, callers: number, rounds: number): Promise<void> {
+export async function countTogether(
+  streams: EventStore,
+  process: number,
+  callers: number,
+  rounds: number,
+): Promise<void> {
   const counts = streams.stream(Count);
   const caller = async (number: number): Promise<void> => {
     for (let round = 0; round < rounds; round += 1)
-      await counts.transact('hot', (n) => [{ type: 'counted', data: { process, caller: number, n: n + 1 } }], { retry: patience });
+      await counts.transact(
+        'hot',
+        (n) => [{ type: 'counted', data: { process, caller: number, n: n + 1 } }],
+        { retry: patience },
+      );
   };
   await Promise.all(Array.from({ length: callers }, (_, number) => caller(number)));
 }
@@ -41,11 +50,14 @@ export async function misCounted(streams: EventStore, expected: number): Promise
   let events = 0;
   for await (const { version, data } of streams.stream(Count).read('hot')) {
     events += 1;
-    if (version !== events || data.n !== version) wrong.push(`event ${events} has version ${version} and counts ${data.n}`);
+    if (version !== events || data.n !== version)
+      wrong.push(`event ${events} has version ${version} and counts ${data.n}`);
   }
   const { state, version } = await streams.stream(Count).load('hot');
   if (events !== expected || state !== expected || version !== expected)
-    wrong.push(`${expected} were counted; there are ${events} events, version ${version}, and the count is ${state}`);
+    wrong.push(
+      `${expected} were counted; there are ${events} events, version ${version}, and the count is ${state}`,
+    );
   return wrong;
 }
 
@@ -78,7 +90,8 @@ export async function misHeld(streams: EventStore, expected: number): Promise<re
     events += 1;
     const enters = version % 2 === 1;
     if (type !== (enters ? 'entered' : 'left')) wrong.push(`${type} at version ${version}`);
-    if (enters ? data.token <= token : data.token !== token) wrong.push(`token ${data.token} at version ${version}, behind ${token}`);
+    if (enters ? data.token <= token : data.token !== token)
+      wrong.push(`token ${data.token} at version ${version}, behind ${token}`);
     token = data.token;
   }
   if (events !== expected) wrong.push(`${expected} events were written, there are ${events}`);
@@ -95,7 +108,8 @@ const rivals = 2;
 export const Filling = defineStream('filling', {
   events: { filled: event<{ writer: string; append: number; index: number }>() },
   initial: (): Readonly<Record<string, number>> => ({}),
-  evolve: (last, { data: { writer, append, index } }) => (index === atOnce - 1 ? { ...last, [writer]: append } : last),
+  evolve: (last, { data: { writer, append, index } }) =>
+    index === atOnce - 1 ? { ...last, [writer]: append } : last,
   snapshot: { every: 10 * atOnce },
 });
 type Filled = EventOf<typeof Filling>;
@@ -107,24 +121,37 @@ export const writers: readonly { readonly stream: string; readonly writer: strin
 ];
 
 const hundred = (writer: string, append: number): readonly Filled[] =>
-  Array.from({ length: atOnce }, (_, index) => ({ type: 'filled', data: { writer, append, index } }) as const);
+  Array.from(
+    { length: atOnce },
+    (_, index) => ({ type: 'filled', data: { writer, append, index } }) as const,
+  );
 
 /** Writes until the process is killed, and says what was acknowledged. */
-export async function fillForever(streams: EventStore, acknowledge: (writer: string, append: number) => void): Promise<void> {
+export async function fillForever(
+  streams: EventStore,
+  acknowledge: (writer: string, append: number) => void,
+): Promise<void> {
   const filling = streams.stream(Filling);
   await Promise.all(
     writers.map(async ({ stream, writer }) => {
       if (writer.startsWith('owner')) return await fillAlone(filling, stream, writer, acknowledge);
       if (writer === 'holder') return await fillHeld(filling, stream, writer, acknowledge);
       for (;;) {
-        const { state } = await filling.transact(stream, (last) => hundred(writer, (last[writer] ?? 0) + 1), { retry: patience });
+        const { state } = await filling.transact(stream, (last) => hundred(writer, (last[writer] ?? 0) + 1), {
+          retry: patience,
+        });
         acknowledge(writer, state[writer] as number);
       }
     }),
   );
 }
 
-type Fill = (filling: EventStream<typeof Filling>, stream: string, writer: string, acknowledge: Acknowledge) => Promise<void>;
+type Fill = (
+  filling: EventStream<typeof Filling>,
+  stream: string,
+  writer: string,
+  acknowledge: Acknowledge,
+) => Promise<void>;
 type Acknowledge = (writer: string, append: number) => void;
 
 const fillAlone: Fill = async (filling, stream, writer, acknowledge) => {
@@ -149,7 +176,11 @@ const fillAlone: Fill = async (filling, stream, writer, acknowledge) => {
  */
 const fillHeld: Fill = async (filling, stream, writer, acknowledge) => {
   for (;;) {
-    await using session = await filling.openSession(stream, { sessionTimeoutMs: 500, openTimeoutMs: 120_000, renewal: 'auto' });
+    await using session = await filling.openSession(stream, {
+      sessionTimeoutMs: 500,
+      openTimeoutMs: 120_000,
+      renewal: 'auto',
+    });
     try {
       for (;;) {
         const append = (session.state[writer] ?? 0) + 1;
@@ -186,15 +217,25 @@ export async function look(streams: EventStore, { versions, appends }: Seen): Pr
         appends.set(writer, append);
         first = data;
       }
-      if (version !== count + 1 || index !== count % atOnce || writer !== first?.writer || append !== first.append)
-        throw new Error(`Event ${version} of '${stream}' is ${index} of append ${append} of ${writer}: a part of an append.`);
+      if (
+        version !== count + 1 ||
+        index !== count % atOnce ||
+        writer !== first?.writer ||
+        append !== first.append
+      )
+        throw new Error(
+          `Event ${version} of '${stream}' is ${index} of append ${append} of ${writer}: a part of an append.`,
+        );
       count += 1;
     }
     const { version, state } = await filling.load(stream);
-    if (version !== count || count % atOnce !== 0) throw new Error(`'${stream}' has ${count} events, and version ${version}.`);
+    if (version !== count || count % atOnce !== 0)
+      throw new Error(`'${stream}' has ${count} events, and version ${version}.`);
     for (const [writer, append] of Object.entries(state))
       if (appends.get(writer) !== append)
-        throw new Error(`${writer} is at ${append} by the state of '${stream}', not at ${appends.get(writer)}.`);
+        throw new Error(
+          `${writer} is at ${append} by the state of '${stream}', not at ${appends.get(writer)}.`,
+        );
     versions.set(stream, version);
   }
 }

@@ -26,9 +26,17 @@ interface Statistics {
 interface Results {
   readonly machine: { readonly fileSystem: string };
   readonly suites: readonly {
-    readonly works: readonly { readonly verb: string; readonly reference: string; readonly rows: readonly Row[] }[];
+    readonly works: readonly {
+      readonly verb: string;
+      readonly reference: string;
+      readonly rows: readonly Row[];
+    }[];
   }[];
-  readonly opening: readonly { readonly contender: string; readonly memoryBytes: number; readonly dataBytes: number }[];
+  readonly opening: readonly {
+    readonly contender: string;
+    readonly memoryBytes: number;
+    readonly dataBytes: number;
+  }[];
 }
 interface Row {
   readonly contender: string;
@@ -37,7 +45,9 @@ interface Row {
 }
 
 beforeAll(async () => {
-  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', 'tsconfig.build.json'], { cwd: root });
+  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-b', 'tsconfig.build.json'], {
+    cwd: root,
+  });
 });
 
 describe('the figures of the bench', () => {
@@ -67,11 +77,20 @@ describe('the figures of the bench', () => {
       [round(200), round(20), round(220)],
       [round(100), round(10), round(110)],
     ];
-    expect(statistics.summarize(ours, theirs)).toMatchObject({ callsPerSecond: 200, p50Us: 2, p99Us: 3, ratio: 2, ratioQuartiles: [2, 2] });
+    expect(statistics.summarize(ours, theirs)).toMatchObject({
+      callsPerSecond: 200,
+      p50Us: 2,
+      p99Us: 3,
+      ratio: 2,
+      ratioQuartiles: [2, 2],
+    });
   });
 
   it('say in how many rounds somebody came to a halt', () => {
-    const rounds = [100, 110, 49, 120, 51].map((callsPerSecond): Round => ({ callsPerSecond, latenciesUs: [1] }));
+    const rounds = [100, 110, 49, 120, 51].map((callsPerSecond): Round => ({
+      callsPerSecond,
+      latenciesUs: [1],
+    }));
     expect(statistics.summarize(rounds, rounds)).toMatchObject({ callsPerSecond: 100, stalls: 1 });
   });
 });
@@ -90,10 +109,15 @@ describe('a short run of the bench', () => {
   // a server that was named for the tests is good enough for the bench
   const server = process.env['TEST_POSTGRES_URL'];
   const env = { ...process.env, ...(server && { BENCH_POSTGRES_URL: server }) };
-  const bench = async (...args: readonly string[]): Promise<{ readonly printed: string; readonly results: Results }> => {
+  const bench = async (
+    ...args: readonly string[]
+  ): Promise<{ readonly printed: string; readonly results: Results }> => {
     const json = join(folder, 'results.json');
     const flags = ['--rounds', '1', '--ms', '5', '--directory', folder, '--json', json];
-    const { stdout } = await run(process.execPath, [join(built, 'main.js'), ...flags, ...args], { cwd: root, env });
+    const { stdout } = await run(process.execPath, [join(built, 'main.js'), ...flags, ...args], {
+      cwd: root,
+      env,
+    });
     return { printed: stdout, results: JSON.parse(await readFile(json, 'utf8')) as Results };
   };
 
@@ -109,9 +133,11 @@ describe('a short run of the bench', () => {
       }
       expect(printed).toContain(results.machine.fileSystem);
       expect(printed).toMatch(/survives +compares +answers/);
-      if (suite === 'postgres') expect(printed).toMatch(/fsync on, synchronous_commit on.*\n[^]*conflicts: kvent /);
+      if (suite === 'postgres')
+        expect(printed).toMatch(/fsync on, synchronous_commit on.*\n[^]*conflicts: kvent /);
       if (suite === 'events') expect(printed).toMatch(/conflicts: kvent [^]*kvent, JSON file +[\d,]+ /);
-      if (suite === 'file') expect(results.opening.map(({ contender }) => contender)).toContain('kvent, JSON file');
+      if (suite === 'file')
+        expect(results.opening.map(({ contender }) => contender)).toContain('kvent, JSON file');
     },
   );
 

@@ -43,19 +43,25 @@ export function describeConsumer(version: keyof typeof nest): void {
       await app[Symbol.asyncDispose]();
     });
 
-    it.each(['module', 'commonjs'] as const)('the programs of the READMEs compile and run (type: %s)', async (type) => {
-      await app.writeProgram(type, type, 'main.ts');
-      await app.writeProgram(type, type, 'streams.ts', 'libs/event-store/README.md', 'warehouse');
-      await app.compile(type);
-      for (const [program, answer] of [
-        ['main', expected],
-        ['streams', expectedOfStreams],
-      ] as const) {
-        const { stdout, stderr } = await app.run(type, ['--disable-warning=ExperimentalWarning', `dist/${program}.js`]);
-        expect(JSON.parse(stdout)).toEqual(answer);
-        expect(stderr).toBe('');
-      }
-    });
+    it.each(['module', 'commonjs'] as const)(
+      'the programs of the READMEs compile and run (type: %s)',
+      async (type) => {
+        await app.writeProgram(type, type, 'main.ts');
+        await app.writeProgram(type, type, 'streams.ts', 'libs/event-store/README.md', 'warehouse');
+        await app.compile(type);
+        for (const [program, answer] of [
+          ['main', expected],
+          ['streams', expectedOfStreams],
+        ] as const) {
+          const { stdout, stderr } = await app.run(type, [
+            '--disable-warning=ExperimentalWarning',
+            `dist/${program}.js`,
+          ]);
+          expect(JSON.parse(stdout)).toEqual(answer);
+          expect(stderr).toBe('');
+        }
+      },
+    );
 
     it('runs when SWC compiles it to CommonJS, one file at a time', async () => {
       await app.writeProgram('swc', 'commonjs', 'main.ts');
@@ -73,10 +79,12 @@ export function describeConsumer(version: keyof typeof nest): void {
       const streams = `
       import { given, overrideEventStore, streamClauses } from '@kvent/event-store/testing';
       process.stdout.write(typeof given + ' ' + typeof overrideEventStore + ' ' + (streamClauses.length > 0));`;
-      expect((await app.run('.', ['--input-type=module', '--eval', streams])).stdout).toBe('function function true');
-      await expect(app.run('.', ['--input-type=module', '--eval', "await import('@nestjs/testing')"])).rejects.toThrow(
-        'ERR_MODULE_NOT_FOUND',
+      expect((await app.run('.', ['--input-type=module', '--eval', streams])).stdout).toBe(
+        'function function true',
       );
+      await expect(
+        app.run('.', ['--input-type=module', '--eval', "await import('@nestjs/testing')"]),
+      ).rejects.toThrow('ERR_MODULE_NOT_FOUND');
     });
   });
 }

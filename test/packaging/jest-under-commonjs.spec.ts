@@ -82,8 +82,12 @@ interface Recipe {
 async function recipe(): Promise<Recipe> {
   const guide = await readFile(join(root, 'docs/guides/testing.md'), 'utf8');
   const section = guide.slice(guide.indexOf('## Jest under CommonJS'));
-  const blocks = Array.from(section.matchAll(/```json\n([^]*?)```/g), ([, block]) => JSON.parse(block as string) as Partial<Recipe>);
+  const blocks = Array.from(
+    section.matchAll(/```json\n([^]*?)```/g),
+    ([, block]) => JSON.parse(block as string) as Partial<Recipe>,
+  );
   const merged = Object.assign({}, ...blocks) as Partial<Recipe>;
-  if (merged.jest === undefined || merged.compilerOptions === undefined) throw new Error('The guide no longer shows the two lines.');
+  if (merged.jest === undefined || merged.compilerOptions === undefined)
+    throw new Error('The guide no longer shows the two lines.');
   return { jest: merged.jest, compilerOptions: merged.compilerOptions };
 }

@@ -8,12 +8,18 @@ interface Locked {
   readonly optionalDependencies?: Readonly<Record<string, string>>;
 }
 
-const lock = JSON.parse(readFileSync(join(import.meta.dirname, '../../package-lock.json'), 'utf8')) as { packages: Record<string, Locked> };
+const lock = JSON.parse(readFileSync(join(import.meta.dirname, '../../package-lock.json'), 'utf8')) as {
+  packages: Record<string, Locked>;
+};
 const packages = Object.entries(lock.packages);
 
 describe('the lock file', () => {
   it('holds no download addresses, so that everybody installs from the registry of their choice', () => {
-    expect(packages.filter(([, { resolved, link }]) => resolved !== undefined && link !== true).map(([path]) => path)).toEqual([]);
+    expect(
+      packages
+        .filter(([, { resolved, link }]) => resolved !== undefined && link !== true)
+        .map(([path]) => path),
+    ).toEqual([]);
   });
 
   it('holds the packages of every platform, so that `npm ci` works on all of them', () => {

@@ -64,9 +64,18 @@ const oldest = async (): Promise<string> => {
 };
 
 it('one storage and one event store serve an application, also its lazily loaded modules', async () => {
-  const [version, ...packed] = await Promise.all([oldest(), packLibrary('key-value-storage'), packLibrary('event-store')]);
+  const [version, ...packed] = await Promise.all([
+    oldest(),
+    packLibrary('key-value-storage'),
+    packLibrary('event-store'),
+  ]);
   const nest = ['common', 'core', 'cqrs'].map((name) => `@nestjs/${name}@${version}`);
-  await using app = await ScratchApp.install([...nest, 'reflect-metadata@0.2.2', 'rxjs@7.8.2', ...packed.map(({ tarball }) => tarball)]);
+  await using app = await ScratchApp.install([
+    ...nest,
+    'reflect-metadata@0.2.2',
+    'rxjs@7.8.2',
+    ...packed.map(({ tarball }) => tarball),
+  ]);
   await app.write('program.mjs', program);
   const { stdout } = await app.run('.', ['--disable-warning=ExperimentalWarning', 'program.mjs']);
   const load = { value: 1, same: true };

@@ -10,7 +10,10 @@ import { currentRun, runsFolder } from '../postgres/runs.mjs';
 type Answer<T> = { readonly done: T } | { readonly reason: string };
 
 /** `work` is told how to name a file that is to live as long as the run. Its answer has to survive JSON; everybody rejects with its reason. */
-export async function onceInRun<T>(name: string, work: (pathOf: (suffix: string) => string) => Promise<T>): Promise<T> {
+export async function onceInRun<T>(
+  name: string,
+  work: (pathOf: (suffix: string) => string) => Promise<T>,
+): Promise<T> {
   const run = currentRun();
   if (run === undefined) throw new Error('There is no run of tests: begin one by `npm run jest`.');
   const pathOf = (suffix: string): string => join(runsFolder, `${run}.${name}.${suffix}`);

@@ -22,7 +22,9 @@ export interface Packed {
 }
 
 export async function packLibrary(name: Library): Promise<Packed> {
-  return (await onceInRun('pack-libraries', async (pathOf) => await packAll((library) => pathOf(`${library}.tgz`))))[name];
+  return (
+    await onceInRun('pack-libraries', async (pathOf) => await packAll((library) => pathOf(`${library}.tgz`)))
+  )[name];
 }
 
 async function packAll(tarballOf: (name: Library) => string): Promise<Record<Library, Packed>> {
@@ -51,14 +53,20 @@ async function packAll(tarballOf: (name: Library) => string): Promise<Record<Lib
 async function linkPackages(scratch: string): Promise<void> {
   const [installed, linked] = [join(root, 'node_modules'), join(scratch, 'node_modules')];
   await mkdir(join(linked, '@kvent'), { recursive: true });
-  for (const name of await readdir(installed)) if (name !== '@kvent') await symlink(join(installed, name), join(linked, name));
+  for (const name of await readdir(installed))
+    if (name !== '@kvent') await symlink(join(installed, name), join(linked, name));
   for (const name of libraries) await symlink(join(scratch, 'libs', name), join(linked, '@kvent', name));
 }
 
 async function pack(scratch: string, name: Library, tarball: string): Promise<Packed> {
   const folder = join(scratch, 'libs', name);
-  const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], { cwd: folder });
-  const [packed] = JSON.parse(stdout) as readonly { readonly filename: string; readonly files: readonly { readonly path: string }[] }[];
+  const { stdout } = await run('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', scratch], {
+    cwd: folder,
+  });
+  const [packed] = JSON.parse(stdout) as readonly {
+    readonly filename: string;
+    readonly files: readonly { readonly path: string }[];
+  }[];
   if (packed === undefined) throw new Error(`npm pack made nothing of ${name}.`);
   await copyFile(join(scratch, packed.filename), tarball);
   return { tarball, files: packed.files.map(({ path }) => path) };

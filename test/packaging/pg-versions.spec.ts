@@ -58,13 +58,19 @@ process.stdout.write(JSON.stringify({ found, wasEnded: ended > 5 }));
 `;
 
 const oldest = async (): Promise<string> => {
-  const { peerDependencies } = JSON.parse(await readFile(join(root, 'libs/key-value-postgres/package.json'), 'utf8')) as {
+  const { peerDependencies } = JSON.parse(
+    await readFile(join(root, 'libs/key-value-postgres/package.json'), 'utf8'),
+  ) as {
     readonly peerDependencies: { readonly pg: string };
   };
   return peerDependencies.pg.replace(/^\^/, '');
 };
 const newest = async (): Promise<string> =>
-  (JSON.parse(await readFile(join(root, 'node_modules/pg/package.json'), 'utf8')) as { readonly version: string }).version;
+  (
+    JSON.parse(await readFile(join(root, 'node_modules/pg/package.json'), 'utf8')) as {
+      readonly version: string;
+    }
+  ).version;
 
 it.each([
   ['the oldest', oldest],
@@ -76,11 +82,25 @@ it.each([
     expect(version).toMatch(/^8\.\d+\.\d+$/);
     const packed = await Promise.all((['key-value-storage', 'key-value-postgres'] as const).map(packLibrary));
     const tarballs = packed.map(({ tarball }) => tarball);
-    await using app = await ScratchApp.install(['typeorm@1.1.1', `pg@${version}`, 'reflect-metadata@0.2.2', ...tarballs], 'leave out');
+    await using app = await ScratchApp.install(
+      ['typeorm@1.1.1', `pg@${version}`, 'reflect-metadata@0.2.2', ...tarballs],
+      'leave out',
+    );
     await using database = await freshDatabase();
-    const { stdout } = await app.run('.', ['--input-type=module', '--eval', program], { DATABASE_URL: database.url });
+    const { stdout } = await app.run('.', ['--input-type=module', '--eval', program], {
+      DATABASE_URL: database.url,
+    });
     const each = JSON.stringify(['KEY_EXISTS', 1, 2, null, 3, 0]);
-    const found = { plain: each, timeout: each, binary: each, pipeline: each, callback: each, derived: each, copied: each, promise: each };
+    const found = {
+      plain: each,
+      timeout: each,
+      binary: each,
+      pipeline: each,
+      callback: each,
+      derived: each,
+      copied: each,
+      promise: each,
+    };
     expect(JSON.parse(stdout)).toEqual({ found, wasEnded: true });
   },
   600_000,

@@ -25,7 +25,9 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
 
   it('holds the build, the manifest, its README and its licence, and nothing else', () => {
     const doors = isProgram ? ['bin/kvent.js'] : ['dist/index.js', 'dist/index.d.ts'];
-    const others = files.filter((file) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(file));
+    const others = files.filter(
+      (file) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(file),
+    );
     expect(others).toEqual(isProgram ? doors : []);
     expect(files).toEqual(expect.arrayContaining([...doors, 'package.json', 'LICENSE', 'README.md']));
     expect(files.filter((file) => /\.spec\.(js|d\.ts)$/.test(file))).toEqual([]);
@@ -33,19 +35,29 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
 
   it('holds nothing whose source is gone', () => {
     const built = files.filter((file) => file.startsWith('dist/'));
-    const sourceOf = (file: string): string => join(folder, 'src', file.slice('dist/'.length).replace(/(\.d\.ts|\.js)$/, '.ts'));
+    const sourceOf = (file: string): string =>
+      join(folder, 'src', file.slice('dist/'.length).replace(/(\.d\.ts|\.js)$/, '.ts'));
     expect(built.length).toBeGreaterThan(0);
     expect(built.filter((file) => !existsSync(sourceOf(file)))).toEqual([]);
   });
 
   it('satisfies publint', async () => {
-    const { stdout } = await run(process.execPath, [bin('publint/src/cli.js'), '--strict', tarball], { cwd: folder });
+    const { stdout } = await run(process.execPath, [bin('publint/src/cli.js'), '--strict', tarball], {
+      cwd: folder,
+    });
     expect(stdout).toContain('All good!');
   });
 
   if (!isProgram) {
     it('resolves with types from ESM, by every resolver that knows ESM', async () => {
-      const args = [bin('@arethetypeswrong/cli/dist/index.js'), tarball, '--profile', 'esm-only', '--no-color', '--no-emoji'];
+      const args = [
+        bin('@arethetypeswrong/cli/dist/index.js'),
+        tarball,
+        '--profile',
+        'esm-only',
+        '--no-color',
+        '--no-emoji',
+      ];
       const { stdout } = await run(process.execPath, args); // a problem is an exit code, which rejects
       expect(stdout).toMatch(/node16 \(from ESM\).*OK \(ESM\)/);
     });
@@ -54,25 +66,43 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
 
 describe('Where none of their peers is installed', () => {
   let app: ScratchApp;
-  const esm = async (program: string): Promise<string> => (await app.run('.', ['--input-type=module', '--eval', program])).stdout;
+  const esm = async (program: string): Promise<string> =>
+    (await app.run('.', ['--input-type=module', '--eval', program])).stdout;
   const commonJs = async (program: string): Promise<string> =>
-    (await app.run('.', ['--disable-warning=ExperimentalWarning', '--input-type=commonjs', '--eval', program])).stdout;
+    (
+      await app.run('.', [
+        '--disable-warning=ExperimentalWarning',
+        '--input-type=commonjs',
+        '--eval',
+        program,
+      ])
+    ).stdout;
 
   beforeAll(async () => {
-    app = await ScratchApp.install(await tarballs('key-value-storage', 'key-value-postgres', 'event-store'), 'leave out');
+    app = await ScratchApp.install(
+      await tarballs('key-value-storage', 'key-value-postgres', 'event-store'),
+      'leave out',
+    );
   }, 240_000);
   afterAll(() => app[Symbol.asyncDispose]());
 
   it('the core of the stores loads, by import and by require', async () => {
     const work = "process.stdout.write(encodeKey(defineState('tag').name));";
-    expect(await esm(`import { defineState, encodeKey } from '@kvent/key-value-storage/core'; ${work}`)).toBe('tag');
-    expect(await commonJs(`const { defineState, encodeKey } = require('@kvent/key-value-storage/core'); ${work}`)).toBe('tag');
+    expect(await esm(`import { defineState, encodeKey } from '@kvent/key-value-storage/core'; ${work}`)).toBe(
+      'tag',
+    );
+    expect(
+      await commonJs(`const { defineState, encodeKey } = require('@kvent/key-value-storage/core'); ${work}`),
+    ).toBe('tag');
   });
 
   it('the core of the streams loads, by import and by require', async () => {
-    const work = "process.stdout.write(defineStream('till', { events: { paid: event() }, initial: () => 0, evolve: (n) => n + 1 }).type);";
+    const work =
+      "process.stdout.write(defineStream('till', { events: { paid: event() }, initial: () => 0, evolve: (n) => n + 1 }).type);";
     expect(await esm(`import { defineStream, event } from '@kvent/event-store/core'; ${work}`)).toBe('till');
-    expect(await commonJs(`const { defineStream, event } = require('@kvent/event-store/core'); ${work}`)).toBe('till');
+    expect(
+      await commonJs(`const { defineStream, event } = require('@kvent/event-store/core'); ${work}`),
+    ).toBe('till');
   });
 
   it.each([
@@ -85,8 +115,11 @@ describe('Where none of their peers is installed', () => {
 });
 
 it('The command `kvent` of the published package does its work with what npm installs along with it', async () => {
-  await using app = await ScratchApp.install(await tarballs('key-value-storage', 'key-value-postgres', 'cli'));
-  const kvent = async (...args: string[]) => await app.run('.', ['node_modules/@kvent/cli/bin/kvent.js', ...args]);
+  await using app = await ScratchApp.install(
+    await tarballs('key-value-storage', 'key-value-postgres', 'cli'),
+  );
+  const kvent = async (...args: string[]) =>
+    await app.run('.', ['node_modules/@kvent/cli/bin/kvent.js', ...args]);
   const open = (work: string): string[] => [
     '--input-type=module',
     '--eval',
@@ -101,7 +134,10 @@ it('The command `kvent` of the published package does its work with what npm ins
   ];
   await app.run('.', open("await on('./data', (notes) => notes.add('a', 'kept'));"));
   await kvent('copy', '--from', './data', '--to', './copy');
-  const { stdout } = await app.run('.', open("process.stdout.write((await on('./copy', (notes) => notes.getOrThrow('a'))).value);"));
+  const { stdout } = await app.run(
+    '.',
+    open("process.stdout.write((await on('./copy', (notes) => notes.getOrThrow('a'))).value);"),
+  );
   expect(stdout).toBe('kept');
   await expect(kvent('copy', '--from', './data')).rejects.toThrow('--to');
 }, 240_000);

@@ -38,12 +38,20 @@ export class ScratchApp implements AsyncDisposable {
   static async install(packages: readonly string[], peers: 'add' | 'leave out' = 'add'): Promise<ScratchApp> {
     const app = new ScratchApp(await mkdtemp(join(tmpdir(), 'kvent-app-')));
     await app.write('package.json', { private: true });
-    const flags = ['--no-audit', '--no-fund', '--prefer-offline', '--ignore-scripts', ...(peers === 'add' ? [] : ['--legacy-peer-deps'])];
+    const flags = [
+      '--no-audit',
+      '--no-fund',
+      '--prefer-offline',
+      '--ignore-scripts',
+      ...(peers === 'add' ? [] : ['--legacy-peer-deps']),
+    ];
     try {
       await run('npm', ['install', ...flags, ...packages], { cwd: app.folder });
     } catch (error) {
       await app[Symbol.asyncDispose]();
-      throw new Error(`npm could not install ${packages.join(' ')}: this test needs the registry.`, { cause: error });
+      throw new Error(`npm could not install ${packages.join(' ')}: this test needs the registry.`, {
+        cause: error,
+      });
     }
     return app;
   }
@@ -55,7 +63,13 @@ export class ScratchApp implements AsyncDisposable {
   }
 
   /** Puts the first program of a README into a folder, under a name, and beside it one of the fixtures, which starts it. */
-  async writeProgram(folder: string, type: 'module' | 'commonjs', fixture: string, readme = 'README.md', name = 'program'): Promise<void> {
+  async writeProgram(
+    folder: string,
+    type: 'module' | 'commonjs',
+    fixture: string,
+    readme = 'README.md',
+    name = 'program',
+  ): Promise<void> {
     await this.write(`${folder}/package.json`, { private: true, type });
     await this.write(`${folder}/${name}.ts`, await firstProgram(readme));
     await cp(join(fixtures, fixture), join(this.folder, folder, fixture));
@@ -65,9 +79,11 @@ export class ScratchApp implements AsyncDisposable {
   async compile(folder: string): Promise<void> {
     await this.write(`${folder}/tsconfig.json`, { compilerOptions, include: ['*.ts'] });
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    await run(process.execPath, [tsc, '-p', '.'], { cwd: join(this.folder, folder) }).catch((error: unknown) => {
-      throw new Error(`tsc: ${(error as { readonly stdout?: string }).stdout ?? String(error)}`);
-    });
+    await run(process.execPath, [tsc, '-p', '.'], { cwd: join(this.folder, folder) }).catch(
+      (error: unknown) => {
+        throw new Error(`tsc: ${(error as { readonly stdout?: string }).stdout ?? String(error)}`);
+      },
+    );
   }
 
   /** The same by SWC, as `nest start --builder swc` does: one file at a time, which knows no types. */

@@ -29,11 +29,18 @@ process.stdout.write(JSON.stringify(found));
 
 describe.each(['0.3.31', '1.1.1'])('With TypeORM %s', (version) => {
   it('states and streams are kept, and commit with a transaction of the application’s', async () => {
-    const packed = await Promise.all((['key-value-storage', 'key-value-postgres', 'event-store'] as const).map(packLibrary));
+    const packed = await Promise.all(
+      (['key-value-storage', 'key-value-postgres', 'event-store'] as const).map(packLibrary),
+    );
     const tarballs = packed.map(({ tarball }) => tarball);
-    await using app = await ScratchApp.install([`typeorm@${version}`, 'pg@8.23.1', 'reflect-metadata@0.2.2', ...tarballs], 'leave out');
+    await using app = await ScratchApp.install(
+      [`typeorm@${version}`, 'pg@8.23.1', 'reflect-metadata@0.2.2', ...tarballs],
+      'leave out',
+    );
     await using database = await freshDatabase();
-    const { stdout } = await app.run('.', ['--input-type=module', '--eval', program], { DATABASE_URL: database.url });
+    const { stdout } = await app.run('.', ['--input-type=module', '--eval', program], {
+      DATABASE_URL: database.url,
+    });
     expect(JSON.parse(stdout)).toEqual({ note: 'with it', till: 2 });
   }, 240_000);
 });

@@ -57,7 +57,8 @@ describe.each([
     const name = new URL(database.url).pathname.slice(1);
     await asAdmin(
       database.url,
-      async (client) => await client.query(`alter database ${client.escapeIdentifier(name)} set search_path = public`),
+      async (client) =>
+        await client.query(`alter database ${client.escapeIdentifier(name)} set search_path = public`),
     );
     const provider = new PostgresProvider({ url: database.url, poolSize: 1 });
     await opened(provider, async () => await write(provider, 'key', '1'));
@@ -66,7 +67,10 @@ describe.each([
   });
   afterAll(async () => await database[Symbol.asyncDispose]());
 
-  const connected = async <R>(options: Partial<DataSourceOptions>, work: (source: DataSource) => Promise<R>): Promise<R> => {
+  const connected = async <R>(
+    options: Partial<DataSourceOptions>,
+    work: (source: DataSource) => Promise<R>,
+  ): Promise<R> => {
     const source = await new Source({
       type: 'postgres',
       url: database.url,
@@ -90,7 +94,10 @@ describe.each([
       'with our entities, and a naming strategy and a schema of its own',
       { entities: kventEntities(), namingStrategy: new Shouting(), schema: 'public' },
     ],
-    ['with our entities, and a prefix for its tables', { entities: [orders, ...kventEntities()], entityPrefix: 'shop_' }],
+    [
+      'with our entities, and a prefix for its tables',
+      { entities: [orders, ...kventEntities()], entityPrefix: 'shop_' },
+    ],
     ['that knows nothing of our table', { entities: [orders] }],
   ])('a data source %s finds nothing to do, and changes nothing', async (_, options) => {
     await connected(options, async (source) => {
@@ -106,15 +113,20 @@ describe.each([
     'with `synchronize: true` changes nothing when it starts, and rows can be looked at through the entity (%j)',
     async (options) => {
       const [entity] = kventEntities();
-      await connected({ entities: [entity as EntitySchema<StoredRow>], synchronize: true, ...options }, async (source) => {
-        expect(await catalog(database.url)).toEqual(before);
-        const provider = new PostgresProvider({ dataSource: source });
-        await opened(provider, async () => {
-          const rows = await source.getRepository(entity as EntitySchema<StoredRow>).find();
-          expect(rows).toMatchObject([{ database: 'shared', entity: 'thing', key: 'key', value: 1, expiresAt: null, number: null }]);
-          expect(rows[0]?.updatedAt).toBeInstanceOf(Date);
-        });
-      });
+      await connected(
+        { entities: [entity as EntitySchema<StoredRow>], synchronize: true, ...options },
+        async (source) => {
+          expect(await catalog(database.url)).toEqual(before);
+          const provider = new PostgresProvider({ dataSource: source });
+          await opened(provider, async () => {
+            const rows = await source.getRepository(entity as EntitySchema<StoredRow>).find();
+            expect(rows).toMatchObject([
+              { database: 'shared', entity: 'thing', key: 'key', value: 1, expiresAt: null, number: null },
+            ]);
+            expect(rows[0]?.updatedAt).toBeInstanceOf(Date);
+          });
+        },
+      );
     },
   );
 
@@ -124,9 +136,15 @@ describe.each([
         'alter table kvent.row drop constraint row_pkey',
         'alter table kvent.row add constraint row_pkey primary key (database, container, entity, key)',
       ],
-      ['drop index kvent.row_expires_at', 'create index row_expires_at on kvent.row (expires_at) where expires_at is not null'],
+      [
+        'drop index kvent.row_expires_at',
+        'create index row_expires_at on kvent.row (expires_at) where expires_at is not null',
+      ],
       ['alter table kvent.row alter number type int', 'alter table kvent.row alter number type bigint'],
-      ['alter table kvent.row alter key type text collate "de-x-icu"', 'alter table kvent.row alter key type text collate "C"'],
+      [
+        'alter table kvent.row alter key type text collate "de-x-icu"',
+        'alter table kvent.row alter key type text collate "C"',
+      ],
     ] as const) {
       await asAdmin(database.url, async (client) => await client.query(change));
       expect([change, await connected({ entities: kventEntities() }, pending)]).not.toEqual([change, []]);
@@ -149,7 +167,10 @@ describe.each([
       await opened(provider, async () => {
         await write(provider, 'key', '1');
         const { container, entity, key } = addressOf('counter');
-        await commitOne(provider, batchOf([{ kind: 'sum', address: { container, entity, key }, operand: 5n, ttlMs: 60_000 }]));
+        await commitOne(
+          provider,
+          batchOf([{ kind: 'sum', address: { container, entity, key }, operand: 5n, ttlMs: 60_000 }]),
+        );
         expect(await textAt(provider, 'key')).toBe('1');
       });
       expect(await pending(source)).toEqual([]);

@@ -28,7 +28,8 @@ async function connected(extra: object = {}, url = database.url): Promise<DataSo
   sources.push(source);
   return source;
 }
-const poolOf = (source: DataSource): pg.Pool => (source.driver as unknown as { readonly master: pg.Pool }).master;
+const poolOf = (source: DataSource): pg.Pool =>
+  (source.driver as unknown as { readonly master: pg.Pool }).master;
 
 /** One call of each kind. */
 async function everyCall(provider: StorageProvider): Promise<void> {
@@ -38,11 +39,9 @@ async function everyCall(provider: StorageProvider): Promise<void> {
   const { container, entity, key } = addressOf('sum');
   await commitOne(provider, batchOf([{ kind: 'sum', address: { container, entity, key }, operand: 2n }]));
   expect(await commitOne(provider, putBatch('one', '2', 'absent'))).toMatchObject({ outcome: 'conflict' });
-  expect((await provider.read(['one', 'a', 'none'].map((name) => addressOf(name)))).rows.map((row) => row?.value)).toEqual([
-    { kind: 'json', text: '"é"' },
-    { kind: 'json', text: '1' },
-    undefined,
-  ]);
+  expect(
+    (await provider.read(['one', 'a', 'none'].map((name) => addressOf(name)))).rows.map((row) => row?.value),
+  ).toEqual([{ kind: 'json', text: '"é"' }, { kind: 'json', text: '1' }, undefined]);
   const [page] = await provider.scan([{ database: 'shared', container, entity, limit: 10 }]);
   expect(page?.rows.map((row) => row.key)).toEqual(['a', 'b', 'c', 'one', 'sum']);
 }
@@ -69,22 +68,24 @@ interface Wrapped {
 }
 
 describe('a statement behaves as one of pg', () => {
-  it.each([{ query_timeout: 120_000 }, { binary: true }, { pipeline: true }, { query_timeout: 120_000, pipeline: true }])(
-    'with the options %j',
-    async (extra) => {
-      const source = await connected(extra);
-      const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
-      const before = timers();
-      const provider = new PostgresProvider({ dataSource: source });
-      await opened(provider, async () => {
-        await everyCall(provider);
-        await source.transaction(async (manager) => await write(provider.within(manager), 'within', '1'));
-      });
-      await source.destroy();
-      // a timer of `pg` is cleared with its statement
-      expect(timers()).toBeLessThanOrEqual(before);
-    },
-  );
+  it.each([
+    { query_timeout: 120_000 },
+    { binary: true },
+    { pipeline: true },
+    { query_timeout: 120_000, pipeline: true },
+  ])('with the options %j', async (extra) => {
+    const source = await connected(extra);
+    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    const before = timers();
+    const provider = new PostgresProvider({ dataSource: source });
+    await opened(provider, async () => {
+      await everyCall(provider);
+      await source.transaction(async (manager) => await write(provider.within(manager), 'within', '1'));
+    });
+    await source.destroy();
+    // a timer of `pg` is cleared with its statement
+    expect(timers()).toBeLessThanOrEqual(before);
+  });
 
   it('with query_timeout: a statement that takes longer is given up, and the next one goes on', async () => {
     const source = await connected({ query_timeout: 300 });
@@ -130,14 +131,16 @@ describe('a statement behaves as one of pg', () => {
     let ended = 0;
     const wrap = (original: Query): Query =>
       function (query, ...rest) {
-        const derived = typeof query === 'string' ? { text: query } : (Object.create(query as object) as Wrapped);
+        const derived =
+          typeof query === 'string' ? { text: query } : (Object.create(query as object) as Wrapped);
         const { text } = derived;
         Object.defineProperty(derived, 'text', { configurable: true, get: () => text });
         const result = original.call(this, derived, ...rest);
         const sent = this as unknown as { readonly _queryQueue: Wrapped[]; readonly _activeQuery: Wrapped };
         const last = sent._queryQueue.at(-1) ?? sent._activeQuery;
         const { callback } = last;
-        if (callback === undefined) throw new Error('What is neither an emitter nor a promise has no callback.');
+        if (callback === undefined)
+          throw new Error('What is neither an emitter nor a promise has no callback.');
         last.callback = (...args: unknown[]) => {
           ended += 1;
           callback.apply(last, args);
@@ -153,7 +156,11 @@ describe('a statement behaves as one of pg', () => {
       function (query, ...rest) {
         return typeof query === 'string'
           ? original.call(this, query, ...rest)
-          : original.call(this, { ...(query as Wrapped), text: `${(query as Wrapped).text} /* trace */` }, ...rest);
+          : original.call(
+              this,
+              { ...(query as Wrapped), text: `${(query as Wrapped).text} /* trace */` },
+              ...rest,
+            );
       };
     await onInstrumented(wrap);
   });
@@ -182,7 +189,10 @@ describe('a statement behaves as one of pg', () => {
       refuse = true;
       const failed = await provider.read([addressOf('one')]).catch((error: unknown) => error);
       refuse = false;
-      expect(failed).toMatchObject({ code: 'STORAGE_UNAVAILABLE', cause: { message: 'The wrapper has said no.' } });
+      expect(failed).toMatchObject({
+        code: 'STORAGE_UNAVAILABLE',
+        cause: { message: 'The wrapper has said no.' },
+      });
     });
   });
 
@@ -214,11 +224,15 @@ describe('a pool that ends', () => {
     await provider.open();
     await write(provider, 'key', '1');
     // the pool has a connection to give, and is told to end before it does
-    const late = Promise.allSettled([provider.read([addressOf('key')]), commitOne(provider, putBatch('key', '2'))]);
+    const late = Promise.allSettled([
+      provider.read([addressOf('key')]),
+      commitOne(provider, putBatch('key', '2')),
+    ]);
     await source.destroy();
     await provider.close();
     for (const settled of await late)
-      if (settled.status === 'rejected') expect(settled.reason).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+      if (settled.status === 'rejected')
+        expect(settled.reason).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
   });
 
   it('while all its connections are in use: whoever waits for one is told', async () => {
@@ -246,7 +260,9 @@ describe('a pool that ends', () => {
       await expect(provider.read([addressOf('key')])).rejects.toMatchObject({
         code: 'STORAGE_UNAVAILABLE',
         retryable: false,
-        message: expect.stringContaining('the dataSource was destroyed and initialised again while the storage was open'),
+        message: expect.stringContaining(
+          'the dataSource was destroyed and initialised again while the storage was open',
+        ),
       });
     });
     await opened(provider, async () => await everyCall(provider));
@@ -256,7 +272,10 @@ describe('a pool that ends', () => {
 describe('closing is bounded', () => {
   it('where an export was begun and forgotten', async () => {
     const source = await connected();
-    for (const provider of [new PostgresProvider({ dataSource: source }), new PostgresProvider({ url: database.url })]) {
+    for (const provider of [
+      new PostgresProvider({ dataSource: source }),
+      new PostgresProvider({ url: database.url }),
+    ]) {
       await provider.open();
       for (let index = 0; index < 30; index += 1) await write(provider, `key-${index}`, '1');
       const rows = provider.administration.export('shared')[Symbol.asyncIterator]();

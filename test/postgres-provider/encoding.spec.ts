@@ -11,7 +11,9 @@ async function inDatabase(encoding: string, work: (url: string) => Promise<void>
   await using fresh = await freshDatabase();
   const name = `${new URL(fresh.url).pathname.slice(1)}_${encoding.toLowerCase()}`;
   await asAdmin(fresh.url, async (client) => {
-    await client.query(`create database ${name} template template0 encoding '${encoding}' locale_provider libc locale 'C'`);
+    await client.query(
+      `create database ${name} template template0 encoding '${encoding}' locale_provider libc locale 'C'`,
+    );
     try {
       await work(withDatabase(fresh.url, name));
     } finally {
@@ -21,22 +23,31 @@ async function inDatabase(encoding: string, work: (url: string) => Promise<void>
 }
 
 const schemas = async (url: string): Promise<number | null> =>
-  await asAdmin(url, async (client) => (await client.query(`select from pg_namespace where nspname = 'kvent'`)).rowCount);
+  await asAdmin(
+    url,
+    async (client) => (await client.query(`select from pg_namespace where nspname = 'kvent'`)).rowCount,
+  );
 
 describe('the encoding of a database', () => {
-  it.each(['LATIN1', 'LATIN9', 'WIN1252', 'EUC_JP', 'SQL_ASCII'])('that is %s is refused, and nothing is created', async (encoding) => {
-    await inDatabase(encoding, async (url) => {
-      const error = { code: 'INVALID_OPTION', message: expect.stringMatching(new RegExp(`encoding is ${encoding}; allowed is UTF8`)) };
-      await expect(new PostgresProvider({ url }).open()).rejects.toMatchObject(error);
-      const dataSource = await new DataSource({ type: 'postgres', url }).initialize();
-      try {
-        await expect(new PostgresProvider({ dataSource }).open()).rejects.toMatchObject(error);
-      } finally {
-        await dataSource.destroy();
-      }
-      expect(await schemas(url)).toBe(0);
-    });
-  });
+  it.each(['LATIN1', 'LATIN9', 'WIN1252', 'EUC_JP', 'SQL_ASCII'])(
+    'that is %s is refused, and nothing is created',
+    async (encoding) => {
+      await inDatabase(encoding, async (url) => {
+        const error = {
+          code: 'INVALID_OPTION',
+          message: expect.stringMatching(new RegExp(`encoding is ${encoding}; allowed is UTF8`)),
+        };
+        await expect(new PostgresProvider({ url }).open()).rejects.toMatchObject(error);
+        const dataSource = await new DataSource({ type: 'postgres', url }).initialize();
+        try {
+          await expect(new PostgresProvider({ dataSource }).open()).rejects.toMatchObject(error);
+        } finally {
+          await dataSource.destroy();
+        }
+        expect(await schemas(url)).toBe(0);
+      });
+    },
+  );
 
   it('that is UTF8 holds any text', async () => {
     await inDatabase('UTF8', async (url) => {
@@ -52,9 +63,17 @@ describe('the encoding of a database', () => {
 describe('the client_encoding of the application’s connections', () => {
   it('that is not UTF8 is refused', async () => {
     await using fresh = await freshDatabase();
-    const dataSource = await new DataSource({ type: 'postgres', url: fresh.url, extra: { max: 1 } }).initialize();
+    const dataSource = await new DataSource({
+      type: 'postgres',
+      url: fresh.url,
+      extra: { max: 1 },
+    }).initialize();
     try {
-      const pool = (dataSource.driver as unknown as { readonly master: { connect(): Promise<Client & { release(): void }> } }).master;
+      const pool = (
+        dataSource.driver as unknown as {
+          readonly master: { connect(): Promise<Client & { release(): void }> };
+        }
+      ).master;
       const client = await pool.connect();
       await client.query(`set client_encoding to 'LATIN1'`);
       client.release();

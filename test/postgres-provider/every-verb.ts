@@ -46,11 +46,19 @@ export async function everyBatch(provider: StorageProvider, tenant: string): Pro
       await committed(provider, [each(tenant, `${name}-a`)]);
       await committed(provider, [each(tenant, `${name}-b`), each(tenant, `${name}-c`)]);
     }
-    await committed(provider, [created(tenant, `short-${round}`, 1), created(tenant, `long-${round}`, 3_600_000)]);
+    await committed(provider, [
+      created(tenant, `short-${round}`, 1),
+      created(tenant, `long-${round}`, 3_600_000),
+    ]);
     await committed(provider, [
       batchOf(
         [
-          { kind: 'put', address: at('bytes'), value: { kind: 'bytes', bytes: Uint8Array.of(0, 255) }, ttl: 'never' },
+          {
+            kind: 'put',
+            address: at('bytes'),
+            value: { kind: 'bytes', bytes: Uint8Array.of(0, 255) },
+            ttl: 'never',
+          },
           { kind: 'min', address: at('min'), operand: 1n },
           { kind: 'max', address: at('max'), operand: 1n },
           { kind: 'delete', address: at('none') },
@@ -65,7 +73,11 @@ export async function everyBatch(provider: StorageProvider, tenant: string): Pro
     await committed(provider, [batchOf([{ kind: 'delete', address: at(`short-${round}`) }], [], tenant)]);
     const { rows } = await provider.read([{ database: tenant, ...at(`long-${round}`) }]);
     const renewed = { address: at(`long-${round}`), expected: { version: rows[0]?.version ?? '' } };
-    const renewal = batchOf([{ kind: 'renew', address: at(`long-${round}`), ttlMs: 7_200_000 }], [renewed], tenant);
+    const renewal = batchOf(
+      [{ kind: 'renew', address: at(`long-${round}`), ttlMs: 7_200_000 }],
+      [renewed],
+      tenant,
+    );
     await committed(provider, [renewal]);
     await committed(provider, [{ ...renewal, noWait: true }]);
     // another version than what is there: judged by the statement that judges puts
@@ -73,7 +85,8 @@ export async function everyBatch(provider: StorageProvider, tenant: string): Pro
       putBatch('put-a', '3', { version: '1' }, tenant),
       putBatch('put-b', '3', { version: '1' }, tenant),
     ]);
-    if (lost.some(({ outcome }) => outcome !== 'conflict')) throw new Error('A version that never was is met.');
+    if (lost.some(({ outcome }) => outcome !== 'conflict'))
+      throw new Error('A version that never was is met.');
   }
 }
 
@@ -81,7 +94,8 @@ export async function everyBatch(provider: StorageProvider, tenant: string): Pro
 export async function everyRead(provider: StorageProvider, tenant: string): Promise<void> {
   const address = (key: string) => addressOf(key, tenant);
   for (const values of ['include', 'omit'] as const) {
-    for (const key of ['put-a', 'bytes', 'long-0', 'sum-a', 'none']) await provider.read([address(key)], { values });
+    for (const key of ['put-a', 'bytes', 'long-0', 'sum-a', 'none'])
+      await provider.read([address(key)], { values });
     await provider.read([address('put-a'), address('long-0'), address('none')], { values });
     await provider.read([address('put-a'), { ...address('bytes'), entity: 'other' }], { values });
     const many = Array.from({ length: 40 }, (_, index) => address(`none-${index}`));
@@ -89,8 +103,14 @@ export async function everyRead(provider: StorageProvider, tenant: string): Prom
     await provider.read([...many, { ...address('bytes'), entity: 'other' }], { values });
     await provider.read([], { values });
     for (const reverse of [false, true])
-      for (const bounds of [{}, { start: 'a' }, { start: 'a', end: 'z' }, { start: 'a', end: 'z', after: 'b' }])
-        for (const limit of [2, 20]) await provider.scan([{ ...address(''), ...bounds, reverse, values, limit }]);
+      for (const bounds of [
+        {},
+        { start: 'a' },
+        { start: 'a', end: 'z' },
+        { start: 'a', end: 'z', after: 'b' },
+      ])
+        for (const limit of [2, 20])
+          await provider.scan([{ ...address(''), ...bounds, reverse, values, limit }]);
   }
 }
 
@@ -130,7 +150,9 @@ export async function everyStore(storage: KeyValueStorage): Promise<void> {
   for (let round = 0; round < 5; round += 1)
     await tallies.append('one', [counted], { expectedVersion: 'any', idempotencyKey: `one-${round}` });
   for (let round = 0; round < 5; round += 1)
-    await Promise.all(['x', 'y', 'z'].map(async (id) => await tallies.transact(id, () => [counted, counted])));
+    await Promise.all(
+      ['x', 'y', 'z'].map(async (id) => await tallies.transact(id, () => [counted, counted])),
+    );
   for (let round = 0; round < 2; round += 1) await tallies.transact('x', () => [counted]);
   if ((await tallies.load('x')).version !== 12) throw new Error('Events are missing.');
   await tallies.session('one', async (session) => await session.append([counted]));
@@ -143,13 +165,19 @@ async function everyWait(provider: StorageProvider, tenant: string, url: string)
   await client.connect();
   try {
     await client.query('begin');
-    await client.query('select from kvent.row where database operator(pg_catalog.=) $1 and key operator(pg_catalog.=) $2 for update', [
-      tenant,
-      'put-b',
-    ]);
+    await client.query(
+      'select from kvent.row where database operator(pg_catalog.=) $1 and key operator(pg_catalog.=) $2 for update',
+      [tenant, 'put-b'],
+    );
     const { container, entity } = at('');
     const changes = ['put-a', 'put-b'].map(
-      (key) => ({ kind: 'put', address: { container, entity, key }, value: { kind: 'json', text: '4' }, ttl: 'never' }) as const,
+      (key) =>
+        ({
+          kind: 'put',
+          address: { container, entity, key },
+          value: { kind: 'json', text: '4' },
+          ttl: 'never',
+        }) as const,
     );
     let told = false;
     const work = provider.commit([batchOf(changes, [], tenant)], { waiting: () => (told = true) });

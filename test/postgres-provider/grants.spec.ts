@@ -15,7 +15,9 @@ const worker = `worker_${process.pid}`;
 const guide = readFileSync(join(import.meta.dirname, '../../docs/guides/operate-postgres.md'), 'utf8');
 
 /** The grants of the guide, to the role `shop`. */
-const grants = [...guide.matchAll(/^grant .* to shop;$/gm)].map(([text]) => text.replace(' to shop;', ` to ${worker}`));
+const grants = [...guide.matchAll(/^grant .* to shop;$/gm)].map(([text]) =>
+  text.replace(' to shop;', ` to ${worker}`),
+);
 
 let database: FreshDatabase;
 const addressOf = (role: string): string => {
@@ -23,14 +25,18 @@ const addressOf = (role: string): string => {
   [address.username, address.password] = [role, 'x'];
   return address.href;
 };
-const admin = async (sql: string): Promise<void> => await asAdmin(database.url, async (client) => void (await client.query(sql)));
+const admin = async (sql: string): Promise<void> =>
+  await asAdmin(database.url, async (client) => void (await client.query(sql)));
 
 beforeAll(async () => {
   database = await freshDatabase();
   const name = decodeURIComponent(new URL(database.url).pathname.slice(1));
   await admin(`create role ${owner} login password 'x'; create role ${worker} login password 'x'; grant create on database "${name}" to ${owner};
     revoke all on schema public from public`);
-  await opened(new PostgresProvider({ url: addressOf(owner), poolSize: 1 }), async () => await Promise.resolve());
+  await opened(
+    new PostgresProvider({ url: addressOf(owner), poolSize: 1 }),
+    async () => await Promise.resolve(),
+  );
   for (const grant of grants) await admin(grant);
 });
 afterAll(async () => {
@@ -39,7 +45,10 @@ afterAll(async () => {
 });
 
 const work = async (migrate: 'never' | 'on-open'): Promise<void> =>
-  await everyVerb(() => new PostgresProvider({ url: addressOf(worker), poolSize: 4, migrate }), addressOf(worker));
+  await everyVerb(
+    () => new PostgresProvider({ url: addressOf(worker), poolSize: 4, migrate }),
+    addressOf(worker),
+  );
 
 describe('a role with the grants of the guide', () => {
   it('does all work: every verb, streams, sweeps, exports, copies', async () => {

@@ -4,7 +4,12 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { CoalescingProvider, type Batch, type CommitResult, type StorageProvider } from '@kvent/key-value-storage/core';
+import {
+  CoalescingProvider,
+  type Batch,
+  type CommitResult,
+  type StorageProvider,
+} from '@kvent/key-value-storage/core';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
@@ -27,10 +32,10 @@ async function holder(tenant: string, prefix: string): Promise<{ letGo(): Promis
   const client = new Client({ connectionString: database.url });
   await client.connect();
   await client.query('begin');
-  const { rowCount } = await client.query('select from kvent.row where database = $1 and starts_with(key, $2) for update', [
-    tenant,
-    prefix,
-  ]);
+  const { rowCount } = await client.query(
+    'select from kvent.row where database = $1 and starts_with(key, $2) for update',
+    [tenant, prefix],
+  );
   if (rowCount === 0) throw new Error('There is nothing to hold.');
   return { letGo: async () => await client.end() };
 }
@@ -59,11 +64,17 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
   const tenant = `tenant:${pool.replaceAll(' ', '-')}`;
   const provider = (lockTimeoutMs: number): CoalescingProvider =>
     new CoalescingProvider(
-      new PostgresProvider({ ...(pool === 'a data source' ? { dataSource: source } : { url: database.url, poolSize: 10 }), lockTimeoutMs }),
+      new PostgresProvider({
+        ...(pool === 'a data source' ? { dataSource: source } : { url: database.url, poolSize: 10 }),
+        lockTimeoutMs,
+      }),
     );
 
   /** Rows, some of them held, while something is done; the provider waits longer than the test. */
-  async function whileHeld(work: (target: StorageProvider) => Promise<void>, lockTimeoutMs = 100_000): Promise<void> {
+  async function whileHeld(
+    work: (target: StorageProvider) => Promise<void>,
+    lockTimeoutMs = 100_000,
+  ): Promise<void> {
     const target = provider(lockTimeoutMs);
     await opened(target, async () => {
       for (const index of numbers(30)) await write(target, `row-${index}`, '0', tenant);
@@ -83,7 +94,12 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
     batchOf(
       keys.map((key) => {
         const { container, entity } = addressOf(key);
-        return { kind: 'put', address: { container, entity, key }, value: { kind: 'json', text: '"all"' }, ttl: 'never' };
+        return {
+          kind: 'put',
+          address: { container, entity, key },
+          value: { kind: 'json', text: '"all"' },
+          ttl: 'never',
+        };
       }),
       [],
       tenant,
@@ -95,7 +111,11 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
       for (const index of numbers(30)) await write(target, `row-${index}`, '0', tenant);
       const { letGo } = await holder(tenant, 'row-7');
       const held = watched(commitOne(target, putBatch('row-7', '1', undefined, tenant)));
-      const counted = batchOf([{ kind: 'sum', address: { ...addressOf('counter'), key: 'counter' }, operand: 1n }], [], tenant);
+      const counted = batchOf(
+        [{ kind: 'sum', address: { ...addressOf('counter'), key: 'counter' }, operand: 1n }],
+        [],
+        tenant,
+      );
       const others = numbers(30)
         .filter((index) => index !== 7)
         .map(async (index) => await commitOne(target, putBatch(`row-${index}`, '1', 'present', tenant)));
@@ -116,11 +136,14 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
     await whileHeld(async (target) => {
       // row-1 and row-10 to row-19, twice each
       const wanted = [1, ...numbers(10).map((index) => 10 + index)].flatMap((index) => [index, index]);
-      const waiting = wanted.map((index) => watched(commitOne(target, putBatch(`row-${index}`, '1', undefined, tenant))));
+      const waiting = wanted.map((index) =>
+        watched(commitOne(target, putBatch(`row-${index}`, '1', undefined, tenant))),
+      );
       await until('as many wait as may', async () => (await waiters()) >= 5);
       for (const turn of numbers(10)) {
         const calls = numbers(20).map(
-          async (index) => await commitOne(target, putBatch(`other-${index}`, String(turn), undefined, `${tenant}-other`)),
+          async (index) =>
+            await commitOne(target, putBatch(`other-${index}`, String(turn), undefined, `${tenant}-other`)),
         );
         await Promise.all(calls);
         expect(await textAt(target, 'other-3', `${tenant}-other`)).toBe(String(turn));
@@ -136,7 +159,9 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
     await whileHeld(async (target) => {
       const held = watched(commitOne(target, putBatch('row-1', '"held"', undefined, tenant)));
       const both = watched(commitOne(target, several('row-0', 'row-1', 'row-2')));
-      expect((await commitOne(target, putBatch('row-2', '"free"', undefined, tenant))).outcome).toBe('committed');
+      expect((await commitOne(target, putBatch('row-2', '"free"', undefined, tenant))).outcome).toBe(
+        'committed',
+      );
       await until('it waits for the row', async () => (await waiters()) > 0);
       const elsewhere = provider(100_000);
       await opened(elsewhere, async () => {
@@ -150,7 +175,9 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
             [elsewhere, 'row-2'],
             [elsewhere, 'row-4'],
           ] as const)
-            expect((await commitOne(by, putBatch(key, String(turn), undefined, tenant))).outcome).toBe('committed');
+            expect((await commitOne(by, putBatch(key, String(turn), undefined, tenant))).outcome).toBe(
+              'committed',
+            );
         expect([held, both, alone].map(({ isOver }) => isOver())).toEqual([false, false, false]);
         await letGoOfAll();
         expect(await Promise.all([held, both, alone].map(async ({ work }) => (await work).outcome))).toEqual([
@@ -158,7 +185,8 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
           'committed',
           'committed',
         ]);
-        for (const key of ['row-0', 'row-10', 'row-3']) expect(await textAt(target, key, tenant)).toBe('"all"');
+        for (const key of ['row-0', 'row-10', 'row-3'])
+          expect(await textAt(target, key, tenant)).toBe('"all"');
       });
     });
   });
@@ -175,11 +203,16 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
         const both = watched(commitOne(target, several('there', 'new')));
         await until('it waits for the row', async () => (await waiters()) > 0);
         for (const turn of numbers(5))
-          expect((await commitOne(target, putBatch('there', String(turn), undefined, tenant))).outcome).toBe('committed');
+          expect((await commitOne(target, putBatch('there', String(turn), undefined, tenant))).outcome).toBe(
+            'committed',
+          );
         expect(both.isOver()).toBe(false);
         await client.query('rollback');
         expect((await both.work).outcome).toBe('committed');
-        expect([await textAt(target, 'there', tenant), await textAt(target, 'new', tenant)]).toEqual(['"all"', '"all"']);
+        expect([await textAt(target, 'there', tenant), await textAt(target, 'new', tenant)]).toEqual([
+          '"all"',
+          '"all"',
+        ]);
       } finally {
         await client.end();
       }
@@ -213,12 +246,20 @@ describe.each(['a pool of its own', 'a data source'])('a row that somebody holds
       const calls: Promise<CommitResult>[] = [1, 10, 11, 12, 13, 14, 15].map((index) =>
         commitOne(target, putBatch(`row-${index}`, '1', undefined, tenant)),
       );
-      const settled = await Promise.allSettled([...calls, commitOne(target, putBatch('row-2', '2', undefined, tenant))]);
+      const settled = await Promise.allSettled([
+        ...calls,
+        commitOne(target, putBatch('row-2', '2', undefined, tenant)),
+      ]);
       expect(settled.pop()).toMatchObject({ status: 'fulfilled', value: { outcome: 'committed' } });
       for (const result of settled)
         expect(result).toMatchObject({
           status: 'rejected',
-          reason: { code: 'STORAGE_UNAVAILABLE', effect: 'none', retryable: true, message: expect.stringContaining('held') },
+          reason: {
+            code: 'STORAGE_UNAVAILABLE',
+            effect: 'none',
+            retryable: true,
+            message: expect.stringContaining('held'),
+          },
         });
       expect(await textAt(target, 'row-1', tenant)).toBe('0');
     }, 300);

@@ -26,7 +26,8 @@ const settings = {
 
 /** Every type that an answer of ours could have, and what applications parse: int8, int4, bool, bytea, text, json, floats, times, numeric … */
 const parsed = [
-  16, 17, 19, 20, 21, 23, 25, 26, 114, 700, 701, 1043, 1082, 1114, 1184, 1186, 1700, 3802, 1005, 1007, 1009, 1016, 1115, 1185,
+  16, 17, 19, 20, 21, 23, 25, 26, 114, 700, 701, 1043, 1082, 1114, 1184, 1186, 1700, 3802, 1005, 1007, 1009,
+  1016, 1115, 1185,
 ];
 
 let database: FreshDatabase;
@@ -59,9 +60,15 @@ async function hostOf(isolation: string): Promise<DataSource> {
 let plain: PostgresProvider;
 beforeAll(async () => {
   database = await freshDatabase();
-  await asAdmin(database.url, async (client) => await client.query('create schema decoy; create table decoy.row (decoy int)'));
+  await asAdmin(
+    database.url,
+    async (client) => await client.query('create schema decoy; create table decoy.row (decoy int)'),
+  );
   plain = new PostgresProvider({ url: database.url, poolSize: 2 });
-  await opened(new PostgresProvider({ url: database.url, table: 'template' }), async () => await Promise.resolve());
+  await opened(
+    new PostgresProvider({ url: database.url, table: 'template' }),
+    async () => await Promise.resolve(),
+  );
 });
 afterAll(async () => {
   for (const source of sources) await source.destroy();
@@ -81,7 +88,10 @@ function everyKind(): Batch {
     {
       kind: 'put',
       address: at('json'),
-      value: { kind: 'json', text: ' {"b":1.10,"a":"\\u0000\\ud800\\\\ \\" é","long":12345678901234567890.12345}\n' },
+      value: {
+        kind: 'json',
+        text: ' {"b":1.10,"a":"\\u0000\\ud800\\\\ \\" é","long":12345678901234567890.12345}\n',
+      },
       ttl: 'never',
     },
     { kind: 'put', address: at('ttl'), value: { kind: 'json', text: 'null' }, ttl: 86_399_999 },
@@ -90,7 +100,12 @@ function everyKind(): Batch {
     { kind: 'put', address: at('most'), value: { kind: 'number', number: most }, ttl: 'never' },
     { kind: 'put', address: at('least'), value: { kind: 'number', number: -most - 1n }, ttl: 3_600_000 },
     { kind: 'sum', address: at('sum'), operand: -5n, ttlMs: 60_001 },
-    { kind: 'put', address: at('back\\slash "quoted" \'key\' {1,2} NULL é 🚀'), value: { kind: 'json', text: '"\\\\"' }, ttl: 'never' },
+    {
+      kind: 'put',
+      address: at('back\\slash "quoted" \'key\' {1,2} NULL é 🚀'),
+      value: { kind: 'json', text: '"\\\\"' },
+      ttl: 'never',
+    },
   ]);
 }
 
@@ -116,113 +131,138 @@ async function answers(provider: StorageProvider, batch: Batch): Promise<object>
   };
 }
 
-describe.each(['serializable', 'repeatable read', 'read committed'])('an application with settings of its own (%s)', (isolation) => {
-  let source: DataSource;
-  beforeAll(async () => {
-    source = await hostOf(isolation);
-  });
-
-  it('has them: the test is no empty word', async () => {
-    const [line] = await source.query<object[]>('select now() t, 1::int8 n, true b, 1.5::float8 f');
-    expect(line).toEqual({ t: 'not what it was', n: 'not what it was', b: 'not what it was', f: 'not what it was' });
-    const plainly = {
-      text: `select current_setting('extra_float_digits') a, current_setting('default_transaction_isolation') b, '1\\\\2' c`,
-      types: { getTypeParser: () => String },
-    };
-    const pool = (source.driver as unknown as { readonly master: pg.Pool }).master;
-    expect((await pool.query(plainly)).rows).toEqual([{ a: '-15', b: isolation, c: '1\\2' }]);
-  });
-
-  it('gets the same answers as one that has none, whoever wrote', async () => {
-    const hosted = new PostgresProvider({ dataSource: source });
-    await opened([plain, hosted], async () => {
-      for (const writer of [plain, hosted]) {
-        await hosted.administration.drop('shared');
-        const batch = everyKind();
-        const now = Date.now();
-        const result = await commitOne(writer, batch);
-        if (result.outcome !== 'committed') throw new Error(result.outcome);
-        expect(Math.abs(result.time - now)).toBeLessThan(60_000);
-        expect(result.rows.map(({ existed, number, expiresAt = Number.NaN }) => [existed, number, expiresAt - result.time])).toEqual([
-          [false, undefined, Number.NaN],
-          [false, undefined, 86_399_999],
-          [false, undefined, 1_234_567],
-          [false, undefined, Number.NaN],
-          [false, most, Number.NaN],
-          [false, -most - 1n, 3_600_000],
-          [false, -5n, 60_001],
-          [false, undefined, Number.NaN],
-        ]);
-        const expected = await answers(plain, batch);
-        expect(await answers(hosted, batch)).toEqual(expected);
-        expect(expected).toMatchObject({
-          read: batch.changes.map((change, index) => ({
-            version: batch.version,
-            updatedAt: result.time,
-            value: change.kind === 'put' ? change.value : { kind: 'number', number: -5n },
-            ...(result.rows[index]?.expiresAt === undefined ? {} : { expiresAt: result.rows[index].expiresAt }),
-          })),
-        });
-      }
+describe.each(['serializable', 'repeatable read', 'read committed'])(
+  'an application with settings of its own (%s)',
+  (isolation) => {
+    let source: DataSource;
+    beforeAll(async () => {
+      source = await hostOf(isolation);
     });
-  });
 
-  it('gets the same out of a transaction of its own', async () => {
-    const hosted = new PostgresProvider({ dataSource: source });
-    await opened([plain, hosted], async () => {
-      await plain.administration.drop('shared');
-      const batch = everyKind();
-      const inside = await source.transaction(async (manager) => {
-        const within = hosted.within(manager);
-        expect((await within.commit([batch]))[0]?.outcome).toBe('committed');
-        const addresses = batch.changes.map(({ address }) => ({ database: 'shared', ...address }));
-        return (await within.read(addresses)).rows;
+    it('has them: the test is no empty word', async () => {
+      const [line] = await source.query<object[]>('select now() t, 1::int8 n, true b, 1.5::float8 f');
+      expect(line).toEqual({
+        t: 'not what it was',
+        n: 'not what it was',
+        b: 'not what it was',
+        f: 'not what it was',
       });
-      expect(((await answers(plain, batch)) as { readonly read: unknown }).read).toEqual(inside);
-    });
-  });
-
-  it('gets rows moved as they are', async () => {
-    const hosted = new PostgresProvider({ dataSource: source });
-    await opened([plain, hosted], async () => {
-      await plain.administration.drop('shared');
-      await commitOne(plain, everyKind());
-      const rows = async (provider: StorageProvider, name: string): Promise<readonly RawRow[]> => {
-        const found: RawRow[] = [];
-        for await (const row of provider.administration.export(name)) found.push(row);
-        return found;
+      const plainly = {
+        text: `select current_setting('extra_float_digits') a, current_setting('default_transaction_isolation') b, '1\\\\2' c`,
+        types: { getTypeParser: () => String },
       };
-      // one key is of the test's own making: no verb writes it, and no import takes it
-      const moved = (await rows(hosted, 'shared')).filter(({ key }) => decodeKey(key) !== undefined);
-      expect(await hosted.administration.import('tenant:moved', moved)).toBe(7);
-      expect(await rows(plain, 'tenant:moved')).toEqual(moved);
-      expect(await hosted.administration.drop('tenant:moved')).toBe(true);
+      const pool = (source.driver as unknown as { readonly master: pg.Pool }).master;
+      expect((await pool.query(plainly)).rows).toEqual([{ a: '-15', b: isolation, c: '1\\2' }]);
     });
-  });
 
-  it('hears of conflicts with the version that is there, and its rivals agree on one winner', async () => {
-    const hosted = new PostgresProvider({ dataSource: source });
-    await opened([plain, hosted], async () => {
-      await plain.administration.drop('shared');
-      const first = putBatch('one', '1');
-      await commitOne(hosted, first);
-      const check = { version: '17' };
-      for (const provider of [plain, hosted])
-        expect(await commitOne(provider, putBatch('one', '2', check))).toMatchObject({ outcome: 'conflict', actual: first.version });
-      const rivals = Array.from({ length: 20 }, (_, index) =>
-        commitOne(index % 2 === 0 ? plain : hosted, putBatch('one', '3', { version: first.version })),
-      );
-      const outcomes = (await Promise.all(rivals)).map(({ outcome }) => outcome);
-      expect(outcomes.filter((outcome) => outcome === 'committed').length).toBe(1);
-      const { container, entity, key } = addressOf('counter');
-      const increments = Array.from({ length: 30 }, (_, index) =>
-        commitOne(index % 3 === 0 ? plain : hosted, batchOf([{ kind: 'sum', address: { container, entity, key }, operand: 1n }])),
-      );
-      await Promise.all(increments);
-      expect((await plain.read([addressOf('counter')])).rows[0]?.value).toEqual({ kind: 'number', number: 30n });
+    it('gets the same answers as one that has none, whoever wrote', async () => {
+      const hosted = new PostgresProvider({ dataSource: source });
+      await opened([plain, hosted], async () => {
+        for (const writer of [plain, hosted]) {
+          await hosted.administration.drop('shared');
+          const batch = everyKind();
+          const now = Date.now();
+          const result = await commitOne(writer, batch);
+          if (result.outcome !== 'committed') throw new Error(result.outcome);
+          expect(Math.abs(result.time - now)).toBeLessThan(60_000);
+          expect(
+            result.rows.map(({ existed, number, expiresAt = Number.NaN }) => [
+              existed,
+              number,
+              expiresAt - result.time,
+            ]),
+          ).toEqual([
+            [false, undefined, Number.NaN],
+            [false, undefined, 86_399_999],
+            [false, undefined, 1_234_567],
+            [false, undefined, Number.NaN],
+            [false, most, Number.NaN],
+            [false, -most - 1n, 3_600_000],
+            [false, -5n, 60_001],
+            [false, undefined, Number.NaN],
+          ]);
+          const expected = await answers(plain, batch);
+          expect(await answers(hosted, batch)).toEqual(expected);
+          expect(expected).toMatchObject({
+            read: batch.changes.map((change, index) => ({
+              version: batch.version,
+              updatedAt: result.time,
+              value: change.kind === 'put' ? change.value : { kind: 'number', number: -5n },
+              ...(result.rows[index]?.expiresAt === undefined
+                ? {}
+                : { expiresAt: result.rows[index].expiresAt }),
+            })),
+          });
+        }
+      });
     });
-  });
-});
+
+    it('gets the same out of a transaction of its own', async () => {
+      const hosted = new PostgresProvider({ dataSource: source });
+      await opened([plain, hosted], async () => {
+        await plain.administration.drop('shared');
+        const batch = everyKind();
+        const inside = await source.transaction(async (manager) => {
+          const within = hosted.within(manager);
+          expect((await within.commit([batch]))[0]?.outcome).toBe('committed');
+          const addresses = batch.changes.map(({ address }) => ({ database: 'shared', ...address }));
+          return (await within.read(addresses)).rows;
+        });
+        expect(((await answers(plain, batch)) as { readonly read: unknown }).read).toEqual(inside);
+      });
+    });
+
+    it('gets rows moved as they are', async () => {
+      const hosted = new PostgresProvider({ dataSource: source });
+      await opened([plain, hosted], async () => {
+        await plain.administration.drop('shared');
+        await commitOne(plain, everyKind());
+        const rows = async (provider: StorageProvider, name: string): Promise<readonly RawRow[]> => {
+          const found: RawRow[] = [];
+          for await (const row of provider.administration.export(name)) found.push(row);
+          return found;
+        };
+        // one key is of the test's own making: no verb writes it, and no import takes it
+        const moved = (await rows(hosted, 'shared')).filter(({ key }) => decodeKey(key) !== undefined);
+        expect(await hosted.administration.import('tenant:moved', moved)).toBe(7);
+        expect(await rows(plain, 'tenant:moved')).toEqual(moved);
+        expect(await hosted.administration.drop('tenant:moved')).toBe(true);
+      });
+    });
+
+    it('hears of conflicts with the version that is there, and its rivals agree on one winner', async () => {
+      const hosted = new PostgresProvider({ dataSource: source });
+      await opened([plain, hosted], async () => {
+        await plain.administration.drop('shared');
+        const first = putBatch('one', '1');
+        await commitOne(hosted, first);
+        const check = { version: '17' };
+        for (const provider of [plain, hosted])
+          expect(await commitOne(provider, putBatch('one', '2', check))).toMatchObject({
+            outcome: 'conflict',
+            actual: first.version,
+          });
+        const rivals = Array.from({ length: 20 }, (_, index) =>
+          commitOne(index % 2 === 0 ? plain : hosted, putBatch('one', '3', { version: first.version })),
+        );
+        const outcomes = (await Promise.all(rivals)).map(({ outcome }) => outcome);
+        expect(outcomes.filter((outcome) => outcome === 'committed').length).toBe(1);
+        const { container, entity, key } = addressOf('counter');
+        const increments = Array.from({ length: 30 }, (_, index) =>
+          commitOne(
+            index % 3 === 0 ? plain : hosted,
+            batchOf([{ kind: 'sum', address: { container, entity, key }, operand: 1n }]),
+          ),
+        );
+        await Promise.all(increments);
+        expect((await plain.read([addressOf('counter')])).rows[0]?.value).toEqual({
+          kind: 'number',
+          number: 30n,
+        });
+      });
+    });
+  },
+);
 
 /** The kit runs on them too: what rests on numbers, on times, and on what others write meanwhile. */
 const laws = new Set([1, 3, 5, 6, 8]);
@@ -238,7 +278,10 @@ describeStorageProvider(
     dispose: async (place) => {
       await (await kit)?.query(`drop table kvent."${place}"`);
     },
-    only: (clause) => laws.has(clause.law) && (clauses as readonly unknown[]).includes(clause) && clause.needs !== 'transactions',
+    only: (clause) =>
+      laws.has(clause.law) &&
+      (clauses as readonly unknown[]).includes(clause) &&
+      clause.needs !== 'transactions',
   },
   { describe, it },
 );

@@ -4,7 +4,13 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { defineState, isStorageError, openStorage, type Committed, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  defineState,
+  isStorageError,
+  openStorage,
+  type Committed,
+  type KeyValueStorage,
+} from '@kvent/key-value-storage/core';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 
 const rounds = 100;
@@ -16,7 +22,8 @@ beforeAll(async () => {
   database = await freshDatabase();
   const opened: KeyValueStorage[] = [];
   storages = opened;
-  for (let index = 0; index < 2; index += 1) opened.push(await openStorage(new PostgresProvider({ url: database.url, poolSize: 2 })));
+  for (let index = 0; index < 2; index += 1)
+    opened.push(await openStorage(new PostgresProvider({ url: database.url, poolSize: 2 })));
 });
 afterAll(async () => {
   for (const storage of storages) await storage[Symbol.asyncDispose]();

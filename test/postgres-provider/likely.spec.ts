@@ -28,7 +28,11 @@ const number = (key: string, value: bigint, ttl: Put['ttl'] = 'never'): Change =
   value: { kind: 'number', number: value },
   ttl,
 });
-const sum = (key: string, operand: bigint, more: { floor?: bigint; ceiling?: bigint; ttlMs?: number } = {}): Change => ({
+const sum = (
+  key: string,
+  operand: bigint,
+  more: { floor?: bigint; ceiling?: bigint; ttlMs?: number } = {},
+): Change => ({
   kind: 'sum',
   address: place(key),
   operand,
@@ -42,19 +46,31 @@ const states: Readonly<Record<string, (key: string) => readonly Change[]>> = {
   'there for an hour': (key) => [json(key, 3_600_000)],
   'about to expire': (key) => [json(key, 10_000)],
   expired: (key) => [json(key, 1_000)],
-  bytes: (key) => [{ kind: 'put', address: place(key), value: { kind: 'bytes', bytes: new Uint8Array([0, 255]) }, ttl: 'never' }],
+  bytes: (key) => [
+    {
+      kind: 'put',
+      address: place(key),
+      value: { kind: 'bytes', bytes: new Uint8Array([0, 255]) },
+      ttl: 'never',
+    },
+  ],
   'a number': (key) => [number(key, 7n)],
   'a number for an hour': (key) => [number(key, 7n, 3_600_000)],
   'the greatest number': (key) => [number(key, 2n ** 63n - 1n)],
 };
 
 /** What is done to it. `version`: that of the row as it was made ready. */
-const writes: Readonly<Record<string, (key: string, version: string) => { readonly change: Change; readonly expected?: Expected }>> = {
+const writes: Readonly<
+  Record<string, (key: string, version: string) => { readonly change: Change; readonly expected?: Expected }>
+> = {
   'set for ever': (key) => ({ change: json(key) }),
   'set for a while': (key) => ({ change: json(key, 90_000) }),
   'set, the expiry kept': (key) => ({ change: json(key, { keepElse: 120_000 }) }),
   'save its version': (key, version) => ({ change: json(key, { keepElse: 'never' }), expected: { version } }),
-  'save another version': (key, version) => ({ change: json(key), expected: { version: `${BigInt(version) + 1n}` } }),
+  'save another version': (key, version) => ({
+    change: json(key),
+    expected: { version: `${BigInt(version) + 1n}` },
+  }),
   'replace what is present': (key) => ({ change: json(key, 90_000), expected: 'present' }),
   add: (key) => ({ change: json(key, 'never', '"\\"\\\\{}"'), expected: 'absent' }),
   'add for a while': (key) => ({ change: json(key, 90_000), expected: 'absent' }),
@@ -102,9 +118,13 @@ async function teach(met: (key: string) => readonly Change[], name: string): Pro
   await both(made);
   for (const key of keys) {
     const version = made.find(({ changes }) => changes[0]?.address.key === key)?.version ?? '1';
-    await both([batchOf([json(key, { keepElse: 'never' })], [{ address: place(key), expected: { version } }])]);
+    await both([
+      batchOf([json(key, { keepElse: 'never' })], [{ address: place(key), expected: { version } }]),
+    ]);
   }
-  await both(keys.flatMap((key) => [batchOf([json(key, { keepElse: 'never' })]), batchOf([sum(`${key}n`, 1n)])]));
+  await both(
+    keys.flatMap((key) => [batchOf([json(key, { keepElse: 'never' })]), batchOf([sum(`${key}n`, 1n)])]),
+  );
   const checked = { address: place(`${name} new`), expected: 'absent' } as const;
   await both([batchOf([json(`${name} new`)], [checked])]);
 }
@@ -114,25 +134,30 @@ async function rowsOf(provider: StorageProvider, keys: readonly string[]): Promi
 }
 
 describe.each(Object.keys(expectations))('a provider that has met %s', (met) => {
-  it.each(Object.keys(writes))('answers "%s" as the one in memory does, whatever the row is like', async (write) => {
-    for (const company of [false, true]) {
-      const name = `${met} ${write} ${String(company)}`;
-      const keys = Object.keys(states).map((state) => `${name} ${state}`);
-      const made = keys.flatMap((key, index) => (Object.values(states)[index] as (typeof states)[string])(key));
-      const ready = made.map((change) => batchOf([change]));
-      await both(ready);
-      await clock.advance(2_000);
-      await teach(expectations[met] as (typeof expectations)[string], name);
-      const batches = keys.map((key) => {
-        const version = ready.find(({ changes }) => changes[0]?.address.key === key)?.version ?? '1';
-        const { change, expected } = (writes[write] as (typeof writes)[string])(key, version);
-        return batchOf([change], expected === undefined ? [] : [{ address: change.address, expected }]);
-      });
-      if (company) await both(batches);
-      else for (const batch of batches) await both([batch]);
-      expect(await rowsOf(postgres, keys)).toEqual(await rowsOf(memory, keys));
-    }
-  });
+  it.each(Object.keys(writes))(
+    'answers "%s" as the one in memory does, whatever the row is like',
+    async (write) => {
+      for (const company of [false, true]) {
+        const name = `${met} ${write} ${String(company)}`;
+        const keys = Object.keys(states).map((state) => `${name} ${state}`);
+        const made = keys.flatMap((key, index) =>
+          (Object.values(states)[index] as (typeof states)[string])(key),
+        );
+        const ready = made.map((change) => batchOf([change]));
+        await both(ready);
+        await clock.advance(2_000);
+        await teach(expectations[met] as (typeof expectations)[string], name);
+        const batches = keys.map((key) => {
+          const version = ready.find(({ changes }) => changes[0]?.address.key === key)?.version ?? '1';
+          const { change, expected } = (writes[write] as (typeof writes)[string])(key, version);
+          return batchOf([change], expected === undefined ? [] : [{ address: change.address, expected }]);
+        });
+        if (company) await both(batches);
+        else for (const batch of batches) await both([batch]);
+        expect(await rowsOf(postgres, keys)).toEqual(await rowsOf(memory, keys));
+      }
+    },
+  );
 });
 
 /** What stands where an append is about to write: its head, and what may be in its way. */
@@ -150,7 +175,12 @@ const streams: Readonly<Record<string, (id: string) => readonly Change[]>> = {
 
 /** An append of two events and a mark to a stream at 2, or to a new one. */
 function appendTo(id: string, at: 0 | 2): Batch {
-  const created = [json(`${id}/${at + 1}`), json(`${id}/${at + 2}`), json(`${id}/mark`, 90_000), number(`${id}/number`, 5n, 90_000)];
+  const created = [
+    json(`${id}/${at + 1}`),
+    json(`${id}/${at + 2}`),
+    json(`${id}/mark`, 90_000),
+    number(`${id}/number`, 5n, 90_000),
+  ];
   const absent = created.map(({ address }) => ({ address, expected: 'absent' as const }));
   const head = { address: place(id), expected: at === 0 ? ('absent' as const) : { number: 2n } };
   const [first, ...others] = created;
@@ -158,21 +188,29 @@ function appendTo(id: string, at: 0 | 2): Batch {
 }
 
 describe.each([true, false])('a provider that has met appends that landed: %s', (landed) => {
-  it.each([0, 2] as const)('answers an append at %i as the one in memory does, whatever the stream is like', async (at) => {
-    for (const company of [false, true]) {
-      const name = `append ${String(landed)} ${at} ${String(company)}`;
-      const ids = Object.keys(streams).map((state) => `${name} ${state}`);
-      const made = ids.flatMap((id, index) => (Object.values(streams)[index] as (typeof streams)[string])(id));
-      await both(made.map((change) => batchOf([change])));
-      await clock.advance(2_000);
-      await both([appendTo(`${name} before`, landed ? 0 : 2)]);
-      const batches = ids.map((id) => appendTo(id, at));
-      if (company) await both(batches);
-      else for (const batch of batches) await both([batch]);
-      const keys = ids.flatMap((id) => [id, ...['1', '2', '3', '4', 'mark', 'number'].map((part) => `${id}/${part}`)]);
-      expect(await rowsOf(postgres, keys)).toEqual(await rowsOf(memory, keys));
-    }
-  });
+  it.each([0, 2] as const)(
+    'answers an append at %i as the one in memory does, whatever the stream is like',
+    async (at) => {
+      for (const company of [false, true]) {
+        const name = `append ${String(landed)} ${at} ${String(company)}`;
+        const ids = Object.keys(streams).map((state) => `${name} ${state}`);
+        const made = ids.flatMap((id, index) =>
+          (Object.values(streams)[index] as (typeof streams)[string])(id),
+        );
+        await both(made.map((change) => batchOf([change])));
+        await clock.advance(2_000);
+        await both([appendTo(`${name} before`, landed ? 0 : 2)]);
+        const batches = ids.map((id) => appendTo(id, at));
+        if (company) await both(batches);
+        else for (const batch of batches) await both([batch]);
+        const keys = ids.flatMap((id) => [
+          id,
+          ...['1', '2', '3', '4', 'mark', 'number'].map((part) => `${id}/${part}`),
+        ]);
+        expect(await rowsOf(postgres, keys)).toEqual(await rowsOf(memory, keys));
+      }
+    },
+  );
 
   it('moves heads on by as much as they say, and they last from then on', async () => {
     const ids = [1, 2, 3].map((index) => `many ${String(landed)} ${index}`);
@@ -190,7 +228,11 @@ describe.each([true, false])('a provider that has met appends that landed: %s', 
     expect(await rowsOf(postgres, ids)).toEqual(await rowsOf(memory, ids));
     const again = (id: string, at: number): Batch =>
       batchOf(
-        [json(`${id}/${at + 2}`), number(id, BigInt(at + 2)), json(`${id}/${at + 1}`, 'never', '"\\"{\\\\}é"')],
+        [
+          json(`${id}/${at + 2}`),
+          number(id, BigInt(at + 2)),
+          json(`${id}/${at + 1}`, 'never', '"\\"{\\\\}é"'),
+        ],
         [
           { address: place(`${id}/${at + 1}`), expected: 'absent' },
           { address: place(`${id}/${at + 2}`), expected: 'absent' },

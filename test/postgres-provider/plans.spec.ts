@@ -5,7 +5,13 @@
  */
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { CoalescingProvider, versionSource, type Address, type Batch, type StorageProvider } from '@kvent/key-value-storage/core';
+import {
+  CoalescingProvider,
+  versionSource,
+  type Address,
+  type Batch,
+  type StorageProvider,
+} from '@kvent/key-value-storage/core';
 import { DataSource } from 'typeorm';
 import { soaking } from '../faults/seeded-random.js';
 import { asAdmin, freshDatabase } from '../postgres/databases.js';
@@ -27,9 +33,16 @@ async function workOn(provider: StorageProvider, round: number): Promise<void> {
   await provider.scan([{ ...space, start: 'key-1', end: 'key-2', after: 'key-19', reverse: true, limit: 5 }]);
   // so many that the server adds up what their values take
   await provider.scan([{ ...space, start: 'key-1', limit: 20 }]);
-  await provider.scan([{ ...space, start: 'key-1', end: 'key-2', after: 'key-19', reverse: true, limit: 20 }]);
+  await provider.scan([
+    { ...space, start: 'key-1', end: 'key-2', after: 'key-19', reverse: true, limit: 20 },
+  ]);
   await provider.read(Array.from({ length: 40 }, (_, index) => address(`key-${index}`)));
-  await provider.read(Array.from({ length: 40 }, (_, index) => ({ ...address(`key-${index}`), ...(index === 0 && { entity: 'other' }) })));
+  await provider.read(
+    Array.from({ length: 40 }, (_, index) => ({
+      ...address(`key-${index}`),
+      ...(index === 0 && { entity: 'other' }),
+    })),
+  );
   const put = (at: string, expected?: string): Batch => ({
     database,
     version: version(),
@@ -51,7 +64,13 @@ async function workOn(provider: StorageProvider, round: number): Promise<void> {
       { kind: 'delete', address: place('none') },
     ],
   };
-  for (const batches of [[put(key, rows[0]?.version)], [put(key)], [put('key-33'), put('key-34')], [sum], [two]]) {
+  for (const batches of [
+    [put(key, rows[0]?.version)],
+    [put(key)],
+    [put('key-33'), put('key-34')],
+    [sum],
+    [two],
+  ]) {
     for (const result of await provider.commit(batches)) expect(result.outcome).toBe('committed');
   }
   await provider.sweep(10);
@@ -89,13 +108,23 @@ async function emptyTable(url: string): Promise<void> {
   const provider = new PostgresProvider({ url });
   await provider.open();
   await provider.close();
-  await asAdmin(url, async (client) => await client.query('alter table kvent.row set (autovacuum_enabled = false)'));
+  await asAdmin(
+    url,
+    async (client) => await client.query('alter table kvent.row set (autovacuum_enabled = false)'),
+  );
 }
 
 /** Opens a provider on one connection, lets it work, and ends it; answers when the server has ended the session, too: then it has counted. */
-async function session(url: string, way: 'url' | 'dataSource', work: (provider: StorageProvider) => Promise<void>): Promise<void> {
-  const dataSource = way === 'url' ? undefined : await new DataSource({ type: 'postgres', url, poolSize: 1 }).initialize();
-  const provider = new CoalescingProvider(new PostgresProvider(dataSource === undefined ? { url, poolSize: 1 } : { dataSource }));
+async function session(
+  url: string,
+  way: 'url' | 'dataSource',
+  work: (provider: StorageProvider) => Promise<void>,
+): Promise<void> {
+  const dataSource =
+    way === 'url' ? undefined : await new DataSource({ type: 'postgres', url, poolSize: 1 }).initialize();
+  const provider = new CoalescingProvider(
+    new PostgresProvider(dataSource === undefined ? { url, poolSize: 1 } : { dataSource }),
+  );
   await provider.open();
   try {
     await work(provider);
@@ -103,8 +132,12 @@ async function session(url: string, way: 'url' | 'dataSource', work: (provider: 
     await provider.close();
     await dataSource?.destroy();
   }
-  const others = 'select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()';
-  await until('the session has ended', async () => await asAdmin(url, async (client) => (await client.query(others)).rowCount === 0));
+  const others =
+    'select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()';
+  await until(
+    'the session has ended',
+    async () => await asAdmin(url, async (client) => (await client.query(others)).rowCount === 0),
+  );
 }
 
 describe.each(['url', 'dataSource'] as const)('the statements of a provider given a %s', (way) => {
@@ -141,7 +174,9 @@ describe.each(['url', 'dataSource'] as const)('the statements of a provider give
           database,
           version: version(),
           checks: [],
-          changes: [{ kind: 'put', address: place(`new-${index}`), value: { kind: 'json', text: '1' }, ttl: 'never' }],
+          changes: [
+            { kind: 'put', address: place(`new-${index}`), value: { kind: 'json', text: '1' }, ttl: 'never' },
+          ],
         })),
       ]);
       before = await countedOf(fresh.url);

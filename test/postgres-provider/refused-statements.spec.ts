@@ -4,7 +4,12 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { CoalescingProvider, type Batch, type CommitResult, type StorageProvider } from '@kvent/key-value-storage/core';
+import {
+  CoalescingProvider,
+  type Batch,
+  type CommitResult,
+  type StorageProvider,
+} from '@kvent/key-value-storage/core';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { addressOf, batchOf, opened, putBatch } from './rows.js';
 
@@ -35,7 +40,10 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
-  await asAdmin(database.url, async (client) => await client.query(`drop owned by ${role} cascade; drop role ${role}`));
+  await asAdmin(
+    database.url,
+    async (client) => await client.query(`drop owned by ${role} cascade; drop role ${role}`),
+  );
   await database[Symbol.asyncDispose]();
 });
 
@@ -49,7 +57,12 @@ const shapes: Readonly<Record<string, (tenant: string, round: number) => Batch>>
   sums: (tenant) => batchOf([{ kind: 'sum', address: at('sum'), operand: 1n }], [], tenant),
   'rows created together': (tenant, round) =>
     batchOf(
-      ['one', 'two'].map((key) => ({ kind: 'put', address: at(`${key}-${round}`), value: { kind: 'json', text: '1' }, ttl: 'never' })),
+      ['one', 'two'].map((key) => ({
+        kind: 'put',
+        address: at(`${key}-${round}`),
+        value: { kind: 'json', text: '1' },
+        ttl: 'never',
+      })),
       ['one', 'two'].map((key) => ({ address: at(`${key}-${round}`), expected: 'absent' })),
       tenant,
     ),
@@ -68,7 +81,8 @@ const outcomes = async (
   provider: StorageProvider,
   shape: (tenant: string, round: number) => Batch,
   round: number,
-): Promise<CommitResult[]> => (await Promise.all(tenants.map(async (tenant) => await provider.commit([shape(tenant, round)])))).flat();
+): Promise<CommitResult[]> =>
+  (await Promise.all(tenants.map(async (tenant) => await provider.commit([shape(tenant, round)])))).flat();
 
 describe.each([
   ['a trigger that raises', trigger, false],
@@ -93,7 +107,12 @@ describe.each([
       // what a statement meets decides which one is sent the next time
       for (let round = 0; round < 3; round += 1) {
         const results = await outcomes(provider, shape, round);
-        expect(results.map(({ outcome }) => outcome)).toEqual(['committed', 'committed', 'failed', 'committed']);
+        expect(results.map(({ outcome }) => outcome)).toEqual([
+          'committed',
+          'committed',
+          'failed',
+          'committed',
+        ]);
         const error = results[2]?.outcome === 'failed' ? results[2].error : undefined;
         expect(error?.effect).toBe('none');
         expect(error?.code).toBe(retryable === undefined ? 'INVALID_VALUE' : 'STORAGE_UNAVAILABLE');

@@ -30,7 +30,10 @@ afterEach(async () => {
 });
 afterAll(async () => {
   for (const each of sources) await each.destroy();
-  await asAdmin(database.url, async (client) => await client.query(`drop owned by ${role} cascade; drop role ${role}`));
+  await asAdmin(
+    database.url,
+    async (client) => await client.query(`drop owned by ${role} cascade; drop role ${role}`),
+  );
   await database[Symbol.asyncDispose]();
 });
 
@@ -51,7 +54,9 @@ async function withRows(work: (provider: PostgresProvider) => Promise<void>): Pr
 }
 
 const seen = async (query: DataSource['query'] = source.query.bind(source)): Promise<readonly string[]> =>
-  (await query<{ database: string }[]>('select database from kvent.row order by 1')).map((row) => row.database);
+  (await query<{ database: string }[]>('select database from kvent.row order by 1')).map(
+    (row) => row.database,
+  );
 const insert = (into: string): string =>
   `insert into kvent.row (version, updated_at, database, container, entity, key, value) values (1, now(), '${into}', 'c', 'e', 'k', '1')`;
 
@@ -63,7 +68,9 @@ describe('raw SQL by the role of the application', () => {
       expect(await source.query('delete from kvent.row returning 1')).toEqual([[], 0]);
       await expect(source.query(insert(acme))).rejects.toMatchObject({ driverError: { code: '42501' } });
     });
-    expect(await asAdmin(database.url, async (client) => (await client.query('select from kvent.row')).rowCount)).toBe(2);
+    expect(
+      await asAdmin(database.url, async (client) => (await client.query('select from kvent.row')).rowCount),
+    ).toBe(2);
   });
 
   it('sees and changes the rows of the tenant that the setting names, and no other', async () => {
@@ -76,7 +83,9 @@ describe('raw SQL by the role of the application', () => {
         await query('savepoint s');
         await expect(query(insert(globex))).rejects.toMatchObject({ driverError: { code: '42501' } });
         await query('rollback to savepoint s');
-        await expect(query(`update kvent.row set database = '${globex}'`)).rejects.toMatchObject({ driverError: { code: '42501' } });
+        await expect(query(`update kvent.row set database = '${globex}'`)).rejects.toMatchObject({
+          driverError: { code: '42501' },
+        });
         await query('rollback to savepoint s');
       });
       expect(await seen()).toEqual([]);
@@ -86,7 +95,12 @@ describe('raw SQL by the role of the application', () => {
   it('with the setting of the sweep meets rows that have an expiry alone, and with that of the list changes nothing', async () => {
     await withRows(async (provider) => {
       const { container, entity, key } = addressOf('session');
-      const put = { kind: 'put', address: { container, entity, key }, value: { kind: 'json', text: '1' }, ttl: 60_000 } as const;
+      const put = {
+        kind: 'put',
+        address: { container, entity, key },
+        value: { kind: 'json', text: '1' },
+        ttl: 60_000,
+      } as const;
       await commitOne(provider, batchOf([put], [], globex));
       await source.transaction(async (manager) => {
         const query = manager.query.bind(manager) as DataSource['query'];
@@ -110,7 +124,9 @@ describe('raw SQL by the role of the application', () => {
 describe('a provider whose statements name another database', () => {
   /** As a mistake of ours would: the parameters of each statement say globex, whoever asks. */
   async function broken(work: () => Promise<void>): Promise<void> {
-    const prototype = pg.Client.prototype as unknown as { query: (query: object, ...rest: unknown[]) => unknown };
+    const prototype = pg.Client.prototype as unknown as {
+      query: (query: object, ...rest: unknown[]) => unknown;
+    };
     const original = prototype.query;
     prototype.query = function (query, ...rest) {
       const { values } = query as { values?: unknown[] };
@@ -119,7 +135,9 @@ describe('a provider whose statements name another database', () => {
           if (value === acme) return globex;
           const { values: texts } = (value ?? {}) as { readonly values?: readonly string[] };
           return texts?.includes(acme) === true
-            ? (Object.create(value as object, { values: { value: texts.map((text) => (text === acme ? globex : text)) } }) as unknown)
+            ? (Object.create(value as object, {
+                values: { value: texts.map((text) => (text === acme ? globex : text)) },
+              }) as unknown)
             : value;
         });
       return original.call(this, query, ...rest);
@@ -135,15 +153,22 @@ describe('a provider whose statements name another database', () => {
     await withRows(async (provider) => {
       await broken(async () => {
         expect(await textAt(provider, 'key', acme)).toBeUndefined();
-        expect((await provider.read(['key', 'other'].map((key) => addressOf(key, acme)))).rows).toEqual([undefined, undefined]);
+        expect((await provider.read(['key', 'other'].map((key) => addressOf(key, acme)))).rows).toEqual([
+          undefined,
+          undefined,
+        ]);
         const range = { ...addressOf('', acme), limit: 10 };
         expect((await provider.scan([range]))[0]?.rows).toEqual([]);
         expect(await provider.administration.spaces(acme)).toEqual([]);
         expect(await provider.administration.count?.(acme)).toBe(0);
         expect(await all(provider.administration.export(acme))).toEqual([]);
         expect(await provider.administration.drop(acme)).toBe(false);
-        await expect(commitOne(provider, putBatch('new', '1', undefined, acme))).rejects.toMatchObject({ effect: 'none' });
-        await expect(commitOne(provider, putBatch('key', '1', undefined, acme))).rejects.toMatchObject({ effect: 'none' });
+        await expect(commitOne(provider, putBatch('new', '1', undefined, acme))).rejects.toMatchObject({
+          effect: 'none',
+        });
+        await expect(commitOne(provider, putBatch('key', '1', undefined, acme))).rejects.toMatchObject({
+          effect: 'none',
+        });
         await source.transaction(async (manager) => {
           expect(await textAt(provider.within(manager), 'key', acme)).toBeUndefined();
         });
@@ -185,10 +210,14 @@ describe('the setting', () => {
     const fresh = await connected({ max: 1 });
     const provider = new PostgresProvider({ dataSource: fresh, rowLevelSecurity: true });
     await opened(provider, async () => {
-      expect(await provider.commit([putBatch('bad', 'no JSON', undefined, acme)])).toMatchObject([{ error: { code: 'INVALID_VALUE' } }]);
+      expect(await provider.commit([putBatch('bad', 'no JSON', undefined, acme)])).toMatchObject([
+        { error: { code: 'INVALID_VALUE' } },
+      ]);
       await write(provider, 'key', '1', acme);
       expect(await textAt(provider, 'key', acme)).toBe('1');
-      const kept = await fresh.query<object[]>(`select from pg_prepared_statements where name like 'kvent\\_scope\\_%'`);
+      const kept = await fresh.query<object[]>(
+        `select from pg_prepared_statements where name like 'kvent\\_scope\\_%'`,
+      );
       expect(kept.length).toBe(1);
     });
   });
@@ -217,13 +246,24 @@ describe('the setting', () => {
   it('is each tenant’s own in calls that mix tenants', async () => {
     await withRows(async (provider) => {
       const addresses = [globex, acme, 'tenant:none', globex].map((tenant) => addressOf('key', tenant));
-      const texts = (await provider.read(addresses)).rows.map((row) => (row?.value.kind === 'json' ? row.value.text : undefined));
+      const texts = (await provider.read(addresses)).rows.map((row) =>
+        row?.value.kind === 'json' ? row.value.text : undefined,
+      );
       expect(texts).toEqual(['"of globex"', '"of acme"', undefined, '"of globex"']);
       const results = await provider.commit(
-        [globex, acme, 'tenant:new', acme].map((tenant, index) => putBatch(`k${index}`, `${index}`, 'absent', tenant)),
+        [globex, acme, 'tenant:new', acme].map((tenant, index) =>
+          putBatch(`k${index}`, `${index}`, 'absent', tenant),
+        ),
       );
-      expect(results.map(({ outcome }) => outcome)).toEqual(['committed', 'committed', 'committed', 'committed']);
-      const pages = await provider.scan([acme, globex].map((tenant) => ({ ...addressOf('', tenant), limit: 10 })));
+      expect(results.map(({ outcome }) => outcome)).toEqual([
+        'committed',
+        'committed',
+        'committed',
+        'committed',
+      ]);
+      const pages = await provider.scan(
+        [acme, globex].map((tenant) => ({ ...addressOf('', tenant), limit: 10 })),
+      );
       expect(pages.map((page) => page.rows.map(({ key }) => key))).toEqual([
         ['k1', 'k3', 'key'],
         ['k0', 'key'],
@@ -236,10 +276,15 @@ describe('the setting', () => {
 describe('opening', () => {
   it('is refused for a superuser and a role with BYPASSRLS, who pass by every policy', async () => {
     const provider = new PostgresProvider({ url: database.url, rowLevelSecurity: true });
-    await expect(provider.open()).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('cannot bypass') });
+    await expect(provider.open()).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringContaining('cannot bypass'),
+    });
     await asAdmin(database.url, async (client) => await client.query(`alter role ${role} bypassrls`));
     try {
-      await expect(new PostgresProvider({ url, rowLevelSecurity: true }).open()).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+      await expect(new PostgresProvider({ url, rowLevelSecurity: true }).open()).rejects.toMatchObject({
+        code: 'INVALID_OPTION',
+      });
     } finally {
       await asAdmin(database.url, async (client) => await client.query(`alter role ${role} nobypassrls`));
     }
@@ -256,7 +301,9 @@ describe('opening', () => {
     });
     try {
       for (const migrate of ['on-open', 'never'] as const)
-        await expect(new PostgresProvider({ url: weak, table: 'plain', migrate, rowLevelSecurity: true }).open()).rejects.toMatchObject({
+        await expect(
+          new PostgresProvider({ url: weak, table: 'plain', migrate, rowLevelSecurity: true }).open(),
+        ).rejects.toMatchObject({
           code: 'STORAGE_UNAVAILABLE',
           retryable: false,
           message: expect.stringMatching(/brought up to date|not under row-level security/),
@@ -275,7 +322,9 @@ describe('opening', () => {
       const secured = new PostgresProvider({ url, table: 'later', rowLevelSecurity: true });
       await opened(secured, async () => expect(await textAt(secured, 'key', acme)).toBe('1'));
     }
-    const found = await source.query<object[]>(`select from kvent.kvent_migrations where name like 'KventSecure%later%'`);
+    const found = await source.query<object[]>(
+      `select from kvent.kvent_migrations where name like 'KventSecure%later%'`,
+    );
     expect(found.length).toBe(1);
     const runner = source.createQueryRunner();
     const [, Secure] = kventMigrations({ table: 'later', rowLevelSecurity: true });
@@ -298,7 +347,11 @@ describe('opening', () => {
     const warnings: string[] = [];
     await source.query('create policy "all of it" on kvent.row using (true)');
     try {
-      const provider = new PostgresProvider({ url, rowLevelSecurity: true, warn: (message) => warnings.push(message) });
+      const provider = new PostgresProvider({
+        url,
+        rowLevelSecurity: true,
+        warn: (message) => warnings.push(message),
+      });
       await opened(provider, async () => await Promise.resolve());
     } finally {
       await source.query('drop policy "all of it" on kvent.row');
@@ -309,41 +362,53 @@ describe('opening', () => {
   it('is refused where statements cannot say whose they are', async () => {
     const pipelined = await connected({ max: 1, pipeline: true });
     const provider = new PostgresProvider({ dataSource: pipelined, rowLevelSecurity: true });
-    await expect(provider.open()).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringContaining('pipeline') });
+    await expect(provider.open()).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringContaining('pipeline'),
+    });
   });
 });
 
 it('a wrapper that sends copies of statements is an error, and no row that is missing', async () => {
   await withRows(async (provider) => {
-    const prototype = pg.Client.prototype as unknown as { query: (query: object, ...rest: unknown[]) => unknown };
+    const prototype = pg.Client.prototype as unknown as {
+      query: (query: object, ...rest: unknown[]) => unknown;
+    };
     const original = prototype.query;
     prototype.query = function (query, ...rest) {
       return original.call(this, typeof query === 'string' ? query : { ...query }, ...rest);
     };
     try {
-      await expect(provider.read([addressOf('key', acme)])).rejects.toMatchObject({ code: 'STORAGE_UNSUPPORTED' });
+      await expect(provider.read([addressOf('key', acme)])).rejects.toMatchObject({
+        code: 'STORAGE_UNSUPPORTED',
+      });
     } finally {
       prototype.query = original;
     }
   });
 });
 
-it.each([true, false])('plans go by the key, whether statements are prepared or not: %s', async (preparedStatements) => {
-  const provider = new PostgresProvider({ dataSource: source, rowLevelSecurity: true, preparedStatements });
-  await opened(provider, async () => {
-    const rows = Array.from({ length: 2_000 }, (_, index) => putBatch(`key-${String(index).padStart(5, '0')}`, '1', undefined, acme));
-    for (let at = 0; at < rows.length; at += 200) await provider.commit(rows.slice(at, at + 200));
-    await asAdmin(database.url, async (client) => await client.query('analyze kvent.row'));
-    await source.transaction(async (manager) => {
-      await manager.query(`select set_config('kvent.database', '${acme}', true)`);
-      const plan = await manager.query<{ 'QUERY PLAN': string }[]>(
-        `explain select value from kvent.row where database = '${acme}' and container = 'state:spec' and entity = 'thing' and key >= 'key-01' and key < 'key-02' order by key limit 10`,
+it.each([true, false])(
+  'plans go by the key, whether statements are prepared or not: %s',
+  async (preparedStatements) => {
+    const provider = new PostgresProvider({ dataSource: source, rowLevelSecurity: true, preparedStatements });
+    await opened(provider, async () => {
+      const rows = Array.from({ length: 2_000 }, (_, index) =>
+        putBatch(`key-${String(index).padStart(5, '0')}`, '1', undefined, acme),
       );
-      const text = plan.map((line) => line['QUERY PLAN']).join('\n');
-      expect(text).toMatch(/Index Cond: .*database = .* AND .*key >= /);
+      for (let at = 0; at < rows.length; at += 200) await provider.commit(rows.slice(at, at + 200));
+      await asAdmin(database.url, async (client) => await client.query('analyze kvent.row'));
+      await source.transaction(async (manager) => {
+        await manager.query(`select set_config('kvent.database', '${acme}', true)`);
+        const plan = await manager.query<{ 'QUERY PLAN': string }[]>(
+          `explain select value from kvent.row where database = '${acme}' and container = 'state:spec' and entity = 'thing' and key >= 'key-01' and key < 'key-02' order by key limit 10`,
+        );
+        const text = plan.map((line) => line['QUERY PLAN']).join('\n');
+        expect(text).toMatch(/Index Cond: .*database = .* AND .*key >= /);
+      });
     });
-  });
-});
+  },
+);
 
 async function all(rows: AsyncIterable<RawRow>): Promise<readonly RawRow[]> {
   const found: RawRow[] = [];

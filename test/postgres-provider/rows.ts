@@ -11,10 +11,20 @@ import {
 
 const versions = versionSource();
 
-export const addressOf = (key: string, database = 'shared'): Address => ({ database, container: 'state:spec', entity: 'thing', key });
+export const addressOf = (key: string, database = 'shared'): Address => ({
+  database,
+  container: 'state:spec',
+  entity: 'thing',
+  key,
+});
 
 /** One put of JSON text, checked where `expected` says so. */
-export function putBatch(key: string, text: string, expected?: Check['expected'], database = 'shared'): Batch {
+export function putBatch(
+  key: string,
+  text: string,
+  expected?: Check['expected'],
+  database = 'shared',
+): Batch {
   const { container, entity } = addressOf(key);
   const address = { container, entity, key };
   return {
@@ -25,7 +35,11 @@ export function putBatch(key: string, text: string, expected?: Check['expected']
   };
 }
 
-export function batchOf(changes: readonly Change[], checks: readonly Check[] = [], database = 'shared'): Batch {
+export function batchOf(
+  changes: readonly Change[],
+  checks: readonly Check[] = [],
+  database = 'shared',
+): Batch {
   return { database, version: versions(), checks, changes };
 }
 
@@ -38,19 +52,32 @@ export async function commitOne(provider: StorageProvider, batch: Batch): Promis
 }
 
 /** Writes a row. */
-export async function write(provider: StorageProvider, key: string, text: string, database = 'shared'): Promise<void> {
+export async function write(
+  provider: StorageProvider,
+  key: string,
+  text: string,
+  database = 'shared',
+): Promise<void> {
   const { outcome } = await commitOne(provider, putBatch(key, text, undefined, database));
-  if (outcome !== 'committed') throw new Error(`A put that nothing stands against was answered with '${outcome}'.`);
+  if (outcome !== 'committed')
+    throw new Error(`A put that nothing stands against was answered with '${outcome}'.`);
 }
 
 /** The JSON text at a key. */
-export async function textAt(provider: StorageProvider, key: string, database = 'shared'): Promise<string | undefined> {
+export async function textAt(
+  provider: StorageProvider,
+  key: string,
+  database = 'shared',
+): Promise<string | undefined> {
   const value = (await provider.read([addressOf(key, database)])).rows[0]?.value;
   return value?.kind === 'json' ? value.text : undefined;
 }
 
 /** Opens providers for a piece of work, and closes them in any case. */
-export async function opened<R, P extends StorageProvider>(providers: P | readonly P[], work: () => Promise<R>): Promise<R> {
+export async function opened<R, P extends StorageProvider>(
+  providers: P | readonly P[],
+  work: () => Promise<R>,
+): Promise<R> {
   const all = 'open' in providers ? [providers] : providers;
   const opening = await Promise.allSettled(all.map(async (provider) => await provider.open()));
   try {

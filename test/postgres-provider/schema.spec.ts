@@ -32,12 +32,15 @@ describe('ten instances that start together', () => {
   it('on an empty database create its table once, and all of them work', async () => {
     const instances = ten.map(() => provider());
     await opened(instances, async () => {
-      await Promise.all(instances.map(async (instance, index) => await write(instance, `key-${index}`, String(index))));
-      for (const index of ten) expect(await textAt(instances[9 - index] as PostgresProvider, `key-${index}`)).toBe(String(index));
+      await Promise.all(
+        instances.map(async (instance, index) => await write(instance, `key-${index}`, String(index))),
+      );
+      for (const index of ten)
+        expect(await textAt(instances[9 - index] as PostgresProvider, `key-${index}`)).toBe(String(index));
     });
-    const created = (await ask(database.url, `select what from created where what not like '%kvent_migrations%' order by 1`)).map(
-      ({ what }) => what,
-    );
+    const created = (
+      await ask(database.url, `select what from created where what not like '%kvent_migrations%' order by 1`)
+    ).map(({ what }) => what);
     expect(created).toEqual(['kvent', 'kvent."row"', 'kvent.row_expires_at', 'kvent.row_pkey']);
     expect(await ask(database.url, 'select name, "timestamp" from kvent.kvent_migrations')).toEqual([
       { name: 'KventCreate "kvent"."row" 1763683200000', timestamp: '1763683200000' },
@@ -47,21 +50,32 @@ describe('ten instances that start together', () => {
   it('with a table of their own each, in a schema that is not there yet, all work', async () => {
     const instances = ten.map((index) => provider({ schema: 'many', table: `table_${index}` }));
     await opened(instances, async () => {
-      await Promise.all(instances.map(async (instance, index) => await write(instance, 'key', String(index))));
-      for (const [index, instance] of instances.entries()) expect(await textAt(instance, 'key')).toBe(String(index));
+      await Promise.all(
+        instances.map(async (instance, index) => await write(instance, 'key', String(index))),
+      );
+      for (const [index, instance] of instances.entries())
+        expect(await textAt(instance, 'key')).toBe(String(index));
     });
-    expect(await ask(database.url, 'select count(*)::int count from many.kvent_migrations')).toEqual([{ count: 10 }]);
+    expect(await ask(database.url, 'select count(*)::int count from many.kvent_migrations')).toEqual([
+      { count: 10 },
+    ]);
   });
 
   it('work on what a team’s own pipeline has made, with nothing to create: `migrate: never`', async () => {
-    const source = new DataSource({ type: 'postgres', url: database.url, migrations: kventMigrations({ schema: 'team' }) });
+    const source = new DataSource({
+      type: 'postgres',
+      url: database.url,
+      migrations: kventMigrations({ schema: 'team' }),
+    });
     await source.initialize();
     await source.runMigrations();
     await source.destroy();
     await ask(database.url, 'delete from created');
     const instances = ten.map(() => provider({ schema: 'team', migrate: 'never' }));
     await opened(instances, async () => {
-      await Promise.all(instances.map(async (instance, index) => await write(instance, `key-${index}`, String(index))));
+      await Promise.all(
+        instances.map(async (instance, index) => await write(instance, `key-${index}`, String(index))),
+      );
       expect(await textAt(instances[0] as PostgresProvider, 'key-9')).toBe('9');
     });
     expect(await ask(database.url, 'select what from created')).toEqual([]);
@@ -103,7 +117,11 @@ describe('what the schema and the table are called', () => {
     } finally {
       await source.destroy();
     }
-    const found = await ask(database.url, 'select tablename from pg_tables where schemaname = $1 order by 1', [names.schema]);
+    const found = await ask(
+      database.url,
+      'select tablename from pg_tables where schemaname = $1 order by 1',
+      [names.schema],
+    );
     expect(found).toEqual(['kvent_migrations', names.table].toSorted().map((tablename) => ({ tablename })));
   });
 
@@ -119,7 +137,8 @@ describe('what the schema and the table are called', () => {
     const instances = pairs.map((pair) => provider(pair));
     await opened(instances, async () => {
       for (const [index, instance] of instances.entries()) await write(instance, 'key', String(index));
-      for (const [index, instance] of instances.entries()) expect(await textAt(instance, 'key')).toBe(String(index));
+      for (const [index, instance] of instances.entries())
+        expect(await textAt(instance, 'key')).toBe(String(index));
     });
   });
 });
@@ -163,10 +182,16 @@ describe('a role without the right to create', () => {
 
   it('opens when everything is migrated, and works with the rights to read and write rows alone', async () => {
     await opened(provider(), async () => undefined);
-    await expect(provider({ url }).open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', retryable: false });
+    await expect(provider({ url }).open()).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      retryable: false,
+    });
     await grant('usage on schema kvent', 'select, insert, update, delete on kvent.row');
     // nobody told it what has run already
-    await expect(provider({ url }).open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', retryable: false });
+    await expect(provider({ url }).open()).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      retryable: false,
+    });
     const never = provider({ url, migrate: 'never' });
     await opened(never, async () => await write(never, 'key', '1'));
     await grant('select on kvent.kvent_migrations');
@@ -182,7 +207,12 @@ describe('a table that is not what is needed', () => {
   afterAll(async () => await database[Symbol.asyncDispose]());
 
   it('is a coded error where there is none and none may be made', async () => {
-    const refused = { code: 'STORAGE_UNAVAILABLE', effect: 'none', retryable: false, message: expect.stringContaining('kventMigrations') };
+    const refused = {
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+      retryable: false,
+      message: expect.stringContaining('kventMigrations'),
+    };
     await expect(provider({ schema: 'nowhere', migrate: 'never' }).open()).rejects.toMatchObject(refused);
     await ask(database.url, 'create schema empty');
     await expect(provider({ schema: 'empty', migrate: 'never' }).open()).rejects.toMatchObject(refused);
@@ -196,7 +226,10 @@ describe('a table that is not what is needed', () => {
       const first = provider({ schema });
       await opened(first, async () => await write(first, 'key', '1'));
       await ask(database.url, `alter table ${schema}.row drop column ttl_ms`);
-      await expect(provider({ schema, migrate }).open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', retryable: false });
+      await expect(provider({ schema, migrate }).open()).rejects.toMatchObject({
+        code: 'STORAGE_UNAVAILABLE',
+        retryable: false,
+      });
       expect(await ask(database.url, `select value from ${schema}.row`)).toEqual([{ value: 1 }]);
     },
   );
@@ -204,7 +237,10 @@ describe('a table that is not what is needed', () => {
   it('that is gone is not made anew in silence: whoever loses a table has to hear of it', async () => {
     await opened(provider({ schema: 'lost' }), async () => undefined);
     await ask(database.url, 'drop table lost.row');
-    await expect(provider({ schema: 'lost' }).open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', retryable: false });
+    await expect(provider({ schema: 'lost' }).open()).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      retryable: false,
+    });
   });
 
   it('can be opened after it failed, by the same provider', async () => {
@@ -233,14 +269,21 @@ describe('the migrations of an application', () => {
     }
   }
   const connect = async (migrations: readonly (new () => MigrationInterface)[]): Promise<DataSource> =>
-    await new DataSource({ type: 'postgres', url: database.url, migrations: [...migrations], extra: { max: 2 } }).initialize();
+    await new DataSource({
+      type: 'postgres',
+      url: database.url,
+      migrations: [...migrations],
+      extra: { max: 2 },
+    }).initialize();
 
   it('are not run and not touched by `open`, and `open` is not touched by them', async () => {
     const source = await connect([CreateOrders1700000000000]);
     const instance = new PostgresProvider({ dataSource: source, schema: 'beside' });
     await opened(instance, async () => {
       expect(ran).toEqual([]);
-      expect(await ask(database.url, `select tablename from pg_tables where schemaname = 'public'`)).toEqual([]);
+      expect(await ask(database.url, `select tablename from pg_tables where schemaname = 'public'`)).toEqual(
+        [],
+      );
       await source.runMigrations();
       await write(instance, 'key', '1');
       await source.undoLastMigration();

@@ -21,7 +21,8 @@ beforeAll(async () => {
   database = await freshDatabase();
   await asAdmin(
     database.url,
-    async (client) => await client.query(roles.map((role) => `create role ${role} login password 'x'`).join(';')),
+    async (client) =>
+      await client.query(roles.map((role) => `create role ${role} login password 'x'`).join(';')),
   );
 });
 afterEach(async () => {
@@ -49,7 +50,9 @@ async function sourceOf(url: string): Promise<DataSource> {
 async function asVictim(): Promise<string> {
   const address = new URL(database.url);
   await asAdmin(database.url, async (client) => {
-    await client.query(`grant create on database ${client.escapeIdentifier(address.pathname.slice(1))} to ${victim}`);
+    await client.query(
+      `grant create on database ${client.escapeIdentifier(address.pathname.slice(1))} to ${victim}`,
+    );
   });
   [address.username, address.password] = [victim, 'x'];
   return address.href;
@@ -57,7 +60,8 @@ async function asVictim(): Promise<string> {
 
 /** Each way to run a provider: its statements differ by where the time comes from, and by whose connections they are sent on. */
 const ways: Readonly<Record<string, (url: string) => Promise<() => PostgresProvider>>> = {
-  'connections of its own': async (url) => await Promise.resolve(() => new PostgresProvider({ url, poolSize: 4 })),
+  'connections of its own': async (url) =>
+    await Promise.resolve(() => new PostgresProvider({ url, poolSize: 4 })),
   'connections of its own, nothing prepared': async (url) =>
     await Promise.resolve(() => new PostgresProvider({ url, poolSize: 4, preparedStatements: false })),
   'a data source': async (url) => {
@@ -113,7 +117,11 @@ describe('every statement that is sent', () => {
   const parse = connection.parse;
   beforeEach(() => {
     jest.spyOn(client, 'query').mockImplementation(function (this: unknown, ...args: unknown[]): unknown {
-      const { name = '', text, submit } = args[0] as { readonly name?: string; readonly text?: string; readonly submit?: unknown };
+      const {
+        name = '',
+        text,
+        submit,
+      } = args[0] as { readonly name?: string; readonly text?: string; readonly submit?: unknown };
       // what TypeORM sends for itself is a text
       if (typeof submit === 'function' && typeof text === 'string') sent.set(text, name);
       return ask.apply(this, args);
@@ -138,9 +146,13 @@ describe('every statement that is sent', () => {
     const names = [...sent.values()].map((name) => name.replace(/^kvent_|_[0-9a-f]{12}(_\d+)?$/g, ''));
     const made = statementsOfSources();
     expect(made.flatMap(({ text }) => (text === undefined ? [] : unqualifiedNames(text)))).toEqual([]);
-    const missing = made.filter(({ name, text }) => text === undefined && !names.some((each) => each.startsWith(name)));
+    const missing = made.filter(
+      ({ name, text }) => text === undefined && !names.some((each) => each.startsWith(name)),
+    );
     expect(missing.map(({ name }) => name).sort()).toEqual(unnamed);
-    expect([...sent.keys()].filter((each) => each.startsWith('select pg_catalog.set_config('))).toHaveLength(unnamed.length);
+    expect([...sent.keys()].filter((each) => each.startsWith('select pg_catalog.set_config('))).toHaveLength(
+      unnamed.length,
+    );
     expect(new Set(names).size).toBeGreaterThan(30);
   });
 
@@ -168,7 +180,9 @@ function statementsOfSources(): readonly { readonly name: string; readonly text?
     (name) => name.endsWith('.ts') && !name.endsWith('.spec.ts'),
   );
   const found = files.flatMap((name) => [
-    ...readFileSync(join(folder, name), 'utf8').matchAll(/[^\w]statement\(\s*['`]([a-z_]+)[^'`]*['`],\s*(?:'([^']*)'\))?/g),
+    ...readFileSync(join(folder, name), 'utf8').matchAll(
+      /[^\w]statement\(\s*['`]([a-z_]+)[^'`]*['`],\s*(?:'([^']*)'\))?/g,
+    ),
   ]);
   expect(found.length).toBeGreaterThan(25);
   return found.map(([, name = '', text]) => ({ name, ...(text !== undefined && { text }) }));
@@ -261,7 +275,9 @@ describe.each([
     const address = new URL(fresh.url);
     await asAdmin(fresh.url, async (client) => {
       const name = client.escapeIdentifier(address.pathname.slice(1));
-      await client.query(`grant create on database ${name} to ${victim}; grant create on schema public to ${intruder}`);
+      await client.query(
+        `grant create on database ${name} to ${victim}; grant create on schema public to ${intruder}`,
+      );
       await client.query(`set role ${intruder}; set search_path = pg_catalog, pg_temp`);
       await client.query(shadows('public'));
       await client.query(`reset role; alter role ${victim} set search_path = ${path}`);
@@ -270,7 +286,10 @@ describe.each([
     url = address.href;
   });
   afterAll(async () => {
-    await asAdmin(fresh.url, async (client) => await client.query(`drop owned by ${intruder}, ${victim} cascade`));
+    await asAdmin(
+      fresh.url,
+      async (client) => await client.query(`drop owned by ${intruder}, ${victim} cascade`),
+    );
     await fresh[Symbol.asyncDispose]();
   });
 
@@ -287,7 +306,10 @@ describe.each([
   });
 
   it('and the table is made of the types, the collation and the operators of Postgres', async () => {
-    await opened(new PostgresProvider({ url, poolSize: 1, schema: 'made' }), async () => await Promise.resolve());
+    await opened(
+      new PostgresProvider({ url, poolSize: 1, schema: 'made' }),
+      async () => await Promise.resolve(),
+    );
     const foreign = await asAdmin(fresh.url, async (client) => {
       const { rows } = await client.query<{ name: string }>(
         `select attname name from pg_attribute a join pg_type t on t.oid = a.atttypid left join pg_collation c on c.oid = a.attcollation

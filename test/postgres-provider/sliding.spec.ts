@@ -17,7 +17,9 @@ afterAll(async () => await database[Symbol.asyncDispose]());
 /** As if it had been written a while ago. */
 const age = async (): Promise<void> =>
   await asAdmin(database.url, async (client) => {
-    await client.query(`update kvent.row set expires_at = now() + interval '1 minute' where expires_at is not null`);
+    await client.query(
+      `update kvent.row set expires_at = now() + interval '1 minute' where expires_at is not null`,
+    );
   });
 const soon = (): number => Date.now() + 10 * 60_000;
 
@@ -25,7 +27,8 @@ function watchedProvider(options: { readonly lockTimeoutMs?: number } = {}) {
   const provider = new PostgresProvider({ url: database.url, poolSize: 4, ...options });
   const commit = jest.spyOn(provider, 'commit');
   const renewals = (): number =>
-    commit.mock.calls.flatMap(([batches]) => batches).filter(({ changes }) => changes[0]?.kind === 'renew').length;
+    commit.mock.calls.flatMap(([batches]) => batches).filter(({ changes }) => changes[0]?.kind === 'renew')
+      .length;
   return { provider, renewals };
 }
 
@@ -53,7 +56,9 @@ describe('three hundred readers of one key at once', () => {
     await client.connect();
     try {
       await client.query(`begin; select from kvent.row where key = 'held' for update`);
-      const entries = await Promise.all(Array.from({ length: 300 }, async () => await carts.getOrThrow('held')));
+      const entries = await Promise.all(
+        Array.from({ length: 300 }, async () => await carts.getOrThrow('held')),
+      );
       expect(entries.filter(({ expiresAt }) => (expiresAt?.getTime() ?? Infinity) >= soon())).toEqual([]);
       // a write that waits for the row is waited for by no reader either
       let written = false;
@@ -72,7 +77,11 @@ describe('three hundred readers of one key at once', () => {
   });
 
   it('wait for nobody within a transaction of the application either', async () => {
-    const dataSource = await new DataSource({ type: 'postgres', url: database.url, extra: { max: 2 } }).initialize();
+    const dataSource = await new DataSource({
+      type: 'postgres',
+      url: database.url,
+      extra: { max: 2 },
+    }).initialize();
     const client = new Client({ connectionString: database.url });
     try {
       await using storage = await openStorage(new PostgresProvider({ dataSource }));

@@ -4,7 +4,8 @@
  */
 
 interface Token {
-  readonly kind: 'word' | 'quoted' | 'text' | 'number' | 'parameter' | 'operator' | 'qualified operator' | 'sign';
+  readonly kind:
+    'word' | 'quoted' | 'text' | 'number' | 'parameter' | 'operator' | 'qualified operator' | 'sign';
   readonly text: string;
 }
 
@@ -18,7 +19,8 @@ function tokensOf(statement: string): readonly Token[] {
     pattern.lastIndex = at;
     const [text] = pattern.exec(statement) ?? [];
     if (text === undefined) throw new Error(`What is this? ${statement.slice(at, at + 40)}`);
-    if (text.trim() !== '') tokens.push({ kind: kindOf(text), text: /^[A-Za-z_]\w*$/.test(text) ? text.toLowerCase() : text });
+    if (text.trim() !== '')
+      tokens.push({ kind: kindOf(text), text: /^[A-Za-z_]\w*$/.test(text) ? text.toLowerCase() : text });
   }
   return tokens;
 }
@@ -43,15 +45,21 @@ const beforeLiteral = words('then else when select and or interval on');
 /** Words of the grammar that stand before an operand, so that a minus behind them is part of a number. */
 const beforeOperand = words('then else when select and or case');
 /** Each of them looks an operator or a function up by its bare name. */
-const shorthands = words('between like ilike similar nullif overlaps extract overlay position substring trim using_columns');
+const shorthands = words(
+  'between like ilike similar nullif overlaps extract overlay position substring trim using_columns',
+);
 /** Types that are no words of the grammar. */
-const lookedUpTypes = words('text json jsonb bytea timestamptz timetz uuid regclass int2 int4 int8 float4 float8 bool');
+const lookedUpTypes = words(
+  'text json jsonb bytea timestamptz timetz uuid regclass int2 int4 int8 float4 float8 bool',
+);
 
 /** What is not qualified, each with what stands around it. Nothing when all is. */
 export function unqualifiedNames(statement: string): readonly string[] {
   const tokens = tokensOf(statement);
   const found: string[] = [];
-  const views = new Set(tokens.flatMap(({ kind, text }, index) => (kind === 'word' && isView(tokens, index) ? [text] : [])));
+  const views = new Set(
+    tokens.flatMap(({ kind, text }, index) => (kind === 'word' && isView(tokens, index) ? [text] : [])),
+  );
   /** For each open parenthesis, whether columns are being set within it. */
   const setting: boolean[] = [false];
   const at = (index: number): string => tokens[index]?.text ?? '';
@@ -71,11 +79,14 @@ export function unqualifiedNames(statement: string): readonly string[] {
     if (['where', 'from', 'returning'].includes(text)) setting[last] = false;
     if (kind === 'operator') {
       const isStar = text === '*' && ['(', ',', 'select', '.'].includes(before);
-      const isSet = text === '=' && (setting[last] === true || isSetting(tokens, index)) && isAssignment(tokens, index);
+      const isSet =
+        text === '=' && (setting[last] === true || isSetting(tokens, index)) && isAssignment(tokens, index);
       const isSignOfNumber =
         text === '-' &&
         tokens[index + 1]?.kind === 'number' &&
-        (tokens[index - 1]?.kind === 'qualified operator' || ['(', ','].includes(before) || beforeOperand.has(before));
+        (tokens[index - 1]?.kind === 'qualified operator' ||
+          ['(', ','].includes(before) ||
+          beforeOperand.has(before));
       if (!isStar && !isSet && !isSignOfNumber) note(index, 'operator');
     }
     if (text === '::' && !(after === 'pg_catalog' && at(index + 2) === '.')) note(index, 'type');
@@ -87,14 +98,23 @@ export function unqualifiedNames(statement: string): readonly string[] {
     if (text === 'distinct' && after === 'from') note(index, 'shorthand');
     if (text === 'case' && after !== 'when') note(index, 'shorthand');
     if (lookedUpTypes.has(text) && !isQualified(index)) note(index, 'type');
-    if (after === '(' && !isQualified(index) && !beforeParenthesis.has(text) && !(isPolicy && isCondition(text)) && !isAlias(tokens, index))
+    if (
+      after === '(' &&
+      !isQualified(index) &&
+      !beforeParenthesis.has(text) &&
+      !(isPolicy && isCondition(text)) &&
+      !isAlias(tokens, index)
+    )
       note(index, 'function');
-    if (tokens[index + 1]?.kind === 'text' && !isQualified(index) && !beforeLiteral.has(text)) note(index, 'type');
+    if (tokens[index + 1]?.kind === 'text' && !isQualified(index) && !beforeLiteral.has(text))
+      note(index, 'type');
     if (['from', 'join', 'into', 'update', 'table'].includes(text)) {
       const name = tokens[index + 1];
       const isTable = name?.kind === 'quoted' ? at(index + 2) === '.' : name?.text === 'pg_catalog';
       const isPart =
-        name?.text === '(' || ['lateral', 'rows', 'if', 'set', 'skip'].includes(name?.text ?? '') || views.has(name?.text ?? '');
+        name?.text === '(' ||
+        ['lateral', 'rows', 'if', 'set', 'skip'].includes(name?.text ?? '') ||
+        views.has(name?.text ?? '');
       // `for update`, `do update` and `distinct from` lock, write and compare what is named elsewhere
       if (!isTable && !isPart && !['for', 'do', 'key', 'distinct'].includes(before)) note(index, 'table');
     }
@@ -104,10 +124,12 @@ export function unqualifiedNames(statement: string): readonly string[] {
 
 /** `name as (…)`, `name as materialized (…)`, `with recursive name as (…)`. */
 const isView = (tokens: readonly Token[], index: number): boolean =>
-  tokens[index + 1]?.text === 'as' && (tokens[index + 2]?.text === '(' || tokens[index + 2]?.text === 'materialized');
+  tokens[index + 1]?.text === 'as' &&
+  (tokens[index + 2]?.text === '(' || tokens[index + 2]?.text === 'materialized');
 
 /** `… with ordinality o(db, co)`, `from (…) d(a, b)`. */
-const isAlias = (tokens: readonly Token[], index: number): boolean => ['ordinality', ')'].includes(tokens[index - 1]?.text ?? '');
+const isAlias = (tokens: readonly Token[], index: number): boolean =>
+  ['ordinality', ')'].includes(tokens[index - 1]?.text ?? '');
 
 /** A column, or the name of a setting, right before it, which nothing else belongs to. */
 const isAssignment = (tokens: readonly Token[], index: number): boolean =>
@@ -115,7 +137,8 @@ const isAssignment = (tokens: readonly Token[], index: number): boolean =>
 
 /** `set local name = …`, `with (name = …)`. */
 const isSetting = (tokens: readonly Token[], index: number): boolean =>
-  tokens[index - 2]?.text === 'local' || (tokens[index - 2]?.text === '(' && tokens[index - 3]?.text === 'with');
+  tokens[index - 2]?.text === 'local' ||
+  (tokens[index - 2]?.text === '(' && tokens[index - 3]?.text === 'with');
 
 /** Of a policy of rows: `using (…) with check (…)`. */
 const isCondition = (text: string): boolean => text === 'using' || text === 'check';

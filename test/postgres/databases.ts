@@ -64,8 +64,11 @@ export async function roleWithoutBypass(url: string, role: string, schema: strin
     const name = client.escapeIdentifier(role);
     await client.query(`select pg_advisory_lock(hashtext('${role}'))`);
     const { rowCount } = await client.query('select from pg_roles where rolname = $1', [role]);
-    if (rowCount === 0) await client.query(`create role ${name} login password 'bound' nosuperuser nobypassrls`);
-    await client.query(`create schema if not exists ${client.escapeIdentifier(schema)} authorization ${name}`);
+    if (rowCount === 0)
+      await client.query(`create role ${name} login password 'bound' nosuperuser nobypassrls`);
+    await client.query(
+      `create schema if not exists ${client.escapeIdentifier(schema)} authorization ${name}`,
+    );
   });
   const bound = new URL(url);
   [bound.username, bound.password] = [role, 'bound'];

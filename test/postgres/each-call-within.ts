@@ -2,7 +2,10 @@
 import type { StorageProvider } from '@kvent/key-value-storage';
 import type { HeldTransaction } from '@kvent/key-value-storage/testing';
 
-export function eachCallWithin(provider: StorageProvider, begin: () => Promise<HeldTransaction>): StorageProvider {
+export function eachCallWithin(
+  provider: StorageProvider,
+  begin: () => Promise<HeldTransaction>,
+): StorageProvider {
   const within = provider.within?.bind(provider);
   if (within === undefined) throw new Error(`${provider.name} has no transactions to join.`);
 

@@ -13,7 +13,9 @@ export async function freePort(): Promise<number> {
     if (!isOurs(port)) continue;
     const probe = createServer();
     const free = await new Promise<boolean>((resolve) => {
-      probe.once('error', () => resolve(false)).listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
+      probe
+        .once('error', () => resolve(false))
+        .listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
     });
     if (free) return port;
   }

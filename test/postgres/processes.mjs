@@ -91,7 +91,8 @@ function linuxChildren(parent) {
 
 /** @param {number} parent */
 function psChildren(parent) {
-  const lines = attempt(() => execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).split('\n')) ?? [];
+  const lines =
+    attempt(() => execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).split('\n')) ?? [];
   return lines.flatMap((line) => {
     const [pid, of] = line.trim().split(/\s+/);
     return of === String(parent) ? [Number(pid)] : [];
@@ -101,7 +102,10 @@ function psChildren(parent) {
 /** @param {number} pid @param {string} column */
 function ps(pid, column) {
   const line = attempt(() =>
-    execFileSync('ps', ['-p', String(pid), '-o', `stat=,${column}=`], { encoding: 'utf8', env: { ...process.env, LC_ALL: 'C' } }).trim(),
+    execFileSync('ps', ['-p', String(pid), '-o', `stat=,${column}=`], {
+      encoding: 'utf8',
+      env: { ...process.env, LC_ALL: 'C' },
+    }).trim(),
   );
   return line === undefined || line.startsWith('Z') ? undefined : line.replace(/^\S+\s+/, '');
 }

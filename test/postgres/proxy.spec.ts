@@ -26,7 +26,8 @@ describe('a proxy before a server', () => {
     clients.push(client);
     return client;
   }
-  const put = (client: Client, key: string): Promise<unknown> => client.query('insert into t values ($1)', [key]);
+  const put = (client: Client, key: string): Promise<unknown> =>
+    client.query('insert into t values ($1)', [key]);
   const keys = async (): Promise<readonly string[]> =>
     asAdmin(database.url, async (client) =>
       (await client.query<{ key: string }>('select key from t order by key')).rows.map(({ key }) => key),

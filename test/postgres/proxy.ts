@@ -30,7 +30,12 @@ interface Loss {
 /** ReadyForQuery, outside a transaction: what was asked is done, and committed if it wrote. */
 const done = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
 /** ErrorResponse: what a session hears that is ended from outside. */
-const ended = errorResponse({ S: 'FATAL', V: 'FATAL', C: '57P01', M: 'terminating connection due to administrator command' });
+const ended = errorResponse({
+  S: 'FATAL',
+  V: 'FATAL',
+  C: '57P01',
+  M: 'terminating connection due to administrator command',
+});
 const stillInTransaction = [0x54, 0x45].map((status) => Buffer.from([0x5a, 0, 0, 0, 5, status]));
 
 export class Proxy implements AsyncDisposable {
@@ -144,7 +149,9 @@ export class Proxy implements AsyncDisposable {
       if (this.#holding) link.hold();
       else link.pass(this.#target);
     });
-    await new Promise<void>((resolve, reject) => server.once('error', reject).listen(this.port, '127.0.0.1', resolve));
+    await new Promise<void>((resolve, reject) =>
+      server.once('error', reject).listen(this.port, '127.0.0.1', resolve),
+    );
     this.#server = server;
   }
 

@@ -77,7 +77,8 @@ async function end(folder, record) {
     // 'immediate': children end with it and it clears its shared memory away, which SIGKILL would leave
     send(server, 'SIGQUIT');
     if (!(await ended([server], patienceMs))) send(server, 'SIGKILL');
-    if (!(await ended([server], patienceMs))) throw new Error(`The Postgres server ${server.pid} in ${record.directory} cannot be ended.`);
+    if (!(await ended([server], patienceMs)))
+      throw new Error(`The Postgres server ${server.pid} in ${record.directory} cannot be ended.`);
   }
   rmSync(record.directory, { recursive: true, force: true, maxRetries: 10 });
   forget(folder, record);
@@ -91,7 +92,11 @@ async function end(folder, record) {
  */
 function serverOf(record) {
   const server = record.server ?? identify(pidIn(join(record.directory, 'data/postmaster.pid')));
-  return server !== undefined && isRunning(server) && commandOf(server.pid).includes(join(record.directory, 'data')) ? server : undefined;
+  return server !== undefined &&
+    isRunning(server) &&
+    commandOf(server.pid).includes(join(record.directory, 'data'))
+    ? server
+    : undefined;
 }
 
 /** @param {string} path */

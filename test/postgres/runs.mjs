@@ -69,8 +69,11 @@ async function dropDatabasesOf(run, url) {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    const { rows } = await client.query('select datname from pg_database where starts_with(datname, $1)', [databasePrefix(run)]);
-    for (const { datname } of rows) await client.query(`drop database if exists ${client.escapeIdentifier(datname)} with (force)`);
+    const { rows } = await client.query('select datname from pg_database where starts_with(datname, $1)', [
+      databasePrefix(run),
+    ]);
+    for (const { datname } of rows)
+      await client.query(`drop database if exists ${client.escapeIdentifier(datname)} with (force)`);
   } finally {
     await client.end();
   }

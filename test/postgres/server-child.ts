@@ -12,6 +12,8 @@ if (programs !== undefined) {
   process.setuid?.(Number(uid));
 }
 await using server = await PostgresServer.create({ records, ...(programs !== undefined && { programs }) });
-process.stdout.write(`${JSON.stringify({ pid: server.pid, directory: server.directory, url: server.url() })}\n`);
+process.stdout.write(
+  `${JSON.stringify({ pid: server.pid, directory: server.directory, url: server.url() })}\n`,
+);
 process.stdin.resume();
 await once(process.stdin, 'end');

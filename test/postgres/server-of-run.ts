@@ -22,7 +22,10 @@ export async function serverOfRun(): Promise<RunServer> {
   const named = process.env['TEST_POSTGRES_URL'];
   if (named) return { url: named };
   const run = currentRun();
-  if (run === undefined) throw new Error('Who would stop the server? Run tests by `npm run jest`, or name a server by TEST_POSTGRES_URL.');
+  if (run === undefined)
+    throw new Error(
+      'Who would stop the server? Run tests by `npm run jest`, or name a server by TEST_POSTGRES_URL.',
+    );
   const answer = takeLock(run) ? await start(run) : await wait(run);
   if ('reason' in answer) throw new Error(`The tests have no Postgres server: ${answer.reason}`);
   return answer;
@@ -31,7 +34,8 @@ export async function serverOfRun(): Promise<RunServer> {
 /** What it has said so far. */
 export async function logOfRun(): Promise<string> {
   const { logFile } = await serverOfRun();
-  if (logFile === undefined) throw new Error('The log of a server that TEST_POSTGRES_URL names cannot be read.');
+  if (logFile === undefined)
+    throw new Error('The log of a server that TEST_POSTGRES_URL names cannot be read.');
   return readFile(logFile, 'utf8');
 }
 

@@ -1,6 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,7 +18,15 @@ import { Client } from 'pg';
 import { programsFor, serverFolder, serverUser } from './binaries.js';
 import { asAdmin, freshDatabase, workerDatabase } from './databases.js';
 import { childrenOf, ended, identify, isRunning, self, type Identity } from './processes.mjs';
-import { endServersOf, forget, reapOrphans, recorded, recordsFolder, remember, type ServerRecord } from './records.mjs';
+import {
+  endServersOf,
+  forget,
+  reapOrphans,
+  recorded,
+  recordsFolder,
+  remember,
+  type ServerRecord,
+} from './records.mjs';
 import { currentRun } from './runs.mjs';
 import { PostgresServer } from './server.js';
 import { until } from './until.js';
@@ -40,11 +57,18 @@ describe('a Postgres server under test', () => {
       server.url(),
       `select version(), current_setting('fsync') fsync, current_setting('synchronous_commit') commit, current_setting('application_name') name`,
     );
-    expect(row).toMatchObject({ version: expect.stringContaining('PostgreSQL 18'), fsync: 'on', commit: 'on', name: 'spec' });
+    expect(row).toMatchObject({
+      version: expect.stringContaining('PostgreSQL 18'),
+      fsync: 'on',
+      commit: 'on',
+      name: 'spec',
+    });
   });
 
   it('sorts text as English does, so that the order of bytes has to be asked for', async () => {
-    expect(await ask(server.url(), `select 'B' < 'a' wrong, 'B' < 'a' collate "C" right`)).toEqual([{ wrong: false, right: true }]);
+    expect(await ask(server.url(), `select 'B' < 'a' wrong, 'B' < 'a' collate "C" right`)).toEqual([
+      { wrong: false, right: true },
+    ]);
   });
 
   it('has every acknowledged row after it was killed in the middle of its work, and none of its processes is left', async () => {
@@ -52,7 +76,10 @@ describe('a Postgres server under test', () => {
     const family = [identify(before) as Identity, ...childrenOf(before)];
     await ask(server.url(), 'create table kept (number int)');
     const writers = Array.from({ length: 4 }, (_, writer) => writeUntilCut(server.url(), writer));
-    await seen(async () => (await ask(server.url(), 'select count(*)::int as count from kept'))[0]?.['count'], 100);
+    await seen(
+      async () => (await ask(server.url(), 'select count(*)::int as count from kept'))[0]?.['count'],
+      100,
+    );
     await server.kill();
     const acknowledged = (await Promise.all(writers)).flat();
     expect(family.filter(isRunning)).toEqual([]);
@@ -81,7 +108,9 @@ describe('a Postgres server under test', () => {
   });
 
   it('says what it was that kept it from starting', async () => {
-    await expect(PostgresServer.create({ config: ['max_connections = many'] })).rejects.toThrow('max_connections');
+    await expect(PostgresServer.create({ config: ['max_connections = many'] })).rejects.toThrow(
+      'max_connections',
+    );
   });
 });
 
@@ -96,9 +125,13 @@ describe('the programs of Postgres', () => {
   function installed(): string {
     const native = join(folder, 'native');
     for (const name of ['lib', 'bin']) mkdirSync(join(native, name), { recursive: true });
-    for (const name of ['postgres', 'initdb', 'pg_ctl']) writeFileSync(join(native, 'bin', name), '', { mode: 0o755 });
+    for (const name of ['postgres', 'initdb', 'pg_ctl'])
+      writeFileSync(join(native, 'bin', name), '', { mode: 0o755 });
     writeFileSync(join(native, 'lib/libpq.so.5.18'), 'library');
-    writeFileSync(join(native, 'pg-symlinks.json'), '[{"source":"native/lib/libpq.so.5.18","target":"native/lib/libpq.so.5"}]');
+    writeFileSync(
+      join(native, 'pg-symlinks.json'),
+      '[{"source":"native/lib/libpq.so.5.18","target":"native/lib/libpq.so.5"}]',
+    );
     return native;
   }
 
@@ -175,7 +208,13 @@ describe('the servers of a run', () => {
     children.push({ child: stranger });
     const innocent = identify(stranger.pid as number) as Identity;
     const directory = mkdtempSync(join(folder, 'gone-'));
-    remember(records, { directory, owner: { ...self(), startedAt: 'long ago' }, run: 'killed', lent: false, server: innocent });
+    remember(records, {
+      directory,
+      owner: { ...self(), startedAt: 'long ago' },
+      run: 'killed',
+      lent: false,
+      server: innocent,
+    });
     expect(await reapOrphans(records)).toHaveLength(1);
     expect(isRunning(innocent)).toBe(true);
     expect(existsSync(directory)).toBe(false);
@@ -199,7 +238,13 @@ describe('the servers of a run', () => {
     chmodSync(folder, 0o777);
     chmodSync(records, 0o777);
     const programs = programsFor(folder, user);
-    const [child, started] = await startChild(children, records, programs, String(user.uid), String(user.gid));
+    const [child, started] = await startChild(
+      children,
+      records,
+      programs,
+      String(user.uid),
+      String(user.gid),
+    );
     expect(lstatSync(started.directory).uid).toBe(user.uid);
     expect(await ask(started.url, 'select 1 as one')).toEqual([{ one: 1 }]);
     child.stdin?.end();
@@ -213,7 +258,9 @@ describe('the databases of a run', () => {
     const one = await freshDatabase();
     await using other = await freshDatabase();
     await ask(one.url, 'create table here (x int)');
-    expect(await ask(other.url, "select count(*)::int as count from pg_tables where schemaname = 'public'")).toEqual([{ count: 0 }]);
+    expect(
+      await ask(other.url, "select count(*)::int as count from pg_tables where schemaname = 'public'"),
+    ).toEqual([{ count: 0 }]);
     const guest = new Client({ connectionString: one.url });
     await guest.connect();
     guest.on('error', () => undefined); // cut off
@@ -259,7 +306,13 @@ async function startChild(children: Child[], ...args: readonly string[]): Promis
   for await (const line of createInterface({ input: child.stdout })) {
     const started = JSON.parse(line) as Started;
     const server = identify(started.pid) as Identity;
-    const record = { directory: started.directory, owner: self(), run: currentRun() ?? '', lent: false, server };
+    const record = {
+      directory: started.directory,
+      owner: self(),
+      run: currentRun() ?? '',
+      lent: false,
+      server,
+    };
     remember(recordsFolder, record);
     children.push({ child, record });
     return [child, started];

@@ -161,7 +161,10 @@ export class PostgresServer implements AsyncDisposable {
   async run(program: string, ...args: readonly string[]): Promise<void> {
     const log = openSync(this.logFile, 'a');
     try {
-      const child = spawn(join(this.#programs, program), args, { ...this.#spawning(), stdio: ['ignore', log, log] });
+      const child = spawn(join(this.#programs, program), args, {
+        ...this.#spawning(),
+        stdio: ['ignore', log, log],
+      });
       const code = await new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
       if (code !== 0) throw new Error(`${program} ended with ${String(code)}:\n${await this.#lastWords()}`);
     } finally {
@@ -195,8 +198,21 @@ export class PostgresServer implements AsyncDisposable {
     await writeFile(passwordFile, this.password, { mode: 0o600 });
     await this.#own(passwordFile);
     const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US'];
-    const login = ['--username=kvent', '--auth=scram-sha-256', `--pwfile=${passwordFile}`, '-c', 'scram_iterations=1'];
-    await this.run('initdb', `--pgdata=${this.dataDirectory}`, '--no-sync', '--no-instructions', ...locale, ...login);
+    const login = [
+      '--username=kvent',
+      '--auth=scram-sha-256',
+      `--pwfile=${passwordFile}`,
+      '-c',
+      'scram_iterations=1',
+    ];
+    await this.run(
+      'initdb',
+      `--pgdata=${this.dataDirectory}`,
+      '--no-sync',
+      '--no-instructions',
+      ...locale,
+      ...login,
+    );
     await rm(passwordFile);
   }
 
@@ -219,7 +235,8 @@ export class PostgresServer implements AsyncDisposable {
         if ((await this.log()).slice(saidBefore).includes('could not bind')) return false;
         throw new Error(`Postgres does not start:\n${await this.#lastWords()}`);
       }
-      if (Date.now() > deadline) throw new Error(`Postgres is not ready after ${patienceMs} ms:\n${await this.#lastWords()}`);
+      if (Date.now() > deadline)
+        throw new Error(`Postgres is not ready after ${patienceMs} ms:\n${await this.#lastWords()}`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     return true;
@@ -230,7 +247,11 @@ export class PostgresServer implements AsyncDisposable {
     const log = openSync(this.logFile, 'a');
     try {
       const args = ['-D', this.dataDirectory, '-p', String(this.#port)];
-      const child = spawn(join(this.#programs, 'postgres'), args, { ...this.#spawning(), detached: true, stdio: ['ignore', log, log] });
+      const child = spawn(join(this.#programs, 'postgres'), args, {
+        ...this.#spawning(),
+        detached: true,
+        stdio: ['ignore', log, log],
+      });
       child.on('error', () => undefined); // said below
       child.unref();
       if (child.pid === undefined) throw new Error(`${join(this.#programs, 'postgres')} cannot be started.`);
@@ -242,7 +263,9 @@ export class PostgresServer implements AsyncDisposable {
 
   /** The server writes into this file how far it is, for `pg_ctl`. */
   async #isReady(): Promise<boolean> {
-    const lines = (await readFile(join(this.dataDirectory, 'postmaster.pid'), 'utf8').catch(() => '')).split('\n');
+    const lines = (await readFile(join(this.dataDirectory, 'postmaster.pid'), 'utf8').catch(() => '')).split(
+      '\n',
+    );
     return lines[0] === String(this.#process?.pid) && lines[7]?.trim() === 'ready';
   }
 
@@ -254,7 +277,9 @@ export class PostgresServer implements AsyncDisposable {
 
   async #gone(processes: readonly Identity[]): Promise<void> {
     if (await ended(processes, patienceMs)) return;
-    throw new Error(`Postgres ${processes.map(({ pid }) => pid).join(', ')} does not end:\n${await this.#lastWords()}`);
+    throw new Error(
+      `Postgres ${processes.map(({ pid }) => pid).join(', ')} does not end:\n${await this.#lastWords()}`,
+    );
   }
 
   #note(): void {

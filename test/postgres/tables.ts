@@ -18,7 +18,9 @@ export interface TestTable {
 export async function testTable(place: string): Promise<TestTable> {
   const dataSource = await (source ??= connect());
   // a copy of the migrated one takes a tenth of the time
-  await dataSource.query(`create table if not exists ${nameOf(place)} (like ${schema}.template including all)`);
+  await dataSource.query(
+    `create table if not exists ${nameOf(place)} (like ${schema}.template including all)`,
+  );
   return { dataSource, schema, table: place, migrate: 'never' };
 }
 
@@ -27,7 +29,8 @@ export async function dropTable(place: string): Promise<void> {
 }
 
 /** A transaction of the application. */
-export const beginTransaction = async (): Promise<HeldTransaction> => await begin(await (source ??= connect()));
+export const beginTransaction = async (): Promise<HeldTransaction> =>
+  await begin(await (source ??= connect()));
 
 async function begin(dataSource: DataSource): Promise<HeldTransaction> {
   const runner = dataSource.createQueryRunner();
@@ -58,10 +61,16 @@ let secured: Promise<DataSource> | undefined;
 
 export async function securedTable(place: string): Promise<TestTable> {
   const dataSource = await (secured ??= connectSecured());
-  await dataSource.query(`create table if not exists ${securedSchema}."${place}" (like ${securedSchema}.template including all)`);
+  await dataSource.query(
+    `create table if not exists ${securedSchema}."${place}" (like ${securedSchema}.template including all)`,
+  );
   const runner = dataSource.createQueryRunner();
   try {
-    for (const Migration of kventMigrations({ schema: securedSchema, table: place, rowLevelSecurity: true }).slice(1))
+    for (const Migration of kventMigrations({
+      schema: securedSchema,
+      table: place,
+      rowLevelSecurity: true,
+    }).slice(1))
       await new Migration().up(runner);
   } finally {
     await runner.release();
@@ -73,10 +82,13 @@ export async function dropSecuredTable(place: string): Promise<void> {
   await (await (secured ??= connectSecured())).query(`drop table if exists ${securedSchema}."${place}"`);
 }
 
-export const beginSecuredTransaction = async (): Promise<HeldTransaction> => await begin(await (secured ??= connectSecured()));
+export const beginSecuredTransaction = async (): Promise<HeldTransaction> =>
+  await begin(await (secured ??= connectSecured()));
 
 export async function damageSecuredTable(place: string): Promise<void> {
-  await (await (source ??= connect())).query(`update ${securedSchema}."${place}" set value = null where key >= 'key-5'`);
+  await (
+    await (source ??= connect())
+  ).query(`update ${securedSchema}."${place}" set value = null where key >= 'key-5'`);
 }
 
 async function connectSecured(): Promise<DataSource> {

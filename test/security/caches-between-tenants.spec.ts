@@ -45,30 +45,36 @@ describe.each(caches)('Behind $name, the shop', (given) => {
     await shop[Symbol.asyncDispose]();
   });
 
-  it.each(paths)('answers GET %s to each tenant, and to nobody, as it does without the cache', async (path) => {
-    const behind = new Client(cache.address);
-    for (const [through, straight] of [
-      [behind.as('acme'), shop.client.as('acme')],
-      [behind.as('globex'), shop.client.as('globex')],
-      [behind, shop.client],
-      [behind.as('acme'), shop.client.as('acme')],
-    ] as const) {
-      const [got, own] = [await through.get(path), await straight.get(path)];
-      expect([got.status, withoutPerRequest(got.body)]).toEqual([own.status, withoutPerRequest(own.body)]);
-      expect(got.headers.get('etag')).toBe(own.headers.get('etag'));
-    }
-  });
+  it.each(paths)(
+    'answers GET %s to each tenant, and to nobody, as it does without the cache',
+    async (path) => {
+      const behind = new Client(cache.address);
+      for (const [through, straight] of [
+        [behind.as('acme'), shop.client.as('acme')],
+        [behind.as('globex'), shop.client.as('globex')],
+        [behind, shop.client],
+        [behind.as('acme'), shop.client.as('acme')],
+      ] as const) {
+        const [got, own] = [await through.get(path), await straight.get(path)];
+        expect([got.status, withoutPerRequest(got.body)]).toEqual([own.status, withoutPerRequest(own.body)]);
+        expect(got.headers.get('etag')).toBe(own.headers.get('etag'));
+      }
+    },
+  );
 
-  it.each(['/products/mug', '/products/pen'])('does not take one tenant’s ETag of %s for another’s', async (path) => {
-    const behind = new Client(cache.address);
-    for (const client of [behind, shop.client]) {
-      const etag = (await client.as('acme').get(path)).headers.get('etag');
-      expect(etag).not.toBeNull();
-      const foreign = await client.as('globex').get(path, { 'If-None-Match': etag as string });
-      expect(foreign.status).toBe(200);
-      expect(foreign.headers.get('etag')).not.toBe(etag);
-    }
-  });
+  it.each(['/products/mug', '/products/pen'])(
+    'does not take one tenant’s ETag of %s for another’s',
+    async (path) => {
+      const behind = new Client(cache.address);
+      for (const client of [behind, shop.client]) {
+        const etag = (await client.as('acme').get(path)).headers.get('etag');
+        expect(etag).not.toBeNull();
+        const foreign = await client.as('globex').get(path, { 'If-None-Match': etag as string });
+        expect(foreign.status).toBe(200);
+        expect(foreign.headers.get('etag')).not.toBe(etag);
+      }
+    },
+  );
 });
 
 /** A body without what differs from request to request. */

@@ -17,7 +17,9 @@ describe('The command line', () => {
   beforeAll(async () => {
     await build();
     folder = await mkdtemp(join(tmpdir(), 'kvent-control-'));
-    await using storage = await openStorage(new JsonFileProvider({ directory: join(folder, 'data') }), { tenant: 'a\u202ecba' });
+    await using storage = await openStorage(new JsonFileProvider({ directory: join(folder, 'data') }), {
+      tenant: 'a\u202ecba',
+    });
     await storage.store(defineState<number>('note')).set(hostile, 1);
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));

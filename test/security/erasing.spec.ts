@@ -32,7 +32,10 @@ describe.each(storages)('A person’s data that was deleted, on $name', (given) 
     await using _closing = { [Symbol.asyncDispose]: () => events.close() };
     const [people, visits] = [storage.store(People), events.stream(Visits)];
     await people.set('p-1', { name });
-    await visits.append('p-1', [{ type: 'arrived', data: { name } }], { expectedVersion: 'absent', idempotencyKey: 'once' });
+    await visits.append('p-1', [{ type: 'arrived', data: { name } }], {
+      expectedVersion: 'absent',
+      idempotencyKey: 'once',
+    });
     await visits.snapshot('p-1');
     expect(await rowsOf(provider, 'tenant:acme')).toContain(name);
 
@@ -62,9 +65,12 @@ describe('A person’s data that was deleted, in the files of the JSON file prov
   it('stays in the journal until the next compaction, and is in no file after it', async () => {
     await using folder = await temporaryFolder();
     const directory = join(folder.path, 'data');
-    const storage = await openStorage(new JsonFileProvider({ directory, compaction: { minimumBytes: 10_000, ratio: 1 } }), {
-      tenant: 'acme',
-    });
+    const storage = await openStorage(
+      new JsonFileProvider({ directory, compaction: { minimumBytes: 10_000, ratio: 1 } }),
+      {
+        tenant: 'acme',
+      },
+    );
     const people = storage.store(People);
     await people.set('p-1', { name });
     await people.delete('p-1');
@@ -95,20 +101,26 @@ describe('A person’s data that was deleted, in the files of the JSON file prov
   });
 });
 
-async function fillUntil(people: KeyValueStore<{ name: string }>, isDone: () => Promise<boolean>): Promise<void> {
+async function fillUntil(
+  people: KeyValueStore<{ name: string }>,
+  isDone: () => Promise<boolean>,
+): Promise<void> {
   while (!(await isDone())) await people.set('filler', { name: 'x'.repeat(1_000) });
 }
 
 async function rowsOf(provider: StorageProvider, database: string): Promise<string> {
   const rows: string[] = [];
-  for await (const row of provider.administration.export(database)) rows.push(inspect(row, { depth: 6, maxStringLength: null }));
+  for await (const row of provider.administration.export(database))
+    rows.push(inspect(row, { depth: 6, maxStringLength: null }));
   return rows.join('\n');
 }
 
 async function filesHolding(directory: string, text: string): Promise<readonly string[]> {
   const names = (await readdir(directory, { recursive: true })).filter((file) => /\.jsonl?$/.test(file));
   // a file that a compaction has just removed holds nothing
-  const contents = await Promise.all(names.map((file) => readFile(join(directory, file), 'utf8').catch(() => '')));
+  const contents = await Promise.all(
+    names.map((file) => readFile(join(directory, file), 'utf8').catch(() => '')),
+  );
   return names.filter((_, index) => contents[index]?.includes(text));
 }
 

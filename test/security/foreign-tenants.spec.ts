@@ -6,7 +6,13 @@
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore, type EventStream, type StreamSession } from '@kvent/event-store';
-import { defineState, type Entry, type KeyValueStorage, type KeyValueStore, type StorageProvider } from '@kvent/key-value-storage';
+import {
+  defineState,
+  type Entry,
+  type KeyValueStorage,
+  type KeyValueStore,
+  type StorageProvider,
+} from '@kvent/key-value-storage';
 import { openKeyValueStorage } from '@kvent/key-value-storage/core';
 import { storages } from '../e2e/storages.js';
 
@@ -57,15 +63,27 @@ const storeDoors: Record<string, readonly Door[]> = {
     ({ notes }) => notes.set('absent-here', { text: 'mine' }, { ifMatch: '*' }),
   ],
   replace: [({ notes }) => notes.replace('n-2', { text: 'mine' })],
-  save: [({ notes, entry }) => notes.save(entry), ({ notes, entry }) => notes.save(entry.with({ text: 'mine' }))],
-  update: [({ notes }) => notes.update('n-3', (note) => ({ text: `${note.text}!` }), { initial: () => ({ text: 'mine' }) })],
+  save: [
+    ({ notes, entry }) => notes.save(entry),
+    ({ notes, entry }) => notes.save(entry.with({ text: 'mine' })),
+  ],
+  update: [
+    ({ notes }) =>
+      notes.update('n-3', (note) => ({ text: `${note.text}!` }), { initial: () => ({ text: 'mine' }) }),
+  ],
   touch: [({ sliding }) => sliding.touch('s-1', { ttlMs: 7_200_000 })],
   delete: [({ notes }) => notes.delete('n-1'), ({ notes, entry }) => notes.delete('n-1', { ifMatch: entry })],
   take: [({ notes }) => notes.take('n-1')],
   getMany: [({ notes }) => notes.getMany(['n-1', 'n-2', 'n-3'])],
   setMany: [({ notes }) => notes.setMany([{ key: 'n-1', value: { text: 'mine' } }])],
-  list: [({ notes }) => everything(notes.list()), ({ notes }) => everything(notes.list({ prefix: 'n-', reverse: true }))],
-  page: [({ notes }) => notes.page({ limit: 1_000 }), ({ notes, cursor }) => notes.page({ limit: 1, cursor })],
+  list: [
+    ({ notes }) => everything(notes.list()),
+    ({ notes }) => everything(notes.list({ prefix: 'n-', reverse: true })),
+  ],
+  page: [
+    ({ notes }) => notes.page({ limit: 1_000 }),
+    ({ notes, cursor }) => notes.page({ limit: 1, cursor }),
+  ],
   keys: [({ notes }) => everything(notes.keys())],
   count: [({ notes }) => notes.count()],
   deleteMany: [({ notes }) => notes.deleteMany({ prefix: 'n-' })],
@@ -106,13 +124,22 @@ const streamDoors: Record<string, readonly Door[]> = {
         .include(diary.appending('d-1', written('mine'), { expectedVersion: 2 }))
         .commit(),
   ],
-  read: [({ diary }) => everything(diary.read('d-1')), ({ diary }) => everything(diary.read('d-1', { reverse: true }))],
+  read: [
+    ({ diary }) => everything(diary.read('d-1')),
+    ({ diary }) => everything(diary.read('d-1', { reverse: true })),
+  ],
   version: [({ diary }) => diary.version('d-1')],
   findByIdempotencyKey: [({ diary }) => diary.findByIdempotencyKey('d-1', 'once')],
   findByIdempotencyKeyOrThrow: [({ diary }) => diary.findByIdempotencyKeyOrThrow('d-1', 'once')],
-  page: [({ diary }) => diary.page(), ({ diary, streamCursor }) => diary.page({ limit: 1, cursor: streamCursor })],
+  page: [
+    ({ diary }) => diary.page(),
+    ({ diary, streamCursor }) => diary.page({ limit: 1, cursor: streamCursor }),
+  ],
   delete: [({ diary }) => diary.delete('d-1'), ({ diary }) => diary.delete('d-2', { expectedVersion: 2 })],
-  session: [({ diary }) => diary.session('d-4', async (session) => [session.state, await session.append(written('mine'))])],
+  session: [
+    ({ diary }) =>
+      diary.session('d-4', async (session) => [session.state, await session.append(written('mine'))]),
+  ],
   openSession: [({ diary }) => closing(diary.openSession('d-4'))],
   snapshot: [({ diary }) => diary.snapshot('d-4'), ({ diary }) => diary.snapshot('d-1')],
   snapshotAll: [({ diary }) => diary.snapshotAll('d-1', { every: 1 })],
@@ -121,10 +148,19 @@ const streamDoors: Record<string, readonly Door[]> = {
 };
 
 const batchDoors: Record<string, readonly Door[]> = {
-  check: [({ storage, notes, entry }) => storage.atomic().check(notes, entry).set(notes, 'n-9', { text: 'mine' }).commit()],
-  checkAbsent: [({ storage, notes }) => storage.atomic().checkAbsent(notes, 'n-1').set(notes, 'n-9', { text: 'mine' }).commit()],
+  check: [
+    ({ storage, notes, entry }) =>
+      storage.atomic().check(notes, entry).set(notes, 'n-9', { text: 'mine' }).commit(),
+  ],
+  checkAbsent: [
+    ({ storage, notes }) =>
+      storage.atomic().checkAbsent(notes, 'n-1').set(notes, 'n-9', { text: 'mine' }).commit(),
+  ],
   add: [({ storage, notes }) => storage.atomic().add(notes, 'n-1', { text: 'mine' }).commit()],
-  set: [({ storage, notes }) => storage.atomic().set(notes, 'n-1', { text: 'mine' }).commit({ idempotencyKey: 'once' })],
+  set: [
+    ({ storage, notes }) =>
+      storage.atomic().set(notes, 'n-1', { text: 'mine' }).commit({ idempotencyKey: 'once' }),
+  ],
   save: [({ storage, notes, entry }) => storage.atomic().save(notes, entry).commit()],
   delete: [
     ({ storage, notes }) => storage.atomic().delete(notes, 'n-1').commit(),
@@ -140,7 +176,11 @@ const batchDoors: Record<string, readonly Door[]> = {
   // one batch over both tenants is refused, whoever asks for it
   commit: [
     ({ storage, notes }) =>
-      storage.atomic().set(notes, 'n-1', { text: 'mine' }).set(notes.forTenant('globex'), 'n-1', { text: 'mine' }).commit(),
+      storage
+        .atomic()
+        .set(notes, 'n-1', { text: 'mine' })
+        .set(notes.forTenant('globex'), 'n-1', { text: 'mine' })
+        .commit(),
   ],
 };
 
@@ -193,24 +233,39 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
 
   it('has its rows in its own database only', async () => {
     expect(before).toContain(secret);
-    const others = (await provider.administration.databases()).filter((database) => database !== 'tenant:globex');
+    const others = (await provider.administration.databases()).filter(
+      (database) => database !== 'tenant:globex',
+    );
     for (const database of others) expect(await rowsOf(provider, database)).not.toContain(secret);
   });
 });
 
 /** The victim's data: an entry, a sliding one, a stream with a snapshot and an idempotency record, and one more that a session holds. */
-async function prepareVictim(storage: KeyValueStorage, notes: KeyValueStore<Note>, sliding: KeyValueStore<Note>, diary: Diary) {
+async function prepareVictim(
+  storage: KeyValueStorage,
+  notes: KeyValueStore<Note>,
+  sliding: KeyValueStore<Note>,
+  diary: Diary,
+) {
   await notes.setMany(['g-1', 'n-1', 'n-2', 'n-3'].map((key) => ({ key, value: { text: secret } })));
   await storage.atomic().set(notes, 'n-4', { text: secret }).commit({ idempotencyKey: 'once' });
   await sliding.set('s-1', { text: secret });
-  await diary.append('d-1', [...written(secret), ...written(secret)], { expectedVersion: 'absent', idempotencyKey: 'once' });
+  await diary.append('d-1', [...written(secret), ...written(secret)], {
+    expectedVersion: 'absent',
+    idempotencyKey: 'once',
+  });
   await diary.append('d-2', [...written(secret), ...written(secret)], { expectedVersion: 'absent' });
   await diary.snapshot('d-1');
   await held(diary.openSession('d-4', { sessionTimeoutMs: 3_600_000 }));
   const { next } = await notes.page({ limit: 1 });
   const streams = await diary.page({ limit: 1 });
   if (next === undefined || streams.next === undefined) throw new Error('There is no second page to attack.');
-  return { entry: await notes.getOrThrow('n-1'), cursor: next, streamCursor: streams.next, loaded: await diary.load('d-1') };
+  return {
+    entry: await notes.getOrThrow('n-1'),
+    cursor: next,
+    streamCursor: streams.next,
+    loaded: await diary.load('d-1'),
+  };
 }
 
 /** Writes once, so that the stream exists, and stays open until the storage closes. */
@@ -232,7 +287,12 @@ async function everything(items: AsyncIterable<unknown>): Promise<readonly unkno
 /** All that a caller can see of a result or an error: fields, causes and the stack. */
 async function outcomeOf(attempt: () => unknown): Promise<string> {
   try {
-    return inspect(await attempt(), { depth: 12, showHidden: true, maxArrayLength: null, maxStringLength: null });
+    return inspect(await attempt(), {
+      depth: 12,
+      showHidden: true,
+      maxArrayLength: null,
+      maxStringLength: null,
+    });
   } catch (error) {
     return inspect(error, { depth: 12, showHidden: true, maxArrayLength: null, maxStringLength: null });
   }
@@ -247,6 +307,7 @@ async function rowsOf(provider: StorageProvider, database: string): Promise<stri
 function methodsOf(subject: object): readonly string[] {
   const prototype = Object.getPrototypeOf(subject) as object;
   return Object.getOwnPropertyNames(prototype).filter(
-    (name) => name !== 'constructor' && typeof Object.getOwnPropertyDescriptor(prototype, name)?.value === 'function',
+    (name) =>
+      name !== 'constructor' && typeof Object.getOwnPropertyDescriptor(prototype, name)?.value === 'function',
   );
 }

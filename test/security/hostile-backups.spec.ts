@@ -7,7 +7,14 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { copyStorage, defineState, isStorageError, MemoryProvider, openStorage, type StorageProvider } from '@kvent/key-value-storage';
+import {
+  copyStorage,
+  defineState,
+  isStorageError,
+  MemoryProvider,
+  openStorage,
+  type StorageProvider,
+} from '@kvent/key-value-storage';
 import type { RawRow } from '@kvent/key-value-storage/core';
 import { build, KventProcess } from '../cli/kvent.js';
 import { storages } from '../e2e/storages.js';
@@ -19,13 +26,20 @@ const sound: RawRow = {
   key: 'a',
   row: { version: '7', value: { kind: 'json', text: '{"text":"sound"}' }, updatedAt: 1 },
 };
-const withRow = (row: Partial<RawRow['row']>): RawRow => ({ ...sound, key: 'b', row: { ...sound.row, ...row } });
+const withRow = (row: Partial<RawRow['row']>): RawRow => ({
+  ...sound,
+  key: 'b',
+  row: { ...sound.row, ...row },
+});
 
 const hostile: readonly (readonly [what: string, row: RawRow])[] = [
   ['a time beyond every number', withRow({ updatedAt: Infinity })],
   ['a time that is no date', withRow({ updatedAt: 9e15 })],
   ['an expiry between two milliseconds', withRow({ expiresAt: 1.5, ttlMs: 1 })],
-  ['200,000 levels of JSON', withRow({ value: { kind: 'json', text: `${'['.repeat(200_000)}${']'.repeat(200_000)}` } })],
+  [
+    '200,000 levels of JSON',
+    withRow({ value: { kind: 'json', text: `${'['.repeat(200_000)}${']'.repeat(200_000)}` } }),
+  ],
   ['a broken pair of quotes', withRow({ value: { kind: 'json', text: '{"text":"' } })],
   ['two JSON texts in one', withRow({ value: { kind: 'json', text: '1},"x":{' } })],
   ['a number beyond 64 bits', withRow({ value: { kind: 'number', number: 2n ** 63n } })],
@@ -37,24 +51,31 @@ const hostile: readonly (readonly [what: string, row: RawRow])[] = [
 ];
 
 describe.each(storages)('A hostile row, on $name', (given) => {
-  it.each(hostile)('with %s is refused by import and by copy, and the storage opens and reads as before', async (_what, row) => {
-    await using place = await given.place();
-    const reads = async (provider: StorageProvider): Promise<void> => {
-      expect(await provider.administration.import('tenant:acme', [sound])).toBe(1);
-      expect(await codeOf(provider.administration.import('tenant:acme', [sound, row]))).toBe('STORAGE_CORRUPT');
-      await using source = await opened(new MemoryProvider());
-      expect(await codeOf(copyStorage(exporting(source.provider, 'tenant:globex', [sound, row]), provider))).toBe('STORAGE_CORRUPT');
-    };
-    {
-      await using first = await opened(place.create());
-      await reads(first.provider);
-    }
-    await using storage = await openStorage(place.create(), { tenant: 'acme' });
-    if (!given.survives) return void expect(await storage.store(Notes).count()).toBe(0);
-    const texts: string[] = [];
-    for await (const { value } of storage.store(Notes).list()) texts.push(value.text);
-    expect(texts).toEqual(['sound']);
-  });
+  it.each(hostile)(
+    'with %s is refused by import and by copy, and the storage opens and reads as before',
+    async (_what, row) => {
+      await using place = await given.place();
+      const reads = async (provider: StorageProvider): Promise<void> => {
+        expect(await provider.administration.import('tenant:acme', [sound])).toBe(1);
+        expect(await codeOf(provider.administration.import('tenant:acme', [sound, row]))).toBe(
+          'STORAGE_CORRUPT',
+        );
+        await using source = await opened(new MemoryProvider());
+        expect(
+          await codeOf(copyStorage(exporting(source.provider, 'tenant:globex', [sound, row]), provider)),
+        ).toBe('STORAGE_CORRUPT');
+      };
+      {
+        await using first = await opened(place.create());
+        await reads(first.provider);
+      }
+      await using storage = await openStorage(place.create(), { tenant: 'acme' });
+      if (!given.survives) return void expect(await storage.store(Notes).count()).toBe(0);
+      const texts: string[] = [];
+      for await (const { value } of storage.store(Notes).list()) texts.push(value.text);
+      expect(texts).toEqual(['sound']);
+    },
+  );
 });
 
 describe('A backup whose one line never ends', () => {
@@ -90,7 +111,9 @@ describe('A backup whose one line never ends', () => {
 });
 
 /** A provider that is open until the block ends. */
-async function opened(provider: StorageProvider): Promise<AsyncDisposable & { readonly provider: StorageProvider }> {
+async function opened(
+  provider: StorageProvider,
+): Promise<AsyncDisposable & { readonly provider: StorageProvider }> {
   await provider.open();
   return { provider, [Symbol.asyncDispose]: () => provider.close() };
 }
@@ -103,7 +126,8 @@ function exporting(provider: StorageProvider, database: string, rows: readonly R
     async *export() {
       for (const row of rows) yield await Promise.resolve(row);
     },
-    import: (into: string, given: Iterable<RawRow> | AsyncIterable<RawRow>) => provider.administration.import(into, given),
+    import: (into: string, given: Iterable<RawRow> | AsyncIterable<RawRow>) =>
+      provider.administration.import(into, given),
     drop: (dropped: string) => provider.administration.drop(dropped),
   };
   return new Proxy(provider, {

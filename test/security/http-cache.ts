@@ -43,7 +43,9 @@ export function rfc9111(name: string, honours: Honours): SharedCache {
       const server = createServer((request, response) => {
         answer(request, backendPort, stored, honours).then(
           ({ status, headers, body }) => {
-            const kept = [...headers].filter(([header]) => !['connection', 'content-length', 'transfer-encoding'].includes(header));
+            const kept = [...headers].filter(
+              ([header]) => !['connection', 'content-length', 'transfer-encoding'].includes(header),
+            );
             response.writeHead(status, Object.fromEntries(kept)).end(body);
           },
           (error: unknown) => response.writeHead(502).end(String(error)),
@@ -58,18 +60,30 @@ export function rfc9111(name: string, honours: Honours): SharedCache {
   };
 }
 
-async function answer(request: IncomingMessage, backendPort: number, stored: Map<string, Stored[]>, honours: Honours): Promise<Stored> {
+async function answer(
+  request: IncomingMessage,
+  backendPort: number,
+  stored: Map<string, Stored[]>,
+  honours: Honours,
+): Promise<Stored> {
   const { method = 'GET', url = '/' } = request;
-  const fits = (entry: Stored): boolean => entry.vary.every(([name, value]) => headerOf(request.headers, name) === value);
+  const fits = (entry: Stored): boolean =>
+    entry.vary.every(([name, value]) => headerOf(request.headers, name) === value);
   const hit = method === 'GET' ? stored.get(url)?.find(fits) : undefined;
   if (hit !== undefined) return hit;
   const headers = Object.entries(request.headers).flatMap(([name, value]) =>
-    typeof value === 'string' && !['host', 'connection', 'content-length'].includes(name) ? [[name, value] as [string, string]] : [],
+    typeof value === 'string' && !['host', 'connection', 'content-length'].includes(name)
+      ? [[name, value] as [string, string]]
+      : [],
   );
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
   const body = Buffer.concat(chunks);
-  const response = await fetch(`http://127.0.0.1:${backendPort}${url}`, { method, headers, ...(body.length > 0 && { body }) });
+  const response = await fetch(`http://127.0.0.1:${backendPort}${url}`, {
+    method,
+    headers,
+    ...(body.length > 0 && { body }),
+  });
   const vary = honours.vary ? listOf(response.headers.get('vary')) : [];
   const entry: Stored = {
     status: response.status,
@@ -78,8 +92,10 @@ async function answer(request: IncomingMessage, backendPort: number, stored: Map
     vary: vary.map((name) => [name, headerOf(request.headers, name)]),
   };
   const control = honours.cacheControl ? listOf(response.headers.get('cache-control')) : [];
-  const storable = !control.some((directive) => /^(no-store|private|no-cache)\b/.test(directive)) && !vary.includes('*');
-  if (method === 'GET' && storable && entry.status !== 304) stored.set(url, [...(stored.get(url) ?? []), entry]);
+  const storable =
+    !control.some((directive) => /^(no-store|private|no-cache)\b/.test(directive)) && !vary.includes('*');
+  if (method === 'GET' && storable && entry.status !== 304)
+    stored.set(url, [...(stored.get(url) ?? []), entry]);
   return entry;
 }
 
@@ -122,7 +138,8 @@ export async function varnish(): Promise<SharedCache | undefined> {
       ];
       const child = spawn('varnishd', args, { stdio: ['ignore', 'pipe', 'pipe'] });
       let printed = '';
-      for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (printed += text));
+      for (const stream of [child.stdout, child.stderr])
+        stream.setEncoding('utf8').on('data', (text: string) => (printed += text));
       const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
       const stop = async (): Promise<void> => {
         child.kill('SIGTERM');
@@ -130,7 +147,10 @@ export async function varnish(): Promise<SharedCache | undefined> {
         await rm(directory, { recursive: true, force: true });
       };
       try {
-        await Promise.race([listening(port), ended.then(() => Promise.reject(new Error(`Varnish ended at its start: ${printed}`)))]);
+        await Promise.race([
+          listening(port),
+          ended.then(() => Promise.reject(new Error(`Varnish ended at its start: ${printed}`))),
+        ]);
       } catch (error) {
         await stop();
         throw error;

@@ -3,12 +3,29 @@
  * it), the folder that a link leads to keeps every file, and nothing waits for a FIFO.
  */
 import { execFile } from 'node:child_process';
-import { lstat, mkdir, mkdtemp, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { defineState, isStorageError, JsonFileProvider, openStorage, salvageJsonFile } from '@kvent/key-value-storage';
+import {
+  defineState,
+  isStorageError,
+  JsonFileProvider,
+  openStorage,
+  salvageJsonFile,
+} from '@kvent/key-value-storage';
 import { build, KventProcess } from '../cli/kvent.js';
 
 const Notes = defineState<{ text: string }>('note');
@@ -24,7 +41,9 @@ class Place implements AsyncDisposable {
     await mkdir(join(place.victim, 'inside'), { recursive: true });
     await writeFile(join(place.victim, 'inside/keep.txt'), 'kept');
     await writeFile(join(place.victim, 'journal-1.jsonl'), 'kept');
-    await using storage = await openStorage(new JsonFileProvider({ directory: place.data }), { tenant: 'acme' });
+    await using storage = await openStorage(new JsonFileProvider({ directory: place.data }), {
+      tenant: 'acme',
+    });
     await storage.store(Notes).set('n', { text: 'stored' });
     return place;
   }
@@ -44,7 +63,10 @@ type Deed = readonly [name: string, run: (place: Place) => Promise<unknown>];
 const deeds: readonly Deed[] = [
   ['opens the store', ({ data }) => opened(data)],
   ['copies it', ({ data, folder }) => kvent(['copy', '--from', data, '--to', join(folder, 'copy')], folder)],
-  ['backs it up', ({ data, folder }) => kvent(['backup', '--from', data, '--to', join(folder, 'backup.gz')], folder)],
+  [
+    'backs it up',
+    ({ data, folder }) => kvent(['backup', '--from', data, '--to', join(folder, 'backup.gz')], folder),
+  ],
   ['salvages it', ({ data, folder }) => salvageJsonFile(data, join(folder, 'salvaged'))],
 ];
 
@@ -63,41 +85,54 @@ const names = [
 describe.each(deeds)('Whoever %s', (name, run) => {
   // a process of its own for each link would prove nothing more
   const isCommand = name === 'copies it' || name === 'backs it up';
-  it.each(isCommand ? ['.dropped-0123456789abcdef-x', 'tenant.globex'] : names)('keeps every file behind the link %s', async (link) => {
-    await using place = await Place.make();
-    await symlink(place.victim, join(place.data, link));
-    const before = await treeOf(place.victim);
-    await Promise.allSettled([run(place)]);
-    expect(await treeOf(place.victim)).toEqual(before);
-  });
+  it.each(isCommand ? ['.dropped-0123456789abcdef-x', 'tenant.globex'] : names)(
+    'keeps every file behind the link %s',
+    async (link) => {
+      await using place = await Place.make();
+      await symlink(place.victim, join(place.data, link));
+      const before = await treeOf(place.victim);
+      await Promise.allSettled([run(place)]);
+      expect(await treeOf(place.victim)).toEqual(before);
+    },
+  );
 
-  it.each(['.lock.json', '.kvent.json', 'tenant.acme/journal-1.jsonl'])('does not wait for a FIFO as %s', async (file) => {
-    await using place = await Place.make();
-    await rm(join(place.data, file), { force: true });
-    await promisify(execFile)('mkfifo', [join(place.data, file)]);
-    const [outcome] = await Promise.allSettled([run(place)]);
-    // a salvage reads what it can, and names the rest
-    if (name !== 'salvages it') expect(outcome).toMatchObject({ status: 'rejected' });
-  });
+  it.each(['.lock.json', '.kvent.json', 'tenant.acme/journal-1.jsonl'])(
+    'does not wait for a FIFO as %s',
+    async (file) => {
+      await using place = await Place.make();
+      await rm(join(place.data, file), { force: true });
+      await promisify(execFile)('mkfifo', [join(place.data, file)]);
+      const [outcome] = await Promise.allSettled([run(place)]);
+      // a salvage reads what it can, and names the rest
+      if (name !== 'salvages it') expect(outcome).toMatchObject({ status: 'rejected' });
+    },
+  );
 });
 
 describe('A backup', () => {
   it('that is a FIFO is refused at once', async () => {
     await using place = await Place.make();
     await promisify(execFile)('mkfifo', [join(place.folder, 'backup.gz')]);
-    const restoring = kvent(['restore', '--from', join(place.folder, 'backup.gz'), '--to', join(place.folder, 'restored')], place.folder);
+    const restoring = kvent(
+      ['restore', '--from', join(place.folder, 'backup.gz'), '--to', join(place.folder, 'restored')],
+      place.folder,
+    );
     await expect(restoring).rejects.toThrow('is not a plain file');
   });
 });
 
 describe('A source', () => {
-  it.each(deeds.slice(1, 3))('of whoever %s is the same afterwards, name by name and byte by byte', async (_name, run) => {
-    await using place = await Place.make();
-    for (const link of names.filter((each) => each.startsWith('.'))) await symlink(place.victim, join(place.data, link));
-    const before = await treeOf(place.data);
-    await run(place);
-    expect(await treeOf(place.data)).toEqual(before);
-  });
+  it.each(deeds.slice(1, 3))(
+    'of whoever %s is the same afterwards, name by name and byte by byte',
+    async (_name, run) => {
+      await using place = await Place.make();
+      for (const link of names.filter((each) => each.startsWith('.')))
+        await symlink(place.victim, join(place.data, link));
+      const before = await treeOf(place.data);
+      await run(place);
+      expect(await treeOf(place.data)).toEqual(before);
+    },
+  );
 
   it('of a link in the place of a database is refused, also when it leads to a real one', async () => {
     await using place = await Place.make();
@@ -125,7 +160,11 @@ async function treeOf(folder: string): Promise<readonly string[]> {
   for (const name of (await readdir(folder, { recursive: true })).sort()) {
     const path = join(folder, name);
     const stats = await lstat(path);
-    const content = stats.isFile() ? await readFile(path, 'utf8') : stats.isSymbolicLink() ? await readlink(path) : '';
+    const content = stats.isFile()
+      ? await readFile(path, 'utf8')
+      : stats.isSymbolicLink()
+        ? await readlink(path)
+        : '';
     found.push(`${name} ${stats.mode.toString(8)} ${content}`);
   }
   return found;

@@ -40,7 +40,8 @@ describe('A long text from a client', () => {
     it('as a property name, as many, and as a value of a body', async () => {
       const bodies: readonly ((size: number) => object)[] = [
         (size) => ({ [text(size)]: 1 }),
-        (size) => Object.fromEntries(Array.from({ length: size / 100 }, (_, index) => [`${text(60)}${index}`, 1])),
+        (size) =>
+          Object.fromEntries(Array.from({ length: size / 100 }, (_, index) => [`${text(60)}${index}`, 1])),
         (size) => ({ title: text(size), priceCents: 1 }),
         (size) => ({ title: 'x', priceCents: 1, tags: Array.from({ length: size / 60 }, () => text(50)) }),
         (size) => ({ cart: text(size), sku: text(10) }),
@@ -51,7 +52,8 @@ describe('A long text from a client', () => {
       for (const body of bodies) {
         const order = (size: number) => acme.post('/orders', body(size), { 'Idempotency-Key': 'k' });
         const product = (size: number) => acme.put('/products/mug', body(size), { 'If-Match': '*' });
-        for (const send of [order, product]) expect(await growthOf(send, bodyBytes * 0.9)).toBeLessThan(growthMax);
+        for (const send of [order, product])
+          expect(await growthOf(send, bodyBytes * 0.9)).toBeLessThan(growthMax);
       }
     });
 
@@ -75,7 +77,8 @@ describe('A long text from a client', () => {
     });
 
     it('in a path and in a query', async () => {
-      const encoded = (size: number): string => encodeURIComponent(text(size)).slice(0, size).replace(/%.?$/, '');
+      const encoded = (size: number): string =>
+        encodeURIComponent(text(size)).slice(0, size).replace(/%.?$/, '');
       for (const send of [
         (size: number) => acme.get(`/products/${encoded(size)}`),
         (size: number) => acme.get(`/orders/${encoded(size)}/events`),
@@ -135,11 +138,16 @@ describe('A long text given to a store or a stream', () => {
       (size) => diary.load(text(size)),
       (size) => diary.append('d', [{ type: text(size) as 'written', data: {} }], { expectedVersion: 'any' }),
       (size) =>
-        diary.append('d', [{ type: 'written', data: { [text(size)]: 1 } }], { expectedVersion: 'any', metadata: { userId: text(size) } }),
+        diary.append('d', [{ type: 'written', data: { [text(size)]: 1 } }], {
+          expectedVersion: 'any',
+          metadata: { userId: text(size) },
+        }),
     ];
     // what it comes to (an entry, or a coded error) is not the question here
     for (const door of doors)
-      expect(await growthOf(async (size) => await Promise.allSettled([(async () => await door(size))()]), 400_000)).toBeLessThan(growthMax);
+      expect(
+        await growthOf(async (size) => await Promise.allSettled([(async () => await door(size))()]), 400_000),
+      ).toBeLessThan(growthMax);
   });
 });
 
@@ -152,13 +160,25 @@ describe('A long text that is told, or given on a command line', () => {
     (text) => placeOf(text),
   ];
 
-  it.each([...pumps, '\t', '\r', '\n', 'password', 'password=', 'password="', "password '", 'x:', '://', 'a@'])(
-    'that repeats %j costs in proportion to its length',
-    async (pump) => {
-      for (const told of tries)
-        expect(await growthOf(async (size) => await Promise.allSettled([(async () => told(pumped(pump, size)))()]), 40_000)).toBeLessThan(
-          growthMax,
-        );
-    },
-  );
+  it.each([
+    ...pumps,
+    '\t',
+    '\r',
+    '\n',
+    'password',
+    'password=',
+    'password="',
+    "password '",
+    'x:',
+    '://',
+    'a@',
+  ])('that repeats %j costs in proportion to its length', async (pump) => {
+    for (const told of tries)
+      expect(
+        await growthOf(
+          async (size) => await Promise.allSettled([(async () => told(pumped(pump, size)))()]),
+          40_000,
+        ),
+      ).toBeLessThan(growthMax);
+  });
 });

@@ -7,7 +7,9 @@ import { SurvivingMemory, type Broken, type ProviderUnderTest } from '@kvent/key
 
 function broken(wrap: Broken | undefined): ProviderUnderTest {
   const machine = new SurvivingMemory();
-  return wrap === undefined ? machine : { ...machine, create: (options) => wrap(machine.create(options), options.clock) };
+  return wrap === undefined
+    ? machine
+    : { ...machine, create: (options) => wrap(machine.create(options), options.clock) };
 }
 
 describe('every clause of the streams', () => {

@@ -24,7 +24,11 @@ type Added = EventOf<typeof Numbers>;
 const sessionTimeoutMs = 100;
 
 type Step =
-  | { readonly step: 'append'; readonly count: number; readonly expected: number | 'absent' | 'present' | 'any' }
+  | {
+      readonly step: 'append';
+      readonly count: number;
+      readonly expected: number | 'absent' | 'present' | 'any';
+    }
   | { readonly step: 'transact'; readonly count: number }
   | { readonly step: 'open' | 'close' | 'renew' | 'forget' | 'snapshot' | 'clear' | 'reopen' }
   | { readonly step: 'sessionAppend'; readonly count: number }
@@ -36,19 +40,35 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       step: fc.constant('append' as const),
       count,
-      expected: fc.oneof(fc.integer({ min: 0, max: 12 }), fc.constantFrom('absent' as const, 'present' as const, 'any' as const)),
+      expected: fc.oneof(
+        fc.integer({ min: 0, max: 12 }),
+        fc.constantFrom('absent' as const, 'present' as const, 'any' as const),
+      ),
     }),
     weight: 5,
   },
   { arbitrary: fc.record({ step: fc.constant('transact' as const), count }), weight: 3 },
-  { arbitrary: fc.record({ step: fc.constantFrom('open' as const, 'close' as const, 'renew' as const, 'forget' as const) }), weight: 5 },
+  {
+    arbitrary: fc.record({
+      step: fc.constantFrom('open' as const, 'close' as const, 'renew' as const, 'forget' as const),
+    }),
+    weight: 5,
+  },
   { arbitrary: fc.record({ step: fc.constant('sessionAppend' as const), count }), weight: 4 },
-  { arbitrary: fc.record({ step: fc.constantFrom('snapshot' as const, 'clear' as const, 'reopen' as const) }), weight: 2 },
-  { arbitrary: fc.record({ step: fc.constant('advance' as const), ms: fc.integer({ min: 0, max: 70 }) }), weight: 4 },
+  {
+    arbitrary: fc.record({ step: fc.constantFrom('snapshot' as const, 'clear' as const, 'reopen' as const) }),
+    weight: 2,
+  },
+  {
+    arbitrary: fc.record({ step: fc.constant('advance' as const), ms: fc.integer({ min: 0, max: 70 }) }),
+    weight: 4,
+  },
 );
 
 // each engine once: the clauses look at the wrappers
-for (const { name, lacks, ...provider } of providers.filter((each) => ['memory', 'json-file', 'postgres'].includes(each.name))) {
+for (const { name, lacks, ...provider } of providers.filter((each) =>
+  ['memory', 'json-file', 'postgres'].includes(each.name),
+)) {
   describe(`random work on streams on ${name}`, () => {
     test(`is what a plain array says (KVENT_SEED=${seed})`, async () => {
       await fc.assert(
@@ -102,9 +122,15 @@ class Work {
         const { length } = this.#model;
         const met =
           each.expected === 'any' ||
-          (each.expected === 'present' ? length > 0 : length === (each.expected === 'absent' ? 0 : each.expected));
+          (each.expected === 'present'
+            ? length > 0
+            : length === (each.expected === 'absent' ? 0 : each.expected));
         const said = !met ? 'STREAM_VERSION_MISMATCH' : this.#locked ? 'STREAM_LOCKED' : undefined;
-        return await this.#outside(said, events, async () => await this.#numbers.append('a', events, { expectedVersion: each.expected }));
+        return await this.#outside(
+          said,
+          events,
+          async () => await this.#numbers.append('a', events, { expectedVersion: each.expected }),
+        );
       }
       case 'transact': {
         const events = this.#events(each.count);
@@ -165,7 +191,9 @@ class Work {
     const { state, version } = await this.#numbers.load('a');
     expect([state, version]).toEqual([this.#model, this.#model.length]);
     const events = await all(this.#numbers.read('a'));
-    expect(events.map(({ version: at, data }) => [at, data.n])).toEqual(this.#model.map((n, index) => [index + 1, n]));
+    expect(events.map(({ version: at, data }) => [at, data.n])).toEqual(
+      this.#model.map((n, index) => [index + 1, n]),
+    );
     const half = Math.floor(this.#model.length / 2);
     expect((await this.#numbers.load('a', { atVersion: half })).state).toEqual(this.#model.slice(0, half));
   }
@@ -188,7 +216,11 @@ class Work {
     this.#until = this.#subject.clock.now() + sessionTimeoutMs;
   }
 
-  async #outside(said: string | undefined, events: readonly Added[], work: () => Promise<unknown>): Promise<void> {
+  async #outside(
+    said: string | undefined,
+    events: readonly Added[],
+    work: () => Promise<unknown>,
+  ): Promise<void> {
     expect(await codeOf(work)).toBe(said);
     if (said !== undefined) return;
     this.#landed(events, this.#until);

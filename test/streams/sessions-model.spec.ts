@@ -6,16 +6,25 @@ import { explore, type Bounds, type Mutant } from './sessions-model.js';
 const worlds = [
   ['a session and an outsider', { sessions: 1, outsiders: 1, deleters: 0, nowMax: 3, stepsBack: 1, left: 2 }],
   ['two sessions', { sessions: 2, outsiders: 0, deleters: 0, nowMax: 3, stepsBack: 1, left: 2 }],
-  ['two sessions and an outsider', { sessions: 2, outsiders: 1, deleters: 0, nowMax: 3, stepsBack: 1, left: 1 }],
-  ['a session, an outsider and somebody who deletes', { sessions: 1, outsiders: 1, deleters: 1, nowMax: 2, stepsBack: 1, left: 1 }],
+  [
+    'two sessions and an outsider',
+    { sessions: 2, outsiders: 1, deleters: 0, nowMax: 3, stepsBack: 1, left: 1 },
+  ],
+  [
+    'a session, an outsider and somebody who deletes',
+    { sessions: 1, outsiders: 1, deleters: 1, nowMax: 2, stepsBack: 1, left: 1 },
+  ],
 ] as const satisfies readonly (readonly [string, Bounds])[];
 
 describe('in no order of steps', () => {
-  test.each(worlds)('%s leave a gap, let an outsider in under a live lease, or free another’s lock', (_, bounds) => {
-    const found = explore(bounds);
-    expect(found).toEqual({ states: expect.any(Number) });
-    expect((found as { states: number }).states).toBeGreaterThan(1_000);
-  });
+  test.each(worlds)(
+    '%s leave a gap, let an outsider in under a live lease, or free another’s lock',
+    (_, bounds) => {
+      const found = explore(bounds);
+      expect(found).toEqual({ states: expect.any(Number) });
+      expect((found as { states: number }).states).toBeGreaterThan(1_000);
+    },
+  );
 });
 
 describe('a check that is left out is found', () => {

@@ -27,7 +27,12 @@ import {
 } from '@kvent/event-store/core';
 
 const at = (container: string, key = ''): RowAddress => ({ container, entity: 's', key });
-const rows: TableRows = { head: at('head'), lease: at('lease'), fence: at('fence'), event: (version) => at('event', String(version)) };
+const rows: TableRows = {
+  head: at('head'),
+  lease: at('lease'),
+  fence: at('fence'),
+  event: (version) => at('event', String(version)),
+};
 const nameOf = ({ container, key }: RowAddress): string => `${container}${key}`;
 const anEvent = [freeHead(0)];
 const ttlMs = 2;
@@ -42,7 +47,8 @@ interface Flight {
 }
 interface Actor {
   readonly kind: 'session' | 'outsider' | 'deleter';
-  readonly seen?: { readonly version: number; readonly row: Row | undefined; readonly alive: boolean } | undefined;
+  readonly seen?:
+    { readonly version: number; readonly row: Row | undefined; readonly alive: boolean } | undefined;
   readonly held?: Held | undefined;
   readonly flight?: Flight | undefined;
   /** What it may still do. */
@@ -106,7 +112,9 @@ export function explore(
 /** Versions are compared for equality only: states that differ by their names alone are one. */
 function hashOf({ next: _, ...world }: World): string {
   const names = new Map<string, string>();
-  const text = JSON.stringify(world, (_name, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
+  const text = JSON.stringify(world, (_name, value: unknown) =>
+    typeof value === 'bigint' ? `${value}n` : value,
+  );
   return text.replace(/"v\d+"/g, (version) => {
     const known = names.get(version) ?? String(names.size);
     names.set(version, known);
@@ -123,7 +131,10 @@ interface Successor {
 function* successors(world: World, bounds: Bounds, mutant: Mutant | undefined): Generator<Successor> {
   if (world.now < bounds.nowMax) yield { name: 'time passes', world: { ...world, now: world.now + 1 } };
   if (world.stepsBack > 0 && world.now > 0)
-    yield { name: 'time steps back', world: { ...world, now: Math.max(0, world.now - 2), stepsBack: world.stepsBack - 1 } };
+    yield {
+      name: 'time steps back',
+      world: { ...world, now: Math.max(0, world.now - 2), stepsBack: world.stepsBack - 1 },
+    };
   for (const [index, actor] of world.actors.entries()) {
     if (actor.flight !== undefined) yield landed(world, index, actor, actor.flight);
     else yield* moves(world, index, actor, mutant);
@@ -141,23 +152,35 @@ function* moves(world: World, index: number, actor: Actor, mutant: Mutant | unde
     }
     tries.push(send('close', closeBatch(rows, actor.held)));
   } else if (actor.seen === undefined) {
-    if (actor.left > 0) yield { name: `${actor.kind} ${index} looks`, world: withActor(world, index, { ...actor, seen: look(world) }) };
+    if (actor.left > 0)
+      yield {
+        name: `${actor.kind} ${index} looks`,
+        world: withActor(world, index, { ...actor, seen: look(world) }),
+      };
   } else {
     const seen = headOf(actor.seen.row);
     const dead = !actor.seen.alive;
-    if (actor.kind === 'session' && seen.kind !== 'deleted' && dead) tries.push(send('open', openBatch(rows, seen, `s${index}`, ttlMs)));
-    if (actor.kind === 'deleter' && seen.kind !== 'deleted' && dead) tries.push(send('delete', deleteBatch(rows, seen)));
+    if (actor.kind === 'session' && seen.kind !== 'deleted' && dead)
+      tries.push(send('open', openBatch(rows, seen, `s${index}`, ttlMs)));
+    if (actor.kind === 'deleter' && seen.kind !== 'deleted' && dead)
+      tries.push(send('delete', deleteBatch(rows, seen)));
     if (actor.kind === 'outsider') {
       tries.push(send('outside', appendBatch(rows, seen.version, seen.row !== undefined, anEvent)));
-      if (seen.kind === 'held' && dead) tries.push(send('outside', takeOverBatch(rows, seen, anEvent), 'takeover'));
+      if (seen.kind === 'held' && dead)
+        tries.push(send('outside', takeOverBatch(rows, seen, anEvent), 'takeover'));
     }
-    yield { name: `${actor.kind} ${index} forgets`, world: withActor(world, index, { ...actor, seen: undefined, left: actor.left - 1 }) };
+    yield {
+      name: `${actor.kind} ${index} forgets`,
+      world: withActor(world, index, { ...actor, seen: undefined, left: actor.left - 1 }),
+    };
   }
   for (const found of tries) if (found !== undefined) yield found;
 }
 
 const without = (batch: Contribution, step: Mutant['step'], mutant: Mutant | undefined): Contribution =>
-  mutant?.step === step ? { ...batch, checks: batch.checks.filter((_, index) => !mutant.checks.includes(index)) } : batch;
+  mutant?.step === step
+    ? { ...batch, checks: batch.checks.filter((_, index) => !mutant.checks.includes(index)) }
+    : batch;
 
 const headOf = (row: Row | undefined): Head => headIn({ database: 'd', ...rows.head }, row);
 
@@ -167,7 +190,13 @@ function look({ rows: held, now }: World): NonNullable<Actor['seen']> {
 }
 
 /** A batch is judged, if nobody in flight holds one of its rows. */
-function judged(world: World, index: number, actor: Actor, step: Step, { checks, changes }: Contribution): Successor | undefined {
+function judged(
+  world: World,
+  index: number,
+  actor: Actor,
+  step: Step,
+  { checks, changes }: Contribution,
+): Successor | undefined {
   const holds = [...new Set([...checks, ...changes].map(({ address }: Check | Change) => nameOf(address)))];
   const busy = new Set(world.actors.flatMap(({ flight }) => flight?.holds ?? []));
   if (holds.some((name) => busy.has(name))) return undefined;
@@ -186,9 +215,22 @@ function judged(world: World, index: number, actor: Actor, step: Step, { checks,
   const alive = isAlive(lease, world.now);
   const isOwn = step === 'append' || step === 'renew' || step === 'close';
   const violation =
-    !isOwn && alive ? `${name} lands under a live lease` : isOwn && !alive ? `${name} lands after its lease has ended` : undefined;
-  const flight: Flight = { step, version, holds, effects: effects.map(({ address, row }) => ({ name: nameOf(address), row })) };
-  return { name, world: { ...withActor(world, index, { ...actor, flight }), next: world.next + 1 }, violation };
+    !isOwn && alive
+      ? `${name} lands under a live lease`
+      : isOwn && !alive
+        ? `${name} lands after its lease has ended`
+        : undefined;
+  const flight: Flight = {
+    step,
+    version,
+    holds,
+    effects: effects.map(({ address, row }) => ({ name: nameOf(address), row })),
+  };
+  return {
+    name,
+    world: { ...withActor(world, index, { ...actor, flight }), next: world.next + 1 },
+    violation,
+  };
 }
 
 /** A batch becomes visible, and its actor is answered. */
@@ -196,13 +238,20 @@ function landed(world: World, index: number, actor: Actor, { step, version, effe
   const changed = new Map(effects.map(({ name, row }) => [name, row]));
   const kept = Object.entries(world.rows).filter(([name]) => !changed.has(name));
   const put = [...changed].filter((entry): entry is [string, Row] => entry[1] !== undefined);
-  const after: Record<string, Row> = Object.fromEntries([...kept, ...put].sort(([one], [other]) => (one < other ? -1 : 1)));
+  const after: Record<string, Row> = Object.fromEntries(
+    [...kept, ...put].sort(([one], [other]) => (one < other ? -1 : 1)),
+  );
   const { flight: _, ...rest } = actor;
   const before = headOf(world.rows[nameOf(rows.head)]);
   const freesAnother = step === 'close' && (before.kind !== 'held' || before.session !== `s${index}`);
   const forgets = step === 'delete' && headOf(after[nameOf(rows.head)]).version !== before.version;
-  const overwrites = effects.some(({ name, row }) => name.startsWith('event') && row !== undefined && world.rows[name] !== undefined);
-  let [actors, tokens]: [Actor, readonly number[]] = [{ ...rest, seen: undefined, left: rest.left - 1 }, world.tokens];
+  const overwrites = effects.some(
+    ({ name, row }) => name.startsWith('event') && row !== undefined && world.rows[name] !== undefined,
+  );
+  let [actors, tokens]: [Actor, readonly number[]] = [
+    { ...rest, seen: undefined, left: rest.left - 1 },
+    world.tokens,
+  ];
   if (step === 'open') {
     const { version: at } = headOf(after[nameOf(rows.head)]);
     actors = { ...actors, held: { session: `s${index}`, version: at, head: version, lease: version } };
@@ -237,10 +286,13 @@ function broken({ rows: held }: World): string | undefined {
   const head = headOf(held[nameOf(rows.head)]);
   const lease = held[nameOf(rows.lease)]?.value;
   const holder = lease?.kind === 'json' ? (JSON.parse(lease.text) as { session: string }).session : undefined;
-  if (holder !== undefined && (head.kind !== 'held' || head.session !== holder)) return 'a lease is there that the head does not know';
+  if (holder !== undefined && (head.kind !== 'held' || head.session !== holder))
+    return 'a lease is there that the head does not know';
   const events = Object.keys(held).filter((name) => name.startsWith('event'));
-  if (head.kind === 'deleted') return held[nameOf(rows.event(1))] === undefined ? undefined : 'a deleted stream has its first event';
-  if (events.length !== head.version) return `there are ${events.length} events, and the head says ${head.version}`;
+  if (head.kind === 'deleted')
+    return held[nameOf(rows.event(1))] === undefined ? undefined : 'a deleted stream has its first event';
+  if (events.length !== head.version)
+    return `there are ${events.length} events, and the head says ${head.version}`;
   for (let version = 1; version <= head.version; version += 1)
     if (held[nameOf(rows.event(version))] === undefined) return `event ${version} is missing`;
   return undefined;

@@ -5,4 +5,6 @@
 import { providers } from '../providers.js';
 import { describeStreamProviders } from './describe-stream-providers.js';
 
-describeStreamProviders(providers.filter(({ server, name }) => server === 'postgres' && name !== 'coalescing-postgres'));
+describeStreamProviders(
+  providers.filter(({ server, name }) => server === 'postgres' && name !== 'coalescing-postgres'),
+);

@@ -19,7 +19,12 @@ function withoutLeases(): StorageProvider {
   return Object.assign(provider, {
     read: async (...[addresses, options]: Parameters<typeof read>) => {
       const { time, rows } = await read.call(provider, addresses, options);
-      return { time, rows: rows.map((row, index) => (isLease(addresses[index] as { container: string }) ? undefined : row)) };
+      return {
+        time,
+        rows: rows.map((row, index) =>
+          isLease(addresses[index] as { container: string }) ? undefined : row,
+        ),
+      };
     },
     commit: async (...[batches, options]: Parameters<typeof commit>) => {
       const blind = batches.map((batch) => ({
@@ -37,7 +42,10 @@ test('sessions and outsiders at one stream lose to each other, and never lose an
   const counts = new EventStore(storage).stream(Counts);
   const done: Record<string, number> = {};
   const lost = new Set<string>();
-  const counting = async (by: string, work: (events: readonly [{ type: 'counted'; data: { by: string } }]) => Promise<unknown>) => {
+  const counting = async (
+    by: string,
+    work: (events: readonly [{ type: 'counted'; data: { by: string } }]) => Promise<unknown>,
+  ) => {
     for (let round = 0; round < 40; round += 1) {
       try {
         await work([{ type: 'counted', data: { by } }]);
@@ -51,9 +59,15 @@ test('sessions and outsiders at one stream lose to each other, and never lose an
   };
   await Promise.all(
     [1, 2, 3, 4].flatMap((number) => [
-      counting(`holder ${number}`, async (events) => await counts.session('a', async (session) => await session.append(events))),
+      counting(
+        `holder ${number}`,
+        async (events) => await counts.session('a', async (session) => await session.append(events)),
+      ),
       counting(`outsider ${number}`, async (events) => await counts.transact('a', () => events)),
-      counting(`stranger ${number}`, async (events) => await counts.append('a', events, { expectedVersion: 'any' })),
+      counting(
+        `stranger ${number}`,
+        async (events) => await counts.append('a', events, { expectedVersion: 'any' }),
+      ),
     ]),
   );
   const events = await all(counts.read('a'));
@@ -61,5 +75,9 @@ test('sessions and outsiders at one stream lose to each other, and never lose an
   expect((await counts.load('a')).state).toEqual(done);
   // the lock was missing, and it was noticed
   expect(lost).toContain('SESSION_LOST');
-  expect([...lost].filter((code) => !['SESSION_LOST', 'SESSION_OPEN_FAILED', 'STREAM_VERSION_MISMATCH'].includes(code))).toEqual([]);
+  expect(
+    [...lost].filter(
+      (code) => !['SESSION_LOST', 'SESSION_OPEN_FAILED', 'STREAM_VERSION_MISMATCH'].includes(code),
+    ),
+  ).toEqual([]);
 });

@@ -83,11 +83,18 @@ export class Product {
 }
 
 /** Schema first. */
-export const Tags = defineState('tag', { schema: z.object({ label: z.string(), uses: z.number().default(0) }), scope: 'shared' });
+export const Tags = defineState('tag', {
+  schema: z.object({ label: z.string(), uses: z.number().default(0) }),
+  scope: 'shared',
+});
 export type Tag = StateOf<typeof Tags>;
 
 /** Neither class nor schema. */
-export const Sessions = defineState<{ user: string }>('session', { ttlMs: 60_000, expiry: 'sliding', provider: 'cache' });
+export const Sessions = defineState<{ user: string }>('session', {
+  ttlMs: 60_000,
+  expiry: 'sliding',
+  provider: 'cache',
+});
 
 // ─── a service
 
@@ -121,7 +128,9 @@ export class Catalog {
     return this.products.page({ prefix: 'shoe-', limit: 20, cursor });
   }
   async tag(label: string): Promise<void> {
-    await this.tags.update(label, (tag) => ({ ...tag, uses: tag.uses + 1 }), { initial: () => ({ label, uses: 0 }) });
+    await this.tags.update(label, (tag) => ({ ...tag, uses: tag.uses + 1 }), {
+      initial: () => ({ label, uses: 0 }),
+    });
   }
   /** Two rows, one commit, done again when a rival was faster. */
   swapTitles(a: string, b: string) {
@@ -172,7 +181,9 @@ export class ProductController {
   @Get(':sku') get(@Param('sku') sku: string): Promise<Entry<Product>> {
     return this.catalog.find(sku);
   }
-  @Post() create(@Body({ schema: ProductSchema }) body: z.infer<typeof ProductSchema>): Promise<Entry<Product>> {
+  @Post() create(
+    @Body({ schema: ProductSchema }) body: z.infer<typeof ProductSchema>,
+  ): Promise<Entry<Product>> {
     return this.products.add(body.sku, body);
   }
   @Put(':sku') put(
@@ -188,14 +199,21 @@ export class ProductController {
     const entry = await this.products.getOrThrow(sku);
     return await this.products.save(entry.with({ price: entry.value.price + body.by }));
   }
-  @Delete(':sku') @HttpCode(204) async remove(@Param('sku') sku: string, @IfMatch() ifMatch: string): Promise<void> {
+  @Delete(':sku') @HttpCode(204) async remove(
+    @Param('sku') sku: string,
+    @IfMatch() ifMatch: string,
+  ): Promise<void> {
     await this.products.delete(sku, { ifMatch });
   }
 }
 
 // ─── modules
 
-@Module({ imports: [KeyValueStorageModule.forFeature([Product, Tags, Shelf])], providers: [Catalog], controllers: [ProductController] })
+@Module({
+  imports: [KeyValueStorageModule.forFeature([Product, Tags, Shelf])],
+  providers: [Catalog],
+  controllers: [ProductController],
+})
 export class CatalogModule {}
 
 @Module({
@@ -203,7 +221,10 @@ export class CatalogModule {}
     KeyValueStorageModule.forRoot({
       provider: new JsonFileProvider({ directory: './data' }),
       providers: { cache: new MemoryProvider() },
-      tenancy: { isKnown: (tenant) => tenant === 'acme', mayEnter: async (tenant, { user }: { user: string }) => user === tenant },
+      tenancy: {
+        isKnown: (tenant) => tenant === 'acme',
+        mayEnter: async (tenant, { user }: { user: string }) => user === tenant,
+      },
       retry: { attempts: 5 },
       sweepEveryMs: 'never',
     }),
@@ -229,11 +250,18 @@ class Config {
 })
 export class AsyncAppModule {}
 
-export const filters = [new ProblemDetailsFilter(), new StorageExceptionFilter({ extend: (problem) => ({ ...problem, at: 'here' }) })];
+export const filters = [
+  new ProblemDetailsFilter(),
+  new StorageExceptionFilter({ extend: (problem) => ({ ...problem, at: 'here' }) }),
+];
 
 // ─── jobs, scripts and tests
 
-export async function nightly(tenants: readonly string[], context: TenantContext, storage: KeyValueStorage): Promise<void> {
+export async function nightly(
+  tenants: readonly string[],
+  context: TenantContext,
+  storage: KeyValueStorage,
+): Promise<void> {
   for (const tenant of tenants) await context.run(tenant, () => storage.store(Product).count());
   for (const tenant of tenants) await storage.store(Product).forTenant(tenant).count({ prefix: 'shoe-' });
 }
@@ -246,16 +274,23 @@ export async function rewrite(): Promise<void> {
 
 export async function wholeApp(): Promise<Product> {
   const clock = new ManualClock();
-  const app = await overrideStorage(Test.createTestingModule({ imports: [AppModule] }), new MemoryProvider({ clock })).compile();
+  const app = await overrideStorage(
+    Test.createTestingModule({ imports: [AppModule] }),
+    new MemoryProvider({ clock }),
+  ).compile();
   const products = app.get<KeyValueStore<Product>>(getStoreToken(Product), { strict: false });
-  await products.setMany([{ key: 'p-1', value: { sku: 'p-1', title: 'Shoe', price: 1, tags: [], since: new Date() } }]);
+  await products.setMany([
+    { key: 'p-1', value: { sku: 'p-1', title: 'Shoe', price: 1, tags: [], since: new Date() } },
+  ]);
   await clock.advance(60_000);
   return (await products.getOrThrow('p-1')).value;
 }
 
 export function stub() {
   const products: Pick<KeyValueStore<Product>, 'get'> = { get: () => Promise.resolve(undefined) };
-  return Test.createTestingModule({ providers: [Catalog, { provide: getStoreToken(Product), useValue: products }] });
+  return Test.createTestingModule({
+    providers: [Catalog, { provide: getStoreToken(Product), useValue: products }],
+  });
 }
 
 // ─── what a team writes once, for any state
@@ -281,7 +316,9 @@ export const inferred: [
   Same<StateOf<typeof Sessions>['user'], string>,
   Same<Awaited<ReturnType<Catalog['restock']>>, string>,
 ] = [true, true, true];
-export async function tuples(products: KeyValueStore<Product>): Promise<[Entry<Product> | undefined, Entry<Product> | undefined]> {
+export async function tuples(
+  products: KeyValueStore<Product>,
+): Promise<[Entry<Product> | undefined, Entry<Product> | undefined]> {
   const [first, second] = await products.getMany(['a', 'b']);
   return [first, second];
 }

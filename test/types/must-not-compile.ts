@@ -77,7 +77,9 @@ export class Dropped {
   b!: number;
 }
 // @ts-expect-error  a transform that changes the type cannot be stored and read back
-export const Unstable = defineState('a', { schema: z.object({ at: z.string().transform((text) => new Date(text)) }) });
+export const Unstable = defineState('a', {
+  schema: z.object({ at: z.string().transform((text) => new Date(text)) }),
+});
 // @ts-expect-error  a misspelt option
 export const Misspelt = defineState<{ a: 1 }>('a', { ttl: 5 });
 

@@ -68,13 +68,18 @@ class Meter {
 }
 export const Meters = defineStream('meter', {
   events: {
-    read: event(z.object({ kWh: z.number() }), { schemaVersion: 2, upcast: { 1: (old: { wh: number }) => ({ kWh: old.wh / 1_000 }) } }),
+    read: event(z.object({ kWh: z.number() }), {
+      schemaVersion: 2,
+      upcast: { 1: (old: { wh: number }) => ({ kWh: old.wh / 1_000 }) },
+    }),
   },
   initial: () => new Meter(0),
   evolve: (meter, { data }) => new Meter(meter.total + data.kWh),
 });
 
-export const OrderSummaries = defineState<{ id: string; status: Order['status']; count: number }>('order-summary');
+export const OrderSummaries = defineState<{ id: string; status: Order['status']; count: number }>(
+  'order-summary',
+);
 export type OrderSummary = StateOf<typeof OrderSummaries>;
 
 // ─── a decider
@@ -102,12 +107,22 @@ export class OrderService {
     @InjectStore(OrderSummaries) private readonly summaries: KeyValueStore<OrderSummary>,
     private readonly storage: KeyValueStorage,
   ) {}
-  place(id: string, customer: string, lines: z.infer<typeof Line>[], idempotencyKey: string | IdempotentCall) {
-    return this.orders.transact(id, (order) => (order.status === 'empty' ? [{ type: 'placed', data: { customer, lines } }] : []), {
-      idempotencyKey,
-      metadata: { correlationId: 'c-1', extensions: { shop: 'north' } },
-      sameCommit: (batch, { state }) => batch.set(this.summaries, id, { id, status: state.status, count: state.lines.length }),
-    });
+  place(
+    id: string,
+    customer: string,
+    lines: z.infer<typeof Line>[],
+    idempotencyKey: string | IdempotentCall,
+  ) {
+    return this.orders.transact(
+      id,
+      (order) => (order.status === 'empty' ? [{ type: 'placed', data: { customer, lines } }] : []),
+      {
+        idempotencyKey,
+        metadata: { correlationId: 'c-1', extensions: { shop: 'north' } },
+        sameCommit: (batch, { state }) =>
+          batch.set(this.summaries, id, { id, status: state.status, count: state.lines.length }),
+      },
+    );
   }
   cancel(id: string) {
     return this.orders.transact(id, cancel, { retry: { attempts: 5 } });
@@ -117,7 +132,9 @@ export class OrderService {
     await using session = await this.orders.openSession(id, { openTimeoutMs: 0 });
     if (session.state.status !== 'placed') throw new OrderAlreadyPaid(id);
     const { reference } = await gateway.charge(id, { signal: session.signal });
-    await session.append([{ type: 'paid', data: { reference, at: new Date().toISOString() } }], { close: true });
+    await session.append([{ type: 'paid', data: { reference, at: new Date().toISOString() } }], {
+      close: true,
+    });
     return session.state;
   }
   payInCallback(id: string, gateway: Gateway): Promise<Order['status']> {
@@ -134,7 +151,11 @@ export class OrderService {
       async (order, { batch }) => {
         const other = await this.orders.load(to);
         batch
-          .include(this.orders.appending(other, [{ type: 'placed', data: { customer: 'ada', lines: [...order.lines] } }]))
+          .include(
+            this.orders.appending(other, [
+              { type: 'placed', data: { customer: 'ada', lines: [...order.lines] } },
+            ]),
+          )
           .delete(this.summaries, from);
         return [{ type: 'cancelled' }];
       },
@@ -165,14 +186,20 @@ export class OrderService {
   }
   async history(id: string): Promise<string[]> {
     const lines: string[] = [];
-    for await (const { version, type, recordedAt, metadata } of this.orders.read(id, { reverse: true, limit: 10 }))
+    for await (const { version, type, recordedAt, metadata } of this.orders.read(id, {
+      reverse: true,
+      limit: 10,
+    }))
       lines.push(`${version} ${type} ${recordedAt.toISOString()} ${metadata.userId ?? 'nobody'}`);
     return lines;
   }
   async snapshots(id: string): Promise<readonly number[]> {
     await this.orders.snapshot(id, { atVersion: 10 });
     await this.orders.clearSnapshots(id, { version: 10 });
-    return [...(await this.orders.snapshotAll(id, { every: 100 })), ...(await this.orders.snapshotVersions(id))];
+    return [
+      ...(await this.orders.snapshotAll(id, { every: 100 })),
+      ...(await this.orders.snapshotVersions(id)),
+    ];
   }
   async first(id: string): Promise<number | undefined> {
     return (await this.orders.forTenant('acme').findByIdempotencyKey(id, 'k'))?.from;
@@ -192,7 +219,10 @@ export class OrderController {
     const { id, version, replayed } = await this.service.place('o-1', 'ada', [], key);
     return { id, version, replayed };
   }
-  @Get(':id') get(@Param('id') id: string, @Query('version', new ParseIntPipe({ optional: true })) version?: number) {
+  @Get(':id') get(
+    @Param('id') id: string,
+    @Query('version', new ParseIntPipe({ optional: true })) version?: number,
+  ) {
     return this.orders.loadOrThrow(id, version === undefined ? {} : { atVersion: version });
   }
 }
@@ -209,7 +239,9 @@ class OrderPlaced {
   imports: [
     EventStoreModule.forFeature([Orders, Meters]),
     KeyValueStorageModule.forFeature([OrderSummaries]),
-    EventBusBridgeModule.forFeature(Orders, { placed: ({ stream, data }) => new OrderPlaced(stream, data.customer) }),
+    EventBusBridgeModule.forFeature(Orders, {
+      placed: ({ stream, data }) => new OrderPlaced(stream, data.customer),
+    }),
   ],
   providers: [OrderService],
   controllers: [OrderController],
@@ -222,13 +254,21 @@ class Config {
 @Module({
   imports: [
     KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
-    EventStoreModule.forRoot({ metadata: () => ({ userId: 'u-1' }), session: { sessionTimeoutMs: 30_000, renewal: 'auto' } }),
+    EventStoreModule.forRoot({
+      metadata: () => ({ userId: 'u-1' }),
+      session: { sessionTimeoutMs: 30_000, renewal: 'auto' },
+    }),
     OrderModule,
   ],
 })
 export class AppModule {}
 @Module({
-  imports: [EventStoreModule.forRootAsync({ inject: [Config], useFactory: ({ userId }: Config) => ({ metadata: () => ({ userId }) }) })],
+  imports: [
+    EventStoreModule.forRootAsync({
+      inject: [Config],
+      useFactory: ({ userId }: Config) => ({ metadata: () => ({ userId }) }),
+    }),
+  ],
 })
 export class AsyncAppModule {}
 
@@ -236,7 +276,9 @@ export class AsyncAppModule {}
 
 export async function script(): Promise<number> {
   await using storage = await openStorage(new MemoryProvider(), { tenant: 'acme' });
-  const orders = new EventStore(storage, { committed: ({ id }, each) => void [id, each.length] }).stream(Orders);
+  const orders = new EventStore(storage, { committed: ({ id }, each) => void [id, each.length] }).stream(
+    Orders,
+  );
   let longest = 0;
   for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
     const page = await orders.page({ prefix: 'o-', limit: 100, cursor });
@@ -256,7 +298,9 @@ export async function inTransaction(
     .within(manager)
     .stream(Orders)
     .transact('o-1', () => [{ type: 'cancelled' }]);
-  await new EventStore(storage.within(manager)).stream(Orders).append('o-1', [{ type: 'cancelled' }], { expectedVersion: 'present' });
+  await new EventStore(storage.within(manager))
+    .stream(Orders)
+    .append('o-1', [{ type: 'cancelled' }], { expectedVersion: 'present' });
 }
 export function pure(): void {
   given(Orders, [{ type: 'placed', data: { customer: 'ada', lines: [] } }])
@@ -271,13 +315,18 @@ export function pure(): void {
 }
 export async function wholeApp(): Promise<number> {
   const clock = new ManualClock();
-  const builder = overrideStorage(Test.createTestingModule({ imports: [AppModule] }), new MemoryProvider({ clock }));
+  const builder = overrideStorage(
+    Test.createTestingModule({ imports: [AppModule] }),
+    new MemoryProvider({ clock }),
+  );
   const app = await overrideEventStore(builder, { clock }).compile();
   return await app.get<EventStream<typeof Orders>>(getStreamToken(Orders), { strict: false }).version('o-1');
 }
 export function stub() {
   const orders: Pick<EventStream<typeof Orders>, 'version'> = { version: () => Promise.resolve(7) };
-  return Test.createTestingModule({ providers: [OrderService, { provide: getStreamToken(Orders), useValue: orders }] });
+  return Test.createTestingModule({
+    providers: [OrderService, { provide: getStreamToken(Orders), useValue: orders }],
+  });
 }
 
 // ─── what is inferred

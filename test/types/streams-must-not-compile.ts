@@ -45,7 +45,9 @@ export async function appends(): Promise<void> {
   // @ts-expect-error  data where there are none
   await orders.append('o', [{ type: 'cancelled', data: {} }], { expectedVersion: 'any' });
   // @ts-expect-error  the data of another event
-  await orders.append('o', [{ type: 'paid', data: { customer: 'ada', lines: [] } }], { expectedVersion: 'any' });
+  await orders.append('o', [{ type: 'paid', data: { customer: 'ada', lines: [] } }], {
+    expectedVersion: 'any',
+  });
   // @ts-expect-error  one event is still a list
   await orders.append('o', { type: 'cancelled' }, { expectedVersion: 'any' });
   // @ts-expect-error  no check must be said
@@ -83,7 +85,9 @@ export async function decisions(): Promise<void> {
   // @ts-expect-error  a part needs its check
   storage.atomic().include(orders.appending('o', [{ type: 'cancelled' }]));
   // @ts-expect-error  what was loaded is the check
-  storage.atomic().include(orders.appending(await orders.load('o'), [{ type: 'cancelled' }], { expectedVersion: 1 }));
+  storage
+    .atomic()
+    .include(orders.appending(await orders.load('o'), [{ type: 'cancelled' }], { expectedVersion: 1 }));
   // @ts-expect-error  the stream that was loaded is another one
   storage.atomic().include(orders.appending(await meters.load('m'), [{ type: 'cancelled' }]));
 }
@@ -146,7 +150,9 @@ export const modules = [
   // @ts-expect-error  an event that the stream does not have
   EventBusBridgeModule.forFeature(Orders, { shipped: () => ({}) }),
   // @ts-expect-error  the data of another event
-  EventBusBridgeModule.forFeature(Orders, { paid: (placed: { readonly data: { readonly customer: string } }) => ({ ...placed }) }),
+  EventBusBridgeModule.forFeature(Orders, {
+    paid: (placed: { readonly data: { readonly customer: string } }) => ({ ...placed }),
+  }),
 ];
 
 export function deciders(): void {

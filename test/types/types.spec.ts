@@ -36,7 +36,11 @@ const mutants = [
     file: 'key-value-storage/src/nest/inject-store.decorator.ts',
     from: 'What extends ParameterOf<C, I> ? I : I & WrongType<What>',
     to: 'I',
-    missed: ['the store of another state', 'a narrower value type would let incomplete products in', 'a value is not a store'],
+    missed: [
+      'the store of another state',
+      'a narrower value type would let incomplete products in',
+      'a value is not a store',
+    ],
   },
   {
     without: 'the check of properties',
@@ -75,7 +79,12 @@ const streamMutants = [
     file: 'event-store/src/core/event-stream.ts',
     from: 'events: readonly EventOf<D>[]',
     to: 'events: readonly any[]',
-    missed: ['an unknown event type', 'wrong data', 'the data of another event', 'what is read and written is that of the stream'],
+    missed: [
+      'an unknown event type',
+      'wrong data',
+      'the data of another event',
+      'what is read and written is that of the stream',
+    ],
   },
   {
     without: 'the data of each event',
@@ -121,12 +130,17 @@ const streamMutants = [
   },
 ] as const;
 
-const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (file) => ts.sys.readFile(file)) as { config: object };
+const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), (file) => ts.sys.readFile(file)) as {
+  config: object;
+};
 const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
 const parsed = new Map<string, ts.SourceFile>();
 
 /** The errors in these files, with some sources replaced; what is unchanged is parsed once. */
-function errorsIn(files: readonly string[], replaced: ReadonlyMap<string, string> = new Map()): readonly string[] {
+function errorsIn(
+  files: readonly string[],
+  replaced: ReadonlyMap<string, string> = new Map(),
+): readonly string[] {
   const host = ts.createCompilerHost(options);
   const read = host.getSourceFile.bind(host);
   host.getSourceFile = (name, language, ...more) => {

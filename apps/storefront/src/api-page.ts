@@ -10,6 +10,12 @@ const description = [
 
 /** `/docs`, and the same for machines at `/docs-json`. The page's own files come from `swagger-ui-dist`: nothing is fetched from elsewhere. */
 export function addApiPage(app: INestApplication): void {
-  const config = new DocumentBuilder().setTitle('Storefront').setDescription(description).setVersion('1').build();
-  SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, config), { customSiteTitle: 'Storefront' });
+  const config = new DocumentBuilder()
+    .setTitle('Storefront')
+    .setDescription(description)
+    .setVersion('1')
+    .build();
+  SwaggerModule.setup('docs', app, () => SwaggerModule.createDocument(app, config), {
+    customSiteTitle: 'Storefront',
+  });
 }

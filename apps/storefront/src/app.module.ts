@@ -18,7 +18,8 @@ import { Tenants } from './tenants/tenant.js';
 import { TenantsModule } from './tenants/tenants.module.js';
 import { WelcomeController } from './welcome/welcome.controller.js';
 
-const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> => storage.store(Tenants).has(tenant);
+const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> =>
+  storage.store(Tenants).has(tenant);
 
 /** Where many want the last ones, each may lose often before its turn comes; what does not come to an end is a 409 with Retry-After. */
 const rivals = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
@@ -32,7 +33,11 @@ export class AppModule implements NestModule {
     return {
       module: AppModule,
       imports: [
-        KeyValueStorageModule.forRoot({ provider: () => storage.create(), tenancy: { isKnown }, retry: rivals }),
+        KeyValueStorageModule.forRoot({
+          provider: () => storage.create(),
+          tenancy: { isKnown },
+          retry: rivals,
+        }),
         EventStoreModule.forRoot({ metadata: eventMetadata }),
         OrdersModule.with(line),
       ],
@@ -41,6 +46,8 @@ export class AppModule implements NestModule {
   }
 
   configure(consumer: MiddlewareConsumer): void {
-    consumer.apply(TenantMiddleware).forRoutes(ProductsController, CartsController, StockController, OrdersController);
+    consumer
+      .apply(TenantMiddleware)
+      .forRoutes(ProductsController, CartsController, StockController, OrdersController);
   }
 }

@@ -44,10 +44,17 @@ async function main(settings: Settings): Promise<void> {
   }
 }
 
-async function open(storage: ChosenStorage, { fresh, logAll, bank, slowCardMs }: Settings): Promise<NestExpressApplication> {
+async function open(
+  storage: ChosenStorage,
+  { fresh, logAll, bank, slowCardMs }: Settings,
+): Promise<NestExpressApplication> {
   if (fresh) await startAfresh(storage);
   const line = bank === 'unreliable' ? unreliableLine(slowCardMs) : reliableLine(slowCardMs);
-  return await openStorefront(storage, logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger(), line);
+  return await openStorefront(
+    storage,
+    logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger(),
+    line,
+  );
 }
 
 /** A storage that is not there says so in its own words; of what went wrong, the driver knows most. */
@@ -64,9 +71,16 @@ function portOf(address: string | { readonly port: number } | null, asked: numbe
 /** One line where it is the user's to set right; the whole story where it is ours. */
 function explain(error: unknown): string {
   if (error instanceof SetupError) return error.message;
-  const { code, port, message, stack } = error as { code?: string; port?: number; message?: string; stack?: string };
-  if (code === 'EADDRINUSE') return `Port ${port} is taken. Choose another one: PORT=${Number(port) + 1} npm start`;
-  if (code === 'EACCES' && port !== undefined) return `Port ${port} is not for this user. Choose another one: PORT=3000 npm start`;
+  const { code, port, message, stack } = error as {
+    code?: string;
+    port?: number;
+    message?: string;
+    stack?: string;
+  };
+  if (code === 'EADDRINUSE')
+    return `Port ${port} is taken. Choose another one: PORT=${Number(port) + 1} npm start`;
+  if (code === 'EACCES' && port !== undefined)
+    return `Port ${port} is not for this user. Choose another one: PORT=3000 npm start`;
   if (isStorageError(error, 'STORAGE_LOCKED'))
     return `${message} Stop that process, or open a second shop: STOREFRONT_STORAGE=./data/second PORT=3001 npm start`;
   if (isStorageError(error)) return `${error.message} [${error.code}, ${error.help}]`;

@@ -51,15 +51,25 @@ export async function seed(storage: KeyValueStorage, events: EventStore): Promis
     if (await storage.store(Tenants).has(id)) continue;
     const products = storage.store(ProductsV1).forTenant(id);
     const stocks = events.stream(Stocks).forTenant(id);
-    await Promise.all(goods.map(([sku, title, price]) => products.getOrAdd(sku, () => ({ sku, name: title, price }))));
+    await Promise.all(
+      goods.map(([sku, title, price]) => products.getOrAdd(sku, () => ({ sku, name: title, price }))),
+    );
     for (const [sku, , , quantity] of goods)
-      await fill(stocks, sku, sku === history ? pastMovements(sku, quantity) : [{ type: 'received', data: { quantity } }]);
+      await fill(
+        stocks,
+        sku,
+        sku === history ? pastMovements(sku, quantity) : [{ type: 'received', data: { quantity } }],
+      );
     await storage.store(Tenants).getOrAdd(id, () => ({ id, name }));
   }
 }
 
 /** Goes on where an earlier start, or another shop that starts now, has come to. Some time passes between the appends, so that one can travel in it. */
-async function fill(stocks: EventStream<typeof Stocks>, sku: string, movements: readonly Movement[]): Promise<void> {
+async function fill(
+  stocks: EventStream<typeof Stocks>,
+  sku: string,
+  movements: readonly Movement[],
+): Promise<void> {
   for (let from = 0; from < movements.length; from += movementsAtOnce) {
     const next = movements.slice(from, from + movementsAtOnce);
     if (from > 0) await setTimeout(3);

@@ -16,11 +16,21 @@ export interface Settings {
   readonly logAll: boolean;
 }
 
-export function settingsFrom(environment: Readonly<Record<string, string | undefined>>, args: readonly string[]): Settings {
+export function settingsFrom(
+  environment: Readonly<Record<string, string | undefined>>,
+  args: readonly string[],
+): Settings {
   const unknown = args.find((arg) => arg !== '--fresh');
   if (unknown !== undefined) throw new SetupError(`There is no argument ${unknown}; there is --fresh.`);
-  const { PORT: port, STOREFRONT_STORAGE: storage, STOREFRONT_BANK: bank, STOREFRONT_SLOW_CARD_MS: slow, LOG: log } = environment;
-  if (log !== undefined && log !== '' && log !== 'all') throw new SetupError(`LOG is "all" or not set; it is "${log}".`);
+  const {
+    PORT: port,
+    STOREFRONT_STORAGE: storage,
+    STOREFRONT_BANK: bank,
+    STOREFRONT_SLOW_CARD_MS: slow,
+    LOG: log,
+  } = environment;
+  if (log !== undefined && log !== '' && log !== 'all')
+    throw new SetupError(`LOG is "all" or not set; it is "${log}".`);
   if (bank !== undefined && bank !== '' && bank !== 'unreliable')
     throw new SetupError(`STOREFRONT_BANK is "unreliable" or not set; it is "${bank}".`);
   return {
@@ -36,7 +46,9 @@ export function settingsFrom(environment: Readonly<Record<string, string | undef
 function slowCardMsFrom(given: string | undefined): number {
   if (given === undefined || given === '') return slowCardMs;
   if (/^\d{1,7}$/.test(given) && Number(given) <= 3_600_000) return Number(given);
-  throw new SetupError(`STOREFRONT_SLOW_CARD_MS is a number of milliseconds from 0 to 3600000 (an hour); it is "${given}".`);
+  throw new SetupError(
+    `STOREFRONT_SLOW_CARD_MS is a number of milliseconds from 0 to 3600000 (an hour); it is "${given}".`,
+  );
 }
 
 function portFrom(given: string | undefined): number {

@@ -9,11 +9,15 @@ import { ownDirectory, type ChosenStorage } from './storage.js';
 export async function startAfresh(storage: ChosenStorage): Promise<void> {
   const { directory, isOwn = false } = storage;
   if (!isOwn && directory === undefined) return;
-  if (!isOwn) throw new SetupError(`--fresh empties ${ownDirectory} and no other directory: remove ${directory} yourself.`);
+  if (!isOwn)
+    throw new SetupError(
+      `--fresh empties ${ownDirectory} and no other directory: remove ${directory} yourself.`,
+    );
   const provider = await storage.create();
   await provider.open();
   try {
-    for (const database of await provider.administration.databases()) await provider.administration.drop(database);
+    for (const database of await provider.administration.databases())
+      await provider.administration.drop(database);
   } finally {
     await provider.close();
   }

@@ -19,6 +19,8 @@ export class StartUpLogger extends ConsoleLogger {
 }
 
 function lineOf(message: unknown): unknown {
-  const { message: line } = (typeof message === 'object' && message !== null ? message : {}) as { readonly message?: unknown };
+  const { message: line } = (typeof message === 'object' && message !== null ? message : {}) as {
+    readonly message?: unknown;
+  };
   return typeof line === 'string' && !(message instanceof Error) ? line : message;
 }

@@ -8,7 +8,10 @@ describe('The storage', () => {
   it('is a JSON file in a directory of its own, if nothing is said', async () => {
     for (const given of [undefined, '']) {
       const storage = chooseStorage(given);
-      expect(storage).toMatchObject({ directory: './data/storefront', description: 'JSON file ./data/storefront (durable, one process)' });
+      expect(storage).toMatchObject({
+        directory: './data/storefront',
+        description: 'JSON file ./data/storefront (durable, one process)',
+      });
       expect(storage.isOwn).toBe(true);
       expect((await storage.create()).features).toMatchObject({ durable: 'fsync', shared: false });
     }
@@ -23,8 +26,16 @@ describe('The storage', () => {
 
   it('is the directory that is said, as a path or as an address', () => {
     const absolute = resolve('elsewhere');
-    const given = ['./elsewhere', 'file:./elsewhere', absolute, `file:${absolute}`, pathToFileURL(absolute).href];
-    expect(given.map((setting) => resolve(chooseStorage(setting).directory ?? ''))).toEqual(given.map(() => absolute));
+    const given = [
+      './elsewhere',
+      'file:./elsewhere',
+      absolute,
+      `file:${absolute}`,
+      pathToFileURL(absolute).href,
+    ];
+    expect(given.map((setting) => resolve(chooseStorage(setting).directory ?? ''))).toEqual(
+      given.map(() => absolute),
+    );
     expect(chooseStorage('./elsewhere').isOwn).toBe(false);
     expect(chooseStorage(resolve('data/storefront')).isOwn).toBe(true);
   });
@@ -44,7 +55,9 @@ describe('The storage', () => {
       name: 'Postgres table "storefront"."row"',
       features: { durable: 'fsync', shared: true },
     });
-    expect(storage.whenUnavailable?.('why').message).toMatch(/^Postgres .* cannot be opened: why\. (?!.*secret)/);
+    expect(storage.whenUnavailable?.('why').message).toMatch(
+      /^Postgres .* cannot be opened: why\. (?!.*secret)/,
+    );
   });
 
   it.each([

@@ -26,7 +26,8 @@ const ownSchema = 'storefront';
 
 /** `memory`, a directory, `file:` and a directory, or the address of a Postgres database. Nothing given: `./data/storefront`. */
 export function chooseStorage(given: string | undefined): ChosenStorage {
-  if (given === 'memory') return { description: 'memory (gone when it stops)', create: () => new MemoryProvider() };
+  if (given === 'memory')
+    return { description: 'memory (gone when it stops)', create: () => new MemoryProvider() };
   if (/^postgres(ql)?:/i.test(given ?? '')) return postgresAt(given as string);
   const directory = directoryFrom(given === undefined || given === '' ? ownDirectory : given);
   return {
@@ -44,8 +45,14 @@ function postgresAt(url: string): ChosenStorage {
   const parsed = URL.canParse(address) ? new URL(address) : undefined;
   const socket = parsed?.searchParams.get('host') ?? undefined;
   // a name must be said: the driver would take the user's for it
-  if (parsed === undefined || (socket === undefined && (isOfSocket || parsed.hostname === '')) || parsed.pathname.length < 2)
-    throw new SetupError('STOREFRONT_STORAGE is not the address of a Postgres database: postgres://user:password@host:port/database.');
+  if (
+    parsed === undefined ||
+    (socket === undefined && (isOfSocket || parsed.hostname === '')) ||
+    parsed.pathname.length < 2
+  )
+    throw new SetupError(
+      'STOREFRONT_STORAGE is not the address of a Postgres database: postgres://user:password@host:port/database.',
+    );
   // what else follows a question mark may hold a password too
   const host = socket === undefined ? parsed.host : '';
   const place = `${parsed.username === '' ? '' : `${parsed.username}@`}${host}${parsed.pathname}${socket === undefined ? '' : `?host=${socket}`}`;
@@ -80,6 +87,8 @@ function localPath(url: string): string {
   try {
     return fileURLToPath(url);
   } catch {
-    throw new SetupError('STOREFRONT_STORAGE is not the address of a local directory: file:///absolute/path, or file:relative/path.');
+    throw new SetupError(
+      'STOREFRONT_STORAGE is not the address of a local directory: file:///absolute/path, or file:relative/path.',
+    );
   }
 }

@@ -21,7 +21,10 @@ export async function openStorefront(
   logger: LoggerService | LogLevel[] | false,
   line: BankLine = reliableLine(),
 ): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.on(storage, line), { abortOnError: false, logger });
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.on(storage, line), {
+    abortOnError: false,
+    logger,
+  });
   try {
     // Express would add an etag of the body to every answer; ours are the versions of what is stored.
     app.set('etag', false).disable('x-powered-by');
@@ -29,7 +32,11 @@ export async function openStorefront(
     app.use(oneAtATime, correlationId, lastAnswers.use.bind(lastAnswers));
     const extend = (_problem: object, request: Request) => ({ correlationId: correlationIdOf(request) });
     // The last one that fits is asked first, so what catches everything goes first.
-    app.useGlobalFilters(new ProblemDetailsFilter({ extend }), new StorageExceptionFilter({ extend }), new ShopErrorFilter());
+    app.useGlobalFilters(
+      new ProblemDetailsFilter({ extend }),
+      new StorageExceptionFilter({ extend }),
+      new ShopErrorFilter(),
+    );
     addApiPage(app);
     await app.init();
     await seed(app.get(KeyValueStorage), app.get(EventStore));

@@ -19,7 +19,10 @@ describe('a place', () => {
     ['postgres://u:p%40ss@[::1]/shop', 'postgres://u@[::1]/shop'],
     ['postgres:///shop', 'postgres:///shop'],
     ['postgres://u:s3cret@/shop?host=/var/run/postgresql', 'postgres://u@/shop?host=/var/run/postgresql'],
-    ['postgres:///shop?host=/var/run/postgresql&password=s3cret', 'postgres:///shop?host=/var/run/postgresql'],
+    [
+      'postgres:///shop?host=/var/run/postgresql&password=s3cret',
+      'postgres:///shop?host=/var/run/postgresql',
+    ],
     ['postgres://u:s3cret@%2Fvar%2Frun/shop', 'postgres://u@%2Fvar%2Frun/shop'],
     ['POSTGRES://u:s3cret@db/shop', 'postgres://u@db/shop'],
   ])('is a Postgres database, told without its password: %s', (url, name) => {

@@ -11,7 +11,8 @@ export type Place =
 export function placeOf(given: string): Place {
   const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]+):(.*)$/is.exec(given) ?? [];
   if (scheme === undefined && given !== '') return directoryAt(given);
-  if (/^postgres(ql)?$/i.test(scheme ?? '') && rest.startsWith('//')) return { kind: 'postgres', url: given, name: withoutPassword(given) };
+  if (/^postgres(ql)?$/i.test(scheme ?? '') && rest.startsWith('//'))
+    return { kind: 'postgres', url: given, name: withoutPassword(given) };
   if (scheme?.toLowerCase() === 'file' && rest !== '') {
     return directoryAt(rest.startsWith('//') ? localPath(given) : rest);
   }
@@ -32,7 +33,9 @@ function localPath(url: string): string {
   try {
     return fileURLToPath(url);
   } catch {
-    throw new UsageError('That is not the address of a local directory: file:///absolute/path, or file:relative/path.');
+    throw new UsageError(
+      'That is not the address of a local directory: file:///absolute/path, or file:relative/path.',
+    );
   }
 }
 
@@ -42,7 +45,9 @@ function withoutPassword(given: string): string {
   const address = isOfSocket ? given.replace('@/', '@localhost/') : given;
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (url === undefined || (url.host === '' && url.pathname.length <= 1))
-    throw new UsageError('That is not the address of a Postgres database: postgres://user:password@host:port/database.');
+    throw new UsageError(
+      'That is not the address of a Postgres database: postgres://user:password@host:port/database.',
+    );
   const host = isOfSocket ? '' : url.host;
   const socket = url.searchParams.get('host');
   return `${url.protocol}//${url.username === '' ? '' : `${url.username}@`}${host}${url.pathname}${socket === null ? '' : `?host=${socket}`}`;
@@ -63,10 +68,16 @@ export interface OpenOptions {
 const requestTimeoutMs = 10 * 60_000;
 
 /** The provider of a place, not open yet. What it needs is loaded only now. */
-export async function providerAt(place: Place, { role, schema, table, waitMs, warn }: OpenOptions): Promise<StorageProvider> {
+export async function providerAt(
+  place: Place,
+  { role, schema, table, waitMs, warn }: OpenOptions,
+): Promise<StorageProvider> {
   if (place.kind === 'directory') {
     const { JsonFileProvider } = await import('@kvent/key-value-storage');
-    const access = role === 'target' ? ({ create: 'if-missing' } as const) : ({ create: 'never', readOnly: true } as const);
+    const access =
+      role === 'target'
+        ? ({ create: 'if-missing' } as const)
+        : ({ create: 'never', readOnly: true } as const);
     return new JsonFileProvider({ directory: place.directory, ...access, lockTimeoutMs: waitMs, warn });
   }
   const { PostgresProvider } = await import('@kvent/key-value-postgres');

@@ -10,13 +10,18 @@ import type { Output } from './output/output.js';
 import type { Report } from './output/report.js';
 
 /** Does the work of a command, and tells how it went. */
-export type Perform = (command: string, work: (context: CommandContext) => Promise<Report>, options: OutputOptions) => Promise<void>;
+export type Perform = (
+  command: string,
+  work: (context: CommandContext) => Promise<Report>,
+  options: OutputOptions,
+) => Promise<void>;
 export interface OutputOptions {
   readonly json?: boolean;
   readonly verbose?: boolean;
 }
 
-const places = 'A storage is a directory of JsonFileProvider, or postgres://user:password@host:port/database.';
+const places =
+  'A storage is a directory of JsonFileProvider, or postgres://user:password@host:port/database.';
 
 /** `output`: what commander itself has to say goes there too, for it repeats what it was given. */
 export function createProgram(perform: Perform, output: Output): Command {
@@ -53,7 +58,10 @@ export function createProgram(perform: Perform, output: Output): Command {
     .command('backup')
     .description('Writes a storage to one file: lines of JSON, each database as of one moment.')
     .requiredOption('--from <storage>', 'what is backed up')
-    .requiredOption('--to <file>', 'a file, zipped if it ends with .gz; or a directory, for a name with the time');
+    .requiredOption(
+      '--to <file>',
+      'a file, zipped if it ends with .gz; or a directory, for a name with the time',
+    );
   storageOptions(choice(backingUp).option('--replace', 'writes over a file that is there')).action(
     async (options: BackupCommandOptions & OutputOptions) => {
       const { backup } = await import('./commands/backup.js');
@@ -74,7 +82,10 @@ export function createProgram(perform: Perform, output: Output): Command {
   const salvaging = program
     .command('salvage')
     .description('Copies what is readable of a damaged directory, and tells what is not.')
-    .requiredOption('--from <directory>', 'what is damaged; no process may have it open, and nothing in it is changed')
+    .requiredOption(
+      '--from <directory>',
+      'what is damaged; no process may have it open, and nothing in it is changed',
+    )
     .requiredOption('--to <directory>', 'a new directory');
   outputOptions(salvaging).action(async (options: SalvageCommandOptions & OutputOptions) => {
     const { salvage } = await import('./commands/salvage.js');
@@ -93,9 +104,10 @@ const choice = (command: Command): Command =>
 const targetOptions = (command: Command): Command =>
   choice(command)
     .addOption(
-      new Option('--resume', 'begins again after a copy was broken off: drops what it left, and keeps what is the same already').conflicts(
-        'replace',
-      ),
+      new Option(
+        '--resume',
+        'begins again after a copy was broken off: drops what it left, and keeps what is the same already',
+      ).conflicts('replace'),
     )
     .option('--replace', 'drops whatever the target holds of these databases');
 
@@ -111,7 +123,9 @@ const storageOptions = (command: Command): Command =>
     );
 
 const outputOptions = (command: Command): Command =>
-  command.option('--json', 'prints the report as JSON').option('--verbose', 'tells of an error all there is to know');
+  command
+    .option('--json', 'prints the report as JSON')
+    .option('--verbose', 'tells of an error all there is to know');
 
 function secondsFrom(given: string): number {
   if (/^\d{1,6}(\.\d+)?$/.test(given)) return Number(given);
@@ -119,5 +133,7 @@ function secondsFrom(given: string): number {
 }
 
 function version(): string {
-  return (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+  return (
+    JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
+  ).version;
 }

@@ -46,7 +46,10 @@ function* rows() {
   }
 }
 
-async function withStore(work: (provider: JsonFileProvider) => Promise<unknown>, name = 'data'): Promise<void> {
+async function withStore(
+  work: (provider: JsonFileProvider) => Promise<unknown>,
+  name = 'data',
+): Promise<void> {
   const provider = new JsonFileProvider({ directory: path(name), lockTimeoutMs: 0 });
   await provider.open();
   await work(provider).finally(() => provider.close());
@@ -56,7 +59,10 @@ async function kvent(args: readonly string[], left: { readonly out?: boolean; re
   const [out, err] = [new Stream(), new Stream()];
   out.leaves = left.out ?? false;
   err.leaves = left.err ?? false;
-  const { exitCode } = await run(args, new Output(out, err, hiderOf(args, { PGPASSWORD: 'f1om-the-environment' })));
+  const { exitCode } = await run(
+    args,
+    new Output(out, err, hiderOf(args, { PGPASSWORD: 'f1om-the-environment' })),
+  );
   return { exitCode, printed: out.written + err.written };
 }
 
@@ -82,7 +88,10 @@ describe('a call that holds a password', () => {
     ['a port that is none', ['copy', '--from', 'data', '--to', 'postgres://u:s3cret-pw@127.0.0.1:port/db']],
     ['no server behind it', ['copy', '--from', 'data', '--to', address, '--wait', '0', '--verbose']],
     ['no server behind it, as JSON', ['copy', '--from', 'data', '--to', address, '--wait', '0', '--json']],
-    ['a query', ['copy', '--from', 'data', '--to', 'postgres://127.0.0.1:1/db?password=s3cret-pw', '--verbose']],
+    [
+      'a query',
+      ['copy', '--from', 'data', '--to', 'postgres://127.0.0.1:1/db?password=s3cret-pw', '--verbose'],
+    ],
     ['the settings of libpq', ['copy', '--from', 'data', '--to', 'host=127.0.0.1 password=s3cret-pw']],
     ['a variable', ['copy', '--from', 'data', '--to', 'PGPASSWORD=s3cret-pw']],
     ['percent-encoding', ['copy', '--from', 'data', '--to', 'postgres%3A%2F%2Fu%3As3cret-pw%40h']],
@@ -93,7 +102,9 @@ describe('a call that holds a password', () => {
     ['a seconds option', ['copy', '--from', 'data', '--to', 'x', '--wait', address]],
     ['PGPASSWORD as a command', ['f1om-the-environment']],
   ])('prints none, makes no directory of that name, and fails: %s', async (_, args) => {
-    const { exitCode, printed } = await kvent(args.map((arg) => (['data', 'x'].includes(arg) ? path(arg) : arg)));
+    const { exitCode, printed } = await kvent(
+      args.map((arg) => (['data', 'x'].includes(arg) ? path(arg) : arg)),
+    );
     expect(printed).not.toMatch(/s3cret|f1om/);
     expect(exitCode).toBeGreaterThan(0);
     expect(readdirSync(folder).filter((name) => name !== 'data' && name !== 'x')).toEqual([]);
@@ -119,8 +130,12 @@ describe('what a call is given', () => {
 
 describe('a reader that leaves', () => {
   it('does not change the exit code of work that is done', async () => {
-    expect(await kvent(['backup', '--from', path('data'), '--to', path('b.jsonl')], { out: true })).toMatchObject({ exitCode: 0 });
-    expect(await kvent(['restore', '--from', path('b.jsonl'), '--to', path('restored')])).toMatchObject({ exitCode: 0 });
+    expect(
+      await kvent(['backup', '--from', path('data'), '--to', path('b.jsonl')], { out: true }),
+    ).toMatchObject({ exitCode: 0 });
+    expect(await kvent(['restore', '--from', path('b.jsonl'), '--to', path('restored')])).toMatchObject({
+      exitCode: 0,
+    });
   });
 
   it('ends a copy in order with 141: the locks are let go, and the target is marked as unfinished', async () => {

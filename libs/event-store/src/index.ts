@@ -37,7 +37,14 @@ export {
   type StreamDefinition,
 } from './core/stream-definition.js';
 export type { StreamErrorCode } from './core/stream-errors.js';
-export type { CommittedEvents, StreamCall, StreamCallEnd, StreamName, StreamNotice, StreamObserver } from './core/stream-observer.js';
+export type {
+  CommittedEvents,
+  StreamCall,
+  StreamCallEnd,
+  StreamName,
+  StreamNotice,
+  StreamObserver,
+} from './core/stream-observer.js';
 
 // ─── Nest
 export { EventStoreModule, type EventStoreAsyncOptions } from './nest/event-store.module.js';

@@ -33,7 +33,11 @@ export async function readByDatabase(
 
 export async function commitByDatabase(
   batches: readonly Batch[],
-  commit: (database: string, batches: readonly Batch[], places: readonly number[]) => Promise<readonly CommitResult[]>,
+  commit: (
+    database: string,
+    batches: readonly Batch[],
+    places: readonly number[],
+  ) => Promise<readonly CommitResult[]>,
 ): Promise<readonly CommitResult[]> {
   const results: CommitResult[] = [];
   await Promise.all(

@@ -41,7 +41,11 @@ export async function openSource(options: ResolvedPostgres, name: string): Promi
   const source = options.dataSource ?? new DataSource(ownOptions(options));
   if (own) await source.initialize().catch((error: unknown) => Promise.reject(unreachable(error, name)));
   else if (!source.isInitialized)
-    throw storageError('INVALID_OPTION', 'The dataSource is not initialised: initialise it before the storage opens.', {});
+    throw storageError(
+      'INVALID_OPTION',
+      'The dataSource is not initialised: initialise it before the storage opens.',
+      {},
+    );
   const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
   const { preparedStatements: prepare, acquireTimeoutMs, requestTimeoutMs, migrate: when, table } = options;
   const plans = own || !prepare ? undefined : new PlanGeneration();
@@ -117,16 +121,27 @@ function whyEnded(source: DataSource, pool: Pool, name: string): string | undefi
   return `${name}: the dataSource was ${what} while the storage was open. Close the storage first, and open it again on the new connections.`;
 }
 
-function ownOptions({ connection, preparedStatements, acquireTimeoutMs, lockTimeoutMs }: ResolvedPostgres): DataSourceOptions {
+function ownOptions({
+  connection,
+  preparedStatements,
+  acquireTimeoutMs,
+  lockTimeoutMs,
+}: ResolvedPostgres): DataSourceOptions {
   const { extra = {}, url, ...rest } = connection;
   // poolers refuse such settings, and keep no plans
-  const settings = preparedStatements ? withOptions(url, extra, `${byTheKey} -c lock_timeout=${lockTimeoutMs}`) : { url, extra };
+  const settings = preparedStatements
+    ? withOptions(url, extra, `${byTheKey} -c lock_timeout=${lockTimeoutMs}`)
+    : { url, extra };
   return {
     type: 'postgres',
     ...rest,
     connectTimeoutMS: acquireTimeoutMs,
     // not as TypeORM's `url`, which it reads in a way of its own: what `pg` takes is taken
-    extra: { keepAlive: true, ...(settings.url === undefined ? {} : { connectionString: settings.url }), ...settings.extra },
+    extra: {
+      keepAlive: true,
+      ...(settings.url === undefined ? {} : { connectionString: settings.url }),
+      ...settings.extra,
+    },
   } as DataSourceOptions;
 }
 
@@ -134,10 +149,16 @@ function ownOptions({ connection, preparedStatements, acquireTimeoutMs, lockTime
  * Settings of ours before those of the application, which win. Of these `pg` takes one source alone: those of a url hide those beside it, and these
  * the environment's.
  */
-function withOptions(url: string | undefined, extra: object, ours: string): { readonly url: string | undefined; readonly extra: object } {
+function withOptions(
+  url: string | undefined,
+  extra: object,
+  ours: string,
+): { readonly url: string | undefined; readonly extra: object } {
   const parsed = parsePostgresUrl(url);
   const { options } = extra as { readonly options?: string };
-  const theirs = [parsed?.searchParams.getAll('options').at(-1), options, process.env['PGOPTIONS']].find((each) => (each ?? '') !== '');
+  const theirs = [parsed?.searchParams.getAll('options').at(-1), options, process.env['PGOPTIONS']].find(
+    (each) => (each ?? '') !== '',
+  );
   return {
     url: url === undefined ? undefined : withoutParameter(url, 'options'),
     extra: { ...extra, options: `${ours} ${theirs ?? ''}`.trimEnd() },
@@ -175,19 +196,25 @@ async function assertUnicode(connection: Connection, name: string): Promise<void
       `${name} is in a database whose encoding is ${server ?? 'unknown'}; allowed is UTF8: create a database with encoding 'UTF8'.`,
     );
   if (client !== 'UTF8')
-    throw invalidOption(`${name} is reached over connections whose client_encoding is ${client ?? 'unknown'}; allowed is UTF8.`);
+    throw invalidOption(
+      `${name} is reached over connections whose client_encoding is ${client ?? 'unknown'}; allowed is UTF8.`,
+    );
 }
 
-const settings = (...names: readonly string[]): string => names.map((name) => `pg_catalog.current_setting('${name}')`).join(', ');
+const settings = (...names: readonly string[]): string =>
+  names.map((name) => `pg_catalog.current_setting('${name}')`).join(', ');
 
 /** Whether the table is there, with the columns that the statements need, and what the server promises. */
 async function look(connection: Connection, table: TableName, name: string): Promise<OpenSource['durable']> {
-  const columns = 'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes';
+  const columns =
+    'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes';
   await connection.query(`select ${columns} from ${table.quoted} limit 0`).catch((error: unknown) => {
     const state = refusalOf(error);
     throw state === '42P01' || state === '3F000' || state === '42703' ? missingTable(name) : error;
   });
-  const [line = []] = await connection.query(`select ${settings('fsync', 'synchronous_commit', 'synchronous_standby_names')}`);
+  const [line = []] = await connection.query(
+    `select ${settings('fsync', 'synchronous_commit', 'synchronous_standby_names')}`,
+  );
   const [fsync, commit = '', standbys] = line;
   if (fsync !== 'on' || commit === 'off') return false;
   return standbys !== '' && commit !== 'local' ? 'quorum' : 'fsync';
@@ -195,14 +222,17 @@ async function look(connection: Connection, table: TableName, name: string): Pro
 
 /** A role that passes by the policies makes them worth nothing. */
 async function assertBound(connection: Connection, name: string): Promise<void> {
-  const text = 'select rolsuper or rolbypassrls, rolname from pg_catalog.pg_roles where rolname operator(pg_catalog.=) current_user';
+  const text =
+    'select rolsuper or rolbypassrls, rolname from pg_catalog.pg_roles where rolname operator(pg_catalog.=) current_user';
   const [[bypasses, role = ''] = []] = await connection.query(text);
   if (bypasses === 't')
     throw invalidOption(
       `${name}: rowLevelSecurity needs a role that cannot bypass it, and ${describe(role)} is a superuser or has BYPASSRLS; connect as another role.`,
     );
   if (!connection.takesOwnQueries)
-    throw invalidOption(`${name}: rowLevelSecurity needs connections of pg without pipeline, and is not for pg-native.`);
+    throw invalidOption(
+      `${name}: rowLevelSecurity needs connections of pg without pipeline, and is not for pg-native.`,
+    );
 }
 
 /** Whether statements have to say for which database they are. A table that is secured is used as such, whether it was asked for or not. */
@@ -228,7 +258,9 @@ where c.oid operator(pg_catalog.=) ($1::pg_catalog.text)::pg_catalog.regclass`,
       {},
       { retryable: false },
     );
-  const others = found.filter(([policy, , , permissive]) => permissive === 't' && !(policies as readonly unknown[]).includes(policy));
+  const others = found.filter(
+    ([policy, , , permissive]) => permissive === 't' && !(policies as readonly unknown[]).includes(policy),
+  );
   if (isComplete && isActive && others.length > 0)
     warn(
       `${name} has further policies, each of which may show rows of other databases: ${others.map(([policy]) => describe(policy)).join(', ')}.`,
@@ -240,5 +272,8 @@ function unreachable(error: unknown, name: string): Error {
   if (isStorageError(error)) return error;
   if (error instanceof NotConnected) return error.failure;
   const { message, code } = error as { readonly message?: string; readonly code?: string };
-  return unavailable(`${name} cannot be opened${code === undefined ? '' : ` (${code})`}`, new Error(message ?? String(error)));
+  return unavailable(
+    `${name} cannot be opened${code === undefined ? '' : ` (${code})`}`,
+    new Error(message ?? String(error)),
+  );
 }

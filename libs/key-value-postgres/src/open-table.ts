@@ -24,7 +24,15 @@ import type { ResolvedPostgres } from './postgres-options.js';
 import { Reader } from './reader.js';
 import { ServerTime } from './server-time.js';
 import { TableClock } from './table-clock.js';
-import { countRows, dropDatabase, lastTime, listDatabases, listSpaces, sweepRows, tableSize } from './sql/administration.js';
+import {
+  countRows,
+  dropDatabase,
+  lastTime,
+  listDatabases,
+  listSpaces,
+  sweepRows,
+  tableSize,
+} from './sql/administration.js';
 import type { Columns } from './sql/decode-row.js';
 import { readClock } from './sql/read-rows.js';
 import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
@@ -68,7 +76,16 @@ export class OpenTable {
       heard: (heard) => this.#serverTime.heard(heard),
     });
     const waitingMax = Math.max(1, Math.floor(poolSize / 2));
-    this.#committer = new Committer({ name, session: connections, dialect, time, groupMax, shortLockMs, lockTimeoutMs, waitingMax });
+    this.#committer = new Committer({
+      name,
+      session: connections,
+      dialect,
+      time,
+      groupMax,
+      shortLockMs,
+      lockTimeoutMs,
+      waitingMax,
+    });
   }
 
   get isSecured(): boolean {
@@ -79,7 +96,10 @@ export class OpenTable {
   async prepare(): Promise<void> {
     if (this.clock.kind === 'server') this.#serverTime.heard(await this.#reader.time());
     else {
-      const [line] = await this.#in({ work: 'list' }, async () => await this.#query(lastTime(this.dialect), [], 'current'));
+      const [line] = await this.#in(
+        { work: 'list' },
+        async () => await this.#query(lastTime(this.dialect), [], 'current'),
+      );
       if (typeof line?.[0] === 'string') this.clock.found(milliseconds(line[0]));
     }
     await this.#lookAtSize();
@@ -93,7 +113,8 @@ export class OpenTable {
   }
 
   async read(addresses: readonly Address[], options: ProviderReadOptions): Promise<ReadResult> {
-    if (!this.#isSecured || addresses.length === 0) return await this.#counted(this.#reader.read(addresses, options));
+    if (!this.#isSecured || addresses.length === 0)
+      return await this.#counted(this.#reader.read(addresses, options));
     const each = async (database: string, some: readonly Address[]): Promise<ReadResult> =>
       await inScope({ database }, async () => await this.#reader.read(some, options));
     return await this.#counted(readByDatabase(addresses, each));
@@ -101,19 +122,27 @@ export class OpenTable {
 
   async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
     if (!this.#isSecured) return await this.#counted(this.#reader.scan(ranges));
-    const pages = ranges.map(async (range) => await this.#in({ database: range.database }, async () => await this.#reader.scan([range])));
+    const pages = ranges.map(
+      async (range) =>
+        await this.#in({ database: range.database }, async () => await this.#reader.scan([range])),
+    );
     return (await this.#counted(Promise.all(pages))).flat();
   }
 
   async commit(batches: readonly Batch[], told: Partial<Told> = {}): Promise<readonly CommitResult[]> {
-    const results = await this.#counted(this.#isSecured ? this.#commitEach(batches, told) : this.#committer.commit(batches, told));
+    const results = await this.#counted(
+      this.#isSecured ? this.#commitEach(batches, told) : this.#committer.commit(batches, told),
+    );
     if (results.some(({ outcome }) => outcome === 'committed')) this.clock.stored();
     this.#noticeGrowth(results);
     return results;
   }
 
   /** A statement under row-level security is for one database. */
-  async #commitEach(batches: readonly Batch[], { answered, waiting }: Partial<Told>): Promise<readonly CommitResult[]> {
+  async #commitEach(
+    batches: readonly Batch[],
+    { answered, waiting }: Partial<Told>,
+  ): Promise<readonly CommitResult[]> {
     return await commitByDatabase(batches, async (database, some, places) => {
       const known = new Set<number>();
       const told: Told = {
@@ -125,7 +154,8 @@ export class OpenTable {
       };
       const results = await inScope({ database }, async () => await this.#committer.commit(some, told));
       // while the server works for one database, the callers of another can go on
-      if (some.length < batches.length) for (const [index, result] of results.entries()) told.answered(index, result);
+      if (some.length < batches.length)
+        for (const [index, result] of results.entries()) told.answered(index, result);
       return results;
     });
   }
@@ -152,22 +182,31 @@ export class OpenTable {
   }
 
   async databases(): Promise<readonly string[]> {
-    const list = async () => await this.#query(listDatabases(this.dialect), this.clock.parameters(), 'current');
+    const list = async () =>
+      await this.#query(listDatabases(this.dialect), this.clock.parameters(), 'current');
     return (await this.#in({ work: 'list' }, list)).map(([database]) => database as string);
   }
 
   async spaces(database: string): Promise<readonly Space[]> {
-    const list = async () => await this.#query(listSpaces(this.dialect), [database, ...this.clock.parameters()], 'current');
+    const list = async () =>
+      await this.#query(listSpaces(this.dialect), [database, ...this.clock.parameters()], 'current');
     const lines = await this.#in({ database }, list);
-    return lines.map(([container, entity]) => ({ database, container: container as string, entity: entity as string }));
+    return lines.map(([container, entity]) => ({
+      database,
+      container: container as string,
+      entity: entity as string,
+    }));
   }
 
   /** In one snapshot: what others commit meanwhile is not among the rows. */
   async *export(database: string): AsyncGenerator<RawRow> {
-    const snapshot = await this.#connections.snapshot().catch((error: unknown) => Promise.reject(this.#errorOf(error, 'read')));
+    const snapshot = await this.#connections
+      .snapshot()
+      .catch((error: unknown) => Promise.reject(this.#errorOf(error, 'read')));
     try {
       // each page is asked for by whoever reads
-      const run: Session['run'] = async (...given) => await this.#in({ database }, async () => await snapshot.session.run(...given));
+      const run: Session['run'] = async (...given) =>
+        await this.#in({ database }, async () => await snapshot.session.run(...given));
       yield* exportDatabase({ run }, this.dialect, database, this.clock.parameters);
     } catch (error) {
       throw this.#errorOf(error, 'read');
@@ -178,7 +217,10 @@ export class OpenTable {
 
   /** About how many rows it has: expired ones count. */
   async count(database: string): Promise<number> {
-    const [line] = await this.#in({ database }, async () => await this.#query(countRows(this.dialect), [database], 'current'));
+    const [line] = await this.#in(
+      { database },
+      async () => await this.#query(countRows(this.dialect), [database], 'current'),
+    );
     return Number(line?.[0]);
   }
 
@@ -199,14 +241,16 @@ export class OpenTable {
   }
 
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
-    const run: Session['run'] = async (...given) => await this.#in({ database }, async () => await this.#run(...given));
+    const run: Session['run'] = async (...given) =>
+      await this.#in({ database }, async () => await this.#run(...given));
     const count = await importDatabase({ run }, this.dialect, database, rows);
     this.#plans?.created(count);
     return count;
   }
 
   async drop(database: string): Promise<boolean> {
-    const drop = async () => await this.#run(dropDatabase(this.dialect), [database, ...this.clock.parameters()], 'write');
+    const drop = async () =>
+      await this.#run(dropDatabase(this.dialect), [database, ...this.clock.parameters()], 'write');
     const [line] = await this.#in({ database }, drop);
     return line?.[0] === 't';
   }
@@ -218,7 +262,11 @@ export class OpenTable {
   }
 
   /** A lost connection costs a read nothing: it is asked again, once, on another. */
-  async #query(statement: Statement, parameters: readonly unknown[], consistency: 'current' | 'stale'): Promise<readonly Columns[]> {
+  async #query(
+    statement: Statement,
+    parameters: readonly unknown[],
+    consistency: 'current' | 'stale',
+  ): Promise<readonly Columns[]> {
     const ask = async (): Promise<readonly Columns[]> =>
       consistency === 'stale'
         ? await this.#connections.runStale(statement, parameters)
@@ -239,7 +287,11 @@ export class OpenTable {
     }
   }
 
-  async #run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
+  async #run(
+    statement: Statement,
+    parameters: readonly unknown[],
+    purpose: Purpose,
+  ): Promise<readonly Columns[]> {
     try {
       return await this.#counted(this.#connections.run(statement, parameters, purpose));
     } catch (error) {
@@ -263,7 +315,8 @@ export class OpenTable {
   #noticeGrowth(results: readonly CommitResult[]): void {
     if (this.#plans === undefined) return;
     let created = 0;
-    for (const result of results) if (result.outcome === 'committed') for (const { existed } of result.rows) if (!existed) created += 1;
+    for (const result of results)
+      if (result.outcome === 'committed') for (const { existed } of result.rows) if (!existed) created += 1;
     this.#plans.created(created);
     if (this.#plans.isDue(systemClock.monotonic())) void this.#lookAtSize().catch(() => undefined);
   }

@@ -38,6 +38,7 @@ export class PlanGeneration {
   }
 
   #raise(): void {
-    while (this.#generation <= steps.length && this.#rows >= (steps[this.#generation - 1] as number)) this.#generation += 1;
+    while (this.#generation <= steps.length && this.#rows >= (steps[this.#generation - 1] as number))
+      this.#generation += 1;
   }
 }

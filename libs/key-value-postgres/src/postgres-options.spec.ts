@@ -22,12 +22,21 @@ describe('options of the Postgres provider', () => {
     ['a url', { url }],
     ['a url in the longer spelling, over a socket', { url: 'postgresql:///shop?host=/var/run/postgresql' }],
     ['a url of a socket, with a user', { url: 'postgres://somebody@/shop?host=/var/run/postgresql' }],
-    ['a url of a socket, with a password', { url: 'postgres://somebody:secret@/shop?host=/var/run/postgresql&port=5433' }],
+    [
+      'a url of a socket, with a password',
+      { url: 'postgres://somebody:secret@/shop?host=/var/run/postgresql&port=5433' },
+    ],
     ['a url of a socket as pg has it too', { url: 'socket:///var/run/postgresql?db=shop' }],
     ['a url whose host is a folder', { url: 'postgres://somebody@%2Fvar%2Frun%2Fpostgresql/shop' }],
     ['a url in capitals', { url: 'POSTGRES://somebody:secret@localhost/shop' }],
-    ['a url that says TLS, options and a name', { url: `${url}?sslmode=verify-full&options=-c search_path=x&application_name=a` }],
-    ['a url, and beside it what it does not say', { url, ssl: true, applicationName: 'a', extra: { options: '-c search_path=x', max: 5 } }],
+    [
+      'a url that says TLS, options and a name',
+      { url: `${url}?sslmode=verify-full&options=-c search_path=x&application_name=a` },
+    ],
+    [
+      'a url, and beside it what it does not say',
+      { url, ssl: true, applicationName: 'a', extra: { options: '-c search_path=x', max: 5 } },
+    ],
     [
       'a host and everything else that there is',
       {
@@ -91,9 +100,18 @@ describe('options of the Postgres provider', () => {
       [{ url, extra: { connectionString: url } }, 'url and extra.connectionString'],
       [{ url, extra: { user: 'other' } }, 'url and extra.user'],
       [{ url, poolSize: 5, extra: { max: 6 } }, 'poolSize and extra.max'],
-      [{ url, acquireTimeoutMs: 5, extra: { connectionTimeoutMillis: 6 } }, 'acquireTimeoutMs and extra.connectionTimeoutMillis'],
-      [{ url: `${url}?application_name=a`, applicationName: 'b' }, 'applicationName and application_name in the url'],
-      [{ url: `${url}?options=-c search_path=x`, extra: { options: '-c work_mem=5MB' } }, 'options in the url and extra.options'],
+      [
+        { url, acquireTimeoutMs: 5, extra: { connectionTimeoutMillis: 6 } },
+        'acquireTimeoutMs and extra.connectionTimeoutMillis',
+      ],
+      [
+        { url: `${url}?application_name=a`, applicationName: 'b' },
+        'applicationName and application_name in the url',
+      ],
+      [
+        { url: `${url}?options=-c search_path=x`, extra: { options: '-c work_mem=5MB' } },
+        'options in the url and extra.options',
+      ],
     ].map(([given, words]): [object, string] => [given as object, words as string]),
     [{ url: 'postgres://somebody:secret@' }, 'url is postgres://'],
     [{ url: 'postgres://' }, 'url is postgres://'],
@@ -142,7 +160,11 @@ describe('options of the Postgres provider', () => {
     [{ dataSource: url }, 'dataSource is a DataSource', 'given was a url'],
     [{ host: url }, 'host is the name or address of a machine', 'given was a url'],
     [{ dataSource: { options: { type: 'mysql' } } }, `of type 'postgres'`, 'given was "mysql"'],
-    [{ dataSource: new DataSource({ type: 'postgres' }), url, poolSize: 5 }, 'not both', 'dataSource and url, poolSize'],
+    [
+      { dataSource: new DataSource({ type: 'postgres' }), url, poolSize: 5 },
+      'not both',
+      'dataSource and url, poolSize',
+    ],
     [{ dataSource: new DataSource({ type: 'postgres' }), extra: {} }, 'not both', 'dataSource and extra'],
   ])('says what is wrong with %j, and what is allowed', (options, ...words) => {
     const message = refusal(options);
@@ -181,6 +203,10 @@ describe('options of the Postgres provider', () => {
 /** Whatever could be logged of an error, its causes included. */
 function everythingIn(error: unknown): string {
   if (!(error instanceof Error)) return JSON.stringify(error);
-  const own = Object.getOwnPropertyNames(error).map((name) => String((error as unknown as Record<string, unknown>)[name]));
-  return [...own, JSON.stringify(error), error.cause === undefined ? '' : everythingIn(error.cause)].join('\n');
+  const own = Object.getOwnPropertyNames(error).map((name) =>
+    String((error as unknown as Record<string, unknown>)[name]),
+  );
+  return [...own, JSON.stringify(error), error.cause === undefined ? '' : everythingIn(error.cause)].join(
+    '\n',
+  );
 }

@@ -58,10 +58,21 @@ export const postgresDefaults = {
   requestTimeoutMs: 30_000,
   lockTimeoutMs: 5_000,
   poolSize: 10,
-  warn: (message: string): void => process.emitWarning(message, { type: 'PostgresWarning', code: 'KVENT_POSTGRES' }),
+  warn: (message: string): void =>
+    process.emitWarning(message, { type: 'PostgresWarning', code: 'KVENT_POSTGRES' }),
 } as const;
 
-const connectionNames = ['url', 'host', 'port', 'username', 'password', 'database', 'ssl', 'applicationName', 'extra'] as const;
+const connectionNames = [
+  'url',
+  'host',
+  'port',
+  'username',
+  'password',
+  'database',
+  'ssl',
+  'applicationName',
+  'extra',
+] as const;
 
 export interface ResolvedPostgres {
   readonly table: TableName;
@@ -79,12 +90,21 @@ export interface ResolvedPostgres {
 
 /** What each option may be: the test of it, and its words. */
 const rules: Readonly<Record<string, readonly [(given: unknown) => boolean, string]>> = {
-  host: [(given) => isText(given) && !isUrl(given), 'the name or address of a machine, or the folder of a socket'],
+  host: [
+    (given) => isText(given) && !isUrl(given),
+    'the name or address of a machine, or the folder of a socket',
+  ],
   port: [isWhole(1, 65_535), 'a whole number from 1 to 65535'],
   username: [isText, 'a text that is not empty'],
-  password: [(given) => typeof given === 'string' || typeof given === 'function', 'a text, or a function that answers one'],
+  password: [
+    (given) => typeof given === 'string' || typeof given === 'function',
+    'a text, or a function that answers one',
+  ],
   database: [isText, 'a text that is not empty'],
-  ssl: [(given) => typeof given === 'boolean' || isObject(given), 'true, false, or the options of a TLS connection'],
+  ssl: [
+    (given) => typeof given === 'boolean' || isObject(given),
+    'true, false, or the options of a TLS connection',
+  ],
   applicationName: [isText, 'a text that is not empty'],
   poolSize: [isWhole(1, 2 ** 31 - 1), 'a whole number from 1'],
   extra: [isObject, 'an object of what pg takes'],
@@ -112,7 +132,16 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   if (all.dataSource !== undefined) assertPostgres(all.dataSource);
   for (const [name, rule] of Object.entries(rules)) assertRule(name, rule, all[name as keyof typeof all]);
   assertSaidOnce(options, all.url === undefined ? undefined : urlOf(all.url));
-  const { dataSource, migrate, preparedStatements, acquireTimeoutMs, requestTimeoutMs, lockTimeoutMs, warn, clock } = all;
+  const {
+    dataSource,
+    migrate,
+    preparedStatements,
+    acquireTimeoutMs,
+    requestTimeoutMs,
+    lockTimeoutMs,
+    warn,
+    clock,
+  } = all;
   return {
     table: tableName(all),
     dataSource,
@@ -138,7 +167,9 @@ function assertOneSource(dataSource: unknown, given: readonly string[]): void {
     );
   const twice = given.filter((name) => urlParts.includes(name));
   if (given.includes('url') && twice.length > 0)
-    throw invalidOption(`PostgresProvider takes a url or its parts, not both; given were url and ${twice.join(', ')}.`);
+    throw invalidOption(
+      `PostgresProvider takes a url or its parts, not both; given were url and ${twice.join(', ')}.`,
+    );
   if (dataSource === undefined && !given.includes('url') && !given.includes('host'))
     throw invalidOption('PostgresProvider needs a dataSource, a url, or a host.');
 }
@@ -147,9 +178,12 @@ function assertOneSource(dataSource: unknown, given: readonly string[]): void {
 function assertPostgres(dataSource: unknown): void {
   const options = isObject(dataSource) ? (dataSource as Partial<DataSource>).options : undefined;
   if (options === undefined)
-    throw invalidOption(`PostgresProvider: dataSource is a DataSource of TypeORM; given was ${shown(dataSource)}.`);
+    throw invalidOption(
+      `PostgresProvider: dataSource is a DataSource of TypeORM; given was ${shown(dataSource)}.`,
+    );
   const type: string = options.type;
-  if (type !== 'postgres') throw invalidOption(`PostgresProvider needs a data source of type 'postgres'; given was ${shown(type)}.`);
+  if (type !== 'postgres')
+    throw invalidOption(`PostgresProvider needs a data source of type 'postgres'; given was ${shown(type)}.`);
 }
 
 function urlOf(given: unknown): URL {
@@ -177,14 +211,20 @@ const synonyms: Readonly<Record<string, readonly string[]>> = {
 /** `pg` passes over one of two, in silence: a `sslmode=disable` in the url over `ssl: true`, and `extra.ssl` over that. */
 function assertSaidOnce(options: PostgresProviderOptions, url: URL | undefined): void {
   const inUrl = [...(url === undefined ? [] : parametersOf(url).keys())];
-  const inExtra = Object.entries(options.extra ?? {}).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+  const inExtra = Object.entries(options.extra ?? {}).flatMap(([name, value]) =>
+    value === undefined ? [] : [name],
+  );
   for (const [option, names] of Object.entries(synonyms)) {
     const parameter = names.find((name) => inUrl.includes(name));
     const further = names.find((name) => inExtra.includes(name));
     const sources = [
       ...(options[option as keyof PostgresProviderOptions] === undefined ? [] : [option]),
       // a url says its parts, whether they stand in it or are left to what is usual
-      ...(url !== undefined && urlParts.includes(option) ? ['url'] : parameter === undefined ? [] : [`${parameter} in the url`]),
+      ...(url !== undefined && urlParts.includes(option)
+        ? ['url']
+        : parameter === undefined
+          ? []
+          : [`${parameter} in the url`]),
       ...(further === undefined ? [] : [`extra.${further}`]),
     ];
     if (sources.length > 1) throw saidTwice(sources);
@@ -194,11 +234,19 @@ function assertSaidOnce(options: PostgresProviderOptions, url: URL | undefined):
 }
 
 const saidTwice = (sources: readonly string[]): Error =>
-  invalidOption(`PostgresProvider takes each setting once, for pg would pass over one of them; given were ${sources.join(' and ')}.`);
+  invalidOption(
+    `PostgresProvider takes each setting once, for pg would pass over one of them; given were ${sources.join(' and ')}.`,
+  );
 
-function assertRule(name: string, [allows, words]: readonly [(given: unknown) => boolean, string], given: unknown): void {
+function assertRule(
+  name: string,
+  [allows, words]: readonly [(given: unknown) => boolean, string],
+  given: unknown,
+): void {
   if (given === undefined || allows(given)) return;
-  throw invalidOption(`PostgresProvider: ${name} is ${words}; given was ${name === 'password' ? typeof given : shown(given)}.`);
+  throw invalidOption(
+    `PostgresProvider: ${name} is ${words}; given was ${name === 'password' ? typeof given : shown(given)}.`,
+  );
 }
 
 function isText(given: unknown): boolean {
@@ -214,7 +262,10 @@ function isWhole(from: number, to: number): (given: unknown) => boolean {
 }
 
 function isClock(given: unknown): boolean {
-  return isObject(given) && (['now', 'monotonic', 'wait'] as const).every((name) => typeof (given as Clock)[name] === 'function');
+  return (
+    isObject(given) &&
+    (['now', 'monotonic', 'wait'] as const).every((name) => typeof (given as Clock)[name] === 'function')
+  );
 }
 
 /** Such a text may hold a password. */
@@ -226,5 +277,7 @@ function isUrl(given: unknown): boolean {
 function shown(given: unknown): string {
   if (isUrl(given)) return 'a url';
   if (typeof given === 'string') return JSON.stringify(given);
-  return (typeof given === 'object' && given !== null) || typeof given === 'function' ? typeof given : `${given as number | null}`;
+  return (typeof given === 'object' && given !== null) || typeof given === 'function'
+    ? typeof given
+    : `${given as number | null}`;
 }

@@ -98,7 +98,10 @@ export class PostgresProvider implements StorageProvider {
     return await untilAborted('A read', 'none', options.signal, this.#table().read(addresses, options));
   }
 
-  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+  async scan(
+    ranges: readonly ScanRange[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
     return await untilAborted('A scan', 'none', options.signal, this.#table().scan(ranges));
   }

@@ -31,13 +31,18 @@ type Consistency = 'current' | 'stale';
 
 /** Reads of more addresses let the server add up what the values take: below, even the largest are a bounded answer, and adding up costs everyone. */
 const plainReadMax = 32;
-const isLarge = (addresses: readonly Address[], values: Values): boolean => values === 'include' && addresses.length > plainReadMax;
+const isLarge = (addresses: readonly Address[], values: Values): boolean =>
+  values === 'include' && addresses.length > plainReadMax;
 
 export interface ReaderOptions {
   readonly dialect: Dialect;
   /** The time of a given clock, as the last parameter of a statement. */
   readonly time: () => readonly number[];
-  readonly run: (statement: Statement, parameters: readonly unknown[], consistency: Consistency) => Promise<readonly Columns[]>;
+  readonly run: (
+    statement: Statement,
+    parameters: readonly unknown[],
+    consistency: Consistency,
+  ) => Promise<readonly Columns[]>;
   /** The time of a read that found nothing, where it can be told without asking. */
   readonly reckon?: (() => () => number | undefined) | undefined;
   /** Told the server's time whenever it is heard. */
@@ -66,7 +71,10 @@ export class Reader {
     this.#clock = readClock(dialect);
   }
 
-  async read(addresses: readonly Address[], { values = 'include', consistency = 'current' }: ProviderReadOptions): Promise<ReadResult> {
+  async read(
+    addresses: readonly Address[],
+    { values = 'include', consistency = 'current' }: ProviderReadOptions,
+  ): Promise<ReadResult> {
     const [first] = addresses;
     if (first === undefined) return { time: await this.time(consistency), rows: [] };
     if (addresses.length === 1) return await this.#readOne(first, values, consistency);
@@ -85,14 +93,22 @@ export class Reader {
     return milliseconds(line?.[0] as string);
   }
 
-  async #readOne({ database, container, entity, key }: Address, values: Values, consistency: Consistency): Promise<ReadResult> {
+  async #readOne(
+    { database, container, entity, key }: Address,
+    values: Values,
+    consistency: Consistency,
+  ): Promise<ReadResult> {
     const reckon = this.#options.reckon?.();
     const [line] = await this.#run(this.#one[values], [database, container, entity, key], consistency);
     if (line === undefined) return await this.#nothing(1, reckon, consistency);
     return this.#seen({ time: milliseconds(line[0] as string), rows: [decodeRow(line, 1, values)] });
   }
 
-  async #readMany(addresses: readonly Address[], values: Values, consistency: Consistency): Promise<ReadResult> {
+  async #readMany(
+    addresses: readonly Address[],
+    values: Values,
+    consistency: Consistency,
+  ): Promise<ReadResult> {
     const ofSpace = spaceParameters(addresses);
     if (ofSpace !== undefined) return await this.#readSpace(ofSpace, addresses, values, consistency);
     const statement = isLarge(addresses, values) ? this.#manyWithin : this.#many[values];
@@ -113,19 +129,37 @@ export class Reader {
     return read === undefined ? await this.#nothing(addresses.length, reckon, consistency) : this.#seen(read);
   }
 
-  async #nothing(count: number, reckon: (() => number | undefined) | undefined, consistency: Consistency): Promise<ReadResult> {
-    return { time: reckon?.() ?? (await this.time(consistency)), rows: new Array<undefined>(count).fill(undefined) };
+  async #nothing(
+    count: number,
+    reckon: (() => number | undefined) | undefined,
+    consistency: Consistency,
+  ): Promise<ReadResult> {
+    return {
+      time: reckon?.() ?? (await this.time(consistency)),
+      rows: new Array<undefined>(count).fill(undefined),
+    };
   }
 
   async #scan(range: ScanRange): Promise<ScanPage> {
     const lines = await this.#run(this.#scanOf(range), scanParameters(range), range.consistency ?? 'current');
     const page = decodeScan(lines, range);
-    return { ...page, ...this.#seen({ time: page.time, rows: page.rows.map(({ row }) => row) }), rows: page.rows };
+    return {
+      ...page,
+      ...this.#seen({ time: page.time, rows: page.rows.map(({ row }) => row) }),
+      rows: page.rows,
+    };
   }
 
   #scanOf(range: ScanRange): Statement {
     const { start, end, after, reverse = false, values = 'include' } = range;
-    const shape = [start !== undefined, end !== undefined, after !== undefined, reverse, values, mayBeLarge(range)].join();
+    const shape = [
+      start !== undefined,
+      end !== undefined,
+      after !== undefined,
+      reverse,
+      values,
+      mayBeLarge(range),
+    ].join();
     let statement = this.#scans.get(shape);
     if (statement === undefined) this.#scans.set(shape, (statement = scanOne(this.#options.dialect, range)));
     return statement;
@@ -139,7 +173,11 @@ export class Reader {
     return time === read.time ? read : { ...read, time };
   }
 
-  async #run(statement: Statement, parameters: readonly unknown[], consistency: Consistency): Promise<readonly Columns[]> {
+  async #run(
+    statement: Statement,
+    parameters: readonly unknown[],
+    consistency: Consistency,
+  ): Promise<readonly Columns[]> {
     return await this.#options.run(statement, [...parameters, ...this.#options.time()], consistency);
   }
 }

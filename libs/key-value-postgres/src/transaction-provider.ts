@@ -55,7 +55,9 @@ export class TransactionProvider implements StorageProvider {
   /** `INVALID_OPTION` when this is no open transaction of the data source. */
   constructor(transaction: object, { name, dialect, clock, source, isSecured }: TransactionProviderOptions) {
     if (source === undefined)
-      throw invalidOption('within needs a provider that was given the dataSource of the application; this one has connections of its own.');
+      throw invalidOption(
+        'within needs a provider that was given the dataSource of the application; this one has connections of its own.',
+      );
     this.#clock = clock;
     this.#isSecured = isSecured;
     this.#manager = managerOf(transaction, source);
@@ -93,7 +95,9 @@ export class TransactionProvider implements StorageProvider {
       time,
       // a transaction that breaks takes nothing with it
       run: async (statement, parameters) =>
-        await session.run(statement, parameters, 'read').catch((error: unknown) => Promise.reject(errorOf(error, this.name, 'read'))),
+        await session
+          .run(statement, parameters, 'read')
+          .catch((error: unknown) => Promise.reject(errorOf(error, this.name, 'read'))),
     });
     this.#committer = new TransactionCommitter({ name: this.name, session, dialect, time });
   }
@@ -116,7 +120,10 @@ export class TransactionProvider implements StorageProvider {
     );
   }
 
-  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+  async scan(
+    ranges: readonly ScanRange[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
     return await untilAborted(
       'A scan',
@@ -126,7 +133,10 @@ export class TransactionProvider implements StorageProvider {
     );
   }
 
-  async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
+  async commit(
+    batches: readonly Batch[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
     const work = this.#inTurn(async () => {
       await this.#client();
@@ -156,7 +166,9 @@ export class TransactionProvider implements StorageProvider {
     if (!this.#isSecured) return await this.#committer.commit(batches);
     const results: CommitResult[] = [];
     for (const batch of batches)
-      results.push(...(await inScope({ database: batch.database }, async () => await this.#committer.commit([batch]))));
+      results.push(
+        ...(await inScope({ database: batch.database }, async () => await this.#committer.commit([batch]))),
+      );
     return results;
   }
 
@@ -182,9 +194,12 @@ export class TransactionProvider implements StorageProvider {
   async #send({ text }: Statement, values: readonly unknown[]): Promise<readonly Columns[]> {
     const client = await this.#client();
     // what begins or undoes a part of the transaction touches no row, and must work in one that has failed
-    const scope = this.#isSecured && !/^(savepoint|release|rollback)\b/.test(text) ? currentScope() : undefined;
+    const scope =
+      this.#isSecured && !/^(savepoint|release|rollback)\b/.test(text) ? currentScope() : undefined;
     const frame = scope === undefined ? undefined : frameOf(scope, true);
-    return await new Promise((resolve, reject) => send(client, { name: '', text, values, frame }, resolve, reject));
+    return await new Promise((resolve, reject) =>
+      send(client, { name: '', text, values, frame }, resolve, reject),
+    );
   }
 
   /** The connection of the transaction; `INVALID_OPTION` once it has ended. */
@@ -198,16 +213,24 @@ export class TransactionProvider implements StorageProvider {
 /** The last call of each transaction. */
 const lines = new WeakMap<QueryRunner, Promise<unknown>>();
 
-const outside = (): Error => storageError('STORAGE_UNSUPPORTED', 'That belongs to the storage itself, not to a transaction.', {});
+const outside = (): Error =>
+  storageError('STORAGE_UNSUPPORTED', 'That belongs to the storage itself, not to a transaction.', {});
 const noTransaction = (): Error =>
-  invalidOption('within takes the EntityManager of an open transaction: the one that dataSource.transaction hands to its callback.');
+  invalidOption(
+    'within takes the EntityManager of an open transaction: the one that dataSource.transaction hands to its callback.',
+  );
 
 function managerOf(transaction: object, source: DataSource): EntityManager {
   const { queryRunner } = transaction as Partial<EntityManager>;
   if (queryRunner?.isTransactionActive !== true || queryRunner.isReleased) throw noTransaction();
   // `connection` is what TypeORM 0.3 calls it
-  const { dataSource, connection } = transaction as { readonly dataSource?: unknown; readonly connection?: unknown };
+  const { dataSource, connection } = transaction as {
+    readonly dataSource?: unknown;
+    readonly connection?: unknown;
+  };
   if ((dataSource ?? connection) !== source)
-    throw invalidOption('within takes a transaction of the data source that the provider was given; this is one of another.');
+    throw invalidOption(
+      'within takes a transaction of the data source that the provider was given; this is one of another.',
+    );
   return transaction as EntityManager;
 }

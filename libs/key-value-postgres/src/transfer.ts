@@ -23,7 +23,12 @@ export async function* exportDatabase(
     const lines = await session.run(statement, [database, ...after, limit, ...time()], 'read');
     for (const line of lines) {
       const [container, entity, key] = line as readonly string[];
-      yield { container: container as string, entity: entity as string, key: key as string, row: decodeRow(line, 3, 'include') };
+      yield {
+        container: container as string,
+        entity: entity as string,
+        key: key as string,
+        row: decodeRow(line, 3, 'include'),
+      };
     }
     const last = lines.at(-1);
     if (last === undefined) return;
@@ -70,7 +75,11 @@ function arraysOf(rows: readonly RawRow[]): readonly unknown[] {
     column(({ row }) => row.ttlMs ?? null),
     column(({ row }) => (row.value.kind === 'number' ? row.value.number.toString() : null)),
     new TextArray(column(({ row }) => (row.value.kind === 'json' ? row.value.text : null))),
-    new TextArray(column(({ row }) => (row.value.kind === 'bytes' ? Buffer.from(row.value.bytes).toString('base64') : null))),
+    new TextArray(
+      column(({ row }) =>
+        row.value.kind === 'bytes' ? Buffer.from(row.value.bytes).toString('base64') : null,
+      ),
+    ),
   ];
 }
 

@@ -34,16 +34,32 @@ export {
 } from './core/state-definition.js';
 
 // ─── errors and limits
-export { isConflict, isStorageError, StorageError, type StorageErrorCode, type StorageErrorDetails } from './core/errors.js';
+export {
+  isConflict,
+  isStorageError,
+  StorageError,
+  type StorageErrorCode,
+  type StorageErrorDetails,
+} from './core/errors.js';
 export { hidePasswords } from './core/hide-passwords.js';
 export { limits, type LimitName } from './core/limits.js';
 
 // ─── storage providers
 export type { Clock } from './core/clock.js';
-export { ObservedProvider, type StorageCall, type StorageCallEnd, type StorageObserver } from './core/observed-provider.js';
+export {
+  ObservedProvider,
+  type StorageCall,
+  type StorageCallEnd,
+  type StorageObserver,
+} from './core/observed-provider.js';
 export type { ProviderFeatures, StorageProvider } from './core/storage-provider.js';
 export { JsonFileProvider, type JsonFileProviderOptions } from './providers/json-file/json-file-provider.js';
-export { salvageJsonFile, type SalvagedDatabase, type SalvageOptions, type SalvageReport } from './providers/json-file/salvage.js';
+export {
+  salvageJsonFile,
+  type SalvagedDatabase,
+  type SalvageOptions,
+  type SalvageReport,
+} from './providers/json-file/salvage.js';
 export { MemoryProvider, type MemoryProviderOptions } from './providers/memory/memory-provider.js';
 
 // ─── moving data
@@ -56,10 +72,20 @@ export type { ContainerDigest } from './core/row-digest.js';
 // ─── for packages that build on the module
 export { callSite } from './nest/call-site.js';
 export { onceForApplication } from './nest/once-for-application.js';
-export { hasStarted, startUpCheckSymbol, surroundingsOf, type StartUpCheck, type Surroundings } from './nest/start-up-checks.js';
+export {
+  hasStarted,
+  startUpCheckSymbol,
+  surroundingsOf,
+  type StartUpCheck,
+  type Surroundings,
+} from './nest/start-up-checks.js';
 
 // ─── Nest
-export { StorageHealthIndicator, type EngineHealth, type StorageHealth } from './nest/health/storage-health.indicator.js';
+export {
+  StorageHealthIndicator,
+  type EngineHealth,
+  type StorageHealth,
+} from './nest/health/storage-health.indicator.js';
 export type { ProblemOptions } from './nest/http/answer-problem.js';
 export { EtagInterceptor } from './nest/http/etag.interceptor.js';
 export { IfMatch } from './nest/http/if-match.decorator.js';
@@ -72,7 +98,10 @@ export { getStoreToken, InjectStore, type AnyState, type Injects } from './nest/
 export type { KeyValueStorageOptions, TenancyOptions } from './nest/key-value-storage-options.js';
 export { KeyValueStorageModule } from './nest/key-value-storage.module.js';
 export { RetryOnConflict } from './nest/retry-on-conflict.decorator.js';
-export { RetryOnConflictInterceptor, type RetryInterceptorOptions } from './nest/retry-on-conflict.interceptor.js';
+export {
+  RetryOnConflictInterceptor,
+  type RetryInterceptorOptions,
+} from './nest/retry-on-conflict.interceptor.js';
 export { TenantContext } from './nest/tenancy/tenant-context.js';
 export { TenantGuard } from './nest/tenancy/tenant.guard.js';
 export { TenantInterceptor } from './nest/tenancy/tenant.interceptor.js';

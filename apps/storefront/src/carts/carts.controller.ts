@@ -22,7 +22,11 @@ export class CartsController {
   @ApiOperation({ summary: 'So many of a product; the cart begins with its first one' })
   @ApiResponse({ status: 200, standardSchema: ShownCart })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
-  async put(@Param('id') id: string, @Param('sku') sku: string, @CheckedBody(ItemBody) { quantity }: z.infer<typeof ItemBody>) {
+  async put(
+    @Param('id') id: string,
+    @Param('sku') sku: string,
+    @CheckedBody(ItemBody) { quantity }: z.infer<typeof ItemBody>,
+  ) {
     return show(await this.carts.put(id, sku, quantity));
   }
 

@@ -17,14 +17,23 @@ export class CartsService {
   async put(id: string, sku: string, quantity: number): Promise<Entry<Cart>> {
     const takesOut = quantity === 0 && (await this.#holds(id, sku));
     if (!takesOut) await this.catalogue.assertSold(sku);
-    return await this.carts.update(id, (cart) => withItem(cart, sku, quantity), { initial: () => emptyCart, ttlMs: cartTtlMs });
+    return await this.carts.update(id, (cart) => withItem(cart, sku, quantity), {
+      initial: () => emptyCart,
+      ttlMs: cartTtlMs,
+    });
   }
 
   /** Absent and expired are the same to the store, and here to the client: the domain's own error, not the store's. */
   async get(id: string): Promise<Entry<Cart>> {
     const cart = await this.carts.get(id);
     if (cart === undefined)
-      throw new ShopError('CART_NOT_FOUND', 404, 'There is no such cart', `There is no cart ${id}, or no longer.`, { cart: id });
+      throw new ShopError(
+        'CART_NOT_FOUND',
+        404,
+        'There is no such cart',
+        `There is no cart ${id}, or no longer.`,
+        { cart: id },
+      );
     return cart;
   }
 
@@ -32,7 +41,9 @@ export class CartsService {
   async filled(id: string): Promise<Entry<Cart>> {
     const cart = await this.get(id);
     if (cart.value.items.length === 0)
-      throw new ShopError('CART_EMPTY', 409, 'The cart is empty', `There is nothing in the cart ${id}.`, { cart: id });
+      throw new ShopError('CART_EMPTY', 409, 'The cart is empty', `There is nothing in the cart ${id}.`, {
+        cart: id,
+      });
     return cart;
   }
 

@@ -1,5 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { InjectStore, KeyValueStore, type Entry, type Page, type PageRequest, type Precondition } from '@kvent/key-value-storage';
+import {
+  InjectStore,
+  KeyValueStore,
+  type Entry,
+  type Page,
+  type PageRequest,
+  type Precondition,
+} from '@kvent/key-value-storage';
 import { ShopError } from '../problems/shop-error.js';
 import { Product } from './product.js';
 
@@ -39,7 +46,9 @@ export class CatalogueService {
   }
 
   /** Items with the prices of the moment. */
-  async priced<Item extends { readonly sku: string }>(items: readonly Item[]): Promise<(Item & { readonly priceCents: number })[]> {
+  async priced<Item extends { readonly sku: string }>(
+    items: readonly Item[],
+  ): Promise<(Item & { readonly priceCents: number })[]> {
     const products = await this.products.getMany(items.map(({ sku }) => sku));
     return items.map((item, index) => {
       const product = products[index];

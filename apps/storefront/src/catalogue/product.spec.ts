@@ -3,7 +3,12 @@ import { fromV1, ProductSchema } from './product.js';
 
 describe('a product of version 1', () => {
   it('is lifted to cents, exactly', () => {
-    expect(fromV1({ sku: 'mug', name: 'Mug', price: 8.29 })).toEqual({ sku: 'mug', title: 'Mug', priceCents: 829, tags: [] });
+    expect(fromV1({ sku: 'mug', name: 'Mug', price: 8.29 })).toEqual({
+      sku: 'mug',
+      title: 'Mug',
+      priceCents: 829,
+      tags: [],
+    });
     // 1.1 * 100 is 110.00000000000001 to a computer
     expect(fromV1({ sku: 'pen', name: 'Pen', price: 1.1 }).priceCents).toBe(110);
   });
@@ -16,7 +21,8 @@ describe('a product of version 1', () => {
 
 describe('a product', () => {
   it('costs nothing or more, in whole cents', () => {
-    const priced = (priceCents: number): boolean => ProductSchema.safeParse({ sku: 'mug', title: 'Mug', priceCents }).success;
+    const priced = (priceCents: number): boolean =>
+      ProductSchema.safeParse({ sku: 'mug', title: 'Mug', priceCents }).success;
     expect([0, 1, 900].map(priced)).toEqual([true, true, true]);
     expect([-1, 0.5, Number.NaN].map(priced)).toEqual([false, false, false]);
   });

@@ -3,7 +3,12 @@ import { State } from '@kvent/key-value-storage';
 import { z } from 'zod';
 
 export const ProductSchema = z.object({
-  sku: z.string().regex(/^[A-Za-z0-9][\w.-]{0,63}$/, 'letters, digits, "_", "." and "-", at most 64, first a letter or digit'),
+  sku: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9][\w.-]{0,63}$/,
+      'letters, digits, "_", "." and "-", at most 64, first a letter or digit',
+    ),
   title: z.string().trim().min(1).max(200),
   priceCents: z.int().nonnegative(),
   tags: z.array(z.string().trim().min(1).max(50)).max(50).default([]),
@@ -16,7 +21,12 @@ export interface ProductV1 {
   readonly price: number;
 }
 
-export const fromV1 = ({ sku, name, price }: ProductV1): Product => ({ sku, title: name, priceCents: Math.round(price * 100), tags: [] });
+export const fromV1 = ({ sku, name, price }: ProductV1): Product => ({
+  sku,
+  title: name,
+  priceCents: Math.round(price * 100),
+  tags: [],
+});
 
 @State('product', { schema: ProductSchema, schemaVersion: 2, upcast: { 1: fromV1 } })
 export class Product {

@@ -1,6 +1,12 @@
 import { Controller, Delete, Get, HttpCode, Param, Post, Put, Res, UseInterceptors } from '@nestjs/common';
 import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { EtagInterceptor, IfMatch, invalidValue, Precondition, RetryOnConflictInterceptor } from '@kvent/key-value-storage';
+import {
+  EtagInterceptor,
+  IfMatch,
+  invalidValue,
+  Precondition,
+  RetryOnConflictInterceptor,
+} from '@kvent/key-value-storage';
 import type { Response } from 'express';
 import { z } from 'zod';
 import { CheckedBody, CheckedQuery } from '../http/checked.js';
@@ -12,8 +18,14 @@ import { ProductSchema } from './product.js';
 const ProductBody = ProductSchema.partial({ sku: true });
 const PriceChange = z.object({ by: z.int().describe('Cents, up or down.') });
 
-const etagHeader = { ETag: { description: 'The version of the product.', schema: { type: 'string' as const } } };
-const ifMatchHeader = { name: 'If-Match', required: true, description: 'The ETag of what was read, or * for whatever is there.' };
+const etagHeader = {
+  ETag: { description: 'The version of the product.', schema: { type: 'string' as const } },
+};
+const ifMatchHeader = {
+  name: 'If-Match',
+  required: true,
+  description: 'The ETag of what was read, or * for whatever is there.',
+};
 
 @ApiTags('products')
 @ForTenant()
@@ -27,7 +39,10 @@ export class ProductsController {
   @ApiResponse({ status: 201, standardSchema: ProductSchema, headers: etagHeader })
   @ApiResponse({ status: 409, description: '`KEY_EXISTS`' })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
-  async add(@CheckedBody(ProductSchema) body: z.infer<typeof ProductSchema>, @Res({ passthrough: true }) response: Response) {
+  async add(
+    @CheckedBody(ProductSchema) body: z.infer<typeof ProductSchema>,
+    @Res({ passthrough: true }) response: Response,
+  ) {
     const product = await this.catalogue.add(body);
     response.location(`/products/${encodeURIComponent(body.sku)}`);
     return product;
@@ -37,7 +52,10 @@ export class ProductsController {
   @ApiOperation({ summary: 'Products by their sku, page by page' })
   @ApiResponse({ status: 200, standardSchema: pageOf(ProductSchema) })
   @ApiResponse({ status: 413, description: '`LIMIT_EXCEEDED`: more than 1000 at once' })
-  async list(@CheckedQuery(PrefixQuery) query: z.infer<typeof PrefixQuery>, @Res({ passthrough: true }) response: Response) {
+  async list(
+    @CheckedQuery(PrefixQuery) query: z.infer<typeof PrefixQuery>,
+    @Res({ passthrough: true }) response: Response,
+  ) {
     return answerPage(await this.catalogue.page(pageRequest(query)), ({ value }) => value, response);
   }
 
@@ -57,8 +75,13 @@ export class ProductsController {
   @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it has changed, or is gone.' })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
   @ApiResponse({ status: 428, description: '`PRECONDITION_REQUIRED`: If-Match is missing.' })
-  replace(@Param('sku') sku: string, @IfMatch() ifMatch: Precondition, @CheckedBody(ProductBody) body: z.infer<typeof ProductBody>) {
-    if (body.sku !== undefined && body.sku !== sku) throw invalidValue([{ message: `not the sku of this address, ${sku}`, path: ['sku'] }]);
+  replace(
+    @Param('sku') sku: string,
+    @IfMatch() ifMatch: Precondition,
+    @CheckedBody(ProductBody) body: z.infer<typeof ProductBody>,
+  ) {
+    if (body.sku !== undefined && body.sku !== sku)
+      throw invalidValue([{ message: `not the sku of this address, ${sku}`, path: ['sku'] }]);
     return this.catalogue.replace({ ...body, sku }, ifMatch);
   }
 
@@ -76,7 +99,9 @@ export class ProductsController {
   // Reads and writes again when someone was faster: of n rivals each may lose n - 1 times, so 50 serve 50.
   @Post(':sku/price-changes')
   @HttpCode(200)
-  @UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 50, delayMsMax: 50, attemptsHeader: 'Storefront-Attempts' }))
+  @UseInterceptors(
+    RetryOnConflictInterceptor.with({ attempts: 50, delayMsMax: 50, attemptsHeader: 'Storefront-Attempts' }),
+  )
   @ApiOperation({ summary: 'Raises or lowers the price; of changes at the same time none is lost' })
   @ApiResponse({
     status: 200,

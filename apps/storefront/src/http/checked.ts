@@ -20,4 +20,5 @@ export const CheckedBody = (schema: z.ZodType): ParameterDecorator => Body({ sch
 export const CheckedQuery = (schema: z.ZodType): ParameterDecorator => Query({ schema, pipes: [optionPipe] });
 
 /** A part of the path; 400 `INVALID_OPTION` with the issues. */
-export const CheckedParam = (name: string, schema: z.ZodType): ParameterDecorator => Param(name, { schema, pipes: [optionPipe] });
+export const CheckedParam = (name: string, schema: z.ZodType): ParameterDecorator =>
+  Param(name, { schema, pipes: [optionPipe] });

@@ -23,7 +23,9 @@ export const EventsQuery = z.strictObject({
   from: Version.optional().describe('The first version.'),
   to: Version.optional().describe('The last version, inclusive.'),
   order: z.enum(['asc', 'desc']).default('asc'),
-  limit: Version.pipe(z.int().max(1_000)).default(100).describe('Events at most, from 1 to 1000. 100 if not given.'),
+  limit: Version.pipe(z.int().max(1_000))
+    .default(100)
+    .describe('Events at most, from 1 to 1000. 100 if not given.'),
 });
 
 const ShownEvent = z.object({
@@ -54,7 +56,12 @@ export async function answerEvents(
   { from, to, order, limit }: z.infer<typeof EventsQuery>,
   response: Response,
 ): Promise<{ items: ReturnType<typeof show>[]; next?: number }> {
-  const range = { ...(from !== undefined && { from }), ...(to !== undefined && { to }), reverse: order === 'desc', limit: limit + 1 };
+  const range = {
+    ...(from !== undefined && { from }),
+    ...(to !== undefined && { to }),
+    reverse: order === 'desc',
+    limit: limit + 1,
+  };
   const events: Recorded<AnyEvent>[] = [];
   for await (const event of stream.read(id, range) as AsyncIterable<Recorded<AnyEvent>>) events.push(event);
   if (events.length === 0) await stream.loadOrThrow(id);

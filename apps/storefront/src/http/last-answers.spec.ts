@@ -24,7 +24,10 @@ describe('A server that closes', () => {
   const agent = new Agent({ keepAlive: true });
   let app: INestApplication;
   beforeEach(async () => {
-    const module = await Test.createTestingModule({ controllers: [SlowController], providers: [LastAnswers] }).compile();
+    const module = await Test.createTestingModule({
+      controllers: [SlowController],
+      providers: [LastAnswers],
+    }).compile();
     app = module.createNestApplication();
     const lastAnswers = app.get(LastAnswers);
     app.use(lastAnswers.use.bind(lastAnswers));

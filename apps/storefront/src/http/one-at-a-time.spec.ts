@@ -10,7 +10,9 @@ describe('Pipelined requests of one connection', () => {
     const begun: number[] = [];
     const send = (request: number) => {
       const response = new EventEmitter();
-      oneAtATime({ socket } as unknown as Request, response as unknown as Response, () => begun.push(request));
+      oneAtATime({ socket } as unknown as Request, response as unknown as Response, () =>
+        begun.push(request),
+      );
       return { sent: () => response.emit('close') };
     };
     return { socket, begun, send };

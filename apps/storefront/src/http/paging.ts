@@ -6,11 +6,17 @@ import { z } from 'zod';
 export const whole = z.string().regex(/^\d{1,9}$/, 'a whole number');
 
 export const PageQuery = z.strictObject({
-  limit: whole.transform(Number).pipe(z.int().min(1)).optional().describe('Items at most, from 1 to 1000. 100 if not given.'),
+  limit: whole
+    .transform(Number)
+    .pipe(z.int().min(1))
+    .optional()
+    .describe('Items at most, from 1 to 1000. 100 if not given.'),
   cursor: z.string().optional().describe('What the page before answered as `next`.'),
   order: z.enum(['asc', 'desc']).default('asc').describe('Of the keys.'),
 });
-export const PrefixQuery = PageQuery.extend({ prefix: z.string().min(1).optional().describe('What the keys begin with.') });
+export const PrefixQuery = PageQuery.extend({
+  prefix: z.string().min(1).optional().describe('What the keys begin with.'),
+});
 
 /** In the words of the store. */
 export function pageRequest({

@@ -69,16 +69,24 @@ export class Bank {
   /** Gives back what was charged, if anything was; from now on the order cannot be charged, whoever is still on the way. */
   async refund({ id }: Order): Promise<void> {
     await this.#call(id, 'ok', undefined, () =>
-      this.books.update(id, (book) => ({ ...book, status: 'refunded' }), { initial: () => ({ cents: 0, status: 'refunded' }) }),
+      this.books.update(id, (book) => ({ ...book, status: 'refunded' }), {
+        initial: () => ({ cents: 0, status: 'refunded' }),
+      }),
     );
   }
 
   /** `BANK_UNAVAILABLE`: perhaps it was done, perhaps not; to ask again is safe. */
-  async #call<R>(order: string, card: Card, signal: AbortSignal | undefined, work: () => Promise<R>): Promise<R> {
+  async #call<R>(
+    order: string,
+    card: Card,
+    signal: AbortSignal | undefined,
+    work: () => Promise<R>,
+  ): Promise<R> {
     try {
       return await this.line(work, card, signal);
     } catch {
-      const detail = 'It is not known what the bank has done. Send the same request again: an order is charged once.';
+      const detail =
+        'It is not known what the bank has done. Send the same request again: an order is charged once.';
       throw new ShopError('BANK_UNAVAILABLE', 502, 'The bank does not answer', detail, { order });
     }
   }

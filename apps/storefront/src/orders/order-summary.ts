@@ -4,7 +4,12 @@ import { z } from 'zod';
 import { orderStatuses, type Order } from './order.js';
 
 export const OrderStatus = z.enum(orderStatuses);
-export const SummarySchema = z.object({ id: z.string(), status: OrderStatus, totalCents: z.int(), placedAt: z.iso.datetime() });
+export const SummarySchema = z.object({
+  id: z.string(),
+  status: OrderStatus,
+  totalCents: z.int(),
+  placedAt: z.iso.datetime(),
+});
 
 /** By status, time and id: those of one status lie together, in the order in which they came. */
 export const OrderSummaries = defineState('order-summary', { schema: SummarySchema });

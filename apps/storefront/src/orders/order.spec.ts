@@ -1,7 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
 import { given } from '@kvent/event-store/testing';
 import { ShopError } from '../problems/shop-error.js';
-import { assertPayable, cancel, movementWith, noOrder, Orders, place, ship, type Order, type OrderEvent } from './order.js';
+import {
+  assertPayable,
+  cancel,
+  movementWith,
+  noOrder,
+  Orders,
+  place,
+  ship,
+  type Order,
+  type OrderEvent,
+} from './order.js';
 import { summaryKey, summaryOf } from './order-summary.js';
 
 const at = new Date('2026-11-21T10:00:00.000Z');
@@ -11,12 +21,17 @@ const items = [
 ];
 const placed = place({ id: 'o1', cart: 'c1', items }, at);
 const paid: OrderEvent = { type: 'paid', data: { reference: 'r' } };
-const [declined, cancelled, shipped] = (['declined', 'cancelled', 'shipped'] as const).map((type): OrderEvent => ({ type })) as [
-  OrderEvent,
-  OrderEvent,
-  OrderEvent,
-];
-const order: Order = { id: 'o1', status: 'placed', cart: 'c1', items, totalCents: 2_030, placedAt: '2026-11-21T10:00:00.000Z' };
+const [declined, cancelled, shipped] = (['declined', 'cancelled', 'shipped'] as const).map(
+  (type): OrderEvent => ({ type }),
+) as [OrderEvent, OrderEvent, OrderEvent];
+const order: Order = {
+  id: 'o1',
+  status: 'placed',
+  cart: 'c1',
+  items,
+  totalCents: 2_030,
+  placedAt: '2026-11-21T10:00:00.000Z',
+};
 const pay = (now: Order): OrderEvent[] => {
   assertPayable(now);
   return [paid];

@@ -51,12 +51,21 @@ export function place(order: Pick<Order, 'id' | 'cart' | 'items'>, at: Date): Or
 /** `ORDER_NOT_PAYABLE` for one that was paid, declined, cancelled or shipped. */
 export function assertPayable({ id, status }: Order): void {
   if (status === 'placed') return;
-  throw new ShopError('ORDER_NOT_PAYABLE', 409, 'The order is not to be paid', `The order ${id} is ${status}.`, { order: id, status });
+  throw new ShopError(
+    'ORDER_NOT_PAYABLE',
+    409,
+    'The order is not to be paid',
+    `The order ${id} is ${status}.`,
+    { order: id, status },
+  );
 }
 
 /** `ORDER_SHIPPED`: what has left is not called back. One that was declined or cancelled has released its goods already. */
 export function cancel({ id, status }: Order): readonly OrderEvent[] {
-  if (status === 'shipped') throw new ShopError('ORDER_SHIPPED', 409, 'The order was shipped', `The order ${id} has left.`, { order: id });
+  if (status === 'shipped')
+    throw new ShopError('ORDER_SHIPPED', 409, 'The order was shipped', `The order ${id} has left.`, {
+      order: id,
+    });
   return status === 'placed' || status === 'paid' ? [{ type: 'cancelled' }] : [];
 }
 
@@ -64,7 +73,10 @@ export function cancel({ id, status }: Order): readonly OrderEvent[] {
 export function ship({ id, status }: Order): readonly OrderEvent[] {
   if (status === 'shipped') return [];
   if (status !== 'paid')
-    throw new ShopError('ORDER_NOT_PAID', 409, 'The order is not paid', `The order ${id} is ${status}.`, { order: id, status });
+    throw new ShopError('ORDER_NOT_PAID', 409, 'The order is not paid', `The order ${id} is ${status}.`, {
+      order: id,
+      status,
+    });
   return [{ type: 'shipped' }];
 }
 

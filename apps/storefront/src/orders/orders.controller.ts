@@ -1,6 +1,12 @@
 import { Controller, Get, HttpCode, Param, Post, Res, UseInterceptors } from '@nestjs/common';
 import { ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
-import { EtagInterceptor, IdempotencyKey, IdempotentCall, IfMatch, Precondition } from '@kvent/key-value-storage';
+import {
+  EtagInterceptor,
+  IdempotencyKey,
+  IdempotentCall,
+  IfMatch,
+  Precondition,
+} from '@kvent/key-value-storage';
 import type { Response } from 'express';
 import { z } from 'zod';
 import { CheckedBody, CheckedQuery } from '../http/checked.js';
@@ -13,9 +19,15 @@ import { OrderItem } from './order.js';
 import { OrdersService } from './orders.service.js';
 
 const OrderBody = z.object({ cart: z.string().min(1).describe('The id of a cart. It is gone afterwards.') });
-const PaymentBody = z.object({ card: Card.describe('slow: three seconds, in which nobody else can change the order.') });
+const PaymentBody = z.object({
+  card: Card.describe('slow: three seconds, in which nobody else can change the order.'),
+});
 const OrdersQuery = PageQuery.extend({ status: OrderStatus.optional() });
-const ShownOrder = SummarySchema.extend({ cart: z.string(), items: z.array(OrderItem), reference: z.string().optional() });
+const ShownOrder = SummarySchema.extend({
+  cart: z.string(),
+  items: z.array(OrderItem),
+  reference: z.string().optional(),
+});
 
 const etagHeader = {
   ETag: {
@@ -36,10 +48,18 @@ export class OrdersController {
   @Post()
   @ApiOperation({ summary: 'Orders what is in a cart, once, however often it is sent' })
   @ApiHeader({ name: 'Idempotency-Key', required: true, description: 'The same one with every repeat.' })
-  @ApiResponse({ status: 201, standardSchema: ShownOrder, headers: etagHeader, description: 'A repeat: Idempotency-Replayed: true' })
+  @ApiResponse({
+    status: 201,
+    standardSchema: ShownOrder,
+    headers: etagHeader,
+    description: 'A repeat: Idempotency-Replayed: true',
+  })
   @ApiResponse({ status: 400, description: '`IDEMPOTENCY_KEY_REQUIRED`' })
   @ApiResponse({ status: 409, description: '`INSUFFICIENT_STOCK` with sku, needed, available; `CART_EMPTY`' })
-  @ApiResponse({ status: 422, description: '`IDEMPOTENCY_CONFLICT`: the key was used for another cart; `INVALID_VALUE`' })
+  @ApiResponse({
+    status: 422,
+    description: '`IDEMPOTENCY_CONFLICT`: the key was used for another cart; `INVALID_VALUE`',
+  })
   async place(
     @CheckedBody(OrderBody) { cart }: z.infer<typeof OrderBody>,
     @IdempotencyKey() call: IdempotentCall,
@@ -54,9 +74,16 @@ export class OrdersController {
   @Get()
   @ApiOperation({ summary: 'Orders, by status and time; never behind' })
   @ApiResponse({ status: 200, standardSchema: pageOf(SummarySchema) })
-  async list(@CheckedQuery(OrdersQuery) { status, ...query }: z.infer<typeof OrdersQuery>, @Res({ passthrough: true }) response: Response) {
+  async list(
+    @CheckedQuery(OrdersQuery) { status, ...query }: z.infer<typeof OrdersQuery>,
+    @Res({ passthrough: true }) response: Response,
+  ) {
     const prefix = status === undefined ? undefined : [status];
-    return answerPage(await this.orders.page(pageRequest({ ...query, prefix })), ({ value }) => value, response);
+    return answerPage(
+      await this.orders.page(pageRequest({ ...query, prefix })),
+      ({ value }) => value,
+      response,
+    );
   }
 
   @Get(':id')
@@ -90,7 +117,10 @@ export class OrdersController {
     description:
       '`ORDER_NOT_PAYABLE`: it was paid, declined, cancelled or shipped; `SESSION_EXPIRED`, `SESSION_LOST`: it took longer than the order may be held, and is safe to send again.',
   })
-  @ApiResponse({ status: 423, description: '`SESSION_OPEN_FAILED`: another payment is under way; with Retry-After' })
+  @ApiResponse({
+    status: 423,
+    description: '`SESSION_OPEN_FAILED`: another payment is under way; with Retry-After',
+  })
   @ApiResponse({ status: 502, description: bankDescription })
   pay(@Param('id') id: string, @CheckedBody(PaymentBody) { card }: z.infer<typeof PaymentBody>) {
     return this.orders.pay(id, card);

@@ -1,6 +1,13 @@
 import { createHash } from 'node:crypto';
 import { Injectable } from '@nestjs/common';
-import { InjectStream, type Appended, type EventStream, type Loaded, type PointInTime, type TransactOptions } from '@kvent/event-store';
+import {
+  InjectStream,
+  type Appended,
+  type EventStream,
+  type Loaded,
+  type PointInTime,
+  type TransactOptions,
+} from '@kvent/event-store';
 import {
   InjectStore,
   TenantContext,
@@ -18,7 +25,17 @@ import { ShopError } from '../problems/shop-error.js';
 import { reserve, Stocks, type Stock } from '../stock/stock.js';
 import { Bank, type Card } from './bank.js';
 import { OrderSummaries, summaryKey, summaryOf, type OrderSummary } from './order-summary.js';
-import { assertPayable, cancel, movementWith, noOrder, Orders, place, ship, type Order, type OrderEvent } from './order.js';
+import {
+  assertPayable,
+  cancel,
+  movementWith,
+  noOrder,
+  Orders,
+  place,
+  ship,
+  type Order,
+  type OrderEvent,
+} from './order.js';
 
 type PlacedOrder = Appended<Order, OrderEvent>;
 
@@ -79,7 +96,8 @@ export class OrdersService {
       const before = session.state;
       assertPayable(before);
       const reference = await this.bank.charge(before, card, session.signal);
-      const event: OrderEvent = reference === undefined ? { type: 'declined' } : { type: 'paid', data: { reference } };
+      const event: OrderEvent =
+        reference === undefined ? { type: 'declined' } : { type: 'paid', data: { reference } };
       const { version } = await session.append([event], {
         sameCommit: (batch, { state }) => this.#follow(batch, before, state),
         close: true,
@@ -122,7 +140,11 @@ export class OrdersService {
     const type = movementWith(after);
     if (type === undefined) return;
     for (const { sku, quantity } of after.items)
-      batch.include(this.stocks.appending(sku, [{ type, data: { quantity, order: after.id } }], { expectedVersion: 'present' }));
+      batch.include(
+        this.stocks.appending(sku, [{ type, data: { quantity, order: after.id } }], {
+          expectedVersion: 'present',
+        }),
+      );
   }
 
   /** The same for every repeat of a request. */
@@ -135,4 +157,10 @@ export class OrdersService {
 }
 
 const paymentDeclined = (order: string): ShopError =>
-  new ShopError('PAYMENT_DECLINED', 402, 'The card was declined', `The order ${order} is over, and its goods are for others.`, { order });
+  new ShopError(
+    'PAYMENT_DECLINED',
+    402,
+    'The card was declined',
+    `The order ${order} is over, and its goods are for others.`,
+    { order },
+  );

@@ -5,7 +5,13 @@ export class ShopError extends Error {
   readonly title: string;
   readonly details: Readonly<Record<string, unknown>>;
 
-  constructor(code: string, status: number, title: string, message: string, details: Readonly<Record<string, unknown>> = {}) {
+  constructor(
+    code: string,
+    status: number,
+    title: string,
+    message: string,
+    details: Readonly<Record<string, unknown>> = {},
+  ) {
     super(message);
     this.code = code;
     this.status = status;

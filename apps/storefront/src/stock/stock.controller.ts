@@ -10,7 +10,12 @@ import { StockService } from './stock.service.js';
 import { availableOf, type Stock } from './stock.js';
 
 const ReceiptBody = z.object({ quantity: z.int().min(1).max(1_000_000) });
-const ShownStock = z.object({ onHand: z.int(), reserved: z.int(), available: z.int(), version: z.int().describe('How many movements.') });
+const ShownStock = z.object({
+  onHand: z.int(),
+  reserved: z.int(),
+  available: z.int(),
+  version: z.int().describe('How many movements.'),
+});
 
 const show = ({ state, version }: Loaded<Stock>) => ({ ...state, available: availableOf(state), version });
 
@@ -21,10 +26,15 @@ export class StockController {
   constructor(private readonly stock: StockService) {}
 
   @Get()
-  @ApiOperation({ summary: 'What is there, what is reserved, what is left: now, after so many movements, or at a time' })
+  @ApiOperation({
+    summary: 'What is there, what is reserved, what is left: now, after so many movements, or at a time',
+  })
   @ApiResponse({ status: 200, standardSchema: ShownStock })
   @ApiResponse({ status: 400, description: '`INVALID_OPTION`: a version and a time' })
-  @ApiResponse({ status: 404, description: '`STREAM_NOT_FOUND`; `STREAM_VERSION_NOT_FOUND`: there were not so many movements' })
+  @ApiResponse({
+    status: 404,
+    description: '`STREAM_NOT_FOUND`; `STREAM_VERSION_NOT_FOUND`: there were not so many movements',
+  })
   async get(@Param('sku') sku: string, @CheckedQuery(PointQuery) query: z.infer<typeof PointQuery>) {
     return show(await this.stock.get(sku, pointIn(query)));
   }
@@ -44,7 +54,10 @@ export class StockController {
   @ApiOperation({ summary: 'Goods arrive' })
   @ApiResponse({ status: 201, standardSchema: ShownStock })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
-  async receive(@Param('sku') sku: string, @CheckedBody(ReceiptBody) { quantity }: z.infer<typeof ReceiptBody>) {
+  async receive(
+    @Param('sku') sku: string,
+    @CheckedBody(ReceiptBody) { quantity }: z.infer<typeof ReceiptBody>,
+  ) {
     return show(await this.stock.receive(sku, quantity));
   }
 

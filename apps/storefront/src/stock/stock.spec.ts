@@ -43,7 +43,9 @@ describe('stock', () => {
       status: 409,
       details: { sku: 'mug', needed: 7, available: 6 },
     });
-    expect(refused({ onHand: 0, reserved: 0 }, 1)).toMatchObject({ details: { sku: 'mug', needed: 1, available: 0 } });
+    expect(refused({ onHand: 0, reserved: 0 }, 1)).toMatchObject({
+      details: { sku: 'mug', needed: 1, available: 0 },
+    });
   });
 
   it('loses what is committed, and the promise with it; keeps what is released', () => {
@@ -59,18 +61,23 @@ describe('stock', () => {
   it('is what was counted, unless more is promised', () => {
     const stocked = given(Stocks, [received(10), moved('reserved', 4)]);
     stocked.when((stock) => adjust(stock, 10, 'counted')).then([]);
-    stocked.when((stock) => adjust(stock, 7, 'counted')).then([{ type: 'adjusted', data: { by: -3, reason: 'counted' } }]);
+    stocked
+      .when((stock) => adjust(stock, 7, 'counted'))
+      .then([{ type: 'adjusted', data: { by: -3, reason: 'counted' } }]);
     stocked.when((stock) => adjust(stock, 12, 'counted')).thenState({ onHand: 12, reserved: 4 });
     stocked.when((stock) => adjust(stock, 3, 'counted')).thenThrows(ShopError);
   });
 
   it('is never oversold, whatever happens to it', () => {
-    const wishes = fc.array(fc.record({ arrive: fc.boolean(), quantity: fc.integer({ min: 1, max: 20 }) }), { maxLength: 60 });
+    const wishes = fc.array(fc.record({ arrive: fc.boolean(), quantity: fc.integer({ min: 1, max: 20 }) }), {
+      maxLength: 60,
+    });
     fc.assert(
       fc.property(wishes, (wished) => {
         let now: Stock = { onHand: 0, reserved: 0 };
         for (const { arrive, quantity } of wished) {
-          if (!arrive && quantity > availableOf(now)) expect(() => reserve(now, want(quantity))).toThrow(ShopError);
+          if (!arrive && quantity > availableOf(now))
+            expect(() => reserve(now, want(quantity))).toThrow(ShopError);
           else now = evolve(now, arrive ? received(quantity) : reserve(now, want(quantity)));
           expect(availableOf(now)).toBeGreaterThanOrEqual(0);
         }

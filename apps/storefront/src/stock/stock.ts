@@ -72,16 +72,28 @@ export function reserve(stock: Stock, { sku, quantity, order }: Wanted): Movemen
 /** What was counted is what there is; what is promised cannot have gone: `STOCK_PROMISED`. */
 export function adjust(stock: Stock, counted: number, reason: string): readonly Movement[] {
   if (counted < stock.reserved)
-    throw new ShopError('STOCK_PROMISED', 409, 'More is promised', `${stock.reserved} are promised; counted were ${counted}.`, {
-      ...stock,
-    });
+    throw new ShopError(
+      'STOCK_PROMISED',
+      409,
+      'More is promised',
+      `${stock.reserved} are promised; counted were ${counted}.`,
+      {
+        ...stock,
+      },
+    );
   const by = counted - stock.onHand;
   return by === 0 ? [] : [{ type: 'adjusted', data: { by, reason } }];
 }
 
 const insufficientStock = (sku: string, needed: number, available: number): ShopError =>
-  new ShopError('INSUFFICIENT_STOCK', 409, 'Not enough in stock', `Of ${sku}, ${needed} are needed and ${available} available.`, {
-    sku,
-    needed,
-    available,
-  });
+  new ShopError(
+    'INSUFFICIENT_STOCK',
+    409,
+    'Not enough in stock',
+    `Of ${sku}, ${needed} are needed and ${available} available.`,
+    {
+      sku,
+      needed,
+      available,
+    },
+  );

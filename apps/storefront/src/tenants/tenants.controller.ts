@@ -18,7 +18,10 @@ export class TenantsController {
   @ApiOperation({ summary: 'All tenants, by id' })
   @ApiResponse({ status: 200, standardSchema: pageOf(TenantSchema) })
   @ApiResponse({ status: 400, description: '`INVALID_OPTION`' })
-  async list(@CheckedQuery(PageQuery) query: z.infer<typeof PageQuery>, @Res({ passthrough: true }) response: Response) {
+  async list(
+    @CheckedQuery(PageQuery) query: z.infer<typeof PageQuery>,
+    @Res({ passthrough: true }) response: Response,
+  ) {
     return answerPage(await this.tenants.page(pageRequest(query)), ({ value }) => value, response);
   }
 

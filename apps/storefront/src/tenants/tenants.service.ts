@@ -1,5 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { InjectStore, KeyValueStore, type Page, type PageRequest, type Entry } from '@kvent/key-value-storage';
+import {
+  InjectStore,
+  KeyValueStore,
+  type Page,
+  type PageRequest,
+  type Entry,
+} from '@kvent/key-value-storage';
 import { assertTenantId, Tenants, type Tenant } from './tenant.js';
 
 @Injectable()
@@ -15,6 +21,8 @@ export class TenantsService {
     assertTenantId(id);
     const tenant = { id, name };
     const { entry, added } = await this.tenants.getOrAdd(id, () => tenant);
-    return added ? { tenant: entry.value, added } : { tenant: (await this.tenants.set(id, tenant)).value, added };
+    return added
+      ? { tenant: entry.value, added }
+      : { tenant: (await this.tenants.set(id, tenant)).value, added };
   }
 }

@@ -57,7 +57,11 @@ export function walk(port: number): readonly Step[] {
       statuses: [412],
     },
     { about: 'another shop, another price', command: `curl ${mug} -H 'X-Tenant-Id: globex'`, statuses: [] },
-    { about: 'the first page, and a Link to the next one', command: `curl -i "${shop}/products?limit=2" ${tenant}`, statuses: [200] },
+    {
+      about: 'the first page, and a Link to the next one',
+      command: `curl -i "${shop}/products?limit=2" ${tenant}`,
+      statuses: [200],
+    },
     {
       about: 'a cart; it expires half an hour after the last look',
       command: [
@@ -92,7 +96,11 @@ export function walk(port: number): readonly Step[] {
       command: `curl ${shop}/orders/$ORDER/events ${tenant}`,
       statuses: [],
     },
-    { about: 'the order as it was', command: `curl "${shop}/orders/$ORDER?version=1" ${tenant}`, statuses: [] },
+    {
+      about: 'the order as it was',
+      command: `curl "${shop}/orders/$ORDER?version=1" ${tenant}`,
+      statuses: [],
+    },
     {
       about: 'the goods leave, if nothing has happened to the order since',
       command: [
@@ -103,7 +111,11 @@ export function walk(port: number): readonly Step[] {
       statuses: [412, 200],
     },
     { about: 'what is in stock', command: `curl -i ${shop}/stock/mug ${tenant}`, statuses: [200] },
-    { about: 'what we had after 120 movements of 250 …', command: `curl "${shop}/stock/mug?version=120" ${tenant}`, statuses: [] },
+    {
+      about: 'what we had after 120 movements of 250 …',
+      command: `curl "${shop}/stock/mug?version=120" ${tenant}`,
+      statuses: [],
+    },
     {
       about: '… and the same by its time',
       command: [

@@ -23,7 +23,11 @@ export class WelcomeController {
       tenants: demoShops.map(({ id }) => id),
       docs: '/docs',
       // Not the Host header: these lines are pasted into shells.
-      try: walk(request.socket.localPort ?? 3000).map(({ about, command, statuses }) => ({ about, command, statuses })),
+      try: walk(request.socket.localPort ?? 3000).map(({ about, command, statuses }) => ({
+        about,
+        command,
+        statuses,
+      })),
     };
   }
 }

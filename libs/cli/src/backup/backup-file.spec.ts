@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import { copyStorage, hashOfDatabases, isStorageError, limits, RowDigest, type RawRow } from '@kvent/key-value-storage/core';
+import {
+  copyStorage,
+  hashOfDatabases,
+  isStorageError,
+  limits,
+  RowDigest,
+  type RawRow,
+} from '@kvent/key-value-storage/core';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { BackupFile } from './backup-file.js';
 import { writeBackup } from './write-backup.js';
@@ -30,12 +37,21 @@ const row = (key: string, text = '{"a":1}', expiresAt?: number): RawRow => ({
   container: 'state:state',
   entity: 'a',
   key,
-  row: { version: '7', value: { kind: 'json', text }, updatedAt: 1, ...(expiresAt === undefined ? {} : { expiresAt }) },
+  row: {
+    version: '7',
+    value: { kind: 'json', text },
+    updatedAt: 1,
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+  },
 });
 
 async function backUp(rows: readonly RawRow[], name = 'b.jsonl', chosen = databases): Promise<Buffer> {
   for (const database of chosen) await source.administration.import(database, rows);
-  await writeBackup(source, path(name), { databases: chosen, signal: new AbortController().signal, onRows: () => undefined });
+  await writeBackup(source, path(name), {
+    databases: chosen,
+    signal: new AbortController().signal,
+    onRows: () => undefined,
+  });
   return readFileSync(path(name));
 }
 
@@ -64,7 +80,9 @@ describe('a backup', () => {
     for (let at = 0; at < sound.length; at += 1) {
       const spoilt = Buffer.from(sound);
       spoilt[at] = (spoilt[at] ?? 0) ^ (1 << (at % 8));
-      expect(`${at} ${String(await refusalOf(spoilt))}`).toMatch(/^\d+ (STORAGE_CORRUPT|STORAGE_UNSUPPORTED|INVALID_OPTION)$/);
+      expect(`${at} ${String(await refusalOf(spoilt))}`).toMatch(
+        /^\d+ (STORAGE_CORRUPT|STORAGE_UNSUPPORTED|INVALID_OPTION)$/,
+      );
     }
   });
 
@@ -85,10 +103,13 @@ describe('a backup', () => {
 
   it('that is cut off anywhere, or goes on behind its end, is refused', async () => {
     const sound = await backUp([row('1'), row('2')], 'b.jsonl', ['shared']);
-    for (let length = 0; length < sound.length - 1; length += 1) expect(await refusalOf(sound.subarray(0, length))).toBeDefined();
-    for (const more of ['\n', '{}\n', sound.toString()]) expect(await refusalOf(`${sound.toString()}${more}`)).toBe('STORAGE_CORRUPT');
+    for (let length = 0; length < sound.length - 1; length += 1)
+      expect(await refusalOf(sound.subarray(0, length))).toBeDefined();
+    for (const more of ['\n', '{}\n', sound.toString()])
+      expect(await refusalOf(`${sound.toString()}${more}`)).toBe('STORAGE_CORRUPT');
     const zipped = gzipSync(sound);
-    for (let length = 0; length < zipped.length; length += 1) expect(await refusalOf(zipped.subarray(0, length))).toBeDefined();
+    for (let length = 0; length < zipped.length; length += 1)
+      expect(await refusalOf(zipped.subarray(0, length))).toBeDefined();
   });
 
   it('of lines that were left out, doubled or moved is refused', async () => {
@@ -97,7 +118,10 @@ describe('a backup', () => {
     for (let at = 0; at < lines.length; at += 1) {
       expect(await refusalOf(joined(lines.toSpliced(at, 1)))).toBeDefined();
       expect(await refusalOf(joined(lines.toSpliced(at, 0, lines[at] ?? '')))).toBeDefined();
-      if (at > 0) expect(await refusalOf(joined(lines.toSpliced(at - 1, 2, lines[at] ?? '', lines[at - 1] ?? '')))).toBeDefined();
+      if (at > 0)
+        expect(
+          await refusalOf(joined(lines.toSpliced(at - 1, 2, lines[at] ?? '', lines[at - 1] ?? ''))),
+        ).toBeDefined();
     }
   });
 
@@ -152,12 +176,16 @@ describe('a backup', () => {
     });
     await expect(broken).rejects.toMatchObject({ code: 'ABORTED' });
     const options = { databases, signal: new AbortController().signal, onRows: () => undefined };
-    await expect(writeBackup(target, path('no.jsonl'), options)).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+    await expect(writeBackup(target, path('no.jsonl'), options)).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+    });
   });
 
   it('that the disk has no place for leaves nothing behind', async () => {
     const options = { databases: [], signal: new AbortController().signal, onRows: () => undefined };
-    await expect(writeBackup(source, path('no/such/folder.jsonl'), options)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+    await expect(writeBackup(source, path('no/such/folder.jsonl'), options)).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+    });
   });
 });
 
@@ -169,9 +197,13 @@ async function forged(lines: readonly string[], database = 'tenant:acme'): Promi
   const { rows, sha256 } = await digest.end();
   const section = { database, rows, sha256 };
   const header = { kvent: 'backup', format: 1, from: 'memory', at: '2026-11-21T06:00:00.000Z' };
-  const text = [JSON.stringify(header), JSON.stringify({ database }), ...lines, JSON.stringify({ end: database, rows, sha256 }), ''].join(
-    '\n',
-  );
+  const text = [
+    JSON.stringify(header),
+    JSON.stringify({ database }),
+    ...lines,
+    JSON.stringify({ end: database, rows, sha256 }),
+    '',
+  ].join('\n');
   const before = createHash('sha256').update(text).digest('hex');
   return `${text}${JSON.stringify({ kvent: 'end', databases: 1, rows, sha256: await hashOfDatabases([section]), before })}\n`;
 }
@@ -202,13 +234,17 @@ describe('a forged backup, in which every sum fits,', () => {
 
   it('with a row twice, or out of order, is refused', async () => {
     expect(await refusalOf(await forged([good, good]))).toBe('STORAGE_CORRUPT');
-    expect(await refusalOf(await forged([good, good.replace('"key":"k"', '"key":"a"')]))).toBe('STORAGE_CORRUPT');
+    expect(await refusalOf(await forged([good, good.replace('"key":"k"', '"key":"a"')]))).toBe(
+      'STORAGE_CORRUPT',
+    );
   });
 
   it.each(['', 'tenant:a b', `tenant:${'a'.repeat(200)}`, '../../etc', 'a\u0000b'])(
     'of a database that no tenant can have is refused: %j',
     async (name) => {
-      expect(await refusalOf(await forged([good], name))).toBe(name === '../../etc' ? undefined : 'STORAGE_CORRUPT');
+      expect(await refusalOf(await forged([good], name))).toBe(
+        name === '../../etc' ? undefined : 'STORAGE_CORRUPT',
+      );
     },
   );
 });

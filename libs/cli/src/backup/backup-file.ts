@@ -27,7 +27,11 @@ export class BackupFile implements CopySource, AsyncDisposable {
    * Reads all of it. `STORAGE_CORRUPT` where it is damaged or cut off, naming the line; `INVALID_OPTION` where it is no backup. `onRows` hears how
    * many rows were read, now and then.
    */
-  static async open(path: string, signal?: AbortSignal, onRows?: (rows: number) => void): Promise<BackupFile> {
+  static async open(
+    path: string,
+    signal?: AbortSignal,
+    onRows?: (rows: number) => void,
+  ): Promise<BackupFile> {
     await using pass = new BackupPass(path);
     const header = await pass.header();
     let rows = 0;

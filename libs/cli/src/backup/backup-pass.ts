@@ -40,10 +40,15 @@ export class BackupPass implements AsyncDisposable {
   async header(): Promise<Header> {
     const line = await this.#next();
     const header = parsed(line) as Partial<Header> | undefined;
-    if (header?.kvent !== 'backup') throw storageError('INVALID_OPTION', `${this.#path} is no backup that kvent wrote.`, {});
+    if (header?.kvent !== 'backup')
+      throw storageError('INVALID_OPTION', `${this.#path} is no backup that kvent wrote.`, {});
     if (header.format !== format) {
       const given = describe(header.format);
-      throw storageError('STORAGE_UNSUPPORTED', `${this.#path} is of format ${given}; this release reads format ${format}.`, {});
+      throw storageError(
+        'STORAGE_UNSUPPORTED',
+        `${this.#path} is of format ${given}; this release reads format ${format}.`,
+        {},
+      );
     }
     return header as Header;
   }
@@ -75,7 +80,8 @@ export class BackupPass implements AsyncDisposable {
         return undefined;
       }
       const raw = this.#row(database, line);
-      if (before !== undefined && !comesBefore(before, raw)) throw this.#damaged('the row does not come behind the one before it');
+      if (before !== undefined && !comesBefore(before, raw))
+        throw this.#damaged('the row does not come behind the one before it');
       before = raw;
       await digest.add(raw, line);
       yield raw;
@@ -85,7 +91,11 @@ export class BackupPass implements AsyncDisposable {
   /** What was read, all of it. */
   async summary(): Promise<BackupSummary> {
     const databases = this.#sections;
-    return { databases, rows: databases.reduce((sum, { rows }) => sum + rows, 0), sha256: await hashOfDatabases(databases) };
+    return {
+      databases,
+      rows: databases.reduce((sum, { rows }) => sum + rows, 0),
+      sha256: await hashOfDatabases(databases),
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -95,7 +105,8 @@ export class BackupPass implements AsyncDisposable {
   #begin(database: string): void {
     const fault = faultOfDatabase(database);
     if (fault !== undefined) throw this.#damaged(fault);
-    if (this.#databases.has(database)) throw this.#damaged(`the database ${describe(database)} begins a second time`);
+    if (this.#databases.has(database))
+      throw this.#damaged(`the database ${describe(database)} begins a second time`);
     this.#databases.add(database);
     this.#database = database;
   }
@@ -108,22 +119,35 @@ export class BackupPass implements AsyncDisposable {
       throw this.#damaged(`the line is no row (${describe(messageOf(error))})`);
     }
     const fault = faultOfRow(raw);
-    if (fault !== undefined) throw this.#damaged(`the row ${placeOf(database, raw)} cannot be read back: ${fault}`);
+    if (fault !== undefined)
+      throw this.#damaged(`the row ${placeOf(database, raw)} cannot be read back: ${fault}`);
     return raw;
   }
 
-  #close(database: string, end: Line, { rows, sha256 }: Pick<Section, 'rows' | 'sha256'>, first: number): void {
+  #close(
+    database: string,
+    end: Line,
+    { rows, sha256 }: Pick<Section, 'rows' | 'sha256'>,
+    first: number,
+  ): void {
     this.#database = undefined;
     if (end['end'] !== database) throw this.#damaged(`the database ${describe(database)} does not end here`);
     if (end['rows'] !== rows || end['sha256'] !== sha256)
-      throw this.#damaged(`the rows of ${describe(database)}, from line ${first} to ${this.#number - 1}, are not those that were written`);
+      throw this.#damaged(
+        `the rows of ${describe(database)}, from line ${first} to ${this.#number - 1}, are not those that were written`,
+      );
     this.#sections.push({ database, rows, sha256 });
   }
 
   async #end({ kvent, databases, rows, sha256, before }: Line): Promise<void> {
     const found = await this.summary();
-    const same = kvent === 'end' && databases === found.databases.length && rows === found.rows && sha256 === found.sha256;
-    if (!same || before !== this.#before) throw this.#damaged('what stands before this line is not what was written');
+    const same =
+      kvent === 'end' &&
+      databases === found.databases.length &&
+      rows === found.rows &&
+      sha256 === found.sha256;
+    if (!same || before !== this.#before)
+      throw this.#damaged('what stands before this line is not what was written');
     if ((await this.#read()) !== undefined) throw this.#damaged('there is something behind the last line');
   }
 
@@ -140,20 +164,29 @@ export class BackupPass implements AsyncDisposable {
     } catch (error) {
       if (isStorageError(error)) throw error;
       this.#number += 1;
-      if (error instanceof NotPlainFile) throw storageError('INVALID_OPTION', `${this.#path} is not a plain file, so it is no backup.`, {});
-      throw error instanceof LineTooLong ? this.#damaged(error.message) : this.#unreadable(error as NodeJS.ErrnoException);
+      if (error instanceof NotPlainFile)
+        throw storageError('INVALID_OPTION', `${this.#path} is not a plain file, so it is no backup.`, {});
+      throw error instanceof LineTooLong
+        ? this.#damaged(error.message)
+        : this.#unreadable(error as NodeJS.ErrnoException);
     }
     this.#number += 1;
     if (line.done === true) return undefined;
     // the last line alone holds the hash of those before it
-    if (line.value.subarray(0, lastLine.length).equals(lastLine)) this.#before = this.#hash.copy().digest('hex');
+    if (line.value.subarray(0, lastLine.length).equals(lastLine))
+      this.#before = this.#hash.copy().digest('hex');
     else this.#hash.update(line.value).update('\n');
     return line.value;
   }
 
   #unreadable(error: NodeJS.ErrnoException): Error {
     if (/^Z_/.test(error.code ?? '')) return this.#damaged(`it cannot be unzipped (${error.message})`);
-    return storageError('STORAGE_UNAVAILABLE', `${this.#path} cannot be read: ${error.message}.`, {}, { cause: error });
+    return storageError(
+      'STORAGE_UNAVAILABLE',
+      `${this.#path} cannot be read: ${error.message}.`,
+      {},
+      { cause: error },
+    );
   }
 
   #damaged(what: string): Error {

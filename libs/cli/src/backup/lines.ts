@@ -42,7 +42,8 @@ export async function* linesOf(path: string): AsyncGenerator<Buffer, undefined> 
 
 function assertLength(bytes: number): void {
   const { backupLineBytesMax } = limits;
-  if (bytes > backupLineBytesMax) throw new LineTooLong(`the line is over the limit backupLineBytesMax of ${backupLineBytesMax} bytes`);
+  if (bytes > backupLineBytesMax)
+    throw new LineTooLong(`the line is over the limit backupLineBytesMax of ${backupLineBytesMax} bytes`);
 }
 
 async function bytesOf(path: string): Promise<AsyncIterable<Buffer>> {

@@ -33,15 +33,23 @@ export interface BackupOptions {
  * Each database is written as it is at the moment when it comes to it; nobody is held up. Expired rows and leases of sessions are left out, as in a
  * copy. What breaks it off leaves nothing behind.
  */
-export async function writeBackup(source: CopySource, path: string, options: BackupOptions): Promise<BackupSummary> {
+export async function writeBackup(
+  source: CopySource,
+  path: string,
+  options: BackupOptions,
+): Promise<BackupSummary> {
   for (const database of options.databases) await assertFinished(source, database);
   const temporary = `${path}.${randomBytes(8).toString('hex')}.tmp`;
   try {
     const written = await write(source, temporary, options);
-    const found = await BackupFile.open(temporary, options.signal, (rows) => options.onRows('reading back', rows, undefined));
+    const found = await BackupFile.open(temporary, options.signal, (rows) =>
+      options.onRows('reading back', rows, undefined),
+    );
     await found[Symbol.asyncDispose]();
     if (found.summary.sha256 !== written.sha256)
-      throw storageError('STORAGE_CORRUPT', `What was read back from ${temporary} is not what was written.`, { place: temporary });
+      throw storageError('STORAGE_CORRUPT', `What was read back from ${temporary} is not what was written.`, {
+        place: temporary,
+      });
     await putInPlace(temporary, path);
     return written;
   } catch (error) {
@@ -53,14 +61,19 @@ export async function writeBackup(source: CopySource, path: string, options: Bac
 async function assertFinished(source: CopySource, database: string): Promise<void> {
   const unfinished = await unfinishedCopy(source, database);
   if (unfinished === undefined) return;
-  throw storageError('INVALID_OPTION', `'${database}' of ${source.name} is ${unfinished}: finish that one first.`, {});
+  throw storageError(
+    'INVALID_OPTION',
+    `'${database}' of ${source.name} is ${unfinished}: finish that one first.`,
+    {},
+  );
 }
 
 async function write(source: CopySource, path: string, options: BackupOptions): Promise<BackupSummary> {
   const lines = new BackupLines(source, options);
   const file = createWriteStream(path, { flags: 'wx', flush: true, mode: 0o600 });
   const text = Readable.from(lines.chunks(), { objectMode: false, highWaterMark: 1 });
-  if (isZipped(path.replace(/\.[0-9a-f]{16}\.tmp$/, ''))) await pipeline(text, createGzip(), file, { signal: options.signal });
+  if (isZipped(path.replace(/\.[0-9a-f]{16}\.tmp$/, '')))
+    await pipeline(text, createGzip(), file, { signal: options.signal });
   else await pipeline(text, file, { signal: options.signal });
   return lines.summary;
 }
@@ -102,7 +115,13 @@ class BackupLines {
     }
     yield this.#hashed(chunk);
     const { databases, rows, sha256 } = this.summary;
-    const last = { kvent: 'end', databases: databases.length, rows, sha256, before: this.#hash.digest('hex') };
+    const last = {
+      kvent: 'end',
+      databases: databases.length,
+      rows,
+      sha256,
+      before: this.#hash.digest('hex'),
+    };
     yield Buffer.from(`${JSON.stringify(last)}\n`);
     return undefined;
   }

@@ -2,12 +2,23 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { databaseOf, looksLikeAddress, sharedDatabase, type StorageProvider } from '@kvent/key-value-storage/core';
+import {
+  databaseOf,
+  looksLikeAddress,
+  sharedDatabase,
+  type StorageProvider,
+} from '@kvent/key-value-storage/core';
 import { writeBackup } from '../backup/write-backup.js';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
 import { placeOf } from '../place.js';
 import { UsageError } from '../usage-error.js';
-import { assertTables, openAt, type ChoiceOptions, type CommandContext, type StorageOptions } from './command.js';
+import {
+  assertTables,
+  openAt,
+  type ChoiceOptions,
+  type CommandContext,
+  type StorageOptions,
+} from './command.js';
 
 export interface BackupCommandOptions extends StorageOptions, ChoiceOptions {
   readonly from: string;
@@ -26,14 +37,25 @@ export async function backup(options: BackupCommandOptions, context: CommandCont
     databases: await chosen(opened.provider, options),
     signal: context.signal,
     onRows: (step, count, database) =>
-      context.progress.show({ what: database === undefined ? step : `${step} ${database}`, rows: count, total: undefined }),
+      context.progress.show({
+        what: database === undefined ? step : `${step} ${database}`,
+        rows: count,
+        total: undefined,
+      }),
   });
   const seconds = (performance.now() - begun) / 1_000;
   const bytes = statSync(path).size;
   return {
     json: { command: 'backup', from: source.name, to: path, ...written, bytes, seconds },
     text: [
-      ...table(written.databases.map((each) => [each.database, each.rows, each.rows === 1 ? 'row ' : 'rows', each.sha256])),
+      ...table(
+        written.databases.map((each) => [
+          each.database,
+          each.rows,
+          each.rows === 1 ? 'row ' : 'rows',
+          each.sha256,
+        ]),
+      ),
       `${path} holds ${counted(written.rows, 'row', 'rows')} in ${counted(written.databases.length, 'database', 'databases')}, ${counted(bytes, 'byte', 'bytes')}, written and read back in ${inSeconds(seconds)}: sha256 ${written.sha256}`,
     ],
   };
@@ -42,14 +64,22 @@ export async function backup(options: BackupCommandOptions, context: CommandCont
 /** In a directory, backups are called after the time. */
 function fileFor(to: string, replace: boolean): string {
   if (looksLikeAddress(to))
-    throw new UsageError('A backup is written to a file: the name of one has no address in it, no quotes and no blanks at its ends.');
+    throw new UsageError(
+      'A backup is written to a file: the name of one has no address in it, no quotes and no blanks at its ends.',
+    );
   if (to.endsWith('/') && !existsSync(to)) throw new UsageError(`There is no directory ${to}.`);
   const isDirectory = existsSync(to) && statSync(to).isDirectory();
-  if (!isDirectory && existsSync(to) && !replace) throw new UsageError(`${to} is there already. To write over it: --replace.`);
-  return isDirectory ? join(to, `kvent-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}.jsonl.gz`) : to;
+  if (!isDirectory && existsSync(to) && !replace)
+    throw new UsageError(`${to} is there already. To write over it: --replace.`);
+  return isDirectory
+    ? join(to, `kvent-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}.jsonl.gz`)
+    : to;
 }
 
-async function chosen({ administration, name }: StorageProvider, { tenant, shared }: ChoiceOptions): Promise<readonly string[]> {
+async function chosen(
+  { administration, name }: StorageProvider,
+  { tenant, shared }: ChoiceOptions,
+): Promise<readonly string[]> {
   const held = await administration.databases();
   if (tenant === undefined && shared !== true) return held;
   const database = tenant === undefined ? sharedDatabase : databaseOf(tenant);

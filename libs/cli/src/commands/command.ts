@@ -1,5 +1,10 @@
 /** What every command is given besides its options. */
-import { isStorageError, untilAborted, type CopyProgress, type StorageProvider } from '@kvent/key-value-storage/core';
+import {
+  isStorageError,
+  untilAborted,
+  type CopyProgress,
+  type StorageProvider,
+} from '@kvent/key-value-storage/core';
 import { Advised } from '../output/failure.js';
 import type { ProgressLine } from '../output/progress-line.js';
 import { providerAt, type OpenOptions, type Place } from '../place.js';
@@ -34,7 +39,13 @@ export async function openAt(
   { schema, table, wait }: StorageOptions,
   { progress, signal }: CommandContext,
 ): Promise<Opened> {
-  const provider = await providerAt(place, { role, schema, table, waitMs: wait * 1_000, warn: (message) => progress.note(message) });
+  const provider = await providerAt(place, {
+    role,
+    schema,
+    table,
+    waitMs: wait * 1_000,
+    warn: (message) => progress.note(message),
+  });
   const opening = provider.open();
   try {
     await untilAborted('The opening', 'none', signal, opening);
@@ -51,9 +62,13 @@ export async function openAt(
 }
 
 function advised(error: unknown, place: Place): unknown {
-  if (isStorageError(error, 'STORAGE_LOCKED')) return new Advised(error, 'Stop that process, or wait for it: --wait 60.');
+  if (isStorageError(error, 'STORAGE_LOCKED'))
+    return new Advised(error, 'Stop that process, or wait for it: --wait 60.');
   if (isStorageError(error, 'STORAGE_CORRUPT') && place.kind === 'directory')
-    return new Advised(error, `Restore a backup, or copy what is readable: kvent salvage --from ${place.name} --to <a new directory>.`);
+    return new Advised(
+      error,
+      `Restore a backup, or copy what is readable: kvent salvage --from ${place.name} --to <a new directory>.`,
+    );
   return error;
 }
 

@@ -14,7 +14,14 @@ import {
 import { counted, inSeconds, table, type Report } from '../output/report.js';
 import { placeOf, type Place } from '../place.js';
 import { UsageError } from '../usage-error.js';
-import { assertTables, openAt, stepOf, type ChoiceOptions, type CommandContext, type StorageOptions } from './command.js';
+import {
+  assertTables,
+  openAt,
+  stepOf,
+  type ChoiceOptions,
+  type CommandContext,
+  type StorageOptions,
+} from './command.js';
 
 export interface TargetOptions extends ChoiceOptions {
   readonly resume?: boolean;
@@ -33,16 +40,28 @@ export async function copy(options: CopyOptions, context: CommandContext): Promi
   assertTables([source, target], { schema, table: rows });
   assertTables([source], { 'from-schema': fromSchema, 'from-table': fromTable });
   assertTwoPlaces(source, target);
-  const fromOptions = { ...options, ...(fromSchema && { schema: fromSchema }), ...(fromTable && { table: fromTable }) };
+  const fromOptions = {
+    ...options,
+    ...(fromSchema && { schema: fromSchema }),
+    ...(fromTable && { table: fromTable }),
+  };
   await using opened = await openAt(source, 'source', fromOptions, context);
   await using taking = await openAt(target, 'target', options, context);
-  return await copyInto(opened.provider, taking.provider, { ...options, command: 'copy', from: source.name, to: target.name }, context);
+  return await copyInto(
+    opened.provider,
+    taking.provider,
+    { ...options, command: 'copy', from: source.name, to: target.name },
+    context,
+  );
 }
 
 /** Two providers of one directory would wait for each other's lock. */
 function assertTwoPlaces(source: Place, target: Place): void {
-  const [one, other] = [source, target].map((place) => (place.kind === 'directory' ? realPath(place.directory) : undefined));
-  if (one !== undefined && one === other) throw new UsageError(`Source and target are the same directory: ${source.name}.`);
+  const [one, other] = [source, target].map((place) =>
+    place.kind === 'directory' ? realPath(place.directory) : undefined,
+  );
+  if (one !== undefined && one === other)
+    throw new UsageError(`Source and target are the same directory: ${source.name}.`);
 }
 
 function realPath(path: string): string | undefined {
@@ -74,7 +93,15 @@ export async function copyInto(
   const databases = await copyChosen(from, to, options, settings);
   const seconds = (performance.now() - begun) / 1_000;
   const rows = databases.reduce((sum, each) => sum + each.rows, 0);
-  const report = { command, from: source, to: target, databases, rows, sha256: await hashOfDatabases(databases), seconds };
+  const report = {
+    command,
+    from: source,
+    to: target,
+    databases,
+    rows,
+    sha256: await hashOfDatabases(databases),
+    seconds,
+  };
   return { json: report, text: textOf(report) };
 }
 
@@ -96,12 +123,25 @@ function textOf({
   rows,
   sha256,
   seconds,
-}: Told & { databases: readonly CopiedDatabase[]; rows: number; sha256: string; seconds: number }): readonly string[] {
+}: Told & {
+  databases: readonly CopiedDatabase[];
+  rows: number;
+  sha256: string;
+  seconds: number;
+}): readonly string[] {
   if (databases.length === 0) return [`${from} is empty: there was nothing to copy.`];
   const leases = databases.reduce((sum, each) => sum + each.leases, 0);
   const total = `${counted(rows, 'row', 'rows')} in ${counted(databases.length, 'database', 'databases')}`;
   return [
-    ...table(databases.map((each) => [each.database, each.outcome, each.rows, each.rows === 1 ? 'row ' : 'rows', each.sha256])),
+    ...table(
+      databases.map((each) => [
+        each.database,
+        each.outcome,
+        each.rows,
+        each.rows === 1 ? 'row ' : 'rows',
+        each.sha256,
+      ]),
+    ),
     ...(leases === 0 ? [] : [`${counted(leases, 'lease', 'leases')} of open sessions stayed behind.`]),
     `${from} and ${to} hold the same ${total}, compared one by one in ${inSeconds(seconds)}: sha256 ${sha256}`,
   ];

@@ -18,5 +18,10 @@ export async function restore(options: RestoreOptions, context: CommandContext):
     context.progress.show({ what: `reading ${from}`, rows, total: undefined }),
   );
   await using opened = await openAt(target, 'target', options, context);
-  return await copyInto(file, opened.provider, { ...options, command: 'restore', from, to: target.name }, context);
+  return await copyInto(
+    file,
+    opened.provider,
+    { ...options, command: 'restore', from, to: target.name },
+    context,
+  );
 }

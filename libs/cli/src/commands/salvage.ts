@@ -12,9 +12,13 @@ export interface SalvageCommandOptions {
   readonly to: string;
 }
 
-export async function salvage({ from, to }: SalvageCommandOptions, { signal }: Pick<CommandContext, 'signal'>): Promise<Report> {
+export async function salvage(
+  { from, to }: SalvageCommandOptions,
+  { signal }: Pick<CommandContext, 'signal'>,
+): Promise<Report> {
   const [source, target] = [directoryOf(from), directoryOf(to)];
-  if (!looksLikeAStore(source)) throw new UsageError(`There is no store in ${source}: neither a marker nor journals or snapshots.`);
+  if (!looksLikeAStore(source))
+    throw new UsageError(`There is no store in ${source}: neither a marker nor journals or snapshots.`);
   const begun = performance.now();
   const { salvageJsonFile } = await import('@kvent/key-value-storage');
   const { databases } = await salvageJsonFile(source, target, { signal });
@@ -24,14 +28,22 @@ export async function salvage({ from, to }: SalvageCommandOptions, { signal }: P
   return {
     json: { command: 'salvage', from: source, to: target, databases, rows, seconds },
     text: [
-      ...table(databases.map((each) => [each.database, each.rows, each.rows === 1 ? 'row ' : 'rows', damageOf(each.damage.length)])),
+      ...table(
+        databases.map((each) => [
+          each.database,
+          each.rows,
+          each.rows === 1 ? 'row ' : 'rows',
+          damageOf(each.damage.length),
+        ]),
+      ),
       ...damage.map(({ place, what }) => `  ${place}: ${what}`),
       `${target} holds ${counted(rows, 'row', 'rows')} of ${source}, copied in ${inSeconds(seconds)}; ${damage.length === 0 ? 'nothing was damaged.' : 'what the places above held is missing, and of a batch perhaps a part.'}`,
     ],
   };
 }
 
-const damageOf = (count: number): string => (count === 0 ? 'nothing damaged' : `${counted(count, 'place', 'places')} damaged`);
+const damageOf = (count: number): string =>
+  count === 0 ? 'nothing damaged' : `${counted(count, 'place', 'places')} damaged`;
 
 function directoryOf(given: string): string {
   const place = placeOf(given);
@@ -45,7 +57,10 @@ function looksLikeAStore(directory: string): boolean {
     return readdirSync(directory, { withFileTypes: true }).some(
       (entry) =>
         entry.name === '.kvent.json' ||
-        (entry.isDirectory() && readdirSync(join(directory, entry.name)).some((name) => /^(journal|snapshot)-\d+\.json/.test(name))),
+        (entry.isDirectory() &&
+          readdirSync(join(directory, entry.name)).some((name) =>
+            /^(journal|snapshot)-\d+\.json/.test(name),
+          )),
     );
   } catch {
     return false;

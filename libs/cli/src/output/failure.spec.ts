@@ -6,12 +6,16 @@ describe('a failure', () => {
   it('is one line with its code, and what to do', () => {
     const error = storageError('STORAGE_LOCKED', 'It belongs to process 7.', {});
     const { line, json } = failureOf(new Advised(error, 'Stop that process.'));
-    expect(line).toBe('It belongs to process 7. [STORAGE_LOCKED, docs/reference/errors.md#storage_locked] Stop that process.');
+    expect(line).toBe(
+      'It belongs to process 7. [STORAGE_LOCKED, docs/reference/errors.md#storage_locked] Stop that process.',
+    );
     expect(json).toEqual({ error: { code: 'STORAGE_LOCKED', message: line, effect: 'none' } });
   });
 
   it('of somebody else is one line too, without the blanks around its line breaks', () => {
-    expect(failureOf(new Error('It belongs \r\n\t to process 7.')).json.error.message).toBe('It belongs to process 7.');
+    expect(failureOf(new Error('It belongs \r\n\t to process 7.')).json.error.message).toBe(
+      'It belongs to process 7.',
+    );
   });
 
   it('that nobody foresaw says so', () => {

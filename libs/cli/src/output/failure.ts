@@ -14,7 +14,9 @@ export class Advised extends Error {
 
 export interface Failure {
   readonly line: string;
-  readonly json: { readonly error: { readonly code: string; readonly message: string; readonly effect: string } };
+  readonly json: {
+    readonly error: { readonly code: string; readonly message: string; readonly effect: string };
+  };
   /** With all causes, for `--verbose`. Each line is indented, so that none of it can pass for a line of `kvent` itself. */
   readonly story: readonly string[];
 }

@@ -29,7 +29,10 @@ describe('the output', () => {
     const { out, err, output } = begin();
     output.tell('s3cret\nforged', '\u001b[2J\u0007\u202e');
     await output.result('a\tb\u009b31m', 's3cret');
-    expect([err.written, out.written]).toEqual(['***\\nforged\n\\u001b[2J\\u0007\\u202e\n', 'a\\tb\\u009b31m\n***\n']);
+    expect([err.written, out.written]).toEqual([
+      '***\\nforged\n\\u001b[2J\\u0007\\u202e\n',
+      'a\\tb\\u009b31m\n***\n',
+    ]);
   });
 
   it('as JSON is the same JSON for programs, without passwords', async () => {

@@ -27,7 +27,9 @@ class Screen {
 describe('progress', () => {
   it('on a terminal is one line with a bar, written over, never wider than the screen, and gone in the end', () => {
     const screen = new Screen(true);
-    expect(screen.show(500, 2_000)).toBe('\r█████░░░░░░░░░░░░░░░  25 % copying tenant:acme: 500 of 2,00\u001b[K');
+    expect(screen.show(500, 2_000)).toBe(
+      '\r█████░░░░░░░░░░░░░░░  25 % copying tenant:acme: 500 of 2,00\u001b[K',
+    );
     screen.now = 79;
     expect(screen.show(1_000, 2_000)).toBe('');
     screen.now = 80;

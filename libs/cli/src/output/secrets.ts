@@ -11,13 +11,21 @@ const atMax = 16;
  * Hides every password: by the form of the text, and by what the arguments hold, which may be mistyped, quoted or without a scheme. `env`: for
  * `PGPASSWORD`.
  */
-export function hiderOf(args: readonly string[], env: Readonly<Record<string, string | undefined>>): (text: string) => string {
+export function hiderOf(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): (text: string) => string {
   const given = [...args, ...joinedAtBlanks(args)].flatMap(passwordsIn);
-  const passwords = [...given, env['PGPASSWORD'] ?? '', env['PGSSLPASSWORD'] ?? ''].filter((password) => password !== '');
+  const passwords = [...given, env['PGPASSWORD'] ?? '', env['PGSSLPASSWORD'] ?? ''].filter(
+    (password) => password !== '',
+  );
   const forms = [...new Set(passwords.flatMap(formsOf))].sort((one, other) => other.length - one.length);
   return (text) =>
     forms.reduce(
-      (shown, secret) => (secret.length < lengthMin ? shown.replaceAll(`:${secret}@`, `:${hidden}@`) : shown.replaceAll(secret, hidden)),
+      (shown, secret) =>
+        secret.length < lengthMin
+          ? shown.replaceAll(`:${secret}@`, `:${hidden}@`)
+          : shown.replaceAll(secret, hidden),
       hidePasswords(text),
     );
 }
@@ -28,17 +36,22 @@ function joinedAtBlanks(args: readonly string[]): readonly string[] {
     if (!arg.includes('://') || arg.includes('@')) return [];
     const end = args.findIndex((other, at) => at > index && other.includes('@'));
     const parts = end < 0 ? [] : args.slice(index, end + 1);
-    return parts.slice(1).some((part) => part.startsWith('--') || part.includes('://')) ? [] : [parts.join(' '), ...piecesOf(parts)];
+    return parts.slice(1).some((part) => part.startsWith('--') || part.includes('://'))
+      ? []
+      : [parts.join(' '), ...piecesOf(parts)];
   });
 }
 
 /** Each part of such a password, as if it were one by itself. */
 const piecesOf = (parts: readonly string[]): readonly string[] => {
   const last = parts.at(-1) ?? '';
-  return [...parts.slice(0, -1), last.slice(0, last.lastIndexOf('@'))].map((part, index) => `x:${index === 0 ? afterColon(part) : part}@`);
+  return [...parts.slice(0, -1), last.slice(0, last.lastIndexOf('@'))].map(
+    (part, index) => `x:${index === 0 ? afterColon(part) : part}@`,
+  );
 };
 
-const afterColon = (address: string): string => address.slice(address.indexOf(':', address.indexOf('://') + 3) + 1);
+const afterColon = (address: string): string =>
+  address.slice(address.indexOf(':', address.indexOf('://') + 3) + 1);
 
 function passwordsIn(arg: string): readonly string[] {
   const settings = Array.from(arg.matchAll(/password\s*=\s*('[^']*'|"[^"]*"|[^&#\s]+)/gi), ([, value = '']) =>
@@ -52,7 +65,11 @@ function userPasswords(arg: string): readonly string[] {
   const scheme = arg.indexOf('://');
   const colon = arg.indexOf(':', scheme < 0 ? 0 : scheme + 3);
   const found: string[] = [];
-  for (let at = arg.indexOf('@', colon); colon >= 0 && at >= 0 && found.length < atMax; at = arg.indexOf('@', at + 1))
+  for (
+    let at = arg.indexOf('@', colon);
+    colon >= 0 && at >= 0 && found.length < atMax;
+    at = arg.indexOf('@', at + 1)
+  )
     found.push(arg.slice(colon + 1, at));
   return found;
 }
@@ -60,7 +77,11 @@ function userPasswords(arg: string): readonly string[] {
 /** A password as addresses, JSON and inspected objects write it. */
 const formsOf = (password: string): readonly string[] =>
   [password, decoded(password), encoded(password), encoded(decoded(password))]
-    .flatMap((form) => [form, JSON.stringify(form).slice(1, -1), form.replaceAll('\\', '\\\\').replaceAll("'", "\\'")])
+    .flatMap((form) => [
+      form,
+      JSON.stringify(form).slice(1, -1),
+      form.replaceAll('\\', '\\\\').replaceAll("'", "\\'"),
+    ])
     .filter((form) => form !== '');
 
 function decoded(text: string): string {

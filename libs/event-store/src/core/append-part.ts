@@ -101,7 +101,10 @@ export class AppendPart extends WorkingPart {
     this.#settle(head, lease);
     if (before === this.#checks && conflict === undefined) return { verdict: 'fine' };
     // what was expected is there: who lost a race may run again
-    return { verdict: 'again', otherwise: mismatchError(rows, { expected: expectation.expected, by: 'loaded' }, head.version) };
+    return {
+      verdict: 'again',
+      otherwise: mismatchError(rows, { expected: expectation.expected, by: 'loaded' }, head.version),
+    };
   }
 
   override landed(landed: Landed): void {
@@ -118,7 +121,10 @@ export class AppendPart extends WorkingPart {
     // the head's check stands in front: it was met, and an event is there that must not be
     const event = conflict === undefined ? undefined : rows.space('event').container;
     if (conflict?.address.container === event && conflict !== undefined)
-      return corrupt({ ...conflict.address, database: rows.database }, 'an event is there that the head does not know');
+      return corrupt(
+        { ...conflict.address, database: rows.database },
+        'an event is there that the head does not know',
+      );
     return undefined;
   }
 
@@ -135,7 +141,9 @@ export class AppendPart extends WorkingPart {
   }
 
   get #checks(): string {
-    return JSON.stringify(this.#contribution?.checks, (_name, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value));
+    return JSON.stringify(this.#contribution?.checks, (_name, value: unknown) =>
+      typeof value === 'bigint' ? `${value}n` : value,
+    );
   }
 
   get #stored() {

@@ -4,14 +4,20 @@ import { openStorage } from '@kvent/key-value-storage';
 import { ManualClock, SurvivingMemory } from '@kvent/key-value-storage/testing';
 import { defineStream, event, EventStore } from './index.js';
 
-const Doors = defineStream('door', { events: { opened: event<{ by: string }>() }, initial: () => 0, evolve: (times) => times + 1 });
+const Doors = defineStream('door', {
+  events: { opened: event<{ by: string }>() },
+  initial: () => 0,
+  evolve: (times) => times + 1,
+});
 const opened = { type: 'opened', data: { by: 'ada' } } as const;
 
 describe('The events of a commit are handed on', () => {
   it('as they are read from the stream, frozen, with the stream that they are of', async () => {
     const handed: unknown[] = [];
     const memory = new SurvivingMemory();
-    await using storage = await openStorage(memory.create({ clock: new ManualClock(), place: 'here' }), { tenant: 'acme' });
+    await using storage = await openStorage(memory.create({ clock: new ManualClock(), place: 'here' }), {
+      tenant: 'acme',
+    });
     const store = new EventStore(storage, {
       metadata: () => ({ userId: 'u' }),
       committed: (stream, events, definition) => {
@@ -21,7 +27,10 @@ describe('The events of a commit are handed on', () => {
       },
     });
     const doors = store.stream(Doors);
-    await doors.append('front', [opened, opened], { expectedVersion: 'any', metadata: { correlationId: 'c' } });
+    await doors.append('front', [opened, opened], {
+      expectedVersion: 'any',
+      metadata: { correlationId: 'c' },
+    });
     const read: unknown[] = [];
     for await (const each of doors.read('front')) read.push(each);
     expect(handed).toEqual([[{ type: 'door', id: 'front', database: 'tenant:acme' }, Doors], ...read]);
@@ -32,7 +41,9 @@ describe('The events of a commit are handed on', () => {
     await using storage = await openStorage(memory.create({ clock: new ManualClock(), place: 'here' }));
     const handed: string[] = [];
     const held = memory.transaction('here');
-    const inside = new EventStore(storage.within(held.transaction), { committed: ({ id }) => void handed.push(id) }).stream(Doors);
+    const inside = new EventStore(storage.within(held.transaction), {
+      committed: ({ id }) => void handed.push(id),
+    }).stream(Doors);
     await inside.append('front', [opened], { expectedVersion: 'any' });
     await inside.transact('front', () => [opened]);
     await held.commit();
@@ -47,7 +58,10 @@ describe('The events of a commit are handed on', () => {
       throw new Error('no');
     };
     const doors = new EventStore(storage, { committed }).stream(Doors);
-    expect(await doors.append('front', [opened], { expectedVersion: 'any' })).toEqual({ version: 1, replayed: false });
+    expect(await doors.append('front', [opened], { expectedVersion: 'any' })).toEqual({
+      version: 1,
+      replayed: false,
+    });
     expect((await doors.transact('front', () => [opened])).version).toBe(2);
   });
 });

@@ -31,12 +31,14 @@ export async function deleteStream(rows: StreamRows, options: Options | undefine
     const head = headIn(rows.head, found[0]);
     const lease = found[1];
     if (head.kind === 'deleted') return head;
-    if (condition !== undefined && !isMet(condition.expected, head.version)) throw mismatchError(rows, condition, head.version);
+    if (condition !== undefined && !isMet(condition.expected, head.version))
+      throw mismatchError(rows, condition, head.version);
     if (head.kind === 'held' && lease !== undefined) throw lockedError(rows, lease);
     if (head.version === 0) return head;
     const { checks, changes } = deleteBatch(rows, head);
     const result = await commitBatch(engine, rows.database, checks, changes, signal);
-    if (result.outcome === 'conflict') throw mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version);
+    if (result.outcome === 'conflict')
+      throw mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version);
     return head;
   });
   if (before.version > 0) await removeRows(rows, signal);
@@ -51,8 +53,13 @@ async function removeRows(rows: StreamRows, signal: AbortSignal | undefined): Pr
       for (let more = true; more;) {
         engine.assertOpen();
         const space = rows.space(kind);
-        const [page] = await engine.provider.scan([{ ...space, limit: limits.batchEntriesMax, values: 'omit' }], { signal });
-        const changes = (page?.rows ?? []).map(({ key }) => ({ kind: 'delete', address: { ...space, key } }) as const);
+        const [page] = await engine.provider.scan(
+          [{ ...space, limit: limits.batchEntriesMax, values: 'omit' }],
+          { signal },
+        );
+        const changes = (page?.rows ?? []).map(
+          ({ key }) => ({ kind: 'delete', address: { ...space, key } }) as const,
+        );
         if (changes.length > 0) await commitBatch(engine, rows.database, [], changes, signal);
         done += changes.length;
         more = page?.more === true;

@@ -20,12 +20,15 @@ const Second = defineStream('person', {
   events: {
     named: event(z.object({ first: z.string(), last: z.string() }), {
       schemaVersion: 2,
-      upcast: { 1: ({ name }: { name: string }) => ({ first: name.split(' ')[0], last: name.split(' ')[1] }) },
+      upcast: {
+        1: ({ name }: { name: string }) => ({ first: name.split(' ')[0], last: name.split(' ')[1] }),
+      },
     }),
     left: event(),
   },
   initial,
-  evolve: (names, happened) => (happened.type === 'named' ? [...names, `${happened.data.last}, ${happened.data.first}`] : names),
+  evolve: (names, happened) =>
+    happened.type === 'named' ? [...names, `${happened.data.last}, ${happened.data.first}`] : names,
 });
 const third = (
   upcast: (older: { first: string; last: string }) => unknown,
@@ -35,12 +38,16 @@ const third = (
     events: {
       named: event(schema, {
         schemaVersion: 3,
-        upcast: { 1: ({ name }: { name: string }) => ({ first: name.split(' ')[0], last: name.split(' ')[1] }), 2: upcast },
+        upcast: {
+          1: ({ name }: { name: string }) => ({ first: name.split(' ')[0], last: name.split(' ')[1] }),
+          2: upcast,
+        },
       }),
       left: event(),
     },
     initial,
-    evolve: (names, happened) => (happened.type === 'named' ? [...names, `${happened.data.full} (${happened.data.language})`] : names),
+    evolve: (names, happened) =>
+      happened.type === 'named' ? [...names, `${happened.data.full} (${happened.data.language})`] : names,
   });
 const Third = third(({ first, last }) => ({ full: `${first} ${last}`, language: 'en' }));
 
@@ -55,16 +62,28 @@ describe('events of a stream', () => {
   afterEach(async () => {
     await storage[Symbol.asyncDispose]();
   });
-  const errorOf = async (work: () => Promise<unknown>): Promise<{ code?: string; version?: number; cause?: unknown }> => {
+  const errorOf = async (
+    work: () => Promise<unknown>,
+  ): Promise<{ code?: string; version?: number; cause?: unknown }> => {
     const error: unknown = await work().catch((thrown: unknown) => thrown);
     return isStorageError(error) ? error : {};
   };
 
   it('of three releases are lifted step by step, each from the version that it was written with', async () => {
-    await stream(First).append('a', [{ type: 'named', data: { name: 'Ada Lovelace' } }, { type: 'left' }], { expectedVersion: 0 });
-    await stream(Second).append('a', [{ type: 'named', data: { first: 'Grace', last: 'Hopper' } }], { expectedVersion: 2 });
-    await stream(Third).append('a', [{ type: 'named', data: { full: 'Barbara Liskov', language: 'pt' } }], { expectedVersion: 3 });
-    expect((await stream(Third).load('a')).state).toEqual(['Ada Lovelace (en)', 'Grace Hopper (en)', 'Barbara Liskov (pt)']);
+    await stream(First).append('a', [{ type: 'named', data: { name: 'Ada Lovelace' } }, { type: 'left' }], {
+      expectedVersion: 0,
+    });
+    await stream(Second).append('a', [{ type: 'named', data: { first: 'Grace', last: 'Hopper' } }], {
+      expectedVersion: 2,
+    });
+    await stream(Third).append('a', [{ type: 'named', data: { full: 'Barbara Liskov', language: 'pt' } }], {
+      expectedVersion: 3,
+    });
+    expect((await stream(Third).load('a')).state).toEqual([
+      'Ada Lovelace (en)',
+      'Grace Hopper (en)',
+      'Barbara Liskov (pt)',
+    ]);
     const events = await all(stream(Third).read('a'));
     // what they were written with is kept
     expect(events.map(({ type, metadata }) => [type, metadata.schemaVersion])).toEqual([
@@ -79,8 +98,14 @@ describe('events of a stream', () => {
 
   it('of a later release than this program stop it, by name of stream and version; they are never guessed', async () => {
     await stream(First).append('a', [{ type: 'left' }], { expectedVersion: 0 });
-    await stream(Third).append('a', [{ type: 'named', data: { full: 'Ada', language: 'en' } }], { expectedVersion: 1 });
-    for (const work of [() => stream(Second).load('a'), () => all(stream(First).read('a')), () => stream(First).transact('a', () => [])])
+    await stream(Third).append('a', [{ type: 'named', data: { full: 'Ada', language: 'en' } }], {
+      expectedVersion: 1,
+    });
+    for (const work of [
+      () => stream(Second).load('a'),
+      () => all(stream(First).read('a')),
+      () => stream(First).transact('a', () => []),
+    ])
       expect(await errorOf(work)).toMatchObject({ code: 'EVENT_UNREADABLE', stream: 'person/a', version: 2 });
   });
 
@@ -94,17 +119,25 @@ describe('events of a stream', () => {
     ],
     ['answers what the schema refuses', third(({ first }) => ({ full: first })), Error],
   ])('are EVENT_UNREADABLE when an upcast %s, and the cause is kept', async (_, Broken, cause) => {
-    await stream(First).append('a', [{ type: 'left' }, { type: 'named', data: { name: 'Ada Lovelace' } }], { expectedVersion: 0 });
+    await stream(First).append('a', [{ type: 'left' }, { type: 'named', data: { name: 'Ada Lovelace' } }], {
+      expectedVersion: 0,
+    });
     const error = await errorOf(() => stream(Broken).load('a'));
     expect(error).toMatchObject({ code: 'EVENT_UNREADABLE', version: 2 });
     expect(error.cause).toBeInstanceOf(cause);
   });
 
   it('are lifted by schemas that check in their own time, too', async () => {
-    const slow = z.object({ full: z.string(), language: z.string() }).refine(async () => await Promise.resolve(true));
+    const slow = z
+      .object({ full: z.string(), language: z.string() })
+      .refine(async () => await Promise.resolve(true));
     const Slow = third(({ first, last }) => ({ full: `${first} ${last}`, language: 'en' }), slow);
-    await stream(First).append('a', [{ type: 'named', data: { name: 'Ada Lovelace' } }], { expectedVersion: 0 });
-    await stream(Slow).append('a', [{ type: 'named', data: { full: 'Grace Hopper', language: 'en' } }], { expectedVersion: 1 });
+    await stream(First).append('a', [{ type: 'named', data: { name: 'Ada Lovelace' } }], {
+      expectedVersion: 0,
+    });
+    await stream(Slow).append('a', [{ type: 'named', data: { full: 'Grace Hopper', language: 'en' } }], {
+      expectedVersion: 1,
+    });
     expect((await stream(Slow).load('a')).state).toEqual(['Ada Lovelace (en)', 'Grace Hopper (en)']);
     expect((await all(stream(Slow).read('a'))).map(({ data }) => (data as { full: string }).full)).toEqual([
       'Ada Lovelace',
@@ -114,12 +147,19 @@ describe('events of a stream', () => {
 
   it('are stored as their schema leaves them; what it refuses is told by path, and nothing of the append is there', async () => {
     const Trimmed = defineStream('trimmed', {
-      events: { noted: event(z.object({ text: z.string().trim(), stars: z.number().default(3) }), { schemaVersion: 1, upcast: {} }) },
+      events: {
+        noted: event(z.object({ text: z.string().trim(), stars: z.number().default(3) }), {
+          schemaVersion: 1,
+          upcast: {},
+        }),
+      },
       initial,
       evolve: (texts, { data: { text, stars } }) => [...texts, `${text} ${stars}`],
     });
     const notes = stream(Trimmed);
-    const { state } = await notes.transact('a', () => [{ type: 'noted', data: { text: '  fine ' } as never }]);
+    const { state } = await notes.transact('a', () => [
+      { type: 'noted', data: { text: '  fine ' } as never },
+    ]);
     expect(state).toEqual(['fine 3']);
     expect((await notes.load('a')).state).toEqual(state);
     const error = await errorOf(() =>
@@ -137,7 +177,11 @@ describe('events of a stream', () => {
   });
 
   it('come back as they were given, whatever JSON would lose', async () => {
-    const Rich = defineStream('rich', { events: { kept: event<unknown>() }, initial, evolve: (texts) => texts });
+    const Rich = defineStream('rich', {
+      events: { kept: event<unknown>() },
+      initial,
+      evolve: (texts) => texts,
+    });
     const data = {
       at: new Date(0),
       big: 2n ** 70n,
@@ -172,18 +216,23 @@ describe('events of a stream', () => {
   });
 
   it('carry metadata of texts, and nothing else', async () => {
-    const append = (metadata: object) => stream(First).append('a', [{ type: 'left' }], { expectedVersion: 'any', metadata });
+    const append = (metadata: object) =>
+      stream(First).append('a', [{ type: 'left' }], { expectedVersion: 'any', metadata });
     for (const metadata of [{ user: 'u' }, { userId: 7 }, { extensions: { n: 1 } }, { extensions: 'text' }])
       expect(await errorOf(() => append(metadata))).toMatchObject({ code: 'INVALID_OPTION' });
     // together with what the store adds to each event
-    const adding = new EventStore(storage, { metadata: () => ({ extensions: { own: 'x'.repeat(9_000) } }) }).stream(First);
+    const adding = new EventStore(storage, {
+      metadata: () => ({ extensions: { own: 'x'.repeat(9_000) } }),
+    }).stream(First);
     const extensions = { given: 'x'.repeat(9_000) };
-    expect(await errorOf(() => adding.append('a', [{ type: 'left' }], { expectedVersion: 'any', metadata: { extensions } }))).toMatchObject(
-      {
-        code: 'LIMIT_EXCEEDED',
-        limit: 'eventMetadataBytesMax',
-      },
-    );
+    expect(
+      await errorOf(() =>
+        adding.append('a', [{ type: 'left' }], { expectedVersion: 'any', metadata: { extensions } }),
+      ),
+    ).toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      limit: 'eventMetadataBytesMax',
+    });
     expect(await stream(First).version('a')).toBe(0);
     await append({ extensions });
     expect((await all(stream(First).read('a')))[0]?.metadata.extensions).toEqual(extensions);

@@ -47,10 +47,13 @@ export async function encodeEvents(
   events: readonly AnyEvent[],
   metadata: EventMetadata | undefined,
 ): Promise<readonly EncodedEvent[]> {
-  if (!Array.isArray(events)) throw invalidOption(`Events are given as a list; given was ${describe(events)}.`);
+  if (!Array.isArray(events))
+    throw invalidOption(`Events are given as a list; given was ${describe(events)}.`);
   // all of them at once: what the caller changes while one is being checked is not what is stored
   return await Promise.all(
-    (events as readonly AnyEvent[]).map(async (event, index) => await encodeEvent(definition, event, index, metadata)),
+    (events as readonly AnyEvent[]).map(
+      async (event, index) => await encodeEvent(definition, event, index, metadata),
+    ),
   );
 }
 
@@ -70,15 +73,30 @@ async function encodeEvent(
     const known = [...definition.events.keys()].join(', ');
     throw invalidOption(`A stream of type ${definition.type} has no event '${type}'; it has ${known}.`);
   }
-  const checked = spec.schema === undefined ? event.data : await validated(spec.schema, event.data, what, spec);
-  const record = { type, ...(checked !== undefined && { data: checked }), ...(metadata !== undefined && { metadata }) };
+  const checked =
+    spec.schema === undefined ? event.data : await validated(spec.schema, event.data, what, spec);
+  const record = {
+    type,
+    ...(checked !== undefined && { data: checked }),
+    ...(metadata !== undefined && { metadata }),
+  };
   const { text, value } = encodeValue(record, () => what, { schemaVersion: spec.schemaVersion });
   assertWithin('valueBytesMax', text, what);
   const { metadata: _, ...frozen } = value as AnyEvent & { readonly metadata?: EventMetadata };
-  return { stored: { kind: 'json', text }, event: Object.freeze(frozen), metadata, schemaVersion: spec.schemaVersion };
+  return {
+    stored: { kind: 'json', text },
+    event: Object.freeze(frozen),
+    metadata,
+    schemaVersion: spec.schemaVersion,
+  };
 }
 
-async function validated(schema: StandardSchemaV1, data: unknown, what: string, { schemaVersion }: ResolvedEvent): Promise<unknown> {
+async function validated(
+  schema: StandardSchemaV1,
+  data: unknown,
+  what: string,
+  { schemaVersion }: ResolvedEvent,
+): Promise<unknown> {
   let result = schema['~standard'].validate(data);
   if (isPromise(result)) {
     result.then(undefined, () => undefined);
@@ -91,7 +109,10 @@ async function validated(schema: StandardSchemaV1, data: unknown, what: string, 
 }
 
 /** The metadata of an append: what the store adds, under what the caller gives. `INVALID_OPTION` for other names, `LIMIT_EXCEEDED` above 16 KB. */
-export function metadataOf(own: EventMetadata | undefined, given: EventMetadata | undefined): EventMetadata | undefined {
+export function metadataOf(
+  own: EventMetadata | undefined,
+  given: EventMetadata | undefined,
+): EventMetadata | undefined {
   for (const metadata of [own, given]) assertMetadata(metadata);
   const entries = Object.entries({ ...own, ...given }).filter(([, value]) => value !== undefined);
   if (entries.length === 0) return undefined;
@@ -116,7 +137,8 @@ function assertMetadata(metadata: EventMetadata | undefined): void {
   const { extensions = {}, ...given } = metadata ?? {};
   assertOptions('metadata.extensions', extensions, Object.keys(extensions));
   for (const [name, value] of [...Object.entries(given), ...Object.entries(extensions)]) {
-    if (value !== undefined && typeof value !== 'string') throw invalidOption(`metadata: ${name} is a text; given was ${describe(value)}.`);
+    if (value !== undefined && typeof value !== 'string')
+      throw invalidOption(`metadata: ${name} is a text; given was ${describe(value)}.`);
   }
 }
 
@@ -146,7 +168,11 @@ export function recorded(
 }
 
 /** The event of a row. `EVENT_UNKNOWN_TYPE` or `EVENT_UNREADABLE`, naming stream and version. A promise only where a schema checks what was lifted. */
-export function decodeEvent(rows: StreamRows, version: number, row: Row): Recorded<AnyEvent> | Promise<Recorded<AnyEvent>> {
+export function decodeEvent(
+  rows: StreamRows,
+  version: number,
+  row: Row,
+): Recorded<AnyEvent> | Promise<Recorded<AnyEvent>> {
   const { schemaVersion, type, data, metadata } = parseEvent(rows, version, row);
   const at = { version, rowVersion: row.version, recordedAt: row.updatedAt };
   const spec = rows.definition.events.get(type);
@@ -155,9 +181,11 @@ export function decodeEvent(rows: StreamRows, version: number, row: Row): Record
     const message = `Event ${version} of ${rows.name} has the type '${type}', which this program does not know; it knows ${known}.`;
     throw streamError('EVENT_UNKNOWN_TYPE', message, { stream: rows.path, version, type });
   }
-  if (schemaVersion === spec.schemaVersion) return recorded({ event: eventOf(type, data), metadata, schemaVersion }, rows, at);
+  if (schemaVersion === spec.schemaVersion)
+    return recorded({ event: eventOf(type, data), metadata, schemaVersion }, rows, at);
   const lifted = lift(rows, version, type, spec, schemaVersion, data);
-  const done = (checked: unknown): Recorded<AnyEvent> => recorded({ event: eventOf(type, checked), metadata, schemaVersion }, rows, at);
+  const done = (checked: unknown): Recorded<AnyEvent> =>
+    recorded({ event: eventOf(type, checked), metadata, schemaVersion }, rows, at);
   return isPromise(lifted) ? Promise.resolve(lifted).then(done) : done(lifted);
 }
 
@@ -180,25 +208,48 @@ function parseEvent(rows: StreamRows, version: number, { value }: Row): StoredEv
   } catch (cause) {
     throw unreadable(rows, version, 'it is no JSON that Kvent wrote', cause);
   }
-  const { type, data, metadata } = (typeof record === 'object' && record !== null ? record : {}) as Partial<StoredEvent>;
+  const { type, data, metadata } = (
+    typeof record === 'object' && record !== null ? record : {}
+  ) as Partial<StoredEvent>;
   if (typeof type !== 'string') throw unreadable(rows, version, 'it has no type');
   return { schemaVersion: parsed.schemaVersion, type, data, metadata };
 }
 
 /** Data of an older schemaVersion, step by step; then the schema looks at them. */
-function lift(rows: StreamRows, version: number, type: string, spec: ResolvedEvent, from: number, older: unknown): unknown {
+function lift(
+  rows: StreamRows,
+  version: number,
+  type: string,
+  spec: ResolvedEvent,
+  from: number,
+  older: unknown,
+): unknown {
   const { schemaVersion, upcast, schema } = spec;
   if (!(from < schemaVersion))
-    throw unreadable(rows, version, `schemaVersion ${from} wrote it, and this program knows ${schemaVersion}`, undefined, type);
+    throw unreadable(
+      rows,
+      version,
+      `schemaVersion ${from} wrote it, and this program knows ${schemaVersion}`,
+      undefined,
+      type,
+    );
   const failed = (cause: unknown) =>
-    unreadable(rows, version, `its upcast from schemaVersion ${from} to ${schemaVersion} failed`, cause, type);
+    unreadable(
+      rows,
+      version,
+      `its upcast from schemaVersion ${from} to ${schemaVersion} failed`,
+      cause,
+      type,
+    );
   const checked = (result: StandardSchemaV1.Result<unknown>): unknown => {
-    if (result.issues !== undefined) throw failed(invalidValue(`event ${version} of ${rows.name}`, result.issues));
+    if (result.issues !== undefined)
+      throw failed(invalidValue(`event ${version} of ${rows.name}`, result.issues));
     return result.value;
   };
   try {
     let data = older;
-    for (let step = from; step < schemaVersion; step += 1) data = (upcast[step] as (given: unknown) => unknown)(data);
+    for (let step = from; step < schemaVersion; step += 1)
+      data = (upcast[step] as (given: unknown) => unknown)(data);
     const result = schema?.['~standard'].validate(data);
     if (result === undefined) return data;
     if (!isPromise(result)) return checked(result);

@@ -80,7 +80,9 @@ describe('an event store', () => {
   it('refuses streams of tenants where there is none, and gives what is shared to all', async () => {
     const [notes, shared] = [store().stream(Notes), store().stream(Shared)];
     tenant = undefined;
-    expect(await codeOf(async () => await notes.append('a', [noted('lost')], { expectedVersion: 0 }))).toBe('TENANT_MISSING');
+    expect(await codeOf(async () => await notes.append('a', [noted('lost')], { expectedVersion: 0 }))).toBe(
+      'TENANT_MISSING',
+    );
     await shared.append('a', [noted('for all')], { expectedVersion: 0 });
     tenant = 'other';
     const [first] = await all(shared.read('a'));
@@ -116,7 +118,9 @@ describe('an event store', () => {
 
   it('lets a session that renews itself end with its time, when the storage is closed before it', async () => {
     const clock = new ManualClock();
-    const session = await store({ clock }).stream(Notes).openSession('a', { sessionTimeoutMs: 900, renewal: 'auto' });
+    const session = await store({ clock })
+      .stream(Notes)
+      .openSession('a', { sessionTimeoutMs: 900, renewal: 'auto' });
     await storage[Symbol.asyncDispose]();
     await clock.advance(500);
     expect([session.signal.aborted, clock.waiting > 0]).toEqual([false, true]);
@@ -137,7 +141,9 @@ describe('an event store', () => {
     });
     const counted = store().stream(Counted);
     await counted.session('a', async (session) => {
-      await session.append([noted('1'), noted('2')], { sameCommit: (_, { state }) => void expect(state).toEqual(['1', '2']) });
+      await session.append([noted('1'), noted('2')], {
+        sameCommit: (_, { state }) => void expect(state).toEqual(['1', '2']),
+      });
       await session.append([noted('3')], { close: true });
     });
     await counted.transact('b', () => [noted('4'), noted('5')], { sameCommit: () => undefined });

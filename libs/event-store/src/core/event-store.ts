@@ -57,10 +57,20 @@ export class EventStore {
   /** `INVALID_OPTION` names what is wrong with the options. */
   constructor(storage: KeyValueStorage, options: EventStoreOptions = {}) {
     assertEventStoreOptions('EventStore', options);
-    const { metadata, session = {}, idempotencyRetentionMs = markRetentionMs, clock = systemClock, observer } = options;
+    const {
+      metadata,
+      session = {},
+      idempotencyRetentionMs = markRetentionMs,
+      clock = systemClock,
+      observer,
+    } = options;
     this.#storage = storage;
     this.#options = options;
-    this.#settings = { metadata, session: resolveOptions('EventStore: session', session, sessionDefaults), idempotencyRetentionMs };
+    this.#settings = {
+      metadata,
+      session: resolveOptions('EventStore: session', session, sessionDefaults),
+      idempotencyRetentionMs,
+    };
     this.#observer = quiet(observer);
     this.#clock = clock;
   }

@@ -52,7 +52,9 @@ export interface Appended<S, E> extends Loaded<S> {
   readonly replayed: boolean;
 }
 /** At a version, or at a time; not both. */
-export type PointInTime = { readonly atVersion?: number; readonly atTime?: never } | { readonly atTime?: Date; readonly atVersion?: never };
+export type PointInTime =
+  | { readonly atVersion?: number; readonly atTime?: never }
+  | { readonly atTime?: Date; readonly atVersion?: never };
 /** A number: exactly this version, 0 is 'absent'. 'present': any but none. 'any': whatever is there, no check. */
 export type ExpectedVersion = number | 'absent' | 'present' | 'any';
 
@@ -146,25 +148,40 @@ export abstract class EventStream<D extends AnyStream> {
     options: AppendOptions,
   ): Promise<{ readonly version: number; readonly replayed: boolean }>;
   /** An append as a part of a larger commit: `storage.atomic().include(orders.appending(…)).set(…)`. */
-  abstract appending(id: string, events: readonly EventOf<D>[], options: { readonly expectedVersion: ExpectedVersion }): BatchPart;
+  abstract appending(
+    id: string,
+    events: readonly EventOf<D>[],
+    options: { readonly expectedVersion: ExpectedVersion },
+  ): BatchPart;
   /** At the version that was loaded: a conflict is retried together with the reading. */
   abstract appending(loaded: Loaded<StateOf<D>>, events: readonly EventOf<D>[]): BatchPart;
   /** The events in order, page by page: memory stays flat, and a slice touches only its rows. What is appended meanwhile is left out. */
   abstract read(id: string, range?: CallOptions & EventRange): AsyncIterable<Recorded<EventOf<D>>>;
   /** Its number of events; the cost does not grow with it. 0 for an unknown and for a deleted stream. */
   abstract version(id: string, options?: CallOptions): Promise<number>;
-  abstract findByIdempotencyKey(id: string, key: string, options?: CallOptions): Promise<VersionRange | undefined>;
+  abstract findByIdempotencyKey(
+    id: string,
+    key: string,
+    options?: CallOptions,
+  ): Promise<VersionRange | undefined>;
   /** The same; `IDEMPOTENCY_KEY_NOT_FOUND`. */
   abstract findByIdempotencyKeyOrThrow(id: string, key: string, options?: CallOptions): Promise<VersionRange>;
   /** The streams of this type that hold events, in the order of their ids. */
   abstract page(request?: StreamPageRequest, options?: CallOptions): Promise<StreamPage>;
   /** Final: the stream's rows go, its versions never restart. false: it was not there. An error on the way says `done`; calling again finishes. */
-  abstract delete(id: string, options?: CallOptions & { readonly expectedVersion?: number }): Promise<boolean>;
+  abstract delete(
+    id: string,
+    options?: CallOptions & { readonly expectedVersion?: number },
+  ): Promise<boolean>;
 
   // ─── sessions
 
   /** Runs work that holds the stream, and lets it go afterwards, also when the work throws. */
-  abstract session<R>(id: string, work: (session: StreamSession<D>) => Promise<R>, options?: SessionOptions): Promise<R>;
+  abstract session<R>(
+    id: string,
+    work: (session: StreamSession<D>) => Promise<R>,
+    options?: SessionOptions,
+  ): Promise<R>;
   /**
    * Holds the stream: until the session ends, no append from outside lands, in this process or in another (`STREAM_LOCKED`). `SESSION_OPEN_FAILED` while
    * somebody else holds it and `openTimeoutMs` is over.
@@ -176,7 +193,10 @@ export abstract class EventStream<D extends AnyStream> {
   /** Keeps the state at a version, so that loads start there; answers the version. `STREAM_NOT_FOUND`, `STREAM_VERSION_NOT_FOUND`. */
   abstract snapshot(id: string, options?: CallOptions & { readonly atVersion?: number }): Promise<number>;
   /** Snapshots at k, 2k, 3k … in one pass; answers their versions. */
-  abstract snapshotAll(id: string, options: CallOptions & { readonly every: number }): Promise<readonly number[]>;
+  abstract snapshotAll(
+    id: string,
+    options: CallOptions & { readonly every: number },
+  ): Promise<readonly number[]>;
   /** Of this program's snapshot schemaVersion, in order. */
   abstract snapshotVersions(id: string, options?: CallOptions): Promise<readonly number[]>;
   /** Removes one snapshot (`SNAPSHOT_NOT_FOUND`), or all of them, and answers how many. Loads replay what is missing. */
@@ -217,7 +237,9 @@ export abstract class StreamSession<D extends AnyStream> implements AsyncDisposa
   abstract append(
     events: readonly EventOf<D>[],
     options?: WriteEventsOptions &
-      SameCommit<StateOf<D>, EventOf<D>> & { /** In the same commit. @default false */ readonly close?: boolean },
+      SameCommit<StateOf<D>, EventOf<D>> & {
+        /** In the same commit. @default false */ readonly close?: boolean;
+      },
   ): Promise<{ readonly version: number; readonly replayed: boolean }>;
   /** The session's append as a part of a larger commit. */
   abstract appending(events: readonly EventOf<D>[]): BatchPart;

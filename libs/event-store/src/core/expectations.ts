@@ -1,5 +1,12 @@
 /** What the caller says that the stream must be: `expectedVersion`, or `ifMatch`. Present without a value is an error, never "no check". */
-import { describe, invalidOption, isPrecondition, outOfRange, storageError, versionIn } from '@kvent/key-value-storage/core';
+import {
+  describe,
+  invalidOption,
+  isPrecondition,
+  outOfRange,
+  storageError,
+  versionIn,
+} from '@kvent/key-value-storage/core';
 import type { Expectation } from './append-part.js';
 import { ownerOf } from './loaded-stream.js';
 import type { StreamRows } from './stream-rows.js';
@@ -19,7 +26,11 @@ export function expectationOf(verb: string, options: Given | undefined, rows: St
 }
 
 /** For `transact` and `delete`, where a version may be given. */
-export function conditionOf(verb: string, options: Given | undefined, rows: StreamRows): Expectation | undefined {
+export function conditionOf(
+  verb: string,
+  options: Given | undefined,
+  rows: StreamRows,
+): Expectation | undefined {
   const found = readExpectation(verb, options, rows);
   // a precondition that checks nothing
   if (found?.by === 'etag' && found.expected === 'any') return undefined;
@@ -27,10 +38,17 @@ export function conditionOf(verb: string, options: Given | undefined, rows: Stre
   throw invalidOption(`${verb}: expectedVersion is a version; given was ${describe(found.expected)}.`);
 }
 
-function readExpectation(verb: string, options: Given | undefined, rows: StreamRows): Expectation | undefined {
-  const names = (['expectedVersion', 'ifMatch'] as const).filter((name) => options !== undefined && name in options);
+function readExpectation(
+  verb: string,
+  options: Given | undefined,
+  rows: StreamRows,
+): Expectation | undefined {
+  const names = (['expectedVersion', 'ifMatch'] as const).filter(
+    (name) => options !== undefined && name in options,
+  );
   if (names.length > 1) throw invalidOption(`${verb} takes expectedVersion or ifMatch, not both.`);
-  if (names[0] === 'expectedVersion') return { expected: expectedIn(verb, options?.expectedVersion), by: 'version' };
+  if (names[0] === 'expectedVersion')
+    return { expected: expectedIn(verb, options?.expectedVersion), by: 'version' };
   if (names[0] === 'ifMatch') return { expected: versionInEtag(options?.ifMatch, rows), by: 'etag' };
   return undefined;
 }
@@ -39,7 +57,9 @@ function expectedIn(verb: string, expected: unknown): Expectation['expected'] {
   if (expected === 'absent' || expected === 'present' || expected === 'any') return expected;
   if (Number.isSafeInteger(expected) && (expected as number) >= 0) return expected as number;
   const error = typeof expected === 'number' ? outOfRange : invalidOption;
-  throw error(`${verb}: expectedVersion is a whole number from 0, 'absent', 'present' or 'any'; given was ${describe(expected)}.`);
+  throw error(
+    `${verb}: expectedVersion is a whole number from 0, 'absent', 'present' or 'any'; given was ${describe(expected)}.`,
+  );
 }
 
 /**
@@ -59,12 +79,18 @@ function versionInEtag(given: unknown, rows: StreamRows): Expectation['expected'
   }
   const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;
   if (typeof etag !== 'string')
-    throw invalidOption(`An etag is a text; given was ${describe(etag)}. To append without a check, write expectedVersion: 'any'.`);
+    throw invalidOption(
+      `An etag is a text; given was ${describe(etag)}. To append without a check, write expectedVersion: 'any'.`,
+    );
   const version = versionIn(etag, owner);
   if (version === null) return [];
   const number = numberIn(version);
   if (number === undefined)
-    throw storageError('INVALID_ETAG', `The etag of a stream is what EtagInterceptor sent; given was ${describe(etag)}.`, {});
+    throw storageError(
+      'INVALID_ETAG',
+      `The etag of a stream is what EtagInterceptor sent; given was ${describe(etag)}.`,
+      {},
+    );
   return number;
 }
 

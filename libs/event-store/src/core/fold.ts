@@ -39,14 +39,29 @@ export function evolved(rows: StreamRows, state: unknown, { type, data }: AnyEve
 }
 
 /** `before`, and what the events make of it; they are to be appended behind `version`. */
-export const evolvedBy = (rows: StreamRows, before: unknown, version: number, events: readonly AnyEvent[]): unknown =>
-  events.reduce((state, event, index) => evolved(rows, state, event, { version: version + index + 1, stored: false }), before);
+export const evolvedBy = (
+  rows: StreamRows,
+  before: unknown,
+  version: number,
+  events: readonly AnyEvent[],
+): unknown =>
+  events.reduce(
+    (state, event, index) => evolved(rows, state, event, { version: version + index + 1, stored: false }),
+    before,
+  );
 
-function messageOf({ name }: StreamRows, type: string, { version, stored, snapshot = 0 }: Step, cause: unknown): string {
+function messageOf(
+  { name }: StreamRows,
+  type: string,
+  { version, stored, snapshot = 0 }: Step,
+  cause: unknown,
+): string {
   const thrown = `\`evolve\` has thrown ${nameOf(cause)}`;
   if (!stored) return `Event ${version} (${type}) is not appended to ${name}: ${thrown} for it.`;
   const from =
-    snapshot === 0 ? '' : `, from the snapshot at version ${snapshot} on (raise snapshot.schemaVersion if the state has another shape now)`;
+    snapshot === 0
+      ? ''
+      : `, from the snapshot at version ${snapshot} on (raise snapshot.schemaVersion if the state has another shape now)`;
   return `Event ${version} (${type}) of ${name} cannot be folded: ${thrown}${from}.`;
 }
 

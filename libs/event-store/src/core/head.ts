@@ -24,12 +24,17 @@ export function headIn(address: Address, row: Row | undefined): Head {
   if (value.kind === 'number') return { kind: 'free', version: Number(value.number), row };
   const { version, session, deleted } = value.kind === 'json' ? parse(value.text) : {};
   if (typeof version === 'number' && deleted === true) return { kind: 'deleted', version, row };
-  if (typeof version === 'number' && typeof session === 'string') return { kind: 'held', version, session, row };
+  if (typeof version === 'number' && typeof session === 'string')
+    return { kind: 'held', version, session, row };
   const place = `${address.database}/${address.container}/${address.entity}/${address.key}`;
   throw storageError('STORAGE_CORRUPT', `The head of a stream at ${place} cannot be read back.`, { place });
 }
 
-function parse(text: string): { readonly version?: unknown; readonly session?: unknown; readonly deleted?: unknown } {
+function parse(text: string): {
+  readonly version?: unknown;
+  readonly session?: unknown;
+  readonly deleted?: unknown;
+} {
   try {
     return (JSON.parse(text) ?? {}) as ReturnType<typeof parse>;
   } catch {

@@ -37,7 +37,14 @@ export {
   type StreamDefinition,
 } from './stream-definition.js';
 export { streamError, streamErrorTable, type StreamErrorCode } from './stream-errors.js';
-export type { CommittedEvents, StreamCall, StreamCallEnd, StreamName, StreamNotice, StreamObserver } from './stream-observer.js';
+export type {
+  CommittedEvents,
+  StreamCall,
+  StreamCallEnd,
+  StreamName,
+  StreamNotice,
+  StreamObserver,
+} from './stream-observer.js';
 export { deletedHead, freeHead, headIn, heldHead, type Head } from './head.js';
 export {
   appendBatch,

@@ -16,7 +16,12 @@ import {
 } from '@kvent/key-value-storage/core';
 import { encodeEvents, metadataOf, type EncodedEvent } from './event-codec.js';
 import { SessionPart, type SessionHands } from './session-part.js';
-import { StreamSession, type SameCommit, type VersionRange, type WriteEventsOptions } from './event-stream.js';
+import {
+  StreamSession,
+  type SameCommit,
+  type VersionRange,
+  type WriteEventsOptions,
+} from './event-stream.js';
 import { headIn, type Head } from './head.js';
 import { catchUp } from './load-stream.js';
 import { closeBatch, renewBatch, type Held } from './stream-batches.js';
@@ -133,8 +138,11 @@ export class LeasedSession extends StreamSession<AnyStream> {
 
   appending(events: readonly AnyEvent[]): BatchPart {
     this.#assertOpen();
-    const settle = async (): Promise<void> => await this.#oneAtATime(async () => await this.#settle(undefined));
-    return new SessionPart({ ...this.#hands, prepare: settle }, this.#encode(events, undefined), false, [events]);
+    const settle = async (): Promise<void> =>
+      await this.#oneAtATime(async () => await this.#settle(undefined));
+    return new SessionPart({ ...this.#hands, prepare: settle }, this.#encode(events, undefined), false, [
+      events,
+    ]);
   }
 
   async renew(options?: CallOptions): Promise<Date> {
@@ -211,7 +219,9 @@ export class LeasedSession extends StreamSession<AnyStream> {
     batch.include(part);
     try {
       const outcome = await commitAtomic(batch, mark, signal);
-      return outcome !== undefined && 'verdict' in outcome ? await replayed(outcome.row) : { version: this.version, replayed: false };
+      return outcome !== undefined && 'verdict' in outcome
+        ? await replayed(outcome.row)
+        : { version: this.version, replayed: false };
     } catch (error) {
       this.#doubt(error, close);
       throw error;
@@ -231,7 +241,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
 
   #encode(events: readonly AnyEvent[], metadata: WriteEventsOptions['metadata']) {
     const { definition, settings } = this.#context;
-    return (async () => await encodeEvents(definition, events, metadataOf(settings.metadata?.(), metadata)))();
+    return (async () =>
+      await encodeEvents(definition, events, metadataOf(settings.metadata?.(), metadata)))();
   }
 
   /** A session does one thing at a time: calls wait for those before them. */
@@ -247,7 +258,9 @@ export class LeasedSession extends StreamSession<AnyStream> {
   }
 
   #notOpen(): Error {
-    return streamError('SESSION_NOT_OPEN', `The session at the ${this.#rows.name} is closed.`, { stream: this.#rows.path });
+    return streamError('SESSION_NOT_OPEN', `The session at the ${this.#rows.name} is closed.`, {
+      stream: this.#rows.path,
+    });
   }
 
   /** After an answer was lost: reads what landed, and goes on from there. */
@@ -300,7 +313,11 @@ export class LeasedSession extends StreamSession<AnyStream> {
       this.#over = why;
       // who lost the stream to somebody else had slept through their time, too
       if (isStorageError(why, 'SESSION_EXPIRED') || isStorageError(why, 'SESSION_LOST'))
-        this.#context.tell(this.#rows, { event: 'session expired', session: this.#held.session, expiredAt: this.expiresAt });
+        this.#context.tell(this.#rows, {
+          event: 'session expired',
+          session: this.#held.session,
+          expiredAt: this.expiresAt,
+        });
       this.#losing.abort(why);
       this.#end();
     }
@@ -323,7 +340,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const { clock } = this.#context;
     const warningMs = Math.min(this.#sessionTimeoutMs / warningPart, warningMsMax);
     try {
-      for (let left = this.#left(warningMs); left > 0; left = this.#left(warningMs)) await clock.wait(left, this.#ended.signal);
+      for (let left = this.#left(warningMs); left > 0; left = this.#left(warningMs))
+        await clock.wait(left, this.#ended.signal);
       if (!this.#isEnded) this.#losing.abort(this.#expired());
     } catch {
       // the session ended first
@@ -347,10 +365,12 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const rows = this.#rows;
     for (let attempt = 1; attempt <= closingAttempts; attempt += 1) {
       const { checks, changes } = closeBatch(rows, this.#held);
-      const result = await commitBatch(rows.engine, rows.database, checks, changes, undefined).catch((error: unknown) => {
-        this.#doubt(error, true);
-        throw error;
-      });
+      const result = await commitBatch(rows.engine, rows.database, checks, changes, undefined).catch(
+        (error: unknown) => {
+          this.#doubt(error, true);
+          throw error;
+        },
+      );
       if (result.outcome === 'committed') return true;
       const {
         rows: [headRow, lease],
@@ -385,7 +405,12 @@ export class LeasedSession extends StreamSession<AnyStream> {
         this.#state = state;
         if (close) {
           this.#end();
-          this.#context.tell(this.#rows, { event: 'session closed', session: held.session, version: held.version, freed: true });
+          this.#context.tell(this.#rows, {
+            event: 'session closed',
+            session: held.session,
+            version: held.version,
+            freed: true,
+          });
         } else this.#prolong(begun, landed.time + this.#sessionTimeoutMs);
       },
     };

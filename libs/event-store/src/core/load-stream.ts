@@ -59,7 +59,10 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
   const tail = Math.min((every ?? tailMax) + tailMargin, tailMax);
   const [looked, pages] = await Promise.all([
     provider.read([rows.head, ...beside], { signal }),
-    provider.scan([snapshotsUpTo(rows, atVersion), { ...eventRange(rows, 1, atVersion), reverse: true, limit: tail }], { signal }),
+    provider.scan(
+      [snapshotsUpTo(rows, atVersion), { ...eventRange(rows, 1, atVersion), reverse: true, limit: tail }],
+      { signal },
+    ),
   ]);
   const found = foundBeside(rows, looked);
   const { head } = found;
@@ -67,7 +70,8 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
   if (atVersion !== undefined && atVersion > head.version) throw tooShort(rows, atVersion, head.version);
   const end = atVersion ?? head.version;
   const [snapshots, events] = pages.map((page) => page.rows);
-  const snapshot = end === 0 ? undefined : await newestSnapshot(rows, snapshots?.[0], end, { observer, signal });
+  const snapshot =
+    end === 0 ? undefined : await newestSnapshot(rows, snapshots?.[0], end, { observer, signal });
   const replay = new Replay(rows, snapshot, options);
   const whole = await replay.upTo(end, (events ?? []).toReversed());
   // an event is missing: only a delete takes them
@@ -84,15 +88,28 @@ export async function catchUp(
 ): Promise<Found> {
   const { provider, assertOpen } = rows.engine;
   assertOpen();
-  const found = foundBeside(rows, await provider.read([rows.head, ...(options.beside ?? [])], { signal: options.signal }));
+  const found = foundBeside(
+    rows,
+    await provider.read([rows.head, ...(options.beside ?? [])], { signal: options.signal }),
+  );
   if (found.head.kind === 'deleted') return gone(rows, found, undefined);
   const replay = new Replay(rows, from, options);
   if (!(await replay.upTo(found.head.version, []))) return await lookAgain(rows, options, replay.version + 1);
-  return { ...found, version: replay.version, state: replay.state, replayed: replay.replayed, snapshot: from.version };
+  return {
+    ...found,
+    version: replay.version,
+    state: replay.state,
+    replayed: replay.replayed,
+    snapshot: from.version,
+  };
 }
 
 /** The last version whose event was recorded no later than a time; 0 before the first. */
-export async function versionAt(rows: StreamRows, time: number, signal: AbortSignal | undefined): Promise<number> {
+export async function versionAt(
+  rows: StreamRows,
+  time: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
   const { provider, assertOpen } = rows.engine;
   assertOpen();
   const head = foundBeside(rows, await provider.read([rows.head], { signal })).head;
@@ -100,7 +117,9 @@ export async function versionAt(rows: StreamRows, time: number, signal: AbortSig
   let [low, high] = [0, head.version];
   while (low < high) {
     const step = Math.max(1, Math.ceil((high - low) / probes));
-    const versions = Array.from({ length: Math.ceil((high - low) / step) }, (_, index) => Math.min(low + (index + 1) * step, high));
+    const versions = Array.from({ length: Math.ceil((high - low) / step) }, (_, index) =>
+      Math.min(low + (index + 1) * step, high),
+    );
     const { rows: seen } = await provider.read(
       versions.map((version) => rows.event(version)),
       { values: 'omit', signal },
@@ -120,7 +139,12 @@ export async function versionAt(rows: StreamRows, time: number, signal: AbortSig
 
 export function eventRange(rows: StreamRows, from: number, to: number | undefined): ScanRange {
   const start = versionKey(Math.max(from, 1));
-  return { ...rows.space('event'), start, ...(to !== undefined && { end: versionKey(to + 1) }), limit: pageEvents };
+  return {
+    ...rows.space('event'),
+    start,
+    ...(to !== undefined && { end: versionKey(to + 1) }),
+    limit: pageEvents,
+  };
 }
 
 /** The version of a scanned event. */
@@ -131,10 +155,17 @@ export function versionIn(rows: StreamRows, { key }: ScannedRow): number {
 }
 
 /** A version is not there: the stream was deleted meanwhile, or `STORAGE_CORRUPT`. */
-export async function assertDeleted(rows: StreamRows, version: number, signal: AbortSignal | undefined): Promise<void> {
+export async function assertDeleted(
+  rows: StreamRows,
+  version: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { head } = foundBeside(rows, await rows.engine.provider.read([rows.head], { signal }));
   if (head.kind !== 'deleted')
-    throw corrupt(rows.event(version), `event ${version} is missing, and the stream is at version ${head.version}`);
+    throw corrupt(
+      rows.event(version),
+      `event ${version} is missing, and the stream is at version ${head.version}`,
+    );
 }
 
 type Looked = Pick<Found, 'head' | 'beside' | 'time'>;
@@ -149,17 +180,26 @@ function gone(rows: StreamRows, found: Looked, atVersion: number | undefined): F
 }
 
 async function lookAgain(rows: StreamRows, options: LoadOptions, missing: number): Promise<Found> {
-  const looked = await rows.engine.provider.read([rows.head, ...(options.beside ?? [])], { signal: options.signal });
+  const looked = await rows.engine.provider.read([rows.head, ...(options.beside ?? [])], {
+    signal: options.signal,
+  });
   const found = foundBeside(rows, looked);
   if (found.head.kind === 'deleted') return gone(rows, found, options.atVersion);
-  throw corrupt(rows.event(missing), `event ${missing} is missing, and the stream is at version ${found.head.version}`);
+  throw corrupt(
+    rows.event(missing),
+    `event ${missing} is missing, and the stream is at version ${found.head.version}`,
+  );
 }
 
 const tooShort = (rows: StreamRows, version: number, actual: number) =>
-  streamError('STREAM_VERSION_NOT_FOUND', `The ${rows.name} is at version ${actual}; asked for was ${version}.`, {
-    stream: rows.path,
-    version,
-  });
+  streamError(
+    'STREAM_VERSION_NOT_FOUND',
+    `The ${rows.name} is at version ${actual}; asked for was ${version}.`,
+    {
+      stream: rows.path,
+      version,
+    },
+  );
 
 /** The fold, from a snapshot on. */
 class Replay {
@@ -171,7 +211,11 @@ class Replay {
   state: unknown;
   replayed = 0;
 
-  constructor(rows: StreamRows, from: Pick<Snapshot, 'version' | 'state'> | undefined, { signal }: LoadOptions) {
+  constructor(
+    rows: StreamRows,
+    from: Pick<Snapshot, 'version' | 'state'> | undefined,
+    { signal }: LoadOptions,
+  ) {
     this.#rows = rows;
     this.#signal = signal;
     this.version = from?.version ?? 0;
@@ -195,8 +239,11 @@ class Replay {
 
   async #pages(end: number): Promise<boolean> {
     while (this.version < end) {
-      const [page] = await this.#rows.engine.provider.scan([eventRange(this.#rows, this.version + 1, end)], { signal: this.#signal });
-      if (page === undefined) throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
+      const [page] = await this.#rows.engine.provider.scan([eventRange(this.#rows, this.version + 1, end)], {
+        signal: this.#signal,
+      });
+      if (page === undefined)
+        throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
       if (page.rows.length === 0) return false;
       for (const scanned of page.rows) {
         const folded = this.#fold(versionIn(this.#rows, scanned), scanned.row);
@@ -210,7 +257,9 @@ class Replay {
   #fold(version: number, row: Row): boolean | Promise<boolean> {
     if (version !== this.version + 1) return false;
     const decoded = decodeEvent(this.#rows, version, row);
-    return isPromise(decoded) ? decoded.then((event) => this.#step(version, event)) : this.#step(version, decoded);
+    return isPromise(decoded)
+      ? decoded.then((event) => this.#step(version, event))
+      : this.#step(version, decoded);
   }
 
   #step(version: number, event: AnyEvent): boolean {

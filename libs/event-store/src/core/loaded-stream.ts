@@ -4,7 +4,11 @@ import type { Loaded } from './event-stream.js';
 import type { StreamRows } from './stream-rows.js';
 
 /** What tells a stream from every other one: versions count from 1 in each. */
-export const ownerOf = ({ database, definition, id }: StreamRows): readonly string[] => [database, definition.name, id];
+export const ownerOf = ({ database, definition, id }: StreamRows): readonly string[] => [
+  database,
+  definition.name,
+  id,
+];
 
 /** Freezes what was loaded (not the state: it is what `evolve` made), and hides in it what `EtagInterceptor` sends. */
 export function loadedOf<L extends Loaded<unknown>>(rows: StreamRows, loaded: L): L {

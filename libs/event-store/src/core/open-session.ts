@@ -28,11 +28,19 @@ const waitMsMax = 200;
 const racesMax = 10;
 const racesAtOnce = 2;
 
-export async function openSession(context: StreamContext, rows: StreamRows, given: SessionOptions | undefined): Promise<LeasedSession> {
+export async function openSession(
+  context: StreamContext,
+  rows: StreamRows,
+  given: SessionOptions | undefined,
+): Promise<LeasedSession> {
   assertOptions('openSession', given, names);
   assertSessionOptions('openSession', given, names);
   if (rows.engine.inTransaction)
-    throw storageError('STORAGE_UNSUPPORTED', 'A session cannot be opened inside a transaction: nobody would see its lock.', {});
+    throw storageError(
+      'STORAGE_UNSUPPORTED',
+      'A session cannot be opened inside a transaction: nobody would see its lock.',
+      {},
+    );
   const { signal, ...own } = given ?? {};
   const options = resolveOptions('openSession', own, context.settings.session);
   throwIfAborted('openSession', signal);
@@ -109,7 +117,12 @@ class Opening {
     } catch (error) {
       if (!isStorageError(error) || error.effect !== 'unknown') throw error;
       if (this.#signal?.aborted === true)
-        this.#letGo({ session: this.#session, version: found.version, head: batch.version, lease: batch.version });
+        this.#letGo({
+          session: this.#session,
+          version: found.version,
+          head: batch.version,
+          lease: batch.version,
+        });
       const lease = await this.#lookForMine(batch.version);
       if (lease === undefined) throw error;
       return lease;
@@ -138,7 +151,8 @@ class Opening {
       const {
         rows: [head, lease, fence],
       } = await rows.engine.provider.read([rows.head, rows.lease, rows.fence]);
-      if (head?.version !== version || lease?.version !== version || fence?.value.kind !== 'number') return undefined;
+      if (head?.version !== version || lease?.version !== version || fence?.value.kind !== 'number')
+        return undefined;
       return { version, fencingToken: fence.value.number, expiresAt: lease.expiresAt ?? 0 };
     } catch {
       return undefined; // the first error says more
@@ -158,13 +172,21 @@ class Opening {
     });
     this.#context.sessions.add(session);
     if (this.#options.renewal === 'auto') session.renewByItself();
-    this.#context.tell(this.#rows, { event: 'session opened', session: this.#session, fencingToken: lease.fencingToken, version });
+    this.#context.tell(this.#rows, {
+      event: 'session opened',
+      session: this.#session,
+      fencingToken: lease.fencingToken,
+      version,
+    });
     return session;
   }
 
   #failed(until: Date | undefined) {
     const { openTimeoutMs } = this.#options;
-    const held = until === undefined ? 'others are always faster' : `another session holds it until ${until.toISOString()}`;
+    const held =
+      until === undefined
+        ? 'others are always faster'
+        : `another session holds it until ${until.toISOString()}`;
     const message = `No session at the ${this.#rows.name} within ${openTimeoutMs} ms: ${held}.`;
     return streamError('SESSION_OPEN_FAILED', message, { stream: this.#rows.path, openTimeoutMs, until });
   }
@@ -184,5 +206,9 @@ const backoff = (attempt: number): number => Math.random() * Math.min(waitMsMax,
 /** The fence is the first change of the batch, the lease the last. */
 function leaseOf({ rows, version, time }: Landed, sessionTimeoutMs: number): Lease {
   const [fence] = rows;
-  return { version, fencingToken: fence?.number ?? 0n, expiresAt: rows.at(-1)?.expiresAt ?? time + sessionTimeoutMs };
+  return {
+    version,
+    fencingToken: fence?.number ?? 0n,
+    expiresAt: rows.at(-1)?.expiresAt ?? time + sessionTimeoutMs,
+  };
 }

@@ -39,4 +39,8 @@ export class OpenSessions {
 }
 
 const closing = (what: string) =>
-  storageError('STORAGE_NOT_OPEN', `No session is held at the ${what} any more: the event store is closing.`, {});
+  storageError(
+    'STORAGE_NOT_OPEN',
+    `No session is held at the ${what} any more: the event store is closing.`,
+    {},
+  );

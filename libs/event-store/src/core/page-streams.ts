@@ -31,7 +31,8 @@ export async function pageStreams(
   assertOptions('page', request, ['prefix', 'limit', 'cursor']);
   const { prefix, limit = itemsDefault, cursor } = request ?? {};
   assertLimit(limit);
-  if (prefix !== undefined && typeof prefix !== 'string') throw invalidOption(`page: prefix is a text; given was ${describe(prefix)}.`);
+  if (prefix !== undefined && typeof prefix !== 'string')
+    throw invalidOption(`page: prefix is a text; given was ${describe(prefix)}.`);
   const scope = {
     database,
     container: headsOf(definition),
@@ -45,7 +46,8 @@ export async function pageStreams(
     engine.assertOpen();
     const range: ScanRange = { ...scope, ...(after !== undefined && { after }), limit };
     const [page] = await engine.provider.scan([range], { signal });
-    if (page === undefined) throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
+    if (page === undefined)
+      throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
     for (const { key, row } of page.rows) {
       const address = { ...scope, key };
       const { kind, version } = headIn(address, row);
@@ -54,7 +56,11 @@ export async function pageStreams(
       const id = decodeKey(key);
       if (typeof id !== 'string') throw corrupt(address, 'Kvent did not write its key');
       items.push(Object.freeze({ id, version, updatedAt: new Date(row.updatedAt) }));
-      if (items.length === limit) return { items, next: page.more || page.rows.at(-1)?.key !== key ? encodeCursor(scope, key) : undefined };
+      if (items.length === limit)
+        return {
+          items,
+          next: page.more || page.rows.at(-1)?.key !== key ? encodeCursor(scope, key) : undefined,
+        };
     }
     more = page.more;
   }
@@ -62,15 +68,22 @@ export async function pageStreams(
 }
 
 function assertLimit(limit: unknown): void {
-  if (typeof limit !== 'number') throw invalidOption(`A page's limit is a number; given was ${describe(limit)}.`);
+  if (typeof limit !== 'number')
+    throw invalidOption(`A page's limit is a number; given was ${describe(limit)}.`);
   if (!Number.isInteger(limit) || limit < 1)
-    throw outOfRange(`A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${describe(limit)}.`);
+    throw outOfRange(
+      `A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${describe(limit)}.`,
+    );
   if (limit > limits.pageItemsMax) {
     const [given, allowed] = [limit, limits.pageItemsMax];
-    throw storageError('LIMIT_EXCEEDED', `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`, {
-      limit: 'pageItemsMax',
-      given,
-      allowed,
-    });
+    throw storageError(
+      'LIMIT_EXCEEDED',
+      `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`,
+      {
+        limit: 'pageItemsMax',
+        given,
+        allowed,
+      },
+    );
   }
 }

@@ -25,7 +25,8 @@ const pageEvents = 200;
 /** `OUT_OF_RANGE` for a range that begins behind its end, or holds no version; `INVALID_OPTION` for what is no range. */
 export function assertEventRange(range: Range): void {
   assertOptions('read', range, ['from', 'to', 'reverse', 'limit', 'signal']);
-  for (const name of ['from', 'to', 'limit'] as const) if (range[name] !== undefined) assertAskedVersion('read', name, range[name]);
+  for (const name of ['from', 'to', 'limit'] as const)
+    if (range[name] !== undefined) assertAskedVersion('read', name, range[name]);
   if (range.reverse !== undefined && typeof range.reverse !== 'boolean')
     throw invalidOption(`read: reverse is true or false; given was ${describe(range.reverse)}.`);
   if (range.from !== undefined && range.to !== undefined && range.from > range.to)
@@ -41,7 +42,8 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
     rows.engine.assertOpen();
     const asked = { ...eventRange(rows, low, high), reverse, limit: Math.min(left, pageEvents) };
     const [page] = await rows.engine.provider.scan([asked], { signal });
-    if (page === undefined) throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
+    if (page === undefined)
+      throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
     return page.rows;
   };
   rows.engine.assertOpen();
@@ -50,7 +52,9 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
   let [low, high] = [from, Math.min(to ?? head.version, head.version)];
   // what came after the head was read is not part of it
   const eventsOf = (page: readonly ScannedRow[]) =>
-    page.map((row) => ({ row, version: versionIn(rows, row) })).filter(({ version }) => version >= low && version <= high);
+    page
+      .map((row) => ({ row, version: versionIn(rows, row) }))
+      .filter(({ version }) => version >= low && version <= high);
   const next = (): number => (reverse ? high : low);
   let events = eventsOf(first);
   // the first page may be older than the head
@@ -71,7 +75,11 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
 }
 
 /** An event is missing: the stream was deleted while it was read, or is damaged. */
-async function assertGone(rows: StreamRows, version: number, signal: AbortSignal | undefined): Promise<never> {
+async function assertGone(
+  rows: StreamRows,
+  version: number,
+  signal: AbortSignal | undefined,
+): Promise<never> {
   await assertDeleted(rows, version, signal);
   throw deletedError(rows);
 }

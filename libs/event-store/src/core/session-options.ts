@@ -8,15 +8,24 @@ export const sessionDefaults = { sessionTimeoutMs: 60_000, openTimeoutMs: 5_000,
 const timerMsMax = 2 ** 31;
 
 /** `INVALID_OPTION` names what is wrong. */
-export function assertSessionOptions(owner: string, options: SessionOptions | undefined, allowed: readonly string[]): void {
+export function assertSessionOptions(
+  owner: string,
+  options: SessionOptions | undefined,
+  allowed: readonly string[],
+): void {
   assertOptions(owner, options, allowed);
   const { sessionTimeoutMs, openTimeoutMs, renewal } = options ?? {};
-  if (sessionTimeoutMs !== undefined && !(Number.isInteger(sessionTimeoutMs) && sessionTimeoutMs >= 1 && sessionTimeoutMs < timerMsMax))
+  if (
+    sessionTimeoutMs !== undefined &&
+    !(Number.isInteger(sessionTimeoutMs) && sessionTimeoutMs >= 1 && sessionTimeoutMs < timerMsMax)
+  )
     throw invalidOption(
       `${owner}: sessionTimeoutMs is a whole number of milliseconds from 1, below 2^31; given was ${describe(sessionTimeoutMs)}.`,
     );
   if (openTimeoutMs !== undefined && !(typeof openTimeoutMs === 'number' && openTimeoutMs >= 0))
-    throw invalidOption(`${owner}: openTimeoutMs is a number of milliseconds from 0; given was ${describe(openTimeoutMs)}.`);
+    throw invalidOption(
+      `${owner}: openTimeoutMs is a number of milliseconds from 0; given was ${describe(openTimeoutMs)}.`,
+    );
   if (renewal !== undefined && renewal !== 'manual' && renewal !== 'auto')
     throw invalidOption(`${owner}: renewal is 'manual' or 'auto'; given was ${describe(renewal)}.`);
 }

@@ -49,7 +49,12 @@ export class SessionPart extends WorkingPart {
   #snapshots = 0;
   #folded: { readonly from: Held; readonly state: unknown } | undefined;
 
-  constructor(hands: SessionHands, encoding: Promise<readonly EncodedEvent[]>, close: boolean, content: unknown) {
+  constructor(
+    hands: SessionHands,
+    encoding: Promise<readonly EncodedEvent[]>,
+    close: boolean,
+    content: unknown,
+  ) {
     super();
     const { rows } = hands;
     this.engine = rows.engine;
@@ -105,7 +110,9 @@ export class SessionPart extends WorkingPart {
     const held = this.#hands.held();
     const stored = this.#events.map((each) => each.stored);
     this.#begun = context.clock.monotonic();
-    const batch = this.#close ? closeBatch(rows, held, stored) : sessionAppendBatch(rows, held, stored, sessionTimeoutMs);
+    const batch = this.#close
+      ? closeBatch(rows, held, stored)
+      : sessionAppendBatch(rows, held, stored, sessionTimeoutMs);
     const { to } = this.versions;
     // before anything is sent: what cannot be folded is not appended
     const state = this.#stateAfter;
@@ -121,7 +128,10 @@ export class SessionPart extends WorkingPart {
     const error = this.#hands.refusal(head, lease);
     if (error !== undefined) return { verdict: 'over', error };
     if (conflict === undefined) return { verdict: 'fine' };
-    return { verdict: 'again', otherwise: mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version) };
+    return {
+      verdict: 'again',
+      otherwise: mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version),
+    };
   }
 
   override landed(landed: Landed): void {
@@ -129,7 +139,8 @@ export class SessionPart extends WorkingPart {
     const held = this.#hands.held();
     const { from, to } = this.versions;
     const state = this.#stateAfter;
-    if (to >= from) context.appended(rows, { before: from - 1, events: this.#events, landed, session: held.session });
+    if (to >= from)
+      context.appended(rows, { before: from - 1, events: this.#events, landed, session: held.session });
     if (this.#snapshots > 0) context.tell(rows, { event: 'snapshot created', version: to });
     const head = to >= from || this.#close ? landed.version : held.head;
     this.#hands.landed({ ...held, version: to, head }, state, landed, this.#begun, this.#close);

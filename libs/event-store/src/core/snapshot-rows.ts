@@ -38,7 +38,10 @@ export function snapshotsUpTo(rows: StreamRows, version: number | undefined): Sc
   return version === undefined ? space : { ...space, ...ownRange(rows, version) };
 }
 
-function ownRange(rows: StreamRows, version: number | undefined): { readonly start: string; readonly end: string } {
+function ownRange(
+  rows: StreamRows,
+  version: number | undefined,
+): { readonly start: string; readonly end: string } {
   const { schemaVersion } = rows.definition.snapshot;
   return {
     start: snapshotKey(schemaVersion, 1),
@@ -58,7 +61,12 @@ export async function newestSnapshot(
   const own = rows.definition.snapshot.schemaVersion;
   if (first !== undefined && (schemaVersion !== own || version === undefined || version > end)) {
     if (schemaVersion !== own)
-      ignored(rows, looking, version ?? 0, `schemaVersion ${String(schemaVersion)} wrote it, and this program's is ${own}`);
+      ignored(
+        rows,
+        looking,
+        version ?? 0,
+        `schemaVersion ${String(schemaVersion)} wrote it, and this program's is ${own}`,
+      );
     row = await olderThan(rows, end + 1, looking);
   }
   for (; row !== undefined; row = await olderThan(rows, numbersOf(row)[1] ?? 1, looking)) {
@@ -70,7 +78,11 @@ export async function newestSnapshot(
 
 const numbersOf = ({ key }: ScannedRow): readonly (number | undefined)[] => numbersIn(key) ?? [];
 
-async function olderThan(rows: StreamRows, version: number, { signal }: Looking): Promise<ScannedRow | undefined> {
+async function olderThan(
+  rows: StreamRows,
+  version: number,
+  { signal }: Looking,
+): Promise<ScannedRow | undefined> {
   if (version <= 1) return undefined;
   const range = { ...rows.space('snapshot'), ...ownRange(rows, version - 1), reverse: true, limit: 1 };
   const [page] = await rows.engine.provider.scan([range], { signal });
@@ -90,9 +102,23 @@ function snapshotIn(rows: StreamRows, scanned: ScannedRow, looking: Looking): Sn
   }
 }
 
-function ignored(rows: StreamRows, { observer }: Looking, version: number, reason: string, cause?: unknown): void {
+function ignored(
+  rows: StreamRows,
+  { observer }: Looking,
+  version: number,
+  reason: string,
+  cause?: unknown,
+): void {
   const { definition, id, database } = rows;
-  observer.tell({ event: 'snapshot ignored', type: definition.type, id, database, version, reason, ...(cause !== undefined && { cause }) });
+  observer.tell({
+    event: 'snapshot ignored',
+    type: definition.type,
+    id,
+    database,
+    version,
+    reason,
+    ...(cause !== undefined && { cause }),
+  });
 }
 
 /** The change that keeps a state. `INVALID_VALUE` for what cannot be stored, `LIMIT_EXCEEDED` above 900 KB. */
@@ -104,24 +130,35 @@ export function snapshotChange(rows: StreamRows, { version, state }: Snapshot): 
 }
 
 /** The same as a part of an append; left out, with a warning, where it cannot be stored or does not fit beside the events. */
-export function ridingSnapshot(rows: StreamRows, snapshot: Snapshot, beside: Contribution, observer: StreamObserver): readonly Change[] {
+export function ridingSnapshot(
+  rows: StreamRows,
+  snapshot: Snapshot,
+  beside: Contribution,
+  observer: StreamObserver,
+): readonly Change[] {
   try {
     const change = snapshotChange(rows, snapshot);
-    const sizeOf = (each: Change): number => (each.kind === 'put' && each.value.kind === 'json' ? utf8Length(each.value.text) : 0);
+    const sizeOf = (each: Change): number =>
+      each.kind === 'put' && each.value.kind === 'json' ? utf8Length(each.value.text) : 0;
     const [own, others] = [sizeOf(change), beside.changes.reduce((sum, each) => sum + sizeOf(each), 0)];
     // the caller's own changes need room too
     if (own + others > limits.batchBytesMax / 2 || beside.changes.length > besideMax)
       throw new RangeError('it does not fit beside the events');
     return [change];
   } catch (cause) {
-    const reason = cause instanceof RangeError ? cause.message : 'the state cannot be stored, or is too large';
+    const reason =
+      cause instanceof RangeError ? cause.message : 'the state cannot be stored, or is too large';
     ignored(rows, { observer, signal: undefined }, snapshot.version, reason, cause);
     return [];
   }
 }
 
 /** Stores a snapshot by itself. Event 1 must be there: a stream that was deleted gets none. Answers whether it was. */
-export async function putSnapshot(rows: StreamRows, snapshot: Snapshot, signal: AbortSignal | undefined): Promise<boolean> {
+export async function putSnapshot(
+  rows: StreamRows,
+  snapshot: Snapshot,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
   const change = snapshotChange(rows, snapshot);
   const check = { address: rows.event(1), expected: 'present' } as const;
   const result = await commitBatch(rows.engine, rows.database, [check], [change], signal);
@@ -129,7 +166,10 @@ export async function putSnapshot(rows: StreamRows, snapshot: Snapshot, signal: 
 }
 
 /** The versions that have a snapshot of this schemaVersion, in order. */
-export async function snapshotVersions(rows: StreamRows, signal: AbortSignal | undefined): Promise<readonly number[]> {
+export async function snapshotVersions(
+  rows: StreamRows,
+  signal: AbortSignal | undefined,
+): Promise<readonly number[]> {
   const versions: number[] = [];
   let after: { readonly after?: string } = {};
   for (let more = true; more;) {

@@ -48,7 +48,14 @@ import { crosses, putSnapshot, snapshotVersions } from './snapshot-rows.js';
 import { snapshotEach } from './snapshot-each.js';
 import { deletedError, notFoundError } from './stream-conflicts.js';
 import type { StreamContext } from './stream-context.js';
-import { assertAskedVersion, assertVersion, type AnyEvent, type AnyStream, type EventOf, type StateOf } from './stream-definition.js';
+import {
+  assertAskedVersion,
+  assertVersion,
+  type AnyEvent,
+  type AnyStream,
+  type EventOf,
+  type StateOf,
+} from './stream-definition.js';
 import { streamError } from './stream-errors.js';
 import type { StreamRows } from './stream-rows.js';
 import { transact, type AnyDecide } from './transact.js';
@@ -77,7 +84,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     const rows = this.#rows(id);
     const found = await this.#find(rows, options);
     if (found.head.kind === 'deleted') throw deletedError(rows);
-    if (found.head.version === 0 || (options?.atTime !== undefined && found.version === 0)) throw notFoundError(rows);
+    if (found.head.version === 0 || (options?.atTime !== undefined && found.version === 0))
+      throw notFoundError(rows);
     return this.#loaded(rows, found);
   }
 
@@ -101,11 +109,16 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     return await pageStreams(engine, definition, this.#database(), request, options?.signal);
   }
 
-  async findByIdempotencyKey(id: string, key: string, options?: CallOptions): Promise<VersionRange | undefined> {
+  async findByIdempotencyKey(
+    id: string,
+    key: string,
+    options?: CallOptions,
+  ): Promise<VersionRange | undefined> {
     assertOptions('findByIdempotencyKey', options, ['signal']);
     const rows = this.#rows(id);
     const idempotency = idempotencyOf(key);
-    if (idempotency === undefined) throw invalidOption('findByIdempotencyKey takes a key; given was undefined.');
+    if (idempotency === undefined)
+      throw invalidOption('findByIdempotencyKey takes a key; given was undefined.');
     const { engine } = rows;
     engine.assertOpen();
     const {
@@ -132,7 +145,12 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   ): Promise<Appended<StateOf<D>, EventOf<D>>> {
     const rows = this.#rows(id);
     // state and events are of the definition: the compiler has checked decide and sameCommit against it
-    const answer = await transact(this.#context, rows, decide as AnyDecide, options as TransactOptions<unknown, AnyEvent>);
+    const answer = await transact(
+      this.#context,
+      rows,
+      decide as AnyDecide,
+      options as TransactOptions<unknown, AnyEvent>,
+    );
     return answer as Appended<StateOf<D>, EventOf<D>>;
   }
 
@@ -149,7 +167,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     throwIfAborted('append', signal);
     const encoded = this.#encode(events, metadata);
     encoded.catch(() => undefined);
-    if (events.length === 0) return { version: await this.#versionToAppendTo(rows, options), replayed: false };
+    if (events.length === 0)
+      return { version: await this.#versionToAppendTo(rows, options), replayed: false };
     return await context.observed('append', rows, async (tally) => {
       const attempt = async () => {
         tally.attempts += 1;
@@ -159,7 +178,10 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
         const parts: readonly WorkingPart[] = mark === undefined ? [part] : [mark, part];
         const outcome = await commitParts({
           // rivals that check nothing wait in turn, below: one attempt each
-          engine: expectation.expected === 'any' || expectation.expected === 'present' ? once(rows.engine) : rows.engine,
+          engine:
+            expectation.expected === 'any' || expectation.expected === 'present'
+              ? once(rows.engine)
+              : rows.engine,
           database: rows.database,
           own: { checks: [], changes: [] },
           parts,
@@ -195,10 +217,17 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       return encoded(rows, expectationOf('appending', options, rows));
     }
     if (typeof given !== 'object' || (given as unknown) === null || typeof given.id !== 'string')
-      throw invalidOption(`appending takes an id, or a stream as it was loaded; given was ${describe(given)}.`);
-    if (options !== undefined) throw invalidOption('appending to a stream as it was loaded takes no options: its version is the check.');
+      throw invalidOption(
+        `appending takes an id, or a stream as it was loaded; given was ${describe(given)}.`,
+      );
+    if (options !== undefined)
+      throw invalidOption(
+        'appending to a stream as it was loaded takes no options: its version is the check.',
+      );
     if (!Number.isSafeInteger(given.version) || given.version < 0)
-      throw invalidOption(`appending takes a stream as it was loaded; its version was ${describe(given.version)}.`);
+      throw invalidOption(
+        `appending takes a stream as it was loaded; its version was ${describe(given.version)}.`,
+      );
     return encoded(this.#rows(given.id), { expected: given.version, by: 'loaded' });
   }
 
@@ -213,8 +242,13 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     return (await openSession(this.#context, this.#rows(id), options)) as unknown as StreamSession<D>;
   }
 
-  async session<R>(id: string, work: (session: StreamSession<D>) => Promise<R>, options?: SessionOptions): Promise<R> {
-    if (typeof work !== 'function') throw invalidOption(`session takes a function that works; given was ${describe(work)}.`);
+  async session<R>(
+    id: string,
+    work: (session: StreamSession<D>) => Promise<R>,
+    options?: SessionOptions,
+  ): Promise<R> {
+    if (typeof work !== 'function')
+      throw invalidOption(`session takes a function that works; given was ${describe(work)}.`);
     await using session = await this.openSession(id, options);
     return await work(session);
   }
@@ -232,7 +266,10 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     return found.version;
   }
 
-  async snapshotAll(id: string, options: CallOptions & { readonly every: number }): Promise<readonly number[]> {
+  async snapshotAll(
+    id: string,
+    options: CallOptions & { readonly every: number },
+  ): Promise<readonly number[]> {
     assertOptions('snapshotAll', options, ['signal', 'every']);
     assertVersion('snapshotAll', 'every', (options as Partial<typeof options> | undefined)?.every);
     return await snapshotEach(this.#context, this.#rows(id), options);
@@ -260,7 +297,10 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     }
     if (!one || cleared > 0) return cleared;
     const version = options.version;
-    throw streamError('SNAPSHOT_NOT_FOUND', `The ${rows.name} has no snapshot at version ${version}.`, { stream: rows.path, version });
+    throw streamError('SNAPSHOT_NOT_FOUND', `The ${rows.name} has no snapshot at version ${version}.`, {
+      stream: rows.path,
+      version,
+    });
   }
 
   // ─── elsewhere
@@ -268,7 +308,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   forTenant(tenant: string): EventStream<D> {
     const { definition } = this.#context;
     const database = databaseOf(tenant);
-    if (definition.scope === 'shared') throw invalidOption(`The stream '${definition.type}' is shared: it has no tenants.`);
+    if (definition.scope === 'shared')
+      throw invalidOption(`The stream '${definition.type}' is shared: it has no tenants.`);
     return new StoredStream<D>(this.#context, () => database);
   }
 
@@ -296,10 +337,16 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
 
   #encode(events: readonly EventOf<D>[], metadata: Parameters<typeof metadataOf>[1]) {
     const { definition, settings } = this.#context;
-    return (async () => await encodeEvents(definition, events, metadataOf(settings.metadata?.(), metadata)))();
+    return (async () =>
+      await encodeEvents(definition, events, metadataOf(settings.metadata?.(), metadata)))();
   }
 
-  #appendPart(rows: StreamRows, events: ReturnType<typeof encodeEvents>, expectation: Expectation, content: unknown): AppendPart {
+  #appendPart(
+    rows: StreamRows,
+    events: ReturnType<typeof encodeEvents>,
+    expectation: Expectation,
+    content: unknown,
+  ): AppendPart {
     return new AppendPart({
       rows,
       events,
@@ -324,7 +371,12 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
         if (found.version > 0 && (await putSnapshot(rows, found, undefined)))
           this.#context.tell(rows, { event: 'snapshot created', version });
       } catch (cause) {
-        this.#context.tell(rows, { event: 'snapshot ignored', version, reason: 'it could not be written', cause });
+        this.#context.tell(rows, {
+          event: 'snapshot ignored',
+          version,
+          reason: 'it could not be written',
+          cause,
+        });
       }
     };
     const work = engine.detached(rows.database, write);
@@ -335,7 +387,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   async #find(rows: StreamRows, options: (CallOptions & PointInTime) | undefined): Promise<Found> {
     assertOptions('load', options, ['signal', 'atVersion', 'atTime']);
     const { atVersion, atTime, signal } = options ?? {};
-    if (atVersion !== undefined && atTime !== undefined) throw invalidOption('load takes atVersion or atTime, not both.');
+    if (atVersion !== undefined && atTime !== undefined)
+      throw invalidOption('load takes atVersion or atTime, not both.');
     assertPoint(atVersion, atTime);
     throwIfAborted('load', signal);
     const { observer } = this.#context;
@@ -359,11 +412,16 @@ function assertPoint(atVersion: unknown, atTime: unknown): void {
     throw invalidOption(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);
   if (atVersion !== undefined && !(Number.isSafeInteger(atVersion) && atVersion >= 0))
     throw outOfRange(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);
-  if (atTime !== undefined && !isDate(atTime)) throw invalidOption(`load: atTime is a date; given was ${describe(atTime)}.`);
-  if (atTime !== undefined && Number.isNaN(atTime.getTime())) throw outOfRange('load: atTime is a valid date; given was an invalid one.');
+  if (atTime !== undefined && !isDate(atTime))
+    throw invalidOption(`load: atTime is a date; given was ${describe(atTime)}.`);
+  if (atTime !== undefined && Number.isNaN(atTime.getTime()))
+    throw outOfRange('load: atTime is a valid date; given was an invalid one.');
 }
 
 /** Snapshots that one batch removes. */
 const snapshotsAtOnce = 500;
 
-const once = (engine: StreamRows['engine']): StreamRows['engine'] => ({ ...engine, retry: { ...engine.retry, attempts: 1 } });
+const once = (engine: StreamRows['engine']): StreamRows['engine'] => ({
+  ...engine,
+  retry: { ...engine.retry, attempts: 1 },
+});

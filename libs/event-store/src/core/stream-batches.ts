@@ -3,7 +3,15 @@
  * the lease in the same batch; that is why renewing needs no look at the head. `test/streams/sessions-model.spec.ts` explores them exhaustively: leaving out a
  * check is found there.
  */
-import type { Change, Check, Contribution, Expected, RowAddress, StoredValue, Version } from '@kvent/key-value-storage/core';
+import type {
+  Change,
+  Check,
+  Contribution,
+  Expected,
+  RowAddress,
+  StoredValue,
+  Version,
+} from '@kvent/key-value-storage/core';
 import { deletedHead, freeHead, heldHead, type Head } from './head.js';
 
 /** The rows of one stream, as the table names them. */
@@ -15,14 +23,20 @@ export interface TableRows {
 }
 
 const check = (address: RowAddress, expected: Expected): Check => ({ address, expected });
-const put = (address: RowAddress, value: StoredValue, ttl: number | 'never' = 'never'): Change => ({ kind: 'put', address, value, ttl });
+const put = (address: RowAddress, value: StoredValue, ttl: number | 'never' = 'never'): Change => ({
+  kind: 'put',
+  address,
+  value,
+  ttl,
+});
 const remove = (address: RowAddress): Change => ({ kind: 'delete', address });
 
 /** The head is exactly as it was seen: the same row, or none. */
 const asSeen = ({ row }: Head): Expected => (row === undefined ? 'absent' : { version: row.version });
 
 /** A free stream is exactly this long. `numbered`: its head is there with 0, left behind by a session that appended nothing. */
-const isFreeAt = (version: number, numbered: boolean): Expected => (version === 0 && !numbered ? 'absent' : { number: BigInt(version) });
+const isFreeAt = (version: number, numbered: boolean): Expected =>
+  version === 0 && !numbered ? 'absent' : { number: BigInt(version) };
 
 const putEvents = (rows: TableRows, version: number, events: readonly StoredValue[]): Contribution => {
   const places = events.map((value, index) => ({ address: rows.event(version + index + 1), value }));
@@ -33,7 +47,12 @@ const putEvents = (rows: TableRows, version: number, events: readonly StoredValu
 };
 
 /** An append to a free stream at a version. With no events it only checks: what else is in the batch rests on that version. */
-export function appendBatch(rows: TableRows, version: number, numbered: boolean, events: readonly StoredValue[]): Contribution {
+export function appendBatch(
+  rows: TableRows,
+  version: number,
+  numbered: boolean,
+  events: readonly StoredValue[],
+): Contribution {
   const { checks, changes } = putEvents(rows, version, events);
   return {
     checks: [check(rows.head, isFreeAt(version, numbered)), ...checks],
@@ -79,13 +98,20 @@ const isMine = (rows: TableRows, held: Held): readonly Check[] => [
 ];
 
 /** A session's append: the lease is still mine, and lives on. */
-export function sessionAppendBatch(rows: TableRows, held: Held, events: readonly StoredValue[], ttlMs: number): Contribution {
+export function sessionAppendBatch(
+  rows: TableRows,
+  held: Held,
+  events: readonly StoredValue[],
+  ttlMs: number,
+): Contribution {
   const { checks, changes } = putEvents(rows, held.version, events);
   return {
     checks: [...isMine(rows, held), ...checks],
     changes: [
       { kind: 'renew', address: rows.lease, ttlMs },
-      ...(events.length === 0 ? [] : [put(rows.head, heldHead(held.version + events.length, held.session)), ...changes]),
+      ...(events.length === 0
+        ? []
+        : [put(rows.head, heldHead(held.version + events.length, held.session)), ...changes]),
     ],
   };
 }
@@ -100,7 +126,10 @@ export function closeBatch(rows: TableRows, held: Held, events: readonly StoredV
 }
 
 export function renewBatch(rows: TableRows, { lease }: Pick<Held, 'lease'>, ttlMs: number): Contribution {
-  return { checks: [check(rows.lease, { version: lease })], changes: [{ kind: 'renew', address: rows.lease, ttlMs }] };
+  return {
+    checks: [check(rows.lease, { version: lease })],
+    changes: [{ kind: 'renew', address: rows.lease, ttlMs }],
+  };
 }
 
 /** Deletes a stream: from here on it is gone. Event 1 goes with it, so that no load can miss it. */

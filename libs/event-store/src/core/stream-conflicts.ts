@@ -9,7 +9,12 @@ export function mismatchError(rows: StreamRows, { expected, by }: Expectation, a
   const message = `The ${rows.name} is at version ${actual}; expected was ${wordsFor(expected)}.`;
   const check = by === 'etag' ? 'caller' : 'own';
   const retryable = by === 'loaded' || expected === 'any' || (expected === 'present' && actual > 0);
-  return streamError('STREAM_VERSION_MISMATCH', message, { stream: rows.path, expected, actual, check }, { retryable });
+  return streamError(
+    'STREAM_VERSION_MISMATCH',
+    message,
+    { stream: rows.path, expected, actual, check },
+    { retryable },
+  );
 }
 
 const wordsFor = (expected: Expectation['expected']): string | number => {
@@ -24,6 +29,9 @@ export function lockedError(rows: StreamRows, lease: Row) {
 }
 
 export const deletedError = (rows: StreamRows) =>
-  streamError('STREAM_DELETED', `The ${rows.name} was deleted; its versions never restart.`, { stream: rows.path });
+  streamError('STREAM_DELETED', `The ${rows.name} was deleted; its versions never restart.`, {
+    stream: rows.path,
+  });
 
-export const notFoundError = (rows: StreamRows) => streamError('STREAM_NOT_FOUND', `There is no ${rows.name}.`, { stream: rows.path });
+export const notFoundError = (rows: StreamRows) =>
+  streamError('STREAM_NOT_FOUND', `There is no ${rows.name}.`, { stream: rows.path });

@@ -21,7 +21,11 @@ import { StreamRows } from './stream-rows.js';
 
 export interface StreamSettings {
   readonly metadata: (() => EventMetadata) | undefined;
-  readonly session: { readonly sessionTimeoutMs: number; readonly openTimeoutMs: number; readonly renewal: 'manual' | 'auto' };
+  readonly session: {
+    readonly sessionTimeoutMs: number;
+    readonly openTimeoutMs: number;
+    readonly renewal: 'manual' | 'auto';
+  };
   readonly idempotencyRetentionMs: number;
 }
 
@@ -42,7 +46,11 @@ export interface Appending {
   readonly session?: string;
 }
 
-type Told = StreamNotice extends infer N ? (N extends StreamNotice ? Omit<N, 'type' | 'id' | 'database'> : never) : never;
+type Told = StreamNotice extends infer N
+  ? N extends StreamNotice
+    ? Omit<N, 'type' | 'id' | 'database'>
+    : never
+  : never;
 
 export class StreamContext {
   readonly engine: Engine;
@@ -58,7 +66,10 @@ export class StreamContext {
   readonly #committed: CommittedEvents | undefined;
 
   constructor(
-    given: Pick<StreamContext, 'engine' | 'definition' | 'settings' | 'observer' | 'clock' | 'atomic' | 'background' | 'sessions'> & {
+    given: Pick<
+      StreamContext,
+      'engine' | 'definition' | 'settings' | 'observer' | 'clock' | 'atomic' | 'background' | 'sessions'
+    > & {
       readonly committed: CommittedEvents | undefined;
     },
   ) {
@@ -98,7 +109,9 @@ export class StreamContext {
     const handOn = async (): Promise<void> => {
       try {
         const stream = { type: this.definition.type, id, database };
-        const made = events.map((each, index) => recorded(each, rows, { ...at, version: before + index + 1 }));
+        const made = events.map((each, index) =>
+          recorded(each, rows, { ...at, version: before + index + 1 }),
+        );
         await committed(stream, made, this.definition);
       } catch (cause) {
         this.tell(rows, { event: 'listener failed', ...range, cause });
@@ -127,11 +140,22 @@ export class StreamContext {
   }
 
   /** The mark of one append; its scope is the stream. */
-  mark(rows: StreamRows, given: string | IdempotentCall | undefined, own: unknown, answer: () => unknown): MarkPart | undefined {
+  mark(
+    rows: StreamRows,
+    given: string | IdempotentCall | undefined,
+    own: unknown,
+    answer: () => unknown,
+  ): MarkPart | undefined {
     const idempotency = idempotencyOf(given, own);
     if (idempotency === undefined) return undefined;
     const address = rows.mark(markKeyOf(idempotency.key));
-    return new MarkPart({ engine: this.engine, address, idempotency, retentionMs: this.settings.idempotencyRetentionMs, answer });
+    return new MarkPart({
+      engine: this.engine,
+      address,
+      idempotency,
+      retentionMs: this.settings.idempotencyRetentionMs,
+      answer,
+    });
   }
 
   /** The mark's row where this call was answered before. `IDEMPOTENCY_CONFLICT` where the key was used for something else. */
@@ -145,7 +169,11 @@ export class StreamContext {
   }
 
   /** Runs a verb, and tells how it went. */
-  async observed<R>(operation: StreamCall['operation'], rows: StreamRows, work: (tally: Tally) => Promise<R>): Promise<R> {
+  async observed<R>(
+    operation: StreamCall['operation'],
+    rows: StreamRows,
+    work: (tally: Tally) => Promise<R>,
+  ): Promise<R> {
     const { id, database } = rows;
     const begun = this.clock.monotonic();
     const end = this.observer.begin?.({ operation, type: this.definition.type, id, database });

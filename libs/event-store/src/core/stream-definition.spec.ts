@@ -31,13 +31,41 @@ describe('defineStream', () => {
   it.each([
     ['a blank type', () => defineStream(' ', { events, initial, evolve }), /not blank/],
     ['no events', () => defineStream('order', { events: {}, initial, evolve }), /at least one event type/],
-    ['an event that is none', () => defineStream('order', { events: { a: {} as never }, initial, evolve }), /the event 'a'/],
-    ['no initial', () => defineStream('order', { events, initial: 0 as never, evolve }), /initial is a function/],
-    ['no evolve', () => defineStream('order', { events, initial, evolve: undefined as never }), /evolve is a function/],
-    ['an unknown option', () => defineStream('order', { events, initial, evolve, snapshots: {} } as never), /snapshots/],
-    ['an unknown scope', () => defineStream('order', { events, initial, evolve, scope: 'user' as never }), /scope/],
-    ['snapshots every 0', () => defineStream('order', { events, initial, evolve, snapshot: { every: 0 } }), /every/],
-    ['snapshots that say nothing', () => defineStream('order', { events, initial, evolve, snapshot: {} as never }), /every/],
+    [
+      'an event that is none',
+      () => defineStream('order', { events: { a: {} as never }, initial, evolve }),
+      /the event 'a'/,
+    ],
+    [
+      'no initial',
+      () => defineStream('order', { events, initial: 0 as never, evolve }),
+      /initial is a function/,
+    ],
+    [
+      'no evolve',
+      () => defineStream('order', { events, initial, evolve: undefined as never }),
+      /evolve is a function/,
+    ],
+    [
+      'an unknown option',
+      () => defineStream('order', { events, initial, evolve, snapshots: {} } as never),
+      /snapshots/,
+    ],
+    [
+      'an unknown scope',
+      () => defineStream('order', { events, initial, evolve, scope: 'user' as never }),
+      /scope/,
+    ],
+    [
+      'snapshots every 0',
+      () => defineStream('order', { events, initial, evolve, snapshot: { every: 0 } }),
+      /every/,
+    ],
+    [
+      'snapshots that say nothing',
+      () => defineStream('order', { events, initial, evolve, snapshot: {} as never }),
+      /every/,
+    ],
     [
       'a schemaVersion of a half',
       () => defineStream('order', { events, initial, evolve, snapshot: { every: 1, schemaVersion: 0.5 } }),
@@ -52,7 +80,8 @@ describe('defineStream', () => {
   });
 
   it('is what streams are asked for by, and nothing else is', () => {
-    for (const given of [undefined, null, 'order', {}, { kind: 'stream' }]) expect(refusal(() => streamOf(given))).toMatch(/defineStream/);
+    for (const given of [undefined, null, 'order', {}, { kind: 'stream' }])
+      expect(refusal(() => streamOf(given))).toMatch(/defineStream/);
   });
 });
 
@@ -61,14 +90,20 @@ describe('event, with upcasts', () => {
   const step = (older: unknown) => older;
 
   it('is complete, or refused as it is declared: each missing step by its number', () => {
-    expect(refusal(() => event(schema, { schemaVersion: 4, upcast: { 2: step } }))).toMatch(/for version 1, 3\./);
+    expect(refusal(() => event(schema, { schemaVersion: 4, upcast: { 2: step } }))).toMatch(
+      /for version 1, 3\./,
+    );
     expect(refusal(() => event(schema, { schemaVersion: 2, upcast: {} }))).toMatch(/for version 1\./);
-    expect(refusal(() => event(schema, { schemaVersion: 2, upcast: { 1: 'n' as never } }))).toMatch(/for version 1\./);
+    expect(refusal(() => event(schema, { schemaVersion: 2, upcast: { 1: 'n' as never } }))).toMatch(
+      /for version 1\./,
+    );
     expect(refusal(() => event(schema, { schemaVersion: 3, upcast: { 1: step, 2: step } }))).toBe('none');
   });
 
   it('refuses a step that leads beyond its version, and a version that is none', () => {
-    expect(refusal(() => event(schema, { schemaVersion: 2, upcast: { 1: step, 2: step } }))).toMatch(/version 2 leads beyond/);
+    expect(refusal(() => event(schema, { schemaVersion: 2, upcast: { 1: step, 2: step } }))).toMatch(
+      /version 2 leads beyond/,
+    );
     expect(refusal(() => event(schema, { schemaVersion: 0, upcast: {} }))).toMatch(/schemaVersion/);
     expect(refusal(() => event(schema, { schemaversion: 2 } as never))).toMatch(/schemaversion/);
   });

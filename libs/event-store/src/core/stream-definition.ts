@@ -1,6 +1,14 @@
 /** What a stream type is: declared once, by `defineStream`. The definition is the token and the type at once. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { assertOptions, assertWithin, describe, encodeText, invalidOption, outOfRange, type StateOf } from '@kvent/key-value-storage/core';
+import {
+  assertOptions,
+  assertWithin,
+  describe,
+  encodeText,
+  invalidOption,
+  outOfRange,
+  type StateOf,
+} from '@kvent/key-value-storage/core';
 
 export type { StateOf };
 
@@ -11,7 +19,11 @@ export interface EventSpec<D> {
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a map of unlike specs
 export type EventMap = Readonly<Record<string, StandardSchemaV1 | EventSpec<any>>>;
-type DataIn<Spec> = Spec extends StandardSchemaV1 ? StandardSchemaV1.InferOutput<Spec> : Spec extends EventSpec<infer D> ? D : never;
+type DataIn<Spec> = Spec extends StandardSchemaV1
+  ? StandardSchemaV1.InferOutput<Spec>
+  : Spec extends EventSpec<infer D>
+    ? D
+    : never;
 type EventsIn<M> = {
   [K in keyof M & string]: [DataIn<M[K]>] extends [undefined]
     ? { readonly type: K; readonly data?: undefined }
@@ -85,7 +97,8 @@ export function event(
 ): EventSpec<unknown> {
   assertOptions('event', options, ['schemaVersion', 'upcast']);
   const { schemaVersion = 1, upcast = {} } = options;
-  if (schema !== undefined && !isSchema(schema)) throw invalidOption(`event takes a Standard Schema; given was ${describe(schema)}.`);
+  if (schema !== undefined && !isSchema(schema))
+    throw invalidOption(`event takes a Standard Schema; given was ${describe(schema)}.`);
   assertVersion('event', 'schemaVersion', schemaVersion);
   assertSteps(schemaVersion, upcast);
   const resolved: ResolvedEvent = { schema, schemaVersion, upcast };
@@ -112,11 +125,13 @@ export function defineStream<State, M extends EventMap>(
   },
 ): StreamDefinition<State, EventsIn<M>> {
   const where = `defineStream (${describe(type)})`;
-  if (typeof type !== 'string' || type.trim() === '') throw invalidOption(`${where}: the type of a stream is a text that is not blank.`);
+  if (typeof type !== 'string' || type.trim() === '')
+    throw invalidOption(`${where}: the type of a stream is a text that is not blank.`);
   assertOptions(where, options, ['events', 'initial', 'evolve', 'snapshot', 'scope', 'provider']);
   const { events, initial, evolve, snapshot, scope, provider } = options;
   for (const [name, given] of Object.entries({ initial, evolve })) {
-    if (typeof given !== 'function') throw invalidOption(`${where}: ${name} is a function; given was ${describe(given)}.`);
+    if (typeof given !== 'function')
+      throw invalidOption(`${where}: ${name} is a function; given was ${describe(given)}.`);
   }
   if (scope !== undefined && scope !== 'tenant' && scope !== 'shared')
     throw invalidOption(`${where}: scope is 'tenant' or 'shared'; given was ${describe(scope)}.`);
@@ -151,12 +166,16 @@ export function streamOf(definition: unknown): ResolvedStream {
 
 function resolveEvents(where: string, events: unknown): ReadonlyMap<string, ResolvedEvent> {
   if (typeof events !== 'object' || events === null || Object.keys(events).length === 0)
-    throw invalidOption(`${where}: events is an object with at least one event type; given was ${describe(events)}.`);
+    throw invalidOption(
+      `${where}: events is an object with at least one event type; given was ${describe(events)}.`,
+    );
   return new Map(
     Object.entries(events).map(([type, spec]: [string, unknown]) => {
       if (isResolved(spec)) return [type, spec];
       if (isSchema(spec)) return [type, { schema: spec, schemaVersion: 1, upcast: {} }];
-      throw invalidOption(`${where}: the event '${type}' is event(…) or a Standard Schema; given was ${describe(spec)}.`);
+      throw invalidOption(
+        `${where}: the event '${type}' is event(…) or a Standard Schema; given was ${describe(spec)}.`,
+      );
     }),
   );
 }
@@ -194,7 +213,12 @@ function assertSteps(schemaVersion: number, upcast: Upcast): void {
   const needed = Array.from({ length: schemaVersion - 1 }, (_, index) => String(index + 1));
   const missing = needed.filter((step) => typeof upcast[Number(step)] !== 'function');
   if (missing.length > 0)
-    throw invalidOption(`event: schemaVersion ${schemaVersion} needs a function upcast for version ${missing.join(', ')}.`);
+    throw invalidOption(
+      `event: schemaVersion ${schemaVersion} needs a function upcast for version ${missing.join(', ')}.`,
+    );
   const extra = Object.keys(upcast).filter((step) => !needed.includes(step));
-  if (extra.length > 0) throw invalidOption(`event: upcast from version ${extra.join(', ')} leads beyond schemaVersion ${schemaVersion}.`);
+  if (extra.length > 0)
+    throw invalidOption(
+      `event: upcast from version ${extra.join(', ')} leads beyond schemaVersion ${schemaVersion}.`,
+    );
 }

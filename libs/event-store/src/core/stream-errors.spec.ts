@@ -1,16 +1,31 @@
 /** Each error of the streams as it comes: with the fields that its code promises, what holds then, and a cause where something lies behind it. */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { isStorageError, MemoryProvider, openStorage, type KeyValueStorage, type StorageError } from '@kvent/key-value-storage';
+import {
+  isStorageError,
+  MemoryProvider,
+  openStorage,
+  type KeyValueStorage,
+  type StorageError,
+} from '@kvent/key-value-storage';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { z } from 'zod';
-import { defineStream, event, EventStore, type EventMap, type EventStream, type StreamErrorCode } from './index.js';
+import {
+  defineStream,
+  event,
+  EventStore,
+  type EventMap,
+  type EventStream,
+  type StreamErrorCode,
+} from './index.js';
 import { streamErrorTable } from './stream-errors.js';
 
 const ledgerOf = <M extends EventMap>(events: M) =>
   defineStream('ledger', { events, initial: () => 0, evolve: (times: number) => times + 1 });
 const Ledger = ledgerOf({ noted: event<{ secret: string }>() });
 const Without = ledgerOf({ other: event() });
-const Newer = ledgerOf({ noted: event(z.object({ text: z.string() }), { schemaVersion: 2, upcast: { 1: (old: object) => old } }) });
+const Newer = ledgerOf({
+  noted: event(z.object({ text: z.string() }), { schemaVersion: 2, upcast: { 1: (old: object) => old } }),
+});
 const noted = { type: 'noted', data: { secret: 'hunter2' } } as const;
 
 let clock: ManualClock;
@@ -42,7 +57,9 @@ const expired = async () => {
 async function damage(text: string): Promise<void> {
   for await (const raw of provider.administration.export('shared')) {
     if (!raw.container.startsWith('event:')) continue;
-    await provider.administration.import('shared', [{ ...raw, row: { ...raw.row, value: { kind: 'json', text } } }]);
+    await provider.administration.import('shared', [
+      { ...raw, row: { ...raw.row, value: { kind: 'json', text } } },
+    ]);
   }
 }
 
@@ -57,7 +74,10 @@ const cases: Record<StreamErrorCode, () => Promise<readonly [work: Promise<unkno
   STREAM_VERSION_NOT_FOUND: async () => [ledger.load('a', { atVersion: 7 }), { stream, version: 7 }],
   STREAM_VERSION_MISMATCH: async () => {
     await write(2);
-    return [ledger.append('a', [noted], { expectedVersion: 1 }), { stream, expected: 1, actual: 2, check: 'own' }];
+    return [
+      ledger.append('a', [noted], { expectedVersion: 1 }),
+      { stream, expected: 1, actual: 2, check: 'own' },
+    ];
   },
   STREAM_LOCKED: async () => {
     const { expiresAt } = await ledger.openSession('a');
@@ -85,7 +105,10 @@ const cases: Record<StreamErrorCode, () => Promise<readonly [work: Promise<unkno
     await write();
     return [ledger.clearSnapshots('a', { version: 1 }), { stream, version: 1 }];
   },
-  IDEMPOTENCY_KEY_NOT_FOUND: async () => [ledger.findByIdempotencyKeyOrThrow('a', 'k'), { stream, idempotencyKey: 'k' }],
+  IDEMPOTENCY_KEY_NOT_FOUND: async () => [
+    ledger.findByIdempotencyKeyOrThrow('a', 'k'),
+    { stream, idempotencyKey: 'k' },
+  ],
   EVENT_UNKNOWN_TYPE: async () => {
     await write();
     return [store.stream(Without).load('a'), { stream, version: 1, type: 'noted' }];
@@ -106,20 +129,28 @@ async function errorOf(work: Promise<unknown>): Promise<StorageError> {
 }
 
 describe('An error of a stream', () => {
-  it.each(streamErrorTable.map(({ code }) => code))('%s has its fields, changed nothing, and says no data', async (code) => {
-    const [work, fields] = await cases[code]();
-    const error = await errorOf(work);
-    expect(error).toMatchObject({ code, effect: 'none', ...fields });
-    expect(error.message).toContain('ledger "a"');
-    expect(error.help).toBe(`docs/reference/errors.md#${code.toLowerCase()}`);
-    expect(error.message).not.toContain('docs/');
-    expect(JSON.stringify(error) + error.message).not.toContain('hunter2');
-  });
+  it.each(streamErrorTable.map(({ code }) => code))(
+    '%s has its fields, changed nothing, and says no data',
+    async (code) => {
+      const [work, fields] = await cases[code]();
+      const error = await errorOf(work);
+      expect(error).toMatchObject({ code, effect: 'none', ...fields });
+      expect(error.message).toContain('ledger "a"');
+      expect(error.help).toBe(`docs/reference/errors.md#${code.toLowerCase()}`);
+      expect(error.message).not.toContain('docs/');
+      expect(JSON.stringify(error) + error.message).not.toContain('hunter2');
+    },
+  );
 
   it('keeps what lies behind it as its cause: of an event that is no JSON, and of one whose upcast failed', async () => {
     await write();
     const invalid = await errorOf(store.stream(Newer).load('a'));
-    expect(invalid).toMatchObject({ code: 'EVENT_UNREADABLE', stream, version: 1, cause: { code: 'INVALID_VALUE' } });
+    expect(invalid).toMatchObject({
+      code: 'EVENT_UNREADABLE',
+      stream,
+      version: 1,
+      cause: { code: 'INVALID_VALUE' },
+    });
     expect(invalid.message).toContain('upcast from schemaVersion 1 to 2');
     await damage('{"type":{"$date":"hunter2"}}');
     expect((await errorOf(ledger.load('a'))).cause).toBeInstanceOf(SyntaxError);
@@ -128,8 +159,17 @@ describe('An error of a stream', () => {
   it('of the caller’s etag is a 412, and one of a check that the caller gave is not to be tried again', async () => {
     await write(2);
     const byEtag = await errorOf(ledger.append('a', [noted], { ifMatch: 'v1' }));
-    expect(byEtag).toMatchObject({ code: 'STREAM_VERSION_MISMATCH', check: 'caller', retryable: false, expected: 1, actual: 2 });
-    expect(await errorOf(ledger.append('a', [noted], { expectedVersion: 1 }))).toMatchObject({ check: 'own', retryable: false });
+    expect(byEtag).toMatchObject({
+      code: 'STREAM_VERSION_MISMATCH',
+      check: 'caller',
+      retryable: false,
+      expected: 1,
+      actual: 2,
+    });
+    expect(await errorOf(ledger.append('a', [noted], { expectedVersion: 1 }))).toMatchObject({
+      check: 'own',
+      retryable: false,
+    });
   });
 
   it('that gave up after its attempts says how many they were', async () => {

@@ -1,5 +1,10 @@
 /** The codes that streams add to the one map of errors: status, title, and whether the same call may succeed later. A `conflict` is what retry loops repeat. */
-import { StorageError, type ErrorKind, type StorageErrorDetails, type StorageErrorInit } from '@kvent/key-value-storage/core';
+import {
+  StorageError,
+  type ErrorKind,
+  type StorageErrorDetails,
+  type StorageErrorInit,
+} from '@kvent/key-value-storage/core';
 import type { ExpectedVersion } from './event-stream.js';
 
 interface StreamErrorDetails {
@@ -15,7 +20,11 @@ interface StreamErrorDetails {
   };
   /** `until`: when the lock ends, unless it is renewed. */
   STREAM_LOCKED: { readonly stream: string; readonly until: Date };
-  SESSION_OPEN_FAILED: { readonly stream: string; readonly openTimeoutMs: number; readonly until: Date | undefined };
+  SESSION_OPEN_FAILED: {
+    readonly stream: string;
+    readonly openTimeoutMs: number;
+    readonly until: Date | undefined;
+  };
   SESSION_NOT_OPEN: { readonly stream: string };
   SESSION_EXPIRED: { readonly stream: string; readonly expiredAt: Date };
   SESSION_LOST: { readonly stream: string };
@@ -37,7 +46,12 @@ const kinds = {
   STREAM_NOT_FOUND: { status: 404, title: 'There is no such stream', retryable: false },
   STREAM_DELETED: { status: 410, title: 'The stream was deleted', retryable: false },
   STREAM_VERSION_NOT_FOUND: { status: 404, title: 'The stream is not that long', retryable: false },
-  STREAM_VERSION_MISMATCH: { status: 409, title: 'The stream is at another version', retryable: true, conflict: true },
+  STREAM_VERSION_MISMATCH: {
+    status: 409,
+    title: 'The stream is at another version',
+    retryable: true,
+    conflict: true,
+  },
   STREAM_LOCKED: { status: 423, title: 'A session holds the stream', retryable: true },
   SESSION_OPEN_FAILED: { status: 423, title: 'Another session holds the stream', retryable: true },
   SESSION_NOT_OPEN: { status: 409, title: 'The session is not open', retryable: false },
@@ -45,7 +59,11 @@ const kinds = {
   SESSION_LOST: { status: 409, title: 'The stream belongs to somebody else by now', retryable: false },
   SNAPSHOT_NOT_FOUND: { status: 404, title: 'There is no such snapshot', retryable: false },
   IDEMPOTENCY_KEY_NOT_FOUND: { status: 404, title: 'The idempotency key is not known', retryable: false },
-  EVENT_UNKNOWN_TYPE: { status: 500, title: 'An event has a type that this program does not know', retryable: false },
+  EVENT_UNKNOWN_TYPE: {
+    status: 500,
+    title: 'An event has a type that this program does not know',
+    retryable: false,
+  },
   EVENT_UNREADABLE: { status: 500, title: 'An event cannot be read back', retryable: false },
 } as const satisfies Record<StreamErrorCode, ErrorKind>;
 
@@ -56,11 +74,14 @@ export function streamError<Code extends StreamErrorCode>(
   details: StorageErrorDetails[Code],
   init: StorageErrorInit = {},
 ): StorageError<Code> & StorageErrorDetails[Code] {
-  return new StorageError(code, message, kinds[code], details, init) as StorageError<Code> & StorageErrorDetails[Code];
+  return new StorageError(code, message, kinds[code], details, init) as StorageError<Code> &
+    StorageErrorDetails[Code];
 }
 
 /** Code, HTTP status, title and whether it is retryable, for the reference page and its test. */
-export const streamErrorTable: readonly ({ readonly code: StreamErrorCode } & ErrorKind)[] = Object.entries(kinds).map(([code, kind]) => ({
+export const streamErrorTable: readonly ({ readonly code: StreamErrorCode } & ErrorKind)[] = Object.entries(
+  kinds,
+).map(([code, kind]) => ({
   code: code as StreamErrorCode,
   ...kind,
 }));

@@ -12,9 +12,19 @@ export interface StreamName {
 /** Something that logs tell of, each once. */
 export type StreamNotice = StreamName &
   (
-    | { readonly event: 'session opened'; readonly session: string; readonly fencingToken: bigint; readonly version: number }
+    | {
+        readonly event: 'session opened';
+        readonly session: string;
+        readonly fencingToken: bigint;
+        readonly version: number;
+      }
     /** `freed`: false where the lock was lost already. */
-    | { readonly event: 'session closed'; readonly session: string; readonly version: number; readonly freed: boolean }
+    | {
+        readonly event: 'session closed';
+        readonly session: string;
+        readonly version: number;
+        readonly freed: boolean;
+      }
     /** `inTransaction`: of the caller's, which may still be rolled back. */
     | {
         readonly event: 'events appended';
@@ -24,11 +34,21 @@ export type StreamNotice = StreamName &
         readonly inTransaction?: true;
       }
     /** What `committed`, or somebody else who is handed the events of commits, has thrown. The commit stands. */
-    | { readonly event: 'listener failed'; readonly from: number; readonly to: number; readonly cause: unknown }
+    | {
+        readonly event: 'listener failed';
+        readonly from: number;
+        readonly to: number;
+        readonly cause: unknown;
+      }
     | { readonly event: 'snapshot created'; readonly version: number }
     | { readonly event: 'session expired'; readonly session: string; readonly expiredAt: Date }
     | { readonly event: 'version mismatch'; readonly expected: number | string; readonly actual: number }
-    | { readonly event: 'snapshot ignored'; readonly version: number; readonly reason: string; readonly cause?: unknown }
+    | {
+        readonly event: 'snapshot ignored';
+        readonly version: number;
+        readonly reason: string;
+        readonly cause?: unknown;
+      }
     | { readonly event: 'open failed'; readonly openTimeoutMs: number; readonly until: Date | undefined }
   );
 
@@ -63,7 +83,11 @@ export interface StreamObserver {
  * Is handed the events of each commit, once it is done: for the tenant of the commit, outside the async context of whoever made it. What it throws, or what its
  * promise rejects with, is told as 'listener failed'; nobody waits for the promise.
  */
-export type CommittedEvents = (stream: StreamName, events: readonly Recorded<AnyEvent>[], definition: AnyStream) => void | Promise<void>;
+export type CommittedEvents = (
+  stream: StreamName,
+  events: readonly Recorded<AnyEvent>[],
+  definition: AnyStream,
+) => void | Promise<void>;
 
 /** Watching must not break what is watched: what an observer throws is ignored. */
 export function quiet(observer: StreamObserver | undefined): StreamObserver {

@@ -27,7 +27,11 @@ export class StreamRows {
 
   constructor(engine: Engine, definition: ResolvedStream, database: string, id: string) {
     if (typeof id !== 'string' || id === '')
-      throw storageError('INVALID_KEY', `A stream's id is a text that is not empty; given was ${describe(id)}.`, {});
+      throw storageError(
+        'INVALID_KEY',
+        `A stream's id is a text that is not empty; given was ${describe(id)}.`,
+        {},
+      );
     this.engine = engine;
     this.definition = definition;
     this.database = database;
@@ -62,7 +66,8 @@ export class StreamRows {
   /** What an event's metadata are, beside its data: those of most events are one object. */
   describe(metadata: EventMetadata | undefined, schemaVersion: number): Recorded<AnyEvent>['metadata'] {
     if (metadata !== undefined) return this.#metadataWith(metadata, schemaVersion);
-    if (this.#metadata?.schemaVersion !== schemaVersion) this.#metadata = this.#metadataWith({}, schemaVersion);
+    if (this.#metadata?.schemaVersion !== schemaVersion)
+      this.#metadata = this.#metadataWith({}, schemaVersion);
     return this.#metadata;
   }
 
@@ -90,7 +95,12 @@ export class StreamRows {
   }
 
   #at(kind: string, key: string): Address {
-    return { database: this.database, container: `${kind}:${this.definition.name}`, entity: this.entity, key };
+    return {
+      database: this.database,
+      container: `${kind}:${this.definition.name}`,
+      entity: this.entity,
+      key,
+    };
   }
 }
 
@@ -98,7 +108,8 @@ export const headsOf = ({ name }: ResolvedStream): string => `head:${name}`;
 
 export const versionKey = (version: number): string => encodeKey([version]);
 /** Under the schemaVersion first: two releases do not overwrite each other's. */
-export const snapshotKey = (schemaVersion: number, version: number): string => encodeKey([schemaVersion, version]);
+export const snapshotKey = (schemaVersion: number, version: number): string =>
+  encodeKey([schemaVersion, version]);
 
 /** The numbers of a row's key; `undefined` where Kvent did not write it. */
 export function numbersIn(key: string): readonly number[] | undefined {

@@ -29,22 +29,45 @@ import type { StreamContext, Tally } from './stream-context.js';
 import type { AnyEvent } from './stream-definition.js';
 import type { StreamRows } from './stream-rows.js';
 
-export type AnyDecide = (state: unknown, deciding: Deciding) => readonly AnyEvent[] | Promise<readonly AnyEvent[]>;
+export type AnyDecide = (
+  state: unknown,
+  deciding: Deciding,
+) => readonly AnyEvent[] | Promise<readonly AnyEvent[]>;
 type Options = TransactOptions<unknown, AnyEvent>;
 type Answer = Appended<unknown, AnyEvent>;
 
-const names = ['signal', 'idempotencyKey', 'metadata', 'sameCommit', 'retry', 'expectedVersion', 'ifMatch', 'lockTimeoutMs'];
+const names = [
+  'signal',
+  'idempotencyKey',
+  'metadata',
+  'sameCommit',
+  'retry',
+  'expectedVersion',
+  'ifMatch',
+  'lockTimeoutMs',
+];
 /** Milliseconds between two looks at a lock, at most. */
 const lookAgainMs = 100;
 
-export async function transact(context: StreamContext, rows: StreamRows, decide: AnyDecide, options: Options = {}): Promise<Answer> {
+export async function transact(
+  context: StreamContext,
+  rows: StreamRows,
+  decide: AnyDecide,
+  options: Options = {},
+): Promise<Answer> {
   assertOptions('transact', options, names);
-  if (typeof decide !== 'function') throw invalidOption(`transact takes a function that decides; given was ${describe(decide)}.`);
+  if (typeof decide !== 'function')
+    throw invalidOption(`transact takes a function that decides; given was ${describe(decide)}.`);
   const { lockTimeoutMs = 0, signal } = options;
   if (!(typeof lockTimeoutMs === 'number' && lockTimeoutMs >= 0))
-    throw invalidOption(`transact: lockTimeoutMs is a number of milliseconds from 0; given was ${describe(lockTimeoutMs)}.`);
+    throw invalidOption(
+      `transact: lockTimeoutMs is a number of milliseconds from 0; given was ${describe(lockTimeoutMs)}.`,
+    );
   const condition = conditionOf('transact', options, rows);
-  const policy = { ...resolveRetry(options.retry, rows.engine.retry), ...(signal !== undefined && { signal }) };
+  const policy = {
+    ...resolveRetry(options.retry, rows.engine.retry),
+    ...(signal !== undefined && { signal }),
+  };
   return await context.observed('transact', rows, async (tally) => {
     const deadline = context.clock.monotonic() + lockTimeoutMs;
     return await retryInTurn(rows.engine, rows.turn, policy, async () => {
@@ -70,7 +93,13 @@ class Transaction {
   readonly #mark: MarkPart | undefined;
   #versions: VersionRange = { from: 1, to: 0 };
 
-  constructor(context: StreamContext, rows: StreamRows, decide: AnyDecide, options: Options, condition: Expectation | undefined) {
+  constructor(
+    context: StreamContext,
+    rows: StreamRows,
+    decide: AnyDecide,
+    options: Options,
+    condition: Expectation | undefined,
+  ) {
     this.#context = context;
     this.#rows = rows;
     this.#decide = decide;
@@ -109,7 +138,11 @@ class Transaction {
       const [lease, mark] = found.beside;
       if (found.head.kind === 'deleted') throw deletedError(rows);
       if (found.head.kind !== 'held' || lease === undefined || mark !== undefined) return found;
-      const left = Math.min(deadline - clock.monotonic(), (lease.expiresAt ?? 0) - found.time, Math.random() * lookAgainMs + 1);
+      const left = Math.min(
+        deadline - clock.monotonic(),
+        (lease.expiresAt ?? 0) - found.time,
+        Math.random() * lookAgainMs + 1,
+      );
       if (deadline <= clock.monotonic()) throw lockedError(rows, lease);
       await clock.wait(Math.max(1, left), signal).catch((error: unknown) => {
         throwIfAborted('transact', signal);
@@ -120,7 +153,8 @@ class Transaction {
 
   #assertCondition({ version }: Found): void {
     const condition = this.#condition;
-    if (condition !== undefined && !isMet(condition.expected, version)) throw mismatchError(this.#rows, condition, version);
+    if (condition !== undefined && !isMet(condition.expected, version))
+      throw mismatchError(this.#rows, condition, version);
   }
 
   /** The mark's row where this call was answered before; `IDEMPOTENCY_CONFLICT` where the key was used for something else. */
@@ -156,7 +190,11 @@ class Transaction {
   async #append(found: Found, batch: AtomicBatch, events: readonly AnyEvent[]): Promise<Answer> {
     const { definition, id } = this.#rows;
     const { sameCommit, signal, metadata } = this.#options;
-    const encoded = await encodeEvents(definition, events, metadataOf(this.#context.settings.metadata?.(), metadata));
+    const encoded = await encodeEvents(
+      definition,
+      events,
+      metadataOf(this.#context.settings.metadata?.(), metadata),
+    );
     const folded = encoded.map(({ event }) => event);
     const state = evolvedBy(this.#rows, found.state, found.version, folded);
     const version = found.version + encoded.length;
@@ -166,7 +204,9 @@ class Transaction {
     batch.include(
       this.#part(found, encoded, state, ({ landed }) => {
         const at = { rowVersion: landed.version, recordedAt: landed.time };
-        recordedEvents = encoded.map((each, index) => recorded(each, this.#rows, { ...at, version: found.version + index + 1 }));
+        recordedEvents = encoded.map((each, index) =>
+          recorded(each, this.#rows, { ...at, version: found.version + index + 1 }),
+        );
       }),
     );
     const outcome = await commitAtomic(batch, this.#mark, signal);
@@ -192,7 +232,9 @@ class Transaction {
       seen: { head: found.head, lease: found.beside[0] },
       content: undefined,
       beside: (_from, contribution) => {
-        const changes = riding ? ridingSnapshot(rows, { version, state }, contribution, context.observer) : [];
+        const changes = riding
+          ? ridingSnapshot(rows, { version, state }, contribution, context.observer)
+          : [];
         snapshots = changes.length;
         return changes;
       },
@@ -221,5 +263,10 @@ class Transaction {
   }
 }
 
-const appended = (rows: StreamRows, state: unknown, version: number, events: readonly Recorded<AnyEvent>[], replayed: boolean): Answer =>
-  loadedOf(rows, { id: rows.id, state, version, events, replayed });
+const appended = (
+  rows: StreamRows,
+  state: unknown,
+  version: number,
+  events: readonly Recorded<AnyEvent>[],
+  replayed: boolean,
+): Answer => loadedOf(rows, { id: rows.id, state, version, events, replayed });

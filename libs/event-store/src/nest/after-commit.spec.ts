@@ -57,7 +57,9 @@ class CountOrders implements IEventHandler<OrderPlaced> {
   constructor(@InjectStore(Customers) private readonly customers: KeyValueStore<StateOf<typeof Customers>>) {}
 
   handle({ customer }: OrderPlaced): void {
-    const count = this.customers.update(customer, ({ orders }) => ({ orders: orders + 1 }), { initial: () => ({ orders: 0 }) });
+    const count = this.customers.update(customer, ({ orders }) => ({ orders: orders + 1 }), {
+      initial: () => ({ orders: 0 }),
+    });
     handled.push(count.then(() => undefined));
   }
 }
@@ -78,7 +80,9 @@ function watched(provider: MemoryProvider): StorageProvider {
       return (...given: readonly unknown[]): unknown => {
         if (
           name === 'commit' &&
-          JSON.stringify(given[0], (_, value: unknown) => (typeof value === 'bigint' ? 0 : value)).includes('"renew"')
+          JSON.stringify(given[0], (_, value: unknown) => (typeof value === 'bigint' ? 0 : value)).includes(
+            '"renew"',
+          )
         )
           renewed.push(here());
         return Reflect.apply(member, target, given);
@@ -92,16 +96,23 @@ beforeEach(async () => {
   clock = new ManualClock();
   app = await Test.createTestingModule({
     imports: [
-      KeyValueStorageModule.forRoot({ provider: () => watched(new MemoryProvider({ clock })), tenancy: {}, sweepEveryMs: 'never' }),
+      KeyValueStorageModule.forRoot({
+        provider: () => watched(new MemoryProvider({ clock })),
+        tenancy: {},
+        sweepEveryMs: 'never',
+      }),
       KeyValueStorageModule.forFeature([Customers]),
       EventStoreModule.forRoot({
         clock,
         observer: { tell: (notice) => void told.push({ ...here(), notice }) },
-        committed: (_stream, events) => void listened.push({ ...here(), recorded: events.map(({ tenant }) => tenant) }),
+        committed: (_stream, events) =>
+          void listened.push({ ...here(), recorded: events.map(({ tenant }) => tenant) }),
       }),
       EventStoreModule.forFeature([Orders, Audits]),
       CqrsModule.forRoot(),
-      EventBusBridgeModule.forFeature(Orders, { placed: ({ tenant, data }) => new OrderPlaced(tenant, data.customer) }),
+      EventBusBridgeModule.forFeature(Orders, {
+        placed: ({ tenant, data }) => new OrderPlaced(tenant, data.customer),
+      }),
     ],
     providers: [CountOrders],
   }).compile();
@@ -114,7 +125,8 @@ afterEach(async () => await app.close());
 const inRequestOfAcme = async <R>(work: () => Promise<R>): Promise<R> =>
   await request.run('r-1', async () => await context.run('acme', work));
 const ordersOf = async (tenant: string): Promise<number | undefined> =>
-  (await app.get(KeyValueStorage, { strict: false }).store(Customers).forTenant(tenant).get('ada'))?.value.orders;
+  (await app.get(KeyValueStorage, { strict: false }).store(Customers).forTenant(tenant).get('ada'))?.value
+    .orders;
 
 describe('What follows a commit', () => {
   it('runs for the tenant of the commit and outside the request that made it, whichever verb it was', async () => {
@@ -128,7 +140,9 @@ describe('What follows a commit', () => {
       // the request itself goes on in its own tenant
       expect(here()).toEqual({ tenant: 'acme', request: 'r-1' });
     });
-    expect(listened).toEqual(Array.from({ length: 4 }, () => ({ ...outside('globex'), recorded: ['globex'] })));
+    expect(listened).toEqual(
+      Array.from({ length: 4 }, () => ({ ...outside('globex'), recorded: ['globex'] })),
+    );
     await Promise.all(handled);
     expect([await ordersOf('globex'), await ordersOf('acme')]).toEqual([4, undefined]);
   });
@@ -151,19 +165,26 @@ describe('What follows a commit', () => {
   });
 
   it('is told to logs and traces within the request, and with the database that it is about', async () => {
-    await inRequestOfAcme(async () => await orders.forTenant('globex').append('o-1', [placed], { expectedVersion: 'absent' }));
-    expect(told.map(({ tenant, request: from, notice }) => [notice.event, notice.database, tenant, from])).toEqual([
-      ['events appended', 'tenant:globex', 'acme', 'r-1'],
-    ]);
+    await inRequestOfAcme(
+      async () => await orders.forTenant('globex').append('o-1', [placed], { expectedVersion: 'absent' }),
+    );
+    expect(
+      told.map(({ tenant, request: from, notice }) => [notice.event, notice.database, tenant, from]),
+    ).toEqual([['events appended', 'tenant:globex', 'acme', 'r-1']]);
   });
 });
 
 describe('What goes on in the background', () => {
   it('is outside the request: a snapshot that follows an append', async () => {
-    await inRequestOfAcme(async () => await orders.forTenant('globex').append('o-1', [placed, placed], { expectedVersion: 'absent' }));
+    await inRequestOfAcme(
+      async () =>
+        await orders.forTenant('globex').append('o-1', [placed, placed], { expectedVersion: 'absent' }),
+    );
     await app.get(EventStore, { strict: false }).idle();
     const snapshots = told.filter(({ notice }) => notice.event === 'snapshot created');
-    expect(snapshots.map(({ tenant, request: from }) => ({ tenant, request: from }))).toEqual([outside('globex')]);
+    expect(snapshots.map(({ tenant, request: from }) => ({ tenant, request: from }))).toEqual([
+      outside('globex'),
+    ]);
   });
 
   it('is outside the request: renewals of a session, and the signal that it was lost', async () => {
@@ -175,7 +196,9 @@ describe('What goes on in the background', () => {
       return [await theirs.openSession('o-1', { sessionTimeoutMs: 30_000, renewal: 'auto' }), sleeping];
     });
     while (renewed.length === 0 || aborted.length === 0) await clock.advance(1_000);
-    expect(new Set([...renewed, ...aborted].map((place) => JSON.stringify(place)))).toEqual(new Set([JSON.stringify(outside('globex'))]));
+    expect(new Set([...renewed, ...aborted].map((place) => JSON.stringify(place)))).toEqual(
+      new Set([JSON.stringify(outside('globex'))]),
+    );
     await kept.close();
     await lost.close();
   });
@@ -195,7 +218,10 @@ describe('A listener that fails', () => {
         committed,
         observer: { tell: (notice) => void notices.push(notice) },
       });
-      const answer = await store.stream(Orders).forTenant('acme').append(`f-${index}`, [placed], { expectedVersion: 'absent' });
+      const answer = await store
+        .stream(Orders)
+        .forTenant('acme')
+        .append(`f-${index}`, [placed], { expectedVersion: 'absent' });
       expect(answer.version).toBe(1);
       while (!notices.some(({ event }) => event === 'listener failed')) await Promise.resolve();
       expect(notices.at(-1)).toMatchObject({

@@ -23,7 +23,9 @@ export class CommittedHub {
     return async (stream, events, definition) => {
       const listeners = [own, ...(this.#listeners.get(definition) ?? [])];
       // each of them is called at once, whatever the others throw
-      const results = await Promise.allSettled(listeners.map(async (listener) => await listener?.(stream, events, definition)));
+      const results = await Promise.allSettled(
+        listeners.map(async (listener) => await listener?.(stream, events, definition)),
+      );
       const failed = results.find((result) => result.status === 'rejected');
       if (failed !== undefined) throw failed.reason;
     };

@@ -3,7 +3,12 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore } from '../core/index.js';
 import { StreamLogger } from './stream-logger.js';
 import { defineState, MemoryProvider, openStorage } from '@kvent/key-value-storage';
-import { describe as inspect, isStorageError, storageError, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import {
+  describe as inspect,
+  isStorageError,
+  storageError,
+  type KeyValueStorage,
+} from '@kvent/key-value-storage/core';
 
 const control = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\p{Surrogate}]/u;
 const hostile = [
@@ -40,7 +45,11 @@ describe.each(hostile)('the text %j', (text) => {
     const things = storage.store(Things);
     await things.add(text, { n: 1 });
     const stream = new EventStore(storage).stream(
-      defineStream(`ledger-${text}`, { initial: () => 0, events: { noted: event<string>() }, evolve: (state: number) => state }),
+      defineStream(`ledger-${text}`, {
+        initial: () => 0,
+        events: { noted: event<string>() },
+        evolve: (state: number) => state,
+      }),
     );
     const messages = [
       await messageOf(() => things.add(text, { n: 2 })),
@@ -65,7 +74,9 @@ describe.each(hostile)('the text %j', (text) => {
     const log = (entry: unknown): void => void logged.push(entry);
     const logger = new StreamLogger({ log, debug: log, warn: log, error: log });
     logger.tell({ event: 'session expired', type: 'ledger', id: text, database: 'tenant:acme' } as never);
-    const texts = Object.values(logged[0] as object).filter((value): value is string => typeof value === 'string');
+    const texts = Object.values(logged[0] as object).filter(
+      (value): value is string => typeof value === 'string',
+    );
     expect(texts.length).toBeGreaterThan(2);
     expect(texts.filter((each) => control.test(each))).toEqual([]);
   });

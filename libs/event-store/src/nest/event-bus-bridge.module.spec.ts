@@ -1,9 +1,24 @@
 import 'reflect-metadata';
 import { Injectable, Logger, type DynamicModule, type Type } from '@nestjs/common';
-import { CqrsModule, EventBus, EventsHandler, ofType, Saga, type ICommand, type IEvent, type IEventHandler } from '@nestjs/cqrs';
+import {
+  CqrsModule,
+  EventBus,
+  EventsHandler,
+  ofType,
+  Saga,
+  type ICommand,
+  type IEvent,
+  type IEventHandler,
+} from '@nestjs/cqrs';
 import { Test, type TestingModule } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { defineState, KeyValueStorage, KeyValueStorageModule, MemoryProvider, TenantContext } from '@kvent/key-value-storage';
+import {
+  defineState,
+  KeyValueStorage,
+  KeyValueStorageModule,
+  MemoryProvider,
+  TenantContext,
+} from '@kvent/key-value-storage';
 import { EMPTY, tap, type Observable } from 'rxjs';
 import { defineStream, event, EventStore, type EventStream } from '../core/index.js';
 import { EventBusBridgeModule } from './event-bus-bridge.module.js';
@@ -87,7 +102,9 @@ afterEach(async () => {
 describe('The events of a commit go to the EventBus', () => {
   it('after the commit, once each, in the order of versions: to handlers and sagas', async () => {
     await start(CqrsModule.forRoot(), bridge);
-    await orders.append('o-1', [placed, { type: 'paid', data: { cents: 900 } }], { expectedVersion: 'absent' });
+    await orders.append('o-1', [placed, { type: 'paid', data: { cents: 900 } }], {
+      expectedVersion: 'absent',
+    });
     await orders.transact('o-1', ({ open }) => (open ? [] : [placed]));
     await orders.session('o-2', async (session) => await session.append([placed]));
     expect(heard).toEqual([
@@ -99,7 +116,11 @@ describe('The events of a commit go to the EventBus', () => {
     // whoever looks when it hears of an event finds it
     const versions = heard.flatMap((each) => (each instanceof OrderPlaced ? [each.version] : []));
     const found = (await Promise.all(seen)) as number[];
-    expect(found.map((version, index) => version >= (versions[index] ?? Infinity))).toEqual([true, true, true]);
+    expect(found.map((version, index) => version >= (versions[index] ?? Infinity))).toEqual([
+      true,
+      true,
+      true,
+    ]);
   });
 
   it('of several streams and states in one commit too, for the tenant of the commit', async () => {
@@ -123,11 +144,15 @@ describe('The events of a commit go to the EventBus', () => {
 
   it('but not what was refused, nor a repeat with the same key, nor types that the mapping leaves out', async () => {
     await start(CqrsModule.forRoot(), bridge);
-    await expect(orders.append('o-1', [placed], { expectedVersion: 7 })).rejects.toMatchObject({ code: 'STREAM_VERSION_MISMATCH' });
+    await expect(orders.append('o-1', [placed], { expectedVersion: 7 })).rejects.toMatchObject({
+      code: 'STREAM_VERSION_MISMATCH',
+    });
     await orders.append('o-1', [cancelled], { expectedVersion: 'any' });
     expect(heard).toEqual([]);
-    for (let time = 0; time < 2; time += 1) await orders.append('o-1', [placed], { expectedVersion: 'any', idempotencyKey: 'k' });
-    for (let time = 0; time < 2; time += 1) await orders.transact('o-1', () => [placed], { idempotencyKey: 'l' });
+    for (let time = 0; time < 2; time += 1)
+      await orders.append('o-1', [placed], { expectedVersion: 'any', idempotencyKey: 'k' });
+    for (let time = 0; time < 2; time += 1)
+      await orders.transact('o-1', () => [placed], { idempotencyKey: 'l' });
     expect(heard).toEqual([new OrderPlaced('o-1', 'ada', 2), new OrderPlaced('o-1', 'ada', 3)]);
   });
 
@@ -141,22 +166,36 @@ describe('The events of a commit go to the EventBus', () => {
     });
     await start(CqrsModule.forRoot(), failing);
     const events = [{ type: 'paid', data: { cents: 1 } }, placed] as const;
-    expect(await orders.append('o-1', events, { expectedVersion: 'any' })).toEqual({ version: 2, replayed: false });
+    expect(await orders.append('o-1', events, { expectedVersion: 'any' })).toEqual({
+      version: 2,
+      replayed: false,
+    });
     expect(heard).toEqual([new OrderPlaced('o-1', 'ada', 2)]);
     const fields = { event: 'event not published', type: 'order', id: 'o-1', version: 1, eventType: 'paid' };
-    expect(logged.mock.calls).toEqual([[expect.objectContaining(fields), expect.stringContaining('no bus today')]]);
+    expect(logged.mock.calls).toEqual([
+      [expect.objectContaining(fields), expect.stringContaining('no bus today')],
+    ]);
     // a publisher of another kind, that answers later
     const bus = app.get(EventBus, { strict: false });
     jest.spyOn(bus, 'publish').mockImplementation(() => Promise.reject(new Error('broker gone')) as never);
     await orders.append('o-1', [placed], { expectedVersion: 'any' });
     await new Promise(setImmediate);
-    expect(logged.mock.calls.at(-1)).toEqual([expect.objectContaining({ version: 3 }), expect.stringContaining('broker gone')]);
+    expect(logged.mock.calls.at(-1)).toEqual([
+      expect.objectContaining({ version: 3 }),
+      expect.stringContaining('broker gone'),
+    ]);
   });
 
   it('where CqrsModule is there: without it the start-up is refused, and so is an event that the stream does not have', async () => {
-    await expect(start(bridge)).rejects.toThrow(/event-bus-bridge\.module\.spec\.ts:\d+\) finds no EventBus: import CqrsModule/);
+    await expect(start(bridge)).rejects.toThrow(
+      /event-bus-bridge\.module\.spec\.ts:\d+\) finds no EventBus: import CqrsModule/,
+    );
     const wrong = { shipped: () => ({}) } as never;
-    expect(() => EventBusBridgeModule.forFeature(Orders, wrong)).toThrow(/has no option 'shipped'; it takes placed, paid, cancelled/);
-    expect(() => EventBusBridgeModule.forFeature(Orders, { placed: 'OrderPlaced' as never })).toThrow(/placed is a function/);
+    expect(() => EventBusBridgeModule.forFeature(Orders, wrong)).toThrow(
+      /has no option 'shipped'; it takes placed, paid, cancelled/,
+    );
+    expect(() => EventBusBridgeModule.forFeature(Orders, { placed: 'OrderPlaced' as never })).toThrow(
+      /placed is a function/,
+    );
   });
 });

@@ -3,14 +3,23 @@ import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
 import { callSite, hasStarted, onceForApplication } from '@kvent/key-value-storage';
 import { assertOptions, describe, invalidOption, isError, printable } from '@kvent/key-value-storage/core';
-import { streamOf, type AnyEvent, type AnyStream, type EventOf, type Recorded, type ResolvedStream } from '../core/index.js';
+import {
+  streamOf,
+  type AnyEvent,
+  type AnyStream,
+  type EventOf,
+  type Recorded,
+  type ResolvedStream,
+} from '../core/index.js';
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
 import { optionalPackage } from './optional-package.js';
 
 /** For each event type that is published: what the bus is given. Types that are left out are not published. */
 export type EventBusMapping<D extends AnyStream> = {
-  readonly [Type in EventOf<D>['type']]?: (event: Recorded<Extract<EventOf<D>, { readonly type: Type }>>) => object;
+  readonly [Type in EventOf<D>['type']]?: (
+    event: Recorded<Extract<EventOf<D>, { readonly type: Type }>>,
+  ) => object;
 };
 type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object) | undefined>>;
 
@@ -33,7 +42,9 @@ export class EventBusBridgeModule {
     assertOptions(owner, mapping, [...stream.events.keys()]);
     for (const [type, map] of Object.entries<unknown>(mapping))
       if (map !== undefined && typeof map !== 'function')
-        throw invalidOption(`${owner}: ${type} is a function that makes what is published; given was ${describe(map)}.`);
+        throw invalidOption(
+          `${owner}: ${type} is a function that makes what is published; given was ${describe(map)}.`,
+        );
     const token = Symbol(owner);
     return {
       module: bridgeModule(stream),
@@ -67,7 +78,13 @@ class EventBusBridge implements OnModuleInit {
   readonly #mapping: AnyMapping;
   readonly #owner: string;
 
-  constructor(modules: ModuleRef, hub: CommittedHub, stream: ResolvedStream, mapping: AnyMapping, owner: string) {
+  constructor(
+    modules: ModuleRef,
+    hub: CommittedHub,
+    stream: ResolvedStream,
+    mapping: AnyMapping,
+    owner: string,
+  ) {
     this.#modules = modules;
     this.#hub = hub;
     this.#stream = stream;
@@ -86,8 +103,16 @@ class EventBusBridge implements OnModuleInit {
   #publish(bus: Cqrs.EventBus, event: Recorded<AnyEvent>): void {
     const failed = (error: unknown): void => {
       const message = printable(`event not published: ${this.#stream.type}/${event.stream}`);
-      const fields = { type: this.#stream.type, id: printable(event.stream), version: event.version, eventType: event.type };
-      this.#logger.error({ message, event: 'event not published', ...fields }, isError(error) ? error.stack : String(error));
+      const fields = {
+        type: this.#stream.type,
+        id: printable(event.stream),
+        version: event.version,
+        eventType: event.type,
+      };
+      this.#logger.error(
+        { message, event: 'event not published', ...fields },
+        isError(error) ? error.stack : String(error),
+      );
     };
     try {
       const map = this.#mapping[event.type];
@@ -106,7 +131,9 @@ class EventBusBridge implements OnModuleInit {
       const bus = this.#modules.get<Cqrs.EventBus>(cqrs.EventBus, { strict: false });
       return bus;
     } catch {
-      throw invalidOption(`${this.#owner} finds no EventBus: import CqrsModule.forRoot() once, in the module of the application.`);
+      throw invalidOption(
+        `${this.#owner} finds no EventBus: import CqrsModule.forRoot() once, in the module of the application.`,
+      );
     }
   }
 }

@@ -62,14 +62,21 @@ async function storeOf(
   modules: ModulesContainer,
 ): Promise<EventStore> {
   if (storage === undefined) {
-    if (![...modules.values()].some(({ metatype }) => metatype === KeyValueStorageModule)) throw noStorage(modules);
+    if (![...modules.values()].some(({ metatype }) => metatype === KeyValueStorageModule))
+      throw noStorage(modules);
     // Nest 11 answers undefined for an optional dependency that failed; its own error ends the start-up, and must not be hidden by another
     return await new Promise(() => undefined);
   }
-  return await onceForApplication(modules, EventStore, () => createStore(storage, { ...options, ...override }, hub));
+  return await onceForApplication(modules, EventStore, () =>
+    createStore(storage, { ...options, ...override }, hub),
+  );
 }
 
-async function createStore(storage: KeyValueStorage, given: EventStoreOptions, hub: CommittedHub): Promise<EventStore> {
+async function createStore(
+  storage: KeyValueStorage,
+  given: EventStoreOptions,
+  hub: CommittedHub,
+): Promise<EventStore> {
   const observer = both(given.observer ?? new StreamLogger(), await streamTelemetry());
   return new EventStore(storage, { ...given, observer, committed: hub.beside(given.committed) });
 }

@@ -1,5 +1,15 @@
 import 'reflect-metadata';
-import { Controller, Get, Inject, Injectable, Module, Param, Post, UseInterceptors, type INestApplication } from '@nestjs/common';
+import {
+  Controller,
+  Get,
+  Inject,
+  Injectable,
+  Module,
+  Param,
+  Post,
+  UseInterceptors,
+  type INestApplication,
+} from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import {
@@ -44,7 +54,12 @@ class DoorController {
   }
 }
 
-@Module({ imports: [EventStoreModule.forFeature([Doors])], providers: [Porter], controllers: [DoorController], exports: [Porter] })
+@Module({
+  imports: [EventStoreModule.forFeature([Doors])],
+  providers: [Porter],
+  controllers: [DoorController],
+  exports: [Porter],
+})
 class DoorModule {}
 
 const root = KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() });
@@ -73,7 +88,10 @@ describe('EventStoreModule', () => {
 
   it.each([
     ['forRoot', EventStoreModule.forRoot({ metadata: () => ({ userId: 'u' }) })],
-    ['forRootAsync', EventStoreModule.forRootAsync({ useFactory: async () => ({ metadata: () => ({ userId: 'u' }) }) })],
+    [
+      'forRootAsync',
+      EventStoreModule.forRootAsync({ useFactory: async () => ({ metadata: () => ({ userId: 'u' }) }) }),
+    ],
   ])('adds what %s says to every event', async (_, streams) => {
     const porter = (await start(root, streams, DoorModule)).get(Porter, { strict: false });
     const { events } = await porter.open('front');
@@ -90,8 +108,12 @@ describe('EventStoreModule', () => {
     const started = await start(root, DoorModule, WatchModule);
     expect(started.get(Watchman, { strict: false }).doors).toBe(started.get(Porter, { strict: false }).doors);
 
-    const stub: Pick<EventStream<typeof Doors>, 'transact'> = { transact: () => Promise.reject(new Error('stub')) };
-    const alone = await Test.createTestingModule({ providers: [Porter, { provide: getStreamToken(Doors), useValue: stub }] }).compile();
+    const stub: Pick<EventStream<typeof Doors>, 'transact'> = {
+      transact: () => Promise.reject(new Error('stub')),
+    };
+    const alone = await Test.createTestingModule({
+      providers: [Porter, { provide: getStreamToken(Doors), useValue: stub }],
+    }).compile();
     await expect(alone.get(Porter).open('front')).rejects.toThrow('stub');
   });
 
@@ -103,11 +125,20 @@ describe('EventStoreModule', () => {
     const etag = answer.headers['etag'] as string;
     expect([etag, answer.body]).toEqual([expect.stringMatching(/^"v1-[0-9a-z]+-1"$/), { open: true }]);
     await http.get('/doors/front').set('If-None-Match', etag).expect(304);
-    for (const foreign of ['"v1"', `W/${etag}`, '"v1-0-1"']) await http.post('/doors/front/shut').set('If-Match', foreign).expect(412);
+    for (const foreign of ['"v1"', `W/${etag}`, '"v1-0-1"'])
+      await http.post('/doors/front/shut').set('If-Match', foreign).expect(412);
     await http.post('/doors/front/shut').set('If-Match', `"v7", ${etag}`).expect(201);
     const stale = await http.post('/doors/front/shut').set('If-Match', etag).expect(412);
-    expect(stale.body).toMatchObject({ code: 'STREAM_VERSION_MISMATCH', stream: 'door/front', expected: 1, actual: 2 });
-    const session = await app?.get(EventStore, { strict: false }).stream(Doors).openSession('front', { sessionTimeoutMs: 3_600_000 });
+    expect(stale.body).toMatchObject({
+      code: 'STREAM_VERSION_MISMATCH',
+      stream: 'door/front',
+      expected: 1,
+      actual: 2,
+    });
+    const session = await app
+      ?.get(EventStore, { strict: false })
+      .stream(Doors)
+      .openSession('front', { sessionTimeoutMs: 3_600_000 });
     const now = (await http.get('/doors/front').expect(200)).headers['etag'] as string;
     const locked = await http.post('/doors/front/shut').set('If-Match', now).expect(423);
     expect(Number(locked.headers['retry-after'])).toBeGreaterThan(3_000);
@@ -127,9 +158,12 @@ describe('EventStoreModule', () => {
         }),
       );
     const doors = kindOf(1);
-    const etagOf = (loaded: object) => (loaded as { readonly [representation]: Representation })[representation].etag;
-    const opened = (stream: typeof doors, id: string) => stream.append(id, [{ type: 'opened' }], { expectedVersion: 'absent' });
-    for (const stream of [doors, doors.forTenant('globex')]) for (const id of ['front', 'back']) await opened(stream, id);
+    const etagOf = (loaded: object) =>
+      (loaded as { readonly [representation]: Representation })[representation].etag;
+    const opened = (stream: typeof doors, id: string) =>
+      stream.append(id, [{ type: 'opened' }], { expectedVersion: 'absent' });
+    for (const stream of [doors, doors.forTenant('globex')])
+      for (const id of ['front', 'back']) await opened(stream, id);
     const loaded = [
       await doors.load('front'),
       await doors.load('back'),
@@ -143,7 +177,9 @@ describe('EventStoreModule', () => {
         code: 'STREAM_VERSION_MISMATCH',
         check: 'caller',
       });
-      await expect(doors.transact('front', () => [{ type: 'opened' }], { ifMatch })).rejects.toMatchObject({ check: 'caller' });
+      await expect(doors.transact('front', () => [{ type: 'opened' }], { ifMatch })).rejects.toMatchObject({
+        check: 'caller',
+      });
     }
     // got before the deploy: the same version of the stream
     await kindOf(2).append('front', [{ type: 'opened' }], { ifMatch: own });
@@ -151,7 +187,11 @@ describe('EventStoreModule', () => {
   });
 
   it('refuses two definitions of one type, and a start without a storage', async () => {
-    const twin = defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (n) => n + 1 });
+    const twin = defineStream('door', {
+      events: { opened: event() },
+      initial: () => 0,
+      evolve: (n) => n + 1,
+    });
     await expect(start(root, DoorModule, EventStoreModule.forFeature([twin]))).rejects.toThrow(
       /two definitions of the stream type 'door'/i,
     );

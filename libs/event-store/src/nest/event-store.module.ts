@@ -1,7 +1,21 @@
-import { Inject, Module, type DynamicModule, type InjectionToken, type ModuleMetadata, type OnModuleInit, type Type } from '@nestjs/common';
+import {
+  Inject,
+  Module,
+  type DynamicModule,
+  type InjectionToken,
+  type ModuleMetadata,
+  type OnModuleInit,
+  type Type,
+} from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { callSite, startUpCheckSymbol } from '@kvent/key-value-storage';
-import { assertEventStoreOptions, EventStore, streamOf, type AnyStream, type EventStoreOptions } from '../core/index.js';
+import {
+  assertEventStoreOptions,
+  EventStore,
+  streamOf,
+  type AnyStream,
+  type EventStoreOptions,
+} from '../core/index.js';
 import { EventStoreHost, eventStoreOptionsToken } from './event-store-host.js';
 import { getStreamToken } from './inject-stream.decorator.js';
 import {

@@ -20,7 +20,11 @@ import { EventStoreModule } from './event-store.module.js';
 import { getStreamToken } from './inject-stream.decorator.js';
 
 const Notes = defineState<{ text: string }>('note');
-const Doors = defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times + 1 });
+const Doors = defineStream('door', {
+  events: { opened: event() },
+  initial: () => 0,
+  evolve: (times) => times + 1,
+});
 class DoorOpened {
   constructor(readonly from: string | undefined) {}
 }
@@ -42,14 +46,23 @@ const lazily = (...imports: DynamicModule[]): DynamicModule => {
 };
 
 interface LoaderOfNest11 {
-  readonly dependenciesScanner: { scanModulesForDependencies(modules: ReadonlyMap<string, unknown>): Promise<void> };
-  readonly instanceLoader: { createInstancesOfDependencies(modules: ReadonlyMap<string, unknown>): Promise<void> };
+  readonly dependenciesScanner: {
+    scanModulesForDependencies(modules: ReadonlyMap<string, unknown>): Promise<void>;
+  };
+  readonly instanceLoader: {
+    createInstancesOfDependencies(modules: ReadonlyMap<string, unknown>): Promise<void>;
+  };
 }
 
 /** As the loader of Nest 11.0 does it with each module that is reached: its providers take the place of those that are there. */
-async function makeAgain(app: INestApplicationContext, reached: (metatype: Type<unknown>) => boolean): Promise<void> {
+async function makeAgain(
+  app: INestApplicationContext,
+  reached: (metatype: Type<unknown>) => boolean,
+): Promise<void> {
   const { dependenciesScanner, instanceLoader } = app.get<unknown, LoaderOfNest11>(LazyModuleLoader);
-  const modules = new Map([...app.get(ModulesContainer)].filter(([, { metatype }]) => reached(metatype as Type<unknown>)));
+  const modules = new Map(
+    [...app.get(ModulesContainer)].filter(([, { metatype }]) => reached(metatype as Type<unknown>)),
+  );
   await dependenciesScanner.scanModulesForDependencies(modules);
   await instanceLoader.createInstancesOfDependencies(modules);
 }
@@ -67,17 +80,23 @@ describe('A module whose providers Nest makes again', () => {
     }
     const app = await start(
       KeyValueStorageModule.forRootAsync({
-        useFactory: () => ({ provider: () => ((made += 1), new Counted()), tenancy: { isKnown: () => true } }),
+        useFactory: () => ({
+          provider: () => ((made += 1), new Counted()),
+          tenancy: { isKnown: () => true },
+        }),
       }),
       EventStoreModule.forRootAsync({ useFactory: () => ({ metadata: () => ({ correlationId: 'root' }) }) }),
       KeyValueStorageModule.forFeature([Notes]),
       EventStoreModule.forFeature([Doors]),
       CqrsModule.forRoot(),
-      EventBusBridgeModule.forFeature(Doors, { opened: ({ metadata }) => new DoorOpened(metadata.correlationId) }),
+      EventBusBridgeModule.forFeature(Doors, {
+        opened: ({ metadata }) => new DoorOpened(metadata.correlationId),
+      }),
     );
     const published: unknown[] = [];
     app.get(EventBus, { strict: false }).subscribe((each) => published.push(each));
-    const partsOf = () => [KeyValueStorage, TenantContext, EventStore].map((token) => app.get<unknown>(token, { strict: false }));
+    const partsOf = () =>
+      [KeyValueStorage, TenantContext, EventStore].map((token) => app.get<unknown>(token, { strict: false }));
     const notes = () => app.get<KeyValueStore<{ text: string }>>(getStoreToken(Notes), { strict: false });
     const doors = () => app.get<EventStream<typeof Doors>>(getStreamToken(Doors), { strict: false });
     const before = partsOf();
@@ -89,7 +108,9 @@ describe('A module whose providers Nest makes again', () => {
     expect(made).toBe(1);
     const context = app.get(TenantContext, { strict: false });
     expect((await context.run('acme', () => notes().getOrThrow('n'))).value).toEqual({ text: 'kept' });
-    await context.run('acme', () => doors().append('front', [{ type: 'opened' }], { expectedVersion: 'absent' }));
+    await context.run('acme', () =>
+      doors().append('front', [{ type: 'opened' }], { expectedVersion: 'absent' }),
+    );
     await app.close();
     expect(published).toEqual([new DoorOpened('root')]);
     expect(closed).toBe(1);
@@ -98,7 +119,8 @@ describe('A module whose providers Nest makes again', () => {
 
 describe('In a lazily loaded module, as at the start, INVALID_OPTION', () => {
   const root = () => KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() });
-  const doors = () => defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times + 1 });
+  const doors = () =>
+    defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times + 1 });
   const features = (notes: typeof Notes, stream: typeof Doors) => [
     KeyValueStorageModule.forFeature([notes]),
     EventStoreModule.forFeature([stream]),
@@ -106,7 +128,9 @@ describe('In a lazily loaded module, as at the start, INVALID_OPTION', () => {
   const load = async (app: INestApplicationContext, ...imports: DynamicModule[]): Promise<void> =>
     void (await app.get(LazyModuleLoader).load(() => lazily(...imports)));
   const placesIn = (message: string) => new Set(message.match(/lazy-modules\.spec\.ts:\d+/g)).size;
-  const refusal = async (loading: Promise<void>): Promise<{ readonly code: string; readonly message: string }> => {
+  const refusal = async (
+    loading: Promise<void>,
+  ): Promise<{ readonly code: string; readonly message: string }> => {
     try {
       await loading;
     } catch (error) {
@@ -117,7 +141,9 @@ describe('In a lazily loaded module, as at the start, INVALID_OPTION', () => {
 
   it('is the answer to a second root of the storage, naming both places', async () => {
     const app = await start(root());
-    const { code, message } = await refusal(load(app, KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() })));
+    const { code, message } = await refusal(
+      load(app, KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() })),
+    );
     expect([code, placesIn(message)]).toEqual(['INVALID_OPTION', 2]);
   });
 
@@ -129,7 +155,10 @@ describe('In a lazily loaded module, as at the start, INVALID_OPTION', () => {
 
   it('is the answer to states and streams that would share the rows of others, and the next module is loaded all the same', async () => {
     const app = await start(root(), ...features(Notes, Doors));
-    const others = [KeyValueStorageModule.forFeature([defineState('note')]), EventStoreModule.forFeature([doors()])];
+    const others = [
+      KeyValueStorageModule.forFeature([defineState('note')]),
+      EventStoreModule.forFeature([doors()]),
+    ];
     for (const other of others) {
       const { code, message } = await refusal(load(app, other));
       expect([code, placesIn(message)]).toEqual(['INVALID_OPTION', 2]);
@@ -140,7 +169,9 @@ describe('In a lazily loaded module, as at the start, INVALID_OPTION', () => {
 
   it('is the answer to the name of a provider that the root does not have', async () => {
     const app = await start(root());
-    const { code, message } = await refusal(load(app, KeyValueStorageModule.forFeature([defineState('session', { provider: 'cahce' })])));
+    const { code, message } = await refusal(
+      load(app, KeyValueStorageModule.forFeature([defineState('session', { provider: 'cahce' })])),
+    );
     expect(code).toBe('INVALID_OPTION');
     expect(message).toMatch(/wants the provider 'cahce'/);
   });

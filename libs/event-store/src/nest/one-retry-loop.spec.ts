@@ -4,7 +4,13 @@ import { Controller, Injectable, Param, Post, UseInterceptors, type INestApplica
 import { APP_FILTER } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { defineState, KeyValueStorage, KeyValueStorageModule, MemoryProvider, StorageExceptionFilter } from '@kvent/key-value-storage';
+import {
+  defineState,
+  KeyValueStorage,
+  KeyValueStorageModule,
+  MemoryProvider,
+  StorageExceptionFilter,
+} from '@kvent/key-value-storage';
 import {
   defineStream,
   event,
@@ -69,7 +75,14 @@ class Cashier {
 class TillController {
   constructor(private readonly cashier: Cashier) {}
   @Post(':id')
-  @UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 100, delayMs: 1, delayMsMax: 20, attemptsHeader: 'X-Attempts' }))
+  @UseInterceptors(
+    RetryOnConflictInterceptor.with({
+      attempts: 100,
+      delayMs: 1,
+      delayMsMax: 20,
+      attemptsHeader: 'X-Attempts',
+    }),
+  )
   async pay(@Param('id') id: string) {
     const { tills, storage } = this.cashier;
     const till = await tills.load(id);
@@ -80,7 +93,9 @@ class TillController {
       .commit();
     return { version: till.version + 1 };
   }
-  @Post(':id/never') @UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 2, delayMs: 0 })) async never(@Param('id') id: string) {
+  @Post(':id/never')
+  @UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 2, delayMs: 0 }))
+  async never(@Param('id') id: string) {
     run('never');
     const till = await this.cashier.tills.load(id);
     await this.cashier.tills.append(id, [paid], { expectedVersion: 'any' });
@@ -122,7 +137,10 @@ describe('@RetryOnConflict', () => {
   it('lets twenty callers land that read a stream and a state, and commit both: no event is lost or doubled', async () => {
     await cashier.storage.store(Totals).add('a', { cents: 0 });
     await Promise.all(Array.from({ length: 20 }, () => cashier.pay('a')));
-    const [till, total] = [await cashier.tills.load('a'), await cashier.storage.store(Totals).getOrThrow('a')];
+    const [till, total] = [
+      await cashier.tills.load('a'),
+      await cashier.storage.store(Totals).getOrThrow('a'),
+    ];
     expect([till.version, till.state, total.value.cents]).toEqual([20, 20, 20]);
     expect(runs['pay']).toBeGreaterThanOrEqual(39);
   });
@@ -133,16 +151,23 @@ describe('@RetryOnConflict', () => {
   });
 
   it('repeats no check that the caller gave', async () => {
-    await expect(cashier.checked('a')).rejects.toMatchObject({ code: 'STREAM_VERSION_MISMATCH', retryable: false });
+    await expect(cashier.checked('a')).rejects.toMatchObject({
+      code: 'STREAM_VERSION_MISMATCH',
+      retryable: false,
+    });
     expect(runs).toEqual({ checked: 1 });
   });
 });
 
 describe('RetryOnConflictInterceptor', () => {
   it('lets twenty parallel requests land that load, and append to what they loaded', async () => {
-    const answers = await Promise.all(Array.from({ length: 20 }, () => request(app.getHttpServer()).post('/tills/a')));
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, () => request(app.getHttpServer()).post('/tills/a')),
+    );
     expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 201));
-    const versions = answers.map(({ body }) => (body as { version: number }).version).sort((one, other) => one - other);
+    const versions = answers
+      .map(({ body }) => (body as { version: number }).version)
+      .sort((one, other) => one - other);
     expect(versions).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
     expect(answers.filter(({ headers }) => Number(headers['x-attempts']) > 1)).toHaveLength(19);
   });

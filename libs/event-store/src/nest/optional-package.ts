@@ -3,7 +3,9 @@ export async function optionalPackage<Api>(load: () => Promise<Api>): Promise<Ap
   try {
     return await load();
   } catch (error) {
-    const { code } = (typeof error === 'object' && error !== null ? error : {}) as { readonly code?: unknown };
+    const { code } = (typeof error === 'object' && error !== null ? error : {}) as {
+      readonly code?: unknown;
+    };
     if (code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND') return undefined;
     throw error;
   }

@@ -11,14 +11,31 @@ import {
 } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { KeyValueStorageModule, MemoryProvider, openStorage, type KeyValueStorageOptions } from '@kvent/key-value-storage';
+import {
+  KeyValueStorageModule,
+  MemoryProvider,
+  openStorage,
+  type KeyValueStorageOptions,
+} from '@kvent/key-value-storage';
 import { temporaryJsonFile } from '@kvent/key-value-storage/testing';
 import type { App } from 'supertest/types.js';
-import { defineStream, event, EventStore, EventStream, type StreamNotice, type StreamSession } from '../core/index.js';
+import {
+  defineStream,
+  event,
+  EventStore,
+  EventStream,
+  type StreamNotice,
+  type StreamSession,
+} from '../core/index.js';
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
 
-const Tills = defineStream('till', { events: { paid: event() }, initial: () => 0, evolve: (times) => times + 1, snapshot: { every: 2 } });
+const Tills = defineStream('till', {
+  events: { paid: event() },
+  initial: () => 0,
+  evolve: (times) => times + 1,
+  snapshot: { every: 2 },
+});
 const paid = { type: 'paid' } as const;
 
 /** Waits to be told, as a card reader does. */
@@ -61,7 +78,11 @@ class TillController {
     });
   }
 }
-@Module({ imports: [EventStoreModule.forFeature([Tills])], providers: [Cashier], controllers: [TillController] })
+@Module({
+  imports: [EventStoreModule.forFeature([Tills])],
+  providers: [Cashier],
+  controllers: [TillController],
+})
 class TillModule {}
 
 let app: INestApplication<App> | undefined;
@@ -73,9 +94,16 @@ afterEach(async () => {
   begun.clear();
   gates.clear();
 });
-async function start(provider: KeyValueStorageOptions['provider'], ...features: (typeof TillModule)[]): Promise<Cashier> {
+async function start(
+  provider: KeyValueStorageOptions['provider'],
+  ...features: (typeof TillModule)[]
+): Promise<Cashier> {
   const observer = { tell: (notice: StreamNotice) => void notices.push(notice) };
-  const imports = [KeyValueStorageModule.forRoot({ provider }), EventStoreModule.forRoot({ observer }), ...features];
+  const imports = [
+    KeyValueStorageModule.forRoot({ provider }),
+    EventStoreModule.forRoot({ observer }),
+    ...features,
+  ];
   const module = await Test.createTestingModule({ imports }).compile();
   app = module.createNestApplication<INestApplication<App>>({ logger: false });
   await app.listen(0);
@@ -101,9 +129,16 @@ describe('When the application shuts down', () => {
     await gateOf(begun, 'one').opened;
     const closing = close();
     while (cashier.heard.length === 0) await new Promise(setImmediate);
-    for (let n = 0; (await code(cashier.tills.openSession(`other ${n}`))) === 'done'; n += 1) await new Promise(setImmediate);
-    await expect(cashier.tills.openSession('two')).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN', effect: 'none' });
-    expect(await cashier.tills.append('three', [paid], { expectedVersion: 'absent' })).toEqual({ version: 1, replayed: false });
+    for (let n = 0; (await code(cashier.tills.openSession(`other ${n}`))) === 'done'; n += 1)
+      await new Promise(setImmediate);
+    await expect(cashier.tills.openSession('two')).rejects.toMatchObject({
+      code: 'STORAGE_NOT_OPEN',
+      effect: 'none',
+    });
+    expect(await cashier.tills.append('three', [paid], { expectedVersion: 'absent' })).toEqual({
+      version: 1,
+      replayed: false,
+    });
     gateOf(gates, 'one').open();
     expect(await (await answer).json()).toEqual({ version: 1, aborted: false });
     await closing;

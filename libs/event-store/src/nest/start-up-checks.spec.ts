@@ -1,5 +1,12 @@
 import 'reflect-metadata';
-import { Injectable, Module, Scope, type DynamicModule, type InjectionToken, type Type } from '@nestjs/common';
+import {
+  Injectable,
+  Module,
+  Scope,
+  type DynamicModule,
+  type InjectionToken,
+  type Type,
+} from '@nestjs/common';
 import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { describe, expect, it } from '@jest/globals';
@@ -10,7 +17,12 @@ import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
 
 const doors = (options: { readonly scope?: 'tenant' | 'shared'; readonly provider?: string } = {}) =>
-  defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times + 1, ...options });
+  defineStream('door', {
+    events: { opened: event() },
+    initial: () => 0,
+    evolve: (times) => times + 1,
+    ...options,
+  });
 const Doors = doors();
 @Module({ imports: [EventStoreModule.forFeature([Doors])] })
 class DoorModule {}
@@ -53,15 +65,22 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
     const cached = EventStoreModule.forFeature([doors({ provider: 'cache' })]);
     const imports = [root({ providers: { cache: () => new MemoryProvider() } }), DoorModule, cached];
     await start(...imports);
-    const { message } = await refusal(() => overrideStorage(Test.createTestingModule({ imports }), new MemoryProvider()).compile());
+    const { message } = await refusal(() =>
+      overrideStorage(Test.createTestingModule({ imports }), new MemoryProvider()).compile(),
+    );
     expect(message).toMatch(/Two definitions/);
   });
 
   it('for the name of a provider that the root does not have', async () => {
     const feature = EventStoreModule.forFeature([doors({ provider: 'cahce' })]);
-    const { code, message } = await refused(root({ providers: { cache: () => new MemoryProvider() } }), feature);
+    const { code, message } = await refused(
+      root({ providers: { cache: () => new MemoryProvider() } }),
+      feature,
+    );
     expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(/stream type 'door' \(forFeature at .*checks\.spec\.ts:\d+\) wants the provider 'cahce'; forRoot has 'cache'/);
+    expect(message).toMatch(
+      /stream type 'door' \(forFeature at .*checks\.spec\.ts:\d+\) wants the provider 'cahce'; forRoot has 'cache'/,
+    );
     expect((await refused(root(), feature)).message).toMatch(/forRoot names none/);
   });
 
@@ -91,15 +110,25 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
     expect(() => EventStoreModule.forRoot({ metdata: () => ({}) } as never)).toThrow(
       /EventStoreModule\.forRoot \(.*checks\.spec\.ts:\d+\) has no option 'metdata'/,
     );
-    expect(() => EventStoreModule.forRoot({ session: { openTimeoutMs: -1 } })).toThrow(/EventStoreModule.*openTimeoutMs/);
+    expect(() => EventStoreModule.forRoot({ session: { openTimeoutMs: -1 } })).toThrow(
+      /EventStoreModule.*openTimeoutMs/,
+    );
     expect(() => EventStoreModule.forRoot({ metadata: {} as never })).toThrow(/metadata is a function/);
-    const { message } = await refused(root(), EventStoreModule.forRootAsync({ useFactory: () => ({ idempotencyRetentionMs: 0 }) }));
-    expect(message).toMatch(/EventStoreModule\.forRootAsync \(.*checks\.spec\.ts:\d+\).*idempotencyRetentionMs/);
+    const { message } = await refused(
+      root(),
+      EventStoreModule.forRootAsync({ useFactory: () => ({ idempotencyRetentionMs: 0 }) }),
+    );
+    expect(message).toMatch(
+      /EventStoreModule\.forRootAsync \(.*checks\.spec\.ts:\d+\).*idempotencyRetentionMs/,
+    );
   });
 
   it('for what is no definition, where it is named', () => {
     expect(() => EventStoreModule.forFeature([{ kind: 'stream', type: 'door' }])).toThrow(
-      expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/what defineStream answered/) }),
+      expect.objectContaining({
+        code: 'INVALID_OPTION',
+        message: expect.stringMatching(/what defineStream answered/),
+      }),
     );
     expect(() => InjectStream('door' as never)).toThrow(/what defineStream answered/);
   });
@@ -126,12 +155,16 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
         return Promise.reject(new Error('there is no disk'));
       }
     }
-    expect((await refused(root({ provider: () => new Broken() }), DoorModule)).message).toBe('there is no disk');
+    expect((await refused(root({ provider: () => new Broken() }), DoorModule)).message).toBe(
+      'there is no disk',
+    );
   });
 });
 
 it('Two modules that name one definition are given the same streams', async () => {
-  const app = await Test.createTestingModule({ imports: [root(), DoorModule, EventStoreModule.forFeature([Doors])] }).compile();
+  const app = await Test.createTestingModule({
+    imports: [root(), DoorModule, EventStoreModule.forFeature([Doors])],
+  }).compile();
   expect(app.get(EventStore, { strict: false }).stream(Doors)).toBeDefined();
   await app.close();
 });
@@ -148,7 +181,11 @@ describe('EventStoreModule.forRootAsync', () => {
   const startWith = async (inject: InjectionToken[]): Promise<number> => {
     let made = 0;
     const useFactory = () => ((made += 1), {});
-    const imports = [root(), DoorModule, EventStoreModule.forRootAsync({ imports: [Scoped], inject, useFactory })];
+    const imports = [
+      root(),
+      DoorModule,
+      EventStoreModule.forRootAsync({ imports: [Scoped], inject, useFactory }),
+    ];
     const module = await Test.createTestingModule({ imports }).compile();
     try {
       await module.init();

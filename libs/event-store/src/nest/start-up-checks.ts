@@ -1,6 +1,11 @@
 /** Mistakes in the modules of streams. They are found before the storage is opened, so that a refused start-up holds no file and no connection. */
 import type { ModulesContainer } from '@nestjs/core';
-import { onceForApplication, surroundingsOf, type StartUpCheck, type Surroundings } from '@kvent/key-value-storage';
+import {
+  onceForApplication,
+  surroundingsOf,
+  type StartUpCheck,
+  type Surroundings,
+} from '@kvent/key-value-storage';
 import { invalidOption } from '@kvent/key-value-storage/core';
 import type { ResolvedStream } from '../core/index.js';
 
@@ -56,7 +61,9 @@ export function assertOneRoot(modules: ModulesContainer): void {
 
 /** `INVALID_OPTION` for options of the root that depend on a request, which Nest knows when all modules are there. */
 export function assertStaticOptions(modules: ModulesContainer, options: symbol): void {
-  const roots = [...modules.values()].filter(({ providers }) => providers.get(options)?.isDependencyTreeStatic() === false);
+  const roots = [...modules.values()].filter(
+    ({ providers }) => providers.get(options)?.isDependencyTreeStatic() === false,
+  );
   if (roots.length === 0) return;
   throw invalidOption(
     `EventStoreModule.forRootAsync (${rootPlacesOf(modules).join(' and ')}) depends on a request: what it injects, or its factory, is request-scoped. There is one event store for each application: inject singletons; what belongs to a request is for the metadata of its events.`,
@@ -70,15 +77,21 @@ export function noStorage(modules: ModulesContainer) {
     feature === undefined
       ? `EventStoreModule.forRoot (${rootPlacesOf(modules)[0] ?? 'an unknown place'})`
       : `EventStoreModule.forFeature([${feature.streams.map(nameOf).join(', ')}]) (${feature.place})`;
-  return invalidOption(`${who} has no KeyValueStorageModule.forRoot: import it once, in the module of the application.`);
+  return invalidOption(
+    `${who} has no KeyValueStorageModule.forRoot: import it once, in the module of the application.`,
+  );
 }
 
-function assertDefinitions(features: readonly StreamFeature[], { providers, oneEngine, scope }: Surroundings): void {
+function assertDefinitions(
+  features: readonly StreamFeature[],
+  { providers, oneEngine, scope }: Surroundings,
+): void {
   const seen = new Map<string, { readonly stream: ResolvedStream; readonly place: string }>();
   for (const { streams, place } of features) {
     for (const stream of streams) {
       assertProviderName(stream, place, providers);
-      const engine = stream.provider === undefined || oneEngine.includes(stream.provider) ? '' : stream.provider;
+      const engine =
+        stream.provider === undefined || oneEngine.includes(stream.provider) ? '' : stream.provider;
       const rows = JSON.stringify([engine, stream.scope ?? scope, stream.name]);
       const other = seen.get(rows);
       seen.set(rows, { stream, place });
@@ -92,8 +105,13 @@ function assertDefinitions(features: readonly StreamFeature[], { providers, oneE
 
 function assertProviderName(stream: ResolvedStream, place: string, providers: readonly string[]): void {
   if (stream.provider === undefined || providers.includes(stream.provider)) return;
-  const known = providers.length === 0 ? 'forRoot names none' : `forRoot has ${providers.map((name) => `'${name}'`).join(', ')}`;
-  throw invalidOption(`The ${nameOf(stream)} (forFeature at ${place}) wants the provider '${stream.provider}'; ${known} in its providers.`);
+  const known =
+    providers.length === 0
+      ? 'forRoot names none'
+      : `forRoot has ${providers.map((name) => `'${name}'`).join(', ')}`;
+  throw invalidOption(
+    `The ${nameOf(stream)} (forFeature at ${place}) wants the provider '${stream.provider}'; ${known} in its providers.`,
+  );
 }
 
 const nameOf = ({ type }: ResolvedStream): string => `stream type '${type}'`;

@@ -57,9 +57,15 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     await session.close();
     const mine = { ...ids, session: uuid };
     expect(logged).toEqual([
-      ['log', { message: 'session opened: jar/a', event: 'session opened', ...mine, fencingToken: '1', version: 0 }],
+      [
+        'log',
+        { message: 'session opened: jar/a', event: 'session opened', ...mine, fencingToken: '1', version: 0 },
+      ],
       ['debug', { message: 'events appended: jar/a', event: 'events appended', ...mine, from: 1, to: 1 }],
-      ['log', { message: 'session closed: jar/a', event: 'session closed', ...mine, version: 1, freed: true }],
+      [
+        'log',
+        { message: 'session closed: jar/a', event: 'session closed', ...mine, version: 1, freed: true },
+      ],
     ]);
     expect(new Set(logged.map(([, { session: id }]) => id)).size).toBe(1);
   });
@@ -80,23 +86,34 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     const expiredAt = session.expiresAt.toISOString();
     await clock.advance(1_000);
     const next = await store.stream(jars(1)).openSession('a');
-    for (let time = 0; time < 2; time += 1) await expect(session.append([filled])).rejects.toMatchObject({ code: 'SESSION_LOST' });
+    for (let time = 0; time < 2; time += 1)
+      await expect(session.append([filled])).rejects.toMatchObject({ code: 'SESSION_LOST' });
     await next.close();
     expect(logged.filter(([, { event: what }]) => what === 'session expired')).toEqual([
-      ['warn', { message: 'session expired: jar/a', event: 'session expired', ...ids, session: uuid, expiredAt }],
+      [
+        'warn',
+        { message: 'session expired: jar/a', event: 'session expired', ...ids, session: uuid, expiredAt },
+      ],
     ]);
   });
 
   it('a stream that is not let in (error), with until when it is held', async () => {
     const first = await store.stream(jars(1)).openSession('a');
     const until = first.expiresAt.toISOString();
-    await expect(store.stream(jars(1)).openSession('a', { openTimeoutMs: 0 })).rejects.toMatchObject({ code: 'SESSION_OPEN_FAILED' });
-    expect(logged.at(-1)).toEqual(['error', { message: 'open failed: jar/a', event: 'open failed', ...ids, openTimeoutMs: 0, until }]);
+    await expect(store.stream(jars(1)).openSession('a', { openTimeoutMs: 0 })).rejects.toMatchObject({
+      code: 'SESSION_OPEN_FAILED',
+    });
+    expect(logged.at(-1)).toEqual([
+      'error',
+      { message: 'open failed: jar/a', event: 'open failed', ...ids, openTimeoutMs: 0, until },
+    ]);
   });
 
   it('a version that is another one than expected (warn)', async () => {
     await store.stream(jars(1)).append('a', [filled], { expectedVersion: 'absent' });
-    await expect(store.stream(jars(1)).append('a', [filled], { expectedVersion: 7 })).rejects.toMatchObject({ actual: 1 });
+    await expect(store.stream(jars(1)).append('a', [filled], { expectedVersion: 7 })).rejects.toMatchObject({
+      actual: 1,
+    });
     expect(logged.at(-1)).toEqual([
       'warn',
       { message: 'version mismatch: jar/a', event: 'version mismatch', ...ids, expected: 7, actual: 1 },
@@ -118,11 +135,18 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     ]);
     for await (const raw of provider.administration.export('tenant:acme')) {
       if (!raw.container.startsWith('snapshot:')) continue;
-      const spoilt = { ...raw, row: { ...raw.row, value: { kind: 'json', text: '{"$date":"hunter2"}' } as const } };
+      const spoilt = {
+        ...raw,
+        row: { ...raw.row, value: { kind: 'json', text: '{"$date":"hunter2"}' } as const },
+      };
       await provider.administration.import('tenant:acme', [spoilt]);
     }
     await store.stream(jars(1)).load('a');
-    expect(logged.at(-1)?.[1]).toMatchObject({ version: 3, reason: 'it cannot be read back', cause: 'SyntaxError' });
+    expect(logged.at(-1)?.[1]).toMatchObject({
+      version: 3,
+      reason: 'it cannot be read back',
+      cause: 'SyntaxError',
+    });
     expect(JSON.stringify(logged)).not.toContain('hunter2');
   });
 
@@ -136,7 +160,12 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     const nest: LoggerService = new Printing('EventStore', { json: true });
     const observer = new StreamLogger(nest as ConsoleLogger);
     await new EventStore(storage, { clock, observer }).stream(jars(1)).openSession('b');
-    expect(JSON.parse(printed[0] ?? '')).toMatchObject({ event: 'session opened', type: 'jar', id: 'b', fencingToken: '1' });
+    expect(JSON.parse(printed[0] ?? '')).toMatchObject({
+      event: 'session opened',
+      type: 'jar',
+      id: 'b',
+      fencingToken: '1',
+    });
   });
 
   it('nothing of it where all goes well and nobody listens for it', async () => {
@@ -154,6 +183,9 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
       },
     };
     const other = new EventStore(storage, { clock, observer: new StreamLogger(failing) });
-    await expect(other.stream(jars(1)).append('a', [filled], { expectedVersion: 'any' })).resolves.toEqual({ version: 1, replayed: false });
+    await expect(other.stream(jars(1)).append('a', [filled], { expectedVersion: 'any' })).resolves.toEqual({
+      version: 1,
+      replayed: false,
+    });
   });
 });

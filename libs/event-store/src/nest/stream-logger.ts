@@ -23,7 +23,11 @@ export class StreamLogger implements StreamObserver {
   }
 
   tell({ event, ...fields }: StreamNotice): void {
-    this.#logger[levels[event]]({ message: printable(`${event}: ${fields.type}/${fields.id}`), event, ...written(fields) });
+    this.#logger[levels[event]]({
+      message: printable(`${event}: ${fields.type}/${fields.id}`),
+      event,
+      ...written(fields),
+    });
   }
 }
 

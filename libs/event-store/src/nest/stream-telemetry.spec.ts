@@ -1,6 +1,10 @@
 import 'reflect-metadata';
 import { metrics, trace, type Attributes, type Meter } from '@opentelemetry/api';
-import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor,
+} from '@opentelemetry/sdk-trace-base';
 import { Test, type TestingModule } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KeyValueStorageModule, MemoryProvider } from '@kvent/key-value-storage';
@@ -27,10 +31,17 @@ let cups: EventStream<typeof Cups>;
 beforeEach(async () => {
   measured.length = 0;
   exporter.reset();
-  trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }));
-  metrics.setGlobalMeterProvider({ getMeter: () => ({ createCounter: instrument, createHistogram: instrument }) as unknown as Meter });
+  trace.setGlobalTracerProvider(
+    new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
+  );
+  metrics.setGlobalMeterProvider({
+    getMeter: () => ({ createCounter: instrument, createHistogram: instrument }) as unknown as Meter,
+  });
   app = await Test.createTestingModule({
-    imports: [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }), EventStoreModule.forFeature([Cups])],
+    imports: [
+      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
+      EventStoreModule.forFeature([Cups]),
+    ],
   })
     .setLogger(false as never)
     .compile();
@@ -43,7 +54,9 @@ afterEach(async () => {
 });
 const of = (operation: string) => ({ 'kvent.stream.type': 'cup', 'kvent.stream.operation': operation });
 const counted = (name: string) =>
-  measured.filter(([counter]) => counter === `kvent.stream.${name}`).map(([, value, attributes]) => [value, attributes]);
+  measured
+    .filter(([counter]) => counter === `kvent.stream.${name}`)
+    .map(([, value, attributes]) => [value, attributes]);
 const spans = () => exporter.getFinishedSpans().filter(({ name }) => name.startsWith('stream.'));
 
 describe('Telemetry of streams', () => {
@@ -52,7 +65,12 @@ describe('Telemetry of streams', () => {
     await cups.transact('secret-id', () => [filled]);
     await cups.load('secret-id');
     await (await cups.openSession('secret-id')).close();
-    expect(spans().map(({ name }) => name)).toEqual(['stream.append', 'stream.transact', 'stream.load', 'stream.openSession']);
+    expect(spans().map(({ name }) => name)).toEqual([
+      'stream.append',
+      'stream.transact',
+      'stream.load',
+      'stream.openSession',
+    ]);
     expect(counted('duration')).toEqual(
       ['append', 'transact', 'load', 'openSession'].map((operation) => [expect.any(Number), of(operation)]),
     );
@@ -68,7 +86,11 @@ describe('Telemetry of streams', () => {
   it('counts conflicts and decisions that were made anew', async () => {
     let rival = true;
     await cups.transact('a', async () => {
-      if (rival) await app.get(EventStore, { strict: false }).stream(Cups).append('a', [filled], { expectedVersion: 0 });
+      if (rival)
+        await app
+          .get(EventStore, { strict: false })
+          .stream(Cups)
+          .append('a', [filled], { expectedVersion: 0 });
       rival = false;
       return [filled];
     });
@@ -88,18 +110,28 @@ describe('Telemetry of streams', () => {
   });
 
   it('marks what failed with its code, and what is no error of Kvent as unknown', async () => {
-    await expect(cups.append('a', [filled], { expectedVersion: 3 })).rejects.toMatchObject({ code: 'STREAM_VERSION_MISMATCH' });
+    await expect(cups.append('a', [filled], { expectedVersion: 3 })).rejects.toMatchObject({
+      code: 'STREAM_VERSION_MISMATCH',
+    });
     await expect(cups.transact('a', () => Promise.reject(new Error('no')))).rejects.toThrow('no');
     expect(spans()).toMatchObject([
-      { name: 'stream.append', attributes: { 'error.type': 'STREAM_VERSION_MISMATCH' }, status: { message: 'STREAM_VERSION_MISMATCH' } },
+      {
+        name: 'stream.append',
+        attributes: { 'error.type': 'STREAM_VERSION_MISMATCH' },
+        status: { message: 'STREAM_VERSION_MISMATCH' },
+      },
       { name: 'stream.transact', attributes: { 'error.type': 'UNKNOWN' }, status: { message: 'UNKNOWN' } },
     ]);
-    expect(counted('duration')).toContainEqual([expect.any(Number), { ...of('append'), 'error.type': 'STREAM_VERSION_MISMATCH' }]);
+    expect(counted('duration')).toContainEqual([
+      expect.any(Number),
+      { ...of('append'), 'error.type': 'STREAM_VERSION_MISMATCH' },
+    ]);
     expect(counted('conflicts')).toEqual([[1, of('append')]]);
   });
 
   it('is nothing where the package is absent, and says so where it is broken', async () => {
-    const failing = (code: string) => () => Promise.reject(Object.assign(new Error('import failed'), { code }));
+    const failing = (code: string) => () =>
+      Promise.reject(Object.assign(new Error('import failed'), { code }));
     expect(await streamTelemetry(failing('ERR_MODULE_NOT_FOUND'))).toBeUndefined();
     await expect(streamTelemetry(failing('ERR_INVALID_PACKAGE_CONFIG'))).rejects.toThrow('import failed');
     const log = { tell: () => undefined };

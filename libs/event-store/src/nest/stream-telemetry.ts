@@ -8,7 +8,9 @@ type Api = typeof OpenTelemetry;
 const scope = '@kvent/event-store';
 
 /** `undefined` without the package. `load` is how it is found. */
-export async function streamTelemetry(load: () => Promise<Api> = () => import('@opentelemetry/api')): Promise<StreamObserver | undefined> {
+export async function streamTelemetry(
+  load: () => Promise<Api> = () => import('@opentelemetry/api'),
+): Promise<StreamObserver | undefined> {
   const api = await optionalPackage(load);
   return api && observerOf(api);
 }
@@ -22,13 +24,23 @@ export function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObser
   const tracer = trace.getTracer(scope);
   const meter = metrics.getMeter(scope);
   const appends = meter.createCounter('kvent.stream.appends', { description: 'Events that were appended' });
-  const conflicts = meter.createCounter('kvent.stream.conflicts', { description: 'Appends that lost against someone else' });
-  const retries = meter.createCounter('kvent.stream.retries', { description: 'Decisions that were made anew' });
-  const hits = meter.createCounter('kvent.stream.snapshot_hits', { description: 'Loads that began at a snapshot' });
-  const duration = meter.createHistogram('kvent.stream.duration', { description: 'Duration of calls to streams', unit: 's' });
+  const conflicts = meter.createCounter('kvent.stream.conflicts', {
+    description: 'Appends that lost against someone else',
+  });
+  const retries = meter.createCounter('kvent.stream.retries', {
+    description: 'Decisions that were made anew',
+  });
+  const hits = meter.createCounter('kvent.stream.snapshot_hits', {
+    description: 'Loads that began at a snapshot',
+  });
+  const duration = meter.createHistogram('kvent.stream.duration', {
+    description: 'Duration of calls to streams',
+    unit: 's',
+  });
   return {
     tell(notice) {
-      if (notice.event === 'events appended') appends.add(notice.to - notice.from + 1, { 'kvent.stream.type': notice.type });
+      if (notice.event === 'events appended')
+        appends.add(notice.to - notice.from + 1, { 'kvent.stream.type': notice.type });
     },
     begin({ type, operation }) {
       const attributes = { 'kvent.stream.type': type, 'kvent.stream.operation': operation };
@@ -42,7 +54,9 @@ export function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObser
         span.setAttributes({ 'kvent.stream.conflicts': end.conflicts, 'kvent.stream.retries': end.retries });
         if (end.events !== undefined) span.setAttribute('kvent.stream.events', end.events);
         if (end.error !== undefined)
-          span.setAttribute('error.type', end.error).setStatus({ code: SpanStatusCode.ERROR, message: end.error });
+          span
+            .setAttribute('error.type', end.error)
+            .setStatus({ code: SpanStatusCode.ERROR, message: end.error });
         span.end();
       };
     },

@@ -1,5 +1,14 @@
 import 'reflect-metadata';
-import { Controller, Get, Module, Param, Post, type INestApplication, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
+import {
+  Controller,
+  Get,
+  Module,
+  Param,
+  Post,
+  type INestApplication,
+  type MiddlewareConsumer,
+  type NestModule,
+} from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
@@ -16,8 +25,17 @@ import { defineStream, event, EventStore, EventStream, type StateOf } from '../c
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
 
-const Tills = defineStream('till', { events: { paid: event<{ by: string }>() }, initial: () => 0, evolve: (times) => times + 1 });
-const Rates = defineStream('rate', { events: { set: event() }, initial: () => 0, evolve: (times) => times + 1, scope: 'shared' });
+const Tills = defineStream('till', {
+  events: { paid: event<{ by: string }>() },
+  initial: () => 0,
+  evolve: (times) => times + 1,
+});
+const Rates = defineStream('rate', {
+  events: { set: event() },
+  initial: () => 0,
+  evolve: (times) => times + 1,
+  scope: 'shared',
+});
 
 @Controller()
 class TillController {
@@ -29,7 +47,10 @@ class TillController {
   @Post('tills/:id') async pay(@Param('id') id: string) {
     const by = this.tenant.currentOrThrow();
     // the tenant is the one of the call, whatever is awaited
-    return await this.tills.transact(id, async () => (await new Promise(setImmediate), [{ type: 'paid', data: { by } }]));
+    return await this.tills.transact(
+      id,
+      async () => (await new Promise(setImmediate), [{ type: 'paid', data: { by } }]),
+    );
   }
   @Get('tills') async list() {
     return { tills: (await this.tills.page()).items.map(({ id, version }) => [id, version]) };
@@ -47,13 +68,19 @@ class TillModule implements NestModule {
 
 let app: INestApplication<App>;
 beforeEach(async () => {
-  const imports = [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), tenancy: {} }), TillModule];
-  app = (await Test.createTestingModule({ imports }).compile()).createNestApplication<INestApplication<App>>({ logger: false });
+  const imports = [
+    KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), tenancy: {} }),
+    TillModule,
+  ];
+  app = (await Test.createTestingModule({ imports }).compile()).createNestApplication<INestApplication<App>>({
+    logger: false,
+  });
   app.useGlobalFilters(new ProblemDetailsFilter(), new StorageExceptionFilter());
   await app.init();
 });
 afterEach(() => app.close());
-const as = (tenant: string, method: 'get' | 'post', path: string) => request(app.getHttpServer())[method](path).set('X-Tenant-Id', tenant);
+const as = (tenant: string, method: 'get' | 'post', path: string) =>
+  request(app.getHttpServer())[method](path).set('X-Tenant-Id', tenant);
 const streams = () => app.get(EventStore).stream(Tills);
 
 describe('The streams of a request are those of its tenant', () => {
@@ -75,11 +102,15 @@ describe('The streams of a request are those of its tenant', () => {
     await expect(streams().version('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
     await expect(streams().openSession('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
     expect(() => streams().read('one')).toThrow(expect.objectContaining({ code: 'TENANT_MISSING' }));
-    expect(() => streams().appending('one', [], { expectedVersion: 'any' })).toThrow(expect.objectContaining({ code: 'TENANT_MISSING' }));
+    expect(() => streams().appending('one', [], { expectedVersion: 'any' })).toThrow(
+      expect.objectContaining({ code: 'TENANT_MISSING' }),
+    );
     await streams()
       .forTenant('acme')
       .append('one', [{ type: 'paid', data: { by: 'job' } }], { expectedVersion: 'any' });
-    const found: StateOf<typeof Tills> = (await app.get(TenantContext, { strict: false }).run('acme', () => streams().load('one'))).state;
+    const found: StateOf<typeof Tills> = (
+      await app.get(TenantContext, { strict: false }).run('acme', () => streams().load('one'))
+    ).state;
     expect(found).toBe(1);
     expect(await streams().forTenant('globex').version('one')).toBe(0);
   });
@@ -89,7 +120,10 @@ describe('The streams of a request are those of its tenant', () => {
     const session = await context.run('acme', () => streams().openSession('one'));
     await context.run('globex', () => session.append([{ type: 'paid', data: { by: 'acme' } }]));
     await session.close();
-    expect([await streams().forTenant('acme').version('one'), await streams().forTenant('globex').version('one')]).toEqual([1, 0]);
+    expect([
+      await streams().forTenant('acme').version('one'),
+      await streams().forTenant('globex').version('one'),
+    ]).toEqual([1, 0]);
     expect(() => app.get(EventStore).stream(Rates).forTenant('acme')).toThrow(
       expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/shared/) }),
     );

@@ -28,7 +28,11 @@ const fill =
 
 describe('given … when … then', () => {
   it('holds where the decision is the one expected, by its events, its state or its error', () => {
-    const half = given(Cups, [{ type: 'filled', data: { ml: 100 } }, { type: 'emptied' }, { type: 'filled', data: { ml: 125 } }]);
+    const half = given(Cups, [
+      { type: 'filled', data: { ml: 100 } },
+      { type: 'emptied' },
+      { type: 'filled', data: { ml: 125 } },
+    ]);
     half.when(fill(100)).then([{ type: 'filled', data: { ml: 100 } }]);
     half.when(fill(100)).thenState({ ml: 225, fillings: [100, 125, 100] });
     half.when(fill(0)).then([]);
@@ -92,9 +96,14 @@ describe('given … when … then', () => {
     class Ml {
       readonly ml = 1;
     }
-    expect(() => given(Cups, [{ type: 'filled', data: new Ml() }])).toThrow(expect.objectContaining({ code: 'INVALID_VALUE' }));
+    expect(() => given(Cups, [{ type: 'filled', data: new Ml() }])).toThrow(
+      expect.objectContaining({ code: 'INVALID_VALUE' }),
+    );
     expect(() => given(Cups, [{ type: 'washed' } as never])).toThrow(
-      expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/has no event 'washed'; it has filled, emptied/) }),
+      expect.objectContaining({
+        code: 'INVALID_OPTION',
+        message: expect.stringMatching(/has no event 'washed'; it has filled, emptied/),
+      }),
     );
   });
 });

@@ -1,6 +1,13 @@
 /** Deciders are plain functions: given what happened, when they decide, then these events. No Nest, no storage. */
 import assert from 'node:assert/strict';
-import { streamOf, type AnyEvent, type AnyStream, type EventOf, type ResolvedStream, type StateOf } from '@kvent/event-store/core';
+import {
+  streamOf,
+  type AnyEvent,
+  type AnyStream,
+  type EventOf,
+  type ResolvedStream,
+  type StateOf,
+} from '@kvent/event-store/core';
 import { assertOptions, encodeValue, invalidOption } from '@kvent/key-value-storage/core';
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- any error class */
@@ -15,7 +22,12 @@ export interface When<D> {
 /* eslint-enable @typescript-eslint/no-explicit-any */
 
 export interface Given<D> {
-  when(decide: (state: StateOf<D>, deciding: { readonly id: string; readonly version: number }) => readonly EventOf<D>[]): When<D>;
+  when(
+    decide: (
+      state: StateOf<D>,
+      deciding: { readonly id: string; readonly version: number },
+    ) => readonly EventOf<D>[],
+  ): When<D>;
 }
 
 /**
@@ -24,7 +36,8 @@ export interface Given<D> {
  */
 export function given<D extends AnyStream>(definition: D, events: readonly EventOf<D>[]): Given<D> {
   const stream = streamOf(definition);
-  const stored = (more: readonly EventOf<D>[]): readonly AnyEvent[] => more.map((event) => asStored(stream, event));
+  const stored = (more: readonly EventOf<D>[]): readonly AnyEvent[] =>
+    more.map((event) => asStored(stream, event));
   const fold = (from: unknown, more: readonly AnyEvent[]): StateOf<D> =>
     more.reduce((state, event) => stream.evolve(state, event), from) as StateOf<D>;
   const before = fold(stream.initial(), stored(events));
@@ -36,7 +49,11 @@ export function given<D extends AnyStream>(definition: D, events: readonly Event
         thenState: (expected) => assert.deepStrictEqual(fold(before, decided()), expected),
         thenThrows: (error) => {
           if (typeof error !== 'string') return void assert.throws(decided, error);
-          assert.throws(decided, (thrown: Error) => thrown.message.includes(error), `no error was thrown whose message holds '${error}'`);
+          assert.throws(
+            decided,
+            (thrown: Error) => thrown.message.includes(error),
+            `no error was thrown whose message holds '${error}'`,
+          );
         },
       };
     },
@@ -48,8 +65,11 @@ function asStored({ type: stream, events }: ResolvedStream, event: AnyEvent): An
   const { type } = event;
   const spec = events.get(type);
   if (spec === undefined)
-    throw invalidOption(`A stream of type ${stream} has no event '${type}'; it has ${[...events.keys()].join(', ')}.`);
+    throw invalidOption(
+      `A stream of type ${stream} has no event '${type}'; it has ${[...events.keys()].join(', ')}.`,
+    );
   assertOptions(`The event ${type}`, event, ['type', 'data']);
   const record = event.data === undefined ? { type } : { type, data: event.data };
-  return encodeValue(record, () => `event ${type} of ${stream}`, { schemaVersion: spec.schemaVersion }).value as AnyEvent;
+  return encodeValue(record, () => `event ${type} of ${stream}`, { schemaVersion: spec.schemaVersion })
+    .value as AnyEvent;
 }

@@ -21,7 +21,12 @@ export const Ledger = defineStream('ledger', { events, initial, evolve });
 /** The same streams, with snapshots. */
 export const KeptLedger = defineStream('ledger', { events, initial, evolve, snapshot: { every: 10 } });
 /** The same, of a release whose state has another shape. */
-export const LaterLedger = defineStream('ledger', { events, initial, evolve, snapshot: { every: 10, schemaVersion: 2 } });
+export const LaterLedger = defineStream('ledger', {
+  events,
+  initial,
+  evolve,
+  snapshot: { every: 10, schemaVersion: 2 },
+});
 /** The same, of a release that knows one event less. */
 export const OlderLedger = defineStream('ledger', {
   events: { added: events.added },
@@ -42,4 +47,5 @@ export type LedgerEvent = EventOf<typeof Ledger>;
 export const added = (n: number): LedgerEvent => ({ type: 'added', data: { n } });
 export const cleared: LedgerEvent = { type: 'cleared' };
 /** `count` events. */
-export const many = (count: number, n = 1): readonly LedgerEvent[] => Array.from({ length: count }, () => added(n));
+export const many = (count: number, n = 1): readonly LedgerEvent[] =>
+  Array.from({ length: count }, () => added(n));

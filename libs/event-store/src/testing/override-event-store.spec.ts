@@ -6,7 +6,11 @@ import { ManualClock, overrideStorage } from '@kvent/key-value-storage/testing';
 import { defineStream, event, EventStore, EventStoreModule, type StreamNotice } from '@kvent/event-store';
 import { overrideEventStore } from './override-event-store.js';
 
-const Doors = defineStream('door', { events: { opened: event() }, initial: () => 0, evolve: (times) => times + 1 });
+const Doors = defineStream('door', {
+  events: { opened: event() },
+  initial: () => 0,
+  evolve: (times) => times + 1,
+});
 const never = (): never => {
   throw new Error('The provider of production was made.');
 };
@@ -20,11 +24,17 @@ describe('overrideEventStore', () => {
     const notices: StreamNotice[] = [];
     const imports = [
       KeyValueStorageModule.forRoot({ provider: never }),
-      EventStoreModule.forRoot({ metadata: () => ({ userId: 'ada' }), session: { sessionTimeoutMs: 30_000 } }),
+      EventStoreModule.forRoot({
+        metadata: () => ({ userId: 'ada' }),
+        session: { sessionTimeoutMs: 30_000 },
+      }),
       EventStoreModule.forFeature([Doors]),
     ];
     const builder = overrideStorage(Test.createTestingModule({ imports }), new MemoryProvider({ clock }));
-    app = await overrideEventStore(builder, { clock, observer: { tell: (notice) => void notices.push(notice) } }).compile();
+    app = await overrideEventStore(builder, {
+      clock,
+      observer: { tell: (notice) => void notices.push(notice) },
+    }).compile();
     const doors = app.get(EventStore, { strict: false }).stream(Doors);
 
     const session = await doors.openSession('front');
@@ -37,10 +47,16 @@ describe('overrideEventStore', () => {
 
     const { events } = await doors.transact('front', () => [{ type: 'opened' }]);
     expect(events[0]?.metadata.userId).toBe('ada');
-    expect(notices.map((notice) => notice.event)).toEqual(['session opened', 'session expired', 'events appended']);
+    expect(notices.map((notice) => notice.event)).toEqual([
+      'session opened',
+      'session expired',
+      'events appended',
+    ]);
   });
 
   it('refuses what is no option', () => {
-    expect(() => overrideEventStore(Test.createTestingModule({}), { clok: 1 } as never)).toThrow(/overrideEventStore has no option 'clok'/);
+    expect(() => overrideEventStore(Test.createTestingModule({}), { clok: 1 } as never)).toThrow(
+      /overrideEventStore has no option 'clok'/,
+    );
   });
 });

@@ -9,7 +9,10 @@ const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
  * Other options for the event store of the module under test, over those of its root: above all the `clock` that the sessions count by, which is to be the one of
  * the provider: `overrideEventStore(overrideStorage(builder, new MemoryProvider({ clock })), { clock })`. An `observer` hears what would be logged.
  */
-export function overrideEventStore(builder: TestingModuleBuilder, options: EventStoreOptions): TestingModuleBuilder {
+export function overrideEventStore(
+  builder: TestingModuleBuilder,
+  options: EventStoreOptions,
+): TestingModuleBuilder {
   assertEventStoreOptions('overrideEventStore', options);
   return builder.overrideProvider(eventStoreOverrideToken).useValue(options);
 }

@@ -27,7 +27,10 @@ export interface BrokenStream {
   readonly provider?: Broken;
 }
 
-export const throughProvider = (provider: Broken): BrokenStream => ({ fault: `have a provider that ${provider.fault}`, provider });
+export const throughProvider = (provider: Broken): BrokenStream => ({
+  fault: `have a provider that ${provider.fault}`,
+  provider,
+});
 
 /** The stream, some of its methods replaced. */
 export const breaksStream = (

@@ -1,6 +1,12 @@
 /** What a clause of the streams works on: an event store of one tenant, on a storage opened on a fresh provider. */
 import assert from 'node:assert/strict';
-import { EventStore, type AnyStream, type EventStoreOptions, type EventStream, type StreamNotice } from '@kvent/event-store/core';
+import {
+  EventStore,
+  type AnyStream,
+  type EventStoreOptions,
+  type EventStream,
+  type StreamNotice,
+} from '@kvent/event-store/core';
 import {
   defineState,
   placeIn,
@@ -109,7 +115,11 @@ export class StreamSubject {
   /** Another event store on the same storage: another part of the application, or another process, as far as streams can tell. */
   another(options: EventStoreOptions = {}): EventStore {
     const clock = this.abilities.clock ? this.clock : systemClock;
-    return new EventStore(this.storage, { clock, observer: { tell: (notice) => void this.notices.push(notice) }, ...options });
+    return new EventStore(this.storage, {
+      clock,
+      observer: { tell: (notice) => void this.notices.push(notice) },
+      ...options,
+    });
   }
 
   /** Closes the storage, and opens the data anew. */
@@ -139,13 +149,16 @@ export class StreamSubject {
 
   /** What was told of this kind. */
   told<E extends StreamNotice['event']>(event: E): readonly Extract<StreamNotice, { event: E }>[] {
-    return this.notices.filter((notice): notice is Extract<StreamNotice, { event: E }> => notice.event === event);
+    return this.notices.filter(
+      (notice): notice is Extract<StreamNotice, { event: E }> => notice.event === event,
+    );
   }
 
   /** The rows of one kind as they lie in the provider: 'event', 'snapshot', 'lease' … */
   async rows(kind: string): Promise<readonly RawRow[]> {
     const found: RawRow[] = [];
-    for await (const raw of this.provider.administration.export(this.database)) if (raw.container.startsWith(`${kind}:`)) found.push(raw);
+    for await (const raw of this.provider.administration.export(this.database))
+      if (raw.container.startsWith(`${kind}:`)) found.push(raw);
     return found;
   }
 
@@ -169,5 +182,10 @@ export class StreamSubject {
 
 function takeTurnsAway(storage: KeyValueStorage): void {
   const { engine } = placeIn(storage, { what: 'test', scope: 'shared', provider: undefined });
-  Object.assign(engine.turns, { isTaken: () => false, begin: () => undefined, take: async () => true, leave: () => undefined });
+  Object.assign(engine.turns, {
+    isTaken: () => false,
+    begin: () => undefined,
+    take: async () => true,
+    leave: () => undefined,
+  });
 }

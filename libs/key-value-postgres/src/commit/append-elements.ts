@@ -34,19 +34,27 @@ export interface AppendBatch extends Placed {
 type Put = Extract<Change, { kind: 'put' }>;
 
 /** The batch, when each of its rows is checked and put: all where nothing may be, but for one number at most. */
-export function appendBatchOf({ database, version, checks, changes }: Batch, index: number): AppendBatch | undefined {
+export function appendBatchOf(
+  { database, version, checks, changes }: Batch,
+  index: number,
+): AppendBatch | undefined {
   const [first] = changes;
   if (first === undefined || changes.length < 2 || checks.length !== changes.length) return undefined;
   const expected = new Map(checks.map((check) => [rowOf(check.address), check.expected]));
   let head: Head | undefined;
   const parts: (Created | 'head')[] = [];
   for (const change of changes) {
-    const part = change.kind === 'put' ? partOf(database, version, change, expected.get(rowOf(change.address))) : undefined;
+    const part =
+      change.kind === 'put'
+        ? partOf(database, version, change, expected.get(rowOf(change.address)))
+        : undefined;
     if (part === undefined || ('expected' in part && head !== undefined)) return undefined;
     if ('expected' in part) head = part;
     parts.push('expected' in part ? 'head' : part);
   }
-  return parts.length === 1 ? undefined : { index, database, address: head?.address ?? first.address, head, changes: parts };
+  return parts.length === 1
+    ? undefined
+    : { index, database, address: head?.address ?? first.address, head, changes: parts };
 }
 
 function partOf(
@@ -60,8 +68,15 @@ function partOf(
     const [text, number] = value.kind === 'json' ? [value.text, null] : [null, value.number.toString()];
     return { database, address, version, text, number, ttlMs: ttlMsOf(ttl) };
   }
-  if (typeof expected !== 'object' || !('number' in expected) || value.kind !== 'number' || ttl !== 'never') return undefined;
-  return { database, address, version, expected: expected.number.toString(), number: value.number.toString() };
+  if (typeof expected !== 'object' || !('number' in expected) || value.kind !== 'number' || ttl !== 'never')
+    return undefined;
+  return {
+    database,
+    address,
+    version,
+    expected: expected.number.toString(),
+    number: value.number.toString(),
+  };
 }
 
 export const appending = (dialect: Dialect): Attempt<AppendBatch> => ({
@@ -86,7 +101,9 @@ export const appending = (dialect: Dialect): Attempt<AppendBatch> => ({
   },
   many: appendRows(dialect),
   manyParameters: (batches) => {
-    const heads = inRowOrder(batches.flatMap(({ head, index }) => (head === undefined ? [] : [{ ...head, b: index }])));
+    const heads = inRowOrder(
+      batches.flatMap(({ head, index }) => (head === undefined ? [] : [{ ...head, b: index }])),
+    );
     const rows = inRowOrder(batches.flatMap(createdBy));
     return [
       ...addressColumns(heads),
@@ -115,12 +132,21 @@ function areTexts(changes: AppendBatch['changes']): boolean {
   const [first] = rows;
   return rows.every(
     ({ address, text, ttlMs }) =>
-      text !== null && ttlMs === null && address.entity === first?.address.entity && address.container === first.address.container,
+      text !== null &&
+      ttlMs === null &&
+      address.entity === first?.address.entity &&
+      address.container === first.address.container,
   );
 }
 
-const createdBy = ({ changes, index, head }: AppendBatch): readonly (Created & { readonly b: number; readonly guarded: boolean })[] =>
-  changes.flatMap((change) => (change === 'head' ? [] : [{ ...change, b: index, guarded: head !== undefined }]));
+const createdBy = ({
+  changes,
+  index,
+  head,
+}: AppendBatch): readonly (Created & { readonly b: number; readonly guarded: boolean })[] =>
+  changes.flatMap((change) =>
+    change === 'head' ? [] : [{ ...change, b: index, guarded: head !== undefined }],
+  );
 
 function resultOf({ changes, head }: AppendBatch, [, began, time]: Columns): CommitResult {
   const from = milliseconds(began as string);

@@ -26,7 +26,14 @@ import { changeParameters, changeResults, elementsOf } from './change-elements.j
 import { addressColumns } from './columns.js';
 import { Patience } from './patience.js';
 import { LikelyWay } from './likely-way.js';
-import { creatingValues, overwriting, putBatchOf, putParameters, putResults, type PutBatch } from './put-elements.js';
+import {
+  creatingValues,
+  overwriting,
+  putBatchOf,
+  putParameters,
+  putResults,
+  type PutBatch,
+} from './put-elements.js';
 import { renewalOf, renewalParameters, renewalResults } from './renew-elements.js';
 import { inRowOrder, rowOf, type Placed } from './row-order.js';
 import { adding, creatingNumbers, sumBatchOf, type SumBatch } from './sum-elements.js';
@@ -95,7 +102,11 @@ export class Committer {
     this.#renew = renewRows(dialect);
     const living = overwriting(dialect);
     const absent = creatingValues(dialect);
-    this.#puts = { save: new LikelyWay({ living }), set: new LikelyWay({ living, absent }), create: new LikelyWay({ absent }) };
+    this.#puts = {
+      save: new LikelyWay({ living }),
+      set: new LikelyWay({ living, absent }),
+      create: new LikelyWay({ absent }),
+    };
     this.#sums = new LikelyWay({ living: adding(dialect), absent: creatingNumbers(dialect) });
     const append = appending(dialect);
     this.#appends = new LikelyWay({ living: append, absent: append });
@@ -110,14 +121,23 @@ export class Committer {
       groups.map(async (group) => {
         await this.#group(batches, group, results, { answered, waiting });
         // while the server works on one group, the callers of another can go on
-        if (groups.length > 1) for (const index of group.indexes) answered(index, results[index] as CommitResult);
+        if (groups.length > 1)
+          for (const index of group.indexes) answered(index, results[index] as CommitResult);
       }),
     );
     return results;
   }
 
   #groups(batches: readonly Batch[]): readonly Group[] {
-    const shapes: Record<Shape, number[]> = { save: [], set: [], create: [], sum: [], append: [], renew: [], other: [] };
+    const shapes: Record<Shape, number[]> = {
+      save: [],
+      set: [],
+      create: [],
+      sum: [],
+      append: [],
+      renew: [],
+      other: [],
+    };
     for (const [index, batch] of batches.entries()) shapes[shapeOf(batch, index)].push(index);
     return Object.entries(shapes).flatMap(([shape, indexes]) =>
       this.#chunks(batches, indexes).map((chunk) => ({ shape: shape as Shape, indexes: chunk })),
@@ -141,7 +161,12 @@ export class Committer {
   }
 
   /** Answers each batch of the group; never rejects. */
-  async #group(batches: readonly Batch[], { shape, indexes }: Group, results: CommitResult[], told: Told): Promise<void> {
+  async #group(
+    batches: readonly Batch[],
+    { shape, indexes }: Group,
+    results: CommitResult[],
+    told: Told,
+  ): Promise<void> {
     const [lone] = indexes;
     if (indexes.length === 1 && lone !== undefined) {
       results[lone] = await this.#alone(batches[lone] as Batch, shape, (row) => told.waiting(lone, row));
@@ -157,7 +182,9 @@ export class Committer {
         for (const index of indexes) if (results[index] !== undefined) told.answered(index, results[index]);
         await Promise.all(
           open.map(async (index) => {
-            const result = await this.#alone(batches[index] as Batch, shape, (row) => told.waiting(index, row));
+            const result = await this.#alone(batches[index] as Batch, shape, (row) =>
+              told.waiting(index, row),
+            );
             answer(index, result);
             told.answered(index, result);
           }),
@@ -181,7 +208,8 @@ export class Committer {
       const until = systemClock.monotonic() + lockTimeoutMs;
       const rows = rowsOf(batch);
       const [only] = rows;
-      if (rows.length > 1 || only === undefined) return await this.#holdingNothing(batch, shape, rows, until, waiting);
+      if (rows.length > 1 || only === undefined)
+        return await this.#holdingNothing(batch, shape, rows, until, waiting);
       waiting(only);
       return await this.#patience.run(async () => await this.#sendOne(batch, shape, msUntil(until)));
     } catch (error) {
@@ -203,7 +231,8 @@ export class Committer {
     for (let pauseMs = pauseMsMin; ; pauseMs = Math.min(2 * pauseMs, pauseMsMax)) {
       const { row, isAbsent } = await this.#heldOf(batch.database, rows);
       if (row !== undefined) waiting(row);
-      if (row !== undefined && !isAbsent) await this.#patience.run(async () => await this.#waitFor(batch.database, row, msUntil(until)));
+      if (row !== undefined && !isAbsent)
+        await this.#patience.run(async () => await this.#waitFor(batch.database, row, msUntil(until)));
       // whoever creates a row cannot be waited for before the row is there
       else if (isAbsent) await systemClock.wait(Math.min(pauseMs, msUntil(until)));
       try {
@@ -238,13 +267,19 @@ export class Committer {
   }
 
   /** Batches of one shape; `answer` is told each result. */
-  async #send(batches: readonly Batch[], { shape, indexes }: Group, lockMs: number, answer: Answered): Promise<void> {
+  async #send(
+    batches: readonly Batch[],
+    { shape, indexes }: Group,
+    lockMs: number,
+    answer: Answered,
+  ): Promise<void> {
     const of = <T>(form: (batch: Batch, index: number) => T | undefined): readonly T[] =>
       indexes.flatMap((index) => form(batches[index] as Batch, index) ?? []);
     if (shape === 'renew') {
       const renewals = inRowOrder(of(renewalOf));
       const lines = await this.#run(this.#renew, renewalParameters(renewals));
-      for (const [renewal, result] of renewalResults(lines, renewals, this.#options.name)) answer(renewal.index, result);
+      for (const [renewal, result] of renewalResults(lines, renewals, this.#options.name))
+        answer(renewal.index, result);
     } else if (shape === 'other') {
       const results = await this.#sendChanges(
         of((batch) => batch),
@@ -273,7 +308,11 @@ export class Committer {
     answer: Answered,
     judge: (rest: readonly T[]) => Promise<ReadonlyMap<T, CommitResult>>,
   ): Promise<void> {
-    const done = await likely.go(items, lockMs, async (given, parameters) => await this.#run(given, parameters));
+    const done = await likely.go(
+      items,
+      lockMs,
+      async (given, parameters) => await this.#run(given, parameters),
+    );
     for (const [{ index }, result] of done) answer(index, result);
     const rest = items.filter((item) => !done.has(item));
     const judged = rest.length === 0 ? new Map<T, CommitResult>() : await judge(rest);
@@ -302,7 +341,9 @@ export class Committer {
 
   async #run(statement: Statement, parameters: readonly unknown[]): Promise<readonly Columns[]> {
     const { session, time } = this.#options;
-    return await whileRivalsWin(async () => await session.run(statement, [...parameters, ...time()], 'write'));
+    return await whileRivalsWin(
+      async () => await session.run(statement, [...parameters, ...time()], 'write'),
+    );
   }
 
   #failure(error: unknown): StorageError {
@@ -311,9 +352,13 @@ export class Committer {
 
   #badData(error: unknown): StorageError {
     const reason = (error as Error).message;
-    return storageError('INVALID_VALUE', `Postgres cannot store what was given: ${reason} (SQLSTATE ${refusalOf(error) ?? ''}).`, {
-      issues: [{ message: reason }],
-    });
+    return storageError(
+      'INVALID_VALUE',
+      `Postgres cannot store what was given: ${reason} (SQLSTATE ${refusalOf(error) ?? ''}).`,
+      {
+        issues: [{ message: reason }],
+      },
+    );
   }
 }
 

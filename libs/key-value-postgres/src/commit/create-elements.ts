@@ -16,11 +16,18 @@ interface NewRow {
 
 interface Creation<T> {
   readonly row: (item: T) => NewRow;
-  readonly result: (time: string | null | undefined, expires: string | null | undefined, item: T) => CommitResult;
+  readonly result: (
+    time: string | null | undefined,
+    expires: string | null | undefined,
+    item: T,
+  ) => CommitResult;
   readonly suits?: (item: T) => boolean;
 }
 
-export function creating<T extends Placed & { readonly version: string }>(dialect: Dialect, creation: Creation<T>): Attempt<T> {
+export function creating<T extends Placed & { readonly version: string }>(
+  dialect: Dialect,
+  creation: Creation<T>,
+): Attempt<T> {
   const { row, result, suits } = creation;
   return {
     ...(suits !== undefined && { suits }),
@@ -29,7 +36,16 @@ export function creating<T extends Placed & { readonly version: string }>(dialec
       statement: createRow(dialect),
       parameters: (item) => {
         const { ttlMs, text, number } = row(item);
-        return [item.database, item.address.container, item.address.entity, item.address.key, item.version, ttlMs, text, number];
+        return [
+          item.database,
+          item.address.container,
+          item.address.entity,
+          item.address.key,
+          item.version,
+          ttlMs,
+          text,
+          number,
+        ];
       },
       result: ([, time, expires], item) => result(time, expires, item),
     },

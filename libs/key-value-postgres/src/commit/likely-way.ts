@@ -59,7 +59,8 @@ export class LikelyWay<T extends Placed> {
   /** Told what became of all that travelled together: the next ones are likely to meet the same. */
   heard(results: readonly CommitResult[]): void {
     const { living, absent } = this.#attempts;
-    const mostly = (met: (result: CommitResult) => boolean): boolean => results.filter(met).length * 2 >= results.length;
+    const mostly = (met: (result: CommitResult) => boolean): boolean =>
+      results.filter(met).length * 2 >= results.length;
     this.#likely = mostly(metLiving) ? living : mostly(metNone) ? absent : undefined;
   }
 }
@@ -77,7 +78,9 @@ async function ask<T>(
   }
   if (attempt.suitMany?.(items) === false) return new Map();
   const lines = await run(many, [lockMs, ...attempt.manyParameters(items)]);
-  return new Map(lines.flatMap((line) => [attempt.manyResult(line, items)].filter((answer) => answer !== undefined)));
+  return new Map(
+    lines.flatMap((line) => [attempt.manyResult(line, items)].filter((answer) => answer !== undefined)),
+  );
 }
 
 const everything = (): boolean => true;
@@ -89,4 +92,5 @@ function metLiving(result: CommitResult): boolean {
   return existed && expiresAt > result.time + 60_000;
 }
 
-const metNone = (result: CommitResult): boolean => result.outcome === 'committed' && result.rows[0]?.existed === false;
+const metNone = (result: CommitResult): boolean =>
+  result.outcome === 'committed' && result.rows[0]?.existed === false;

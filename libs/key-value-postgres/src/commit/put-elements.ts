@@ -25,13 +25,21 @@ export interface PutBatch {
 }
 
 /** The batch, when it has the hot shape: one put of JSON, and no check but of that row, and not of a number. */
-export function putBatchOf({ database, version, checks, changes }: Batch, index: number): PutBatch | undefined {
+export function putBatchOf(
+  { database, version, checks, changes }: Batch,
+  index: number,
+): PutBatch | undefined {
   const [change, ...more] = changes;
   const [check, ...others] = checks;
-  if (change?.kind !== 'put' || change.value.kind !== 'json' || more.length > 0 || others.length > 0) return undefined;
+  if (change?.kind !== 'put' || change.value.kind !== 'json' || more.length > 0 || others.length > 0)
+    return undefined;
   const { address } = change;
   if (check !== undefined) {
-    if (check.address.key !== address.key || check.address.entity !== address.entity || check.address.container !== address.container)
+    if (
+      check.address.key !== address.key ||
+      check.address.entity !== address.entity ||
+      check.address.container !== address.container
+    )
       return undefined;
     if (nameOf(check.expected) === 'number') return undefined;
   }
@@ -52,7 +60,10 @@ export function putParameters(puts: readonly PutBatch[]): readonly unknown[] {
 }
 
 /** The answers of `putRows`, each with its put. */
-export function putResults(lines: readonly Columns[], puts: readonly PutBatch[]): ReadonlyMap<PutBatch, CommitResult> {
+export function putResults(
+  lines: readonly Columns[],
+  puts: readonly PutBatch[],
+): ReadonlyMap<PutBatch, CommitResult> {
   return new Map(
     lines.map((line) => {
       const put = puts[Number(line[0]) - 1] as PutBatch;
@@ -63,7 +74,8 @@ export function putResults(lines: readonly Columns[], puts: readonly PutBatch[])
 
 function putResult([, ok, live, actual, expires, time]: Columns, { check }: PutBatch): CommitResult {
   const existed = live === 't';
-  if (ok !== 't' && check !== undefined) return { outcome: 'conflict', ...check, actual: existed ? (actual ?? undefined) : undefined };
+  if (ok !== 't' && check !== undefined)
+    return { outcome: 'conflict', ...check, actual: existed ? (actual ?? undefined) : undefined };
   return committed(existed, expires, time);
 }
 
@@ -101,7 +113,11 @@ export const creatingValues = (dialect: Dialect): Attempt<PutBatch> =>
     result: (time, expires) => committed(false, expires, time),
   });
 
-function committed(existed: boolean, expires: string | null | undefined, time: string | null | undefined): CommitResult {
+function committed(
+  existed: boolean,
+  expires: string | null | undefined,
+  time: string | null | undefined,
+): CommitResult {
   return {
     outcome: 'committed',
     time: milliseconds(time as string),

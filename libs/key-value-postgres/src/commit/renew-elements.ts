@@ -18,10 +18,12 @@ export function renewalOf({ database, checks, changes, noWait }: Batch, index: n
   if (noWait !== true) return undefined;
   const [change, ...more] = changes;
   const [check, ...others] = checks;
-  if (change?.kind !== 'renew' || check === undefined || more.length > 0 || others.length > 0) return undefined;
+  if (change?.kind !== 'renew' || check === undefined || more.length > 0 || others.length > 0)
+    return undefined;
   const { address, ttlMs } = change;
   const { expected } = check;
-  if (typeof expected !== 'object' || !('version' in expected) || rowOf(check.address) !== rowOf(address)) return undefined;
+  if (typeof expected !== 'object' || !('version' in expected) || rowOf(check.address) !== rowOf(address))
+    return undefined;
   return { index, database, address, expected: expected.version, ttlMs };
 }
 
@@ -32,14 +34,21 @@ export const renewalParameters = (renewals: readonly Renewal[]): readonly unknow
 ];
 
 /** The answers of `renewRows`; who was passed over is told so. */
-export function renewalResults(lines: readonly Columns[], renewals: readonly Renewal[], name: string): ReadonlyMap<Renewal, CommitResult> {
+export function renewalResults(
+  lines: readonly Columns[],
+  renewals: readonly Renewal[],
+  name: string,
+): ReadonlyMap<Renewal, CommitResult> {
   const done = new Map(lines.map((line) => [Number(line[0]), line]));
   return new Map(renewals.map((renewal, place) => [renewal, resultOf(done.get(place + 1), name)]));
 }
 
 function resultOf(line: Columns | undefined, name: string): CommitResult {
   if (line === undefined)
-    return { outcome: 'failed', error: unavailable(`${name}: the row was not renewed, for somebody else has it, or has changed it`) };
+    return {
+      outcome: 'failed',
+      error: unavailable(`${name}: the row was not renewed, for somebody else has it, or has changed it`),
+    };
   return {
     outcome: 'committed',
     time: milliseconds(line[2] as string),

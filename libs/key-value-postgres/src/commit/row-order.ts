@@ -6,7 +6,8 @@ export interface Placed {
   readonly address: RowAddress;
 }
 
-export const inRowOrder = <T extends Placed>(placed: readonly T[]): readonly T[] => [...placed].sort(byAddress);
+export const inRowOrder = <T extends Placed>(placed: readonly T[]): readonly T[] =>
+  [...placed].sort(byAddress);
 
 function byAddress(a: Placed, b: Placed): number {
   return (

@@ -21,7 +21,10 @@ export interface SumBatch {
 }
 
 /** The batch, when it is one sum without a check. */
-export function sumBatchOf({ database, version, checks, changes }: Batch, index: number): SumBatch | undefined {
+export function sumBatchOf(
+  { database, version, checks, changes }: Batch,
+  index: number,
+): SumBatch | undefined {
   const [change, ...more] = changes;
   if (change?.kind !== 'sum' || more.length > 0 || checks.length > 0) return undefined;
   const { address, operand, floor, ceiling, ttlMs } = change;
@@ -70,9 +73,15 @@ export const creatingNumbers = (dialect: Dialect): Attempt<SumBatch> =>
     result: (time, expires, { operand }) => committed(false, operand, time, expires),
   });
 
-const added = ([number, time, expires]: Columns): CommitResult => committed(true, number as string, time, expires);
+const added = ([number, time, expires]: Columns): CommitResult =>
+  committed(true, number as string, time, expires);
 
-function committed(existed: boolean, number: string, time: string | null | undefined, expires: string | null | undefined): CommitResult {
+function committed(
+  existed: boolean,
+  number: string,
+  time: string | null | undefined,
+  expires: string | null | undefined,
+): CommitResult {
   const row = { existed, number: BigInt(number) };
   return {
     outcome: 'committed',

@@ -2,7 +2,14 @@
  * Batches inside the caller's transaction, one after the other, each whole or not at all. What may create a row runs behind a savepoint: when a
  * rival creates it meanwhile, the statement is undone and judges again, and the transaction goes on.
  */
-import { decodeKey, describeExpected, storageError, type Batch, type CommitResult, type StorageError } from '@kvent/key-value-storage/core';
+import {
+  decodeKey,
+  describeExpected,
+  storageError,
+  type Batch,
+  type CommitResult,
+  type StorageError,
+} from '@kvent/key-value-storage/core';
 import { errorOf, type Session } from '../connections/connections.js';
 import { mayRunAgain, refusalOf } from '../connections/failure.js';
 import { changeRows } from '../sql/change-rows.js';
@@ -67,7 +74,11 @@ export class TransactionCommitter {
       return renewalResults(lines, [renewal], this.#options.name).get(renewal) as CommitResult;
     }
     const elements = elementsOf([batch]);
-    const lines = await this.#run(this.#change, [null, ...changeParameters(elements, [batch]), ...this.#options.time()]);
+    const lines = await this.#run(this.#change, [
+      null,
+      ...changeParameters(elements, [batch]),
+      ...this.#options.time(),
+    ]);
     return changeResults(lines, elements, [batch])[0] as CommitResult;
   }
 
@@ -96,7 +107,9 @@ const isRace = (error: unknown): boolean => mayRunAgain(error) && refusalOf(erro
 
 /** Whether a row that is absent may be created, or its absence be held. */
 function mayCreate({ checks, changes }: Batch): boolean {
-  const present = new Set(checks.filter(({ expected }) => expected !== 'absent').map(({ address }) => rowOf(address)));
+  const present = new Set(
+    checks.filter(({ expected }) => expected !== 'absent').map(({ address }) => rowOf(address)),
+  );
   return (
     checks.some(({ expected }) => expected === 'absent') ||
     changes.some(({ kind, address }) => kind !== 'delete' && kind !== 'renew' && !present.has(rowOf(address)))

@@ -62,14 +62,25 @@ export class Connection implements Session {
     return takesOwnQueries(this.#client);
   }
 
-  async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
+  async run(
+    statement: Statement,
+    parameters: readonly unknown[],
+    purpose: Purpose,
+  ): Promise<readonly Columns[]> {
     const { prepare, plans } = this.#options;
     this.#unconfirmed = false;
     const scope = this.#options.isSecured() ? currentScope() : undefined;
     const frame = scope === undefined ? undefined : frameOf(scope, false);
-    const rows = await this.#send(prepare ? nameOf(statement, plans?.current ?? 0) : '', statement.text, parameters, frame);
+    const rows = await this.#send(
+      prepare ? nameOf(statement, plans?.current ?? 0) : '',
+      statement.text,
+      parameters,
+      frame,
+    );
     if (this.#unconfirmed && purpose === 'write')
-      throw new Error('The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.');
+      throw new Error(
+        'The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.',
+      );
     return rows;
   }
 
@@ -89,7 +100,12 @@ export class Connection implements Session {
     this.#client.off('notice', this.#noticed);
   }
 
-  async #send(name: string, text: string, values: readonly unknown[], frame?: Sent['frame']): Promise<readonly Columns[]> {
+  async #send(
+    name: string,
+    text: string,
+    values: readonly unknown[],
+    frame?: Sent['frame'],
+  ): Promise<readonly Columns[]> {
     this.#timer.refresh();
     try {
       return await new Promise<readonly Columns[]>((resolve, reject) => {
@@ -112,7 +128,8 @@ export class Connection implements Session {
 const isLoopback = (address: string): boolean => /^(::ffff:)?127\.|^::1$/.test(address);
 
 /** Statements are planned anew under another name. */
-const nameOf = ({ name }: Statement, generation: number): string => (generation === 0 ? name : `${name}_${generation}`);
+const nameOf = ({ name }: Statement, generation: number): string =>
+  generation === 0 ? name : `${name}_${generation}`;
 
 /**
  * Every column as text, whatever parsers the application has set for its own queries. Without a name it is prepared for this once. `pg-native` and
@@ -127,7 +144,8 @@ export function send(
   const query = new TextQuery(name, text, values, (error, result) => {
     if (error !== null && error !== undefined) reject(error);
     // a copy of the query, made by whoever wraps `query`, has set nothing: rows were hidden from it
-    else if (frame !== undefined && result !== query.result) reject(unscoped('something wraps client.query and sends copies'));
+    else if (frame !== undefined && result !== query.result)
+      reject(unscoped('something wraps client.query and sends copies'));
     else resolve(result?.rows ?? []);
   });
   const ours = takesOwnQueries(client);
@@ -140,7 +158,9 @@ export function send(
     query.after = frame.after;
   }
   const { rowMode, types, callback } = query;
-  const returned = client.query(ours ? query : { ...(name === '' ? {} : { name }), text, values, rowMode, types, callback });
+  const returned = client.query(
+    ours ? query : { ...(name === '' ? {} : { name }), text, values, rowMode, types, callback },
+  );
   // whoever wraps `query` may make a promise of it, and reject that before `pg` is asked
   if (isPromise(returned)) returned.then(undefined, reject);
 }
@@ -153,10 +173,15 @@ export interface Sent {
   readonly frame?: ReturnType<typeof frameOf> | undefined;
 }
 
-const takesOwnQueries = ({ connection, pipeline }: Client): boolean => connection?.parsedStatements !== undefined && pipeline !== true;
+const takesOwnQueries = ({ connection, pipeline }: Client): boolean =>
+  connection?.parsedStatements !== undefined && pipeline !== true;
 
 const unscoped = (why: string): Error =>
-  storageError('STORAGE_UNSUPPORTED', `Row-level security needs query objects of Kvent's own, and ${why}.`, {});
+  storageError(
+    'STORAGE_UNSUPPORTED',
+    `Row-level security needs query objects of Kvent's own, and ${why}.`,
+    {},
+  );
 
 const isPromise = (returned: unknown): returned is PromiseLike<unknown> =>
   typeof (returned as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';

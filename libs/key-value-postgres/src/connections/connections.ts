@@ -75,7 +75,11 @@ export class Connections {
   }
 
   /** Runs one statement on a connection of its own. */
-  async run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
+  async run(
+    statement: Statement,
+    parameters: readonly unknown[],
+    purpose: Purpose,
+  ): Promise<readonly Columns[]> {
     return await this.with(async (connection) => await connection.run(statement, parameters, purpose));
   }
 
@@ -93,7 +97,12 @@ export class Connections {
 
   /** The table held still: whoever would write to it waits, until this is ended. */
   async freeze(table: string, lockTimeoutMs: number): Promise<HeldSession> {
-    return await this.#hold('begin', untilItEnds, `set local lock_timeout = ${lockTimeoutMs}`, `lock table ${table} in exclusive mode`);
+    return await this.#hold(
+      'begin',
+      untilItEnds,
+      `set local lock_timeout = ${lockTimeoutMs}`,
+      `lock table ${table} in exclusive mode`,
+    );
   }
 
   /** A transaction on a connection of its own. */
@@ -171,7 +180,8 @@ export class Connections {
       if (error instanceof NotConnected) throw error;
       const { name, ended } = this.#options;
       const why = ended?.();
-      if (why !== undefined) throw new NotConnected(storageError('STORAGE_UNAVAILABLE', why, {}, { retryable: false }));
+      if (why !== undefined)
+        throw new NotConnected(storageError('STORAGE_UNAVAILABLE', why, {}, { retryable: false }));
       throw new NotConnected(unavailable(`${name} cannot be reached`, new Error(messageOf(error))));
     }
   }
@@ -208,14 +218,16 @@ export class Connections {
    */
   readonly #watch = (client: Client): Connection => {
     let connection = this.#connections.get(client);
-    if (connection === undefined) this.#connections.set(client, (connection = new Connection(client, this.#options)));
+    if (connection === undefined)
+      this.#connections.set(client, (connection = new Connection(client, this.#options)));
     return connection;
   };
 
   readonly #forget = (client: Client): void => {
     this.#connections.get(client)?.forget();
     this.#connections.delete(client);
-    for (const { pool, refuse } of [...this.#waiting]) if (pool.ending === true) refuse(new Error('The pool has ended.'));
+    for (const { pool, refuse } of [...this.#waiting])
+      if (pool.ending === true) refuse(new Error('The pool has ended.'));
   };
 }
 

@@ -10,14 +10,17 @@ interface DriverError {
   readonly severity?: string;
 }
 
-const driverErrorOf = (error: unknown): DriverError => (typeof error === 'object' && error !== null ? error : { message: String(error) });
+const driverErrorOf = (error: unknown): DriverError =>
+  typeof error === 'object' && error !== null ? error : { message: String(error) };
 
 /** The SQLSTATE with which the server refused a statement. Undefined for whatever says nothing about it: a socket, a timeout, a dying server. */
 export function refusalOf(error: unknown): string | undefined {
   const { code, severity } = driverErrorOf(error);
   if (code === undefined || severity === undefined || !/^[0-9A-Z]{5}$/.test(code)) return undefined;
   // a session that is ended may have committed already
-  return severity === 'FATAL' || severity === 'PANIC' || code.startsWith('57P') || code.startsWith('08') ? undefined : code;
+  return severity === 'FATAL' || severity === 'PANIC' || code.startsWith('57P') || code.startsWith('08')
+    ? undefined
+    : code;
 }
 
 /** Serialization failures, deadlocks, and the failure on purpose: everything was undone, and the statement may run again. */
@@ -38,7 +41,8 @@ export const isLockTimeout = (error: unknown): boolean => refusalOf(error) === '
  * The server refused the statement, whatever for: a row is held, data are bad, a trigger or a policy of one row says no. Everything was undone, and
  * the connection is as good as before. What is about one batch of a statement must not fail the others.
  */
-export const isAboutStatement = (error: unknown): boolean => refusalOf(error) !== undefined && !isBroken(error);
+export const isAboutStatement = (error: unknown): boolean =>
+  refusalOf(error) !== undefined && !isBroken(error);
 
 /** What was sent cannot be stored: bad JSON, a NUL, a key too long for an index, a statement too complex. */
 export function isBadData(error: unknown): boolean {
@@ -63,14 +67,16 @@ export class NotConnected extends Error {
 }
 
 /** It was sent, and no answer came, for whatever reason. */
-export const wasLost = (error: unknown): boolean => refusalOf(error) === undefined && !(error instanceof NotConnected);
+export const wasLost = (error: unknown): boolean =>
+  refusalOf(error) === undefined && !(error instanceof NotConnected);
 
 /** The error of a statement that was sent. `writes`: whether it could have changed something. */
 export function failureOf(error: unknown, name: string, writes: boolean): StorageError {
   const state = refusalOf(error);
   if (state === undefined) return lost(error, name, writes);
   const cause = new Error(`Postgres refused the statement with SQLSTATE ${state}.`);
-  if (mayRunAgain(error)) return unavailable(`${name} was asked again and again, and other sessions were faster each time`, cause);
+  if (mayRunAgain(error))
+    return unavailable(`${name} was asked again and again, and other sessions were faster each time`, cause);
   switch (state) {
     case '55P03':
       return unavailable(
@@ -80,10 +86,16 @@ export function failureOf(error: unknown, name: string, writes: boolean): Storag
     case '57014':
       return unavailable(`${name} took longer than statement_timeout allows`, cause);
     case '25006':
-      return unavailable(`${name} answers on a server that only reads: a standby, or a primary that was replaced`, cause);
+      return unavailable(
+        `${name} answers on a server that only reads: a standby, or a primary that was replaced`,
+        cause,
+      );
     case '26000':
     case '42P05':
-      return unavailable(`${name} forgot a prepared statement: behind a pooler, use preparedStatements: false`, cause);
+      return unavailable(
+        `${name} forgot a prepared statement: behind a pooler, use preparedStatements: false`,
+        cause,
+      );
     case '42P01':
     case '3F000':
     case '42703':

@@ -25,4 +25,9 @@ export async function whileRivalsWin<R>(run: () => Promise<R>): Promise<R> {
 
 /** What the one retry loop repeats. */
 const rival = (): StorageError =>
-  storageError('STORAGE_CONFLICT', 'Another session was faster.', { key: '', expected: '', actual: undefined, check: 'own' });
+  storageError('STORAGE_CONFLICT', 'Another session was faster.', {
+    key: '',
+    expected: '',
+    actual: undefined,
+    check: 'own',
+  });

@@ -16,7 +16,8 @@ export type Framing = readonly [Statement, readonly string[]];
 const current = new AsyncLocalStorage<Scope>();
 
 /** Every statement that the work sends has this scope, and no other. */
-export const inScope = async <R>(scope: Scope, work: () => Promise<R>): Promise<R> => await current.run(scope, work);
+export const inScope = async <R>(scope: Scope, work: () => Promise<R>): Promise<R> =>
+  await current.run(scope, work);
 
 export const currentScope = (): Scope | undefined => current.getStore();
 
@@ -40,5 +41,7 @@ export function frameOf(
   isInTransaction: boolean,
 ): { readonly before: readonly Framing[]; readonly after: readonly Framing[] } {
   const entering: Framing = [enter, 'database' in scope ? [scope.database, ''] : ['', scope.work]];
-  return isInTransaction ? { before: [[remember, []], entering], after: [[restore, []]] } : { before: [entering], after: [] };
+  return isInTransaction
+    ? { before: [[remember, []], entering], after: [[restore, []]] }
+    : { before: [entering], after: [] };
 }

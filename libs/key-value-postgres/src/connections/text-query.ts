@@ -20,7 +20,11 @@ export interface Protocol {
     destroy?(): void;
   };
   parse(message: { readonly name: string; readonly text: string }): void;
-  bind(message: { readonly portal: string; readonly statement: string; readonly values: readonly (string | Buffer | null)[] }): void;
+  bind(message: {
+    readonly portal: string;
+    readonly statement: string;
+    readonly values: readonly (string | Buffer | null)[];
+  }): void;
   execute(message: { readonly portal: string; readonly rows: number }): void;
   sync(): void;
   sendCopyFail(reason: string): void;
@@ -80,7 +84,8 @@ export class TextQuery extends EventEmitter {
 
   submit(protocol: Protocol): Error | null {
     const parsed = this.name === '' ? undefined : protocol.parsedStatements[this.name];
-    if (parsed !== undefined && parsed !== this.text) return new Error(`Another statement has the name '${this.name}'.`);
+    if (parsed !== undefined && parsed !== this.text)
+      return new Error(`Another statement has the name '${this.name}'.`);
     // in one packet
     protocol.stream.cork?.();
     try {
@@ -100,7 +105,8 @@ export class TextQuery extends EventEmitter {
   /** Prepared where the statement is. */
   frame(protocol: Protocol, [{ name, text }, values]: Framing): void {
     const statement = this.name === '' ? '' : name;
-    if (statement === '' || protocol.parsedStatements[statement] !== text) protocol.parse({ name: statement, text });
+    if (statement === '' || protocol.parsedStatements[statement] !== text)
+      protocol.parse({ name: statement, text });
     protocol.bind({ portal: '', statement, values });
     protocol.execute({ portal: '', rows: 0 });
   }
@@ -171,16 +177,22 @@ const textOid = 25;
 export function parameterOf(value: unknown): string | Buffer | null {
   if (typeof value === 'string') return value;
   if (value instanceof TextArray) return binaryOf(value.values);
-  return Array.isArray(value) ? `{${value.map((element) => plain(element) ?? 'NULL').join(',')}}` : plain(value);
+  return Array.isArray(value)
+    ? `{${value.map((element) => plain(element) ?? 'NULL').join(',')}}`
+    : plain(value);
 }
 
 /** As `array_recv` of the server reads it. */
 function binaryOf(values: readonly (string | null)[]): Buffer {
   if (values.length === 0) return Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, textOid]);
-  const bytes = values.reduce((sum, value) => sum + 4 + (value === null ? 0 : Buffer.byteLength(value)), headerBytes);
+  const bytes = values.reduce(
+    (sum, value) => sum + 4 + (value === null ? 0 : Buffer.byteLength(value)),
+    headerBytes,
+  );
   const buffer = Buffer.allocUnsafe(bytes);
   const hasNull = values.includes(null) ? 1 : 0;
-  for (const [index, word] of [1, hasNull, textOid, values.length, 1].entries()) buffer.writeInt32BE(word, index * 4);
+  for (const [index, word] of [1, hasNull, textOid, values.length, 1].entries())
+    buffer.writeInt32BE(word, index * 4);
   let at = headerBytes;
   for (const value of values) {
     const written = value === null ? -1 : buffer.write(value, at + 4);
@@ -193,6 +205,7 @@ function binaryOf(values: readonly (string | null)[]): Buffer {
 function plain(value: unknown): string | null {
   if (value === null || value === undefined) return null;
   if (typeof value === 'string') return value;
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint') return String(value);
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
+    return String(value);
   throw new TypeError(`No parameter of a statement is of the type ${typeof value}.`);
 }

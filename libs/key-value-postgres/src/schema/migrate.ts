@@ -18,7 +18,9 @@ export type SecuredTable = TableName & { readonly rowLevelSecurity: boolean };
 
 /** Whether nothing is left to do. Then no right to change the schema is needed. */
 export async function isMigrated(connection: Connection, table: SecuredTable): Promise<boolean> {
-  return (await exists(connection, table.schema, journalTable)) && (await missing(connection, table)).length === 0;
+  return (
+    (await exists(connection, table.schema, journalTable)) && (await missing(connection, table)).length === 0
+  );
 }
 
 /**
@@ -32,7 +34,9 @@ export async function migrate(connection: Connection, table: SecuredTable): Prom
   try {
     // instances that start together wait for each other as long as it takes
     await connection.query('set local lock_timeout = 0');
-    await connection.query('select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))', [`kvent:${table.schema}`]);
+    await connection.query('select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))', [
+      `kvent:${table.schema}`,
+    ]);
     await runMissing(connection, table);
     await connection.query('commit');
   } catch (error) {
@@ -44,17 +48,24 @@ export async function migrate(connection: Connection, table: SecuredTable): Prom
 
 async function runMissing(connection: Connection, table: SecuredTable): Promise<void> {
   const journal = journalOf(table);
-  for (const migration of (await exists(connection, table.schema, journalTable)) ? await missing(connection, table) : migrationsOf(table)) {
+  for (const migration of (await exists(connection, table.schema, journalTable))
+    ? await missing(connection, table)
+    : migrationsOf(table)) {
     await migration.up({ query: async (text, values) => await connection.query(text, values) });
     await connection.query(
       `create table if not exists ${journal} (id serial primary key, "timestamp" bigint not null, name varchar not null)`,
     );
-    await connection.query(`insert into ${journal} ("timestamp", name) values ($1, $2)`, [migration.name.slice(-13), migration.name]);
+    await connection.query(`insert into ${journal} ("timestamp", name) values ($1, $2)`, [
+      migration.name.slice(-13),
+      migration.name,
+    ]);
   }
 }
 
 async function missing(connection: Connection, table: SecuredTable): Promise<readonly NamedMigration[]> {
-  const done = new Set((await connection.query(`select name from ${journalOf(table)}`)).map(([name]) => name));
+  const done = new Set(
+    (await connection.query(`select name from ${journalOf(table)}`)).map(([name]) => name),
+  );
   return migrationsOf(table).filter(({ name }) => !done.has(name));
 }
 

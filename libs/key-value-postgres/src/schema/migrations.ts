@@ -57,9 +57,10 @@ function createTable({ schema, table, quoted: name }: TableName): Migration {
 
 /** Not by `if not exists` alone: that asks for the right to create schemas, also when there is nothing to create. */
 async function createSchema(runner: QueryRunner, schema: string): Promise<void> {
-  const found = (await runner.query('select 1 from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) $1', [
-    schema,
-  ])) as readonly unknown[];
+  const found = (await runner.query(
+    'select 1 from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) $1',
+    [schema],
+  )) as readonly unknown[];
   if (found.length === 0) await runner.query(`create schema if not exists ${quoted(schema)}`);
 }
 

@@ -26,7 +26,13 @@ export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRo
   const { schema, table } = tableName(options);
   for (const name of [schema, table]) assertComparable(name);
   const part = (name: string) =>
-    ({ name, type: 'text', collation: 'C', primary: true, primaryKeyConstraintName: `${table}_pkey` }) as const;
+    ({
+      name,
+      type: 'text',
+      collation: 'C',
+      primary: true,
+      primaryKeyConstraintName: `${table}_pkey`,
+    }) as const;
   return [
     new EntitySchema<StoredRow>({
       name: `kvent:${schema}.${table}`,
@@ -46,7 +52,13 @@ export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRo
         value: { name: 'value', type: 'json', nullable: true },
         bytes: { name: 'bytes', type: 'bytea', nullable: true },
       },
-      indices: [{ name: `${table}_expires_at`, columns: unprefixed(schema, table, 'expiresAt'), where: 'expires_at IS NOT NULL' }],
+      indices: [
+        {
+          name: `${table}_expires_at`,
+          columns: unprefixed(schema, table, 'expiresAt'),
+          where: 'expires_at IS NOT NULL',
+        },
+      ],
     }),
   ];
 }
@@ -63,7 +75,8 @@ interface IndexOfEntity {
  */
 function unprefixed(schema: string, table: string, column: string): () => string[] {
   return function (this: IndexOfEntity | undefined): string[] {
-    if (this?.entityMetadata !== undefined) Object.assign(this.entityMetadata, { tableName: table, tablePath: `${schema}.${table}` });
+    if (this?.entityMetadata !== undefined)
+      Object.assign(this.entityMetadata, { tableName: table, tablePath: `${schema}.${table}` });
     return [column];
   };
 }
@@ -71,5 +84,7 @@ function unprefixed(schema: string, table: string, column: string): () => string
 /** TypeORM splits names at dots, and quotes nothing within them. */
 function assertComparable(name: string): void {
   if (/[.'"]/.test(name))
-    throw invalidOption(`kventEntities: TypeORM compares no table whose names hold a dot or a quote; given was ${JSON.stringify(name)}.`);
+    throw invalidOption(
+      `kventEntities: TypeORM compares no table whose names hold a dot or a quote; given was ${JSON.stringify(name)}.`,
+    );
 }

@@ -24,12 +24,17 @@ export const tableDefaults = { schema: 'kvent', table: 'row' } as const;
 export const journalTable = 'kvent_migrations';
 
 /** `INVALID_OPTION` for what Postgres would not take as it is. */
-export function tableName({ schema = tableDefaults.schema, table = tableDefaults.table }: TableOptions): TableName {
+export function tableName({
+  schema = tableDefaults.schema,
+  table = tableDefaults.table,
+}: TableOptions): TableName {
   assertIdentifier('schema', schema);
   // its index and its key are named after it
   assertIdentifier('table', table, '_expires_at'.length);
   if (table === journalTable)
-    throw invalidOption(`PostgresProvider: the table '${journalTable}' notes which migrations have run; rows need another.`);
+    throw invalidOption(
+      `PostgresProvider: the table '${journalTable}' notes which migrations have run; rows need another.`,
+    );
   return { schema, table, quoted: `${quoted(schema)}.${quoted(table)}` };
 }
 
@@ -37,7 +42,13 @@ export const quoted = (identifier: string): string => `"${identifier.replaceAll(
 
 function assertIdentifier(option: string, given: unknown, room = 0): asserts given is string {
   const bytesMax = identifierBytesMax - room;
-  if (typeof given === 'string' && given !== '' && !given.includes('\0') && Buffer.byteLength(given) <= bytesMax) return;
+  if (
+    typeof given === 'string' &&
+    given !== '' &&
+    !given.includes('\0') &&
+    Buffer.byteLength(given) <= bytesMax
+  )
+    return;
   throw invalidOption(
     `PostgresProvider: ${option} is a name of 1 to ${bytesMax} bytes without NUL; given was ${typeof given === 'string' ? JSON.stringify(given) : typeof given}.`,
   );

@@ -1,5 +1,15 @@
 /** What operators need, and the sweep. */
-import { arrays, identity, readTime, epochMs, statement, timeOf, withinBytes, type Dialect, type Statement } from './statement.js';
+import {
+  arrays,
+  identity,
+  readTime,
+  epochMs,
+  statement,
+  timeOf,
+  withinBytes,
+  type Dialect,
+  type Statement,
+} from './statement.js';
 import { overwrite } from './change-rows.js';
 import { dividedBy, eq, gt, le, unexpired } from './operators.js';
 
@@ -65,7 +75,20 @@ order by container, entity, key limit $5::pg_catalog.int4`;
 
 /** Puts rows as they are, overwriting what is there. No row may be twice among them. */
 export function importRows({ table }: Dialect): Statement {
-  const rows = arrays(...(['2 text', '3 text', '4 text', '5 int8', '6 int8', '7 int8', '8 int8', '9 int8', '10 text', '11 text'] as const));
+  const rows = arrays(
+    ...([
+      '2 text',
+      '3 text',
+      '4 text',
+      '5 int8',
+      '6 int8',
+      '7 int8',
+      '8 int8',
+      '9 int8',
+      '10 text',
+      '11 text',
+    ] as const),
+  );
   return statement(
     'import',
     `insert into ${table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, number, value, bytes)

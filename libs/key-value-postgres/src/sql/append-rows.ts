@@ -9,7 +9,16 @@
 import { held, lockTimeoutSet, verified } from './change-rows.js';
 import { living, one } from './likely-rows.js';
 import { eq, ge, plus } from './operators.js';
-import { arrays, epochMs, identity, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+import {
+  arrays,
+  epochMs,
+  identity,
+  span,
+  statement,
+  writeTime,
+  type Dialect,
+  type Statement,
+} from './statement.js';
 
 /** In the message of the failure on purpose: people will read it in the log of the server. */
 export const unlikelyMark = 'kvent: a row is there already, each batch is judged by itself';
@@ -19,7 +28,18 @@ export function appendRows(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$20');
   const heads = arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 int8', '9 int4');
   const rows = arrays(
-    ...(['10 text', '11 text', '12 text', '13 text', '14 int8', '15 text', '16 int8', '17 int8', '18 int4', '19 bool'] as const),
+    ...([
+      '10 text',
+      '11 text',
+      '12 text',
+      '13 text',
+      '14 int8',
+      '15 text',
+      '16 int8',
+      '17 int8',
+      '18 int4',
+      '19 bool',
+    ] as const),
   );
   return statement(
     'append',

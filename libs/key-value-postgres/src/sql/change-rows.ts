@@ -16,7 +16,16 @@
  * each other's absence meet in it. The sweep clears it away.
  */
 import { between, concat, eq, ge, gt, isRow, lt, plus, unexpired } from './operators.js';
-import { arrays, identity, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+import {
+  arrays,
+  identity,
+  epochMs,
+  span,
+  statement,
+  writeTime,
+  type Dialect,
+  type Statement,
+} from './statement.js';
 
 /** What `chk` means: null is no check. */
 export const checkCode = { absent: 0, present: 1, version: 2, number: 3 } as const;

@@ -11,11 +11,21 @@ export function decodeRow(columns: Columns, from: number, values: 'include' | 'o
   const updatedAt = milliseconds(columns[from + 1] as string);
   const json = columns[from + 2];
   const rare = columns[from + 3];
-  if (typeof rare !== 'string') return { version, value: values === 'omit' ? omitted : { kind: 'json', text: json as string }, updatedAt };
+  if (typeof rare !== 'string')
+    return {
+      version,
+      value: values === 'omit' ? omitted : { kind: 'json', text: json as string },
+      updatedAt,
+    };
   const [expires = '-', ttl = '-', other] = rare.split(' ', 3);
   return {
     version,
-    value: values === 'omit' ? omitted : typeof json === 'string' ? { kind: 'json', text: json } : otherValue(other, version),
+    value:
+      values === 'omit'
+        ? omitted
+        : typeof json === 'string'
+          ? { kind: 'json', text: json }
+          : otherValue(other, version),
     updatedAt,
     ...(expires === '-' ? {} : { expiresAt: milliseconds(expires) }),
     ...(ttl === '-' ? {} : { ttlMs: Number(ttl) }),
@@ -27,8 +37,12 @@ const omitted = { kind: 'omitted' } as const;
 /** Base64 comes in lines, and decoding passes over their ends. */
 function otherValue(text: string | undefined, version: string): Value {
   if (text === undefined)
-    throw storageError('STORAGE_CORRUPT', `The row of version ${version} has no value.`, { place: `version ${version}` });
-  return text.startsWith('b') ? { kind: 'bytes', bytes: bytesOf(text.slice(1)) } : { kind: 'number', number: BigInt(text) };
+    throw storageError('STORAGE_CORRUPT', `The row of version ${version} has no value.`, {
+      place: `version ${version}`,
+    });
+  return text.startsWith('b')
+    ? { kind: 'bytes', bytes: bytesOf(text.slice(1)) }
+    : { kind: 'number', number: BigInt(text) };
 }
 
 function bytesOf(base64: string): Uint8Array {

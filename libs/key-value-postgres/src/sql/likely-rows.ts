@@ -10,10 +10,20 @@
  */
 import { bigintMax, bigintMin, held, lockTimeout, lockTimeoutSet } from './change-rows.js';
 import { between, eq, gt, isRow, lt, plus } from './operators.js';
-import { arrays, epochMs, identity, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+import {
+  arrays,
+  epochMs,
+  identity,
+  span,
+  statement,
+  writeTime,
+  type Dialect,
+  type Statement,
+} from './statement.js';
 
 /** Longer than anybody waits for a row. */
-export const living = (now: string): string => `(expires_at is null or expires_at ${gt} (${now} ${plus} interval '1 minute'))`;
+export const living = (now: string): string =>
+  `(expires_at is null or expires_at ${gt} (${now} ${plus} interval '1 minute'))`;
 
 /** A sum stays within 64 bits, and within the bounds that lie in its direction. */
 const fits = (operand: string, floor: string, ceiling: string): string =>
@@ -98,7 +108,10 @@ export function createRow(dialect: Dialect): Statement {
   const row = `$1, $2, $3, $4, $5::pg_catalog.int8, t, t ${plus} ${span('$6::pg_catalog.int8')}, $6::pg_catalog.int8, $7::pg_catalog.json, $8::pg_catalog.int8`;
   return statement(
     'create_one',
-    created(dialect.table.quoted, `${row} from (select ${now} t offset 0) c where ${lockTimeout('$9')} is not null`),
+    created(
+      dialect.table.quoted,
+      `${row} from (select ${now} t offset 0) c where ${lockTimeout('$9')} is not null`,
+    ),
   );
 }
 

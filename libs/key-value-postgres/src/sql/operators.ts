@@ -22,10 +22,12 @@ export const dividedBy = 'operator(pg_catalog./)';
 export const concat = 'operator(pg_catalog.||)';
 
 /** Within both bounds. */
-export const between = (value: string, from: string, to: string): string => `((${value}) ${ge} ${from} and (${value}) ${le} ${to})`;
+export const between = (value: string, from: string, to: string): string =>
+  `((${value}) ${ge} ${from} and (${value}) ${le} ${to})`;
 
 /** Whether a row has not expired at this time. */
-export const unexpired = (expires: string, now: string): string => `(${expires} is null or ${expires} ${gt} ${now})`;
+export const unexpired = (expires: string, now: string): string =>
+  `(${expires} is null or ${expires} ${gt} ${now})`;
 
 /** Whether the columns that make a row's identity are these. */
 export const isRow = (database: string, container: string, entity: string, key: string): string =>

@@ -4,12 +4,32 @@
  */
 import { alive, countOf, heldIfAny, lockTimeoutSet, overwrite, verified } from './change-rows.js';
 import { eq, ge, plus } from './operators.js';
-import { arrays, identity, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
+import {
+  arrays,
+  identity,
+  epochMs,
+  span,
+  statement,
+  writeTime,
+  type Dialect,
+  type Statement,
+} from './statement.js';
 
 export function putRows(dialect: Dialect): Statement {
   const table = dialect.table.quoted;
   const now = writeTime(dialect, '$12');
-  const puts = arrays('2 text', '3 text', '4 text', '5 text', '6 int4', '7 int8', '8 int8', '9 text', '10 int8', '11 bool');
+  const puts = arrays(
+    '2 text',
+    '3 text',
+    '4 text',
+    '5 text',
+    '6 int4',
+    '7 int8',
+    '8 int8',
+    '9 text',
+    '10 int8',
+    '11 bool',
+  );
   const columns = `${identity}, version, updated_at, expires_at, ttl_ms, value`;
   const expires = `case when live and keep then x0 else t ${plus} ${span('ttl')} end`;
   const row = `db, co, en, ke, ver, bt, ${expires}, case when live and keep then k0 else ttl end, val::pg_catalog.json`;

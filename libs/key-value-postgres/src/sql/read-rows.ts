@@ -1,8 +1,25 @@
 /** Reading: one row by its address, many addresses in one statement, a page of a space. */
-import { limits, withinPageBytes, type Address, type Row, type ScanRange, type ScannedRow } from '@kvent/key-value-storage/core';
+import {
+  limits,
+  withinPageBytes,
+  type Address,
+  type Row,
+  type ScanRange,
+  type ScannedRow,
+} from '@kvent/key-value-storage/core';
 import { decodeRow, type Columns } from './decode-row.js';
 import { eq, gt, ge, isRow, lt, unexpired } from './operators.js';
-import { arrays, milliseconds, readTime, rowColumns, epochMs, statement, withinBytes, type Dialect, type Statement } from './statement.js';
+import {
+  arrays,
+  milliseconds,
+  readTime,
+  rowColumns,
+  epochMs,
+  statement,
+  withinBytes,
+  type Dialect,
+  type Statement,
+} from './statement.js';
 import { TextArray } from './text-array.js';
 
 type Values = 'include' | 'omit';
@@ -70,7 +87,9 @@ where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog
 /** The parameters of `readSpace`, when the addresses are all of one space. */
 export function spaceParameters(addresses: readonly Address[]): readonly unknown[] | undefined {
   const [{ database, container, entity } = { database: '', container: '', entity: '' }] = addresses;
-  const isOne = addresses.every((other) => other.entity === entity && other.container === container && other.database === database);
+  const isOne = addresses.every(
+    (other) => other.entity === entity && other.container === container && other.database === database,
+  );
   return isOne ? [database, container, entity, new TextArray(addresses.map(({ key }) => key))] : undefined;
 }
 
@@ -87,7 +106,11 @@ export function decodeMany(lines: readonly Columns[], count: number, values: Val
 }
 
 /** The rows of `readSpace`, in the order of the addresses. Nothing when there are none: then nobody says the time either. */
-export function decodeSpace(lines: readonly Columns[], addresses: readonly Address[], values: Values): Read | undefined {
+export function decodeSpace(
+  lines: readonly Columns[],
+  addresses: readonly Address[],
+  values: Values,
+): Read | undefined {
   const [first] = lines;
   if (first === undefined) return undefined;
   const found = new Map(lines.map((line) => [line[1], line]));
@@ -99,13 +122,15 @@ export function decodeSpace(lines: readonly Columns[], addresses: readonly Addre
 }
 
 /** The time alone. */
-export const readClock = (dialect: Dialect): Statement => statement('clock', `select ${epochMs(readTime(dialect, '$1'))}`);
+export const readClock = (dialect: Dialect): Statement =>
+  statement('clock', `select ${epochMs(readTime(dialect, '$1'))}`);
 
 /** Pages of more rows than this may be over `pageBytesMax`. */
 const smallPage = Math.floor(limits.pageBytesMax / limits.valueBytesMax);
 
 /** Whether the values of a page may be over `pageBytesMax`: only then the server has to add them up. */
-export const mayBeLarge = ({ limit, values = 'include' }: ScanRange): boolean => values === 'include' && limit > smallPage;
+export const mayBeLarge = ({ limit, values = 'include' }: ScanRange): boolean =>
+  values === 'include' && limit > smallPage;
 
 /**
  * A page of one space in key order, one row more than asked, so that it shows whether more come. Its bounds are parameters from $5 on. A page that
@@ -124,7 +149,9 @@ export function scanOne(dialect: Dialect, range: ScanRange): Statement {
   const rows = (columns: string): string => `select ${columns} from ${dialect.table.quoted}
   where database ${eq} $1 and container ${eq} $2 and entity ${eq} $3${within} and ${unexpired('expires_at', now)}
   order by key ${order} limit $4::pg_catalog.int4`;
-  const page = mayBeLarge(range) ? withinBytes(['key'], rows('*'), `key ${order}`) : rows(`key ke, ${rowColumns(values)}`);
+  const page = mayBeLarge(range)
+    ? withinBytes(['key'], rows('*'), `key ${order}`)
+    : rows(`key ke, ${rowColumns(values)}`);
   return statement(
     `scan_${order}${bounds.length}_${mayBeLarge(range) ? 'within' : values}`,
     `select ${epochMs(now)}, s.* from (select 1) one left join lateral (${page}) s on true`,
@@ -132,7 +159,15 @@ export function scanOne(dialect: Dialect, range: ScanRange): Statement {
 }
 
 /** The parameters of `scanOne`. */
-export const scanParameters = ({ database, container, entity, start, end, after, limit }: ScanRange): readonly unknown[] => [
+export const scanParameters = ({
+  database,
+  container,
+  entity,
+  start,
+  end,
+  after,
+  limit,
+}: ScanRange): readonly unknown[] => [
   database,
   container,
   entity,
@@ -148,6 +183,8 @@ export interface Scanned {
 
 export function decodeScan(lines: readonly Columns[], { limit, values = 'include' }: ScanRange): Scanned {
   const found = lines.filter((line) => line[1] !== null);
-  const rows = found.slice(0, limit).map((line) => ({ key: line[1] as string, row: decodeRow(line, 2, values) }));
+  const rows = found
+    .slice(0, limit)
+    .map((line) => ({ key: line[1] as string, row: decodeRow(line, 2, values) }));
   return withinPageBytes({ time: milliseconds(lines[0]?.[0] as string), rows, more: found.length > limit });
 }

@@ -45,14 +45,16 @@ export const arrays = (...parameters: readonly `${number} ${ElementType}`[]): st
  * Milliseconds since 1970, whole: by way of a double, which is exact to the millisecond for any date and cheaper than `extract`; its own text
  * would have as few digits as the application's `extra_float_digits` leaves it.
  */
-export const epochMs = (time: string): string => `(pg_catalog.date_part('epoch', ${time}) ${times} 1000)::pg_catalog.int8`;
+export const epochMs = (time: string): string =>
+  `(pg_catalog.date_part('epoch', ${time}) ${times} 1000)::pg_catalog.int8`;
 export const milliseconds = (text: string): number => Number(text);
 
 /** A count of milliseconds as a span, exact: every product is a whole number of microseconds. */
 export const span = (ms: string): string => `(${ms} ${times} interval '1 millisecond')`;
 
 /** A parameter of milliseconds since 1970 as a time. */
-export const timeOf = (parameter: string): string => `(pg_catalog.timestamptz 'epoch' ${plus} ${span(`${parameter}::pg_catalog.int8`)})`;
+export const timeOf = (parameter: string): string =>
+  `(pg_catalog.timestamptz 'epoch' ${plus} ${span(`${parameter}::pg_catalog.int8`)})`;
 
 /** The time at which a statement that only reads began. `parameter`: where a given clock's time stands. */
 export const readTime = ({ clock }: Dialect, parameter: string): string =>
@@ -60,7 +62,9 @@ export const readTime = ({ clock }: Dialect, parameter: string): string =>
 
 /** The time of the moment, in the whole milliseconds that are stored and compared. */
 export const writeTime = ({ clock }: Dialect, parameter: string): string =>
-  clock === 'given' ? timeOf(parameter) : "pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp())";
+  clock === 'given'
+    ? timeOf(parameter)
+    : "pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp())";
 
 /**
  * A row as columns, for `decodeRow`. What is rare stands together in the last one, so that a plain row costs little: `-` or its expiry, its

@@ -1,9 +1,19 @@
 /** Cancellation (law 12): still queued, it takes no effect; once handed to the engine, the call ends at once and its effect is unknown. */
 import { storageError, type StorageError } from './errors.js';
 
-export function aborted(what: string, effect: 'none' | 'unknown', signal: AbortSignal): StorageError<'ABORTED'> {
-  const then = effect === 'none' ? 'Nothing was changed.' : 'It was on its way: whether it was done is not known.';
-  return storageError('ABORTED', `${what} was aborted by its caller. ${then}`, {}, { effect, cause: signal.reason });
+export function aborted(
+  what: string,
+  effect: 'none' | 'unknown',
+  signal: AbortSignal,
+): StorageError<'ABORTED'> {
+  const then =
+    effect === 'none' ? 'Nothing was changed.' : 'It was on its way: whether it was done is not known.';
+  return storageError(
+    'ABORTED',
+    `${what} was aborted by its caller. ${then}`,
+    {},
+    { effect, cause: signal.reason },
+  );
 }
 
 export function throwIfAborted(what: string, signal: AbortSignal | undefined): void {

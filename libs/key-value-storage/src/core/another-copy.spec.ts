@@ -17,11 +17,18 @@ class AppendPart extends WorkingPart {}
 
 it('a store, a batch and a part of another copy are refused with that reason', async () => {
   const storage = await openStorage(new MemoryProvider());
-  const refused = { code: 'INVALID_OPTION', message: expect.stringContaining('another copy of @kvent/key-value-storage') };
-  expect(() => storage.atomic().set(new TypedStore() as never, 'a', 1)).toThrow(expect.objectContaining(refused));
+  const refused = {
+    code: 'INVALID_OPTION',
+    message: expect.stringContaining('another copy of @kvent/key-value-storage'),
+  };
+  expect(() => storage.atomic().set(new TypedStore() as never, 'a', 1)).toThrow(
+    expect.objectContaining(refused),
+  );
   expect(() => storage.atomic().include(new AppendPart() as never)).toThrow(expect.objectContaining(refused));
   await expect(commitAtomic(new Atomic() as never, undefined, undefined)).rejects.toMatchObject(refused);
   for (const other of [{}, Object.create(null), null, undefined, 5, 'store'])
-    expect(() => storage.atomic().set(other as never, 'a', 1)).toThrow(/^A batch takes stores of its own storage/);
+    expect(() => storage.atomic().set(other as never, 'a', 1)).toThrow(
+      /^A batch takes stores of its own storage/,
+    );
   await storage[Symbol.asyncDispose]();
 });

@@ -34,12 +34,15 @@ const codeOf = (work: Promise<unknown>): Promise<unknown> =>
 /** The row of the one idempotency key, changed and put back. */
 async function changeRecord(change: (json: Record<string, unknown>) => object): Promise<void> {
   const records: RawRow[] = [];
-  for await (const raw of provider.administration.export('shared')) if (raw.container === 'mark:') records.push(raw);
+  for await (const raw of provider.administration.export('shared'))
+    if (raw.container === 'mark:') records.push(raw);
   expect(records).toHaveLength(1);
   const [raw] = records as [RawRow];
   if (raw.row.value.kind !== 'json') throw new Error('A record is JSON.');
   const text = JSON.stringify(change(JSON.parse(raw.row.value.text) as Record<string, unknown>));
-  await provider.administration.import('shared', [{ ...raw, row: { ...raw.row, value: { kind: 'json', text } } }]);
+  await provider.administration.import('shared', [
+    { ...raw, row: { ...raw.row, value: { kind: 'json', text } } },
+  ]);
 }
 
 describe('A batch under an idempotency key', () => {
@@ -50,7 +53,8 @@ describe('A batch under an idempotency key', () => {
       get(target, name): unknown {
         const member: unknown = Reflect.get(target, name, target);
         if (typeof member !== 'function') return member;
-        if (name !== 'commit') return (...given: readonly unknown[]): unknown => Reflect.apply(member, target, given);
+        if (name !== 'commit')
+          return (...given: readonly unknown[]): unknown => Reflect.apply(member, target, given);
         const commit: MemoryProvider['commit'] = async (batches, options) =>
           await target.commit(
             batches.map((batch) => ({ ...batch, checks: batch.checks.toReversed() })),
@@ -77,14 +81,19 @@ describe('A batch under an idempotency key', () => {
     const add = async () => await other.atomic().add(store, 'new', { n: 1 }).commit({ idempotencyKey: 'l' });
     const added = await add();
     expect(await add()).toEqual({ ...added, replayed: true });
-    expect(await codeOf(other.atomic().add(store, 'new', { n: 1 }).commit({ idempotencyKey: 'm' }))).toBe('KEY_EXISTS');
+    expect(await codeOf(other.atomic().add(store, 'new', { n: 1 }).commit({ idempotencyKey: 'm' }))).toBe(
+      'KEY_EXISTS',
+    );
   });
 
   it('takes values that are instances of their class', async () => {
     const products = storage.store(Product);
     const product = Object.assign(new Product(), { price: 1 });
     const once = async (price: number) =>
-      await storage.atomic().set(products, 'mug', Object.assign(product, { price })).commit({ idempotencyKey: 'k' });
+      await storage
+        .atomic()
+        .set(products, 'mug', Object.assign(product, { price }))
+        .commit({ idempotencyKey: 'k' });
     expect([(await once(1)).replayed, (await once(1)).replayed]).toEqual([false, true]);
     expect(await codeOf(once(2))).toBe('IDEMPOTENCY_CONFLICT');
     const read = await products.getOrThrow('mug');
@@ -109,7 +118,11 @@ describe('A batch under an idempotency key', () => {
 
   it('is compared by its verbs and rows where something in it was read', async () => {
     const read = await orders.set('one', { n: 1 });
-    const first = await storage.atomic().check(orders, read).set(orders, 'two', { n: 1 }).commit({ idempotencyKey: 'k' });
+    const first = await storage
+      .atomic()
+      .check(orders, read)
+      .set(orders, 'two', { n: 1 })
+      .commit({ idempotencyKey: 'k' });
     const again = await orders.set('one', { n: 2 });
     const repeat = storage.atomic().check(orders, again).set(orders, 'two', { n: 2 });
     expect(await repeat.commit({ idempotencyKey: 'k' })).toEqual({ ...first, replayed: true });
@@ -120,7 +133,8 @@ describe('A batch under an idempotency key', () => {
   });
 
   it('understands the records of earlier releases: they hold no keys, and compared other arguments', async () => {
-    const once = async (n: number) => await storage.atomic().set(orders, 'one', { n }).commit({ idempotencyKey: 'k' });
+    const once = async (n: number) =>
+      await storage.atomic().set(orders, 'one', { n }).commit({ idempotencyKey: 'k' });
     const first = await once(1);
     await changeRecord(() => ({ content: `sha256:${'0'.repeat(64)}`, answer: null }));
     expect(await once(1)).toEqual({
@@ -132,7 +146,8 @@ describe('A batch under an idempotency key', () => {
 
   it('is LIMIT_EXCEEDED where the keys of its answer do not fit into one value, and then nothing is written', async () => {
     const batch = storage.atomic();
-    for (let n = 0; n < limits.batchEntriesMax - 1; n += 1) batch.set(orders, `${String(n).padStart(4, '0')}${'x'.repeat(1_020)}`, { n });
+    for (let n = 0; n < limits.batchEntriesMax - 1; n += 1)
+      batch.set(orders, `${String(n).padStart(4, '0')}${'x'.repeat(1_020)}`, { n });
     const error: unknown = await batch.commit({ idempotencyKey: 'k' }).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'LIMIT_EXCEEDED', limit: 'valueBytesMax', effect: 'none' });
     expect(String(error)).toMatch(/record of an idempotency key/);
@@ -146,14 +161,20 @@ describe('A failed check of a batch', () => {
     await orders.set('one', { n: 2 });
     const attemptsOf = async (work: () => Promise<unknown>): Promise<number> => {
       let attempts = 0;
-      await retryOnConflict(async () => ((attempts += 1), await work()), { attempts: 3, delayMs: 0 }).catch(() => undefined);
+      await retryOnConflict(async () => ((attempts += 1), await work()), { attempts: 3, delayMs: 0 }).catch(
+        () => undefined,
+      );
       return attempts;
     };
     expect([
-      await attemptsOf(async () => await storage.atomic().check(orders, stale).set(orders, 'two', { n: 1 }).commit()),
+      await attemptsOf(
+        async () => await storage.atomic().check(orders, stale).set(orders, 'two', { n: 1 }).commit(),
+      ),
       await attemptsOf(async () => await storage.atomic().save(orders, stale).commit()),
       await attemptsOf(async () => await storage.atomic().delete(orders, stale).commit()),
-      await attemptsOf(async () => await storage.atomic().checkAbsent(orders, 'one').set(orders, 'two', { n: 1 }).commit()),
+      await attemptsOf(
+        async () => await storage.atomic().checkAbsent(orders, 'one').set(orders, 'two', { n: 1 }).commit(),
+      ),
       await attemptsOf(async () => await storage.atomic().add(orders, 'one', { n: 1 }).commit()),
     ]).toEqual([3, 3, 3, 3, 1]);
   });

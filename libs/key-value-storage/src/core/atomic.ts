@@ -6,7 +6,13 @@ import { conflictError, existsError, keyOf, nameOf } from './commit.js';
 import type { Conflicted, Engine, Landed } from './commit.js';
 import type { Entry, EntryInfo } from './entry.js';
 import { decodeKey, describe, type Key } from './key.js';
-import { AtomicBatch, type AnyStore, type CallOptions, type Committed, type KeyValueStore } from './key-value-store.js';
+import {
+  AtomicBatch,
+  type AnyStore,
+  type CallOptions,
+  type Committed,
+  type KeyValueStore,
+} from './key-value-store.js';
 import { idempotencyOf, markIn, markKeyOf, MarkPart, markRetentionMs, type IdempotentCall } from './mark.js';
 import { assertOptions, invalidOption } from './options.js';
 import type { Given } from './state-definition.js';
@@ -96,7 +102,12 @@ export class Atomic extends AtomicBatch {
     return this.#put('add', store, key, value, options?.ttlMs, 'replace');
   }
 
-  set<T>(store: KeyValueStore<T>, key: Key, value: Given<T>, options?: { readonly ttlMs?: number | 'keep' | 'never' }): this {
+  set<T>(
+    store: KeyValueStore<T>,
+    key: Key,
+    value: Given<T>,
+    options?: { readonly ttlMs?: number | 'keep' | 'never' },
+  ): this {
     assertOptions('set', options, ['ttlMs']);
     return this.#put('set', store, key, value, options?.ttlMs, 'replace');
   }
@@ -130,20 +141,32 @@ export class Atomic extends AtomicBatch {
     return this;
   }
 
-  async commit(options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined }): Promise<Committed> {
+  async commit(
+    options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined },
+  ): Promise<Committed> {
     assertOptions('commit', options, ['signal', 'idempotencyKey']);
     const given = options?.idempotencyKey;
     const idempotency = idempotencyOf(given, typeof given === 'string' ? this.#content : undefined);
     const home = this.#home;
-    if (idempotency === undefined || home === undefined) return this.#answer(await this.#commit(undefined, options?.signal));
+    if (idempotency === undefined || home === undefined)
+      return this.#answer(await this.#commit(undefined, options?.signal));
     const { engine, database } = home;
     const address = { database, container: batchMarks, entity: '', key: markKeyOf(idempotency.key) };
-    const mark = new MarkPart({ engine, address, idempotency, retentionMs: markRetentionMs, answer: () => this.#recorded });
+    const mark = new MarkPart({
+      engine,
+      address,
+      idempotency,
+      retentionMs: markRetentionMs,
+      answer: () => this.#recorded,
+    });
     return this.#answer(await this.#commit(mark, options?.signal));
   }
 
   /** The same for another package of Kvent, with a mark of its own. */
-  async [commitMarked](mark: MarkPart | undefined, signal: AbortSignal | undefined): Promise<Landed | Replayed | undefined> {
+  async [commitMarked](
+    mark: MarkPart | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Landed | Replayed | undefined> {
     return await this.#commit(mark, signal);
   }
 
@@ -152,7 +175,10 @@ export class Atomic extends AtomicBatch {
     return this.#lines.size === 0 && this.#parts.length === 0;
   }
 
-  async #commit(mark: MarkPart | undefined, signal: AbortSignal | undefined): Promise<Landed | Replayed | undefined> {
+  async #commit(
+    mark: MarkPart | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Landed | Replayed | undefined> {
     if (this.#committed) throw invalidOption('This batch was committed already: begin another one.');
     this.#committed = true;
     throwIfAborted('A commit', signal);
@@ -160,14 +186,27 @@ export class Atomic extends AtomicBatch {
     const home = this.#home ?? mark;
     if (home === undefined) return undefined;
     const lines = [...this.#lines.values()];
-    const checks: Check[] = lines.flatMap(({ address, expected }) => (expected === undefined ? [] : [{ address, expected }]));
-    const changes = await Promise.all(lines.flatMap(({ change }) => (change === undefined ? [] : [change()])));
+    const checks: Check[] = lines.flatMap(({ address, expected }) =>
+      expected === undefined ? [] : [{ address, expected }],
+    );
+    const changes = await Promise.all(
+      lines.flatMap(({ change }) => (change === undefined ? [] : [change()])),
+    );
     const parts = mark === undefined ? this.#parts : [mark, ...this.#parts];
     const refusal = (conflict: Conflicted): Error => {
       const line = this.#lines.get(nameOf(conflict.address));
-      return line?.added === true ? existsError(line.state, keyOf(line.address)) : conflictError(conflict, 'own');
+      return line?.added === true
+        ? existsError(line.state, keyOf(line.address))
+        : conflictError(conflict, 'own');
     };
-    return await commitParts({ engine: home.engine, database: home.database, own: { checks, changes }, refusal, parts, signal });
+    return await commitParts({
+      engine: home.engine,
+      database: home.database,
+      own: { checks, changes },
+      refusal,
+      parts,
+      signal,
+    });
   }
 
   #answer(outcome: Landed | Replayed | undefined): Committed {
@@ -175,9 +214,13 @@ export class Atomic extends AtomicBatch {
     const replayed = 'verdict' in outcome;
     const version = replayed ? outcome.row.version : outcome.version;
     // records of earlier releases hold no answer: what they answered were the keys of the repeat
-    const { keys, deleted } = (replayed ? (markIn(outcome.row).answer as RecordedChanges | null) : null) ?? this.#recorded;
+    const { keys, deleted } =
+      (replayed ? (markIn(outcome.row).answer as RecordedChanges | null) : null) ?? this.#recorded;
     const gone = new Set(deleted);
-    const changes = keys.map((key, index) => ({ key: decodeKey(key) ?? key, etag: gone.has(index) ? undefined : version }));
+    const changes = keys.map((key, index) => ({
+      key: decodeKey(key) ?? key,
+      etag: gone.has(index) ? undefined : version,
+    }));
     return { replayed, changes };
   }
 
@@ -221,7 +264,12 @@ export class Atomic extends AtomicBatch {
     const { state } = rows;
     // what was given, before the schema adds to it: a new default turns no repeat away
     const content = (): unknown =>
-      JSON.parse(encodeValue(value, () => `${state.name} ${describe(key)}`, { prototype: state.prototype, schemaVersion: 1 }).text);
+      JSON.parse(
+        encodeValue(value, () => `${state.name} ${describe(key)}`, {
+          prototype: state.prototype,
+          schemaVersion: 1,
+        }).text,
+      );
     this.#note(verb, line, () => [content(), ttlMs ?? null]);
     return this;
   }
@@ -233,7 +281,14 @@ export class Atomic extends AtomicBatch {
     const name = nameOf(address);
     let line = this.#lines.get(name);
     if (line === undefined) {
-      line = { address, state: rows.state.name, expected: undefined, added: false, change: undefined, deletes: false };
+      line = {
+        address,
+        state: rows.state.name,
+        expected: undefined,
+        added: false,
+        change: undefined,
+        deletes: false,
+      };
       this.#lines.set(name, line);
     }
     return line;
@@ -255,7 +310,9 @@ export class Atomic extends AtomicBatch {
 
   #expect(line: Line, expected: Expected): void {
     if (line.expected !== undefined && JSON.stringify(line.expected) !== JSON.stringify(expected)) {
-      throw invalidOption(`The batch checks ${describe(keyOf(line.address))} twice, and differently: no commit could meet both.`);
+      throw invalidOption(
+        `The batch checks ${describe(keyOf(line.address))} twice, and differently: no commit could meet both.`,
+      );
     }
     line.expected = expected;
   }
@@ -266,7 +323,8 @@ export class Atomic extends AtomicBatch {
       throw invalidOption(
         `The ${what} belongs to another storage, or another transaction, than this batch. Inside a transaction of your own, take within(transaction) of each store and stream.`,
       );
-    const place = (where: string, provider: Engine): string => `${where} on provider '${provider.provider.name}'`;
+    const place = (where: string, provider: Engine): string =>
+      `${where} on provider '${provider.provider.name}'`;
     this.#home ??= { engine, database, what };
     const home = this.#home;
     if (home.engine !== engine || home.database !== database) {
@@ -278,7 +336,8 @@ export class Atomic extends AtomicBatch {
 }
 
 /** A batch for what belongs to one engine. */
-export const atomicOn = (engine: Engine): AtomicBatch => new Atomic((each) => each === engine, engine.assertOpen);
+export const atomicOn = (engine: Engine): AtomicBatch =>
+  new Atomic((each) => each === engine, engine.assertOpen);
 
 /** Commits a batch with a mark of the caller's own; `undefined` when there was nothing to commit. For packages that build on batches. */
 export async function commitAtomic(
@@ -299,7 +358,8 @@ function ownBatch(batch: AtomicBatch): Atomic {
     : invalidOption(`A batch is what atomic() answered; given was ${describe(batch)}.`);
 }
 
-const isRead = (given: Key | EntryInfo): given is EntryInfo => typeof given === 'object' && given !== null && 'etag' in given;
+const isRead = (given: Key | EntryInfo): given is EntryInfo =>
+  typeof given === 'object' && given !== null && 'etag' in given;
 
 function rowsOf(store: AnyStore): StateRows<unknown> {
   if (store instanceof TypedStore) return (store as TypedStore<unknown>)[storeRows];
@@ -312,7 +372,8 @@ function rowsOf(store: AnyStore): StateRows<unknown> {
 function isOfAnotherCopy(given: unknown, known: { readonly name: string }): boolean {
   if (typeof given !== 'object' || given === null) return false;
   for (let kind: unknown = Object.getPrototypeOf(given); kind !== null; kind = Object.getPrototypeOf(kind))
-    if ((kind as { readonly constructor?: { readonly name?: string } }).constructor?.name === known.name) return true;
+    if ((kind as { readonly constructor?: { readonly name?: string } }).constructor?.name === known.name)
+      return true;
   return false;
 }
 

@@ -89,7 +89,11 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
   const { engine, parts, signal } = batch;
   await Promise.all(parts.map(async (part) => await part.prepare()));
   let lookFirst = parts.some((part) => part.contribution() === undefined);
-  const policy = { ...engine.retry, attempts: engine.inTransaction ? attemptsInTransaction : engine.retry.attempts, signal };
+  const policy = {
+    ...engine.retry,
+    attempts: engine.inTransaction ? attemptsInTransaction : engine.retry.attempts,
+    signal,
+  };
   const own = new OwnTurns(engine.turns, policy);
   const attempt = async (): Promise<Landed | Replayed | Over> => {
     if (lookFirst) {
@@ -101,7 +105,8 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
     if (result.outcome === 'committed') return result;
     const turn = turnOf(batch.database, result.address);
     // the parts' checks stand in front: all of them were met
-    if (batch.own.checks.some(({ address }) => nameOf(address) === nameOf(result.address))) return await refused(batch, result, turn);
+    if (batch.own.checks.some(({ address }) => nameOf(address) === nameOf(result.address)))
+      return await refused(batch, result, turn);
     const verdict = await ask(batch, result);
     if (verdict.verdict === 'replayed') return verdict;
     if (verdict.verdict === 'over') return { ...verdict, error: lost(verdict.error, turn) };
@@ -122,7 +127,8 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
  */
 async function refused(batch: PartedBatch, conflict: Conflicted, turn: string): Promise<Replayed | Over> {
   const records = batch.parts.filter(({ isRecord }) => isRecord);
-  const verdict: Verdict = records.length === 0 ? { verdict: 'fine' } : await ask({ ...batch, parts: records }, undefined);
+  const verdict: Verdict =
+    records.length === 0 ? { verdict: 'fine' } : await ask({ ...batch, parts: records }, undefined);
   if (verdict.verdict === 'replayed' || verdict.verdict === 'over') return verdict;
   const error = batch.refusal?.(conflict) ?? conflictError(conflict, 'own');
   return { verdict: 'over', error: lost(error, turn) };
@@ -154,7 +160,10 @@ async function send({ engine, database, own, parts, signal }: PartedBatch): Prom
 }
 
 /** One read for all parts. The first that is over, or was done before, decides; else one that goes otherwise now. */
-async function ask({ engine, parts, signal }: PartedBatch, conflict: Conflicted | undefined): Promise<Verdict> {
+async function ask(
+  { engine, parts, signal }: PartedBatch,
+  conflict: Conflicted | undefined,
+): Promise<Verdict> {
   const addresses = parts.flatMap((part) => part.asks);
   engine.assertOpen();
   const { rows, time } = await engine.provider.read(addresses, { signal });
@@ -171,5 +180,7 @@ async function ask({ engine, parts, signal }: PartedBatch, conflict: Conflicted 
 function conflictOf(part: WorkingPart, conflict: Conflicted | undefined): Conflicted | undefined {
   if (conflict === undefined) return undefined;
   const name = nameOf(conflict.address);
-  return part.contribution()?.checks.some(({ address }) => nameOf(address) === name) === true ? conflict : undefined;
+  return part.contribution()?.checks.some(({ address }) => nameOf(address) === name) === true
+    ? conflict
+    : undefined;
 }

@@ -4,7 +4,9 @@ import { messageOf } from './kinds.js';
 
 /** As the error was, code and fields, but for its effect: something was written. `rows`: how many were handed to the target, as `done`. */
 export function brokenOff(error: unknown, from: string, to: string, rows: number): StorageError {
-  const cause = isStorageError(error) ? error : storageError('STORAGE_OUTCOME_UNKNOWN', messageOf(error), {}, { cause: error });
+  const cause = isStorageError(error)
+    ? error
+    : storageError('STORAGE_OUTCOME_UNKNOWN', messageOf(error), {}, { cause: error });
   const { code, effect: _effect, retryable, status, help: _help, ...details } = cause;
   const message =
     `The copy from ${from} to ${to} broke off after ${rows} rows: ${code === 'ABORTED' ? 'its caller gave it up.' : cause.message} ` +

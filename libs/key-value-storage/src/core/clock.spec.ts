@@ -62,7 +62,10 @@ describe('steady time', () => {
   });
 
   test('never goes back while what was read is stored, whatever the wall clock does, and is whole where that is', () => {
-    const step = fc.record({ wall: fc.integer({ min: -5_000, max: 5_000 }), passed: fc.double({ min: 0, max: 100, noNaN: true }) });
+    const step = fc.record({
+      wall: fc.integer({ min: -5_000, max: 5_000 }),
+      passed: fc.double({ min: 0, max: 100, noNaN: true }),
+    });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
         const hands = new Hands();

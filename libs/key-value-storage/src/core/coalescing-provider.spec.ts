@@ -3,7 +3,15 @@ import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { CoalescingProvider } from './coalescing-provider.js';
 import { isStorageError, storageError } from './errors.js';
 import { limits } from './limits.js';
-import type { Batch, CommitOptions, CommitResult, ReadResult, Address, ScanPage, ScanRange } from './storage-provider.js';
+import type {
+  Batch,
+  CommitOptions,
+  CommitResult,
+  ReadResult,
+  Address,
+  ScanPage,
+  ScanRange,
+} from './storage-provider.js';
 
 /** A provider whose calls are seen, and answered when the test says so. */
 class Gate extends MemoryProvider {
@@ -46,7 +54,10 @@ class HeldRows extends MemoryProvider {
   /** What a batch is told that found its row held until the end. */
   refusal: CommitResult | undefined;
 
-  override async commit(batches: readonly Batch[], { answered, waiting }: CommitOptions = {}): Promise<readonly CommitResult[]> {
+  override async commit(
+    batches: readonly Batch[],
+    { answered, waiting }: CommitOptions = {},
+  ): Promise<readonly CommitResult[]> {
     this.commits.push(batches);
     const waits = keysOf(batches).some((key) => this.held.has(key));
     return await Promise.all(
@@ -56,7 +67,8 @@ class HeldRows extends MemoryProvider {
           waiting?.(index, address(held));
           await new Promise<void>((resolve) => this.#waiting.push(resolve));
         }
-        const [result] = held !== undefined && this.refusal !== undefined ? [this.refusal] : await super.commit([batch]);
+        const [result] =
+          held !== undefined && this.refusal !== undefined ? [this.refusal] : await super.commit([batch]);
         if (waits) answered?.(index, result as CommitResult);
         return result as CommitResult;
       }),
@@ -77,8 +89,12 @@ const put = (key: string, ...checked: string[]): Batch => ({
   changes: [{ kind: 'put', address: address(key), value: { kind: 'json', text: '1' }, ttl: 'never' }],
 });
 /** One batch that puts several rows. */
-const several = (...keys: readonly string[]): Batch => ({ ...put(''), changes: keys.flatMap((key) => put(key).changes) });
-const keysOf = (batches: readonly Batch[]) => batches.flatMap(({ changes }) => changes.map((change) => change.address.key));
+const several = (...keys: readonly string[]): Batch => ({
+  ...put(''),
+  changes: keys.flatMap((key) => put(key).changes),
+});
+const keysOf = (batches: readonly Batch[]) =>
+  batches.flatMap(({ changes }) => changes.map((change) => change.address.key));
 /** Lets everything that is ready run. */
 const settle = async () => await new Promise((resolve) => setImmediate(resolve));
 
@@ -99,9 +115,13 @@ afterEach(async () => {
 describe('the coalescing provider', () => {
   it('makes one call of what sixty callers ask in the same turn', async () => {
     const { gate, provider } = await subject();
-    await Promise.all(Array.from({ length: 60 }, async (_, index) => await provider.commit([put(`k${index}`)])));
+    await Promise.all(
+      Array.from({ length: 60 }, async (_, index) => await provider.commit([put(`k${index}`)])),
+    );
     expect(gate.commits.map((batches) => batches.length)).toEqual([60]);
-    const rows = await Promise.all(Array.from({ length: 60 }, async (_, index) => await provider.read([address(`k${index}`)])));
+    const rows = await Promise.all(
+      Array.from({ length: 60 }, async (_, index) => await provider.read([address(`k${index}`)])),
+    );
     expect(gate.reads).toHaveLength(1);
     expect(rows.every(({ rows: [row] }) => row !== undefined)).toBe(true);
   });
@@ -197,16 +217,27 @@ describe('the coalescing provider', () => {
   it("keeps one caller's conflict to that caller", async () => {
     const { provider } = await subject();
     await provider.commit([put('a')]);
-    const results = await Promise.all([provider.commit([put('x')]), provider.commit([put('a', 'a')]), provider.commit([put('y')])]);
+    const results = await Promise.all([
+      provider.commit([put('x')]),
+      provider.commit([put('a', 'a')]),
+      provider.commit([put('y')]),
+    ]);
     expect(results.map(([result]) => result?.outcome)).toEqual(['committed', 'conflict', 'committed']);
   });
 
   it('repeats a group that is refused as a whole batch by batch', async () => {
     const { gate, provider } = await subject();
     gate.refuse = (batches) => keysOf(batches).includes('bad');
-    const results = await Promise.allSettled([provider.commit([put('x')]), provider.commit([put('bad')]), provider.commit([put('y')])]);
+    const results = await Promise.allSettled([
+      provider.commit([put('x')]),
+      provider.commit([put('bad')]),
+      provider.commit([put('y')]),
+    ]);
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
-    expect((results[1] as PromiseRejectedResult).reason).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+    expect((results[1] as PromiseRejectedResult).reason).toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+    });
   });
 
   it('takes an aborted call out of the queue, and leaves its neighbours where they are', async () => {
@@ -215,7 +246,9 @@ describe('the coalescing provider', () => {
     const blocking = provider.commit([put('a')]);
     await settle();
     const controller = new AbortController();
-    const queued = provider.commit([put('a')], { signal: controller.signal }).catch((error: unknown) => error);
+    const queued = provider
+      .commit([put('a')], { signal: controller.signal })
+      .catch((error: unknown) => error);
     const behind = provider.commit([put('a')]);
     controller.abort();
     const error = await queued;
@@ -253,7 +286,11 @@ describe('the coalescing provider', () => {
 
   it('answers nothing to nothing', async () => {
     const { gate, provider } = await subject();
-    expect([await provider.commit([]), await provider.scan([]), (await provider.read([])).rows]).toEqual([[], [], []]);
+    expect([await provider.commit([]), await provider.scan([]), (await provider.read([])).rows]).toEqual([
+      [],
+      [],
+      [],
+    ]);
     expect(gate.commits).toEqual([]);
   });
 
@@ -265,7 +302,8 @@ describe('the coalescing provider', () => {
       return {
         ...batch,
         changes: batch.changes.map(
-          (change) => ({ ...change, value: { kind: 'json', text: `"${large}"` } }) as (typeof batch.changes)[number],
+          (change) =>
+            ({ ...change, value: { kind: 'json', text: `"${large}"` } }) as (typeof batch.changes)[number],
         ),
       };
     });
@@ -385,7 +423,9 @@ describe('a group of which some rows are held', () => {
     const { gate, provider } = await subjectOver(new HeldRows());
     gate.held.add('held');
     const controller = new AbortController();
-    const waiting = provider.commit([put('held')], { signal: controller.signal }).catch((error: unknown) => error);
+    const waiting = provider
+      .commit([put('held')], { signal: controller.signal })
+      .catch((error: unknown) => error);
     await provider.commit([put('a')]);
     controller.abort();
     expect(await waiting).toMatchObject({ code: 'ABORTED', effect: 'unknown' });
@@ -429,38 +469,55 @@ class Stepped extends MemoryProvider {
 
 describe('a crowd of one tenant', () => {
   const at = (database: string, key: string) => ({ ...address(key), database });
-  const kinds: readonly (readonly [string, number, (provider: CoalescingProvider, database: string, index: number) => Promise<unknown>])[] =
+  const kinds: readonly (readonly [
+    string,
+    number,
+    (provider: CoalescingProvider, database: string, index: number) => Promise<unknown>,
+  ])[] = [
     [
-      ['commits', 1_000, async (provider, database, index) => await provider.commit([{ ...put(`key-${index}`), database }])],
-      ['scans', 1_000, async (provider, database) => await provider.scan([{ ...at(database, ''), limit: 1 }])],
-      [
-        'reads',
-        20,
-        async (provider, database, index) =>
-          await provider.read(Array.from({ length: database === 'tenant:acme' ? 900 : 1 }, (_, key) => at(database, `${index}-${key}`))),
-      ],
-    ];
+      'commits',
+      1_000,
+      async (provider, database, index) => await provider.commit([{ ...put(`key-${index}`), database }]),
+    ],
+    ['scans', 1_000, async (provider, database) => await provider.scan([{ ...at(database, ''), limit: 1 }])],
+    [
+      'reads',
+      20,
+      async (provider, database, index) =>
+        await provider.read(
+          Array.from({ length: database === 'tenant:acme' ? 900 : 1 }, (_, key) =>
+            at(database, `${index}-${key}`),
+          ),
+        ),
+    ],
+  ];
 
-  it.each(kinds)('does not hold up the %s of another: its next call goes with the next group', async (_, count, call) => {
-    const inner = new Stepped();
-    const provider = new CoalescingProvider(inner);
-    await provider.open();
-    opened.push(provider);
-    const crowd = Array.from({ length: count }, async (__, index) => await call(provider, 'tenant:acme', index));
-    await settle();
-    const onTheirWay = inner.sent.length;
-    const acme = inner.sent.flat().length;
-    const other = [call(provider, 'tenant:globex', 0), call(provider, 'tenant:globex', 1)];
-    await settle();
-    expect(inner.sent.length).toBe(onTheirWay);
-    await inner.releaseOne();
-    const next = inner.sent[onTheirWay] ?? [];
-    // all of acme's that were on their way, and one behind them
-    expect(inner.sent.flat().indexOf('tenant:globex') - acme).toBeLessThanOrEqual(count === 20 ? 900 : 1);
-    expect(next).toContain('tenant:globex');
-    await inner.releaseAll();
-    await Promise.all([...crowd, ...other]);
-  });
+  it.each(kinds)(
+    'does not hold up the %s of another: its next call goes with the next group',
+    async (_, count, call) => {
+      const inner = new Stepped();
+      const provider = new CoalescingProvider(inner);
+      await provider.open();
+      opened.push(provider);
+      const crowd = Array.from(
+        { length: count },
+        async (__, index) => await call(provider, 'tenant:acme', index),
+      );
+      await settle();
+      const onTheirWay = inner.sent.length;
+      const acme = inner.sent.flat().length;
+      const other = [call(provider, 'tenant:globex', 0), call(provider, 'tenant:globex', 1)];
+      await settle();
+      expect(inner.sent.length).toBe(onTheirWay);
+      await inner.releaseOne();
+      const next = inner.sent[onTheirWay] ?? [];
+      // all of acme's that were on their way, and one behind them
+      expect(inner.sent.flat().indexOf('tenant:globex') - acme).toBeLessThanOrEqual(count === 20 ? 900 : 1);
+      expect(next).toContain('tenant:globex');
+      await inner.releaseAll();
+      await Promise.all([...crowd, ...other]);
+    },
+  );
 
   it('keeps the order of each tenant', async () => {
     const inner = new Stepped();
@@ -477,7 +534,9 @@ describe('a crowd of one tenant', () => {
     for (let round = 0; round < 40; round += 1) await inner.releaseOne();
     await Promise.all(all);
     for (const tenant of ['acme', 'globex']) {
-      const numbers = done.filter((each) => each.startsWith(`tenant:${tenant} `)).map((each) => Number(each.split(' ')[1]));
+      const numbers = done
+        .filter((each) => each.startsWith(`tenant:${tenant} `))
+        .map((each) => Number(each.split(' ')[1]));
       expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
     }
   });
@@ -499,12 +558,19 @@ describe('reads of large values', () => {
     for (let index = 0; index < 12; index += 1) {
       const batch = put(`key-${index}`);
       await provider.commit([
-        { ...batch, changes: [{ kind: 'put', address: address(`key-${index}`), value: { kind: 'json', text }, ttl: 'never' }] },
+        {
+          ...batch,
+          changes: [
+            { kind: 'put', address: address(`key-${index}`), value: { kind: 'json', text }, ttl: 'never' },
+          ],
+        },
       ]);
     }
     for (let round = 0; round < 2; round += 1) {
       sizes.length = 0;
-      const found = await Promise.all(Array.from({ length: 12 }, async (_, index) => await provider.read([address(`key-${index}`)])));
+      const found = await Promise.all(
+        Array.from({ length: 12 }, async (_, index) => await provider.read([address(`key-${index}`)])),
+      );
       expect(found.every(({ rows }) => rows[0] !== undefined)).toBe(true);
       // at first all together, then each alone; afterwards in groups that fit
       expect(Math.max(...sizes)).toBe(round === 0 ? 12 : 6);

@@ -53,8 +53,10 @@ export class CoalescingProvider implements StorageProvider {
     this.name = inner.name;
     this.features = { ...inner.features, coalesce: false };
     this.administration = inner.administration;
-    if (inner.within !== undefined) this.within = (transaction) => (inner.within as NonNullable<typeof inner.within>)(transaction);
-    if (inner.hints !== undefined) this.hints = (spaces, signal) => (inner.hints as NonNullable<typeof inner.hints>)(spaces, signal);
+    if (inner.within !== undefined)
+      this.within = (transaction) => (inner.within as NonNullable<typeof inner.within>)(transaction);
+    if (inner.hints !== undefined)
+      this.hints = (spaces, signal) => (inner.hints as NonNullable<typeof inner.hints>)(spaces, signal);
     this.#reads = new Gatherer({
       what: 'A read',
       effect: 'none',
@@ -97,22 +99,35 @@ export class CoalescingProvider implements StorageProvider {
     return await this.#reads.call({ addresses, values, consistency }, signal);
   }
 
-  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+  async scan(
+    ranges: readonly ScanRange[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
     return await Promise.all(ranges.map(async (range) => await this.#scans.call(range, options.signal)));
   }
 
-  async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
+  async commit(
+    batches: readonly Batch[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
     if (batches.length === 1) return [await this.#commit(batches[0] as Batch, options.signal)];
     const calls = batches.map(async (batch) => await this.#commit(batch, options.signal));
     const settled = await Promise.allSettled(calls);
-    const failures = settled.flatMap((result) => (result.status === 'rejected' ? [result.reason as StorageError] : []));
+    const failures = settled.flatMap((result) =>
+      result.status === 'rejected' ? [result.reason as StorageError] : [],
+    );
     // rejecting says that nothing took effect, or that nobody knows
-    if ((failures.length > 0 && failures.length === settled.length) || failures.some(({ code }) => code === 'ABORTED'))
+    if (
+      (failures.length > 0 && failures.length === settled.length) ||
+      failures.some(({ code }) => code === 'ABORTED')
+    )
       throw abortedOrFirst(failures, options.signal);
     return settled.map((result) =>
-      result.status === 'fulfilled' ? result.value : { outcome: 'failed', error: result.reason as StorageError },
+      result.status === 'fulfilled'
+        ? result.value
+        : { outcome: 'failed', error: result.reason as StorageError },
     );
   }
 
@@ -134,11 +149,15 @@ export class CoalescingProvider implements StorageProvider {
     if (first === undefined) return [];
     const { values, consistency } = first;
     const addresses = calls.flatMap((call) => call.addresses);
-    const { time, rows } = await this.#inner.read(addresses, { values, consistency }).catch((error: unknown) => {
-      if (calls.length > 1 && isStorageError(error, 'LIMIT_EXCEEDED')) this.#readAddresses = Math.max(1, Math.floor(addresses.length / 2));
-      throw error;
-    });
-    if (addresses.length >= this.#readAddresses) this.#readAddresses = Math.min(limits.readAddressesMax, this.#readAddresses + 1);
+    const { time, rows } = await this.#inner
+      .read(addresses, { values, consistency })
+      .catch((error: unknown) => {
+        if (calls.length > 1 && isStorageError(error, 'LIMIT_EXCEEDED'))
+          this.#readAddresses = Math.max(1, Math.floor(addresses.length / 2));
+        throw error;
+      });
+    if (addresses.length >= this.#readAddresses)
+      this.#readAddresses = Math.min(limits.readAddressesMax, this.#readAddresses + 1);
     let next = 0;
     return calls.map(({ addresses }) => ({ time, rows: rows.slice(next, (next += addresses.length)) }));
   }
@@ -148,7 +167,11 @@ export class CoalescingProvider implements StorageProvider {
 export function leftOut(): CommitResult {
   return {
     outcome: 'failed',
-    error: storageError('STORAGE_UNAVAILABLE', 'The batch was not to wait, and somebody else has a row of it at the moment.', {}),
+    error: storageError(
+      'STORAGE_UNAVAILABLE',
+      'The batch was not to wait, and somebody else has a row of it at the moment.',
+      {},
+    ),
   };
 }
 
@@ -159,7 +182,10 @@ function abortedOrFirst(failures: readonly StorageError[], signal: AbortSignal |
 }
 
 /** Calls from the front that ask alike, up to so many addresses; a call is never split. */
-function pickReads(waiting: readonly Call<ReadCall, ReadResult>[], addressesMax: number): readonly Call<ReadCall, ReadResult>[] {
+function pickReads(
+  waiting: readonly Call<ReadCall, ReadResult>[],
+  addressesMax: number,
+): readonly Call<ReadCall, ReadResult>[] {
   const [first] = waiting;
   let addresses = 0;
   return waiting.filter(({ input }, index) => {
@@ -209,15 +235,19 @@ type Left = { readonly version: string; readonly number: bigint | undefined } | 
  * - one whose first check is not met by what was left there conflicts. So a crowd at one row costs one round trip for whoever wins, and not one
  *   for each who loses.
  */
-function answersAfter(answered: readonly Answered<Batch, CommitResult>[]): (waiting: Batch) => CommitResult | undefined {
+function answersAfter(
+  answered: readonly Answered<Batch, CommitResult>[],
+): (waiting: Batch) => CommitResult | undefined {
   const left = new Map<string, Left>();
   const held = new Map<string, CommitResult>();
   for (const { input: batch, output: result, waitedFor } of answered) {
-    if (waitedFor !== undefined && result.outcome === 'failed' && result.error.code === 'STORAGE_UNAVAILABLE') held.set(waitedFor, result);
+    if (waitedFor !== undefined && result.outcome === 'failed' && result.error.code === 'STORAGE_UNAVAILABLE')
+      held.set(waitedFor, result);
     if (result.outcome !== 'committed') continue;
     for (const [index, change] of batch.changes.entries()) {
       if (change.kind === 'renew') continue;
-      const row = change.kind === 'delete' ? undefined : { version: batch.version, number: result.rows[index]?.number };
+      const row =
+        change.kind === 'delete' ? undefined : { version: batch.version, number: result.rows[index]?.number };
       left.set(`${batch.database}\0${nameOf(change.address)}`, row);
     }
   }
@@ -235,7 +265,10 @@ function answersAfter(answered: readonly Answered<Batch, CommitResult>[]): (wait
 function isMetBy(expected: Expected, row: Left): boolean {
   if (expected === 'absent') return row === undefined;
   if (row === undefined) return false;
-  return expected === 'present' || ('version' in expected ? row.version === expected.version : row.number === expected.number);
+  return (
+    expected === 'present' ||
+    ('version' in expected ? row.version === expected.version : row.number === expected.number)
+  );
 }
 
 /** What is asked about a batch again and again while it waits. */

@@ -7,13 +7,26 @@ import { encodeValue, mayHoldTags, parseStored, reviveFrozen } from './codec.js'
 import { isStorageError } from './errors.js';
 
 const encode = (value: unknown, options: { prototype?: object; schemaVersion?: number } = {}) =>
-  encodeValue(value, () => 'thing "a"', { prototype: options.prototype, schemaVersion: options.schemaVersion ?? 1 }).text;
+  encodeValue(value, () => 'thing "a"', {
+    prototype: options.prototype,
+    schemaVersion: options.schemaVersion ?? 1,
+  }).text;
 const decode = (text: string): unknown => reviveFrozen(parseStored(text).json, mayHoldTags(text)).value;
 const roundTrip = (value: unknown): unknown => decode(encode(value));
 
 const name = fc.oneof(
   fc.string(),
-  fc.constantFrom('$date', '$$date', '$v', '$value', '$ref', '__proto__', 'constructor', '$undefined', '$$$set'),
+  fc.constantFrom(
+    '$date',
+    '$$date',
+    '$v',
+    '$value',
+    '$ref',
+    '__proto__',
+    'constructor',
+    '$undefined',
+    '$$$set',
+  ),
 );
 const anything = fc.letrec((tie) => ({
   leaf: fc.oneof(
@@ -57,7 +70,9 @@ describe('the codec', () => {
   });
 
   it('leaves plain JSON as JSON.stringify writes it, keys with a $ of their own included', () => {
-    expect(encode({ $ref: '#/a', b: [1, 'x', null, { c: true }] })).toBe('{"$ref":"#/a","b":[1,"x",null,{"c":true}]}');
+    expect(encode({ $ref: '#/a', b: [1, 'x', null, { c: true }] })).toBe(
+      '{"$ref":"#/a","b":[1,"x",null,{"c":true}]}',
+    );
     fc.assert(
       fc.property(fc.jsonValue(), (json) => {
         const text = JSON.stringify(json);
@@ -115,7 +130,11 @@ describe('the codec', () => {
     ['a class made from Map', { map: new (class extends Map {})() }, ['map']],
     ['a Buffer', { hash: Buffer.from('a') }, ['hash']],
     ['a class made from Uint8Array', { bytes: new (class extends Uint8Array {})(1) }, ['bytes']],
-    ['bytes with a property named by a symbol', { bytes: Object.assign(new Uint8Array(1), { [Symbol('s')]: 1 }) }, ['bytes']],
+    [
+      'bytes with a property named by a symbol',
+      { bytes: Object.assign(new Uint8Array(1), { [Symbol('s')]: 1 }) },
+      ['bytes'],
+    ],
     ['another array of numbers', { list: [new Float64Array(1)] }, ['list', 0]],
     ['a buffer of bytes', { a: new ArrayBuffer(1) }, ['a']],
     ['a shared buffer of bytes', { a: new SharedArrayBuffer(1) }, ['a']],
@@ -127,12 +146,20 @@ describe('the codec', () => {
     ['a weak map', { a: new WeakMap() }, ['a']],
     ['a class made from Date', { at: new (class extends Date {})(0) }, ['at']],
     ['a class made from Set', { set: new (class extends Set {})() }, ['set']],
-    ['what only says that it is a map', { a: Object.create({ [Symbol.toStringTag]: 'Map' }) as object }, ['a']],
+    [
+      'what only says that it is a map',
+      { a: Object.create({ [Symbol.toStringTag]: 'Map' }) as object },
+      ['a'],
+    ],
     ['a list without a prototype', { a: Object.setPrototypeOf([1], null) as unknown }, ['a']],
     ['a date without a prototype', { a: Object.setPrototypeOf(new Date(0), null) as unknown }, ['a']],
     ['a date with a property of its own', { at: Object.assign(new Date(0), { tz: 'x' }) }, ['at']],
     ['a property that is not enumerable', { a: Object.defineProperty({ b: 1 }, 'c', { value: 2 }) }, ['a']],
-    ['data in a parent without a parent', { a: Object.create(Object.assign(Object.create(null) as object, { b: 1 })) as object }, ['a']],
+    [
+      'data in a parent without a parent',
+      { a: Object.create(Object.assign(Object.create(null) as object, { b: 1 })) as object },
+      ['a'],
+    ],
     [
       'what is nested too deeply',
       { deep: Array.from({ length: 3_000 }).reduce<unknown>((inner) => [inner], 1) },
@@ -163,13 +190,21 @@ describe('the codec', () => {
       plain: { n: -0 },
     });
     expect(roundTrip(structuredClone(new Map([['k', new Date(7)]])))).toEqual(new Map([['k', new Date(7)]]));
-    expect(roundTrip({ changed: statSync(process.execPath).mtime })).toEqual({ changed: new Date(statSync(process.execPath).mtimeMs) });
-    for (const made of ['new (class D extends Date {})()', 'new (class B extends Uint8Array {})(1)', 'new (class M extends Map {})()'])
+    expect(roundTrip({ changed: statSync(process.execPath).mtime })).toEqual({
+      changed: new Date(statSync(process.execPath).mtimeMs),
+    });
+    for (const made of [
+      'new (class D extends Date {})()',
+      'new (class B extends Uint8Array {})(1)',
+      'new (class M extends Map {})()',
+    ])
       expect(() => encode({ it: runInNewContext(made) as unknown })).toThrow('it: ');
   });
 
   it('an object without a prototype comes back as an ordinary one', () => {
-    expect(Object.getPrototypeOf(roundTrip(Object.assign(Object.create(null) as object, { a: 1 })))).toBe(Object.prototype);
+    expect(Object.getPrototypeOf(roundTrip(Object.assign(Object.create(null) as object, { a: 1 })))).toBe(
+      Object.prototype,
+    );
   });
 
   it('takes the same object at two places: that is no cycle', () => {
@@ -191,7 +226,9 @@ describe('the codec', () => {
   it('writes the schema version first, and finds it again, for objects and for what is none', () => {
     expect(encode({ a: 1 }, { schemaVersion: 2 })).toBe('{"$v":2,"a":1}');
     expect(encode([1], { schemaVersion: 2 })).toBe('{"$v":2,"$value":[1]}');
-    expect(encode(new Date(0), { schemaVersion: 3 })).toBe('{"$v":3,"$value":{"$date":"1970-01-01T00:00:00.000Z"}}');
+    expect(encode(new Date(0), { schemaVersion: 3 })).toBe(
+      '{"$v":3,"$value":{"$date":"1970-01-01T00:00:00.000Z"}}',
+    );
     fc.assert(
       fc.property(anything, fc.integer({ min: 2, max: 9 }), (value, schemaVersion) => {
         fc.pre(value !== undefined);
@@ -239,7 +276,12 @@ describe('the codec', () => {
   it.each(['[', '{"a":', '{"$set":[', '{"$map":[[1,', '{"$date":'])(
     'takes 200,000 levels of %s for damage, without running out of stack',
     (open) => {
-      const close = [...open].reverse().join('').replace(/[^[{]/g, '').replaceAll('[', ']').replaceAll('{', '}');
+      const close = [...open]
+        .reverse()
+        .join('')
+        .replace(/[^[{]/g, '')
+        .replaceAll('[', ']')
+        .replaceAll('{', '}');
       const json = JSON.parse(`${open.repeat(200_000)}1${close.repeat(200_000)}`) as unknown;
       for (const tagged of [true, false]) expect(() => reviveFrozen(json, tagged)).toThrow(SyntaxError);
     },

@@ -51,7 +51,8 @@ export function encodeValue(
     if (isDeeperThan(text, depthMax)) throw new Unstorable(tooDeep);
     return { text, ...reviveFrozen(parseStored(text).json, true) };
   } catch (error) {
-    if (error instanceof Unstorable) throw invalidValue(what(), [{ message: error.message, path: error.path }]);
+    if (error instanceof Unstorable)
+      throw invalidValue(what(), [{ message: error.message, path: error.path }]);
     throw error;
   }
 }
@@ -68,7 +69,9 @@ function plainCopy(value: unknown, prototype: object | undefined, depth: number)
   if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
   if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0) ? value : notPlain;
   if (typeof value !== 'object' || depth === plainDepthMax) return notPlain;
-  return Array.isArray(value) ? plainArray(value, depth + 1) : plainRecord(value as Record<string, unknown>, prototype, depth + 1);
+  return Array.isArray(value)
+    ? plainArray(value, depth + 1)
+    : plainRecord(value as Record<string, unknown>, prototype, depth + 1);
 }
 
 function plainArray(array: readonly unknown[], depth: number): unknown {
@@ -106,7 +109,11 @@ function textOf(json: Json, schemaVersion: number): string {
  */
 function enveloped(json: Json, schemaVersion: number): string {
   const text = JSON.stringify(json);
-  const isObject = typeof json === 'object' && json !== null && !Array.isArray(json) && !isTagged(json as Record<string, Json>);
+  const isObject =
+    typeof json === 'object' &&
+    json !== null &&
+    !Array.isArray(json) &&
+    !isTagged(json as Record<string, Json>);
   if (!isObject) return `{"$v":${schemaVersion},"$value":${text}}`;
   return text === '{}' ? `{"$v":${schemaVersion}}` : `{"$v":${schemaVersion},${text.slice(1)}`;
 }
@@ -122,7 +129,9 @@ function toJson(value: unknown, above: Set<object>, prototype: object | undefine
     case 'boolean':
       return value;
     case 'number':
-      return Number.isFinite(value) && !Object.is(value, -0) ? value : { $number: Object.is(value, -0) ? '-0' : String(value) };
+      return Number.isFinite(value) && !Object.is(value, -0)
+        ? value
+        : { $number: Object.is(value, -0) ? '-0' : String(value) };
     case 'bigint':
       return { $bigint: value.toString() };
     case 'undefined':
@@ -130,7 +139,9 @@ function toJson(value: unknown, above: Set<object>, prototype: object | undefine
     case 'object':
       return value === null ? null : objectToJson(value, above, prototype);
     default:
-      throw new Unstorable(typeof value === 'function' ? 'a function cannot be stored' : 'a symbol cannot be stored');
+      throw new Unstorable(
+        typeof value === 'function' ? 'a function cannot be stored' : 'a symbol cannot be stored',
+      );
   }
 }
 
@@ -138,13 +149,16 @@ function objectToJson(value: object, above: Set<object>, prototype: object | und
   if (above.has(value)) throw new Unstorable('it contains itself');
   if (above.size === depthMax) throw new Unstorable(tooDeep);
   above.add(value);
-  const json = Array.isArray(value) ? arrayToJson(value, above) : (specialToJson(value, above) ?? recordToJson(value, above, prototype));
+  const json = Array.isArray(value)
+    ? arrayToJson(value, above)
+    : (specialToJson(value, above) ?? recordToJson(value, above, prototype));
   above.delete(value);
   return json;
 }
 
 function arrayToJson(array: readonly unknown[], above: Set<object>): Json {
-  if (!isBare(array)) throw new Unstorable('an instance of a class of arrays cannot be stored: it would come back as an array');
+  if (!isBare(array))
+    throw new Unstorable('an instance of a class of arrays cannot be stored: it would come back as an array');
   let copy: Json[] | undefined;
   for (let index = 0; index < array.length; index += 1) {
     if (!(index in array)) throw at(index, new Unstorable('an array with holes cannot be stored'));
@@ -152,7 +166,8 @@ function arrayToJson(array: readonly unknown[], above: Set<object>): Json {
     if (copy === undefined && json !== array[index]) copy = array.slice(0, index) as Json[];
     copy?.push(json);
   }
-  if (Reflect.ownKeys(array).length !== array.length + 1) throw new Unstorable('an array with properties of its own cannot be stored');
+  if (Reflect.ownKeys(array).length !== array.length + 1)
+    throw new Unstorable('an array with properties of its own cannot be stored');
   return copy ?? (array as readonly Json[]);
 }
 
@@ -162,10 +177,12 @@ function specialToJson(value: object, above: Set<object>): Json | undefined {
   if (!isBare(value)) throw new Unstorable(classOf(kind, value));
   // of bytes, the names are their indexes too: thousands
   const own = kind === 'bytes' ? Object.getOwnPropertySymbols(value) : Reflect.ownKeys(value);
-  if (own.length > 0) throw new Unstorable('a date, map, set or bytes with properties of its own cannot be stored');
+  if (own.length > 0)
+    throw new Unstorable('a date, map, set or bytes with properties of its own cannot be stored');
   if (kind === 'date') return dateToJson(value as Date);
   if (kind === 'bytes') return { $bytes: toBase64(value as Uint8Array) };
-  if (kind === 'set') return { $set: Array.from(value as Set<unknown>, (item, index) => below(index, item, above)) };
+  if (kind === 'set')
+    return { $set: Array.from(value as Set<unknown>, (item, index) => below(index, item, above)) };
   const pairs = Array.from(value as Map<unknown, unknown>);
   return { $map: pairs.map(([key, item], index) => [below(index, key, above), below(index, item, above)]) };
 }
@@ -177,7 +194,8 @@ function dateToJson(date: Date): Json {
 
 /** Why a class made from a built-in one is refused: it would come back as another class than it was given as. */
 function classOf(kind: 'date' | 'map' | 'set' | 'bytes', value: object): string {
-  if (kind !== 'bytes') return 'an instance of a class of dates, maps or sets cannot be stored: it would come back as a bare one';
+  if (kind !== 'bytes')
+    return 'an instance of a class of dates, maps or sets cannot be stored: it would come back as a bare one';
   const name = (value.constructor as { readonly name?: string } | undefined)?.name || 'a class of bytes';
   return `a ${name} cannot be stored: it would come back as a Uint8Array; store new Uint8Array(it), or a text of it`;
 }
@@ -187,12 +205,16 @@ function recordToJson(value: object, above: Set<object>, prototype: object | und
   const parent = Object.getPrototypeOf(value) as object | null;
   const plain = parent === null || isObjectPrototype(parent);
   if (!plain && parent !== prototype) {
-    throw new Unstorable(`an instance of ${parent.constructor?.name || 'a class'} cannot be stored: it would come back as a plain object`);
+    throw new Unstorable(
+      `an instance of ${parent.constructor?.name || 'a class'} cannot be stored: it would come back as a plain object`,
+    );
   }
-  if (Object.getOwnPropertySymbols(value).length > 0) throw new Unstorable('a property named by a symbol cannot be stored');
+  if (Object.getOwnPropertySymbols(value).length > 0)
+    throw new Unstorable('a property named by a symbol cannot be stored');
   const record = value as Record<string, unknown>;
   const names = Object.keys(record);
-  if (Reflect.ownKeys(record).length !== names.length) throw new Unstorable('a property that is not enumerable cannot be stored');
+  if (Reflect.ownKeys(record).length !== names.length)
+    throw new Unstorable('a property that is not enumerable cannot be stored');
   let copy: Record<string, Json> | undefined;
   for (const [index, name] of names.entries()) {
     const item = record[name];
@@ -205,9 +227,14 @@ function recordToJson(value: object, above: Set<object>, prototype: object | und
   return copy ?? (plain ? (record as Record<string, Json>) : firstOf(record, names, names.length));
 }
 
-function firstOf(record: Record<string, unknown>, names: readonly string[], count: number): Record<string, Json> {
+function firstOf(
+  record: Record<string, unknown>,
+  names: readonly string[],
+  count: number,
+): Record<string, Json> {
   const copy: Record<string, Json> = {};
-  for (let index = 0; index < count; index += 1) define(copy, names[index] as string, record[names[index] as string]);
+  for (let index = 0; index < count; index += 1)
+    define(copy, names[index] as string, record[names[index] as string]);
   return copy;
 }
 
@@ -233,7 +260,8 @@ export function copyProperties<T extends object>(target: T, source: object): T {
 
 /** An own property of any name: assigning one that is inherited (`__proto__`, an accessor of the class) would run code instead. */
 function define(target: object, name: string, value: unknown): void {
-  if (name in target) Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
+  if (name in target)
+    Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
   else (target as Record<string, unknown>)[name] = value;
 }
 
@@ -244,7 +272,8 @@ export function parseStored(text: string): { readonly schemaVersion: number; rea
   const json = JSON.parse(text) as unknown;
   if (!text.startsWith('{"$v":')) return { schemaVersion: 1, json };
   const { $v, ...rest } = json as { $v: number };
-  if (!Number.isSafeInteger($v) || $v < 1) throw new SyntaxError('its schema version is no whole number from 1 up');
+  if (!Number.isSafeInteger($v) || $v < 1)
+    throw new SyntaxError('its schema version is no whole number from 1 up');
   return { schemaVersion: $v, json: '$value' in rest ? rest.$value : rest };
 }
 
@@ -284,46 +313,67 @@ function revive(json: unknown, state: { shareable: boolean }, level: number): un
   }
   const value = {};
   for (const name of names)
-    define(value, escaped.test(name) ? name.slice(1) : name, revive((json as Record<string, unknown>)[name], state, level + 1));
+    define(
+      value,
+      escaped.test(name) ? name.slice(1) : name,
+      revive((json as Record<string, unknown>)[name], state, level + 1),
+    );
   return Object.freeze(value);
 }
 
 /** What a tag stands for. A `SyntaxError` for content that this codec does not write: it is damage, and must not become another value. */
 function reviveTagged(tag: string, content: unknown, state: { shareable: boolean }, level: number): unknown {
   if (tag === '$undefined' && content === true) return undefined;
-  if (tag === '$number' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(content as string)) return Number(content);
+  if (tag === '$number' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(content as string))
+    return Number(content);
   if (tag === '$bigint' && typeof content === 'string' && /^-?\d+$/.test(content)) return BigInt(content);
   state.shareable = false;
-  if (tag === '$date' && typeof content === 'string' && !Number.isNaN(Date.parse(content))) return new Date(content);
+  if (tag === '$date' && typeof content === 'string' && !Number.isNaN(Date.parse(content)))
+    return new Date(content);
   if (tag === '$bytes' && typeof content === 'string') return fromBase64(content);
-  if (tag === '$set' && Array.isArray(content)) return new Set(content.map((item) => revive(item, state, level + 2)));
-  if (tag === '$map' && Array.isArray(content) && content.every((pair) => Array.isArray(pair) && pair.length === 2)) {
-    return new Map((content as [unknown, unknown][]).map(([key, item]) => [revive(key, state, level + 3), revive(item, state, level + 3)]));
+  if (tag === '$set' && Array.isArray(content))
+    return new Set(content.map((item) => revive(item, state, level + 2)));
+  if (
+    tag === '$map' &&
+    Array.isArray(content) &&
+    content.every((pair) => Array.isArray(pair) && pair.length === 2)
+  ) {
+    return new Map(
+      (content as [unknown, unknown][]).map(([key, item]) => [
+        revive(key, state, level + 3),
+        revive(item, state, level + 3),
+      ]),
+    );
   }
   throw new SyntaxError(`the tag ${tag} is not known, or holds what it cannot`);
 }
 
 export function toBase64(bytes: Uint8Array): string {
   let binary = '';
-  for (let index = 0; index < bytes.length; index += 8_192) binary += String.fromCharCode(...bytes.subarray(index, index + 8_192));
+  for (let index = 0; index < bytes.length; index += 8_192)
+    binary += String.fromCharCode(...bytes.subarray(index, index + 8_192));
   return btoa(binary);
 }
 
 export function fromBase64(text: string): Uint8Array {
-  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) throw new SyntaxError('the bytes are no base64');
+  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text))
+    throw new SyntaxError('the bytes are no base64');
   return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }
 
 // ─── errors
 
 export function invalidValue(what: string, issues: readonly StandardSchemaV1.Issue[]) {
-  const list = issues.slice(0, 5).map(({ message, path }) => `${cut(pathOf(path), 120)}: ${cut(message, 200)}`);
+  const list = issues
+    .slice(0, 5)
+    .map(({ message, path }) => `${cut(pathOf(path), 120)}: ${cut(message, 200)}`);
   const more = issues.length > list.length ? ` and ${issues.length - list.length} more` : '';
   return storageError('INVALID_VALUE', `${what} cannot be stored: ${list.join('; ')}${more}.`, { issues });
 }
 
 /** Names of properties, and what a schema says of them, may be as long as the value is. */
-const cut = (text: string, length: number): string => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
+const cut = (text: string, length: number): string =>
+  text.length > length ? `${text.slice(0, length - 1)}…` : text;
 
 function pathOf(path: StandardSchemaV1.Issue['path']): string {
   const names = (path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment));

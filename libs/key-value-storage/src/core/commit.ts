@@ -5,7 +5,15 @@ import { decodeKey, describe, type Key } from './key.js';
 import { limits } from './limits.js';
 import type { Renewals } from './renewals.js';
 import type { RetryPolicy } from './retry-on-conflict.js';
-import type { Batch, Change, Check, CommitResult, RowAddress, StorageProvider, Version } from './storage-provider.js';
+import type {
+  Batch,
+  Change,
+  Check,
+  CommitResult,
+  RowAddress,
+  StorageProvider,
+  Version,
+} from './storage-provider.js';
 import { utf8Length } from './text-encoding.js';
 import type { Turns } from './turns.js';
 
@@ -43,25 +51,47 @@ export async function commitBatch(
 ): Promise<Landed | Conflicted> {
   if (checks.length + changes.length > 2) assertBatch(checks, changes);
   const batch = batchOf(engine, database, checks, changes);
-  return answerTo(engine, batch, await engine.provider.commit([batch], signal === undefined ? undefined : { signal }));
+  return answerTo(
+    engine,
+    batch,
+    await engine.provider.commit([batch], signal === undefined ? undefined : { signal }),
+  );
 }
 
 /** A batch with a version of its own; `STORAGE_NOT_OPEN` once the storage is closed. */
-export function batchOf(engine: Engine, database: string, checks: readonly Check[], changes: readonly Change[]): Batch {
+export function batchOf(
+  engine: Engine,
+  database: string,
+  checks: readonly Check[],
+  changes: readonly Change[],
+): Batch {
   engine.assertOpen();
   return { database, version: engine.versions(database), checks, changes };
 }
 
 /** What became of the one batch of a commit. */
-export function answerTo(engine: Engine, { version }: Batch, results: readonly CommitResult[]): Landed | Conflicted {
+export function answerTo(
+  engine: Engine,
+  { version }: Batch,
+  results: readonly CommitResult[],
+): Landed | Conflicted {
   const result = results[0];
-  if (result?.outcome === 'committed') return { outcome: 'committed', time: result.time, rows: result.rows, version };
+  if (result?.outcome === 'committed')
+    return { outcome: 'committed', time: result.time, rows: result.rows, version };
   if (result?.outcome === 'conflict') return result;
   if (result?.outcome === 'failed') throw result.error;
   if (result === undefined) {
-    throw storageError('STORAGE_OUTCOME_UNKNOWN', `The provider '${engine.provider.name}' gave no answer to a batch.`, {});
+    throw storageError(
+      'STORAGE_OUTCOME_UNKNOWN',
+      `The provider '${engine.provider.name}' gave no answer to a batch.`,
+      {},
+    );
   }
-  throw storageError('INVALID_OPTION', `The number at ${describe(keyOf(result.address))} cannot be changed: ${result.reason}.`, {});
+  throw storageError(
+    'INVALID_OPTION',
+    `The number at ${describe(keyOf(result.address))} cannot be changed: ${result.reason}.`,
+    {},
+  );
 }
 
 function assertBatch(checks: readonly Check[], changes: readonly Change[]): void {
@@ -77,7 +107,11 @@ function assertBatch(checks: readonly Check[], changes: readonly Change[]): void
 export function assertAtMost(limit: keyof typeof limits, given: number, what: string): void {
   const allowed = limits[limit];
   if (given > allowed)
-    throw storageError('LIMIT_EXCEEDED', `${given} ${what} are over the limit ${limit} of ${allowed}.`, { limit, given, allowed });
+    throw storageError('LIMIT_EXCEEDED', `${given} ${what} are over the limit ${limit} of ${allowed}.`, {
+      limit,
+      given,
+      allowed,
+    });
 }
 
 /** Bytes of a value, as the limits count them. */
@@ -96,11 +130,19 @@ export const existsError = (state: string, key: Key): StorageError<'KEY_EXISTS'>
   storageError('KEY_EXISTS', `There is a ${state} ${describe(key)} already.`, { key });
 
 /** The conflict as an error. `check`: whether the failed check was the caller's own (`ifMatch`): that is never retried. */
-export function conflictError({ address, expected, actual }: Conflicted, check: 'caller' | 'own'): StorageError<'STORAGE_CONFLICT'> {
+export function conflictError(
+  { address, expected, actual }: Conflicted,
+  check: 'caller' | 'own',
+): StorageError<'STORAGE_CONFLICT'> {
   const key = keyOf(address);
   const words = describeExpected(expected);
   const message = `${address.entity} ${describe(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${
     typeof expected === 'object' && 'version' in expected ? `etag ${words}` : words
   }.`;
-  return storageError('STORAGE_CONFLICT', message, { key, expected: words, actual, check }, { retryable: check === 'own' });
+  return storageError(
+    'STORAGE_CONFLICT',
+    message,
+    { key, expected: words, actual, check },
+    { retryable: check === 'own' },
+  );
 }

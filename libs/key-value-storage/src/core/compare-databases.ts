@@ -39,7 +39,8 @@ export async function compareDatabases(
       if (!(await theirs.lets(our as RawRow))) return different(database, our as RawRow, 'is missing there');
       await ours.next();
     } else {
-      if (!(await ours.lets(their as RawRow))) return different(database, their as RawRow, 'is there, and not in the source');
+      if (!(await ours.lets(their as RawRow)))
+        return different(database, their as RawRow, 'is there, and not in the source');
       await theirs.next();
     }
   }
@@ -65,7 +66,9 @@ class Side implements AsyncDisposable {
   /** Whether this side may lack a row of the other: it has expired here. */
   async lets({ container, entity, key, row: { expiresAt } }: RawRow): Promise<boolean> {
     if (expiresAt === undefined) return false;
-    const { time, rows } = await this.#storage.read([{ database: this.#database, container, entity, key }], { values: 'omit' });
+    const { time, rows } = await this.#storage.read([{ database: this.#database, container, entity, key }], {
+      values: 'omit',
+    });
     return rows[0] === undefined && expiresAt <= time;
   }
 
@@ -84,8 +87,10 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function differenceOf(ours: Row, theirs: Row): string | undefined {
   for (const name of ['version', 'updatedAt', 'expiresAt', 'ttlMs'] as const)
-    if (ours[name] !== theirs[name]) return `its ${name} is ${String(theirs[name])} instead of ${String(ours[name])}`;
-  if (ours.value.kind !== theirs.value.kind) return `its value is of the kind ${theirs.value.kind} instead of ${ours.value.kind}`;
+    if (ours[name] !== theirs[name])
+      return `its ${name} is ${String(theirs[name])} instead of ${String(ours[name])}`;
+  if (ours.value.kind !== theirs.value.kind)
+    return `its value is of the kind ${theirs.value.kind} instead of ${ours.value.kind}`;
   return isSame(ours.value, theirs.value) ? undefined : 'its value';
 }
 

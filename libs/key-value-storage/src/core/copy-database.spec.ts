@@ -32,7 +32,12 @@ const raw = (container: string, entity: string, key: string, row: Partial<Row> =
   container,
   entity,
   key,
-  row: { version: '4611686018427387905', value: { kind: 'json', text: '{"a":1.0}' }, updatedAt: now - hour, ...row },
+  row: {
+    version: '4611686018427387905',
+    value: { kind: 'json', text: '{"a":1.0}' },
+    updatedAt: now - hour,
+    ...row,
+  },
 });
 
 /** A row of each kind that there is, in order. */
@@ -114,9 +119,15 @@ describe('what is copied', () => {
     const entry = await before.store(Carts).set('c1', { items: 1 });
     await copyDatabase(source, target, { tenant: 'acme' });
     await clock.advance(hour - 1);
-    expect(await after.getOrThrow('c1')).toMatchObject({ etag: entry.etag, updatedAt: entry.updatedAt, expiresAt: entry.expiresAt });
+    expect(await after.getOrThrow('c1')).toMatchObject({
+      etag: entry.etag,
+      updatedAt: entry.updatedAt,
+      expiresAt: entry.expiresAt,
+    });
     await after.set('c1', { items: 2 }, { ifMatch: entry.etag });
-    await expect(after.set('c1', { items: 3 }, { ifMatch: entry.etag })).rejects.toMatchObject({ code: 'STORAGE_CONFLICT' });
+    await expect(after.set('c1', { items: 3 }, { ifMatch: entry.etag })).rejects.toMatchObject({
+      code: 'STORAGE_CONFLICT',
+    });
   });
 
   it('is one tenant alone, when one is named', async () => {
@@ -172,7 +183,9 @@ describe('what is copied', () => {
           })(),
         ),
     }));
-    expect(await copyDatabase({ ...source, features: { shared: true } }, target, { tenant: 'acme' })).toMatchObject({ rows: 5_000 });
+    expect(
+      await copyDatabase({ ...source, features: { shared: true } }, target, { tenant: 'acme' }),
+    ).toMatchObject({ rows: 5_000 });
     expect(apart).toBeLessThanOrEqual(1);
   });
 });
@@ -186,7 +199,10 @@ describe('time passes while it is copied, and', () => {
   });
 
   it('what had expired before stays behind', async () => {
-    await from.administration.import(acme, [raw('state:state', 'a', '1', { expiresAt: now }), raw('state:state', 'a', '2')]);
+    await from.administration.import(acme, [
+      raw('state:state', 'a', '1', { expiresAt: now }),
+      raw('state:state', 'a', '2'),
+    ]);
     expect(await copyDatabase(from, to, { tenant: 'acme' })).toMatchObject({ rows: 1 });
     expect((await exported(to)).map(({ key }) => key)).toEqual(['2']);
   });
@@ -194,15 +210,22 @@ describe('time passes while it is copied, and', () => {
   it('what expires on the way is no difference, on whichever side it is gone first', async () => {
     const rows = [raw('state:state', 'a', '1', { expiresAt: now + 10 }), raw('state:state', 'a', '2')];
     await from.administration.import(acme, rows);
-    expect(await copyDatabase(from, to, { tenant: 'acme', ...whenItBegins('comparing', 10) })).toMatchObject({ rows: 1 });
+    expect(await copyDatabase(from, to, { tenant: 'acme', ...whenItBegins('comparing', 10) })).toMatchObject({
+      rows: 1,
+    });
 
     for (const late of ['source', 'target']) {
       const other = new ManualClock(now + 3 * hour);
-      const [source, target] = [1, 2].map((side) => new MemoryProvider({ clock: (side === 1) === (late === 'source') ? clock : other }));
+      const [source, target] = [1, 2].map(
+        (side) => new MemoryProvider({ clock: (side === 1) === (late === 'source') ? clock : other }),
+      );
       if (source === undefined || target === undefined) throw new Error('There are two sides.');
       clock.setNow(now);
       await Promise.all([source.open(), target.open()]);
-      await source.administration.import(acme, [raw('state:state', 'a', '1', { expiresAt: now + 4 * hour }), ...rows.slice(1)]);
+      await source.administration.import(acme, [
+        raw('state:state', 'a', '1', { expiresAt: now + 4 * hour }),
+        ...rows.slice(1),
+      ]);
       const copy = copyDatabase(source, target, {
         tenant: 'acme',
         onProgress: ({ step }) => {
@@ -214,7 +237,10 @@ describe('time passes while it is copied, and', () => {
   });
 
   it('what should still be alive is missed all the same', async () => {
-    await from.administration.import(acme, [raw('state:state', 'a', '1', { expiresAt: now + hour }), raw('state:state', 'a', '2')]);
+    await from.administration.import(acme, [
+      raw('state:state', 'a', '1', { expiresAt: now + hour }),
+      raw('state:state', 'a', '2'),
+    ]);
     const forgetful = administering(to, ({ import: put }) => ({
       import: async (database, rows) => {
         const kept: RawRow[] = [];
@@ -222,7 +248,9 @@ describe('time passes while it is copied, and', () => {
         return await put(database, kept);
       },
     }));
-    const error = await refusal(copyDatabase(from, forgetful, { tenant: 'acme', ...whenItBegins('comparing', 10) }));
+    const error = await refusal(
+      copyDatabase(from, forgetful, { tenant: 'acme', ...whenItBegins('comparing', 10) }),
+    );
     expect(error).toMatchObject({ code: 'STORAGE_CORRUPT', place: 'tenant:acme / state:state / a / 1' });
   });
 });
@@ -251,10 +279,13 @@ describe('it is refused, and nothing is written,', () => {
   });
 
   it('where the source has no such database: it says which it has', async () => {
-    for (const name of ['b', 'c', 'd', 'e']) await from.administration.import(`tenant:${name}`, [raw('state:state', 'a', '1')]);
+    for (const name of ['b', 'c', 'd', 'e'])
+      await from.administration.import(`tenant:${name}`, [raw('state:state', 'a', '1')]);
     const error = await refusal(copyDatabase(from, to, { tenant: 'acne' }));
     expect(error).toMatchObject({ code: 'INVALID_OPTION', effect: 'none' });
-    expect(error.message).toContain(`no database 'tenant:acne'; it holds 'tenant:acme', 'tenant:b', 'tenant:c' and 2 more.`);
+    expect(error.message).toContain(
+      `no database 'tenant:acne'; it holds 'tenant:acme', 'tenant:b', 'tenant:c' and 2 more.`,
+    );
     expect((await refusal(copyDatabase(to, from, { tenant: 'acme' }))).message).toContain('it is empty');
   });
 
@@ -269,14 +300,18 @@ describe('it is refused, and nothing is written,', () => {
   });
 
   it('where the source is itself an unfinished copy', async () => {
-    const failing = administering(to, () => ({ import: () => Promise.reject(new Error('the disk is full')) }));
+    const failing = administering(to, () => ({
+      import: () => Promise.reject(new Error('the disk is full')),
+    }));
     await refusal(copyStorage(from, failing));
     await to.administration.import(acme, [raw('state:state', 'a', '1')]);
     const third = new MemoryProvider({ clock });
     await third.open();
     const error = await refusal(copyStorage(to, third));
     expect(error).toMatchObject({ code: 'INVALID_OPTION', effect: 'none' });
-    expect(error.message).toContain(`'tenant:acme' of memory is itself an unfinished copy of memory, begun at 2030-01-01T00:00:00.000Z`);
+    expect(error.message).toContain(
+      `'tenant:acme' of memory is itself an unfinished copy of memory, begun at 2030-01-01T00:00:00.000Z`,
+    );
   });
 
   it('with options that it does not have, and without a tenant', async () => {
@@ -284,15 +319,22 @@ describe('it is refused, and nothing is written,', () => {
     expect((await ask({ tenant: 'acme', force: true })).message).toContain(
       "copyDatabase has no option 'force'; it takes ifPresent, onProgress",
     );
-    expect((await ask({ tenant: 'acme', ifPresent: 'merge' })).message).toContain("'refuse', 'resume' or 'replace'; given was merge");
+    expect((await ask({ tenant: 'acme', ifPresent: 'merge' })).message).toContain(
+      "'refuse', 'resume' or 'replace'; given was merge",
+    );
     expect(await ask({ tenant: 'acme', database: acme })).toMatchObject({ code: 'INVALID_OPTION' });
     expect(await ask({})).toMatchObject({ code: 'TENANT_MISSING' });
-    expect((await refusal(copyStorage(from, to, { tenant: 'acme' } as object))).message).toContain("copyStorage has no option 'tenant'");
+    expect((await refusal(copyStorage(from, to, { tenant: 'acme' } as object))).message).toContain(
+      "copyStorage has no option 'tenant'",
+    );
     expect(await to.administration.databases()).toEqual([]);
   });
 
   it('with a signal that is aborted already', async () => {
-    expect(await refusal(copyStorage(from, to, { signal: AbortSignal.abort() }))).toMatchObject({ code: 'ABORTED', effect: 'none' });
+    expect(await refusal(copyStorage(from, to, { signal: AbortSignal.abort() }))).toMatchObject({
+      code: 'ABORTED',
+      effect: 'none',
+    });
     expect(await to.administration.databases()).toEqual([]);
   });
 });
@@ -302,14 +344,18 @@ describe('a target that lies', () => {
   const lies: Record<string, readonly [what: string, put: (rows: readonly RawRow[]) => readonly RawRow[]]> = {
     'leaves a row out': ['state:state / product / tea is missing there', (rows) => rows.slice(0, -1)],
     'leaves the first row out': ['counter:counter / views / mug is missing there', (rows) => rows.slice(1)],
-    'adds one': ['state:state / z / 1 is there, and not in the source', (rows) => [...rows, raw('state:state', 'z', '1')]],
+    'adds one': [
+      'state:state / z / 1 is there, and not in the source',
+      (rows) => [...rows, raw('state:state', 'z', '1')],
+    ],
     'gives versions of its own': [
       'counter:counter / views / mug is not the same there: its version is 8 instead of 4611686018427387905',
       (rows) => rows.map((row) => change(row, { version: '8' })),
     ],
     'loses a millisecond': [
       'event:order / o-1 / 2 is not the same there: its updatedAt is 1893452399999 instead of 1893452400000',
-      (rows) => rows.map((row) => (row.key === '2' ? change(row, { updatedAt: row.row.updatedAt - 1 }) : row)),
+      (rows) =>
+        rows.map((row) => (row.key === '2' ? change(row, { updatedAt: row.row.updatedAt - 1 }) : row)),
     ],
     'lets rows live for ever': [
       'mark:order / o-1 / once is not the same there: its expiresAt is undefined instead of 1893542400000',
@@ -317,36 +363,51 @@ describe('a target that lies', () => {
     ],
     'formats JSON': [
       'event:order / o-1 / 1 is not the same there: its value',
-      (rows) => rows.map((each) => (each.row.value.kind === 'json' ? change(each, { value: { kind: 'json', text: '{"a":1}' } }) : each)),
+      (rows) =>
+        rows.map((each) =>
+          each.row.value.kind === 'json' ? change(each, { value: { kind: 'json', text: '{"a":1}' } }) : each,
+        ),
     ],
     'turns a bit of what is bytes': [
       'state:state / image / logo is not the same there: its value',
       (rows) =>
         rows.map((each) =>
-          each.row.value.kind === 'bytes' ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255, 11) } }) : each,
+          each.row.value.kind === 'bytes'
+            ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255, 11) } })
+            : each,
         ),
     ],
     'cuts bytes off': [
       'state:state / image / logo is not the same there: its value',
       (rows) =>
         rows.map((each) =>
-          each.row.value.kind === 'bytes' ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255) } }) : each,
+          each.row.value.kind === 'bytes'
+            ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255) } })
+            : each,
         ),
     ],
     'puts a byte behind the others': [
       'state:state / image / logo is not the same there: its value',
       (rows) =>
         rows.map((each) =>
-          each.row.value.kind === 'bytes' ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255, 10, 0) } }) : each,
+          each.row.value.kind === 'bytes'
+            ? change(each, { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255, 10, 0) } })
+            : each,
         ),
     ],
     'counts one too many': [
       'head:order / o-1 is not the same there: its value',
-      (rows) => rows.map((each) => (each.key === 'o-1' ? change(each, { value: { kind: 'number', number: 3n } }) : each)),
+      (rows) =>
+        rows.map((each) =>
+          each.key === 'o-1' ? change(each, { value: { kind: 'number', number: 3n } }) : each,
+        ),
     ],
     'stores numbers as JSON': [
       'counter:counter / views / mug is not the same there: its value is of the kind json instead of number',
-      (rows) => rows.map((each) => (each.row.value.kind === 'number' ? change(each, { value: { kind: 'json', text: '3' } }) : each)),
+      (rows) =>
+        rows.map((each) =>
+          each.row.value.kind === 'number' ? change(each, { value: { kind: 'json', text: '3' } }) : each,
+        ),
     ],
   };
 
@@ -364,8 +425,12 @@ describe('a target that lies', () => {
       const error = await refusal(copyDatabase(from, liar, { tenant: 'acme' }));
       expect(error).toMatchObject({ code: 'STORAGE_CORRUPT', effect: 'unknown', done: 11 });
       expect(error.message).toContain(`${String(error.place)} is `);
-      expect(error.message).toContain(`What was read back from memory is not what was copied: tenant:acme / ${what}`);
-      expect((await refusal(copyDatabase(from, to, { tenant: 'acme' }))).message).toContain('an unfinished copy of memory');
+      expect(error.message).toContain(
+        `What was read back from memory is not what was copied: tenant:acme / ${what}`,
+      );
+      expect((await refusal(copyDatabase(from, to, { tenant: 'acme' }))).message).toContain(
+        'an unfinished copy of memory',
+      );
     },
   );
 
@@ -379,7 +444,10 @@ describe('a target that lies', () => {
       },
     }));
     const error = await refusal(copyDatabase(written, to, { tenant: 'acme' }));
-    expect(error).toMatchObject({ code: 'STORAGE_CORRUPT', place: 'tenant:acme / state:state / product / mug' });
+    expect(error).toMatchObject({
+      code: 'STORAGE_CORRUPT',
+      place: 'tenant:acme / state:state / product / mug',
+    });
     expect(error.message).toContain('or somebody wrote to one of the sides meanwhile');
   });
 });
@@ -388,36 +456,46 @@ describe('a copy that is broken off', () => {
   const manyRows = (): readonly RawRow[] =>
     Array.from({ length: 1_200 }, (_, index) => raw('state:state', 'a', String(index).padStart(4, '0')));
 
-  it.each([0, 1, 499, 500, 501, 1_199, 1_200])('by the target after %d rows says so, and is begun again', async (limit) => {
-    await using file = await temporaryJsonFile({ clock });
-    await file.open();
-    await from.administration.import(acme, manyRows());
-    const full = administering(file, ({ import: put }) => ({
-      import: (database, rows) =>
-        put(
-          database,
-          (async function* () {
-            let count = 0;
-            for await (const row of rows) {
-              count += 1;
-              yield row;
-              if (count === limit) throw storageError('STORAGE_UNAVAILABLE', 'The disk is full.', {});
-            }
-            throw storageError('STORAGE_UNAVAILABLE', 'The disk is full.', {});
-          })(),
-        ),
-    }));
-    const error = await refusal(copyStorage(from, full));
-    expect(error).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'unknown', done: limit === 0 ? 1_200 : limit });
-    expect(error.message).toMatch(
-      /^The copy from memory to JSON file \S+ broke off after \d+ rows: The disk is full\. The source is as it was; .* begin again: ifPresent: 'resume' \(kvent: --resume\)\.$/,
-    );
-    expect((await refusal(copyStorage(from, file))).message).toContain("ifPresent: 'resume'");
-    expect((await exported(from)).length).toBe(1_200);
+  it.each([0, 1, 499, 500, 501, 1_199, 1_200])(
+    'by the target after %d rows says so, and is begun again',
+    async (limit) => {
+      await using file = await temporaryJsonFile({ clock });
+      await file.open();
+      await from.administration.import(acme, manyRows());
+      const full = administering(file, ({ import: put }) => ({
+        import: (database, rows) =>
+          put(
+            database,
+            (async function* () {
+              let count = 0;
+              for await (const row of rows) {
+                count += 1;
+                yield row;
+                if (count === limit) throw storageError('STORAGE_UNAVAILABLE', 'The disk is full.', {});
+              }
+              throw storageError('STORAGE_UNAVAILABLE', 'The disk is full.', {});
+            })(),
+          ),
+      }));
+      const error = await refusal(copyStorage(from, full));
+      expect(error).toMatchObject({
+        code: 'STORAGE_UNAVAILABLE',
+        effect: 'unknown',
+        done: limit === 0 ? 1_200 : limit,
+      });
+      expect(error.message).toMatch(
+        /^The copy from memory to JSON file \S+ broke off after \d+ rows: The disk is full\. The source is as it was; .* begin again: ifPresent: 'resume' \(kvent: --resume\)\.$/,
+      );
+      expect((await refusal(copyStorage(from, file))).message).toContain("ifPresent: 'resume'");
+      expect((await exported(from)).length).toBe(1_200);
 
-    expect(await copyStorage(from, file, { ifPresent: 'resume' })).toMatchObject({ rows: 1_200, databases: [{ outcome: 'copied' }] });
-    expect(await exported(file)).toEqual(manyRows());
-  });
+      expect(await copyStorage(from, file, { ifPresent: 'resume' })).toMatchObject({
+        rows: 1_200,
+        databases: [{ outcome: 'copied' }],
+      });
+      expect(await exported(file)).toEqual(manyRows());
+    },
+  );
 
   it('at any call to either side leaves nothing behind that could be taken for a copy, and can be resumed', async () => {
     await from.administration.import(acme, rowsOfEveryKind());
@@ -444,7 +522,9 @@ describe('a copy that is broken off', () => {
         expect((outcome as Error).message).toContain(expected);
         for (const database of written)
           expect([...(await exported(to, database)).map(({ container }) => container), database]).toContain(
-            isWhole(await exported(to, database), want[written.indexOf(database)]) ? database : 'copy:unfinished',
+            isWhole(await exported(to, database), want[written.indexOf(database)])
+              ? database
+              : 'copy:unfinished',
           );
         await copyStorage(from, to, { ifPresent: 'resume' });
       }
@@ -491,8 +571,14 @@ describe('a copy that is broken off', () => {
       const onProgress = (progress: CopyProgress): void => {
         if (progress.step === step && progress.rows === 500) abort.abort(new Error('enough'));
       };
-      const error = await refusal(copyStorage(from, to, { ifPresent: 'resume', signal: abort.signal, onProgress }));
-      expect(error).toMatchObject({ code: 'ABORTED', effect: 'unknown', done: step === 'copying' ? 500 : 1_200 });
+      const error = await refusal(
+        copyStorage(from, to, { ifPresent: 'resume', signal: abort.signal, onProgress }),
+      );
+      expect(error).toMatchObject({
+        code: 'ABORTED',
+        effect: 'unknown',
+        done: step === 'copying' ? 500 : 1_200,
+      });
       expect(error.message).toContain('rows: its caller gave it up. The source is as it was');
     }
     expect(await copyStorage(from, to, { ifPresent: 'resume' })).toMatchObject({ rows: 1_200 });
@@ -529,7 +615,9 @@ describe('ifPresent', () => {
     const before = await exported(to, globex);
     const error = await refusal(copyStorage(from, to, { ifPresent: 'resume' }));
     expect(error).toMatchObject({ code: 'INVALID_OPTION', effect: 'none' });
-    expect(error.message).toContain('The target is not empty, and not the same: tenant:globex / state:state / b / 1 is there, and not in');
+    expect(error.message).toContain(
+      'The target is not empty, and not the same: tenant:globex / state:state / b / 1 is there, and not in',
+    );
     expect(await exported(to, globex)).toEqual(before);
     expect(await to.administration.databases()).toEqual([globex]);
   });
@@ -610,7 +698,9 @@ describe('a source that several processes write to', () => {
   it('is counted by itself: no rows are read for a progress bar', async () => {
     const log: string[] = [];
     const totals = new Set<number | undefined>();
-    await copyStorage(shared(log), to, { onProgress: ({ step, total }) => void (step === 'copying' && totals.add(total)) });
+    await copyStorage(shared(log), to, {
+      onProgress: ({ step, total }) => void (step === 'copying' && totals.add(total)),
+    });
     expect([...totals]).toEqual([7]);
     expect(log.filter((each) => each === 'export')).toHaveLength(2);
   });
@@ -626,7 +716,10 @@ describe('progress', () => {
     const heard: CopyProgress[] = [];
     await copyStorage(from, to, { onProgress: (progress) => void heard.push(progress) });
     expect(
-      heard.map(({ step, database, number, databases, rows, total }) => `${step} ${database} ${number}/${databases} ${rows}/${total}`),
+      heard.map(
+        ({ step, database, number, databases, rows, total }) =>
+          `${step} ${database} ${number}/${databases} ${rows}/${total}`,
+      ),
     ).toEqual(
       ['copying', 'comparing'].flatMap((step) => [
         `${step} tenant:acme 1/2 0/501`,
@@ -636,7 +729,18 @@ describe('progress', () => {
         `${step} tenant:globex 2/2 1/1`,
       ]),
     );
-    expect(heard.map(({ space }) => space?.entity)).toEqual([undefined, 'a', 'a', undefined, 'b', undefined, 'a', 'a', undefined, 'b']);
+    expect(heard.map(({ space }) => space?.entity)).toEqual([
+      undefined,
+      'a',
+      'a',
+      undefined,
+      'b',
+      undefined,
+      'a',
+      'a',
+      undefined,
+      'b',
+    ]);
   });
 
   it('breaks nothing when the listener throws', async () => {

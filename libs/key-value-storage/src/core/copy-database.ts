@@ -2,7 +2,12 @@
  * Moves databases from one storage to another: every row with its version and its times, so that etags of clients and expiries outlive the move.
  * Only a target that holds nothing is written to, and a mark stands there until all rows were read back and compared with the source.
  */
-import { resolveDatabaseOptions, resolveStorageOptions, type CopyDatabaseOptions, type CopyStorageOptions } from './copy-options.js';
+import {
+  resolveDatabaseOptions,
+  resolveStorageOptions,
+  type CopyDatabaseOptions,
+  type CopyStorageOptions,
+} from './copy-options.js';
 import { CopyRun, type CopiedDatabase } from './copy-run.js';
 import type { CopySource } from './copy-source.js';
 import { hashOfDatabases } from './row-digest.js';
@@ -29,13 +34,25 @@ export interface CopiedStorage {
  * - Whatever else breaks it off, `ABORTED` too, keeps its code. `done`: how many rows were handed over. The source is as it was, the target is
  *   marked as unfinished: begin again with `ifPresent: 'resume'`.
  */
-export async function copyStorage(from: CopySource, to: StorageProvider, options: CopyStorageOptions = {}): Promise<CopiedStorage> {
+export async function copyStorage(
+  from: CopySource,
+  to: StorageProvider,
+  options: CopyStorageOptions = {},
+): Promise<CopiedStorage> {
   const databases = await new CopyRun(from, to, resolveStorageOptions(options)).run();
-  return { databases, rows: databases.reduce((sum, { rows }) => sum + rows, 0), sha256: await hashOfDatabases(databases) };
+  return {
+    databases,
+    rows: databases.reduce((sum, { rows }) => sum + rows, 0),
+    sha256: await hashOfDatabases(databases),
+  };
 }
 
 /** Copies one database: a tenant's, or one by its name. `INVALID_OPTION` too where the source does not hold it; all else as `copyStorage` does. */
-export async function copyDatabase(from: CopySource, to: StorageProvider, options: CopyDatabaseOptions): Promise<CopiedDatabase> {
+export async function copyDatabase(
+  from: CopySource,
+  to: StorageProvider,
+  options: CopyDatabaseOptions,
+): Promise<CopiedDatabase> {
   const { database, ...settings } = resolveDatabaseOptions(options);
   const [copied] = await new CopyRun(from, to, settings, database).run();
   return copied as CopiedDatabase;

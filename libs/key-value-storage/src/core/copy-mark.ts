@@ -8,7 +8,12 @@ import { printable } from './printable.js';
 import type { Address, Batch, CommitResult, StorageProvider, Version } from './storage-provider.js';
 import { versionSource } from './version.js';
 
-const markOf = (database: string): Address => ({ database, container: `${copyKind}unfinished`, entity: '', key: 'copy' });
+const markOf = (database: string): Address => ({
+  database,
+  container: `${copyKind}unfinished`,
+  entity: '',
+  key: 'copy',
+});
 
 /** What a mark says: where the rows came from, and when. */
 interface Mark {
@@ -17,13 +22,17 @@ interface Mark {
 }
 
 /** In words: "an unfinished copy of JSON file ./data, begun at …". `undefined` where there is no mark. */
-export async function unfinishedCopy(storage: Pick<StorageProvider, 'read'>, database: string): Promise<string | undefined> {
+export async function unfinishedCopy(
+  storage: Pick<StorageProvider, 'read'>,
+  database: string,
+): Promise<string | undefined> {
   const { rows } = await storage.read([markOf(database)]);
   const value = rows[0]?.value;
   if (value?.kind !== 'json') return undefined;
   const { from, startedAt } = readMark(value.text);
   const begun = typeof startedAt === 'number' ? new Date(startedAt) : undefined;
-  const when = begun === undefined || Number.isNaN(begun.getTime()) ? 'at an unknown time' : `at ${begun.toISOString()}`;
+  const when =
+    begun === undefined || Number.isNaN(begun.getTime()) ? 'at an unknown time' : `at ${begun.toISOString()}`;
   return `an unfinished copy of ${typeof from === 'string' ? printable(from) : 'an unknown storage'}, begun ${when}`;
 }
 
@@ -61,7 +70,8 @@ export async function removeMark(to: StorageProvider, database: string, version:
     checks: [{ address, expected: { version } }],
     changes: [{ kind: 'delete', address }],
   });
-  if (result.outcome !== 'committed') throw invalidOption(`Somebody else changed '${database}' of ${to.name} while it was copied to.`);
+  if (result.outcome !== 'committed')
+    throw invalidOption(`Somebody else changed '${database}' of ${to.name} while it was copied to.`);
 }
 
 const probeTtlMs = 60_000;
@@ -70,13 +80,28 @@ const probeTtlMs = 60_000;
  * `INVALID_OPTION` where source and target are one and the same place, by whatever two names: to clear the target would be to lose the source. A
  * row that nobody asks for is put into the target, looked for in the source, and taken away.
  */
-export async function assertElsewhere(from: CopySource, to: StorageProvider, database: string): Promise<void> {
+export async function assertElsewhere(
+  from: CopySource,
+  to: StorageProvider,
+  database: string,
+): Promise<void> {
   const address = { container: `${copyKind}probe`, entity: '', key: crypto.randomUUID() };
-  const put = { kind: 'put', address, value: { kind: 'json', text: '"where am I?"' }, ttl: probeTtlMs } as const;
+  const put = {
+    kind: 'put',
+    address,
+    value: { kind: 'json', text: '"where am I?"' },
+    ttl: probeTtlMs,
+  } as const;
   await commit(to, { database, version: versionSource()(), checks: [], changes: [put] });
   const { rows } = await from.read([{ database, ...address }]);
-  await commit(to, { database, version: versionSource()(), checks: [], changes: [{ kind: 'delete', address }] });
-  if (rows[0] !== undefined) throw invalidOption(`Source and target are the same storage: ${from.name} and ${to.name}.`);
+  await commit(to, {
+    database,
+    version: versionSource()(),
+    checks: [],
+    changes: [{ kind: 'delete', address }],
+  });
+  if (rows[0] !== undefined)
+    throw invalidOption(`Source and target are the same storage: ${from.name} and ${to.name}.`);
 }
 
 async function commit(to: StorageProvider, batch: Batch): Promise<CommitResult> {

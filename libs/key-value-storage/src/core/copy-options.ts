@@ -45,15 +45,21 @@ export type CopySettings = CopyStorageOptions & typeof defaults;
 export const resolveStorageOptions = (options: CopyStorageOptions): CopySettings =>
   checked('copyStorage', resolveOptions('copyStorage', options, defaults, ['onProgress', 'signal']));
 
-export function resolveDatabaseOptions(options: CopyDatabaseOptions): CopySettings & { readonly database: string } {
+export function resolveDatabaseOptions(
+  options: CopyDatabaseOptions,
+): CopySettings & { readonly database: string } {
   const more = ['onProgress', 'signal', 'tenant', 'database'] as const;
   const { tenant, database, ...settings } = resolveOptions('copyDatabase', options, defaults, more);
   if (tenant !== undefined && database !== undefined)
-    throw invalidOption("copyDatabase copies one database: it takes a 'tenant' or a 'database', and both were given.");
+    throw invalidOption(
+      "copyDatabase copies one database: it takes a 'tenant' or a 'database', and both were given.",
+    );
   return { ...checked('copyDatabase', settings), database: database ?? databaseOf(tenant) };
 }
 
 function checked(owner: string, settings: CopySettings): CopySettings {
   if (['refuse', 'resume', 'replace'].includes(settings.ifPresent)) return settings;
-  throw invalidOption(`${owner}: ifPresent is 'refuse', 'resume' or 'replace'; given was ${String(settings.ifPresent)}.`);
+  throw invalidOption(
+    `${owner}: ifPresent is 'refuse', 'resume' or 'replace'; given was ${String(settings.ifPresent)}.`,
+  );
 }

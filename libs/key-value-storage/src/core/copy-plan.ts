@@ -20,18 +20,25 @@ export async function planCopy(
 ): Promise<readonly Planned[]> {
   const [held, taken] = await Promise.all([from.administration.databases(), to.administration.databases()]);
   if (only !== undefined && !held.includes(only))
-    throw invalidOption(`${from.name} holds no database '${only}'; ${held.length === 0 ? 'it is empty' : `it holds ${someOf(held)}`}.`);
+    throw invalidOption(
+      `${from.name} holds no database '${only}'; ${held.length === 0 ? 'it is empty' : `it holds ${someOf(held)}`}.`,
+    );
   const plan: Planned[] = [];
   for (const database of only === undefined ? held : [only]) {
     const unfinished = await unfinishedCopy(from, database);
-    if (unfinished !== undefined) throw invalidOption(`'${database}' of ${from.name} is itself ${unfinished}: finish that one first.`);
+    if (unfinished !== undefined)
+      throw invalidOption(`'${database}' of ${from.name} is itself ${unfinished}: finish that one first.`);
     const work = taken.includes(database) ? await workFor(to, database, ifPresent) : 'copy';
     plan.push({ database, work });
   }
   return plan;
 }
 
-async function workFor(to: StorageProvider, database: string, ifPresent: CopySettings['ifPresent']): Promise<Planned['work']> {
+async function workFor(
+  to: StorageProvider,
+  database: string,
+  ifPresent: CopySettings['ifPresent'],
+): Promise<Planned['work']> {
   if (ifPresent === 'replace') return 'replace';
   const unfinished = await unfinishedCopy(to, database);
   if (ifPresent === 'resume') return unfinished === undefined ? 'compare' : 'replace';
@@ -49,5 +56,7 @@ async function workFor(to: StorageProvider, database: string, ifPresent: CopySet
 
 function someOf(names: readonly string[]): string {
   const some = names.slice(0, 3).map((name) => `'${name}'`);
-  return names.length > some.length ? `${some.join(', ')} and ${names.length - some.length} more` : some.join(', ');
+  return names.length > some.length
+    ? `${some.join(', ')} and ${names.length - some.length} more`
+    : some.join(', ');
 }

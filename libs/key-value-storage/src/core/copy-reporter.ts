@@ -15,7 +15,10 @@ export class CopyReporter {
   }
 
   /** A step begins. `row` hears of each row and throws `ABORTED` when it is time; `end` answers how many there were. */
-  begin(step: Omit<CopyProgress, 'rows' | 'space'>): { readonly row: (raw: RawRow) => void; readonly end: () => number } {
+  begin(step: Omit<CopyProgress, 'rows' | 'space'>): {
+    readonly row: (raw: RawRow) => void;
+    readonly end: () => number;
+  } {
     let rows = 0;
     let last: RawRow | undefined;
     const tell = (): void => {

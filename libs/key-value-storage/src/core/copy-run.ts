@@ -53,7 +53,8 @@ export class CopyRun {
 
   async run(): Promise<readonly CopiedDatabase[]> {
     throwIfAborted('The copy', this.#settings.signal);
-    if ((this.#from as unknown) === this.#to) throw invalidOption(`Source and target are the same storage: ${this.#to.name}.`);
+    if ((this.#from as unknown) === this.#to)
+      throw invalidOption(`Source and target are the same storage: ${this.#to.name}.`);
     // what can be refused is refused before anybody is held up; and a frozen engine would hold the probe up too
     const dropped = (await this.#plan()).find(({ work }) => work === 'replace');
     if (dropped !== undefined) await this.#assertElsewhere(dropped.database);
@@ -61,7 +62,9 @@ export class CopyRun {
     try {
       return await this.#copy(freeze);
     } catch (error) {
-      throw this.#handed === undefined ? error : brokenOff(error, this.#from.name, this.#to.name, this.#handed);
+      throw this.#handed === undefined
+        ? error
+        : brokenOff(error, this.#from.name, this.#to.name, this.#handed);
     } finally {
       await release(freeze);
     }
@@ -82,14 +85,18 @@ export class CopyRun {
     const copied = new Map<string, CopiedDatabase>();
     const compare = async (puts: readonly Put[]): Promise<void> => {
       for (const [index, put] of puts.entries())
-        copied.set(put.database, await this.#compare(put, { number: index + 1, databases: puts.length }, freeze));
+        copied.set(
+          put.database,
+          await this.#compare(put, { number: index + 1, databases: puts.length }, freeze),
+        );
     };
     const there = plan.filter(({ work }) => work === 'compare');
     // what is there and should stay is looked at first: as long as that may be refused, nothing is written
     await compare(there.map(({ database }) => ({ database, rows: undefined, mark: undefined })));
     const missing = plan.filter(({ work }) => work !== 'compare');
     const puts: Put[] = [];
-    for (const [index, planned] of missing.entries()) puts.push(await this.#put(planned, { number: index + 1, databases: missing.length }));
+    for (const [index, planned] of missing.entries())
+      puts.push(await this.#put(planned, { number: index + 1, databases: missing.length }));
     await compare(puts);
     return plan.map(({ database }) => copied.get(database) as CopiedDatabase);
   }
@@ -114,7 +121,11 @@ export class CopyRun {
     return undefined;
   }
 
-  async #compare({ database, rows, mark }: Put, position: Position, freeze: Freeze | undefined): Promise<CopiedDatabase> {
+  async #compare(
+    { database, rows, mark }: Put,
+    position: Position,
+    freeze: Freeze | undefined,
+  ): Promise<CopiedDatabase> {
     const total = rows ?? (await countRows(this.#from, database));
     const step = this.#reporter.begin({ step: 'comparing', database, ...position, total });
     const found = await compareDatabases(this.#from, this.#to, database, step.row);

@@ -38,7 +38,10 @@ export class CopiedRows implements AsyncIterable<RawRow> {
 }
 
 /** How many rows there are, if that is cheap to know: where the engine counts, or holds its rows in this process. */
-export async function countRows({ administration, features }: CopySource, database: string): Promise<number | undefined> {
+export async function countRows(
+  { administration, features }: CopySource,
+  database: string,
+): Promise<number | undefined> {
   if (administration.count !== undefined) return await administration.count(database);
   if (features?.shared !== false) return undefined;
   let count = 0;

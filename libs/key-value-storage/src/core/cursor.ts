@@ -22,10 +22,17 @@ export function encodeCursor(scope: CursorScope, lastKey: string): string {
 export function decodeCursor(scope: CursorScope, cursor: unknown): string {
   if (typeof cursor !== 'string') throw invalidCursor(`A cursor is a text; given was ${describe(cursor)}.`);
   if (cursor.length > limits.cursorCharactersMax)
-    throw invalidCursor(`A cursor has at most ${limits.cursorCharactersMax} characters; given were ${cursor.length}.`);
+    throw invalidCursor(
+      `A cursor has at most ${limits.cursorCharactersMax} characters; given were ${cursor.length}.`,
+    );
   const [, hash, code] = pattern.exec(cursor) ?? [];
   const lastKey = code === undefined ? undefined : decodeBase64Url(code);
-  if (lastKey === undefined || hash !== hashOf(scope, lastKey) || !isKey(lastKey) || !isWithin(scope, lastKey)) {
+  if (
+    lastKey === undefined ||
+    hash !== hashOf(scope, lastKey) ||
+    !isKey(lastKey) ||
+    !isWithin(scope, lastKey)
+  ) {
     throw invalidCursor(
       `${describe(cursor)} is no cursor of this range and tenant: pass \`next\` of the page before, with the same range.`,
     );
@@ -51,7 +58,9 @@ const isWithin = ({ start, end }: CursorScope, key: string): boolean =>
 function decodeBase64Url(code: string): string | undefined {
   try {
     const binary = atob(code.replaceAll('-', '+').replaceAll('_', '/'));
-    return new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.from(binary, (character) => character.charCodeAt(0)));
+    return new TextDecoder('utf-8', { fatal: true }).decode(
+      Uint8Array.from(binary, (character) => character.charCodeAt(0)),
+    );
   } catch {
     return undefined;
   }
@@ -60,6 +69,14 @@ function decodeBase64Url(code: string): string | undefined {
 /** Against mistakes, not against forgery: a cursor opens nothing that its range does not. */
 function hashOf(scope: CursorScope, lastKey: string): string {
   return textDigest(
-    JSON.stringify([scope.database, scope.container, scope.entity, scope.start, scope.end, scope.reverse === true, lastKey]),
+    JSON.stringify([
+      scope.database,
+      scope.container,
+      scope.entity,
+      scope.start,
+      scope.end,
+      scope.reverse === true,
+      lastKey,
+    ]),
   );
 }

@@ -49,7 +49,15 @@ export abstract class Entry<out T> extends EntryInfo {
   readonly #schemaVersion: number;
 
   /** `address` and `schemaVersion`: where it was read, and the schema that it was read by; they are part of its ETag over HTTP. */
-  constructor(key: Key, value: T, etag: string, updatedAt: number, expiresAt: number | undefined, address?: Address, schemaVersion = 1) {
+  constructor(
+    key: Key,
+    value: T,
+    etag: string,
+    updatedAt: number,
+    expiresAt: number | undefined,
+    address?: Address,
+    schemaVersion = 1,
+  ) {
     super(key, etag, updatedAt, expiresAt);
     this.value = value;
     this.#address = address;
@@ -59,9 +67,17 @@ export abstract class Entry<out T> extends EntryInfo {
   /** The same entry with some properties changed: hand it to `save`. The value stays an instance of its class. `INVALID_OPTION` where the value is no object. */
   with(patch: Partial<T>): Entry<T> {
     const { value } = this;
-    if (typeof value !== 'object' || value === null || Array.isArray(value) || builtInKind(value) !== undefined)
+    if (
+      typeof value !== 'object' ||
+      value === null ||
+      Array.isArray(value) ||
+      builtInKind(value) !== undefined
+    )
       throw invalidOption('with() changes properties of an object; this value has none.');
-    const copy = copyProperties(Object.create(Object.getPrototypeOf(value) as object | null) as object, value);
+    const copy = copyProperties(
+      Object.create(Object.getPrototypeOf(value) as object | null) as object,
+      value,
+    );
     const changed = Object.freeze(copyProperties(copy, patch)) as T;
     return new ReadEntry(
       this.key,
@@ -77,7 +93,10 @@ export abstract class Entry<out T> extends EntryInfo {
   get [representation](): Representation {
     if (this.#address === undefined) return { body: this.value, etag: this.etag };
     const { database, container, entity, key } = this.#address;
-    return { body: this.value, etag: etagOf(this.etag, [database, container, entity, key], this.#schemaVersion) };
+    return {
+      body: this.value,
+      etag: etagOf(this.etag, [database, container, entity, key], this.#schemaVersion),
+    };
   }
 }
 
@@ -105,4 +124,6 @@ export class ReadEntryInfo extends EntryInfo {
 
 /** A key as an entry carries it: parts are copied, so that the caller's array cannot change under it. */
 export const frozenKey = (key: Key): Key =>
-  typeof key === 'string' ? key : Object.freeze(key.map((part) => (isBytes(part) ? new Uint8Array(part) : part)));
+  typeof key === 'string'
+    ? key
+    : Object.freeze(key.map((part) => (isBytes(part) ? new Uint8Array(part) : part)));

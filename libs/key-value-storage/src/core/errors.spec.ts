@@ -18,7 +18,9 @@ describe('code and effect', () => {
   it('of work that stopped on its way say that something was done, and how much', () => {
     const error = storageError('STORAGE_UNAVAILABLE', 'Away.', {});
     expect(partlyDone(error, 3)).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'unknown', done: 3 });
-    expect(stoppedAfter(error, 3, 'The import stopped after 3 rows.').message).toContain('The import stopped after 3 rows.');
+    expect(stoppedAfter(error, 3, 'The import stopped after 3 rows.').message).toContain(
+      'The import stopped after 3 rows.',
+    );
     expect(stoppedAfter(error, 0, 'The import stopped.')).toMatchObject({ effect: 'none', done: 0 });
   });
 });

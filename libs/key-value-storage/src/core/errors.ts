@@ -30,7 +30,11 @@ const kinds = {
   TENANT_FORBIDDEN: { status: 403, title: 'The tenant may not be entered', retryable: false },
   PRECONDITION_REQUIRED: { status: 428, title: 'If-Match is required', retryable: false },
   IDEMPOTENCY_KEY_REQUIRED: { status: 400, title: 'An idempotency key is required', retryable: false },
-  IDEMPOTENCY_CONFLICT: { status: 422, title: 'The idempotency key was used for something else', retryable: false },
+  IDEMPOTENCY_CONFLICT: {
+    status: 422,
+    title: 'The idempotency key was used for something else',
+    retryable: false,
+  },
   STORAGE_NOT_OPEN: { status: 503, title: 'The storage is not open', retryable: false },
   STORAGE_UNAVAILABLE: { status: 503, title: 'The storage cannot be reached', retryable: true },
   STORAGE_LOCKED: { status: 503, title: 'The storage belongs to another process', retryable: true },
@@ -151,7 +155,8 @@ interface Branded {
 export const titleOf = (error: StorageError): string => (error as unknown as Branded)[brand].title;
 
 /** Whether it says that someone else was faster: what retry loops repeat. */
-export const isConflict = (error: unknown): error is StorageError => isStorageError(error) && (error as unknown as Branded)[brand].conflict;
+export const isConflict = (error: unknown): error is StorageError =>
+  isStorageError(error) && (error as unknown as Branded)[brand].conflict;
 
 /** The error of a deletion that goes page by page: it says how many are gone, and never that nothing was changed when something was. */
 export const partlyDone = (error: StorageError, done: number): StorageError =>
@@ -174,7 +179,9 @@ export function stoppedAfter(error: StorageError, done: number, message: string)
 }
 
 /** Code, HTTP status, title and whether it is retryable, for the reference page and its test. */
-export const errorTable: readonly ({ readonly code: OwnErrorCode } & ErrorKind)[] = Object.entries(kinds).map(([code, kind]) => ({
-  code: code as OwnErrorCode,
-  ...kind,
-}));
+export const errorTable: readonly ({ readonly code: OwnErrorCode } & ErrorKind)[] = Object.entries(kinds).map(
+  ([code, kind]) => ({
+    code: code as OwnErrorCode,
+    ...kind,
+  }),
+);

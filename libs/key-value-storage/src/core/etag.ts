@@ -21,7 +21,8 @@ export class Precondition {
 
 // another copy of the package may have made it
 const brand = Symbol.for('kvent.precondition');
-export const isPrecondition = (given: unknown): given is Precondition => typeof given === 'object' && given !== null && brand in given;
+export const isPrecondition = (given: unknown): given is Precondition =>
+  typeof given === 'object' && given !== null && brand in given;
 
 /** The ETag of a representation, without its quotes. `owner`: what tells it from every other one, in order. */
 export const etagOf = (version: string, owner: readonly string[], schemaVersion: number): string =>
@@ -35,7 +36,8 @@ export function versionIn(etag: string, owner: readonly string[]): string | null
   const [version, digest, schema, more] = etag.length > etagLengthMax ? [] : etag.split('-', 4);
   if (version === undefined || more !== undefined) return undefined;
   if (digest === undefined) return version;
-  if (!/^[0-9a-z]{1,14}$/.test(digest) || schema === undefined || !/^[1-9][0-9]{0,15}$/.test(schema)) return undefined;
+  if (!/^[0-9a-z]{1,14}$/.test(digest) || schema === undefined || !/^[1-9][0-9]{0,15}$/.test(schema))
+    return undefined;
   return digest === digestOf(owner) ? version : null;
 }
 

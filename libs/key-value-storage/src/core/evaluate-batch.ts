@@ -2,7 +2,17 @@
  * The whole meaning of a batch, as a pure function. A provider that holds its rows (memory, a file) or loops on compare-and-set calls it;
  * the conformance kit uses it as its oracle; an SQL provider says the same in SQL.
  */
-import type { Batch, Change, ChangedRow, Check, CommitResult, Expected, Row, RowAddress, TimeToLive } from './storage-provider.js';
+import type {
+  Batch,
+  Change,
+  ChangedRow,
+  Check,
+  CommitResult,
+  Expected,
+  Row,
+  RowAddress,
+  TimeToLive,
+} from './storage-provider.js';
 
 /** What a batch does to one row: the row afterwards, `undefined` when it goes. */
 export interface RowEffect {
@@ -27,11 +37,16 @@ export const isAlive = (row: Row | undefined, now: number): row is Row =>
  * Judges a batch and says what it leaves behind. `rowBefore` answers the row as stored, expired or not; `now` is the provider's clock, read
  * once the rows are held. The commit's time is `now`, but never before the `updatedAt` of a row it replaces; expiry counts from `now` alone.
  */
-export function evaluateBatch(batch: Batch, rowBefore: (address: RowAddress) => Row | undefined, now: number): Evaluation {
+export function evaluateBatch(
+  batch: Batch,
+  rowBefore: (address: RowAddress) => Row | undefined,
+  now: number,
+): Evaluation {
   for (const check of batch.checks) {
     const stored = rowBefore(check.address);
     const row = isAlive(stored, now) ? stored : undefined;
-    if (!isMet(check, row)) return { result: { outcome: 'conflict', ...check, actual: row?.version }, effects: [] };
+    if (!isMet(check, row))
+      return { result: { outcome: 'conflict', ...check, actual: row?.version }, effects: [] };
   }
   const { changes } = batch;
   const before = changes.map(({ address }) => rowBefore(address));
@@ -44,7 +59,8 @@ export function evaluateBatch(batch: Batch, rowBefore: (address: RowAddress) => 
     const change = changes[index] as Change;
     const stored = before[index];
     const applied = applyChange(change, stored, commit);
-    if (typeof applied === 'string') return { result: { outcome: 'refused', address: change.address, reason: applied }, effects: [] };
+    if (typeof applied === 'string')
+      return { result: { outcome: 'refused', address: change.address, reason: applied }, effects: [] };
     rows.push(answerOf(isAlive(stored, now), change, applied));
     if (applied !== stored) effects.push({ address: change.address, row: applied });
   }
@@ -56,7 +72,9 @@ function isMet(check: Check, row: Row | undefined): boolean {
   if (expected === 'absent') return row === undefined;
   if (expected === 'present') return row !== undefined;
   if (row === undefined) return false;
-  return 'version' in expected ? row.version === expected.version : row.value.kind === 'number' && row.value.number === expected.number;
+  return 'version' in expected
+    ? row.version === expected.version
+    : row.value.kind === 'number' && row.value.number === expected.number;
 }
 
 interface Commit {
@@ -66,12 +84,22 @@ interface Commit {
 }
 
 /** The row afterwards (the same object when nothing changes), or why the change cannot be made. */
-function applyChange(change: Change, stored: Row | undefined, commit: Commit): Row | undefined | 'range' | 'type' {
+function applyChange(
+  change: Change,
+  stored: Row | undefined,
+  commit: Commit,
+): Row | undefined | 'range' | 'type' {
   const row = isAlive(stored, commit.now) ? stored : undefined;
   switch (change.kind) {
     case 'put':
-      if (change.ttl === 'never') return { version: commit.version, value: change.value, updatedAt: commit.time };
-      return { version: commit.version, value: change.value, updatedAt: commit.time, ...expiryOf(change.ttl, row, commit.now) };
+      if (change.ttl === 'never')
+        return { version: commit.version, value: change.value, updatedAt: commit.time };
+      return {
+        version: commit.version,
+        value: change.value,
+        updatedAt: commit.time,
+        ...expiryOf(change.ttl, row, commit.now),
+      };
     case 'delete':
       return undefined;
     case 'renew':
@@ -82,7 +110,12 @@ function applyChange(change: Change, stored: Row | undefined, commit: Commit): R
       const number = calculate(change, row);
       if (typeof number === 'string') return number;
       const ttl = { keepElse: change.ttlMs ?? 'never' } as const;
-      return { version: commit.version, value: { kind: 'number', number }, updatedAt: commit.time, ...expiryOf(ttl, row, commit.now) };
+      return {
+        version: commit.version,
+        value: { kind: 'number', number },
+        updatedAt: commit.time,
+        ...expiryOf(ttl, row, commit.now),
+      };
     }
   }
 }
@@ -103,15 +136,23 @@ function calculate(change: Numeric, row: Row | undefined): bigint | 'range' | 't
   return number;
 }
 
-function expiryOf(ttl: TimeToLive, row: Row | undefined, now: number): { readonly expiresAt?: number; readonly ttlMs?: number } {
+function expiryOf(
+  ttl: TimeToLive,
+  row: Row | undefined,
+  now: number,
+): { readonly expiresAt?: number; readonly ttlMs?: number } {
   if (ttl === 'never') return {};
   if (typeof ttl === 'number') return { expiresAt: now + ttl, ttlMs: ttl };
   if (row === undefined) return expiryOf(ttl.keepElse, undefined, now);
-  return { ...(row.expiresAt === undefined ? {} : { expiresAt: row.expiresAt }), ...(row.ttlMs === undefined ? {} : { ttlMs: row.ttlMs }) };
+  return {
+    ...(row.expiresAt === undefined ? {} : { expiresAt: row.expiresAt }),
+    ...(row.ttlMs === undefined ? {} : { ttlMs: row.ttlMs }),
+  };
 }
 
 function answerOf(existed: boolean, change: Change, row: Row | undefined): ChangedRow {
-  if (row === undefined || change.kind === 'delete' || (change.kind === 'renew' && !existed)) return { existed };
+  if (row === undefined || change.kind === 'delete' || (change.kind === 'renew' && !existed))
+    return { existed };
   const { value, expiresAt } = row;
   if (value.kind !== 'number') return expiresAt === undefined ? { existed } : { existed, expiresAt };
   return { existed, number: value.number, ...(expiresAt === undefined ? {} : { expiresAt }) };

@@ -26,14 +26,19 @@ export interface GathererOptions<Input, Output> {
   /** The database that a call asks. Those that wait are taken in turns over the databases, each in the order it came: nobody waits for all the calls of another tenant. */
   readonly database: (input: Input) => string;
   /** The calls of the next group, from the front of those that wait. May be none, while those in flight stand in their way. */
-  readonly pick: (waiting: readonly Call<Input, Output>[], inFlight: ReadonlySet<Call<Input, Output>>) => readonly Call<Input, Output>[];
+  readonly pick: (
+    waiting: readonly Call<Input, Output>[],
+    inFlight: ReadonlySet<Call<Input, Output>>,
+  ) => readonly Call<Input, Output>[];
   /**
    * Answers in the order of the inputs; `progress` may be told some of them before. Rejects only when none of them can have taken effect, or
    * with `effect: 'unknown'`.
    */
   readonly send: (inputs: readonly Input[], progress: Progress<Output>) => Promise<readonly Output[]>;
   /** From what was answered, what is certain now about calls that waited already when it was sent. */
-  readonly foretell?: (answered: readonly Answered<Input, Output>[]) => (waiting: Input) => Output | undefined;
+  readonly foretell?: (
+    answered: readonly Answered<Input, Output>[],
+  ) => (waiting: Input) => Output | undefined;
 }
 
 /** What becomes of calls while their group is on its way. */
@@ -111,13 +116,17 @@ export class Gatherer<Input, Output> {
   #flush(): void {
     while (this.#waiting.length > 0 && this.#groups < groupsMax) {
       const picked = this.#options.pick(this.#inTurns(), this.#inFlight);
-      const group = this.#groups > 0 || picked.length < 2 * halfMin ? picked : picked.slice(0, Math.ceil(picked.length / 2));
+      const group =
+        this.#groups > 0 || picked.length < 2 * halfMin
+          ? picked
+          : picked.slice(0, Math.ceil(picked.length / 2));
       if (group.length === 0) break;
       const leaving = new Set(group);
       this.#waiting = this.#waiting.filter((call) => !leaving.has(call));
       void this.#travel(group);
     }
-    if (this.#waiting.length === 0 && this.#inFlight.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    if (this.#waiting.length === 0 && this.#inFlight.size === 0)
+      for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   /** Whether such a call waits or is on its way. */

@@ -35,14 +35,28 @@ describe('a password in a text', () => {
   });
 
   it('takes time in proportion to the text', () => {
-    for (const part of ['://', '://a:', '://a:b@', 'pass', 'password=', `password='`, '%3a%2f%2f', ':@', 'password   ']) {
+    for (const part of [
+      '://',
+      '://a:',
+      '://a:b@',
+      'pass',
+      'password=',
+      `password='`,
+      '%3a%2f%2f',
+      ':@',
+      'password   ',
+    ]) {
       // quadratic work would take hours
       expect(hidePasswords(part.repeat(100_000)).length).toBeGreaterThan(0);
     }
   });
 
   it('is hidden whatever it is made of', () => {
-    const password = fc.string({ minLength: 4, maxLength: 20, unit: fc.constantFrom(...'abcXYZ0189@/:?#%&=+!$') });
+    const password = fc.string({
+      minLength: 4,
+      maxLength: 20,
+      unit: fc.constantFrom(...'abcXYZ0189@/:?#%&=+!$'),
+    });
     fc.assert(
       fc.property(password, (secret) => {
         fc.pre(secret.trim() === secret);
@@ -68,10 +82,18 @@ describe('a path', () => {
     expect(looksLikeAddress(path)).toBe(true);
   });
 
-  it.each(['./data', '/var/lib/my shop/data', 'C:\\data', 'C:/a@b', './a@b', 'a:b', "O'Brien", '.', '~/data', 'data:2026'])(
-    'does not: %j',
-    (path) => {
-      expect(looksLikeAddress(path)).toBe(false);
-    },
-  );
+  it.each([
+    './data',
+    '/var/lib/my shop/data',
+    'C:\\data',
+    'C:/a@b',
+    './a@b',
+    'a:b',
+    "O'Brien",
+    '.',
+    '~/data',
+    'data:2026',
+  ])('does not: %j', (path) => {
+    expect(looksLikeAddress(path)).toBe(false);
+  });
 });

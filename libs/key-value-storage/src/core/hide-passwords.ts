@@ -7,12 +7,15 @@ export const hidden = '***';
 /** What the help texts say where a password goes. */
 const placeholder = 'password';
 const blank = /\s/;
-const assignment = /(pass(?:word|wd|phrase)?["']?(?:\s{0,8}[=:]\s{0,8}|%3d))("[^"\n]*"|'[^'\n]*'|[^\s&"',;#)}\]]+)/gi;
+const assignment =
+  /(pass(?:word|wd|phrase)?["']?(?:\s{0,8}[=:]\s{0,8}|%3d))("[^"\n]*"|'[^'\n]*'|[^\s&"',;#)}\]]+)/gi;
 
 /** The text with `***` in the place of each password. */
 export function hidePasswords(text: string): string {
   const safe = hideAfter(hideAfter(text, '://', ':', '@'), '%3a%2f%2f', '%3a', '%40');
-  return safe.replace(assignment, (whole, name: string, value: string) => (value === placeholder ? whole : `${name}${hidden}`));
+  return safe.replace(assignment, (whole, name: string, value: string) =>
+    value === placeholder ? whole : `${name}${hidden}`,
+  );
 }
 
 /** Hides what stands between `colon` and the last `at` of an address that begins with `scheme`. */
@@ -27,7 +30,8 @@ function hideAfter(text: string, scheme: string, colon: string, at: string): str
     const end = endOfAddress(text, start);
     const password = passwordIn(lower.slice(start, end), colon, at);
     shown += text.slice(done, start);
-    shown += password === undefined ? text.slice(start, end) : withoutPassword(text.slice(start, end), password);
+    shown +=
+      password === undefined ? text.slice(start, end) : withoutPassword(text.slice(start, end), password);
     // each address is looked at once
     done = end;
   }
@@ -58,7 +62,9 @@ function passwordIn(address: string, colon: string, at: string): Stretch | undef
   // an address that was cut at a blank: what is no port belongs to a password
   if (to >= 0) return undefined;
   const rest = address.slice(from).split(/[/?#"'`]/, 1)[0] ?? '';
-  return address.slice(0, first).includes('/') || /^[0-9]*$/.test(rest) ? undefined : { from, to: from + rest.length };
+  return address.slice(0, first).includes('/') || /^[0-9]*$/.test(rest)
+    ? undefined
+    : { from, to: from + rest.length };
 }
 
 /**

@@ -43,9 +43,24 @@ export {
   type StorageErrorDetails,
   type StorageErrorInit,
 } from './errors.js';
-export { describeExpected, evaluateBatch, isAlive, type Evaluation, type RowEffect } from './evaluate-batch.js';
+export {
+  describeExpected,
+  evaluateBatch,
+  isAlive,
+  type Evaluation,
+  type RowEffect,
+} from './evaluate-batch.js';
 export { HintSource } from './hint-source.js';
-export { assertWithin, decodeKey, describe, encodeKey, encodeRange, type Key, type KeyPart, type KeyRange } from './key.js';
+export {
+  assertWithin,
+  decodeKey,
+  describe,
+  encodeKey,
+  encodeRange,
+  type Key,
+  type KeyPart,
+  type KeyRange,
+} from './key.js';
 export { limits, type LimitName } from './limits.js';
 export { assertOptions, assertTtl, invalidOption, outOfRange, resolveOptions } from './options.js';
 export { hashOfDatabases, RowDigest, type ContainerDigest, type RowsDigest } from './row-digest.js';
@@ -93,11 +108,37 @@ export {
   type Seen,
   type Verdict,
 } from './batch-part.js';
-export { encodeValue, invalidValue, mayHoldTags, parseStored, reviveFrozen, type EncodedValue } from './codec.js';
-export { answerTo, assertAtMost, batchOf, commitBatch, nameOf, sizeOf, type Conflicted, type Engine, type Landed } from './commit.js';
+export {
+  encodeValue,
+  invalidValue,
+  mayHoldTags,
+  parseStored,
+  reviveFrozen,
+  type EncodedValue,
+} from './codec.js';
+export {
+  answerTo,
+  assertAtMost,
+  batchOf,
+  commitBatch,
+  nameOf,
+  sizeOf,
+  type Conflicted,
+  type Engine,
+  type Landed,
+} from './commit.js';
 export { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
 export { isBytes, isDate, isError, isPromise, messageOf } from './kinds.js';
-export { IdempotentCall, idempotencyOf, markIn, markKeyOf, MarkPart, markRetentionMs, type Idempotency, type MarkOptions } from './mark.js';
+export {
+  IdempotentCall,
+  idempotencyOf,
+  markIn,
+  markKeyOf,
+  MarkPart,
+  markRetentionMs,
+  type Idempotency,
+  type MarkOptions,
+} from './mark.js';
 export { placeIn, type Place, type PlaceRequest } from './open-storage.js';
 export { turnOf } from './own-turns.js';
 export { retryInTurn } from './retry-in-turn.js';

@@ -10,7 +10,10 @@ describe('the levels of JSON text', () => {
     fc.assert(
       fc.property(fc.json({ stringUnit: fc.constantFrom('"', '\\', '[', '{', ']', 'a') }), (text) => {
         const levels = levelsOf(JSON.parse(text));
-        expect([isDeeperThan(text, levels), levels === 0 || isDeeperThan(text, levels - 1)]).toEqual([false, true]);
+        expect([isDeeperThan(text, levels), levels === 0 || isDeeperThan(text, levels - 1)]).toEqual([
+          false,
+          true,
+        ]);
       }),
       { numRuns: 500 },
     );

@@ -90,7 +90,10 @@ export abstract class KeyValueStore<in out T> {
   /** Moves the expiry forward to `ttlMs` from now; the etag stays. Unchanged where there is no expiry or more is left. `KEY_NOT_FOUND`. */
   abstract touch(key: Key, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo>;
   /** Whether it was there. With `ifMatch` only what the caller saw: `STORAGE_CONFLICT` otherwise, also where it is gone. */
-  abstract delete(key: Key, options?: CallOptions & { readonly ifMatch?: Condition | Precondition | '*' }): Promise<boolean>;
+  abstract delete(
+    key: Key,
+    options?: CallOptions & { readonly ifMatch?: Condition | Precondition | '*' },
+  ): Promise<boolean>;
   /** Gets and deletes: of many callers one hears the entry. */
   abstract take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined>;
 
@@ -105,7 +108,10 @@ export abstract class KeyValueStore<in out T> {
     options?: ReadOptions,
   ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }>;
   /** Overwrites up to 900 keys in one batch: all of them or none. The same key twice is `INVALID_OPTION`. */
-  abstract setMany(items: Iterable<{ readonly key: Key; readonly value: Given<T> }>, options?: WriteOptions): Promise<readonly Entry<T>[]>;
+  abstract setMany(
+    items: Iterable<{ readonly key: Key; readonly value: Given<T> }>,
+    options?: WriteOptions,
+  ): Promise<readonly Entry<T>[]>;
   /**
    * Entries in key order, page by page: no snapshot, but it neither repeats nor misses a key that was there all the time. It ends with the last key
    * that was there when it began; so do `keys`, `count`, `deleteMany` and `clear`.
@@ -159,7 +165,12 @@ export abstract class AtomicChanges {
   /** Nothing is committed unless there is none, as was read: `STORAGE_CONFLICT`, which is retried together with the reading. */
   abstract checkAbsent(store: AnyStore, key: Key): this;
   /** Creates: `KEY_EXISTS` if it is there, which is never retried. */
-  abstract add<T>(store: KeyValueStore<T>, key: Key, value: NoInfer<Given<T>>, options?: { readonly ttlMs?: number }): this;
+  abstract add<T>(
+    store: KeyValueStore<T>,
+    key: Key,
+    value: NoInfer<Given<T>>,
+    options?: { readonly ttlMs?: number },
+  ): this;
   abstract set<T>(
     store: KeyValueStore<T>,
     key: Key,
@@ -184,7 +195,9 @@ export abstract class AtomicBatch extends AtomicChanges {
    * under the same key is `IDEMPOTENCY_CONFLICT`. Compared is the `content` given with the key, else the calls that made the batch; only their verbs
    * and rows where something in it was read (`save`, `check`, `delete(entry)`, a stream as it was loaded). The key belongs to the tenant.
    */
-  abstract commit(options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined }): Promise<Committed>;
+  abstract commit(
+    options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined },
+  ): Promise<Committed>;
 }
 
 /** The stores of one application. Made by `KeyValueStorageModule`, or by `openStorage` without Nest. */

@@ -7,9 +7,15 @@ const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 8 }),
   // any UTF-16, lone surrogates included
   fc
-    .array(fc.oneof(fc.integer({ min: 0, max: 0xffff }), fc.constantFrom(0, 0x21, 0x22, 0x23, 0xd7fe, 0xd7ff, 0xd800, 0xdfff, 0xe000)), {
-      maxLength: 6,
-    })
+    .array(
+      fc.oneof(
+        fc.integer({ min: 0, max: 0xffff }),
+        fc.constantFrom(0, 0x21, 0x22, 0x23, 0xd7fe, 0xd7ff, 0xd800, 0xdfff, 0xe000),
+      ),
+      {
+        maxLength: 6,
+      },
+    )
     .map((units) => String.fromCharCode(...units)),
 );
 const number = fc.oneof(
@@ -17,8 +23,18 @@ const number = fc.oneof(
   fc.integer(),
   fc.constantFrom(0, 1e21, 1e-7, 5e-324, Number.MAX_VALUE, Infinity, -Infinity, 10, 100, -10, 0.1),
 );
-const bigint = fc.oneof(fc.bigInt(), fc.bigInt(-20n, 20n), fc.constantFrom(10n ** 21n, 10n ** 22n, -(10n ** 40n)));
-const part: fc.Arbitrary<KeyPart> = fc.oneof(text, number, bigint, fc.boolean(), fc.uint8Array({ maxLength: 5 }));
+const bigint = fc.oneof(
+  fc.bigInt(),
+  fc.bigInt(-20n, 20n),
+  fc.constantFrom(10n ** 21n, 10n ** 22n, -(10n ** 40n)),
+);
+const part: fc.Arbitrary<KeyPart> = fc.oneof(
+  text,
+  number,
+  bigint,
+  fc.boolean(),
+  fc.uint8Array({ maxLength: 5 }),
+);
 const key: fc.Arbitrary<Key> = fc.oneof(
   text.filter((it) => it !== ''),
   fc.array(part, { minLength: 1, maxLength: 4 }),
@@ -37,8 +53,10 @@ const compareLists = <T>(a: readonly T[], b: readonly T[], compare: (x: T, y: T)
   }
   return a.length - b.length;
 };
-const codePoints = (it: string): readonly number[] => Array.from(it, (character) => character.codePointAt(0) as number);
-const compareTexts = (a: string, b: string): number => compareLists(codePoints(a), codePoints(b), (x, y) => x - y);
+const codePoints = (it: string): readonly number[] =>
+  Array.from(it, (character) => character.codePointAt(0) as number);
+const compareTexts = (a: string, b: string): number =>
+  compareLists(codePoints(a), codePoints(b), (x, y) => x - y);
 
 function compareParts(a: KeyPart, b: KeyPart): number {
   if (rank(a) !== rank(b)) return rank(a) - rank(b);
@@ -97,12 +115,12 @@ describe('an encoded key', () => {
         expect(Buffer.from(encoded).toString()).toBe(encoded);
       }),
     );
-    expect([encodeKey('mug'), encodeKey('user/42@example.org'), encodeKey(['user', 42]), encodeKey(['a', true])]).toEqual([
-      'mug',
-      'user/42@example.org',
-      '!tuser!n1c42',
-      '!ta!zt',
-    ]);
+    expect([
+      encodeKey('mug'),
+      encodeKey('user/42@example.org'),
+      encodeKey(['user', 42]),
+      encodeKey(['a', true]),
+    ]).toEqual(['mug', 'user/42@example.org', '!tuser!n1c42', '!ta!zt']);
   });
 
   test('is undefined to decode when nobody could have written it', () => {
@@ -112,12 +130,21 @@ describe('an encoded key', () => {
 });
 
 describe('what is no key', () => {
-  test.each([[''], [[]], [null], [undefined], [{}], [5], [Number.NaN], [[Number.NaN]], [[null]], [[['a']]], [[new Date(0)]]])(
-    'is INVALID_KEY: %p',
-    (wrong) => {
-      expect(() => encodeKey(wrong as Key)).toThrow(expect.objectContaining({ code: 'INVALID_KEY' }));
-    },
-  );
+  test.each([
+    [''],
+    [[]],
+    [null],
+    [undefined],
+    [{}],
+    [5],
+    [Number.NaN],
+    [[Number.NaN]],
+    [[null]],
+    [[['a']]],
+    [[new Date(0)]],
+  ])('is INVALID_KEY: %p', (wrong) => {
+    expect(() => encodeKey(wrong as Key)).toThrow(expect.objectContaining({ code: 'INVALID_KEY' }));
+  });
 
   test('is LIMIT_EXCEEDED at one byte over 1,024 encoded bytes, and a key at exactly 1,024', () => {
     const max = limits.keyBytesMax;
@@ -139,8 +166,11 @@ describe('an encoded range', () => {
   test('of a text prefix holds exactly the texts that begin with it', () => {
     fc.assert(
       fc.property(text, key, text, (prefix, other, rest) => {
-        expect(isInside(other, { prefix })).toBe(typeof other === 'string' && other.startsWith(prefix) && isWhole(prefix, other));
-        if (prefix + rest !== '' && isWhole(prefix, prefix + rest)) expect(isInside(prefix + rest, { prefix })).toBe(true);
+        expect(isInside(other, { prefix })).toBe(
+          typeof other === 'string' && other.startsWith(prefix) && isWhole(prefix, other),
+        );
+        if (prefix + rest !== '' && isWhole(prefix, prefix + rest))
+          expect(isInside(prefix + rest, { prefix })).toBe(true);
       }),
       { numRuns: 2_000 },
     );
@@ -166,9 +196,13 @@ describe('an encoded range', () => {
     fc.assert(
       fc.property(key, key, key, (a, b, other) => {
         const [start, end] = compareKeys(a, b) <= 0 ? [a, b] : [b, a];
-        expect(isInside(other, { start, end })).toBe(compareKeys(other, start) >= 0 && compareKeys(other, end) < 0);
+        expect(isInside(other, { start, end })).toBe(
+          compareKeys(other, start) >= 0 && compareKeys(other, end) < 0,
+        );
         if (compareKeys(a, b) > 0)
-          expect(() => encodeRange({ start: a, end: b })).toThrow(expect.objectContaining({ code: 'OUT_OF_RANGE' }));
+          expect(() => encodeRange({ start: a, end: b })).toThrow(
+            expect.objectContaining({ code: 'OUT_OF_RANGE' }),
+          );
       }),
       { numRuns: 1_000 },
     );
@@ -176,4 +210,5 @@ describe('an encoded range', () => {
 });
 
 /** A prefix may end in half of a surrogate pair: then the whole character is another one. */
-const isWhole = (prefix: string, whole: string): boolean => codePoints(prefix).every((code, index) => codePoints(whole)[index] === code);
+const isWhole = (prefix: string, whole: string): boolean =>
+  codePoints(prefix).every((code, index) => codePoints(whole)[index] === code);

@@ -33,7 +33,8 @@ function encodeAny(key: Key): string {
   if (!Array.isArray(key)) throw invalidKey(describe(key));
   if (key.length === 0) throw invalidKey('an empty array');
   let encoded = '';
-  for (let index = 0; index < key.length; index += 1) encoded += separator + encodePart(key[index] as KeyPart, index);
+  for (let index = 0; index < key.length; index += 1)
+    encoded += separator + encodePart(key[index] as KeyPart, index);
   return encoded;
 }
 
@@ -137,13 +138,16 @@ function splitDecimal(body: string): { sign: 1 | -1; size: number | 'z'; digits:
   const code = sign < 0 ? mirror(body.slice(1, -1)) : body.slice(1);
   const letter = code.charAt(0);
   if (letter === 'z') return { sign, size: 'z', digits: '' };
-  if (letter !== 'a' && letter !== 'w') return { sign, size: letter.charCodeAt(0) - 97, digits: code.slice(1) };
+  if (letter !== 'a' && letter !== 'w')
+    return { sign, size: letter.charCodeAt(0) - 97, digits: code.slice(1) };
   const size = Number(code.slice(1, 5));
   return { sign, size: letter === 'a' ? size - 5_000 : size, digits: code.slice(5) };
 }
 
-const toHex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-const fromHex = (hex: string): Uint8Array => Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+const toHex = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+const fromHex = (hex: string): Uint8Array =>
+  Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 
 // ─── ranges
 
@@ -161,7 +165,11 @@ export function encodeRange(range: KeyRange): { readonly start?: string; readonl
   const start = range.start === undefined ? within.start : encodeBound('start', range.start, within);
   const end = range.end === undefined ? within.end : encodeBound('end', range.end, within);
   if (start !== undefined && end !== undefined && start > end) {
-    throw storageError('OUT_OF_RANGE', `A range starts after its end: start ${describe(range.start)}, end ${describe(range.end)}.`, {});
+    throw storageError(
+      'OUT_OF_RANGE',
+      `A range starts after its end: start ${describe(range.start)}, end ${describe(range.end)}.`,
+      {},
+    );
   }
   return { ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }) };
 }
@@ -179,9 +187,16 @@ function prefixBounds(prefix: Key): { readonly start?: string; readonly end?: st
   return { start: encoded === '' ? afterSeparator : encoded, end: encoded + afterEveryCharacter };
 }
 
-function encodeBound(name: 'start' | 'end', key: Key, within: { readonly start?: string; readonly end?: string }): string {
+function encodeBound(
+  name: 'start' | 'end',
+  key: Key,
+  within: { readonly start?: string; readonly end?: string },
+): string {
   const encoded = encodeKey(key);
-  if ((within.start !== undefined && encoded < within.start) || (within.end !== undefined && encoded >= within.end)) {
+  if (
+    (within.start !== undefined && encoded < within.start) ||
+    (within.end !== undefined && encoded >= within.end)
+  ) {
     throw storageError('OUT_OF_RANGE', `A range's ${name} ${describe(key)} is not below its prefix.`, {});
   }
   return encoded;
@@ -193,7 +208,11 @@ function encodeBound(name: 'start' | 'end', key: Key, within: { readonly start?:
 export function describe(key: unknown): string {
   // JSON leaves C1 and bidirectional controls as they are
   const text = printable(
-    typeof key === 'string' ? JSON.stringify(key) : Array.isArray(key) ? `[${key.map(describePart).join(', ')}]` : describeOther(key),
+    typeof key === 'string'
+      ? JSON.stringify(key)
+      : Array.isArray(key)
+        ? `[${key.map(describePart).join(', ')}]`
+        : describeOther(key),
   );
   return text.length > 120 ? `${text.slice(0, 117)}…` : text;
 }
@@ -203,7 +222,8 @@ const describePart = (part: unknown): string => (Array.isArray(part) ? 'an array
 function describeOther(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;
   if (isBytes(value)) return `bytes ${toHex(value.subarray(0, 32))}`;
-  if (typeof value === 'object' && value !== null) return `an object (${value.constructor?.name ?? 'no class'})`;
+  if (typeof value === 'object' && value !== null)
+    return `an object (${value.constructor?.name ?? 'no class'})`;
   return String(value);
 }
 
@@ -220,10 +240,14 @@ export function assertWithin(limit: LimitName, encoded: string, what: string): v
   if (encoded.length * 3 <= allowed) return;
   const given = utf8Length(encoded);
   if (given > allowed) {
-    throw storageError('LIMIT_EXCEEDED', `A ${what} of ${given} encoded bytes is over the limit ${limit} of ${allowed}.`, {
-      limit,
-      given,
-      allowed,
-    });
+    throw storageError(
+      'LIMIT_EXCEEDED',
+      `A ${what} of ${given} encoded bytes is over the limit ${limit} of ${allowed}.`,
+      {
+        limit,
+        given,
+        allowed,
+      },
+    );
   }
 }

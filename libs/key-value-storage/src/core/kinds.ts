@@ -20,14 +20,16 @@ const timeOf = Date.prototype.getTime as (this: never) => unknown;
 const sizeOfMap = getterOf(Map.prototype, 'size');
 const sizeOfSet = getterOf(Set.prototype, 'size');
 /** Of any typed array its class, of anything else undefined. */
-const typedArrayName = getterOf(Object.getPrototypeOf(Uint8Array.prototype) as object, Symbol.toStringTag) as (
-  this: unknown,
-) => string | undefined;
+const typedArrayName = getterOf(
+  Object.getPrototypeOf(Uint8Array.prototype) as object,
+  Symbol.toStringTag,
+) as (this: unknown) => string | undefined;
 
 /** The kinds that hold their content elsewhere than in properties, of this realm or of another. `bytes`: a Uint8Array, or a class made from it. */
 export function builtInKind(value: object): 'date' | 'map' | 'set' | 'bytes' | undefined {
   // maps, sets and bytes have a tag by their class; a date has none, and is then told by `toString` without a doubt
-  if (!(Symbol.toStringTag in value)) return Object.prototype.toString.call(value) === '[object Date]' ? 'date' : undefined;
+  if (!(Symbol.toStringTag in value))
+    return Object.prototype.toString.call(value) === '[object Date]' ? 'date' : undefined;
   const typedArray = typedArrayName.call(value);
   if (typedArray !== undefined) return typedArray === 'Uint8Array' ? 'bytes' : undefined;
   if (takes(sizeOfMap, value)) return 'map';
@@ -35,14 +37,17 @@ export function builtInKind(value: object): 'date' | 'map' | 'set' | 'bytes' | u
   return takes(timeOf, value) ? 'date' : undefined;
 }
 
-export const isDate = (value: unknown): value is Date => typeof value === 'object' && value !== null && builtInKind(value) === 'date';
+export const isDate = (value: unknown): value is Date =>
+  typeof value === 'object' && value !== null && builtInKind(value) === 'date';
 
 export const isBytes = (value: unknown): value is Uint8Array =>
   typeof value === 'object' && value !== null && typedArrayName.call(value) === 'Uint8Array';
 
 /** Whether it is to be waited for: a promise of any realm, and of any library that replaces the global one. */
 export const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
-  typeof value === 'object' && value !== null && typeof (value as { readonly then?: unknown }).then === 'function';
+  typeof value === 'object' &&
+  value !== null &&
+  typeof (value as { readonly then?: unknown }).then === 'function';
 
 /** The root of all objects, of any realm. */
 export const isObjectPrototype = (parent: object): boolean =>
@@ -59,7 +64,8 @@ export function isBare(value: object): boolean {
 
 /** Whether it is an error, of any realm: Node's own errors are of another realm than a Jest test. */
 export const isError = (value: unknown): value is Error =>
-  value instanceof Error || (typeof value === 'object' && value !== null && Object.prototype.toString.call(value) === '[object Error]');
+  value instanceof Error ||
+  (typeof value === 'object' && value !== null && Object.prototype.toString.call(value) === '[object Error]');
 
 /** What an error says, or the text of whatever else was thrown. */
 export function messageOf(error: unknown): string {

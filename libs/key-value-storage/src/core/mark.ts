@@ -32,13 +32,22 @@ export interface Idempotency {
 }
 
 /** What the option `idempotencyKey` asks for; `IDEMPOTENCY_KEY_REQUIRED` for a blank text, `INVALID_OPTION` for what is no text, `LIMIT_EXCEEDED` above 255 bytes. */
-export function idempotencyOf(given: string | IdempotentCall | undefined, own?: unknown): Idempotency | undefined {
+export function idempotencyOf(
+  given: string | IdempotentCall | undefined,
+  own?: unknown,
+): Idempotency | undefined {
   if (given === undefined) return undefined;
-  const call = typeof given === 'object' && (given as unknown) !== null ? given : { key: given, content: own };
+  const call =
+    typeof given === 'object' && (given as unknown) !== null ? given : { key: given, content: own };
   const { key } = call;
-  if (typeof key !== 'string') throw invalidOption(`An idempotency key is a text that is not blank; given was ${describe(key)}.`);
+  if (typeof key !== 'string')
+    throw invalidOption(`An idempotency key is a text that is not blank; given was ${describe(key)}.`);
   if (key.trim() === '')
-    throw storageError('IDEMPOTENCY_KEY_REQUIRED', 'An idempotency key is a text that is not blank; given was a blank one.', {});
+    throw storageError(
+      'IDEMPOTENCY_KEY_REQUIRED',
+      'An idempotency key is a text that is not blank; given was a blank one.',
+      {},
+    );
   assertWithin('idempotencyKeyBytesMax', key, 'idempotency key');
   return { key, content: call.content };
 }
@@ -85,7 +94,9 @@ export class MarkPart extends WorkingPart {
   contribution(): Contribution {
     const { address, retentionMs, answer } = this.#options;
     const what = 'the record of an idempotency key';
-    const { text } = encodeValue({ content: this.#content ?? null, answer: answer() ?? null }, () => what, { schemaVersion: 1 });
+    const { text } = encodeValue({ content: this.#content ?? null, answer: answer() ?? null }, () => what, {
+      schemaVersion: 1,
+    });
     assertWithin('valueBytesMax', text, what);
     const row: RowAddress = address;
     return {
@@ -113,7 +124,12 @@ export function markIn(row: Row): { readonly content: string | null; readonly an
     if (row.value.kind !== 'json') throw new SyntaxError('it is no JSON');
     return reviveFrozen(parseStored(row.value.text).json, true).value as ReturnType<typeof markIn>;
   } catch (cause) {
-    throw storageError('STORAGE_CORRUPT', 'An idempotency mark cannot be read back.', { place: 'mark' }, { cause });
+    throw storageError(
+      'STORAGE_CORRUPT',
+      'An idempotency mark cannot be read back.',
+      { place: 'mark' },
+      { cause },
+    );
   }
 }
 

@@ -15,7 +15,9 @@ const batch = (version: string, expected: 'absent' | 'present'): Batch => ({
 let seen: (StorageCall & StorageCallEnd)[];
 let time: number;
 const clock = { now: () => 0, monotonic: () => (time += 5), wait: () => Promise.resolve() };
-const observer = { begin: (call: StorageCall) => (end: StorageCallEnd) => void seen.push({ ...call, ...end }) };
+const observer = {
+  begin: (call: StorageCall) => (end: StorageCallEnd) => void seen.push({ ...call, ...end }),
+};
 beforeEach(() => {
   seen = [];
   time = 0;
@@ -47,7 +49,12 @@ describe('An observed provider', () => {
   it('tells the codes of batches that failed within their group', async () => {
     class Failing extends MemoryProvider {
       override async commit(): Promise<readonly CommitResult[]> {
-        return [{ outcome: 'failed', error: storageError('STORAGE_OUTCOME_UNKNOWN', 'Gone', {}, { effect: 'unknown' }) }];
+        return [
+          {
+            outcome: 'failed',
+            error: storageError('STORAGE_OUTCOME_UNKNOWN', 'Gone', {}, { effect: 'unknown' }),
+          },
+        ];
       }
     }
     await new ObservedProvider(new Failing(), observer).commit([batch('1', 'absent')]);

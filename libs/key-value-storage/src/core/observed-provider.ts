@@ -61,7 +61,8 @@ export class ObservedProvider implements StorageProvider {
     this.#observer = observer;
     this.#clock = clock;
     const { within, hints } = inner;
-    if (within !== undefined) this.within = (transaction) => new ObservedProvider(within.call(inner, transaction), observer, clock);
+    if (within !== undefined)
+      this.within = (transaction) => new ObservedProvider(within.call(inner, transaction), observer, clock);
     if (hints !== undefined) this.hints = hints.bind(inner);
   }
 
@@ -77,12 +78,23 @@ export class ObservedProvider implements StorageProvider {
     return await this.#observe('read', addresses.length, () => this.#inner.read(addresses, options));
   }
 
-  async scan(ranges: readonly ScanRange[], options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly ScanPage[]> {
+  async scan(
+    ranges: readonly ScanRange[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly ScanPage[]> {
     return await this.#observe('scan', ranges.length, () => this.#inner.scan(ranges, options));
   }
 
-  async commit(batches: readonly Batch[], options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly CommitResult[]> {
-    return await this.#observe('commit', batches.length, () => this.#inner.commit(batches, options), endOfCommit);
+  async commit(
+    batches: readonly Batch[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly CommitResult[]> {
+    return await this.#observe(
+      'commit',
+      batches.length,
+      () => this.#inner.commit(batches, options),
+      endOfCommit,
+    );
   }
 
   async sweep(limit: number): Promise<number> {

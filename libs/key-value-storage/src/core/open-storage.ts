@@ -60,7 +60,10 @@ export interface StorageSettings {
  * Opens a provider and answers its stores, without Nest: for scripts, tests and migrations. Dispose it (`await using`) to close the provider.
  * `tenant`: states that name no scope belong to it. `INVALID_OPTION` when the provider is open elsewhere.
  */
-export async function openStorage(provider: StorageProvider, options: { readonly tenant?: string } = {}): Promise<KeyValueStorage> {
+export async function openStorage(
+  provider: StorageProvider,
+  options: { readonly tenant?: string } = {},
+): Promise<KeyValueStorage> {
   assertOptions('openStorage', options, ['tenant']);
   const { tenant } = options;
   if (tenant === undefined) return await openKeyValueStorage({ provider });
@@ -74,7 +77,8 @@ export async function openKeyValueStorage(settings: StorageSettings): Promise<Ke
   const retry = resolveRetry(settings.retry);
   const named = Object.entries(settings.providers ?? {});
   const providers = [settings.provider, ...named.map(([, provider]) => provider)];
-  if (new Set(providers).size < providers.length) throw invalidOption('One provider stands under two names: give each name its own.');
+  if (new Set(providers).size < providers.length)
+    throw invalidOption('One provider stands under two names: give each name its own.');
   const opened: StorageProvider[] = [];
   try {
     for (const provider of providers) {
@@ -95,13 +99,17 @@ function assertProvider(provider: unknown): asserts provider is StorageProvider 
     typeof provider !== 'object' || provider === null
       ? methods
       : methods.filter((name) => typeof (provider as Record<string, unknown>)[name] !== 'function');
-  if (missing.length > 0) throw invalidOption(`A storage provider has the methods ${methods.join(', ')}; given was ${describe(provider)}.`);
+  if (missing.length > 0)
+    throw invalidOption(
+      `A storage provider has the methods ${methods.join(', ')}; given was ${describe(provider)}.`,
+    );
 }
 
 /** Closes them all, those opened last first; the first failure is thrown once every one was tried. */
 async function closeAll(providers: readonly StorageProvider[]): Promise<void> {
   const results: PromiseSettledResult<void>[] = [];
-  for (const provider of providers.toReversed()) results.push(...(await Promise.allSettled([provider.close()])));
+  for (const provider of providers.toReversed())
+    results.push(...(await Promise.allSettled([provider.close()])));
   const failed = results.find((result) => result.status === 'rejected');
   if (failed !== undefined) throw failed.reason;
 }
@@ -205,7 +213,11 @@ class OpenStorage extends KeyValueStorage {
   }
 }
 
-const requestOf = ({ name, scope, provider }: ResolvedState): PlaceRequest => ({ what: `state '${name}'`, scope, provider });
+const requestOf = ({ name, scope, provider }: ResolvedState): PlaceRequest => ({
+  what: `state '${name}'`,
+  scope,
+  provider,
+});
 
 /** An engine that joins transactions. One transaction has one engine, so that all stores and streams in it go into one batch. */
 function withTransactions(outer: Omit<Engine, 'within'>): Engine {
@@ -213,7 +225,11 @@ function withTransactions(outer: Omit<Engine, 'within'>): Engine {
   const joined = new WeakMap<object, Engine>();
   const within = (transaction: object): Engine => {
     if (provider.within === undefined)
-      throw storageError('STORAGE_UNSUPPORTED', `The provider '${provider.name}' has no transactions to join.`, {});
+      throw storageError(
+        'STORAGE_UNSUPPORTED',
+        `The provider '${provider.name}' has no transactions to join.`,
+        {},
+      );
     if (typeof transaction !== 'object' || (transaction as unknown) === null)
       throw invalidOption(`within takes an open transaction; given was ${describe(transaction)}.`);
     // asked each time: it refuses a transaction that has ended
@@ -243,7 +259,12 @@ class StorageWithin extends KeyValueStorage {
   readonly #engine: Engine;
   readonly #databaseOf: (request: PlaceRequest) => () => string;
 
-  constructor(outer: KeyValueStorage, main: Engine, transaction: object, databaseOfRequest: (request: PlaceRequest) => () => string) {
+  constructor(
+    outer: KeyValueStorage,
+    main: Engine,
+    transaction: object,
+    databaseOfRequest: (request: PlaceRequest) => () => string,
+  ) {
     super();
     this.#outer = outer;
     this.#engine = main.within(transaction);
@@ -258,7 +279,9 @@ class StorageWithin extends KeyValueStorage {
 
   [placeOf](request: PlaceRequest): Place {
     if (request.provider !== undefined)
-      throw invalidOption(`The ${request.what} lives on the provider '${request.provider}', not in the transaction of the main one.`);
+      throw invalidOption(
+        `The ${request.what} lives on the provider '${request.provider}', not in the transaction of the main one.`,
+      );
     return { engine: this.#engine, database: this.#databaseOf(request) };
   }
 

@@ -5,12 +5,21 @@ import { assertOptions, assertTtl, resolveOptions } from './options.js';
 describe('options', () => {
   test('what is left out, or undefined, takes the default; what is given counts', () => {
     const defaults = { a: 1, b: 'x' };
-    expect(resolveOptions<{ a?: number; b?: string; c?: boolean }, typeof defaults>('It', { b: 'y', c: true }, defaults, ['c'])).toEqual({
+    expect(
+      resolveOptions<{ a?: number; b?: string; c?: boolean }, typeof defaults>(
+        'It',
+        { b: 'y', c: true },
+        defaults,
+        ['c'],
+      ),
+    ).toEqual({
       a: 1,
       b: 'y',
       c: true,
     });
-    expect(resolveOptions<{ a?: number | undefined }, { a: number }>('It', { a: undefined }, { a: 1 })).toEqual({ a: 1 });
+    expect(
+      resolveOptions<{ a?: number | undefined }, { a: number }>('It', { a: undefined }, { a: 1 }),
+    ).toEqual({ a: 1 });
     expect(defaults).toEqual({ a: 1, b: 'x' });
   });
 
@@ -22,7 +31,9 @@ describe('options', () => {
   });
 
   test.each([[null], [5], ['text'], [true]])('%p is no options', (given) => {
-    expect(() => assertOptions('It', given, ['a'])).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+    expect(() => assertOptions('It', given, ['a'])).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTION' }),
+    );
   });
 
   test('no options at all are fine', () => {

@@ -19,9 +19,12 @@ export function resolveOptions<O extends object, D extends Partial<O>>(
 export function assertOptions(owner: string, given: unknown, allowed: readonly string[]): void {
   if (given === undefined) return;
   if (typeof given !== 'object' || given === null)
-    throw invalidOption(`${owner} takes options as an object; given was ${given === null ? 'null' : typeof given}.`);
+    throw invalidOption(
+      `${owner} takes options as an object; given was ${given === null ? 'null' : typeof given}.`,
+    );
   for (const name in given) {
-    if (!allowed.includes(name)) throw invalidOption(`${owner} has no option '${name}'; it takes ${allowed.join(', ')}.`);
+    if (!allowed.includes(name))
+      throw invalidOption(`${owner} has no option '${name}'; it takes ${allowed.join(', ')}.`);
   }
 }
 
@@ -34,5 +37,7 @@ export const outOfRange = (message: string) => storageError('OUT_OF_RANGE', mess
 /** A whole number of milliseconds above zero, and not beyond what a date can hold. */
 export function assertTtl(owner: string, ttlMs: unknown): asserts ttlMs is number {
   if (Number.isInteger(ttlMs) && (ttlMs as number) > 0 && (ttlMs as number) <= limits.ttlMsMax) return;
-  throw invalidOption(`${owner}: ttlMs is a whole number of milliseconds from 1 to ${limits.ttlMsMax}; given was ${describe(ttlMs)}.`);
+  throw invalidOption(
+    `${owner}: ttlMs is a whole number of milliseconds from 1 to ${limits.ttlMsMax}; given was ${describe(ttlMs)}.`,
+  );
 }

@@ -7,7 +7,10 @@ import type { Engine } from './commit.js';
 import { Turns } from './turns.js';
 
 const conflictAt = (turn: string): Error =>
-  lost(storageError('STORAGE_CONFLICT', 'taken', { key: 'a', expected: '1', actual: '2', check: 'own' }), turn);
+  lost(
+    storageError('STORAGE_CONFLICT', 'taken', { key: 'a', expected: '1', actual: '2', check: 'own' }),
+    turn,
+  );
 const patient = { ...retryDefaults, delayMsMax: 60_000, budgetMs: 60_000 };
 
 /** A caller who lost at these rows, one after the other, and waits for the next attempt each time. */

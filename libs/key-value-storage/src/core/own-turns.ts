@@ -64,7 +64,8 @@ export class OwnTurns {
     try {
       if (missing.length === 0) await systemClock.wait(ms, signal);
       const patience = { patienceMs: Math.max(ms, patienceMs), deadline: this.#deadline };
-      for (const turn of new Set(missing)) if (await this.#turns.take(turn, patience, systemClock, signal)) this.#held.add(turn);
+      for (const turn of new Set(missing))
+        if (await this.#turns.take(turn, patience, systemClock, signal)) this.#held.add(turn);
     } catch (error) {
       throwIfAborted('A call that waited for its turn', signal);
       throw error;

@@ -5,9 +5,13 @@ import type { Row, ScannedRow, Value } from './storage-provider.js';
 import { utf8Length } from './text-encoding.js';
 
 /** A page as a provider found it: cut where its values are over `pageBytesMax` together. One row is always left, and `more` says that rows were cut off. */
-export function withinPageBytes<P extends { readonly rows: readonly ScannedRow[]; readonly more: boolean }>(page: P): P {
+export function withinPageBytes<P extends { readonly rows: readonly ScannedRow[]; readonly more: boolean }>(
+  page: P,
+): P {
   const over = firstOver(page.rows);
-  return over === undefined ? page : { ...page, rows: page.rows.slice(0, Math.max(1, over)), more: over < page.rows.length || page.more };
+  return over === undefined
+    ? page
+    : { ...page, rows: page.rows.slice(0, Math.max(1, over)), more: over < page.rows.length || page.more };
 }
 
 /** `LIMIT_EXCEEDED` when the values of a read of several rows are over `pageBytesMax` together. One row alone may always be read. */
@@ -29,7 +33,8 @@ export function assertReadBytes(rows: readonly (Row | undefined)[]): void {
 function firstOver(rows: readonly { readonly row: Row }[]): number | undefined {
   // far below it no byte has to be counted: a character takes three at most
   let most = 0;
-  for (const { row } of rows) most += row.value.kind === 'json' ? row.value.text.length * 3 : bytesOf(row.value);
+  for (const { row } of rows)
+    most += row.value.kind === 'json' ? row.value.text.length * 3 : bytesOf(row.value);
   if (most <= limits.pageBytesMax) return undefined;
   let bytes = 0;
   const over = rows.findIndex(({ row }) => (bytes += bytesOf(row.value)) > limits.pageBytesMax);

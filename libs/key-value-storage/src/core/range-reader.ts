@@ -39,7 +39,10 @@ export class RangeReader<T> {
   keys(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Key> {
     const scope = this.#scope(range);
     const read = async function* (this: RangeReader<T>): AsyncGenerator<Key> {
-      for await (const page of this.#pages({ ...scope, limit: limits.pageItemsMax, values: 'omit' }, options)) {
+      for await (const page of this.#pages(
+        { ...scope, limit: limits.pageItemsMax, values: 'omit' },
+        options,
+      )) {
         for (const { key } of page) {
           throwIfAborted('A list', options?.signal);
           yield this.#key(scope, key);
@@ -63,7 +66,8 @@ export class RangeReader<T> {
   async count(range: KeyRange, options: ReadOptions | undefined): Promise<number> {
     let count = 0;
     const scope = this.#scope(range);
-    for await (const page of this.#pages({ ...scope, limit: limits.pageItemsMax, values: 'omit' }, options)) count += page.length;
+    for await (const page of this.#pages({ ...scope, limit: limits.pageItemsMax, values: 'omit' }, options))
+      count += page.length;
     return count;
   }
 
@@ -72,7 +76,10 @@ export class RangeReader<T> {
     const scope = this.#scope(range);
     let done = 0;
     try {
-      for await (const page of this.#pages({ ...scope, limit: limits.batchEntriesMax, values: 'omit' }, options)) {
+      for await (const page of this.#pages(
+        { ...scope, limit: limits.batchEntriesMax, values: 'omit' },
+        options,
+      )) {
         const changes = page.map(({ key }) => ({ kind: 'delete', address: { ...scope, key } }) as const);
         const result = await commitBatch(this.#rows.engine, scope.database, [], changes, options?.signal);
         if (result.outcome === 'conflict') throw conflictError(result, 'own');
@@ -94,7 +101,8 @@ export class RangeReader<T> {
     const [first, end] = await this.#scan([range, fromTheEnd], options);
     let { rows, more } = first;
     const last = end.rows[0]?.key;
-    const isLater = (key: string): boolean => last === undefined || (range.reverse === true ? key < last : key > last);
+    const isLater = (key: string): boolean =>
+      last === undefined || (range.reverse === true ? key < last : key > last);
     while (true) {
       if (rows.length > 0) yield rows;
       const after = rows.at(-1)?.key;
@@ -119,7 +127,11 @@ export class RangeReader<T> {
       options?.signal === undefined ? undefined : { signal: options.signal },
     );
     if (ranges.some((_, index) => pages[index] === undefined))
-      throw storageError('STORAGE_UNAVAILABLE', `The provider '${engine.provider.name}' gave no answer to a scan.`, {});
+      throw storageError(
+        'STORAGE_UNAVAILABLE',
+        `The provider '${engine.provider.name}' gave no answer to a scan.`,
+        {},
+      );
     return pages as unknown as { readonly [I in keyof R]: ScanPage };
   }
 
@@ -128,7 +140,13 @@ export class RangeReader<T> {
     if (range.reverse !== undefined && typeof range.reverse !== 'boolean')
       throw invalidOption(`A range's reverse is true or false; given was ${describe(range.reverse)}.`);
     const { container, entity } = this.#rows.state;
-    return { database: this.#rows.database(), container, entity, ...encodeRange(range), reverse: range.reverse ?? false };
+    return {
+      database: this.#rows.database(),
+      container,
+      entity,
+      ...encodeRange(range),
+      reverse: range.reverse ?? false,
+    };
   }
 
   async #entry(scope: CursorScope, { key, row }: ScannedRow): Promise<Entry<T>> {
@@ -140,20 +158,29 @@ export class RangeReader<T> {
     const key = decodeKey(encoded);
     if (key !== undefined) return frozenKey(key);
     const place = `${database}/${container}/${entity}/${encoded}`;
-    throw storageError('STORAGE_CORRUPT', `The row at ${place} has a key that Kvent did not write.`, { place });
+    throw storageError('STORAGE_CORRUPT', `The row at ${place} has a key that Kvent did not write.`, {
+      place,
+    });
   }
 }
 
 function assertLimit(limit: unknown): asserts limit is number {
-  if (typeof limit !== 'number') throw invalidOption(`A page's limit is a number; given was ${describe(limit)}.`);
+  if (typeof limit !== 'number')
+    throw invalidOption(`A page's limit is a number; given was ${describe(limit)}.`);
   if (!Number.isInteger(limit) || limit < 1)
-    throw outOfRange(`A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${String(limit)}.`);
+    throw outOfRange(
+      `A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${String(limit)}.`,
+    );
   if (limit > limits.pageItemsMax) {
     const [given, allowed] = [limit, limits.pageItemsMax];
-    throw storageError('LIMIT_EXCEEDED', `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`, {
-      limit: 'pageItemsMax',
-      given,
-      allowed,
-    });
+    throw storageError(
+      'LIMIT_EXCEEDED',
+      `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`,
+      {
+        limit: 'pageItemsMax',
+        given,
+        allowed,
+      },
+    );
   }
 }

@@ -34,7 +34,10 @@ export function assertRawRow(database: string, raw: RawRow): void {
 }
 
 /** The rows, each one checked by `assertRawRow` before it is handed on. For the imports of providers. */
-export async function* soundRows(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): AsyncGenerator<RawRow, undefined> {
+export async function* soundRows(
+  database: string,
+  rows: AsyncIterable<RawRow> | Iterable<RawRow>,
+): AsyncGenerator<RawRow, undefined> {
   for await (const raw of rows) {
     assertRawRow(database, raw);
     yield raw;
@@ -76,7 +79,10 @@ function faultOfAddress({ container, entity, key }: RowAddress): string | undefi
 
 /** Whether something is an encoded text within its limit. */
 function faultOfPart(part: string, name: string, limit: LimitName): string | undefined {
-  return faultOfLength(part, name, limit) ?? (decodeText(part) === undefined ? `its ${name} is no encoded text` : undefined);
+  return (
+    faultOfLength(part, name, limit) ??
+    (decodeText(part) === undefined ? `its ${name} is no encoded text` : undefined)
+  );
 }
 
 function faultOfLength(part: string, name: string, limit: LimitName): string | undefined {
@@ -97,7 +103,8 @@ function faultOfTimes({ version, updatedAt, expiresAt, ttlMs }: Omit<Row, 'value
 }
 
 /** Whether it is a moment: whole milliseconds since 1970 that a `Date` can hold. */
-const isTime = (time: unknown): boolean => Number.isSafeInteger(time) && (time as number) >= 0 && (time as number) <= timeMax;
+const isTime = (time: unknown): boolean =>
+  Number.isSafeInteger(time) && (time as number) >= 0 && (time as number) <= timeMax;
 
 function faultOfValue(value: Value): string | undefined {
   switch (value.kind) {

@@ -4,7 +4,8 @@ import { Renewals, type Renewed } from './renewals.js';
 
 const version = '7';
 /** A renewal at this time of the provider's clock. */
-const at = (time: number) => async (): Promise<Renewed | undefined> => await Promise.resolve({ at: time, expiresAt: time + 1_000 });
+const at = (time: number) => async (): Promise<Renewed | undefined> =>
+  await Promise.resolve({ at: time, expiresAt: time + 1_000 });
 
 describe('the renewals of a process', () => {
   it('are one for three hundred readers of one row at once, and all get its answer', async () => {
@@ -36,7 +37,9 @@ describe('the renewals of a process', () => {
 
   it('that came to nothing are tried again by the next reader', async () => {
     const renewals = new Renewals();
-    expect(await renewals.once('row', version, 1, async () => await Promise.resolve(undefined))).toBeUndefined();
+    expect(
+      await renewals.once('row', version, 1, async () => await Promise.resolve(undefined)),
+    ).toBeUndefined();
     expect(await renewals.once('row', version, 1, at(1))).toBe(1_001);
   });
 

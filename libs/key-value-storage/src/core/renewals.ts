@@ -27,9 +27,15 @@ export class Renewals {
    * The expiry of a row after its renewal, or `undefined` when it was not renewed. `name`: of the row. `readAt`: when the row was read, by the
    * provider's clock. `renew` runs only where no other call is renewing this version of the row, or has renewed it since; it must not reject.
    */
-  async once(name: string, version: Version, readAt: number, renew: () => Promise<Renewed | undefined>): Promise<number | undefined> {
+  async once(
+    name: string,
+    version: Version,
+    readAt: number,
+    renew: () => Promise<Renewed | undefined>,
+  ): Promise<number | undefined> {
     const last = this.#last.get(name);
-    if (last?.version === version && (last.renewed === undefined || readAt <= last.renewed.at)) return (await last.done)?.expiresAt;
+    if (last?.version === version && (last.renewed === undefined || readAt <= last.renewed.at))
+      return (await last.done)?.expiresAt;
     const renewal: Renewal = { version, done: renew() };
     this.#remember(name, renewal);
     const renewed = await renewal.done;

@@ -9,7 +9,12 @@ import { retrying, type RetryPolicy } from './retry-on-conflict.js';
  * Repeats read-and-write work at one row while it conflicts; `name` is the row's turn. The first caller has the turn already: rivals that come meanwhile wait,
  * rather than commit behind it what is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
  */
-export async function retryInTurn<R>(engine: Engine, name: string, policy: RetryPolicy, attempt: () => Promise<R>): Promise<R> {
+export async function retryInTurn<R>(
+  engine: Engine,
+  name: string,
+  policy: RetryPolicy,
+  attempt: () => Promise<R>,
+): Promise<R> {
   const { turns } = engine;
   if (turns.isTaken(name)) return await inTurn(engine, name, policy, attempt, undefined);
   turns.begin(name);
@@ -41,7 +46,10 @@ async function inTurn<R>(
     });
   try {
     if (first === undefined) await own.wait(0);
-    return await retrying(work, policy, { clock: systemClock, waitForTurn: async (ms) => void (await own.wait(ms)) });
+    return await retrying(work, policy, {
+      clock: systemClock,
+      waitForTurn: async (ms) => void (await own.wait(ms)),
+    });
   } finally {
     own.leave();
   }

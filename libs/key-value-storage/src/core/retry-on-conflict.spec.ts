@@ -44,7 +44,10 @@ describe('the retry loop', () => {
   it('lets an outer loop pass what an inner one gave up on: attempts do not multiply', async () => {
     const { calls, work } = failing(99);
     await caught(
-      retryOnConflict(async () => await retrying(work, { ...retryDefaults, attempts: 3 }, { clock }), { attempts: 5, delayMs: 0 }),
+      retryOnConflict(async () => await retrying(work, { ...retryDefaults, attempts: 3 }, { clock }), {
+        attempts: 5,
+        delayMs: 0,
+      }),
     );
     expect(calls).toHaveLength(3);
   });
@@ -62,7 +65,8 @@ describe('the retry loop', () => {
   });
 
   it('waits with full jitter: anything up to the doubled delay, never above the highest', () => {
-    const delay = (attempt: number, random: number) => nextDelay(conflict(), attempt, 0, retryDefaults, () => random);
+    const delay = (attempt: number, random: number) =>
+      nextDelay(conflict(), attempt, 0, retryDefaults, () => random);
     expect([1, 2, 3, 6, 9].map((attempt) => delay(attempt, 1))).toEqual([5, 10, 20, 100, 100]);
     expect(delay(3, 0)).toBe(0);
     expect(delay(50, 0)).toBeUndefined();
@@ -79,7 +83,12 @@ describe('the retry loop', () => {
   it('stops waiting when the caller gives up, and says that nothing was done', async () => {
     const controller = new AbortController();
     const { calls, work } = failing(99);
-    const running = retryOnConflict(work, { delayMs: 60_000, delayMsMax: 60_000, budgetMs: 600_000, signal: controller.signal });
+    const running = retryOnConflict(work, {
+      delayMs: 60_000,
+      delayMsMax: 60_000,
+      budgetMs: 600_000,
+      signal: controller.signal,
+    });
     await Promise.resolve();
     controller.abort(new Error('enough'));
     const error = await caught(running);
@@ -88,7 +97,10 @@ describe('the retry loop', () => {
     expect(calls).toHaveLength(1);
   });
 
-  it.each([{ attempts: 0 }, { attempts: 1.5 }, { delayMs: -1 }, { budgetMs: NaN }, { tries: 3 }])('refuses the options %j', (options) => {
-    expect(() => resolveRetry(options)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
-  });
+  it.each([{ attempts: 0 }, { attempts: 1.5 }, { delayMs: -1 }, { budgetMs: NaN }, { tries: 3 }])(
+    'refuses the options %j',
+    (options) => {
+      expect(() => resolveRetry(options)).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+    },
+  );
 });

@@ -42,7 +42,9 @@ export function resolveRetry(options: RetryOptions = {}, defaults: RetryPolicy =
   }
   for (const name of ['delayMs', 'delayMsMax'] as const) {
     if (policy[name] >= timerMsMax)
-      throw invalidOption(`retry: ${name} is below 2^31, the longest a timer waits; given was ${policy[name]}.`);
+      throw invalidOption(
+        `retry: ${name} is below 2^31, the longest a timer waits; given was ${policy[name]}.`,
+      );
   }
   return policy;
 }
@@ -58,7 +60,8 @@ export function nextDelay(
   policy: RetryPolicy,
   random: () => number = Math.random,
 ): number | undefined {
-  if (!isConflict(error) || !error.retryable || error.effect !== 'none' || error.attempts !== undefined) return undefined;
+  if (!isConflict(error) || !error.retryable || error.effect !== 'none' || error.attempts !== undefined)
+    return undefined;
   const delay = random() * Math.min(policy.delayMsMax, policy.delayMs * 2 ** (attempt - 1));
   return attempt >= policy.attempts || elapsedMs + delay > policy.budgetMs ? undefined : delay;
 }
@@ -79,11 +82,18 @@ export interface RetryContext {
  * Runs `work` until it does not conflict. It is run whole each time, so it must read what it decides by, inside. Rejects with the last conflict,
  * its `attempts` set, once the attempts or the budget are spent; with any other error at once; with `ABORTED` when the signal says so.
  */
-export async function retryOnConflict<R>(work: (attempt: number) => Promise<R>, options?: RetryOptions): Promise<R> {
+export async function retryOnConflict<R>(
+  work: (attempt: number) => Promise<R>,
+  options?: RetryOptions,
+): Promise<R> {
   return await retrying(work, resolveRetry(options), { clock: systemClock });
 }
 
-export async function retrying<R>(work: (attempt: number) => Promise<R>, policy: RetryPolicy, context: RetryContext): Promise<R> {
+export async function retrying<R>(
+  work: (attempt: number) => Promise<R>,
+  policy: RetryPolicy,
+  context: RetryContext,
+): Promise<R> {
   const begun = context.clock.monotonic();
   for (let attempt = 1; ; attempt += 1) {
     throwIfAborted('A retried call', policy.signal);

@@ -19,7 +19,9 @@ async function digestOf(rows: readonly RawRow[]): Promise<RowsDigest> {
 
 /** The same by hand: each block together with the hash of those before it. */
 function byHand(blocks: readonly string[]): string {
-  return blocks.reduce((hash, block) => createHash('sha256').update(hash).update(block).digest(), Buffer.alloc(32)).toString('hex');
+  return blocks
+    .reduce((hash, block) => createHash('sha256').update(hash).update(block).digest(), Buffer.alloc(32))
+    .toString('hex');
 }
 
 describe('the digest of rows', () => {
@@ -32,7 +34,10 @@ describe('the digest of rows', () => {
       { container: 'event:order', rows: 2, sha256: byHand([`${lines[0]}${lines[1]}`]) },
       { container: 'state:state', rows: 1, sha256: byHand([`${lines[2]}`]) },
     ]);
-    expect(all).toEqual({ rows: 3, sha256: byHand([containers.map((each) => `${JSON.stringify(each)}\n`).join('')]) });
+    expect(all).toEqual({
+      rows: 3,
+      sha256: byHand([containers.map((each) => `${JSON.stringify(each)}\n`).join('')]),
+    });
   });
 
   it('hashes block by block, so that what it holds in memory does not grow', async () => {
@@ -43,7 +48,14 @@ describe('the digest of rows', () => {
   });
 
   it('is another one for other rows, another order and fewer rows', async () => {
-    const others = [rows, rows.toReversed(), rows.slice(1), rows.slice(0, -1), [...rows.slice(0, 2), raw('state:other', '1')], []];
+    const others = [
+      rows,
+      rows.toReversed(),
+      rows.slice(1),
+      rows.slice(0, -1),
+      [...rows.slice(0, 2), raw('state:other', '1')],
+      [],
+    ];
     const hashes = await Promise.all(others.map(async (each) => (await digestOf(each)).sha256));
     expect(new Set(hashes).size).toBe(others.length);
   });

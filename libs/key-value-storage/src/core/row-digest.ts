@@ -42,7 +42,11 @@ export class RowDigest {
   async end(): Promise<RowsDigest> {
     await this.#close();
     const rows = this.#containers.reduce((sum, each) => sum + each.rows, 0);
-    return { rows, sha256: await hashOfLines(this.#containers.map((each) => JSON.stringify(each))), containers: this.#containers };
+    return {
+      rows,
+      sha256: await hashOfLines(this.#containers.map((each) => JSON.stringify(each))),
+      containers: this.#containers,
+    };
   }
 
   async #close(): Promise<void> {
@@ -82,7 +86,9 @@ class ChainedHash {
 export async function hashOfDatabases(
   databases: readonly (Pick<RowsDigest, 'rows' | 'sha256'> & { readonly database: string })[],
 ): Promise<string> {
-  return await hashOfLines(databases.map(({ database, rows, sha256 }) => JSON.stringify({ database, rows, sha256 })));
+  return await hashOfLines(
+    databases.map(({ database, rows, sha256 }) => JSON.stringify({ database, rows, sha256 })),
+  );
 }
 
 async function hashOfLines(lines: readonly string[]): Promise<string> {

@@ -14,7 +14,9 @@ const json = (text: string): RawRow => raw({ kind: 'json', text });
 const anyValue: fc.Arbitrary<StoredValue> = fc.oneof(
   fc.oneof(fc.json(), fc.string({ unit: 'binary' })).map((text) => ({ kind: 'json' as const, text })),
   fc.uint8Array().map((bytes) => ({ kind: 'bytes' as const, bytes })),
-  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map((number) => ({ kind: 'number' as const, number })),
+  fc
+    .bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })
+    .map((number) => ({ kind: 'number' as const, number })),
 );
 const anyText = fc.string({ unit: 'binary' });
 const anyRow: fc.Arbitrary<RawRow> = fc.record({

@@ -14,7 +14,8 @@ const jsonAt = ',"json":';
 /** `TypeError` where the value was left out. */
 export function rowLine({ container, entity, key, row }: RawRow): string {
   const expiry =
-    (row.expiresAt === undefined ? '' : `,"expiresAt":${row.expiresAt}`) + (row.ttlMs === undefined ? '' : `,"ttlMs":${row.ttlMs}`);
+    (row.expiresAt === undefined ? '' : `,"expiresAt":${row.expiresAt}`) +
+    (row.ttlMs === undefined ? '' : `,"ttlMs":${row.ttlMs}`);
   const address = `"container":${JSON.stringify(container)},"entity":${JSON.stringify(entity)},"key":${JSON.stringify(key)}`;
   return `{${address},"version":"${row.version}","updatedAt":${row.updatedAt}${expiry},${valueText(row.value)}}`;
 }
@@ -45,7 +46,11 @@ function isOneLineOfJson(text: string): boolean {
   }
 }
 
-type Written = { readonly [name in 'container' | 'entity' | 'key' | 'version' | 'updatedAt' | 'expiresAt' | 'ttlMs']?: unknown } & {
+type Written = {
+  readonly [
+    name in 'container' | 'entity' | 'key' | 'version' | 'updatedAt' | 'expiresAt' | 'ttlMs'
+  ]?: unknown;
+} & {
   readonly text?: unknown;
   readonly bytes?: unknown;
   readonly number?: unknown;
@@ -56,9 +61,11 @@ export function readRowLine(line: string): RawRow {
   const at = line.indexOf(jsonAt);
   const written = JSON.parse(at < 0 ? line : `${line.slice(0, at)}}`) as Written;
   if (!line.endsWith('}')) throw new SyntaxError('its end is missing');
-  const value: StoredValue = at < 0 ? readValue(written) : { kind: 'json', text: line.slice(at + jsonAt.length, -1) };
+  const value: StoredValue =
+    at < 0 ? readValue(written) : { kind: 'json', text: line.slice(at + jsonAt.length, -1) };
   const { container, entity, key, version } = written;
-  if (typeof container !== 'string' || typeof entity !== 'string' || typeof key !== 'string') throw new SyntaxError('there is no address');
+  if (typeof container !== 'string' || typeof entity !== 'string' || typeof key !== 'string')
+    throw new SyntaxError('there is no address');
   if (typeof version !== 'string' || !isVersion(version)) throw new SyntaxError('there is no version');
   const row = { version, value, updatedAt: numberOf(written, 'updatedAt'), ...expiryOf(written) };
   return { container, entity, key, row };
@@ -67,7 +74,8 @@ export function readRowLine(line: string): RawRow {
 function readValue({ text, bytes, number }: Written): StoredValue {
   if (typeof text === 'string') return { kind: 'json', text };
   if (typeof bytes === 'string') return { kind: 'bytes', bytes: fromBase64(bytes) };
-  if (typeof number === 'string' && /^-?[0-9]+$/.test(number)) return { kind: 'number', number: BigInt(number) };
+  if (typeof number === 'string' && /^-?[0-9]+$/.test(number))
+    return { kind: 'number', number: BigInt(number) };
   throw new SyntaxError('there is no value');
 }
 

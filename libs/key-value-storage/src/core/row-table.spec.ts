@@ -38,7 +38,9 @@ test('holds what was set last, and sweeps those rows that have expired, the firs
         const due = [...model]
           .filter(([, { expiresAt = Infinity }]) => expiresAt <= now)
           .sort(([, a], [, b]) => (a.expiresAt as number) - (b.expiresAt as number));
-        const swept = table.sweep(limit, now).map(({ entity, key: name }) => model.get(`${entity} ${name}`)?.expiresAt);
+        const swept = table
+          .sweep(limit, now)
+          .map(({ entity, key: name }) => model.get(`${entity} ${name}`)?.expiresAt);
         expect(swept).toEqual(due.slice(0, limit).map(([, each]) => each.expiresAt));
         expect(table.sweep(100, now)).toHaveLength(Math.max(0, due.length - limit));
         expect(table.size).toBe(model.size - due.length);
@@ -50,12 +52,18 @@ test('holds what was set last, and sweeps those rows that have expired, the firs
 
 test('a page leaves expired rows out, and says rightly whether more come', () => {
   const table = new RowTable();
-  for (const [n, key] of ['a', 'b', 'c', 'd', 'e'].entries()) table.set(address(key), row(n, key === 'b' || key === 'e' ? 5 : undefined));
+  for (const [n, key] of ['a', 'b', 'c', 'd', 'e'].entries())
+    table.set(address(key), row(n, key === 'b' || key === 'e' ? 5 : undefined));
   const scan = (range: object) => {
     const { rows, more } = table.scan({ container: 'c', entity: 'e', limit: 2, ...range }, 5);
     return [rows.map(({ key }) => key).join(''), more];
   };
-  expect([scan({}), scan({ after: 'c' }), scan({ reverse: true }), scan({ reverse: true, after: 'c' })]).toEqual([
+  expect([
+    scan({}),
+    scan({ after: 'c' }),
+    scan({ reverse: true }),
+    scan({ reverse: true, after: 'c' }),
+  ]).toEqual([
     ['ac', true],
     ['d', false],
     ['dc', true],
@@ -73,7 +81,8 @@ test('a space is there as long as it holds a living row', () => {
   table.set(address('k', 'b', 'two'), row(1));
   table.set(address('k', 'a', 'two'), row(1, 5));
   table.set(address('k', '', 'one'), row(1));
-  const spaces = (now: number): readonly string[] => table.spaces('db', now).map(({ container, entity }) => `${container}/${entity}`);
+  const spaces = (now: number): readonly string[] =>
+    table.spaces('db', now).map(({ container, entity }) => `${container}/${entity}`);
   expect([spaces(4), spaces(5)]).toEqual([
     ['one/', 'two/a', 'two/b'],
     ['one/', 'two/b'],

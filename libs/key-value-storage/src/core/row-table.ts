@@ -32,7 +32,8 @@ export class RowTable {
     const entity = this.#entity(address, row !== undefined);
     if (entity === undefined) return;
     const before = entity.get(address.key);
-    if (before?.expiresAt !== undefined && before.expiresAt !== row?.expiresAt) this.#expiring.delete(expiryKey(before.expiresAt, address));
+    if (before?.expiresAt !== undefined && before.expiresAt !== row?.expiresAt)
+      this.#expiring.delete(expiryKey(before.expiresAt, address));
     if (row === undefined) {
       if (entity.delete(address.key)) this.#size -= 1;
       if (entity.size === 0) this.#forget(address);
@@ -40,13 +41,19 @@ export class RowTable {
     }
     entity.set(address.key, row);
     if (before === undefined) this.#size += 1;
-    if (row.expiresAt !== undefined && row.expiresAt !== before?.expiresAt) this.#expiring.set(expiryKey(row.expiresAt, address), address);
+    if (row.expiresAt !== undefined && row.expiresAt !== before?.expiresAt)
+      this.#expiring.set(expiryKey(row.expiresAt, address), address);
   }
 
   scan(range: Omit<ScanRange, 'database'>, now: number): Omit<ScanPage, 'time'> {
     const rows: ScannedRow[] = [];
     for (const [key, row] of this.#walk(range)) {
-      if (range.reverse === true ? range.start !== undefined && key < range.start : range.end !== undefined && key >= range.end) break;
+      if (
+        range.reverse === true
+          ? range.start !== undefined && key < range.start
+          : range.end !== undefined && key >= range.end
+      )
+        break;
       if (!isAlive(row, now)) continue;
       if (rows.length === range.limit) return withinPageBytes({ rows, more: true });
       rows.push({ key, row: range.values === 'omit' ? withoutValue(row) : row });
@@ -58,11 +65,16 @@ export class RowTable {
     const entity = this.#containers.get(range.container)?.get(range.entity);
     if (entity === undefined) return;
     if (range.reverse === true) {
-      yield* entity.descending(range.after !== undefined && (range.end === undefined || range.after < range.end) ? range.after : range.end);
+      yield* entity.descending(
+        range.after !== undefined && (range.end === undefined || range.after < range.end)
+          ? range.after
+          : range.end,
+      );
       return;
     }
     const { start = '', after } = range;
-    for (const entry of entity.ascending(after !== undefined && after > start ? after : start)) if (entry[0] !== after) yield entry;
+    for (const entry of entity.ascending(after !== undefined && after > start ? after : start))
+      if (entry[0] !== after) yield entry;
   }
 
   /** Takes at most `limit` rows away that have expired, and answers their addresses. */

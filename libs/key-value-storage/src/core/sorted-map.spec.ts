@@ -21,7 +21,11 @@ test('is a plain map in key order, whatever was set and deleted, over several ch
     { arbitrary: fc.record({ kind: fc.constant('delete' as const), key }), weight: 1 },
     // a stretch at once, so that chunks fill, split and empty
     {
-      arbitrary: fc.record({ kind: fc.constantFrom('fill' as const, 'clear' as const), key, count: fc.integer({ min: 1, max: 900 }) }),
+      arbitrary: fc.record({
+        kind: fc.constantFrom('fill' as const, 'clear' as const),
+        key,
+        count: fc.integer({ min: 1, max: 900 }),
+      }),
       weight: 1,
     },
   );

@@ -35,13 +35,18 @@ export class SortedMap<V> {
   *ascending(from = ''): Generator<readonly [string, V]> {
     for (let index = this.#chunkOf(from); index < this.#chunks.length; index += 1) {
       const chunk = this.#chunks[index] as string[];
-      for (let at = lowerBound(chunk, from); at < chunk.length; at += 1) yield this.#entry(chunk[at] as string);
+      for (let at = lowerBound(chunk, from); at < chunk.length; at += 1)
+        yield this.#entry(chunk[at] as string);
     }
   }
 
   /** Entries from the last key below `before` (or the very last), downwards. */
   *descending(before?: string): Generator<readonly [string, V]> {
-    for (let index = before === undefined ? this.#chunks.length - 1 : this.#chunkOf(before); index >= 0; index -= 1) {
+    for (
+      let index = before === undefined ? this.#chunks.length - 1 : this.#chunkOf(before);
+      index >= 0;
+      index -= 1
+    ) {
       const chunk = this.#chunks[index] ?? [];
       for (let at = (before === undefined ? chunk.length : lowerBound(chunk, before)) - 1; at >= 0; at -= 1)
         yield this.#entry(chunk[at] as string);
@@ -62,7 +67,11 @@ export class SortedMap<V> {
     chunk.splice(lowerBound(chunk, key), 0, key);
     // a full last chunk is left full, so that keys that come in order fill their chunks
     if (chunk.length > chunkMax)
-      this.#chunks.splice(index + 1, 0, chunk.splice(index === this.#chunks.length - 1 ? chunkMax : chunkMax / 2));
+      this.#chunks.splice(
+        index + 1,
+        0,
+        chunk.splice(index === this.#chunks.length - 1 ? chunkMax : chunkMax / 2),
+      );
   }
 
   /** The first chunk whose last key is not below `key`; the number of chunks if there is none. */

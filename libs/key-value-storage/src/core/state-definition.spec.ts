@@ -11,17 +11,29 @@ describe('a state definition', () => {
       name!: string;
     }
     class Dog extends Animal {}
-    expect(definitionOf(Animal)).toMatchObject({ name: 'animal', prototype: Animal.prototype, container: 'state:state', entity: 'animal' });
+    expect(definitionOf(Animal)).toMatchObject({
+      name: 'animal',
+      prototype: Animal.prototype,
+      container: 'state:state',
+      entity: 'animal',
+    });
     expect(() => definitionOf(Dog)).toThrow(invalid(/The class Dog has no @State/));
   });
 
   it('lives where its name and container say, whatever the characters', () => {
-    expect(definitionOf(defineState('a b', { container: '!x' }))).toMatchObject({ entity: 'a"20b', container: 'state:"21x' });
+    expect(definitionOf(defineState('a b', { container: '!x' }))).toMatchObject({
+      entity: 'a"20b',
+      container: 'state:"21x',
+    });
   });
 
   it.each([
     ['a blank name', () => defineState(' '), /a text that is not blank/],
-    ['a misspelt option', () => defineState('a', { ttl: 5 } as object), /has no option 'ttl'; it takes schema, schemaVersion/],
+    [
+      'a misspelt option',
+      () => defineState('a', { ttl: 5 } as object),
+      /has no option 'ttl'; it takes schema, schemaVersion/,
+    ],
     ['a TTL of zero', () => defineState('a', { ttlMs: 0 }), /ttlMs is a whole number.*given was 0/],
     ['a TTL that is no number', () => defineState('a', { ttlMs: NaN }), /given was NaN/],
     [
@@ -29,7 +41,11 @@ describe('a state definition', () => {
       () => defineState('a', { expiry: 'rolling' } as object),
       /expiry is 'absolute' or 'sliding'; given was "rolling"/,
     ],
-    ['an unknown scope', () => defineState('a', { scope: 'user' } as object), /scope is 'tenant' or 'shared'/],
+    [
+      'an unknown scope',
+      () => defineState('a', { scope: 'user' } as object),
+      /scope is 'tenant' or 'shared'/,
+    ],
     [
       'a version without the step to it',
       () => defineState('a', { schemaVersion: 3, upcast: { 1: (old) => old as unknown } }),
@@ -40,9 +56,17 @@ describe('a state definition', () => {
       () => defineState('a', { upcast: { 1: (old) => old as unknown } }),
       /leads beyond schemaVersion 1/,
     ],
-    ['a version that is no whole number', () => defineState('a', { schemaVersion: 1.5 }), /whole number from 1/],
+    [
+      'a version that is no whole number',
+      () => defineState('a', { schemaVersion: 1.5 }),
+      /whole number from 1/,
+    ],
     ['an empty container', () => defineState('a', { container: '' }), /not empty/],
-    ['what is neither a class nor a definition', () => definitionOf({ name: 'a' }), /a class with @State, or what defineState answered/],
+    [
+      'what is neither a class nor a definition',
+      () => definitionOf({ name: 'a' }),
+      /a class with @State, or what defineState answered/,
+    ],
   ])('refuses %s, and says what is allowed', (_, define, message) => {
     expect(define).toThrow(invalid(message));
   });

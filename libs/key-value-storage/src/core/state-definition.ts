@@ -58,7 +58,9 @@ interface SchemaMustAcceptItsOwnOutput<Output> {
 interface FieldsMissingInSchema<Names> {
   readonly 'the schema would drop these fields of the class': Names;
 }
-type Stable<S extends StandardSchemaV1> = [StandardSchemaV1.InferOutput<S>] extends [StandardSchemaV1.InferInput<S>]
+type Stable<S extends StandardSchemaV1> = [StandardSchemaV1.InferOutput<S>] extends [
+  StandardSchemaV1.InferInput<S>,
+]
   ? unknown
   : SchemaMustAcceptItsOwnOutput<StandardSchemaV1.InferOutput<S>>;
 type DroppedBy<S extends StandardSchemaV1, T> = Exclude<keyof Data<T>, keyof StandardSchemaV1.InferOutput<S>>;
@@ -99,7 +101,9 @@ export function State<S extends StandardSchemaV1>(
   name: string,
   options: StateOptions & { readonly schema: S & Stable<S> },
 ): <C extends ClassOf<StandardSchemaV1.InferOutput<S>>>(
-  target: [DroppedBy<S, InstanceType<C>>] extends [never] ? C : C & FieldsMissingInSchema<DroppedBy<S, InstanceType<C>>>,
+  target: [DroppedBy<S, InstanceType<C>>] extends [never]
+    ? C
+    : C & FieldsMissingInSchema<DroppedBy<S, InstanceType<C>>>,
 ) => void;
 export function State(name: string, options: StateOptions & { readonly schema?: StandardSchemaV1 } = {}) {
   return (target: ClassOf<object>): void => {
@@ -114,11 +118,23 @@ export function defineState<S extends StandardSchemaV1>(
   options: StateOptions & { readonly schema: S & Stable<S> },
 ): StateDefinition<StandardSchemaV1.InferOutput<S>>;
 export function defineState<T>(name: string, options?: StateOptions): StateDefinition<T>;
-export function defineState(name: string, options: StateOptions & { readonly schema?: StandardSchemaV1 } = {}): StateDefinition<unknown> {
+export function defineState(
+  name: string,
+  options: StateOptions & { readonly schema?: StandardSchemaV1 } = {},
+): StateDefinition<unknown> {
   return resolveState('defineState', name, options, undefined);
 }
 
-const stateOptions = ['schema', 'schemaVersion', 'upcast', 'ttlMs', 'expiry', 'scope', 'container', 'provider'] as const;
+const stateOptions = [
+  'schema',
+  'schemaVersion',
+  'upcast',
+  'ttlMs',
+  'expiry',
+  'scope',
+  'container',
+  'provider',
+] as const;
 
 function resolveState(
   owner: string,
@@ -127,17 +143,29 @@ function resolveState(
   prototype: object | undefined,
 ): ResolvedState {
   const where = `${owner} (${describe(name)})`;
-  if (typeof name !== 'string' || name.trim() === '') throw invalidOption(`${where}: the name of a state is a text that is not blank.`);
+  if (typeof name !== 'string' || name.trim() === '')
+    throw invalidOption(`${where}: the name of a state is a text that is not blank.`);
   assertOptions(where, options, stateOptions);
-  const { schemaVersion = 1, upcast = {}, ttlMs, expiry = 'absolute', scope, container = 'state', provider } = options;
+  const {
+    schemaVersion = 1,
+    upcast = {},
+    ttlMs,
+    expiry = 'absolute',
+    scope,
+    container = 'state',
+    provider,
+  } = options;
   if (!Number.isInteger(schemaVersion) || schemaVersion < 1) {
-    throw invalidOption(`${where}: schemaVersion is a whole number from 1; given was ${String(schemaVersion)}.`);
+    throw invalidOption(
+      `${where}: schemaVersion is a whole number from 1; given was ${String(schemaVersion)}.`,
+    );
   }
   assertSteps(where, schemaVersion, upcast);
   if (ttlMs !== undefined) assertTtl(where, ttlMs);
   assertOneOf(where, 'expiry', expiry, ['absolute', 'sliding']);
   assertOneOf(where, 'scope', scope, ['tenant', 'shared', undefined]);
-  if (typeof container !== 'string' || container === '') throw invalidOption(`${where}: container is a text that is not empty.`);
+  if (typeof container !== 'string' || container === '')
+    throw invalidOption(`${where}: container is a text that is not empty.`);
   const resolved: ResolvedState = {
     kind: 'state',
     name,
@@ -168,10 +196,17 @@ function assertSteps(where: string, schemaVersion: number, upcast: Readonly<Reco
   }
   const extra = given.filter((step) => !needed.includes(step));
   if (extra.length > 0)
-    throw invalidOption(`${where}: upcast from version ${extra.join(', ')} leads beyond schemaVersion ${schemaVersion}.`);
+    throw invalidOption(
+      `${where}: upcast from version ${extra.join(', ')} leads beyond schemaVersion ${schemaVersion}.`,
+    );
 }
 
-function assertOneOf(where: string, option: string, given: unknown, allowed: readonly (string | undefined)[]): void {
+function assertOneOf(
+  where: string,
+  option: string,
+  given: unknown,
+  allowed: readonly (string | undefined)[],
+): void {
   if (!allowed.some((word) => word === given)) {
     const words = allowed.filter((word) => word !== undefined).map((word) => `'${word}'`);
     throw invalidOption(`${where}: ${option} is ${words.join(' or ')}; given was ${describe(given)}.`);
@@ -183,9 +218,18 @@ export function definitionOf(state: unknown): ResolvedState {
   if (typeof state === 'function') {
     const own = Object.getOwnPropertyDescriptor(state, definitionSymbol);
     if (own !== undefined) return own.value as ResolvedState;
-    throw invalidOption(`The class ${state.name || '(without a name)'} has no @State: declare it, or use defineState.`);
+    throw invalidOption(
+      `The class ${state.name || '(without a name)'} has no @State: declare it, or use defineState.`,
+    );
   }
-  if (typeof state === 'object' && state !== null && (state as { kind?: unknown }).kind === 'state' && 'entity' in state)
+  if (
+    typeof state === 'object' &&
+    state !== null &&
+    (state as { kind?: unknown }).kind === 'state' &&
+    'entity' in state
+  )
     return state as ResolvedState;
-  throw invalidOption(`A state is a class with @State, or what defineState answered; given was ${describe(state)}.`);
+  throw invalidOption(
+    `A state is a class with @State, or what defineState answered; given was ${describe(state)}.`,
+  );
 }

@@ -10,7 +10,16 @@ import type { Renewed } from './renewals.js';
 import { retryInTurn } from './retry-in-turn.js';
 import type { RetryPolicy } from './retry-on-conflict.js';
 import type { ResolvedState } from './state-definition.js';
-import type { Address, Change, Expected, ReadResult, Row, StoredValue, TimeToLive, Version } from './storage-provider.js';
+import type {
+  Address,
+  Change,
+  Expected,
+  ReadResult,
+  Row,
+  StoredValue,
+  TimeToLive,
+  Version,
+} from './storage-provider.js';
 import { ValueCodec, type Encoded } from './value-codec.js';
 
 export class StateRows<T> {
@@ -28,13 +37,25 @@ export class StateRows<T> {
   }
 
   address(key: Key): Address {
-    return { database: this.database(), container: this.state.container, entity: this.state.entity, key: encodeKey(key) };
+    return {
+      database: this.database(),
+      container: this.state.container,
+      entity: this.state.entity,
+      key: encodeKey(key),
+    };
   }
 
   /** Rows of the port, in the order asked. Not async: one frame less in every read. */
-  read(addresses: readonly Address[], options: ReadOptions | undefined, values: 'include' | 'omit' = 'include'): Promise<ReadResult> {
+  read(
+    addresses: readonly Address[],
+    options: ReadOptions | undefined,
+    values: 'include' | 'omit' = 'include',
+  ): Promise<ReadResult> {
     this.engine.assertOpen();
-    return this.engine.provider.read(addresses, options === undefined && values === 'include' ? undefined : { ...options, values });
+    return this.engine.provider.read(
+      addresses,
+      options === undefined && values === 'include' ? undefined : { ...options, values },
+    );
   }
 
   async readOne(
@@ -50,8 +71,11 @@ export class StateRows<T> {
   entry(address: Address, key: Key, row: Row, expiresAt = row.expiresAt): Entry<T> | Promise<Entry<T>> {
     const value = this.codec.decode(address, row.value);
     const { schemaVersion } = this.state;
-    if (!isPromise(value)) return new ReadEntry(key, value, row.version, row.updatedAt, expiresAt, address, schemaVersion);
-    return value.then((lifted) => new ReadEntry(key, lifted, row.version, row.updatedAt, expiresAt, address, schemaVersion));
+    if (!isPromise(value))
+      return new ReadEntry(key, value, row.version, row.updatedAt, expiresAt, address, schemaVersion);
+    return value.then(
+      (lifted) => new ReadEntry(key, lifted, row.version, row.updatedAt, expiresAt, address, schemaVersion),
+    );
   }
 
   info(key: Key, row: Row, expiresAt = row.expiresAt): EntryInfo {
@@ -82,14 +106,27 @@ export class StateRows<T> {
   /** The entry that a landed write left behind. */
   written(address: Address, key: Key, encoded: Encoded<T>, landed: Landed, index = 0): Entry<T> {
     const { version, time, rows } = landed;
-    return new ReadEntry(key, encoded.value, version, time, rows[index]?.expiresAt, address, this.state.schemaVersion);
+    return new ReadEntry(
+      key,
+      encoded.value,
+      version,
+      time,
+      rows[index]?.expiresAt,
+      address,
+      this.state.schemaVersion,
+    );
   }
 
   /**
    * Moves a sliding expiry to the time that the row was written with, at most once per tenth of it, and once for all who read it at the same time.
    * Answers the expiry afterwards: a renewal that fails, or meets somebody who has the row, does not fail the read and does not hold it up.
    */
-  async slide(address: Address, row: Row, time: number, signal: AbortSignal | undefined): Promise<number | undefined> {
+  async slide(
+    address: Address,
+    row: Row,
+    time: number,
+    signal: AbortSignal | undefined,
+  ): Promise<number | undefined> {
     const { expiresAt, ttlMs } = row;
     if (!this.state.sliding || expiresAt === undefined || ttlMs === undefined) return expiresAt;
     if (time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
@@ -105,10 +142,17 @@ export class StateRows<T> {
   /** Nothing where the row was not renewed: nobody waits for a row that somebody else has. */
   async #renew(address: Address, version: Version, ttlMs: number): Promise<Renewed | undefined> {
     try {
-      const batch = batchOf(this.engine, address.database, [{ address, expected: { version } }], [{ kind: 'renew', address, ttlMs }]);
+      const batch = batchOf(
+        this.engine,
+        address.database,
+        [{ address, expected: { version } }],
+        [{ kind: 'renew', address, ttlMs }],
+      );
       const [result] = await this.engine.provider.commit([{ ...batch, noWait: true }]);
       const expiresAt = result?.outcome === 'committed' ? result.rows[0]?.expiresAt : undefined;
-      return result?.outcome !== 'committed' || expiresAt === undefined ? undefined : { at: result.time, expiresAt };
+      return result?.outcome !== 'committed' || expiresAt === undefined
+        ? undefined
+        : { at: result.time, expiresAt };
     } catch {
       return undefined;
     }
@@ -118,7 +162,11 @@ export class StateRows<T> {
    * Repeats read-and-write work at one row while it conflicts. The first caller has the turn already: rivals that come meanwhile wait, rather than
    * commit behind it what is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
    */
-  async retryInTurn<R>(address: Address, policy: RetryPolicy, work: () => Promise<R | Conflicted>): Promise<R> {
+  async retryInTurn<R>(
+    address: Address,
+    policy: RetryPolicy,
+    work: () => Promise<R | Conflicted>,
+  ): Promise<R> {
     return await retryInTurn(this.engine, turnOf(address.database, address), policy, async () => {
       const result = await work();
       if (isConflicted(result)) throw conflictError(result, 'own');

@@ -58,7 +58,12 @@ export interface Check {
 export type TimeToLive = number | 'never' | { readonly keepElse: number | 'never' };
 
 export type Change =
-  | { readonly kind: 'put'; readonly address: RowAddress; readonly value: StoredValue; readonly ttl: TimeToLive }
+  | {
+      readonly kind: 'put';
+      readonly address: RowAddress;
+      readonly value: StoredValue;
+      readonly ttl: TimeToLive;
+    }
   /** Also clears away an expired row. */
   | { readonly kind: 'delete'; readonly address: RowAddress }
   /**
@@ -103,7 +108,12 @@ export type CommitResult =
   /** `time`: the commit's one time, the `updatedAt` of what it wrote; `rows`: one for each change, in order. */
   | { readonly outcome: 'committed'; readonly time: number; readonly rows: readonly ChangedRow[] }
   /** The first check, in the order given, that was not met. An answer, not an error. */
-  | { readonly outcome: 'conflict'; readonly address: RowAddress; readonly expected: Expected; readonly actual: Version | undefined }
+  | {
+      readonly outcome: 'conflict';
+      readonly address: RowAddress;
+      readonly expected: Expected;
+      readonly actual: Version | undefined;
+    }
   /** The first numeric change that could not be made. */
   | { readonly outcome: 'refused'; readonly address: RowAddress; readonly reason: 'range' | 'type' }
   | { readonly outcome: 'failed'; readonly error: StorageError };
@@ -249,7 +259,10 @@ export interface StorageProvider {
   read(addresses: readonly Address[], options?: ReadOptions): Promise<ReadResult>;
 
   /** One page of each range, in key order or reversed, each of at most `pageBytesMax`. The ranges share no view. */
-  scan(ranges: readonly ScanRange[], options?: { readonly signal?: AbortSignal | undefined }): Promise<readonly ScanPage[]>;
+  scan(
+    ranges: readonly ScanRange[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly ScanPage[]>;
 
   /**
    * Several independent batches, no two of which share a row, checks included (the caller's duty): each is all-or-nothing and has its own

@@ -8,14 +8,19 @@ export const sharedDatabase = 'shared';
 
 /** A tenant's name: a text without control characters, and without blanks around it; `TENANT_MISSING` for anything else, and for one that is too long. */
 export function assertTenant(tenant: unknown): asserts tenant is string {
-  if (tenant === undefined || tenant === null || tenant === '') throw tenantMissing('A tenant is needed here, and there is none');
+  if (tenant === undefined || tenant === null || tenant === '')
+    throw tenantMissing('A tenant is needed here, and there is none');
 
   if (typeof tenant !== 'string' || tenant.trim() !== tenant || /[\u0000-\u001f\u007f]/.test(tenant)) {
-    throw tenantMissing(`A tenant's name is a text without control characters or blanks around it; given was ${describe(tenant)}`);
+    throw tenantMissing(
+      `A tenant's name is a text without control characters or blanks around it; given was ${describe(tenant)}`,
+    );
   }
   const bytes = utf8Length(databaseName(tenant));
   if (bytes > limits.databaseBytesMax) {
-    throw tenantMissing(`A tenant's name is too long: its database takes ${bytes} encoded bytes, ${limits.databaseBytesMax} are allowed`);
+    throw tenantMissing(
+      `A tenant's name is too long: its database takes ${bytes} encoded bytes, ${limits.databaseBytesMax} are allowed`,
+    );
   }
 }
 

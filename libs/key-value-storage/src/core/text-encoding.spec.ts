@@ -2,7 +2,10 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { decodeText, encodeText, utf8Length } from './text-encoding.js';
 
-const edges = [0, 0x20, 0x21, 0x22, 0x23, 0x7f, 0x80, 0x7ff, 0x800, 0xd7fe, 0xd7ff, 0xd800, 0xdbff, 0xdc00, 0xdfff, 0xe000, 0xffff];
+const edges = [
+  0, 0x20, 0x21, 0x22, 0x23, 0x7f, 0x80, 0x7ff, 0x800, 0xd7fe, 0xd7ff, 0xd800, 0xdbff, 0xdc00, 0xdfff, 0xe000,
+  0xffff,
+];
 const text = fc
   .array(fc.oneof(fc.constantFrom(...edges), fc.integer({ min: 0, max: 0xffff })), { maxLength: 12 })
   .map((units) => String.fromCharCode(...units));
@@ -16,18 +19,22 @@ test('every text comes back, lone surrogates and NUL included, and every single 
   );
   for (let code = 0; code <= 0xffff; code += 1) {
     const character = String.fromCharCode(code);
-    if (decodeText(encodeText(character)) !== character) throw new Error(`U+${code.toString(16)} does not come back`);
+    if (decodeText(encodeText(character)) !== character)
+      throw new Error(`U+${code.toString(16)} does not come back`);
   }
 });
 
 test('UTF-16, UTF-8 and code points agree on the order of encoded texts', () => {
-  const points = (given: string): readonly number[] => Array.from(given, (character) => character.codePointAt(0) as number);
+  const points = (given: string): readonly number[] =>
+    Array.from(given, (character) => character.codePointAt(0) as number);
   fc.assert(
     fc.property(text, text, (a, b) => {
       const [left, right] = [encodeText(a), encodeText(b)];
       const [x, y] = [points(a), points(b)];
       const at = x.findIndex((code, index) => code !== y[index]);
-      const expected = Math.sign(at < 0 ? x.length - y.length : at >= y.length ? 1 : (x[at] as number) - (y[at] as number));
+      const expected = Math.sign(
+        at < 0 ? x.length - y.length : at >= y.length ? 1 : (x[at] as number) - (y[at] as number),
+      );
       expect(left < right ? -1 : left > right ? 1 : 0).toBe(expected);
       expect(Buffer.compare(Buffer.from(left), Buffer.from(right))).toBe(expected);
     }),
@@ -43,7 +50,20 @@ test('what was not encoded by us is undefined, and nothing is encoded in two way
     }),
     { numRuns: 5_000 },
   );
-  for (const wrong of ['"', '"0', '"zz', '"41', '\uD7FF', '\uD7FF12', '\uD7FF0041', '!', '\0', '\uE000', '\ud800', '\u{1F600}'])
+  for (const wrong of [
+    '"',
+    '"0',
+    '"zz',
+    '"41',
+    '\uD7FF',
+    '\uD7FF12',
+    '\uD7FF0041',
+    '!',
+    '\0',
+    '\uE000',
+    '\ud800',
+    '\u{1F600}',
+  ])
     expect(decodeText(wrong)).toBeUndefined();
 });
 

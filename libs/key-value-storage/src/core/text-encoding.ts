@@ -35,7 +35,8 @@ export function decodeText(encoded: string): string | undefined {
   if (!needsEscape.test(encoded)) return encoded;
   const text = encoded.replace(
     /"([0-9a-f]{2})|\uD7FF(?:([0-9a-f]{4})|([\u{10000}-\u{10FFFF}]))/gu,
-    (_, low?: string, high?: string, astral?: string) => astral ?? String.fromCharCode(parseInt(low ?? (high as string), 16)),
+    (_, low?: string, high?: string, astral?: string) =>
+      astral ?? String.fromCharCode(parseInt(low ?? (high as string), 16)),
   );
   return encodeText(text) === encoded ? text : undefined;
 }

@@ -7,7 +7,9 @@ const patience = { patienceMs: 1, deadline: Number.POSITIVE_INFINITY };
 const endless: Clock = {
   ...systemClock,
   wait: async (_, signal) =>
-    await new Promise((_resolve, reject) => signal?.addEventListener('abort', () => reject(signal.reason as Error))),
+    await new Promise((_resolve, reject) =>
+      signal?.addEventListener('abort', () => reject(signal.reason as Error)),
+    ),
 };
 /** One whose waits are over at once. */
 const impatient: Clock = { ...systemClock, wait: async () => undefined };
@@ -40,7 +42,10 @@ describe('turns at a row', () => {
     const turns = new Turns();
     await turns.take('a', patience, endless, undefined);
     const ticks: (() => void)[] = [];
-    const byHand: Clock = { ...endless, wait: async () => await new Promise((resolve) => ticks.push(resolve)) };
+    const byHand: Clock = {
+      ...endless,
+      wait: async () => await new Promise((resolve) => ticks.push(resolve)),
+    };
     const gone: number[] = [];
     const waiting = Array.from({ length: 9 }, async (_, number) => {
       expect(await turns.take('a', patience, byHand, undefined)).toBe(number >= 7);

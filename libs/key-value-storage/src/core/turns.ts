@@ -39,7 +39,12 @@ export class Turns {
   }
 
   /** Answers whether the turn was granted; not, once the patience is over. Rejects with the signal's reason. */
-  async take(name: string, patience: Patience, clock: Clock, signal: AbortSignal | undefined): Promise<boolean> {
+  async take(
+    name: string,
+    patience: Patience,
+    clock: Clock,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
     const line = this.#lines.get(name);
     if (line === undefined) {
       this.begin(name);
@@ -79,7 +84,10 @@ export class Turns {
     try {
       for (let isOver = false; !isOver && clock.monotonic() < deadline;) {
         const { moves } = line;
-        isOver = await Promise.race([ended.then(() => true), clock.wait(patienceMs, stopped).then(() => false)]);
+        isOver = await Promise.race([
+          ended.then(() => true),
+          clock.wait(patienceMs, stopped).then(() => false),
+        ]);
         if (!isOver && line.moves === moves) losePatience(line);
       }
     } finally {

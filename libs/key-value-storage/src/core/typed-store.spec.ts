@@ -26,9 +26,14 @@ const caught = async (work: Promise<unknown>): Promise<unknown> =>
   );
 
 describe('values and schemas', () => {
-  const zodState = defineState('zod', { schema: z.object({ label: z.string().trim().min(1), uses: z.number().default(0) }) });
+  const zodState = defineState('zod', {
+    schema: z.object({ label: z.string().trim().min(1), uses: z.number().default(0) }),
+  });
   const valibotState = defineState('valibot', {
-    schema: v.object({ label: v.pipe(v.string(), v.trim(), v.minLength(1)), uses: v.optional(v.number(), 0) }),
+    schema: v.object({
+      label: v.pipe(v.string(), v.trim(), v.minLength(1)),
+      uses: v.optional(v.number(), 0),
+    }),
   });
 
   it.each([
@@ -46,7 +51,9 @@ describe('values and schemas', () => {
   });
 
   it('may be checked by a schema that answers a promise', async () => {
-    const schema = z.object({ a: z.number() }).refine(async ({ a }) => await Promise.resolve(a > 0), 'above 0');
+    const schema = z
+      .object({ a: z.number() })
+      .refine(async ({ a }) => await Promise.resolve(a > 0), 'above 0');
     const store = (await storageOn()).store(defineState('later', { schema }));
     await store.add('a', { a: 1 });
     await expect(store.add('b', { a: 0 })).rejects.toMatchObject({ code: 'INVALID_VALUE' });
@@ -94,15 +101,24 @@ describe('values and schemas', () => {
     const entry = await store.getOrThrow('a');
     expect(entry.value).toEqual({ price: 1.5, currency: 'EUR' });
     const saved = await store.save(entry.with({ price: 2 }));
-    expect([(await store.getOrThrow('a')).value, (await store.getOrThrow('a')).etag]).toEqual([{ price: 2, currency: 'EUR' }, saved.etag]);
+    expect([(await store.getOrThrow('a')).value, (await store.getOrThrow('a')).etag]).toEqual([
+      { price: 2, currency: 'EUR' },
+      saved.etag,
+    ]);
     // an older program says so, instead of reading it wrongly
-    await expect(storage.store(defineState('p')).get('a')).rejects.toMatchObject({ code: 'STORAGE_UNSUPPORTED' });
+    await expect(storage.store(defineState('p')).get('a')).rejects.toMatchObject({
+      code: 'STORAGE_UNSUPPORTED',
+    });
   });
 
   it('whose upcast fails, or does not fit the schema, are corrupt and named', async () => {
     const storage = await storageOn();
     await storage.store(defineState<object>('p')).add('a', {});
-    const state = defineState('p', { schema: z.object({ a: z.number() }), schemaVersion: 2, upcast: { 1: () => ({ a: 'no' }) } });
+    const state = defineState('p', {
+      schema: z.object({ a: z.number() }),
+      schemaVersion: 2,
+      upcast: { 1: () => ({ a: 'no' }) },
+    });
     const error = await caught(storage.store(state).get('a'));
     expect(isStorageError(error, 'STORAGE_CORRUPT') && error.place).toBe('shared/state:state/p/a');
     expect(isStorageError((error as Error).cause, 'INVALID_VALUE')).toBe(true);
@@ -142,7 +158,9 @@ describe('read, change, write', () => {
     await store.update('a', ({ n }) => ({ n: n + (runs += 1) }), { retry: { delayMs: 0 } });
     expect(runs).toBe(4);
     rival.times = 99;
-    const error = await caught(store.update('a', ({ n }) => ({ n: n + 1 }), { retry: { attempts: 3, delayMs: 0 } }));
+    const error = await caught(
+      store.update('a', ({ n }) => ({ n: n + 1 }), { retry: { attempts: 3, delayMs: 0 } }),
+    );
     expect(isStorageError(error, 'STORAGE_CONFLICT') && error.attempts).toBe(3);
   });
 
@@ -151,7 +169,9 @@ describe('read, change, write', () => {
     const store = (await storageOn(provider)).store(counters);
     await store.add('a', { n: 0 });
     provider.commits = 0;
-    await Promise.all(Array.from({ length: 100 }, async () => await store.update('a', ({ n }) => ({ n: n + 1 }))));
+    await Promise.all(
+      Array.from({ length: 100 }, async () => await store.update('a', ({ n }) => ({ n: n + 1 }))),
+    );
     expect((await store.getOrThrow('a')).value.n).toBe(100);
     expect(provider.commits).toBe(100);
   });
@@ -175,7 +195,9 @@ describe('read, change, write', () => {
     rival.commits = 0;
     expect((await store.update('a', (value) => value)).etag).toBe(etag);
     expect(rival.commits).toBe(0);
-    await expect(store.update('a', () => undefined as unknown as { n: number })).rejects.toMatchObject({ code: 'INVALID_VALUE' });
+    await expect(store.update('a', () => undefined as unknown as { n: number })).rejects.toMatchObject({
+      code: 'INVALID_VALUE',
+    });
   });
 });
 
@@ -216,7 +238,9 @@ describe('what callers do', () => {
         vendor: 'test',
         validate: async (value: unknown) => {
           await Promise.resolve();
-          return (value as { n: number }).n > 0 ? { value: value as { n: number } } : { issues: [{ message: 'above 0' }] };
+          return (value as { n: number }).n > 0
+            ? { value: value as { n: number } }
+            : { issues: [{ message: 'above 0' }] };
         },
       },
     };
@@ -243,7 +267,10 @@ describe('what callers do', () => {
   it('ends a list that is aborted before its next entry', async () => {
     const store = (await storageOn()).store(texts);
     await store.setMany(Array.from({ length: 10 }, (_, at) => ({ key: `k${at}`, value: 'x' })));
-    for (const open of [(signal: AbortSignal) => store.list({}, { signal }), (signal: AbortSignal) => store.keys({}, { signal })]) {
+    for (const open of [
+      (signal: AbortSignal) => store.list({}, { signal }),
+      (signal: AbortSignal) => store.keys({}, { signal }),
+    ]) {
       const controller = new AbortController();
       let seen = 0;
       const error = await caught(
@@ -263,7 +290,9 @@ describe('what callers do', () => {
     const store = (await storageOn(rival)).store(numbers);
     await store.add('a', { n: 0 });
     rival.times = 1;
-    await retryOnConflict(async () => await store.update('a', ({ n }) => ({ n: n + 1 }), { retry: { attempts: 1 } }));
+    await retryOnConflict(
+      async () => await store.update('a', ({ n }) => ({ n: n + 1 }), { retry: { attempts: 1 } }),
+    );
     expect(rival.times).toBe(0);
   });
 
@@ -297,9 +326,12 @@ describe('what callers do', () => {
     loop.push(loop);
     expect(isStorageError(await caught(store.get(loop as string[])), 'INVALID_KEY')).toBe(true);
     expect(isStorageError(await caught(store.setMany(5 as unknown as [])), 'INVALID_OPTION')).toBe(true);
-    expect(isStorageError(await caught(store.update('a', (text) => text, { retry: { delayMsMax: Infinity } })), 'INVALID_OPTION')).toBe(
-      true,
-    );
+    expect(
+      isStorageError(
+        await caught(store.update('a', (text) => text, { retry: { delayMsMax: Infinity } })),
+        'INVALID_OPTION',
+      ),
+    ).toBe(true);
     const many = Array.from({ length: 60_000 }, (_, at) => ({ key: `k${at}`, value: 'x' }));
     expect(isStorageError(await caught(store.setMany(many)), 'LIMIT_EXCEEDED')).toBe(true);
   });
@@ -310,7 +342,9 @@ describe('what callers do', () => {
     await store.add('a', { n: 0 });
     provider.slowMs = 10;
     const retry = { delayMsMax: 25, budgetMs: 60_000 };
-    await Promise.all(Array.from({ length: 60 }, async () => await store.update('a', ({ n }) => ({ n: n + 1 }), { retry })));
+    await Promise.all(
+      Array.from({ length: 60 }, async () => await store.update('a', ({ n }) => ({ n: n + 1 }), { retry })),
+    );
     expect((await store.getOrThrow('a')).value.n).toBe(60);
   });
 });

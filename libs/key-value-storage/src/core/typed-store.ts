@@ -56,7 +56,9 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const { rows, time } = await this.#rows.read([address], options);
     const row = rows[0];
     if (row === undefined) return undefined;
-    const expiresAt = this.#rows.state.sliding ? await this.#rows.slide(address, row, time, options?.signal) : row.expiresAt;
+    const expiresAt = this.#rows.state.sliding
+      ? await this.#rows.slide(address, row, time, options?.signal)
+      : row.expiresAt;
     const entry = this.#rows.entry(address, own, row, expiresAt);
     return isPromise(entry) ? await entry : entry;
   }
@@ -81,7 +83,10 @@ export class TypedStore<T> extends KeyValueStore<T> {
   }
 
   add(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
-    return this.#write('add', key, value, options, { expected: 'absent', onConflict: () => existsError(this.#rows.state.name, key) });
+    return this.#write('add', key, value, options, {
+      expected: 'absent',
+      onConflict: () => existsError(this.#rows.state.name, key),
+    });
   }
 
   async getOrAdd(
@@ -99,7 +104,9 @@ export class TypedStore<T> extends KeyValueStore<T> {
       if (row !== undefined) return { entry: await this.#rows.entry(address, own, row), added: false };
       const encoded = await this.#rows.codec.encode(own, await make());
       const result = await this.#rows.put(address, encoded.stored, ttl, 'absent', options);
-      return result.outcome === 'conflict' ? result : { entry: this.#rows.written(address, own, encoded, result), added: true };
+      return result.outcome === 'conflict'
+        ? result
+        : { entry: this.#rows.written(address, own, encoded, result), added: true };
     });
   }
 
@@ -108,19 +115,29 @@ export class TypedStore<T> extends KeyValueStore<T> {
   }
 
   replace(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
-    return this.#write('replace', key, value, options, { expected: 'present', onConflict: () => this.#notFound(key) });
+    return this.#write('replace', key, value, options, {
+      expected: 'present',
+      onConflict: () => this.#notFound(key),
+    });
   }
 
   async save(entry: Entry<T>, options?: WriteOptions): Promise<Entry<T>> {
     assertEntry('save', entry);
     const expected = { version: etagIn(entry) };
-    return await this.#write('save', entry.key, entry.value, options, { expected, onConflict: ownConflict, expiry: 'keep' });
+    return await this.#write('save', entry.key, entry.value, options, {
+      expected,
+      onConflict: ownConflict,
+      expiry: 'keep',
+    });
   }
 
   async update(
     key: Key,
     change: (value: T) => Given<T> | Promise<Given<T>>,
-    options?: WriteOptions & { readonly retry?: RetryOptions | undefined; readonly initial?: (() => Given<T>) | undefined },
+    options?: WriteOptions & {
+      readonly retry?: RetryOptions | undefined;
+      readonly initial?: (() => Given<T>) | undefined;
+    },
   ): Promise<Entry<T>> {
     assertOptions('update', options, updateNames);
     assertFunction('update', 'change', change);
@@ -133,11 +150,20 @@ export class TypedStore<T> extends KeyValueStore<T> {
       const { row } = await rows.readOne(address, callOptions(options));
       if (row === undefined && options?.initial === undefined) throw this.#notFound(own);
       const before =
-        row === undefined ? (await rows.codec.encode(own, options?.initial?.())).value : await rows.codec.decode(address, row.value);
+        row === undefined
+          ? (await rows.codec.encode(own, options?.initial?.())).value
+          : await rows.codec.decode(address, row.value);
       const after = await change(before);
-      if (row !== undefined && after === before && options?.ttlMs === undefined) return await rows.entry(address, own, row);
+      if (row !== undefined && after === before && options?.ttlMs === undefined)
+        return await rows.entry(address, own, row);
       const encoded = await rows.codec.encode(own, after);
-      const result = await rows.put(address, encoded.stored, ttl, row === undefined ? 'absent' : { version: row.version }, options);
+      const result = await rows.put(
+        address,
+        encoded.stored,
+        ttl,
+        row === undefined ? 'absent' : { version: row.version },
+        options,
+      );
       return result.outcome === 'conflict' ? result : rows.written(address, own, encoded, result);
     });
   }
@@ -158,7 +184,10 @@ export class TypedStore<T> extends KeyValueStore<T> {
     });
   }
 
-  async delete(key: Key, options?: CallOptions & { readonly ifMatch?: Condition | Precondition | '*' }): Promise<boolean> {
+  async delete(
+    key: Key,
+    options?: CallOptions & { readonly ifMatch?: Condition | Precondition | '*' },
+  ): Promise<boolean> {
     assertOptions('delete', options, ['signal', 'ifMatch']);
     const address = this.#rows.address(key);
     const condition = conditionOf(options, address);
@@ -199,7 +228,8 @@ export class TypedStore<T> extends KeyValueStore<T> {
     options?: ReadOptions,
   ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }> {
     assertOptions('getMany', options, readNames);
-    if (!Array.isArray(keys)) throw invalidOption(`getMany takes an array of keys; given was ${describe(keys)}.`);
+    if (!Array.isArray(keys))
+      throw invalidOption(`getMany takes an array of keys; given was ${describe(keys)}.`);
     assertAtMost('readAddressesMax', keys.length, 'keys in one getMany');
     const addresses = keys.map((key) => this.#rows.address(key));
     const own = keys.map(frozenKey);
@@ -211,7 +241,10 @@ export class TypedStore<T> extends KeyValueStore<T> {
     return (await Promise.all(entries)) as { readonly [I in keyof K]: Entry<T> | undefined };
   }
 
-  async setMany(items: Iterable<{ readonly key: Key; readonly value: Given<T> }>, options?: WriteOptions): Promise<readonly Entry<T>[]> {
+  async setMany(
+    items: Iterable<{ readonly key: Key; readonly value: Given<T> }>,
+    options?: WriteOptions,
+  ): Promise<readonly Entry<T>[]> {
     assertOptions('setMany', options, writeNames);
     const rows = this.#rows;
     const ttl = ttlOf('setMany', options?.ttlMs, rows.state.ttlMs, 'replace');
@@ -231,13 +264,23 @@ export class TypedStore<T> extends KeyValueStore<T> {
     throwIfAborted('A commit', options?.signal);
     rows.engine.assertOpen();
     if (given.length === 0) return [];
-    const encoded = await Promise.all(given.map(async ({ key, value }) => await rows.codec.encode(key, value)));
+    const encoded = await Promise.all(
+      given.map(async ({ key, value }) => await rows.codec.encode(key, value)),
+    );
     const changes = encoded.map(
-      ({ stored }, index) => ({ kind: 'put', address: (given[index] as (typeof given)[number]).address, value: stored, ttl }) as const,
+      ({ stored }, index) =>
+        ({
+          kind: 'put',
+          address: (given[index] as (typeof given)[number]).address,
+          value: stored,
+          ttl,
+        }) as const,
     );
     const result = await commitBatch(rows.engine, database, [], changes, options?.signal);
     if (result.outcome === 'conflict') throw conflictError(result, 'own');
-    return given.map(({ key, address }, index) => rows.written(address, key, encoded[index] as (typeof encoded)[number], result, index));
+    return given.map(({ key, address }, index) =>
+      rows.written(address, key, encoded[index] as (typeof encoded)[number], result, index),
+    );
   }
 
   list(range: KeyRange = {}, options?: ReadOptions): AsyncIterable<Entry<T>> {
@@ -276,7 +319,8 @@ export class TypedStore<T> extends KeyValueStore<T> {
   forTenant(tenant: string): KeyValueStore<T> {
     const { engine, state } = this.#rows;
     const database = databaseOf(tenant);
-    if (state.scope === 'shared') throw invalidOption(`The state '${state.name}' is shared: it has no tenants.`);
+    if (state.scope === 'shared')
+      throw invalidOption(`The state '${state.name}' is shared: it has no tenants.`);
     return new TypedStore(engine, state, () => database);
   }
 
@@ -288,7 +332,13 @@ export class TypedStore<T> extends KeyValueStore<T> {
   // ─── parts
 
   /** One put, in one async frame: what it checks, and what its conflict means to the caller. */
-  async #write(verb: string, key: Key, value: Given<T>, options: GuardedWriteOptions | undefined, write: Write): Promise<Entry<T>> {
+  async #write(
+    verb: string,
+    key: Key,
+    value: Given<T>,
+    options: GuardedWriteOptions | undefined,
+    write: Write,
+  ): Promise<Entry<T>> {
     assertOptions(verb, options, write.guarded === true ? guardedNames : writeNames);
     const rows = this.#rows;
     const address = rows.address(key);
@@ -300,9 +350,15 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
     const { engine } = rows;
     const change = { kind: 'put', address, value: encoded.stored, ttl } as const;
-    const batch = batchOf(engine, address.database, expected === undefined ? [] : [{ address, expected }], [change]);
+    const batch = batchOf(engine, address.database, expected === undefined ? [] : [{ address, expected }], [
+      change,
+    ]);
     const signal = options?.signal;
-    const result = answerTo(engine, batch, await engine.provider.commit([batch], signal === undefined ? undefined : { signal }));
+    const result = answerTo(
+      engine,
+      batch,
+      await engine.provider.commit([batch], signal === undefined ? undefined : { signal }),
+    );
     if (result.outcome === 'conflict') throw write.onConflict(result);
     return rows.written(address, own, encoded, result);
   }
@@ -311,10 +367,18 @@ export class TypedStore<T> extends KeyValueStore<T> {
   async #oneOf(address: Address, { versions }: OneOf, options: CallOptions | undefined): Promise<Expected> {
     const { row } = await this.#rows.readOne(address, callOptions(options), 'omit');
     if (row !== undefined && versions.includes(row.version)) return { version: row.version };
-    const [key, expected] = [keyOf(address), versions.length === 0 ? 'an etag of another row' : `one of ${versions.length} etags`];
+    const [key, expected] = [
+      keyOf(address),
+      versions.length === 0 ? 'an etag of another row' : `one of ${versions.length} etags`,
+    ];
     const actual = row?.version;
     const message = `${address.entity} ${describe(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${expected}.`;
-    throw storageError('STORAGE_CONFLICT', message, { key, expected, actual, check: 'caller' }, { retryable: false });
+    throw storageError(
+      'STORAGE_CONFLICT',
+      message,
+      { key, expected, actual, check: 'caller' },
+      { retryable: false },
+    );
   }
 
   #policy(options: CallOptions | undefined, retry?: RetryOptions): RetryPolicy {
@@ -330,7 +394,8 @@ export class TypedStore<T> extends KeyValueStore<T> {
 const callOptions = (options: CallOptions | undefined): CallOptions | undefined =>
   options?.signal ? { signal: options.signal } : undefined;
 
-const isOneOf = (condition: Expected | OneOf | undefined): condition is OneOf => typeof condition === 'object' && 'versions' in condition;
+const isOneOf = (condition: Expected | OneOf | undefined): condition is OneOf =>
+  typeof condition === 'object' && 'versions' in condition;
 
 interface Write {
   readonly expected?: Expected;
@@ -344,12 +409,14 @@ const callersConflict = (conflict: Conflicted): Error => conflictError(conflict,
 const ownConflict = (conflict: Conflicted): Error => conflictError(conflict, 'own');
 
 function assertEntry(verb: string, entry: unknown): void {
-  if (typeof entry === 'object' && entry !== null && 'key' in entry && 'etag' in entry && 'value' in entry) return;
+  if (typeof entry === 'object' && entry !== null && 'key' in entry && 'etag' in entry && 'value' in entry)
+    return;
   throw invalidOption(`${verb} takes an entry as it was read; given was ${describe(entry)}.`);
 }
 
 function assertFunction(verb: string, name: string, given: unknown): void {
-  if (typeof given !== 'function') throw invalidOption(`${verb} takes a function as ${name}; given was ${describe(given)}.`);
+  if (typeof given !== 'function')
+    throw invalidOption(`${verb} takes a function as ${name}; given was ${describe(given)}.`);
 }
 
 /** A forgotten bound must never mean "everything". */
@@ -357,8 +424,13 @@ function assertBounded(range: KeyRange): void {
   if (typeof range !== 'object' || (range as unknown) === null)
     throw invalidOption('deleteMany takes a range; to delete everything, use clear().');
   const bounds = (['prefix', 'start', 'end'] as const).filter((name) => name in range);
-  const empty = bounds.filter((name) => range[name] === undefined || range[name] === null || range[name].length === 0);
+  const empty = bounds.filter(
+    (name) => range[name] === undefined || range[name] === null || range[name].length === 0,
+  );
   if (empty.length > 0)
-    throw invalidOption(`deleteMany was given ${empty.join(' and ')} without a value; to delete everything, use clear().`);
-  if (bounds.length === 0) throw invalidOption('deleteMany needs a prefix, a start or an end; to delete everything, use clear().');
+    throw invalidOption(
+      `deleteMany was given ${empty.join(' and ')} without a value; to delete everything, use clear().`,
+    );
+  if (bounds.length === 0)
+    throw invalidOption('deleteMany needs a prefix, a start or an end; to delete everything, use clear().');
 }

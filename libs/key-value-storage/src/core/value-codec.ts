@@ -1,6 +1,13 @@
 /** A state's values: from what the caller gives, through schema and codec, to what is stored, and back as frozen instances. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { copyProperties, encodeValue, invalidValue, mayHoldTags, parseStored, reviveFrozen } from './codec.js';
+import {
+  copyProperties,
+  encodeValue,
+  invalidValue,
+  mayHoldTags,
+  parseStored,
+  reviveFrozen,
+} from './codec.js';
 import { storageError } from './errors.js';
 import { describe, assertWithin, type Key } from './key.js';
 import { isPromise } from './kinds.js';
@@ -46,7 +53,9 @@ export class ValueCodec<T> {
     // the caller may change the value while it is being checked: what is checked, and stored, is a copy of it as it was given
     result.then(undefined, () => undefined);
     const copy = this.#instance(encodeValue(given, () => this.#name(key), this.#state).value);
-    return Promise.resolve(schema['~standard'].validate(copy)).then((checked) => this.#encodeChecked(key, this.#valueOf(key, checked)));
+    return Promise.resolve(schema['~standard'].validate(copy)).then((checked) =>
+      this.#encodeChecked(key, this.#valueOf(key, checked)),
+    );
   }
 
   #valueOf(key: Key, result: StandardSchemaV1.Result<unknown>): unknown {
@@ -56,19 +65,25 @@ export class ValueCodec<T> {
 
   #encodeChecked(key: Key, given: unknown): Encoded<T> {
     const { text, value, shareable } = encodeValue(given, () => this.#name(key), this.#state);
-    if (text.length * 3 > limits.valueBytesMax) assertWithin('valueBytesMax', text, `value (${this.#name(key)})`);
+    if (text.length * 3 > limits.valueBytesMax)
+      assertWithin('valueBytesMax', text, `value (${this.#name(key)})`);
     const instance = this.#instance(value) as T;
     if (!this.#keepDecoded) return { stored: { kind: 'json', text }, value: instance };
-    return { stored: new JsonValue(text, shareable ? { state: this.#state, value: instance } : undefined), value: instance };
+    return {
+      stored: new JsonValue(text, shareable ? { state: this.#state, value: instance } : undefined),
+      value: instance,
+    };
   }
 
   /** The frozen value of a row. `STORAGE_CORRUPT` where it cannot be read back, `STORAGE_UNSUPPORTED` where a newer schemaVersion wrote it. */
   decode(address: Address, stored: Value): T | Promise<T> {
-    if (stored instanceof JsonValue && stored.decoded?.state === this.#state) return stored.decoded.value as T;
+    if (stored instanceof JsonValue && stored.decoded?.state === this.#state)
+      return stored.decoded.value as T;
     if (stored.kind !== 'json') throw corrupt(address, `it is ${stored.kind}, not JSON`);
     try {
       const { schemaVersion, json } = parseStored(stored.text);
-      if (schemaVersion === this.#state.schemaVersion) return this.#instance(reviveFrozen(json, mayHoldTags(stored.text)).value) as T;
+      if (schemaVersion === this.#state.schemaVersion)
+        return this.#instance(reviveFrozen(json, mayHoldTags(stored.text)).value) as T;
       return this.#lift(address, schemaVersion, reviveFrozen(json, true).value);
     } catch (error) {
       throw error instanceof SyntaxError ? corrupt(address, 'it is no JSON that Kvent wrote', error) : error;
@@ -78,7 +93,8 @@ export class ValueCodec<T> {
   /** An instance of the state's class, without calling its constructor. */
   #instance(value: unknown): unknown {
     const { prototype } = this.#state;
-    if (prototype === undefined || typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+    if (prototype === undefined || typeof value !== 'object' || value === null || Array.isArray(value))
+      return value;
     return Object.freeze(copyProperties(Object.create(prototype) as object, value));
   }
 
@@ -93,8 +109,12 @@ export class ValueCodec<T> {
     }
     try {
       let value = older;
-      for (let version = from; version < schemaVersion; version += 1) value = (upcast[version] as (older: unknown) => unknown)(value);
-      const checked = schema === undefined ? value : this.#valueOf(keyOf(address), await schema['~standard'].validate(value));
+      for (let version = from; version < schemaVersion; version += 1)
+        value = (upcast[version] as (older: unknown) => unknown)(value);
+      const checked =
+        schema === undefined
+          ? value
+          : this.#valueOf(keyOf(address), await schema['~standard'].validate(value));
       return this.#instance(encodeValue(checked, () => this.#name(keyOf(address)), this.#state).value) as T;
     } catch (error) {
       throw corrupt(address, `its upcast from schemaVersion ${from} to ${schemaVersion} failed`, error);
@@ -108,5 +128,10 @@ export class ValueCodec<T> {
 
 function corrupt(address: Address, why: string, cause?: unknown) {
   const place = `${address.database}/${address.container}/${address.entity}/${address.key}`;
-  return storageError('STORAGE_CORRUPT', `The value at ${place} cannot be read back: ${why}.`, { place }, { cause });
+  return storageError(
+    'STORAGE_CORRUPT',
+    `The value at ${place} cannot be read back: ${why}.`,
+    { place },
+    { cause },
+  );
 }

@@ -29,7 +29,11 @@ export function conditionOf(
     const { etags } = ifMatch;
     if (etags === 'none') return undefined;
     if (etags === 'any') return 'present';
-    return oneOf(etags.map((etag) => versionIn(etag, owner)).filter((version) => typeof version === 'string' && isVersion(version)));
+    return oneOf(
+      etags
+        .map((etag) => versionIn(etag, owner))
+        .filter((version) => typeof version === 'string' && isVersion(version)),
+    );
   }
   const version = typeof ifMatch === 'string' ? versionIn(ifMatch, owner) : undefined;
   return version === null ? oneOf([]) : { version: etagIn(version ?? ifMatch) };
@@ -42,7 +46,9 @@ const oneOf = (versions: readonly (string | null | undefined)[]): Expected | One
 export function etagIn(given: unknown): string {
   const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;
   if (typeof etag !== 'string')
-    throw invalidOption(`An etag is a text; given was ${describe(etag)}. To write without a check, leave the option out.`);
+    throw invalidOption(
+      `An etag is a text; given was ${describe(etag)}. To write without a check, leave the option out.`,
+    );
   if (!isVersion(etag)) {
     throw storageError(
       'INVALID_ETAG',

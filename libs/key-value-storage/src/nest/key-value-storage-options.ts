@@ -35,8 +35,19 @@ export interface KeyValueStorageOptions {
 
 export const sweepEveryMsDefault = 60_000;
 
-const rootOptions = ['provider', 'providers', 'tenancy', 'retry', 'sweepEveryMs'] as const satisfies (keyof KeyValueStorageOptions)[];
-const tenancyOptions = ['header', 'resolve', 'isKnown', 'mayEnter'] as const satisfies (keyof TenancyOptions)[];
+const rootOptions = [
+  'provider',
+  'providers',
+  'tenancy',
+  'retry',
+  'sweepEveryMs',
+] as const satisfies (keyof KeyValueStorageOptions)[];
+const tenancyOptions = [
+  'header',
+  'resolve',
+  'isKnown',
+  'mayEnter',
+] as const satisfies (keyof TenancyOptions)[];
 
 /** `INVALID_OPTION` names the place, what is wrong and what is allowed. */
 export function assertRootOptions(place: string, options: KeyValueStorageOptions): void {
@@ -47,10 +58,15 @@ export function assertRootOptions(place: string, options: KeyValueStorageOptions
   for (const [name, named] of Object.entries(providers)) assertProvider(`${owner}: providers.${name}`, named);
   assertOptions(`${owner}: tenancy`, tenancy, tenancyOptions);
   if (tenancy?.header !== undefined && !/^[\w!#$%&'*+.^`|~-]+$/.test(tenancy.header)) {
-    throw invalidOption(`${owner}: tenancy.header is the name of a request header; given was '${String(tenancy.header)}'.`);
+    throw invalidOption(
+      `${owner}: tenancy.header is the name of a request header; given was '${String(tenancy.header)}'.`,
+    );
   }
   // what timers take: longer ones would fire at once
-  if (sweepEveryMs !== 'never' && !(typeof sweepEveryMs === 'number' && sweepEveryMs > 0 && sweepEveryMs < 2 ** 31)) {
+  if (
+    sweepEveryMs !== 'never' &&
+    !(typeof sweepEveryMs === 'number' && sweepEveryMs > 0 && sweepEveryMs < 2 ** 31)
+  ) {
     throw invalidOption(
       `${owner}: sweepEveryMs is a number of milliseconds above 0 and below 2^31, or 'never'; given was ${String(sweepEveryMs)}.`,
     );
@@ -58,7 +74,9 @@ export function assertRootOptions(place: string, options: KeyValueStorageOptions
 }
 
 function assertProvider(what: string, given: unknown): void {
-  const fits = typeof given === 'function' || (typeof given === 'object' && given !== null && 'commit' in given && 'open' in given);
+  const fits =
+    typeof given === 'function' ||
+    (typeof given === 'object' && given !== null && 'commit' in given && 'open' in given);
   if (!fits)
     throw invalidOption(
       `${what} is a storage provider, or a function that makes one; given was ${given === null ? 'null' : typeof given}.`,

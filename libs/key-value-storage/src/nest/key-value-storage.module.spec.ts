@@ -41,7 +41,8 @@ async function start(...imports: Import[]) {
   closing.push(app);
   return await app.init();
 }
-const root = (options = {}): DynamicModule => KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...options });
+const root = (options = {}): DynamicModule =>
+  KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...options });
 const refusal = async (...imports: Import[]): Promise<{ code?: string; message: string }> => {
   try {
     await start(...imports);
@@ -95,25 +96,35 @@ describe('A module', () => {
 
   it('takes options made from what is injected, and further engines by name', async () => {
     const Sessions = defineState<{ user: string }>('session', { provider: 'cache' });
-    @Module({ providers: [{ provide: 'settings', useValue: { cache: new MemoryProvider() } }], exports: ['settings'] })
+    @Module({
+      providers: [{ provide: 'settings', useValue: { cache: new MemoryProvider() } }],
+      exports: ['settings'],
+    })
     class Settings {}
     const app = await start(
       KeyValueStorageModule.forRootAsync({
         imports: [Settings],
         inject: ['settings'],
-        useFactory: async ({ cache }: { cache: StorageProvider }) => ({ provider: new MemoryProvider(), providers: { cache } }),
+        useFactory: async ({ cache }: { cache: StorageProvider }) => ({
+          provider: new MemoryProvider(),
+          providers: { cache },
+        }),
       }),
       CatalogModule,
       KeyValueStorageModule.forFeature([Sessions]),
     );
-    await app.get<KeyValueStore<{ user: string }>>(getStoreToken(Sessions), { strict: false }).add('s', { user: 'ada' });
+    await app
+      .get<KeyValueStore<{ user: string }>>(getStoreToken(Sessions), { strict: false })
+      .add('s', { user: 'ada' });
     const { cache } = app.get<{ cache: StorageProvider }>('settings', { strict: false });
     expect(await cache.administration.spaces('shared')).toHaveLength(1);
   });
 
   it('lets a stub stand in for a store', async () => {
     const stub: Pick<KeyValueStore<Product>, 'update'> = { update: () => Promise.reject(new Error('stub')) };
-    const app = await Test.createTestingModule({ providers: [Catalog, { provide: getStoreToken(Product), useValue: stub }] }).compile();
+    const app = await Test.createTestingModule({
+      providers: [Catalog, { provide: getStoreToken(Product), useValue: stub }],
+    }).compile();
     await expect(app.get(Catalog).raise('shoe', 1)).rejects.toThrow('stub');
   });
 });
@@ -182,7 +193,9 @@ describe('The storage', () => {
     );
     await app.close();
     expect(log).toEqual(['main opens', 'last words', 'main closes']);
-    await expect(app.get(KeyValueStorage).store(Product).get('last')).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+    await expect(app.get(KeyValueStorage).store(Product).get('last')).rejects.toMatchObject({
+      code: 'STORAGE_NOT_OPEN',
+    });
   });
 
   it('is swept every sweepEveryMs, until the application closes', async () => {

@@ -40,10 +40,11 @@ import {
 import { StorageHost } from './storage-host.js';
 import { AsyncTenantContext, TenantContext } from './tenancy/tenant-context.js';
 
-const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModuleBuilder<KeyValueStorageOptions>()
-  .setClassMethodName('forRoot')
-  .setExtras({}, (definition) => ({ ...definition, global: true }))
-  .build();
+const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
+  new ConfigurableModuleBuilder<KeyValueStorageOptions>()
+    .setClassMethodName('forRoot')
+    .setExtras({}, (definition) => ({ ...definition, global: true }))
+    .build();
 
 /**
  * The storage of an application. `forRoot` or `forRootAsync` once; it is global, so `forFeature` works in every module. The storage opens before
@@ -57,8 +58,16 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } = new ConfigurableModule
   providers: [
     { provide: TenantContext, inject: [ModulesContainer], useFactory: contextOf },
     { provide: storageOverrideToken, useValue: null },
-    { provide: tenancyToken, inject: [MODULE_OPTIONS_TOKEN], useFactory: (options: KeyValueStorageOptions) => options.tenancy ?? null },
-    { provide: retryToken, inject: [MODULE_OPTIONS_TOKEN], useFactory: (options: KeyValueStorageOptions) => options.retry ?? null },
+    {
+      provide: tenancyToken,
+      inject: [MODULE_OPTIONS_TOKEN],
+      useFactory: (options: KeyValueStorageOptions) => options.tenancy ?? null,
+    },
+    {
+      provide: retryToken,
+      inject: [MODULE_OPTIONS_TOKEN],
+      useFactory: (options: KeyValueStorageOptions) => options.retry ?? null,
+    },
     {
       provide: StorageHost,
       inject: [MODULE_OPTIONS_TOKEN, storageOverrideToken, TenantContext, rootPlaceToken, ModulesContainer],
@@ -94,7 +103,9 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
   }
 
   /** The same with options made from what is injected: `{ inject: [ConfigService], useFactory: (config: ConfigService) => ({ provider: … }) }`. */
-  static override forRootAsync(options: ConfigurableModuleAsyncOptions<KeyValueStorageOptions>): DynamicModule {
+  static override forRootAsync(
+    options: ConfigurableModuleAsyncOptions<KeyValueStorageOptions>,
+  ): DynamicModule {
     return at(callSite(KeyValueStorageModule.forRootAsync), super.forRootAsync(options));
   }
 
@@ -130,7 +141,9 @@ async function hostOf(
   modules: ModulesContainer,
 ): Promise<StorageHost> {
   assertOneRoot(rootsOf(modules).map((root) => root.providers.get(rootPlaceToken)?.instance as string));
-  return await onceForApplication(modules, StorageHost, () => openHost(options, override, context, place, modules));
+  return await onceForApplication(modules, StorageHost, () =>
+    openHost(options, override, context, place, modules),
+  );
 }
 
 async function openHost(
@@ -153,7 +166,8 @@ async function openHost(
   return await StorageHost.open(options, override, context, place);
 }
 
-const rootsOf = (modules: ModulesContainer) => [...modules.values()].filter(({ metatype }) => metatype === KeyValueStorageModule);
+const rootsOf = (modules: ModulesContainer) =>
+  [...modules.values()].filter(({ metatype }) => metatype === KeyValueStorageModule);
 
 /** A class of its own, so that Nest never takes two features for one, nor a feature for the root. */
 function featureModule(feature: Feature): Type<unknown> {

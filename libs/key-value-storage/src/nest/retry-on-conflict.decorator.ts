@@ -9,7 +9,11 @@ type AsyncMethod = (...given: any[]) => Promise<unknown>;
  */
 export function RetryOnConflict(
   options: RetryOptions = {},
-): <M extends AsyncMethod>(target: object, name: string | symbol, method: TypedPropertyDescriptor<M>) => void {
+): <M extends AsyncMethod>(
+  target: object,
+  name: string | symbol,
+  method: TypedPropertyDescriptor<M>,
+) => void {
   resolveRetry(options);
   return (_target, name, descriptor) => {
     const method = descriptor.value as AsyncMethod;
@@ -19,7 +23,8 @@ export function RetryOnConflict(
     Object.defineProperty(retried, 'name', { value: String(name) });
     Object.defineProperty(retried, 'length', { value: method.length });
     // Nest keeps routes, guards … on the function: they stay, whatever the order of the decorators
-    for (const key of Reflect.getMetadataKeys(method) as unknown[]) Reflect.defineMetadata(key, Reflect.getMetadata(key, method), retried);
+    for (const key of Reflect.getMetadataKeys(method) as unknown[])
+      Reflect.defineMetadata(key, Reflect.getMetadata(key, method), retried);
     descriptor.value = retried as typeof descriptor.value & AsyncMethod;
   };
 }

@@ -1,5 +1,14 @@
 import 'reflect-metadata';
-import { Controller, Get, Injectable, Post, SetMetadata, Sse, UseInterceptors, type INestApplication } from '@nestjs/common';
+import {
+  Controller,
+  Get,
+  Injectable,
+  Post,
+  SetMetadata,
+  Sse,
+  UseInterceptors,
+  type INestApplication,
+} from '@nestjs/common';
 import { APP_FILTER, Reflector } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -21,7 +30,12 @@ class Tally {
   count!: number;
 }
 const conflict = (check: 'own' | 'caller' = 'own') =>
-  storageError('STORAGE_CONFLICT', 'Lost', { key: 'k', expected: '1', actual: '2', check }, { retryable: check === 'own' });
+  storageError(
+    'STORAGE_CONFLICT',
+    'Lost',
+    { key: 'k', expected: '1', actual: '2', check },
+    { retryable: check === 'own' },
+  );
 
 let runs: Record<string, number>;
 /** Holds the first 20 back until all of them have read, so that 19 must lose. */
@@ -64,7 +78,14 @@ class Tallies {
     private readonly service: Service,
   ) {}
   @Post('raise')
-  @UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 100, delayMs: 1, delayMsMax: 20, attemptsHeader: 'X-Attempts' }))
+  @UseInterceptors(
+    RetryOnConflictInterceptor.with({
+      attempts: 100,
+      delayMs: 1,
+      delayMsMax: 20,
+      attemptsHeader: 'X-Attempts',
+    }),
+  )
   async raise() {
     const entry = await this.tallies.getOrThrow('t');
     await everyoneHasRead();
@@ -93,7 +114,10 @@ beforeEach(async () => {
   runs = {};
   const module = await Test.createTestingModule({
     imports: [
-      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), retry: { attempts: 3, delayMs: 0 } }),
+      KeyValueStorageModule.forRoot({
+        provider: () => new MemoryProvider(),
+        retry: { attempts: 3, delayMs: 0 },
+      }),
       KeyValueStorageModule.forFeature([Tally]),
     ],
     controllers: [Tallies],
@@ -166,7 +190,10 @@ describe('@RetryOnConflict', () => {
     }
     const { below, above } = Mixed.prototype;
     expect([below.name, below.length]).toEqual(['below', 1]);
-    expect([below, above].map((method) => new Reflector().get<string>('role', method))).toEqual(['admin', 'admin']);
+    expect([below, above].map((method) => new Reflector().get<string>('role', method))).toEqual([
+      'admin',
+      'admin',
+    ]);
   });
 
   it('refuses options that are not allowed where they are written', () => {

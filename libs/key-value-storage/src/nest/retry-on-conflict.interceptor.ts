@@ -1,8 +1,22 @@
-import { Inject, Injectable, Optional, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
+import {
+  Inject,
+  Injectable,
+  Optional,
+  type CallHandler,
+  type ExecutionContext,
+  type NestInterceptor,
+} from '@nestjs/common';
 import { defer, retry, tap, throwError, timer, type Observable } from 'rxjs';
 import { systemClock } from '../core/clock.js';
 import { assertOptions } from '../core/options.js';
-import { markAttempts, nextDelay, resolveRetry, retryDefaults, type RetryOptions, type RetryPolicy } from '../core/retry-on-conflict.js';
+import {
+  markAttempts,
+  nextDelay,
+  resolveRetry,
+  retryDefaults,
+  type RetryOptions,
+  type RetryPolicy,
+} from '../core/retry-on-conflict.js';
 import { isAnswered, setHeader, type AnyResponse } from './http/http-exchange.js';
 import { retryToken } from './key-value-storage-options.js';
 
@@ -28,7 +42,11 @@ export class RetryOnConflictInterceptor implements NestInterceptor {
 
   /** `@UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 5 }))`. `INVALID_OPTION` at once for options that are not allowed. */
   static with(options: RetryInterceptorOptions): typeof RetryOnConflictInterceptor {
-    assertOptions('RetryOnConflictInterceptor.with', options, [...Object.keys(retryDefaults), 'signal', 'attemptsHeader']);
+    assertOptions('RetryOnConflictInterceptor.with', options, [
+      ...Object.keys(retryDefaults),
+      'signal',
+      'attemptsHeader',
+    ]);
     policyOf(options, {});
     @Injectable()
     class RetryOnConflictInterceptorWith extends RetryOnConflictInterceptor {
@@ -50,7 +68,9 @@ export class RetryOnConflictInterceptor implements NestInterceptor {
     }).pipe(
       retry({
         delay: (error: unknown) => {
-          const delayMs = sent ? undefined : nextDelay(error, attempt, systemClock.monotonic() - begun, policy);
+          const delayMs = sent
+            ? undefined
+            : nextDelay(error, attempt, systemClock.monotonic() - begun, policy);
           if (delayMs !== undefined && policy.signal?.aborted !== true) return timer(delayMs);
           markAttempts(error, attempt);
           return throwError(() => error);
@@ -60,7 +80,10 @@ export class RetryOnConflictInterceptor implements NestInterceptor {
   }
 }
 
-function policyOf({ attemptsHeader: _, ...options }: RetryInterceptorOptions, defaults: RetryOptions): RetryPolicy {
+function policyOf(
+  { attemptsHeader: _, ...options }: RetryInterceptorOptions,
+  defaults: RetryOptions,
+): RetryPolicy {
   return resolveRetry(options, resolveRetry(defaults));
 }
 

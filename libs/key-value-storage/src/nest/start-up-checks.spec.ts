@@ -1,5 +1,12 @@
 import 'reflect-metadata';
-import { Injectable, Module, Scope, type DynamicModule, type InjectionToken, type Type } from '@nestjs/common';
+import {
+  Injectable,
+  Module,
+  Scope,
+  type DynamicModule,
+  type InjectionToken,
+  type Type,
+} from '@nestjs/common';
 import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { describe, expect, it } from '@jest/globals';
@@ -20,7 +27,8 @@ const start = async (...imports: Import[]): Promise<void> => {
   const app = await Test.createTestingModule({ imports }).compile();
   await app.close();
 };
-const root = (options = {}): DynamicModule => KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...options });
+const root = (options = {}): DynamicModule =>
+  KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...options });
 const refusal = async (...imports: Import[]): Promise<{ code?: string; message: string }> => {
   try {
     await start(...imports);
@@ -32,7 +40,10 @@ const refusal = async (...imports: Import[]): Promise<{ code?: string; message: 
 
 describe('The start-up is refused with INVALID_OPTION', () => {
   it('for a second root, naming both places', async () => {
-    const { code, message } = await refusal(root(), KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }));
+    const { code, message } = await refusal(
+      root(),
+      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
+    );
     expect(code).toBe('INVALID_OPTION');
     expect(new Set(message.match(/checks\.spec\.ts:\d+/g)).size).toBe(2);
   });
@@ -50,18 +61,27 @@ describe('The start-up is refused with INVALID_OPTION', () => {
     class Article {
       name!: string;
     }
-    const { code, message } = await refusal(root(), CatalogModule, KeyValueStorageModule.forFeature([Article]));
+    const { code, message } = await refusal(
+      root(),
+      CatalogModule,
+      KeyValueStorageModule.forFeature([Article]),
+    );
     expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(/class Product \('product'\) \(forFeature at .*\) and class Article \('product'\) \(forFeature at/);
+    expect(message).toMatch(
+      /class Product \('product'\) \(forFeature at .*\) and class Article \('product'\) \(forFeature at/,
+    );
   });
 
   it('for two of one name where the scope that one of them names is the default of the other', async () => {
     const Other = defineState('product', { scope: 'shared' });
-    expect((await refusal(root(), CatalogModule, KeyValueStorageModule.forFeature([Other]))).message).toMatch(/Two states/);
-    const Tenants = defineState('product', { scope: 'tenant' });
-    expect((await refusal(root({ tenancy: {} }), CatalogModule, KeyValueStorageModule.forFeature([Tenants]))).message).toMatch(
+    expect((await refusal(root(), CatalogModule, KeyValueStorageModule.forFeature([Other]))).message).toMatch(
       /Two states/,
     );
+    const Tenants = defineState('product', { scope: 'tenant' });
+    expect(
+      (await refusal(root({ tenancy: {} }), CatalogModule, KeyValueStorageModule.forFeature([Tenants])))
+        .message,
+    ).toMatch(/Two states/);
   });
 
   it.each([
@@ -78,7 +98,10 @@ describe('The start-up is refused with INVALID_OPTION', () => {
       name!: string;
     }
     expect(() => KeyValueStorageModule.forFeature([Forgotten])).toThrow(
-      expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/class Forgotten has no @State/) }),
+      expect.objectContaining({
+        code: 'INVALID_OPTION',
+        message: expect.stringMatching(/class Forgotten has no @State/),
+      }),
     );
     expect(() => InjectStore(Forgotten)).toThrow(/class Forgotten has no @State/);
   });
@@ -90,7 +113,9 @@ describe('The start-up is refused with INVALID_OPTION', () => {
       KeyValueStorageModule.forFeature([Sessions]),
     );
     expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(/state 'session' \(forFeature at .*checks\.spec\.ts:\d+\) wants the provider 'cahce'; forRoot has 'cache'/);
+    expect(message).toMatch(
+      /state 'session' \(forFeature at .*checks\.spec\.ts:\d+\) wants the provider 'cahce'; forRoot has 'cache'/,
+    );
   });
 
   it.each([
@@ -110,7 +135,9 @@ describe('The start-up is refused with INVALID_OPTION', () => {
 
   it('for one instance under two names', async () => {
     const provider = new MemoryProvider();
-    expect((await refusal(root({ provider, providers: { cache: provider } }))).message).toMatch(/one provider instance twice/);
+    expect((await refusal(root({ provider, providers: { cache: provider } }))).message).toMatch(
+      /one provider instance twice/,
+    );
     await start(root({ provider }));
   });
 
@@ -126,7 +153,11 @@ describe('The start-up is refused with INVALID_OPTION', () => {
     class Article {
       name!: string;
     }
-    await refusal(root({ provider: () => new Counted() }), CatalogModule, KeyValueStorageModule.forFeature([Article]));
+    await refusal(
+      root({ provider: () => new Counted() }),
+      CatalogModule,
+      KeyValueStorageModule.forFeature([Article]),
+    );
     expect(opened).toBe(0);
     await start(root({ provider: () => new Counted() }), CatalogModule);
     expect(opened).toBe(1);
@@ -161,7 +192,10 @@ describe('forRootAsync', () => {
     ['what is request-scoped', OfRequest],
     ['what is durable', Durable],
   ])('is refused when it injects %s: it would open a storage for each request', async (_, token) => {
-    await expect(start([token])).rejects.toMatchObject({ code: 'INVALID_OPTION', message: expect.stringMatching(/request-scoped/) });
+    await expect(start([token])).rejects.toMatchObject({
+      code: 'INVALID_OPTION',
+      message: expect.stringMatching(/request-scoped/),
+    });
   });
 
   it('makes one storage when it injects what is transient', async () => {

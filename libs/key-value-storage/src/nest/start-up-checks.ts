@@ -58,7 +58,8 @@ export interface Surroundings {
 }
 
 const startKey = Symbol('kvent.start');
-const startOf = (modules: ModulesContainer): { isOver: boolean } => onceForApplication(modules, startKey, () => ({ isOver: false }));
+const startOf = (modules: ModulesContainer): { isOver: boolean } =>
+  onceForApplication(modules, startKey, () => ({ isOver: false }));
 
 /** Whether the modules of the application have been initialised. Nest calls no `onModuleInit` of a module that is loaded from then on. */
 export const hasStarted = (modules: ModulesContainer): boolean => startOf(modules).isOver;
@@ -69,7 +70,8 @@ export function markStarted(modules: ModulesContainer): void {
 const surroundingsKey = Symbol('kvent.surroundings');
 const admittedKey = Symbol('kvent.admitted-states');
 
-const admittedOf = (modules: ModulesContainer): Set<Feature> => onceForApplication(modules, admittedKey, () => new Set<Feature>());
+const admittedOf = (modules: ModulesContainer): Set<Feature> =>
+  onceForApplication(modules, admittedKey, () => new Set<Feature>());
 
 /** The same for modules that are loaded later; `undefined` before the storage of the application is opened. */
 export const surroundingsOf = (modules: ModulesContainer): Surroundings | undefined =>
@@ -108,8 +110,13 @@ function assertStates(features: readonly Feature[], { providers, oneEngine, scop
 
 function assertProviderName(state: ResolvedState, place: string, providers: readonly string[]): void {
   if (state.provider === undefined || providers.includes(state.provider)) return;
-  const known = providers.length === 0 ? 'forRoot names none' : `forRoot has ${providers.map((name) => `'${name}'`).join(', ')}`;
-  throw invalidOption(`${nameOf(state)} (forFeature at ${place}) wants the provider '${state.provider}'; ${known} in its providers.`);
+  const known =
+    providers.length === 0
+      ? 'forRoot names none'
+      : `forRoot has ${providers.map((name) => `'${name}'`).join(', ')}`;
+  throw invalidOption(
+    `${nameOf(state)} (forFeature at ${place}) wants the provider '${state.provider}'; ${known} in its providers.`,
+  );
 }
 
 function twoStatesOfOneName(

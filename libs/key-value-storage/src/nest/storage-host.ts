@@ -5,7 +5,11 @@ import { ObservedProvider } from '../core/observed-provider.js';
 import { openKeyValueStorage } from '../core/open-storage.js';
 import { invalidOption } from '../core/options.js';
 import type { StorageProvider } from '../core/storage-provider.js';
-import { sweepEveryMsDefault, type KeyValueStorageOptions, type StorageOverride } from './key-value-storage-options.js';
+import {
+  sweepEveryMsDefault,
+  type KeyValueStorageOptions,
+  type StorageOverride,
+} from './key-value-storage-options.js';
 import { outsideRequests } from './outside-requests.js';
 import { Sweeper } from './sweeper.js';
 import { openTelemetryObserver } from './telemetry/open-telemetry.js';
@@ -38,17 +42,24 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
     place: string,
   ): Promise<StorageHost> {
     const { tenancy, retry, sweepEveryMs = sweepEveryMsDefault } = options;
-    const engines = override === null ? await makeEngines(options) : overridden(override, Object.keys(options.providers ?? {}));
+    const engines =
+      override === null
+        ? await makeEngines(options)
+        : overridden(override, Object.keys(options.providers ?? {}));
     const release = claim([engines.main, ...Object.values(engines.named)], place);
     try {
       const observer = await openTelemetryObserver();
-      const observed = (provider: StorageProvider) => (observer === undefined ? provider : new ObservedProvider(provider, observer));
+      const observed = (provider: StorageProvider) =>
+        observer === undefined ? provider : new ObservedProvider(provider, observer);
       const storage = await openKeyValueStorage({
         provider: observed(engines.main),
-        providers: Object.fromEntries(Object.entries(engines.named).map(([name, provider]) => [name, observed(provider)])),
+        providers: Object.fromEntries(
+          Object.entries(engines.named).map(([name, provider]) => [name, observed(provider)]),
+        ),
         ...(tenancy !== undefined && { tenant: () => context.current() }),
         ...(retry !== undefined && { retry }),
-        detached: (tenant, work) => outsideRequests(() => (tenant === undefined ? work() : context.run(tenant, work))),
+        detached: (tenant, work) =>
+          outsideRequests(() => (tenant === undefined ? work() : context.run(tenant, work))),
       });
       return new StorageHost(storage, engines, sweepEveryMs);
     } catch (error) {
@@ -68,7 +79,8 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
     try {
       await this.storage[Symbol.asyncDispose]();
     } finally {
-      for (const provider of [this.engines.main, ...Object.values(this.engines.named)]) openedBy.delete(provider);
+      for (const provider of [this.engines.main, ...Object.values(this.engines.named)])
+        openedBy.delete(provider);
     }
   }
 }
@@ -85,7 +97,10 @@ const made = async (given: KeyValueStorageOptions['provider']): Promise<StorageP
 
 /** The app's own providers are neither made nor opened. Names without a provider of their own share the main one. */
 function overridden({ provider, providers }: StorageOverride, names: readonly string[]): Engines {
-  return { main: provider, named: Object.fromEntries(names.map((name) => [name, providers[name] ?? joined(provider)])) };
+  return {
+    main: provider,
+    named: Object.fromEntries(names.map((name) => [name, providers[name] ?? joined(provider)])),
+  };
 }
 
 /** The same engine under a second name: opened and closed once, by its main name. */

@@ -12,7 +12,9 @@ afterEach(() => {
   jest.restoreAllMocks();
 });
 const everyMs = 60_000;
-const storageOf = (sweep: () => Promise<number>) => ({ sweep: jest.fn<(limit?: number) => Promise<number>>(sweep) });
+const storageOf = (sweep: () => Promise<number>) => ({
+  sweep: jest.fn<(limit?: number) => Promise<number>>(sweep),
+});
 
 describe('The sweeper', () => {
   it('removes page by page until nothing is left, again and again', async () => {

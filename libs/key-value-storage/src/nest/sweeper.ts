@@ -47,7 +47,10 @@ export class Sweeper {
     } catch (error) {
       // closing and sweeping may meet; that is no failure
       if (this.#stopped && isStorageError(error, 'STORAGE_NOT_OPEN')) return;
-      this.#logger.error('Expired rows could not be removed; the next turn tries again.', isError(error) ? error.stack : String(error));
+      this.#logger.error(
+        'Expired rows could not be removed; the next turn tries again.',
+        isError(error) ? error.stack : String(error),
+      );
     }
   }
 }

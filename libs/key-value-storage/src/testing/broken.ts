@@ -14,11 +14,18 @@ import type {
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 
 /** Wraps an honest provider; `fault` says what is wrong with it, as in 'a provider that …'. `clock`: what the honest one runs on. */
-export type Broken = ((provider: StorageProvider, clock: Clock) => StorageProvider) & { readonly fault: string };
+export type Broken = ((provider: StorageProvider, clock: Clock) => StorageProvider) & {
+  readonly fault: string;
+};
 
 /** A broken provider: everything as before, but for the members that `change` answers. */
-export function breaks(fault: string, change: (provider: StorageProvider) => Partial<StorageProvider>): Broken {
-  return Object.assign((provider: StorageProvider) => ({ ...delegating(provider), ...change(provider) }), { fault });
+export function breaks(
+  fault: string,
+  change: (provider: StorageProvider) => Partial<StorageProvider>,
+): Broken {
+  return Object.assign((provider: StorageProvider) => ({ ...delegating(provider), ...change(provider) }), {
+    fault,
+  });
 }
 
 /** A provider in memory that runs on another clock than it was given. */
@@ -44,16 +51,23 @@ export function delegating(provider: StorageProvider): StorageProvider {
     administration: provider.administration,
     ...(provider.within === undefined
       ? {}
-      : { within: (transaction) => (provider.within as NonNullable<StorageProvider['within']>)(transaction) }),
+      : {
+          within: (transaction) => (provider.within as NonNullable<StorageProvider['within']>)(transaction),
+        }),
     ...(provider.hints === undefined
       ? {}
-      : { hints: (spaces, signal) => (provider.hints as NonNullable<StorageProvider['hints']>)(spaces, signal) }),
+      : {
+          hints: (spaces, signal) =>
+            (provider.hints as NonNullable<StorageProvider['hints']>)(spaces, signal),
+        }),
   };
 }
 
 /** Hands other batches on than it was given. */
 export const changesBatches = (fault: string, change: (batch: Batch) => Batch): Broken =>
-  breaks(fault, (provider) => ({ commit: (batches, options) => provider.commit(batches.map(change), options) }));
+  breaks(fault, (provider) => ({
+    commit: (batches, options) => provider.commit(batches.map(change), options),
+  }));
 
 /** Hands other changes on; `undefined` leaves one out, which then answers as if nothing had been there. */
 export const changesChanges = (fault: string, change: (change: Change, batch: Batch) => Change): Broken =>
@@ -65,7 +79,10 @@ export const changesAddresses = (fault: string, change: <A extends RowAddress>(a
     read: (addresses, options) => provider.read(addresses.map(change), options),
     scan: (ranges, options) =>
       provider.scan(
-        ranges.map(({ start, end, ...range }) => ({ ...change({ ...range, key: 'any' }), ...bounds(start, end) })),
+        ranges.map(({ start, end, ...range }) => ({
+          ...change({ ...range, key: 'any' }),
+          ...bounds(start, end),
+        })),
         options,
       ),
     commit: (batches, options) =>
@@ -93,7 +110,8 @@ export const changesRows = (fault: string, change: (row: Row) => Row | undefined
       const { time, rows } = await provider.read(addresses, options);
       return { time, rows: rows.map((row) => row && change(row)) };
     },
-    scan: async (ranges, options) => (await provider.scan(ranges, options)).map((page) => pageOf(page, change)),
+    scan: async (ranges, options) =>
+      (await provider.scan(ranges, options)).map((page) => pageOf(page, change)),
   }));
 
 function pageOf(page: ScanPage, change: (row: Row) => Row | undefined): ScanPage {
@@ -106,12 +124,15 @@ function pageOf(page: ScanPage, change: (row: Row) => Row | undefined): ScanPage
 
 /** Answers other results to reads. */
 export const changesReads = (fault: string, change: (result: ReadResult) => ReadResult): Broken =>
-  breaks(fault, (provider) => ({ read: async (addresses, options) => change(await provider.read(addresses, options)) }));
+  breaks(fault, (provider) => ({
+    read: async (addresses, options) => change(await provider.read(addresses, options)),
+  }));
 
 /** Answers other pages than it should; `range` is what was asked. */
 export const changesPages = (fault: string, change: (page: ScanPage, range: ScanRange) => ScanPage): Broken =>
   breaks(fault, (provider) => ({
-    scan: async (ranges, options) => (await provider.scan(ranges, options)).map((page, index) => change(page, ranges[index] as ScanRange)),
+    scan: async (ranges, options) =>
+      (await provider.scan(ranges, options)).map((page, index) => change(page, ranges[index] as ScanRange)),
   }));
 
 /** Looks for something else than it was asked to. */
@@ -119,15 +140,25 @@ export const changesRanges = (fault: string, change: (range: ScanRange) => ScanR
   breaks(fault, (provider) => ({ scan: (ranges, options) => provider.scan(ranges.map(change), options) }));
 
 /** Does what it should, and answers something else. */
-export const changesAnswers = (fault: string, change: (result: CommitResult, batch: Batch) => CommitResult): Broken =>
+export const changesAnswers = (
+  fault: string,
+  change: (result: CommitResult, batch: Batch) => CommitResult,
+): Broken =>
   breaks(fault, (provider) => ({
     commit: async (batches, options) =>
-      (await provider.commit(batches, options)).map((result, index) => change(result, batches[index] as Batch)),
+      (await provider.commit(batches, options)).map((result, index) =>
+        change(result, batches[index] as Batch),
+      ),
   }));
 
 /** Does something else for a batch than to commit it. */
-export const commitsOtherwise = (fault: string, commit: (batch: Batch, provider: StorageProvider) => Promise<CommitResult>): Broken =>
-  breaks(fault, (provider) => ({ commit: (batches) => Promise.all(batches.map((batch) => commit(batch, provider))) }));
+export const commitsOtherwise = (
+  fault: string,
+  commit: (batch: Batch, provider: StorageProvider) => Promise<CommitResult>,
+): Broken =>
+  breaks(fault, (provider) => ({
+    commit: (batches) => Promise.all(batches.map((batch) => commit(batch, provider))),
+  }));
 
 /** One batch alone. */
 export async function commitOne(provider: StorageProvider, batch: Batch): Promise<CommitResult> {
@@ -138,7 +169,9 @@ export async function commitOne(provider: StorageProvider, batch: Batch): Promis
 /** Calculates numbers above the engine: reads, adds, puts. */
 export const calculatesOutside = (fault: string): Broken =>
   commitsOtherwise(fault, async (batch, provider) => {
-    const changes = await Promise.all(batch.changes.map(async (change) => await calculated(change, batch, provider)));
+    const changes = await Promise.all(
+      batch.changes.map(async (change) => await calculated(change, batch, provider)),
+    );
     return await commitOne(provider, { ...batch, changes });
   });
 

@@ -48,10 +48,16 @@ export const needs = {
   },
   shared: { words: '`shared`', isMet: (it: Abilities) => it.features.shared && it.place },
   hints: { words: '`hints`', isMet: (it: Abilities) => it.hints },
-  transactions: { words: '`within`, and a way to begin a transaction', isMet: (it: Abilities) => it.transactions },
+  transactions: {
+    words: '`within`, and a way to begin a transaction',
+    isMet: (it: Abilities) => it.transactions,
+  },
   'no within': { words: 'no `within`', isMet: (it: Abilities) => !it.within },
   'current reads': { words: 'no `staleReads`', isMet: (it: Abilities) => !it.features.staleReads },
-  damage: { words: '`durable`, and a way to spoil its data', isMet: (it: Abilities) => it.features.durable !== false && it.damage },
+  damage: {
+    words: '`durable`, and a way to spoil its data',
+    isMet: (it: Abilities) => it.features.durable !== false && it.damage,
+  },
 } as const satisfies Record<string, { words: string; isMet: (it: Abilities) => boolean }>;
 export type Need = keyof typeof needs;
 

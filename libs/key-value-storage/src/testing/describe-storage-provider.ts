@@ -27,7 +27,11 @@ export interface DescribeOptions extends ProviderUnderTest {
  * describeStorageProvider('my provider', { create: ({ clock, place }) => new MyProvider({ clock, directory: join(root, place) }) });
  * ```
  */
-export function describeStorageProvider(name: string, options: DescribeOptions, runner: TestRunner = globalRunner()): void {
+export function describeStorageProvider(
+  name: string,
+  options: DescribeOptions,
+  runner: TestRunner = globalRunner(),
+): void {
   const { only = () => true } = options;
   const declare = (clause: Clause | StoreClause, proof: () => Promise<boolean>): void => {
     // no declared parameter: Jest and Mocha would take it for a callback
@@ -53,7 +57,11 @@ export async function prove(clause: Clause, under: ProviderUnderTest): Promise<b
 }
 
 /** The same for a clause of the stores. `wrap`: what to do with the storage first, as its broken one. */
-export async function proveStore(clause: StoreClause, under: ProviderUnderTest, wrap?: StoreClause['broken']['storage']): Promise<boolean> {
+export async function proveStore(
+  clause: StoreClause,
+  under: ProviderUnderTest,
+  wrap?: StoreClause['broken']['storage'],
+): Promise<boolean> {
   return await onSubject(
     new StoreSubject(under, wrap),
     (abilities) => applies(clause, abilities),

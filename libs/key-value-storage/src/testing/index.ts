@@ -2,13 +2,25 @@
 export { ManualClock } from './manual-clock.js';
 
 // ─── the conformance kit
-export { describeStorageProvider, prove, proveStore, type DescribeOptions, type TestRunner } from './describe-storage-provider.js';
+export {
+  describeStorageProvider,
+  prove,
+  proveStore,
+  type DescribeOptions,
+  type TestRunner,
+} from './describe-storage-provider.js';
 export { clauses } from './clauses/clauses.js';
 export { storeClauses } from './clauses/store-clauses.js';
 export { applies, needs, type Abilities, type Clause, type Need } from './clause.js';
 export type { BrokenStorage, StoreClause } from './store-clause.js';
 export type { Broken } from './broken.js';
-export { abilitiesOf, Subject, type CreateOptions, type HeldTransaction, type ProviderUnderTest } from './subject.js';
+export {
+  abilitiesOf,
+  Subject,
+  type CreateOptions,
+  type HeldTransaction,
+  type ProviderUnderTest,
+} from './subject.js';
 export { all, StoreSubject } from './store-subject.js';
 export { onSubject } from './subject.js';
 

@@ -53,7 +53,10 @@ export class ManualClock implements Clock {
 
   /** Lets this many milliseconds pass. Waits that begin meanwhile and end in time are woken too. */
   async advance(ms: number): Promise<void> {
-    if (!(ms >= 0)) throw new RangeError(`Time passes forward: ${ms} ms were asked for. To move the time of day back, use setNow.`);
+    if (!(ms >= 0))
+      throw new RangeError(
+        `Time passes forward: ${ms} ms were asked for. To move the time of day back, use setNow.`,
+      );
     const end = this.#monotonic + ms;
     await settled();
     for (let next = this.#next(end); next !== undefined; next = this.#next(end)) {
@@ -78,7 +81,8 @@ export class ManualClock implements Clock {
   /** Who is to be woken first, up to a time; of equals the one that has waited longest. */
   #next(end: number): Wait | undefined {
     let next: Wait | undefined;
-    for (const wait of this.#waits) if (wait.due <= end && (next === undefined || wait.due < next.due)) next = wait;
+    for (const wait of this.#waits)
+      if (wait.due <= end && (next === undefined || wait.due < next.due)) next = wait;
     return next;
   }
 }

@@ -47,7 +47,8 @@ export class MemoryTransaction {
       scan: async (ranges) => {
         const { time } = await outside.read([]);
         const pages = [];
-        for (const range of ranges) pages.push({ time, ...(await this.#table(range.database)).scan(range, time) });
+        for (const range of ranges)
+          pages.push({ time, ...(await this.#table(range.database)).scan(range, time) });
         return pages;
       },
       commit: async (batches) => {
@@ -95,7 +96,8 @@ export class MemoryTransaction {
     let table = this.#tables.get(database);
     if (table !== undefined) return table;
     this.#tables.set(database, (table = new RowTable()));
-    for await (const { row, ...address } of this.#outside.administration.export(database)) table.set(address, row);
+    for await (const { row, ...address } of this.#outside.administration.export(database))
+      table.set(address, row);
     return table;
   }
 

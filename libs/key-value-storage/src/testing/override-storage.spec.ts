@@ -31,7 +31,10 @@ async function under(
   states = [Notes],
   providers?: Record<string, StorageProvider>,
 ): Promise<KeyValueStorage> {
-  const imports = [KeyValueStorageModule.forRoot({ provider: never, ...options }), KeyValueStorageModule.forFeature(states)];
+  const imports = [
+    KeyValueStorageModule.forRoot({ provider: never, ...options }),
+    KeyValueStorageModule.forFeature(states),
+  ];
   module = await overrideStorage(Test.createTestingModule({ imports }), provider, providers).compile();
   return module.get(KeyValueStorage, { strict: false });
 }
@@ -48,7 +51,11 @@ describe('overrideStorage', () => {
   });
 
   it('opens no instance of production', async () => {
-    await under(new MemoryProvider(), { provider: new Unopenable(), providers: { cache: new Unopenable() } }, [Notes, Sessions]);
+    await under(
+      new MemoryProvider(),
+      { provider: new Unopenable(), providers: { cache: new Unopenable() } },
+      [Notes, Sessions],
+    );
   });
 
   it('replaces the provider alone: the tenancy stays', async () => {
@@ -67,7 +74,9 @@ describe('overrideStorage', () => {
     await module.close();
 
     const cache = new MemoryProvider();
-    const other = await under(new MemoryProvider(), { providers: { cache: never } }, [Notes, Sessions], { cache });
+    const other = await under(new MemoryProvider(), { providers: { cache: never } }, [Notes, Sessions], {
+      cache,
+    });
     await other.store(Sessions).add('s', 'ada');
     expect(await cache.administration.spaces('shared')).toHaveLength(1);
   });
@@ -81,9 +90,13 @@ describe('overrideStorage', () => {
 
   it('refuses two states of one name that only their engines would keep apart', async () => {
     const CachedNotes = defineState<string>('note', { provider: 'cache' });
-    await expect(under(new MemoryProvider(), { providers: { cache: never } }, [Notes, CachedNotes])).rejects.toMatchObject({
+    await expect(
+      under(new MemoryProvider(), { providers: { cache: never } }, [Notes, CachedNotes]),
+    ).rejects.toMatchObject({
       code: 'INVALID_OPTION',
     });
-    await under(new MemoryProvider(), { providers: { cache: never } }, [Notes, CachedNotes], { cache: new MemoryProvider() });
+    await under(new MemoryProvider(), { providers: { cache: never } }, [Notes, CachedNotes], {
+      cache: new MemoryProvider(),
+    });
   });
 });

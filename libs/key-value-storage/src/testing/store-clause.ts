@@ -25,11 +25,17 @@ type AnyStore = KeyValueStore<any>;
 export const throughProvider = (provider: Broken): BrokenStorage => ({ fault: provider.fault, provider });
 
 /** Every store of the storage, some of its methods replaced. */
-export const breaksStores = (fault: string, change: (store: AnyStore, storage: KeyValueStorage) => Partial<AnyStore>): BrokenStorage => ({
+export const breaksStores = (
+  fault: string,
+  change: (store: AnyStore, storage: KeyValueStorage) => Partial<AnyStore>,
+): BrokenStorage => ({
   fault,
   storage: (storage) => {
     const wrap = (store: AnyStore): AnyStore =>
-      replacing(store, { forTenant: (tenant: string) => wrap(store.forTenant(tenant)), ...change(store, storage) });
+      replacing(store, {
+        forTenant: (tenant: string) => wrap(store.forTenant(tenant)),
+        ...change(store, storage),
+      });
     return replacing(storage, {
       store: (state: Parameters<KeyValueStorage['store']>[0]) => wrap(storage.store(state)),
     } as Partial<KeyValueStorage>);
@@ -55,7 +61,8 @@ export const breaksAtomic = (
 export function replacing<O extends object>(original: O, members: Partial<O>): O {
   const proxy: O = new Proxy(original, {
     get(target, name): unknown {
-      const member: unknown = name in members ? Reflect.get(members, name) : Reflect.get(target, name, target);
+      const member: unknown =
+        name in members ? Reflect.get(members, name) : Reflect.get(target, name, target);
       if (typeof member !== 'function') return member;
       return (...given: readonly unknown[]): unknown => {
         const answer: unknown = Reflect.apply(member, name in members ? members : target, given);

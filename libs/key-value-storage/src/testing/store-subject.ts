@@ -26,7 +26,10 @@ export class StoreSubject {
   readonly tenant: string;
   #storage: KeyValueStorage | undefined;
 
-  constructor(under: ProviderUnderTest, wrap: (storage: KeyValueStorage) => KeyValueStorage = (storage) => storage) {
+  constructor(
+    under: ProviderUnderTest,
+    wrap: (storage: KeyValueStorage) => KeyValueStorage = (storage) => storage,
+  ) {
     this.#subject = new Subject(under);
     this.#wrap = wrap;
     this.tenant = this.#subject.database().slice('tenant:'.length);
@@ -89,7 +92,9 @@ export class StoreSubject {
   }
 
   /** The one row of a store as it lies in the provider, changed and put back: as a careless hand would. */
-  async spoil(change: (row: { key: string; text: string }) => { key?: string; value?: unknown; text?: string }): Promise<void> {
+  async spoil(
+    change: (row: { key: string; text: string }) => { key?: string; value?: unknown; text?: string },
+  ): Promise<void> {
     const { administration } = this.provider;
     const database = `tenant:${this.tenant}`;
     for await (const raw of administration.export(database)) {
@@ -99,8 +104,15 @@ export class StoreSubject {
       // at the port: an import refuses what cannot be read back
       const { container, entity } = raw;
       const stored = (value as StoredValue | undefined) ?? { kind: 'json', text };
-      const spoilt = { kind: 'put', address: { container, entity, key }, value: stored, ttl: 'never' } as const;
-      const [result] = await this.provider.commit([{ database, version: raw.row.version, checks: [], changes: [spoilt] }]);
+      const spoilt = {
+        kind: 'put',
+        address: { container, entity, key },
+        value: stored,
+        ttl: 'never',
+      } as const;
+      const [result] = await this.provider.commit([
+        { database, version: raw.row.version, checks: [], changes: [spoilt] },
+      ]);
       assert.equal(result?.outcome, 'committed');
     }
   }
@@ -113,4 +125,5 @@ export async function all<T>(items: AsyncIterable<T>): Promise<readonly T[]> {
   return found;
 }
 
-export const keysOf = (entries: readonly { readonly key: Key }[]): readonly Key[] => entries.map(({ key }) => key);
+export const keysOf = (entries: readonly { readonly key: Key }[]): readonly Key[] =>
+  entries.map(({ key }) => key);

@@ -71,7 +71,9 @@ export class Subject {
   }
 
   /** `open`: for whoever opens providers in another way. */
-  async begin(open: (provider: StorageProvider) => Promise<void> = (provider) => provider.open()): Promise<void> {
+  async begin(
+    open: (provider: StorageProvider) => Promise<void> = (provider) => provider.open(),
+  ): Promise<void> {
     this.#provider = await this.create();
     await open(this.provider);
     this.#opened.add(this.provider);
@@ -167,7 +169,12 @@ export class Subject {
     const within = held && this.provider.within?.(held.transaction);
     if (held === undefined || within === undefined) throw new Error('The provider claims no transactions.');
     this.#held.add(held);
-    return { ...held, within, commit: () => this.#letGo(held).commit(), rollback: () => this.#letGo(held).rollback() };
+    return {
+      ...held,
+      within,
+      commit: () => this.#letGo(held).commit(),
+      rollback: () => this.#letGo(held).rollback(),
+    };
   }
 
   #letGo(held: HeldTransaction): HeldTransaction {
@@ -201,7 +208,12 @@ export class Subject {
     return this.#nextVersion();
   }
 
-  batch({ database = this.database(), version = this.version(), checks = [], changes = [] }: GivenBatch): Batch {
+  batch({
+    database = this.database(),
+    version = this.version(),
+    checks = [],
+    changes = [],
+  }: GivenBatch): Batch {
     return { database, version, checks, changes };
   }
 
@@ -212,10 +224,14 @@ export class Subject {
   }
 
   /** Commits what must succeed. */
-  async must(batch: GivenBatch, provider = this.provider): Promise<CommitResult & { readonly outcome: 'committed' }> {
+  async must(
+    batch: GivenBatch,
+    provider = this.provider,
+  ): Promise<CommitResult & { readonly outcome: 'committed' }> {
     const result = await this.commit(batch, provider);
     if (result.outcome === 'failed') throw result.error;
-    if (result.outcome !== 'committed') return assert.fail(`a batch that nothing stands against was answered with '${result.outcome}'`);
+    if (result.outcome !== 'committed')
+      return assert.fail(`a batch that nothing stands against was answered with '${result.outcome}'`);
     return result;
   }
 
@@ -237,12 +253,16 @@ export class Subject {
   /** The JSON text at an address. */
   async text(address: Address, provider = this.provider): Promise<string | undefined> {
     const row = await this.read(address, provider);
-    return row?.value.kind === 'json' ? row.value.text : row && assert.fail(`JSON was stored, but '${row.value.kind}' came back`);
+    return row?.value.kind === 'json'
+      ? row.value.text
+      : row && assert.fail(`JSON was stored, but '${row.value.kind}' came back`);
   }
 
   async number(address: Address, provider = this.provider): Promise<bigint | undefined> {
     const row = await this.read(address, provider);
-    return row?.value.kind === 'number' ? row.value.number : row && assert.fail(`a number was stored, but '${row.value.kind}' came back`);
+    return row?.value.kind === 'number'
+      ? row.value.number
+      : row && assert.fail(`a number was stored, but '${row.value.kind}' came back`);
   }
 
   async page(range: Partial<ScanRange> = {}, provider = this.provider): Promise<ScanPage> {

@@ -58,7 +58,8 @@ function survivor(disk: Disk): StorageProvider {
     open: async () => {
       if (now === open) throw storageError('INVALID_OPTION', 'This provider is open already.', {});
       await disk.opened;
-      if (disk.damaged) throw storageError('STORAGE_CORRUPT', 'The memory is damaged.', { place: 'all of it' });
+      if (disk.damaged)
+        throw storageError('STORAGE_CORRUPT', 'The memory is damaged.', { place: 'all of it' });
       close = new AbortController();
       now = open;
     },
@@ -70,9 +71,11 @@ function survivor(disk: Disk): StorageProvider {
     scan: (ranges, options) => now.scan(ranges, options),
     commit: (batches, options) => now.commit(batches, options),
     sweep: (limit) => now.sweep(limit),
-    hints: (spaces, signal) => (now.hints as NonNullable<StorageProvider['hints']>)(spaces, AbortSignal.any([signal, close.signal])),
+    hints: (spaces, signal) =>
+      (now.hints as NonNullable<StorageProvider['hints']>)(spaces, AbortSignal.any([signal, close.signal])),
     within: (transaction) => {
-      if (!(transaction instanceof MemoryTransaction)) throw invalidOption('within takes a transaction of this memory.');
+      if (!(transaction instanceof MemoryTransaction))
+        throw invalidOption('within takes a transaction of this memory.');
       return transaction.provider();
     },
     administration: {

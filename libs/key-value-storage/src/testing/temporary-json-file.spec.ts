@@ -8,7 +8,10 @@ test('a temporary JSON file keeps what is stored until it is disposed, and leave
   const state = defineState<{ n: number }>('thing');
   for (let round = 0; round < 2; round += 1) {
     await using storage = await openStorage(provider);
-    expect((await storage.store(state).update('k', ({ n }) => ({ n: n + 1 }), { initial: () => ({ n: 0 }) })).value).toEqual({
+    expect(
+      (await storage.store(state).update('k', ({ n }) => ({ n: n + 1 }), { initial: () => ({ n: 0 }) }))
+        .value,
+    ).toEqual({
       n: round + 1,
     });
   }

@@ -12,7 +12,9 @@ export type TemporaryJsonFile = JsonFileProvider & AsyncDisposable & { readonly 
  * `await using provider = await temporaryJsonFile()`: not opened yet; hand it to `openStorage` or to `forRoot`. Disposing closes it, then removes
  * the directory.
  */
-export async function temporaryJsonFile(options: { readonly clock?: Clock } = {}): Promise<TemporaryJsonFile> {
+export async function temporaryJsonFile(
+  options: { readonly clock?: Clock } = {},
+): Promise<TemporaryJsonFile> {
   const directory = await mkdtemp(join(tmpdir(), 'kvent-'));
   const provider = new JsonFileProvider({ ...options, directory });
   return Object.assign(provider, {

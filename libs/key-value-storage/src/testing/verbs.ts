@@ -15,14 +15,21 @@ import {
 
 export const json = (text: string): StoredValue => ({ kind: 'json', text });
 export const number = (value: bigint | number): StoredValue => ({ kind: 'number', number: BigInt(value) });
-export const bytes = (...values: number[]): StoredValue => ({ kind: 'bytes', bytes: Uint8Array.from(values) });
+export const bytes = (...values: number[]): StoredValue => ({
+  kind: 'bytes',
+  bytes: Uint8Array.from(values),
+});
 
 /** A value as it can be compared: bytes are bytes, whether in a `Buffer` or not. */
 export function comparable(value: Value | undefined): unknown {
   return value?.kind === 'bytes' ? { kind: 'bytes', bytes: [...value.bytes] } : value;
 }
 
-export const rowAddress = ({ container, entity, key }: RowAddress): RowAddress => ({ container, entity, key });
+export const rowAddress = ({ container, entity, key }: RowAddress): RowAddress => ({
+  container,
+  entity,
+  key,
+});
 
 export const put = (address: RowAddress, value: string | StoredValue, ttl: TimeToLive = 'never'): Change => ({
   kind: 'put',
@@ -33,7 +40,11 @@ export const put = (address: RowAddress, value: string | StoredValue, ttl: TimeT
 
 export const remove = (address: RowAddress): Change => ({ kind: 'delete', address: rowAddress(address) });
 
-export const renew = (address: RowAddress, ttlMs: number): Change => ({ kind: 'renew', address: rowAddress(address), ttlMs });
+export const renew = (address: RowAddress, ttlMs: number): Change => ({
+  kind: 'renew',
+  address: rowAddress(address),
+  ttlMs,
+});
 
 type NumericOptions = { readonly floor?: bigint; readonly ceiling?: bigint; readonly ttlMs?: number };
 const numeric =
@@ -78,16 +89,24 @@ export async function rejects(
   return await answer.then(
     () => assert.fail(`${what} was answered, where ${code} is due`),
     (error: unknown) =>
-      isStorageError(error, code) ? error : assert.fail(`${what} was rejected with ${String(error)}, where ${code} is due`),
+      isStorageError(error, code)
+        ? error
+        : assert.fail(`${what} was rejected with ${String(error)}, where ${code} is due`),
   );
 }
 
 /** That a call throws at once with this code. */
-export function throws(code: StorageErrorCode, what: string, call: () => unknown): Error & { effect: 'none' | 'unknown' } {
+export function throws(
+  code: StorageErrorCode,
+  what: string,
+  call: () => unknown,
+): Error & { effect: 'none' | 'unknown' } {
   try {
     call();
   } catch (error) {
-    return isStorageError(error, code) ? error : assert.fail(`${what} threw ${String(error)}, where ${code} is due`);
+    return isStorageError(error, code)
+      ? error
+      : assert.fail(`${what} threw ${String(error)}, where ${code} is due`);
   }
   return assert.fail(`${what} was allowed, where ${code} is due`);
 }

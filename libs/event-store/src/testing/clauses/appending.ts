@@ -1,11 +1,21 @@
 /** Appending: all of the events or none, one after the other, at the version that was expected. */
 import assert from 'node:assert/strict';
-import { all, changesBatches, commitOne, commitsOtherwise, hostileKeys, race, rejects } from '@kvent/key-value-storage/testing';
+import {
+  all,
+  changesBatches,
+  commitOne,
+  commitsOtherwise,
+  hostileKeys,
+  race,
+  rejects,
+} from '@kvent/key-value-storage/testing';
 import { limits } from '@kvent/key-value-storage/core';
 import { added, cleared, KeptLedger, many } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
 
-const withoutChecks = throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })));
+const withoutChecks = throughProvider(
+  changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),
+);
 
 export const appendingClauses: readonly StreamClause[] = [
   {
@@ -17,12 +27,18 @@ export const appendingClauses: readonly StreamClause[] = [
       },
     })),
     async run({ ledger }) {
-      assert.deepEqual(await ledger.append('a', many(3), { expectedVersion: 'absent' }), { version: 3, replayed: false });
+      assert.deepEqual(await ledger.append('a', many(3), { expectedVersion: 'absent' }), {
+        version: 3,
+        replayed: false,
+      });
       assert.deepEqual(
         (await all(ledger.read('a'))).map(({ version }) => version),
         [1, 2, 3],
       );
-      assert.deepEqual(await ledger.append('b', [cleared], { expectedVersion: 0 }), { version: 1, replayed: false });
+      assert.deepEqual(await ledger.append('b', [cleared], { expectedVersion: 0 }), {
+        version: 1,
+        replayed: false,
+      });
     },
   },
   {
@@ -54,15 +70,29 @@ export const appendingClauses: readonly StreamClause[] = [
       const { ledger } = subject;
       await ledger.append('a', many(3), { expectedVersion: 0 });
       for (const expectedVersion of [2, 4, 0, 'absent'] as const) {
-        const error = await rejects('STREAM_VERSION_MISMATCH', 'append', () => ledger.append('a', many(2), { expectedVersion }));
+        const error = await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+          ledger.append('a', many(2), { expectedVersion }),
+        );
         assert.deepEqual(
-          { ...error, stream: 'ledger/a', expected: expectedVersion, actual: 3, check: 'own', effect: 'none', retryable: false },
+          {
+            ...error,
+            stream: 'ledger/a',
+            expected: expectedVersion,
+            actual: 3,
+            check: 'own',
+            effect: 'none',
+            retryable: false,
+          },
           { ...error },
         );
       }
-      const etag = await rejects('STREAM_VERSION_MISMATCH', 'append', () => ledger.append('a', many(2), { ifMatch: 'v2' }));
+      const etag = await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+        ledger.append('a', many(2), { ifMatch: 'v2' }),
+      );
       assert.deepEqual({ ...etag, check: 'caller', retryable: false }, { ...etag });
-      const none = await rejects('STREAM_VERSION_MISMATCH', 'append', () => ledger.append('b', many(2), { expectedVersion: 'present' }));
+      const none = await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+        ledger.append('b', many(2), { expectedVersion: 'present' }),
+      );
       assert.deepEqual({ ...none, expected: 'present', actual: 0, retryable: false }, { ...none });
       assert.deepEqual([await ledger.version('a'), await ledger.version('b')], [3, 0]);
       assert.equal(subject.told('version mismatch').length, 6);
@@ -73,7 +103,8 @@ export const appendingClauses: readonly StreamClause[] = [
     broken: breaksStream('append one event at a time', (stream) => ({
       append: async (id, events, options) => {
         let answer = await stream.append(id, events.slice(0, 1), options);
-        for (const event of events.slice(1)) answer = await stream.append(id, [event], { expectedVersion: 'any' });
+        for (const event of events.slice(1))
+          answer = await stream.append(id, [event], { expectedVersion: 'any' });
         return answer;
       },
     })),
@@ -103,7 +134,9 @@ export const appendingClauses: readonly StreamClause[] = [
       // an event that stands where the append wants to go: damage, and the whole append is refused
       const [event] = (await subject.rows('event')).slice(-1);
       assert.ok(event !== undefined);
-      await provider.administration.import(subject.database, [{ ...event, key: event.key.replace('2', '5') }]);
+      await provider.administration.import(subject.database, [
+        { ...event, key: event.key.replace('2', '5') },
+      ]);
       await rejects('STORAGE_CORRUPT', 'append', () => ledger.append('a', many(5), { expectedVersion: 2 }));
       assert.equal(await ledger.version('a'), 2);
       assert.deepEqual((await subject.rows('event')).length, 3);
@@ -113,10 +146,15 @@ export const appendingClauses: readonly StreamClause[] = [
     name: 'An append of no events answers the version as it is, and writes nothing.',
     broken: breaksStream('write the head again', (stream) => ({
       append: async (id, events, options) =>
-        events.length > 0 ? await stream.append(id, events, options) : await stream.append(id, [cleared], { expectedVersion: 'any' }),
+        events.length > 0
+          ? await stream.append(id, events, options)
+          : await stream.append(id, [cleared], { expectedVersion: 'any' }),
     })),
     async run({ ledger }) {
-      assert.deepEqual(await ledger.append('a', [], { expectedVersion: 'any' }), { version: 0, replayed: false });
+      assert.deepEqual(await ledger.append('a', [], { expectedVersion: 'any' }), {
+        version: 0,
+        replayed: false,
+      });
       await ledger.append('a', many(2), { expectedVersion: 0 });
       const before = await ledger.page();
       assert.deepEqual(await ledger.append('a', [], { expectedVersion: 2 }), { version: 2, replayed: false });
@@ -140,14 +178,16 @@ export const appendingClauses: readonly StreamClause[] = [
     broken: withoutChecks,
     async run({ ledger }) {
       await race(20, async (writer) => {
-        for (let turn = 0; turn < 10; turn += 1) await patiently(() => ledger.append('hot', [added(writer)], { expectedVersion: 'any' }));
+        for (let turn = 0; turn < 10; turn += 1)
+          await patiently(() => ledger.append('hot', [added(writer)], { expectedVersion: 'any' }));
       });
       const events = await all(ledger.read('hot'));
       assert.deepEqual(
         events.map(({ version }) => version),
         Array.from({ length: 200 }, (_, index) => index + 1),
       );
-      for (let writer = 0; writer < 20; writer += 1) assert.equal(events.filter(({ data }) => data?.n === writer).length, 10);
+      for (let writer = 0; writer < 20; writer += 1)
+        assert.equal(events.filter(({ data }) => data?.n === writer).length, 10);
     },
   },
   {
@@ -157,11 +197,19 @@ export const appendingClauses: readonly StreamClause[] = [
         await stream.append(
           id,
           events,
-          options.expectedVersion === undefined && options.ifMatch === undefined ? { expectedVersion: 'any' } : options,
+          options.expectedVersion === undefined && options.ifMatch === undefined
+            ? { expectedVersion: 'any' }
+            : options,
         ),
     })),
     async run({ ledger }) {
-      for (const options of [{ expectedVersion: undefined }, { expectedVersion: null }, {}, { expectedVersion: 'none' }, undefined]) {
+      for (const options of [
+        { expectedVersion: undefined },
+        { expectedVersion: null },
+        {},
+        { expectedVersion: 'none' },
+        undefined,
+      ]) {
         await rejects('INVALID_OPTION', 'append', () => ledger.append('a', [cleared], options as never));
       }
       await rejects('OUT_OF_RANGE', 'append', () => ledger.append('a', [cleared], { expectedVersion: -1 }));
@@ -198,9 +246,14 @@ export const appendingClauses: readonly StreamClause[] = [
       const { replayed, changes } = await (await both()).commit();
       assert.deepEqual([replayed, changes.map(({ key }) => key)], [false, ['moved']]);
       assert.deepEqual([(await ledger.load('a')).state.sum, (await ledger.load('b')).state.sum], [7, -5]);
-      const error = await rejects('STREAM_VERSION_MISMATCH', 'commit', async () => (await both()).set(things, 'moved', { n: 6 }).commit());
+      const error = await rejects('STREAM_VERSION_MISMATCH', 'commit', async () =>
+        (await both()).set(things, 'moved', { n: 6 }).commit(),
+      );
       assert.deepEqual({ ...error, stream: 'ledger/b', retryable: true }, { ...error });
-      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), (await things.getOrThrow('moved')).value], [3, 1, { n: 5 }]);
+      assert.deepEqual(
+        [await ledger.version('a'), await ledger.version('b'), (await things.getOrThrow('moved')).value],
+        [3, 1, { n: 5 }],
+      );
     },
   },
   {
@@ -208,7 +261,9 @@ export const appendingClauses: readonly StreamClause[] = [
     broken: breaksStream('append what they saw first', (stream) => ({
       appending: ((id: string, events: never, options: never) => {
         const { expectedVersion } = options as { expectedVersion: unknown };
-        return stream.appending(id, events, { expectedVersion: expectedVersion === 'any' ? 0 : (expectedVersion as number) });
+        return stream.appending(id, events, {
+          expectedVersion: expectedVersion === 'any' ? 0 : (expectedVersion as number),
+        });
       }) as typeof stream.appending,
     })),
     async run({ ledger, storage, things }) {
@@ -258,17 +313,24 @@ export const appendingClauses: readonly StreamClause[] = [
   {
     name: 'Too many events, one that is too large, and too much metadata are refused before any I/O.',
     broken: breaksStream('cut off what is too much', (stream) => ({
-      append: async (id, events, options) => await stream.append(id, events.slice(0, 100), { ...options, metadata: undefined }),
+      append: async (id, events, options) =>
+        await stream.append(id, events.slice(0, 100), { ...options, metadata: undefined }),
     })),
     async run(subject) {
       const { ledger } = subject;
-      await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('a', many(limits.batchEntriesMax), { expectedVersion: 0 }));
+      await rejects('LIMIT_EXCEEDED', 'append', () =>
+        ledger.append('a', many(limits.batchEntriesMax), { expectedVersion: 0 }),
+      );
       const large = { type: 'added', data: { n: 1, text: 'x'.repeat(limits.valueBytesMax) } } as const;
       await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('a', [large], { expectedVersion: 0 }));
       const extensions = { text: 'x'.repeat(limits.eventMetadataBytesMax) };
-      await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('a', many(1), { expectedVersion: 0, metadata: { extensions } }));
+      await rejects('LIMIT_EXCEEDED', 'append', () =>
+        ledger.append('a', many(1), { expectedVersion: 0, metadata: { extensions } }),
+      );
       await rejects('INVALID_KEY', 'append', () => ledger.append('', many(1), { expectedVersion: 0 }));
-      await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('x'.repeat(513), many(1), { expectedVersion: 0 }));
+      await rejects('LIMIT_EXCEEDED', 'append', () =>
+        ledger.append('x'.repeat(513), many(1), { expectedVersion: 0 }),
+      );
       assert.equal(await ledger.version('a'), 0);
       assert.equal(
         (await ledger.append('a', many(limits.batchEntriesMax - 1), { expectedVersion: 0 })).version,
@@ -280,7 +342,10 @@ export const appendingClauses: readonly StreamClause[] = [
         (await kept.transact('b', () => many(limits.batchEntriesMax - 2), { idempotencyKey: 'k' })).version,
         limits.batchEntriesMax - 2,
       );
-      const version = await kept.session('c', async (session) => (await session.append(many(limits.batchEntriesMax - 2))).version);
+      const version = await kept.session(
+        'c',
+        async (session) => (await session.append(many(limits.batchEntriesMax - 2))).version,
+      );
       assert.equal(version, limits.batchEntriesMax - 2);
     },
   },
@@ -291,9 +356,22 @@ export const appendingClauses: readonly StreamClause[] = [
       read: (id, range) => stream.read(id.toLowerCase(), range),
     })),
     async run({ ledger }) {
-      const ids = [...hostileKeys, 'Order', 'order', 'order/1', 'order', '1', '01', 'lease', 'token', '__proto__', 'constructor'];
+      const ids = [
+        ...hostileKeys,
+        'Order',
+        'order',
+        'order/1',
+        'order',
+        '1',
+        '01',
+        'lease',
+        'token',
+        '__proto__',
+        'constructor',
+      ];
       const distinct = [...new Set(ids)];
-      for (const [index, id] of distinct.entries()) await ledger.append(id, [added(index), cleared], { expectedVersion: 0 });
+      for (const [index, id] of distinct.entries())
+        await ledger.append(id, [added(index), cleared], { expectedVersion: 0 });
       for (const [index, id] of distinct.entries()) {
         const events = await all(ledger.read(id));
         assert.deepEqual([events.length, events[0]?.data?.n, events[0]?.stream], [2, index, id]);
@@ -313,7 +391,10 @@ export const appendingClauses: readonly StreamClause[] = [
       await ledger.append('a', many(2), { expectedVersion: 0 });
       await other.append('a', many(3), { expectedVersion: 0 });
       assert.deepEqual([await ledger.version('a'), await other.version('a')], [2, 3]);
-      assert.deepEqual((await all(other.read('a'))).map(({ metadata }) => metadata.tenant)[0], subject.otherTenant());
+      assert.deepEqual(
+        (await all(other.read('a'))).map(({ metadata }) => metadata.tenant)[0],
+        subject.otherTenant(),
+      );
       assert.equal(await other.delete('a'), true);
       assert.deepEqual([await ledger.version('a'), (await other.page()).items], [2, []]);
     },

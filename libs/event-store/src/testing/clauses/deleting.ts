@@ -14,7 +14,9 @@ export const deletingClauses: readonly StreamClause[] = [
             batches.map((batch) => ({
               ...batch,
               changes: batch.changes.map((change) =>
-                change.kind === 'put' && change.value.kind === 'json' && change.value.text.includes('"deleted":true')
+                change.kind === 'put' &&
+                change.value.kind === 'json' &&
+                change.value.text.includes('"deleted":true')
                   ? { kind: 'delete', address: change.address }
                   : change,
               ),
@@ -52,14 +54,21 @@ export const deletingClauses: readonly StreamClause[] = [
         const error = await rejects('STREAM_DELETED', 'the use of a deleted stream', call);
         assert.deepEqual({ ...error, stream: 'ledger/a', effect: 'none' }, { ...error });
       }
-      assert.deepEqual([await ledger.version('a'), (await ledger.load('a')).version, (await ledger.page()).items], [0, 0, []]);
-      assert.deepEqual([(await subject.rows('event')).length, (await subject.rows('snapshot')).length], [0, 0]);
+      assert.deepEqual(
+        [await ledger.version('a'), (await ledger.load('a')).version, (await ledger.page()).items],
+        [0, 0, []],
+      );
+      assert.deepEqual(
+        [(await subject.rows('event')).length, (await subject.rows('snapshot')).length],
+        [0, 0],
+      );
     },
   },
   {
     name: 'Deleting again finishes what was left, and answers that it was not there; nor was one that never was.',
     broken: breaksStream('leave the rows', (stream) => ({
-      delete: async (id, options) => ((await stream.version(id)) === 0 ? false : await stream.delete(id, options)),
+      delete: async (id, options) =>
+        (await stream.version(id)) === 0 ? false : await stream.delete(id, options),
     })),
     async run(subject) {
       const { ledger, provider } = subject;
@@ -77,13 +86,20 @@ export const deletingClauses: readonly StreamClause[] = [
   },
   {
     name: 'Deleting at another version than expected is a mismatch; one of a long stream goes page by page.',
-    broken: breaksStream('take no notice of the version', (stream) => ({ delete: async (id) => await stream.delete(id) })),
+    broken: breaksStream('take no notice of the version', (stream) => ({
+      delete: async (id) => await stream.delete(id),
+    })),
     async run(subject) {
       const { ledger } = subject;
-      for (let version = 0; version < 2_000; version += 500) await ledger.append('a', many(500), { expectedVersion: version });
-      const error = await rejects('STREAM_VERSION_MISMATCH', 'delete', () => ledger.delete('a', { expectedVersion: 1_999 }));
+      for (let version = 0; version < 2_000; version += 500)
+        await ledger.append('a', many(500), { expectedVersion: version });
+      const error = await rejects('STREAM_VERSION_MISMATCH', 'delete', () =>
+        ledger.delete('a', { expectedVersion: 1_999 }),
+      );
       assert.deepEqual({ ...error, expected: 1_999, actual: 2_000, retryable: false }, { ...error });
-      await rejects('INVALID_OPTION', 'delete', () => ledger.delete('a', { expectedVersion: undefined } as never));
+      await rejects('INVALID_OPTION', 'delete', () =>
+        ledger.delete('a', { expectedVersion: undefined } as never),
+      );
       assert.equal(await ledger.delete('a', { expectedVersion: 2_000 }), true);
       assert.equal((await subject.rows('event')).length, 0);
     },
@@ -157,12 +173,15 @@ export const deletingClauses: readonly StreamClause[] = [
   {
     name: 'A call that its caller has given up does nothing.',
     broken: breaksStream('take no notice of signals', (stream) => ({
-      append: async (id, events, options) => await stream.append(id, events, { ...options, signal: undefined }),
+      append: async (id, events, options) =>
+        await stream.append(id, events, { ...options, signal: undefined }),
       load: async (id) => await stream.load(id),
     })),
     async run({ ledger }) {
       const gone = { signal: AbortSignal.abort(new Error('enough')) };
-      await rejects('ABORTED', 'append', () => ledger.append('a', [cleared], { expectedVersion: 0, ...gone }));
+      await rejects('ABORTED', 'append', () =>
+        ledger.append('a', [cleared], { expectedVersion: 0, ...gone }),
+      );
       await rejects('ABORTED', 'transact', () => ledger.transact('a', () => [cleared], gone));
       await rejects('ABORTED', 'load', () => ledger.load('a', gone));
       await rejects('ABORTED', 'read', () => all(ledger.read('a', gone)));
@@ -187,10 +206,14 @@ export const deletingClauses: readonly StreamClause[] = [
       await kept.append('a', many(3), { expectedVersion: 0 });
       await kept.session('a', async (session) => {
         await session.append(many(2));
-        await rejects('SESSION_OPEN_FAILED', 'openSession', () => kept.openSession('a', { openTimeoutMs: 0 }));
+        await rejects('SESSION_OPEN_FAILED', 'openSession', () =>
+          kept.openSession('a', { openTimeoutMs: 0 }),
+        );
       });
       await kept.snapshot('a');
-      await rejects('STREAM_VERSION_MISMATCH', 'append', () => kept.append('a', many(1), { expectedVersion: 1 }));
+      await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+        kept.append('a', many(1), { expectedVersion: 1 }),
+      );
       assert.deepEqual(
         subject.notices.map(({ event, type, id, database }) => [event, type, id, database]),
         [

@@ -18,8 +18,10 @@ const forgets = throughProvider(
   })),
 );
 const withoutKeys = breaksStream('take no notice of idempotency keys', (stream) => ({
-  append: async (id, events, options) => await stream.append(id, events, { ...options, idempotencyKey: undefined }),
-  transact: async (id, decide, options) => await stream.transact(id, decide, { ...options, idempotencyKey: undefined }),
+  append: async (id, events, options) =>
+    await stream.append(id, events, { ...options, idempotencyKey: undefined }),
+  transact: async (id, decide, options) =>
+    await stream.transact(id, decide, { ...options, idempotencyKey: undefined }),
 }));
 
 export const idempotencyClauses: readonly StreamClause[] = [
@@ -42,18 +44,28 @@ export const idempotencyClauses: readonly StreamClause[] = [
           [await once(), await any()].map(({ replayed }) => replayed),
           [true, true],
         );
-        await rejects('STREAM_LOCKED', 'append', () => ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'm' }));
+        await rejects('STREAM_LOCKED', 'append', () =>
+          ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'm' }),
+        );
       });
-      assert.equal((await ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'm' })).replayed, false);
+      assert.equal(
+        (await ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'm' })).replayed,
+        false,
+      );
       // a key belongs to its stream
-      assert.equal((await ledger.append('b', many(2), { expectedVersion: 0, idempotencyKey: 'k' })).replayed, false);
+      assert.equal(
+        (await ledger.append('b', many(2), { expectedVersion: 0, idempotencyKey: 'k' })).replayed,
+        false,
+      );
     },
   },
   {
     name: 'The same key with another content is a conflict of its own, and nothing is written.',
     broken: breaksStream('give the first answer to everybody', (stream) => ({
       append: async (id, events, options) =>
-        await stream.append(id, events, options).catch(async () => ({ version: await stream.version(id), replayed: true })),
+        await stream
+          .append(id, events, options)
+          .catch(async () => ({ version: await stream.version(id), replayed: true })),
     })),
     async run({ ledger }) {
       await ledger.append('a', [added(1)], { expectedVersion: 'any', idempotencyKey: 'k' });
@@ -61,17 +73,22 @@ export const idempotencyClauses: readonly StreamClause[] = [
         ledger.append('a', [added(2)], { expectedVersion: 'any', idempotencyKey: 'k' }),
       );
       assert.deepEqual({ ...error, idempotencyKey: 'k', effect: 'none' }, { ...error });
-      const call = (content: unknown) => ({ expectedVersion: 'any', idempotencyKey: { key: 'm', content } }) as const;
+      const call = (content: unknown) =>
+        ({ expectedVersion: 'any', idempotencyKey: { key: 'm', content } }) as const;
       await ledger.append('a', [added(3)], call({ path: '/a', body: 1 }));
       assert.equal((await ledger.append('a', [added(4)], call({ body: 1, path: '/a' }))).replayed, true);
-      await rejects('IDEMPOTENCY_CONFLICT', 'append', () => ledger.append('a', [added(3)], call({ path: '/a', body: 2 })));
+      await rejects('IDEMPOTENCY_CONFLICT', 'append', () =>
+        ledger.append('a', [added(3)], call({ path: '/a', body: 2 })),
+      );
       assert.equal(await ledger.version('a'), 2);
       for (const idempotencyKey of ['', ' '])
         await rejects('IDEMPOTENCY_KEY_REQUIRED', 'append', () =>
           ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey }),
         );
       for (const idempotencyKey of [7, { content: 1 }])
-        await rejects('INVALID_OPTION', 'append', () => ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey } as never));
+        await rejects('INVALID_OPTION', 'append', () =>
+          ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey } as never),
+        );
       await rejects('LIMIT_EXCEEDED', 'append', () =>
         ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'x'.repeat(256) }),
       );
@@ -103,7 +120,10 @@ export const idempotencyClauses: readonly StreamClause[] = [
       };
       const first = await both();
       assert.deepEqual(await both(), { ...first, replayed: true });
-      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), (await things.getOrThrow('b')).value], [1, 1, { n: 1 }]);
+      assert.deepEqual(
+        [await ledger.version('a'), await ledger.version('b'), (await things.getOrThrow('b')).value],
+        [1, 1, { n: 1 }],
+      );
     },
   },
   {
@@ -111,12 +131,14 @@ export const idempotencyClauses: readonly StreamClause[] = [
     broken: withoutKeys,
     async run({ ledger }) {
       let runs = 0;
-      const once = () => ledger.transact('a', ({ sum }) => ((runs += 1), [added(sum + 1), cleared]), { idempotencyKey: 'k' });
+      const once = () =>
+        ledger.transact('a', ({ sum }) => ((runs += 1), [added(sum + 1), cleared]), { idempotencyKey: 'k' });
       const first = await once();
       await ledger.append('a', many(20), { expectedVersion: 2 });
       const again = await once();
       assert.deepEqual([runs, again], [1, { ...first, replayed: true }]);
-      const call = (content: number) => ledger.transact('b', () => [cleared], { idempotencyKey: { key: 'k', content } });
+      const call = (content: number) =>
+        ledger.transact('b', () => [cleared], { idempotencyKey: { key: 'k', content } });
       await call(1);
       assert.equal((await call(1)).replayed, true);
       await rejects('IDEMPOTENCY_CONFLICT', 'transact', () => call(2));
@@ -126,7 +148,10 @@ export const idempotencyClauses: readonly StreamClause[] = [
     name: 'A decision to do nothing is remembered too; one that throws is not, unless its twin has won meanwhile.',
     broken: withoutKeys,
     async run({ ledger }) {
-      assert.deepEqual([(await ledger.transact('a', () => [], { idempotencyKey: 'k' })).replayed, await ledger.version('a')], [false, 0]);
+      assert.deepEqual(
+        [(await ledger.transact('a', () => [], { idempotencyKey: 'k' })).replayed, await ledger.version('a')],
+        [false, 0],
+      );
       const again = await ledger.transact('a', () => [cleared], { idempotencyKey: 'k' });
       assert.deepEqual([again.replayed, again.version, again.events], [true, 0, []]);
       const fail = () => {
@@ -149,25 +174,38 @@ export const idempotencyClauses: readonly StreamClause[] = [
     name: 'Of ten equal calls at once one is done, and all hear its answer.',
     broken: forgets,
     async run({ ledger }) {
-      const appends = await race(10, () => ledger.append('a', many(3), { expectedVersion: 'any', idempotencyKey: 'k' }));
-      assert.deepEqual([await ledger.version('a'), appends.filter(({ replayed }) => !replayed).length], [3, 1]);
+      const appends = await race(10, () =>
+        ledger.append('a', many(3), { expectedVersion: 'any', idempotencyKey: 'k' }),
+      );
+      assert.deepEqual(
+        [await ledger.version('a'), appends.filter(({ replayed }) => !replayed).length],
+        [3, 1],
+      );
       assert.ok(appends.every(({ version }) => version === 3));
-      const transactions = await race(10, () => ledger.transact('b', ({ sum }) => [added(sum + 1)], { idempotencyKey: 'k' }));
-      assert.deepEqual([await ledger.version('b'), transactions.filter(({ replayed }) => !replayed).length], [1, 1]);
+      const transactions = await race(10, () =>
+        ledger.transact('b', ({ sum }) => [added(sum + 1)], { idempotencyKey: 'k' }),
+      );
+      assert.deepEqual(
+        [await ledger.version('b'), transactions.filter(({ replayed }) => !replayed).length],
+        [1, 1],
+      );
       assert.deepEqual(new Set(transactions.map(({ events }) => events[0]?.id)).size, 1);
     },
   },
   {
     name: 'A key is found with the versions that it led to; an unknown one is not.',
     broken: breaksStream('find every key', (stream) => ({
-      findByIdempotencyKey: async (id, key) => (await stream.findByIdempotencyKey(id, key)) ?? { from: 1, to: 1 },
+      findByIdempotencyKey: async (id, key) =>
+        (await stream.findByIdempotencyKey(id, key)) ?? { from: 1, to: 1 },
     })),
     async run({ ledger }) {
       await ledger.append('a', many(2), { expectedVersion: 0 });
       await ledger.append('a', many(3), { expectedVersion: 2, idempotencyKey: 'k' });
       assert.deepEqual(await ledger.findByIdempotencyKey('a', 'k'), { from: 3, to: 5 });
       assert.equal(await ledger.findByIdempotencyKey('a', 'l'), undefined);
-      const error = await rejects('IDEMPOTENCY_KEY_NOT_FOUND', 'find', () => ledger.findByIdempotencyKeyOrThrow('a', 'l'));
+      const error = await rejects('IDEMPOTENCY_KEY_NOT_FOUND', 'find', () =>
+        ledger.findByIdempotencyKeyOrThrow('a', 'l'),
+      );
       assert.deepEqual({ ...error, stream: 'ledger/a', idempotencyKey: 'l' }, { ...error });
     },
   },
@@ -186,7 +224,9 @@ export const idempotencyClauses: readonly StreamClause[] = [
     name: 'A key is forgotten after the time it is kept for.',
     needs: 'exact expiry',
     broken: throughProvider(
-      changesChanges('keeps everything for ever', (change) => (change.kind === 'put' ? { ...change, ttl: 'never' } : change)),
+      changesChanges('keeps everything for ever', (change) =>
+        change.kind === 'put' ? { ...change, ttl: 'never' } : change,
+      ),
     ),
     async run(subject) {
       const once = () => subject.ledger.append('a', many(1), { expectedVersion: 'any', idempotencyKey: 'k' });
@@ -200,7 +240,10 @@ export const idempotencyClauses: readonly StreamClause[] = [
       const short = subject.another({ idempotencyRetentionMs: 50 }).stream(Ledger);
       await short.append('b', many(1), { expectedVersion: 'any', idempotencyKey: 'k' });
       await subject.clock.advance(50);
-      assert.equal((await short.append('b', many(1), { expectedVersion: 'any', idempotencyKey: 'k' })).replayed, false);
+      assert.equal(
+        (await short.append('b', many(1), { expectedVersion: 'any', idempotencyKey: 'k' })).replayed,
+        false,
+      );
     },
   },
   {

@@ -1,6 +1,11 @@
 /** Answers that never come: nobody is told that something failed which may have landed, and whoever asks again with a key is told what became of it. */
 import assert from 'node:assert/strict';
-import { isStorageError, storageError, type Batch, type StorageProvider } from '@kvent/key-value-storage/core';
+import {
+  isStorageError,
+  storageError,
+  type Batch,
+  type StorageProvider,
+} from '@kvent/key-value-storage/core';
 import { all, rejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, many } from '../ledger.js';
 import { breaksSessions, breaksStream, type StreamClause } from '../stream-clause.js';
@@ -15,7 +20,9 @@ async function losing(
   kind: 'head' | 'lease',
   work: () => Promise<unknown>,
 ): Promise<void> {
-  const error = await rejects('STORAGE_OUTCOME_UNKNOWN', 'a commit without an answer', () => whileLosing(provider, loss, kind, work));
+  const error = await rejects('STORAGE_OUTCOME_UNKNOWN', 'a commit without an answer', () =>
+    whileLosing(provider, loss, kind, work),
+  );
   assert.equal(error.effect, 'unknown');
 }
 
@@ -26,14 +33,18 @@ async function whileLosing<R>(
   work: () => Promise<R>,
 ): Promise<R> {
   const commit = provider.commit.bind(provider);
-  const isMeant = ({ changes }: Batch): boolean => changes.some(({ address }) => address.container.startsWith(`${kind}:`));
+  const isMeant = ({ changes }: Batch): boolean =>
+    changes.some(({ address }) => address.container.startsWith(`${kind}:`));
   let lost = false;
   const once: StorageProvider['commit'] = async (batches, options) => {
     if (lost || !batches.some(isMeant)) return await commit(batches, options);
     lost = true;
     // the whole group: no answer is given early
     if (loss === 'answer') await commit(batches);
-    return batches.map(() => ({ outcome: 'failed', error: storageError('STORAGE_OUTCOME_UNKNOWN', 'Lost.', {}, { effect: 'unknown' }) }));
+    return batches.map(() => ({
+      outcome: 'failed',
+      error: storageError('STORAGE_OUTCOME_UNKNOWN', 'Lost.', {}, { effect: 'unknown' }),
+    }));
   };
   Object.assign(provider, { commit: once });
   try {
@@ -67,10 +78,14 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         await losing(provider, loss, 'head', append);
         assert.deepEqual(await append(), { version: 3, replayed: loss === 'answer' });
         let runs = 0;
-        const transact = () => ledger.transact(loss, ({ sum }) => ((runs += 1), [added(sum)]), { idempotencyKey: 'l' });
+        const transact = () =>
+          ledger.transact(loss, ({ sum }) => ((runs += 1), [added(sum)]), { idempotencyKey: 'l' });
         await losing(provider, loss, 'head', transact);
         const { replayed, state, version } = await transact();
-        assert.deepEqual([runs, replayed, state.sum, version], [loss === 'answer' ? 1 : 2, loss === 'answer', 6, 4]);
+        assert.deepEqual(
+          [runs, replayed, state.sum, version],
+          [loss === 'answer' ? 1 : 2, loss === 'answer', 6, 4],
+        );
         assert.equal((await all(ledger.read(loss))).length, 4);
       }
     },
@@ -115,7 +130,8 @@ export const lostAnswerClauses: readonly StreamClause[] = [
   {
     name: 'A session’s append with a key that had no answer is answered as done when it is repeated, also when it let the stream go.',
     broken: breaksSessions('take no notice of idempotency keys', (session) => ({
-      append: async (events, options) => await session.append(events, { ...options, idempotencyKey: undefined }),
+      append: async (events, options) =>
+        await session.append(events, { ...options, idempotencyKey: undefined }),
     })),
     async run({ ledger, provider }) {
       for (const loss of losses) {
@@ -157,7 +173,10 @@ export const lostAnswerClauses: readonly StreamClause[] = [
   {
     name: 'A renewal or a close without an answer frees nobody else’s lock; the close is repeated without harm, and what may be closed is not written.',
     broken: breaksSessions('append all the same', (session, stream) => ({
-      append: async (events) => await session.append(events).catch(() => stream.append(session.id, events, { expectedVersion: 'any' })),
+      append: async (events) =>
+        await session
+          .append(events)
+          .catch(() => stream.append(session.id, events, { expectedVersion: 'any' })),
     })),
     async run({ ledger, provider }) {
       for (const loss of losses) {
@@ -169,12 +188,16 @@ export const lostAnswerClauses: readonly StreamClause[] = [
           const next = await ledger.openSession(loss, { openTimeoutMs: 0 });
           await rejects('SESSION_LOST', 'append', () => session.append([cleared]));
           await session.close();
-          await rejects('STREAM_LOCKED', 'append', () => ledger.append(loss, [cleared], { expectedVersion: 1 }));
+          await rejects('STREAM_LOCKED', 'append', () =>
+            ledger.append(loss, [cleared], { expectedVersion: 1 }),
+          );
           await next.close();
         }
         await session.close();
         assert.equal((await ledger.append(loss, [cleared], { expectedVersion: 1 })).version, 2);
-        await rejects(loss === 'answer' ? 'SESSION_LOST' : 'SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
+        await rejects(loss === 'answer' ? 'SESSION_LOST' : 'SESSION_NOT_OPEN', 'append', () =>
+          session.append([cleared]),
+        );
       }
       const alone = await ledger.openSession('alone');
       await losing(provider, 'answer', 'lease', () => alone.close());
@@ -198,7 +221,8 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         giving.abort(new Error('enough'));
         const results = await commit(batches);
         Object.assign(provider, { commit });
-        if (options?.signal?.aborted === true) throw storageError('ABORTED', 'Given up.', {}, { effect: 'unknown' });
+        if (options?.signal?.aborted === true)
+          throw storageError('ABORTED', 'Given up.', {}, { effect: 'unknown' });
         return results;
       };
       Object.assign(provider, { commit: taken });

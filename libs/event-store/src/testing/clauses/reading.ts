@@ -7,11 +7,16 @@ import { breaksStream, throughProvider, type StreamClause } from '../stream-clau
 import { unreadable } from '../stream-subject.js';
 
 const skipsWhatItCannotRead = breaksStream('pass over what they cannot read', (stream) => ({
-  load: async (...given) => await stream.load(...given).catch(() => ({ id: given[0], state: { sum: 0, count: 0 }, version: 0 })),
+  load: async (...given) =>
+    await stream.load(...given).catch(() => ({ id: given[0], state: { sum: 0, count: 0 }, version: 0 })),
 }));
 
 /** What the provider is asked for is counted, and answered as ever. */
-export function countScans(provider: StorageProvider): { readonly scans: number; readonly rows: number; readonly rowsOfOne: number } {
+export function countScans(provider: StorageProvider): {
+  readonly scans: number;
+  readonly rows: number;
+  readonly rowsOfOne: number;
+} {
   const counted = { scans: 0, rows: 0, rowsOfOne: 0 };
   const { scan } = provider;
   Object.assign(provider, {
@@ -64,7 +69,10 @@ export const readingClauses: readonly StreamClause[] = [
       ] as const;
       for (const [name, call] of calls) {
         const error = await rejects('EVENT_UNREADABLE', name, call);
-        assert.deepEqual({ ...error, stream: 'ledger/a', version: 2, type: 'cleared', effect: 'none', retryable: false }, { ...error });
+        assert.deepEqual(
+          { ...error, stream: 'ledger/a', version: 2, type: 'cleared', effect: 'none', retryable: false },
+          { ...error },
+        );
         assert.ok(error.cause instanceof TypeError, 'the cause is lost');
       }
       // what needs no fold goes on: the events, the version, a state before the event, an append
@@ -85,12 +93,20 @@ export const readingClauses: readonly StreamClause[] = [
     })),
     async run(subject) {
       const faulty = subject.stream(FaultyLedger);
-      const decided = await rejects('EVENT_UNREADABLE', 'transact', () => faulty.transact('a', () => [added(1), cleared]));
-      assert.deepEqual({ ...decided, stream: 'ledger/a', version: 2, type: 'cleared', effect: 'none' }, { ...decided });
+      const decided = await rejects('EVENT_UNREADABLE', 'transact', () =>
+        faulty.transact('a', () => [added(1), cleared]),
+      );
+      assert.deepEqual(
+        { ...decided, stream: 'ledger/a', version: 2, type: 'cleared', effect: 'none' },
+        { ...decided },
+      );
       assert.equal(await faulty.version('a'), 0);
       await faulty.session('a', async (session) => {
         const appended = await rejects('EVENT_UNREADABLE', 'session.append', () => session.append([cleared]));
-        assert.deepEqual({ ...appended, stream: 'ledger/a', version: 1, type: 'cleared', effect: 'none' }, { ...appended });
+        assert.deepEqual(
+          { ...appended, stream: 'ledger/a', version: 1, type: 'cleared', effect: 'none' },
+          { ...appended },
+        );
         await rejects('EVENT_UNREADABLE', 'session.appending', () =>
           subject.storage
             .atomic()
@@ -106,10 +122,15 @@ export const readingClauses: readonly StreamClause[] = [
   },
   {
     name: 'An unknown stream has no events, version 0 and the initial state; `loadOrThrow` says that there is none.',
-    broken: breaksStream('make up a first event', (stream) => ({ version: async (id) => Math.max(1, await stream.version(id)) })),
+    broken: breaksStream('make up a first event', (stream) => ({
+      version: async (id) => Math.max(1, await stream.version(id)),
+    })),
     async run({ ledger }) {
       assert.deepEqual(await all(ledger.read('none')), []);
-      assert.deepEqual({ ...(await ledger.load('none')) }, { id: 'none', state: { sum: 0, count: 0 }, version: 0 });
+      assert.deepEqual(
+        { ...(await ledger.load('none')) },
+        { id: 'none', state: { sum: 0, count: 0 }, version: 0 },
+      );
       assert.equal(await ledger.version('none'), 0);
       const error = await rejects('STREAM_NOT_FOUND', 'loadOrThrow', () => ledger.loadOrThrow('none'));
       assert.deepEqual({ ...error, stream: 'ledger/none' }, { ...error });
@@ -118,7 +139,8 @@ export const readingClauses: readonly StreamClause[] = [
   {
     name: 'Events come back in order, with type, data, and all that travels with them.',
     broken: breaksStream('lose the metadata', (stream) => ({
-      append: async (id, events, options) => await stream.append(id, events, { ...options, metadata: undefined }),
+      append: async (id, events, options) =>
+        await stream.append(id, events, { ...options, metadata: undefined }),
     })),
     async run(subject) {
       const { ledger } = subject;
@@ -141,26 +163,41 @@ export const readingClauses: readonly StreamClause[] = [
       );
       assert.equal(new Set(events.map(({ id }) => id)).size, 3);
       const [first, second, third] = events.map(({ recordedAt }) => recordedAt.getTime());
-      assert.ok(first === second && (second as number) <= (third as number), 'the time of an append is one, and never decreases');
+      assert.ok(
+        first === second && (second as number) <= (third as number),
+        'the time of an append is one, and never decreases',
+      );
       assert.ok(Object.isFrozen(events[0]) && Object.isFrozen(events[0]?.data), 'events cannot be changed');
     },
   },
   {
     name: 'What the store adds to every event stands under what the caller gives.',
     broken: breaksStream('leave out what the caller gives', (stream) => ({
-      append: async (id, events, options) => await stream.append(id, events, { ...options, metadata: undefined }),
-      transact: async (id, decide, options) => await stream.transact(id, decide, { ...options, metadata: undefined }),
+      append: async (id, events, options) =>
+        await stream.append(id, events, { ...options, metadata: undefined }),
+      transact: async (id, decide, options) =>
+        await stream.transact(id, decide, { ...options, metadata: undefined }),
     })),
     async run(subject) {
       const own = { userId: 'store', extensions: { a: '1', b: '1' } };
       const store = subject.another({ metadata: () => own });
       await store.stream(Ledger).append('plain', [cleared], { expectedVersion: 0 });
       await subject.ledger.append('a', [cleared], { expectedVersion: 0, metadata: { userId: 'caller' } });
-      await store.stream(Ledger).append('b', [cleared], { expectedVersion: 0, metadata: { userId: 'caller', extensions: { b: '2' } } });
+      await store
+        .stream(Ledger)
+        .append('b', [cleared], {
+          expectedVersion: 0,
+          metadata: { userId: 'caller', extensions: { b: '2' } },
+        });
       const userOf = async (id: string) => (await all(subject.ledger.read(id)))[0]?.metadata;
       assert.equal((await userOf('plain'))?.userId, 'store');
       assert.equal((await userOf('a'))?.userId, 'caller');
-      assert.deepEqual(await userOf('b'), { userId: 'caller', extensions: { a: '1', b: '2' }, tenant: subject.tenant, schemaVersion: 1 });
+      assert.deepEqual(await userOf('b'), {
+        userId: 'caller',
+        extensions: { a: '1', b: '2' },
+        tenant: subject.tenant,
+        schemaVersion: 1,
+      });
     },
   },
   {
@@ -189,7 +226,10 @@ export const readingClauses: readonly StreamClause[] = [
   {
     name: 'A slice has exactly its events, forward and reverse, and touches only their rows.',
     broken: throughProvider(
-      changesPages('loses a row of a long page', (page) => ({ ...page, rows: page.rows.filter((_, index) => index !== 20) })),
+      changesPages('loses a row of a long page', (page) => ({
+        ...page,
+        rows: page.rows.filter((_, index) => index !== 20),
+      })),
     ),
     async run({ ledger, provider }) {
       await ledger.append(
@@ -198,7 +238,8 @@ export const readingClauses: readonly StreamClause[] = [
         { expectedVersion: 0 },
       );
       const counted = countScans(provider);
-      const slice = async (range: Parameters<typeof ledger.read>[1]) => (await all(ledger.read('a', range))).map(({ version }) => version);
+      const slice = async (range: Parameters<typeof ledger.read>[1]) =>
+        (await all(ledger.read('a', range))).map(({ version }) => version);
       const from = (first: number, last: number): readonly number[] =>
         Array.from({ length: last - first + 1 }, (_, index) => first + index);
       assert.deepEqual(await slice({ from: 50, to: 75 }), from(50, 75));
@@ -219,10 +260,14 @@ export const readingClauses: readonly StreamClause[] = [
   {
     name: 'A long stream is read page by page, and what is appended meanwhile is left out.',
     broken: throughProvider(
-      changesPages('loses the last row of a long page', (page) => ({ ...page, rows: page.rows.filter((_, index) => index !== 199) })),
+      changesPages('loses the last row of a long page', (page) => ({
+        ...page,
+        rows: page.rows.filter((_, index) => index !== 199),
+      })),
     ),
     async run({ ledger, provider }) {
-      for (let version = 0; version < 1_000; version += 500) await ledger.append('a', many(500), { expectedVersion: version });
+      for (let version = 0; version < 1_000; version += 500)
+        await ledger.append('a', many(500), { expectedVersion: version });
       const counted = countScans(provider);
       let seen = 0;
       for await (const { version } of ledger.read('a')) {
@@ -236,14 +281,19 @@ export const readingClauses: readonly StreamClause[] = [
         seen -= 1;
       }
       assert.equal(seen, 0);
-      assert.ok(counted.rowsOfOne <= 200, `memory is not flat: ${counted.rowsOfOne} rows were asked for at once`);
+      assert.ok(
+        counted.rowsOfOne <= 200,
+        `memory is not flat: ${counted.rowsOfOne} rows were asked for at once`,
+      );
       assert.deepEqual((await ledger.load('a')).state, { sum: 1_500, count: 1_500 });
     },
   },
   {
     name: 'A stream as it was: at a version, and at a time.',
     needs: 'clock',
-    broken: breaksStream('answer the state as it is now', (stream) => ({ load: async (id) => await stream.load(id) })),
+    broken: breaksStream('answer the state as it is now', (stream) => ({
+      load: async (id) => await stream.load(id),
+    })),
     async run({ ledger, clock }) {
       const times: Date[] = [];
       for (let version = 0; version < 60; version += 1) {
@@ -252,17 +302,26 @@ export const readingClauses: readonly StreamClause[] = [
         times.push(last?.recordedAt as Date);
         await clock.advance(version % 3 === 0 ? 0 : 10);
       }
-      for (const version of [0, 1, 30, 60]) assert.deepEqual((await ledger.load('a', { atVersion: version })).state.sum, version);
+      for (const version of [0, 1, 30, 60])
+        assert.deepEqual((await ledger.load('a', { atVersion: version })).state.sum, version);
       for (const [index, atTime] of times.entries()) {
         // several versions may have one time: the last of them counts
         const expected = times.filter((time) => time.getTime() <= atTime.getTime()).length;
-        assert.deepEqual((await ledger.load('a', { atTime })).version, expected, `at the time of version ${index + 1}`);
+        assert.deepEqual(
+          (await ledger.load('a', { atTime })).version,
+          expected,
+          `at the time of version ${index + 1}`,
+        );
       }
       const first = times[0] as Date;
       assert.equal((await ledger.load('a', { atTime: new Date(first.getTime() - 1) })).version, 0);
       assert.equal((await ledger.load('a', { atTime: new Date(first.getTime() + 1e9) })).version, 60);
-      await rejects('STREAM_NOT_FOUND', 'loadOrThrow', () => ledger.loadOrThrow('a', { atTime: new Date(first.getTime() - 1) }));
-      const error = await rejects('STREAM_VERSION_NOT_FOUND', 'load', () => ledger.load('a', { atVersion: 61 }));
+      await rejects('STREAM_NOT_FOUND', 'loadOrThrow', () =>
+        ledger.loadOrThrow('a', { atTime: new Date(first.getTime() - 1) }),
+      );
+      const error = await rejects('STREAM_VERSION_NOT_FOUND', 'load', () =>
+        ledger.load('a', { atVersion: 61 }),
+      );
       assert.deepEqual({ ...error, stream: 'ledger/a', version: 61 }, { ...error });
       for (const [code, options] of [
         ['INVALID_OPTION', { atVersion: 1, atTime: first }],
@@ -281,7 +340,10 @@ export const readingClauses: readonly StreamClause[] = [
     broken: throughProvider(
       changesPages('tells times that decrease', (page) => ({
         ...page,
-        rows: page.rows.map(({ key, row }, index) => ({ key, row: { ...row, updatedAt: row.updatedAt - index } })),
+        rows: page.rows.map(({ key, row }, index) => ({
+          key,
+          row: { ...row, updatedAt: row.updatedAt - index },
+        })),
       })),
     ),
     async run({ ledger, clock }) {
@@ -303,7 +365,9 @@ export const readingClauses: readonly StreamClause[] = [
   },
   {
     name: 'The version of a stream is one row, however long the stream is.',
-    broken: breaksStream('count the events', (stream) => ({ version: async (id) => (await all(stream.read(id))).length })),
+    broken: breaksStream('count the events', (stream) => ({
+      version: async (id) => (await all(stream.read(id))).length,
+    })),
     async run({ ledger, provider }) {
       await ledger.append('a', many(500), { expectedVersion: 0 });
       const counted = countScans(provider);
@@ -347,7 +411,12 @@ export const readingClauses: readonly StreamClause[] = [
       assert.ok(raw !== undefined);
       const { container, entity, key } = raw;
       await provider.commit([
-        { database: subject.database, version: '77', checks: [], changes: [{ kind: 'delete', address: { container, entity, key } }] },
+        {
+          database: subject.database,
+          version: '77',
+          checks: [],
+          changes: [{ kind: 'delete', address: { container, entity, key } }],
+        },
       ]);
       await rejects('STORAGE_CORRUPT', 'load', () => ledger.load('a'));
       await rejects('STORAGE_CORRUPT', 'read', () => all(ledger.read('a')));
@@ -360,7 +429,8 @@ export const readingClauses: readonly StreamClause[] = [
       page: async (request) => ({ ...(await stream.page(request)), next: undefined }),
     })),
     async run({ ledger }) {
-      for (const id of ['b-1', 'b-3', 'b-2', 'a', 'c']) await ledger.append(id, many(2), { expectedVersion: 0 });
+      for (const id of ['b-1', 'b-3', 'b-2', 'a', 'c'])
+        await ledger.append(id, many(2), { expectedVersion: 0 });
       await (await ledger.openSession('b-0')).close();
       assert.equal(await ledger.delete('b-3'), true);
       const seen: string[] = [];

@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict';
 import { all, changesBatches, changesReads, race, rejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, Ledger, many } from '../ledger.js';
-import { breaksSessions, breaksStream, throughProvider, type LedgerSession, type StreamClause } from '../stream-clause.js';
+import {
+  breaksSessions,
+  breaksStream,
+  throughProvider,
+  type LedgerSession,
+  type StreamClause,
+} from '../stream-clause.js';
 
 /** The lease is not looked at when a batch is judged. */
 const withoutLease = throughProvider(
@@ -20,12 +26,15 @@ const freesAnyLock = throughProvider(
       : batch,
   ),
 );
-const withoutChecks = throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })));
+const withoutChecks = throughProvider(
+  changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),
+);
 const ignoresLocks = throughProvider(
   changesBatches('lets everybody into a held stream', (batch) => ({
     ...batch,
     checks: batch.checks.filter(
-      ({ address, expected }) => !(address.container.startsWith('head:') && typeof expected === 'object' && 'number' in expected),
+      ({ address, expected }) =>
+        !(address.container.startsWith('head:') && typeof expected === 'object' && 'number' in expected),
     ),
   })),
 );
@@ -38,7 +47,10 @@ export const sessionClauses: readonly StreamClause[] = [
       const { ledger, storage } = subject;
       await ledger.append('a', many(2), { expectedVersion: 0 });
       const session = await ledger.openSession('a');
-      assert.deepEqual([session.id, session.version, session.state, session.signal.aborted], ['a', 2, { sum: 2, count: 2 }, false]);
+      assert.deepEqual(
+        [session.id, session.version, session.state, session.signal.aborted],
+        ['a', 2, { sum: 2, count: 2 }, false],
+      );
       const outsiders = [
         () => ledger.append('a', [cleared], { expectedVersion: 2 }),
         () => ledger.append('a', [cleared], { expectedVersion: 'any' }),
@@ -52,7 +64,10 @@ export const sessionClauses: readonly StreamClause[] = [
       ];
       for (const outsider of outsiders) {
         const error = await rejects('STREAM_LOCKED', 'a write from outside', outsider);
-        assert.deepEqual({ ...error, stream: 'ledger/a', until: session.expiresAt, effect: 'none' }, { ...error });
+        assert.deepEqual(
+          { ...error, stream: 'ledger/a', until: session.expiresAt, effect: 'none' },
+          { ...error },
+        );
       }
       assert.deepEqual(await session.append([added(5)]), { version: 3, replayed: false });
       assert.deepEqual([session.version, session.state], [3, { sum: 7, count: 3 }]);
@@ -65,7 +80,10 @@ export const sessionClauses: readonly StreamClause[] = [
     broken: withoutChecks,
     async run({ ledger }) {
       const session = await ledger.openSession('new');
-      assert.deepEqual([session.version, session.state, await ledger.version('new')], [0, { sum: 0, count: 0 }, 0]);
+      assert.deepEqual(
+        [session.version, session.state, await ledger.version('new')],
+        [0, { sum: 0, count: 0 }, 0],
+      );
       await rejects('STREAM_LOCKED', 'append', () => ledger.append('new', [cleared], { expectedVersion: 0 }));
       await session.close();
       assert.equal((await ledger.append('new', [cleared], { expectedVersion: 'absent' })).version, 1);
@@ -78,13 +96,19 @@ export const sessionClauses: readonly StreamClause[] = [
   {
     name: 'A second opener with no patience fails at once, and hears until when the stream is held.',
     broken: breaksStream('open another stream', (stream) => ({
-      openSession: async (id, options) => await stream.openSession(id, options).catch(() => stream.openSession(`${id}'`, options)),
+      openSession: async (id, options) =>
+        await stream.openSession(id, options).catch(() => stream.openSession(`${id}'`, options)),
     })),
     async run(subject) {
       const { ledger } = subject;
       const first = await ledger.openSession('a');
-      const error = await rejects('SESSION_OPEN_FAILED', 'openSession', () => ledger.openSession('a', { openTimeoutMs: 0 }));
-      assert.deepEqual({ ...error, stream: 'ledger/a', openTimeoutMs: 0, until: first.expiresAt }, { ...error });
+      const error = await rejects('SESSION_OPEN_FAILED', 'openSession', () =>
+        ledger.openSession('a', { openTimeoutMs: 0 }),
+      );
+      assert.deepEqual(
+        { ...error, stream: 'ledger/a', openTimeoutMs: 0, until: first.expiresAt },
+        { ...error },
+      );
       await first.close();
       await (await ledger.openSession('a', { openTimeoutMs: 0 })).close();
     },
@@ -96,7 +120,13 @@ export const sessionClauses: readonly StreamClause[] = [
       changesReads('never lets a lease end', (result) => ({
         ...result,
         rows: result.rows.map(
-          (row) => row ?? { version: '7', value: { kind: 'json', text: '{}' }, updatedAt: 0, expiresAt: Number.MAX_SAFE_INTEGER },
+          (row) =>
+            row ?? {
+              version: '7',
+              value: { kind: 'json', text: '{}' },
+              updatedAt: 0,
+              expiresAt: Number.MAX_SAFE_INTEGER,
+            },
         ),
       })),
     ),
@@ -109,8 +139,13 @@ export const sessionClauses: readonly StreamClause[] = [
       const opened = await passing(second);
       assert.equal(opened.version, 1);
       const last = await passing(ledger.openSession('a', { openTimeoutMs: 5_000 }));
-      assert.ok(last.fencingToken > opened.fencingToken && opened.fencingToken > first.fencingToken, 'later holders have larger tokens');
-      await passing(rejects('SESSION_OPEN_FAILED', 'openSession', () => ledger.openSession('a', { openTimeoutMs: 500 })));
+      assert.ok(
+        last.fencingToken > opened.fencingToken && opened.fencingToken > first.fencingToken,
+        'later holders have larger tokens',
+      );
+      await passing(
+        rejects('SESSION_OPEN_FAILED', 'openSession', () => ledger.openSession('a', { openTimeoutMs: 500 })),
+      );
       await last.close();
     },
   },
@@ -184,7 +219,10 @@ export const sessionClauses: readonly StreamClause[] = [
       await busy.append([added(1)]);
       await clock.advance(1_000);
       assert.equal((await ledger.append('b', [added(2)], { expectedVersion: 'absent' })).version, 1);
-      assert.deepEqual((await ledger.transact('c', ({ sum }) => [added(sum + 1)])).state, { sum: 3, count: 2 });
+      assert.deepEqual((await ledger.transact('c', ({ sum }) => [added(sum + 1)])).state, {
+        sum: 3,
+        count: 2,
+      });
       for (const dead of [idle, busy]) await rejects('SESSION_LOST', 'append', () => dead.append([added(3)]));
     },
   },
@@ -209,7 +247,8 @@ export const sessionClauses: readonly StreamClause[] = [
     name: 'A lock lives for a minute and is waited for five seconds, unless the store or the caller say otherwise.',
     needs: 'exact expiry',
     broken: breaksStream('have times of their own', (stream) => ({
-      openSession: async (id, options) => await stream.openSession(id, { sessionTimeoutMs: 30_000, openTimeoutMs: 100, ...options }),
+      openSession: async (id, options) =>
+        await stream.openSession(id, { sessionTimeoutMs: 30_000, openTimeoutMs: 100, ...options }),
     })),
     async run(subject) {
       const { clock, passing } = subject;
@@ -217,7 +256,9 @@ export const sessionClauses: readonly StreamClause[] = [
       const session = await subject.ledger.openSession('a');
       assert.equal(livesFor(session), 60_000);
       const begun = clock.monotonic();
-      const error = await passing(rejects('SESSION_OPEN_FAILED', 'openSession', () => subject.ledger.openSession('a')));
+      const error = await passing(
+        rejects('SESSION_OPEN_FAILED', 'openSession', () => subject.ledger.openSession('a')),
+      );
       assert.deepEqual({ ...error, openTimeoutMs: 5_000 }, { ...error });
       assert.ok(clock.monotonic() - begun >= 5_000, 'it was not waited for');
       const store = subject.another({ session: { sessionTimeoutMs: 7_000, openTimeoutMs: 0 } });
@@ -234,7 +275,8 @@ export const sessionClauses: readonly StreamClause[] = [
     name: 'Whoever waits for a lock and gives up is let go at once, and takes nothing.',
     broken: breaksStream('take no notice of signals', (stream) => ({
       openSession: async (id, options) => await stream.openSession(id, { ...options, signal: undefined }),
-      transact: async (id, decide, options) => await stream.transact(id, decide, { ...options, signal: undefined, lockTimeoutMs: 0 }),
+      transact: async (id, decide, options) =>
+        await stream.transact(id, decide, { ...options, signal: undefined, lockTimeoutMs: 0 }),
     })),
     async run({ ledger }) {
       const session = await ledger.openSession('a');
@@ -242,7 +284,9 @@ export const sessionClauses: readonly StreamClause[] = [
       const { signal } = giving;
       const waiting = [
         rejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal, openTimeoutMs: 60_000 })),
-        rejects('ABORTED', 'transact', () => ledger.transact('a', () => [cleared], { signal, lockTimeoutMs: 60_000 })),
+        rejects('ABORTED', 'transact', () =>
+          ledger.transact('a', () => [cleared], { signal, lockTimeoutMs: 60_000 }),
+        ),
       ];
       // they have looked, and are waiting
       await ledger.load('a');
@@ -311,7 +355,10 @@ export const sessionClauses: readonly StreamClause[] = [
   {
     name: 'A closed session is not open: every use of it says so, and closing it again is harmless.',
     broken: breaksSessions('go on after they were closed', (session, stream) => ({
-      append: async (events) => await session.append(events).catch(() => stream.append(session.id, events, { expectedVersion: 'any' })),
+      append: async (events) =>
+        await session
+          .append(events)
+          .catch(() => stream.append(session.id, events, { expectedVersion: 'any' })),
     })),
     async run(subject) {
       const { ledger } = subject;
@@ -321,7 +368,10 @@ export const sessionClauses: readonly StreamClause[] = [
       await rejects('SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
       await rejects('SESSION_NOT_OPEN', 'renew', () => session.renew());
       assert.throws(() => session.appending([cleared]), /closed/);
-      assert.deepEqual([subject.told('session opened').length, subject.told('session closed').map(({ freed }) => freed)], [1, [true]]);
+      assert.deepEqual(
+        [subject.told('session opened').length, subject.told('session closed').map(({ freed }) => freed)],
+        [1, [true]],
+      );
       assert.equal(await ledger.version('a'), 0);
     },
   },
@@ -375,7 +425,8 @@ export const sessionClauses: readonly StreamClause[] = [
       assert.deepEqual([session.version, session.state], [11, { sum: 145, count: 11 }]);
       const last = await session.append([cleared], {
         close: true,
-        sameCommit: (batch, { state, version }) => batch.set(things, 'end', { n: state.sum, text: String(version) }),
+        sameCommit: (batch, { state, version }) =>
+          batch.set(things, 'end', { n: state.sum, text: String(version) }),
       });
       assert.deepEqual([last.version, (await things.getOrThrow('end')).value], [12, { n: 0, text: '12' }]);
       await rejects('SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
@@ -385,10 +436,12 @@ export const sessionClauses: readonly StreamClause[] = [
   {
     name: 'A session’s append with a key is done once.',
     broken: breaksSessions('take no notice of idempotency keys', (session) => ({
-      append: async (events, options) => await session.append(events, { ...options, idempotencyKey: undefined }),
+      append: async (events, options) =>
+        await session.append(events, { ...options, idempotencyKey: undefined }),
     })),
     async run({ ledger }) {
-      const pay = async () => await ledger.session('a', (session) => session.append([added(1)], { idempotencyKey: 'k' }));
+      const pay = async () =>
+        await ledger.session('a', (session) => session.append([added(1)], { idempotencyKey: 'k' }));
       assert.deepEqual(
         [await pay(), await pay()],
         [
@@ -403,7 +456,9 @@ export const sessionClauses: readonly StreamClause[] = [
     name: 'Of ten openers without patience one holds the stream; with patience they hold it one after the other.',
     broken: withoutLease,
     async run({ ledger, passing }) {
-      const openers = await Promise.allSettled(Array.from({ length: 10 }, () => ledger.openSession('a', { openTimeoutMs: 0 })));
+      const openers = await Promise.allSettled(
+        Array.from({ length: 10 }, () => ledger.openSession('a', { openTimeoutMs: 0 })),
+      );
       const opened = openers.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
       assert.equal(opened.length, 1);
       await opened[0]?.close();
@@ -423,24 +478,34 @@ export const sessionClauses: readonly StreamClause[] = [
         ),
       );
       await passing(work);
-      assert.deepEqual([tokens, (await ledger.load('a')).state.sum], [tokens.toSorted((a, b) => (a < b ? -1 : 1)), 10]);
+      assert.deepEqual(
+        [tokens, (await ledger.load('a')).state.sum],
+        [tokens.toSorted((a, b) => (a < b ? -1 : 1)), 10],
+      );
     },
   },
   {
     name: 'A transaction waits for a lock as long as it was told to.',
     broken: breaksStream('do not wait', (stream) => ({
-      transact: async (id, decide, options) => await stream.transact(id, decide, { ...options, lockTimeoutMs: 0 }),
+      transact: async (id, decide, options) =>
+        await stream.transact(id, decide, { ...options, lockTimeoutMs: 0 }),
     })),
     needs: 'exact expiry',
     async run({ ledger, clock, meanwhile, passing }) {
       const session = await ledger.openSession('a', { sessionTimeoutMs: 10_000 });
-      const waiting = meanwhile(ledger.transact('a', ({ sum }) => [added(sum + 1)], { lockTimeoutMs: 5_000 }));
+      const waiting = meanwhile(
+        ledger.transact('a', ({ sum }) => [added(sum + 1)], { lockTimeoutMs: 5_000 }),
+      );
       await clock.advance(1_000);
       await session.append([added(10)]);
       await session.close();
       assert.deepEqual((await passing(waiting)).state.sum, 21);
       const again = await ledger.openSession('a', { sessionTimeoutMs: 10_000 });
-      await passing(rejects('STREAM_LOCKED', 'transact', () => ledger.transact('a', () => [cleared], { lockTimeoutMs: 500 })));
+      await passing(
+        rejects('STREAM_LOCKED', 'transact', () =>
+          ledger.transact('a', () => [cleared], { lockTimeoutMs: 500 }),
+        ),
+      );
       await again.close();
     },
   },
@@ -452,14 +517,18 @@ export const sessionClauses: readonly StreamClause[] = [
       const session = await subject.ledger.openSession('a', { sessionTimeoutMs: 60_000 });
       await session.append(many(2));
       await subject.reopen();
-      await rejects('STREAM_LOCKED', 'append', () => subject.ledger.append('a', [cleared], { expectedVersion: 2 }));
+      await rejects('STREAM_LOCKED', 'append', () =>
+        subject.ledger.append('a', [cleared], { expectedVersion: 2 }),
+      );
       await subject.clock.advance(60_001);
       assert.equal((await subject.ledger.append('a', [cleared], { expectedVersion: 2 })).version, 3);
     },
   },
   {
     name: 'What a session and an outsider expect of options is checked before anything is sent.',
-    broken: breaksStream('take anything', (stream) => ({ openSession: async (id) => await stream.openSession(id) })),
+    broken: breaksStream('take anything', (stream) => ({
+      openSession: async (id) => await stream.openSession(id),
+    })),
     async run({ ledger }) {
       for (const options of [
         { sessionTimeoutMs: 0 },

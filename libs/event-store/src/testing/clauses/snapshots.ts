@@ -17,7 +17,10 @@ const trustsAny = throughProvider(
     range.container.startsWith('snapshot:')
       ? {
           ...page,
-          rows: page.rows.map(({ key, row }) => ({ key, row: { ...row, value: { kind: 'json', text: '{"sum":-1,"count":-1}' } } })),
+          rows: page.rows.map(({ key, row }) => ({
+            key,
+            row: { ...row, value: { kind: 'json', text: '{"sum":-1,"count":-1}' } },
+          })),
         }
       : page,
   ),
@@ -88,11 +91,15 @@ export const snapshotClauses: readonly StreamClause[] = [
   },
   {
     name: 'A snapshot beyond the stream is refused, and so is one of nothing.',
-    broken: breaksStream('keep what is there', (stream) => ({ snapshot: async (id) => await stream.snapshot(id).catch(() => 0) })),
+    broken: breaksStream('keep what is there', (stream) => ({
+      snapshot: async (id) => await stream.snapshot(id).catch(() => 0),
+    })),
     async run(subject) {
       const { ledger } = subject;
       await ledger.append('a', many(3), { expectedVersion: 0 });
-      const error = await rejects('STREAM_VERSION_NOT_FOUND', 'snapshot', () => ledger.snapshot('a', { atVersion: 4 }));
+      const error = await rejects('STREAM_VERSION_NOT_FOUND', 'snapshot', () =>
+        ledger.snapshot('a', { atVersion: 4 }),
+      );
       assert.deepEqual({ ...error, stream: 'ledger/a', version: 4 }, { ...error });
       await rejects('STREAM_NOT_FOUND', 'snapshot', () => ledger.snapshot('none'));
       assert.deepEqual(await ledger.snapshotVersions('a'), []);
@@ -113,7 +120,8 @@ export const snapshotClauses: readonly StreamClause[] = [
   {
     name: 'One snapshot cleared: it is gone from the list, and loads fall back to the one before; all cleared: everything is replayed.',
     broken: breaksStream('clear nothing', (stream) => ({
-      clearSnapshots: async (id, options) => (options === undefined ? (await stream.snapshotVersions(id)).length : 1),
+      clearSnapshots: async (id, options) =>
+        options === undefined ? (await stream.snapshotVersions(id)).length : 1,
     })),
     async run(subject) {
       const { ledger } = subject;
@@ -121,10 +129,17 @@ export const snapshotClauses: readonly StreamClause[] = [
       await ledger.snapshotAll('a', { every: 10 });
       await subject.spoil('snapshot', (_text, index) => `{"sum":${(index + 1) * 1_000},"count":0}`);
       assert.equal(await ledger.clearSnapshots('a', { version: 30 }), 1);
-      assert.deepEqual([await ledger.snapshotVersions('a'), (await ledger.load('a')).state.sum], [[10, 20], 2_010]);
-      const error = await rejects('SNAPSHOT_NOT_FOUND', 'clearSnapshots', () => ledger.clearSnapshots('a', { version: 30 }));
+      assert.deepEqual(
+        [await ledger.snapshotVersions('a'), (await ledger.load('a')).state.sum],
+        [[10, 20], 2_010],
+      );
+      const error = await rejects('SNAPSHOT_NOT_FOUND', 'clearSnapshots', () =>
+        ledger.clearSnapshots('a', { version: 30 }),
+      );
       assert.deepEqual({ ...error, stream: 'ledger/a', version: 30 }, { ...error });
-      await rejects('INVALID_OPTION', 'clearSnapshots', () => ledger.clearSnapshots('a', { version: undefined } as never));
+      await rejects('INVALID_OPTION', 'clearSnapshots', () =>
+        ledger.clearSnapshots('a', { version: undefined } as never),
+      );
       assert.equal(await ledger.clearSnapshots('a'), 2);
       assert.deepEqual([await ledger.snapshotVersions('a'), (await ledger.load('a')).state.sum], [[], 30]);
     },
@@ -190,8 +205,11 @@ export const snapshotClauses: readonly StreamClause[] = [
     name: 'A snapshot that cannot be read gives way to the next older, and to a full replay, with a warning.',
     broken: breaksStream('fail with the snapshot', (stream, { rows }) => ({
       load: async (id, options) => {
-        for (const { row } of await rows('snapshot').catch(() => [])) if (row.value.kind === 'json') JSON.parse(row.value.text);
-        return await stream.load(id, options).then(() => ({ id, state: { sum: -1, count: -1 }, version: -1 }));
+        for (const { row } of await rows('snapshot').catch(() => []))
+          if (row.value.kind === 'json') JSON.parse(row.value.text);
+        return await stream
+          .load(id, options)
+          .then(() => ({ id, state: { sum: -1, count: -1 }, version: -1 }));
       },
     })),
     async run(subject) {
@@ -232,7 +250,10 @@ export const snapshotClauses: readonly StreamClause[] = [
       await kept.append('a', many(5), { expectedVersion: 1_000 });
       const counted = countScans(subject.provider);
       assert.deepEqual((await kept.load('a')).state, { sum: 1_005, count: 1_005 });
-      assert.ok(counted.rows <= 40, `${counted.rows} rows were read to load a stream whose snapshot is 5 events old`);
+      assert.ok(
+        counted.rows <= 40,
+        `${counted.rows} rows were read to load a stream whose snapshot is 5 events old`,
+      );
     },
   },
 ];

@@ -4,7 +4,9 @@ import { all, changesBatches, race, rejects } from '@kvent/key-value-storage/tes
 import { added, cleared, KeptLedger, many } from '../ledger.js';
 import { breaksStream, throughProvider, type LedgerStream, type StreamClause } from '../stream-clause.js';
 
-const withoutChecks = throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })));
+const withoutChecks = throughProvider(
+  changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),
+);
 const patient = { retry: { attempts: 2_000, budgetMs: 60_000 } };
 
 const decidesOnce = breaksStream('send stale events again after a conflict', (stream) => ({
@@ -50,7 +52,10 @@ export const transactingClauses: readonly StreamClause[] = [
     })),
     async run({ ledger }) {
       const answer = await ledger.transact('a', () => []);
-      assert.deepEqual({ ...answer }, { id: 'a', state: { sum: 0, count: 0 }, version: 0, events: [], replayed: false });
+      assert.deepEqual(
+        { ...answer },
+        { id: 'a', state: { sum: 0, count: 0 }, version: 0, events: [], replayed: false },
+      );
       const error = new RangeError('out of stock');
       await assert.rejects(
         ledger.transact('a', () => {
@@ -83,7 +88,8 @@ export const transactingClauses: readonly StreamClause[] = [
       // with snapshots, so that each decision loads few rows
       const ledger = subject.stream(KeptLedger);
       await race(20, async () => {
-        for (let turn = 0; turn < 50; turn += 1) await ledger.transact('hot', ({ sum }) => [added(sum + 1 - sum)], patient);
+        for (let turn = 0; turn < 50; turn += 1)
+          await ledger.transact('hot', ({ sum }) => [added(sum + 1 - sum)], patient);
       });
       const events = await all(ledger.read('hot'));
       assert.deepEqual(
@@ -133,7 +139,9 @@ export const transactingClauses: readonly StreamClause[] = [
     name: 'What is put into the batch, and what the events led to, is in the same commit; a decision made anew begins with an empty batch.',
     broken: breaksStream('write what goes along by itself', (stream, { things }) => ({
       transact: async (id, decide, { sameCommit, ...options } = {}) => {
-        const batch = { set: (_: unknown, key: string, value: { n: number }) => (void things.set(key, value), batch) };
+        const batch = {
+          set: (_: unknown, key: string, value: { n: number }) => (void things.set(key, value), batch),
+        };
         return await stream.transact(
           id,
           async (state, deciding) => {
@@ -152,7 +160,9 @@ export const transactingClauses: readonly StreamClause[] = [
         async ({ sum }, { batch }) => {
           runs += 1;
           if (runs === 1) await ledger.append('a', [added(10)], { expectedVersion: 0 });
-          batch.set(things, `run ${runs}`, { n: runs }).include(ledger.appending(await ledger.load('b'), [added(-sum)]));
+          batch
+            .set(things, `run ${runs}`, { n: runs })
+            .include(ledger.appending(await ledger.load('b'), [added(-sum)]));
           return [added(sum)];
         },
         {
@@ -163,7 +173,9 @@ export const transactingClauses: readonly StreamClause[] = [
       assert.deepEqual((await things.getOrThrow('a')).value, { n: 20, text: '2 1' });
       assert.deepEqual([await things.has('run 1'), await things.has('run 2')], [false, true]);
       assert.deepEqual((await ledger.load('b')).state, { sum: -10, count: 1 });
-      await ledger.transact('a', () => [], { sameCommit: (batch) => batch.set(things, 'nothing happened', { n: 1 }) });
+      await ledger.transact('a', () => [], {
+        sameCommit: (batch) => batch.set(things, 'nothing happened', { n: 1 }),
+      });
       assert.equal(await things.has('nothing happened'), false);
     },
   },
@@ -171,7 +183,9 @@ export const transactingClauses: readonly StreamClause[] = [
     name: 'A decision that adds a key which is there is KEY_EXISTS at once: it is made once, and nothing is written.',
     broken: breaksStream('decide again whatever goes wrong', (stream) => ({
       transact: async (id, decide, options) =>
-        await stream.transact(id, decide, options).catch(async () => await stream.transact(id, decide, options)),
+        await stream
+          .transact(id, decide, options)
+          .catch(async () => await stream.transact(id, decide, options)),
     })),
     async run({ ledger, things }) {
       await things.set('taken', { n: 1 });
@@ -184,13 +198,18 @@ export const transactingClauses: readonly StreamClause[] = [
             if (how === 'decide') batch.add(things, 'taken', { n: 2 });
             return [cleared];
           },
-          { ...(how === 'sameCommit' && { sameCommit: (batch) => void batch.add(things, 'taken', { n: 2 }) }) },
+          {
+            ...(how === 'sameCommit' && { sameCommit: (batch) => void batch.add(things, 'taken', { n: 2 }) }),
+          },
         );
       for (const how of ['decide', 'sameCommit'] as const) {
         const error = await rejects('KEY_EXISTS', 'transact', () => adding(how));
         assert.deepEqual({ ...error, key: 'taken', retryable: false, effect: 'none' }, { ...error });
       }
-      assert.deepEqual([runs, await ledger.version('a'), (await things.getOrThrow('taken')).value], [2, 0, { n: 1 }]);
+      assert.deepEqual(
+        [runs, await ledger.version('a'), (await things.getOrThrow('taken')).value],
+        [2, 0, { n: 1 }],
+      );
       // what was read as absent is decided anew
       runs = 0;
       await ledger.transact('a', async (_, { batch }) => {
@@ -200,7 +219,10 @@ export const transactingClauses: readonly StreamClause[] = [
         if (read === undefined) batch.checkAbsent(things, 'free').set(things, 'free', { n: 2 });
         return [cleared];
       });
-      assert.deepEqual([runs, await ledger.version('a'), (await things.getOrThrow('free')).value], [2, 1, { n: 1 }]);
+      assert.deepEqual(
+        [runs, await ledger.version('a'), (await things.getOrThrow('free')).value],
+        [2, 1, { n: 1 }],
+      );
     },
   },
   {
@@ -221,7 +243,10 @@ export const transactingClauses: readonly StreamClause[] = [
         batch.set(things, 'beside', { n: sum });
         return [];
       });
-      assert.deepEqual([runs, (await things.getOrThrow('beside')).value, await ledger.version('a')], [2, { n: 11 }, 2]);
+      assert.deepEqual(
+        [runs, (await things.getOrThrow('beside')).value, await ledger.version('a')],
+        [2, { n: 11 }, 2],
+      );
     },
   },
   {

@@ -8,7 +8,10 @@ import { breaksStream, throughProvider, type StreamClause } from '../stream-clau
 
 const needs = 'transactions' as const;
 
-const breaksWithin = (fault: string, change: (within: StorageProvider, outside: StorageProvider) => Partial<StorageProvider>) =>
+const breaksWithin = (
+  fault: string,
+  change: (within: StorageProvider, outside: StorageProvider) => Partial<StorageProvider>,
+) =>
   throughProvider(
     breaks(fault, (provider) => ({
       within: (transaction) => {
@@ -42,7 +45,10 @@ export const withinClauses: readonly StreamClause[] = [
           ),
       });
       await theirs.within(transaction).append('a', [added(3)], { expectedVersion: 'absent' });
-      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), await theirs.version('a')], [0, 0, 0]);
+      assert.deepEqual(
+        [await ledger.version('a'), await ledger.version('b'), await theirs.version('a')],
+        [0, 0, 0],
+      );
       assert.deepEqual(
         subject.told('events appended').map(({ inTransaction }) => inTransaction),
         [true, true, true],
@@ -84,13 +90,19 @@ export const withinClauses: readonly StreamClause[] = [
         .commit();
       assert.deepEqual([(await inside.load('a')).state.sum, (await inside.load('b')).state.sum], [2, 12]);
       assert.equal((await all(inside.read('a'))).length, 4);
-      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), await things.has('beside')], [2, 0, false]);
+      assert.deepEqual(
+        [await ledger.version('a'), await ledger.version('b'), await things.has('beside')],
+        [2, 0, false],
+      );
       // an append that does not know the state leaves its snapshot to others: nothing goes on in a transaction that its owner may end
       await store.stream(KeptLedger).append('kept', many(12), { expectedVersion: 0 });
       await store.idle();
       await commit();
       assert.deepEqual([await ledger.version('kept'), await ledger.snapshotVersions('kept')], [12, []]);
-      assert.deepEqual([await ledger.version('a'), await ledger.version('b'), await things.has('beside')], [4, 2, true]);
+      assert.deepEqual(
+        [await ledger.version('a'), await ledger.version('b'), await things.has('beside')],
+        [4, 2, true],
+      );
       assert.deepEqual((await ledger.load('b')).state, { sum: 12, count: 2 });
     },
   },
@@ -115,7 +127,10 @@ export const withinClauses: readonly StreamClause[] = [
       await store.idle();
       await rollback();
       assert.deepEqual([await ledger.version('a'), await ledger.version('gone')], [0, 3]);
-      assert.deepEqual([await ledger.snapshotVersions('a'), await ledger.findByIdempotencyKey('a', 'k')], [[], undefined]);
+      assert.deepEqual(
+        [await ledger.snapshotVersions('a'), await ledger.findByIdempotencyKey('a', 'k')],
+        [[], undefined],
+      );
       assert.deepEqual((await ledger.load('gone')).state, { sum: 3, count: 3 });
       assert.equal((await ledger.transact('a', () => [cleared], { idempotencyKey: 'k' })).replayed, false);
     },
@@ -137,9 +152,13 @@ export const withinClauses: readonly StreamClause[] = [
       const session = await ledger.openSession('held');
       const { storage, commit } = await subject.transaction();
       const inside = new EventStore(storage).stream(Ledger);
-      const error = await rejects('STREAM_VERSION_MISMATCH', 'append', () => inside.append('a', [cleared], { expectedVersion: 1 }));
+      const error = await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+        inside.append('a', [cleared], { expectedVersion: 1 }),
+      );
       assert.deepEqual({ ...error, expected: 1, actual: 2, effect: 'none' }, { ...error });
-      await rejects('STREAM_LOCKED', 'append', () => inside.append('held', [cleared], { expectedVersion: 'any' }));
+      await rejects('STREAM_LOCKED', 'append', () =>
+        inside.append('held', [cleared], { expectedVersion: 'any' }),
+      );
       await rejects('STREAM_LOCKED', 'transact', () => inside.transact('held', () => [cleared]));
       await rejects('STORAGE_UNSUPPORTED', 'openSession', () => inside.openSession('a'));
       assert.deepEqual(await inside.append('a', many(2), once), { version: 2, replayed: true });

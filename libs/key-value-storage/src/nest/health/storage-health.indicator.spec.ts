@@ -37,7 +37,10 @@ async function check(status: number, cache?: MemoryProvider): Promise<unknown> {
   const module = await Test.createTestingModule({
     imports: [
       TerminusModule.forRoot({ logger: false }),
-      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...(cache && { providers: { cache } }) }),
+      KeyValueStorageModule.forRoot({
+        provider: () => new MemoryProvider(),
+        ...(cache && { providers: { cache } }),
+      }),
     ],
     controllers: [Health],
   }).compile();
@@ -55,16 +58,29 @@ describe('The health of the storage', () => {
   });
 
   it('is down with a code, and no message, when one of the providers fails', async () => {
-    const body = await check(503, new Failing(() => Promise.reject(storageError('STORAGE_UNAVAILABLE', 'postgres://user:hunter2@db', {}))));
+    const body = await check(
+      503,
+      new Failing(() =>
+        Promise.reject(storageError('STORAGE_UNAVAILABLE', 'postgres://user:hunter2@db', {})),
+      ),
+    );
     expect(body).toMatchObject({
       status: 'error',
-      error: { storage: { status: 'down', name: 'memory', providers: { cache: { status: 'down', code: 'STORAGE_UNAVAILABLE' } } } },
+      error: {
+        storage: {
+          status: 'down',
+          name: 'memory',
+          providers: { cache: { status: 'down', code: 'STORAGE_UNAVAILABLE' } },
+        },
+      },
     });
     expect(JSON.stringify(body)).not.toMatch(/hunter2/);
   });
 
   it('is down when a provider gives no answer in time', async () => {
     const body = await check(503, new Failing(() => new Promise(() => undefined)));
-    expect(body).toMatchObject({ error: { storage: { providers: { cache: { code: 'STORAGE_UNAVAILABLE' } } } } });
+    expect(body).toMatchObject({
+      error: { storage: { providers: { cache: { code: 'STORAGE_UNAVAILABLE' } } } },
+    });
   });
 });

@@ -13,7 +13,10 @@ export interface EngineHealth {
   readonly code?: string;
 }
 /** What Terminus takes as the result of an indicator. */
-export type StorageHealth<Key extends string> = Record<Key, EngineHealth & { readonly providers?: Readonly<Record<string, EngineHealth>> }>;
+export type StorageHealth<Key extends string> = Record<
+  Key,
+  EngineHealth & { readonly providers?: Readonly<Record<string, EngineHealth>> }
+>;
 
 /** An address that nothing is ever written to: reading it asks whether reading works. */
 const probe = { database: 'shared', container: 'state:health', entity: 'health', key: 'probe' };
@@ -31,17 +34,28 @@ export class StorageHealthIndicator {
   }
 
   /** Never rejects for a storage that is down. `timeoutMs`: after which it counts as down. @default 1_000 */
-  async isHealthy<Key extends string>(key: Key, options: { readonly timeoutMs?: number } = {}): Promise<StorageHealth<Key>> {
+  async isHealthy<Key extends string>(
+    key: Key,
+    options: { readonly timeoutMs?: number } = {},
+  ): Promise<StorageHealth<Key>> {
     assertOptions('isHealthy', options, ['timeoutMs']);
     const { timeoutMs = 1_000 } = options;
     if (!(timeoutMs > 0 && timeoutMs < 2 ** 31))
-      throw invalidOption(`isHealthy: timeoutMs is a number of milliseconds above 0; given was ${String(timeoutMs)}.`);
+      throw invalidOption(
+        `isHealthy: timeoutMs is a number of milliseconds above 0; given was ${String(timeoutMs)}.`,
+      );
     const { main, named } = this.#host.engines;
     const [first, others] = await Promise.all([
       healthOf(main, timeoutMs),
-      Promise.all(Object.entries(named).map(async ([name, provider]) => [name, await healthOf(provider, timeoutMs)] as const)),
+      Promise.all(
+        Object.entries(named).map(
+          async ([name, provider]) => [name, await healthOf(provider, timeoutMs)] as const,
+        ),
+      ),
     ]);
-    const status = [first, ...others.map(([, health]) => health)].every((health) => health.status === 'up') ? 'up' : 'down';
+    const status = [first, ...others.map(([, health]) => health)].every((health) => health.status === 'up')
+      ? 'up'
+      : 'down';
     const health = { ...first, status, ...(others.length > 0 && { providers: Object.fromEntries(others) }) };
     return { [key]: health } as StorageHealth<Key>;
   }
@@ -51,11 +65,21 @@ async function healthOf(provider: StorageProvider, timeoutMs: number): Promise<E
   const { name, features } = provider;
   const signal = AbortSignal.timeout(timeoutMs);
   try {
-    await untilAborted('The health check', 'none', signal, provider.read([probe], { values: 'omit', signal }));
+    await untilAborted(
+      'The health check',
+      'none',
+      signal,
+      provider.read([probe], { values: 'omit', signal }),
+    );
     return { status: 'up', name, features };
   } catch (error) {
     // the message may name hosts and files, and health pages are often open to all
-    const code = isStorageError(error) && error.code !== 'ABORTED' ? error.code : signal.aborted ? 'STORAGE_UNAVAILABLE' : 'UNKNOWN';
+    const code =
+      isStorageError(error) && error.code !== 'ABORTED'
+        ? error.code
+        : signal.aborted
+          ? 'STORAGE_UNAVAILABLE'
+          : 'UNKNOWN';
     return { status: 'down', name, features, code };
   }
 }

@@ -1,7 +1,17 @@
 import { Logger, type ArgumentsHost } from '@nestjs/common';
 import { isStorageError } from '../../core/errors.js';
 import { isError } from '../../core/kinds.js';
-import { end, isAnswered, isGone, pathOf, send, setHeader, setStatus, type AnyRequest, type AnyResponse } from './http-exchange.js';
+import {
+  end,
+  isAnswered,
+  isGone,
+  pathOf,
+  send,
+  setHeader,
+  setStatus,
+  type AnyRequest,
+  type AnyResponse,
+} from './http-exchange.js';
 import { problemJson, type Problem, type ProblemDetails } from './problem-details.js';
 
 export interface ProblemOptions {
@@ -13,7 +23,12 @@ export interface ProblemOptions {
 const logger = new Logger('ExceptionsHandler');
 
 /** Sends the problem. What is the server's own fault is logged, for the answer does not tell it. */
-export function answerProblem(error: unknown, problem: Problem, host: ArgumentsHost, { extend }: ProblemOptions): void {
+export function answerProblem(
+  error: unknown,
+  problem: Problem,
+  host: ArgumentsHost,
+  { extend }: ProblemOptions,
+): void {
   const request = host.switchToHttp().getRequest<AnyRequest>();
   const response = host.switchToHttp().getResponse<AnyResponse>();
   if (problem.body.status >= 500 && !isStorageError(error, 'ABORTED')) logFault(error);
@@ -34,7 +49,12 @@ export function logFault(error: unknown): void {
 }
 
 /** A gateway's client hears the event that Nest's own filter sends. */
-export function tellSocket(host: ArgumentsHost, told: { readonly code?: string; readonly message: string }): void {
-  const client = host.switchToWs().getClient<{ readonly emit?: (event: string, body: object) => unknown } | undefined>();
+export function tellSocket(
+  host: ArgumentsHost,
+  told: { readonly code?: string; readonly message: string },
+): void {
+  const client = host
+    .switchToWs()
+    .getClient<{ readonly emit?: (event: string, body: object) => unknown } | undefined>();
   client?.emit?.('exception', { status: 'error', ...told });
 }

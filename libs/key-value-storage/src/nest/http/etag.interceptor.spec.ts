@@ -52,7 +52,11 @@ class Notes {
   @Put(':id') put(@Param('id') id: string, @IfMatch() ifMatch: Precondition, @Body() note: Note) {
     return this.notes.set(id, note, { ifMatch });
   }
-  @Put(':id/perhaps') putPerhaps(@Param('id') id: string, @IfMatch({ required: false }) ifMatch: Precondition, @Body() note: Note) {
+  @Put(':id/perhaps') putPerhaps(
+    @Param('id') id: string,
+    @IfMatch({ required: false }) ifMatch: Precondition,
+    @Body() note: Note,
+  ) {
     return this.notes.set(id, note, { ifMatch });
   }
   @Delete(':id') @HttpCode(204) async remove(@Param('id') id: string, @IfMatch() ifMatch: Precondition) {
@@ -71,7 +75,10 @@ let app: INestApplication<App>;
 let etag: string;
 beforeAll(async () => {
   const module = await Test.createTestingModule({
-    imports: [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }), KeyValueStorageModule.forFeature([Note])],
+    imports: [
+      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
+      KeyValueStorageModule.forFeature([Note]),
+    ],
     controllers: [Notes],
   }).compile();
   app = module.createNestApplication<INestApplication<App>>();
@@ -79,7 +86,10 @@ beforeAll(async () => {
   // Express would compare and answer 304 by itself
   (app.getHttpAdapter().getInstance() as { set(name: string, value: unknown): void }).set('etag', false);
   await app.init();
-  const added = await request(app.getHttpServer()).post('/notes/a').send({ text: 'one' }).expect(201, { text: 'one' });
+  const added = await request(app.getHttpServer())
+    .post('/notes/a')
+    .send({ text: 'one' })
+    .expect(201, { text: 'one' });
   etag = added.headers['etag'] as string;
 });
 afterAll(() => app.close());
@@ -106,7 +116,8 @@ describe('A handler that answers an entry', () => {
   });
 
   it.each([['another'], ['part'], ['no quotes']])('sends the value to If-None-Match: %s', async (which) => {
-    const given = which === 'another' ? '"other"' : which === 'part' ? `"${etag.slice(1, -2)}"` : etag.slice(1, -1);
+    const given =
+      which === 'another' ? '"other"' : which === 'part' ? `"${etag.slice(1, -2)}"` : etag.slice(1, -1);
     await http().get('/notes/a').set('If-None-Match', given).expect(200);
   });
 
@@ -119,7 +130,10 @@ describe('A handler that answers an entry', () => {
         status: (code: number) => sent.push(code),
         header: (...given: unknown[]) => sent.push(given),
       };
-      const http = { getRequest: () => ({ method, headers: { 'if-none-match': 'W/"7"' } }), getResponse: () => reply };
+      const http = {
+        getRequest: () => ({ method, headers: { 'if-none-match': 'W/"7"' } }),
+        getResponse: () => reply,
+      };
       const context = { getType: () => 'http', switchToHttp: () => http } as unknown as ExecutionContext;
       const entry = { [representation]: { body: 'value', etag: '7' } };
       sent.push(await lastValueFrom(new EtagInterceptor().intercept(context, { handle: () => of(entry) })));
@@ -140,9 +154,14 @@ describe('@IfMatch()', () => {
   it('writes what the client saw, and answers the new etag', async () => {
     await http().post('/notes/b').send({ text: 'one' });
     const before = (await http().get('/notes/b')).headers['etag'] as string;
-    const after = (await http().put('/notes/b').set('If-Match', before).send({ text: 'two' }).expect(200)).headers['etag'];
+    const after = (await http().put('/notes/b').set('If-Match', before).send({ text: 'two' }).expect(200))
+      .headers['etag'];
     expect(after).not.toBe(before);
-    const { body } = (await http().put('/notes/b').set('If-Match', before).send({ text: 'three' }).expect(412)) as Answer;
+    const { body } = (await http()
+      .put('/notes/b')
+      .set('If-Match', before)
+      .send({ text: 'three' })
+      .expect(412)) as Answer;
     expect(body).toMatchObject({ code: 'STORAGE_CONFLICT' });
     await http().delete('/notes/b').set('If-Match', '*').expect(204);
     await http().put('/notes/b').set('If-Match', before).send({ text: 'three' }).expect(412);
@@ -164,17 +183,21 @@ describe('@IfMatch()', () => {
     ['nothing but commas', ', ,', 400, 'INVALID_ETAG'],
   ])('refuses a header that is %s', async (_, given, status, code) => {
     const call = http().put('/notes/a').send({ text: 'two' });
-    const { body } = (await (given === undefined ? call : call.set('If-Match', given)).expect(status)) as Answer;
+    const { body } = (await (given === undefined ? call : call.set('If-Match', given)).expect(
+      status,
+    )) as Answer;
     expect(body).toMatchObject({ code });
     await http().get('/notes/a').expect(200, { text: 'one' });
   });
 
   it('looks through a list; weak ones and those of other rows match nothing (RFC 9110)', async () => {
     const read = async (path: string) => (await http().get(path)).headers['etag'] as string;
-    const write = (given: string) => http().put('/notes/listed').set('If-Match', given).send({ text: 'more' });
+    const write = (given: string) =>
+      http().put('/notes/listed').set('If-Match', given).send({ text: 'more' });
     await http().post('/notes/listed').send({ text: 'one' }).expect(201);
     const own = await read('/notes/listed');
-    for (const given of [`W/${own}`, `${own.slice(0, -1)}-gzip"`, etag, `${etag}, W/${own}, "x"`]) await write(given).expect(412);
+    for (const given of [`W/${own}`, `${own.slice(0, -1)}-gzip"`, etag, `${etag}, W/${own}, "x"`])
+      await write(given).expect(412);
     await write(`"x", ${etag} ,,W/"y", ${own}`).expect(200);
     await write(`"x", ${own}`).expect(412);
     await write(`${await read('/notes/listed')}, "1", "2"`).expect(200);
@@ -186,7 +209,9 @@ describe('@IfMatch()', () => {
       .get(KeyValueStorage)
       .store(Note)
       .setMany(['d', 'e'].map((key) => ({ key, value: { text: key } })));
-    const [first, second] = await Promise.all(['d', 'e'].map(async (key) => (await http().get(`/notes/${key}`)).headers['etag'] as string));
+    const [first, second] = await Promise.all(
+      ['d', 'e'].map(async (key) => (await http().get(`/notes/${key}`)).headers['etag'] as string),
+    );
     expect(second).not.toBe(first);
     await http()
       .get('/notes/e')
@@ -218,7 +243,9 @@ describe('@IfMatch()', () => {
     const [old, young] = [before[representation].etag, after[representation].etag];
     expect(young).not.toBe(old);
     // what a client got before the deploy is the same version of the row
-    const written = await storage.store(two as NonNullable<typeof two>).set('deployed', { text: 'two' }, { ifMatch: old });
+    const written = await storage
+      .store(two as NonNullable<typeof two>)
+      .set('deployed', { text: 'two' }, { ifMatch: old });
     await storage.store(two as NonNullable<typeof two>).save(written.with({ text: 'three' }));
   });
 

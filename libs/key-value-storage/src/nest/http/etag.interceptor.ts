@@ -2,7 +2,14 @@ import { Injectable, type CallHandler, type ExecutionContext, type NestIntercept
 import { map, type Observable } from 'rxjs';
 import { representation, type Representation } from '../../core/entry.js';
 import { entityTagsIn } from './entity-tags.js';
-import { headerOf, isAnswered, setHeader, setStatus, type AnyRequest, type AnyResponse } from './http-exchange.js';
+import {
+  headerOf,
+  isAnswered,
+  setHeader,
+  setStatus,
+  type AnyRequest,
+  type AnyResponse,
+} from './http-exchange.js';
 
 /**
  * A handler that answers an Entry sends its value, with `ETag`: the version, a digest of whose it is (tenant, state and key), and the schema version, so that
@@ -20,7 +27,8 @@ export class EtagInterceptor implements NestInterceptor {
 }
 
 function represent(answer: unknown, request: AnyRequest, response: AnyResponse): unknown {
-  if (typeof answer !== 'object' || answer === null || !(representation in answer) || isAnswered(response)) return answer;
+  if (typeof answer !== 'object' || answer === null || !(representation in answer) || isAnswered(response))
+    return answer;
   const { body, etag } = answer[representation] as Representation;
   setHeader(response, 'ETag', `"${etag}"`);
   if (!isKnownToClient(etag, request)) return body;

@@ -18,7 +18,8 @@ interface FrameworkResponse {
 }
 export type AnyResponse = FrameworkResponse | ServerResponse;
 
-const hasFramework = (response: AnyResponse): response is FrameworkResponse => 'send' in response && typeof response.send === 'function';
+const hasFramework = (response: AnyResponse): response is FrameworkResponse =>
+  'send' in response && typeof response.send === 'function';
 
 /** Fastify's reply holds Node's response; Express's is one. */
 export const rawOf = (response: AnyResponse): ServerResponse =>
@@ -62,4 +63,5 @@ export function queryOf(request: AnyRequest): string {
 }
 
 /** The path alone: queries may carry tokens. */
-export const pathOf = (request: AnyRequest): string | undefined => (request.originalUrl ?? request.url)?.split('?', 1)[0];
+export const pathOf = (request: AnyRequest): string | undefined =>
+  (request.originalUrl ?? request.url)?.split('?', 1)[0];

@@ -2,7 +2,12 @@ import { describe, expect, it } from '@jest/globals';
 import { idempotentCallOf } from './idempotency-key.decorator.js';
 
 describe('@IdempotencyKey', () => {
-  const request = { method: 'POST', url: '/orders?x=1', headers: { 'idempotency-key': ' k1 ' }, body: { cart: 'c1' } };
+  const request = {
+    method: 'POST',
+    url: '/orders?x=1',
+    headers: { 'idempotency-key': ' k1 ' },
+    body: { cart: 'c1' },
+  };
   const contentOf = (more: object = {}) => idempotentCallOf({ ...request, ...more })?.content;
 
   it('gives the key, and method, path, query, body and principal as what a repeat is compared by', () => {
@@ -10,7 +15,13 @@ describe('@IdempotencyKey', () => {
       key: 'k1',
       content: { method: 'POST', path: '/orders', query: 'x=1', body: { cart: 'c1' }, principal: 'ada' },
     });
-    expect(contentOf()).toEqual({ method: 'POST', path: '/orders', query: 'x=1', body: { cart: 'c1' }, principal: null });
+    expect(contentOf()).toEqual({
+      method: 'POST',
+      path: '/orders',
+      query: 'x=1',
+      body: { cart: 'c1' },
+      principal: null,
+    });
   });
 
   it.each([
@@ -35,7 +46,9 @@ describe('@IdempotencyKey', () => {
   });
 
   it('refuses a request without one, unless it may do without', () => {
-    expect(() => idempotentCallOf({ ...request, headers: {} })).toThrow(expect.objectContaining({ code: 'IDEMPOTENCY_KEY_REQUIRED' }));
+    expect(() => idempotentCallOf({ ...request, headers: {} })).toThrow(
+      expect.objectContaining({ code: 'IDEMPOTENCY_KEY_REQUIRED' }),
+    );
     expect(idempotentCallOf({ ...request, headers: {} }, { required: false })).toBeUndefined();
   });
 });

@@ -30,7 +30,10 @@ export const IdempotencyKey = (options?: Options): ParameterDecorator => idempot
 /** A request of one caller, made once. */
 class RequestedCall extends IdempotentCall {}
 
-export function idempotentCallOf(request: Request, { required = true, principal = principalOf }: Options = {}): IdempotentCall | undefined {
+export function idempotentCallOf(
+  request: Request,
+  { required = true, principal = principalOf }: Options = {},
+): IdempotentCall | undefined {
   const key = headerOf(request, 'idempotency-key')?.trim() ?? '';
   if (key !== '')
     return new RequestedCall(key, {
@@ -41,7 +44,8 @@ export function idempotentCallOf(request: Request, { required = true, principal 
       principal: principal(request) ?? null,
     });
   if (!required) return undefined;
-  const message = 'This request must be done once, however often it is sent: send an Idempotency-Key, the same with every repeat.';
+  const message =
+    'This request must be done once, however often it is sent: send an Idempotency-Key, the same with every repeat.';
   throw storageError('IDEMPOTENCY_KEY_REQUIRED', message, {});
 }
 
@@ -58,4 +62,5 @@ function nameIn(identity: unknown): Principal | undefined {
   return names.map((name) => (identity as Readonly<Record<string, unknown>>)[name]).find(isPrincipal);
 }
 
-const isPrincipal = (value: unknown): value is Principal => ['string', 'number', 'bigint'].includes(typeof value) && value !== '';
+const isPrincipal = (value: unknown): value is Principal =>
+  ['string', 'number', 'bigint'].includes(typeof value) && value !== '';

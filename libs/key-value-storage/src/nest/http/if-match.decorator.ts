@@ -37,7 +37,11 @@ export function parseIfMatch(header: string | undefined): Precondition {
   if (given === '*') return new Precondition('any');
   const tags = entityTagsIn(given);
   if (tags === undefined)
-    throw storageError('INVALID_ETAG', `If-Match is ${describe(given)}; expected were ETags in quotes as they were sent, or *.`, {});
+    throw storageError(
+      'INVALID_ETAG',
+      `If-Match is ${describe(given)}; expected were ETags in quotes as they were sent, or *.`,
+      {},
+    );
   // a weak one never matches strongly
   return new Precondition(tags.filter(({ weak }) => !weak).map(({ etag }) => etag));
 }

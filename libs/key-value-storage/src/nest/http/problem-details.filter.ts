@@ -35,7 +35,9 @@ export class ProblemDetailsFilter implements ExceptionFilter {
 
 /** RpcException says itself what may be told. */
 function toldOf(error: unknown): string | object {
-  const { getError } = (typeof error === 'object' && error !== null ? error : {}) as { readonly getError?: () => string | object };
+  const { getError } = (typeof error === 'object' && error !== null ? error : {}) as {
+    readonly getError?: () => string | object;
+  };
   if (typeof getError === 'function') return getError.call(error);
   logFault(error);
   return { status: 'error', message: 'Internal server error' };

@@ -23,7 +23,19 @@ export interface Problem {
 }
 
 // Of the error's own fields: what the problem says in its own words, and what concerns the server alone.
-const kept = new Set(['name', 'message', 'stack', 'cause', 'code', 'effect', 'retryable', 'status', 'help', 'attempts', 'check']);
+const kept = new Set([
+  'name',
+  'message',
+  'stack',
+  'cause',
+  'code',
+  'effect',
+  'retryable',
+  'status',
+  'help',
+  'attempts',
+  'check',
+]);
 const retryAfterS = 1;
 
 /** An error of the table. From 500 on nothing of its message or fields is sent: they may name files and hosts. */
@@ -31,7 +43,14 @@ export function storageProblem(error: StorageError): Problem {
   const status = statusOf(error);
   const { code, retryable } = error;
   const described = status < 500 ? { ...detailsOf(error), detail: messageOf(error) } : {};
-  const body = { ...described, type: `urn:kvent:error:${code.toLowerCase()}`, title: titleOf(error), status, code, retryable };
+  const body = {
+    ...described,
+    type: `urn:kvent:error:${code.toLowerCase()}`,
+    title: titleOf(error),
+    status,
+    code,
+    retryable,
+  };
   return { body, headers: retryAfter(error, status) };
 }
 
@@ -41,29 +60,40 @@ function statusOf(error: StorageError & { readonly check?: unknown }): number {
 }
 
 /** The message; from 500 on the title of the code alone. */
-export const messageOf = (error: StorageError): string => (error.status < 500 ? error.message : titleOf(error));
+export const messageOf = (error: StorageError): string =>
+  error.status < 500 ? error.message : titleOf(error);
 
 function detailsOf(error: StorageError): Record<string, unknown> {
   const fields = Object.entries(error).filter(([name, value]) => !kept.has(name) && value !== undefined);
-  return Object.fromEntries(fields.map(([name, value]) => [name, name === 'issues' ? issuesOf(value) : value]));
+  return Object.fromEntries(
+    fields.map(([name, value]) => [name, name === 'issues' ? issuesOf(value) : value]),
+  );
 }
 
 /** Message and path alone: what schema libraries add may be the value itself. */
 function issuesOf(issues: unknown): unknown {
   if (!Array.isArray(issues)) return [];
-  return issues.slice(0, issuesMax).map(({ message, path }: { readonly message?: unknown; readonly path?: readonly unknown[] }) => ({
-    message: cut(message),
-    path: (path ?? []).map((part) => cut(typeof part === 'object' && part !== null && 'key' in part ? part.key : part)),
-  }));
+  return issues
+    .slice(0, issuesMax)
+    .map(({ message, path }: { readonly message?: unknown; readonly path?: readonly unknown[] }) => ({
+      message: cut(message),
+      path: (path ?? []).map((part) =>
+        cut(typeof part === 'object' && part !== null && 'key' in part ? part.key : part),
+      ),
+    }));
 }
 
 /** Names of properties, and what a schema says of them, may be as long as the body is. */
 const textMax = 500;
 const issuesMax = 100;
-const cut = (text: unknown): unknown => (typeof text === 'string' && text.length > textMax ? `${text.slice(0, textMax - 1)}…` : text);
+const cut = (text: unknown): unknown =>
+  typeof text === 'string' && text.length > textMax ? `${text.slice(0, textMax - 1)}…` : text;
 
 /** Where waiting helps: a conflict that was retried already, a lock, and a storage that is not there. Whole seconds, at least one. */
-function retryAfter(error: StorageError & { readonly until?: unknown }, status: number): Record<string, string> {
+function retryAfter(
+  error: StorageError & { readonly until?: unknown },
+  status: number,
+): Record<string, string> {
   const waitingHelps = (status === 409 && error.attempts !== undefined) || status === 423 || status === 503;
   if (!waitingHelps) return {};
   const left = isDate(error.until) ? Math.ceil((error.until.getTime() - Date.now()) / 1_000) : retryAfterS;
@@ -97,7 +127,8 @@ export function httpProblem(error: unknown): Problem {
   }
   const { statusCode, expose, code } = shape;
   const fromParser = typeof expose === 'boolean' || (typeof code === 'string' && code.startsWith('FST_'));
-  if (!fromParser || typeof statusCode !== 'number' || statusCode < 400 || statusCode > 599) return plainProblem(500);
+  if (!fromParser || typeof statusCode !== 'number' || statusCode < 400 || statusCode > 599)
+    return plainProblem(500);
   return plainProblem(statusCode, statusCode < 500 && expose !== false ? shape.message : undefined);
 }
 
@@ -107,10 +138,20 @@ function exceptionProblem(status: number, response: unknown): Problem {
   const { message, statusCode: _, error, ...more } = response as Record<string, unknown>;
   const fields = { ...more, ...(typeof error === 'object' && error !== null && { error }) };
   if (!Array.isArray(message)) return plainProblem(status, message, {}, fields);
-  return plainProblem(status, message.join('; '), {}, { ...fields, issues: message.map((issue: unknown) => ({ message: issue })) });
+  return plainProblem(
+    status,
+    message.join('; '),
+    {},
+    { ...fields, issues: message.map((issue: unknown) => ({ message: issue })) },
+  );
 }
 
-function plainProblem(status: number, detail?: unknown, headers: Problem['headers'] = {}, fields: object = {}): Problem {
+function plainProblem(
+  status: number,
+  detail?: unknown,
+  headers: Problem['headers'] = {},
+  fields: object = {},
+): Problem {
   const title = STATUS_CODES[status] ?? 'Error';
   const known = typeof detail === 'string' && detail !== '' && detail !== title ? { detail } : {};
   return { body: { ...fields, ...known, type: 'about:blank', title, status }, headers };

@@ -44,11 +44,20 @@ interface Answer {
 }
 
 const failures: Record<string, () => unknown> = {
-  corrupt: () => storageError('STORAGE_CORRUPT', 'Line 7 of /var/lib/shop/secret is damaged', { place: '/var/lib/shop/secret:7' }),
+  corrupt: () =>
+    storageError('STORAGE_CORRUPT', 'Line 7 of /var/lib/shop/secret is damaged', {
+      place: '/var/lib/shop/secret:7',
+    }),
   locked: () => storageError('STORAGE_LOCKED', 'Held by pid 7', {}),
   'given-up': () => storageError('ABORTED', 'The call was aborted', {}),
-  bigint: () => storageError('KEY_NOT_FOUND', 'There is none', { key: ['user', 9007199254740993n, new Uint8Array([1, 2])] }),
-  issues: () => invalidValue([{ message: 'Too small', path: [{ key: 'price' }, 0], input: 7331 } as StandardSchemaV1.Issue]),
+  bigint: () =>
+    storageError('KEY_NOT_FOUND', 'There is none', {
+      key: ['user', 9007199254740993n, new Uint8Array([1, 2])],
+    }),
+  issues: () =>
+    invalidValue([
+      { message: 'Too small', path: [{ key: 'price' }, 0], input: 7331 } as StandardSchemaV1.Issue,
+    ]),
   foreign: () => copyOf(storageError('KEY_EXISTS', 'It is there', { key: 'k' })),
   stranger: () => new Error('password=hunter2'),
   forbidden: () => new ForbiddenException('Not yours.'),
@@ -90,7 +99,10 @@ class Products {
 let app: INestApplication<App>;
 beforeEach(async () => {
   const module = await Test.createTestingModule({
-    imports: [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }), KeyValueStorageModule.forFeature([Product])],
+    imports: [
+      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
+      KeyValueStorageModule.forFeature([Product]),
+    ],
     controllers: [Products],
   }).compile();
   app = module.createNestApplication<INestApplication<App>>();
@@ -99,7 +111,10 @@ beforeEach(async () => {
   app.useGlobalFilters(
     new ProblemDetailsFilter(),
     new StorageExceptionFilter({
-      extend: (problem, { headers }: { headers: Record<string, string> }) => ({ ...problem, correlationId: headers['x-id'] }),
+      extend: (problem, { headers }: { headers: Record<string, string> }) => ({
+        ...problem,
+        correlationId: headers['x-id'],
+      }),
     }),
   );
   await app.init();
@@ -109,7 +124,9 @@ const http = () => request(app.getHttpServer());
 
 describe('A storage error over HTTP', () => {
   it('is a problem with its status, its code, where it happened and which key, and what the app adds', async () => {
-    const { status, headers, body } = (await http().get('/products/boot?token=secret').set('X-Id', '42')) as Answer;
+    const { status, headers, body } = (await http()
+      .get('/products/boot?token=secret')
+      .set('X-Id', '42')) as Answer;
     expect(status).toBe(404);
     expect(headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(body).toEqual({
@@ -141,7 +158,10 @@ describe('A storage error over HTTP', () => {
 
   it('lists the issues of a value by message and path, and sends no value', async () => {
     const { body } = (await http().post('/products').send({ title: 7331 }).expect(422)) as Answer;
-    expect(body).toMatchObject({ code: 'INVALID_VALUE', issues: [{ message: expect.any(String), path: ['title'] }] });
+    expect(body).toMatchObject({
+      code: 'INVALID_VALUE',
+      issues: [{ message: expect.any(String), path: ['title'] }],
+    });
     expect(JSON.stringify(body)).not.toMatch(/7331/);
     const own = (await http().post('/products/failures/issues').expect(422)) as Answer;
     expect(own.body).toMatchObject({ issues: [{ message: 'Too small', path: ['price', 0] }] });
@@ -150,7 +170,8 @@ describe('A storage error over HTTP', () => {
 
   it('grows with no name that a client has lengthened', async () => {
     const name = '[A_, '.repeat(20_000);
-    failures['long'] = () => invalidValue(Array.from({ length: 500 }, () => ({ message: name, path: [name] })));
+    failures['long'] = () =>
+      invalidValue(Array.from({ length: 500 }, () => ({ message: name, path: [name] })));
     const { body } = (await http().post('/products/failures/long').expect(422)) as Answer;
     const { issues, detail } = body as { issues: unknown[]; detail: string };
     expect(issues).toHaveLength(100);
@@ -185,11 +206,14 @@ describe('A storage error over HTTP', () => {
     expect(JSON.stringify(body)).not.toMatch(/ABORTED|499/);
   });
 
-  it.each(errorTable.filter(({ code }) => code !== 'ABORTED'))('has the status of the one table: $code', async ({ code, status }) => {
-    failures[code] = () => storageError(code, 'What happened', {} as never);
-    const { body } = (await http().post(`/products/failures/${code}`).expect(status)) as Answer;
-    expect(body).toMatchObject({ code, status });
-  });
+  it.each(errorTable.filter(({ code }) => code !== 'ABORTED'))(
+    'has the status of the one table: $code',
+    async ({ code, status }) => {
+      failures[code] = () => storageError(code, 'What happened', {} as never);
+      const { body } = (await http().post(`/products/failures/${code}`).expect(status)) as Answer;
+      expect(body).toMatchObject({ code, status });
+    },
+  );
 });
 
 describe('What cannot be answered any more', () => {
@@ -217,14 +241,47 @@ describe('What cannot be answered any more', () => {
 
 describe('Every other error over HTTP', () => {
   it.each([
-    ['a route that is not there', 'GET', '/nothing', undefined, { status: 404, title: 'Not Found', detail: 'Cannot GET /nothing' }],
-    ['an exception of Nest', 'POST', '/products/failures/forbidden', {}, { status: 403, title: 'Forbidden', detail: 'Not yours.' }],
+    [
+      'a route that is not there',
+      'GET',
+      '/nothing',
+      undefined,
+      { status: 404, title: 'Not Found', detail: 'Cannot GET /nothing' },
+    ],
+    [
+      'an exception of Nest',
+      'POST',
+      '/products/failures/forbidden',
+      {},
+      { status: 403, title: 'Forbidden', detail: 'Not yours.' },
+    ],
     ['a body that is no JSON', 'POST', '/products', '{"title":', { status: 400, title: 'Bad Request' }],
-    ['a body that is too large', 'POST', '/products', { title: 'x'.repeat(200_000) }, { status: 413, title: 'Payload Too Large' }],
-    ['what nobody foresaw', 'POST', '/products/failures/stranger', {}, { status: 500, title: 'Internal Server Error' }],
-    ['an exception around another error', 'POST', '/products/failures/internal', {}, { status: 500, title: 'Internal Server Error' }],
+    [
+      'a body that is too large',
+      'POST',
+      '/products',
+      { title: 'x'.repeat(200_000) },
+      { status: 413, title: 'Payload Too Large' },
+    ],
+    [
+      'what nobody foresaw',
+      'POST',
+      '/products/failures/stranger',
+      {},
+      { status: 500, title: 'Internal Server Error' },
+    ],
+    [
+      'an exception around another error',
+      'POST',
+      '/products/failures/internal',
+      {},
+      { status: 500, title: 'Internal Server Error' },
+    ],
   ])('is a problem too: %s', async (_, method, path, sent, expected) => {
-    const call = method === 'GET' ? http().get(path) : http().post(path).set('Content-Type', 'application/json').send(sent);
+    const call =
+      method === 'GET'
+        ? http().get(path)
+        : http().post(path).set('Content-Type', 'application/json').send(sent);
     const { status, headers, body } = (await call) as Answer;
     expect(headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(status).toBe(expected.status);
@@ -240,7 +297,10 @@ describe('Beyond HTTP', () => {
 
   it('a microservice hears code and message', async () => {
     const answer = new StorageExceptionFilter().catch(error, host('rpc')) as Observable<never>;
-    await expect(firstValueFrom(answer)).rejects.toEqual({ code: 'KEY_NOT_FOUND', message: 'There is no boot' });
+    await expect(firstValueFrom(answer)).rejects.toEqual({
+      code: 'KEY_NOT_FOUND',
+      message: 'There is no boot',
+    });
   });
 
   it('GraphQL gets the error itself', () => {
@@ -250,12 +310,23 @@ describe('Beyond HTTP', () => {
 
   it('a socket hears the exception event', () => {
     const heard: unknown[] = [];
-    new StorageExceptionFilter().catch(error, host('ws', { emit: (...given: unknown[]) => heard.push(given) }));
-    expect(heard).toEqual([['exception', { status: 'error', code: 'KEY_NOT_FOUND', message: 'There is no boot' }]]);
+    new StorageExceptionFilter().catch(
+      error,
+      host('ws', { emit: (...given: unknown[]) => heard.push(given) }),
+    );
+    expect(heard).toEqual([
+      ['exception', { status: 'error', code: 'KEY_NOT_FOUND', message: 'There is no boot' }],
+    ]);
   });
 
   it('nobody hears what the catch-all did not foresee', async () => {
-    const answer = new ProblemDetailsFilter().catch(new Error('password=hunter2'), host('rpc')) as Observable<never>;
-    await expect(firstValueFrom(answer)).rejects.toEqual({ status: 'error', message: 'Internal server error' });
+    const answer = new ProblemDetailsFilter().catch(
+      new Error('password=hunter2'),
+      host('rpc'),
+    ) as Observable<never>;
+    await expect(firstValueFrom(answer)).rejects.toEqual({
+      status: 'error',
+      message: 'Internal server error',
+    });
   });
 });

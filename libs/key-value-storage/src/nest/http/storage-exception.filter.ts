@@ -32,10 +32,19 @@ export class StorageExceptionFilter implements ExceptionFilter<StorageError> {
   }
 }
 
-export function answerStorageError(error: StorageError, host: ArgumentsHost, options: ProblemOptions): unknown {
+export function answerStorageError(
+  error: StorageError,
+  host: ArgumentsHost,
+  options: ProblemOptions,
+): unknown {
   switch (host.getType<string>()) {
     case 'http':
-      return answerProblem(error, error.code === 'ABORTED' ? abortedProblem(error) : storageProblem(error), host, options);
+      return answerProblem(
+        error,
+        error.code === 'ABORTED' ? abortedProblem(error) : storageProblem(error),
+        host,
+        options,
+      );
     case 'rpc':
       return throwError(() => ({ code: error.code, message: messageOf(error) }));
     case 'ws':

@@ -1,6 +1,10 @@
 import 'reflect-metadata';
 import { metrics, trace, type Attributes, type Meter } from '@opentelemetry/api';
-import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base';
+import {
+  BasicTracerProvider,
+  InMemorySpanExporter,
+  SimpleSpanProcessor,
+} from '@opentelemetry/sdk-trace-base';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KeyValueStorage } from '../../core/key-value-store.js';
@@ -20,8 +24,12 @@ const instrument = (name: string) => {
 beforeEach(() => {
   measured.length = 0;
   exporter.reset();
-  trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }));
-  metrics.setGlobalMeterProvider({ getMeter: () => ({ createCounter: instrument, createHistogram: instrument }) as unknown as Meter });
+  trace.setGlobalTracerProvider(
+    new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }),
+  );
+  metrics.setGlobalMeterProvider({
+    getMeter: () => ({ createCounter: instrument, createHistogram: instrument }) as unknown as Meter,
+  });
 });
 afterEach(() => {
   trace.disable();
@@ -35,12 +43,16 @@ describe('Telemetry', () => {
     }).compile();
     const notes = app.get(KeyValueStorage, { strict: false }).store(Notes);
     await notes.add('secret-key', 'a');
-    const conflicted = await notes.set('secret-key', 'b', { ifMatch: '12345' }).catch((error: { code: string }) => error.code);
+    const conflicted = await notes
+      .set('secret-key', 'b', { ifMatch: '12345' })
+      .catch((error: { code: string }) => error.code);
     expect(conflicted).toBe('STORAGE_CONFLICT');
     await notes.get('secret-key');
     await app.close();
     const attributes = { 'kvent.storage.provider': 'memory', 'kvent.storage.operation': 'commit' };
-    expect(exporter.getFinishedSpans().map(({ name }) => name)).toEqual(expect.arrayContaining(['storage.commit', 'storage.read']));
+    expect(exporter.getFinishedSpans().map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['storage.commit', 'storage.read']),
+    );
     expect(measured).toContainEqual(['kvent.storage.operations', 1, attributes]);
     expect(measured).toContainEqual(['kvent.storage.conflicts', 1, attributes]);
     expect(measured).toContainEqual(['kvent.storage.duration', expect.any(Number), attributes]);
@@ -62,12 +74,19 @@ describe('Telemetry', () => {
         status: { message: 'STORAGE_UNAVAILABLE' },
       },
     ]);
-    expect(measured).toContainEqual(['kvent.storage.duration', 1.5, expect.objectContaining({ 'error.type': 'STORAGE_UNAVAILABLE' })]);
+    expect(measured).toContainEqual([
+      'kvent.storage.duration',
+      1.5,
+      expect.objectContaining({ 'error.type': 'STORAGE_UNAVAILABLE' }),
+    ]);
   });
 
   it('is nothing where the package is absent, and says so where it is broken', async () => {
-    const failing = (code: string) => () => Promise.reject(Object.assign(new Error('import failed'), { code }));
+    const failing = (code: string) => () =>
+      Promise.reject(Object.assign(new Error('import failed'), { code }));
     expect(await openTelemetryObserver(failing('ERR_MODULE_NOT_FOUND'))).toBeUndefined();
-    await expect(openTelemetryObserver(failing('ERR_INVALID_PACKAGE_CONFIG'))).rejects.toThrow('import failed');
+    await expect(openTelemetryObserver(failing('ERR_INVALID_PACKAGE_CONFIG'))).rejects.toThrow(
+      'import failed',
+    );
   });
 });

@@ -31,9 +31,16 @@ function isMissing(error: unknown): boolean {
 export function observerOf({ metrics, trace, SpanKind, SpanStatusCode }: Api): StorageObserver {
   const tracer = trace.getTracer(scope);
   const meter = metrics.getMeter(scope);
-  const operations = meter.createCounter('kvent.storage.operations', { description: 'Calls to the storage engine' });
-  const conflicts = meter.createCounter('kvent.storage.conflicts', { description: 'Commits that lost against someone else' });
-  const duration = meter.createHistogram('kvent.storage.duration', { description: 'Duration of calls to the storage engine', unit: 's' });
+  const operations = meter.createCounter('kvent.storage.operations', {
+    description: 'Calls to the storage engine',
+  });
+  const conflicts = meter.createCounter('kvent.storage.conflicts', {
+    description: 'Commits that lost against someone else',
+  });
+  const duration = meter.createHistogram('kvent.storage.duration', {
+    description: 'Duration of calls to the storage engine',
+    unit: 's',
+  });
   return {
     begin(call) {
       const attributes = attributesOf(call);
@@ -48,7 +55,8 @@ export function observerOf({ metrics, trace, SpanKind, SpanStatusCode }: Api): S
         duration.record(end.durationMs / 1_000, outcome);
         if (end.conflicts > 0) conflicts.add(end.conflicts, attributes);
         span.setAttribute('kvent.storage.conflicts', end.conflicts);
-        if (error !== undefined) span.setAttribute('error.type', error).setStatus({ code: SpanStatusCode.ERROR, message: error });
+        if (error !== undefined)
+          span.setAttribute('error.type', error).setStatus({ code: SpanStatusCode.ERROR, message: error });
         span.end();
       };
     },

@@ -118,7 +118,11 @@ async function start(tenancy: TenancyOptions | undefined, controller: Type<unkno
   const module = await Test.createTestingModule({
     imports: [
       KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...(tenancy && { tenancy }) }),
-      { module: AppModule, imports: [KeyValueStorageModule.forFeature([Note, Tenants])], controllers: [controller] },
+      {
+        module: AppModule,
+        imports: [KeyValueStorageModule.forFeature([Note, Tenants])],
+        controllers: [controller],
+      },
     ],
   }).compile();
   app = module.createNestApplication<INestApplication<App>>();
@@ -147,7 +151,9 @@ describe('The tenant of a request', () => {
     await start({ mayEnter: () => true });
     await app.get(KeyValueStorage).store(Tenants).set('acme', { plan: 'free' });
     const tenants = Array.from({ length: 10 }, (_, index) => `t${index}`);
-    const answers = await Promise.all(tenants.map((tenant) => http().post('/notes').set('X-Tenant-Id', tenant).send({})));
+    const answers = await Promise.all(
+      tenants.map((tenant) => http().post('/notes').set('X-Tenant-Id', tenant).send({})),
+    );
     for (const { body } of answers as Answer[]) expect(body).toEqual({ notes: 1, tenants: 1 });
     await Promise.all(tenants.map((tenant) => as(tenant, '/note').expect(200, { text: `of ${tenant}` })));
     await as('t10', '/note').expect(404);
@@ -202,7 +208,10 @@ describe('The tenant of a request', () => {
     await start({ header: 'X-Shop', mayEnter: () => true });
     await http().get('/seen').set('X-Shop', 'acme').expect(200, { tenant: 'acme' });
     await app.close();
-    await start({ resolve: async ({ hostname }: { hostname: string }) => hostname.split('.')[0], mayEnter: () => true });
+    await start({
+      resolve: async ({ hostname }: { hostname: string }) => hostname.split('.')[0],
+      mayEnter: () => true,
+    });
     await http().get('/seen').set('Host', 'acme.shop.test').expect(200, { tenant: 'acme' });
   });
 
@@ -251,7 +260,10 @@ describe('TenantContext', () => {
     await expect(notes.count()).rejects.toMatchObject({ code: 'TENANT_MISSING' });
     await context.run('acme', async () => {
       await notes.set('note', { text: 'job' });
-      expect(await context.run('other', async () => [context.current(), await notes.count()])).toEqual(['other', 0]);
+      expect(await context.run('other', async () => [context.current(), await notes.count()])).toEqual([
+        'other',
+        0,
+      ]);
       expect(context.current()).toBe('acme');
     });
     expect(await notes.forTenant('acme').count()).toBe(1);
@@ -260,7 +272,10 @@ describe('TenantContext', () => {
 
 describe('TenantInterceptor', () => {
   const message = (headers: object): ExecutionContext =>
-    ({ getType: () => 'ws', switchToWs: () => ({ getClient: () => ({ handshake: { headers } }) }) }) as unknown as ExecutionContext;
+    ({
+      getType: () => 'ws',
+      switchToWs: () => ({ getClient: () => ({ handshake: { headers } }) }),
+    }) as unknown as ExecutionContext;
   const started = async (isKnown: TenancyOptions['isKnown'] = () => true) => {
     await start({ isKnown, mayEnter: () => true });
     const context = app.get(TenantContext);
@@ -282,16 +297,22 @@ describe('TenantInterceptor', () => {
   it('refuses what names no known tenant, before the handler', async () => {
     const { interceptor } = await started(() => false);
     const handle = () => defer(() => Promise.reject(new Error('handled')));
-    await expect(lastValueFrom(interceptor.intercept(message({ 'x-tenant-id': 'acme' }), { handle }))).rejects.toMatchObject({
+    await expect(
+      lastValueFrom(interceptor.intercept(message({ 'x-tenant-id': 'acme' }), { handle })),
+    ).rejects.toMatchObject({
       code: 'TENANT_UNKNOWN',
     });
-    await expect(lastValueFrom(interceptor.intercept(message({}), { handle }))).rejects.toMatchObject({ code: 'TENANT_MISSING' });
+    await expect(lastValueFrom(interceptor.intercept(message({}), { handle }))).rejects.toMatchObject({
+      code: 'TENANT_MISSING',
+    });
   });
 
   it('keeps a tenant that is there already', async () => {
     const { context, interceptor } = await started();
     const answer = context.run('first', () =>
-      lastValueFrom(interceptor.intercept(message({}), { handle: () => defer(async () => context.current()) })),
+      lastValueFrom(
+        interceptor.intercept(message({}), { handle: () => defer(async () => context.current()) }),
+      ),
     );
     await expect(answer).resolves.toBe('first');
   });
@@ -302,16 +323,26 @@ describe('The start-up', () => {
     const warnings: string[] = [];
     const silent = () => undefined;
     const module = await Test.createTestingModule({
-      imports: [KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...(tenancy && { tenancy }) })],
+      imports: [
+        KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...(tenancy && { tenancy }) }),
+      ],
     })
-      .setLogger({ log: silent, error: silent, debug: silent, verbose: silent, warn: (message: string) => warnings.push(message) })
+      .setLogger({
+        log: silent,
+        error: silent,
+        debug: silent,
+        verbose: silent,
+        warn: (message: string) => warnings.push(message),
+      })
       .compile();
     app = module.createNestApplication<INestApplication<App>>();
     return warnings;
   };
 
   it('warns of tenancy with neither isKnown nor resolve: whoever names a tenant makes one', async () => {
-    expect(await warningsOf({})).toEqual([expect.stringMatching(/tenancy has neither isKnown nor resolve.*x-tenant-id/)]);
+    expect(await warningsOf({})).toEqual([
+      expect.stringMatching(/tenancy has neither isKnown nor resolve.*x-tenant-id/),
+    ]);
   });
 
   it.each([

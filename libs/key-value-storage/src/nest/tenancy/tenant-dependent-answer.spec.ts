@@ -91,7 +91,10 @@ async function start(tenancy: TenancyOptions): Promise<void> {
   }
   const module = await Test.createTestingModule({
     imports: [
-      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), tenancy: { mayEnter: () => true, ...tenancy } }),
+      KeyValueStorageModule.forRoot({
+        provider: () => new MemoryProvider(),
+        tenancy: { mayEnter: () => true, ...tenancy },
+      }),
       { module: AppModule, imports: [KeyValueStorageModule.forFeature([Note])], controllers: [Notes, Alone] },
     ],
   }).compile();
@@ -129,7 +132,10 @@ describe('An answer that depends on the tenant says so to caches', () => {
   it('when it is 304', async () => {
     await start({ isKnown: () => true });
     expect(await told('/note')).toMatchObject({ status: 200 });
-    expect(await told('/note', { 'X-Tenant-Id': 'acme', 'If-None-Match': '*' })).toEqual({ status: 304, ...kept });
+    expect(await told('/note', { 'X-Tenant-Id': 'acme', 'If-None-Match': '*' })).toEqual({
+      status: 304,
+      ...kept,
+    });
   });
 
   it('when it is an error: of the tenant, of the storage, of the handler, of a route that is not there', async () => {
@@ -158,7 +164,11 @@ describe('An answer that depends on the tenant says so to caches', () => {
 
   it('by the header that forRoot names', async () => {
     await start({ header: 'X-Shop', isKnown: () => true });
-    expect(await told('/note', { 'X-Shop': 'acme' })).toEqual({ status: 200, vary: 'X-Shop', cache: kept.cache });
+    expect(await told('/note', { 'X-Shop': 'acme' })).toEqual({
+      status: 200,
+      vary: 'X-Shop',
+      cache: kept.cache,
+    });
   });
 
   it('by private alone where resolve finds the tenant, for nobody knows what it looks at', async () => {
@@ -181,8 +191,16 @@ describe('An answer that depends on the tenant says so to caches', () => {
       (response) => response.writeHead(200, { Vary: 'Accept' } as OutgoingHttpHeaders).end(),
       'Accept, x-tenant-id',
     ],
-    ['as names and values in turn', (response) => response.writeHead(200, ['Vary', 'Accept']).end(), 'Accept, x-tenant-id'],
-    ['one by one', (response) => response.setHeader('Vary', ['Accept', 'Origin']).writeHead(200).end(), 'Accept, Origin, x-tenant-id'],
+    [
+      'as names and values in turn',
+      (response) => response.writeHead(200, ['Vary', 'Accept']).end(),
+      'Accept, x-tenant-id',
+    ],
+    [
+      'one by one',
+      (response) => response.setHeader('Vary', ['Accept', 'Origin']).writeHead(200).end(),
+      'Accept, Origin, x-tenant-id',
+    ],
     ['not at all', (response) => response.end(), 'x-tenant-id'],
   ])('when Node is given its headers %s', async (_, answer, vary) => {
     await start({ isKnown: () => true });

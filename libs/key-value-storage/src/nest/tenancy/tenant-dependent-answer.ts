@@ -32,16 +32,21 @@ export function dependOnTenant(response: unknown, tenancy: TenancyOptions): void
 
 /** The same for what a guard or an interceptor sees; of GraphQL the response in its context. Messages and sockets have none. */
 export function dependOnTenantIn(context: ExecutionContext, tenancy: TenancyOptions): void {
-  if (context.getType<string>() === 'http') return dependOnTenant(context.switchToHttp().getResponse(), tenancy);
+  if (context.getType<string>() === 'http')
+    return dependOnTenant(context.switchToHttp().getResponse(), tenancy);
   if (context.getType<string>() !== 'graphql') return;
   const inner = context.getArgByIndex<
-    { readonly res?: unknown; readonly reply?: unknown; readonly req?: { readonly res?: unknown } } | undefined
+    | { readonly res?: unknown; readonly reply?: unknown; readonly req?: { readonly res?: unknown } }
+    | undefined
   >(2);
   dependOnTenant(inner?.res ?? inner?.reply ?? inner?.req?.res, tenancy);
 }
 
 /** With `resolve` it is not known what of the request names the tenant: there is nothing to vary by. */
-function protectionOf(tenancy: TenancyOptions): { readonly varies: readonly string[]; readonly cacheControl: string } {
+function protectionOf(tenancy: TenancyOptions): {
+  readonly varies: readonly string[];
+  readonly cacheControl: string;
+} {
   if (tenancy.resolve !== undefined) return { varies: [], cacheControl: 'private' };
   return { varies: [tenantHeaderOf(tenancy)], cacheControl: 'private, no-cache' };
 }
@@ -91,7 +96,9 @@ function listWithOurs(headers: readonly unknown[], names: ReadonlySet<string>): 
       return [name, isVary(name) ? (withNames(value, names) ?? value) : value];
     });
   return headers.map((value, index) =>
-    index % 2 === 1 && isVary(headers[index - 1]) ? (withNames(value as OutgoingHttpHeader, names) ?? value) : value,
+    index % 2 === 1 && isVary(headers[index - 1])
+      ? (withNames(value as OutgoingHttpHeader, names) ?? value)
+      : value,
   );
 }
 

@@ -21,8 +21,15 @@ export function tenancyFor(who: string, tenancy: TenancyOptions | null): Tenancy
 }
 
 /** The tenant that a request names: `TENANT_MISSING` without a well-formed one, `TENANT_UNKNOWN` for one that `isKnown` does not know. */
-export async function tenantOf(request: unknown, tenancy: TenancyOptions, storage: KeyValueStorage): Promise<string> {
-  const tenant = tenancy.resolve === undefined ? fromHeader(request, tenantHeaderOf(tenancy)) : await tenancy.resolve(request);
+export async function tenantOf(
+  request: unknown,
+  tenancy: TenancyOptions,
+  storage: KeyValueStorage,
+): Promise<string> {
+  const tenant =
+    tenancy.resolve === undefined
+      ? fromHeader(request, tenantHeaderOf(tenancy))
+      : await tenancy.resolve(request);
   assertTenant(tenant);
   if (tenancy.isKnown !== undefined && (await tenancy.isKnown(tenant, storage)) !== true) {
     throw storageError('TENANT_UNKNOWN', `There is no tenant ${JSON.stringify(tenant)}.`, { tenant });
@@ -43,9 +50,15 @@ interface Headed {
 function fromHeader(request: unknown, header: string): unknown {
   const { headers, rawHeaders, raw, handshake } = (request ?? {}) as Headed;
   const name = header.toLowerCase();
-  const sent = (rawHeaders ?? raw?.rawHeaders ?? []).filter((text, index) => index % 2 === 0 && text.toLowerCase() === name);
+  const sent = (rawHeaders ?? raw?.rawHeaders ?? []).filter(
+    (text, index) => index % 2 === 0 && text.toLowerCase() === name,
+  );
   if (sent.length > 1)
-    throw storageError('TENANT_MISSING', `The header ${header} was sent ${sent.length} times; expected was one tenant.`, {});
+    throw storageError(
+      'TENANT_MISSING',
+      `The header ${header} was sent ${sent.length} times; expected was one tenant.`,
+      {},
+    );
   return (headers ?? handshake?.headers)?.[name];
 }
 
@@ -57,7 +70,9 @@ export function requestOf(context: ExecutionContext): unknown {
     case 'rpc':
       return context.switchToRpc().getContext();
     case 'graphql': {
-      const inner = context.getArgByIndex<{ readonly req?: unknown; readonly request?: unknown } | undefined>(2);
+      const inner = context.getArgByIndex<{ readonly req?: unknown; readonly request?: unknown } | undefined>(
+        2,
+      );
       return inner?.req ?? inner?.request ?? inner;
     }
     default:

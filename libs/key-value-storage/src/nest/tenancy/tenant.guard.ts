@@ -26,7 +26,9 @@ export class TenantGuard implements CanActivate {
     this.#tenancy = tenancyFor('TenantGuard', tenancy);
     const { mayEnter } = this.#tenancy;
     if (mayEnter === undefined)
-      throw invalidOption('TenantGuard needs KeyValueStorageModule.forRoot({ tenancy: { mayEnter } }): without it, everyone would pass.');
+      throw invalidOption(
+        'TenantGuard needs KeyValueStorageModule.forRoot({ tenancy: { mayEnter } }): without it, everyone would pass.',
+      );
     this.#mayEnter = mayEnter;
     this.#context = context;
     this.#storage = storage;
@@ -38,6 +40,10 @@ export class TenantGuard implements CanActivate {
     // gateways and microservices have no middleware, and guards come before TenantInterceptor
     const tenant = this.#context.current() ?? (await tenantOf(request, this.#tenancy, this.#storage));
     if ((await this.#mayEnter(tenant, request, this.#storage)) === true) return true;
-    throw storageError('TENANT_FORBIDDEN', `The tenant ${JSON.stringify(tenant)} may not be entered by this request.`, { tenant });
+    throw storageError(
+      'TENANT_FORBIDDEN',
+      `The tenant ${JSON.stringify(tenant)} may not be entered by this request.`,
+      { tenant },
+    );
   }
 }

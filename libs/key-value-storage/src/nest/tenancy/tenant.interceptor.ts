@@ -1,4 +1,10 @@
-import { Inject, Injectable, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
+import {
+  Inject,
+  Injectable,
+  type CallHandler,
+  type ExecutionContext,
+  type NestInterceptor,
+} from '@nestjs/common';
 import { defer, Observable, switchMap } from 'rxjs';
 import { KeyValueStorage } from '../../core/key-value-store.js';
 import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
@@ -29,8 +35,16 @@ export class TenantInterceptor implements NestInterceptor {
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     dependOnTenantIn(context, this.#tenancy);
-    return defer(async () => this.#context.current() ?? (await tenantOf(requestOf(context), this.#tenancy, this.#storage))).pipe(
-      switchMap((tenant) => new Observable<unknown>((subscriber) => this.#context.run(tenant, () => next.handle().subscribe(subscriber)))),
+    return defer(
+      async () =>
+        this.#context.current() ?? (await tenantOf(requestOf(context), this.#tenancy, this.#storage)),
+    ).pipe(
+      switchMap(
+        (tenant) =>
+          new Observable<unknown>((subscriber) =>
+            this.#context.run(tenant, () => next.handle().subscribe(subscriber)),
+          ),
+      ),
     );
   }
 }

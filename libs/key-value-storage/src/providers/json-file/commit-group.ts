@@ -19,11 +19,15 @@ function assertReadable(line: string): void {
   if (line.length * 3 <= allowed) return;
   const given = utf8Length(line);
   if (given <= allowed) return;
-  throw storageError('LIMIT_EXCEEDED', `A batch of ${given} bytes as a line of the journal is over the limit of ${allowed}.`, {
-    limit: 'journalLineBytesMax',
-    given,
-    allowed,
-  });
+  throw storageError(
+    'LIMIT_EXCEEDED',
+    `A batch of ${given} bytes as a line of the journal is over the limit of ${allowed}.`,
+    {
+      limit: 'journalLineBytesMax',
+      given,
+      allowed,
+    },
+  );
 }
 
 /** Room for the sum in front of a line. */
@@ -90,7 +94,14 @@ export class CommitGroup {
   }
 
   #add(effects: readonly RowEffect[], { time, wall }: StoredTime): void {
-    const line = lineBody({ kind: 'commit', number: this.last + 1, onDisk: this.#onDisk, time, wall, effects });
+    const line = lineBody({
+      kind: 'commit',
+      number: this.last + 1,
+      onDisk: this.#onDisk,
+      time,
+      wall,
+      effects,
+    });
     assertReadable(line);
     this.last += 1;
     if (time >= this.latest.time) this.latest = { time, wall };

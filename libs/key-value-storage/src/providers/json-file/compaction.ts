@@ -17,10 +17,18 @@ export interface CompactionOptions {
 }
 
 /** Answers the bytes of the snapshot. `stopIfDue` throws when it is to be given up. */
-export async function compact(database: DatabaseFile, generation: number, stopIfDue: () => void): Promise<number> {
+export async function compact(
+  database: DatabaseFile,
+  generation: number,
+  stopIfDue: () => void,
+): Promise<number> {
   const { fileSystem, verifyOwner } = database.context;
   const { directory, name } = database;
-  const journal = await JournalFile.create(fileSystem, directory, { database: name, generation, after: database.onDisk });
+  const journal = await JournalFile.create(fileSystem, directory, {
+    database: name,
+    generation,
+    after: database.onDisk,
+  });
   const start = await beginGeneration(database, journal);
   const snapshot = join(directory, snapshotName(generation));
   const temporary = join(directory, temporaryName(snapshotName(generation)));
@@ -44,7 +52,10 @@ export async function compact(database: DatabaseFile, generation: number, stopIf
   return bytes;
 }
 
-async function beginGeneration(database: DatabaseFile, journal: JournalFile): ReturnType<DatabaseFile['switchTo']> {
+async function beginGeneration(
+  database: DatabaseFile,
+  journal: JournalFile,
+): ReturnType<DatabaseFile['switchTo']> {
   const { fileSystem } = database.context;
   try {
     await synced(database.directory, fileSystem.syncDirectory(database.directory));

@@ -106,7 +106,13 @@ export class DatabaseFile implements JournalHolder {
 
   /** Whether there is anything to remember of it: a database that wrote nothing is forgotten. */
   get isKept(): boolean {
-    return this.#exists || this.#failure !== undefined || this.#queue.size > 0 || this.#running !== undefined || this.#views.size > 0;
+    return (
+      this.#exists ||
+      this.#failure !== undefined ||
+      this.#queue.size > 0 ||
+      this.#running !== undefined ||
+      this.#views.size > 0
+    );
   }
 
   get mayRest(): boolean {
@@ -209,7 +215,9 @@ export class DatabaseFile implements JournalHolder {
     // callers that were answered in the last turn come again in this one
     for (await setImmediate(); this.#isDue(); await setImmediate()) {
       if (this.#failure === undefined)
-        await this.#turn().catch((error: unknown) => this.closeForWriting(unavailable(this.#closedForWriting(), error)));
+        await this.#turn().catch((error: unknown) =>
+          this.closeForWriting(unavailable(this.#closedForWriting(), error)),
+        );
       else {
         this.#queue.failAll(this.#failure);
         this.#switch?.reject(this.#failure);
@@ -227,7 +235,12 @@ export class DatabaseFile implements JournalHolder {
   }
 
   #isDue(): boolean {
-    return this.#queue.size > 0 || this.#noteDue || this.#switch !== undefined || (this.#restDue && this.#compacting === undefined);
+    return (
+      this.#queue.size > 0 ||
+      this.#noteDue ||
+      this.#switch !== undefined ||
+      (this.#restDue && this.#compacting === undefined)
+    );
   }
 
   async #turn(): Promise<void> {
@@ -310,7 +323,11 @@ export class DatabaseFile implements JournalHolder {
     const { fileSystem } = this.context;
     await this.context.verifyOwner();
     if (this.#exists) {
-      const journal = await JournalFile.create(fileSystem, this.directory, this.#beginAt(this.#generation + 1));
+      const journal = await JournalFile.create(
+        fileSystem,
+        this.directory,
+        this.#beginAt(this.#generation + 1),
+      );
       try {
         await synced(this.directory, fileSystem.syncDirectory(this.directory));
       } catch (error) {
@@ -352,7 +369,9 @@ export class DatabaseFile implements JournalHolder {
     } catch (error) {
       // its name may never reach the disk, however often it is synced: the next one is a new name
       await journal.close().catch(() => undefined);
-      await fileSystem.rename(this.directory, join(root, droppedName(basename(this.directory)))).catch(() => undefined);
+      await fileSystem
+        .rename(this.directory, join(root, droppedName(basename(this.directory))))
+        .catch(() => undefined);
       throw error;
     }
   }
@@ -373,7 +392,9 @@ export class DatabaseFile implements JournalHolder {
         this.#inDoubt ||= error instanceof SyncFailure;
         this.#retryBytes = this.#inDoubt ? Number.POSITIVE_INFINITY : journalBytes * 2;
         if (!this.#stopping)
-          this.context.warn(`${this.directory} could not be compacted: ${reasonOf(error)}. Its journals are kept, and it goes on.`);
+          this.context.warn(
+            `${this.directory} could not be compacted: ${reasonOf(error)}. Its journals are kept, and it goes on.`,
+          );
         this.#afterCompaction();
       },
     );
@@ -431,7 +452,9 @@ export class DatabaseFile implements JournalHolder {
     const before = this.#journal;
     try {
       if (before !== undefined) {
-        await before.append([lineBody({ kind: 'next', generation: journal.generation, onDisk: this.#onDisk })]);
+        await before.append([
+          lineBody({ kind: 'next', generation: journal.generation, onDisk: this.#onDisk }),
+        ]);
         await before.sync();
         this.#noted = this.#onDisk;
       }

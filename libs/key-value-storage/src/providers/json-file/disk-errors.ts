@@ -18,7 +18,8 @@ const words: Readonly<Record<string, string>> = {
 };
 
 export const codeOf = (error: unknown): string | undefined => {
-  const code = typeof error === 'object' && error !== null ? (error as NodeJS.ErrnoException).code : undefined;
+  const code =
+    typeof error === 'object' && error !== null ? (error as NodeJS.ErrnoException).code : undefined;
   return typeof code === 'string' ? code : undefined;
 };
 
@@ -46,18 +47,33 @@ export async function synced(path: string, sync: Promise<void>): Promise<void> {
 /** Nothing was written. An error of which that is not certain is only the cause. */
 export function unavailable(what: string, error: unknown): StorageError {
   if (isStorageError(error) && error.effect === 'none') return error;
-  return storageError('STORAGE_UNAVAILABLE', `${what}: ${reasonOf(error)}.`, {}, { effect: 'none', cause: error });
+  return storageError(
+    'STORAGE_UNAVAILABLE',
+    `${what}: ${reasonOf(error)}.`,
+    {},
+    { effect: 'none', cause: error },
+  );
 }
 
 /** A write or a sync failed on the way: it may or may not be on disk. */
 export function outcomeUnknown(what: string, error: unknown): StorageError {
-  return storageError('STORAGE_OUTCOME_UNKNOWN', `${what}: ${reasonOf(error)}. Whether it was done is not known.`, {}, { cause: error });
+  return storageError(
+    'STORAGE_OUTCOME_UNKNOWN',
+    `${what}: ${reasonOf(error)}. Whether it was done is not known.`,
+    {},
+    { cause: error },
+  );
 }
 
 /** `place`: file, and line where there is one. */
 export function corrupt(place: string, what: string, cause?: unknown): StorageError {
   const then = 'Nothing was changed; salvageJsonFile copies what is readable to a new place.';
-  return storageError('STORAGE_CORRUPT', `${place}: ${what}. ${then}`, { place }, cause === undefined ? {} : { cause });
+  return storageError(
+    'STORAGE_CORRUPT',
+    `${place}: ${what}. ${then}`,
+    { place },
+    cause === undefined ? {} : { cause },
+  );
 }
 
 /** Something else is where this library keeps a file or a directory. It is never followed, read or waited for. */
@@ -70,4 +86,6 @@ const misplacedCodes = new Set(['ELOOP', 'ENOTFILE', 'EISDIR']);
 
 /** A file that cannot be opened or read: `STORAGE_CORRUPT` where it is no file, else `STORAGE_UNAVAILABLE`. */
 export const unreadable = (what: string, path: string, error: unknown): StorageError =>
-  misplacedCodes.has(codeOf(error) ?? '') ? misplaced(path, reasonOf(error), error) : unavailable(`${what} cannot be read`, error);
+  misplacedCodes.has(codeOf(error) ?? '')
+    ? misplaced(path, reasonOf(error), error)
+    : unavailable(`${what} cannot be read`, error);

@@ -72,7 +72,19 @@ describe('the directory of a database', () => {
   });
 
   it('takes no directory for a database that would be written otherwise', () => {
-    for (const name of ['Shared', '.kvent.json', 'lost+found', 'a.', 'con', '%61', '%C3%A9', '~aa', '~', '', 'node_modules ']) {
+    for (const name of [
+      'Shared',
+      '.kvent.json',
+      'lost+found',
+      'a.',
+      'con',
+      '%61',
+      '%C3%A9',
+      '~aa',
+      '~',
+      '',
+      'node_modules ',
+    ]) {
       expect(databaseOf(name)).toBeUndefined();
     }
   });

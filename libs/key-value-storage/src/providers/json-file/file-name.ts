@@ -17,7 +17,9 @@ const base32 = 'abcdefghijklmnopqrstuvwxyz234567';
 
 export function directoryOf(database: string): string {
   if (database === '' || loneSurrogate.test(database))
-    throw invalidOption(`'${database}' cannot be the name of a database: it is empty or holds a lone surrogate.`);
+    throw invalidOption(
+      `'${database}' cannot be the name of a database: it is empty or holds a lone surrogate.`,
+    );
   const plain = encodePlain(database);
   return plain.length > plainMax ? `~${encodeBase32(Buffer.from(database))}` : plain;
 }
@@ -25,7 +27,11 @@ export function directoryOf(database: string): string {
 /** The database whose directory this is, `undefined` if it is none's. */
 export function databaseOf(directory: string): string | undefined {
   const database = directory.startsWith('~') ? decodeBase32(directory.slice(1)) : decodePlain(directory);
-  const same = database !== undefined && database !== '' && !loneSurrogate.test(database) && directoryOf(database) === directory;
+  const same =
+    database !== undefined &&
+    database !== '' &&
+    !loneSurrogate.test(database) &&
+    directoryOf(database) === directory;
   return same ? database : undefined;
 }
 
@@ -37,7 +43,8 @@ function encodePlain(database: string): string {
   return device.test(encoded) ? percent(encoded.charAt(0)) + encoded.slice(1) : encoded;
 }
 
-const percent = (character: string): string => [...Buffer.from(character)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
+const percent = (character: string): string =>
+  [...Buffer.from(character)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join('');
 
 function decodePlain(directory: string): string | undefined {
   try {

@@ -6,7 +6,16 @@ import type { HintSource } from '../../core/hint-source.js';
 import { assertReadBytes } from '../../core/page-bytes.js';
 import { soundRows } from '../../core/raw-row.js';
 import { withoutValue, type RowTable } from '../../core/row-table.js';
-import type { Address, Batch, CommitResult, RawRow, ReadResult, ScanPage, ScanRange, Space } from '../../core/storage-provider.js';
+import type {
+  Address,
+  Batch,
+  CommitResult,
+  RawRow,
+  ReadResult,
+  ScanPage,
+  ScanRange,
+  Space,
+} from '../../core/storage-provider.js';
 import { DatabaseFile, type StoreContext } from './database-file.js';
 import { outcomeUnknown, synced, unavailable } from './disk-errors.js';
 import { droppedName } from './layout.js';
@@ -119,7 +128,8 @@ export class FileStore {
 
   /** A database has nothing to do any more: it is forgotten if it wrote nothing. */
   forget(database: DatabaseFile): void {
-    if (!database.isKept && this.#databases.get(database.name) === database) this.#databases.delete(database.name);
+    if (!database.isKept && this.#databases.get(database.name) === database)
+      this.#databases.delete(database.name);
   }
 
   async sweep(limit: number): Promise<number> {
@@ -149,8 +159,13 @@ export class FileStore {
           return 0;
         }
         return await database.submit((rowBefore, now) => {
-          const addresses = database.table.expired(page, now).filter((address) => isGone(rowBefore(address), now));
-          return { effects: addresses.map((address) => ({ address, row: undefined })), answer: addresses.length };
+          const addresses = database.table
+            .expired(page, now)
+            .filter((address) => isGone(rowBefore(address), now));
+          return {
+            effects: addresses.map((address) => ({ address, row: undefined })),
+            answer: addresses.length,
+          };
         });
       });
       swept += gone;
@@ -194,10 +209,15 @@ export class FileStore {
     let bytes = 0;
     let batch: RawRow[] = [];
     const flush = async (): Promise<void> => {
-      const effects = batch.map(({ row, container, entity, key }) => ({ address: { container, entity, key }, row }));
+      const effects = batch.map(({ row, container, entity, key }) => ({
+        address: { container, entity, key },
+        row,
+      }));
       batch = [];
       bytes = 0;
-      const imported = this.#with(name, (database) => database.submit(() => ({ effects, answer: effects.length })));
+      const imported = this.#with(name, (database) =>
+        database.submit(() => ({ effects, answer: effects.length })),
+      );
       count += await imported.catch((error: unknown) => stopImport(error, count));
     };
     for await (const raw of soundRows(name, rows)) {
@@ -230,7 +250,9 @@ export class FileStore {
     const aside = join(root, droppedName(basename(database.directory)));
     if (database.exists) {
       await this.#renameAway(database, aside);
-      await verifyOwner().catch((error: unknown) => Promise.reject(outcomeUnknown(`The database '${name}' was being dropped`, error)));
+      await verifyOwner().catch((error: unknown) =>
+        Promise.reject(outcomeUnknown(`The database '${name}' was being dropped`, error)),
+      );
     }
     this.#databases.delete(name);
     this.hints.changed(name, [...database.table.all()]);
@@ -271,19 +293,27 @@ function holdsARow(table: RowTable, now: number): boolean {
 
 /** What was imported before the failure stays. */
 function stopImport(error: unknown, count: number): never {
-  throw isStorageError(error) ? stoppedAfter(error, count, `The import stopped after ${count} rows, which are stored.`) : error;
+  throw isStorageError(error)
+    ? stoppedAfter(error, count, `The import stopped after ${count} rows, which are stored.`)
+    : error;
 }
 
 function sizeOf({ row: { value } }: RawRow): number {
   return value.kind === 'json' ? value.text.length : value.kind === 'bytes' ? value.bytes.length : 0;
 }
 
-const isGone = (row: RawRow['row'] | undefined, now: number): boolean => row !== undefined && !isAlive(row, now);
+const isGone = (row: RawRow['row'] | undefined, now: number): boolean =>
+  row !== undefined && !isAlive(row, now);
 
 const failed = (error: unknown): CommitResult => {
   if (isStorageError(error)) return { outcome: 'failed', error };
   return {
     outcome: 'failed',
-    error: storageError('STORAGE_UNAVAILABLE', 'The commit failed before anything was written.', {}, { cause: error }),
+    error: storageError(
+      'STORAGE_UNAVAILABLE',
+      'The commit failed before anything was written.',
+      {},
+      { cause: error },
+    ),
   };
 };

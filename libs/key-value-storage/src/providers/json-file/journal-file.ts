@@ -29,7 +29,11 @@ export class JournalFile {
   }
 
   /** With its first line on disk. Its name is, once the directory is synced. What a failure leaves behind is taken away as far as possible. */
-  static async create(fileSystem: FileSystem, directory: string, begin: Parameters<typeof headerLine>[0]): Promise<JournalFile> {
+  static async create(
+    fileSystem: FileSystem,
+    directory: string,
+    begin: Parameters<typeof headerLine>[0],
+  ): Promise<JournalFile> {
     const { generation } = begin;
     const path = join(directory, journalName(generation));
     const header = headerLine(begin, randomBytes(8).toString('hex'));

@@ -2,7 +2,14 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { RowEffect } from '../../core/evaluate-batch.js';
 import type { Row, StoredValue } from '../../core/storage-provider.js';
-import { headerLine, lineBody, readHeaderLine, readJournalLine, seedOf, type JournalLine } from './journal-line.js';
+import {
+  headerLine,
+  lineBody,
+  readHeaderLine,
+  readJournalLine,
+  seedOf,
+  type JournalLine,
+} from './journal-line.js';
 import { readRow, rowText } from './row-text.js';
 import { seal } from './sealed-line.js';
 
@@ -11,7 +18,9 @@ const value: fc.Arbitrary<StoredValue> = fc.oneof(
   fc.json().map((text) => ({ kind: 'json' as const, text })),
   fc.string({ unit: 'binary' }).map((text) => ({ kind: 'json' as const, text })),
   fc.uint8Array().map((bytes) => ({ kind: 'bytes' as const, bytes })),
-  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }).map((number) => ({ kind: 'number' as const, number })),
+  fc
+    .bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })
+    .map((number) => ({ kind: 'number' as const, number })),
 );
 const row: fc.Arbitrary<Row> = fc.record(
   {
@@ -24,7 +33,10 @@ const row: fc.Arbitrary<Row> = fc.record(
   { requiredKeys: ['version', 'value', 'updatedAt'], noNullPrototype: true },
 );
 const effect: fc.Arbitrary<RowEffect> = fc.record(
-  { address: fc.record({ container: name, entity: name, key: name }, { noNullPrototype: true }), row: fc.option(row, { nil: undefined }) },
+  {
+    address: fc.record({ container: name, entity: name, key: name }, { noNullPrototype: true }),
+    row: fc.option(row, { nil: undefined }),
+  },
   { noNullPrototype: true },
 );
 
@@ -70,28 +82,42 @@ describe('a line of a journal', () => {
   );
 
   it('is recognised as damaged whichever byte of it is changed, left out or cut off', () => {
-    const whole = written({ kind: 'commit', number: 1, onDisk: 0, time: 1, effects: [{ address, row: text('{"title":"Tea"}') }] });
+    const whole = written({
+      kind: 'commit',
+      number: 1,
+      onDisk: 0,
+      time: 1,
+      effects: [{ address, row: text('{"title":"Tea"}') }],
+    });
     for (let at = 0; at < whole.length; at += 1) {
       const changed = Buffer.from(whole);
       changed[at] = (changed[at] ?? 0) ^ 1;
       expect(readJournalLine(changed, seed)).toBeUndefined();
       expect(readJournalLine(whole.subarray(0, at), seed)).toBeUndefined();
-      expect(readJournalLine(Buffer.concat([whole.subarray(0, at), whole.subarray(at + 1)]), seed)).toBeUndefined();
+      expect(
+        readJournalLine(Buffer.concat([whole.subarray(0, at), whole.subarray(at + 1)]), seed),
+      ).toBeUndefined();
     }
   });
 
   it('belongs to its journal: in another one it is damage', () => {
     const line = written({ kind: 'note', onDisk: 3 });
     expect(readJournalLine(line, seed)).toEqual({ kind: 'note', onDisk: 3 });
-    expect(readJournalLine(line, seedOf(headerLine({ database: 'tenant:acme', generation: 1, after: 0 }, 'another')))).toBeUndefined();
+    expect(
+      readJournalLine(
+        line,
+        seedOf(headerLine({ database: 'tenant:acme', generation: 1, after: 0 }, 'another')),
+      ),
+    ).toBeUndefined();
   });
 
-  it.each([{ kind: 'note', onDisk: 3 } as const, { kind: 'next', onDisk: 3, generation: 4 } as const, { kind: 'end', onDisk: 3 } as const])(
-    'may be a mark: %j',
-    (mark) => {
-      expect(readJournalLine(written(mark), seed)).toEqual(mark);
-    },
-  );
+  it.each([
+    { kind: 'note', onDisk: 3 } as const,
+    { kind: 'next', onDisk: 3, generation: 4 } as const,
+    { kind: 'end', onDisk: 3 } as const,
+  ])('may be a mark: %j', (mark) => {
+    expect(readJournalLine(written(mark), seed)).toEqual(mark);
+  });
 
   it('is headed by one that says whose it is', () => {
     const header = Buffer.from(headerLine({ database: 'tenant:"\u00e9', generation: 12, after: 7 }, 'id'));

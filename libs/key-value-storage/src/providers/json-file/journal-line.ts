@@ -42,7 +42,10 @@ export type JournalLine =
   | { readonly kind: 'end'; readonly onDisk: number; readonly ahead?: StoredTime | undefined };
 
 /** The first line. `id` is random: what was left on the disk by a journal of the same name is no part of this one. */
-export const headerLine = ({ database, generation, after }: Omit<Required<JournalHeader>, 'format'>, id: string): string =>
+export const headerLine = (
+  { database, generation, after }: Omit<Required<JournalHeader>, 'format'>,
+  id: string,
+): string =>
   seal(
     `"kvent":"journal","format":${format},"database":${JSON.stringify(database)},"generation":${generation},"after":${after},"id":"${id}"}`,
   );
@@ -68,8 +71,13 @@ export function lineBody(line: JournalLine): string {
 }
 
 /** Of a time, where the wall clock said less. */
-export const wallOf = ({ time, wall }: { readonly time: number; readonly wall?: number | undefined }): string =>
-  wall === undefined || wall >= time ? '' : `,"wall":${wall}`;
+export const wallOf = ({
+  time,
+  wall,
+}: {
+  readonly time: number;
+  readonly wall?: number | undefined;
+}): string => (wall === undefined || wall >= time ? '' : `,"wall":${wall}`);
 
 /** The header in these bytes, `undefined` if they are damaged. */
 export function readHeaderLine(bytes: Buffer): JournalHeader | undefined {

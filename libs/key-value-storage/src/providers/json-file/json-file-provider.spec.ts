@@ -60,7 +60,8 @@ class Disk implements FileSystem {
     return await work();
   };
 
-  readonly rename = (from: string, to: string) => this.#do(`rename ${plain(from)} ${plain(to)}`, () => nodeFileSystem.rename(from, to));
+  readonly rename = (from: string, to: string) =>
+    this.#do(`rename ${plain(from)} ${plain(to)}`, () => nodeFileSystem.rename(from, to));
   readonly remove = (path: string) => this.#do(`remove ${plain(path)}`, () => nodeFileSystem.remove(path));
   readonly makeDirectory = (path: string, permissions?: number) =>
     this.#do(`make ${plain(path)}`, () => nodeFileSystem.makeDirectory(path, permissions));
@@ -70,9 +71,11 @@ class Disk implements FileSystem {
     const found = await nodeFileSystem.status(path, links);
     return found && { ...found, isOurs: !this.theirs };
   };
-  readonly removeDirectory = (path: string) => this.#do(`unmake ${plain(path)}`, () => nodeFileSystem.removeDirectory(path));
+  readonly removeDirectory = (path: string) =>
+    this.#do(`unmake ${plain(path)}`, () => nodeFileSystem.removeDirectory(path));
   readonly list = (path: string) => nodeFileSystem.list(path);
-  readonly syncDirectory = (path: string) => this.#do(`syncdir ${plain(path)}`, () => nodeFileSystem.syncDirectory(path));
+  readonly syncDirectory = (path: string) =>
+    this.#do(`syncdir ${plain(path)}`, () => nodeFileSystem.syncDirectory(path));
 
   /** With a path a file is opened; without one the gate is. */
   open(): void;
@@ -117,7 +120,12 @@ async function open(options: Partial<JsonFileProviderOptions> = {}): Promise<Jso
 }
 
 const address = (key: string) => ({ container: 'state:x', entity: 'e', key });
-const put = (key: string, text = '1'): Change => ({ kind: 'put', address: address(key), value: { kind: 'json', text }, ttl: 'never' });
+const put = (key: string, text = '1'): Change => ({
+  kind: 'put',
+  address: address(key),
+  value: { kind: 'json', text },
+  ttl: 'never',
+});
 const batch = (changes: readonly Change[], checks: readonly Check[] = [], of = database): Batch => ({
   database: of,
   version: version(),
@@ -132,8 +140,10 @@ async function commit(to: JsonFileProvider, ...batches: Batch[]): Promise<Commit
 async function read(from: JsonFileProvider, key: string, of = database): Promise<Row | undefined> {
   return (await from.read([{ database: of, ...address(key) }])).rows[0];
 }
-const text = (row: Row | undefined): string | undefined => (row?.value.kind === 'json' ? row.value.text : undefined);
-const failure = (code: string): NodeJS.ErrnoException => Object.assign(new Error(`${code}: as the test asks`), { code });
+const text = (row: Row | undefined): string | undefined =>
+  row?.value.kind === 'json' ? row.value.text : undefined;
+const failure = (code: string): NodeJS.ErrnoException =>
+  Object.assign(new Error(`${code}: as the test asks`), { code });
 const failOn = (pattern: RegExp, code = 'EIO'): void => {
   disk.fail = (call) => {
     if (pattern.test(call)) throw failure(code);
@@ -191,7 +201,9 @@ describe('a commit', () => {
     const store = await open();
     disk.calls = [];
     expect(await commit(store, batch([], [absent('a')]))).toMatchObject({ outcome: 'committed' });
-    expect(await commit(store, batch([put('a')], [{ address: address('a'), expected: 'present' }]))).toMatchObject({ outcome: 'conflict' });
+    expect(
+      await commit(store, batch([put('a')], [{ address: address('a'), expected: 'present' }])),
+    ).toMatchObject({ outcome: 'conflict' });
     expect(disk.calls).toEqual([]);
   });
 
@@ -233,9 +245,15 @@ describe('a commit', () => {
     disk.shut();
     disk.calls = [];
     const given = new AbortController();
-    const [onItsWay, beside] = [store.commit([batch([put('a')])], { signal: given.signal }), commit(store, batch([put('b')]))];
+    const [onItsWay, beside] = [
+      store.commit([batch([put('a')])], { signal: given.signal }),
+      commit(store, batch([put('b')])),
+    ];
     await until(() => disk.calls.includes('sync journal-1.jsonl'));
-    const [waiting, behind] = [store.commit([batch([put('c')])], { signal: given.signal }), commit(store, batch([put('d')]))];
+    const [waiting, behind] = [
+      store.commit([batch([put('c')])], { signal: given.signal }),
+      commit(store, batch([put('d')])),
+    ];
     await new Promise((resolve) => setImmediate(resolve));
     given.abort();
     expect(failed((await onItsWay)[0] as CommitResult)).toMatchObject({ code: 'ABORTED', effect: 'unknown' });
@@ -255,12 +273,18 @@ describe('a disk that fails', () => {
       await commit(store, batch([put('a')]));
       await commit(store, batch([put('a')], [], 'shared'));
       failOn(new RegExp(`^${what} journal`));
-      const [first, judgedByIt] = await Promise.all([commit(store, batch([put('b')])), commit(store, batch([put('c')], [absent('b')]))]);
+      const [first, judgedByIt] = await Promise.all([
+        commit(store, batch([put('b')])),
+        commit(store, batch([put('c')], [absent('b')])),
+      ]);
       expect(failed(first)).toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
       expect(failed(judgedByIt)).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
       disk.fail = () => undefined;
       disk.calls = [];
-      expect(failed(await commit(store, batch([put('d')])))).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+      expect(failed(await commit(store, batch([put('d')])))).toMatchObject({
+        code: 'STORAGE_UNAVAILABLE',
+        effect: 'none',
+      });
       expect(disk.calls).toEqual([]);
       expect([text(await read(store, 'a')), await read(store, 'b')]).toEqual(['1', undefined]);
       expect(await commit(store, batch([put('b')], [], 'shared'))).toMatchObject({ outcome: 'committed' });
@@ -288,10 +312,19 @@ describe('a disk that fails', () => {
     const clock = new ManualClock();
     const store = await open({ clock });
     await commit(store, batch([put('a')]));
-    writeFileSync(join(root, '.lock.json'), readFileSync(join(root, '.lock.json'), 'utf8').replace(/"owner":"...../, '"owner":"other'));
-    expect(failed(await commit(store, batch([put('b')])))).toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
+    writeFileSync(
+      join(root, '.lock.json'),
+      readFileSync(join(root, '.lock.json'), 'utf8').replace(/"owner":"...../, '"owner":"other'),
+    );
+    expect(failed(await commit(store, batch([put('b')])))).toMatchObject({
+      code: 'STORAGE_OUTCOME_UNKNOWN',
+      effect: 'unknown',
+    });
     await expect(read(store, 'a')).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
-    await expect(store.administration.databases()).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
+    await expect(store.administration.databases()).rejects.toMatchObject({
+      code: 'STORAGE_LOCKED',
+      effect: 'none',
+    });
   });
 
   it('a reader that slept looks at the lock before it answers', async () => {
@@ -350,7 +383,12 @@ describe('opening', () => {
     await commit(await open(), batch([put('a')]));
     disk.calls = [];
     const next = await open({ processes: killed });
-    expect(disk.calls).toEqual(['syncdir root', 'syncdir tenant.acme', ...newGeneration(2), 'remove journal-1.jsonl']);
+    expect(disk.calls).toEqual([
+      'syncdir root',
+      'syncdir tenant.acme',
+      ...newGeneration(2),
+      'remove journal-1.jsonl',
+    ]);
     expect(text(await read(next, 'a'))).toBe('1');
   });
 
@@ -374,11 +412,17 @@ describe('opening', () => {
     const store = await open();
     await commit(store, batch([put('a')]));
     await store.close();
-    for (const name of ['.dropped-0123456789abcdef-tenant.gone', '.new-0123456789abcdef']) mkdirSync(join(root, name));
+    for (const name of ['.dropped-0123456789abcdef-tenant.gone', '.new-0123456789abcdef'])
+      mkdirSync(join(root, name));
     writeFileSync(join(root, '.dropped-0123456789abcdef-tenant.gone', 'journal-1.jsonl'), '');
     disk.calls = [];
     await store.open();
-    expect(disk.calls.slice(0, 4)).toEqual(['make tenant.gone', 'unmake tenant.gone', 'syncdir root', 'remove journal-1.jsonl']);
+    expect(disk.calls.slice(0, 4)).toEqual([
+      'make tenant.gone',
+      'unmake tenant.gone',
+      'syncdir root',
+      'remove journal-1.jsonl',
+    ]);
     expect(readdirSync(root).toSorted()).toEqual(['.kvent.json', '.lock.json', 'tenant.acme']);
   });
 
@@ -444,7 +488,8 @@ const newGeneration = (generation: number): string[] => {
 describe('what is no file or directory of its own', () => {
   const unique = '0123456789abcdef';
   let victim: string;
-  const contents = (): readonly string[] => readdirSync(victim).map((name) => `${name} ${readFileSync(join(victim, name), 'utf8')}`);
+  const contents = (): readonly string[] =>
+    readdirSync(victim).map((name) => `${name} ${readFileSync(join(victim, name), 'utf8')}`);
   const untouched = ['diary.txt mine', 'journal-1.jsonl mine'];
 
   beforeEach(() => {
@@ -453,16 +498,19 @@ describe('what is no file or directory of its own', () => {
   });
   afterEach(() => rmSync(victim, { recursive: true }));
 
-  it.each([`.dropped-${unique}-x`, `.dropped-${unique}-tenant.acme`, `.new-${unique}`, `.lock-${unique}`, `.kvent.json.${unique}.tmp`])(
-    'as the link %s is taken away, and what it leads to stays',
-    async (name) => {
-      await (await open()).close();
-      symlinkSync(victim, join(root, name));
-      await open();
-      expect(contents()).toEqual(untouched);
-      expect(readdirSync(root)).not.toContain(name);
-    },
-  );
+  it.each([
+    `.dropped-${unique}-x`,
+    `.dropped-${unique}-tenant.acme`,
+    `.new-${unique}`,
+    `.lock-${unique}`,
+    `.kvent.json.${unique}.tmp`,
+  ])('as the link %s is taken away, and what it leads to stays', async (name) => {
+    await (await open()).close();
+    symlinkSync(victim, join(root, name));
+    await open();
+    expect(contents()).toEqual(untouched);
+    expect(readdirSync(root)).not.toContain(name);
+  });
 
   it('stays where the name is one of a file, and it is a directory', async () => {
     await (await open()).close();
@@ -482,7 +530,11 @@ describe('what is no file or directory of its own', () => {
           await (await open()).close();
         }
         symlinkSync(victim, join(root, name));
-        await expect(provider().open()).rejects.toMatchObject({ code: 'STORAGE_CORRUPT', effect: 'none', place: join(root, name) });
+        await expect(provider().open()).rejects.toMatchObject({
+          code: 'STORAGE_CORRUPT',
+          effect: 'none',
+          place: join(root, name),
+        });
         expect(contents()).toEqual(untouched);
         expect(existsSync(join(root, '.lock.json'))).toBe(false);
       }
@@ -496,8 +548,8 @@ describe('what is no file or directory of its own', () => {
     directory: (path) => void mkdirSync(path),
   };
   it.each(
-    ['.lock.json', '.kvent.json', 'tenant.acme/journal-1.jsonl', 'tenant.acme/snapshot-2.json'].flatMap((file) =>
-      Object.keys(kinds).map((kind) => [file, kind] as const),
+    ['.lock.json', '.kvent.json', 'tenant.acme/journal-1.jsonl', 'tenant.acme/snapshot-2.json'].flatMap(
+      (file) => Object.keys(kinds).map((kind) => [file, kind] as const),
     ),
   )('%s as a %s is refused at once', async (file, kind) => {
     const store = await open();
@@ -594,7 +646,10 @@ describe('opened with readOnly', () => {
     Object.fromEntries(
       readdirSync(root, { recursive: true, encoding: 'utf8' })
         .sort()
-        .map((name) => [name, lstatSync(join(root, name)).isFile() ? readFileSync(join(root, name), 'utf8') : '']),
+        .map((name) => [
+          name,
+          lstatSync(join(root, name)).isFile() ? readFileSync(join(root, name), 'utf8') : '',
+        ]),
     );
 
   it('changes nothing, not even what a dead owner left behind, and gives its lock back as it was', async () => {
@@ -674,8 +729,12 @@ describe('many tenants', () => {
       const store = await open({ directory, fileSystem: counted.fileSystem, openJournalsMax });
       for (const name of names) await commit(store, batch([put('first')], [], name));
       for (let round = 0; round < 3; round += 1) {
-        const results = await Promise.all(names.map((name) => commit(store, batch([put(`k${round}`)], [], name))));
-        expect(results.map((each) => failed(each)?.message ?? each.outcome)).toEqual(names.map(() => 'committed'));
+        const results = await Promise.all(
+          names.map((name) => commit(store, batch([put(`k${round}`)], [], name))),
+        );
+        expect(results.map((each) => failed(each)?.message ?? each.outcome)).toEqual(
+          names.map(() => 'committed'),
+        );
       }
       expect(counted.most).toBe(openJournalsMax);
       expect(readdirSync(join(directory, 'tenant.t7'))).toEqual(['journal-1.jsonl']);
@@ -686,14 +745,24 @@ describe('many tenants', () => {
       for (const name of names) expect(await read(again, 'k2', name)).toBeDefined();
       expect(readdirSync(join(directory, 'tenant.t7'))).toEqual(['journal-1.jsonl']);
       // as if that process had been killed: all of them have to be
-      const recovered = await open({ directory, fileSystem: counted.fileSystem, processes: killed, openJournalsMax });
+      const recovered = await open({
+        directory,
+        fileSystem: counted.fileSystem,
+        processes: killed,
+        openJournalsMax,
+      });
       await commit(recovered, batch([put('last')], [], 'tenant:t7'));
-      expect(readdirSync(join(directory, 'tenant.t7')).sort()).toEqual(['journal-2.jsonl', 'snapshot-2.json']);
+      expect(readdirSync(join(directory, 'tenant.t7')).sort()).toEqual([
+        'journal-2.jsonl',
+        'snapshot-2.json',
+      ]);
       // the last one that rests may be closing its journal while the next one is made
       expect(counted.most).toBeLessThanOrEqual(openJournalsMax);
     }
     for (const wrong of [0, 1.5, Number.NaN])
-      expect(() => provider({ openJournalsMax: wrong })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+      expect(() => provider({ openJournalsMax: wrong })).toThrow(
+        expect.objectContaining({ code: 'INVALID_OPTION' }),
+      );
   });
 
   it('hand the place of a journal on, whenever somebody comes for it', async () => {
@@ -720,7 +789,9 @@ describe('many tenants', () => {
       const asked = commit(store, batch([gone], [], 'tenant:t1'));
       if (round % 3 > 0) await turn();
       for (let wait = 0; wait < round % 7; wait += 1) await Promise.resolve();
-      expect(await commit(store, batch([put(`k${round}`)], [], 'tenant:t1'))).toMatchObject({ outcome: 'committed' });
+      expect(await commit(store, batch([put(`k${round}`)], [], 'tenant:t1'))).toMatchObject({
+        outcome: 'committed',
+      });
       await asked;
       expect(await store.administration.drop('tenant:t1')).toBe(true);
     }
@@ -733,7 +804,10 @@ describe('many tenants', () => {
     const path = join(root, 'tenant.t1', 'journal-1.jsonl');
     const other = readFileSync(join(root, 'tenant.t2', 'journal-1.jsonl'));
     writeFileSync(path, other);
-    expect(failed(await commit(store, batch([put('b')], [], 'tenant:t1')))).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+    expect(failed(await commit(store, batch([put('b')], [], 'tenant:t1')))).toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+    });
     expect(readFileSync(path)).toEqual(other);
   });
 });
@@ -756,7 +830,10 @@ describe('a clock that was ten years ahead and was put right', () => {
       const [store] = await openAt(clock);
       const start = clock.now();
       clock.setNow(start + 3_650 * day);
-      await commit(store, batch([order.startsWith('the row is written before') ? kept('row') : put('ahead')]));
+      await commit(
+        store,
+        batch([order.startsWith('the row is written before') ? kept('row') : put('ahead')]),
+      );
       clock.setNow(start);
       if (order === 'the row is written behind') await commit(store, batch([kept('row')]));
       if (order.startsWith('another')) await commit(store, batch([kept('row'), put('other')]));
@@ -815,7 +892,9 @@ describe('compaction', () => {
     await commit(store, batch([put('a')]));
     await until(() => disk.calls.includes('remove journal-1.jsonl'));
     expect(disk.calls.slice(9)).toEqual(
-      newGeneration(2).toSpliced(4, 0, 'write journal-1.jsonl', 'sync journal-1.jsonl').concat('remove journal-1.jsonl'),
+      newGeneration(2)
+        .toSpliced(4, 0, 'write journal-1.jsonl', 'sync journal-1.jsonl')
+        .concat('remove journal-1.jsonl'),
     );
     expect(readFileSync(join(root, 'tenant.acme', 'snapshot-2.json'), 'utf8')).toContain('"upTo":1,');
   });
@@ -824,7 +903,9 @@ describe('compaction', () => {
     const store = await open(small);
     for (let round = 0; round < 40; round += 1) {
       await Promise.all(
-        Array.from({ length: 10 }, (_, index) => commit(store, batch([put(`k${(round * 7 + index) % 30}`, `${round * 10 + index}`)]))),
+        Array.from({ length: 10 }, (_, index) =>
+          commit(store, batch([put(`k${(round * 7 + index) % 30}`, `${round * 10 + index}`)])),
+        ),
       );
     }
     const rows = await exported(store);
@@ -834,23 +915,29 @@ describe('compaction', () => {
     expect(await exported(store)).toEqual(rows);
   });
 
-  it.each(['create snapshot', 'write snapshot', 'sync snapshot', 'rename snapshot', 'syncdir tenant.acme', 'create journal-2'])(
-    'that fails at "%s" stops no commit, is said, and loses nothing',
-    async (call) => {
-      const warnings: string[] = [];
-      const store = await open({ ...small, warn: (warning) => warnings.push(warning) });
-      await commit(store, batch([put('first')]));
-      failOn(new RegExp(`^${call}`), 'ENOSPC');
-      for (let index = 0; warnings.length === 0 && index < 500; index += 1)
-        expect(await commit(store, batch([put(`k${index % 10}`, `${index}`)]))).toMatchObject({ outcome: 'committed' });
-      expect(warnings).toEqual([expect.stringContaining('could not be compacted')]);
-      disk.fail = () => undefined;
-      const rows = await exported(store);
-      await store.close();
-      await store.open();
-      expect(await exported(store)).toEqual(rows);
-    },
-  );
+  it.each([
+    'create snapshot',
+    'write snapshot',
+    'sync snapshot',
+    'rename snapshot',
+    'syncdir tenant.acme',
+    'create journal-2',
+  ])('that fails at "%s" stops no commit, is said, and loses nothing', async (call) => {
+    const warnings: string[] = [];
+    const store = await open({ ...small, warn: (warning) => warnings.push(warning) });
+    await commit(store, batch([put('first')]));
+    failOn(new RegExp(`^${call}`), 'ENOSPC');
+    for (let index = 0; warnings.length === 0 && index < 500; index += 1)
+      expect(await commit(store, batch([put(`k${index % 10}`, `${index}`)]))).toMatchObject({
+        outcome: 'committed',
+      });
+    expect(warnings).toEqual([expect.stringContaining('could not be compacted')]);
+    disk.fail = () => undefined;
+    const rows = await exported(store);
+    await store.close();
+    await store.open();
+    expect(await exported(store)).toEqual(rows);
+  });
 });
 
 describe('administration', () => {
@@ -876,7 +963,10 @@ describe('administration', () => {
     const store = await open();
     await commit(store, batch([put('a')]));
     failOn(/^rename tenant/, 'EACCES');
-    await expect(store.administration.drop(database)).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+    await expect(store.administration.drop(database)).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+    });
     expect(await commit(store, batch([put('b')]))).toMatchObject({ outcome: 'committed' });
     await store.close();
     await store.open();
@@ -889,8 +979,14 @@ describe('administration', () => {
     disk.fail = (call) => {
       if (/^rename tenant/.test(call)) rmSync(join(root, '.lock.json'));
     };
-    await expect(store.administration.drop(database)).rejects.toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
-    await expect(store.administration.drop(database)).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
+    await expect(store.administration.drop(database)).rejects.toMatchObject({
+      code: 'STORAGE_OUTCOME_UNKNOWN',
+      effect: 'unknown',
+    });
+    await expect(store.administration.drop(database)).rejects.toMatchObject({
+      code: 'STORAGE_LOCKED',
+      effect: 'none',
+    });
   });
 
   it('says of an import that stopped how much of it is there', async () => {
@@ -904,7 +1000,10 @@ describe('administration', () => {
       // the first line, five hundred rows, and the rest
       if (/^write journal/.test(call) && (writes += 1) > 2) throw failure('ENOSPC');
     };
-    await expect(store.administration.import(database, rows)).rejects.toMatchObject({ effect: 'unknown', done: 500 });
+    await expect(store.administration.import(database, rows)).rejects.toMatchObject({
+      effect: 'unknown',
+      done: 500,
+    });
     await expect(store.administration.import(database, rows)).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
       effect: 'none',
@@ -930,7 +1029,10 @@ describe('administration', () => {
         await commit(
           store,
           batch([
-            ...Array.from({ length: 300 }, (_, index): Change => ({ kind: 'delete', address: address(key(index * 4 + 1)) })),
+            ...Array.from({ length: 300 }, (_, index): Change => ({
+              kind: 'delete',
+              address: address(key(index * 4 + 1)),
+            })),
             put('k9999', '1'),
             put('a', '1'),
           ]),

@@ -72,7 +72,8 @@ const defaults = {
   fileMode: 0o600,
   compaction: {},
   openJournalsMax: 100,
-  warn: (message: string): void => process.emitWarning(message, { type: 'JsonFileWarning', code: 'KVENT_JSON_FILE' }),
+  warn: (message: string): void =>
+    process.emitWarning(message, { type: 'JsonFileWarning', code: 'KVENT_JSON_FILE' }),
   fileSystem: nodeFileSystem,
 };
 const compactionDefaults: CompactionOptions = { ratio: 1, minimumBytes: 8 * 1_024 * 1_024 };
@@ -130,7 +131,13 @@ export class JsonFileProvider implements StorageProvider {
   async #open(): Promise<void> {
     const { directory, processes = systemProcesses(), ...options } = this.#options;
     const fileSystem = withModes(options.fileSystem, options);
-    const { store, id } = await openStore({ ...options, fileSystem, processes, root: resolve(directory), expectedId: this.#id });
+    const { store, id } = await openStore({
+      ...options,
+      fileSystem,
+      processes,
+      root: resolve(directory),
+      expectedId: this.#id,
+    });
     this.#id = id;
     this.#store = store;
     this.#state = 'open';
@@ -158,12 +165,18 @@ export class JsonFileProvider implements StorageProvider {
     return await this.#opened().read(addresses, options.values === 'omit');
   }
 
-  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+  async scan(
+    ranges: readonly ScanRange[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
     return await this.#opened().scan(ranges);
   }
 
-  async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
+  async commit(
+    batches: readonly Batch[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
     return await this.#during(this.#opened().commit(batches, options.signal));
   }
@@ -192,13 +205,17 @@ export class JsonFileProvider implements StorageProvider {
   }
 
   #opened(): FileStore {
-    if (this.#store === undefined) throw storageError('STORAGE_NOT_OPEN', `The ${this.name} is not open.`, {});
+    if (this.#store === undefined)
+      throw storageError('STORAGE_NOT_OPEN', `The ${this.name} is not open.`, {});
     return this.#store;
   }
 }
 
 function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
-  const { compaction, processes, ...given } = resolveOptions('JsonFileProvider', options, defaults, ['directory', 'processes']);
+  const { compaction, processes, ...given } = resolveOptions('JsonFileProvider', options, defaults, [
+    'directory',
+    'processes',
+  ]);
   assertOptions('compaction of JsonFileProvider', compaction, Object.keys(compactionDefaults));
   if (typeof given.directory !== 'string' || given.directory === '')
     throw invalidOption('JsonFileProvider: directory is the path of a directory.');
@@ -212,13 +229,19 @@ function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
   assertNumber('compaction.ratio', resolved.compaction.ratio);
   assertNumber('compaction.minimumBytes', resolved.compaction.minimumBytes);
   if (!Number.isInteger(given.openJournalsMax) || given.openJournalsMax < 1)
-    throw invalidOption(`JsonFileProvider: openJournalsMax is a whole number from 1; given was ${describe(given.openJournalsMax)}.`);
+    throw invalidOption(
+      `JsonFileProvider: openJournalsMax is a whole number from 1; given was ${describe(given.openJournalsMax)}.`,
+    );
   assertMode('directoryMode', given.directoryMode, 0o700);
   assertMode('fileMode', given.fileMode, 0o600);
   if (typeof given.readOnly !== 'boolean')
-    throw invalidOption(`JsonFileProvider: readOnly is true or false; given was ${describe(given.readOnly)}.`);
+    throw invalidOption(
+      `JsonFileProvider: readOnly is true or false; given was ${describe(given.readOnly)}.`,
+    );
   if (!['if-missing', 'never'].includes(given.create))
-    throw invalidOption(`JsonFileProvider: create is 'if-missing' or 'never'; given was ${String(given.create)}.`);
+    throw invalidOption(
+      `JsonFileProvider: create is 'if-missing' or 'never'; given was ${String(given.create)}.`,
+    );
   return resolved;
 }
 
@@ -229,7 +252,14 @@ function assertNumber(name: string, value: unknown): void {
 
 /** `least`: what the owner cannot do without. */
 function assertMode(name: string, value: unknown, least: number): void {
-  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= 0o777 && (value & least) === least) return;
+  if (
+    typeof value === 'number' &&
+    Number.isInteger(value) &&
+    value >= 0 &&
+    value <= 0o777 &&
+    (value & least) === least
+  )
+    return;
   const given = typeof value === 'number' ? `0o${value.toString(8)}` : describe(value);
   throw invalidOption(
     `JsonFileProvider: ${name} is a mode that gives the owner 0o${least.toString(8)}, 0o777 at most; given was ${given}.`,

@@ -23,13 +23,15 @@ export const asideName = (what: 'new' | 'lock'): string => `.${what}-${unique()}
 /** Where a database's directory goes when it is dropped. */
 export const droppedName = (directory: string): string => `.dropped-${unique()}-${directory}`;
 /** The directory that was renamed to this. */
-export const directoryDropped = (name: string): string | undefined => /^\.dropped-[0-9a-f]{16}-(.+)$/.exec(name)?.[1];
+export const directoryDropped = (name: string): string | undefined =>
+  /^\.dropped-[0-9a-f]{16}-(.+)$/.exec(name)?.[1];
 
 /** What an opening owner clears away from the root. */
 export const isLeftover = (name: string): boolean =>
   /^\.(new|lock)-[0-9a-f]{16}$/.test(name) || directoryDropped(name) !== undefined || isTemporary(name);
 /** Of what is cleared away: databases that were begun or dropped. The rest are files. */
-export const mayBeDirectory = (name: string): boolean => /^\.new-/.test(name) || directoryDropped(name) !== undefined;
+export const mayBeDirectory = (name: string): boolean =>
+  /^\.new-/.test(name) || directoryDropped(name) !== undefined;
 export const isTemporary = (name: string): boolean => /\.[0-9a-f]{16}\.tmp$/.test(name);
 
 export interface Generations {

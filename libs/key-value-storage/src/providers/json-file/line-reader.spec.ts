@@ -16,25 +16,36 @@ function fileOf(bytes: Buffer, step: number): OpenFile & { largest: number } {
   return file as unknown as OpenFile & { largest: number };
 }
 
-async function linesOf(text: string, bytesMax: number, step: number): Promise<readonly (readonly [string, number, boolean])[]> {
+async function linesOf(
+  text: string,
+  bytesMax: number,
+  step: number,
+): Promise<readonly (readonly [string, number, boolean])[]> {
   const found: (readonly [string, number, boolean])[] = [];
   const bytes = Buffer.from(text);
-  const read = await readLines(fileOf(bytes, step), (line, number, ended) => void found.push([line.toString(), number, ended]), bytesMax);
+  const read = await readLines(
+    fileOf(bytes, step),
+    (line, number, ended) => void found.push([line.toString(), number, ended]),
+    bytesMax,
+  );
   expect(read).toBe(bytes.length);
   return found;
 }
 
 describe('lines of a file', () => {
-  it.each([1, 3, 8, 100])('are cut at the limit, and the next one is read as it is (%d bytes at a time)', async (step) => {
-    expect(await linesOf('short\n12345678\n123456789abcdefghijklmnop\nnext\n\nlast', 9, step)).toEqual([
-      ['short', 1, true],
-      ['12345678', 2, true],
-      ['123456789', 3, false],
-      ['next', 4, true],
-      ['', 5, true],
-      ['last', 6, false],
-    ]);
-  });
+  it.each([1, 3, 8, 100])(
+    'are cut at the limit, and the next one is read as it is (%d bytes at a time)',
+    async (step) => {
+      expect(await linesOf('short\n12345678\n123456789abcdefghijklmnop\nnext\n\nlast', 9, step)).toEqual([
+        ['short', 1, true],
+        ['12345678', 2, true],
+        ['123456789', 3, false],
+        ['next', 4, true],
+        ['', 5, true],
+        ['last', 6, false],
+      ]);
+    },
+  );
 
   it('that never end take no more memory than the limit', async () => {
     const file = fileOf(Buffer.alloc(50 * 1_024 * 1_024, 'x'), 1_024 * 1_024);

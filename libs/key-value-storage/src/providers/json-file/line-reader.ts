@@ -13,7 +13,11 @@ export type OnLine = (bytes: Buffer, number: number, ended: boolean) => void;
  * A line that is longer than any that this library writes (`limits.journalLineBytesMax`) is cut, so that memory stays bounded: its first bytes
  * are handed on without an end (`ended` is false), which no sum fits.
  */
-export async function readLines(file: OpenFile, onLine: OnLine, bytesMax: number = limits.journalLineBytesMax): Promise<number> {
+export async function readLines(
+  file: OpenFile,
+  onLine: OnLine,
+  bytesMax: number = limits.journalLineBytesMax,
+): Promise<number> {
   let buffer = Buffer.allocUnsafe(Math.min(chunkBytes, bytesMax));
   let held = 0;
   let position = 0;
@@ -21,7 +25,8 @@ export async function readLines(file: OpenFile, onLine: OnLine, bytesMax: number
   /** In the middle of a line whose beginning was handed on already. */
   let skipping = false;
   for (;;) {
-    if (held === buffer.length && held < bytesMax) buffer = Buffer.concat([buffer], Math.min(buffer.length * 2, bytesMax));
+    if (held === buffer.length && held < bytesMax)
+      buffer = Buffer.concat([buffer], Math.min(buffer.length * 2, bytesMax));
     else if (held === buffer.length) {
       onLine(buffer, (number += 1), false);
       skipping = true;
@@ -49,7 +54,8 @@ export async function readLines(file: OpenFile, onLine: OnLine, bytesMax: number
 export async function readWhole(file: OpenFile, bytesMax = 65_536): Promise<Buffer> {
   const buffer = Buffer.alloc(bytesMax);
   let length = 0;
-  for (let count = 1; count > 0 && length < bytesMax; length += count) count = await file.read(buffer.subarray(length), length);
+  for (let count = 1; count > 0 && length < bytesMax; length += count)
+    count = await file.read(buffer.subarray(length), length);
   return buffer.subarray(0, length);
 }
 

@@ -1,4 +1,12 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -27,8 +35,17 @@ afterEach(async () => {
 const own: ProcessIdentity = { host: 'here', boot: 'b', namespace: 'n', pid: 1, started: '1' };
 const nobodyGone: Processes = { own, isGone: () => false };
 
-async function acquire(options: { processes?: Processes; timeoutMs?: number; fileSystem?: FileSystem } = {}): Promise<HeldLock> {
-  const lock = await acquireLock({ fileSystem: nodeFileSystem, directory, clock, processes: nobodyGone, timeoutMs: 5_000, ...options });
+async function acquire(
+  options: { processes?: Processes; timeoutMs?: number; fileSystem?: FileSystem } = {},
+): Promise<HeldLock> {
+  const lock = await acquireLock({
+    fileSystem: nodeFileSystem,
+    directory,
+    clock,
+    processes: nobodyGone,
+    timeoutMs: 5_000,
+    ...options,
+  });
   held.push(lock);
   return lock;
 }
@@ -74,13 +91,16 @@ describe('a lock', () => {
   it('goes to exactly one of twenty that want it at once', async () => {
     const results = await Promise.allSettled(Array.from({ length: 20 }, () => acquire({ timeoutMs: 0 })));
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-    for (const result of results) if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'STORAGE_LOCKED' });
+    for (const result of results)
+      if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'STORAGE_LOCKED' });
   });
 
   it('goes to exactly one of twenty when its owner is dead, and the others leave nothing behind', async () => {
     writeFileSync(path(), theirs());
     const isGone = ({ pid }: ProcessIdentity): boolean => pid === 4_711;
-    const results = await Promise.allSettled(Array.from({ length: 20 }, () => acquire({ timeoutMs: 0, processes: { own, isGone } })));
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, () => acquire({ timeoutMs: 0, processes: { own, isGone } })),
+    );
     const winners = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const alive = await Promise.allSettled(winners.map((lock) => lock.verify()));
     expect(alive.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
@@ -149,7 +169,9 @@ describe('taking over', () => {
     const owner = newOwner({ ...own, pid: 4_711 });
     let beat = 0;
     writeFileSync(path(), lockText(owner, 0));
-    await expect(passUntil(acquire(), () => writeFileSync(path(), lockText(owner, Math.floor(++beat / 20))))).rejects.toMatchObject({
+    await expect(
+      passUntil(acquire(), () => writeFileSync(path(), lockText(owner, Math.floor(++beat / 20)))),
+    ).rejects.toMatchObject({
       code: 'STORAGE_LOCKED',
     });
     expect(text()).toContain('4711');
@@ -168,7 +190,9 @@ describe('taking over', () => {
     };
     let gone = true;
     const isGone = (): boolean => gone && !(gone = false);
-    await expect(acquire({ timeoutMs: 0, fileSystem: late, processes: { own, isGone } })).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+    await expect(
+      acquire({ timeoutMs: 0, fileSystem: late, processes: { own, isGone } }),
+    ).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
     expect(text()).toBe(fresh);
     expect(readdirSync(directory)).toEqual(['.lock.json']);
   });
@@ -182,7 +206,10 @@ describe('taking over', () => {
         return file;
       },
     };
-    await expect(acquire({ fileSystem: full })).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
+    await expect(acquire({ fileSystem: full })).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+    });
     expect(existsSync(path())).toBe(false);
   });
 });
@@ -200,7 +227,9 @@ describe('a judge', () => {
   it('begins anew with every beat', () => {
     const judge = new LockJudge(() => false);
     const owner = newOwner(own);
-    const looks = Array.from({ length: 200 }, (_, look) => judge.isDead(lockText(owner, Math.floor(look / 25)), look * 100));
+    const looks = Array.from({ length: 200 }, (_, look) =>
+      judge.isDead(lockText(owner, Math.floor(look / 25)), look * 100),
+    );
     expect(looks).not.toContain(true);
   });
 });
@@ -212,10 +241,13 @@ describe('a process', () => {
     expect(isGone(self)).toBe(false);
   });
 
-  (process.platform === 'linux' ? it : it.skip)('is gone when its pid is free, or belongs to one that started at another time', () => {
-    expect(isGone({ ...self, pid: 4_194_304 + 1 })).toBe(true);
-    expect(isGone({ ...self, started: `${self.started}0` })).toBe(true);
-  });
+  (process.platform === 'linux' ? it : it.skip)(
+    'is gone when its pid is free, or belongs to one that started at another time',
+    () => {
+      expect(isGone({ ...self, pid: 4_194_304 + 1 })).toBe(true);
+      expect(isGone({ ...self, started: `${self.started}0` })).toBe(true);
+    },
+  );
 
   it('of another boot, of another namespace or of an unknown one is never taken for gone', () => {
     const gone = { ...self, pid: 4_194_304 + 1 };

@@ -14,7 +14,15 @@ import type { FileSystem, OpenFile } from './file-system.js';
 import { asideName, lockName } from './layout.js';
 import { readWhole, writeAll } from './line-reader.js';
 import { LockJudge, lookEveryMs } from './lock-judge.js';
-import { beatText, describeOwner, lockText, newOwner, ownerText, readOwner, type Owner } from './lock-text.js';
+import {
+  beatText,
+  describeOwner,
+  lockText,
+  newOwner,
+  ownerText,
+  readOwner,
+  type Owner,
+} from './lock-text.js';
 import type { Processes } from './process-identity.js';
 
 const beatEveryMs = 1_000;
@@ -112,13 +120,18 @@ async function takeAway(fileSystem: FileSystem, directory: string, judged: strin
   }
   const same = (await readLock(fileSystem, aside).catch(() => undefined)) === judged;
   // whoever made a lock meanwhile keeps it: the other notices before it answers anybody
-  if (same || (await readLock(fileSystem, path)) !== undefined) await fileSystem.remove(aside).catch(() => undefined);
+  if (same || (await readLock(fileSystem, path)) !== undefined)
+    await fileSystem.remove(aside).catch(() => undefined);
   else await fileSystem.rename(aside, path).catch(() => undefined);
   return same;
 }
 
 const locked = (directory: string, text: string): StorageError =>
-  storageError('STORAGE_LOCKED', `The store in ${directory} belongs to ${describeOwner(text)}; it is used by one process at a time.`, {});
+  storageError(
+    'STORAGE_LOCKED',
+    `The store in ${directory} belongs to ${describeOwner(text)}; it is used by one process at a time.`,
+    {},
+  );
 
 interface Held {
   readonly fileSystem: FileSystem;
@@ -195,7 +208,11 @@ export class HeldLock {
     if (text?.startsWith(this.#ownerText)) return;
     const by = text === undefined ? 'the lock is gone' : `it belongs to ${describeOwner(text)} now`;
     const then = 'What is in memory may be out of date: nothing is answered until the store is opened again.';
-    throw storageError('STORAGE_LOCKED', `The store in ${directory} was taken from this process: ${by}. ${then}`, {});
+    throw storageError(
+      'STORAGE_LOCKED',
+      `The store in ${directory} was taken from this process: ${by}. ${then}`,
+      {},
+    );
   }
 
   /** Beats each second until it is released. `lost` is called once, when the lock is another's; `each` after every beat. */

@@ -8,7 +8,10 @@ export interface Owner extends ProcessIdentity {
 
 const beatDigits = 12;
 
-export const newOwner = (identity: ProcessIdentity): Owner => ({ owner: randomBytes(16).toString('hex'), ...identity });
+export const newOwner = (identity: ProcessIdentity): Owner => ({
+  owner: randomBytes(16).toString('hex'),
+  ...identity,
+});
 
 /** Everything before the beat: the same for as long as the owner lives. */
 export const ownerText = (owner: Owner): string => `${JSON.stringify(owner).slice(0, -1)},"beat":"`;
@@ -27,5 +30,7 @@ export function readOwner(text: string): Owner | undefined {
 
 export function describeOwner(text: string): string {
   const owner = readOwner(text);
-  return owner === undefined ? 'a process that has not said yet who it is' : `process ${owner.pid} on ${owner.host}`;
+  return owner === undefined
+    ? 'a process that has not said yet who it is'
+    : `process ${owner.pid} on ${owner.host}`;
 }

@@ -14,7 +14,9 @@ const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoExc
 
 export const nodeFileSystem: FileSystem = {
   open: async (path, mode, permissions) =>
-    mode !== 'create' ? await openPlain(path, mode) : new NodeFile(await asked((answer) => fs.open(path, 'wx+', permissions, answer))),
+    mode !== 'create'
+      ? await openPlain(path, mode)
+      : new NodeFile(await asked((answer) => fs.open(path, 'wx+', permissions, answer))),
   status,
   rename: (from, to) => asked((answer) => fs.rename(from, to, answer)),
   remove: (path) => asked((answer) => fs.unlink(path, answer)),
@@ -25,7 +27,13 @@ export const nodeFileSystem: FileSystem = {
 };
 
 /** Windows knows neither: there a link is followed, and nothing waits. */
-const { O_RDONLY = 0, O_RDWR = 2, O_NOFOLLOW = 0, O_NONBLOCK = 0, O_DIRECTORY = 0 } = fs.constants as Partial<typeof fs.constants>;
+const {
+  O_RDONLY = 0,
+  O_RDWR = 2,
+  O_NOFOLLOW = 0,
+  O_NONBLOCK = 0,
+  O_DIRECTORY = 0,
+} = fs.constants as Partial<typeof fs.constants>;
 
 /** A FIFO would be waited for until somebody writes to it, in a thread that nobody can end: so it is opened without waiting, and looked at. */
 async function openPlain(path: string, mode: 'read' | 'write'): Promise<OpenFile> {
@@ -40,19 +48,28 @@ async function openPlain(path: string, mode: 'read' | 'write'): Promise<OpenFile
   throw notPlain(found.isDirectory() ? 'EISDIR' : 'ENOTFILE', path);
 }
 
-const notPlain = (code: string, path: string): Error => Object.assign(new Error(`${code}: not a plain file, open '${path}'`), { code });
+const notPlain = (code: string, path: string): Error =>
+  Object.assign(new Error(`${code}: not a plain file, open '${path}'`), { code });
 
 async function status(path: string, links?: 'follow'): Promise<PathStatus | undefined> {
   let found: fs.Stats;
   try {
-    found = await asked<fs.Stats>((answer) => (links === 'follow' ? fs.stat(path, answer) : fs.lstat(path, answer)));
+    found = await asked<fs.Stats>((answer) =>
+      links === 'follow' ? fs.stat(path, answer) : fs.lstat(path, answer),
+    );
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
   const own = process.getuid?.();
   return {
-    kind: found.isFile() ? 'file' : found.isDirectory() ? 'directory' : found.isSymbolicLink() ? 'link' : 'other',
+    kind: found.isFile()
+      ? 'file'
+      : found.isDirectory()
+        ? 'directory'
+        : found.isSymbolicLink()
+          ? 'link'
+          : 'other',
     permissions: own === undefined ? undefined : found.mode & 0o777,
     isOurs: own === undefined || found.uid === own,
   };

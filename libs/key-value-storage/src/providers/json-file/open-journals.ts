@@ -45,7 +45,8 @@ export class OpenJournals {
 
   /** Whether somebody waits for the place of this one. */
   isWanted(holder: JournalHolder): boolean {
-    if (!this.#holders.has(holder) || this.#asked.has(holder) || this.#waiting.length <= this.#asked.size) return false;
+    if (!this.#holders.has(holder) || this.#asked.has(holder) || this.#waiting.length <= this.#asked.size)
+      return false;
     this.#asked.add(holder);
     return true;
   }

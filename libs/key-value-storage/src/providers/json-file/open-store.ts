@@ -36,11 +36,31 @@ export interface OpenOptions {
 /** Databases that are read at the same time. */
 const openedAtOnce = 4;
 
-export async function openStore(options: OpenOptions): Promise<{ readonly store: FileStore; readonly id: string }> {
-  const { fileSystem, root, clock, processes, lockTimeoutMs, create, readOnly, directoryMode, warn, expectedId } = options;
+export async function openStore(
+  options: OpenOptions,
+): Promise<{ readonly store: FileStore; readonly id: string }> {
+  const {
+    fileSystem,
+    root,
+    clock,
+    processes,
+    lockTimeoutMs,
+    create,
+    readOnly,
+    directoryMode,
+    warn,
+    expectedId,
+  } = options;
   await makeRoot(fileSystem, root, expectedId === undefined && !readOnly ? create : 'never');
   await warnOfOthers(fileSystem, root, directoryMode, warn);
-  const lock = await acquireLock({ fileSystem, directory: root, clock, processes, timeoutMs: lockTimeoutMs, giveBack: readOnly });
+  const lock = await acquireLock({
+    fileSystem,
+    directory: root,
+    clock,
+    processes,
+    timeoutMs: lockTimeoutMs,
+    giveBack: readOnly,
+  });
   const databases = new Map<string, DatabaseFile>();
   const opening = new Opening(options, lock, databases);
   try {
@@ -88,7 +108,8 @@ async function eachOf<T>(items: readonly T[], work: (item: T) => Promise<void>):
 /** A clock that is behind the time stored by this much is told of: less is what clocks are set by. */
 const farMs = 60_000;
 
-const timeOfDay = (time: number): string => (Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : String(time));
+const timeOfDay = (time: number): string =>
+  Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : String(time);
 
 class Opening {
   readonly context: StoreContext;
@@ -144,7 +165,8 @@ class Opening {
     await eachOf(await listDatabases(fileSystem, root), async (name) => {
       found.push({ name, recovered: await readDatabase(fileSystem, join(root, directoryOf(name)), name) });
     });
-    for (const { recovered } of found) if (Number.isFinite(recovered.time.time)) this.context.time.found(recovered.time);
+    for (const { recovered } of found)
+      if (Number.isFinite(recovered.time.time)) this.context.time.found(recovered.time);
     this.#warnOfClock();
     await eachOf(found, (each) => this.#take(each));
   }
@@ -172,6 +194,7 @@ class Opening {
     if (this.context.readOnly) return;
     // the page cache of a killed process proves nothing: what was read is only known to be on disk if its owner closed it
     if (!recovered.closed || this.#lock.inherited || this.#isPutBack(recovered)) await database.recover();
-    for (const file of recovered.stale) await fileSystem.remove(join(database.directory, file)).catch(() => undefined);
+    for (const file of recovered.stale)
+      await fileSystem.remove(join(database.directory, file)).catch(() => undefined);
   }
 }

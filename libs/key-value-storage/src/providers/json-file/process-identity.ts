@@ -30,12 +30,20 @@ export function systemProcesses(): Processes {
 }
 
 function isGone(judged: ProcessIdentity, own: ProcessIdentity): boolean {
-  if (own.boot === '' || own.namespace === '' || judged.boot !== own.boot || judged.namespace !== own.namespace) return false;
+  if (
+    own.boot === '' ||
+    own.namespace === '' ||
+    judged.boot !== own.boot ||
+    judged.namespace !== own.namespace
+  )
+    return false;
   if (!Number.isSafeInteger(judged.pid) || judged.pid <= 0) return false;
   if (!isThere(judged.pid)) return true;
   const { state, started } = startOf(judged.pid);
   // a zombie runs no more; another start time is another process
-  return state === 'Z' || state === 'X' || (started !== '' && judged.started !== '' && started !== judged.started);
+  return (
+    state === 'Z' || state === 'X' || (started !== '' && judged.started !== '' && started !== judged.started)
+  );
 }
 
 function isThere(pid: number): boolean {

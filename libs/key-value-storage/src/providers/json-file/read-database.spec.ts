@@ -29,26 +29,41 @@ const commit = (number: number, onDisk: number, key = 'a'): JournalLine => {
 };
 
 /** A journal as it is written; `damage` gets its lines and may change them. */
-function journal(generation: number, lines: readonly JournalLine[], damage: (lines: string[]) => void = () => undefined, after = 0): void {
+function journal(
+  generation: number,
+  lines: readonly JournalLine[],
+  damage: (lines: string[]) => void = () => undefined,
+  after = 0,
+): void {
   const header = headerLine({ database, generation, after }, `id-${generation}`);
-  const written = [header, ...lines.map((line) => seal(lineBody(line), seedOf(header)))].map((line) => `${line}\n`);
+  const written = [header, ...lines.map((line) => seal(lineBody(line), seedOf(header)))].map(
+    (line) => `${line}\n`,
+  );
   damage(written);
   writeFileSync(join(directory, `journal-${generation}.jsonl`), written.join(''));
 }
 
 async function snapshot(generation: number, upTo: number, rows: readonly RawRow[]): Promise<string> {
   const path = join(directory, `snapshot-${generation}.json`);
-  await writeSnapshot(nodeFileSystem, path, { database, generation, upTo, time: upTo }, [rows], () => undefined);
+  await writeSnapshot(
+    nodeFileSystem,
+    path,
+    { database, generation, upTo, time: upTo },
+    [rows],
+    () => undefined,
+  );
   return path;
 }
 
 const open = () => readDatabase(nodeFileSystem, directory, database);
-const value = async (key = 'a') => (await open()).table.get({ container: 'state:x', entity: 'e', key })?.value;
+const value = async (key = 'a') =>
+  (await open()).table.get({ container: 'state:x', entity: 'e', key })?.value;
 const number = (of: number) => ({ kind: 'json', text: `${of}` });
 const spoil = (line: number) => (lines: string[]) => {
   lines[line] = (lines[line] ?? '').replace('state', 'stale');
 };
-const corruptAt = (place: string) => expect.objectContaining({ code: 'STORAGE_CORRUPT', place: expect.stringContaining(place) as unknown });
+const corruptAt = (place: string) =>
+  expect.objectContaining({ code: 'STORAGE_CORRUPT', place: expect.stringContaining(place) as unknown });
 
 describe('what a directory holds', () => {
   it('is the snapshot and the journals behind it; lines that the snapshot covers are skipped', async () => {
@@ -56,7 +71,14 @@ describe('what a directory holds', () => {
     journal(2, [commit(2, 1, 'b'), commit(3, 2)]);
     journal(3, [commit(4, 3, 'c'), { kind: 'end', onDisk: 4 }]);
     const recovered = await open();
-    expect(recovered).toMatchObject({ last: 4, time: { time: 4, wall: 4 }, generation: 3, closed: true, warnings: [], stale: [] });
+    expect(recovered).toMatchObject({
+      last: 4,
+      time: { time: 4, wall: 4 },
+      generation: 3,
+      closed: true,
+      warnings: [],
+      stale: [],
+    });
     expect([...recovered.table.all()].map(({ key, row }) => [key, row.value])).toEqual([
       ['a', number(3)],
       ['b', number(1)],
@@ -79,14 +101,22 @@ describe('what a directory holds', () => {
     await snapshot(2, 1, [raw('a', '1')]);
     journal(2, []);
     writeFileSync(join(directory, 'snapshot-3.json.0123456789abcdef.tmp'), 'half');
-    expect((await open()).stale.toSorted()).toEqual(['journal-1.jsonl', 'snapshot-1.json', 'snapshot-3.json.0123456789abcdef.tmp']);
+    expect((await open()).stale.toSorted()).toEqual([
+      'journal-1.jsonl',
+      'snapshot-1.json',
+      'snapshot-3.json.0123456789abcdef.tmp',
+    ]);
   });
 });
 
 describe('a damaged line', () => {
   it('at the end is cut off with a warning that names file and line', async () => {
     journal(1, [commit(1, 0), commit(2, 1)], spoil(2));
-    expect(await open()).toMatchObject({ last: 1, closed: false, warnings: [expect.stringContaining('journal-1.jsonl:3')] });
+    expect(await open()).toMatchObject({
+      last: 1,
+      closed: false,
+      warnings: [expect.stringContaining('journal-1.jsonl:3')],
+    });
     expect(await value()).toEqual(number(1));
   });
 
@@ -138,12 +168,22 @@ describe('a damaged line', () => {
   it('at the beginning of a journal that has no other was never finished', async () => {
     journal(1, [commit(1, 0)]);
     writeFileSync(join(directory, 'journal-2.jsonl'), '{"sum":"01');
-    expect(await open()).toMatchObject({ last: 1, generation: 2, closed: false, warnings: [expect.stringContaining('journal-2.jsonl:1')] });
+    expect(await open()).toMatchObject({
+      last: 1,
+      generation: 2,
+      closed: false,
+      warnings: [expect.stringContaining('journal-2.jsonl:1')],
+    });
     journal(3, [commit(2, 1), commit(3, 2)]);
     expect(await open()).toMatchObject({ last: 3, warnings: [] });
     rmSync(join(directory, 'journal-3.jsonl'));
     writeFileSync(join(directory, 'journal-2.jsonl'), '');
-    expect(await open()).toMatchObject({ last: 1, generation: 2, closed: false, warnings: [expect.stringContaining('journal-2.jsonl:1')] });
+    expect(await open()).toMatchObject({
+      last: 1,
+      generation: 2,
+      closed: false,
+      warnings: [expect.stringContaining('journal-2.jsonl:1')],
+    });
   });
 
   it.each(['', '{"sum":"01', '\0\0\0\n'])(
@@ -154,11 +194,14 @@ describe('a damaged line', () => {
     },
   );
 
-  it.each(['', '{"sum":"01', '\0\0\0\n'])('at the beginning of a journal that has a snapshot is refused: %j', async (text) => {
-    await snapshot(2, 1, [raw('a', '1')]);
-    writeFileSync(join(directory, 'journal-2.jsonl'), text);
-    await expect(open()).rejects.toEqual(corruptAt('journal-2.jsonl:1'));
-  });
+  it.each(['', '{"sum":"01', '\0\0\0\n'])(
+    'at the beginning of a journal that has a snapshot is refused: %j',
+    async (text) => {
+      await snapshot(2, 1, [raw('a', '1')]);
+      writeFileSync(join(directory, 'journal-2.jsonl'), text);
+      await expect(open()).rejects.toEqual(corruptAt('journal-2.jsonl:1'));
+    },
+  );
 
   it('is refused when the next journal says at its beginning that more was on disk', async () => {
     journal(1, [commit(1, 0)]);
@@ -194,7 +237,10 @@ describe('a damaged line', () => {
   });
 
   it('is cut off when a value in it looks like a line of the journal', async () => {
-    const { row, ...address } = raw('a', `[${Array.from({ length: 1_000 }, () => '{"sum":"00000000","onDisk":9}').join()}]`);
+    const { row, ...address } = raw(
+      'a',
+      `[${Array.from({ length: 1_000 }, () => '{"sum":"00000000","onDisk":9}').join()}]`,
+    );
     const last: JournalLine = { kind: 'commit', number: 2, onDisk: 1, time: 2, effects: [{ address, row }] };
     journal(1, [commit(1, 0), last], (lines) => {
       lines[2] = (lines[2] ?? '').replace('state', 'stale');
@@ -309,7 +355,9 @@ describe('the newest snapshot', () => {
   it('of another database, or under another number, is refused', async () => {
     journal(2, []);
     const path = await snapshot(2, 1, []);
-    await expect(readDatabase(nodeFileSystem, directory, 'tenant:other')).rejects.toEqual(corruptAt('snapshot-2.json:1'));
+    await expect(readDatabase(nodeFileSystem, directory, 'tenant:other')).rejects.toEqual(
+      corruptAt('snapshot-2.json:1'),
+    );
     journal(3, []);
     writeFileSync(join(directory, 'snapshot-3.json'), readFileSync(path));
     await expect(open()).rejects.toEqual(corruptAt('snapshot-3.json:1'));
@@ -319,9 +367,15 @@ describe('the newest snapshot', () => {
 it('reading changes nothing, whatever it finds', async () => {
   journal(1, [commit(1, 0), commit(2, 1), commit(3, 2)], spoil(2));
   mkdirSync(join(directory, 'theirs'));
-  const before = readdirSync(directory).map((name) => [name, name === 'theirs' ? '' : readFileSync(join(directory, name), 'utf8')]);
+  const before = readdirSync(directory).map((name) => [
+    name,
+    name === 'theirs' ? '' : readFileSync(join(directory, name), 'utf8'),
+  ]);
   await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:3'));
-  expect(readdirSync(directory).map((name) => [name, name === 'theirs' ? '' : readFileSync(join(directory, name), 'utf8')])).toEqual(
-    before,
-  );
+  expect(
+    readdirSync(directory).map((name) => [
+      name,
+      name === 'theirs' ? '' : readFileSync(join(directory, name), 'utf8'),
+    ]),
+  ).toEqual(before);
 });

@@ -9,7 +9,14 @@ import type { StoredTime } from '../../core/clock.js';
 import { RowTable } from '../../core/row-table.js';
 import { corrupt, unavailable, unreadable } from './disk-errors.js';
 import type { FileSystem, OpenFile } from './file-system.js';
-import { format, readHeaderLine, readJournalLine, seedOf, type JournalHeader, type JournalLine } from './journal-line.js';
+import {
+  format,
+  readHeaderLine,
+  readJournalLine,
+  seedOf,
+  type JournalHeader,
+  type JournalLine,
+} from './journal-line.js';
 import { generationsOf, journalName, snapshotName, type Generations } from './layout.js';
 import { readLines } from './line-reader.js';
 import { wholeLineWithin } from './sealed-line.js';
@@ -33,12 +40,17 @@ export interface Recovered {
   readonly stale: readonly string[];
 }
 
-export async function readDatabase(fileSystem: FileSystem, directory: string, database: string): Promise<Recovered> {
+export async function readDatabase(
+  fileSystem: FileSystem,
+  directory: string,
+  database: string,
+): Promise<Recovered> {
   const generations = generationsOf(await namesIn(fileSystem, directory));
   const base = generations.snapshots.at(-1) ?? 0;
   const needed = journalsNeeded(directory, base, generations);
   const reading = new Reading(directory, database);
-  if (base > 0) await withFile(fileSystem, join(directory, snapshotName(base)), (file) => reading.snapshot(file, base));
+  if (base > 0)
+    await withFile(fileSystem, join(directory, snapshotName(base)), (file) => reading.snapshot(file, base));
   for (const generation of needed) {
     await withFile(fileSystem, join(directory, journalName(generation)), (file) =>
       reading.journal(file, generation, mayBeUnbegun(generation, generations)),
@@ -59,7 +71,8 @@ export async function readDatabase(fileSystem: FileSystem, directory: string, da
  * without its first line by an owner that ended while making it, or by the next one that ended while recovering from that; what the journals
  * behind it say shows whether it ever held anything.
  */
-const mayBeUnbegun = (generation: number, { snapshots }: Generations): boolean => generation > 1 && !snapshots.includes(generation);
+const mayBeUnbegun = (generation: number, { snapshots }: Generations): boolean =>
+  generation > 1 && !snapshots.includes(generation);
 
 async function namesIn(fileSystem: FileSystem, directory: string): Promise<readonly string[]> {
   try {
@@ -84,7 +97,11 @@ function journalsNeeded(directory: string, base: number, { journals }: Generatio
   return needed;
 }
 
-export async function withFile<R>(fileSystem: FileSystem, path: string, work: (file: OpenFile) => Promise<R>): Promise<R> {
+export async function withFile<R>(
+  fileSystem: FileSystem,
+  path: string,
+  work: (file: OpenFile) => Promise<R>,
+): Promise<R> {
   let file: OpenFile | undefined;
   try {
     file = await fileSystem.open(path, 'read');
@@ -151,7 +168,8 @@ class Reading {
       lines = number;
       if (number === 1) {
         const header = ended ? readHeaderLine(bytes) : undefined;
-        if (header === undefined && ended && !bytes.includes(0)) throw corrupt(`${path}:1`, 'the first line is damaged');
+        if (header === undefined && ended && !bytes.includes(0))
+          throw corrupt(`${path}:1`, 'the first line is damaged');
         if (header === undefined) return this.#unbegun(path, mayBeUnbegun);
         seed = seedOf(bytes);
         this.#assertOurs(path, header, generation);
@@ -176,7 +194,10 @@ class Reading {
     const damage = this.#damage;
     if (after <= this.#last) return;
     if (damage !== undefined) {
-      throw corrupt(`${damage.path}:${damage.line}`, `${damage.what}, and commit ${damage.number} was on disk, says ${path}:1`);
+      throw corrupt(
+        `${damage.path}:${damage.line}`,
+        `${damage.what}, and commit ${damage.number} was on disk, says ${path}:1`,
+      );
     }
     throw corrupt(`${path}:1`, `commits ${this.#last + 1} to ${after} are missing before this journal`);
   }
@@ -192,16 +213,23 @@ class Reading {
 
   #line(line: JournalLine | undefined, path: string, number: number): void {
     this.#closed = line?.kind === 'end' && this.#damage === undefined;
-    if (line === undefined) return this.#damaged({ path, line: number, number: this.#last + 1, what: 'the line is damaged' });
+    if (line === undefined)
+      return this.#damaged({ path, line: number, number: this.#last + 1, what: 'the line is damaged' });
     if (line.kind === 'commit') this.#commit(line, path, number);
     if (line.kind === 'end' && line.ahead !== undefined && this.#damage === undefined) this.#at(line.ahead);
     if (line.kind === 'next') this.#next = { generation: line.generation, path, line: number };
     if (line.kind !== 'commit' && line.onDisk > this.#last && this.#damage === undefined) {
-      throw corrupt(`${path}:${number}`, `commits ${this.#last + 1} to ${line.onDisk} are missing before this line`);
+      throw corrupt(
+        `${path}:${number}`,
+        `commits ${this.#last + 1} to ${line.onDisk} are missing before this line`,
+      );
     }
     const damage = this.#damage;
     if (damage !== undefined && line.onDisk >= damage.number) {
-      throw corrupt(`${damage.path}:${damage.line}`, `${damage.what}, and commit ${damage.number} was on disk, says ${path}:${number}`);
+      throw corrupt(
+        `${damage.path}:${damage.line}`,
+        `${damage.what}, and commit ${damage.number} was on disk, says ${path}:${number}`,
+      );
     }
   }
 
@@ -210,7 +238,10 @@ class Reading {
     const damage = this.#damage;
     if (line.number === damage?.number) {
       if (path === damage.path)
-        throw corrupt(`${path}:${damage.line}`, `${damage.what}, and it is no tail: commit ${line.number} follows on line ${number}`);
+        throw corrupt(
+          `${path}:${damage.line}`,
+          `${damage.what}, and it is no tail: commit ${line.number} follows on line ${number}`,
+        );
       this.#damage = undefined;
     }
     if (this.#damage !== undefined) {
@@ -218,9 +249,11 @@ class Reading {
       return;
     }
     if (line.number <= this.#covered) return;
-    if (line.number <= this.#last) throw corrupt(`${path}:${number}`, `commit ${line.number} comes a second time`);
+    if (line.number <= this.#last)
+      throw corrupt(`${path}:${number}`, `commit ${line.number} comes a second time`);
     // a write that was torn leaves a hole, never lines that stand side by side
-    if (line.number > this.#last + 1) throw corrupt(`${path}:${number}`, `commit ${this.#last + 1} is missing before this line`);
+    if (line.number > this.#last + 1)
+      throw corrupt(`${path}:${number}`, `commit ${this.#last + 1} is missing before this line`);
     this.#table.apply(line.effects);
     this.#last = line.number;
     this.#at({ time: line.time, wall: line.wall ?? line.time });
@@ -237,10 +270,17 @@ class Reading {
 
   #assertOurs(path: string, header: JournalHeader, generation: number): void {
     if (header.format !== format)
-      throw corrupt(`${path}:1`, `it is written in format ${String(header.format)}; this release reads format ${format}`);
+      throw corrupt(
+        `${path}:1`,
+        `it is written in format ${String(header.format)}; this release reads format ${format}`,
+      );
     if (header.database !== this.#database)
-      throw corrupt(`${path}:1`, `it belongs to the database '${header.database}', not to '${this.#database}'`);
-    if (header.generation !== generation) throw corrupt(`${path}:1`, `it is generation ${header.generation} under another number`);
+      throw corrupt(
+        `${path}:1`,
+        `it belongs to the database '${header.database}', not to '${this.#database}'`,
+      );
+    if (header.generation !== generation)
+      throw corrupt(`${path}:1`, `it is generation ${header.generation} under another number`);
   }
 
   assertNothingFollows(newest: number): void {

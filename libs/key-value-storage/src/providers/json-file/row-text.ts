@@ -14,7 +14,8 @@ export function rowText(address: RowAddress, row: Row | undefined): string {
   const place = `{"container":${JSON.stringify(container)},"entity":${JSON.stringify(entity)},"key":${JSON.stringify(key)}`;
   if (row === undefined) return `${place},"deleted":true}`;
   const expiry =
-    (row.expiresAt === undefined ? '' : `,"expiresAt":${row.expiresAt}`) + (row.ttlMs === undefined ? '' : `,"ttlMs":${row.ttlMs}`);
+    (row.expiresAt === undefined ? '' : `,"expiresAt":${row.expiresAt}`) +
+    (row.ttlMs === undefined ? '' : `,"ttlMs":${row.ttlMs}`);
   return `${place},"version":"${row.version}","updatedAt":${row.updatedAt}${expiry},${valueText(row.value)}}`;
 }
 
@@ -62,15 +63,21 @@ export function readRow(bytes: Buffer): RowEffect {
   const at = bytes.indexOf(jsonAt);
   const written = JSON.parse(at < 0 ? bytes.toString() : `${bytes.toString('utf8', 0, at)}}`) as Written;
   const { container, entity, key } = written;
-  if (typeof container !== 'string' || typeof entity !== 'string' || typeof key !== 'string') throw new TypeError('no address');
+  if (typeof container !== 'string' || typeof entity !== 'string' || typeof key !== 'string')
+    throw new TypeError('no address');
   const address = { container, entity, key };
   if (written.deleted === true) return { address, row: undefined };
   const value: StoredValue =
-    at < 0 ? readValue(written) : { kind: 'json', text: bytes.toString('utf8', at + jsonAt.length, bytes.length - 1) };
+    at < 0
+      ? readValue(written)
+      : { kind: 'json', text: bytes.toString('utf8', at + jsonAt.length, bytes.length - 1) };
   if (typeof written.version !== 'string') throw new TypeError('no version');
   const { updatedAt, expiresAt = 0, ttlMs = 0 } = written;
   if (![updatedAt, expiresAt, ttlMs].every(Number.isFinite)) throw new TypeError('no time');
-  return { address, row: { version: written.version, value, updatedAt: written.updatedAt, ...expiryOf(written) } };
+  return {
+    address,
+    row: { version: written.version, value, updatedAt: written.updatedAt, ...expiryOf(written) },
+  };
 }
 
 function readValue({ text, bytes, number }: Written): StoredValue {

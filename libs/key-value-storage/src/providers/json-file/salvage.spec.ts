@@ -1,4 +1,12 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -51,15 +59,23 @@ async function keys(directory: string): Promise<readonly string[]> {
 
 function spoil(name: string, line: number): void {
   const lines = readFileSync(file(name), 'utf8').split('\n');
-  writeFileSync(file(name), lines.with(line - 1, (lines[line - 1] ?? '').replace('state', 'stale').replace('acme', 'acne')).join('\n'));
+  writeFileSync(
+    file(name),
+    lines
+      .with(line - 1, (lines[line - 1] ?? '').replace('state', 'stale').replace('acme', 'acne'))
+      .join('\n'),
+  );
 }
 
-const damage = (report: SalvageReport): readonly string[] => report.databases.flatMap((each) => each.damage.map(({ place }) => place));
+const damage = (report: SalvageReport): readonly string[] =>
+  report.databases.flatMap((each) => each.damage.map(({ place }) => place));
 
 describe('salvage', () => {
   it('copies a sound store whole, and has nothing to report', async () => {
     await written(['a', 'b']);
-    expect(await salvageJsonFile(from(), to())).toEqual({ databases: [{ database: 'tenant:acme', rows: 2, damage: [] }] });
+    expect(await salvageJsonFile(from(), to())).toEqual({
+      databases: [{ database: 'tenant:acme', rows: 2, damage: [] }],
+    });
     expect(await keys(to())).toEqual(['a', 'b']);
   });
 
@@ -83,7 +99,9 @@ describe('salvage', () => {
     } finally {
       process.umask(before);
     }
-    const modes = ['', 'tenant.acme', 'tenant.acme/journal-1.jsonl'].map((name) => (statSync(join(to(), name)).mode & 0o777).toString(8));
+    const modes = ['', 'tenant.acme', 'tenant.acme/journal-1.jsonl'].map((name) =>
+      (statSync(join(to(), name)).mode & 0o777).toString(8),
+    );
     expect(modes).toEqual(['700', '700', '600']);
   });
 
@@ -113,7 +131,10 @@ describe('salvage', () => {
     await written(['b']);
     await written(['c']);
     rmSync(file('journal-2.jsonl'));
-    expect(damage(await salvageJsonFile(from(), to()))).toEqual([file('journal-2.jsonl'), `${file('journal-3.jsonl')}:2`]);
+    expect(damage(await salvageJsonFile(from(), to()))).toEqual([
+      file('journal-2.jsonl'),
+      `${file('journal-3.jsonl')}:2`,
+    ]);
     expect(await keys(to())).toEqual(['a', 'c']);
     for (const name of readdirSync(join(from(), 'tenant.acme'))) rmSync(file(name));
     expect(damage(await salvageJsonFile(from(), join(root, 'again')))).toEqual([join(from(), 'tenant.acme')]);

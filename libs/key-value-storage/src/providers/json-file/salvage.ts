@@ -46,17 +46,28 @@ export interface SalvageOptions {
 const defaults = { fileSystem: nodeFileSystem, clock: systemClock };
 
 /** `from` must be in use by nobody; `to` must not exist, or be empty: else `INVALID_OPTION`. */
-export async function salvageJsonFile(from: string, to: string, options: SalvageOptions = {}): Promise<SalvageReport> {
+export async function salvageJsonFile(
+  from: string,
+  to: string,
+  options: SalvageOptions = {},
+): Promise<SalvageReport> {
   const { fileSystem, clock, signal } = resolveOptions('salvageJsonFile', options, defaults, ['signal']);
   const root = resolve(from);
-  const taken = await fileSystem.list(resolve(to)).catch((error: unknown) => Promise.reject(unavailable(`${to} cannot be read`, error)));
-  if (taken !== undefined && taken.length > 0) throw invalidOption(`salvageJsonFile copies to a new place: ${to} is not empty.`);
+  const taken = await fileSystem
+    .list(resolve(to))
+    .catch((error: unknown) => Promise.reject(unavailable(`${to} cannot be read`, error)));
+  if (taken !== undefined && taken.length > 0)
+    throw invalidOption(`salvageJsonFile copies to a new place: ${to} is not empty.`);
   const copy = new JsonFileProvider({ directory: to, fileSystem, clock });
   await copy.open();
   try {
     const databases: SalvagedDatabase[] = [];
     const noLink = (database: string, { message }: Error): void => {
-      databases.push({ database, rows: 0, damage: [{ place: join(root, directoryOf(database)), what: message }] });
+      databases.push({
+        database,
+        rows: 0,
+        damage: [{ place: join(root, directoryOf(database)), what: message }],
+      });
     };
     for (const database of await listDatabases(fileSystem, root, noLink)) {
       const salvage = new Salvage(fileSystem, join(root, directoryOf(database)));
@@ -114,7 +125,11 @@ class Salvage {
   async #isWhole(generation: number): Promise<boolean> {
     let whole = true;
     await withFile(this.#fileSystem, join(this.#directory, snapshotName(generation)), (file) =>
-      readSnapshot(file, { header: () => undefined, row: () => undefined, damage: () => void (whole = false) }),
+      readSnapshot(file, {
+        header: () => undefined,
+        row: () => undefined,
+        damage: () => void (whole = false),
+      }),
     ).catch(() => (whole = false));
     return whole;
   }

@@ -36,5 +36,8 @@ export function wholeLineWithin(line: Buffer, seed: number): Buffer | undefined 
 
 /** Whether a line, without its line feed, is whole. */
 export function isWhole(line: Buffer, seed = 0): boolean {
-  return line.length > bodyAt && line.toString('latin1', 0, bodyAt) === `${opening}${hex(crc32(line.subarray(bodyAt), seed))}",`;
+  return (
+    line.length > bodyAt &&
+    line.toString('latin1', 0, bodyAt) === `${opening}${hex(crc32(line.subarray(bodyAt), seed))}",`
+  );
 }

@@ -61,7 +61,9 @@ async function writeContent(
 ): Promise<number> {
   const { database, generation, upTo, time, wall } = header;
   const first = `"kvent":"snapshot","format":${format},"database":${JSON.stringify(database)},"generation":${generation}`;
-  writer.text = seal(`${first},"upTo":${upTo},"time":${Number.isFinite(time) ? time : 0}${wallOf({ time, wall })},"rows":[`);
+  writer.text = seal(
+    `${first},"upTo":${upTo},"time":${Number.isFinite(time) ? time : 0}${wallOf({ time, wall })},"rows":[`,
+  );
   let count = 0;
   for (const page of pages) {
     for (const { row, ...address } of page) {
@@ -143,7 +145,8 @@ function readHeader(line: Buffer, reader: SnapshotReader): void {
   } catch {
     return reader.damage(1, 'the first line is damaged');
   }
-  if (!Number.isSafeInteger(header.upTo) || !Number.isFinite(header.time)) return reader.damage(1, 'the first line is damaged');
+  if (!Number.isSafeInteger(header.upTo) || !Number.isFinite(header.time))
+    return reader.damage(1, 'the first line is damaged');
   reader.header(header);
 }
 

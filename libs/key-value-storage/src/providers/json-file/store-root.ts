@@ -8,7 +8,14 @@ import { isStorageError, storageError, type StorageError } from '../../core/erro
 import { codeOf, corrupt, misplaced, unavailable } from './disk-errors.js';
 import { databaseOf } from './file-name.js';
 import type { FileSystem } from './file-system.js';
-import { directoryDropped, generationsOf, isLeftover, markerName, mayBeDirectory, temporaryName } from './layout.js';
+import {
+  directoryDropped,
+  generationsOf,
+  isLeftover,
+  markerName,
+  mayBeDirectory,
+  temporaryName,
+} from './layout.js';
 import { readWhole, writeAll } from './line-reader.js';
 import { withFile } from './read-database.js';
 
@@ -20,7 +27,11 @@ interface Marker {
 }
 
 /** Makes the directory where there is none. Without a marker it must not hold databases. */
-export async function makeRoot(fileSystem: FileSystem, root: string, create: 'if-missing' | 'never'): Promise<void> {
+export async function makeRoot(
+  fileSystem: FileSystem,
+  root: string,
+  create: 'if-missing' | 'never',
+): Promise<void> {
   try {
     const names = await fileSystem.list(root);
     if (names?.includes(markerName) === true) return;
@@ -33,14 +44,25 @@ export async function makeRoot(fileSystem: FileSystem, root: string, create: 'if
 }
 
 const notThere = (root: string): StorageError =>
-  storageError('STORAGE_UNAVAILABLE', `There is no store in ${root} (is the disk mounted?), and with create: 'never' none is made.`, {});
+  storageError(
+    'STORAGE_UNAVAILABLE',
+    `There is no store in ${root} (is the disk mounted?), and with create: 'never' none is made.`,
+    {},
+  );
 
-async function assertNoDatabases(fileSystem: FileSystem, root: string, names: readonly string[]): Promise<void> {
+async function assertNoDatabases(
+  fileSystem: FileSystem,
+  root: string,
+  names: readonly string[],
+): Promise<void> {
   for (const name of names) {
     if (databaseOf(name) === undefined) continue;
     const inside = await insideDatabase(fileSystem, join(root, name));
     if (inside === undefined || isForeign(inside) || inside.length === 0) continue;
-    throw corrupt(join(root, markerName), `the marker of the store is missing, but there is the database '${String(databaseOf(name))}'`);
+    throw corrupt(
+      join(root, markerName),
+      `the marker of the store is missing, but there is the database '${String(databaseOf(name))}'`,
+    );
   }
 }
 
@@ -92,7 +114,9 @@ export async function warnOfOthers(
   const found = await fileSystem.status(root, 'follow').catch(() => undefined);
   if (found === undefined) return;
   if (!found.isOurs)
-    warn(`The store's directory ${root} belongs to another user: whoever owns it can read and change what is stored, and where it leads.`);
+    warn(
+      `The store's directory ${root} belongs to another user: whoever owns it can read and change what is stored, and where it leads.`,
+    );
   const others = (found.permissions ?? 0) & 0o022 & ~directoryMode;
   if (others !== 0) {
     const mode = (found.permissions ?? 0).toString(8).padStart(4, '0');
@@ -105,7 +129,8 @@ export async function warnOfOthers(
 /** Each new directory is on disk, in the one above it, before anything is answered. */
 async function makeWithParents(fileSystem: FileSystem, path: string): Promise<void> {
   const parent = dirname(path);
-  if (parent !== path && (await fileSystem.list(parent)) === undefined) await makeWithParents(fileSystem, parent);
+  if (parent !== path && (await fileSystem.list(parent)) === undefined)
+    await makeWithParents(fileSystem, parent);
   if (!(await fileSystem.makeDirectory(path))) return;
   try {
     await fileSystem.syncDirectory(parent);
@@ -158,7 +183,11 @@ async function syncParents(fileSystem: FileSystem, path: string): Promise<void> 
  * The name of a dropped database changes once more, so that the sync that follows holds it even if the one of the drop failed. Should the process
  * end on the way, an empty directory is left of it, beside what was dropped.
  */
-async function touchDropped(fileSystem: FileSystem, root: string, directory: string | undefined): Promise<void> {
+async function touchDropped(
+  fileSystem: FileSystem,
+  root: string,
+  directory: string | undefined,
+): Promise<void> {
   if (directory === undefined || databaseOf(directory) === undefined) return;
   const path = join(root, directory);
   const found = await fileSystem.status(path);

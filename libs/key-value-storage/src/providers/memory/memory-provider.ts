@@ -58,7 +58,11 @@ export class MemoryProvider implements StorageProvider {
 
   async open(): Promise<void> {
     if (this.#rows !== undefined)
-      throw storageError('INVALID_OPTION', 'This MemoryProvider is open already: give each storage its own.', {});
+      throw storageError(
+        'INVALID_OPTION',
+        'This MemoryProvider is open already: give each storage its own.',
+        {},
+      );
     this.#rows = new Rows(new SteadyTime(this.#clock));
   }
 
@@ -72,12 +76,18 @@ export class MemoryProvider implements StorageProvider {
     return this.#open().read(addresses, options.values === 'omit');
   }
 
-  async scan(ranges: readonly ScanRange[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly ScanPage[]> {
+  async scan(
+    ranges: readonly ScanRange[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
     return this.#open().scan(ranges);
   }
 
-  async commit(batches: readonly Batch[], options: { readonly signal?: AbortSignal | undefined } = {}): Promise<readonly CommitResult[]> {
+  async commit(
+    batches: readonly Batch[],
+    options: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
     const rows = this.#open();
     return batches.map((batch) => rows.commit(batch));
@@ -92,7 +102,8 @@ export class MemoryProvider implements StorageProvider {
   }
 
   #open(): Rows {
-    if (this.#rows === undefined) throw storageError('STORAGE_NOT_OPEN', 'This MemoryProvider is not open.', {});
+    if (this.#rows === undefined)
+      throw storageError('STORAGE_NOT_OPEN', 'This MemoryProvider is not open.', {});
     return this.#rows;
   }
 }
@@ -120,7 +131,10 @@ class Rows {
 
   scan(ranges: readonly ScanRange[]): readonly ScanPage[] {
     const time = this.#time.now();
-    return ranges.map((range) => ({ time, ...(this.#tables.get(range.database)?.scan(range, time) ?? { rows: [], more: false }) }));
+    return ranges.map((range) => ({
+      time,
+      ...(this.#tables.get(range.database)?.scan(range, time) ?? { rows: [], more: false }),
+    }));
   }
 
   commit(batch: Batch): CommitResult {

@@ -26,16 +26,29 @@ export const atomicClauses: readonly Clause[] = [
   {
     name: 'A batch with a check that is not met changes nothing, wherever among its checks that one stands.',
     law,
-    broken: changesBatches('looks at the first check only', (batch) => ({ ...batch, checks: batch.checks.slice(0, 1) })),
+    broken: changesBatches('looks at the first check only', (batch) => ({
+      ...batch,
+      checks: batch.checks.slice(0, 1),
+    })),
     async run(subject) {
-      const [there, other, absent] = [subject.address('there'), subject.address('other'), subject.address('absent')];
+      const [there, other, absent] = [
+        subject.address('there'),
+        subject.address('other'),
+        subject.address('absent'),
+      ];
       const version = await subject.put(there, '1');
       const met = [check(there, version), check(there, 'present'), check(other, 'absent')];
       for (let at = 0; at <= met.length; at += 1) {
         const checks = [...met.slice(0, at), check(absent, 'present'), ...met.slice(at)];
-        const result = await subject.commit({ checks, changes: [put(other, '2'), remove(there), sum(absent, 1)] });
+        const result = await subject.commit({
+          checks,
+          changes: [put(other, '2'), remove(there), sum(absent, 1)],
+        });
         assert.equal(result.outcome, 'conflict');
-        assert.deepEqual([await subject.text(there), await subject.text(other), await subject.read(absent)], ['1', undefined, undefined]);
+        assert.deepEqual(
+          [await subject.text(there), await subject.text(other), await subject.read(absent)],
+          ['1', undefined, undefined],
+        );
       }
     },
   },
@@ -44,7 +57,11 @@ export const atomicClauses: readonly Clause[] = [
     law,
     broken: commitsOtherwise('applies what comes before a refused number', oneByOne),
     async run(subject) {
-      const [before, text, after] = [subject.address('before'), subject.address('text'), subject.address('after')];
+      const [before, text, after] = [
+        subject.address('before'),
+        subject.address('text'),
+        subject.address('after'),
+      ];
       await subject.put(text, '"no number"');
       const result = await subject.commit({ changes: [put(before, '1'), sum(text, 1), put(after, '2')] });
       assert.deepEqual(result, { outcome: 'refused', address: rowAddress(text), reason: 'type' });
@@ -61,14 +78,21 @@ export const atomicClauses: readonly Clause[] = [
       return checked.outcome === 'committed' ? changed : checked;
     }),
     async run(subject) {
-      const [fresh, going, counted] = [subject.address('fresh'), subject.address('going'), subject.address('counted')];
+      const [fresh, going, counted] = [
+        subject.address('fresh'),
+        subject.address('going'),
+        subject.address('counted'),
+      ];
       const version = await subject.put(going, '1');
       await subject.put(counted, number(1));
       await subject.must({
         checks: [check(fresh, 'absent'), check(going, version), check(going, 'present'), check(counted, 1n)],
         changes: [put(fresh, '1'), remove(going), sum(counted, 1)],
       });
-      assert.deepEqual([await subject.text(fresh), await subject.read(going), await subject.number(counted)], ['1', undefined, 2n]);
+      assert.deepEqual(
+        [await subject.text(fresh), await subject.read(going), await subject.number(counted)],
+        ['1', undefined, 2n],
+      );
     },
   },
   {
@@ -91,7 +115,10 @@ export const atomicClauses: readonly Clause[] = [
         rows.map(() => ({ kind: 'json', text: '1' })),
       );
       const last = rows.at(-1) as (typeof rows)[number];
-      const result = await subject.commit({ checks: [check(last, 'absent')], changes: rows.map((row) => put(row, '2')) });
+      const result = await subject.commit({
+        checks: [check(last, 'absent')],
+        changes: rows.map((row) => put(row, '2')),
+      });
       assert.equal(result.outcome, 'conflict');
       for (const row of rows) assert.equal(await subject.text(row), '1');
     },
@@ -119,13 +146,19 @@ export const atomicClauses: readonly Clause[] = [
         subject.batch({ checks: [check(b, 'present')], changes: [put(b, '1')] }),
         subject.batch({ changes: [put(c, '1')] }),
         subject.batch({ changes: [sum(d, 1)] }),
-        subject.batch({ checks: [check(subject.address('e'), 'absent')], changes: [sum(subject.address('e'), 7)] }),
+        subject.batch({
+          checks: [check(subject.address('e'), 'absent')],
+          changes: [sum(subject.address('e'), 7)],
+        }),
       ]);
       assert.deepEqual(
         results.map(({ outcome }) => outcome),
         ['committed', 'conflict', 'committed', 'refused', 'committed'],
       );
-      assert.deepEqual([await subject.text(a), await subject.read(b), await subject.text(c)], ['1', undefined, '1']);
+      assert.deepEqual(
+        [await subject.text(a), await subject.read(b), await subject.text(c)],
+        ['1', undefined, '1'],
+      );
       assert.equal(await subject.number(subject.address('e')), 7n);
     },
   },
@@ -135,10 +168,13 @@ export const atomicClauses: readonly Clause[] = [
     broken: commitsOtherwise('writes row by row', oneByOne),
     async run(subject) {
       const rows = Array.from({ length: 5 }, (_, index) => subject.address(`part-${index}`));
-      const write = subject.meanwhile(race(100, (index) => subject.must({ changes: rows.map((row) => put(row, String(index))) })));
+      const write = subject.meanwhile(
+        race(100, (index) => subject.must({ changes: rows.map((row) => put(row, String(index))) })),
+      );
       const seen: unknown[][] = [];
       await race(5, async () => {
-        for (let round = 0; round < 30; round += 1) seen.push((await subject.provider.read(rows)).rows.map((row) => row?.version));
+        for (let round = 0; round < 30; round += 1)
+          seen.push((await subject.provider.read(rows)).rows.map((row) => row?.version));
       });
       await write;
       for (const versions of seen) assert.equal(new Set(versions).size, 1, 'a reader saw half a batch');
@@ -160,7 +196,10 @@ export const atomicClauses: readonly Clause[] = [
       const moving = async (): Promise<void> => {
         for (let step = 0; step < 60; step += 1) {
           const [from, to] = [places[step % 6] as Address, places[(step + 1) % 6] as Address];
-          await subject.must({ checks: [check(from, 'present')], changes: [remove(from), put(to, '"token"')] });
+          await subject.must({
+            checks: [check(from, 'present')],
+            changes: [remove(from), put(to, '"token"')],
+          });
         }
       };
       const move = subject.meanwhile(moving());
@@ -177,12 +216,15 @@ export const atomicClauses: readonly Clause[] = [
     broken: commitsOtherwise('undoes a failed batch only in part', async (batch, provider) => {
       const result = await commitOne(provider, batch);
       const [first] = batch.changes;
-      if (result.outcome === 'conflict' && first !== undefined) await commitOne(provider, { ...batch, checks: [], changes: [first] });
+      if (result.outcome === 'conflict' && first !== undefined)
+        await commitOne(provider, { ...batch, checks: [], changes: [first] });
       return result;
     }),
     async run(subject) {
       const rows = Array.from({ length: 20 }, (_, index) => subject.address(`row-${index}`));
-      const chosen = Array.from({ length: 100 }, (_, index) => [0, 7, 11].map((step) => rows[(index + step) % 20] as Address));
+      const chosen = Array.from({ length: 100 }, (_, index) =>
+        [0, 7, 11].map((step) => rows[(index + step) % 20] as Address),
+      );
       const versions = chosen.map(() => subject.version());
       const results = await race(100, (index) => {
         const mine = chosen[index] as Address[];
@@ -194,7 +236,9 @@ export const atomicClauses: readonly Clause[] = [
       });
       const stored = new Map((await subject.page()).rows.map(({ key, row }) => [key, row.version]));
       for (const [index, { outcome }] of results.entries()) {
-        const mine = (chosen[index] as Address[]).filter(({ key }) => stored.get(key) === versions[index]).length;
+        const mine = (chosen[index] as Address[]).filter(
+          ({ key }) => stored.get(key) === versions[index],
+        ).length;
         assert.equal(mine, outcome === 'committed' ? 3 : 0);
       }
       assert.ok((outcomes(results).committed ?? 0) > 0);

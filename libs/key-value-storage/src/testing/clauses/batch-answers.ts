@@ -1,7 +1,14 @@
 /** Law 1: what a batch answers, for each of its changes. */
 import assert from 'node:assert/strict';
 import type { Address, Change, CommitResult } from '../../core/index.js';
-import { breaks, changesAnswers, changesBatches, changesChanges, commitOne, commitsOtherwise } from '../broken.js';
+import {
+  breaks,
+  changesAnswers,
+  changesBatches,
+  changesChanges,
+  commitOne,
+  commitsOtherwise,
+} from '../broken.js';
 import type { Clause } from '../clause.js';
 import { check, comparable, max, min, number, put, remove, rowAddress, sum } from '../verbs.js';
 
@@ -18,7 +25,12 @@ export const batchAnswerClauses: readonly Clause[] = [
     async run(subject) {
       const [a, b, c] = [subject.address('a'), subject.address('b'), subject.address('c')];
       const version = await subject.put(c, '1');
-      const checks = [check(c, version), check(c, 'absent'), check(a, 'present'), check(b, subject.version())];
+      const checks = [
+        check(c, version),
+        check(c, 'absent'),
+        check(a, 'present'),
+        check(b, subject.version()),
+      ];
       const results = [
         await subject.commit({ checks }),
         await subject.commit({ checks: checks.slice(2) }),
@@ -38,9 +50,15 @@ export const batchAnswerClauses: readonly Clause[] = [
       result.outcome === 'refused' ? { ...result, address: (changes.at(-1) as Change).address } : result,
     ),
     async run(subject) {
-      const [fine, first, second] = [subject.address('fine'), subject.address('z-first'), subject.address('a-second')];
+      const [fine, first, second] = [
+        subject.address('fine'),
+        subject.address('z-first'),
+        subject.address('a-second'),
+      ];
       await subject.put(first, '"text"');
-      const result = await subject.commit({ changes: [sum(fine, 1), sum(first, 1), sum(second, 5, { ceiling: 4n })] });
+      const result = await subject.commit({
+        changes: [sum(fine, 1), sum(first, 1), sum(second, 5, { ceiling: 4n })],
+      });
       assert.deepEqual(result, { outcome: 'refused', address: rowAddress(first), reason: 'type' });
     },
   },
@@ -57,7 +75,10 @@ export const batchAnswerClauses: readonly Clause[] = [
     async run(subject) {
       const text = subject.address('text');
       await subject.put(text, '"text"');
-      const result = await subject.commit({ checks: [check(subject.address('other'), 'present')], changes: [sum(text, 1)] });
+      const result = await subject.commit({
+        checks: [check(subject.address('other'), 'present')],
+        changes: [sum(text, 1)],
+      });
       assert.equal(result.outcome, 'conflict');
     },
   },
@@ -66,11 +87,15 @@ export const batchAnswerClauses: readonly Clause[] = [
     law,
     broken: changesAnswers('answers in the order of the keys', (result, { changes }) => {
       if (result.outcome !== 'committed') return result;
-      const order = changes.map((change, index) => ({ key: change.address.key, index })).sort((a, b) => (a.key < b.key ? -1 : 1));
+      const order = changes
+        .map((change, index) => ({ key: change.address.key, index }))
+        .sort((a, b) => (a.key < b.key ? -1 : 1));
       return { ...result, rows: order.map(({ index }) => result.rows[index] ?? { existed: false }) };
     }),
     async run(subject) {
-      const [text, count, gone, fresh] = ['d-text', 'c-count', 'b-gone', 'a-fresh'].map((key) => subject.address(key)) as Addresses;
+      const [text, count, gone, fresh] = ['d-text', 'c-count', 'b-gone', 'a-fresh'].map((key) =>
+        subject.address(key),
+      ) as Addresses;
       await subject.must({ changes: [put(text, '1'), put(count, number(5)), put(gone, '1')] });
       const { rows } = await subject.must({
         changes: [
@@ -98,7 +123,12 @@ export const batchAnswerClauses: readonly Clause[] = [
     broken: commitsOtherwise('gives each row a version of its own', async (batch, provider) => {
       const changes = await Promise.all(
         batch.changes.map((change, index) =>
-          commitOne(provider, { ...batch, version: String(BigInt(batch.version) + BigInt(index)), checks: [], changes: [change] }),
+          commitOne(provider, {
+            ...batch,
+            version: String(BigInt(batch.version) + BigInt(index)),
+            checks: [],
+            changes: [change],
+          }),
         ),
       );
       return changes.at(-1) as CommitResult;
@@ -107,7 +137,10 @@ export const batchAnswerClauses: readonly Clause[] = [
       const version = subject.version();
       const keys = ['text', 'number', 'bytes'].map((key) => subject.address(key)) as Addresses;
       const other = { ...keys[0], entity: 'other' };
-      const { time } = await subject.must({ version, changes: [put(keys[0], '1'), sum(keys[1], 1), put(other, '1'), max(keys[2], 1)] });
+      const { time } = await subject.must({
+        version,
+        changes: [put(keys[0], '1'), sum(keys[1], 1), put(other, '1'), max(keys[2], 1)],
+      });
       const { rows } = await subject.provider.read([...keys.slice(0, 3), other]);
       for (const row of rows) assert.deepEqual([row?.version, row?.updatedAt], [version, time]);
     },
@@ -128,7 +161,9 @@ export const batchAnswerClauses: readonly Clause[] = [
     async run(subject) {
       const address = subject.address('one');
       const version = await subject.put(address, '1');
-      const { rows } = await subject.must({ checks: [check(address, version), check(subject.address('other'), 'absent')] });
+      const { rows } = await subject.must({
+        checks: [check(address, version), check(subject.address('other'), 'absent')],
+      });
       assert.deepEqual(rows, []);
       assert.equal((await subject.commit({ checks: [check(address, 'absent')] })).outcome, 'conflict');
       assert.equal((await subject.read(address))?.version, version);
@@ -139,7 +174,9 @@ export const batchAnswerClauses: readonly Clause[] = [
     law,
     broken: breaks('answers a call without batches with one answer', (provider) => ({
       commit: async (batches, options) =>
-        batches.length === 0 ? [{ outcome: 'committed', time: 0, rows: [] }] : await provider.commit(batches, options),
+        batches.length === 0
+          ? [{ outcome: 'committed', time: 0, rows: [] }]
+          : await provider.commit(batches, options),
     })),
     async run(subject) {
       assert.deepEqual(await subject.provider.commit([]), []);
@@ -152,7 +189,9 @@ export const batchAnswerClauses: readonly Clause[] = [
     name: 'A put may change the kind of a value: text to number to bytes.',
     law,
     broken: changesChanges('keeps the kind a row was created with', (change) =>
-      change.kind === 'put' && change.value.kind === 'bytes' ? { ...change, value: { kind: 'json', text: 'null' } } : change,
+      change.kind === 'put' && change.value.kind === 'bytes'
+        ? { ...change, value: { kind: 'json', text: 'null' } }
+        : change,
     ),
     async run(subject) {
       const address = subject.address('one');

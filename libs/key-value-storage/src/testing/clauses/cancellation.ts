@@ -12,11 +12,15 @@ export const cancellationClauses: readonly Clause[] = [
   {
     name: 'A commit whose signal was aborted before changes nothing, and says so.',
     law,
-    broken: breaks('does not look at the signal of a commit', (provider) => ({ commit: (batches) => provider.commit(batches) })),
+    broken: breaks('does not look at the signal of a commit', (provider) => ({
+      commit: (batches) => provider.commit(batches),
+    })),
     async run(subject) {
       const address = subject.address('one');
       const batch = subject.batch({ changes: [put(address, '1'), sum(subject.address('count'), 1)] });
-      const error = await rejects('ABORTED', 'a commit', () => subject.provider.commit([batch], { signal: AbortSignal.abort('enough') }));
+      const error = await rejects('ABORTED', 'a commit', () =>
+        subject.provider.commit([batch], { signal: AbortSignal.abort('enough') }),
+      );
       assert.deepEqual([error.effect, error.cause], ['none', 'enough']);
       assert.deepEqual((await subject.page()).rows, []);
     },
@@ -24,12 +28,28 @@ export const cancellationClauses: readonly Clause[] = [
   {
     name: 'A read and a page whose signal was aborted before are rejected.',
     law,
-    broken: breaks('does not look at the signal of a page', (provider) => ({ scan: (ranges) => provider.scan(ranges) })),
+    broken: breaks('does not look at the signal of a page', (provider) => ({
+      scan: (ranges) => provider.scan(ranges),
+    })),
     async run(subject) {
       const { key: _, ...space } = subject.address('');
       const signal = AbortSignal.abort();
-      assert.equal((await rejects('ABORTED', 'a read', () => subject.provider.read([subject.address('one')], { signal }))).effect, 'none');
-      assert.equal((await rejects('ABORTED', 'a page', () => subject.provider.scan([{ ...space, limit: 1 }], { signal }))).effect, 'none');
+      assert.equal(
+        (
+          await rejects('ABORTED', 'a read', () =>
+            subject.provider.read([subject.address('one')], { signal }),
+          )
+        ).effect,
+        'none',
+      );
+      assert.equal(
+        (
+          await rejects('ABORTED', 'a page', () =>
+            subject.provider.scan([{ ...space, limit: 1 }], { signal }),
+          )
+        ).effect,
+        'none',
+      );
     },
   },
   {
@@ -46,7 +66,9 @@ export const cancellationClauses: readonly Clause[] = [
     async run(subject) {
       const controller = new AbortController();
       const address = subject.address('one');
-      const results = await subject.provider.commit([subject.batch({ changes: [put(address, '1')] })], { signal: controller.signal });
+      const results = await subject.provider.commit([subject.batch({ changes: [put(address, '1')] })], {
+        signal: controller.signal,
+      });
       const { rows } = await subject.provider.read([address], { signal: controller.signal });
       controller.abort();
       await subject.clock.advance(0);
@@ -76,7 +98,10 @@ export const cancellationClauses: readonly Clause[] = [
       const work = race(50, async (index) => {
         const batch = subject.batch({ changes: [put(addresses[index] as (typeof addresses)[number], '1')] });
         const aborted = index % 10 === 3;
-        return await outcomeOf(subject.provider.commit([batch], aborted ? { signal: controller.signal } : {}), aborted);
+        return await outcomeOf(
+          subject.provider.commit([batch], aborted ? { signal: controller.signal } : {}),
+          aborted,
+        );
       });
       controller.abort();
       const results = await work;
@@ -84,7 +109,8 @@ export const cancellationClauses: readonly Clause[] = [
       await subject.put(subject.address('later'), '1');
       const { rows } = await subject.provider.read(addresses);
       for (const [index, result] of results.entries()) {
-        if (index % 10 !== 3) assert.equal(result, 'committed', 'a neighbour of an aborted call was not committed');
+        if (index % 10 !== 3)
+          assert.equal(result, 'committed', 'a neighbour of an aborted call was not committed');
         if (result !== 'unknown') assert.equal(rows[index] !== undefined, result === 'committed');
       }
     },
@@ -106,7 +132,9 @@ export const cancellationClauses: readonly Clause[] = [
         await race(50, (index) => subject.provider.read([subject.address(`key-${index}`)], { signal }));
       }
       await subject.provider.scan([{ ...space, limit: 1 }], { signal });
-      await subject.provider.commit([subject.batch({ changes: [put(subject.address('one'), '1')] })], { signal });
+      await subject.provider.commit([subject.batch({ changes: [put(subject.address('one'), '1')] })], {
+        signal,
+      });
       assert.equal(getEventListeners(signal, 'abort').length, 0, 'listeners stay behind');
     },
   },
@@ -120,6 +148,8 @@ async function outcomeOf(work: Promise<readonly CommitResult[]>, mayAbort: boole
     return result?.outcome ?? 'unanswered';
   } catch (error) {
     if (!mayAbort) return assert.fail(`a call that nobody aborted failed: ${String(error)}`);
-    return isStorageError(error, 'ABORTED') ? error.effect : assert.fail(`an aborted call was rejected with ${String(error)}`);
+    return isStorageError(error, 'ABORTED')
+      ? error.effect
+      : assert.fail(`an aborted call was rejected with ${String(error)}`);
   }
 }

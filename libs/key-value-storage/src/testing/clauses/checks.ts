@@ -9,7 +9,10 @@ const law = 4;
 
 /** Looks at other checks than it was given. */
 const changesChecks = (fault: string, change: (check: Check) => Check | undefined) =>
-  changesBatches(fault, (batch) => ({ ...batch, checks: batch.checks.flatMap((each) => change(each) ?? []) }));
+  changesBatches(fault, (batch) => ({
+    ...batch,
+    checks: batch.checks.flatMap((each) => change(each) ?? []),
+  }));
 
 export const checkClauses: readonly Clause[] = [
   {
@@ -40,7 +43,12 @@ export const checkClauses: readonly Clause[] = [
         const results = await provider.commit(batches, options);
         return await Promise.all(
           results.map(async (result, index) => {
-            if (result.outcome !== 'conflict' || result.actual !== undefined || typeof result.expected === 'string') return result;
+            if (
+              result.outcome !== 'conflict' ||
+              result.actual !== undefined ||
+              typeof result.expected === 'string'
+            )
+              return result;
             return await commitOne(provider, { ...(batches[index] as (typeof batches)[number]), checks: [] });
           }),
         );
@@ -49,7 +57,10 @@ export const checkClauses: readonly Clause[] = [
     async run(subject) {
       const address = subject.address('never');
       const version = subject.version();
-      const result = await subject.commit({ checks: [check(address, version)], changes: [put(address, '1')] });
+      const result = await subject.commit({
+        checks: [check(address, version)],
+        changes: [put(address, '1')],
+      });
       assert.deepEqual(result, { outcome: 'conflict', ...check(address, version), actual: undefined });
       assert.equal(await subject.read(address), undefined);
     },
@@ -64,7 +75,10 @@ export const checkClauses: readonly Clause[] = [
       const address = subject.address('one');
       const old = await subject.put(address, '1');
       const now = await subject.put(address, '2');
-      assert.equal((await subject.commit({ checks: [check(address, old)], changes: [remove(address)] })).outcome, 'conflict');
+      assert.equal(
+        (await subject.commit({ checks: [check(address, old)], changes: [remove(address)] })).outcome,
+        'conflict',
+      );
       assert.equal(await subject.text(address), '2');
       const { rows } = await subject.must({ checks: [check(address, now)], changes: [remove(address)] });
       assert.deepEqual(rows, [{ existed: true }]);
@@ -74,12 +88,17 @@ export const checkClauses: readonly Clause[] = [
   {
     name: "'absent' is met by no row and by a deleted one; a row that is there is a conflict that names its version.",
     law,
-    broken: changesChecks("takes 'absent' for no check at all", (each) => (each.expected === 'absent' ? undefined : each)),
+    broken: changesChecks("takes 'absent' for no check at all", (each) =>
+      each.expected === 'absent' ? undefined : each,
+    ),
     async run(subject) {
       const address = subject.address('one');
       const version = subject.version();
       await subject.must({ version, checks: [check(address, 'absent')], changes: [put(address, '1')] });
-      const again = await subject.commit({ checks: [check(address, 'absent')], changes: [put(address, '2')] });
+      const again = await subject.commit({
+        checks: [check(address, 'absent')],
+        changes: [put(address, '2')],
+      });
       assert.deepEqual(again, { outcome: 'conflict', ...check(address, 'absent'), actual: version });
       assert.equal(await subject.text(address), '1');
       await subject.must({ changes: [remove(address)] });
@@ -89,10 +108,15 @@ export const checkClauses: readonly Clause[] = [
   {
     name: "'present' is met by any row of any kind, and by no absent one.",
     law,
-    broken: changesChecks("takes 'present' for no check at all", (each) => (each.expected === 'present' ? undefined : each)),
+    broken: changesChecks("takes 'present' for no check at all", (each) =>
+      each.expected === 'present' ? undefined : each,
+    ),
     async run(subject) {
       const address = subject.address('one');
-      const result = await subject.commit({ checks: [check(address, 'present')], changes: [put(address, '1')] });
+      const result = await subject.commit({
+        checks: [check(address, 'present')],
+        changes: [put(address, '1')],
+      });
       assert.deepEqual(result, { outcome: 'conflict', ...check(address, 'present'), actual: undefined });
       for (const value of ['null', number(0), bytes()]) {
         await subject.put(address, value);
@@ -104,7 +128,9 @@ export const checkClauses: readonly Clause[] = [
     name: 'A check for a number is met by a row that is this number; another number, text, bytes and no row are conflicts, not refusals.',
     law,
     broken: changesChecks('compares numbers as text', (each) =>
-      typeof each.expected === 'object' && 'number' in each.expected ? { ...each, expected: 'present' } : each,
+      typeof each.expected === 'object' && 'number' in each.expected
+        ? { ...each, expected: 'present' }
+        : each,
     ),
     async run(subject) {
       const address = subject.address('one');
@@ -115,7 +141,10 @@ export const checkClauses: readonly Clause[] = [
       await subject.must({ checks: [check(address, large)] });
       for (const value of [number(large), '9007199254740993', '"9007199254740993"', bytes(57)]) {
         const version = await subject.put(address, value);
-        const result = await subject.commit({ checks: [check(address, large + 1n)], changes: [sum(address, 1)] });
+        const result = await subject.commit({
+          checks: [check(address, large + 1n)],
+          changes: [sum(address, 1)],
+        });
         assert.deepEqual(result, { outcome: 'conflict', ...check(address, large + 1n), actual: version });
       }
     },
@@ -130,9 +159,13 @@ export const checkClauses: readonly Clause[] = [
     async run(subject) {
       const address = subject.address('one');
       const version = await subject.put(address, number(3));
-      await subject.must({ checks: [check(address, 'present'), check(address, version), check(address, 3n)] });
+      await subject.must({
+        checks: [check(address, 'present'), check(address, version), check(address, 3n)],
+      });
       for (const wrong of [check(address, 4n), check(address, 'absent'), check(address, subject.version())]) {
-        const result = await subject.commit({ checks: [wrong, check(address, version), check(address, 'present')] });
+        const result = await subject.commit({
+          checks: [wrong, check(address, version), check(address, 'present')],
+        });
         assert.equal(result.outcome, 'conflict');
       }
     },

@@ -31,7 +31,9 @@ export const damageClauses: readonly Clause[] = [
     }),
     async run(subject) {
       const addresses = Array.from({ length: 100 }, (_, index) => subject.address(`key-${index}`));
-      await race(100, (index) => subject.put(addresses[index] as (typeof addresses)[number], JSON.stringify('x'.repeat(100 + index))));
+      await race(100, (index) =>
+        subject.put(addresses[index] as (typeof addresses)[number], JSON.stringify('x'.repeat(100 + index))),
+      );
       await subject.provider.close();
       await subject.damage();
       const provider = await subject.create();

@@ -22,7 +22,8 @@ const losesAtClose = (fault: string, isLost: (batch: Batch) => boolean): Broken 
     return {
       commit: async (batches, options) => {
         for (const batch of batches) {
-          if (isLost(batch)) before.push({ database: batch.database, rows: await exported(provider, batch.database) });
+          if (isLost(batch))
+            before.push({ database: batch.database, rows: await exported(provider, batch.database) });
         }
         return await provider.commit(batches, options);
       },
@@ -73,7 +74,9 @@ export const durableClauses: readonly Clause[] = [
         bytes(0, 255, 10),
         bytes(),
       ];
-      const addresses = values.map((_, index) => subject.address(`value-${index}`, { entity: index % 2 === 0 ? 'thing' : '' }));
+      const addresses = values.map((_, index) =>
+        subject.address(`value-${index}`, { entity: index % 2 === 0 ? 'thing' : '' }),
+      );
       for (const [index, value] of values.entries())
         await subject.put(addresses[index] as Address, value, index % 2 === 0 ? 'never' : hour);
       const before = (await subject.provider.read(addresses)).rows;
@@ -86,7 +89,9 @@ export const durableClauses: readonly Clause[] = [
     name: 'What was deleted stays deleted.',
     law,
     needs: 'durable',
-    broken: losesAtClose('writes no deletes down', ({ changes }) => changes.some(({ kind }) => kind === 'delete')),
+    broken: losesAtClose('writes no deletes down', ({ changes }) =>
+      changes.some(({ kind }) => kind === 'delete'),
+    ),
     async run(subject) {
       const [gone, left] = [subject.address('gone'), subject.address('left')];
       await subject.must({ changes: [put(gone, '1'), put(left, '1')] });
@@ -102,8 +107,13 @@ export const durableClauses: readonly Clause[] = [
     needs: 'durable',
     broken: losesAtClose('acknowledges the last of a group before it is written', lastOf(100)),
     async run(subject) {
-      const rows = Array.from({ length: 100 }, (_, index) => [subject.address(`a-${index}`), subject.address(`b-${index}`)] as const);
-      await race(100, (index) => subject.must({ changes: (rows[index] ?? []).map((row) => put(row, String(index))) }));
+      const rows = Array.from(
+        { length: 100 },
+        (_, index) => [subject.address(`a-${index}`), subject.address(`b-${index}`)] as const,
+      );
+      await race(100, (index) =>
+        subject.must({ changes: (rows[index] ?? []).map((row) => put(row, String(index))) }),
+      );
       await subject.reopen();
       const stored = await subject.provider.read(rows.flat());
       assert.deepEqual(
@@ -139,7 +149,10 @@ export const durableClauses: readonly Clause[] = [
       const old = await subject.put(address, '1');
       const now = await subject.put(address, '2');
       await subject.reopen();
-      assert.equal((await subject.commit({ checks: [check(address, old)], changes: [put(address, '3')] })).outcome, 'conflict');
+      assert.equal(
+        (await subject.commit({ checks: [check(address, old)], changes: [put(address, '3')] })).outcome,
+        'conflict',
+      );
       await subject.must({ checks: [check(address, now)], changes: [put(address, '3')] });
     },
   },
@@ -165,7 +178,9 @@ export const durableClauses: readonly Clause[] = [
     name: 'A renewal is there after closing and opening again.',
     law,
     needs: 'durable, clock',
-    broken: losesAtClose('writes no renewals down', ({ changes }) => changes.some(({ kind }) => kind === 'renew')),
+    broken: losesAtClose('writes no renewals down', ({ changes }) =>
+      changes.some(({ kind }) => kind === 'renew'),
+    ),
     async run(subject) {
       const address = subject.address('one');
       const version = await subject.put(address, '1', 1_000);
@@ -184,13 +199,16 @@ export const durableClauses: readonly Clause[] = [
         commit: async (batches, options) => {
           const results = await provider.commit(batches, options);
           for (const { database } of batches) {
-            for (const raw of await exported(provider, database)) if (raw.row.ttlMs !== undefined) expiring.push({ database, raw });
+            for (const raw of await exported(provider, database))
+              if (raw.row.ttlMs !== undefined) expiring.push({ database, raw });
           }
           return results;
         },
         close: async () => {
           for (const { database, raw } of expiring) {
-            await provider.administration.import(database, [{ ...raw, row: { ...raw.row, expiresAt: raw.row.updatedAt + 24 * hour } }]);
+            await provider.administration.import(database, [
+              { ...raw, row: { ...raw.row, expiresAt: raw.row.updatedAt + 24 * hour } },
+            ]);
           }
           await provider.close();
         },
@@ -212,7 +230,10 @@ export const durableClauses: readonly Clause[] = [
     name: 'Databases, spaces and exports are the same after closing and opening again.',
     law,
     needs: 'durable',
-    broken: changesAtOpen('loses the times of its rows when it is opened', ({ row }) => ({ ...row, updatedAt: 0 })),
+    broken: changesAtOpen('loses the times of its rows when it is opened', ({ row }) => ({
+      ...row,
+      updatedAt: 0,
+    })),
     async run(subject) {
       const [kept, dropped] = [subject.database('kept'), subject.database('dropped')];
       for (const database of [kept, dropped]) {
@@ -220,9 +241,15 @@ export const durableClauses: readonly Clause[] = [
         await subject.put(subject.address('b', { database, container: 'counter:kit' }), number(1));
       }
       assert.equal(await subject.provider.administration.drop(dropped), true);
-      const before = [await subject.provider.administration.spaces(kept), await exported(subject.provider, kept)];
+      const before = [
+        await subject.provider.administration.spaces(kept),
+        await exported(subject.provider, kept),
+      ];
       await subject.reopen();
-      assert.deepEqual([await subject.provider.administration.spaces(kept), await exported(subject.provider, kept)], before);
+      assert.deepEqual(
+        [await subject.provider.administration.spaces(kept), await exported(subject.provider, kept)],
+        before,
+      );
       const databases = await subject.provider.administration.databases();
       assert.deepEqual([databases.includes(kept), databases.includes(dropped)], [true, false]);
     },

@@ -1,7 +1,15 @@
 /** Law 4: versions are equal or not, nothing else; each write gives another, and none returns. */
 import assert from 'node:assert/strict';
 import type { Check, Row } from '../../core/index.js';
-import { breaks, changesBatches, changesChanges, changesPages, changesRows, commitsOtherwise, commitOne } from '../broken.js';
+import {
+  breaks,
+  changesBatches,
+  changesChanges,
+  changesPages,
+  changesRows,
+  commitsOtherwise,
+  commitOne,
+} from '../broken.js';
 import type { Clause } from '../clause.js';
 import { check, max, min, number, put, remove, renew, sum } from '../verbs.js';
 
@@ -9,7 +17,10 @@ const law = 4;
 
 /** Looks at other checks than it was given. */
 const changesChecks = (fault: string, change: (check: Check) => Check | undefined) =>
-  changesBatches(fault, (batch) => ({ ...batch, checks: batch.checks.flatMap((each) => change(each) ?? []) }));
+  changesBatches(fault, (batch) => ({
+    ...batch,
+    checks: batch.checks.flatMap((each) => change(each) ?? []),
+  }));
 
 export const etagClauses: readonly Clause[] = [
   {
@@ -43,7 +54,9 @@ export const etagClauses: readonly Clause[] = [
       if (change?.kind !== 'put') return await commitOne(provider, batch);
       const { rows, time } = await provider.read([{ ...change.address, database: batch.database }]);
       const same = JSON.stringify(rows[0]?.value) === JSON.stringify(change.value);
-      return same ? { outcome: 'committed', time, rows: [{ existed: true }] } : await commitOne(provider, batch);
+      return same
+        ? { outcome: 'committed', time, rows: [{ existed: true }] }
+        : await commitOne(provider, batch);
     }),
     async run(subject) {
       const address = subject.address('one');
@@ -72,14 +85,19 @@ export const etagClauses: readonly Clause[] = [
     name: 'A row that changed and changed back is not the row it was.',
     law,
     broken: changesChecks('compares by value', (each) =>
-      typeof each.expected === 'object' && 'version' in each.expected ? { ...each, expected: 'present' } : each,
+      typeof each.expected === 'object' && 'version' in each.expected
+        ? { ...each, expected: 'present' }
+        : each,
     ),
     async run(subject) {
       const address = subject.address('one');
       const seen = await subject.put(address, '"A"');
       await subject.put(address, '"B"');
       await subject.put(address, '"A"');
-      assert.equal((await subject.commit({ checks: [check(address, seen)], changes: [put(address, '"C"')] })).outcome, 'conflict');
+      assert.equal(
+        (await subject.commit({ checks: [check(address, seen)], changes: [put(address, '"C"')] })).outcome,
+        'conflict',
+      );
       assert.equal(await subject.text(address), '"A"');
     },
   },
@@ -94,7 +112,10 @@ export const etagClauses: readonly Clause[] = [
       await subject.must({ changes: [remove(address)] });
       await subject.put(address, '"second"');
       assert.notEqual((await subject.read(address))?.version, seen);
-      assert.equal((await subject.commit({ checks: [check(address, seen)], changes: [remove(address)] })).outcome, 'conflict');
+      assert.equal(
+        (await subject.commit({ checks: [check(address, seen)], changes: [remove(address)] })).outcome,
+        'conflict',
+      );
     },
   },
   {
@@ -139,7 +160,11 @@ export const etagClauses: readonly Clause[] = [
       const versions = new Set([seen]);
       for (let step = 1; step <= 10; step += 1) {
         const version = subject.version();
-        await subject.must({ version, checks: [check(address, seen)], changes: [put(address, String(step))] });
+        await subject.must({
+          version,
+          checks: [check(address, seen)],
+          changes: [put(address, String(step))],
+        });
         versions.add((seen = version));
       }
       assert.equal(versions.size, 11);
@@ -159,7 +184,10 @@ export const etagClauses: readonly Clause[] = [
       const before = (await subject.read(address)) as Row;
       await subject.must({ checks: [check(address, version)], changes: [renew(address, 120_000)] });
       const after = (await subject.read(address)) as Row;
-      assert.deepEqual([after.version, after.value, after.updatedAt], [before.version, before.value, before.updatedAt]);
+      assert.deepEqual(
+        [after.version, after.value, after.updatedAt],
+        [before.version, before.value, before.updatedAt],
+      );
       await subject.must({ checks: [check(address, version)], changes: [put(address, '"next"')] });
     },
   },
@@ -172,7 +200,8 @@ export const etagClauses: readonly Clause[] = [
         import: async (database, rows) => {
           const fresh = [];
           let version = 1;
-          for await (const raw of rows) fresh.push({ ...raw, row: { ...raw.row, version: String((version += 1)) } });
+          for await (const raw of rows)
+            fresh.push({ ...raw, row: { ...raw.row, version: String((version += 1)) } });
           return await provider.administration.import(database, fresh);
         },
       },
@@ -181,8 +210,15 @@ export const etagClauses: readonly Clause[] = [
       const address = subject.address('one');
       const version = await subject.put(address, '1');
       const elsewhere = subject.database('elsewhere');
-      await subject.provider.administration.import(elsewhere, subject.provider.administration.export(address.database));
-      await subject.must({ database: elsewhere, checks: [check(address, version)], changes: [put(address, '2')] });
+      await subject.provider.administration.import(
+        elsewhere,
+        subject.provider.administration.export(address.database),
+      );
+      await subject.must({
+        database: elsewhere,
+        checks: [check(address, version)],
+        changes: [put(address, '2')],
+      });
     },
   },
   {
@@ -197,7 +233,10 @@ export const etagClauses: readonly Clause[] = [
       const version = await subject.put(address, '1');
       const row = (await subject.read(address)) as Row;
       assert.deepEqual(Object.keys(row).sort(), ['updatedAt', 'value', 'version']);
-      assert.deepEqual({ version: row.version, value: row.value }, { version, value: { kind: 'json', text: '1' } });
+      assert.deepEqual(
+        { version: row.version, value: row.value },
+        { version, value: { kind: 'json', text: '1' } },
+      );
       assert.ok(Number.isFinite(row.updatedAt));
     },
   },

@@ -42,7 +42,14 @@ export const clearedExpiryClauses: readonly Clause[] = [
       await subject.put(subject.address('other'), '1');
       assert.equal(await subject.provider.sweep(10), 0);
       await subject.clock.advance(1_000);
-      assert.deepEqual([await subject.provider.sweep(3), await subject.provider.sweep(100), await subject.provider.sweep(100)], [3, 5, 0]);
+      assert.deepEqual(
+        [
+          await subject.provider.sweep(3),
+          await subject.provider.sweep(100),
+          await subject.provider.sweep(100),
+        ],
+        [3, 5, 0],
+      );
       assert.deepEqual(
         (await subject.provider.read(rows)).rows.map((row) => row !== undefined),
         rows.map((_, index) => index < 2),
@@ -83,7 +90,8 @@ export const clearedExpiryClauses: readonly Clause[] = [
       const { administration } = subject.provider;
       assert.ok(!(await administration.databases()).includes(address.database));
       assert.deepEqual(await administration.spaces(address.database), []);
-      for await (const raw of administration.export(address.database)) assert.fail(`an expired row was exported: ${raw.key}`);
+      for await (const raw of administration.export(address.database))
+        assert.fail(`an expired row was exported: ${raw.key}`);
       assert.equal(await administration.drop(address.database), false);
     },
   },
@@ -108,8 +116,15 @@ export const clearedExpiryClauses: readonly Clause[] = [
       const now = subject.clock.now();
       const { database, ...address } = subject.address('one');
       await subject.provider.administration.import(database, [
-        { ...address, row: { version: '5', value: json('1'), updatedAt: now - 10, expiresAt: now + 100, ttlMs: 110 } },
-        { ...address, key: 'past', row: { version: '5', value: json('1'), updatedAt: now - 10, expiresAt: now } },
+        {
+          ...address,
+          row: { version: '5', value: json('1'), updatedAt: now - 10, expiresAt: now + 100, ttlMs: 110 },
+        },
+        {
+          ...address,
+          key: 'past',
+          row: { version: '5', value: json('1'), updatedAt: now - 10, expiresAt: now },
+        },
       ]);
       assert.deepEqual(await subject.keys(), ['one']);
       await subject.clock.advance(100);

@@ -16,7 +16,11 @@ export const keptExpiryClauses: readonly Clause[] = [
       change.kind === 'put' && change.ttl === 'never' ? { ...change, ttl: { keepElse: 'never' } } : change,
     ),
     async run(subject) {
-      const [permanent, again, read] = [subject.address('permanent'), subject.address('again'), subject.address('read')];
+      const [permanent, again, read] = [
+        subject.address('permanent'),
+        subject.address('again'),
+        subject.address('read'),
+      ];
       for (const address of [permanent, again, read]) await subject.put(address, '1', 1_000);
       await subject.clock.advance(600);
       await subject.put(permanent, '2');
@@ -35,18 +39,32 @@ export const keptExpiryClauses: readonly Clause[] = [
     law,
     needs: 'clock',
     broken: changesChanges('counts anew where the expiry is to be kept', (change) =>
-      change.kind === 'put' && typeof change.ttl === 'object' ? { ...change, ttl: change.ttl.keepElse } : change,
+      change.kind === 'put' && typeof change.ttl === 'object'
+        ? { ...change, ttl: change.ttl.keepElse }
+        : change,
     ),
     async run(subject) {
-      const [short, forever, fresh] = [subject.address('short'), subject.address('forever'), subject.address('fresh')];
+      const [short, forever, fresh] = [
+        subject.address('short'),
+        subject.address('forever'),
+        subject.address('fresh'),
+      ];
       const { time } = await subject.must({ changes: [put(short, '1', 1_000), put(forever, '1')] });
       await subject.clock.advance(900);
       const now = time + 900;
-      const { rows } = await subject.must({ changes: [short, forever, fresh].map((address) => put(address, '2', { keepElse: 5_000 })) });
-      assert.deepEqual(rows, [{ existed: true, expiresAt: time + 1_000 }, { existed: true }, { existed: false, expiresAt: now + 5_000 }]);
+      const { rows } = await subject.must({
+        changes: [short, forever, fresh].map((address) => put(address, '2', { keepElse: 5_000 })),
+      });
+      assert.deepEqual(rows, [
+        { existed: true, expiresAt: time + 1_000 },
+        { existed: true },
+        { existed: false, expiresAt: now + 5_000 },
+      ]);
       assert.equal((await subject.read(short))?.ttlMs, 1_000);
       await subject.clock.advance(100);
-      assert.deepEqual((await subject.must({ changes: [put(short, '3', { keepElse: 'never' })] })).rows, [{ existed: false }]);
+      assert.deepEqual((await subject.must({ changes: [put(short, '3', { keepElse: 'never' })] })).rows, [
+        { existed: false },
+      ]);
     },
   },
   {
@@ -71,7 +89,9 @@ export const keptExpiryClauses: readonly Clause[] = [
       const [limited, forever] = [subject.address('limited'), subject.address('forever')];
       const { time } = await subject.must({ changes: [sum(limited, 1, { ttlMs: 1_000 }), sum(forever, 1)] });
       await subject.clock.advance(999);
-      const { rows } = await subject.must({ changes: [sum(limited, 1, { ttlMs: 5_000 }), sum(forever, 1, { ttlMs: 5_000 })] });
+      const { rows } = await subject.must({
+        changes: [sum(limited, 1, { ttlMs: 5_000 }), sum(forever, 1, { ttlMs: 5_000 })],
+      });
       assert.deepEqual(rows, [
         { existed: true, number: 2n, expiresAt: time + 1_000 },
         { existed: true, number: 2n },
@@ -93,7 +113,9 @@ export const keptExpiryClauses: readonly Clause[] = [
         provider.commit(
           batches.map((batch) => ({
             ...batch,
-            changes: batch.changes.map((change) => (change.kind === 'renew' ? put(change.address, '1', change.ttlMs) : change)),
+            changes: batch.changes.map((change) =>
+              change.kind === 'renew' ? put(change.address, '1', change.ttlMs) : change,
+            ),
           })),
           options,
         ),
@@ -110,11 +132,17 @@ export const keptExpiryClauses: readonly Clause[] = [
         [2_000, 2_500],
         [1_000, 2_500],
       ] as const) {
-        const { rows } = await subject.must({ checks: [check(address, version)], changes: [renew(address, ttlMs)] });
+        const { rows } = await subject.must({
+          checks: [check(address, version)],
+          changes: [renew(address, ttlMs)],
+        });
         assert.deepEqual(rows, [{ existed: true, expiresAt: start + expected }], `renewed with ${ttlMs}`);
       }
       assert.equal((await subject.read(address))?.ttlMs, 1_000, 'what it was written with stays');
-      assert.deepEqual((await subject.must({ checks: [check(forever, other)], changes: [renew(forever, 1)] })).rows, [{ existed: true }]);
+      assert.deepEqual(
+        (await subject.must({ checks: [check(forever, other)], changes: [renew(forever, 1)] })).rows,
+        [{ existed: true }],
+      );
       await subject.clock.advance(1_999);
       assert.deepEqual(await subject.keys(), ['forever', 'one']);
       await subject.clock.advance(1);
@@ -126,7 +154,9 @@ export const keptExpiryClauses: readonly Clause[] = [
     law,
     needs: 'clock',
     broken: changesAnswers('does not tell expiries', (result) =>
-      result.outcome === 'committed' ? { ...result, rows: result.rows.map(({ expiresAt: _, ...row }) => row) } : result,
+      result.outcome === 'committed'
+        ? { ...result, rows: result.rows.map(({ expiresAt: _, ...row }) => row) }
+        : result,
     ),
     async run(subject) {
       const address = subject.address('one');

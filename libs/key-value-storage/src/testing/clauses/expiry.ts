@@ -26,7 +26,11 @@ const livesLonger = (fault: string, byMs: number) =>
   );
 
 /** Treats an expired row as present in one respect: checks of this word are answered as if it were there. */
-const remembers = (fault: string, isMeant: (batch: Parameters<typeof commitOne>[1]) => boolean, answer: 'conflict' | 'existed') =>
+const remembers = (
+  fault: string,
+  isMeant: (batch: Parameters<typeof commitOne>[1]) => boolean,
+  answer: 'conflict' | 'existed',
+) =>
   breaks(fault, (provider) => {
     const ever = new Set<string>();
     return {
@@ -36,9 +40,11 @@ const remembers = (fault: string, isMeant: (batch: Parameters<typeof commitOne>[
           const batch = batches[index] as (typeof batches)[number];
           const [first] = batch.checks;
           const known = batch.changes.some(({ address }) => ever.has(address.key));
-          for (const change of batch.changes) if (change.kind === 'put' && typeof change.ttl === 'number') ever.add(change.address.key);
+          for (const change of batch.changes)
+            if (change.kind === 'put' && typeof change.ttl === 'number') ever.add(change.address.key);
           if (!known || !isMeant(batch) || result.outcome !== 'committed') return result;
-          if (answer === 'conflict' && first !== undefined) return { outcome: 'conflict', ...first, actual: '1' };
+          if (answer === 'conflict' && first !== undefined)
+            return { outcome: 'conflict', ...first, actual: '1' };
           return { ...result, rows: result.rows.map((row) => ({ ...row, existed: true })) };
         });
       },
@@ -126,7 +132,10 @@ export const expiryClauses: readonly Clause[] = [
         const result = await subject.commit({ checks: [wrong], changes: [put(address, '"late"')] });
         assert.deepEqual(result, { outcome: 'conflict', ...wrong, actual: undefined });
       }
-      const { rows } = await subject.must({ checks: [check(address, 'absent')], changes: [put(address, '"new"')] });
+      const { rows } = await subject.must({
+        checks: [check(address, 'absent')],
+        changes: [put(address, '"new"')],
+      });
       assert.deepEqual(rows, [{ existed: false }]);
       assert.equal(await subject.text(address), '"new"');
     },
@@ -142,19 +151,27 @@ export const expiryClauses: readonly Clause[] = [
       const { rows } = await subject.must({ changes: [sum(address, 1, { ttlMs: 500 })] });
       assert.deepEqual(rows, [{ existed: false, number: 1n, expiresAt: subject.clock.now() + 500 }]);
       const text = await expired(subject, 'text');
-      assert.deepEqual((await subject.must({ changes: [sum(text.address, 1)] })).rows, [{ existed: false, number: 1n }]);
+      assert.deepEqual((await subject.must({ changes: [sum(text.address, 1)] })).rows, [
+        { existed: false, number: 1n },
+      ]);
     },
   },
   {
     name: 'To delete or to overwrite an expired row is to find nothing there.',
     law,
     needs: 'exact expiry',
-    broken: remembers('takes expired rows for rows that were there', ({ checks }) => checks.length === 0, 'existed'),
+    broken: remembers(
+      'takes expired rows for rows that were there',
+      ({ checks }) => checks.length === 0,
+      'existed',
+    ),
     async run(subject) {
       const first = await expired(subject, 'deleted');
       assert.deepEqual((await subject.must({ changes: [remove(first.address)] })).rows, [{ existed: false }]);
       const second = await expired(subject, 'overwritten');
-      assert.deepEqual((await subject.must({ changes: [put(second.address, '1')] })).rows, [{ existed: false }]);
+      assert.deepEqual((await subject.must({ changes: [put(second.address, '1')] })).rows, [
+        { existed: false },
+      ]);
     },
   },
   {
@@ -168,12 +185,18 @@ export const expiryClauses: readonly Clause[] = [
         if (batch === undefined || first?.kind !== 'renew') return await provider.commit(batches, options);
         const [result] = await provider.commit([batch], options);
         if (result?.outcome !== 'conflict') return result === undefined ? [] : [result];
-        return await provider.commit([{ ...batch, checks: [], changes: [put(first.address, '"old"', first.ttlMs)] }]);
+        return await provider.commit([
+          { ...batch, checks: [], changes: [put(first.address, '"old"', first.ttlMs)] },
+        ]);
       },
     })),
     async run(subject) {
       const { address, version } = await expired(subject);
-      assert.equal((await subject.commit({ checks: [check(address, version)], changes: [renew(address, hour)] })).outcome, 'conflict');
+      assert.equal(
+        (await subject.commit({ checks: [check(address, version)], changes: [renew(address, hour)] }))
+          .outcome,
+        'conflict',
+      );
       assert.equal(await subject.read(address), undefined);
     },
   },
@@ -220,7 +243,9 @@ export const expiryClauses: readonly Clause[] = [
     })),
     async run(subject) {
       const keys = Array.from({ length: 60 }, (_, index) => `key-${String(index).padStart(2, '0')}`);
-      await subject.must({ changes: keys.map((key, index) => put(subject.address(key), '1', index % 3 === 0 ? 'never' : 1_000)) });
+      await subject.must({
+        changes: keys.map((key, index) => put(subject.address(key), '1', index % 3 === 0 ? 'never' : 1_000)),
+      });
       await subject.clock.advance(1_000);
       const left = keys.filter((_, index) => index % 3 === 0);
       for (const reverse of [false, true]) {
@@ -248,10 +273,15 @@ export const expiryClauses: readonly Clause[] = [
     name: 'A range with an end finds living rows behind many expired ones.',
     law,
     needs: 'clock',
-    broken: changesRanges('looks at the first hundred rows of a range', (range) => ({ ...range, end: `key-0100` })),
+    broken: changesRanges('looks at the first hundred rows of a range', (range) => ({
+      ...range,
+      end: `key-0100`,
+    })),
     async run(subject) {
       const keys = Array.from({ length: 400 }, (_, index) => `key-${String(index).padStart(4, '0')}`);
-      await subject.must({ changes: keys.map((key, index) => put(subject.address(key), '1', index < 390 ? 1_000 : 'never')) });
+      await subject.must({
+        changes: keys.map((key, index) => put(subject.address(key), '1', index < 390 ? 1_000 : 'never')),
+      });
       await subject.clock.advance(1_000);
       const page = await subject.page({ limit: 3, end: 'key-9999' });
       assert.deepEqual([page.rows.map(({ key }) => key), page.more], [keys.slice(390, 393), true]);
@@ -264,9 +294,13 @@ function addsToExpired(): Parameters<typeof commitsOtherwise>[1] {
   const numbers = new Map<string, bigint>();
   return async (batch, provider) => {
     const [change] = batch.changes;
-    if (change?.kind === 'put' && change.value.kind === 'number') numbers.set(batch.database, change.value.number);
+    if (change?.kind === 'put' && change.value.kind === 'number')
+      numbers.set(batch.database, change.value.number);
     const known = numbers.get(batch.database);
     if (change?.kind !== 'sum' || known === undefined) return await commitOne(provider, batch);
-    return await commitOne(provider, { ...batch, changes: [put(change.address, number(known + change.operand), change.ttlMs ?? 'never')] });
+    return await commitOne(provider, {
+      ...batch,
+      changes: [put(change.address, number(known + change.operand), change.ttlMs ?? 'never')],
+    });
   };
 }

@@ -9,9 +9,15 @@ const law = 9;
 type Hints = NonNullable<StorageProvider['hints']>;
 
 const hintsOtherwise = (fault: string, change: (hints: Hints) => Hints) =>
-  breaks(fault, (provider) => ({ hints: change((spaces, signal) => (provider.hints as Hints)(spaces, signal)) }));
+  breaks(fault, (provider) => ({
+    hints: change((spaces, signal) => (provider.hints as Hints)(spaces, signal)),
+  }));
 
-const spaceOf = (subject: Subject, entity = 'thing'): Space => ({ database: subject.database(), container: 'state:kit', entity });
+const spaceOf = (subject: Subject, entity = 'thing'): Space => ({
+  database: subject.database(),
+  container: 'state:kit',
+  entity,
+});
 
 /** Collects hints until they end. */
 async function collect(hints: AsyncIterable<Hint>): Promise<readonly Hint[]> {
@@ -21,7 +27,11 @@ async function collect(hints: AsyncIterable<Hint>): Promise<readonly Hint[]> {
 }
 
 /** Fails instead of waiting for ever: after many turns of the event loop, what has not ended does not end. */
-async function ends(subject: Subject, what: string, work: Promise<readonly Hint[]>): Promise<readonly Hint[]> {
+async function ends(
+  subject: Subject,
+  what: string,
+  work: Promise<readonly Hint[]>,
+): Promise<readonly Hint[]> {
   const never = Symbol('never');
   let turns = 0;
   const patience = async (): Promise<typeof never> => {
@@ -37,7 +47,10 @@ export const hintClauses: readonly Clause[] = [
     name: 'Hints end with their signal, also one that was aborted before.',
     law,
     needs: 'hints',
-    broken: hintsOtherwise('goes on with hints when nobody wants them', (hints) => (spaces) => hints(spaces, new AbortController().signal)),
+    broken: hintsOtherwise(
+      'goes on with hints when nobody wants them',
+      (hints) => (spaces) => hints(spaces, new AbortController().signal),
+    ),
     async run(subject) {
       const controller = new AbortController();
       const listening = collect((subject.provider.hints as Hints)([spaceOf(subject)], controller.signal));
@@ -60,7 +73,9 @@ export const hintClauses: readonly Clause[] = [
       (hints) =>
         async function* (spaces, signal) {
           yield* hints(spaces, signal);
-          await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+          await new Promise<void>((resolve) =>
+            signal.addEventListener('abort', () => resolve(), { once: true }),
+          );
         },
     ),
     async run(subject) {
@@ -94,7 +109,9 @@ export const hintClauses: readonly Clause[] = [
       const [leaving, staying] = [new AbortController(), new AbortController()];
       const hints = subject.provider.hints as Hints;
       const first = collect(hints.call(subject.provider, [spaceOf(subject)], leaving.signal));
-      const iterator = hints.call(subject.provider, [spaceOf(subject)], staying.signal)[Symbol.asyncIterator]();
+      const iterator = hints
+        .call(subject.provider, [spaceOf(subject)], staying.signal)
+        [Symbol.asyncIterator]();
       let next = iterator.next();
       leaving.abort();
       await ends(subject, 'with their signal', first);
@@ -116,16 +133,19 @@ export const hintClauses: readonly Clause[] = [
     needs: 'hints',
     broken: hintsOtherwise(
       'hints at every space of a database',
-      (hints) => (spaces, signal) => hints([...spaces, ...spaces.map((space) => ({ ...space, entity: 'other' }))], signal),
+      (hints) => (spaces, signal) =>
+        hints([...spaces, ...spaces.map((space) => ({ ...space, entity: 'other' }))], signal),
     ),
     async run(subject) {
       const controller = new AbortController();
       const listening = collect((subject.provider.hints as Hints)([spaceOf(subject)], controller.signal));
-      for (const entity of ['other', 'thing', 'other']) await subject.put(subject.address('one', { entity }), '1');
+      for (const entity of ['other', 'thing', 'other'])
+        await subject.put(subject.address('one', { entity }), '1');
       await subject.put(subject.address('one', { database: subject.database('elsewhere') }), '1');
       await subject.clock.advance(0);
       controller.abort();
-      for (const { space } of await ends(subject, 'with their signal', listening)) assert.deepEqual(space, spaceOf(subject));
+      for (const { space } of await ends(subject, 'with their signal', listening))
+        assert.deepEqual(space, spaceOf(subject));
     },
   },
 ];

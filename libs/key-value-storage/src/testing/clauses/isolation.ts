@@ -9,8 +9,13 @@ import { check, json, number, put, race, remove, sum } from '../verbs.js';
 const law = 10;
 
 /** A provider whose administration does something else. */
-const administers = (fault: string, change: (honest: StorageProvider['administration']) => Partial<StorageProvider['administration']>) =>
-  breaks(fault, (provider) => ({ administration: { ...provider.administration, ...change(provider.administration) } }));
+const administers = (
+  fault: string,
+  change: (honest: StorageProvider['administration']) => Partial<StorageProvider['administration']>,
+) =>
+  breaks(fault, (provider) => ({
+    administration: { ...provider.administration, ...change(provider.administration) },
+  }));
 
 async function exported(subject: Subject, database: string): Promise<readonly RawRow[]> {
   const rows: RawRow[] = [];
@@ -34,7 +39,10 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'One key in two databases, two containers and two entities is four rows: written, read, listed and deleted each alone.',
     law,
-    broken: changesAddresses('keeps the rows of all containers together', (address) => ({ ...address, container: 'all' })),
+    broken: changesAddresses('keeps the rows of all containers together', (address) => ({
+      ...address,
+      container: 'all',
+    })),
     async run(subject) {
       const addresses = sameKey(subject);
       for (const [index, address] of addresses.entries()) await subject.put(address, String(index));
@@ -59,7 +67,10 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'One number in two databases, two containers and two entities is four numbers.',
     law,
-    broken: changesAddresses('keeps the rows of all entities together', (address) => ({ ...address, entity: 'all' })),
+    broken: changesAddresses('keeps the rows of all entities together', (address) => ({
+      ...address,
+      entity: 'all',
+    })),
     async run(subject) {
       const addresses = sameKey(subject);
       for (const [index, address] of addresses.entries())
@@ -89,7 +100,11 @@ export const isolationClauses: readonly Clause[] = [
       await race(50, async (index) => {
         const address = subject.address('same', { database: subject.database(`tenant-${index}`) });
         const version = await subject.put(address, String(index));
-        await subject.must({ database: address.database, checks: [check(address, version)], changes: [put(address, String(index * 2))] });
+        await subject.must({
+          database: address.database,
+          checks: [check(address, version)],
+          changes: [put(address, String(index * 2))],
+        });
         assert.equal(await subject.text(address), String(index * 2));
       });
     },
@@ -110,8 +125,11 @@ export const isolationClauses: readonly Clause[] = [
         ),
     })),
     async run(subject) {
-      const databases = ['acme', 'acme2', 'ACME', 'Acme', 'acme.', 'acm'].map((name) => subject.database(name));
-      for (const database of databases) await subject.put(subject.address('k', { database }), JSON.stringify(database));
+      const databases = ['acme', 'acme2', 'ACME', 'Acme', 'acme.', 'acm'].map((name) =>
+        subject.database(name),
+      );
+      for (const database of databases)
+        await subject.put(subject.address('k', { database }), JSON.stringify(database));
       for (const database of databases) {
         assert.equal(await subject.text(subject.address('k', { database })), JSON.stringify(database));
         assert.deepEqual(await subject.keys({ database }), ['k']);
@@ -135,7 +153,9 @@ export const isolationClauses: readonly Clause[] = [
       const address = subject.address('same', { database: databases[0] as string });
       await subject.put(address, '"there already"');
       const results = await subject.provider.commit(
-        databases.map((database) => subject.batch({ database, checks: [check(address, 'absent')], changes: [put(address, '1')] })),
+        databases.map((database) =>
+          subject.batch({ database, checks: [check(address, 'absent')], changes: [put(address, '1')] }),
+        ),
       );
       assert.deepEqual(
         results.map(({ outcome }) => outcome),
@@ -185,7 +205,10 @@ export const isolationClauses: readonly Clause[] = [
         { database, container: 'state:a', entity: 'a' },
       ];
       for (const space of spaces.toReversed()) await subject.put({ ...space, key: 'k' }, '1');
-      await subject.put(subject.address('k', { database: subject.database('beside'), entity: 'beside' }), '1');
+      await subject.put(
+        subject.address('k', { database: subject.database('beside'), entity: 'beside' }),
+        '1',
+      );
       assert.deepEqual(await subject.provider.administration.spaces(database), spaces);
       await subject.must({ changes: [remove({ ...(spaces[1] as (typeof spaces)[number]), key: 'k' })] });
       assert.deepEqual(await subject.provider.administration.spaces(database), spaces.toSpliced(1, 1));
@@ -226,9 +249,11 @@ export const isolationClauses: readonly Clause[] = [
     broken: administers('leaves rows that are there already', ({ import: honest, export: exports }) => ({
       import: async (database, rows) => {
         const there = new Set<string>();
-        for await (const { container, entity, key } of exports(database)) there.add(JSON.stringify([container, entity, key]));
+        for await (const { container, entity, key } of exports(database))
+          there.add(JSON.stringify([container, entity, key]));
         const fresh: RawRow[] = [];
-        for await (const raw of rows) if (!there.has(JSON.stringify([raw.container, raw.entity, raw.key]))) fresh.push(raw);
+        for await (const raw of rows)
+          if (!there.has(JSON.stringify([raw.container, raw.entity, raw.key]))) fresh.push(raw);
         return await honest(database, fresh);
       },
     })),
@@ -240,7 +265,13 @@ export const isolationClauses: readonly Clause[] = [
           container: 'a',
           entity: 'x',
           key: '2',
-          row: { version: '9223372036854775807', value: number(-5), updatedAt: now, expiresAt: now + 3_600_000, ttlMs: 12 },
+          row: {
+            version: '9223372036854775807',
+            value: number(-5),
+            updatedAt: now,
+            expiresAt: now + 3_600_000,
+            ttlMs: 12,
+          },
         },
         {
           container: 'a',
@@ -251,7 +282,10 @@ export const isolationClauses: readonly Clause[] = [
       ];
       const database = subject.database();
       await subject.must({
-        changes: [put({ container: 'a', entity: 'x', key: '1' }, '"old"'), put({ container: 'a', entity: 'x', key: '0' }, '"stays"')],
+        changes: [
+          put({ container: 'a', entity: 'x', key: '1' }, '"old"'),
+          put({ container: 'a', entity: 'x', key: '0' }, '"stays"'),
+        ],
       });
       const asynchronous = async function* (): AsyncGenerator<RawRow> {
         yield* rows;
@@ -272,7 +306,8 @@ export const isolationClauses: readonly Clause[] = [
     broken: administers('drops every database whose name begins so', ({ drop, databases }) => ({
       drop: async (database) => {
         let dropped = false;
-        for (const name of await databases()) if (name.startsWith(database)) dropped = (await drop(name)) || dropped;
+        for (const name of await databases())
+          if (name.startsWith(database)) dropped = (await drop(name)) || dropped;
         return dropped;
       },
     })),
@@ -285,11 +320,22 @@ export const isolationClauses: readonly Clause[] = [
       const { administration } = subject.provider;
       assert.deepEqual([await administration.drop(one), await administration.drop(one)], [true, false]);
       assert.deepEqual(
-        [await administration.spaces(one), await exported(subject, one), await subject.keys({ database: one })],
+        [
+          await administration.spaces(one),
+          await exported(subject, one),
+          await subject.keys({ database: one }),
+        ],
         [[], [], []],
       );
-      assert.deepEqual([(await exported(subject, beside)).length, await mine(subject, [one, beside])], [2, [beside]]);
-      await subject.must({ database: one, checks: [check(subject.address('a'), 'absent')], changes: [put(subject.address('a'), '2')] });
+      assert.deepEqual(
+        [(await exported(subject, beside)).length, await mine(subject, [one, beside])],
+        [2, [beside]],
+      );
+      await subject.must({
+        database: one,
+        checks: [check(subject.address('a'), 'absent')],
+        changes: [put(subject.address('a'), '2')],
+      });
       assert.equal(await administration.drop(subject.database('never')), false);
     },
   },

@@ -13,7 +13,9 @@ async function store(subject: Subject, keys: readonly Key[]): Promise<readonly s
   const encoded = keys.map(encodeKey);
   assert.equal(new Set(encoded).size, keys.length, 'two keys have one encoding');
   const values = [...encoded.keys()].toSorted((a, b) => ((a * 7_919) % 1_009) - ((b * 7_919) % 1_009));
-  await subject.must({ changes: values.map((index) => put(subject.address(encoded[index] as string), String(index))) });
+  await subject.must({
+    changes: values.map((index) => put(subject.address(encoded[index] as string), String(index))),
+  });
   return encoded;
 }
 
@@ -21,10 +23,13 @@ export const keyClauses: readonly Clause[] = [
   {
     name: 'Hostile keys (dots, slashes, NUL, lone surrogates, device names, quotes) each find their own row, alone and in pages.',
     law,
-    broken: changesAddresses('makes file names of keys by leaving out what is not allowed in them', (address) => ({
-      ...address,
-      key: address.key.replaceAll(/["\\/:*?<>|]/g, '_'),
-    })),
+    broken: changesAddresses(
+      'makes file names of keys by leaving out what is not allowed in them',
+      (address) => ({
+        ...address,
+        key: address.key.replaceAll(/["\\/:*?<>|]/g, '_'),
+      }),
+    ),
     async run(subject) {
       const encoded = await store(subject, hostileKeys);
       const { rows } = await subject.provider.read(encoded.map((key) => subject.address(key)));
@@ -38,7 +43,10 @@ export const keyClauses: readonly Clause[] = [
   {
     name: 'Keys that differ in case alone, or in how a letter is composed, are different keys.',
     law,
-    broken: changesAddresses('folds case, as some file systems do', (address) => ({ ...address, key: address.key.toLowerCase() })),
+    broken: changesAddresses('folds case, as some file systems do', (address) => ({
+      ...address,
+      key: address.key.toLowerCase(),
+    })),
     async run(subject) {
       const keys = [
         'straße',
@@ -60,7 +68,8 @@ export const keyClauses: readonly Clause[] = [
         'A\u030A',
       ];
       const encoded = await store(subject, keys);
-      for (const [index, key] of encoded.entries()) assert.equal(await subject.text(subject.address(key)), String(index));
+      for (const [index, key] of encoded.entries())
+        assert.equal(await subject.text(subject.address(key)), String(index));
       assert.equal((await subject.keys()).length, keys.length);
     },
   },
@@ -69,7 +78,9 @@ export const keyClauses: readonly Clause[] = [
     law,
     broken: changesPages('sorts as people would', (page, range) => ({
       ...page,
-      rows: page.rows.toSorted((a, b) => a.key.localeCompare(b.key, 'en') * (range.reverse === true ? -1 : 1)),
+      rows: page.rows.toSorted(
+        (a, b) => a.key.localeCompare(b.key, 'en') * (range.reverse === true ? -1 : 1),
+      ),
     })),
     async run(subject) {
       const encoded = await store(subject, orderedKeys);
@@ -111,7 +122,9 @@ export const keyClauses: readonly Clause[] = [
       await store(subject, [...below, ...beside]);
       const found = (await subject.keys(encodeRange({ prefix: ['user'] }))).map(decodeKey);
       assert.deepEqual(found, below);
-      const some = await subject.keys(encodeRange({ prefix: ['user'], start: ['user', -5], end: ['user', true] }));
+      const some = await subject.keys(
+        encodeRange({ prefix: ['user'], start: ['user', -5], end: ['user', true] }),
+      );
       assert.deepEqual(some.map(decodeKey), below.slice(2, 8));
     },
   },
@@ -122,7 +135,19 @@ export const keyClauses: readonly Clause[] = [
       end === undefined ? range : { ...range, end: `${end.slice(0, -1)}\u{D7FE}` },
     ),
     async run(subject) {
-      const below = ['app', 'app\0', 'app ', 'app!', 'app1', 'apple', 'appé', 'app日', 'app\ud800', 'app\uffff', 'app\u{10FFFF}'];
+      const below = [
+        'app',
+        'app\0',
+        'app ',
+        'app!',
+        'app1',
+        'apple',
+        'appé',
+        'app日',
+        'app\ud800',
+        'app\uffff',
+        'app\u{10FFFF}',
+      ];
       await store(subject, [...below, 'ap', 'apo', 'apq', 'App', 'Äpp', 'b', ['app'], ['app', 1]]);
       assert.deepEqual((await subject.keys(encodeRange({ prefix: 'app' }))).map(decodeKey), below);
       assert.equal((await subject.keys(encodeRange({ prefix: '' }))).length, below.length + 6);
@@ -156,7 +181,8 @@ export const keyClauses: readonly Clause[] = [
         ];
         await subject.must({ changes: rows.map((row, index) => put(row, String(index))) });
         for (const [index, row] of rows.entries()) assert.equal(await subject.text(row), String(index));
-        for (const row of rows) assert.ok((await subject.keys({ container: row.container, entity: row.entity })).includes(row.key));
+        for (const row of rows)
+          assert.ok((await subject.keys({ container: row.container, entity: row.entity })).includes(row.key));
         await subject.provider.administration.drop(subject.database());
       }
     },
@@ -164,7 +190,10 @@ export const keyClauses: readonly Clause[] = [
   {
     name: 'Containers, entities and databases may be called anything that keys may be called.',
     law,
-    broken: changesAddresses('trims entities', (address) => ({ ...address, entity: address.entity.trim().replace(/\.+$/, '') })),
+    broken: changesAddresses('trims entities', (address) => ({
+      ...address,
+      entity: address.entity.trim().replace(/\.+$/, ''),
+    })),
     async run(subject) {
       const names = hostileKeys.map((key) => encodeKey(key));
       const rows = names.map((name) => subject.address(name, { container: name, entity: name }));
@@ -173,9 +202,13 @@ export const keyClauses: readonly Clause[] = [
       await subject.must({ changes: entities.map((row) => put(row, JSON.stringify(row.entity))) });
       for (const row of rows) assert.equal(await subject.text(row), JSON.stringify(row.key));
       for (const row of entities) assert.equal(await subject.text(row), JSON.stringify(row.entity));
-      const databases = ['..', '/', 'CON', 'con', 'a:b', "'", 'ä', '__proto__', 'x.'].map((name) => subject.database(name));
-      for (const database of databases) await subject.put(subject.address('k', { database }), JSON.stringify(database));
-      for (const database of databases) assert.equal(await subject.text(subject.address('k', { database })), JSON.stringify(database));
+      const databases = ['..', '/', 'CON', 'con', 'a:b', "'", 'ä', '__proto__', 'x.'].map((name) =>
+        subject.database(name),
+      );
+      for (const database of databases)
+        await subject.put(subject.address('k', { database }), JSON.stringify(database));
+      for (const database of databases)
+        assert.equal(await subject.text(subject.address('k', { database })), JSON.stringify(database));
     },
   },
   {
@@ -186,7 +219,10 @@ export const keyClauses: readonly Clause[] = [
       entity: address.entity === '' ? 'default' : address.entity,
     })),
     async run(subject) {
-      const [empty, named] = [subject.address('k', { entity: '' }), subject.address('k', { entity: 'default' })];
+      const [empty, named] = [
+        subject.address('k', { entity: '' }),
+        subject.address('k', { entity: 'default' }),
+      ];
       await subject.must({ changes: [put(empty, '1'), put(named, '2')] });
       assert.deepEqual([await subject.text(empty), await subject.text(named)], ['1', '2']);
       assert.deepEqual(await subject.keys({ entity: '' }), ['k']);
@@ -199,14 +235,22 @@ export const keyClauses: readonly Clause[] = [
   {
     name: 'Addresses as long as the limits allow are kept apart to their last byte; a key one byte longer is refused by name.',
     law: 13,
-    broken: changesAddresses('cuts keys at 1,000 characters', (address) => ({ ...address, key: address.key.slice(0, 1_000) })),
+    broken: changesAddresses('cuts keys at 1,000 characters', (address) => ({
+      ...address,
+      key: address.key.slice(0, 1_000),
+    })),
     async run(subject) {
       for (const filler of ['x', 'é', '日', '\u{1F600}']) {
         const full = (bytes: number, last: string): string => {
           const count = Math.floor((bytes - last.length) / Buffer.byteLength(filler));
-          return filler.repeat(count) + 'y'.repeat(bytes - last.length - count * Buffer.byteLength(filler)) + last;
+          return (
+            filler.repeat(count) + 'y'.repeat(bytes - last.length - count * Buffer.byteLength(filler)) + last
+          );
         };
-        const place = { container: full(limits.containerBytesMax, 'c'), entity: full(limits.entityBytesMax, 'e') };
+        const place = {
+          container: full(limits.containerBytesMax, 'c'),
+          entity: full(limits.entityBytesMax, 'e'),
+        };
         const rows = ['1', '2'].map((last) => subject.address(full(limits.keyBytesMax, last), place));
         await subject.must({ changes: rows.map((row) => put(row, JSON.stringify(row.key.at(-1)))) });
         for (const row of rows) assert.equal(await subject.text(row), JSON.stringify(row.key.at(-1)));
@@ -216,8 +260,13 @@ export const keyClauses: readonly Clause[] = [
         );
       }
       assert.equal(encodeKey('k'.repeat(limits.keyBytesMax)).length, limits.keyBytesMax);
-      const error = throws('LIMIT_EXCEEDED', 'a key of one byte too many', () => encodeKey('k'.repeat(limits.keyBytesMax + 1)));
-      assert.deepEqual({ ...error, limit: 'keyBytesMax', given: limits.keyBytesMax + 1, allowed: limits.keyBytesMax }, { ...error });
+      const error = throws('LIMIT_EXCEEDED', 'a key of one byte too many', () =>
+        encodeKey('k'.repeat(limits.keyBytesMax + 1)),
+      );
+      assert.deepEqual(
+        { ...error, limit: 'keyBytesMax', given: limits.keyBytesMax + 1, allowed: limits.keyBytesMax },
+        { ...error },
+      );
     },
   },
   {
@@ -231,9 +280,13 @@ export const keyClauses: readonly Clause[] = [
     })),
     async run(subject) {
       const base = subject.database('');
-      const databases = ['1', '2'].map((last) => subject.database('d'.repeat(limits.databaseBytesMax - base.length - 1) + last));
-      for (const database of databases) await subject.put(subject.address('k', { database }), JSON.stringify(database));
-      for (const database of databases) assert.equal(await subject.text(subject.address('k', { database })), JSON.stringify(database));
+      const databases = ['1', '2'].map((last) =>
+        subject.database('d'.repeat(limits.databaseBytesMax - base.length - 1) + last),
+      );
+      for (const database of databases)
+        await subject.put(subject.address('k', { database }), JSON.stringify(database));
+      for (const database of databases)
+        assert.equal(await subject.text(subject.address('k', { database })), JSON.stringify(database));
       const found = await subject.provider.administration.databases();
       assert.deepEqual(
         found.filter((name) => databases.includes(name)),

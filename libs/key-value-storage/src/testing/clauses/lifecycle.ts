@@ -9,7 +9,10 @@ import { put, race, rejects, throws } from '../verbs.js';
 const law = 11;
 
 /** Each call of the port that needs an open provider. */
-function calls(subject: Subject, provider: StorageProvider): Readonly<Record<string, () => Promise<unknown>>> {
+function calls(
+  subject: Subject,
+  provider: StorageProvider,
+): Readonly<Record<string, () => Promise<unknown>>> {
   const address = subject.address('one');
   const { key: _, ...space } = address;
   const { administration } = provider;
@@ -41,7 +44,8 @@ export const lifecycleClauses: readonly Clause[] = [
         if (limit < 0) throw new RangeError('a limit below 0');
         return provider.sweep(limit);
       },
-      read: (addresses, options) => (addresses.length === 0 ? Promise.resolve({ time: 0, rows: [] }) : provider.read(addresses, options)),
+      read: (addresses, options) =>
+        addresses.length === 0 ? Promise.resolve({ time: 0, rows: [] }) : provider.read(addresses, options),
     })),
     async run(subject) {
       await allRefuse(subject, await subject.create());
@@ -85,8 +89,11 @@ export const lifecycleClauses: readonly Clause[] = [
     async run(subject) {
       await subject.provider.close();
       const { provider } = subject;
-      throws('STORAGE_NOT_OPEN', 'administration.export', () => provider.administration.export(subject.database()));
-      if (provider.hints !== undefined) throws('STORAGE_NOT_OPEN', 'hints', () => provider.hints?.([], new AbortController().signal));
+      throws('STORAGE_NOT_OPEN', 'administration.export', () =>
+        provider.administration.export(subject.database()),
+      );
+      if (provider.hints !== undefined)
+        throws('STORAGE_NOT_OPEN', 'hints', () => provider.hints?.([], new AbortController().signal));
       await provider.open();
     },
   },
@@ -208,7 +215,9 @@ export const lifecycleClauses: readonly Clause[] = [
     })),
     async run(subject) {
       const address = subject.address('one');
-      const results = await race(10, () => subject.commit({ checks: [{ address, expected: 'present' }], changes: [put(address, '1')] }));
+      const results = await race(10, () =>
+        subject.commit({ checks: [{ address, expected: 'present' }], changes: [put(address, '1')] }),
+      );
       assert.ok(results.every(({ outcome }) => outcome === 'conflict'));
     },
   },
@@ -221,11 +230,17 @@ export const lifecycleClauses: readonly Clause[] = [
     async run(subject) {
       const { name, features } = subject.provider;
       assert.ok(typeof name === 'string' && name.trim() !== '', 'it has no name');
-      assert.ok([false, 'fsync', 'quorum'].includes(features.durable), `durable is ${String(features.durable)}`);
-      for (const flag of ['shared', 'staleReads', 'coalesce'] as const) assert.equal(typeof features[flag], 'boolean', flag);
+      assert.ok(
+        [false, 'fsync', 'quorum'].includes(features.durable),
+        `durable is ${String(features.durable)}`,
+      );
+      for (const flag of ['shared', 'staleReads', 'coalesce'] as const)
+        assert.equal(typeof features[flag], 'boolean', flag);
       const { expiry } = features;
       assert.ok(expiry === 'exact' || expiry.lagMs > 0, 'expiry');
-      assert.ok(['ordered', 'collected'].includes(features.scan) && ['replaceable', 'own'].includes(features.clock));
+      assert.ok(
+        ['ordered', 'collected'].includes(features.scan) && ['replaceable', 'own'].includes(features.clock),
+      );
     },
   },
   {
@@ -242,7 +257,10 @@ export const lifecycleClauses: readonly Clause[] = [
     })),
     async run(subject) {
       const [a, b] = [subject.address('a'), subject.address('b')];
-      const batch = subject.batch({ checks: [{ address: a, expected: 'absent' }], changes: [put(b, '1'), put(a, '1')] });
+      const batch = subject.batch({
+        checks: [{ address: a, expected: 'absent' }],
+        changes: [put(b, '1'), put(a, '1')],
+      });
       const addresses = [b, a];
       const before = JSON.stringify([batch, addresses]);
       await subject.provider.commit([batch]);

@@ -1,6 +1,13 @@
 /** Law 13: what the limits allow, a provider can do. (What they refuse never gets as far as a provider: the clauses of the stores prove that.) */
 import assert from 'node:assert/strict';
-import { limits, sizeOf, type ScanPage, type ScanRange, type StorageProvider, type StoredValue } from '../../core/index.js';
+import {
+  limits,
+  sizeOf,
+  type ScanPage,
+  type ScanRange,
+  type StorageProvider,
+  type StoredValue,
+} from '../../core/index.js';
 import { breaks, changesBatches } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';
@@ -12,9 +19,14 @@ export const limitClauses: readonly Clause[] = [
   {
     name: 'A batch of as many changes as are allowed, each row checked too, is applied whole.',
     law,
-    broken: changesBatches('leaves out what comes after 500 changes', (batch) => ({ ...batch, changes: batch.changes.slice(0, 500) })),
+    broken: changesBatches('leaves out what comes after 500 changes', (batch) => ({
+      ...batch,
+      changes: batch.changes.slice(0, 500),
+    })),
     async run(subject) {
-      const addresses = Array.from({ length: limits.batchEntriesMax }, (_, index) => subject.address(`key-${index}`));
+      const addresses = Array.from({ length: limits.batchEntriesMax }, (_, index) =>
+        subject.address(`key-${index}`),
+      );
       const version = subject.version();
       const { rows } = await subject.must({
         version,
@@ -23,7 +35,10 @@ export const limitClauses: readonly Clause[] = [
       });
       assert.equal(rows.length, limits.batchEntriesMax);
       assert.equal((await subject.keys()).length, limits.batchEntriesMax);
-      await subject.must({ checks: addresses.map((address) => check(address, version)), changes: addresses.map(remove) });
+      await subject.must({
+        checks: addresses.map((address) => check(address, version)),
+        changes: addresses.map(remove),
+      });
       assert.deepEqual(await subject.keys(), []);
     },
   },
@@ -40,10 +55,15 @@ export const limitClauses: readonly Clause[] = [
     }),
     async run(subject) {
       const addresses = Array.from({ length: 9 }, (_, index) => subject.address(`key-${index}`));
-      const values = addresses.map((_, index) => json(JSON.stringify(String(index).repeat(limits.valueBytesMax - 2))));
-      await subject.must({ changes: addresses.map((address, index) => put(address, values[index] as ReturnType<typeof json>)) });
+      const values = addresses.map((_, index) =>
+        json(JSON.stringify(String(index).repeat(limits.valueBytesMax - 2))),
+      );
+      await subject.must({
+        changes: addresses.map((address, index) => put(address, values[index] as ReturnType<typeof json>)),
+      });
       const { rows } = await subject.provider.read(addresses);
-      for (const [index, row] of rows.entries()) assert.ok(sameText(row?.value, values[index]), `value ${index} came back changed`);
+      for (const [index, row] of rows.entries())
+        assert.ok(sameText(row?.value, values[index]), `value ${index} came back changed`);
       const page = await subject.page();
       assert.deepEqual([page.rows.length, page.more], [9, false]);
     },
@@ -55,17 +75,23 @@ export const limitClauses: readonly Clause[] = [
       read: (addresses, options) => provider.read(addresses.slice(0, 512), options),
     })),
     async run(subject) {
-      const addresses = Array.from({ length: limits.readAddressesMax }, (_, index) => subject.address(`key-${index}`));
+      const addresses = Array.from({ length: limits.readAddressesMax }, (_, index) =>
+        subject.address(`key-${index}`),
+      );
       await subject.must({ changes: addresses.slice(0, 900).map((address) => put(address, '1')) });
       const { rows } = await subject.provider.read(addresses, { values: 'omit' });
-      assert.deepEqual([rows.length, rows.filter((row) => row !== undefined).length], [limits.readAddressesMax, 900]);
+      assert.deepEqual(
+        [rows.length, rows.filter((row) => row !== undefined).length],
+        [limits.readAddressesMax, 900],
+      );
     },
   },
   {
     name: 'A page ends where its values would be over 8 MB together, has one row at least, and says that more come; read on, the pages miss and repeat nothing.',
     law,
     broken: breaks('answers pages of any size', (provider) => ({
-      scan: async (ranges, options) => await Promise.all(ranges.map(async (range) => await wholePage(provider, range, options))),
+      scan: async (ranges, options) =>
+        await Promise.all(ranges.map(async (range) => await wholePage(provider, range, options))),
     })),
     async run(subject) {
       const rows = await fillWithLarge(subject, 12);
@@ -74,9 +100,16 @@ export const limitClauses: readonly Clause[] = [
         for (let more = true, after: string | undefined; more; after = seen.at(-1)) {
           const page = await subject.page({ reverse, ...(after === undefined ? {} : { after }) });
           const bytes = page.rows.reduce((sum, { row }) => sum + sizeOf(row.value as StoredValue), 0);
-          assert.ok(page.rows.length > 0 && bytes <= limits.pageBytesMax, `a page of ${page.rows.length} rows and ${bytes} bytes`);
-          assert.ok(!page.more || bytes > limits.pageBytesMax - limits.valueBytesMax, `a page of ${bytes} bytes has room for more`);
-          for (const { key, row } of page.rows) assert.ok(sameText(row.value, rows.get(key)), `the value of ${key} came back changed`);
+          assert.ok(
+            page.rows.length > 0 && bytes <= limits.pageBytesMax,
+            `a page of ${page.rows.length} rows and ${bytes} bytes`,
+          );
+          assert.ok(
+            !page.more || bytes > limits.pageBytesMax - limits.valueBytesMax,
+            `a page of ${bytes} bytes has room for more`,
+          );
+          for (const { key, row } of page.rows)
+            assert.ok(sameText(row.value, rows.get(key)), `the value of ${key} came back changed`);
           seen.push(...page.rows.map(({ key }) => key));
           more = page.more;
           assert.ok(seen.length <= rows.size, 'the pages never end');
@@ -92,8 +125,13 @@ export const limitClauses: readonly Clause[] = [
     law,
     broken: breaks('answers reads of any size', (provider) => ({
       read: async (addresses, options) => {
-        const each = await Promise.all(addresses.map(async (address) => await provider.read([address], options)));
-        return { time: each[0]?.time ?? (await provider.read([])).time, rows: each.flatMap(({ rows }) => rows) };
+        const each = await Promise.all(
+          addresses.map(async (address) => await provider.read([address], options)),
+        );
+        return {
+          time: each[0]?.time ?? (await provider.read([])).time,
+          rows: each.flatMap(({ rows }) => rows),
+        };
       },
     })),
     async run(subject) {
@@ -101,8 +139,13 @@ export const limitClauses: readonly Clause[] = [
       const beside = Array.from({ length: 60 }, (_, index) => subject.address(`absent-${index}`));
       const elsewhere = { ...subject.address('x'), entity: 'elsewhere' };
       for (const addresses of [large, [...beside, ...large], [...beside, elsewhere, ...large.toReversed()]]) {
-        const error = await rejects('LIMIT_EXCEEDED', `a read of ${addresses.length} rows`, () => subject.provider.read(addresses));
-        assert.deepEqual({ ...error, limit: 'pageBytesMax', allowed: limits.pageBytesMax, effect: 'none' }, { ...error });
+        const error = await rejects('LIMIT_EXCEEDED', `a read of ${addresses.length} rows`, () =>
+          subject.provider.read(addresses),
+        );
+        assert.deepEqual(
+          { ...error, limit: 'pageBytesMax', allowed: limits.pageBytesMax, effect: 'none' },
+          { ...error },
+        );
         const found = [
           (await subject.provider.read(addresses, { values: 'omit' })).rows,
           (await subject.provider.read(addresses.slice(-9))).rows,
@@ -117,13 +160,21 @@ export const limitClauses: readonly Clause[] = [
 ];
 
 /** Rows of the largest values in the space of the subject: half of them such as compress well, half such as do not. In the order of their keys. */
-async function fillWithLarge(subject: Subject, count: number): Promise<ReadonlyMap<string, ReturnType<typeof json>>> {
+async function fillWithLarge(
+  subject: Subject,
+  count: number,
+): Promise<ReadonlyMap<string, ReturnType<typeof json>>> {
   const rows = new Map<string, ReturnType<typeof json>>();
   for (let index = 0; index < count; index += 1)
-    rows.set(`key-${String(index).padStart(2, '0')}`, json(JSON.stringify(index % 2 === 0 ? 'x'.repeat(largest) : noise(index, largest))));
+    rows.set(
+      `key-${String(index).padStart(2, '0')}`,
+      json(JSON.stringify(index % 2 === 0 ? 'x'.repeat(largest) : noise(index, largest))),
+    );
   const each = [...rows];
   for (let from = 0; from < count; from += 8)
-    await subject.must({ changes: each.slice(from, from + 8).map(([key, value]) => put(subject.address(key), value)) });
+    await subject.must({
+      changes: each.slice(from, from + 8).map(([key, value]) => put(subject.address(key), value)),
+    });
   return rows;
 }
 
@@ -149,7 +200,11 @@ async function wholePage(
   const [page] = (await provider.scan([range], options)) as [ScanPage];
   const last = page.rows.at(-1);
   if (!page.more || last === undefined || page.rows.length === range.limit) return page;
-  const rest = await wholePage(provider, { ...range, after: last.key, limit: range.limit - page.rows.length }, options);
+  const rest = await wholePage(
+    provider,
+    { ...range, after: last.key, limit: range.limit - page.rows.length },
+    options,
+  );
   return { ...rest, rows: [...page.rows, ...rest.rows] };
 }
 

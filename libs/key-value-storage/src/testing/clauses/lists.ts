@@ -11,7 +11,9 @@ export const pad = (index: number): string => `key-${String(index).padStart(4, '
 /** Rows of these keys, in one batch. */
 export async function fill(subject: Subject, keys: readonly string[]): Promise<void> {
   for (let at = 0; at < keys.length; at += 900) {
-    await subject.must({ changes: keys.slice(at, at + 900).map((key) => put(subject.address(key), `"${key}"`)) });
+    await subject.must({
+      changes: keys.slice(at, at + 900).map((key) => put(subject.address(key), `"${key}"`)),
+    });
   }
 }
 
@@ -73,7 +75,9 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'The start of a range is in it, its end is not, in both directions; where both are the same there is nothing.',
     law,
-    broken: changesRanges('takes the end in', (range) => (range.end === undefined ? range : { ...range, end: `${range.end}\u0001` })),
+    broken: changesRanges('takes the end in', (range) =>
+      range.end === undefined ? range : { ...range, end: `${range.end}\u0001` },
+    ),
     async run(subject) {
       await fill(subject, ['a', 'b', 'c', 'd', 'e']);
       for (const [range, expected] of [
@@ -94,7 +98,10 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'A page has at most as many rows as were asked for, and says whether more come: also when exactly as many are there.',
     law,
-    broken: changesPages('says that more come when a page is full', (page, range) => ({ ...page, more: page.rows.length === range.limit })),
+    broken: changesPages('says that more come when a page is full', (page, range) => ({
+      ...page,
+      more: page.rows.length === range.limit,
+    })),
     async run(subject) {
       await fill(subject, ['a', 'b', 'c']);
       for (const reverse of [false, true]) {
@@ -119,7 +126,10 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'An empty space is an empty page, and nothing more comes.',
     law,
-    broken: changesPages('says that more come after an empty page', (page) => ({ ...page, more: page.rows.length === 0 })),
+    broken: changesPages('says that more come after an empty page', (page) => ({
+      ...page,
+      more: page.rows.length === 0,
+    })),
     async run(subject) {
       for (const range of [{}, { reverse: true }, { start: 'a' }, { values: 'omit' as const }]) {
         const { rows, more } = await subject.page(range);
@@ -134,7 +144,8 @@ export const listClauses: readonly Clause[] = [
       const gone = new Set<string>();
       return {
         commit: async (batches, options) => {
-          for (const { changes } of batches) for (const { kind, address } of changes) if (kind === 'delete') gone.add(address.key);
+          for (const { changes } of batches)
+            for (const { kind, address } of changes) if (kind === 'delete') gone.add(address.key);
           return await provider.commit(batches, options);
         },
         scan: async (ranges, options) =>
@@ -197,7 +208,10 @@ export const listClauses: readonly Clause[] = [
           ranges.map((range) => ({ ...range, entity: `${range.entity}s` })),
           options,
         );
-        return pages.map((page, index) => ({ ...page, rows: [...page.rows, ...(beside[index]?.rows ?? [])] }));
+        return pages.map((page, index) => ({
+          ...page,
+          rows: [...page.rows, ...(beside[index]?.rows ?? [])],
+        }));
       },
     })),
     async run(subject) {

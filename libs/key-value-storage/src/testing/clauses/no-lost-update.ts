@@ -11,12 +11,16 @@ const law = 3;
 /** Looks first, in a call of its own, and commits without its checks: everything that is decided in between is lost. */
 const looksFirst = (fault: string) =>
   commitsOtherwise(fault, async (batch, provider) => {
-    const { rows } = await provider.read(batch.checks.map(({ address }) => ({ ...address, database: batch.database })));
+    const { rows } = await provider.read(
+      batch.checks.map(({ address }) => ({ ...address, database: batch.database })),
+    );
     const failed = batch.checks.findIndex(({ expected }, index) => {
       const row = rows[index];
       if (expected === 'absent') return row !== undefined;
       if (expected === 'present' || row === undefined) return row === undefined;
-      return 'version' in expected ? row.version !== expected.version : row.value.kind !== 'number' || row.value.number !== expected.number;
+      return 'version' in expected
+        ? row.version !== expected.version
+        : row.value.kind !== 'number' || row.value.number !== expected.number;
     });
     const missed = batch.checks[failed];
     if (missed !== undefined) return { outcome: 'conflict', ...missed, actual: rows[failed]?.version };
@@ -82,7 +86,9 @@ export const noLostUpdateClauses: readonly Clause[] = [
     async run(subject) {
       const address = subject.address('one');
       await subject.put(address, number(7));
-      const results = await race(50, () => subject.commit({ checks: [check(address, 7n)], changes: [sum(address, 1)] }));
+      const results = await race(50, () =>
+        subject.commit({ checks: [check(address, 7n)], changes: [sum(address, 1)] }),
+      );
       assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
       assert.equal(await subject.number(address), 8n);
     },
@@ -94,7 +100,9 @@ export const noLostUpdateClauses: readonly Clause[] = [
     async run(subject) {
       const address = subject.address('one');
       await subject.put(address, '"prize"');
-      const results = await race(50, () => subject.commit({ checks: [check(address, 'present')], changes: [remove(address)] }));
+      const results = await race(50, () =>
+        subject.commit({ checks: [check(address, 'present')], changes: [remove(address)] }),
+      );
       assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
       assert.equal(await subject.read(address), undefined);
     },
@@ -156,11 +164,16 @@ export const noLostUpdateClauses: readonly Clause[] = [
   {
     name: 'A hundred transfers between ten accounts at once keep the sum of all, and each account above zero.',
     law,
-    broken: changesBatches('compares the version of the first row only', (batch) => ({ ...batch, checks: batch.checks.slice(0, 1) })),
+    broken: changesBatches('compares the version of the first row only', (batch) => ({
+      ...batch,
+      checks: batch.checks.slice(0, 1),
+    })),
     async run(subject) {
       const accounts = Array.from({ length: 10 }, (_, index) => subject.address(`account-${index}`));
       await subject.must({ changes: accounts.map((account) => put(account, '100')) });
-      await race(100, (index) => transfer(subject, accounts[index % 10] as Address, accounts[(index * 7 + 3) % 10] as Address, 30));
+      await race(100, (index) =>
+        transfer(subject, accounts[index % 10] as Address, accounts[(index * 7 + 3) % 10] as Address, 30),
+      );
       const { rows } = await subject.provider.read(accounts);
       const balances = rows.map((row) => (row?.value.kind === 'json' ? Number(row.value.text) : Number.NaN));
       assert.equal(
@@ -175,12 +188,17 @@ export const noLostUpdateClauses: readonly Clause[] = [
     law,
     broken: changesBatches('does not look at the checks of rows that a batch leaves alone', (batch) => ({
       ...batch,
-      checks: batch.checks.filter(({ address }) => batch.changes.some((change) => change.address.key === address.key)),
+      checks: batch.checks.filter(({ address }) =>
+        batch.changes.some((change) => change.address.key === address.key),
+      ),
     })),
     async run(subject) {
       for (let round = 0; round < 10; round += 1) {
         const [left, right] = [subject.address(`left-${round}`), subject.address(`right-${round}`)];
-        const [seenLeft, seenRight] = [await subject.put(left, '"on duty"'), await subject.put(right, '"on duty"')];
+        const [seenLeft, seenRight] = [
+          await subject.put(left, '"on duty"'),
+          await subject.put(right, '"on duty"'),
+        ];
         const results = await Promise.all([
           subject.commit({ checks: [check(right, seenRight)], changes: [put(left, '"off"')] }),
           subject.commit({ checks: [check(left, seenLeft)], changes: [put(right, '"off"')] }),
@@ -227,10 +245,15 @@ async function transfer(subject: Subject, from: Address, to: Address, amount: nu
   }
 }
 
-async function expectOneWinner(subject: Subject, results: readonly CommitResult[], versions: readonly string[]): Promise<void> {
+async function expectOneWinner(
+  subject: Subject,
+  results: readonly CommitResult[],
+  versions: readonly string[],
+): Promise<void> {
   assert.deepEqual(outcomes(results), { committed: 1, conflict: results.length - 1 });
   const winner = results.findIndex(({ outcome }) => outcome === 'committed');
   const row = await subject.read(subject.address('one'));
   assert.equal(row?.version, versions[winner], 'the row is that of the winner');
-  for (const result of results) if (result.outcome === 'conflict') assert.equal(result.actual, versions[winner]);
+  for (const result of results)
+    if (result.outcome === 'conflict') assert.equal(result.actual, versions[winner]);
 }

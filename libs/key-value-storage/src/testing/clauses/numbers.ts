@@ -29,7 +29,8 @@ export const numberClauses: readonly Clause[] = [
     law,
     broken: commitsOtherwise('takes what is given for an absent row', async (batch, provider) => {
       const [change] = batch.changes;
-      if (change === undefined || (change.kind !== 'min' && change.kind !== 'max')) return await commitOne(provider, batch);
+      if (change === undefined || (change.kind !== 'min' && change.kind !== 'max'))
+        return await commitOne(provider, batch);
       const { rows } = await provider.read([{ ...change.address, database: batch.database }]);
       return await commitOne(
         provider,
@@ -38,11 +39,23 @@ export const numberClauses: readonly Clause[] = [
     }),
     async run(subject) {
       const results = [];
-      const steps = [max(subject.address('max'), -3), max(subject.address('max'), 9), max(subject.address('max'), 4)];
-      const down = [min(subject.address('min'), 3), min(subject.address('min'), -9), min(subject.address('min'), -4)];
-      for (const change of [...steps, ...down]) results.push((await subject.must({ changes: [change] })).rows[0]?.number);
+      const steps = [
+        max(subject.address('max'), -3),
+        max(subject.address('max'), 9),
+        max(subject.address('max'), 4),
+      ];
+      const down = [
+        min(subject.address('min'), 3),
+        min(subject.address('min'), -9),
+        min(subject.address('min'), -4),
+      ];
+      for (const change of [...steps, ...down])
+        results.push((await subject.must({ changes: [change] })).rows[0]?.number);
       assert.deepEqual(results, [0n, 9n, 9n, 0n, -9n, -9n]);
-      assert.deepEqual([await subject.number(subject.address('max')), await subject.number(subject.address('min'))], [9n, -9n]);
+      assert.deepEqual(
+        [await subject.number(subject.address('max')), await subject.number(subject.address('min'))],
+        [9n, -9n],
+      );
     },
   },
   {
@@ -54,7 +67,10 @@ export const numberClauses: readonly Clause[] = [
       if (result.outcome !== 'refused' || change?.kind !== 'sum') return result;
       const { rows } = await provider.read([{ ...change.address, database: batch.database }]);
       const old = rows[0]?.value.kind === 'number' ? rows[0].value.number : 0n;
-      return await commitOne(provider, { ...batch, changes: [put(change.address, number(BigInt.asIntN(64, old + change.operand)))] });
+      return await commitOne(provider, {
+        ...batch,
+        changes: [put(change.address, number(BigInt.asIntN(64, old + change.operand)))],
+      });
     }),
     async run(subject) {
       const address = subject.address('edge');
@@ -110,7 +126,8 @@ export const numberClauses: readonly Clause[] = [
     law,
     broken: changesAnswers('refuses whatever is outside the bounds', (result, { changes }) => {
       const [change] = changes;
-      if (result.outcome !== 'committed' || change?.kind !== 'sum' || change.floor === undefined) return result;
+      if (result.outcome !== 'committed' || change?.kind !== 'sum' || change.floor === undefined)
+        return result;
       const now = result.rows[0]?.number ?? 0n;
       return now < change.floor ? { outcome: 'refused', address: change.address, reason: 'range' } : result;
     }),
@@ -122,7 +139,10 @@ export const numberClauses: readonly Clause[] = [
       assert.equal((await subject.commit({ changes: [sum(address, -1, { floor: 0n })] })).outcome, 'refused');
       await subject.put(address, number(20));
       await subject.must({ changes: [sum(address, -5, { ceiling: 10n })] });
-      assert.equal((await subject.commit({ changes: [sum(address, 1, { ceiling: 10n })] })).outcome, 'refused');
+      assert.equal(
+        (await subject.commit({ changes: [sum(address, 1, { ceiling: 10n })] })).outcome,
+        'refused',
+      );
       assert.equal(await subject.number(address), 15n);
     },
   },
@@ -133,19 +153,26 @@ export const numberClauses: readonly Clause[] = [
       commit: async (batches, options) => {
         const [batch] = batches;
         const change = batch?.changes[0];
-        if (batch === undefined || change?.kind !== 'sum' || change.floor === undefined) return await provider.commit(batches, options);
+        if (batch === undefined || change?.kind !== 'sum' || change.floor === undefined)
+          return await provider.commit(batches, options);
         const { rows } = await provider.read([{ ...change.address, database: batch.database }]);
         const old = rows[0]?.value.kind === 'number' ? rows[0].value.number : 0n;
-        if (old + change.operand < change.floor) return [{ outcome: 'refused', address: change.address, reason: 'range' }];
+        if (old + change.operand < change.floor)
+          return [{ outcome: 'refused', address: change.address, reason: 'range' }];
         return await provider.commit([{ ...batch, changes: [sum(change.address, change.operand)] }], options);
       },
     })),
     async run(subject) {
       const address = subject.address('stock');
       await subject.put(address, number(10));
-      const results = await Promise.all(Array.from({ length: 50 }, () => subject.commit({ changes: [sum(address, -1, { floor: 0n })] })));
+      const results = await Promise.all(
+        Array.from({ length: 50 }, () => subject.commit({ changes: [sum(address, -1, { floor: 0n })] })),
+      );
       assert.deepEqual(
-        [results.filter(({ outcome }) => outcome === 'committed').length, results.filter(({ outcome }) => outcome === 'refused').length],
+        [
+          results.filter(({ outcome }) => outcome === 'committed').length,
+          results.filter(({ outcome }) => outcome === 'refused').length,
+        ],
         [10, 40],
       );
       assert.equal(await subject.number(address), 0n);

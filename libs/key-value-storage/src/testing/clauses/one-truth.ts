@@ -14,7 +14,11 @@ export const oneTruthClauses: readonly Clause[] = [
     broken: breaks('answers a commit before it is done', (provider) => ({
       commit: async (batches, options) => {
         void later(() => provider.commit(batches, options)).catch(() => undefined);
-        return batches.map(({ changes }) => ({ outcome: 'committed', time: 0, rows: changes.map(() => ({ existed: false })) }));
+        return batches.map(({ changes }) => ({
+          outcome: 'committed',
+          time: 0,
+          rows: changes.map(() => ({ existed: false })),
+        }));
       },
     })),
     async run(subject) {
@@ -30,7 +34,10 @@ export const oneTruthClauses: readonly Clause[] = [
   {
     name: 'A conflict is judged by what is there: a check that is met never hears of one, however many others write beside it.',
     law,
-    broken: changesAnswers('answers every seventh batch with a conflict, as engines do that lock by pages', everySeventhConflicts()),
+    broken: changesAnswers(
+      'answers every seventh batch with a conflict, as engines do that lock by pages',
+      everySeventhConflicts(),
+    ),
     async run(subject) {
       const results = await race(100, async (index) => {
         const address = subject.address(`own-${index}`);
@@ -48,7 +55,9 @@ export const oneTruthClauses: readonly Clause[] = [
     async run(subject) {
       const second = await subject.second();
       const address = subject.address('count');
-      await race(100, (index) => subject.must({ changes: [sum(address, 1)] }, index % 2 === 0 ? second : subject.provider));
+      await race(100, (index) =>
+        subject.must({ changes: [sum(address, 1)] }, index % 2 === 0 ? second : subject.provider),
+      );
       assert.equal(await subject.number(address, second), 100n);
     },
   },
@@ -85,7 +94,9 @@ export const oneTruthClauses: readonly Clause[] = [
       return {
         read: async (addresses, options) => {
           const name = JSON.stringify(addresses);
-          const result = (options?.consistency === 'stale' ? seen.get(name) : undefined) ?? (await provider.read(addresses, options));
+          const result =
+            (options?.consistency === 'stale' ? seen.get(name) : undefined) ??
+            (await provider.read(addresses, options));
           seen.set(name, result);
           return result;
         },

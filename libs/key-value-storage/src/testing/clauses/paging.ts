@@ -13,7 +13,9 @@ const without = (fault: string, ...names: readonly (keyof ScanRange)[]) =>
   changesRanges(
     fault,
     (range) =>
-      Object.fromEntries(Object.entries(range).filter(([name]) => !names.includes(name as keyof ScanRange))) as unknown as ScanRange,
+      Object.fromEntries(
+        Object.entries(range).filter(([name]) => !names.includes(name as keyof ScanRange)),
+      ) as unknown as ScanRange,
   );
 
 export const pagingClauses: readonly Clause[] = [
@@ -39,7 +41,8 @@ export const pagingClauses: readonly Clause[] = [
         { reverse: true, end: pad(33) },
       ]) {
         const whole = (await subject.page(range)).rows.map(({ key }) => key);
-        for (const limit of [1, 2, 3, 7, 40, 41, 42]) assert.deepEqual(await subject.keys({ ...range, limit }), whole, `pages of ${limit}`);
+        for (const limit of [1, 2, 3, 7, 40, 41, 42])
+          assert.deepEqual(await subject.keys({ ...range, limit }), whole, `pages of ${limit}`);
       }
     },
   },
@@ -50,10 +53,17 @@ export const pagingClauses: readonly Clause[] = [
       scan: async (ranges, options) => {
         const pages = await provider.scan(ranges, options);
         const { rows } = await provider.read(
-          ranges.map(({ database, container, entity, after }) => ({ database, container, entity, key: after ?? 'x' })),
+          ranges.map(({ database, container, entity, after }) => ({
+            database,
+            container,
+            entity,
+            key: after ?? 'x',
+          })),
         );
         return pages.map((page, index) =>
-          ranges[index]?.after !== undefined && rows[index] === undefined ? { ...page, rows: [], more: false } : page,
+          ranges[index]?.after !== undefined && rows[index] === undefined
+            ? { ...page, rows: [], more: false }
+            : page,
         );
       },
     })),
@@ -83,7 +93,10 @@ export const pagingClauses: readonly Clause[] = [
   {
     name: 'More than a thousand rows are read in pages of a thousand.',
     law,
-    broken: changesRanges('answers at most 500 rows', (range) => ({ ...range, limit: Math.min(range.limit, 500) })),
+    broken: changesRanges('answers at most 500 rows', (range) => ({
+      ...range,
+      limit: Math.min(range.limit, 500),
+    })),
     async run(subject) {
       const keys = Array.from({ length: 1_234 }, (_, index) => pad(index));
       await fill(subject, keys);
@@ -120,9 +133,15 @@ export const pagingClauses: readonly Clause[] = [
           const page = await subject.page({ limit: 7, reverse, ...(after === undefined ? {} : { after }) });
           seen.push(...page.rows.map(({ key }) => key));
           [after, more] = [seen.at(-1), page.more];
-          const gone = steady.slice(round * 3, round * 3 + 3).map((key) => remove(subject.address(`${key}-before`)));
+          const gone = steady
+            .slice(round * 3, round * 3 + 3)
+            .map((key) => remove(subject.address(`${key}-before`)));
           await subject.must({
-            changes: [...gone, put(subject.address(pad(round * 31 + 1)), '1'), put(subject.address(`0-${round}`), '1')],
+            changes: [
+              ...gone,
+              put(subject.address(pad(round * 31 + 1)), '1'),
+              put(subject.address(`0-${round}`), '1'),
+            ],
           });
         }
         assert.deepEqual(
@@ -141,7 +160,9 @@ export const pagingClauses: readonly Clause[] = [
       return {
         scan: async (ranges, options) => {
           const pages = await provider.scan(
-            ranges.map((range) => (range.after === undefined || position === undefined ? range : { ...range, after: position })),
+            ranges.map((range) =>
+              range.after === undefined || position === undefined ? range : { ...range, after: position },
+            ),
             options,
           );
           position = pages[0]?.rows.at(-1)?.key ?? position;
@@ -152,7 +173,9 @@ export const pagingClauses: readonly Clause[] = [
     async run(subject) {
       const steady = Array.from({ length: 60 }, (_, index) => pad(index * 2));
       await fill(subject, steady);
-      const writers = subject.meanwhile(race(50, (index) => subject.put(subject.address(pad(index * 2 + 1)), '1')));
+      const writers = subject.meanwhile(
+        race(50, (index) => subject.put(subject.address(pad(index * 2 + 1)), '1')),
+      );
       const readers = await race(20, (index) => subject.keys({ limit: 3 + (index % 5) }));
       await writers;
       for (const keys of readers) {

@@ -9,8 +9,19 @@ import type { Clause } from '../clause.js';
 import { bytes, json, number } from '../verbs.js';
 
 const nested = (levels: number): string => '['.repeat(levels) + ']'.repeat(levels);
-const row = (more: object = {}): Row => ({ version: '7', value: json('{"a":1}'), updatedAt: 1_763_694_000_123, ...more });
-const raw = (key: string, more: Partial<RawRow> = {}): RawRow => ({ container: 'state:kit', entity: 'thing', key, row: row(), ...more });
+const row = (more: object = {}): Row => ({
+  version: '7',
+  value: json('{"a":1}'),
+  updatedAt: 1_763_694_000_123,
+  ...more,
+});
+const raw = (key: string, more: Partial<RawRow> = {}): RawRow => ({
+  container: 'state:kit',
+  entity: 'thing',
+  key,
+  row: row(),
+  ...more,
+});
 
 /** Rows that only a damaged or forged file holds, each with what is wrong with it. */
 const damaged: Readonly<Record<string, RawRow>> = {
@@ -21,7 +32,9 @@ const damaged: Readonly<Record<string, RawRow>> = {
   'a time that no date can hold': raw('a', { row: row({ updatedAt: Number.MAX_SAFE_INTEGER }) }),
   'an expiry beyond every number': raw('a', { row: row({ expiresAt: Number.POSITIVE_INFINITY, ttlMs: 1 }) }),
   'a time to live that is none': raw('a', { row: row({ expiresAt: 9_000_000_000_000, ttlMs: 0 }) }),
-  'a time to live over its limit': raw('a', { row: row({ expiresAt: 9_000_000_000_000, ttlMs: limits.ttlMsMax + 1 }) }),
+  'a time to live over its limit': raw('a', {
+    row: row({ expiresAt: 9_000_000_000_000, ttlMs: limits.ttlMsMax + 1 }),
+  }),
   'no version': raw('a', { row: row({ version: '' }) }),
   'a version with a zero in front': raw('a', { row: row({ version: '07' }) }),
   'a version beyond 63 bits': raw('a', { row: row({ version: String(2n ** 63n) }) }),
@@ -33,7 +46,9 @@ const damaged: Readonly<Record<string, RawRow>> = {
   'JSON one level too deep': raw('a', { row: row({ value: json(nested(limits.valueLevelsMax + 1)) }) }),
   'JSON of 200,000 levels': raw('a', { row: row({ value: json(nested(200_000)) }) }),
   'JSON over its limit': raw('a', { row: row({ value: json(`"${'x'.repeat(limits.valueBytesMax)}"`) }) }),
-  'bytes over their limit': raw('a', { row: row({ value: { kind: 'bytes', bytes: new Uint8Array(limits.valueBytesMax + 1) } }) }),
+  'bytes over their limit': raw('a', {
+    row: row({ value: { kind: 'bytes', bytes: new Uint8Array(limits.valueBytesMax + 1) } }),
+  }),
   'a key that is no encoding': raw('a"zz'),
   'a key of parts that are none': raw('!x1'),
   'an empty key': raw(''),
@@ -101,7 +116,9 @@ export const rawRowClauses: readonly Clause[] = [
         import: async (database, rows) => {
           const all: RawRow[] = [];
           for await (const each of rows) all.push(each);
-          const shallow = all.filter(({ row: { value } }) => value.kind !== 'json' || !value.text.startsWith('['.repeat(101)));
+          const shallow = all.filter(
+            ({ row: { value } }) => value.kind !== 'json' || !value.text.startsWith('['.repeat(101)),
+          );
           return await provider.administration.import(database, shallow);
         },
       },

@@ -9,7 +9,11 @@ const law = 6;
 const hour = 3_600_000;
 
 /** The wall clock alone: no time passes between its readings. */
-const standing = (clock: Clock): Clock => ({ now: () => clock.now(), monotonic: () => 0, wait: (ms, signal) => clock.wait(ms, signal) });
+const standing = (clock: Clock): Clock => ({
+  now: () => clock.now(),
+  monotonic: () => 0,
+  wait: (ms, signal) => clock.wait(ms, signal),
+});
 
 export const timeClauses: readonly Clause[] = [
   {
@@ -113,7 +117,9 @@ export const timeClauses: readonly Clause[] = [
       await subject.provider.administration.import(database, [
         { ...place, row: { version: '5', value: json('1'), updatedAt: now + hour } },
       ]);
-      const { time, rows } = await subject.must({ changes: [put(address, '2', 1_000), put(subject.address('other'), '1')] });
+      const { time, rows } = await subject.must({
+        changes: [put(address, '2', 1_000), put(subject.address('other'), '1')],
+      });
       assert.equal(time, now + hour);
       assert.equal(rows[0]?.expiresAt, now + 1_000);
       const row = await subject.read(address);

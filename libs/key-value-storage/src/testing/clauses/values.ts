@@ -10,7 +10,9 @@ const law = 5;
 /** Stores another JSON text than it was given. */
 const changesText = (fault: string, change: (text: string) => string) =>
   changesChanges(fault, (each) =>
-    each.kind === 'put' && each.value.kind === 'json' ? { ...each, value: json(change(each.value.text)) } : each,
+    each.kind === 'put' && each.value.kind === 'json'
+      ? { ...each, value: json(change(each.value.text)) }
+      : each,
   );
 
 /** JSON texts that a detour over parsed values would change. */
@@ -35,7 +37,9 @@ export const valueClauses: readonly Clause[] = [
   {
     name: 'No row, null, an empty text, an empty list, zero and no bytes are six different things.',
     law,
-    broken: changesRows('takes null for no row', (row) => (row.value.kind === 'json' && row.value.text === 'null' ? undefined : row)),
+    broken: changesRows('takes null for no row', (row) =>
+      row.value.kind === 'json' && row.value.text === 'null' ? undefined : row,
+    ),
     async run(subject) {
       const values = [json('null'), json('""'), json('[]'), number(0), bytes()];
       const addresses = values.map((_, index) => subject.address(`value-${index}`));
@@ -81,7 +85,13 @@ export const valueClauses: readonly Clause[] = [
     law,
     broken: changesChanges('keeps bytes as text', (change) =>
       change.kind === 'put' && change.value.kind === 'bytes'
-        ? { ...change, value: { kind: 'bytes', bytes: new TextEncoder().encode(new TextDecoder().decode(change.value.bytes)) } }
+        ? {
+            ...change,
+            value: {
+              kind: 'bytes',
+              bytes: new TextEncoder().encode(new TextDecoder().decode(change.value.bytes)),
+            },
+          }
         : change,
     ),
     async run(subject) {
@@ -99,7 +109,9 @@ export const valueClauses: readonly Clause[] = [
     name: 'Numbers come back exactly, over all 64 bits.',
     law,
     broken: changesRows('answers numbers through floating point', (row) =>
-      row.value.kind === 'number' ? { ...row, value: number(BigInt.asIntN(64, BigInt(Number(row.value.number)))) } : row,
+      row.value.kind === 'number'
+        ? { ...row, value: number(BigInt.asIntN(64, BigInt(Number(row.value.number)))) }
+        : row,
     ),
     async run(subject) {
       const address = subject.address('number');
@@ -118,16 +130,25 @@ export const valueClauses: readonly Clause[] = [
       const text = JSON.stringify('ä'.repeat((900 * 1_024 - 2) / 2));
       await subject.put(address, text);
       assert.ok((await subject.text(address)) === text, 'a large text came back changed');
-      const large: StoredValue = { kind: 'bytes', bytes: new Uint8Array(900 * 1_024).map((_, index) => index * 31) };
+      const large: StoredValue = {
+        kind: 'bytes',
+        bytes: new Uint8Array(900 * 1_024).map((_, index) => index * 31),
+      };
       await subject.put(address, large);
       const stored = (await subject.read(address))?.value;
-      assert.ok(stored?.kind === 'bytes' && Buffer.from(stored.bytes).equals(large.bytes), 'large bytes came back changed');
+      assert.ok(
+        stored?.kind === 'bytes' && Buffer.from(stored.bytes).equals(large.bytes),
+        'large bytes came back changed',
+      );
     },
   },
   {
     name: 'Rows are answered in the order of the addresses asked, with gaps where there is none, and twice where asked twice.',
     law,
-    broken: changesReads('leaves gaps out', ({ time, rows }) => ({ time, rows: rows.filter((row) => row !== undefined) })),
+    broken: changesReads('leaves gaps out', ({ time, rows }) => ({
+      time,
+      rows: rows.filter((row) => row !== undefined),
+    })),
     async run(subject) {
       const [a, b, c] = [subject.address('a'), subject.address('b'), subject.address('c')];
       const [first, third] = [await subject.put(a, '1'), await subject.put(c, '3')];
@@ -150,11 +171,17 @@ export const valueClauses: readonly Clause[] = [
     })),
     async run(subject) {
       const addresses = Array.from({ length: 1_000 }, (_, index) =>
-        subject.address(`key-${index}`, { database: subject.database(index % 2 === 0 ? 'even' : 'odd'), entity: `thing-${index % 3}` }),
+        subject.address(`key-${index}`, {
+          database: subject.database(index % 2 === 0 ? 'even' : 'odd'),
+          entity: `thing-${index % 3}`,
+        }),
       );
       for (const name of ['even', 'odd']) {
         const mine = addresses.filter(({ database }) => database === subject.database(name));
-        await subject.must({ database: subject.database(name), changes: mine.map((address) => put(address, `"${address.key}"`)) });
+        await subject.must({
+          database: subject.database(name),
+          changes: mine.map((address) => put(address, `"${address.key}"`)),
+        });
       }
       const { rows } = await subject.provider.read(addresses);
       assert.deepEqual(
@@ -192,8 +219,11 @@ export const valueClauses: readonly Clause[] = [
         const results = await provider.commit(batches, options);
         return results.map((result, index) => {
           const change = batches[index]?.changes[0];
-          const missing = result.outcome === 'committed' && change?.kind === 'delete' && result.rows[0]?.existed === false;
-          return missing ? { outcome: 'conflict', address: change.address, expected: 'present', actual: undefined } : result;
+          const missing =
+            result.outcome === 'committed' && change?.kind === 'delete' && result.rows[0]?.existed === false;
+          return missing
+            ? { outcome: 'conflict', address: change.address, expected: 'present', actual: undefined }
+            : result;
         });
       },
     })),
@@ -201,7 +231,8 @@ export const valueClauses: readonly Clause[] = [
       const address = subject.address('one');
       await subject.put(address, '1');
       const answers = [];
-      for (let round = 0; round < 3; round += 1) answers.push((await subject.must({ changes: [remove(address)] })).rows[0]?.existed);
+      for (let round = 0; round < 3; round += 1)
+        answers.push((await subject.must({ changes: [remove(address)] })).rows[0]?.existed);
       assert.deepEqual(answers, [true, false, false]);
       assert.equal(await subject.read(address), undefined);
       await subject.put(address, '2');
@@ -213,7 +244,10 @@ export const valueClauses: readonly Clause[] = [
     law,
     broken: changesReads('answers the value of one row with the version of another', ({ time, rows }) => {
       const [first, ...others] = rows;
-      return { time, rows: [first, ...others.map((row) => row && { ...row, value: first?.value ?? row.value })] };
+      return {
+        time,
+        rows: [first, ...others.map((row) => row && { ...row, value: first?.value ?? row.value })],
+      };
     }),
     async run(subject) {
       const addresses = Array.from({ length: 8 }, (_, index) => subject.address(`row-${index}`));

@@ -8,7 +8,10 @@ import { check, json, put, remove, rejects, renew, sum, throws } from '../verbs.
 const needs = 'transactions' as const;
 
 /** A provider whose `within` answers something else. */
-const breaksWithin = (fault: string, change: (within: StorageProvider, outside: StorageProvider) => Partial<StorageProvider>) =>
+const breaksWithin = (
+  fault: string,
+  change: (within: StorageProvider, outside: StorageProvider) => Partial<StorageProvider>,
+) =>
   breaks(fault, (provider) => ({
     within: (transaction) => {
       const within = (provider.within as NonNullable<StorageProvider['within']>)(transaction);
@@ -53,7 +56,11 @@ export const withinClauses: readonly Clause[] = [
       },
     })),
     async run(subject) {
-      const [kept, gone, counter] = [subject.address('kept'), subject.address('gone'), subject.address('counter')];
+      const [kept, gone, counter] = [
+        subject.address('kept'),
+        subject.address('gone'),
+        subject.address('counter'),
+      ];
       await subject.put(kept, '1');
       const { within, rollback } = await subject.transaction();
       await subject.must({ changes: [put(gone, '1'), remove(kept), sum(counter, 5)] }, within);
@@ -69,7 +76,8 @@ export const withinClauses: readonly Clause[] = [
     broken: breaksWithin('does what it can of a batch that conflicts', (within) => ({
       commit: async (batches) => {
         const results = await within.commit(batches);
-        if (results[0]?.outcome === 'conflict') await within.commit(batches.map((batch) => ({ ...batch, checks: [] })));
+        if (results[0]?.outcome === 'conflict')
+          await within.commit(batches.map((batch) => ({ ...batch, checks: [] })));
         return results;
       },
     })),
@@ -78,13 +86,22 @@ export const withinClauses: readonly Clause[] = [
       const version = await subject.put(one, '1');
       const { within, commit } = await subject.transaction();
       await subject.must({ changes: [put(two, '2')] }, within);
-      const lost = await subject.commit({ checks: [check(one, '17')], changes: [put(one, '9'), put(three, '9')] }, within);
+      const lost = await subject.commit(
+        { checks: [check(one, '17')], changes: [put(one, '9'), put(three, '9')] },
+        within,
+      );
       assert.deepEqual([lost.outcome, lost.outcome === 'conflict' && lost.actual], ['conflict', version]);
-      const twice = await subject.commit({ checks: [check(two, 'absent')], changes: [put(two, '9')] }, within);
+      const twice = await subject.commit(
+        { checks: [check(two, 'absent')], changes: [put(two, '9')] },
+        within,
+      );
       assert.equal(twice.outcome, 'conflict', 'it does not see its own rows');
       await subject.must({ checks: [check(one, version)], changes: [put(one, '3')] }, within);
       await commit();
-      assert.deepEqual([await subject.text(one), await subject.text(two), await subject.read(three)], ['3', '2', undefined]);
+      assert.deepEqual(
+        [await subject.text(one), await subject.text(two), await subject.read(three)],
+        ['3', '2', undefined],
+      );
     },
   },
   {
@@ -123,10 +140,16 @@ export const withinClauses: readonly Clause[] = [
     needs,
     broken: breaksWithin('answers less within a transaction', (within) => ({
       commit: async (batches) =>
-        (await within.commit(batches)).map((result) => (result.outcome === 'committed' ? { ...result, rows: [] } : result)),
+        (await within.commit(batches)).map((result) =>
+          result.outcome === 'committed' ? { ...result, rows: [] } : result,
+        ),
     })),
     async run(subject) {
-      const [one, two, counter] = [subject.address('one'), subject.address('two'), subject.address('counter')];
+      const [one, two, counter] = [
+        subject.address('one'),
+        subject.address('two'),
+        subject.address('counter'),
+      ];
       const version = await subject.put(two, '1', 60_000);
       const { within, commit } = await subject.transaction();
       const { rows, time } = await subject.must(
@@ -162,8 +185,10 @@ export const withinClauses: readonly Clause[] = [
     law: 1,
     needs,
     broken: breaksWithin('answers for a transaction that has ended', (within, outside) => ({
-      read: async (addresses) => await within.read(addresses).catch(async () => await outside.read(addresses)),
-      commit: async (batches) => await within.commit(batches).catch(async () => await outside.commit(batches)),
+      read: async (addresses) =>
+        await within.read(addresses).catch(async () => await outside.read(addresses)),
+      commit: async (batches) =>
+        await within.commit(batches).catch(async () => await outside.commit(batches)),
     })),
     async run(subject) {
       const address = subject.address('one');
@@ -173,7 +198,9 @@ export const withinClauses: readonly Clause[] = [
         const transaction = await subject.transaction();
         await transaction[end]();
         await rejects('INVALID_OPTION', 'read', () => transaction.within.read([address]));
-        await rejects('INVALID_OPTION', 'commit', () => subject.commit({ changes: [put(address, '1')] }, transaction.within));
+        await rejects('INVALID_OPTION', 'commit', () =>
+          subject.commit({ changes: [put(address, '1')] }, transaction.within),
+        );
       }
       assert.equal(await subject.read(address), undefined);
     },

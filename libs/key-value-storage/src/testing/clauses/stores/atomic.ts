@@ -1,12 +1,21 @@
 /** Several rows or none, and never over two tenants. */
 import assert from 'node:assert/strict';
-import { isConflict, isStorageError, limits, retryOnConflict, storageError, type Key } from '../../../core/index.js';
+import {
+  isConflict,
+  isStorageError,
+  limits,
+  retryOnConflict,
+  storageError,
+  type Key,
+} from '../../../core/index.js';
 import { breaksAtomic, breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesBatches, commitOne, commitsOtherwise } from '../../broken.js';
 import { all } from '../../store-subject.js';
 import { race, rejects, throws } from '../../verbs.js';
 
-const withoutChecks = throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })));
+const withoutChecks = throughProvider(
+  changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),
+);
 
 export const storeAtomicClauses: readonly StoreClause[] = [
   {
@@ -29,7 +38,11 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         .save(things, read.with({ n: 4 }))
         .delete(things, 'gone')
         .commit();
-      const [set, added, saved] = [await things.getOrThrow('set'), await others.getOrThrow(['added', 1]), await things.getOrThrow('saved')];
+      const [set, added, saved] = [
+        await things.getOrThrow('set'),
+        await others.getOrThrow(['added', 1]),
+        await things.getOrThrow('saved'),
+      ];
       assert.deepEqual(
         changes.map(({ key, etag }) => [key, etag]),
         [
@@ -39,7 +52,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
           ['gone', undefined],
         ],
       );
-      assert.deepEqual([set.value, added.value, saved.value, await things.has('gone')], [{ n: 2 }, { n: 3 }, { n: 4 }, false]);
+      assert.deepEqual(
+        [set.value, added.value, saved.value, await things.has('gone')],
+        [{ n: 2 }, { n: 3 }, { n: 4 }, false],
+      );
       assert.deepEqual((await subject.storage.atomic().commit()).changes, []);
     },
   },
@@ -65,7 +81,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         const expected = index < 3 ? old.etag : 'absent';
         assert.deepEqual({ ...error, key: 'one', expected, actual: now.etag, effect: 'none' }, { ...error });
       }
-      assert.deepEqual([await all(things.keys()), (await things.getOrThrow('one')).value], [['one'], { n: 2 }]);
+      assert.deepEqual(
+        [await all(things.keys()), (await things.getOrThrow('one')).value],
+        [['one'], { n: 2 }],
+      );
     },
   },
   {
@@ -78,7 +97,8 @@ export const storeAtomicClauses: readonly StoreClause[] = [
           deleted.add(key);
           return batch.delete(store, key);
         },
-        set: (store, key, value, options) => (deleted.has(key) ? batch : batch.set(store, key, value, options)),
+        set: (store, key, value, options) =>
+          deleted.has(key) ? batch : batch.set(store, key, value, options),
       };
     }),
     async run(subject) {
@@ -99,7 +119,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
           ['kept', true],
         ],
       );
-      assert.deepEqual([await things.has('gone'), (await things.getOrThrow('kept')).value], [false, { n: 2 }]);
+      assert.deepEqual(
+        [await things.has('gone'), (await things.getOrThrow('kept')).value],
+        [false, { n: 2 }],
+      );
     },
   },
   {
@@ -117,7 +140,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     })),
     async run(subject) {
       const things = subject.store();
-      const [theirs, shared] = [things.forTenant(subject.otherTenant()), subject.store('common', { scope: 'shared' })];
+      const [theirs, shared] = [
+        things.forTenant(subject.otherTenant()),
+        subject.store('common', { scope: 'shared' }),
+      ];
       for (const other of [theirs, shared]) {
         const error = throws('INVALID_OPTION', 'a batch over two databases', () =>
           subject.storage.atomic().set(things, 'mine', { n: 1 }).set(other, 'other', { n: 1 }),
@@ -152,7 +178,12 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         await batch.commit(options).catch((error: unknown) => {
           if (!isStorageError(error, 'KEY_EXISTS')) throw error;
           const { key } = error;
-          throw storageError('STORAGE_CONFLICT', 'The check failed.', { key, expected: 'absent', actual: undefined, check: 'own' });
+          throw storageError('STORAGE_CONFLICT', 'The check failed.', {
+            key,
+            expected: 'absent',
+            actual: undefined,
+            check: 'own',
+          });
         }),
     })),
     async run(subject) {
@@ -163,12 +194,19 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         retryOnConflict(
           async () => {
             attempts += 1;
-            await subject.storage.atomic().set(things, 'new', { n: 1 }).add(things, ['one', 1], { n: 2 }).commit();
+            await subject.storage
+              .atomic()
+              .set(things, 'new', { n: 1 })
+              .add(things, ['one', 1], { n: 2 })
+              .commit();
           },
           { delayMs: 0 },
         ),
       );
-      assert.deepEqual({ ...error, key: ['one', 1], effect: 'none', retryable: false, status: 409 }, { ...error });
+      assert.deepEqual(
+        { ...error, key: ['one', 1], effect: 'none', retryable: false, status: 409 },
+        { ...error },
+      );
       assert.equal(attempts, 1);
       assert.deepEqual(await things.getMany(['new', ['one', 1]]), [undefined, one]);
     },
@@ -185,7 +223,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         },
         commit: async (options) => {
           const { changes, replayed } = await batch.commit(options);
-          return { replayed, changes: changes.map((change, index) => ({ ...change, key: keys[index] ?? change.key })) };
+          return {
+            replayed,
+            changes: changes.map((change, index) => ({ ...change, key: keys[index] ?? change.key })),
+          };
         },
       };
     }),
@@ -233,7 +274,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         });
       const first = await withdraw('account');
       assert.deepEqual(await withdraw('account'), { ...first, replayed: true });
-      assert.deepEqual([(await things.getOrThrow('account')).value, (await others.getOrThrow('left')).value], [{ n: 90 }, { n: 90 }]);
+      assert.deepEqual(
+        [(await things.getOrThrow('account')).value, (await others.getOrThrow('left')).value],
+        [{ n: 90 }, { n: 90 }],
+      );
       // the rows are compared: the key is not good for another account
       await rejects('IDEMPOTENCY_CONFLICT', 'commit', () => withdraw('another'));
     },
@@ -286,8 +330,13 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         for (let n = 0; n < count; n += 1) batch.set(things, `k-${n}`, { n });
         return batch;
       };
-      const error = await rejects('LIMIT_EXCEEDED', 'a batch of 901', () => fill(limits.batchEntriesMax + 1).commit());
-      assert.deepEqual({ ...error, limit: 'batchEntriesMax', given: 901, allowed: 900, effect: 'none' }, { ...error });
+      const error = await rejects('LIMIT_EXCEEDED', 'a batch of 901', () =>
+        fill(limits.batchEntriesMax + 1).commit(),
+      );
+      assert.deepEqual(
+        { ...error, limit: 'batchEntriesMax', given: 901, allowed: 900, effect: 'none' },
+        { ...error },
+      );
       const large = subject.storage.atomic();
       for (let n = 0; n < 10; n += 1) large.set(texts, `k-${n}`, 'x'.repeat(900_000));
       const tooMuch = await rejects('LIMIT_EXCEEDED', 'a batch of 9 MB', () => large.commit());
@@ -312,14 +361,19 @@ export const storeAtomicClauses: readonly StoreClause[] = [
       const items = Array.from({ length: 901 }, (_, n) => ({ key: `k-${n}`, value: { n } }));
       const error = await rejects('LIMIT_EXCEEDED', 'setMany', () => things.setMany(items));
       assert.equal((error as unknown as { limit: string }).limit, 'batchEntriesMax');
-      await rejects('INVALID_OPTION', 'setMany', () => things.setMany([...items.slice(0, 3), { key: 'k-1', value: { n: 0 } }]));
+      await rejects('INVALID_OPTION', 'setMany', () =>
+        things.setMany([...items.slice(0, 3), { key: 'k-1', value: { n: 0 } }]),
+      );
       assert.equal(await things.count(), 0);
       const entries = await things.setMany(new Set(items.slice(0, 900)));
       assert.deepEqual(
         entries.map(({ key, value }) => ({ key, value })),
         items.slice(0, 900),
       );
-      assert.deepEqual([(await things.getOrThrow('k-5')).etag, await things.count()], [entries[5]?.etag, 900]);
+      assert.deepEqual(
+        [(await things.getOrThrow('k-5')).etag, await things.count()],
+        [entries[5]?.etag, 900],
+      );
       assert.deepEqual(await things.setMany([]), []);
     },
   },

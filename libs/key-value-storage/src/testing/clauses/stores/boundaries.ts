@@ -1,7 +1,13 @@
 /** Tenants, cancellation, closing, damage, and what a provider does not support. */
 import assert from 'node:assert/strict';
 import { defineState, type Entry } from '../../../core/index.js';
-import { breaksStores, replacing, throughProvider, type BrokenStorage, type StoreClause } from '../../store-clause.js';
+import {
+  breaksStores,
+  replacing,
+  throughProvider,
+  type BrokenStorage,
+  type StoreClause,
+} from '../../store-clause.js';
 import { breaks, changesRows } from '../../broken.js';
 import { all } from '../../store-subject.js';
 import { bytes, json, number, race, rejects, throws } from '../../verbs.js';
@@ -64,13 +70,23 @@ export const boundaryClauses: readonly StoreClause[] = [
       storage: (storage) => replacing(storage, { store: () => storage.store(defineState('everything')) }),
     },
     async run(subject) {
-      const [one, two, shared] = [subject.store('one'), subject.store('two'), subject.store('kit-shared', { scope: 'shared' })];
+      const [one, two, shared] = [
+        subject.store('one'),
+        subject.store('two'),
+        subject.store('kit-shared', { scope: 'shared' }),
+      ];
       await shared.deleteMany({ prefix: subject.tenant });
       await one.set('k', { n: 1 });
       await two.set('k', { n: 2 });
       await shared.set(`${subject.tenant} k`, { n: 3 });
-      assert.deepEqual([(await one.getOrThrow('k')).value, (await two.getOrThrow('k')).value], [{ n: 1 }, { n: 2 }]);
-      assert.deepEqual([await one.clear(), await two.count(), await shared.has(`${subject.tenant} k`)], [1, 1, true]);
+      assert.deepEqual(
+        [(await one.getOrThrow('k')).value, (await two.getOrThrow('k')).value],
+        [{ n: 1 }, { n: 2 }],
+      );
+      assert.deepEqual(
+        [await one.clear(), await two.count(), await shared.has(`${subject.tenant} k`)],
+        [1, 1, true],
+      );
       throws('INVALID_OPTION', 'a tenant of a shared state', () => shared.forTenant(subject.tenant));
       assert.equal(await shared.delete(`${subject.tenant} k`), true);
     },
@@ -84,12 +100,17 @@ export const boundaryClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       for (const tenant of ['', ' ', ' a', 'a ', 'a\0', '\n', undefined, null, 5, 'x'.repeat(200)]) {
-        throws('TENANT_MISSING', `forTenant(${JSON.stringify(tenant)})`, () => things.forTenant(tenant as string));
+        throws('TENANT_MISSING', `forTenant(${JSON.stringify(tenant)})`, () =>
+          things.forTenant(tenant as string),
+        );
       }
       for (const tenant of ['..', 'a/b', 'a:b', 'é', 'CON', 'shared', '__proto__']) {
         const theirs = things.forTenant(subject.otherTenant(tenant));
         await theirs.set('k', { n: tenant.length });
-        assert.deepEqual([(await theirs.getOrThrow('k')).value, await theirs.count()], [{ n: tenant.length }, 1]);
+        assert.deepEqual(
+          [(await theirs.getOrThrow('k')).value, await theirs.count()],
+          [{ n: tenant.length }, 1],
+        );
       }
       assert.equal(await things.count(), 0);
     },
@@ -98,7 +119,9 @@ export const boundaryClauses: readonly StoreClause[] = [
     name: 'Who calls with an aborted signal is told ABORTED with the effect ‘none’ by every method, and nothing is done.',
     law: 12,
     broken: throughProvider(
-      breaks('does not look at the signal of a commit', (provider) => ({ commit: (batches) => provider.commit(batches) })),
+      breaks('does not look at the signal of a commit', (provider) => ({
+        commit: (batches) => provider.commit(batches),
+      })),
     ),
     async run(subject) {
       const things = subject.store();
@@ -116,8 +139,12 @@ export const boundaryClauses: readonly StoreClause[] = [
         ['clear', () => things.clear({ signal })],
         ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit({ signal })],
       ] as const;
-      for (const [name, call] of more) assert.equal((await rejects('ABORTED', name, call)).effect, 'none', name);
-      assert.deepEqual([await all(things.keys()), (await things.getOrThrow('key')).etag], [['key'], entry.etag]);
+      for (const [name, call] of more)
+        assert.equal((await rejects('ABORTED', name, call)).effect, 'none', name);
+      assert.deepEqual(
+        [await all(things.keys()), (await things.getOrThrow('key')).etag],
+        [['key'], entry.etag],
+      );
     },
   },
   {
@@ -147,7 +174,8 @@ export const boundaryClauses: readonly StoreClause[] = [
         ['sweep', () => subject.storage.sweep()],
         ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit()],
       ] as const;
-      for (const [name, call] of more) assert.equal((await rejects('STORAGE_NOT_OPEN', name, call)).effect, 'none', name);
+      for (const [name, call] of more)
+        assert.equal((await rejects('STORAGE_NOT_OPEN', name, call)).effect, 'none', name);
       await subject.reopen();
     },
   },
@@ -155,7 +183,9 @@ export const boundaryClauses: readonly StoreClause[] = [
     name: 'What cannot be read back is STORAGE_CORRUPT naming the place: for reads, lists, `take` and `update`; it is not skipped, removed or overwritten.',
     law: 14,
     broken: throughProvider(
-      changesRows('leaves out what it cannot read', (row) => (row.value.kind === 'json' && isSound(row.value.text) ? row : undefined)),
+      changesRows('leaves out what it cannot read', (row) =>
+        row.value.kind === 'json' && isSound(row.value.text) ? row : undefined,
+      ),
     ),
     async run(subject) {
       const anything = subject.store<unknown>('anything');
@@ -174,7 +204,11 @@ export const boundaryClauses: readonly StoreClause[] = [
         ] as const;
         for (const [name, call] of calls) {
           const error = await rejects('STORAGE_CORRUPT', `${name} of ${damage.text}`, call);
-          assert.match((error as unknown as { place: string }).place, /anything.*one/, 'it does not name the place');
+          assert.match(
+            (error as unknown as { place: string }).place,
+            /anything.*one/,
+            'it does not name the place',
+          );
         }
         assert.equal(await anything.has('one'), true, 'what was damaged is gone');
       }
@@ -229,17 +263,25 @@ export const boundaryClauses: readonly StoreClause[] = [
       const { transaction, storage, commit } = await subject.transaction();
       await things.within(transaction).add('one', { n: 1 });
       await theirs.within(transaction).add('one', { n: 2 });
-      assert.deepEqual([(await things.within(transaction).getOrThrow('one')).value, await things.has('one')], [{ n: 1 }, false]);
+      assert.deepEqual(
+        [(await things.within(transaction).getOrThrow('one')).value, await things.has('one')],
+        [{ n: 1 }, false],
+      );
       await storage
         .atomic()
         .set(others.within(transaction), 'beside', { n: 3 })
         .set(things.within(transaction), 'beside', { n: 3 })
         .commit();
       // a store that is not within it would write beside the transaction
-      throws('INVALID_OPTION', 'a batch over the transaction and the storage', () => storage.atomic().set(things, 'three', { n: 1 }));
+      throws('INVALID_OPTION', 'a batch over the transaction and the storage', () =>
+        storage.atomic().set(things, 'three', { n: 1 }),
+      );
       throws('INVALID_OPTION', 'within', () => things.within(undefined as never));
       await commit();
-      assert.deepEqual([(await things.getOrThrow('one')).value, (await theirs.getOrThrow('one')).value], [{ n: 1 }, { n: 2 }]);
+      assert.deepEqual(
+        [(await things.getOrThrow('one')).value, (await theirs.getOrThrow('one')).value],
+        [{ n: 1 }, { n: 2 }],
+      );
       assert.deepEqual([await things.has('beside'), await others.has('beside')], [true, true]);
       throws('INVALID_OPTION', 'within a transaction that has ended', () => things.within(transaction));
     },
@@ -283,7 +325,10 @@ const tags = [
 const damages = [
   { value: number(5), text: 'a number' },
   { value: bytes(1, 2), text: 'bytes' },
-  ...[...tags, '{"$map":[1]}', '{"a":[{"$bigint":"1.5"}]}', '{"a":{"$date":1e99}}'].map((text) => ({ text, value: json(text) })),
+  ...[...tags, '{"$map":[1]}', '{"a":[{"$bigint":"1.5"}]}', '{"a":{"$date":1e99}}'].map((text) => ({
+    text,
+    value: json(text),
+  })),
 ];
 
 const isSound = (text: string): boolean => !text.includes('$');

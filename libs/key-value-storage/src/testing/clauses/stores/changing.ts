@@ -19,7 +19,10 @@ export const changingClauses: readonly StoreClause[] = [
       const saved = await things.save(entry.with({ n: 2 }));
       assert.deepEqual(saved.value, { n: 2, text: 'kept' });
       const error = await rejects('STORAGE_CONFLICT', 'save', () => things.save(entry.with({ n: 3 })));
-      assert.deepEqual({ ...error, key: 'one', expected: entry.etag, actual: saved.etag, check: 'own', retryable: true }, { ...error });
+      assert.deepEqual(
+        { ...error, key: 'one', expected: entry.etag, actual: saved.etag, check: 'own', retryable: true },
+        { ...error },
+      );
       assert.deepEqual((await things.getOrThrow('one')).value, { n: 2, text: 'kept' });
       await things.delete('one');
       await rejects('STORAGE_CONFLICT', 'save', () => things.save(saved));
@@ -67,7 +70,9 @@ export const changingClauses: readonly StoreClause[] = [
         await things.set('one', { n: n + 100 });
         return { n: n + 1 };
       };
-      const error = await rejects('STORAGE_CONFLICT', 'update', () => things.update('one', meddle, { retry: { attempts: 3, delayMs: 0 } }));
+      const error = await rejects('STORAGE_CONFLICT', 'update', () =>
+        things.update('one', meddle, { retry: { attempts: 3, delayMs: 0 } }),
+      );
       assert.deepEqual([runs, (error as { attempts?: number }).attempts], [3, 3]);
       assert.deepEqual((await things.getOrThrow('one')).value, { n: 300 });
     },
@@ -76,13 +81,16 @@ export const changingClauses: readonly StoreClause[] = [
     name: '`update` writes nothing when it gets the same value back, and refuses undefined: a forgotten return.',
     law: 4,
     broken: breaksStores('writes also what is unchanged', (store) => ({
-      update: (key, change, options) => store.update(key, async (value: object) => ({ ...((await change(value)) as object) }), options),
+      update: (key, change, options) =>
+        store.update(key, async (value: object) => ({ ...((await change(value)) as object) }), options),
     })),
     async run(subject) {
       const things = subject.store();
       const { etag } = await things.set('one', { n: 1 });
       assert.equal((await things.update('one', (value) => value)).etag, etag);
-      await rejects('INVALID_VALUE', 'update to undefined', () => things.update('one', () => undefined as never));
+      await rejects('INVALID_VALUE', 'update to undefined', () =>
+        things.update('one', () => undefined as never),
+      );
       assert.equal((await things.getOrThrow('one')).etag, etag);
       assert.notEqual((await things.update('one', (value) => ({ ...value }))).etag, etag);
     },
@@ -92,7 +100,9 @@ export const changingClauses: readonly StoreClause[] = [
     law: 5,
     broken: breaksStores('begins anew each time it is given an `initial`', (store) => ({
       update: async (key, change, options) =>
-        options?.initial === undefined ? await store.update(key, change, options) : await store.set(key, await change(options.initial())),
+        options?.initial === undefined
+          ? await store.update(key, change, options)
+          : await store.set(key, await change(options.initial())),
     })),
     async run(subject) {
       const things = subject.store();
@@ -132,7 +142,9 @@ export const changingClauses: readonly StoreClause[] = [
     broken: breaksStores('looks before it adds', (store) => ({
       getOrAdd: async (key, make, options) => {
         const entry = await store.get(key);
-        return entry === undefined ? { entry: await store.set(key, await make(), options), added: true } : { entry, added: false };
+        return entry === undefined
+          ? { entry: await store.set(key, await make(), options), added: true }
+          : { entry, added: false };
       },
     })),
     async run(subject) {

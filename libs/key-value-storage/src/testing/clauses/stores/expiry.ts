@@ -24,9 +24,17 @@ export const storeExpiryClauses: readonly StoreClause[] = [
       await subject.clock.advance(59_999);
       assert.deepEqual([await things.has('one'), (await things.get('one'))?.value], [true, { n: 1 }]);
       await subject.clock.advance(1);
-      assert.deepEqual([await things.get('one'), await things.has('one'), await things.stat('one')], [undefined, false, undefined]);
       assert.deepEqual(
-        [await things.getMany(['one']), await all(things.list()), await all(things.keys()), await things.count()],
+        [await things.get('one'), await things.has('one'), await things.stat('one')],
+        [undefined, false, undefined],
+      );
+      assert.deepEqual(
+        [
+          await things.getMany(['one']),
+          await all(things.list()),
+          await all(things.keys()),
+          await things.count(),
+        ],
         [[undefined], [], [], 0],
       );
       const gone = async (): Promise<string> => {
@@ -59,7 +67,8 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     async run(subject) {
       const [plain, timed] = [subject.store('plain'), subject.store('timed', { ttlMs: 1_000 })];
       const start = subject.clock.now();
-      const at = (entry: { expiresAt: Date | undefined }): number | undefined => entry.expiresAt && entry.expiresAt.getTime() - start;
+      const at = (entry: { expiresAt: Date | undefined }): number | undefined =>
+        entry.expiresAt && entry.expiresAt.getTime() - start;
       assert.equal(at(await plain.set('k', { n: 1 })), undefined);
       assert.equal(at(await timed.add('k', { n: 1 })), 1_000);
       assert.equal(at(await plain.set('k', { n: 1 }, { ttlMs: 500 })), 500);
@@ -85,7 +94,8 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     async run(subject) {
       const timed = subject.store('timed', { ttlMs: 1_000 });
       const start = subject.clock.now();
-      const at = (entry: { expiresAt: Date | undefined }): number | undefined => entry.expiresAt && entry.expiresAt.getTime() - start;
+      const at = (entry: { expiresAt: Date | undefined }): number | undefined =>
+        entry.expiresAt && entry.expiresAt.getTime() - start;
       const entry = await timed.add('k', { n: 1 });
       await subject.clock.advance(400);
       const saved = await timed.save(entry.with({ n: 2 }));
@@ -94,7 +104,10 @@ export const storeExpiryClauses: readonly StoreClause[] = [
       assert.equal(at(await timed.update('k', ({ n }) => ({ n: n + 1 }), { ttlMs: 2_000 })), 2_400);
       assert.equal(at(await timed.update('k', ({ n }) => ({ n: n + 1 }), { ttlMs: 'never' })), undefined);
       assert.equal(at(await timed.update('k', ({ n }) => ({ n: n + 1 }))), undefined);
-      assert.equal(at(await timed.update('fresh', ({ n }) => ({ n }), { initial: () => ({ n: 0 }) })), 400 + 1_000);
+      assert.equal(
+        at(await timed.update('fresh', ({ n }) => ({ n }), { initial: () => ({ n: 0 }) })),
+        400 + 1_000,
+      );
     },
   },
   {
@@ -125,7 +138,9 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     law,
     needs: 'clock',
     broken: throughProvider(
-      changesChanges('writes anew to renew', (change) => (change.kind === 'renew' ? put(change.address, '{"n":1}', change.ttlMs) : change)),
+      changesChanges('writes anew to renew', (change) =>
+        change.kind === 'renew' ? put(change.address, '{"n":1}', change.ttlMs) : change,
+      ),
     ),
     async run(subject) {
       const things = subject.store();
@@ -151,7 +166,10 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     law,
     needs: 'clock',
     broken: throughProvider(
-      changesBatches('renews nothing', (batch) => ({ ...batch, changes: batch.changes.filter(({ kind }) => kind !== 'renew') })),
+      changesBatches('renews nothing', (batch) => ({
+        ...batch,
+        changes: batch.changes.filter(({ kind }) => kind !== 'renew'),
+      })),
     ),
     async run(subject) {
       const sliding = subject.store('sliding', { ttlMs: 1_000, expiry: 'sliding' });
@@ -163,7 +181,10 @@ export const storeExpiryClauses: readonly StoreClause[] = [
       assert.equal(await at(), start + 1_000, 'it is renewed once per tenth');
       await subject.clock.advance(1);
       const entry = await sliding.getOrThrow('k');
-      assert.deepEqual([entry.etag, entry.expiresAt?.getTime(), await at()], [etag, start + 1_100, start + 1_100]);
+      assert.deepEqual(
+        [entry.etag, entry.expiresAt?.getTime(), await at()],
+        [etag, start + 1_100, start + 1_100],
+      );
       await subject.clock.advance(900);
       await sliding.has('k');
       await all(sliding.list());
@@ -200,16 +221,23 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     needs: 'clock',
     broken: {
       fault: 'sweeps nothing',
-      storage: (storage) => new Proxy(storage, { get: (target, name) => (name === 'sweep' ? async () => 0 : bound(target, name)) }),
+      storage: (storage) =>
+        new Proxy(storage, {
+          get: (target, name) => (name === 'sweep' ? async () => 0 : bound(target, name)),
+        }),
     },
     async run(subject) {
       const things = subject.store();
       for (let n = 0; n < 5; n += 1) await things.set(`k-${n}`, { n }, { ttlMs: 100 });
       await things.set('k-0', { n: 0 });
       await subject.clock.advance(100);
-      assert.deepEqual([await subject.storage.sweep(3), await subject.storage.sweep(), await subject.storage.sweep()], [3, 1, 0]);
+      assert.deepEqual(
+        [await subject.storage.sweep(3), await subject.storage.sweep(), await subject.storage.sweep()],
+        [3, 1, 0],
+      );
       assert.deepEqual(await all(things.keys()), ['k-0']);
-      for (const limit of [0, -1, 1.5, Number.NaN]) await rejects('INVALID_OPTION', 'sweep', () => subject.storage.sweep(limit));
+      for (const limit of [0, -1, 1.5, Number.NaN])
+        await rejects('INVALID_OPTION', 'sweep', () => subject.storage.sweep(limit));
     },
   },
 ];

@@ -47,7 +47,11 @@ export const storeKeyClauses: readonly StoreClause[] = [
       for (const long of [`${full}k`, [full], ['é'.repeat(600)]]) {
         for (const [name, call] of everyCall(subject, long)) {
           const error = await rejects('LIMIT_EXCEEDED', name, call);
-          assert.deepEqual([(error as unknown as { limit: string }).limit, error.effect], ['keyBytesMax', 'none'], name);
+          assert.deepEqual(
+            [(error as unknown as { limit: string }).limit, error.effect],
+            ['keyBytesMax', 'none'],
+            name,
+          );
         }
       }
       assert.equal(await things.count(), 1);
@@ -57,12 +61,20 @@ export const storeKeyClauses: readonly StoreClause[] = [
     name: 'What is no key is INVALID_KEY in every method, before anything is done.',
     law: 7,
     broken: breaksStores('makes texts of keys', (store) => ({
-      get: (key, options) => store.get(key === null || typeof key === 'object' ? (key ?? 'null') : String(key) || 'empty', options),
+      get: (key, options) =>
+        store.get(
+          key === null || typeof key === 'object' ? (key ?? 'null') : String(key) || 'empty',
+          options,
+        ),
     })),
     async run(subject) {
       for (const key of badKeys) {
         for (const [name, call] of everyCall(subject, key as Key)) {
-          assert.equal((await rejects('INVALID_KEY', `${name} of ${String(key === undefined ? key : typeof key)}`, call)).effect, 'none');
+          assert.equal(
+            (await rejects('INVALID_KEY', `${name} of ${String(key === undefined ? key : typeof key)}`, call))
+              .effect,
+            'none',
+          );
         }
       }
       assert.equal(await subject.store().count(), 0);
@@ -73,19 +85,42 @@ export const storeKeyClauses: readonly StoreClause[] = [
     law: 7,
     broken: breaksStores('joins parts with a NUL', (store) => {
       const join = (key: Key): Key => (typeof key === 'string' ? key : key.map(String).join('\0'));
-      return { set: (key, value, options) => store.set(join(key), value, options), get: (key, options) => store.get(join(key), options) };
+      return {
+        set: (key, value, options) => store.set(join(key), value, options),
+        get: (key, options) => store.get(join(key), options),
+      };
     }),
     async run(subject) {
-      const keys: Key[] = [...hostileKeys, ...hostileKeys.map((part) => [part]), ...hostileKeys.map((part) => ['a', part])];
-      keys.push(['a\0b'], ['a', 'b'], 'a\0b', [1], [1n], ['1'], [true], ['true'], [Uint8Array.of(1)], [-1], [-1n]);
+      const keys: Key[] = [
+        ...hostileKeys,
+        ...hostileKeys.map((part) => [part]),
+        ...hostileKeys.map((part) => ['a', part]),
+      ];
+      keys.push(
+        ['a\0b'],
+        ['a', 'b'],
+        'a\0b',
+        [1],
+        [1n],
+        ['1'],
+        [true],
+        ['true'],
+        [Uint8Array.of(1)],
+        [-1],
+        [-1n],
+      );
       const unique = [
         ...new Map(
-          keys.map((key) => [JSON.stringify(key, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part)), key]),
+          keys.map((key) => [
+            JSON.stringify(key, (_, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part)),
+            key,
+          ]),
         ).values(),
       ];
       const things = subject.store();
       for (const [n, key] of unique.entries()) await things.set(key, { n });
-      for (const [n, key] of unique.entries()) assert.equal((await things.get(key))?.value.n, n, `the key ${JSON.stringify(String(key))}`);
+      for (const [n, key] of unique.entries())
+        assert.equal((await things.get(key))?.value.n, n, `the key ${JSON.stringify(String(key))}`);
       assert.equal(await things.count(), unique.length);
     },
   },
@@ -105,22 +140,36 @@ export const storeKeyClauses: readonly StoreClause[] = [
       await things.set([0], { n: 0 });
       await things.set([1], { n: 1 });
       await things.set([1n], { n: 2 });
-      assert.deepEqual([(await things.get([-0]))?.value.n, (await things.get([1]))?.value.n, (await things.get([1n]))?.value.n], [0, 1, 2]);
+      assert.deepEqual(
+        [
+          (await things.get([-0]))?.value.n,
+          (await things.get([1]))?.value.n,
+          (await things.get([1n]))?.value.n,
+        ],
+        [0, 1, 2],
+      );
     },
   },
   {
     name: 'An option that does not exist is refused in every method, for a typo must not become a default.',
     law: 13,
-    broken: breaksStores('ignores options that it does not know', (store) => ({ get: (key) => store.get(key) })),
+    broken: breaksStores('ignores options that it does not know', (store) => ({
+      get: (key) => store.get(key),
+    })),
     async run(subject) {
-      for (const [name, call] of everyCall(subject, 'key', { ttl: 5 })) await rejects('INVALID_OPTION', name, call);
+      for (const [name, call] of everyCall(subject, 'key', { ttl: 5 }))
+        await rejects('INVALID_OPTION', name, call);
       assert.equal(await subject.store().count(), 0);
     },
   },
 ];
 
 /** Every call of a store and of a batch with a key. */
-export function everyCall(subject: StoreSubject, key: Key, more: object = {}): readonly (readonly [string, () => Promise<unknown>])[] {
+export function everyCall(
+  subject: StoreSubject,
+  key: Key,
+  more: object = {},
+): readonly (readonly [string, () => Promise<unknown>])[] {
   const things = subject.store();
   const value = { n: 1 };
   const calls: readonly (readonly [string, () => Promise<unknown>])[] = [

@@ -46,10 +46,26 @@ export const storePagingClauses: readonly StoreClause[] = [
       const elsewhere = [things.forTenant(subject.otherTenant()), subject.store('other')];
       for (const store of elsewhere) await rejects('INVALID_CURSOR', 'page', () => store.page({ cursor }));
       for (const range of [{ prefix: 'key' }, { start: 'key-0001' }, { end: 'z' }, { reverse: true }]) {
-        await rejects('INVALID_CURSOR', `page of ${JSON.stringify(range)}`, () => things.page({ ...range, cursor }));
+        await rejects('INVALID_CURSOR', `page of ${JSON.stringify(range)}`, () =>
+          things.page({ ...range, cursor }),
+        );
       }
-      for (const damaged of ['', ' ', 'x', cursor.slice(1), cursor.slice(0, -1), `${cursor}x`, cursor.toUpperCase(), '../..', 7, {}, []]) {
-        await rejects('INVALID_CURSOR', `the cursor ${JSON.stringify(damaged)}`, () => things.page({ cursor: damaged as string }));
+      for (const damaged of [
+        '',
+        ' ',
+        'x',
+        cursor.slice(1),
+        cursor.slice(0, -1),
+        `${cursor}x`,
+        cursor.toUpperCase(),
+        '../..',
+        7,
+        {},
+        [],
+      ]) {
+        await rejects('INVALID_CURSOR', `the cursor ${JSON.stringify(damaged)}`, () =>
+          things.page({ cursor: damaged as string }),
+        );
       }
     },
   },
@@ -63,7 +79,21 @@ export const storePagingClauses: readonly StoreClause[] = [
       const { container, entity } = definitionOf(defineState('thing'));
       const whole = { database: `tenant:${subject.tenant}`, container, entity, reverse: false };
       assert.equal((await things.page({ cursor: encodeCursor(whole, 'key-0001') })).items.length, 1);
-      const forged = ['a\0', '\0', '', '!', '!x', '!nb', '!zf!', '!ta ', '"4', '\uD7FFx', '\uFFFF', 'k'.repeat(1_025), 'k'.repeat(5_000)];
+      const forged = [
+        'a\0',
+        '\0',
+        '',
+        '!',
+        '!x',
+        '!nb',
+        '!zf!',
+        '!ta ',
+        '"4',
+        '\uD7FFx',
+        '\uFFFF',
+        'k'.repeat(1_025),
+        'k'.repeat(5_000),
+      ];
       for (const key of forged) {
         await rejects('INVALID_CURSOR', `a cursor of ${JSON.stringify(key.slice(0, 20))}`, () =>
           things.page({ cursor: encodeCursor(whole, key) }),
@@ -87,7 +117,10 @@ export const storePagingClauses: readonly StoreClause[] = [
         store.page(
           {
             ...request,
-            limit: Number.isInteger(request.limit) && (request.limit as number) > 0 ? Math.min(request.limit as number, 1_000) : 100,
+            limit:
+              Number.isInteger(request.limit) && (request.limit as number) > 0
+                ? Math.min(request.limit as number, 1_000)
+                : 100,
           },
           options,
         ),
@@ -118,7 +151,10 @@ export const storePagingClauses: readonly StoreClause[] = [
           const from = cursor === undefined ? 0 : (positions.get(cursor) ?? 0);
           const next = `at ${from + limit}`;
           positions.set(next, from + limit);
-          return { items: found.slice(from, from + limit), next: from + limit < found.length ? next : undefined };
+          return {
+            items: found.slice(from, from + limit),
+            next: from + limit < found.length ? next : undefined,
+          };
         },
       };
     }),
@@ -192,7 +228,8 @@ export const storePagingClauses: readonly StoreClause[] = [
         for await (const item of verb === 'list' ? things.list({ reverse }) : things.keys({ reverse })) {
           seen.push(typeof item === 'object' && 'key' in item ? item.key : item);
           assert.ok(seen.length <= size, `a list of ${size} goes on behind its end`);
-          if (seen.length % 10 === 0) await things.setMany(numbered(10, `${reverse ? 'a' : 'z'}-${seen.length}-`));
+          if (seen.length % 10 === 0)
+            await things.setMany(numbered(10, `${reverse ? 'a' : 'z'}-${seen.length}-`));
         }
         const expected = steady.map(({ key }) => key);
         assert.deepEqual(seen, reverse ? expected.toReversed() : expected);
@@ -220,10 +257,15 @@ export const storePagingClauses: readonly StoreClause[] = [
         { start: undefined, end: undefined },
         { reverse: true },
       ]) {
-        await rejects('INVALID_OPTION', `deleteMany(${JSON.stringify(nothing)})`, () => things.deleteMany(nothing as KeyRange));
+        await rejects('INVALID_OPTION', `deleteMany(${JSON.stringify(nothing)})`, () =>
+          things.deleteMany(nothing as KeyRange),
+        );
       }
       assert.equal(await things.count(), 6);
-      assert.deepEqual([await things.deleteMany({ prefix: 'b-' }), await things.deleteMany({ prefix: 'b-' })], [3, 0]);
+      assert.deepEqual(
+        [await things.deleteMany({ prefix: 'b-' }), await things.deleteMany({ prefix: 'b-' })],
+        [3, 0],
+      );
       assert.equal(await things.deleteMany({ start: 'c-0001' }), 1);
       assert.deepEqual(await all(things.keys()), ['a-0000', 'c-0000']);
     },
@@ -239,14 +281,21 @@ export const storePagingClauses: readonly StoreClause[] = [
       },
     })),
     async run(subject) {
-      const [things, others, theirs] = [subject.store(), subject.store('other'), subject.store().forTenant(subject.otherTenant())];
+      const [things, others, theirs] = [
+        subject.store(),
+        subject.store('other'),
+        subject.store().forTenant(subject.otherTenant()),
+      ];
       const items = numbered(1_100);
       await things.setMany(items.slice(0, 900));
       await things.setMany(items.slice(900));
       await others.setMany(numbered(2));
       await theirs.setMany(numbered(2));
       assert.equal(await things.clear(), 1_100);
-      assert.deepEqual([await things.count(), await others.count(), await theirs.count(), await things.clear()], [0, 2, 2, 0]);
+      assert.deepEqual(
+        [await things.count(), await others.count(), await theirs.count(), await things.clear()],
+        [0, 2, 2, 0],
+      );
     },
   },
 ];

@@ -34,16 +34,24 @@ export const readingClauses: readonly StoreClause[] = [
   {
     name: '`get` of an absent key is undefined, `getOrThrow` is KEY_NOT_FOUND with the key; `has` and `stat` agree with both.',
     law: 5,
-    broken: breaksStores('takes null for nothing', (store) => ({ has: async (key) => (await store.get(key))?.value !== null })),
+    broken: breaksStores('takes null for nothing', (store) => ({
+      has: async (key) => (await store.get(key))?.value !== null,
+    })),
     async run(subject) {
       const anything = subject.store<unknown>('anything');
-      assert.deepEqual([await anything.get('no'), await anything.has('no'), await anything.stat('no')], [undefined, false, undefined]);
+      assert.deepEqual(
+        [await anything.get('no'), await anything.has('no'), await anything.stat('no')],
+        [undefined, false, undefined],
+      );
       const error = await rejects('KEY_NOT_FOUND', 'getOrThrow', () => anything.getOrThrow(['no', 1]));
       assert.deepEqual((error as { key?: unknown }).key, ['no', 1]);
       for (const value of [null, '', 0, false, [], {}]) {
         const { etag } = await anything.set('yes', value);
         const [entry, stat] = [await anything.getOrThrow('yes'), await anything.stat('yes')];
-        assert.deepEqual([entry.value, entry.etag, stat?.etag, await anything.has('yes')], [value, etag, etag, true]);
+        assert.deepEqual(
+          [entry.value, entry.etag, stat?.etag, await anything.has('yes')],
+          [value, etag, etag, true],
+        );
         assert.ok(stat !== undefined && !('value' in stat), 'stat fetched the value');
       }
     },
@@ -128,7 +136,10 @@ export const readingClauses: readonly StoreClause[] = [
     law: 8,
     broken: breaksStores('compares prefixes as text', (store) => ({
       keys: (range, options) =>
-        store.keys(Array.isArray(range?.prefix) ? { ...range, prefix: String(range.prefix[0]) } : (range ?? {}), options),
+        store.keys(
+          Array.isArray(range?.prefix) ? { ...range, prefix: String(range.prefix[0]) } : (range ?? {}),
+          options,
+        ),
     })),
     async run(subject) {
       const things = subject.store();
@@ -159,7 +170,8 @@ export const readingClauses: readonly StoreClause[] = [
     name: 'A range that starts after its end, and a bound outside its prefix are OUT_OF_RANGE, and what is no range is INVALID_OPTION, when the call is made.',
     law: 8,
     broken: breaksStores('swaps a start and an end that are the wrong way round', (store) => ({
-      list: (range, options) => (range?.start === 'b' ? store.list({ start: 'a', end: 'b' }, options) : store.list(range, options)),
+      list: (range, options) =>
+        range?.start === 'b' ? store.list({ start: 'a', end: 'b' }, options) : store.list(range, options),
     })),
     async run(subject) {
       const things = subject.store();

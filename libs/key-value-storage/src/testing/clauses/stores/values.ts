@@ -23,7 +23,9 @@ const samples: Readonly<Record<string, unknown>> = {
   undefined: { a: undefined, b: [undefined, 1] },
   nested: { a: { b: { c: [{ d: [[[]]] }] } }, e: {} },
   'names that look like tags': { $date: 5, $$date: 'x', $v: 2, $value: 1, $undefined: true, $other: 1, $: 1 },
-  'names of prototypes': JSON.parse('{"__proto__":{"x":1},"constructor":2,"toString":3,"hasOwnProperty":4}') as unknown,
+  'names of prototypes': JSON.parse(
+    '{"__proto__":{"x":1},"constructor":2,"toString":3,"hasOwnProperty":4}',
+  ) as unknown,
   'names that are numbers': { 10: 'a', 2: 'b', '-1': 'c', '01': 'd' },
 };
 
@@ -38,7 +40,11 @@ const unstorable: readonly (readonly [name: string, value: unknown, path: readon
   ['an invalid date', { at: new Date(Number.NaN) }, ['at']],
   ['an array with holes', { a: holes }, ['a', 1]],
   ['an instance of a class', { a: new URL('https://kvent.example') }, ['a']],
-  ['a Buffer, which would come back as a Uint8Array', { of: [{ hash: Buffer.from('kvent') }] }, ['of', 0, 'hash']],
+  [
+    'a Buffer, which would come back as a Uint8Array',
+    { of: [{ hash: Buffer.from('kvent') }] },
+    ['of', 0, 'hash'],
+  ],
   ['an array of another kind of numbers', { a: Float32Array.of(1) }, ['a']],
   ['a buffer of bytes', { a: new ArrayBuffer(1) }, ['a']],
   ['a boxed number', { a: Object(1) as unknown }, ['a']],
@@ -63,13 +69,17 @@ export const valueClauses: readonly StoreClause[] = [
       const anything = subject.store<unknown>('anything');
       for (const [name, value] of Object.entries(samples)) {
         const written = await anything.set(name, value);
-        const [read, listed] = [await anything.getOrThrow(name), (await anything.page({ start: name, limit: 1 })).items[0]];
+        const [read, listed] = [
+          await anything.getOrThrow(name),
+          (await anything.page({ start: name, limit: 1 })).items[0],
+        ];
         for (const entry of [written, read, listed]) assert.deepEqual(entry?.value, value, name);
       }
       await subject.reopen();
       if (subject.provider.features.durable === false) return;
       const again = subject.store<unknown>('anything');
-      for (const [name, value] of Object.entries(samples)) assert.deepEqual((await again.getOrThrow(name)).value, value, name);
+      for (const [name, value] of Object.entries(samples))
+        assert.deepEqual((await again.getOrThrow(name)).value, value, name);
     },
   },
   {
@@ -123,11 +133,21 @@ export const valueClauses: readonly StoreClause[] = [
       };
     }),
     async run(subject) {
-      const anything = subject.store<{ list: number[]; at: Date; bytes: Uint8Array; map: Map<string, number> }>('anything');
+      const anything = subject.store<{
+        list: number[];
+        at: Date;
+        bytes: Uint8Array;
+        map: Map<string, number>;
+      }>('anything');
       const value = { list: [1], at: new Date(5), bytes: Uint8Array.of(1), map: new Map([['a', 1]]) };
       const [expected, key] = [JSON.stringify(shown(value)), ['k', 1] as [string, number]];
       const spoil = (it: typeof value): void => {
-        for (const change of [() => it.list.push(2), () => it.at.setTime(9), () => (it.bytes[0] = 9), () => it.map.set('a', 9)]) {
+        for (const change of [
+          () => it.list.push(2),
+          () => it.at.setTime(9),
+          () => (it.bytes[0] = 9),
+          () => it.map.set('a', 9),
+        ]) {
           try {
             change();
           } catch {
@@ -168,9 +188,17 @@ export const valueClauses: readonly StoreClause[] = [
       await texts.set('full', text);
       assert.ok((await texts.getOrThrow('full')).value === text, 'a full value came back changed');
       for (const write of [texts.set.bind(texts), texts.add.bind(texts)]) {
-        const error = await rejects('LIMIT_EXCEEDED', 'a value of one byte too many', () => write('more', `${text}x`));
+        const error = await rejects('LIMIT_EXCEEDED', 'a value of one byte too many', () =>
+          write('more', `${text}x`),
+        );
         assert.deepEqual(
-          { ...error, limit: 'valueBytesMax', given: limits.valueBytesMax + 1, allowed: limits.valueBytesMax, effect: 'none' },
+          {
+            ...error,
+            limit: 'valueBytesMax',
+            given: limits.valueBytesMax + 1,
+            allowed: limits.valueBytesMax,
+            effect: 'none',
+          },
           { ...error },
         );
       }
@@ -179,9 +207,9 @@ export const valueClauses: readonly StoreClause[] = [
   },
 ];
 
-const shown = (value: { list: readonly number[]; at: Date; bytes: Uint8Array; map: ReadonlyMap<string, number> }): unknown => [
-  value.list,
-  value.at,
-  [...value.bytes],
-  [...value.map],
-];
+const shown = (value: {
+  list: readonly number[];
+  at: Date;
+  bytes: Uint8Array;
+  map: ReadonlyMap<string, number>;
+}): unknown => [value.list, value.at, [...value.bytes], [...value.map]];

@@ -11,7 +11,11 @@ export const writingClauses: readonly StoreClause[] = [
     broken: breaksStores('answers what it was given instead of what it stored', (store) => ({
       add: async (key, value, options) => {
         const entry = await store.add(key, value, options);
-        return { ...entry, value: { ...(value as Thing), n: 0 }, with: () => entry } as unknown as typeof entry;
+        return {
+          ...entry,
+          value: { ...(value as Thing), n: 0 },
+          with: () => entry,
+        } as unknown as typeof entry;
       },
     })),
     async run(subject) {
@@ -20,7 +24,10 @@ export const writingClauses: readonly StoreClause[] = [
       assert.deepEqual([added.key, added.value, added.expiresAt], ['one', { n: 1, text: 'a' }, undefined]);
       assert.match(added.etag, /^[1-9][0-9]*$/);
       const read = await things.getOrThrow('one');
-      assert.deepEqual([read.key, read.value, read.etag, read.updatedAt], [added.key, added.value, added.etag, added.updatedAt]);
+      assert.deepEqual(
+        [read.key, read.value, read.etag, read.updatedAt],
+        [added.key, added.value, added.etag, added.updatedAt],
+      );
       const [listed] = (await things.page({})).items;
       assert.deepEqual([listed?.key, listed?.value, listed?.etag], [added.key, added.value, added.etag]);
     },
@@ -28,7 +35,9 @@ export const writingClauses: readonly StoreClause[] = [
   {
     name: '`add` of a key that is there is KEY_EXISTS, names the key and changes nothing; after a delete it creates again.',
     law: 3,
-    broken: breaksStores('overwrites with `add`', (store) => ({ add: (key, value, options) => store.set(key, value, options) })),
+    broken: breaksStores('overwrites with `add`', (store) => ({
+      add: (key, value, options) => store.set(key, value, options),
+    })),
     async run(subject) {
       const things = subject.store();
       const { etag } = await things.add(['a', 1], { n: 1 });
@@ -75,7 +84,8 @@ export const writingClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       const etags = new Set<string>();
-      for (let round = 0; round < 10; round += 1) etags.add((await things.set('one', { n: Math.floor(round / 2) })).etag);
+      for (let round = 0; round < 10; round += 1)
+        etags.add((await things.set('one', { n: Math.floor(round / 2) })).etag);
       assert.equal(etags.size, 10);
       assert.deepEqual((await things.getOrThrow('one')).value, { n: 4 });
     },
@@ -94,11 +104,21 @@ export const writingClauses: readonly StoreClause[] = [
       const stat = await things.stat('one');
       assert.equal(stat?.etag, third.etag);
       await things.set('one', { n: 4 }, { ifMatch: stat });
-      const error = await rejects('STORAGE_CONFLICT', 'set', () => things.set('one', { n: 5 }, { ifMatch: first.etag }));
+      const error = await rejects('STORAGE_CONFLICT', 'set', () =>
+        things.set('one', { n: 5 }, { ifMatch: first.etag }),
+      );
       const now = await things.getOrThrow('one');
       assert.deepEqual(now.value, { n: 4 });
       assert.deepEqual(
-        { ...error, key: 'one', expected: first.etag, actual: now.etag, check: 'caller', retryable: false, effect: 'none' },
+        {
+          ...error,
+          key: 'one',
+          expected: first.etag,
+          actual: now.etag,
+          check: 'caller',
+          retryable: false,
+          effect: 'none',
+        },
         { ...error },
       );
     },
@@ -116,7 +136,9 @@ export const writingClauses: readonly StoreClause[] = [
       const things = subject.store();
       const { etag } = await things.set('other', { n: 1 });
       for (const ifMatch of [etag, '*']) {
-        await rejects('STORAGE_CONFLICT', 'set of an absent key', () => things.set('one', { n: 1 }, { ifMatch }));
+        await rejects('STORAGE_CONFLICT', 'set of an absent key', () =>
+          things.set('one', { n: 1 }, { ifMatch }),
+        );
         await rejects('STORAGE_CONFLICT', 'delete of an absent key', () => things.delete('one', { ifMatch }));
       }
       assert.equal(await things.has('one'), false);
@@ -157,10 +179,15 @@ export const writingClauses: readonly StoreClause[] = [
         [],
       ]) {
         const options = { ifMatch: wrong } as unknown as { ifMatch: string };
-        const etagGiven: unknown = typeof wrong === 'object' && wrong !== null && 'etag' in wrong ? wrong.etag : wrong;
+        const etagGiven: unknown =
+          typeof wrong === 'object' && wrong !== null && 'etag' in wrong ? wrong.etag : wrong;
         const code = typeof etagGiven === 'string' ? 'INVALID_ETAG' : 'INVALID_OPTION';
-        await rejects(code, `set with the etag ${JSON.stringify(wrong)}`, () => things.set('one', { n: 2 }, options));
-        await rejects(code, `delete with the etag ${JSON.stringify(wrong)}`, () => things.delete('one', options));
+        await rejects(code, `set with the etag ${JSON.stringify(wrong)}`, () =>
+          things.set('one', { n: 2 }, options),
+        );
+        await rejects(code, `delete with the etag ${JSON.stringify(wrong)}`, () =>
+          things.delete('one', options),
+        );
       }
       assert.equal((await things.getOrThrow('one')).etag, etag);
     },
@@ -168,7 +195,9 @@ export const writingClauses: readonly StoreClause[] = [
   {
     name: '`replace` overwrites what is there, and is KEY_NOT_FOUND where nothing is, also after a delete.',
     law: 5,
-    broken: breaksStores('creates with `replace`', (store) => ({ replace: (key, value, options) => store.set(key, value, options) })),
+    broken: breaksStores('creates with `replace`', (store) => ({
+      replace: (key, value, options) => store.set(key, value, options),
+    })),
     async run(subject) {
       const things = subject.store();
       const error = await rejects('KEY_NOT_FOUND', 'replace', () => things.replace('one', { n: 1 }));
@@ -183,7 +212,9 @@ export const writingClauses: readonly StoreClause[] = [
   {
     name: '`delete` answers whether it was there; with `ifMatch` it takes only what the caller saw.',
     law: 4,
-    broken: breaksStores('does not look at the `ifMatch` of a delete', (store) => ({ delete: (key) => store.delete(key) })),
+    broken: breaksStores('does not look at the `ifMatch` of a delete', (store) => ({
+      delete: (key) => store.delete(key),
+    })),
     async run(subject) {
       const things = subject.store();
       const old = await things.set('one', { n: 1 });
@@ -191,7 +222,11 @@ export const writingClauses: readonly StoreClause[] = [
       await rejects('STORAGE_CONFLICT', 'delete', () => things.delete('one', { ifMatch: old }));
       assert.equal(await things.has('one'), true);
       assert.deepEqual(
-        [await things.delete('one', { ifMatch: now }), await things.delete('one'), await things.delete('one')],
+        [
+          await things.delete('one', { ifMatch: now }),
+          await things.delete('one'),
+          await things.delete('one'),
+        ],
         [true, false, false],
       );
     },
