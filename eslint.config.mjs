@@ -1,6 +1,7 @@
 /**
- * Style, and the walls between the rooms of this repository as one table: lint enforces it while you type,
- * `test/architecture` walks the imports again and plants violations to see that lint notices.
+ * Style, and the walls between the rooms of this repository as one table: lint enforces it while
+ * you type, `test/architecture` walks the imports again and plants violations to see that lint
+ * notices.
  */
 import { builtinModules } from 'node:module';
 import boundaries from 'eslint-plugin-boundaries';
@@ -18,7 +19,8 @@ const doors = [
 const core = ['core', 'key-value-storage/core'];
 
 /**
- * Who may know whom. A room may always know itself; the first row whose `files` match decides, so doors stand before their houses.
+ * Who may know whom. A room may always know itself; the first row whose `files` match decides, so
+ * doors stand before their houses.
  *
  * - `files`: a glob, from the root
  * - `rooms`: the other rooms it may import from
@@ -194,7 +196,10 @@ export const rooms = {
 
 const builtins = builtinModules.flatMap((name) => [name, `node:${name}`]);
 
-/** The table in the words of eslint-plugin-boundaries: every file has its room as its category, and nothing is allowed that no row allows. */
+/**
+ * The table in the words of eslint-plugin-boundaries: every file has its room as its category, and
+ * nothing is allowed that no row allows.
+ */
 const walls = {
   settings: {
     'boundaries/files': Object.entries(rooms).map(([category, { files }]) => ({ category, pattern: files })),
@@ -313,7 +318,8 @@ export default tseslint.config(
     },
   },
   {
-    // Packages meet at their front doors, by name. (Fault tests and attacks look behind them; tests of the sample start its modules.)
+    // Packages meet at their front doors, by name. (Fault tests and attacks look behind them; tests
+    // of the sample start its modules.)
     files: ['apps/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts'],
     ignores: ['test/faults/**', 'test/security/**'],
     rules: {

@@ -1,4 +1,7 @@
-/** Jest in native ESM (`node --experimental-vm-modules`): Nest 12 is ESM only. `test/run.mjs` chooses what runs. */
+/**
+ * Jest in native ESM (`node --experimental-vm-modules`): Nest 12 is ESM only. `test/run.mjs`
+ * chooses what runs.
+ */
 export default {
   rootDir: import.meta.dirname,
   roots: ['<rootDir>/libs', '<rootDir>/apps', '<rootDir>/test'],

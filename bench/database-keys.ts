@@ -1,8 +1,13 @@
-/** The keys of a suite on a database: which of them are read and overwritten, which are saved over what was read, and the few that all want. */
+/**
+ * The keys of a suite on a database: which of them are read and overwritten, which are saved over
+ * what was read, and the few that all want.
+ */
 import type { Rivalry } from './contender.js';
 import { product } from './product.js';
 
-/** As many as the others; nobody else writes them, so that whoever saves one knows what it holds. */
+/**
+ * As many as the others; nobody else writes them, so that whoever saves one knows what it holds.
+ */
 export const savedKeys = (keys: readonly string[]): readonly string[] => keys.map((key) => `saved-${key}`);
 export const hotKeys: readonly string[] = Array.from({ length: 10 }, (_, index) => `hot-${index}`);
 export const counterKeys: readonly string[] = Array.from({ length: 1_000 }, (_, index) => `counter-${index}`);

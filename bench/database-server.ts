@@ -1,6 +1,7 @@
 /**
- * A Postgres server to measure on, with full durability: one of its own, or that of `BENCH_POSTGRES_URL`. Its own is the server that the tests
- * use, in a process that ends it when this one ends, however it ends.
+ * A Postgres server to measure on, with full durability: one of its own, or that of
+ * `BENCH_POSTGRES_URL`. Its own is the server that the tests use, in a process that ends it when
+ * this one ends, however it ends.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -18,7 +19,9 @@ export interface DatabaseServer {
   /** An empty schema of this name, or one less. */
   create(schema: string): Promise<void>;
   drop(schema: string): Promise<void>;
-  /** Writes down what filling has left to do, so that nobody pays for it while others are measured. */
+  /**
+   * Writes down what filling has left to do, so that nobody pays for it while others are measured.
+   */
   settle(): Promise<void>;
   close(): Promise<void>;
 }
@@ -57,7 +60,10 @@ export async function startPostgres(directory: string): Promise<DatabaseServer> 
   }
 }
 
-/** Throws where an acknowledged commit is not on the disk: that would flatter everybody who asks for one. */
+/**
+ * Throws where an acknowledged commit is not on the disk: that would flatter everybody who asks for
+ * one.
+ */
 async function describe(admin: Client): Promise<string> {
   const names = ['server_version', 'fsync', 'synchronous_commit', 'full_page_writes'];
   const { rows } = await admin.query<{ name: string; setting: string }>(

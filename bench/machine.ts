@@ -27,7 +27,10 @@ const fileSystems: Readonly<Record<number, string>> = {
 };
 const inMemory: readonly string[] = ['tmpfs', 'ramfs'];
 
-/** The facts. Throws where the directory is no disk: an fsync that costs nothing would flatter everybody who makes one. */
+/**
+ * The facts. Throws where the directory is no disk: an fsync that costs nothing would flatter
+ * everybody who makes one.
+ */
 export function machineOf(directory: string): Machine {
   mkdirSync(directory, { recursive: true });
   return {

@@ -1,6 +1,6 @@
 /**
- * How fast, beside the peers, in one run. See `--help`. Figures of a busy machine are worth little, ratios somewhat more: everybody has a
- * turn in each round.
+ * How fast, beside the peers, in one run. See `--help`. Figures of a busy machine are worth little,
+ * ratios somewhat more: everybody has a turn in each round.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';

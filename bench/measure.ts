@@ -1,6 +1,7 @@
 /**
- * Rounds in which everybody has a turn, one after the other, in an order that rotates: what disturbs the machine for a while disturbs all of them
- * alike. A turn is a number of callers who call again as soon as they are answered, until the time is over.
+ * Rounds in which everybody has a turn, one after the other, in an order that rotates: what
+ * disturbs the machine for a while disturbs all of them alike. A turn is a number of callers who
+ * call again as soon as they are answered, until the time is over.
  */
 import type { Operation } from './contender.js';
 import type { Round } from './statistics.js';
@@ -10,7 +11,10 @@ export interface Turn {
   readonly ms: number;
 }
 
-/** Calls quicker than this are timed one in `sampledEvery`, for reading the clock costs a tenth of a microsecond. */
+/**
+ * Calls quicker than this are timed one in `sampledEvery`, for reading the clock costs a tenth of a
+ * microsecond.
+ */
 const quickUs = 50;
 const sampledEvery = 16;
 

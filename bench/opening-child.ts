@@ -1,4 +1,7 @@
-/** One opening, in a process that has done nothing else: node opening-child.js <contender> <directory> <entries>. */
+/**
+ * One opening, in a process that has done nothing else: node opening-child.js <contender>
+ * <directory> <entries>.
+ */
 import { openings, type Opened } from './opening.js';
 import { keysOf } from './product.js';
 

@@ -1,4 +1,7 @@
-/** What it costs to start with many entries there: each opening in a process of its own, which says how long it took and what memory it then held. */
+/**
+ * What it costs to start with many entries there: each opening in a process of its own, which says
+ * how long it took and what memory it then held.
+ */
 import { execFile } from 'node:child_process';
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +23,10 @@ export const openings: Readonly<Record<string, Opening>> = {
   lowdb: openLowdb,
 };
 
-/** What a child says: milliseconds to open and read one entry, and bytes of memory (RSS) before and after. */
+/**
+ * What a child says: milliseconds to open and read one entry, and bytes of memory (RSS) before and
+ * after.
+ */
 export interface Opened {
   readonly ms: number;
   readonly rssBefore: number;

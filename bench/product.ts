@@ -1,4 +1,7 @@
-/** What everybody stores: one product of about 170 bytes of JSON, under as many keys as the suite says. */
+/**
+ * What everybody stores: one product of about 170 bytes of JSON, under as many keys as the suite
+ * says.
+ */
 export interface Product {
   readonly title: string;
   readonly description: string;
@@ -24,5 +27,8 @@ export const productBytes = JSON.stringify(product).length;
 export const keysOf = (count: number): readonly string[] =>
   Array.from({ length: count }, (_, index) => `product-${index}`);
 
-/** The key (or whatever stands in turn) of the n-th call: each call the next, and from the last back to the first. */
+/**
+ * The key (or whatever stands in turn) of the n-th call: each call the next, and from the last back
+ * to the first.
+ */
 export const keyAt = <T>(keys: readonly T[], call: number): T => keys[call % keys.length] as T;

@@ -1,4 +1,7 @@
-/** Opens everybody of a suite, sees that they do what they are measured at, and measures each work in turn. */
+/**
+ * Opens everybody of a suite, sees that they do what they are measured at, and measures each work
+ * in turn.
+ */
 import { isDeepStrictEqual } from 'node:util';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** Figures from samples. A shared machine disturbs single rounds, so what is said is the median over rounds, and ratios are taken round by round. */
+/**
+ * Figures from samples. A shared machine disturbs single rounds, so what is said is the median over
+ * rounds, and ratios are taken round by round.
+ */
 
 /** What one contender did in one round. Latencies are microseconds of single calls, sampled. */
 export interface Round {
@@ -14,11 +17,17 @@ export interface Summary {
   readonly ratio: number;
   /** The quartiles of the ratios: how much to believe of it. */
   readonly ratioQuartiles: readonly [number, number];
-  /** Rounds in which less than half of what is usual was done: a disk or a machine that was busy elsewhere. */
+  /**
+   * Rounds in which less than half of what is usual was done: a disk or a machine that was busy
+   * elsewhere.
+   */
   readonly stalls: number;
 }
 
-/** The value below which a part of the samples lies, `fraction` from 0 to 1: the nearest rank, always one of the samples. */
+/**
+ * The value below which a part of the samples lies, `fraction` from 0 to 1: the nearest rank,
+ * always one of the samples.
+ */
 export function percentile(samples: readonly number[], fraction: number): number {
   if (samples.length === 0) return Number.NaN;
   const sorted = Float64Array.from(samples).sort();

@@ -1,4 +1,6 @@
-/** What the contenders of the event suites do: the same events, the same streams, the same sizes. */
+/**
+ * What the contenders of the event suites do: the same events, the same streams, the same sizes.
+ */
 import { product } from './product.js';
 
 export const event = { type: 'changed', data: product } as const;

@@ -20,7 +20,10 @@ export interface Suite {
   readonly keys: number;
   /** Those of ours that the aims are about. */
   readonly ours: readonly string[];
-  /** Milliseconds of a turn, unless told otherwise: enough that a flush of the disk more or less does not decide. @default 200 */
+  /**
+   * Milliseconds of a turn, unless told otherwise: enough that a flush of the disk more or less
+   * does not decide. @default 200
+   */
   readonly ms?: number;
   /** Where the contenders work, when that is no folder. */
   readonly server?: (directory: string) => Promise<DatabaseServer>;

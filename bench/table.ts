@@ -1,4 +1,7 @@
-/** Results as people read them: one table for each work, the best first, and what the figures of each contender are worth. */
+/**
+ * Results as people read them: one table for each work, the best first, and what the figures of
+ * each contender are worth.
+ */
 import type { SuiteResult, WorkResult } from './run-suite.js';
 import { titleOf } from './suite.js';
 

@@ -1,6 +1,7 @@
 /**
- * Jest's `testEnvironment`: a file of tests that leaves something open (a timer, a socket, a server, a process) fails, by its name. What is just ending
- * is waited for. Jest itself looks only at the end of a run, and only for as long as a quiet machine needs.
+ * Jest's `testEnvironment`: a file of tests that leaves something open (a timer, a socket, a
+ * server, a process) fails, by its name. What is just ending is waited for. Jest itself looks only
+ * at the end of a run, and only for as long as a quiet machine needs.
  */
 import { TestEnvironment } from 'jest-environment-node';
 

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 /**
- * Runs specs again and again while the machine is busy, and prints what failed: for tests that fail by chance.
+ * Runs specs again and again while the machine is busy, and prints what failed: for tests that fail
+ * by chance.
  *
- *   npm run flaky -- --runs 20 test/e2e              twenty runs of one folder
- *   npm run flaky -- --load 4 test/cli -- -w 1       four busy processes beside it; what follows the second `--` is for Jest
- *   npm run flaky -- --runs 1 --seed 7 test/faults   the choices of a run whose seed was printed
+ *   npm run flaky -- --runs 20 test/e2e twenty runs of one folder npm run flaky -- --load 4
+ *   test/cli -- -w 1 four busy processes beside it; what follows the second `--` is for Jest npm
+ *   run flaky -- --runs 1 --seed 7 test/faults the choices of a run whose seed was printed
  *
- * Each run has a seed of its own: the first one that of `--seed`, the others those that follow it. Ends with 1 if anything has failed.
+ * Each run has a seed of its own: the first one that of `--seed`, the others those that follow it.
+ * Ends with 1 if anything has failed.
  */
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -15,7 +17,10 @@ import { beginRun, endRun } from './postgres/runs.mjs';
 import { root, runJest, wasInterrupted } from './run-jest.mjs';
 import { newSeed, seedFrom } from './seed.mjs';
 
-/** Keeps one core busy in short pieces, so that it hears when the process that started it is gone, and ends with it. */
+/**
+ * Keeps one core busy in short pieces, so that it hears when the process that started it is gone,
+ * and ends with it.
+ */
 const busyLoop = `
   process.on('disconnect', () => process.exit());
   (function work() { for (const end = Date.now() + 20; Date.now() < end; ); setImmediate(work); })();

@@ -1,6 +1,6 @@
 /**
- * The one list every suite runs over: each provider and each wrapper. A new provider needs one entry here, and has proven itself when
- * `npm run contract -- <its name>` is green.
+ * The one list every suite runs over: each provider and each wrapper. A new provider needs one
+ * entry here, and has proven itself when `npm run contract -- <its name>` is green.
  */
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -80,7 +80,10 @@ const postgres: ListedProvider = {
   damage: damageTable,
 };
 
-/** On a pool of its own, by the clock of the server: as `new PostgresProvider({ url })` runs in production. */
+/**
+ * On a pool of its own, by the clock of the server: as `new PostgresProvider({ url })` runs in
+ * production.
+ */
 const { transaction: _, ...tables } = postgres;
 const postgresByUrl: ListedProvider = {
   ...tables,

@@ -1,4 +1,7 @@
-/** Sources import their neighbours as `./name.js` (what Node will see after the build); Jest runs the `./name.ts` beside it. */
+/**
+ * Sources import their neighbours as `./name.js` (what Node will see after the build); Jest runs
+ * the `./name.ts` beside it.
+ */
 module.exports = (request, options) => {
   const ours =
     request.startsWith('.') && request.endsWith('.js') && !options.basedir.includes('node_modules');

@@ -1,7 +1,9 @@
 /**
- * Starts Jest, or another script of Node, and answers how it ended. Shared by `run.mjs` and `flaky.mjs`.
+ * Starts Jest, or another script of Node, and answers how it ended. Shared by `run.mjs` and
+ * `flaky.mjs`.
  *
- * An interrupt (Ctrl+C, SIGTERM, SIGHUP) is passed on to the child that runs; after it nothing more is started.
+ * An interrupt (Ctrl+C, SIGTERM, SIGHUP) is passed on to the child that runs; after it nothing more
+ * is started.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
@@ -11,8 +13,9 @@ export const root = join(import.meta.dirname, '..');
 const results = join(root, '.tmp', `jest-${process.pid}.json`);
 const exitGraceMs = 30_000;
 /**
- * What Jest says of its own process. What it says of a worker that did not end within half a second is no matter: a busy machine takes longer, and
- * what tests leave open in a worker, `environment.mjs` has found.
+ * What Jest says of its own process. What it says of a worker that did not end within half a second
+ * is no matter: a busy machine takes longer, and what tests leave open in a worker,
+ * `environment.mjs` has found.
  */
 const didNotExit = /did not exit \S+ seconds? after/;
 const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -24,7 +27,8 @@ export const wasInterrupted = () => interrupted;
 /**
  * Runs Jest with these arguments; `live` shows what it prints while it runs.
  *
- * `report` is Jest's own, `undefined` where Jest did not come far enough to write one. `leftOpen`: Jest's process did not end by itself.
+ * `report` is Jest's own, `undefined` where Jest did not come far enough to write one. `leftOpen`:
+ * Jest's process did not end by itself.
  */
 export async function runJest(args, env, live) {
   mkdirSync(join(root, '.tmp'), { recursive: true });
@@ -44,7 +48,10 @@ export async function runJest(args, env, live) {
   return { code, output, report: readReport(), leftOpen: didNotExit.test(output) };
 }
 
-/** Runs a script of Node. `live` shows what it prints on stderr while it runs. Jest is ended when it outlives its own report. */
+/**
+ * Runs a script of Node. `live` shows what it prints on stderr while it runs. Jest is ended when it
+ * outlives its own report.
+ */
 export function runScript(args, env, { live = false, isJest = false } = {}) {
   if (interrupted) return Promise.resolve({ code: 'interrupted', output: '' });
   return new Promise((resolve) => {

@@ -1,17 +1,18 @@
 #!/usr/bin/env node
 /**
- * Runs suites and ends with one line that people and CI judge by: `N passed, N failed`, with `, N skipped` where something was.
+ * Runs suites and ends with one line that people and CI judge by: `N passed, N failed`, with `, N
+ * skipped` where something was.
  *
- *   node test/run.mjs check                everything that needs no database and no server, under a minute
- *   node test/run.mjs all                  everything
- *   node test/run.mjs soak                 the faults and the plans, leaving nothing out of what `all` takes a part of
- *   node test/run.mjs contract memory      one suite, here on one provider
- *   node test/run.mjs jest <path> [...]    whatever Jest understands
+ *   node test/run.mjs check everything that needs no database and no server, under a minute node
+ *   test/run.mjs all everything node test/run.mjs soak the faults and the plans, leaving nothing
+ *   out of what `all` takes a part of node test/run.mjs contract memory one suite, here on one
+ *   provider node test/run.mjs jest <path> [...] whatever Jest understands
  *
  * What tests choose at random follows from KVENT_SEED, which each run prints; see `seed.mjs`.
  *
- * A file of tests that leaves a handle open fails (`environment.mjs`), and so does a run that does not end by itself though no test has failed, and a
- * server that a test has started and not stopped; the one that all tests share is stopped here, also when the run is interrupted.
+ * A file of tests that leaves a handle open fails (`environment.mjs`), and so does a run that does
+ * not end by itself though no test has failed, and a server that a test has started and not
+ * stopped; the one that all tests share is stopped here, also when the run is interrupted.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -76,7 +77,10 @@ function patterns(names) {
   );
 }
 
-/** One after the other: each is one check that passes or fails, and a failure does not hide what comes after it. */
+/**
+ * One after the other: each is one check that passes or fails, and a failure does not hide what
+ * comes after it.
+ */
 async function steps(list) {
   for (const [name, args] of list) {
     const { code, output } = await runScript(args, {});

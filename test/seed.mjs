@@ -1,4 +1,7 @@
-/** The seed of a run: what tests choose at random follows from it. `KVENT_SEED=… npm test` repeats the choices of a run that has printed it. */
+/**
+ * The seed of a run: what tests choose at random follows from it. `KVENT_SEED=… npm test` repeats
+ * the choices of a run that has printed it.
+ */
 import { randomInt } from 'node:crypto';
 
 const limit = 2 ** 31;
@@ -18,7 +21,11 @@ export function seedFrom(given, name) {
   );
 }
 
-/** The seed of this run, in this process and in those it starts from now on: given by KVENT_SEED, or new. @returns {number} */
+/**
+ * The seed of this run, in this process and in those it starts from now on: given by KVENT_SEED, or
+ * new.
+ * @returns {number}
+ */
 export function seedOfRun() {
   const given = process.env['KVENT_SEED'];
   const seed = given === undefined || given === '' ? newSeed() : seedFrom(given, 'KVENT_SEED');

@@ -1,10 +1,14 @@
 /**
- * Jest's `testSequencer`: the slowest files begin first, so that no worker is left alone with one at the end. Jest does so by itself where it
- * remembers how long each took; a fresh clone, as CI is, remembers nothing, and the smallest of our files are among the slowest.
+ * Jest's `testSequencer`: the slowest files begin first, so that no worker is left alone with one
+ * at the end. Jest does so by itself where it remembers how long each took; a fresh clone, as CI
+ * is, remembers nothing, and the smallest of our files are among the slowest.
  */
 import TestSequencer from '@jest/test-sequencer';
 
-/** Seconds on two cores, in one whole run: what counts is the order. Whatever is not here takes a few. */
+/**
+ * Seconds on two cores, in one whole run: what counts is the order. Whatever is not here takes a
+ * few.
+ */
 const seconds = {
   'test/contract/contract-postgres.spec.ts': 105,
   'test/cli/cli.spec.ts': 105,
@@ -31,7 +35,8 @@ const seconds = {
   'test/faults/postgres-two-processes.spec.ts': 24,
   'test/contract/broken.spec.ts': 24,
   'test/packaging/jest-under-commonjs.spec.ts': 22,
-  // 9 of its own; a worker that ends right behind it, with all of lint in its memory, takes longer to end than Jest waits
+  // 9 of its own; a worker that ends right behind it, with all of lint in its memory, takes longer
+  // to end than Jest waits
   'test/architecture/architecture.spec.ts': 20,
   'test/faults/json-file-two-processes.spec.ts': 18,
   'test/e2e/orders.spec.ts': 25,

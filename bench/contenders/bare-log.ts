@@ -1,4 +1,7 @@
-/** Yardsticks: a JSON line at the end of a file and fdatasync, for each call alone, or for all that came while the last one was under way. */
+/**
+ * Yardsticks: a JSON line at the end of a file and fdatasync, for each call alone, or for all that
+ * came while the last one was under way.
+ */
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Contender, Opening, Traits } from '../contender.js';

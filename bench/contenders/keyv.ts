@@ -1,4 +1,7 @@
-/** keyv over what it stores in: a Map, the file of keyv-file, or a table of Postgres. It serializes, so a read answers a copy. */
+/**
+ * keyv over what it stores in: a Map, the file of keyv-file, or a table of Postgres. It serializes,
+ * so a read answers a copy.
+ */
 import Keyv from 'keyv';
 import KeyvPostgres from '@keyv/postgres';
 import { KeyvFile } from 'keyv-file';
@@ -19,7 +22,9 @@ export const openKeyv: Opening = async ({ keys }) => {
   };
 };
 
-/** Its options as they come: a set is answered when the file is written, which happens every 100 ms. */
+/**
+ * Its options as they come: a set is answered when the file is written, which happens every 100 ms.
+ */
 export const openKeyvFile: Opening = async ({ keys, directory, filled }) => {
   const keyv = new Keyv({ store: new KeyvFile({ filename: join(directory, 'keyv.json') }) });
   if (!filled) await Promise.all(keys.map((key) => keyv.set(key, product)));

@@ -1,4 +1,7 @@
-/** Ours on Postgres at the port: the provider behind the coalescer, which typed stores, counters and other packages stand on. JSON text in and out. */
+/**
+ * Ours on Postgres at the port: the provider behind the coalescer, which typed stores, counters and
+ * other packages stand on. JSON text in and out.
+ */
 import {
   CoalescingProvider,
   databaseOf,

@@ -69,7 +69,10 @@ export const openTypedStore: Opening = async ({ keys, database }) => {
   };
 };
 
-/** Two applications on one table, as two processes would be: rivals do not see each other. Together they have the connections of one. */
+/**
+ * Two applications on one table, as two processes would be: rivals do not see each other. Together
+ * they have the connections of one.
+ */
 export const openTwoApplications: Opening = async ({ database }) => {
   const one = await startApplication({ ...database, poolSize: poolSize / 2 });
   const other = await startApplication({ ...database, poolSize: poolSize / 2 });

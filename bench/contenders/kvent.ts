@@ -1,4 +1,7 @@
-/** Ours: the typed store as users have it, and beneath it the bare provider, which is what the event store and other packages build on. */
+/**
+ * Ours: the typed store as users have it, and beneath it the bare provider, which is what the event
+ * store and other packages build on.
+ */
 import {
   defineState,
   openStorage,
@@ -46,7 +49,10 @@ export async function openStore(
 const survivesOf = ({ features }: StorageProvider): Traits['survives'] =>
   features.durable === false ? 'nothing' : 'power loss';
 
-/** Each save gives what was read of the key first, and then what the last save of it answered; callers have different keys. */
+/**
+ * Each save gives what was read of the key first, and then what the last save of it answered;
+ * callers have different keys.
+ */
 function savingWhatWasRead(
   store: KeyValueStore<Product>,
   keys: readonly string[],
@@ -59,7 +65,9 @@ function savingWhatWasRead(
   };
 }
 
-/** The same storage engine without the store above it: JSON text in and out, no codec, no entries. */
+/**
+ * The same storage engine without the store above it: JSON text in and out, no codec, no entries.
+ */
 export async function openProvider(
   name: string,
   provider: StorageProvider,

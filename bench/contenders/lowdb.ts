@@ -1,4 +1,7 @@
-/** lowdb: an object in memory, and `write()` of the whole of it to a temporary file that is renamed, without fsync. */
+/**
+ * lowdb: an object in memory, and `write()` of the whole of it to a temporary file that is renamed,
+ * without fsync.
+ */
 import { Low } from 'lowdb';
 import { JSONFile } from 'lowdb/node';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** A cache, not a store: it hands out the very object it was given, at once. The floor below which a store cannot go. */
+/**
+ * A cache, not a store: it hands out the very object it was given, at once. The floor below which a
+ * store cannot go.
+ */
 import { LRUCache } from 'lru-cache';
 import type { Opening } from '../contender.js';
 import { keyAt, product, type Product } from '../product.js';

@@ -1,6 +1,7 @@
 /**
- * What a good engineer writes by hand for the same job with `pg`: a table of its own with the tenant in the key, named prepared statements, one
- * statement a call, a pool. The reference of the Postgres suite; where there was a choice, it is in its favour.
+ * What a good engineer writes by hand for the same job with `pg`: a table of its own with the
+ * tenant in the key, named prepared statements, one statement a call, a pool. The reference of the
+ * Postgres suite; where there was a choice, it is in its favour.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { Pool, type QueryResultRow } from 'pg';

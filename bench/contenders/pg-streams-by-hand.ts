@@ -1,6 +1,8 @@
 /**
- * What a good engineer writes by hand for event streams with `pg`: a row for each stream with its version, a row for each event, and an append that checks
- * the one and inserts the other in one prepared statement. The reference of the event suite; where there was a choice, it is in its favour.
+ * What a good engineer writes by hand for event streams with `pg`: a row for each stream with its
+ * version, a row for each event, and an append that checks the one and inserts the other in one
+ * prepared statement. The reference of the event suite; where there was a choice, it is in its
+ * favour.
  */
 import { Pool, type QueryResultRow } from 'pg';
 import { randomUUID } from 'node:crypto';

@@ -1,4 +1,7 @@
-/** TypeORM by its repository: `findOneBy`, `upsert`, `save`, `increment`. Its `save` reads first, and overwrites whatever is there by then. */
+/**
+ * TypeORM by its repository: `findOneBy`, `upsert`, `save`, `increment`. Its `save` reads first,
+ * and overwrites whatever is there by then.
+ */
 import { DataSource, EntitySchema, In } from 'typeorm';
 import type { Opening } from '../contender.js';
 import { counterKeys, savedKeys } from '../database-keys.js';

@@ -1,4 +1,6 @@
-/** unstorage with its file-system driver: one file for each key, written in place, without fsync. */
+/**
+ * unstorage with its file-system driver: one file for each key, written in place, without fsync.
+ */
 import { createStorage, type Driver } from 'unstorage';
 import fileDriver from 'unstorage/drivers/fs';
 import type { Opening } from '../contender.js';

@@ -1,4 +1,7 @@
-/** What careful people write by hand: a file for each key; the new text into a temporary file, fsync, rename over the old one. */
+/**
+ * What careful people write by hand: a file for each key; the new text into a temporary file,
+ * fsync, rename over the old one.
+ */
 import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Opening } from '../contender.js';
@@ -25,7 +28,8 @@ export const openWriteAndRename: Opening = async ({ keys, directory, filled }) =
   const [hot] = keys as readonly [string];
   return {
     name: 'temp + fsync + rename',
-    // to survive the loss of power it would have to sync the directory too, which is dearer: it is left out, in its favour
+    // to survive the loss of power it would have to sync the directory too, which is dearer: it is
+    // left out, in its favour
     traits: {
       survives: 'kill',
       comparesAndSets: false,

@@ -1,4 +1,7 @@
-/** The sources of this repository as the architecture tests see them: which file belongs to which room, and what it imports. */
+/**
+ * The sources of this repository as the architecture tests see them: which file belongs to which
+ * room, and what it imports.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { builtinModules } from 'node:module';
 import { join, relative } from 'node:path';

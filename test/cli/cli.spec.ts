@@ -1,4 +1,7 @@
-/** The compiled command, as a process of its own. One suite: of two that compile at once, one would start what the other has half written. */
+/**
+ * The compiled command, as a process of its own. One suite: of two that compile at once, one would
+ * start what the other has half written.
+ */
 import { beforeAll } from '@jest/globals';
 import { backups } from './backups.js';
 import { calling } from './calling.js';

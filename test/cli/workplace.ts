@@ -153,8 +153,8 @@ export function* many(count = 8_000): Generator<RawRow> {
 }
 
 /**
- * Runs a command on so many rows that it is in the middle of them when `end` ends it, which may be late on a busy machine: a command that was done by
- * then is run again, with twice as many rows.
+ * Runs a command on so many rows that it is in the middle of them when `end` ends it, which may be
+ * late on a busy machine: a command that was done by then is run again, with twice as many rows.
  */
 export async function endInTheMiddle(
   attempt: (rows: number) => Promise<Ended>,

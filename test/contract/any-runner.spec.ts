@@ -1,4 +1,6 @@
-/** The kit asks a test runner for `describe` and `it`, and a provider for `create`: nothing else. */
+/**
+ * The kit asks a test runner for `describe` and `it`, and a provider for `create`: nothing else.
+ */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

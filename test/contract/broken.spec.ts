@@ -1,4 +1,7 @@
-/** A clause that cannot fail proves nothing: each one has to catch the broken provider, or the broken storage, that it names. */
+/**
+ * A clause that cannot fail proves nothing: each one has to catch the broken provider, or the
+ * broken storage, that it names.
+ */
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import {

@@ -17,7 +17,8 @@ export function describeProviders(providers: readonly ListedProvider[]): void {
       { describe, it: test },
     );
 
-    // without this, a feature that a provider lost would take its clauses along, and nobody would notice
+    // without this, a feature that a provider lost would take its clauses along, and nobody would
+    // notice
     test(`${name} claims everything but: ${lacks.join(', ')}`, async () => {
       const abilities = await abilitiesOf(provider);
       const unmet = (Object.keys(needs) as Need[]).filter((need) => !applies({ needs: need }, abilities));

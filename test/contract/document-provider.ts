@@ -1,7 +1,8 @@
 /**
- * A storage provider in one file: the sample of the guide 'Write your own provider'. Its engine can do three things: get a document, replace one
- * if nobody else has, and list their names. Each database is one document, so a batch is one compare-and-set, and everything that the
- * contract says about batches is said by `evaluateBatch`.
+ * A storage provider in one file: the sample of the guide 'Write your own provider'. Its engine can
+ * do three things: get a document, replace one if nobody else has, and list their names. Each
+ * database is one document, so a batch is one compare-and-set, and everything that the contract
+ * says about batches is said by `evaluateBatch`.
  */
 import {
   assertReadBytes,
@@ -36,7 +37,9 @@ import {
 export interface DocumentEngine {
   /** Documents by name, all as they were at one moment; `undefined` where there is none. */
   get(names: readonly string[]): Promise<readonly (StoredDocument | undefined)[]>;
-  /** Puts a document, if it still has this revision (0: if there is none); answers whether it did. */
+  /**
+   * Puts a document, if it still has this revision (0: if there is none); answers whether it did.
+   */
   compareAndSet(name: string, revision: number, text: string): Promise<boolean>;
   names(): Promise<readonly string[]>;
 }
@@ -110,7 +113,10 @@ export class DocumentProvider implements StorageProvider {
     return this.#time;
   }
 
-  /** Every call goes through here: it rejects when the provider is not open, and `close` waits for it. */
+  /**
+   * Every call goes through here: it rejects when the provider is not open, and `close` waits for
+   * it.
+   */
   async #run<R>(work: (time: SteadyTime) => Promise<R>): Promise<R> {
     const running = work(this.#opened());
     this.#underWay.add(running);
@@ -169,7 +175,10 @@ export class DocumentProvider implements StorageProvider {
     );
   }
 
-  /** One commit of a database after the other: right without it too, but rivals of one process would only get in each other's way. */
+  /**
+   * One commit of a database after the other: right without it too, but rivals of one process would
+   * only get in each other's way.
+   */
   #inTurn(batch: Batch, steady: SteadyTime): Promise<CommitResult> {
     const before = this.#turns.get(batch.database) ?? Promise.resolve();
     const mine = before.catch(() => undefined).then(async () => await this.#commit(batch, steady));
@@ -182,7 +191,8 @@ export class DocumentProvider implements StorageProvider {
       const { revision, table } = await this.#load(batch.database, steady);
       const now = steady.now();
       const { result, effects } = evaluateBatch(batch, (address) => table.get(address), now);
-      // a conflict was judged by what is stored, and a batch that changes nothing has nothing to store
+      // a conflict was judged by what is stored, and a batch that changes nothing has nothing to
+      // store
       if (effects.length === 0) return result;
       table.apply(effects);
       if (await this.#save(batch.database, revision, table, now)) {
@@ -244,7 +254,10 @@ export class DocumentProvider implements StorageProvider {
     return existed;
   }
 
-  /** The same loop for whatever changes a database otherwise; `change` answers how many rows it has changed. */
+  /**
+   * The same loop for whatever changes a database otherwise; `change` answers how many rows it has
+   * changed.
+   */
   async #change(
     database: string,
     steady: SteadyTime,
@@ -279,7 +292,10 @@ export class DocumentProvider implements StorageProvider {
 // #region document
 type Packed = Omit<Row, 'value'> & { readonly kind: string; readonly value: string };
 
-/** A document as a table. What cannot be read back is said, with its place; it is never taken for an empty database. */
+/**
+ * A document as a table. What cannot be read back is said, with its place; it is never taken for an
+ * empty database.
+ */
 function parse(database: string, document: StoredDocument | undefined, steady: SteadyTime): Loaded {
   const table = new RowTable();
   if (document === undefined) return { revision: 0, table };

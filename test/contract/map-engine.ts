@@ -1,4 +1,7 @@
-/** An engine for the sample provider: documents in a Map that outlives the providers on it, as a server does. */
+/**
+ * An engine for the sample provider: documents in a Map that outlives the providers on it, as a
+ * server does.
+ */
 import type { DocumentEngine, StoredDocument } from './document-provider.js';
 
 export class MapEngine implements DocumentEngine {

@@ -1,6 +1,7 @@
 /**
- * Random work on every provider beside a plain Map: batches of all kinds, reads, pages, moves of the clock, sweeps, and restarts where it is
- * durable. What fails is shrunk, and printed with its seed; `KVENT_SEED=<seed> npm run jest -- test/contract/model` replays it.
+ * Random work on every provider beside a plain Map: batches of all kinds, reads, pages, moves of
+ * the clock, sweeps, and restarts where it is durable. What fails is shrunk, and printed with its
+ * seed; `KVENT_SEED=<seed> npm run jest -- test/contract/model` replays it.
  */
 import { describe, expect, test } from '@jest/globals';
 import type { Batch, Change, Check } from '@kvent/key-value-storage/core';
@@ -156,7 +157,8 @@ async function perform(subject: Subject, model: Model, each: Step): Promise<void
         })),
       );
     case 'known': {
-      // a check for the version that is there, or for one that never was; and a renewal, which needs it
+      // a check for the version that is there, or for one that never was; and a renewal, which
+      // needs it
       const version = each.stale ? '999' : (model.read(each.key)?.version ?? '999');
       const address = { ...place, key: each.key };
       const others = each.changes.filter((other) => other.address.key !== each.key);

@@ -1,6 +1,7 @@
 /**
- * A second opinion: rows in a plain Map, with the rules of the contract written down once more, without `evaluateBatch`, `RowTable` or anything
- * else that providers are made of. Slow and simple on purpose.
+ * A second opinion: rows in a plain Map, with the rules of the contract written down once more,
+ * without `evaluateBatch`, `RowTable` or anything else that providers are made of. Slow and simple
+ * on purpose.
  */
 import type { Batch, Change, CommitResult, Expected, StoredValue } from '@kvent/key-value-storage/core';
 

@@ -1,4 +1,7 @@
-/** The arrows of `docs/architecture.md` are those of the table that lint enforces, and the table of the README says what the providers claim. */
+/**
+ * The arrows of `docs/architecture.md` are those of the table that lint enforces, and the table of
+ * the README says what the providers claim.
+ */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';

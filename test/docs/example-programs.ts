@@ -1,12 +1,15 @@
 /**
  * The examples of the pages as programs. The rules, in full:
  *
- * - All `ts` blocks of a page are one program, in their order; so a later block continues an earlier one. Imports may be repeated.
+ * - All `ts` blocks of a page are one program, in their order; so a later block continues an
+ *   earlier one. Imports may be repeated.
  * - A block inside an HTML comment belongs to it as well: set-up that readers need not see.
  * - ```` ```ts new-program ```` begins another program, for a page that shows the same class twice.
- * - `console.log(…); // → text` prints exactly this, `// →` on the lines beneath what it prints the next times. Every `console.log` says what it prints.
+ * - `console.log(…); // → text` prints exactly this, `// →` on the lines beneath what it prints the
+ *   next times. Every `console.log` says what it prints.
  * - `await …; // throws CODE` rejects with the storage error of this code.
- * - `process.env['DATABASE_URL']` is the address of an empty Postgres database, for a program that asks for it.
+ * - `process.env['DATABASE_URL']` is the address of an empty Postgres database, for a program that
+ *   asks for it.
  *
  * Line n of a program is line n of its page, so that errors of the compiler point into the page.
  */
@@ -19,7 +22,9 @@ export interface Program {
   readonly page: string;
   /** As it is compiled. */
   readonly source: string;
-  /** As it is run: with what it prints and what it throws handed to the recorder, on the same lines. */
+  /**
+   * As it is run: with what it prints and what it throws handed to the recorder, on the same lines.
+   */
   readonly runnable: string;
   /** What each line (from 1) is expected to print, or to throw. */
   readonly expected: ReadonlyMap<number, readonly string[]>;

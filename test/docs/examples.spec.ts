@@ -1,4 +1,7 @@
-/** Every `ts` example of every page is compiled with the flags of this repository, run, and compared with what it says it prints. See `example-programs.ts`. */
+/**
+ * Every `ts` example of every page is compiled with the flags of this repository, run, and compared
+ * with what it says it prints. See `example-programs.ts`.
+ */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';

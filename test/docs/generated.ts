@@ -1,6 +1,7 @@
 /**
- * The parts of pages that are written by a script, between `<!-- generated: <what> -->` and `<!-- end -->`. A test compares them with the code;
- * `KVENT_DOCS=write npm run jest -- test/docs/reference.spec.ts` writes them.
+ * The parts of pages that are written by a script, between `<!-- generated: <what> -->` and `<!--
+ * end -->`. A test compares them with the code; `KVENT_DOCS=write npm run jest --
+ * test/docs/reference.spec.ts` writes them.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** Sentences of a page with the clauses and tests that hold them: `- sentence`, and below it `  - file › name`, `  - contract › clause` or `  - streams › clause`. */
+/**
+ * Sentences of a page with the clauses and tests that hold them: `- sentence`, and below it ` -
+ * file › name`, ` - contract › clause` or ` - streams › clause`.
+ */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { streamClauses } from '@kvent/event-store/testing';

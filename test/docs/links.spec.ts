@@ -36,7 +36,8 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
   });
 
   it('has code in languages that something checks', () => {
-    // the fragments of that guide are held by test/contract: they are parts of one file that passes the contract
+    // the fragments of that guide are held by test/contract: they are parts of one file that passes
+    // the contract
     const checked = [
       'ts',
       'sh',

@@ -1,4 +1,7 @@
-/** The options that the sources declare: interfaces with their comments, and the defaults that stand beside them. */
+/**
+ * The options that the sources declare: interfaces with their comments, and the defaults that stand
+ * beside them.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -95,7 +98,10 @@ export function exportedNames(door: string, matching: RegExp): readonly string[]
   });
 }
 
-/** The literals of objects called `defaults`, or `…Defaults`, in a file: what the code takes when an option is left out. */
+/**
+ * The literals of objects called `defaults`, or `…Defaults`, in a file: what the code takes when an
+ * option is left out.
+ */
 export function literalDefaults(file: string): ReadonlyMap<string, string> {
   const literals = new Map<string, string>();
   const visit = (node: ts.Node): void => {

@@ -1,4 +1,7 @@
-/** The pages of this repository as the tests of `test/docs` see them: headings, links and fenced blocks, each with its line. */
+/**
+ * The pages of this repository as the tests of `test/docs` see them: headings, links and fenced
+ * blocks, each with its line.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -92,7 +95,10 @@ function headingsOf(prose: readonly string[]): readonly Heading[] {
   });
 }
 
-/** As code hosts make anchors of headings: lower case, letters, digits, `_` and `-` only, blanks as `-`. */
+/**
+ * As code hosts make anchors of headings: lower case, letters, digits, `_` and `-` only, blanks as
+ * `-`.
+ */
 function slugOf(heading: string): string {
   return heading
     .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')

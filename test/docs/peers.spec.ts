@@ -1,4 +1,7 @@
-/** What the README says that others leave to their users: each row of its table is a test here, on them and then on Kvent. */
+/**
+ * What the README says that others leave to their users: each row of its table is a test here, on
+ * them and then on Kvent.
+ */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
 import { defineState, JsonFileProvider, MemoryProvider, openStorage } from '@kvent/key-value-storage';
@@ -96,7 +99,8 @@ describe('with a file of one’s own and with Kvent:', () => {
       if (sync) await file.sync();
       await disk.rename('/data.json.tmp', '/data.json');
     };
-    // written to a temporary file and renamed: the old text, the new one, or nothing at all; with fsync still the old one
+    // written to a temporary file and renamed: the old text, the new one, or nothing at all; with
+    // fsync still the old one
     expect(await afterPowerCut(async (disk) => await renamed(disk, false))).toContain('');
     expect(await afterPowerCut(async (disk) => await renamed(disk, true))).toEqual(
       new Set(['{"price":10}', '{"price":11}']),

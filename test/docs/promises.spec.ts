@@ -1,4 +1,7 @@
-/** Each sentence of `docs/promises.md` names the clauses and tests that hold it, and each of them is there. */
+/**
+ * Each sentence of `docs/promises.md` names the clauses and tests that hold it, and each of them is
+ * there.
+ */
 import { describe, expect, it } from '@jest/globals';
 import { clauses, storeClauses } from '@kvent/key-value-storage/testing';
 import { heldSentences, isThere, nameIn } from './held-sentences.js';

@@ -1,4 +1,7 @@
-/** Each sentence of `docs/guides/security.md` names the clauses and tests that hold it, and each of them exists. */
+/**
+ * Each sentence of `docs/guides/security.md` names the clauses and tests that hold it, and each of
+ * them exists.
+ */
 import { describe, expect, it } from '@jest/globals';
 import { heldSentences, isThere } from './held-sentences.js';
 import { pageAt } from './pages.js';

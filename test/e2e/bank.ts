@@ -32,7 +32,8 @@ export class BankUnderTest {
   async during<R>(client: Client, order: string, work: () => Promise<R>): Promise<readonly [Answer, R]> {
     const arrived = new Promise<void>((resolve) => (this.#arrived = resolve));
     const paying = client.post(`/orders/${order}/payment`, { card: 'slow' });
-    // a payment that is answered before it gets to the bank would be waited for until the test is over
+    // a payment that is answered before it gets to the bank would be waited for until the test is
+    // over
     await Promise.race([
       arrived,
       paying.then(({ status, text }) => {

@@ -21,7 +21,8 @@ export function checkoutCrashes(): void {
       await shoppers.begin(first.client);
       const order = await payingSlowly(first.client.as('acme'));
       const shopping = shoppers.shop(first.client);
-      // at this moment some have ordered and not paid, so nobody has to be quick to kill it before all are done
+      // at this moment some have ordered and not paid, so nobody has to be quick to kill it before
+      // all are done
       await Promise.race([shoppers.reached({ ordered: 15, paid: 5 }), shopping]);
       await first.kill('SIGKILL');
       expect(await shopping).toBe(false);
@@ -47,7 +48,8 @@ async function payingSlowly(acme: Client): Promise<string> {
   let isOver = true;
   await until('the slow payment holds its order', async () => {
     if (isOver) {
-      // the first time; and again where the machine has stood still until the payment had lost its order
+      // the first time; and again where the machine has stood still until the payment had lost its
+      // order
       isOver = false;
       acme.post(`/orders/${id}/payment`, { card: 'slow' }).then(
         () => (isOver = true),

@@ -1,4 +1,7 @@
-/** The checkout, hammered: 50 shoppers at once, repeated requests, and a bank that fails two times of three. With `kill -9` in the middle: process.spec.ts. */
+/**
+ * The checkout, hammered: 50 shoppers at once, repeated requests, and a bank that fails two times
+ * of three. With `kill -9` in the middle: process.spec.ts.
+ */
 import { expect, it } from '@jest/globals';
 import { unreliableLine } from '../../apps/storefront/src/orders/bank.js';
 import { onEachStorage } from './shop.js';

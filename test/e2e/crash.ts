@@ -1,4 +1,7 @@
-/** Whatever ends the running shop, every write that it has answered with 2xx is there when it opens again. */
+/**
+ * Whatever ends the running shop, every write that it has answered with 2xx is there when it opens
+ * again.
+ */
 import { describe, expect, it } from '@jest/globals';
 import { Load } from './load.js';
 import { ShopProcess } from './shop-process.js';

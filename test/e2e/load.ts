@@ -1,4 +1,7 @@
-/** Callers who write without a pause, and remember what they were told: for tests that take the ground away beneath them. */
+/**
+ * Callers who write without a pause, and remember what they were told: for tests that take the
+ * ground away beneath them.
+ */
 import { expect } from '@jest/globals';
 import type { Answer, Client } from './client.js';
 
@@ -43,7 +46,8 @@ export class Load {
         if (this.#isWritten(await shop.post('/stock/all/receipts', { quantity: 1 }))) this.#received += 1;
       }
     } catch (error) {
-      if ((error as Error).name !== 'TypeError') throw error; // fetch says so when nobody answers; not instanceof: it is not of Jest's realm
+      // fetch says so when nobody answers; not instanceof: it is not of Jest's realm
+      if ((error as Error).name !== 'TypeError') throw error;
     }
   }
 

@@ -1,4 +1,7 @@
-/** Orders: placed in one commit with everything that hangs on it, paid while nobody else can change them, and every reserved unit accounted for. */
+/**
+ * Orders: placed in one commit with everything that hangs on it, paid while nobody else can change
+ * them, and every reserved unit accounted for.
+ */
 import { describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import { ManualClock } from '@kvent/key-value-storage/testing';

@@ -1,4 +1,7 @@
-/** A storage that is not there for a while: what the shop says, on memory alone, for that stands above the storage; and a server that is killed. */
+/**
+ * A storage that is not there for a while: what the shop says, on memory alone, for that stands
+ * above the storage; and a server that is killed.
+ */
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { MemoryProvider } from '@kvent/key-value-storage';

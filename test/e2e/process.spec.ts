@@ -1,4 +1,7 @@
-/** The compiled shop, as a process of its own. One suite: of two that compile at once, one would start what the other has half written. */
+/**
+ * The compiled shop, as a process of its own. One suite: of two that compile at once, one would
+ * start what the other has half written.
+ */
 import { beforeAll } from '@jest/globals';
 import { checkoutCrashes } from './checkout-crash.js';
 import { crashes } from './crash.js';

@@ -1,6 +1,7 @@
 /**
- * A thousand random requests of two tenants, interleaved: after each one the shop answers what a model made of plain maps says, and in the end
- * nobody has a row of the other, nor lost one, also after a restart. A failing run prints its seed; KVENT_SEED=<seed> runs it again.
+ * A thousand random requests of two tenants, interleaved: after each one the shop answers what a
+ * model made of plain maps says, and in the end nobody has a row of the other, nor lost one, also
+ * after a restart. A failing run prints its seed; KVENT_SEED=<seed> runs it again.
  */
 import { expect, it } from '@jest/globals';
 import { seedOfRun } from '../seed.mjs';
@@ -206,7 +207,9 @@ class Tenant {
     await this.#assertStock(sku);
   }
 
-  /** What is in a cart, mostly with something in it that is there; and once more with the same key. */
+  /**
+   * What is in a cart, mostly with something in it that is there; and once more with the same key.
+   */
   async #order(): Promise<void> {
     const cart = this.#anyCart();
     const sold = [...this.#model.products.keys()];

@@ -1,6 +1,6 @@
 /**
- * Rivals: one who is always faster, to the end of the attempts, on memory alone, for what is looked at stands above the storage; and the same
- * shop a second time.
+ * Rivals: one who is always faster, to the end of the attempts, on memory alone, for what is looked
+ * at stands above the storage; and the same shop a second time.
  */
 import { describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';

@@ -31,7 +31,8 @@ export async function openShop(
     line,
   );
   const server: Server = await app.listen(0);
-  // Node closes a connection that was idle for five seconds; a request that is just on its way then would fail
+  // Node closes a connection that was idle for five seconds; a request that is just on its way then
+  // would fail
   server.keepAliveTimeout = 0;
   const { port } = server.address() as AddressInfo;
   const client = new Client(`http://localhost:${port}`);

@@ -1,6 +1,7 @@
 /**
- * Fifty shoppers who all want the same few goods, send everything more than once, and meet a bank that fails: for tests that look at what is left of the truth.
- * A shopper whose shop is gone in the middle goes on where they were, at the same shop or at another.
+ * Fifty shoppers who all want the same few goods, send everything more than once, and meet a bank
+ * that fails: for tests that look at what is left of the truth. A shopper whose shop is gone in the
+ * middle goes on where they were, at the same shop or at another.
  */
 import { expect } from '@jest/globals';
 import type { KeyValueStorage } from '@kvent/key-value-storage';
@@ -117,7 +118,10 @@ class Shopper {
     });
   }
 
-  /** Again and again, as a client does that is told to come back. Ends when the shop does not let it happen within minutes. */
+  /**
+   * Again and again, as a client does that is told to come back. Ends when the shop does not let it
+   * happen within minutes.
+   */
   async #until(what: string, holds: () => Promise<boolean>): Promise<void> {
     await until(`shopper ${this.#number} ${what}`, holds);
   }
@@ -138,7 +142,9 @@ export class Shoppers {
     }
   }
 
-  /** All of them at once, until they are done, or the shop is gone. Answers whether they are done. */
+  /**
+   * All of them at once, until they are done, or the shop is gone. Answers whether they are done.
+   */
   async shop(client: Client): Promise<boolean> {
     const told = (what: 'ordered' | 'paid'): void => {
       this.#heard[what] += 1;
@@ -164,7 +170,10 @@ export class Shoppers {
     });
   }
 
-  /** No unit was sold twice, no order was made twice, no reservation is lost, the list is not behind; and every repeat still is one. */
+  /**
+   * No unit was sold twice, no order was made twice, no reservation is lost, the list is not
+   * behind; and every repeat still is one.
+   */
   async assertTrue(client: Client): Promise<void> {
     const market = client.as(tenant);
     const orders = await ordersOf(market);
@@ -245,7 +254,10 @@ const codeOf = (body: unknown): string | undefined => (body as { code?: string }
 const codesOf = (answers: readonly Answer[]): (string | undefined)[] =>
   answers.map(({ body }) => codeOf(body));
 
-/** What is worth another try says so; a payment that took longer than it may hold its order is one that is sent again. Nothing else was to be expected. */
+/**
+ * What is worth another try says so; a payment that took longer than it may hold its order is one
+ * that is sent again. Nothing else was to be expected.
+ */
 function assertWorthAnotherTry(answers: readonly Answer[]): void {
   const isExpected = ({ body }: Answer): boolean =>
     (body as { retryable?: boolean }).retryable === true ||

@@ -155,7 +155,8 @@ function remembers(): void {
     expect(await statusesOf(third)).toEqual({ mug: 200, mine: 404, hooli: 404 });
   });
 
-  // A server keeps the data: what a shop leaves behind when it ends is less than on files, so one life shows all of it.
+  // A server keeps the data: what a shop leaves behind when it ends is less than on files, so one
+  // life shows all of it.
   for (const storage of shared)
     it(`on ${storage.name}, everything that was answered before a kill -9 and a SIGTERM under load is there, and new after --fresh`, async () => {
       await using place = await storage.place();

@@ -1,4 +1,7 @@
-/** Stock as a stream: what arrives, how it was, and what is kept of it. How it is reserved, and leaves, is looked at with the orders. */
+/**
+ * Stock as a stream: what arrives, how it was, and what is kept of it. How it is reserved, and
+ * leaves, is looked at with the orders.
+ */
 import { expect, it } from '@jest/globals';
 import { statusesOf, times } from './answers.js';
 import type { Client } from './client.js';

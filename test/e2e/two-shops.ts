@@ -1,4 +1,7 @@
-/** Two shops on one storage at once, as two instances behind a load balancer are: each as if it were alone, and both the same. */
+/**
+ * Two shops on one storage at once, as two instances behind a load balancer are: each as if it were
+ * alone, and both the same.
+ */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { statusesOf, times } from './answers.js';
 import { until } from '../postgres/until.js';
@@ -25,7 +28,10 @@ function sharing(storage: StorageUnderTest): void {
     await place[Symbol.asyncDispose]();
   });
   const acme = (): readonly [Client, Client] => [shops[0].client.as('acme'), shops[1].client.as('acme')];
-  /** From both shops in turn. Who has met too many rivals, which a busy machine makes more likely, asks again. */
+  /**
+   * From both shops in turn. Who has met too many rivals, which a busy machine makes more likely,
+   * asks again.
+   */
   const everywhere = (
     count: number,
     ask: (client: Client, index: number) => Promise<Answer>,

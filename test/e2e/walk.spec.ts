@@ -1,4 +1,7 @@
-/** Every line of the walk, typed into one shell as it stands, from the data that `GET /` answers. What is left after `kill -9`: see process.spec.ts. */
+/**
+ * Every line of the walk, typed into one shell as it stands, from the data that `GET /` answers.
+ * What is left after `kill -9`: see process.spec.ts.
+ */
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -17,8 +20,8 @@ interface Step {
 }
 
 /**
- * A bank whose slow card takes as long as the walk needs, on a busy machine too: the walk sleeps until the payment is under way, and waits for its
- * end when it has tried the second one.
+ * A bank whose slow card takes as long as the walk needs, on a busy machine too: the walk sleeps
+ * until the payment is under way, and waits for its end when it has tried the second one.
  */
 class SlowBank implements AsyncDisposable {
   readonly #folder: string;

@@ -1,6 +1,7 @@
 /**
- * Children start a hundred times a minute here, and a loader that compiles as it goes costs most of a second each time. So the sources that a
- * child needs are stripped of their types once, into a folder of their own; they keep their places, so their imports hold.
+ * Children start a hundred times a minute here, and a loader that compiles as it goes costs most of
+ * a second each time. So the sources that a child needs are stripped of their types once, into a
+ * folder of their own; they keep their places, so their imports hold.
  */
 import { transformSync } from '@swc/core';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';

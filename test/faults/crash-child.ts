@@ -1,6 +1,8 @@
 /**
- * The process that is killed: `node crash-child.js <directory> <steps of dropping>`. It opens the directory, says what it found (`found {…}`), and writes as
- * `crash-workload.ts` says until it dies, one line on its standard output for each acknowledgement (pipes are written at once on POSIX).
+ * The process that is killed: `node crash-child.js <directory> <steps of dropping>`. It opens the
+ * directory, says what it found (`found {…}`), and writes as `crash-workload.ts` says until it
+ * dies, one line on its standard output for each acknowledgement (pipes are written at once on
+ * POSIX).
  */
 import { writeSync } from 'node:fs';
 import { versionSource, type CommitResult } from '../../libs/key-value-storage/src/core/index.js';
@@ -23,7 +25,8 @@ import {
 import type { Address, Row } from '../../libs/key-value-storage/src/core/index.js';
 
 const [, , directory = '', acknowledged = '0'] = process.argv;
-// at once and blocking: what a full pipe kept back would be lost with the process, and what was acknowledged with it
+// at once and blocking: what a full pipe kept back would be lost with the process, and what was
+// acknowledged with it
 const say = (line: string): void => void writeSync(1, `${line}\n`);
 const nextVersion = versionSource();
 const provider = new JsonFileProvider({ directory });

@@ -1,7 +1,8 @@
 /**
- * Rounds of murder: a child process writes with 64 callers and is killed with `kill -9` at a random moment, while it opens, too. Then a fresh
- * provider opens the directory (sometimes only after a second child did, and was killed as well): every acknowledged write is there, no half
- * batch, and what an opened provider answered stays true. The next round goes on in the same directory.
+ * Rounds of murder: a child process writes with 64 callers and is killed with `kill -9` at a random
+ * moment, while it opens, too. Then a fresh provider opens the directory (sometimes only after a
+ * second child did, and was killed as well): every acknowledged write is there, no half batch, and
+ * what an opened provider answered stays true. The next round goes on in the same directory.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -102,8 +103,9 @@ class Victim {
   }
 
   /**
-   * Notes what the child says, and kills it: a while after it was started, or after some number of acknowledgements. The first comes early, mostly
-   * while it opens; nothing is expected of what it has done by then.
+   * Notes what the child says, and kills it: a while after it was started, or after some number of
+   * acknowledgements. The first comes early, mostly while it opens; nothing is expected of what it
+   * has done by then.
    */
   async #watch(child: ChildProcess): Promise<{ acknowledged: number; found: boolean }> {
     const kill = (): void => void child.kill('SIGKILL');

@@ -1,10 +1,13 @@
 /**
- * What 64 callers write while their process is killed, and what must be found afterwards. Writer and judge share only this page: every value
- * can be computed again from who wrote it and its number, so nothing has to be remembered but the numbers that were acknowledged.
+ * What 64 callers write while their process is killed, and what must be found afterwards. Writer
+ * and judge share only this page: every value can be computed again from who wrote it and its
+ * number, so nothing has to be remembered but the numbers that were acknowledged.
  *
- * - Each caller counts up on a row of its own by compare-and-set, and in the same batch writes three rows whose text follows from that number
- *   (every fifth time it deletes one of them), and adds 1 to the sum of its database. All of that or nothing is there.
- * - Groups of callers count on one row together, by compare-and-set: it counts acknowledged increments, and those in doubt, exactly.
+ * - Each caller counts up on a row of its own by compare-and-set, and in the same batch writes
+ *   three rows whose text follows from that number (every fifth time it deletes one of them), and
+ *   adds 1 to the sum of its database. All of that or nothing is there.
+ * - Groups of callers count on one row together, by compare-and-set: it counts acknowledged
+ *   increments, and those in doubt, exactly.
  * - One caller fills a database and drops it, again and again.
  */
 import type {
@@ -103,7 +106,9 @@ export function fillingBatch(number: number, version: Version): Batch {
   };
 }
 
-/** Numbers known to be there: each caller's, each group's, and how far the filling and dropping is. */
+/**
+ * Numbers known to be there: each caller's, each group's, and how far the filling and dropping is.
+ */
 export interface Known {
   readonly callers: number[];
   readonly groups: number[];
@@ -116,7 +121,10 @@ export const nothingKnown = (): Known => ({
   dropping: 0,
 });
 
-/** What is stored, if it is whole; else an error that says what is not. Reads everything, so it proves that everything can be read. */
+/**
+ * What is stored, if it is whole; else an error that says what is not. Reads everything, so it
+ * proves that everything can be read.
+ */
 export async function inspect(provider: StorageProvider): Promise<Known> {
   const rows = new Map<string, Value>();
   for (const database of [...databases, droppedDatabase]) {
@@ -181,8 +189,9 @@ const shorten = (text: string | undefined): string =>
   text === undefined ? 'nothing' : text.length > 90 ? `${text.slice(0, 90)}…` : text;
 
 /**
- * Holds what was found against what was acknowledged before a kill. A caller has one batch under way, so one more may be there; a group as
- * many more as it has callers; the dropping may be one step further.
+ * Holds what was found against what was acknowledged before a kill. A caller has one batch under
+ * way, so one more may be there; a group as many more as it has callers; the dropping may be one
+ * step further.
  */
 export function judge(acknowledged: Known, found: Known): readonly string[] {
   const wrong: string[] = [];
@@ -199,7 +208,8 @@ export function judge(acknowledged: Known, found: Known): readonly string[] {
     const least = acknowledged.groups[group] as number;
     within(`group ${group}`, number, least, least + rivals);
   });
-  // even: the last acknowledged step was a drop, and the next filling may be there; odd: filled, and the next drop may be done
+  // even: the last acknowledged step was a drop, and the next filling may be there; odd: filled,
+  // and the next drop may be done
   const step = acknowledged.dropping;
   const allowed = step % 2 === 0 ? [0, step + 1] : [step, 0];
   if (!allowed.includes(found.dropping))
@@ -207,7 +217,10 @@ export function judge(acknowledged: Known, found: Known): readonly string[] {
   return wrong;
 }
 
-/** What is certain after it was found: found is acknowledged, because answers rest on what is on disk. */
+/**
+ * What is certain after it was found: found is acknowledged, because answers rest on what is on
+ * disk.
+ */
 export function settle(acknowledged: Known, found: Known): Known {
   const step = acknowledged.dropping;
   const dropping = found.dropping > 0 ? found.dropping : step % 2 === 0 ? step : step + 1;

@@ -1,4 +1,7 @@
-/** `npm run crash -- --rounds N [--seed S] [--lanes L]`: kills a real process while it writes, as often as you like. */
+/**
+ * `npm run crash -- --rounds N [--seed S] [--lanes L]`: kills a real process while it writes, as
+ * often as you like.
+ */
 import { parseArgs } from 'node:util';
 import { crashRounds } from './crash-rounds.js';
 import { seedFrom, seedOfRun } from '../seed.mjs';

@@ -1,9 +1,12 @@
 /**
- * The oracle: what a database may hold, given what was asked of it and what was answered. It knows nothing of files.
+ * The oracle: what a database may hold, given what was asked of it and what was answered. It knows
+ * nothing of files.
  *
- * Operations of one database take effect in the order in which they were issued, so after a fault it holds the effects of some first part of
- * them: at least up to the last one that was acknowledged, or that an answer rested on (law 2), at most all of them, never those that
- * failed with effect 'none'. Each part is replayed with `evaluateBatch`, which must give the answers that were given; what is found must be one of the states.
+ * Operations of one database take effect in the order in which they were issued, so after a fault
+ * it holds the effects of some first part of them: at least up to the last one that was
+ * acknowledged, or that an answer rested on (law 2), at most all of them, never those that failed
+ * with effect 'none'. Each part is replayed with `evaluateBatch`, which must give the answers that
+ * were given; what is found must be one of the states.
  */
 import {
   evaluateBatch,
@@ -57,7 +60,8 @@ export class History {
     const issued = this.#issued;
     return (fate, result) => {
       if (issued !== this.#issued) {
-        // A process that was robbed answers late: it may acknowledge only what its successor has found.
+        // A process that was robbed answers late: it may acknowledge only what its successor has
+        // found.
         const there =
           work !== 'drop' && [...this.#settled.values()].some(({ version }) => version === work.version);
         if (fate === 'acknowledged' && !there && result?.outcome !== 'conflict')
@@ -92,7 +96,10 @@ export class History {
     );
   }
 
-  /** Holds what was found against what may be there; from then on it is certain. Answers how many operations are not there. */
+  /**
+   * Holds what was found against what may be there; from then on it is certain. Answers how many
+   * operations are not there.
+   */
   settle(found: readonly RawRow[], now: number): number {
     const rows = new Map(found.map(({ row, ...address }) => [nameOf(address), row]));
     const least = this.#issued.findLastIndex(({ fate }) => fate === 'acknowledged' || fate === 'seen') + 1;

@@ -1,7 +1,9 @@
 /**
- * What is stored decays: torn last lines of every length, flipped bits, lost files, lines that moved. Either the provider refuses to start
- * with `STORAGE_CORRUPT`, names file and line and touches nothing, or it holds exactly what was acknowledged (the damage hit nothing that
- * counts), or the damaged lines are a tail that nothing says was acknowledged: then they are cut off with a warning. Never anything else.
+ * What is stored decays: torn last lines of every length, flipped bits, lost files, lines that
+ * moved. Either the provider refuses to start with `STORAGE_CORRUPT`, names file and line and
+ * touches nothing, or it holds exactly what was acknowledged (the damage hit nothing that counts),
+ * or the damaged lines are a tail that nothing says was acknowledged: then they are cut off with a
+ * warning. Never anything else.
  */
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { isStorageError } from '../../libs/key-value-storage/src/core/index.js';
@@ -21,7 +23,10 @@ interface Image {
   readonly scenario: Scenario;
 }
 
-/** Files that hold rows, and what vouches for them; who owns the directory is told anew by each process. */
+/**
+ * Files that hold rows, and what vouches for them; who owns the directory is told anew by each
+ * process.
+ */
 const dataFiles = (disk: SimulatedDisk): readonly string[] =>
   disk.files().filter((path) => !/lock/.test(path));
 const journals = (disk: SimulatedDisk): readonly string[] =>
@@ -31,7 +36,10 @@ const journals = (disk: SimulatedDisk): readonly string[] =>
 const contents = (disk: SimulatedDisk): Map<string, string> =>
   new Map(dataFiles(disk).map((path) => [path, Buffer.from(disk.contentOf(path)).toString('base64')]));
 
-/** Plays a few commits and ends the process as asked. `idle`: it had the time to say that all of it is on disk. */
+/**
+ * Plays a few commits and ends the process as asked. `idle`: it had the time to say that all of it
+ * is on disk.
+ */
 async function image(end: 'closed' | 'killed' | 'killed when idle', seed = runSeed): Promise<Image> {
   const machine = new Machine(new SimulatedDisk(seed));
   const scenario = new Scenario(machine, seed);
@@ -51,7 +59,10 @@ async function image(end: 'closed' | 'killed' | 'killed when idle', seed = runSe
 
 let openings = 0;
 
-/** The image with a change, opened. `inDoubt`: how many of the last commits of each database nothing vouches for. */
+/**
+ * The image with a change, opened. `inDoubt`: how many of the last commits of each database nothing
+ * vouches for.
+ */
 async function opened(
   { disk, scenario }: Image,
   change: (disk: SimulatedDisk) => void,
@@ -132,7 +143,8 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     const lastLine = text.lastIndexOf('\n', text.length - 2) + 1;
     const from = Buffer.byteLength(text.slice(0, lastLine));
     const to = killed.disk.contentOf(path).length;
-    // cut exactly where the line begins, it leaves no trace: that is what a process that died a little earlier would have left
+    // cut exactly where the line begins, it leaves no trace: that is what a process that died a
+    // little earlier would have left
     for (let length = from + 1; length < to; length += 1) {
       const verdict = await withSeed(`${path} torn at ${length} of ${to}`, runSeed, () =>
         opened(killed, cutTo(path, length), 1),
@@ -179,7 +191,8 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     }
   }, 300_000);
 
-  // What the newest journal lost at its end without a trace is what a process that died a little earlier would have left: nobody can tell.
+  // What the newest journal lost at its end without a trace is what a process that died a little
+  // earlier would have left: nobody can tell.
   it('refuses when a file is gone or cut short', async () => {
     for (const each of [idle, closed]) {
       const newest = [lastJournal(each.disk, 'shared'), lastJournal(each.disk, 'tenant')];

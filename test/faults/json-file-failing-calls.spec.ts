@@ -1,8 +1,9 @@
 /**
- * The n-th call of a kind fails, for every n over a whole life of the JSON file: without its effect, with half of it, or with all of it. Of the
- * calls that are many a run takes a part (`sweep.ts`).
- * Acknowledged writes are there after the process was started again, and after a power cut at the end; no half batch; those in doubt are
- * whole or absent; every failure has a code, and none is called a conflict.
+ * The n-th call of a kind fails, for every n over a whole life of the JSON file: without its
+ * effect, with half of it, or with all of it. Of the calls that are many a run takes a part
+ * (`sweep.ts`). Acknowledged writes are there after the process was started again, and after a
+ * power cut at the end; no half batch; those in doubt are whole or absent; every failure has a
+ * code, and none is called a conflict.
  */
 import { describe, expect, it } from '@jest/globals';
 import { Machine } from './machine.js';
@@ -32,10 +33,16 @@ async function livedWith(
   return { struck, failed: scenario.failed };
 }
 
-/** How many calls of a kind there are for each one that fails in a run; of the others all do, for a life has few. */
+/**
+ * How many calls of a kind there are for each one that fails in a run; of the others all do, for a
+ * life has few.
+ */
 const oneIn: Partial<Record<Call, number>> = { write: 2, sync: 2, read: 5, open: 5, close: 5 };
 
-/** Every n there is, or one of so many; answers how many it took, and how many of them anybody noticed. */
+/**
+ * Every n there is, or one of so many; answers how many it took, and how many of them anybody
+ * noticed.
+ */
 async function everyN(fault: Omit<Fault, 'nth'>, one = 1): Promise<{ struck: number; noticed: number }> {
   const seen = { struck: 0, noticed: 0 };
   for (const before of sweep(one, runSeed)) {

@@ -1,4 +1,7 @@
-/** The one place where the fault tests build the provider: on a disk, a clock and processes of their own. */
+/**
+ * The one place where the fault tests build the provider: on a disk, a clock and processes of their
+ * own.
+ */
 import type { Clock } from '../../libs/key-value-storage/src/core/index.js';
 import type { FileSystem } from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
 import { JsonFileProvider } from '../../libs/key-value-storage/src/providers/json-file/json-file-provider.js';
@@ -11,7 +14,10 @@ interface Given {
   readonly boot: string;
   readonly pid: number;
   readonly isAlive: (pid: number) => boolean;
-  /** Whether it can tell that processes of an earlier start of the machine are gone; else it waits until no beat has come for 3 s. */
+  /**
+   * Whether it can tell that processes of an earlier start of the machine are gone; else it waits
+   * until no beat has come for 3 s.
+   */
   readonly knowsBoots?: boolean;
   readonly warn: (message: string) => void;
   readonly lockTimeoutMs?: number;

@@ -1,8 +1,9 @@
 /**
- * The power is cut after every single step of lives of the JSON file (commits, groups, compaction, opening, recovery after a kill, dropping),
- * the disk forgets what was not synced, and the next process opens what is left: every acknowledged write, no half batch, nothing that
- * an answer rested on gone. Then again while that process recovers, and again. Each of three lives takes every third step, together they take all,
- * and `npm run soak` takes all in each.
+ * The power is cut after every single step of lives of the JSON file (commits, groups, compaction,
+ * opening, recovery after a kill, dropping), the disk forgets what was not synced, and the next
+ * process opens what is left: every acknowledged write, no half batch, nothing that an answer
+ * rested on gone. Then again while that process recovers, and again. Each of three lives takes
+ * every third step, together they take all, and `npm run soak` takes all in each.
  */
 import { describe, expect, it } from '@jest/globals';
 import { Machine } from './machine.js';
@@ -41,7 +42,10 @@ async function at<T>(where: string, machine: Machine, work: () => Promise<T>): P
   }
 }
 
-/** Opens what a power cut left, commits, and loses the power once more: what was read is there still. */
+/**
+ * Opens what a power cut left, commits, and loses the power once more: what was read is there
+ * still.
+ */
 async function survives(scenario: Scenario, machine: Machine, seed: number): Promise<void> {
   const next = scenario.on(machine.afterPowerCut(seed), seed);
   await next.open();

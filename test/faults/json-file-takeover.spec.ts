@@ -1,7 +1,8 @@
 /**
- * The lock on the simulated disk: a paused owner (its clock stands still) is robbed by a second process. At every step of the takeover the
- * owner wakes up and writes, or the power goes, or the robber is killed. What the owner acknowledges its successor has found; what it
- * could not make sure of is `STORAGE_OUTCOME_UNKNOWN`; afterwards it answers nothing, and harms nothing.
+ * The lock on the simulated disk: a paused owner (its clock stands still) is robbed by a second
+ * process. At every step of the takeover the owner wakes up and writes, or the power goes, or the
+ * robber is killed. What the owner acknowledges its successor has found; what it could not make
+ * sure of is `STORAGE_OUTCOME_UNKNOWN`; afterwards it answers nothing, and harms nothing.
  */
 import { describe, expect, it } from '@jest/globals';
 import { isStorageError } from '../../libs/key-value-storage/src/core/index.js';

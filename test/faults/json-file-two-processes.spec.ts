@@ -1,6 +1,7 @@
 /**
- * Two real processes and one directory. What needs the same machine but not real processes (every step of a takeover) is played on the
- * simulated disk in `json-file-takeover.spec.ts`; only here is the wait for a missing beat real.
+ * Two real processes and one directory. What needs the same machine but not real processes (every
+ * step of a takeover) is played on the simulated disk in `json-file-takeover.spec.ts`; only here is
+ * the wait for a missing beat real.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
@@ -144,7 +145,8 @@ describe('two processes and one JSON-file directory', () => {
     expect(await second.tell('get', 'a')).toMatchObject({ done: 'one' });
     expect(await second.tell('put', 'a', 'two')).toMatchObject({ done: 'committed' });
 
-    // asked while it sleeps, so that it answers before any timer of its own can tell it what happened
+    // asked while it sleeps, so that it answers before any timer of its own can tell it what
+    // happened
     const asked = [
       ['put', 'a', 'three'],
       ['put', 'b', 'three'],

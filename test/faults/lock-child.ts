@@ -1,6 +1,7 @@
 /**
- * A process that opens a directory and does what it is told: `node lock-child.js <directory> <lock timeout in ms>`. It says `open`, or the
- * refusal; then each line on its standard input is `put <key> <text>`, `get <key>`, `scan`, `drop` or `close`, and each is answered by one line of JSON.
+ * A process that opens a directory and does what it is told: `node lock-child.js <directory> <lock
+ * timeout in ms>`. It says `open`, or the refusal; then each line on its standard input is `put
+ * <key> <text>`, `get <key>`, `scan`, `drop` or `close`, and each is answered by one line of JSON.
  */
 import { createInterface } from 'node:readline';
 import { isStorageError, versionSource, type Address } from '../../libs/key-value-storage/src/core/index.js';

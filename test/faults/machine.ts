@@ -1,16 +1,24 @@
-/** A machine: a simulated disk, a clock that runs when everybody waits, and the processes that open the JSON file on it. */
+/**
+ * A machine: a simulated disk, a clock that runs when everybody waits, and the processes that open
+ * the JSON file on it.
+ */
 import { setImmediate } from 'node:timers/promises';
 import type { StorageProvider } from '../../libs/key-value-storage/src/core/index.js';
 import { ManualClock } from '../../libs/key-value-storage/src/testing/manual-clock.js';
 import { jsonFileOn } from './json-file-on.js';
 import { SimulatedDisk } from './simulated-disk.js';
 
-/** Turns without any call to the disk, after which everybody is taken to wait for the time: a call takes three at most, and who looks again waits one. */
+/**
+ * Turns without any call to the disk, after which everybody is taken to wait for the time: a call
+ * takes three at most, and who looks again waits one.
+ */
 const idleTurns = 8;
 const tickMs = 250;
 /**
- * After a power cut the next process waits 3 s for the beat of the last one, which is looking at the lock again and again: most of all calls there
- * would be. `json-file-takeover.spec.ts` plays that wait step by step; here one machine in so many waits, and the others know that they were booted.
+ * After a power cut the next process waits 3 s for the beat of the last one, which is looking at
+ * the lock again and again: most of all calls there would be. `json-file-takeover.spec.ts` plays
+ * that wait step by step; here one machine in so many waits, and the others know that they were
+ * booted.
  */
 const patientOneIn = 8;
 
@@ -43,7 +51,10 @@ export class Machine {
     this.clock = clock;
   }
 
-  /** The machine when the power is back: the disk has what it kept, no process runs, and some time has passed. */
+  /**
+   * The machine when the power is back: the disk has what it kept, no process runs, and some time
+   * has passed.
+   */
   afterPowerCut(seed: number): Machine {
     return new Machine(this.disk.afterPowerCut(seed), {
       boot: `${this.#boot}+`,

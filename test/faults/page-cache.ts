@@ -1,13 +1,17 @@
 /**
- * What a disk may hold of a file or a directory when the power goes: for every page, the size and the entries separately, what was last
- * synced, or anything it has been since. `simulated-disk.ts` states the model; this is its arithmetic.
+ * What a disk may hold of a file or a directory when the power goes: for every page, the size and
+ * the entries separately, what was last synced, or anything it has been since. `simulated-disk.ts`
+ * states the model; this is its arithmetic.
  */
 import type { Random } from './seeded-random.js';
 
 export const pageBytes = 4_096;
 export const sectorBytes = 512;
 
-/** How much of what was not synced a power cut leaves behind. The extremes are the likely bugs, so each cut draws one mood for all. */
+/**
+ * How much of what was not synced a power cut leaves behind. The extremes are the likely bugs, so
+ * each cut draws one mood for all.
+ */
 export interface CutMood {
   readonly keepsPage: number;
   readonly keepsSize: number;
@@ -23,7 +27,10 @@ export const drawMood = (random: Random): CutMood => ({
   tears: random.pick([0, 0.5, 1]),
 });
 
-/** Says that a call was answered: only what was answered before a sync began is what that sync promises. */
+/**
+ * Says that a call was answered: only what was answered before a sync began is what that sync
+ * promises.
+ */
 export interface Ticket {
   answered: boolean;
 }
@@ -33,7 +40,10 @@ interface Candidate<T> {
   readonly ticket: Ticket;
 }
 
-/** One value with a past: what is on disk, and what it was set to since. A failed sync leaves it clean and uncertain: no later sync writes it. */
+/**
+ * One value with a past: what is on disk, and what it was set to since. A failed sync leaves it
+ * clean and uncertain: no later sync writes it.
+ */
 export class Remembered<T> {
   #durable: T;
   #since: Candidate<T>[] = [];
@@ -84,7 +94,10 @@ export class Remembered<T> {
   }
 }
 
-/** The content of a file, page by page. Pages are never changed in place: disks made from this one share them. */
+/**
+ * The content of a file, page by page. Pages are never changed in place: disks made from this one
+ * share them.
+ */
 export class FileNode {
   readonly #pages = new Map<number, Remembered<Uint8Array>>();
   readonly #size: Remembered<number>;
@@ -188,7 +201,10 @@ interface EntryChange {
   passedOver: boolean;
 }
 
-/** The entries of a directory. Of one name the later of two changes counts, so a subset in the order made is also every other order of it. */
+/**
+ * The entries of a directory. Of one name the later of two changes counts, so a subset in the order
+ * made is also every other order of it.
+ */
 export class DirectoryNode {
   readonly #durable: Entries;
   readonly entries: Entries;
@@ -246,7 +262,10 @@ export class DirectoryNode {
     this.#since.push({ number: (this.#changes += 1), names, apply, ticket, passedOver: false });
   }
 
-  /** On disk now; what an earlier, failed sync left uncertain about the same names is settled with it. */
+  /**
+   * On disk now; what an earlier, failed sync left uncertain about the same names is settled with
+   * it.
+   */
   #settle(change: EntryChange): void {
     change.apply(this.#durable);
     for (const name of change.names)
@@ -258,7 +277,10 @@ export class DirectoryNode {
     );
   }
 
-  /** A change that nothing promised, kept all the same; names of which a later change is on disk stay as that left them. */
+  /**
+   * A change that nothing promised, kept all the same; names of which a later change is on disk
+   * stay as that left them.
+   */
   #applyLate(change: EntryChange, entries: Entries): void {
     const before = new Map(entries);
     change.apply(entries);

@@ -1,6 +1,7 @@
 /**
- * A process of an application on Postgres: `postgres-child.ts <url> <work> <number of this process> <rounds>`. It opens the storage, says so, waits for a line on
- * its standard input, so that several begin at once, does its work (`postgres-work.ts`), and tells its report as a line of JSON.
+ * A process of an application on Postgres: `postgres-child.ts <url> <work> <number of this process>
+ * <rounds>`. It opens the storage, says so, waits for a line on its standard input, so that several
+ * begin at once, does its work (`postgres-work.ts`), and tells its report as a line of JSON.
  */
 import { once } from 'node:events';
 import { openStorage } from '@kvent/key-value-storage/core';

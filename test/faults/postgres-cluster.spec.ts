@@ -1,6 +1,6 @@
 /**
- * A cluster of three, whose primary acknowledges what a standby has too: what replicas may answer, what they may not, and what is left when the
- * primary dies. In order: the primary dies last.
+ * A cluster of three, whose primary acknowledges what a standby has too: what replicas may answer,
+ * what they may not, and what is left when the primary dies. In order: the primary dies last.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import {

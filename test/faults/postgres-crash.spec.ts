@@ -1,6 +1,7 @@
 /**
- * The server, its connections and the network die in the middle of the work of fifty callers. Whatever was acknowledged must be there, nothing
- * twice, no half of a batch; callers hear of it in codes that say what holds; and the storage that was opened once goes on by itself.
+ * The server, its connections and the network die in the middle of the work of fifty callers.
+ * Whatever was acknowledged must be there, nothing twice, no half of a batch; callers hear of it in
+ * codes that say what holds; and the storage that was opened once goes on by itself.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
@@ -38,7 +39,10 @@ describe('a storage on Postgres, fifty callers at work', () => {
     await proxy[Symbol.asyncDispose]();
   });
 
-  /** Lets a fault happen again and again, at moments that chance picks, while the work goes on before it and after it. */
+  /**
+   * Lets a fault happen again and again, at moments that chance picks, while the work goes on
+   * before it and after it.
+   */
   async function survive(fault: () => Promise<void>): Promise<void> {
     const seed = seedOfRun();
     await withSeed('The storage did not survive', seed, async () => {

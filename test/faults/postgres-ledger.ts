@@ -1,11 +1,15 @@
 /**
- * Callers that write while everything goes wrong, and remember what they were told; afterwards the books are compared with what is stored.
+ * Callers that write while everything goes wrong, and remember what they were told; afterwards the
+ * books are compared with what is stored.
  *
- * - Each caller counts on three rows of its own, written together: what it was told is there, what it was told has failed is not, and what it
- *   was told nobody knows is there once or not at all. It looks before it goes on, as an application would.
- * - All callers count on a few rows together, by `update`, and never look: such a row holds at least what was acknowledged, and at most what is in doubt besides.
+ * - Each caller counts on three rows of its own, written together: what it was told is there, what
+ *   it was told has failed is not, and what it was told nobody knows is there once or not at all.
+ *   It looks before it goes on, as an application would.
+ * - All callers count on a few rows together, by `update`, and never look: such a row holds at
+ *   least what was acknowledged, and at most what is in doubt besides.
  *
- * So a write that was lost, one that was applied twice, half a batch, and a failure "without effect" that has one are all found.
+ * So a write that was lost, one that was applied twice, half a batch, and a failure "without
+ * effect" that has one are all found.
  */
 import {
   defineState,
@@ -47,7 +51,10 @@ const parts = ['a', 'b', 'c'] as const;
 const sharedRows = 5;
 const keysOf = (caller: number) => parts.map((part) => `caller-${caller}-${part}`);
 const sharedKeys = Array.from({ length: sharedRows }, (_, row) => `row-${row}`);
-/** A caller that was told it failed comes back a moment later: a hundred of them at once would be all that the machine does. */
+/**
+ * A caller that was told it failed comes back a moment later: a hundred of them at once would be
+ * all that the machine does.
+ */
 const backoffMs = 5;
 
 export class Ledger implements AsyncDisposable {
@@ -78,7 +85,10 @@ export class Ledger implements AsyncDisposable {
     return this.#acknowledged;
   }
 
-  /** Fulfilled when so many more writes have been acknowledged: the storage is at work, or at work again. */
+  /**
+   * Fulfilled when so many more writes have been acknowledged: the storage is at work, or at work
+   * again.
+   */
   async more(count: number): Promise<void> {
     const goal = this.#acknowledged + count;
     const reached = (): boolean => this.#acknowledged >= goal || this.#wrong.length > 0;
@@ -127,7 +137,10 @@ export class Ledger implements AsyncDisposable {
     }
   }
 
-  /** Every write rests on what was read before it: so one that arrives late, after its caller was told that nobody knows, cannot overwrite a later one. */
+  /**
+   * Every write rests on what was read before it: so one that arrives late, after its caller was
+   * told that nobody knows, cannot overwrite a later one.
+   */
   async #countAlone(caller: number): Promise<void> {
     const account = this.#own[caller] as Account;
     const entries = await this.#look(this.#storage, caller, account);
@@ -179,7 +192,9 @@ export class Ledger implements AsyncDisposable {
     this.#acknowledged += 1;
   }
 
-  /** Reads a caller's rows. What is seen is certain; what is in doubt and not seen may still come. */
+  /**
+   * Reads a caller's rows. What is seen is certain; what is in doubt and not seen may still come.
+   */
   async #look(
     storage: KeyValueStorage,
     caller: number,
@@ -210,7 +225,10 @@ export class Ledger implements AsyncDisposable {
   }
 }
 
-/** What a caller may be told while the storage is in trouble: callers of one process take turns, so there are no conflicts. */
+/**
+ * What a caller may be told while the storage is in trouble: callers of one process take turns, so
+ * there are no conflicts.
+ */
 function isHonest({ code, effect }: Failure): boolean {
   return (
     (code === 'STORAGE_OUTCOME_UNKNOWN' && effect === 'unknown') ||

@@ -1,4 +1,7 @@
-/** Several real processes at work on one database: each with a provider, a pool and an event loop of its own. */
+/**
+ * Several real processes at work on one database: each with a provider, a pool and an event loop of
+ * its own.
+ */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';

@@ -1,4 +1,7 @@
-/** What Postgres refuses because of rivals, serialization failures and deadlocks, is asked again inside: no caller hears of it. */
+/**
+ * What Postgres refuses because of rivals, serialization failures and deadlocks, is asked again
+ * inside: no caller hears of it.
+ */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
   defineState,

@@ -1,6 +1,7 @@
 /**
- * One trouble at a time, and what a caller is told: each in a code that says whether anything was done, each in bounded time, and afterwards the
- * storage that was opened before answers again by itself.
+ * One trouble at a time, and what a caller is told: each in a code that says whether anything was
+ * done, each in bounded time, and afterwards the storage that was opened before answers again by
+ * itself.
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
@@ -20,7 +21,10 @@ import { until } from '../postgres/until.js';
 const Thing = defineState<{ what: string }>('thing');
 /** Where no time-out is looked at, none may come: machines are busy. */
 const patience = { acquireTimeoutMs: 240_000, requestTimeoutMs: 240_000, lockTimeoutMs: 240_000 };
-/** Where one is looked at: short, because the test waits for it; so it may come where all is well, too, and what is asked then is asked until it is answered. */
+/**
+ * Where one is looked at: short, because the test waits for it; so it may come where all is well,
+ * too, and what is asked then is asked until it is answered.
+ */
 const haste = { acquireTimeoutMs: 500, requestTimeoutMs: 1_000, lockTimeoutMs: 600 };
 /** Far more than all of them together, far less than for ever. */
 const boundMs = 120_000;

@@ -1,6 +1,7 @@
 /**
- * Two real processes, each with fifty callers, on the same rows of one server: the counts must be exact, what belongs together must never be seen
- * apart, and nobody may lock anybody out. `npm run rivals` counts to the hundred thousand of issue 4.
+ * Two real processes, each with fifty callers, on the same rows of one server: the counts must be
+ * exact, what belongs together must never be seen apart, and nobody may lock anybody out. `npm run
+ * rivals` counts to the hundred thousand of issue 4.
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openStorage } from '@kvent/key-value-storage/core';
@@ -28,7 +29,8 @@ describe('two processes of fifty callers on one Postgres', () => {
   let database: FreshDatabase;
   beforeEach(async () => {
     database = await freshDatabase();
-    // Postgres looks for deadlocks before the storage tires of waiting for a row: otherwise none would ever be counted
+    // Postgres looks for deadlocks before the storage tires of waiting for a row: otherwise none
+    // would ever be counted
     await asAdmin(database.url, async (client) => {
       const name = decodeURIComponent(new URL(database.url).pathname.slice(1));
       await client.query(`alter database ${client.escapeIdentifier(name)} set deadlock_timeout = '10ms'`);
@@ -88,7 +90,10 @@ describe('two processes of fifty callers on one Postgres', () => {
   });
 });
 
-/** How many the server's log names; where the log is not ours to read, how many the server has counted. */
+/**
+ * How many the server's log names; where the log is not ours to read, how many the server has
+ * counted.
+ */
 async function deadlocks(url: string): Promise<number> {
   if (process.env['TEST_POSTGRES_URL'] === undefined) {
     const name = decodeURIComponent(new URL(url).pathname.slice(1));

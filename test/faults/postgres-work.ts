@@ -1,6 +1,7 @@
 /**
- * What processes do to the same rows at the same time, and what must be true of those rows at any moment. Fifty callers a process; everything
- * goes through the typed store, as an application does it.
+ * What processes do to the same rows at the same time, and what must be true of those rows at any
+ * moment. Fifty callers a process; everything goes through the typed store, as an application does
+ * it.
  */
 import {
   defineState,
@@ -80,7 +81,10 @@ async function countByUpdate(storage: KeyValueStorage, { rounds }: WorkOptions):
   return notes.report();
 }
 
-/** Batches of several rows that rivals want too: transfers, and groups of three that come and go together. Readers look meanwhile. */
+/**
+ * Batches of several rows that rivals want too: transfers, and groups of three that come and go
+ * together. Readers look meanwhile.
+ */
 async function rival(storage: KeyValueStorage, options: WorkOptions): Promise<WorkReport> {
   const notes = new Notes();
   const random = seededRandom(options.process + 1);
@@ -103,7 +107,10 @@ async function rival(storage: KeyValueStorage, options: WorkOptions): Promise<Wo
     notes.count('transferred');
   }
 
-  /** Makes the group if it is not there, and removes it if it is. A rival who was faster has done it instead. */
+  /**
+   * Makes the group if it is not there, and removes it if it is. A rival who was faster has done it
+   * instead.
+   */
   async function toggle(caller: number, round: number): Promise<void> {
     const group = random.below(groups);
     const keys = groupKeys(group);

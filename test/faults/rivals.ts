@@ -1,6 +1,7 @@
 /**
- * Real processes with fifty callers each, counting on the same ten rows of a real Postgres: `npm run rivals -- --rounds 1000 --processes 2` makes
- * 100,000 increments. It says how fast they were, and fails unless they are exact and the server's log knows of no deadlock.
+ * Real processes with fifty callers each, counting on the same ten rows of a real Postgres: `npm
+ * run rivals -- --rounds 1000 --processes 2` makes 100,000 increments. It says how fast they were,
+ * and fails unless they are exact and the server's log knows of no deadlock.
  */
 import { parseArgs } from 'node:util';
 import { openStorage } from '@kvent/key-value-storage/core';
@@ -15,7 +16,8 @@ const { values } = parseArgs({
 const [rounds, processes] = [Number(values.rounds), Number(values.processes)];
 const expected = processes * callers * rounds;
 
-// Postgres looks for deadlocks before the storage tires of waiting for a row: otherwise none would ever be found
+// Postgres looks for deadlocks before the storage tires of waiting for a row: otherwise none would
+// ever be found
 await using server = await PostgresServer.create({ config: ["deadlock_timeout = '10ms'"] });
 let startedAt = 0;
 const reports = await workInProcesses(

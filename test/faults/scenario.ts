@@ -1,7 +1,8 @@
 /**
- * A life of the JSON file, played on a simulated machine, and its histories: single commits, groups with rivals and readers among them,
- * compaction, beats, a clean close, a kill, a dropped database, expiry. Whatever goes wrong on the way, it ends its process, opens a new one
- * as an operator would, holds what is there against the histories, and goes on.
+ * A life of the JSON file, played on a simulated machine, and its histories: single commits, groups
+ * with rivals and readers among them, compaction, beats, a clean close, a kill, a dropped database,
+ * expiry. Whatever goes wrong on the way, it ends its process, opens a new one as an operator
+ * would, holds what is there against the histories, and goes on.
  */
 import {
   isStorageError,
@@ -111,7 +112,9 @@ export class Scenario {
     await this.machine.until(this.#process.provider.close()).catch(() => undefined);
   }
 
-  /** Starts a process that opens the directory, and holds what it finds against what may be there. */
+  /**
+   * Starts a process that opens the directory, and holds what it finds against what may be there.
+   */
   async open(started = this.machine.start(), clock?: Clock): Promise<void> {
     this.#process = started;
     this.#clock = clock;
@@ -119,7 +122,10 @@ export class Scenario {
     await this.settle();
   }
 
-  /** Opens a directory whose last `count` acknowledgements of each database cannot be proven any more: damage may have taken them. */
+  /**
+   * Opens a directory whose last `count` acknowledgements of each database cannot be proven any
+   * more: damage may have taken them.
+   */
   async openDoubting(count: number): Promise<void> {
     for (const history of this.histories.values()) history.doubt(count);
     await this.open();
@@ -142,14 +148,18 @@ export class Scenario {
 
   async kill(): Promise<void> {
     this.process.kill();
-    await this.process.provider.close().catch(() => undefined); // its timers are of this process, which lives on
+    // its timers are of this process, which lives on
+    await this.process.provider.close().catch(() => undefined);
   }
 
   async commit(database: Database): Promise<void> {
     await this.#commitAll([[this.#batch(database)]]);
   }
 
-  /** Concurrent calls: batches that build on each other, a rival whose conflict rests on a row still on its way, and readers. */
+  /**
+   * Concurrent calls: batches that build on each other, a rival whose conflict rests on a row still
+   * on its way, and readers.
+   */
   async group(names: readonly Database[]): Promise<void> {
     const calls: Promise<void>[] = [];
     for (let call = 0; call < 6; call += 1) {
@@ -163,7 +173,10 @@ export class Scenario {
     await allOf(calls);
   }
 
-  /** Writes until the snapshot is out of date several times over, without waiting for a compaction to end. */
+  /**
+   * Writes until the snapshot is out of date several times over, without waiting for a compaction
+   * to end.
+   */
   async grow(database: Database): Promise<void> {
     for (let round = 0; round < 4; round += 1) {
       await allOf([0, 1, 2].map(() => this.#commitAll([[this.#batch(database, { big: true })]])));
@@ -293,7 +306,10 @@ export class Scenario {
     }
   }
 
-  /** A row of its own, the next link of a chain, one more for the sum; sometimes a deletion, a row that expires, something big. */
+  /**
+   * A row of its own, the next link of a chain, one more for the sum; sometimes a deletion, a row
+   * that expires, something big.
+   */
   #batch(database: Database, { big = false } = {}): Batch {
     this.#batches += 1;
     const random = this.#random;
@@ -352,7 +368,10 @@ const nameOf = (key: string): string => `${space.container}/${space.entity}/${ke
 const expectedOf = (row: Row | undefined): 'absent' | { version: string } =>
   row === undefined ? 'absent' : { version: row.version };
 
-/** A part of one long text, which is drawn once: drawing each letter anew was half the cost of a life. */
+/**
+ * A part of one long text, which is drawn once: drawing each letter anew was half the cost of a
+ * life.
+ */
 function filler(random: Random, length: number): string {
   const from = random.below(fillerText.length - length);
   return fillerText.slice(from, from + length);

@@ -1,4 +1,7 @@
-/** Chance as a parameter: the same seed, the same decisions. `KVENT_SEED=… npm run jest -- <file>` repeats a run whose seed it printed. */
+/**
+ * Chance as a parameter: the same seed, the same decisions. `KVENT_SEED=… npm run jest -- <file>`
+ * repeats a run whose seed it printed.
+ */
 export { seedOfRun } from '../seed.mjs';
 
 export interface Random {
@@ -10,7 +13,8 @@ export interface Random {
   pick<T>(choices: readonly T[]): T;
 }
 
-// Taken out of the global object once: under Jest each look at a global is a call into another realm, and a life draws a million times.
+// Taken out of the global object once: under Jest each look at a global is a call into another
+// realm, and a life draws a million times.
 const { floor, imul } = Math;
 
 /** Mulberry32: thirty-two bits of state are plenty for choosing which pages a disk forgets. */

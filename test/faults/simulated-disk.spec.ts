@@ -1,4 +1,7 @@
-/** The instrument itself: that the simulated disk forgets what a disk may forget, and keeps what a disk must keep. */
+/**
+ * The instrument itself: that the simulated disk forgets what a disk may forget, and keeps what a
+ * disk must keep.
+ */
 import { describe, expect, it } from '@jest/globals';
 import type {
   FileSystem,

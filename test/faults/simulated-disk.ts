@@ -1,18 +1,26 @@
 /**
  * A disk in memory that fails like a real one. THE FAULT MODEL:
  *
- * - **The cache forgets.** What is written is seen by every process at once and is on disk only once `sync` answered. When the power goes, each
- *   4 KiB page of a file holds what was last synced or anything written since, independently of all other pages and of the file's size: data may
- *   be kept and the size not, and the reverse (zeros). A page may be torn at a sector boundary (512 bytes) between two of its contents.
- * - **Names are forgotten too.** Creations, renames and removals are on disk only once `syncDirectory` of their directory answered; any subset
- *   of the others is kept. A rename is one change: never half. Syncing a file does not keep its name, syncing a directory not its files' content.
+ * - **The cache forgets.** What is written is seen by every process at once and is on disk only
+ *   once `sync` answered. When the power goes, each 4 KiB page of a file holds what was last synced
+ *   or anything written since, independently of all other pages and of the file's size: data may be
+ *   kept and the size not, and the reverse (zeros). A page may be torn at a sector boundary (512
+ *   bytes) between two of its contents.
+ * - **Names are forgotten too.** Creations, renames and removals are on disk only once
+ *   `syncDirectory` of their directory answered; any subset of the others is kept. A rename is one
+ *   change: never half. Syncing a file does not keep its name, syncing a directory not its files'
+ *   content.
  * - **A sync promises what was answered before it began,** nothing written while it ran.
- * - **A failed sync is never made good.** It leaves its pages clean: a later sync that succeeds does not write them, and says nothing.
- * - **Any call may fail,** with or without its effect, or with a part of it (a torn write). Writes and reads may be short.
- * - **A killed process** leaves the cache as it is; its calls under way may take effect, and answer nothing any more.
+ * - **A failed sync is never made good.** It leaves its pages clean: a later sync that succeeds
+ *   does not write them, and says nothing.
+ * - **Any call may fail,** with or without its effect, or with a part of it (a torn write). Writes
+ *   and reads may be short.
+ * - **A killed process** leaves the cache as it is; its calls under way may take effect, and answer
+ *   nothing any more.
  *
- * Calls answer after one to three turns of the event loop, drawn from the seed, so that concurrent calls overlap differently from seed to seed.
- * `cutPowerAfter(k)` lets k steps (calls that change something, or sync) happen; whatever comes later is refused and changes nothing.
+ * Calls answer after one to three turns of the event loop, drawn from the seed, so that concurrent
+ * calls overlap differently from seed to seed. `cutPowerAfter(k)` lets k steps (calls that change
+ * something, or sync) happen; whatever comes later is refused and changes nothing.
  */
 import { posix } from 'node:path';
 import type {
@@ -44,7 +52,10 @@ export interface Fault {
   readonly call: Call | 'any';
   readonly nth: number;
   readonly code: 'EIO' | 'ENOSPC' | 'EMFILE' | 'EACCES';
-  /** What happened nevertheless. A part of a write is its first half, or `bytes` of it. @default 'none' */
+  /**
+   * What happened nevertheless. A part of a write is its first half, or `bytes` of it. @default
+   * 'none'
+   */
   readonly effect?: 'none' | 'part' | 'whole';
   readonly bytes?: number;
   /** All calls of this kind from then on fail: a full disk. */
@@ -98,7 +109,10 @@ export class SimulatedDisk {
     return this.#fault !== undefined && this.#fault.seen >= this.#fault.nth;
   }
 
-  /** From now on this call answers and does nothing, as if the code had left it out: to prove that somebody notices. */
+  /**
+   * From now on this call answers and does nothing, as if the code had left it out: to prove that
+   * somebody notices.
+   */
   skip(call: 'sync' | 'syncDirectory'): void {
     this.#skipped.add(call);
   }
@@ -114,7 +128,10 @@ export class SimulatedDisk {
     return new SimulatedDisk(seed, this.#root.afterCut(random, drawMood(random)));
   }
 
-  /** The same machine after all its processes were killed and the cache was written back: everything it shows is on disk. */
+  /**
+   * The same machine after all its processes were killed and the cache was written back: everything
+   * it shows is on disk.
+   */
   afterKill(): SimulatedDisk {
     const copy = (node: Node): Node =>
       node instanceof FileNode
@@ -154,7 +171,10 @@ export class SimulatedDisk {
     return Buffer.from(this.contentOf(path)).toString('utf8');
   }
 
-  /** Puts content there from outside, on disk at once: decay, or somebody's editor. `undefined` takes the file away. */
+  /**
+   * Puts content there from outside, on disk at once: decay, or somebody's editor. `undefined`
+   * takes the file away.
+   */
   plant(path: string, bytes: Uint8Array | undefined): void {
     const { parent, name } = this.parentOf(path);
     const ticket: Ticket = { answered: true };
@@ -174,7 +194,10 @@ export class SimulatedDisk {
     return walk(this.#root, '/');
   }
 
-  /** One call: counts it, lets a fault strike, takes the effect, and answers some turns later. `begin` may answer what happens at its end. */
+  /**
+   * One call: counts it, lets a fault strike, takes the effect, and answers some turns later.
+   * `begin` may answer what happens at its end.
+   */
   async perform<T>(call: Call, path: string, life: Life, begin: Begin<T>): Promise<T> {
     this.#assertRunning(life);
     this.#counts.set(call, this.count(call) + 1);

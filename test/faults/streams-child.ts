@@ -2,9 +2,11 @@
  * A process that works on streams: `streams-child.ts <url of Postgres, or directory> <role>`.
  *
  * - `fill`: writes until it is killed, a line for each acknowledgement (`owner 3 17`).
- * - `hold`: opens sessions on three streams, the last of which renews itself, writes an event in each, and says `held`. They last for ten seconds: long
- *   enough for others to be refused by a holder that stands still, on a busy machine too. Then each line of its standard input is
- *   `append <stream>` or `close <stream>`, and is answered by a line of JSON: what came of it, and whether the session's signal has been aborted.
+ * - `hold`: opens sessions on three streams, the last of which renews itself, writes an event in
+ *   each, and says `held`. They last for ten seconds: long enough for others to be refused by a
+ *   holder that stands still, on a busy machine too. Then each line of its standard input is
+ *   `append <stream>` or `close <stream>`, and is answered by a line of JSON: what came of it, and
+ *   whether the session's signal has been aborted.
  */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -12,7 +14,8 @@ import { isStorageError, openStorage } from '@kvent/key-value-storage/core';
 import { fillForever, Held, heldStreams, streamsOf } from './streams-work.js';
 
 const [, , where = '', role = ''] = process.argv;
-// at once and blocking: what a full pipe kept back would be lost with the process, and what was acknowledged with it
+// at once and blocking: what a full pipe kept back would be lost with the process, and what was
+// acknowledged with it
 const say = (line: string): void => void writeSync(1, `${line}\n`);
 const streams = streamsOf(await openStorage(await provider()));
 

@@ -1,4 +1,7 @@
-/** `kill -9` in the middle of appends of a hundred events: a hundred are there or none, and every acknowledged one is; on the JSON file, and on Postgres. */
+/**
+ * `kill -9` in the middle of appends of a hundred events: a hundred are there or none, and every
+ * acknowledged one is; on the JSON file, and on Postgres.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -68,7 +71,10 @@ async function killAgainAndAgain(
   });
 }
 
-/** Kills it after so many acknowledgements, and not before one of this writer's. Answers the last of each. */
+/**
+ * Kills it after so many acknowledgements, and not before one of this writer's. Answers the last of
+ * each.
+ */
 async function killOne(
   where: string,
   enough: number,

@@ -1,4 +1,7 @@
-/** Streams on a real Postgres whose network swallows answers, or requests: nothing is there twice, and nobody is told that something failed which may be there. */
+/**
+ * Streams on a real Postgres whose network swallows answers, or requests: nothing is there twice,
+ * and nobody is told that something failed which may be there.
+ */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store/core';
 import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';

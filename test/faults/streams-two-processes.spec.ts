@@ -1,4 +1,7 @@
-/** Streams and their sessions across real processes, on one Postgres: rivals, and a holder that stands still. (`streams-kill.spec.ts` kills one.) */
+/**
+ * Streams and their sessions across real processes, on one Postgres: rivals, and a holder that
+ * stands still. (`streams-kill.spec.ts` kills one.)
+ */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { EventStore } from '@kvent/event-store/core';
 import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';

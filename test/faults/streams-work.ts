@@ -1,8 +1,10 @@
 /**
  * What processes do to streams, and what must be true of these at any moment.
  *
- * - Together they count on one stream, each event decided on the state that it is appended to: versions 1, 2, 3 …, and each counts one more than the one before.
- * - They take turns at one stream by sessions, and write twice in each: what one holder wrote stands together, and later holders have larger tokens.
+ * - Together they count on one stream, each event decided on the state that it is appended to:
+ *   versions 1, 2, 3 …, and each counts one more than the one before.
+ * - They take turns at one stream by sessions, and write twice in each: what one holder wrote
+ *   stands together, and later holders have larger tokens.
  * - They append a hundred events at once, until they are killed: a hundred are there, or none.
  */
 import { defineStream, event, EventStore, type EventOf, type EventStream } from '@kvent/event-store/core';
@@ -171,8 +173,9 @@ const fillAlone: Fill = async (filling, stream, writer, acknowledge) => {
 };
 
 /**
- * The process before was killed while it held the stream: its lock ends by itself, and soon. So does the lock of this process where the machine stands
- * still for as long; it takes the stream again then.
+ * The process before was killed while it held the stream: its lock ends by itself, and soon. So
+ * does the lock of this process where the machine stands still for as long; it takes the stream
+ * again then.
  */
 const fillHeld: Fill = async (filling, stream, writer, acknowledge) => {
   for (;;) {

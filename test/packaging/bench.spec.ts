@@ -1,4 +1,7 @@
-/** The bench as `npm run bench` starts it: compiled. Figures are not judged here, for a machine that runs tests is no place to measure. */
+/**
+ * The bench as `npm run bench` starts it: compiled. Figures are not judged here, for a machine that
+ * runs tests is no place to measure.
+ */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';

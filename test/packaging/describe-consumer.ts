@@ -1,6 +1,7 @@
 /**
- * What is asked of the packed library in an application of its users, on one version of Nest: as ES modules and as CommonJS, compiled with the types
- * of all packages checked, without any of the optional peers, and then run.
+ * What is asked of the packed library in an application of its users, on one version of Nest: as ES
+ * modules and as CommonJS, compiled with the types of all packages checked, without any of the
+ * optional peers, and then run.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { packLibrary } from './pack-library.js';

@@ -1,4 +1,7 @@
-/** Jest as Nest 11 sets it up, with the lines that `docs/guides/testing.md` tells to add, taken from there: without them it cannot load the library. */
+/**
+ * Jest as Nest 11 sets it up, with the lines that `docs/guides/testing.md` tells to add, taken from
+ * there: without them it cannot load the library.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';

@@ -1,4 +1,7 @@
-/** The oldest Nest of the peer range. Before 11.2 it makes the providers of every module again that a lazily loaded module reaches. */
+/**
+ * The oldest Nest of the peer range. Before 11.2 it makes the providers of every module again that
+ * a lazily loaded module reaches.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from '@jest/globals';

@@ -1,6 +1,7 @@
 /**
- * What is done once in a run of tests, for all of Jest's workers: the first one that asks does it, and the others get its answer. Answers and
- * files lie in the folder of runs under the name of the run, so whoever ends the run removes them, also those of a run that was killed.
+ * What is done once in a run of tests, for all of Jest's workers: the first one that asks does it,
+ * and the others get its answer. Answers and files lie in the folder of runs under the name of the
+ * run, so whoever ends the run removes them, also those of a run that was killed.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +10,10 @@ import { currentRun, runsFolder } from '../postgres/runs.mjs';
 
 type Answer<T> = { readonly done: T } | { readonly reason: string };
 
-/** `work` is told how to name a file that is to live as long as the run. Its answer has to survive JSON; everybody rejects with its reason. */
+/**
+ * `work` is told how to name a file that is to live as long as the run. Its answer has to survive
+ * JSON; everybody rejects with its reason.
+ */
 export async function onceInRun<T>(
   name: string,
   work: (pathOf: (suffix: string) => string) => Promise<T>,
@@ -47,7 +51,8 @@ async function perform<T>(
 
 async function wait<T>(pathOf: (suffix: string) => string): Promise<Answer<T>> {
   for (;;) {
-    const first = read<Identity>(pathOf('begun')); // looked at first: it may answer and end between the two looks
+    // looked at first: it may answer and end between the two looks
+    const first = read<Identity>(pathOf('begun'));
     const gone = first !== undefined && !isRunning(first); // undefined: it is just writing its name
     const answer = read<Answer<T>>(pathOf('answer'));
     if (answer !== undefined) return answer;

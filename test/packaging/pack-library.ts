@@ -1,6 +1,7 @@
 /**
- * The tarballs that `npm publish` would send, from a build that starts with nothing: what an earlier build left in `dist` would else be published
- * too. They are built beside the checkout, so that no test that uses `dist` at the same time notices, and once in a run of tests.
+ * The tarballs that `npm publish` would send, from a build that starts with nothing: what an
+ * earlier build left in `dist` would else be published too. They are built beside the checkout, so
+ * that no test that uses `dist` at the same time notices, and once in a run of tests.
  */
 import { execFile } from 'node:child_process';
 import { cp, copyFile, mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';

@@ -1,4 +1,7 @@
-/** The packed Postgres provider on the oldest and the newest `pg` of its peer range: options and wrappers that replace callbacks, and a pool that ends. */
+/**
+ * The packed Postgres provider on the oldest and the newest `pg` of its peer range: options and
+ * wrappers that replace callbacks, and a pool that ends.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from '@jest/globals';

@@ -1,4 +1,6 @@
-/** What `npm publish` would send, judged by the tools that users of other packages judge it with. */
+/**
+ * What `npm publish` would send, judged by the tools that users of other packages judge it with.
+ */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -58,7 +60,8 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
         '--no-color',
         '--no-emoji',
       ];
-      const { stdout } = await run(process.execPath, args); // a problem is an exit code, which rejects
+      // a problem is an exit code, which rejects
+      const { stdout } = await run(process.execPath, args);
       expect(stdout).toMatch(/node16 \(from ESM\).*OK \(ESM\)/);
     });
   }

@@ -1,4 +1,7 @@
-/** An application of somebody else: a folder of its own far from this repository, with what npm installs there. */
+/**
+ * An application of somebody else: a folder of its own far from this repository, with what npm
+ * installs there.
+ */
 import { execFile } from 'node:child_process';
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,7 +13,10 @@ const run = promisify(execFile);
 export const root = join(import.meta.dirname, '..', '..');
 const fixtures = join(import.meta.dirname, 'fixtures');
 
-/** What the compilers of Nest's own scaffolds are told, and stricter: the types of all packages are checked too. */
+/**
+ * What the compilers of Nest's own scaffolds are told, and stricter: the types of all packages are
+ * checked too.
+ */
 const compilerOptions = {
   module: 'nodenext',
   moduleResolution: 'nodenext',
@@ -34,7 +40,10 @@ export class ScratchApp implements AsyncDisposable {
     this.folder = folder;
   }
 
-  /** Installs the packages from the registry that npm is set to. `peers: 'leave out'`: npm adds no peer that is not named. */
+  /**
+   * Installs the packages from the registry that npm is set to. `peers: 'leave out'`: npm adds no
+   * peer that is not named.
+   */
   static async install(packages: readonly string[], peers: 'add' | 'leave out' = 'add'): Promise<ScratchApp> {
     const app = new ScratchApp(await mkdtemp(join(tmpdir(), 'kvent-app-')));
     await app.write('package.json', { private: true });
@@ -62,7 +71,10 @@ export class ScratchApp implements AsyncDisposable {
     await writeFile(target, typeof content === 'string' ? content : JSON.stringify(content, undefined, 2));
   }
 
-  /** Puts the first program of a README into a folder, under a name, and beside it one of the fixtures, which starts it. */
+  /**
+   * Puts the first program of a README into a folder, under a name, and beside it one of the
+   * fixtures, which starts it.
+   */
   async writeProgram(
     folder: string,
     type: 'module' | 'commonjs',
@@ -75,7 +87,9 @@ export class ScratchApp implements AsyncDisposable {
     await cp(join(fixtures, fixture), join(this.folder, folder, fixture));
   }
 
-  /** Compiles a folder into its `dist`; a complaint of the compiler is an error with what it said. */
+  /**
+   * Compiles a folder into its `dist`; a complaint of the compiler is an error with what it said.
+   */
   async compile(folder: string): Promise<void> {
     await this.write(`${folder}/tsconfig.json`, { compilerOptions, include: ['*.ts'] });
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
@@ -86,7 +100,9 @@ export class ScratchApp implements AsyncDisposable {
     );
   }
 
-  /** The same by SWC, as `nest start --builder swc` does: one file at a time, which knows no types. */
+  /**
+   * The same by SWC, as `nest start --builder swc` does: one file at a time, which knows no types.
+   */
   async compileWithSwc(folder: string, files: readonly string[]): Promise<void> {
     for (const file of files) {
       const { code } = await transform(await readFile(join(this.folder, folder, file), 'utf8'), {

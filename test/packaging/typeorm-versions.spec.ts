@@ -1,4 +1,7 @@
-/** The packed Postgres provider in applications that stand on one TypeORM or the other, without Nest: alone, and in a transaction of the application's. */
+/**
+ * The packed Postgres provider in applications that stand on one TypeORM or the other, without
+ * Nest: alone, and in a transaction of the application's.
+ */
 import { describe, expect, it } from '@jest/globals';
 import { freshDatabase } from '../postgres/databases.js';
 import { packLibrary } from './pack-library.js';

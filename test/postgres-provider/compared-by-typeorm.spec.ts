@@ -1,4 +1,7 @@
-/** TypeORM compares its entities with the database, on `synchronize` and to generate migrations: it must find nothing to do about our table. */
+/**
+ * TypeORM compares its entities with the database, on `synchronize` and to generate migrations: it
+ * must find nothing to do about our table.
+ */
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { kventEntities, PostgresProvider, type StoredRow } from '@kvent/key-value-postgres';
@@ -42,7 +45,10 @@ class Shouting extends DefaultNamingStrategy {
   }
 }
 
-/** TypeORM 0.3 under its alias: another copy of every class. As an application of 0.3 has it, with our package beside it: test/packaging. */
+/**
+ * TypeORM 0.3 under its alias: another copy of every class. As an application of 0.3 has it, with
+ * our package beside it: test/packaging.
+ */
 const old = createRequire(import.meta.url)('typeorm-0.3') as { readonly DataSource: typeof DataSource };
 
 describe.each([

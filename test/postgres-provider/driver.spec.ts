@@ -1,6 +1,7 @@
 /**
- * What stands between a statement of ours and the server: options of `pg` that replace callbacks, instrumentation that wraps `query`, and pools
- * that end. A statement has to behave there as one of `pg` does. The oldest and the newest `pg` of the peer range: test/packaging.
+ * What stands between a statement of ours and the server: options of `pg` that replace callbacks,
+ * instrumentation that wraps `query`, and pools that end. A statement has to behave there as one of
+ * `pg` does. The oldest and the newest `pg` of the peer range: test/packaging.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';

@@ -1,4 +1,7 @@
-/** Keys and values are any text: a database or a connection that cannot hold any text is refused when the provider opens, before it creates anything. */
+/**
+ * Keys and values are any text: a database or a connection that cannot hold any text is refused
+ * when the provider opens, before it creates anything.
+ */
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import type { Client } from 'pg';

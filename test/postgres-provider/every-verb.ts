@@ -1,4 +1,7 @@
-/** Work that sends every statement of the Postgres provider at least once: through the port, through stores and streams, and by a copy. */
+/**
+ * Work that sends every statement of the Postgres provider at least once: through the port, through
+ * stores and streams, and by a copy.
+ */
 import { defineStream, event, EventStore } from '@kvent/event-store/core';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import {

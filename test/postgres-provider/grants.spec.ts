@@ -1,6 +1,7 @@
 /**
- * Least privilege: one role owns the table and migrates it, another one works with it. The guide says which grants the second one needs: with exactly
- * these all work is done, and each of them is needed.
+ * Least privilege: one role owns the table and migrates it, another one works with it. The guide
+ * says which grants the second one needs: with exactly these all work is done, and each of them is
+ * needed.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,6 +1,7 @@
 /**
- * One caller's long transaction: a row that somebody's open transaction holds delays who wants that row, and nobody else: not those who travel in
- * the same statement, not another tenant, and not for ever.
+ * One caller's long transaction: a row that somebody's open transaction holds delays who wants that
+ * row, and nobody else: not those who travel in the same statement, not another tenant, and not for
+ * ever.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';

@@ -1,6 +1,6 @@
 /**
- * An application sets up its sessions and its driver for itself: how dates look, how numbers are parsed, which isolation it wants. Nothing of it
- * may reach what the provider answers.
+ * An application sets up its sessions and its driver for itself: how dates look, how numbers are
+ * parsed, which isolation it wants. Nothing of it may reach what the provider answers.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -24,7 +24,10 @@ const settings = {
   transform_null_equals: 'on',
 } as const;
 
-/** Every type that an answer of ours could have, and what applications parse: int8, int4, bool, bytea, text, json, floats, times, numeric … */
+/**
+ * Every type that an answer of ours could have, and what applications parse: int8, int4, bool,
+ * bytea, text, json, floats, times, numeric …
+ */
 const parsed = [
   16, 17, 19, 20, 21, 23, 25, 26, 114, 700, 701, 1043, 1082, 1114, 1184, 1186, 1700, 3802, 1005, 1007, 1009,
   1016, 1115, 1185,
@@ -264,7 +267,9 @@ describe.each(['serializable', 'repeatable read', 'read committed'])(
   },
 );
 
-/** The kit runs on them too: what rests on numbers, on times, and on what others write meanwhile. */
+/**
+ * The kit runs on them too: what rests on numbers, on times, and on what others write meanwhile.
+ */
 const laws = new Set([1, 3, 5, 6, 8]);
 let kit: Promise<DataSource> | undefined;
 describeStorageProvider(

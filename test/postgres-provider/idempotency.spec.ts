@@ -1,6 +1,8 @@
 /**
- * Idempotency keys between processes: two storages on one server send the same batch at once. The server judges that the record is absent by the snapshot of
- * the statement, and the row after it has waited for it, so the check that fails may be the one of the row although the same call has landed.
+ * Idempotency keys between processes: two storages on one server send the same batch at once. The
+ * server judges that the record is absent by the snapshot of the statement, and the row after it
+ * has waited for it, so the check that fails may be the one of the row although the same call has
+ * landed.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -34,7 +36,9 @@ type Outcome = Committed | string;
 const outcomeOf = async (work: Promise<Committed>): Promise<Outcome> =>
   await work.catch((error: unknown) => (isStorageError(error) ? error.code : String(error)));
 
-/** What both storages were answered in each round: they are sent what the round is about at once. */
+/**
+ * What both storages were answered in each round: they are sent what the round is about at once.
+ */
 async function sentTwice(
   commit: (storage: KeyValueStorage, round: number) => Promise<Committed>,
 ): Promise<readonly (readonly Outcome[])[]> {

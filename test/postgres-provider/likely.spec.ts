@@ -1,6 +1,7 @@
 /**
- * What a write most likely meets is tried first. Whatever the provider has come to expect, and whatever a row is really like, the answers are those of
- * the provider in memory, alone and in company, and so is what is there afterwards.
+ * What a write most likely meets is tried first. Whatever the provider has come to expect, and
+ * whatever a row is really like, the answers are those of the provider in memory, alone and in
+ * company, and so is what is there afterwards.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -39,7 +40,10 @@ const sum = (
   ...more,
 });
 
-/** How a row can be before it is written: each made ready by these changes, and by the time that has passed since. */
+/**
+ * How a row can be before it is written: each made ready by these changes, and by the time that has
+ * passed since.
+ */
 const states: Readonly<Record<string, (key: string) => readonly Change[]>> = {
   absent: () => [],
   'there for ever': (key) => [json(key)],

@@ -1,6 +1,7 @@
 /**
- * What the statements cost: the planner finds rows by their key, however many there are, and keeps to it when a statement was prepared while the
- * table was small and analyzed (a plan made then reads the whole table, until somebody analyzes it again). What is counted is what the server
+ * What the statements cost: the planner finds rows by their key, however many there are, and keeps
+ * to it when a statement was prepared while the table was small and analyzed (a plan made then
+ * reads the whole table, until somebody analyzes it again). What is counted is what the server
  * itself counts of each table, once the sessions have ended.
  */
 import { describe, expect, it } from '@jest/globals';
@@ -114,7 +115,10 @@ async function emptyTable(url: string): Promise<void> {
   );
 }
 
-/** Opens a provider on one connection, lets it work, and ends it; answers when the server has ended the session, too: then it has counted. */
+/**
+ * Opens a provider on one connection, lets it work, and ends it; answers when the server has ended
+ * the session, too: then it has counted.
+ */
 async function session(
   url: string,
   way: 'url' | 'dataSource',
@@ -152,7 +156,8 @@ describe.each(['url', 'dataSource'] as const)('the statements of a provider give
         for (let round = 0; round < 20; round += 1) await workOn(provider, round);
       });
       const after = await countedOf(fresh.url);
-      // a thousand rows may well be read through where the application decides how its sessions plan
+      // a thousand rows may well be read through where the application decides how its sessions
+      // plan
       if (rows === many) expect(after.scanned - before.scanned).toBe(0);
       blocks.push(after.blocks - before.blocks);
     }

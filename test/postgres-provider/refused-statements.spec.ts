@@ -1,6 +1,6 @@
 /**
- * Triggers and row-level policies that a team puts on the table refuse what they refuse, and nothing else: batches of others that travel in the same
- * statement are done.
+ * Triggers and row-level policies that a team puts on the table refuse what they refuse, and
+ * nothing else: batches of others that travel in the same statement are done.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';

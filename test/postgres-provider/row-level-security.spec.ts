@@ -1,6 +1,7 @@
 /**
- * Row-level security as a second wall: what the server itself refuses, whatever statement is sent. The role of these connections owns the table and
- * cannot bypass its policies. The contract runs on the same in test/contract (`postgres-row-level-security`).
+ * Row-level security as a second wall: what the server itself refuses, whatever statement is sent.
+ * The role of these connections owns the table and cannot bypass its policies. The contract runs on
+ * the same in test/contract (`postgres-row-level-security`).
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { kventMigrations, PostgresProvider } from '@kvent/key-value-postgres';

@@ -1,4 +1,7 @@
-/** Bringing the table up to date: exactly once, whatever it is called, with no more rights than it takes, and beside the application's own migrations. */
+/**
+ * Bringing the table up to date: exactly once, whatever it is called, with no more rights than it
+ * takes, and beside the application's own migrations.
+ */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { kventMigrations, PostgresProvider, type PostgresProviderOptions } from '@kvent/key-value-postgres';
 import { DataSource, type MigrationInterface, type QueryRunner } from 'typeorm';

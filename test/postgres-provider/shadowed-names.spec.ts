@@ -1,7 +1,8 @@
 /**
- * Whoever may create objects in a schema of the `search_path` may put functions, operators, types and collations there that fit better than those
- * of Postgres, and they would run with the rights of whoever sends the statement. So every name in a statement of ours is qualified: each
- * statement that is sent is read here, and all of them are run beside a role that shadows whatever they name.
+ * Whoever may create objects in a schema of the `search_path` may put functions, operators, types
+ * and collations there that fit better than those of Postgres, and they would run with the rights
+ * of whoever sends the statement. So every name in a statement of ours is qualified: each statement
+ * that is sent is read here, and all of them are run beside a role that shadows whatever they name.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -58,7 +59,10 @@ async function asVictim(): Promise<string> {
   return address.href;
 }
 
-/** Each way to run a provider: its statements differ by where the time comes from, and by whose connections they are sent on. */
+/**
+ * Each way to run a provider: its statements differ by where the time comes from, and by whose
+ * connections they are sent on.
+ */
 const ways: Readonly<Record<string, (url: string) => Promise<() => PostgresProvider>>> = {
   'connections of its own': async (url) =>
     await Promise.resolve(() => new PostgresProvider({ url, poolSize: 4 })),
@@ -88,7 +92,10 @@ async function everyBatchWithin(url: string): Promise<void> {
   });
 }
 
-/** The same with row-level security, in which settings go with each statement: outside a transaction, and in one. `url`: of a role that creates. */
+/**
+ * The same with row-level security, in which settings go with each statement: outside a
+ * transaction, and in one. `url`: of a role that creates.
+ */
 async function everyBatchSecured(url: string): Promise<void> {
   const dataSource = await sourceOf(url);
   const provider = new PostgresProvider({ dataSource, schema: 'secured', rowLevelSecurity: true });
@@ -106,7 +113,9 @@ async function everyBatchSecured(url: string): Promise<void> {
   });
 }
 
-/** The settings that go with a statement: they have a name in the sources, and are sent without one. */
+/**
+ * The settings that go with a statement: they have a name in the sources, and are sent without one.
+ */
 const unnamed: readonly string[] = ['scope', 'scope_outer', 'scope_restore'];
 
 describe('every statement that is sent', () => {
@@ -173,7 +182,10 @@ describe('every statement that is sent', () => {
   });
 });
 
-/** The statements that the sources of the library make: by name, and by their text where it is a mere literal. */
+/**
+ * The statements that the sources of the library make: by name, and by their text where it is a
+ * mere literal.
+ */
 function statementsOfSources(): readonly { readonly name: string; readonly text?: string }[] {
   const folder = join(import.meta.dirname, '../../libs/key-value-postgres/src');
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(
@@ -226,8 +238,9 @@ describe('what finds names that are not qualified', () => {
 });
 
 /**
- * Whatever a statement could name, once more, in a schema of the intruder's, with the very types of the arguments: all of Postgres' own functions
- * by these names, an operator for each two types, domains by the names of types, a collation, and a cast that nobody asks for. Each fails when it
+ * Whatever a statement could name, once more, in a schema of the intruder's, with the very types of
+ * the arguments: all of Postgres' own functions by these names, an operator for each two types,
+ * domains by the names of types, a collation, and a cast that nobody asks for. Each fails when it
  * is used.
  */
 const shadows = (schema: string): string => `

@@ -1,4 +1,7 @@
-/** A sliding expiry costs its readers nothing: one of them renews it for all, and nobody waits for a row that somebody else holds. */
+/**
+ * A sliding expiry costs its readers nothing: one of them renews it for all, and nobody waits for a
+ * row that somebody else holds.
+ */
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { defineState, openStorage } from '@kvent/key-value-storage/core';

@@ -1,4 +1,7 @@
-/** Behind a pooler that hands each transaction another connection (PgBouncer), no statement may be prepared and no session be set up. */
+/**
+ * Behind a pooler that hands each transaction another connection (PgBouncer), no statement may be
+ * prepared and no session be set up.
+ */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider, type PostgresProviderOptions } from '@kvent/key-value-postgres';
 import type { StorageProvider } from '@kvent/key-value-storage/core';

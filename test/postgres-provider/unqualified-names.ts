@@ -1,6 +1,7 @@
 /**
- * Reads a statement as Postgres does, and finds every name in it that Postgres would look up in the `search_path`: functions, operators, types,
- * collations and tables that are not qualified by their schema, and the shorthands that look an operator up without naming it.
+ * Reads a statement as Postgres does, and finds every name in it that Postgres would look up in the
+ * `search_path`: functions, operators, types, collations and tables that are not qualified by their
+ * schema, and the shorthands that look an operator up without naming it.
  */
 
 interface Token {
@@ -36,13 +37,19 @@ function kindOf(text: string): Token['kind'] {
 }
 
 const words = (text: string): ReadonlySet<string> => new Set(text.split(' '));
-/** Words of the grammar that a parenthesis may follow: none of them names a function that is looked up. */
+/**
+ * Words of the grammar that a parenthesis may follow: none of them names a function that is looked
+ * up.
+ */
 const beforeParenthesis = words(
   'values coalesce greatest least exists any array over filter as materialized from key with conflict lateral and or not when then else on where by select case ordinality returning',
 );
 /** Words of the grammar that a literal may follow. `interval` is a type of the grammar. */
 const beforeLiteral = words('then else when select and or interval on');
-/** Words of the grammar that stand before an operand, so that a minus behind them is part of a number. */
+/**
+ * Words of the grammar that stand before an operand, so that a minus behind them is part of a
+ * number.
+ */
 const beforeOperand = words('then else when select and or case');
 /** Each of them looks an operator or a function up by its bare name. */
 const shorthands = words(
@@ -115,7 +122,8 @@ export function unqualifiedNames(statement: string): readonly string[] {
         name?.text === '(' ||
         ['lateral', 'rows', 'if', 'set', 'skip'].includes(name?.text ?? '') ||
         views.has(name?.text ?? '');
-      // `for update`, `do update` and `distinct from` lock, write and compare what is named elsewhere
+      // `for update`, `do update` and `distinct from` lock, write and compare what is named
+      // elsewhere
       if (!isTable && !isPart && !['for', 'do', 'key', 'distinct'].includes(before)) note(index, 'table');
     }
   }

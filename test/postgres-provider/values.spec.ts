@@ -1,4 +1,7 @@
-/** What is written comes back as it was, character for character; and what Postgres cannot store harms nobody but who sent it. */
+/**
+ * What is written comes back as it was, character for character; and what Postgres cannot store
+ * harms nobody but who sent it.
+ */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import type { Batch, CommitResult, RawRow, StorageProvider } from '@kvent/key-value-storage/core';

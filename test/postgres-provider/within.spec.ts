@@ -1,4 +1,7 @@
-/** States and the application's own entities in one transaction of its data source: together or not at all, alone with the database, never early. */
+/**
+ * States and the application's own entities in one transaction of its data source: together or not
+ * at all, alone with the database, never early.
+ */
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import {

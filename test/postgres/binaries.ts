@@ -1,6 +1,7 @@
 /**
- * The programs of Postgres, from npm, and a user and a folder they can work with. What stands in the way is dealt with here: Postgres refuses
- * to run as root; whoever it runs as must reach its programs and its data; and npm may not have made the links to its libraries.
+ * The programs of Postgres, from npm, and a user and a folder they can work with. What stands in
+ * the way is dealt with here: Postgres refuses to run as root; whoever it runs as must reach its
+ * programs and its data; and npm may not have made the links to its libraries.
  */
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
@@ -8,7 +9,9 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 
-/** Who runs the server: nobody in particular (we ourselves), or another user, because we are root. */
+/**
+ * Who runs the server: nobody in particular (we ourselves), or another user, because we are root.
+ */
 export type ServerUser = { readonly uid: number; readonly gid: number } | undefined;
 
 interface Link {
@@ -19,7 +22,10 @@ interface Link {
 const root = join(import.meta.dirname, '../..');
 const programs = ['postgres', 'initdb', 'pg_ctl'] as const;
 
-/** As root: `postgres` where there is one, else `nobody`, so that no user has to be made on the machine of whoever tests. */
+/**
+ * As root: `postgres` where there is one, else `nobody`, so that no user has to be made on the
+ * machine of whoever tests.
+ */
 export function serverUser(): ServerUser {
   if (process.getuid?.() !== 0) return undefined;
   for (const name of ['postgres', 'nobody']) {
@@ -34,7 +40,10 @@ export function serverUser(): ServerUser {
   );
 }
 
-/** A new folder that the user of the server can reach: not below one that only others may enter. The folder itself is open to that user alone. */
+/**
+ * A new folder that the user of the server can reach: not below one that only others may enter. The
+ * folder itself is open to that user alone.
+ */
 export function serverFolder(user: ServerUser): string {
   const parent = [tmpdir(), '/tmp', '/var/tmp', join(root, '.tmp')].find(
     (path) => existsSync(path) && canReach(path, user),
@@ -47,8 +56,8 @@ export function serverFolder(user: ServerUser): string {
 }
 
 /**
- * Where the programs are, linked and within reach. If they lie where the server's user may not go, or their links are missing in a folder that
- * nobody may write to, they are copied beside the data.
+ * Where the programs are, linked and within reach. If they lie where the server's user may not go,
+ * or their links are missing in a folder that nobody may write to, they are copied beside the data.
  */
 export function programsFor(folder: string, user: ServerUser, installed = installedPrograms()): string {
   const linked = linkLibraries(installed);
@@ -77,7 +86,10 @@ function installedPrograms(): string {
   }
 }
 
-/** Makes the links that the package's install script would make (npm 12 runs none unless told to). Answers whether all are there. */
+/**
+ * Makes the links that the package's install script would make (npm 12 runs none unless told to).
+ * Answers whether all are there.
+ */
 function linkLibraries(native: string): boolean {
   const links = JSON.parse(readFileSync(join(native, 'pg-symlinks.json'), 'utf8')) as readonly Link[];
   return links.every(({ source, target }) => {

@@ -1,11 +1,11 @@
 /**
- * Three servers, one set of data: a primary that acknowledges a commit when one of its two standbys has it on disk too. So any one of the three
- * may be lost with everything on it, and nothing that was acknowledged is.
+ * Three servers, one set of data: a primary that acknowledges a commit when one of its two standbys
+ * has it on disk too. So any one of the three may be lost with everything on it, and nothing that
+ * was acknowledged is.
  *
- *   await using cluster = await Cluster.create();
- *   cluster.primary.url();
- *   await cluster.killPrimary();
- *   const primary = await cluster.promoteTheMostAdvanced();   // the other standby follows it, and it waits for that one now
+ *   await using cluster = await Cluster.create(); cluster.primary.url(); await
+ *   cluster.killPrimary(); const primary = await cluster.promoteTheMostAdvanced(); // the other
+ *   standby follows it, and it waits for that one now
  */
 import { execFileSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
@@ -28,7 +28,10 @@ export class Cluster implements AsyncDisposable {
     this.#standbys = standbys;
   }
 
-  /** The binaries from npm have no `pg_basebackup`: the standbys begin as copies of a primary that stands still. */
+  /**
+   * The binaries from npm have no `pg_basebackup`: the standbys begin as copies of a primary that
+   * stands still.
+   */
   static async create(): Promise<Cluster> {
     const made: PostgresServer[] = [];
     try {
@@ -61,8 +64,8 @@ export class Cluster implements AsyncDisposable {
   }
 
   /**
-   * Makes the standby that has received most the new primary. Each acknowledged commit is on one of the two, and what one has received the other
-   * has or has less of: so it is on that one.
+   * Makes the standby that has received most the new primary. Each acknowledged commit is on one of
+   * the two, and what one has received the other has or has less of: so it is on that one.
    */
   async promoteTheMostAdvanced(): Promise<PostgresServer> {
     await Promise.all(

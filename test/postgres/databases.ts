@@ -1,10 +1,12 @@
 /**
- * Databases for tests, on the run's server (`server-of-run.ts`), which is started by whoever asks first.
+ * Databases for tests, on the run's server (`server-of-run.ts`), which is started by whoever asks
+ * first.
  *
  *   await using database = await freshDatabase();   // empty, nobody else's, dropped in the end
  *   new PostgresProvider({ url: database.url });
  *
- *   const url = await workerDatabase();              // one for all tests of this Jest worker: bring a schema or tenant of your own
+ *   const url = await workerDatabase(); // one for all tests of this Jest worker: bring a schema or
+ *   tenant of your own
  */
 import { randomBytes } from 'node:crypto';
 import { Client } from 'pg';
@@ -29,7 +31,10 @@ export async function freshDatabase(): Promise<FreshDatabase> {
   };
 }
 
-/** The database of this Jest worker: empty when the worker's first test asks for it, and kept until the run ends. */
+/**
+ * The database of this Jest worker: empty when the worker's first test asks for it, and kept until
+ * the run ends.
+ */
 export async function workerDatabase(): Promise<string> {
   const server = (await serverOfRun()).url;
   const name = nameFor(`worker_${process.env['JEST_WORKER_ID'] ?? '0'}`);
@@ -58,7 +63,10 @@ export async function asAdmin<T>(url: string, work: (client: Client) => Promise<
   }
 }
 
-/** A role that row-level security binds, with a schema of its own in this database; the url with which it connects. Roles are the server's: several workers may ask. */
+/**
+ * A role that row-level security binds, with a schema of its own in this database; the url with
+ * which it connects. Roles are the server's: several workers may ask.
+ */
 export async function roleWithoutBypass(url: string, role: string, schema: string): Promise<string> {
   await asAdmin(url, async (client) => {
     const name = client.escapeIdentifier(role);

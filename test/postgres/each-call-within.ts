@@ -1,4 +1,7 @@
-/** A view of a provider: each call in a transaction of its own, through `within`. What holds outside transactions has to hold there too. */
+/**
+ * A view of a provider: each call in a transaction of its own, through `within`. What holds outside
+ * transactions has to hold there too.
+ */
 import type { StorageProvider } from '@kvent/key-value-storage';
 import type { HeldTransaction } from '@kvent/key-value-storage/testing';
 

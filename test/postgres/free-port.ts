@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { currentRun, runsFolder } from './runs.mjs';
 
 /**
- * A port that nobody has now, and that is kept for its caller until the run ends, so that no other test takes it while a server is down. It lies below
- * those that systems give to outgoing connections: one of these could take it, too.
+ * A port that nobody has now, and that is kept for its caller until the run ends, so that no other
+ * test takes it while a server is down. It lies below those that systems give to outgoing
+ * connections: one of these could take it, too.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
@@ -21,7 +22,10 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Notes the port for the run; whoever ends the run removes the note. A process of another user cannot write one, and goes without. */
+/**
+ * Notes the port for the run; whoever ends the run removes the note. A process of another user
+ * cannot write one, and goes without.
+ */
 function isOurs(port: number): boolean {
   const run = currentRun();
   if (run === undefined) return true;

@@ -1,6 +1,7 @@
 /**
- * Which process is which. A pid alone names nobody: it is given out again. With the moment its process was started (and, for a server, its
- * data directory) it does. JavaScript, because `test/run.mjs` needs it without a compiler.
+ * Which process is which. A pid alone names nobody: it is given out again. With the moment its
+ * process was started (and, for a server, its data directory) it does. JavaScript, because
+ * `test/run.mjs` needs it without a compiler.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
@@ -13,12 +14,18 @@ import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 
 const linux = process.platform === 'linux';
 
-/** The pids of two containers that share a folder are not each other's: nor are those of before and after a reboot. */
+/**
+ * The pids of two containers that share a folder are not each other's: nor are those of before and
+ * after a reboot.
+ */
 const machine = linux
   ? `${attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())} ${attempt(() => readlinkSync('/proc/self/ns/pid'))}`
   : 'here';
 
-/** @param {number} pid @returns {Identity | undefined} nothing when there is no such process, or only its zombie */
+/**
+ * @param {number} pid
+ * @returns {Identity | undefined} nothing when there is no such process, or only its zombie
+ */
 export function identify(pid) {
   const startedAt = linux ? linuxStart(pid) : ps(pid, 'lstart');
   return startedAt === undefined || startedAt === '' ? undefined : { pid, startedAt, machine };
@@ -36,7 +43,10 @@ export function isRunning(identity) {
   return identity.machine === machine && identify(identity.pid)?.startedAt === identity.startedAt;
 }
 
-/** Whether this process could know: what is elsewhere may well be running. @param {Identity} identity */
+/**
+ * Whether this process could know: what is elsewhere may well be running.
+ * @param {Identity} identity
+ */
 export function isOfThisMachine(identity) {
   return identity.machine === machine;
 }
@@ -52,7 +62,11 @@ export function childrenOf(pid) {
   return (linux ? linuxChildren(pid) : psChildren(pid)).flatMap((child) => identify(child) ?? []);
 }
 
-/** Sends a signal to that very process, if it is still there. @param {Identity} identity @param {NodeJS.Signals} signal */
+/**
+ * Sends a signal to that very process, if it is still there.
+ * @param {Identity} identity
+ * @param {NodeJS.Signals} signal
+ */
 export function send(identity, signal) {
   if (isRunning(identity)) attempt(() => process.kill(identity.pid, signal));
 }
@@ -77,7 +91,10 @@ function linuxStart(pid) {
   return fields === undefined || fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
 }
 
-/** What follows the name, which may hold blanks and brackets itself: state, parent, … @param {number} pid */
+/**
+ * What follows the name, which may hold blanks and brackets itself: state, parent, …
+ * @param {number} pid
+ */
 function linuxFields(pid) {
   const line = attempt(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
   return line?.slice(line.lastIndexOf(')') + 2).split(' ');
@@ -110,7 +127,12 @@ function ps(pid, column) {
   return line === undefined || line.startsWith('Z') ? undefined : line.replace(/^\S+\s+/, '');
 }
 
-/** What is gone meanwhile is an answer here, not an error. @template T @param {() => T} work @returns {T | undefined} */
+/**
+ * What is gone meanwhile is an answer here, not an error.
+ * @template T
+ * @param {() => T} work
+ * @returns {T | undefined}
+ */
 function attempt(work) {
   try {
     return work();

@@ -1,17 +1,18 @@
 /**
- * The network between an application and its server, as a test wants it: everything passes, until it is told otherwise.
+ * The network between an application and its server, as a test wants it: everything passes, until
+ * it is told otherwise.
  *
- *   await using proxy = await Proxy.before(server);
- *   proxy.url(server.url('shop'));     // the same database, through the proxy
- *   proxy.cut();                       // every connection breaks now
- *   await proxy.refuse();              // nobody can connect; what is connected stays
- *   proxy.hold();                      // a black hole: connections are accepted, nothing arrives, nothing breaks
- *   proxy.forget();                    // the same, for ever, for the connections that there are: what a firewall does to idle ones
- *   await proxy.pass();                // as in the beginning; what was held arrives late, as it does in a network
- *   proxy.retarget(other);             // new connections go there: a failover
- *   await proxy.endNextAtOnce();       // the next session is ended as it begins, in one breath: what a server does that stops just then
- *   await proxy.loseAnswer('key-17');  // done when the server has done what mentions this text, and its answer was swallowed with the connection
- *   await proxy.loseRequest('key-18'); // … or when it was swallowed on its way there
+ *   await using proxy = await Proxy.before(server); proxy.url(server.url('shop')); // the same
+ *   database, through the proxy proxy.cut(); // every connection breaks now await proxy.refuse();
+ *   // nobody can connect; what is connected stays proxy.hold(); // a black hole: connections are
+ *   accepted, nothing arrives, nothing breaks proxy.forget(); // the same, for ever, for the
+ *   connections that there are: what a firewall does to idle ones await proxy.pass(); // as in the
+ *   beginning; what was held arrives late, as it does in a network proxy.retarget(other); // new
+ *   connections go there: a failover await proxy.endNextAtOnce(); // the next session is ended as
+ *   it begins, in one breath: what a server does that stops just then await
+ *   proxy.loseAnswer('key-17'); // done when the server has done what mentions this text, and its
+ *   answer was swallowed with the connection await proxy.loseRequest('key-18'); // … or when it was
+ *   swallowed on its way there
  */
 import { createServer, connect, type Server, type Socket } from 'node:net';
 import { freePort } from './free-port.js';
@@ -60,7 +61,8 @@ export class Proxy implements AsyncDisposable {
         await proxy.#listen();
         return proxy;
       } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error; // somebody else was faster
+        // somebody else was faster
+        if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
       }
     }
   }
@@ -111,7 +113,10 @@ export class Proxy implements AsyncDisposable {
     this.#target = target;
   }
 
-  /** Fulfilled when the answer to the next request that mentions `text` is lost: what was asked is done, outside any transaction, and nobody is told. */
+  /**
+   * Fulfilled when the answer to the next request that mentions `text` is lost: what was asked is
+   * done, outside any transaction, and nobody is told.
+   */
   loseAnswer(text: string): Promise<void> {
     return this.#lose('answer', text);
   }
@@ -121,7 +126,10 @@ export class Proxy implements AsyncDisposable {
     return this.#lose('request', text);
   }
 
-  /** Fulfilled when it has happened: the client hears in one chunk that its session has begun, and that it is ended. */
+  /**
+   * Fulfilled when it has happened: the client hears in one chunk that its session has begun, and
+   * that it is ended.
+   */
   endNextAtOnce(): Promise<void> {
     return new Promise((resolve) => {
       this.#endNext = resolve;
@@ -169,7 +177,9 @@ class Link {
   #server: Socket | undefined;
   #losing: Loss | undefined;
   #endAtOnce: (() => void) | undefined;
-  /** What the server said while its answer is being lost, and may have to be passed on after all. */
+  /**
+   * What the server said while its answer is being lost, and may have to be passed on after all.
+   */
   #kept: Buffer = Buffer.alloc(0);
 
   constructor(client: Socket, lossIn: (bytes: Buffer) => Loss | undefined) {
@@ -199,7 +209,10 @@ class Link {
     this.#client.resume();
   }
 
-  /** Breaks it on both sides. (Not by `resetAndDestroy`: a socket that is ended or broken meanwhile keeps its handle for ever then.) */
+  /**
+   * Breaks it on both sides. (Not by `resetAndDestroy`: a socket that is ended or broken meanwhile
+   * keeps its handle for ever then.)
+   */
   cut(): void {
     this.#client.destroy();
     this.#server?.destroy();

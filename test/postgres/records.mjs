@@ -1,6 +1,7 @@
 /**
- * What is remembered of every server under test, in a file each, so that one whose run was killed is found and ended by the next run: which
- * process it is, where its data are, and who is to stop it. JavaScript, because `test/run.mjs` ends what a run has left.
+ * What is remembered of every server under test, in a file each, so that one whose run was killed
+ * is found and ended by the next run: which process it is, where its data are, and who is to stop
+ * it. JavaScript, because `test/run.mjs` ends what a run has left.
  */
 import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -11,7 +12,8 @@ import { commandOf, ended, identify, isOfThisMachine, isRunning, send } from './
 /**
  * - `directory`: everything of the server, removed with it; its data are in `data`
  * - `owner`: the process that stops it; a server without a living owner is an orphan
- * - `run`: the run of tests it was started in; `lent`: to all of that run's workers, so that the run itself stops it
+ * - `run`: the run of tests it was started in; `lent`: to all of that run's workers, so that the
+ *   run itself stops it
  * - `server`: its first process, once it was started
  *
  * @typedef {{ readonly directory: string, readonly owner: Identity, readonly run: string, readonly lent: boolean, readonly server?: Identity }} ServerRecord
@@ -54,7 +56,8 @@ export async function reapOrphans(folder = recordsFolder) {
 }
 
 /**
- * Ends every server of a run. What was not lent to all of it should have been stopped by the test that started it.
+ * Ends every server of a run. What was not lent to all of it should have been stopped by the test
+ * that started it.
  *
  * @param {string} run
  * @param {string} folder
@@ -74,7 +77,8 @@ export async function endServersOf(run, folder = recordsFolder) {
 async function end(folder, record) {
   const server = serverOf(record);
   if (server !== undefined) {
-    // 'immediate': children end with it and it clears its shared memory away, which SIGKILL would leave
+    // 'immediate': children end with it and it clears its shared memory away, which SIGKILL would
+    // leave
     send(server, 'SIGQUIT');
     if (!(await ended([server], patienceMs))) send(server, 'SIGKILL');
     if (!(await ended([server], patienceMs)))
@@ -85,8 +89,9 @@ async function end(folder, record) {
 }
 
 /**
- * The server's process, if it is really that one: the pid that was noted (or that the server noted itself, when whoever started it was killed
- * before it could), started when it was, with this data directory on its command line.
+ * The server's process, if it is really that one: the pid that was noted (or that the server noted
+ * itself, when whoever started it was killed before it could), started when it was, with this data
+ * directory on its command line.
  *
  * @param {ServerRecord} record
  */
@@ -117,7 +122,10 @@ function namesIn(folder) {
   }
 }
 
-/** @param {string} path @returns {ServerRecord | undefined} nothing when another process has just removed it */
+/**
+ * @param {string} path
+ * @returns {ServerRecord | undefined} nothing when another process has just removed it
+ */
 function read(path) {
   try {
     return /** @type {ServerRecord} */ (JSON.parse(readFileSync(path, 'utf8')));

@@ -1,6 +1,7 @@
 /**
- * A run of tests: the process that began it, and a name of its own for what is made for it. Whoever begins a run ends it: `test/run.mjs`, or
- * Jest itself where it was started without that. Two runs at once share nothing.
+ * A run of tests: the process that began it, and a name of its own for what is made for it. Whoever
+ * begins a run ends it: `test/run.mjs`, or Jest itself where it was started without that. Two runs
+ * at once share nothing.
  */
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -37,7 +38,8 @@ export function databasePrefix(run) {
 }
 
 /**
- * Ends the run's servers, and those of runs that were killed; removes its databases from a server that is not ours.
+ * Ends the run's servers, and those of runs that were killed; removes its databases from a server
+ * that is not ours.
  *
  * @param {string} run
  * @returns {Promise<readonly string[]>} what tests have left behind

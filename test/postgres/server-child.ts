@@ -1,6 +1,6 @@
 /**
- * A process that starts a server, says which in a line of JSON, and ends it when its standard input ends: `server-child.ts <records> [<programs>
- * <uid> <gid>]`, where it becomes that user first.
+ * A process that starts a server, says which in a line of JSON, and ends it when its standard input
+ * ends: `server-child.ts <records> [<programs> <uid> <gid>]`, where it becomes that user first.
  */
 import { once } from 'node:events';
 import { PostgresServer } from './server.js';

@@ -1,6 +1,7 @@
 /**
- * The one server of a run of tests, for all of Jest's workers. The first one that asks starts it, so a run that needs none starts none;
- * whoever began the run ends it (`runs.mjs`). `TEST_POSTGRES_URL` names another server instead: then none is started at all.
+ * The one server of a run of tests, for all of Jest's workers. The first one that asks starts it,
+ * so a run that needs none starts none; whoever began the run ends it (`runs.mjs`).
+ * `TEST_POSTGRES_URL` names another server instead: then none is started at all.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -17,7 +18,10 @@ export interface RunServer {
 }
 type Answer = RunServer | { readonly reason: string };
 
-/** Rejects with the reason if there is no server: tests that need one fail then, they are never skipped. */
+/**
+ * Rejects with the reason if there is no server: tests that need one fail then, they are never
+ * skipped.
+ */
 export async function serverOfRun(): Promise<RunServer> {
   const named = process.env['TEST_POSTGRES_URL'];
   if (named) return { url: named };
@@ -62,7 +66,8 @@ async function start(run: string): Promise<Answer> {
 
 async function wait(run: string): Promise<Answer> {
   for (;;) {
-    const alive = starterIsAlive(run); // looked at first: it may answer and end between the two looks
+    // looked at first: it may answer and end between the two looks
+    const alive = starterIsAlive(run);
     const answer = read<Answer>(answerFile(run));
     if (answer !== undefined) return answer;
     if (!alive) return { reason: 'the process that was starting it has died.' };

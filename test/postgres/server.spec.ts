@@ -298,7 +298,10 @@ async function seen(count: () => Promise<unknown>, least: number): Promise<void>
   await until(`${least} rows are there`, async () => Number(await count()) >= least);
 }
 
-/** Its server is noted for later runs too: this one may be killed while it tests what becomes of orphans. */
+/**
+ * Its server is noted for later runs too: this one may be killed while it tests what becomes of
+ * orphans.
+ */
 async function startChild(children: Child[], ...args: readonly string[]): Promise<[ChildProcess, Started]> {
   const script = join(import.meta.dirname, 'server-child.ts');
   const options = ['--conditions=kvent-source', '--import', 'tsx', script, ...args];

@@ -1,6 +1,7 @@
 /**
- * One real Postgres server under test, with full durability: its own data, its own port, a log that can be read. It can be stopped as an
- * operator stops it, killed as the machine kills it, and started again on the same port.
+ * One real Postgres server under test, with full durability: its own data, its own port, a log that
+ * can be read. It can be stopped as an operator stops it, killed as the machine kills it, and
+ * started again on the same port.
  *
  *   await using server = await PostgresServer.create({ config: ["deadlock_timeout = '100ms'"] });
  *   server.url();            // postgres://… of the database 'postgres', as superuser
@@ -24,7 +25,10 @@ import { currentRun } from './runs.mjs';
 export interface ServerOptions {
   /** Lines of `postgresql.conf`, after those that every server gets. */
   readonly config?: readonly string[];
-  /** Fills the empty data directory; `initdb` unless told otherwise. What it fills it with needs the `password` it was made with. */
+  /**
+   * Fills the empty data directory; `initdb` unless told otherwise. What it fills it with needs the
+   * `password` it was made with.
+   */
   readonly fill?: (dataDirectory: string) => Promise<void>;
   readonly password?: string;
   /** Where its programs are, if not where they were installed. */
@@ -35,7 +39,10 @@ export interface ServerOptions {
   readonly records?: string;
 }
 
-/** 'fast': sessions are cut off, everything is written. 'immediate': as little as possible is done; the next start recovers. */
+/**
+ * 'fast': sessions are cut off, everything is written. 'immediate': as little as possible is done;
+ * the next start recovers.
+ */
 export type StopMode = 'fast' | 'immediate';
 
 const patienceMs = 120_000;
@@ -51,9 +58,11 @@ const settings = [
   'fsync = on',
   'full_page_writes = on',
   'synchronous_commit = on',
-  // a crash of the server loses nothing that it gave to the system, but recovery syncs every file for all that: one call instead of a thousand
+  // a crash of the server loses nothing that it gave to the system, but recovery syncs every file
+  // for all that: one call instead of a thousand
   ...(process.platform === 'linux' ? ['recovery_init_sync_method = syncfs'] : []),
-  'dynamic_shared_memory_type = mmap', // lies with the data, so that nothing outlives a server that was killed
+  // lies with the data, so that nothing outlives a server that was killed
+  'dynamic_shared_memory_type = mmap',
   "lc_messages = 'C'",
   "log_timezone = 'UTC'",
   "log_line_prefix = '%m [%p] %d %a %e '", // %e: deadlocks are found as 40P01
@@ -124,7 +133,10 @@ export class PostgresServer implements AsyncDisposable {
     return readFile(this.logFile, 'utf8');
   }
 
-  /** More lines of configuration, in force from the next start on; the last word on a setting counts. */
+  /**
+   * More lines of configuration, in force from the next start on; the last word on a setting
+   * counts.
+   */
   async configure(...lines: readonly string[]): Promise<void> {
     await appendFile(join(this.dataDirectory, 'postgresql.conf'), lines.map((line) => `${line}\n`).join(''));
   }
@@ -142,7 +154,9 @@ export class PostgresServer implements AsyncDisposable {
     await this.#end(signals[mode]);
   }
 
-  /** `kill -9` for the server and every process of it at once: nothing is written, nobody is told. */
+  /**
+   * `kill -9` for the server and every process of it at once: nothing is written, nobody is told.
+   */
   async kill(): Promise<void> {
     if (this.#process === undefined) return;
     send(this.#process, 'SIGSTOP'); // it starts no more processes while they are counted
@@ -190,8 +204,9 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   /**
-   * ICU's English order as the default: what relies on the order of bytes has to ask for it, or the test of it fails here already. One round
-   * of SCRAM is enough for a password that lives for a minute.
+   * ICU's English order as the default: what relies on the order of bytes has to ask for it, or the
+   * test of it fails here already. One round of SCRAM is enough for a password that lives for a
+   * minute.
    */
   async #initialise(): Promise<void> {
     const passwordFile = join(this.directory, 'password');
@@ -242,7 +257,10 @@ export class PostgresServer implements AsyncDisposable {
     return true;
   }
 
-  /** In a session of its own: what ends a test run (Ctrl-C, the end of a Jest worker) must not end the server in its own way. */
+  /**
+   * In a session of its own: what ends a test run (Ctrl-C, the end of a Jest worker) must not end
+   * the server in its own way.
+   */
   #spawn(): void {
     const log = openSync(this.logFile, 'a');
     try {

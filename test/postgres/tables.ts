@@ -1,4 +1,7 @@
-/** Tables for the contract: each place of the kit is a table of its own in this worker's database, over one data source, as an application has it. */
+/**
+ * Tables for the contract: each place of the kit is a table of its own in this worker's database,
+ * over one data source, as an application has it.
+ */
 import { kventMigrations } from '@kvent/key-value-postgres';
 import type { HeldTransaction } from '@kvent/key-value-storage/testing';
 import { DataSource } from 'typeorm';
@@ -54,7 +57,10 @@ export async function damageTable(place: string): Promise<void> {
   await (await (source ??= connect())).query(`update ${nameOf(place)} set value = null where key >= 'key-5'`);
 }
 
-/** The same as a role of its own that cannot bypass row-level security: it owns its tables, and is bound all the same. */
+/**
+ * The same as a role of its own that cannot bypass row-level security: it owns its tables, and is
+ * bound all the same.
+ */
 export const securedSchema = 'kit_secured';
 const securedRole = 'kvent_kit_secured';
 let secured: Promise<DataSource> | undefined;

@@ -1,6 +1,7 @@
 /**
- * Asks again and again until the answer is yes: how tests wait for what they cannot be told of. Rejects when it takes unreasonably long: that is a
- * safety net, wide enough for a machine that stands still, and narrower than the one of Jest, which would end a test without its `finally`.
+ * Asks again and again until the answer is yes: how tests wait for what they cannot be told of.
+ * Rejects when it takes unreasonably long: that is a safety net, wide enough for a machine that
+ * stands still, and narrower than the one of Jest, which would end a test without its `finally`.
  */
 export async function until(
   what: string,

@@ -1,4 +1,7 @@
-/** A shared HTTP cache before the shop never gives one tenant's answer to another, whichever of the two headers it honours. */
+/**
+ * A shared HTTP cache before the shop never gives one tenant's answer to another, whichever of the
+ * two headers it honours.
+ */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client } from '../e2e/client.js';
 import { openShop, type RunningShop } from '../e2e/shop.js';

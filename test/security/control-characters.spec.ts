@@ -1,4 +1,7 @@
-/** A tenant, an id or an argument with control characters forges no line and moves no cursor: not on the terminal of `kvent`, not in the shop's answers and log. */
+/**
+ * A tenant, an id or an argument with control characters forges no line and moves no cursor: not on
+ * the terminal of `kvent`, not in the shop's answers and log.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,7 @@
-/** What is left of a person's data after it was deleted: in the storage, and on the disk of the JSON file. */
+/**
+ * What is left of a person's data after it was deleted: in the storage, and on the disk of the JSON
+ * file.
+ */
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,7 +1,8 @@
 /**
- * One tenant attacks another through every public method. The attacker knows whatever a careless application could hand over: keys, etags,
- * cursors, whole entries, stream ids, idempotency keys, loaded streams. Two things must hold for each method: nothing that it returns, or
- * throws, shows a value of the victim, and the victim's database holds the same rows afterwards, byte by byte.
+ * One tenant attacks another through every public method. The attacker knows whatever a careless
+ * application could hand over: keys, etags, cursors, whole entries, stream ids, idempotency keys,
+ * loaded streams. Two things must hold for each method: nothing that it returns, or throws, shows a
+ * value of the victim, and the victim's database holds the same rows afterwards, byte by byte.
  */
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -240,7 +241,10 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
   });
 });
 
-/** The victim's data: an entry, a sliding one, a stream with a snapshot and an idempotency record, and one more that a session holds. */
+/**
+ * The victim's data: an entry, a sliding one, a stream with a snapshot and an idempotency record,
+ * and one more that a session holds.
+ */
 async function prepareVictim(
   storage: KeyValueStorage,
   notes: KeyValueStore<Note>,

@@ -1,12 +1,17 @@
 /**
- * How the cost of work grows with its input: the CPU time of this process for a large input, over that for one a quarter as large. 4 is linear, 16 quadratic.
- * CPU time and not the clock, so that a busy machine changes nothing; the best of several tries, so that a garbage collection does not either.
+ * How the cost of work grows with its input: the CPU time of this process for a large input, over
+ * that for one a quarter as large. 4 is linear, 16 quadratic. CPU time and not the clock, so that a
+ * busy machine changes nothing; the best of several tries, so that a garbage collection does not
+ * either.
  */
 export const sizeRatio = 4;
 /** Halfway, on the scale of exponents, between linear (4) and quadratic (16). */
 export const growthMax = 8;
 
-/** What every call costs, whatever its size: it keeps tiny costs from looking like growth. A quadratic cost above some 50 ms is still seen. */
+/**
+ * What every call costs, whatever its size: it keeps tiny costs from looking like growth. A
+ * quadratic cost above some 50 ms is still seen.
+ */
 const floorMs = 5;
 const tries = 8;
 

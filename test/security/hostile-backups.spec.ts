@@ -1,4 +1,7 @@
-/** Rows and backups that nobody could have written are refused by name, and the storage they were meant for opens and reads as before. */
+/**
+ * Rows and backups that nobody could have written are refused by name, and the storage they were
+ * meant for opens and reads as before.
+ */
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

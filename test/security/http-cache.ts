@@ -1,4 +1,7 @@
-/** Shared HTTP caches in front of a server: a small one by the rules of RFC 9111, and Debian's Varnish where it is installed. */
+/**
+ * Shared HTTP caches in front of a server: a small one by the rules of RFC 9111, and Debian's
+ * Varnish where it is installed.
+ */
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type Server } from 'node:http';
@@ -17,7 +20,10 @@ export interface SharedCache {
   open(backendPort: number): Promise<RunningCache>;
 }
 
-/** What a cache pays attention to. A correct one honours both; one that ignores one of them shows whether the other is enough. */
+/**
+ * What a cache pays attention to. A correct one honours both; one that ignores one of them shows
+ * whether the other is enough.
+ */
 interface Honours {
   readonly cacheControl: boolean;
   readonly vary: boolean;
@@ -31,8 +37,9 @@ interface Stored {
 }
 
 /**
- * Stores each answer to a GET, as RFC 9111 lets a shared cache do (section 3): not with `no-store` or `private`, not with `Vary: *`; errors too. An answer
- * that says nothing of freshness is fresh for the time of a test (section 4.2.2, heuristic freshness). With `no-cache` it would have to ask
+ * Stores each answer to a GET, as RFC 9111 lets a shared cache do (section 3): not with `no-store`
+ * or `private`, not with `Vary: *`; errors too. An answer that says nothing of freshness is fresh
+ * for the time of a test (section 4.2.2, heuristic freshness). With `no-cache` it would have to ask
  * again, so this cache does not store it.
  */
 export function rfc9111(name: string, honours: Honours): SharedCache {

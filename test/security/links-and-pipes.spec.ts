@@ -1,6 +1,7 @@
 /**
- * Somebody plants links and FIFOs in the folder of a JSON file store. Whatever its owner then does (opens the store, copies it, backs it up, salvages
- * it), the folder that a link leads to keeps every file, and nothing waits for a FIFO.
+ * Somebody plants links and FIFOs in the folder of a JSON file store. Whatever its owner then does
+ * (opens the store, copies it, backs it up, salvages it), the folder that a link leads to keeps
+ * every file, and nothing waits for a FIFO.
  */
 import { execFile } from 'node:child_process';
 import {
@@ -70,7 +71,10 @@ const deeds: readonly Deed[] = [
   ['salvages it', ({ data, folder }) => salvageJsonFile(data, join(folder, 'salvaged'))],
 ];
 
-/** Names that the provider gives to what it is about to remove or replace, and those of its own files and databases. */
+/**
+ * Names that the provider gives to what it is about to remove or replace, and those of its own
+ * files and databases.
+ */
 const names = [
   '.dropped-0123456789abcdef-x',
   '.new-0123456789abcdef-x',

@@ -1,4 +1,7 @@
-/** No text that a client can lengthen costs more than in proportion to its length: not in a body, a header, a path, a key or a cursor. */
+/**
+ * No text that a client can lengthen costs more than in proportion to its length: not in a body, a
+ * header, a path, a key or a cursor.
+ */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore } from '@kvent/event-store';
 import { hidePasswords, looksLikeAddress } from '@kvent/key-value-storage/core';
@@ -11,8 +14,9 @@ import { openShop, type RunningShop } from '../e2e/shop.js';
 import { growthMax, growthOf } from './growth.js';
 
 /**
- * What patterns with repetition stumble over: openers without closers, blanks, quotes, separators, and what they escape. Behind them stands an end that
- * no pattern wants, so that each of their beginnings is tried in vain.
+ * What patterns with repetition stumble over: openers without closers, blanks, quotes, separators,
+ * and what they escape. Behind them stands an end that no pattern wants, so that each of their
+ * beginnings is tried in vain.
  */
 const pumps = ['[', ' [A, ', '[a](', ' ', '"', "'", '\\', '/', ':', '@', ',', ', W/"', '%5B', '${', '.', 'a'];
 const end = ']x';

@@ -1,4 +1,6 @@
-/** A clause that cannot fail proves nothing: each one has to catch the broken streams that it names. */
+/**
+ * A clause that cannot fail proves nothing: each one has to catch the broken streams that it names.
+ */
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import { isStorageError } from '@kvent/key-value-storage/core';

@@ -7,13 +7,19 @@ export function describeStreamProviders(providers: readonly ListedProvider[]): v
   for (const provider of providers) declare(provider, {});
 }
 
-/** The same with the turns that rivals of one process take taken away: what is right must not rest on them. */
+/**
+ * The same with the turns that rivals of one process take taken away: what is right must not rest
+ * on them.
+ */
 export function describeStreamsWithoutTurns(providers: readonly ListedProvider[]): void {
   for (const provider of providers)
     declare({ ...provider, name: `${provider.name}, without turns` }, { turns: 'none' });
 }
 
-/** A thousand decisions on one stream take these as long as all other clauses together. Each engine makes them once; the two processes of `test/faults` do, too. */
+/**
+ * A thousand decisions on one stream take these as long as all other clauses together. Each engine
+ * makes them once; the two processes of `test/faults` do, too.
+ */
 const tooSlowFor = [
   'documents',
   'postgres-within',

@@ -1,6 +1,8 @@
 /**
- * Random work on streams beside a plain array: appends at any expectation, transactions, sessions that are closed, forgotten or outlived, moves of the clock,
- * snapshots, restarts. What fails is shrunk, and printed with its seed; `KVENT_SEED=<seed> npm run jest -- test/streams/model` replays it.
+ * Random work on streams beside a plain array: appends at any expectation, transactions, sessions
+ * that are closed, forgotten or outlived, moves of the clock, snapshots, restarts. What fails is
+ * shrunk, and printed with its seed; `KVENT_SEED=<seed> npm run jest -- test/streams/model` replays
+ * it.
  */
 import { describe, expect, test } from '@jest/globals';
 import { defineStream, event, type EventOf, type StreamSession } from '@kvent/event-store';

@@ -1,8 +1,12 @@
-/** Nothing goes wrong in any order of steps; and each check of the table is needed: without it, something does. */
+/**
+ * Nothing goes wrong in any order of steps; and each check of the table is needed: without it,
+ * something does.
+ */
 import { describe, expect, test } from '@jest/globals';
 import { explore, type Bounds, type Mutant } from './sessions-model.js';
 
-// small worlds, each whole: what a session does, with an outsider, with another session, with both, with somebody who deletes
+// small worlds, each whole: what a session does, with an outsider, with another session, with both,
+// with somebody who deletes
 const worlds = [
   ['a session and an outsider', { sessions: 1, outsiders: 1, deleters: 0, nowMax: 3, stepsBack: 1, left: 2 }],
   ['two sessions', { sessions: 2, outsiders: 0, deleters: 0, nowMax: 3, stepsBack: 1, left: 2 }],
@@ -28,7 +32,8 @@ describe('in no order of steps', () => {
 });
 
 describe('a check that is left out is found', () => {
-  // place 0, 1 … as they stand in `stream-batches.ts`; two where each alone is covered by the other, or by the events that must be absent
+  // place 0, 1 … as they stand in `stream-batches.ts`; two where each alone is covered by the
+  // other, or by the events that must be absent
   const mutants: readonly (Mutant & { readonly what: string })[] = [
     { step: 'outside', checks: [0], what: 'the head of an append' },
     { step: 'takeover', checks: [0, 2], what: 'the head and the events of a take-over' },

@@ -1,6 +1,7 @@
 /**
- * The table of batches, explored exhaustively on an abstract port: sessions, outsiders and a deleter in every order, judging and becoming visible as two
- * steps, time passing and stepping back at any moment. The batches are the ones that streams send, judged by `evaluateBatch`.
+ * The table of batches, explored exhaustively on an abstract port: sessions, outsiders and a
+ * deleter in every order, judging and becoming visible as two steps, time passing and stepping back
+ * at any moment. The batches are the ones that streams send, judged by `evaluateBatch`.
  */
 import {
   evaluateBatch,

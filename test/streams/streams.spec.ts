@@ -1,4 +1,7 @@
-/** Every clause of the streams on the providers that keep everything in memory; and once more on memory, with the turns that rivals take taken away. */
+/**
+ * Every clause of the streams on the providers that keep everything in memory; and once more on
+ * memory, with the turns that rivals take taken away.
+ */
 import { providers } from '../providers.js';
 import { describeStreamProviders, describeStreamsWithoutTurns } from './describe-stream-providers.js';
 

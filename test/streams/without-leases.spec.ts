@@ -1,4 +1,7 @@
-/** Locks make conflicts rare; versions make results right. So with no lease looked at by anybody, sessions and outsiders still write each event once, in order. */
+/**
+ * Locks make conflicts rare; versions make results right. So with no lease looked at by anybody,
+ * sessions and outsiders still write each event once, in order.
+ */
 import { expect, test } from '@jest/globals';
 import { defineStream, event, EventStore } from '@kvent/event-store/core';
 import { isStorageError, openStorage, type StorageProvider } from '@kvent/key-value-storage/core';

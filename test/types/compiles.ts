@@ -1,4 +1,7 @@
-/** What a user writes on the first day, as it must compile. `types.spec.ts` and `npm run types` check it; nothing runs it. */
+/**
+ * What a user writes on the first day, as it must compile. `types.spec.ts` and `npm run types`
+ * check it; nothing runs it.
+ */
 import {
   Body,
   Controller,

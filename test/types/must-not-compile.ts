@@ -1,4 +1,7 @@
-/** Mistakes that users make, one below each marker: the types fail when one of them starts to compile. `types.spec.ts` proves that they can. */
+/**
+ * Mistakes that users make, one below each marker: the types fail when one of them starts to
+ * compile. `types.spec.ts` proves that they can.
+ */
 import { Injectable } from '@nestjs/common';
 import {
   defineState,
@@ -76,8 +79,8 @@ export class Dropped {
   a!: string;
   b!: number;
 }
-// @ts-expect-error  a transform that changes the type cannot be stored and read back
 export const Unstable = defineState('a', {
+  // @ts-expect-error  a transform that changes the type cannot be stored and read back
   schema: z.object({ at: z.string().transform((text) => new Date(text)) }),
 });
 // @ts-expect-error  a misspelt option

@@ -1,4 +1,7 @@
-/** What a user writes with streams on the first day, as it must compile. `types.spec.ts` and `npm run types` check it; nothing runs it. */
+/**
+ * What a user writes with streams on the first day, as it must compile. `types.spec.ts` and `npm
+ * run types` check it; nothing runs it.
+ */
 import { Controller, Get, Injectable, Module, Param, ParseIntPipe, Post, Query } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
 import {
@@ -144,7 +147,9 @@ export class OrderService {
       return session.state.status;
     });
   }
-  /** Another stream in the same commit: at the version that was loaded, retried with the reading. */
+  /**
+   * Another stream in the same commit: at the version that was loaded, retried with the reading.
+   */
   transfer(from: string, to: string) {
     return this.orders.transact(
       from,

@@ -1,4 +1,7 @@
-/** Mistakes that users make with streams, one below each marker: the types fail when one of them starts to compile. `types.spec.ts` proves that they can. */
+/**
+ * Mistakes that users make with streams, one below each marker: the types fail when one of them
+ * starts to compile. `types.spec.ts` proves that they can.
+ */
 import { Injectable } from '@nestjs/common';
 import {
   defineStream,
@@ -84,9 +87,9 @@ export async function decisions(): Promise<void> {
   });
   // @ts-expect-error  a part needs its check
   storage.atomic().include(orders.appending('o', [{ type: 'cancelled' }]));
-  // @ts-expect-error  what was loaded is the check
   storage
     .atomic()
+    // @ts-expect-error  what was loaded is the check
     .include(orders.appending(await orders.load('o'), [{ type: 'cancelled' }], { expectedVersion: 1 }));
   // @ts-expect-error  the stream that was loaded is another one
   storage.atomic().include(orders.appending(await meters.load('m'), [{ type: 'cancelled' }]));
@@ -149,8 +152,8 @@ export const modules = [
   EventStoreModule.forRoot({ metdata: () => ({}) }),
   // @ts-expect-error  an event that the stream does not have
   EventBusBridgeModule.forFeature(Orders, { shipped: () => ({}) }),
-  // @ts-expect-error  the data of another event
   EventBusBridgeModule.forFeature(Orders, {
+    // @ts-expect-error  the data of another event
     paid: (placed: { readonly data: { readonly customer: string } }) => ({ ...placed }),
   }),
 ];

@@ -8,7 +8,10 @@ const beside = (name: string): string => join(import.meta.dirname, name);
 const compiles = ['compiles.ts', 'streams-compile.ts'].map(beside);
 const [mustNot, streamsMustNot] = [beside('must-not-compile.ts'), beside('streams-must-not-compile.ts')];
 
-/** Each is a rule of the types taken away; the mistakes it should let through are then no errors any more. */
+/**
+ * Each is a rule of the types taken away; the mistakes it should let through are then no errors any
+ * more.
+ */
 const mutants = [
   {
     without: 'the variance of stores',

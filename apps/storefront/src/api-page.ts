@@ -8,7 +8,10 @@ const description = [
   'Any address may answer 413 `LIMIT_EXCEEDED`, 503 `STORAGE_UNAVAILABLE` with Retry-After, or 504 `STORAGE_OUTCOME_UNKNOWN`.',
 ].join('\n');
 
-/** `/docs`, and the same for machines at `/docs-json`. The page's own files come from `swagger-ui-dist`: nothing is fetched from elsewhere. */
+/**
+ * `/docs`, and the same for machines at `/docs-json`. The page's own files come from
+ * `swagger-ui-dist`: nothing is fetched from elsewhere.
+ */
 export function addApiPage(app: INestApplication): void {
   const config = new DocumentBuilder()
     .setTitle('Storefront')

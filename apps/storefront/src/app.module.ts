@@ -21,7 +21,10 @@ import { WelcomeController } from './welcome/welcome.controller.js';
 const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> =>
   storage.store(Tenants).has(tenant);
 
-/** Where many want the last ones, each may lose often before its turn comes; what does not come to an end is a 409 with Retry-After. */
+/**
+ * Where many want the last ones, each may lose often before its turn comes; what does not come to
+ * an end is a 409 with Retry-After.
+ */
 const rivals = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
 
 @Module({

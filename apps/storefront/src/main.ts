@@ -26,11 +26,13 @@ async function main(settings: Settings): Promise<void> {
   const app = await open(storage, settings).catch((error: unknown) => {
     throw inItsWords(error, storage);
   });
-  // Ctrl+C and SIGTERM: requests under way are answered, what they wrote is on disk, and the exit code is 0.
+  // Ctrl+C and SIGTERM: requests under way are answered, what they wrote is on disk, and the exit
+  // code is 0.
   app.enableShutdownHooks([], { useProcessExit: true });
   try {
     const server: Server = app.getHttpServer();
-    // longer than a load balancer keeps an idle connection: it must not send a request into one that is just being closed
+    // longer than a load balancer keeps an idle connection: it must not send a request into one
+    // that is just being closed
     server.keepAliveTimeout = 75_000;
     // who sends slowly, or does not read, holds a connection no longer than this
     server.headersTimeout = 10_000;
@@ -57,7 +59,9 @@ async function open(
   );
 }
 
-/** A storage that is not there says so in its own words; of what went wrong, the driver knows most. */
+/**
+ * A storage that is not there says so in its own words; of what went wrong, the driver knows most.
+ */
 function inItsWords(error: unknown, storage: ChosenStorage): unknown {
   if (storage.whenUnavailable === undefined || !isStorageError(error, 'STORAGE_UNAVAILABLE')) return error;
   const { message = '' } = (error.cause ?? {}) as { readonly message?: string };

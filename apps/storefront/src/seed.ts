@@ -1,4 +1,6 @@
-/** Two demo shops with the same products at different prices. What is there already stays as it is. */
+/**
+ * Two demo shops with the same products at different prices. What is there already stays as it is.
+ */
 import { setTimeout } from 'node:timers/promises';
 import type { EventStore, EventStream } from '@kvent/event-store';
 import { defineState, type KeyValueStorage } from '@kvent/key-value-storage';
@@ -45,7 +47,10 @@ export const demoShops: readonly Shop[] = [
   },
 ];
 
-/** The tenant comes last: once it is there, its shop is complete, and what its owner removes from it stays removed. */
+/**
+ * The tenant comes last: once it is there, its shop is complete, and what its owner removes from it
+ * stays removed.
+ */
 export async function seed(storage: KeyValueStorage, events: EventStore): Promise<void> {
   for (const { id, name, goods, history } of demoShops) {
     if (await storage.store(Tenants).has(id)) continue;
@@ -64,7 +69,10 @@ export async function seed(storage: KeyValueStorage, events: EventStore): Promis
   }
 }
 
-/** Goes on where an earlier start, or another shop that starts now, has come to. Some time passes between the appends, so that one can travel in it. */
+/**
+ * Goes on where an earlier start, or another shop that starts now, has come to. Some time passes
+ * between the appends, so that one can travel in it.
+ */
 async function fill(
   stocks: EventStream<typeof Stocks>,
   sku: string,

@@ -1,4 +1,7 @@
-/** What the shop is started with: environment variables and arguments, checked once. A misspelt one must not become a default. */
+/**
+ * What the shop is started with: environment variables and arguments, checked once. A misspelt one
+ * must not become a default.
+ */
 import { slowCardMs } from './orders/bank.js';
 import { SetupError } from './setup-error.js';
 
@@ -6,7 +9,10 @@ export interface Settings {
   readonly port: number;
   /** `STOREFRONT_STORAGE`; see `storage.ts`. */
   readonly storage: string | undefined;
-  /** `STOREFRONT_BANK=unreliable`: one call of three does not get to the bank, and of another one the answer is lost. */
+  /**
+   * `STOREFRONT_BANK=unreliable`: one call of three does not get to the bank, and of another one
+   * the answer is lost.
+   */
   readonly bank: 'reliable' | 'unreliable';
   /** `STOREFRONT_SLOW_CARD_MS`: how long the bank takes for a slow card. */
   readonly slowCardMs: number;

@@ -3,8 +3,9 @@ import { SetupError } from './setup-error.js';
 import { ownDirectory, type ChosenStorage } from './storage.js';
 
 /**
- * Empties what is the shop's own, and nothing else. It is opened for that, so nothing is removed under another process that owns its directory:
- * its lock is held until the last database is gone, and somebody else's is `STORAGE_LOCKED`.
+ * Empties what is the shop's own, and nothing else. It is opened for that, so nothing is removed
+ * under another process that owns its directory: its lock is held until the last database is gone,
+ * and somebody else's is `STORAGE_LOCKED`.
  */
 export async function startAfresh(storage: ChosenStorage): Promise<void> {
   const { directory, isOwn = false } = storage;

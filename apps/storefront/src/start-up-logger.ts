@@ -3,7 +3,10 @@ import { ConsoleLogger } from '@nestjs/common';
 /** Where Nest tells, with a stack, what it throws as well. */
 const told: readonly unknown[] = ['ExceptionHandler', 'NestApplication'];
 
-/** Warnings and errors, for people: a line each, without the fields that machines read. But what stops the start-up is left to `main.ts`, which says it in one line. */
+/**
+ * Warnings and errors, for people: a line each, without the fields that machines read. But what
+ * stops the start-up is left to `main.ts`, which says it in one line.
+ */
 export class StartUpLogger extends ConsoleLogger {
   constructor() {
     super({ logLevels: ['warn', 'error', 'fatal'] });

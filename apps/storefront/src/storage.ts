@@ -24,7 +24,10 @@ export const ownDirectory = './data/storefront';
 /** The shop's own schema: of a Postgres, `--fresh` empties nothing else. */
 const ownSchema = 'storefront';
 
-/** `memory`, a directory, `file:` and a directory, or the address of a Postgres database. Nothing given: `./data/storefront`. */
+/**
+ * `memory`, a directory, `file:` and a directory, or the address of a Postgres database. Nothing
+ * given: `./data/storefront`.
+ */
 export function chooseStorage(given: string | undefined): ChosenStorage {
   if (given === 'memory')
     return { description: 'memory (gone when it stops)', create: () => new MemoryProvider() };

@@ -15,7 +15,10 @@ import { ShopErrorFilter } from './problems/shop-error.filter.js';
 import { seed } from './seed.js';
 import type { ChosenStorage } from './storage.js';
 
-/** Opens the storage and fills the demo shops; the door (`listen`) is the caller's. Rejects with what is wrong, and leaves nothing open. */
+/**
+ * Opens the storage and fills the demo shops; the door (`listen`) is the caller's. Rejects with
+ * what is wrong, and leaves nothing open.
+ */
 export async function openStorefront(
   storage: ChosenStorage,
   logger: LoggerService | LogLevel[] | false,
@@ -26,7 +29,8 @@ export async function openStorefront(
     logger,
   });
   try {
-    // Express would add an etag of the body to every answer; ours are the versions of what is stored.
+    // Express would add an etag of the body to every answer; ours are the versions of what is
+    // stored.
     app.set('etag', false).disable('x-powered-by');
     const lastAnswers = app.get(LastAnswers);
     app.use(oneAtATime, correlationId, lastAnswers.use.bind(lastAnswers));

@@ -1,4 +1,7 @@
-/** Ctrl+C and its like: the first one breaks the work off in order, so that locks are let go and the user hears how to go on; a second one ends it. */
+/**
+ * Ctrl+C and its like: the first one breaks the work off in order, so that locks are let go and the
+ * user hears how to go on; a second one ends it.
+ */
 
 /** What shells call an end by signal. */
 const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;

@@ -58,13 +58,18 @@ export interface OpenOptions {
   readonly role: 'source' | 'target';
   readonly schema?: string | undefined;
   readonly table?: string | undefined;
-  /** How long a directory may belong to another process, and how long others may hold what is to be frozen or written. */
+  /**
+   * How long a directory may belong to another process, and how long others may hold what is to be
+   * frozen or written.
+   */
   readonly waitMs: number;
   /** Hears what a provider has to say besides. */
   readonly warn: (message: string) => void;
 }
 
-/** To drop or to count a large table takes a while, and nobody waits for an answer behind this one. */
+/**
+ * To drop or to count a large table takes a while, and nobody waits for an answer behind this one.
+ */
 const requestTimeoutMs = 10 * 60_000;
 
 /** The provider of a place, not open yet. What it needs is loaded only now. */

@@ -9,7 +9,9 @@ import { UsageError } from './usage-error.js';
 
 export interface Ending {
   readonly exitCode: number;
-  /** It was broken off: work that cannot be broken off, as waiting for a lock, may go on behind it. */
+  /**
+   * It was broken off: work that cannot be broken off, as waiting for a lock, may go on behind it.
+   */
   readonly brokenOff: boolean;
 }
 

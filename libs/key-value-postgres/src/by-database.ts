@@ -1,4 +1,7 @@
-/** Calls over several databases as calls over one each: a statement under row-level security sees one database. */
+/**
+ * Calls over several databases as calls over one each: a statement under row-level security sees
+ * one database.
+ */
 import type { Address, Batch, CommitResult, ReadResult } from '@kvent/key-value-storage/core';
 
 /** The places of each database's items. */

@@ -1,4 +1,7 @@
-/** Kvent on Postgres: the provider, and the table's entities and migrations for teams that have their own. */
+/**
+ * Kvent on Postgres: the provider, and the table's entities and migrations for teams that have
+ * their own.
+ */
 export { PostgresProvider } from './postgres-provider.js';
 export type { PostgresConnection, PostgresProviderOptions } from './postgres-options.js';
 export { kventEntities, type StoredRow } from './schema/row-entity.js';

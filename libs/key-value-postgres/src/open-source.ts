@@ -17,11 +17,16 @@ export interface OpenSource {
   readonly staleReads: boolean;
   /** Connections of the primary's pool at most. */
   readonly poolSize: number;
-  /** Only where connections are shared with the application: our own are set up so that plans cannot go stale. */
+  /**
+   * Only where connections are shared with the application: our own are set up so that plans cannot
+   * go stale.
+   */
   readonly plans: PlanGeneration | undefined;
   /** As the server is set: whether a commit waits for its disk, and for those of its standbys. */
   readonly durable: false | 'fsync' | 'quorum';
-  /** Whether the table's rows are under row-level security that binds the role of the connections. */
+  /**
+   * Whether the table's rows are under row-level security that binds the role of the connections.
+   */
   readonly isSecured: boolean;
   /** Ends what was opened here. */
   close(): Promise<void>;
@@ -33,7 +38,10 @@ interface PostgresDriver {
   readonly slaves?: readonly Pool[];
 }
 
-/** The planner has no better way than the key for any of our statements: it must not think of another while the table is small. */
+/**
+ * The planner has no better way than the key for any of our statements: it must not think of
+ * another while the table is small.
+ */
 const byTheKey = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 
 export async function openSource(options: ResolvedPostgres, name: string): Promise<OpenSource> {
@@ -113,7 +121,10 @@ async function destroy(source: DataSource, cut: () => void, withinMs: number): P
   }
 }
 
-/** Where a data source of the application was destroyed, its pool is not the one that the storage was opened on. */
+/**
+ * Where a data source of the application was destroyed, its pool is not the one that the storage
+ * was opened on.
+ */
 function whyEnded(source: DataSource, pool: Pool, name: string): string | undefined {
   const { master } = source.driver as unknown as Partial<PostgresDriver>;
   if (pool.ending !== true && master === pool) return undefined;
@@ -146,8 +157,8 @@ function ownOptions({
 }
 
 /**
- * Settings of ours before those of the application, which win. Of these `pg` takes one source alone: those of a url hide those beside it, and these
- * the environment's.
+ * Settings of ours before those of the application, which win. Of these `pg` takes one source
+ * alone: those of a url hide those beside it, and these the environment's.
  */
 function withOptions(
   url: string | undefined,
@@ -185,8 +196,9 @@ const notAllowed = (name: string): Error =>
   );
 
 /**
- * Keys and values are any text, and in the order of UTF-8: another encoding lacks most characters, orders them differently, or (`SQL_ASCII`)
- * does not know what a character is. `INVALID_OPTION` before anything is created.
+ * Keys and values are any text, and in the order of UTF-8: another encoding lacks most characters,
+ * orders them differently, or (`SQL_ASCII`) does not know what a character is. `INVALID_OPTION`
+ * before anything is created.
  */
 async function assertUnicode(connection: Connection, name: string): Promise<void> {
   const [line = []] = await connection.query(`select ${settings('server_encoding', 'client_encoding')}`);
@@ -204,7 +216,10 @@ async function assertUnicode(connection: Connection, name: string): Promise<void
 const settings = (...names: readonly string[]): string =>
   names.map((name) => `pg_catalog.current_setting('${name}')`).join(', ');
 
-/** Whether the table is there, with the columns that the statements need, and what the server promises. */
+/**
+ * Whether the table is there, with the columns that the statements need, and what the server
+ * promises.
+ */
 async function look(connection: Connection, table: TableName, name: string): Promise<OpenSource['durable']> {
   const columns =
     'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes';
@@ -235,7 +250,10 @@ async function assertBound(connection: Connection, name: string): Promise<void> 
     );
 }
 
-/** Whether statements have to say for which database they are. A table that is secured is used as such, whether it was asked for or not. */
+/**
+ * Whether statements have to say for which database they are. A table that is secured is used as
+ * such, whether it was asked for or not.
+ */
 async function lookAtPolicies(
   connection: Connection,
   { quoted, rowLevelSecurity }: SecuredTable,

@@ -1,4 +1,7 @@
-/** The table while a provider is open: every call of the port as statements, each of them counted until it ends. */
+/**
+ * The table while a provider is open: every call of the port as statements, each of them counted
+ * until it ends.
+ */
 import {
   systemClock,
   type Address,
@@ -255,7 +258,9 @@ export class OpenTable {
     return line?.[0] === 't';
   }
 
-  /** When a read that is about to be sent begins, for when it finds nothing to bring the time along. */
+  /**
+   * When a read that is about to be sent begins, for when it finds nothing to bring the time along.
+   */
   #reckon(): () => number | undefined {
     const [time = this.#serverTime.at(systemClock.monotonic())] = this.clock.parameters();
     return () => time;

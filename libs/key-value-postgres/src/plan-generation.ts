@@ -1,6 +1,7 @@
 /**
- * When to plan the statements anew. After a few runs Postgres keeps the plan of a prepared statement; one made while the table was small and
- * analyzed reads the whole table, also when it has a million rows, until somebody analyzes it again. So the number in the names of the
+ * When to plan the statements anew. After a few runs Postgres keeps the plan of a prepared
+ * statement; one made while the table was small and analyzed reads the whole table, also when it
+ * has a million rows, until somebody analyzes it again. So the number in the names of the
  * statements rises while the table grows; beyond some thousand rows every plan goes by the key.
  */
 

@@ -6,7 +6,10 @@ import { tableName, type TableName, type TableOptions } from './schema/table-nam
 
 /** How to reach the server, in TypeORM's words. */
 export interface PostgresConnection {
-  /** `postgres://user:password@host:port/database`, or `postgres://user@/database?host=/folder` for a socket, with the parameters that `pg` takes. */
+  /**
+   * `postgres://user:password@host:port/database`, or `postgres://user@/database?host=/folder` for
+   * a socket, with the parameters that `pg` takes.
+   */
   readonly url?: string | undefined;
   readonly host?: string | undefined;
   readonly port?: number | undefined;
@@ -14,38 +17,64 @@ export interface PostgresConnection {
   readonly password?: string | (() => string) | (() => Promise<string>) | undefined;
   readonly database?: string | undefined;
   /**
-   * TLS: true verifies the server's certificate against the authorities that Node knows; an object holds options of `tls.connect` (`{ ca }`). A
-   * url says it itself (`?sslmode=verify-full`); both are `INVALID_OPTION`. Without TLS to another machine there is a warning.
+   * TLS: true verifies the server's certificate against the authorities that Node knows; an object
+   * holds options of `tls.connect` (`{ ca }`). A url says it itself (`?sslmode=verify-full`); both
+   * are `INVALID_OPTION`. Without TLS to another machine there is a warning.
    * @default what `PGSSLMODE` says, else no TLS
    */
   readonly ssl?: boolean | object | undefined;
   readonly applicationName?: string | undefined;
   /** Connections at most. @default 10 */
   readonly poolSize?: number | undefined;
-  /** Whatever else `pg` takes. What has an option here, and what the url says, is `INVALID_OPTION`. */
+  /**
+   * Whatever else `pg` takes. What has an option here, and what the url says, is `INVALID_OPTION`.
+   */
   readonly extra?: object | undefined;
 }
 
 export interface PostgresProviderOptions extends PostgresConnection, TableOptions {
-  /** The application's own data source, initialised, instead of connection options: its pool is used, and `within` can join its transactions. It is not closed. */
+  /**
+   * The application's own data source, initialised, instead of connection options: its pool is
+   * used, and `within` can join its transactions. It is not closed.
+   */
   readonly dataSource?: DataSource | undefined;
-  /** Whether `open` brings the table up to date; with 'never' it has to be there: see `kventMigrations`. @default 'on-open' */
+  /**
+   * Whether `open` brings the table up to date; with 'never' it has to be there: see
+   * `kventMigrations`. @default 'on-open'
+   */
   readonly migrate?: 'on-open' | 'never' | undefined;
   /**
-   * Whether the server itself keeps tenants apart, besides Kvent: with policies on the table that bind the role of the connection, its owner included.
-   * The policies are made when it opens (`migrate: 'on-open'`, by the table's owner) or by `kventMigrations({ rowLevelSecurity: true })`. A role
-   * that may bypass them is `INVALID_OPTION`. Left out: as the table is. @default as the table is
+   * Whether the server itself keeps tenants apart, besides Kvent: with policies on the table that
+   * bind the role of the connection, its owner included. The policies are made when it opens
+   * (`migrate: 'on-open'`, by the table's owner) or by `kventMigrations({ rowLevelSecurity: true
+   * })`. A role that may bypass them is `INVALID_OPTION`. Left out: as the table is. @default as
+   * the table is
    */
   readonly rowLevelSecurity?: true | undefined;
-  /** Whether statements are prepared once for each connection. False behind a pooler that shares connections between transactions (PgBouncer). @default true */
+  /**
+   * Whether statements are prepared once for each connection. False behind a pooler that shares
+   * connections between transactions (PgBouncer). @default true
+   */
   readonly preparedStatements?: boolean | undefined;
-  /** Milliseconds to wait for a connection of the pool; then `STORAGE_UNAVAILABLE`, nothing done. @default 5_000 */
+  /**
+   * Milliseconds to wait for a connection of the pool; then `STORAGE_UNAVAILABLE`, nothing done.
+   * @default 5_000
+   */
   readonly acquireTimeoutMs?: number | undefined;
-  /** Milliseconds to wait for an answer; then the connection is given up, and a write is `STORAGE_OUTCOME_UNKNOWN`. @default 30_000 */
+  /**
+   * Milliseconds to wait for an answer; then the connection is given up, and a write is
+   * `STORAGE_OUTCOME_UNKNOWN`. @default 30_000
+   */
   readonly requestTimeoutMs?: number | undefined;
-  /** Milliseconds to wait for a row that somebody's open transaction holds; then `STORAGE_UNAVAILABLE`, nothing done. @default 5_000 */
+  /**
+   * Milliseconds to wait for a row that somebody's open transaction holds; then
+   * `STORAGE_UNAVAILABLE`, nothing done. @default 5_000
+   */
   readonly lockTimeoutMs?: number | undefined;
-  /** Receives what should be known and is no error: a connection to another machine without TLS. @default `process.emitWarning` */
+  /**
+   * Receives what should be known and is no error: a connection to another machine without TLS.
+   * @default `process.emitWarning`
+   */
   readonly warn?: ((message: string) => void) | undefined;
   /** The time it runs on, for tests. @default the database's */
   readonly clock?: Clock | undefined;
@@ -208,7 +237,10 @@ const synonyms: Readonly<Record<string, readonly string[]>> = {
   acquireTimeoutMs: ['connectionTimeoutMillis'],
 };
 
-/** `pg` passes over one of two, in silence: a `sslmode=disable` in the url over `ssl: true`, and `extra.ssl` over that. */
+/**
+ * `pg` passes over one of two, in silence: a `sslmode=disable` in the url over `ssl: true`, and
+ * `extra.ssl` over that.
+ */
 function assertSaidOnce(options: PostgresProviderOptions, url: URL | undefined): void {
   const inUrl = [...(url === undefined ? [] : parametersOf(url).keys())];
   const inExtra = Object.entries(options.extra ?? {}).flatMap(([name, value]) =>

@@ -1,4 +1,7 @@
-/** The provider that production runs on: rows in a table of Postgres, through the pool of a TypeORM data source. */
+/**
+ * The provider that production runs on: rows in a table of Postgres, through the pool of a TypeORM
+ * data source.
+ */
 import {
   invalidOption,
   storageError,
@@ -63,8 +66,9 @@ export class PostgresProvider implements StorageProvider {
   }
 
   /**
-   * Connects, brings the table up to date, and looks whether it is what is needed. `STORAGE_UNAVAILABLE` when the server cannot be reached, or
-   * when there is no table and `migrate` is 'never'.
+   * Connects, brings the table up to date, and looks whether it is what is needed.
+   * `STORAGE_UNAVAILABLE` when the server cannot be reached, or when there is no table and
+   * `migrate` is 'never'.
    */
   async open(): Promise<void> {
     if (this.#opened !== undefined || this.#opening)
@@ -114,8 +118,9 @@ export class PostgresProvider implements StorageProvider {
   }
 
   /**
-   * The same contract inside a transaction of the application: hand it the `EntityManager` of `dataSource.transaction(...)`. `INVALID_OPTION`
-   * when that is no transaction of the data source that the provider was given.
+   * The same contract inside a transaction of the application: hand it the `EntityManager` of
+   * `dataSource.transaction(...)`. `INVALID_OPTION` when that is no transaction of the data source
+   * that the provider was given.
    */
   within(transaction: object): StorageProvider {
     const { table } = this.#open();

@@ -1,6 +1,11 @@
-/** The address of a database, as `pg` reads it. It may hold a password: it is never in a message. */
+/**
+ * The address of a database, as `pg` reads it. It may hold a password: it is never in a message.
+ */
 
-/** `pg` takes an address without a host, whose socket stands in a parameter; `URL` takes none with a user and no host. */
+/**
+ * `pg` takes an address without a host, whose socket stands in a parameter; `URL` takes none with a
+ * user and no host.
+ */
 const withHost = (url: string): string => url.replace('@/', '@localhost/');
 
 /** The parts of an address of Postgres; `undefined` for anything else. `host`: of a socket too. */

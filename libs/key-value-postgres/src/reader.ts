@@ -29,7 +29,10 @@ import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
 type Values = 'include' | 'omit';
 type Consistency = 'current' | 'stale';
 
-/** Reads of more addresses let the server add up what the values take: below, even the largest are a bounded answer, and adding up costs everyone. */
+/**
+ * Reads of more addresses let the server add up what the values take: below, even the largest are a
+ * bounded answer, and adding up costs everyone.
+ */
 const plainReadMax = 32;
 const isLarge = (addresses: readonly Address[], values: Values): boolean =>
   values === 'include' && addresses.length > plainReadMax;
@@ -165,7 +168,10 @@ export class Reader {
     return statement;
   }
 
-  /** A commit may have read the clock between the beginning of the statement and its look at the rows. */
+  /**
+   * A commit may have read the clock between the beginning of the statement and its look at the
+   * rows.
+   */
   #seen<R extends ReadResult>(read: R): R {
     this.#options.heard?.(read.time);
     let { time } = read;

@@ -1,7 +1,8 @@
 /**
- * The server's time between its answers: where an answer carries none, it is reckoned from the last that did, by the monotonic time passed since. It is
- * the one place where a time of this process meets the server's: only as a span, for ten seconds at most, and for reads that found nothing. A clock of
- * the server that is set meanwhile is noticed at the next answer.
+ * The server's time between its answers: where an answer carries none, it is reckoned from the last
+ * that did, by the monotonic time passed since. It is the one place where a time of this process
+ * meets the server's: only as a span, for ten seconds at most, and for reads that found nothing. A
+ * clock of the server that is set meanwhile is noticed at the next answer.
  */
 import { systemClock } from '@kvent/key-value-storage/core';
 
@@ -18,7 +19,10 @@ export class ServerTime {
     this.#heardAt = systemClock.monotonic();
   }
 
-  /** When a statement began that was sent at this moment of the monotonic clock: never later than it did. Undefined when too long nothing was heard. */
+  /**
+   * When a statement began that was sent at this moment of the monotonic clock: never later than it
+   * did. Undefined when too long nothing was heard.
+   */
   at(sent: number): number | undefined {
     const elapsed = sent - this.#heardAt;
     return elapsed >= 0 && elapsed < reckonedMsMax

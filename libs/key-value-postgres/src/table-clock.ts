@@ -1,4 +1,7 @@
-/** The time that statements go by: the database's own, or that of a clock the provider was given, which then travels as their last parameter. */
+/**
+ * The time that statements go by: the database's own, or that of a clock the provider was given,
+ * which then travels as their last parameter.
+ */
 import { SteadyTime, type Clock } from '@kvent/key-value-storage/core';
 
 export class TableClock {

@@ -1,4 +1,7 @@
-/** The port inside a transaction of the application: the same statements on its connection; it commits or rolls back everything together. */
+/**
+ * The port inside a transaction of the application: the same statements on its connection; it
+ * commits or rolls back everything together.
+ */
 import {
   invalidOption,
   storageError,
@@ -32,13 +35,16 @@ export interface TransactionProviderOptions {
   readonly clock: TableClock;
   /** Whether the table's rows are under row-level security. */
   readonly isSecured: boolean;
-  /** The data source whose transactions can be joined: the application's, if the provider was given it. */
+  /**
+   * The data source whose transactions can be joined: the application's, if the provider was given
+   * it.
+   */
   readonly source: DataSource | undefined;
 }
 
 /**
- * Nothing is gathered and nothing is retried here. A conflict leaves the transaction as it was before the batch; whoever throws it on rolls
- * back, as `dataSource.transaction` does by itself.
+ * Nothing is gathered and nothing is retried here. A conflict leaves the transaction as it was
+ * before the batch; whoever throws it on rolls back, as `dataSource.transaction` does by itself.
  */
 export class TransactionProvider implements StorageProvider {
   readonly name: string;
@@ -177,8 +183,9 @@ export class TransactionProvider implements StorageProvider {
   }
 
   /**
-   * Calls of one transaction share its connection and its savepoints: each is over before the next begins, whoever asked `within` for it. A read
-   * that came between a batch and its undoing would meet a transaction that is broken for that moment.
+   * Calls of one transaction share its connection and its savepoints: each is over before the next
+   * begins, whoever asked `within` for it. A read that came between a batch and its undoing would
+   * meet a transaction that is broken for that moment.
    */
   async #inTurn<R>(work: () => Promise<R>): Promise<R> {
     const { queryRunner } = this.#manager;
@@ -193,7 +200,8 @@ export class TransactionProvider implements StorageProvider {
 
   async #send({ text }: Statement, values: readonly unknown[]): Promise<readonly Columns[]> {
     const client = await this.#client();
-    // what begins or undoes a part of the transaction touches no row, and must work in one that has failed
+    // what begins or undoes a part of the transaction touches no row, and must work in one that has
+    // failed
     const scope =
       this.#isSecured && !/^(savepoint|release|rollback)\b/.test(text) ? currentScope() : undefined;
     const frame = scope === undefined ? undefined : frameOf(scope, true);

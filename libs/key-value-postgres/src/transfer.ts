@@ -1,4 +1,6 @@
-/** Whole databases on their way out and in: rows as they are, versions and absolute times included. */
+/**
+ * Whole databases on their way out and in: rows as they are, versions and absolute times included.
+ */
 import { soundRows, type RawRow } from '@kvent/key-value-storage/core';
 import type { Session } from './connections/connections.js';
 import { exportRows, importRows } from './sql/administration.js';
@@ -10,7 +12,10 @@ import { TextArray } from './sql/text-array.js';
 const pageRows = 1_000;
 const pageBytesMax = 4 * 1_024 * 1_024;
 
-/** The living rows of a database in order, page by page, on one session: within one snapshot when that has one. */
+/**
+ * The living rows of a database in order, page by page, on one session: within one snapshot when
+ * that has one.
+ */
 export async function* exportDatabase(
   session: Session,
   dialect: Dialect,

@@ -1,4 +1,7 @@
-/** The front door: typed stores, the Nest module, and the two storage providers that need nothing installed. Providers and other packages build on `./core`. */
+/**
+ * The front door: typed stores, the Nest module, and the two storage providers that need nothing
+ * installed. Providers and other packages build on `./core`.
+ */
 
 // ─── states and stores
 export { Precondition } from './core/etag.js';

@@ -12,7 +12,8 @@ export class CartsService {
   ) {}
 
   /**
-   * The cart begins with its first item. What is sold no longer can still be taken out. An update keeps the expiry unless told otherwise; who fills a cart is looking at it.
+   * The cart begins with its first item. What is sold no longer can still be taken out. An update
+   * keeps the expiry unless told otherwise; who fills a cart is looking at it.
    */
   async put(id: string, sku: string, quantity: number): Promise<Entry<Cart>> {
     const takesOut = quantity === 0 && (await this.#holds(id, sku));
@@ -23,7 +24,10 @@ export class CartsService {
     });
   }
 
-  /** Absent and expired are the same to the store, and here to the client: the domain's own error, not the store's. */
+  /**
+   * Absent and expired are the same to the store, and here to the client: the domain's own error,
+   * not the store's.
+   */
   async get(id: string): Promise<Entry<Cart>> {
     const cart = await this.carts.get(id);
     if (cart === undefined)

@@ -34,13 +34,19 @@ export class CatalogueService {
     await this.products.delete(sku, { ifMatch });
   }
 
-  /** One attempt: it conflicts when someone was faster, and whoever calls it decides whether to try again. */
+  /**
+   * One attempt: it conflicts when someone was faster, and whoever calls it decides whether to try
+   * again.
+   */
   async changePrice(sku: string, byCents: number): Promise<Entry<Product>> {
     const product = await this.products.getOrThrow(sku);
     return await this.products.save(product.with({ priceCents: product.value.priceCents + byCents }));
   }
 
-  /** For the other rooms of the shop: what is not in the catalogue is neither stocked nor put into carts. */
+  /**
+   * For the other rooms of the shop: what is not in the catalogue is neither stocked nor put into
+   * carts.
+   */
   async assertSold(sku: string): Promise<void> {
     if (!(await this.products.has(sku))) throw notSold(sku);
   }

@@ -14,7 +14,10 @@ export const ProductSchema = z.object({
   tags: z.array(z.string().trim().min(1).max(50)).max(50).default([]),
 });
 
-/** What version 1 kept: a price in whole and broken euros, no tags, and a name where there is a title now. */
+/**
+ * What version 1 kept: a price in whole and broken euros, no tags, and a name where there is a
+ * title now.
+ */
 export interface ProductV1 {
   readonly sku: string;
   readonly name: string;

@@ -96,7 +96,8 @@ export class ProductsController {
     await this.catalogue.remove(sku, ifMatch);
   }
 
-  // Reads and writes again when someone was faster: of n rivals each may lose n - 1 times, so 50 serve 50.
+  // Reads and writes again when someone was faster: of n rivals each may lose n - 1 times, so 50
+  // serve 50.
   @Post(':sku/price-changes')
   @HttpCode(200)
   @UseInterceptors(

@@ -4,8 +4,10 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { NextFunction, Request, Response } from 'express';
 
 /**
- * A closing server waits for its connections: Node ends those that are idle at that moment, and no other. So once the shop closes, each request that comes is
- * answered with `Connection: close`, and a connection whose request was there already ends as soon as that is answered, not after `keepAliveTimeout`.
+ * A closing server waits for its connections: Node ends those that are idle at that moment, and no
+ * other. So once the shop closes, each request that comes is answered with `Connection: close`, and
+ * a connection whose request was there already ends as soon as that is answered, not after
+ * `keepAliveTimeout`.
  */
 @Injectable()
 export class LastAnswers implements BeforeApplicationShutdown {

@@ -4,8 +4,9 @@ import type { NextFunction, Request, Response } from 'express';
 const lastAnswers = new WeakMap<object, Promise<void>>();
 
 /**
- * Node handles all requests that a client has pipelined, and keeps their answers in memory until they are read. Here each waits until the answer before it
- * is sent, so a connection that nobody reads holds one answer.
+ * Node handles all requests that a client has pipelined, and keeps their answers in memory until
+ * they are read. Here each waits until the answer before it is sent, so a connection that nobody
+ * reads holds one answer.
  */
 export function oneAtATime({ socket }: Request, response: Response, next: NextFunction): void {
   const before = lastAnswers.get(socket);

@@ -1,4 +1,6 @@
-/** Lists answer `{ items, next }`, and the address of the next page in the `Link` header (RFC 8288). */
+/**
+ * Lists answer `{ items, next }`, and the address of the next page in the `Link` header (RFC 8288).
+ */
 import type { Page, PageRequest } from '@kvent/key-value-storage';
 import type { Response } from 'express';
 import { z } from 'zod';

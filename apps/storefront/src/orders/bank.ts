@@ -1,6 +1,7 @@
 /**
- * Where cards are charged. A stand-in for another company: it keeps books of its own, which outlive the shop's process, and it may fail, before a charge or
- * after. What makes that bearable is that it charges an order once, however often it is asked.
+ * Where cards are charged. A stand-in for another company: it keeps books of its own, which outlive
+ * the shop's process, and it may fail, before a charge or after. What makes that bearable is that
+ * it charges an order once, however often it is asked.
  */
 import { setTimeout } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
@@ -33,7 +34,10 @@ export function reliableLine(slowMs = slowCardMs): BankLine {
   };
 }
 
-/** Of three calls, one does not get there, and of another one the answer is lost. A slow card is slow in each case. */
+/**
+ * Of three calls, one does not get there, and of another one the answer is lost. A slow card is
+ * slow in each case.
+ */
 export function unreliableLine(slowMs = slowCardMs): BankLine {
   let calls = 0;
   return async (call, card, signal) => {
@@ -57,7 +61,10 @@ export class Bank {
     @Inject(bankLineToken) private readonly line: BankLine,
   ) {}
 
-  /** The reference of the charge, the same one for a repeat; `undefined` for a card that is declined, and for an order that was refunded. */
+  /**
+   * The reference of the charge, the same one for a repeat; `undefined` for a card that is
+   * declined, and for an order that was refunded.
+   */
   async charge({ id, totalCents }: Order, card: Card, signal: AbortSignal): Promise<string | undefined> {
     return await this.#call(id, card, signal, async () => {
       if (card === 'declined') return undefined;
@@ -66,7 +73,10 @@ export class Bank {
     });
   }
 
-  /** Gives back what was charged, if anything was; from now on the order cannot be charged, whoever is still on the way. */
+  /**
+   * Gives back what was charged, if anything was; from now on the order cannot be charged, whoever
+   * is still on the way.
+   */
   async refund({ id }: Order): Promise<void> {
     await this.#call(id, 'ok', undefined, () =>
       this.books.update(id, (book) => ({ ...book, status: 'refunded' }), {

@@ -1,4 +1,7 @@
-/** The list of orders: a state that is written in the commit of the events it sums up, so it is never behind. */
+/**
+ * The list of orders: a state that is written in the commit of the events it sums up, so it is
+ * never behind.
+ */
 import { defineState, type StateOf } from '@kvent/key-value-storage';
 import { z } from 'zod';
 import { orderStatuses, type Order } from './order.js';

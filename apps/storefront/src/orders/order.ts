@@ -1,4 +1,7 @@
-/** An order, as what happened to it. Deciders answer what happens next, or throw what the shop says instead; twice the same is once. */
+/**
+ * An order, as what happened to it. Deciders answer what happens next, or throw what the shop says
+ * instead; twice the same is once.
+ */
 import { defineStream, event, type EventOf } from '@kvent/event-store';
 import { z } from 'zod';
 import { ShopError } from '../problems/shop-error.js';
@@ -60,7 +63,10 @@ export function assertPayable({ id, status }: Order): void {
   );
 }
 
-/** `ORDER_SHIPPED`: what has left is not called back. One that was declined or cancelled has released its goods already. */
+/**
+ * `ORDER_SHIPPED`: what has left is not called back. One that was declined or cancelled has
+ * released its goods already.
+ */
 export function cancel({ id, status }: Order): readonly OrderEvent[] {
   if (status === 'shipped')
     throw new ShopError('ORDER_SHIPPED', 409, 'The order was shipped', `The order ${id} has left.`, {

@@ -39,7 +39,10 @@ import {
 
 type PlacedOrder = Appended<Order, OrderEvent>;
 
-/** A payment holds its order for as long as the bank takes; if the shop dies meanwhile, the order is free again after this time. */
+/**
+ * A payment holds its order for as long as the bank takes; if the shop dies meanwhile, the order is
+ * free again after this time.
+ */
 const payment = { openTimeoutMs: 0, sessionTimeoutMs: 5_000, renewal: 'auto' } as const;
 
 @Injectable()
@@ -56,8 +59,9 @@ export class OrdersService {
   ) {}
 
   /**
-   * One commit: the goods are reserved in the stream of each product, the order is placed, listed and remembered under its idempotency key, and the cart is
-   * gone. Whoever is second, for the last goods or for the cart, decides again on what is there then.
+   * One commit: the goods are reserved in the stream of each product, the order is placed, listed
+   * and remembered under its idempotency key, and the cart is gone. Whoever is second, for the last
+   * goods or for the cart, decides again on what is there then.
    */
   async place(cartId: string, call: IdempotentCall): Promise<PlacedOrder> {
     const id = this.#idOf(call);
@@ -91,7 +95,8 @@ export class OrdersService {
 
   /** Nobody else can change the order while the bank is asked, in this process or in another. */
   async pay(id: string, card: Card): Promise<Loaded<Order>> {
-    await this.orders.loadOrThrow(id); // a session would begin the stream of an order that nobody has placed
+    // a session would begin the stream of an order that nobody has placed
+    await this.orders.loadOrThrow(id);
     const work = async (session: Awaited<ReturnType<typeof this.orders.openSession>>) => {
       const before = session.state;
       assertPayable(before);
@@ -133,7 +138,10 @@ export class OrdersService {
     });
   }
 
-  /** What changes with an order, in its commit: its place in the list, and what becomes of the goods. To let go of them needs no check, only that they are there. */
+  /**
+   * What changes with an order, in its commit: its place in the list, and what becomes of the
+   * goods. To let go of them needs no check, only that they are there.
+   */
   #follow(batch: AtomicChanges, before: Order, after: Order): void {
     if (before.status !== 'absent') batch.delete(this.summaries, summaryKey(before));
     batch.set(this.summaries, summaryKey(after), summaryOf(after));

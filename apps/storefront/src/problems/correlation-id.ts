@@ -6,7 +6,10 @@ const header = 'X-Correlation-Id';
 const wellFormed = /^[\w.:-]{1,100}$/;
 const ofTheMoment = new AsyncLocalStorage<string>();
 
-/** Every answer, every problem and every event carries the id that the client sent, or a new one: with it a complaint finds its line in a log. */
+/**
+ * Every answer, every problem and every event carries the id that the client sent, or a new one:
+ * with it a complaint finds its line in a log.
+ */
 export function correlationId(request: Request, response: Response, next: NextFunction): void {
   const given = request.get(header);
   const id = given !== undefined && wellFormed.test(given) ? given : randomUUID();

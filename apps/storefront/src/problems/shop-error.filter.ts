@@ -3,7 +3,10 @@ import type { Request, Response } from 'express';
 import { correlationIdOf } from './correlation-id.js';
 import { ShopError } from './shop-error.js';
 
-/** The shop's own errors in the shape of the storage's: problem details (RFC 9457). From 500 on it is not the client's fault, and worth another try. */
+/**
+ * The shop's own errors in the shape of the storage's: problem details (RFC 9457). From 500 on it
+ * is not the client's fault, and worth another try.
+ */
 @Catch(ShopError)
 export class ShopErrorFilter implements ExceptionFilter<ShopError> {
   catch({ code, status, title, message: detail, details }: ShopError, host: ArgumentsHost): void {

@@ -1,4 +1,7 @@
-/** What the shop itself refuses: `code` is stable, `details` are sent beside it. Deciders throw it, and know nothing of HTTP but the status. */
+/**
+ * What the shop itself refuses: `code` is stable, `details` are sent beside it. Deciders throw it,
+ * and know nothing of HTTP but the status.
+ */
 export class ShopError extends Error {
   readonly code: string;
   readonly status: number;

@@ -1,4 +1,7 @@
-/** What 250 movements of the past may have been: 25 times, goods arrive, are ordered by four and taken by three, and one is missing when somebody counts. */
+/**
+ * What 250 movements of the past may have been: 25 times, goods arrive, are ordered by four and
+ * taken by three, and one is missing when somebody counts.
+ */
 import { adjust, reserve, type Movement, type Stock } from './stock.js';
 
 const rounds = 25;
@@ -9,7 +12,9 @@ export function pastMovements(sku: string, onHand: number): readonly Movement[] 
   return left.flatMap((now, round) => movementsOf(sku, round, now - (left[round - 1] ?? 0)));
 }
 
-/** Beyond what is left in the end: sometimes more, sometimes less, and nothing after the last round. */
+/**
+ * Beyond what is left in the end: sometimes more, sometimes less, and nothing after the last round.
+ */
 const leftAfter = (round: number): number => ((rounds - 1 - round) % 7) * 3;
 
 /** Ten movements that leave so many more than there were. */

@@ -1,6 +1,7 @@
 /**
- * What is in the warehouse of each product, as the movements that led to it. Deciders are plain functions: given what is, and what is asked, they answer what
- * happens, or throw. They know neither the store nor Nest, so every rule is tested without either.
+ * What is in the warehouse of each product, as the movements that led to it. Deciders are plain
+ * functions: given what is, and what is asked, they answer what happens, or throw. They know
+ * neither the store nor Nest, so every rule is tested without either.
  */
 import { defineStream, type EventOf } from '@kvent/event-store';
 import { z } from 'zod';
@@ -62,7 +63,10 @@ export interface Wanted {
   readonly order: string;
 }
 
-/** Promises goods to an order; `INSUFFICIENT_STOCK` when there are not enough that nobody else was promised. */
+/**
+ * Promises goods to an order; `INSUFFICIENT_STOCK` when there are not enough that nobody else was
+ * promised.
+ */
 export function reserve(stock: Stock, { sku, quantity, order }: Wanted): Movement {
   const available = availableOf(stock);
   if (quantity > available) throw insufficientStock(sku, quantity, available);

@@ -4,7 +4,10 @@ import { ShopError } from '../problems/shop-error.js';
 
 export const TenantSchema = z.object({ id: z.string(), name: z.string().trim().min(1).max(200) });
 
-/** Shared: who the tenants are is nobody's own data. Everything else of the shop belongs to one of them. */
+/**
+ * Shared: who the tenants are is nobody's own data. Everything else of the shop belongs to one of
+ * them.
+ */
 export const Tenants = defineState('tenant', { schema: TenantSchema, scope: 'shared' });
 export type Tenant = StateOf<typeof Tenants>;
 

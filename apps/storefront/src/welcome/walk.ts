@@ -1,6 +1,7 @@
 /**
- * What there is to try, as data: printed when the shop opens, answered by `GET /`, executed line by line by `test/e2e`. Every command is for a
- * shell as it stands; the walk is one session, so a variable that one step sets is there for the next.
+ * What there is to try, as data: printed when the shop opens, answered by `GET /`, executed line by
+ * line by `test/e2e`. Every command is for a shell as it stands; the walk is one session, so a
+ * variable that one step sets is there for the next.
  */
 export interface Step {
   readonly about: string;

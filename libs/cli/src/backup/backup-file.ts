@@ -1,4 +1,7 @@
-/** A backup as a source of copies: it was read once, from the first line to the last, before anything is taken from it. */
+/**
+ * A backup as a source of copies: it was read once, from the first line to the last, before
+ * anything is taken from it.
+ */
 import { throwIfAborted, type CopySource, type RawRow } from '@kvent/key-value-storage/core';
 import { BackupPass } from './backup-pass.js';
 import type { BackupSummary, Header } from './format.js';
@@ -24,8 +27,8 @@ export class BackupFile implements CopySource, AsyncDisposable {
   }
 
   /**
-   * Reads all of it. `STORAGE_CORRUPT` where it is damaged or cut off, naming the line; `INVALID_OPTION` where it is no backup. `onRows` hears how
-   * many rows were read, now and then.
+   * Reads all of it. `STORAGE_CORRUPT` where it is damaged or cut off, naming the line;
+   * `INVALID_OPTION` where it is no backup. `onRows` hears how many rows were read, now and then.
    */
   static async open(
     path: string,
@@ -44,7 +47,10 @@ export class BackupFile implements CopySource, AsyncDisposable {
     return new BackupFile(path, header, await pass.summary());
   }
 
-  /** A file holds rows and no time: nothing has expired in it, and whoever asks for single rows finds none. */
+  /**
+   * A file holds rows and no time: nothing has expired in it, and whoever asks for single rows
+   * finds none.
+   */
   async read(addresses: Parameters<CopySource['read']>[0]): ReturnType<CopySource['read']> {
     return { time: 0, rows: addresses.map(() => undefined) };
   }
@@ -62,7 +68,9 @@ export class BackupFile implements CopySource, AsyncDisposable {
     return undefined;
   }
 
-  /** The pass that is under way, gone on to this database; `undefined` where that lies behind it. */
+  /**
+   * The pass that is under way, gone on to this database; `undefined` where that lies behind it.
+   */
   async #at(database: string): Promise<BackupPass | undefined> {
     const pass = this.#pass;
     this.#pass = undefined;

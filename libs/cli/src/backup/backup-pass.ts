@@ -1,4 +1,7 @@
-/** One way through a backup, from front to back. Everything that passes is counted and hashed, so what is damaged is found wherever it is read. */
+/**
+ * One way through a backup, from front to back. Everything that passes is counted and hashed, so
+ * what is damaged is found wherever it is read.
+ */
 import { createHash } from 'node:crypto';
 import {
   describe,
@@ -36,7 +39,10 @@ export class BackupPass implements AsyncDisposable {
     this.#lines = linesOf(path);
   }
 
-  /** The first line. `INVALID_OPTION` where it is no plain file or no backup, `STORAGE_UNSUPPORTED` where a later release wrote it. */
+  /**
+   * The first line. `INVALID_OPTION` where it is no plain file or no backup, `STORAGE_UNSUPPORTED`
+   * where a later release wrote it.
+   */
   async header(): Promise<Header> {
     const line = await this.#next();
     const header = parsed(line) as Partial<Header> | undefined;
@@ -53,7 +59,10 @@ export class BackupPass implements AsyncDisposable {
     return header as Header;
   }
 
-  /** Goes to the next database, past what is left of the last one; `undefined` where there is none any more. */
+  /**
+   * Goes to the next database, past what is left of the last one; `undefined` where there is none
+   * any more.
+   */
   async section(): Promise<string | undefined> {
     for await (const _ of this.rows());
     const line = await this.#next();
@@ -66,7 +75,10 @@ export class BackupPass implements AsyncDisposable {
     return undefined;
   }
 
-  /** The rows of the database it has come to. Rejects with `STORAGE_CORRUPT` before the last of them, where they are not what was written. */
+  /**
+   * The rows of the database it has come to. Rejects with `STORAGE_CORRUPT` before the last of
+   * them, where they are not what was written.
+   */
   async *rows(): AsyncGenerator<RawRow, undefined> {
     const database = this.#database;
     if (database === undefined) return undefined;

@@ -1,5 +1,6 @@
 /**
- * A backup: one file of lines of JSON, readable, the same for every storage. Rows stand in key order.
+ * A backup: one file of lines of JSON, readable, the same for every storage. Rows stand in key
+ * order.
  *
  * ```text
  * {"kvent":"backup","format":1,"from":"JSON file ./data","at":"2026-11-21T06:00:00.000Z"}
@@ -9,8 +10,9 @@
  * {"kvent":"end","databases":1,"rows":1,"sha256":"…","before":"…"}
  * ```
  *
- * `sha256` of a database and of all are the hashes that `kvent copy` tells of the same rows. `before` is the SHA-256 of everything before the
- * last line: `head -n -1 backup.jsonl | sha256sum`.
+ * `sha256` of a database and of all are the hashes that `kvent copy` tells of the same rows.
+ * `before` is the SHA-256 of everything before the last line: `head -n -1 backup.jsonl |
+ * sha256sum`.
  */
 export const format = 1;
 

@@ -1,4 +1,7 @@
-/** The lines of a file, zipped or not, as bytes: a line of JSON may hold whatever else other readers take for the end of a line. */
+/**
+ * The lines of a file, zipped or not, as bytes: a line of JSON may hold whatever else other readers
+ * take for the end of a line.
+ */
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream';
@@ -6,7 +9,9 @@ import { createGunzip } from 'node:zlib';
 import { limits } from '@kvent/key-value-storage/core';
 
 const lineFeed = 0x0a;
-/** Not to wait: to open a FIFO for reading waits until somebody writes to it. Windows knows neither. */
+/**
+ * Not to wait: to open a FIFO for reading waits until somebody writes to it. Windows knows neither.
+ */
 const { O_RDONLY = 0, O_NONBLOCK = 0 } = constants as Partial<typeof constants>;
 
 /** A line is longer than any that `kvent` writes. */
@@ -16,8 +21,10 @@ export class LineTooLong extends Error {}
 export class NotPlainFile extends Error {}
 
 /**
- * Without their line feeds. What stands behind the last one comes too, as a line of its own. Rejects as the disk or the unzipper does, with
- * `NotPlainFile` at once where it is none, and with `LineTooLong` as soon as a line has more than `limits.backupLineBytesMax` bytes: a small zipped file may hold a line of any length.
+ * Without their line feeds. What stands behind the last one comes too, as a line of its own.
+ * Rejects as the disk or the unzipper does, with `NotPlainFile` at once where it is none, and with
+ * `LineTooLong` as soon as a line has more than `limits.backupLineBytesMax` bytes: a small zipped
+ * file may hold a line of any length.
  */
 export async function* linesOf(path: string): AsyncGenerator<Buffer, undefined> {
   let rest: Buffer[] = [];

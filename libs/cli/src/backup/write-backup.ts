@@ -1,4 +1,7 @@
-/** Writes backups: under another name, read back, on the disk, and only then under their own. A backup that is there is whole. */
+/**
+ * Writes backups: under another name, read back, on the disk, and only then under their own. A
+ * backup that is there is whole.
+ */
 import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
@@ -30,8 +33,8 @@ export interface BackupOptions {
 }
 
 /**
- * Each database is written as it is at the moment when it comes to it; nobody is held up. Expired rows and leases of sessions are left out, as in a
- * copy. What breaks it off leaves nothing behind.
+ * Each database is written as it is at the moment when it comes to it; nobody is held up. Expired
+ * rows and leases of sessions are left out, as in a copy. What breaks it off leaves nothing behind.
  */
 export async function writeBackup(
   source: CopySource,

@@ -1,4 +1,7 @@
-/** `kvent restore`: a backup into a storage that holds nothing yet. The whole file is read and found sound before anything is written. */
+/**
+ * `kvent restore`: a backup into a storage that holds nothing yet. The whole file is read and found
+ * sound before anything is written.
+ */
 import { BackupFile } from '../backup/backup-file.js';
 import type { Report } from '../output/report.js';
 import { placeOf } from '../place.js';

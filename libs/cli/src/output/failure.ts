@@ -1,4 +1,7 @@
-/** Errors as people meet them: one line, with the code, what holds, and what to do next. What is shown of them goes through `Output`. */
+/**
+ * Errors as people meet them: one line, with the code, what holds, and what to do next. What is
+ * shown of them goes through `Output`.
+ */
 import { inspect } from 'node:util';
 import { isStorageError } from '@kvent/key-value-storage/core';
 
@@ -17,7 +20,10 @@ export interface Failure {
   readonly json: {
     readonly error: { readonly code: string; readonly message: string; readonly effect: string };
   };
-  /** With all causes, for `--verbose`. Each line is indented, so that none of it can pass for a line of `kvent` itself. */
+  /**
+   * With all causes, for `--verbose`. Each line is indented, so that none of it can pass for a line
+   * of `kvent` itself.
+   */
   readonly story: readonly string[];
 }
 
@@ -33,7 +39,10 @@ export function failureOf(error: unknown): Failure {
   return { line, json: { error: { code, message, effect } }, story };
 }
 
-/** No pattern with blanks on both sides of a line break: it takes quadratic time over blanks that no line break follows. */
+/**
+ * No pattern with blanks on both sides of a line break: it takes quadratic time over blanks that no
+ * line break follows.
+ */
 const inOneLine = (text: string): string =>
   text
     .split('\n')

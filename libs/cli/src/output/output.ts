@@ -1,6 +1,7 @@
 /**
- * The one way to the terminal: the result to stdout, everything else to stderr. What goes through it holds no password, and no character that would
- * end a line or move the cursor. A reader that has gone away (`kvent … | head`) is not an error of the process: the command ends in order.
+ * The one way to the terminal: the result to stdout, everything else to stderr. What goes through
+ * it holds no password, and no character that would end a line or move the cursor. A reader that
+ * has gone away (`kvent … | head`) is not an error of the process: the command ends in order.
  */
 import { printable } from '@kvent/key-value-storage/core';
 
@@ -43,7 +44,10 @@ export class Output {
     this.stderr.write(lines.map((line) => `${this.clean(line)}\n`).join(''));
   }
 
-  /** Lines to stdout: the result. Rejects where they cannot be written; that nobody reads them is no failure. */
+  /**
+   * Lines to stdout: the result. Rejects where they cannot be written; that nobody reads them is no
+   * failure.
+   */
   async result(...lines: readonly string[]): Promise<void> {
     await this.#write(lines.map((line) => `${this.clean(line)}\n`).join(''));
   }

@@ -1,6 +1,7 @@
 /**
- * How far a command is, on stderr: on a terminal one line that is written over, else plain lines, at most one a second. (Libraries that draw bars take
- * over stdin and Ctrl+C on the way, and would end the process where a copy has to be broken off in order.)
+ * How far a command is, on stderr: on a terminal one line that is written over, else plain lines,
+ * at most one a second. (Libraries that draw bars take over stdin and Ctrl+C on the way, and would
+ * end the process where a copy has to be broken off in order.)
  */
 import { printable } from '@kvent/key-value-storage/core';
 

@@ -1,15 +1,17 @@
 /** Passwords that stand in the command line or the environment, and a text without them. */
 import { hidePasswords } from '@kvent/key-value-storage/core';
 
-/** Shorter ones would be found in ordinary words: they are hidden where they stand as a password. */
+/**
+ * Shorter ones would be found in ordinary words: they are hidden where they stand as a password.
+ */
 const lengthMin = 4;
 const hidden = '***';
 /** As many of the `@` in one argument are looked at. */
 const atMax = 16;
 
 /**
- * Hides every password: by the form of the text, and by what the arguments hold, which may be mistyped, quoted or without a scheme. `env`: for
- * `PGPASSWORD`.
+ * Hides every password: by the form of the text, and by what the arguments hold, which may be
+ * mistyped, quoted or without a scheme. `env`: for `PGPASSWORD`.
  */
 export function hiderOf(
   args: readonly string[],
@@ -60,7 +62,10 @@ function passwordsIn(arg: string): readonly string[] {
   return [...settings, ...(arg.includes('@') ? userPasswords(arg) : []), ...userPasswords(decoded(arg))];
 }
 
-/** What stands between the first colon of an address and an `@`: any `@`, for a password may hold some. */
+/**
+ * What stands between the first colon of an address and an `@`: any `@`, for a password may hold
+ * some.
+ */
 function userPasswords(arg: string): readonly string[] {
   const scheme = arg.indexOf('://');
   const colon = arg.indexOf(':', scheme < 0 ? 0 : scheme + 3);

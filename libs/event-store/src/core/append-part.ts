@@ -1,4 +1,7 @@
-/** An append, as a part of a commit: what it adds by the rows it has seen, and what a conflict means to it. */
+/**
+ * An append, as a part of a commit: what it adds by the rows it has seen, and what a conflict means
+ * to it.
+ */
 import {
   nameOf,
   WorkingPart,
@@ -17,10 +20,16 @@ import { appendBatch, takeOverBatch } from './stream-batches.js';
 import { deletedError, lockedError, mismatchError } from './stream-conflicts.js';
 import { corrupt, type StreamRows } from './stream-rows.js';
 
-/** What the stream must be: in the caller's words, and whose check it is. `rechecked`: 'any' and 'present' look again after a conflict, instead of giving up. */
+/**
+ * What the stream must be: in the caller's words, and whose check it is. `rechecked`: 'any' and
+ * 'present' look again after a conflict, instead of giving up.
+ */
 export interface Expectation {
   readonly expected: ExpectedVersion | readonly number[];
-  /** 'etag' and 'version': given by the caller, never retried; 'loaded': by what was read, so a conflict is retried with the reading. */
+  /**
+   * 'etag' and 'version': given by the caller, never retried; 'loaded': by what was read, so a
+   * conflict is retried with the reading.
+   */
   readonly by: 'etag' | 'version' | 'loaded';
 }
 

@@ -1,4 +1,7 @@
-/** Deleting: one batch makes the stream gone, for good; then its rows go page by page. Whoever comes later may finish what was left. */
+/**
+ * Deleting: one batch makes the stream gone, for good; then its rows go page by page. Whoever comes
+ * later may finish what was left.
+ */
 import {
   assertOptions,
   commitBatch,
@@ -18,7 +21,10 @@ import type { StreamRows } from './stream-rows.js';
 
 type Options = CallOptions & { readonly expectedVersion?: number };
 
-/** Answers whether it was there. `STREAM_LOCKED`, `STREAM_VERSION_MISMATCH`; an error of the pages says how many rows are gone (`done`). */
+/**
+ * Answers whether it was there. `STREAM_LOCKED`, `STREAM_VERSION_MISMATCH`; an error of the pages
+ * says how many rows are gone (`done`).
+ */
 export async function deleteStream(rows: StreamRows, options: Options | undefined): Promise<boolean> {
   assertOptions('delete', options, ['signal', 'expectedVersion']);
   const condition = conditionOf('delete', options, rows);

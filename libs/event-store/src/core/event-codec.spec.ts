@@ -1,4 +1,7 @@
-/** What events are checked by as they are appended, and lifted by as they are read, on a storage in memory. */
+/**
+ * What events are checked by as they are appended, and lifted by as they are read, on a storage in
+ * memory.
+ */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
 import { MemoryProvider } from '@kvent/key-value-storage';
@@ -10,7 +13,10 @@ import type { EventStream } from './event-stream.js';
 
 const initial = (): readonly string[] => [];
 
-/** Three releases of one stream type: a name, then first and last name, then a full name again, with a language. */
+/**
+ * Three releases of one stream type: a name, then first and last name, then a full name again, with
+ * a language.
+ */
 const First = defineStream('person', {
   events: { named: z.object({ name: z.string() }), left: event() },
   initial,

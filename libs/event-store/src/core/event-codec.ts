@@ -1,4 +1,7 @@
-/** Events: from what the caller gives, through schema and codec, to what is stored; and back, lifted to today's shape, as frozen records. */
+/**
+ * Events: from what the caller gives, through schema and codec, to what is stored; and back, lifted
+ * to today's shape, as frozen records.
+ */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import {
   assertAtMost,
@@ -39,8 +42,9 @@ export interface Landing {
 }
 
 /**
- * Checks and encodes events as they are when this is called. `INVALID_VALUE` lists a schema's issues or the path of what cannot be kept, `INVALID_OPTION` names
- * an unknown type, `LIMIT_EXCEEDED` an event above 900 KB.
+ * Checks and encodes events as they are when this is called. `INVALID_VALUE` lists a schema's
+ * issues or the path of what cannot be kept, `INVALID_OPTION` names an unknown type,
+ * `LIMIT_EXCEEDED` an event above 900 KB.
  */
 export async function encodeEvents(
   definition: ResolvedStream,
@@ -100,7 +104,8 @@ async function validated(
   let result = schema['~standard'].validate(data);
   if (isPromise(result)) {
     result.then(undefined, () => undefined);
-    // the caller may change the data while they are being checked: what is checked, and stored, is a copy of them as they were given
+    // the caller may change the data while they are being checked: what is checked, and stored, is
+    // a copy of them as they were given
     const copy = data === undefined ? data : encodeValue(data, () => what, { schemaVersion }).value;
     result = await schema['~standard'].validate(copy);
   }
@@ -108,7 +113,10 @@ async function validated(
   return result.value;
 }
 
-/** The metadata of an append: what the store adds, under what the caller gives. `INVALID_OPTION` for other names, `LIMIT_EXCEEDED` above 16 KB. */
+/**
+ * The metadata of an append: what the store adds, under what the caller gives. `INVALID_OPTION` for
+ * other names, `LIMIT_EXCEEDED` above 16 KB.
+ */
 export function metadataOf(
   own: EventMetadata | undefined,
   given: EventMetadata | undefined,
@@ -167,7 +175,10 @@ export function recorded(
   );
 }
 
-/** The event of a row. `EVENT_UNKNOWN_TYPE` or `EVENT_UNREADABLE`, naming stream and version. A promise only where a schema checks what was lifted. */
+/**
+ * The event of a row. `EVENT_UNKNOWN_TYPE` or `EVENT_UNREADABLE`, naming stream and version. A
+ * promise only where a schema checks what was lifted.
+ */
 export function decodeEvent(
   rows: StreamRows,
   version: number,

@@ -1,4 +1,7 @@
-/** The streams of a storage. Nest injects it as it is; without Nest: `new EventStore(storage).stream(Orders)`; inside a transaction: `eventStore.within(manager)`. */
+/**
+ * The streams of a storage. Nest injects it as it is; without Nest: `new
+ * EventStore(storage).stream(Orders)`; inside a transaction: `eventStore.within(manager)`.
+ */
 import {
   assertOptions,
   assertTtl,
@@ -19,14 +22,19 @@ import { streamOf, type AnyStream, type ResolvedStream } from './stream-definiti
 import { quiet, type CommittedEvents, type StreamObserver } from './stream-observer.js';
 
 export interface EventStoreOptions extends EventStoreSettings {
-  /** What counts the deadlines of sessions, and waits for locks; expiry is the storage provider's. For tests. @default the system's */
+  /**
+   * What counts the deadlines of sessions, and waits for locks; expiry is the storage provider's.
+   * For tests. @default the system's
+   */
   readonly clock?: Clock | undefined;
   /** Hears what happens: logs, traces, metrics. */
   readonly observer?: StreamObserver | undefined;
   /**
-   * Is handed the events of each commit of this store, after it, once, in the order of their versions: for the tenant of the commit, and outside the async
-   * context of whoever made it, where the storage is that of `KeyValueStorageModule`. What it throws is told as 'listener failed'. Not crash-safe: a process that ends in between, or whose
-   * answer from the storage was lost, hands nothing on. Not for commits inside a transaction of the caller's.
+   * Is handed the events of each commit of this store, after it, once, in the order of their
+   * versions: for the tenant of the commit, and outside the async context of whoever made it, where
+   * the storage is that of `KeyValueStorageModule`. What it throws is told as 'listener failed'.
+   * Not crash-safe: a process that ends in between, or whose answer from the storage was lost,
+   * hands nothing on. Not for commits inside a transaction of the caller's.
    */
   readonly committed?: CommittedEvents | undefined;
 }
@@ -75,7 +83,10 @@ export class EventStore {
     this.#clock = clock;
   }
 
-  /** All streams of one type. `INVALID_OPTION` for what is no definition, or names a provider that is not there. */
+  /**
+   * All streams of one type. `INVALID_OPTION` for what is no definition, or names a provider that
+   * is not there.
+   */
   stream<D extends AnyStream>(definition: D): EventStream<D> {
     const resolved = streamOf(definition);
     let stream = this.#streams.get(resolved);
@@ -84,8 +95,9 @@ export class EventStore {
   }
 
   /**
-   * The same event store, with the same settings, inside the caller's own database transaction: what is appended is committed or rolled back with it.
-   * `INVALID_OPTION` for what is no open transaction, `STORAGE_UNSUPPORTED` where the provider has none.
+   * The same event store, with the same settings, inside the caller's own database transaction:
+   * what is appended is committed or rolled back with it. `INVALID_OPTION` for what is no open
+   * transaction, `STORAGE_UNSUPPORTED` where the provider has none.
    */
   within(transaction: object): EventStore {
     return new EventStore(this.#storage.within(transaction), this.#options);
@@ -96,12 +108,18 @@ export class EventStore {
     while (this.#background.size > 0) await Promise.all(this.#background);
   }
 
-  /** From now on no session is opened (`STORAGE_NOT_OPEN`). Those that are open go on, and so does everything else. */
+  /**
+   * From now on no session is opened (`STORAGE_NOT_OPEN`). Those that are open go on, and so does
+   * everything else.
+   */
   refuseSessions(): void {
     this.#sessions.refuse();
   }
 
-  /** Before the storage closes: ends the sessions that are open (their signals abort, their streams are let go), and waits until it is idle. */
+  /**
+   * Before the storage closes: ends the sessions that are open (their signals abort, their streams
+   * are let go), and waits until it is idle.
+   */
   async close(): Promise<void> {
     await this.#sessions.end();
     await this.idle();

@@ -1,6 +1,7 @@
 /**
- * What users inject and call. Abstract classes, not interfaces: they stand in decorated signatures, where a type alone dies at start-up; and without
- * private members, so that a stub of the right shape is a stream too. `stored-stream.ts` is what they get.
+ * What users inject and call. Abstract classes, not interfaces: they stand in decorated signatures,
+ * where a type alone dies at start-up; and without private members, so that a stub of the right
+ * shape is a stream too. `stored-stream.ts` is what they get.
  */
 import type {
   AtomicChanges,
@@ -23,7 +24,10 @@ export interface EventMetadata {
   /** Whatever else; texts. */
   readonly extensions?: Readonly<Record<string, string>>;
 }
-/** An event as it is in its stream. `recordedAt` never decreases within a stream; `id` is unique and opaque. */
+/**
+ * An event as it is in its stream. `recordedAt` never decreases within a stream; `id` is unique and
+ * opaque.
+ */
 export type Recorded<E> = E & {
   readonly id: string;
   readonly stream: string;
@@ -39,7 +43,10 @@ export type Recorded<E> = E & {
     readonly schemaVersion: number;
   };
 };
-/** A stream as it was read. Over HTTP, with `EtagInterceptor`, it is its state with an `ETag` of version, stream and `snapshot.schemaVersion`; `ifMatch` takes that. */
+/**
+ * A stream as it was read. Over HTTP, with `EtagInterceptor`, it is its state with an `ETag` of
+ * version, stream and `snapshot.schemaVersion`; `ifMatch` takes that.
+ */
 export interface Loaded<S> {
   readonly id: string;
   readonly state: S;
@@ -55,11 +62,17 @@ export interface Appended<S, E> extends Loaded<S> {
 export type PointInTime =
   | { readonly atVersion?: number; readonly atTime?: never }
   | { readonly atTime?: Date; readonly atVersion?: never };
-/** A number: exactly this version, 0 is 'absent'. 'present': any but none. 'any': whatever is there, no check. */
+/**
+ * A number: exactly this version, 0 is 'absent'. 'present': any but none. 'any': whatever is there,
+ * no check.
+ */
 export type ExpectedVersion = number | 'absent' | 'present' | 'any';
 
 export interface WriteEventsOptions extends CallOptions {
-  /** The same key and content again: the first answer again. Another content: `IDEMPOTENCY_CONFLICT`. */
+  /**
+   * The same key and content again: the first answer again. Another content:
+   * `IDEMPOTENCY_CONFLICT`.
+   */
   readonly idempotencyKey?: string | IdempotentCall | undefined;
   /** Over what the store adds by itself. */
   readonly metadata?: EventMetadata | undefined;
@@ -75,7 +88,10 @@ export interface Outcome<S, E> extends Loaded<S> {
   readonly events: readonly E[];
 }
 export interface SameCommit<S, E> {
-  /** Writes other states, or other streams, in the same commit, from what the events led to. Not called for no events. */
+  /**
+   * Writes other states, or other streams, in the same commit, from what the events led to. Not
+   * called for no events.
+   */
   readonly sameCommit?: ((batch: AtomicChanges, result: Outcome<S, E>) => void) | undefined;
 }
 export interface TransactOptions<S, E> extends WriteEventsOptions, SameCommit<S, E> {
@@ -87,7 +103,10 @@ export interface TransactOptions<S, E> extends WriteEventsOptions, SameCommit<S,
   /** Milliseconds to wait for a session to end. @default 0 */
   readonly lockTimeoutMs?: number | undefined;
 }
-/** `batch`: what is put into it goes into the same commit, and is forgotten when the decision runs again. */
+/**
+ * `batch`: what is put into it goes into the same commit, and is forgotten when the decision runs
+ * again.
+ */
 export interface Deciding {
   readonly id: string;
   readonly version: number;
@@ -114,40 +133,55 @@ export interface StreamPage {
   readonly items: readonly { readonly id: string; readonly version: number; readonly updatedAt: Date }[];
   readonly next: string | undefined;
 }
-/** Which versions an idempotency key led to; `to` is one less than `from` where the decision was to do nothing. */
+/**
+ * Which versions an idempotency key led to; `to` is one less than `from` where the decision was to
+ * do nothing.
+ */
 export interface VersionRange {
   readonly from: number;
   readonly to: number;
 }
 
 /**
- * All streams of one type, of one tenant. A stream id is a text that is not empty, up to 512 encoded bytes. Every method rejects with `INVALID_OPTION`,
- * `INVALID_KEY` or `LIMIT_EXCEEDED` before any I/O when what it was given is not allowed; with `TENANT_MISSING` outside a tenant; and with
- * `STORAGE_UNAVAILABLE`, `STORAGE_OUTCOME_UNKNOWN`, `STORAGE_CORRUPT` or `STORAGE_NOT_OPEN` as the storage is. Reading rejects with
- * `EVENT_UNKNOWN_TYPE` or `EVENT_UNREADABLE`, naming stream and version, for an event that cannot be what it was. After `delete`, everything but `load`,
+ * All streams of one type, of one tenant. A stream id is a text that is not empty, up to 512
+ * encoded bytes. Every method rejects with `INVALID_OPTION`, `INVALID_KEY` or `LIMIT_EXCEEDED`
+ * before any I/O when what it was given is not allowed; with `TENANT_MISSING` outside a tenant; and
+ * with `STORAGE_UNAVAILABLE`, `STORAGE_OUTCOME_UNKNOWN`, `STORAGE_CORRUPT` or `STORAGE_NOT_OPEN` as
+ * the storage is. Reading rejects with `EVENT_UNKNOWN_TYPE` or `EVENT_UNREADABLE`, naming stream
+ * and version, for an event that cannot be what it was. After `delete`, everything but `load`,
  * `version`, `page` and `delete` is `STREAM_DELETED`.
  */
 export abstract class EventStream<D extends AnyStream> {
-  /** The state, from the newest snapshot and what came after; an unknown stream is `initial` at version 0. `STREAM_VERSION_NOT_FOUND` for a version that it has not reached. */
+  /**
+   * The state, from the newest snapshot and what came after; an unknown stream is `initial` at
+   * version 0. `STREAM_VERSION_NOT_FOUND` for a version that it has not reached.
+   */
   abstract load(id: string, options?: CallOptions & PointInTime): Promise<Loaded<StateOf<D>>>;
   /** The same; `STREAM_NOT_FOUND` for an unknown stream, and for a time before its first event. */
   abstract loadOrThrow(id: string, options?: CallOptions & PointInTime): Promise<Loaded<StateOf<D>>>;
   /**
-   * The everyday verb: loads, decides, appends, and decides anew on fresh state if someone was faster (50 attempts within 5 s by default, then
-   * `STREAM_VERSION_MISMATCH` with `attempts`). No events: nothing is written. `STREAM_LOCKED` while a session holds the stream. `decide` may run several times.
+   * The everyday verb: loads, decides, appends, and decides anew on fresh state if someone was
+   * faster (50 attempts within 5 s by default, then `STREAM_VERSION_MISMATCH` with `attempts`). No
+   * events: nothing is written. `STREAM_LOCKED` while a session holds the stream. `decide` may run
+   * several times.
    */
   abstract transact(
     id: string,
     decide: (state: StateOf<D>, deciding: Deciding) => Awaitable<readonly EventOf<D>[]>,
     options?: TransactOptions<StateOf<D>, EventOf<D>>,
   ): Promise<Appended<StateOf<D>, EventOf<D>>>;
-  /** Appends all of the events, or none: `STREAM_VERSION_MISMATCH`, `STREAM_LOCKED`. No events: the version as it is, and nothing is written or checked. */
+  /**
+   * Appends all of the events, or none: `STREAM_VERSION_MISMATCH`, `STREAM_LOCKED`. No events: the
+   * version as it is, and nothing is written or checked.
+   */
   abstract append(
     id: string,
     events: readonly EventOf<D>[],
     options: AppendOptions,
   ): Promise<{ readonly version: number; readonly replayed: boolean }>;
-  /** An append as a part of a larger commit: `storage.atomic().include(orders.appending(…)).set(…)`. */
+  /**
+   * An append as a part of a larger commit: `storage.atomic().include(orders.appending(…)).set(…)`.
+   */
   abstract appending(
     id: string,
     events: readonly EventOf<D>[],
@@ -155,9 +189,15 @@ export abstract class EventStream<D extends AnyStream> {
   ): BatchPart;
   /** At the version that was loaded: a conflict is retried together with the reading. */
   abstract appending(loaded: Loaded<StateOf<D>>, events: readonly EventOf<D>[]): BatchPart;
-  /** The events in order, page by page: memory stays flat, and a slice touches only its rows. What is appended meanwhile is left out. */
+  /**
+   * The events in order, page by page: memory stays flat, and a slice touches only its rows. What
+   * is appended meanwhile is left out.
+   */
   abstract read(id: string, range?: CallOptions & EventRange): AsyncIterable<Recorded<EventOf<D>>>;
-  /** Its number of events; the cost does not grow with it. 0 for an unknown and for a deleted stream. */
+  /**
+   * Its number of events; the cost does not grow with it. 0 for an unknown and for a deleted
+   * stream.
+   */
   abstract version(id: string, options?: CallOptions): Promise<number>;
   abstract findByIdempotencyKey(
     id: string,
@@ -168,7 +208,10 @@ export abstract class EventStream<D extends AnyStream> {
   abstract findByIdempotencyKeyOrThrow(id: string, key: string, options?: CallOptions): Promise<VersionRange>;
   /** The streams of this type that hold events, in the order of their ids. */
   abstract page(request?: StreamPageRequest, options?: CallOptions): Promise<StreamPage>;
-  /** Final: the stream's rows go, its versions never restart. false: it was not there. An error on the way says `done`; calling again finishes. */
+  /**
+   * Final: the stream's rows go, its versions never restart. false: it was not there. An error on
+   * the way says `done`; calling again finishes.
+   */
   abstract delete(
     id: string,
     options?: CallOptions & { readonly expectedVersion?: number },
@@ -183,14 +226,18 @@ export abstract class EventStream<D extends AnyStream> {
     options?: SessionOptions,
   ): Promise<R>;
   /**
-   * Holds the stream: until the session ends, no append from outside lands, in this process or in another (`STREAM_LOCKED`). `SESSION_OPEN_FAILED` while
-   * somebody else holds it and `openTimeoutMs` is over.
+   * Holds the stream: until the session ends, no append from outside lands, in this process or in
+   * another (`STREAM_LOCKED`). `SESSION_OPEN_FAILED` while somebody else holds it and
+   * `openTimeoutMs` is over.
    */
   abstract openSession(id: string, options?: SessionOptions): Promise<StreamSession<D>>;
 
   // ─── snapshots
 
-  /** Keeps the state at a version, so that loads start there; answers the version. `STREAM_NOT_FOUND`, `STREAM_VERSION_NOT_FOUND`. */
+  /**
+   * Keeps the state at a version, so that loads start there; answers the version.
+   * `STREAM_NOT_FOUND`, `STREAM_VERSION_NOT_FOUND`.
+   */
   abstract snapshot(id: string, options?: CallOptions & { readonly atVersion?: number }): Promise<number>;
   /** Snapshots at k, 2k, 3k … in one pass; answers their versions. */
   abstract snapshotAll(
@@ -199,14 +246,18 @@ export abstract class EventStream<D extends AnyStream> {
   ): Promise<readonly number[]>;
   /** Of this program's snapshot schemaVersion, in order. */
   abstract snapshotVersions(id: string, options?: CallOptions): Promise<readonly number[]>;
-  /** Removes one snapshot (`SNAPSHOT_NOT_FOUND`), or all of them, and answers how many. Loads replay what is missing. */
+  /**
+   * Removes one snapshot (`SNAPSHOT_NOT_FOUND`), or all of them, and answers how many. Loads replay
+   * what is missing.
+   */
   abstract clearSnapshots(id: string, options?: CallOptions & { readonly version?: number }): Promise<number>;
 
   /** The same streams of this tenant, whatever the context. */
   abstract forTenant(tenant: string): EventStream<D>;
   /**
-   * The same streams, of the same tenant and with the same settings, inside the caller's own database transaction: what is appended is committed or rolled
-   * back with it. `INVALID_OPTION` for what is no open transaction, `STORAGE_UNSUPPORTED` where the provider has none.
+   * The same streams, of the same tenant and with the same settings, inside the caller's own
+   * database transaction: what is appended is committed or rolled back with it. `INVALID_OPTION`
+   * for what is no open transaction, `STORAGE_UNSUPPORTED` where the provider has none.
    */
   abstract within(transaction: object): EventStream<D>;
 }
@@ -216,13 +267,16 @@ export interface SessionOptions extends CallOptions {
   readonly sessionTimeoutMs?: number | undefined;
   /** Milliseconds to wait for whoever holds it. 0: fail at once. @default 5_000 */
   readonly openTimeoutMs?: number | undefined;
-  /** 'auto': renewed by itself, each third of its time, for as long as it is open. @default 'manual' */
+  /**
+   * 'auto': renewed by itself, each third of its time, for as long as it is open. @default 'manual'
+   */
   readonly renewal?: 'manual' | 'auto' | undefined;
 }
 
 /**
- * A locked stream in use. It does one thing at a time. Every write carries the lock in its own batch, so a holder that slept through its expiry is refused:
- * `SESSION_EXPIRED` when nobody took the stream meanwhile, `SESSION_LOST` when somebody did; after `close`, `SESSION_NOT_OPEN`.
+ * A locked stream in use. It does one thing at a time. Every write carries the lock in its own
+ * batch, so a holder that slept through its expiry is refused: `SESSION_EXPIRED` when nobody took
+ * the stream meanwhile, `SESSION_LOST` when somebody did; after `close`, `SESSION_NOT_OPEN`.
  */
 export abstract class StreamSession<D extends AnyStream> implements AsyncDisposable {
   abstract readonly id: string;
@@ -231,7 +285,9 @@ export abstract class StreamSession<D extends AnyStream> implements AsyncDisposa
   /** Larger for every later holder: hand it to what must refuse an earlier one. */
   abstract readonly fencingToken: bigint;
   abstract readonly expiresAt: Date;
-  /** Aborted when the lock is lost, or about to be: pass it to whatever must not go on without it. */
+  /**
+   * Aborted when the lock is lost, or about to be: pass it to whatever must not go on without it.
+   */
   abstract readonly signal: AbortSignal;
   /** Appends all of the events, or none, and renews the lock. */
   abstract append(

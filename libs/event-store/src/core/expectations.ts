@@ -1,4 +1,7 @@
-/** What the caller says that the stream must be: `expectedVersion`, or `ifMatch`. Present without a value is an error, never "no check". */
+/**
+ * What the caller says that the stream must be: `expectedVersion`, or `ifMatch`. Present without a
+ * value is an error, never "no check".
+ */
 import {
   describe,
   invalidOption,
@@ -63,8 +66,9 @@ function expectedIn(verb: string, expected: unknown): Expectation['expected'] {
 }
 
 /**
- * `v3-<digest>-<schema version>`, the ETag of this stream; `'*'`: whatever is there, but something. ETags of other streams match nothing. A program
- * may give `v3` alone, for it says itself which stream it means; a client that sends it over HTTP does not.
+ * `v3-<digest>-<schema version>`, the ETag of this stream; `'*'`: whatever is there, but something.
+ * ETags of other streams match nothing. A program may give `v3` alone, for it says itself which
+ * stream it means; a client that sends it over HTTP does not.
  */
 function versionInEtag(given: unknown, rows: StreamRows): Expectation['expected'] {
   if (given === '*') return 'present';

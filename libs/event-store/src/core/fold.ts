@@ -1,6 +1,7 @@
 /**
- * The fold: what a stream is before its first event, and what each event makes of it. Both are functions of the application, and what they throw is told with
- * the stream, the version and the type: else nobody could tell which event of which stream is in the way.
+ * The fold: what a stream is before its first event, and what each event makes of it. Both are
+ * functions of the application, and what they throw is told with the stream, the version and the
+ * type: else nobody could tell which event of which stream is in the way.
  */
 import type { AnyEvent } from './stream-definition.js';
 import { streamError } from './stream-errors.js';
@@ -24,7 +25,10 @@ export function initialOf({ definition, name, path }: StreamRows): unknown {
   }
 }
 
-/** One step of the fold: `evolve` sees type and data, and nothing else. `EVENT_UNREADABLE`, with the cause, where it throws. */
+/**
+ * One step of the fold: `evolve` sees type and data, and nothing else. `EVENT_UNREADABLE`, with the
+ * cause, where it throws.
+ */
 export function evolved(rows: StreamRows, state: unknown, { type, data }: AnyEvent, step: Step): unknown {
   try {
     return rows.definition.evolve(state, data === undefined ? { type } : { type, data });

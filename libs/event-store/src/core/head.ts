@@ -1,6 +1,7 @@
 /**
- * The head of a stream: the one row where its writers meet. It is the plain number N while the stream is free, a small object while a session holds it
- * or after a delete, and once there it is never removed.
+ * The head of a stream: the one row where its writers meet. It is the plain number N while the
+ * stream is free, a small object while a session holds it or after a delete, and once there it is
+ * never removed.
  */
 import { storageError, type Address, type Row, type StoredValue } from '@kvent/key-value-storage/core';
 

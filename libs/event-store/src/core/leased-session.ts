@@ -1,7 +1,9 @@
 /**
- * A session: a lease in the store, judged by the provider's clock, so it holds across processes. Each write checks the lease in the same batch as the events:
- * a holder that slept through its expiry is refused, and closing late never frees the next holder's lock. Its own deadline counts on the monotonic clock from
- * before the request was sent, so it gives up earlier than the provider does, never later.
+ * A session: a lease in the store, judged by the provider's clock, so it holds across processes.
+ * Each write checks the lease in the same batch as the events: a holder that slept through its
+ * expiry is refused, and closing late never frees the next holder's lock. Its own deadline counts
+ * on the monotonic clock from before the request was sent, so it gives up earlier than the provider
+ * does, never later.
  */
 import {
   assertOptions,
@@ -31,7 +33,10 @@ import type { AnyEvent, AnyStream } from './stream-definition.js';
 import { streamError } from './stream-errors.js';
 import type { StreamRows } from './stream-rows.js';
 
-/** A lease as it was taken: the version of its row, the token, and when it ends by the provider's clock. */
+/**
+ * A lease as it was taken: the version of its row, the token, and when it ends by the provider's
+ * clock.
+ */
 export interface Lease {
   readonly version: string;
   readonly fencingToken: bigint;
@@ -164,7 +169,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // what was done is done: the lock ends by itself after its time, and a repeat of the work would do harm
+    // what was done is done: the lock ends by itself after its time, and a repeat of the work would
+    // do harm
     await this.close().catch(() => undefined);
     this.#end();
   }
@@ -189,7 +195,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
       }
     };
     const { engine, database } = this.#rows;
-    // not in the request that opened the session: its context would go on for as long as the session does
+    // not in the request that opened the session: its context would go on for as long as the
+    // session does
     engine.detached(database, () => void renewing().catch(() => undefined));
   }
 

@@ -1,6 +1,7 @@
 /**
- * Loading: the head, the newest snapshot and the last events are asked for in one turn, and mostly meet; else the gap is read page by page. The end is always
- * the head's version. A missing event means that the stream was deleted meanwhile, or damage: never that it is shorter.
+ * Loading: the head, the newest snapshot and the last events are asked for in one turn, and mostly
+ * meet; else the gap is read page by page. The end is always the head's version. A missing event
+ * means that the stream was deleted meanwhile, or damage: never that it is shorter.
  */
 import {
   isPromise,
@@ -20,11 +21,18 @@ import { streamError } from './stream-errors.js';
 import type { StreamObserver } from './stream-observer.js';
 import { corrupt, numbersIn, versionKey, type StreamRows } from './stream-rows.js';
 
-/** Events beyond `every` that one turn asks for: what was appended before the next snapshot landed. */
+/**
+ * Events beyond `every` that one turn asks for: what was appended before the next snapshot landed.
+ */
 const tailMargin = 28;
-/** The longest tail that is asked for before it is known whether it is wanted: more would cost those whose snapshot is fresh more than a second turn does the others. */
+/**
+ * The longest tail that is asked for before it is known whether it is wanted: more would cost those
+ * whose snapshot is fresh more than a second turn does the others.
+ */
 const tailMax = 128;
-/** Events that a page asks for: few enough to stay small with the largest, enough to make few turns. */
+/**
+ * Events that a page asks for: few enough to stay small with the largest, enough to make few turns.
+ */
 const pageEvents = 500;
 /** Versions that are looked at in one turn, to find a time. */
 const probes = 32;
@@ -50,7 +58,10 @@ export interface Found {
   readonly snapshot: number;
 }
 
-/** `STREAM_VERSION_NOT_FOUND` where the stream is shorter than `atVersion`; a deleted one is `initial` at version 0, and its head says so. */
+/**
+ * `STREAM_VERSION_NOT_FOUND` where the stream is shorter than `atVersion`; a deleted one is
+ * `initial` at version 0, and its head says so.
+ */
 export async function loadStream(rows: StreamRows, options: LoadOptions): Promise<Found> {
   const { provider, assertOpen } = rows.engine;
   const { atVersion, beside = [], signal, observer } = options;
@@ -223,7 +234,10 @@ class Replay {
     this.#snapshot = this.version;
   }
 
-  /** Folds up to a version: the gap in front of the events at hand, these, and what is not among them yet. Answers whether every event was there. */
+  /**
+   * Folds up to a version: the gap in front of the events at hand, these, and what is not among
+   * them yet. Answers whether every event was there.
+   */
   async upTo(end: number, atHand: readonly ScannedRow[]): Promise<boolean> {
     const useful = atHand
       .map((row) => ({ row, version: versionIn(this.#rows, row) }))
@@ -253,7 +267,9 @@ class Replay {
     return true;
   }
 
-  /** Answers whether it was the next one. A promise only where an event must be lifted by a schema. */
+  /**
+   * Answers whether it was the next one. A promise only where an event must be lifted by a schema.
+   */
   #fold(version: number, row: Row): boolean | Promise<boolean> {
     if (version !== this.version + 1) return false;
     const decoded = decodeEvent(this.#rows, version, row);

@@ -10,7 +10,10 @@ export const ownerOf = ({ database, definition, id }: StreamRows): readonly stri
   id,
 ];
 
-/** Freezes what was loaded (not the state: it is what `evolve` made), and hides in it what `EtagInterceptor` sends. */
+/**
+ * Freezes what was loaded (not the state: it is what `evolve` made), and hides in it what
+ * `EtagInterceptor` sends.
+ */
 export function loadedOf<L extends Loaded<unknown>>(rows: StreamRows, loaded: L): L {
   const shown = (): Representation => ({
     body: loaded.state,

@@ -1,4 +1,7 @@
-/** Opening a session: looks at head and lease and loads in one turn, then takes the lease, if nothing has landed since; else looks again. */
+/**
+ * Opening a session: looks at head and lease and loads in one turn, then takes the lease, if
+ * nothing has landed since; else looks again.
+ */
 import {
   answerTo,
   assertOptions,
@@ -24,7 +27,9 @@ const names = ['signal', 'sessionTimeoutMs', 'openTimeoutMs', 'renewal'];
 /** Milliseconds of the first wait at most; it doubles. */
 const waitMs = 10;
 const waitMsMax = 200;
-/** A race that is lost is run again, also with an `openTimeoutMs` of 0: the stream was not locked. */
+/**
+ * A race that is lost is run again, also with an `openTimeoutMs` of 0: the stream was not locked.
+ */
 const racesMax = 10;
 const racesAtOnce = 2;
 

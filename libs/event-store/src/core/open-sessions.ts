@@ -1,9 +1,15 @@
-/** The sessions of an event store that are open in this process: at its end none is opened any more, and none is left behind. */
+/**
+ * The sessions of an event store that are open in this process: at its end none is opened any more,
+ * and none is left behind.
+ */
 import { storageError } from '@kvent/key-value-storage/core';
 
 /** What an event store can do with a session that nobody will close. */
 export interface Endable {
-  /** Aborts its signal with the reason, waits for what it is doing, and lets the stream go. Never rejects: the lock ends by itself after its time. */
+  /**
+   * Aborts its signal with the reason, waits for what it is doing, and lets the stream go. Never
+   * rejects: the lock ends by itself after its time.
+   */
   end(why: Error): Promise<void>;
 }
 

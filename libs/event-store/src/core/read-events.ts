@@ -1,4 +1,6 @@
-/** Reading a stream's events, page by page: a slice touches only its rows, and memory stays flat. */
+/**
+ * Reading a stream's events, page by page: a slice touches only its rows, and memory stays flat.
+ */
 import {
   assertOptions,
   describe,
@@ -22,7 +24,10 @@ type Range = EventRange & CallOptions;
 /** Events of one page. */
 const pageEvents = 200;
 
-/** `OUT_OF_RANGE` for a range that begins behind its end, or holds no version; `INVALID_OPTION` for what is no range. */
+/**
+ * `OUT_OF_RANGE` for a range that begins behind its end, or holds no version; `INVALID_OPTION` for
+ * what is no range.
+ */
 export function assertEventRange(range: Range): void {
   assertOptions('read', range, ['from', 'to', 'reverse', 'limit', 'signal']);
   for (const name of ['from', 'to', 'limit'] as const)

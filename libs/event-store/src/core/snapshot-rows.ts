@@ -1,6 +1,7 @@
 /**
- * Snapshots: states kept so that a load need not begin at event 1. They are safe to lose: one that cannot be read gives way to the next older, and in the
- * end to a full replay. Their rows stand under the snapshot schemaVersion first, so that two releases do not overwrite each other's.
+ * Snapshots: states kept so that a load need not begin at event 1. They are safe to lose: one that
+ * cannot be read gives way to the next older, and in the end to a full replay. Their rows stand
+ * under the snapshot schemaVersion first, so that two releases do not overwrite each other's.
  */
 import {
   assertWithin,
@@ -49,7 +50,9 @@ function ownRange(
   };
 }
 
-/** Begins with a row that was found, and goes back from one to the next older until one can be used. */
+/**
+ * Begins with a row that was found, and goes back from one to the next older until one can be used.
+ */
 export async function newestSnapshot(
   rows: StreamRows,
   first: ScannedRow | undefined,
@@ -121,7 +124,10 @@ function ignored(
   });
 }
 
-/** The change that keeps a state. `INVALID_VALUE` for what cannot be stored, `LIMIT_EXCEEDED` above 900 KB. */
+/**
+ * The change that keeps a state. `INVALID_VALUE` for what cannot be stored, `LIMIT_EXCEEDED` above
+ * 900 KB.
+ */
 export function snapshotChange(rows: StreamRows, { version, state }: Snapshot): Change {
   const what = `the snapshot of ${rows.name} at version ${version}`;
   const { text } = encodeValue(state, () => what, { schemaVersion: 1 });
@@ -129,7 +135,10 @@ export function snapshotChange(rows: StreamRows, { version, state }: Snapshot): 
   return { kind: 'put', address: rows.snapshot(version), value: { kind: 'json', text }, ttl: 'never' };
 }
 
-/** The same as a part of an append; left out, with a warning, where it cannot be stored or does not fit beside the events. */
+/**
+ * The same as a part of an append; left out, with a warning, where it cannot be stored or does not
+ * fit beside the events.
+ */
 export function ridingSnapshot(
   rows: StreamRows,
   snapshot: Snapshot,
@@ -153,7 +162,10 @@ export function ridingSnapshot(
   }
 }
 
-/** Stores a snapshot by itself. Event 1 must be there: a stream that was deleted gets none. Answers whether it was. */
+/**
+ * Stores a snapshot by itself. Event 1 must be there: a stream that was deleted gets none. Answers
+ * whether it was.
+ */
 export async function putSnapshot(
   rows: StreamRows,
   snapshot: Snapshot,

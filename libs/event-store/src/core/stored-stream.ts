@@ -1,4 +1,7 @@
-/** What users get as `EventStream`: each verb checks what it was given, fixes the tenant of the moment, and goes its way. */
+/**
+ * What users get as `EventStream`: each verb checks what it was given, fixes the tenant of the
+ * moment, and goes its way.
+ */
 import {
   assertOptions,
   commitBatch,
@@ -64,7 +67,10 @@ const appendNames = ['expectedVersion', 'ifMatch', 'idempotencyKey', 'metadata',
 
 export class StoredStream<D extends AnyStream> extends EventStream<D> {
   readonly #context: StreamContext;
-  /** The database of the moment. It is asked once a call, when the call is made: retries, later pages and sessions keep it. */
+  /**
+   * The database of the moment. It is asked once a call, when the call is made: retries, later
+   * pages and sessions keep it.
+   */
   readonly #database: () => string;
 
   constructor(context: StreamContext, database: () => string) {
@@ -144,7 +150,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     options?: TransactOptions<StateOf<D>, EventOf<D>>,
   ): Promise<Appended<StateOf<D>, EventOf<D>>> {
     const rows = this.#rows(id);
-    // state and events are of the definition: the compiler has checked decide and sameCommit against it
+    // state and events are of the definition: the compiler has checked decide and sameCommit
+    // against it
     const answer = await transact(
       this.#context,
       rows,
@@ -173,7 +180,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       const attempt = async () => {
         tally.attempts += 1;
         const part = this.#appendPart(rows, encoded, expectation, [events]);
-        // the version expected is no part of the content: a repeat of the caller's work reads a later one
+        // the version expected is no part of the content: a repeat of the caller's work reads a
+        // later one
         const mark = context.mark(rows, idempotencyKey, [events], () => part.versions);
         const parts: readonly WorkingPart[] = mark === undefined ? [part] : [mark, part];
         const outcome = await commitParts({
@@ -406,7 +414,10 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   }
 }
 
-/** `OUT_OF_RANGE` for a number that is no version and for an invalid date, which clients may have sent; `INVALID_OPTION` for other types. */
+/**
+ * `OUT_OF_RANGE` for a number that is no version and for an invalid date, which clients may have
+ * sent; `INVALID_OPTION` for other types.
+ */
 function assertPoint(atVersion: unknown, atTime: unknown): void {
   if (atVersion !== undefined && typeof atVersion !== 'number')
     throw invalidOption(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);

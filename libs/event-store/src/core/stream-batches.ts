@@ -1,7 +1,8 @@
 /**
- * The table of batches: what each step of a stream checks and changes, as pure functions of the rows it has seen. Who changes a held head replaces or deletes
- * the lease in the same batch; that is why renewing needs no look at the head. `test/streams/sessions-model.spec.ts` explores them exhaustively: leaving out a
- * check is found there.
+ * The table of batches: what each step of a stream checks and changes, as pure functions of the
+ * rows it has seen. Who changes a held head replaces or deletes the lease in the same batch; that
+ * is why renewing needs no look at the head. `test/streams/sessions-model.spec.ts` explores them
+ * exhaustively: leaving out a check is found there.
  */
 import type {
   Change,
@@ -34,7 +35,10 @@ const remove = (address: RowAddress): Change => ({ kind: 'delete', address });
 /** The head is exactly as it was seen: the same row, or none. */
 const asSeen = ({ row }: Head): Expected => (row === undefined ? 'absent' : { version: row.version });
 
-/** A free stream is exactly this long. `numbered`: its head is there with 0, left behind by a session that appended nothing. */
+/**
+ * A free stream is exactly this long. `numbered`: its head is there with 0, left behind by a
+ * session that appended nothing.
+ */
 const isFreeAt = (version: number, numbered: boolean): Expected =>
   version === 0 && !numbered ? 'absent' : { number: BigInt(version) };
 
@@ -46,7 +50,10 @@ const putEvents = (rows: TableRows, version: number, events: readonly StoredValu
   };
 };
 
-/** An append to a free stream at a version. With no events it only checks: what else is in the batch rests on that version. */
+/**
+ * An append to a free stream at a version. With no events it only checks: what else is in the batch
+ * rests on that version.
+ */
 export function appendBatch(
   rows: TableRows,
   version: number,
@@ -61,8 +68,9 @@ export function appendBatch(
 }
 
 /**
- * The same to a stream whose session is dead: the head must be the very row that was seen, and the lease is checked and deleted, so that it meets a renewal
- * that is still on its way, and no clock that steps back revives it.
+ * The same to a stream whose session is dead: the head must be the very row that was seen, and the
+ * lease is checked and deleted, so that it meets a renewal that is still on its way, and no clock
+ * that steps back revives it.
  */
 export function takeOverBatch(rows: TableRows, seen: Head, events: readonly StoredValue[]): Contribution {
   const { checks, changes } = putEvents(rows, seen.version, events);
@@ -72,7 +80,10 @@ export function takeOverBatch(rows: TableRows, seen: Head, events: readonly Stor
   };
 }
 
-/** Opens a session. An unchanged head means that nothing landed since it was seen; the fence counts, so each holder's token is larger than those before. */
+/**
+ * Opens a session. An unchanged head means that nothing landed since it was seen; the fence counts,
+ * so each holder's token is larger than those before.
+ */
 export function openBatch(rows: TableRows, seen: Head, session: string, ttlMs: number): Contribution {
   return {
     checks: [check(rows.head, asSeen(seen)), check(rows.lease, 'absent')],

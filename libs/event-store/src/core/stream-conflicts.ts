@@ -4,7 +4,10 @@ import type { Expectation } from './append-part.js';
 import { streamError } from './stream-errors.js';
 import type { StreamRows } from './stream-rows.js';
 
-/** `STREAM_VERSION_MISMATCH`. A check that the caller gave is never retried; what was loaded is retried with the reading. */
+/**
+ * `STREAM_VERSION_MISMATCH`. A check that the caller gave is never retried; what was loaded is
+ * retried with the reading.
+ */
 export function mismatchError(rows: StreamRows, { expected, by }: Expectation, actual: number) {
   const message = `The ${rows.name} is at version ${actual}; expected was ${wordsFor(expected)}.`;
   const check = by === 'etag' ? 'caller' : 'own';

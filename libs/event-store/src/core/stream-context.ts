@@ -1,4 +1,6 @@
-/** What the verbs of one stream type share: where its streams are, what tells of them, and the time. */
+/**
+ * What the verbs of one stream type share: where its streams are, what tells of them, and the time.
+ */
 import {
   atomicOn,
   idempotencyOf,
@@ -92,7 +94,10 @@ export class StreamContext {
     this.observer.tell({ ...notice, type: this.definition.type, id, database });
   }
 
-  /** Tells that events have landed, and hands them on: not in a transaction, which may still be rolled back. */
+  /**
+   * Tells that events have landed, and hands them on: not in a transaction, which may still be
+   * rolled back.
+   */
   appended(rows: StreamRows, { before, events, landed, session }: Appending): void {
     const range = { from: before + 1, to: before + events.length };
     const { inTransaction } = this.engine;
@@ -158,7 +163,10 @@ export class StreamContext {
     });
   }
 
-  /** The mark's row where this call was answered before. `IDEMPOTENCY_CONFLICT` where the key was used for something else. */
+  /**
+   * The mark's row where this call was answered before. `IDEMPOTENCY_CONFLICT` where the key was
+   * used for something else.
+   */
   async firstAnswer(mark: MarkPart | undefined, signal: AbortSignal | undefined): Promise<Row | undefined> {
     if (mark === undefined) return undefined;
     await mark.prepare();

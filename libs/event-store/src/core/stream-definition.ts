@@ -1,4 +1,7 @@
-/** What a stream type is: declared once, by `defineStream`. The definition is the token and the type at once. */
+/**
+ * What a stream type is: declared once, by `defineStream`. The definition is the token and the type
+ * at once.
+ */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import {
   assertOptions,
@@ -73,13 +76,17 @@ export interface ResolvedStream extends StreamDefinition<unknown, AnyEvent> {
 export interface SnapshotOptions {
   /** A snapshot is written when an append crosses a multiple of it. */
   readonly every: number;
-  /** Raise it when `evolve` or the state's shape changes: older snapshots are then ignored. @default 1 */
+  /**
+   * Raise it when `evolve` or the state's shape changes: older snapshots are then ignored. @default
+   * 1
+   */
   readonly schemaVersion?: number;
 }
 
 /**
- * A known event type: without data, with data of a type that only the compiler knows, or with data that a schema checks. With `schemaVersion` and `upcast`
- * (`{ 1: v1 => v2 }`), data written by an older version are lifted when they are read; a missing step is `INVALID_OPTION` at once.
+ * A known event type: without data, with data of a type that only the compiler knows, or with data
+ * that a schema checks. With `schemaVersion` and `upcast` (`{ 1: v1 => v2 }`), data written by an
+ * older version are lifted when they are read; a missing step is `INVALID_OPTION` at once.
  */
 export function event(): EventSpec<undefined>;
 export function event<D>(): EventSpec<D>;
@@ -106,8 +113,9 @@ export function event(
 }
 
 /**
- * Declares a type of streams: its events, what a stream is before the first of them, and how each changes it. `type` is where the data live, so it is
- * explicit. `INVALID_OPTION` for a blank type, a bad option, or an upcast with a missing step.
+ * Declares a type of streams: its events, what a stream is before the first of them, and how each
+ * changes it. `type` is where the data live, so it is explicit. `INVALID_OPTION` for a blank type,
+ * a bad option, or an upcast with a missing step.
  */
 export function defineStream<State, M extends EventMap>(
   type: string,
@@ -202,7 +210,10 @@ export function assertVersion(owner: string, name: string, given: unknown): asse
   throw invalidOption(`${owner}: ${name} is a whole number from 1; given was ${describe(given)}.`);
 }
 
-/** The same for a version or a number of events that a client may have asked for: `OUT_OF_RANGE` where it is a number. */
+/**
+ * The same for a version or a number of events that a client may have asked for: `OUT_OF_RANGE`
+ * where it is a number.
+ */
 export function assertAskedVersion(owner: string, name: string, given: unknown): asserts given is number {
   if (typeof given !== 'number') return assertVersion(owner, name, given);
   if (!(Number.isSafeInteger(given) && given >= 1))

@@ -1,4 +1,7 @@
-/** Each error of the streams as it comes: with the fields that its code promises, what holds then, and a cause where something lies behind it. */
+/**
+ * Each error of the streams as it comes: with the fields that its code promises, what holds then,
+ * and a cause where something lies behind it.
+ */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
   isStorageError,

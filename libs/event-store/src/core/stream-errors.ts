@@ -1,4 +1,7 @@
-/** The codes that streams add to the one map of errors: status, title, and whether the same call may succeed later. A `conflict` is what retry loops repeat. */
+/**
+ * The codes that streams add to the one map of errors: status, title, and whether the same call may
+ * succeed later. A `conflict` is what retry loops repeat.
+ */
 import {
   StorageError,
   type ErrorKind,
@@ -11,7 +14,10 @@ interface StreamErrorDetails {
   STREAM_NOT_FOUND: { readonly stream: string };
   STREAM_DELETED: { readonly stream: string };
   STREAM_VERSION_NOT_FOUND: { readonly stream: string; readonly version: number };
-  /** `check`: 'caller' where the failed check was `ifMatch`, which is a 412 over HTTP. Checks that the caller gave are never retried. */
+  /**
+   * `check`: 'caller' where the failed check was `ifMatch`, which is a 412 over HTTP. Checks that
+   * the caller gave are never retried.
+   */
   STREAM_VERSION_MISMATCH: {
     readonly stream: string;
     readonly expected: ExpectedVersion | readonly number[];
@@ -31,7 +37,9 @@ interface StreamErrorDetails {
   SNAPSHOT_NOT_FOUND: { readonly stream: string; readonly version: number };
   IDEMPOTENCY_KEY_NOT_FOUND: { readonly stream: string; readonly idempotencyKey: string };
   EVENT_UNKNOWN_TYPE: { readonly stream: string; readonly version: number; readonly type: string };
-  /** `type`: left undefined where it cannot be read either. `version`: 0 where `initial` has thrown. */
+  /**
+   * `type`: left undefined where it cannot be read either. `version`: 0 where `initial` has thrown.
+   */
   EVENT_UNREADABLE: { readonly stream: string; readonly version: number; readonly type: string | undefined };
 }
 
@@ -67,7 +75,9 @@ const kinds = {
   EVENT_UNREADABLE: { status: 500, title: 'An event cannot be read back', retryable: false },
 } as const satisfies Record<StreamErrorCode, ErrorKind>;
 
-/** Makes an error of the table. `message`: subject, what is, what was expected; ids yes, data never. */
+/**
+ * Makes an error of the table. `message`: subject, what is, what was expected; ids yes, data never.
+ */
 export function streamError<Code extends StreamErrorCode>(
   code: Code,
   message: string,

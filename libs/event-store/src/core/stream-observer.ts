@@ -1,4 +1,6 @@
-/** What happens at streams, for logs, traces and metrics. Ids, versions and durations; never data. */
+/**
+ * What happens at streams, for logs, traces and metrics. Ids, versions and durations; never data.
+ */
 import type { Recorded } from './event-stream.js';
 import type { AnyEvent, AnyStream } from './stream-definition.js';
 
@@ -33,7 +35,10 @@ export type StreamNotice = StreamName &
         readonly session?: string;
         readonly inTransaction?: true;
       }
-    /** What `committed`, or somebody else who is handed the events of commits, has thrown. The commit stands. */
+    /**
+     * What `committed`, or somebody else who is handed the events of commits, has thrown. The
+     * commit stands.
+     */
     | {
         readonly event: 'listener failed';
         readonly from: number;
@@ -70,8 +75,9 @@ export interface StreamCallEnd {
 }
 
 /**
- * It is called within the call that it is told of, in the caller's async context, so that logs and traces belong to the request; of background work
- * (snapshots, renewals), outside any. The tenant is in `database`, whatever the context is.
+ * It is called within the call that it is told of, in the caller's async context, so that logs and
+ * traces belong to the request; of background work (snapshots, renewals), outside any. The tenant
+ * is in `database`, whatever the context is.
  */
 export interface StreamObserver {
   tell(notice: StreamNotice): void;
@@ -80,8 +86,9 @@ export interface StreamObserver {
 }
 
 /**
- * Is handed the events of each commit, once it is done: for the tenant of the commit, outside the async context of whoever made it. What it throws, or what its
- * promise rejects with, is told as 'listener failed'; nobody waits for the promise.
+ * Is handed the events of each commit, once it is done: for the tenant of the commit, outside the
+ * async context of whoever made it. What it throws, or what its promise rejects with, is told as
+ * 'listener failed'; nobody waits for the promise.
  */
 export type CommittedEvents = (
   stream: StreamName,

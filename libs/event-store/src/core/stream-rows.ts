@@ -1,4 +1,7 @@
-/** Where the rows of one stream are. The kind stands before the container, so that everything that one append touches is in one database. */
+/**
+ * Where the rows of one stream are. The kind stands before the container, so that everything that
+ * one append touches is in one database.
+ */
 import {
   assertWithin,
   decodeKey,

@@ -1,4 +1,7 @@
-/** The everyday verb: loads, decides, appends; decides anew on fresh state when somebody was faster. It never sends stale events again. */
+/**
+ * The everyday verb: loads, decides, appends; decides anew on fresh state when somebody was faster.
+ * It never sends stale events again.
+ */
 import {
   assertOptions,
   commitAtomic,
@@ -127,7 +130,10 @@ class Transaction {
     return appended(this.#rows, found.state, found.version, [], false);
   }
 
-  /** The stream, the lease and the mark in one turn; while a session holds the stream, again until the deadline: then `STREAM_LOCKED`. */
+  /**
+   * The stream, the lease and the mark in one turn; while a session holds the stream, again until
+   * the deadline: then `STREAM_LOCKED`.
+   */
   async #loadFree(deadline: number): Promise<Found> {
     const { clock, observer } = this.#context;
     const rows = this.#rows;
@@ -157,14 +163,20 @@ class Transaction {
       throw mismatchError(this.#rows, condition, version);
   }
 
-  /** The mark's row where this call was answered before; `IDEMPOTENCY_CONFLICT` where the key was used for something else. */
+  /**
+   * The mark's row where this call was answered before; `IDEMPOTENCY_CONFLICT` where the key was
+   * used for something else.
+   */
   #firstAnswer(row: Row | undefined): Row | undefined {
     const verdict = this.#mark?.judge({ rows: [row], time: 0, conflict: undefined });
     if (verdict?.verdict === 'over') throw verdict.error;
     return verdict?.verdict === 'replayed' ? verdict.row : undefined;
   }
 
-  /** The events; or the first answer, where a twin of this call has won while it decided, so that it threw or found nothing left to do. */
+  /**
+   * The events; or the first answer, where a twin of this call has won while it decided, so that it
+   * threw or found nothing left to do.
+   */
   async #decideOn(found: Found, batch: AtomicBatch): Promise<readonly AnyEvent[] | Answer> {
     const { id, name } = this.#rows;
     try {

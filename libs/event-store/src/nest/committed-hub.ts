@@ -17,7 +17,10 @@ export class CommittedHub {
     this.#listeners.set(definition, [...(this.#listeners.get(definition) ?? []), listener]);
   }
 
-  /** What the event store calls: first what its options say, then who listens; `undefined` where nobody does, so that no event is made for nobody. */
+  /**
+   * What the event store calls: first what its options say, then who listens; `undefined` where
+   * nobody does, so that no event is made for nobody.
+   */
   beside(own: CommittedEvents | undefined): CommittedEvents | undefined {
     if (!this.#isUsed) return own;
     return async (stream, events, definition) => {

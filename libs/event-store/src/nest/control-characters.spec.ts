@@ -1,4 +1,7 @@
-/** Ids, tenants and names as an attacker chooses them: none of them may end a line of a log, move a terminal's cursor or turn its text round. */
+/**
+ * Ids, tenants and names as an attacker chooses them: none of them may end a line of a log, move a
+ * terminal's cursor or turn its text round.
+ */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore } from '../core/index.js';
 import { StreamLogger } from './stream-logger.js';

@@ -15,7 +15,10 @@ import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
 import { optionalPackage } from './optional-package.js';
 
-/** For each event type that is published: what the bus is given. Types that are left out are not published. */
+/**
+ * For each event type that is published: what the bus is given. Types that are left out are not
+ * published.
+ */
 export type EventBusMapping<D extends AnyStream> = {
   readonly [Type in EventOf<D>['type']]?: (
     event: Recorded<Extract<EventOf<D>, { readonly type: Type }>>,
@@ -24,18 +27,25 @@ export type EventBusMapping<D extends AnyStream> = {
 type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object) | undefined>>;
 
 /**
- * Hands events to the `EventBus` of `@nestjs/cqrs`, for handlers and sagas in this process: `EventBusBridgeModule.forFeature(Orders, { placed: ({ tenant, stream, data }) =>
- * new OrderPlaced(tenant, stream, data.customer) })`. Each event is published once, after its commit, in the order of versions within a stream.
+ * Hands events to the `EventBus` of `@nestjs/cqrs`, for handlers and sagas in this process:
+ * `EventBusBridgeModule.forFeature(Orders, { placed: ({ tenant, stream, data }) => new
+ * OrderPlaced(tenant, stream, data.customer) })`. Each event is published once, after its commit,
+ * in the order of versions within a stream.
  *
- * Handlers and sagas run for the tenant of the commit (`TenantContext`; outside any for shared streams), whoever made it, and outside the async context of the
- * request: what they need of it stands in the event, as its `metadata`.
+ * Handlers and sagas run for the tenant of the commit (`TenantContext`; outside any for shared
+ * streams), whoever made it, and outside the async context of the request: what they need of it
+ * stands in the event, as its `metadata`.
  *
- * Not crash-safe: what was committed just before the process ended, or with an answer that was lost, is never published, and nobody else's commits are. What must
- * not be missed belongs into the commit itself (`sameCommit`), or is read from the stream.
+ * Not crash-safe: what was committed just before the process ended, or with an answer that was
+ * lost, is never published, and nobody else's commits are. What must not be missed belongs into the
+ * commit itself (`sameCommit`), or is read from the stream.
  */
 @Module({})
 export class EventBusBridgeModule {
-  /** `INVALID_OPTION` at once for an event type that the stream does not have; at the start where `CqrsModule` is missing; when it is loaded after the start (lazily). */
+  /**
+   * `INVALID_OPTION` at once for an event type that the stream does not have; at the start where
+   * `CqrsModule` is missing; when it is loaded after the start (lazily).
+   */
   static forFeature<D extends AnyStream>(definition: D, mapping: EventBusMapping<D>): DynamicModule {
     const owner = `EventBusBridgeModule.forFeature (${callSite(EventBusBridgeModule.forFeature)})`;
     const stream = streamOf(definition);

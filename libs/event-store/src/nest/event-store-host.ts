@@ -1,4 +1,7 @@
-/** The one event store of an application: on its storage, with what `forRoot` says, if there is one. It ends before the storage does. */
+/**
+ * The one event store of an application: on its storage, with what `forRoot` says, if there is one.
+ * It ends before the storage does.
+ */
 import { Inject, Module, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage, KeyValueStorageModule, onceForApplication } from '@kvent/key-value-storage';
@@ -9,7 +12,8 @@ import { StreamLogger } from './stream-logger.js';
 import { both, streamTelemetry } from './stream-telemetry.js';
 
 export const eventStoreOptionsToken = Symbol('kvent.event-store-options');
-// Symbol.for: `overrideEventStore` is behind another door, which may be loaded from another copy of the package.
+// Symbol.for: `overrideEventStore` is behind another door, which may be loaded from another copy of
+// the package.
 export const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
 
 @Module({
@@ -43,13 +47,18 @@ export class EventStoreHost implements BeforeApplicationShutdown, OnApplicationS
     this.#store.refuseSessions();
   }
 
-  /** Requests have been answered: who still holds a stream is not waited for. The storage closes after this. */
+  /**
+   * Requests have been answered: who still holds a stream is not waited for. The storage closes
+   * after this.
+   */
   async onApplicationShutdown(): Promise<void> {
     await this.#store.close();
   }
 }
 
-/** One for each application: who listens to the first hears what is committed through every module. */
+/**
+ * One for each application: who listens to the first hears what is committed through every module.
+ */
 function hubOf(modules: ModulesContainer): CommittedHub {
   return onceForApplication(modules, CommittedHub, () => new CommittedHub(modules));
 }
@@ -64,7 +73,8 @@ async function storeOf(
   if (storage === undefined) {
     if (![...modules.values()].some(({ metatype }) => metatype === KeyValueStorageModule))
       throw noStorage(modules);
-    // Nest 11 answers undefined for an optional dependency that failed; its own error ends the start-up, and must not be hidden by another
+    // Nest 11 answers undefined for an optional dependency that failed; its own error ends the
+    // start-up, and must not be hidden by another
     return await new Promise(() => undefined);
   }
   return await onceForApplication(modules, EventStore, () =>

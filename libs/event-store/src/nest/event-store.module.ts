@@ -38,12 +38,15 @@ export interface EventStoreAsyncOptions extends Pick<ModuleMetadata, 'imports'> 
 }
 
 /**
- * Streams in Nest, on the storage of `KeyValueStorageModule.forRoot`. `forFeature` makes streams injectable in the module that imports it; `forRoot` is
- * optional, and says what holds for all of them. What happens is logged under `EventStore`, and traced where `@opentelemetry/api` is there. When the application
- * shuts down, no session is opened any more; one that is still held after the last request is ended, before the storage closes.
+ * Streams in Nest, on the storage of `KeyValueStorageModule.forRoot`. `forFeature` makes streams
+ * injectable in the module that imports it; `forRoot` is optional, and says what holds for all of
+ * them. What happens is logged under `EventStore`, and traced where `@opentelemetry/api` is there.
+ * When the application shuts down, no session is opened any more; one that is still held after the
+ * last request is ended, before the storage closes.
  *
- * `INVALID_OPTION` stops the start-up, before anything is opened, for: a second root, no storage, two definitions of one stream type, a stream that names an
- * unknown provider, and options that are not allowed.
+ * `INVALID_OPTION` stops the start-up, before anything is opened, for: a second root, no storage,
+ * two definitions of one stream type, a stream that names an unknown provider, and options that are
+ * not allowed.
  */
 @Module({})
 export class EventStoreModule implements OnModuleInit {
@@ -55,7 +58,10 @@ export class EventStoreModule implements OnModuleInit {
     this.#modules = modules;
   }
 
-  /** `INVALID_OPTION` for options that are made anew for each request: the event store of an application is one. */
+  /**
+   * `INVALID_OPTION` for options that are made anew for each request: the event store of an
+   * application is one.
+   */
   onModuleInit(): void {
     assertStaticOptions(this.#modules, eventStoreOptionsToken);
   }
@@ -66,7 +72,10 @@ export class EventStoreModule implements OnModuleInit {
     return rootOf(place, { provide: eventStoreOptionsToken, useValue: options }, []);
   }
 
-  /** The same with options made from what is injected: `{ inject: [ConfigService], useFactory: (config: ConfigService) => ({ … }) }`. */
+  /**
+   * The same with options made from what is injected: `{ inject: [ConfigService], useFactory:
+   * (config: ConfigService) => ({ … }) }`.
+   */
   static forRootAsync({ imports = [], inject = [], useFactory }: EventStoreAsyncOptions): DynamicModule {
     const place = callSite(EventStoreModule.forRootAsync);
     const make = async (...injected: unknown[]): Promise<EventStoreOptions> => {
@@ -77,7 +86,10 @@ export class EventStoreModule implements OnModuleInit {
     return rootOf(place, { provide: eventStoreOptionsToken, inject, useFactory: make }, imports);
   }
 
-  /** Makes these streams injectable in the module that imports it. The same definition may be in several modules: its streams are the same. */
+  /**
+   * Makes these streams injectable in the module that imports it. The same definition may be in
+   * several modules: its streams are the same.
+   */
   static forFeature(streams: readonly AnyStream[]): DynamicModule {
     const definitions = streams.map(streamOf);
     const feature: StreamFeature = { streams: definitions, place: callSite(EventStoreModule.forFeature) };

@@ -2,10 +2,14 @@ import { Inject, type InjectionToken } from '@nestjs/common';
 import type { Injects } from '@kvent/key-value-storage';
 import { streamOf, type AnyStream, type EventStream, type ResolvedStream } from '../core/index.js';
 
-// Derived from the definition and gone with it: no registry that two copies of this package could disagree about.
+// Derived from the definition and gone with it: no registry that two copies of this package could
+// disagree about.
 const tokens = new WeakMap<ResolvedStream, symbol>();
 
-/** Under which Nest knows the streams of a definition: `{ provide: getStreamToken(Orders), useValue: stub }`. `INVALID_OPTION` for what is no definition. */
+/**
+ * Under which Nest knows the streams of a definition: `{ provide: getStreamToken(Orders), useValue:
+ * stub }`. `INVALID_OPTION` for what is no definition.
+ */
 export function getStreamToken(definition: AnyStream): InjectionToken {
   const resolved = streamOf(definition);
   let token = tokens.get(resolved);
@@ -17,7 +21,8 @@ export function getStreamToken(definition: AnyStream): InjectionToken {
 }
 
 /**
- * Injects the streams of a definition: `constructor(@InjectStream(Orders) private readonly orders: EventStream<typeof Orders>) {}`. The definition must be in some
+ * Injects the streams of a definition: `constructor(@InjectStream(Orders) private readonly orders:
+ * EventStream<typeof Orders>) {}`. The definition must be in some
  * `EventStoreModule.forFeature([…])` that the module imports.
  */
 export function InjectStream<D extends AnyStream>(definition: D): Injects<EventStream<D>> {

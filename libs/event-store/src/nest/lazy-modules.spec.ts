@@ -1,4 +1,7 @@
-/** Modules that are loaded after the start, and what Nest 11.0 and 11.1 do then: every module that a lazily loaded one reaches makes its providers again. */
+/**
+ * Modules that are loaded after the start, and what Nest 11.0 and 11.1 do then: every module that a
+ * lazily loaded one reaches makes its providers again.
+ */
 import 'reflect-metadata';
 import { Module, type DynamicModule, type INestApplicationContext, type Type } from '@nestjs/common';
 import { LazyModuleLoader, ModulesContainer } from '@nestjs/core';
@@ -54,7 +57,10 @@ interface LoaderOfNest11 {
   };
 }
 
-/** As the loader of Nest 11.0 does it with each module that is reached: its providers take the place of those that are there. */
+/**
+ * As the loader of Nest 11.0 does it with each module that is reached: its providers take the place
+ * of those that are there.
+ */
 async function makeAgain(
   app: INestApplicationContext,
   reached: (metatype: Type<unknown>) => boolean,

@@ -1,4 +1,7 @@
-/** One retry loop for stores and streams: what repeats a conflict of one repeats a conflict of the other. */
+/**
+ * One retry loop for stores and streams: what repeats a conflict of one repeats a conflict of the
+ * other.
+ */
 import 'reflect-metadata';
 import { Controller, Injectable, Param, Post, UseInterceptors, type INestApplication } from '@nestjs/common';
 import { APP_FILTER } from '@nestjs/core';

@@ -1,4 +1,6 @@
-/** What `load` imports; `undefined` where the package is not installed. One that is broken rejects. */
+/**
+ * What `load` imports; `undefined` where the package is not installed. One that is broken rejects.
+ */
 export async function optionalPackage<Api>(load: () => Promise<Api>): Promise<Api | undefined> {
   try {
     return await load();

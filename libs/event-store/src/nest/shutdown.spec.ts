@@ -163,7 +163,8 @@ describe('When the application shuts down', () => {
     const provider = new MemoryProvider();
     const scan = provider.scan.bind(provider);
     provider.scan = async (...given) => {
-      for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate); // a disk that takes its time
+      // a disk that takes its time
+      for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
       return await scan(...given);
     };
     const cashier = await start(() => provider, TillModule);

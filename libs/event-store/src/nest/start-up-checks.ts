@@ -1,4 +1,7 @@
-/** Mistakes in the modules of streams. They are found before the storage is opened, so that a refused start-up holds no file and no connection. */
+/**
+ * Mistakes in the modules of streams. They are found before the storage is opened, so that a
+ * refused start-up holds no file and no connection.
+ */
 import type { ModulesContainer } from '@nestjs/core';
 import {
   onceForApplication,
@@ -18,7 +21,10 @@ export const streamFeatureSymbol = Symbol.for('kvent.stream-feature');
 /** Where `forRoot` was called. */
 export const streamRootPlaceToken = Symbol('kvent.stream-root-place');
 
-/** `INVALID_OPTION` for a second root, for a stream whose provider has no such name, and for two definitions that would share their rows, naming both places. */
+/**
+ * `INVALID_OPTION` for a second root, for a stream whose provider has no such name, and for two
+ * definitions that would share their rows, naming both places.
+ */
 export const assertStreams: StartUpCheck = (modules, storage) => {
   assertOneRoot(modules);
   const features = featuresOf(modules);
@@ -31,7 +37,10 @@ const admittedKey = Symbol('kvent.admitted-streams');
 const admittedOf = (modules: ModulesContainer): Set<StreamFeature> =>
   onceForApplication(modules, admittedKey, () => new Set<StreamFeature>());
 
-/** The same for the streams of a module that is loaded when the storage is open, against those that were admitted before it. */
+/**
+ * The same for the streams of a module that is loaded when the storage is open, against those that
+ * were admitted before it.
+ */
 export function admitStreams(modules: ModulesContainer, feature: StreamFeature): void {
   const [admitted, storage] = [admittedOf(modules), surroundingsOf(modules)];
   if (storage === undefined || admitted.has(feature)) return;
@@ -59,7 +68,10 @@ export function assertOneRoot(modules: ModulesContainer): void {
     );
 }
 
-/** `INVALID_OPTION` for options of the root that depend on a request, which Nest knows when all modules are there. */
+/**
+ * `INVALID_OPTION` for options of the root that depend on a request, which Nest knows when all
+ * modules are there.
+ */
 export function assertStaticOptions(modules: ModulesContainer, options: symbol): void {
   const roots = [...modules.values()].filter(
     ({ providers }) => providers.get(options)?.isDependencyTreeStatic() === false,

@@ -31,7 +31,11 @@ export class StreamLogger implements StreamObserver {
   }
 }
 
-/** Texts without control characters: an id must not forge a line of the log. 64-bit numbers and times as texts: what any log can carry. Of a cause what cannot hold data: a parser's message quotes what it read. */
+/**
+ * Texts without control characters: an id must not forge a line of the log. 64-bit numbers and
+ * times as texts: what any log can carry. Of a cause what cannot hold data: a parser's message
+ * quotes what it read.
+ */
 function written(fields: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]: [string, unknown]) => [

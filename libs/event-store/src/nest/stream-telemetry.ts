@@ -1,4 +1,7 @@
-/** Spans and metrics of streams for OpenTelemetry, where the application has `@opentelemetry/api`; where it has not, nothing is loaded. */
+/**
+ * Spans and metrics of streams for OpenTelemetry, where the application has `@opentelemetry/api`;
+ * where it has not, nothing is loaded.
+ */
 import type * as OpenTelemetry from '@opentelemetry/api';
 import type { StreamObserver } from '../core/index.js';
 import { optionalPackage } from './optional-package.js';
@@ -16,9 +19,11 @@ export async function streamTelemetry(
 }
 
 /**
- * One span `stream.append`, `stream.transact`, `stream.load` … for each verb, child of what runs at the moment. Metrics: `kvent.stream.appends` (events),
- * `kvent.stream.conflicts`, `kvent.stream.retries`, `kvent.stream.snapshot_hits` (counters), `kvent.stream.duration` (histogram, seconds). Attributes name
- * the stream type and the operation; ids, tenants and data never.
+ * One span `stream.append`, `stream.transact`, `stream.load` … for each verb, child of what runs at
+ * the moment. Metrics: `kvent.stream.appends` (events), `kvent.stream.conflicts`,
+ * `kvent.stream.retries`, `kvent.stream.snapshot_hits` (counters), `kvent.stream.duration`
+ * (histogram, seconds). Attributes name the stream type and the operation; ids, tenants and data
+ * never.
  */
 export function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObserver {
   const tracer = trace.getTracer(scope);

@@ -9,7 +9,10 @@ export interface DescribeStreamsOptions extends StreamUnderTest {
   readonly only?: (clause: StreamClause) => boolean;
 }
 
-/** Declares one test for each clause of the streams. `create` makes a provider for each of them, as for `describeStorageProvider`. */
+/**
+ * Declares one test for each clause of the streams. `create` makes a provider for each of them, as
+ * for `describeStorageProvider`.
+ */
 export function describeStreams(name: string, options: DescribeStreamsOptions, runner: TestRunner): void {
   const { only = () => true } = options;
   runner.describe(`streams on a storage provider: ${name}`, () => {
@@ -21,7 +24,10 @@ export function describeStreams(name: string, options: DescribeStreamsOptions, r
   });
 }
 
-/** Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it applied at all. */
+/**
+ * Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it
+ * applied at all.
+ */
 export async function proveStream(
   clause: StreamClause,
   under: StreamUnderTest,

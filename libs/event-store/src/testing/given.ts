@@ -1,4 +1,7 @@
-/** Deciders are plain functions: given what happened, when they decide, then these events. No Nest, no storage. */
+/**
+ * Deciders are plain functions: given what happened, when they decide, then these events. No Nest,
+ * no storage.
+ */
 import assert from 'node:assert/strict';
 import {
   streamOf,
@@ -31,8 +34,10 @@ export interface Given<D> {
 }
 
 /**
- * `given(Orders, [placed]).when(cancel).then([cancelled])`. Throws an `AssertionError` where it is not so. The id is 'given', and the version the number of
- * events. `evolve` sees what it sees in a stream: events that are frozen, and of types and data that can be stored (`INVALID_OPTION`, `INVALID_VALUE`).
+ * `given(Orders, [placed]).when(cancel).then([cancelled])`. Throws an `AssertionError` where it is
+ * not so. The id is 'given', and the version the number of events. `evolve` sees what it sees in a
+ * stream: events that are frozen, and of types and data that can be stored (`INVALID_OPTION`,
+ * `INVALID_VALUE`).
  */
 export function given<D extends AnyStream>(definition: D, events: readonly EventOf<D>[]): Given<D> {
   const stream = streamOf(definition);

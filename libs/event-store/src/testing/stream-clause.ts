@@ -1,6 +1,7 @@
 /**
- * What streams promise on any storage provider, as data: each clause is a sentence, a proof, and a broken variant that the proof must catch, in the streams
- * themselves or in the provider beneath them.
+ * What streams promise on any storage provider, as data: each clause is a sentence, a proof, and a
+ * broken variant that the proof must catch, in the streams themselves or in the provider beneath
+ * them.
  */
 import type { EventStream, StreamSession } from '@kvent/event-store/core';
 import { replacing, type Broken, type Need } from '@kvent/key-value-storage/testing';
@@ -20,7 +21,10 @@ export interface StreamClause {
   run(subject: StreamSubject): Promise<void>;
 }
 
-/** Streams that are broken on purpose: in themselves, or through their provider. `fault`: as in 'streams that …'. */
+/**
+ * Streams that are broken on purpose: in themselves, or through their provider. `fault`: as in
+ * 'streams that …'.
+ */
 export interface BrokenStream {
   readonly fault: string;
   readonly stream?: (stream: LedgerStream, subject: StreamSubject) => LedgerStream;

@@ -1,4 +1,7 @@
-/** What a clause of the streams works on: an event store of one tenant, on a storage opened on a fresh provider. */
+/**
+ * What a clause of the streams works on: an event store of one tenant, on a storage opened on a
+ * fresh provider.
+ */
 import assert from 'node:assert/strict';
 import {
   EventStore,
@@ -27,7 +30,10 @@ import { Ledger } from './ledger.js';
 import type { BrokenStream, LedgerStream } from './stream-clause.js';
 
 export interface StreamUnderTest extends ProviderUnderTest {
-  /** 'none': rivals of this process do not wait for each other in line. What is right must not rest on it. @default 'kept' */
+  /**
+   * 'none': rivals of this process do not wait for each other in line. What is right must not rest
+   * on it. @default 'kept'
+   */
   readonly turns?: 'kept' | 'none';
 }
 
@@ -81,7 +87,10 @@ export class StreamSubject {
   }
   /** What `things` holds. */
   readonly thing = defineState<{ readonly n: number; readonly text?: string }>('thing');
-  /** A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves open is rolled back. */
+  /**
+   * A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves
+   * open is rolled back.
+   */
   async transaction(): Promise<HeldTransaction & { readonly storage: KeyValueStorage }> {
     return await this.#subject.transaction();
   }
@@ -112,7 +121,10 @@ export class StreamSubject {
     return (this.#broken?.(stream as unknown as LedgerStream, this) ?? stream) as EventStream<D>;
   }
 
-  /** Another event store on the same storage: another part of the application, or another process, as far as streams can tell. */
+  /**
+   * Another event store on the same storage: another part of the application, or another process,
+   * as far as streams can tell.
+   */
   another(options: EventStoreOptions = {}): EventStore {
     const clock = this.abilities.clock ? this.clock : systemClock;
     return new EventStore(this.storage, {
@@ -129,13 +141,19 @@ export class StreamSubject {
     this.#prepare();
   }
 
-  /** Work that goes on while the clause looks at something else; what it fails with is heard where it is awaited. */
+  /**
+   * Work that goes on while the clause looks at something else; what it fails with is heard where
+   * it is awaited.
+   */
   readonly meanwhile = <R>(work: Promise<R>): Promise<R> => {
     work.catch(() => undefined);
     return work;
   };
 
-  /** Waits for work that waits for the time, where time is moved by hand: no faster than the storage commits, so that nothing expires meanwhile. */
+  /**
+   * Waits for work that waits for the time, where time is moved by hand: no faster than the storage
+   * commits, so that nothing expires meanwhile.
+   */
   readonly passing = async <R>(work: Promise<R>): Promise<R> => {
     let settled = false;
     const end = (): void => void (settled = true);

@@ -1,4 +1,7 @@
-/** Batches that create rows behind one number, as the append to a stream does: as what `appendRows` takes, and its answers as theirs. */
+/**
+ * Batches that create rows behind one number, as the append to a stream does: as what `appendRows`
+ * takes, and its answers as theirs.
+ */
 import type { Batch, Change, CommitResult, Expected } from '@kvent/key-value-storage/core';
 import { appendRows, appendToRow } from '../sql/append-rows.js';
 import type { Columns } from '../sql/decode-row.js';
@@ -27,13 +30,18 @@ export interface AppendBatch extends Placed {
   readonly index: number;
   /** The number that has to be what was read, if there is one. */
   readonly head: Head | undefined;
-  /** Where nothing may be, in the order of the changes; the head stands at its own place among them. */
+  /**
+   * Where nothing may be, in the order of the changes; the head stands at its own place among them.
+   */
   readonly changes: readonly (Created | 'head')[];
 }
 
 type Put = Extract<Change, { kind: 'put' }>;
 
-/** The batch, when each of its rows is checked and put: all where nothing may be, but for one number at most. */
+/**
+ * The batch, when each of its rows is checked and put: all where nothing may be, but for one number
+ * at most.
+ */
 export function appendBatchOf(
   { database, version, checks, changes }: Batch,
   index: number,

@@ -1,4 +1,7 @@
-/** Batches of any shape as the arrays of `changeRows`, one element for each row they touch, and its answer as theirs. */
+/**
+ * Batches of any shape as the arrays of `changeRows`, one element for each row they touch, and its
+ * answer as theirs.
+ */
 import type {
   Batch,
   Change,
@@ -15,7 +18,10 @@ import { texts } from '../sql/text-array.js';
 import { addressColumns, orNone } from './columns.js';
 import { inRowOrder, rowOf } from './row-order.js';
 
-/** A row within one batch: what is checked of it, what is done to it, and where these stand among the checks and changes given. */
+/**
+ * A row within one batch: what is checked of it, what is done to it, and where these stand among
+ * the checks and changes given.
+ */
 interface Element {
   readonly batch: number;
   readonly database: string;
@@ -121,7 +127,10 @@ function ttlOf(change: Change): number | null {
   return change.kind === 'put' ? ttlMsOf(change.ttl) : (change.ttlMs ?? null);
 }
 
-/** Milliseconds, or null for ever. Where the expiry of a living row is kept, it counts for an absent one. */
+/**
+ * Milliseconds, or null for ever. Where the expiry of a living row is kept, it counts for an absent
+ * one.
+ */
 export function ttlMsOf(ttl: TimeToLive): number | null {
   if (typeof ttl === 'object') return ttlMsOf(ttl.keepElse);
   return ttl === 'never' ? null : ttl;

@@ -1,6 +1,7 @@
 /**
- * Batches on their way to the server: sorted into statements by their shape, sent together, answered one by one. A statement that the server
- * refuses (a row is held, data is bad, a trigger or a policy says no) is undone by the server and repeated batch by batch, so that no batch
+ * Batches on their way to the server: sorted into statements by their shape, sent together,
+ * answered one by one. A statement that the server refuses (a row is held, data is bad, a trigger
+ * or a policy says no) is undone by the server and repeated batch by batch, so that no batch
  * suffers from its neighbours.
  */
 import {
@@ -66,12 +67,16 @@ export interface Told {
 const nobody: Told = { answered: () => undefined, waiting: () => undefined };
 
 /**
- * What travels together: values over versions that were read, values over whatever is there, values where nothing may be, sums, rows created behind
- * a number that was read, renewals that wait for nobody, and all else.
+ * What travels together: values over versions that were read, values over whatever is there, values
+ * where nothing may be, sums, rows created behind a number that was read, renewals that wait for
+ * nobody, and all else.
  */
 type Shape = 'save' | 'set' | 'create' | 'sum' | 'append' | 'renew' | 'other';
 
-/** Rows of one statement at most, where batches are of several: more and it takes longer than it saves. A batch is never split. */
+/**
+ * Rows of one statement at most, where batches are of several: more and it takes longer than it
+ * saves. A batch is never split.
+ */
 const groupRowsMax = 64;
 
 /** Between looks at a row that somebody is creating, in milliseconds. */
@@ -218,8 +223,9 @@ export class Committer {
   }
 
   /**
-   * A batch of several rows, one of which somebody holds. A statement that waited for that one would hold the others as long; so the held row is
-   * waited for alone, and the batch is sent again once it is free. Rejects with the lock timeout when it is not free in time.
+   * A batch of several rows, one of which somebody holds. A statement that waited for that one
+   * would hold the others as long; so the held row is waited for alone, and the batch is sent again
+   * once it is free. Rejects with the lock timeout when it is not free in time.
    */
   async #holdingNothing(
     batch: Batch,

@@ -1,4 +1,7 @@
-/** Batches that each create one row, as what `createRow` and `createRows` take, and their answers as theirs. */
+/**
+ * Batches that each create one row, as what `createRow` and `createRows` take, and their answers as
+ * theirs.
+ */
 import type { CommitResult } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
 import { createRow, createRows } from '../sql/likely-rows.js';

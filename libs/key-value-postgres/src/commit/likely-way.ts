@@ -1,6 +1,7 @@
 /**
- * Most writes meet what the ones before them met: a row that lives, or none. The statements for that (`likely-rows.ts`) are tried first, and what
- * they leave goes the long way: a second round trip, so nothing is tried while writes mostly turn out otherwise.
+ * Most writes meet what the ones before them met: a row that lives, or none. The statements for
+ * that (`likely-rows.ts`) are tried first, and what they leave goes the long way: a second round
+ * trip, so nothing is tried while writes mostly turn out otherwise.
  */
 import type { CommitResult } from '@kvent/key-value-storage/core';
 import { isUnlikely } from '../connections/failure.js';

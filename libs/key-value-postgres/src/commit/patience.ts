@@ -1,6 +1,7 @@
 /**
- * Waiting for rows that somebody's open transaction holds. Each such wait keeps a connection, so only a part of the pool may be spent on it:
- * a long transaction of one tenant holds up who wants its rows, and nobody else.
+ * Waiting for rows that somebody's open transaction holds. Each such wait keeps a connection, so
+ * only a part of the pool may be spent on it: a long transaction of one tenant holds up who wants
+ * its rows, and nobody else.
  */
 export class Patience {
   readonly #placesMax: number;

@@ -1,4 +1,6 @@
-/** Batches that each put one JSON value: as what the statements take, and their answers as theirs. */
+/**
+ * Batches that each put one JSON value: as what the statements take, and their answers as theirs.
+ */
 import type { Batch, Change, Check, CommitResult } from '@kvent/key-value-storage/core';
 import { checkCode } from '../sql/change-rows.js';
 import type { Columns } from '../sql/decode-row.js';
@@ -24,7 +26,10 @@ export interface PutBatch {
   readonly ttl: Put['ttl'];
 }
 
-/** The batch, when it has the hot shape: one put of JSON, and no check but of that row, and not of a number. */
+/**
+ * The batch, when it has the hot shape: one put of JSON, and no check but of that row, and not of a
+ * number.
+ */
 export function putBatchOf(
   { database, version, checks, changes }: Batch,
   index: number,

@@ -1,4 +1,7 @@
-/** Batches that renew one row and wait for nobody: as what `renewRows` takes, and its answers as theirs. */
+/**
+ * Batches that renew one row and wait for nobody: as what `renewRows` takes, and its answers as
+ * theirs.
+ */
 import type { Batch, CommitResult } from '@kvent/key-value-storage/core';
 import { unavailable } from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';

@@ -1,4 +1,7 @@
-/** The one order in which rows are locked, by every process: rivals that lock in one order never wait for each other in a circle. */
+/**
+ * The one order in which rows are locked, by every process: rivals that lock in one order never
+ * wait for each other in a circle.
+ */
 import type { RowAddress } from '@kvent/key-value-storage/core';
 
 export interface Placed {

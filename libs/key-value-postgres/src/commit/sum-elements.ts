@@ -1,4 +1,6 @@
-/** Batches that each add to one number: as what the statements take, and their answers as theirs. */
+/**
+ * Batches that each add to one number: as what the statements take, and their answers as theirs.
+ */
 import type { Batch, CommitResult, RowAddress } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
 import { addToRow, addToRows } from '../sql/likely-rows.js';

@@ -1,6 +1,7 @@
 /**
- * Batches inside the caller's transaction, one after the other, each whole or not at all. What may create a row runs behind a savepoint: when a
- * rival creates it meanwhile, the statement is undone and judges again, and the transaction goes on.
+ * Batches inside the caller's transaction, one after the other, each whole or not at all. What may
+ * create a row runs behind a savepoint: when a rival creates it meanwhile, the statement is undone
+ * and judges again, and the transaction goes on.
  */
 import {
   decodeKey,
@@ -86,7 +87,10 @@ export class TransactionCommitter {
     return await this.#options.session.run(given, parameters, 'read');
   }
 
-  /** Nothing takes effect before the caller's commit. A serialization failure or a deadlock has ended the transaction: who runs it again may succeed. */
+  /**
+   * Nothing takes effect before the caller's commit. A serialization failure or a deadlock has
+   * ended the transaction: who runs it again may succeed.
+   */
   #failure(error: unknown, batch: Batch): StorageError {
     if (!mayRunAgain(error)) return errorOf(error, this.#options.name, 'read');
     const [check] = batch.checks;

@@ -1,4 +1,7 @@
-/** One connection of a pool: its statements one after the other, each answered within bounds, and what it says beside them. */
+/**
+ * One connection of a pool: its statements one after the other, each answered within bounds, and
+ * what it says beside them.
+ */
 import { storageError } from '@kvent/key-value-storage/core';
 import type { PlanGeneration } from '../plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
@@ -132,8 +135,9 @@ const nameOf = ({ name }: Statement, generation: number): string =>
   generation === 0 ? name : `${name}_${generation}`;
 
 /**
- * Every column as text, whatever parsers the application has set for its own queries. Without a name it is prepared for this once. `pg-native` and
- * connections with `pipeline` take queries of `pg` alone.
+ * Every column as text, whatever parsers the application has set for its own queries. Without a
+ * name it is prepared for this once. `pg-native` and connections with `pipeline` take queries of
+ * `pg` alone.
  */
 export function send(
   client: Client,

@@ -1,4 +1,7 @@
-/** Statements on their way to the server: over the pools of a DataSource, each connection watched, every wait bounded. */
+/**
+ * Statements on their way to the server: over the pools of a DataSource, each connection watched,
+ * every wait bounded.
+ */
 import { isStorageError, messageOf, storageError, type StorageError } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from '../plan-generation.js';
@@ -6,9 +9,14 @@ import type { Statement } from '../sql/statement.js';
 import { Connection, type Client } from './connection.js';
 import { failureOf, isBroken, NotConnected, unavailable } from './failure.js';
 
-/** What is needed of a pool of `pg`: TypeORM's `dataSource.driver.master` and its `slaves` are such. */
+/**
+ * What is needed of a pool of `pg`: TypeORM's `dataSource.driver.master` and its `slaves` are such.
+ */
 export interface Pool {
-  /** Whether it was told to end: it has no more connections to give, and no answer for those who wait already. */
+  /**
+   * Whether it was told to end: it has no more connections to give, and no answer for those who
+   * wait already.
+   */
   readonly ending?: boolean;
   connect(): Promise<Client>;
   on(event: 'connect' | 'remove', listener: (client: Client) => void): unknown;
@@ -35,7 +43,10 @@ export interface ConnectionsOptions {
 /** What a statement is run for. `write`: when no answer comes, its effect is unknown. */
 export type Purpose = 'read' | 'write';
 
-/** Runs statements, wherever they go. Rejects with what the driver says; `Connections` and `within` make errors of it. */
+/**
+ * Runs statements, wherever they go. Rejects with what the driver says; `Connections` and `within`
+ * make errors of it.
+ */
 export interface Session {
   run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]>;
 }
@@ -156,8 +167,9 @@ export class Connections {
   }
 
   /**
-   * Ends the sessions that are held, whoever forgot them, and lets go of what is listened to. The pools are whoever's they are. What it returns
-   * closes every socket, whether the server says goodbye or not.
+   * Ends the sessions that are held, whoever forgot them, and lets go of what is listened to. The
+   * pools are whoever's they are. What it returns closes every socket, whether the server says
+   * goodbye or not.
    */
   close(): () => void {
     for (const abandon of [...this.#held]) abandon();
@@ -186,7 +198,10 @@ export class Connections {
     }
   }
 
-  /** Bounded, whatever the pool does: one that is ended while somebody waits for a connection never answers. */
+  /**
+   * Bounded, whatever the pool does: one that is ended while somebody waits for a connection never
+   * answers.
+   */
   async #connect(pool: Pool): Promise<Client> {
     const { name, acquireTimeoutMs } = this.#options;
     const late = `${name} gave no connection within ${acquireTimeoutMs} ms: the pool is exhausted, or the server does not answer`;
@@ -213,8 +228,9 @@ export class Connections {
   }
 
   /**
-   * A connection that breaks while it is out of the pool ends the process when nobody listens, and it can break in the moment it is handed out:
-   * so it is listened to from its first moment on. Its query rejects all the same. (Those of the application's pool may be older than we are.)
+   * A connection that breaks while it is out of the pool ends the process when nobody listens, and
+   * it can break in the moment it is handed out: so it is listened to from its first moment on. Its
+   * query rejects all the same. (Those of the application's pool may be older than we are.)
    */
   readonly #watch = (client: Client): Connection => {
     let connection = this.#connections.get(client);

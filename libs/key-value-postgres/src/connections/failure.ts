@@ -1,4 +1,7 @@
-/** From what the driver and the server say went wrong to the errors of Kvent: what took effect, and what to do next. */
+/**
+ * From what the driver and the server say went wrong to the errors of Kvent: what took effect, and
+ * what to do next.
+ */
 import { storageError, type StorageError } from '@kvent/key-value-storage/core';
 import { unlikelyMark } from '../sql/append-rows.js';
 import { raceMark } from '../sql/change-rows.js';
@@ -13,7 +16,10 @@ interface DriverError {
 const driverErrorOf = (error: unknown): DriverError =>
   typeof error === 'object' && error !== null ? error : { message: String(error) };
 
-/** The SQLSTATE with which the server refused a statement. Undefined for whatever says nothing about it: a socket, a timeout, a dying server. */
+/**
+ * The SQLSTATE with which the server refused a statement. Undefined for whatever says nothing about
+ * it: a socket, a timeout, a dying server.
+ */
 export function refusalOf(error: unknown): string | undefined {
   const { code, severity } = driverErrorOf(error);
   if (code === undefined || severity === undefined || !/^[0-9A-Z]{5}$/.test(code)) return undefined;
@@ -23,7 +29,10 @@ export function refusalOf(error: unknown): string | undefined {
     : code;
 }
 
-/** Serialization failures, deadlocks, and the failure on purpose: everything was undone, and the statement may run again. */
+/**
+ * Serialization failures, deadlocks, and the failure on purpose: everything was undone, and the
+ * statement may run again.
+ */
 export function mayRunAgain(error: unknown): boolean {
   const state = refusalOf(error);
   if (state === '40001' || state === '40P01') return true;
@@ -38,19 +47,26 @@ export const isUnlikely = (error: unknown): boolean =>
 export const isLockTimeout = (error: unknown): boolean => refusalOf(error) === '55P03';
 
 /**
- * The server refused the statement, whatever for: a row is held, data are bad, a trigger or a policy of one row says no. Everything was undone, and
- * the connection is as good as before. What is about one batch of a statement must not fail the others.
+ * The server refused the statement, whatever for: a row is held, data are bad, a trigger or a
+ * policy of one row says no. Everything was undone, and the connection is as good as before. What
+ * is about one batch of a statement must not fail the others.
  */
 export const isAboutStatement = (error: unknown): boolean =>
   refusalOf(error) !== undefined && !isBroken(error);
 
-/** What was sent cannot be stored: bad JSON, a NUL, a key too long for an index, a statement too complex. */
+/**
+ * What was sent cannot be stored: bad JSON, a NUL, a key too long for an index, a statement too
+ * complex.
+ */
 export function isBadData(error: unknown): boolean {
   const state = refusalOf(error);
   return state !== undefined && /^(21|22|23|54)/.test(state);
 }
 
-/** Whether the connection cannot be used any more. A server that only reads is one that the pool should leave: another may have been promoted. */
+/**
+ * Whether the connection cannot be used any more. A server that only reads is one that the pool
+ * should leave: another may have been promoted.
+ */
 export function isBroken(error: unknown): boolean {
   const state = refusalOf(error);
   return state === undefined || state === '25006' || state === '26000' || state === '42P05';
@@ -105,7 +121,10 @@ export function failureOf(error: unknown, name: string, writes: boolean): Storag
   }
 }
 
-/** What a trigger raises, what the role may not do, and what a policy of rows forbids will be refused again. */
+/**
+ * What a trigger raises, what the role may not do, and what a policy of rows forbids will be
+ * refused again.
+ */
 const refused = (message: string, state: string, cause: Error): StorageError =>
   storageError('STORAGE_UNAVAILABLE', message, {}, { retryable: !/^(P0|42|0A|44)/.test(state), cause });
 

@@ -1,11 +1,17 @@
-/** Statements that the server undoes because other sessions were faster: deadlocks, serialization failures, and the failure on purpose. */
+/**
+ * Statements that the server undoes because other sessions were faster: deadlocks, serialization
+ * failures, and the failure on purpose.
+ */
 import { retrying, storageError, systemClock, type StorageError } from '@kvent/key-value-storage/core';
 import { mayRunAgain } from './failure.js';
 
 /** How often the server may be asked again. */
 const rivalry = { attempts: 40, delayMs: 2, delayMsMax: 50, budgetMs: 10_000 };
 
-/** Runs it again while other sessions are faster, with a budget; then rejects with what the server said last. */
+/**
+ * Runs it again while other sessions are faster, with a budget; then rejects with what the server
+ * said last.
+ */
 export async function whileRivalsWin<R>(run: () => Promise<R>): Promise<R> {
   let last: unknown;
   const attempt = async (): Promise<R> => {

@@ -1,13 +1,18 @@
 /**
- * Row-level security: what a statement may touch, said to the server in settings that the policies of the table compare (`schema/migrations.ts`).
- * The settings are set in the same round trip as the statement, for its transaction alone: they end with it, so that the next user of a pooled
- * connection finds none. They are taken from the call (the database of a batch, a range, an address), not from the parameters of the statement: a
- * statement whose parameters name another database finds nothing.
+ * Row-level security: what a statement may touch, said to the server in settings that the policies
+ * of the table compare (`schema/migrations.ts`). The settings are set in the same round trip as the
+ * statement, for its transaction alone: they end with it, so that the next user of a pooled
+ * connection finds none. They are taken from the call (the database of a batch, a range, an
+ * address), not from the parameters of the statement: a statement whose parameters name another
+ * database finds nothing.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { statement, type Statement } from '../sql/statement.js';
 
-/** One database, or one of the two kinds of work over all of them: to list their names, and to sweep rows that have an expiry. */
+/**
+ * One database, or one of the two kinds of work over all of them: to list their names, and to sweep
+ * rows that have an expiry.
+ */
 export type Scope = { readonly database: string } | { readonly work: 'list' | 'sweep' };
 
 /** A statement of settings, with its parameters. */
@@ -35,7 +40,10 @@ const restore = statement(
   `select ${local('kvent.database', there('kvent.outer_database'))}, ${local('kvent.work', there('kvent.outer_work'))}`,
 );
 
-/** What stands before and after a statement. In a transaction of the application its own settings are put back; should the statement fail, the server does. */
+/**
+ * What stands before and after a statement. In a transaction of the application its own settings
+ * are put back; should the statement fail, the server does.
+ */
 export function frameOf(
   scope: Scope,
   isInTransaction: boolean,

@@ -1,6 +1,7 @@
 /**
- * A statement as `pg` sends it, for whom every column is text anyway: a query of one's own, as `pg-cursor` is one (whatever has `submit` may be
- * handed to `client.query`). It asks for no description of the columns, which the server would else send with every answer, and `pg` look
+ * A statement as `pg` sends it, for whom every column is text anyway: a query of one's own, as
+ * `pg-cursor` is one (whatever has `submit` may be handed to `client.query`). It asks for no
+ * description of the columns, which the server would else send with every answer, and `pg` look
  * through: that is a fifth of a small read.
  */
 import { EventEmitter } from 'node:events';
@@ -55,12 +56,17 @@ export type QueryCallback = (error: unknown, result?: { readonly rows: readonly 
 const asText = { getTypeParser: () => (text: string) => text };
 
 /**
- * Options of `pg` (`query_timeout`) and instrumentation (OpenTelemetry, Datadog, Elastic) replace `callback`, read or redefine `text`, listen for
- * `end`, derive from the query or copy it into a configuration of `pg`. So it has what a `Query` of `pg` has: an emitter, whose properties
- * are its own, enumerable and writable, and no private field; and a copy of these is a configuration with the same meaning.
+ * Options of `pg` (`query_timeout`) and instrumentation (OpenTelemetry, Datadog, Elastic) replace
+ * `callback`, read or redefine `text`, listen for `end`, derive from the query or copy it into a
+ * configuration of `pg`. So it has what a `Query` of `pg` has: an emitter, whose properties are its
+ * own, enumerable and writable, and no private field; and a copy of these is a configuration with
+ * the same meaning.
  */
 export class TextQuery extends EventEmitter {
-  /** `pg` keeps the text under the name once the server has parsed it. Without a name it is parsed each time. */
+  /**
+   * `pg` keeps the text under the name once the server has parsed it. Without a name it is parsed
+   * each time.
+   */
   readonly name: string;
   readonly text: string;
   readonly values: readonly unknown[];
@@ -111,7 +117,10 @@ export class TextQuery extends EventEmitter {
     protocol.execute({ portal: '', rows: 0 });
   }
 
-  /** What is prepared stays so, also where the statement behind it fails. `pg` notes this of the statement itself. */
+  /**
+   * What is prepared stays so, also where the statement behind it fails. `pg` notes this of the
+   * statement itself.
+   */
   noteParsed(protocol: Protocol | undefined): void {
     if (protocol === undefined || this.name === '') return;
     for (const [{ name, text }] of this.before) protocol.parsedStatements[name] = text;
@@ -123,7 +132,10 @@ export class TextQuery extends EventEmitter {
     this.emit('row', fields, this.result);
   }
 
-  /** What a callback throws must not keep the next query from its turn: as in `pg`, it is thrown where nothing else is under way. */
+  /**
+   * What a callback throws must not keep the next query from its turn: as in `pg`, it is thrown
+   * where nothing else is under way.
+   */
   handleReadyForQuery(protocol?: Protocol): void {
     this.noteParsed(protocol);
     try {
@@ -169,7 +181,10 @@ export class TextQuery extends EventEmitter {
   }
 }
 
-/** Dimensions, flags, the type of the elements (text), how many they are, and the number of the first. */
+/**
+ * Dimensions, flags, the type of the elements (text), how many they are, and the number of the
+ * first.
+ */
 const headerBytes = 20;
 const textOid = 25;
 

@@ -1,4 +1,7 @@
-/** Running the migrations when a provider opens: exactly once, however many instances start together. */
+/**
+ * Running the migrations when a provider opens: exactly once, however many instances start
+ * together.
+ */
 import type { Connection } from '../connections/connection.js';
 import { kventMigrations } from './migrations.js';
 import { journalTable, quoted, type TableName } from './table-name.js';
@@ -24,9 +27,11 @@ export async function isMigrated(connection: Connection, table: SecuredTable): P
 }
 
 /**
- * Brings the table up to date in one transaction, which holds a lock from its beginning: it works behind poolers too, and ends with the
- * connection of whoever dies holding it. The lock is the schema's, for two tables share what is in it. TypeORM is not asked: the
- * migrations and settings of the application's data source are none of ours, and it would take a schema by the name of `a.b` for two names.
+ * Brings the table up to date in one transaction, which holds a lock from its beginning: it works
+ * behind poolers too, and ends with the connection of whoever dies holding it. The lock is the
+ * schema's, for two tables share what is in it. TypeORM is not asked: the migrations and settings
+ * of the application's data source are none of ours, and it would take a schema by the name of
+ * `a.b` for two names.
  */
 export async function migrate(connection: Connection, table: SecuredTable): Promise<void> {
   // a snapshot of the whole transaction would not show what was done while it waited for the lock

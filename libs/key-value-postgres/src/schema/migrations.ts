@@ -6,8 +6,8 @@ import { quoted, tableName, type TableName, type TableOptions } from './table-na
 export type Migration = new () => MigrationInterface;
 
 /**
- * The migrations of a table, for the `migrations` of your own data source (then give the provider `migrate: 'never'`). Each runs once.
- * `INVALID_OPTION` when a name is none.
+ * The migrations of a table, for the `migrations` of your own data source (then give the provider
+ * `migrate: 'never'`). Each runs once. `INVALID_OPTION` when a name is none.
  */
 export function kventMigrations(options: MigrationOptions = {}): Migration[] {
   const table = tableName(options);
@@ -15,13 +15,16 @@ export function kventMigrations(options: MigrationOptions = {}): Migration[] {
 }
 
 export interface MigrationOptions extends TableOptions {
-  /** Whether the rows are put under row-level security, as `rowLevelSecurity` of the provider needs it. @default false */
+  /**
+   * Whether the rows are put under row-level security, as `rowLevelSecurity` of the provider needs
+   * it. @default false
+   */
   readonly rowLevelSecurity?: boolean | undefined;
 }
 
 /**
- * `fillfactor` leaves room beside each row, so that a new version of it needs no new entry in an index (a heap-only update). The fixed columns
- * stand first: no padding between them.
+ * `fillfactor` leaves room beside each row, so that a new version of it needs no new entry in an
+ * index (a heap-only update). The fixed columns stand first: no padding between them.
  */
 function createTable({ schema, table, quoted: name }: TableName): Migration {
   return class implements MigrationInterface {
@@ -55,7 +58,10 @@ function createTable({ schema, table, quoted: name }: TableName): Migration {
   };
 }
 
-/** Not by `if not exists` alone: that asks for the right to create schemas, also when there is nothing to create. */
+/**
+ * Not by `if not exists` alone: that asks for the right to create schemas, also when there is
+ * nothing to create.
+ */
 async function createSchema(runner: QueryRunner, schema: string): Promise<void> {
   const found = (await runner.query(
     'select 1 from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) $1',
@@ -68,9 +74,11 @@ async function createSchema(runner: QueryRunner, schema: string): Promise<void> 
 export const policies = ['kvent_database', 'kvent_list', 'kvent_sweep'] as const;
 
 /**
- * A second wall between tenants. A statement sees and writes rows of the database that it was sent for (`kvent.database`), and none without. Two
- * kinds of work are about all databases, each with as little as it needs: listing their names only reads, and the sweep meets no row but those that
- * have an expiry, and stores none. Owners are bound too. The settings are asked once for each statement.
+ * A second wall between tenants. A statement sees and writes rows of the database that it was sent
+ * for (`kvent.database`), and none without. Two kinds of work are about all databases, each with as
+ * little as it needs: listing their names only reads, and the sweep meets no row but those that
+ * have an expiry, and stores none. Owners are bound too. The settings are asked once for each
+ * statement.
  */
 function secureTable({ quoted: name }: TableName): Migration {
   const setting = (of: string): string => `(select pg_catalog.current_setting('kvent.${of}', true))`;

@@ -1,4 +1,7 @@
-/** The table as TypeORM knows it: for applications that let TypeORM compare their schema with the database. Rows are never read or written through it. */
+/**
+ * The table as TypeORM knows it: for applications that let TypeORM compare their schema with the
+ * database. Rows are never read or written through it.
+ */
 import { invalidOption } from '@kvent/key-value-storage/core';
 import { EntitySchema } from 'typeorm';
 import { tableName, type TableOptions } from './table-name.js';
@@ -19,8 +22,9 @@ export interface StoredRow {
 }
 
 /**
- * The entities of a table, for the `entities` of a data source with `synchronize`, or whose migrations are generated: then TypeORM finds
- * nothing to change. `INVALID_OPTION` when a name is none, or holds a dot or a quote: TypeORM would look for another table.
+ * The entities of a table, for the `entities` of a data source with `synchronize`, or whose
+ * migrations are generated: then TypeORM finds nothing to change. `INVALID_OPTION` when a name is
+ * none, or holds a dot or a quote: TypeORM would look for another table.
  */
 export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRow>[] {
   const { schema, table } = tableName(options);
@@ -69,9 +73,10 @@ interface IndexOfEntity {
 }
 
 /**
- * The columns of an index, as a function: TypeORM calls it as a method of what it knows of the index, once it has put the application's
- * `entityPrefix` before the name of the table and before anything uses that name. Our table is called what it is called, so it is put right here.
- * An entity has no other way to be left out of the prefix.
+ * The columns of an index, as a function: TypeORM calls it as a method of what it knows of the
+ * index, once it has put the application's `entityPrefix` before the name of the table and before
+ * anything uses that name. Our table is called what it is called, so it is put right here. An
+ * entity has no other way to be left out of the prefix.
  */
 function unprefixed(schema: string, table: string, column: string): () => string[] {
   return function (this: IndexOfEntity | undefined): string[] {

@@ -13,7 +13,10 @@ import {
 import { overwrite } from './change-rows.js';
 import { dividedBy, eq, gt, le, unexpired } from './operators.js';
 
-/** Deletes at most $1 expired rows, the oldest first, and answers how many were rows and how many ghosts. Rows in use are left for the next time. */
+/**
+ * Deletes at most $1 expired rows, the oldest first, and answers how many were rows and how many
+ * ghosts. Rows in use are left for the next time.
+ */
 export function sweepRows(dialect: Dialect): Statement {
   const now = readTime(dialect, '$2');
   return statement(
@@ -64,7 +67,10 @@ order by container, entity`,
 export const countRows = ({ table }: Dialect): Statement =>
   statement('count', `select pg_catalog.count(*) from ${table.quoted} where database ${eq} $1`);
 
-/** The next $5 living rows of the database $1 behind the address $2 to $4, or fewer, so that their values are not over `pageBytesMax` by more than one. */
+/**
+ * The next $5 living rows of the database $1 behind the address $2 to $4, or fewer, so that their
+ * values are not over `pageBytesMax` by more than one.
+ */
 export function exportRows(dialect: Dialect): Statement {
   const now = readTime(dialect, '$6');
   const rows = `select * from ${dialect.table.quoted}
@@ -106,7 +112,10 @@ export function dropDatabase(dialect: Dialect): Statement {
   );
 }
 
-/** About how many rows the table has whose quoted name is $1, from the size of its file: nothing is counted. */
+/**
+ * About how many rows the table has whose quoted name is $1, from the size of its file: nothing is
+ * counted.
+ */
 export function tableSize(): Statement {
   // a hundred bytes a row: rather too many rows than too few
   return statement('size', `select pg_catalog.pg_relation_size($1::pg_catalog.regclass) ${dividedBy} 100`);

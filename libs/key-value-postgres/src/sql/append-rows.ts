@@ -1,8 +1,10 @@
 /**
- * What the append to a stream is, and anything else that creates rows, all or nothing, behind one number that has to be what was read: the numbers
- * move on, and the rows are created. A batch without such a number creates only. Like the other statements for likely cases it judges nothing: a
- * batch whose number is another, or held, or elsewhere, is left alone and not answered. Where a row is in the way of one that should be created,
- * nothing of it all is done: it fails on purpose, and the general statement judges each batch.
+ * What the append to a stream is, and anything else that creates rows, all or nothing, behind one
+ * number that has to be what was read: the numbers move on, and the rows are created. A batch
+ * without such a number creates only. Like the other statements for likely cases it judges nothing:
+ * a batch whose number is another, or held, or elsewhere, is left alone and not answered. Where a
+ * row is in the way of one that should be created, nothing of it all is done: it fails on purpose,
+ * and the general statement judges each batch.
  *
  * The order of locks is that of `changeRows`: first the numbers, as given, then what is created.
  */
@@ -62,7 +64,10 @@ select b, ${epochMs('pg_catalog.min(t)')}, ${epochMs('pg_catalog.min(bt)')}, ${v
   );
 }
 
-/** One append alone: behind the number $5 at $1 to $4, which becomes $6, texts are created at the keys $10 in the container $8 and the entity $9. */
+/**
+ * One append alone: behind the number $5 at $1 to $4, which becomes $6, texts are created at the
+ * keys $10 in the container $8 and the entity $9.
+ */
 export function appendToRow(dialect: Dialect): Statement {
   const { quoted } = dialect.table;
   const now = writeTime(dialect, '$13');

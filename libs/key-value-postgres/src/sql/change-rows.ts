@@ -1,19 +1,24 @@
 /**
- * THE GENERAL STATEMENT: any number of independent batches of any shape, judged and applied in one round trip. It says in SQL what
- * `evaluateBatch` of the core says in TypeScript.
+ * THE GENERAL STATEMENT: any number of independent batches of any shape, judged and applied in one
+ * round trip. It says in SQL what `evaluateBatch` of the core says in TypeScript.
  *
  * Its steps, each seeing the whole of the one before:
  *
- * - `l` locks the rows that are there, in the order given (the caller sorts them, all processes alike), and reads them as they are then;
+ * - `l` locks the rows that are there, in the order given (the caller sorts them, all processes
+ *   alike), and reads them as they are then;
  * - `c` reads the clock, once every row is held;
- * - `a` judges each element, `j` each batch: all or nothing, and one time, which is never before that of a row it replaces;
- * - `n` creates what was judged absent, `u` overwrites and `m` renews what was there, `d` deletes, in this order: who creates holds its locks
- *   already and waits for creators alone, in the order of rows, so that rivals cannot wait for each other in a circle;
- * - a row that a rival created since the statement began is neither seen by `l` nor overwritten by `n`. Then fewer rows are written than were
- *   meant, and the cast at the end fails on purpose: everything is undone, and the statement runs again.
+ * - `a` judges each element, `j` each batch: all or nothing, and one time, which is never before
+ *   that of a row it replaces;
+ * - `n` creates what was judged absent, `u` overwrites and `m` renews what was there, `d` deletes,
+ *   in this order: who creates holds its locks already and waits for creators alone, in the order
+ *   of rows, so that rivals cannot wait for each other in a circle;
+ * - a row that a rival created since the statement began is neither seen by `l` nor overwritten by
+ *   `n`. Then fewer rows are written than were meant, and the cast at the end fails on purpose:
+ *   everything is undone, and the statement runs again.
  *
- * A batch that rests on the absence of a row it does not create leaves a *ghost* there, a row that was never alive: two batches that check
- * each other's absence meet in it. The sweep clears it away.
+ * A batch that rests on the absence of a row it does not create leaves a *ghost* there, a row that
+ * was never alive: two batches that check each other's absence meet in it. The sweep clears it
+ * away.
  */
 import { between, concat, eq, ge, gt, isRow, lt, plus, unexpired } from './operators.js';
 import {
@@ -37,8 +42,9 @@ export const actCode = { again: -1, check: 0, put: 1, delete: 2, sum: 3, min: 4,
 export const raceMark = 'kvent: another session created a row meanwhile, the statement runs again';
 
 /**
- * Locks waited for longer than this refuse the whole statement (55P03). It is set before the first lock is asked for, and for this statement
- * alone; null leaves the setting of the caller's transaction as it is.
+ * Locks waited for longer than this refuse the whole statement (55P03). It is set before the first
+ * lock is asked for, and for this statement alone; null leaves the setting of the caller's
+ * transaction as it is.
  */
 export const lockTimeout = (parameter: string): string =>
   `case when ${parameter}::pg_catalog.text is null then '' else pg_catalog.set_config('lock_timeout', ${parameter}::pg_catalog.text, true) end`;
@@ -58,7 +64,10 @@ const ofElement = (table: string, columns: string): string => `(select ${columns
 export const heldIfAny = (table: string, columns: string): string =>
   `left join lateral ${ofElement(table, columns)} for no key update) r on true`;
 
-/** The row of an element, held, where there is one that meets the condition; an element without one is left out. */
+/**
+ * The row of an element, held, where there is one that meets the condition; an element without one
+ * is left out.
+ */
 export const held = (table: string, columns: string, condition: string): string =>
   `cross join lateral ${ofElement(table, columns)} ${condition} for no key update) r`;
 
@@ -66,7 +75,10 @@ export const alive = `v0 is not null and ${unexpired('x0', 't')}`;
 
 const sameRow = `(r.database, r.container, r.entity, r.key) ${eq} (db, co, en, ke)`;
 
-/** Whether as many rows were written as were meant: 0, or the failure on purpose. It must not be constant, or the planner would fail. */
+/**
+ * Whether as many rows were written as were meant: 0, or the failure on purpose. It must not be
+ * constant, or the planner would fail.
+ */
 export const verified = (written: string, meant: string, mark = raceMark): string =>
   `case when ${written} ${eq} (${meant}) then 0 else ('${mark} ' ${concat} (${meant}))::pg_catalog.int4 end`;
 

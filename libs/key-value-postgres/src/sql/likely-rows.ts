@@ -1,12 +1,15 @@
 /**
- * What most writes are: a value over one that is there, a sum to a number that is there, or a row where none is. These statements do that and
- * nothing else, at half the price of `putRows` and `changeRows`. They judge nothing: whatever is not as they need it is left alone and not
- * answered, and the others give the verdict. (At another version, no number, out of range, absent or there, or so near its expiry that it could
- * end while it is waited for.)
+ * What most writes are: a value over one that is there, a sum to a number that is there, or a row
+ * where none is. These statements do that and nothing else, at half the price of `putRows` and
+ * `changeRows`. They judge nothing: whatever is not as they need it is left alone and not answered,
+ * and the others give the verdict. (At another version, no number, out of range, absent or there,
+ * or so near its expiry that it could end while it is waited for.)
  *
- * What overwrites creates nothing; it locks in the order given, as the others do, and writes by the place where the locked row lies. A row that a
- * rival renewed since the statement began lies elsewhere than the statement can see: it is not written, and not answered either. What creates
- * locks nothing but what it creates, in the same order: it waits for creators alone, as `changeRows` does when it creates.
+ * What overwrites creates nothing; it locks in the order given, as the others do, and writes by the
+ * place where the locked row lies. A row that a rival renewed since the statement began lies
+ * elsewhere than the statement can see: it is not written, and not answered either. What creates
+ * locks nothing but what it creates, in the same order: it waits for creators alone, as
+ * `changeRows` does when it creates.
  */
 import { bigintMax, bigintMin, held, lockTimeout, lockTimeoutSet } from './change-rows.js';
 import { between, eq, gt, isRow, lt, plus } from './operators.js';
@@ -37,7 +40,10 @@ const fits = (operand: string, floor: string, ceiling: string): string =>
 export const one = (now: string, lock: string): string =>
   `${isRow('$1', '$2', '$3', '$4')} and ${living(now)} and ${lockTimeout(lock)} is not null`;
 
-/** A JSON value over one row, if it is at version $5 (null: at any); it keeps its expiry ($6) or has none from now on. */
+/**
+ * A JSON value over one row, if it is at version $5 (null: at any); it keeps its expiry ($6) or has
+ * none from now on.
+ */
 export function overwriteRow(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
   return statement(

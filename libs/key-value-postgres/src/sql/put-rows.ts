@@ -1,6 +1,7 @@
 /**
- * The hot shape on its own: batches that each put one JSON value, checked by absence, presence or version or not at all. The steps are those
- * of `changeRows`, without what only other shapes need: a third faster.
+ * The hot shape on its own: batches that each put one JSON value, checked by absence, presence or
+ * version or not at all. The steps are those of `changeRows`, without what only other shapes need:
+ * a third faster.
  */
 import { alive, countOf, heldIfAny, lockTimeoutSet, overwrite, verified } from './change-rows.js';
 import { eq, ge, plus } from './operators.js';

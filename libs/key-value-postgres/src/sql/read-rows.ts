@@ -24,7 +24,10 @@ import { TextArray } from './text-array.js';
 
 type Values = 'include' | 'omit';
 
-/** The row at $1 to $4, if it is alive, and the time. Nothing when there is none: a join that answers the time alone would cost everyone 7 %. */
+/**
+ * The row at $1 to $4, if it is alive, and the time. Nothing when there is none: a join that
+ * answers the time alone would cost everyone 7 %.
+ */
 export function readOne(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
   return statement(
@@ -35,8 +38,9 @@ where ${isRow('$1', '$2', '$3', '$4')} and ${unexpired('expires_at', now)}`,
 }
 
 /**
- * The living rows at the addresses in the arrays $1 to $4, each with its place among them, and the time in every line. `offset 0` keeps the
- * planner from turning the look-ups into one join, which it would get wrong for a table it knew when it was small.
+ * The living rows at the addresses in the arrays $1 to $4, each with its place among them, and the
+ * time in every line. `offset 0` keeps the planner from turning the look-ups into one join, which
+ * it would get wrong for a table it knew when it was small.
  */
 export function readMany(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
@@ -66,7 +70,10 @@ export const addressArrays = (addresses: readonly Address[]): readonly TextArray
   new TextArray(addresses.map(({ key }) => key)),
 ];
 
-/** The living rows of one space ($1 to $3) whose keys are in the array $4, each with its key, and the time in every line: half the price of `readMany`. */
+/**
+ * The living rows of one space ($1 to $3) whose keys are in the array $4, each with its key, and
+ * the time in every line: half the price of `readMany`.
+ */
 export function readSpace(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
   return statement(
@@ -105,7 +112,10 @@ export function decodeMany(lines: readonly Columns[], count: number, values: Val
   return { time: milliseconds(lines[0]?.[0] as string), rows };
 }
 
-/** The rows of `readSpace`, in the order of the addresses. Nothing when there are none: then nobody says the time either. */
+/**
+ * The rows of `readSpace`, in the order of the addresses. Nothing when there are none: then nobody
+ * says the time either.
+ */
 export function decodeSpace(
   lines: readonly Columns[],
   addresses: readonly Address[],
@@ -128,13 +138,16 @@ export const readClock = (dialect: Dialect): Statement =>
 /** Pages of more rows than this may be over `pageBytesMax`. */
 const smallPage = Math.floor(limits.pageBytesMax / limits.valueBytesMax);
 
-/** Whether the values of a page may be over `pageBytesMax`: only then the server has to add them up. */
+/**
+ * Whether the values of a page may be over `pageBytesMax`: only then the server has to add them up.
+ */
 export const mayBeLarge = ({ limit, values = 'include' }: ScanRange): boolean =>
   values === 'include' && limit > smallPage;
 
 /**
- * A page of one space in key order, one row more than asked, so that it shows whether more come. Its bounds are parameters from $5 on. A page that
- * may be large ends with the row that is too much, and shows so that more come.
+ * A page of one space in key order, one row more than asked, so that it shows whether more come.
+ * Its bounds are parameters from $5 on. A page that may be large ends with the row that is too
+ * much, and shows so that more come.
  */
 export function scanOne(dialect: Dialect, range: ScanRange): Statement {
   const { start, end, after, reverse = false, values = 'include' } = range;

@@ -1,11 +1,15 @@
 /**
- * Renewals that are not worth waiting for: a row that somebody holds is passed over, so that whoever reads it never stands in line for the row. What
- * is not answered was held, is at another version, or has no expiry: it stays as it is.
+ * Renewals that are not worth waiting for: a row that somebody holds is passed over, so that
+ * whoever reads it never stands in line for the row. What is not answered was held, is at another
+ * version, or has no expiry: it stays as it is.
  */
 import { eq, gt, isRow, plus } from './operators.js';
 import { arrays, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';
 
-/** Rows at the addresses in the arrays $1 to $4, each at the version in $5, whose expiry moves forward to the milliseconds in $6 from now. */
+/**
+ * Rows at the addresses in the arrays $1 to $4, each at the version in $5, whose expiry moves
+ * forward to the milliseconds in $6 from now.
+ */
 export function renewRows(dialect: Dialect): Statement {
   const { quoted } = dialect.table;
   const now = writeTime(dialect, '$7');

@@ -1,4 +1,7 @@
-/** A parameter that is an array of texts. It travels in the binary form of Postgres, in which nothing has to be escaped, nor read again there. */
+/**
+ * A parameter that is an array of texts. It travels in the binary form of Postgres, in which
+ * nothing has to be escaped, nor read again there.
+ */
 export class TextArray {
   readonly values: readonly (string | null)[];
 

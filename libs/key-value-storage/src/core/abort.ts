@@ -1,4 +1,7 @@
-/** Cancellation (law 12): still queued, it takes no effect; once handed to the engine, the call ends at once and its effect is unknown. */
+/**
+ * Cancellation (law 12): still queued, it takes no effect; once handed to the engine, the call ends
+ * at once and its effect is unknown.
+ */
 import { storageError, type StorageError } from './errors.js';
 
 export function aborted(
@@ -20,7 +23,10 @@ export function throwIfAborted(what: string, signal: AbortSignal | undefined): v
   if (signal?.aborted === true) throw aborted(what, 'none', signal);
 }
 
-/** The answer of work that is under way, or `ABORTED` with this effect as soon as the signal says so; the work itself goes on. */
+/**
+ * The answer of work that is under way, or `ABORTED` with this effect as soon as the signal says
+ * so; the work itself goes on.
+ */
 export async function untilAborted<R>(
   what: string,
   effect: 'none' | 'unknown',

@@ -1,4 +1,7 @@
-/** Two copies of the package in one process have two sets of classes. What is refused because of that says so, and not that it is no store. */
+/**
+ * Two copies of the package in one process have two sets of classes. What is refused because of
+ * that says so, and not that it is no store.
+ */
 import { expect, it } from '@jest/globals';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { commitAtomic } from './atomic.js';

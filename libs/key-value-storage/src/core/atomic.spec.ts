@@ -1,4 +1,7 @@
-/** Idempotency keys of whole batches: what a record holds, what is compared, and which check is looked at first. */
+/**
+ * Idempotency keys of whole batches: what a record holds, what is compared, and which check is
+ * looked at first.
+ */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { isStorageError } from './errors.js';
@@ -46,7 +49,10 @@ async function changeRecord(change: (json: Record<string, unknown>) => object): 
 }
 
 describe('A batch under an idempotency key', () => {
-  /** An engine that names the last check that is not met, as Postgres does: there an absent record is judged before the row is waited for. */
+  /**
+   * An engine that names the last check that is not met, as Postgres does: there an absent record
+   * is judged before the row is waited for.
+   */
   async function namingTheRow(): Promise<KeyValueStorage> {
     const inner = new MemoryProvider();
     const naming = new Proxy(inner, {

@@ -1,4 +1,7 @@
-/** Several rows or none: what `storage.atomic()` answers. Checks and changes are gathered by row, and travel as one batch. */
+/**
+ * Several rows or none: what `storage.atomic()` answers. Checks and changes are gathered by row,
+ * and travel as one batch.
+ */
 import { throwIfAborted } from './abort.js';
 import { commitParts, WorkingPart, type BatchPart, type Replayed } from './batch-part.js';
 import { encodeValue } from './codec.js';
@@ -21,13 +24,19 @@ import type { Address, Change, Check, Expected, TimeToLive } from './storage-pro
 import { storeRows, TypedStore } from './typed-store.js';
 import { etagIn, ttlOf } from './write-options.js';
 
-/** One row of the batch: what it must be, and what becomes of it. Values are checked and encoded when they are added. */
+/**
+ * One row of the batch: what it must be, and what becomes of it. Values are checked and encoded
+ * when they are added.
+ */
 interface Line {
   readonly address: Address;
   /** In messages: the name of the state. */
   readonly state: string;
   expected: Expected | undefined;
-  /** The caller said that it must be new: a key that is there is `KEY_EXISTS`, as of the verb of a store. */
+  /**
+   * The caller said that it must be new: a key that is there is `KEY_EXISTS`, as of the verb of a
+   * store.
+   */
   added: boolean;
   change: (() => Promise<Change>) | undefined;
   deletes: boolean;
@@ -41,13 +50,19 @@ interface Call {
   readonly whole: () => readonly unknown[];
 }
 
-/** What the record of a commit answers a repeat with: the keys of the changes, encoded, in their order, and which of them were deletions. */
+/**
+ * What the record of a commit answers a repeat with: the keys of the changes, encoded, in their
+ * order, and which of them were deletions.
+ */
 interface RecordedChanges {
   readonly keys: readonly string[];
   readonly deleted: readonly number[];
 }
 
-/** Idempotency marks of whole batches. No mark of a stream or a state has a container without a name. */
+/**
+ * Idempotency marks of whole batches. No mark of a stream or a state has a container without a
+ * name.
+ */
 const batchMarks = 'mark:';
 
 /** On a batch: what other packages of Kvent commit it by. */
@@ -69,7 +84,10 @@ export class Atomic extends AtomicBatch {
   readonly #parts: WorkingPart[] = [];
   /** What a repeat with the same idempotency key is compared by. */
   readonly #calls: Call[] = [];
-  /** Something in it rests on what the caller has read: `save`, `check`, a deleted entry, an append to a stream as it was loaded. */
+  /**
+   * Something in it rests on what the caller has read: `save`, `check`, a deleted entry, an append
+   * to a stream as it was loaded.
+   */
   #restsOnReading = false;
   #home: Home | undefined;
   #committed = false;
@@ -233,8 +251,9 @@ export class Atomic extends AtomicBatch {
   }
 
   /**
-   * What the caller gave. Where something rests on a reading, a repeat reads again and has other etags, and other values made of what it has read: then
-   * only the verbs and the rows are compared.
+   * What the caller gave. Where something rests on a reading, a repeat reads again and has other
+   * etags, and other values made of what it has read: then only the verbs and the rows are
+   * compared.
    */
   get #content(): unknown {
     return this.#calls.map(({ about, whole }) => (this.#restsOnReading ? about : whole()));
@@ -256,7 +275,8 @@ export class Atomic extends AtomicBatch {
     const line = this.#line(store, key);
     const rows = rowsOf(store);
     const ttl: TimeToLive = ttlOf('An atomic write', ttlMs, rows.state.ttlMs, expiry);
-    // encoded now, so that what the caller changes later is not what is stored; an error waits for commit()
+    // encoded now, so that what the caller changes later is not what is stored; an error waits for
+    // commit()
     const encoding = (async () => await rows.codec.encode(key, value))();
     encoding.catch(() => undefined);
     const { address } = line;
@@ -339,7 +359,10 @@ export class Atomic extends AtomicBatch {
 export const atomicOn = (engine: Engine): AtomicBatch =>
   new Atomic((each) => each === engine, engine.assertOpen);
 
-/** Commits a batch with a mark of the caller's own; `undefined` when there was nothing to commit. For packages that build on batches. */
+/**
+ * Commits a batch with a mark of the caller's own; `undefined` when there was nothing to commit.
+ * For packages that build on batches.
+ */
 export async function commitAtomic(
   batch: AtomicBatch,
   mark: MarkPart | undefined,

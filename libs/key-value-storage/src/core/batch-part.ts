@@ -1,7 +1,9 @@
 /**
- * Batches that are made of parts: what another package (an append to a stream), or an idempotency mark, adds to one commit. A conflict of such a
- * batch is judged by its parts: all of them are asked, in one read, and each answers that it is fine, that it is over, that it was done already, or
- * that it would go otherwise now; then the commit goes again. The batch stays one: all of it or nothing.
+ * Batches that are made of parts: what another package (an append to a stream), or an idempotency
+ * mark, adds to one commit. A conflict of such a batch is judged by its parts: all of them are
+ * asked, in one read, and each answers that it is fine, that it is over, that it was done already,
+ * or that it would go otherwise now; then the commit goes again. The batch stays one: all of it or
+ * nothing.
  */
 import { systemClock } from './clock.js';
 import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
@@ -24,13 +26,19 @@ export interface Contribution {
 export type Verdict =
   /** Nothing stands against it. */
   | { readonly verdict: 'fine' }
-  /** It has another contribution now; `otherwise` is thrown when the attempts are spent, and says that this was a conflict. */
+  /**
+   * It has another contribution now; `otherwise` is thrown when the attempts are spent, and says
+   * that this was a conflict.
+   */
   | { readonly verdict: 'again'; readonly otherwise: Error }
   | { readonly verdict: 'over'; readonly error: Error }
   /** It was done before; `row` tells of it. */
   | { readonly verdict: 'replayed'; readonly row: Row };
 
-/** What a part is shown after a conflict: the rows it asked for, the provider's time, and the failed check where it was its own. */
+/**
+ * What a part is shown after a conflict: the rows it asked for, the provider's time, and the failed
+ * check where it was its own.
+ */
 export interface Seen {
   readonly rows: readonly (Row | undefined)[];
   readonly time: number;
@@ -57,9 +65,15 @@ export abstract class WorkingPart implements BatchPart {
   abstract judge(seen: Seen): Verdict;
   /** The caller's arguments: what a repeat with the same idempotency key is compared by. */
   abstract content(): unknown;
-  /** Whether its check is what the caller has read. A repeat of the caller's work reads again, so it has other arguments. */
+  /**
+   * Whether its check is what the caller has read. A repeat of the caller's work reads again, so it
+   * has other arguments.
+   */
   readonly restsOnReading: boolean = false;
-  /** Whether it is the record of an idempotency key: it is looked at on every conflict, before anything else is said of it. */
+  /**
+   * Whether it is the record of an idempotency key: it is looked at on every conflict, before
+   * anything else is said of it.
+   */
   readonly isRecord: boolean = false;
   landed(_landed: Landed): void {
     // most parts have nothing left to do
@@ -71,7 +85,10 @@ export interface PartedBatch {
   readonly database: string;
   /** What stands in the batch beside the parts. */
   readonly own: Contribution;
-  /** What a failed check of `own` means to the caller. @default a conflict, which is retried together with the reading */
+  /**
+   * What a failed check of `own` means to the caller. @default a conflict, which is retried
+   * together with the reading
+   */
   readonly refusal?: ((conflict: Conflicted) => Error) | undefined;
   /** In the order in which they are judged: marks first. */
   readonly parts: readonly WorkingPart[];
@@ -81,10 +98,16 @@ export interface PartedBatch {
 export type Replayed = Extract<Verdict, { verdict: 'replayed' }>;
 type Over = Extract<Verdict, { verdict: 'over' }>;
 
-/** Nothing is repeated inside a caller's transaction, but what a part says otherwise once it has looked. */
+/**
+ * Nothing is repeated inside a caller's transaction, but what a part says otherwise once it has
+ * looked.
+ */
 const attemptsInTransaction = 3;
 
-/** Commits the parts and what stands beside them. Answers that it landed, or that a part was done before; throws what else became of it. */
+/**
+ * Commits the parts and what stands beside them. Answers that it landed, or that a part was done
+ * before; throws what else became of it.
+ */
 export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed> {
   const { engine, parts, signal } = batch;
   await Promise.all(parts.map(async (part) => await part.prepare()));
@@ -122,8 +145,9 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
 }
 
 /**
- * A check of the batch's own has failed. The same call may have landed before, from another process too: an engine may judge an absent record by its
- * snapshot, and the row after it has waited for it. So the record decides first, and the failed check only where there is none.
+ * A check of the batch's own has failed. The same call may have landed before, from another process
+ * too: an engine may judge an absent record by its snapshot, and the row after it has waited for
+ * it. So the record decides first, and the failed check only where there is none.
  */
 async function refused(batch: PartedBatch, conflict: Conflicted, turn: string): Promise<Replayed | Over> {
   const records = batch.parts.filter(({ isRecord }) => isRecord);
@@ -134,7 +158,10 @@ async function refused(batch: PartedBatch, conflict: Conflicted, turn: string): 
   return { verdict: 'over', error: lost(error, turn) };
 }
 
-/** In a transaction of the caller's nobody waits in line: whoever is in front may wait for this very transaction. */
+/**
+ * In a transaction of the caller's nobody waits in line: whoever is in front may wait for this very
+ * transaction.
+ */
 async function repeated<R>(
   { inTransaction }: Engine,
   attempt: () => Promise<R>,
@@ -159,7 +186,10 @@ async function send({ engine, database, own, parts, signal }: PartedBatch): Prom
   return result;
 }
 
-/** One read for all parts. The first that is over, or was done before, decides; else one that goes otherwise now. */
+/**
+ * One read for all parts. The first that is over, or was done before, decides; else one that goes
+ * otherwise now.
+ */
 async function ask(
   { engine, parts, signal }: PartedBatch,
   conflict: Conflicted | undefined,

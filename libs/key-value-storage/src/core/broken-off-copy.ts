@@ -2,7 +2,10 @@
 import { isStorageError, StorageError, storageError, titleOf } from './errors.js';
 import { messageOf } from './kinds.js';
 
-/** As the error was, code and fields, but for its effect: something was written. `rows`: how many were handed to the target, as `done`. */
+/**
+ * As the error was, code and fields, but for its effect: something was written. `rows`: how many
+ * were handed to the target, as `done`.
+ */
 export function brokenOff(error: unknown, from: string, to: string, rows: number): StorageError {
   const cause = isStorageError(error)
     ? error

@@ -1,6 +1,12 @@
-/** Time as a parameter: nothing in the library reads the time of day or sleeps except through a `Clock`. */
+/**
+ * Time as a parameter: nothing in the library reads the time of day or sleeps except through a
+ * `Clock`.
+ */
 
-/** `now`: milliseconds since 1970, may jump. `monotonic`: milliseconds since some moment, never steps back. `wait` rejects with the signal's reason. */
+/**
+ * `now`: milliseconds since 1970, may jump. `monotonic`: milliseconds since some moment, never
+ * steps back. `wait` rejects with the signal's reason.
+ */
 export interface Clock {
   now(): number;
   monotonic(): number;
@@ -25,15 +31,19 @@ export const systemClock: Clock = {
     }),
 };
 
-/** A time that was stored, and what the wall clock said at that moment: less, where it had been ahead and was put right. */
+/**
+ * A time that was stored, and what the wall clock said at that moment: less, where it had been
+ * ahead and was put right.
+ */
 export interface StoredTime {
   readonly time: number;
   readonly wall: number;
 }
 
 /**
- * The time that providers without a server run on: the wall clock, but never before the last time stored plus the monotonic time passed
- * since. So a wall clock that steps back revives no expired row and stops no countdown, and a reading that was never stored spoils nothing.
+ * The time that providers without a server run on: the wall clock, but never before the last time
+ * stored plus the monotonic time passed since. So a wall clock that steps back revives no expired
+ * row and stops no countdown, and a reading that was never stored spoils nothing.
  */
 export class SteadyTime {
   readonly #clock: Clock;
@@ -61,7 +71,10 @@ export class SteadyTime {
     return this.#wall;
   }
 
-  /** Where the time stored goes on ahead of the wall clock: both as they are now. `undefined` where the wall clock leads. */
+  /**
+   * Where the time stored goes on ahead of the wall clock: both as they are now. `undefined` where
+   * the wall clock leads.
+   */
   ahead(): StoredTime | undefined {
     const wall = this.#clock.now();
     const time = this.#stored + Math.floor(this.#clock.monotonic() - this.#storedAt);
@@ -69,8 +82,9 @@ export class SteadyTime {
   }
 
   /**
-   * Goes on from a time found stored when the database was opened. Where the wall clock was behind it, what has passed by the wall clock since then
-   * counts too: the time does not stand still while nobody has it open.
+   * Goes on from a time found stored when the database was opened. Where the wall clock was behind
+   * it, what has passed by the wall clock since then counts too: the time does not stand still
+   * while nobody has it open.
    */
   found({ time, wall }: StoredTime): void {
     this.#readAt = this.#clock.monotonic();

@@ -45,7 +45,10 @@ class Gate extends MemoryProvider {
   }
 }
 
-/** A provider some of whose rows are held by somebody: it answers the batches of the others before the whole, as `answered` allows. */
+/**
+ * A provider some of whose rows are held by somebody: it answers the batches of the others before
+ * the whole, as `answered` allows.
+ */
 class HeldRows extends MemoryProvider {
   readonly commits: (readonly Batch[])[] = [];
   readonly held = new Set<string>();
@@ -147,7 +150,8 @@ describe('the coalescing provider', () => {
     for (const answer of lost) expect(answer).toMatchObject({ outcome: 'conflict', actual: landed?.version });
     expect((await blind)[0]?.outcome).toBe('committed');
     expect((await onAnother)[0]).toMatchObject({ outcome: 'conflict', address: { key: 'hot' } });
-    // the one that landed, the one without a check, and the one whose first check nobody can judge from here
+    // the one that landed, the one without a check, and the one whose first check nobody can judge
+    // from here
     expect(gate.commits.map((batches) => batches.length)).toEqual([1, 1, 1]);
   });
 

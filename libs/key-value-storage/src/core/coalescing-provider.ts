@@ -1,8 +1,10 @@
 /**
- * Gathers independent calls: put around a provider that gains from it, a hundred concurrent requests become one round trip. A group is sent at
- * the end of the microtask while fewer than four are on their way, else when one is back; so a lone call waits for nobody. Batches that share
- * a row are never in flight together: a later one waits for the earlier. Databases take turns, so that one tenant's crowd holds up no other. A group that the engine refuses as a whole is repeated call by call,
- * so that one caller's failure never reaches its neighbours.
+ * Gathers independent calls: put around a provider that gains from it, a hundred concurrent
+ * requests become one round trip. A group is sent at the end of the microtask while fewer than four
+ * are on their way, else when one is back; so a lone call waits for nobody. Batches that share a
+ * row are never in flight together: a later one waits for the earlier. Databases take turns, so
+ * that one tenant's crowd holds up no other. A group that the engine refuses as a whole is repeated
+ * call by call, so that one caller's failure never reaches its neighbours.
  */
 import { aborted, throwIfAborted } from './abort.js';
 import { nameOf, sizeOf } from './commit.js';
@@ -45,7 +47,10 @@ export class CoalescingProvider implements StorageProvider {
   readonly #reads: Gatherer<ReadCall, ReadResult>;
   readonly #scans: Gatherer<ScanRange, ScanPage>;
   readonly #commits: Gatherer<Batch, CommitResult>;
-  /** Addresses of one group of reads at most: fewer while values are so large that groups of more were refused. */
+  /**
+   * Addresses of one group of reads at most: fewer while values are so large that groups of more
+   * were refused.
+   */
   #readAddresses: number = limits.readAddressesMax;
 
   constructor(inner: StorageProvider) {
@@ -197,8 +202,9 @@ function pickReads(
 }
 
 /**
- * Batches from the front that share no row with each other, with one in flight, or with one that waits before them. Only a row that somebody's
- * transaction holds is waited for where it may take long: what else is wanted by a batch that waits for such a row is free for others.
+ * Batches from the front that share no row with each other, with one in flight, or with one that
+ * waits before them. Only a row that somebody's transaction holds is waited for where it may take
+ * long: what else is wanted by a batch that waits for such a row is free for others.
  */
 function pickBatches(
   waiting: readonly Call<Batch, CommitResult>[],
@@ -229,11 +235,13 @@ function pickBatches(
 type Left = { readonly version: string; readonly number: bigint | undefined } | undefined;
 
 /**
- * Of batches that waited for a row while others were on their way to it, those whose answer is certain now. Sent or not, they come right behind:
+ * Of batches that waited for a row while others were on their way to it, those whose answer is
+ * certain now. Sent or not, they come right behind:
  *
- * - one that found the row held by somebody's open transaction until its patience was over has waited for all who stood behind it;
- * - one whose first check is not met by what was left there conflicts. So a crowd at one row costs one round trip for whoever wins, and not one
- *   for each who loses.
+ * - one that found the row held by somebody's open transaction until its patience was over has
+ *   waited for all who stood behind it;
+ * - one whose first check is not met by what was left there conflicts. So a crowd at one row costs
+ *   one round trip for whoever wins, and not one for each who loses.
  */
 function answersAfter(
   answered: readonly Answered<Batch, CommitResult>[],

@@ -1,10 +1,12 @@
 /**
- * Values as JSON text. Plain JSON stays plain JSON. What JSON would lose is kept under a tag (`{ "$date": "2026-…" }`), or refused by path;
- * nothing is lost silently. An object that has a key of that form itself gets one more `$` in front of it, so that tags are never guessed.
+ * Values as JSON text. Plain JSON stays plain JSON. What JSON would lose is kept under a tag (`{
+ * "$date": "2026-…" }`), or refused by path; nothing is lost silently. An object that has a key of
+ * that form itself gets one more `$` in front of it, so that tags are never guessed.
  *
- * Kept: undefined (as a property and in arrays), NaN, ±Infinity, −0, bigint, Date, Map, Set, Uint8Array.
- * Refused: functions, symbols, cycles, invalid dates, holes in arrays, other classes than the state's own, and classes made from those above: a
- * Buffer too. An object without a prototype comes back as an ordinary one.
+ * Kept: undefined (as a property and in arrays), NaN, ±Infinity, −0, bigint, Date, Map, Set,
+ * Uint8Array. Refused: functions, symbols, cycles, invalid dates, holes in arrays, other classes
+ * than the state's own, and classes made from those above: a Buffer too. An object without a
+ * prototype comes back as an ordinary one.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { storageError } from './errors.js';
@@ -15,7 +17,10 @@ import { limits } from './limits.js';
 type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 interface Decoded {
   readonly value: unknown;
-  /** Nothing in it can be changed: it may be handed out again and again. Dates, maps, sets and bytes are made fresh at each read. */
+  /**
+   * Nothing in it can be changed: it may be handed out again and again. Dates, maps, sets and bytes
+   * are made fresh at each read.
+   */
   readonly shareable: boolean;
 }
 
@@ -30,12 +35,18 @@ class Unstorable extends Error {
 
 // ─── encoding
 
-/** A value as text, and frozen as it is answered; `shareable`: nothing in it can be changed, so it may be handed out again and again. */
+/**
+ * A value as text, and frozen as it is answered; `shareable`: nothing in it can be changed, so it
+ * may be handed out again and again.
+ */
 export interface EncodedValue extends Decoded {
   readonly text: string;
 }
 
-/** Encodes a value, schema version included; `INVALID_VALUE` with the path of what cannot be kept. `prototype`: the one class allowed at the top. */
+/**
+ * Encodes a value, schema version included; `INVALID_VALUE` with the path of what cannot be kept.
+ * `prototype`: the one class allowed at the top.
+ */
 export function encodeValue(
   value: unknown,
   what: () => string,
@@ -57,7 +68,10 @@ export function encodeValue(
   }
 }
 
-/** Most values are plain JSON: one walk copies and freezes them, and sees that they are. What is not plain takes the longer way. */
+/**
+ * Most values are plain JSON: one walk copies and freezes them, and sees that they are. What is not
+ * plain takes the longer way.
+ */
 const notPlain = Symbol('not plain');
 /** Deeper ones are refused: whether they can be written and read back would depend on the stack. */
 const depthMax = limits.valueLevelsMax;
@@ -104,8 +118,8 @@ function textOf(json: Json, schemaVersion: number): string {
 }
 
 /**
- * `{ "$v": 2, …the properties }`, or `{ "$v": 2, "$value": … }` for what is no object of its own. Put together as text: in an object, a property
- * named by a number would come before it.
+ * `{ "$v": 2, …the properties }`, or `{ "$v": 2, "$value": … }` for what is no object of its own.
+ * Put together as text: in an object, a property named by a number would come before it.
  */
 function enveloped(json: Json, schemaVersion: number): string {
   const text = JSON.stringify(json);
@@ -192,7 +206,10 @@ function dateToJson(date: Date): Json {
   return { $date: date.toISOString() };
 }
 
-/** Why a class made from a built-in one is refused: it would come back as another class than it was given as. */
+/**
+ * Why a class made from a built-in one is refused: it would come back as another class than it was
+ * given as.
+ */
 function classOf(kind: 'date' | 'map' | 'set' | 'bytes', value: object): string {
   if (kind !== 'bytes')
     return 'an instance of a class of dates, maps or sets cannot be stored: it would come back as a bare one';
@@ -258,7 +275,10 @@ export function copyProperties<T extends object>(target: T, source: object): T {
   return target;
 }
 
-/** An own property of any name: assigning one that is inherited (`__proto__`, an accessor of the class) would run code instead. */
+/**
+ * An own property of any name: assigning one that is inherited (`__proto__`, an accessor of the
+ * class) would run code instead.
+ */
 function define(target: object, name: string, value: unknown): void {
   if (name in target)
     Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
@@ -267,7 +287,10 @@ function define(target: object, name: string, value: unknown): void {
 
 // ─── decoding
 
-/** The stored JSON and the schema version it was written with. `SyntaxError` where it is no JSON that this codec wrote. */
+/**
+ * The stored JSON and the schema version it was written with. `SyntaxError` where it is no JSON
+ * that this codec wrote.
+ */
 export function parseStored(text: string): { readonly schemaVersion: number; readonly json: unknown } {
   const json = JSON.parse(text) as unknown;
   if (!text.startsWith('{"$v":')) return { schemaVersion: 1, json };
@@ -278,8 +301,9 @@ export function parseStored(text: string): { readonly schemaVersion: number; rea
 }
 
 /**
- * The value of stored JSON, frozen: objects and arrays cannot be changed. `tagged`: whether there may be tags in it. `SyntaxError` for what this
- * codec does not write: an unknown content of a tag, more levels than `limits.valueLevelsMax`.
+ * The value of stored JSON, frozen: objects and arrays cannot be changed. `tagged`: whether there
+ * may be tags in it. `SyntaxError` for what this codec does not write: an unknown content of a tag,
+ * more levels than `limits.valueLevelsMax`.
  */
 export function reviveFrozen(json: unknown, tagged: boolean): Decoded {
   if (!tagged) return { value: deepFreeze(json), shareable: true };
@@ -321,7 +345,10 @@ function revive(json: unknown, state: { shareable: boolean }, level: number): un
   return Object.freeze(value);
 }
 
-/** What a tag stands for. A `SyntaxError` for content that this codec does not write: it is damage, and must not become another value. */
+/**
+ * What a tag stands for. A `SyntaxError` for content that this codec does not write: it is damage,
+ * and must not become another value.
+ */
 function reviveTagged(tag: string, content: unknown, state: { shareable: boolean }, level: number): unknown {
   if (tag === '$undefined' && content === true) return undefined;
   if (tag === '$number' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(content as string))

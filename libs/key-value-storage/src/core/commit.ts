@@ -1,4 +1,7 @@
-/** From the verbs to the port: one batch, checked against the limits, with a version of its own; and the one place where a conflict becomes an error. */
+/**
+ * From the verbs to the port: one batch, checked against the limits, with a version of its own; and
+ * the one place where a conflict becomes an error.
+ */
 import { describeExpected } from './evaluate-batch.js';
 import { storageError, type StorageError } from './errors.js';
 import { decodeKey, describe, type Key } from './key.js';
@@ -30,11 +33,15 @@ export interface Engine {
   /** Rejects with `STORAGE_NOT_OPEN` once the storage is closed. */
   readonly assertOpen: () => void;
   /**
-   * Runs work that follows a commit, or that goes on in the background: for the tenant of the database, outside the async context of the caller.
-   * What belongs to a request (its tenant, its user, its trace) does not leak into it.
+   * Runs work that follows a commit, or that goes on in the background: for the tenant of the
+   * database, outside the async context of the caller. What belongs to a request (its tenant, its
+   * user, its trace) does not leak into it.
    */
   readonly detached: <R>(database: string, work: () => R) => R;
-  /** The same engine inside a transaction of the caller's: one transaction has one engine. `STORAGE_UNSUPPORTED` where the provider has none. */
+  /**
+   * The same engine inside a transaction of the caller's: one transaction has one engine.
+   * `STORAGE_UNSUPPORTED` where the provider has none.
+   */
   readonly within: (transaction: object) => Engine;
 }
 
@@ -125,11 +132,16 @@ export const nameOf = ({ container, entity, key }: RowAddress): string => `${con
 /** The key as the user knows it; the encoded text where it is none. */
 export const keyOf = ({ key }: RowAddress): Key => decodeKey(key) ?? key;
 
-/** `KEY_EXISTS`: the caller said that the key must be new. Never retried: the same call fails again. */
+/**
+ * `KEY_EXISTS`: the caller said that the key must be new. Never retried: the same call fails again.
+ */
 export const existsError = (state: string, key: Key): StorageError<'KEY_EXISTS'> =>
   storageError('KEY_EXISTS', `There is a ${state} ${describe(key)} already.`, { key });
 
-/** The conflict as an error. `check`: whether the failed check was the caller's own (`ifMatch`): that is never retried. */
+/**
+ * The conflict as an error. `check`: whether the failed check was the caller's own (`ifMatch`):
+ * that is never retried.
+ */
 export function conflictError(
   { address, expected, actual }: Conflicted,
   check: 'caller' | 'own',

@@ -1,6 +1,7 @@
 /**
- * One database on two sides, row by row: both are read in key order, side by side, so nothing is kept and the first difference has a name. Sides
- * have clocks of their own, and time passes between the readings: a row that one side lacks is no difference if it has expired there.
+ * One database on two sides, row by row: both are read in key order, side by side, so nothing is
+ * kept and the first difference has a name. Sides have clocks of their own, and time passes between
+ * the readings: a row that one side lacks is no difference if it has expired there.
  */
 import { placeOf } from './raw-row.js';
 import { CopiedRows, type CopySource } from './copy-source.js';

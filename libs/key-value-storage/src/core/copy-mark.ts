@@ -1,6 +1,7 @@
 /**
- * The mark of an unfinished copy: a row that is put before the first row is copied, and taken away when all were compared. Whatever breaks a copy
- * off, a killed process too, leaves it; so nobody takes half a copy for a whole one, and to begin again is known to cost nothing else.
+ * The mark of an unfinished copy: a row that is put before the first row is copied, and taken away
+ * when all were compared. Whatever breaks a copy off, a killed process too, leaves it; so nobody
+ * takes half a copy for a whole one, and to begin again is known to cost nothing else.
  */
 import { copyKind, type CopySource } from './copy-source.js';
 import { invalidOption } from './options.js';
@@ -21,7 +22,10 @@ interface Mark {
   readonly startedAt: number;
 }
 
-/** In words: "an unfinished copy of JSON file ./data, begun at …". `undefined` where there is no mark. */
+/**
+ * In words: "an unfinished copy of JSON file ./data, begun at …". `undefined` where there is no
+ * mark.
+ */
 export async function unfinishedCopy(
   storage: Pick<StorageProvider, 'read'>,
   database: string,
@@ -45,7 +49,10 @@ function readMark(text: string): Partial<Record<keyof Mark, unknown>> {
   }
 }
 
-/** Marks a database of the target; answers the version of the mark. `INVALID_OPTION` when another copy was faster. */
+/**
+ * Marks a database of the target; answers the version of the mark. `INVALID_OPTION` when another
+ * copy was faster.
+ */
 export async function putMark(to: StorageProvider, database: string, from: CopySource): Promise<Version> {
   const { database: _, ...address } = markOf(database);
   const { time } = await to.read([markOf(database)]);
@@ -77,8 +84,9 @@ export async function removeMark(to: StorageProvider, database: string, version:
 const probeTtlMs = 60_000;
 
 /**
- * `INVALID_OPTION` where source and target are one and the same place, by whatever two names: to clear the target would be to lose the source. A
- * row that nobody asks for is put into the target, looked for in the source, and taken away.
+ * `INVALID_OPTION` where source and target are one and the same place, by whatever two names: to
+ * clear the target would be to lose the source. A row that nobody asks for is put into the target,
+ * looked for in the source, and taken away.
  */
 export async function assertElsewhere(
   from: CopySource,

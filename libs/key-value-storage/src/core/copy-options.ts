@@ -5,12 +5,16 @@ import { databaseOf } from './tenant.js';
 
 export interface CopyStorageOptions {
   /**
-   * What becomes of a database that the target holds already. `refuse`: nothing is copied at all. `resume`: what an earlier copy left unfinished
-   * is dropped and copied anew, what is the same as in the source stays, anything else is refused. `replace`: it is dropped, whatever it holds.
+   * What becomes of a database that the target holds already. `refuse`: nothing is copied at all.
+   * `resume`: what an earlier copy left unfinished is dropped and copied anew, what is the same as
+   * in the source stays, anything else is refused. `replace`: it is dropped, whatever it holds.
    * @default 'refuse'
    */
   readonly ifPresent?: 'refuse' | 'resume' | 'replace';
-  /** Hears how far it is: as each step begins and ends, and every 500 rows. What it throws is ignored. */
+  /**
+   * Hears how far it is: as each step begins and ends, and every 500 rows. What it throws is
+   * ignored.
+   */
   readonly onProgress?: (progress: CopyProgress) => void;
   /** Breaks the copy off at the next row. */
   readonly signal?: AbortSignal | undefined;
@@ -20,7 +24,9 @@ export interface CopyStorageOptions {
 export interface CopyDatabaseOptions extends CopyStorageOptions {
   /** The database of this tenant. */
   readonly tenant?: string;
-  /** The database of this name: `shared`, or another one that `administration.databases()` lists. */
+  /**
+   * The database of this name: `shared`, or another one that `administration.databases()` lists.
+   */
   readonly database?: string;
 }
 

@@ -1,4 +1,6 @@
-/** What is to be done with each database, and every reason not to begin: nothing is written here. */
+/**
+ * What is to be done with each database, and every reason not to begin: nothing is written here.
+ */
 import type { CopySettings } from './copy-options.js';
 import { unfinishedCopy } from './copy-mark.js';
 import type { CopySource } from './copy-source.js';

@@ -14,7 +14,10 @@ export class CopyReporter {
     this.#signal = signal;
   }
 
-  /** A step begins. `row` hears of each row and throws `ABORTED` when it is time; `end` answers how many there were. */
+  /**
+   * A step begins. `row` hears of each row and throws `ABORTED` when it is time; `end` answers how
+   * many there were.
+   */
   begin(step: Omit<CopyProgress, 'rows' | 'space'>): {
     readonly row: (raw: RawRow) => void;
     readonly end: () => number;

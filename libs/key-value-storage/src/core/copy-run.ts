@@ -22,7 +22,10 @@ export interface CopiedDatabase extends RowsDigest {
   readonly leases: number;
 }
 
-/** A database whose rows were put, and are still to be compared. `mark`: none where the target held it already. */
+/**
+ * A database whose rows were put, and are still to be compared. `mark`: none where the target held
+ * it already.
+ */
 interface Put {
   readonly database: string;
   readonly rows: number | undefined;
@@ -55,7 +58,8 @@ export class CopyRun {
     throwIfAborted('The copy', this.#settings.signal);
     if ((this.#from as unknown) === this.#to)
       throw invalidOption(`Source and target are the same storage: ${this.#to.name}.`);
-    // what can be refused is refused before anybody is held up; and a frozen engine would hold the probe up too
+    // what can be refused is refused before anybody is held up; and a frozen engine would hold the
+    // probe up too
     const dropped = (await this.#plan()).find(({ work }) => work === 'replace');
     if (dropped !== undefined) await this.#assertElsewhere(dropped.database);
     const freeze = await this.#from.administration.freeze?.(this.#only);
@@ -79,7 +83,10 @@ export class CopyRun {
     this.#isElsewhere = true;
   }
 
-  /** All are put before any is compared: a source that is read from front to back is read from front to back twice. */
+  /**
+   * All are put before any is compared: a source that is read from front to back is read from front
+   * to back twice.
+   */
   async #copy(freeze: Freeze | undefined): Promise<readonly CopiedDatabase[]> {
     const plan = await this.#plan();
     const copied = new Map<string, CopiedDatabase>();
@@ -91,7 +98,8 @@ export class CopyRun {
         );
     };
     const there = plan.filter(({ work }) => work === 'compare');
-    // what is there and should stay is looked at first: as long as that may be refused, nothing is written
+    // what is there and should stay is looked at first: as long as that may be refused, nothing is
+    // written
     await compare(there.map(({ database }) => ({ database, rows: undefined, mark: undefined })));
     const missing = plan.filter(({ work }) => work !== 'compare');
     const puts: Put[] = [];

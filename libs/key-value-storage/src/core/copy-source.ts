@@ -11,9 +11,10 @@ export interface CopySource extends Pick<StorageProvider, 'name' | 'read'> {
 export const copyKind = 'copy:';
 
 /**
- * Leases stay behind: they say that a session of a running process holds a stream, and that process is not moved. A head that such a session holds
- * goes along as it is: a held head without a lease is what a session that died leaves, and the next append or session takes such a head over.
- * The fences go along, so fencing tokens keep growing.
+ * Leases stay behind: they say that a session of a running process holds a stream, and that process
+ * is not moved. A head that such a session holds goes along as it is: a held head without a lease
+ * is what a session that died leaves, and the next append or session takes such a head over. The
+ * fences go along, so fencing tokens keep growing.
  */
 const leaseKind = 'lease:';
 
@@ -37,7 +38,10 @@ export class CopiedRows implements AsyncIterable<RawRow> {
   }
 }
 
-/** How many rows there are, if that is cheap to know: where the engine counts, or holds its rows in this process. */
+/**
+ * How many rows there are, if that is cheap to know: where the engine counts, or holds its rows in
+ * this process.
+ */
 export async function countRows(
   { administration, features }: CopySource,
   database: string,

@@ -1,4 +1,7 @@
-/** Cursors of pages: where the last page ended, and what it was a page of, so that a cursor is refused where it does not belong. */
+/**
+ * Cursors of pages: where the last page ended, and what it was a page of, so that a cursor is
+ * refused where it does not belong.
+ */
 import { storageError } from './errors.js';
 import { decodeKey, describe, encodeKey } from './key.js';
 import { limits } from './limits.js';
@@ -16,8 +19,9 @@ export function encodeCursor(scope: CursorScope, lastKey: string): string {
 }
 
 /**
- * The key after which the page begins. Cursors come back from clients, so nothing is taken on trust: `INVALID_CURSOR` for one of another range,
- * tenant or state, for one that holds no key that Kvent wrote, and for one above `cursorCharactersMax`.
+ * The key after which the page begins. Cursors come back from clients, so nothing is taken on
+ * trust: `INVALID_CURSOR` for one of another range, tenant or state, for one that holds no key that
+ * Kvent wrote, and for one above `cursorCharactersMax`.
  */
 export function decodeCursor(scope: CursorScope, cursor: unknown): string {
   if (typeof cursor !== 'string') throw invalidCursor(`A cursor is a text; given was ${describe(cursor)}.`);
@@ -42,7 +46,10 @@ export function decodeCursor(scope: CursorScope, cursor: unknown): string {
 
 const invalidCursor = (message: string) => storageError('INVALID_CURSOR', message, {});
 
-/** Whether it is the encoding of a key. So no engine is asked for what it cannot store: NUL, lone surrogates, a key that is too long. */
+/**
+ * Whether it is the encoding of a key. So no engine is asked for what it cannot store: NUL, lone
+ * surrogates, a key that is too long.
+ */
 function isKey(encoded: string): boolean {
   try {
     const key = decodeKey(encoded);

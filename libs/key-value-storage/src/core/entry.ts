@@ -6,14 +6,20 @@ import { builtInKind, isBytes } from './kinds.js';
 import { invalidOption } from './options.js';
 import type { Address } from './storage-provider.js';
 
-/** How a value is shown over HTTP: `EtagInterceptor` sends `body` with `ETag: "<etag>"`. Any answer may carry one under `Symbol.for('kvent.representation')`. */
+/**
+ * How a value is shown over HTTP: `EtagInterceptor` sends `body` with `ETag: "<etag>"`. Any answer
+ * may carry one under `Symbol.for('kvent.representation')`.
+ */
 export interface Representation {
   readonly body: unknown;
   readonly etag: string;
 }
 export const representation = Symbol.for('kvent.representation');
 
-/** Where an entry is, and which version of it was read; frozen. `expiresAt` is undefined for what lives for ever. */
+/**
+ * Where an entry is, and which version of it was read; frozen. `expiresAt` is undefined for what
+ * lives for ever.
+ */
 export abstract class EntryInfo {
   readonly key: Key;
   /** Opaque, for comparison only: changes with every successful write, never returns. */
@@ -42,13 +48,19 @@ export abstract class EntryInfo {
   }
 }
 
-/** An entry with its value. The value is frozen: objects and arrays throughout; dates, maps, sets and bytes are fresh at each read. */
+/**
+ * An entry with its value. The value is frozen: objects and arrays throughout; dates, maps, sets
+ * and bytes are fresh at each read.
+ */
 export abstract class Entry<out T> extends EntryInfo {
   readonly value: T;
   readonly #address: Address | undefined;
   readonly #schemaVersion: number;
 
-  /** `address` and `schemaVersion`: where it was read, and the schema that it was read by; they are part of its ETag over HTTP. */
+  /**
+   * `address` and `schemaVersion`: where it was read, and the schema that it was read by; they are
+   * part of its ETag over HTTP.
+   */
   constructor(
     key: Key,
     value: T,
@@ -64,7 +76,10 @@ export abstract class Entry<out T> extends EntryInfo {
     this.#schemaVersion = schemaVersion;
   }
 
-  /** The same entry with some properties changed: hand it to `save`. The value stays an instance of its class. `INVALID_OPTION` where the value is no object. */
+  /**
+   * The same entry with some properties changed: hand it to `save`. The value stays an instance of
+   * its class. `INVALID_OPTION` where the value is no object.
+   */
   with(patch: Partial<T>): Entry<T> {
     const { value } = this;
     if (
@@ -122,7 +137,10 @@ export class ReadEntryInfo extends EntryInfo {
   }
 }
 
-/** A key as an entry carries it: parts are copied, so that the caller's array cannot change under it. */
+/**
+ * A key as an entry carries it: parts are copied, so that the caller's array cannot change under
+ * it.
+ */
 export const frozenKey = (key: Key): Key =>
   typeof key === 'string'
     ? key

@@ -1,12 +1,16 @@
 /**
- * The one error class, the one table of its codes, and the one table from code to HTTP status. Errors are recognised by a brand and their
- * `code`, never by `instanceof`: two copies of this package in one process understand each other.
+ * The one error class, the one table of its codes, and the one table from code to HTTP status.
+ * Errors are recognised by a brand and their `code`, never by `instanceof`: two copies of this
+ * package in one process understand each other.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Key } from './key.js';
 import { printable } from './printable.js';
 
-/** What a code means: its HTTP status, a title for people, and whether the same call may succeed later. A `conflict` is what retry loops repeat. */
+/**
+ * What a code means: its HTTP status, a title for people, and whether the same call may succeed
+ * later. A `conflict` is what retry loops repeat.
+ */
 export interface ErrorKind {
   readonly status: number;
   readonly title: string;
@@ -46,7 +50,10 @@ const kinds = {
 
 /** The fields that come with each code. Other packages add theirs by declaration merging. */
 export interface StorageErrorDetails {
-  /** `check`: 'caller' where the failed check was given by the caller (`ifMatch`): such a conflict is never retried, and is a 412 over HTTP. */
+  /**
+   * `check`: 'caller' where the failed check was given by the caller (`ifMatch`): such a conflict
+   * is never retried, and is a 412 over HTTP.
+   */
   STORAGE_CONFLICT: {
     readonly key: Key;
     readonly expected: string;
@@ -94,10 +101,11 @@ export interface StorageErrorInit {
 }
 
 /**
- * Everything this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a write may have landed all the same; always 'unknown'
- * with `STORAGE_OUTCOME_UNKNOWN`, whatever its maker says. `retryable`:
- * whether the same call may succeed later. `attempts`: set by a retry loop that gave up; outer loops then let the error pass.
- * `done`: how much a page-wise deletion, or a copy, had done before it failed.
+ * Everything this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a write
+ * may have landed all the same; always 'unknown' with `STORAGE_OUTCOME_UNKNOWN`, whatever its maker
+ * says. `retryable`: whether the same call may succeed later. `attempts`: set by a retry loop that
+ * gave up; outer loops then let the error pass. `done`: how much a page-wise deletion, or a copy,
+ * had done before it failed.
  */
 export class StorageError<Code extends string = string> extends Error {
   readonly code: Code;
@@ -105,7 +113,10 @@ export class StorageError<Code extends string = string> extends Error {
   readonly retryable: boolean;
   /** The HTTP status of the code. */
   readonly status: number;
-  /** Where the code is explained: the path of a page and the anchor in it. It is not part of the message. */
+  /**
+   * Where the code is explained: the path of a page and the anchor in it. It is not part of the
+   * message.
+   */
   readonly help: string;
   declare attempts?: number;
   declare done?: number;
@@ -126,7 +137,10 @@ export class StorageError<Code extends string = string> extends Error {
 
 type Details<Code extends StorageErrorCode> = StorageErrorDetails[Code];
 
-/** Makes an error of the table. `message`: subject, what is, what was expected; keys yes, values never. */
+/**
+ * Makes an error of the table. `message`: subject, what is, what was expected; keys yes, values
+ * never.
+ */
 export function storageError<Code extends OwnErrorCode>(
   code: Code,
   message: string,
@@ -136,7 +150,10 @@ export function storageError<Code extends OwnErrorCode>(
   return new StorageError(code, message, kinds[code], details, init) as StorageError<Code> & Details<Code>;
 }
 
-/** Whether this is an error of Kvent, of any copy of the package, and of this code if one is given. Narrows to the fields of the code. */
+/**
+ * Whether this is an error of Kvent, of any copy of the package, and of this code if one is given.
+ * Narrows to the fields of the code.
+ */
 export function isStorageError(error: unknown): error is StorageError;
 export function isStorageError<Code extends StorageErrorCode>(
   error: unknown,
@@ -158,7 +175,10 @@ export const titleOf = (error: StorageError): string => (error as unknown as Bra
 export const isConflict = (error: unknown): error is StorageError =>
   isStorageError(error) && (error as unknown as Branded)[brand].conflict;
 
-/** The error of a deletion that goes page by page: it says how many are gone, and never that nothing was changed when something was. */
+/**
+ * The error of a deletion that goes page by page: it says how many are gone, and never that nothing
+ * was changed when something was.
+ */
 export const partlyDone = (error: StorageError, done: number): StorageError =>
   stoppedAfter(error, done, `The deletion stopped after ${done} entries, which are gone.`);
 

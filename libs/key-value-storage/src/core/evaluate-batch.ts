@@ -1,6 +1,7 @@
 /**
- * The whole meaning of a batch, as a pure function. A provider that holds its rows (memory, a file) or loops on compare-and-set calls it;
- * the conformance kit uses it as its oracle; an SQL provider says the same in SQL.
+ * The whole meaning of a batch, as a pure function. A provider that holds its rows (memory, a file)
+ * or loops on compare-and-set calls it; the conformance kit uses it as its oracle; an SQL provider
+ * says the same in SQL.
  */
 import type {
   Batch,
@@ -34,8 +35,9 @@ export const isAlive = (row: Row | undefined, now: number): row is Row =>
   row !== undefined && (row.expiresAt === undefined || row.expiresAt > now);
 
 /**
- * Judges a batch and says what it leaves behind. `rowBefore` answers the row as stored, expired or not; `now` is the provider's clock, read
- * once the rows are held. The commit's time is `now`, but never before the `updatedAt` of a row it replaces; expiry counts from `now` alone.
+ * Judges a batch and says what it leaves behind. `rowBefore` answers the row as stored, expired or
+ * not; `now` is the provider's clock, read once the rows are held. The commit's time is `now`, but
+ * never before the `updatedAt` of a row it replaces; expiry counts from `now` alone.
  */
 export function evaluateBatch(
   batch: Batch,

@@ -1,10 +1,16 @@
-/** The queue beneath `CoalescingProvider`: calls wait, are picked into groups, travel together, and are answered one by one. */
+/**
+ * The queue beneath `CoalescingProvider`: calls wait, are picked into groups, travel together, and
+ * are answered one by one.
+ */
 import { aborted, throwIfAborted } from './abort.js';
 import { isStorageError, storageError } from './errors.js';
 
 /** Groups on their way at once. */
 const groupsMax = 4;
-/** From twice as many on, what waits while nothing is on its way travels in halves: else the engine and the callers would work in turns. */
+/**
+ * From twice as many on, what waits while nothing is on its way travels in halves: else the engine
+ * and the callers would work in turns.
+ */
 const halfMin = 32;
 
 /** One caller's request, and how it is answered. */
@@ -12,7 +18,10 @@ export interface Call<Input, Output> {
   readonly input: Input;
   /** Calls are numbered as they come. */
   readonly number: number;
-  /** What it waits for in the engine, held by somebody else: all else that it needs is free meanwhile. */
+  /**
+   * What it waits for in the engine, held by somebody else: all else that it needs is free
+   * meanwhile.
+   */
   waitsFor?: string;
   readonly resolve: (output: Output) => void;
   readonly reject: (error: unknown) => void;
@@ -23,19 +32,27 @@ export interface GathererOptions<Input, Output> {
   readonly what: string;
   /** Of a call that is aborted on its way. */
   readonly effect: 'none' | 'unknown';
-  /** The database that a call asks. Those that wait are taken in turns over the databases, each in the order it came: nobody waits for all the calls of another tenant. */
+  /**
+   * The database that a call asks. Those that wait are taken in turns over the databases, each in
+   * the order it came: nobody waits for all the calls of another tenant.
+   */
   readonly database: (input: Input) => string;
-  /** The calls of the next group, from the front of those that wait. May be none, while those in flight stand in their way. */
+  /**
+   * The calls of the next group, from the front of those that wait. May be none, while those in
+   * flight stand in their way.
+   */
   readonly pick: (
     waiting: readonly Call<Input, Output>[],
     inFlight: ReadonlySet<Call<Input, Output>>,
   ) => readonly Call<Input, Output>[];
   /**
-   * Answers in the order of the inputs; `progress` may be told some of them before. Rejects only when none of them can have taken effect, or
-   * with `effect: 'unknown'`.
+   * Answers in the order of the inputs; `progress` may be told some of them before. Rejects only
+   * when none of them can have taken effect, or with `effect: 'unknown'`.
    */
   readonly send: (inputs: readonly Input[], progress: Progress<Output>) => Promise<readonly Output[]>;
-  /** From what was answered, what is certain now about calls that waited already when it was sent. */
+  /**
+   * From what was answered, what is certain now about calls that waited already when it was sent.
+   */
   readonly foretell?: (
     answered: readonly Answered<Input, Output>[],
   ) => (waiting: Input) => Output | undefined;
@@ -177,7 +194,9 @@ export class Gatherer<Input, Output> {
     this.#flush();
   }
 
-  /** A call that waited all the while may be judged by what it waited for, without a way of its own. */
+  /**
+   * A call that waited all the while may be judged by what it waited for, without a way of its own.
+   */
   #answerForetold(answered: readonly Answered<Input, Output>[], waited: number): void {
     const { foretell } = this.#options;
     if (foretell === undefined || answered.length === 0 || this.#waiting.length === 0) return;
@@ -190,8 +209,8 @@ export class Gatherer<Input, Output> {
   }
 
   /**
-   * Never rejects: every call of the group has its answer. `apart` is told that they go on one by one, and which of them is done. Answers what was
-   * answered together.
+   * Never rejects: every call of the group has its answer. `apart` is told that they go on one by
+   * one, and which of them is done. Answers what was answered together.
    */
   async #send(
     group: readonly Call<Input, Output>[],
@@ -223,7 +242,8 @@ export class Gatherer<Input, Output> {
         return output === undefined ? [] : [{ input, output, waitedFor: waitsFor }];
       });
     } catch (error) {
-      // nothing took effect: each call goes alone, so that the one at fault keeps its fault to itself
+      // nothing took effect: each call goes alone, so that the one at fault keeps its fault to
+      // itself
       if (group.length > 1 && isStorageError(error) && error.effect === 'none') {
         apart();
         await Promise.all(

@@ -1,6 +1,8 @@
 /**
- * Passwords in text that is about to be shown: in addresses (`scheme://user:password@host`), in settings (`password=…`, `PGPASSWORD=…`), plain or
- * percent-encoded. It goes by the form alone, so it also finds passwords that nobody told it. Each character is looked at a bounded number of times.
+ * Passwords in text that is about to be shown: in addresses (`scheme://user:password@host`), in
+ * settings (`password=…`, `PGPASSWORD=…`), plain or percent-encoded. It goes by the form alone, so
+ * it also finds passwords that nobody told it. Each character is looked at a bounded number of
+ * times.
  */
 export const hidden = '***';
 
@@ -68,8 +70,9 @@ function passwordIn(address: string, colon: string, at: string): Stretch | undef
 }
 
 /**
- * Whether a text that is given as a path looks like an address, which may hold a password: a directory of that name would show it. It has `://`, begins
- * or ends with a quote or a blank, or reads `user:…@host` or `password=…`.
+ * Whether a text that is given as a path looks like an address, which may hold a password: a
+ * directory of that name would show it. It has `://`, begins or ends with a quote or a blank, or
+ * reads `user:…@host` or `password=…`.
  */
 export function looksLikeAddress(path: string): boolean {
   return (

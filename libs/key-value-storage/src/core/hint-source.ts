@@ -1,4 +1,7 @@
-/** Hints for providers whose rows change in this process only: whoever commits says so, and each listener takes it in its own time. */
+/**
+ * Hints for providers whose rows change in this process only: whoever commits says so, and each
+ * listener takes it in its own time.
+ */
 import type { Hint, RowAddress, Space } from './storage-provider.js';
 
 const nameOf = ({ database, container, entity }: Space): string => `${database}\0${container}\0${entity}`;
@@ -15,7 +18,10 @@ export class HintSource {
     }
   }
 
-  /** Hints of these spaces from this call on, until the signal or `end`. A slow reader holds one pending hint a space. */
+  /**
+   * Hints of these spaces from this call on, until the signal or `end`. A slow reader holds one
+   * pending hint a space.
+   */
   listen(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
     const listener = new Listener(new Set(spaces.map(nameOf)));
     const leave = (): void => {
@@ -42,7 +48,10 @@ export class HintSource {
 
 class Listener {
   readonly #spaces: ReadonlySet<string>;
-  /** One for each space: the key of a second change in one space is dropped, for any row of it may have changed. */
+  /**
+   * One for each space: the key of a second change in one space is dropped, for any row of it may
+   * have changed.
+   */
   readonly #pending = new Map<string, Hint>();
   #wake: (() => void) | undefined;
   #ended = false;

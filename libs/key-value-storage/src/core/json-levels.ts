@@ -1,9 +1,15 @@
-/** How deep JSON text is nested. Deep text parses, but whatever walks through the value then may run out of stack. */
+/**
+ * How deep JSON text is nested. Deep text parses, but whatever walks through the value then may run
+ * out of stack.
+ */
 
 const quote = 0x22;
 const backslash = 0x5c;
 
-/** Whether objects and arrays stand in each other more than `levels` deep. Looks at each character once, and parses nothing. */
+/**
+ * Whether objects and arrays stand in each other more than `levels` deep. Looks at each character
+ * once, and parses nothing.
+ */
 export function isDeeperThan(text: string, levels: number): boolean {
   let level = 0;
   for (let index = 0; index < text.length; index += 1) {

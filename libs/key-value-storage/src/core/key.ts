@@ -1,9 +1,11 @@
 /**
- * Keys: a string, or an array of parts. Their text encoding (law 7) is injective, keeps the order, and stays readable for ordinary keys:
+ * Keys: a string, or an array of parts. Their text encoding (law 7) is injective, keeps the order,
+ * and stays readable for ordinary keys:
  *
- * - `'mug'` → `mug`; `['user', 42]` → `!tuser!nb42`. `!` sorts before every text, so keys of parts come before text keys, and a key comes
- *   before its own extensions.
- * - Each part begins with a letter for its type, in the order bytes `b` < bigint `i` < number `n` < text `t` < false `zf` < true `zt`.
+ * - `'mug'` → `mug`; `['user', 42]` → `!tuser!nb42`. `!` sorts before every text, so keys of parts
+ *   come before text keys, and a key comes before its own extensions.
+ * - Each part begins with a letter for its type, in the order bytes `b` < bigint `i` < number `n` <
+ *   text `t` < false `zf` < true `zt`.
  * - Bytes are hex. Numbers are sign, size, digits: see `encodeDecimal`.
  */
 import { storageError } from './errors.js';
@@ -62,9 +64,11 @@ function encodeNumber(number: number): string {
 }
 
 /**
- * A decimal number 0.d₁d₂… × 10^size, so that texts sort as the numbers do. The sign: `-` < `0` < `1`. The size, for the usual 1 to 21 digits
- * before the point a letter `b` to `v`; below one `a`, above `w`, with four digits. The digits, padded to the size, so that 1000 reads `1e1000`'s
- * way: `1e` + `1000`. Negative numbers turn every character round and end with `~`, so that longer ones sort first.
+ * A decimal number 0.d₁d₂… × 10^size, so that texts sort as the numbers do. The sign: `-` < `0` <
+ * `1`. The size, for the usual 1 to 21 digits before the point a letter `b` to `v`; below one `a`,
+ * above `w`, with four digits. The digits, padded to the size, so that 1000 reads `1e1000`'s way:
+ * `1e` + `1000`. Negative numbers turn every character round and end with `~`, so that longer ones
+ * sort first.
  */
 function encodeDecimal(negative: boolean, digits: string, givenSize: number | undefined): string {
   if (/^0*$/.test(digits)) return '0';
@@ -151,7 +155,10 @@ const fromHex = (hex: string): Uint8Array =>
 
 // ─── ranges
 
-/** A stretch of keys. `prefix`: leading characters of text keys, or leading parts (the key itself is then left out). `start` is inclusive, `end` exclusive. */
+/**
+ * A stretch of keys. `prefix`: leading characters of text keys, or leading parts (the key itself is
+ * then left out). `start` is inclusive, `end` exclusive.
+ */
 export interface KeyRange {
   readonly prefix?: Key;
   readonly start?: Key;
@@ -159,7 +166,10 @@ export interface KeyRange {
   readonly reverse?: boolean;
 }
 
-/** The encoded bounds of a range. Bounds outside the prefix, and a start after the end, are `OUT_OF_RANGE`; start = end is an empty range. */
+/**
+ * The encoded bounds of a range. Bounds outside the prefix, and a start after the end, are
+ * `OUT_OF_RANGE`; start = end is an empty range.
+ */
 export function encodeRange(range: KeyRange): { readonly start?: string; readonly end?: string } {
   const within = range.prefix === undefined ? {} : prefixBounds(range.prefix);
   const start = range.start === undefined ? within.start : encodeBound('start', range.start, within);

@@ -1,9 +1,13 @@
 /**
- * What kind a value is, told by what it holds inside and not by `instanceof`: a class of another realm is another class. Jest runs tests in a
- * realm of their own, so there a date of `fs.stat`, or a map of `structuredClone`, is no `instanceof` of the test's classes.
+ * What kind a value is, told by what it holds inside and not by `instanceof`: a class of another
+ * realm is another class. Jest runs tests in a realm of their own, so there a date of `fs.stat`, or
+ * a map of `structuredClone`, is no `instanceof` of the test's classes.
  */
 
-/** Whether a method of a built-in class takes the value: it throws on what does not hold what it reads. */
+/**
+ * Whether a method of a built-in class takes the value: it throws on what does not hold what it
+ * reads.
+ */
 function takes(method: (this: never) => unknown, value: object): boolean {
   try {
     method.call(value as never);
@@ -25,9 +29,13 @@ const typedArrayName = getterOf(
   Symbol.toStringTag,
 ) as (this: unknown) => string | undefined;
 
-/** The kinds that hold their content elsewhere than in properties, of this realm or of another. `bytes`: a Uint8Array, or a class made from it. */
+/**
+ * The kinds that hold their content elsewhere than in properties, of this realm or of another.
+ * `bytes`: a Uint8Array, or a class made from it.
+ */
 export function builtInKind(value: object): 'date' | 'map' | 'set' | 'bytes' | undefined {
-  // maps, sets and bytes have a tag by their class; a date has none, and is then told by `toString` without a doubt
+  // maps, sets and bytes have a tag by their class; a date has none, and is then told by `toString`
+  // without a doubt
   if (!(Symbol.toStringTag in value))
     return Object.prototype.toString.call(value) === '[object Date]' ? 'date' : undefined;
   const typedArray = typedArrayName.call(value);
@@ -43,7 +51,10 @@ export const isDate = (value: unknown): value is Date =>
 export const isBytes = (value: unknown): value is Uint8Array =>
   typeof value === 'object' && value !== null && typedArrayName.call(value) === 'Uint8Array';
 
-/** Whether it is to be waited for: a promise of any realm, and of any library that replaces the global one. */
+/**
+ * Whether it is to be waited for: a promise of any realm, and of any library that replaces the
+ * global one.
+ */
 export const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
   typeof value === 'object' &&
   value !== null &&
@@ -53,7 +64,10 @@ export const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T>
 export const isObjectPrototype = (parent: object): boolean =>
   Object.getPrototypeOf(parent) === null && Object.hasOwn(parent, 'hasOwnProperty');
 
-/** Whether an array, date, map, set or Uint8Array is of the built-in class itself, of any realm, and of none made from it. */
+/**
+ * Whether an array, date, map, set or Uint8Array is of the built-in class itself, of any realm, and
+ * of none made from it.
+ */
 export function isBare(value: object): boolean {
   // between a Uint8Array's class and the root stands the class of all typed arrays
   let steps = typedArrayName.call(value) === undefined ? 2 : 3;
@@ -62,7 +76,9 @@ export function isBare(value: object): boolean {
   return above !== null && isObjectPrototype(above);
 }
 
-/** Whether it is an error, of any realm: Node's own errors are of another realm than a Jest test. */
+/**
+ * Whether it is an error, of any realm: Node's own errors are of another realm than a Jest test.
+ */
 export const isError = (value: unknown): value is Error =>
   value instanceof Error ||
   (typeof value === 'object' && value !== null && Object.prototype.toString.call(value) === '[object Error]');

@@ -1,6 +1,7 @@
 /**
- * Every limit of the library, once, the unit last in its name. They are the same on every provider, so that moving from
- * one to another never surprises, and they are checked above the port, before any I/O (law 13).
+ * Every limit of the library, once, the unit last in its name. They are the same on every provider,
+ * so that moving from one to another never surprises, and they are checked above the port, before
+ * any I/O (law 13).
  */
 export const limits = {
   /** Encoded UTF-8 bytes of a database: `tenant:<id>` or `shared`. */
@@ -13,7 +14,10 @@ export const limits = {
   keyBytesMax: 1_024,
   /** UTF-8 bytes of one value as JSON text, or its bytes: 900 KB. */
   valueBytesMax: 900 * 1_024,
-  /** Levels of objects and arrays in the JSON text of one value; a date or a set takes a level or two for its tag, a map three. */
+  /**
+   * Levels of objects and arrays in the JSON text of one value; a date or a set takes a level or
+   * two for its tag, a map three.
+   */
   valueLevelsMax: 500,
   /** Rows that one batch checks or changes; a check and a change of one row count once. */
   batchEntriesMax: 900,
@@ -25,7 +29,10 @@ export const limits = {
   eventMetadataBytesMax: 16 * 1_024,
   /** Items of one page. */
   pageItemsMax: 1_000,
-  /** UTF-8 bytes of the values of one page, or of one read of several rows: 8 MB. A page then has fewer items and a cursor, but one at least; a read is refused. */
+  /**
+   * UTF-8 bytes of the values of one page, or of one read of several rows: 8 MB. A page then has
+   * fewer items and a cursor, but one at least; a read is refused.
+   */
   pageBytesMax: 8 * 1_024 * 1_024,
   /** Characters of a page's cursor: room for a key of `keyBytesMax`. */
   cursorCharactersMax: 1_400,
@@ -33,7 +40,10 @@ export const limits = {
   ttlMsMax: 1_000 * 365 * 24 * 60 * 60 * 1_000,
   /** UTF-8 bytes of an idempotency key. */
   idempotencyKeyBytesMax: 255,
-  /** Encoded UTF-8 bytes of the row key of an idempotency mark: the address it belongs to and the idempotency key. */
+  /**
+   * Encoded UTF-8 bytes of the row key of an idempotency mark: the address it belongs to and the
+   * idempotency key.
+   */
   markKeyBytesMax: 1_300,
   /** Bytes of one line of a backup, unzipped: 4 MB. A row takes at most half of that. */
   backupLineBytesMax: 4 * 1_024 * 1_024,

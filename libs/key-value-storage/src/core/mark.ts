@@ -1,6 +1,7 @@
 /**
- * Idempotency marks: rows beside the data, written in the same batch, with a time to live. A repeat finds the mark of the first call, and is given the
- * first answer. Only what succeeded leaves one. A mark shares the version of its batch, so a replay knows the etags of the first answer.
+ * Idempotency marks: rows beside the data, written in the same batch, with a time to live. A repeat
+ * finds the mark of the first call, and is given the first answer. Only what succeeded leaves one.
+ * A mark shares the version of its batch, so a replay knows the etags of the first answer.
  */
 import type { Engine } from './commit.js';
 import { WorkingPart, type Contribution, type Seen, type Verdict } from './batch-part.js';
@@ -25,13 +26,19 @@ export abstract class IdempotentCall {
 /** How long marks stay, unless told otherwise: a day. */
 export const markRetentionMs = 24 * 60 * 60 * 1_000;
 
-/** The key, and what a repeat is compared by: the content given with the key, else `own`, the caller's arguments; `undefined`: not compared. */
+/**
+ * The key, and what a repeat is compared by: the content given with the key, else `own`, the
+ * caller's arguments; `undefined`: not compared.
+ */
 export interface Idempotency {
   readonly key: string;
   readonly content: unknown;
 }
 
-/** What the option `idempotencyKey` asks for; `IDEMPOTENCY_KEY_REQUIRED` for a blank text, `INVALID_OPTION` for what is no text, `LIMIT_EXCEEDED` above 255 bytes. */
+/**
+ * What the option `idempotencyKey` asks for; `IDEMPOTENCY_KEY_REQUIRED` for a blank text,
+ * `INVALID_OPTION` for what is no text, `LIMIT_EXCEEDED` above 255 bytes.
+ */
 export function idempotencyOf(
   given: string | IdempotentCall | undefined,
   own?: unknown,
@@ -140,7 +147,10 @@ function isSameContent(first: string | null, now: string | undefined): boolean {
   return algorithmOf(first) !== algorithmOf(now) || first === now;
 }
 
-/** Raise its name with what the arguments of a call are taken to be: a digest under another name is not compared. */
+/**
+ * Raise its name with what the arguments of a call are taken to be: a digest under another name is
+ * not compared.
+ */
 const digestName = 'sha256-2';
 
 async function digestOf(content: unknown): Promise<string | undefined> {

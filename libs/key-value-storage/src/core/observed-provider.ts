@@ -1,6 +1,7 @@
 /**
- * Tells an observer how each call to a storage provider began and ended, and changes nothing else: what is answered, thrown and how long it takes
- * stays the provider's own. It stands below the coalescer, so that one call here is one round trip of the engine.
+ * Tells an observer how each call to a storage provider began and ended, and changes nothing else:
+ * what is answered, thrown and how long it takes stays the provider's own. It stands below the
+ * coalescer, so that one call here is one round trip of the engine.
  */
 import { systemClock, type Clock } from './clock.js';
 import { isStorageError } from './errors.js';
@@ -19,24 +20,36 @@ import type {
   StorageProvider,
 } from './storage-provider.js';
 
-/** A call to a provider. `size`: the addresses, ranges or batches of it. No keys, no tenants, no values. */
+/**
+ * A call to a provider. `size`: the addresses, ranges or batches of it. No keys, no tenants, no
+ * values.
+ */
 export interface StorageCall {
   readonly provider: string;
   readonly operation: 'read' | 'scan' | 'commit' | 'sweep';
   readonly size: number;
 }
 
-/** How it ended. A conflict is an answer; a batch that failed within a group too is told by its code. */
+/**
+ * How it ended. A conflict is an answer; a batch that failed within a group too is told by its
+ * code.
+ */
 export interface StorageCallEnd {
   readonly durationMs: number;
   /** Batches that were answered with a conflict. */
   readonly conflicts: number;
-  /** Codes of the errors that were thrown, or answered for single batches; 'UNKNOWN' for what is no StorageError. */
+  /**
+   * Codes of the errors that were thrown, or answered for single batches; 'UNKNOWN' for what is no
+   * StorageError.
+   */
   readonly errors: readonly string[];
 }
 
 export interface StorageObserver {
-  /** Called as a call begins; what it answers is called once, as the call ends. What either of them throws is ignored. */
+  /**
+   * Called as a call begins; what it answers is called once, as the call ends. What either of them
+   * throws is ignored.
+   */
   begin(call: StorageCall): (end: StorageCallEnd) => void;
 }
 

@@ -1,4 +1,7 @@
-/** Opening storage providers, and the stores on them: what `KeyValueStorageModule` does inside Nest, and scripts and tests without it. */
+/**
+ * Opening storage providers, and the stores on them: what `KeyValueStorageModule` does inside Nest,
+ * and scripts and tests without it.
+ */
 import { Atomic } from './atomic.js';
 import { CoalescingProvider } from './coalescing-provider.js';
 import type { Engine } from './commit.js';
@@ -30,7 +33,10 @@ export interface Place {
 /** On a storage: what other packages of Kvent find their rows by. */
 const placeOf = Symbol('kvent.place-of');
 
-/** Where the rows of a definition live in this storage. `INVALID_OPTION` for a provider that has no such name, and for a storage that is not Kvent's own. */
+/**
+ * Where the rows of a definition live in this storage. `INVALID_OPTION` for a provider that has no
+ * such name, and for a storage that is not Kvent's own.
+ */
 export function placeIn(storage: KeyValueStorage, request: PlaceRequest): Place {
   const find = (storage as { readonly [placeOf]?: (asked: PlaceRequest) => Place } | undefined)?.[placeOf];
   if (find === undefined)
@@ -45,11 +51,15 @@ export interface StorageSettings {
   readonly provider: StorageProvider;
   /** Further engines by name, for `@State(name, { provider: 'cache' })`. */
   readonly providers?: Readonly<Record<string, StorageProvider>> | undefined;
-  /** The tenant of the moment. With it, states that name no scope belong to tenants, and no tenant is `TENANT_MISSING`. */
+  /**
+   * The tenant of the moment. With it, states that name no scope belong to tenants, and no tenant
+   * is `TENANT_MISSING`.
+   */
   readonly tenant?: (() => string | undefined) | undefined;
   /**
-   * Runs work that follows a commit, or that goes on in the background, for a tenant (`undefined`: for what is shared), outside the async context of
-   * the caller. `KeyValueStorageModule` fills it. @default the work is called as it is
+   * Runs work that follows a commit, or that goes on in the background, for a tenant (`undefined`:
+   * for what is shared), outside the async context of the caller. `KeyValueStorageModule` fills it.
+   * @default the work is called as it is
    */
   readonly detached?: (<R>(tenant: string | undefined, work: () => R) => R) | undefined;
   /** Of `update` and the other verbs that read before they write. */
@@ -57,8 +67,9 @@ export interface StorageSettings {
 }
 
 /**
- * Opens a provider and answers its stores, without Nest: for scripts, tests and migrations. Dispose it (`await using`) to close the provider.
- * `tenant`: states that name no scope belong to it. `INVALID_OPTION` when the provider is open elsewhere.
+ * Opens a provider and answers its stores, without Nest: for scripts, tests and migrations. Dispose
+ * it (`await using`) to close the provider. `tenant`: states that name no scope belong to it.
+ * `INVALID_OPTION` when the provider is open elsewhere.
  */
 export async function openStorage(
   provider: StorageProvider,
@@ -71,7 +82,10 @@ export async function openStorage(
   return await openKeyValueStorage({ provider, tenant: () => tenant });
 }
 
-/** Opens every provider, and answers the storage; when one of them fails to open, those that were opened are closed. */
+/**
+ * Opens every provider, and answers the storage; when one of them fails to open, those that were
+ * opened are closed.
+ */
 export async function openKeyValueStorage(settings: StorageSettings): Promise<KeyValueStorage> {
   assertOptions('The storage', settings, ['provider', 'providers', 'tenant', 'retry', 'detached']);
   const retry = resolveRetry(settings.retry);
@@ -105,7 +119,9 @@ function assertProvider(provider: unknown): asserts provider is StorageProvider 
     );
 }
 
-/** Closes them all, those opened last first; the first failure is thrown once every one was tried. */
+/**
+ * Closes them all, those opened last first; the first failure is thrown once every one was tried.
+ */
 async function closeAll(providers: readonly StorageProvider[]): Promise<void> {
   const results: PromiseSettledResult<void>[] = [];
   for (const provider of providers.toReversed())
@@ -219,7 +235,10 @@ const requestOf = ({ name, scope, provider }: ResolvedState): PlaceRequest => ({
   provider,
 });
 
-/** An engine that joins transactions. One transaction has one engine, so that all stores and streams in it go into one batch. */
+/**
+ * An engine that joins transactions. One transaction has one engine, so that all stores and streams
+ * in it go into one batch.
+ */
 function withTransactions(outer: Omit<Engine, 'within'>): Engine {
   const { provider } = outer;
   const joined = new WeakMap<object, Engine>();
@@ -236,7 +255,8 @@ function withTransactions(outer: Omit<Engine, 'within'>): Engine {
     const inside = provider.within(transaction);
     let engine = joined.get(transaction);
     if (engine === undefined) {
-      // turns of its own: who waits outside for a row that this transaction holds must not hold it up
+      // turns of its own: who waits outside for a row that this transaction holds must not hold it
+      // up
       engine = {
         ...outer,
         provider: inside,
@@ -253,7 +273,10 @@ function withTransactions(outer: Omit<Engine, 'within'>): Engine {
   return { ...outer, within };
 }
 
-/** The same stores inside the caller's transaction: nothing is coalesced or retried, and closing it closes nothing. */
+/**
+ * The same stores inside the caller's transaction: nothing is coalesced or retried, and closing it
+ * closes nothing.
+ */
 class StorageWithin extends KeyValueStorage {
   readonly #outer: KeyValueStorage;
   readonly #engine: Engine;

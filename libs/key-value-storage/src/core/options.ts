@@ -1,4 +1,7 @@
-/** Options, checked: an unknown name is refused, because a typo must not become a default; what is left out, or undefined, takes the default. */
+/**
+ * Options, checked: an unknown name is refused, because a typo must not become a default; what is
+ * left out, or undefined, takes the default.
+ */
 import { storageError } from './errors.js';
 import { describe } from './key.js';
 import { limits } from './limits.js';

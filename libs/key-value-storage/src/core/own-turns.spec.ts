@@ -13,7 +13,9 @@ const conflictAt = (turn: string): Error =>
   );
 const patient = { ...retryDefaults, delayMsMax: 60_000, budgetMs: 60_000 };
 
-/** A caller who lost at these rows, one after the other, and waits for the next attempt each time. */
+/**
+ * A caller who lost at these rows, one after the other, and waits for the next attempt each time.
+ */
 async function beaten(turns: Turns, ...rows: readonly string[]): Promise<OwnTurns> {
   const own = new OwnTurns(turns, patient);
   for (const row of rows) {

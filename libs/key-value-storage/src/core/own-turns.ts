@@ -1,6 +1,7 @@
 /**
- * The turns that one caller has while it repeats its work: at the row it works at, and at the other row of its commits where it was last beaten. At one such
- * row and not at all of them: who held one line while waiting in another would keep everybody waiting in both.
+ * The turns that one caller has while it repeats its work: at the row it works at, and at the other
+ * row of its commits where it was last beaten. At one such row and not at all of them: who held one
+ * line while waiting in another would keep everybody waiting in both.
  */
 import { throwIfAborted } from './abort.js';
 import { systemClock } from './clock.js';
@@ -11,8 +12,9 @@ import type { RowAddress } from './storage-provider.js';
 import type { Turns } from './turns.js';
 
 /**
- * How long a line may stand still. Whoever goes without the turn makes the conflicts that turns are there to avoid, so this is long beside a commit, on a
- * busy machine too; it is short beside the time that work is repeated for.
+ * How long a line may stand still. Whoever goes without the turn makes the conflicts that turns are
+ * there to avoid, so this is long beside a commit, on a busy machine too; it is short beside the
+ * time that work is repeated for.
  */
 const patienceMs = 1_000;
 
@@ -55,7 +57,10 @@ export class OwnTurns {
     }
   }
 
-  /** Before an attempt: waits in line for the turns that are missing, as long as the line moves; where none is, for so many milliseconds. Answers whether it stood in line. */
+  /**
+   * Before an attempt: waits in line for the turns that are missing, as long as the line moves;
+   * where none is, for so many milliseconds. Answers whether it stood in line.
+   */
   async wait(ms: number): Promise<boolean> {
     const { signal } = this.#policy;
     const wanted = [this.#own, this.#beatenAt].filter((turn) => turn !== undefined);

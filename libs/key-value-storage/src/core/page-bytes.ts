@@ -1,10 +1,16 @@
-/** How large one answer may become: pages end early, reads of many rows are refused. Whoever asks for a page of the largest values gets a few rows and a cursor. */
+/**
+ * How large one answer may become: pages end early, reads of many rows are refused. Whoever asks
+ * for a page of the largest values gets a few rows and a cursor.
+ */
 import { storageError } from './errors.js';
 import { limits } from './limits.js';
 import type { Row, ScannedRow, Value } from './storage-provider.js';
 import { utf8Length } from './text-encoding.js';
 
-/** A page as a provider found it: cut where its values are over `pageBytesMax` together. One row is always left, and `more` says that rows were cut off. */
+/**
+ * A page as a provider found it: cut where its values are over `pageBytesMax` together. One row is
+ * always left, and `more` says that rows were cut off.
+ */
 export function withinPageBytes<P extends { readonly rows: readonly ScannedRow[]; readonly more: boolean }>(
   page: P,
 ): P {
@@ -14,7 +20,10 @@ export function withinPageBytes<P extends { readonly rows: readonly ScannedRow[]
     : { ...page, rows: page.rows.slice(0, Math.max(1, over)), more: over < page.rows.length || page.more };
 }
 
-/** `LIMIT_EXCEEDED` when the values of a read of several rows are over `pageBytesMax` together. One row alone may always be read. */
+/**
+ * `LIMIT_EXCEEDED` when the values of a read of several rows are over `pageBytesMax` together. One
+ * row alone may always be read.
+ */
 export function assertReadBytes(rows: readonly (Row | undefined)[]): void {
   if (rows.length < 2) return;
   const found = rows.flatMap((row) => (row === undefined ? [] : [{ row }]));

@@ -1,11 +1,12 @@
 /**
- * Text as it may stand in a message, a log line or a terminal. Control characters end lines, move the cursor and change colours; bidirectional
- * controls and lone surrogates show another text than the one that is there. So each of them is written as an escape.
+ * Text as it may stand in a message, a log line or a terminal. Control characters end lines, move
+ * the cursor and change colours; bidirectional controls and lone surrogates show another text than
+ * the one that is there. So each of them is written as an escape.
  */
 
 /**
- * C0 and C1 controls, DEL, soft and zero-width marks of direction, line and paragraph separators, bidirectional embeddings and isolates, the byte
- * order mark, lone surrogates.
+ * C0 and C1 controls, DEL, soft and zero-width marks of direction, line and paragraph separators,
+ * bidirectional embeddings and isolates, the byte order mark, lone surrogates.
  */
 const unprintable =
   /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\p{Surrogate}]/gu;
@@ -14,7 +15,10 @@ const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t'
 const escapeCharacter = (character: string): string =>
   short[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-/** The text with everything that is not plain to see written as `\n` or `\u001b`. Inside JSON strings it stays the same JSON. */
+/**
+ * The text with everything that is not plain to see written as `\n` or `\u001b`. Inside JSON
+ * strings it stays the same JSON.
+ */
 export function printable(text: string): string {
   return text.replace(unprintable, escapeCharacter);
 }

@@ -13,7 +13,10 @@ import type { ScanPage, ScannedRow, ScanRange } from './storage-provider.js';
 
 const rangeNames = ['prefix', 'start', 'end', 'reverse'];
 const pageItemsDefault = 100;
-/** Rows that a list asks for at once: few enough to stay small with the largest values, enough to make few turns. */
+/**
+ * Rows that a list asks for at once: few enough to stay small with the largest values, enough to
+ * make few turns.
+ */
 const listPageItems = 200;
 
 export class RangeReader<T> {
@@ -71,7 +74,10 @@ export class RangeReader<T> {
     return count;
   }
 
-  /** Page by page, one batch each; an error on the way says how many were deleted before it (`done`). */
+  /**
+   * Page by page, one batch each; an error on the way says how many were deleted before it
+   * (`done`).
+   */
   async delete(range: KeyRange, options: CallOptions | undefined): Promise<number> {
     const scope = this.#scope(range);
     let done = 0;
@@ -92,8 +98,9 @@ export class RangeReader<T> {
   }
 
   /**
-   * The pages of a range, up to the last key that was there when it began: so whoever writes behind what was read, the reader of a list too, does
-   * not keep it from ending. That key is asked for in the same turn as the first page.
+   * The pages of a range, up to the last key that was there when it began: so whoever writes behind
+   * what was read, the reader of a list too, does not keep it from ending. That key is asked for in
+   * the same turn as the first page.
    */
   async *#pages(range: ScanRange, options: ReadOptions | undefined): AsyncGenerator<readonly ScannedRow[]> {
     throwIfAborted('A list', options?.signal);

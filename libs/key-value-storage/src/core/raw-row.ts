@@ -1,6 +1,7 @@
 /**
- * What every row has to be that is put as it is: by an import, a restore or a copy. Rows that verbs write are checked on their way down to the
- * port. These come from files and other storages, so they are checked here, once, for every provider: what passes can be read back.
+ * What every row has to be that is put as it is: by an import, a restore or a copy. Rows that verbs
+ * write are checked on their way down to the port. These come from files and other storages, so
+ * they are checked here, once, for every provider: what passes can be read back.
  */
 import { storageError } from './errors.js';
 import { decodeKey } from './key.js';
@@ -20,9 +21,11 @@ const int64Min = -(2n ** 63n);
 const loneSurrogate = /\p{Surrogate}/u;
 
 /**
- * Refuses a row that could not be read back. `STORAGE_CORRUPT` names the row, and what is wrong with it: an address that is no encoding or is over
- * a limit, a version that is none, a time that is no whole number of milliseconds, a number beyond 64 bits, text that is no JSON, or that is
- * nested deeper than `limits.valueLevelsMax`, a value over `limits.valueBytesMax`. `INVALID_OPTION` for a value that was left out.
+ * Refuses a row that could not be read back. `STORAGE_CORRUPT` names the row, and what is wrong
+ * with it: an address that is no encoding or is over a limit, a version that is none, a time that
+ * is no whole number of milliseconds, a number beyond 64 bits, text that is no JSON, or that is
+ * nested deeper than `limits.valueLevelsMax`, a value over `limits.valueBytesMax`. `INVALID_OPTION`
+ * for a value that was left out.
  */
 export function assertRawRow(database: string, raw: RawRow): void {
   const fault = faultOfDatabase(database) ?? faultOfRow(raw);
@@ -33,7 +36,10 @@ export function assertRawRow(database: string, raw: RawRow): void {
   throw storageError('STORAGE_CORRUPT', `The row ${place} is damaged: ${fault}.`, { place });
 }
 
-/** The rows, each one checked by `assertRawRow` before it is handed on. For the imports of providers. */
+/**
+ * The rows, each one checked by `assertRawRow` before it is handed on. For the imports of
+ * providers.
+ */
 export async function* soundRows(
   database: string,
   rows: AsyncIterable<RawRow> | Iterable<RawRow>,

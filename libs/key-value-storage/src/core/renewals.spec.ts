@@ -1,4 +1,7 @@
-/** One renewal for all who read a row at the same time, and none for who comes late with what was read before it. */
+/**
+ * One renewal for all who read a row at the same time, and none for who comes late with what was
+ * read before it.
+ */
 import { describe, expect, it } from '@jest/globals';
 import { Renewals, type Renewed } from './renewals.js';
 

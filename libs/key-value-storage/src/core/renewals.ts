@@ -1,10 +1,14 @@
 /**
- * Renewals of sliding expiries within one process: however many read a row at once, one of them renews it and the others take its answer. The last
- * renewal is remembered, so that a reader whose row was read before it does not renew the row again.
+ * Renewals of sliding expiries within one process: however many read a row at once, one of them
+ * renews it and the others take its answer. The last renewal is remembered, so that a reader whose
+ * row was read before it does not renew the row again.
  */
 import type { Version } from './storage-provider.js';
 
-/** Rows whose last renewal is remembered; beyond it the oldest is forgotten, and may then be renewed once more than needed. */
+/**
+ * Rows whose last renewal is remembered; beyond it the oldest is forgotten, and may then be renewed
+ * once more than needed.
+ */
 const rememberedMax = 1_000;
 
 /** When a row was renewed, by the provider's clock, and its expiry since. */
@@ -24,8 +28,9 @@ export class Renewals {
   readonly #last = new Map<string, Renewal>();
 
   /**
-   * The expiry of a row after its renewal, or `undefined` when it was not renewed. `name`: of the row. `readAt`: when the row was read, by the
-   * provider's clock. `renew` runs only where no other call is renewing this version of the row, or has renewed it since; it must not reject.
+   * The expiry of a row after its renewal, or `undefined` when it was not renewed. `name`: of the
+   * row. `readAt`: when the row was read, by the provider's clock. `renew` runs only where no other
+   * call is renewing this version of the row, or has renewed it since; it must not reject.
    */
   async once(
     name: string,

@@ -1,4 +1,6 @@
-/** Rivals of one process: who lost once waits in line for the next attempt, instead of racing again. */
+/**
+ * Rivals of one process: who lost once waits in line for the next attempt, instead of racing again.
+ */
 import { systemClock } from './clock.js';
 import type { Engine } from './commit.js';
 import { isConflict } from './errors.js';
@@ -6,8 +8,9 @@ import { OwnTurns } from './own-turns.js';
 import { retrying, type RetryPolicy } from './retry-on-conflict.js';
 
 /**
- * Repeats read-and-write work at one row while it conflicts; `name` is the row's turn. The first caller has the turn already: rivals that come meanwhile wait,
- * rather than commit behind it what is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
+ * Repeats read-and-write work at one row while it conflicts; `name` is the row's turn. The first
+ * caller has the turn already: rivals that come meanwhile wait, rather than commit behind it what
+ * is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
  */
 export async function retryInTurn<R>(
   engine: Engine,
@@ -30,7 +33,10 @@ export async function retryInTurn<R>(
   }
 }
 
-/** The retry loop, in turn with the rivals of this process. `first`: the conflict of a first attempt that was made already, in possession of the turn. */
+/**
+ * The retry loop, in turn with the rivals of this process. `first`: the conflict of a first attempt
+ * that was made already, in possession of the turn.
+ */
 async function inTurn<R>(
   { turns }: Engine,
   name: string,

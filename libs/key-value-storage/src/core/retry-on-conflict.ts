@@ -1,6 +1,7 @@
 /**
- * The one retry loop. It repeats work that lost against someone else, and nothing else: a conflict with effect 'none' that was not judged by a
- * check the caller gave. Delays grow exponentially with full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+ * The one retry loop. It repeats work that lost against someone else, and nothing else: a conflict
+ * with effect 'none' that was not judged by a check the caller gave. Delays grow exponentially with
+ * full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
  */
 import { throwIfAborted } from './abort.js';
 import { systemClock, type Clock } from './clock.js';
@@ -50,8 +51,9 @@ export function resolveRetry(options: RetryOptions = {}, defaults: RetryPolicy =
 }
 
 /**
- * How many milliseconds to wait before attempt `attempt + 1`, or `undefined` when the error is to be thrown: it is no conflict, the caller's own
- * check failed, an inner loop gave up already, or the attempts or the budget are spent.
+ * How many milliseconds to wait before attempt `attempt + 1`, or `undefined` when the error is to
+ * be thrown: it is no conflict, the caller's own check failed, an inner loop gave up already, or
+ * the attempts or the budget are spent.
  */
 export function nextDelay(
   error: unknown,
@@ -79,8 +81,9 @@ export interface RetryContext {
 }
 
 /**
- * Runs `work` until it does not conflict. It is run whole each time, so it must read what it decides by, inside. Rejects with the last conflict,
- * its `attempts` set, once the attempts or the budget are spent; with any other error at once; with `ABORTED` when the signal says so.
+ * Runs `work` until it does not conflict. It is run whole each time, so it must read what it
+ * decides by, inside. Rejects with the last conflict, its `attempts` set, once the attempts or the
+ * budget are spent; with any other error at once; with `ABORTED` when the signal says so.
  */
 export async function retryOnConflict<R>(
   work: (attempt: number) => Promise<R>,

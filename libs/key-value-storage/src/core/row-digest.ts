@@ -1,7 +1,9 @@
 /**
- * What rows amount to, in a few letters: how many, and a hash of their lines, for each container and in all. Equal rows in equal order give equal
- * digests, whichever provider they come from. Web Crypto hashes whole texts only, so lines are gathered to blocks, and each block is hashed
- * together with the hash of those before it; what is kept in memory is one block for each container.
+ * What rows amount to, in a few letters: how many, and a hash of their lines, for each container
+ * and in all. Equal rows in equal order give equal digests, whichever provider they come from. Web
+ * Crypto hashes whole texts only, so lines are gathered to blocks, and each block is hashed
+ * together with the hash of those before it; what is kept in memory is one block for each
+ * container.
  */
 import { rowLine } from './row-line.js';
 import type { RawRow } from './storage-provider.js';
@@ -20,7 +22,10 @@ export interface RowsDigest {
   readonly containers: readonly ContainerDigest[];
 }
 
-/** Hash blocks begin anew after the line with which they reach this length, so their borders follow from the lines alone. */
+/**
+ * Hash blocks begin anew after the line with which they reach this length, so their borders follow
+ * from the lines alone.
+ */
 const blockLength = 64 * 1_024;
 
 /** Takes rows in the order of an export. */

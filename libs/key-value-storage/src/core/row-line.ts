@@ -1,8 +1,9 @@
 /**
- * A row as one line of text, the same from every provider: what hashes are made of and what backups hold. JSON is embedded as it came, character
- * for character, behind all other properties, and cut out by position when it is read: so it is readable, and comes back the same, key order and
- * long numbers included. What is no JSON, or would not survive in one line of UTF-8, is kept as a string. Two rows have the same line exactly
- * when they are the same.
+ * A row as one line of text, the same from every provider: what hashes are made of and what backups
+ * hold. JSON is embedded as it came, character for character, behind all other properties, and cut
+ * out by position when it is read: so it is readable, and comes back the same, key order and long
+ * numbers included. What is no JSON, or would not survive in one line of UTF-8, is kept as a
+ * string. Two rows have the same line exactly when they are the same.
  */
 import { fromBase64, toBase64 } from './codec.js';
 import type { RawRow, Row, StoredValue, Value } from './storage-provider.js';
@@ -56,7 +57,10 @@ type Written = {
   readonly number?: unknown;
 };
 
-/** The row of a line. `SyntaxError` where it is none. Whether its parts can be read back is for `assertRawRow` to say. */
+/**
+ * The row of a line. `SyntaxError` where it is none. Whether its parts can be read back is for
+ * `assertRawRow` to say.
+ */
 export function readRowLine(line: string): RawRow {
   const at = line.indexOf(jsonAt);
   const written = JSON.parse(at < 0 ? line : `${line.slice(0, at)}}`) as Written;

@@ -1,6 +1,7 @@
 /**
- * The rows of one database, in memory: what the memory provider is, and what the JSON-file provider answers from. It keeps rows by space
- * and key order, remembers which of them expire, and judges nothing: `evaluateBatch` does.
+ * The rows of one database, in memory: what the memory provider is, and what the JSON-file provider
+ * answers from. It keeps rows by space and key order, remembers which of them expire, and judges
+ * nothing: `evaluateBatch` does.
  */
 import { isAlive, type RowEffect } from './evaluate-batch.js';
 import { withinPageBytes } from './page-bytes.js';
@@ -10,7 +11,10 @@ import type { RawRow, Row, RowAddress, ScanPage, ScanRange, ScannedRow, Space } 
 export class RowTable {
   /** Container → entity → key → row. */
   readonly #containers = new SortedMap<SortedMap<SortedMap<Row>>>();
-  /** Addresses of the rows that expire, by their time; a row that was changed meanwhile is recognised when its turn comes. */
+  /**
+   * Addresses of the rows that expire, by their time; a row that was changed meanwhile is
+   * recognised when its turn comes.
+   */
   readonly #expiring = new SortedMap<RowAddress>();
   #size = 0;
 
@@ -109,7 +113,10 @@ export class RowTable {
     return spaces;
   }
 
-  /** Every row, expired ones included, in the order of container, entity and key. The table must not change while it is read. */
+  /**
+   * Every row, expired ones included, in the order of container, entity and key. The table must not
+   * change while it is read.
+   */
   *all(): Generator<RawRow> {
     for (const [container, entities] of this.#containers.ascending()) {
       for (const [entity, rows] of entities.ascending()) {
@@ -118,7 +125,10 @@ export class RowTable {
     }
   }
 
-  /** At most `limit` rows that come after `last` in the order of `all`, expired ones included: a walk during which the table may change. */
+  /**
+   * At most `limit` rows that come after `last` in the order of `all`, expired ones included: a
+   * walk during which the table may change.
+   */
   next(last: RowAddress | undefined, limit: number): readonly RawRow[] {
     const found: RawRow[] = [];
     for (const [container, entities] of this.#containers.ascending(last?.container)) {
@@ -151,7 +161,10 @@ export class RowTable {
   }
 }
 
-/** The time with leading zeros, so that it sorts as a number, then the address. NUL is in no address. */
+/**
+ * The time with leading zeros, so that it sorts as a number, then the address. NUL is in no
+ * address.
+ */
 const expiryKey = (expiresAt: number, { container, entity, key }: RowAddress): string =>
   `${Math.max(0, expiresAt).toFixed(3).padStart(20, '0')}\0${container}\0${entity}\0${key}`;
 

@@ -1,6 +1,7 @@
 /**
- * A map in key order, for providers that hold their rows in memory: keys in chunks of at most 512, each chunk sorted, and the chunks in
- * order. Finding, inserting and removing cost a binary search and a move within one chunk; a page costs what it shows, whatever is stored.
+ * A map in key order, for providers that hold their rows in memory: keys in chunks of at most 512,
+ * each chunk sorted, and the chunks in order. Finding, inserting and removing cost a binary search
+ * and a move within one chunk; a page costs what it shows, whatever is stored.
  */
 const chunkMax = 512;
 
@@ -31,7 +32,10 @@ export class SortedMap<V> {
     return true;
   }
 
-  /** Entries from the first key that is not below `from`, upwards. The map must not change while it is read. */
+  /**
+   * Entries from the first key that is not below `from`, upwards. The map must not change while it
+   * is read.
+   */
   *ascending(from = ''): Generator<readonly [string, V]> {
     for (let index = this.#chunkOf(from); index < this.#chunks.length; index += 1) {
       const chunk = this.#chunks[index] as string[];

@@ -1,4 +1,7 @@
-/** What a state is: declared once, by `@State` on a class or by `defineState`. The definition is the token and the type at once. */
+/**
+ * What a state is: declared once, by `@State` on a class or by `defineState`. The definition is the
+ * token and the type at once.
+ */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { assertWithin, describe } from './key.js';
 import { assertOptions, assertTtl, invalidOption } from './options.js';
@@ -8,8 +11,9 @@ type AnyMethod = (...given: never[]) => unknown;
 export type ClassOf<T> = abstract new (...given: never[]) => T;
 
 /**
- * What of `T` is stored: its properties, not its methods. Plain types stay as they are, and so does a class with private members: without them,
- * its data are no value of it, and copying it (`{ ...value }`) does not compile.
+ * What of `T` is stored: its properties, not its methods. Plain types stay as they are, and so does
+ * a class with private members: without them, its data are no value of it, and copying it (`{
+ * ...value }`) does not compile.
  */
 export type Data<T> = T extends
   | string
@@ -30,19 +34,27 @@ export type Data<T> = T extends
       : { [K in keyof T as T[K] extends AnyMethod ? never : K]: T[K] }
     : T;
 
-/** What a store takes: a value as it was read, or its data alone. The union keeps generic helpers compiling. */
+/**
+ * What a store takes: a value as it was read, or its data alone. The union keeps generic helpers
+ * compiling.
+ */
 export type Given<T> = T | Data<T>;
 
 export interface StateOptions {
   /** Raise it together with `upcast`. @default 1 */
   readonly schemaVersion?: number;
-  /** `{ 1: v1 => v2, 2: v2 => v3 }`: lifts what was stored by an older version, on read. A missing step stops the start-up. */
+  /**
+   * `{ 1: v1 => v2, 2: v2 => v3 }`: lifts what was stored by an older version, on read. A missing
+   * step stops the start-up.
+   */
   // any: yesterday's shape has no type today
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- yesterday's shape has no type today
   readonly upcast?: Readonly<Record<number, (older: any) => unknown>>;
   /** Milliseconds; for every `add`, `set` and `replace` that names none. */
   readonly ttlMs?: number;
-  /** 'sliding': `get` and `getOrThrow` renew it, at most once per tenth of it. @default 'absolute' */
+  /**
+   * 'sliding': `get` and `getOrThrow` renew it, at most once per tenth of it. @default 'absolute'
+   */
   readonly expiry?: 'absolute' | 'sliding';
   /** Whose data it is. @default 'tenant' where a tenancy is set, else 'shared' */
   readonly scope?: 'tenant' | 'shared';
@@ -74,7 +86,10 @@ export interface StateDefinition<T> {
 /** The value type of a state. */
 export type StateOf<D> = D extends { readonly '~type'?: infer T } ? T : never;
 
-/** Everything of a state, defaults filled in: what the stores work by. `entity` and `container` are encoded. */
+/**
+ * Everything of a state, defaults filled in: what the stores work by. `entity` and `container` are
+ * encoded.
+ */
 export interface ResolvedState<T = unknown> extends StateDefinition<T> {
   readonly entity: string;
   readonly container: string;
@@ -89,12 +104,15 @@ export interface ResolvedState<T = unknown> extends StateDefinition<T> {
   readonly prototype: object | undefined;
 }
 
-/** On a class: its definition. Own property only, so that a subclass is not taken for its parent. */
+/**
+ * On a class: its definition. Own property only, so that a subclass is not taken for its parent.
+ */
 const definitionSymbol = Symbol.for('kvent.state');
 
 /**
- * Declares a class as a state. The class is the shape, the token and the type; reads answer its frozen instances, and nothing calls its constructor.
- * `name` is where the data live, so it is explicit: a minifier cannot move them. `INVALID_OPTION` for a blank name or a bad option.
+ * Declares a class as a state. The class is the shape, the token and the type; reads answer its
+ * frozen instances, and nothing calls its constructor. `name` is where the data live, so it is
+ * explicit: a minifier cannot move them. `INVALID_OPTION` for a blank name or a bad option.
  */
 export function State(name: string, options?: StateOptions): <C extends ClassOf<object>>(target: C) => void;
 export function State<S extends StandardSchemaV1>(

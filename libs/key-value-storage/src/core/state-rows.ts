@@ -1,4 +1,7 @@
-/** The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the port, entries in the terms of the user. */
+/**
+ * The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the
+ * port, entries in the terms of the user.
+ */
 import { untilAborted } from './abort.js';
 import { batchOf, commitBatch, conflictError, type Conflicted, type Engine, type Landed } from './commit.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
@@ -26,7 +29,10 @@ export class StateRows<T> {
   readonly engine: Engine;
   readonly state: ResolvedState<T>;
   readonly codec: ValueCodec<T>;
-  /** The database of the moment. It is asked once a call, when the call is made: retries and later pages keep it. */
+  /**
+   * The database of the moment. It is asked once a call, when the call is made: retries and later
+   * pages keep it.
+   */
   readonly database: () => string;
 
   constructor(engine: Engine, state: ResolvedState<T>, database: () => string) {
@@ -118,8 +124,9 @@ export class StateRows<T> {
   }
 
   /**
-   * Moves a sliding expiry to the time that the row was written with, at most once per tenth of it, and once for all who read it at the same time.
-   * Answers the expiry afterwards: a renewal that fails, or meets somebody who has the row, does not fail the read and does not hold it up.
+   * Moves a sliding expiry to the time that the row was written with, at most once per tenth of it,
+   * and once for all who read it at the same time. Answers the expiry afterwards: a renewal that
+   * fails, or meets somebody who has the row, does not fail the read and does not hold it up.
    */
   async slide(
     address: Address,
@@ -159,8 +166,9 @@ export class StateRows<T> {
   }
 
   /**
-   * Repeats read-and-write work at one row while it conflicts. The first caller has the turn already: rivals that come meanwhile wait, rather than
-   * commit behind it what is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
+   * Repeats read-and-write work at one row while it conflicts. The first caller has the turn
+   * already: rivals that come meanwhile wait, rather than commit behind it what is sure to
+   * conflict. Most calls meet no rival, and pay nothing for the loop.
    */
   async retryInTurn<R>(
     address: Address,

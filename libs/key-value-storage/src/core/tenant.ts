@@ -1,4 +1,7 @@
-/** Databases: one for each tenant, and one for what is shared. A database is the unit of atomicity, isolation, backup and deletion. */
+/**
+ * Databases: one for each tenant, and one for what is shared. A database is the unit of atomicity,
+ * isolation, backup and deletion.
+ */
 import { storageError } from './errors.js';
 import { describe } from './key.js';
 import { limits } from './limits.js';
@@ -6,7 +9,10 @@ import { decodeText, encodeText, utf8Length } from './text-encoding.js';
 
 export const sharedDatabase = 'shared';
 
-/** A tenant's name: a text without control characters, and without blanks around it; `TENANT_MISSING` for anything else, and for one that is too long. */
+/**
+ * A tenant's name: a text without control characters, and without blanks around it;
+ * `TENANT_MISSING` for anything else, and for one that is too long.
+ */
 export function assertTenant(tenant: unknown): asserts tenant is string {
   if (tenant === undefined || tenant === null || tenant === '')
     throw tenantMissing('A tenant is needed here, and there is none');

@@ -1,6 +1,7 @@
 /**
- * 64 bits of a text in base 36, for telling texts apart where nobody gains by a collision. Two multiplications mix each unit, and a final step mixes both
- * halves. Not for anything that must resist forgery.
+ * 64 bits of a text in base 36, for telling texts apart where nobody gains by a collision. Two
+ * multiplications mix each unit, and a final step mixes both halves. Not for anything that must
+ * resist forgery.
  */
 export function textDigest(text: string): string {
   let one = 0xdeadbeef;

@@ -1,13 +1,17 @@
 /**
- * Any string as a text that every engine keeps apart and orders alike: without NUL and lone surrogates, and so that JavaScript's `<` (UTF-16),
- * UTF-8 and Postgres' `COLLATE "C"` agree on code point order.
+ * Any string as a text that every engine keeps apart and orders alike: without NUL and lone
+ * surrogates, and so that JavaScript's `<` (UTF-16), UTF-8 and Postgres' `COLLATE "C"` agree on
+ * code point order.
  *
- * - Below U+0023: `"` and two hex digits. So `!` (U+0021) is free to separate the parts of a key, and sorts before any text.
+ * - Below U+0023: `"` and two hex digits. So `!` (U+0021) is free to separate the parts of a key,
+ *   and sorts before any text.
  * - U+0023 to U+D7FE: as it is. Ordinary keys stay readable.
- * - U+D7FF to U+FFFF, lone surrogates included: U+D7FF and four hex digits. UTF-16 would sort U+E000 and above after the surrogate pairs.
+ * - U+D7FF to U+FFFF, lone surrogates included: U+D7FF and four hex digits. UTF-16 would sort
+ *   U+E000 and above after the surrogate pairs.
  * - From U+10000: U+D7FF and the character itself, which sorts after any hex digit.
  *
- * Each character's code is no prefix of another's: so encoding is injective, and a text begins with another exactly when its encoding does.
+ * Each character's code is no prefix of another's: so encoding is injective, and a text begins with
+ * another exactly when its encoding does.
  */
 const escapeLow = '"';
 const escapeHigh = '\uD7FF';

@@ -1,8 +1,9 @@
 /**
- * Turns at a row, within this process: whoever lost against a rival waits in line instead of racing again, so a hundred rivals need a hundred
- * commits and not thousands. It only makes conflicts rare; what is right is decided by versions. While a line does not move, patience ends: first of
- * the one in front, then of two more, then of four. So a slow holder, or one that waits for itself, delays and never blocks, and does not turn a
- * whole line into rivals at once.
+ * Turns at a row, within this process: whoever lost against a rival waits in line instead of racing
+ * again, so a hundred rivals need a hundred commits and not thousands. It only makes conflicts
+ * rare; what is right is decided by versions. While a line does not move, patience ends: first of
+ * the one in front, then of two more, then of four. So a slow holder, or one that waits for itself,
+ * delays and never blocks, and does not turn a whole line into rivals at once.
  */
 import type { Clock } from './clock.js';
 
@@ -38,7 +39,10 @@ export class Turns {
     this.#lines.set(name, { waiting: [], moves: 0, impatient: 1 });
   }
 
-  /** Answers whether the turn was granted; not, once the patience is over. Rejects with the signal's reason. */
+  /**
+   * Answers whether the turn was granted; not, once the patience is over. Rejects with the signal's
+   * reason.
+   */
   async take(
     name: string,
     patience: Patience,

@@ -1,4 +1,7 @@
-/** What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port in as few turns as it can. */
+/**
+ * What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port
+ * in as few turns as it can.
+ */
 import type { Conflicted, Engine } from './commit.js';
 import { answerTo, assertAtMost, batchOf, commitBatch, conflictError, keyOf, existsError } from './commit.js';
 import { throwIfAborted } from './abort.js';

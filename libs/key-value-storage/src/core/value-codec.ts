@@ -1,4 +1,7 @@
-/** A state's values: from what the caller gives, through schema and codec, to what is stored, and back as frozen instances. */
+/**
+ * A state's values: from what the caller gives, through schema and codec, to what is stored, and
+ * back as frozen instances.
+ */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import {
   copyProperties,
@@ -16,7 +19,10 @@ import type { Address, StoredValue, Value } from './storage-provider.js';
 import { keyOf } from './commit.js';
 import { limits } from './limits.js';
 
-/** JSON text with its decoded value kept beside it, where the provider keeps the very object: then reading costs no parsing. */
+/**
+ * JSON text with its decoded value kept beside it, where the provider keeps the very object: then
+ * reading costs no parsing.
+ */
 class JsonValue {
   readonly kind = 'json';
   readonly text: string;
@@ -44,13 +50,17 @@ export class ValueCodec<T> {
     this.#keepDecoded = keepDecoded;
   }
 
-  /** Checks a value by the state's schema and encodes it. `INVALID_VALUE` lists the issues; `LIMIT_EXCEEDED` above 900 KB. */
+  /**
+   * Checks a value by the state's schema and encodes it. `INVALID_VALUE` lists the issues;
+   * `LIMIT_EXCEEDED` above 900 KB.
+   */
   encode(key: Key, given: unknown): Encoded<T> | Promise<Encoded<T>> {
     const { schema } = this.#state;
     if (schema === undefined) return this.#encodeChecked(key, given);
     const result = schema['~standard'].validate(given);
     if (!isPromise(result)) return this.#encodeChecked(key, this.#valueOf(key, result));
-    // the caller may change the value while it is being checked: what is checked, and stored, is a copy of it as it was given
+    // the caller may change the value while it is being checked: what is checked, and stored, is a
+    // copy of it as it was given
     result.then(undefined, () => undefined);
     const copy = this.#instance(encodeValue(given, () => this.#name(key), this.#state).value);
     return Promise.resolve(schema['~standard'].validate(copy)).then((checked) =>
@@ -75,7 +85,10 @@ export class ValueCodec<T> {
     };
   }
 
-  /** The frozen value of a row. `STORAGE_CORRUPT` where it cannot be read back, `STORAGE_UNSUPPORTED` where a newer schemaVersion wrote it. */
+  /**
+   * The frozen value of a row. `STORAGE_CORRUPT` where it cannot be read back,
+   * `STORAGE_UNSUPPORTED` where a newer schemaVersion wrote it.
+   */
   decode(address: Address, stored: Value): T | Promise<T> {
     if (stored instanceof JsonValue && stored.decoded?.state === this.#state)
       return stored.decoded.value as T;

@@ -1,8 +1,9 @@
 /**
- * Versions are made here, above the port: 63 bits, a random start for each database of a storage, then counted up, one for each batch. They are
- * compared for equality only, so nothing has to be stored or restored to keep them unique: an etag never returns after a delete, a restart, a
- * compaction or a restored backup, and it outlives a move to another provider. Each database counts by itself, so that no tenant can count
- * the writes of another by the etags of its own.
+ * Versions are made here, above the port: 63 bits, a random start for each database of a storage,
+ * then counted up, one for each batch. They are compared for equality only, so nothing has to be
+ * stored or restored to keep them unique: an etag never returns after a delete, a restart, a
+ * compaction or a restored backup, and it outlives a move to another provider. Each database counts
+ * by itself, so that no tenant can count the writes of another by the etags of its own.
  */
 import type { Version } from './storage-provider.js';
 
@@ -13,7 +14,10 @@ const startMax = 2n ** 62n;
 const lowMin = 100_000_000;
 const lowMax = 1_000_000_000;
 
-/** A source of versions. The number is kept in two halves: strings of the high one are made once in 900 million versions. */
+/**
+ * A source of versions. The number is kept in two halves: strings of the high one are made once in
+ * 900 million versions.
+ */
 export function versionSource(random: () => bigint = randomStart): () => Version {
   const start = random();
   let high = start / BigInt(lowMax);
@@ -30,7 +34,10 @@ export function versionSource(random: () => bigint = randomStart): () => Version
   };
 }
 
-/** Databases whose place in the count is kept. More than that, and the one that wrote longest ago begins anew at another random start. */
+/**
+ * Databases whose place in the count is kept. More than that, and the one that wrote longest ago
+ * begins anew at another random start.
+ */
 const databasesMax = 1_000;
 
 /** Versions for the databases of one storage: a source for each. */

@@ -13,8 +13,9 @@ export interface OneOf {
 }
 
 /**
- * What `ifMatch` asks of the row; `undefined` only where the option is left out, or where a `Precondition` says that there is none. Present without a text is
- * `INVALID_OPTION`, with a blank or malformed one `INVALID_ETAG`: never "no check".
+ * What `ifMatch` asks of the row; `undefined` only where the option is left out, or where a
+ * `Precondition` says that there is none. Present without a text is `INVALID_OPTION`, with a blank
+ * or malformed one `INVALID_ETAG`: never "no check".
  */
 export function conditionOf(
   options: { readonly ifMatch?: Condition | Precondition | '*' } | undefined,
@@ -59,7 +60,10 @@ export function etagIn(given: unknown): string {
   return etag;
 }
 
-/** `expiry`: what counts when no ttlMs is given: the state's own ('replace'), or the one that the row has ('keep'). */
+/**
+ * `expiry`: what counts when no ttlMs is given: the state's own ('replace'), or the one that the
+ * row has ('keep').
+ */
 export function ttlOf(
   verb: string,
   given: number | 'keep' | 'never' | undefined,

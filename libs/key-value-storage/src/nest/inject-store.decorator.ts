@@ -7,7 +7,7 @@ import {
   type StateDefinition,
 } from '../core/state-definition.js';
 
-/* eslint-disable @typescript-eslint/no-explicit-any -- constructor inference demands it; a list of unlike definitions */
+/* eslint-disable @typescript-eslint/no-explicit-any -- constructor inference demands it */
 type AnyClass = abstract new (...given: any[]) => unknown;
 /** A class with `@State`, or what `defineState` answered. */
 export type AnyState = ClassOf<object> | StateDefinition<any>;
@@ -18,7 +18,10 @@ interface WrongType<Expected> {
 }
 type ParameterOf<C, I extends number> = C extends abstract new (...given: infer P) => unknown ? P[I] : never;
 
-/** Works on a constructor parameter and on a property. A parameter, or a public property, of another type is a compile error. */
+/**
+ * Works on a constructor parameter and on a property. A parameter, or a public property, of another
+ * type is a compile error.
+ */
 export interface Injects<What> {
   <C extends AnyClass, I extends number>(
     target: C,
@@ -31,10 +34,14 @@ export interface Injects<What> {
   ): void;
 }
 
-// Derived from the definition and gone with it: no registry that two copies of this package could disagree about.
+// Derived from the definition and gone with it: no registry that two copies of this package could
+// disagree about.
 const tokens = new WeakMap<ResolvedState, symbol>();
 
-/** Under which Nest knows the store of a state: `{ provide: getStoreToken(Product), useValue: stub }`. `INVALID_OPTION` for a class without `@State`. */
+/**
+ * Under which Nest knows the store of a state: `{ provide: getStoreToken(Product), useValue: stub
+ * }`. `INVALID_OPTION` for a class without `@State`.
+ */
 export function getStoreToken(state: AnyState): InjectionToken {
   const definition = definitionOf(state);
   let token = tokens.get(definition);
@@ -46,8 +53,9 @@ export function getStoreToken(state: AnyState): InjectionToken {
 }
 
 /**
- * Injects the store of a state: `constructor(@InjectStore(Product) private readonly products: KeyValueStore<Product>) {}`. The state must be in some
- * `KeyValueStorageModule.forFeature([…])` that the module imports. `INVALID_OPTION` for a class without `@State`.
+ * Injects the store of a state: `constructor(@InjectStore(Product) private readonly products:
+ * KeyValueStore<Product>) {}`. The state must be in some `KeyValueStorageModule.forFeature([…])`
+ * that the module imports. `INVALID_OPTION` for a class without `@State`.
  */
 export function InjectStore<T>(definition: StateDefinition<T>): Injects<KeyValueStore<T>>;
 export function InjectStore<T>(state: ClassOf<T>): Injects<KeyValueStore<T>>;

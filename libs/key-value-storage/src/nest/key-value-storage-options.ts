@@ -10,10 +10,16 @@ type Awaitable<T> = T | Promise<T>;
 export interface TenancyOptions {
   /** The request header that names the tenant. @default 'x-tenant-id' */
   readonly header?: string;
-  /** Instead of the header: from the host name, a token, nestjs-cls … `undefined`: 400 `TENANT_MISSING`. */
+  /**
+   * Instead of the header: from the host name, a token, nestjs-cls … `undefined`: 400
+   * `TENANT_MISSING`.
+   */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express, Fastify, GraphQL and sockets differ
   readonly resolve?: (request: any) => Awaitable<string | undefined>;
-  /** Asked by TenantMiddleware and TenantInterceptor for each request. false: 404 `TENANT_UNKNOWN`. @default every well-formed name is known */
+  /**
+   * Asked by TenantMiddleware and TenantInterceptor for each request. false: 404 `TENANT_UNKNOWN`.
+   * @default every well-formed name is known
+   */
   readonly isKnown?: (tenant: string, storage: KeyValueStorage) => Awaitable<boolean>;
   /** Asked by TenantGuard, behind authentication. false: 403 `TENANT_FORBIDDEN`. */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
@@ -21,15 +27,24 @@ export interface TenancyOptions {
 }
 
 export interface KeyValueStorageOptions {
-  /** A function is called once per application: test apps of one process then share nothing. An instance that is open elsewhere is `INVALID_OPTION`. */
+  /**
+   * A function is called once per application: test apps of one process then share nothing. An
+   * instance that is open elsewhere is `INVALID_OPTION`.
+   */
   readonly provider: StorageProvider | (() => Awaitable<StorageProvider>);
   /** Further engines by name, for `@State(name, { provider: 'cache' })`. */
   readonly providers?: Readonly<Record<string, StorageProvider | (() => Awaitable<StorageProvider>)>>;
   /** With it, states are 'tenant' by default, and one outside a tenant is `TENANT_MISSING`. */
   readonly tenancy?: TenancyOptions;
-  /** How often `update`, `getOrAdd`, `RetryOnConflictInterceptor` … repeat what lost against someone else. */
+  /**
+   * How often `update`, `getOrAdd`, `RetryOnConflictInterceptor` … repeat what lost against someone
+   * else.
+   */
   readonly retry?: RetryOptions;
-  /** Milliseconds from one removal of expired rows to the next; they count as gone either way. @default 60_000 */
+  /**
+   * Milliseconds from one removal of expired rows to the next; they count as gone either way.
+   * @default 60_000
+   */
   readonly sweepEveryMs?: number | 'never';
 }
 
@@ -99,7 +114,8 @@ export interface StorageOverride {
   readonly providers: Readonly<Record<string, StorageProvider>>;
 }
 
-// Symbol.for: `overrideStorage` is behind another door, which may be loaded from another copy of the package.
+// Symbol.for: `overrideStorage` is behind another door, which may be loaded from another copy of
+// the package.
 export const storageOverrideToken = Symbol.for('kvent.storage-override');
 export const tenancyToken = Symbol('kvent.tenancy');
 export const retryToken = Symbol('kvent.retry');

@@ -47,12 +47,14 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
     .build();
 
 /**
- * The storage of an application. `forRoot` or `forRootAsync` once; it is global, so `forFeature` works in every module. The storage opens before
- * anything that injects it, and closes after everything that used it, on `app.close()`; for signals, call `app.enableShutdownHooks()`. It stays the one storage
- * of the application where lazily loaded modules import it again.
+ * The storage of an application. `forRoot` or `forRootAsync` once; it is global, so `forFeature`
+ * works in every module. The storage opens before anything that injects it, and closes after
+ * everything that used it, on `app.close()`; for signals, call `app.enableShutdownHooks()`. It
+ * stays the one storage of the application where lazily loaded modules import it again.
  *
- * `INVALID_OPTION` stops the start-up, before anything is opened, for: a second root, no root, two states of one name, a state that names an
- * unknown provider, and a provider instance that is open elsewhere.
+ * `INVALID_OPTION` stops the start-up, before anything is opened, for: a second root, no root, two
+ * states of one name, a state that names an unknown provider, and a provider instance that is open
+ * elsewhere.
  */
 @Module({
   providers: [
@@ -87,7 +89,10 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
     this.#modules = modules;
   }
 
-  /** `INVALID_OPTION` for options that are made anew for each request: each would open a storage that nothing closes. */
+  /**
+   * `INVALID_OPTION` for options that are made anew for each request: each would open a storage
+   * that nothing closes.
+   */
   onModuleInit(): void {
     markStarted(this.#modules);
     for (const root of rootsOf(this.#modules)) {
@@ -102,14 +107,20 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
     return at(callSite(KeyValueStorageModule.forRoot), super.forRoot(options));
   }
 
-  /** The same with options made from what is injected: `{ inject: [ConfigService], useFactory: (config: ConfigService) => ({ provider: … }) }`. */
+  /**
+   * The same with options made from what is injected: `{ inject: [ConfigService], useFactory:
+   * (config: ConfigService) => ({ provider: … }) }`.
+   */
   static override forRootAsync(
     options: ConfigurableModuleAsyncOptions<KeyValueStorageOptions>,
   ): DynamicModule {
     return at(callSite(KeyValueStorageModule.forRootAsync), super.forRootAsync(options));
   }
 
-  /** Makes the stores of these states injectable in the module that imports it. The same state may be in several modules: its store is one. */
+  /**
+   * Makes the stores of these states injectable in the module that imports it. The same state may
+   * be in several modules: its store is one.
+   */
   static forFeature(states: readonly AnyState[]): DynamicModule {
     const definitions = states.map(definitionOf);
     const feature: Feature = { states: definitions, place: callSite(KeyValueStorageModule.forFeature) };
@@ -127,7 +138,10 @@ const at = (place: string, module: DynamicModule): DynamicModule => ({
   providers: [...(module.providers ?? []), { provide: rootPlaceToken, useValue: place }],
 });
 
-/** One for each application: the storage asks it for the tenant that guards and middleware of all modules name. */
+/**
+ * One for each application: the storage asks it for the tenant that guards and middleware of all
+ * modules name.
+ */
 function contextOf(modules: ModulesContainer): TenantContext {
   return onceForApplication(modules, TenantContext, () => new AsyncTenantContext());
 }
@@ -169,7 +183,9 @@ async function openHost(
 const rootsOf = (modules: ModulesContainer) =>
   [...modules.values()].filter(({ metatype }) => metatype === KeyValueStorageModule);
 
-/** A class of its own, so that Nest never takes two features for one, nor a feature for the root. */
+/**
+ * A class of its own, so that Nest never takes two features for one, nor a feature for the root.
+ */
 function featureModule(feature: Feature): Type<unknown> {
   const name = `KeyValueStores(${feature.states.map((state) => state.name).join(', ')})`;
   // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest knows modules by their classes; this one has nothing to do
@@ -189,7 +205,8 @@ function storeProvider(definition: ResolvedState, feature: Feature): Provider {
         return host.storage.store(definition);
       }
       if (rootsOf(modules).length === 0) throw noRoot(feature);
-      // Nest 11 answers undefined for an optional dependency that failed; its own error ends the start-up, and must not be hidden by another
+      // Nest 11 answers undefined for an optional dependency that failed; its own error ends the
+      // start-up, and must not be hidden by another
       return await new Promise(() => undefined);
     },
   };

@@ -4,8 +4,9 @@ import { resolveRetry, retryOnConflict, type RetryOptions } from '../core/retry-
 type AsyncMethod = (...given: any[]) => Promise<unknown>;
 
 /**
- * Runs the method again, from its first line, when it lost against someone else; so it must read what it decides by, inside. Of nested loops the
- * innermost retries, and the conflict that remains passes the outer ones. `INVALID_OPTION` at once for options that are not allowed.
+ * Runs the method again, from its first line, when it lost against someone else; so it must read
+ * what it decides by, inside. Of nested loops the innermost retries, and the conflict that remains
+ * passes the outer ones. `INVALID_OPTION` at once for options that are not allowed.
  */
 export function RetryOnConflict(
   options: RetryOptions = {},

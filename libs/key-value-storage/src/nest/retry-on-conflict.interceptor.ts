@@ -26,9 +26,11 @@ export interface RetryInterceptorOptions extends RetryOptions {
 }
 
 /**
- * Runs the handler again when it lost against someone else. What stands inside it (later interceptors, pipes, the handler) is repeated whole, so
- * it belongs innermost: on the method. Nothing is repeated once a first value is out (server-sent events). The conflict that remains is sent with
- * `Retry-After` by StorageExceptionFilter. By default it retries as `forRoot({ retry })` says.
+ * Runs the handler again when it lost against someone else. What stands inside it (later
+ * interceptors, pipes, the handler) is repeated whole, so it belongs innermost: on the method.
+ * Nothing is repeated once a first value is out (server-sent events). The conflict that remains is
+ * sent with `Retry-After` by StorageExceptionFilter. By default it retries as `forRoot({ retry })`
+ * says.
  */
 @Injectable()
 export class RetryOnConflictInterceptor implements NestInterceptor {
@@ -40,7 +42,10 @@ export class RetryOnConflictInterceptor implements NestInterceptor {
     this.#defaults = defaults ?? {};
   }
 
-  /** `@UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 5 }))`. `INVALID_OPTION` at once for options that are not allowed. */
+  /**
+   * `@UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 5 }))`. `INVALID_OPTION` at once
+   * for options that are not allowed.
+   */
   static with(options: RetryInterceptorOptions): typeof RetryOnConflictInterceptor {
     assertOptions('RetryOnConflictInterceptor.with', options, [
       ...Object.keys(retryDefaults),

@@ -1,4 +1,7 @@
-/** Mistakes that are found before anything is opened, so that a refused start-up holds no file and no connection. */
+/**
+ * Mistakes that are found before anything is opened, so that a refused start-up holds no file and
+ * no connection.
+ */
 import type { ModulesContainer } from '@nestjs/core';
 import { invalidOption } from '../core/options.js';
 import type { ResolvedState } from '../core/state-definition.js';
@@ -19,8 +22,9 @@ function featuresOf(modules: ModulesContainer): readonly Feature[] {
 }
 
 /**
- * On the module class of another package that keeps rows on the storage: what it checks before anything is opened. `INVALID_OPTION` stops the start-up. It is
- * called once, however many of its modules there are.
+ * On the module class of another package that keeps rows on the storage: what it checks before
+ * anything is opened. `INVALID_OPTION` stops the start-up. It is called once, however many of its
+ * modules there are.
  */
 export const startUpCheckSymbol = Symbol.for('kvent.start-up-check');
 export type StartUpCheck = (modules: ModulesContainer, storage: Surroundings) => void;
@@ -61,7 +65,10 @@ const startKey = Symbol('kvent.start');
 const startOf = (modules: ModulesContainer): { isOver: boolean } =>
   onceForApplication(modules, startKey, () => ({ isOver: false }));
 
-/** Whether the modules of the application have been initialised. Nest calls no `onModuleInit` of a module that is loaded from then on. */
+/**
+ * Whether the modules of the application have been initialised. Nest calls no `onModuleInit` of a
+ * module that is loaded from then on.
+ */
 export const hasStarted = (modules: ModulesContainer): boolean => startOf(modules).isOver;
 export function markStarted(modules: ModulesContainer): void {
   startOf(modules).isOver = true;
@@ -73,7 +80,10 @@ const admittedKey = Symbol('kvent.admitted-states');
 const admittedOf = (modules: ModulesContainer): Set<Feature> =>
   onceForApplication(modules, admittedKey, () => new Set<Feature>());
 
-/** The same for modules that are loaded later; `undefined` before the storage of the application is opened. */
+/**
+ * The same for modules that are loaded later; `undefined` before the storage of the application is
+ * opened.
+ */
 export const surroundingsOf = (modules: ModulesContainer): Surroundings | undefined =>
   onceForApplication<{ value?: Surroundings }>(modules, surroundingsKey, () => ({})).value;
 
@@ -85,7 +95,10 @@ export function admitAll(modules: ModulesContainer, surroundings: Surroundings):
   onceForApplication<{ value?: Surroundings }>(modules, surroundingsKey, () => ({})).value = surroundings;
 }
 
-/** The same for the states of a module that is loaded later, against those that were admitted before it. */
+/**
+ * The same for the states of a module that is loaded later, against those that were admitted before
+ * it.
+ */
 export function admit(modules: ModulesContainer, feature: Feature): void {
   const [admitted, surroundings] = [admittedOf(modules), surroundingsOf(modules)];
   if (surroundings === undefined || admitted.has(feature)) return;
@@ -93,7 +106,10 @@ export function admit(modules: ModulesContainer, feature: Feature): void {
   admitted.add(feature);
 }
 
-/** `INVALID_OPTION` for a state whose provider has no such name, and for two states that would share their rows, naming both places. */
+/**
+ * `INVALID_OPTION` for a state whose provider has no such name, and for two states that would share
+ * their rows, naming both places.
+ */
 function assertStates(features: readonly Feature[], { providers, oneEngine, scope }: Surroundings): void {
   const seen = new Map<string, { readonly state: ResolvedState; readonly place: string }>();
   for (const { states, place } of features) {
@@ -129,7 +145,9 @@ function twoStatesOfOneName(
   );
 }
 
-/** How a message calls a state: the class where there is one, and the name that its data live under. */
+/**
+ * How a message calls a state: the class where there is one, and the name that its data live under.
+ */
 function nameOf({ name, prototype }: ResolvedState): string {
   const className = (prototype?.constructor as { readonly name?: string } | undefined)?.name;
   return className ? `class ${className} ('${name}')` : `state '${name}'`;

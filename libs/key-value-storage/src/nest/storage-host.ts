@@ -1,4 +1,7 @@
-/** One for each application: opens the storage before anything that injects it, closes it after everything that used it. */
+/**
+ * One for each application: opens the storage before anything that injects it, closes it after
+ * everything that used it.
+ */
 import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/common';
 import type { KeyValueStorage } from '../core/key-value-store.js';
 import { ObservedProvider } from '../core/observed-provider.js';
@@ -20,7 +23,8 @@ export interface Engines {
   readonly named: Readonly<Record<string, StorageProvider>>;
 }
 
-// Which application opened an instance; for the message of the second one, and gone with the instance.
+// Which application opened an instance; for the message of the second one, and gone with the
+// instance.
 const openedBy = new WeakMap<StorageProvider, string>();
 
 export class StorageHost implements BeforeApplicationShutdown, OnApplicationShutdown {
@@ -95,7 +99,10 @@ async function makeEngines({ provider, providers = {} }: KeyValueStorageOptions)
 const made = async (given: KeyValueStorageOptions['provider']): Promise<StorageProvider> =>
   typeof given === 'function' ? await given() : given;
 
-/** The app's own providers are neither made nor opened. Names without a provider of their own share the main one. */
+/**
+ * The app's own providers are neither made nor opened. Names without a provider of their own share
+ * the main one.
+ */
 function overridden({ provider, providers }: StorageOverride, names: readonly string[]): Engines {
   return {
     main: provider,

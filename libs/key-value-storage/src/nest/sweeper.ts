@@ -9,7 +9,10 @@ interface Sweepable {
   sweep(limit?: number): Promise<number>;
 }
 
-/** Removes expired rows now and then, page by page until none is left. A failure is logged, and the next turn tries again. */
+/**
+ * Removes expired rows now and then, page by page until none is left. A failure is logged, and the
+ * next turn tries again.
+ */
 export class Sweeper {
   readonly #storage: Sweepable;
   readonly #everyMs: number;

@@ -13,7 +13,10 @@ import type {
 } from '../core/index.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 
-/** Wraps an honest provider; `fault` says what is wrong with it, as in 'a provider that …'. `clock`: what the honest one runs on. */
+/**
+ * Wraps an honest provider; `fault` says what is wrong with it, as in 'a provider that …'. `clock`:
+ * what the honest one runs on.
+ */
 export type Broken = ((provider: StorageProvider, clock: Clock) => StorageProvider) & {
   readonly fault: string;
 };
@@ -69,11 +72,17 @@ export const changesBatches = (fault: string, change: (batch: Batch) => Batch): 
     commit: (batches, options) => provider.commit(batches.map(change), options),
   }));
 
-/** Hands other changes on; `undefined` leaves one out, which then answers as if nothing had been there. */
+/**
+ * Hands other changes on; `undefined` leaves one out, which then answers as if nothing had been
+ * there.
+ */
 export const changesChanges = (fault: string, change: (change: Change, batch: Batch) => Change): Broken =>
   changesBatches(fault, (batch) => ({ ...batch, changes: batch.changes.map((each) => change(each, batch)) }));
 
-/** Uses other addresses than it was given, in batches, reads and scans: what two addresses become one row by. */
+/**
+ * Uses other addresses than it was given, in batches, reads and scans: what two addresses become
+ * one row by.
+ */
 export const changesAddresses = (fault: string, change: <A extends RowAddress>(address: A) => A): Broken =>
   breaks(fault, (provider) => ({
     read: (addresses, options) => provider.read(addresses.map(change), options),

@@ -1,6 +1,7 @@
 /**
- * The contract is data: each clause is a sentence, a proof that runs on any provider, and a broken provider that the proof must catch.
- * `describeStorageProvider` hands the list to a test runner, `docs/reference/contract.md` is printed from it.
+ * The contract is data: each clause is a sentence, a proof that runs on any provider, and a broken
+ * provider that the proof must catch. `describeStorageProvider` hands the list to a test runner,
+ * `docs/reference/contract.md` is printed from it.
  */
 import type { StorageProvider } from '../core/index.js';
 import type { Broken } from './broken.js';

@@ -18,10 +18,11 @@ export interface DescribeOptions extends ProviderUnderTest {
 }
 
 /**
- * Declares one test for each clause of the contract: of the port, and of the stores above it. `create` makes a provider for each of them; hand
- * it the `clock` and the `place` that it is given, so that expiry, restarts and second instances are proven too: a clause that the
- * provider's features do not claim, or that `create` does not make possible, is skipped where the runner lets a running test say so,
- * and passes elsewhere.
+ * Declares one test for each clause of the contract: of the port, and of the stores above it.
+ * `create` makes a provider for each of them; hand it the `clock` and the `place` that it is given,
+ * so that expiry, restarts and second instances are proven too: a clause that the provider's
+ * features do not claim, or that `create` does not make possible, is skipped where the runner lets
+ * a running test say so, and passes elsewhere.
  *
  * ```ts
  * describeStorageProvider('my provider', { create: ({ clock, place }) => new MyProvider({ clock, directory: join(root, place) }) });
@@ -47,7 +48,10 @@ export function describeStorageProvider(
   });
 }
 
-/** Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it applied at all. */
+/**
+ * Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it
+ * applied at all.
+ */
 export async function prove(clause: Clause, under: ProviderUnderTest): Promise<boolean> {
   return await onSubject(
     new Subject(under),
@@ -56,7 +60,10 @@ export async function prove(clause: Clause, under: ProviderUnderTest): Promise<b
   );
 }
 
-/** The same for a clause of the stores. `wrap`: what to do with the storage first, as its broken one. */
+/**
+ * The same for a clause of the stores. `wrap`: what to do with the storage first, as its broken
+ * one.
+ */
 export async function proveStore(
   clause: StoreClause,
   under: ProviderUnderTest,

@@ -140,7 +140,9 @@ export const hostileKeys: readonly string[] = [
   ],
 ];
 
-/** Keys in their order: bytes < bigint < number < text < false < true, keys of parts before text. */
+/**
+ * Keys in their order: bytes < bigint < number < text < false < true, keys of parts before text.
+ */
 export const orderedKeys: readonly Key[] = [
   ...[
     [new Uint8Array()],

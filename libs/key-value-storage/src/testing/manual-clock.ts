@@ -10,9 +10,10 @@ interface Wait {
 const start = Date.UTC(2030, 0, 1);
 
 /**
- * A `Clock` for tests: `await clock.advance(60_000)` moves the time of day and the monotonic time, and wakes whoever waits, in the order of
- * their times; what they do next has settled when it answers. Waits end at whole milliseconds, as timers do. `setNow` moves the time of day alone, back as
- * well: as an administrator would.
+ * A `Clock` for tests: `await clock.advance(60_000)` moves the time of day and the monotonic time,
+ * and wakes whoever waits, in the order of their times; what they do next has settled when it
+ * answers. Waits end at whole milliseconds, as timers do. `setNow` moves the time of day alone,
+ * back as well: as an administrator would.
  */
 export class ManualClock implements Clock {
   #now: number;

@@ -1,6 +1,6 @@
 /**
- * A transaction over memory, for proving the clauses that need one: what it writes stays with it until it is committed, and it is committed
- * only when nobody has changed the rows it rests on.
+ * A transaction over memory, for proving the clauses that need one: what it writes stays with it
+ * until it is committed, and it is committed only when nobody has changed the rows it rests on.
  */
 import {
   assertReadBytes,

@@ -67,7 +67,10 @@ export class StoreSubject {
     return this.#storage;
   }
 
-  /** A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves open is rolled back. */
+  /**
+   * A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves
+   * open is rolled back.
+   */
   async transaction(): Promise<HeldTransaction & { readonly storage: KeyValueStorage }> {
     const { transaction, commit, rollback } = await this.#subject.transaction();
     return { transaction, storage: this.storage.within(transaction), commit, rollback };
@@ -83,7 +86,9 @@ export class StoreSubject {
     return this.storage.store(defineState<T>(name, options));
   }
 
-  /** Closes the storage, and opens the data anew: with a new provider where `create` can make one. */
+  /**
+   * Closes the storage, and opens the data anew: with a new provider where `create` can make one.
+   */
   async reopen(): Promise<void> {
     await this.storage[Symbol.asyncDispose]();
     await this.#subject.reopen(undefined, async (provider) => {
@@ -91,7 +96,10 @@ export class StoreSubject {
     });
   }
 
-  /** The one row of a store as it lies in the provider, changed and put back: as a careless hand would. */
+  /**
+   * The one row of a store as it lies in the provider, changed and put back: as a careless hand
+   * would.
+   */
   async spoil(
     change: (row: { key: string; text: string }) => { key?: string; value?: unknown; text?: string },
   ): Promise<void> {

@@ -1,4 +1,7 @@
-/** What a clause works on: a fresh provider, its clock, and the few verbs in which clauses are written. */
+/**
+ * What a clause works on: a fresh provider, its clock, and the few verbs in which clauses are
+ * written.
+ */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import {
@@ -24,18 +27,30 @@ type Awaitable<T> = T | Promise<T>;
 export interface CreateOptions {
   /** What the provider should run on, where it can. */
   readonly clock: ManualClock;
-  /** A name that no other test uses, for a directory or a database. The same name again means the same data. */
+  /**
+   * A name that no other test uses, for a directory or a database. The same name again means the
+   * same data.
+   */
   readonly place: string;
 }
 
-/** How the kit gets at a provider: `create` is called for each clause, and again with the same `place` to look at the same data. */
+/**
+ * How the kit gets at a provider: `create` is called for each clause, and again with the same
+ * `place` to look at the same data.
+ */
 export interface ProviderUnderTest {
   create(options: CreateOptions): Awaitable<StorageProvider>;
   /** Removes what a place holds. */
   dispose?(place: string): Awaitable<void>;
-  /** Begins a transaction over the data of a place, which is open: what `within` takes, and how it ends. For a provider that claims `within`. */
+  /**
+   * Begins a transaction over the data of a place, which is open: what `within` takes, and how it
+   * ends. For a provider that claims `within`.
+   */
   transaction?(place: string): Awaitable<HeldTransaction>;
-  /** Spoils what a closed provider has stored, in the middle: some of what was acknowledged cannot be read back. */
+  /**
+   * Spoils what a closed provider has stored, in the middle: some of what was acknowledged cannot
+   * be read back.
+   */
   damage?(place: string): Awaitable<void>;
 }
 
@@ -79,7 +94,10 @@ export class Subject {
     this.#opened.add(this.provider);
   }
 
-  /** Work that goes on while the clause looks at something else: it is waited for, also when the clause fails before it does. */
+  /**
+   * Work that goes on while the clause looks at something else: it is waited for, also when the
+   * clause fails before it does.
+   */
   meanwhile<R>(work: Promise<R>): Promise<R> {
     work.catch(() => undefined);
     this.#background.add(work);
@@ -163,7 +181,10 @@ export class Subject {
     return await this.open(await this.create());
   }
 
-  /** A transaction of the engine, the provider inside it, and how it ends. One that a clause leaves open is rolled back. */
+  /**
+   * A transaction of the engine, the provider inside it, and how it ends. One that a clause leaves
+   * open is rolled back.
+   */
   async transaction(): Promise<HeldTransaction & { readonly within: StorageProvider }> {
     const held = await this.#under.transaction?.(this.#place);
     const within = held && this.provider.within?.(held.transaction);
@@ -287,7 +308,10 @@ export class Subject {
   }
 }
 
-/** Runs a clause on a subject of its own. Answers false where the provider does not claim what the clause needs. */
+/**
+ * Runs a clause on a subject of its own. Answers false where the provider does not claim what the
+ * clause needs.
+ */
 export async function onSubject<S extends Pick<Subject, 'begin' | 'end' | 'abandon' | 'abilities'>>(
   subject: S,
   isMeant: (abilities: Abilities) => boolean,

@@ -1,6 +1,7 @@
 /**
- * What the kit is proven on: memory that outlives its providers, so that an honest provider can claim to be durable and shared without a
- * disk. One `SurvivingMemory` is one machine; each of its places is a disk.
+ * What the kit is proven on: memory that outlives its providers, so that an honest provider can
+ * claim to be durable and shared without a disk. One `SurvivingMemory` is one machine; each of its
+ * places is a disk.
  */
 import { invalidOption, storageError, type StorageProvider } from '../core/index.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
@@ -45,7 +46,10 @@ function newDisk(clock: CreateOptions['clock']): Disk {
   return { memory, opened: memory.open(), damaged: false };
 }
 
-/** A provider over a disk. Open or not is its own affair: a `MemoryProvider` that is never opened answers for it while it is closed. */
+/**
+ * A provider over a disk. Open or not is its own affair: a `MemoryProvider` that is never opened
+ * answers for it while it is closed.
+ */
 function survivor(disk: Disk): StorageProvider {
   const closed = delegating(new MemoryProvider());
   const open = delegating(disk.memory);

@@ -1,4 +1,6 @@
-/** A JSON-file provider for one test: in a directory of its own, which is gone when it is disposed. */
+/**
+ * A JSON-file provider for one test: in a directory of its own, which is gone when it is disposed.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,8 +11,8 @@ import { JsonFileProvider } from '../providers/json-file/json-file-provider.js';
 export type TemporaryJsonFile = JsonFileProvider & AsyncDisposable & { readonly directory: string };
 
 /**
- * `await using provider = await temporaryJsonFile()`: not opened yet; hand it to `openStorage` or to `forRoot`. Disposing closes it, then removes
- * the directory.
+ * `await using provider = await temporaryJsonFile()`: not opened yet; hand it to `openStorage` or
+ * to `forRoot`. Disposing closes it, then removes the directory.
  */
 export async function temporaryJsonFile(
   options: { readonly clock?: Clock } = {},

@@ -1,4 +1,7 @@
-/** The few words in which clauses are written: values, changes, checks, races, and how to expect a failure. */
+/**
+ * The few words in which clauses are written: values, changes, checks, races, and how to expect a
+ * failure.
+ */
 import assert from 'node:assert/strict';
 import {
   isStorageError,

@@ -1,4 +1,7 @@
-/** Idempotency: the same call again is given the first answer, and is done once; for as long as its mark is kept. */
+/**
+ * Idempotency: the same call again is given the first answer, and is done once; for as long as its
+ * mark is kept.
+ */
 import assert from 'node:assert/strict';
 import { all, breaks, changesChanges, race, rejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, Ledger, many } from '../ledger.js';

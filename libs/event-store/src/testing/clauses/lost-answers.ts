@@ -1,4 +1,7 @@
-/** Answers that never come: nobody is told that something failed which may have landed, and whoever asks again with a key is told what became of it. */
+/**
+ * Answers that never come: nobody is told that something failed which may have landed, and whoever
+ * asks again with a key is told what became of it.
+ */
 import assert from 'node:assert/strict';
 import {
   isStorageError,
@@ -13,7 +16,10 @@ import { breaksSessions, breaksStream, type StreamClause } from '../stream-claus
 /** What is lost on the way: the answer of a commit that was done, or the commit itself. */
 const losses = ['answer', 'request'] as const;
 
-/** While `work` runs, the first commit that changes a row of this kind is lost. It must be told as what nobody knows. */
+/**
+ * While `work` runs, the first commit that changes a row of this kind is lost. It must be told as
+ * what nobody knows.
+ */
 async function losing(
   provider: StorageProvider,
   loss: (typeof losses)[number],

@@ -1,4 +1,7 @@
-/** Reading: events in order, slices, states at a version or a time, and damage that is never passed over. */
+/**
+ * Reading: events in order, slices, states at a version or a time, and damage that is never passed
+ * over.
+ */
 import assert from 'node:assert/strict';
 import { all, changesPages, rejects, throws } from '@kvent/key-value-storage/testing';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
@@ -33,7 +36,9 @@ export function countScans(provider: StorageProvider): {
   return counted;
 }
 
-/** From now on each page has so many rows at most, as if they were large, and says that more come. */
+/**
+ * From now on each page has so many rows at most, as if they were large, and says that more come.
+ */
 function shortenPages(provider: StorageProvider, rowsMax: number): void {
   const { scan } = provider;
   Object.assign(provider, {
@@ -183,12 +188,10 @@ export const readingClauses: readonly StreamClause[] = [
       const store = subject.another({ metadata: () => own });
       await store.stream(Ledger).append('plain', [cleared], { expectedVersion: 0 });
       await subject.ledger.append('a', [cleared], { expectedVersion: 0, metadata: { userId: 'caller' } });
-      await store
-        .stream(Ledger)
-        .append('b', [cleared], {
-          expectedVersion: 0,
-          metadata: { userId: 'caller', extensions: { b: '2' } },
-        });
+      await store.stream(Ledger).append('b', [cleared], {
+        expectedVersion: 0,
+        metadata: { userId: 'caller', extensions: { b: '2' } },
+      });
       const userOf = async (id: string) => (await all(subject.ledger.read(id)))[0]?.metadata;
       assert.equal((await userOf('plain'))?.userId, 'store');
       assert.equal((await userOf('a'))?.userId, 'caller');

@@ -1,4 +1,6 @@
-/** Sessions: one holder at a time, whose every write carries its lock; deadlines are the provider's. */
+/**
+ * Sessions: one holder at a time, whose every write carries its lock; deadlines are the provider's.
+ */
 import assert from 'node:assert/strict';
 import { all, changesBatches, changesReads, race, rejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, Ledger, many } from '../ledger.js';

@@ -1,4 +1,7 @@
-/** Transacting: the decision is made on the state that it is appended to, and made anew when somebody was faster. */
+/**
+ * Transacting: the decision is made on the state that it is appended to, and made anew when
+ * somebody was faster.
+ */
 import assert from 'node:assert/strict';
 import { all, changesBatches, race, rejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, many } from '../ledger.js';

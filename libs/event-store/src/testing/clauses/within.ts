@@ -1,4 +1,6 @@
-/** Streams within the caller's own transaction: together with whatever else it does, or not at all. */
+/**
+ * Streams within the caller's own transaction: together with whatever else it does, or not at all.
+ */
 import assert from 'node:assert/strict';
 import { EventStore } from '@kvent/event-store/core';
 import { all, breaks, rejects, replacing, throws } from '@kvent/key-value-storage/testing';
@@ -94,7 +96,8 @@ export const withinClauses: readonly StreamClause[] = [
         [await ledger.version('a'), await ledger.version('b'), await things.has('beside')],
         [2, 0, false],
       );
-      // an append that does not know the state leaves its snapshot to others: nothing goes on in a transaction that its owner may end
+      // an append that does not know the state leaves its snapshot to others: nothing goes on in a
+      // transaction that its owner may end
       await store.stream(KeptLedger).append('kept', many(12), { expectedVersion: 0 });
       await store.idle();
       await commit();

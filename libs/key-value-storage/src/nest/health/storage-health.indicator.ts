@@ -22,8 +22,9 @@ export type StorageHealth<Key extends string> = Record<
 const probe = { database: 'shared', container: 'state:health', entity: 'health', key: 'probe' };
 
 /**
- * Whether the storage answers, for Terminus 11 and 12: `this.health.check([() => this.storage.isHealthy('storage')])`. One tiny read of each provider;
- * it reports their names and what they promise. Terminus itself is not loaded: without it, this is a class nobody injects.
+ * Whether the storage answers, for Terminus 11 and 12: `this.health.check([() =>
+ * this.storage.isHealthy('storage')])`. One tiny read of each provider; it reports their names and
+ * what they promise. Terminus itself is not loaded: without it, this is a class nobody injects.
  */
 @Injectable()
 export class StorageHealthIndicator {
@@ -33,7 +34,10 @@ export class StorageHealthIndicator {
     this.#host = host;
   }
 
-  /** Never rejects for a storage that is down. `timeoutMs`: after which it counts as down. @default 1_000 */
+  /**
+   * Never rejects for a storage that is down. `timeoutMs`: after which it counts as down. @default
+   * 1_000
+   */
   async isHealthy<Key extends string>(
     key: Key,
     options: { readonly timeoutMs?: number } = {},

@@ -15,7 +15,10 @@ import {
 import { problemJson, type Problem, type ProblemDetails } from './problem-details.js';
 
 export interface ProblemOptions {
-  /** Adds to every problem, or changes it: `(problem, request) => ({ ...problem, correlationId: request.id })`. */
+  /**
+   * Adds to every problem, or changes it: `(problem, request) => ({ ...problem, correlationId:
+   * request.id })`.
+   */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express and Fastify differ
   readonly extend?: (problem: ProblemDetails, request: any) => object;
 }

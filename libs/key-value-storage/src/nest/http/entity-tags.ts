@@ -4,10 +4,16 @@ interface EntityTag {
   readonly weak: boolean;
 }
 
-/** One tag, and the comma or the end behind it; from where the last one ended, so the work grows with the length and no faster. */
+/**
+ * One tag, and the comma or the end behind it; from where the last one ended, so the work grows
+ * with the length and no faster.
+ */
 const tagPattern = /[\t ]*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[\t ]*(?:,|$)/y;
 
-/** The tags without their quotes; `undefined` for what is no list of them. Empty members of a list are passed over. */
+/**
+ * The tags without their quotes; `undefined` for what is no list of them. Empty members of a list
+ * are passed over.
+ */
 export function entityTagsIn(header: string): readonly EntityTag[] | undefined {
   const tags: EntityTag[] = [];
   let at = 0;

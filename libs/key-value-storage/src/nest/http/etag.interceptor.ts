@@ -12,9 +12,11 @@ import {
 } from './http-exchange.js';
 
 /**
- * A handler that answers an Entry sends its value, with `ETag`: the version, a digest of whose it is (tenant, state and key), and the schema version, so that
- * neither another row nor another shape of this one is taken for it; `If-None-Match` with that etag (also weak, in a list, or `*`) is answered 304
- * without a body. Every other answer, a list of entries included, stays as it is. There is no `Last-Modified`: a second is too coarse.
+ * A handler that answers an Entry sends its value, with `ETag`: the version, a digest of whose it
+ * is (tenant, state and key), and the schema version, so that neither another row nor another shape
+ * of this one is taken for it; `If-None-Match` with that etag (also weak, in a list, or `*`) is
+ * answered 304 without a body. Every other answer, a list of entries included, stays as it is.
+ * There is no `Last-Modified`: a second is too coarse.
  */
 @Injectable()
 export class EtagInterceptor implements NestInterceptor {

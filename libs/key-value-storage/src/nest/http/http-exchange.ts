@@ -1,4 +1,7 @@
-/** Requests and responses of Express, of Fastify, and of Node itself (what middleware and its errors see on Fastify), through one small window. */
+/**
+ * Requests and responses of Express, of Fastify, and of Node itself (what middleware and its errors
+ * see on Fastify), through one small window.
+ */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 
 export interface AnyRequest {

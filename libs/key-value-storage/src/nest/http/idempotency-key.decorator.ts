@@ -7,8 +7,10 @@ interface Options {
   /** false: `undefined` where the header is missing. @default true */
   readonly required?: boolean;
   /**
-   * Who makes the request: another principal with the same key is `IDEMPOTENCY_CONFLICT`. A text, a number or nothing.
-   * @default the `sub`, `id`, `userId`, `username` or `email` of `request.user`, else of `request.auth`
+   * Who makes the request: another principal with the same key is `IDEMPOTENCY_CONFLICT`. A text, a
+   * number or nothing.
+   * @default the `sub`, `id`, `userId`, `username` or `email` of `request.user`, else of
+   *   `request.auth`
    */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express and Fastify differ
   readonly principal?: (request: any) => Principal | undefined | null;
@@ -22,8 +24,10 @@ const idempotencyKey = createParamDecorator((options: Options | undefined, conte
 );
 
 /**
- * The `Idempotency-Key` header, with method, path, query, body and the principal (where one is known) as the content that a repeat is compared by:
- * `@IdempotencyKey() call: IdempotentCall`, for the option `idempotencyKey`. Missing is 400 `IDEMPOTENCY_KEY_REQUIRED`, unless `{ required: false }`.
+ * The `Idempotency-Key` header, with method, path, query, body and the principal (where one is
+ * known) as the content that a repeat is compared by: `@IdempotencyKey() call: IdempotentCall`, for
+ * the option `idempotencyKey`. Missing is 400 `IDEMPOTENCY_KEY_REQUIRED`, unless `{ required: false
+ * }`.
  */
 export const IdempotencyKey = (options?: Options): ParameterDecorator => idempotencyKey(options);
 
@@ -49,7 +53,10 @@ export function idempotentCallOf(
   throw storageError('IDEMPOTENCY_KEY_REQUIRED', message, {});
 }
 
-/** What names a user in what authentication leaves on a request. The rest of it (roles, times of a token) may change between two repeats. */
+/**
+ * What names a user in what authentication leaves on a request. The rest of it (roles, times of a
+ * token) may change between two repeats.
+ */
 const names = ['sub', 'id', 'userId', 'username', 'email'] as const;
 
 function principalOf({ user, auth }: Request): Principal | undefined {

@@ -15,9 +15,11 @@ const ifMatch = createParamDecorator((options: Options | undefined, context: Exe
 );
 
 /**
- * The `If-Match` header as a `Precondition`, for `{ ifMatch }` of `set`, `delete`, `append` and `transact`. By RFC 9110 a list is looked through, and a weak
- * or foreign ETag matches nothing: the write is a 412. Missing is 428 `PRECONDITION_REQUIRED`; with `{ required: false }` it is a precondition that checks
- * nothing, and may be handed on. What is no list of ETags is 400 `INVALID_ETAG`.
+ * The `If-Match` header as a `Precondition`, for `{ ifMatch }` of `set`, `delete`, `append` and
+ * `transact`. By RFC 9110 a list is looked through, and a weak or foreign ETag matches nothing: the
+ * write is a 412. Missing is 428 `PRECONDITION_REQUIRED`; with `{ required: false }` it is a
+ * precondition that checks nothing, and may be handed on. What is no list of ETags is 400
+ * `INVALID_ETAG`.
  */
 export const IfMatch = (options?: Options): ParameterDecorator => ifMatch(options);
 

@@ -6,9 +6,10 @@ import { httpProblem } from './problem-details.js';
 import { answerStorageError, problemOptionsToken } from './storage-exception.filter.js';
 
 /**
- * Answers everything else as problem details too: Nest's own errors (404, 403 …), bodies that cannot be parsed or are too large; what nobody
- * foresaw is a 500 that tells nothing, and is logged. It catches all, so it goes before all other filters:
- * `app.useGlobalFilters(new ProblemDetailsFilter(), new StorageExceptionFilter())`.
+ * Answers everything else as problem details too: Nest's own errors (404, 403 …), bodies that
+ * cannot be parsed or are too large; what nobody foresaw is a 500 that tells nothing, and is
+ * logged. It catches all, so it goes before all other filters: `app.useGlobalFilters(new
+ * ProblemDetailsFilter(), new StorageExceptionFilter())`.
  */
 @Catch()
 export class ProblemDetailsFilter implements ExceptionFilter {

@@ -1,4 +1,7 @@
-/** Errors as RFC 9457 problem details: which fields are sent, and which never. Statuses come from the one table in `core/errors.ts`. */
+/**
+ * Errors as RFC 9457 problem details: which fields are sent, and which never. Statuses come from
+ * the one table in `core/errors.ts`.
+ */
 import { STATUS_CODES } from 'node:http';
 import { titleOf, type StorageError } from '../../core/errors.js';
 import { isBytes, isDate, isError } from '../../core/kinds.js';
@@ -22,7 +25,8 @@ export interface Problem {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-// Of the error's own fields: what the problem says in its own words, and what concerns the server alone.
+// Of the error's own fields: what the problem says in its own words, and what concerns the server
+// alone.
 const kept = new Set([
   'name',
   'message',
@@ -38,7 +42,10 @@ const kept = new Set([
 ]);
 const retryAfterS = 1;
 
-/** An error of the table. From 500 on nothing of its message or fields is sent: they may name files and hosts. */
+/**
+ * An error of the table. From 500 on nothing of its message or fields is sent: they may name files
+ * and hosts.
+ */
 export function storageProblem(error: StorageError): Problem {
   const status = statusOf(error);
   const { code, retryable } = error;
@@ -89,7 +96,10 @@ const issuesMax = 100;
 const cut = (text: unknown): unknown =>
   typeof text === 'string' && text.length > textMax ? `${text.slice(0, textMax - 1)}…` : text;
 
-/** Where waiting helps: a conflict that was retried already, a lock, and a storage that is not there. Whole seconds, at least one. */
+/**
+ * Where waiting helps: a conflict that was retried already, a lock, and a storage that is not
+ * there. Whole seconds, at least one.
+ */
 function retryAfter(
   error: StorageError & { readonly until?: unknown },
   status: number,
@@ -100,7 +110,10 @@ function retryAfter(
   return { 'Retry-After': String(Math.max(left, retryAfterS)) };
 }
 
-/** What the caller gave up is never sent as such; where someone still listens, this is what they hear. */
+/**
+ * What the caller gave up is never sent as such; where someone still listens, this is what they
+ * hear.
+ */
 export function abortedProblem({ effect }: StorageError): Problem {
   return plainProblem(
     effect === 'none' ? 503 : 504,

@@ -6,7 +6,10 @@ import { abortedProblem, messageOf, storageProblem } from './problem-details.js'
 
 export const problemOptionsToken = Symbol('kvent.problem-options');
 
-/** Nest asks `instanceof`; the brand decides, so that errors of another copy of this package are caught too. */
+/**
+ * Nest asks `instanceof`; the brand decides, so that errors of another copy of this package are
+ * caught too.
+ */
 // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- it stands for a test, not for things
 abstract class AnyStorageError {
   static [Symbol.hasInstance](error: unknown): boolean {
@@ -15,9 +18,11 @@ abstract class AnyStorageError {
 }
 
 /**
- * Answers storage errors. Over HTTP: problem details (RFC 9457) with the status of the one error table, 412 where the check that failed was the
- * caller's, `Retry-After` where waiting helps; keys are sent, values never, and from 500 on no message. Microservices hear `{ code, message }`,
- * gateways the `exception` event, GraphQL gets the error itself. Register it yourself: `app.useGlobalFilters(new StorageExceptionFilter())`.
+ * Answers storage errors. Over HTTP: problem details (RFC 9457) with the status of the one error
+ * table, 412 where the check that failed was the caller's, `Retry-After` where waiting helps; keys
+ * are sent, values never, and from 500 on no message. Microservices hear `{ code, message }`,
+ * gateways the `exception` event, GraphQL gets the error itself. Register it yourself:
+ * `app.useGlobalFilters(new StorageExceptionFilter())`.
  */
 @Catch(AnyStorageError)
 export class StorageExceptionFilter implements ExceptionFilter<StorageError> {

@@ -1,4 +1,7 @@
-/** Spans and metrics of the storage for OpenTelemetry, where the application has `@opentelemetry/api`; where it has not, nothing is loaded. */
+/**
+ * Spans and metrics of the storage for OpenTelemetry, where the application has
+ * `@opentelemetry/api`; where it has not, nothing is loaded.
+ */
 import type * as OpenTelemetry from '@opentelemetry/api';
 import type { StorageCall, StorageObserver } from '../../core/observed-provider.js';
 
@@ -24,9 +27,10 @@ function isMissing(error: unknown): boolean {
 }
 
 /**
- * One span `storage.commit`, `storage.read` … for each call to the engine, child of what runs at the moment. Metrics: `kvent.storage.operations` and
- * `kvent.storage.conflicts` (counters), `kvent.storage.duration` (histogram, seconds). Attributes name the provider and the operation; keys, tenants
- * and values never.
+ * One span `storage.commit`, `storage.read` … for each call to the engine, child of what runs at
+ * the moment. Metrics: `kvent.storage.operations` and `kvent.storage.conflicts` (counters),
+ * `kvent.storage.duration` (histogram, seconds). Attributes name the provider and the operation;
+ * keys, tenants and values never.
  */
 export function observerOf({ metrics, trace, SpanKind, SpanStatusCode }: Api): StorageObserver {
   const tracer = trace.getTracer(scope);

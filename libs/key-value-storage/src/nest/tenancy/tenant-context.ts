@@ -1,13 +1,19 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { assertTenant } from '../../core/tenant.js';
 
-/** The tenant of the moment. Abstract and without private members, so that a stub of the right shape is one too; Nest injects it by its class. */
+/**
+ * The tenant of the moment. Abstract and without private members, so that a stub of the right shape
+ * is one too; Nest injects it by its class.
+ */
 export abstract class TenantContext {
   /** The tenant whose request or job this is, or `undefined` outside any. */
   abstract current(): string | undefined;
   /** The tenant; `TENANT_MISSING` outside any. */
   abstract currentOrThrow(): string;
-  /** Runs work for a tenant, with everything it awaits: for jobs. Contexts nest, the innermost counts. `TENANT_MISSING` for a malformed name. */
+  /**
+   * Runs work for a tenant, with everything it awaits: for jobs. Contexts nest, the innermost
+   * counts. `TENANT_MISSING` for a malformed name.
+   */
   abstract run<R>(tenant: string, work: () => R): R;
 }
 

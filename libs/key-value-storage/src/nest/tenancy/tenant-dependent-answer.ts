@@ -1,6 +1,7 @@
 /**
- * Answers that depend on the tenant must not be handed to another one by a cache that stands in between: `Vary` names the header that the tenant is
- * taken from, and `Cache-Control` keeps the answer out of shared caches, whatever the status.
+ * Answers that depend on the tenant must not be handed to another one by a cache that stands in
+ * between: `Vary` names the header that the tenant is taken from, and `Cache-Control` keeps the
+ * answer out of shared caches, whatever the status.
  */
 import type { ExecutionContext } from '@nestjs/common';
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
@@ -8,7 +9,10 @@ import { rawOf, type AnyResponse } from '../http/http-exchange.js';
 import type { TenancyOptions } from '../key-value-storage-options.js';
 import { tenantHeaderOf } from './tenant-resolution.js';
 
-/** The headers that the tenants of this response were taken from. Symbol.for: another copy of the package may have marked it first. */
+/**
+ * The headers that the tenants of this response were taken from. Symbol.for: another copy of the
+ * package may have marked it first.
+ */
 const varying = Symbol.for('kvent.tenant-dependent');
 interface Marked {
   [varying]?: Set<string>;
@@ -16,8 +20,9 @@ interface Marked {
 type HeadArguments = [status: number, ...rest: unknown[]];
 
 /**
- * Marks a response as one that depends on the tenant. The headers are set at once, so that whoever fills in defaults finds them, and again when the head
- * is sent, so that a handler that sets `Vary` itself does not take ours away. A `Cache-Control` that was set is kept.
+ * Marks a response as one that depends on the tenant. The headers are set at once, so that whoever
+ * fills in defaults finds them, and again when the head is sent, so that a handler that sets `Vary`
+ * itself does not take ours away. A `Cache-Control` that was set is kept.
  */
 export function dependOnTenant(response: unknown, tenancy: TenancyOptions): void {
   const raw = responseIn(response);
@@ -30,7 +35,10 @@ export function dependOnTenant(response: unknown, tenancy: TenancyOptions): void
   apply(raw, marked[varying] as Set<string>, cacheControl);
 }
 
-/** The same for what a guard or an interceptor sees; of GraphQL the response in its context. Messages and sockets have none. */
+/**
+ * The same for what a guard or an interceptor sees; of GraphQL the response in its context.
+ * Messages and sockets have none.
+ */
 export function dependOnTenantIn(context: ExecutionContext, tenancy: TenancyOptions): void {
   if (context.getType<string>() === 'http')
     return dependOnTenant(context.switchToHttp().getResponse(), tenancy);
@@ -42,7 +50,9 @@ export function dependOnTenantIn(context: ExecutionContext, tenancy: TenancyOpti
   dependOnTenant(inner?.res ?? inner?.reply ?? inner?.req?.res, tenancy);
 }
 
-/** With `resolve` it is not known what of the request names the tenant: there is nothing to vary by. */
+/**
+ * With `resolve` it is not known what of the request names the tenant: there is nothing to vary by.
+ */
 function protectionOf(tenancy: TenancyOptions): {
   readonly varies: readonly string[];
   readonly cacheControl: string;
@@ -64,7 +74,10 @@ function apply(raw: ServerResponse, names: ReadonlySet<string>, cacheControl: st
   if (!raw.hasHeader('Cache-Control')) raw.setHeader('Cache-Control', cacheControl);
 }
 
-/** Every head goes through `writeHead`, that of Fastify and of server-sent events with headers of their own, which replace those that were set. */
+/**
+ * Every head goes through `writeHead`, that of Fastify and of server-sent events with headers of
+ * their own, which replace those that were set.
+ */
 function guardHead(raw: ServerResponse, names: ReadonlySet<string>, cacheControl: string): void {
   const writeHead = raw.writeHead.bind(raw) as (...args: HeadArguments) => ServerResponse;
   const guarded = (...args: HeadArguments): ServerResponse => {
@@ -77,7 +90,10 @@ function guardHead(raw: ServerResponse, names: ReadonlySet<string>, cacheControl
   raw.writeHead = guarded;
 }
 
-/** The headers that `writeHead` was given, as an object or as names and values in turn; of a reason phrase, nothing changes. */
+/**
+ * The headers that `writeHead` was given, as an object or as names and values in turn; of a reason
+ * phrase, nothing changes.
+ */
 function withOurs(headers: unknown, names: ReadonlySet<string>): unknown {
   if (typeof headers !== 'object' || headers === null) return headers;
   if (Array.isArray(headers)) return listWithOurs(headers as readonly unknown[], names);
@@ -104,7 +120,10 @@ function listWithOurs(headers: readonly unknown[], names: ReadonlySet<string>): 
 
 const isVary = (name: unknown): boolean => typeof name === 'string' && name.toLowerCase() === 'vary';
 
-/** `Vary` with these names beside those that are there; `*` stands for all. `undefined` where nothing is missing. */
+/**
+ * `Vary` with these names beside those that are there; `*` stands for all. `undefined` where
+ * nothing is missing.
+ */
 function withNames(vary: OutgoingHttpHeader | undefined, names: ReadonlySet<string>): string | undefined {
   const there = [vary ?? []]
     .flat()

@@ -1,4 +1,6 @@
-/** From a request to its tenant, whatever carried it: the one way for middleware and interceptor. */
+/**
+ * From a request to its tenant, whatever carried it: the one way for middleware and interceptor.
+ */
 import type { ExecutionContext } from '@nestjs/common';
 import { storageError } from '../../core/errors.js';
 import type { KeyValueStorage } from '../../core/key-value-store.js';
@@ -20,7 +22,10 @@ export function tenancyFor(who: string, tenancy: TenancyOptions | null): Tenancy
   return tenancy;
 }
 
-/** The tenant that a request names: `TENANT_MISSING` without a well-formed one, `TENANT_UNKNOWN` for one that `isKnown` does not know. */
+/**
+ * The tenant that a request names: `TENANT_MISSING` without a well-formed one, `TENANT_UNKNOWN` for
+ * one that `isKnown` does not know.
+ */
 export async function tenantOf(
   request: unknown,
   tenancy: TenancyOptions,
@@ -39,7 +44,10 @@ export async function tenantOf(
 
 interface Headed {
   readonly headers?: Readonly<Record<string, unknown>>;
-  /** Names and values in turn, as they were sent: of HTTP/1 and HTTP/2. (Only HTTP/1 has `headersDistinct`.) */
+  /**
+   * Names and values in turn, as they were sent: of HTTP/1 and HTTP/2. (Only HTTP/1 has
+   * `headersDistinct`.)
+   */
   readonly rawHeaders?: readonly string[];
   readonly raw?: Headed;
   /** Of a socket. */
@@ -62,7 +70,10 @@ function fromHeader(request: unknown, header: string): unknown {
   return (headers ?? handshake?.headers)?.[name];
 }
 
-/** What stands for the request: of HTTP the request, of a gateway its client, of a microservice its context, of GraphQL the request in its context. */
+/**
+ * What stands for the request: of HTTP the request, of a gateway its client, of a microservice its
+ * context, of GraphQL the request in its context.
+ */
 export function requestOf(context: ExecutionContext): unknown {
   switch (context.getType<string>()) {
     case 'ws':

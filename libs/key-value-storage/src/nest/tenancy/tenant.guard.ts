@@ -8,8 +8,10 @@ import { dependOnTenantIn } from './tenant-dependent-answer.js';
 import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**
- * Asks `tenancy.mayEnter` whether this request may enter its tenant: 403 `TENANT_FORBIDDEN` unless it answers true, 400 `TENANT_MISSING` for one
- * that names none. It belongs behind the guard that finds out who is asking. Without a `mayEnter` the start-up is refused: a guard that lets all pass is none.
+ * Asks `tenancy.mayEnter` whether this request may enter its tenant: 403 `TENANT_FORBIDDEN` unless
+ * it answers true, 400 `TENANT_MISSING` for one that names none. It belongs behind the guard that
+ * finds out who is asking. Without a `mayEnter` the start-up is refused: a guard that lets all pass
+ * is none.
  */
 @Injectable()
 export class TenantGuard implements CanActivate {

@@ -13,8 +13,9 @@ import { dependOnTenantIn } from './tenant-dependent-answer.js';
 import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**
- * The same for what HTTP middleware does not see: gateways, microservices, GraphQL subscriptions. The handler is called, and what it answers is
- * subscribed to, inside the context. A tenant that is there already stays. `tenancy.resolve` gets the request, the socket or the message's context.
+ * The same for what HTTP middleware does not see: gateways, microservices, GraphQL subscriptions.
+ * The handler is called, and what it answers is subscribed to, inside the context. A tenant that is
+ * there already stays. `tenancy.resolve` gets the request, the socket or the message's context.
  * HTTP answers get the headers that TenantMiddleware sets.
  */
 @Injectable()

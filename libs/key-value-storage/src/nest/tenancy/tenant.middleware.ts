@@ -6,13 +6,16 @@ import { dependOnTenant } from './tenant-dependent-answer.js';
 import { tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**
- * Everything behind it (guards, interceptors, handlers, server-sent events) runs for the tenant that the request names: by the header
- * `X-Tenant-Id`, or as `forRoot({ tenancy })` says. 400 `TENANT_MISSING` without one, 404 `TENANT_UNKNOWN` for one that `isKnown` does not know.
+ * Everything behind it (guards, interceptors, handlers, server-sent events) runs for the tenant
+ * that the request names: by the header `X-Tenant-Id`, or as `forRoot({ tenancy })` says. 400
+ * `TENANT_MISSING` without one, 404 `TENANT_UNKNOWN` for one that `isKnown` does not know.
  *
- * Every answer behind it, errors too, is kept from caches that serve others: `Vary` gets the header, and `Cache-Control` is `private, no-cache` unless it is
- * set; with `resolve`, `Cache-Control` is `private` and nothing is added to `Vary`.
+ * Every answer behind it, errors too, is kept from caches that serve others: `Vary` gets the
+ * header, and `Cache-Control` is `private, no-cache` unless it is set; with `resolve`,
+ * `Cache-Control` is `private` and nothing is added to `Vary`.
  *
- * `configure(consumer: MiddlewareConsumer) { consumer.apply(TenantMiddleware).exclude('health').forRoutes('{*path}'); }`
+ * `configure(consumer: MiddlewareConsumer) {
+ * consumer.apply(TenantMiddleware).exclude('health').forRoutes('{*path}'); }`
  */
 @Injectable()
 export class TenantMiddleware implements NestMiddleware {

@@ -1,4 +1,7 @@
-/** What goes to disk with one write and one sync: work judged one after the other, each seeing what those before it in the group leave behind. */
+/**
+ * What goes to disk with one write and one sync: work judged one after the other, each seeing what
+ * those before it in the group leave behind.
+ */
 import type { SteadyTime, StoredTime } from '../../core/clock.js';
 import type { RowEffect } from '../../core/evaluate-batch.js';
 import { storageError } from '../../core/errors.js';
@@ -13,7 +16,10 @@ import { lineBody } from './journal-line.js';
 /** A group closes at this size, so that nobody waits for megabytes of others. */
 const groupBytesMax = 8 * 1_024 * 1_024;
 
-/** A longer line would be written, and cut when it is read. The limits above the port keep batches far below it. */
+/**
+ * A longer line would be written, and cut when it is read. The limits above the port keep batches
+ * far below it.
+ */
 function assertReadable(line: string): void {
   const allowed = limits.journalLineBytesMax - sealBytes;
   if (line.length * 3 <= allowed) return;
@@ -113,7 +119,10 @@ export class CommitGroup {
     }
   }
 
-  /** Answers what rests on rows that are on disk already, once it is certain that they are still ours. */
+  /**
+   * Answers what rests on rows that are on disk already, once it is certain that they are still
+   * ours.
+   */
   async answerReady(verifyOwner: () => Promise<void>): Promise<void> {
     if (this.#ready.length === 0) return;
     try {
@@ -128,7 +137,9 @@ export class CommitGroup {
     for (const { work, answer } of this.waiting) work.answer(answer);
   }
 
-  /** `wrote`: for those whose own lines went to the disk; `rested`: for those that wrote nothing. */
+  /**
+   * `wrote`: for those whose own lines went to the disk; `rested`: for those that wrote nothing.
+   */
   fail(wrote: unknown, rested: unknown): void {
     for (const each of this.waiting) each.work.fail(each.wrote ? wrote : rested);
   }

@@ -1,6 +1,7 @@
 /**
- * Work that waits for its turn at a database. It is judged when its turn comes, in order, never before: so what is still queued can be taken back
- * without a trace, and nothing rests on what a failed disk took away.
+ * Work that waits for its turn at a database. It is judged when its turn comes, in order, never
+ * before: so what is still queued can be taken back without a trace, and nothing rests on what a
+ * failed disk took away.
  */
 import { aborted } from '../../core/abort.js';
 import type { StorageError } from '../../core/errors.js';
@@ -29,7 +30,10 @@ export class CommitQueue {
     return this.#waiting.length;
   }
 
-  /** Rejects with `ABORTED` at once when the signal says so: with no effect while it waits, with an unknown one once it was taken. */
+  /**
+   * Rejects with `ABORTED` at once when the signal says so: with no effect while it waits, with an
+   * unknown one once it was taken.
+   */
   add<A>(judge: Judge<A>, signal: AbortSignal | undefined): Promise<A> {
     return new Promise<A>((resolve, reject) => {
       if (signal?.aborted === true) return reject(aborted('A commit', 'none', signal));

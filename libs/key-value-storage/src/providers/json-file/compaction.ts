@@ -1,6 +1,7 @@
 /**
- * Compaction: a new generation. The journal comes first, so that commits have a place to go; the snapshot takes its name only when it is whole
- * and on disk; older files go only when that name is on disk. Between any two steps the directory can be opened.
+ * Compaction: a new generation. The journal comes first, so that commits have a place to go; the
+ * snapshot takes its name only when it is whole and on disk; older files go only when that name is
+ * on disk. Between any two steps the directory can be opened.
  */
 import { join } from 'node:path';
 import type { DatabaseFile } from './database-file.js';

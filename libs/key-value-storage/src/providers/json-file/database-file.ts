@@ -1,10 +1,12 @@
 /**
- * One database: its rows in memory, its journal on disk, and the loop between them. One group of commits is on its way at a time: it is judged,
- * written, synced, and only then applied to the rows that readers see. While it is on its way, the next one gathers: so however many wait, each
- * sync serves all of them, and a lone caller waits for nobody.
+ * One database: its rows in memory, its journal on disk, and the loop between them. One group of
+ * commits is on its way at a time: it is judged, written, synced, and only then applied to the rows
+ * that readers see. While it is on its way, the next one gathers: so however many wait, each sync
+ * serves all of them, and a lone caller waits for nobody.
  *
- * A write or sync that fails closes the database for writing until the provider is opened again: a sync is never tried twice, because after a
- * failure the kernel may take what it could not write for written.
+ * A write or sync that fails closes the database for writing until the provider is opened again: a
+ * sync is never tried twice, because after a failure the kernel may take what it could not write
+ * for written.
  */
 import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -79,7 +81,10 @@ export class DatabaseFile implements JournalHolder {
   #compacting: Promise<void> | undefined;
   #stopping = false;
   #failure: StorageError | undefined;
-  /** A sync of the directory failed: nothing is lost, but what is seen there may not be on the disk, so it is not marked as closed. */
+  /**
+   * A sync of the directory failed: nothing is lost, but what is seen there may not be on the disk,
+   * so it is not marked as closed.
+   */
   #inDoubt = false;
   #snapshotBytes: number;
   /** Bytes in the journals behind the snapshot, but for the one being written. */
@@ -143,7 +148,10 @@ export class DatabaseFile implements JournalHolder {
     return view;
   }
 
-  /** An idle owner says in the journal what is on disk: damage at its end is then known to be damage. */
+  /**
+   * An idle owner says in the journal what is on disk: damage at its end is then known to be
+   * damage.
+   */
   note(): void {
     if (this.#journal?.isOpen !== true || this.#noted === this.#onDisk || this.#failure !== undefined) return;
     this.#noteDue = true;
@@ -163,7 +171,10 @@ export class DatabaseFile implements JournalHolder {
     while (this.#running !== undefined) await this.#running;
   }
 
-  /** Waits for what is under way and marks the end. What fails here loses nothing: the next start takes longer. */
+  /**
+   * Waits for what is under way and marks the end. What fails here loses nothing: the next start
+   * takes longer.
+   */
   async close(): Promise<void> {
     await this.settle();
     this.#stopping = false;
@@ -192,7 +203,10 @@ export class DatabaseFile implements JournalHolder {
     this.#noted = this.#onDisk;
   }
 
-  /** Gives the descriptor of the journal away. It ends as if it were closed for good: whatever comes then is written behind the end mark. */
+  /**
+   * Gives the descriptor of the journal away. It ends as if it were closed for good: whatever comes
+   * then is written behind the end mark.
+   */
   async #restNow(): Promise<void> {
     this.#restDue = false;
     const journal = this.#journal;
@@ -318,7 +332,10 @@ export class DatabaseFile implements JournalHolder {
     }
   }
 
-  /** The first journal of this process. A new database appears as a whole: a directory under another name, renamed once its journal is on disk. */
+  /**
+   * The first journal of this process. A new database appears as a whole: a directory under another
+   * name, renamed once its journal is on disk.
+   */
   async #createJournal(): Promise<JournalFile> {
     const { fileSystem } = this.context;
     await this.context.verifyOwner();
@@ -412,7 +429,8 @@ export class DatabaseFile implements JournalHolder {
     const ahead = time.ahead();
     if (ahead !== undefined && Number.isFinite(this.#latest.time)) this.#latest = ahead;
     try {
-      // the names that were found are on disk before there is one more: else a loss of power could leave the new one without those before it
+      // the names that were found are on disk before there is one more: else a loss of power could
+      // leave the new one without those before it
       await synced(this.directory, fileSystem.syncDirectory(this.directory));
       await this.context.journals.acquire(this);
       const compacting = this.#compact();
@@ -439,7 +457,10 @@ export class DatabaseFile implements JournalHolder {
     this.#journalBytes = 0;
   }
 
-  /** Sends the commits from the next group on to this journal. What was written before is on disk then, and the rows hold it. */
+  /**
+   * Sends the commits from the next group on to this journal. What was written before is on disk
+   * then, and the rows hold it.
+   */
   switchTo(journal: JournalFile): Promise<GenerationStart> {
     return new Promise((resolve, reject) => {
       this.#switch = { journal, resolve, reject };

@@ -28,7 +28,10 @@ export function reasonOf(error: unknown): string {
   return words[code] === undefined ? messageOf(error) : `${words[code]} (${code})`;
 }
 
-/** A sync that failed. It is never tried again: what the kernel could not write it may take for written from then on. */
+/**
+ * A sync that failed. It is never tried again: what the kernel could not write it may take for
+ * written from then on.
+ */
 export class SyncFailure extends Error {
   constructor(path: string, cause: unknown) {
     super(`${path} could not be synced: ${reasonOf(cause)}`, { cause });
@@ -76,7 +79,10 @@ export function corrupt(place: string, what: string, cause?: unknown): StorageEr
   );
 }
 
-/** Something else is where this library keeps a file or a directory. It is never followed, read or waited for. */
+/**
+ * Something else is where this library keeps a file or a directory. It is never followed, read or
+ * waited for.
+ */
 export function misplaced(path: string, what: string, cause?: unknown): StorageError {
   const message = `${path}: ${what}. Nothing was changed: look at what it is, and take it away.`;
   return storageError('STORAGE_CORRUPT', message, { place: path }, cause === undefined ? {} : { cause });
@@ -84,7 +90,10 @@ export function misplaced(path: string, what: string, cause?: unknown): StorageE
 
 const misplacedCodes = new Set(['ELOOP', 'ENOTFILE', 'EISDIR']);
 
-/** A file that cannot be opened or read: `STORAGE_CORRUPT` where it is no file, else `STORAGE_UNAVAILABLE`. */
+/**
+ * A file that cannot be opened or read: `STORAGE_CORRUPT` where it is no file, else
+ * `STORAGE_UNAVAILABLE`.
+ */
 export const unreadable = (what: string, path: string, error: unknown): StorageError =>
   misplacedCodes.has(codeOf(error) ?? '')
     ? misplaced(path, reasonOf(error), error)

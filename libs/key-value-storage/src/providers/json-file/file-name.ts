@@ -1,10 +1,13 @@
 /**
- * A database's name as the name of its directory: readable, and never the same for two databases, also where case is folded, where CON is a
- * device and where trailing dots vanish. `tenant:acme` is `tenant.acme`.
+ * A database's name as the name of its directory: readable, and never the same for two databases,
+ * also where case is folded, where CON is a device and where trailing dots vanish. `tenant:acme` is
+ * `tenant.acme`.
  *
- * - a-z, 0-9, `_` and `-` stay. `:` is `.`, except at either end. Every other byte of UTF-8 is `%` and two hex digits.
+ * - a-z, 0-9, `_` and `-` stay. `:` is `.`, except at either end. Every other byte of UTF-8 is `%`
+ *   and two hex digits.
  * - What Windows takes for a device up to its first dot begins with an escaped letter.
- * - What would be longer than 200 characters is `~` and base32: at most 206 for the 128 bytes that a database may have.
+ * - What would be longer than 200 characters is `~` and base32: at most 206 for the 128 bytes that
+ *   a database may have.
  *
  * So no name begins with a dot: those in the root that do are the store's own.
  */

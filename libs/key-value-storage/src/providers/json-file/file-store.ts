@@ -1,4 +1,7 @@
-/** What an open JSON-file provider holds: the lock, and the databases. Databases share nothing but these: one's full disk holds up no other. */
+/**
+ * What an open JSON-file provider holds: the lock, and the databases. Databases share nothing but
+ * these: one's full disk holds up no other.
+ */
 import { basename, join } from 'node:path';
 import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/errors.js';
 import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
@@ -104,8 +107,8 @@ export class FileStore {
   }
 
   /**
-   * Hands work to a database at once, in the turn in which it is looked up: one that is idle and wrote nothing is forgotten. A new one is made on
-   * disk with its first row.
+   * Hands work to a database at once, in the turn in which it is looked up: one that is idle and
+   * wrote nothing is forgotten. A new one is made on disk with its first row.
    */
   async #with<R>(name: string, work: (database: DatabaseFile) => Promise<R>): Promise<R> {
     if (this.#context.readOnly)
@@ -241,7 +244,10 @@ export class FileStore {
     });
   }
 
-  /** Gone with one rename: readers see it until that is on disk, and the files go when nothing can need them. */
+  /**
+   * Gone with one rename: readers see it until that is on disk, and the files go when nothing can
+   * need them.
+   */
   async #drop(database: DatabaseFile): Promise<boolean> {
     const { fileSystem, root, verifyOwner, time } = this.#context;
     const { name } = database;

@@ -1,6 +1,7 @@
 /**
- * The file system as a parameter: all that the JSON-file provider asks of a disk. Tests put a disk in its place that fails at the n-th call,
- * tears writes, or forgets what was not synced. Failures are Node's errors (`code`: ENOENT, EEXIST, ENOSPC, EIO …). Paths are absolute.
+ * The file system as a parameter: all that the JSON-file provider asks of a disk. Tests put a disk
+ * in its place that fails at the n-th call, tears writes, or forgets what was not synced. Failures
+ * are Node's errors (`code`: ENOENT, EEXIST, ENOSPC, EIO …). Paths are absolute.
  */
 
 export interface OpenFile {
@@ -18,7 +19,9 @@ export interface OpenFile {
 /** What is at a path. */
 export interface PathStatus {
   readonly kind: 'file' | 'directory' | 'link' | 'other';
-  /** Who may do what: the last nine bits of its mode. `undefined` where there are none (Windows). */
+  /**
+   * Who may do what: the last nine bits of its mode. `undefined` where there are none (Windows).
+   */
   readonly permissions: number | undefined;
   /** Whether it belongs to the user of this process; true where nobody can tell. */
   readonly isOurs: boolean;
@@ -28,10 +31,11 @@ export type OpenMode = 'read' | 'write' | 'create';
 
 export interface FileSystem {
   /**
-   * `read`: an existing plain file, without waiting and without following a link at its end: ELOOP for a link, ENOTFILE for a FIFO, a socket or a
-   * device, EISDIR for a directory. `write`: the same, for reading and writing. `create`: a new file, for reading and writing, EEXIST if there is
-   * anything (O_EXCL). `permissions`: of a new
-   * file, less what the umask of the process takes away.
+   * `read`: an existing plain file, without waiting and without following a link at its end: ELOOP
+   * for a link, ENOTFILE for a FIFO, a socket or a device, EISDIR for a directory. `write`: the
+   * same, for reading and writing. `create`: a new file, for reading and writing, EEXIST if there
+   * is anything (O_EXCL). `permissions`: of a new file, less what the umask of the process takes
+   * away.
    */
   open(path: string, mode: OpenMode, permissions?: number): Promise<OpenFile>;
   /** `undefined` if there is nothing. A link is a link, unless it is to be followed. */

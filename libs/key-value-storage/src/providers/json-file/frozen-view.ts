@@ -1,6 +1,7 @@
 /**
- * The rows of a table as they were at one moment, read page by page while commits go on: what a commit changes ahead of the reader is kept aside
- * first. So a snapshot is exact, and costs the rows that changed meanwhile, not a second copy.
+ * The rows of a table as they were at one moment, read page by page while commits go on: what a
+ * commit changes ahead of the reader is kept aside first. So a snapshot is exact, and costs the
+ * rows that changed meanwhile, not a second copy.
  */
 import { RowTable } from '../../core/row-table.js';
 import type { RawRow, RowAddress } from '../../core/storage-provider.js';
@@ -28,7 +29,10 @@ export class FrozenView {
     else this.#before.set({ container: address.container, entity: address.entity, key: address.key }, row);
   }
 
-  /** Every row in the order of container, entity and key, a page at a time: other work may be done between pages. */
+  /**
+   * Every row in the order of container, entity and key, a page at a time: other work may be done
+   * between pages.
+   */
   *pages(size = 500): Generator<readonly RawRow[]> {
     for (let more = true; more;) {
       const rows = this.#table.next(this.#last, size);

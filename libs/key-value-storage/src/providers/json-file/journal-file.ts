@@ -1,6 +1,6 @@
 /**
- * A journal being written. It is always a new file: one that this process did not create is never appended to. Its descriptor may be closed while
- * nothing is written.
+ * A journal being written. It is always a new file: one that this process did not create is never
+ * appended to. Its descriptor may be closed while nothing is written.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -28,7 +28,10 @@ export class JournalFile {
     this.#seed = seedOf(header);
   }
 
-  /** With its first line on disk. Its name is, once the directory is synced. What a failure leaves behind is taken away as far as possible. */
+  /**
+   * With its first line on disk. Its name is, once the directory is synced. What a failure leaves
+   * behind is taken away as far as possible.
+   */
   static async create(
     fileSystem: FileSystem,
     directory: string,
@@ -61,7 +64,10 @@ export class JournalFile {
     return this.#position;
   }
 
-  /** Seals lines and writes them behind what is there, with one write. They are on disk once it is synced. */
+  /**
+   * Seals lines and writes them behind what is there, with one write. They are on disk once it is
+   * synced.
+   */
   async append(bodies: readonly string[]): Promise<void> {
     let lines = '';
     for (const body of bodies) lines += `${seal(body, this.#seed)}\n`;
@@ -89,7 +95,10 @@ export class JournalFile {
     await file?.close();
   }
 
-  /** Opens it again to go on. What is at the path must be what this process wrote: a successor may have dropped it and made another. */
+  /**
+   * Opens it again to go on. What is at the path must be what this process wrote: a successor may
+   * have dropped it and made another.
+   */
   async reopen(fileSystem: FileSystem): Promise<void> {
     const file = await fileSystem.open(this.path, 'write');
     try {

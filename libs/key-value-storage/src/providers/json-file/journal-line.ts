@@ -1,6 +1,7 @@
 /**
- * The lines of a journal. Every line but the first says up to which commit the journal was known to be on disk when it was written: that is how
- * a damaged line is judged, for what nobody knew to be on disk was never answered.
+ * The lines of a journal. Every line but the first says up to which commit the journal was known to
+ * be on disk when it was written: that is how a damaged line is judged, for what nobody knew to be
+ * on disk was never answered.
  *
  * ```text
  * {"sum":"…","kvent":"journal","format":1,"database":"tenant:acme","generation":3,"after":119,"id":"5d0c…"}
@@ -41,7 +42,10 @@ export type JournalLine =
   /** `ahead`: where the time goes on ahead of the wall clock. */
   | { readonly kind: 'end'; readonly onDisk: number; readonly ahead?: StoredTime | undefined };
 
-/** The first line. `id` is random: what was left on the disk by a journal of the same name is no part of this one. */
+/**
+ * The first line. `id` is random: what was left on the disk by a journal of the same name is no
+ * part of this one.
+ */
 export const headerLine = (
   { database, generation, after }: Omit<Required<JournalHeader>, 'format'>,
   id: string,
@@ -102,7 +106,10 @@ interface Written {
 
 const rowsAt = Buffer.from(',"rows":[');
 
-/** The line in these bytes, `undefined` if they are damaged. Without a seed the sum is not looked at. */
+/**
+ * The line in these bytes, `undefined` if they are damaged. Without a seed the sum is not looked
+ * at.
+ */
 export function readJournalLine(bytes: Buffer, seed: number | undefined): JournalLine | undefined {
   if (seed !== undefined && !isWhole(bytes, seed)) return undefined;
   try {

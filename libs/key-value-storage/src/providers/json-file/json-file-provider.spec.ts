@@ -40,7 +40,10 @@ afterEach(async () => {
   rmSync(root, { recursive: true });
 });
 
-/** The real disk, with a list of what was asked of it (but of the lock), and with failures and delays on demand. */
+/**
+ * The real disk, with a list of what was asked of it (but of the lock), and with failures and
+ * delays on demand.
+ */
 class Disk implements FileSystem {
   calls: string[] = [];
   /** Throws for the call that is to fail. */
@@ -1065,7 +1068,10 @@ async function exported(store: JsonFileProvider): Promise<readonly unknown[]> {
   return rows;
 }
 
-/** Lets the event loop turn until something is so; a test that never gets there runs into Jest's own time limit. */
+/**
+ * Lets the event loop turn until something is so; a test that never gets there runs into Jest's own
+ * time limit.
+ */
 async function until(so: () => boolean): Promise<void> {
   while (!so()) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,6 +1,7 @@
 /**
- * Rows in readable files below one directory: the embedded default, for development and for one process. What was acknowledged is on disk:
- * it survives `kill -9` and the loss of power. Network file systems are not supported.
+ * Rows in readable files below one directory: the embedded default, for development and for one
+ * process. What was acknowledged is on disk: it survives `kill -9` and the loss of power. Network
+ * file systems are not supported.
  */
 import { resolve } from 'node:path';
 import { throwIfAborted } from '../../core/abort.js';
@@ -37,25 +38,38 @@ export interface JsonFileProviderOptions {
   readonly lockTimeoutMs?: number;
   /** The time it runs on. @default the system's */
   readonly clock?: Clock;
-  /** `never`: `open` fails where there is no store yet, so that a disk that is not mounted is no empty store. @default 'if-missing' */
+  /**
+   * `never`: `open` fails where there is no store yet, so that a disk that is not mounted is no
+   * empty store. @default 'if-missing'
+   */
   readonly create?: 'if-missing' | 'never';
   /**
-   * Opens what is there and changes nothing but the lock: nothing is recovered, cleared away or swept, and what would change a row is
-   * `STORAGE_UNSUPPORTED`. For sources of copies and backups. @default false
+   * Opens what is there and changes nothing but the lock: nothing is recovered, cleared away or
+   * swept, and what would change a row is `STORAGE_UNSUPPORTED`. For sources of copies and backups.
+   * @default false
    */
   readonly readOnly?: boolean;
-  /** Permissions of directories that are made, less what the umask takes away. The owner needs all three. @default 0o700 */
+  /**
+   * Permissions of directories that are made, less what the umask takes away. The owner needs all
+   * three. @default 0o700
+   */
   readonly directoryMode?: number;
-  /** Permissions of files that are made, less what the umask takes away. The owner needs to read and write. @default 0o600 */
+  /**
+   * Permissions of files that are made, less what the umask takes away. The owner needs to read and
+   * write. @default 0o600
+   */
   readonly fileMode?: number;
   /** When journals are gathered into a new snapshot, in the background. */
   readonly compaction?: Partial<CompactionOptions>;
   /**
-   * Journals that are open at the same time, each a descriptor; while a database is compacted, two more. Where more databases are written to, the
-   * one that was used longest ago is closed, and opened again when it is needed. @default 100
+   * Journals that are open at the same time, each a descriptor; while a database is compacted, two
+   * more. Where more databases are written to, the one that was used longest ago is closed, and
+   * opened again when it is needed. @default 100
    */
   readonly openJournalsMax?: number;
-  /** Hears what was cut off or could not be done in the background. @default `process.emitWarning` */
+  /**
+   * Hears what was cut off or could not be done in the background. @default `process.emitWarning`
+   */
   readonly warn?: (message: string) => void;
   /** The disk. @default this machine's */
   readonly fileSystem?: FileSystem;
@@ -189,7 +203,10 @@ export class JsonFileProvider implements StorageProvider {
     return await this.#during(this.#opened().sweep(limit));
   }
 
-  /** How many databases it keeps something of in memory: those that hold or held a row, and those that are being asked. */
+  /**
+   * How many databases it keeps something of in memory: those that hold or held a row, and those
+   * that are being asked.
+   */
   get databasesKnown(): number {
     return this.#opened().size;
   }

@@ -1,5 +1,6 @@
 /**
- * What lies where. Generations count up: snapshot g holds everything before journal g, and the journals from g on hold what came after.
+ * What lies where. Generations count up: snapshot g holds everything before journal g, and the
+ * journals from g on hold what came after.
  *
  * ```text
  * <root>/.kvent.json                      this is a store, and which: an empty directory may be a disk that is not mounted
@@ -16,7 +17,10 @@ export const lockName = '.lock.json';
 export const snapshotName = (generation: number): string => `snapshot-${generation}.json`;
 export const journalName = (generation: number): string => `journal-${generation}.jsonl`;
 
-/** Names that nobody else uses: a process that lost its lock must not write into its successor's files. */
+/**
+ * Names that nobody else uses: a process that lost its lock must not write into its successor's
+ * files.
+ */
 const unique = (): string => randomBytes(8).toString('hex');
 export const temporaryName = (name: string): string => `${name}.${unique()}.tmp`;
 export const asideName = (what: 'new' | 'lock'): string => `.${what}-${unique()}`;

@@ -9,9 +9,10 @@ const lineFeed = 10;
 export type OnLine = (bytes: Buffer, number: number, ended: boolean) => void;
 
 /**
- * Calls `onLine` for each line, the first being 1; returns the bytes read. What follows the last line feed is a line of its own, if there is anything.
- * A line that is longer than any that this library writes (`limits.journalLineBytesMax`) is cut, so that memory stays bounded: its first bytes
- * are handed on without an end (`ended` is false), which no sum fits.
+ * Calls `onLine` for each line, the first being 1; returns the bytes read. What follows the last
+ * line feed is a line of its own, if there is anything. A line that is longer than any that this
+ * library writes (`limits.journalLineBytesMax`) is cut, so that memory stays bounded: its first
+ * bytes are handed on without an end (`ended` is false), which no sum fits.
  */
 export async function readLines(
   file: OpenFile,

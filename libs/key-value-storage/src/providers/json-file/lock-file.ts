@@ -1,9 +1,11 @@
 /**
- * The lock: one process owns a store. It is a file made with O_EXCL, in which the owner writes a beat each second through the descriptor that
- * made it, never by path: an owner that was taken for dead beats into a file that nobody looks at any more. Taking over renames the lock away and
- * looks whether it is the one that was judged, so two judges cannot take each other's new lock.
+ * The lock: one process owns a store. It is a file made with O_EXCL, in which the owner writes a
+ * beat each second through the descriptor that made it, never by path: an owner that was taken for
+ * dead beats into a file that nobody looks at any more. Taking over renames the lock away and looks
+ * whether it is the one that was judged, so two judges cannot take each other's new lock.
  *
- * What is right never rests on the lock alone: the owner compares the lock at the path with its own after each sync, before it answers.
+ * What is right never rests on the lock alone: the owner compares the lock at the path with its own
+ * after each sync, before it answers.
  */
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -39,7 +41,10 @@ export interface LockOptions {
   readonly clock: Clock;
   readonly processes: Processes;
   readonly timeoutMs: number;
-  /** Whether the lock of a dead owner is put back when this one is released: for who changes nothing, and settles nothing that the dead one left. */
+  /**
+   * Whether the lock of a dead owner is put back when this one is released: for who changes
+   * nothing, and settles nothing that the dead one left.
+   */
   readonly giveBack?: boolean;
 }
 
@@ -107,7 +112,10 @@ async function readLock(fileSystem: FileSystem, path: string): Promise<string | 
   }
 }
 
-/** Renames the lock away, looks whether it is the one that was judged, and puts it back if it is not. Answers whether it is gone. */
+/**
+ * Renames the lock away, looks whether it is the one that was judged, and puts it back if it is
+ * not. Answers whether it is gone.
+ */
 async function takeAway(fileSystem: FileSystem, directory: string, judged: string): Promise<boolean> {
   const path = join(directory, lockName);
   const aside = join(directory, asideName('lock'));
@@ -169,9 +177,13 @@ export class HeldLock {
     return this.#held.clock.monotonic() - this.#seenAt < freshMs;
   }
 
-  /** Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more: what its caller has on the way, the caller knows. */
+  /**
+   * Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more: what its caller has
+   * on the way, the caller knows.
+   */
   verify(): Promise<void> {
-    // one look at a time, and one behind it: whoever asks meanwhile shares that one, for it begins after they asked
+    // one look at a time, and one behind it: whoever asks meanwhile shares that one, for it begins
+    // after they asked
     if (this.#next !== undefined) return this.#next;
     const before = this.#looking;
     if (before === undefined) return this.#look();
@@ -200,7 +212,8 @@ export class HeldLock {
       try {
         text = await readLock(fileSystem, path);
       } catch (error) {
-        // it cannot be looked at (too many open files): as long as the last look holds, so does the lock
+        // it cannot be looked at (too many open files): as long as the last look holds, so does the
+        // lock
         if (this.isFresh) return;
         throw error;
       }
@@ -215,7 +228,10 @@ export class HeldLock {
     );
   }
 
-  /** Beats each second until it is released. `lost` is called once, when the lock is another's; `each` after every beat. */
+  /**
+   * Beats each second until it is released. `lost` is called once, when the lock is another's;
+   * `each` after every beat.
+   */
   keep(lost: (error: unknown) => void, each: () => void): void {
     const clock = this.#held.clock === systemClock ? unreferenced : this.#held.clock;
     const beats = async (): Promise<void> => {

@@ -1,6 +1,7 @@
 /**
- * Whether the owner of a lock is dead: its process is gone, or no beat came for 3 s. Silence is counted by looking: a step between two looks
- * counts for no more than it was meant to last, so a judge that was asleep itself, or a clock that leaps, condemns nobody.
+ * Whether the owner of a lock is dead: its process is gone, or no beat came for 3 s. Silence is
+ * counted by looking: a step between two looks counts for no more than it was meant to last, so a
+ * judge that was asleep itself, or a clock that leaps, condemns nobody.
  */
 import type { ProcessIdentity } from './process-identity.js';
 import { readOwner } from './lock-text.js';

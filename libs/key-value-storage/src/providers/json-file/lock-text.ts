@@ -1,4 +1,7 @@
-/** The text of the lock file: who owns the store, and a beat in fixed columns, so that it is replaced in place. */
+/**
+ * The text of the lock file: who owns the store, and a beat in fixed columns, so that it is
+ * replaced in place.
+ */
 import { randomBytes } from 'node:crypto';
 import type { ProcessIdentity } from './process-identity.js';
 

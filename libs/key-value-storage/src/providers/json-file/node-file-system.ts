@@ -1,4 +1,7 @@
-/** The file system of this machine, through Node's callbacks: a promise each, and nothing that `fs.promises` adds on the way of every commit. */
+/**
+ * The file system of this machine, through Node's callbacks: a promise each, and nothing that
+ * `fs.promises` adds on the way of every commit.
+ */
 import fs from 'node:fs';
 import { dirname } from 'node:path';
 import type { FileSystem, OpenFile, PathStatus } from './file-system.js';
@@ -35,7 +38,10 @@ const {
   O_DIRECTORY = 0,
 } = fs.constants as Partial<typeof fs.constants>;
 
-/** A FIFO would be waited for until somebody writes to it, in a thread that nobody can end: so it is opened without waiting, and looked at. */
+/**
+ * A FIFO would be waited for until somebody writes to it, in a thread that nobody can end: so it is
+ * opened without waiting, and looked at.
+ */
 async function openPlain(path: string, mode: 'read' | 'write'): Promise<OpenFile> {
   const flags = (mode === 'read' ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK;
   const descriptor = await asked<number>((answer) => fs.open(path, flags, answer)).catch((error: unknown) => {
@@ -94,7 +100,10 @@ class NodeFile implements OpenFile {
     return asked((answer) => fs.ftruncate(this.#descriptor, length, answer));
   }
 
-  /** Data, and the length that is needed to read it back; on macOS libuv asks the disk itself (F_FULLFSYNC). */
+  /**
+   * Data, and the length that is needed to read it back; on macOS libuv asks the disk itself
+   * (F_FULLFSYNC).
+   */
   sync(): Promise<void> {
     return asked((answer) => fs.fdatasync(this.#descriptor, answer));
   }

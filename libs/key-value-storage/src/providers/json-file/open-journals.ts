@@ -1,6 +1,7 @@
 /**
- * The journals that are open at the same time, at most so many: however many tenants write, they take no more descriptors. The one that was used
- * longest ago is closed for the next; where all are in use, each gives its place on at the end of its turn.
+ * The journals that are open at the same time, at most so many: however many tenants write, they
+ * take no more descriptors. The one that was used longest ago is closed for the next; where all are
+ * in use, each gives its place on at the end of its turn.
  */
 
 export interface JournalHolder {
@@ -22,7 +23,10 @@ export class OpenJournals {
     this.#max = max;
   }
 
-  /** Before a journal is opened, and before it is written to: waits for a place, unless there is one already. */
+  /**
+   * Before a journal is opened, and before it is written to: waits for a place, unless there is one
+   * already.
+   */
   async acquire(holder: JournalHolder): Promise<void> {
     if (this.#holders.delete(holder) || this.#holders.size < this.#max) {
       this.#holders.add(holder);

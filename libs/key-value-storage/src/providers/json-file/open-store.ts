@@ -1,4 +1,7 @@
-/** Opening a store: the lock first, then the root, then every database, each judged by the opening rules; what was not closed is written anew. */
+/**
+ * Opening a store: the lock first, then the root, then every database, each judged by the opening
+ * rules; what was not closed is written anew.
+ */
 import { join } from 'node:path';
 import { SteadyTime, type Clock } from '../../core/clock.js';
 import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
@@ -105,7 +108,9 @@ async function eachOf<T>(items: readonly T[], work: (item: T) => Promise<void>):
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
-/** A clock that is behind the time stored by this much is told of: less is what clocks are set by. */
+/**
+ * A clock that is behind the time stored by this much is told of: less is what clocks are set by.
+ */
 const farMs = 60_000;
 
 const timeOfDay = (time: number): string =>
@@ -158,7 +163,10 @@ class Opening {
     }
   }
 
-  /** Nothing is written before every database was judged: a start that is refused leaves all as it was. */
+  /**
+   * Nothing is written before every database was judged: a start that is refused leaves all as it
+   * was.
+   */
   async readAll(): Promise<void> {
     const { fileSystem, root } = this.context;
     const found: Found[] = [];
@@ -181,7 +189,10 @@ class Opening {
     );
   }
 
-  /** Whether the clock is far behind where it was when this was stored: what passes from here on is only known if that is written down. */
+  /**
+   * Whether the clock is far behind where it was when this was stored: what passes from here on is
+   * only known if that is written down.
+   */
   #isPutBack({ time: { wall } }: Recovered): boolean {
     return wall - this.#clock.now() >= farMs;
   }
@@ -192,7 +203,8 @@ class Opening {
     const database = new DatabaseFile(name, this.context, recovered);
     this.#databases.set(name, database);
     if (this.context.readOnly) return;
-    // the page cache of a killed process proves nothing: what was read is only known to be on disk if its owner closed it
+    // the page cache of a killed process proves nothing: what was read is only known to be on disk
+    // if its owner closed it
     if (!recovered.closed || this.#lock.inherited || this.#isPutBack(recovered)) await database.recover();
     for (const file of recovered.stale)
       await fileSystem.remove(join(database.directory, file)).catch(() => undefined);

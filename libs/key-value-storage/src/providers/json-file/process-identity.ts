@@ -1,10 +1,16 @@
-/** Which process this is, so that another one can tell whether it is still there: a pid alone comes again, after a restart or in a container. */
+/**
+ * Which process this is, so that another one can tell whether it is still there: a pid alone comes
+ * again, after a restart or in a container.
+ */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 
 export interface ProcessIdentity {
   readonly host: string;
-  /** The boot of the machine, and the namespace of its pids; '' where they are not known: then nobody is taken for gone. */
+  /**
+   * The boot of the machine, and the namespace of its pids; '' where they are not known: then
+   * nobody is taken for gone.
+   */
   readonly boot: string;
   readonly namespace: string;
   readonly pid: number;
@@ -55,7 +61,10 @@ function isThere(pid: number): boolean {
   }
 }
 
-/** Fields 3 and 22 of `/proc/<pid>/stat`: the name before them is in parentheses and may hold anything. */
+/**
+ * Fields 3 and 22 of `/proc/<pid>/stat`: the name before them is in parentheses and may hold
+ * anything.
+ */
 function startOf(pid: number): { readonly state: string; readonly started: string } {
   const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');

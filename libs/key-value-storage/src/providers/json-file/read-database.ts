@@ -1,8 +1,11 @@
 /**
- * The opening rules: what a database's directory holds, judged. The newest snapshot must be whole; the journals from its generation on must all
- * be there, their commits numbered without a gap. A journal that has its name had its first line on disk, but for the newest one when its owner
- * ended while making it: so an empty one is damage anywhere else. A damaged line is a tail that nobody was ever told about exactly when no intact line behind it, or
- * within it, says that it was on disk: then it is cut off, with a warning. Anything else is refused, naming file and line. Nothing is changed here.
+ * The opening rules: what a database's directory holds, judged. The newest snapshot must be whole;
+ * the journals from its generation on must all be there, their commits numbered without a gap. A
+ * journal that has its name had its first line on disk, but for the newest one when its owner ended
+ * while making it: so an empty one is damage anywhere else. A damaged line is a tail that nobody
+ * was ever told about exactly when no intact line behind it, or within it, says that it was on
+ * disk: then it is cut off, with a warning. Anything else is refused, naming file and line. Nothing
+ * is changed here.
  */
 import { join } from 'node:path';
 import type { StoredTime } from '../../core/clock.js';
@@ -67,9 +70,10 @@ export async function readDatabase(
 }
 
 /**
- * The first journal appears with its directory, and a snapshot only once the journal of its generation is on disk. Any other journal may be left
- * without its first line by an owner that ended while making it, or by the next one that ended while recovering from that; what the journals
- * behind it say shows whether it ever held anything.
+ * The first journal appears with its directory, and a snapshot only once the journal of its
+ * generation is on disk. Any other journal may be left without its first line by an owner that
+ * ended while making it, or by the next one that ended while recovering from that; what the
+ * journals behind it say shows whether it ever held anything.
  */
 const mayBeUnbegun = (generation: number, { snapshots }: Generations): boolean =>
   generation > 1 && !snapshots.includes(generation);
@@ -82,7 +86,10 @@ async function namesIn(fileSystem: FileSystem, directory: string): Promise<reado
   }
 }
 
-/** The generations of the journals to read: none may be missing between the snapshot's and the newest. */
+/**
+ * The generations of the journals to read: none may be missing between the snapshot's and the
+ * newest.
+ */
 function journalsNeeded(directory: string, base: number, { journals }: Generations): readonly number[] {
   const first = Math.max(1, base);
   const newest = Math.max(first, ...journals);
@@ -158,7 +165,9 @@ class Reading {
     });
   }
 
-  /** `mayBeUnbegun`: its owner may have ended while making it, before its first line was on disk. */
+  /**
+   * `mayBeUnbegun`: its owner may have ended while making it, before its first line was on disk.
+   */
   async journal(file: OpenFile, generation: number, mayBeUnbegun: boolean): Promise<void> {
     const path = join(this.#directory, journalName(generation));
     let seed: number | undefined;
@@ -175,7 +184,8 @@ class Reading {
         this.#assertOurs(path, header, generation);
         return this.#assertFollows(path, header);
       }
-      // the first line was on disk before any other was written: one that is not finished stands alone
+      // the first line was on disk before any other was written: one that is not finished stands
+      // alone
       if (seed === undefined) throw corrupt(`${path}:1`, 'the first line is damaged');
       const line = ended ? readJournalLine(bytes, seed) : undefined;
       this.#line(line, path, number);
@@ -234,7 +244,8 @@ class Reading {
   }
 
   #commit(line: JournalLine & { readonly kind: 'commit' }, path: string, number: number): void {
-    // the next journal goes on without a gap: what is damaged at the end of this one was its end mark
+    // the next journal goes on without a gap: what is damaged at the end of this one was its end
+    // mark
     const damage = this.#damage;
     if (line.number === damage?.number) {
       if (path === damage.path)

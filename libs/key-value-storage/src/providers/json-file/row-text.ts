@@ -1,7 +1,8 @@
 /**
- * A row as text, the same in journals and snapshots. JSON is embedded as it came, character for character, behind all other properties, and cut
- * out by position when it is read: so it is readable, and comes back the same, key order, long numbers and white space included.
- * What is no JSON, or would not survive in one line of UTF-8, is kept as a string.
+ * A row as text, the same in journals and snapshots. JSON is embedded as it came, character for
+ * character, behind all other properties, and cut out by position when it is read: so it is
+ * readable, and comes back the same, key order, long numbers and white space included. What is no
+ * JSON, or would not survive in one line of UTF-8, is kept as a string.
  */
 import type { RowEffect } from '../../core/evaluate-batch.js';
 import type { Row, RowAddress, StoredValue, Value } from '../../core/storage-provider.js';

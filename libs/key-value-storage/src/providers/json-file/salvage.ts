@@ -1,7 +1,8 @@
 /**
- * Copies what is readable of a damaged store to a new place, and says what is not. Nothing in the old place is changed. What is found is judged
- * line by line: a line whose sum does not fit is left out and reported, and the commits behind it are taken all the same, for they hold results.
- * So the copy may lack changes, and of a batch some; the report says where.
+ * Copies what is readable of a damaged store to a new place, and says what is not. Nothing in the
+ * old place is changed. What is found is judged line by line: a line whose sum does not fit is left
+ * out and reported, and the commits behind it are taken all the same, for they hold results. So the
+ * copy may lack changes, and of a batch some; the report says where.
  */
 import { join, resolve } from 'node:path';
 import { throwIfAborted } from '../../core/abort.js';
@@ -37,7 +38,10 @@ export interface SalvagedDatabase {
 export interface SalvageOptions {
   /** The disk. @default this machine's */
   readonly fileSystem?: FileSystem;
-  /** Breaks it off at the next row, with `ABORTED`: what was copied until then stays in the new place. */
+  /**
+   * Breaks it off at the next row, with `ABORTED`: what was copied until then stays in the new
+   * place.
+   */
   readonly signal?: AbortSignal | undefined;
   /** The time the copy runs on. @default the system's */
   readonly clock?: Clock;

@@ -1,6 +1,7 @@
 /**
- * Snapshots: one JSON document, one row a line, sorted, so that `diff` and `git` show what changed. Each row has its own sum, which names the
- * damaged line; the last line has the number of rows and the sum of everything before it.
+ * Snapshots: one JSON document, one row a line, sorted, so that `diff` and `git` show what changed.
+ * Each row has its own sum, which names the damaged line; the last line has the number of rows and
+ * the sum of everything before it.
  *
  * ```text
  * {"sum":"…","kvent":"snapshot","format":1,"database":"tenant:acme","generation":3,"upTo":120,"time":1763694000000,"rows":[
@@ -32,7 +33,10 @@ export interface SnapshotHeader {
 
 const bufferLength = 256 * 1_024;
 
-/** Writes a new file and syncs it; answers its length. `stopIfDue` is called now and then, and throws to stop it. A file that was not finished is taken away. */
+/**
+ * Writes a new file and syncs it; answers its length. `stopIfDue` is called now and then, and
+ * throws to stop it. A file that was not finished is taken away.
+ */
 export async function writeSnapshot(
   fileSystem: FileSystem,
   path: string,
@@ -103,7 +107,10 @@ class Writer {
 export interface SnapshotReader {
   header(header: SnapshotHeader): void;
   row(row: RowEffect): void;
-  /** Called for each line that cannot be read, and once for a snapshot that is not complete. May throw. */
+  /**
+   * Called for each line that cannot be read, and once for a snapshot that is not complete. May
+   * throw.
+   */
   damage(line: number, what: string): void;
 }
 

@@ -1,6 +1,7 @@
 /**
- * The root of a store: a directory with a marker. An empty store has the marker; an empty directory without it is a new store, or a disk that is
- * not mounted. A directory with databases and no marker is no store that this library left behind.
+ * The root of a store: a directory with a marker. An empty store has the marker; an empty directory
+ * without it is a new store, or a disk that is not mounted. A directory with databases and no
+ * marker is no store that this library left behind.
  */
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
@@ -66,13 +67,19 @@ async function assertNoDatabases(
   }
 }
 
-/** Directories that only hold what this library does not write are somebody else's. An empty one is a database whose files are missing. */
+/**
+ * Directories that only hold what this library does not write are somebody else's. An empty one is
+ * a database whose files are missing.
+ */
 const isForeign = (names: readonly string[]): boolean => {
   const { snapshots, journals } = generationsOf(names);
   return snapshots.length + journals.length === 0 && names.length > 0;
 };
 
-/** The databases that have a directory. `onLink` hears of a link in the place of one; without it that is refused. */
+/**
+ * The databases that have a directory. `onLink` hears of a link in the place of one; without it
+ * that is refused.
+ */
 export async function listDatabases(
   fileSystem: FileSystem,
   root: string,
@@ -97,7 +104,10 @@ export async function listDatabases(
   return databases.sort();
 }
 
-/** The names in a directory, `undefined` for what is none. A link is refused: it may lead to somebody else's files. */
+/**
+ * The names in a directory, `undefined` for what is none. A link is refused: it may lead to
+ * somebody else's files.
+ */
 async function insideDatabase(fileSystem: FileSystem, path: string): Promise<readonly string[] | undefined> {
   const kind = (await fileSystem.status(path))?.kind;
   if (kind === 'link') throw misplaced(path, 'a link is where the directory of a database should be');
@@ -142,8 +152,8 @@ async function makeWithParents(fileSystem: FileSystem, path: string): Promise<vo
 }
 
 /**
- * Reads the marker, or makes it, and clears away what earlier owners left unfinished; answers the id of the store. Only for the owner of the lock.
- * What is seen here is on disk when it answers.
+ * Reads the marker, or makes it, and clears away what earlier owners left unfinished; answers the
+ * id of the store. Only for the owner of the lock. What is seen here is on disk when it answers.
  */
 export async function settleRoot(fileSystem: FileSystem, root: string): Promise<string> {
   try {
@@ -167,7 +177,10 @@ export async function settleRoot(fileSystem: FileSystem, root: string): Promise<
   return await readMarker(fileSystem, root);
 }
 
-/** A process that died may have made them and not have synced them. Those that may not be opened were there before. */
+/**
+ * A process that died may have made them and not have synced them. Those that may not be opened
+ * were there before.
+ */
 async function syncParents(fileSystem: FileSystem, path: string): Promise<void> {
   const parent = dirname(path);
   if (parent === path) return;
@@ -180,8 +193,9 @@ async function syncParents(fileSystem: FileSystem, path: string): Promise<void> 
 }
 
 /**
- * The name of a dropped database changes once more, so that the sync that follows holds it even if the one of the drop failed. Should the process
- * end on the way, an empty directory is left of it, beside what was dropped.
+ * The name of a dropped database changes once more, so that the sync that follows holds it even if
+ * the one of the drop failed. Should the process end on the way, an empty directory is left of it,
+ * beside what was dropped.
  */
 async function touchDropped(
   fileSystem: FileSystem,
@@ -235,7 +249,10 @@ export async function readMarker(fileSystem: FileSystem, root: string): Promise<
   throw corrupt(path, 'the marker of the store cannot be read');
 }
 
-/** Removes a file, or a directory of files, as far as it can: what stays is tried again at the next start. A link is removed, never followed. */
+/**
+ * Removes a file, or a directory of files, as far as it can: what stays is tried again at the next
+ * start. A link is removed, never followed.
+ */
 export async function removeTree(fileSystem: FileSystem, path: string): Promise<void> {
   try {
     if ((await fileSystem.status(path))?.kind !== 'directory') return await fileSystem.remove(path);

@@ -1,4 +1,7 @@
-/** Rows in this process, gone with it: for tests and for what may be lost. The shortest complete answer to the port. */
+/**
+ * Rows in this process, gone with it: for tests and for what may be lost. The shortest complete
+ * answer to the port.
+ */
 import { throwIfAborted } from '../../core/abort.js';
 import { SteadyTime, systemClock, type Clock } from '../../core/clock.js';
 import { storageError } from '../../core/errors.js';

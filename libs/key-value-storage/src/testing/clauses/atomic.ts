@@ -7,7 +7,10 @@ import { check, number, outcomes, put, race, remove, rowAddress, sum } from '../
 
 const law = 1;
 
-/** Applies one change after the other, each a batch of its own; the first answer that is not 'committed' ends it. */
+/**
+ * Applies one change after the other, each a batch of its own; the first answer that is not
+ * 'committed' ends it.
+ */
 async function oneByOne(batch: Batch, provider: StorageProvider): Promise<CommitResult> {
   const rows = [];
   let time = 0;

@@ -1,4 +1,7 @@
-/** Law 12: who gives up before the work began leaves no trace; who gives up later is told that the effect is not known. */
+/**
+ * Law 12: who gives up before the work began leaves no trace; who gives up later is told that the
+ * effect is not known.
+ */
 import assert from 'node:assert/strict';
 import { getEventListeners, setMaxListeners } from 'node:events';
 import { isStorageError, type CommitResult } from '../../core/index.js';

@@ -1,4 +1,7 @@
-/** Law 14: what cannot be read back is said, by name; it is never skipped, read as empty or overwritten. */
+/**
+ * Law 14: what cannot be read back is said, by name; it is never skipped, read as empty or
+ * overwritten.
+ */
 import assert from 'node:assert/strict';
 import { isStorageError } from '../../core/index.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';

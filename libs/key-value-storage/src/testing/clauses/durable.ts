@@ -1,4 +1,7 @@
-/** Law 2: what was acknowledged is there when the provider is opened again. (What survives a crash, the fault tests of each provider prove.) */
+/**
+ * Law 2: what was acknowledged is there when the provider is opened again. (What survives a crash,
+ * the fault tests of each provider prove.)
+ */
 import assert from 'node:assert/strict';
 import type { Address, Batch, RawRow, StorageProvider } from '../../core/index.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';

@@ -25,7 +25,10 @@ const livesLonger = (fault: string, byMs: number) =>
     change.kind === 'put' && typeof change.ttl === 'number' ? { ...change, ttl: change.ttl + byMs } : change,
   );
 
-/** Treats an expired row as present in one respect: checks of this word are answered as if it were there. */
+/**
+ * Treats an expired row as present in one respect: checks of this word are answered as if it were
+ * there.
+ */
 const remembers = (
   fault: string,
   isMeant: (batch: Parameters<typeof commitOne>[1]) => boolean,

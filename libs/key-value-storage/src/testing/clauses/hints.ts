@@ -1,4 +1,7 @@
-/** Law 9, as far as it is the provider's: hints end when they should, and speak only of what was asked for. */
+/**
+ * Law 9, as far as it is the provider's: hints end when they should, and speak only of what was
+ * asked for.
+ */
 import assert from 'node:assert/strict';
 import type { Hint, Space, StorageProvider } from '../../core/index.js';
 import { breaks } from '../broken.js';
@@ -26,7 +29,10 @@ async function collect(hints: AsyncIterable<Hint>): Promise<readonly Hint[]> {
   return all;
 }
 
-/** Fails instead of waiting for ever: after many turns of the event loop, what has not ended does not end. */
+/**
+ * Fails instead of waiting for ever: after many turns of the event loop, what has not ended does
+ * not end.
+ */
 async function ends(
   subject: Subject,
   what: string,

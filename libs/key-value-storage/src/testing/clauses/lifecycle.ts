@@ -1,4 +1,7 @@
-/** Law 11: every failure says that it is one, and what it left behind; what is not open answers nothing. */
+/**
+ * Law 11: every failure says that it is one, and what it left behind; what is not open answers
+ * nothing.
+ */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../core/index.js';
 import { breaks, commitOne } from '../broken.js';

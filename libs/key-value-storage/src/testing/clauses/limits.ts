@@ -1,4 +1,7 @@
-/** Law 13: what the limits allow, a provider can do. (What they refuse never gets as far as a provider: the clauses of the stores prove that.) */
+/**
+ * Law 13: what the limits allow, a provider can do. (What they refuse never gets as far as a
+ * provider: the clauses of the stores prove that.)
+ */
 import assert from 'node:assert/strict';
 import {
   limits,
@@ -159,7 +162,10 @@ export const limitClauses: readonly Clause[] = [
   },
 ];
 
-/** Rows of the largest values in the space of the subject: half of them such as compress well, half such as do not. In the order of their keys. */
+/**
+ * Rows of the largest values in the space of the subject: half of them such as compress well, half
+ * such as do not. In the order of their keys.
+ */
 async function fillWithLarge(
   subject: Subject,
   count: number,

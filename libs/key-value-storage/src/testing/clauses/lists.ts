@@ -1,4 +1,7 @@
-/** Law 8: pages are in key order, forward or reversed, and whoever reads them all meets each row that was there all the time exactly once. */
+/**
+ * Law 8: pages are in key order, forward or reversed, and whoever reads them all meets each row
+ * that was there all the time exactly once.
+ */
 import assert from 'node:assert/strict';
 import { breaks, changesPages, changesRanges } from '../broken.js';
 import type { Clause } from '../clause.js';

@@ -1,4 +1,7 @@
-/** Law 3: of rivals with the same check exactly one wins, and each other one hears that it was a conflict. */
+/**
+ * Law 3: of rivals with the same check exactly one wins, and each other one hears that it was a
+ * conflict.
+ */
 import assert from 'node:assert/strict';
 import type { Address, CommitResult } from '../../core/index.js';
 import { calculatesOutside, changesBatches, commitOne, commitsOtherwise } from '../broken.js';
@@ -8,7 +11,10 @@ import { check, max, min, number, outcomes, put, race, remove, sum } from '../ve
 
 const law = 3;
 
-/** Looks first, in a call of its own, and commits without its checks: everything that is decided in between is lost. */
+/**
+ * Looks first, in a call of its own, and commits without its checks: everything that is decided in
+ * between is lost.
+ */
 const looksFirst = (fault: string) =>
   commitsOtherwise(fault, async (batch, provider) => {
     const { rows } = await provider.read(

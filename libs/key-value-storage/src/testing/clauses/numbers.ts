@@ -1,4 +1,7 @@
-/** Law 3 again, for numbers: the engine calculates, exactly, within 64 bits and the bounds that were given. */
+/**
+ * Law 3 again, for numbers: the engine calculates, exactly, within 64 bits and the bounds that were
+ * given.
+ */
 import assert from 'node:assert/strict';
 import { breaks, changesAnswers, changesChanges, commitOne, commitsOtherwise } from '../broken.js';
 import type { Clause } from '../clause.js';

@@ -1,6 +1,7 @@
 /**
- * Law 14: rows that come from outside the verbs (a backup, another storage) are looked at before they are stored. A row that is put as it is and
- * cannot be read back would end as a store that does not open, or as reads that fail for ever.
+ * Law 14: rows that come from outside the verbs (a backup, another storage) are looked at before
+ * they are stored. A row that is put as it is and cannot be read back would end as a store that
+ * does not open, or as reads that fail for ever.
  */
 import assert from 'node:assert/strict';
 import { isStorageError, limits, type RawRow, type Row } from '../../core/index.js';

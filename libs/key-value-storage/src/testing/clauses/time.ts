@@ -1,4 +1,7 @@
-/** Law 6 again: one commit has one time, and time does not go back, whatever the clock on the wall does. */
+/**
+ * Law 6 again: one commit has one time, and time does not go back, whatever the clock on the wall
+ * does.
+ */
 import assert from 'node:assert/strict';
 import type { Clock } from '../../core/index.js';
 import { breaks, changesAnswers, changesClock, changesRows } from '../broken.js';

@@ -1,4 +1,7 @@
-/** Law 5: absent, null, empty and failed are four different things, and what was stored comes back as it was. */
+/**
+ * Law 5: absent, null, empty and failed are four different things, and what was stored comes back
+ * as it was.
+ */
 import assert from 'node:assert/strict';
 import type { Address, Row, StoredValue } from '../../core/index.js';
 import { breaks, changesChanges, changesReads, changesRows } from '../broken.js';

@@ -1,4 +1,7 @@
-/** Laws 1 and 3 within the caller's own transaction: whole or not at all, together with whatever else it does. */
+/**
+ * Laws 1 and 3 within the caller's own transaction: whole or not at all, together with whatever
+ * else it does.
+ */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../core/index.js';
 import { breaks, delegating } from '../broken.js';

@@ -1,4 +1,7 @@
-/** Law 6 as users see it: which verb takes which time to live, and what an expired entry is to each of them. */
+/**
+ * Law 6 as users see it: which verb takes which time to live, and what an expired entry is to each
+ * of them.
+ */
 import assert from 'node:assert/strict';
 import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesBatches, changesChanges } from '../../broken.js';

@@ -1,4 +1,7 @@
-/** Keys and options as users give them: hostile ones find their value, what is none is refused by every method. */
+/**
+ * Keys and options as users give them: hostile ones find their value, what is none is refused by
+ * every method.
+ */
 import assert from 'node:assert/strict';
 import { limits, type Key } from '../../../core/index.js';
 import { breaksStores, type StoreClause } from '../../store-clause.js';

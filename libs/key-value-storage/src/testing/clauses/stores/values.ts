@@ -1,4 +1,7 @@
-/** Values and keys as users give them: what comes back is what was stored, what cannot be stored is refused, and limits have names. */
+/**
+ * Values and keys as users give them: what comes back is what was stored, what cannot be stored is
+ * refused, and limits have names.
+ */
 import assert from 'node:assert/strict';
 import { limits } from '../../../core/index.js';
 import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';

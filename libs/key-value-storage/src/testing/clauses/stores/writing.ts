@@ -1,4 +1,7 @@
-/** The verbs that write one key: which of them creates, which overwrites, and what each says when it cannot. */
+/**
+ * The verbs that write one key: which of them creates, which overwrites, and what each says when it
+ * cannot.
+ */
 import assert from 'node:assert/strict';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
 import type { Thing } from '../../store-subject.js';
