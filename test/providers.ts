@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CoalescingProvider } from '@kvent/key-value-storage/core';
 import { JsonFileProvider, MemoryProvider, ObservedProvider } from '@kvent/key-value-storage';
-import type { Need, ProviderUnderTest } from '@kvent/key-value-storage/testing';
+import type { Capability, ProviderUnderTest } from '@kvent/key-value-storage/testing';
 import { DocumentProvider } from './contract/document-provider.js';
 import { MapEngine } from './contract/map-engine.js';
 import { workerDatabase } from './postgres/databases.js';
@@ -28,7 +28,7 @@ export interface ListedProvider extends ProviderUnderTest {
   /** What `npm run contract -- <name>` and KVENT_PROVIDER call it. */
   readonly name: string;
   /** What it does not claim: its clauses are left out, and a test holds that these are all. */
-  readonly lacks: readonly Need[];
+  readonly lacks: readonly Capability[];
   /** What has to run for it. */
   readonly server?: 'postgres';
 }

@@ -1,5 +1,5 @@
 /** `docs/reference/contract.md`, printed from the clauses. */
-import { clauses, needs, storeClauses, type Need } from '@kvent/key-value-storage/testing';
+import { clauses, capabilities, storeClauses, type Capability } from '@kvent/key-value-storage/testing';
 
 const laws: Readonly<Record<number, string>> = {
   1: 'Atomic',
@@ -21,7 +21,7 @@ const laws: Readonly<Record<number, string>> = {
 interface Line {
   readonly name: string;
   readonly law: number;
-  readonly needs?: Need;
+  readonly needs?: Capability;
   readonly broken: { readonly fault: string };
 }
 
@@ -66,6 +66,6 @@ function section(title: string, words: string, all: readonly Line[]): readonly s
 }
 
 const row = ({ name, needs: need, broken }: Line): string =>
-  `| ${cell(name)}${need === undefined ? '' : ` *(needs ${cell(needs[need].words)})*`} | ${cell(broken.fault)} |`;
+  `| ${cell(name)}${need === undefined ? '' : ` *(needs ${cell(capabilities[need].words)})*`} | ${cell(broken.fault)} |`;
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('*', '\\*');

@@ -4,8 +4,8 @@ import {
   abilitiesOf,
   applies,
   describeStorageProvider,
-  needs,
-  type Need,
+  capabilities,
+  type Capability,
 } from '@kvent/key-value-storage/testing';
 import type { ListedProvider } from '../providers.js';
 
@@ -21,7 +21,9 @@ export function describeProviders(providers: readonly ListedProvider[]): void {
     // notice
     test(`${name} claims everything but: ${lacks.join(', ')}`, async () => {
       const abilities = await abilitiesOf(provider);
-      const unmet = (Object.keys(needs) as Need[]).filter((need) => !applies({ needs: need }, abilities));
+      const unmet = (Object.keys(capabilities) as Capability[]).filter(
+        (need) => !applies({ needs: need }, abilities),
+      );
       expect(unmet.toSorted()).toEqual(lacks.toSorted());
     });
   }

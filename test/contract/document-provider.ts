@@ -7,7 +7,7 @@
 import {
   assertReadBytes,
   evaluateBatch,
-  isAlive,
+  isLive,
   resolveOptions,
   RowTable,
   soundRows,
@@ -138,7 +138,7 @@ export class DocumentProvider implements StorageProvider {
       const time = steady.now();
       const rows = addresses.map((address) => {
         const row = tables.get(address.database)?.get(address);
-        if (!isAlive(row, time)) return undefined;
+        if (!isLive(row, time)) return undefined;
         return options.values === 'omit' ? withoutValue(row) : row;
       });
       assertReadBytes(rows);
@@ -227,7 +227,7 @@ export class DocumentProvider implements StorageProvider {
 
   async *#export(database: string, steady: SteadyTime): AsyncGenerator<RawRow> {
     const { table } = await this.#load(database, steady);
-    for (const raw of table.all()) if (isAlive(raw.row, steady.now())) yield raw;
+    for (const raw of table.all()) if (isLive(raw.row, steady.now())) yield raw;
   }
 
   async #import(

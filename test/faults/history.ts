@@ -10,7 +10,7 @@
  */
 import {
   evaluateBatch,
-  isAlive,
+  isLive,
   type Batch,
   type CommitResult,
   type RawRow,
@@ -152,7 +152,7 @@ function outcomeOf(result: CommitResult | undefined): string {
 
 function difference(expected: Rows, found: Rows, now: number): string | undefined {
   for (const [name, row] of expected) {
-    if (!isAlive(row, now)) continue;
+    if (!isLive(row, now)) continue;
     const other = found.get(name);
     if (other === undefined) return `${name} is missing`;
     if (describe(row) !== describe(other)) return `${name} is ${describe(other)}, expected ${describe(row)}`;

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store/core';
 import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { all } from '@kvent/key-value-storage/testing';
+import { collect } from '@kvent/key-value-storage/testing';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { Proxy } from '../postgres/proxy.js';
 
@@ -37,7 +37,7 @@ describe.each(['answer', 'request'] as const)(
     });
 
     const landed = loss === 'answer';
-    const textsIn = async (id: string) => (await all(notes.read(id))).map(({ data }) => data.text);
+    const textsIn = async (id: string) => (await collect(notes.read(id))).map(({ data }) => data.text);
     /** What mentions the text is lost, and told as what nobody knows. */
     async function losing(text: string, work: () => Promise<unknown>): Promise<void> {
       const gone = loss === 'answer' ? proxy.loseAnswer(text) : proxy.loseRequest(text);

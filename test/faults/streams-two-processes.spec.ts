@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { EventStore } from '@kvent/event-store/core';
 import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
-import { all } from '@kvent/key-value-storage/testing';
+import { collect } from '@kvent/key-value-storage/testing';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { workInProcesses } from './postgres-processes.js';
@@ -73,7 +73,7 @@ describe('streams on one Postgres, in several processes', () => {
     ]);
     for (const session of [first, second])
       await session.append([{ type: 'left', data: { token: 2n } }], { close: true });
-    const tokensOf = async (id: string) => (await all(held.read(id))).map(({ data }) => data.token);
+    const tokensOf = async (id: string) => (await collect(held.read(id))).map(({ data }) => data.token);
     expect(await Promise.all(heldStreams.map(tokensOf))).toEqual([[1n, 2n, 2n], [1n], [1n, 2n, 2n]]);
   });
 });

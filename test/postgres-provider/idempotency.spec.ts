@@ -10,7 +10,7 @@ import {
   defineState,
   isStorageError,
   openStorage,
-  type Committed,
+  type AtomicResult,
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
@@ -32,15 +32,15 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-type Outcome = Committed | string;
-const outcomeOf = async (work: Promise<Committed>): Promise<Outcome> =>
+type Outcome = AtomicResult | string;
+const outcomeOf = async (work: Promise<AtomicResult>): Promise<Outcome> =>
   await work.catch((error: unknown) => (isStorageError(error) ? error.code : String(error)));
 
 /**
  * What both storages were answered in each round: they are sent what the round is about at once.
  */
 async function sentTwice(
-  commit: (storage: KeyValueStorage, round: number) => Promise<Committed>,
+  commit: (storage: KeyValueStorage, round: number) => Promise<AtomicResult>,
 ): Promise<readonly (readonly Outcome[])[]> {
   const answers: (readonly Outcome[])[] = [];
   for (let round = 0; round < rounds; round += 1)
@@ -50,7 +50,7 @@ async function sentTwice(
 
 function expectOneAnswer(answers: readonly (readonly Outcome[])[]): void {
   expect(answers.flat().filter((answer) => typeof answer === 'string')).toEqual([]);
-  for (const answer of answers as readonly (readonly Committed[])[]) {
+  for (const answer of answers as readonly (readonly AtomicResult[])[]) {
     expect(answer.map(({ replayed }) => replayed).toSorted()).toEqual([false, true]);
     expect(answer[0]?.changes).toEqual(answer[1]?.changes);
   }

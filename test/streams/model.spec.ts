@@ -7,7 +7,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { defineStream, event, type EventOf, type StreamSession } from '@kvent/event-store';
 import { isStorageError } from '@kvent/key-value-storage';
-import { all } from '@kvent/key-value-storage/testing';
+import { collect } from '@kvent/key-value-storage/testing';
 import { StreamSubject } from '@kvent/event-store/testing';
 import fc from 'fast-check';
 import { providers } from '../providers.js';
@@ -192,7 +192,7 @@ class Work {
   async agree(): Promise<void> {
     const { state, version } = await this.#numbers.load('a');
     expect([state, version]).toEqual([this.#model, this.#model.length]);
-    const events = await all(this.#numbers.read('a'));
+    const events = await collect(this.#numbers.read('a'));
     expect(events.map(({ version: at, data }) => [at, data.n])).toEqual(
       this.#model.map((n, index) => [index + 1, n]),
     );

@@ -5,7 +5,7 @@
  */
 import {
   evaluateBatch,
-  isAlive,
+  isLive,
   type Change,
   type Check,
   type Contribution,
@@ -187,7 +187,7 @@ const headOf = (row: Row | undefined): Head => headIn({ database: 'd', ...rows.h
 
 function look({ rows: held, now }: World): NonNullable<Actor['seen']> {
   const row = held[nameOf(rows.head)];
-  return { version: headOf(row).version, row, alive: isAlive(held[nameOf(rows.lease)], now) };
+  return { version: headOf(row).version, row, alive: isLive(held[nameOf(rows.lease)], now) };
 }
 
 /** A batch is judged, if nobody in flight holds one of its rows. */
@@ -213,7 +213,7 @@ function judged(
     return { name: `${name}: conflict`, world: withActor(world, index, after) };
   }
   const lease = world.rows[nameOf(rows.lease)];
-  const alive = isAlive(lease, world.now);
+  const alive = isLive(lease, world.now);
   const isOwn = step === 'append' || step === 'renew' || step === 'close';
   const violation =
     !isOwn && alive

@@ -6,7 +6,7 @@ import { expect, test } from '@jest/globals';
 import { defineStream, event, EventStore } from '@kvent/event-store/core';
 import { isStorageError, openStorage, type StorageProvider } from '@kvent/key-value-storage/core';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import { all } from '@kvent/key-value-storage/testing';
+import { collect } from '@kvent/key-value-storage/testing';
 
 const Counts = defineStream('count', {
   events: { counted: event<{ by: string }>() },
@@ -73,7 +73,7 @@ test('sessions and outsiders at one stream lose to each other, and never lose an
       ),
     ]),
   );
-  const events = await all(counts.read('a'));
+  const events = await collect(counts.read('a'));
   expect(events.map(({ version }) => version)).toEqual(events.map((_, index) => index + 1));
   expect((await counts.load('a')).state).toEqual(done);
   // the lock was missing, and it was noticed

@@ -1,5 +1,5 @@
 /** The data source while a provider is open: the application's own, or one that was made for it. */
-import { describe, invalidOption, isStorageError, storageError } from '@kvent/key-value-storage/core';
+import { inspect, invalidOption, isStorageError, storageError } from '@kvent/key-value-storage/core';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import type { Connection } from './connections/connection.js';
 import { Connections, type Pool } from './connections/connections.js';
@@ -242,7 +242,7 @@ async function assertBound(connection: Connection, name: string): Promise<void> 
   const [[bypasses, role = ''] = []] = await connection.query(text);
   if (bypasses === 't')
     throw invalidOption(
-      `${name}: rowLevelSecurity needs a role that cannot bypass it, and ${describe(role)} is a superuser or has BYPASSRLS; connect as another role.`,
+      `${name}: rowLevelSecurity needs a role that cannot bypass it, and ${inspect(role)} is a superuser or has BYPASSRLS; connect as another role.`,
     );
   if (!connection.takesOwnQueries)
     throw invalidOption(
@@ -281,7 +281,7 @@ where c.oid operator(pg_catalog.=) ($1::pg_catalog.text)::pg_catalog.regclass`,
   );
   if (isComplete && isActive && others.length > 0)
     warn(
-      `${name} has further policies, each of which may show rows of other databases: ${others.map(([policy]) => describe(policy)).join(', ')}.`,
+      `${name} has further policies, each of which may show rows of other databases: ${others.map(([policy]) => inspect(policy)).join(', ')}.`,
     );
   return isComplete && isActive;
 }

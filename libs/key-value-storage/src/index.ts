@@ -13,15 +13,15 @@ export {
   KeyValueStorage,
   KeyValueStore,
   type CallOptions,
-  type Committed,
-  type Condition,
+  type AtomicResult,
+  type EtagLike,
   type GuardedWriteOptions,
   type Page,
   type PageRequest,
   type ReadOptions,
   type WriteOptions,
 } from './core/key-value-store.js';
-export type { BatchPart } from './core/batch-part.js';
+export type { CommitParticipant } from './core/batch-part.js';
 export { IdempotentCall } from './core/mark.js';
 export { openStorage } from './core/open-storage.js';
 export { retryOnConflict, type RetryOptions } from './core/retry-on-conflict.js';
@@ -30,7 +30,7 @@ export {
   State,
   type ClassOf,
   type Data,
-  type Given,
+  type Input,
   type StateDefinition,
   type StateOf,
   type StateOptions,
@@ -78,9 +78,9 @@ export { onceForApplication } from './nest/once-for-application.js';
 export {
   hasStarted,
   startUpCheckSymbol,
-  surroundingsOf,
+  startUpContextOf,
   type StartUpCheck,
-  type Surroundings,
+  type StartUpContext,
 } from './nest/start-up-checks.js';
 
 // ─── Nest
@@ -97,7 +97,12 @@ export { invalidValue } from './nest/http/invalid-value.js';
 export type { ProblemDetails } from './nest/http/problem-details.js';
 export { ProblemDetailsFilter } from './nest/http/problem-details.filter.js';
 export { StorageExceptionFilter } from './nest/http/storage-exception.filter.js';
-export { getStoreToken, InjectStore, type AnyState, type Injects } from './nest/inject-store.decorator.js';
+export {
+  getStoreToken,
+  InjectStore,
+  type AnyState,
+  type InjectDecorator,
+} from './nest/inject-store.decorator.js';
 export type { KeyValueStorageOptions, TenancyOptions } from './nest/key-value-storage-options.js';
 export { KeyValueStorageModule } from './nest/key-value-storage.module.js';
 export { RetryOnConflict } from './nest/retry-on-conflict.decorator.js';

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import {
-  describe,
+  inspect,
   faultOfDatabase,
   faultOfRow,
   hashOfDatabases,
@@ -49,7 +49,7 @@ export class BackupPass implements AsyncDisposable {
     if (header?.kvent !== 'backup')
       throw storageError('INVALID_OPTION', `${this.#path} is no backup that kvent wrote.`, {});
     if (header.format !== format) {
-      const given = describe(header.format);
+      const given = inspect(header.format);
       throw storageError(
         'STORAGE_UNSUPPORTED',
         `${this.#path} is of format ${given}; this release reads format ${format}.`,
@@ -118,7 +118,7 @@ export class BackupPass implements AsyncDisposable {
     const fault = faultOfDatabase(database);
     if (fault !== undefined) throw this.#damaged(fault);
     if (this.#databases.has(database))
-      throw this.#damaged(`the database ${describe(database)} begins a second time`);
+      throw this.#damaged(`the database ${inspect(database)} begins a second time`);
     this.#databases.add(database);
     this.#database = database;
   }
@@ -128,7 +128,7 @@ export class BackupPass implements AsyncDisposable {
     try {
       raw = readRowLine(line);
     } catch (error) {
-      throw this.#damaged(`the line is no row (${describe(messageOf(error))})`);
+      throw this.#damaged(`the line is no row (${inspect(messageOf(error))})`);
     }
     const fault = faultOfRow(raw);
     if (fault !== undefined)
@@ -143,10 +143,10 @@ export class BackupPass implements AsyncDisposable {
     first: number,
   ): void {
     this.#database = undefined;
-    if (end['end'] !== database) throw this.#damaged(`the database ${describe(database)} does not end here`);
+    if (end['end'] !== database) throw this.#damaged(`the database ${inspect(database)} does not end here`);
     if (end['rows'] !== rows || end['sha256'] !== sha256)
       throw this.#damaged(
-        `the rows of ${describe(database)}, from line ${first} to ${this.#number - 1}, are not those that were written`,
+        `the rows of ${inspect(database)}, from line ${first} to ${this.#number - 1}, are not those that were written`,
       );
     this.#sections.push({ database, rows, sha256 });
   }

@@ -3,14 +3,14 @@
  * to it.
  */
 import {
-  nameOf,
-  WorkingPart,
+  rowNameOf,
+  Participant,
   type Address,
   type Contribution,
-  type Engine,
-  type Landed,
+  type StorageAccess,
+  type CommittedBatch,
   type Row,
-  type Seen,
+  type ObservedRows,
   type Verdict,
 } from '@kvent/key-value-storage/core';
 import type { EncodedEvent } from './event-codec.js';
@@ -49,16 +49,16 @@ export interface AppendLanding {
   readonly before: number;
   readonly after: number;
   readonly events: readonly EncodedEvent[];
-  readonly landed: Landed;
+  readonly landed: CommittedBatch;
 }
 
-export class AppendPart extends WorkingPart {
-  readonly engine: Engine;
+export class AppendPart extends Participant {
+  readonly access: StorageAccess;
   readonly database: string;
   readonly what: string;
   readonly subject: string;
   override readonly restsOnReading: boolean;
-  readonly asks: readonly Address[];
+  readonly reads: readonly Address[];
   readonly #options: AppendPartOptions;
   #events: readonly EncodedEvent[] = [];
   #before: number | undefined;
@@ -67,12 +67,12 @@ export class AppendPart extends WorkingPart {
   constructor(options: AppendPartOptions) {
     super();
     const { rows } = options;
-    this.engine = rows.engine;
+    this.access = rows.access;
     this.database = rows.database;
     this.what = rows.name;
-    this.subject = nameOf(rows.head);
+    this.subject = rowNameOf(rows.head);
     this.restsOnReading = options.expectation.by === 'loaded';
-    this.asks = [rows.head, rows.lease];
+    this.reads = [rows.head, rows.lease];
     this.#options = options;
     // an error waits for the commit
     options.events.catch(() => undefined);
@@ -101,7 +101,7 @@ export class AppendPart extends WorkingPart {
     return { from: before + 1, to: before + this.#events.length };
   }
 
-  judge({ rows: [headRow, lease], conflict }: Seen): Verdict {
+  evaluate({ rows: [headRow, lease], conflict }: ObservedRows): Verdict {
     const { rows, expectation } = this.#options;
     const head = headIn(rows.head, headRow);
     const error = this.#refusal(head, lease, conflict);
@@ -116,13 +116,13 @@ export class AppendPart extends WorkingPart {
     };
   }
 
-  override landed(landed: Landed): void {
+  override committed(landed: CommittedBatch): void {
     const { from, to } = this.versions;
     this.#options.landed?.({ before: from - 1, after: to, events: this.#events, landed });
   }
 
   /** Why the append cannot be, by the rows as they are; `undefined` where it can. */
-  #refusal(head: Head, lease: Row | undefined, conflict: Seen['conflict']): Error | undefined {
+  #refusal(head: Head, lease: Row | undefined, conflict: ObservedRows['conflict']): Error | undefined {
     const { rows, expectation } = this.#options;
     if (head.kind === 'deleted') return deletedError(rows);
     if (!isMet(expectation.expected, head.version)) return mismatchError(rows, expectation, head.version);

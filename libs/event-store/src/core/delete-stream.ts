@@ -8,7 +8,7 @@ import {
   isStorageError,
   limits,
   partlyDone,
-  retryInTurn,
+  retryWithLock,
   type CallOptions,
   type RetryPolicy,
 } from '@kvent/key-value-storage/core';
@@ -29,11 +29,11 @@ export async function deleteStream(rows: StreamRows, options: Options | undefine
   assertOptions('delete', options, ['signal', 'expectedVersion']);
   const condition = conditionOf('delete', options, rows);
   const signal = options?.signal;
-  const { engine } = rows;
-  const policy: RetryPolicy = { ...engine.retry, signal };
-  const before = await retryInTurn(engine, rows.turn, policy, async (): Promise<Head> => {
-    engine.assertOpen();
-    const { rows: found } = await engine.provider.read([rows.head, rows.lease], { signal });
+  const { access } = rows;
+  const policy: RetryPolicy = { ...access.retry, signal };
+  const before = await retryWithLock(access, rows.turn, policy, async (): Promise<Head> => {
+    access.assertOpen();
+    const { rows: found } = await access.provider.read([rows.head, rows.lease], { signal });
     const head = headIn(rows.head, found[0]);
     const lease = found[1];
     if (head.kind === 'deleted') return head;
@@ -42,7 +42,7 @@ export async function deleteStream(rows: StreamRows, options: Options | undefine
     if (head.kind === 'held' && lease !== undefined) throw lockedError(rows, lease);
     if (head.version === 0) return head;
     const { checks, changes } = deleteBatch(rows, head);
-    const result = await commitBatch(engine, rows.database, checks, changes, signal);
+    const result = await commitBatch(access, rows.database, checks, changes, signal);
     if (result.outcome === 'conflict')
       throw mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version);
     return head;
@@ -52,21 +52,21 @@ export async function deleteStream(rows: StreamRows, options: Options | undefine
 }
 
 async function removeRows(rows: StreamRows, signal: AbortSignal | undefined): Promise<void> {
-  const { engine } = rows;
+  const { access } = rows;
   let done = 0;
   try {
     for (const kind of ['snapshot', 'event'] as const) {
       for (let more = true; more;) {
-        engine.assertOpen();
+        access.assertOpen();
         const space = rows.space(kind);
-        const [page] = await engine.provider.scan(
+        const [page] = await access.provider.scan(
           [{ ...space, limit: limits.batchEntriesMax, values: 'omit' }],
           { signal },
         );
         const changes = (page?.rows ?? []).map(
           ({ key }) => ({ kind: 'delete', address: { ...space, key } }) as const,
         );
-        if (changes.length > 0) await commitBatch(engine, rows.database, [], changes, signal);
+        if (changes.length > 0) await commitBatch(access, rows.database, [], changes, signal);
         done += changes.length;
         more = page?.more === true;
       }

@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import { all } from '@kvent/key-value-storage/testing';
+import { collect } from '@kvent/key-value-storage/testing';
 import { z } from 'zod';
 import { EventStore } from './event-store.js';
 import { defineStream, event, type AnyStream } from './stream-definition.js';
@@ -90,7 +90,7 @@ describe('events of a stream', () => {
       'Grace Hopper (en)',
       'Barbara Liskov (pt)',
     ]);
-    const events = await all(stream(Third).read('a'));
+    const events = await collect(stream(Third).read('a'));
     // what they were written with is kept
     expect(events.map(({ type, metadata }) => [type, metadata.schemaVersion])).toEqual([
       ['named', 1],
@@ -109,7 +109,7 @@ describe('events of a stream', () => {
     });
     for (const work of [
       () => stream(Second).load('a'),
-      () => all(stream(First).read('a')),
+      () => collect(stream(First).read('a')),
       () => stream(First).transact('a', () => []),
     ])
       expect(await errorOf(work)).toMatchObject({ code: 'EVENT_UNREADABLE', stream: 'person/a', version: 2 });
@@ -145,10 +145,9 @@ describe('events of a stream', () => {
       expectedVersion: 1,
     });
     expect((await stream(Slow).load('a')).state).toEqual(['Ada Lovelace (en)', 'Grace Hopper (en)']);
-    expect((await all(stream(Slow).read('a'))).map(({ data }) => (data as { full: string }).full)).toEqual([
-      'Ada Lovelace',
-      'Grace Hopper',
-    ]);
+    expect(
+      (await collect(stream(Slow).read('a'))).map(({ data }) => (data as { full: string }).full),
+    ).toEqual(['Ada Lovelace', 'Grace Hopper']);
   });
 
   it('are stored as their schema leaves them; what it refuses is told by path, and nothing of the append is there', async () => {
@@ -198,7 +197,7 @@ describe('events of a stream', () => {
       numbers: [Number.NaN, -0],
     };
     await stream(Rich).append('a', [{ type: 'kept', data }], { expectedVersion: 0 });
-    expect((await all(stream(Rich).read('a')))[0]?.data).toEqual(data);
+    expect((await collect(stream(Rich).read('a')))[0]?.data).toEqual(data);
   });
 
   it('are what they were when append was called, whatever becomes of them meanwhile', async () => {
@@ -241,6 +240,6 @@ describe('events of a stream', () => {
     });
     expect(await stream(First).version('a')).toBe(0);
     await append({ extensions });
-    expect((await all(stream(First).read('a')))[0]?.metadata.extensions).toEqual(extensions);
+    expect((await collect(stream(First).read('a')))[0]?.metadata.extensions).toEqual(extensions);
   });
 });

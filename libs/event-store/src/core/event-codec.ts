@@ -7,7 +7,7 @@ import {
   assertAtMost,
   assertOptions,
   assertWithin,
-  describe,
+  inspect,
   encodeValue,
   invalidOption,
   invalidValue,
@@ -52,7 +52,7 @@ export async function encodeEvents(
   metadata: EventMetadata | undefined,
 ): Promise<readonly EncodedEvent[]> {
   if (!Array.isArray(events))
-    throw invalidOption(`Events are given as a list; given was ${describe(events)}.`);
+    throw invalidOption(`Events are given as a list; given was ${inspect(events)}.`);
   // all of them at once: what the caller changes while one is being checked is not what is stored
   return await Promise.all(
     (events as readonly AnyEvent[]).map(
@@ -68,7 +68,7 @@ async function encodeEvent(
   metadata: EventMetadata | undefined,
 ): Promise<EncodedEvent> {
   if (typeof event !== 'object' || (event as unknown) === null || typeof event.type !== 'string')
-    throw invalidOption(`Event ${index} is an object with a type; given was ${describe(event)}.`);
+    throw invalidOption(`Event ${index} is an object with a type; given was ${inspect(event)}.`);
   assertOptions(`Event ${index}`, event, ['type', 'data']);
   const { type } = event;
   const what = `event ${index} (${type}) of ${definition.type}`;
@@ -146,7 +146,7 @@ function assertMetadata(metadata: EventMetadata | undefined): void {
   assertOptions('metadata.extensions', extensions, Object.keys(extensions));
   for (const [name, value] of [...Object.entries(given), ...Object.entries(extensions)]) {
     if (value !== undefined && typeof value !== 'string')
-      throw invalidOption(`metadata: ${name} is a text; given was ${describe(value)}.`);
+      throw invalidOption(`metadata: ${name} is a text; given was ${inspect(value)}.`);
   }
 }
 

@@ -2,10 +2,10 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { isStorageError, openKeyValueStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import { all, ManualClock } from '@kvent/key-value-storage/testing';
+import { collect, ManualClock } from '@kvent/key-value-storage/testing';
 import { EventStore, type EventStoreOptions } from './event-store.js';
 import { defineStream, event } from './stream-definition.js';
-import type { StreamNotice } from './stream-observer.js';
+import type { StreamLogEntry } from './stream-observer.js';
 
 const options = {
   events: { noted: event<{ text: string }>() },
@@ -20,7 +20,7 @@ const noted = (text: string) => ({ type: 'noted', data: { text } }) as const;
 describe('an event store', () => {
   let storage: KeyValueStorage;
   let tenant: string | undefined;
-  const notices: StreamNotice[] = [];
+  const notices: StreamLogEntry[] = [];
   const store = (more: EventStoreOptions = {}) =>
     new EventStore(storage, { observer: { tell: (notice) => notices.push(notice) }, ...more });
   beforeEach(async () => {
@@ -60,7 +60,7 @@ describe('an event store', () => {
     const session = await notes.openSession('held');
     const part = notes.appending('part', [noted('part')], { expectedVersion: 0 });
     await elsewhere(async () => {
-      expect((await all(reading)).length).toBe(450);
+      expect((await collect(reading)).length).toBe(450);
       await session.append([noted('mine')]);
       await storage.atomic().include(part).commit();
       await session.close();
@@ -85,7 +85,7 @@ describe('an event store', () => {
     );
     await shared.append('a', [noted('for all')], { expectedVersion: 0 });
     tenant = 'other';
-    const [first] = await all(shared.read('a'));
+    const [first] = await collect(shared.read('a'));
     expect([first?.data.text, first?.metadata.tenant]).toEqual(['for all', undefined]);
     expect(() => shared.forTenant('acme')).toThrow(/shared/);
   });

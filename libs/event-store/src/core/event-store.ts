@@ -6,8 +6,8 @@ import {
   assertOptions,
   assertTtl,
   invalidOption,
-  markRetentionMs,
-  placeIn,
+  defaultIdempotencyRetentionMs,
+  locate,
   resolveOptions,
   systemClock,
   type Clock,
@@ -44,7 +44,7 @@ const names = ['metadata', 'session', 'idempotencyRetentionMs', 'clock', 'observ
 /** `INVALID_OPTION` names the owner, and what is wrong with the options. */
 export function assertEventStoreOptions(owner: string, options: EventStoreOptions): void {
   assertOptions(owner, options, names);
-  const { session = {}, idempotencyRetentionMs = markRetentionMs, ...given } = options;
+  const { session = {}, idempotencyRetentionMs = defaultIdempotencyRetentionMs, ...given } = options;
   for (const name of ['metadata', 'committed'] as const)
     if (given[name] !== undefined && typeof given[name] !== 'function')
       throw invalidOption(`${owner}: ${name} is a function; given was ${typeof given[name]}.`);
@@ -68,7 +68,7 @@ export class EventStore {
     const {
       metadata,
       session = {},
-      idempotencyRetentionMs = markRetentionMs,
+      idempotencyRetentionMs = defaultIdempotencyRetentionMs,
       clock = systemClock,
       observer,
     } = options;
@@ -127,9 +127,9 @@ export class EventStore {
 
   #create(definition: ResolvedStream): EventStream<AnyStream> {
     const { type, scope, provider } = definition;
-    const { engine, database } = placeIn(this.#storage, { what: `stream '${type}'`, scope, provider });
+    const { access, database } = locate(this.#storage, { what: `stream '${type}'`, scope, provider });
     const context = new StreamContext({
-      engine,
+      access,
       definition,
       settings: this.#settings,
       observer: this.#observer,

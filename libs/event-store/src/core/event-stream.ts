@@ -5,9 +5,9 @@
  */
 import type {
   AtomicChanges,
-  BatchPart,
+  CommitParticipant,
   CallOptions,
-  Condition,
+  EtagLike,
   IdempotentCall,
   Precondition,
   RetryOptions,
@@ -81,7 +81,7 @@ export interface WriteEventsOptions extends CallOptions {
 export type AppendOptions = WriteEventsOptions &
   (
     | { readonly expectedVersion: ExpectedVersion; readonly ifMatch?: never }
-    | { readonly ifMatch: Condition | Precondition | '*'; readonly expectedVersion?: never }
+    | { readonly ifMatch: EtagLike | Precondition | '*'; readonly expectedVersion?: never }
   );
 /** What the events led to. */
 export interface Outcome<S, E> extends Loaded<S> {
@@ -99,7 +99,7 @@ export interface TransactOptions<S, E> extends WriteEventsOptions, SameCommit<S,
   /** What the client saw: never retried. */
   readonly expectedVersion?: number;
   /** The etag that the client saw: never retried, and a 412 over HTTP. */
-  readonly ifMatch?: Condition | Precondition | '*';
+  readonly ifMatch?: EtagLike | Precondition | '*';
   /** Milliseconds to wait for a session to end. @default 0 */
   readonly lockTimeoutMs?: number | undefined;
 }
@@ -107,7 +107,7 @@ export interface TransactOptions<S, E> extends WriteEventsOptions, SameCommit<S,
  * `batch`: what is put into it goes into the same commit, and is forgotten when the decision runs
  * again.
  */
-export interface Deciding {
+export interface DecisionContext {
   readonly id: string;
   readonly version: number;
   readonly batch: AtomicChanges;
@@ -167,7 +167,7 @@ export abstract class EventStream<D extends AnyStream> {
    */
   abstract transact(
     id: string,
-    decide: (state: StateOf<D>, deciding: Deciding) => Awaitable<readonly EventOf<D>[]>,
+    decide: (state: StateOf<D>, deciding: DecisionContext) => Awaitable<readonly EventOf<D>[]>,
     options?: TransactOptions<StateOf<D>, EventOf<D>>,
   ): Promise<Appended<StateOf<D>, EventOf<D>>>;
   /**
@@ -186,9 +186,9 @@ export abstract class EventStream<D extends AnyStream> {
     id: string,
     events: readonly EventOf<D>[],
     options: { readonly expectedVersion: ExpectedVersion },
-  ): BatchPart;
+  ): CommitParticipant;
   /** At the version that was loaded: a conflict is retried together with the reading. */
-  abstract appending(loaded: Loaded<StateOf<D>>, events: readonly EventOf<D>[]): BatchPart;
+  abstract appending(loaded: Loaded<StateOf<D>>, events: readonly EventOf<D>[]): CommitParticipant;
   /**
    * The events in order, page by page: memory stays flat, and a slice touches only its rows. What
    * is appended meanwhile is left out.
@@ -298,7 +298,7 @@ export abstract class StreamSession<D extends AnyStream> implements AsyncDisposa
       },
   ): Promise<{ readonly version: number; readonly replayed: boolean }>;
   /** The session's append as a part of a larger commit. */
-  abstract appending(events: readonly EventOf<D>[]): BatchPart;
+  abstract appending(events: readonly EventOf<D>[]): CommitParticipant;
   /** A full `sessionTimeoutMs` from now; answers when it ends. */
   abstract renew(options?: CallOptions): Promise<Date>;
   /** Lets the stream go. Late, or twice: nothing happens, and nobody else's lock is touched. */

@@ -3,7 +3,7 @@
  * value is an error, never "no check".
  */
 import {
-  describe,
+  inspect,
   invalidOption,
   isPrecondition,
   outOfRange,
@@ -38,7 +38,7 @@ export function conditionOf(
   // a precondition that checks nothing
   if (found?.by === 'etag' && found.expected === 'any') return undefined;
   if (found?.by !== 'version' || typeof found.expected === 'number') return found;
-  throw invalidOption(`${verb}: expectedVersion is a version; given was ${describe(found.expected)}.`);
+  throw invalidOption(`${verb}: expectedVersion is a version; given was ${inspect(found.expected)}.`);
 }
 
 function readExpectation(
@@ -61,7 +61,7 @@ function expectedIn(verb: string, expected: unknown): Expectation['expected'] {
   if (Number.isSafeInteger(expected) && (expected as number) >= 0) return expected as number;
   const error = typeof expected === 'number' ? outOfRange : invalidOption;
   throw error(
-    `${verb}: expectedVersion is a whole number from 0, 'absent', 'present' or 'any'; given was ${describe(expected)}.`,
+    `${verb}: expectedVersion is a whole number from 0, 'absent', 'present' or 'any'; given was ${inspect(expected)}.`,
   );
 }
 
@@ -84,7 +84,7 @@ function versionInEtag(given: unknown, rows: StreamRows): Expectation['expected'
   const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;
   if (typeof etag !== 'string')
     throw invalidOption(
-      `An etag is a text; given was ${describe(etag)}. To append without a check, write expectedVersion: 'any'.`,
+      `An etag is a text; given was ${inspect(etag)}. To append without a check, write expectedVersion: 'any'.`,
     );
   const version = versionIn(etag, owner);
   if (version === null) return [];
@@ -92,7 +92,7 @@ function versionInEtag(given: unknown, rows: StreamRows): Expectation['expected'
   if (number === undefined)
     throw storageError(
       'INVALID_ETAG',
-      `The etag of a stream is what EtagInterceptor sent; given was ${describe(etag)}.`,
+      `The etag of a stream is what EtagInterceptor sent; given was ${inspect(etag)}.`,
       {},
     );
   return number;

@@ -5,7 +5,7 @@ export {
   StreamSession,
   type Appended,
   type AppendOptions,
-  type Deciding,
+  type DecisionContext,
   type EventMetadata,
   type EventRange,
   type EventStoreSettings,
@@ -42,7 +42,7 @@ export type {
   StreamCall,
   StreamCallEnd,
   StreamName,
-  StreamNotice,
+  StreamLogEntry,
   StreamObserver,
 } from './stream-observer.js';
 export { deletedHead, freeHead, headIn, heldHead, type Head } from './head.js';

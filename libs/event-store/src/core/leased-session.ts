@@ -10,9 +10,9 @@ import {
   commitAtomic,
   commitBatch,
   isStorageError,
-  markIn,
+  idempotencyRecordIn,
   throwIfAborted,
-  type BatchPart,
+  type CommitParticipant,
   type CallOptions,
   type Row,
 } from '@kvent/key-value-storage/core';
@@ -98,7 +98,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     this.#state = state;
     this.#expiresAt = lease.expiresAt;
     this.#deadline = begun + sessionTimeoutMs;
-    rows.engine.detached(rows.database, () => void this.#watch());
+    rows.access.detached(rows.database, () => void this.#watch());
   }
 
   get state(): unknown {
@@ -141,7 +141,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     });
   }
 
-  appending(events: readonly AnyEvent[]): BatchPart {
+  appending(events: readonly AnyEvent[]): CommitParticipant {
     this.#assertOpen();
     const settle = async (): Promise<void> =>
       await this.#oneAtATime(async () => await this.#settle(undefined));
@@ -154,10 +154,10 @@ export class LeasedSession extends StreamSession<AnyStream> {
     assertOptions('renew', options, ['signal']);
     return await this.#oneAtATime(async () => {
       this.#assertOpen();
-      const { engine, database } = this.#rows;
+      const { access, database } = this.#rows;
       const begun = this.#context.clock.monotonic();
       const { checks, changes } = renewBatch(this.#rows, this.#held, this.#sessionTimeoutMs);
-      const result = await commitBatch(engine, database, checks, changes, options?.signal);
+      const result = await commitBatch(access, database, checks, changes, options?.signal);
       if (result.outcome === 'conflict') throw await this.#lookWhy(options?.signal);
       this.#prolong(begun, result.rows[0]?.expiresAt ?? result.time + this.#sessionTimeoutMs);
       return this.expiresAt;
@@ -194,10 +194,10 @@ export class LeasedSession extends StreamSession<AnyStream> {
         );
       }
     };
-    const { engine, database } = this.#rows;
+    const { access, database } = this.#rows;
     // not in the request that opened the session: its context would go on for as long as the
     // session does
-    engine.detached(database, () => void renewing().catch(() => undefined));
+    access.detached(database, () => void renewing().catch(() => undefined));
   }
 
   // ─── parts
@@ -211,7 +211,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const replayed = async (row: Row) => {
       if (close) await this.#release();
       else await this.#settle(signal);
-      return { version: (markIn(row).answer as VersionRange).to, replayed: true };
+      return { version: (idempotencyRecordIn(row).answer as VersionRange).to, replayed: true };
     };
     const part = new SessionPart(this.#hands, Promise.resolve(encoded), close, [events]);
     const mark = this.#context.mark(rows, idempotencyKey, [events], () => part.versions);
@@ -291,7 +291,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const rows = this.#rows;
     const {
       rows: [head, lease],
-    } = await rows.engine.provider.read([rows.head, rows.lease], { signal });
+    } = await rows.access.provider.read([rows.head, rows.lease], { signal });
     return this.#stop(this.#refusal(headIn(rows.head, head), lease) ?? this.#expired());
   }
 
@@ -372,7 +372,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const rows = this.#rows;
     for (let attempt = 1; attempt <= closingAttempts; attempt += 1) {
       const { checks, changes } = closeBatch(rows, this.#held);
-      const result = await commitBatch(rows.engine, rows.database, checks, changes, undefined).catch(
+      const result = await commitBatch(rows.access, rows.database, checks, changes, undefined).catch(
         (error: unknown) => {
           this.#doubt(error, true);
           throw error;
@@ -381,7 +381,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
       if (result.outcome === 'committed') return true;
       const {
         rows: [headRow, lease],
-      } = await rows.engine.provider.read([rows.head, rows.lease]);
+      } = await rows.access.provider.read([rows.head, rows.lease]);
       const head = headIn(rows.head, headRow);
       if (this.#refusal(head, lease) !== undefined) return false;
       // an append whose answer was lost has landed after all

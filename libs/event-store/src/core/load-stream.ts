@@ -63,7 +63,7 @@ export interface Found {
  * `initial` at version 0, and its head says so.
  */
 export async function loadStream(rows: StreamRows, options: LoadOptions): Promise<Found> {
-  const { provider, assertOpen } = rows.engine;
+  const { provider, assertOpen } = rows.access;
   const { atVersion, beside = [], signal, observer } = options;
   assertOpen();
   const { every } = rows.definition.snapshot;
@@ -97,7 +97,7 @@ export async function catchUp(
   from: { readonly version: number; readonly state: unknown },
   options: LoadOptions,
 ): Promise<Found> {
-  const { provider, assertOpen } = rows.engine;
+  const { provider, assertOpen } = rows.access;
   assertOpen();
   const found = foundBeside(
     rows,
@@ -121,7 +121,7 @@ export async function versionAt(
   time: number,
   signal: AbortSignal | undefined,
 ): Promise<number> {
-  const { provider, assertOpen } = rows.engine;
+  const { provider, assertOpen } = rows.access;
   assertOpen();
   const head = foundBeside(rows, await provider.read([rows.head], { signal })).head;
   if (head.kind === 'deleted') return 0;
@@ -171,7 +171,7 @@ export async function assertDeleted(
   version: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { head } = foundBeside(rows, await rows.engine.provider.read([rows.head], { signal }));
+  const { head } = foundBeside(rows, await rows.access.provider.read([rows.head], { signal }));
   if (head.kind !== 'deleted')
     throw corrupt(
       rows.event(version),
@@ -191,7 +191,7 @@ function gone(rows: StreamRows, found: Looked, atVersion: number | undefined): F
 }
 
 async function lookAgain(rows: StreamRows, options: LoadOptions, missing: number): Promise<Found> {
-  const looked = await rows.engine.provider.read([rows.head, ...(options.beside ?? [])], {
+  const looked = await rows.access.provider.read([rows.head, ...(options.beside ?? [])], {
     signal: options.signal,
   });
   const found = foundBeside(rows, looked);
@@ -253,7 +253,7 @@ class Replay {
 
   async #pages(end: number): Promise<boolean> {
     while (this.version < end) {
-      const [page] = await this.#rows.engine.provider.scan([eventRange(this.#rows, this.version + 1, end)], {
+      const [page] = await this.#rows.access.provider.scan([eventRange(this.#rows, this.version + 1, end)], {
         signal: this.#signal,
       });
       if (page === undefined)

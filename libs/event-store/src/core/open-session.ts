@@ -3,7 +3,7 @@
  * nothing has landed since; else looks again.
  */
 import {
-  answerTo,
+  resultOf,
   assertOptions,
   batchOf,
   commitBatch,
@@ -11,7 +11,7 @@ import {
   resolveOptions,
   storageError,
   throwIfAborted,
-  type Landed,
+  type CommittedBatch,
 } from '@kvent/key-value-storage/core';
 import type { SessionOptions } from './event-stream.js';
 import { LeasedSession, type Lease } from './leased-session.js';
@@ -40,7 +40,7 @@ export async function openSession(
 ): Promise<LeasedSession> {
   assertOptions('openSession', given, names);
   assertSessionOptions('openSession', given, names);
-  if (rows.engine.inTransaction)
+  if (rows.access.inTransaction)
     throw storageError(
       'STORAGE_UNSUPPORTED',
       'A session cannot be opened inside a transaction: nobody would see its lock.',
@@ -112,12 +112,12 @@ class Opening {
   /** Takes the lease; `undefined` when somebody was faster. */
   async #take(found: Found): Promise<Lease | undefined> {
     const rows = this.#rows;
-    const { engine } = rows;
+    const { access } = rows;
     const { sessionTimeoutMs } = this.#options;
     const { checks, changes } = openBatch(rows, found.head, this.#session, sessionTimeoutMs);
-    const batch = batchOf(engine, rows.database, checks, changes);
+    const batch = batchOf(access, rows.database, checks, changes);
     try {
-      const result = answerTo(engine, batch, await engine.provider.commit([batch], { signal: this.#signal }));
+      const result = resultOf(access, batch, await access.provider.commit([batch], { signal: this.#signal }));
       return result.outcome === 'committed' ? leaseOf(result, sessionTimeoutMs) : undefined;
     } catch (error) {
       if (!isStorageError(error) || error.effect !== 'unknown') throw error;
@@ -137,13 +137,13 @@ class Opening {
   /** The caller has given up: the lock is freed, if it was taken after all. */
   #letGo(held: Held): void {
     const { background } = this.#context;
-    const { engine, database } = this.#rows;
+    const { access, database } = this.#rows;
     const { checks, changes } = closeBatch(this.#rows, held);
     const free = async (): Promise<void> => {
       // where this fails, it ends by itself, after its time
-      await commitBatch(engine, database, checks, changes, undefined).catch(() => undefined);
+      await commitBatch(access, database, checks, changes, undefined).catch(() => undefined);
     };
-    const work = engine.detached(database, free);
+    const work = access.detached(database, free);
     background.add(work);
     void work.then(() => background.delete(work));
   }
@@ -155,7 +155,7 @@ class Opening {
     try {
       const {
         rows: [head, lease, fence],
-      } = await rows.engine.provider.read([rows.head, rows.lease, rows.fence]);
+      } = await rows.access.provider.read([rows.head, rows.lease, rows.fence]);
       if (head?.version !== version || lease?.version !== version || fence?.value.kind !== 'number')
         return undefined;
       return { version, fencingToken: fence.value.number, expiresAt: lease.expiresAt ?? 0 };
@@ -209,7 +209,7 @@ class Opening {
 const backoff = (attempt: number): number => Math.random() * Math.min(waitMsMax, waitMs * 2 ** attempt) + 1;
 
 /** The fence is the first change of the batch, the lease the last. */
-function leaseOf({ rows, version, time }: Landed, sessionTimeoutMs: number): Lease {
+function leaseOf({ rows, version, time }: CommittedBatch, sessionTimeoutMs: number): Lease {
   const [fence] = rows;
   return {
     version,

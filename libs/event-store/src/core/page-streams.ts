@@ -3,14 +3,14 @@ import {
   assertOptions,
   decodeCursor,
   decodeKey,
-  describe,
+  inspect,
   encodeCursor,
   encodeRange,
   invalidOption,
   limits,
   outOfRange,
   storageError,
-  type Engine,
+  type StorageAccess,
   type ScanRange,
 } from '@kvent/key-value-storage/core';
 import { headIn } from './head.js';
@@ -22,7 +22,7 @@ const itemsDefault = 100;
 
 /** Streams without events, and deleted ones, are left out. */
 export async function pageStreams(
-  engine: Engine,
+  access: StorageAccess,
   definition: ResolvedStream,
   database: string,
   request: StreamPageRequest | undefined,
@@ -32,7 +32,7 @@ export async function pageStreams(
   const { prefix, limit = itemsDefault, cursor } = request ?? {};
   assertLimit(limit);
   if (prefix !== undefined && typeof prefix !== 'string')
-    throw invalidOption(`page: prefix is a text; given was ${describe(prefix)}.`);
+    throw invalidOption(`page: prefix is a text; given was ${inspect(prefix)}.`);
   const scope = {
     database,
     container: headsOf(definition),
@@ -43,9 +43,9 @@ export async function pageStreams(
   const items: StreamPage['items'][number][] = [];
   let after = cursor === undefined ? undefined : decodeCursor(scope, cursor);
   for (let more = true; more;) {
-    engine.assertOpen();
+    access.assertOpen();
     const range: ScanRange = { ...scope, ...(after !== undefined && { after }), limit };
-    const [page] = await engine.provider.scan([range], { signal });
+    const [page] = await access.provider.scan([range], { signal });
     if (page === undefined)
       throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
     for (const { key, row } of page.rows) {
@@ -69,10 +69,10 @@ export async function pageStreams(
 
 function assertLimit(limit: unknown): void {
   if (typeof limit !== 'number')
-    throw invalidOption(`A page's limit is a number; given was ${describe(limit)}.`);
+    throw invalidOption(`A page's limit is a number; given was ${inspect(limit)}.`);
   if (!Number.isInteger(limit) || limit < 1)
     throw outOfRange(
-      `A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${describe(limit)}.`,
+      `A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${inspect(limit)}.`,
     );
   if (limit > limits.pageItemsMax) {
     const [given, allowed] = [limit, limits.pageItemsMax];

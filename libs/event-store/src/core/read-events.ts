@@ -3,7 +3,7 @@
  */
 import {
   assertOptions,
-  describe,
+  inspect,
   invalidOption,
   outOfRange,
   storageError,
@@ -33,7 +33,7 @@ export function assertEventRange(range: Range): void {
   for (const name of ['from', 'to', 'limit'] as const)
     if (range[name] !== undefined) assertAskedVersion('read', name, range[name]);
   if (range.reverse !== undefined && typeof range.reverse !== 'boolean')
-    throw invalidOption(`read: reverse is true or false; given was ${describe(range.reverse)}.`);
+    throw invalidOption(`read: reverse is true or false; given was ${inspect(range.reverse)}.`);
   if (range.from !== undefined && range.to !== undefined && range.from > range.to)
     throw outOfRange(`read: the slice starts after its end: from ${range.from}, to ${range.to}.`);
 }
@@ -44,14 +44,14 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
   throwIfAborted('read', signal);
   let left = limit;
   const scan = async (low: number, high: number | undefined): Promise<readonly ScannedRow[]> => {
-    rows.engine.assertOpen();
+    rows.access.assertOpen();
     const asked = { ...eventRange(rows, low, high), reverse, limit: Math.min(left, pageEvents) };
-    const [page] = await rows.engine.provider.scan([asked], { signal });
+    const [page] = await rows.access.provider.scan([asked], { signal });
     if (page === undefined)
       throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
     return page.rows;
   };
-  rows.engine.assertOpen();
+  rows.access.assertOpen();
   const [head, first] = await Promise.all([lookAtHead(rows, signal), scan(from, to)]);
   if (head.kind === 'deleted') throw deletedError(rows);
   let [low, high] = [from, Math.min(to ?? head.version, head.version)];
@@ -90,7 +90,7 @@ async function assertGone(
 }
 
 async function lookAtHead(rows: StreamRows, signal: AbortSignal | undefined): Promise<Head> {
-  const { rows: found } = await rows.engine.provider.read([rows.head], { signal });
+  const { rows: found } = await rows.access.provider.read([rows.head], { signal });
   return headIn(rows.head, found[0]);
 }
 

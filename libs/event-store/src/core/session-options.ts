@@ -1,5 +1,5 @@
 /** How long a session's lock lives, and how long it is waited for. */
-import { assertOptions, describe, invalidOption } from '@kvent/key-value-storage/core';
+import { assertOptions, inspect, invalidOption } from '@kvent/key-value-storage/core';
 import type { SessionOptions } from './event-stream.js';
 
 export const sessionDefaults = { sessionTimeoutMs: 60_000, openTimeoutMs: 5_000, renewal: 'manual' } as const;
@@ -20,12 +20,12 @@ export function assertSessionOptions(
     !(Number.isInteger(sessionTimeoutMs) && sessionTimeoutMs >= 1 && sessionTimeoutMs < timerMsMax)
   )
     throw invalidOption(
-      `${owner}: sessionTimeoutMs is a whole number of milliseconds from 1, below 2^31; given was ${describe(sessionTimeoutMs)}.`,
+      `${owner}: sessionTimeoutMs is a whole number of milliseconds from 1, below 2^31; given was ${inspect(sessionTimeoutMs)}.`,
     );
   if (openTimeoutMs !== undefined && !(typeof openTimeoutMs === 'number' && openTimeoutMs >= 0))
     throw invalidOption(
-      `${owner}: openTimeoutMs is a number of milliseconds from 0; given was ${describe(openTimeoutMs)}.`,
+      `${owner}: openTimeoutMs is a number of milliseconds from 0; given was ${inspect(openTimeoutMs)}.`,
     );
   if (renewal !== undefined && renewal !== 'manual' && renewal !== 'auto')
-    throw invalidOption(`${owner}: renewal is 'manual' or 'auto'; given was ${describe(renewal)}.`);
+    throw invalidOption(`${owner}: renewal is 'manual' or 'auto'; given was ${inspect(renewal)}.`);
 }

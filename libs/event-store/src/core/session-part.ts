@@ -1,13 +1,13 @@
 /** A session's append, as a part of a commit. */
 import {
-  nameOf,
-  WorkingPart,
+  rowNameOf,
+  Participant,
   type Address,
   type Contribution,
-  type Engine,
-  type Landed,
+  type StorageAccess,
+  type CommittedBatch,
   type Row,
-  type Seen,
+  type ObservedRows,
   type Verdict,
 } from '@kvent/key-value-storage/core';
 import type { EncodedEvent } from './event-codec.js';
@@ -31,15 +31,15 @@ export interface SessionHands {
   prepare(): Promise<void>;
   /** Why the session cannot go on. */
   refusal(head: Head, lease: Row | undefined): Error | undefined;
-  landed(held: Held, state: unknown, landed: Landed, begun: number, close: boolean): void;
+  landed(held: Held, state: unknown, landed: CommittedBatch, begun: number, close: boolean): void;
 }
 
-export class SessionPart extends WorkingPart {
-  readonly engine: Engine;
+export class SessionPart extends Participant {
+  readonly access: StorageAccess;
   readonly database: string;
   readonly what: string;
   readonly subject: string;
-  readonly asks: readonly Address[];
+  readonly reads: readonly Address[];
   readonly #hands: SessionHands;
   readonly #encoding: Promise<readonly EncodedEvent[]>;
   readonly #close: boolean;
@@ -57,11 +57,11 @@ export class SessionPart extends WorkingPart {
   ) {
     super();
     const { rows } = hands;
-    this.engine = rows.engine;
+    this.access = rows.access;
     this.database = rows.database;
     this.what = rows.name;
-    this.subject = nameOf(rows.head);
-    this.asks = [rows.head, rows.lease];
+    this.subject = rowNameOf(rows.head);
+    this.reads = [rows.head, rows.lease];
     this.#hands = hands;
     this.#encoding = encoding;
     this.#close = close;
@@ -122,7 +122,7 @@ export class SessionPart extends WorkingPart {
     return { checks: batch.checks, changes: [...batch.changes, ...snapshots] };
   }
 
-  judge({ rows: [headRow, lease], conflict }: Seen): Verdict {
+  evaluate({ rows: [headRow, lease], conflict }: ObservedRows): Verdict {
     const { rows } = this.#hands;
     const head = headIn(rows.head, headRow);
     const error = this.#hands.refusal(head, lease);
@@ -134,7 +134,7 @@ export class SessionPart extends WorkingPart {
     };
   }
 
-  override landed(landed: Landed): void {
+  override committed(landed: CommittedBatch): void {
     const { context, rows } = this.#hands;
     const held = this.#hands.held();
     const { from, to } = this.versions;

@@ -88,7 +88,7 @@ async function olderThan(
 ): Promise<ScannedRow | undefined> {
   if (version <= 1) return undefined;
   const range = { ...rows.space('snapshot'), ...ownRange(rows, version - 1), reverse: true, limit: 1 };
-  const [page] = await rows.engine.provider.scan([range], { signal });
+  const [page] = await rows.access.provider.scan([range], { signal });
   return page?.rows[0];
 }
 
@@ -173,7 +173,7 @@ export async function putSnapshot(
 ): Promise<boolean> {
   const change = snapshotChange(rows, snapshot);
   const check = { address: rows.event(1), expected: 'present' } as const;
-  const result = await commitBatch(rows.engine, rows.database, [check], [change], signal);
+  const result = await commitBatch(rows.access, rows.database, [check], [change], signal);
   return result.outcome === 'committed';
 }
 
@@ -185,7 +185,7 @@ export async function snapshotVersions(
   const versions: number[] = [];
   let after: { readonly after?: string } = {};
   for (let more = true; more;) {
-    rows.engine.assertOpen();
+    rows.access.assertOpen();
     const range: ScanRange = {
       ...rows.space('snapshot'),
       ...ownRange(rows, undefined),
@@ -193,7 +193,7 @@ export async function snapshotVersions(
       limit: limits.pageItemsMax,
       values: 'omit',
     };
-    const [page] = await rows.engine.provider.scan([range], { signal });
+    const [page] = await rows.access.provider.scan([range], { signal });
     versions.push(...(page?.rows ?? []).map((row) => numbersOf(row)[1] as number));
     const last = page?.rows.at(-1);
     more = page?.more === true && last !== undefined;

@@ -5,21 +5,21 @@
 import {
   assertOptions,
   commitBatch,
-  commitParts,
+  commitParticipants,
   databaseOf,
-  describe,
+  inspect,
   idempotencyOf,
   invalidOption,
   isConflict,
   isDate,
-  markIn,
-  markKeyOf,
+  idempotencyRecordIn,
+  idempotencyRecordKey,
   outOfRange,
-  retryInTurn,
+  retryWithLock,
   throwIfAborted,
-  type BatchPart,
+  type CommitParticipant,
   type CallOptions,
-  type WorkingPart,
+  type Participant,
 } from '@kvent/key-value-storage/core';
 import { AppendPart, type Expectation } from './append-part.js';
 import { deleteStream } from './delete-stream.js';
@@ -111,8 +111,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
 
   async page(request?: StreamPageRequest, options?: CallOptions): Promise<StreamPage> {
     assertOptions('page', options, ['signal']);
-    const { engine, definition } = this.#context;
-    return await pageStreams(engine, definition, this.#database(), request, options?.signal);
+    const { access, definition } = this.#context;
+    return await pageStreams(access, definition, this.#database(), request, options?.signal);
   }
 
   async findByIdempotencyKey(
@@ -125,20 +125,20 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     const idempotency = idempotencyOf(key);
     if (idempotency === undefined)
       throw invalidOption('findByIdempotencyKey takes a key; given was undefined.');
-    const { engine } = rows;
-    engine.assertOpen();
+    const { access } = rows;
+    access.assertOpen();
     const {
       rows: [head, mark],
-    } = await engine.provider.read([rows.head, rows.mark(markKeyOf(idempotency.key))], options);
+    } = await access.provider.read([rows.head, rows.mark(idempotencyRecordKey(idempotency.key))], options);
     if (headIn(rows.head, head).kind === 'deleted') throw deletedError(rows);
-    return mark === undefined ? undefined : (markIn(mark).answer as VersionRange);
+    return mark === undefined ? undefined : (idempotencyRecordIn(mark).answer as VersionRange);
   }
 
   async findByIdempotencyKeyOrThrow(id: string, key: string, options?: CallOptions): Promise<VersionRange> {
     const found = await this.findByIdempotencyKey(id, key, options);
     if (found !== undefined) return found;
     const rows = this.#rows(id);
-    const message = `The idempotency key ${describe(key)} is not known at the ${rows.name}: it was never used, or too long ago.`;
+    const message = `The idempotency key ${inspect(key)} is not known at the ${rows.name}: it was never used, or too long ago.`;
     throw streamError('IDEMPOTENCY_KEY_NOT_FOUND', message, { stream: rows.path, idempotencyKey: key });
   }
 
@@ -183,21 +183,21 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
         // the version expected is no part of the content: a repeat of the caller's work reads a
         // later one
         const mark = context.mark(rows, idempotencyKey, [events], () => part.versions);
-        const parts: readonly WorkingPart[] = mark === undefined ? [part] : [mark, part];
-        const outcome = await commitParts({
+        const participants: readonly Participant[] = mark === undefined ? [part] : [mark, part];
+        const outcome = await commitParticipants({
           // rivals that check nothing wait in turn, below: one attempt each
-          engine:
+          access:
             expectation.expected === 'any' || expectation.expected === 'present'
-              ? once(rows.engine)
-              : rows.engine,
+              ? once(rows.access)
+              : rows.access,
           database: rows.database,
           own: { checks: [], changes: [] },
-          parts,
+          participants,
           signal,
         });
         if (!('verdict' in outcome)) return { version: part.versions.to, replayed: false };
         if ((await this.#head(rows, options)).kind === 'deleted') throw deletedError(rows);
-        return { version: (markIn(outcome.row).answer as VersionRange).to, replayed: true };
+        return { version: (idempotencyRecordIn(outcome.row).answer as VersionRange).to, replayed: true };
       };
       const counted = async () => {
         try {
@@ -208,7 +208,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
         }
       };
       if (expectation.expected !== 'any' && expectation.expected !== 'present') return await counted();
-      return await retryInTurn(rows.engine, rows.turn, { ...rows.engine.retry, signal }, counted);
+      return await retryWithLock(rows.access, rows.turn, { ...rows.access.retry, signal }, counted);
     });
   }
 
@@ -216,8 +216,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     given: string | Loaded<StateOf<D>>,
     events: readonly EventOf<D>[],
     options?: { readonly expectedVersion: ExpectedVersion },
-  ): BatchPart {
-    const encoded = (rows: StreamRows, expectation: Expectation): BatchPart =>
+  ): CommitParticipant {
+    const encoded = (rows: StreamRows, expectation: Expectation): CommitParticipant =>
       this.#appendPart(rows, this.#encode(events, undefined), expectation, [rows.path, events]);
     if (typeof given === 'string') {
       assertOptions('appending', options, ['expectedVersion']);
@@ -226,7 +226,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     }
     if (typeof given !== 'object' || (given as unknown) === null || typeof given.id !== 'string')
       throw invalidOption(
-        `appending takes an id, or a stream as it was loaded; given was ${describe(given)}.`,
+        `appending takes an id, or a stream as it was loaded; given was ${inspect(given)}.`,
       );
     if (options !== undefined)
       throw invalidOption(
@@ -234,7 +234,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       );
     if (!Number.isSafeInteger(given.version) || given.version < 0)
       throw invalidOption(
-        `appending takes a stream as it was loaded; its version was ${describe(given.version)}.`,
+        `appending takes a stream as it was loaded; its version was ${inspect(given.version)}.`,
       );
     return encoded(this.#rows(given.id), { expected: given.version, by: 'loaded' });
   }
@@ -256,7 +256,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     options?: SessionOptions,
   ): Promise<R> {
     if (typeof work !== 'function')
-      throw invalidOption(`session takes a function that works; given was ${describe(work)}.`);
+      throw invalidOption(`session takes a function that works; given was ${inspect(work)}.`);
     await using session = await this.openSession(id, options);
     return await work(session);
   }
@@ -291,7 +291,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   async clearSnapshots(id: string, options?: CallOptions & { readonly version?: number }): Promise<number> {
     assertOptions('clearSnapshots', options, ['signal', 'version']);
     const rows = this.#rows(id);
-    const { engine, database } = rows;
+    const { access, database } = rows;
     const one = options !== undefined && 'version' in options;
     if (one) assertAskedVersion('clearSnapshots', 'version', options.version);
     const versions = one ? [options.version] : await snapshotVersions(rows, options?.signal);
@@ -300,7 +300,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       const changes = versions
         .slice(next, next + snapshotsAtOnce)
         .map((version) => ({ kind: 'delete', address: rows.snapshot(version) }) as const);
-      const result = await commitBatch(engine, database, [], changes, options?.signal);
+      const result = await commitBatch(access, database, [], changes, options?.signal);
       if (result.outcome === 'committed') cleared += result.rows.filter(({ existed }) => existed).length;
     }
     if (!one || cleared > 0) return cleared;
@@ -332,8 +332,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   }
 
   async #head(rows: StreamRows, options: CallOptions | undefined) {
-    rows.engine.assertOpen();
-    const { rows: found } = await rows.engine.provider.read([rows.head], { signal: options?.signal });
+    rows.access.assertOpen();
+    const { rows: found } = await rows.access.provider.read([rows.head], { signal: options?.signal });
     return headIn(rows.head, found[0]);
   }
 
@@ -371,8 +371,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
 
   /** Off the request path: an append that has not loaded the stream does not know its state. */
   #snapshotLater(rows: StreamRows, version: number): void {
-    const { observer, background, engine } = this.#context;
-    if (engine.inTransaction) return;
+    const { observer, background, access } = this.#context;
+    if (access.inTransaction) return;
     const write = async (): Promise<void> => {
       try {
         const found = await loadStream(rows, { observer, signal: undefined, atVersion: version });
@@ -387,7 +387,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
         });
       }
     };
-    const work = engine.detached(rows.database, write);
+    const work = access.detached(rows.database, write);
     background.add(work);
     void work.then(() => background.delete(work));
   }
@@ -420,11 +420,11 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
  */
 function assertPoint(atVersion: unknown, atTime: unknown): void {
   if (atVersion !== undefined && typeof atVersion !== 'number')
-    throw invalidOption(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);
+    throw invalidOption(`load: atVersion is a whole number from 0; given was ${inspect(atVersion)}.`);
   if (atVersion !== undefined && !(Number.isSafeInteger(atVersion) && atVersion >= 0))
-    throw outOfRange(`load: atVersion is a whole number from 0; given was ${describe(atVersion)}.`);
+    throw outOfRange(`load: atVersion is a whole number from 0; given was ${inspect(atVersion)}.`);
   if (atTime !== undefined && !isDate(atTime))
-    throw invalidOption(`load: atTime is a date; given was ${describe(atTime)}.`);
+    throw invalidOption(`load: atTime is a date; given was ${inspect(atTime)}.`);
   if (atTime !== undefined && Number.isNaN(atTime.getTime()))
     throw outOfRange('load: atTime is a valid date; given was an invalid one.');
 }
@@ -432,7 +432,7 @@ function assertPoint(atVersion: unknown, atTime: unknown): void {
 /** Snapshots that one batch removes. */
 const snapshotsAtOnce = 500;
 
-const once = (engine: StreamRows['engine']): StreamRows['engine'] => ({
-  ...engine,
-  retry: { ...engine.retry, attempts: 1 },
+const once = (access: StreamRows['access']): StreamRows['access'] => ({
+  ...access,
+  retry: { ...access.retry, attempts: 1 },
 });

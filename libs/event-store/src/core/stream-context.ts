@@ -5,20 +5,20 @@ import {
   atomicOn,
   idempotencyOf,
   isStorageError,
-  MarkPart,
-  markKeyOf,
+  IdempotencyRecord,
+  idempotencyRecordKey,
   type AtomicBatch,
   type Clock,
-  type Engine,
+  type StorageAccess,
   type IdempotentCall,
   type Row,
-  type Landed,
+  type CommittedBatch,
 } from '@kvent/key-value-storage/core';
 import { recorded, type EncodedEvent } from './event-codec.js';
 import type { EventMetadata } from './event-stream.js';
 import type { OpenSessions } from './open-sessions.js';
 import type { ResolvedStream } from './stream-definition.js';
-import type { CommittedEvents, StreamCall, StreamNotice, StreamObserver } from './stream-observer.js';
+import type { CommittedEvents, StreamCall, StreamLogEntry, StreamObserver } from './stream-observer.js';
 import { StreamRows } from './stream-rows.js';
 
 export interface StreamSettings {
@@ -44,18 +44,18 @@ export interface Appending {
   /** The version before them. */
   readonly before: number;
   readonly events: readonly EncodedEvent[];
-  readonly landed: Landed;
+  readonly landed: CommittedBatch;
   readonly session?: string;
 }
 
-type Told = StreamNotice extends infer N
-  ? N extends StreamNotice
+type Told = StreamLogEntry extends infer N
+  ? N extends StreamLogEntry
     ? Omit<N, 'type' | 'id' | 'database'>
     : never
   : never;
 
 export class StreamContext {
-  readonly engine: Engine;
+  readonly access: StorageAccess;
   readonly definition: ResolvedStream;
   readonly settings: StreamSettings;
   readonly observer: StreamObserver;
@@ -70,12 +70,12 @@ export class StreamContext {
   constructor(
     given: Pick<
       StreamContext,
-      'engine' | 'definition' | 'settings' | 'observer' | 'clock' | 'atomic' | 'background' | 'sessions'
+      'access' | 'definition' | 'settings' | 'observer' | 'clock' | 'atomic' | 'background' | 'sessions'
     > & {
       readonly committed: CommittedEvents | undefined;
     },
   ) {
-    this.engine = given.engine;
+    this.access = given.access;
     this.definition = given.definition;
     this.settings = given.settings;
     this.observer = given.observer;
@@ -87,7 +87,7 @@ export class StreamContext {
   }
 
   rows(database: string, id: string): StreamRows {
-    return new StreamRows(this.engine, this.definition, database, id);
+    return new StreamRows(this.access, this.definition, database, id);
   }
 
   tell({ id, database }: StreamRows, notice: Told): void {
@@ -100,7 +100,7 @@ export class StreamContext {
    */
   appended(rows: StreamRows, { before, events, landed, session }: Appending): void {
     const range = { from: before + 1, to: before + events.length };
-    const { inTransaction } = this.engine;
+    const { inTransaction } = this.access;
     this.tell(rows, {
       event: 'events appended',
       ...range,
@@ -123,16 +123,16 @@ export class StreamContext {
       }
     };
     // never in the context of whoever made the commit: it may be another tenant's
-    void this.engine.detached(database, handOn);
+    void this.access.detached(database, handOn);
   }
 
   /** The same inside a transaction of the caller's. */
   within(transaction: object): StreamContext {
-    const engine = this.engine.within(transaction);
+    const access = this.access.within(transaction);
     const { definition, settings, observer, clock, background, sessions } = this;
-    const atomic = (): AtomicBatch => atomicOn(engine);
+    const atomic = (): AtomicBatch => atomicOn(access);
     return new StreamContext({
-      engine,
+      access,
       definition,
       settings,
       observer,
@@ -150,12 +150,12 @@ export class StreamContext {
     given: string | IdempotentCall | undefined,
     own: unknown,
     answer: () => unknown,
-  ): MarkPart | undefined {
+  ): IdempotencyRecord | undefined {
     const idempotency = idempotencyOf(given, own);
     if (idempotency === undefined) return undefined;
-    const address = rows.mark(markKeyOf(idempotency.key));
-    return new MarkPart({
-      engine: this.engine,
+    const address = rows.mark(idempotencyRecordKey(idempotency.key));
+    return new IdempotencyRecord({
+      access: this.access,
       address,
       idempotency,
       retentionMs: this.settings.idempotencyRetentionMs,
@@ -167,11 +167,14 @@ export class StreamContext {
    * The mark's row where this call was answered before. `IDEMPOTENCY_CONFLICT` where the key was
    * used for something else.
    */
-  async firstAnswer(mark: MarkPart | undefined, signal: AbortSignal | undefined): Promise<Row | undefined> {
+  async firstAnswer(
+    mark: IdempotencyRecord | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<Row | undefined> {
     if (mark === undefined) return undefined;
     await mark.prepare();
-    const { rows, time } = await this.engine.provider.read(mark.asks, { signal });
-    const verdict = mark.judge({ rows, time, conflict: undefined });
+    const { rows, time } = await this.access.provider.read(mark.reads, { signal });
+    const verdict = mark.evaluate({ rows, time, conflict: undefined });
     if (verdict.verdict === 'over') throw verdict.error;
     return verdict.verdict === 'replayed' ? verdict.row : undefined;
   }

@@ -6,7 +6,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import {
   assertOptions,
   assertWithin,
-  describe,
+  inspect,
   encodeText,
   invalidOption,
   outOfRange,
@@ -105,7 +105,7 @@ export function event(
   assertOptions('event', options, ['schemaVersion', 'upcast']);
   const { schemaVersion = 1, upcast = {} } = options;
   if (schema !== undefined && !isSchema(schema))
-    throw invalidOption(`event takes a Standard Schema; given was ${describe(schema)}.`);
+    throw invalidOption(`event takes a Standard Schema; given was ${inspect(schema)}.`);
   assertVersion('event', 'schemaVersion', schemaVersion);
   assertSteps(schemaVersion, upcast);
   const resolved: ResolvedEvent = { schema, schemaVersion, upcast };
@@ -132,17 +132,17 @@ export function defineStream<State, M extends EventMap>(
     readonly provider?: string;
   },
 ): StreamDefinition<State, EventsIn<M>> {
-  const where = `defineStream (${describe(type)})`;
+  const where = `defineStream (${inspect(type)})`;
   if (typeof type !== 'string' || type.trim() === '')
     throw invalidOption(`${where}: the type of a stream is a text that is not blank.`);
   assertOptions(where, options, ['events', 'initial', 'evolve', 'snapshot', 'scope', 'provider']);
   const { events, initial, evolve, snapshot, scope, provider } = options;
   for (const [name, given] of Object.entries({ initial, evolve })) {
     if (typeof given !== 'function')
-      throw invalidOption(`${where}: ${name} is a function; given was ${describe(given)}.`);
+      throw invalidOption(`${where}: ${name} is a function; given was ${inspect(given)}.`);
   }
   if (scope !== undefined && scope !== 'tenant' && scope !== 'shared')
-    throw invalidOption(`${where}: scope is 'tenant' or 'shared'; given was ${describe(scope)}.`);
+    throw invalidOption(`${where}: scope is 'tenant' or 'shared'; given was ${inspect(scope)}.`);
   const name = encodeText(type);
   assertWithin('containerBytesMax', `snapshot:${name}`, 'stream type');
   const resolved: ResolvedStream = {
@@ -169,20 +169,20 @@ export function streamOf(definition: unknown): ResolvedStream {
     'evolve' in definition
   )
     return definition as ResolvedStream;
-  throw invalidOption(`A stream is what defineStream answered; given was ${describe(definition)}.`);
+  throw invalidOption(`A stream is what defineStream answered; given was ${inspect(definition)}.`);
 }
 
 function resolveEvents(where: string, events: unknown): ReadonlyMap<string, ResolvedEvent> {
   if (typeof events !== 'object' || events === null || Object.keys(events).length === 0)
     throw invalidOption(
-      `${where}: events is an object with at least one event type; given was ${describe(events)}.`,
+      `${where}: events is an object with at least one event type; given was ${inspect(events)}.`,
     );
   return new Map(
     Object.entries(events).map(([type, spec]: [string, unknown]) => {
       if (isResolved(spec)) return [type, spec];
       if (isSchema(spec)) return [type, { schema: spec, schemaVersion: 1, upcast: {} }];
       throw invalidOption(
-        `${where}: the event '${type}' is event(…) or a Standard Schema; given was ${describe(spec)}.`,
+        `${where}: the event '${type}' is event(…) or a Standard Schema; given was ${inspect(spec)}.`,
       );
     }),
   );
@@ -207,7 +207,7 @@ function resolveSnapshot(where: string, snapshot: SnapshotOptions | undefined): 
 /** A whole number from 1: versions, and how often snapshots are written. */
 export function assertVersion(owner: string, name: string, given: unknown): asserts given is number {
   if (Number.isSafeInteger(given) && (given as number) >= 1) return;
-  throw invalidOption(`${owner}: ${name} is a whole number from 1; given was ${describe(given)}.`);
+  throw invalidOption(`${owner}: ${name} is a whole number from 1; given was ${inspect(given)}.`);
 }
 
 /**
@@ -217,7 +217,7 @@ export function assertVersion(owner: string, name: string, given: unknown): asse
 export function assertAskedVersion(owner: string, name: string, given: unknown): asserts given is number {
   if (typeof given !== 'number') return assertVersion(owner, name, given);
   if (!(Number.isSafeInteger(given) && given >= 1))
-    throw outOfRange(`${owner}: ${name} is a whole number from 1; given was ${describe(given)}.`);
+    throw outOfRange(`${owner}: ${name} is a whole number from 1; given was ${inspect(given)}.`);
 }
 
 function assertSteps(schemaVersion: number, upcast: Upcast): void {

@@ -12,7 +12,7 @@ export interface StreamName {
 }
 
 /** Something that logs tell of, each once. */
-export type StreamNotice = StreamName &
+export type StreamLogEntry = StreamName &
   (
     | {
         readonly event: 'session opened';
@@ -80,7 +80,7 @@ export interface StreamCallEnd {
  * is in `database`, whatever the context is.
  */
 export interface StreamObserver {
-  tell(notice: StreamNotice): void;
+  tell(notice: StreamLogEntry): void;
   /** Called as a verb begins; what it answers is called once, as it ends. */
   begin?(call: StreamCall): (end: StreamCallEnd) => void;
 }

@@ -5,21 +5,21 @@
 import {
   assertWithin,
   decodeKey,
-  describe,
+  inspect,
   encodeKey,
   encodeText,
   storageError,
   tenantIn,
-  turnOf,
+  lockNameOf,
   type Address,
-  type Engine,
+  type StorageAccess,
 } from '@kvent/key-value-storage/core';
 import type { EventMetadata, Recorded } from './event-stream.js';
 import type { AnyEvent, ResolvedStream } from './stream-definition.js';
 
 /** A stream of one database: its rows, and the words for it. */
 export class StreamRows {
-  readonly engine: Engine;
+  readonly access: StorageAccess;
   readonly definition: ResolvedStream;
   readonly database: string;
   readonly id: string;
@@ -28,14 +28,14 @@ export class StreamRows {
   #tenant: { readonly name: string | undefined } | undefined;
   #metadata: Recorded<AnyEvent>['metadata'] | undefined;
 
-  constructor(engine: Engine, definition: ResolvedStream, database: string, id: string) {
+  constructor(access: StorageAccess, definition: ResolvedStream, database: string, id: string) {
     if (typeof id !== 'string' || id === '')
       throw storageError(
         'INVALID_KEY',
-        `A stream's id is a text that is not empty; given was ${describe(id)}.`,
+        `A stream's id is a text that is not empty; given was ${inspect(id)}.`,
         {},
       );
-    this.engine = engine;
+    this.access = access;
     this.definition = definition;
     this.database = database;
     this.id = id;
@@ -86,7 +86,7 @@ export class StreamRows {
 
   /** For messages. */
   get name(): string {
-    return `stream ${this.definition.type} ${describe(this.id)}`;
+    return `stream ${this.definition.type} ${inspect(this.id)}`;
   }
   /** For errors and logs: type and id. */
   get path(): string {
@@ -94,7 +94,7 @@ export class StreamRows {
   }
   /** One text for the head's row, for turns. */
   get turn(): string {
-    return turnOf(this.database, this.head);
+    return lockNameOf(this.database, this.head);
   }
 
   #at(kind: string, key: string): Address {

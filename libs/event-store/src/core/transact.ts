@@ -5,24 +5,24 @@
 import {
   assertOptions,
   commitAtomic,
-  describe,
+  inspect,
   invalidOption,
   isConflict,
   isEmptyBatch,
   isStorageError,
-  markIn,
+  idempotencyRecordIn,
   resolveRetry,
-  retryInTurn,
+  retryWithLock,
   throwIfAborted,
   type AtomicBatch,
-  type MarkPart,
+  type IdempotencyRecord,
   type Row,
 } from '@kvent/key-value-storage/core';
 import { AppendPart, isMet, type AppendLanding, type Expectation } from './append-part.js';
 import { encodeEvents, metadataOf, recorded } from './event-codec.js';
 import { evolvedBy } from './fold.js';
 import { conditionOf } from './expectations.js';
-import type { Appended, Deciding, Recorded, TransactOptions, VersionRange } from './event-stream.js';
+import type { Appended, DecisionContext, Recorded, TransactOptions, VersionRange } from './event-stream.js';
 import { loadStream, type Found } from './load-stream.js';
 import { loadedOf } from './loaded-stream.js';
 import { allEvents } from './read-events.js';
@@ -34,7 +34,7 @@ import type { StreamRows } from './stream-rows.js';
 
 export type AnyDecide = (
   state: unknown,
-  deciding: Deciding,
+  deciding: DecisionContext,
 ) => readonly AnyEvent[] | Promise<readonly AnyEvent[]>;
 type Options = TransactOptions<unknown, AnyEvent>;
 type Answer = Appended<unknown, AnyEvent>;
@@ -60,20 +60,20 @@ export async function transact(
 ): Promise<Answer> {
   assertOptions('transact', options, names);
   if (typeof decide !== 'function')
-    throw invalidOption(`transact takes a function that decides; given was ${describe(decide)}.`);
+    throw invalidOption(`transact takes a function that decides; given was ${inspect(decide)}.`);
   const { lockTimeoutMs = 0, signal } = options;
   if (!(typeof lockTimeoutMs === 'number' && lockTimeoutMs >= 0))
     throw invalidOption(
-      `transact: lockTimeoutMs is a number of milliseconds from 0; given was ${describe(lockTimeoutMs)}.`,
+      `transact: lockTimeoutMs is a number of milliseconds from 0; given was ${inspect(lockTimeoutMs)}.`,
     );
   const condition = conditionOf('transact', options, rows);
   const policy = {
-    ...resolveRetry(options.retry, rows.engine.retry),
+    ...resolveRetry(options.retry, rows.access.retry),
     ...(signal !== undefined && { signal }),
   };
   return await context.observed('transact', rows, async (tally) => {
     const deadline = context.clock.monotonic() + lockTimeoutMs;
-    return await retryInTurn(rows.engine, rows.turn, policy, async () => {
+    return await retryWithLock(rows.access, rows.turn, policy, async () => {
       throwIfAborted('transact', signal);
       tally.attempts += 1;
       try {
@@ -93,7 +93,7 @@ class Transaction {
   readonly #decide: AnyDecide;
   readonly #options: Options;
   readonly #condition: Expectation | undefined;
-  readonly #mark: MarkPart | undefined;
+  readonly #mark: IdempotencyRecord | undefined;
   #versions: VersionRange = { from: 1, to: 0 };
 
   constructor(
@@ -138,7 +138,7 @@ class Transaction {
     const { clock, observer } = this.#context;
     const rows = this.#rows;
     const { signal } = this.#options;
-    const beside = [rows.lease, ...(this.#mark?.asks ?? [])];
+    const beside = [rows.lease, ...(this.#mark?.reads ?? [])];
     while (true) {
       const found = await loadStream(rows, { observer, signal, beside });
       const [lease, mark] = found.beside;
@@ -168,7 +168,7 @@ class Transaction {
    * used for something else.
    */
   #firstAnswer(row: Row | undefined): Row | undefined {
-    const verdict = this.#mark?.judge({ rows: [row], time: 0, conflict: undefined });
+    const verdict = this.#mark?.evaluate({ rows: [row], time: 0, conflict: undefined });
     if (verdict?.verdict === 'over') throw verdict.error;
     return verdict?.verdict === 'replayed' ? verdict.row : undefined;
   }
@@ -183,7 +183,7 @@ class Transaction {
       const events: unknown = await this.#decide(found.state, { id, version: found.version, batch });
       if (!Array.isArray(events))
         throw invalidOption(
-          `The decision on the ${name} is a list of events; given was ${describe(events)}${events === undefined ? ' (is a return missing?)' : ''}.`,
+          `The decision on the ${name} is a list of events; given was ${inspect(events)}${events === undefined ? ' (is a return missing?)' : ''}.`,
         );
       if (events.length > 0 || this.#mark === undefined) return events as readonly AnyEvent[];
       return (await this.#twin()) ?? (events as readonly AnyEvent[]);
@@ -262,7 +262,7 @@ class Transaction {
   async #replay(mark: Row): Promise<Answer> {
     const { observer } = this.#context;
     const { signal } = this.#options;
-    const { from, to } = markIn(mark).answer as VersionRange;
+    const { from, to } = idempotencyRecordIn(mark).answer as VersionRange;
     try {
       const found = await loadStream(this.#rows, { observer, signal, atVersion: to });
       if (found.head.kind === 'deleted') throw deletedError(this.#rows);

@@ -15,7 +15,7 @@ import {
 } from '@kvent/key-value-storage';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
 import { ManualClock } from '@kvent/key-value-storage/testing';
-import { defineStream, event, EventStore, type EventStream, type StreamNotice } from '../core/index.js';
+import { defineStream, event, EventStore, type EventStream, type StreamLogEntry } from '../core/index.js';
 import { EventBusBridgeModule } from './event-bus-bridge.module.js';
 import { EventStoreModule } from './event-store.module.js';
 
@@ -68,7 +68,7 @@ let app: TestingModule;
 let clock: ManualClock;
 let orders: EventStream<typeof Orders>;
 let listened: (Place & { readonly recorded: (string | undefined)[] })[];
-let told: (Place & { readonly notice: StreamNotice })[];
+let told: (Place & { readonly notice: StreamLogEntry })[];
 /** Where renewals were sent from. */
 let renewed: Place[];
 
@@ -213,7 +213,7 @@ describe('A listener that fails', () => {
       async () => await Promise.reject(new Error('later')),
     ];
     for (const [index, committed] of failures.entries()) {
-      const notices: StreamNotice[] = [];
+      const notices: StreamLogEntry[] = [];
       const store = new EventStore(app.get(KeyValueStorage, { strict: false }), {
         committed,
         observer: { tell: (notice) => void notices.push(notice) },

@@ -7,7 +7,7 @@ import { defineStream, event, EventStore } from '../core/index.js';
 import { StreamLogger } from './stream-logger.js';
 import { defineState, MemoryProvider, openStorage } from '@kvent/key-value-storage';
 import {
-  describe as inspect,
+  inspect as inspect,
   isStorageError,
   storageError,
   type KeyValueStorage,

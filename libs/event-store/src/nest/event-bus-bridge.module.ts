@@ -2,7 +2,7 @@ import { Logger, Module, type DynamicModule, type OnModuleInit, type Type } from
 import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
 import { callSite, hasStarted, onceForApplication } from '@kvent/key-value-storage';
-import { assertOptions, describe, invalidOption, isError, printable } from '@kvent/key-value-storage/core';
+import { assertOptions, inspect, invalidOption, isError, printable } from '@kvent/key-value-storage/core';
 import {
   streamOf,
   type AnyEvent,
@@ -53,7 +53,7 @@ export class EventBusBridgeModule {
     for (const [type, map] of Object.entries<unknown>(mapping))
       if (map !== undefined && typeof map !== 'function')
         throw invalidOption(
-          `${owner}: ${type} is a function that makes what is published; given was ${describe(map)}.`,
+          `${owner}: ${type} is a function that makes what is published; given was ${inspect(map)}.`,
         );
     const token = Symbol(owner);
     return {

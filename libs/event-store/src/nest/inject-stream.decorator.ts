@@ -1,5 +1,5 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
-import type { Injects } from '@kvent/key-value-storage';
+import type { InjectDecorator } from '@kvent/key-value-storage';
 import { streamOf, type AnyStream, type EventStream, type ResolvedStream } from '../core/index.js';
 
 // Derived from the definition and gone with it: no registry that two copies of this package could
@@ -25,6 +25,6 @@ export function getStreamToken(definition: AnyStream): InjectionToken {
  * EventStream<typeof Orders>) {}`. The definition must be in some
  * `EventStoreModule.forFeature([…])` that the module imports.
  */
-export function InjectStream<D extends AnyStream>(definition: D): Injects<EventStream<D>> {
+export function InjectStream<D extends AnyStream>(definition: D): InjectDecorator<EventStream<D>> {
   return Inject(getStreamToken(definition));
 }

@@ -24,7 +24,7 @@ import {
   event,
   EventStore,
   EventStream,
-  type StreamNotice,
+  type StreamLogEntry,
   type StreamSession,
 } from '../core/index.js';
 import { EventStoreModule } from './event-store.module.js';
@@ -86,7 +86,7 @@ class TillController {
 class TillModule {}
 
 let app: INestApplication<App> | undefined;
-const notices: StreamNotice[] = [];
+const notices: StreamLogEntry[] = [];
 afterEach(async () => {
   await app?.close();
   app = undefined;
@@ -98,7 +98,7 @@ async function start(
   provider: KeyValueStorageOptions['provider'],
   ...features: (typeof TillModule)[]
 ): Promise<Cashier> {
-  const observer = { tell: (notice: StreamNotice) => void notices.push(notice) };
+  const observer = { tell: (notice: StreamLogEntry) => void notices.push(notice) };
   const imports = [
     KeyValueStorageModule.forRoot({ provider }),
     EventStoreModule.forRoot({ observer }),

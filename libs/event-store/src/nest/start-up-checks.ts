@@ -5,9 +5,9 @@
 import type { ModulesContainer } from '@nestjs/core';
 import {
   onceForApplication,
-  surroundingsOf,
+  startUpContextOf,
   type StartUpCheck,
-  type Surroundings,
+  type StartUpContext,
 } from '@kvent/key-value-storage';
 import { invalidOption } from '@kvent/key-value-storage/core';
 import type { ResolvedStream } from '../core/index.js';
@@ -42,7 +42,7 @@ const admittedOf = (modules: ModulesContainer): Set<StreamFeature> =>
  * were admitted before it.
  */
 export function admitStreams(modules: ModulesContainer, feature: StreamFeature): void {
-  const [admitted, storage] = [admittedOf(modules), surroundingsOf(modules)];
+  const [admitted, storage] = [admittedOf(modules), startUpContextOf(modules)];
   if (storage === undefined || admitted.has(feature)) return;
   assertDefinitions([...admitted, feature], storage);
   admitted.add(feature);
@@ -96,7 +96,7 @@ export function noStorage(modules: ModulesContainer) {
 
 function assertDefinitions(
   features: readonly StreamFeature[],
-  { providers, oneEngine, scope }: Surroundings,
+  { providers, oneEngine, scope }: StartUpContext,
 ): void {
   const seen = new Map<string, { readonly stream: ResolvedStream; readonly place: string }>();
   for (const { streams, place } of features) {

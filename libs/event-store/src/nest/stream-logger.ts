@@ -1,7 +1,7 @@
 /** What happens at streams, in Nest's log: one line each, with the ids as fields. */
 import { Logger } from '@nestjs/common';
 import { isDate, isError, isStorageError, printable } from '@kvent/key-value-storage/core';
-import type { StreamNotice, StreamObserver } from '../core/index.js';
+import type { StreamLogEntry, StreamObserver } from '../core/index.js';
 
 const levels = {
   'session opened': 'log',
@@ -13,7 +13,7 @@ const levels = {
   'version mismatch': 'warn',
   'snapshot ignored': 'warn',
   'open failed': 'error',
-} as const satisfies Record<StreamNotice['event'], 'log' | 'debug' | 'warn' | 'error'>;
+} as const satisfies Record<StreamLogEntry['event'], 'log' | 'debug' | 'warn' | 'error'>;
 
 export class StreamLogger implements StreamObserver {
   readonly #logger: Pick<Logger, 'log' | 'debug' | 'warn' | 'error'>;
@@ -22,7 +22,7 @@ export class StreamLogger implements StreamObserver {
     this.#logger = logger;
   }
 
-  tell({ event, ...fields }: StreamNotice): void {
+  tell({ event, ...fields }: StreamLogEntry): void {
     this.#logger[levels[event]]({
       message: printable(`${event}: ${fields.type}/${fields.id}`),
       event,

@@ -3,7 +3,7 @@ import { Test, type TestingModule } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { KeyValueStorageModule, MemoryProvider } from '@kvent/key-value-storage';
 import { ManualClock, overrideStorage } from '@kvent/key-value-storage/testing';
-import { defineStream, event, EventStore, EventStoreModule, type StreamNotice } from '@kvent/event-store';
+import { defineStream, event, EventStore, EventStoreModule, type StreamLogEntry } from '@kvent/event-store';
 import { overrideEventStore } from './override-event-store.js';
 
 const Doors = defineStream('door', {
@@ -21,7 +21,7 @@ afterEach(() => app.close());
 describe('overrideEventStore', () => {
   it('gives the sessions of the module under test the clock of the test, and leaves the rest as the root says', async () => {
     const clock = new ManualClock();
-    const notices: StreamNotice[] = [];
+    const notices: StreamLogEntry[] = [];
     const imports = [
       KeyValueStorageModule.forRoot({ provider: never }),
       EventStoreModule.forRoot({

@@ -4,7 +4,7 @@
  * them.
  */
 import type { EventStream, StreamSession } from '@kvent/event-store/core';
-import { replacing, type Broken, type Need } from '@kvent/key-value-storage/testing';
+import { replacing, type Broken, type Capability } from '@kvent/key-value-storage/testing';
 import type { Ledger } from './ledger.js';
 import type { StreamSubject } from './stream-subject.js';
 
@@ -15,7 +15,7 @@ export interface StreamClause {
   /** A whole sentence: what streams promise. */
   readonly name: string;
   /** What it can only be proven with. */
-  readonly needs?: Need;
+  readonly needs?: Capability;
   readonly broken: BrokenStream;
   /** Proves it, or throws an `AssertionError`. */
   run(subject: StreamSubject): Promise<void>;

@@ -8,11 +8,11 @@ import {
   type AnyStream,
   type EventStoreOptions,
   type EventStream,
-  type StreamNotice,
+  type StreamLogEntry,
 } from '@kvent/event-store/core';
 import {
   defineState,
-  placeIn,
+  locate,
   systemClock,
   type KeyValueStorage,
   type KeyValueStore,
@@ -42,7 +42,7 @@ export const unreadable = '{"$date":7}';
 
 export class StreamSubject {
   /** What observers of the stores have heard. */
-  readonly notices: StreamNotice[] = [];
+  readonly notices: StreamLogEntry[] = [];
   readonly #subject: StoreSubject;
   readonly #broken: BrokenStream['stream'];
   readonly #turns: 'kept' | 'none';
@@ -166,9 +166,9 @@ export class StreamSubject {
   };
 
   /** What was told of this kind. */
-  told<E extends StreamNotice['event']>(event: E): readonly Extract<StreamNotice, { event: E }>[] {
+  told<E extends StreamLogEntry['event']>(event: E): readonly Extract<StreamLogEntry, { event: E }>[] {
     return this.notices.filter(
-      (notice): notice is Extract<StreamNotice, { event: E }> => notice.event === event,
+      (notice): notice is Extract<StreamLogEntry, { event: E }> => notice.event === event,
     );
   }
 
@@ -199,8 +199,8 @@ export class StreamSubject {
 }
 
 function takeTurnsAway(storage: KeyValueStorage): void {
-  const { engine } = placeIn(storage, { what: 'test', scope: 'shared', provider: undefined });
-  Object.assign(engine.turns, {
+  const { access } = locate(storage, { what: 'test', scope: 'shared', provider: undefined });
+  Object.assign(access.locks, {
     isTaken: () => false,
     begin: () => undefined,
     take: async () => true,

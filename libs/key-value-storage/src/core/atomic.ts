@@ -3,22 +3,29 @@
  * and travel as one batch.
  */
 import { throwIfAborted } from './abort.js';
-import { commitParts, WorkingPart, type BatchPart, type Replayed } from './batch-part.js';
+import { commitParticipants, Participant, type CommitParticipant, type Replayed } from './batch-part.js';
 import { encodeValue } from './codec.js';
-import { conflictError, existsError, keyOf, nameOf } from './commit.js';
-import type { Conflicted, Engine, Landed } from './commit.js';
+import { conflictError, existsError, keyOf, rowNameOf } from './commit.js';
+import type { ConflictedBatch, StorageAccess, CommittedBatch } from './commit.js';
 import type { Entry, EntryInfo } from './entry.js';
-import { decodeKey, describe, type Key } from './key.js';
+import { decodeKey, inspect, type Key } from './key.js';
 import {
   AtomicBatch,
   type AnyStore,
   type CallOptions,
-  type Committed,
+  type AtomicResult,
   type KeyValueStore,
 } from './key-value-store.js';
-import { idempotencyOf, markIn, markKeyOf, MarkPart, markRetentionMs, type IdempotentCall } from './mark.js';
+import {
+  idempotencyOf,
+  idempotencyRecordIn,
+  idempotencyRecordKey,
+  IdempotencyRecord,
+  defaultIdempotencyRetentionMs,
+  type IdempotentCall,
+} from './mark.js';
 import { assertOptions, invalidOption } from './options.js';
-import type { Given } from './state-definition.js';
+import type { Input } from './state-definition.js';
 import type { StateRows } from './state-rows.js';
 import type { Address, Change, Check, Expected, TimeToLive } from './storage-provider.js';
 import { storeRows, TypedStore } from './typed-store.js';
@@ -71,17 +78,17 @@ const isEmpty = Symbol('kvent.is-empty');
 
 /** Where a batch belongs: everything in it must come from here. */
 interface Home {
-  readonly engine: Engine;
+  readonly access: StorageAccess;
   readonly database: string;
   /** In messages: what was added first. */
   readonly what: string;
 }
 
 export class Atomic extends AtomicBatch {
-  readonly #owns: (engine: Engine) => boolean;
+  readonly #owns: (access: StorageAccess) => boolean;
   readonly #assertOpen: () => void;
   readonly #lines = new Map<string, Line>();
-  readonly #parts: WorkingPart[] = [];
+  readonly #parts: Participant[] = [];
   /** What a repeat with the same idempotency key is compared by. */
   readonly #calls: Call[] = [];
   /**
@@ -92,7 +99,7 @@ export class Atomic extends AtomicBatch {
   #home: Home | undefined;
   #committed = false;
 
-  constructor(owns: (engine: Engine) => boolean, assertOpen: () => void) {
+  constructor(owns: (access: StorageAccess) => boolean, assertOpen: () => void) {
     super();
     this.#owns = owns;
     this.#assertOpen = assertOpen;
@@ -112,7 +119,7 @@ export class Atomic extends AtomicBatch {
     return this;
   }
 
-  add<T>(store: KeyValueStore<T>, key: Key, value: Given<T>, options?: { readonly ttlMs?: number }): this {
+  add<T>(store: KeyValueStore<T>, key: Key, value: Input<T>, options?: { readonly ttlMs?: number }): this {
     assertOptions('add', options, ['ttlMs']);
     const line = this.#line(store, key);
     this.#expect(line, 'absent');
@@ -123,7 +130,7 @@ export class Atomic extends AtomicBatch {
   set<T>(
     store: KeyValueStore<T>,
     key: Key,
-    value: Given<T>,
+    value: Input<T>,
     options?: { readonly ttlMs?: number | 'keep' | 'never' },
   ): this {
     assertOptions('set', options, ['ttlMs']);
@@ -145,12 +152,12 @@ export class Atomic extends AtomicBatch {
     return this;
   }
 
-  include(part: BatchPart): this {
-    if (!(part instanceof WorkingPart))
-      throw isOfAnotherCopy(part, WorkingPart)
+  include(part: CommitParticipant): this {
+    if (!(part instanceof Participant))
+      throw isOfAnotherCopy(part, Participant)
         ? anotherCopy('part')
-        : invalidOption(`A batch includes parts, such as appending(…) answers; given was ${describe(part)}.`);
-    this.#settle(part.what, part.engine, part.database);
+        : invalidOption(`A batch includes parts, such as appending(…) answers; given was ${inspect(part)}.`);
+    this.#settle(part.what, part.access, part.database);
     if (this.#parts.some(({ subject }) => subject === part.subject))
       throw invalidOption(`The ${part.what} is in this batch already: one commit changes one of them once.`);
     this.#parts.push(part);
@@ -161,20 +168,25 @@ export class Atomic extends AtomicBatch {
 
   async commit(
     options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined },
-  ): Promise<Committed> {
+  ): Promise<AtomicResult> {
     assertOptions('commit', options, ['signal', 'idempotencyKey']);
     const given = options?.idempotencyKey;
     const idempotency = idempotencyOf(given, typeof given === 'string' ? this.#content : undefined);
     const home = this.#home;
     if (idempotency === undefined || home === undefined)
       return this.#answer(await this.#commit(undefined, options?.signal));
-    const { engine, database } = home;
-    const address = { database, container: batchMarks, entity: '', key: markKeyOf(idempotency.key) };
-    const mark = new MarkPart({
-      engine,
+    const { access, database } = home;
+    const address = {
+      database,
+      container: batchMarks,
+      entity: '',
+      key: idempotencyRecordKey(idempotency.key),
+    };
+    const mark = new IdempotencyRecord({
+      access,
       address,
       idempotency,
-      retentionMs: markRetentionMs,
+      retentionMs: defaultIdempotencyRetentionMs,
       answer: () => this.#recorded,
     });
     return this.#answer(await this.#commit(mark, options?.signal));
@@ -182,9 +194,9 @@ export class Atomic extends AtomicBatch {
 
   /** The same for another package of Kvent, with a mark of its own. */
   async [commitMarked](
-    mark: MarkPart | undefined,
+    mark: IdempotencyRecord | undefined,
     signal: AbortSignal | undefined,
-  ): Promise<Landed | Replayed | undefined> {
+  ): Promise<CommittedBatch | Replayed | undefined> {
     return await this.#commit(mark, signal);
   }
 
@@ -194,9 +206,9 @@ export class Atomic extends AtomicBatch {
   }
 
   async #commit(
-    mark: MarkPart | undefined,
+    mark: IdempotencyRecord | undefined,
     signal: AbortSignal | undefined,
-  ): Promise<Landed | Replayed | undefined> {
+  ): Promise<CommittedBatch | Replayed | undefined> {
     if (this.#committed) throw invalidOption('This batch was committed already: begin another one.');
     this.#committed = true;
     throwIfAborted('A commit', signal);
@@ -210,30 +222,31 @@ export class Atomic extends AtomicBatch {
     const changes = await Promise.all(
       lines.flatMap(({ change }) => (change === undefined ? [] : [change()])),
     );
-    const parts = mark === undefined ? this.#parts : [mark, ...this.#parts];
-    const refusal = (conflict: Conflicted): Error => {
-      const line = this.#lines.get(nameOf(conflict.address));
+    const participants = mark === undefined ? this.#parts : [mark, ...this.#parts];
+    const refusal = (conflict: ConflictedBatch): Error => {
+      const line = this.#lines.get(rowNameOf(conflict.address));
       return line?.added === true
         ? existsError(line.state, keyOf(line.address))
         : conflictError(conflict, 'own');
     };
-    return await commitParts({
-      engine: home.engine,
+    return await commitParticipants({
+      access: home.access,
       database: home.database,
       own: { checks, changes },
       refusal,
-      parts,
+      participants,
       signal,
     });
   }
 
-  #answer(outcome: Landed | Replayed | undefined): Committed {
+  #answer(outcome: CommittedBatch | Replayed | undefined): AtomicResult {
     if (outcome === undefined) return { replayed: false, changes: [] };
     const replayed = 'verdict' in outcome;
     const version = replayed ? outcome.row.version : outcome.version;
     // records of earlier releases hold no answer: what they answered were the keys of the repeat
     const { keys, deleted } =
-      (replayed ? (markIn(outcome.row).answer as RecordedChanges | null) : null) ?? this.#recorded;
+      (replayed ? (idempotencyRecordIn(outcome.row).answer as RecordedChanges | null) : null) ??
+      this.#recorded;
     const gone = new Set(deleted);
     const changes = keys.map((key, index) => ({
       key: decodeKey(key) ?? key,
@@ -268,7 +281,7 @@ export class Atomic extends AtomicBatch {
     verb: string,
     store: KeyValueStore<T>,
     key: Key,
-    value: Given<T>,
+    value: Input<T>,
     ttlMs: number | 'keep' | 'never' | undefined,
     expiry: 'replace' | 'keep',
   ): this {
@@ -285,7 +298,7 @@ export class Atomic extends AtomicBatch {
     // what was given, before the schema adds to it: a new default turns no repeat away
     const content = (): unknown =>
       JSON.parse(
-        encodeValue(value, () => `${state.name} ${describe(key)}`, {
+        encodeValue(value, () => `${state.name} ${inspect(key)}`, {
           prototype: state.prototype,
           schemaVersion: 1,
         }).text,
@@ -297,8 +310,8 @@ export class Atomic extends AtomicBatch {
   #line(store: AnyStore, key: Key): Line {
     const rows = rowsOf(store);
     const address = rows.address(key);
-    this.#settle(`state '${rows.state.name}'`, rows.engine, address.database);
-    const name = nameOf(address);
+    this.#settle(`state '${rows.state.name}'`, rows.access, address.database);
+    const name = rowNameOf(address);
     let line = this.#lines.get(name);
     if (line === undefined) {
       line = {
@@ -321,7 +334,7 @@ export class Atomic extends AtomicBatch {
 
   /** The last change of a row counts, in its place. */
   #change(line: Line, change: () => Promise<Change>, deletes: boolean): void {
-    const name = nameOf(line.address);
+    const name = rowNameOf(line.address);
     this.#lines.delete(name);
     this.#lines.set(name, line);
     line.change = change;
@@ -331,33 +344,33 @@ export class Atomic extends AtomicBatch {
   #expect(line: Line, expected: Expected): void {
     if (line.expected !== undefined && JSON.stringify(line.expected) !== JSON.stringify(expected)) {
       throw invalidOption(
-        `The batch checks ${describe(keyOf(line.address))} twice, and differently: no commit could meet both.`,
+        `The batch checks ${inspect(keyOf(line.address))} twice, and differently: no commit could meet both.`,
       );
     }
     line.expected = expected;
   }
 
   /** What is added first says where the batch belongs; another place is refused, naming both. */
-  #settle(what: string, engine: Engine, database: string): void {
-    if (!this.#owns(engine))
+  #settle(what: string, access: StorageAccess, database: string): void {
+    if (!this.#owns(access))
       throw invalidOption(
         `The ${what} belongs to another storage, or another transaction, than this batch. Inside a transaction of your own, take within(transaction) of each store and stream.`,
       );
-    const place = (where: string, provider: Engine): string =>
+    const place = (where: string, provider: StorageAccess): string =>
       `${where} on provider '${provider.provider.name}'`;
-    this.#home ??= { engine, database, what };
+    this.#home ??= { access, database, what };
     const home = this.#home;
-    if (home.engine !== engine || home.database !== database) {
+    if (home.access !== access || home.database !== database) {
       throw invalidOption(
-        `One commit holds the rows of one tenant and one provider: ${home.what} is in ${place(home.database, home.engine)}, ${what} in ${place(database, engine)}.`,
+        `One commit holds the rows of one tenant and one provider: ${home.what} is in ${place(home.database, home.access)}, ${what} in ${place(database, access)}.`,
       );
     }
   }
 }
 
 /** A batch for what belongs to one engine. */
-export const atomicOn = (engine: Engine): AtomicBatch =>
-  new Atomic((each) => each === engine, engine.assertOpen);
+export const atomicOn = (access: StorageAccess): AtomicBatch =>
+  new Atomic((each) => each === access, access.assertOpen);
 
 /**
  * Commits a batch with a mark of the caller's own; `undefined` when there was nothing to commit.
@@ -365,9 +378,9 @@ export const atomicOn = (engine: Engine): AtomicBatch =>
  */
 export async function commitAtomic(
   batch: AtomicBatch,
-  mark: MarkPart | undefined,
+  mark: IdempotencyRecord | undefined,
   signal: AbortSignal | undefined,
-): Promise<Landed | Replayed | undefined> {
+): Promise<CommittedBatch | Replayed | undefined> {
   return await ownBatch(batch)[commitMarked](mark, signal);
 }
 
@@ -378,7 +391,7 @@ function ownBatch(batch: AtomicBatch): Atomic {
   if (batch instanceof Atomic) return batch;
   throw isOfAnotherCopy(batch, Atomic)
     ? anotherCopy('batch')
-    : invalidOption(`A batch is what atomic() answered; given was ${describe(batch)}.`);
+    : invalidOption(`A batch is what atomic() answered; given was ${inspect(batch)}.`);
 }
 
 const isRead = (given: Key | EntryInfo): given is EntryInfo =>
@@ -388,7 +401,7 @@ function rowsOf(store: AnyStore): StateRows<unknown> {
   if (store instanceof TypedStore) return (store as TypedStore<unknown>)[storeRows];
   throw isOfAnotherCopy(store, TypedStore)
     ? anotherCopy('store')
-    : invalidOption(`A batch takes stores of its own storage; given was ${describe(store)}.`);
+    : invalidOption(`A batch takes stores of its own storage; given was ${inspect(store)}.`);
 }
 
 /** A process may hold a package twice, each with classes of its own. */

@@ -6,13 +6,20 @@
  * nothing.
  */
 import { systemClock } from './clock.js';
-import { commitBatch, conflictError, nameOf, type Conflicted, type Engine, type Landed } from './commit.js';
-import { lost, OwnTurns, turnOf } from './own-turns.js';
+import {
+  commitBatch,
+  conflictError,
+  rowNameOf,
+  type ConflictedBatch,
+  type StorageAccess,
+  type CommittedBatch,
+} from './commit.js';
+import { lost, HeldLocks, lockNameOf } from './own-turns.js';
 import { retrying, type RetryPolicy } from './retry-on-conflict.js';
 import type { Address, Change, Check, Row } from './storage-provider.js';
 
 /** Something that another package adds to one commit: `storage.atomic().include(part)`. */
-export interface BatchPart {
+export interface CommitParticipant {
   readonly '~part': true;
 }
 
@@ -39,30 +46,30 @@ export type Verdict =
  * What a part is shown after a conflict: the rows it asked for, the provider's time, and the failed
  * check where it was its own.
  */
-export interface Seen {
+export interface ObservedRows {
   readonly rows: readonly (Row | undefined)[];
   readonly time: number;
-  readonly conflict: Conflicted | undefined;
+  readonly conflict: ConflictedBatch | undefined;
 }
 
 /** A part at work. It belongs to one commit, and is told once that it has landed. */
-export abstract class WorkingPart implements BatchPart {
+export abstract class Participant implements CommitParticipant {
   readonly '~part' = true;
   /** Where its rows are: the whole batch must be there. */
-  abstract readonly engine: Engine;
+  abstract readonly access: StorageAccess;
   abstract readonly database: string;
   /** In messages: "stream 'order'". */
   abstract readonly what: string;
   /** What no other part of the batch may be about. */
   abstract readonly subject: string;
   /** The rows it judges by. */
-  abstract readonly asks: readonly Address[];
+  abstract readonly reads: readonly Address[];
 
   /** Waits for what has to be known before anything is sent: values that are being checked. */
   abstract prepare(): Promise<void>;
   /** What it adds as things stand; `undefined` before it has seen its rows. */
   abstract contribution(): Contribution | undefined;
-  abstract judge(seen: Seen): Verdict;
+  abstract evaluate(seen: ObservedRows): Verdict;
   /** The caller's arguments: what a repeat with the same idempotency key is compared by. */
   abstract content(): unknown;
   /**
@@ -75,13 +82,13 @@ export abstract class WorkingPart implements BatchPart {
    * anything else is said of it.
    */
   readonly isRecord: boolean = false;
-  landed(_landed: Landed): void {
+  committed(_landed: CommittedBatch): void {
     // most parts have nothing left to do
   }
 }
 
-export interface PartedBatch {
-  readonly engine: Engine;
+export interface ParticipantBatch {
+  readonly access: StorageAccess;
   readonly database: string;
   /** What stands in the batch beside the parts. */
   readonly own: Contribution;
@@ -89,9 +96,9 @@ export interface PartedBatch {
    * What a failed check of `own` means to the caller. @default a conflict, which is retried
    * together with the reading
    */
-  readonly refusal?: ((conflict: Conflicted) => Error) | undefined;
+  readonly refusal?: ((conflict: ConflictedBatch) => Error) | undefined;
   /** In the order in which they are judged: marks first. */
-  readonly parts: readonly WorkingPart[];
+  readonly participants: readonly Participant[];
   readonly signal: AbortSignal | undefined;
 }
 
@@ -108,17 +115,17 @@ const attemptsInTransaction = 3;
  * Commits the parts and what stands beside them. Answers that it landed, or that a part was done
  * before; throws what else became of it.
  */
-export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed> {
-  const { engine, parts, signal } = batch;
-  await Promise.all(parts.map(async (part) => await part.prepare()));
-  let lookFirst = parts.some((part) => part.contribution() === undefined);
+export async function commitParticipants(batch: ParticipantBatch): Promise<CommittedBatch | Replayed> {
+  const { access, participants, signal } = batch;
+  await Promise.all(participants.map(async (part) => await part.prepare()));
+  let lookFirst = participants.some((part) => part.contribution() === undefined);
   const policy = {
-    ...engine.retry,
-    attempts: engine.inTransaction ? attemptsInTransaction : engine.retry.attempts,
+    ...access.retry,
+    attempts: access.inTransaction ? attemptsInTransaction : access.retry.attempts,
     signal,
   };
-  const own = new OwnTurns(engine.turns, policy);
-  const attempt = async (): Promise<Landed | Replayed | Over> => {
+  const own = new HeldLocks(access.locks, policy);
+  const attempt = async (): Promise<CommittedBatch | Replayed | Over> => {
     if (lookFirst) {
       const verdict = await ask(batch, undefined);
       if (verdict.verdict === 'over' || verdict.verdict === 'replayed') return verdict;
@@ -126,9 +133,9 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
     }
     const result = await send(batch);
     if (result.outcome === 'committed') return result;
-    const turn = turnOf(batch.database, result.address);
+    const turn = lockNameOf(batch.database, result.address);
     // the parts' checks stand in front: all of them were met
-    if (batch.own.checks.some(({ address }) => nameOf(address) === nameOf(result.address)))
+    if (batch.own.checks.some(({ address }) => rowNameOf(address) === rowNameOf(result.address)))
       return await refused(batch, result, turn);
     const verdict = await ask(batch, result);
     if (verdict.verdict === 'replayed') return verdict;
@@ -139,7 +146,7 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
     // who stood in line has seen what the others made of it meanwhile
     lookFirst = await own.wait(ms);
   };
-  const outcome = await repeated(engine, attempt, policy, own, waitForTurn);
+  const outcome = await repeated(access, attempt, policy, own, waitForTurn);
   if ('verdict' in outcome && outcome.verdict === 'over') throw outcome.error;
   return outcome;
 }
@@ -149,10 +156,14 @@ export async function commitParts(batch: PartedBatch): Promise<Landed | Replayed
  * too: an engine may judge an absent record by its snapshot, and the row after it has waited for
  * it. So the record decides first, and the failed check only where there is none.
  */
-async function refused(batch: PartedBatch, conflict: Conflicted, turn: string): Promise<Replayed | Over> {
-  const records = batch.parts.filter(({ isRecord }) => isRecord);
+async function refused(
+  batch: ParticipantBatch,
+  conflict: ConflictedBatch,
+  turn: string,
+): Promise<Replayed | Over> {
+  const records = batch.participants.filter(({ isRecord }) => isRecord);
   const verdict: Verdict =
-    records.length === 0 ? { verdict: 'fine' } : await ask({ ...batch, parts: records }, undefined);
+    records.length === 0 ? { verdict: 'fine' } : await ask({ ...batch, participants: records }, undefined);
   if (verdict.verdict === 'replayed' || verdict.verdict === 'over') return verdict;
   const error = batch.refusal?.(conflict) ?? conflictError(conflict, 'own');
   return { verdict: 'over', error: lost(error, turn) };
@@ -163,10 +174,10 @@ async function refused(batch: PartedBatch, conflict: Conflicted, turn: string): 
  * transaction.
  */
 async function repeated<R>(
-  { inTransaction }: Engine,
+  { inTransaction }: StorageAccess,
   attempt: () => Promise<R>,
   policy: RetryPolicy,
-  own: OwnTurns,
+  own: HeldLocks,
   waitForTurn: (ms: number) => Promise<void>,
 ): Promise<R> {
   if (inTransaction) return await retrying(attempt, policy, { clock: systemClock });
@@ -177,12 +188,18 @@ async function repeated<R>(
   }
 }
 
-async function send({ engine, database, own, parts, signal }: PartedBatch): Promise<Landed | Conflicted> {
-  const contributions = [...parts.map((part) => part.contribution() as Contribution), own];
+async function send({
+  access,
+  database,
+  own,
+  participants,
+  signal,
+}: ParticipantBatch): Promise<CommittedBatch | ConflictedBatch> {
+  const contributions = [...participants.map((part) => part.contribution() as Contribution), own];
   const checks = contributions.flatMap((each) => each.checks);
   const changes = contributions.flatMap((each) => each.changes);
-  const result = await commitBatch(engine, database, checks, changes, signal);
-  if (result.outcome === 'committed') for (const part of parts) part.landed(result);
+  const result = await commitBatch(access, database, checks, changes, signal);
+  if (result.outcome === 'committed') for (const part of participants) part.committed(result);
   return result;
 }
 
@@ -191,26 +208,26 @@ async function send({ engine, database, own, parts, signal }: PartedBatch): Prom
  * otherwise now.
  */
 async function ask(
-  { engine, parts, signal }: PartedBatch,
-  conflict: Conflicted | undefined,
+  { access, participants, signal }: ParticipantBatch,
+  conflict: ConflictedBatch | undefined,
 ): Promise<Verdict> {
-  const addresses = parts.flatMap((part) => part.asks);
-  engine.assertOpen();
-  const { rows, time } = await engine.provider.read(addresses, { signal });
+  const addresses = participants.flatMap((part) => part.reads);
+  access.assertOpen();
+  const { rows, time } = await access.provider.read(addresses, { signal });
   let next = 0;
-  const verdicts = parts.map((part) => {
+  const verdicts = participants.map((part) => {
     const from = next;
-    next += part.asks.length;
-    return part.judge({ rows: rows.slice(from, next), time, conflict: conflictOf(part, conflict) });
+    next += part.reads.length;
+    return part.evaluate({ rows: rows.slice(from, next), time, conflict: conflictOf(part, conflict) });
   });
   const decided = verdicts.find(({ verdict }) => verdict === 'over' || verdict === 'replayed');
   return decided ?? verdicts.find(({ verdict }) => verdict === 'again') ?? { verdict: 'fine' };
 }
 
-function conflictOf(part: WorkingPart, conflict: Conflicted | undefined): Conflicted | undefined {
+function conflictOf(part: Participant, conflict: ConflictedBatch | undefined): ConflictedBatch | undefined {
   if (conflict === undefined) return undefined;
-  const name = nameOf(conflict.address);
-  return part.contribution()?.checks.some(({ address }) => nameOf(address) === name) === true
+  const name = rowNameOf(conflict.address);
+  return part.contribution()?.checks.some(({ address }) => rowNameOf(address) === name) === true
     ? conflict
     : undefined;
 }

@@ -7,9 +7,9 @@
  * call by call, so that one caller's failure never reaches its neighbours.
  */
 import { aborted, throwIfAborted } from './abort.js';
-import { nameOf, sizeOf } from './commit.js';
+import { rowNameOf, sizeOfValue } from './commit.js';
 import { isStorageError, storageError, type StorageError } from './errors.js';
-import { Gatherer, type Answered, type Call } from './gatherer.js';
+import { CallBatcher, type Answered, type Call } from './gatherer.js';
 import { limits } from './limits.js';
 import type {
   Address,
@@ -18,7 +18,7 @@ import type {
   Expected,
   Hint,
   ProviderFeatures,
-  ReadOptions,
+  ProviderReadOptions,
   ReadResult,
   ScanPage,
   ScanRange,
@@ -44,9 +44,9 @@ export class CoalescingProvider implements StorageProvider {
   readonly within?: (transaction: object) => StorageProvider;
   readonly hints?: (spaces: readonly Space[], signal: AbortSignal) => AsyncIterable<Hint>;
   readonly #inner: StorageProvider;
-  readonly #reads: Gatherer<ReadCall, ReadResult>;
-  readonly #scans: Gatherer<ScanRange, ScanPage>;
-  readonly #commits: Gatherer<Batch, CommitResult>;
+  readonly #reads: CallBatcher<ReadCall, ReadResult>;
+  readonly #scans: CallBatcher<ScanRange, ScanPage>;
+  readonly #commits: CallBatcher<Batch, CommitResult>;
   /**
    * Addresses of one group of reads at most: fewer while values are so large that groups of more
    * were refused.
@@ -62,21 +62,21 @@ export class CoalescingProvider implements StorageProvider {
       this.within = (transaction) => (inner.within as NonNullable<typeof inner.within>)(transaction);
     if (inner.hints !== undefined)
       this.hints = (spaces, signal) => (inner.hints as NonNullable<typeof inner.hints>)(spaces, signal);
-    this.#reads = new Gatherer({
+    this.#reads = new CallBatcher({
       what: 'A read',
       effect: 'none',
       database: ({ addresses }) => addresses[0]?.database ?? '',
       pick: (waiting) => pickReads(waiting, this.#readAddresses),
       send: async (calls) => await this.#sendReads(calls),
     });
-    this.#scans = new Gatherer({
+    this.#scans = new CallBatcher({
       what: 'A scan',
       effect: 'none',
       database: (range) => range.database,
       pick: (waiting) => waiting.slice(0, groupRangesMax),
       send: async (ranges) => await inner.scan(ranges),
     });
-    this.#commits = new Gatherer({
+    this.#commits = new CallBatcher({
       what: 'A commit',
       effect: 'unknown',
       database: (batch) => batch.database,
@@ -84,7 +84,7 @@ export class CoalescingProvider implements StorageProvider {
       send: async (batches, { answered, waiting }) =>
         await inner.commit(batches, {
           answered,
-          waiting: (index, row) => waiting(index, `${(batches[index] as Batch).database}\0${nameOf(row)}`),
+          waiting: (index, row) => waiting(index, `${(batches[index] as Batch).database}\0${rowNameOf(row)}`),
         }),
       foretell: answersAfter,
     });
@@ -99,7 +99,7 @@ export class CoalescingProvider implements StorageProvider {
     await this.#inner.close();
   }
 
-  async read(addresses: readonly Address[], options: ReadOptions = {}): Promise<ReadResult> {
+  async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
     const { values = 'include', consistency = 'current', signal } = options;
     return await this.#reads.call({ addresses, values, consistency }, signal);
   }
@@ -256,14 +256,14 @@ function answersAfter(
       if (change.kind === 'renew') continue;
       const row =
         change.kind === 'delete' ? undefined : { version: batch.version, number: result.rows[index]?.number };
-      left.set(`${batch.database}\0${nameOf(change.address)}`, row);
+      left.set(`${batch.database}\0${rowNameOf(change.address)}`, row);
     }
   }
   return (batch) => {
     const refused = held.size === 0 ? undefined : rowsOf(batch).find((row) => held.has(row));
     if (refused !== undefined) return held.get(refused);
     const [check] = batch.checks;
-    const name = check === undefined ? '' : `${batch.database}\0${nameOf(check.address)}`;
+    const name = check === undefined ? '' : `${batch.database}\0${rowNameOf(check.address)}`;
     const row = left.get(name);
     if (check === undefined || !left.has(name) || isMetBy(check.expected, row)) return undefined;
     return { outcome: 'conflict', ...check, actual: row?.version };
@@ -290,8 +290,11 @@ function weigh(batch: Batch): Weighed {
   const known = weighed.get(batch);
   if (known !== undefined) return known;
   const { database, checks, changes } = batch;
-  const rows = new Set([...changes, ...checks].map(({ address }) => `${database}\0${nameOf(address)}`));
-  const bytes = changes.reduce((sum, change) => sum + (change.kind === 'put' ? sizeOf(change.value) : 0), 0);
+  const rows = new Set([...changes, ...checks].map(({ address }) => `${database}\0${rowNameOf(address)}`));
+  const bytes = changes.reduce(
+    (sum, change) => sum + (change.kind === 'put' ? sizeOfValue(change.value) : 0),
+    0,
+  );
   const found = { rows: [...rows], bytes };
   weighed.set(batch, found);
   return found;

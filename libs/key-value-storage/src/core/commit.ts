@@ -4,7 +4,7 @@
  */
 import { describeExpected } from './evaluate-batch.js';
 import { storageError, type StorageError } from './errors.js';
-import { decodeKey, describe, type Key } from './key.js';
+import { decodeKey, inspect, type Key } from './key.js';
 import { limits } from './limits.js';
 import type { Renewals } from './renewals.js';
 import type { RetryPolicy } from './retry-on-conflict.js';
@@ -18,15 +18,15 @@ import type {
   Version,
 } from './storage-provider.js';
 import { utf8Length } from './text-encoding.js';
-import type { Turns } from './turns.js';
+import type { KeyedLock } from './turns.js';
 
 /** What the stores of one provider share. */
-export interface Engine {
+export interface StorageAccess {
   readonly provider: StorageProvider;
   /** The next version for a batch of a database. */
   readonly versions: (database: string) => Version;
   readonly retry: RetryPolicy;
-  readonly turns: Turns;
+  readonly locks: KeyedLock;
   readonly renewals: Renewals;
   /** It is part of a transaction of the caller's: nothing in it is gathered or repeated. */
   readonly inTransaction: boolean;
@@ -42,46 +42,46 @@ export interface Engine {
    * The same engine inside a transaction of the caller's: one transaction has one engine.
    * `STORAGE_UNSUPPORTED` where the provider has none.
    */
-  readonly within: (transaction: object) => Engine;
+  readonly within: (transaction: object) => StorageAccess;
 }
 
-export type Landed = Extract<CommitResult, { outcome: 'committed' }> & { readonly version: Version };
-export type Conflicted = Extract<CommitResult, { outcome: 'conflict' }>;
+export type CommittedBatch = Extract<CommitResult, { outcome: 'committed' }> & { readonly version: Version };
+export type ConflictedBatch = Extract<CommitResult, { outcome: 'conflict' }>;
 
 /** Commits one batch. Answers that it landed, or a conflict; throws whatever else became of it. */
 export async function commitBatch(
-  engine: Engine,
+  access: StorageAccess,
   database: string,
   checks: readonly Check[],
   changes: readonly Change[],
   signal: AbortSignal | undefined,
-): Promise<Landed | Conflicted> {
+): Promise<CommittedBatch | ConflictedBatch> {
   if (checks.length + changes.length > 2) assertBatch(checks, changes);
-  const batch = batchOf(engine, database, checks, changes);
-  return answerTo(
-    engine,
+  const batch = batchOf(access, database, checks, changes);
+  return resultOf(
+    access,
     batch,
-    await engine.provider.commit([batch], signal === undefined ? undefined : { signal }),
+    await access.provider.commit([batch], signal === undefined ? undefined : { signal }),
   );
 }
 
 /** A batch with a version of its own; `STORAGE_NOT_OPEN` once the storage is closed. */
 export function batchOf(
-  engine: Engine,
+  access: StorageAccess,
   database: string,
   checks: readonly Check[],
   changes: readonly Change[],
 ): Batch {
-  engine.assertOpen();
-  return { database, version: engine.versions(database), checks, changes };
+  access.assertOpen();
+  return { database, version: access.versions(database), checks, changes };
 }
 
 /** What became of the one batch of a commit. */
-export function answerTo(
-  engine: Engine,
+export function resultOf(
+  access: StorageAccess,
   { version }: Batch,
   results: readonly CommitResult[],
-): Landed | Conflicted {
+): CommittedBatch | ConflictedBatch {
   const result = results[0];
   if (result?.outcome === 'committed')
     return { outcome: 'committed', time: result.time, rows: result.rows, version };
@@ -90,13 +90,13 @@ export function answerTo(
   if (result === undefined) {
     throw storageError(
       'STORAGE_OUTCOME_UNKNOWN',
-      `The provider '${engine.provider.name}' gave no answer to a batch.`,
+      `The provider '${access.provider.name}' gave no answer to a batch.`,
       {},
     );
   }
   throw storageError(
     'INVALID_OPTION',
-    `The number at ${describe(keyOf(result.address))} cannot be changed: ${result.reason}.`,
+    `The number at ${inspect(keyOf(result.address))} cannot be changed: ${result.reason}.`,
     {},
   );
 }
@@ -104,9 +104,9 @@ export function answerTo(
 function assertBatch(checks: readonly Check[], changes: readonly Change[]): void {
   const rows = new Set<string>();
   let bytes = 0;
-  for (const { address } of [...checks, ...changes]) rows.add(nameOf(address));
+  for (const { address } of [...checks, ...changes]) rows.add(rowNameOf(address));
   for (const name of rows) bytes += utf8Length(name);
-  for (const change of changes) bytes += change.kind === 'put' ? sizeOf(change.value) : 8;
+  for (const change of changes) bytes += change.kind === 'put' ? sizeOfValue(change.value) : 8;
   assertAtMost('batchEntriesMax', rows.size, 'rows in one batch');
   assertAtMost('batchBytesMax', bytes, 'bytes in one batch');
 }
@@ -122,12 +122,13 @@ export function assertAtMost(limit: keyof typeof limits, given: number, what: st
 }
 
 /** Bytes of a value, as the limits count them. */
-export function sizeOf(value: Extract<Change, { kind: 'put' }>['value']): number {
+export function sizeOfValue(value: Extract<Change, { kind: 'put' }>['value']): number {
   return value.kind === 'json' ? utf8Length(value.text) : value.kind === 'bytes' ? value.bytes.length : 8;
 }
 
 /** One text for one row of a database. NUL is in no address. */
-export const nameOf = ({ container, entity, key }: RowAddress): string => `${container}\0${entity}\0${key}`;
+export const rowNameOf = ({ container, entity, key }: RowAddress): string =>
+  `${container}\0${entity}\0${key}`;
 
 /** The key as the user knows it; the encoded text where it is none. */
 export const keyOf = ({ key }: RowAddress): Key => decodeKey(key) ?? key;
@@ -136,19 +137,19 @@ export const keyOf = ({ key }: RowAddress): Key => decodeKey(key) ?? key;
  * `KEY_EXISTS`: the caller said that the key must be new. Never retried: the same call fails again.
  */
 export const existsError = (state: string, key: Key): StorageError<'KEY_EXISTS'> =>
-  storageError('KEY_EXISTS', `There is a ${state} ${describe(key)} already.`, { key });
+  storageError('KEY_EXISTS', `There is a ${state} ${inspect(key)} already.`, { key });
 
 /**
  * The conflict as an error. `check`: whether the failed check was the caller's own (`ifMatch`):
  * that is never retried.
  */
 export function conflictError(
-  { address, expected, actual }: Conflicted,
+  { address, expected, actual }: ConflictedBatch,
   check: 'caller' | 'own',
 ): StorageError<'STORAGE_CONFLICT'> {
   const key = keyOf(address);
   const words = describeExpected(expected);
-  const message = `${address.entity} ${describe(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${
+  const message = `${address.entity} ${inspect(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${
     typeof expected === 'object' && 'version' in expected ? `etag ${words}` : words
   }.`;
   return storageError(

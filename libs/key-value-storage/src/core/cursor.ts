@@ -3,7 +3,7 @@
  * refused where it does not belong.
  */
 import { storageError } from './errors.js';
-import { decodeKey, describe, encodeKey } from './key.js';
+import { decodeKey, inspect, encodeKey } from './key.js';
 import { limits } from './limits.js';
 import type { ScanRange } from './storage-provider.js';
 import { textDigest } from './text-digest.js';
@@ -24,7 +24,7 @@ export function encodeCursor(scope: CursorScope, lastKey: string): string {
  * Kvent wrote, and for one above `cursorCharactersMax`.
  */
 export function decodeCursor(scope: CursorScope, cursor: unknown): string {
-  if (typeof cursor !== 'string') throw invalidCursor(`A cursor is a text; given was ${describe(cursor)}.`);
+  if (typeof cursor !== 'string') throw invalidCursor(`A cursor is a text; given was ${inspect(cursor)}.`);
   if (cursor.length > limits.cursorCharactersMax)
     throw invalidCursor(
       `A cursor has at most ${limits.cursorCharactersMax} characters; given were ${cursor.length}.`,
@@ -38,7 +38,7 @@ export function decodeCursor(scope: CursorScope, cursor: unknown): string {
     !isWithin(scope, lastKey)
   ) {
     throw invalidCursor(
-      `${describe(cursor)} is no cursor of this range and tenant: pass \`next\` of the page before, with the same range.`,
+      `${inspect(cursor)} is no cursor of this range and tenant: pass \`next\` of the page before, with the same range.`,
     );
   }
   return lastKey;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { describeExpected, evaluateBatch, isAlive } from './evaluate-batch.js';
+import { describeExpected, evaluateBatch, isLive } from './evaluate-batch.js';
 import type { Batch, Change, Check, Row, RowAddress } from './storage-provider.js';
 
 const at = (key: string): RowAddress => ({ container: 'c', entity: 'e', key });
@@ -87,10 +87,10 @@ describe('a batch', () => {
 
 test('a row is alive until, and not at, its expiry', () => {
   expect([
-    isAlive(undefined, 1),
-    isAlive(text('1'), 1e15),
-    isAlive(text('1', { expiresAt: 5 }), 4),
-    isAlive(text('1', { expiresAt: 5 }), 5),
+    isLive(undefined, 1),
+    isLive(text('1'), 1e15),
+    isLive(text('1', { expiresAt: 5 }), 4),
+    isLive(text('1', { expiresAt: 5 }), 5),
   ]).toEqual([false, true, true, false]);
 });
 

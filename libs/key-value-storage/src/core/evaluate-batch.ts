@@ -31,7 +31,7 @@ const int64Max = 2n ** 63n - 1n;
 const int64Min = -(2n ** 63n);
 
 /** Whether a row is there at a time: at `expiresAt` itself it is gone. */
-export const isAlive = (row: Row | undefined, now: number): row is Row =>
+export const isLive = (row: Row | undefined, now: number): row is Row =>
   row !== undefined && (row.expiresAt === undefined || row.expiresAt > now);
 
 /**
@@ -46,7 +46,7 @@ export function evaluateBatch(
 ): Evaluation {
   for (const check of batch.checks) {
     const stored = rowBefore(check.address);
-    const row = isAlive(stored, now) ? stored : undefined;
+    const row = isLive(stored, now) ? stored : undefined;
     if (!isMet(check, row))
       return { result: { outcome: 'conflict', ...check, actual: row?.version }, effects: [] };
   }
@@ -63,7 +63,7 @@ export function evaluateBatch(
     const applied = applyChange(change, stored, commit);
     if (typeof applied === 'string')
       return { result: { outcome: 'refused', address: change.address, reason: applied }, effects: [] };
-    rows.push(answerOf(isAlive(stored, now), change, applied));
+    rows.push(answerOf(isLive(stored, now), change, applied));
     if (applied !== stored) effects.push({ address: change.address, row: applied });
   }
   return { result: { outcome: 'committed', time, rows }, effects };
@@ -91,7 +91,7 @@ function applyChange(
   stored: Row | undefined,
   commit: Commit,
 ): Row | undefined | 'range' | 'type' {
-  const row = isAlive(stored, commit.now) ? stored : undefined;
+  const row = isLive(stored, commit.now) ? stored : undefined;
   switch (change.kind) {
     case 'put':
       if (change.ttl === 'never')

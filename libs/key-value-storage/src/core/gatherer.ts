@@ -73,7 +73,7 @@ export interface Answered<Input, Output> {
   readonly waitedFor: string | undefined;
 }
 
-export class Gatherer<Input, Output> {
+export class CallBatcher<Input, Output> {
   readonly #options: GathererOptions<Input, Output>;
   #waiting: Call<Input, Output>[] = [];
   readonly #inFlight = new Set<Call<Input, Output>>();

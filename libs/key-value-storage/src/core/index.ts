@@ -12,7 +12,7 @@ export type {
   Hint,
   ProviderFeatures,
   RawRow,
-  ReadOptions as ProviderReadOptions,
+  ProviderReadOptions as ProviderReadOptions,
   ReadResult,
   Row,
   RowAddress,
@@ -46,7 +46,7 @@ export {
 export {
   describeExpected,
   evaluateBatch,
-  isAlive,
+  isLive,
   type Evaluation,
   type RowEffect,
 } from './evaluate-batch.js';
@@ -54,7 +54,7 @@ export { HintSource } from './hint-source.js';
 export {
   assertWithin,
   decodeKey,
-  describe,
+  inspect,
   encodeKey,
   encodeRange,
   type Key,
@@ -86,8 +86,8 @@ export {
   KeyValueStore,
   type AnyStore,
   type CallOptions,
-  type Committed,
-  type Condition,
+  type AtomicResult,
+  type EtagLike,
   type GuardedWriteOptions,
   type Page,
   type PageRequest,
@@ -99,13 +99,13 @@ export { openKeyValueStorage, openStorage, type StorageSettings } from './open-s
 // ─── for packages that keep rows of their own
 export { atomicOn, commitAtomic, isEmptyBatch } from './atomic.js';
 export {
-  commitParts,
-  WorkingPart,
-  type BatchPart,
+  commitParticipants,
+  Participant,
+  type CommitParticipant,
   type Contribution,
-  type PartedBatch,
+  type ParticipantBatch,
   type Replayed,
-  type Seen,
+  type ObservedRows,
   type Verdict,
 } from './batch-part.js';
 export {
@@ -117,35 +117,35 @@ export {
   type EncodedValue,
 } from './codec.js';
 export {
-  answerTo,
+  resultOf,
   assertAtMost,
   batchOf,
   commitBatch,
-  nameOf,
-  sizeOf,
-  type Conflicted,
-  type Engine,
-  type Landed,
+  rowNameOf,
+  sizeOfValue,
+  type ConflictedBatch,
+  type StorageAccess,
+  type CommittedBatch,
 } from './commit.js';
 export { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
 export { isBytes, isDate, isError, isPromise, messageOf } from './kinds.js';
 export {
   IdempotentCall,
   idempotencyOf,
-  markIn,
-  markKeyOf,
-  MarkPart,
-  markRetentionMs,
+  idempotencyRecordIn,
+  idempotencyRecordKey,
+  IdempotencyRecord,
+  defaultIdempotencyRetentionMs,
   type Idempotency,
-  type MarkOptions,
+  type IdempotencyRecordOptions,
 } from './mark.js';
-export { placeIn, type Place, type PlaceRequest } from './open-storage.js';
-export { turnOf } from './own-turns.js';
-export { retryInTurn } from './retry-in-turn.js';
+export { locate, type StorageLocation, type LocationRequest } from './open-storage.js';
+export { lockNameOf } from './own-turns.js';
+export { retryWithLock } from './retry-in-turn.js';
 export { decodeText, encodeText, utf8Length } from './text-encoding.js';
 
 export {
-  markAttempts,
+  recordAttempts,
   nextDelay,
   resolveRetry,
   retryDefaults,
@@ -160,7 +160,7 @@ export {
   State,
   type ClassOf,
   type Data,
-  type Given,
+  type Input,
   type ResolvedState,
   type StateDefinition,
   type StateOf,

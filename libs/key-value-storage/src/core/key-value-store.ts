@@ -3,18 +3,18 @@
  * where a type alone dies at start-up; and without private members, so that a stub of the right
  * shape is a store too. `typed-store.ts` is what they get.
  */
-import type { BatchPart } from './batch-part.js';
+import type { CommitParticipant } from './batch-part.js';
 import type { Entry, EntryInfo } from './entry.js';
 import type { Precondition } from './etag.js';
 import type { Key, KeyRange } from './key.js';
 import type { IdempotentCall } from './mark.js';
 import type { RetryOptions } from './retry-on-conflict.js';
-import type { ClassOf, Given, StateDefinition } from './state-definition.js';
+import type { ClassOf, Input, StateDefinition } from './state-definition.js';
 
 type Awaitable<T> = T | Promise<T>;
 
 /** An etag, or something that carries one. */
-export type Condition = string | EntryInfo;
+export type EtagLike = string | EntryInfo;
 
 // `?: T | undefined` where undefined means the default; bare `?: T` where it would silently drop a
 // check.
@@ -41,7 +41,7 @@ export interface GuardedWriteOptions extends WriteOptions {
    * Given but undefined or null is `INVALID_OPTION`, blank or malformed is `INVALID_ETAG`, never
    * "no check". `'*'`: whatever is there now, but something.
    */
-  readonly ifMatch?: Condition | Precondition | '*';
+  readonly ifMatch?: EtagLike | Precondition | '*';
 }
 export interface PageRequest extends KeyRange {
   /** Items at most, up to 1,000. @default 100 */
@@ -76,23 +76,23 @@ export abstract class KeyValueStore<in out T> {
    * Creates; `KEY_EXISTS` if it is there, and then nothing has changed. Of many callers one
    * creates.
    */
-  abstract add(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>>;
+  abstract add(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>>;
   /**
    * The entry, and whether this call made it: of many callers one hears `added: true`. `make` runs
    * only where there is none.
    */
   abstract getOrAdd(
     key: Key,
-    make: () => Awaitable<Given<T>>,
+    make: () => Awaitable<Input<T>>,
     options?: WriteOptions,
   ): Promise<{ readonly entry: Entry<T>; readonly added: boolean }>;
   /**
    * Overwrites, whatever is there; with `ifMatch` only what the caller saw: `STORAGE_CONFLICT`
    * (never retried) otherwise, also where it is gone.
    */
-  abstract set(key: Key, value: Given<T>, options?: GuardedWriteOptions): Promise<Entry<T>>;
+  abstract set(key: Key, value: Input<T>, options?: GuardedWriteOptions): Promise<Entry<T>>;
   /** Overwrites; `KEY_NOT_FOUND` if it is not there. */
-  abstract replace(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>>;
+  abstract replace(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>>;
   /**
    * Overwrites only what was read; `STORAGE_CONFLICT` if it has changed or is gone. Keeps the
    * expiry unless told otherwise.
@@ -107,11 +107,11 @@ export abstract class KeyValueStore<in out T> {
    */
   abstract update(
     key: Key,
-    change: (value: T) => Awaitable<Given<T>>,
+    change: (value: T) => Awaitable<Input<T>>,
     options?: WriteOptions & {
       readonly retry?: RetryOptions | undefined;
       /** What an absent key counts as. */
-      readonly initial?: (() => Given<T>) | undefined;
+      readonly initial?: (() => Input<T>) | undefined;
     },
   ): Promise<Entry<T>>;
   /**
@@ -125,7 +125,7 @@ export abstract class KeyValueStore<in out T> {
    */
   abstract delete(
     key: Key,
-    options?: CallOptions & { readonly ifMatch?: Condition | Precondition | '*' },
+    options?: CallOptions & { readonly ifMatch?: EtagLike | Precondition | '*' },
   ): Promise<boolean>;
   /** Gets and deletes: of many callers one hears the entry. */
   abstract take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined>;
@@ -145,7 +145,7 @@ export abstract class KeyValueStore<in out T> {
    * `INVALID_OPTION`.
    */
   abstract setMany(
-    items: Iterable<{ readonly key: Key; readonly value: Given<T> }>,
+    items: Iterable<{ readonly key: Key; readonly value: Input<T> }>,
     options?: WriteOptions,
   ): Promise<readonly Entry<T>[]>;
   /**
@@ -188,7 +188,7 @@ export abstract class KeyValueStore<in out T> {
 }
 
 /** One line for each change, in the order in which they were added. */
-export interface Committed {
+export interface AtomicResult {
   /** This is the first answer of the idempotency key, given again: nothing was written. */
   readonly replayed: boolean;
   readonly changes: readonly {
@@ -218,13 +218,13 @@ export abstract class AtomicChanges {
   abstract add<T>(
     store: KeyValueStore<T>,
     key: Key,
-    value: NoInfer<Given<T>>,
+    value: NoInfer<Input<T>>,
     options?: { readonly ttlMs?: number },
   ): this;
   abstract set<T>(
     store: KeyValueStore<T>,
     key: Key,
-    value: NoInfer<Given<T>>,
+    value: NoInfer<Input<T>>,
     options?: { readonly ttlMs?: number | 'keep' | 'never' },
   ): this;
   /** Written only if it is still what was read; keeps its expiry. */
@@ -235,7 +235,7 @@ export abstract class AtomicChanges {
    * What another package adds to this commit: `orders.appending(…)`. One stream twice is
    * `INVALID_OPTION`.
    */
-  abstract include(part: BatchPart): this;
+  abstract include(part: CommitParticipant): this;
 }
 
 export abstract class AtomicBatch extends AtomicChanges {
@@ -253,7 +253,7 @@ export abstract class AtomicBatch extends AtomicChanges {
    */
   abstract commit(
     options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined },
-  ): Promise<Committed>;
+  ): Promise<AtomicResult>;
 }
 
 /**

@@ -32,7 +32,7 @@ export function encodeKey(key: Key): string {
 
 function encodeAny(key: Key): string {
   if (typeof key === 'string') return encodeText(key);
-  if (!Array.isArray(key)) throw invalidKey(describe(key));
+  if (!Array.isArray(key)) throw invalidKey(inspect(key));
   if (key.length === 0) throw invalidKey('an empty array');
   let encoded = '';
   for (let index = 0; index < key.length; index += 1)
@@ -53,7 +53,7 @@ function encodePart(part: KeyPart, index: number): string {
       return part ? 'zt' : 'zf';
     default:
       if (isBytes(part)) return 'b' + toHex(part);
-      throw invalidKey(`${describe(part)} as part ${index}`);
+      throw invalidKey(`${inspect(part)} as part ${index}`);
   }
 }
 
@@ -177,7 +177,7 @@ export function encodeRange(range: KeyRange): { readonly start?: string; readonl
   if (start !== undefined && end !== undefined && start > end) {
     throw storageError(
       'OUT_OF_RANGE',
-      `A range starts after its end: start ${describe(range.start)}, end ${describe(range.end)}.`,
+      `A range starts after its end: start ${inspect(range.start)}, end ${inspect(range.end)}.`,
       {},
     );
   }
@@ -207,7 +207,7 @@ function encodeBound(
     (within.start !== undefined && encoded < within.start) ||
     (within.end !== undefined && encoded >= within.end)
   ) {
-    throw storageError('OUT_OF_RANGE', `A range's ${name} ${describe(key)} is not below its prefix.`, {});
+    throw storageError('OUT_OF_RANGE', `A range's ${name} ${inspect(key)} is not below its prefix.`, {});
   }
   return encoded;
 }
@@ -215,7 +215,7 @@ function encodeBound(
 // ─── words
 
 /** A key as messages show it: in one line, without control characters; long ones are cut. */
-export function describe(key: unknown): string {
+export function inspect(key: unknown): string {
   // JSON leaves C1 and bidirectional controls as they are
   const text = printable(
     typeof key === 'string'
@@ -227,7 +227,7 @@ export function describe(key: unknown): string {
   return text.length > 120 ? `${text.slice(0, 117)}…` : text;
 }
 
-const describePart = (part: unknown): string => (Array.isArray(part) ? 'an array' : describe(part));
+const describePart = (part: unknown): string => (Array.isArray(part) ? 'an array' : inspect(part));
 
 function describeOther(value: unknown): string {
   if (typeof value === 'bigint') return `${value}n`;

@@ -3,11 +3,11 @@
  * finds the mark of the first call, and is given the first answer. Only what succeeded leaves one.
  * A mark shares the version of its batch, so a replay knows the etags of the first answer.
  */
-import type { Engine } from './commit.js';
-import { WorkingPart, type Contribution, type Seen, type Verdict } from './batch-part.js';
+import type { StorageAccess } from './commit.js';
+import { Participant, type Contribution, type ObservedRows, type Verdict } from './batch-part.js';
 import { encodeValue, parseStored, reviveFrozen } from './codec.js';
 import { storageError } from './errors.js';
-import { assertWithin, describe } from './key.js';
+import { assertWithin, inspect } from './key.js';
 import { invalidOption } from './options.js';
 import type { Address, Row, RowAddress } from './storage-provider.js';
 import { encodeText } from './text-encoding.js';
@@ -24,7 +24,7 @@ export abstract class IdempotentCall {
 }
 
 /** How long marks stay, unless told otherwise: a day. */
-export const markRetentionMs = 24 * 60 * 60 * 1_000;
+export const defaultIdempotencyRetentionMs = 24 * 60 * 60 * 1_000;
 
 /**
  * The key, and what a repeat is compared by: the content given with the key, else `own`, the
@@ -48,7 +48,7 @@ export function idempotencyOf(
     typeof given === 'object' && (given as unknown) !== null ? given : { key: given, content: own };
   const { key } = call;
   if (typeof key !== 'string')
-    throw invalidOption(`An idempotency key is a text that is not blank; given was ${describe(key)}.`);
+    throw invalidOption(`An idempotency key is a text that is not blank; given was ${inspect(key)}.`);
   if (key.trim() === '')
     throw storageError(
       'IDEMPOTENCY_KEY_REQUIRED',
@@ -60,10 +60,10 @@ export function idempotencyOf(
 }
 
 /** The row key of a mark, within its own space. */
-export const markKeyOf = (idempotencyKey: string): string => encodeText(idempotencyKey);
+export const idempotencyRecordKey = (idempotencyKey: string): string => encodeText(idempotencyKey);
 
-export interface MarkOptions {
-  readonly engine: Engine;
+export interface IdempotencyRecordOptions {
+  readonly access: StorageAccess;
   readonly address: Address;
   readonly idempotency: Idempotency;
   readonly retentionMs: number;
@@ -72,22 +72,22 @@ export interface MarkOptions {
 }
 
 /** The mark of one commit, as a part of it. */
-export class MarkPart extends WorkingPart {
-  readonly engine: Engine;
+export class IdempotencyRecord extends Participant {
+  readonly access: StorageAccess;
   readonly database: string;
   readonly what = 'idempotency key';
   override readonly isRecord = true;
   readonly subject: string;
-  readonly asks: readonly Address[];
-  readonly #options: MarkOptions;
+  readonly reads: readonly Address[];
+  readonly #options: IdempotencyRecordOptions;
   readonly #digest: Promise<string | undefined>;
   #content: string | undefined;
 
-  constructor(options: MarkOptions) {
+  constructor(options: IdempotencyRecordOptions) {
     super();
-    this.engine = options.engine;
+    this.access = options.access;
     this.database = options.address.database;
-    this.asks = [options.address];
+    this.reads = [options.address];
     this.subject = `mark ${options.address.container}\0${options.address.entity}\0${options.address.key}`;
     this.#options = options;
     this.#digest = digestOf(options.idempotency.content);
@@ -116,20 +116,22 @@ export class MarkPart extends WorkingPart {
     return this.#options.idempotency.key;
   }
 
-  judge({ rows: [row] }: Seen): Verdict {
+  evaluate({ rows: [row] }: ObservedRows): Verdict {
     if (row === undefined) return { verdict: 'fine' };
     const { key } = this.#options.idempotency;
-    if (isSameContent(markIn(row).content, this.#content)) return { verdict: 'replayed', row };
-    const message = `The idempotency key ${describe(key)} was used for something else; expected was the same content again.`;
+    if (isSameContent(idempotencyRecordIn(row).content, this.#content)) return { verdict: 'replayed', row };
+    const message = `The idempotency key ${inspect(key)} was used for something else; expected was the same content again.`;
     return { verdict: 'over', error: storageError('IDEMPOTENCY_CONFLICT', message, { idempotencyKey: key }) };
   }
 }
 
 /** What a mark holds. `STORAGE_CORRUPT` where it cannot be read back. */
-export function markIn(row: Row): { readonly content: string | null; readonly answer: unknown } {
+export function idempotencyRecordIn(row: Row): { readonly content: string | null; readonly answer: unknown } {
   try {
     if (row.value.kind !== 'json') throw new SyntaxError('it is no JSON');
-    return reviveFrozen(parseStored(row.value.text).json, true).value as ReturnType<typeof markIn>;
+    return reviveFrozen(parseStored(row.value.text).json, true).value as ReturnType<
+      typeof idempotencyRecordIn
+    >;
   } catch (cause) {
     throw storageError(
       'STORAGE_CORRUPT',

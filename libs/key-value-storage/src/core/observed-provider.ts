@@ -11,7 +11,7 @@ import type {
   CommitResult,
   Hint,
   ProviderFeatures,
-  ReadOptions,
+  ProviderReadOptions,
   ReadResult,
   ScanPage,
   ScanRange,
@@ -87,7 +87,7 @@ export class ObservedProvider implements StorageProvider {
     await this.#inner.close();
   }
 
-  async read(addresses: readonly Address[], options?: ReadOptions): Promise<ReadResult> {
+  async read(addresses: readonly Address[], options?: ProviderReadOptions): Promise<ReadResult> {
     return await this.#observe('read', addresses.length, () => this.#inner.read(addresses, options));
   }
 

@@ -4,9 +4,9 @@
  */
 import { Atomic } from './atomic.js';
 import { CoalescingProvider } from './coalescing-provider.js';
-import type { Engine } from './commit.js';
+import type { StorageAccess } from './commit.js';
 import { storageError } from './errors.js';
-import { describe } from './key.js';
+import { inspect } from './key.js';
 import { KeyValueStorage, type AtomicBatch, type KeyValueStore } from './key-value-store.js';
 import { assertOptions, invalidOption } from './options.js';
 import { Renewals } from './renewals.js';
@@ -14,20 +14,20 @@ import { resolveRetry, type RetryOptions, type RetryPolicy } from './retry-on-co
 import { definitionOf, type ClassOf, type ResolvedState, type StateDefinition } from './state-definition.js';
 import type { StorageProvider } from './storage-provider.js';
 import { databaseOf, sharedDatabase, tenantIn } from './tenant.js';
-import { Turns } from './turns.js';
+import { KeyedLock } from './turns.js';
 import { TypedStore } from './typed-store.js';
 import { databaseVersions } from './version.js';
 
 /** What asks for a place: a state, or a stream of another package. */
-export interface PlaceRequest {
+export interface LocationRequest {
   /** In messages: "state 'product'". */
   readonly what: string;
   readonly scope: 'tenant' | 'shared' | undefined;
   readonly provider: string | undefined;
 }
 /** Where rows live: the engine, and the database of the moment. */
-export interface Place {
-  readonly engine: Engine;
+export interface StorageLocation {
+  readonly access: StorageAccess;
   readonly database: () => string;
 }
 /** On a storage: what other packages of Kvent find their rows by. */
@@ -37,11 +37,13 @@ const placeOf = Symbol('kvent.place-of');
  * Where the rows of a definition live in this storage. `INVALID_OPTION` for a provider that has no
  * such name, and for a storage that is not Kvent's own.
  */
-export function placeIn(storage: KeyValueStorage, request: PlaceRequest): Place {
-  const find = (storage as { readonly [placeOf]?: (asked: PlaceRequest) => Place } | undefined)?.[placeOf];
+export function locate(storage: KeyValueStorage, request: LocationRequest): StorageLocation {
+  const find = (
+    storage as { readonly [placeOf]?: (asked: LocationRequest) => StorageLocation } | undefined
+  )?.[placeOf];
   if (find === undefined)
     throw invalidOption(
-      `The ${request.what} needs a storage that openStorage or KeyValueStorageModule opened; given was ${describe(storage)}.`,
+      `The ${request.what} needs a storage that openStorage or KeyValueStorageModule opened; given was ${inspect(storage)}.`,
     );
   return find.call(storage, request);
 }
@@ -115,7 +117,7 @@ function assertProvider(provider: unknown): asserts provider is StorageProvider 
       : methods.filter((name) => typeof (provider as Record<string, unknown>)[name] !== 'function');
   if (missing.length > 0)
     throw invalidOption(
-      `A storage provider has the methods ${methods.join(', ')}; given was ${describe(provider)}.`,
+      `A storage provider has the methods ${methods.join(', ')}; given was ${inspect(provider)}.`,
     );
 }
 
@@ -131,8 +133,8 @@ async function closeAll(providers: readonly StorageProvider[]): Promise<void> {
 }
 
 class OpenStorage extends KeyValueStorage {
-  readonly #main: Engine;
-  readonly #named: ReadonlyMap<string, Engine>;
+  readonly #main: StorageAccess;
+  readonly #named: ReadonlyMap<string, StorageAccess>;
   readonly #tenant: (() => string | undefined) | undefined;
   readonly #stores = new Map<ResolvedState, KeyValueStore<unknown>>();
   readonly #providers: readonly StorageProvider[];
@@ -145,12 +147,12 @@ class OpenStorage extends KeyValueStorage {
     { tenant, detached }: Pick<StorageSettings, 'tenant' | 'detached'>,
   ) {
     super();
-    const engineOf = (provider: StorageProvider): Engine =>
+    const engineOf = (provider: StorageProvider): StorageAccess =>
       withTransactions({
         provider: provider.features.coalesce ? new CoalescingProvider(provider) : provider,
         versions: databaseVersions(),
         retry,
-        turns: new Turns(),
+        locks: new KeyedLock(),
         renewals: new Renewals(),
         inTransaction: false,
         assertOpen: () => this.#assertOpen(),
@@ -172,7 +174,7 @@ class OpenStorage extends KeyValueStorage {
   atomic(): AtomicBatch {
     const engines = [this.#main, ...this.#named.values()];
     return new Atomic(
-      (engine) => engines.includes(engine),
+      (access) => engines.includes(access),
       () => this.#assertOpen(),
     );
   }
@@ -195,22 +197,22 @@ class OpenStorage extends KeyValueStorage {
     await this.#closed;
   }
 
-  [placeOf](request: PlaceRequest): Place {
+  [placeOf](request: LocationRequest): StorageLocation {
     const { provider: name, what } = request;
-    const engine = name === undefined ? this.#main : this.#named.get(name);
-    if (engine === undefined) {
+    const access = name === undefined ? this.#main : this.#named.get(name);
+    if (access === undefined) {
       const known = [...this.#named.keys()].map((other) => `'${other}'`).join(', ') || 'none';
       throw invalidOption(`The ${what} asks for the provider '${name}'; there are: ${known}.`);
     }
-    return { engine, database: this.#databaseOf(request) };
+    return { access, database: this.#databaseOf(request) };
   }
 
   #createStore(definition: ResolvedState): KeyValueStore<unknown> {
-    const { engine, database } = this[placeOf](requestOf(definition));
-    return new TypedStore(engine, definition, database);
+    const { access, database } = this[placeOf](requestOf(definition));
+    return new TypedStore(access, definition, database);
   }
 
-  #databaseOf({ scope, what }: PlaceRequest): () => string {
+  #databaseOf({ scope, what }: LocationRequest): () => string {
     const tenant = this.#tenant;
     if (scope === 'shared' || (scope === undefined && tenant === undefined)) return () => sharedDatabase;
     return () => {
@@ -229,7 +231,7 @@ class OpenStorage extends KeyValueStorage {
   }
 }
 
-const requestOf = ({ name, scope, provider }: ResolvedState): PlaceRequest => ({
+const requestOf = ({ name, scope, provider }: ResolvedState): LocationRequest => ({
   what: `state '${name}'`,
   scope,
   provider,
@@ -239,10 +241,10 @@ const requestOf = ({ name, scope, provider }: ResolvedState): PlaceRequest => ({
  * An engine that joins transactions. One transaction has one engine, so that all stores and streams
  * in it go into one batch.
  */
-function withTransactions(outer: Omit<Engine, 'within'>): Engine {
+function withTransactions(outer: Omit<StorageAccess, 'within'>): StorageAccess {
   const { provider } = outer;
-  const joined = new WeakMap<object, Engine>();
-  const within = (transaction: object): Engine => {
+  const joined = new WeakMap<object, StorageAccess>();
+  const within = (transaction: object): StorageAccess => {
     if (provider.within === undefined)
       throw storageError(
         'STORAGE_UNSUPPORTED',
@@ -250,25 +252,25 @@ function withTransactions(outer: Omit<Engine, 'within'>): Engine {
         {},
       );
     if (typeof transaction !== 'object' || (transaction as unknown) === null)
-      throw invalidOption(`within takes an open transaction; given was ${describe(transaction)}.`);
+      throw invalidOption(`within takes an open transaction; given was ${inspect(transaction)}.`);
     // asked each time: it refuses a transaction that has ended
     const inside = provider.within(transaction);
-    let engine = joined.get(transaction);
-    if (engine === undefined) {
+    let access = joined.get(transaction);
+    if (access === undefined) {
       // turns of its own: who waits outside for a row that this transaction holds must not hold it
       // up
-      engine = {
+      access = {
         ...outer,
         provider: inside,
         retry: { ...outer.retry, attempts: 1 },
-        turns: new Turns(),
+        locks: new KeyedLock(),
         renewals: new Renewals(),
         inTransaction: true,
         within,
       };
-      joined.set(transaction, engine);
+      joined.set(transaction, access);
     }
-    return engine;
+    return access;
   };
   return { ...outer, within };
 }
@@ -279,14 +281,14 @@ function withTransactions(outer: Omit<Engine, 'within'>): Engine {
  */
 class StorageWithin extends KeyValueStorage {
   readonly #outer: KeyValueStorage;
-  readonly #engine: Engine;
-  readonly #databaseOf: (request: PlaceRequest) => () => string;
+  readonly #engine: StorageAccess;
+  readonly #databaseOf: (request: LocationRequest) => () => string;
 
   constructor(
     outer: KeyValueStorage,
-    main: Engine,
+    main: StorageAccess,
     transaction: object,
-    databaseOfRequest: (request: PlaceRequest) => () => string,
+    databaseOfRequest: (request: LocationRequest) => () => string,
   ) {
     super();
     this.#outer = outer;
@@ -296,20 +298,20 @@ class StorageWithin extends KeyValueStorage {
 
   store<T>(state: StateDefinition<T> | ClassOf<T>): KeyValueStore<T> {
     const definition = definitionOf(state);
-    const { engine, database } = this[placeOf](requestOf(definition));
-    return new TypedStore(engine, definition, database) as unknown as KeyValueStore<T>;
+    const { access, database } = this[placeOf](requestOf(definition));
+    return new TypedStore(access, definition, database) as unknown as KeyValueStore<T>;
   }
 
-  [placeOf](request: PlaceRequest): Place {
+  [placeOf](request: LocationRequest): StorageLocation {
     if (request.provider !== undefined)
       throw invalidOption(
         `The ${request.what} lives on the provider '${request.provider}', not in the transaction of the main one.`,
       );
-    return { engine: this.#engine, database: this.#databaseOf(request) };
+    return { access: this.#engine, database: this.#databaseOf(request) };
   }
 
   atomic(): AtomicBatch {
-    return new Atomic((engine) => engine === this.#engine, this.#engine.assertOpen);
+    return new Atomic((access) => access === this.#engine, this.#engine.assertOpen);
   }
 
   within(transaction: object): KeyValueStorage {

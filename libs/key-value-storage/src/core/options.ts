@@ -3,7 +3,7 @@
  * left out, or undefined, takes the default.
  */
 import { storageError } from './errors.js';
-import { describe } from './key.js';
+import { inspect } from './key.js';
 import { limits } from './limits.js';
 
 /** The options over the defaults. `INVALID_OPTION` names what is not allowed, and what is. */
@@ -41,6 +41,6 @@ export const outOfRange = (message: string) => storageError('OUT_OF_RANGE', mess
 export function assertTtl(owner: string, ttlMs: unknown): asserts ttlMs is number {
   if (Number.isInteger(ttlMs) && (ttlMs as number) > 0 && (ttlMs as number) <= limits.ttlMsMax) return;
   throw invalidOption(
-    `${owner}: ttlMs is a whole number of milliseconds from 1 to ${limits.ttlMsMax}; given was ${describe(ttlMs)}.`,
+    `${owner}: ttlMs is a whole number of milliseconds from 1 to ${limits.ttlMsMax}; given was ${inspect(ttlMs)}.`,
   );
 }

@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { storageError } from './errors.js';
-import { lost, OwnTurns } from './own-turns.js';
-import { retryInTurn } from './retry-in-turn.js';
+import { lost, HeldLocks } from './own-turns.js';
+import { retryWithLock } from './retry-in-turn.js';
 import { retryDefaults } from './retry-on-conflict.js';
-import type { Engine } from './commit.js';
-import { Turns } from './turns.js';
+import type { StorageAccess } from './commit.js';
+import { KeyedLock } from './turns.js';
 
 const conflictAt = (turn: string): Error =>
   lost(
@@ -16,8 +16,8 @@ const patient = { ...retryDefaults, delayMsMax: 60_000, budgetMs: 60_000 };
 /**
  * A caller who lost at these rows, one after the other, and waits for the next attempt each time.
  */
-async function beaten(turns: Turns, ...rows: readonly string[]): Promise<OwnTurns> {
-  const own = new OwnTurns(turns, patient);
+async function beaten(locks: KeyedLock, ...rows: readonly string[]): Promise<HeldLocks> {
+  const own = new HeldLocks(locks, patient);
   for (const row of rows) {
     await own.noting(async () => await Promise.reject(conflictAt(row))).catch(() => undefined);
     await own.wait(0);
@@ -25,35 +25,35 @@ async function beaten(turns: Turns, ...rows: readonly string[]): Promise<OwnTurn
   return own;
 }
 
-describe('the turns of one caller', () => {
+describe('the locks of one caller', () => {
   it('are at the row where it was beaten, also where that is not the row it works at', async () => {
-    const turns = new Turns();
+    const locks = new KeyedLock();
     const order: string[] = [];
-    const first = await beaten(turns, 'hot');
-    const second = beaten(turns, 'hot').then((own) => {
+    const first = await beaten(locks, 'hot');
+    const second = beaten(locks, 'hot').then((own) => {
       order.push('second');
       own.leave();
     });
     order.push('first');
     first.leave();
     await second;
-    expect([order, turns.isTaken('hot')]).toEqual([['first', 'second'], false]);
+    expect([order, locks.isHeld('hot')]).toEqual([['first', 'second'], false]);
   });
 
   it('are at one such row at a time: nobody is kept waiting by who waits elsewhere', async () => {
-    const turns = new Turns();
-    const own = await beaten(turns, 'a', 'b');
-    expect([turns.isTaken('a'), turns.isTaken('b')]).toEqual([false, true]);
+    const locks = new KeyedLock();
+    const own = await beaten(locks, 'a', 'b');
+    expect([locks.isHeld('a'), locks.isHeld('b')]).toEqual([false, true]);
     own.leave();
-    expect(turns.isTaken('b')).toBe(false);
+    expect(locks.isHeld('b')).toBe(false);
   });
 
   it('bring a hundred rivals at one row, who each work at a row of their own, through in about two attempts each', async () => {
-    const turns = new Turns();
-    const engine = { turns } as Engine;
+    const locks = new KeyedLock();
+    const access = { locks } as StorageAccess;
     let [version, attempts] = [0, 0];
     const commit = async (row: number): Promise<void> =>
-      await retryInTurn(engine, `own-${row}`, { ...patient, attempts: 200 }, async () => {
+      await retryWithLock(access, `own-${row}`, { ...patient, attempts: 200 }, async () => {
         attempts += 1;
         const seen = version;
         await new Promise((resolve) => setImmediate(resolve));

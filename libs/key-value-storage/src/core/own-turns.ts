@@ -5,24 +5,25 @@
  */
 import { throwIfAborted } from './abort.js';
 import { systemClock } from './clock.js';
-import { nameOf } from './commit.js';
+import { rowNameOf } from './commit.js';
 import { isConflict } from './errors.js';
 import type { RetryPolicy } from './retry-on-conflict.js';
 import type { RowAddress } from './storage-provider.js';
-import type { Turns } from './turns.js';
+import type { KeyedLock } from './turns.js';
 
 /**
  * How long a line may stand still. Whoever goes without the turn makes the conflicts that turns are
  * there to avoid, so this is long beside a commit, on a busy machine too; it is short beside the
  * time that work is repeated for.
  */
-const patienceMs = 1_000;
+const stallTimeoutMs = 1_000;
 
 /** On a conflict: the row where it was met. */
 const lostAt = Symbol('kvent.lost-at');
 
 /** The name of a row's turn. */
-export const turnOf = (database: string, address: RowAddress): string => `${database}\0${nameOf(address)}`;
+export const lockNameOf = (database: string, address: RowAddress): string =>
+  `${database}\0${rowNameOf(address)}`;
 
 /** Tells the loop that repeats the work where it was lost. */
 export function lost<E extends Error>(error: E, turn: string): E {
@@ -30,8 +31,8 @@ export function lost<E extends Error>(error: E, turn: string): E {
   return error;
 }
 
-export class OwnTurns {
-  readonly #turns: Turns;
+export class HeldLocks {
+  readonly #turns: KeyedLock;
   readonly #policy: RetryPolicy;
   readonly #deadline: number;
   readonly #own: string | undefined;
@@ -39,7 +40,11 @@ export class OwnTurns {
   #beatenAt: string | undefined;
 
   /** `held`: the turn at the caller's own row was begun already. */
-  constructor(turns: Turns, policy: RetryPolicy, own?: { readonly turn: string; readonly held: boolean }) {
+  constructor(
+    turns: KeyedLock,
+    policy: RetryPolicy,
+    own?: { readonly turn: string; readonly held: boolean },
+  ) {
     this.#turns = turns;
     this.#policy = policy;
     this.#deadline = systemClock.monotonic() + policy.budgetMs;
@@ -68,9 +73,9 @@ export class OwnTurns {
     const missing = wanted.filter((turn) => !this.#held.has(turn));
     try {
       if (missing.length === 0) await systemClock.wait(ms, signal);
-      const patience = { patienceMs: Math.max(ms, patienceMs), deadline: this.#deadline };
+      const patience = { stallTimeoutMs: Math.max(ms, stallTimeoutMs), deadline: this.#deadline };
       for (const turn of new Set(missing))
-        if (await this.#turns.take(turn, patience, systemClock, signal)) this.#held.add(turn);
+        if (await this.#turns.acquire(turn, patience, systemClock, signal)) this.#held.add(turn);
     } catch (error) {
       throwIfAborted('A call that waited for its turn', signal);
       throw error;
@@ -85,6 +90,6 @@ export class OwnTurns {
 
   #leave(turn: string): void {
     this.#held.delete(turn);
-    this.#turns.leave(turn);
+    this.#turns.release(turn);
   }
 }

@@ -4,7 +4,7 @@ import { commitBatch, conflictError } from './commit.js';
 import { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
 import { frozenKey, type Entry } from './entry.js';
 import { isStorageError, partlyDone, storageError } from './errors.js';
-import { decodeKey, describe, encodeRange, type Key, type KeyRange } from './key.js';
+import { decodeKey, inspect, encodeRange, type Key, type KeyRange } from './key.js';
 import type { CallOptions, Page, PageRequest, ReadOptions } from './key-value-store.js';
 import { limits } from './limits.js';
 import { assertOptions, invalidOption, outOfRange } from './options.js';
@@ -87,7 +87,7 @@ export class RangeReader<T> {
         options,
       )) {
         const changes = page.map(({ key }) => ({ kind: 'delete', address: { ...scope, key } }) as const);
-        const result = await commitBatch(this.#rows.engine, scope.database, [], changes, options?.signal);
+        const result = await commitBatch(this.#rows.access, scope.database, [], changes, options?.signal);
         if (result.outcome === 'conflict') throw conflictError(result, 'own');
         done += result.rows.filter(({ existed }) => existed).length;
       }
@@ -126,17 +126,17 @@ export class RangeReader<T> {
     ranges: readonly [...R],
     options: ReadOptions | undefined,
   ): Promise<{ readonly [I in keyof R]: ScanPage }> {
-    const { engine } = this.#rows;
-    engine.assertOpen();
+    const { access } = this.#rows;
+    access.assertOpen();
     const consistency = options?.consistency === undefined ? {} : { consistency: options.consistency };
-    const pages = await engine.provider.scan(
+    const pages = await access.provider.scan(
       ranges.map((range) => ({ ...range, ...consistency })),
       options?.signal === undefined ? undefined : { signal: options.signal },
     );
     if (ranges.some((_, index) => pages[index] === undefined))
       throw storageError(
         'STORAGE_UNAVAILABLE',
-        `The provider '${engine.provider.name}' gave no answer to a scan.`,
+        `The provider '${access.provider.name}' gave no answer to a scan.`,
         {},
       );
     return pages as unknown as { readonly [I in keyof R]: ScanPage };
@@ -145,7 +145,7 @@ export class RangeReader<T> {
   #scope(range: KeyRange): CursorScope {
     assertOptions('A range', range, rangeNames);
     if (range.reverse !== undefined && typeof range.reverse !== 'boolean')
-      throw invalidOption(`A range's reverse is true or false; given was ${describe(range.reverse)}.`);
+      throw invalidOption(`A range's reverse is true or false; given was ${inspect(range.reverse)}.`);
     const { container, entity } = this.#rows.state;
     return {
       database: this.#rows.database(),
@@ -173,7 +173,7 @@ export class RangeReader<T> {
 
 function assertLimit(limit: unknown): asserts limit is number {
   if (typeof limit !== 'number')
-    throw invalidOption(`A page's limit is a number; given was ${describe(limit)}.`);
+    throw invalidOption(`A page's limit is a number; given was ${inspect(limit)}.`);
   if (!Number.isInteger(limit) || limit < 1)
     throw outOfRange(
       `A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${String(limit)}.`,

@@ -2,9 +2,9 @@
  * Rivals of one process: who lost once waits in line for the next attempt, instead of racing again.
  */
 import { systemClock } from './clock.js';
-import type { Engine } from './commit.js';
+import type { StorageAccess } from './commit.js';
 import { isConflict } from './errors.js';
-import { OwnTurns } from './own-turns.js';
+import { HeldLocks } from './own-turns.js';
 import { retrying, type RetryPolicy } from './retry-on-conflict.js';
 
 /**
@@ -12,24 +12,24 @@ import { retrying, type RetryPolicy } from './retry-on-conflict.js';
  * caller has the turn already: rivals that come meanwhile wait, rather than commit behind it what
  * is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
  */
-export async function retryInTurn<R>(
-  engine: Engine,
+export async function retryWithLock<R>(
+  access: StorageAccess,
   name: string,
   policy: RetryPolicy,
   attempt: () => Promise<R>,
 ): Promise<R> {
-  const { turns } = engine;
-  if (turns.isTaken(name)) return await inTurn(engine, name, policy, attempt, undefined);
-  turns.begin(name);
+  const { locks } = access;
+  if (locks.isHeld(name)) return await inTurn(access, name, policy, attempt, undefined);
+  locks.acquireFree(name);
   let handed = false;
   try {
     return await attempt();
   } catch (error) {
     if (!isConflict(error)) throw error;
     handed = true;
-    return await inTurn(engine, name, policy, attempt, error);
+    return await inTurn(access, name, policy, attempt, error);
   } finally {
-    if (!handed) turns.leave(name);
+    if (!handed) locks.release(name);
   }
 }
 
@@ -38,13 +38,13 @@ export async function retryInTurn<R>(
  * that was made already, in possession of the turn.
  */
 async function inTurn<R>(
-  { turns }: Engine,
+  { locks }: StorageAccess,
   name: string,
   policy: RetryPolicy,
   attempt: () => Promise<R>,
   first: Error | undefined,
 ): Promise<R> {
-  const own = new OwnTurns(turns, policy, { turn: name, held: first !== undefined });
+  const own = new HeldLocks(locks, policy, { turn: name, held: first !== undefined });
   const work = async (number: number): Promise<R> =>
     await own.noting(async () => {
       if (number === 1 && first !== undefined) throw first;

@@ -69,7 +69,7 @@ export function nextDelay(
 }
 
 /** Tells outer loops that this conflict was retried already. */
-export function markAttempts(error: unknown, attempts: number): void {
+export function recordAttempts(error: unknown, attempts: number): void {
   if (isConflict(error) && error.retryable) error.attempts ??= attempts;
 }
 
@@ -106,7 +106,7 @@ export async function retrying<R>(
       const delay = nextDelay(error, attempt, context.clock.monotonic() - begun, policy);
       if (delay === undefined) {
         // one attempt is no loop: an outer one may still repeat it
-        if (policy.attempts > 1) markAttempts(error, attempt);
+        if (policy.attempts > 1) recordAttempts(error, attempt);
         throw error;
       }
       await waitFor(delay, policy.signal, context);

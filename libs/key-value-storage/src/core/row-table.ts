@@ -3,7 +3,7 @@
  * answers from. It keeps rows by space and key order, remembers which of them expire, and judges
  * nothing: `evaluateBatch` does.
  */
-import { isAlive, type RowEffect } from './evaluate-batch.js';
+import { isLive, type RowEffect } from './evaluate-batch.js';
 import { withinPageBytes } from './page-bytes.js';
 import { SortedMap } from './sorted-map.js';
 import type { RawRow, Row, RowAddress, ScanPage, ScanRange, ScannedRow, Space } from './storage-provider.js';
@@ -58,7 +58,7 @@ export class RowTable {
           : range.end !== undefined && key >= range.end
       )
         break;
-      if (!isAlive(row, now)) continue;
+      if (!isLive(row, now)) continue;
       if (rows.length === range.limit) return withinPageBytes({ rows, more: true });
       rows.push({ key, row: range.values === 'omit' ? withoutValue(row) : row });
     }
@@ -92,7 +92,7 @@ export class RowTable {
   expired(limit: number, now: number): readonly RowAddress[] {
     const found: RowAddress[] = [];
     for (const [, address] of this.#expiring.ascending()) {
-      if (found.length === limit || isAlive(this.get(address), now)) break;
+      if (found.length === limit || isLive(this.get(address), now)) break;
       found.push(address);
     }
     return found;
@@ -104,7 +104,7 @@ export class RowTable {
     for (const [container, entities] of this.#containers.ascending()) {
       for (const [entity, rows] of entities.ascending()) {
         for (const [, row] of rows.ascending()) {
-          if (!isAlive(row, now)) continue;
+          if (!isLive(row, now)) continue;
           spaces.push({ database, container, entity });
           break;
         }

@@ -3,7 +3,7 @@
  * token and the type at once.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { assertWithin, describe } from './key.js';
+import { assertWithin, inspect } from './key.js';
 import { assertOptions, assertTtl, invalidOption } from './options.js';
 import { encodeText } from './text-encoding.js';
 
@@ -38,7 +38,7 @@ export type Data<T> = T extends
  * What a store takes: a value as it was read, or its data alone. The union keeps generic helpers
  * compiling.
  */
-export type Given<T> = T | Data<T>;
+export type Input<T> = T | Data<T>;
 
 export interface StateOptions {
   /** Raise it together with `upcast`. @default 1 */
@@ -160,7 +160,7 @@ function resolveState(
   options: StateOptions & { readonly schema?: StandardSchemaV1 },
   prototype: object | undefined,
 ): ResolvedState {
-  const where = `${owner} (${describe(name)})`;
+  const where = `${owner} (${inspect(name)})`;
   if (typeof name !== 'string' || name.trim() === '')
     throw invalidOption(`${where}: the name of a state is a text that is not blank.`);
   assertOptions(where, options, stateOptions);
@@ -227,7 +227,7 @@ function assertOneOf(
 ): void {
   if (!allowed.some((word) => word === given)) {
     const words = allowed.filter((word) => word !== undefined).map((word) => `'${word}'`);
-    throw invalidOption(`${where}: ${option} is ${words.join(' or ')}; given was ${describe(given)}.`);
+    throw invalidOption(`${where}: ${option} is ${words.join(' or ')}; given was ${inspect(given)}.`);
   }
 }
 
@@ -248,6 +248,6 @@ export function definitionOf(state: unknown): ResolvedState {
   )
     return state as ResolvedState;
   throw invalidOption(
-    `A state is a class with @State, or what defineState answered; given was ${describe(state)}.`,
+    `A state is a class with @State, or what defineState answered; given was ${inspect(state)}.`,
   );
 }

@@ -3,14 +3,21 @@
  * port, entries in the terms of the user.
  */
 import { untilAborted } from './abort.js';
-import { batchOf, commitBatch, conflictError, type Conflicted, type Engine, type Landed } from './commit.js';
+import {
+  batchOf,
+  commitBatch,
+  conflictError,
+  type ConflictedBatch,
+  type StorageAccess,
+  type CommittedBatch,
+} from './commit.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import { encodeKey, type Key } from './key.js';
 import { isPromise } from './kinds.js';
 import type { CallOptions, ReadOptions } from './key-value-store.js';
-import { turnOf } from './own-turns.js';
+import { lockNameOf } from './own-turns.js';
 import type { Renewed } from './renewals.js';
-import { retryInTurn } from './retry-in-turn.js';
+import { retryWithLock } from './retry-in-turn.js';
 import type { RetryPolicy } from './retry-on-conflict.js';
 import type { ResolvedState } from './state-definition.js';
 import type {
@@ -26,7 +33,7 @@ import type {
 import { ValueCodec, type Encoded } from './value-codec.js';
 
 export class StateRows<T> {
-  readonly engine: Engine;
+  readonly access: StorageAccess;
   readonly state: ResolvedState<T>;
   readonly codec: ValueCodec<T>;
   /**
@@ -35,11 +42,11 @@ export class StateRows<T> {
    */
   readonly database: () => string;
 
-  constructor(engine: Engine, state: ResolvedState<T>, database: () => string) {
-    this.engine = engine;
+  constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {
+    this.access = access;
     this.state = state;
     this.database = database;
-    this.codec = new ValueCodec(state, engine.provider.features.durable === false);
+    this.codec = new ValueCodec(state, access.provider.features.durable === false);
   }
 
   address(key: Key): Address {
@@ -57,8 +64,8 @@ export class StateRows<T> {
     options: ReadOptions | undefined,
     values: 'include' | 'omit' = 'include',
   ): Promise<ReadResult> {
-    this.engine.assertOpen();
-    return this.engine.provider.read(
+    this.access.assertOpen();
+    return this.access.provider.read(
       addresses,
       options === undefined && values === 'include' ? undefined : { ...options, values },
     );
@@ -95,7 +102,7 @@ export class StateRows<T> {
     ttl: TimeToLive,
     expected: Expected | undefined,
     options: CallOptions | undefined,
-  ): Promise<Landed | Conflicted> {
+  ): Promise<CommittedBatch | ConflictedBatch> {
     const checks = expected === undefined ? [] : [{ address, expected }];
     return await this.commit(address, checks, { kind: 'put', address, value: stored, ttl }, options);
   }
@@ -106,11 +113,11 @@ export class StateRows<T> {
     change: Change,
     options: CallOptions | undefined,
   ) {
-    return await commitBatch(this.engine, address.database, checks, [change], options?.signal);
+    return await commitBatch(this.access, address.database, checks, [change], options?.signal);
   }
 
   /** The entry that a landed write left behind. */
-  written(address: Address, key: Key, encoded: Encoded<T>, landed: Landed, index = 0): Entry<T> {
+  written(address: Address, key: Key, encoded: Encoded<T>, landed: CommittedBatch, index = 0): Entry<T> {
     const { version, time, rows } = landed;
     return new ReadEntry(
       key,
@@ -138,11 +145,11 @@ export class StateRows<T> {
     if (!this.state.sliding || expiresAt === undefined || ttlMs === undefined) return expiresAt;
     if (time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
     const { version } = row;
-    const name = turnOf(address.database, address);
+    const name = lockNameOf(address.database, address);
     // it goes on when the reader has gone
     const renew = async (): Promise<Renewed | undefined> =>
-      await this.engine.detached(address.database, async () => await this.#renew(address, version, ttlMs));
-    const renewal = this.engine.renewals.once(name, version, time, renew);
+      await this.access.detached(address.database, async () => await this.#renew(address, version, ttlMs));
+    const renewal = this.access.renewals.once(name, version, time, renew);
     return (await untilAborted('A read', 'none', signal, renewal)) ?? expiresAt;
   }
 
@@ -150,12 +157,12 @@ export class StateRows<T> {
   async #renew(address: Address, version: Version, ttlMs: number): Promise<Renewed | undefined> {
     try {
       const batch = batchOf(
-        this.engine,
+        this.access,
         address.database,
         [{ address, expected: { version } }],
         [{ kind: 'renew', address, ttlMs }],
       );
-      const [result] = await this.engine.provider.commit([{ ...batch, noWait: true }]);
+      const [result] = await this.access.provider.commit([{ ...batch, noWait: true }]);
       const expiresAt = result?.outcome === 'committed' ? result.rows[0]?.expiresAt : undefined;
       return result?.outcome !== 'committed' || expiresAt === undefined
         ? undefined
@@ -173,9 +180,9 @@ export class StateRows<T> {
   async retryInTurn<R>(
     address: Address,
     policy: RetryPolicy,
-    work: () => Promise<R | Conflicted>,
+    work: () => Promise<R | ConflictedBatch>,
   ): Promise<R> {
-    return await retryInTurn(this.engine, turnOf(address.database, address), policy, async () => {
+    return await retryWithLock(this.access, lockNameOf(address.database, address), policy, async () => {
       const result = await work();
       if (isConflicted(result)) throw conflictError(result, 'own');
       return result;
@@ -183,5 +190,5 @@ export class StateRows<T> {
   }
 }
 
-const isConflicted = (result: unknown): result is Conflicted =>
+const isConflicted = (result: unknown): result is ConflictedBatch =>
   typeof result === 'object' && result !== null && (result as { outcome?: unknown }).outcome === 'conflict';

@@ -148,7 +148,7 @@ export type CommitResult =
   | { readonly outcome: 'refused'; readonly address: RowAddress; readonly reason: 'range' | 'type' }
   | { readonly outcome: 'failed'; readonly error: StorageError };
 
-export interface ReadOptions {
+export interface ProviderReadOptions {
   /**
    * `omit`: every answered value is `{ kind: 'omitted' }`, and none is fetched. @default 'include'
    */
@@ -320,7 +320,7 @@ export interface StorageProvider {
    * values of several rows are over `pageBytesMax` together, before much more than that was read;
    * one address is always answered.
    */
-  read(addresses: readonly Address[], options?: ReadOptions): Promise<ReadResult>;
+  read(addresses: readonly Address[], options?: ProviderReadOptions): Promise<ReadResult>;
 
   /**
    * One page of each range, in key order or reversed, each of at most `pageBytesMax`. The ranges

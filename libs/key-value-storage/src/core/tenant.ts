@@ -3,7 +3,7 @@
  * isolation, backup and deletion.
  */
 import { storageError } from './errors.js';
-import { describe } from './key.js';
+import { inspect } from './key.js';
 import { limits } from './limits.js';
 import { decodeText, encodeText, utf8Length } from './text-encoding.js';
 
@@ -19,7 +19,7 @@ export function assertTenant(tenant: unknown): asserts tenant is string {
 
   if (typeof tenant !== 'string' || tenant.trim() !== tenant || /[\u0000-\u001f\u007f]/.test(tenant)) {
     throw tenantMissing(
-      `A tenant's name is a text without control characters or blanks around it; given was ${describe(tenant)}`,
+      `A tenant's name is a text without control characters or blanks around it; given was ${inspect(tenant)}`,
     );
   }
   const bytes = utf8Length(databaseName(tenant));

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import { systemClock, type Clock } from './clock.js';
-import { Turns } from './turns.js';
+import { KeyedLock } from './turns.js';
 
-const patience = { patienceMs: 1, deadline: Number.POSITIVE_INFINITY };
+const patience = { stallTimeoutMs: 1, deadline: Number.POSITIVE_INFINITY };
 /** A clock whose waits end only when they are aborted. */
 const endless: Clock = {
   ...systemClock,
@@ -16,31 +16,31 @@ const impatient: Clock = { ...systemClock, wait: async () => undefined };
 
 describe('turns at a row', () => {
   it('go to one at a time, in the order in which they were asked for', async () => {
-    const turns = new Turns();
+    const turns = new KeyedLock();
     const order: number[] = [];
-    await turns.take('a', patience, endless, undefined);
+    await turns.acquire('a', patience, endless, undefined);
     const waiting = [1, 2, 3].map(async (number) => {
-      expect(await turns.take('a', patience, endless, undefined)).toBe(true);
+      expect(await turns.acquire('a', patience, endless, undefined)).toBe(true);
       order.push(number);
-      turns.leave('a');
+      turns.release('a');
     });
-    turns.leave('a');
+    turns.release('a');
     await Promise.all(waiting);
     expect(order).toEqual([1, 2, 3]);
-    expect(turns.isTaken('a')).toBe(false);
+    expect(turns.isHeld('a')).toBe(false);
   });
 
   it('are not waited for longer than the patience: a holder that never ends blocks nobody', async () => {
-    const turns = new Turns();
-    await turns.take('a', patience, endless, undefined);
-    expect(await turns.take('a', patience, impatient, undefined)).toBe(false);
-    turns.leave('a');
-    expect(turns.isTaken('a')).toBe(false);
+    const turns = new KeyedLock();
+    await turns.acquire('a', patience, endless, undefined);
+    expect(await turns.acquire('a', patience, impatient, undefined)).toBe(false);
+    turns.release('a');
+    expect(turns.isHeld('a')).toBe(false);
   });
 
   it('are given up by those in front first while the line stands: 1, then 2, then 4, and never by all of them at once', async () => {
-    const turns = new Turns();
-    await turns.take('a', patience, endless, undefined);
+    const turns = new KeyedLock();
+    await turns.acquire('a', patience, endless, undefined);
     const ticks: (() => void)[] = [];
     const byHand: Clock = {
       ...endless,
@@ -48,9 +48,9 @@ describe('turns at a row', () => {
     };
     const gone: number[] = [];
     const waiting = Array.from({ length: 9 }, async (_, number) => {
-      expect(await turns.take('a', patience, byHand, undefined)).toBe(number >= 7);
+      expect(await turns.acquire('a', patience, byHand, undefined)).toBe(number >= 7);
       gone.push(number);
-      if (number >= 7) turns.leave('a');
+      if (number >= 7) turns.release('a');
     });
     const tick = async (): Promise<void> => {
       for (const fire of ticks.splice(0)) fire();
@@ -62,27 +62,27 @@ describe('turns at a row', () => {
     expect(gone).toEqual([0, 1, 2]);
     await tick();
     expect(gone).toEqual([0, 1, 2, 3, 4, 5, 6]);
-    turns.leave('a');
+    turns.release('a');
     await Promise.all(waiting);
     expect(gone).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    expect(turns.isTaken('a')).toBe(false);
+    expect(turns.isHeld('a')).toBe(false);
   });
 
   it('of different rows have nothing to do with each other', async () => {
-    const turns = new Turns();
-    await turns.take('a', patience, endless, undefined);
-    expect(await turns.take('b', patience, endless, undefined)).toBe(true);
+    const turns = new KeyedLock();
+    await turns.acquire('a', patience, endless, undefined);
+    expect(await turns.acquire('b', patience, endless, undefined)).toBe(true);
   });
 
   it('are given up when the caller gives up, and the next in line gets them', async () => {
-    const turns = new Turns();
+    const turns = new KeyedLock();
     const controller = new AbortController();
-    await turns.take('a', patience, endless, undefined);
-    const quitter = turns.take('a', patience, endless, controller.signal).catch((error: unknown) => error);
-    const next = turns.take('a', patience, endless, undefined);
+    await turns.acquire('a', patience, endless, undefined);
+    const quitter = turns.acquire('a', patience, endless, controller.signal).catch((error: unknown) => error);
+    const next = turns.acquire('a', patience, endless, undefined);
     controller.abort(new Error('enough'));
     expect(await quitter).toEqual(new Error('enough'));
-    turns.leave('a');
+    turns.release('a');
     expect(await next).toBe(true);
   });
 });

@@ -19,23 +19,23 @@ interface Line {
   impatient: number;
 }
 
-export interface Patience {
+export interface LockWait {
   /** How long to wait while the line does not move. */
-  readonly patienceMs: number;
+  readonly stallTimeoutMs: number;
   /** When to stop waiting in any case, by the monotonic clock. */
   readonly deadline: number;
 }
 
-export class Turns {
+export class KeyedLock {
   /** Of each name that somebody holds: who waits for it. */
   readonly #lines = new Map<string, Line>();
 
-  isTaken(name: string): boolean {
+  isHeld(name: string): boolean {
     return this.#lines.has(name);
   }
 
   /** Takes a turn that nobody has. */
-  begin(name: string): void {
+  acquireFree(name: string): void {
     this.#lines.set(name, { waiting: [], moves: 0, impatient: 1 });
   }
 
@@ -43,15 +43,15 @@ export class Turns {
    * Answers whether the turn was granted; not, once the patience is over. Rejects with the signal's
    * reason.
    */
-  async take(
+  async acquire(
     name: string,
-    patience: Patience,
+    patience: LockWait,
     clock: Clock,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
     const line = this.#lines.get(name);
     if (line === undefined) {
-      this.begin(name);
+      this.acquireFree(name);
       return true;
     }
     let granted: boolean | undefined;
@@ -67,7 +67,7 @@ export class Turns {
     try {
       await this.#wait(line, ended, patience, clock, signal);
     } catch (error) {
-      if (granted === true) this.leave(name);
+      if (granted === true) this.release(name);
       throw error;
     } finally {
       if (granted === undefined) line.waiting.splice(line.waiting.indexOf(waiting), 1);
@@ -79,7 +79,7 @@ export class Turns {
   async #wait(
     line: Line,
     ended: Promise<void>,
-    { patienceMs, deadline }: Patience,
+    { stallTimeoutMs, deadline }: LockWait,
     clock: Clock,
     signal: AbortSignal | undefined,
   ): Promise<void> {
@@ -90,7 +90,7 @@ export class Turns {
         const { moves } = line;
         isOver = await Promise.race([
           ended.then(() => true),
-          clock.wait(patienceMs, stopped).then(() => false),
+          clock.wait(stallTimeoutMs, stopped).then(() => false),
         ]);
         if (!isOver && line.moves === moves) losePatience(line);
       }
@@ -100,7 +100,7 @@ export class Turns {
   }
 
   /** Gives the turn to the next in line. Only whoever was granted it calls this. */
-  leave(name: string): void {
+  release(name: string): void {
     const line = this.#lines.get(name);
     const next = line?.waiting.shift();
     if (line === undefined || next === undefined) {

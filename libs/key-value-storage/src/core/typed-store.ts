@@ -2,18 +2,18 @@
  * What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port
  * in as few turns as it can.
  */
-import type { Conflicted, Engine } from './commit.js';
-import { answerTo, assertAtMost, batchOf, commitBatch, conflictError, keyOf, existsError } from './commit.js';
+import type { ConflictedBatch, StorageAccess } from './commit.js';
+import { resultOf, assertAtMost, batchOf, commitBatch, conflictError, keyOf, existsError } from './commit.js';
 import { throwIfAborted } from './abort.js';
 import { frozenKey, type Entry, type EntryInfo } from './entry.js';
 import type { Precondition } from './etag.js';
 import { storageError } from './errors.js';
-import { describe, type Key, type KeyRange } from './key.js';
+import { inspect, type Key, type KeyRange } from './key.js';
 import { isPromise } from './kinds.js';
 import {
   KeyValueStore,
   type CallOptions,
-  type Condition,
+  type EtagLike,
   type GuardedWriteOptions,
   type Page,
   type PageRequest,
@@ -23,7 +23,7 @@ import {
 import { invalidOption, assertOptions, assertTtl } from './options.js';
 import { RangeReader } from './range-reader.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from './retry-on-conflict.js';
-import type { Given, ResolvedState } from './state-definition.js';
+import type { Input, ResolvedState } from './state-definition.js';
 import { StateRows } from './state-rows.js';
 import type { Address, Expected } from './storage-provider.js';
 import { databaseOf } from './tenant.js';
@@ -43,9 +43,9 @@ export class TypedStore<T> extends KeyValueStore<T> {
   readonly #rows: StateRows<T>;
   readonly #ranges: RangeReader<T>;
 
-  constructor(engine: Engine, state: ResolvedState<T>, database: () => string) {
+  constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {
     super();
-    this.#rows = new StateRows(engine, state, database);
+    this.#rows = new StateRows(access, state, database);
     this.#ranges = new RangeReader(this.#rows);
     this[storeRows] = this.#rows;
   }
@@ -85,7 +85,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     return row === undefined ? undefined : this.#rows.info(own, row);
   }
 
-  add(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
+  add(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>> {
     return this.#write('add', key, value, options, {
       expected: 'absent',
       onConflict: () => existsError(this.#rows.state.name, key),
@@ -94,7 +94,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   async getOrAdd(
     key: Key,
-    make: () => Given<T> | Promise<Given<T>>,
+    make: () => Input<T> | Promise<Input<T>>,
     options?: WriteOptions,
   ): Promise<{ readonly entry: Entry<T>; readonly added: boolean }> {
     assertOptions('getOrAdd', options, writeNames);
@@ -113,11 +113,11 @@ export class TypedStore<T> extends KeyValueStore<T> {
     });
   }
 
-  set(key: Key, value: Given<T>, options?: GuardedWriteOptions): Promise<Entry<T>> {
+  set(key: Key, value: Input<T>, options?: GuardedWriteOptions): Promise<Entry<T>> {
     return this.#write('set', key, value, options, { onConflict: callersConflict, guarded: true });
   }
 
-  replace(key: Key, value: Given<T>, options?: WriteOptions): Promise<Entry<T>> {
+  replace(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>> {
     return this.#write('replace', key, value, options, {
       expected: 'present',
       onConflict: () => this.#notFound(key),
@@ -136,10 +136,10 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   async update(
     key: Key,
-    change: (value: T) => Given<T> | Promise<Given<T>>,
+    change: (value: T) => Input<T> | Promise<Input<T>>,
     options?: WriteOptions & {
       readonly retry?: RetryOptions | undefined;
-      readonly initial?: (() => Given<T>) | undefined;
+      readonly initial?: (() => Input<T>) | undefined;
     },
   ): Promise<Entry<T>> {
     assertOptions('update', options, updateNames);
@@ -189,7 +189,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   async delete(
     key: Key,
-    options?: CallOptions & { readonly ifMatch?: Condition | Precondition | '*' },
+    options?: CallOptions & { readonly ifMatch?: EtagLike | Precondition | '*' },
   ): Promise<boolean> {
     assertOptions('delete', options, ['signal', 'ifMatch']);
     const address = this.#rows.address(key);
@@ -232,7 +232,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
   ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }> {
     assertOptions('getMany', options, readNames);
     if (!Array.isArray(keys))
-      throw invalidOption(`getMany takes an array of keys; given was ${describe(keys)}.`);
+      throw invalidOption(`getMany takes an array of keys; given was ${inspect(keys)}.`);
     assertAtMost('readAddressesMax', keys.length, 'keys in one getMany');
     const addresses = keys.map((key) => this.#rows.address(key));
     const own = keys.map(frozenKey);
@@ -245,27 +245,27 @@ export class TypedStore<T> extends KeyValueStore<T> {
   }
 
   async setMany(
-    items: Iterable<{ readonly key: Key; readonly value: Given<T> }>,
+    items: Iterable<{ readonly key: Key; readonly value: Input<T> }>,
     options?: WriteOptions,
   ): Promise<readonly Entry<T>[]> {
     assertOptions('setMany', options, writeNames);
     const rows = this.#rows;
     const ttl = ttlOf('setMany', options?.ttlMs, rows.state.ttlMs, 'replace');
     const database = rows.database();
-    const given: { key: Key; value: Given<T>; address: Address }[] = [];
+    const given: { key: Key; value: Input<T>; address: Address }[] = [];
     const names = new Set<string>();
     if (typeof (items as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
-      throw invalidOption(`setMany takes an iterable of { key, value }; given was ${describe(items)}.`);
+      throw invalidOption(`setMany takes an iterable of { key, value }; given was ${inspect(items)}.`);
     }
     for (const { key, value } of items) {
       const address = { ...rows.address(key), database };
-      if (names.has(address.key)) throw invalidOption(`setMany was given the key ${describe(key)} twice.`);
+      if (names.has(address.key)) throw invalidOption(`setMany was given the key ${inspect(key)} twice.`);
       names.add(address.key);
       assertAtMost('batchEntriesMax', names.size, 'rows in one batch');
       given.push({ key: frozenKey(key), value, address });
     }
     throwIfAborted('A commit', options?.signal);
-    rows.engine.assertOpen();
+    rows.access.assertOpen();
     if (given.length === 0) return [];
     const encoded = await Promise.all(
       given.map(async ({ key, value }) => await rows.codec.encode(key, value)),
@@ -279,7 +279,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
           ttl,
         }) as const,
     );
-    const result = await commitBatch(rows.engine, database, [], changes, options?.signal);
+    const result = await commitBatch(rows.access, database, [], changes, options?.signal);
     if (result.outcome === 'conflict') throw conflictError(result, 'own');
     return given.map(({ key, address }, index) =>
       rows.written(address, key, encoded[index] as (typeof encoded)[number], result, index),
@@ -320,16 +320,16 @@ export class TypedStore<T> extends KeyValueStore<T> {
   // ─── elsewhere
 
   forTenant(tenant: string): KeyValueStore<T> {
-    const { engine, state } = this.#rows;
+    const { access, state } = this.#rows;
     const database = databaseOf(tenant);
     if (state.scope === 'shared')
       throw invalidOption(`The state '${state.name}' is shared: it has no tenants.`);
-    return new TypedStore(engine, state, () => database);
+    return new TypedStore(access, state, () => database);
   }
 
   within(transaction: object): KeyValueStore<T> {
-    const { engine, state, database } = this.#rows;
-    return new TypedStore(engine.within(transaction), state, database);
+    const { access, state, database } = this.#rows;
+    return new TypedStore(access.within(transaction), state, database);
   }
 
   // ─── parts
@@ -338,7 +338,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
   async #write(
     verb: string,
     key: Key,
-    value: Given<T>,
+    value: Input<T>,
     options: GuardedWriteOptions | undefined,
     write: Write,
   ): Promise<Entry<T>> {
@@ -351,16 +351,16 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const pending = rows.codec.encode(own, value);
     const encoded = isPromise(pending) ? await pending : pending;
     const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
-    const { engine } = rows;
+    const { access } = rows;
     const change = { kind: 'put', address, value: encoded.stored, ttl } as const;
-    const batch = batchOf(engine, address.database, expected === undefined ? [] : [{ address, expected }], [
+    const batch = batchOf(access, address.database, expected === undefined ? [] : [{ address, expected }], [
       change,
     ]);
     const signal = options?.signal;
-    const result = answerTo(
-      engine,
+    const result = resultOf(
+      access,
       batch,
-      await engine.provider.commit([batch], signal === undefined ? undefined : { signal }),
+      await access.provider.commit([batch], signal === undefined ? undefined : { signal }),
     );
     if (result.outcome === 'conflict') throw write.onConflict(result);
     return rows.written(address, own, encoded, result);
@@ -375,7 +375,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
       versions.length === 0 ? 'an etag of another row' : `one of ${versions.length} etags`,
     ];
     const actual = row?.version;
-    const message = `${address.entity} ${describe(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${expected}.`;
+    const message = `${address.entity} ${inspect(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${expected}.`;
     throw storageError(
       'STORAGE_CONFLICT',
       message,
@@ -385,12 +385,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
   }
 
   #policy(options: CallOptions | undefined, retry?: RetryOptions): RetryPolicy {
-    const policy = resolveRetry(retry, this.#rows.engine.retry);
+    const policy = resolveRetry(retry, this.#rows.access.retry);
     return options?.signal ? { ...policy, signal: options.signal } : policy;
   }
 
   #notFound(key: Key) {
-    return storageError('KEY_NOT_FOUND', `There is no ${this.#rows.state.name} ${describe(key)}.`, { key });
+    return storageError('KEY_NOT_FOUND', `There is no ${this.#rows.state.name} ${inspect(key)}.`, { key });
   }
 }
 
@@ -404,22 +404,22 @@ interface Write {
   readonly expected?: Expected;
   /** The condition is the caller's `ifMatch`. */
   readonly guarded?: boolean;
-  readonly onConflict: (conflict: Conflicted) => Error;
+  readonly onConflict: (conflict: ConflictedBatch) => Error;
   readonly expiry?: 'keep';
 }
 
-const callersConflict = (conflict: Conflicted): Error => conflictError(conflict, 'caller');
-const ownConflict = (conflict: Conflicted): Error => conflictError(conflict, 'own');
+const callersConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'caller');
+const ownConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'own');
 
 function assertEntry(verb: string, entry: unknown): void {
   if (typeof entry === 'object' && entry !== null && 'key' in entry && 'etag' in entry && 'value' in entry)
     return;
-  throw invalidOption(`${verb} takes an entry as it was read; given was ${describe(entry)}.`);
+  throw invalidOption(`${verb} takes an entry as it was read; given was ${inspect(entry)}.`);
 }
 
 function assertFunction(verb: string, name: string, given: unknown): void {
   if (typeof given !== 'function')
-    throw invalidOption(`${verb} takes a function as ${name}; given was ${describe(given)}.`);
+    throw invalidOption(`${verb} takes a function as ${name}; given was ${inspect(given)}.`);
 }
 
 /** A forgotten bound must never mean "everything". */

@@ -12,7 +12,7 @@ import {
   reviveFrozen,
 } from './codec.js';
 import { storageError } from './errors.js';
-import { describe, assertWithin, type Key } from './key.js';
+import { inspect, assertWithin, type Key } from './key.js';
 import { isPromise } from './kinds.js';
 import type { ResolvedState } from './state-definition.js';
 import type { Address, StoredValue, Value } from './storage-provider.js';
@@ -116,7 +116,7 @@ export class ValueCodec<T> {
     if (!(from < schemaVersion)) {
       throw storageError(
         'STORAGE_UNSUPPORTED',
-        `${name} ${describe(keyOf(address))} was written with schemaVersion ${from}; this program knows ${schemaVersion}.`,
+        `${name} ${inspect(keyOf(address))} was written with schemaVersion ${from}; this program knows ${schemaVersion}.`,
         {},
       );
     }
@@ -135,7 +135,7 @@ export class ValueCodec<T> {
   }
 
   #name(key: Key): string {
-    return `${this.#state.name} ${describe(key)}`;
+    return `${this.#state.name} ${inspect(key)}`;
   }
 }
 

@@ -1,8 +1,8 @@
 /** The options of writes, in the terms of the port. */
 import { isPrecondition, versionIn, type Precondition } from './etag.js';
 import { storageError } from './errors.js';
-import { describe } from './key.js';
-import type { Condition } from './key-value-store.js';
+import { inspect } from './key.js';
+import type { EtagLike } from './key-value-store.js';
 import { assertTtl, invalidOption } from './options.js';
 import type { Address, Expected, TimeToLive } from './storage-provider.js';
 import { isVersion } from './version.js';
@@ -18,7 +18,7 @@ export interface OneOf {
  * or malformed one `INVALID_ETAG`: never "no check".
  */
 export function conditionOf(
-  options: { readonly ifMatch?: Condition | Precondition | '*' } | undefined,
+  options: { readonly ifMatch?: EtagLike | Precondition | '*' } | undefined,
   { database, container, entity, key }: Address,
 ): Expected | OneOf | undefined {
   if (options === undefined || !('ifMatch' in options)) return undefined;
@@ -48,12 +48,12 @@ export function etagIn(given: unknown): string {
   const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;
   if (typeof etag !== 'string')
     throw invalidOption(
-      `An etag is a text; given was ${describe(etag)}. To write without a check, leave the option out.`,
+      `An etag is a text; given was ${inspect(etag)}. To write without a check, leave the option out.`,
     );
   if (!isVersion(etag)) {
     throw storageError(
       'INVALID_ETAG',
-      `An etag is what a read or write answered; given was ${describe(etag)}. To write without a check, leave it out.`,
+      `An etag is what a read or write answered; given was ${inspect(etag)}. To write without a check, leave it out.`,
       {},
     );
   }

@@ -22,7 +22,7 @@ type ParameterOf<C, I extends number> = C extends abstract new (...given: infer 
  * Works on a constructor parameter and on a property. A parameter, or a public property, of another
  * type is a compile error.
  */
-export interface Injects<What> {
+export interface InjectDecorator<What> {
   <C extends AnyClass, I extends number>(
     target: C,
     property: undefined,
@@ -57,8 +57,8 @@ export function getStoreToken(state: AnyState): InjectionToken {
  * KeyValueStore<Product>) {}`. The state must be in some `KeyValueStorageModule.forFeature([…])`
  * that the module imports. `INVALID_OPTION` for a class without `@State`.
  */
-export function InjectStore<T>(definition: StateDefinition<T>): Injects<KeyValueStore<T>>;
-export function InjectStore<T>(state: ClassOf<T>): Injects<KeyValueStore<T>>;
-export function InjectStore(state: AnyState): Injects<KeyValueStore<never>> {
+export function InjectStore<T>(definition: StateDefinition<T>): InjectDecorator<KeyValueStore<T>>;
+export function InjectStore<T>(state: ClassOf<T>): InjectDecorator<KeyValueStore<T>>;
+export function InjectStore(state: AnyState): InjectDecorator<KeyValueStore<never>> {
   return Inject(getStoreToken(state));
 }

@@ -35,7 +35,7 @@ import {
   noRoot,
   startUpChecksOf,
   type Feature,
-  type Surroundings,
+  type StartUpContext,
 } from './start-up-checks.js';
 import { StorageHost } from './storage-host.js';
 import { AsyncTenantContext, TenantContext } from './tenancy/tenant-context.js';
@@ -169,7 +169,7 @@ async function openHost(
 ): Promise<StorageHost> {
   assertRootOptions(place, options);
   const providers = Object.keys(options.providers ?? {});
-  const surroundings: Surroundings = {
+  const surroundings: StartUpContext = {
     providers,
     oneEngine: override === null ? [] : providers.filter((name) => !(name in override.providers)),
     scope: options.tenancy === undefined ? 'shared' : 'tenant',

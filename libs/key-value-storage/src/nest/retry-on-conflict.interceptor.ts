@@ -10,7 +10,7 @@ import { defer, retry, tap, throwError, timer, type Observable } from 'rxjs';
 import { systemClock } from '../core/clock.js';
 import { assertOptions } from '../core/options.js';
 import {
-  markAttempts,
+  recordAttempts,
   nextDelay,
   resolveRetry,
   retryDefaults,
@@ -77,7 +77,7 @@ export class RetryOnConflictInterceptor implements NestInterceptor {
             ? undefined
             : nextDelay(error, attempt, systemClock.monotonic() - begun, policy);
           if (delayMs !== undefined && policy.signal?.aborted !== true) return timer(delayMs);
-          markAttempts(error, attempt);
+          recordAttempts(error, attempt);
           return throwError(() => error);
         },
       }),

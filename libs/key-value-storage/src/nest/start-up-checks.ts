@@ -27,7 +27,7 @@ function featuresOf(modules: ModulesContainer): readonly Feature[] {
  * modules there are.
  */
 export const startUpCheckSymbol = Symbol.for('kvent.start-up-check');
-export type StartUpCheck = (modules: ModulesContainer, storage: Surroundings) => void;
+export type StartUpCheck = (modules: ModulesContainer, storage: StartUpContext) => void;
 
 export function startUpChecksOf(modules: ModulesContainer): ReadonlySet<StartUpCheck> {
   const checks = [...modules.values()].map(
@@ -52,7 +52,7 @@ export function noRoot({ states, place }: Feature) {
 }
 
 /** What is known of the storage before it is opened. */
-export interface Surroundings {
+export interface StartUpContext {
   /** The names in `forRoot({ providers })`. */
   readonly providers: readonly string[];
   /** With `overrideStorage`: those of them that are the main provider under another name. */
@@ -84,15 +84,15 @@ const admittedOf = (modules: ModulesContainer): Set<Feature> =>
  * The same for modules that are loaded later; `undefined` before the storage of the application is
  * opened.
  */
-export const surroundingsOf = (modules: ModulesContainer): Surroundings | undefined =>
-  onceForApplication<{ value?: Surroundings }>(modules, surroundingsKey, () => ({})).value;
+export const startUpContextOf = (modules: ModulesContainer): StartUpContext | undefined =>
+  onceForApplication<{ value?: StartUpContext }>(modules, surroundingsKey, () => ({})).value;
 
 /** Checks all states that are there, before the storage is opened. */
-export function admitAll(modules: ModulesContainer, surroundings: Surroundings): void {
+export function admitAll(modules: ModulesContainer, surroundings: StartUpContext): void {
   const features = featuresOf(modules);
   assertStates(features, surroundings);
   for (const feature of features) admittedOf(modules).add(feature);
-  onceForApplication<{ value?: Surroundings }>(modules, surroundingsKey, () => ({})).value = surroundings;
+  onceForApplication<{ value?: StartUpContext }>(modules, surroundingsKey, () => ({})).value = surroundings;
 }
 
 /**
@@ -100,7 +100,7 @@ export function admitAll(modules: ModulesContainer, surroundings: Surroundings):
  * it.
  */
 export function admit(modules: ModulesContainer, feature: Feature): void {
-  const [admitted, surroundings] = [admittedOf(modules), surroundingsOf(modules)];
+  const [admitted, surroundings] = [admittedOf(modules), startUpContextOf(modules)];
   if (surroundings === undefined || admitted.has(feature)) return;
   assertStates([...admitted, feature], surroundings);
   admitted.add(feature);
@@ -110,7 +110,7 @@ export function admit(modules: ModulesContainer, feature: Feature): void {
  * `INVALID_OPTION` for a state whose provider has no such name, and for two states that would share
  * their rows, naming both places.
  */
-function assertStates(features: readonly Feature[], { providers, oneEngine, scope }: Surroundings): void {
+function assertStates(features: readonly Feature[], { providers, oneEngine, scope }: StartUpContext): void {
   const seen = new Map<string, { readonly state: ResolvedState; readonly place: string }>();
   for (const { states, place } of features) {
     for (const state of states) {

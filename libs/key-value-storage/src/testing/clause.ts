@@ -13,7 +13,7 @@ export interface Clause {
   /** The law (1 to 14) of `docs/promises.md` that it belongs to. */
   readonly law: number;
   /** What it can only be proven with. A provider that does not claim it is not asked. */
-  readonly needs?: Need;
+  readonly needs?: Capability;
   /** What it must catch: the test of the kit runs the clause on it, and it has to fail. */
   readonly broken: Broken;
   /** Proves it, or throws an `AssertionError`. */
@@ -36,7 +36,7 @@ export interface Abilities {
 }
 
 /** Each need in words, and how it is seen. */
-export const needs = {
+export const capabilities = {
   clock: { words: 'a replaceable clock', isMet: (it: Abilities) => it.clock },
   'exact expiry': {
     words: "a replaceable clock and `expiry: 'exact'`",
@@ -60,8 +60,8 @@ export const needs = {
     isMet: (it: Abilities) => it.features.durable !== false && it.damage,
   },
 } as const satisfies Record<string, { words: string; isMet: (it: Abilities) => boolean }>;
-export type Need = keyof typeof needs;
+export type Capability = keyof typeof capabilities;
 
 /** Whether a clause has to hold for a subject of these abilities. */
-export const applies = (clause: { readonly needs?: Need }, abilities: Abilities): boolean =>
-  clause.needs === undefined || needs[clause.needs].isMet(abilities);
+export const applies = (clause: { readonly needs?: Capability }, abilities: Abilities): boolean =>
+  clause.needs === undefined || capabilities[clause.needs].isMet(abilities);

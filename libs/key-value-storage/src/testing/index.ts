@@ -11,7 +11,7 @@ export {
 } from './describe-storage-provider.js';
 export { clauses } from './clauses/clauses.js';
 export { storeClauses } from './clauses/store-clauses.js';
-export { applies, needs, type Abilities, type Clause, type Need } from './clause.js';
+export { applies, capabilities, type Abilities, type Clause, type Capability } from './clause.js';
 export type { BrokenStorage, StoreClause } from './store-clause.js';
 export type { Broken } from './broken.js';
 export {
@@ -21,7 +21,7 @@ export {
   type HeldTransaction,
   type ProviderUnderTest,
 } from './subject.js';
-export { all, StoreSubject } from './store-subject.js';
+export { collect, StoreSubject } from './store-subject.js';
 export { onSubject } from './subject.js';
 
 // ─── for kits of packages that build on the port
@@ -36,7 +36,7 @@ export {
   commitsOtherwise,
 } from './broken.js';
 export { replacing } from './store-clause.js';
-export { race, rejects, throws } from './verbs.js';
+export { race, assertRejects, assertThrows } from './verbs.js';
 
 export { temporaryJsonFile, type TemporaryJsonFile } from './temporary-json-file.js';
 export { SurvivingMemory } from './surviving-memory.js';

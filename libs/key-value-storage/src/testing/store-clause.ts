@@ -4,13 +4,13 @@
  */
 import type { AtomicBatch, KeyValueStorage, KeyValueStore } from '../core/index.js';
 import type { Broken } from './broken.js';
-import type { Need } from './clause.js';
+import type { Capability } from './clause.js';
 import type { StoreSubject } from './store-subject.js';
 
 export interface StoreClause {
   readonly name: string;
   readonly law: number;
-  readonly needs?: Need;
+  readonly needs?: Capability;
   readonly broken: BrokenStorage;
   run(subject: StoreSubject): Promise<void>;
 }

@@ -127,7 +127,7 @@ export class StoreSubject {
 }
 
 /** All that a list answers. */
-export async function all<T>(items: AsyncIterable<T>): Promise<readonly T[]> {
+export async function collect<T>(items: AsyncIterable<T>): Promise<readonly T[]> {
   const found: T[] = [];
   for await (const item of items) found.push(item);
   return found;

@@ -78,7 +78,7 @@ export const race = <R>(count: number, run: (index: number) => Promise<R>): Prom
   Promise.all(Array.from({ length: count }, (_, index) => run(index)));
 
 /** That a promise is rejected with this code; answers the error. `call` must not throw. */
-export async function rejects(
+export async function assertRejects(
   code: StorageErrorCode,
   what: string,
   call: () => Promise<unknown>,
@@ -99,7 +99,7 @@ export async function rejects(
 }
 
 /** That a call throws at once with this code. */
-export function throws(
+export function assertThrows(
   code: StorageErrorCode,
   what: string,
   call: () => unknown,

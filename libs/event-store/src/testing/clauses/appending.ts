@@ -1,13 +1,13 @@
 /** Appending: all of the events or none, one after the other, at the version that was expected. */
 import assert from 'node:assert/strict';
 import {
-  all,
+  collect,
   changesBatches,
   commitOne,
   commitsOtherwise,
   hostileKeys,
   race,
-  rejects,
+  assertRejects,
 } from '@kvent/key-value-storage/testing';
 import { limits } from '@kvent/key-value-storage/core';
 import { added, cleared, KeptLedger, many } from '../ledger.js';
@@ -32,7 +32,7 @@ export const appendingClauses: readonly StreamClause[] = [
         replayed: false,
       });
       assert.deepEqual(
-        (await all(ledger.read('a'))).map(({ version }) => version),
+        (await collect(ledger.read('a'))).map(({ version }) => version),
         [1, 2, 3],
       );
       assert.deepEqual(await ledger.append('b', [cleared], { expectedVersion: 0 }), {
@@ -58,7 +58,7 @@ export const appendingClauses: readonly StreamClause[] = [
       assert.equal((await ledger.append('a', [cleared], { ifMatch: 'v6' })).version, 7);
       assert.equal((await ledger.append('a', [cleared], { ifMatch: '*' })).version, 8);
       assert.deepEqual(
-        (await all(ledger.read('a', { from: 3 }))).map(({ type, data }) => data?.n ?? type),
+        (await collect(ledger.read('a', { from: 3 }))).map(({ type, data }) => data?.n ?? type),
         [1, 1, 7, 8, 'cleared', 'cleared'],
       );
     },
@@ -70,7 +70,7 @@ export const appendingClauses: readonly StreamClause[] = [
       const { ledger } = subject;
       await ledger.append('a', many(3), { expectedVersion: 0 });
       for (const expectedVersion of [2, 4, 0, 'absent'] as const) {
-        const error = await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+        const error = await assertRejects('STREAM_VERSION_MISMATCH', 'append', () =>
           ledger.append('a', many(2), { expectedVersion }),
         );
         assert.deepEqual(
@@ -86,11 +86,11 @@ export const appendingClauses: readonly StreamClause[] = [
           { ...error },
         );
       }
-      const etag = await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+      const etag = await assertRejects('STREAM_VERSION_MISMATCH', 'append', () =>
         ledger.append('a', many(2), { ifMatch: 'v2' }),
       );
       assert.deepEqual({ ...etag, check: 'caller', retryable: false }, { ...etag });
-      const none = await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+      const none = await assertRejects('STREAM_VERSION_MISMATCH', 'append', () =>
         ledger.append('b', many(2), { expectedVersion: 'present' }),
       );
       assert.deepEqual({ ...none, expected: 'present', actual: 0, retryable: false }, { ...none });
@@ -110,14 +110,14 @@ export const appendingClauses: readonly StreamClause[] = [
     })),
     async run({ ledger }) {
       const bad = { type: 'added', data: { n: (() => 1) as unknown as number } } as const;
-      await rejects('INVALID_VALUE', 'append', () =>
+      await assertRejects('INVALID_VALUE', 'append', () =>
         ledger.append('a', [added(1), added(2), bad, added(4), added(5)], { expectedVersion: 0 }),
       );
-      await rejects('INVALID_OPTION', 'append', () =>
+      await assertRejects('INVALID_OPTION', 'append', () =>
         ledger.append('a', [added(1), { type: 'unheard' } as never, added(3)], { expectedVersion: 0 }),
       );
       assert.equal(await ledger.version('a'), 0);
-      assert.deepEqual(await all(ledger.read('a')), []);
+      assert.deepEqual(await collect(ledger.read('a')), []);
     },
   },
   {
@@ -137,7 +137,9 @@ export const appendingClauses: readonly StreamClause[] = [
       await provider.administration.import(subject.database, [
         { ...event, key: event.key.replace('2', '5') },
       ]);
-      await rejects('STORAGE_CORRUPT', 'append', () => ledger.append('a', many(5), { expectedVersion: 2 }));
+      await assertRejects('STORAGE_CORRUPT', 'append', () =>
+        ledger.append('a', many(5), { expectedVersion: 2 }),
+      );
       assert.equal(await ledger.version('a'), 2);
       assert.deepEqual((await subject.rows('event')).length, 3);
     },
@@ -170,7 +172,7 @@ export const appendingClauses: readonly StreamClause[] = [
       );
       assert.equal(answers.filter(({ status }) => status === 'fulfilled').length, 1);
       assert.equal(await ledger.version('a'), 1);
-      assert.equal((await all(ledger.read('a'))).length, 1);
+      assert.equal((await collect(ledger.read('a'))).length, 1);
     },
   },
   {
@@ -181,7 +183,7 @@ export const appendingClauses: readonly StreamClause[] = [
         for (let turn = 0; turn < 10; turn += 1)
           await patiently(() => ledger.append('hot', [added(writer)], { expectedVersion: 'any' }));
       });
-      const events = await all(ledger.read('hot'));
+      const events = await collect(ledger.read('hot'));
       assert.deepEqual(
         events.map(({ version }) => version),
         Array.from({ length: 200 }, (_, index) => index + 1),
@@ -210,13 +212,19 @@ export const appendingClauses: readonly StreamClause[] = [
         { expectedVersion: 'none' },
         undefined,
       ]) {
-        await rejects('INVALID_OPTION', 'append', () => ledger.append('a', [cleared], options as never));
+        await assertRejects('INVALID_OPTION', 'append', () =>
+          ledger.append('a', [cleared], options as never),
+        );
       }
-      await rejects('OUT_OF_RANGE', 'append', () => ledger.append('a', [cleared], { expectedVersion: -1 }));
+      await assertRejects('OUT_OF_RANGE', 'append', () =>
+        ledger.append('a', [cleared], { expectedVersion: -1 }),
+      );
       for (const ifMatch of [undefined, null, 7])
-        await rejects('INVALID_OPTION', 'append', () => ledger.append('a', [cleared], { ifMatch } as never));
+        await assertRejects('INVALID_OPTION', 'append', () =>
+          ledger.append('a', [cleared], { ifMatch } as never),
+        );
       for (const ifMatch of ['', '"v1"', 'v01', '7'])
-        await rejects('INVALID_ETAG', 'append', () => ledger.append('a', [cleared], { ifMatch }));
+        await assertRejects('INVALID_ETAG', 'append', () => ledger.append('a', [cleared], { ifMatch }));
       assert.equal(await ledger.version('a'), 0);
     },
   },
@@ -246,7 +254,7 @@ export const appendingClauses: readonly StreamClause[] = [
       const { replayed, changes } = await (await both()).commit();
       assert.deepEqual([replayed, changes.map(({ key }) => key)], [false, ['moved']]);
       assert.deepEqual([(await ledger.load('a')).state.sum, (await ledger.load('b')).state.sum], [7, -5]);
-      const error = await rejects('STREAM_VERSION_MISMATCH', 'commit', async () =>
+      const error = await assertRejects('STREAM_VERSION_MISMATCH', 'commit', async () =>
         (await both()).set(things, 'moved', { n: 6 }).commit(),
       );
       assert.deepEqual({ ...error, stream: 'ledger/b', retryable: true }, { ...error });
@@ -280,7 +288,7 @@ export const appendingClauses: readonly StreamClause[] = [
       assert.equal(await ledger.version('a'), 14);
       const entry = await things.getOrThrow('1');
       await things.set('1', { n: 100 });
-      await rejects('STORAGE_CONFLICT', 'commit', () =>
+      await assertRejects('STORAGE_CONFLICT', 'commit', () =>
         storage
           .atomic()
           .include(ledger.appending('a', [added(0)], { expectedVersion: 'any' }))
@@ -318,17 +326,19 @@ export const appendingClauses: readonly StreamClause[] = [
     })),
     async run(subject) {
       const { ledger } = subject;
-      await rejects('LIMIT_EXCEEDED', 'append', () =>
+      await assertRejects('LIMIT_EXCEEDED', 'append', () =>
         ledger.append('a', many(limits.batchEntriesMax), { expectedVersion: 0 }),
       );
       const large = { type: 'added', data: { n: 1, text: 'x'.repeat(limits.valueBytesMax) } } as const;
-      await rejects('LIMIT_EXCEEDED', 'append', () => ledger.append('a', [large], { expectedVersion: 0 }));
+      await assertRejects('LIMIT_EXCEEDED', 'append', () =>
+        ledger.append('a', [large], { expectedVersion: 0 }),
+      );
       const extensions = { text: 'x'.repeat(limits.eventMetadataBytesMax) };
-      await rejects('LIMIT_EXCEEDED', 'append', () =>
+      await assertRejects('LIMIT_EXCEEDED', 'append', () =>
         ledger.append('a', many(1), { expectedVersion: 0, metadata: { extensions } }),
       );
-      await rejects('INVALID_KEY', 'append', () => ledger.append('', many(1), { expectedVersion: 0 }));
-      await rejects('LIMIT_EXCEEDED', 'append', () =>
+      await assertRejects('INVALID_KEY', 'append', () => ledger.append('', many(1), { expectedVersion: 0 }));
+      await assertRejects('LIMIT_EXCEEDED', 'append', () =>
         ledger.append('x'.repeat(513), many(1), { expectedVersion: 0 }),
       );
       assert.equal(await ledger.version('a'), 0);
@@ -373,7 +383,7 @@ export const appendingClauses: readonly StreamClause[] = [
       for (const [index, id] of distinct.entries())
         await ledger.append(id, [added(index), cleared], { expectedVersion: 0 });
       for (const [index, id] of distinct.entries()) {
-        const events = await all(ledger.read(id));
+        const events = await collect(ledger.read(id));
         assert.deepEqual([events.length, events[0]?.data?.n, events[0]?.stream], [2, index, id]);
       }
       const { items } = await ledger.page({ limit: 1_000 });
@@ -392,7 +402,7 @@ export const appendingClauses: readonly StreamClause[] = [
       await other.append('a', many(3), { expectedVersion: 0 });
       assert.deepEqual([await ledger.version('a'), await other.version('a')], [2, 3]);
       assert.deepEqual(
-        (await all(other.read('a'))).map(({ metadata }) => metadata.tenant)[0],
+        (await collect(other.read('a'))).map(({ metadata }) => metadata.tenant)[0],
         subject.otherTenant(),
       );
       assert.equal(await other.delete('a'), true);

@@ -1,6 +1,6 @@
 /** Deleting is final, and closing ends everything. */
 import assert from 'node:assert/strict';
-import { all, breaks, race, rejects } from '@kvent/key-value-storage/testing';
+import { collect, breaks, race, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, many } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
 
@@ -40,7 +40,7 @@ export const deletingClauses: readonly StreamClause[] = [
         () => ledger.transact('a', () => many(5), { idempotencyKey: 'l' }),
         () => ledger.openSession('a'),
         () => ledger.loadOrThrow('a'),
-        () => all(ledger.read('a')),
+        () => collect(ledger.read('a')),
         () => ledger.snapshot('a'),
         () => ledger.snapshotAll('a', { every: 1 }),
         () =>
@@ -51,7 +51,7 @@ export const deletingClauses: readonly StreamClause[] = [
         () => ledger.findByIdempotencyKey('a', 'k'),
       ];
       for (const call of refused) {
-        const error = await rejects('STREAM_DELETED', 'the use of a deleted stream', call);
+        const error = await assertRejects('STREAM_DELETED', 'the use of a deleted stream', call);
         assert.deepEqual({ ...error, stream: 'ledger/a', effect: 'none' }, { ...error });
       }
       assert.deepEqual(
@@ -93,11 +93,11 @@ export const deletingClauses: readonly StreamClause[] = [
       const { ledger } = subject;
       for (let version = 0; version < 2_000; version += 500)
         await ledger.append('a', many(500), { expectedVersion: version });
-      const error = await rejects('STREAM_VERSION_MISMATCH', 'delete', () =>
+      const error = await assertRejects('STREAM_VERSION_MISMATCH', 'delete', () =>
         ledger.delete('a', { expectedVersion: 1_999 }),
       );
       assert.deepEqual({ ...error, expected: 1_999, actual: 2_000, retryable: false }, { ...error });
-      await rejects('INVALID_OPTION', 'delete', () =>
+      await assertRejects('INVALID_OPTION', 'delete', () =>
         ledger.delete('a', { expectedVersion: undefined } as never),
       );
       assert.equal(await ledger.delete('a', { expectedVersion: 2_000 }), true);
@@ -119,7 +119,7 @@ export const deletingClauses: readonly StreamClause[] = [
     })),
     async run({ ledger }) {
       await ledger.append('a', many(800), { expectedVersion: 0 });
-      await rejects('STREAM_DELETED', 'read', async () => {
+      await assertRejects('STREAM_DELETED', 'read', async () => {
         for await (const { version } of ledger.read('a')) if (version === 10) await ledger.delete('a');
       });
     },
@@ -128,7 +128,7 @@ export const deletingClauses: readonly StreamClause[] = [
     name: 'What is loaded while it is deleted is the whole stream, or none.',
     broken: breaksStream('load what is left', (stream) => ({
       load: async (id) => {
-        const events = await all(stream.read(id)).catch(() => []);
+        const events = await collect(stream.read(id)).catch(() => []);
         return { id, state: { sum: -1, count: events.length }, version: events.length };
       },
     })),
@@ -157,14 +157,14 @@ export const deletingClauses: readonly StreamClause[] = [
         () => ledger.version('a'),
         () => ledger.append('a', [cleared], { expectedVersion: 0 }),
         () => ledger.transact('a', () => [added(1)]),
-        () => all(ledger.read('a')),
+        () => collect(ledger.read('a')),
         () => ledger.page(),
         () => ledger.openSession('a'),
         () => ledger.delete('a'),
         () => session.append([cleared]),
         () => session.renew(),
       ];
-      for (const call of calls) await rejects('STORAGE_NOT_OPEN', 'a call', call);
+      for (const call of calls) await assertRejects('STORAGE_NOT_OPEN', 'a call', call);
       await session[Symbol.asyncDispose]();
       await storage[Symbol.asyncDispose]();
       await subject.reopen();
@@ -179,16 +179,16 @@ export const deletingClauses: readonly StreamClause[] = [
     })),
     async run({ ledger }) {
       const gone = { signal: AbortSignal.abort(new Error('enough')) };
-      await rejects('ABORTED', 'append', () =>
+      await assertRejects('ABORTED', 'append', () =>
         ledger.append('a', [cleared], { expectedVersion: 0, ...gone }),
       );
-      await rejects('ABORTED', 'transact', () => ledger.transact('a', () => [cleared], gone));
-      await rejects('ABORTED', 'load', () => ledger.load('a', gone));
-      await rejects('ABORTED', 'read', () => all(ledger.read('a', gone)));
+      await assertRejects('ABORTED', 'transact', () => ledger.transact('a', () => [cleared], gone));
+      await assertRejects('ABORTED', 'load', () => ledger.load('a', gone));
+      await assertRejects('ABORTED', 'read', () => collect(ledger.read('a', gone)));
       assert.equal(await ledger.version('a'), 0);
       await ledger.append('a', many(300), { expectedVersion: 0 });
       const giving = new AbortController();
-      await rejects('ABORTED', 'read', async () => {
+      await assertRejects('ABORTED', 'read', async () => {
         for await (const { version } of ledger.read('a', { signal: giving.signal })) {
           assert.ok(version <= 10, 'it is read on');
           if (version === 10) giving.abort(new Error('enough'));
@@ -206,12 +206,12 @@ export const deletingClauses: readonly StreamClause[] = [
       await kept.append('a', many(3), { expectedVersion: 0 });
       await kept.session('a', async (session) => {
         await session.append(many(2));
-        await rejects('SESSION_OPEN_FAILED', 'openSession', () =>
+        await assertRejects('SESSION_OPEN_FAILED', 'openSession', () =>
           kept.openSession('a', { openTimeoutMs: 0 }),
         );
       });
       await kept.snapshot('a');
-      await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+      await assertRejects('STREAM_VERSION_MISMATCH', 'append', () =>
         kept.append('a', many(1), { expectedVersion: 1 }),
       );
       assert.deepEqual(

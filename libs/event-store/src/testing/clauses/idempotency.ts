@@ -3,7 +3,7 @@
  * mark is kept.
  */
 import assert from 'node:assert/strict';
-import { all, breaks, changesChanges, race, rejects } from '@kvent/key-value-storage/testing';
+import { collect, breaks, changesChanges, race, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, Ledger, many } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
 
@@ -47,7 +47,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
           [await once(), await any()].map(({ replayed }) => replayed),
           [true, true],
         );
-        await rejects('STREAM_LOCKED', 'append', () =>
+        await assertRejects('STREAM_LOCKED', 'append', () =>
           ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'm' }),
         );
       });
@@ -72,7 +72,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
     })),
     async run({ ledger }) {
       await ledger.append('a', [added(1)], { expectedVersion: 'any', idempotencyKey: 'k' });
-      const error = await rejects('IDEMPOTENCY_CONFLICT', 'append', () =>
+      const error = await assertRejects('IDEMPOTENCY_CONFLICT', 'append', () =>
         ledger.append('a', [added(2)], { expectedVersion: 'any', idempotencyKey: 'k' }),
       );
       assert.deepEqual({ ...error, idempotencyKey: 'k', effect: 'none' }, { ...error });
@@ -80,19 +80,19 @@ export const idempotencyClauses: readonly StreamClause[] = [
         ({ expectedVersion: 'any', idempotencyKey: { key: 'm', content } }) as const;
       await ledger.append('a', [added(3)], call({ path: '/a', body: 1 }));
       assert.equal((await ledger.append('a', [added(4)], call({ body: 1, path: '/a' }))).replayed, true);
-      await rejects('IDEMPOTENCY_CONFLICT', 'append', () =>
+      await assertRejects('IDEMPOTENCY_CONFLICT', 'append', () =>
         ledger.append('a', [added(3)], call({ path: '/a', body: 2 })),
       );
       assert.equal(await ledger.version('a'), 2);
       for (const idempotencyKey of ['', ' '])
-        await rejects('IDEMPOTENCY_KEY_REQUIRED', 'append', () =>
+        await assertRejects('IDEMPOTENCY_KEY_REQUIRED', 'append', () =>
           ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey }),
         );
       for (const idempotencyKey of [7, { content: 1 }])
-        await rejects('INVALID_OPTION', 'append', () =>
+        await assertRejects('INVALID_OPTION', 'append', () =>
           ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey } as never),
         );
-      await rejects('LIMIT_EXCEEDED', 'append', () =>
+      await assertRejects('LIMIT_EXCEEDED', 'append', () =>
         ledger.append('a', [cleared], { expectedVersion: 'any', idempotencyKey: 'x'.repeat(256) }),
       );
     },
@@ -144,7 +144,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
         ledger.transact('b', () => [cleared], { idempotencyKey: { key: 'k', content } });
       await call(1);
       assert.equal((await call(1)).replayed, true);
-      await rejects('IDEMPOTENCY_CONFLICT', 'transact', () => call(2));
+      await assertRejects('IDEMPOTENCY_CONFLICT', 'transact', () => call(2));
     },
   },
   {
@@ -206,7 +206,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
       await ledger.append('a', many(3), { expectedVersion: 2, idempotencyKey: 'k' });
       assert.deepEqual(await ledger.findByIdempotencyKey('a', 'k'), { from: 3, to: 5 });
       assert.equal(await ledger.findByIdempotencyKey('a', 'l'), undefined);
-      const error = await rejects('IDEMPOTENCY_KEY_NOT_FOUND', 'find', () =>
+      const error = await assertRejects('IDEMPOTENCY_KEY_NOT_FOUND', 'find', () =>
         ledger.findByIdempotencyKeyOrThrow('a', 'l'),
       );
       assert.deepEqual({ ...error, stream: 'ledger/a', idempotencyKey: 'l' }, { ...error });
@@ -262,8 +262,8 @@ export const idempotencyClauses: readonly StreamClause[] = [
       const first = await once(1);
       assert.deepEqual([await once(1), await ledger.version('a')], [{ ...first, replayed: true }, 1]);
       assert.equal((await things.getOrThrow('a')).etag, first.changes[0]?.etag);
-      await rejects('IDEMPOTENCY_CONFLICT', 'commit', () => once(2));
-      assert.deepEqual((await all(ledger.read('a'))).length, 1);
+      await assertRejects('IDEMPOTENCY_CONFLICT', 'commit', () => once(2));
+      assert.deepEqual((await collect(ledger.read('a'))).length, 1);
     },
   },
 ];

@@ -9,7 +9,7 @@ import {
   type Batch,
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
-import { all, rejects } from '@kvent/key-value-storage/testing';
+import { collect, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, many } from '../ledger.js';
 import { breaksSessions, breaksStream, type StreamClause } from '../stream-clause.js';
 
@@ -26,7 +26,7 @@ async function losing(
   kind: 'head' | 'lease',
   work: () => Promise<unknown>,
 ): Promise<void> {
-  const error = await rejects('STORAGE_OUTCOME_UNKNOWN', 'a commit without an answer', () =>
+  const error = await assertRejects('STORAGE_OUTCOME_UNKNOWN', 'a commit without an answer', () =>
     whileLosing(provider, loss, kind, work),
   );
   assert.equal(error.effect, 'unknown');
@@ -92,7 +92,7 @@ export const lostAnswerClauses: readonly StreamClause[] = [
           [runs, replayed, state.sum, version],
           [loss === 'answer' ? 1 : 2, loss === 'answer', 6, 4],
         );
-        assert.equal((await all(ledger.read(loss))).length, 4);
+        assert.equal((await collect(ledger.read(loss))).length, 4);
       }
     },
   },
@@ -123,7 +123,7 @@ export const lostAnswerClauses: readonly StreamClause[] = [
           .include(session.appending([added(7)]))
           .commit();
         await session.close();
-        const versions = (await all(ledger.read(loss))).map(({ version }) => version);
+        const versions = (await collect(ledger.read(loss))).map(({ version }) => version);
         assert.deepEqual(
           versions,
           Array.from({ length: 4 + 3 * landed }, (_, index) => index + 1),
@@ -150,7 +150,7 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         const last = () => session.append([cleared], { idempotencyKey: 'l', close: true });
         await losing(provider, loss, 'head', last);
         assert.deepEqual(await last(), { version: 3, replayed });
-        await rejects('SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
+        await assertRejects('SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
         assert.equal((await ledger.append(loss, [added(1)], { expectedVersion: 3 })).version, 4);
       }
     },
@@ -166,7 +166,9 @@ export const lostAnswerClauses: readonly StreamClause[] = [
     })),
     async run({ ledger, provider }) {
       const session = await whileLosing(provider, 'answer', 'lease', () => ledger.openSession('a'));
-      await rejects('STREAM_LOCKED', 'append', () => ledger.append('a', [cleared], { expectedVersion: 0 }));
+      await assertRejects('STREAM_LOCKED', 'append', () =>
+        ledger.append('a', [cleared], { expectedVersion: 0 }),
+      );
       assert.equal((await session.append([cleared])).version, 1);
       await session.close();
       const next = await ledger.openSession('a', { openTimeoutMs: 0 });
@@ -192,23 +194,23 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         await losing(provider, loss, 'lease', () => session.close());
         if (loss === 'answer') {
           const next = await ledger.openSession(loss, { openTimeoutMs: 0 });
-          await rejects('SESSION_LOST', 'append', () => session.append([cleared]));
+          await assertRejects('SESSION_LOST', 'append', () => session.append([cleared]));
           await session.close();
-          await rejects('STREAM_LOCKED', 'append', () =>
+          await assertRejects('STREAM_LOCKED', 'append', () =>
             ledger.append(loss, [cleared], { expectedVersion: 1 }),
           );
           await next.close();
         }
         await session.close();
         assert.equal((await ledger.append(loss, [cleared], { expectedVersion: 1 })).version, 2);
-        await rejects(loss === 'answer' ? 'SESSION_LOST' : 'SESSION_NOT_OPEN', 'append', () =>
+        await assertRejects(loss === 'answer' ? 'SESSION_LOST' : 'SESSION_NOT_OPEN', 'append', () =>
           session.append([cleared]),
         );
       }
       const alone = await ledger.openSession('alone');
       await losing(provider, 'answer', 'lease', () => alone.close());
       // nobody took it: it is closed, that is all
-      await rejects('SESSION_NOT_OPEN', 'append', () => alone.append([cleared]));
+      await assertRejects('SESSION_NOT_OPEN', 'append', () => alone.append([cleared]));
     },
   },
   {
@@ -232,7 +234,7 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         return results;
       };
       Object.assign(provider, { commit: taken });
-      await rejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal: giving.signal }));
+      await assertRejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal: giving.signal }));
       await store.idle();
       await (await ledger.openSession('a', { openTimeoutMs: 0 })).close();
     },
@@ -247,7 +249,7 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         await ledger.append(loss, many(3), { expectedVersion: 0 });
         await losing(provider, loss, 'head', () => ledger.delete(loss));
         assert.equal(await ledger.delete(loss), loss === 'request');
-        await rejects('STREAM_DELETED', 'read', () => all(ledger.read(loss)));
+        await assertRejects('STREAM_DELETED', 'read', () => collect(ledger.read(loss)));
       }
     },
   },

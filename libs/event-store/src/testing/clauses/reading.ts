@@ -3,7 +3,7 @@
  * over.
  */
 import assert from 'node:assert/strict';
-import { all, changesPages, rejects, throws } from '@kvent/key-value-storage/testing';
+import { collect, changesPages, assertRejects, assertThrows } from '@kvent/key-value-storage/testing';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
 import { added, cleared, FaultyLedger, Ledger, many, OlderLedger } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
@@ -73,7 +73,7 @@ export const readingClauses: readonly StreamClause[] = [
         ['snapshotAll', () => faulty.snapshotAll('a', { every: 1 })],
       ] as const;
       for (const [name, call] of calls) {
-        const error = await rejects('EVENT_UNREADABLE', name, call);
+        const error = await assertRejects('EVENT_UNREADABLE', name, call);
         assert.deepEqual(
           { ...error, stream: 'ledger/a', version: 2, type: 'cleared', effect: 'none', retryable: false },
           { ...error },
@@ -81,7 +81,7 @@ export const readingClauses: readonly StreamClause[] = [
         assert.ok(error.cause instanceof TypeError, 'the cause is lost');
       }
       // what needs no fold goes on: the events, the version, a state before the event, an append
-      assert.deepEqual([(await all(faulty.read('a'))).length, await faulty.version('a')], [3, 3]);
+      assert.deepEqual([(await collect(faulty.read('a'))).length, await faulty.version('a')], [3, 3]);
       assert.deepEqual((await faulty.load('a', { atVersion: 1 })).state, { sum: 1, count: 1 });
       assert.equal((await faulty.append('a', [added(3)], { expectedVersion: 3 })).version, 4);
       assert.deepEqual((await ledger.load('a')).state, { sum: 5, count: 4 });
@@ -98,7 +98,7 @@ export const readingClauses: readonly StreamClause[] = [
     })),
     async run(subject) {
       const faulty = subject.stream(FaultyLedger);
-      const decided = await rejects('EVENT_UNREADABLE', 'transact', () =>
+      const decided = await assertRejects('EVENT_UNREADABLE', 'transact', () =>
         faulty.transact('a', () => [added(1), cleared]),
       );
       assert.deepEqual(
@@ -107,12 +107,14 @@ export const readingClauses: readonly StreamClause[] = [
       );
       assert.equal(await faulty.version('a'), 0);
       await faulty.session('a', async (session) => {
-        const appended = await rejects('EVENT_UNREADABLE', 'session.append', () => session.append([cleared]));
+        const appended = await assertRejects('EVENT_UNREADABLE', 'session.append', () =>
+          session.append([cleared]),
+        );
         assert.deepEqual(
           { ...appended, stream: 'ledger/a', version: 1, type: 'cleared', effect: 'none' },
           { ...appended },
         );
-        await rejects('EVENT_UNREADABLE', 'session.appending', () =>
+        await assertRejects('EVENT_UNREADABLE', 'session.appending', () =>
           subject.storage
             .atomic()
             .include(session.appending([cleared]))
@@ -131,13 +133,13 @@ export const readingClauses: readonly StreamClause[] = [
       version: async (id) => Math.max(1, await stream.version(id)),
     })),
     async run({ ledger }) {
-      assert.deepEqual(await all(ledger.read('none')), []);
+      assert.deepEqual(await collect(ledger.read('none')), []);
       assert.deepEqual(
         { ...(await ledger.load('none')) },
         { id: 'none', state: { sum: 0, count: 0 }, version: 0 },
       );
       assert.equal(await ledger.version('none'), 0);
-      const error = await rejects('STREAM_NOT_FOUND', 'loadOrThrow', () => ledger.loadOrThrow('none'));
+      const error = await assertRejects('STREAM_NOT_FOUND', 'loadOrThrow', () => ledger.loadOrThrow('none'));
       assert.deepEqual({ ...error, stream: 'ledger/none' }, { ...error });
     },
   },
@@ -152,7 +154,7 @@ export const readingClauses: readonly StreamClause[] = [
       const metadata = { correlationId: 'c', causationId: 'd', userId: 'u', extensions: { a: 'b' } };
       await ledger.append('a', [added(1), cleared], { expectedVersion: 0, metadata });
       await ledger.append('a', [added(2)], { expectedVersion: 2 });
-      const events = await all(ledger.read('a'));
+      const events = await collect(ledger.read('a'));
       assert.deepEqual(
         events.map(({ type, data, version, stream }) => [type, data?.n, version, stream]),
         [
@@ -192,7 +194,7 @@ export const readingClauses: readonly StreamClause[] = [
         expectedVersion: 0,
         metadata: { userId: 'caller', extensions: { b: '2' } },
       });
-      const userOf = async (id: string) => (await all(subject.ledger.read(id)))[0]?.metadata;
+      const userOf = async (id: string) => (await collect(subject.ledger.read(id)))[0]?.metadata;
       assert.equal((await userOf('plain'))?.userId, 'store');
       assert.equal((await userOf('a'))?.userId, 'caller');
       assert.deepEqual(await userOf('b'), {
@@ -216,7 +218,7 @@ export const readingClauses: readonly StreamClause[] = [
       for (const version of [5, 17, 30]) await ledger.snapshot('a', { atVersion: version });
       shortenPages(provider, 3);
       const versions = async (range: Parameters<typeof ledger.read>[1]) =>
-        (await all(ledger.read('a', range))).map(({ version }) => version);
+        (await collect(ledger.read('a', range))).map(({ version }) => version);
       const whole = Array.from({ length: 40 }, (_, index) => index + 1);
       assert.deepEqual(await versions({}), whole);
       assert.deepEqual(await versions({ reverse: true, limit: 20 }), whole.toReversed().slice(0, 20));
@@ -242,7 +244,7 @@ export const readingClauses: readonly StreamClause[] = [
       );
       const counted = countScans(provider);
       const slice = async (range: Parameters<typeof ledger.read>[1]) =>
-        (await all(ledger.read('a', range))).map(({ version }) => version);
+        (await collect(ledger.read('a', range))).map(({ version }) => version);
       const from = (first: number, last: number): readonly number[] =>
         Array.from({ length: last - first + 1 }, (_, index) => first + index);
       assert.deepEqual(await slice({ from: 50, to: 75 }), from(50, 75));
@@ -255,9 +257,9 @@ export const readingClauses: readonly StreamClause[] = [
       assert.deepEqual(await slice({ from: 3, to: 5, reverse: true }), [5, 4, 3]);
       assert.deepEqual(await slice({ limit: 2 }), [1, 2]);
       assert.equal(counted.rows, 27 + 6 + 0 + 2 + 3 + 3 + 2);
-      throws('OUT_OF_RANGE', 'read', () => ledger.read('a', { from: 5, to: 4 }));
-      throws('OUT_OF_RANGE', 'read', () => ledger.read('a', { from: 0 }));
-      throws('OUT_OF_RANGE', 'read', () => ledger.read('a', { limit: 0 }));
+      assertThrows('OUT_OF_RANGE', 'read', () => ledger.read('a', { from: 5, to: 4 }));
+      assertThrows('OUT_OF_RANGE', 'read', () => ledger.read('a', { from: 0 }));
+      assertThrows('OUT_OF_RANGE', 'read', () => ledger.read('a', { limit: 0 }));
     },
   },
   {
@@ -301,7 +303,7 @@ export const readingClauses: readonly StreamClause[] = [
       const times: Date[] = [];
       for (let version = 0; version < 60; version += 1) {
         await ledger.append('a', [added(1)], { expectedVersion: version });
-        const [last] = await all(ledger.read('a', { reverse: true, limit: 1 }));
+        const [last] = await collect(ledger.read('a', { reverse: true, limit: 1 }));
         times.push(last?.recordedAt as Date);
         await clock.advance(version % 3 === 0 ? 0 : 10);
       }
@@ -319,10 +321,10 @@ export const readingClauses: readonly StreamClause[] = [
       const first = times[0] as Date;
       assert.equal((await ledger.load('a', { atTime: new Date(first.getTime() - 1) })).version, 0);
       assert.equal((await ledger.load('a', { atTime: new Date(first.getTime() + 1e9) })).version, 60);
-      await rejects('STREAM_NOT_FOUND', 'loadOrThrow', () =>
+      await assertRejects('STREAM_NOT_FOUND', 'loadOrThrow', () =>
         ledger.loadOrThrow('a', { atTime: new Date(first.getTime() - 1) }),
       );
-      const error = await rejects('STREAM_VERSION_NOT_FOUND', 'load', () =>
+      const error = await assertRejects('STREAM_VERSION_NOT_FOUND', 'load', () =>
         ledger.load('a', { atVersion: 61 }),
       );
       assert.deepEqual({ ...error, stream: 'ledger/a', version: 61 }, { ...error });
@@ -334,7 +336,7 @@ export const readingClauses: readonly StreamClause[] = [
         ['INVALID_OPTION', { atVersion: '1' }],
         ['INVALID_OPTION', { version: 1 }],
       ] as const)
-        await rejects(code, 'load', () => ledger.load('a', options as never));
+        await assertRejects(code, 'load', () => ledger.load('a', options as never));
     },
   },
   {
@@ -355,7 +357,7 @@ export const readingClauses: readonly StreamClause[] = [
         if (version % 3 === 2) clock.setNow(clock.now() - 60_000);
         else await clock.advance(5);
       }
-      const times = (await all(ledger.read('a'))).map(({ recordedAt }) => recordedAt.getTime());
+      const times = (await collect(ledger.read('a'))).map(({ recordedAt }) => recordedAt.getTime());
       assert.deepEqual(
         times,
         times.toSorted((a, b) => a - b),
@@ -369,7 +371,7 @@ export const readingClauses: readonly StreamClause[] = [
   {
     name: 'The version of a stream is one row, however long the stream is.',
     broken: breaksStream('count the events', (stream) => ({
-      version: async (id) => (await all(stream.read(id))).length,
+      version: async (id) => (await collect(stream.read(id))).length,
     })),
     async run({ ledger, provider }) {
       await ledger.append('a', many(500), { expectedVersion: 0 });
@@ -384,8 +386,8 @@ export const readingClauses: readonly StreamClause[] = [
     async run(subject) {
       await subject.ledger.append('a', [added(1), cleared, added(2)], { expectedVersion: 0 });
       const older = subject.stream(OlderLedger);
-      for (const call of [() => older.load('a'), () => all(older.read('a'))]) {
-        const error = await rejects('EVENT_UNKNOWN_TYPE', 'reading', call);
+      for (const call of [() => older.load('a'), () => collect(older.read('a'))]) {
+        const error = await assertRejects('EVENT_UNKNOWN_TYPE', 'reading', call);
         assert.deepEqual({ ...error, stream: 'ledger/a', version: 2, type: 'cleared' }, { ...error });
       }
     },
@@ -397,8 +399,8 @@ export const readingClauses: readonly StreamClause[] = [
       const { ledger } = subject;
       await ledger.append('a', many(3), { expectedVersion: 0 });
       await subject.spoil('event', (text, index) => (index === 1 ? unreadable : text));
-      for (const call of [() => ledger.load('a'), () => all(ledger.read('a'))]) {
-        const error = await rejects('EVENT_UNREADABLE', 'reading', call);
+      for (const call of [() => ledger.load('a'), () => collect(ledger.read('a'))]) {
+        const error = await assertRejects('EVENT_UNREADABLE', 'reading', call);
         assert.deepEqual({ ...error, stream: 'ledger/a', version: 2 }, { ...error });
         assert.ok(error.cause instanceof SyntaxError, 'the cause is kept');
       }
@@ -421,9 +423,9 @@ export const readingClauses: readonly StreamClause[] = [
           changes: [{ kind: 'delete', address: { container, entity, key } }],
         },
       ]);
-      await rejects('STORAGE_CORRUPT', 'load', () => ledger.load('a'));
-      await rejects('STORAGE_CORRUPT', 'read', () => all(ledger.read('a')));
-      assert.equal((await all(ledger.read('a', { from: 4 }))).length, 2);
+      await assertRejects('STORAGE_CORRUPT', 'load', () => ledger.load('a'));
+      await assertRejects('STORAGE_CORRUPT', 'read', () => collect(ledger.read('a')));
+      assert.equal((await collect(ledger.read('a', { from: 4 }))).length, 2);
     },
   },
   {
@@ -448,8 +450,8 @@ export const readingClauses: readonly StreamClause[] = [
         (await ledger.page()).items.map(({ id }) => id),
         ['a', 'b-1', 'b-2', 'c'],
       );
-      await rejects('INVALID_CURSOR', 'page', () => ledger.page({ cursor: 'zzz' }));
-      await rejects('LIMIT_EXCEEDED', 'page', () => ledger.page({ limit: 1_001 }));
+      await assertRejects('INVALID_CURSOR', 'page', () => ledger.page({ cursor: 'zzz' }));
+      await assertRejects('LIMIT_EXCEEDED', 'page', () => ledger.page({ limit: 1_001 }));
     },
   },
   {
@@ -468,9 +470,9 @@ export const readingClauses: readonly StreamClause[] = [
     })),
     async run(subject) {
       await subject.ledger.append('a', many(3), { expectedVersion: 0 });
-      const before = await all(subject.ledger.read('a'));
+      const before = await collect(subject.ledger.read('a'));
       await subject.reopen();
-      assert.deepEqual(await all(subject.ledger.read('a')), before);
+      assert.deepEqual(await collect(subject.ledger.read('a')), before);
       assert.equal(before.length, 3);
       assert.equal((await subject.ledger.append('a', many(1), { expectedVersion: 3 })).version, 4);
     },

@@ -2,7 +2,7 @@
  * Sessions: one holder at a time, whose every write carries its lock; deadlines are the provider's.
  */
 import assert from 'node:assert/strict';
-import { all, changesBatches, changesReads, race, rejects } from '@kvent/key-value-storage/testing';
+import { collect, changesBatches, changesReads, race, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, Ledger, many } from '../ledger.js';
 import {
   breaksSessions,
@@ -65,7 +65,7 @@ export const sessionClauses: readonly StreamClause[] = [
         () => ledger.delete('a'),
       ];
       for (const outsider of outsiders) {
-        const error = await rejects('STREAM_LOCKED', 'a write from outside', outsider);
+        const error = await assertRejects('STREAM_LOCKED', 'a write from outside', outsider);
         assert.deepEqual(
           { ...error, stream: 'ledger/a', until: session.expiresAt, effect: 'none' },
           { ...error },
@@ -86,7 +86,9 @@ export const sessionClauses: readonly StreamClause[] = [
         [session.version, session.state, await ledger.version('new')],
         [0, { sum: 0, count: 0 }, 0],
       );
-      await rejects('STREAM_LOCKED', 'append', () => ledger.append('new', [cleared], { expectedVersion: 0 }));
+      await assertRejects('STREAM_LOCKED', 'append', () =>
+        ledger.append('new', [cleared], { expectedVersion: 0 }),
+      );
       await session.close();
       assert.equal((await ledger.append('new', [cleared], { expectedVersion: 'absent' })).version, 1);
       const other = await ledger.openSession('other');
@@ -104,7 +106,7 @@ export const sessionClauses: readonly StreamClause[] = [
     async run(subject) {
       const { ledger } = subject;
       const first = await ledger.openSession('a');
-      const error = await rejects('SESSION_OPEN_FAILED', 'openSession', () =>
+      const error = await assertRejects('SESSION_OPEN_FAILED', 'openSession', () =>
         ledger.openSession('a', { openTimeoutMs: 0 }),
       );
       assert.deepEqual(
@@ -146,7 +148,9 @@ export const sessionClauses: readonly StreamClause[] = [
         'later holders have larger tokens',
       );
       await passing(
-        rejects('SESSION_OPEN_FAILED', 'openSession', () => ledger.openSession('a', { openTimeoutMs: 500 })),
+        assertRejects('SESSION_OPEN_FAILED', 'openSession', () =>
+          ledger.openSession('a', { openTimeoutMs: 500 }),
+        ),
       );
       await last.close();
     },
@@ -162,9 +166,9 @@ export const sessionClauses: readonly StreamClause[] = [
       await clock.advance(999);
       assert.equal((await session.append([cleared])).version, 2);
       await clock.advance(1_000);
-      const error = await rejects('SESSION_EXPIRED', 'append', () => session.append([cleared]));
+      const error = await assertRejects('SESSION_EXPIRED', 'append', () => session.append([cleared]));
       assert.deepEqual({ ...error, stream: 'ledger/a', effect: 'none' }, { ...error });
-      await rejects('SESSION_EXPIRED', 'renew', () => session.renew());
+      await assertRejects('SESSION_EXPIRED', 'renew', () => session.renew());
       assert.deepEqual([session.signal.aborted, subject.told('session expired').length], [true, 1]);
       assert.equal((await ledger.append('a', [cleared], { expectedVersion: 2 })).version, 3);
       await session.close();
@@ -181,18 +185,20 @@ export const sessionClauses: readonly StreamClause[] = [
       await clock.advance(1_000);
       const next = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
       assert.ok(next.fencingToken > old.fencingToken);
-      await rejects('SESSION_LOST', 'append', () => old.append([added(2)]));
+      await assertRejects('SESSION_LOST', 'append', () => old.append([added(2)]));
       await old.close();
       const sleeper = await ledger.openSession('b', { sessionTimeoutMs: 1_000 });
       await clock.advance(1_000);
       const holder = await ledger.openSession('b', { sessionTimeoutMs: 1_000 });
       // closing late, before it was told anything
       await sleeper.close();
-      await rejects('STREAM_LOCKED', 'append', () => ledger.append('b', [cleared], { expectedVersion: 0 }));
+      await assertRejects('STREAM_LOCKED', 'append', () =>
+        ledger.append('b', [cleared], { expectedVersion: 0 }),
+      );
       assert.equal((await holder.append([cleared])).version, 1);
-      await rejects('SESSION_EXPIRED', 'append', () => next.append([added(3)]));
+      await assertRejects('SESSION_EXPIRED', 'append', () => next.append([added(3)]));
       assert.deepEqual(
-        (await all(ledger.read('a'))).map(({ data }) => data?.n),
+        (await collect(ledger.read('a'))).map(({ data }) => data?.n),
         [1],
       );
       await holder.close();
@@ -209,7 +215,7 @@ export const sessionClauses: readonly StreamClause[] = [
         await dead.append([added(1)]);
         await clock.advance(1_000);
         assert.equal((await ledger.append(id, [added(2)], { expectedVersion })).version, 2);
-        await rejects('SESSION_LOST', 'append', () => dead.append([added(3)]));
+        await assertRejects('SESSION_LOST', 'append', () => dead.append([added(3)]));
         await dead.close();
         assert.equal((await ledger.transact(id, ({ sum }) => [added(sum)])).state.sum, 6);
       }
@@ -225,7 +231,8 @@ export const sessionClauses: readonly StreamClause[] = [
         sum: 3,
         count: 2,
       });
-      for (const dead of [idle, busy]) await rejects('SESSION_LOST', 'append', () => dead.append([added(3)]));
+      for (const dead of [idle, busy])
+        await assertRejects('SESSION_LOST', 'append', () => dead.append([added(3)]));
     },
   },
   {
@@ -235,13 +242,13 @@ export const sessionClauses: readonly StreamClause[] = [
     async run({ ledger, clock }) {
       const dead = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
       await dead.append(many(3));
-      await rejects('STREAM_LOCKED', 'delete', () => ledger.delete('a'));
+      await assertRejects('STREAM_LOCKED', 'delete', () => ledger.delete('a'));
       await clock.advance(1_000);
       assert.equal(await ledger.delete('a'), true);
-      await rejects('STREAM_DELETED', 'append', () => dead.append([added(1)]));
-      await rejects('STREAM_DELETED', 'renew', () => dead.renew());
+      await assertRejects('STREAM_DELETED', 'append', () => dead.append([added(1)]));
+      await assertRejects('STREAM_DELETED', 'renew', () => dead.renew());
       await dead.close();
-      await rejects('STREAM_DELETED', 'openSession', () => ledger.openSession('a'));
+      await assertRejects('STREAM_DELETED', 'openSession', () => ledger.openSession('a'));
       assert.deepEqual([await ledger.version('a'), (await ledger.page()).items], [0, []]);
     },
   },
@@ -259,12 +266,12 @@ export const sessionClauses: readonly StreamClause[] = [
       assert.equal(livesFor(session), 60_000);
       const begun = clock.monotonic();
       const error = await passing(
-        rejects('SESSION_OPEN_FAILED', 'openSession', () => subject.ledger.openSession('a')),
+        assertRejects('SESSION_OPEN_FAILED', 'openSession', () => subject.ledger.openSession('a')),
       );
       assert.deepEqual({ ...error, openTimeoutMs: 5_000 }, { ...error });
       assert.ok(clock.monotonic() - begun >= 5_000, 'it was not waited for');
       const store = subject.another({ session: { sessionTimeoutMs: 7_000, openTimeoutMs: 0 } });
-      await rejects('SESSION_OPEN_FAILED', 'openSession', () => store.stream(Ledger).openSession('a'));
+      await assertRejects('SESSION_OPEN_FAILED', 'openSession', () => store.stream(Ledger).openSession('a'));
       const [own, given] = [
         await store.stream(Ledger).openSession('b'),
         await store.stream(Ledger).openSession('c', { sessionTimeoutMs: 3_000 }),
@@ -285,8 +292,10 @@ export const sessionClauses: readonly StreamClause[] = [
       const giving = new AbortController();
       const { signal } = giving;
       const waiting = [
-        rejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal, openTimeoutMs: 60_000 })),
-        rejects('ABORTED', 'transact', () =>
+        assertRejects('ABORTED', 'openSession', () =>
+          ledger.openSession('a', { signal, openTimeoutMs: 60_000 }),
+        ),
+        assertRejects('ABORTED', 'transact', () =>
           ledger.transact('a', () => [cleared], { signal, lockTimeoutMs: 60_000 }),
         ),
       ];
@@ -310,10 +319,12 @@ export const sessionClauses: readonly StreamClause[] = [
       const until = await session.renew();
       assert.deepEqual([until.getTime(), session.expiresAt], [time + 1_900, until]);
       await clock.advance(900);
-      await rejects('STREAM_LOCKED', 'append', () => ledger.append('a', [cleared], { expectedVersion: 0 }));
+      await assertRejects('STREAM_LOCKED', 'append', () =>
+        ledger.append('a', [cleared], { expectedVersion: 0 }),
+      );
       await session.append([cleared]);
       await clock.advance(1_000);
-      await rejects('SESSION_EXPIRED', 'renew', () => session.renew());
+      await assertRejects('SESSION_EXPIRED', 'renew', () => session.renew());
     },
   },
   {
@@ -329,7 +340,9 @@ export const sessionClauses: readonly StreamClause[] = [
       const session = await ledger.openSession('a', { sessionTimeoutMs: 900, renewal: 'auto' });
       for (let turn = 0; turn < 12; turn += 1) {
         await passing(clock.wait(250));
-        await rejects('STREAM_LOCKED', 'append', () => ledger.append('a', [cleared], { expectedVersion: 0 }));
+        await assertRejects('STREAM_LOCKED', 'append', () =>
+          ledger.append('a', [cleared], { expectedVersion: 0 }),
+        );
       }
       assert.equal(session.signal.aborted, false);
       await session.close();
@@ -367,8 +380,8 @@ export const sessionClauses: readonly StreamClause[] = [
       const session = await ledger.openSession('a');
       await session.close();
       await session.close();
-      await rejects('SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
-      await rejects('SESSION_NOT_OPEN', 'renew', () => session.renew());
+      await assertRejects('SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
+      await assertRejects('SESSION_NOT_OPEN', 'renew', () => session.renew());
       assert.throws(() => session.appending([cleared]), /closed/);
       assert.deepEqual(
         [subject.told('session opened').length, subject.told('session closed').map(({ freed }) => freed)],
@@ -431,7 +444,7 @@ export const sessionClauses: readonly StreamClause[] = [
           batch.set(things, 'end', { n: state.sum, text: String(version) }),
       });
       assert.deepEqual([last.version, (await things.getOrThrow('end')).value], [12, { n: 0, text: '12' }]);
-      await rejects('SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
+      await assertRejects('SESSION_NOT_OPEN', 'append', () => session.append([cleared]));
       assert.equal((await ledger.append('a', [cleared], { expectedVersion: 12 })).version, 13);
     },
   },
@@ -504,7 +517,7 @@ export const sessionClauses: readonly StreamClause[] = [
       assert.deepEqual((await passing(waiting)).state.sum, 21);
       const again = await ledger.openSession('a', { sessionTimeoutMs: 10_000 });
       await passing(
-        rejects('STREAM_LOCKED', 'transact', () =>
+        assertRejects('STREAM_LOCKED', 'transact', () =>
           ledger.transact('a', () => [cleared], { lockTimeoutMs: 500 }),
         ),
       );
@@ -519,7 +532,7 @@ export const sessionClauses: readonly StreamClause[] = [
       const session = await subject.ledger.openSession('a', { sessionTimeoutMs: 60_000 });
       await session.append(many(2));
       await subject.reopen();
-      await rejects('STREAM_LOCKED', 'append', () =>
+      await assertRejects('STREAM_LOCKED', 'append', () =>
         subject.ledger.append('a', [cleared], { expectedVersion: 2 }),
       );
       await subject.clock.advance(60_001);
@@ -540,10 +553,10 @@ export const sessionClauses: readonly StreamClause[] = [
         { renewal: 'never' },
         { timeoutMs: 5 },
       ])
-        await rejects('INVALID_OPTION', 'openSession', () => ledger.openSession('a', options as never));
+        await assertRejects('INVALID_OPTION', 'openSession', () => ledger.openSession('a', options as never));
       const gone = new AbortController();
       gone.abort();
-      await rejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal: gone.signal }));
+      await assertRejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal: gone.signal }));
       await (await ledger.openSession('a', { openTimeoutMs: 0 })).close();
     },
   },

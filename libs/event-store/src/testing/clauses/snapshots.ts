@@ -1,6 +1,6 @@
 /** Snapshots: loads start at them, and everything holds without them. */
 import assert from 'node:assert/strict';
-import { changesBatches, changesPages, rejects } from '@kvent/key-value-storage/testing';
+import { changesBatches, changesPages, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, KeptLedger, LaterLedger, many } from '../ledger.js';
 import { countScans } from './reading.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
@@ -97,11 +97,11 @@ export const snapshotClauses: readonly StreamClause[] = [
     async run(subject) {
       const { ledger } = subject;
       await ledger.append('a', many(3), { expectedVersion: 0 });
-      const error = await rejects('STREAM_VERSION_NOT_FOUND', 'snapshot', () =>
+      const error = await assertRejects('STREAM_VERSION_NOT_FOUND', 'snapshot', () =>
         ledger.snapshot('a', { atVersion: 4 }),
       );
       assert.deepEqual({ ...error, stream: 'ledger/a', version: 4 }, { ...error });
-      await rejects('STREAM_NOT_FOUND', 'snapshot', () => ledger.snapshot('none'));
+      await assertRejects('STREAM_NOT_FOUND', 'snapshot', () => ledger.snapshot('none'));
       assert.deepEqual(await ledger.snapshotVersions('a'), []);
       // one that stands there all the same, as a careless restore leaves it, is not used
       await ledger.append('longer', many(9), { expectedVersion: 0 });
@@ -133,11 +133,11 @@ export const snapshotClauses: readonly StreamClause[] = [
         [await ledger.snapshotVersions('a'), (await ledger.load('a')).state.sum],
         [[10, 20], 2_010],
       );
-      const error = await rejects('SNAPSHOT_NOT_FOUND', 'clearSnapshots', () =>
+      const error = await assertRejects('SNAPSHOT_NOT_FOUND', 'clearSnapshots', () =>
         ledger.clearSnapshots('a', { version: 30 }),
       );
       assert.deepEqual({ ...error, stream: 'ledger/a', version: 30 }, { ...error });
-      await rejects('INVALID_OPTION', 'clearSnapshots', () =>
+      await assertRejects('INVALID_OPTION', 'clearSnapshots', () =>
         ledger.clearSnapshots('a', { version: undefined } as never),
       );
       assert.equal(await ledger.clearSnapshots('a'), 2);
@@ -167,7 +167,7 @@ export const snapshotClauses: readonly StreamClause[] = [
         return pages;
       };
       Object.assign(provider, { scan: scanned });
-      await rejects('STREAM_DELETED', 'snapshot', () => ledger.snapshot('a'));
+      await assertRejects('STREAM_DELETED', 'snapshot', () => ledger.snapshot('a'));
       assert.deepEqual(await subject.rows('snapshot'), []);
     },
   },
@@ -197,8 +197,10 @@ export const snapshotClauses: readonly StreamClause[] = [
         [10, 20, 30].map((count) => ({ sum: (count * (count + 1)) / 2, count })),
       );
       for (const every of [0, -1, 1.5, undefined])
-        await rejects('INVALID_OPTION', 'snapshotAll', () => ledger.snapshotAll('a', { every } as never));
-      await rejects('STREAM_NOT_FOUND', 'snapshotAll', () => ledger.snapshotAll('none', { every: 10 }));
+        await assertRejects('INVALID_OPTION', 'snapshotAll', () =>
+          ledger.snapshotAll('a', { every } as never),
+        );
+      await assertRejects('STREAM_NOT_FOUND', 'snapshotAll', () => ledger.snapshotAll('none', { every: 10 }));
     },
   },
   {

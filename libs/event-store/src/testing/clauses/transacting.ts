@@ -3,7 +3,7 @@
  * somebody was faster.
  */
 import assert from 'node:assert/strict';
-import { all, changesBatches, race, rejects } from '@kvent/key-value-storage/testing';
+import { collect, changesBatches, race, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, many } from '../ledger.js';
 import { breaksStream, throughProvider, type LedgerStream, type StreamClause } from '../stream-clause.js';
 
@@ -42,7 +42,7 @@ export const transactingClauses: readonly StreamClause[] = [
         return [added(1), added(2)];
       });
       assert.deepEqual([first.state, first.version, first.replayed], [{ sum: 3, count: 2 }, 2, false]);
-      assert.deepEqual(first.events, await all(ledger.read('a')));
+      assert.deepEqual(first.events, await collect(ledger.read('a')));
       const second = await ledger.transact('a', ({ sum }) => (sum === 3 ? [cleared] : []));
       assert.deepEqual([second.state.sum, second.version], [0, 3]);
     },
@@ -66,7 +66,9 @@ export const transactingClauses: readonly StreamClause[] = [
         }),
         (thrown) => thrown === error,
       );
-      await rejects('INVALID_OPTION', 'transact', () => ledger.transact('a', (() => undefined) as never));
+      await assertRejects('INVALID_OPTION', 'transact', () =>
+        ledger.transact('a', (() => undefined) as never),
+      );
       assert.deepEqual([await ledger.version('a'), (await ledger.page()).items], [0, []]);
     },
   },
@@ -94,7 +96,7 @@ export const transactingClauses: readonly StreamClause[] = [
         for (let turn = 0; turn < 50; turn += 1)
           await ledger.transact('hot', ({ sum }) => [added(sum + 1 - sum)], patient);
       });
-      const events = await all(ledger.read('hot'));
+      const events = await collect(ledger.read('hot'));
       assert.deepEqual(
         events.map(({ version }) => version),
         Array.from({ length: 1_000 }, (_, index) => index + 1),
@@ -115,7 +117,7 @@ export const transactingClauses: readonly StreamClause[] = [
     })),
     async run({ ledger }) {
       let runs = 0;
-      const error = await rejects('STREAM_VERSION_MISMATCH', 'transact', () =>
+      const error = await assertRejects('STREAM_VERSION_MISMATCH', 'transact', () =>
         ledger.transact(
           'a',
           async () => {
@@ -129,7 +131,7 @@ export const transactingClauses: readonly StreamClause[] = [
       assert.deepEqual([runs, (error as { attempts?: number }).attempts], [3, 3]);
       runs = 0;
       for (const options of [{ expectedVersion: 2 }, { ifMatch: 'v2' }] as const) {
-        const own = await rejects('STREAM_VERSION_MISMATCH', 'transact', () =>
+        const own = await assertRejects('STREAM_VERSION_MISMATCH', 'transact', () =>
           ledger.transact('a', () => ((runs += 1), [cleared]), options),
         );
         assert.deepEqual({ ...own, expected: 2, actual: 3, retryable: false }, { ...own });
@@ -206,7 +208,7 @@ export const transactingClauses: readonly StreamClause[] = [
           },
         );
       for (const how of ['decide', 'sameCommit'] as const) {
-        const error = await rejects('KEY_EXISTS', 'transact', () => adding(how));
+        const error = await assertRejects('KEY_EXISTS', 'transact', () => adding(how));
         assert.deepEqual({ ...error, key: 'taken', retryable: false, effect: 'none' }, { ...error });
       }
       assert.deepEqual(

@@ -3,7 +3,7 @@
  */
 import assert from 'node:assert/strict';
 import { EventStore } from '@kvent/event-store/core';
-import { all, breaks, rejects, replacing, throws } from '@kvent/key-value-storage/testing';
+import { collect, breaks, assertRejects, replacing, assertThrows } from '@kvent/key-value-storage/testing';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
 import { added, cleared, KeptLedger, Ledger, many } from '../ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
@@ -59,13 +59,13 @@ export const withinClauses: readonly StreamClause[] = [
       assert.deepEqual([(await ledger.load('a')).state.sum, (await ledger.load('b')).state.sum], [1, 2]);
       assert.deepEqual([(await theirs.load('a')).state.sum, await things.has('beside')], [3, true]);
       for (const stream of [ledger, theirs]) {
-        const [event] = await all(stream.read('a'));
+        const [event] = await collect(stream.read('a'));
         assert.equal(event?.metadata.userId, 'ada');
       }
       const [mark] = await subject.rows('mark');
       assert.equal(mark?.row.ttlMs, 7_000);
-      throws('INVALID_OPTION', 'within a transaction that has ended', () => ledger.within(transaction));
-      throws('INVALID_OPTION', 'within a transaction that has ended', () => store.within(transaction));
+      assertThrows('INVALID_OPTION', 'within a transaction that has ended', () => ledger.within(transaction));
+      assertThrows('INVALID_OPTION', 'within a transaction that has ended', () => store.within(transaction));
     },
   },
   {
@@ -91,7 +91,7 @@ export const withinClauses: readonly StreamClause[] = [
         .include(inside.appending('b', [added(5)], { expectedVersion: 'present' }))
         .commit();
       assert.deepEqual([(await inside.load('a')).state.sum, (await inside.load('b')).state.sum], [2, 12]);
-      assert.equal((await all(inside.read('a'))).length, 4);
+      assert.equal((await collect(inside.read('a'))).length, 4);
       assert.deepEqual(
         [await ledger.version('a'), await ledger.version('b'), await things.has('beside')],
         [2, 0, false],
@@ -155,15 +155,15 @@ export const withinClauses: readonly StreamClause[] = [
       const session = await ledger.openSession('held');
       const { storage, commit } = await subject.transaction();
       const inside = new EventStore(storage).stream(Ledger);
-      const error = await rejects('STREAM_VERSION_MISMATCH', 'append', () =>
+      const error = await assertRejects('STREAM_VERSION_MISMATCH', 'append', () =>
         inside.append('a', [cleared], { expectedVersion: 1 }),
       );
       assert.deepEqual({ ...error, expected: 1, actual: 2, effect: 'none' }, { ...error });
-      await rejects('STREAM_LOCKED', 'append', () =>
+      await assertRejects('STREAM_LOCKED', 'append', () =>
         inside.append('held', [cleared], { expectedVersion: 'any' }),
       );
-      await rejects('STREAM_LOCKED', 'transact', () => inside.transact('held', () => [cleared]));
-      await rejects('STORAGE_UNSUPPORTED', 'openSession', () => inside.openSession('a'));
+      await assertRejects('STREAM_LOCKED', 'transact', () => inside.transact('held', () => [cleared]));
+      await assertRejects('STORAGE_UNSUPPORTED', 'openSession', () => inside.openSession('a'));
       assert.deepEqual(await inside.append('a', many(2), once), { version: 2, replayed: true });
       // what was refused has not spoilt the transaction
       assert.equal((await inside.append('a', [added(9)], { expectedVersion: 'any' })).version, 3);

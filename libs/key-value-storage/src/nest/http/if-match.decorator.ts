@@ -1,7 +1,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { storageError } from '../../core/errors.js';
 import { Precondition } from '../../core/etag.js';
-import { describe } from '../../core/key.js';
+import { inspect } from '../../core/key.js';
 import { entityTagsIn } from './entity-tags.js';
 import { headerOf, type AnyRequest } from './http-exchange.js';
 
@@ -41,7 +41,7 @@ export function parseIfMatch(header: string | undefined): Precondition {
   if (tags === undefined)
     throw storageError(
       'INVALID_ETAG',
-      `If-Match is ${describe(given)}; expected were ETags in quotes as they were sent, or *.`,
+      `If-Match is ${inspect(given)}; expected were ETags in quotes as they were sent, or *.`,
       {},
     );
   // a weak one never matches strongly

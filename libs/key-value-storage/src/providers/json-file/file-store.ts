@@ -4,7 +4,7 @@
  */
 import { basename, join } from 'node:path';
 import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/errors.js';
-import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
+import { evaluateBatch, isLive } from '../../core/evaluate-batch.js';
 import type { HintSource } from '../../core/hint-source.js';
 import { assertReadBytes } from '../../core/page-bytes.js';
 import { soundRows } from '../../core/raw-row.js';
@@ -76,7 +76,7 @@ export class FileStore {
     const time = this.#context.time.now();
     const rows = addresses.map((address) => {
       const row = this.#databases.get(address.database)?.table.get(address);
-      if (!isAlive(row, time)) return undefined;
+      if (!isLive(row, time)) return undefined;
       return omit ? withoutValue(row) : row;
     });
     assertReadBytes(rows);
@@ -200,7 +200,7 @@ export class FileStore {
     const view = this.#databases.get(name)?.freeze();
     if (view === undefined) return;
     try {
-      for (const page of view.pages()) for (const raw of page) if (isAlive(raw.row, now)) yield raw;
+      for (const page of view.pages()) for (const raw of page) if (isLive(raw.row, now)) yield raw;
     } finally {
       view.release();
     }
@@ -293,7 +293,7 @@ export class FileStore {
 }
 
 function holdsARow(table: RowTable, now: number): boolean {
-  for (const { row } of table.all()) if (isAlive(row, now)) return true;
+  for (const { row } of table.all()) if (isLive(row, now)) return true;
   return false;
 }
 
@@ -309,7 +309,7 @@ function sizeOf({ row: { value } }: RawRow): number {
 }
 
 const isGone = (row: RawRow['row'] | undefined, now: number): boolean =>
-  row !== undefined && !isAlive(row, now);
+  row !== undefined && !isLive(row, now);
 
 const failed = (error: unknown): CommitResult => {
   if (isStorageError(error)) return { outcome: 'failed', error };

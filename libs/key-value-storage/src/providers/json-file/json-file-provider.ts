@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 import { throwIfAborted } from '../../core/abort.js';
 import { systemClock, type Clock } from '../../core/clock.js';
 import { storageError } from '../../core/errors.js';
-import { describe } from '../../core/key.js';
+import { inspect } from '../../core/key.js';
 import { looksLikeAddress } from '../../core/hide-passwords.js';
 import { assertOptions, invalidOption, resolveOptions } from '../../core/options.js';
 import type {
@@ -16,7 +16,7 @@ import type {
   CommitResult,
   Hint,
   ProviderFeatures,
-  ReadOptions,
+  ProviderReadOptions,
   ReadResult,
   ScanPage,
   ScanRange,
@@ -174,7 +174,7 @@ export class JsonFileProvider implements StorageProvider {
     this.#state = this.#state === 'closing' ? 'closed' : this.#state;
   }
 
-  async read(addresses: readonly Address[], options: ReadOptions = {}): Promise<ReadResult> {
+  async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
     throwIfAborted('A read', options.signal);
     return await this.#opened().read(addresses, options.values === 'omit');
   }
@@ -247,14 +247,12 @@ function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
   assertNumber('compaction.minimumBytes', resolved.compaction.minimumBytes);
   if (!Number.isInteger(given.openJournalsMax) || given.openJournalsMax < 1)
     throw invalidOption(
-      `JsonFileProvider: openJournalsMax is a whole number from 1; given was ${describe(given.openJournalsMax)}.`,
+      `JsonFileProvider: openJournalsMax is a whole number from 1; given was ${inspect(given.openJournalsMax)}.`,
     );
   assertMode('directoryMode', given.directoryMode, 0o700);
   assertMode('fileMode', given.fileMode, 0o600);
   if (typeof given.readOnly !== 'boolean')
-    throw invalidOption(
-      `JsonFileProvider: readOnly is true or false; given was ${describe(given.readOnly)}.`,
-    );
+    throw invalidOption(`JsonFileProvider: readOnly is true or false; given was ${inspect(given.readOnly)}.`);
   if (!['if-missing', 'never'].includes(given.create))
     throw invalidOption(
       `JsonFileProvider: create is 'if-missing' or 'never'; given was ${String(given.create)}.`,
@@ -277,7 +275,7 @@ function assertMode(name: string, value: unknown, least: number): void {
     (value & least) === least
   )
     return;
-  const given = typeof value === 'number' ? `0o${value.toString(8)}` : describe(value);
+  const given = typeof value === 'number' ? `0o${value.toString(8)}` : inspect(value);
   throw invalidOption(
     `JsonFileProvider: ${name} is a mode that gives the owner 0o${least.toString(8)}, 0o777 at most; given was ${given}.`,
   );

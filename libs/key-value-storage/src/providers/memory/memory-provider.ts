@@ -5,7 +5,7 @@
 import { throwIfAborted } from '../../core/abort.js';
 import { SteadyTime, systemClock, type Clock } from '../../core/clock.js';
 import { storageError } from '../../core/errors.js';
-import { evaluateBatch, isAlive } from '../../core/evaluate-batch.js';
+import { evaluateBatch, isLive } from '../../core/evaluate-batch.js';
 import { HintSource } from '../../core/hint-source.js';
 import { resolveOptions } from '../../core/options.js';
 import { assertReadBytes } from '../../core/page-bytes.js';
@@ -18,7 +18,7 @@ import type {
   Hint,
   ProviderFeatures,
   RawRow,
-  ReadOptions,
+  ProviderReadOptions,
   ReadResult,
   ScanPage,
   ScanRange,
@@ -74,7 +74,7 @@ export class MemoryProvider implements StorageProvider {
     this.#rows = undefined;
   }
 
-  async read(addresses: readonly Address[], options: ReadOptions = {}): Promise<ReadResult> {
+  async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
     throwIfAborted('A read', options.signal);
     return this.#open().read(addresses, options.values === 'omit');
   }
@@ -125,7 +125,7 @@ class Rows {
     const time = this.#time.now();
     const rows = addresses.map((address) => {
       const row = this.#tables.get(address.database)?.get(address);
-      if (!isAlive(row, time)) return undefined;
+      if (!isLive(row, time)) return undefined;
       return omit ? withoutValue(row) : row;
     });
     assertReadBytes(rows);
@@ -178,7 +178,7 @@ class Rows {
 
   async *export(database: string): AsyncGenerator<RawRow> {
     const now = this.#time.now();
-    yield* [...(this.#tables.get(database)?.all() ?? [])].filter(({ row }) => isAlive(row, now));
+    yield* [...(this.#tables.get(database)?.all() ?? [])].filter(({ row }) => isLive(row, now));
   }
 
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {

@@ -7,7 +7,7 @@ import { getEventListeners, setMaxListeners } from 'node:events';
 import { isStorageError, type CommitResult } from '../../core/index.js';
 import { breaks } from '../broken.js';
 import type { Clause } from '../clause.js';
-import { put, race, rejects, sum } from '../verbs.js';
+import { put, race, assertRejects, sum } from '../verbs.js';
 
 const law = 12;
 
@@ -21,7 +21,7 @@ export const cancellationClauses: readonly Clause[] = [
     async run(subject) {
       const address = subject.address('one');
       const batch = subject.batch({ changes: [put(address, '1'), sum(subject.address('count'), 1)] });
-      const error = await rejects('ABORTED', 'a commit', () =>
+      const error = await assertRejects('ABORTED', 'a commit', () =>
         subject.provider.commit([batch], { signal: AbortSignal.abort('enough') }),
       );
       assert.deepEqual([error.effect, error.cause], ['none', 'enough']);
@@ -39,7 +39,7 @@ export const cancellationClauses: readonly Clause[] = [
       const signal = AbortSignal.abort();
       assert.equal(
         (
-          await rejects('ABORTED', 'a read', () =>
+          await assertRejects('ABORTED', 'a read', () =>
             subject.provider.read([subject.address('one')], { signal }),
           )
         ).effect,
@@ -47,7 +47,7 @@ export const cancellationClauses: readonly Clause[] = [
       );
       assert.equal(
         (
-          await rejects('ABORTED', 'a page', () =>
+          await assertRejects('ABORTED', 'a page', () =>
             subject.provider.scan([{ ...space, limit: 1 }], { signal }),
           )
         ).effect,

@@ -5,7 +5,7 @@ import { breaks, changesAddresses, changesPages, changesRanges } from '../broken
 import type { Clause } from '../clause.js';
 import { hostileKeys, orderedKeys } from '../hostile-keys.js';
 import type { Subject } from '../subject.js';
-import { put, throws } from '../verbs.js';
+import { put, assertThrows } from '../verbs.js';
 
 const law = 7;
 
@@ -260,7 +260,7 @@ export const keyClauses: readonly Clause[] = [
         );
       }
       assert.equal(encodeKey('k'.repeat(limits.keyBytesMax)).length, limits.keyBytesMax);
-      const error = throws('LIMIT_EXCEEDED', 'a key of one byte too many', () =>
+      const error = assertThrows('LIMIT_EXCEEDED', 'a key of one byte too many', () =>
         encodeKey('k'.repeat(limits.keyBytesMax + 1)),
       );
       assert.deepEqual(

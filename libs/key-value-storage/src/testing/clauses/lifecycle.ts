@@ -7,7 +7,7 @@ import type { StorageProvider } from '../../core/index.js';
 import { breaks, commitOne } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';
-import { put, race, rejects, throws } from '../verbs.js';
+import { put, race, assertRejects, assertThrows } from '../verbs.js';
 
 const law = 11;
 
@@ -34,7 +34,7 @@ function calls(
 
 async function allRefuse(subject: Subject, provider: StorageProvider): Promise<void> {
   for (const [name, call] of Object.entries(calls(subject, provider))) {
-    assert.equal((await rejects('STORAGE_NOT_OPEN', name, call)).effect, 'none', name);
+    assert.equal((await assertRejects('STORAGE_NOT_OPEN', name, call)).effect, 'none', name);
   }
 }
 
@@ -92,11 +92,11 @@ export const lifecycleClauses: readonly Clause[] = [
     async run(subject) {
       await subject.provider.close();
       const { provider } = subject;
-      throws('STORAGE_NOT_OPEN', 'administration.export', () =>
+      assertThrows('STORAGE_NOT_OPEN', 'administration.export', () =>
         provider.administration.export(subject.database()),
       );
       if (provider.hints !== undefined)
-        throws('STORAGE_NOT_OPEN', 'hints', () => provider.hints?.([], new AbortController().signal));
+        assertThrows('STORAGE_NOT_OPEN', 'hints', () => provider.hints?.([], new AbortController().signal));
       await provider.open();
     },
   },
@@ -115,7 +115,7 @@ export const lifecycleClauses: readonly Clause[] = [
     }),
     async run(subject) {
       await subject.put(subject.address('one'), '1');
-      await rejects('INVALID_OPTION', 'a second open', () => subject.provider.open());
+      await assertRejects('INVALID_OPTION', 'a second open', () => subject.provider.open());
       assert.equal(await subject.text(subject.address('one')), '1');
     },
   },

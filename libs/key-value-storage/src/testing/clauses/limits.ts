@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import {
   limits,
-  sizeOf,
+  sizeOfValue,
   type ScanPage,
   type ScanRange,
   type StorageProvider,
@@ -14,7 +14,7 @@ import {
 import { breaks, changesBatches } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';
-import { check, json, put, rejects, remove } from '../verbs.js';
+import { check, json, put, assertRejects, remove } from '../verbs.js';
 
 const law = 13;
 
@@ -102,7 +102,7 @@ export const limitClauses: readonly Clause[] = [
         const seen: string[] = [];
         for (let more = true, after: string | undefined; more; after = seen.at(-1)) {
           const page = await subject.page({ reverse, ...(after === undefined ? {} : { after }) });
-          const bytes = page.rows.reduce((sum, { row }) => sum + sizeOf(row.value as StoredValue), 0);
+          const bytes = page.rows.reduce((sum, { row }) => sum + sizeOfValue(row.value as StoredValue), 0);
           assert.ok(
             page.rows.length > 0 && bytes <= limits.pageBytesMax,
             `a page of ${page.rows.length} rows and ${bytes} bytes`,
@@ -142,7 +142,7 @@ export const limitClauses: readonly Clause[] = [
       const beside = Array.from({ length: 60 }, (_, index) => subject.address(`absent-${index}`));
       const elsewhere = { ...subject.address('x'), entity: 'elsewhere' };
       for (const addresses of [large, [...beside, ...large], [...beside, elsewhere, ...large.toReversed()]]) {
-        const error = await rejects('LIMIT_EXCEEDED', `a read of ${addresses.length} rows`, () =>
+        const error = await assertRejects('LIMIT_EXCEEDED', `a read of ${addresses.length} rows`, () =>
           subject.provider.read(addresses),
         );
         assert.deepEqual(

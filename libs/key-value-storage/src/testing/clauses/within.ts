@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../core/index.js';
 import { breaks, delegating } from '../broken.js';
 import type { Clause } from '../clause.js';
-import { check, json, put, remove, rejects, renew, sum, throws } from '../verbs.js';
+import { check, json, put, remove, assertRejects, renew, sum, assertThrows } from '../verbs.js';
 
 const needs = 'transactions' as const;
 
@@ -196,12 +196,13 @@ export const withinClauses: readonly Clause[] = [
     async run(subject) {
       const address = subject.address('one');
       const join = subject.provider.within?.bind(subject.provider) as NonNullable<StorageProvider['within']>;
-      for (const other of [{}, subject, new Map()]) throws('INVALID_OPTION', 'within', () => join(other));
+      for (const other of [{}, subject, new Map()])
+        assertThrows('INVALID_OPTION', 'within', () => join(other));
       for (const end of ['commit', 'rollback'] as const) {
         const transaction = await subject.transaction();
         await transaction[end]();
-        await rejects('INVALID_OPTION', 'read', () => transaction.within.read([address]));
-        await rejects('INVALID_OPTION', 'commit', () =>
+        await assertRejects('INVALID_OPTION', 'read', () => transaction.within.read([address]));
+        await assertRejects('INVALID_OPTION', 'commit', () =>
           subject.commit({ changes: [put(address, '1')] }, transaction.within),
         );
       }

@@ -10,8 +10,8 @@ import {
 } from '../../../core/index.js';
 import { breaksAtomic, breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesBatches, commitOne, commitsOtherwise } from '../../broken.js';
-import { all } from '../../store-subject.js';
-import { race, rejects, throws } from '../../verbs.js';
+import { collect } from '../../store-subject.js';
+import { race, assertRejects, assertThrows } from '../../verbs.js';
 
 const withoutChecks = throughProvider(
   changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),
@@ -77,12 +77,12 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         subject.storage.atomic().set(things, 'new', { n: 1 }).checkAbsent(things, 'one'),
       ];
       for (const [index, batch] of batches.entries()) {
-        const error = await rejects('STORAGE_CONFLICT', 'commit', () => batch.commit());
+        const error = await assertRejects('STORAGE_CONFLICT', 'commit', () => batch.commit());
         const expected = index < 3 ? old.etag : 'absent';
         assert.deepEqual({ ...error, key: 'one', expected, actual: now.etag, effect: 'none' }, { ...error });
       }
       assert.deepEqual(
-        [await all(things.keys()), (await things.getOrThrow('one')).value],
+        [await collect(things.keys()), (await things.getOrThrow('one')).value],
         [['one'], { n: 2 }],
       );
     },
@@ -145,7 +145,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         subject.store('common', { scope: 'shared' }),
       ];
       for (const other of [theirs, shared]) {
-        const error = throws('INVALID_OPTION', 'a batch over two databases', () =>
+        const error = assertThrows('INVALID_OPTION', 'a batch over two databases', () =>
           subject.storage.atomic().set(things, 'mine', { n: 1 }).set(other, 'other', { n: 1 }),
         );
         assert.match(error.message, /thing.*(thing|common)/s);
@@ -164,10 +164,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
       const things = subject.store();
       const batch = subject.storage.atomic().add(things, 'one', { n: 1 });
       await batch.commit();
-      await rejects('INVALID_OPTION', 'a second commit', () => batch.commit());
+      await assertRejects('INVALID_OPTION', 'a second commit', () => batch.commit());
       const late = subject.storage.atomic().add(things, 'one', { n: 1 });
-      await rejects('KEY_EXISTS', 'commit', () => late.commit());
-      await rejects('INVALID_OPTION', 'a second commit', () => late.commit());
+      await assertRejects('KEY_EXISTS', 'commit', () => late.commit());
+      await assertRejects('INVALID_OPTION', 'a second commit', () => late.commit());
     },
   },
   {
@@ -190,7 +190,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
       const things = subject.store();
       const one = await things.set(['one', 1], { n: 1 });
       let attempts = 0;
-      const error = await rejects('KEY_EXISTS', 'commit', () =>
+      const error = await assertRejects('KEY_EXISTS', 'commit', () =>
         retryOnConflict(
           async () => {
             attempts += 1;
@@ -248,7 +248,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         ],
       );
       assert.deepEqual(await once('second'), { ...first, replayed: true });
-      assert.deepEqual(await all(things.keys()), [['first', 1n]]);
+      assert.deepEqual(await collect(things.keys()), [['first', 1n]]);
       assert.equal((await once('third', 'l')).changes[0]?.key, 'third');
     },
   },
@@ -279,7 +279,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         [{ n: 90 }, { n: 90 }],
       );
       // the rows are compared: the key is not good for another account
-      await rejects('IDEMPOTENCY_CONFLICT', 'commit', () => withdraw('another'));
+      await assertRejects('IDEMPOTENCY_CONFLICT', 'commit', () => withdraw('another'));
     },
   },
   {
@@ -330,7 +330,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         for (let n = 0; n < count; n += 1) batch.set(things, `k-${n}`, { n });
         return batch;
       };
-      const error = await rejects('LIMIT_EXCEEDED', 'a batch of 901', () =>
+      const error = await assertRejects('LIMIT_EXCEEDED', 'a batch of 901', () =>
         fill(limits.batchEntriesMax + 1).commit(),
       );
       assert.deepEqual(
@@ -339,7 +339,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
       );
       const large = subject.storage.atomic();
       for (let n = 0; n < 10; n += 1) large.set(texts, `k-${n}`, 'x'.repeat(900_000));
-      const tooMuch = await rejects('LIMIT_EXCEEDED', 'a batch of 9 MB', () => large.commit());
+      const tooMuch = await assertRejects('LIMIT_EXCEEDED', 'a batch of 9 MB', () => large.commit());
       assert.equal((tooMuch as unknown as { limit: string }).limit, 'batchBytesMax');
       assert.deepEqual([await things.count(), await texts.count()], [0, 0]);
       assert.equal((await fill(limits.batchEntriesMax).commit()).changes.length, 900);
@@ -359,9 +359,9 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       const items = Array.from({ length: 901 }, (_, n) => ({ key: `k-${n}`, value: { n } }));
-      const error = await rejects('LIMIT_EXCEEDED', 'setMany', () => things.setMany(items));
+      const error = await assertRejects('LIMIT_EXCEEDED', 'setMany', () => things.setMany(items));
       assert.equal((error as unknown as { limit: string }).limit, 'batchEntriesMax');
-      await rejects('INVALID_OPTION', 'setMany', () =>
+      await assertRejects('INVALID_OPTION', 'setMany', () =>
         things.setMany([...items.slice(0, 3), { key: 'k-1', value: { n: 0 } }]),
       );
       assert.equal(await things.count(), 0);

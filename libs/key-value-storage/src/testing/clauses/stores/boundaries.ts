@@ -9,8 +9,8 @@ import {
   type StoreClause,
 } from '../../store-clause.js';
 import { breaks, changesRows } from '../../broken.js';
-import { all } from '../../store-subject.js';
-import { bytes, json, number, race, rejects, throws } from '../../verbs.js';
+import { collect } from '../../store-subject.js';
+import { bytes, json, number, race, assertRejects, assertThrows } from '../../verbs.js';
 import { everyCall } from './keys.js';
 
 function countsAllTenants(): BrokenStorage {
@@ -37,12 +37,12 @@ export const boundaryClauses: readonly StoreClause[] = [
       for (const [n, store] of stores.entries()) {
         assert.deepEqual((await store.getOrThrow('same')).value, { n });
         assert.deepEqual(
-          (await all(store.list())).map(({ value }) => value),
+          (await collect(store.list())).map(({ value }) => value),
           [{ n }],
         );
       }
       const [first, second] = stores as [typeof things, typeof things];
-      await rejects('STORAGE_CONFLICT', 'set with the etag of another tenant', () =>
+      await assertRejects('STORAGE_CONFLICT', 'set with the etag of another tenant', () =>
         second.set('same', { n: 9 }, { ifMatch: entries[0] as never }),
       );
       assert.equal(await first.clear(), 1);
@@ -87,7 +87,7 @@ export const boundaryClauses: readonly StoreClause[] = [
         [await one.clear(), await two.count(), await shared.has(`${subject.tenant} k`)],
         [1, 1, true],
       );
-      throws('INVALID_OPTION', 'a tenant of a shared state', () => shared.forTenant(subject.tenant));
+      assertThrows('INVALID_OPTION', 'a tenant of a shared state', () => shared.forTenant(subject.tenant));
       assert.equal(await shared.delete(`${subject.tenant} k`), true);
     },
   },
@@ -100,7 +100,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       for (const tenant of ['', ' ', ' a', 'a ', 'a\0', '\n', undefined, null, 5, 'x'.repeat(200)]) {
-        throws('TENANT_MISSING', `forTenant(${JSON.stringify(tenant)})`, () =>
+        assertThrows('TENANT_MISSING', `forTenant(${JSON.stringify(tenant)})`, () =>
           things.forTenant(tenant as string),
         );
       }
@@ -132,17 +132,17 @@ export const boundaryClauses: readonly StoreClause[] = [
         ...everyCall(subject, 'new', { signal }),
         ['save', () => things.save(entry.with({ n: 1 }), { signal })],
         ['page', () => things.page({}, { signal })],
-        ['list', () => all(things.list({}, { signal }))],
-        ['keys', () => all(things.keys({}, { signal }))],
+        ['list', () => collect(things.list({}, { signal }))],
+        ['keys', () => collect(things.keys({}, { signal }))],
         ['count', () => things.count({}, { signal })],
         ['deleteMany', () => things.deleteMany({ prefix: 'k' }, { signal })],
         ['clear', () => things.clear({ signal })],
         ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit({ signal })],
       ] as const;
       for (const [name, call] of more)
-        assert.equal((await rejects('ABORTED', name, call)).effect, 'none', name);
+        assert.equal((await assertRejects('ABORTED', name, call)).effect, 'none', name);
       assert.deepEqual(
-        [await all(things.keys()), (await things.getOrThrow('key')).etag],
+        [await collect(things.keys()), (await things.getOrThrow('key')).etag],
         [['key'], entry.etag],
       );
     },
@@ -168,14 +168,14 @@ export const boundaryClauses: readonly StoreClause[] = [
         ...everyCall(subject, 'key'),
         ['save', () => things.save(entry)],
         ['page', () => things.page({})],
-        ['list', () => all(things.list())],
+        ['list', () => collect(things.list())],
         ['count', () => things.count()],
         ['clear', () => things.clear()],
         ['sweep', () => subject.storage.sweep()],
         ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit()],
       ] as const;
       for (const [name, call] of more)
-        assert.equal((await rejects('STORAGE_NOT_OPEN', name, call)).effect, 'none', name);
+        assert.equal((await assertRejects('STORAGE_NOT_OPEN', name, call)).effect, 'none', name);
       await subject.reopen();
     },
   },
@@ -196,14 +196,14 @@ export const boundaryClauses: readonly StoreClause[] = [
           ['get', () => anything.get('one')],
           ['getOrThrow', () => anything.getOrThrow('one')],
           ['getMany', () => anything.getMany(['one', 'two'])],
-          ['list', () => all(anything.list())],
+          ['list', () => collect(anything.list())],
           ['page', () => anything.page({})],
           ['take', () => anything.take('one')],
           ['update', () => anything.update('one', () => ({ n: 2 }))],
           ['getOrAdd', () => anything.getOrAdd('one', () => ({ n: 2 }))],
         ] as const;
         for (const [name, call] of calls) {
-          const error = await rejects('STORAGE_CORRUPT', `${name} of ${damage.text}`, call);
+          const error = await assertRejects('STORAGE_CORRUPT', `${name} of ${damage.text}`, call);
           assert.match(
             (error as unknown as { place: string }).place,
             /anything.*one/,
@@ -233,9 +233,9 @@ export const boundaryClauses: readonly StoreClause[] = [
       const things = subject.store();
       await things.set('one', { n: 1 });
       await subject.spoil(() => ({ key: '!q' }));
-      await rejects('STORAGE_CORRUPT', 'list', () => all(things.list()));
-      await rejects('STORAGE_CORRUPT', 'page', () => things.page({}));
-      const error = await rejects('STORAGE_CORRUPT', 'keys', () => all(things.keys()));
+      await assertRejects('STORAGE_CORRUPT', 'list', () => collect(things.list()));
+      await assertRejects('STORAGE_CORRUPT', 'page', () => things.page({}));
+      const error = await assertRejects('STORAGE_CORRUPT', 'keys', () => collect(things.keys()));
       assert.match((error as unknown as { place: string }).place, /!q/);
     },
   },
@@ -248,8 +248,8 @@ export const boundaryClauses: readonly StoreClause[] = [
       storage: (storage) => replacing(storage, { within: () => storage }),
     },
     async run(subject) {
-      throws('STORAGE_UNSUPPORTED', 'within', () => subject.storage.within({}));
-      throws('STORAGE_UNSUPPORTED', 'within of a store', () => subject.store().within({}));
+      assertThrows('STORAGE_UNSUPPORTED', 'within', () => subject.storage.within({}));
+      assertThrows('STORAGE_UNSUPPORTED', 'within of a store', () => subject.store().within({}));
     },
   },
   {
@@ -273,17 +273,17 @@ export const boundaryClauses: readonly StoreClause[] = [
         .set(things.within(transaction), 'beside', { n: 3 })
         .commit();
       // a store that is not within it would write beside the transaction
-      throws('INVALID_OPTION', 'a batch over the transaction and the storage', () =>
+      assertThrows('INVALID_OPTION', 'a batch over the transaction and the storage', () =>
         storage.atomic().set(things, 'three', { n: 1 }),
       );
-      throws('INVALID_OPTION', 'within', () => things.within(undefined as never));
+      assertThrows('INVALID_OPTION', 'within', () => things.within(undefined as never));
       await commit();
       assert.deepEqual(
         [(await things.getOrThrow('one')).value, (await theirs.getOrThrow('one')).value],
         [{ n: 1 }, { n: 2 }],
       );
       assert.deepEqual([await things.has('beside'), await others.has('beside')], [true, true]);
-      throws('INVALID_OPTION', 'within a transaction that has ended', () => things.within(transaction));
+      assertThrows('INVALID_OPTION', 'within a transaction that has ended', () => things.within(transaction));
     },
   },
   {

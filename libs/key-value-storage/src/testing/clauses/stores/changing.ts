@@ -4,7 +4,7 @@ import { breaksStores, throughProvider, type StoreClause } from '../../store-cla
 import { changesBatches } from '../../broken.js';
 import { retryOnConflict } from '../../../core/index.js';
 import type { Thing } from '../../store-subject.js';
-import { race, rejects } from '../../verbs.js';
+import { race, assertRejects } from '../../verbs.js';
 
 export const changingClauses: readonly StoreClause[] = [
   {
@@ -18,14 +18,14 @@ export const changingClauses: readonly StoreClause[] = [
       const entry = await things.add('one', { n: 1, text: 'kept' });
       const saved = await things.save(entry.with({ n: 2 }));
       assert.deepEqual(saved.value, { n: 2, text: 'kept' });
-      const error = await rejects('STORAGE_CONFLICT', 'save', () => things.save(entry.with({ n: 3 })));
+      const error = await assertRejects('STORAGE_CONFLICT', 'save', () => things.save(entry.with({ n: 3 })));
       assert.deepEqual(
         { ...error, key: 'one', expected: entry.etag, actual: saved.etag, check: 'own', retryable: true },
         { ...error },
       );
       assert.deepEqual((await things.getOrThrow('one')).value, { n: 2, text: 'kept' });
       await things.delete('one');
-      await rejects('STORAGE_CONFLICT', 'save', () => things.save(saved));
+      await assertRejects('STORAGE_CONFLICT', 'save', () => things.save(saved));
       assert.equal(await things.has('one'), false);
     },
   },
@@ -70,7 +70,7 @@ export const changingClauses: readonly StoreClause[] = [
         await things.set('one', { n: n + 100 });
         return { n: n + 1 };
       };
-      const error = await rejects('STORAGE_CONFLICT', 'update', () =>
+      const error = await assertRejects('STORAGE_CONFLICT', 'update', () =>
         things.update('one', meddle, { retry: { attempts: 3, delayMs: 0 } }),
       );
       assert.deepEqual([runs, (error as { attempts?: number }).attempts], [3, 3]);
@@ -88,7 +88,7 @@ export const changingClauses: readonly StoreClause[] = [
       const things = subject.store();
       const { etag } = await things.set('one', { n: 1 });
       assert.equal((await things.update('one', (value) => value)).etag, etag);
-      await rejects('INVALID_VALUE', 'update to undefined', () =>
+      await assertRejects('INVALID_VALUE', 'update to undefined', () =>
         things.update('one', () => undefined as never),
       );
       assert.equal((await things.getOrThrow('one')).etag, etag);
@@ -106,7 +106,7 @@ export const changingClauses: readonly StoreClause[] = [
     })),
     async run(subject) {
       const things = subject.store();
-      await rejects('KEY_NOT_FOUND', 'update', () => things.update('one', (value) => value));
+      await assertRejects('KEY_NOT_FOUND', 'update', () => things.update('one', (value) => value));
       assert.equal(await things.has('one'), false);
       const options = { initial: () => ({ n: 0 }), retry: { attempts: 1_000, budgetMs: 60_000 } };
       await race(20, () => things.update('one', ({ n }) => ({ n: n + 1 }), options));

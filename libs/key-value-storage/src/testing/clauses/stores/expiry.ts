@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict';
 import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesBatches, changesChanges } from '../../broken.js';
-import { all } from '../../store-subject.js';
-import { put, race, rejects } from '../../verbs.js';
+import { collect } from '../../store-subject.js';
+import { put, race, assertRejects } from '../../verbs.js';
 
 const law = 6;
 
@@ -34,8 +34,8 @@ export const storeExpiryClauses: readonly StoreClause[] = [
       assert.deepEqual(
         [
           await things.getMany(['one']),
-          await all(things.list()),
-          await all(things.keys()),
+          await collect(things.list()),
+          await collect(things.keys()),
           await things.count(),
         ],
         [[undefined], [], [], 0],
@@ -46,13 +46,13 @@ export const storeExpiryClauses: readonly StoreClause[] = [
         return etag;
       };
       await gone();
-      await rejects('KEY_NOT_FOUND', 'replace', () => things.replace('one', { n: 2 }));
-      await rejects('KEY_NOT_FOUND', 'update', () => things.update('one', () => ({ n: 2 })));
-      await rejects('KEY_NOT_FOUND', 'touch', () => things.touch('one', { ttlMs: 5 }));
-      await rejects('KEY_NOT_FOUND', 'getOrThrow', () => things.getOrThrow('one'));
+      await assertRejects('KEY_NOT_FOUND', 'replace', () => things.replace('one', { n: 2 }));
+      await assertRejects('KEY_NOT_FOUND', 'update', () => things.update('one', () => ({ n: 2 })));
+      await assertRejects('KEY_NOT_FOUND', 'touch', () => things.touch('one', { ttlMs: 5 }));
+      await assertRejects('KEY_NOT_FOUND', 'getOrThrow', () => things.getOrThrow('one'));
       const etag = await gone();
-      await rejects('STORAGE_CONFLICT', 'set', () => things.set('one', { n: 2 }, { ifMatch: etag }));
-      await rejects('STORAGE_CONFLICT', 'delete', () => things.delete('one', { ifMatch: '*' }));
+      await assertRejects('STORAGE_CONFLICT', 'set', () => things.set('one', { n: 2 }, { ifMatch: etag }));
+      await assertRejects('STORAGE_CONFLICT', 'delete', () => things.delete('one', { ifMatch: '*' }));
       assert.deepEqual([await things.delete('one'), await things.take('one')], [false, undefined]);
       await gone();
       assert.deepEqual((await things.add('one', { n: 3 })).value, { n: 3 });
@@ -131,7 +131,8 @@ export const storeExpiryClauses: readonly StoreClause[] = [
           () => things.touch('one', options),
           async () => await subject.storage.atomic().set(things, 'one', { n: 1 }, options).commit(),
         ];
-        for (const call of calls) await rejects('INVALID_OPTION', `a time to live of ${String(ttlMs)}`, call);
+        for (const call of calls)
+          await assertRejects('INVALID_OPTION', `a time to live of ${String(ttlMs)}`, call);
       }
       assert.equal(await things.count(), 0);
     },
@@ -161,7 +162,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
       assert.equal((await things.getOrThrow('one')).updatedAt.getTime(), start);
       await things.set('forever', { n: 1 });
       assert.equal((await things.touch('forever', { ttlMs: 5 })).expiresAt, undefined);
-      await rejects('KEY_NOT_FOUND', 'touch', () => things.touch('none', { ttlMs: 5 }));
+      await assertRejects('KEY_NOT_FOUND', 'touch', () => things.touch('none', { ttlMs: 5 }));
     },
   },
   {
@@ -190,7 +191,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
       );
       await subject.clock.advance(900);
       await sliding.has('k');
-      await all(sliding.list());
+      await collect(sliding.list());
       await sliding.getMany(['k']);
       assert.equal(await at(), start + 1_100);
       await sliding.get('k');
@@ -238,9 +239,9 @@ export const storeExpiryClauses: readonly StoreClause[] = [
         [await subject.storage.sweep(3), await subject.storage.sweep(), await subject.storage.sweep()],
         [3, 1, 0],
       );
-      assert.deepEqual(await all(things.keys()), ['k-0']);
+      assert.deepEqual(await collect(things.keys()), ['k-0']);
       for (const limit of [0, -1, 1.5, Number.NaN])
-        await rejects('INVALID_OPTION', 'sweep', () => subject.storage.sweep(limit));
+        await assertRejects('INVALID_OPTION', 'sweep', () => subject.storage.sweep(limit));
     },
   },
 ];

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { limits, type Key } from '../../../core/index.js';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
 import { type StoreSubject } from '../../store-subject.js';
-import { rejects } from '../../verbs.js';
+import { assertRejects } from '../../verbs.js';
 import { hostileKeys } from '../../hostile-keys.js';
 
 const badKeys: readonly unknown[] = [
@@ -49,7 +49,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
       assert.equal((await things.getOrThrow(full)).key, full);
       for (const long of [`${full}k`, [full], ['é'.repeat(600)]]) {
         for (const [name, call] of everyCall(subject, long)) {
-          const error = await rejects('LIMIT_EXCEEDED', name, call);
+          const error = await assertRejects('LIMIT_EXCEEDED', name, call);
           assert.deepEqual(
             [(error as unknown as { limit: string }).limit, error.effect],
             ['keyBytesMax', 'none'],
@@ -74,8 +74,13 @@ export const storeKeyClauses: readonly StoreClause[] = [
       for (const key of badKeys) {
         for (const [name, call] of everyCall(subject, key as Key)) {
           assert.equal(
-            (await rejects('INVALID_KEY', `${name} of ${String(key === undefined ? key : typeof key)}`, call))
-              .effect,
+            (
+              await assertRejects(
+                'INVALID_KEY',
+                `${name} of ${String(key === undefined ? key : typeof key)}`,
+                call,
+              )
+            ).effect,
             'none',
           );
         }
@@ -161,7 +166,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
     })),
     async run(subject) {
       for (const [name, call] of everyCall(subject, 'key', { ttl: 5 }))
-        await rejects('INVALID_OPTION', name, call);
+        await assertRejects('INVALID_OPTION', name, call);
       assert.equal(await subject.store().count(), 0);
     },
   },

@@ -12,8 +12,8 @@ import {
 } from '../../../core/index.js';
 import { numbered } from './reading.js';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
-import { all, keysOf } from '../../store-subject.js';
-import { rejects } from '../../verbs.js';
+import { collect, keysOf } from '../../store-subject.js';
+import { assertRejects } from '../../verbs.js';
 
 const takesAnyCursor = (name: string) =>
   breaksStores(name, (store) => ({
@@ -44,9 +44,10 @@ export const storePagingClauses: readonly StoreClause[] = [
           .map(({ key }) => key),
       );
       const elsewhere = [things.forTenant(subject.otherTenant()), subject.store('other')];
-      for (const store of elsewhere) await rejects('INVALID_CURSOR', 'page', () => store.page({ cursor }));
+      for (const store of elsewhere)
+        await assertRejects('INVALID_CURSOR', 'page', () => store.page({ cursor }));
       for (const range of [{ prefix: 'key' }, { start: 'key-0001' }, { end: 'z' }, { reverse: true }]) {
-        await rejects('INVALID_CURSOR', `page of ${JSON.stringify(range)}`, () =>
+        await assertRejects('INVALID_CURSOR', `page of ${JSON.stringify(range)}`, () =>
           things.page({ ...range, cursor }),
         );
       }
@@ -63,7 +64,7 @@ export const storePagingClauses: readonly StoreClause[] = [
         {},
         [],
       ]) {
-        await rejects('INVALID_CURSOR', `the cursor ${JSON.stringify(damaged)}`, () =>
+        await assertRejects('INVALID_CURSOR', `the cursor ${JSON.stringify(damaged)}`, () =>
           things.page({ cursor: damaged as string }),
         );
       }
@@ -95,13 +96,13 @@ export const storePagingClauses: readonly StoreClause[] = [
         'k'.repeat(5_000),
       ];
       for (const key of forged) {
-        await rejects('INVALID_CURSOR', `a cursor of ${JSON.stringify(key.slice(0, 20))}`, () =>
+        await assertRejects('INVALID_CURSOR', `a cursor of ${JSON.stringify(key.slice(0, 20))}`, () =>
           things.page({ cursor: encodeCursor(whole, key) }),
         );
       }
       const bounded = { ...whole, start: 'key-0001', end: 'key-0002' };
       for (const key of ['key-0000', 'key-0002', 'z'])
-        await rejects('INVALID_CURSOR', `a cursor of ${key}`, () =>
+        await assertRejects('INVALID_CURSOR', `a cursor of ${key}`, () =>
           things.page({ start: 'key-0001', end: 'key-0002', cursor: encodeCursor(bounded, key) }),
         );
       // the longest key has a cursor
@@ -134,9 +135,11 @@ export const storePagingClauses: readonly StoreClause[] = [
       assert.deepEqual([last.items.length, last.next], [101, undefined]);
       for (const limit of [0, -1, 1.5, Number.NaN, '5', null]) {
         const code = typeof limit === 'number' ? 'OUT_OF_RANGE' : 'INVALID_OPTION';
-        await rejects(code, `a limit of ${String(limit)}`, () => things.page({ limit: limit as number }));
+        await assertRejects(code, `a limit of ${String(limit)}`, () =>
+          things.page({ limit: limit as number }),
+        );
       }
-      const error = await rejects('LIMIT_EXCEEDED', 'page', () => things.page({ limit: 1_001 }));
+      const error = await assertRejects('LIMIT_EXCEEDED', 'page', () => things.page({ limit: 1_001 }));
       assert.deepEqual({ ...error, limit: 'pageItemsMax', given: 1_001, allowed: 1_000 }, { ...error });
     },
   },
@@ -147,7 +150,7 @@ export const storePagingClauses: readonly StoreClause[] = [
       const positions = new Map<string, number>();
       return {
         page: async ({ cursor, limit = 100, ...range }) => {
-          const found = await all(store.list(range));
+          const found = await collect(store.list(range));
           const from = cursor === undefined ? 0 : (positions.get(cursor) ?? 0);
           const next = `at ${from + limit}`;
           positions.set(next, from + limit);
@@ -197,11 +200,11 @@ export const storePagingClauses: readonly StoreClause[] = [
       const second = await texts.page({ limit: 1_000, cursor: first.next });
       assert.deepEqual([first.items.length, second.items.length, second.next], [9, 3, undefined]);
       for (const reverse of [false, true]) {
-        const seen = keysOf(await all(texts.list({ reverse })));
+        const seen = keysOf(await collect(texts.list({ reverse })));
         assert.deepEqual(seen, reverse ? keys.toReversed() : keys);
       }
       assert.deepEqual([await texts.count(), (await texts.getMany(keys.slice(0, 9))).length], [12, 9]);
-      const error = await rejects('LIMIT_EXCEEDED', 'getMany', () => texts.getMany(keys));
+      const error = await assertRejects('LIMIT_EXCEEDED', 'getMany', () => texts.getMany(keys));
       assert.deepEqual({ ...error, limit: 'pageBytesMax', allowed: limits.pageBytesMax }, { ...error });
       // whoever reads one key is never refused for what others read beside it
       const each = await Promise.all(keys.map(async (key) => (await texts.getOrThrow(key)).value.length));
@@ -257,7 +260,7 @@ export const storePagingClauses: readonly StoreClause[] = [
         { start: undefined, end: undefined },
         { reverse: true },
       ]) {
-        await rejects('INVALID_OPTION', `deleteMany(${JSON.stringify(nothing)})`, () =>
+        await assertRejects('INVALID_OPTION', `deleteMany(${JSON.stringify(nothing)})`, () =>
           things.deleteMany(nothing as KeyRange),
         );
       }
@@ -267,7 +270,7 @@ export const storePagingClauses: readonly StoreClause[] = [
         [3, 0],
       );
       assert.equal(await things.deleteMany({ start: 'c-0001' }), 1);
-      assert.deepEqual(await all(things.keys()), ['a-0000', 'c-0000']);
+      assert.deepEqual(await collect(things.keys()), ['a-0000', 'c-0000']);
     },
   },
   {

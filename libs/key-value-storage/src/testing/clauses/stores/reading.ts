@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { limits, type Key, type KeyRange } from '../../../core/index.js';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
-import { all, keysOf, type Thing } from '../../store-subject.js';
-import { rejects, throws } from '../../verbs.js';
+import { collect, keysOf, type Thing } from '../../store-subject.js';
+import { assertRejects, assertThrows } from '../../verbs.js';
 
 export const numbered = (count: number, prefix = 'key-'): readonly { key: string; value: Thing }[] =>
   Array.from({ length: count }, (_, n) => ({ key: `${prefix}${String(n).padStart(4, '0')}`, value: { n } }));
@@ -43,7 +43,7 @@ export const readingClauses: readonly StoreClause[] = [
         [await anything.get('no'), await anything.has('no'), await anything.stat('no')],
         [undefined, false, undefined],
       );
-      const error = await rejects('KEY_NOT_FOUND', 'getOrThrow', () => anything.getOrThrow(['no', 1]));
+      const error = await assertRejects('KEY_NOT_FOUND', 'getOrThrow', () => anything.getOrThrow(['no', 1]));
       assert.deepEqual((error as { key?: unknown }).key, ['no', 1]);
       for (const value of [null, '', 0, false, [], {}]) {
         const { etag } = await anything.set('yes', value);
@@ -74,7 +74,9 @@ export const readingClauses: readonly StoreClause[] = [
       assert.deepEqual(await things.getMany([]), []);
       const keys = numbered(limits.readAddressesMax).map(({ key }) => key);
       assert.equal((await things.getMany(keys)).length, limits.readAddressesMax);
-      const error = await rejects('LIMIT_EXCEEDED', 'getMany', () => things.getMany([...keys, 'one more']));
+      const error = await assertRejects('LIMIT_EXCEEDED', 'getMany', () =>
+        things.getMany([...keys, 'one more']),
+      );
       assert.deepEqual({ ...error, limit: 'readAddressesMax', given: 1_001, allowed: 1_000 }, { ...error });
     },
   },
@@ -91,14 +93,14 @@ export const readingClauses: readonly StoreClause[] = [
       const items = numbered(1_050);
       await things.setMany(items.slice(0, 900));
       await things.setMany(items.slice(900));
-      const entries = await all(things.list());
+      const entries = await collect(things.list());
       assert.deepEqual(
         entries.map(({ key, value }) => ({ key, value })),
         items,
       );
       const expected = items.map(({ key }) => key);
-      assert.deepEqual(await all(things.keys()), expected);
-      assert.deepEqual(keysOf(await all(things.list({ reverse: true }))), expected.toReversed());
+      assert.deepEqual(await collect(things.keys()), expected);
+      assert.deepEqual(keysOf(await collect(things.list({ reverse: true }))), expected.toReversed());
       assert.deepEqual([await things.count(), await things.count({ start: 'key-1000' })], [1_050, 50]);
       const first = [];
       for await (const { key } of things.list()) if (first.push(key) === 3) break;
@@ -116,7 +118,7 @@ export const readingClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       for (const [n, key] of mixed.toReversed().entries()) await things.set(key, { n });
-      assert.deepEqual(await all(things.keys()), mixed);
+      assert.deepEqual(await collect(things.keys()), mixed);
       for (const reverse of [false, true]) {
         for (const limit of [1, 2, 5, 100]) {
           const found: Key[] = [];
@@ -144,7 +146,7 @@ export const readingClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       for (const key of [...mixed, 'ab', 'a!', 'a\u{10FFFF}']) await things.set(key, { n: 1 });
-      const found = async (range: KeyRange): Promise<readonly Key[]> => await all(things.keys(range));
+      const found = async (range: KeyRange): Promise<readonly Key[]> => await collect(things.keys(range));
       assert.deepEqual(await found({ prefix: 'a' }), ['a', 'a!', 'a/b', 'ab', 'a\u{10FFFF}']);
       assert.deepEqual(await found({ prefix: ['a'] }), [
         ['a', -1],
@@ -187,10 +189,10 @@ export const readingClauses: readonly StoreClause[] = [
         ['INVALID_OPTION', null],
       ] as const) {
         const given = range as unknown as KeyRange;
-        throws(code, `list of ${JSON.stringify(range)}`, () => things.list(given));
-        throws(code, `keys of ${JSON.stringify(range)}`, () => things.keys(given));
-        await rejects(code, `count of ${JSON.stringify(range)}`, () => things.count(given));
-        await rejects(code, `deleteMany of ${JSON.stringify(range)}`, () => things.deleteMany(given));
+        assertThrows(code, `list of ${JSON.stringify(range)}`, () => things.list(given));
+        assertThrows(code, `keys of ${JSON.stringify(range)}`, () => things.keys(given));
+        await assertRejects(code, `count of ${JSON.stringify(range)}`, () => things.count(given));
+        await assertRejects(code, `deleteMany of ${JSON.stringify(range)}`, () => things.deleteMany(given));
       }
     },
   },

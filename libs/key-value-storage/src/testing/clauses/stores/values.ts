@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { limits } from '../../../core/index.js';
 import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesChanges } from '../../broken.js';
-import { all } from '../../store-subject.js';
-import { json, rejects } from '../../verbs.js';
+import { collect } from '../../store-subject.js';
+import { json, assertRejects } from '../../verbs.js';
 
 const samples: Readonly<Record<string, unknown>> = {
   null: null,
@@ -101,21 +101,21 @@ export const valueClauses: readonly StoreClause[] = [
       const anything = subject.store<unknown>('anything');
       const { etag } = await anything.set('there', 1);
       for (const [name, value, path] of unstorable) {
-        const error = await rejects('INVALID_VALUE', name, () => anything.set('there', value));
+        const error = await assertRejects('INVALID_VALUE', name, () => anything.set('there', value));
         assert.deepEqual((error as unknown as { issues: { path: unknown }[] }).issues[0]?.path, path, name);
-        await rejects('INVALID_VALUE', name, () => anything.add('new', value));
-        await rejects('INVALID_VALUE', name, () =>
+        await assertRejects('INVALID_VALUE', name, () => anything.add('new', value));
+        await assertRejects('INVALID_VALUE', name, () =>
           anything.setMany([
             { key: 'beside', value: 1 },
             { key: 'new', value },
           ]),
         );
-        await rejects('INVALID_VALUE', name, () => anything.update('there', () => value));
-        await rejects('INVALID_VALUE', name, () =>
+        await assertRejects('INVALID_VALUE', name, () => anything.update('there', () => value));
+        await assertRejects('INVALID_VALUE', name, () =>
           subject.storage.atomic().set(anything, 'beside', 1).set(anything, 'new', value).commit(),
         );
       }
-      assert.deepEqual(await all(anything.keys()), ['there']);
+      assert.deepEqual(await collect(anything.keys()), ['there']);
       assert.equal((await anything.getOrThrow('there')).etag, etag);
     },
   },
@@ -191,7 +191,7 @@ export const valueClauses: readonly StoreClause[] = [
       await texts.set('full', text);
       assert.ok((await texts.getOrThrow('full')).value === text, 'a full value came back changed');
       for (const write of [texts.set.bind(texts), texts.add.bind(texts)]) {
-        const error = await rejects('LIMIT_EXCEEDED', 'a value of one byte too many', () =>
+        const error = await assertRejects('LIMIT_EXCEEDED', 'a value of one byte too many', () =>
           write('more', `${text}x`),
         );
         assert.deepEqual(
@@ -205,7 +205,7 @@ export const valueClauses: readonly StoreClause[] = [
           { ...error },
         );
       }
-      assert.deepEqual(await all(texts.keys()), ['full']);
+      assert.deepEqual(await collect(texts.keys()), ['full']);
     },
   },
 ];

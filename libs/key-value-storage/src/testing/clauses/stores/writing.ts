@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
 import type { Thing } from '../../store-subject.js';
-import { race, rejects } from '../../verbs.js';
+import { race, assertRejects } from '../../verbs.js';
 
 export const writingClauses: readonly StoreClause[] = [
   {
@@ -44,7 +44,7 @@ export const writingClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       const { etag } = await things.add(['a', 1], { n: 1 });
-      const error = await rejects('KEY_EXISTS', 'add', () => things.add(['a', 1], { n: 2 }));
+      const error = await assertRejects('KEY_EXISTS', 'add', () => things.add(['a', 1], { n: 2 }));
       assert.deepEqual([(error as { key?: unknown }).key, error.effect], [['a', 1], 'none']);
       const entry = await things.getOrThrow(['a', 1]);
       assert.deepEqual([entry.value, entry.etag], [{ n: 1 }, etag]);
@@ -107,7 +107,7 @@ export const writingClauses: readonly StoreClause[] = [
       const stat = await things.stat('one');
       assert.equal(stat?.etag, third.etag);
       await things.set('one', { n: 4 }, { ifMatch: stat });
-      const error = await rejects('STORAGE_CONFLICT', 'set', () =>
+      const error = await assertRejects('STORAGE_CONFLICT', 'set', () =>
         things.set('one', { n: 5 }, { ifMatch: first.etag }),
       );
       const now = await things.getOrThrow('one');
@@ -139,10 +139,12 @@ export const writingClauses: readonly StoreClause[] = [
       const things = subject.store();
       const { etag } = await things.set('other', { n: 1 });
       for (const ifMatch of [etag, '*']) {
-        await rejects('STORAGE_CONFLICT', 'set of an absent key', () =>
+        await assertRejects('STORAGE_CONFLICT', 'set of an absent key', () =>
           things.set('one', { n: 1 }, { ifMatch }),
         );
-        await rejects('STORAGE_CONFLICT', 'delete of an absent key', () => things.delete('one', { ifMatch }));
+        await assertRejects('STORAGE_CONFLICT', 'delete of an absent key', () =>
+          things.delete('one', { ifMatch }),
+        );
       }
       assert.equal(await things.has('one'), false);
       await things.set('other', { n: 2 }, { ifMatch: '*' });
@@ -185,10 +187,10 @@ export const writingClauses: readonly StoreClause[] = [
         const etagGiven: unknown =
           typeof wrong === 'object' && wrong !== null && 'etag' in wrong ? wrong.etag : wrong;
         const code = typeof etagGiven === 'string' ? 'INVALID_ETAG' : 'INVALID_OPTION';
-        await rejects(code, `set with the etag ${JSON.stringify(wrong)}`, () =>
+        await assertRejects(code, `set with the etag ${JSON.stringify(wrong)}`, () =>
           things.set('one', { n: 2 }, options),
         );
-        await rejects(code, `delete with the etag ${JSON.stringify(wrong)}`, () =>
+        await assertRejects(code, `delete with the etag ${JSON.stringify(wrong)}`, () =>
           things.delete('one', options),
         );
       }
@@ -203,13 +205,13 @@ export const writingClauses: readonly StoreClause[] = [
     })),
     async run(subject) {
       const things = subject.store();
-      const error = await rejects('KEY_NOT_FOUND', 'replace', () => things.replace('one', { n: 1 }));
+      const error = await assertRejects('KEY_NOT_FOUND', 'replace', () => things.replace('one', { n: 1 }));
       assert.equal((error as { key?: unknown }).key, 'one');
       assert.equal(await things.get('one'), undefined);
       const { etag } = await things.add('one', { n: 1 });
       assert.notEqual((await things.replace('one', { n: 2 })).etag, etag);
       await things.delete('one');
-      await rejects('KEY_NOT_FOUND', 'replace', () => things.replace('one', { n: 3 }));
+      await assertRejects('KEY_NOT_FOUND', 'replace', () => things.replace('one', { n: 3 }));
     },
   },
   {
@@ -222,7 +224,7 @@ export const writingClauses: readonly StoreClause[] = [
       const things = subject.store();
       const old = await things.set('one', { n: 1 });
       const now = await things.set('one', { n: 2 });
-      await rejects('STORAGE_CONFLICT', 'delete', () => things.delete('one', { ifMatch: old }));
+      await assertRejects('STORAGE_CONFLICT', 'delete', () => things.delete('one', { ifMatch: old }));
       assert.equal(await things.has('one'), true);
       assert.deepEqual(
         [
