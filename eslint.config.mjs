@@ -36,6 +36,7 @@ export const rooms = {
     rooms: [
       ...doors,
       'core',
+      'transfer',
       'memory',
       'json-file',
       'nest',
@@ -53,13 +54,13 @@ export const rooms = {
   // The front doors: what each package exports, name by name.
   'key-value-storage': {
     files: 'libs/key-value-storage/src/index.ts',
-    rooms: [...core, 'memory', 'json-file', 'nest'],
+    rooms: [...core, 'transfer', 'memory', 'json-file', 'nest'],
     packages: [],
     node: false,
   },
   'key-value-storage/core': {
-    files: 'libs/key-value-storage/src/core/index.ts',
-    rooms: ['core'],
+    files: 'libs/key-value-storage/src/core.ts',
+    rooms: ['core', 'transfer'],
     packages: [],
     node: false,
   },
@@ -76,7 +77,7 @@ export const rooms = {
     node: false,
   },
   'event-store/core': {
-    files: 'libs/event-store/src/core/index.ts',
+    files: 'libs/event-store/src/core.ts',
     rooms: ['key-value-storage/core', 'streams'],
     packages: [],
     node: false,
@@ -100,6 +101,7 @@ export const rooms = {
     packages: ['@standard-schema/spec'],
     node: false,
   },
+  transfer: { files: 'libs/key-value-storage/src/transfer/**', rooms: ['core'], packages: [], node: false },
   memory: { files: 'libs/key-value-storage/src/providers/memory/**', rooms: core, packages: [], node: false },
   'json-file': {
     files: 'libs/key-value-storage/src/providers/json-file/**',

@@ -94,7 +94,7 @@ describe('a planted violation', () => {
   });
 
   it('is noticed when a front door exports without naming', async () => {
-    expect(await lint('libs/key-value-storage/src/index.ts', `export * from './core/index.js';\n`)).toContain(
+    expect(await lint('libs/key-value-storage/src/index.ts', `export * from './core.js';\n`)).toContain(
       'no-restricted-syntax',
     );
   });

@@ -136,7 +136,7 @@ export function limitComments(): ReadonlyMap<string, string> {
     if (ts.isPropertyAssignment(node)) comments.set(node.name.getText(), commentOf(node).meaning);
     ts.forEachChild(node, visit);
   };
-  const source = parsed.get('libs/key-value-storage/src/core/limits.ts');
+  const source = parsed.get('libs/key-value-storage/src/core/base/limits.ts');
   if (source !== undefined) visit(source);
   return comments;
 }
@@ -144,8 +144,8 @@ export function limitComments(): ReadonlyMap<string, string> {
 /** The fields that come with each error code, as `StorageErrorDetails` declares them. */
 export function declaredErrorFields(): ReadonlyMap<string, readonly string[]> {
   const declared = [
-    ['libs/key-value-storage/src/core/errors.ts', 'StorageErrorDetails'],
-    ['libs/event-store/src/core/stream-errors.ts', 'StreamErrorDetails'],
+    ['libs/key-value-storage/src/core/base/errors.ts', 'StorageErrorDetails'],
+    ['libs/event-store/src/core/definition/stream-errors.ts', 'StreamErrorDetails'],
   ] as const;
   const codes = declared.flatMap(([file, interfaceName]) => {
     const details = parsed

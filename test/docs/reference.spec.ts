@@ -329,7 +329,7 @@ describe('docs/reference/options.md', () => {
           expect(`${name}.${option.name}: ${option.default}`).toBe(`${name}.${option.name}: ${literal}`);
       }
     }
-    expect(literalDefaults('libs/key-value-storage/src/core/retry-on-conflict.ts').size).toBe(
+    expect(literalDefaults('libs/key-value-storage/src/core/contention/retry-on-conflict.ts').size).toBe(
       Object.keys(retryDefaults).length,
     );
   });

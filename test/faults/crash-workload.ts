@@ -19,7 +19,7 @@ import type {
   StorageProvider,
   Value,
   Version,
-} from '../../libs/key-value-storage/src/core/index.js';
+} from '../../libs/key-value-storage/src/core.js';
 
 export const callers = 40;
 export const groups = 8;

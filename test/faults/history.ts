@@ -17,7 +17,7 @@ import {
   type Row,
   type RowAddress,
   type StorageProvider,
-} from '../../libs/key-value-storage/src/core/index.js';
+} from '../../libs/key-value-storage/src/core.js';
 
 export type Work = Batch | 'drop';
 type Rows = ReadonlyMap<string, Row>;

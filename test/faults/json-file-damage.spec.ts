@@ -6,7 +6,7 @@
  * warning. Never anything else.
  */
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { isStorageError } from '../../libs/key-value-storage/src/core/index.js';
+import { isStorageError } from '../../libs/key-value-storage/src/core.js';
 import { Machine } from './machine.js';
 import { Scenario } from './scenario.js';
 import { seededRandom, seedOfRun, withSeed } from './seeded-random.js';

@@ -2,8 +2,8 @@
  * The one place where the fault tests build the provider: on a disk, a clock and processes of their
  * own.
  */
-import type { Clock } from '../../libs/key-value-storage/src/core/index.js';
-import type { FileSystem } from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
+import type { Clock } from '../../libs/key-value-storage/src/core.js';
+import type { FileSystem } from '../../libs/key-value-storage/src/providers/json-file/disk/file-system.js';
 import { JsonFileProvider } from '../../libs/key-value-storage/src/providers/json-file/json-file-provider.js';
 
 interface Given {

@@ -5,7 +5,7 @@
  * sure of is `STORAGE_OUTCOME_UNKNOWN`; afterwards it answers nothing, and harms nothing.
  */
 import { describe, expect, it } from '@jest/globals';
-import { isStorageError } from '../../libs/key-value-storage/src/core/index.js';
+import { isStorageError } from '../../libs/key-value-storage/src/core.js';
 import { ManualClock } from '../../libs/key-value-storage/src/testing/manual-clock.js';
 import { exported } from './history.js';
 import { Machine, type RunningProcess } from './machine.js';

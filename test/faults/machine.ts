@@ -3,7 +3,7 @@
  * the JSON file on it.
  */
 import { setImmediate } from 'node:timers/promises';
-import type { StorageProvider } from '../../libs/key-value-storage/src/core/index.js';
+import type { StorageProvider } from '../../libs/key-value-storage/src/core.js';
 import { ManualClock } from '../../libs/key-value-storage/src/testing/manual-clock.js';
 import { jsonFileOn } from './json-file-on.js';
 import { SimulatedDisk } from './simulated-disk.js';

@@ -12,7 +12,7 @@ import {
   type Change,
   type Clock,
   type Row,
-} from '../../libs/key-value-storage/src/core/index.js';
+} from '../../libs/key-value-storage/src/core.js';
 import { exported, History } from './history.js';
 import type { Machine, RunningProcess } from './machine.js';
 import { seededRandom, type Random } from './seeded-random.js';

@@ -6,7 +6,7 @@ import { describe, expect, it } from '@jest/globals';
 import type {
   FileSystem,
   OpenFile,
-} from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
+} from '../../libs/key-value-storage/src/providers/json-file/disk/file-system.js';
 import { pageBytes, sectorBytes } from './page-cache.js';
 import { SimulatedDisk } from './simulated-disk.js';
 

@@ -28,7 +28,7 @@ import type {
   OpenFile,
   OpenMode,
   PathStatus,
-} from '../../libs/key-value-storage/src/providers/json-file/file-system.js';
+} from '../../libs/key-value-storage/src/providers/json-file/disk/file-system.js';
 import { DirectoryNode, drawMood, FileNode, type Node, type Ticket } from './page-cache.js';
 import { seededRandom, type Random } from './seeded-random.js';
 

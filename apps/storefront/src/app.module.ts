@@ -6,7 +6,7 @@ import { CartsModule } from './carts/carts.module.js';
 import { CatalogueModule } from './catalogue/catalogue.module.js';
 import { ProductsController } from './catalogue/products.controller.js';
 import { HealthController } from './health/health.controller.js';
-import { LastAnswers } from './http/last-answers.js';
+import { LastAnswers } from './http/close-on-shutdown.js';
 import type { BankLine } from './orders/bank.js';
 import { OrdersController } from './orders/orders.controller.js';
 import { OrdersModule } from './orders/orders.module.js';

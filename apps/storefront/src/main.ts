@@ -5,7 +5,7 @@ import { hidePasswords, isStorageError } from '@kvent/key-value-storage';
 import { reliableLine, unreliableLine } from './orders/bank.js';
 import { SetupError } from './setup-error.js';
 import { settingsFrom, type Settings } from './settings.js';
-import { startAfresh } from './start-afresh.js';
+import { startAfresh } from './reset-demo.js';
 import { StartUpLogger } from './start-up-logger.js';
 import { chooseStorage, type ChosenStorage } from './storage.js';
 import { openStorefront } from './storefront.js';

@@ -7,7 +7,7 @@ import { KeyValueStorage, ProblemDetailsFilter, StorageExceptionFilter } from '@
 import type { Request } from 'express';
 import { addApiPage } from './api-page.js';
 import { AppModule } from './app.module.js';
-import { LastAnswers } from './http/last-answers.js';
+import { LastAnswers } from './http/close-on-shutdown.js';
 import { oneAtATime } from './http/one-at-a-time.js';
 import { reliableLine, type BankLine } from './orders/bank.js';
 import { correlationId, correlationIdOf } from './problems/correlation-id.js';

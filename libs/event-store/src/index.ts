@@ -21,7 +21,7 @@ export {
   type TransactOptions,
   type VersionRange,
   type WriteEventsOptions,
-} from './core/event-stream.js';
+} from './core/definition/event-stream.js';
 export {
   defineStream,
   event,
@@ -35,8 +35,8 @@ export {
   type SnapshotOptions,
   type StateOf,
   type StreamDefinition,
-} from './core/stream-definition.js';
-export type { StreamErrorCode } from './core/stream-errors.js';
+} from './core/definition/stream-definition.js';
+export type { StreamErrorCode } from './core/definition/stream-errors.js';
 export type {
   CommittedEvents,
   StreamCall,
@@ -44,7 +44,7 @@ export type {
   StreamName,
   StreamLogEntry,
   StreamObserver,
-} from './core/stream-observer.js';
+} from './core/definition/stream-observer.js';
 
 // ─── Nest
 export { EventStoreModule, type EventStoreAsyncOptions } from './nest/event-store.module.js';

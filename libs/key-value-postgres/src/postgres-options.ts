@@ -2,7 +2,7 @@
 import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/core';
 import { type DataSource } from 'typeorm';
 import { parametersOf, parsePostgresUrl } from './postgres-url.js';
-import { tableName, type TableName, type TableOptions } from './schema/table-name.js';
+import { tableName, type TableName, type TableOptions } from './sql/table-name.js';
 
 /** How to reach the server, in TypeORM's words. */
 export interface PostgresConnection {

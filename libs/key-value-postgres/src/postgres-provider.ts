@@ -19,9 +19,9 @@ import {
   type StorageAdministration,
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
-import { OpenTable } from './open-table.js';
+import { OpenTable } from './table-access.js';
 import { resolvePostgres, type PostgresProviderOptions, type ResolvedPostgres } from './postgres-options.js';
-import { openSource, type OpenSource } from './open-source.js';
+import { openSource, type OpenSource } from './database-handle.js';
 import { TransactionProvider } from './transaction-provider.js';
 
 interface Opened {

@@ -19,15 +19,15 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
-import { readByDatabase } from './by-database.js';
+import { readByDatabase } from './connections/by-database.js';
 import { TransactionCommitter } from './commit/transaction-committer.js';
 import { send, type Client } from './connections/connection.js';
 import { errorOf, type Session } from './connections/connections.js';
 import { currentScope, frameOf, inScope } from './connections/scope.js';
-import { Reader } from './reader.js';
+import { Reader } from './read/reader.js';
 import type { Columns } from './sql/decode-row.js';
 import type { Dialect, Statement } from './sql/statement.js';
-import type { TableClock } from './table-clock.js';
+import type { TableClock } from './time/table-clock.js';
 
 export interface TransactionProviderOptions {
   readonly name: string;

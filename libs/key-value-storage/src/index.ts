@@ -4,9 +4,9 @@
  */
 
 // ─── states and stores
-export { Precondition } from './core/etag.js';
-export { Entry, EntryInfo, type Representation } from './core/entry.js';
-export type { Key, KeyPart, KeyRange } from './core/key.js';
+export { Precondition } from './core/store/etag.js';
+export { Entry, EntryInfo, type Representation } from './core/store/entry.js';
+export type { Key, KeyPart, KeyRange } from './core/encoding/key-encoding.js';
 export {
   AtomicBatch,
   AtomicChanges,
@@ -20,11 +20,11 @@ export {
   type PageRequest,
   type ReadOptions,
   type WriteOptions,
-} from './core/key-value-store.js';
-export type { CommitParticipant } from './core/batch-part.js';
-export { IdempotentCall } from './core/mark.js';
-export { openStorage } from './core/open-storage.js';
-export { retryOnConflict, type RetryOptions } from './core/retry-on-conflict.js';
+} from './core/store/key-value-store.js';
+export type { CommitParticipant } from './core/commit/participant.js';
+export { IdempotentCall } from './core/commit/idempotency-record.js';
+export { openStorage } from './core/store/open-storage.js';
+export { retryOnConflict, type RetryOptions } from './core/contention/retry-on-conflict.js';
 export {
   defineState,
   State,
@@ -34,7 +34,7 @@ export {
   type StateDefinition,
   type StateOf,
   type StateOptions,
-} from './core/state-definition.js';
+} from './core/store/state-definition.js';
 
 // ─── errors and limits
 export {
@@ -43,19 +43,19 @@ export {
   StorageError,
   type StorageErrorCode,
   type StorageErrorDetails,
-} from './core/errors.js';
-export { hidePasswords } from './core/hide-passwords.js';
-export { limits, type LimitName } from './core/limits.js';
+} from './core/base/errors.js';
+export { hidePasswords } from './core/base/hide-passwords.js';
+export { limits, type LimitName } from './core/base/limits.js';
 
 // ─── storage providers
-export type { Clock } from './core/clock.js';
+export type { Clock } from './core/base/clock.js';
 export {
   ObservedProvider,
   type StorageCall,
   type StorageCallEnd,
   type StorageObserver,
-} from './core/observed-provider.js';
-export type { ProviderFeatures, StorageProvider } from './core/storage-provider.js';
+} from './core/providers/observed-provider.js';
+export type { ProviderFeatures, StorageProvider } from './core/port/storage-provider.js';
 export { JsonFileProvider, type JsonFileProviderOptions } from './providers/json-file/json-file-provider.js';
 export {
   salvageJsonFile,
@@ -66,11 +66,11 @@ export {
 export { MemoryProvider, type MemoryProviderOptions } from './providers/memory/memory-provider.js';
 
 // ─── moving data
-export { copyDatabase, copyStorage, type CopiedStorage } from './core/copy-database.js';
-export type { CopyDatabaseOptions, CopyProgress, CopyStorageOptions } from './core/copy-options.js';
-export type { CopiedDatabase } from './core/copy-run.js';
-export type { CopySource } from './core/copy-source.js';
-export type { ContainerDigest } from './core/row-digest.js';
+export { copyDatabase, copyStorage, type CopiedStorage } from './transfer/copy-database.js';
+export type { CopyDatabaseOptions, CopyProgress, CopyStorageOptions } from './transfer/copy-options.js';
+export type { CopiedDatabase } from './transfer/copy-run.js';
+export type { CopySource } from './transfer/copy-source.js';
+export type { ContainerDigest } from './transfer/row-digest.js';
 
 // ─── for packages that build on the module
 export { callSite } from './nest/call-site.js';

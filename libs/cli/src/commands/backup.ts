@@ -10,7 +10,7 @@ import {
 } from '@kvent/key-value-storage/core';
 import { writeBackup } from '../backup/write-backup.js';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
-import { placeOf } from '../place.js';
+import { placeOf } from '../location.js';
 import { UsageError } from '../usage-error.js';
 import {
   assertTables,

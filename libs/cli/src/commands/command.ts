@@ -7,7 +7,7 @@ import {
 } from '@kvent/key-value-storage/core';
 import { Advised } from '../output/failure.js';
 import type { ProgressLine } from '../output/progress-line.js';
-import { providerAt, type OpenOptions, type Place } from '../place.js';
+import { providerAt, type OpenOptions, type Place } from '../location.js';
 import { UsageError } from '../usage-error.js';
 
 export interface CommandContext {

@@ -12,7 +12,7 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
-import { placeOf, type Place } from '../place.js';
+import { placeOf, type Place } from '../location.js';
 import { UsageError } from '../usage-error.js';
 import {
   assertTables,

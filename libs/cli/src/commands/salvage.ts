@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
-import { placeOf } from '../place.js';
+import { placeOf } from '../location.js';
 import type { CommandContext } from './command.js';
 import { UsageError } from '../usage-error.js';
 

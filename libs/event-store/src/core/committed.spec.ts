@@ -2,7 +2,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { openStorage } from '@kvent/key-value-storage';
 import { ManualClock, SurvivingMemory } from '@kvent/key-value-storage/testing';
-import { defineStream, event, EventStore } from './index.js';
+import { defineStream, event, EventStore } from '../core.js';
 
 const Doors = defineStream('door', {
   events: { opened: event<{ by: string }>() },

@@ -12,12 +12,12 @@ import {
   type CallOptions,
   type RetryPolicy,
 } from '@kvent/key-value-storage/core';
-import { isMet } from './append-part.js';
+import { isMet } from './append.js';
 import { conditionOf } from './expectations.js';
-import { headIn, type Head } from './head.js';
-import { deleteBatch } from './stream-batches.js';
+import { headIn, type Head } from './rows/head.js';
+import { deleteBatch } from './rows/stream-batches.js';
 import { lockedError, mismatchError } from './stream-conflicts.js';
-import type { StreamRows } from './stream-rows.js';
+import type { StreamRows } from './rows/stream-rows.js';
 
 type Options = CallOptions & { readonly expectedVersion?: number };
 

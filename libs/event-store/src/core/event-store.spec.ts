@@ -4,8 +4,8 @@ import { isStorageError, openKeyValueStorage, type KeyValueStorage } from '@kven
 import { MemoryProvider } from '@kvent/key-value-storage';
 import { collect, ManualClock } from '@kvent/key-value-storage/testing';
 import { EventStore, type EventStoreOptions } from './event-store.js';
-import { defineStream, event } from './stream-definition.js';
-import type { StreamLogEntry } from './stream-observer.js';
+import { defineStream, event } from './definition/stream-definition.js';
+import type { StreamLogEntry } from './definition/stream-observer.js';
 
 const options = {
   events: { noted: event<{ text: string }>() },

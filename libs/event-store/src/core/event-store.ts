@@ -13,13 +13,13 @@ import {
   type Clock,
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
-import type { EventStoreSettings, EventStream } from './event-stream.js';
-import { OpenSessions } from './open-sessions.js';
-import { sessionDefaults, assertSessionOptions } from './session-options.js';
+import type { EventStoreSettings, EventStream } from './definition/event-stream.js';
+import { OpenSessions } from './sessions/session-registry.js';
+import { sessionDefaults, assertSessionOptions } from './sessions/session-options.js';
 import { StoredStream } from './stored-stream.js';
 import { StreamContext, type StreamSettings } from './stream-context.js';
-import { streamOf, type AnyStream, type ResolvedStream } from './stream-definition.js';
-import { quiet, type CommittedEvents, type StreamObserver } from './stream-observer.js';
+import { streamOf, type AnyStream, type ResolvedStream } from './definition/stream-definition.js';
+import { quiet, type CommittedEvents, type StreamObserver } from './definition/stream-observer.js';
 
 export interface EventStoreOptions extends EventStoreSettings {
   /**

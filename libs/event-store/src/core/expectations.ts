@@ -10,9 +10,9 @@ import {
   storageError,
   versionIn,
 } from '@kvent/key-value-storage/core';
-import type { Expectation } from './append-part.js';
-import { ownerOf } from './loaded-stream.js';
-import type { StreamRows } from './stream-rows.js';
+import type { Expectation } from './append.js';
+import { ownerOf } from './events/loaded-stream.js';
+import type { StreamRows } from './rows/stream-rows.js';
 
 interface Given {
   readonly expectedVersion?: unknown;

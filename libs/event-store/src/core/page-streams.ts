@@ -13,10 +13,10 @@ import {
   type StorageAccess,
   type ScanRange,
 } from '@kvent/key-value-storage/core';
-import { headIn } from './head.js';
-import type { StreamPage, StreamPageRequest } from './event-stream.js';
-import type { ResolvedStream } from './stream-definition.js';
-import { corrupt, headsOf } from './stream-rows.js';
+import { headIn } from './rows/head.js';
+import type { StreamPage, StreamPageRequest } from './definition/event-stream.js';
+import type { ResolvedStream } from './definition/stream-definition.js';
+import { corrupt, headsOf } from './rows/stream-rows.js';
 
 const itemsDefault = 100;
 

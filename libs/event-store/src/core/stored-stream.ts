@@ -21,9 +21,9 @@ import {
   type CallOptions,
   type Participant,
 } from '@kvent/key-value-storage/core';
-import { AppendPart, type Expectation } from './append-part.js';
+import { AppendPart, type Expectation } from './append.js';
 import { deleteStream } from './delete-stream.js';
-import { encodeEvents, metadataOf } from './event-codec.js';
+import { encodeEvents, metadataOf } from './events/event-codec.js';
 import {
   EventStream,
   type Appended,
@@ -39,16 +39,16 @@ import {
   type StreamSession,
   type TransactOptions,
   type VersionRange,
-} from './event-stream.js';
+} from './definition/event-stream.js';
 import { expectationOf } from './expectations.js';
-import { headIn } from './head.js';
-import { loadedOf } from './loaded-stream.js';
-import { loadStream, versionAt, type Found } from './load-stream.js';
-import { openSession } from './open-session.js';
+import { headIn } from './rows/head.js';
+import { loadedOf } from './events/loaded-stream.js';
+import { loadStream, versionAt, type Found } from './events/load-stream.js';
+import { openSession } from './sessions/open-session.js';
 import { pageStreams } from './page-streams.js';
-import { assertEventRange, readEvents } from './read-events.js';
-import { crosses, putSnapshot, snapshotVersions } from './snapshot-rows.js';
-import { snapshotEach } from './snapshot-each.js';
+import { assertEventRange, readEvents } from './events/read-events.js';
+import { crosses, putSnapshot, snapshotVersions } from './snapshots/snapshot-rows.js';
+import { snapshotEach } from './snapshots/snapshot-each.js';
 import { deletedError, notFoundError } from './stream-conflicts.js';
 import type { StreamContext } from './stream-context.js';
 import {
@@ -58,9 +58,9 @@ import {
   type AnyStream,
   type EventOf,
   type StateOf,
-} from './stream-definition.js';
-import { streamError } from './stream-errors.js';
-import type { StreamRows } from './stream-rows.js';
+} from './definition/stream-definition.js';
+import { streamError } from './definition/stream-errors.js';
+import type { StreamRows } from './rows/stream-rows.js';
 import { transact, type AnyDecide } from './transact.js';
 
 const appendNames = ['expectedVersion', 'ifMatch', 'idempotencyKey', 'metadata', 'signal'];

@@ -18,19 +18,25 @@ import {
   type IdempotencyRecord,
   type Row,
 } from '@kvent/key-value-storage/core';
-import { AppendPart, isMet, type AppendLanding, type Expectation } from './append-part.js';
-import { encodeEvents, metadataOf, recorded } from './event-codec.js';
-import { evolvedBy } from './fold.js';
+import { AppendPart, isMet, type AppendLanding, type Expectation } from './append.js';
+import { encodeEvents, metadataOf, recorded } from './events/event-codec.js';
+import { evolvedBy } from './events/fold.js';
 import { conditionOf } from './expectations.js';
-import type { Appended, DecisionContext, Recorded, TransactOptions, VersionRange } from './event-stream.js';
-import { loadStream, type Found } from './load-stream.js';
-import { loadedOf } from './loaded-stream.js';
-import { allEvents } from './read-events.js';
-import { crosses, ridingSnapshot } from './snapshot-rows.js';
+import type {
+  Appended,
+  DecisionContext,
+  Recorded,
+  TransactOptions,
+  VersionRange,
+} from './definition/event-stream.js';
+import { loadStream, type Found } from './events/load-stream.js';
+import { loadedOf } from './events/loaded-stream.js';
+import { allEvents } from './events/read-events.js';
+import { crosses, ridingSnapshot } from './snapshots/snapshot-rows.js';
 import { deletedError, lockedError, mismatchError } from './stream-conflicts.js';
 import type { StreamContext, Tally } from './stream-context.js';
-import type { AnyEvent } from './stream-definition.js';
-import type { StreamRows } from './stream-rows.js';
+import type { AnyEvent } from './definition/stream-definition.js';
+import type { StreamRows } from './rows/stream-rows.js';
 
 export type AnyDecide = (
   state: unknown,

@@ -15,7 +15,7 @@ import {
 } from '@kvent/key-value-storage';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
 import { ManualClock } from '@kvent/key-value-storage/testing';
-import { defineStream, event, EventStore, type EventStream, type StreamLogEntry } from '../core/index.js';
+import { defineStream, event, EventStore, type EventStream, type StreamLogEntry } from '../core.js';
 import { EventBusBridgeModule } from './event-bus-bridge.module.js';
 import { EventStoreModule } from './event-store.module.js';
 

@@ -1,6 +1,6 @@
 /** Between the one event store of an application and those who want the events of its commits. */
 import type { ModulesContainer } from '@nestjs/core';
-import type { AnyStream, CommittedEvents } from '../core/index.js';
+import type { AnyStream, CommittedEvents } from '../core.js';
 
 /** On the module class of a feature that listens. */
 export const listenerSymbol = Symbol.for('kvent.stream-listener');

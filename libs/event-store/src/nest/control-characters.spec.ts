@@ -3,7 +3,7 @@
  * terminal's cursor or turn its text round.
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { defineStream, event, EventStore } from '../core/index.js';
+import { defineStream, event, EventStore } from '../core.js';
 import { StreamLogger } from './stream-logger.js';
 import { defineState, MemoryProvider, openStorage } from '@kvent/key-value-storage';
 import {

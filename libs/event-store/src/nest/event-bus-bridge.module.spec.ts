@@ -20,7 +20,7 @@ import {
   TenantContext,
 } from '@kvent/key-value-storage';
 import { EMPTY, tap, type Observable } from 'rxjs';
-import { defineStream, event, EventStore, type EventStream } from '../core/index.js';
+import { defineStream, event, EventStore, type EventStream } from '../core.js';
 import { EventBusBridgeModule } from './event-bus-bridge.module.js';
 import { EventStoreModule } from './event-store.module.js';
 

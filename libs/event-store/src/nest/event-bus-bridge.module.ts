@@ -10,7 +10,7 @@ import {
   type EventOf,
   type Recorded,
   type ResolvedStream,
-} from '../core/index.js';
+} from '../core.js';
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
 import { optionalPackage } from './optional-package.js';

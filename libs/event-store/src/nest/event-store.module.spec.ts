@@ -24,7 +24,7 @@ import {
 import { representation, type Representation } from '@kvent/key-value-storage/core';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
-import { defineStream, event, EventStore, EventStream } from '../core/index.js';
+import { defineStream, event, EventStore, EventStream } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { getStreamToken, InjectStream } from './inject-stream.decorator.js';
 

@@ -15,7 +15,7 @@ import {
   streamOf,
   type AnyStream,
   type EventStoreOptions,
-} from '../core/index.js';
+} from '../core.js';
 import { EventStoreHost, eventStoreOptionsToken } from './event-store-host.js';
 import { getStreamToken } from './inject-stream.decorator.js';
 import {

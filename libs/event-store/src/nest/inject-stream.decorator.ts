@@ -1,6 +1,6 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
 import type { InjectDecorator } from '@kvent/key-value-storage';
-import { streamOf, type AnyStream, type EventStream, type ResolvedStream } from '../core/index.js';
+import { streamOf, type AnyStream, type EventStream, type ResolvedStream } from '../core.js';
 
 // Derived from the definition and gone with it: no registry that two copies of this package could
 // disagree about.

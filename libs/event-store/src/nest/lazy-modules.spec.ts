@@ -17,7 +17,7 @@ import {
   TenantContext,
   type KeyValueStore,
 } from '@kvent/key-value-storage';
-import { defineStream, event, EventStore, type EventStream } from '../core/index.js';
+import { defineStream, event, EventStore, type EventStream } from '../core.js';
 import { EventBusBridgeModule } from './event-bus-bridge.module.js';
 import { EventStoreModule } from './event-store.module.js';
 import { getStreamToken } from './inject-stream.decorator.js';

@@ -26,7 +26,7 @@ import {
   EventStream,
   type StreamLogEntry,
   type StreamSession,
-} from '../core/index.js';
+} from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
 

@@ -12,7 +12,7 @@ import { Test } from '@nestjs/testing';
 import { describe, expect, it } from '@jest/globals';
 import { KeyValueStorageModule, MemoryProvider, type KeyValueStorageOptions } from '@kvent/key-value-storage';
 import { overrideStorage } from '@kvent/key-value-storage/testing';
-import { defineStream, event, EventStore } from '../core/index.js';
+import { defineStream, event, EventStore } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
 

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { ConsoleLogger, type LoggerService } from '@nestjs/common';
 import { MemoryProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
 import { ManualClock } from '@kvent/key-value-storage/testing';
-import { defineStream, event, EventStore } from '../core/index.js';
+import { defineStream, event, EventStore } from '../core.js';
 import { StreamLogger } from './stream-logger.js';
 
 const jars = (schemaVersion: number) =>

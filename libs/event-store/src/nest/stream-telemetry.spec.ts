@@ -8,7 +8,7 @@ import {
 import { Test, type TestingModule } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KeyValueStorageModule, MemoryProvider } from '@kvent/key-value-storage';
-import { defineStream, event, EventStore, type EventStream } from '../core/index.js';
+import { defineStream, event, EventStore, type EventStream } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { both, streamTelemetry } from './stream-telemetry.js';
 

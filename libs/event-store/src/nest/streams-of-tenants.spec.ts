@@ -21,7 +21,7 @@ import {
 } from '@kvent/key-value-storage';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
-import { defineStream, event, EventStore, EventStream, type StateOf } from '../core/index.js';
+import { defineStream, event, EventStore, EventStream, type StateOf } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
 

@@ -14,19 +14,19 @@ import {
 } from '@kvent/key-value-storage/core';
 import { errorOf, type Session } from '../connections/connections.js';
 import { isAboutStatement, isBadData, isLockTimeout, refusalOf } from '../connections/failure.js';
-import { whileRivalsWin } from '../connections/rivals.js';
-import { changeRows } from '../sql/change-rows.js';
+import { whileRivalsWin } from '../connections/serialization-retry.js';
+import { changeRows } from '../sql/general-statement.js';
 import type { Columns } from '../sql/decode-row.js';
 import { readClock } from '../sql/read-rows.js';
 import { findHeldRows, waitForRow } from '../sql/held-rows.js';
-import { putRows } from '../sql/put-rows.js';
+import { putRows } from '../sql/put-statement.js';
 import { renewRows } from '../sql/renew-rows.js';
 import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
-import { appendBatchOf, appending, type AppendBatch } from './append-elements.js';
-import { changeParameters, changeResults, elementsOf } from './change-elements.js';
+import { appendBatchOf, appending, type AppendBatch } from './append-parameters.js';
+import { changeParameters, changeResults, elementsOf } from './change-parameters.js';
 import { addressColumns } from './columns.js';
-import { Patience } from './patience.js';
-import { LikelyWay } from './likely-way.js';
+import { Patience } from './semaphore.js';
+import { LikelyWay } from './fast-path.js';
 import {
   creatingValues,
   overwriting,
@@ -34,10 +34,10 @@ import {
   putParameters,
   putResults,
   type PutBatch,
-} from './put-elements.js';
-import { renewalOf, renewalParameters, renewalResults } from './renew-elements.js';
+} from './put-parameters.js';
+import { renewalOf, renewalParameters, renewalResults } from './renew-parameters.js';
 import { inRowOrder, rowOf, type Placed } from './row-order.js';
-import { adding, creatingNumbers, sumBatchOf, type SumBatch } from './sum-elements.js';
+import { adding, creatingNumbers, sumBatchOf, type SumBatch } from './sum-parameters.js';
 
 export interface CommitterOptions {
   readonly name: string;

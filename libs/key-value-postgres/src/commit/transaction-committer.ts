@@ -13,11 +13,11 @@ import {
 } from '@kvent/key-value-storage/core';
 import { errorOf, type Session } from '../connections/connections.js';
 import { mayRunAgain, refusalOf } from '../connections/failure.js';
-import { changeRows } from '../sql/change-rows.js';
+import { changeRows } from '../sql/general-statement.js';
 import { statement, type Dialect, type Statement } from '../sql/statement.js';
 import { renewRows } from '../sql/renew-rows.js';
-import { changeParameters, changeResults, elementsOf } from './change-elements.js';
-import { renewalOf, renewalParameters, renewalResults } from './renew-elements.js';
+import { changeParameters, changeResults, elementsOf } from './change-parameters.js';
+import { renewalOf, renewalParameters, renewalResults } from './renew-parameters.js';
 import { rowOf } from './row-order.js';
 
 const attemptsMax = 10;

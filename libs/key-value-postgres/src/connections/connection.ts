@@ -3,7 +3,7 @@
  * what it says beside them.
  */
 import { storageError } from '@kvent/key-value-storage/core';
-import type { PlanGeneration } from '../plan-generation.js';
+import type { PlanGeneration } from './plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
 import type { Purpose, Session } from './connections.js';

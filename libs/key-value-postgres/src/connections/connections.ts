@@ -4,7 +4,7 @@
  */
 import { isStorageError, messageOf, storageError, type StorageError } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
-import type { PlanGeneration } from '../plan-generation.js';
+import type { PlanGeneration } from './plan-generation.js';
 import type { Statement } from '../sql/statement.js';
 import { Connection, type Client } from './connection.js';
 import { failureOf, isBroken, NotConnected, unavailable } from './failure.js';

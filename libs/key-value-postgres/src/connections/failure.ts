@@ -4,7 +4,7 @@
  */
 import { storageError, type StorageError } from '@kvent/key-value-storage/core';
 import { unlikelyMark } from '../sql/append-rows.js';
-import { raceMark } from '../sql/change-rows.js';
+import { raceMark } from '../sql/general-statement.js';
 
 /** Thrown by the driver or by the pool. `code`: the SQLSTATE, or that of a socket. */
 interface DriverError {

@@ -4,7 +4,7 @@
  */
 import type { Connection } from '../connections/connection.js';
 import { kventMigrations } from './migrations.js';
-import { journalTable, quoted, type TableName } from './table-name.js';
+import { journalTable, quoted, type TableName } from '../sql/table-name.js';
 
 /** What our migrations need of TypeORM's `QueryRunner`. */
 interface Runner {

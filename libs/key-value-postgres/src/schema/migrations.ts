@@ -1,6 +1,6 @@
 /** The migrations of the table, as TypeORM's: `open` runs them, or a team in its own pipeline. */
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { quoted, tableName, type TableName, type TableOptions } from './table-name.js';
+import { quoted, tableName, type TableName, type TableOptions } from '../sql/table-name.js';
 
 /** TypeORM runs classes, and knows them by a name that ends with the time of their making. */
 export type Migration = new () => MigrationInterface;

@@ -4,7 +4,7 @@
  */
 import { invalidOption } from '@kvent/key-value-storage/core';
 import { EntitySchema } from 'typeorm';
-import { tableName, type TableOptions } from './table-name.js';
+import { tableName, type TableOptions } from '../sql/table-name.js';
 
 /** A row, as `value::jsonb` queries of an application may want it. */
 export interface StoredRow {

@@ -10,7 +10,7 @@ import {
   type Dialect,
   type Statement,
 } from './statement.js';
-import { overwrite } from './change-rows.js';
+import { overwrite } from './general-statement.js';
 import { dividedBy, eq, gt, le, unexpired } from './operators.js';
 
 /**

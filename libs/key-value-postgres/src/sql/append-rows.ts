@@ -8,8 +8,8 @@
  *
  * The order of locks is that of `changeRows`: first the numbers, as given, then what is created.
  */
-import { held, lockTimeoutSet, verified } from './change-rows.js';
-import { living, one } from './likely-rows.js';
+import { held, lockTimeoutSet, verified } from './general-statement.js';
+import { living, one } from './fast-path-statements.js';
 import { eq, ge, plus } from './operators.js';
 import {
   arrays,

@@ -3,7 +3,7 @@
  * hold the others meanwhile: the batch is taken back, the held row is found and waited for alone,
  * and only then the batch is sent again.
  */
-import { lockTimeout } from './change-rows.js';
+import { lockTimeout } from './general-statement.js';
 import { isRow } from './operators.js';
 import { arrays, statement, type Dialect, type Statement } from './statement.js';
 

@@ -1,7 +1,7 @@
 /** What the statements have in common: how time, addresses and columns are written. */
 import { createHash } from 'node:crypto';
 import { limits } from '@kvent/key-value-storage/core';
-import type { TableName } from '../schema/table-name.js';
+import type { TableName } from './table-name.js';
 import { concat, le, minus, plus, times } from './operators.js';
 
 /** One text, prepared once for each connection under its name. */

@@ -4,8 +4,8 @@
  */
 import { expect, it } from '@jest/globals';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
-import { commitAtomic } from './atomic.js';
-import { openStorage } from './open-storage.js';
+import { commitAtomic } from './store/atomic.js';
+import { openStorage } from './store/open-storage.js';
 
 class TypedStore {
   readonly of = 'another copy';
@@ -13,10 +13,10 @@ class TypedStore {
 class Atomic {
   readonly of = 'another copy';
 }
-class WorkingPart {
+class Participant {
   readonly of = 'another copy';
 }
-class AppendPart extends WorkingPart {}
+class AppendParticipant extends Participant {}
 
 it('a store, a batch and a part of another copy are refused with that reason', async () => {
   const storage = await openStorage(new MemoryProvider());
@@ -27,7 +27,7 @@ it('a store, a batch and a part of another copy are refused with that reason', a
   expect(() => storage.atomic().set(new TypedStore() as never, 'a', 1)).toThrow(
     expect.objectContaining(refused),
   );
-  expect(() => storage.atomic().include(new AppendPart() as never)).toThrow(expect.objectContaining(refused));
+  expect(() => storage.atomic().include(new AppendParticipant() as never)).toThrow(expect.objectContaining(refused));
   await expect(commitAtomic(new Atomic() as never, undefined, undefined)).rejects.toMatchObject(refused);
   for (const other of [{}, Object.create(null), null, undefined, 5, 'store'])
     expect(() => storage.atomic().set(other as never, 'a', 1)).toThrow(

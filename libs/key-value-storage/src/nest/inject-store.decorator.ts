@@ -1,11 +1,11 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
-import type { KeyValueStore } from '../core/key-value-store.js';
+import type { KeyValueStore } from '../core/store/key-value-store.js';
 import {
   definitionOf,
   type ClassOf,
   type ResolvedState,
   type StateDefinition,
-} from '../core/state-definition.js';
+} from '../core/store/state-definition.js';
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- constructor inference demands it */
 type AnyClass = abstract new (...given: any[]) => unknown;

@@ -1,9 +1,9 @@
 /** What `forRoot` takes, and the tokens under which the root hands it on to its own parts. */
 import { Logger } from '@nestjs/common';
-import type { KeyValueStorage } from '../core/key-value-store.js';
-import { assertOptions, invalidOption } from '../core/options.js';
-import type { RetryOptions } from '../core/retry-on-conflict.js';
-import type { StorageProvider } from '../core/storage-provider.js';
+import type { KeyValueStorage } from '../core/store/key-value-store.js';
+import { assertOptions, invalidOption } from '../core/base/options.js';
+import type { RetryOptions } from '../core/contention/retry-on-conflict.js';
+import type { StorageProvider } from '../core/port/storage-provider.js';
 
 type Awaitable<T> = T | Promise<T>;
 

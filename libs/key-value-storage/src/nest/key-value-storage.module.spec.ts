@@ -3,9 +3,9 @@ import { Inject, Injectable, Module, type DynamicModule, type Type } from '@nest
 import { NestFactory } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { KeyValueStorage, KeyValueStore } from '../core/key-value-store.js';
-import { defineState, State } from '../core/state-definition.js';
-import type { StorageProvider } from '../core/storage-provider.js';
+import { KeyValueStorage, KeyValueStore } from '../core/store/key-value-store.js';
+import { defineState, State } from '../core/store/state-definition.js';
+import type { StorageProvider } from '../core/port/storage-provider.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { getStoreToken, InjectStore } from './inject-store.decorator.js';
 import { KeyValueStorageModule } from './key-value-storage.module.js';

@@ -9,9 +9,9 @@ import {
   type Type,
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
-import { KeyValueStorage } from '../core/key-value-store.js';
-import { invalidOption } from '../core/options.js';
-import { definitionOf, type ResolvedState } from '../core/state-definition.js';
+import { KeyValueStorage } from '../core/store/key-value-store.js';
+import { invalidOption } from '../core/base/options.js';
+import { definitionOf, type ResolvedState } from '../core/store/state-definition.js';
 import { callSite } from './call-site.js';
 import { StorageHealthIndicator } from './health/storage-health.indicator.js';
 import { getStoreToken, type AnyState } from './inject-store.decorator.js';

@@ -7,8 +7,8 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import { defer, retry, tap, throwError, timer, type Observable } from 'rxjs';
-import { systemClock } from '../core/clock.js';
-import { assertOptions } from '../core/options.js';
+import { systemClock } from '../core/base/clock.js';
+import { assertOptions } from '../core/base/options.js';
 import {
   recordAttempts,
   nextDelay,
@@ -16,7 +16,7 @@ import {
   retryDefaults,
   type RetryOptions,
   type RetryPolicy,
-} from '../core/retry-on-conflict.js';
+} from '../core/contention/retry-on-conflict.js';
 import { isAnswered, setHeader, type AnyResponse } from './http/http-exchange.js';
 import { retryToken } from './key-value-storage-options.js';
 

@@ -10,7 +10,7 @@ import {
 import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { describe, expect, it } from '@jest/globals';
-import { defineState, State } from '../core/state-definition.js';
+import { defineState, State } from '../core/store/state-definition.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { InjectStore } from './inject-store.decorator.js';
 import { KeyValueStorageModule } from './key-value-storage.module.js';

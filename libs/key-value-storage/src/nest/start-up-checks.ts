@@ -3,8 +3,8 @@
  * no connection.
  */
 import type { ModulesContainer } from '@nestjs/core';
-import { invalidOption } from '../core/options.js';
-import type { ResolvedState } from '../core/state-definition.js';
+import { invalidOption } from '../core/base/options.js';
+import type { ResolvedState } from '../core/store/state-definition.js';
 import { onceForApplication } from './once-for-application.js';
 
 /** What one `forFeature` declared; it hangs on the module class that it answered. */

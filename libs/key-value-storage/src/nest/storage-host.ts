@@ -3,11 +3,11 @@
  * everything that used it.
  */
 import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/common';
-import type { KeyValueStorage } from '../core/key-value-store.js';
-import { ObservedProvider } from '../core/observed-provider.js';
-import { openKeyValueStorage } from '../core/open-storage.js';
-import { invalidOption } from '../core/options.js';
-import type { StorageProvider } from '../core/storage-provider.js';
+import type { KeyValueStorage } from '../core/store/key-value-store.js';
+import { ObservedProvider } from '../core/providers/observed-provider.js';
+import { openKeyValueStorage } from '../core/store/open-storage.js';
+import { invalidOption } from '../core/base/options.js';
+import type { StorageProvider } from '../core/port/storage-provider.js';
 import {
   sweepEveryMsDefault,
   type KeyValueStorageOptions,

@@ -10,7 +10,7 @@ import type {
   ScanRange,
   StorageProvider,
   Clock,
-} from '../core/index.js';
+} from '../core.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 
 /**

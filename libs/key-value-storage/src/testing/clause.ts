@@ -3,7 +3,7 @@
  * provider that the proof must catch. `describeStorageProvider` hands the list to a test runner,
  * `docs/reference/contract.md` is printed from it.
  */
-import type { StorageProvider } from '../core/index.js';
+import type { StorageProvider } from '../core.js';
 import type { Broken } from './broken.js';
 import type { Subject } from './subject.js';
 

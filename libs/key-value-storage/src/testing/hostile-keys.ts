@@ -1,5 +1,5 @@
 /** Keys that break things: what clauses and model tests throw at a provider. */
-import type { Key } from '../core/index.js';
+import type { Key } from '../core.js';
 
 /** Keys that file systems, URLs, shells, SQL and JavaScript objects make something of. */
 export const hostileKeys: readonly string[] = [

@@ -1,6 +1,6 @@
 /** Time that stands still until a test moves it. */
 import { setImmediate } from 'node:timers/promises';
-import type { Clock } from '../core/index.js';
+import type { Clock } from '../core.js';
 
 interface Wait {
   readonly due: number;

@@ -11,7 +11,7 @@ import {
   type CommitResult,
   type RowAddress,
   type StorageProvider,
-} from '../core/index.js';
+} from '../core.js';
 
 interface Touched {
   readonly address: RowAddress;

@@ -1,9 +1,9 @@
 import 'reflect-metadata';
 import { Test, type TestingModule } from '@nestjs/testing';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { KeyValueStorage } from '../core/key-value-store.js';
-import { defineState } from '../core/state-definition.js';
-import type { StorageProvider } from '../core/storage-provider.js';
+import { KeyValueStorage } from '../core/store/key-value-store.js';
+import { defineState } from '../core/store/state-definition.js';
+import type { StorageProvider } from '../core/port/storage-provider.js';
 import { KeyValueStorageModule } from '../nest/key-value-storage.module.js';
 import type { KeyValueStorageOptions } from '../nest/key-value-storage-options.js';
 import { TenantContext } from '../nest/tenancy/tenant-context.js';

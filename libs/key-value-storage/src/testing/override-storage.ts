@@ -1,5 +1,5 @@
 import type { TestingModuleBuilder } from '@nestjs/testing';
-import type { StorageProvider } from '../core/storage-provider.js';
+import type { StorageProvider } from '../core/port/storage-provider.js';
 import { storageOverrideToken, type StorageOverride } from '../nest/key-value-storage-options.js';
 
 /**

@@ -2,7 +2,7 @@
  * Clauses of what stands above the port: what a store promises on any provider. They too are data,
  * and each names what it must catch.
  */
-import type { AtomicBatch, KeyValueStorage, KeyValueStore } from '../core/index.js';
+import type { AtomicBatch, KeyValueStorage, KeyValueStore } from '../core.js';
 import type { Broken } from './broken.js';
 import type { Capability } from './clause.js';
 import type { StoreSubject } from './store-subject.js';

@@ -9,7 +9,7 @@ import {
   type StateOptions,
   type StorageProvider,
   type StoredValue,
-} from '../core/index.js';
+} from '../core.js';
 import type { Abilities } from './clause.js';
 import type { ManualClock } from './manual-clock.js';
 import { Subject, type HeldTransaction, type ProviderUnderTest } from './subject.js';

@@ -17,7 +17,7 @@ import {
   type StorageProvider,
   type StoredValue,
   type TimeToLive,
-} from '../core/index.js';
+} from '../core.js';
 import type { Abilities } from './clause.js';
 import { ManualClock } from './manual-clock.js';
 import { put } from './verbs.js';

@@ -3,7 +3,7 @@
  * claim to be durable and shared without a disk. One `SurvivingMemory` is one machine; each of its
  * places is a disk.
  */
-import { invalidOption, storageError, type StorageProvider } from '../core/index.js';
+import { invalidOption, storageError, type StorageProvider } from '../core.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { delegating } from './broken.js';
 import { MemoryTransaction } from './memory-transaction.js';

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
-import { defineState, openStorage } from '../core/index.js';
+import { defineState, openStorage } from '../core.js';
 import { temporaryJsonFile } from './temporary-json-file.js';
 
 test('a temporary JSON file keeps what is stored until it is disposed, and leaves nothing behind', async () => {

@@ -4,7 +4,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Clock } from '../core/index.js';
+import type { Clock } from '../core.js';
 import { JsonFileProvider } from '../providers/json-file/json-file-provider.js';
 
 /** A `JsonFileProvider` that knows its directory, and takes it along when it is disposed. */

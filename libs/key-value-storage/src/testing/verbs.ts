@@ -14,7 +14,7 @@ import {
   type StoredValue,
   type TimeToLive,
   type Value,
-} from '../core/index.js';
+} from '../core.js';
 
 export const json = (text: string): StoredValue => ({ kind: 'json', text });
 export const number = (value: bigint | number): StoredValue => ({ kind: 'number', number: BigInt(value) });

@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { untilAborted } from '../../core/abort.js';
-import { isStorageError } from '../../core/errors.js';
-import { assertOptions, invalidOption } from '../../core/options.js';
-import type { ProviderFeatures, StorageProvider } from '../../core/storage-provider.js';
+import { untilAborted } from '../../core/base/abort.js';
+import { isStorageError } from '../../core/base/errors.js';
+import { assertOptions, invalidOption } from '../../core/base/options.js';
+import type { ProviderFeatures, StorageProvider } from '../../core/port/storage-provider.js';
 import { StorageHost } from '../storage-host.js';
 
 /** One engine on the health page. `code`: why it is down. */

@@ -1,6 +1,6 @@
 import { Logger, type ArgumentsHost } from '@nestjs/common';
-import { isStorageError } from '../../core/errors.js';
-import { isError } from '../../core/kinds.js';
+import { isStorageError } from '../../core/base/errors.js';
+import { isError } from '../../core/base/kinds.js';
 import {
   end,
   isAnswered,

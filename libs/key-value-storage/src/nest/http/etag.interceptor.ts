@@ -1,6 +1,6 @@
 import { Injectable, type CallHandler, type ExecutionContext, type NestInterceptor } from '@nestjs/common';
 import { map, type Observable } from 'rxjs';
-import { representation, type Representation } from '../../core/entry.js';
+import { representation, type Representation } from '../../core/store/entry.js';
 import { entityTagsIn } from './entity-tags.js';
 import {
   headerOf,

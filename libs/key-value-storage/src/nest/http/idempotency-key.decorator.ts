@@ -1,6 +1,6 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
-import { storageError } from '../../core/errors.js';
-import { IdempotentCall } from '../../core/mark.js';
+import { storageError } from '../../core/base/errors.js';
+import { IdempotentCall } from '../../core/commit/idempotency-record.js';
 import { headerOf, pathOf, queryOf, type AnyRequest } from './http-exchange.js';
 
 interface Options {

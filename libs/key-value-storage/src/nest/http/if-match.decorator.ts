@@ -1,7 +1,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
-import { storageError } from '../../core/errors.js';
-import { Precondition } from '../../core/etag.js';
-import { inspect } from '../../core/key.js';
+import { storageError } from '../../core/base/errors.js';
+import { Precondition } from '../../core/store/etag.js';
+import { inspect } from '../../core/encoding/key-encoding.js';
 import { entityTagsIn } from './entity-tags.js';
 import { headerOf, type AnyRequest } from './http-exchange.js';
 

@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { invalidValue as refused } from '../../core/codec.js';
-import type { StorageError } from '../../core/errors.js';
+import { invalidValue as refused } from '../../core/encoding/codec.js';
+import type { StorageError } from '../../core/base/errors.js';
 
 /**
  * 422 with the issues, for Nest's own pipe: `new StandardSchemaValidationPipe({ exceptionFactory:

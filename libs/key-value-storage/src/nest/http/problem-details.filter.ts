@@ -1,6 +1,6 @@
 import { Catch, Inject, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { throwError } from 'rxjs';
-import { isStorageError } from '../../core/errors.js';
+import { isStorageError } from '../../core/base/errors.js';
 import { answerProblem, logFault, tellSocket, type ProblemOptions } from './answer-problem.js';
 import { httpProblem } from './problem-details.js';
 import { answerStorageError, problemOptionsToken } from './storage-exception.filter.js';

@@ -3,8 +3,8 @@
  * the one table in `core/errors.ts`.
  */
 import { STATUS_CODES } from 'node:http';
-import { titleOf, type StorageError } from '../../core/errors.js';
-import { isBytes, isDate, isError } from '../../core/kinds.js';
+import { titleOf, type StorageError } from '../../core/base/errors.js';
+import { isBytes, isDate, isError } from '../../core/base/kinds.js';
 
 /** What is sent as `application/problem+json`. `type` names the kind of error and is no address. */
 export interface ProblemDetails {

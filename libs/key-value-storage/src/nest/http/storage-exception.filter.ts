@@ -1,6 +1,6 @@
 import { Catch, Inject, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { throwError } from 'rxjs';
-import { isStorageError, type StorageError } from '../../core/errors.js';
+import { isStorageError, type StorageError } from '../../core/base/errors.js';
 import { answerProblem, tellSocket, type ProblemOptions } from './answer-problem.js';
 import { abortedProblem, messageOf, storageProblem } from './problem-details.js';
 

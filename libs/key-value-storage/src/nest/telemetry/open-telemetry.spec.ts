@@ -7,8 +7,8 @@ import {
 } from '@opentelemetry/sdk-trace-base';
 import { Test } from '@nestjs/testing';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { KeyValueStorage } from '../../core/key-value-store.js';
-import { defineState } from '../../core/state-definition.js';
+import { KeyValueStorage } from '../../core/store/key-value-store.js';
+import { defineState } from '../../core/store/state-definition.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { KeyValueStorageModule } from '../key-value-storage.module.js';
 import { openTelemetryObserver } from './open-telemetry.js';

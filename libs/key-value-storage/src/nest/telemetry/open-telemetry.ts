@@ -3,7 +3,7 @@
  * `@opentelemetry/api`; where it has not, nothing is loaded.
  */
 import type * as OpenTelemetry from '@opentelemetry/api';
-import type { StorageCall, StorageObserver } from '../../core/observed-provider.js';
+import type { StorageCall, StorageObserver } from '../../core/providers/observed-provider.js';
 
 type Api = typeof OpenTelemetry;
 

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { assertTenant } from '../../core/tenant.js';
+import { assertTenant } from '../../core/store/tenant.js';
 
 /**
  * The tenant of the moment. Abstract and without private members, so that a stub of the right shape

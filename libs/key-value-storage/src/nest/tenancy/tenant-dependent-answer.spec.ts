@@ -17,8 +17,8 @@ import { createServer, type OutgoingHttpHeaders, type ServerResponse } from 'nod
 import { of } from 'rxjs';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
-import { KeyValueStore } from '../../core/key-value-store.js';
-import { State } from '../../core/state-definition.js';
+import { KeyValueStore } from '../../core/store/key-value-store.js';
+import { State } from '../../core/store/state-definition.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { EtagInterceptor } from '../http/etag.interceptor.js';
 import { ProblemDetailsFilter } from '../http/problem-details.filter.js';

@@ -2,10 +2,10 @@
  * From a request to its tenant, whatever carried it: the one way for middleware and interceptor.
  */
 import type { ExecutionContext } from '@nestjs/common';
-import { storageError } from '../../core/errors.js';
-import type { KeyValueStorage } from '../../core/key-value-store.js';
-import { invalidOption } from '../../core/options.js';
-import { assertTenant } from '../../core/tenant.js';
+import { storageError } from '../../core/base/errors.js';
+import type { KeyValueStorage } from '../../core/store/key-value-store.js';
+import { invalidOption } from '../../core/base/options.js';
+import { assertTenant } from '../../core/store/tenant.js';
 import type { TenancyOptions } from '../key-value-storage-options.js';
 
 const headerDefault = 'x-tenant-id';

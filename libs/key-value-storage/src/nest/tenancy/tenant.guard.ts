@@ -1,7 +1,7 @@
 import { Inject, Injectable, type CanActivate, type ExecutionContext } from '@nestjs/common';
-import { storageError } from '../../core/errors.js';
-import { KeyValueStorage } from '../../core/key-value-store.js';
-import { invalidOption } from '../../core/options.js';
+import { storageError } from '../../core/base/errors.js';
+import { KeyValueStorage } from '../../core/store/key-value-store.js';
+import { invalidOption } from '../../core/base/options.js';
 import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
 import { dependOnTenantIn } from './tenant-dependent-answer.js';

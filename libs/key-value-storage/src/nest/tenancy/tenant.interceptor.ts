@@ -6,7 +6,7 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import { defer, Observable, switchMap } from 'rxjs';
-import { KeyValueStorage } from '../../core/key-value-store.js';
+import { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
 import { dependOnTenantIn } from './tenant-dependent-answer.js';

@@ -1,5 +1,5 @@
 import { Inject, Injectable, type NestMiddleware } from '@nestjs/common';
-import { KeyValueStorage } from '../../core/key-value-store.js';
+import { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
 import { dependOnTenant } from './tenant-dependent-answer.js';

@@ -3,12 +3,12 @@
  * these: one's full disk holds up no other.
  */
 import { basename, join } from 'node:path';
-import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/errors.js';
-import { evaluateBatch, isLive } from '../../core/evaluate-batch.js';
-import type { HintSource } from '../../core/hint-source.js';
-import { assertReadBytes } from '../../core/page-bytes.js';
-import { soundRows } from '../../core/raw-row.js';
-import { withoutValue, type RowTable } from '../../core/row-table.js';
+import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/base/errors.js';
+import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
+import type { HintSource } from '../../core/providers/hint-source.js';
+import { assertReadBytes } from '../../core/port/page-bytes.js';
+import { soundRows } from '../../core/port/raw-row.js';
+import { withoutValue, type RowTable } from '../../core/providers/row-table.js';
 import type {
   Address,
   Batch,
@@ -18,11 +18,11 @@ import type {
   ScanPage,
   ScanRange,
   Space,
-} from '../../core/storage-provider.js';
-import { DatabaseFile, type StoreContext } from './database-file.js';
-import { outcomeUnknown, synced, unavailable } from './disk-errors.js';
-import { droppedName } from './layout.js';
-import type { HeldLock } from './lock-file.js';
+} from '../../core/port/storage-provider.js';
+import { DatabaseFile, type StoreContext } from './database/database-file.js';
+import { outcomeUnknown, synced, unavailable } from './disk/disk-errors.js';
+import { droppedName } from './format/layout.js';
+import type { HeldLock } from './lock/lock-file.js';
 import { removeTree } from './store-root.js';
 
 /** Rows and bytes of one line of an import or a sweep. */

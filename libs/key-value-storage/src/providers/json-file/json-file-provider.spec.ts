@@ -15,13 +15,13 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { Batch, Change, Check, CommitResult, Row } from '../../core/storage-provider.js';
-import { versionSource } from '../../core/version.js';
+import type { Batch, Change, Check, CommitResult, Row } from '../../core/port/storage-provider.js';
+import { versionSource } from '../../core/port/version.js';
 import { ManualClock } from '../../testing/manual-clock.js';
-import { withModes, type FileSystem, type OpenFile, type OpenMode } from './file-system.js';
+import { withModes, type FileSystem, type OpenFile, type OpenMode } from './disk/file-system.js';
 import { JsonFileProvider, type JsonFileProviderOptions } from './json-file-provider.js';
-import { nodeFileSystem } from './node-file-system.js';
-import { systemProcesses } from './process-identity.js';
+import { nodeFileSystem } from './disk/node-file-system.js';
+import { systemProcesses } from './lock/process-identity.js';
 
 let root: string;
 let disk: Disk;

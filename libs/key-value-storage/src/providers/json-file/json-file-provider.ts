@@ -4,12 +4,12 @@
  * file systems are not supported.
  */
 import { resolve } from 'node:path';
-import { throwIfAborted } from '../../core/abort.js';
-import { systemClock, type Clock } from '../../core/clock.js';
-import { storageError } from '../../core/errors.js';
-import { inspect } from '../../core/key.js';
-import { looksLikeAddress } from '../../core/hide-passwords.js';
-import { assertOptions, invalidOption, resolveOptions } from '../../core/options.js';
+import { throwIfAborted } from '../../core/base/abort.js';
+import { systemClock, type Clock } from '../../core/base/clock.js';
+import { storageError } from '../../core/base/errors.js';
+import { inspect } from '../../core/encoding/key-encoding.js';
+import { looksLikeAddress } from '../../core/base/hide-passwords.js';
+import { assertOptions, invalidOption, resolveOptions } from '../../core/base/options.js';
 import type {
   Address,
   Batch,
@@ -23,13 +23,13 @@ import type {
   Space,
   StorageAdministration,
   StorageProvider,
-} from '../../core/storage-provider.js';
-import type { CompactionOptions } from './compaction.js';
+} from '../../core/port/storage-provider.js';
+import type { CompactionOptions } from './database/compaction.js';
 import type { FileStore } from './file-store.js';
-import { withModes, type FileSystem } from './file-system.js';
-import { nodeFileSystem } from './node-file-system.js';
+import { withModes, type FileSystem } from './disk/file-system.js';
+import { nodeFileSystem } from './disk/node-file-system.js';
 import { openStore } from './open-store.js';
-import { systemProcesses, type Processes } from './process-identity.js';
+import { systemProcesses, type Processes } from './lock/process-identity.js';
 
 export interface JsonFileProviderOptions {
   /** Where the data lives. It is made if it is not there, and belongs to one process at a time. */

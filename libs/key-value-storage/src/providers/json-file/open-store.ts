@@ -3,19 +3,19 @@
  * rules; what was not closed is written anew.
  */
 import { join } from 'node:path';
-import { SteadyTime, type Clock } from '../../core/clock.js';
-import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
-import { HintSource } from '../../core/hint-source.js';
-import type { CompactionOptions } from './compaction.js';
-import { DatabaseFile, type StoreContext } from './database-file.js';
-import { unavailable } from './disk-errors.js';
-import { directoryOf } from './file-name.js';
-import type { FileSystem } from './file-system.js';
+import { SteadyTime, type Clock } from '../../core/base/clock.js';
+import { isStorageError, storageError, type StorageError } from '../../core/base/errors.js';
+import { HintSource } from '../../core/providers/hint-source.js';
+import type { CompactionOptions } from './database/compaction.js';
+import { DatabaseFile, type StoreContext } from './database/database-file.js';
+import { unavailable } from './disk/disk-errors.js';
+import { directoryOf } from './disk/file-name.js';
+import type { FileSystem } from './disk/file-system.js';
 import { FileStore } from './file-store.js';
-import { acquireLock, type HeldLock } from './lock-file.js';
-import { OpenJournals } from './open-journals.js';
-import type { Processes } from './process-identity.js';
-import { readDatabase, type Recovered } from './read-database.js';
+import { acquireLock, type HeldLock } from './lock/lock-file.js';
+import { OpenJournals } from './database/open-journals.js';
+import type { Processes } from './lock/process-identity.js';
+import { readDatabase, type Recovered } from './database/read-database.js';
 import { listDatabases, makeRoot, readMarker, settleRoot, warnOfOthers } from './store-root.js';
 
 export interface OpenOptions {

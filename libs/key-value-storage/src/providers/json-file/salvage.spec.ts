@@ -10,7 +10,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { versionSource } from '../../core/version.js';
+import { versionSource } from '../../core/port/version.js';
 import { JsonFileProvider } from './json-file-provider.js';
 import { salvageJsonFile, type SalvageReport } from './salvage.js';
 

@@ -5,22 +5,22 @@
  * copy may lack changes, and of a batch some; the report says where.
  */
 import { join, resolve } from 'node:path';
-import { throwIfAborted } from '../../core/abort.js';
-import { systemClock, type Clock } from '../../core/clock.js';
-import { invalidOption, resolveOptions } from '../../core/options.js';
-import { faultOfRow, placeOf } from '../../core/raw-row.js';
-import { RowTable } from '../../core/row-table.js';
-import type { RawRow } from '../../core/storage-provider.js';
-import { reasonOf, unavailable } from './disk-errors.js';
-import { directoryOf } from './file-name.js';
-import type { FileSystem } from './file-system.js';
-import { readHeaderLine, readJournalLine, seedOf } from './journal-line.js';
+import { throwIfAborted } from '../../core/base/abort.js';
+import { systemClock, type Clock } from '../../core/base/clock.js';
+import { invalidOption, resolveOptions } from '../../core/base/options.js';
+import { faultOfRow, placeOf } from '../../core/port/raw-row.js';
+import { RowTable } from '../../core/providers/row-table.js';
+import type { RawRow } from '../../core/port/storage-provider.js';
+import { reasonOf, unavailable } from './disk/disk-errors.js';
+import { directoryOf } from './disk/file-name.js';
+import type { FileSystem } from './disk/file-system.js';
+import { readHeaderLine, readJournalLine, seedOf } from './format/journal-line.js';
 import { JsonFileProvider } from './json-file-provider.js';
-import { generationsOf, journalName, snapshotName } from './layout.js';
-import { readLines } from './line-reader.js';
-import { nodeFileSystem } from './node-file-system.js';
-import { withFile } from './read-database.js';
-import { readSnapshot } from './snapshot-file.js';
+import { generationsOf, journalName, snapshotName } from './format/layout.js';
+import { readLines } from './disk/line-reader.js';
+import { nodeFileSystem } from './disk/node-file-system.js';
+import { withFile } from './database/read-database.js';
+import { readSnapshot } from './database/snapshot-file.js';
 import { listDatabases } from './store-root.js';
 
 export interface SalvageReport {

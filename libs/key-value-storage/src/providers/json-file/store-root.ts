@@ -5,10 +5,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
-import { isStorageError, storageError, type StorageError } from '../../core/errors.js';
-import { codeOf, corrupt, misplaced, unavailable } from './disk-errors.js';
-import { databaseOf } from './file-name.js';
-import type { FileSystem } from './file-system.js';
+import { isStorageError, storageError, type StorageError } from '../../core/base/errors.js';
+import { codeOf, corrupt, misplaced, unavailable } from './disk/disk-errors.js';
+import { databaseOf } from './disk/file-name.js';
+import type { FileSystem } from './disk/file-system.js';
 import {
   directoryDropped,
   generationsOf,
@@ -16,9 +16,9 @@ import {
   markerName,
   mayBeDirectory,
   temporaryName,
-} from './layout.js';
-import { readWhole, writeAll } from './line-reader.js';
-import { withFile } from './read-database.js';
+} from './format/layout.js';
+import { readWhole, writeAll } from './disk/line-reader.js';
+import { withFile } from './database/read-database.js';
 
 interface Marker {
   readonly kvent: 'store';

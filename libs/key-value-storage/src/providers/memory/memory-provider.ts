@@ -2,15 +2,15 @@
  * Rows in this process, gone with it: for tests and for what may be lost. The shortest complete
  * answer to the port.
  */
-import { throwIfAborted } from '../../core/abort.js';
-import { SteadyTime, systemClock, type Clock } from '../../core/clock.js';
-import { storageError } from '../../core/errors.js';
-import { evaluateBatch, isLive } from '../../core/evaluate-batch.js';
-import { HintSource } from '../../core/hint-source.js';
-import { resolveOptions } from '../../core/options.js';
-import { assertReadBytes } from '../../core/page-bytes.js';
-import { soundRows } from '../../core/raw-row.js';
-import { RowTable, withoutValue } from '../../core/row-table.js';
+import { throwIfAborted } from '../../core/base/abort.js';
+import { SteadyTime, systemClock, type Clock } from '../../core/base/clock.js';
+import { storageError } from '../../core/base/errors.js';
+import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
+import { HintSource } from '../../core/providers/hint-source.js';
+import { resolveOptions } from '../../core/base/options.js';
+import { assertReadBytes } from '../../core/port/page-bytes.js';
+import { soundRows } from '../../core/port/raw-row.js';
+import { RowTable, withoutValue } from '../../core/providers/row-table.js';
 import type {
   Address,
   Batch,
@@ -25,7 +25,7 @@ import type {
   Space,
   StorageAdministration,
   StorageProvider,
-} from '../../core/storage-provider.js';
+} from '../../core/port/storage-provider.js';
 
 export interface MemoryProviderOptions {
   /** The time it runs on. @default the system's */

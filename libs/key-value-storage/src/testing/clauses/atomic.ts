@@ -1,6 +1,6 @@
 /** Law 1: a batch is applied whole or not at all, and answers for each of its changes. */
 import assert from 'node:assert/strict';
-import type { Address, Batch, CommitResult, StorageProvider } from '../../core/index.js';
+import type { Address, Batch, CommitResult, StorageProvider } from '../../core.js';
 import { breaks, changesBatches, commitOne, commitsOtherwise } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { check, number, outcomes, put, race, remove, rowAddress, sum } from '../verbs.js';

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { getEventListeners, setMaxListeners } from 'node:events';
-import { isStorageError, type CommitResult } from '../../core/index.js';
+import { isStorageError, type CommitResult } from '../../core.js';
 import { breaks } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { put, race, assertRejects, sum } from '../verbs.js';

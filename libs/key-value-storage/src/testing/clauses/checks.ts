@@ -1,6 +1,6 @@
 /** Law 4: each kind of check, when it is met and what it answers when it is not. */
 import assert from 'node:assert/strict';
-import type { Check } from '../../core/index.js';
+import type { Check } from '../../core.js';
 import { breaks, changesAnswers, changesBatches, commitOne } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { bytes, check, number, put, remove, sum } from '../verbs.js';

@@ -3,7 +3,7 @@
  * overwritten.
  */
 import assert from 'node:assert/strict';
-import { isStorageError } from '../../core/index.js';
+import { isStorageError } from '../../core.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { breaks, delegating } from '../broken.js';
 import type { Clause } from '../clause.js';

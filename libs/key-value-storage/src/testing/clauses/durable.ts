@@ -3,7 +3,7 @@
  * the fault tests of each provider prove.)
  */
 import assert from 'node:assert/strict';
-import type { Address, Batch, RawRow, StorageProvider } from '../../core/index.js';
+import type { Address, Batch, RawRow, StorageProvider } from '../../core.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { breaks, delegating, type Broken } from '../broken.js';
 import type { Clause } from '../clause.js';

@@ -1,6 +1,6 @@
 /** Law 6: what has expired is removed, left out of exports, and imported rows expire too. */
 import assert from 'node:assert/strict';
-import { type Row } from '../../core/index.js';
+import { type Row } from '../../core.js';
 import { breaks, changesBatches } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';

@@ -3,7 +3,7 @@
  * asked for.
  */
 import assert from 'node:assert/strict';
-import type { Hint, Space, StorageProvider } from '../../core/index.js';
+import type { Hint, Space, StorageProvider } from '../../core.js';
 import { breaks } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';

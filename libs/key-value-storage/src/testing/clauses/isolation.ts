@@ -1,6 +1,6 @@
 /** Law 10: four parts make an address, and a database is a world of its own. */
 import assert from 'node:assert/strict';
-import type { Address, RawRow, StorageProvider } from '../../core/index.js';
+import type { Address, RawRow, StorageProvider } from '../../core.js';
 import { breaks, changesAddresses } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';

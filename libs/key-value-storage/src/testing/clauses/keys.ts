@@ -1,6 +1,6 @@
 /** Law 7: any key finds its own row and no other, in the order of keys, and none escapes. */
 import assert from 'node:assert/strict';
-import { decodeKey, encodeKey, encodeRange, limits, type Key } from '../../core/index.js';
+import { decodeKey, encodeKey, encodeRange, limits, type Key } from '../../core.js';
 import { breaks, changesAddresses, changesPages, changesRanges } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { hostileKeys, orderedKeys } from '../hostile-keys.js';

@@ -3,7 +3,7 @@
  * nothing.
  */
 import assert from 'node:assert/strict';
-import type { StorageProvider } from '../../core/index.js';
+import type { StorageProvider } from '../../core.js';
 import { breaks, commitOne } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';

@@ -10,7 +10,7 @@ import {
   type ScanRange,
   type StorageProvider,
   type StoredValue,
-} from '../../core/index.js';
+} from '../../core.js';
 import { breaks, changesBatches } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';

@@ -3,7 +3,7 @@
  * conflict.
  */
 import assert from 'node:assert/strict';
-import type { Address, CommitResult } from '../../core/index.js';
+import type { Address, CommitResult } from '../../core.js';
 import { calculatesOutside, changesBatches, commitOne, commitsOtherwise } from '../broken.js';
 import type { Clause } from '../clause.js';
 import type { Subject } from '../subject.js';

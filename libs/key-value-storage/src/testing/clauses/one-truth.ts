@@ -1,6 +1,6 @@
 /** Law 3: there is one truth. Who was answered sees it, in this instance and in another. */
 import assert from 'node:assert/strict';
-import type { Batch, CommitResult, StorageProvider } from '../../core/index.js';
+import type { Batch, CommitResult, StorageProvider } from '../../core.js';
 import { calculatesOutside, breaks, changesAnswers } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { check, outcomes, put, race, sum } from '../verbs.js';

@@ -1,6 +1,6 @@
 /** Law 8: pages behind each other, also while others write. */
 import assert from 'node:assert/strict';
-import type { ScanRange } from '../../core/index.js';
+import type { ScanRange } from '../../core.js';
 import { breaks, changesPages, changesRanges } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { fill, pad } from './lists.js';

@@ -4,7 +4,7 @@
  * does not open, or as reads that fail for ever.
  */
 import assert from 'node:assert/strict';
-import { isStorageError, limits, type RawRow, type Row } from '../../core/index.js';
+import { isStorageError, limits, type RawRow, type Row } from '../../core.js';
 import { breaks } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { bytes, json, number } from '../verbs.js';

@@ -3,7 +3,7 @@
  * does.
  */
 import assert from 'node:assert/strict';
-import type { Clock } from '../../core/index.js';
+import type { Clock } from '../../core.js';
 import { breaks, changesAnswers, changesClock, changesRows } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { json, put, sum } from '../verbs.js';

@@ -3,7 +3,7 @@
  * as it was.
  */
 import assert from 'node:assert/strict';
-import type { Address, Row, StoredValue } from '../../core/index.js';
+import type { Address, Row, StoredValue } from '../../core.js';
 import { breaks, changesChanges, changesReads, changesRows } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { bytes, comparable, json, number, put, remove, race } from '../verbs.js';

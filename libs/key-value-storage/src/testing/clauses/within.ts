@@ -3,7 +3,7 @@
  * else it does.
  */
 import assert from 'node:assert/strict';
-import type { StorageProvider } from '../../core/index.js';
+import type { StorageProvider } from '../../core.js';
 import { breaks, delegating } from '../broken.js';
 import type { Clause } from '../clause.js';
 import { check, json, put, remove, assertRejects, renew, sum, assertThrows } from '../verbs.js';

@@ -7,7 +7,7 @@ import {
   retryOnConflict,
   storageError,
   type Key,
-} from '../../../core/index.js';
+} from '../../../core.js';
 import { breaksAtomic, breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesBatches, commitOne, commitsOtherwise } from '../../broken.js';
 import { collect } from '../../store-subject.js';

@@ -1,6 +1,6 @@
 /** Tenants, cancellation, closing, damage, and what a provider does not support. */
 import assert from 'node:assert/strict';
-import { defineState, type Entry } from '../../../core/index.js';
+import { defineState, type Entry } from '../../../core.js';
 import {
   breaksStores,
   replacing,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesBatches } from '../../broken.js';
-import { retryOnConflict } from '../../../core/index.js';
+import { retryOnConflict } from '../../../core.js';
 import type { Thing } from '../../store-subject.js';
 import { race, assertRejects } from '../../verbs.js';
 

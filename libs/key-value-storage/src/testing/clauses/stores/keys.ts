@@ -3,7 +3,7 @@
  * every method.
  */
 import assert from 'node:assert/strict';
-import { limits, type Key } from '../../../core/index.js';
+import { limits, type Key } from '../../../core.js';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
 import { type StoreSubject } from '../../store-subject.js';
 import { assertRejects } from '../../verbs.js';

@@ -9,7 +9,7 @@ import {
   type Key,
   type KeyRange,
   type KeyValueStore,
-} from '../../../core/index.js';
+} from '../../../core.js';
 import { numbered } from './reading.js';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
 import { collect, keysOf } from '../../store-subject.js';

@@ -1,6 +1,6 @@
 /** Reading one key or many, listing, paging, counting, and deleting by range. */
 import assert from 'node:assert/strict';
-import { limits, type Key, type KeyRange } from '../../../core/index.js';
+import { limits, type Key, type KeyRange } from '../../../core.js';
 import { breaksStores, type StoreClause } from '../../store-clause.js';
 import { collect, keysOf, type Thing } from '../../store-subject.js';
 import { assertRejects, assertThrows } from '../../verbs.js';

@@ -3,7 +3,7 @@
  * refused, and limits have names.
  */
 import assert from 'node:assert/strict';
-import { limits } from '../../../core/index.js';
+import { limits } from '../../../core.js';
 import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
 import { changesChanges } from '../../broken.js';
 import { collect } from '../../store-subject.js';

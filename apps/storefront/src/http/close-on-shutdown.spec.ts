@@ -1,0 +1,58 @@
+import { Agent, request, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Controller, Get, type INestApplication } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { LastAnswers } from './close-on-shutdown.js';
+
+let arrive: () => void = () => undefined;
+let release: () => void = () => undefined;
+const arrived = new Promise<void>((resolve) => (arrive = resolve));
+const released = new Promise<void>((resolve) => (release = resolve));
+
+@Controller()
+class SlowController {
+  @Get()
+  async get(): Promise<string> {
+    arrive();
+    await released;
+    return 'answered';
+  }
+}
+
+describe('A server that closes', () => {
+  const agent = new Agent({ keepAlive: true });
+  let app: INestApplication;
+  beforeEach(async () => {
+    const module = await Test.createTestingModule({
+      controllers: [SlowController],
+      providers: [LastAnswers],
+    }).compile();
+    app = module.createNestApplication();
+    const lastAnswers = app.get(LastAnswers);
+    app.use(lastAnswers.use.bind(lastAnswers));
+    await app.listen(0);
+  });
+  afterEach(() => agent.destroy());
+
+  it('answers the request that is there, and does not wait for its connection to be idle for keepAliveTimeout', async () => {
+    const server = app.getHttpServer() as Server;
+    // whoever waits for it runs into the time limit of the test
+    server.keepAliveTimeout = 3_600_000;
+    const answer = new Promise<string>((resolve, reject) => {
+      const asked = request({ port: (server.address() as AddressInfo).port, agent }, (response) => {
+        let text = '';
+        response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
+        response.on('end', () => resolve(text));
+      });
+      asked.on('error', reject).end();
+    });
+    await arrived;
+    const closing = app.close();
+    // the server has begun to close once it takes no connection any more
+    while (server.listening) await new Promise((resolve) => setImmediate(resolve));
+    release();
+    expect(await answer).toBe('answered');
+    await closing;
+  });
+});

@@ -1,0 +1,52 @@
+import { describe, expect, it } from '@jest/globals';
+import { placeOf, providerAt } from './location.js';
+import { UsageError } from './usage-error.js';
+
+describe('a place', () => {
+  it.each([
+    ['./data', './data'],
+    ['/var/lib/shop', '/var/lib/shop'],
+    ['C:\\data', 'C:\\data'],
+    ['file:./data', './data'],
+    ['file:///var/lib/my%20shop', '/var/lib/my shop'],
+  ])('is a directory: %s', (given, directory) => {
+    expect(placeOf(given)).toEqual({ kind: 'directory', directory, name: directory });
+  });
+
+  it.each([
+    ['postgres://u:s3cret@db:5433/shop', 'postgres://u@db:5433/shop'],
+    ['postgresql://db/shop?password=s3cret&sslmode=require', 'postgresql://db/shop'],
+    ['postgres://u:p%40ss@[::1]/shop', 'postgres://u@[::1]/shop'],
+    ['postgres:///shop', 'postgres:///shop'],
+    ['postgres://u:s3cret@/shop?host=/var/run/postgresql', 'postgres://u@/shop?host=/var/run/postgresql'],
+    [
+      'postgres:///shop?host=/var/run/postgresql&password=s3cret',
+      'postgres:///shop?host=/var/run/postgresql',
+    ],
+    ['postgres://u:s3cret@%2Fvar%2Frun/shop', 'postgres://u@%2Fvar%2Frun/shop'],
+    ['POSTGRES://u:s3cret@db/shop', 'postgres://u@db/shop'],
+  ])('is a Postgres database, told without its password: %s', (url, name) => {
+    expect(placeOf(url)).toEqual({ kind: 'postgres', url, name });
+  });
+
+  it.each([
+    '',
+    'mysql://u:s3cret@db/shop',
+    'postgres://',
+    'postgres:shop',
+    'postgres://u:s3cret@db:port/shop',
+    'postgres://u:s3cret@',
+    'file:',
+    'file://other/host/%',
+  ])('is nothing else: %s', (given) => {
+    expect(() => placeOf(given)).toThrow(UsageError);
+    expect(() => placeOf(given)).toThrow(/^(?!.*s3cret)/);
+  });
+
+  it('that is read from is never made', async () => {
+    const place = placeOf('./there-is-none');
+    const options = { waitMs: 0, warn: () => undefined };
+    const source = await providerAt(place, { ...options, role: 'source' });
+    await expect(source.open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
+  });
+});

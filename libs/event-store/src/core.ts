@@ -1,0 +1,59 @@
+/** The core of the event store: streams on any storage, without Nest. */
+export { assertEventStoreOptions, EventStore, type EventStoreOptions } from './core/event-store.js';
+export {
+  EventStream,
+  StreamSession,
+  type Appended,
+  type AppendOptions,
+  type DecisionContext,
+  type EventMetadata,
+  type EventRange,
+  type EventStoreSettings,
+  type ExpectedVersion,
+  type Loaded,
+  type Outcome,
+  type PointInTime,
+  type Recorded,
+  type SameCommit,
+  type SessionOptions,
+  type StreamPage,
+  type StreamPageRequest,
+  type TransactOptions,
+  type VersionRange,
+  type WriteEventsOptions,
+} from './core/definition/event-stream.js';
+export {
+  defineStream,
+  event,
+  streamOf,
+  type AnyEvent,
+  type AnyStream,
+  type EventMap,
+  type EventOf,
+  type EventSpec,
+  type ResolvedStream,
+  type SnapshotOptions,
+  type StateOf,
+  type StreamDefinition,
+} from './core/definition/stream-definition.js';
+export { streamError, streamErrorTable, type StreamErrorCode } from './core/definition/stream-errors.js';
+export type {
+  CommittedEvents,
+  StreamCall,
+  StreamCallEnd,
+  StreamName,
+  StreamLogEntry,
+  StreamObserver,
+} from './core/definition/stream-observer.js';
+export { deletedHead, freeHead, headIn, heldHead, type Head } from './core/rows/head.js';
+export {
+  appendBatch,
+  closeBatch,
+  deleteBatch,
+  openBatch,
+  renewBatch,
+  sessionAppendBatch,
+  takeOverBatch,
+  type Held,
+  type TableRows,
+} from './core/rows/stream-batches.js';

@@ -1,0 +1,287 @@
+/**
+ * Loading: the head, the newest snapshot and the last events are asked for in one turn, and mostly
+ * meet; else the gap is read page by page. The end is always the head's version. A missing event
+ * means that the stream was deleted meanwhile, or damage: never that it is shorter.
+ */
+import {
+  isPromise,
+  storageError,
+  type Address,
+  type ReadResult,
+  type Row,
+  type ScanRange,
+  type ScannedRow,
+} from '@kvent/key-value-storage/core';
+import { decodeEvent } from './event-codec.js';
+import { evolved, initialOf } from './fold.js';
+import { headIn, type Head } from '../rows/head.js';
+import type { AnyEvent } from '../definition/stream-definition.js';
+import { newestSnapshot, snapshotsUpTo, type Snapshot } from '../snapshots/snapshot-rows.js';
+import { streamError } from '../definition/stream-errors.js';
+import type { StreamObserver } from '../definition/stream-observer.js';
+import { corrupt, numbersIn, versionKey, type StreamRows } from '../rows/stream-rows.js';
+
+/**
+ * Events beyond `every` that one turn asks for: what was appended before the next snapshot landed.
+ */
+const tailMargin = 28;
+/**
+ * The longest tail that is asked for before it is known whether it is wanted: more would cost those
+ * whose snapshot is fresh more than a second turn does the others.
+ */
+const tailMax = 128;
+/**
+ * Events that a page asks for: few enough to stay small with the largest, enough to make few turns.
+ */
+const pageEvents = 500;
+/** Versions that are looked at in one turn, to find a time. */
+const probes = 32;
+
+export interface LoadOptions {
+  readonly observer: StreamObserver;
+  readonly signal: AbortSignal | undefined;
+  readonly atVersion?: number | undefined;
+  /** Rows that are wanted in the same turn. */
+  readonly beside?: readonly Address[];
+}
+
+/** A stream as it was found: up to its head, or to the version asked for. */
+export interface Found {
+  readonly head: Head;
+  readonly version: number;
+  readonly state: unknown;
+  /** The rows asked for beside it, and the provider's time. */
+  readonly beside: readonly (Row | undefined)[];
+  readonly time: number;
+  /** Events that were read, and where the snapshot stood, 0 for none. */
+  readonly replayed: number;
+  readonly snapshot: number;
+}
+
+/**
+ * `STREAM_VERSION_NOT_FOUND` where the stream is shorter than `atVersion`; a deleted one is
+ * `initial` at version 0, and its head says so.
+ */
+export async function loadStream(rows: StreamRows, options: LoadOptions): Promise<Found> {
+  const { provider, assertOpen } = rows.access;
+  const { atVersion, beside = [], signal, observer } = options;
+  assertOpen();
+  const { every } = rows.definition.snapshot;
+  const tail = Math.min((every ?? tailMax) + tailMargin, tailMax);
+  const [looked, pages] = await Promise.all([
+    provider.read([rows.head, ...beside], { signal }),
+    provider.scan(
+      [snapshotsUpTo(rows, atVersion), { ...eventRange(rows, 1, atVersion), reverse: true, limit: tail }],
+      { signal },
+    ),
+  ]);
+  const found = foundBeside(rows, looked);
+  const { head } = found;
+  if (head.kind === 'deleted') return gone(rows, found, atVersion);
+  if (atVersion !== undefined && atVersion > head.version) throw tooShort(rows, atVersion, head.version);
+  const end = atVersion ?? head.version;
+  const [snapshots, events] = pages.map((page) => page.rows);
+  const snapshot =
+    end === 0 ? undefined : await newestSnapshot(rows, snapshots?.[0], end, { observer, signal });
+  const replay = new Replay(rows, snapshot, options);
+  const whole = await replay.upTo(end, (events ?? []).toReversed());
+  // an event is missing: only a delete takes them
+  if (!whole) return await lookAgain(rows, options, replay.version + 1);
+  const { version, state, replayed } = replay;
+  return { ...found, version, state, replayed, snapshot: snapshot?.version ?? 0 };
+}
+
+/** Goes on from a state that is known, up to the head: what a session does after a conflict. */
+export async function catchUp(
+  rows: StreamRows,
+  from: { readonly version: number; readonly state: unknown },
+  options: LoadOptions,
+): Promise<Found> {
+  const { provider, assertOpen } = rows.access;
+  assertOpen();
+  const found = foundBeside(
+    rows,
+    await provider.read([rows.head, ...(options.beside ?? [])], { signal: options.signal }),
+  );
+  if (found.head.kind === 'deleted') return gone(rows, found, undefined);
+  const replay = new Replay(rows, from, options);
+  if (!(await replay.upTo(found.head.version, []))) return await lookAgain(rows, options, replay.version + 1);
+  return {
+    ...found,
+    version: replay.version,
+    state: replay.state,
+    replayed: replay.replayed,
+    snapshot: from.version,
+  };
+}
+
+/** The last version whose event was recorded no later than a time; 0 before the first. */
+export async function versionAt(
+  rows: StreamRows,
+  time: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const { provider, assertOpen } = rows.access;
+  assertOpen();
+  const head = foundBeside(rows, await provider.read([rows.head], { signal })).head;
+  if (head.kind === 'deleted') return 0;
+  let [low, high] = [0, head.version];
+  while (low < high) {
+    const step = Math.max(1, Math.ceil((high - low) / probes));
+    const versions = Array.from({ length: Math.ceil((high - low) / step) }, (_, index) =>
+      Math.min(low + (index + 1) * step, high),
+    );
+    const { rows: seen } = await provider.read(
+      versions.map((version) => rows.event(version)),
+      { values: 'omit', signal },
+    );
+    const missing = versions.find((_, index) => seen[index] === undefined);
+    if (missing !== undefined) {
+      await assertDeleted(rows, missing, signal);
+      return 0;
+    }
+    const later = seen.findIndex((row) => (row as Row).updatedAt > time);
+    if (later === -1) return high;
+    low = later === 0 ? low : (versions[later - 1] as number);
+    high = (versions[later] as number) - 1;
+  }
+  return low;
+}
+
+export function eventRange(rows: StreamRows, from: number, to: number | undefined): ScanRange {
+  const start = versionKey(Math.max(from, 1));
+  return {
+    ...rows.space('event'),
+    start,
+    ...(to !== undefined && { end: versionKey(to + 1) }),
+    limit: pageEvents,
+  };
+}
+
+/** The version of a scanned event. */
+export function versionIn(rows: StreamRows, { key }: ScannedRow): number {
+  const [version] = numbersIn(key) ?? [];
+  if (version === undefined) throw corrupt({ ...rows.space('event'), key }, 'Kvent did not write its key');
+  return version;
+}
+
+/** A version is not there: the stream was deleted meanwhile, or `STORAGE_CORRUPT`. */
+export async function assertDeleted(
+  rows: StreamRows,
+  version: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { head } = foundBeside(rows, await rows.access.provider.read([rows.head], { signal }));
+  if (head.kind !== 'deleted')
+    throw corrupt(
+      rows.event(version),
+      `event ${version} is missing, and the stream is at version ${head.version}`,
+    );
+}
+
+type Looked = Pick<Found, 'head' | 'beside' | 'time'>;
+
+function foundBeside(rows: StreamRows, { rows: [head, ...beside], time }: ReadResult): Looked {
+  return { head: headIn(rows.head, head), beside, time };
+}
+
+function gone(rows: StreamRows, found: Looked, atVersion: number | undefined): Found {
+  if (atVersion !== undefined && atVersion > 0) throw tooShort(rows, atVersion, 0);
+  return { ...found, version: 0, state: initialOf(rows), replayed: 0, snapshot: 0 };
+}
+
+async function lookAgain(rows: StreamRows, options: LoadOptions, missing: number): Promise<Found> {
+  const looked = await rows.access.provider.read([rows.head, ...(options.beside ?? [])], {
+    signal: options.signal,
+  });
+  const found = foundBeside(rows, looked);
+  if (found.head.kind === 'deleted') return gone(rows, found, options.atVersion);
+  throw corrupt(
+    rows.event(missing),
+    `event ${missing} is missing, and the stream is at version ${found.head.version}`,
+  );
+}
+
+const tooShort = (rows: StreamRows, version: number, actual: number) =>
+  streamError(
+    'STREAM_VERSION_NOT_FOUND',
+    `The ${rows.name} is at version ${actual}; asked for was ${version}.`,
+    {
+      stream: rows.path,
+      version,
+    },
+  );
+
+/** The fold, from a snapshot on. */
+class Replay {
+  readonly #rows: StreamRows;
+  readonly #signal: AbortSignal | undefined;
+  /** Where it began. */
+  readonly #snapshot: number;
+  version: number;
+  state: unknown;
+  replayed = 0;
+
+  constructor(
+    rows: StreamRows,
+    from: Pick<Snapshot, 'version' | 'state'> | undefined,
+    { signal }: LoadOptions,
+  ) {
+    this.#rows = rows;
+    this.#signal = signal;
+    this.version = from?.version ?? 0;
+    this.state = from === undefined ? initialOf(rows) : from.state;
+    this.#snapshot = this.version;
+  }
+
+  /**
+   * Folds up to a version: the gap in front of the events at hand, these, and what is not among
+   * them yet. Answers whether every event was there.
+   */
+  async upTo(end: number, atHand: readonly ScannedRow[]): Promise<boolean> {
+    const useful = atHand
+      .map((row) => ({ row, version: versionIn(this.#rows, row) }))
+      .filter(({ version }) => version > this.version && version <= end);
+    const first = useful[0]?.version;
+    if (first !== undefined && !(await this.#pages(first - 1))) return false;
+    for (const { row, version } of useful) {
+      const folded = this.#fold(version, row.row);
+      if (!(isPromise(folded) ? await folded : folded)) return false;
+    }
+    return await this.#pages(end);
+  }
+
+  async #pages(end: number): Promise<boolean> {
+    while (this.version < end) {
+      const [page] = await this.#rows.access.provider.scan([eventRange(this.#rows, this.version + 1, end)], {
+        signal: this.#signal,
+      });
+      if (page === undefined)
+        throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
+      if (page.rows.length === 0) return false;
+      for (const scanned of page.rows) {
+        const folded = this.#fold(versionIn(this.#rows, scanned), scanned.row);
+        if (!(isPromise(folded) ? await folded : folded)) return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Answers whether it was the next one. A promise only where an event must be lifted by a schema.
+   */
+  #fold(version: number, row: Row): boolean | Promise<boolean> {
+    if (version !== this.version + 1) return false;
+    const decoded = decodeEvent(this.#rows, version, row);
+    return isPromise(decoded)
+      ? decoded.then((event) => this.#step(version, event))
+      : this.#step(version, decoded);
+  }
+
+  #step(version: number, event: AnyEvent): boolean {
+    this.state = evolved(this.#rows, this.state, event, { version, stored: true, snapshot: this.#snapshot });
+    this.version = version;
+    this.replayed += 1;
+    return true;
+  }
+}

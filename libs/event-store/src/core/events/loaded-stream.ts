@@ -1,0 +1,24 @@
+/** A stream as it was read, and how it is shown over HTTP. */
+import { etagOf, representation, type Representation } from '@kvent/key-value-storage/core';
+import type { Loaded } from '../definition/event-stream.js';
+import type { StreamRows } from '../rows/stream-rows.js';
+
+/** What tells a stream from every other one: versions count from 1 in each. */
+export const ownerOf = ({ database, definition, id }: StreamRows): readonly string[] => [
+  database,
+  definition.name,
+  id,
+];
+
+/**
+ * Freezes what was loaded (not the state: it is what `evolve` made), and hides in it what
+ * `EtagInterceptor` sends.
+ */
+export function loadedOf<L extends Loaded<unknown>>(rows: StreamRows, loaded: L): L {
+  const shown = (): Representation => ({
+    body: loaded.state,
+    etag: etagOf(`v${loaded.version}`, ownerOf(rows), rows.definition.snapshot.schemaVersion),
+  });
+  Object.defineProperty(loaded, representation, { get: shown });
+  return Object.freeze(loaded);
+}

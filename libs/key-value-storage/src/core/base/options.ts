@@ -1,0 +1,46 @@
+/**
+ * Options, checked: an unknown name is refused, because a typo must not become a default; what is
+ * left out, or undefined, takes the default.
+ */
+import { storageError } from './errors.js';
+import { inspect } from '../encoding/key-encoding.js';
+import { limits } from './limits.js';
+
+/** The options over the defaults. `INVALID_OPTION` names what is not allowed, and what is. */
+export function resolveOptions<O extends object, D extends Partial<O>>(
+  owner: string,
+  given: O,
+  defaults: D,
+  more: readonly (keyof O & string)[] = [],
+): O & D {
+  assertOptions(owner, given, [...Object.keys(defaults), ...more]);
+  const present = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...defaults, ...Object.fromEntries(present) } as O & D;
+}
+
+/** Refuses what is no object of these options. */
+export function assertOptions(owner: string, given: unknown, allowed: readonly string[]): void {
+  if (given === undefined) return;
+  if (typeof given !== 'object' || given === null)
+    throw invalidOption(
+      `${owner} takes options as an object; given was ${given === null ? 'null' : typeof given}.`,
+    );
+  for (const name in given) {
+    if (!allowed.includes(name))
+      throw invalidOption(`${owner} has no option '${name}'; it takes ${allowed.join(', ')}.`);
+  }
+}
+
+/** A mistake of the program: 500 over HTTP. */
+export const invalidOption = (message: string) => storageError('INVALID_OPTION', message, {});
+
+/** A number, date or range that clients may have sent: 400 over HTTP. */
+export const outOfRange = (message: string) => storageError('OUT_OF_RANGE', message, {});
+
+/** A whole number of milliseconds above zero, and not beyond what a date can hold. */
+export function assertTtl(owner: string, ttlMs: unknown): asserts ttlMs is number {
+  if (Number.isInteger(ttlMs) && (ttlMs as number) > 0 && (ttlMs as number) <= limits.ttlMsMax) return;
+  throw invalidOption(
+    `${owner}: ttlMs is a whole number of milliseconds from 1 to ${limits.ttlMsMax}; given was ${inspect(ttlMs)}.`,
+  );
+}

@@ -1,0 +1,408 @@
+/**
+ * Values as JSON text. Plain JSON stays plain JSON. What JSON would lose is kept under a tag (`{
+ * "$date": "2026-…" }`), or refused by path; nothing is lost silently. An object that has a key of
+ * that form itself gets one more `$` in front of it, so that tags are never guessed.
+ *
+ * Kept: undefined (as a property and in arrays), NaN, ±Infinity, −0, bigint, Date, Map, Set,
+ * Uint8Array. Refused: functions, symbols, cycles, invalid dates, holes in arrays, other classes
+ * than the state's own, and classes made from those above: a Buffer too. An object without a
+ * prototype comes back as an ordinary one.
+ */
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { storageError } from '../base/errors.js';
+import { builtInKind, isBare, isObjectPrototype } from '../base/kinds.js';
+import { isDeeperThan } from './json-levels.js';
+import { limits } from '../base/limits.js';
+
+type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+interface Decoded {
+  readonly value: unknown;
+  /**
+   * Nothing in it can be changed: it may be handed out again and again. Dates, maps, sets and bytes
+   * are made fresh at each read.
+   */
+  readonly shareable: boolean;
+}
+
+/** Tags of values, and the two names of the envelope that holds a value's schema version. */
+const reserved = /^\$+(undefined|number|bigint|date|map|set|bytes|v|value)$/;
+const escaped = /^\$\$+(undefined|number|bigint|date|map|set|bytes|v|value)$/;
+
+/** Why, and where in the value; the path is put together while the recursion unwinds. */
+class Unstorable extends Error {
+  readonly path: PropertyKey[] = [];
+}
+
+// ─── encoding
+
+/**
+ * A value as text, and frozen as it is answered; `shareable`: nothing in it can be changed, so it
+ * may be handed out again and again.
+ */
+export interface EncodedValue extends Decoded {
+  readonly text: string;
+}
+
+/**
+ * Encodes a value, schema version included; `INVALID_VALUE` with the path of what cannot be kept.
+ * `prototype`: the one class allowed at the top.
+ */
+export function encodeValue(
+  value: unknown,
+  what: () => string,
+  options: { readonly prototype?: object | undefined; readonly schemaVersion: number },
+): EncodedValue {
+  const { prototype, schemaVersion } = options;
+  const copy = plainCopy(value, prototype, 0);
+  if (copy !== notPlain) return { text: textOf(copy as Json, schemaVersion), value: copy, shareable: true };
+  try {
+    if (value === undefined) throw new Unstorable('it is undefined (is a return missing?)');
+    const text = textOf(toJson(value, new Set(), prototype), schemaVersion);
+    // tags are levels too, and an envelope may be one more
+    if (isDeeperThan(text, depthMax)) throw new Unstorable(tooDeep);
+    return { text, ...reviveFrozen(parseStored(text).json, true) };
+  } catch (error) {
+    if (error instanceof Unstorable)
+      throw invalidValue(what(), [{ message: error.message, path: error.path }]);
+    throw error;
+  }
+}
+
+/**
+ * Most values are plain JSON: one walk copies and freezes them, and sees that they are. What is not
+ * plain takes the longer way.
+ */
+const notPlain = Symbol('not plain');
+/** Deeper ones are refused: whether they can be written and read back would depend on the stack. */
+const depthMax = limits.valueLevelsMax;
+const tooDeep = `it is nested deeper than ${depthMax} levels`;
+/** Deeper values, and cycles, take the longer way. */
+const plainDepthMax = 100;
+
+function plainCopy(value: unknown, prototype: object | undefined, depth: number): unknown {
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
+  if (typeof value === 'number') return Number.isFinite(value) && !Object.is(value, -0) ? value : notPlain;
+  if (typeof value !== 'object' || depth === plainDepthMax) return notPlain;
+  return Array.isArray(value)
+    ? plainArray(value, depth + 1)
+    : plainRecord(value as Record<string, unknown>, prototype, depth + 1);
+}
+
+function plainArray(array: readonly unknown[], depth: number): unknown {
+  if (!isBare(array) || Object.keys(array).length !== array.length) return notPlain;
+  const copy: unknown[] = [];
+  for (let index = 0; index < array.length; index += 1) {
+    const item = plainCopy(array[index], undefined, depth);
+    if (item === notPlain) return notPlain;
+    copy.push(item);
+  }
+  return Object.freeze(copy);
+}
+
+function plainRecord(record: Record<string, unknown>, prototype: object | undefined, depth: number): unknown {
+  const parent = Object.getPrototypeOf(record) as object | null;
+  if (parent !== Object.prototype && parent !== prototype) return notPlain;
+  const names = Object.keys(record);
+  if (Reflect.ownKeys(record).length !== names.length) return notPlain;
+  const copy: Record<string, unknown> = {};
+  for (const name of names) {
+    const item = plainCopy(record[name], undefined, depth);
+    if (item === notPlain || name.startsWith('$') || name === '__proto__') return notPlain;
+    copy[name] = item;
+  }
+  return Object.freeze(copy);
+}
+
+function textOf(json: Json, schemaVersion: number): string {
+  return schemaVersion === 1 ? JSON.stringify(json) : enveloped(json, schemaVersion);
+}
+
+/**
+ * `{ "$v": 2, …the properties }`, or `{ "$v": 2, "$value": … }` for what is no object of its own.
+ * Put together as text: in an object, a property named by a number would come before it.
+ */
+function enveloped(json: Json, schemaVersion: number): string {
+  const text = JSON.stringify(json);
+  const isObject =
+    typeof json === 'object' &&
+    json !== null &&
+    !Array.isArray(json) &&
+    !isTagged(json as Record<string, Json>);
+  if (!isObject) return `{"$v":${schemaVersion},"$value":${text}}`;
+  return text === '{}' ? `{"$v":${schemaVersion}}` : `{"$v":${schemaVersion},${text.slice(1)}`;
+}
+
+function isTagged(json: Record<string, Json>): boolean {
+  const [first, second] = Object.keys(json);
+  return first !== undefined && second === undefined && reserved.test(first) && !escaped.test(first);
+}
+
+function toJson(value: unknown, above: Set<object>, prototype: object | undefined): Json {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value;
+    case 'number':
+      return Number.isFinite(value) && !Object.is(value, -0)
+        ? value
+        : { $number: Object.is(value, -0) ? '-0' : String(value) };
+    case 'bigint':
+      return { $bigint: value.toString() };
+    case 'undefined':
+      return { $undefined: true };
+    case 'object':
+      return value === null ? null : objectToJson(value, above, prototype);
+    default:
+      throw new Unstorable(
+        typeof value === 'function' ? 'a function cannot be stored' : 'a symbol cannot be stored',
+      );
+  }
+}
+
+function objectToJson(value: object, above: Set<object>, prototype: object | undefined): Json {
+  if (above.has(value)) throw new Unstorable('it contains itself');
+  if (above.size === depthMax) throw new Unstorable(tooDeep);
+  above.add(value);
+  const json = Array.isArray(value)
+    ? arrayToJson(value, above)
+    : (specialToJson(value, above) ?? recordToJson(value, above, prototype));
+  above.delete(value);
+  return json;
+}
+
+function arrayToJson(array: readonly unknown[], above: Set<object>): Json {
+  if (!isBare(array))
+    throw new Unstorable('an instance of a class of arrays cannot be stored: it would come back as an array');
+  let copy: Json[] | undefined;
+  for (let index = 0; index < array.length; index += 1) {
+    if (!(index in array)) throw at(index, new Unstorable('an array with holes cannot be stored'));
+    const json = below(index, array[index], above);
+    if (copy === undefined && json !== array[index]) copy = array.slice(0, index) as Json[];
+    copy?.push(json);
+  }
+  if (Reflect.ownKeys(array).length !== array.length + 1)
+    throw new Unstorable('an array with properties of its own cannot be stored');
+  return copy ?? (array as readonly Json[]);
+}
+
+function specialToJson(value: object, above: Set<object>): Json | undefined {
+  const kind = builtInKind(value);
+  if (kind === undefined) return undefined;
+  if (!isBare(value)) throw new Unstorable(classOf(kind, value));
+  // of bytes, the names are their indexes too: thousands
+  const own = kind === 'bytes' ? Object.getOwnPropertySymbols(value) : Reflect.ownKeys(value);
+  if (own.length > 0)
+    throw new Unstorable('a date, map, set or bytes with properties of its own cannot be stored');
+  if (kind === 'date') return dateToJson(value as Date);
+  if (kind === 'bytes') return { $bytes: toBase64(value as Uint8Array) };
+  if (kind === 'set')
+    return { $set: Array.from(value as Set<unknown>, (item, index) => below(index, item, above)) };
+  const pairs = Array.from(value as Map<unknown, unknown>);
+  return { $map: pairs.map(([key, item], index) => [below(index, key, above), below(index, item, above)]) };
+}
+
+function dateToJson(date: Date): Json {
+  if (Number.isNaN(date.getTime())) throw new Unstorable('an invalid date cannot be stored');
+  return { $date: date.toISOString() };
+}
+
+/**
+ * Why a class made from a built-in one is refused: it would come back as another class than it was
+ * given as.
+ */
+function classOf(kind: 'date' | 'map' | 'set' | 'bytes', value: object): string {
+  if (kind !== 'bytes')
+    return 'an instance of a class of dates, maps or sets cannot be stored: it would come back as a bare one';
+  const name = (value.constructor as { readonly name?: string } | undefined)?.name || 'a class of bytes';
+  return `a ${name} cannot be stored: it would come back as a Uint8Array; store new Uint8Array(it), or a text of it`;
+}
+
+/** The object itself where it is plain JSON already, a copy from the first property that is not. */
+function recordToJson(value: object, above: Set<object>, prototype: object | undefined): Json {
+  const parent = Object.getPrototypeOf(value) as object | null;
+  const plain = parent === null || isObjectPrototype(parent);
+  if (!plain && parent !== prototype) {
+    throw new Unstorable(
+      `an instance of ${parent.constructor?.name || 'a class'} cannot be stored: it would come back as a plain object`,
+    );
+  }
+  if (Object.getOwnPropertySymbols(value).length > 0)
+    throw new Unstorable('a property named by a symbol cannot be stored');
+  const record = value as Record<string, unknown>;
+  const names = Object.keys(record);
+  if (Reflect.ownKeys(record).length !== names.length)
+    throw new Unstorable('a property that is not enumerable cannot be stored');
+  let copy: Record<string, Json> | undefined;
+  for (const [index, name] of names.entries()) {
+    const item = record[name];
+    const json = below(name, item, above);
+    const storedName = name.startsWith('$') && reserved.test(name) ? `$${name}` : name;
+    if (copy === undefined && (json !== item || storedName !== name)) copy = firstOf(record, names, index);
+    if (copy !== undefined) define(copy, storedName, json);
+  }
+  // a class instance is copied too, for JSON.stringify would call a method `toJSON` of its class
+  return copy ?? (plain ? (record as Record<string, Json>) : firstOf(record, names, names.length));
+}
+
+function firstOf(
+  record: Record<string, unknown>,
+  names: readonly string[],
+  count: number,
+): Record<string, Json> {
+  const copy: Record<string, Json> = {};
+  for (let index = 0; index < count; index += 1)
+    define(copy, names[index] as string, record[names[index] as string]);
+  return copy;
+}
+
+function below(name: PropertyKey, value: unknown, above: Set<object>): Json {
+  if (typeof value === 'string' || typeof value === 'boolean' || value === null) return value;
+  try {
+    return toJson(value, above, undefined);
+  } catch (error) {
+    throw at(name, error);
+  }
+}
+
+function at(name: PropertyKey, error: unknown): unknown {
+  if (error instanceof Unstorable) error.path.unshift(name);
+  return error;
+}
+
+/** The own properties of `source` as properties of `target`, whatever their names. */
+export function copyProperties<T extends object>(target: T, source: object): T {
+  for (const name of Object.keys(source)) define(target, name, (source as Record<string, unknown>)[name]);
+  return target;
+}
+
+/**
+ * An own property of any name: assigning one that is inherited (`__proto__`, an accessor of the
+ * class) would run code instead.
+ */
+function define(target: object, name: string, value: unknown): void {
+  if (name in target)
+    Object.defineProperty(target, name, { value, enumerable: true, writable: true, configurable: true });
+  else (target as Record<string, unknown>)[name] = value;
+}
+
+// ─── decoding
+
+/**
+ * The stored JSON and the schema version it was written with. `SyntaxError` where it is no JSON
+ * that this codec wrote.
+ */
+export function parseStored(text: string): { readonly schemaVersion: number; readonly json: unknown } {
+  const json = JSON.parse(text) as unknown;
+  if (!text.startsWith('{"$v":')) return { schemaVersion: 1, json };
+  const { $v, ...rest } = json as { $v: number };
+  if (!Number.isSafeInteger($v) || $v < 1)
+    throw new SyntaxError('its schema version is no whole number from 1 up');
+  return { schemaVersion: $v, json: '$value' in rest ? rest.$value : rest };
+}
+
+/**
+ * The value of stored JSON, frozen: objects and arrays cannot be changed. `tagged`: whether there
+ * may be tags in it. `SyntaxError` for what this codec does not write: an unknown content of a tag,
+ * more levels than `limits.valueLevelsMax`.
+ */
+export function reviveFrozen(json: unknown, tagged: boolean): Decoded {
+  if (!tagged) return { value: deepFreeze(json), shareable: true };
+  const state = { shareable: true };
+  return { value: revive(json, state, 0), shareable: state.shareable };
+}
+
+/** Whether a text may hold tags: a cheap look that saves a walk through most values. */
+export const mayHoldTags = (text: string): boolean => text.includes('"$');
+
+export function deepFreeze(value: unknown, level = 0): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  assertLevel(level);
+  for (const name of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[name], level + 1);
+  return Object.freeze(value);
+}
+
+/** `level`: how many objects and arrays are around it. */
+function assertLevel(level: number): void {
+  if (level >= depthMax) throw new SyntaxError(tooDeep);
+}
+
+function revive(json: unknown, state: { shareable: boolean }, level: number): unknown {
+  if (typeof json !== 'object' || json === null) return json;
+  assertLevel(level);
+  if (Array.isArray(json)) return Object.freeze(json.map((item) => revive(item, state, level + 1)));
+  const names = Object.keys(json);
+  const [first] = names;
+  if (names.length === 1 && first !== undefined && reserved.test(first) && !escaped.test(first)) {
+    return reviveTagged(first, (json as Record<string, unknown>)[first], state, level);
+  }
+  const value = {};
+  for (const name of names)
+    define(
+      value,
+      escaped.test(name) ? name.slice(1) : name,
+      revive((json as Record<string, unknown>)[name], state, level + 1),
+    );
+  return Object.freeze(value);
+}
+
+/**
+ * What a tag stands for. A `SyntaxError` for content that this codec does not write: it is damage,
+ * and must not become another value.
+ */
+function reviveTagged(tag: string, content: unknown, state: { shareable: boolean }, level: number): unknown {
+  if (tag === '$undefined' && content === true) return undefined;
+  if (tag === '$number' && ['NaN', 'Infinity', '-Infinity', '-0'].includes(content as string))
+    return Number(content);
+  if (tag === '$bigint' && typeof content === 'string' && /^-?\d+$/.test(content)) return BigInt(content);
+  state.shareable = false;
+  if (tag === '$date' && typeof content === 'string' && !Number.isNaN(Date.parse(content)))
+    return new Date(content);
+  if (tag === '$bytes' && typeof content === 'string') return fromBase64(content);
+  if (tag === '$set' && Array.isArray(content))
+    return new Set(content.map((item) => revive(item, state, level + 2)));
+  if (
+    tag === '$map' &&
+    Array.isArray(content) &&
+    content.every((pair) => Array.isArray(pair) && pair.length === 2)
+  ) {
+    return new Map(
+      (content as [unknown, unknown][]).map(([key, item]) => [
+        revive(key, state, level + 3),
+        revive(item, state, level + 3),
+      ]),
+    );
+  }
+  throw new SyntaxError(`the tag ${tag} is not known, or holds what it cannot`);
+}
+
+export function toBase64(bytes: Uint8Array): string {
+  let binary = '';
+  for (let index = 0; index < bytes.length; index += 8_192)
+    binary += String.fromCharCode(...bytes.subarray(index, index + 8_192));
+  return btoa(binary);
+}
+
+export function fromBase64(text: string): Uint8Array {
+  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text))
+    throw new SyntaxError('the bytes are no base64');
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+}
+
+// ─── errors
+
+export function invalidValue(what: string, issues: readonly StandardSchemaV1.Issue[]) {
+  const list = issues
+    .slice(0, 5)
+    .map(({ message, path }) => `${cut(pathOf(path), 120)}: ${cut(message, 200)}`);
+  const more = issues.length > list.length ? ` and ${issues.length - list.length} more` : '';
+  return storageError('INVALID_VALUE', `${what} cannot be stored: ${list.join('; ')}${more}.`, { issues });
+}
+
+/** Names of properties, and what a schema says of them, may be as long as the value is. */
+const cut = (text: string, length: number): string =>
+  text.length > length ? `${text.slice(0, length - 1)}…` : text;
+
+function pathOf(path: StandardSchemaV1.Issue['path']): string {
+  const names = (path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment));
+  return names.length === 0 ? 'the value' : names.map(String).join('.');
+}

@@ -1,0 +1,583 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { CoalescingProvider } from './coalescing-provider.js';
+import { isStorageError, storageError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type {
+  Batch,
+  CommitOptions,
+  CommitResult,
+  ReadResult,
+  Address,
+  ScanPage,
+  ScanRange,
+} from '../port/storage-provider.js';
+
+/** A provider whose calls are seen, and answered when the test says so. */
+class Gate extends MemoryProvider {
+  readonly reads: (readonly Address[])[] = [];
+  readonly commits: (readonly Batch[])[] = [];
+  #held: (() => void)[] | undefined;
+  refuse: ((batches: readonly Batch[]) => boolean) | undefined;
+
+  hold(): void {
+    this.#held = [];
+  }
+  release(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const go of held) go();
+  }
+  override async read(addresses: readonly Address[]): Promise<ReadResult> {
+    this.reads.push(addresses);
+    await this.#gate();
+    return await super.read(addresses);
+  }
+  override async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
+    this.commits.push(batches);
+    await this.#gate();
+    if (this.refuse?.(batches) === true) throw storageError('STORAGE_UNAVAILABLE', 'refused as a whole', {});
+    return await super.commit(batches);
+  }
+  async #gate(): Promise<void> {
+    const held = this.#held;
+    if (held !== undefined) await new Promise<void>((resolve) => held.push(resolve));
+  }
+}
+
+/**
+ * A provider some of whose rows are held by somebody: it answers the batches of the others before
+ * the whole, as `answered` allows.
+ */
+class HeldRows extends MemoryProvider {
+  readonly commits: (readonly Batch[])[] = [];
+  readonly held = new Set<string>();
+  readonly #waiting: (() => void)[] = [];
+
+  /** What a batch is told that found its row held until the end. */
+  refusal: CommitResult | undefined;
+
+  override async commit(
+    batches: readonly Batch[],
+    { answered, waiting }: CommitOptions = {},
+  ): Promise<readonly CommitResult[]> {
+    this.commits.push(batches);
+    const waits = keysOf(batches).some((key) => this.held.has(key));
+    return await Promise.all(
+      batches.map(async (batch, index) => {
+        const held = keysOf([batch]).find((key) => this.held.has(key));
+        if (held !== undefined) {
+          waiting?.(index, address(held));
+          await new Promise<void>((resolve) => this.#waiting.push(resolve));
+        }
+        const [result] =
+          held !== undefined && this.refusal !== undefined ? [this.refusal] : await super.commit([batch]);
+        if (waits) answered?.(index, result as CommitResult);
+        return result as CommitResult;
+      }),
+    );
+  }
+  letGo(): void {
+    this.held.clear();
+    for (const go of this.#waiting.splice(0)) go();
+  }
+}
+
+const address = (key: string) => ({ database: 'shared', container: 'state:state', entity: 'thing', key });
+let version = 100;
+const put = (key: string, ...checked: string[]): Batch => ({
+  database: 'shared',
+  version: String((version += 1)),
+  checks: checked.map((other) => ({ address: address(other), expected: 'absent' })),
+  changes: [{ kind: 'put', address: address(key), value: { kind: 'json', text: '1' }, ttl: 'never' }],
+});
+/** One batch that puts several rows. */
+const several = (...keys: readonly string[]): Batch => ({
+  ...put(''),
+  changes: keys.flatMap((key) => put(key).changes),
+});
+const keysOf = (batches: readonly Batch[]) =>
+  batches.flatMap(({ changes }) => changes.map((change) => change.address.key));
+/** Lets everything that is ready run. */
+const settle = async () => await new Promise((resolve) => setImmediate(resolve));
+
+const opened: CoalescingProvider[] = [];
+async function subject() {
+  return await subjectOver(new Gate());
+}
+async function subjectOver<P extends MemoryProvider>(gate: P) {
+  const provider = new CoalescingProvider(gate);
+  await provider.open();
+  opened.push(provider);
+  return { gate, provider };
+}
+afterEach(async () => {
+  for (const provider of opened.splice(0)) await provider.close();
+});
+
+describe('the coalescing provider', () => {
+  it('makes one call of what sixty callers ask in the same turn', async () => {
+    const { gate, provider } = await subject();
+    await Promise.all(
+      Array.from({ length: 60 }, async (_, index) => await provider.commit([put(`k${index}`)])),
+    );
+    expect(gate.commits.map((batches) => batches.length)).toEqual([60]);
+    const rows = await Promise.all(
+      Array.from({ length: 60 }, async (_, index) => await provider.read([address(`k${index}`)])),
+    );
+    expect(gate.reads).toHaveLength(1);
+    expect(rows.every(({ rows: [row] }) => row !== undefined)).toBe(true);
+  });
+
+  it('sends many in halves, so that the engine can work on one while the callers of the other go on', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const calls = Array.from({ length: 101 }, async (_, index) => await provider.commit([put(`k${index}`)]));
+    await settle();
+    expect(gate.commits.map((batches) => batches.length)).toEqual([51, 50]);
+    gate.release();
+    await Promise.all(calls);
+  });
+
+  it('answers who waited for a row, and is sure to conflict with what the one before left there, without another call', async () => {
+    const { gate, provider } = await subject();
+    const rivals = Array.from({ length: 50 }, async () => await provider.commit([put('hot', 'hot')]));
+    const blind = provider.commit([put('hot')]);
+    const onAnother = provider.commit([put('hot', 'other', 'hot')]);
+    const [won, ...lost] = (await Promise.all(rivals)).flat();
+    expect(won?.outcome).toBe('committed');
+    const [landed] = gate.commits[0] ?? [];
+    for (const answer of lost) expect(answer).toMatchObject({ outcome: 'conflict', actual: landed?.version });
+    expect((await blind)[0]?.outcome).toBe('committed');
+    expect((await onAnother)[0]).toMatchObject({ outcome: 'conflict', address: { key: 'hot' } });
+    // the one that landed, the one without a check, and the one whose first check nobody can judge
+    // from here
+    expect(gate.commits.map((batches) => batches.length)).toEqual([1, 1, 1]);
+  });
+
+  it('asks for whoever came after the one before was sent: a stranger may have changed the row in between', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const first = provider.commit([put('hot', 'hot')]);
+    await settle();
+    const later = provider.commit([put('hot', 'hot')]);
+    gate.release();
+    expect((await first)[0]?.outcome).toBe('committed');
+    expect((await later)[0]?.outcome).toBe('conflict');
+    expect(gate.commits).toHaveLength(2);
+  });
+
+  it('sends a lone call at the end of the turn, while others are on their way', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const calls = [1, 2, 3, 4].map(async (group) => {
+      const call = provider.commit([put(`g${group}`)]);
+      await settle();
+      return await call;
+    });
+    for (let turn = 0; turn < 5; turn += 1) await settle();
+    expect(gate.commits.length).toBeGreaterThanOrEqual(1);
+    gate.release();
+    await Promise.all(calls);
+    gate.hold();
+    const first = provider.commit([put('one')]);
+    await settle();
+    const second = provider.commit([put('two')]);
+    await settle();
+    expect(gate.commits.slice(-2).map(keysOf)).toEqual([['one'], ['two']]);
+    gate.release();
+    await Promise.all([first, second]);
+  });
+
+  it('has at most four groups on their way, and gathers what waits for the next', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const calls: Promise<unknown>[] = [];
+    for (let index = 0; index < 10; index += 1) {
+      calls.push(provider.commit([put(`k${index}`)]));
+      await settle();
+    }
+    expect(gate.commits.map((batches) => batches.length)).toEqual([1, 1, 1, 1]);
+    gate.release();
+    await Promise.all(calls);
+    expect(gate.commits.map((batches) => batches.length)).toEqual([1, 1, 1, 1, 6]);
+  });
+
+  it('never has two batches of one row on their way, and keeps their order', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const first = provider.commit([put('a')]);
+    await settle();
+    const second = provider.commit([put('b', 'a')]); // checks what the first writes
+    const third = provider.commit([put('b')]); // writes what the second wants: waits behind it
+    const free = provider.commit([put('c')]);
+    await settle();
+    expect(gate.commits.map(keysOf)).toEqual([['a'], ['c']]);
+    gate.release();
+    const results = (await Promise.all([first, second, third, free])).map(([result]) => result?.outcome);
+    expect(results).toEqual(['committed', 'conflict', 'committed', 'committed']);
+  });
+
+  it("keeps one caller's conflict to that caller", async () => {
+    const { provider } = await subject();
+    await provider.commit([put('a')]);
+    const results = await Promise.all([
+      provider.commit([put('x')]),
+      provider.commit([put('a', 'a')]),
+      provider.commit([put('y')]),
+    ]);
+    expect(results.map(([result]) => result?.outcome)).toEqual(['committed', 'conflict', 'committed']);
+  });
+
+  it('repeats a group that is refused as a whole batch by batch', async () => {
+    const { gate, provider } = await subject();
+    gate.refuse = (batches) => keysOf(batches).includes('bad');
+    const results = await Promise.allSettled([
+      provider.commit([put('x')]),
+      provider.commit([put('bad')]),
+      provider.commit([put('y')]),
+    ]);
+    expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect((results[1] as PromiseRejectedResult).reason).toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+    });
+  });
+
+  it('takes an aborted call out of the queue, and leaves its neighbours where they are', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const blocking = provider.commit([put('a')]);
+    await settle();
+    const controller = new AbortController();
+    const queued = provider
+      .commit([put('a')], { signal: controller.signal })
+      .catch((error: unknown) => error);
+    const behind = provider.commit([put('a')]);
+    controller.abort();
+    const error = await queued;
+    expect(isStorageError(error, 'ABORTED') && error.effect).toBe('none');
+    gate.release();
+    await Promise.all([blocking, behind]);
+    expect(gate.commits).toHaveLength(2);
+  });
+
+  it('ends an aborted call at once that is on its way: its effect is unknown, its neighbour is untouched', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const controller = new AbortController();
+    const sent = provider.commit([put('a')], { signal: controller.signal }).catch((error: unknown) => error);
+    const neighbour = provider.commit([put('b')]);
+    await settle();
+    controller.abort();
+    const error = await sent;
+    expect(isStorageError(error, 'ABORTED') && error.effect).toBe('unknown');
+    gate.release();
+    expect((await neighbour)[0]?.outcome).toBe('committed');
+  });
+
+  it('waits for what is on its way before it closes', async () => {
+    const { gate, provider } = await subject();
+    gate.hold();
+    const call = provider.commit([put('a')]);
+    await settle();
+    const closing = provider.close();
+    gate.release();
+    await closing;
+    expect((await call)[0]?.outcome).toBe('committed');
+    await expect(provider.read([address('a')])).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+  });
+
+  it('answers nothing to nothing', async () => {
+    const { gate, provider } = await subject();
+    expect([await provider.commit([]), await provider.scan([]), (await provider.read([])).rows]).toEqual([
+      [],
+      [],
+      [],
+    ]);
+    expect(gate.commits).toEqual([]);
+  });
+
+  it('closes a group at 8 MB', async () => {
+    const { gate, provider } = await subject();
+    const large = 'x'.repeat(3 * 1_024 * 1_024);
+    const batches = Array.from({ length: 5 }, (_, index) => {
+      const batch = put(`k${index}`);
+      return {
+        ...batch,
+        changes: batch.changes.map(
+          (change) =>
+            ({ ...change, value: { kind: 'json', text: `"${large}"` } }) as (typeof batch.changes)[number],
+        ),
+      };
+    });
+    await Promise.all(batches.map(async (batch) => await provider.commit([batch])));
+    expect(gate.commits.map((group) => group.length)).toEqual([2, 2, 1]);
+  });
+});
+
+describe('a group of which some rows are held', () => {
+  const outcomeOf = async (commit: Promise<readonly CommitResult[]>) => (await commit)[0]?.outcome;
+
+  it('answers each neighbour as soon as the engine has: only who wants a held row waits for it', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    let waits = true;
+    const waiting = provider.commit([put('held')]).finally(() => (waits = false));
+    const neighbours = ['a', 'b', 'c'].map((key) => provider.commit([put(key)]));
+    expect(await Promise.all(neighbours.map(outcomeOf))).toEqual(['committed', 'committed', 'committed']);
+    expect([waits, gate.commits.map(keysOf)]).toEqual([true, [['held', 'a', 'b', 'c']]]);
+    gate.letGo();
+    expect(await outcomeOf(waiting)).toBe('committed');
+  });
+
+  it('gives the rows of who is answered free, and keeps the held one', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const waiting = [provider.commit([put('held')]), provider.commit([put('a')])];
+    expect(await outcomeOf(waiting[1] as Promise<readonly CommitResult[]>)).toBe('committed');
+    const behind = provider.commit([put('held')]);
+    expect(await outcomeOf(provider.commit([put('a', 'a')]))).toBe('conflict');
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'a'], ['a']]);
+    gate.letGo();
+    await Promise.all([...waiting, behind]);
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'a'], ['a'], ['held']]);
+  });
+
+  it('is none of the four on their way any more: any number of held rows holds up nobody else', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    const waiting: Promise<unknown>[] = [];
+    for (let index = 0; index < 10; index += 1) {
+      gate.held.add(`held-${index}`);
+      waiting.push(provider.commit([put(`held-${index}`)]));
+      expect(await outcomeOf(provider.commit([put(`free-${index}`)]))).toBe('committed');
+    }
+    gate.letGo();
+    await Promise.all(waiting);
+  });
+
+  it('is none of the four on their way where each came alone, too', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    const waiting: Promise<unknown>[] = [];
+    for (let index = 0; index < 10; index += 1) {
+      gate.held.add(`held-${index}`);
+      waiting.push(provider.commit([put(`held-${index}`)]));
+      await settle();
+    }
+    expect(gate.commits.length).toBe(10);
+    expect(await outcomeOf(provider.commit([put('free')]))).toBe('committed');
+    gate.letGo();
+    await Promise.all(waiting);
+  });
+
+  it('keeps only itself from others: what else is wanted by who waits for it, or behind it, is free', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const held = provider.commit([put('held')]);
+    await settle();
+    const both = provider.commit([several('held', 'free')]);
+    await settle();
+    expect(await outcomeOf(provider.commit([put('free')]))).toBe('committed');
+    gate.letGo();
+    expect(await Promise.all([held, both].map(outcomeOf))).toEqual(['committed', 'committed']);
+    expect(gate.commits.map(keysOf)).toEqual([['held'], ['free'], ['held', 'free']]);
+  });
+
+  it('refuses who waits for it, or behind it, and nobody who wants the other rows of a batch', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    gate.refusal = { outcome: 'failed', error: storageError('STORAGE_UNAVAILABLE', 'a row is held', {}) };
+    const both = outcomeOf(provider.commit([several('held', 'free')]));
+    const behind = outcomeOf(provider.commit([put('held')]));
+    const other = outcomeOf(provider.commit([put('free')]));
+    expect(await other).toBe('committed');
+    gate.letGo();
+    expect(await Promise.all([both, behind])).toEqual(['failed', 'failed']);
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'free'], ['free']]);
+  });
+
+  it('is passed over by a batch that is not to wait, at once, and so is a row that another batch is on its way to', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const held = provider.commit([put('held')]);
+    expect(await outcomeOf(provider.commit([{ ...put('held'), noWait: true }]))).toBe('failed');
+    expect(await outcomeOf(provider.commit([{ ...put('free'), noWait: true }]))).toBe('committed');
+    gate.letGo();
+    expect(await outcomeOf(held)).toBe('committed');
+    expect(gate.commits.map(keysOf)).toEqual([['held'], ['free']]);
+  });
+
+  it('is waited for before it closes, and each call is answered once', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const waiting = provider.commit([put('held')]);
+    const neighbour = provider.commit([put('a')]);
+    await neighbour;
+    let closed = false;
+    const closing = provider.close().then(() => (closed = true));
+    await settle();
+    expect(closed).toBe(false);
+    gate.letGo();
+    expect(await outcomeOf(waiting)).toBe('committed');
+    await closing;
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'a']]);
+  });
+
+  it('leaves a caller who gives up with an unknown effect, and its row to the next one when the engine is done', async () => {
+    const { gate, provider } = await subjectOver(new HeldRows());
+    gate.held.add('held');
+    const controller = new AbortController();
+    const waiting = provider
+      .commit([put('held')], { signal: controller.signal })
+      .catch((error: unknown) => error);
+    await provider.commit([put('a')]);
+    controller.abort();
+    expect(await waiting).toMatchObject({ code: 'ABORTED', effect: 'unknown' });
+    const next = provider.commit([put('held', 'held')]);
+    await settle();
+    expect(gate.commits.map(keysOf)).toEqual([['held', 'a']]);
+    gate.letGo();
+    expect(await outcomeOf(next)).toBe('conflict');
+  });
+});
+
+/** Each call is answered when the test says so, one at a time. */
+class Stepped extends MemoryProvider {
+  readonly sent: (readonly string[])[] = [];
+  readonly #held: (() => void)[] = [];
+
+  async #step(databases: readonly string[]): Promise<void> {
+    this.sent.push(databases);
+    await new Promise<void>((resolve) => this.#held.push(resolve));
+  }
+  async releaseOne(): Promise<void> {
+    this.#held.shift()?.();
+    await settle();
+  }
+  async releaseAll(): Promise<void> {
+    while (this.#held.length > 0) await this.releaseOne();
+  }
+  override async read(addresses: readonly Address[]): Promise<ReadResult> {
+    await this.#step(addresses.map(({ database }) => database));
+    return await super.read(addresses);
+  }
+  override async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
+    await this.#step(ranges.map(({ database }) => database));
+    return await super.scan(ranges);
+  }
+  override async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
+    await this.#step(batches.map(({ database }) => database));
+    return await super.commit(batches);
+  }
+}
+
+describe('a crowd of one tenant', () => {
+  const at = (database: string, key: string) => ({ ...address(key), database });
+  const kinds: readonly (readonly [
+    string,
+    number,
+    (provider: CoalescingProvider, database: string, index: number) => Promise<unknown>,
+  ])[] = [
+    [
+      'commits',
+      1_000,
+      async (provider, database, index) => await provider.commit([{ ...put(`key-${index}`), database }]),
+    ],
+    ['scans', 1_000, async (provider, database) => await provider.scan([{ ...at(database, ''), limit: 1 }])],
+    [
+      'reads',
+      20,
+      async (provider, database, index) =>
+        await provider.read(
+          Array.from({ length: database === 'tenant:acme' ? 900 : 1 }, (_, key) =>
+            at(database, `${index}-${key}`),
+          ),
+        ),
+    ],
+  ];
+
+  it.each(kinds)(
+    'does not hold up the %s of another: its next call goes with the next group',
+    async (_, count, call) => {
+      const inner = new Stepped();
+      const provider = new CoalescingProvider(inner);
+      await provider.open();
+      opened.push(provider);
+      const crowd = Array.from(
+        { length: count },
+        async (__, index) => await call(provider, 'tenant:acme', index),
+      );
+      await settle();
+      const onTheirWay = inner.sent.length;
+      const acme = inner.sent.flat().length;
+      const other = [call(provider, 'tenant:globex', 0), call(provider, 'tenant:globex', 1)];
+      await settle();
+      expect(inner.sent.length).toBe(onTheirWay);
+      await inner.releaseOne();
+      const next = inner.sent[onTheirWay] ?? [];
+      // all of acme's that were on their way, and one behind them
+      expect(inner.sent.flat().indexOf('tenant:globex') - acme).toBeLessThanOrEqual(count === 20 ? 900 : 1);
+      expect(next).toContain('tenant:globex');
+      await inner.releaseAll();
+      await Promise.all([...crowd, ...other]);
+    },
+  );
+
+  it('keeps the order of each tenant', async () => {
+    const inner = new Stepped();
+    const provider = new CoalescingProvider(inner);
+    await provider.open();
+    opened.push(provider);
+    const done: string[] = [];
+    const all = Array.from({ length: 30 }, async (_, index) => {
+      const database = index % 3 === 0 ? 'tenant:globex' : 'tenant:acme';
+      await provider.commit([{ ...put('one'), database }]);
+      done.push(`${database} ${index}`);
+    });
+    await settle();
+    for (let round = 0; round < 40; round += 1) await inner.releaseOne();
+    await Promise.all(all);
+    for (const tenant of ['acme', 'globex']) {
+      const numbers = done
+        .filter((each) => each.startsWith(`tenant:${tenant} `))
+        .map((each) => Number(each.split(' ')[1]));
+      expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    }
+  });
+});
+
+describe('reads of large values', () => {
+  it('are asked for in smaller groups once a group was refused, and each caller has an answer', async () => {
+    const inner = new MemoryProvider();
+    const sizes: number[] = [];
+    const { read } = inner;
+    inner.read = async (addresses, options) => {
+      sizes.push(addresses.length);
+      return await read.call(inner, addresses, options);
+    };
+    const provider = new CoalescingProvider(inner);
+    await provider.open();
+    opened.push(provider);
+    const text = JSON.stringify('x'.repeat(limits.valueBytesMax - 2));
+    for (let index = 0; index < 12; index += 1) {
+      const batch = put(`key-${index}`);
+      await provider.commit([
+        {
+          ...batch,
+          changes: [
+            { kind: 'put', address: address(`key-${index}`), value: { kind: 'json', text }, ttl: 'never' },
+          ],
+        },
+      ]);
+    }
+    for (let round = 0; round < 2; round += 1) {
+      sizes.length = 0;
+      const found = await Promise.all(
+        Array.from({ length: 12 }, async (_, index) => await provider.read([address(`key-${index}`)])),
+      );
+      expect(found.every(({ rows }) => rows[0] !== undefined)).toBe(true);
+      // at first all together, then each alone; afterwards in groups that fit
+      expect(Math.max(...sizes)).toBe(round === 0 ? 12 : 6);
+    }
+  });
+});

@@ -1,0 +1,90 @@
+/**
+ * Hints for providers whose rows change in this process only: whoever commits says so, and each
+ * listener takes it in its own time.
+ */
+import type { Hint, RowAddress, Space } from '../port/storage-provider.js';
+
+const nameOf = ({ database, container, entity }: Space): string => `${database}\0${container}\0${entity}`;
+
+export class HintSource {
+  readonly #listeners = new Set<Listener>();
+
+  /** Tells every listener of the rows' spaces. Costs nothing while nobody listens. */
+  changed(database: string, addresses: readonly RowAddress[]): void {
+    if (this.#listeners.size === 0) return;
+    for (const { container, entity, key } of addresses) {
+      const space = { database, container, entity };
+      for (const listener of this.#listeners) listener.hear({ space, key });
+    }
+  }
+
+  /**
+   * Hints of these spaces from this call on, until the signal or `end`. A slow reader holds one
+   * pending hint a space.
+   */
+  listen(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
+    const listener = new Listener(new Set(spaces.map(nameOf)));
+    const leave = (): void => {
+      this.#listeners.delete(listener);
+      listener.end();
+    };
+    if (signal.aborted) listener.end();
+    else {
+      this.#listeners.add(listener);
+      signal.addEventListener('abort', leave, { once: true });
+    }
+    return listener.read(() => {
+      signal.removeEventListener('abort', leave);
+      leave();
+    });
+  }
+
+  /** Ends every listener: the provider closes. */
+  end(): void {
+    for (const listener of this.#listeners) listener.end();
+    this.#listeners.clear();
+  }
+}
+
+class Listener {
+  readonly #spaces: ReadonlySet<string>;
+  /**
+   * One for each space: the key of a second change in one space is dropped, for any row of it may
+   * have changed.
+   */
+  readonly #pending = new Map<string, Hint>();
+  #wake: (() => void) | undefined;
+  #ended = false;
+
+  constructor(spaces: ReadonlySet<string>) {
+    this.#spaces = spaces;
+  }
+
+  hear(hint: Hint): void {
+    const name = nameOf(hint.space);
+    if (!this.#spaces.has(name)) return;
+    const before = this.#pending.get(name);
+    this.#pending.set(name, before === undefined || before.key === hint.key ? hint : { space: hint.space });
+    this.#wake?.();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  async *read(leave: () => void): AsyncGenerator<Hint> {
+    try {
+      while (true) {
+        for (const [name, hint] of this.#pending) {
+          this.#pending.delete(name);
+          yield hint;
+        }
+        if (this.#ended) return;
+        if (this.#pending.size === 0) await new Promise<void>((resolve) => (this.#wake = resolve));
+      }
+    } finally {
+      leave();
+    }
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * Tells an observer how each call to a storage provider began and ended, and changes nothing else:
+ * what is answered, thrown and how long it takes stays the provider's own. It stands below the
+ * coalescer, so that one call here is one round trip of the engine.
+ */
+import { systemClock, type Clock } from '../base/clock.js';
+import { isStorageError } from '../base/errors.js';
+import type {
+  Address,
+  Batch,
+  CommitResult,
+  Hint,
+  ProviderFeatures,
+  ProviderReadOptions,
+  ReadResult,
+  ScanPage,
+  ScanRange,
+  Space,
+  StorageAdministration,
+  StorageProvider,
+} from '../port/storage-provider.js';
+
+/**
+ * A call to a provider. `size`: the addresses, ranges or batches of it. No keys, no tenants, no
+ * values.
+ */
+export interface StorageCall {
+  readonly provider: string;
+  readonly operation: 'read' | 'scan' | 'commit' | 'sweep';
+  readonly size: number;
+}
+
+/**
+ * How it ended. A conflict is an answer; a batch that failed within a group too is told by its
+ * code.
+ */
+export interface StorageCallEnd {
+  readonly durationMs: number;
+  /** Batches that were answered with a conflict. */
+  readonly conflicts: number;
+  /**
+   * Codes of the errors that were thrown, or answered for single batches; 'UNKNOWN' for what is no
+   * StorageError.
+   */
+  readonly errors: readonly string[];
+}
+
+export interface StorageObserver {
+  /**
+   * Called as a call begins; what it answers is called once, as the call ends. What either of them
+   * throws is ignored.
+   */
+  begin(call: StorageCall): (end: StorageCallEnd) => void;
+}
+
+type Ended = Pick<StorageCallEnd, 'conflicts' | 'errors'>;
+const well: Ended = { conflicts: 0, errors: [] };
+
+export class ObservedProvider implements StorageProvider {
+  readonly name: string;
+  readonly features: ProviderFeatures;
+  readonly administration: StorageAdministration;
+  readonly within?: (transaction: object) => StorageProvider;
+  readonly hints?: (spaces: readonly Space[], signal: AbortSignal) => AsyncIterable<Hint>;
+  readonly #inner: StorageProvider;
+  readonly #observer: StorageObserver;
+  readonly #clock: Clock;
+
+  constructor(inner: StorageProvider, observer: StorageObserver, clock: Clock = systemClock) {
+    this.name = inner.name;
+    this.features = inner.features;
+    this.administration = inner.administration;
+    this.#inner = inner;
+    this.#observer = observer;
+    this.#clock = clock;
+    const { within, hints } = inner;
+    if (within !== undefined)
+      this.within = (transaction) => new ObservedProvider(within.call(inner, transaction), observer, clock);
+    if (hints !== undefined) this.hints = hints.bind(inner);
+  }
+
+  async open(): Promise<void> {
+    await this.#inner.open();
+  }
+
+  async close(): Promise<void> {
+    await this.#inner.close();
+  }
+
+  async read(addresses: readonly Address[], options?: ProviderReadOptions): Promise<ReadResult> {
+    return await this.#observe('read', addresses.length, () => this.#inner.read(addresses, options));
+  }
+
+  async scan(
+    ranges: readonly ScanRange[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly ScanPage[]> {
+    return await this.#observe('scan', ranges.length, () => this.#inner.scan(ranges, options));
+  }
+
+  async commit(
+    batches: readonly Batch[],
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): Promise<readonly CommitResult[]> {
+    return await this.#observe(
+      'commit',
+      batches.length,
+      () => this.#inner.commit(batches, options),
+      endOfCommit,
+    );
+  }
+
+  async sweep(limit: number): Promise<number> {
+    return await this.#observe('sweep', limit, () => this.#inner.sweep(limit));
+  }
+
+  async #observe<R>(
+    operation: StorageCall['operation'],
+    size: number,
+    work: () => Promise<R>,
+    endOf: (answer: R) => Ended = () => well,
+  ): Promise<R> {
+    const begun = this.#clock.monotonic();
+    const end = quietly(() => this.#observer.begin({ provider: this.name, operation, size }));
+    const tell = (ended: Ended): void => {
+      quietly(() => end?.({ ...ended, durationMs: this.#clock.monotonic() - begun }));
+    };
+    try {
+      const answer = await work();
+      tell(endOf(answer));
+      return answer;
+    } catch (error) {
+      tell({ conflicts: 0, errors: [codeOf(error)] });
+      throw error;
+    }
+  }
+}
+
+function endOfCommit(results: readonly CommitResult[]): Ended {
+  if (results.every(({ outcome }) => outcome === 'committed')) return well;
+  return {
+    conflicts: results.filter(({ outcome }) => outcome === 'conflict').length,
+    errors: results.flatMap((result) => (result.outcome === 'failed' ? [codeOf(result.error)] : [])),
+  };
+}
+
+const codeOf = (error: unknown): string => (isStorageError(error) ? error.code : 'UNKNOWN');
+
+/** Watching must not break what is watched. */
+function quietly<R>(work: () => R): R | undefined {
+  try {
+    return work();
+  } catch {
+    return undefined;
+  }
+}

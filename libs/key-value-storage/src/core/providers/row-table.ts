@@ -1,0 +1,182 @@
+/**
+ * The rows of one database, in memory: what the memory provider is, and what the JSON-file provider
+ * answers from. It keeps rows by space and key order, remembers which of them expire, and judges
+ * nothing: `evaluateBatch` does.
+ */
+import { isLive, type RowEffect } from '../port/evaluate-batch.js';
+import { withinPageBytes } from '../port/page-bytes.js';
+import { SortedMap } from './sorted-map.js';
+import type {
+  RawRow,
+  Row,
+  RowAddress,
+  ScanPage,
+  ScanRange,
+  ScannedRow,
+  Space,
+} from '../port/storage-provider.js';
+
+export class RowTable {
+  /** Container → entity → key → row. */
+  readonly #containers = new SortedMap<SortedMap<SortedMap<Row>>>();
+  /**
+   * Addresses of the rows that expire, by their time; a row that was changed meanwhile is
+   * recognised when its turn comes.
+   */
+  readonly #expiring = new SortedMap<RowAddress>();
+  #size = 0;
+
+  /** Rows held, expired ones included. */
+  get size(): number {
+    return this.#size;
+  }
+
+  get(address: RowAddress): Row | undefined {
+    return this.#containers.get(address.container)?.get(address.entity)?.get(address.key);
+  }
+
+  apply(effects: readonly RowEffect[]): void {
+    for (const { address, row } of effects) this.set(address, row);
+  }
+
+  /** Puts a row in its place, or takes it away. */
+  set(address: RowAddress, row: Row | undefined): void {
+    const entity = this.#entity(address, row !== undefined);
+    if (entity === undefined) return;
+    const before = entity.get(address.key);
+    if (before?.expiresAt !== undefined && before.expiresAt !== row?.expiresAt)
+      this.#expiring.delete(expiryKey(before.expiresAt, address));
+    if (row === undefined) {
+      if (entity.delete(address.key)) this.#size -= 1;
+      if (entity.size === 0) this.#forget(address);
+      return;
+    }
+    entity.set(address.key, row);
+    if (before === undefined) this.#size += 1;
+    if (row.expiresAt !== undefined && row.expiresAt !== before?.expiresAt)
+      this.#expiring.set(expiryKey(row.expiresAt, address), address);
+  }
+
+  scan(range: Omit<ScanRange, 'database'>, now: number): Omit<ScanPage, 'time'> {
+    const rows: ScannedRow[] = [];
+    for (const [key, row] of this.#walk(range)) {
+      if (
+        range.reverse === true
+          ? range.start !== undefined && key < range.start
+          : range.end !== undefined && key >= range.end
+      )
+        break;
+      if (!isLive(row, now)) continue;
+      if (rows.length === range.limit) return withinPageBytes({ rows, more: true });
+      rows.push({ key, row: range.values === 'omit' ? withoutValue(row) : row });
+    }
+    return withinPageBytes({ rows, more: false });
+  }
+
+  *#walk(range: Omit<ScanRange, 'database'>): Generator<readonly [string, Row]> {
+    const entity = this.#containers.get(range.container)?.get(range.entity);
+    if (entity === undefined) return;
+    if (range.reverse === true) {
+      yield* entity.descending(
+        range.after !== undefined && (range.end === undefined || range.after < range.end)
+          ? range.after
+          : range.end,
+      );
+      return;
+    }
+    const { start = '', after } = range;
+    for (const entry of entity.ascending(after !== undefined && after > start ? after : start))
+      if (entry[0] !== after) yield entry;
+  }
+
+  /** Takes at most `limit` rows away that have expired, and answers their addresses. */
+  sweep(limit: number, now: number): readonly RowAddress[] {
+    const gone = this.expired(limit, now);
+    for (const address of gone) this.set(address, undefined);
+    return gone;
+  }
+
+  /** The addresses of at most `limit` rows that have expired, those that did first in front. */
+  expired(limit: number, now: number): readonly RowAddress[] {
+    const found: RowAddress[] = [];
+    for (const [, address] of this.#expiring.ascending()) {
+      if (found.length === limit || isLive(this.get(address), now)) break;
+      found.push(address);
+    }
+    return found;
+  }
+
+  /** The spaces that hold a living row, in order, the database added. */
+  spaces(database: string, now: number): readonly Space[] {
+    const spaces: Space[] = [];
+    for (const [container, entities] of this.#containers.ascending()) {
+      for (const [entity, rows] of entities.ascending()) {
+        for (const [, row] of rows.ascending()) {
+          if (!isLive(row, now)) continue;
+          spaces.push({ database, container, entity });
+          break;
+        }
+      }
+    }
+    return spaces;
+  }
+
+  /**
+   * Every row, expired ones included, in the order of container, entity and key. The table must not
+   * change while it is read.
+   */
+  *all(): Generator<RawRow> {
+    for (const [container, entities] of this.#containers.ascending()) {
+      for (const [entity, rows] of entities.ascending()) {
+        for (const [key, row] of rows.ascending()) yield { container, entity, key, row };
+      }
+    }
+  }
+
+  /**
+   * At most `limit` rows that come after `last` in the order of `all`, expired ones included: a
+   * walk during which the table may change.
+   */
+  next(last: RowAddress | undefined, limit: number): readonly RawRow[] {
+    const found: RawRow[] = [];
+    for (const [container, entities] of this.#containers.ascending(last?.container)) {
+      const after = container === last?.container ? last : undefined;
+      for (const [entity, rows] of entities.ascending(after?.entity)) {
+        const key = entity === after?.entity ? after.key : undefined;
+        for (const entry of rows.ascending(key)) {
+          if (entry[0] === key) continue;
+          if (found.length === limit) return found;
+          found.push({ container, entity, key: entry[0], row: entry[1] });
+        }
+      }
+    }
+    return found;
+  }
+
+  #entity(address: RowAddress, create: boolean): SortedMap<Row> | undefined {
+    let entities = this.#containers.get(address.container);
+    let rows = entities?.get(address.entity);
+    if (rows !== undefined || !create) return rows;
+    if (entities === undefined) this.#containers.set(address.container, (entities = new SortedMap()));
+    entities.set(address.entity, (rows = new SortedMap()));
+    return rows;
+  }
+
+  #forget(address: RowAddress): void {
+    const entities = this.#containers.get(address.container);
+    entities?.delete(address.entity);
+    if (entities?.size === 0) this.#containers.delete(address.container);
+  }
+}
+
+/**
+ * The time with leading zeros, so that it sorts as a number, then the address. NUL is in no
+ * address.
+ */
+const expiryKey = (expiresAt: number, { container, entity, key }: RowAddress): string =>
+  `${Math.max(0, expiresAt).toFixed(3).padStart(20, '0')}\0${container}\0${entity}\0${key}`;
+
+/** The row as it is answered where values are not asked for. */
+export function withoutValue(row: Row): Row {
+  return { ...row, value: { kind: 'omitted' } };
+}

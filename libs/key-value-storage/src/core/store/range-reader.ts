@@ -1,0 +1,193 @@
+/** Listing, paging, counting and deleting by range: page by page through the port's scan. */
+import { throwIfAborted } from '../base/abort.js';
+import { commitBatch, conflictError } from '../commit/commit.js';
+import { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
+import { frozenKey, type Entry } from './entry.js';
+import { isStorageError, partlyDone, storageError } from '../base/errors.js';
+import { decodeKey, inspect, encodeRange, type Key, type KeyRange } from '../encoding/key-encoding.js';
+import type { CallOptions, Page, PageRequest, ReadOptions } from './key-value-store.js';
+import { limits } from '../base/limits.js';
+import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
+import type { StateRows } from './state-rows.js';
+import type { ScanPage, ScannedRow, ScanRange } from '../port/storage-provider.js';
+
+const rangeNames = ['prefix', 'start', 'end', 'reverse'];
+const pageItemsDefault = 100;
+/**
+ * Rows that a list asks for at once: few enough to stay small with the largest values, enough to
+ * make few turns.
+ */
+const listPageItems = 200;
+
+export class RangeReader<T> {
+  readonly #rows: StateRows<T>;
+
+  constructor(rows: StateRows<T>) {
+    this.#rows = rows;
+  }
+
+  entries(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Entry<T>> {
+    const scope = this.#scope(range);
+    const read = async function* (this: RangeReader<T>): AsyncGenerator<Entry<T>> {
+      for await (const page of this.#pages({ ...scope, limit: listPageItems }, options)) {
+        for (const row of page) {
+          throwIfAborted('A list', options?.signal);
+          yield await this.#entry(scope, row);
+        }
+      }
+    };
+    return { [Symbol.asyncIterator]: () => read.call(this) };
+  }
+
+  keys(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Key> {
+    const scope = this.#scope(range);
+    const read = async function* (this: RangeReader<T>): AsyncGenerator<Key> {
+      for await (const page of this.#pages(
+        { ...scope, limit: limits.pageItemsMax, values: 'omit' },
+        options,
+      )) {
+        for (const { key } of page) {
+          throwIfAborted('A list', options?.signal);
+          yield this.#key(scope, key);
+        }
+      }
+    };
+    return { [Symbol.asyncIterator]: () => read.call(this) };
+  }
+
+  async page(request: PageRequest | undefined, options: ReadOptions | undefined): Promise<Page<Entry<T>>> {
+    assertOptions('page', request, [...rangeNames, 'limit', 'cursor']);
+    const { limit = pageItemsDefault, cursor, ...range } = request ?? {};
+    assertLimit(limit);
+    const scope = this.#scope(range);
+    const after = cursor === undefined ? {} : { after: decodeCursor(scope, cursor) };
+    const [{ rows, more }] = await this.#scan([{ ...scope, ...after, limit }], options);
+    const items = await Promise.all(rows.map(async (row) => await this.#entry(scope, row)));
+    return { items, next: more ? encodeCursor(scope, (rows.at(-1) as ScannedRow).key) : undefined };
+  }
+
+  async count(range: KeyRange, options: ReadOptions | undefined): Promise<number> {
+    let count = 0;
+    const scope = this.#scope(range);
+    for await (const page of this.#pages({ ...scope, limit: limits.pageItemsMax, values: 'omit' }, options))
+      count += page.length;
+    return count;
+  }
+
+  /**
+   * Page by page, one batch each; an error on the way says how many were deleted before it
+   * (`done`).
+   */
+  async delete(range: KeyRange, options: CallOptions | undefined): Promise<number> {
+    const scope = this.#scope(range);
+    let done = 0;
+    try {
+      for await (const page of this.#pages(
+        { ...scope, limit: limits.batchEntriesMax, values: 'omit' },
+        options,
+      )) {
+        const changes = page.map(({ key }) => ({ kind: 'delete', address: { ...scope, key } }) as const);
+        const result = await commitBatch(this.#rows.access, scope.database, [], changes, options?.signal);
+        if (result.outcome === 'conflict') throw conflictError(result, 'own');
+        done += result.rows.filter(({ existed }) => existed).length;
+      }
+    } catch (error) {
+      throw isStorageError(error) ? partlyDone(error, done) : error;
+    }
+    return done;
+  }
+
+  /**
+   * The pages of a range, up to the last key that was there when it began: so whoever writes behind
+   * what was read, the reader of a list too, does not keep it from ending. That key is asked for in
+   * the same turn as the first page.
+   */
+  async *#pages(range: ScanRange, options: ReadOptions | undefined): AsyncGenerator<readonly ScannedRow[]> {
+    throwIfAborted('A list', options?.signal);
+    const fromTheEnd: ScanRange = { ...range, reverse: range.reverse !== true, limit: 1, values: 'omit' };
+    const [first, end] = await this.#scan([range, fromTheEnd], options);
+    let { rows, more } = first;
+    const last = end.rows[0]?.key;
+    const isLater = (key: string): boolean =>
+      last === undefined || (range.reverse === true ? key < last : key > last);
+    while (true) {
+      if (rows.length > 0) yield rows;
+      const after = rows.at(-1)?.key;
+      if (!more || after === undefined || after === last || isLater(after)) return;
+      throwIfAborted('A list', options?.signal);
+      const [page] = await this.#scan([{ ...range, after }], options);
+      rows = page.rows.filter(({ key }) => !isLater(key));
+      more = page.more && rows.length === page.rows.length;
+    }
+  }
+
+  /** One page for each range. */
+  async #scan<R extends readonly ScanRange[]>(
+    ranges: readonly [...R],
+    options: ReadOptions | undefined,
+  ): Promise<{ readonly [I in keyof R]: ScanPage }> {
+    const { access } = this.#rows;
+    access.assertOpen();
+    const consistency = options?.consistency === undefined ? {} : { consistency: options.consistency };
+    const pages = await access.provider.scan(
+      ranges.map((range) => ({ ...range, ...consistency })),
+      options?.signal === undefined ? undefined : { signal: options.signal },
+    );
+    if (ranges.some((_, index) => pages[index] === undefined))
+      throw storageError(
+        'STORAGE_UNAVAILABLE',
+        `The provider '${access.provider.name}' gave no answer to a scan.`,
+        {},
+      );
+    return pages as unknown as { readonly [I in keyof R]: ScanPage };
+  }
+
+  #scope(range: KeyRange): CursorScope {
+    assertOptions('A range', range, rangeNames);
+    if (range.reverse !== undefined && typeof range.reverse !== 'boolean')
+      throw invalidOption(`A range's reverse is true or false; given was ${inspect(range.reverse)}.`);
+    const { container, entity } = this.#rows.state;
+    return {
+      database: this.#rows.database(),
+      container,
+      entity,
+      ...encodeRange(range),
+      reverse: range.reverse ?? false,
+    };
+  }
+
+  async #entry(scope: CursorScope, { key, row }: ScannedRow): Promise<Entry<T>> {
+    const { database, container, entity } = scope;
+    return await this.#rows.entry({ database, container, entity, key }, this.#key(scope, key), row);
+  }
+
+  #key({ database, container, entity }: CursorScope, encoded: string): Key {
+    const key = decodeKey(encoded);
+    if (key !== undefined) return frozenKey(key);
+    const place = `${database}/${container}/${entity}/${encoded}`;
+    throw storageError('STORAGE_CORRUPT', `The row at ${place} has a key that Kvent did not write.`, {
+      place,
+    });
+  }
+}
+
+function assertLimit(limit: unknown): asserts limit is number {
+  if (typeof limit !== 'number')
+    throw invalidOption(`A page's limit is a number; given was ${inspect(limit)}.`);
+  if (!Number.isInteger(limit) || limit < 1)
+    throw outOfRange(
+      `A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${String(limit)}.`,
+    );
+  if (limit > limits.pageItemsMax) {
+    const [given, allowed] = [limit, limits.pageItemsMax];
+    throw storageError(
+      'LIMIT_EXCEEDED',
+      `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`,
+      {
+        limit: 'pageItemsMax',
+        given,
+        allowed,
+      },
+    );
+  }
+}

@@ -1,0 +1,447 @@
+/**
+ * What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port
+ * in as few turns as it can.
+ */
+import type { ConflictedBatch, StorageAccess } from '../commit/commit.js';
+import {
+  resultOf,
+  assertAtMost,
+  batchOf,
+  commitBatch,
+  conflictError,
+  keyOf,
+  existsError,
+} from '../commit/commit.js';
+import { throwIfAborted } from '../base/abort.js';
+import { frozenKey, type Entry, type EntryInfo } from './entry.js';
+import type { Precondition } from './etag.js';
+import { storageError } from '../base/errors.js';
+import { inspect, type Key, type KeyRange } from '../encoding/key-encoding.js';
+import { isPromise } from '../base/kinds.js';
+import {
+  KeyValueStore,
+  type CallOptions,
+  type EtagLike,
+  type GuardedWriteOptions,
+  type Page,
+  type PageRequest,
+  type ReadOptions,
+  type WriteOptions,
+} from './key-value-store.js';
+import { invalidOption, assertOptions, assertTtl } from '../base/options.js';
+import { RangeReader } from './range-reader.js';
+import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
+import type { Input, ResolvedState } from './state-definition.js';
+import { StateRows } from './state-rows.js';
+import type { Address, Expected } from '../port/storage-provider.js';
+import { databaseOf } from './tenant.js';
+import { conditionOf, etagIn, ttlOf, type OneOf } from './write-options.js';
+
+const callNames = ['signal'];
+const readNames = ['signal', 'consistency'];
+const writeNames = ['signal', 'ttlMs'];
+const guardedNames = [...writeNames, 'ifMatch'];
+const updateNames = [...writeNames, 'retry', 'initial'];
+
+/** On a store: what batches and other packages of Kvent work by. */
+export const storeRows = Symbol('kvent.store-rows');
+
+export class TypedStore<T> extends KeyValueStore<T> {
+  readonly [storeRows]: StateRows<T>;
+  readonly #rows: StateRows<T>;
+  readonly #ranges: RangeReader<T>;
+
+  constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {
+    super();
+    this.#rows = new StateRows(access, state, database);
+    this.#ranges = new RangeReader(this.#rows);
+    this[storeRows] = this.#rows;
+  }
+
+  // ─── one
+
+  async get(key: Key, options?: ReadOptions): Promise<Entry<T> | undefined> {
+    assertOptions('get', options, readNames);
+    const address = this.#rows.address(key);
+    const own = frozenKey(key);
+    const { rows, time } = await this.#rows.read([address], options);
+    const row = rows[0];
+    if (row === undefined) return undefined;
+    const expiresAt = this.#rows.state.sliding
+      ? await this.#rows.slide(address, row, time, options?.signal)
+      : row.expiresAt;
+    const entry = this.#rows.entry(address, own, row, expiresAt);
+    return isPromise(entry) ? await entry : entry;
+  }
+
+  async getOrThrow(key: Key, options?: ReadOptions): Promise<Entry<T>> {
+    const entry = await this.get(key, options);
+    if (entry === undefined) throw this.#notFound(key);
+    return entry;
+  }
+
+  async has(key: Key, options?: ReadOptions): Promise<boolean> {
+    assertOptions('has', options, readNames);
+    return (await this.#rows.readOne(this.#rows.address(key), options, 'omit')).row !== undefined;
+  }
+
+  async stat(key: Key, options?: ReadOptions): Promise<EntryInfo | undefined> {
+    assertOptions('stat', options, readNames);
+    const address = this.#rows.address(key);
+    const own = frozenKey(key);
+    const { row } = await this.#rows.readOne(address, options, 'omit');
+    return row === undefined ? undefined : this.#rows.info(own, row);
+  }
+
+  add(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>> {
+    return this.#write('add', key, value, options, {
+      expected: 'absent',
+      onConflict: () => existsError(this.#rows.state.name, key),
+    });
+  }
+
+  async getOrAdd(
+    key: Key,
+    make: () => Input<T> | Promise<Input<T>>,
+    options?: WriteOptions,
+  ): Promise<{ readonly entry: Entry<T>; readonly added: boolean }> {
+    assertOptions('getOrAdd', options, writeNames);
+    assertFunction('getOrAdd', 'make', make);
+    const address = this.#rows.address(key);
+    const own = frozenKey(key);
+    const ttl = ttlOf('getOrAdd', options?.ttlMs, this.#rows.state.ttlMs, 'replace');
+    return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
+      const { row } = await this.#rows.readOne(address, callOptions(options));
+      if (row !== undefined) return { entry: await this.#rows.entry(address, own, row), added: false };
+      const encoded = await this.#rows.codec.encode(own, await make());
+      const result = await this.#rows.put(address, encoded.stored, ttl, 'absent', options);
+      return result.outcome === 'conflict'
+        ? result
+        : { entry: this.#rows.written(address, own, encoded, result), added: true };
+    });
+  }
+
+  set(key: Key, value: Input<T>, options?: GuardedWriteOptions): Promise<Entry<T>> {
+    return this.#write('set', key, value, options, { onConflict: callersConflict, guarded: true });
+  }
+
+  replace(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>> {
+    return this.#write('replace', key, value, options, {
+      expected: 'present',
+      onConflict: () => this.#notFound(key),
+    });
+  }
+
+  async save(entry: Entry<T>, options?: WriteOptions): Promise<Entry<T>> {
+    assertEntry('save', entry);
+    const expected = { version: etagIn(entry) };
+    return await this.#write('save', entry.key, entry.value, options, {
+      expected,
+      onConflict: ownConflict,
+      expiry: 'keep',
+    });
+  }
+
+  async update(
+    key: Key,
+    change: (value: T) => Input<T> | Promise<Input<T>>,
+    options?: WriteOptions & {
+      readonly retry?: RetryOptions | undefined;
+      readonly initial?: (() => Input<T>) | undefined;
+    },
+  ): Promise<Entry<T>> {
+    assertOptions('update', options, updateNames);
+    assertFunction('update', 'change', change);
+    if (options?.initial !== undefined) assertFunction('update', 'initial', options.initial);
+    const rows = this.#rows;
+    const address = rows.address(key);
+    const own = frozenKey(key);
+    const ttl = ttlOf('update', options?.ttlMs, rows.state.ttlMs, 'keep');
+    return await rows.retryInTurn(address, this.#policy(options, options?.retry), async () => {
+      const { row } = await rows.readOne(address, callOptions(options));
+      if (row === undefined && options?.initial === undefined) throw this.#notFound(own);
+      const before =
+        row === undefined
+          ? (await rows.codec.encode(own, options?.initial?.())).value
+          : await rows.codec.decode(address, row.value);
+      const after = await change(before);
+      if (row !== undefined && after === before && options?.ttlMs === undefined)
+        return await rows.entry(address, own, row);
+      const encoded = await rows.codec.encode(own, after);
+      const result = await rows.put(
+        address,
+        encoded.stored,
+        ttl,
+        row === undefined ? 'absent' : { version: row.version },
+        options,
+      );
+      return result.outcome === 'conflict' ? result : rows.written(address, own, encoded, result);
+    });
+  }
+
+  async touch(key: Key, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo> {
+    assertOptions('touch', options, writeNames);
+    assertTtl('touch', (options as Partial<typeof options> | undefined)?.ttlMs);
+    const { ttlMs } = options;
+    const address = this.#rows.address(key);
+    const own = frozenKey(key);
+    return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
+      const { row, time } = await this.#rows.readOne(address, callOptions(options), 'omit');
+      if (row === undefined) throw this.#notFound(own);
+      if (row.expiresAt === undefined || row.expiresAt >= time + ttlMs) return this.#rows.info(own, row);
+      const check = { address, expected: { version: row.version } };
+      const result = await this.#rows.commit(address, [check], { kind: 'renew', address, ttlMs }, options);
+      return result.outcome === 'conflict' ? result : this.#rows.info(own, row, result.rows[0]?.expiresAt);
+    });
+  }
+
+  async delete(
+    key: Key,
+    options?: CallOptions & { readonly ifMatch?: EtagLike | Precondition | '*' },
+  ): Promise<boolean> {
+    assertOptions('delete', options, ['signal', 'ifMatch']);
+    const address = this.#rows.address(key);
+    const condition = conditionOf(options, address);
+    const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
+    const result = await this.#rows.commit(
+      address,
+      expected === undefined ? [] : [{ address, expected }],
+      { kind: 'delete', address },
+      options,
+    );
+    if (result.outcome === 'conflict') throw conflictError(result, 'caller');
+    return result.rows[0]?.existed === true;
+  }
+
+  async take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined> {
+    assertOptions('take', options, callNames);
+    const address = this.#rows.address(key);
+    const own = frozenKey(key);
+    return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
+      const { row } = await this.#rows.readOne(address, options);
+      if (row === undefined) return undefined;
+      // decoded first: what cannot be read back is not removed
+      const entry = await this.#rows.entry(address, own, row);
+      const result = await this.#rows.commit(
+        address,
+        [{ address, expected: { version: row.version } }],
+        { kind: 'delete', address },
+        options,
+      );
+      return result.outcome === 'conflict' ? result : entry;
+    });
+  }
+
+  // ─── many
+
+  async getMany<const K extends readonly Key[]>(
+    keys: K,
+    options?: ReadOptions,
+  ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }> {
+    assertOptions('getMany', options, readNames);
+    if (!Array.isArray(keys))
+      throw invalidOption(`getMany takes an array of keys; given was ${inspect(keys)}.`);
+    assertAtMost('readAddressesMax', keys.length, 'keys in one getMany');
+    const addresses = keys.map((key) => this.#rows.address(key));
+    const own = keys.map(frozenKey);
+    const { rows } = await this.#rows.read(addresses, options);
+    const entries = addresses.map(async (address, index) => {
+      const row = rows[index];
+      return row === undefined ? undefined : await this.#rows.entry(address, own[index] as Key, row);
+    });
+    return (await Promise.all(entries)) as { readonly [I in keyof K]: Entry<T> | undefined };
+  }
+
+  async setMany(
+    items: Iterable<{ readonly key: Key; readonly value: Input<T> }>,
+    options?: WriteOptions,
+  ): Promise<readonly Entry<T>[]> {
+    assertOptions('setMany', options, writeNames);
+    const rows = this.#rows;
+    const ttl = ttlOf('setMany', options?.ttlMs, rows.state.ttlMs, 'replace');
+    const database = rows.database();
+    const given: { key: Key; value: Input<T>; address: Address }[] = [];
+    const names = new Set<string>();
+    if (typeof (items as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
+      throw invalidOption(`setMany takes an iterable of { key, value }; given was ${inspect(items)}.`);
+    }
+    for (const { key, value } of items) {
+      const address = { ...rows.address(key), database };
+      if (names.has(address.key)) throw invalidOption(`setMany was given the key ${inspect(key)} twice.`);
+      names.add(address.key);
+      assertAtMost('batchEntriesMax', names.size, 'rows in one batch');
+      given.push({ key: frozenKey(key), value, address });
+    }
+    throwIfAborted('A commit', options?.signal);
+    rows.access.assertOpen();
+    if (given.length === 0) return [];
+    const encoded = await Promise.all(
+      given.map(async ({ key, value }) => await rows.codec.encode(key, value)),
+    );
+    const changes = encoded.map(
+      ({ stored }, index) =>
+        ({
+          kind: 'put',
+          address: (given[index] as (typeof given)[number]).address,
+          value: stored,
+          ttl,
+        }) as const,
+    );
+    const result = await commitBatch(rows.access, database, [], changes, options?.signal);
+    if (result.outcome === 'conflict') throw conflictError(result, 'own');
+    return given.map(({ key, address }, index) =>
+      rows.written(address, key, encoded[index] as (typeof encoded)[number], result, index),
+    );
+  }
+
+  list(range: KeyRange = {}, options?: ReadOptions): AsyncIterable<Entry<T>> {
+    assertOptions('list', options, readNames);
+    return this.#ranges.entries(range, options);
+  }
+
+  async page(request: PageRequest, options?: ReadOptions): Promise<Page<Entry<T>>> {
+    assertOptions('page', options, readNames);
+    return await this.#ranges.page(request, options);
+  }
+
+  keys(range: KeyRange = {}, options?: ReadOptions): AsyncIterable<Key> {
+    assertOptions('keys', options, readNames);
+    return this.#ranges.keys(range, options);
+  }
+
+  async count(range: KeyRange = {}, options?: ReadOptions): Promise<number> {
+    assertOptions('count', options, readNames);
+    return await this.#ranges.count(range, options);
+  }
+
+  async deleteMany(range: KeyRange, options?: CallOptions): Promise<number> {
+    assertOptions('deleteMany', options, callNames);
+    assertBounded(range);
+    return await this.#ranges.delete(range, options);
+  }
+
+  async clear(options?: CallOptions): Promise<number> {
+    assertOptions('clear', options, callNames);
+    return await this.#ranges.delete({}, options);
+  }
+
+  // ─── elsewhere
+
+  forTenant(tenant: string): KeyValueStore<T> {
+    const { access, state } = this.#rows;
+    const database = databaseOf(tenant);
+    if (state.scope === 'shared')
+      throw invalidOption(`The state '${state.name}' is shared: it has no tenants.`);
+    return new TypedStore(access, state, () => database);
+  }
+
+  within(transaction: object): KeyValueStore<T> {
+    const { access, state, database } = this.#rows;
+    return new TypedStore(access.within(transaction), state, database);
+  }
+
+  // ─── parts
+
+  /** One put, in one async frame: what it checks, and what its conflict means to the caller. */
+  async #write(
+    verb: string,
+    key: Key,
+    value: Input<T>,
+    options: GuardedWriteOptions | undefined,
+    write: Write,
+  ): Promise<Entry<T>> {
+    assertOptions(verb, options, write.guarded === true ? guardedNames : writeNames);
+    const rows = this.#rows;
+    const address = rows.address(key);
+    const condition = write.guarded === true ? conditionOf(options, address) : write.expected;
+    const own = frozenKey(key);
+    const ttl = ttlOf(verb, options?.ttlMs, rows.state.ttlMs, write.expiry ?? 'replace');
+    const pending = rows.codec.encode(own, value);
+    const encoded = isPromise(pending) ? await pending : pending;
+    const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
+    const { access } = rows;
+    const change = { kind: 'put', address, value: encoded.stored, ttl } as const;
+    const batch = batchOf(access, address.database, expected === undefined ? [] : [{ address, expected }], [
+      change,
+    ]);
+    const signal = options?.signal;
+    const result = resultOf(
+      access,
+      batch,
+      await access.provider.commit([batch], signal === undefined ? undefined : { signal }),
+    );
+    if (result.outcome === 'conflict') throw write.onConflict(result);
+    return rows.written(address, own, encoded, result);
+  }
+
+  /** Of several etags, the one that the row has; `STORAGE_CONFLICT` where it has none of them. */
+  async #oneOf(address: Address, { versions }: OneOf, options: CallOptions | undefined): Promise<Expected> {
+    const { row } = await this.#rows.readOne(address, callOptions(options), 'omit');
+    if (row !== undefined && versions.includes(row.version)) return { version: row.version };
+    const [key, expected] = [
+      keyOf(address),
+      versions.length === 0 ? 'an etag of another row' : `one of ${versions.length} etags`,
+    ];
+    const actual = row?.version;
+    const message = `${address.entity} ${inspect(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${expected}.`;
+    throw storageError(
+      'STORAGE_CONFLICT',
+      message,
+      { key, expected, actual, check: 'caller' },
+      { retryable: false },
+    );
+  }
+
+  #policy(options: CallOptions | undefined, retry?: RetryOptions): RetryPolicy {
+    const policy = resolveRetry(retry, this.#rows.access.retry);
+    return options?.signal ? { ...policy, signal: options.signal } : policy;
+  }
+
+  #notFound(key: Key) {
+    return storageError('KEY_NOT_FOUND', `There is no ${this.#rows.state.name} ${inspect(key)}.`, { key });
+  }
+}
+
+const callOptions = (options: CallOptions | undefined): CallOptions | undefined =>
+  options?.signal ? { signal: options.signal } : undefined;
+
+const isOneOf = (condition: Expected | OneOf | undefined): condition is OneOf =>
+  typeof condition === 'object' && 'versions' in condition;
+
+interface Write {
+  readonly expected?: Expected;
+  /** The condition is the caller's `ifMatch`. */
+  readonly guarded?: boolean;
+  readonly onConflict: (conflict: ConflictedBatch) => Error;
+  readonly expiry?: 'keep';
+}
+
+const callersConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'caller');
+const ownConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'own');
+
+function assertEntry(verb: string, entry: unknown): void {
+  if (typeof entry === 'object' && entry !== null && 'key' in entry && 'etag' in entry && 'value' in entry)
+    return;
+  throw invalidOption(`${verb} takes an entry as it was read; given was ${inspect(entry)}.`);
+}
+
+function assertFunction(verb: string, name: string, given: unknown): void {
+  if (typeof given !== 'function')
+    throw invalidOption(`${verb} takes a function as ${name}; given was ${inspect(given)}.`);
+}
+
+/** A forgotten bound must never mean "everything". */
+function assertBounded(range: KeyRange): void {
+  if (typeof range !== 'object' || (range as unknown) === null)
+    throw invalidOption('deleteMany takes a range; to delete everything, use clear().');
+  const bounds = (['prefix', 'start', 'end'] as const).filter((name) => name in range);
+  const empty = bounds.filter(
+    (name) => range[name] === undefined || range[name] === null || range[name].length === 0,
+  );
+  if (empty.length > 0)
+    throw invalidOption(
+      `deleteMany was given ${empty.join(' and ')} without a value; to delete everything, use clear().`,
+    );
+  if (bounds.length === 0)
+    throw invalidOption('deleteMany needs a prefix, a start or an end; to delete everything, use clear().');
+}

@@ -1,0 +1,150 @@
+/**
+ * A state's values: from what the caller gives, through schema and codec, to what is stored, and
+ * back as frozen instances.
+ */
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import {
+  copyProperties,
+  encodeValue,
+  invalidValue,
+  mayHoldTags,
+  parseStored,
+  reviveFrozen,
+} from '../encoding/codec.js';
+import { storageError } from '../base/errors.js';
+import { inspect, assertWithin, type Key } from '../encoding/key-encoding.js';
+import { isPromise } from '../base/kinds.js';
+import type { ResolvedState } from './state-definition.js';
+import type { Address, StoredValue, Value } from '../port/storage-provider.js';
+import { keyOf } from '../commit/commit.js';
+import { limits } from '../base/limits.js';
+
+/**
+ * JSON text with its decoded value kept beside it, where the provider keeps the very object: then
+ * reading costs no parsing.
+ */
+class JsonValue {
+  readonly kind = 'json';
+  readonly text: string;
+  readonly decoded: { readonly state: unknown; readonly value: unknown } | undefined;
+
+  constructor(text: string, decoded: JsonValue['decoded']) {
+    this.text = text;
+    this.decoded = decoded;
+  }
+}
+
+/** What is stored, and the frozen value that is answered. */
+export interface Encoded<T> {
+  readonly stored: StoredValue;
+  readonly value: T;
+}
+
+export class ValueCodec<T> {
+  readonly #state: ResolvedState<T>;
+  /** Decoded values are kept only where rows live in this process's memory anyway. */
+  readonly #keepDecoded: boolean;
+
+  constructor(state: ResolvedState<T>, keepDecoded: boolean) {
+    this.#state = state;
+    this.#keepDecoded = keepDecoded;
+  }
+
+  /**
+   * Checks a value by the state's schema and encodes it. `INVALID_VALUE` lists the issues;
+   * `LIMIT_EXCEEDED` above 900 KB.
+   */
+  encode(key: Key, given: unknown): Encoded<T> | Promise<Encoded<T>> {
+    const { schema } = this.#state;
+    if (schema === undefined) return this.#encodeChecked(key, given);
+    const result = schema['~standard'].validate(given);
+    if (!isPromise(result)) return this.#encodeChecked(key, this.#valueOf(key, result));
+    // the caller may change the value while it is being checked: what is checked, and stored, is a
+    // copy of it as it was given
+    result.then(undefined, () => undefined);
+    const copy = this.#instance(encodeValue(given, () => this.#name(key), this.#state).value);
+    return Promise.resolve(schema['~standard'].validate(copy)).then((checked) =>
+      this.#encodeChecked(key, this.#valueOf(key, checked)),
+    );
+  }
+
+  #valueOf(key: Key, result: StandardSchemaV1.Result<unknown>): unknown {
+    if (result.issues !== undefined) throw invalidValue(this.#name(key), result.issues);
+    return result.value;
+  }
+
+  #encodeChecked(key: Key, given: unknown): Encoded<T> {
+    const { text, value, shareable } = encodeValue(given, () => this.#name(key), this.#state);
+    if (text.length * 3 > limits.valueBytesMax)
+      assertWithin('valueBytesMax', text, `value (${this.#name(key)})`);
+    const instance = this.#instance(value) as T;
+    if (!this.#keepDecoded) return { stored: { kind: 'json', text }, value: instance };
+    return {
+      stored: new JsonValue(text, shareable ? { state: this.#state, value: instance } : undefined),
+      value: instance,
+    };
+  }
+
+  /**
+   * The frozen value of a row. `STORAGE_CORRUPT` where it cannot be read back,
+   * `STORAGE_UNSUPPORTED` where a newer schemaVersion wrote it.
+   */
+  decode(address: Address, stored: Value): T | Promise<T> {
+    if (stored instanceof JsonValue && stored.decoded?.state === this.#state)
+      return stored.decoded.value as T;
+    if (stored.kind !== 'json') throw corrupt(address, `it is ${stored.kind}, not JSON`);
+    try {
+      const { schemaVersion, json } = parseStored(stored.text);
+      if (schemaVersion === this.#state.schemaVersion)
+        return this.#instance(reviveFrozen(json, mayHoldTags(stored.text)).value) as T;
+      return this.#lift(address, schemaVersion, reviveFrozen(json, true).value);
+    } catch (error) {
+      throw error instanceof SyntaxError ? corrupt(address, 'it is no JSON that Kvent wrote', error) : error;
+    }
+  }
+
+  /** An instance of the state's class, without calling its constructor. */
+  #instance(value: unknown): unknown {
+    const { prototype } = this.#state;
+    if (prototype === undefined || typeof value !== 'object' || value === null || Array.isArray(value))
+      return value;
+    return Object.freeze(copyProperties(Object.create(prototype) as object, value));
+  }
+
+  async #lift(address: Address, from: number, older: unknown): Promise<T> {
+    const { schemaVersion, upcast, schema, name } = this.#state;
+    if (!(from < schemaVersion)) {
+      throw storageError(
+        'STORAGE_UNSUPPORTED',
+        `${name} ${inspect(keyOf(address))} was written with schemaVersion ${from}; this program knows ${schemaVersion}.`,
+        {},
+      );
+    }
+    try {
+      let value = older;
+      for (let version = from; version < schemaVersion; version += 1)
+        value = (upcast[version] as (older: unknown) => unknown)(value);
+      const checked =
+        schema === undefined
+          ? value
+          : this.#valueOf(keyOf(address), await schema['~standard'].validate(value));
+      return this.#instance(encodeValue(checked, () => this.#name(keyOf(address)), this.#state).value) as T;
+    } catch (error) {
+      throw corrupt(address, `its upcast from schemaVersion ${from} to ${schemaVersion} failed`, error);
+    }
+  }
+
+  #name(key: Key): string {
+    return `${this.#state.name} ${inspect(key)}`;
+  }
+}
+
+function corrupt(address: Address, why: string, cause?: unknown) {
+  const place = `${address.database}/${address.container}/${address.entity}/${address.key}`;
+  return storageError(
+    'STORAGE_CORRUPT',
+    `The value at ${place} cannot be read back: ${why}.`,
+    { place },
+    { cause },
+  );
+}

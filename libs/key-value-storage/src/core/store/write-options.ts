@@ -1,0 +1,79 @@
+/** The options of writes, in the terms of the port. */
+import { isPrecondition, versionIn, type Precondition } from './etag.js';
+import { storageError } from '../base/errors.js';
+import { inspect } from '../encoding/key-encoding.js';
+import type { EtagLike } from './key-value-store.js';
+import { assertTtl, invalidOption } from '../base/options.js';
+import type { Address, Expected, TimeToLive } from '../port/storage-provider.js';
+import { isVersion } from '../port/version.js';
+
+/** One of these versions: which one is known when the row has been read. */
+export interface OneOf {
+  readonly versions: readonly string[];
+}
+
+/**
+ * What `ifMatch` asks of the row; `undefined` only where the option is left out, or where a
+ * `Precondition` says that there is none. Present without a text is `INVALID_OPTION`, with a blank
+ * or malformed one `INVALID_ETAG`: never "no check".
+ */
+export function conditionOf(
+  options: { readonly ifMatch?: EtagLike | Precondition | '*' } | undefined,
+  { database, container, entity, key }: Address,
+): Expected | OneOf | undefined {
+  if (options === undefined || !('ifMatch' in options)) return undefined;
+  const { ifMatch } = options as { readonly ifMatch: unknown };
+  if (ifMatch === '*') return 'present';
+  if (typeof ifMatch === 'string' && isVersion(ifMatch)) return { version: ifMatch };
+  const owner = [database, container, entity, key];
+  if (isPrecondition(ifMatch)) {
+    const { etags } = ifMatch;
+    if (etags === 'none') return undefined;
+    if (etags === 'any') return 'present';
+    return oneOf(
+      etags
+        .map((etag) => versionIn(etag, owner))
+        .filter((version) => typeof version === 'string' && isVersion(version)),
+    );
+  }
+  const version = typeof ifMatch === 'string' ? versionIn(ifMatch, owner) : undefined;
+  return version === null ? oneOf([]) : { version: etagIn(version ?? ifMatch) };
+}
+
+const oneOf = (versions: readonly (string | null | undefined)[]): Expected | OneOf =>
+  versions.length === 1 ? { version: versions[0] as string } : { versions: versions as readonly string[] };
+
+/** The version in an etag, or in something that carries one. */
+export function etagIn(given: unknown): string {
+  const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;
+  if (typeof etag !== 'string')
+    throw invalidOption(
+      `An etag is a text; given was ${inspect(etag)}. To write without a check, leave the option out.`,
+    );
+  if (!isVersion(etag)) {
+    throw storageError(
+      'INVALID_ETAG',
+      `An etag is what a read or write answered; given was ${inspect(etag)}. To write without a check, leave it out.`,
+      {},
+    );
+  }
+  return etag;
+}
+
+/**
+ * `expiry`: what counts when no ttlMs is given: the state's own ('replace'), or the one that the
+ * row has ('keep').
+ */
+export function ttlOf(
+  verb: string,
+  given: number | 'keep' | 'never' | undefined,
+  ownTtlMs: number | undefined,
+  expiry: 'replace' | 'keep',
+): TimeToLive {
+  const own = ownTtlMs ?? 'never';
+  if (given === undefined) return expiry === 'replace' ? own : { keepElse: own };
+  if (given === 'never') return 'never';
+  if (given === 'keep') return { keepElse: own };
+  assertTtl(verb, given);
+  return given;
+}

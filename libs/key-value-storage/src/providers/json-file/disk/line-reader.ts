@@ -1,0 +1,70 @@
+/** Reads a file line by line, a chunk in memory at a time. */
+import { limits } from '../../../core/base/limits.js';
+import type { OpenFile } from './file-system.js';
+
+const chunkBytes = 256 * 1_024;
+const lineFeed = 10;
+
+/** `ended`: whether a line feed follows. `bytes` is only good until the call returns. */
+export type OnLine = (bytes: Buffer, number: number, ended: boolean) => void;
+
+/**
+ * Calls `onLine` for each line, the first being 1; returns the bytes read. What follows the last
+ * line feed is a line of its own, if there is anything. A line that is longer than any that this
+ * library writes (`limits.journalLineBytesMax`) is cut, so that memory stays bounded: its first
+ * bytes are handed on without an end (`ended` is false), which no sum fits.
+ */
+export async function readLines(
+  file: OpenFile,
+  onLine: OnLine,
+  bytesMax: number = limits.journalLineBytesMax,
+): Promise<number> {
+  let buffer = Buffer.allocUnsafe(Math.min(chunkBytes, bytesMax));
+  let held = 0;
+  let position = 0;
+  let number = 0;
+  /** In the middle of a line whose beginning was handed on already. */
+  let skipping = false;
+  for (;;) {
+    if (held === buffer.length && held < bytesMax)
+      buffer = Buffer.concat([buffer], Math.min(buffer.length * 2, bytesMax));
+    else if (held === buffer.length) {
+      onLine(buffer, (number += 1), false);
+      skipping = true;
+      held = 0;
+    }
+    const count = await file.read(buffer.subarray(held), position);
+    if (count === 0) break;
+    position += count;
+    const filled = held + count;
+    let start = 0;
+    let end = buffer.subarray(0, filled).indexOf(lineFeed, held);
+    for (; end >= 0; end = buffer.subarray(0, filled).indexOf(lineFeed, start)) {
+      if (!skipping) onLine(buffer.subarray(start, end), (number += 1), true);
+      skipping = false;
+      start = end + 1;
+    }
+    held = skipping ? 0 : filled - start;
+    if (held > 0) buffer.copyWithin(0, start, filled);
+  }
+  if (held > 0) onLine(buffer.subarray(0, held), number + 1, false);
+  return position;
+}
+
+/** The whole of a small file. */
+export async function readWhole(file: OpenFile, bytesMax = 65_536): Promise<Buffer> {
+  const buffer = Buffer.alloc(bytesMax);
+  let length = 0;
+  for (let count = 1; count > 0 && length < bytesMax; length += count)
+    count = await file.read(buffer.subarray(length), length);
+  return buffer.subarray(0, length);
+}
+
+/** Writes all of it, however little each call takes. */
+export async function writeAll(file: OpenFile, bytes: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const count = await file.write(done === 0 ? bytes : bytes.subarray(done), position + done);
+    if (count === 0) throw Object.assign(new Error('EIO: the disk takes no more bytes'), { code: 'EIO' });
+    done += count;
+  }
+}

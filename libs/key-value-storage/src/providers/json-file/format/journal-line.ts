@@ -1,0 +1,145 @@
+/**
+ * The lines of a journal. Every line but the first says up to which commit the journal was known to
+ * be on disk when it was written: that is how a damaged line is judged, for what nobody knew to be
+ * on disk was never answered.
+ *
+ * ```text
+ * {"sum":"…","kvent":"journal","format":1,"database":"tenant:acme","generation":3,"after":119,"id":"5d0c…"}
+ * {"sum":"…","number":121,"onDisk":120,"time":1763694000000,"sizes":[180],"rows":[{…}]}      a commit, with its results
+ * {"sum":"…","onDisk":121}                                                                    written by an idle owner
+ * {"sum":"…","next":4,"onDisk":121}                                                           journal 4 goes on
+ * {"sum":"…","end":true,"onDisk":121}                                                         closed
+ * ```
+ */
+import { crc32 } from 'node:zlib';
+import type { StoredTime } from '../../../core/base/clock.js';
+import type { RowEffect } from '../../../core/port/evaluate-batch.js';
+import { readRow, rowText } from './row-text.js';
+import { isWhole, seal } from './sealed-line.js';
+
+export const format = 1;
+
+export interface JournalHeader {
+  readonly format: number;
+  readonly database: string;
+  readonly generation: number;
+  /** The last commit that was on disk when the journal was made. Snapshots have none. */
+  readonly after?: number;
+}
+
+export type JournalLine =
+  | {
+      readonly kind: 'commit';
+      readonly number: number;
+      readonly onDisk: number;
+      readonly time: number;
+      /** What the wall clock said, where that was behind the time. */
+      readonly wall?: number | undefined;
+      readonly effects: readonly RowEffect[];
+    }
+  | { readonly kind: 'note'; readonly onDisk: number }
+  | { readonly kind: 'next'; readonly onDisk: number; readonly generation: number }
+  /** `ahead`: where the time goes on ahead of the wall clock. */
+  | { readonly kind: 'end'; readonly onDisk: number; readonly ahead?: StoredTime | undefined };
+
+/**
+ * The first line. `id` is random: what was left on the disk by a journal of the same name is no
+ * part of this one.
+ */
+export const headerLine = (
+  { database, generation, after }: Omit<Required<JournalHeader>, 'format'>,
+  id: string,
+): string =>
+  seal(
+    `"kvent":"journal","format":${format},"database":${JSON.stringify(database)},"generation":${generation},"after":${after},"id":"${id}"}`,
+  );
+
+/** What seals all other lines of a journal. */
+export const seedOf = (header: string | Buffer): number => crc32(header);
+
+/** A line before it is sealed. */
+export function lineBody(line: JournalLine): string {
+  switch (line.kind) {
+    case 'commit': {
+      const rows = line.effects.map(({ address, row }) => rowText(address, row));
+      const sizes = rows.map((text) => Buffer.byteLength(text));
+      return `"number":${line.number},"onDisk":${line.onDisk},"time":${line.time}${wallOf(line)},"sizes":[${sizes.join()}],"rows":[${rows.join()}]}`;
+    }
+    case 'note':
+      return `"onDisk":${line.onDisk}}`;
+    case 'next':
+      return `"next":${line.generation},"onDisk":${line.onDisk}}`;
+    case 'end':
+      return `"end":true,"onDisk":${line.onDisk}${line.ahead === undefined ? '' : `,"time":${line.ahead.time}${wallOf(line.ahead)}`}}`;
+  }
+}
+
+/** Of a time, where the wall clock said less. */
+export const wallOf = ({
+  time,
+  wall,
+}: {
+  readonly time: number;
+  readonly wall?: number | undefined;
+}): string => (wall === undefined || wall >= time ? '' : `,"wall":${wall}`);
+
+/** The header in these bytes, `undefined` if they are damaged. */
+export function readHeaderLine(bytes: Buffer): JournalHeader | undefined {
+  if (!isWhole(bytes)) return undefined;
+  try {
+    const header = JSON.parse(bytes.toString()) as JournalHeader & { readonly kvent?: string };
+    return header.kvent === 'journal' ? header : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+interface Written {
+  readonly number?: number;
+  readonly onDisk: number;
+  readonly time: number;
+  readonly wall?: number;
+  readonly sizes: readonly number[];
+  readonly next?: number;
+  readonly end?: true;
+}
+
+const rowsAt = Buffer.from(',"rows":[');
+
+/**
+ * The line in these bytes, `undefined` if they are damaged. Without a seed the sum is not looked
+ * at.
+ */
+export function readJournalLine(bytes: Buffer, seed: number | undefined): JournalLine | undefined {
+  if (seed !== undefined && !isWhole(bytes, seed)) return undefined;
+  try {
+    const at = bytes.indexOf(rowsAt);
+    const written = JSON.parse(at < 0 ? bytes.toString() : `${bytes.toString('utf8', 0, at)}}`) as Written;
+    const { number, onDisk, time, wall, sizes, next, end } = written;
+    if (!Number.isSafeInteger(onDisk)) return undefined;
+    if (number !== undefined && !(Number.isSafeInteger(number) && Number.isFinite(time))) return undefined;
+    if (number !== undefined)
+      return {
+        kind: 'commit',
+        number,
+        onDisk,
+        time,
+        ...(wall === undefined ? {} : { wall }),
+        effects: readRows(bytes, at + rowsAt.length, sizes),
+      };
+    if (next !== undefined) return { kind: 'next', onDisk, generation: next };
+    if (end !== true) return { kind: 'note', onDisk };
+    return { kind: 'end', onDisk, ...(wall === undefined ? {} : { ahead: { time, wall } }) };
+  } catch {
+    return undefined;
+  }
+}
+
+function readRows(bytes: Buffer, from: number, sizes: readonly number[]): readonly RowEffect[] {
+  let start = from;
+  return sizes.map((size) => {
+    const row = readRow(bytes.subarray(start, start + size));
+    start += size + 1;
+    return row;
+  });
+}

@@ -1,0 +1,259 @@
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { ManualClock } from '../../../testing/manual-clock.js';
+import type { FileSystem } from '../disk/file-system.js';
+import { acquireLock, type HeldLock } from './lock-file.js';
+import { LockJudge } from './liveness.js';
+import { lockText, newOwner } from './lock-text.js';
+import { nodeFileSystem } from '../disk/node-file-system.js';
+import { systemProcesses, type ProcessIdentity, type Processes } from './process-identity.js';
+
+let directory: string;
+let clock: ManualClock;
+const held: HeldLock[] = [];
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'kvent-lock-'));
+  clock = new ManualClock();
+});
+afterEach(async () => {
+  for (const lock of held.splice(0)) await lock.release();
+  rmSync(directory, { recursive: true });
+});
+
+const own: ProcessIdentity = { host: 'here', boot: 'b', namespace: 'n', pid: 1, started: '1' };
+const nobodyGone: Processes = { own, isGone: () => false };
+
+async function acquire(
+  options: { processes?: Processes; timeoutMs?: number; fileSystem?: FileSystem } = {},
+): Promise<HeldLock> {
+  const lock = await acquireLock({
+    fileSystem: nodeFileSystem,
+    directory,
+    clock,
+    processes: nobodyGone,
+    timeoutMs: 5_000,
+    ...options,
+  });
+  held.push(lock);
+  return lock;
+}
+
+const path = (): string => join(directory, '.lock.json');
+const text = (): string => readFileSync(path(), 'utf8');
+const theirs = (beat = 0): string => lockText(newOwner({ ...own, host: 'there', pid: 4_711 }), beat);
+
+/** Lets time pass until it is settled, each look of the waiting one being answered by the disk. */
+async function passUntil<R>(work: Promise<R>, each: () => void = () => undefined): Promise<R> {
+  let settled = false;
+  const done = (): void => void (settled = true);
+  work.then(done, done);
+  for (let turn = 0; !settled && turn < 50_000; turn += 1) {
+    if (clock.waiting === 0) await setImmediate();
+    else {
+      each();
+      await clock.advance(100);
+    }
+  }
+  return await work;
+}
+
+describe('a lock', () => {
+  it('says who owns it, and a second one is refused by pid and host when the time is up', async () => {
+    await acquire({ processes: { ...nobodyGone, own: { ...own, pid: 77, host: 'desk' } } });
+    await expect(acquire({ timeoutMs: 0 })).rejects.toMatchObject({
+      code: 'STORAGE_LOCKED',
+      effect: 'none',
+      message: expect.stringContaining('process 77 on desk') as unknown,
+    });
+  });
+
+  it('is taken away when it is released, and the next one has inherited nothing', async () => {
+    const first = await acquire();
+    const second = acquire();
+    await first.release();
+    expect((await passUntil(second)).inherited).toBe(false);
+    await second.then((lock) => lock.release());
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it('goes to exactly one of twenty that want it at once', async () => {
+    const results = await Promise.allSettled(Array.from({ length: 20 }, () => acquire({ timeoutMs: 0 })));
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    for (const result of results)
+      if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'STORAGE_LOCKED' });
+  });
+
+  it('goes to exactly one of twenty when its owner is dead, and the others leave nothing behind', async () => {
+    writeFileSync(path(), theirs());
+    const isGone = ({ pid }: ProcessIdentity): boolean => pid === 4_711;
+    const results = await Promise.allSettled(
+      Array.from({ length: 20 }, () => acquire({ timeoutMs: 0, processes: { own, isGone } })),
+    );
+    const winners = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    const alive = await Promise.allSettled(winners.map((lock) => lock.verify()));
+    expect(alive.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(readdirSync(directory)).toEqual(['.lock.json']);
+  });
+
+  it('is beaten each second through the descriptor that made it, never by path', async () => {
+    const lock = await acquire();
+    let beats = 0;
+    lock.keep(
+      () => undefined,
+      () => (beats += 1),
+    );
+    renameSync(path(), join(directory, 'elsewhere'));
+    writeFileSync(path(), readFileSync(join(directory, 'elsewhere')));
+    while (beats < 2) await clock.advance(1_000);
+    expect(text()).toContain('"beat":"000000000000"');
+    expect(readFileSync(join(directory, 'elsewhere'), 'utf8')).toMatch(/"beat":"00000000000[2-9]"/);
+  });
+
+  it('that is another’s is noticed: when it is compared, and at the next beat', async () => {
+    const lock = await acquire();
+    const lost = new Promise((resolve) => lock.keep(resolve, () => undefined));
+    await lock.verify();
+    writeFileSync(path(), theirs());
+    await expect(lock.verify()).rejects.toMatchObject({
+      code: 'STORAGE_LOCKED',
+      message: expect.stringContaining('process 4711 on there') as unknown,
+    });
+    expect(await passUntil(lost)).toMatchObject({ code: 'STORAGE_LOCKED' });
+    await lock.release();
+    expect(text()).toContain('4711');
+  });
+
+  it('that is gone is noticed', async () => {
+    const lock = await acquire();
+    rmSync(path());
+    await expect(lock.verify()).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+  });
+
+  it('is fresh for two seconds after a beat, and no longer', async () => {
+    const lock = await acquire();
+    expect(lock.isFresh).toBe(true);
+    await clock.advance(2_000);
+    expect(lock.isFresh).toBe(false);
+  });
+});
+
+describe('taking over', () => {
+  it('is done at once when the process is gone, and says that the store was not closed', async () => {
+    writeFileSync(path(), theirs());
+    const lock = await acquire({ timeoutMs: 0, processes: { own, isGone: ({ pid }) => pid === 4_711 } });
+    expect(lock.inherited).toBe(true);
+    expect(text()).toContain('"host":"here"');
+  });
+
+  it.each(['theirs', 'half'])('is done after three seconds without a beat: %s', async (kind) => {
+    writeFileSync(path(), kind === 'half' ? '' : theirs());
+    const began = clock.monotonic();
+    expect((await passUntil(acquire())).inherited).toBe(true);
+    expect(clock.monotonic() - began).toBeGreaterThanOrEqual(3_000);
+    expect(clock.monotonic() - began).toBeLessThan(3_500);
+  });
+
+  it('is never done while it beats', async () => {
+    const owner = newOwner({ ...own, pid: 4_711 });
+    let beat = 0;
+    writeFileSync(path(), lockText(owner, 0));
+    await expect(
+      passUntil(acquire(), () => writeFileSync(path(), lockText(owner, Math.floor(++beat / 20)))),
+    ).rejects.toMatchObject({
+      code: 'STORAGE_LOCKED',
+    });
+    expect(text()).toContain('4711');
+  });
+
+  it('puts back a lock that is not the one that was judged', async () => {
+    writeFileSync(path(), theirs());
+    const fresh = theirs();
+    // between the last look and the rename another judge has been faster
+    const late: FileSystem = {
+      ...nodeFileSystem,
+      rename: async (from, to) => {
+        if (from === path() && text() !== fresh) writeFileSync(path(), fresh);
+        await nodeFileSystem.rename(from, to);
+      },
+    };
+    let gone = true;
+    const isGone = (): boolean => gone && !(gone = false);
+    await expect(
+      acquire({ timeoutMs: 0, fileSystem: late, processes: { own, isGone } }),
+    ).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
+    expect(text()).toBe(fresh);
+    expect(readdirSync(directory)).toEqual(['.lock.json']);
+  });
+
+  it('needs a place to write: a lock that cannot be written is taken away again', async () => {
+    const full: FileSystem = {
+      ...nodeFileSystem,
+      open: async (name, mode) => {
+        const file = await nodeFileSystem.open(name, mode);
+        file.write = () => Promise.reject(Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' }));
+        return file;
+      },
+    };
+    await expect(acquire({ fileSystem: full })).rejects.toMatchObject({
+      code: 'STORAGE_UNAVAILABLE',
+      effect: 'none',
+    });
+    expect(existsSync(path())).toBe(false);
+  });
+});
+
+describe('a judge', () => {
+  it('counts only the silence that it listened to: one that slept, or whose clock leapt, condemns nobody', () => {
+    const judge = new LockJudge(() => false);
+    const lock = theirs();
+    expect(judge.isDead(lock, 0)).toBe(false);
+    expect(judge.isDead(lock, 1_000_000)).toBe(false);
+    const looks = Array.from({ length: 40 }, (_, look) => judge.isDead(lock, 1_000_000 + (look + 1) * 100));
+    expect(looks.indexOf(true)).toBeGreaterThan(20);
+  });
+
+  it('begins anew with every beat', () => {
+    const judge = new LockJudge(() => false);
+    const owner = newOwner(own);
+    const looks = Array.from({ length: 200 }, (_, look) =>
+      judge.isDead(lockText(owner, Math.floor(look / 25)), look * 100),
+    );
+    expect(looks).not.toContain(true);
+  });
+});
+
+describe('a process', () => {
+  const { own: self, isGone } = systemProcesses();
+
+  it('is there while it runs', () => {
+    expect(isGone(self)).toBe(false);
+  });
+
+  (process.platform === 'linux' ? it : it.skip)(
+    'is gone when its pid is free, or belongs to one that started at another time',
+    () => {
+      expect(isGone({ ...self, pid: 4_194_304 + 1 })).toBe(true);
+      expect(isGone({ ...self, started: `${self.started}0` })).toBe(true);
+    },
+  );
+
+  it('of another boot, of another namespace or of an unknown one is never taken for gone', () => {
+    const gone = { ...self, pid: 4_194_304 + 1 };
+    expect(isGone({ ...gone, boot: 'another' })).toBe(false);
+    expect(isGone({ ...gone, namespace: 'another' })).toBe(false);
+    expect(isGone({ ...gone, boot: '', namespace: '' })).toBe(false);
+    expect(isGone({ ...gone, pid: Number.NaN })).toBe(false);
+  });
+});
