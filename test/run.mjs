@@ -55,8 +55,7 @@ const testRun = beginRun();
 if (command === 'check') {
   await Promise.all([steps(statics), jest(patterns(withoutServers), { KVENT_PROVIDER: 'memory,json-file' })]);
 } else if (command === 'all') {
-  await steps([...statics, build]);
-  await jest(patterns(suites), {});
+  await all(rest);
 } else if (command === 'soak') {
   await jest([...patterns(['faults']), 'test/postgres-provider/plans', ...rest], { KVENT_SOAK: '1' });
 } else if (command === 'jest') {
@@ -65,11 +64,33 @@ if (command === 'check') {
   const provider = rest[0] !== undefined && !rest[0].startsWith('-') ? rest.shift() : undefined;
   await jest([...patterns([command]), ...rest], provider === undefined ? {} : { KVENT_PROVIDER: provider });
 } else {
-  failures.push(`there is no suite "${command}": check, all, jest, ${suites.join(', ')}`);
-  total.failed++;
+  unknownSuite(command, ['check', 'all', 'jest', 'soak']);
 }
 await endServers();
 conclude();
+
+/** The suites that are named before the first option, or everything. Options are for Jest. */
+async function all(args) {
+  const first = args.findIndex((arg) => arg.startsWith('-'));
+  const names = first === -1 ? args : args.slice(0, first);
+  const options = args.slice(names.length);
+  const unknown = names.find((name) => !suites.includes(name));
+  if (unknown !== undefined) {
+    unknownSuite(unknown, []);
+  } else if (names.length > 0) {
+    await jest([...patterns(names), ...options], {});
+  } else {
+    // Some suites start what was built. Tests that wait for servers and disks leave time for the
+    // checks.
+    await steps([build]);
+    await Promise.all([steps(statics), jest([...patterns(suites), ...options], {})]);
+  }
+}
+
+function unknownSuite(name, commands) {
+  failures.push(`there is no suite "${name}": ${[...commands, ...suites].join(', ')}`);
+  total.failed++;
+}
 
 function patterns(names) {
   return names.flatMap((name) =>
