@@ -12,11 +12,10 @@ import {
   type CallOptions,
   type RetryPolicy,
 } from '@kvent/key-value-storage/core';
-import { isMet } from './append.js';
-import { conditionOf } from './expectations.js';
+import { conditionOf, isMet } from './rows/expectations.js';
 import { headIn, type Head } from './rows/head.js';
 import { deleteBatch } from './rows/stream-batches.js';
-import { lockedError, mismatchError } from './stream-conflicts.js';
+import { lockedError, mismatchError } from './rows/stream-conflicts.js';
 import type { StreamRows } from './rows/stream-rows.js';
 
 type Options = CallOptions & { readonly expectedVersion?: number };

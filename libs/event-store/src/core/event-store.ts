@@ -14,10 +14,10 @@ import {
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
 import type { EventStoreSettings, EventStream } from './definition/event-stream.js';
-import { OpenSessions } from './sessions/session-registry.js';
+import { OpenSessions } from './context/session-registry.js';
 import { sessionDefaults, assertSessionOptions } from './sessions/session-options.js';
 import { StoredStream } from './stored-stream.js';
-import { StreamContext, type StreamSettings } from './stream-context.js';
+import { StreamContext, type StreamSettings } from './context/stream-context.js';
 import { streamOf, type AnyStream, type ResolvedStream } from './definition/stream-definition.js';
 import { quiet, type CommittedEvents, type StreamObserver } from './definition/stream-observer.js';
 

@@ -21,7 +21,7 @@ import {
   type CallOptions,
   type Participant,
 } from '@kvent/key-value-storage/core';
-import { AppendPart, type Expectation } from './append.js';
+import { AppendPart } from './append-participant.js';
 import { deleteStream } from './delete-stream.js';
 import { encodeEvents, metadataOf } from './events/event-codec.js';
 import {
@@ -40,7 +40,7 @@ import {
   type TransactOptions,
   type VersionRange,
 } from './definition/event-stream.js';
-import { expectationOf } from './expectations.js';
+import { expectationOf, type Expectation } from './rows/expectations.js';
 import { headIn } from './rows/head.js';
 import { loadedOf } from './events/loaded-stream.js';
 import { loadStream, versionAt, type Found } from './events/load-stream.js';
@@ -48,9 +48,9 @@ import { openSession } from './sessions/open-session.js';
 import { pageStreams } from './page-streams.js';
 import { assertEventRange, readEvents } from './events/read-events.js';
 import { crosses, putSnapshot, snapshotVersions } from './snapshots/snapshot-rows.js';
-import { snapshotEach } from './snapshots/snapshot-each.js';
-import { deletedError, notFoundError } from './stream-conflicts.js';
-import type { StreamContext } from './stream-context.js';
+import { snapshotEach } from './snapshot-each.js';
+import { deletedError, notFoundError } from './rows/stream-conflicts.js';
+import type { StreamContext } from './context/stream-context.js';
 import {
   assertAskedVersion,
   assertVersion,

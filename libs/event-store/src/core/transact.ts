@@ -18,10 +18,10 @@ import {
   type IdempotencyRecord,
   type Row,
 } from '@kvent/key-value-storage/core';
-import { AppendPart, isMet, type AppendLanding, type Expectation } from './append.js';
+import { AppendPart, type AppendLanding } from './append-participant.js';
 import { encodeEvents, metadataOf, recorded } from './events/event-codec.js';
 import { evolvedBy } from './events/fold.js';
-import { conditionOf } from './expectations.js';
+import { conditionOf, isMet, type Expectation } from './rows/expectations.js';
 import type {
   Appended,
   DecisionContext,
@@ -33,8 +33,8 @@ import { loadStream, type Found } from './events/load-stream.js';
 import { loadedOf } from './events/loaded-stream.js';
 import { allEvents } from './events/read-events.js';
 import { crosses, ridingSnapshot } from './snapshots/snapshot-rows.js';
-import { deletedError, lockedError, mismatchError } from './stream-conflicts.js';
-import type { StreamContext, Tally } from './stream-context.js';
+import { deletedError, lockedError, mismatchError } from './rows/stream-conflicts.js';
+import type { StreamContext, Tally } from './context/stream-context.js';
 import type { AnyEvent } from './definition/stream-definition.js';
 import type { StreamRows } from './rows/stream-rows.js';
 

@@ -1,6 +1,7 @@
 /** Between the one event store of an application and those who want the events of its commits. */
 import type { ModulesContainer } from '@nestjs/core';
-import type { AnyStream, CommittedEvents } from '../core.js';
+import type { AnyStream } from '../core/definition/stream-definition.js';
+import type { CommittedEvents } from '../core/definition/stream-observer.js';
 
 /** On the module class of a feature that listens. */
 export const listenerSymbol = Symbol.for('kvent.stream-listener');

@@ -3,14 +3,14 @@ import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
 import { callSite, hasStarted, onceForApplication } from '@kvent/key-value-storage';
 import { assertOptions, inspect, invalidOption, isError, printable } from '@kvent/key-value-storage/core';
+import type { Recorded } from '../core/definition/event-stream.js';
 import {
   streamOf,
   type AnyEvent,
   type AnyStream,
   type EventOf,
-  type Recorded,
   type ResolvedStream,
-} from '../core.js';
+} from '../core/definition/stream-definition.js';
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
 import { optionalPackage } from './optional-package.js';

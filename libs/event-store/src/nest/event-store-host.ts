@@ -5,7 +5,7 @@
 import { Inject, Module, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage, KeyValueStorageModule, onceForApplication } from '@kvent/key-value-storage';
-import { EventStore, type EventStoreOptions } from '../core.js';
+import { EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { CommittedHub } from './committed-hub.js';
 import { noStorage } from './start-up-checks.js';
 import { StreamLogger } from './stream-logger.js';

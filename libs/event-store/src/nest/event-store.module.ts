@@ -9,13 +9,8 @@ import {
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { callSite, startUpCheckSymbol } from '@kvent/key-value-storage';
-import {
-  assertEventStoreOptions,
-  EventStore,
-  streamOf,
-  type AnyStream,
-  type EventStoreOptions,
-} from '../core.js';
+import { streamOf, type AnyStream } from '../core/definition/stream-definition.js';
+import { assertEventStoreOptions, EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { EventStoreHost, eventStoreOptionsToken } from './event-store-host.js';
 import { getStreamToken } from './inject-stream.decorator.js';
 import {

@@ -1,6 +1,7 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
 import type { InjectDecorator } from '@kvent/key-value-storage';
-import { streamOf, type AnyStream, type EventStream, type ResolvedStream } from '../core.js';
+import type { EventStream } from '../core/definition/event-stream.js';
+import { streamOf, type AnyStream, type ResolvedStream } from '../core/definition/stream-definition.js';
 
 // Derived from the definition and gone with it: no registry that two copies of this package could
 // disagree about.

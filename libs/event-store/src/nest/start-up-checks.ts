@@ -10,7 +10,7 @@ import {
   type StartUpContext,
 } from '@kvent/key-value-storage';
 import { invalidOption } from '@kvent/key-value-storage/core';
-import type { ResolvedStream } from '../core.js';
+import type { ResolvedStream } from '../core/definition/stream-definition.js';
 
 /** What one `forFeature` declared; it hangs on the module class that it answered. */
 export interface StreamFeature {

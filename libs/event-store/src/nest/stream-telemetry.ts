@@ -3,7 +3,7 @@
  * where it has not, nothing is loaded.
  */
 import type * as OpenTelemetry from '@opentelemetry/api';
-import type { StreamObserver } from '../core.js';
+import type { StreamObserver } from '../core/definition/stream-observer.js';
 import { optionalPackage } from './optional-package.js';
 
 type Api = typeof OpenTelemetry;

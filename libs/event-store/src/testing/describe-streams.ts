@@ -1,8 +1,8 @@
 /** One call proves streams on a provider, in any test runner that has `describe` and `it`. */
 import { applies, onSubject, type TestRunner } from '@kvent/key-value-storage/testing';
 import { streamClauses } from './clauses/stream-clauses.js';
-import type { StreamClause } from './stream-clause.js';
-import { StreamSubject, type StreamUnderTest } from './stream-subject.js';
+import type { StreamClause } from './kit/stream-clause.js';
+import { StreamSubject, type StreamUnderTest } from './kit/stream-subject.js';
 
 export interface DescribeStreamsOptions extends StreamUnderTest {
   /** Which clauses. @default all that the provider's features claim */

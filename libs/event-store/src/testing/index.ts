@@ -3,5 +3,5 @@ export { overrideEventStore } from './override-event-store.js';
 export { given, type Given, type When } from './given.js';
 export { describeStreams, proveStream, type DescribeStreamsOptions } from './describe-streams.js';
 export { streamClauses } from './clauses/stream-clauses.js';
-export type { BrokenStream, StreamClause } from './stream-clause.js';
-export { StreamSubject, type StreamUnderTest } from './stream-subject.js';
+export type { BrokenStream, StreamClause } from './kit/stream-clause.js';
+export { StreamSubject, type StreamUnderTest } from './kit/stream-subject.js';

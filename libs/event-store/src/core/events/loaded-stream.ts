@@ -1,14 +1,7 @@
 /** A stream as it was read, and how it is shown over HTTP. */
 import { etagOf, representation, type Representation } from '@kvent/key-value-storage/core';
 import type { Loaded } from '../definition/event-stream.js';
-import type { StreamRows } from '../rows/stream-rows.js';
-
-/** What tells a stream from every other one: versions count from 1 in each. */
-export const ownerOf = ({ database, definition, id }: StreamRows): readonly string[] => [
-  database,
-  definition.name,
-  id,
-];
+import { ownerOf, type StreamRows } from '../rows/stream-rows.js';
 
 /**
  * Freezes what was loaded (not the state: it is what `evolve` made), and hides in it what

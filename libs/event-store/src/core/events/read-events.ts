@@ -15,7 +15,7 @@ import { decodeEvent } from './event-codec.js';
 import type { EventRange, Recorded } from '../definition/event-stream.js';
 import { headIn, type Head } from '../rows/head.js';
 import { assertDeleted, eventRange, versionIn } from './load-stream.js';
-import { deletedError } from '../stream-conflicts.js';
+import { deletedError } from '../rows/stream-conflicts.js';
 import type { AnyEvent } from '../definition/stream-definition.js';
 import { assertAskedVersion } from '../definition/stream-definition.js';
 import type { StreamRows } from '../rows/stream-rows.js';

@@ -107,6 +107,13 @@ export class StreamRows {
   }
 }
 
+/** What tells a stream from every other one: versions count from 1 in each. */
+export const ownerOf = ({ database, definition, id }: StreamRows): readonly string[] => [
+  database,
+  definition.name,
+  id,
+];
+
 export const headsOf = ({ name }: ResolvedStream): string => `head:${name}`;
 
 export const versionKey = (version: number): string => encodeKey([version]);

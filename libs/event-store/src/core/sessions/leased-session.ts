@@ -17,7 +17,7 @@ import {
   type Row,
 } from '@kvent/key-value-storage/core';
 import { encodeEvents, metadataOf, type EncodedEvent } from '../events/event-codec.js';
-import { SessionPart, type SessionHands } from './session-commit.js';
+import { SessionPart, type SessionHands } from './session-participant.js';
 import {
   StreamSession,
   type SameCommit,
@@ -27,8 +27,8 @@ import {
 import { headIn, type Head } from '../rows/head.js';
 import { catchUp } from '../events/load-stream.js';
 import { closeBatch, renewBatch, type Held } from '../rows/stream-batches.js';
-import { deletedError, mismatchError } from '../stream-conflicts.js';
-import type { StreamContext } from '../stream-context.js';
+import { deletedError, mismatchError } from '../rows/stream-conflicts.js';
+import type { StreamContext } from '../context/stream-context.js';
 import type { AnyEvent, AnyStream } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';
 import type { StreamRows } from '../rows/stream-rows.js';

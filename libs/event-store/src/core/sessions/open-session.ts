@@ -18,8 +18,8 @@ import { LeasedSession, type Lease } from './leased-session.js';
 import { catchUp, loadStream, type Found, type LoadOptions } from '../events/load-stream.js';
 import { assertSessionOptions } from './session-options.js';
 import { closeBatch, openBatch, type Held } from '../rows/stream-batches.js';
-import { deletedError } from '../stream-conflicts.js';
-import type { StreamContext } from '../stream-context.js';
+import { deletedError } from '../rows/stream-conflicts.js';
+import type { StreamContext } from '../context/stream-context.js';
 import { streamError } from '../definition/stream-errors.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 

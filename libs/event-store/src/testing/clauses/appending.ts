@@ -10,8 +10,8 @@ import {
   assertRejects,
 } from '@kvent/key-value-storage/testing';
 import { limits } from '@kvent/key-value-storage/core';
-import { added, cleared, KeptLedger, many } from '../ledger.js';
-import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
+import { added, cleared, KeptLedger, many } from '../kit/ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 const withoutChecks = throughProvider(
   changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),

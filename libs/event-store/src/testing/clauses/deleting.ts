@@ -1,8 +1,8 @@
 /** Deleting is final, and closing ends everything. */
 import assert from 'node:assert/strict';
 import { collect, breaks, race, assertRejects } from '@kvent/key-value-storage/testing';
-import { added, cleared, KeptLedger, many } from '../ledger.js';
-import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
+import { added, cleared, KeptLedger, many } from '../kit/ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 export const deletingClauses: readonly StreamClause[] = [
   {

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { collect, breaks, changesChanges, race, assertRejects } from '@kvent/key-value-storage/testing';
-import { added, cleared, Ledger, many } from '../ledger.js';
-import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
+import { added, cleared, Ledger, many } from '../kit/ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 const forgets = throughProvider(
   breaks('forgets marks', (provider) => ({

@@ -10,8 +10,8 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
 import { collect, assertRejects } from '@kvent/key-value-storage/testing';
-import { added, cleared, many } from '../ledger.js';
-import { breaksSessions, breaksStream, type StreamClause } from '../stream-clause.js';
+import { added, cleared, many } from '../kit/ledger.js';
+import { breaksSessions, breaksStream, type StreamClause } from '../kit/stream-clause.js';
 
 /** What is lost on the way: the answer of a commit that was done, or the commit itself. */
 const losses = ['answer', 'request'] as const;

@@ -5,9 +5,9 @@
 import assert from 'node:assert/strict';
 import { collect, changesPages, assertRejects, assertThrows } from '@kvent/key-value-storage/testing';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
-import { added, cleared, FaultyLedger, Ledger, many, OlderLedger } from '../ledger.js';
-import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
-import { unreadable } from '../stream-subject.js';
+import { added, cleared, FaultyLedger, Ledger, many, OlderLedger } from '../kit/ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
+import { unreadable } from '../kit/stream-subject.js';
 
 const skipsWhatItCannotRead = breaksStream('pass over what they cannot read', (stream) => ({
   load: async (...given) =>

@@ -3,14 +3,8 @@
  */
 import assert from 'node:assert/strict';
 import { collect, changesBatches, changesReads, race, assertRejects } from '@kvent/key-value-storage/testing';
-import { added, cleared, KeptLedger, Ledger, many } from '../ledger.js';
-import {
-  breaksSessions,
-  breaksStream,
-  throughProvider,
-  type LedgerSession,
-  type StreamClause,
-} from '../stream-clause.js';
+import { added, cleared, KeptLedger, Ledger, many, type LedgerSession } from '../kit/ledger.js';
+import { breaksSessions, breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 /** The lease is not looked at when a batch is judged. */
 const withoutLease = throughProvider(

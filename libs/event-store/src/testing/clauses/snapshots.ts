@@ -1,10 +1,10 @@
 /** Snapshots: loads start at them, and everything holds without them. */
 import assert from 'node:assert/strict';
 import { changesBatches, changesPages, assertRejects } from '@kvent/key-value-storage/testing';
-import { added, KeptLedger, LaterLedger, many } from '../ledger.js';
+import { added, KeptLedger, LaterLedger, many } from '../kit/ledger.js';
 import { countScans } from './reading.js';
-import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
-import { unreadable } from '../stream-subject.js';
+import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
+import { unreadable } from '../kit/stream-subject.js';
 
 const keepsNone = throughProvider(
   changesBatches('keeps no snapshots', (batch) => ({

@@ -1,5 +1,5 @@
 /** What streams promise on every storage provider. */
-import type { StreamClause } from '../stream-clause.js';
+import type { StreamClause } from '../kit/stream-clause.js';
 import { appendingClauses } from './appending.js';
 import { deletingClauses } from './deleting.js';
 import { idempotencyClauses } from './idempotency.js';

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { collect, changesBatches, race, assertRejects } from '@kvent/key-value-storage/testing';
-import { added, cleared, KeptLedger, many } from '../ledger.js';
-import { breaksStream, throughProvider, type LedgerStream, type StreamClause } from '../stream-clause.js';
+import { added, cleared, KeptLedger, many, type LedgerStream } from '../kit/ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 const withoutChecks = throughProvider(
   changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),

@@ -5,8 +5,8 @@ import assert from 'node:assert/strict';
 import { EventStore } from '@kvent/event-store/core';
 import { collect, breaks, assertRejects, replacing, assertThrows } from '@kvent/key-value-storage/testing';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
-import { added, cleared, KeptLedger, Ledger, many } from '../ledger.js';
-import { breaksStream, throughProvider, type StreamClause } from '../stream-clause.js';
+import { added, cleared, KeptLedger, Ledger, many } from '../kit/ledger.js';
+import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 const needs = 'transactions' as const;
 

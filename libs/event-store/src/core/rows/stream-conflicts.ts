@@ -1,8 +1,8 @@
 /** What a conflict at a stream was, as errors: the one place where it becomes one. */
 import type { Row } from '@kvent/key-value-storage/core';
-import type { Expectation } from './append.js';
-import { streamError } from './definition/stream-errors.js';
-import type { StreamRows } from './rows/stream-rows.js';
+import type { Expectation } from './expectations.js';
+import { streamError } from '../definition/stream-errors.js';
+import type { StreamRows } from './stream-rows.js';
 
 /**
  * `STREAM_VERSION_MISMATCH`. A check that the caller gave is never retried; what was loaded is

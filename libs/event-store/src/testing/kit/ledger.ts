@@ -1,5 +1,11 @@
 /** The stream that clauses work on. */
-import { defineStream, event, type EventOf } from '@kvent/event-store/core';
+import {
+  defineStream,
+  event,
+  type EventOf,
+  type EventStream,
+  type StreamSession,
+} from '@kvent/event-store/core';
 
 export interface Balance {
   readonly sum: number;
@@ -43,6 +49,8 @@ export const FaultyLedger = defineStream('ledger', {
   },
 });
 
+export type LedgerStream = EventStream<typeof Ledger>;
+export type LedgerSession = StreamSession<typeof Ledger>;
 export type LedgerEvent = EventOf<typeof Ledger>;
 export const added = (n: number): LedgerEvent => ({ type: 'added', data: { n } });
 export const cleared: LedgerEvent = { type: 'cleared' };

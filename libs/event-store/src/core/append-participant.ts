@@ -14,24 +14,11 @@ import {
   type Verdict,
 } from '@kvent/key-value-storage/core';
 import type { EncodedEvent } from './events/event-codec.js';
-import type { ExpectedVersion } from './definition/event-stream.js';
+import { isMet, type Expectation } from './rows/expectations.js';
 import { headIn, type Head } from './rows/head.js';
 import { appendBatch, takeOverBatch } from './rows/stream-batches.js';
-import { deletedError, lockedError, mismatchError } from './stream-conflicts.js';
+import { deletedError, lockedError, mismatchError } from './rows/stream-conflicts.js';
 import { corrupt, type StreamRows } from './rows/stream-rows.js';
-
-/**
- * What the stream must be: in the caller's words, and whose check it is. `rechecked`: 'any' and
- * 'present' look again after a conflict, instead of giving up.
- */
-export interface Expectation {
-  readonly expected: ExpectedVersion | readonly number[];
-  /**
-   * 'etag' and 'version': given by the caller, never retried; 'loaded': by what was read, so a
-   * conflict is retried with the reading.
-   */
-  readonly by: 'etag' | 'version' | 'loaded';
-}
 
 export interface AppendPartOptions {
   readonly rows: StreamRows;
@@ -163,11 +150,4 @@ export class AppendPart extends Participant {
     const more = this.#options.beside?.(this.#before ?? 0, contribution) ?? [];
     this.#contribution = { checks: contribution.checks, changes: [...contribution.changes, ...more] };
   }
-}
-
-export function isMet(expected: Expectation['expected'], version: number): boolean {
-  if (expected === 'any') return true;
-  if (expected === 'present') return version > 0;
-  if (typeof expected === 'object') return expected.includes(version);
-  return version === (expected === 'absent' ? 0 : expected);
 }

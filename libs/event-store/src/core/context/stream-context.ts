@@ -14,17 +14,17 @@ import {
   type Row,
   type CommittedBatch,
 } from '@kvent/key-value-storage/core';
-import { recorded, type EncodedEvent } from './events/event-codec.js';
-import type { EventMetadata } from './definition/event-stream.js';
-import type { OpenSessions } from './sessions/session-registry.js';
-import type { ResolvedStream } from './definition/stream-definition.js';
+import { recorded, type EncodedEvent } from '../events/event-codec.js';
+import type { EventMetadata } from '../definition/event-stream.js';
+import type { OpenSessions } from './session-registry.js';
+import type { ResolvedStream } from '../definition/stream-definition.js';
 import type {
   CommittedEvents,
   StreamCall,
   StreamLogEntry,
   StreamObserver,
-} from './definition/stream-observer.js';
-import { StreamRows } from './rows/stream-rows.js';
+} from '../definition/stream-observer.js';
+import { StreamRows } from '../rows/stream-rows.js';
 
 export interface StreamSettings {
   readonly metadata: (() => EventMetadata) | undefined;

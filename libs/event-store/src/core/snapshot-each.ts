@@ -1,12 +1,12 @@
 /** Snapshots at k, 2k, 3k … of a stream that has none, in one pass over its events. */
 import type { CallOptions } from '@kvent/key-value-storage/core';
-import { evolved, initialOf } from '../events/fold.js';
-import { headIn } from '../rows/head.js';
-import { readEvents } from '../events/read-events.js';
-import { putSnapshot } from './snapshot-rows.js';
-import { deletedError, notFoundError } from '../stream-conflicts.js';
-import type { StreamContext } from '../stream-context.js';
-import type { StreamRows } from '../rows/stream-rows.js';
+import { evolved, initialOf } from './events/fold.js';
+import { headIn } from './rows/head.js';
+import { readEvents } from './events/read-events.js';
+import { putSnapshot } from './snapshots/snapshot-rows.js';
+import { deletedError, notFoundError } from './rows/stream-conflicts.js';
+import type { StreamContext } from './context/stream-context.js';
+import type { StreamRows } from './rows/stream-rows.js';
 
 /** Answers the versions. `STREAM_NOT_FOUND` where there is nothing to keep. */
 export async function snapshotEach(

@@ -16,8 +16,8 @@ import { evolvedBy } from '../events/fold.js';
 import { headIn, type Head } from '../rows/head.js';
 import { crosses, ridingSnapshot } from '../snapshots/snapshot-rows.js';
 import { closeBatch, sessionAppendBatch, type Held } from '../rows/stream-batches.js';
-import { mismatchError } from '../stream-conflicts.js';
-import type { StreamContext } from '../stream-context.js';
+import { mismatchError } from '../rows/stream-conflicts.js';
+import type { StreamContext } from '../context/stream-context.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 
 /** What a part of a commit may do with its session. */

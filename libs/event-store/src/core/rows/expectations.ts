@@ -10,9 +10,25 @@ import {
   storageError,
   versionIn,
 } from '@kvent/key-value-storage/core';
-import type { Expectation } from './append.js';
-import { ownerOf } from './events/loaded-stream.js';
-import type { StreamRows } from './rows/stream-rows.js';
+import type { ExpectedVersion } from '../definition/event-stream.js';
+import { ownerOf, type StreamRows } from './stream-rows.js';
+
+/** What a stream must be. */
+export interface Expectation {
+  readonly expected: ExpectedVersion | readonly number[];
+  /**
+   * Whose check it is. 'etag' and 'version': given by the caller, never retried. 'loaded': the version
+   * that was read, so a conflict is retried together with the reading.
+   */
+  readonly by: 'etag' | 'version' | 'loaded';
+}
+
+export function isMet(expected: Expectation['expected'], version: number): boolean {
+  if (expected === 'any') return true;
+  if (expected === 'present') return version > 0;
+  if (typeof expected === 'object') return expected.includes(version);
+  return version === (expected === 'absent' ? 0 : expected);
+}
 
 interface Given {
   readonly expectedVersion?: unknown;

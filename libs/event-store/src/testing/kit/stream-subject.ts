@@ -26,8 +26,7 @@ import {
   type ManualClock,
   type ProviderUnderTest,
 } from '@kvent/key-value-storage/testing';
-import { Ledger } from './ledger.js';
-import type { BrokenStream, LedgerStream } from './stream-clause.js';
+import { Ledger, type LedgerStream } from './ledger.js';
 
 export interface StreamUnderTest extends ProviderUnderTest {
   /**
@@ -37,6 +36,9 @@ export interface StreamUnderTest extends ProviderUnderTest {
   readonly turns?: 'kept' | 'none';
 }
 
+/** Breaks the stream of a subject on purpose. */
+export type StreamWrapper = (stream: LedgerStream, subject: StreamSubject) => LedgerStream;
+
 /** JSON, so that every provider can hold it; but none that Kvent wrote: reading it back fails. */
 export const unreadable = '{"$date":7}';
 
@@ -44,11 +46,11 @@ export class StreamSubject {
   /** What observers of the stores have heard. */
   readonly notices: StreamLogEntry[] = [];
   readonly #subject: StoreSubject;
-  readonly #broken: BrokenStream['stream'];
+  readonly #broken: StreamWrapper | undefined;
   readonly #turns: 'kept' | 'none';
   #store: EventStore | undefined;
 
-  constructor(under: StreamUnderTest, broken?: BrokenStream['stream']) {
+  constructor(under: StreamUnderTest, broken?: StreamWrapper) {
     this.#subject = new StoreSubject(under);
     this.#broken = broken;
     this.#turns = under.turns ?? 'kept';

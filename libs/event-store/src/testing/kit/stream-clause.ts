@@ -3,13 +3,9 @@
  * broken variant that the proof must catch, in the streams themselves or in the provider beneath
  * them.
  */
-import type { EventStream, StreamSession } from '@kvent/event-store/core';
 import { replacing, type Broken, type Capability } from '@kvent/key-value-storage/testing';
-import type { Ledger } from './ledger.js';
-import type { StreamSubject } from './stream-subject.js';
-
-export type LedgerStream = EventStream<typeof Ledger>;
-export type LedgerSession = StreamSession<typeof Ledger>;
+import type { LedgerSession, LedgerStream } from './ledger.js';
+import type { StreamSubject, StreamWrapper } from './stream-subject.js';
 
 export interface StreamClause {
   /** A whole sentence: what streams promise. */
@@ -27,7 +23,7 @@ export interface StreamClause {
  */
 export interface BrokenStream {
   readonly fault: string;
-  readonly stream?: (stream: LedgerStream, subject: StreamSubject) => LedgerStream;
+  readonly stream?: StreamWrapper;
   readonly provider?: Broken;
 }
 
