@@ -8,7 +8,7 @@ import { hidePasswords, looksLikeAddress } from '@kvent/key-value-storage/core';
 import { defineState, MemoryProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
 import { failureOf } from '../../libs/cli/src/output/failure.js';
 import { hiderOf } from '../../libs/cli/src/output/secrets.js';
-import { placeOf } from '../../libs/cli/src/location.js';
+import { placeOf } from '../../libs/cli/src/input/location.js';
 import type { Client } from '../e2e/client.js';
 import { openShop, type RunningShop } from '../e2e/shop.js';
 import { growthMax, growthOf } from './growth.js';

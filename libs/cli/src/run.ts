@@ -5,7 +5,7 @@ import { failureOf } from './output/failure.js';
 import { readerLeftExitCode, type Output } from './output/output.js';
 import { ProgressLine } from './output/progress-line.js';
 import { createProgram, type Perform } from './program.js';
-import { UsageError } from './usage-error.js';
+import { UsageError } from './input/usage-error.js';
 
 export interface Ending {
   readonly exitCode: number;

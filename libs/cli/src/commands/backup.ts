@@ -10,8 +10,8 @@ import {
 } from '@kvent/key-value-storage/core';
 import { writeBackup } from '../backup/write-backup.js';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
-import { placeOf } from '../location.js';
-import { UsageError } from '../usage-error.js';
+import { placeOf } from '../input/location.js';
+import { UsageError } from '../input/usage-error.js';
 import {
   assertTables,
   openAt,

@@ -7,8 +7,8 @@ import {
 } from '@kvent/key-value-storage/core';
 import { Advised } from '../output/failure.js';
 import type { ProgressLine } from '../output/progress-line.js';
-import { providerAt, type OpenOptions, type Place } from '../location.js';
-import { UsageError } from '../usage-error.js';
+import { providerAt, type OpenOptions, type Place } from '../input/location.js';
+import { UsageError } from '../input/usage-error.js';
 
 export interface CommandContext {
   /** Aborted by Ctrl+C. */

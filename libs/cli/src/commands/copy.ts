@@ -12,8 +12,8 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
-import { placeOf, type Place } from '../location.js';
-import { UsageError } from '../usage-error.js';
+import { placeOf, type Place } from '../input/location.js';
+import { UsageError } from '../input/usage-error.js';
 import {
   assertTables,
   openAt,

@@ -4,7 +4,7 @@
  */
 import { BackupFile } from '../backup/backup-file.js';
 import type { Report } from '../output/report.js';
-import { placeOf } from '../location.js';
+import { placeOf } from '../input/location.js';
 import { assertTables, openAt, type CommandContext, type StorageOptions } from './command.js';
 import { copyInto, type TargetOptions } from './copy.js';
 

@@ -3,9 +3,9 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
-import { placeOf } from '../location.js';
+import { placeOf } from '../input/location.js';
 import type { CommandContext } from './command.js';
-import { UsageError } from '../usage-error.js';
+import { UsageError } from '../input/usage-error.js';
 
 export interface SalvageCommandOptions {
   readonly from: string;

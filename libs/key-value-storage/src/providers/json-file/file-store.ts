@@ -19,7 +19,8 @@ import type {
   ScanRange,
   Space,
 } from '../../core/port/storage-provider.js';
-import { DatabaseFile, type StoreContext } from './database/database-file.js';
+import { DatabaseFile } from './database/database-file.js';
+import type { StoreContext } from './database/store-context.js';
 import { outcomeUnknown, synced, unavailable } from './disk/disk-errors.js';
 import { droppedName } from './format/layout.js';
 import type { HeldLock } from './lock/lock-file.js';
@@ -129,10 +130,9 @@ export class FileStore {
     return this.#databases.size;
   }
 
-  /** A database has nothing to do any more: it is forgotten if it wrote nothing. */
-  forget(database: DatabaseFile): void {
-    if (!database.isKept && this.#databases.get(database.name) === database)
-      this.#databases.delete(database.name);
+  /** Forgets a database that is idle and wrote nothing. */
+  forget(name: string): void {
+    if (this.#databases.get(name)?.isKept === false) this.#databases.delete(name);
   }
 
   async sweep(limit: number): Promise<number> {
@@ -158,7 +158,7 @@ export class FileStore {
       const page = Math.min(importRowsMax, limit - swept);
       const gone = await this.#with(name, async (database) => {
         if (database.table.expired(1, this.#context.time.now()).length === 0) {
-          this.forget(database);
+          this.forget(name);
           return 0;
         }
         return await database.submit((rowBefore, now) => {

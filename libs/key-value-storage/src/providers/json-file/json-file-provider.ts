@@ -24,7 +24,7 @@ import type {
   StorageAdministration,
   StorageProvider,
 } from '../../core/port/storage-provider.js';
-import type { CompactionOptions } from './database/compaction.js';
+import type { CompactionOptions } from './database/store-context.js';
 import type { FileStore } from './file-store.js';
 import { withModes, type FileSystem } from './disk/file-system.js';
 import { nodeFileSystem } from './disk/node-file-system.js';

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { SteadyTime, type Clock } from '../../core/base/clock.js';
 import { isStorageError, storageError, type StorageError } from '../../core/base/errors.js';
 import { HintSource } from '../../core/providers/hint-source.js';
-import type { CompactionOptions } from './database/compaction.js';
-import { DatabaseFile, type StoreContext } from './database/database-file.js';
+import { DatabaseFile } from './database/database-file.js';
+import type { CompactionOptions, StoreContext } from './database/store-context.js';
 import { unavailable } from './disk/disk-errors.js';
 import { directoryOf } from './disk/file-name.js';
 import type { FileSystem } from './disk/file-system.js';
@@ -140,7 +140,7 @@ class Opening {
       hints: new HintSource(),
       compaction,
       journals: new OpenJournals(openJournalsMax),
-      idle: (database) => this.store.forget(database),
+      onIdle: (database) => this.store.forget(database),
       readOnly,
       verifyOwner,
       warn,

@@ -4,22 +4,15 @@
  * on disk. Between any two steps the directory can be opened.
  */
 import { join } from 'node:path';
-import type { DatabaseFile } from './database-file.js';
 import { synced } from '../disk/disk-errors.js';
 import { JournalFile } from './journal-file.js';
 import { generationsOf, journalName, snapshotName, temporaryName } from '../format/layout.js';
 import { writeSnapshot } from './snapshot-file.js';
-
-export interface CompactionOptions {
-  /** Compacts when the journals are this many times as long as the snapshot. @default 1 */
-  readonly ratio: number;
-  /** …and at least this long. @default 8 MiB */
-  readonly minimumBytes: number;
-}
+import type { CompactionTarget, GenerationStart } from './store-context.js';
 
 /** Answers the bytes of the snapshot. `stopIfDue` throws when it is to be given up. */
 export async function compact(
-  database: DatabaseFile,
+  database: CompactionTarget,
   generation: number,
   stopIfDue: () => void,
 ): Promise<number> {
@@ -53,10 +46,7 @@ export async function compact(
   return bytes;
 }
 
-async function beginGeneration(
-  database: DatabaseFile,
-  journal: JournalFile,
-): ReturnType<DatabaseFile['switchTo']> {
+async function beginGeneration(database: CompactionTarget, journal: JournalFile): Promise<GenerationStart> {
   const { fileSystem } = database.context;
   try {
     await synced(database.directory, fileSystem.syncDirectory(database.directory));
@@ -74,7 +64,7 @@ async function beginGeneration(
 }
 
 /** What cannot be taken away now is when the next generation begins. */
-async function removeOlder({ context, directory }: DatabaseFile, generation: number): Promise<void> {
+async function removeOlder({ context, directory }: CompactionTarget, generation: number): Promise<void> {
   const { snapshots, journals } = generationsOf((await context.fileSystem.list(directory)) ?? []);
   const older = [
     ...snapshots.filter((each) => each < generation).map(snapshotName),

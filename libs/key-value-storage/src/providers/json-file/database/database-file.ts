@@ -10,51 +10,26 @@
  */
 import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import type { SteadyTime, StoredTime } from '../../../core/base/clock.js';
+import type { StoredTime } from '../../../core/base/clock.js';
 import { storageError, type StorageError } from '../../../core/base/errors.js';
-import type { HintSource } from '../../../core/providers/hint-source.js';
 import { RowTable } from '../../../core/providers/row-table.js';
-import { CommitGroup } from './commit-group.js';
+import { CommitGroup } from './group-commit.js';
 import { CommitQueue, type Judge } from './commit-queue.js';
-import { compact, type CompactionOptions } from './compaction.js';
+import { compact } from './compaction.js';
 import { outcomeUnknown, reasonOf, synced, SyncFailure, unavailable } from '../disk/disk-errors.js';
 import { directoryOf } from '../disk/file-name.js';
-import type { FileSystem } from '../disk/file-system.js';
 import { FrozenView } from './frozen-view.js';
 import { JournalFile } from './journal-file.js';
 import { lineBody } from '../format/journal-line.js';
 import { asideName, droppedName } from '../format/layout.js';
-import type { JournalHolder, OpenJournals } from './open-journals.js';
+import type { JournalHolder } from './open-journals.js';
 import type { Recovered } from './read-database.js';
-
-/** What the databases of a store have in common. */
-export interface StoreContext {
-  readonly fileSystem: FileSystem;
-  readonly root: string;
-  readonly time: SteadyTime;
-  readonly hints: HintSource;
-  readonly compaction: CompactionOptions;
-  readonly journals: OpenJournals;
-  /** Hears that a database has nothing to do any more. */
-  idle(database: DatabaseFile): void;
-  /** Whether everything that would change a row is refused. */
-  readonly readOnly: boolean;
-  /** Rejects when the store belongs to another process meanwhile. */
-  verifyOwner(): Promise<void>;
-  warn(message: string): void;
-}
+import type { GenerationStart, StoreContext } from './store-context.js';
 
 interface Switch {
   readonly journal: JournalFile;
   readonly resolve: (start: GenerationStart) => void;
   readonly reject: (error: unknown) => void;
-}
-
-/** The moment at which a generation begins. */
-export interface GenerationStart {
-  readonly view: FrozenView;
-  readonly upTo: number;
-  readonly time: StoredTime;
 }
 
 export class DatabaseFile implements JournalHolder {
@@ -245,7 +220,7 @@ export class DatabaseFile implements JournalHolder {
     this.#running = undefined;
     // somebody may have come for the place since the last turn
     if (this.context.journals.isWanted(this)) this.rest();
-    this.context.idle(this);
+    this.context.onIdle(this.name);
   }
 
   #isDue(): boolean {

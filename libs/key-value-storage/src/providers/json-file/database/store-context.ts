@@ -1,0 +1,52 @@
+/** What the databases of a store share, and what compaction needs of one database. */
+import type { SteadyTime, StoredTime } from '../../../core/base/clock.js';
+import type { HintSource } from '../../../core/providers/hint-source.js';
+import type { FileSystem } from '../disk/file-system.js';
+import type { FrozenView } from './frozen-view.js';
+import type { JournalFile } from './journal-file.js';
+import type { OpenJournals } from './open-journals.js';
+
+export interface CompactionOptions {
+  /** Compacts when the journals are this many times as long as the snapshot. @default 1 */
+  readonly ratio: number;
+  /** …and at least this long. @default 8 MiB */
+  readonly minimumBytes: number;
+}
+
+export interface StoreContext {
+  readonly fileSystem: FileSystem;
+  readonly root: string;
+  readonly time: SteadyTime;
+  readonly hints: HintSource;
+  readonly compaction: CompactionOptions;
+  readonly journals: OpenJournals;
+  /** Called when a database has nothing left to do. */
+  readonly onIdle: (database: string) => void;
+  /** Whether everything that would change a row is refused. */
+  readonly readOnly: boolean;
+  /** Rejects when another process owns the store by now. */
+  readonly verifyOwner: () => Promise<void>;
+  readonly warn: (message: string) => void;
+}
+
+/** A database as compaction uses it. */
+export interface CompactionTarget {
+  readonly name: string;
+  readonly directory: string;
+  readonly context: Pick<StoreContext, 'fileSystem' | 'verifyOwner'>;
+  /** The number of the last commit that is on disk. */
+  readonly onDisk: number;
+  /**
+   * Sends the commits from the next group on to this journal. The commits before it are on disk
+   * then, and the rows contain them.
+   */
+  switchTo(journal: JournalFile): Promise<GenerationStart>;
+}
+
+/** The moment at which a generation begins. */
+export interface GenerationStart {
+  readonly view: FrozenView;
+  /** The number of the last commit before it. */
+  readonly upTo: number;
+  readonly time: StoredTime;
+}
