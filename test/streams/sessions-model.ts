@@ -23,7 +23,7 @@ import {
   sessionAppendBatch,
   takeOverBatch,
   type Head,
-  type Held,
+  type HeldStream,
   type TableRows,
 } from '@kvent/event-store/core';
 
@@ -50,7 +50,7 @@ interface Actor {
   readonly kind: 'session' | 'outsider' | 'deleter';
   readonly seen?:
     { readonly version: number; readonly row: Row | undefined; readonly alive: boolean } | undefined;
-  readonly held?: Held | undefined;
+  readonly held?: HeldStream | undefined;
   readonly flight?: Flight | undefined;
   /** What it may still do. */
   readonly left: number;

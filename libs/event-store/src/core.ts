@@ -54,6 +54,6 @@ export {
   renewBatch,
   sessionAppendBatch,
   takeOverBatch,
-  type Held,
+  type HeldStream,
   type TableRows,
 } from './core/rows/stream-batches.js';

@@ -20,38 +20,38 @@ import { appendBatch, takeOverBatch } from './rows/stream-batches.js';
 import { deletedError, lockedError, mismatchError } from './rows/stream-conflicts.js';
 import { corrupt, type StreamRows } from './rows/stream-rows.js';
 
-export interface AppendPartOptions {
+export interface AppendParticipantOptions {
   readonly rows: StreamRows;
   readonly events: Promise<readonly EncodedEvent[]>;
   readonly expectation: Expectation;
   /** The head, and the lease where it was alive, as they were seen with what was loaded. */
   readonly seen?: { readonly head: Head; readonly lease: Row | undefined } | undefined;
   /** More changes of the same batch, made of what it is going to be: a snapshot. */
-  readonly beside?: ((from: number, contribution: Contribution) => Contribution['changes']) | undefined;
+  readonly extraChanges?: ((from: number, contribution: Contribution) => Contribution['changes']) | undefined;
   readonly content: unknown;
-  readonly landed?: ((landing: AppendLanding) => void) | undefined;
+  readonly committed?: ((landing: CommittedAppend) => void) | undefined;
 }
-export interface AppendLanding {
+export interface CommittedAppend {
   /** The version before, and after. */
   readonly before: number;
   readonly after: number;
   readonly events: readonly EncodedEvent[];
-  readonly landed: CommittedBatch;
+  readonly commit: CommittedBatch;
 }
 
-export class AppendPart extends Participant {
+export class AppendParticipant extends Participant {
   readonly access: StorageAccess;
   readonly database: string;
   readonly what: string;
   readonly subject: string;
   override readonly restsOnReading: boolean;
   readonly reads: readonly Address[];
-  readonly #options: AppendPartOptions;
+  readonly #options: AppendParticipantOptions;
   #events: readonly EncodedEvent[] = [];
   #before: number | undefined;
   #contribution: Contribution | undefined;
 
-  constructor(options: AppendPartOptions) {
+  constructor(options: AppendParticipantOptions) {
     super();
     const { rows } = options;
     this.access = rows.access;
@@ -105,7 +105,7 @@ export class AppendPart extends Participant {
 
   override committed(landed: CommittedBatch): void {
     const { from, to } = this.versions;
-    this.#options.landed?.({ before: from - 1, after: to, events: this.#events, landed });
+    this.#options.committed?.({ before: from - 1, after: to, events: this.#events, commit: landed });
   }
 
   /** Why the append cannot be, by the rows as they are; `undefined` where it can. */
@@ -115,7 +115,7 @@ export class AppendPart extends Participant {
     if (!isMet(expectation.expected, head.version)) return mismatchError(rows, expectation, head.version);
     if (head.kind === 'held' && lease !== undefined) return lockedError(rows, lease);
     // the head's check stands in front: it was met, and an event is there that must not be
-    const event = conflict === undefined ? undefined : rows.space('event').container;
+    const event = conflict === undefined ? undefined : rows.rangeOf('event').container;
     if (conflict?.address.container === event && conflict !== undefined)
       return corrupt(
         { ...conflict.address, database: rows.database },
@@ -147,7 +147,7 @@ export class AppendPart extends Participant {
   }
 
   #set(contribution: Contribution): void {
-    const more = this.#options.beside?.(this.#before ?? 0, contribution) ?? [];
+    const more = this.#options.extraChanges?.(this.#before ?? 0, contribution) ?? [];
     this.#contribution = { checks: contribution.checks, changes: [...contribution.changes, ...more] };
   }
 }

@@ -30,7 +30,7 @@ export async function deleteStream(rows: StreamRows, options: Options | undefine
   const signal = options?.signal;
   const { access } = rows;
   const policy: RetryPolicy = { ...access.retry, signal };
-  const before = await retryWithLock(access, rows.turn, policy, async (): Promise<Head> => {
+  const before = await retryWithLock(access, rows.lockName, policy, async (): Promise<Head> => {
     access.assertOpen();
     const { rows: found } = await access.provider.read([rows.head, rows.lease], { signal });
     const head = headIn(rows.head, found[0]);
@@ -57,7 +57,7 @@ async function removeRows(rows: StreamRows, signal: AbortSignal | undefined): Pr
     for (const kind of ['snapshot', 'event'] as const) {
       for (let more = true; more;) {
         access.assertOpen();
-        const space = rows.space(kind);
+        const space = rows.rangeOf(kind);
         const [page] = await access.provider.scan(
           [{ ...space, limit: limits.batchEntriesMax, values: 'omit' }],
           { signal },

@@ -22,7 +22,7 @@ describe('an event store', () => {
   let tenant: string | undefined;
   const notices: StreamLogEntry[] = [];
   const store = (more: EventStoreOptions = {}) =>
-    new EventStore(storage, { observer: { tell: (notice) => notices.push(notice) }, ...more });
+    new EventStore(storage, { observer: { observe: (notice) => notices.push(notice) }, ...more });
   beforeEach(async () => {
     notices.length = 0;
     tenant = 'acme';
@@ -153,7 +153,7 @@ describe('an event store', () => {
   it('does not break on an observer that does', async () => {
     const failing = store({
       observer: {
-        tell: () => {
+        observe: () => {
           throw new Error('no disk');
         },
         begin: () => () => {

@@ -14,7 +14,7 @@ import {
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
 import type { EventStoreSettings, EventStream } from './definition/event-stream.js';
-import { OpenSessions } from './context/session-registry.js';
+import { SessionRegistry } from './context/session-registry.js';
 import { sessionDefaults, assertSessionOptions } from './sessions/session-options.js';
 import { StoredStream } from './stored-stream.js';
 import { StreamContext, type StreamSettings } from './context/stream-context.js';
@@ -59,7 +59,7 @@ export class EventStore {
   readonly #clock: Clock;
   readonly #streams = new Map<ResolvedStream, EventStream<AnyStream>>();
   readonly #background = new Set<Promise<void>>();
-  readonly #sessions = new OpenSessions();
+  readonly #sessions = new SessionRegistry();
   readonly #options: EventStoreOptions;
 
   /** `INVALID_OPTION` names what is wrong with the options. */

@@ -16,7 +16,7 @@ import {
 import { headIn } from './rows/head.js';
 import type { StreamPage, StreamPageRequest } from './definition/event-stream.js';
 import type { ResolvedStream } from './definition/stream-definition.js';
-import { corrupt, headsOf } from './rows/stream-rows.js';
+import { corrupt, headContainerOf } from './rows/stream-rows.js';
 
 const itemsDefault = 100;
 
@@ -35,7 +35,7 @@ export async function pageStreams(
     throw invalidOption(`page: prefix is a text; given was ${inspect(prefix)}.`);
   const scope = {
     database,
-    container: headsOf(definition),
+    container: headContainerOf(definition),
     entity: '',
     ...encodeRange(prefix === undefined ? {} : { prefix }),
     reverse: false,

@@ -24,7 +24,7 @@ export async function snapshotEach(
     state = evolved(rows, state, event, { version: event.version, stored: true });
     if (event.version % every !== 0) continue;
     if (!(await putSnapshot(rows, { version: event.version, state }, signal))) throw deletedError(rows);
-    context.tell(rows, { event: 'snapshot created', version: event.version });
+    context.emit(rows, { event: 'snapshot created', version: event.version });
     versions.push(event.version);
   }
   return versions;

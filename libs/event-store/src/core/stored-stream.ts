@@ -21,7 +21,7 @@ import {
   type CallOptions,
   type Participant,
 } from '@kvent/key-value-storage/core';
-import { AppendPart } from './append-participant.js';
+import { AppendParticipant } from './append-participant.js';
 import { deleteStream } from './delete-stream.js';
 import { encodeEvents, metadataOf } from './events/event-codec.js';
 import {
@@ -43,11 +43,11 @@ import {
 import { expectationOf, type Expectation } from './rows/expectations.js';
 import { headIn } from './rows/head.js';
 import { loadedOf } from './events/loaded-stream.js';
-import { loadStream, versionAt, type Found } from './events/load-stream.js';
+import { loadStream, versionAt, type LoadResult } from './events/load-stream.js';
 import { openSession } from './sessions/open-session.js';
 import { pageStreams } from './page-streams.js';
 import { assertEventRange, readEvents } from './events/read-events.js';
-import { crosses, putSnapshot, snapshotVersions } from './snapshots/snapshot-rows.js';
+import { crossesInterval, putSnapshot, snapshotVersions } from './snapshots/snapshot-rows.js';
 import { snapshotEach } from './snapshot-each.js';
 import { deletedError, notFoundError } from './rows/stream-conflicts.js';
 import type { StreamContext } from './context/stream-context.js';
@@ -129,7 +129,10 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     access.assertOpen();
     const {
       rows: [head, mark],
-    } = await access.provider.read([rows.head, rows.mark(idempotencyRecordKey(idempotency.key))], options);
+    } = await access.provider.read(
+      [rows.head, rows.idempotencyRecord(idempotencyRecordKey(idempotency.key))],
+      options,
+    );
     if (headIn(rows.head, head).kind === 'deleted') throw deletedError(rows);
     return mark === undefined ? undefined : (idempotencyRecordIn(mark).answer as VersionRange);
   }
@@ -176,14 +179,14 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     encoded.catch(() => undefined);
     if (events.length === 0)
       return { version: await this.#versionToAppendTo(rows, options), replayed: false };
-    return await context.observed('append', rows, async (tally) => {
+    return await context.observeCall('append', rows, async (counters) => {
       const attempt = async () => {
-        tally.attempts += 1;
-        const part = this.#appendPart(rows, encoded, expectation, [events]);
+        counters.attempts += 1;
+        const participant = this.#appendPart(rows, encoded, expectation, [events]);
         // the version expected is no part of the content: a repeat of the caller's work reads a
         // later one
-        const mark = context.mark(rows, idempotencyKey, [events], () => part.versions);
-        const participants: readonly Participant[] = mark === undefined ? [part] : [mark, part];
+        const mark = context.idempotencyRecord(rows, idempotencyKey, [events], () => participant.versions);
+        const participants: readonly Participant[] = mark === undefined ? [participant] : [mark, participant];
         const outcome = await commitParticipants({
           // rivals that check nothing wait in turn, below: one attempt each
           access:
@@ -195,7 +198,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
           participants,
           signal,
         });
-        if (!('verdict' in outcome)) return { version: part.versions.to, replayed: false };
+        if (!('verdict' in outcome)) return { version: participant.versions.to, replayed: false };
         if ((await this.#head(rows, options)).kind === 'deleted') throw deletedError(rows);
         return { version: (idempotencyRecordIn(outcome.row).answer as VersionRange).to, replayed: true };
       };
@@ -203,12 +206,12 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
         try {
           return await attempt();
         } catch (error) {
-          if (isConflict(error)) tally.conflicts += 1;
+          if (isConflict(error)) counters.conflicts += 1;
           throw error;
         }
       };
       if (expectation.expected !== 'any' && expectation.expected !== 'present') return await counted();
-      return await retryWithLock(rows.access, rows.turn, { ...rows.access.retry, signal }, counted);
+      return await retryWithLock(rows.access, rows.lockName, { ...rows.access.retry, signal }, counted);
     });
   }
 
@@ -270,7 +273,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     if (found.head.kind === 'deleted') throw deletedError(rows);
     if (found.version === 0) throw notFoundError(rows);
     if (!(await putSnapshot(rows, found, options?.signal))) throw deletedError(rows);
-    this.#context.tell(rows, { event: 'snapshot created', version: found.version });
+    this.#context.emit(rows, { event: 'snapshot created', version: found.version });
     return found.version;
   }
 
@@ -354,17 +357,17 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     events: ReturnType<typeof encodeEvents>,
     expectation: Expectation,
     content: unknown,
-  ): AppendPart {
-    return new AppendPart({
+  ): AppendParticipant {
+    return new AppendParticipant({
       rows,
       events,
       expectation,
       content,
-      landed: (landing) => {
+      committed: (landing) => {
         const { before, after } = landing;
         if (after === before) return;
-        this.#context.appended(rows, landing);
-        if (crosses(rows.definition.snapshot.every, before, after)) this.#snapshotLater(rows, after);
+        this.#context.onAppended(rows, landing);
+        if (crossesInterval(rows.definition.snapshot.every, before, after)) this.#snapshotLater(rows, after);
       },
     });
   }
@@ -377,9 +380,9 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       try {
         const found = await loadStream(rows, { observer, signal: undefined, atVersion: version });
         if (found.version > 0 && (await putSnapshot(rows, found, undefined)))
-          this.#context.tell(rows, { event: 'snapshot created', version });
+          this.#context.emit(rows, { event: 'snapshot created', version });
       } catch (cause) {
-        this.#context.tell(rows, {
+        this.#context.emit(rows, {
           event: 'snapshot ignored',
           version,
           reason: 'it could not be written',
@@ -392,7 +395,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     void work.then(() => background.delete(work));
   }
 
-  async #find(rows: StreamRows, options: (CallOptions & PointInTime) | undefined): Promise<Found> {
+  async #find(rows: StreamRows, options: (CallOptions & PointInTime) | undefined): Promise<LoadResult> {
     assertOptions('load', options, ['signal', 'atVersion', 'atTime']);
     const { atVersion, atTime, signal } = options ?? {};
     if (atVersion !== undefined && atTime !== undefined)
@@ -400,16 +403,19 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     assertPoint(atVersion, atTime);
     throwIfAborted('load', signal);
     const { observer } = this.#context;
-    return await this.#context.observed('load', rows, async (tally) => {
-      tally.attempts = 1;
+    return await this.#context.observeCall('load', rows, async (counters) => {
+      counters.attempts = 1;
       const version = atTime === undefined ? atVersion : await versionAt(rows, atTime.getTime(), signal);
       const found = await loadStream(rows, { observer, signal, atVersion: version });
-      Object.assign(tally, { events: found.replayed, snapshot: found.snapshot > 0 ? 'hit' : 'miss' });
+      Object.assign(counters, {
+        events: found.replayed,
+        snapshot: found.snapshotVersion > 0 ? 'hit' : 'miss',
+      });
       return found;
     });
   }
 
-  #loaded(rows: StreamRows, { state, version }: Found): Loaded<StateOf<D>> {
+  #loaded(rows: StreamRows, { state, version }: LoadResult): Loaded<StateOf<D>> {
     return loadedOf(rows, { id: rows.id, state: state as StateOf<D>, version });
   }
 }

@@ -18,7 +18,7 @@ import {
   type IdempotencyRecord,
   type Row,
 } from '@kvent/key-value-storage/core';
-import { AppendPart, type AppendLanding } from './append-participant.js';
+import { AppendParticipant, type CommittedAppend } from './append-participant.js';
 import { encodeEvents, metadataOf, recorded } from './events/event-codec.js';
 import { evolvedBy } from './events/fold.js';
 import { conditionOf, isMet, type Expectation } from './rows/expectations.js';
@@ -29,12 +29,12 @@ import type {
   TransactOptions,
   VersionRange,
 } from './definition/event-stream.js';
-import { loadStream, type Found } from './events/load-stream.js';
+import { loadStream, type LoadResult } from './events/load-stream.js';
 import { loadedOf } from './events/loaded-stream.js';
 import { allEvents } from './events/read-events.js';
-import { crosses, ridingSnapshot } from './snapshots/snapshot-rows.js';
+import { crossesInterval, snapshotBesideEvents } from './snapshots/snapshot-rows.js';
 import { deletedError, lockedError, mismatchError } from './rows/stream-conflicts.js';
-import type { StreamContext, Tally } from './context/stream-context.js';
+import type { StreamContext, CallCounters } from './context/stream-context.js';
 import type { AnyEvent } from './definition/stream-definition.js';
 import type { StreamRows } from './rows/stream-rows.js';
 
@@ -77,15 +77,15 @@ export async function transact(
     ...resolveRetry(options.retry, rows.access.retry),
     ...(signal !== undefined && { signal }),
   };
-  return await context.observed('transact', rows, async (tally) => {
+  return await context.observeCall('transact', rows, async (counters) => {
     const deadline = context.clock.monotonic() + lockTimeoutMs;
-    return await retryWithLock(rows.access, rows.turn, policy, async () => {
+    return await retryWithLock(rows.access, rows.lockName, policy, async () => {
       throwIfAborted('transact', signal);
-      tally.attempts += 1;
+      counters.attempts += 1;
       try {
-        return await new Transaction(context, rows, decide, options, condition).run(deadline, tally);
+        return await new Transaction(context, rows, decide, options, condition).run(deadline, counters);
       } catch (error) {
-        if (isConflict(error)) tally.conflicts += 1;
+        if (isConflict(error)) counters.conflicts += 1;
         throw error;
       }
     });
@@ -114,14 +114,14 @@ class Transaction {
     this.#decide = decide;
     this.#options = options;
     this.#condition = condition;
-    this.#mark = context.mark(rows, options.idempotencyKey, undefined, () => this.#versions);
+    this.#mark = context.idempotencyRecord(rows, options.idempotencyKey, undefined, () => this.#versions);
   }
 
-  async run(deadline: number, tally: Tally): Promise<Answer> {
+  async run(deadline: number, counters: CallCounters): Promise<Answer> {
     await this.#mark?.prepare();
     const found = await this.#loadFree(deadline);
-    Object.assign(tally, { events: found.replayed, snapshot: found.snapshot > 0 ? 'hit' : 'miss' });
-    const first = this.#firstAnswer(found.beside[1]);
+    Object.assign(counters, { events: found.replayed, snapshot: found.snapshotVersion > 0 ? 'hit' : 'miss' });
+    const first = this.#firstAnswer(found.extraRows[1]);
     if (first !== undefined) return await this.#replay(first);
     this.#assertCondition(found);
     const batch = this.#context.atomic();
@@ -140,14 +140,14 @@ class Transaction {
    * The stream, the lease and the mark in one turn; while a session holds the stream, again until
    * the deadline: then `STREAM_LOCKED`.
    */
-  async #loadFree(deadline: number): Promise<Found> {
+  async #loadFree(deadline: number): Promise<LoadResult> {
     const { clock, observer } = this.#context;
     const rows = this.#rows;
     const { signal } = this.#options;
     const beside = [rows.lease, ...(this.#mark?.reads ?? [])];
     while (true) {
-      const found = await loadStream(rows, { observer, signal, beside });
-      const [lease, mark] = found.beside;
+      const found = await loadStream(rows, { observer, signal, extraReads: beside });
+      const [lease, mark] = found.extraRows;
       if (found.head.kind === 'deleted') throw deletedError(rows);
       if (found.head.kind !== 'held' || lease === undefined || mark !== undefined) return found;
       const left = Math.min(
@@ -163,7 +163,7 @@ class Transaction {
     }
   }
 
-  #assertCondition({ version }: Found): void {
+  #assertCondition({ version }: LoadResult): void {
     const condition = this.#condition;
     if (condition !== undefined && !isMet(condition.expected, version))
       throw mismatchError(this.#rows, condition, version);
@@ -183,7 +183,7 @@ class Transaction {
    * The events; or the first answer, where a twin of this call has won while it decided, so that it
    * threw or found nothing left to do.
    */
-  async #decideOn(found: Found, batch: AtomicBatch): Promise<readonly AnyEvent[] | Answer> {
+  async #decideOn(found: LoadResult, batch: AtomicBatch): Promise<readonly AnyEvent[] | Answer> {
     const { id, name } = this.#rows;
     try {
       const events: unknown = await this.#decide(found.state, { id, version: found.version, batch });
@@ -201,11 +201,11 @@ class Transaction {
   }
 
   async #twin(): Promise<Answer | undefined> {
-    const first = await this.#context.firstAnswer(this.#mark, this.#options.signal);
+    const first = await this.#context.findReplay(this.#mark, this.#options.signal);
     return first === undefined ? undefined : await this.#replay(first);
   }
 
-  async #append(found: Found, batch: AtomicBatch, events: readonly AnyEvent[]): Promise<Answer> {
+  async #append(found: LoadResult, batch: AtomicBatch, events: readonly AnyEvent[]): Promise<Answer> {
     const { definition, id } = this.#rows;
     const { sameCommit, signal, metadata } = this.#options;
     const encoded = await encodeEvents(
@@ -220,7 +220,7 @@ class Transaction {
     sameCommit?.(batch, Object.freeze({ id, state, version, events: folded }));
     let recordedEvents: readonly Recorded<AnyEvent>[] = [];
     batch.include(
-      this.#part(found, encoded, state, ({ landed }) => {
+      this.#part(found, encoded, state, ({ commit: landed }) => {
         const at = { rowVersion: landed.version, recordedAt: landed.time };
         recordedEvents = encoded.map((each, index) =>
           recorded(each, this.#rows, { ...at, version: found.version + index + 1 }),
@@ -233,32 +233,33 @@ class Transaction {
   }
 
   #part(
-    found: Found,
+    found: LoadResult,
     encoded: Awaited<ReturnType<typeof encodeEvents>>,
     state?: unknown,
-    landed?: (landing: AppendLanding) => void,
-  ): AppendPart {
+    landed?: (landing: CommittedAppend) => void,
+  ): AppendParticipant {
     const context = this.#context;
     const rows = this.#rows;
     const version = found.version + encoded.length;
-    const riding = encoded.length > 0 && crosses(rows.definition.snapshot.every, found.version, version);
+    const riding =
+      encoded.length > 0 && crossesInterval(rows.definition.snapshot.every, found.version, version);
     let snapshots = 0;
-    return new AppendPart({
+    return new AppendParticipant({
       rows,
       events: Promise.resolve(encoded),
       expectation: { expected: found.version, by: 'loaded' },
-      seen: { head: found.head, lease: found.beside[0] },
+      seen: { head: found.head, lease: found.extraRows[0] },
       content: undefined,
-      beside: (_from, contribution) => {
+      extraChanges: (_from, contribution) => {
         const changes = riding
-          ? ridingSnapshot(rows, { version, state }, contribution, context.observer)
+          ? snapshotBesideEvents(rows, { version, state }, contribution, context.observer)
           : [];
         snapshots = changes.length;
         return changes;
       },
-      landed: (landing) => {
-        if (encoded.length > 0) context.appended(rows, landing);
-        if (snapshots > 0) context.tell(rows, { event: 'snapshot created', version });
+      committed: (landing) => {
+        if (encoded.length > 0) context.onAppended(rows, landing);
+        if (snapshots > 0) context.emit(rows, { event: 'snapshot created', version });
         landed?.(landing);
       },
     });

@@ -104,7 +104,7 @@ beforeEach(async () => {
       KeyValueStorageModule.forFeature([Customers]),
       EventStoreModule.forRoot({
         clock,
-        observer: { tell: (notice) => void told.push({ ...here(), notice }) },
+        observer: { observe: (notice) => void told.push({ ...here(), notice }) },
         committed: (_stream, events) =>
           void listened.push({ ...here(), recorded: events.map(({ tenant }) => tenant) }),
       }),
@@ -216,7 +216,7 @@ describe('A listener that fails', () => {
       const notices: StreamLogEntry[] = [];
       const store = new EventStore(app.get(KeyValueStorage, { strict: false }), {
         committed,
-        observer: { tell: (notice) => void notices.push(notice) },
+        observer: { observe: (notice) => void notices.push(notice) },
       });
       const answer = await store
         .stream(Orders)

@@ -22,7 +22,7 @@ export class CommittedHub {
    * What the event store calls: first what its options say, then who listens; `undefined` where
    * nobody does, so that no event is made for nobody.
    */
-  beside(own: CommittedEvents | undefined): CommittedEvents | undefined {
+  combineWith(own: CommittedEvents | undefined): CommittedEvents | undefined {
     if (!this.#isUsed) return own;
     return async (stream, events, definition) => {
       const listeners = [own, ...(this.#listeners.get(definition) ?? [])];

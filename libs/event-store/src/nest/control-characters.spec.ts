@@ -76,7 +76,7 @@ describe.each(hostile)('the text %j', (text) => {
     const logged: unknown[] = [];
     const log = (entry: unknown): void => void logged.push(entry);
     const logger = new StreamLogger({ log, debug: log, warn: log, error: log });
-    logger.tell({ event: 'session expired', type: 'ledger', id: text, database: 'tenant:acme' } as never);
+    logger.observe({ event: 'session expired', type: 'ledger', id: text, database: 'tenant:acme' } as never);
     const texts = Object.values(logged[0] as object).filter(
       (value): value is string => typeof value === 'string',
     );

@@ -80,7 +80,7 @@ async function start(...imports: (DynamicModule | Type<unknown>)[]): Promise<voi
   app = await Test.createTestingModule({
     imports: [
       KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), tenancy: {} }),
-      EventStoreModule.forRoot({ observer: { tell: () => undefined } }),
+      EventStoreModule.forRoot({ observer: { observe: () => undefined } }),
       EventStoreModule.forFeature([Orders]),
       ...imports,
     ],

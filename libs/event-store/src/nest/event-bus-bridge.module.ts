@@ -65,7 +65,7 @@ export class EventBusBridgeModule {
           inject: [ModuleRef, CommittedHub, ModulesContainer],
           useFactory: (module: ModuleRef, hub: CommittedHub, modules: ModulesContainer) =>
             onceForApplication(modules, token, () => {
-              if (hasStarted(modules)) throw tooLate(owner);
+              if (hasStarted(modules)) throw lateImportError(owner);
               // the compiler has checked the events of each type
               return new EventBusBridge(module, hub, stream, mapping as AnyMapping, owner);
             }),
@@ -75,7 +75,7 @@ export class EventBusBridgeModule {
   }
 }
 
-const tooLate = (owner: string) =>
+const lateImportError = (owner: string) =>
   invalidOption(
     `${owner} is in a module that was loaded after the start, where Nest begins nothing: no event would be published. Import it in a module that is there at the start.`,
   );

@@ -7,9 +7,9 @@ import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage, KeyValueStorageModule, onceForApplication } from '@kvent/key-value-storage';
 import { EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { CommittedHub } from './committed-hub.js';
-import { noStorage } from './start-up-checks.js';
+import { noStorageError } from './start-up-checks.js';
 import { StreamLogger } from './stream-logger.js';
-import { both, streamTelemetry } from './stream-telemetry.js';
+import { combineObservers, streamTelemetry } from './stream-telemetry.js';
 
 export const eventStoreOptionsToken = Symbol('kvent.event-store-options');
 // Symbol.for: `overrideEventStore` is behind another door, which may be loaded from another copy of
@@ -72,7 +72,7 @@ async function storeOf(
 ): Promise<EventStore> {
   if (storage === undefined) {
     if (![...modules.values()].some(({ metatype }) => metatype === KeyValueStorageModule))
-      throw noStorage(modules);
+      throw noStorageError(modules);
     // Nest 11 answers undefined for an optional dependency that failed; its own error ends the
     // start-up, and must not be hidden by another
     return await new Promise(() => undefined);
@@ -87,6 +87,6 @@ async function createStore(
   given: EventStoreOptions,
   hub: CommittedHub,
 ): Promise<EventStore> {
-  const observer = both(given.observer ?? new StreamLogger(), await streamTelemetry());
-  return new EventStore(storage, { ...given, observer, committed: hub.beside(given.committed) });
+  const observer = combineObservers(given.observer ?? new StreamLogger(), await streamTelemetry());
+  return new EventStore(storage, { ...given, observer, committed: hub.combineWith(given.committed) });
 }

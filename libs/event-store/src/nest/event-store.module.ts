@@ -19,7 +19,7 @@ import {
   assertStaticOptions,
   assertStreams,
   streamFeatureSymbol,
-  streamRootPlaceToken,
+  streamRootCallSiteToken,
   type StreamFeature,
 } from './start-up-checks.js';
 
@@ -87,7 +87,10 @@ export class EventStoreModule implements OnModuleInit {
    */
   static forFeature(streams: readonly AnyStream[]): DynamicModule {
     const definitions = streams.map(streamOf);
-    const feature: StreamFeature = { streams: definitions, place: callSite(EventStoreModule.forFeature) };
+    const feature: StreamFeature = {
+      streams: definitions,
+      declaredAt: callSite(EventStoreModule.forFeature),
+    };
     return {
       module: featureModule(feature),
       imports: [EventStoreHost],
@@ -113,7 +116,7 @@ const rootOf = (
   module: EventStoreModule,
   global: true,
   imports: [...imports, EventStoreHost],
-  providers: [options, { provide: streamRootPlaceToken, useValue: place }],
+  providers: [options, { provide: streamRootCallSiteToken, useValue: place }],
   exports: [eventStoreOptionsToken, EventStoreHost],
 });
 

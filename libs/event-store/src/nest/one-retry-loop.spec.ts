@@ -124,7 +124,7 @@ beforeEach(async () => {
     imports: [
       KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
       KeyValueStorageModule.forFeature([Totals]),
-      EventStoreModule.forRoot({ observer: { tell: () => undefined } }),
+      EventStoreModule.forRoot({ observer: { observe: () => undefined } }),
       EventStoreModule.forFeature([Tills]),
     ],
     controllers: [TillController],

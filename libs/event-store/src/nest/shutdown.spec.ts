@@ -98,7 +98,7 @@ async function start(
   provider: KeyValueStorageOptions['provider'],
   ...features: (typeof TillModule)[]
 ): Promise<Cashier> {
-  const observer = { tell: (notice: StreamLogEntry) => void notices.push(notice) };
+  const observer = { observe: (notice: StreamLogEntry) => void notices.push(notice) };
   const imports = [
     KeyValueStorageModule.forRoot({ provider }),
     EventStoreModule.forRoot({ observer }),

@@ -15,11 +15,11 @@ import type { ResolvedStream } from '../core/definition/stream-definition.js';
 /** What one `forFeature` declared; it hangs on the module class that it answered. */
 export interface StreamFeature {
   readonly streams: readonly ResolvedStream[];
-  readonly place: string;
+  readonly declaredAt: string;
 }
 export const streamFeatureSymbol = Symbol.for('kvent.stream-feature');
 /** Where `forRoot` was called. */
-export const streamRootPlaceToken = Symbol('kvent.stream-root-place');
+export const streamRootCallSiteToken = Symbol('kvent.stream-root-place');
 
 /**
  * `INVALID_OPTION` for a second root, for a stream whose provider has no such name, and for two
@@ -56,7 +56,7 @@ const featuresOf = (modules: ModulesContainer): readonly StreamFeature[] =>
 
 const rootPlacesOf = (modules: ModulesContainer): readonly string[] =>
   [...modules.values()].flatMap(({ providers }) => {
-    const place: unknown = providers.get(streamRootPlaceToken)?.instance;
+    const place: unknown = providers.get(streamRootCallSiteToken)?.instance;
     return typeof place === 'string' ? [place] : [];
   });
 
@@ -83,12 +83,12 @@ export function assertStaticOptions(modules: ModulesContainer, options: symbol):
 }
 
 /** Streams without a storage: the error names who wants them. */
-export function noStorage(modules: ModulesContainer) {
+export function noStorageError(modules: ModulesContainer) {
   const [feature] = featuresOf(modules);
   const who =
     feature === undefined
       ? `EventStoreModule.forRoot (${rootPlacesOf(modules)[0] ?? 'an unknown place'})`
-      : `EventStoreModule.forFeature([${feature.streams.map(nameOf).join(', ')}]) (${feature.place})`;
+      : `EventStoreModule.forFeature([${feature.streams.map(nameOf).join(', ')}]) (${feature.declaredAt})`;
   return invalidOption(
     `${who} has no KeyValueStorageModule.forRoot: import it once, in the module of the application.`,
   );
@@ -99,7 +99,7 @@ function assertDefinitions(
   { providers, oneEngine, scope }: StartUpContext,
 ): void {
   const seen = new Map<string, { readonly stream: ResolvedStream; readonly place: string }>();
-  for (const { streams, place } of features) {
+  for (const { streams, declaredAt: place } of features) {
     for (const stream of streams) {
       assertProviderName(stream, place, providers);
       const engine =

@@ -22,11 +22,11 @@ export class StreamLogger implements StreamObserver {
     this.#logger = logger;
   }
 
-  tell({ event, ...fields }: StreamLogEntry): void {
+  observe({ event, ...fields }: StreamLogEntry): void {
     this.#logger[levels[event]]({
       message: printable(`${event}: ${fields.type}/${fields.id}`),
       event,
-      ...written(fields),
+      ...toLogFields(fields),
     });
   }
 }
@@ -36,7 +36,7 @@ export class StreamLogger implements StreamObserver {
  * times as texts: what any log can carry. Of a cause what cannot hold data: a parser's message
  * quotes what it read.
  */
-function written(fields: object): Record<string, unknown> {
+function toLogFields(fields: object): Record<string, unknown> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, value]: [string, unknown]) => [
       name,

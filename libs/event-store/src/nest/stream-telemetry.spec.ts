@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KeyValueStorageModule, MemoryProvider } from '@kvent/key-value-storage';
 import { defineStream, event, EventStore, type EventStream } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
-import { both, streamTelemetry } from './stream-telemetry.js';
+import { combineObservers, streamTelemetry } from './stream-telemetry.js';
 
 const Cups = defineStream('cup', {
   events: { filled: event<{ ml: number }>() },
@@ -134,7 +134,7 @@ describe('Telemetry of streams', () => {
       Promise.reject(Object.assign(new Error('import failed'), { code }));
     expect(await streamTelemetry(failing('ERR_MODULE_NOT_FOUND'))).toBeUndefined();
     await expect(streamTelemetry(failing('ERR_INVALID_PACKAGE_CONFIG'))).rejects.toThrow('import failed');
-    const log = { tell: () => undefined };
-    expect(both(log, undefined)).toBe(log);
+    const log = { observe: () => undefined };
+    expect(combineObservers(log, undefined)).toBe(log);
   });
 });

@@ -43,7 +43,7 @@ export function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObser
     unit: 's',
   });
   return {
-    tell(notice) {
+    observe(notice) {
       if (notice.event === 'events appended')
         appends.add(notice.to - notice.from + 1, { 'kvent.stream.type': notice.type });
     },
@@ -69,12 +69,12 @@ export function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObser
 }
 
 /** Both hear everything. */
-export function both(first: StreamObserver, second: StreamObserver | undefined): StreamObserver {
+export function combineObservers(first: StreamObserver, second: StreamObserver | undefined): StreamObserver {
   if (second === undefined) return first;
   return {
-    tell(notice) {
-      first.tell(notice);
-      second.tell(notice);
+    observe(notice) {
+      first.observe(notice);
+      second.observe(notice);
     },
     begin(call) {
       const ends = [first.begin?.(call), second.begin?.(call)];

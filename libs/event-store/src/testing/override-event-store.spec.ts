@@ -33,7 +33,7 @@ describe('overrideEventStore', () => {
     const builder = overrideStorage(Test.createTestingModule({ imports }), new MemoryProvider({ clock }));
     app = await overrideEventStore(builder, {
       clock,
-      observer: { tell: (notice) => void notices.push(notice) },
+      observer: { observe: (notice) => void notices.push(notice) },
     }).compile();
     const doors = app.get(EventStore, { strict: false }).stream(Doors);
 

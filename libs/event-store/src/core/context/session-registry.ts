@@ -5,16 +5,16 @@
 import { storageError } from '@kvent/key-value-storage/core';
 
 /** What an event store can do with a session that nobody will close. */
-export interface Endable {
+export interface RegisteredSession {
   /**
    * Aborts its signal with the reason, waits for what it is doing, and lets the stream go. Never
    * rejects: the lock ends by itself after its time.
    */
-  end(why: Error): Promise<void>;
+  terminate(why: Error): Promise<void>;
 }
 
-export class OpenSessions {
-  readonly #open = new Set<Endable>();
+export class SessionRegistry {
+  readonly #open = new Set<RegisteredSession>();
   #accepting = true;
   #ended = false;
 
@@ -23,13 +23,13 @@ export class OpenSessions {
     if (!this.#accepting) throw closing(what);
   }
 
-  add(session: Endable): void {
+  add(session: RegisteredSession): void {
     this.#open.add(session);
     // it was being opened while the others were ended
-    if (this.#ended) void session.end(closing('stream'));
+    if (this.#ended) void session.terminate(closing('stream'));
   }
 
-  delete(session: Endable): void {
+  delete(session: RegisteredSession): void {
     this.#open.delete(session);
   }
 
@@ -40,7 +40,7 @@ export class OpenSessions {
   async end(): Promise<void> {
     this.#accepting = false;
     this.#ended = true;
-    await Promise.all([...this.#open].map(async (session) => await session.end(closing('stream'))));
+    await Promise.all([...this.#open].map(async (session) => await session.terminate(closing('stream'))));
   }
 }
 

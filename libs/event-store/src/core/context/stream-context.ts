@@ -16,7 +16,7 @@ import {
 } from '@kvent/key-value-storage/core';
 import { recorded, type EncodedEvent } from '../events/event-codec.js';
 import type { EventMetadata } from '../definition/event-stream.js';
-import type { OpenSessions } from './session-registry.js';
+import type { SessionRegistry } from './session-registry.js';
 import type { ResolvedStream } from '../definition/stream-definition.js';
 import type {
   CommittedEvents,
@@ -37,7 +37,7 @@ export interface StreamSettings {
 }
 
 /** What a verb met on its way, for its span. */
-export interface Tally {
+export interface CallCounters {
   attempts: number;
   conflicts: number;
   events?: number;
@@ -45,15 +45,15 @@ export interface Tally {
 }
 
 /** Events that are there by now. */
-export interface Appending {
+export interface AppendedEvents {
   /** The version before them. */
   readonly before: number;
   readonly events: readonly EncodedEvent[];
-  readonly landed: CommittedBatch;
+  readonly commit: CommittedBatch;
   readonly session?: string;
 }
 
-type Told = StreamLogEntry extends infer N
+type StreamLogFields = StreamLogEntry extends infer N
   ? N extends StreamLogEntry
     ? Omit<N, 'type' | 'id' | 'database'>
     : never
@@ -69,7 +69,7 @@ export class StreamContext {
   /** Work off the request path, that closing waits for. */
   readonly background: Set<Promise<void>>;
   /** Those of the whole event store. */
-  readonly sessions: OpenSessions;
+  readonly sessions: SessionRegistry;
   readonly #committed: CommittedEvents | undefined;
 
   constructor(
@@ -95,18 +95,18 @@ export class StreamContext {
     return new StreamRows(this.access, this.definition, database, id);
   }
 
-  tell({ id, database }: StreamRows, notice: Told): void {
-    this.observer.tell({ ...notice, type: this.definition.type, id, database });
+  emit({ id, database }: StreamRows, notice: StreamLogFields): void {
+    this.observer.observe({ ...notice, type: this.definition.type, id, database });
   }
 
   /**
    * Tells that events have landed, and hands them on: not in a transaction, which may still be
    * rolled back.
    */
-  appended(rows: StreamRows, { before, events, landed, session }: Appending): void {
+  onAppended(rows: StreamRows, { before, events, commit: landed, session }: AppendedEvents): void {
     const range = { from: before + 1, to: before + events.length };
     const { inTransaction } = this.access;
-    this.tell(rows, {
+    this.emit(rows, {
       event: 'events appended',
       ...range,
       ...(session !== undefined && { session }),
@@ -124,7 +124,7 @@ export class StreamContext {
         );
         await committed(stream, made, this.definition);
       } catch (cause) {
-        this.tell(rows, { event: 'listener failed', ...range, cause });
+        this.emit(rows, { event: 'listener failed', ...range, cause });
       }
     };
     // never in the context of whoever made the commit: it may be another tenant's
@@ -150,7 +150,7 @@ export class StreamContext {
   }
 
   /** The mark of one append; its scope is the stream. */
-  mark(
+  idempotencyRecord(
     rows: StreamRows,
     given: string | IdempotentCall | undefined,
     own: unknown,
@@ -158,7 +158,7 @@ export class StreamContext {
   ): IdempotencyRecord | undefined {
     const idempotency = idempotencyOf(given, own);
     if (idempotency === undefined) return undefined;
-    const address = rows.mark(idempotencyRecordKey(idempotency.key));
+    const address = rows.idempotencyRecord(idempotencyRecordKey(idempotency.key));
     return new IdempotencyRecord({
       access: this.access,
       address,
@@ -172,7 +172,7 @@ export class StreamContext {
    * The mark's row where this call was answered before. `IDEMPOTENCY_CONFLICT` where the key was
    * used for something else.
    */
-  async firstAnswer(
+  async findReplay(
     mark: IdempotencyRecord | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Row | undefined> {
@@ -185,17 +185,17 @@ export class StreamContext {
   }
 
   /** Runs a verb, and tells how it went. */
-  async observed<R>(
+  async observeCall<R>(
     operation: StreamCall['operation'],
     rows: StreamRows,
-    work: (tally: Tally) => Promise<R>,
+    work: (counters: CallCounters) => Promise<R>,
   ): Promise<R> {
     const { id, database } = rows;
     const begun = this.clock.monotonic();
     const end = this.observer.begin?.({ operation, type: this.definition.type, id, database });
-    const tally: Tally = { attempts: 0, conflicts: 0 };
+    const counters: CallCounters = { attempts: 0, conflicts: 0 };
     const ended = (error?: string): void => {
-      const { attempts, ...met } = tally;
+      const { attempts, ...met } = counters;
       end?.({
         ...met,
         retries: Math.max(0, attempts - 1),
@@ -204,12 +204,12 @@ export class StreamContext {
       });
     };
     try {
-      const answer = await work(tally);
+      const answer = await work(counters);
       ended();
       return answer;
     } catch (error) {
       if (isStorageError(error, 'STREAM_VERSION_MISMATCH'))
-        this.tell(rows, {
+        this.emit(rows, {
           event: 'version mismatch',
           expected: typeof error.expected === 'object' ? error.expected.join(' or ') : error.expected,
           actual: error.actual,

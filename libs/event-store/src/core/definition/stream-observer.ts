@@ -80,7 +80,7 @@ export interface StreamCallEnd {
  * is in `database`, whatever the context is.
  */
 export interface StreamObserver {
-  tell(notice: StreamLogEntry): void;
+  observe(notice: StreamLogEntry): void;
   /** Called as a verb begins; what it answers is called once, as it ends. */
   begin?(call: StreamCall): (end: StreamCallEnd) => void;
 }
@@ -99,8 +99,8 @@ export type CommittedEvents = (
 /** Watching must not break what is watched: what an observer throws is ignored. */
 export function quiet(observer: StreamObserver | undefined): StreamObserver {
   return {
-    tell(notice) {
-      ignoring(() => observer?.tell(notice));
+    observe(notice) {
+      ignoring(() => observer?.observe(notice));
     },
     begin(call) {
       const end = ignoring(() => observer?.begin?.(call));

@@ -34,7 +34,7 @@ export interface EncodedEvent {
 }
 
 /** Where an event landed: what makes it a recorded one. */
-export interface Landing {
+export interface EventPosition {
   readonly version: number;
   /** Of the row: the version of its batch. */
   readonly rowVersion: string;
@@ -154,11 +154,11 @@ function assertMetadata(metadata: EventMetadata | undefined): void {
 export function recorded(
   { event: { type, data }, metadata, schemaVersion }: Omit<EncodedEvent, 'stored'>,
   rows: StreamRows,
-  { version, rowVersion, recordedAt: at }: Landing,
+  { version, rowVersion, recordedAt: at }: EventPosition,
 ): Recorded<AnyEvent> {
   const id = `${rowVersion}-${version}`;
   const recordedAt = new Date(at);
-  const described = rows.describe(metadata, schemaVersion);
+  const described = rows.recordedMetadata(metadata, schemaVersion);
   const { id: stream, tenant } = rows;
   // plain literals: thousands of these are made for one read
   if (tenant === undefined) {

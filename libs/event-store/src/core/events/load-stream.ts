@@ -42,29 +42,29 @@ export interface LoadOptions {
   readonly signal: AbortSignal | undefined;
   readonly atVersion?: number | undefined;
   /** Rows that are wanted in the same turn. */
-  readonly beside?: readonly Address[];
+  readonly extraReads?: readonly Address[];
 }
 
 /** A stream as it was found: up to its head, or to the version asked for. */
-export interface Found {
+export interface LoadResult {
   readonly head: Head;
   readonly version: number;
   readonly state: unknown;
   /** The rows asked for beside it, and the provider's time. */
-  readonly beside: readonly (Row | undefined)[];
+  readonly extraRows: readonly (Row | undefined)[];
   readonly time: number;
   /** Events that were read, and where the snapshot stood, 0 for none. */
   readonly replayed: number;
-  readonly snapshot: number;
+  readonly snapshotVersion: number;
 }
 
 /**
  * `STREAM_VERSION_NOT_FOUND` where the stream is shorter than `atVersion`; a deleted one is
  * `initial` at version 0, and its head says so.
  */
-export async function loadStream(rows: StreamRows, options: LoadOptions): Promise<Found> {
+export async function loadStream(rows: StreamRows, options: LoadOptions): Promise<LoadResult> {
   const { provider, assertOpen } = rows.access;
-  const { atVersion, beside = [], signal, observer } = options;
+  const { atVersion, extraReads: beside = [], signal, observer } = options;
   assertOpen();
   const { every } = rows.definition.snapshot;
   const tail = Math.min((every ?? tailMax) + tailMargin, tailMax);
@@ -75,10 +75,11 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
       { signal },
     ),
   ]);
-  const found = foundBeside(rows, looked);
+  const found = headReadOf(rows, looked);
   const { head } = found;
-  if (head.kind === 'deleted') return gone(rows, found, atVersion);
-  if (atVersion !== undefined && atVersion > head.version) throw tooShort(rows, atVersion, head.version);
+  if (head.kind === 'deleted') return deletedResult(rows, found, atVersion);
+  if (atVersion !== undefined && atVersion > head.version)
+    throw versionNotFoundError(rows, atVersion, head.version);
   const end = atVersion ?? head.version;
   const [snapshots, events] = pages.map((page) => page.rows);
   const snapshot =
@@ -86,9 +87,9 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
   const replay = new Replay(rows, snapshot, options);
   const whole = await replay.upTo(end, (events ?? []).toReversed());
   // an event is missing: only a delete takes them
-  if (!whole) return await lookAgain(rows, options, replay.version + 1);
+  if (!whole) return await rereadHead(rows, options, replay.version + 1);
   const { version, state, replayed } = replay;
-  return { ...found, version, state, replayed, snapshot: snapshot?.version ?? 0 };
+  return { ...found, version, state, replayed, snapshotVersion: snapshot?.version ?? 0 };
 }
 
 /** Goes on from a state that is known, up to the head: what a session does after a conflict. */
@@ -96,22 +97,23 @@ export async function catchUp(
   rows: StreamRows,
   from: { readonly version: number; readonly state: unknown },
   options: LoadOptions,
-): Promise<Found> {
+): Promise<LoadResult> {
   const { provider, assertOpen } = rows.access;
   assertOpen();
-  const found = foundBeside(
+  const found = headReadOf(
     rows,
-    await provider.read([rows.head, ...(options.beside ?? [])], { signal: options.signal }),
+    await provider.read([rows.head, ...(options.extraReads ?? [])], { signal: options.signal }),
   );
-  if (found.head.kind === 'deleted') return gone(rows, found, undefined);
+  if (found.head.kind === 'deleted') return deletedResult(rows, found, undefined);
   const replay = new Replay(rows, from, options);
-  if (!(await replay.upTo(found.head.version, []))) return await lookAgain(rows, options, replay.version + 1);
+  if (!(await replay.upTo(found.head.version, [])))
+    return await rereadHead(rows, options, replay.version + 1);
   return {
     ...found,
     version: replay.version,
     state: replay.state,
     replayed: replay.replayed,
-    snapshot: from.version,
+    snapshotVersion: from.version,
   };
 }
 
@@ -123,7 +125,7 @@ export async function versionAt(
 ): Promise<number> {
   const { provider, assertOpen } = rows.access;
   assertOpen();
-  const head = foundBeside(rows, await provider.read([rows.head], { signal })).head;
+  const head = headReadOf(rows, await provider.read([rows.head], { signal })).head;
   if (head.kind === 'deleted') return 0;
   let [low, high] = [0, head.version];
   while (low < high) {
@@ -151,7 +153,7 @@ export async function versionAt(
 export function eventRange(rows: StreamRows, from: number, to: number | undefined): ScanRange {
   const start = versionKey(Math.max(from, 1));
   return {
-    ...rows.space('event'),
+    ...rows.rangeOf('event'),
     start,
     ...(to !== undefined && { end: versionKey(to + 1) }),
     limit: pageEvents,
@@ -161,7 +163,7 @@ export function eventRange(rows: StreamRows, from: number, to: number | undefine
 /** The version of a scanned event. */
 export function versionIn(rows: StreamRows, { key }: ScannedRow): number {
   const [version] = numbersIn(key) ?? [];
-  if (version === undefined) throw corrupt({ ...rows.space('event'), key }, 'Kvent did not write its key');
+  if (version === undefined) throw corrupt({ ...rows.rangeOf('event'), key }, 'Kvent did not write its key');
   return version;
 }
 
@@ -171,7 +173,7 @@ export async function assertDeleted(
   version: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { head } = foundBeside(rows, await rows.access.provider.read([rows.head], { signal }));
+  const { head } = headReadOf(rows, await rows.access.provider.read([rows.head], { signal }));
   if (head.kind !== 'deleted')
     throw corrupt(
       rows.event(version),
@@ -179,30 +181,30 @@ export async function assertDeleted(
     );
 }
 
-type Looked = Pick<Found, 'head' | 'beside' | 'time'>;
+type HeadRead = Pick<LoadResult, 'head' | 'extraRows' | 'time'>;
 
-function foundBeside(rows: StreamRows, { rows: [head, ...beside], time }: ReadResult): Looked {
-  return { head: headIn(rows.head, head), beside, time };
+function headReadOf(rows: StreamRows, { rows: [head, ...beside], time }: ReadResult): HeadRead {
+  return { head: headIn(rows.head, head), extraRows: beside, time };
 }
 
-function gone(rows: StreamRows, found: Looked, atVersion: number | undefined): Found {
-  if (atVersion !== undefined && atVersion > 0) throw tooShort(rows, atVersion, 0);
-  return { ...found, version: 0, state: initialOf(rows), replayed: 0, snapshot: 0 };
+function deletedResult(rows: StreamRows, found: HeadRead, atVersion: number | undefined): LoadResult {
+  if (atVersion !== undefined && atVersion > 0) throw versionNotFoundError(rows, atVersion, 0);
+  return { ...found, version: 0, state: initialOf(rows), replayed: 0, snapshotVersion: 0 };
 }
 
-async function lookAgain(rows: StreamRows, options: LoadOptions, missing: number): Promise<Found> {
-  const looked = await rows.access.provider.read([rows.head, ...(options.beside ?? [])], {
+async function rereadHead(rows: StreamRows, options: LoadOptions, missing: number): Promise<LoadResult> {
+  const looked = await rows.access.provider.read([rows.head, ...(options.extraReads ?? [])], {
     signal: options.signal,
   });
-  const found = foundBeside(rows, looked);
-  if (found.head.kind === 'deleted') return gone(rows, found, options.atVersion);
+  const found = headReadOf(rows, looked);
+  if (found.head.kind === 'deleted') return deletedResult(rows, found, options.atVersion);
   throw corrupt(
     rows.event(missing),
     `event ${missing} is missing, and the stream is at version ${found.head.version}`,
   );
 }
 
-const tooShort = (rows: StreamRows, version: number, actual: number) =>
+const versionNotFoundError = (rows: StreamRows, version: number, actual: number) =>
   streamError(
     'STREAM_VERSION_NOT_FOUND',
     `The ${rows.name} is at version ${actual}; asked for was ${version}.`,

@@ -30,13 +30,17 @@ export function isMet(expected: Expectation['expected'], version: number): boole
   return version === (expected === 'absent' ? 0 : expected);
 }
 
-interface Given {
+interface ExpectationOptions {
   readonly expectedVersion?: unknown;
   readonly ifMatch?: unknown;
 }
 
 /** For `append`, where one of the two is required. */
-export function expectationOf(verb: string, options: Given | undefined, rows: StreamRows): Expectation {
+export function expectationOf(
+  verb: string,
+  options: ExpectationOptions | undefined,
+  rows: StreamRows,
+): Expectation {
   const found = readExpectation(verb, options, rows);
   if (found !== undefined) return found;
   throw invalidOption(
@@ -47,7 +51,7 @@ export function expectationOf(verb: string, options: Given | undefined, rows: St
 /** For `transact` and `delete`, where a version may be given. */
 export function conditionOf(
   verb: string,
-  options: Given | undefined,
+  options: ExpectationOptions | undefined,
   rows: StreamRows,
 ): Expectation | undefined {
   const found = readExpectation(verb, options, rows);
@@ -59,7 +63,7 @@ export function conditionOf(
 
 function readExpectation(
   verb: string,
-  options: Given | undefined,
+  options: ExpectationOptions | undefined,
   rows: StreamRows,
 ): Expectation | undefined {
   const names = (['expectedVersion', 'ifMatch'] as const).filter(

@@ -33,13 +33,13 @@ const put = (address: RowAddress, value: StoredValue, ttl: number | 'never' = 'n
 const remove = (address: RowAddress): Change => ({ kind: 'delete', address });
 
 /** The head is exactly as it was seen: the same row, or none. */
-const asSeen = ({ row }: Head): Expected => (row === undefined ? 'absent' : { version: row.version });
+const unchanged = ({ row }: Head): Expected => (row === undefined ? 'absent' : { version: row.version });
 
 /**
  * A free stream is exactly this long. `numbered`: its head is there with 0, left behind by a
  * session that appended nothing.
  */
-const isFreeAt = (version: number, numbered: boolean): Expected =>
+const freeAt = (version: number, numbered: boolean): Expected =>
   version === 0 && !numbered ? 'absent' : { number: BigInt(version) };
 
 const putEvents = (rows: TableRows, version: number, events: readonly StoredValue[]): Contribution => {
@@ -62,7 +62,7 @@ export function appendBatch(
 ): Contribution {
   const { checks, changes } = putEvents(rows, version, events);
   return {
-    checks: [check(rows.head, isFreeAt(version, numbered)), ...checks],
+    checks: [check(rows.head, freeAt(version, numbered)), ...checks],
     changes: events.length === 0 ? [] : [put(rows.head, freeHead(version + events.length)), ...changes],
   };
 }
@@ -75,7 +75,7 @@ export function appendBatch(
 export function takeOverBatch(rows: TableRows, seen: Head, events: readonly StoredValue[]): Contribution {
   const { checks, changes } = putEvents(rows, seen.version, events);
   return {
-    checks: [check(rows.head, asSeen(seen)), check(rows.lease, 'absent'), ...checks],
+    checks: [check(rows.head, unchanged(seen)), check(rows.lease, 'absent'), ...checks],
     changes: [put(rows.head, freeHead(seen.version + events.length)), remove(rows.lease), ...changes],
   };
 }
@@ -86,7 +86,7 @@ export function takeOverBatch(rows: TableRows, seen: Head, events: readonly Stor
  */
 export function openBatch(rows: TableRows, seen: Head, session: string, ttlMs: number): Contribution {
   return {
-    checks: [check(rows.head, asSeen(seen)), check(rows.lease, 'absent')],
+    checks: [check(rows.head, unchanged(seen)), check(rows.lease, 'absent')],
     changes: [
       { kind: 'sum', address: rows.fence, operand: 1n },
       put(rows.head, heldHead(seen.version, session)),
@@ -96,14 +96,14 @@ export function openBatch(rows: TableRows, seen: Head, session: string, ttlMs: n
 }
 
 /** What a session knows of its own rows: the versions they have. */
-export interface Held {
+export interface HeldStream {
   readonly session: string;
   readonly version: number;
   readonly head: Version;
   readonly lease: Version;
 }
 
-const isMine = (rows: TableRows, held: Held): readonly Check[] => [
+const checksOfHolder = (rows: TableRows, held: HeldStream): readonly Check[] => [
   check(rows.lease, { version: held.lease }),
   check(rows.head, { version: held.head }),
 ];
@@ -111,13 +111,13 @@ const isMine = (rows: TableRows, held: Held): readonly Check[] => [
 /** A session's append: the lease is still mine, and lives on. */
 export function sessionAppendBatch(
   rows: TableRows,
-  held: Held,
+  held: HeldStream,
   events: readonly StoredValue[],
   ttlMs: number,
 ): Contribution {
   const { checks, changes } = putEvents(rows, held.version, events);
   return {
-    checks: [...isMine(rows, held), ...checks],
+    checks: [...checksOfHolder(rows, held), ...checks],
     changes: [
       { kind: 'renew', address: rows.lease, ttlMs },
       ...(events.length === 0
@@ -128,15 +128,23 @@ export function sessionAppendBatch(
 }
 
 /** A session's last append, which lets the stream go; without events, it only lets go. */
-export function closeBatch(rows: TableRows, held: Held, events: readonly StoredValue[] = []): Contribution {
+export function closeBatch(
+  rows: TableRows,
+  held: HeldStream,
+  events: readonly StoredValue[] = [],
+): Contribution {
   const { checks, changes } = putEvents(rows, held.version, events);
   return {
-    checks: [...isMine(rows, held), ...checks],
+    checks: [...checksOfHolder(rows, held), ...checks],
     changes: [remove(rows.lease), put(rows.head, freeHead(held.version + events.length)), ...changes],
   };
 }
 
-export function renewBatch(rows: TableRows, { lease }: Pick<Held, 'lease'>, ttlMs: number): Contribution {
+export function renewBatch(
+  rows: TableRows,
+  { lease }: Pick<HeldStream, 'lease'>,
+  ttlMs: number,
+): Contribution {
   return {
     checks: [check(rows.lease, { version: lease })],
     changes: [{ kind: 'renew', address: rows.lease, ttlMs }],
@@ -146,7 +154,7 @@ export function renewBatch(rows: TableRows, { lease }: Pick<Held, 'lease'>, ttlM
 /** Deletes a stream: from here on it is gone. Event 1 goes with it, so that no load can miss it. */
 export function deleteBatch(rows: TableRows, seen: Head): Contribution {
   return {
-    checks: [check(rows.head, asSeen(seen)), check(rows.lease, 'absent')],
+    checks: [check(rows.head, unchanged(seen)), check(rows.lease, 'absent')],
     changes: [put(rows.head, deletedHead(seen.version)), remove(rows.lease), remove(rows.event(1))],
   };
 }

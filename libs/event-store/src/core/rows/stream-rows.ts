@@ -44,7 +44,12 @@ export class StreamRows {
   }
 
   get head(): Address {
-    return { database: this.database, container: headsOf(this.definition), entity: '', key: this.entity };
+    return {
+      database: this.database,
+      container: headContainerOf(this.definition),
+      entity: '',
+      key: this.entity,
+    };
   }
   get lease(): Address {
     return this.#at('lease', 'lease');
@@ -58,16 +63,19 @@ export class StreamRows {
   snapshot(version: number): Address {
     return this.#at('snapshot', snapshotKey(this.definition.snapshot.schemaVersion, version));
   }
-  mark(key: string): Address {
+  idempotencyRecord(key: string): Address {
     return this.#at('mark', key);
   }
   /** All events, or all snapshots, for scans. */
-  space(kind: 'event' | 'snapshot'): Omit<Address, 'key'> {
+  rangeOf(kind: 'event' | 'snapshot'): Omit<Address, 'key'> {
     return { database: this.database, container: `${kind}:${this.definition.name}`, entity: this.entity };
   }
 
   /** What an event's metadata are, beside its data: those of most events are one object. */
-  describe(metadata: EventMetadata | undefined, schemaVersion: number): Recorded<AnyEvent>['metadata'] {
+  recordedMetadata(
+    metadata: EventMetadata | undefined,
+    schemaVersion: number,
+  ): Recorded<AnyEvent>['metadata'] {
     if (metadata !== undefined) return this.#metadataWith(metadata, schemaVersion);
     if (this.#metadata?.schemaVersion !== schemaVersion)
       this.#metadata = this.#metadataWith({}, schemaVersion);
@@ -93,7 +101,7 @@ export class StreamRows {
     return `${this.definition.type}/${this.id}`;
   }
   /** One text for the head's row, for turns. */
-  get turn(): string {
+  get lockName(): string {
     return lockNameOf(this.database, this.head);
   }
 
@@ -114,7 +122,7 @@ export const ownerOf = ({ database, definition, id }: StreamRows): readonly stri
   id,
 ];
 
-export const headsOf = ({ name }: ResolvedStream): string => `head:${name}`;
+export const headContainerOf = ({ name }: ResolvedStream): string => `head:${name}`;
 
 export const versionKey = (version: number): string => encodeKey([version]);
 /** Under the schemaVersion first: two releases do not overwrite each other's. */

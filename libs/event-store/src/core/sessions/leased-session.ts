@@ -17,7 +17,7 @@ import {
   type Row,
 } from '@kvent/key-value-storage/core';
 import { encodeEvents, metadataOf, type EncodedEvent } from '../events/event-codec.js';
-import { SessionPart, type SessionHands } from './session-participant.js';
+import { SessionParticipant, type SessionHandle } from './session-participant.js';
 import {
   StreamSession,
   type SameCommit,
@@ -26,7 +26,7 @@ import {
 } from '../definition/event-stream.js';
 import { headIn, type Head } from '../rows/head.js';
 import { catchUp } from '../events/load-stream.js';
-import { closeBatch, renewBatch, type Held } from '../rows/stream-batches.js';
+import { closeBatch, renewBatch, type HeldStream } from '../rows/stream-batches.js';
 import { deletedError, mismatchError } from '../rows/stream-conflicts.js';
 import type { StreamContext } from '../context/stream-context.js';
 import type { AnyEvent, AnyStream } from '../definition/stream-definition.js';
@@ -43,7 +43,7 @@ export interface Lease {
   readonly expiresAt: number;
 }
 
-export interface OpenedSession {
+export interface LeasedSessionOptions {
   readonly context: StreamContext;
   readonly rows: StreamRows;
   readonly session: string;
@@ -74,7 +74,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
   readonly #losing = new AbortController();
   /** Ends what waits beside the session. */
   readonly #ended = new AbortController();
-  #held: Held;
+  #held: HeldStream;
   #state: unknown;
   #expiresAt: number;
   #deadline: number;
@@ -87,7 +87,16 @@ export class LeasedSession extends StreamSession<AnyStream> {
   /** … of a commit that would have let the stream go. */
   #closingInDoubt = false;
 
-  constructor({ context, rows, session, sessionTimeoutMs, version, state, lease, begun }: OpenedSession) {
+  constructor({
+    context,
+    rows,
+    session,
+    sessionTimeoutMs,
+    version,
+    state,
+    lease,
+    begun,
+  }: LeasedSessionOptions) {
     super();
     this.id = rows.id;
     this.fencingToken = lease.fencingToken;
@@ -123,9 +132,9 @@ export class LeasedSession extends StreamSession<AnyStream> {
     throwIfAborted('append', signal);
     const encoding = this.#encode(events, metadata);
     encoding.catch(() => undefined);
-    return await this.#context.observed('append', this.#rows, async (tally) => {
+    return await this.#context.observeCall('append', this.#rows, async (counters) => {
       const attempt = async (encoded: readonly EncodedEvent[]) => {
-        tally.attempts += 1;
+        counters.attempts += 1;
         return await this.#append(events, encoded, options);
       };
       return await this.#oneAtATime(async () => {
@@ -145,9 +154,12 @@ export class LeasedSession extends StreamSession<AnyStream> {
     this.#assertOpen();
     const settle = async (): Promise<void> =>
       await this.#oneAtATime(async () => await this.#settle(undefined));
-    return new SessionPart({ ...this.#hands, prepare: settle }, this.#encode(events, undefined), false, [
-      events,
-    ]);
+    return new SessionParticipant(
+      { ...this.#hands, prepare: settle },
+      this.#encode(events, undefined),
+      false,
+      [events],
+    );
   }
 
   async renew(options?: CallOptions): Promise<Date> {
@@ -176,7 +188,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
   }
 
   /** For the shutdown of its event store. */
-  async end(why: Error): Promise<void> {
+  async terminate(why: Error): Promise<void> {
     this.#losing.abort(why);
     await this[Symbol.asyncDispose]();
   }
@@ -213,17 +225,17 @@ export class LeasedSession extends StreamSession<AnyStream> {
       else await this.#settle(signal);
       return { version: (idempotencyRecordIn(row).answer as VersionRange).to, replayed: true };
     };
-    const part = new SessionPart(this.#hands, Promise.resolve(encoded), close, [events]);
-    const mark = this.#context.mark(rows, idempotencyKey, [events], () => part.versions);
+    const participant = new SessionParticipant(this.#hands, Promise.resolve(encoded), close, [events]);
+    const mark = this.#context.idempotencyRecord(rows, idempotencyKey, [events], () => participant.versions);
     this.#assertOpen();
-    const first = this.#inDoubt ? await this.#context.firstAnswer(mark, signal) : undefined;
+    const first = this.#inDoubt ? await this.#context.findReplay(mark, signal) : undefined;
     if (first !== undefined) return await replayed(first);
     await this.#settle(signal);
     if (encoded.length === 0 && !close) return { version: this.version, replayed: false };
-    await part.prepare();
+    await participant.prepare();
     const batch = this.#context.atomic();
-    if (encoded.length > 0) sameCommit?.(batch, part.outcome);
-    batch.include(part);
+    if (encoded.length > 0) sameCommit?.(batch, participant.outcome);
+    batch.include(participant);
     try {
       const outcome = await commitAtomic(batch, mark, signal);
       return outcome !== undefined && 'verdict' in outcome
@@ -278,9 +290,9 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const found = await catchUp(
       this.#rows,
       { version: this.version, state: this.#state },
-      { observer, signal, beside: [this.#rows.lease] },
+      { observer, signal, extraReads: [this.#rows.lease] },
     );
-    const why = this.#refusal(found.head, found.beside[0]);
+    const why = this.#refusal(found.head, found.extraRows[0]);
     if (why !== undefined) throw this.#stop(why);
     this.#held = { ...this.#held, version: found.version, head: (found.head.row as Row).version };
     this.#state = found.state;
@@ -320,7 +332,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
       this.#over = why;
       // who lost the stream to somebody else had slept through their time, too
       if (isStorageError(why, 'SESSION_EXPIRED') || isStorageError(why, 'SESSION_LOST'))
-        this.#context.tell(this.#rows, {
+        this.#context.emit(this.#rows, {
           event: 'session expired',
           session: this.#held.session,
           expiredAt: this.expiresAt,
@@ -364,7 +376,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const freed = await this.#free();
     const { session, version } = this.#held;
     this.#end();
-    this.#context.tell(this.#rows, { event: 'session closed', session, version, freed });
+    this.#context.emit(this.#rows, { event: 'session closed', session, version, freed });
   }
 
   /** Answers whether the lock was still there to be freed. */
@@ -391,7 +403,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
   }
 
   /** What a part of a commit may do with the session. */
-  get #hands(): SessionHands {
+  get #hands(): SessionHandle {
     return {
       context: this.#context,
       rows: this.#rows,
@@ -407,12 +419,12 @@ export class LeasedSession extends StreamSession<AnyStream> {
         this.#inDoubt = true;
         return mismatchError(this.#rows, { expected: this.#held.version, by: 'version' }, head.version);
       },
-      landed: (held, state, landed, begun, close) => {
+      committed: (held, state, landed, begun, close) => {
         this.#held = held;
         this.#state = state;
         if (close) {
           this.#end();
-          this.#context.tell(this.#rows, {
+          this.#context.emit(this.#rows, {
             event: 'session closed',
             session: held.session,
             version: held.version,

@@ -15,9 +15,9 @@ import {
 } from '@kvent/key-value-storage/core';
 import type { SessionOptions } from '../definition/event-stream.js';
 import { LeasedSession, type Lease } from './leased-session.js';
-import { catchUp, loadStream, type Found, type LoadOptions } from '../events/load-stream.js';
+import { catchUp, loadStream, type LoadResult, type LoadOptions } from '../events/load-stream.js';
 import { assertSessionOptions } from './session-options.js';
-import { closeBatch, openBatch, type Held } from '../rows/stream-batches.js';
+import { closeBatch, openBatch, type HeldStream } from '../rows/stream-batches.js';
 import { deletedError } from '../rows/stream-conflicts.js';
 import type { StreamContext } from '../context/stream-context.js';
 import { streamError } from '../definition/stream-errors.js';
@@ -50,12 +50,12 @@ export async function openSession(
   const options = resolveOptions('openSession', own, context.settings.session);
   throwIfAborted('openSession', signal);
   context.sessions.assertAccepting(rows.name);
-  return await context.observed('openSession', rows, async (tally) => {
+  return await context.observeCall('openSession', rows, async (counters) => {
     try {
-      return await new Opening(context, rows, options, signal).run(tally);
+      return await new SessionOpening(context, rows, options, signal).run(counters);
     } catch (error) {
       if (isStorageError(error, 'SESSION_OPEN_FAILED'))
-        context.tell(rows, { event: 'open failed', openTimeoutMs: error.openTimeoutMs, until: error.until });
+        context.emit(rows, { event: 'open failed', openTimeoutMs: error.openTimeoutMs, until: error.until });
       throw error;
     }
   });
@@ -63,7 +63,7 @@ export async function openSession(
 
 type Resolved = StreamContext['settings']['session'];
 
-class Opening {
+class SessionOpening {
   readonly #context: StreamContext;
   readonly #rows: StreamRows;
   readonly #options: Resolved;
@@ -82,7 +82,7 @@ class Opening {
     const deadline = clock.monotonic() + this.#options.openTimeoutMs;
     let found = await loadStream(this.#rows, this.#looking);
     for (let waits = 0, races = 0; ;) {
-      const [lease] = found.beside;
+      const [lease] = found.extraRows;
       this.#context.sessions.assertAccepting(this.#rows.name);
       if (found.head.kind === 'deleted') throw deletedError(this.#rows);
       if (found.head.kind === 'held' && lease !== undefined) {
@@ -106,11 +106,11 @@ class Opening {
   }
 
   get #looking(): LoadOptions {
-    return { observer: this.#context.observer, signal: this.#signal, beside: [this.#rows.lease] };
+    return { observer: this.#context.observer, signal: this.#signal, extraReads: [this.#rows.lease] };
   }
 
   /** Takes the lease; `undefined` when somebody was faster. */
-  async #take(found: Found): Promise<Lease | undefined> {
+  async #take(found: LoadResult): Promise<Lease | undefined> {
     const rows = this.#rows;
     const { access } = rows;
     const { sessionTimeoutMs } = this.#options;
@@ -135,7 +135,7 @@ class Opening {
   }
 
   /** The caller has given up: the lock is freed, if it was taken after all. */
-  #letGo(held: Held): void {
+  #letGo(held: HeldStream): void {
     const { background } = this.#context;
     const { access, database } = this.#rows;
     const { checks, changes } = closeBatch(this.#rows, held);
@@ -164,7 +164,7 @@ class Opening {
     }
   }
 
-  #begin({ version, state }: Found, lease: Lease, begun: number): LeasedSession {
+  #begin({ version, state }: LoadResult, lease: Lease, begun: number): LeasedSession {
     const session = new LeasedSession({
       context: this.#context,
       rows: this.#rows,
@@ -177,7 +177,7 @@ class Opening {
     });
     this.#context.sessions.add(session);
     if (this.#options.renewal === 'auto') session.renewByItself();
-    this.#context.tell(this.#rows, {
+    this.#context.emit(this.#rows, {
       event: 'session opened',
       session: this.#session,
       fencingToken: lease.fencingToken,

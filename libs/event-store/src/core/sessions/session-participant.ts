@@ -14,55 +14,55 @@ import type { EncodedEvent } from '../events/event-codec.js';
 import type { VersionRange } from '../definition/event-stream.js';
 import { evolvedBy } from '../events/fold.js';
 import { headIn, type Head } from '../rows/head.js';
-import { crosses, ridingSnapshot } from '../snapshots/snapshot-rows.js';
-import { closeBatch, sessionAppendBatch, type Held } from '../rows/stream-batches.js';
+import { crossesInterval, snapshotBesideEvents } from '../snapshots/snapshot-rows.js';
+import { closeBatch, sessionAppendBatch, type HeldStream } from '../rows/stream-batches.js';
 import { mismatchError } from '../rows/stream-conflicts.js';
 import type { StreamContext } from '../context/stream-context.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 
 /** What a part of a commit may do with its session. */
-export interface SessionHands {
+export interface SessionHandle {
   readonly context: StreamContext;
   readonly rows: StreamRows;
   readonly sessionTimeoutMs: number;
-  held(): Held;
+  held(): HeldStream;
   state(): unknown;
   /** Rejects when the session cannot write any more. */
   prepare(): Promise<void>;
   /** Why the session cannot go on. */
   refusal(head: Head, lease: Row | undefined): Error | undefined;
-  landed(held: Held, state: unknown, landed: CommittedBatch, begun: number, close: boolean): void;
+  committed(held: HeldStream, state: unknown, landed: CommittedBatch, begun: number, close: boolean): void;
 }
 
-export class SessionPart extends Participant {
+export class SessionParticipant extends Participant {
   readonly access: StorageAccess;
   readonly database: string;
   readonly what: string;
   readonly subject: string;
   readonly reads: readonly Address[];
-  readonly #hands: SessionHands;
+  readonly #hands: SessionHandle;
   readonly #encoding: Promise<readonly EncodedEvent[]>;
   readonly #close: boolean;
   readonly #content: unknown;
   #events: readonly EncodedEvent[] = [];
   #begun = 0;
   #snapshots = 0;
-  #folded: { readonly from: Held; readonly state: unknown } | undefined;
+  #folded: { readonly from: HeldStream; readonly state: unknown } | undefined;
 
   constructor(
-    hands: SessionHands,
+    handle: SessionHandle,
     encoding: Promise<readonly EncodedEvent[]>,
     close: boolean,
     content: unknown,
   ) {
     super();
-    const { rows } = hands;
+    const { rows } = handle;
     this.access = rows.access;
     this.database = rows.database;
     this.what = rows.name;
     this.subject = rowNameOf(rows.head);
     this.reads = [rows.head, rows.lease];
-    this.#hands = hands;
+    this.#hands = handle;
     this.#encoding = encoding;
     this.#close = close;
     this.#content = content;
@@ -116,8 +116,10 @@ export class SessionPart extends Participant {
     const { to } = this.versions;
     // before anything is sent: what cannot be folded is not appended
     const state = this.#stateAfter;
-    const riding = crosses(rows.definition.snapshot.every, held.version, to);
-    const snapshots = riding ? ridingSnapshot(rows, { version: to, state }, batch, context.observer) : [];
+    const riding = crossesInterval(rows.definition.snapshot.every, held.version, to);
+    const snapshots = riding
+      ? snapshotBesideEvents(rows, { version: to, state }, batch, context.observer)
+      : [];
     this.#snapshots = snapshots.length;
     return { checks: batch.checks, changes: [...batch.changes, ...snapshots] };
   }
@@ -140,9 +142,14 @@ export class SessionPart extends Participant {
     const { from, to } = this.versions;
     const state = this.#stateAfter;
     if (to >= from)
-      context.appended(rows, { before: from - 1, events: this.#events, landed, session: held.session });
-    if (this.#snapshots > 0) context.tell(rows, { event: 'snapshot created', version: to });
+      context.onAppended(rows, {
+        before: from - 1,
+        events: this.#events,
+        commit: landed,
+        session: held.session,
+      });
+    if (this.#snapshots > 0) context.emit(rows, { event: 'snapshot created', version: to });
     const head = to >= from || this.#close ? landed.version : held.head;
-    this.#hands.landed({ ...held, version: to, head }, state, landed, this.#begun, this.#close);
+    this.#hands.committed({ ...held, version: to, head }, state, landed, this.#begun, this.#close);
   }
 }

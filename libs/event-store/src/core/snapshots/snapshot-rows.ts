@@ -25,7 +25,7 @@ export interface Snapshot {
   readonly state: unknown;
 }
 
-interface Looking {
+interface LoadContext {
   readonly observer: StreamObserver;
   readonly signal: AbortSignal | undefined;
 }
@@ -35,11 +35,11 @@ const besideMax = limits.batchEntriesMax - 4;
 
 /** The newest snapshot, or the newest of this schemaVersion that is not later than a version. */
 export function snapshotsUpTo(rows: StreamRows, version: number | undefined): ScanRange {
-  const space = { ...rows.space('snapshot'), reverse: true, limit: 1 };
-  return version === undefined ? space : { ...space, ...ownRange(rows, version) };
+  const space = { ...rows.rangeOf('snapshot'), reverse: true, limit: 1 };
+  return version === undefined ? space : { ...space, ...schemaVersionRange(rows, version) };
 }
 
-function ownRange(
+function schemaVersionRange(
   rows: StreamRows,
   version: number | undefined,
 ): { readonly start: string; readonly end: string } {
@@ -57,23 +57,23 @@ export async function newestSnapshot(
   rows: StreamRows,
   first: ScannedRow | undefined,
   end: number,
-  looking: Looking,
+  context: LoadContext,
 ): Promise<Snapshot | undefined> {
   let row = first;
   const [schemaVersion, version] = first === undefined ? [] : numbersOf(first);
   const own = rows.definition.snapshot.schemaVersion;
   if (first !== undefined && (schemaVersion !== own || version === undefined || version > end)) {
     if (schemaVersion !== own)
-      ignored(
+      reportIgnored(
         rows,
-        looking,
+        context,
         version ?? 0,
         `schemaVersion ${String(schemaVersion)} wrote it, and this program's is ${own}`,
       );
-    row = await olderThan(rows, end + 1, looking);
+    row = await olderThan(rows, end + 1, context);
   }
-  for (; row !== undefined; row = await olderThan(rows, numbersOf(row)[1] ?? 1, looking)) {
-    const snapshot = snapshotIn(rows, row, looking);
+  for (; row !== undefined; row = await olderThan(rows, numbersOf(row)[1] ?? 1, context)) {
+    const snapshot = snapshotIn(rows, row, context);
     if (snapshot !== undefined) return snapshot;
   }
   return undefined;
@@ -84,36 +84,41 @@ const numbersOf = ({ key }: ScannedRow): readonly (number | undefined)[] => numb
 async function olderThan(
   rows: StreamRows,
   version: number,
-  { signal }: Looking,
+  { signal }: LoadContext,
 ): Promise<ScannedRow | undefined> {
   if (version <= 1) return undefined;
-  const range = { ...rows.space('snapshot'), ...ownRange(rows, version - 1), reverse: true, limit: 1 };
+  const range = {
+    ...rows.rangeOf('snapshot'),
+    ...schemaVersionRange(rows, version - 1),
+    reverse: true,
+    limit: 1,
+  };
   const [page] = await rows.access.provider.scan([range], { signal });
   return page?.rows[0];
 }
 
 /** The snapshot of a row; `undefined`, with a warning, where it cannot be read. */
-function snapshotIn(rows: StreamRows, scanned: ScannedRow, looking: Looking): Snapshot | undefined {
+function snapshotIn(rows: StreamRows, scanned: ScannedRow, context: LoadContext): Snapshot | undefined {
   const version = numbersOf(scanned)[1] as number;
   const { value } = scanned.row;
   try {
     if (value.kind !== 'json') throw new SyntaxError(`it is ${value.kind}, not JSON`);
     return { version, state: reviveFrozen(parseStored(value.text).json, mayHoldTags(value.text)).value };
   } catch (cause) {
-    ignored(rows, looking, version, 'it cannot be read back', cause);
+    reportIgnored(rows, context, version, 'it cannot be read back', cause);
     return undefined;
   }
 }
 
-function ignored(
+function reportIgnored(
   rows: StreamRows,
-  { observer }: Looking,
+  { observer }: LoadContext,
   version: number,
   reason: string,
   cause?: unknown,
 ): void {
   const { definition, id, database } = rows;
-  observer.tell({
+  observer.observe({
     event: 'snapshot ignored',
     type: definition.type,
     id,
@@ -139,7 +144,7 @@ export function snapshotChange(rows: StreamRows, { version, state }: Snapshot): 
  * The same as a part of an append; left out, with a warning, where it cannot be stored or does not
  * fit beside the events.
  */
-export function ridingSnapshot(
+export function snapshotBesideEvents(
   rows: StreamRows,
   snapshot: Snapshot,
   beside: Contribution,
@@ -157,7 +162,7 @@ export function ridingSnapshot(
   } catch (cause) {
     const reason =
       cause instanceof RangeError ? cause.message : 'the state cannot be stored, or is too large';
-    ignored(rows, { observer, signal: undefined }, snapshot.version, reason, cause);
+    reportIgnored(rows, { observer, signal: undefined }, snapshot.version, reason, cause);
     return [];
   }
 }
@@ -187,8 +192,8 @@ export async function snapshotVersions(
   for (let more = true; more;) {
     rows.access.assertOpen();
     const range: ScanRange = {
-      ...rows.space('snapshot'),
-      ...ownRange(rows, undefined),
+      ...rows.rangeOf('snapshot'),
+      ...schemaVersionRange(rows, undefined),
       ...after,
       limit: limits.pageItemsMax,
       values: 'omit',
@@ -203,5 +208,5 @@ export async function snapshotVersions(
 }
 
 /** Whether an append crosses a multiple of `every`. */
-export const crosses = (every: number | undefined, before: number, after: number): boolean =>
+export const crossesInterval = (every: number | undefined, before: number, after: number): boolean =>
   every !== undefined && Math.floor(before / every) < Math.floor(after / every);

@@ -131,7 +131,7 @@ export class StreamSubject {
     const clock = this.abilities.clock ? this.clock : systemClock;
     return new EventStore(this.storage, {
       clock,
-      observer: { tell: (notice) => void this.notices.push(notice) },
+      observer: { observe: (notice) => void this.notices.push(notice) },
       ...options,
     });
   }
