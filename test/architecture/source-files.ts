@@ -9,7 +9,7 @@ import ts from 'typescript';
 import { rooms } from '../../eslint.config.mjs';
 
 export type Target =
-  | { readonly room: string }
+  | { readonly room: string; readonly file: string }
   | { readonly package: string }
   | { readonly builtin: string }
   | { readonly unknown: string };
@@ -37,6 +37,10 @@ export function sourceFiles(): readonly string[] {
     ...inFolders.filter((file) => /\.(ts|mts|mjs)$/.test(file)),
   ].sort();
 }
+
+/** What the packages are made of: the sources of the libraries, without their specs. */
+export const librarySources = (): readonly string[] =>
+  sourceFiles().filter((file) => /^libs\/[^/]+\/src\//.test(file) && !file.endsWith('.spec.ts'));
 
 export function importsOf(file: string): readonly Import[] {
   const { importedFiles } = ts.preProcessFile(readFileSync(join(root, file), 'utf8'), true, true);
@@ -74,7 +78,7 @@ function targetOf(file: string, specifier: string): Target {
       : { package: specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/') };
   }
   const room = roomOf(path);
-  return room === undefined ? { unknown: path } : { room };
+  return room === undefined ? { unknown: path } : { room, file: path };
 }
 
 function walk(folder: string): readonly string[] {
