@@ -44,13 +44,13 @@ const jsonFiles = join(tmpdir(), `kvent-contract-${process.pid}`);
 const jsonFile: ListedProvider = {
   name: 'json-file',
   lacks: ['shared', 'transactions'],
-  create: ({ clock, place }) => new JsonFileProvider({ directory: join(jsonFiles, place), clock }),
+  create: ({ clock, location }) => new JsonFileProvider({ directory: join(jsonFiles, location), clock }),
   // the parent too, once it is empty
-  dispose: (place) => {
-    rmSync(join(jsonFiles, place), { recursive: true, force: true });
+  dispose: (location) => {
+    rmSync(join(jsonFiles, location), { recursive: true, force: true });
     if (existsSync(jsonFiles) && readdirSync(jsonFiles).length === 0) rmSync(jsonFiles, { recursive: true });
   },
-  damage: (place) => spoilFiles(join(jsonFiles, place)),
+  damage: (location) => spoilFiles(join(jsonFiles, location)),
 };
 
 /** The sample of the guide 'Write your own provider'. */
@@ -58,23 +58,23 @@ const engines = new Map<string, MapEngine>();
 const documents: ListedProvider = {
   name: 'documents',
   lacks: ['hints', 'transactions'],
-  create: ({ clock, place }) => new DocumentProvider({ engine: engineOf(place), clock }),
-  dispose: (place) => void engines.delete(place),
-  damage: (place) => engineOf(place).damage(),
+  create: ({ clock, location }) => new DocumentProvider({ engine: engineOf(location), clock }),
+  dispose: (location) => void engines.delete(location),
+  damage: (location) => engineOf(location).damage(),
 };
 
-function engineOf(place: string): MapEngine {
-  const engine = engines.get(place) ?? new MapEngine();
-  engines.set(place, engine);
+function engineOf(location: string): MapEngine {
+  const engine = engines.get(location) ?? new MapEngine();
+  engines.set(location, engine);
   return engine;
 }
 
-/** On the application's own data source. Each place is a table. */
+/** On the application's own data source. Each location is a table. */
 const postgres: ListedProvider = {
   name: 'postgres',
   server: 'postgres',
   lacks: ['hints', 'no within'],
-  create: async ({ clock, place }) => new PostgresProvider({ ...(await testTable(place)), clock }),
+  create: async ({ clock, location }) => new PostgresProvider({ ...(await testTable(location)), clock }),
   transaction: beginTransaction,
   dispose: dropTable,
   damage: damageTable,
@@ -89,8 +89,8 @@ const postgresByUrl: ListedProvider = {
   ...tables,
   name: 'postgres-by-url',
   lacks: ['clock', 'durable, clock', 'exact expiry', 'hints', 'no within', 'transactions'],
-  create: async ({ place }) => {
-    const { schema, table, migrate } = await testTable(place);
+  create: async ({ location }) => {
+    const { schema, table, migrate } = await testTable(location);
     return new PostgresProvider({ url: await workerDatabase(), schema, table, migrate, poolSize: 6 });
   },
 };
@@ -99,8 +99,8 @@ const postgresByUrl: ListedProvider = {
 const postgresSecured: ListedProvider = {
   ...postgres,
   name: 'postgres-row-level-security',
-  create: async ({ clock, place }) =>
-    new PostgresProvider({ ...(await securedTable(place)), rowLevelSecurity: true, clock }),
+  create: async ({ clock, location }) =>
+    new PostgresProvider({ ...(await securedTable(location)), rowLevelSecurity: true, clock }),
   transaction: beginSecuredTransaction,
   dispose: dropSecuredTable,
   damage: damageSecuredTable,

@@ -4,13 +4,31 @@ import { cyclesOf, fileGraph, folderGraph, type ImportGraph } from './import-cyc
 import { librarySources } from './source-files.js';
 
 const storage = 'libs/key-value-storage/src';
+const streams = 'libs/event-store/src';
+const postgres = 'libs/key-value-postgres/src';
 const files = fileGraph(librarySources());
 
 /**
  * Cycles that are still there. A cycle found must be a part of one of these, and each of these must
  * still have a cycle: take it out once it is broken.
  */
-const known: readonly (readonly string[])[] = [];
+const known: readonly (readonly string[])[] = [
+  [`${streams}/core/append.ts`, `${streams}/core/stream-conflicts.ts`],
+  [`${streams}/testing/stream-clause.ts`, `${streams}/testing/stream-subject.ts`],
+  [`${postgres}/connections/connection.ts`, `${postgres}/connections/connections.ts`],
+  [`${storage}/core/base/errors.ts`, `${storage}/core/encoding/key-encoding.ts`],
+  [
+    `${storage}/providers/json-file/database/compaction.ts`,
+    `${storage}/providers/json-file/database/database-file.ts`,
+  ],
+  ['libs/cli/src', 'libs/cli/src/commands'],
+  [streams, `${streams}/nest`],
+  ['core', 'core/events', 'core/sessions', 'core/snapshots'].map((folder) => `${streams}/${folder}`),
+  [`${streams}/testing`, `${streams}/testing/clauses`],
+  [`${storage}/core/base`, `${storage}/core/encoding`],
+  ['commit', 'contention', 'providers', 'store'].map((folder) => `${storage}/core/${folder}`),
+  ['nest', 'nest/health', 'nest/tenancy'].map((folder) => `${storage}/${folder}`),
+];
 
 describe('the sources of the libraries', () => {
   it.each([

@@ -30,7 +30,7 @@ test('a provider that knows neither clock nor place is proven as far as that goe
     (skips ? skipped : proven).push(name);
   }
   const claimed: readonly (string | undefined)[] = [undefined, 'current reads', 'hints', 'no within'];
-  const needy = all.filter(({ needs }) => !claimed.includes(needs));
+  const needy = all.filter(({ capability }) => !claimed.includes(capability));
   expect(skipped.toSorted()).toEqual(needy.map(({ name }) => name).toSorted());
   expect(proven.length + skipped.length).toBe(all.length);
 });
@@ -60,7 +60,7 @@ test('it runs under node:test', () => {
       },
     );
     const skippable = all.filter(
-      ({ law, needs }) => (law === 2 || law === 6) && needs?.startsWith('durable') === true,
+      ({ law, capability }) => (law === 2 || law === 6) && capability?.startsWith('durable') === true,
     ).length;
     expect(output).toContain('# fail 0');
     expect(output).toContain(`# skipped ${skippable}`);

@@ -6,11 +6,11 @@ import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import {
   clauses,
-  prove,
-  proveStore,
+  proveClause,
+  proveStoreClause,
   storeClauses,
-  SurvivingMemory,
-  type Broken,
+  DurableMemory,
+  type BrokenProvider,
   type Clause,
   type CreateOptions,
   type ProviderUnderTest,
@@ -18,9 +18,9 @@ import {
 import type { StorageProvider } from '@kvent/key-value-storage';
 
 /** An honest machine, with what the clause needs. */
-function honest({ needs }: Pick<Clause, 'needs'>): ProviderUnderTest {
-  const machine = new SurvivingMemory();
-  if (needs !== 'no within') return machine;
+function honest({ capability }: Pick<Clause, 'capability'>): ProviderUnderTest {
+  const machine = new DurableMemory();
+  if (capability !== 'no within') return machine;
   const create = (options: CreateOptions): StorageProvider => {
     const { within: _, ...provider } = machine.create(options);
     return provider;
@@ -28,7 +28,7 @@ function honest({ needs }: Pick<Clause, 'needs'>): ProviderUnderTest {
   return { ...machine, create };
 }
 
-function broken(clause: Pick<Clause, 'needs'>, wrap: Broken | undefined): ProviderUnderTest {
+function broken(clause: Pick<Clause, 'capability'>, wrap: BrokenProvider | undefined): ProviderUnderTest {
   const machine = honest(clause);
   return wrap === undefined
     ? machine
@@ -38,11 +38,11 @@ function broken(clause: Pick<Clause, 'needs'>, wrap: Broken | undefined): Provid
 describe('every clause of the port', () => {
   for (const clause of clauses) {
     test(`passes on an honest provider: ${clause.name}`, async () => {
-      expect(await prove(clause, honest(clause))).toBe(true);
+      expect(await proveClause(clause, honest(clause))).toBe(true);
     });
 
     test(`catches a provider that ${clause.broken.fault}: ${clause.name}`, async () => {
-      await expect(prove(clause, broken(clause, clause.broken))).rejects.toBeInstanceOf(
+      await expect(proveClause(clause, broken(clause, clause.broken))).rejects.toBeInstanceOf(
         assert.AssertionError,
       );
     });
@@ -52,12 +52,12 @@ describe('every clause of the port', () => {
 describe('every clause of the stores', () => {
   for (const clause of storeClauses) {
     test(`passes on an honest provider: ${clause.name}`, async () => {
-      expect(await proveStore(clause, honest(clause))).toBe(true);
+      expect(await proveStoreClause(clause, honest(clause))).toBe(true);
     });
 
     test(`catches a storage that ${clause.broken.fault}: ${clause.name}`, async () => {
       const { provider, storage } = clause.broken;
-      await expect(proveStore(clause, broken(clause, provider), storage)).rejects.toBeInstanceOf(
+      await expect(proveStoreClause(clause, broken(clause, provider), storage)).rejects.toBeInstanceOf(
         assert.AssertionError,
       );
     });

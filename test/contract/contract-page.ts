@@ -21,7 +21,7 @@ const laws: Readonly<Record<number, string>> = {
 interface Line {
   readonly name: string;
   readonly law: number;
-  readonly needs?: Capability;
+  readonly capability?: Capability;
   readonly broken: { readonly fault: string };
 }
 
@@ -65,7 +65,7 @@ function section(title: string, words: string, all: readonly Line[]): readonly s
   ];
 }
 
-const row = ({ name, needs: need, broken }: Line): string =>
-  `| ${cell(name)}${need === undefined ? '' : ` *(needs ${cell(capabilities[need].words)})*`} | ${cell(broken.fault)} |`;
+const row = ({ name, capability, broken }: Line): string =>
+  `| ${cell(name)}${capability === undefined ? '' : ` *(needs ${cell(capabilities[capability].words)})*`} | ${cell(broken.fault)} |`;
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('*', '\\*');

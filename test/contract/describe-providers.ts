@@ -13,7 +13,7 @@ export function describeProviders(providers: readonly ListedProvider[]): void {
   for (const { name, lacks, ...provider } of providers) {
     describeStorageProvider(
       name,
-      { ...provider, only: ({ needs: need }) => need === undefined || !lacks.includes(need) },
+      { ...provider, only: ({ capability }) => capability === undefined || !lacks.includes(capability) },
       { describe, it: test },
     );
 
@@ -22,7 +22,7 @@ export function describeProviders(providers: readonly ListedProvider[]): void {
     test(`${name} claims everything but: ${lacks.join(', ')}`, async () => {
       const abilities = await abilitiesOf(provider);
       const unmet = (Object.keys(capabilities) as Capability[]).filter(
-        (need) => !applies({ needs: need }, abilities),
+        (capability) => !applies({ capability }, abilities),
       );
       expect(unmet.toSorted()).toEqual(lacks.toSorted());
     });

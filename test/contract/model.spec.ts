@@ -123,11 +123,11 @@ describe.each(replaceable.map((provider) => [provider.name, provider] as const))
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 50 }), async (steps) => {
           const subject = new Subject(provider);
-          await subject.begin();
+          await subject.start();
           try {
             await compare(subject, steps);
           } finally {
-            await subject.end();
+            await subject.finish();
           }
         }),
         { seed, numRuns: runs, endOnFailure: false },
@@ -179,7 +179,7 @@ async function perform(subject: Subject, model: Model, each: Step): Promise<void
         reverse,
       };
       const all = model.keys(asked);
-      const page = await subject.page({ ...place, ...asked, limit });
+      const page = await subject.scanPage({ ...place, ...asked, limit });
       expect([page.rows.map((row) => row.key), page.more]).toEqual([all.slice(0, limit), all.length > limit]);
       return;
     }
@@ -208,7 +208,7 @@ async function commit(
 /** Every row is what the model says, read alone and in a page. */
 async function agree(subject: Subject, model: Model): Promise<void> {
   const { rows } = await subject.provider.read(keys.map((name) => subject.address(name, place)));
-  const page = await subject.page(place);
+  const page = await subject.scanPage(place);
   for (const [index, name] of keys.entries()) {
     const row = rows[index];
     const said = model.read(name);

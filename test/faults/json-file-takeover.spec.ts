@@ -6,7 +6,7 @@
  */
 import { describe, expect, it } from '@jest/globals';
 import { isStorageError } from '../../libs/key-value-storage/src/core.js';
-import { ManualClock } from '../../libs/key-value-storage/src/testing/manual-clock.js';
+import { ManualClock } from '../../libs/key-value-storage/src/testing/kit/manual-clock.js';
 import { exported } from './history.js';
 import { Machine, type RunningProcess } from './machine.js';
 import { Scenario } from './scenario.js';

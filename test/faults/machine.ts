@@ -4,7 +4,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import type { StorageProvider } from '../../libs/key-value-storage/src/core.js';
-import { ManualClock } from '../../libs/key-value-storage/src/testing/manual-clock.js';
+import { ManualClock } from '../../libs/key-value-storage/src/testing/kit/manual-clock.js';
 import { jsonFileOn } from './json-file-on.js';
 import { SimulatedDisk } from './simulated-disk.js';
 

@@ -275,7 +275,7 @@ let kit: Promise<DataSource> | undefined;
 describeStorageProvider(
   'Postgres in an application with settings of its own',
   {
-    create: async ({ clock, place }) => {
+    create: async ({ clock, location: place }) => {
       const source = await (kit ??= hostOf('serializable'));
       await source.query(`create table if not exists kvent."${place}" (like kvent.template including all)`);
       return new PostgresProvider({ dataSource: source, table: place, migrate: 'never', clock });
@@ -286,7 +286,7 @@ describeStorageProvider(
     only: (clause) =>
       laws.has(clause.law) &&
       (clauses as readonly unknown[]).includes(clause) &&
-      clause.needs !== 'transactions',
+      clause.capability !== 'transactions',
   },
   { describe, it },
 );

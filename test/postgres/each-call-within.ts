@@ -3,11 +3,11 @@
  * transactions has to hold there too.
  */
 import type { StorageProvider } from '@kvent/key-value-storage';
-import type { HeldTransaction } from '@kvent/key-value-storage/testing';
+import type { OpenTransaction } from '@kvent/key-value-storage/testing';
 
 export function eachCallWithin(
   provider: StorageProvider,
-  begin: () => Promise<HeldTransaction>,
+  begin: () => Promise<OpenTransaction>,
 ): StorageProvider {
   const within = provider.within?.bind(provider);
   if (within === undefined) throw new Error(`${provider.name} has no transactions to join.`);

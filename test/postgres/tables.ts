@@ -1,9 +1,9 @@
 /**
- * Tables for the contract: each place of the kit is a table of its own in this worker's database,
+ * Tables for the contract: each location of the kit is a table of its own in this worker's database,
  * over one data source, as an application has it.
  */
 import { kventMigrations } from '@kvent/key-value-postgres';
-import type { HeldTransaction } from '@kvent/key-value-storage/testing';
+import type { OpenTransaction } from '@kvent/key-value-storage/testing';
 import { DataSource } from 'typeorm';
 import { roleWithoutBypass, workerDatabase } from './databases.js';
 
@@ -17,25 +17,25 @@ export interface TestTable {
   readonly migrate: 'never';
 }
 
-/** The table of a place, made when it is asked for first. */
-export async function testTable(place: string): Promise<TestTable> {
+/** The table of a location, made when it is asked for first. */
+export async function testTable(location: string): Promise<TestTable> {
   const dataSource = await (source ??= connect());
   // a copy of the migrated one takes a tenth of the time
   await dataSource.query(
-    `create table if not exists ${nameOf(place)} (like ${schema}.template including all)`,
+    `create table if not exists ${nameOf(location)} (like ${schema}.template including all)`,
   );
-  return { dataSource, schema, table: place, migrate: 'never' };
+  return { dataSource, schema, table: location, migrate: 'never' };
 }
 
-export async function dropTable(place: string): Promise<void> {
-  await (await (source ??= connect())).query(`drop table if exists ${nameOf(place)}`);
+export async function dropTable(location: string): Promise<void> {
+  await (await (source ??= connect())).query(`drop table if exists ${nameOf(location)}`);
 }
 
 /** A transaction of the application. */
-export const beginTransaction = async (): Promise<HeldTransaction> =>
+export const beginTransaction = async (): Promise<OpenTransaction> =>
   await begin(await (source ??= connect()));
 
-async function begin(dataSource: DataSource): Promise<HeldTransaction> {
+async function begin(dataSource: DataSource): Promise<OpenTransaction> {
   const runner = dataSource.createQueryRunner();
   await runner.startTransaction();
   const end = async (work: () => Promise<void>): Promise<void> => {
@@ -53,8 +53,10 @@ async function begin(dataSource: DataSource): Promise<HeldTransaction> {
 }
 
 /** What no statement of ours writes: living rows without a value. */
-export async function damageTable(place: string): Promise<void> {
-  await (await (source ??= connect())).query(`update ${nameOf(place)} set value = null where key >= 'key-5'`);
+export async function damageTable(location: string): Promise<void> {
+  await (
+    await (source ??= connect())
+  ).query(`update ${nameOf(location)} set value = null where key >= 'key-5'`);
 }
 
 /**
@@ -65,36 +67,36 @@ export const securedSchema = 'kit_secured';
 const securedRole = 'kvent_kit_secured';
 let secured: Promise<DataSource> | undefined;
 
-export async function securedTable(place: string): Promise<TestTable> {
+export async function securedTable(location: string): Promise<TestTable> {
   const dataSource = await (secured ??= connectSecured());
   await dataSource.query(
-    `create table if not exists ${securedSchema}."${place}" (like ${securedSchema}.template including all)`,
+    `create table if not exists ${securedSchema}."${location}" (like ${securedSchema}.template including all)`,
   );
   const runner = dataSource.createQueryRunner();
   try {
     for (const Migration of kventMigrations({
       schema: securedSchema,
-      table: place,
+      table: location,
       rowLevelSecurity: true,
     }).slice(1))
       await new Migration().up(runner);
   } finally {
     await runner.release();
   }
-  return { dataSource, schema: securedSchema, table: place, migrate: 'never' };
+  return { dataSource, schema: securedSchema, table: location, migrate: 'never' };
 }
 
-export async function dropSecuredTable(place: string): Promise<void> {
-  await (await (secured ??= connectSecured())).query(`drop table if exists ${securedSchema}."${place}"`);
+export async function dropSecuredTable(location: string): Promise<void> {
+  await (await (secured ??= connectSecured())).query(`drop table if exists ${securedSchema}."${location}"`);
 }
 
-export const beginSecuredTransaction = async (): Promise<HeldTransaction> =>
+export const beginSecuredTransaction = async (): Promise<OpenTransaction> =>
   await begin(await (secured ??= connectSecured()));
 
-export async function damageSecuredTable(place: string): Promise<void> {
+export async function damageSecuredTable(location: string): Promise<void> {
   await (
     await (source ??= connect())
-  ).query(`update ${securedSchema}."${place}" set value = null where key >= 'key-5'`);
+  ).query(`update ${securedSchema}."${location}" set value = null where key >= 'key-5'`);
 }
 
 async function connectSecured(): Promise<DataSource> {
@@ -111,7 +113,7 @@ async function connectSecured(): Promise<DataSource> {
   return dataSource;
 }
 
-const nameOf = (place: string): string => `${schema}."${place}"`;
+const nameOf = (location: string): string => `${schema}."${location}"`;
 
 async function connect(): Promise<DataSource> {
   const dataSource = new DataSource({

@@ -5,10 +5,10 @@ import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import { isStorageError } from '@kvent/key-value-storage/core';
 import { proveStream, streamClauses } from '@kvent/event-store/testing';
-import { SurvivingMemory, type Broken, type ProviderUnderTest } from '@kvent/key-value-storage/testing';
+import { DurableMemory, type BrokenProvider, type ProviderUnderTest } from '@kvent/key-value-storage/testing';
 
-function broken(wrap: Broken | undefined): ProviderUnderTest {
-  const machine = new SurvivingMemory();
+function broken(wrap: BrokenProvider | undefined): ProviderUnderTest {
+  const machine = new DurableMemory();
   return wrap === undefined
     ? machine
     : { ...machine, create: (options) => wrap(machine.create(options), options.clock) };
@@ -17,7 +17,7 @@ function broken(wrap: Broken | undefined): ProviderUnderTest {
 describe('every clause of the streams', () => {
   for (const clause of streamClauses) {
     test(`passes on an honest provider: ${clause.name}`, async () => {
-      expect(await proveStream(clause, new SurvivingMemory())).toBe(true);
+      expect(await proveStream(clause, new DurableMemory())).toBe(true);
     });
 
     test(`catches streams that ${clause.broken.fault}: ${clause.name}`, async () => {

@@ -31,7 +31,7 @@ const aThousandDecisions = 'Twenty writers transact fifty times';
 
 function declare({ name, lacks, ...provider }: ListedProvider, how: Pick<StreamUnderTest, 'turns'>): void {
   const only = (clause: StreamClause): boolean =>
-    (clause.needs === undefined || !lacks.includes(clause.needs)) &&
+    (clause.capability === undefined || !lacks.includes(clause.capability)) &&
     !(tooSlowFor.includes(name) && clause.name.startsWith(aThousandDecisions));
   describeStreams(name, { ...provider, ...how, only }, { describe, it: test });
 }

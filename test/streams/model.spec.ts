@@ -76,7 +76,7 @@ for (const { name, lacks, ...provider } of providers.filter((each) =>
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), async (steps) => {
           const subject = new StreamSubject(provider);
-          await subject.begin();
+          await subject.start();
           try {
             const work = new Work(subject, !lacks.includes('durable'));
             for (const each of steps) {
@@ -84,7 +84,7 @@ for (const { name, lacks, ...provider } of providers.filter((each) =>
               await work.agree();
             }
           } finally {
-            await subject.end();
+            await subject.finish();
           }
         }),
         { seed, numRuns: runs, endOnFailure: false },

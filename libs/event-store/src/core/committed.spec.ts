@@ -1,7 +1,7 @@
 /** Who is handed the events of each commit. */
 import { describe, expect, it } from '@jest/globals';
 import { openStorage } from '@kvent/key-value-storage';
-import { ManualClock, SurvivingMemory } from '@kvent/key-value-storage/testing';
+import { ManualClock, DurableMemory } from '@kvent/key-value-storage/testing';
 import { defineStream, event, EventStore } from '../core.js';
 
 const Doors = defineStream('door', {
@@ -14,8 +14,8 @@ const opened = { type: 'opened', data: { by: 'ada' } } as const;
 describe('The events of a commit are handed on', () => {
   it('as they are read from the stream, frozen, with the stream that they are of', async () => {
     const handed: unknown[] = [];
-    const memory = new SurvivingMemory();
-    await using storage = await openStorage(memory.create({ clock: new ManualClock(), place: 'here' }), {
+    const memory = new DurableMemory();
+    await using storage = await openStorage(memory.create({ clock: new ManualClock(), location: 'here' }), {
       tenant: 'acme',
     });
     const store = new EventStore(storage, {
@@ -37,8 +37,8 @@ describe('The events of a commit are handed on', () => {
   });
 
   it('but not out of a transaction of the caller’s, which may still be rolled back', async () => {
-    const memory = new SurvivingMemory();
-    await using storage = await openStorage(memory.create({ clock: new ManualClock(), place: 'here' }));
+    const memory = new DurableMemory();
+    await using storage = await openStorage(memory.create({ clock: new ManualClock(), location: 'here' }));
     const handed: string[] = [];
     const held = memory.transaction('here');
     const inside = new EventStore(storage.within(held.transaction), {
@@ -52,8 +52,8 @@ describe('The events of a commit are handed on', () => {
   });
 
   it('and whoever throws at that harms nothing', async () => {
-    const memory = new SurvivingMemory();
-    await using storage = await openStorage(memory.create({ clock: new ManualClock(), place: 'here' }));
+    const memory = new DurableMemory();
+    await using storage = await openStorage(memory.create({ clock: new ManualClock(), location: 'here' }));
     const committed = (): never => {
       throw new Error('no');
     };

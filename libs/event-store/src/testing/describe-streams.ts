@@ -1,5 +1,5 @@
 /** One call proves streams on a provider, in any test runner that has `describe` and `it`. */
-import { applies, onSubject, type TestRunner } from '@kvent/key-value-storage/testing';
+import { applies, runOnSubject, type TestRunner } from '@kvent/key-value-storage/testing';
 import { streamClauses } from './clauses/stream-clauses.js';
 import type { StreamClause } from './kit/stream-clause.js';
 import { StreamSubject, type StreamUnderTest } from './kit/stream-subject.js';
@@ -33,7 +33,7 @@ export async function proveStream(
   under: StreamUnderTest,
   broken?: StreamClause['broken']['stream'],
 ): Promise<boolean> {
-  return await onSubject(
+  return await runOnSubject(
     new StreamSubject(under, broken),
     (abilities) => applies(clause, abilities),
     (subject) => clause.run(subject),

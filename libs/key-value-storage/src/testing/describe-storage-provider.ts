@@ -1,10 +1,11 @@
 /** One call proves a provider, in any test runner that has `describe` and `it`. */
-import { applies, type Clause } from './clause.js';
+import { applies } from './kit/abilities.js';
+import type { Clause } from './kit/clause.js';
 import { clauses } from './clauses/clauses.js';
 import { storeClauses } from './clauses/store-clauses.js';
-import type { StoreClause } from './store-clause.js';
-import { StoreSubject } from './store-subject.js';
-import { onSubject, Subject, type ProviderUnderTest } from './subject.js';
+import type { StoreClause } from './kit/store-clause.js';
+import { StoreSubject } from './kit/store-subject.js';
+import { runOnSubject, Subject, type ProviderUnderTest } from './kit/subject.js';
 
 /** What is needed of a test runner: Jest, Vitest, Mocha, `node:test` and Bun have it. */
 export interface TestRunner {
@@ -19,13 +20,13 @@ export interface DescribeOptions extends ProviderUnderTest {
 
 /**
  * Declares one test for each clause of the contract: of the port, and of the stores above it.
- * `create` makes a provider for each of them; hand it the `clock` and the `place` that it is given,
+ * `create` makes a provider for each of them; hand it the `clock` and the `location` that it is given,
  * so that expiry, restarts and second instances are proven too: a clause that the provider's
  * features do not claim, or that `create` does not make possible, is skipped where the runner lets
  * a running test say so, and passes elsewhere.
  *
  * ```ts
- * describeStorageProvider('my provider', { create: ({ clock, place }) => new MyProvider({ clock, directory: join(root, place) }) });
+ * describeStorageProvider('my provider', { create: ({ clock, location }) => new MyProvider({ clock, directory: join(root, location) }) });
  * ```
  */
 export function describeStorageProvider(
@@ -41,10 +42,10 @@ export function describeStorageProvider(
     });
   };
   runner.describe(`the contract of a storage provider: ${name}`, () => {
-    for (const clause of clauses.filter(only)) declare(clause, () => prove(clause, options));
+    for (const clause of clauses.filter(only)) declare(clause, () => proveClause(clause, options));
   });
   runner.describe(`stores on a storage provider: ${name}`, () => {
-    for (const clause of storeClauses.filter(only)) declare(clause, () => proveStore(clause, options));
+    for (const clause of storeClauses.filter(only)) declare(clause, () => proveStoreClause(clause, options));
   });
 }
 
@@ -52,8 +53,8 @@ export function describeStorageProvider(
  * Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it
  * applied at all.
  */
-export async function prove(clause: Clause, under: ProviderUnderTest): Promise<boolean> {
-  return await onSubject(
+export async function proveClause(clause: Clause, under: ProviderUnderTest): Promise<boolean> {
+  return await runOnSubject(
     new Subject(under),
     (abilities) => applies(clause, abilities),
     (subject) => clause.run(subject),
@@ -64,12 +65,12 @@ export async function prove(clause: Clause, under: ProviderUnderTest): Promise<b
  * The same for a clause of the stores. `wrap`: what to do with the storage first, as its broken
  * one.
  */
-export async function proveStore(
+export async function proveStoreClause(
   clause: StoreClause,
   under: ProviderUnderTest,
   wrap?: StoreClause['broken']['storage'],
 ): Promise<boolean> {
-  return await onSubject(
+  return await runOnSubject(
     new StoreSubject(under, wrap),
     (abilities) => applies(clause, abilities),
     (subject) => clause.run(subject),
@@ -77,8 +78,8 @@ export async function proveStore(
 }
 
 /** `node:test` and Vitest hand a context to each test that can skip it while it runs. */
-function skip(context: unknown, { needs }: Clause | StoreClause): void {
-  (context as { skip?: (reason: string) => void } | undefined)?.skip?.(`not claimed: ${needs ?? ''}`);
+function skip(context: unknown, { capability }: Clause | StoreClause): void {
+  (context as { skip?: (reason: string) => void } | undefined)?.skip?.(`not claimed: ${capability ?? ''}`);
 }
 
 function globalRunner(): TestRunner {

@@ -1,45 +1,46 @@
 /** The conformance kit, and what tests of applications need. */
-export { ManualClock } from './manual-clock.js';
+export { ManualClock } from './kit/manual-clock.js';
 
 // ─── the conformance kit
 export {
   describeStorageProvider,
-  prove,
-  proveStore,
+  proveClause,
+  proveStoreClause,
   type DescribeOptions,
   type TestRunner,
 } from './describe-storage-provider.js';
 export { clauses } from './clauses/clauses.js';
 export { storeClauses } from './clauses/store-clauses.js';
-export { applies, capabilities, type Abilities, type Clause, type Capability } from './clause.js';
-export type { BrokenStorage, StoreClause } from './store-clause.js';
-export type { Broken } from './broken.js';
+export { applies, capabilities, type Abilities, type Capability } from './kit/abilities.js';
+export type { Clause } from './kit/clause.js';
+export type { BrokenStorage, StoreClause } from './kit/store-clause.js';
+export type { BrokenProvider } from './kit/broken-providers.js';
 export {
   abilitiesOf,
   Subject,
   type CreateOptions,
-  type HeldTransaction,
+  type OpenTransaction,
   type ProviderUnderTest,
-} from './subject.js';
-export { collect, StoreSubject } from './store-subject.js';
-export { onSubject } from './subject.js';
+} from './kit/subject.js';
+export { collect, StoreSubject } from './kit/store-subject.js';
+export { runOnSubject } from './kit/subject.js';
 
 // ─── for kits of packages that build on the port
 export {
   breaks,
-  changesAnswers,
+  changesResults,
   changesBatches,
   changesChanges,
   changesPages,
   changesReads,
   commitOne,
-  commitsOtherwise,
-} from './broken.js';
-export { replacing } from './store-clause.js';
-export { race, assertRejects, assertThrows } from './verbs.js';
+  replacesCommit,
+} from './kit/broken-providers.js';
+export { replacing } from './kit/store-clause.js';
+export { concurrently, assertRejects, assertThrows } from './kit/assertions.js';
 
 export { temporaryJsonFile, type TemporaryJsonFile } from './temporary-json-file.js';
-export { SurvivingMemory } from './surviving-memory.js';
-export { hostileKeys, orderedKeys } from './hostile-keys.js';
+export { DurableMemory } from './kit/durable-memory.js';
+export { hostileKeys, orderedKeys } from './kit/hostile-keys.js';
 
 export { overrideStorage } from './override-storage.js';

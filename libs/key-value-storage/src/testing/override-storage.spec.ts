@@ -8,7 +8,7 @@ import { KeyValueStorageModule } from '../nest/key-value-storage.module.js';
 import type { KeyValueStorageOptions } from '../nest/key-value-storage-options.js';
 import { TenantContext } from '../nest/tenancy/tenant-context.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
-import { ManualClock } from './manual-clock.js';
+import { ManualClock } from './kit/manual-clock.js';
 import { overrideStorage } from './override-storage.js';
 
 const Notes = defineState<string>('note', { ttlMs: 60_000 });

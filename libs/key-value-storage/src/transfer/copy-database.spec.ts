@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
-import { delegating } from '../testing/broken.js';
-import { ManualClock } from '../testing/manual-clock.js';
+import { delegating } from '../testing/kit/broken-providers.js';
+import { ManualClock } from '../testing/kit/manual-clock.js';
 import { temporaryJsonFile } from '../testing/temporary-json-file.js';
 import { copyDatabase, copyStorage } from './copy-database.js';
 import type { CopyProgress } from './copy-options.js';

@@ -4,9 +4,9 @@ import {
   collect,
   changesBatches,
   commitOne,
-  commitsOtherwise,
+  replacesCommit,
   hostileKeys,
-  race,
+  concurrently,
   assertRejects,
 } from '@kvent/key-value-storage/testing';
 import { limits } from '@kvent/key-value-storage/core';
@@ -179,7 +179,7 @@ export const appendingClauses: readonly StreamClause[] = [
     name: "Twenty writers append at 'any' ten times each: versions 1 to 200, without gap or duplicate.",
     broken: withoutChecks,
     async run({ ledger }) {
-      await race(20, async (writer) => {
+      await concurrently(20, async (writer) => {
         for (let turn = 0; turn < 10; turn += 1)
           await patiently(() => ledger.append('hot', [added(writer)], { expectedVersion: 'any' }));
       });
@@ -231,7 +231,7 @@ export const appendingClauses: readonly StreamClause[] = [
   {
     name: 'Several streams and a state commit together, or not at all.',
     broken: throughProvider(
-      commitsOtherwise('commits what can be committed', async (batch, provider) => {
+      replacesCommit('commits what can be committed', async (batch, provider) => {
         const whole = await commitOne(provider, batch);
         if (whole.outcome === 'committed') return whole;
         await commitOne(provider, {
@@ -276,7 +276,7 @@ export const appendingClauses: readonly StreamClause[] = [
     })),
     async run({ ledger, storage, things }) {
       await ledger.append('a', many(4), { expectedVersion: 0 });
-      await race(10, (n) =>
+      await concurrently(10, (n) =>
         patiently(() =>
           storage
             .atomic()

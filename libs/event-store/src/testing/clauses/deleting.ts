@@ -1,6 +1,6 @@
 /** Deleting is final, and closing ends everything. */
 import assert from 'node:assert/strict';
-import { collect, breaks, race, assertRejects } from '@kvent/key-value-storage/testing';
+import { collect, breaks, concurrently, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, many } from '../kit/ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
@@ -135,10 +135,10 @@ export const deletingClauses: readonly StreamClause[] = [
     async run({ ledger }) {
       for (const id of ['a', 'b', 'c']) {
         await ledger.append(id, many(800), { expectedVersion: 0 });
-        const loads = race(8, () => ledger.load(id));
+        const loads = concurrently(8, () => ledger.load(id));
         const [gone, seen] = await Promise.all([ledger.delete(id), loads]);
         assert.equal(gone, true);
-        for (const { version, state } of [...seen, ...(await race(3, () => ledger.load(id)))])
+        for (const { version, state } of [...seen, ...(await concurrently(3, () => ledger.load(id)))])
           assert.deepEqual([version, state.sum], version === 0 ? [0, 0] : [800, 800]);
       }
     },

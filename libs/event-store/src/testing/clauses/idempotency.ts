@@ -3,7 +3,13 @@
  * mark is kept.
  */
 import assert from 'node:assert/strict';
-import { collect, breaks, changesChanges, race, assertRejects } from '@kvent/key-value-storage/testing';
+import {
+  collect,
+  breaks,
+  changesChanges,
+  concurrently,
+  assertRejects,
+} from '@kvent/key-value-storage/testing';
 import { added, cleared, Ledger, many } from '../kit/ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
@@ -177,7 +183,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
     name: 'Of ten equal calls at once one is done, and all hear its answer.',
     broken: forgets,
     async run({ ledger }) {
-      const appends = await race(10, () =>
+      const appends = await concurrently(10, () =>
         ledger.append('a', many(3), { expectedVersion: 'any', idempotencyKey: 'k' }),
       );
       assert.deepEqual(
@@ -185,7 +191,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
         [3, 1],
       );
       assert.ok(appends.every(({ version }) => version === 3));
-      const transactions = await race(10, () =>
+      const transactions = await concurrently(10, () =>
         ledger.transact('b', ({ sum }) => [added(sum + 1)], { idempotencyKey: 'k' }),
       );
       assert.deepEqual(
@@ -214,7 +220,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
   },
   {
     name: 'Keys are remembered over a restart.',
-    needs: 'durable',
+    capability: 'durable',
     broken: forgets,
     async run(subject) {
       const once = () => subject.ledger.transact('a', () => many(2), { idempotencyKey: 'k' });
@@ -225,7 +231,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
   },
   {
     name: 'A key is forgotten after the time it is kept for.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: throughProvider(
       changesChanges('keeps everything for ever', (change) =>
         change.kind === 'put' ? { ...change, ttl: 'never' } : change,

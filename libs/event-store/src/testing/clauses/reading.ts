@@ -295,7 +295,7 @@ export const readingClauses: readonly StreamClause[] = [
   },
   {
     name: 'A stream as it was: at a version, and at a time.',
-    needs: 'clock',
+    capability: 'clock',
     broken: breaksStream('answer the state as it is now', (stream) => ({
       load: async (id) => await stream.load(id),
     })),
@@ -341,7 +341,7 @@ export const readingClauses: readonly StreamClause[] = [
   },
   {
     name: 'The times of a stream never decrease, also when the clock is set back; a time finds the version that was the last by then.',
-    needs: 'clock',
+    capability: 'clock',
     broken: throughProvider(
       changesPages('tells times that decrease', (page) => ({
         ...page,
@@ -456,7 +456,7 @@ export const readingClauses: readonly StreamClause[] = [
   },
   {
     name: 'What was appended is there after the storage was opened anew.',
-    needs: 'durable',
+    capability: 'durable',
     broken: breaksStream('keep events in mind', (stream, subject) => ({
       append: async (id, events, options) =>
         await subject

@@ -2,7 +2,13 @@
  * Sessions: one holder at a time, whose every write carries its lock; deadlines are the provider's.
  */
 import assert from 'node:assert/strict';
-import { collect, changesBatches, changesReads, race, assertRejects } from '@kvent/key-value-storage/testing';
+import {
+  collect,
+  changesBatches,
+  changesReads,
+  concurrently,
+  assertRejects,
+} from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, Ledger, many, type LedgerSession } from '../kit/ledger.js';
 import { breaksSessions, breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
@@ -113,7 +119,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'A second opener with patience is let in when the first closes, or when its time is over.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: throughProvider(
       changesReads('never lets a lease end', (result) => ({
         ...result,
@@ -151,7 +157,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'A session that has expired cannot write any more, and its stream is free.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: withoutLease,
     async run(subject) {
       const { ledger, clock } = subject;
@@ -171,7 +177,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'After a take-over the old holder cannot write, and its late close frees nothing.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: freesAnyLock,
     async run({ ledger, clock }) {
       const old = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
@@ -200,7 +206,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'An append from outside takes over what a dead session left, and the session cannot write behind it.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: withoutChecks,
     async run({ ledger, clock }) {
       for (const [index, expectedVersion] of ([1, 'any', 'present'] as const).entries()) {
@@ -231,7 +237,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'A stream whose session is dead is deleted, and the session cannot write behind the end.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: withoutChecks,
     async run({ ledger, clock }) {
       const dead = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
@@ -248,7 +254,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'A lock lives for a minute and is waited for five seconds, unless the store or the caller say otherwise.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: breaksStream('have times of their own', (stream) => ({
       openSession: async (id, options) =>
         await stream.openSession(id, { sessionTimeoutMs: 30_000, openTimeoutMs: 100, ...options }),
@@ -304,7 +310,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'Renewing gives a full time from now; what was renewed in time goes on, and a renewal too late is refused.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: breaksSessions('do not renew', (session) => ({ renew: async () => session.expiresAt })),
     async run({ ledger, clock, provider }) {
       const session = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
@@ -323,7 +329,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'A session that renews itself is held for as long as it is open, and not a moment longer.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: breaksStream('take no notice of the option', (stream) => ({
       openSession: async (id, options) => await stream.openSession(id, { ...options, renewal: 'manual' }),
     })),
@@ -346,7 +352,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'The signal warns before the time is over, and not while the session lives on.',
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: breaksSessions('never warn', () => ({ signal: new AbortController().signal })),
     async run({ ledger, clock }) {
       const session = await ledger.openSession('a', { sessionTimeoutMs: 10_000 });
@@ -421,7 +427,7 @@ export const sessionClauses: readonly StreamClause[] = [
     })),
     async run({ ledger, storage, things }) {
       const session = await ledger.openSession('a');
-      const answers = await race(10, (n) => session.append([added(n)]));
+      const answers = await concurrently(10, (n) => session.append([added(n)]));
       assert.deepEqual(
         answers.map(({ version }) => version),
         Array.from({ length: 10 }, (_, index) => index + 1),
@@ -473,7 +479,7 @@ export const sessionClauses: readonly StreamClause[] = [
       await opened[0]?.close();
       let inside = 0;
       const tokens: bigint[] = [];
-      const work = race(5, (n) =>
+      const work = concurrently(5, (n) =>
         ledger.session(
           'a',
           async (session) => {
@@ -499,7 +505,7 @@ export const sessionClauses: readonly StreamClause[] = [
       transact: async (id, decide, options) =>
         await stream.transact(id, decide, { ...options, lockTimeoutMs: 0 }),
     })),
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     async run({ ledger, clock, meanwhile, passing }) {
       const session = await ledger.openSession('a', { sessionTimeoutMs: 10_000 });
       const waiting = meanwhile(
@@ -520,7 +526,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'A crashed holder’s lock survives a restart, and is free after its time.',
-    needs: 'durable, clock',
+    capability: 'durable, clock',
     broken: withoutLease,
     async run(subject) {
       const session = await subject.ledger.openSession('a', { sessionTimeoutMs: 60_000 });

@@ -3,7 +3,7 @@
  * somebody was faster.
  */
 import assert from 'node:assert/strict';
-import { collect, changesBatches, race, assertRejects } from '@kvent/key-value-storage/testing';
+import { collect, changesBatches, concurrently, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, many, type LedgerStream } from '../kit/ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
@@ -92,7 +92,7 @@ export const transactingClauses: readonly StreamClause[] = [
     async run(subject) {
       // with snapshots, so that each decision loads few rows
       const ledger = subject.stream(KeptLedger);
-      await race(20, async () => {
+      await concurrently(20, async () => {
         for (let turn = 0; turn < 50; turn += 1)
           await ledger.transact('hot', ({ sum }) => [added(sum + 1 - sum)], patient);
       });
@@ -269,7 +269,7 @@ export const transactingClauses: readonly StreamClause[] = [
           },
           patient,
         );
-      await race(50, () => transfer(ledger, 3));
+      await concurrently(50, () => transfer(ledger, 3));
       assert.deepEqual([(await ledger.load('from')).state.sum, (await ledger.load('to')).state.sum], [1, 99]);
     },
   },

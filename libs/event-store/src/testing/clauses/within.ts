@@ -8,7 +8,7 @@ import type { StorageProvider } from '@kvent/key-value-storage/core';
 import { added, cleared, KeptLedger, Ledger, many } from '../kit/ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
-const needs = 'transactions' as const;
+const capability = 'transactions' as const;
 
 const breaksWithin = (
   fault: string,
@@ -26,7 +26,7 @@ const breaksWithin = (
 export const withinClauses: readonly StreamClause[] = [
   {
     name: 'Streams and stores within the caller’s transaction keep their tenant and their settings, and share one batch.',
-    needs,
+    capability,
     broken: breaksStream('forget their settings within a transaction', (_, { storage }) => ({
       within: (transaction) => new EventStore(storage.within(transaction)).stream(Ledger),
     })),
@@ -70,7 +70,7 @@ export const withinClauses: readonly StreamClause[] = [
   },
   {
     name: 'Events within the caller’s transaction are seen there at once, and by others once it is committed.',
-    needs,
+    capability,
     broken: breaksWithin('writes beside the transaction', (_, outside) => ({
       commit: (batches, options) => outside.commit(batches, options),
     })),
@@ -111,7 +111,7 @@ export const withinClauses: readonly StreamClause[] = [
   },
   {
     name: 'A transaction that is rolled back leaves nothing of its streams: no event, no snapshot, no key, no deletion.',
-    needs,
+    capability,
     broken: breaksWithin('writes at once what another one would commit', (within, outside) => ({
       commit: async (batches) => {
         await outside.commit(batches);
@@ -140,7 +140,7 @@ export const withinClauses: readonly StreamClause[] = [
   },
   {
     name: 'Within a transaction as outside: another version is a mismatch, a held stream is locked, a repeat is answered; and no session is opened there.',
-    needs,
+    capability,
     broken: breaksWithin('does not look at checks', (within) => ({
       commit: (batches, options) =>
         within.commit(

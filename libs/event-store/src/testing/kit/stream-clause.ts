@@ -3,7 +3,7 @@
  * broken variant that the proof must catch, in the streams themselves or in the provider beneath
  * them.
  */
-import { replacing, type Broken, type Capability } from '@kvent/key-value-storage/testing';
+import { replacing, type BrokenProvider, type Capability } from '@kvent/key-value-storage/testing';
 import type { LedgerSession, LedgerStream } from './ledger.js';
 import type { StreamSubject, StreamWrapper } from './stream-subject.js';
 
@@ -11,7 +11,7 @@ export interface StreamClause {
   /** A whole sentence: what streams promise. */
   readonly name: string;
   /** What it can only be proven with. */
-  readonly needs?: Capability;
+  readonly capability?: Capability;
   readonly broken: BrokenStream;
   /** Proves it, or throws an `AssertionError`. */
   run(subject: StreamSubject): Promise<void>;
@@ -24,10 +24,10 @@ export interface StreamClause {
 export interface BrokenStream {
   readonly fault: string;
   readonly stream?: StreamWrapper;
-  readonly provider?: Broken;
+  readonly provider?: BrokenProvider;
 }
 
-export const throughProvider = (provider: Broken): BrokenStream => ({
+export const throughProvider = (provider: BrokenProvider): BrokenStream => ({
   fault: `have a provider that ${provider.fault}`,
   provider,
 });

@@ -22,7 +22,7 @@ import {
 import {
   StoreSubject,
   type Abilities,
-  type HeldTransaction,
+  type OpenTransaction,
   type ManualClock,
   type ProviderUnderTest,
 } from '@kvent/key-value-storage/testing';
@@ -56,19 +56,19 @@ export class StreamSubject {
     this.#turns = under.turns ?? 'kept';
   }
 
-  async begin(): Promise<void> {
-    await this.#subject.begin();
+  async start(): Promise<void> {
+    await this.#subject.start();
     this.#prepare();
   }
 
-  async end(): Promise<void> {
+  async finish(): Promise<void> {
     await this.#store?.idle();
-    await this.#subject.end();
+    await this.#subject.finish();
   }
 
-  async abandon(): Promise<void> {
+  async close(): Promise<void> {
     await this.#store?.idle();
-    await this.#subject.abandon();
+    await this.#subject.close();
   }
 
   get abilities(): Abilities {
@@ -93,7 +93,7 @@ export class StreamSubject {
    * A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves
    * open is rolled back.
    */
-  async transaction(): Promise<HeldTransaction & { readonly storage: KeyValueStorage }> {
+  async transaction(): Promise<OpenTransaction & { readonly storage: KeyValueStorage }> {
     return await this.#subject.transaction();
   }
   get tenant(): string {

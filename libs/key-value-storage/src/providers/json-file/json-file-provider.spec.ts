@@ -17,7 +17,7 @@ import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { Batch, Change, Check, CommitResult, Row } from '../../core/port/storage-provider.js';
 import { versionSource } from '../../core/port/version.js';
-import { ManualClock } from '../../testing/manual-clock.js';
+import { ManualClock } from '../../testing/kit/manual-clock.js';
 import { withModes, type FileSystem, type OpenFile, type OpenMode } from './disk/file-system.js';
 import { JsonFileProvider, type JsonFileProviderOptions } from './json-file-provider.js';
 import { nodeFileSystem } from './disk/node-file-system.js';

@@ -1,29 +1,29 @@
 /** The contract, in the order of its laws. */
-import type { Clause } from '../clause.js';
-import { atomicClauses } from './atomic.js';
-import { batchAnswerClauses } from './batch-answers.js';
-import { cancellationClauses } from './cancellation.js';
-import { checkClauses } from './checks.js';
-import { damageClauses } from './damage.js';
-import { durableClauses } from './durable.js';
-import { etagClauses } from './etags.js';
-import { expiryClauses } from './expiry.js';
-import { clearedExpiryClauses } from './expiry-cleared.js';
-import { keptExpiryClauses } from './expiry-kept.js';
-import { hintClauses } from './hints.js';
-import { isolationClauses } from './isolation.js';
-import { keyClauses } from './keys.js';
-import { lifecycleClauses } from './lifecycle.js';
-import { limitClauses } from './limits.js';
-import { listClauses } from './lists.js';
-import { noLostUpdateClauses } from './no-lost-update.js';
-import { numberClauses } from './numbers.js';
-import { pagingClauses } from './paging.js';
-import { oneTruthClauses } from './one-truth.js';
-import { rawRowClauses } from './raw-rows.js';
-import { timeClauses } from './time.js';
-import { valueClauses } from './values.js';
-import { withinClauses } from './within.js';
+import type { Clause } from '../kit/clause.js';
+import { atomicClauses } from './port/atomic.js';
+import { batchAnswerClauses } from './port/batch-answers.js';
+import { cancellationClauses } from './port/cancellation.js';
+import { checkClauses } from './port/checks.js';
+import { damageClauses } from './port/damage.js';
+import { durableClauses } from './port/durable.js';
+import { etagClauses } from './port/etags.js';
+import { expiryClauses } from './port/expiry.js';
+import { clearedExpiryClauses } from './port/expiry-cleared.js';
+import { keptExpiryClauses } from './port/expiry-kept.js';
+import { hintClauses } from './port/hints.js';
+import { isolationClauses } from './port/isolation.js';
+import { keyClauses } from './port/keys.js';
+import { lifecycleClauses } from './port/lifecycle.js';
+import { limitClauses } from './port/limits.js';
+import { listClauses } from './port/lists.js';
+import { noLostUpdateClauses } from './port/no-lost-update.js';
+import { numberClauses } from './port/numbers.js';
+import { pagingClauses } from './port/paging.js';
+import { oneTruthClauses } from './port/one-truth.js';
+import { rawRowClauses } from './port/raw-rows.js';
+import { timeClauses } from './port/time.js';
+import { valueClauses } from './port/values.js';
+import { withinClauses } from './port/within.js';
 
 export const clauses: readonly Clause[] = [
   ...atomicClauses,

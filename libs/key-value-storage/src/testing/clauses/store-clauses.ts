@@ -1,5 +1,5 @@
 /** What stores promise on every provider, in the order of the laws. */
-import type { StoreClause } from '../store-clause.js';
+import type { StoreClause } from '../kit/store-clause.js';
 import { storeAtomicClauses } from './stores/atomic.js';
 import { boundaryClauses } from './stores/boundaries.js';
 import { storeExpiryClauses } from './stores/expiry.js';

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { ManualClock } from '../../../testing/manual-clock.js';
+import { ManualClock } from '../../../testing/kit/manual-clock.js';
 import type { FileSystem } from '../disk/file-system.js';
 import { acquireLock, type HeldLock } from './lock-file.js';
 import { LockJudge } from './liveness.js';

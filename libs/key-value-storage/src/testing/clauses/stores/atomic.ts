@@ -8,10 +8,10 @@ import {
   storageError,
   type Key,
 } from '../../../core.js';
-import { breaksAtomic, breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
-import { changesBatches, commitOne, commitsOtherwise } from '../../broken.js';
-import { collect } from '../../store-subject.js';
-import { race, assertRejects, assertThrows } from '../../verbs.js';
+import { breaksAtomic, breaksStores, throughProvider, type StoreClause } from '../../kit/store-clause.js';
+import { changesBatches, commitOne, replacesCommit } from '../../kit/broken-providers.js';
+import { collect } from '../../kit/store-subject.js';
+import { concurrently, assertRejects, assertThrows } from '../../kit/assertions.js';
 
 const withoutChecks = throughProvider(
   changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),
@@ -296,7 +296,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
       const things = subject.store();
       for (const round of Array.from({ length: 10 }, (_, index) => index)) {
         const read = await things.set('one', { n: 0 });
-        const commits = await race(
+        const commits = await concurrently(
           10,
           async () =>
             await subject.storage
@@ -381,7 +381,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     name: 'A hundred transfers at once, each an atomic batch of two `save`s, keep the sum of all accounts.',
     law: 3,
     broken: throughProvider(
-      commitsOtherwise('saves one entry after the other', async (batch, provider) => {
+      replacesCommit('saves one entry after the other', async (batch, provider) => {
         if (batch.changes.length < 2) return await commitOne(provider, batch);
         const parts = batch.changes.map((change) => ({
           ...batch,
@@ -402,7 +402,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
       const things = subject.store();
       const accounts = Array.from({ length: 5 }, (_, n) => `account-${n}`);
       await things.setMany(accounts.map((key) => ({ key, value: { n: 100 } })));
-      await race(100, async (index) => {
+      await concurrently(100, async (index) => {
         const [from, to] = [accounts[index % 5] as string, accounts[(index * 3 + 1) % 5] as string];
         if (from === to) return;
         for (let attempt = 0; ; attempt += 1) {

@@ -7,10 +7,11 @@ import {
   throughProvider,
   type BrokenStorage,
   type StoreClause,
-} from '../../store-clause.js';
-import { breaks, changesRows } from '../../broken.js';
-import { collect } from '../../store-subject.js';
-import { bytes, json, number, race, assertRejects, assertThrows } from '../../verbs.js';
+} from '../../kit/store-clause.js';
+import { breaks, changesRows } from '../../kit/broken-providers.js';
+import { collect } from '../../kit/store-subject.js';
+import { concurrently, assertRejects, assertThrows } from '../../kit/assertions.js';
+import { bytes, json, number } from '../../kit/batches.js';
 import { everyCall } from './keys.js';
 
 function countsAllTenants(): BrokenStorage {
@@ -191,7 +192,7 @@ export const boundaryClauses: readonly StoreClause[] = [
       const anything = subject.store<unknown>('anything');
       for (const damage of damages) {
         await anything.set('one', { n: 1 });
-        await subject.spoil(() => damage);
+        await subject.corruptRow(() => damage);
         const calls = [
           ['get', () => anything.get('one')],
           ['getOrThrow', () => anything.getOrThrow('one')],
@@ -232,7 +233,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       await things.set('one', { n: 1 });
-      await subject.spoil(() => ({ key: '!q' }));
+      await subject.corruptRow(() => ({ key: '!q' }));
       await assertRejects('STORAGE_CORRUPT', 'list', () => collect(things.list()));
       await assertRejects('STORAGE_CORRUPT', 'page', () => things.page({}));
       const error = await assertRejects('STORAGE_CORRUPT', 'keys', () => collect(things.keys()));
@@ -242,7 +243,7 @@ export const boundaryClauses: readonly StoreClause[] = [
   {
     name: 'The caller’s transaction on a provider that has none is STORAGE_UNSUPPORTED, and no silent write beside it.',
     law: 11,
-    needs: 'no within',
+    capability: 'no within',
     broken: {
       fault: 'writes beside a transaction that it does not have',
       storage: (storage) => replacing(storage, { within: () => storage }),
@@ -255,7 +256,7 @@ export const boundaryClauses: readonly StoreClause[] = [
   {
     name: 'A store within the caller’s transaction keeps its tenant, is seen by others once it is committed, and shares a batch with what else is in it.',
     law: 1,
-    needs: 'transactions',
+    capability: 'transactions',
     broken: breaksStores('writes beside the transaction', (store) => ({ within: () => store })),
     async run(subject) {
       const [things, others] = [subject.store(), subject.store('other')];
@@ -301,8 +302,8 @@ export const boundaryClauses: readonly StoreClause[] = [
     }),
     async run(subject) {
       const things = subject.store();
-      await race(100, (n) => things.set(['k', n], { n }));
-      const entries = await race(100, (n) => things.getOrThrow(['k', n]));
+      await concurrently(100, (n) => things.set(['k', n], { n }));
+      const entries = await concurrently(100, (n) => things.getOrThrow(['k', n]));
       assert.deepEqual(
         entries.map(({ value }) => value.n),
         Array.from({ length: 100 }, (_, n) => n),

@@ -1,10 +1,10 @@
 /** The verbs that write what they have read: `save`, `update`, `getOrAdd`, `take`. */
 import assert from 'node:assert/strict';
-import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
-import { changesBatches } from '../../broken.js';
+import { breaksStores, throughProvider, type StoreClause } from '../../kit/store-clause.js';
+import { changesBatches } from '../../kit/broken-providers.js';
 import { retryOnConflict } from '../../../core.js';
-import type { Thing } from '../../store-subject.js';
-import { race, assertRejects } from '../../verbs.js';
+import type { Thing } from '../../kit/store-subject.js';
+import { concurrently, assertRejects } from '../../kit/assertions.js';
 
 export const changingClauses: readonly StoreClause[] = [
   {
@@ -42,7 +42,7 @@ export const changingClauses: readonly StoreClause[] = [
         const entry = await things.getOrThrow('count');
         await things.save(entry.with({ n: entry.value.n + 1 }));
       };
-      await race(100, async (index) => {
+      await concurrently(100, async (index) => {
         if (index % 4 === 0) await retryOnConflict(stranger, retry);
         else await things.update('count', async ({ n }) => ({ n: n + 1 }), { retry });
       });
@@ -109,7 +109,7 @@ export const changingClauses: readonly StoreClause[] = [
       await assertRejects('KEY_NOT_FOUND', 'update', () => things.update('one', (value) => value));
       assert.equal(await things.has('one'), false);
       const options = { initial: () => ({ n: 0 }), retry: { attempts: 1_000, budgetMs: 60_000 } };
-      await race(20, () => things.update('one', ({ n }) => ({ n: n + 1 }), options));
+      await concurrently(20, () => things.update('one', ({ n }) => ({ n: n + 1 }), options));
       assert.deepEqual((await things.getOrThrow('one')).value, { n: 20 });
     },
   },
@@ -149,7 +149,7 @@ export const changingClauses: readonly StoreClause[] = [
     })),
     async run(subject) {
       const things = subject.store();
-      const results = await race(50, (n) => things.getOrAdd('one', async () => ({ n })));
+      const results = await concurrently(50, (n) => things.getOrAdd('one', async () => ({ n })));
       assert.equal(results.filter(({ added }) => added).length, 1);
       assert.equal(new Set(results.map(({ entry }) => entry.etag)).size, 1);
       const again = await things.getOrAdd('one', () => assert.fail('make ran where an entry was'));
@@ -169,7 +169,7 @@ export const changingClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       await things.set('job', { n: 7 });
-      const taken = (await race(50, () => things.take('job'))).filter((entry) => entry !== undefined);
+      const taken = (await concurrently(50, () => things.take('job'))).filter((entry) => entry !== undefined);
       assert.deepEqual(
         taken.map(({ value }) => value),
         [{ n: 7 }],

@@ -3,10 +3,11 @@
  * of them.
  */
 import assert from 'node:assert/strict';
-import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
-import { changesBatches, changesChanges } from '../../broken.js';
-import { collect } from '../../store-subject.js';
-import { put, race, assertRejects } from '../../verbs.js';
+import { breaksStores, throughProvider, type StoreClause } from '../../kit/store-clause.js';
+import { changesBatches, changesChanges } from '../../kit/broken-providers.js';
+import { collect } from '../../kit/store-subject.js';
+import { concurrently, assertRejects } from '../../kit/assertions.js';
+import { put } from '../../kit/batches.js';
 
 const law = 6;
 
@@ -14,7 +15,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
   {
     name: 'An entry is there one millisecond before its time is over; at that instant it is absent for every verb.',
     law,
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: throughProvider(
       changesChanges('lets entries live a millisecond longer', (change) =>
         change.kind === 'put' && typeof change.ttl === 'number' ? { ...change, ttl: change.ttl + 1 } : change,
@@ -63,7 +64,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
   {
     name: '`add`, `set` and `replace` take the time given, else the state’s own, else none; ‘never’ is none and ‘keep’ what there is.',
     law,
-    needs: 'clock',
+    capability: 'clock',
     broken: breaksStores('forgets the state’s own time in `replace`', (store) => ({
       replace: (key, value, options) => store.replace(key, value, { ttlMs: 'keep', ...options }),
     })),
@@ -90,7 +91,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
   {
     name: '`save` and `update` keep the expiry that the entry has, unless they are told otherwise.',
     law,
-    needs: 'clock',
+    capability: 'clock',
     broken: breaksStores('counts anew when it saves', (store) => ({
       save: (entry, options) => store.save(entry, { ttlMs: 1_000, ...options }),
     })),
@@ -140,7 +141,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
   {
     name: '`touch` moves the expiry forward, leaves etag and value, never moves it back, and gives none to what has none.',
     law,
-    needs: 'clock',
+    capability: 'clock',
     broken: throughProvider(
       changesChanges('writes anew to renew', (change) =>
         change.kind === 'renew' ? put(change.address, '{"n":1}', change.ttlMs) : change,
@@ -168,7 +169,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
   {
     name: 'A sliding expiry is renewed by `get` and `getOrThrow`, at most once per tenth of it, without a new etag; `has`, `stat` and lists renew nothing.',
     law,
-    needs: 'clock',
+    capability: 'clock',
     broken: throughProvider(
       changesBatches('renews nothing', (batch) => ({
         ...batch,
@@ -204,13 +205,13 @@ export const storeExpiryClauses: readonly StoreClause[] = [
   {
     name: 'Of 50 that add an expired key at once, one creates it.',
     law,
-    needs: 'exact expiry',
+    capability: 'exact expiry',
     broken: throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] }))),
     async run(subject) {
       const things = subject.store();
       await things.set('one', { n: 0 }, { ttlMs: 10 });
       await subject.clock.advance(10);
-      const results = await race(50, (n) =>
+      const results = await concurrently(50, (n) =>
         things.add('one', { n }).then(
           () => true,
           () => false,
@@ -222,7 +223,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
   {
     name: 'A sweep removes what has expired, physically, at most as many as allowed, and answers how many.',
     law,
-    needs: 'clock',
+    capability: 'clock',
     broken: {
       fault: 'sweeps nothing',
       storage: (storage) =>

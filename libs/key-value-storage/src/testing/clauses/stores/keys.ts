@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { limits, type Key } from '../../../core.js';
-import { breaksStores, type StoreClause } from '../../store-clause.js';
-import { type StoreSubject } from '../../store-subject.js';
-import { assertRejects } from '../../verbs.js';
-import { hostileKeys } from '../../hostile-keys.js';
+import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
+import { type StoreSubject } from '../../kit/store-subject.js';
+import { assertRejects } from '../../kit/assertions.js';
+import { hostileKeys } from '../../kit/hostile-keys.js';
 
 const badKeys: readonly unknown[] = [
   '',

@@ -11,9 +11,9 @@ import {
   type KeyValueStore,
 } from '../../../core.js';
 import { numbered } from './reading.js';
-import { breaksStores, type StoreClause } from '../../store-clause.js';
-import { collect, keysOf } from '../../store-subject.js';
-import { assertRejects } from '../../verbs.js';
+import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
+import { collect, keysOf } from '../../kit/store-subject.js';
+import { assertRejects } from '../../kit/assertions.js';
 
 const takesAnyCursor = (name: string) =>
   breaksStores(name, (store) => ({

@@ -1,9 +1,9 @@
 /** Reading one key or many, listing, paging, counting, and deleting by range. */
 import assert from 'node:assert/strict';
 import { limits, type Key, type KeyRange } from '../../../core.js';
-import { breaksStores, type StoreClause } from '../../store-clause.js';
-import { collect, keysOf, type Thing } from '../../store-subject.js';
-import { assertRejects, assertThrows } from '../../verbs.js';
+import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
+import { collect, keysOf, type Thing } from '../../kit/store-subject.js';
+import { assertRejects, assertThrows } from '../../kit/assertions.js';
 
 export const numbered = (count: number, prefix = 'key-'): readonly { key: string; value: Thing }[] =>
   Array.from({ length: count }, (_, n) => ({ key: `${prefix}${String(n).padStart(4, '0')}`, value: { n } }));

@@ -4,10 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { limits } from '../../../core.js';
-import { breaksStores, throughProvider, type StoreClause } from '../../store-clause.js';
-import { changesChanges } from '../../broken.js';
-import { collect } from '../../store-subject.js';
-import { json, assertRejects } from '../../verbs.js';
+import { breaksStores, throughProvider, type StoreClause } from '../../kit/store-clause.js';
+import { changesChanges } from '../../kit/broken-providers.js';
+import { collect } from '../../kit/store-subject.js';
+import { assertRejects } from '../../kit/assertions.js';
+import { json } from '../../kit/batches.js';
 
 const samples: Readonly<Record<string, unknown>> = {
   null: null,

@@ -3,9 +3,9 @@
  * cannot.
  */
 import assert from 'node:assert/strict';
-import { breaksStores, type StoreClause } from '../../store-clause.js';
-import type { Thing } from '../../store-subject.js';
-import { race, assertRejects } from '../../verbs.js';
+import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
+import type { Thing } from '../../kit/store-subject.js';
+import { concurrently, assertRejects } from '../../kit/assertions.js';
 
 export const writingClauses: readonly StoreClause[] = [
   {
@@ -61,7 +61,7 @@ export const writingClauses: readonly StoreClause[] = [
     })),
     async run(subject) {
       const things = subject.store();
-      const results = await race(50, async (n) => {
+      const results = await concurrently(50, async (n) => {
         try {
           return (await things.add('one', { n })).value.n;
         } catch {

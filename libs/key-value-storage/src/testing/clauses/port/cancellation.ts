@@ -1,0 +1,161 @@
+/**
+ * Law 12: who gives up before the work began leaves no trace; who gives up later is told that the
+ * effect is not known.
+ */
+import assert from 'node:assert/strict';
+import { getEventListeners, setMaxListeners } from 'node:events';
+import { isStorageError, type CommitResult } from '../../../core.js';
+import { breaks } from '../../kit/broken-providers.js';
+import type { Clause } from '../../kit/clause.js';
+import { concurrently, assertRejects } from '../../kit/assertions.js';
+import { put, sum } from '../../kit/batches.js';
+
+const law = 12;
+
+export const cancellationClauses: readonly Clause[] = [
+  {
+    name: 'A commit whose signal was aborted before changes nothing, and says so.',
+    law,
+    broken: breaks('does not look at the signal of a commit', (provider) => ({
+      commit: (batches) => provider.commit(batches),
+    })),
+    async run(subject) {
+      const address = subject.address('one');
+      const batch = subject.batch({ changes: [put(address, '1'), sum(subject.address('count'), 1)] });
+      const error = await assertRejects('ABORTED', 'a commit', () =>
+        subject.provider.commit([batch], { signal: AbortSignal.abort('enough') }),
+      );
+      assert.deepEqual([error.effect, error.cause], ['none', 'enough']);
+      assert.deepEqual((await subject.scanPage()).rows, []);
+    },
+  },
+  {
+    name: 'A read and a page whose signal was aborted before are rejected.',
+    law,
+    broken: breaks('does not look at the signal of a page', (provider) => ({
+      scan: (ranges) => provider.scan(ranges),
+    })),
+    async run(subject) {
+      const { key: _, ...space } = subject.address('');
+      const signal = AbortSignal.abort();
+      assert.equal(
+        (
+          await assertRejects('ABORTED', 'a read', () =>
+            subject.provider.read([subject.address('one')], { signal }),
+          )
+        ).effect,
+        'none',
+      );
+      assert.equal(
+        (
+          await assertRejects('ABORTED', 'a page', () =>
+            subject.provider.scan([{ ...space, limit: 1 }], { signal }),
+          )
+        ).effect,
+        'none',
+      );
+    },
+  },
+  {
+    name: 'To abort what has been answered changes nothing.',
+    law,
+    broken: breaks('undoes a commit when its signal is aborted later', (provider) => ({
+      commit: async (batches, options) => {
+        const results = await provider.commit(batches, options);
+        const undo = (): void => void provider.administration.drop(batches[0]?.database ?? '');
+        options?.signal?.addEventListener('abort', undo, { once: true });
+        return results;
+      },
+    })),
+    async run(subject) {
+      const controller = new AbortController();
+      const address = subject.address('one');
+      const results = await subject.provider.commit([subject.batch({ changes: [put(address, '1')] })], {
+        signal: controller.signal,
+      });
+      const { rows } = await subject.provider.read([address], { signal: controller.signal });
+      controller.abort();
+      await subject.clock.advance(0);
+      assert.deepEqual([results[0]?.outcome, rows.length], ['committed', 1]);
+      assert.equal(await subject.readText(address), '1');
+    },
+  },
+  {
+    name: 'To abort on the way ends that call and leaves its neighbours alone; an effect of ‘none’ is none, and what was answered as committed is there.',
+    law,
+    broken: breaks('aborts all that is under way', (provider) => {
+      const all = new AbortController();
+      return {
+        commit: async (batches, options) => {
+          options?.signal?.addEventListener('abort', () => all.abort());
+          const results = await provider.commit(batches, options);
+          await Promise.resolve();
+          await Promise.resolve();
+          all.signal.throwIfAborted();
+          return results;
+        },
+      };
+    }),
+    async run(subject) {
+      const controller = new AbortController();
+      const addresses = Array.from({ length: 50 }, (_, index) => subject.address(`key-${index}`));
+      const work = concurrently(50, async (index) => {
+        const batch = subject.batch({ changes: [put(addresses[index] as (typeof addresses)[number], '1')] });
+        const aborted = index % 10 === 3;
+        return await outcomeOf(
+          subject.provider.commit([batch], aborted ? { signal: controller.signal } : {}),
+          aborted,
+        );
+      });
+      controller.abort();
+      const results = await work;
+      // what is unknown may still land: it has, or never will, once a later commit is answered
+      await subject.putRow(subject.address('later'), '1');
+      const { rows } = await subject.provider.read(addresses);
+      for (const [index, result] of results.entries()) {
+        if (index % 10 !== 3)
+          assert.equal(result, 'committed', 'a neighbour of an aborted call was not committed');
+        if (result !== 'unknown') assert.equal(rows[index] !== undefined, result === 'committed');
+      }
+    },
+  },
+  {
+    name: 'A signal is let go of when its call is answered: a thousand calls with one signal leave no listener behind.',
+    law,
+    broken: breaks('keeps listening to signals', (provider) => ({
+      read: (addresses, options) => {
+        options?.signal?.addEventListener('abort', () => undefined);
+        return provider.read(addresses, options);
+      },
+    })),
+    async run(subject) {
+      const { signal } = new AbortController();
+      setMaxListeners(0, signal);
+      const { key: _, ...space } = subject.address('');
+      for (let round = 0; round < 20; round += 1) {
+        await concurrently(50, (index) =>
+          subject.provider.read([subject.address(`key-${index}`)], { signal }),
+        );
+      }
+      await subject.provider.scan([{ ...space, limit: 1 }], { signal });
+      await subject.provider.commit([subject.batch({ changes: [put(subject.address('one'), '1')] })], {
+        signal,
+      });
+      assert.equal(getEventListeners(signal, 'abort').length, 0, 'listeners stay behind');
+    },
+  },
+];
+
+/** `committed`, or the effect that an aborted call says it had. */
+async function outcomeOf(work: Promise<readonly CommitResult[]>, mayAbort: boolean): Promise<string> {
+  try {
+    const [result] = await work;
+    if (result?.outcome === 'failed') throw result.error;
+    return result?.outcome ?? 'unanswered';
+  } catch (error) {
+    if (!mayAbort) return assert.fail(`a call that nobody aborted failed: ${String(error)}`);
+    return isStorageError(error, 'ABORTED')
+      ? error.effect
+      : assert.fail(`an aborted call was rejected with ${String(error)}`);
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * Law 14: what cannot be read back is said, by name; it is never skipped, read as empty or
+ * overwritten.
+ */
+import assert from 'node:assert/strict';
+import { isStorageError } from '../../../core.js';
+import { MemoryProvider } from '../../../providers/memory/memory-provider.js';
+import { breaks, delegating } from '../../kit/broken-providers.js';
+import type { Clause } from '../../kit/clause.js';
+import { concurrently } from '../../kit/assertions.js';
+import { put } from '../../kit/batches.js';
+
+export const damageClauses: readonly Clause[] = [
+  {
+    name: 'Damaged data is STORAGE_CORRUPT, naming the place, when it is opened or read; it is never taken for no data.',
+    law: 14,
+    capability: 'damage',
+    broken: breaks('begins anew where it cannot read what is there', (provider) => {
+      let now = provider;
+      const current = (): ReturnType<typeof delegating> => delegating(now);
+      return {
+        open: async () => {
+          try {
+            await provider.open();
+          } catch {
+            now = new MemoryProvider();
+            await now.open();
+          }
+        },
+        close: () => now.close(),
+        read: (addresses, options) => current().read(addresses, options),
+        scan: (ranges, options) => current().scan(ranges, options),
+        commit: (batches, options) => current().commit(batches, options),
+      };
+    }),
+    async run(subject) {
+      const addresses = Array.from({ length: 100 }, (_, index) => subject.address(`key-${index}`));
+      await concurrently(100, (index) =>
+        subject.putRow(
+          addresses[index] as (typeof addresses)[number],
+          JSON.stringify('x'.repeat(100 + index)),
+        ),
+      );
+      await subject.provider.close();
+      await subject.damage();
+      const provider = await subject.create();
+      for (let round = 0; round < 2; round += 1) {
+        try {
+          await provider.open();
+          await provider.read(addresses);
+          await provider.commit([subject.batch({ changes: [put(subject.address('new'), '1')] })]);
+          assert.fail('damaged data was read as if it were whole');
+        } catch (error) {
+          if (!isStorageError(error, 'STORAGE_CORRUPT')) throw error;
+          assert.ok(error.place !== '', 'it names no place');
+        } finally {
+          await provider.close();
+        }
+      }
+      subject.forgetDatabases();
+    },
+  },
+];

@@ -1,0 +1,176 @@
+/** Law 6: which write keeps an expiry, which begins a new one, and what a renewal does. */
+import assert from 'node:assert/strict';
+import { breaks, changesResults, changesChanges, commitOne } from '../../kit/broken-providers.js';
+import type { Clause } from '../../kit/clause.js';
+import { check, put, renew, sum } from '../../kit/batches.js';
+
+const law = 6;
+const hour = 3_600_000;
+
+export const keptExpiryClauses: readonly Clause[] = [
+  {
+    name: 'A write without a time to live makes a row permanent, one with a time counts from itself; reading does neither.',
+    law,
+    capability: 'clock',
+    broken: changesChanges('keeps the old expiry unless a new one is given', (change) =>
+      change.kind === 'put' && change.ttl === 'never' ? { ...change, ttl: { keepElse: 'never' } } : change,
+    ),
+    async run(subject) {
+      const [permanent, again, read] = [
+        subject.address('permanent'),
+        subject.address('again'),
+        subject.address('read'),
+      ];
+      for (const address of [permanent, again, read]) await subject.putRow(address, '1', 1_000);
+      await subject.clock.advance(600);
+      await subject.putRow(permanent, '2');
+      await subject.putRow(again, '2', 1_000);
+      await subject.readRow(read);
+      await subject.clock.advance(400);
+      assert.deepEqual(await subject.scanKeys(), ['again', 'permanent']);
+      await subject.clock.advance(600);
+      assert.deepEqual(await subject.scanKeys(), ['permanent']);
+      await subject.clock.advance(1_000 * hour);
+      assert.deepEqual(await subject.scanKeys(), ['permanent']);
+    },
+  },
+  {
+    name: '‘Keep’ leaves the expiry that a living row has, none included; where none is, also behind an expired one, the other word counts.',
+    law,
+    capability: 'clock',
+    broken: changesChanges('counts anew where the expiry is to be kept', (change) =>
+      change.kind === 'put' && typeof change.ttl === 'object'
+        ? { ...change, ttl: change.ttl.keepElse }
+        : change,
+    ),
+    async run(subject) {
+      const [short, forever, fresh] = [
+        subject.address('short'),
+        subject.address('forever'),
+        subject.address('fresh'),
+      ];
+      const { time } = await subject.mustCommit({ changes: [put(short, '1', 1_000), put(forever, '1')] });
+      await subject.clock.advance(900);
+      const now = time + 900;
+      const { rows } = await subject.mustCommit({
+        changes: [short, forever, fresh].map((address) => put(address, '2', { keepElse: 5_000 })),
+      });
+      assert.deepEqual(rows, [
+        { existed: true, expiresAt: time + 1_000 },
+        { existed: true },
+        { existed: false, expiresAt: now + 5_000 },
+      ]);
+      assert.equal((await subject.readRow(short))?.ttlMs, 1_000);
+      await subject.clock.advance(100);
+      assert.deepEqual(
+        (await subject.mustCommit({ changes: [put(short, '3', { keepElse: 'never' })] })).rows,
+        [{ existed: false }],
+      );
+    },
+  },
+  {
+    name: 'A numeric change keeps the expiry of the row; its own time to live counts only when it creates the row.',
+    law,
+    capability: 'clock',
+    broken: breaks('drops the expiry of a number that is changed', (provider) => ({
+      commit: async (batches, options) => {
+        const results = await provider.commit(batches, options);
+        for (const { changes, ...batch } of batches) {
+          for (const { kind, address } of changes) {
+            if (kind !== 'sum') continue;
+            const { rows } = await provider.read([{ ...address, database: batch.database }]);
+            if (rows[0]?.value.kind === 'number')
+              await commitOne(provider, { ...batch, checks: [], changes: [put(address, rows[0].value)] });
+          }
+        }
+        return results;
+      },
+    })),
+    async run(subject) {
+      const [limited, forever] = [subject.address('limited'), subject.address('forever')];
+      const { time } = await subject.mustCommit({
+        changes: [sum(limited, 1, { ttlMs: 1_000 }), sum(forever, 1)],
+      });
+      await subject.clock.advance(999);
+      const { rows } = await subject.mustCommit({
+        changes: [sum(limited, 1, { ttlMs: 5_000 }), sum(forever, 1, { ttlMs: 5_000 })],
+      });
+      assert.deepEqual(rows, [
+        { existed: true, number: 2n, expiresAt: time + 1_000 },
+        { existed: true, number: 2n },
+      ]);
+      assert.equal((await subject.readRow(limited))?.ttlMs, 1_000);
+      await subject.clock.advance(1);
+      assert.deepEqual([await subject.readRow(limited), await subject.readNumber(forever)], [undefined, 2n]);
+      assert.deepEqual((await subject.mustCommit({ changes: [sum(limited, 1, { ttlMs: 5_000 })] })).rows, [
+        { existed: false, number: 1n, expiresAt: time + 6_000 },
+      ]);
+    },
+  },
+  {
+    name: 'A renewal moves the expiry forward from now, never back, and gives none to a row that has none.',
+    law,
+    capability: 'clock',
+    broken: breaks('moves an expiry back when it is renewed with less', (provider) => ({
+      commit: (batches, options) =>
+        provider.commit(
+          batches.map((batch) => ({
+            ...batch,
+            changes: batch.changes.map((change) =>
+              change.kind === 'renew' ? put(change.address, '1', change.ttlMs) : change,
+            ),
+          })),
+          options,
+        ),
+    })),
+    async run(subject) {
+      const [address, forever] = [subject.address('one'), subject.address('forever')];
+      const [version, other] = [
+        await subject.putRow(address, '1', 1_000),
+        await subject.putRow(forever, '1'),
+      ];
+      const start = subject.clock.now();
+      await subject.clock.advance(500);
+      for (const [ttlMs, expected] of [
+        [400, 1_000],
+        [500, 1_000],
+        [501, 1_001],
+        [2_000, 2_500],
+        [1_000, 2_500],
+      ] as const) {
+        const { rows } = await subject.mustCommit({
+          checks: [check(address, version)],
+          changes: [renew(address, ttlMs)],
+        });
+        assert.deepEqual(rows, [{ existed: true, expiresAt: start + expected }], `renewed with ${ttlMs}`);
+      }
+      assert.equal((await subject.readRow(address))?.ttlMs, 1_000, 'what it was written with stays');
+      assert.deepEqual(
+        (await subject.mustCommit({ checks: [check(forever, other)], changes: [renew(forever, 1)] })).rows,
+        [{ existed: true }],
+      );
+      await subject.clock.advance(1_999);
+      assert.deepEqual(await subject.scanKeys(), ['forever', 'one']);
+      await subject.clock.advance(1);
+      assert.deepEqual(await subject.scanKeys(), ['forever']);
+    },
+  },
+  {
+    name: 'The answer of a commit tells the expiry of the row as it is now, also where it was kept.',
+    law,
+    capability: 'clock',
+    broken: changesResults('does not tell expiries', (result) =>
+      result.outcome === 'committed'
+        ? { ...result, rows: result.rows.map(({ expiresAt: _, ...row }) => row) }
+        : result,
+    ),
+    async run(subject) {
+      const address = subject.address('one');
+      const { time } = await subject.mustCommit({ changes: [put(address, '1', 1_000)] });
+      await subject.clock.advance(10);
+      assert.deepEqual((await subject.mustCommit({ changes: [put(address, '2', { keepElse: 9 })] })).rows, [
+        { existed: true, expiresAt: time + 1_000 },
+      ]);
+    },
+  },
+];

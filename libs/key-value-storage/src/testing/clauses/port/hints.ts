@@ -1,0 +1,157 @@
+/**
+ * Law 9, as far as it is the provider's: hints end when they should, and speak only of what was
+ * asked for.
+ */
+import assert from 'node:assert/strict';
+import type { Hint, Space, StorageProvider } from '../../../core.js';
+import { breaks } from '../../kit/broken-providers.js';
+import type { Clause } from '../../kit/clause.js';
+import type { Subject } from '../../kit/subject.js';
+
+const law = 9;
+type Hints = NonNullable<StorageProvider['hints']>;
+
+const hintsOtherwise = (fault: string, change: (hints: Hints) => Hints) =>
+  breaks(fault, (provider) => ({
+    hints: change((spaces, signal) => (provider.hints as Hints)(spaces, signal)),
+  }));
+
+const spaceOf = (subject: Subject, entity = 'thing'): Space => ({
+  database: subject.database(),
+  container: 'state:kit',
+  entity,
+});
+
+/** Collects hints until they end. */
+async function collect(hints: AsyncIterable<Hint>): Promise<readonly Hint[]> {
+  const all: Hint[] = [];
+  for await (const hint of hints) all.push(hint);
+  return all;
+}
+
+/**
+ * Fails instead of waiting for ever: after many turns of the event loop, what has not ended does
+ * not end.
+ */
+async function ends(
+  subject: Subject,
+  what: string,
+  work: Promise<readonly Hint[]>,
+): Promise<readonly Hint[]> {
+  const never = Symbol('never');
+  let turns = 0;
+  const patience = async (): Promise<typeof never> => {
+    while ((turns += 1) < 500) await subject.clock.advance(0);
+    return never;
+  };
+  const result = await Promise.race([work, patience()]);
+  return result === never ? assert.fail(`hints do not end ${what}`) : result;
+}
+
+export const hintClauses: readonly Clause[] = [
+  {
+    name: 'Hints end with their signal, also one that was aborted before.',
+    law,
+    capability: 'hints',
+    broken: hintsOtherwise(
+      'goes on with hints when nobody wants them',
+      (hints) => (spaces) => hints(spaces, new AbortController().signal),
+    ),
+    async run(subject) {
+      const controller = new AbortController();
+      const listening = collect((subject.provider.hints as Hints)([spaceOf(subject)], controller.signal));
+      await subject.putRow(subject.address('one'), '1');
+      controller.abort();
+      await ends(subject, 'with their signal', listening);
+      await ends(
+        subject,
+        'when the signal was aborted before',
+        collect((subject.provider.hints as Hints)([spaceOf(subject)], AbortSignal.abort())),
+      );
+    },
+  },
+  {
+    name: 'Hints end when the provider closes.',
+    law,
+    capability: 'hints',
+    broken: hintsOtherwise(
+      'leaves listeners waiting when it closes',
+      (hints) =>
+        async function* (spaces, signal) {
+          yield* hints(spaces, signal);
+          await new Promise<void>((resolve) =>
+            signal.addEventListener('abort', () => resolve(), { once: true }),
+          );
+        },
+    ),
+    async run(subject) {
+      const controller = new AbortController();
+      const listening = collect((subject.provider.hints as Hints)([spaceOf(subject)], controller.signal));
+      await subject.putRow(subject.address('one'), '1');
+      try {
+        await subject.provider.close();
+        await ends(subject, 'when the provider closes', listening);
+      } finally {
+        controller.abort();
+      }
+      await subject.provider.open();
+    },
+  },
+  {
+    name: 'A listener that leaves is gone: whoever goes on listening still hears.',
+    law,
+    capability: 'hints',
+    broken: hintsOtherwise('stops all listeners when one of them leaves', (hints) => {
+      const all = new AbortController();
+      return async function* (spaces, signal) {
+        try {
+          yield* hints(spaces, AbortSignal.any([signal, all.signal]));
+        } finally {
+          all.abort();
+        }
+      };
+    }),
+    async run(subject) {
+      const [leaving, staying] = [new AbortController(), new AbortController()];
+      const hints = subject.provider.hints as Hints;
+      const first = collect(hints.call(subject.provider, [spaceOf(subject)], leaving.signal));
+      const iterator = hints
+        .call(subject.provider, [spaceOf(subject)], staying.signal)
+        [Symbol.asyncIterator]();
+      let next = iterator.next();
+      leaving.abort();
+      await ends(subject, 'with their signal', first);
+      // hints may be lost, but whoever listens is not ended by another's leaving
+      for (let round = 0; round < 3; round += 1) {
+        await subject.putRow(subject.address('one'), String(round));
+        const hint = await Promise.race([next, subject.clock.advance(0)]);
+        if (hint === undefined) continue;
+        assert.equal(hint.done, false, 'a listener was ended when another left');
+        next = iterator.next();
+      }
+      staying.abort();
+      await Promise.race([next, subject.clock.advance(0)]);
+    },
+  },
+  {
+    name: 'Hints name only spaces that were asked for.',
+    law,
+    capability: 'hints',
+    broken: hintsOtherwise(
+      'hints at every space of a database',
+      (hints) => (spaces, signal) =>
+        hints([...spaces, ...spaces.map((space) => ({ ...space, entity: 'other' }))], signal),
+    ),
+    async run(subject) {
+      const controller = new AbortController();
+      const listening = collect((subject.provider.hints as Hints)([spaceOf(subject)], controller.signal));
+      for (const entity of ['other', 'thing', 'other'])
+        await subject.putRow(subject.address('one', { entity }), '1');
+      await subject.putRow(subject.address('one', { database: subject.database('elsewhere') }), '1');
+      await subject.clock.advance(0);
+      controller.abort();
+      for (const { space } of await ends(subject, 'with their signal', listening))
+        assert.deepEqual(space, spaceOf(subject));
+    },
+  },
+];

@@ -1,0 +1,268 @@
+/**
+ * Law 3: of rivals with the same check exactly one wins, and each other one hears that it was a
+ * conflict.
+ */
+import assert from 'node:assert/strict';
+import type { Address, CommitResult } from '../../../core.js';
+import { calculatesOutside, changesBatches, commitOne, replacesCommit } from '../../kit/broken-providers.js';
+import type { Clause } from '../../kit/clause.js';
+import type { Subject } from '../../kit/subject.js';
+import { outcomes, concurrently } from '../../kit/assertions.js';
+import { check, max, min, number, put, remove, sum } from '../../kit/batches.js';
+
+const law = 3;
+
+/**
+ * Looks first, in a call of its own, and commits without its checks: everything that is decided in
+ * between is lost.
+ */
+const looksFirst = (fault: string) =>
+  replacesCommit(fault, async (batch, provider) => {
+    const { rows } = await provider.read(
+      batch.checks.map(({ address }) => ({ ...address, database: batch.database })),
+    );
+    const failed = batch.checks.findIndex(({ expected }, index) => {
+      const row = rows[index];
+      if (expected === 'absent') return row !== undefined;
+      if (expected === 'present' || row === undefined) return row === undefined;
+      return 'version' in expected
+        ? row.version !== expected.version
+        : row.value.kind !== 'number' || row.value.number !== expected.number;
+    });
+    const missed = batch.checks[failed];
+    if (missed !== undefined) return { outcome: 'conflict', ...missed, actual: rows[failed]?.version };
+    return await commitOne(provider, { ...batch, checks: [] });
+  });
+
+/** Reads, changes and writes one number until nobody was faster. */
+async function increment(subject: Subject, key: string): Promise<void> {
+  const address = subject.address(key);
+  for (let attempt = 0; ; attempt += 1) {
+    assert.ok(attempt <= 100, 'rivals hinder each other for ever');
+    const row = await subject.readRow(address);
+    const old = row?.value.kind === 'json' ? Number(row.value.text) : 0;
+    const result = await subject.commit({
+      checks: [check(address, row?.version ?? 'absent')],
+      changes: [put(address, String(old + 1))],
+    });
+    if (result.outcome === 'committed') return;
+    assert.equal(result.outcome, 'conflict', 'a rival that was late is told that it was a conflict');
+  }
+}
+
+export const noLostUpdateClauses: readonly Clause[] = [
+  {
+    name: 'Of 50 rivals that create one row, exactly one does, and every other is told of its version.',
+    law,
+    broken: looksFirst('looks whether a row is absent before it commits, instead of while it does'),
+    async run(subject) {
+      const address = subject.address('one');
+      const versions = Array.from({ length: 50 }, () => subject.nextVersion());
+      const results = await concurrently(50, (index) =>
+        subject.commit({
+          version: versions[index] as string,
+          checks: [check(address, 'absent')],
+          changes: [put(address, String(index))],
+        }),
+      );
+      await expectOneWinner(subject, results, versions);
+    },
+  },
+  {
+    name: 'Of 100 rivals that hold the same version, exactly one writes, and every other is told of the new version.',
+    law,
+    broken: looksFirst('compares versions before it commits, instead of while it does'),
+    async run(subject) {
+      const address = subject.address('one');
+      const seen = await subject.putRow(address, '"seen by all"');
+      const versions = Array.from({ length: 100 }, () => subject.nextVersion());
+      const results = await concurrently(100, (index) =>
+        subject.commit({
+          version: versions[index] as string,
+          checks: [check(address, seen)],
+          changes: [put(address, String(index))],
+        }),
+      );
+      await expectOneWinner(subject, results, versions);
+    },
+  },
+  {
+    name: 'Of 50 rivals that check for the same number, exactly one writes.',
+    law,
+    broken: looksFirst('compares numbers before it commits, instead of while it does'),
+    async run(subject) {
+      const address = subject.address('one');
+      await subject.putRow(address, number(7));
+      const results = await concurrently(50, () =>
+        subject.commit({ checks: [check(address, 7n)], changes: [sum(address, 1)] }),
+      );
+      assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
+      assert.equal(await subject.readNumber(address), 8n);
+    },
+  },
+  {
+    name: 'Of 50 rivals that take a row away, exactly one gets it.',
+    law,
+    broken: looksFirst('looks whether a row is present before it deletes it, instead of while it does'),
+    async run(subject) {
+      const address = subject.address('one');
+      await subject.putRow(address, '"prize"');
+      const results = await concurrently(50, () =>
+        subject.commit({ checks: [check(address, 'present')], changes: [remove(address)] }),
+      );
+      assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
+      assert.equal(await subject.readRow(address), undefined);
+    },
+  },
+  {
+    name: 'After a delete, exactly one of 50 rivals creates the row anew.',
+    law,
+    broken: looksFirst('creates a row twice after it was deleted'),
+    async run(subject) {
+      const address = subject.address('one');
+      await subject.putRow(address, '"old"');
+      await subject.mustCommit({ changes: [remove(address)] });
+      const results = await concurrently(50, (index) =>
+        subject.commit({ checks: [check(address, 'absent')], changes: [put(address, String(index))] }),
+      );
+      assert.deepEqual(outcomes(results), { committed: 1, conflict: 49 });
+    },
+  },
+  {
+    name: 'A hundred increments at once make exactly a hundred, and each hears a number of its own.',
+    law,
+    broken: calculatesOutside('reads a number, adds to it and writes it back'),
+    async run(subject) {
+      const address = subject.address('count');
+      const results = await concurrently(100, () => subject.mustCommit({ changes: [sum(address, 1)] }));
+      assert.equal(await subject.readNumber(address), 100n);
+      const heard = results.map(({ rows }) => Number(rows[0]?.number)).sort((a, b) => a - b);
+      assert.deepEqual(
+        heard,
+        Array.from({ length: 100 }, (_, index) => index + 1),
+      );
+    },
+  },
+  {
+    name: 'Fifty rivals that raise a number leave the highest, and fifty that lower one the lowest.',
+    law,
+    broken: calculatesOutside('compares a number with what it was before the race'),
+    async run(subject) {
+      const [high, low] = [subject.address('high'), subject.address('low')];
+      // the extremes come first, so that whoever decides on an old number overwrites them
+      await concurrently(50, (index) =>
+        subject.mustCommit({ changes: [max(high, 50 - index), min(low, index - 50)] }),
+      );
+      assert.deepEqual([await subject.readNumber(high), await subject.readNumber(low)], [50n, -50n]);
+    },
+  },
+  {
+    name: 'Ten rivals that read, change and write one row ten times each, again after each conflict, lose no update.',
+    law,
+    broken: changesBatches('does not compare versions', (batch) => ({
+      ...batch,
+      checks: batch.checks.filter(({ expected }) => typeof expected === 'string'),
+    })),
+    async run(subject) {
+      await concurrently(10, async () => {
+        for (let round = 0; round < 10; round += 1) await increment(subject, 'shared');
+      });
+      assert.equal(await subject.readText(subject.address('shared')), '100');
+    },
+  },
+  {
+    name: 'A hundred transfers between ten accounts at once keep the sum of all, and each account above zero.',
+    law,
+    broken: changesBatches('compares the version of the first row only', (batch) => ({
+      ...batch,
+      checks: batch.checks.slice(0, 1),
+    })),
+    async run(subject) {
+      const accounts = Array.from({ length: 10 }, (_, index) => subject.address(`account-${index}`));
+      await subject.mustCommit({ changes: accounts.map((account) => put(account, '100')) });
+      await concurrently(100, (index) =>
+        transfer(subject, accounts[index % 10] as Address, accounts[(index * 7 + 3) % 10] as Address, 30),
+      );
+      const { rows } = await subject.provider.read(accounts);
+      const balances = rows.map((row) => (row?.value.kind === 'json' ? Number(row.value.text) : Number.NaN));
+      assert.equal(
+        balances.reduce((total, balance) => total + balance, 0),
+        1_000,
+      );
+      assert.ok(balances.every((balance) => balance >= 0));
+    },
+  },
+  {
+    name: 'Of two rivals that each change one row because the other row is as they saw it, one is told of a conflict.',
+    law,
+    broken: changesBatches('does not look at the checks of rows that a batch leaves alone', (batch) => ({
+      ...batch,
+      checks: batch.checks.filter(({ address }) =>
+        batch.changes.some((change) => change.address.key === address.key),
+      ),
+    })),
+    async run(subject) {
+      for (let round = 0; round < 10; round += 1) {
+        const [left, right] = [subject.address(`left-${round}`), subject.address(`right-${round}`)];
+        const [seenLeft, seenRight] = [
+          await subject.putRow(left, '"on duty"'),
+          await subject.putRow(right, '"on duty"'),
+        ];
+        const results = await Promise.all([
+          subject.commit({ checks: [check(right, seenRight)], changes: [put(left, '"off"')] }),
+          subject.commit({ checks: [check(left, seenLeft)], changes: [put(right, '"off"')] }),
+        ]);
+        assert.deepEqual(outcomes(results), { committed: 1, conflict: 1 });
+      }
+    },
+  },
+  {
+    name: 'Of two rivals that each create one row because the other is absent, one is told of a conflict.',
+    law,
+    broken: changesBatches('cannot hold a row that is not there', (batch) => ({
+      ...batch,
+      checks: batch.checks.filter(({ expected }) => expected !== 'absent'),
+    })),
+    async run(subject) {
+      for (let round = 0; round < 10; round += 1) {
+        const [left, right] = [subject.address(`left-${round}`), subject.address(`right-${round}`)];
+        const results = await Promise.all([
+          subject.commit({ checks: [check(right, 'absent')], changes: [put(left, '1')] }),
+          subject.commit({ checks: [check(left, 'absent')], changes: [put(right, '1')] }),
+        ]);
+        assert.deepEqual(outcomes(results), { committed: 1, conflict: 1 });
+      }
+    },
+  },
+];
+
+/** One transfer, again after each conflict; nothing when the balance is too low. */
+async function transfer(subject: Subject, from: Address, to: Address, amount: number): Promise<void> {
+  for (let attempt = 0; ; attempt += 1) {
+    assert.ok(attempt <= 100, 'rivals hinder each other for ever');
+    const { rows } = await subject.provider.read([from, to]);
+    const [source, target] = rows.map((row) =>
+      row?.value.kind === 'json' ? { version: row.version, balance: Number(row.value.text) } : undefined,
+    );
+    if (source === undefined || target === undefined) return assert.fail('an account is gone');
+    if (source.balance < amount || from.key === to.key) return;
+    const result = await subject.commit({
+      checks: [check(from, source.version), check(to, target.version)],
+      changes: [put(from, String(source.balance - amount)), put(to, String(target.balance + amount))],
+    });
+    if (result.outcome === 'committed') return;
+  }
+}
+
+async function expectOneWinner(
+  subject: Subject,
+  results: readonly CommitResult[],
+  versions: readonly string[],
+): Promise<void> {
+  assert.deepEqual(outcomes(results), { committed: 1, conflict: results.length - 1 });
+  const winner = results.findIndex(({ outcome }) => outcome === 'committed');
+  const row = await subject.readRow(subject.address('one'));
+  assert.equal(row?.version, versions[winner], 'the row is that of the winner');
+  for (const result of results)
+    if (result.outcome === 'conflict') assert.equal(result.actual, versions[winner]);
+}

@@ -1,0 +1,132 @@
+/** Law 3: there is one truth. Who was answered sees it, in this instance and in another. */
+import assert from 'node:assert/strict';
+import type { Batch, CommitResult, StorageProvider } from '../../../core.js';
+import { calculatesOutside, breaks, changesResults } from '../../kit/broken-providers.js';
+import type { Clause } from '../../kit/clause.js';
+import { outcomes, concurrently } from '../../kit/assertions.js';
+import { check, put, sum } from '../../kit/batches.js';
+
+const law = 3;
+
+export const oneTruthClauses: readonly Clause[] = [
+  {
+    name: 'Who has been answered reads what was written, in the next call.',
+    law,
+    broken: breaks('answers a commit before it is done', (provider) => ({
+      commit: async (batches, options) => {
+        void later(() => provider.commit(batches, options)).catch(() => undefined);
+        return batches.map(({ changes }) => ({
+          outcome: 'committed',
+          time: 0,
+          rows: changes.map(() => ({ existed: false })),
+        }));
+      },
+    })),
+    async run(subject) {
+      await concurrently(50, async (index) => {
+        const address = subject.address(`mine-${index}`);
+        await subject.putRow(address, String(index));
+        assert.equal(await subject.readText(address), String(index));
+        const page = await subject.scanPage({ start: address.key, end: `${address.key}~`, limit: 1 });
+        assert.equal(page.rows[0]?.key, address.key);
+      });
+    },
+  },
+  {
+    name: 'A conflict is judged by what is there: a check that is met never hears of one, however many others write beside it.',
+    law,
+    broken: changesResults(
+      'answers every seventh batch with a conflict, as engines do that lock by pages',
+      everySeventhConflicts(),
+    ),
+    async run(subject) {
+      const results = await concurrently(100, async (index) => {
+        const address = subject.address(`own-${index}`);
+        const version = await subject.putRow(address, '1');
+        return await subject.commit({ checks: [check(address, version)], changes: [put(address, '2')] });
+      });
+      assert.deepEqual(outcomes(results), { committed: 100 });
+    },
+  },
+  {
+    name: 'Two instances over the same data that increment one number at once lose no increment.',
+    law,
+    capability: 'shared',
+    broken: calculatesOutside('holds its lock in its own process'),
+    async run(subject) {
+      const second = await subject.openSecond();
+      const address = subject.address('count');
+      await concurrently(100, (index) =>
+        subject.mustCommit({ changes: [sum(address, 1)] }, index % 2 === 0 ? second : subject.provider),
+      );
+      assert.equal(await subject.readNumber(address, second), 100n);
+    },
+  },
+  {
+    name: 'What one instance has been answered, a second one over the same data reads.',
+    law,
+    capability: 'shared',
+    broken: breaks('reads from a cache of its own', (provider) => {
+      const seen = new Map<string, Awaited<ReturnType<StorageProvider['read']>>>();
+      return {
+        read: async (addresses, options) => {
+          const name = JSON.stringify(addresses);
+          const result = seen.get(name) ?? (await provider.read(addresses, options));
+          seen.set(name, result);
+          return result;
+        },
+      };
+    }),
+    async run(subject) {
+      const second = await subject.openSecond();
+      const address = subject.address('common');
+      for (let round = 0; round < 5; round += 1) {
+        await subject.putRow(address, String(round));
+        assert.equal(await subject.readText(address, second), String(round));
+      }
+    },
+  },
+  {
+    name: 'Without `staleReads`, a read that would be content with old data answers what is there now.',
+    law,
+    capability: 'current reads',
+    broken: breaks('answers stale reads from what it read before', (provider) => {
+      const seen = new Map<string, Awaited<ReturnType<StorageProvider['read']>>>();
+      return {
+        read: async (addresses, options) => {
+          const name = JSON.stringify(addresses);
+          const result =
+            (options?.consistency === 'stale' ? seen.get(name) : undefined) ??
+            (await provider.read(addresses, options));
+          seen.set(name, result);
+          return result;
+        },
+      };
+    }),
+    async run(subject) {
+      const address = subject.address('one');
+      for (let round = 0; round < 3; round += 1) {
+        const version = await subject.putRow(address, String(round));
+        const { rows } = await subject.provider.read([address], { consistency: 'stale' });
+        assert.equal(rows[0]?.version, version);
+        const page = await subject.scanPage({ consistency: 'stale' });
+        assert.equal(page.rows[0]?.row.version, version);
+      }
+    },
+  },
+];
+
+const later = async <R>(work: () => Promise<R>): Promise<R> => {
+  await new Promise<void>((resolve) => void setTimeout(resolve, 5));
+  return await work();
+};
+
+function everySeventhConflicts(): (result: CommitResult, batch: Batch) => CommitResult {
+  let count = 0;
+  return (result, { checks }) => {
+    const [first] = checks;
+    if (first === undefined || result.outcome !== 'committed') return result;
+    count += 1;
+    return count % 7 === 0 ? { outcome: 'conflict', ...first, actual: undefined } : result;
+  };
+}

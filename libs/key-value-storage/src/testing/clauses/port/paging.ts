@@ -1,0 +1,198 @@
+/** Law 8: pages behind each other, also while others write. */
+import assert from 'node:assert/strict';
+import type { ScanRange } from '../../../core.js';
+import { breaks, changesPages, changesRanges } from '../../kit/broken-providers.js';
+import type { Clause } from '../../kit/clause.js';
+import { fill, pad } from './lists.js';
+import { concurrently } from '../../kit/assertions.js';
+import { put, remove } from '../../kit/batches.js';
+
+const law = 8;
+
+/** Looks in ranges that lack a bound, or have another. */
+const without = (fault: string, ...names: readonly (keyof ScanRange)[]) =>
+  changesRanges(
+    fault,
+    (range) =>
+      Object.fromEntries(
+        Object.entries(range).filter(([name]) => !names.includes(name as keyof ScanRange)),
+      ) as unknown as ScanRange,
+  );
+
+export const pagingClauses: readonly Clause[] = [
+  {
+    name: 'Pages of any size, read one behind the other, give the same rows, in both directions and within bounds.',
+    law,
+    broken: changesPages('begins a page with the last row of the one before', (page, range) =>
+      range.after === undefined || page.rows[0] === undefined
+        ? page
+        : { ...page, rows: [{ ...page.rows[0], key: range.after }, ...page.rows] },
+    ),
+    async run(subject) {
+      await fill(
+        subject,
+        Array.from({ length: 41 }, (_, index) => pad(index)),
+      );
+      for (const range of [
+        {},
+        { start: pad(5) },
+        { end: pad(33) },
+        { start: pad(5), end: pad(33) },
+        { start: pad(5), reverse: true },
+        { reverse: true, end: pad(33) },
+      ]) {
+        const whole = (await subject.scanPage(range)).rows.map(({ key }) => key);
+        for (const limit of [1, 2, 3, 7, 40, 41, 42])
+          assert.deepEqual(await subject.scanKeys({ ...range, limit }), whole, `pages of ${limit}`);
+      }
+    },
+  },
+  {
+    name: 'A page goes on behind a key that is gone, or never was.',
+    law,
+    broken: breaks('goes on only behind rows that are there', (provider) => ({
+      scan: async (ranges, options) => {
+        const pages = await provider.scan(ranges, options);
+        const { rows } = await provider.read(
+          ranges.map(({ database, container, entity, after }) => ({
+            database,
+            container,
+            entity,
+            key: after ?? 'x',
+          })),
+        );
+        return pages.map((page, index) =>
+          ranges[index]?.after !== undefined && rows[index] === undefined
+            ? { ...page, rows: [], more: false }
+            : page,
+        );
+      },
+    })),
+    async run(subject) {
+      await fill(subject, ['a', 'b', 'c', 'd', 'e']);
+      await subject.mustCommit({ changes: [remove(subject.address('c'))] });
+      assert.deepEqual(await subject.scanKeys({ after: 'c' }), ['d', 'e']);
+      assert.deepEqual(await subject.scanKeys({ after: 'c', reverse: true }), ['b', 'a']);
+      assert.deepEqual(await subject.scanKeys({ after: 'bb', limit: 1 }), ['d', 'e']);
+      assert.deepEqual(await subject.scanKeys({ after: 'bb', limit: 1, reverse: true }), ['b', 'a']);
+    },
+  },
+  {
+    name: 'Where the last page ended and where the range begins both count: `after` never leads out of the range.',
+    law,
+    broken: without('forgets the start once there is an `after`', 'start'),
+    async run(subject) {
+      await fill(subject, ['a', 'b', 'c', 'd', 'e']);
+      assert.deepEqual(await subject.scanKeys({ start: 'c', after: 'a' }), ['c', 'd', 'e']);
+      assert.deepEqual(await subject.scanKeys({ start: 'b', end: 'd', after: 'a' }), ['b', 'c']);
+      assert.deepEqual(await subject.scanKeys({ start: 'b', end: 'd', after: 'e' }), []);
+      assert.deepEqual(await subject.scanKeys({ start: 'b', end: 'd', after: 'e', reverse: true }), [
+        'c',
+        'b',
+      ]);
+      assert.deepEqual(await subject.scanKeys({ start: 'b', end: 'd', after: 'b', reverse: true }), []);
+      assert.deepEqual(await subject.scanKeys({ start: 'c', after: 'd', reverse: true }), ['c']);
+    },
+  },
+  {
+    name: 'More than a thousand rows are read in pages of a thousand.',
+    law,
+    broken: changesRanges('answers at most 500 rows', (range) => ({
+      ...range,
+      limit: Math.min(range.limit, 500),
+    })),
+    async run(subject) {
+      const keys = Array.from({ length: 1_234 }, (_, index) => pad(index));
+      await fill(subject, keys);
+      const first = await subject.scanPage({ limit: 1_000 });
+      assert.deepEqual([first.rows.length, first.more], [1_000, true]);
+      assert.deepEqual(await subject.scanKeys({ limit: 1_000 }), keys);
+      assert.deepEqual(await subject.scanKeys({ limit: 1_000, reverse: true }), keys.toReversed());
+    },
+  },
+  {
+    name: 'Whoever reads page by page while others write and delete meets each row that was there all the time exactly once, in order.',
+    law,
+    broken: breaks('counts rows to find the next page', (provider) => {
+      const skip = new Map<string, number>();
+      return {
+        scan: async (ranges, options) => {
+          const [range] = ranges;
+          if (range === undefined || ranges.length > 1) return await provider.scan(ranges, options);
+          const { after, ...whole } = range;
+          const seen = after === undefined ? 0 : (skip.get(range.database) ?? 0);
+          const [page] = await provider.scan([{ ...whole, limit: 100_000 }], options);
+          const rows = (page?.rows ?? []).slice(seen, seen + range.limit);
+          skip.set(range.database, seen + rows.length);
+          return [{ time: page?.time ?? 0, rows, more: seen + rows.length < (page?.rows.length ?? 0) }];
+        },
+      };
+    }),
+    async run(subject) {
+      const steady = Array.from({ length: 100 }, (_, index) => pad(index * 10));
+      for (const reverse of [false, true]) {
+        await fill(subject, [...steady, ...steady.map((key) => `${key}-before`)]);
+        const seen: string[] = [];
+        for (let after: string | undefined, more = true, round = 0; more; round += 1) {
+          const page = await subject.scanPage({
+            limit: 7,
+            reverse,
+            ...(after === undefined ? {} : { after }),
+          });
+          seen.push(...page.rows.map(({ key }) => key));
+          [after, more] = [seen.at(-1), page.more];
+          const gone = steady
+            .slice(round * 3, round * 3 + 3)
+            .map((key) => remove(subject.address(`${key}-before`)));
+          await subject.mustCommit({
+            changes: [
+              ...gone,
+              put(subject.address(pad(round * 31 + 1)), '1'),
+              put(subject.address(`0-${round}`), '1'),
+            ],
+          });
+        }
+        assert.deepEqual(
+          seen.filter((key) => steady.includes(key)),
+          reverse ? steady.toReversed() : steady,
+        );
+        assert.equal(new Set(seen).size, seen.length, 'a row was met twice');
+      }
+    },
+  },
+  {
+    name: 'Twenty readers page through a space at once, while fifty writers fill it: each reader is in order and misses nothing.',
+    law,
+    broken: breaks('keeps one position for all readers', (provider) => {
+      let position: string | undefined;
+      return {
+        scan: async (ranges, options) => {
+          const pages = await provider.scan(
+            ranges.map((range) =>
+              range.after === undefined || position === undefined ? range : { ...range, after: position },
+            ),
+            options,
+          );
+          position = pages[0]?.rows.at(-1)?.key ?? position;
+          return pages;
+        },
+      };
+    }),
+    async run(subject) {
+      const steady = Array.from({ length: 60 }, (_, index) => pad(index * 2));
+      await fill(subject, steady);
+      const writers = subject.inBackground(
+        concurrently(50, (index) => subject.putRow(subject.address(pad(index * 2 + 1)), '1')),
+      );
+      const readers = await concurrently(20, (index) => subject.scanKeys({ limit: 3 + (index % 5) }));
+      await writers;
+      for (const keys of readers) {
+        assert.deepEqual(keys, keys.toSorted());
+        assert.deepEqual(
+          keys.filter((key) => steady.includes(key)),
+          steady,
+        );
+      }
+    },
+  },
+];

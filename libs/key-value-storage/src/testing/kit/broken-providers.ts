@@ -1,0 +1,203 @@
+/** Providers that are broken on purpose, one thing each: what proves that a clause can fail. */
+import type {
+  Batch,
+  Change,
+  CommitResult,
+  ReadResult,
+  Row,
+  RowAddress,
+  ScanPage,
+  ScanRange,
+  StorageProvider,
+  Clock,
+} from '../../core.js';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+
+/**
+ * Wraps an honest provider; `fault` says what is wrong with it, as in 'a provider that …'. `clock`:
+ * what the honest one runs on.
+ */
+export type BrokenProvider = ((provider: StorageProvider, clock: Clock) => StorageProvider) & {
+  readonly fault: string;
+};
+
+/** A broken provider: everything as before, but for the members that `change` answers. */
+export function breaks(
+  fault: string,
+  change: (provider: StorageProvider) => Partial<StorageProvider>,
+): BrokenProvider {
+  return Object.assign((provider: StorageProvider) => ({ ...delegating(provider), ...change(provider) }), {
+    fault,
+  });
+}
+
+/** A provider in memory that runs on another clock than it was given. */
+export function changesClock(fault: string, change: (clock: Clock) => Clock): BrokenProvider {
+  const broken = (provider: StorageProvider, clock: Clock): StorageProvider => ({
+    ...delegating(new MemoryProvider({ clock: change(clock) })),
+    features: provider.features,
+  });
+  return Object.assign(broken, { fault });
+}
+
+/** The same provider, each member of its own. */
+export function delegating(provider: StorageProvider): StorageProvider {
+  return {
+    name: provider.name,
+    features: provider.features,
+    open: () => provider.open(),
+    close: () => provider.close(),
+    read: (addresses, options) => provider.read(addresses, options),
+    scan: (ranges, options) => provider.scan(ranges, options),
+    commit: (batches, options) => provider.commit(batches, options),
+    sweep: (limit) => provider.sweep(limit),
+    administration: provider.administration,
+    ...(provider.within === undefined
+      ? {}
+      : {
+          within: (transaction) => (provider.within as NonNullable<StorageProvider['within']>)(transaction),
+        }),
+    ...(provider.hints === undefined
+      ? {}
+      : {
+          hints: (spaces, signal) =>
+            (provider.hints as NonNullable<StorageProvider['hints']>)(spaces, signal),
+        }),
+  };
+}
+
+/** Hands other batches on than it was given. */
+export const changesBatches = (fault: string, change: (batch: Batch) => Batch): BrokenProvider =>
+  breaks(fault, (provider) => ({
+    commit: (batches, options) => provider.commit(batches.map(change), options),
+  }));
+
+/**
+ * Hands other changes on; `undefined` leaves one out, which then answers as if nothing had been
+ * there.
+ */
+export const changesChanges = (
+  fault: string,
+  change: (change: Change, batch: Batch) => Change,
+): BrokenProvider =>
+  changesBatches(fault, (batch) => ({ ...batch, changes: batch.changes.map((each) => change(each, batch)) }));
+
+/**
+ * Uses other addresses than it was given, in batches, reads and scans: what two addresses become
+ * one row by.
+ */
+export const changesAddresses = (
+  fault: string,
+  change: <A extends RowAddress>(address: A) => A,
+): BrokenProvider =>
+  breaks(fault, (provider) => ({
+    read: (addresses, options) => provider.read(addresses.map(change), options),
+    scan: (ranges, options) =>
+      provider.scan(
+        ranges.map(({ start, end, ...range }) => ({
+          ...change({ ...range, key: 'any' }),
+          ...bounds(start, end),
+        })),
+        options,
+      ),
+    commit: (batches, options) =>
+      provider.commit(
+        batches.map((batch) => withAddresses(batch, change)),
+        options,
+      ),
+  }));
+
+const bounds = (start: string | undefined, end: string | undefined): Partial<ScanRange> => ({
+  ...(start === undefined ? {} : { start }),
+  ...(end === undefined ? {} : { end }),
+});
+
+const withAddresses = (batch: Batch, change: <A extends RowAddress>(address: A) => A): Batch => ({
+  ...batch,
+  checks: batch.checks.map((check) => ({ ...check, address: change(check.address) })),
+  changes: batch.changes.map((each) => ({ ...each, address: change(each.address) })),
+});
+
+/** Answers other rows than it holds, to reads and scans alike. */
+export const changesRows = (fault: string, change: (row: Row) => Row | undefined): BrokenProvider =>
+  breaks(fault, (provider) => ({
+    read: async (addresses, options) => {
+      const { time, rows } = await provider.read(addresses, options);
+      return { time, rows: rows.map((row) => row && change(row)) };
+    },
+    scan: async (ranges, options) =>
+      (await provider.scan(ranges, options)).map((page) => pageOf(page, change)),
+  }));
+
+function pageOf(page: ScanPage, change: (row: Row) => Row | undefined): ScanPage {
+  const rows = page.rows.flatMap(({ key, row }) => {
+    const changed = change(row);
+    return changed === undefined ? [] : [{ key, row: changed }];
+  });
+  return { ...page, rows };
+}
+
+/** Answers other results to reads. */
+export const changesReads = (fault: string, change: (result: ReadResult) => ReadResult): BrokenProvider =>
+  breaks(fault, (provider) => ({
+    read: async (addresses, options) => change(await provider.read(addresses, options)),
+  }));
+
+/** Answers other pages than it should; `range` is what was asked. */
+export const changesPages = (
+  fault: string,
+  change: (page: ScanPage, range: ScanRange) => ScanPage,
+): BrokenProvider =>
+  breaks(fault, (provider) => ({
+    scan: async (ranges, options) =>
+      (await provider.scan(ranges, options)).map((page, index) => change(page, ranges[index] as ScanRange)),
+  }));
+
+/** Looks for something else than it was asked to. */
+export const changesRanges = (fault: string, change: (range: ScanRange) => ScanRange): BrokenProvider =>
+  breaks(fault, (provider) => ({ scan: (ranges, options) => provider.scan(ranges.map(change), options) }));
+
+/** Does what it should, and answers something else. */
+export const changesResults = (
+  fault: string,
+  change: (result: CommitResult, batch: Batch) => CommitResult,
+): BrokenProvider =>
+  breaks(fault, (provider) => ({
+    commit: async (batches, options) =>
+      (await provider.commit(batches, options)).map((result, index) =>
+        change(result, batches[index] as Batch),
+      ),
+  }));
+
+/** Does something else for a batch than to commit it. */
+export const replacesCommit = (
+  fault: string,
+  commit: (batch: Batch, provider: StorageProvider) => Promise<CommitResult>,
+): BrokenProvider =>
+  breaks(fault, (provider) => ({
+    commit: (batches) => Promise.all(batches.map((batch) => commit(batch, provider))),
+  }));
+
+/** One batch alone. */
+export async function commitOne(provider: StorageProvider, batch: Batch): Promise<CommitResult> {
+  const [result] = await provider.commit([batch]);
+  return result as CommitResult;
+}
+
+/** Calculates numbers above the engine: reads, adds, puts. */
+export const calculatesOutside = (fault: string): BrokenProvider =>
+  replacesCommit(fault, async (batch, provider) => {
+    const changes = await Promise.all(
+      batch.changes.map(async (change) => await calculated(change, batch, provider)),
+    );
+    return await commitOne(provider, { ...batch, changes });
+  });
+
+async function calculated(change: Change, { database }: Batch, provider: StorageProvider): Promise<Change> {
+  if (change.kind !== 'sum' && change.kind !== 'min' && change.kind !== 'max') return change;
+  const { rows } = await provider.read([{ ...change.address, database }]);
+  const old = rows[0]?.value.kind === 'number' ? rows[0].value.number : 0n;
+  const { operand, kind } = change;
+  const result = kind === 'sum' ? old + operand : operand < old === (kind === 'min') ? operand : old;
+  return { kind: 'put', address: change.address, value: { kind: 'number', number: result }, ttl: 'never' };
+}

@@ -1,0 +1,137 @@
+/** What a clause of the stores works on: a storage of one tenant, opened on a fresh provider. */
+import assert from 'node:assert/strict';
+import {
+  defineState,
+  openStorage,
+  type Key,
+  type KeyValueStorage,
+  type KeyValueStore,
+  type StateOptions,
+  type StorageProvider,
+  type StoredValue,
+} from '../../core.js';
+import type { Abilities } from './abilities.js';
+import type { ManualClock } from './manual-clock.js';
+import { Subject, type OpenTransaction, type ProviderUnderTest } from './subject.js';
+
+/** The state that most clauses use. */
+export interface Thing {
+  readonly n: number;
+  readonly text?: string;
+}
+
+export class StoreSubject {
+  readonly #subject: Subject;
+  readonly #wrap: (storage: KeyValueStorage) => KeyValueStorage;
+  readonly tenant: string;
+  #storage: KeyValueStorage | undefined;
+
+  constructor(
+    under: ProviderUnderTest,
+    wrap: (storage: KeyValueStorage) => KeyValueStorage = (storage) => storage,
+  ) {
+    this.#subject = new Subject(under);
+    this.#wrap = wrap;
+    this.tenant = this.#subject.database().slice('tenant:'.length);
+  }
+
+  async start(): Promise<void> {
+    await this.#subject.start(async (provider) => {
+      this.#storage = this.#wrap(await openStorage(provider, { tenant: this.tenant }));
+    });
+  }
+
+  async finish(): Promise<void> {
+    await this.#subject.finish();
+  }
+
+  async close(): Promise<void> {
+    await this.#subject.close();
+  }
+
+  get abilities(): Abilities {
+    return this.#subject.abilities;
+  }
+
+  get clock(): ManualClock {
+    return this.#subject.clock;
+  }
+
+  /** What is below the storage, opened by it. */
+  get provider(): StorageProvider {
+    return this.#subject.provider;
+  }
+
+  get storage(): KeyValueStorage {
+    if (this.#storage === undefined) throw new Error('The subject has not begun.');
+    return this.#storage;
+  }
+
+  /**
+   * A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves
+   * open is rolled back.
+   */
+  async transaction(): Promise<OpenTransaction & { readonly storage: KeyValueStorage }> {
+    const { transaction, commit, rollback } = await this.#subject.transaction();
+    return { transaction, storage: this.storage.within(transaction), commit, rollback };
+  }
+
+  /** The name of another tenant. */
+  otherTenant(name = 'other'): string {
+    return this.#subject.database(name).slice('tenant:'.length);
+  }
+
+  /** The store of a state; the same name is the same state. */
+  store<T = Thing>(name = 'thing', options: StateOptions = {}): KeyValueStore<T> {
+    return this.storage.store(defineState<T>(name, options));
+  }
+
+  /**
+   * Closes the storage, and opens the data anew: with a new provider where `create` can make one.
+   */
+  async reopen(): Promise<void> {
+    await this.storage[Symbol.asyncDispose]();
+    await this.#subject.reopen(undefined, async (provider) => {
+      this.#storage = this.#wrap(await openStorage(provider, { tenant: this.tenant }));
+    });
+  }
+
+  /**
+   * The one row of a store as it lies in the provider, changed and put back: as a careless hand
+   * would.
+   */
+  async corruptRow(
+    change: (row: { key: string; text: string }) => { key?: string; value?: unknown; text?: string },
+  ): Promise<void> {
+    const { administration } = this.provider;
+    const database = `tenant:${this.tenant}`;
+    for await (const raw of administration.export(database)) {
+      assert.equal(raw.row.value.kind, 'json');
+      const before = { key: raw.key, text: raw.row.value.kind === 'json' ? raw.row.value.text : '' };
+      const { key = raw.key, value, text = before.text } = change(before);
+      // at the port: an import refuses what cannot be read back
+      const { container, entity } = raw;
+      const stored = (value as StoredValue | undefined) ?? { kind: 'json', text };
+      const spoilt = {
+        kind: 'put',
+        address: { container, entity, key },
+        value: stored,
+        ttl: 'never',
+      } as const;
+      const [result] = await this.provider.commit([
+        { database, version: raw.row.version, checks: [], changes: [spoilt] },
+      ]);
+      assert.equal(result?.outcome, 'committed');
+    }
+  }
+}
+
+/** All that a list answers. */
+export async function collect<T>(items: AsyncIterable<T>): Promise<readonly T[]> {
+  const found: T[] = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
+
+export const keysOf = (entries: readonly { readonly key: Key }[]): readonly Key[] =>
+  entries.map(({ key }) => key);
