@@ -67,7 +67,7 @@ export { hashOfDatabases, RowDigest, type ContainerDigest, type RowsDigest } fro
 export { assertRawRow, faultOfDatabase, faultOfRow, placeOf, soundRows } from './core/port/raw-row.js';
 export { hidePasswords, looksLikeAddress } from './core/base/hide-passwords.js';
 export { printable } from './core/base/printable.js';
-export { readRowLine, rowLine } from './transfer/row-line.js';
+export { readRowLine, rowLine } from './core/port/row-line.js';
 export { assertReadBytes, withinPageBytes } from './core/port/page-bytes.js';
 export { RowTable, withoutValue } from './core/providers/row-table.js';
 export { isVersion, versionSource } from './core/port/version.js';
@@ -129,6 +129,7 @@ export {
 } from './core/commit/commit.js';
 export { decodeCursor, encodeCursor, type CursorScope } from './core/store/cursor.js';
 export { isBytes, isDate, isError, isPromise, messageOf } from './core/base/kinds.js';
+export { compareAddresses } from './core/port/row-order.js';
 export {
   IdempotentCall,
   idempotencyOf,

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import {
+  compareAddresses,
   inspect,
   faultOfDatabase,
   faultOfRow,
@@ -15,7 +16,6 @@ import {
   RowDigest,
   storageError,
   type RawRow,
-  type RowAddress,
 } from '@kvent/key-value-storage/core';
 import { format, type BackupSummary, type Header, type Section } from './format.js';
 import { linesOf, LineTooLong, NotPlainFile } from './lines.js';
@@ -92,7 +92,7 @@ export class BackupPass implements AsyncDisposable {
         return undefined;
       }
       const raw = this.#row(database, line);
-      if (before !== undefined && !comesBefore(before, raw))
+      if (before !== undefined && compareAddresses(before, raw) >= 0)
         throw this.#damaged('the row does not come behind the one before it');
       before = raw;
       await digest.add(raw, line);
@@ -205,13 +205,6 @@ export class BackupPass implements AsyncDisposable {
     const place = `${this.#path}:${this.#number}`;
     return storageError('STORAGE_CORRUPT', `The backup is damaged at ${place}: ${what}.`, { place });
   }
-}
-
-/** In the order of an export: by container, entity and key. */
-function comesBefore(one: RowAddress, other: RowAddress): boolean {
-  if (one.container !== other.container) return one.container < other.container;
-  if (one.entity !== other.entity) return one.entity < other.entity;
-  return one.key < other.key;
 }
 
 const lastLine = Buffer.from('{"kvent":"end",');

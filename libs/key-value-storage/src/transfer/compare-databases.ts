@@ -4,6 +4,7 @@
  * the readings: a row that one side lacks is no difference if it has expired there.
  */
 import { placeOf } from '../core/port/raw-row.js';
+import { compareAddresses } from '../core/port/row-order.js';
 import { CopiedRows, type CopySource } from './copy-source.js';
 import { RowDigest, type RowsDigest } from './row-digest.js';
 import type { RawRow, Row, RowAddress, Value } from '../core/port/storage-provider.js';
@@ -28,15 +29,15 @@ export async function compareDatabases(
   const digest = new RowDigest();
   for (;;) {
     const [our, their] = [ours.row, theirs.row];
-    const order = compareAddresses(our, their);
-    if (order === undefined) return { outcome: 'equal', digest: await digest.end(), leases: source.leases };
-    if (our !== undefined && order <= 0) onRow(our);
-    if (our !== undefined && their !== undefined && order === 0) {
+    const first = order(our, their);
+    if (first === undefined) return { outcome: 'equal', digest: await digest.end(), leases: source.leases };
+    if (our !== undefined && first <= 0) onRow(our);
+    if (our !== undefined && their !== undefined && first === 0) {
       const difference = differenceOf(our.row, their.row);
       if (difference !== undefined) return different(database, our, `is not the same there: ${difference}`);
       await digest.add(their);
       await Promise.all([ours.next(), theirs.next()]);
-    } else if (order < 0) {
+    } else if (first < 0) {
       if (!(await theirs.lets(our as RawRow))) return different(database, our as RawRow, 'is missing there');
       await ours.next();
     } else {
@@ -78,13 +79,11 @@ class Side implements AsyncDisposable {
   }
 }
 
-/** Below zero: the first comes first; `undefined`: there is neither. */
-function compareAddresses(a: RowAddress | undefined, b: RowAddress | undefined): number | undefined {
+/** Below zero: `a` comes first; `undefined`: both sides have ended. */
+function order(a: RowAddress | undefined, b: RowAddress | undefined): number | undefined {
   if (a === undefined || b === undefined) return a === b ? undefined : a === undefined ? 1 : -1;
-  return compare(a.container, b.container) || compare(a.entity, b.entity) || compare(a.key, b.key);
+  return compareAddresses(a, b);
 }
-
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 function differenceOf(ours: Row, theirs: Row): string | undefined {
   for (const name of ['version', 'updatedAt', 'expiresAt', 'ttlMs'] as const)

@@ -1,5 +1,6 @@
 /** Tells whoever listens how far a copy is, and breaks it off when they ask for it. */
 import { throwIfAborted } from '../core/base/abort.js';
+import { safely } from '../core/base/safely.js';
 import type { CopyProgress, CopyStorageOptions } from './copy-options.js';
 import type { RawRow } from '../core/port/storage-provider.js';
 
@@ -26,7 +27,7 @@ export class CopyReporter {
     let last: RawRow | undefined;
     const tell = (): void => {
       const space = last && { database: step.database, container: last.container, entity: last.entity };
-      this.#tell({ ...step, rows, space });
+      safely(() => this.#listener?.({ ...step, rows, space }));
     };
     throwIfAborted('The copy', this.#signal);
     tell();
@@ -42,14 +43,5 @@ export class CopyReporter {
         return rows;
       },
     };
-  }
-
-  /** Watching must not break what is watched. */
-  #tell(progress: CopyProgress): void {
-    try {
-      this.#listener?.(progress);
-    } catch {
-      // the copy goes on
-    }
   }
 }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import { hashOfDatabases, RowDigest, type RowsDigest } from './row-digest.js';
-import { rowLine } from './row-line.js';
+import { rowLine } from '../core/port/row-line.js';
 import type { RawRow } from '../core/port/storage-provider.js';
 
 const raw = (container: string, key: string, text = '1'): RawRow => ({

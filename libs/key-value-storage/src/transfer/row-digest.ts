@@ -5,7 +5,7 @@
  * together with the hash of those before it; what is kept in memory is one block for each
  * container.
  */
-import { rowLine } from './row-line.js';
+import { rowLine } from '../core/port/row-line.js';
 import type { RawRow } from '../core/port/storage-provider.js';
 
 /** Rows of one container, `state:state` or `event:order`. */

@@ -10,6 +10,8 @@ import { storageError } from '../../core/base/errors.js';
 import { inspect } from '../../core/encoding/key-encoding.js';
 import { looksLikeAddress } from '../../core/base/hide-passwords.js';
 import { assertOptions, invalidOption, resolveOptions } from '../../core/base/options.js';
+import { PendingWork } from '../../core/base/pending-work.js';
+import { SerialQueue } from '../../core/base/serial-queue.js';
 import type {
   Address,
   Batch,
@@ -113,14 +115,14 @@ export class JsonFileProvider implements StorageProvider {
     databases: async () => await this.#opened().databases(),
     spaces: async (database) => await this.#opened().spaces(database),
     export: (database) => this.#opened().export(database),
-    import: async (database, rows) => await this.#during(this.#opened().import(database, rows)),
-    drop: async (database) => await this.#during(this.#opened().drop(database)),
+    import: async (database, rows) => await this.#pending.track(this.#opened().import(database, rows)),
+    drop: async (database) => await this.#pending.track(this.#opened().drop(database)),
   };
   readonly #options: Resolved;
-  readonly #pending = new Set<Promise<unknown>>();
+  readonly #pending = new PendingWork();
+  readonly #lifecycle = new SerialQueue();
   #state: 'closed' | 'opening' | 'open' | 'closing' = 'closed';
   #store: FileStore | undefined;
-  #turn: Promise<void> = Promise.resolve();
   /** The store that was opened first: another one at the same path is another disk. */
   #id: string | undefined;
 
@@ -134,12 +136,12 @@ export class JsonFileProvider implements StorageProvider {
       throw invalidOption(`The ${this.name} is open already: give each storage a provider of its own.`);
     }
     this.#state = 'opening';
-    this.#turn = this.#turn.then(() => this.#open());
-    await this.#turn.catch((error: unknown) => {
+    try {
+      await this.#lifecycle.run(() => this.#open());
+    } catch (error) {
       this.#state = 'closed';
-      this.#turn = Promise.resolve();
       throw error;
-    });
+    }
   }
 
   async #open(): Promise<void> {
@@ -158,18 +160,17 @@ export class JsonFileProvider implements StorageProvider {
   }
 
   async close(): Promise<void> {
-    if (this.#state === 'opening') await this.#turn.catch(() => undefined);
+    if (this.#state === 'opening') await this.#lifecycle.settled();
     const store = this.#store;
-    if (store === undefined) return await this.#turn;
+    if (store === undefined) return await this.#lifecycle.settled();
     this.#store = undefined;
     this.#state = 'closing';
-    this.#turn = this.#close(store);
-    await this.#turn;
+    await this.#lifecycle.run(() => this.#close(store));
   }
 
   async #close(store: FileStore): Promise<void> {
     store.hints.end();
-    await Promise.allSettled(this.#pending);
+    await this.#pending.settled();
     await store.close();
     this.#state = this.#state === 'closing' ? 'closed' : this.#state;
   }
@@ -192,7 +193,7 @@ export class JsonFileProvider implements StorageProvider {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
-    return await this.#during(this.#opened().commit(batches, options.signal));
+    return await this.#pending.track(this.#opened().commit(batches, options.signal));
   }
 
   hints(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
@@ -200,7 +201,7 @@ export class JsonFileProvider implements StorageProvider {
   }
 
   async sweep(limit: number): Promise<number> {
-    return await this.#during(this.#opened().sweep(limit));
+    return await this.#pending.track(this.#opened().sweep(limit));
   }
 
   /**
@@ -209,16 +210,6 @@ export class JsonFileProvider implements StorageProvider {
    */
   get databasesKnown(): number {
     return this.#opened().size;
-  }
-
-  /** Work that `close` waits for. */
-  async #during<R>(work: Promise<R>): Promise<R> {
-    this.#pending.add(work);
-    try {
-      return await work;
-    } finally {
-      this.#pending.delete(work);
-    }
   }
 
   #opened(): FileStore {

@@ -4,6 +4,7 @@
  * rows that changed meanwhile, not a second copy.
  */
 import { RowTable } from '../../../core/providers/row-table.js';
+import { compareAddresses } from '../../../core/port/row-order.js';
 import type { RawRow, RowAddress } from '../../../core/port/storage-provider.js';
 
 export class FrozenView {
@@ -60,9 +61,3 @@ export class FrozenView {
 
 /** NUL is in no address. */
 export const nameOf = ({ container, entity, key }: RowAddress): string => `${container}\0${entity}\0${key}`;
-
-function compareAddresses(a: RowAddress, b: RowAddress): number {
-  return compare(a.container, b.container) || compare(a.entity, b.entity) || compare(a.key, b.key);
-}
-
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

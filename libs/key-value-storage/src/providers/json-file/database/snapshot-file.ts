@@ -16,7 +16,7 @@ import type { RawRow } from '../../../core/port/storage-provider.js';
 import type { FileSystem, OpenFile } from '../disk/file-system.js';
 import { format, wallOf } from '../format/journal-line.js';
 import { readLines, writeAll } from '../disk/line-reader.js';
-import { readRow, rowText } from '../format/row-text.js';
+import { effectText, readEffect } from '../format/row-text.js';
 import { hex, isWhole, seal } from '../format/sealed-line.js';
 
 export interface SnapshotHeader {
@@ -71,7 +71,7 @@ async function writeContent(
   let count = 0;
   for (const page of pages) {
     for (const { row, ...address } of page) {
-      writer.text += `${count === 0 ? '\n' : ',\n'}${seal(rowText(address, row).slice(1))}`;
+      writer.text += `${count === 0 ? '\n' : ',\n'}${seal(effectText({ address, row }).slice(1))}`;
       count += 1;
     }
     stopIfDue();
@@ -160,7 +160,7 @@ function readHeader(line: Buffer, reader: SnapshotReader): void {
 function readEntry(line: Buffer): RowEffect | undefined {
   if (!isWhole(line)) return undefined;
   try {
-    return readRow(line);
+    return readEffect(line);
   } catch {
     return undefined;
   }

@@ -10,7 +10,7 @@ import {
   seedOf,
   type JournalLine,
 } from './journal-line.js';
-import { readRow, rowText } from './row-text.js';
+import { effectText, readEffect } from './row-text.js';
 import { seal } from './sealed-line.js';
 
 const name = fc.string({ unit: 'grapheme', maxLength: 12 });
@@ -66,18 +66,18 @@ describe('a line of a journal', () => {
     '{"__proto__":1}',
     'null',
   ])('embeds JSON as it came, readable: %s', (json) => {
-    const line = rowText(address, text(json));
+    const line = effectText({ address, row: text(json) });
     expect(line.endsWith(`,"json":${json}}`)).toBe(true);
     expect(() => JSON.parse(line) as unknown).not.toThrow();
-    expect(readRow(Buffer.from(line)).row).toEqual(text(json));
+    expect(readEffect(Buffer.from(line)).row).toEqual(text(json));
   });
 
   it.each(['{"a":\n1}', '{"a":\r1}', 'no json', '', '"\ud800"', '}'])(
     'keeps as a string what would break the line or not survive in it: %j',
     (json) => {
-      const line = rowText(address, text(json));
+      const line = effectText({ address, row: text(json) });
       expect(() => JSON.parse(line) as unknown).not.toThrow();
-      expect(readRow(Buffer.from(line)).row).toEqual(text(json));
+      expect(readEffect(Buffer.from(line)).row).toEqual(text(json));
     },
   );
 

@@ -14,7 +14,7 @@
 import { crc32 } from 'node:zlib';
 import type { StoredTime } from '../../../core/base/clock.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
-import { readRow, rowText } from './row-text.js';
+import { effectText, readEffect } from './row-text.js';
 import { isWhole, seal } from './sealed-line.js';
 
 export const format = 1;
@@ -61,7 +61,7 @@ export const seedOf = (header: string | Buffer): number => crc32(header);
 export function lineBody(line: JournalLine): string {
   switch (line.kind) {
     case 'commit': {
-      const rows = line.effects.map(({ address, row }) => rowText(address, row));
+      const rows = line.effects.map(effectText);
       const sizes = rows.map((text) => Buffer.byteLength(text));
       return `"number":${line.number},"onDisk":${line.onDisk},"time":${line.time}${wallOf(line)},"sizes":[${sizes.join()}],"rows":[${rows.join()}]}`;
     }
@@ -138,7 +138,7 @@ export function readJournalLine(bytes: Buffer, seed: number | undefined): Journa
 function readRows(bytes: Buffer, from: number, sizes: readonly number[]): readonly RowEffect[] {
   let start = from;
   return sizes.map((size) => {
-    const row = readRow(bytes.subarray(start, start + size));
+    const row = readEffect(bytes.subarray(start, start + size));
     start += size + 1;
     return row;
   });

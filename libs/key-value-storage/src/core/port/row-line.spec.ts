@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { readRowLine, rowLine } from './row-line.js';
-import type { RawRow, Row, StoredValue } from '../core/port/storage-provider.js';
+import type { RawRow, Row, StoredValue } from './storage-provider.js';
 
 const raw = (value: StoredValue, more: Partial<Row> = {}): RawRow => ({
   container: 'state:state',
@@ -88,7 +88,7 @@ describe('a row as a line', () => {
 
   it.each([
     ['', 'JSON'],
-    ['{"container":"c"}', 'value'],
+    ['{"container":"c"}', 'address'],
     ['{"container":"c","entity":"e","version":"1","updatedAt":1,"json":1}', 'address'],
     ['{"container":"c","entity":"e","key":"k","version":"0","updatedAt":1,"json":1}', 'version'],
     ['{"container":"c","entity":"e","key":"k","version":"1","updatedAt":"1","json":1}', 'updatedAt'],
