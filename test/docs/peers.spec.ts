@@ -1,6 +1,6 @@
 /**
- * What the README says that others leave to their users: each row of its table is a test here, on
- * them and then on Kvent.
+ * The comparison in the README: each row of the table is a test here, first on the other library and
+ * then on Kvent.
  */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';
@@ -20,7 +20,7 @@ class Failing extends MemoryProvider {
 }
 
 describe('with keyv and with Kvent:', () => {
-  it('a hundred callers read, change and write one number at once', async () => {
+  it('a hundred concurrent callers read, change and write one number', async () => {
     const keyv = new Keyv<number>();
     await keyv.set('n', 0);
     await Promise.all(
@@ -37,7 +37,7 @@ describe('with keyv and with Kvent:', () => {
     expect((await numbers.getOrThrow('n')).value.n).toBe(100);
   });
 
-  it('the storage fails while it reads', async () => {
+  it('the storage fails during a read', async () => {
     const store = Object.assign(new Map<string, unknown>(), {
       get: () => {
         throw new Error('down');
@@ -75,7 +75,7 @@ describe('with keyv and with Kvent:', () => {
 
 type FileSystem = ReturnType<SimulatedDisk['process']>['fileSystem'];
 
-/** What the file may hold after a power cut, over many ways in which the disk may have gone on. */
+/** All possible contents of the file after a power cut, over many simulated disks. */
 async function afterPowerCut(write: (disk: FileSystem) => Promise<void>): Promise<ReadonlySet<string>> {
   const disk = new SimulatedDisk();
   const { fileSystem } = disk.process();
@@ -91,16 +91,16 @@ async function afterPowerCut(write: (disk: FileSystem) => Promise<void>): Promis
   );
 }
 
-describe('with a file of one’s own and with Kvent:', () => {
-  it('the power goes after a write was acknowledged', async () => {
+describe('with a handwritten file and with Kvent:', () => {
+  it('a power cut after a write was acknowledged', async () => {
     const renamed = async (disk: FileSystem, sync: boolean): Promise<void> => {
       const file = await disk.open('/data.json.tmp', 'create');
       await file.write(Buffer.from('{"price":11}'), 0);
       if (sync) await file.sync();
       await disk.rename('/data.json.tmp', '/data.json');
     };
-    // written to a temporary file and renamed: the old text, the new one, or nothing at all; with
-    // fsync still the old one
+    // Written to a temporary file and renamed: the old text, the new one, or an empty file. With
+    // fsync: the old text or the new one.
     expect(await afterPowerCut(async (disk) => await renamed(disk, false))).toContain('');
     expect(await afterPowerCut(async (disk) => await renamed(disk, true))).toEqual(
       new Set(['{"price":10}', '{"price":11}']),
@@ -113,7 +113,7 @@ describe('with a file of one’s own and with Kvent:', () => {
     await storage.store(Numbers).set('price', { n: 11 });
     for (let seed = 0; seed < 100; seed += 1) {
       const { fileSystem } = disk.afterPowerCut(seed).process();
-      // nobody is there any more who could hold it
+      // the process that held the lock has ended
       await fileSystem.remove('/data/.lock.json').catch(() => undefined);
       await using after = await openStorage(new JsonFileProvider({ directory: '/data', fileSystem }));
       expect((await after.store(Numbers).getOrThrow('price')).value.n).toBe(11);
@@ -124,14 +124,14 @@ describe('with a file of one’s own and with Kvent:', () => {
 describe('the table of the README', () => {
   it('has a row for each of these, and no other', () => {
     const page = pageAt('README.md');
-    const start = page.lines.indexOf('## What others leave to you');
+    const start = page.lines.indexOf('## Comparison');
     const end = page.lines.findIndex((line, index) => index > start && line.startsWith('## '));
     const rows = page.lines
       .slice(start, end)
       .filter((line) => line.startsWith('| ') && !line.startsWith('| |'));
     const source = readFileSync(new URL(import.meta.url), 'utf8');
-    const told = rows.map((row) => row.split('|')[1]?.trim() ?? '');
-    expect(told.length).toBe(5);
-    expect(told.filter((row) => !source.includes(`it('${row}'`))).toEqual([]);
+    const firstCells = rows.map((row) => row.split('|')[1]?.trim() ?? '');
+    expect(firstCells.length).toBe(5);
+    expect(firstCells.filter((row) => !source.includes(`it('${row}'`))).toEqual([]);
   });
 });
