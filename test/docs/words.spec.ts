@@ -1,0 +1,79 @@
+/** The glossary explains each word once, and its banned words are not used. */
+import { describe, expect, it } from '@jest/globals';
+import { pageAt, pages } from './pages.js';
+
+const glossary = pageAt('docs/glossary.md');
+const bannedFrom = glossary.headings.find(({ text }) => text === 'Banned words')?.line ?? 0;
+
+const rowsOf = (lines: readonly string[]): readonly (readonly string[])[] =>
+  lines
+    .filter((line) => line.startsWith('| ') && !/^\| (Word|Not) \|/.test(line))
+    .map((line) =>
+      line
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+const entries = rowsOf(glossary.lines.slice(0, bannedFrom));
+const bannedWords = rowsOf(glossary.lines.slice(bannedFrom)).flatMap(([words = '']) => words.split(', '));
+const banned = new RegExp(`(?<![\\w-])(${bannedWords.join('|')})(?![\\w-])`, 'i');
+
+/** Pages that are still to be rewritten. This list must end empty. */
+const notYetRewritten = [
+  'CONTRIBUTING.md',
+  'README.md', // the generated walk
+  'apps/storefront/README.md',
+  'docs/architecture.md',
+  'docs/guides/operate-postgres.md', // a message of the server's log
+  'docs/guides/security.md', // the names of its tests
+  'docs/guides/testing.md',
+  'docs/guides/write-your-own-provider.md',
+  'docs/promises.md',
+  'docs/reference/contract.md',
+  'docs/reference/errors.md', // the titles of the table
+  'docs/reference/limits.md', // the generated table
+  'docs/reference/options.md', // the generated tables
+  'libs/cli/README.md',
+  'libs/event-store/README.md',
+  'libs/key-value-postgres/README.md',
+  'libs/key-value-storage/README.md',
+];
+
+describe('docs/glossary.md', () => {
+  it('explains each word once, and links to its home', () => {
+    const words = entries.map(([word]) => word);
+    expect(words.length).toBeGreaterThan(50);
+    expect(words.filter((word, index) => words.indexOf(word) !== index)).toEqual([]);
+    expect(entries.filter(([, , home = '']) => !/\]\(/.test(home)).map(([word]) => word)).toEqual([]);
+  });
+
+  it('is in alphabetical order, section by section', () => {
+    const sections = glossary.headings.filter(({ level, line }) => level === 2 && line < bannedFrom);
+    for (const [index, { line }] of sections.entries()) {
+      const end = sections[index + 1]?.line ?? bannedFrom;
+      const words = rowsOf(glossary.lines.slice(line, end)).map(([word = '']) => word);
+      expect(words).toEqual(words.toSorted((one, other) => one.localeCompare(other, 'en')));
+    }
+  });
+});
+
+describe('the banned words of the glossary', () => {
+  const linesWithBannedWords = (path: string): readonly string[] =>
+    pageAt(path)
+      .lines.slice(0, path === glossary.path ? bannedFrom : undefined)
+      .flatMap((line, index) => {
+        // the tables of renames name what is gone
+        const [word] = banned.exec(path === 'CHANGELOG.md' ? line.replace(/`[^`]*`/g, '') : line) ?? [];
+        return word === undefined ? [] : [`${path}:${index + 1}: ${word}`];
+      });
+
+  it('are found in a text that has one', () => {
+    expect(banned.test('The error tells the caller.')).toBe(true);
+    expect(banned.test('A message for hotels.')).toBe(false);
+  });
+
+  it('are not in the documentation', () => {
+    const checked = pages.map(({ path }) => path).filter((path) => !notYetRewritten.includes(path));
+    expect(checked.flatMap(linesWithBannedWords)).toEqual([]);
+  });
+});
