@@ -19,6 +19,7 @@ import {
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
 import { until } from '../postgres/until.js';
+import { patience } from './postgres-work.js';
 
 interface Account {
   /** What is certainly stored. */
@@ -175,6 +176,7 @@ export class Ledger implements AsyncDisposable {
           .store(Together)
           .update(sharedKeys[row] as string, ({ count, mark }) => ({ count: count + 1, mark }), {
             initial: () => ({ count: 0, mark: written.together }),
+            retry: patience,
           }),
       () => (account.doubtful += 1),
     );
@@ -226,8 +228,8 @@ export class Ledger implements AsyncDisposable {
 }
 
 /**
- * What a caller may be told while the storage is in trouble: callers of one process take turns, so
- * there are no conflicts.
+ * What a caller may be told while the storage is in trouble. Not a conflict: the callers of one row
+ * repeat their work for longer than a slow machine needs.
  */
 function isHonest({ code, effect }: Failure): boolean {
   return (
