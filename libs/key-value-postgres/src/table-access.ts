@@ -17,8 +17,9 @@ import {
 } from '@kvent/key-value-storage/core';
 import { Committer, type Told } from './commit/committer.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
-import { errorOf, type Connections, type Purpose, type Session } from './connections/connections.js';
-import { unavailable, wasLost } from './connections/failure.js';
+import type { Connections } from './connections/connections.js';
+import { errorOf, unavailable, wasLost } from './connections/failure.js';
+import type { Purpose, Session } from './connections/session.js';
 import { inScope, type Scope } from './connections/scope.js';
 import { whileRivalsWin } from './connections/serialization-retry.js';
 import type { OpenSource } from './database-handle.js';

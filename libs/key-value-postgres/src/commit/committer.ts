@@ -12,8 +12,8 @@ import {
   type RowAddress,
   type StorageError,
 } from '@kvent/key-value-storage/core';
-import { errorOf, type Session } from '../connections/connections.js';
-import { isAboutStatement, isBadData, isLockTimeout, refusalOf } from '../connections/failure.js';
+import type { Session } from '../connections/session.js';
+import { errorOf, isAboutStatement, isBadData, isLockTimeout, refusalOf } from '../connections/failure.js';
 import { whileRivalsWin } from '../connections/serialization-retry.js';
 import { changeRows } from '../sql/general-statement.js';
 import type { Columns } from '../sql/decode-row.js';

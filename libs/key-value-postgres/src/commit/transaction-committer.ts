@@ -11,8 +11,8 @@ import {
   type CommitResult,
   type StorageError,
 } from '@kvent/key-value-storage/core';
-import { errorOf, type Session } from '../connections/connections.js';
-import { mayRunAgain, refusalOf } from '../connections/failure.js';
+import type { Session } from '../connections/session.js';
+import { errorOf, mayRunAgain, refusalOf } from '../connections/failure.js';
 import { changeRows } from '../sql/general-statement.js';
 import { statement, type Dialect, type Statement } from '../sql/statement.js';
 import { renewRows } from '../sql/renew-rows.js';

@@ -6,8 +6,8 @@ import { storageError } from '@kvent/key-value-storage/core';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
-import type { Purpose, Session } from './connections.js';
 import { currentScope, frameOf } from './scope.js';
+import type { Purpose, Session } from './session.js';
 import { TextQuery, type Protocol } from './text-query.js';
 
 /** What is needed of a connection of `pg`. */

@@ -2,12 +2,13 @@
  * Statements on their way to the server: over the pools of a DataSource, each connection watched,
  * every wait bounded.
  */
-import { isStorageError, messageOf, storageError, type StorageError } from '@kvent/key-value-storage/core';
+import { messageOf, storageError } from '@kvent/key-value-storage/core';
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Statement } from '../sql/statement.js';
 import { Connection, type Client } from './connection.js';
-import { failureOf, isBroken, NotConnected, unavailable } from './failure.js';
+import { isBroken, NotConnected, unavailable } from './failure.js';
+import type { HeldSession, Purpose, Session } from './session.js';
 
 /**
  * What is needed of a pool of `pg`: TypeORM's `dataSource.driver.master` and its `slaves` are such.
@@ -40,17 +41,6 @@ export interface ConnectionsOptions {
   readonly ended?: () => string | undefined;
 }
 
-/** What a statement is run for. `write`: when no answer comes, its effect is unknown. */
-export type Purpose = 'read' | 'write';
-
-/**
- * Runs statements, wherever they go. Rejects with what the driver says; `Connections` and `within`
- * make errors of it.
- */
-export interface Session {
-  run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]>;
-}
-
 interface Waiting {
   readonly pool: Pool;
   readonly refuse: (error: Error) => void;
@@ -58,12 +48,6 @@ interface Waiting {
 
 /** A held session is idle while whoever reads does something else. */
 const untilItEnds = 'set local idle_in_transaction_session_timeout = 0';
-
-/** A session that lasts until it is ended. */
-export interface HeldSession {
-  readonly session: Session;
-  end(): Promise<void>;
-}
 
 export class Connections {
   readonly #options: ConnectionsOptions;
@@ -245,10 +229,4 @@ export class Connections {
     for (const { pool, refuse } of [...this.#waiting])
       if (pool.ending === true) refuse(new Error('The pool has ended.'));
   };
-}
-
-/** The error of Kvent for what a session rejected with. */
-export function errorOf(error: unknown, name: string, purpose: Purpose): StorageError {
-  if (isStorageError(error)) return error;
-  return error instanceof NotConnected ? error.failure : failureOf(error, name, purpose === 'write');
 }

@@ -2,9 +2,10 @@
  * From what the driver and the server say went wrong to the errors of Kvent: what took effect, and
  * what to do next.
  */
-import { storageError, type StorageError } from '@kvent/key-value-storage/core';
+import { isStorageError, storageError, type StorageError } from '@kvent/key-value-storage/core';
 import { unlikelyMark } from '../sql/append-rows.js';
 import { raceMark } from '../sql/general-statement.js';
+import type { Purpose } from './session.js';
 
 /** Thrown by the driver or by the pool. `code`: the SQLSTATE, or that of a socket. */
 interface DriverError {
@@ -86,10 +87,12 @@ export class NotConnected extends Error {
 export const wasLost = (error: unknown): boolean =>
   refusalOf(error) === undefined && !(error instanceof NotConnected);
 
-/** The error of a statement that was sent. `writes`: whether it could have changed something. */
-export function failureOf(error: unknown, name: string, writes: boolean): StorageError {
+/** The error of Kvent for what a session rejected with. */
+export function errorOf(error: unknown, name: string, purpose: Purpose): StorageError {
+  if (isStorageError(error)) return error;
+  if (error instanceof NotConnected) return error.failure;
   const state = refusalOf(error);
-  if (state === undefined) return lost(error, name, writes);
+  if (state === undefined) return lost(error, name, purpose);
   const cause = new Error(`Postgres refused the statement with SQLSTATE ${state}.`);
   if (mayRunAgain(error))
     return unavailable(`${name} was asked again and again, and other sessions were faster each time`, cause);
@@ -141,11 +144,12 @@ export const unavailable = (message: string, cause?: unknown): StorageError =>
   storageError('STORAGE_UNAVAILABLE', `${message}.`, {}, { cause });
 
 /** No answer came: what only reads can be asked again, what writes may have been done. */
-function lost(error: unknown, name: string, writes: boolean): StorageError {
+function lost(error: unknown, name: string, purpose: Purpose): StorageError {
   const { message = 'The connection was lost.' } = driverErrorOf(error);
   const cause = new Error(message);
   // the driver knew before it sent anything
-  if (!writes || message.includes('not queryable')) return unavailable(`${name} gave no answer`, cause);
+  if (purpose === 'read' || message.includes('not queryable'))
+    return unavailable(`${name} gave no answer`, cause);
   return storageError(
     'STORAGE_OUTCOME_UNKNOWN',
     `${name} gave no answer to a commit: whether it was done is not known.`,
