@@ -12,16 +12,7 @@ import { DocumentProvider } from './contract/document-provider.js';
 import { MapEngine } from './contract/map-engine.js';
 import { workerDatabase } from './postgres/databases.js';
 import { eachCallWithin } from './postgres/each-call-within.js';
-import {
-  beginSecuredTransaction,
-  beginTransaction,
-  damageSecuredTable,
-  damageTable,
-  dropSecuredTable,
-  dropTable,
-  securedTable,
-  testTable,
-} from './postgres/tables.js';
+import { plainTables, securedTables } from './postgres/tables.js';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 
 export interface ListedProvider extends ProviderUnderTest {
@@ -69,15 +60,16 @@ function engineOf(location: string): MapEngine {
   return engine;
 }
 
-/** On the application's own data source. Each location is a table. */
+/** On the application's own data source. */
 const postgres: ListedProvider = {
   name: 'postgres',
   server: 'postgres',
   lacks: ['hints', 'no within'],
-  create: async ({ clock, location }) => new PostgresProvider({ ...(await testTable(location)), clock }),
-  transaction: beginTransaction,
-  dispose: dropTable,
-  damage: damageTable,
+  create: async ({ clock, location }) =>
+    new PostgresProvider({ ...(await plainTables.get(location)), clock }),
+  transaction: () => plainTables.begin(),
+  dispose: (location) => plainTables.dispose(location),
+  damage: (location) => plainTables.damage(location),
 };
 
 /**
@@ -90,7 +82,7 @@ const postgresByUrl: ListedProvider = {
   name: 'postgres-by-url',
   lacks: ['clock', 'durable, clock', 'exact expiry', 'hints', 'no within', 'transactions'],
   create: async ({ location }) => {
-    const { schema, table, migrate } = await testTable(location);
+    const { schema, table, migrate } = await plainTables.get(location);
     return new PostgresProvider({ url: await workerDatabase(), schema, table, migrate, poolSize: 6 });
   },
 };
@@ -100,10 +92,10 @@ const postgresSecured: ListedProvider = {
   ...postgres,
   name: 'postgres-row-level-security',
   create: async ({ clock, location }) =>
-    new PostgresProvider({ ...(await securedTable(location)), rowLevelSecurity: true, clock }),
-  transaction: beginSecuredTransaction,
-  dispose: dropSecuredTable,
-  damage: damageSecuredTable,
+    new PostgresProvider({ ...(await securedTables.get(location)), rowLevelSecurity: true, clock }),
+  transaction: () => securedTables.begin(),
+  dispose: (location) => securedTables.dispose(location),
+  damage: (location) => securedTables.damage(location),
 };
 
 const all: readonly ListedProvider[] = [
@@ -119,7 +111,7 @@ const all: readonly ListedProvider[] = [
   documents,
   postgres,
   wrapped('coalescing-postgres', postgres, (provider) => new CoalescingProvider(provider)),
-  wrapped('postgres-within', postgres, (provider) => eachCallWithin(provider, beginTransaction)),
+  wrapped('postgres-within', postgres, (provider) => eachCallWithin(provider, () => plainTables.begin())),
   wrapped('postgres-row-level-security', postgresSecured, (provider) => new CoalescingProvider(provider)),
   wrapped('postgres-by-url', postgresByUrl, (provider) => new CoalescingProvider(provider)),
 ];

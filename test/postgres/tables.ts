@@ -1,14 +1,14 @@
 /**
- * Tables for the contract: each location of the kit is a table of its own in this worker's database,
- * over one data source, as an application has it.
+ * Tables for the contract: each location of the kit has one to itself, in this worker's database, over
+ * one data source, as an application has it. A table is emptied and given to the next location, since a
+ * new one costs more than most clauses: its files, and the statements that every connection has to
+ * prepare for it.
  */
+import { randomBytes } from 'node:crypto';
 import { kventMigrations } from '@kvent/key-value-postgres';
 import type { OpenTransaction } from '@kvent/key-value-storage/testing';
 import { DataSource } from 'typeorm';
 import { roleWithoutBypass, workerDatabase } from './databases.js';
-
-const schema = 'kit';
-let source: Promise<DataSource> | undefined;
 
 export interface TestTable {
   readonly dataSource: DataSource;
@@ -17,115 +17,124 @@ export interface TestTable {
   readonly migrate: 'never';
 }
 
-/** The table of a location, made when it is asked for first. */
-export async function testTable(location: string): Promise<TestTable> {
-  const dataSource = await (source ??= connect());
-  // a copy of the migrated one takes a tenth of the time
-  await dataSource.query(
-    `create table if not exists ${nameOf(location)} (like ${schema}.template including all)`,
-  );
-  return { dataSource, schema, table: location, migrate: 'never' };
+interface TestTablesOptions {
+  readonly schema: string;
+  readonly rowLevelSecurity: boolean;
+  readonly url: () => Promise<string>;
+  /** Empties and damages tables, past row-level security. @default the tables' own */
+  readonly admin?: TestTables;
 }
 
-export async function dropTable(location: string): Promise<void> {
-  await (await (source ??= connect())).query(`drop table if exists ${nameOf(location)}`);
-}
+/** A table with more bytes than this is truncated: new files are cheaper than dead rows. */
+const deletedBytesMax = 1_000_000;
 
-/** A transaction of the application. */
-export const beginTransaction = async (): Promise<OpenTransaction> =>
-  await begin(await (source ??= connect()));
+class TestTables {
+  readonly #options: TestTablesOptions;
+  readonly #names = new Map<string, string>();
+  readonly #free: string[] = [];
+  /** Another file of tests may have used this database before. */
+  readonly #prefix = randomBytes(4).toString('hex');
+  #count = 0;
+  #source: Promise<DataSource> | undefined;
 
-async function begin(dataSource: DataSource): Promise<OpenTransaction> {
-  const runner = dataSource.createQueryRunner();
-  await runner.startTransaction();
-  const end = async (work: () => Promise<void>): Promise<void> => {
+  constructor(options: TestTablesOptions) {
+    this.#options = options;
+  }
+
+  /** The table of a location: the same until the location is disposed of. */
+  async get(location: string): Promise<TestTable> {
+    const dataSource = await this.source();
+    const { schema } = this.#options;
+    const table = this.#names.get(location) ?? this.#free.pop() ?? (await this.#create(dataSource));
+    this.#names.set(location, table);
+    return { dataSource, schema, table, migrate: 'never' };
+  }
+
+  async dispose(location: string): Promise<void> {
+    const table = this.#names.get(location);
+    if (table === undefined) return;
+    this.#names.delete(location);
+    const source = await this.source();
+    const name = this.#quoted(table);
+    const [{ large } = { large: true }] = await source.query<{ large: boolean }[]>(
+      `select pg_total_relation_size($1) > ${deletedBytesMax} large`,
+      [name],
+    );
+    await source.query(large ? `truncate ${name}` : `delete from ${name}`);
+    this.#free.push(table);
+  }
+
+  /** What no statement of ours writes: living rows without a value. */
+  async damage(location: string): Promise<void> {
+    const name = this.#quoted(this.#names.get(location) as string);
+    await (await this.#admin()).query(`update ${name} set value = null where key >= 'key-5'`);
+  }
+
+  /** A transaction of the application. */
+  async begin(): Promise<OpenTransaction> {
+    const runner = (await this.source()).createQueryRunner();
+    await runner.startTransaction();
+    const end = async (work: () => Promise<void>): Promise<void> => {
+      try {
+        await work();
+      } finally {
+        await runner.release();
+      }
+    };
+    return {
+      transaction: runner.manager,
+      commit: () => end(() => runner.commitTransaction()),
+      rollback: () => end(() => runner.rollbackTransaction()),
+    };
+  }
+
+  source(): Promise<DataSource> {
+    return (this.#source ??= this.#connect());
+  }
+
+  #admin(): Promise<DataSource> {
+    return (this.#options.admin ?? this).source();
+  }
+
+  async #create(dataSource: DataSource): Promise<string> {
+    const { schema, rowLevelSecurity } = this.#options;
+    const table = `kit-${this.#prefix}-${(this.#count += 1)}`;
+    const runner = dataSource.createQueryRunner();
     try {
-      await work();
+      for (const Migration of kventMigrations({ schema, table, rowLevelSecurity }))
+        await new Migration().up(runner);
     } finally {
       await runner.release();
     }
-  };
-  return {
-    transaction: runner.manager,
-    commit: () => end(() => runner.commitTransaction()),
-    rollback: () => end(() => runner.rollbackTransaction()),
-  };
+    return table;
+  }
+
+  async #connect(): Promise<DataSource> {
+    const { schema, url } = this.#options;
+    const dataSource = new DataSource({
+      type: 'postgres',
+      url: await url(),
+      schema,
+      // connections that nobody uses hold no test run open
+      extra: { allowExitOnIdle: true, max: 10 },
+    });
+    return await dataSource.initialize();
+  }
+
+  #quoted(table: string): string {
+    return `${this.#options.schema}."${table}"`;
+  }
 }
 
-/** What no statement of ours writes: living rows without a value. */
-export async function damageTable(location: string): Promise<void> {
-  await (
-    await (source ??= connect())
-  ).query(`update ${nameOf(location)} set value = null where key >= 'key-5'`);
-}
+export const plainTables = new TestTables({ schema: 'kit', rowLevelSecurity: false, url: workerDatabase });
 
 /**
  * The same as a role of its own that cannot bypass row-level security: it owns its tables, and is
  * bound all the same.
  */
-export const securedSchema = 'kit_secured';
-const securedRole = 'kvent_kit_secured';
-let secured: Promise<DataSource> | undefined;
-
-export async function securedTable(location: string): Promise<TestTable> {
-  const dataSource = await (secured ??= connectSecured());
-  await dataSource.query(
-    `create table if not exists ${securedSchema}."${location}" (like ${securedSchema}.template including all)`,
-  );
-  const runner = dataSource.createQueryRunner();
-  try {
-    for (const Migration of kventMigrations({
-      schema: securedSchema,
-      table: location,
-      rowLevelSecurity: true,
-    }).slice(1))
-      await new Migration().up(runner);
-  } finally {
-    await runner.release();
-  }
-  return { dataSource, schema: securedSchema, table: location, migrate: 'never' };
-}
-
-export async function dropSecuredTable(location: string): Promise<void> {
-  await (await (secured ??= connectSecured())).query(`drop table if exists ${securedSchema}."${location}"`);
-}
-
-export const beginSecuredTransaction = async (): Promise<OpenTransaction> =>
-  await begin(await (secured ??= connectSecured()));
-
-export async function damageSecuredTable(location: string): Promise<void> {
-  await (
-    await (source ??= connect())
-  ).query(`update ${securedSchema}."${location}" set value = null where key >= 'key-5'`);
-}
-
-async function connectSecured(): Promise<DataSource> {
-  const url = await roleWithoutBypass(await workerDatabase(), securedRole, securedSchema);
-  const dataSource = new DataSource({
-    type: 'postgres',
-    url,
-    schema: securedSchema,
-    migrations: kventMigrations({ schema: securedSchema, table: 'template' }),
-    extra: { allowExitOnIdle: true, max: 10 },
-  });
-  await dataSource.initialize();
-  await dataSource.runMigrations();
-  return dataSource;
-}
-
-const nameOf = (location: string): string => `${schema}."${location}"`;
-
-async function connect(): Promise<DataSource> {
-  const dataSource = new DataSource({
-    type: 'postgres',
-    url: await workerDatabase(),
-    schema,
-    migrations: kventMigrations({ schema, table: 'template' }),
-    // connections that nobody uses hold no test run open
-    extra: { allowExitOnIdle: true, max: 10 },
-  });
-  await dataSource.initialize();
-  await dataSource.query(`create schema if not exists ${schema}`);
-  await dataSource.runMigrations();
-  return dataSource;
-}
+export const securedTables = new TestTables({
+  schema: 'kit_secured',
+  rowLevelSecurity: true,
+  url: async () => await roleWithoutBypass(await workerDatabase(), 'kvent_kit_secured', 'kit_secured'),
+  admin: plainTables,
+});
