@@ -102,9 +102,8 @@ export {
   commitParticipants,
   Participant,
   type CommitParticipant,
-  type Contribution,
   type ParticipantBatch,
-  type Replayed,
+  type ReplayedBatch,
   type ObservedRows,
   type Verdict,
 } from './core/commit/participant.js';
@@ -117,16 +116,14 @@ export {
   type EncodedValue,
 } from './core/encoding/codec.js';
 export {
-  resultOf,
   assertAtMost,
-  batchOf,
-  commitBatch,
-  rowNameOf,
   sizeOfValue,
-  type ConflictedBatch,
-  type StorageAccess,
   type CommittedBatch,
+  type ConflictedBatch,
+  type Contribution,
 } from './core/commit/commit.js';
+export { StorageAccess } from './core/commit/storage-access.js';
+export { lockNameOf, rowNameOf } from './core/port/row-name.js';
 export { decodeCursor, encodeCursor, type CursorScope } from './core/store/cursor.js';
 export { isBytes, isDate, isError, isPromise, messageOf } from './core/base/kinds.js';
 export { compareAddresses } from './core/port/row-order.js';
@@ -141,13 +138,14 @@ export {
   type IdempotencyRecordOptions,
 } from './core/commit/idempotency-record.js';
 export { locate, type StorageLocation, type LocationRequest } from './core/store/open-storage.js';
-export { lockNameOf } from './core/contention/held-locks.js';
-export { retryWithLock } from './core/contention/retry-with-lock.js';
+export type { OnConflict } from './core/contention/held-locks.js';
 export { decodeText, encodeText, utf8Length } from './core/encoding/text-encoding.js';
 
 export {
-  recordAttempts,
+  backoffMs,
+  isRetryable,
   nextDelay,
+  recordAttempts,
   resolveRetry,
   retryDefaults,
   retrying,

@@ -92,14 +92,14 @@ export class AppendParticipant extends Participant {
     const { rows, expectation } = this.#options;
     const head = headIn(rows.head, headRow);
     const error = this.#refusal(head, lease, conflict);
-    if (error !== undefined) return { verdict: 'over', error };
+    if (error !== undefined) return { outcome: 'reject', error };
     const before = this.#checks;
     this.#settle(head, lease);
-    if (before === this.#checks && conflict === undefined) return { verdict: 'fine' };
+    if (before === this.#checks && conflict === undefined) return { outcome: 'proceed' };
     // what was expected is there: who lost a race may run again
     return {
-      verdict: 'again',
-      otherwise: mismatchError(rows, { expected: expectation.expected, by: 'loaded' }, head.version),
+      outcome: 'retry',
+      error: mismatchError(rows, { expected: expectation.expected, by: 'loaded' }, head.version),
     };
   }
 

@@ -4,11 +4,9 @@
  */
 import {
   assertOptions,
-  commitBatch,
   isStorageError,
   limits,
   partlyDone,
-  retryWithLock,
   type CallOptions,
   type RetryPolicy,
 } from '@kvent/key-value-storage/core';
@@ -30,9 +28,8 @@ export async function deleteStream(rows: StreamRows, options: Options | undefine
   const signal = options?.signal;
   const { access } = rows;
   const policy: RetryPolicy = { ...access.retry, signal };
-  const before = await retryWithLock(access, rows.lockName, policy, async (): Promise<Head> => {
-    access.assertOpen();
-    const { rows: found } = await access.provider.read([rows.head, rows.lease], { signal });
+  const before = await access.retryWithLock(rows.lockName, policy, async (): Promise<Head> => {
+    const { rows: found } = await access.read([rows.head, rows.lease], { signal });
     const head = headIn(rows.head, found[0]);
     const lease = found[1];
     if (head.kind === 'deleted') return head;
@@ -40,8 +37,7 @@ export async function deleteStream(rows: StreamRows, options: Options | undefine
       throw mismatchError(rows, condition, head.version);
     if (head.kind === 'held' && lease !== undefined) throw lockedError(rows, lease);
     if (head.version === 0) return head;
-    const { checks, changes } = deleteBatch(rows, head);
-    const result = await commitBatch(access, rows.database, checks, changes, signal);
+    const result = await access.commit(rows.database, deleteBatch(rows, head), { signal });
     if (result.outcome === 'conflict')
       throw mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version);
     return head;
@@ -55,19 +51,12 @@ async function removeRows(rows: StreamRows, signal: AbortSignal | undefined): Pr
   let done = 0;
   try {
     for (const kind of ['snapshot', 'event'] as const) {
-      for (let more = true; more;) {
-        access.assertOpen();
-        const space = rows.rangeOf(kind);
-        const [page] = await access.provider.scan(
-          [{ ...space, limit: limits.batchEntriesMax, values: 'omit' }],
-          { signal },
-        );
-        const changes = (page?.rows ?? []).map(
-          ({ key }) => ({ kind: 'delete', address: { ...space, key } }) as const,
-        );
-        if (changes.length > 0) await commitBatch(access, rows.database, [], changes, signal);
+      const space = rows.rangeOf(kind);
+      const range = { ...space, limit: limits.batchEntriesMax, values: 'omit' } as const;
+      for await (const page of access.scanPages(range, { signal })) {
+        const changes = page.rows.map(({ key }) => ({ kind: 'delete', address: { ...space, key } }) as const);
+        if (changes.length > 0) await access.commit(rows.database, { checks: [], changes }, { signal });
         done += changes.length;
-        more = page?.more === true;
       }
     }
   } catch (error) {

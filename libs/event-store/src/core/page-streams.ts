@@ -11,7 +11,6 @@ import {
   outOfRange,
   storageError,
   type StorageAccess,
-  type ScanRange,
 } from '@kvent/key-value-storage/core';
 import { headIn } from './rows/head.js';
 import type { StreamPage, StreamPageRequest } from './definition/event-stream.js';
@@ -41,17 +40,11 @@ export async function pageStreams(
     reverse: false,
   };
   const items: StreamPage['items'][number][] = [];
-  let after = cursor === undefined ? undefined : decodeCursor(scope, cursor);
-  for (let more = true; more;) {
-    access.assertOpen();
-    const range: ScanRange = { ...scope, ...(after !== undefined && { after }), limit };
-    const [page] = await access.provider.scan([range], { signal });
-    if (page === undefined)
-      throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
+  const after = cursor === undefined ? {} : { after: decodeCursor(scope, cursor) };
+  for await (const page of access.scanPages({ ...scope, ...after, limit }, { signal })) {
     for (const { key, row } of page.rows) {
       const address = { ...scope, key };
       const { kind, version } = headIn(address, row);
-      after = key;
       if (kind === 'deleted' || version === 0) continue;
       const id = decodeKey(key);
       if (typeof id !== 'string') throw corrupt(address, 'Kvent did not write its key');
@@ -62,7 +55,6 @@ export async function pageStreams(
           next: page.more || page.rows.at(-1)?.key !== key ? encodeCursor(scope, key) : undefined,
         };
     }
-    more = page.more;
   }
   return { items, next: undefined };
 }

@@ -14,9 +14,8 @@ export async function snapshotEach(
   rows: StreamRows,
   { every, signal }: CallOptions & { readonly every: number },
 ): Promise<readonly number[]> {
-  rows.access.assertOpen();
-  const { rows: found } = await rows.access.provider.read([rows.head], { signal });
-  const head = headIn(rows.head, found[0]);
+  const { row } = await rows.access.readOne(rows.head, { signal });
+  const head = headIn(rows.head, row);
   if (head.kind !== 'deleted' && head.version === 0) throw notFoundError(rows);
   const versions: number[] = [];
   let state = initialOf(rows);

@@ -4,7 +4,6 @@
  */
 import {
   assertOptions,
-  commitBatch,
   commitParticipants,
   databaseOf,
   inspect,
@@ -15,7 +14,6 @@ import {
   idempotencyRecordIn,
   idempotencyRecordKey,
   outOfRange,
-  retryWithLock,
   throwIfAborted,
   type CommitParticipant,
   type CallOptions,
@@ -126,10 +124,9 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     if (idempotency === undefined)
       throw invalidOption('findByIdempotencyKey takes a key; given was undefined.');
     const { access } = rows;
-    access.assertOpen();
     const {
       rows: [head, mark],
-    } = await access.provider.read(
+    } = await access.read(
       [rows.head, rows.idempotencyRecord(idempotencyRecordKey(idempotency.key))],
       options,
     );
@@ -179,6 +176,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     encoded.catch(() => undefined);
     if (events.length === 0)
       return { version: await this.#versionToAppendTo(rows, options), replayed: false };
+    // appends that check no version queue for the stream's lock, below
+    const locks = expectation.expected === 'any' || expectation.expected === 'present';
     return await context.observeCall('append', rows, async (counters) => {
       const attempt = async () => {
         counters.attempts += 1;
@@ -188,17 +187,14 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
         const mark = context.idempotencyRecord(rows, idempotencyKey, [events], () => participant.versions);
         const participants: readonly Participant[] = mark === undefined ? [participant] : [mark, participant];
         const outcome = await commitParticipants({
-          // rivals that check nothing wait in turn, below: one attempt each
-          access:
-            expectation.expected === 'any' || expectation.expected === 'present'
-              ? once(rows.access)
-              : rows.access,
+          access: rows.access,
           database: rows.database,
           own: { checks: [], changes: [] },
           participants,
+          retries: !locks,
           signal,
         });
-        if (!('verdict' in outcome)) return { version: participant.versions.to, replayed: false };
+        if (outcome.outcome === 'committed') return { version: participant.versions.to, replayed: false };
         if ((await this.#head(rows, options)).kind === 'deleted') throw deletedError(rows);
         return { version: (idempotencyRecordIn(outcome.row).answer as VersionRange).to, replayed: true };
       };
@@ -210,8 +206,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
           throw error;
         }
       };
-      if (expectation.expected !== 'any' && expectation.expected !== 'present') return await counted();
-      return await retryWithLock(rows.access, rows.lockName, { ...rows.access.retry, signal }, counted);
+      if (!locks) return await counted();
+      return await rows.access.retryWithLock(rows.lockName, { ...rows.access.retry, signal }, counted);
     });
   }
 
@@ -303,7 +299,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       const changes = versions
         .slice(next, next + snapshotsAtOnce)
         .map((version) => ({ kind: 'delete', address: rows.snapshot(version) }) as const);
-      const result = await commitBatch(access, database, [], changes, options?.signal);
+      const result = await access.commit(database, { checks: [], changes }, { signal: options?.signal });
       if (result.outcome === 'committed') cleared += result.rows.filter(({ existed }) => existed).length;
     }
     if (!one || cleared > 0) return cleared;
@@ -335,9 +331,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   }
 
   async #head(rows: StreamRows, options: CallOptions | undefined) {
-    rows.access.assertOpen();
-    const { rows: found } = await rows.access.provider.read([rows.head], { signal: options?.signal });
-    return headIn(rows.head, found[0]);
+    const { row } = await rows.access.readOne(rows.head, { signal: options?.signal });
+    return headIn(rows.head, row);
   }
 
   async #versionToAppendTo(rows: StreamRows, options: CallOptions): Promise<number> {
@@ -437,8 +432,3 @@ function assertPoint(atVersion: unknown, atTime: unknown): void {
 
 /** Snapshots that one batch removes. */
 const snapshotsAtOnce = 500;
-
-const once = (access: StreamRows['access']): StreamRows['access'] => ({
-  ...access,
-  retry: { ...access.retry, attempts: 1 },
-});

@@ -12,11 +12,11 @@ import {
   isStorageError,
   idempotencyRecordIn,
   resolveRetry,
-  retryWithLock,
   throwIfAborted,
   type AtomicBatch,
   type IdempotencyRecord,
   type Row,
+  type OnConflict,
 } from '@kvent/key-value-storage/core';
 import { AppendParticipant, type CommittedAppend } from './append-participant.js';
 import { encodeEvents, metadataOf, recorded } from './events/event-codec.js';
@@ -79,11 +79,14 @@ export async function transact(
   };
   return await context.observeCall('transact', rows, async (counters) => {
     const deadline = context.clock.monotonic() + lockTimeoutMs;
-    return await retryWithLock(rows.access, rows.lockName, policy, async () => {
+    return await rows.access.retryWithLock(rows.lockName, policy, async (onConflict) => {
       throwIfAborted('transact', signal);
       counters.attempts += 1;
       try {
-        return await new Transaction(context, rows, decide, options, condition).run(deadline, counters);
+        return await new Transaction(context, rows, decide, options, condition, onConflict).run(
+          deadline,
+          counters,
+        );
       } catch (error) {
         if (isConflict(error)) counters.conflicts += 1;
         throw error;
@@ -100,6 +103,7 @@ class Transaction {
   readonly #options: Options;
   readonly #condition: Expectation | undefined;
   readonly #mark: IdempotencyRecord | undefined;
+  readonly #onConflict: OnConflict;
   #versions: VersionRange = { from: 1, to: 0 };
 
   constructor(
@@ -108,12 +112,14 @@ class Transaction {
     decide: AnyDecide,
     options: Options,
     condition: Expectation | undefined,
+    onConflict: OnConflict,
   ) {
     this.#context = context;
     this.#rows = rows;
     this.#decide = decide;
     this.#options = options;
     this.#condition = condition;
+    this.#onConflict = onConflict;
     this.#mark = context.idempotencyRecord(rows, options.idempotencyKey, undefined, () => this.#versions);
   }
 
@@ -131,8 +137,8 @@ class Transaction {
     this.#versions = { from: found.version + 1, to: found.version };
     // what was put into the batch rests on this version, too
     if (!isEmptyBatch(batch)) batch.include(this.#part(found, []));
-    const outcome = await commitAtomic(batch, this.#mark, this.#options.signal);
-    if (outcome !== undefined && 'verdict' in outcome) return await this.#replay(outcome.row);
+    const outcome = await commitAtomic(batch, this.#mark, this.#options.signal, this.#onConflict);
+    if (outcome?.outcome === 'replayed') return await this.#replay(outcome.row);
     return appended(this.#rows, found.state, found.version, [], false);
   }
 
@@ -175,8 +181,8 @@ class Transaction {
    */
   #firstAnswer(row: Row | undefined): Row | undefined {
     const verdict = this.#mark?.evaluate({ rows: [row], time: 0, conflict: undefined });
-    if (verdict?.verdict === 'over') throw verdict.error;
-    return verdict?.verdict === 'replayed' ? verdict.row : undefined;
+    if (verdict?.outcome === 'reject') throw verdict.error;
+    return verdict?.outcome === 'replayed' ? verdict.row : undefined;
   }
 
   /**
@@ -227,8 +233,8 @@ class Transaction {
         );
       }),
     );
-    const outcome = await commitAtomic(batch, this.#mark, signal);
-    if (outcome !== undefined && 'verdict' in outcome) return await this.#replay(outcome.row);
+    const outcome = await commitAtomic(batch, this.#mark, signal, this.#onConflict);
+    if (outcome?.outcome === 'replayed') return await this.#replay(outcome.row);
     return appended(this.#rows, state, version, recordedEvents, false);
   }
 

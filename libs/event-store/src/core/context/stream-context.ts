@@ -178,10 +178,10 @@ export class StreamContext {
   ): Promise<Row | undefined> {
     if (mark === undefined) return undefined;
     await mark.prepare();
-    const { rows, time } = await this.access.provider.read(mark.reads, { signal });
+    const { rows, time } = await this.access.read(mark.reads, { signal });
     const verdict = mark.evaluate({ rows, time, conflict: undefined });
-    if (verdict.verdict === 'over') throw verdict.error;
-    return verdict.verdict === 'replayed' ? verdict.row : undefined;
+    if (verdict.outcome === 'reject') throw verdict.error;
+    return verdict.outcome === 'replayed' ? verdict.row : undefined;
   }
 
   /** Runs a verb, and tells how it went. */

@@ -5,7 +5,6 @@
  */
 import {
   isPromise,
-  storageError,
   type Address,
   type ReadResult,
   type Row,
@@ -63,14 +62,13 @@ export interface LoadResult {
  * `initial` at version 0, and its head says so.
  */
 export async function loadStream(rows: StreamRows, options: LoadOptions): Promise<LoadResult> {
-  const { provider, assertOpen } = rows.access;
-  const { atVersion, extraReads: beside = [], signal, observer } = options;
-  assertOpen();
+  const { access } = rows;
+  const { atVersion, extraReads = [], signal, observer } = options;
   const { every } = rows.definition.snapshot;
   const tail = Math.min((every ?? tailMax) + tailMargin, tailMax);
   const [looked, pages] = await Promise.all([
-    provider.read([rows.head, ...beside], { signal }),
-    provider.scan(
+    access.read([rows.head, ...extraReads], { signal }),
+    access.scan(
       [snapshotsUpTo(rows, atVersion), { ...eventRange(rows, 1, atVersion), reverse: true, limit: tail }],
       { signal },
     ),
@@ -81,11 +79,11 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
   if (atVersion !== undefined && atVersion > head.version)
     throw versionNotFoundError(rows, atVersion, head.version);
   const end = atVersion ?? head.version;
-  const [snapshots, events] = pages.map((page) => page.rows);
+  const [snapshots, events] = pages;
   const snapshot =
-    end === 0 ? undefined : await newestSnapshot(rows, snapshots?.[0], end, { observer, signal });
+    end === 0 ? undefined : await newestSnapshot(rows, snapshots.rows[0], end, { observer, signal });
   const replay = new Replay(rows, snapshot, options);
-  const whole = await replay.upTo(end, (events ?? []).toReversed());
+  const whole = await replay.upTo(end, events.rows.toReversed());
   // an event is missing: only a delete takes them
   if (!whole) return await rereadHead(rows, options, replay.version + 1);
   const { version, state, replayed } = replay;
@@ -98,12 +96,7 @@ export async function catchUp(
   from: { readonly version: number; readonly state: unknown },
   options: LoadOptions,
 ): Promise<LoadResult> {
-  const { provider, assertOpen } = rows.access;
-  assertOpen();
-  const found = headReadOf(
-    rows,
-    await provider.read([rows.head, ...(options.extraReads ?? [])], { signal: options.signal }),
-  );
+  const found = await readHead(rows, options);
   if (found.head.kind === 'deleted') return deletedResult(rows, found, undefined);
   const replay = new Replay(rows, from, options);
   if (!(await replay.upTo(found.head.version, [])))
@@ -123,9 +116,7 @@ export async function versionAt(
   time: number,
   signal: AbortSignal | undefined,
 ): Promise<number> {
-  const { provider, assertOpen } = rows.access;
-  assertOpen();
-  const head = headReadOf(rows, await provider.read([rows.head], { signal })).head;
+  const { head } = await readHead(rows, { signal });
   if (head.kind === 'deleted') return 0;
   let [low, high] = [0, head.version];
   while (low < high) {
@@ -133,7 +124,7 @@ export async function versionAt(
     const versions = Array.from({ length: Math.ceil((high - low) / step) }, (_, index) =>
       Math.min(low + (index + 1) * step, high),
     );
-    const { rows: seen } = await provider.read(
+    const { rows: seen } = await rows.access.read(
       versions.map((version) => rows.event(version)),
       { values: 'omit', signal },
     );
@@ -173,7 +164,7 @@ export async function assertDeleted(
   version: number,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { head } = headReadOf(rows, await rows.access.provider.read([rows.head], { signal }));
+  const { head } = await readHead(rows, { signal });
   if (head.kind !== 'deleted')
     throw corrupt(
       rows.event(version),
@@ -187,16 +178,20 @@ function headReadOf(rows: StreamRows, { rows: [head, ...beside], time }: ReadRes
   return { head: headIn(rows.head, head), extraRows: beside, time };
 }
 
+async function readHead(
+  rows: StreamRows,
+  { extraReads = [], signal }: Pick<LoadOptions, 'extraReads' | 'signal'>,
+): Promise<HeadRead> {
+  return headReadOf(rows, await rows.access.read([rows.head, ...extraReads], { signal }));
+}
+
 function deletedResult(rows: StreamRows, found: HeadRead, atVersion: number | undefined): LoadResult {
   if (atVersion !== undefined && atVersion > 0) throw versionNotFoundError(rows, atVersion, 0);
   return { ...found, version: 0, state: initialOf(rows), replayed: 0, snapshotVersion: 0 };
 }
 
 async function rereadHead(rows: StreamRows, options: LoadOptions, missing: number): Promise<LoadResult> {
-  const looked = await rows.access.provider.read([rows.head, ...(options.extraReads ?? [])], {
-    signal: options.signal,
-  });
-  const found = headReadOf(rows, looked);
+  const found = await readHead(rows, options);
   if (found.head.kind === 'deleted') return deletedResult(rows, found, options.atVersion);
   throw corrupt(
     rows.event(missing),
@@ -254,19 +249,15 @@ class Replay {
   }
 
   async #pages(end: number): Promise<boolean> {
-    while (this.version < end) {
-      const [page] = await this.#rows.access.provider.scan([eventRange(this.#rows, this.version + 1, end)], {
-        signal: this.#signal,
-      });
-      if (page === undefined)
-        throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
-      if (page.rows.length === 0) return false;
+    if (this.version >= end) return true;
+    const range = eventRange(this.#rows, this.version + 1, end);
+    for await (const page of this.#rows.access.scanPages(range, { signal: this.#signal })) {
       for (const scanned of page.rows) {
         const folded = this.#fold(versionIn(this.#rows, scanned), scanned.row);
         if (!(isPromise(folded) ? await folded : folded)) return false;
       }
     }
-    return true;
+    return this.version === end;
   }
 
   /**

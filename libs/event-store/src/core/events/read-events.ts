@@ -6,7 +6,6 @@ import {
   inspect,
   invalidOption,
   outOfRange,
-  storageError,
   throwIfAborted,
   type CallOptions,
   type ScannedRow,
@@ -44,14 +43,10 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
   throwIfAborted('read', signal);
   let left = limit;
   const scan = async (low: number, high: number | undefined): Promise<readonly ScannedRow[]> => {
-    rows.access.assertOpen();
     const asked = { ...eventRange(rows, low, high), reverse, limit: Math.min(left, pageEvents) };
-    const [page] = await rows.access.provider.scan([asked], { signal });
-    if (page === undefined)
-      throw storageError('STORAGE_UNAVAILABLE', 'A scan was given no answer by the provider.', {});
+    const [page] = await rows.access.scan([asked], { signal });
     return page.rows;
   };
-  rows.access.assertOpen();
   const [head, first] = await Promise.all([lookAtHead(rows, signal), scan(from, to)]);
   if (head.kind === 'deleted') throw deletedError(rows);
   let [low, high] = [from, Math.min(to ?? head.version, head.version)];
@@ -90,8 +85,8 @@ async function assertGone(
 }
 
 async function lookAtHead(rows: StreamRows, signal: AbortSignal | undefined): Promise<Head> {
-  const { rows: found } = await rows.access.provider.read([rows.head], { signal });
-  return headIn(rows.head, found[0]);
+  const { row } = await rows.access.readOne(rows.head, { signal });
+  return headIn(rows.head, row);
 }
 
 /** All events of a slice. */

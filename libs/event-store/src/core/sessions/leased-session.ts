@@ -8,7 +8,6 @@
 import {
   assertOptions,
   commitAtomic,
-  commitBatch,
   isStorageError,
   idempotencyRecordIn,
   throwIfAborted,
@@ -168,8 +167,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
       this.#assertOpen();
       const { access, database } = this.#rows;
       const begun = this.#context.clock.monotonic();
-      const { checks, changes } = renewBatch(this.#rows, this.#held, this.#sessionTimeoutMs);
-      const result = await commitBatch(access, database, checks, changes, options?.signal);
+      const content = renewBatch(this.#rows, this.#held, this.#sessionTimeoutMs);
+      const result = await access.commit(database, content, options);
       if (result.outcome === 'conflict') throw await this.#lookWhy(options?.signal);
       this.#prolong(begun, result.rows[0]?.expiresAt ?? result.time + this.#sessionTimeoutMs);
       return this.expiresAt;
@@ -238,7 +237,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     batch.include(participant);
     try {
       const outcome = await commitAtomic(batch, mark, signal);
-      return outcome !== undefined && 'verdict' in outcome
+      return outcome?.outcome === 'replayed'
         ? await replayed(outcome.row)
         : { version: this.version, replayed: false };
     } catch (error) {
@@ -303,7 +302,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const rows = this.#rows;
     const {
       rows: [head, lease],
-    } = await rows.access.provider.read([rows.head, rows.lease], { signal });
+    } = await rows.access.read([rows.head, rows.lease], { signal });
     return this.#stop(this.#refusal(headIn(rows.head, head), lease) ?? this.#expired());
   }
 
@@ -383,17 +382,15 @@ export class LeasedSession extends StreamSession<AnyStream> {
   async #free(): Promise<boolean> {
     const rows = this.#rows;
     for (let attempt = 1; attempt <= closingAttempts; attempt += 1) {
-      const { checks, changes } = closeBatch(rows, this.#held);
-      const result = await commitBatch(rows.access, rows.database, checks, changes, undefined).catch(
-        (error: unknown) => {
-          this.#doubt(error, true);
-          throw error;
-        },
-      );
+      const content = closeBatch(rows, this.#held);
+      const result = await rows.access.commit(rows.database, content).catch((error: unknown) => {
+        this.#doubt(error, true);
+        throw error;
+      });
       if (result.outcome === 'committed') return true;
       const {
         rows: [headRow, lease],
-      } = await rows.access.provider.read([rows.head, rows.lease]);
+      } = await rows.access.read([rows.head, rows.lease]);
       const head = headIn(rows.head, headRow);
       if (this.#refusal(head, lease) !== undefined) return false;
       // an append whose answer was lost has landed after all

@@ -3,10 +3,8 @@
  * nothing has landed since; else looks again.
  */
 import {
-  resultOf,
   assertOptions,
-  batchOf,
-  commitBatch,
+  backoffMs,
   isStorageError,
   resolveOptions,
   storageError,
@@ -24,9 +22,8 @@ import { streamError } from '../definition/stream-errors.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 
 const names = ['signal', 'sessionTimeoutMs', 'openTimeoutMs', 'renewal'];
-/** Milliseconds of the first wait at most; it doubles. */
-const waitMs = 10;
-const waitMsMax = 200;
+/** Waits while the stream is locked. */
+const waits = { delayMs: 10, delayMsMax: 200 };
 /**
  * A race that is lost is run again, also with an `openTimeoutMs` of 0: the stream was not locked.
  */
@@ -81,15 +78,15 @@ class SessionOpening {
     const { clock } = this.#context;
     const deadline = clock.monotonic() + this.#options.openTimeoutMs;
     let found = await loadStream(this.#rows, this.#looking);
-    for (let waits = 0, races = 0; ;) {
+    for (let looks = 1, races = 0; ;) {
       const [lease] = found.extraRows;
       this.#context.sessions.assertAccepting(this.#rows.name);
       if (found.head.kind === 'deleted') throw deletedError(this.#rows);
       if (found.head.kind === 'held' && lease !== undefined) {
         const until = lease.expiresAt ?? 0;
         if (clock.monotonic() >= deadline) throw this.#failed(new Date(until));
-        await this.#wait(Math.min(deadline - clock.monotonic(), until - found.time, backoff(waits)));
-        waits += 1;
+        await this.#wait(Math.min(deadline - clock.monotonic(), until - found.time, backoffMs(looks, waits)));
+        looks += 1;
       } else {
         tally.attempts += 1;
         const begun = clock.monotonic();
@@ -99,7 +96,7 @@ class SessionOpening {
         races += 1;
         if (races > racesMax && clock.monotonic() >= deadline) throw this.#failed(undefined);
         // the first races are lost to somebody who holds the stream now: that is seen at once
-        if (races > racesAtOnce) await this.#wait(backoff(races));
+        if (races > racesAtOnce) await this.#wait(backoffMs(races + 1, waits));
       }
       found = await catchUp(this.#rows, found, this.#looking);
     }
@@ -114,10 +111,10 @@ class SessionOpening {
     const rows = this.#rows;
     const { access } = rows;
     const { sessionTimeoutMs } = this.#options;
-    const { checks, changes } = openBatch(rows, found.head, this.#session, sessionTimeoutMs);
-    const batch = batchOf(access, rows.database, checks, changes);
+    const content = openBatch(rows, found.head, this.#session, sessionTimeoutMs);
+    const version = access.nextVersion(rows.database);
     try {
-      const result = resultOf(access, batch, await access.provider.commit([batch], { signal: this.#signal }));
+      const result = await access.commit(rows.database, content, { version, signal: this.#signal });
       return result.outcome === 'committed' ? leaseOf(result, sessionTimeoutMs) : undefined;
     } catch (error) {
       if (!isStorageError(error) || error.effect !== 'unknown') throw error;
@@ -125,10 +122,10 @@ class SessionOpening {
         this.#letGo({
           session: this.#session,
           version: found.version,
-          head: batch.version,
-          lease: batch.version,
+          head: version,
+          lease: version,
         });
-      const lease = await this.#lookForMine(batch.version);
+      const lease = await this.#lookForMine(version);
       if (lease === undefined) throw error;
       return lease;
     }
@@ -138,10 +135,10 @@ class SessionOpening {
   #letGo(held: HeldStream): void {
     const { background } = this.#context;
     const { access, database } = this.#rows;
-    const { checks, changes } = closeBatch(this.#rows, held);
+    const content = closeBatch(this.#rows, held);
     const free = async (): Promise<void> => {
       // where this fails, it ends by itself, after its time
-      await commitBatch(access, database, checks, changes, undefined).catch(() => undefined);
+      await access.commit(database, content).catch(() => undefined);
     };
     const work = access.detached(database, free);
     background.add(work);
@@ -155,7 +152,7 @@ class SessionOpening {
     try {
       const {
         rows: [head, lease, fence],
-      } = await rows.access.provider.read([rows.head, rows.lease, rows.fence]);
+      } = await rows.access.read([rows.head, rows.lease, rows.fence]);
       if (head?.version !== version || lease?.version !== version || fence?.value.kind !== 'number')
         return undefined;
       return { version, fencingToken: fence.value.number, expiresAt: lease.expiresAt ?? 0 };
@@ -205,8 +202,6 @@ class SessionOpening {
     }
   }
 }
-
-const backoff = (attempt: number): number => Math.random() * Math.min(waitMsMax, waitMs * 2 ** attempt) + 1;
 
 /** The fence is the first change of the batch, the lease the last. */
 function leaseOf({ rows, version, time }: CommittedBatch, sessionTimeoutMs: number): Lease {

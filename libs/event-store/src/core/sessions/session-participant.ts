@@ -128,11 +128,11 @@ export class SessionParticipant extends Participant {
     const { rows } = this.#hands;
     const head = headIn(rows.head, headRow);
     const error = this.#hands.refusal(head, lease);
-    if (error !== undefined) return { verdict: 'over', error };
-    if (conflict === undefined) return { verdict: 'fine' };
+    if (error !== undefined) return { outcome: 'reject', error };
+    if (conflict === undefined) return { outcome: 'proceed' };
     return {
-      verdict: 'again',
-      otherwise: mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version),
+      outcome: 'retry',
+      error: mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version),
     };
   }
 

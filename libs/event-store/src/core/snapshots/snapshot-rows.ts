@@ -5,7 +5,6 @@
  */
 import {
   assertWithin,
-  commitBatch,
   encodeValue,
   limits,
   mayHoldTags,
@@ -93,8 +92,8 @@ async function olderThan(
     reverse: true,
     limit: 1,
   };
-  const [page] = await rows.access.provider.scan([range], { signal });
-  return page?.rows[0];
+  const [page] = await rows.access.scan([range], { signal });
+  return page.rows[0];
 }
 
 /** The snapshot of a row; `undefined`, with a warning, where it cannot be read. */
@@ -178,7 +177,8 @@ export async function putSnapshot(
 ): Promise<boolean> {
   const change = snapshotChange(rows, snapshot);
   const check = { address: rows.event(1), expected: 'present' } as const;
-  const result = await commitBatch(rows.access, rows.database, [check], [change], signal);
+  const content = { checks: [check], changes: [change] };
+  const result = await rows.access.commit(rows.database, content, { signal });
   return result.outcome === 'committed';
 }
 
@@ -188,22 +188,14 @@ export async function snapshotVersions(
   signal: AbortSignal | undefined,
 ): Promise<readonly number[]> {
   const versions: number[] = [];
-  let after: { readonly after?: string } = {};
-  for (let more = true; more;) {
-    rows.access.assertOpen();
-    const range: ScanRange = {
-      ...rows.rangeOf('snapshot'),
-      ...schemaVersionRange(rows, undefined),
-      ...after,
-      limit: limits.pageItemsMax,
-      values: 'omit',
-    };
-    const [page] = await rows.access.provider.scan([range], { signal });
-    versions.push(...(page?.rows ?? []).map((row) => numbersOf(row)[1] as number));
-    const last = page?.rows.at(-1);
-    more = page?.more === true && last !== undefined;
-    if (last !== undefined) after = { after: last.key };
-  }
+  const range: ScanRange = {
+    ...rows.rangeOf('snapshot'),
+    ...schemaVersionRange(rows, undefined),
+    limit: limits.pageItemsMax,
+    values: 'omit',
+  };
+  for await (const page of rows.access.scanPages(range, { signal }))
+    versions.push(...page.rows.map((row) => numbersOf(row)[1] as number));
   return versions;
 }
 

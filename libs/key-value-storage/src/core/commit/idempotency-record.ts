@@ -3,8 +3,9 @@
  * finds the mark of the first call, and is given the first answer. Only what succeeded leaves one.
  * A mark shares the version of its batch, so a replay knows the etags of the first answer.
  */
-import type { StorageAccess } from './commit.js';
-import { Participant, type Contribution, type ObservedRows, type Verdict } from './participant.js';
+import type { Contribution } from './commit.js';
+import { Participant, type ObservedRows, type Verdict } from './participant.js';
+import type { StorageAccess } from './storage-access.js';
 import { encodeValue, parseStored, reviveFrozen } from '../encoding/codec.js';
 import { storageError } from '../base/errors.js';
 import { assertWithin, inspect } from '../encoding/key-encoding.js';
@@ -117,11 +118,14 @@ export class IdempotencyRecord extends Participant {
   }
 
   evaluate({ rows: [row] }: ObservedRows): Verdict {
-    if (row === undefined) return { verdict: 'fine' };
+    if (row === undefined) return { outcome: 'proceed' };
     const { key } = this.#options.idempotency;
-    if (isSameContent(idempotencyRecordIn(row).content, this.#content)) return { verdict: 'replayed', row };
+    if (isSameContent(idempotencyRecordIn(row).content, this.#content)) return { outcome: 'replayed', row };
     const message = `The idempotency key ${inspect(key)} was used for something else; expected was the same content again.`;
-    return { verdict: 'over', error: storageError('IDEMPOTENCY_CONFLICT', message, { idempotencyKey: key }) };
+    return {
+      outcome: 'reject',
+      error: storageError('IDEMPOTENCY_CONFLICT', message, { idempotencyKey: key }),
+    };
   }
 }
 

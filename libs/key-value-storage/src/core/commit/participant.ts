@@ -1,233 +1,231 @@
 /**
- * Batches that are made of parts: what another package (an append to a stream), or an idempotency
- * mark, adds to one commit. A conflict of such a batch is judged by its parts: all of them are
- * asked, in one read, and each answers that it is fine, that it is over, that it was done already,
- * or that it would go otherwise now; then the commit goes again. The batch stays one: all of it or
+ * Commits that are made of parts: what another package (an append to a stream) or an idempotency
+ * record adds to one batch. After a conflict, one read fetches the rows of all participants, and
+ * each says how it stands: proceed, retry, reject or replayed. The batch stays one: all of it or
  * nothing.
  */
+import { throwIfAborted } from '../base/abort.js';
 import { systemClock } from '../base/clock.js';
-import {
-  commitBatch,
-  conflictError,
-  rowNameOf,
-  type ConflictedBatch,
-  type StorageAccess,
-  type CommittedBatch,
-} from './commit.js';
-import { lost, HeldLocks, lockNameOf } from '../contention/held-locks.js';
-import { retrying, type RetryPolicy } from '../contention/retry-on-conflict.js';
-import type { Address, Change, Check, Row } from '../port/storage-provider.js';
+import { HeldLocks, type OnConflict } from '../contention/held-locks.js';
+import { retrying } from '../contention/retry-on-conflict.js';
+import { lockNameOf, rowNameOf } from '../port/row-name.js';
+import type { Address, Row } from '../port/storage-provider.js';
+import { conflictError, type CommittedBatch, type ConflictedBatch, type Contribution } from './commit.js';
+import type { StorageAccess } from './storage-access.js';
 
-/** Something that another package adds to one commit: `storage.atomic().include(part)`. */
+/** What another package adds to one commit: `storage.atomic().include(participant)`. */
 export interface CommitParticipant {
   readonly '~part': true;
 }
 
-/** What a part, or the batch itself, brings to the commit. */
-export interface Contribution {
-  readonly checks: readonly Check[];
-  readonly changes: readonly Change[];
+/** The commit was made before; `row` is the record that says so. */
+export interface ReplayedBatch {
+  readonly outcome: 'replayed';
+  readonly row: Row;
 }
 
-/** How a part stands, by the rows as they are now. */
+/** How a participant stands, by its rows as they are now. */
 export type Verdict =
-  /** Nothing stands against it. */
-  | { readonly verdict: 'fine' }
-  /**
-   * It has another contribution now; `otherwise` is thrown when the attempts are spent, and says
-   * that this was a conflict.
-   */
-  | { readonly verdict: 'again'; readonly otherwise: Error }
-  | { readonly verdict: 'over'; readonly error: Error }
-  /** It was done before; `row` tells of it. */
-  | { readonly verdict: 'replayed'; readonly row: Row };
+  /** Its contribution holds. */
+  | { readonly outcome: 'proceed' }
+  /** It has another contribution now. `error`, a conflict, is thrown once the attempts are spent. */
+  | { readonly outcome: 'retry'; readonly error: Error }
+  | { readonly outcome: 'reject'; readonly error: Error }
+  | ReplayedBatch;
 
-/**
- * What a part is shown after a conflict: the rows it asked for, the provider's time, and the failed
- * check where it was its own.
- */
+/** The rows that a participant asked for, and the provider's time. */
 export interface ObservedRows {
   readonly rows: readonly (Row | undefined)[];
   readonly time: number;
+  /** The conflict, where the check that failed was the participant's own. */
   readonly conflict: ConflictedBatch | undefined;
 }
 
-/** A part at work. It belongs to one commit, and is told once that it has landed. */
+/** A participant of one commit. */
 export abstract class Participant implements CommitParticipant {
   readonly '~part' = true;
-  /** Where its rows are: the whole batch must be there. */
+  /** Where its rows are: those of the whole batch must be there. */
   abstract readonly access: StorageAccess;
   abstract readonly database: string;
   /** In messages: "stream 'order'". */
   abstract readonly what: string;
-  /** What no other part of the batch may be about. */
+  /** Two participants of one batch must not have the same subject. */
   abstract readonly subject: string;
-  /** The rows it judges by. */
+  /** The rows that `evaluate` decides by. */
   abstract readonly reads: readonly Address[];
 
-  /** Waits for what has to be known before anything is sent: values that are being checked. */
+  /** Waits for what must be known before anything is sent: values that are being validated. */
   abstract prepare(): Promise<void>;
-  /** What it adds as things stand; `undefined` before it has seen its rows. */
+  /** What it adds to the batch; `undefined` before `evaluate`, where that decides it. */
   abstract contribution(): Contribution | undefined;
-  abstract evaluate(seen: ObservedRows): Verdict;
+  abstract evaluate(observed: ObservedRows): Verdict;
   /** The caller's arguments: what a repeat with the same idempotency key is compared by. */
   abstract content(): unknown;
   /**
-   * Whether its check is what the caller has read. A repeat of the caller's work reads again, so it
-   * has other arguments.
+   * Whether its check is by what the caller has read. A repeat of the caller's work reads again, and
+   * has other arguments then.
    */
   readonly restsOnReading: boolean = false;
-  /**
-   * Whether it is the record of an idempotency key: it is looked at on every conflict, before
-   * anything else is said of it.
-   */
+  /** Whether it is an idempotency record: it decides before anything else after a conflict. */
   readonly isRecord: boolean = false;
-  committed(_landed: CommittedBatch): void {
-    // most parts have nothing left to do
+  committed(_batch: CommittedBatch): void {
+    // most participants have nothing left to do
   }
 }
 
 export interface ParticipantBatch {
   readonly access: StorageAccess;
   readonly database: string;
-  /** What stands in the batch beside the parts. */
+  /** What the batch holds beside its participants. */
   readonly own: Contribution;
   /**
-   * What a failed check of `own` means to the caller. @default a conflict, which is retried
-   * together with the reading
+   * The error of a failed check of `own`. @default a conflict, which is retried together with the
+   * reading
    */
   readonly refusal?: ((conflict: ConflictedBatch) => Error) | undefined;
-  /** In the order in which they are judged: marks first. */
+  /** In the order in which they decide: idempotency records first. */
   readonly participants: readonly Participant[];
+  /** Whether a conflict is retried here, not by a loop around this. @default true */
+  readonly retries?: boolean;
+  /** For a retry loop around this. */
+  readonly onConflict?: OnConflict | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
-export type Replayed = Extract<Verdict, { verdict: 'replayed' }>;
-type Over = Extract<Verdict, { verdict: 'over' }>;
+type Outcome = CommittedBatch | Exclude<Verdict, { outcome: 'proceed' }>;
+type Final = Exclude<Outcome, { outcome: 'retry' }>;
 
-/**
- * Nothing is repeated inside a caller's transaction, but what a part says otherwise once it has
- * looked.
- */
+/** In a transaction only the participants' own retries are made, once they have seen their rows. */
 const attemptsInTransaction = 3;
 
 /**
- * Commits the parts and what stands beside them. Answers that it landed, or that a part was done
- * before; throws what else became of it.
+ * Commits the participants and what is beside them. Returns that the batch was committed, now or
+ * before; throws every other result.
  */
-export async function commitParticipants(batch: ParticipantBatch): Promise<CommittedBatch | Replayed> {
-  const { access, participants, signal } = batch;
-  await Promise.all(participants.map(async (part) => await part.prepare()));
-  let lookFirst = participants.some((part) => part.contribution() === undefined);
-  const policy = {
-    ...access.retry,
-    attempts: access.inTransaction ? attemptsInTransaction : access.retry.attempts,
-    signal,
-  };
-  const own = new HeldLocks(access.locks, policy);
-  const attempt = async (): Promise<CommittedBatch | Replayed | Over> => {
-    if (lookFirst) {
-      const verdict = await ask(batch, undefined);
-      if (verdict.verdict === 'over' || verdict.verdict === 'replayed') return verdict;
-      lookFirst = false;
-    }
-    const result = await send(batch);
-    if (result.outcome === 'committed') return result;
-    const turn = lockNameOf(batch.database, result.address);
-    // the parts' checks stand in front: all of them were met
-    if (batch.own.checks.some(({ address }) => rowNameOf(address) === rowNameOf(result.address)))
-      return await refused(batch, result, turn);
-    const verdict = await ask(batch, result);
-    if (verdict.verdict === 'replayed') return verdict;
-    if (verdict.verdict === 'over') return { ...verdict, error: lost(verdict.error, turn) };
-    throw lost(verdict.verdict === 'again' ? verdict.otherwise : conflictError(result, 'own'), turn);
-  };
-  const waitForTurn = async (ms: number): Promise<void> => {
-    // who stood in line has seen what the others made of it meanwhile
-    lookFirst = await own.wait(ms);
-  };
-  const outcome = await repeated(access, attempt, policy, own, waitForTurn);
-  if ('verdict' in outcome && outcome.verdict === 'over') throw outcome.error;
+export async function commitParticipants(batch: ParticipantBatch): Promise<CommittedBatch | ReplayedBatch> {
+  for (const participant of batch.participants) await participant.prepare();
+  throwIfAborted('A commit', batch.signal);
+  const commit = new ParticipantCommit(batch);
+  const first = await commit.attempt();
+  const outcome = first.outcome === 'retry' ? await commit.retry(first.error) : first;
+  if (outcome.outcome === 'reject') throw outcome.error;
   return outcome;
 }
 
-/**
- * A check of the batch's own has failed. The same call may have landed before, from another process
- * too: an engine may judge an absent record by its snapshot, and the row after it has waited for
- * it. So the record decides first, and the failed check only where there is none.
- */
-async function refused(
-  batch: ParticipantBatch,
-  conflict: ConflictedBatch,
-  turn: string,
-): Promise<Replayed | Over> {
-  const records = batch.participants.filter(({ isRecord }) => isRecord);
-  const verdict: Verdict =
-    records.length === 0 ? { verdict: 'fine' } : await ask({ ...batch, participants: records }, undefined);
-  if (verdict.verdict === 'replayed' || verdict.verdict === 'over') return verdict;
-  const error = batch.refusal?.(conflict) ?? conflictError(conflict, 'own');
-  return { verdict: 'over', error: lost(error, turn) };
-}
+class ParticipantCommit {
+  readonly #batch: ParticipantBatch;
+  /** Whether the rows are read before the batch is sent. */
+  #readsFirst: boolean;
+  /** The lock of the row at which the batch conflicted last. */
+  #contended: string | undefined;
 
-/**
- * In a transaction of the caller's nobody waits in line: whoever is in front may wait for this very
- * transaction.
- */
-async function repeated<R>(
-  { inTransaction }: StorageAccess,
-  attempt: () => Promise<R>,
-  policy: RetryPolicy,
-  own: HeldLocks,
-  waitForTurn: (ms: number) => Promise<void>,
-): Promise<R> {
-  if (inTransaction) return await retrying(attempt, policy, { clock: systemClock });
-  try {
-    return await retrying(async () => await own.noting(attempt), policy, { clock: systemClock, waitForTurn });
-  } finally {
-    own.leave();
+  constructor(batch: ParticipantBatch) {
+    this.#batch = batch;
+    this.#readsFirst = batch.participants.some((each) => each.contribution() === undefined);
+  }
+
+  async attempt(): Promise<Outcome> {
+    const { access, database, own, participants, onConflict, signal } = this.#batch;
+    if (this.#readsFirst) {
+      const verdict = await this.#evaluate(participants, undefined);
+      if (verdict.outcome === 'reject' || verdict.outcome === 'replayed') return verdict;
+      this.#readsFirst = false;
+    }
+    const result = await access.commit(database, this.#content(), { signal });
+    if (result.outcome === 'committed') {
+      for (const participant of participants) participant.committed(result);
+      return result;
+    }
+    this.#contended = lockNameOf(database, result.address);
+    onConflict?.(this.#contended);
+    // the participants' checks come first: all of them were met
+    if (hasCheck(own, result)) return await this.#refuse(result);
+    const verdict = await this.#evaluate(participants, result);
+    return verdict.outcome === 'proceed'
+      ? { outcome: 'retry', error: conflictError(result, 'own') }
+      : verdict;
+  }
+
+  /**
+   * Repeats a commit whose first attempt failed. A transaction waits for no lock: its holder may
+   * wait for the transaction.
+   */
+  async retry(failed: Error): Promise<Final> {
+    const { access, retries = true, signal } = this.#batch;
+    const { inTransaction } = access;
+    if (!retries && !inTransaction) throw failed;
+    const policy = { ...access.retry, ...(inTransaction && { attempts: attemptsInTransaction }), signal };
+    const work = async (): Promise<Final> => {
+      const outcome = await this.attempt();
+      if (outcome.outcome === 'retry') throw outcome.error;
+      return outcome;
+    };
+    if (inTransaction) return await retrying(work, policy, { clock: systemClock, failed });
+    const held = new HeldLocks(access.locks, policy);
+    const wait = async (ms: number): Promise<void> => {
+      if (this.#contended !== undefined) held.onConflict(this.#contended);
+      // whoever held the lock has changed the rows
+      this.#readsFirst = await held.wait(ms);
+    };
+    try {
+      return await retrying(work, policy, { clock: systemClock, failed, wait });
+    } finally {
+      held.releaseAll();
+    }
+  }
+
+  #content(): Contribution {
+    const { own, participants } = this.#batch;
+    const contributions = participants.map((each) => each.contribution() as Contribution);
+    const [first] = contributions;
+    if (contributions.length === 1 && first !== undefined && own.checks.length + own.changes.length === 0)
+      return first;
+    contributions.push(own);
+    return {
+      checks: contributions.flatMap(({ checks }) => checks),
+      changes: contributions.flatMap(({ changes }) => changes),
+    };
+  }
+
+  /**
+   * A check beside the participants has failed. The same call may have been committed before, from
+   * another process too: an engine may judge an absent record by its snapshot, and the row after it
+   * has waited for it. So a record decides first, and the failed check only where there is none.
+   */
+  async #refuse(conflict: ConflictedBatch): Promise<Final> {
+    const { participants, refusal } = this.#batch;
+    const records = participants.filter(({ isRecord }) => isRecord);
+    if (records.length > 0) {
+      const verdict = await this.#evaluate(records, undefined);
+      if (verdict.outcome === 'replayed' || verdict.outcome === 'reject') return verdict;
+    }
+    return { outcome: 'reject', error: refusal?.(conflict) ?? conflictError(conflict, 'own') };
+  }
+
+  /** One read for all. The first that rejects or was replayed decides, else the first to retry. */
+  async #evaluate(
+    participants: readonly Participant[],
+    conflict: ConflictedBatch | undefined,
+  ): Promise<Verdict> {
+    const { access, signal } = this.#batch;
+    const addresses = participants.flatMap(({ reads }) => reads);
+    const { rows, time } = await access.read(addresses, { signal });
+    let next = 0;
+    const verdicts = participants.map((each) => {
+      const from = next;
+      next += each.reads.length;
+      const own = conflict !== undefined && hasCheck(each.contribution(), conflict) ? conflict : undefined;
+      return each.evaluate({ rows: rows.slice(from, next), time, conflict: own });
+    });
+    return (
+      verdicts.find(({ outcome }) => outcome === 'reject' || outcome === 'replayed') ??
+      verdicts.find(({ outcome }) => outcome === 'retry') ?? { outcome: 'proceed' }
+    );
   }
 }
 
-async function send({
-  access,
-  database,
-  own,
-  participants,
-  signal,
-}: ParticipantBatch): Promise<CommittedBatch | ConflictedBatch> {
-  const contributions = [...participants.map((part) => part.contribution() as Contribution), own];
-  const checks = contributions.flatMap((each) => each.checks);
-  const changes = contributions.flatMap((each) => each.changes);
-  const result = await commitBatch(access, database, checks, changes, signal);
-  if (result.outcome === 'committed') for (const part of participants) part.committed(result);
-  return result;
-}
-
-/**
- * One read for all parts. The first that is over, or was done before, decides; else one that goes
- * otherwise now.
- */
-async function ask(
-  { access, participants, signal }: ParticipantBatch,
-  conflict: ConflictedBatch | undefined,
-): Promise<Verdict> {
-  const addresses = participants.flatMap((part) => part.reads);
-  access.assertOpen();
-  const { rows, time } = await access.provider.read(addresses, { signal });
-  let next = 0;
-  const verdicts = participants.map((part) => {
-    const from = next;
-    next += part.reads.length;
-    return part.evaluate({ rows: rows.slice(from, next), time, conflict: conflictOf(part, conflict) });
-  });
-  const decided = verdicts.find(({ verdict }) => verdict === 'over' || verdict === 'replayed');
-  return decided ?? verdicts.find(({ verdict }) => verdict === 'again') ?? { verdict: 'fine' };
-}
-
-function conflictOf(part: Participant, conflict: ConflictedBatch | undefined): ConflictedBatch | undefined {
-  if (conflict === undefined) return undefined;
-  const name = rowNameOf(conflict.address);
-  return part.contribution()?.checks.some(({ address }) => rowNameOf(address) === name) === true
-    ? conflict
-    : undefined;
+/** Whether a contribution has the check that failed. */
+function hasCheck(contribution: Contribution | undefined, { address }: ConflictedBatch): boolean {
+  const name = rowNameOf(address);
+  return contribution?.checks.some((check) => rowNameOf(check.address) === name) === true;
 }

@@ -1,121 +1,112 @@
 /**
- * Turns at a row, within this process: whoever lost against a rival waits in line instead of racing
- * again, so a hundred rivals need a hundred commits and not thousands. It only makes conflicts
- * rare; what is right is decided by versions. While a line does not move, patience ends: first of
- * the one in front, then of two more, then of four. So a slow holder, or one that waits for itself,
- * delays and never blocks, and does not turn a whole line into rivals at once.
+ * Locks by name, within this process. A caller whose commit conflicted waits for the row's lock
+ * instead of racing again, so that a hundred concurrent calls need about a hundred commits and not
+ * thousands. The locks only make conflicts rare: versions decide what is right. If the queue makes
+ * no progress for `stallTimeoutMs`, waiters continue without the lock: 1, then 2, then 4. So a slow
+ * holder delays the others and never blocks them, and they do not all race at once.
  */
 import type { Clock } from '../base/clock.js';
 
-interface Waiting {
-  /** Ends the wait, with the turn or without it. */
-  readonly end: (granted: boolean) => void;
-}
-interface Line {
-  readonly waiting: Waiting[];
-  /** How often somebody in front has gone on. */
-  moves: number;
-  /** How many lose their patience together the next time. */
-  impatient: number;
+/** Ends a wait, with the lock or without it. */
+type EndWait = (acquired: boolean) => void;
+
+/** A lock that is held, and the calls that wait for it. */
+interface Queue {
+  readonly waiting: EndWait[];
+  /** Counts up whenever a wait ends. */
+  progress: number;
+  /** How many waiters continue without the lock at the next stall. */
+  stallRelease: number;
 }
 
 export interface LockWait {
-  /** How long to wait while the line does not move. */
+  /** Milliseconds without progress after which waiters continue without the lock. */
   readonly stallTimeoutMs: number;
-  /** When to stop waiting in any case, by the monotonic clock. */
+  /** When a wait ends in any case, by the monotonic clock. */
   readonly deadline: number;
 }
 
 export class KeyedLock {
-  /** Of each name that somebody holds: who waits for it. */
-  readonly #lines = new Map<string, Line>();
+  readonly #queues = new Map<string, Queue>();
 
-  isHeld(name: string): boolean {
-    return this.#lines.has(name);
-  }
-
-  /** Takes a turn that nobody has. */
-  acquireFree(name: string): void {
-    this.#lines.set(name, { waiting: [], moves: 0, impatient: 1 });
+  /** Acquires the lock if it is free; returns whether it was. */
+  tryAcquire(name: string): boolean {
+    if (this.#queues.has(name)) return false;
+    this.#queues.set(name, { waiting: [], progress: 0, stallRelease: 1 });
+    return true;
   }
 
   /**
-   * Answers whether the turn was granted; not, once the patience is over. Rejects with the signal's
-   * reason.
+   * Waits for the lock. Returns whether it was acquired; `false` after a stall or at the deadline.
+   * Rejects with the signal's reason.
    */
   async acquire(
     name: string,
-    patience: LockWait,
+    wait: LockWait,
     clock: Clock,
     signal: AbortSignal | undefined,
   ): Promise<boolean> {
-    const line = this.#lines.get(name);
-    if (line === undefined) {
-      this.acquireFree(name);
-      return true;
-    }
-    let granted: boolean | undefined;
-    let end = (): void => undefined;
-    const ended = new Promise<void>((resolve) => (end = resolve));
-    const waiting: Waiting = {
-      end: (how) => {
-        granted = how;
-        end();
-      },
+    if (this.tryAcquire(name)) return true;
+    const queue = this.#queues.get(name) as Queue;
+    let acquired: boolean | undefined;
+    let settle = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (settle = resolve));
+    const end: EndWait = (result) => {
+      acquired = result;
+      settle();
     };
-    line.waiting.push(waiting);
+    queue.waiting.push(end);
     try {
-      await this.#wait(line, ended, patience, clock, signal);
+      await waitInQueue(queue, ended, wait, clock, signal);
     } catch (error) {
-      if (granted === true) this.release(name);
+      if (acquired === true) this.release(name);
       throw error;
     } finally {
-      if (granted === undefined) line.waiting.splice(line.waiting.indexOf(waiting), 1);
+      if (acquired === undefined) queue.waiting.splice(queue.waiting.indexOf(end), 1);
     }
-    return granted === true;
+    return acquired === true;
   }
 
-  /** Ends with the turn, without it, or at the deadline. */
-  async #wait(
-    line: Line,
-    ended: Promise<void>,
-    { stallTimeoutMs, deadline }: LockWait,
-    clock: Clock,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const over = new AbortController();
-    const stopped = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
-    try {
-      for (let isOver = false; !isOver && clock.monotonic() < deadline;) {
-        const { moves } = line;
-        isOver = await Promise.race([
-          ended.then(() => true),
-          clock.wait(stallTimeoutMs, stopped).then(() => false),
-        ]);
-        if (!isOver && line.moves === moves) losePatience(line);
-      }
-    } finally {
-      over.abort();
-    }
-  }
-
-  /** Gives the turn to the next in line. Only whoever was granted it calls this. */
+  /** Passes the lock to the first waiter. Only its holder may call this. */
   release(name: string): void {
-    const line = this.#lines.get(name);
-    const next = line?.waiting.shift();
-    if (line === undefined || next === undefined) {
-      this.#lines.delete(name);
+    const queue = this.#queues.get(name);
+    const next = queue?.waiting.shift();
+    if (queue === undefined || next === undefined) {
+      this.#queues.delete(name);
       return;
     }
-    line.moves += 1;
-    line.impatient = 1;
-    next.end(true);
+    queue.progress += 1;
+    queue.stallRelease = 1;
+    next(true);
   }
 }
 
-/** Those in front go on without the turn; who stands behind them waits once more. */
-function losePatience(line: Line): void {
-  for (const { end } of line.waiting.splice(0, line.impatient)) end(false);
-  line.moves += 1;
-  line.impatient *= 2;
+/** Until the wait is ended, or the deadline. */
+async function waitInQueue(
+  queue: Queue,
+  ended: Promise<void>,
+  { stallTimeoutMs, deadline }: LockWait,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const over = new AbortController();
+  const stopped = signal === undefined ? over.signal : AbortSignal.any([signal, over.signal]);
+  try {
+    for (let isOver = false; !isOver && clock.monotonic() < deadline;) {
+      const { progress } = queue;
+      isOver = await Promise.race([
+        ended.then(() => true),
+        clock.wait(stallTimeoutMs, stopped).then(() => false),
+      ]);
+      if (!isOver && queue.progress === progress) releaseStalled(queue);
+    }
+  } finally {
+    over.abort();
+  }
+}
+
+function releaseStalled(queue: Queue): void {
+  for (const end of queue.waiting.splice(0, queue.stallRelease)) end(false);
+  queue.progress += 1;
+  queue.stallRelease *= 2;
 }

@@ -66,7 +66,7 @@ describe('the retry loop', () => {
 
   it('waits with full jitter: anything up to the doubled delay, never above the highest', () => {
     const delay = (attempt: number, random: number) =>
-      nextDelay(conflict(), attempt, 0, retryDefaults, () => random);
+      nextDelay(conflict(), attempt, 0, retryDefaults, { random: () => random });
     expect([1, 2, 3, 6, 9].map((attempt) => delay(attempt, 1))).toEqual([5, 10, 20, 100, 100]);
     expect(delay(3, 0)).toBe(0);
     expect(delay(50, 0)).toBeUndefined();

@@ -50,40 +50,57 @@ export function resolveRetry(options: RetryOptions = {}, defaults: RetryPolicy =
   return policy;
 }
 
+/** What a retry loop repeats: a conflict that nothing else has decided or retried. */
+export const isRetryable = (error: unknown): boolean =>
+  isConflict(error) && error.retryable && error.effect === 'none' && error.attempts === undefined;
+
+/** Milliseconds to wait after an attempt: full jitter below an exponentially growing limit. */
+export const backoffMs = (
+  attempt: number,
+  { delayMs, delayMsMax }: Pick<RetryPolicy, 'delayMs' | 'delayMsMax'>,
+  random: () => number = Math.random,
+): number => random() * Math.min(delayMsMax, delayMs * 2 ** (attempt - 1));
+
 /**
- * How many milliseconds to wait before attempt `attempt + 1`, or `undefined` when the error is to
- * be thrown: it is no conflict, the caller's own check failed, an inner loop gave up already, or
- * the attempts or the budget are spent.
+ * Milliseconds to wait before attempt `attempt + 1`; `undefined` when the error is to be thrown: it
+ * is not retryable, or the attempts or the budget are spent.
  */
 export function nextDelay(
   error: unknown,
   attempt: number,
   elapsedMs: number,
   policy: RetryPolicy,
-  random: () => number = Math.random,
+  { random = Math.random, retries = isRetryable }: NextDelayOptions = {},
 ): number | undefined {
-  if (!isConflict(error) || !error.retryable || error.effect !== 'none' || error.attempts !== undefined)
-    return undefined;
-  const delay = random() * Math.min(policy.delayMsMax, policy.delayMs * 2 ** (attempt - 1));
+  if (!retries(error)) return undefined;
+  const delay = backoffMs(attempt, policy, random);
   return attempt >= policy.attempts || elapsedMs + delay > policy.budgetMs ? undefined : delay;
 }
 
-/** Tells outer loops that this conflict was retried already. */
+interface NextDelayOptions {
+  readonly random?: () => number;
+  readonly retries?: ((error: unknown) => boolean) | undefined;
+}
+
+/** Records on a conflict that it was retried, so that outer loops do not repeat it. */
 export function recordAttempts(error: unknown, attempts: number): void {
   if (isConflict(error) && error.retryable) error.attempts ??= attempts;
 }
 
-/** What a loop takes from outside: time, and how it waits for its next turn. */
 export interface RetryContext {
   readonly clock: Clock;
-  /** Waits before an attempt; at most about `ms`. @default the clock's wait */
-  readonly waitForTurn?: (ms: number) => Promise<void>;
+  /** Waits before the next attempt, about `ms` at most. @default the clock's wait */
+  readonly wait?: (ms: number) => Promise<void>;
+  /** @default `isRetryable` */
+  readonly isRetryable?: (error: unknown) => boolean;
+  /** The error of a first attempt that was made already. */
+  readonly failed?: Error | undefined;
 }
 
 /**
- * Runs `work` until it does not conflict. It is run whole each time, so it must read what it
- * decides by, inside. Rejects with the last conflict, its `attempts` set, once the attempts or the
- * budget are spent; with any other error at once; with `ABORTED` when the signal says so.
+ * Runs `work` until it does not conflict. Each attempt runs the whole of it, so it must read inside
+ * what it decides by. Rejects with the last conflict, its `attempts` set, once the attempts or the
+ * budget are spent; with any other error at once; with `ABORTED` when the signal aborts.
  */
 export async function retryOnConflict<R>(
   work: (attempt: number) => Promise<R>,
@@ -98,27 +115,39 @@ export async function retrying<R>(
   context: RetryContext,
 ): Promise<R> {
   const begun = context.clock.monotonic();
-  for (let attempt = 1; ; attempt += 1) {
+  let attempt = 1;
+  if (context.failed !== undefined) {
+    await waitAfter(context.failed, attempt, begun, policy, context);
+    attempt += 1;
+  }
+  for (; ; attempt += 1) {
     throwIfAborted('A retried call', policy.signal);
     try {
       return await work(attempt);
     } catch (error) {
-      const delay = nextDelay(error, attempt, context.clock.monotonic() - begun, policy);
-      if (delay === undefined) {
-        // one attempt is no loop: an outer one may still repeat it
-        if (policy.attempts > 1) recordAttempts(error, attempt);
-        throw error;
-      }
-      await waitFor(delay, policy.signal, context);
+      await waitAfter(error, attempt, begun, policy, context);
     }
   }
 }
 
-async function waitFor(ms: number, signal: AbortSignal | undefined, context: RetryContext): Promise<void> {
-  try {
-    await (context.waitForTurn?.(ms) ?? context.clock.wait(ms, signal));
-  } catch (error) {
-    throwIfAborted('A retried call', signal);
+/** Waits before the next attempt; throws the error where there is none. */
+async function waitAfter(
+  error: unknown,
+  attempt: number,
+  begun: number,
+  policy: RetryPolicy,
+  { clock, wait, isRetryable: retries }: RetryContext,
+): Promise<void> {
+  const delay = nextDelay(error, attempt, clock.monotonic() - begun, policy, { retries });
+  if (delay === undefined) {
+    // a single attempt is no loop: an outer loop may repeat it
+    if (policy.attempts > 1) recordAttempts(error, attempt);
     throw error;
+  }
+  try {
+    await (wait?.(delay) ?? clock.wait(delay, policy.signal));
+  } catch (cause) {
+    throwIfAborted('A retried call', policy.signal);
+    throw cause;
   }
 }

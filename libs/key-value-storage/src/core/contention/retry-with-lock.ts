@@ -1,62 +1,42 @@
-/**
- * Rivals of one process: who lost once waits in line for the next attempt, instead of racing again.
- */
+/** Retries with the lock of a row: concurrent calls of this process queue instead of racing. */
 import { systemClock } from '../base/clock.js';
-import type { StorageAccess } from '../commit/commit.js';
 import { isConflict } from '../base/errors.js';
-import { HeldLocks } from './held-locks.js';
+import { HeldLocks, type OnConflict } from './held-locks.js';
+import type { KeyedLock } from './keyed-lock.js';
 import { retrying, type RetryPolicy } from './retry-on-conflict.js';
 
 /**
- * Repeats read-and-write work at one row while it conflicts; `name` is the row's turn. The first
- * caller has the turn already: rivals that come meanwhile wait, rather than commit behind it what
- * is sure to conflict. Most calls meet no rival, and pay nothing for the loop.
+ * Repeats work that reads and writes one row while it conflicts. The first attempt holds the row's
+ * lock too: a concurrent call that begins later waits, because it would be sure to conflict.
+ * Without contention there is one attempt, and no loop is set up.
  */
 export async function retryWithLock<R>(
-  access: StorageAccess,
-  name: string,
+  locks: KeyedLock,
+  lock: string,
   policy: RetryPolicy,
-  attempt: () => Promise<R>,
+  attempt: (onConflict: OnConflict) => Promise<R>,
 ): Promise<R> {
-  const { locks } = access;
-  if (locks.isHeld(name)) return await inTurn(access, name, policy, attempt, undefined);
-  locks.acquireFree(name);
-  let handed = false;
-  try {
-    return await attempt();
-  } catch (error) {
-    if (!isConflict(error)) throw error;
-    handed = true;
-    return await inTurn(access, name, policy, attempt, error);
-  } finally {
-    if (!handed) locks.release(name);
+  let contended = lock;
+  let failed: Error | undefined;
+  const acquired = locks.tryAcquire(lock);
+  if (acquired) {
+    try {
+      return await attempt((other) => (contended = other));
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      failed = error;
+    } finally {
+      if (failed === undefined) locks.release(lock);
+    }
   }
-}
-
-/**
- * The retry loop, in turn with the rivals of this process. `first`: the conflict of a first attempt
- * that was made already, in possession of the turn.
- */
-async function inTurn<R>(
-  { locks }: StorageAccess,
-  name: string,
-  policy: RetryPolicy,
-  attempt: () => Promise<R>,
-  first: Error | undefined,
-): Promise<R> {
-  const own = new HeldLocks(locks, policy, { turn: name, held: first !== undefined });
-  const work = async (number: number): Promise<R> =>
-    await own.noting(async () => {
-      if (number === 1 && first !== undefined) throw first;
-      return await attempt();
-    });
+  const held = new HeldLocks(locks, policy, { lock, acquired });
+  held.onConflict(contended);
   try {
-    if (first === undefined) await own.wait(0);
-    return await retrying(work, policy, {
-      clock: systemClock,
-      waitForTurn: async (ms) => void (await own.wait(ms)),
-    });
+    if (!acquired) await held.wait(0);
+    const wait = async (ms: number): Promise<void> => void (await held.wait(ms));
+    const context = { clock: systemClock, wait, failed };
+    return await retrying(async () => await attempt(held.onConflict), policy, context);
   } finally {
-    own.leave();
+    held.releaseAll();
   }
 }

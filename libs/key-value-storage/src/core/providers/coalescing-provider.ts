@@ -7,7 +7,8 @@
  * call by call, so that one caller's failure never reaches its neighbours.
  */
 import { aborted, throwIfAborted } from '../base/abort.js';
-import { rowNameOf, sizeOfValue } from '../commit/commit.js';
+import { sizeOfValue } from '../commit/commit.js';
+import { rowNameOf } from '../port/row-name.js';
 import { isStorageError, storageError, type StorageError } from '../base/errors.js';
 import { CallBatcher, type Answered, type Call } from './call-batcher.js';
 import { limits } from '../base/limits.js';

@@ -7,11 +7,19 @@ import {
   commitParticipants,
   Participant,
   type CommitParticipant,
-  type Replayed,
+  type ReplayedBatch,
 } from '../commit/participant.js';
 import { encodeValue } from '../encoding/codec.js';
-import { conflictError, existsError, keyOf, rowNameOf } from '../commit/commit.js';
-import type { ConflictedBatch, StorageAccess, CommittedBatch } from '../commit/commit.js';
+import {
+  conflictError,
+  existsError,
+  keyOf,
+  type CommittedBatch,
+  type ConflictedBatch,
+} from '../commit/commit.js';
+import type { StorageAccess } from '../commit/storage-access.js';
+import type { OnConflict } from '../contention/held-locks.js';
+import { rowNameOf } from '../port/row-name.js';
 import type { Entry, EntryInfo } from './entry.js';
 import { decodeKey, inspect, type Key } from '../encoding/key-encoding.js';
 import {
@@ -201,8 +209,9 @@ export class Atomic extends AtomicBatch {
   async [commitMarked](
     mark: IdempotencyRecord | undefined,
     signal: AbortSignal | undefined,
-  ): Promise<CommittedBatch | Replayed | undefined> {
-    return await this.#commit(mark, signal);
+    onConflict: OnConflict | undefined,
+  ): Promise<CommittedBatch | ReplayedBatch | undefined> {
+    return await this.#commit(mark, signal, onConflict);
   }
 
   /** Whether there is nothing in it. */
@@ -213,7 +222,8 @@ export class Atomic extends AtomicBatch {
   async #commit(
     mark: IdempotencyRecord | undefined,
     signal: AbortSignal | undefined,
-  ): Promise<CommittedBatch | Replayed | undefined> {
+    onConflict?: OnConflict,
+  ): Promise<CommittedBatch | ReplayedBatch | undefined> {
     if (this.#committed) throw invalidOption('This batch was committed already: begin another one.');
     this.#committed = true;
     throwIfAborted('A commit', signal);
@@ -240,24 +250,25 @@ export class Atomic extends AtomicBatch {
       own: { checks, changes },
       refusal,
       participants,
+      onConflict,
       signal,
     });
   }
 
-  #answer(outcome: CommittedBatch | Replayed | undefined): AtomicResult {
+  #answer(outcome: CommittedBatch | ReplayedBatch | undefined): AtomicResult {
     if (outcome === undefined) return { replayed: false, changes: [] };
-    const replayed = 'verdict' in outcome;
-    const version = replayed ? outcome.row.version : outcome.version;
+    const record = outcome.outcome === 'replayed' ? outcome.row : undefined;
+    const version = outcome.outcome === 'replayed' ? outcome.row.version : outcome.version;
     // records of earlier releases hold no answer: what they answered were the keys of the repeat
     const { keys, deleted } =
-      (replayed ? (idempotencyRecordIn(outcome.row).answer as RecordedChanges | null) : null) ??
+      (record === undefined ? null : (idempotencyRecordIn(record).answer as RecordedChanges | null)) ??
       this.#recorded;
     const gone = new Set(deleted);
     const changes = keys.map((key, index) => ({
       key: decodeKey(key) ?? key,
       etag: gone.has(index) ? undefined : version,
     }));
-    return { replayed, changes };
+    return { replayed: record !== undefined, changes };
   }
 
   get #recorded(): RecordedChanges {
@@ -375,7 +386,10 @@ export class Atomic extends AtomicBatch {
 
 /** A batch for what belongs to one engine. */
 export const atomicOn = (access: StorageAccess): AtomicBatch =>
-  new Atomic((each) => each === access, access.assertOpen);
+  new Atomic(
+    (each) => each === access,
+    () => access.assertOpen(),
+  );
 
 /**
  * Commits a batch with a mark of the caller's own; `undefined` when there was nothing to commit.
@@ -385,8 +399,9 @@ export async function commitAtomic(
   batch: AtomicBatch,
   mark: IdempotencyRecord | undefined,
   signal: AbortSignal | undefined,
-): Promise<CommittedBatch | Replayed | undefined> {
-  return await ownBatch(batch)[commitMarked](mark, signal);
+  onConflict?: OnConflict,
+): Promise<CommittedBatch | ReplayedBatch | undefined> {
+  return await ownBatch(batch)[commitMarked](mark, signal, onConflict);
 }
 
 /** Whether nothing was put into a batch. */

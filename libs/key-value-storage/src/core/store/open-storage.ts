@@ -2,19 +2,17 @@
  * Opening storage providers, and the stores on them: what `KeyValueStorageModule` does inside Nest,
  * and scripts and tests without it.
  */
-import { Atomic } from './atomic.js';
+import { Atomic, atomicOn } from './atomic.js';
 import { CoalescingProvider } from '../providers/coalescing-provider.js';
-import type { StorageAccess } from '../commit/commit.js';
+import { StorageAccess } from '../commit/storage-access.js';
 import { storageError } from '../base/errors.js';
 import { inspect } from '../encoding/key-encoding.js';
 import { KeyValueStorage, type AtomicBatch, type KeyValueStore } from './key-value-store.js';
 import { assertOptions, invalidOption } from '../base/options.js';
-import { Renewals } from './renewals.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
 import { definitionOf, type ClassOf, type ResolvedState, type StateDefinition } from './state-definition.js';
 import type { StorageProvider } from '../port/storage-provider.js';
 import { databaseOf, sharedDatabase, tenantIn } from './tenant.js';
-import { KeyedLock } from '../contention/keyed-lock.js';
 import { TypedStore } from './typed-store.js';
 import { databaseVersions } from '../port/version.js';
 
@@ -147,19 +145,16 @@ class OpenStorage extends KeyValueStorage {
     { tenant, detached }: Pick<StorageSettings, 'tenant' | 'detached'>,
   ) {
     super();
-    const engineOf = (provider: StorageProvider): StorageAccess =>
-      withTransactions({
+    const accessTo = (provider: StorageProvider): StorageAccess =>
+      new StorageAccess({
         provider: provider.features.coalesce ? new CoalescingProvider(provider) : provider,
-        versions: databaseVersions(),
+        nextVersion: databaseVersions(),
         retry,
-        locks: new KeyedLock(),
-        renewals: new Renewals(),
-        inTransaction: false,
         assertOpen: () => this.#assertOpen(),
         detached: (database, work) => (detached === undefined ? work() : detached(tenantIn(database), work)),
       });
-    this.#main = engineOf(main);
-    this.#named = new Map(Array.from(named, ([name, provider]) => [name, engineOf(provider)]));
+    this.#main = accessTo(main);
+    this.#named = new Map(Array.from(named, ([name, provider]) => [name, accessTo(provider)]));
     this.#providers = [this.#main, ...this.#named.values()].map(({ provider }) => provider);
     this.#tenant = tenant;
   }
@@ -238,44 +233,6 @@ const requestOf = ({ name, scope, provider }: ResolvedState): LocationRequest =>
 });
 
 /**
- * An engine that joins transactions. One transaction has one engine, so that all stores and streams
- * in it go into one batch.
- */
-function withTransactions(outer: Omit<StorageAccess, 'within'>): StorageAccess {
-  const { provider } = outer;
-  const joined = new WeakMap<object, StorageAccess>();
-  const within = (transaction: object): StorageAccess => {
-    if (provider.within === undefined)
-      throw storageError(
-        'STORAGE_UNSUPPORTED',
-        `The provider '${provider.name}' has no transactions to join.`,
-        {},
-      );
-    if (typeof transaction !== 'object' || (transaction as unknown) === null)
-      throw invalidOption(`within takes an open transaction; given was ${inspect(transaction)}.`);
-    // asked each time: it refuses a transaction that has ended
-    const inside = provider.within(transaction);
-    let access = joined.get(transaction);
-    if (access === undefined) {
-      // turns of its own: who waits outside for a row that this transaction holds must not hold it
-      // up
-      access = {
-        ...outer,
-        provider: inside,
-        retry: { ...outer.retry, attempts: 1 },
-        locks: new KeyedLock(),
-        renewals: new Renewals(),
-        inTransaction: true,
-        within,
-      };
-      joined.set(transaction, access);
-    }
-    return access;
-  };
-  return { ...outer, within };
-}
-
-/**
  * The same stores inside the caller's transaction: nothing is coalesced or retried, and closing it
  * closes nothing.
  */
@@ -311,7 +268,7 @@ class StorageWithin extends KeyValueStorage {
   }
 
   atomic(): AtomicBatch {
-    return new Atomic((access) => access === this.#engine, this.#engine.assertOpen);
+    return atomicOn(this.#engine);
   }
 
   within(transaction: object): KeyValueStorage {

@@ -1,6 +1,6 @@
 /** Listing, paging, counting and deleting by range: page by page through the port's scan. */
 import { throwIfAborted } from '../base/abort.js';
-import { commitBatch, conflictError } from '../commit/commit.js';
+import { conflictError } from '../commit/commit.js';
 import { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
 import { frozenKey, type Entry } from './entry.js';
 import { isStorageError, partlyDone, storageError } from '../base/errors.js';
@@ -9,7 +9,7 @@ import type { CallOptions, Page, PageRequest, ReadOptions } from './key-value-st
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
 import type { StateRows } from './state-rows.js';
-import type { ScanPage, ScannedRow, ScanRange } from '../port/storage-provider.js';
+import type { ScannedRow, ScanRange } from '../port/storage-provider.js';
 
 const rangeNames = ['prefix', 'start', 'end', 'reverse'];
 const pageItemsDefault = 100;
@@ -61,7 +61,10 @@ export class RangeReader<T> {
     assertLimit(limit);
     const scope = this.#scope(range);
     const after = cursor === undefined ? {} : { after: decodeCursor(scope, cursor) };
-    const [{ rows, more }] = await this.#scan([{ ...scope, ...after, limit }], options);
+    const [{ rows, more }] = await this.#rows.access.scan(
+      [{ ...scope, ...after, ...consistencyOf(options), limit }],
+      options,
+    );
     const items = await Promise.all(rows.map(async (row) => await this.#entry(scope, row)));
     return { items, next: more ? encodeCursor(scope, (rows.at(-1) as ScannedRow).key) : undefined };
   }
@@ -80,6 +83,7 @@ export class RangeReader<T> {
    */
   async delete(range: KeyRange, options: CallOptions | undefined): Promise<number> {
     const scope = this.#scope(range);
+    const { access } = this.#rows;
     let done = 0;
     try {
       for await (const page of this.#pages(
@@ -87,7 +91,7 @@ export class RangeReader<T> {
         options,
       )) {
         const changes = page.map(({ key }) => ({ kind: 'delete', address: { ...scope, key } }) as const);
-        const result = await commitBatch(this.#rows.access, scope.database, [], changes, options?.signal);
+        const result = await access.commit(scope.database, { checks: [], changes }, options);
         if (result.outcome === 'conflict') throw conflictError(result, 'own');
         done += result.rows.filter(({ existed }) => existed).length;
       }
@@ -98,48 +102,29 @@ export class RangeReader<T> {
   }
 
   /**
-   * The pages of a range, up to the last key that was there when it began: so whoever writes behind
-   * what was read, the reader of a list too, does not keep it from ending. That key is asked for in
-   * the same turn as the first page.
+   * The pages of a range, up to the last key that was there at the start: a writer that adds keys
+   * behind what was read, the reader of a list too, does not keep the list from ending. That key is
+   * read together with the first page.
    */
-  async *#pages(range: ScanRange, options: ReadOptions | undefined): AsyncGenerator<readonly ScannedRow[]> {
+  async *#pages(asked: ScanRange, options: ReadOptions | undefined): AsyncGenerator<readonly ScannedRow[]> {
     throwIfAborted('A list', options?.signal);
-    const fromTheEnd: ScanRange = { ...range, reverse: range.reverse !== true, limit: 1, values: 'omit' };
-    const [first, end] = await this.#scan([range, fromTheEnd], options);
-    let { rows, more } = first;
-    const last = end.rows[0]?.key;
-    const isLater = (key: string): boolean =>
-      last === undefined || (range.reverse === true ? key < last : key > last);
-    while (true) {
-      if (rows.length > 0) yield rows;
-      const after = rows.at(-1)?.key;
-      if (!more || after === undefined || after === last || isLater(after)) return;
-      throwIfAborted('A list', options?.signal);
-      const [page] = await this.#scan([{ ...range, after }], options);
-      rows = page.rows.filter(({ key }) => !isLater(key));
-      more = page.more && rows.length === page.rows.length;
-    }
-  }
-
-  /** One page for each range. */
-  async #scan<R extends readonly ScanRange[]>(
-    ranges: readonly [...R],
-    options: ReadOptions | undefined,
-  ): Promise<{ readonly [I in keyof R]: ScanPage }> {
     const { access } = this.#rows;
-    access.assertOpen();
-    const consistency = options?.consistency === undefined ? {} : { consistency: options.consistency };
-    const pages = await access.provider.scan(
-      ranges.map((range) => ({ ...range, ...consistency })),
-      options?.signal === undefined ? undefined : { signal: options.signal },
-    );
-    if (ranges.some((_, index) => pages[index] === undefined))
-      throw storageError(
-        'STORAGE_UNAVAILABLE',
-        `The provider '${access.provider.name}' gave no answer to a scan.`,
-        {},
-      );
-    return pages as unknown as { readonly [I in keyof R]: ScanPage };
+    const range: ScanRange = { ...asked, ...consistencyOf(options) };
+    const fromTheEnd: ScanRange = { ...range, reverse: range.reverse !== true, limit: 1, values: 'omit' };
+    const [first, end] = await access.scan([range, fromTheEnd], options);
+    const last = end.rows[0]?.key;
+    const isWithin = (key: string): boolean =>
+      last !== undefined && (range.reverse === true ? key >= last : key <= last);
+    if (first.rows.length > 0) yield first.rows;
+    const after = first.rows.at(-1)?.key;
+    if (!first.more || after === undefined || after === last || !isWithin(after)) return;
+    throwIfAborted('A list', options?.signal);
+    for await (const page of access.scanPages({ ...range, after }, options)) {
+      const rows = page.rows.filter(({ key }) => isWithin(key));
+      if (rows.length > 0) yield rows;
+      if (rows.length < page.rows.length || rows.at(-1)?.key === last) return;
+      throwIfAborted('A list', options?.signal);
+    }
   }
 
   #scope(range: KeyRange): CursorScope {
@@ -170,6 +155,9 @@ export class RangeReader<T> {
     });
   }
 }
+
+const consistencyOf = (options: ReadOptions | undefined): Pick<ScanRange, 'consistency'> =>
+  options?.consistency === undefined ? {} : { consistency: options.consistency };
 
 function assertLimit(limit: unknown): asserts limit is number {
   if (typeof limit !== 'number')

@@ -3,33 +3,17 @@
  * port, entries in the terms of the user.
  */
 import { untilAborted } from '../base/abort.js';
-import {
-  batchOf,
-  commitBatch,
-  conflictError,
-  type ConflictedBatch,
-  type StorageAccess,
-  type CommittedBatch,
-} from '../commit/commit.js';
+import { conflictError, type CommittedBatch, type ConflictedBatch } from '../commit/commit.js';
+import type { StorageAccess } from '../commit/storage-access.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import { encodeKey, type Key } from '../encoding/key-encoding.js';
 import { isPromise } from '../base/kinds.js';
-import type { CallOptions, ReadOptions } from './key-value-store.js';
-import { lockNameOf } from '../contention/held-locks.js';
-import type { Renewed } from './renewals.js';
-import { retryWithLock } from '../contention/retry-with-lock.js';
+import type { CallOptions } from './key-value-store.js';
+import { lockNameOf } from '../port/row-name.js';
+import type { Renewed } from '../contention/renewals.js';
 import type { RetryPolicy } from '../contention/retry-on-conflict.js';
 import type { ResolvedState } from './state-definition.js';
-import type {
-  Address,
-  Change,
-  Expected,
-  ReadResult,
-  Row,
-  StoredValue,
-  TimeToLive,
-  Version,
-} from '../port/storage-provider.js';
+import type { Address, Change, Expected, Row, Version } from '../port/storage-provider.js';
 import { ValueCodec, type Encoded } from './value-codec.js';
 
 export class StateRows<T> {
@@ -58,28 +42,6 @@ export class StateRows<T> {
     };
   }
 
-  /** Rows of the port, in the order asked. Not async: one frame less in every read. */
-  read(
-    addresses: readonly Address[],
-    options: ReadOptions | undefined,
-    values: 'include' | 'omit' = 'include',
-  ): Promise<ReadResult> {
-    this.access.assertOpen();
-    return this.access.provider.read(
-      addresses,
-      options === undefined && values === 'include' ? undefined : { ...options, values },
-    );
-  }
-
-  async readOne(
-    address: Address,
-    options: ReadOptions | undefined,
-    values?: 'omit',
-  ): Promise<{ readonly row: Row | undefined; readonly time: number }> {
-    const { rows, time } = await this.read([address], options, values);
-    return { row: rows[0], time };
-  }
-
   /** A promise only where the value must be lifted from an older schema version. */
   entry(address: Address, key: Key, row: Row, expiresAt = row.expiresAt): Entry<T> | Promise<Entry<T>> {
     const value = this.codec.decode(address, row.value);
@@ -95,25 +57,15 @@ export class StateRows<T> {
     return new ReadEntryInfo(key, row.version, row.updatedAt, expiresAt);
   }
 
-  /** Writes a value if the row is what was expected. */
-  async put(
-    address: Address,
-    stored: StoredValue,
-    ttl: TimeToLive,
+  /** Commits one change of a row, if the row is as expected. */
+  async change(
+    change: Change & { readonly address: Address },
     expected: Expected | undefined,
     options: CallOptions | undefined,
   ): Promise<CommittedBatch | ConflictedBatch> {
+    const { address } = change;
     const checks = expected === undefined ? [] : [{ address, expected }];
-    return await this.commit(address, checks, { kind: 'put', address, value: stored, ttl }, options);
-  }
-
-  async commit(
-    address: Address,
-    checks: readonly { readonly address: Address; readonly expected: Expected }[],
-    change: Change,
-    options: CallOptions | undefined,
-  ) {
-    return await commitBatch(this.access, address.database, checks, [change], options?.signal);
+    return await this.access.commit(address.database, { checks, changes: [change] }, options);
   }
 
   /** The entry that a landed write left behind. */
@@ -156,15 +108,11 @@ export class StateRows<T> {
   /** Nothing where the row was not renewed: nobody waits for a row that somebody else has. */
   async #renew(address: Address, version: Version, ttlMs: number): Promise<Renewed | undefined> {
     try {
-      const batch = batchOf(
-        this.access,
-        address.database,
-        [{ address, expected: { version } }],
-        [{ kind: 'renew', address, ttlMs }],
-      );
-      const [result] = await this.access.provider.commit([{ ...batch, noWait: true }]);
-      const expiresAt = result?.outcome === 'committed' ? result.rows[0]?.expiresAt : undefined;
-      return result?.outcome !== 'committed' || expiresAt === undefined
+      const checks = [{ address, expected: { version } }];
+      const changes = [{ kind: 'renew', address, ttlMs } as const];
+      const result = await this.access.commit(address.database, { checks, changes }, { noWait: true });
+      const expiresAt = result.outcome === 'committed' ? result.rows[0]?.expiresAt : undefined;
+      return result.outcome !== 'committed' || expiresAt === undefined
         ? undefined
         : { at: result.time, expiresAt };
     } catch {
@@ -172,17 +120,13 @@ export class StateRows<T> {
     }
   }
 
-  /**
-   * Repeats read-and-write work at one row while it conflicts. The first caller has the turn
-   * already: rivals that come meanwhile wait, rather than commit behind it what is sure to
-   * conflict. Most calls meet no rival, and pay nothing for the loop.
-   */
-  async retryInTurn<R>(
+  /** Repeats work that reads and writes one row while it conflicts. */
+  async retry<R>(
     address: Address,
     policy: RetryPolicy,
     work: () => Promise<R | ConflictedBatch>,
   ): Promise<R> {
-    return await retryWithLock(this.access, lockNameOf(address.database, address), policy, async () => {
+    return await this.access.retryWithLock(lockNameOf(address.database, address), policy, async () => {
       const result = await work();
       if (isConflicted(result)) throw conflictError(result, 'own');
       return result;

@@ -2,16 +2,8 @@
  * What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port
  * in as few turns as it can.
  */
-import type { ConflictedBatch, StorageAccess } from '../commit/commit.js';
-import {
-  resultOf,
-  assertAtMost,
-  batchOf,
-  commitBatch,
-  conflictError,
-  keyOf,
-  existsError,
-} from '../commit/commit.js';
+import { assertAtMost, conflictError, existsError, keyOf, type ConflictedBatch } from '../commit/commit.js';
+import type { StorageAccess } from '../commit/storage-access.js';
 import { throwIfAborted } from '../base/abort.js';
 import { frozenKey, type Entry, type EntryInfo } from './entry.js';
 import type { Precondition } from './etag.js';
@@ -64,7 +56,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     assertOptions('get', options, readNames);
     const address = this.#rows.address(key);
     const own = frozenKey(key);
-    const { rows, time } = await this.#rows.read([address], options);
+    const { rows, time } = await this.#rows.access.read([address], options);
     const row = rows[0];
     if (row === undefined) return undefined;
     const expiresAt = this.#rows.state.sliding
@@ -82,14 +74,14 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   async has(key: Key, options?: ReadOptions): Promise<boolean> {
     assertOptions('has', options, readNames);
-    return (await this.#rows.readOne(this.#rows.address(key), options, 'omit')).row !== undefined;
+    return (await this.#readInfo(this.#rows.address(key), options)).row !== undefined;
   }
 
   async stat(key: Key, options?: ReadOptions): Promise<EntryInfo | undefined> {
     assertOptions('stat', options, readNames);
     const address = this.#rows.address(key);
     const own = frozenKey(key);
-    const { row } = await this.#rows.readOne(address, options, 'omit');
+    const { row } = await this.#readInfo(address, options);
     return row === undefined ? undefined : this.#rows.info(own, row);
   }
 
@@ -110,11 +102,15 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const address = this.#rows.address(key);
     const own = frozenKey(key);
     const ttl = ttlOf('getOrAdd', options?.ttlMs, this.#rows.state.ttlMs, 'replace');
-    return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
-      const { row } = await this.#rows.readOne(address, callOptions(options));
+    return await this.#rows.retry(address, this.#policy(options), async () => {
+      const { row } = await this.#rows.access.readOne(address, callOptions(options));
       if (row !== undefined) return { entry: await this.#rows.entry(address, own, row), added: false };
       const encoded = await this.#rows.codec.encode(own, await make());
-      const result = await this.#rows.put(address, encoded.stored, ttl, 'absent', options);
+      const result = await this.#rows.change(
+        { kind: 'put', address, value: encoded.stored, ttl },
+        'absent',
+        options,
+      );
       return result.outcome === 'conflict'
         ? result
         : { entry: this.#rows.written(address, own, encoded, result), added: true };
@@ -157,8 +153,8 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const address = rows.address(key);
     const own = frozenKey(key);
     const ttl = ttlOf('update', options?.ttlMs, rows.state.ttlMs, 'keep');
-    return await rows.retryInTurn(address, this.#policy(options, options?.retry), async () => {
-      const { row } = await rows.readOne(address, callOptions(options));
+    return await rows.retry(address, this.#policy(options, options?.retry), async () => {
+      const { row } = await rows.access.readOne(address, callOptions(options));
       if (row === undefined && options?.initial === undefined) throw this.#notFound(own);
       const before =
         row === undefined
@@ -168,10 +164,8 @@ export class TypedStore<T> extends KeyValueStore<T> {
       if (row !== undefined && after === before && options?.ttlMs === undefined)
         return await rows.entry(address, own, row);
       const encoded = await rows.codec.encode(own, after);
-      const result = await rows.put(
-        address,
-        encoded.stored,
-        ttl,
+      const result = await rows.change(
+        { kind: 'put', address, value: encoded.stored, ttl },
         row === undefined ? 'absent' : { version: row.version },
         options,
       );
@@ -185,12 +179,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const { ttlMs } = options;
     const address = this.#rows.address(key);
     const own = frozenKey(key);
-    return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
-      const { row, time } = await this.#rows.readOne(address, callOptions(options), 'omit');
+    return await this.#rows.retry(address, this.#policy(options), async () => {
+      const { row, time } = await this.#readInfo(address, callOptions(options));
       if (row === undefined) throw this.#notFound(own);
       if (row.expiresAt === undefined || row.expiresAt >= time + ttlMs) return this.#rows.info(own, row);
-      const check = { address, expected: { version: row.version } };
-      const result = await this.#rows.commit(address, [check], { kind: 'renew', address, ttlMs }, options);
+      const expected = { version: row.version };
+      const result = await this.#rows.change({ kind: 'renew', address, ttlMs }, expected, options);
       return result.outcome === 'conflict' ? result : this.#rows.info(own, row, result.rows[0]?.expiresAt);
     });
   }
@@ -203,12 +197,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const address = this.#rows.address(key);
     const condition = conditionOf(options, address);
     const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
-    const result = await this.#rows.commit(
-      address,
-      expected === undefined ? [] : [{ address, expected }],
-      { kind: 'delete', address },
-      options,
-    );
+    const result = await this.#rows.change({ kind: 'delete', address }, expected, options);
     if (result.outcome === 'conflict') throw conflictError(result, 'caller');
     return result.rows[0]?.existed === true;
   }
@@ -217,17 +206,13 @@ export class TypedStore<T> extends KeyValueStore<T> {
     assertOptions('take', options, callNames);
     const address = this.#rows.address(key);
     const own = frozenKey(key);
-    return await this.#rows.retryInTurn(address, this.#policy(options), async () => {
-      const { row } = await this.#rows.readOne(address, options);
+    return await this.#rows.retry(address, this.#policy(options), async () => {
+      const { row } = await this.#rows.access.readOne(address, options);
       if (row === undefined) return undefined;
       // decoded first: what cannot be read back is not removed
       const entry = await this.#rows.entry(address, own, row);
-      const result = await this.#rows.commit(
-        address,
-        [{ address, expected: { version: row.version } }],
-        { kind: 'delete', address },
-        options,
-      );
+      const expected = { version: row.version };
+      const result = await this.#rows.change({ kind: 'delete', address }, expected, options);
       return result.outcome === 'conflict' ? result : entry;
     });
   }
@@ -244,7 +229,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     assertAtMost('readAddressesMax', keys.length, 'keys in one getMany');
     const addresses = keys.map((key) => this.#rows.address(key));
     const own = keys.map(frozenKey);
-    const { rows } = await this.#rows.read(addresses, options);
+    const { rows } = await this.#rows.access.read(addresses, options);
     const entries = addresses.map(async (address, index) => {
       const row = rows[index];
       return row === undefined ? undefined : await this.#rows.entry(address, own[index] as Key, row);
@@ -287,7 +272,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
           ttl,
         }) as const,
     );
-    const result = await commitBatch(rows.access, database, [], changes, options?.signal);
+    const result = await rows.access.commit(database, { checks: [], changes }, options);
     if (result.outcome === 'conflict') throw conflictError(result, 'own');
     return given.map(({ key, address }, index) =>
       rows.written(address, key, encoded[index] as (typeof encoded)[number], result, index),
@@ -359,24 +344,21 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const pending = rows.codec.encode(own, value);
     const encoded = isPromise(pending) ? await pending : pending;
     const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
-    const { access } = rows;
-    const change = { kind: 'put', address, value: encoded.stored, ttl } as const;
-    const batch = batchOf(access, address.database, expected === undefined ? [] : [{ address, expected }], [
-      change,
-    ]);
-    const signal = options?.signal;
-    const result = resultOf(
-      access,
-      batch,
-      await access.provider.commit([batch], signal === undefined ? undefined : { signal }),
-    );
+    const checks = expected === undefined ? [] : [{ address, expected }];
+    const changes = [{ kind: 'put', address, value: encoded.stored, ttl } as const];
+    const result = await rows.access.commit(address.database, { checks, changes }, options);
     if (result.outcome === 'conflict') throw write.onConflict(result);
     return rows.written(address, own, encoded, result);
   }
 
+  /** The row at an address without its value. */
+  async #readInfo(address: Address, options: ReadOptions | undefined) {
+    return await this.#rows.access.readOne(address, { ...options, values: 'omit' });
+  }
+
   /** Of several etags, the one that the row has; `STORAGE_CONFLICT` where it has none of them. */
   async #oneOf(address: Address, { versions }: OneOf, options: CallOptions | undefined): Promise<Expected> {
-    const { row } = await this.#rows.readOne(address, callOptions(options), 'omit');
+    const { row } = await this.#readInfo(address, callOptions(options));
     if (row !== undefined && versions.includes(row.version)) return { version: row.version };
     const [key, expected] = [
       keyOf(address),

@@ -1,0 +1,195 @@
+/**
+ * One storage provider, as the stores and streams on it use it: every read, scan and commit goes
+ * through here, and is refused with `STORAGE_NOT_OPEN` once the storage is closed. It owns the
+ * versions, the retry policy and the locks.
+ */
+import { storageError } from '../base/errors.js';
+import { invalidOption } from '../base/options.js';
+import type { OnConflict } from '../contention/held-locks.js';
+import { KeyedLock } from '../contention/keyed-lock.js';
+import { Renewals } from '../contention/renewals.js';
+import type { RetryPolicy } from '../contention/retry-on-conflict.js';
+import { retryWithLock } from '../contention/retry-with-lock.js';
+import { inspect } from '../encoding/key-encoding.js';
+import type {
+  Address,
+  Batch,
+  CommitResult,
+  ProviderReadOptions,
+  ReadResult,
+  Row,
+  ScanPage,
+  ScanRange,
+  StorageProvider,
+  Version,
+} from '../port/storage-provider.js';
+import {
+  assertBatchLimits,
+  keyOf,
+  type CommittedBatch,
+  type ConflictedBatch,
+  type Contribution,
+} from './commit.js';
+
+export interface StorageAccessOptions {
+  readonly provider: StorageProvider;
+  readonly nextVersion: (database: string) => Version;
+  readonly retry: RetryPolicy;
+  /** Throws `STORAGE_NOT_OPEN` once the storage is closed. */
+  readonly assertOpen: () => void;
+  /**
+   * Runs work that follows a commit, or that continues in the background, for the tenant of the
+   * database and outside the async context of the caller: what belongs to a request (its tenant,
+   * its user, its trace) does not leak into it.
+   */
+  readonly detached: <R>(database: string, work: () => R) => R;
+}
+
+export interface AccessOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+export interface AccessCommitOptions extends AccessOptions {
+  /** @default the next version of the database */
+  readonly version?: Version | undefined;
+  readonly noWait?: boolean | undefined;
+}
+
+export class StorageAccess {
+  readonly provider: StorageProvider;
+  readonly retry: RetryPolicy;
+  /** Part of a transaction of the caller's: nothing in it is coalesced or repeated. */
+  readonly inTransaction: boolean;
+  // of its own in a transaction too: a call that waits outside for a row that the transaction holds
+  // must not delay it
+  readonly locks = new KeyedLock();
+  readonly renewals = new Renewals();
+  readonly #options: StorageAccessOptions;
+  readonly #outer: StorageAccess | undefined;
+  readonly #transactions = new WeakMap<object, StorageAccess>();
+
+  /** `outer`: given for the access inside a transaction. */
+  constructor(options: StorageAccessOptions, outer?: StorageAccess) {
+    this.provider = options.provider;
+    this.retry = outer === undefined ? options.retry : { ...options.retry, attempts: 1 };
+    this.inTransaction = outer !== undefined;
+    this.#options = options;
+    this.#outer = outer;
+  }
+
+  assertOpen(): void {
+    this.#options.assertOpen();
+  }
+
+  nextVersion(database: string): Version {
+    return this.#options.nextVersion(database);
+  }
+
+  detached<R>(database: string, work: () => R): R {
+    return this.#options.detached(database, work);
+  }
+
+  /** The rows at the addresses, in their order, as one consistent view. Not async: a frame less. */
+  read(addresses: readonly Address[], options?: ProviderReadOptions): Promise<ReadResult> {
+    this.assertOpen();
+    return this.provider.read(addresses, options);
+  }
+
+  async readOne(
+    address: Address,
+    options?: ProviderReadOptions,
+  ): Promise<{ readonly row: Row | undefined; readonly time: number }> {
+    const { rows, time } = await this.read([address], options);
+    return { row: rows[0], time };
+  }
+
+  /** One page of each range, in one call of the provider. */
+  async scan<R extends readonly ScanRange[]>(
+    ranges: readonly [...R],
+    options?: AccessOptions,
+  ): Promise<{ readonly [I in keyof R]: ScanPage }> {
+    this.assertOpen();
+    const pages = await this.provider.scan(ranges, options);
+    if (ranges.some((_, index) => pages[index] === undefined))
+      throw storageError('STORAGE_UNAVAILABLE', `${this.#name} returned no page for a scan.`, {});
+    return pages as unknown as { readonly [I in keyof R]: ScanPage };
+  }
+
+  /** The pages of a range, each read when it is asked for. */
+  async *scanPages(range: ScanRange, options?: AccessOptions): AsyncGenerator<ScanPage, void, undefined> {
+    for (let next: ScanRange | undefined = range; next !== undefined;) {
+      const [page]: readonly [ScanPage] = await this.scan([next], options);
+      yield page;
+      const last = page.rows.at(-1);
+      next = page.more && last !== undefined ? { ...range, after: last.key } : undefined;
+    }
+  }
+
+  /**
+   * Commits one batch, all of it or nothing. Returns that it was committed, or its conflict; throws
+   * every other result.
+   */
+  async commit(
+    database: string,
+    { checks, changes }: Contribution,
+    options?: AccessCommitOptions,
+  ): Promise<CommittedBatch | ConflictedBatch> {
+    this.assertOpen();
+    if (checks.length + changes.length > 2) assertBatchLimits(checks, changes);
+    const version = options?.version ?? this.nextVersion(database);
+    const batch: Batch =
+      options?.noWait === true
+        ? { database, version, checks, changes, noWait: true }
+        : { database, version, checks, changes };
+    const signal = options?.signal;
+    const [result] = await this.provider.commit([batch], signal === undefined ? undefined : { signal });
+    if (result?.outcome === 'committed')
+      return { outcome: 'committed', time: result.time, rows: result.rows, version };
+    if (result?.outcome === 'conflict') return result;
+    throw this.#errorOf(result);
+  }
+
+  /**
+   * Repeats work at a row while it conflicts, with the row's lock; `policy` over the retry policy
+   * of the storage.
+   */
+  async retryWithLock<R>(
+    lock: string,
+    policy: RetryPolicy,
+    attempt: (onConflict: OnConflict) => Promise<R>,
+  ): Promise<R> {
+    return await retryWithLock(this.locks, lock, policy, attempt);
+  }
+
+  /**
+   * The access inside a transaction of the caller's. One transaction has one access, so that all
+   * stores and streams in it go into one batch. `STORAGE_UNSUPPORTED` where the provider has none.
+   */
+  within(transaction: object): StorageAccess {
+    const outer = this.#outer ?? this;
+    const { provider } = outer;
+    if (provider.within === undefined)
+      throw storageError('STORAGE_UNSUPPORTED', `${outer.#name} has no transactions to join.`, {});
+    if (typeof transaction !== 'object' || (transaction as unknown) === null)
+      throw invalidOption(`within takes an open transaction; got ${inspect(transaction)}.`);
+    // called each time: it refuses a transaction that has ended
+    const inside = provider.within(transaction);
+    let access = outer.#transactions.get(transaction);
+    if (access === undefined) {
+      access = new StorageAccess({ ...outer.#options, provider: inside }, outer);
+      outer.#transactions.set(transaction, access);
+    }
+    return access;
+  }
+
+  get #name(): string {
+    return `The provider '${this.provider.name}'`;
+  }
+
+  #errorOf(result: Extract<CommitResult, { outcome: 'failed' | 'refused' }> | undefined): Error {
+    if (result === undefined)
+      return storageError('STORAGE_OUTCOME_UNKNOWN', `${this.#name} returned no result for a batch.`, {});
+    if (result.outcome === 'failed') return result.error;
+    const what = `The number at ${inspect(keyOf(result.address))} cannot be changed`;
+    return storageError('INVALID_OPTION', `${what}: ${result.reason}.`, {});
+  }
+}
