@@ -32,7 +32,7 @@ const core = ['core', 'key-value-storage/core'];
 export const rooms = {
   // Specs sit beside what they prove, so they may look behind the doors of their own package.
   'unit tests': {
-    files: 'libs/*/src/**/*.spec.ts',
+    files: 'libs/*/src/**/{*.spec,spec-support}.ts',
     rooms: [
       ...doors,
       'core',
@@ -290,7 +290,7 @@ export default tseslint.config(
   },
   {
     files: ['libs/*/src/**/*.ts'],
-    ignores: ['**/*.spec.ts'],
+    ignores: ['**/{*.spec,spec-support}.ts'],
     rules: {
       'no-restricted-syntax': [
         'error',
@@ -307,7 +307,7 @@ export default tseslint.config(
   },
   {
     files: ['libs/key-value-storage/src/core/**/*.ts', 'libs/event-store/src/core/**/*.ts'],
-    ignores: ['**/*.spec.ts'],
+    ignores: ['**/{*.spec,spec-support}.ts'],
     rules: {
       'no-restricted-imports': [
         'error',

@@ -40,7 +40,9 @@ export function sourceFiles(): readonly string[] {
 
 /** What the packages are made of: the sources of the libraries, without their specs. */
 export const librarySources = (): readonly string[] =>
-  sourceFiles().filter((file) => /^libs\/[^/]+\/src\//.test(file) && !file.endsWith('.spec.ts'));
+  sourceFiles().filter(
+    (file) => /^libs\/[^/]+\/src\//.test(file) && !/(\.spec|spec-support)\.ts$/.test(file),
+  );
 
 export function importsOf(file: string): readonly Import[] {
   const { importedFiles } = ts.preProcessFile(readFileSync(join(root, file), 'utf8'), true, true);

@@ -71,7 +71,7 @@ const damage = (report: SalvageReport): readonly string[] =>
   report.databases.flatMap((each) => each.damage.map(({ place }) => place));
 
 describe('salvage', () => {
-  it('copies a sound store whole, and has nothing to report', async () => {
+  it('copies an intact store completely, and reports no damage', async () => {
     await written(['a', 'b']);
     expect(await salvageJsonFile(from(), to())).toEqual({
       databases: [{ database: 'tenant:acme', rows: 2, damage: [] }],
@@ -79,7 +79,7 @@ describe('salvage', () => {
     expect(await keys(to())).toEqual(['a', 'b']);
   });
 
-  it('does not follow a link in the place of a database, and names it', async () => {
+  it('does not follow a link in place of a database, and reports it', async () => {
     await written(['a']);
     symlinkSync(join(from(), 'tenant.acme'), join(from(), 'tenant.globex'));
     const report = await salvageJsonFile(from(), to());
@@ -91,7 +91,7 @@ describe('salvage', () => {
     expect(readdirSync(to())).not.toContain('tenant.globex');
   });
 
-  it('makes a copy that its owner alone can read', async () => {
+  it('creates a copy that only its owner can read', async () => {
     await written(['a']);
     const before = process.umask(0);
     try {
@@ -105,7 +105,7 @@ describe('salvage', () => {
     expect(modes).toEqual(['700', '700', '600']);
   });
 
-  it('leaves out a damaged line, names it, takes what is behind it, and changes nothing in the old place', async () => {
+  it('skips a damaged line, reports it, takes the lines after it, and changes nothing in the source', async () => {
     await written(['a', 'b', 'c']);
     spoil('journal-1.jsonl', 3);
     const before = readFileSync(file('journal-1.jsonl'), 'utf8');
@@ -119,14 +119,14 @@ describe('salvage', () => {
     expect(readFileSync(file('journal-1.jsonl'), 'utf8')).toBe(before);
   });
 
-  it('takes the lines of a journal whose first line is damaged, and says that they could not be verified', async () => {
+  it('takes the lines of a journal whose first line is damaged, and reports that they are not verified', async () => {
     await written(['a', 'b']);
     spoil('journal-1.jsonl', 1);
     expect(damage(await salvageJsonFile(from(), to()))).toEqual([`${file('journal-1.jsonl')}:1`]);
     expect(await keys(to())).toEqual(['a', 'b']);
   });
 
-  it('says which files are missing', async () => {
+  it('reports missing files', async () => {
     await written(['a']);
     await written(['b']);
     await written(['c']);
@@ -140,7 +140,7 @@ describe('salvage', () => {
     expect(damage(await salvageJsonFile(from(), join(root, 'again')))).toEqual([join(from(), 'tenant.acme')]);
   });
 
-  it('goes to a new place only', async () => {
+  it('needs an empty target', async () => {
     await written(['a']);
     await expect(salvageJsonFile(from(), from())).rejects.toMatchObject({ code: 'INVALID_OPTION' });
   });

@@ -65,8 +65,8 @@ const spoil = (line: number) => (lines: string[]) => {
 const corruptAt = (place: string) =>
   expect.objectContaining({ code: 'STORAGE_CORRUPT', place: expect.stringContaining(place) as unknown });
 
-describe('what a directory holds', () => {
-  it('is the snapshot and the journals behind it; lines that the snapshot covers are skipped', async () => {
+describe('the state of a directory', () => {
+  it('is the snapshot and the journals after it; lines that the snapshot covers are skipped', async () => {
     await snapshot(2, 2, [raw('a', '2'), raw('b', '1')]);
     journal(2, [commit(2, 1, 'b'), commit(3, 2)]);
     journal(3, [commit(4, 3, 'c'), { kind: 'end', onDisk: 4 }]);
@@ -95,7 +95,7 @@ describe('what a directory holds', () => {
     expect((await open()).closed).toBe(false);
   });
 
-  it('leaves files of older generations, and what was never finished, aside', async () => {
+  it('ignores files of older generations and unfinished files', async () => {
     journal(1, [commit(1, 0)], spoil(1));
     await snapshot(1, 0, []);
     await snapshot(2, 1, [raw('a', '1')]);
@@ -127,7 +127,7 @@ describe('a damaged line', () => {
     expect(await open()).toMatchObject({ last: 1, warnings: [expect.stringContaining('journal-1.jsonl:3')] });
   });
 
-  it('is cut off with the whole lines behind it that were on their way with it', async () => {
+  it('is cut off with the intact lines after it that were in flight with it', async () => {
     journal(1, [commit(1, 0), commit(2, 1), commit(3, 1, 'b'), commit(4, 1)], spoil(2));
     expect(await open()).toMatchObject({ last: 1, warnings: [expect.stringContaining('the 3 line(s)')] });
     expect(await value('b')).toBeUndefined();
@@ -150,7 +150,7 @@ describe('a damaged line', () => {
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:3'));
   });
 
-  it('that was an end mark loses nothing, when the next journal goes on without a gap', async () => {
+  it('that was an end mark loses nothing if the next journal continues without a gap', async () => {
     journal(1, [commit(1, 0), { kind: 'end', onDisk: 1 }], (lines) => {
       lines[2] = (lines[2] ?? '').slice(0, 9);
     });
@@ -158,14 +158,14 @@ describe('a damaged line', () => {
     expect(await open()).toMatchObject({ last: 3, warnings: [] });
   });
 
-  it('at the beginning of a journal is refused when anything stands behind it', async () => {
+  it('at the beginning of a journal is refused if anything follows it', async () => {
     journal(1, [commit(1, 0)], (lines) => {
       lines[0] = (lines[0] ?? '').replace('acme', 'acne');
     });
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:1'));
   });
 
-  it('at the beginning of a journal that has no other was never finished', async () => {
+  it('at the beginning of a journal without other lines was never finished', async () => {
     journal(1, [commit(1, 0)]);
     writeFileSync(join(directory, 'journal-2.jsonl'), '{"sum":"01');
     expect(await open()).toMatchObject({
@@ -229,7 +229,7 @@ describe('a damaged line', () => {
     }
   });
 
-  it('is cut off with what it swallowed when that was on its way with it', async () => {
+  it('is cut off with the line that it swallowed if both were in flight', async () => {
     journal(1, [commit(1, 0), commit(2, 1), commit(3, 1)], (lines) => {
       lines[2] = (lines[2] ?? '').replace('\n', '*');
     });
@@ -253,7 +253,7 @@ describe('a damaged line', () => {
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:1'));
   });
 
-  it('that stands before the commit that follows is no tail', async () => {
+  it('before the commit that follows is not a tail', async () => {
     journal(1, [commit(1, 0), commit(2, 1)], (lines) => lines.splice(1, 0, lines[0] ?? ''));
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:2'));
   });
@@ -265,7 +265,7 @@ describe('what is missing', () => {
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:3'));
   });
 
-  it('is refused also among commits that were on their way together: a torn write leaves a hole', async () => {
+  it('is refused also among commits in flight together: a torn write leaves a hole', async () => {
     journal(1, [commit(1, 0), commit(2, 1), commit(3, 1)], (lines) => lines.splice(2, 1));
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:3'));
   });
@@ -275,7 +275,7 @@ describe('what is missing', () => {
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:3'));
   });
 
-  it('a commit that comes twice is refused', async () => {
+  it('a commit that is repeated is refused', async () => {
     journal(1, [commit(1, 0), commit(2, 1), commit(2, 1)]);
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl:4'));
   });
@@ -297,7 +297,7 @@ describe('what is missing', () => {
     await expect(open()).rejects.toEqual(corruptAt('journal-4.jsonl'));
   });
 
-  it('everything is refused: an empty directory is no empty database', async () => {
+  it('everything is refused: an empty directory is not an empty database', async () => {
     await expect(open()).rejects.toEqual(corruptAt('journal-1.jsonl'));
   });
 });
@@ -336,7 +336,7 @@ describe('the newest snapshot', () => {
     }
   });
 
-  it('is refused when lines are missing, doubled or changed places', async () => {
+  it('is refused if lines are missing, repeated or moved', async () => {
     journal(2, []);
     const path = await snapshot(2, 1, [raw('a', '1'), raw('b', '1'), raw('c', '1')]);
     const whole = lines(path);
@@ -364,7 +364,7 @@ describe('the newest snapshot', () => {
   });
 });
 
-it('reading changes nothing, whatever it finds', async () => {
+it('reading changes nothing', async () => {
   journal(1, [commit(1, 0), commit(2, 1), commit(3, 2)], spoil(2));
   mkdirSync(join(directory, 'theirs'));
   const before = readdirSync(directory).map((name) => [

@@ -41,7 +41,7 @@ describe('the directory of a database', () => {
     fc.assert(fc.property(database, (name) => databaseOf(directoryOf(name)) === name));
   });
 
-  it('is never the same for two databases, also where case is folded', () => {
+  it('is never the same for two databases, even if case is folded', () => {
     fc.assert(
       fc.property(database, database, (a, b) => {
         fc.pre(a !== b);
@@ -51,7 +51,7 @@ describe('the directory of a database', () => {
     );
   });
 
-  it('is a plain name that every file system takes: no way out of the root, no device, no dot at an end, at most 255 bytes', () => {
+  it('is a name for every file system: inside the root, no device, no dot at an end, at most 255 bytes', () => {
     fc.assert(
       fc.property(database, (name) => {
         const directory = directoryOf(name);
@@ -63,7 +63,7 @@ describe('the directory of a database', () => {
     );
   });
 
-  it('holds the longest names that are allowed', () => {
+  it('fits the longest names that are allowed', () => {
     for (const character of ['Z', '/', '\u{1f375}']) {
       const longest = character.repeat(limits.databaseBytesMax / Buffer.byteLength(character));
       expect(directoryOf(longest).length).toBeLessThanOrEqual(255);
@@ -71,7 +71,7 @@ describe('the directory of a database', () => {
     }
   });
 
-  it('takes no directory for a database that would be written otherwise', () => {
+  it('accepts no directory name that it would not write itself', () => {
     for (const name of [
       'Shared',
       '.kvent.json',
@@ -89,7 +89,7 @@ describe('the directory of a database', () => {
     }
   });
 
-  it('refuses what cannot be told apart on a disk', () => {
+  it('refuses names that a disk cannot tell apart', () => {
     expect(() => directoryOf('')).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
     expect(() => directoryOf('a\ud800')).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
   });

@@ -47,7 +47,7 @@ describe('lines of a file', () => {
     },
   );
 
-  it('that never end take no more memory than the limit', async () => {
+  it('without an end take no more memory than the limit', async () => {
     const file = fileOf(Buffer.alloc(50 * 1_024 * 1_024, 'x'), 1_024 * 1_024);
     let lines = 0;
     await readLines(file, () => void (lines += 1), 2 * 1_024 * 1_024);

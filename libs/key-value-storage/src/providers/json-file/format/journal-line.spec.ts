@@ -46,7 +46,7 @@ const text = (json: string): Row => ({ version: '1', value: { kind: 'json', text
 const address = { container: 'state:x', entity: 'e', key: ',"json":' };
 
 describe('a line of a journal', () => {
-  it('gives back rows of every kind, exactly', () => {
+  it('restores rows of every kind exactly', () => {
     fc.assert(
       fc.property(fc.array(effect, { maxLength: 4 }), (effects) => {
         const line = { kind: 'commit' as const, number: 7, onDisk: 6, time: 5, effects };
@@ -65,7 +65,7 @@ describe('a line of a journal', () => {
     '{"json":{"json":1}}',
     '{"__proto__":1}',
     'null',
-  ])('embeds JSON as it came, readable: %s', (json) => {
+  ])('embeds JSON unchanged, readable: %s', (json) => {
     const line = effectText({ address, row: text(json) });
     expect(line.endsWith(`,"json":${json}}`)).toBe(true);
     expect(() => JSON.parse(line) as unknown).not.toThrow();
@@ -81,7 +81,7 @@ describe('a line of a journal', () => {
     },
   );
 
-  it('is recognised as damaged whichever byte of it is changed, left out or cut off', () => {
+  it('is found damaged if any byte is changed, removed or cut off', () => {
     const whole = written({
       kind: 'commit',
       number: 1,
@@ -100,7 +100,7 @@ describe('a line of a journal', () => {
     }
   });
 
-  it('belongs to its journal: in another one it is damage', () => {
+  it('is damaged in another journal', () => {
     const line = written({ kind: 'note', onDisk: 3 });
     expect(readJournalLine(line, seed)).toEqual({ kind: 'note', onDisk: 3 });
     expect(
@@ -119,7 +119,7 @@ describe('a line of a journal', () => {
     expect(readJournalLine(written(mark), seed)).toEqual(mark);
   });
 
-  it('is headed by one that says whose it is', () => {
+  it('comes after a header that names the database', () => {
     const header = Buffer.from(headerLine({ database: 'tenant:"\u00e9', generation: 12, after: 7 }, 'id'));
     expect(readHeaderLine(header)).toMatchObject({ format: 1, database: 'tenant:"\u00e9', generation: 12 });
     expect(readHeaderLine(header.subarray(0, -1))).toBeUndefined();

@@ -54,7 +54,7 @@ const path = (): string => join(directory, '.lock.json');
 const text = (): string => readFileSync(path(), 'utf8');
 const theirs = (beat = 0): string => lockText(newOwner({ ...own, host: 'there', pid: 4_711 }), beat);
 
-/** Lets time pass until it is settled, each look of the waiting one being answered by the disk. */
+/** Advances the clock until the work is settled; the disk answers between the steps. */
 async function passUntil<R>(work: Promise<R>, each: () => void = () => undefined): Promise<R> {
   let settled = false;
   const done = (): void => void (settled = true);
@@ -70,7 +70,7 @@ async function passUntil<R>(work: Promise<R>, each: () => void = () => undefined
 }
 
 describe('a lock', () => {
-  it('says who owns it, and a second one is refused by pid and host when the time is up', async () => {
+  it('names its owner, by pid and host, to a second process when the timeout is over', async () => {
     await acquire({ processes: { ...nobodyGone, own: { ...own, pid: 77, host: 'desk' } } });
     await expect(acquire({ timeoutMs: 0 })).rejects.toMatchObject({
       code: 'STORAGE_LOCKED',
@@ -79,7 +79,7 @@ describe('a lock', () => {
     });
   });
 
-  it('is taken away when it is released, and the next one has inherited nothing', async () => {
+  it('is removed when it is released, and the next owner inherits nothing', async () => {
     const first = await acquire();
     const second = acquire();
     await first.release();
@@ -88,7 +88,7 @@ describe('a lock', () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
-  it('goes to exactly one of twenty that want it at once', async () => {
+  it('goes to exactly one of twenty that request it at once', async () => {
     const results = await Promise.allSettled(Array.from({ length: 20 }, () => acquire({ timeoutMs: 0 })));
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     for (const result of results)
@@ -107,7 +107,7 @@ describe('a lock', () => {
     expect(readdirSync(directory)).toEqual(['.lock.json']);
   });
 
-  it('is beaten each second through the descriptor that made it, never by path', async () => {
+  it('gets a heartbeat each second through the descriptor that created it, never by path', async () => {
     const lock = await acquire();
     let beats = 0;
     lock.keep(
@@ -121,7 +121,7 @@ describe('a lock', () => {
     expect(readFileSync(join(directory, 'elsewhere'), 'utf8')).toMatch(/"beat":"00000000000[2-9]"/);
   });
 
-  it('that is another’s is noticed: when it is compared, and at the next beat', async () => {
+  it('that another process took is noticed: on verify, and at the next heartbeat', async () => {
     const lock = await acquire();
     const lost = new Promise((resolve) => lock.keep(resolve, () => undefined));
     await lock.verify();
@@ -141,7 +141,7 @@ describe('a lock', () => {
     await expect(lock.verify()).rejects.toMatchObject({ code: 'STORAGE_LOCKED' });
   });
 
-  it('is fresh for two seconds after a beat, and no longer', async () => {
+  it('is fresh for two seconds after a heartbeat, and no longer', async () => {
     const lock = await acquire();
     expect(lock.isFresh).toBe(true);
     await clock.advance(2_000);
@@ -149,15 +149,15 @@ describe('a lock', () => {
   });
 });
 
-describe('taking over', () => {
-  it('is done at once when the process is gone, and says that the store was not closed', async () => {
+describe('a takeover', () => {
+  it('happens at once if the process is gone, and is marked as inherited', async () => {
     writeFileSync(path(), theirs());
     const lock = await acquire({ timeoutMs: 0, processes: { own, isGone: ({ pid }) => pid === 4_711 } });
     expect(lock.inherited).toBe(true);
     expect(text()).toContain('"host":"here"');
   });
 
-  it.each(['theirs', 'half'])('is done after three seconds without a beat: %s', async (kind) => {
+  it.each(['theirs', 'half'])('happens after three seconds without a heartbeat: %s', async (kind) => {
     writeFileSync(path(), kind === 'half' ? '' : theirs());
     const began = clock.monotonic();
     expect((await passUntil(acquire())).inherited).toBe(true);
@@ -165,7 +165,7 @@ describe('taking over', () => {
     expect(clock.monotonic() - began).toBeLessThan(3_500);
   });
 
-  it('is never done while it beats', async () => {
+  it('never happens while there are heartbeats', async () => {
     const owner = newOwner({ ...own, pid: 4_711 });
     let beat = 0;
     writeFileSync(path(), lockText(owner, 0));
@@ -177,10 +177,10 @@ describe('taking over', () => {
     expect(text()).toContain('4711');
   });
 
-  it('puts back a lock that is not the one that was judged', async () => {
+  it('restores a lock that is not the one that was found dead', async () => {
     writeFileSync(path(), theirs());
     const fresh = theirs();
-    // between the last look and the rename another judge has been faster
+    // another process took over between the last look and the rename
     const late: FileSystem = {
       ...nodeFileSystem,
       rename: async (from, to) => {
@@ -197,7 +197,7 @@ describe('taking over', () => {
     expect(readdirSync(directory)).toEqual(['.lock.json']);
   });
 
-  it('needs a place to write: a lock that cannot be written is taken away again', async () => {
+  it('fails if the lock cannot be written, and removes the file', async () => {
     const full: FileSystem = {
       ...nodeFileSystem,
       open: async (name, mode) => {
@@ -214,8 +214,8 @@ describe('taking over', () => {
   });
 });
 
-describe('a judge', () => {
-  it('counts only the silence that it listened to: one that slept, or whose clock leapt, condemns nobody', () => {
+describe('liveness', () => {
+  it('counts only silence that was observed: a suspended observer, or a clock that leaps, declares no owner dead', () => {
     const judge = new LockJudge(() => false);
     const lock = theirs();
     expect(judge.isDead(lock, 0)).toBe(false);
@@ -224,7 +224,7 @@ describe('a judge', () => {
     expect(looks.indexOf(true)).toBeGreaterThan(20);
   });
 
-  it('begins anew with every beat', () => {
+  it('starts again with every heartbeat', () => {
     const judge = new LockJudge(() => false);
     const owner = newOwner(own);
     const looks = Array.from({ length: 200 }, (_, look) =>
@@ -237,7 +237,7 @@ describe('a judge', () => {
 describe('a process', () => {
   const { own: self, isGone } = systemProcesses();
 
-  it('is there while it runs', () => {
+  it('is alive while it runs', () => {
     expect(isGone(self)).toBe(false);
   });
 
@@ -249,7 +249,7 @@ describe('a process', () => {
     },
   );
 
-  it('of another boot, of another namespace or of an unknown one is never taken for gone', () => {
+  it('of another boot, of another namespace or of an unknown one never counts as gone', () => {
     const gone = { ...self, pid: 4_194_304 + 1 };
     expect(isGone({ ...gone, boot: 'another' })).toBe(false);
     expect(isGone({ ...gone, namespace: 'another' })).toBe(false);
