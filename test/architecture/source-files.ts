@@ -64,6 +64,18 @@ const cache = ts.createModuleResolutionCache(root, (name) => name, options);
 
 function targetOf(file: string, specifier: string): Target {
   if (specifier.startsWith('node:') || builtins.has(specifier)) return { builtin: specifier };
+  const path = resolveFile(file, specifier);
+  if (path === undefined) {
+    return specifier.startsWith('.')
+      ? { unknown: specifier }
+      : { package: specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/') };
+  }
+  const room = roomOf(path);
+  return room === undefined ? { unknown: path } : { room, file: path };
+}
+
+/** The file of this repository that an import means, as a path from the root. */
+export function resolveFile(file: string, specifier: string): string | undefined {
   const { resolvedModule } = ts.resolveModuleName(
     specifier,
     join(root, file),
@@ -74,13 +86,7 @@ function targetOf(file: string, specifier: string): Target {
     ts.ModuleKind.ESNext,
   );
   const path = resolvedModule && relative(root, resolvedModule.resolvedFileName);
-  if (path === undefined || path.includes('node_modules')) {
-    return specifier.startsWith('.')
-      ? { unknown: specifier }
-      : { package: specifier.split('/', specifier.startsWith('@') ? 2 : 1).join('/') };
-  }
-  const room = roomOf(path);
-  return room === undefined ? { unknown: path } : { room, file: path };
+  return path === undefined || path.includes('node_modules') ? undefined : path;
 }
 
 function walk(folder: string): readonly string[] {

@@ -15,7 +15,7 @@ export type Perform = (
   work: (context: CommandContext) => Promise<Report>,
   options: OutputOptions,
 ) => Promise<void>;
-export interface OutputOptions {
+interface OutputOptions {
   readonly json?: boolean;
   readonly verbose?: boolean;
 }

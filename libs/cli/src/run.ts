@@ -7,7 +7,7 @@ import { ProgressLine } from './output/progress-line.js';
 import { createProgram, type Perform } from './program.js';
 import { UsageError } from './input/usage-error.js';
 
-export interface Ending {
+interface Ending {
   readonly exitCode: number;
   /**
    * It was broken off: work that cannot be broken off, as waiting for a lock, may go on behind it.

@@ -80,7 +80,7 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
   readonly clock?: Clock | undefined;
 }
 
-export const postgresDefaults = {
+const postgresDefaults = {
   migrate: 'on-open',
   preparedStatements: true,
   acquireTimeoutMs: 5_000,

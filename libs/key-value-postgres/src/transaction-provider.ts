@@ -30,7 +30,7 @@ import type { Columns } from './sql/decode-row.js';
 import type { Dialect, Statement } from './sql/statement.js';
 import type { TableClock } from './time/table-clock.js';
 
-export interface TransactionProviderOptions {
+interface TransactionProviderOptions {
   readonly name: string;
   readonly dialect: Dialect;
   readonly clock: TableClock;

@@ -17,7 +17,7 @@ export type Card = z.infer<typeof Card>;
 export const BankBooks = defineState('bank-book', {
   schema: z.object({ cents: z.int(), status: z.enum(['charged', 'refunded']) }),
 });
-export type BankBook = StateOf<typeof BankBooks>;
+type BankBook = StateOf<typeof BankBooks>;
 
 /** How a call gets to the bank and back. Rejects with anything when it does not. */
 export type BankLine = <R>(call: () => Promise<R>, card: Card, signal?: AbortSignal) => Promise<R>;

@@ -57,7 +57,7 @@ export const Stocks = defineStream('stock', {
 
 export const availableOf = ({ onHand, reserved }: Stock): number => onHand - reserved;
 
-export interface Wanted {
+interface Wanted {
   readonly sku: string;
   readonly quantity: number;
   readonly order: string;

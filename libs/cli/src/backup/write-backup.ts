@@ -24,7 +24,7 @@ import {
 import { BackupFile } from './backup-file.js';
 import { format, isZipped, type BackupSummary, type Header, type Section } from './format.js';
 
-export interface BackupOptions {
+interface BackupOptions {
   /** Which, in the order of the source. */
   readonly databases: readonly string[];
   readonly signal: AbortSignal;

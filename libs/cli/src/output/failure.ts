@@ -15,7 +15,7 @@ export class Advised extends Error {
   }
 }
 
-export interface Failure {
+interface Failure {
   readonly line: string;
   readonly json: {
     readonly error: { readonly code: string; readonly message: string; readonly effect: string };

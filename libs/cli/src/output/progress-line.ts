@@ -6,13 +6,13 @@
 import { printable } from '@kvent/key-value-storage/core';
 
 /** stderr, or what stands in for it. */
-export interface ProgressStream {
+interface ProgressStream {
   readonly isTTY?: boolean;
   readonly columns?: number;
   write(text: string): unknown;
 }
 
-export interface Progress {
+interface Progress {
   /** `copying tenant:acme (1 of 2)` */
   readonly what: string;
   readonly rows: number;

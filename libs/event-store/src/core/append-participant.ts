@@ -20,7 +20,7 @@ import { appendBatch, takeOverBatch } from './rows/stream-batches.js';
 import { deletedError, lockedError, mismatchError } from './rows/stream-conflicts.js';
 import { corrupt, type StreamRows } from './rows/stream-rows.js';
 
-export interface AppendParticipantOptions {
+interface AppendParticipantOptions {
   readonly rows: StreamRows;
   readonly events: Promise<readonly EncodedEvent[]>;
   readonly expectation: Expectation;

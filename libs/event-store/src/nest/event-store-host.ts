@@ -14,7 +14,7 @@ import { combineObservers, streamTelemetry } from './stream-telemetry.js';
 export const eventStoreOptionsToken = Symbol('kvent.event-store-options');
 // Symbol.for: `overrideEventStore` is behind another door, which may be loaded from another copy of
 // the package.
-export const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
+const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
 
 @Module({
   providers: [

@@ -25,7 +25,7 @@ export async function streamTelemetry(
  * (histogram, seconds). Attributes name the stream type and the operation; ids, tenants and data
  * never.
  */
-export function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObserver {
+function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObserver {
   const tracer = trace.getTracer(scope);
   const meter = metrics.getMeter(scope);
   const appends = meter.createCounter('kvent.stream.appends', { description: 'Events that were appended' });

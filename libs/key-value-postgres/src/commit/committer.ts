@@ -39,7 +39,7 @@ import { renewalOf, renewalParameters, renewalResults } from './renew-parameters
 import { inRowOrder, rowOf, type Placed } from './row-order.js';
 import { adding, creatingNumbers, sumBatchOf, type SumBatch } from './sum-parameters.js';
 
-export interface CommitterOptions {
+interface CommitterOptions {
   readonly name: string;
   readonly session: Session;
   readonly dialect: Dialect;
@@ -56,7 +56,7 @@ export interface CommitterOptions {
 }
 
 /** Tells an answer as soon as it is there. */
-export type Answered = (index: number, result: CommitResult) => void;
+type Answered = (index: number, result: CommitResult) => void;
 
 /** What is told of batches while they are on their way. */
 export interface Told {

@@ -9,7 +9,7 @@ import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';
 import { inRowOrder, type Placed } from './row-order.js';
 
-export type Run = (statement: Statement, parameters: readonly unknown[]) => Promise<readonly Columns[]>;
+type Run = (statement: Statement, parameters: readonly unknown[]) => Promise<readonly Columns[]>;
 
 /** What can be done with one statement. */
 export interface Attempt<T> {
@@ -25,7 +25,7 @@ export interface Attempt<T> {
   readonly manyResult: (line: Columns, items: readonly T[]) => readonly [T, CommitResult] | undefined;
 }
 
-export interface Alone<T> {
+interface Alone<T> {
   readonly suits: (item: T) => boolean;
   readonly statement: Statement;
   readonly parameters: (item: T) => readonly unknown[];
@@ -33,7 +33,7 @@ export interface Alone<T> {
 }
 
 /** What a write may meet, and the attempt that rests on it. */
-export type Attempts<T> = Partial<Record<'living' | 'absent', Attempt<T>>>;
+type Attempts<T> = Partial<Record<'living' | 'absent', Attempt<T>>>;
 
 export class LikelyWay<T extends Placed> {
   readonly #attempts: Attempts<T>;

@@ -9,7 +9,7 @@ import { milliseconds } from '../sql/statement.js';
 import { addressColumns } from './columns.js';
 import { rowOf, type Placed } from './row-order.js';
 
-export interface Renewal extends Placed {
+interface Renewal extends Placed {
   /** Its place among the batches of the call. */
   readonly index: number;
   readonly expected: string;

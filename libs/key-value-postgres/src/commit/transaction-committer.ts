@@ -25,7 +25,7 @@ const savepoint = statement('savepoint', 'savepoint kvent');
 const release = statement('release', 'release savepoint kvent');
 const undo = statement('undo', 'rollback to savepoint kvent');
 
-export interface TransactionCommitterOptions {
+interface TransactionCommitterOptions {
   readonly name: string;
   readonly session: Session;
   readonly dialect: Dialect;

@@ -27,7 +27,7 @@ interface Notice {
   readonly routine?: string;
 }
 
-export interface ConnectionOptions {
+interface ConnectionOptions {
   /** Whether statements are prepared once for each connection. */
   readonly prepare: boolean;
   /** When to plan them anew. */
@@ -169,7 +169,7 @@ export function send(
   if (isPromise(returned)) returned.then(undefined, reject);
 }
 
-export interface Sent {
+interface Sent {
   readonly name: string;
   readonly text: string;
   readonly values: readonly unknown[];

@@ -32,7 +32,7 @@ export interface Protocol {
 }
 
 /** What a statement returns, with the properties that `pg` gives a result. */
-export class TextResult {
+class TextResult {
   readonly rows: Columns[] = [];
   readonly fields: readonly unknown[] = [];
   readonly oid = null;
@@ -50,7 +50,7 @@ export class TextResult {
 }
 
 /** `pg` calls it with null and a result, or with an error. */
-export type QueryCallback = (error: unknown, result?: { readonly rows: readonly Columns[] }) => void;
+type QueryCallback = (error: unknown, result?: { readonly rows: readonly Columns[] }) => void;
 
 /** Every column as text, whatever parsers the application has set for its own queries. */
 const asText = { getTypeParser: () => (text: string) => text };
@@ -189,7 +189,7 @@ const headerBytes = 20;
 const textOid = 25;
 
 /** A parameter as text, an array as an array literal of Postgres; an array of texts in binary. */
-export function parameterOf(value: unknown): string | Buffer | null {
+function parameterOf(value: unknown): string | Buffer | null {
   if (typeof value === 'string') return value;
   if (value instanceof TextArray) return binaryOf(value.values);
   return Array.isArray(value)

@@ -37,7 +37,7 @@ const plainReadMax = 32;
 const isLarge = (addresses: readonly Address[], values: Values): boolean =>
   values === 'include' && addresses.length > plainReadMax;
 
-export interface ReaderOptions {
+interface ReaderOptions {
   readonly dialect: Dialect;
   /** The time of a given clock, as the last parameter of a statement. */
   readonly time: () => readonly number[];

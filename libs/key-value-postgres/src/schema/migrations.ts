@@ -14,7 +14,7 @@ export function kventMigrations(options: MigrationOptions = {}): Migration[] {
   return [createTable(table), ...(options.rowLevelSecurity === true ? [secureTable(table)] : [])];
 }
 
-export interface MigrationOptions extends TableOptions {
+interface MigrationOptions extends TableOptions {
   /**
    * Whether the rows are put under row-level security, as `rowLevelSecurity` of the provider needs
    * it. @default false

@@ -100,7 +100,7 @@ export function spaceParameters(addresses: readonly Address[]): readonly unknown
   return isOne ? [database, container, entity, new TextArray(addresses.map(({ key }) => key))] : undefined;
 }
 
-export interface Read {
+interface Read {
   readonly time: number;
   readonly rows: (Row | undefined)[];
 }
@@ -188,7 +188,7 @@ export const scanParameters = ({
   ...[start, end, after].filter((bound) => bound !== undefined),
 ];
 
-export interface Scanned {
+interface Scanned {
   readonly time: number;
   readonly rows: ScannedRow[];
   readonly more: boolean;

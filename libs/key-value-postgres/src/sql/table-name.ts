@@ -21,7 +21,7 @@ export interface TableName {
   readonly quoted: string;
 }
 
-export const tableDefaults = { schema: 'kvent', table: 'row' } as const;
+const tableDefaults = { schema: 'kvent', table: 'row' } as const;
 
 /** Where it is noted what has run, in the schema of the rows. */
 export const journalTable = 'kvent_migrations';

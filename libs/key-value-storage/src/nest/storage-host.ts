@@ -18,7 +18,7 @@ import { Sweeper } from './sweeper.js';
 import { openTelemetryObserver } from './telemetry/open-telemetry.js';
 import type { TenantContext } from './tenancy/tenant-context.js';
 
-export interface Engines {
+interface Engines {
   readonly main: StorageProvider;
   readonly named: Readonly<Record<string, StorageProvider>>;
 }

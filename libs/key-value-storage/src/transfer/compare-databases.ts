@@ -9,7 +9,7 @@ import { CopiedRows, type CopySource } from './copy-source.js';
 import { RowDigest, type RowsDigest } from './row-digest.js';
 import type { RawRow, Row, RowAddress, Value } from '../core/port/storage-provider.js';
 
-export type Comparison =
+type Comparison =
   /** `leases`: how many of them the source holds; they are not compared. */
   | { readonly outcome: 'equal'; readonly digest: RowsDigest; readonly leases: number }
   /** `place`: the row that differs; `what`: how, without values. */

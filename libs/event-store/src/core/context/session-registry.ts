@@ -5,7 +5,7 @@
 import { storageError } from '@kvent/key-value-storage/core';
 
 /** What an event store can do with a session that nobody will close. */
-export interface RegisteredSession {
+interface RegisteredSession {
   /**
    * Aborts its signal with the reason, waits for what it is doing, and lets the stream go. Never
    * rejects: the lock ends by itself after its time.

@@ -45,7 +45,7 @@ export interface CallCounters {
 }
 
 /** Events that are there by now. */
-export interface AppendedEvents {
+interface AppendedEvents {
   /** The version before them. */
   readonly before: number;
   readonly events: readonly EncodedEvent[];

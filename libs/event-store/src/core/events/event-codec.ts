@@ -34,7 +34,7 @@ export interface EncodedEvent {
 }
 
 /** Where an event landed: what makes it a recorded one. */
-export interface EventPosition {
+interface EventPosition {
   readonly version: number;
   /** Of the row: the version of its batch. */
   readonly rowVersion: string;

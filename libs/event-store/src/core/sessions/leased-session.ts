@@ -42,7 +42,7 @@ export interface Lease {
   readonly expiresAt: number;
 }
 
-export interface LeasedSessionOptions {
+interface LeasedSessionOptions {
   readonly context: StreamContext;
   readonly rows: StreamRows;
   readonly session: string;

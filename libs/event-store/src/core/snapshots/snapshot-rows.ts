@@ -132,7 +132,7 @@ function reportIgnored(
  * The change that keeps a state. `INVALID_VALUE` for what cannot be stored, `LIMIT_EXCEEDED` above
  * 900 KB.
  */
-export function snapshotChange(rows: StreamRows, { version, state }: Snapshot): Change {
+function snapshotChange(rows: StreamRows, { version, state }: Snapshot): Change {
   const what = `the snapshot of ${rows.name} at version ${version}`;
   const { text } = encodeValue(state, () => what, { schemaVersion: 1 });
   assertWithin('valueBytesMax', text, what);

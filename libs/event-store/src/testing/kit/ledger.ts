@@ -7,7 +7,7 @@ import {
   type StreamSession,
 } from '@kvent/event-store/core';
 
-export interface Balance {
+interface Balance {
   readonly sum: number;
   readonly count: number;
 }
@@ -51,7 +51,7 @@ export const FaultyLedger = defineStream('ledger', {
 
 export type LedgerStream = EventStream<typeof Ledger>;
 export type LedgerSession = StreamSession<typeof Ledger>;
-export type LedgerEvent = EventOf<typeof Ledger>;
+type LedgerEvent = EventOf<typeof Ledger>;
 export const added = (n: number): LedgerEvent => ({ type: 'added', data: { n } });
 export const cleared: LedgerEvent = { type: 'cleared' };
 /** `count` events. */

@@ -4,7 +4,7 @@
  * it also finds passwords that nobody told it. Each character is looked at a bounded number of
  * times.
  */
-export const hidden = '***';
+const hidden = '***';
 
 /** What the help texts say where a password goes. */
 const placeholder = 'password';

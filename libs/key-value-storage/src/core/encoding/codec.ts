@@ -314,7 +314,7 @@ export function reviveFrozen(json: unknown, tagged: boolean): Decoded {
 /** Whether a text may hold tags: a cheap look that saves a walk through most values. */
 export const mayHoldTags = (text: string): boolean => text.includes('"$');
 
-export function deepFreeze(value: unknown, level = 0): unknown {
+function deepFreeze(value: unknown, level = 0): unknown {
   if (typeof value !== 'object' || value === null) return value;
   assertLevel(level);
   for (const name of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[name], level + 1);

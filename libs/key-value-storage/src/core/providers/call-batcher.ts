@@ -27,7 +27,7 @@ export interface Call<Input, Output> {
   readonly reject: (error: unknown) => void;
 }
 
-export interface GathererOptions<Input, Output> {
+interface GathererOptions<Input, Output> {
   /** In messages: 'A commit'. */
   readonly what: string;
   /** Of a call that is aborted on its way. */
@@ -59,7 +59,7 @@ export interface GathererOptions<Input, Output> {
 }
 
 /** What becomes of calls while their group is on its way. */
-export interface Progress<Output> {
+interface Progress<Output> {
   /** One of them is answered. */
   readonly answered: (index: number, output: Output) => void;
   /** One of them waits for something that somebody else holds. */

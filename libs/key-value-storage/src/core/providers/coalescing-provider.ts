@@ -170,7 +170,7 @@ export class CoalescingProvider implements StorageProvider {
 }
 
 /** What becomes of a batch with `noWait` whose row somebody else has. */
-export function leftOut(): CommitResult {
+function leftOut(): CommitResult {
   return {
     outcome: 'failed',
     error: storageError(

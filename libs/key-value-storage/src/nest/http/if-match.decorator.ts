@@ -24,10 +24,10 @@ const ifMatch = createParamDecorator((options: Options | undefined, context: Exe
 export const IfMatch = (options?: Options): ParameterDecorator => ifMatch(options);
 
 /** A header that is there but blank is a mistake of the client's, and never "no check". */
-export const ifMatchOf = (header: string | undefined, required: boolean): Precondition =>
+const ifMatchOf = (header: string | undefined, required: boolean): Precondition =>
   header === undefined && !required ? new Precondition('none') : parseIfMatch(header);
 
-export function parseIfMatch(header: string | undefined): Precondition {
+function parseIfMatch(header: string | undefined): Precondition {
   const given = header?.trim() ?? '';
   if (given === '') {
     throw storageError(

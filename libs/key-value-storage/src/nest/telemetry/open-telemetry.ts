@@ -32,7 +32,7 @@ function isMissing(error: unknown): boolean {
  * `kvent.storage.duration` (histogram, seconds). Attributes name the provider and the operation;
  * keys, tenants and values never.
  */
-export function observerOf({ metrics, trace, SpanKind, SpanStatusCode }: Api): StorageObserver {
+function observerOf({ metrics, trace, SpanKind, SpanStatusCode }: Api): StorageObserver {
   const tracer = trace.getTracer(scope);
   const meter = metrics.getMeter(scope);
   const operations = meter.createCounter('kvent.storage.operations', {

@@ -18,7 +18,7 @@ import type { Processes } from './lock/process-identity.js';
 import { readDatabase, type Recovered } from './database/read-database.js';
 import { listDatabases, makeRoot, readMarker, settleRoot, warnOfOthers } from './store-root.js';
 
-export interface OpenOptions {
+interface OpenOptions {
   readonly fileSystem: FileSystem;
   readonly root: string;
   readonly clock: Clock;

@@ -62,7 +62,7 @@ export interface OpenTransaction {
 }
 
 /** A batch as clauses write it. */
-export interface BatchInput {
+interface BatchInput {
   readonly database?: string;
   readonly version?: string;
   readonly checks?: readonly Check[];

@@ -10,7 +10,7 @@ import { isError, messageOf } from '../../../core/base/kinds.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
 
 /** What work does to the rows as it finds them, and what it answers once that is on disk. */
-export interface Judged<A> {
+interface Judged<A> {
   readonly effects: readonly RowEffect[];
   readonly answer: A;
 }

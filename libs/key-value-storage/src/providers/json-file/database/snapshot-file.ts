@@ -19,7 +19,7 @@ import { readLines, writeAll } from '../disk/line-reader.js';
 import { effectText, readEffect } from '../format/row-text.js';
 import { hex, isWhole, seal } from '../format/sealed-line.js';
 
-export interface SnapshotHeader {
+interface SnapshotHeader {
   readonly format: number;
   readonly database: string;
   readonly generation: number;
@@ -104,7 +104,7 @@ class Writer {
   }
 }
 
-export interface SnapshotReader {
+interface SnapshotReader {
   header(header: SnapshotHeader): void;
   row(row: RowEffect): void;
   /**

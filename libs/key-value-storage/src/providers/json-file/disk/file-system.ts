@@ -54,7 +54,7 @@ export interface FileSystem {
 }
 
 /** Who may do what with the files and directories that are made. */
-export interface Modes {
+interface Modes {
   readonly directoryMode: number;
   readonly fileMode: number;
 }

@@ -6,7 +6,7 @@ const chunkBytes = 256 * 1_024;
 const lineFeed = 10;
 
 /** `ended`: whether a line feed follows. `bytes` is only good until the call returns. */
-export type OnLine = (bytes: Buffer, number: number, ended: boolean) => void;
+type OnLine = (bytes: Buffer, number: number, ended: boolean) => void;
 
 /**
  * Calls `onLine` for each line, the first being 1; returns the bytes read. What follows the last

@@ -3,7 +3,7 @@
  * `fs.promises` adds on the way of every commit.
  */
 import fs from 'node:fs';
-import { dirname } from 'node:path';
+
 import type { FileSystem, OpenFile, PathStatus } from './file-system.js';
 
 type Answer<T> = (error: NodeJS.ErrnoException | null, value?: T) => void;
@@ -145,10 +145,4 @@ async function syncDirectory(path: string): Promise<void> {
   } finally {
     await asked((answer) => fs.close(descriptor, answer));
   }
-}
-
-/** A directory and everything above it, the nearest first. */
-export function withParents(path: string): readonly string[] {
-  const parent = dirname(path);
-  return parent === path ? [path] : [path, ...withParents(parent)];
 }

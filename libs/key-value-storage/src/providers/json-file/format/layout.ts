@@ -36,7 +36,7 @@ export const isLeftover = (name: string): boolean =>
 /** Of what is cleared away: databases that were begun or dropped. The rest are files. */
 export const mayBeDirectory = (name: string): boolean =>
   /^\.new-/.test(name) || directoryDropped(name) !== undefined;
-export const isTemporary = (name: string): boolean => /\.[0-9a-f]{16}\.tmp$/.test(name);
+const isTemporary = (name: string): boolean => /\.[0-9a-f]{16}\.tmp$/.test(name);
 
 export interface Generations {
   /** Ascending. */

@@ -6,7 +6,7 @@
 import type { ProcessIdentity } from './process-identity.js';
 import { readOwner } from './lock-text.js';
 
-export const silenceMs = 3_000;
+const silenceMs = 3_000;
 export const lookEveryMs = 100;
 
 export class LockJudge {

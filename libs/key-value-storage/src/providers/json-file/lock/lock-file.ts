@@ -35,7 +35,7 @@ const namelessMs = 1_000;
 /** A lock that was renamed away by mistake is put back at once. */
 const looksMax = 50;
 
-export interface LockOptions {
+interface LockOptions {
   readonly fileSystem: FileSystem;
   readonly directory: string;
   readonly clock: Clock;
