@@ -1,5 +1,5 @@
 /** What a `PostgresProvider` takes, and what it makes of it. */
-import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/core';
+import { invalidOption, resolveOptions, timerMsMax, type Clock } from '@kvent/key-value-storage/core';
 import { type DataSource } from 'typeorm';
 import { parametersOf, parsePostgresUrl } from './postgres-url.js';
 import { tableName, type TableName, type TableOptions } from './sql/table-name.js';
@@ -140,9 +140,9 @@ const rules: Readonly<Record<string, readonly [(given: unknown) => boolean, stri
   migrate: [(given) => given === 'on-open' || given === 'never', "'on-open' or 'never'"],
   rowLevelSecurity: [(given) => given === true, 'true, or left out'],
   preparedStatements: [(given) => typeof given === 'boolean', 'true or false'],
-  acquireTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
-  requestTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
-  lockTimeoutMs: [isWhole(1, 2 ** 31 - 1), 'a whole number of milliseconds from 1 below 2^31'],
+  acquireTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
+  requestTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
+  lockTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
   warn: [(given) => typeof given === 'function', 'a function that takes a message'],
   clock: [isClock, 'a Clock, with now(), monotonic() and wait()'],
 };

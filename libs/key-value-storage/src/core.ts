@@ -28,7 +28,7 @@ export type {
   Version,
 } from './core/port/storage-provider.js';
 export { aborted, throwIfAborted, untilAborted } from './core/base/abort.js';
-export { SteadyTime, systemClock, type Clock } from './core/base/clock.js';
+export { SteadyTime, systemClock, timerMsMax, type Clock } from './core/base/clock.js';
 export {
   errorTable,
   isConflict,
@@ -51,16 +51,10 @@ export {
   type RowEffect,
 } from './core/port/evaluate-batch.js';
 export { HintSource } from './core/providers/hint-source.js';
-export {
-  assertWithin,
-  decodeKey,
-  inspect,
-  encodeKey,
-  encodeRange,
-  type Key,
-  type KeyPart,
-  type KeyRange,
-} from './core/encoding/key-encoding.js';
+export { decodeKey, encodeKey, encodeRange } from './core/encoding/key-encoding.js';
+export { assertWithin } from './core/base/assert-limits.js';
+export { inspect } from './core/base/inspect.js';
+export type { Key, KeyPart, KeyRange } from './core/base/key.js';
 export { limits, type LimitName } from './core/base/limits.js';
 export { assertOptions, assertTtl, invalidOption, outOfRange, resolveOptions } from './core/base/options.js';
 export { hashOfDatabases, RowDigest, type ContainerDigest, type RowsDigest } from './transfer/row-digest.js';
@@ -116,12 +110,12 @@ export {
   type EncodedValue,
 } from './core/encoding/codec.js';
 export {
-  assertAtMost,
   sizeOfValue,
   type CommittedBatch,
   type ConflictedBatch,
   type Contribution,
 } from './core/commit/commit.js';
+export { assertAtMost } from './core/base/assert-limits.js';
 export { StorageAccess } from './core/commit/storage-access.js';
 export { lockNameOf, rowNameOf } from './core/port/row-name.js';
 export { decodeCursor, encodeCursor, type CursorScope } from './core/store/cursor.js';
@@ -139,7 +133,8 @@ export {
 } from './core/commit/idempotency-record.js';
 export { locate, type StorageLocation, type LocationRequest } from './core/store/open-storage.js';
 export type { OnConflict } from './core/contention/held-locks.js';
-export { decodeText, encodeText, utf8Length } from './core/encoding/text-encoding.js';
+export { decodeText, encodeText } from './core/encoding/text-encoding.js';
+export { utf8Length } from './core/base/utf8-length.js';
 
 export {
   backoffMs,

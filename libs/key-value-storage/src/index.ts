@@ -6,7 +6,7 @@
 // ─── states and stores
 export { Precondition } from './core/store/etag.js';
 export { Entry, EntryInfo, type Representation } from './core/store/entry.js';
-export type { Key, KeyPart, KeyRange } from './core/encoding/key-encoding.js';
+export type { Key, KeyPart, KeyRange } from './core/base/key.js';
 export {
   AtomicBatch,
   AtomicChanges,

@@ -1,4 +1,5 @@
 /** What `forRoot` takes, and the tokens under which the root hands it on to its own parts. */
+import { timerMsMax } from '../core/base/clock.js';
 import { Logger } from '@nestjs/common';
 import type { KeyValueStorage } from '../core/store/key-value-store.js';
 import { assertOptions, invalidOption } from '../core/base/options.js';
@@ -77,10 +78,9 @@ export function assertRootOptions(place: string, options: KeyValueStorageOptions
       `${owner}: tenancy.header is the name of a request header; given was '${String(tenancy.header)}'.`,
     );
   }
-  // what timers take: longer ones would fire at once
   if (
     sweepEveryMs !== 'never' &&
-    !(typeof sweepEveryMs === 'number' && sweepEveryMs > 0 && sweepEveryMs < 2 ** 31)
+    !(typeof sweepEveryMs === 'number' && sweepEveryMs > 0 && sweepEveryMs <= timerMsMax)
   ) {
     throw invalidOption(
       `${owner}: sweepEveryMs is a number of milliseconds above 0 and below 2^31, or 'never'; given was ${String(sweepEveryMs)}.`,

@@ -1,11 +1,8 @@
 /** How long a session's lock lives, and how long it is waited for. */
-import { assertOptions, inspect, invalidOption } from '@kvent/key-value-storage/core';
+import { assertOptions, inspect, invalidOption, timerMsMax } from '@kvent/key-value-storage/core';
 import type { SessionOptions } from '../definition/event-stream.js';
 
 export const sessionDefaults = { sessionTimeoutMs: 60_000, openTimeoutMs: 5_000, renewal: 'manual' } as const;
-
-/** A session waits for its own end: longer timers would fire at once. */
-const timerMsMax = 2 ** 31;
 
 /** `INVALID_OPTION` names what is wrong. */
 export function assertSessionOptions(
@@ -17,7 +14,7 @@ export function assertSessionOptions(
   const { sessionTimeoutMs, openTimeoutMs, renewal } = options ?? {};
   if (
     sessionTimeoutMs !== undefined &&
-    !(Number.isInteger(sessionTimeoutMs) && sessionTimeoutMs >= 1 && sessionTimeoutMs < timerMsMax)
+    !(Number.isInteger(sessionTimeoutMs) && sessionTimeoutMs >= 1 && sessionTimeoutMs <= timerMsMax)
   )
     throw invalidOption(
       `${owner}: sessionTimeoutMs is a whole number of milliseconds from 1, below 2^31; given was ${inspect(sessionTimeoutMs)}.`,

@@ -4,7 +4,7 @@
  * package in one process understand each other.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { Key } from '../encoding/key-encoding.js';
+import type { Key } from './key.js';
 import { printable } from './printable.js';
 
 /**

@@ -3,7 +3,7 @@
  * left out, or undefined, takes the default.
  */
 import { storageError } from './errors.js';
-import { inspect } from '../encoding/key-encoding.js';
+import { inspect } from './inspect.js';
 import { limits } from './limits.js';
 
 /** The options over the defaults. `INVALID_OPTION` names what is not allowed, and what is. */

@@ -1,11 +1,13 @@
 /** What a commit is made of, its limits, and the errors of its conflicts. */
 import { describeExpected } from '../port/evaluate-batch.js';
+import { assertAtMost } from '../base/assert-limits.js';
 import { storageError, type StorageError } from '../base/errors.js';
-import { decodeKey, inspect, type Key } from '../encoding/key-encoding.js';
-import { limits } from '../base/limits.js';
+import { decodeKey } from '../encoding/key-encoding.js';
+import { inspect } from '../base/inspect.js';
+import type { Key } from '../base/key.js';
 import { rowNameOf } from '../port/row-name.js';
 import type { Change, Check, CommitResult, RowAddress, Version } from '../port/storage-provider.js';
-import { utf8Length } from '../encoding/text-encoding.js';
+import { utf8Length } from '../base/utf8-length.js';
 
 export type CommittedBatch = Extract<CommitResult, { outcome: 'committed' }> & { readonly version: Version };
 export type ConflictedBatch = Extract<CommitResult, { outcome: 'conflict' }>;
@@ -25,16 +27,6 @@ export function assertBatchLimits(checks: readonly Check[], changes: readonly Ch
   for (const change of changes) bytes += change.kind === 'put' ? sizeOfValue(change.value) : 8;
   assertAtMost('batchEntriesMax', rows.size, 'rows in one batch');
   assertAtMost('batchBytesMax', bytes, 'bytes in one batch');
-}
-
-export function assertAtMost(limit: keyof typeof limits, given: number, what: string): void {
-  const allowed = limits[limit];
-  if (given > allowed)
-    throw storageError('LIMIT_EXCEEDED', `${given} ${what} are over the limit ${limit} of ${allowed}.`, {
-      limit,
-      given,
-      allowed,
-    });
 }
 
 /** Bytes of a value, as the limits count them. */

@@ -10,7 +10,7 @@ import { KeyedLock } from '../contention/keyed-lock.js';
 import { Renewals } from '../contention/renewals.js';
 import type { RetryPolicy } from '../contention/retry-on-conflict.js';
 import { retryWithLock } from '../contention/retry-with-lock.js';
-import { inspect } from '../encoding/key-encoding.js';
+import { inspect } from '../base/inspect.js';
 import type {
   Address,
   Batch,

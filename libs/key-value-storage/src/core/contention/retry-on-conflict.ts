@@ -4,7 +4,7 @@
  * full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
  */
 import { throwIfAborted } from '../base/abort.js';
-import { systemClock, type Clock } from '../base/clock.js';
+import { systemClock, timerMsMax, type Clock } from '../base/clock.js';
 import { isConflict } from '../base/errors.js';
 import { invalidOption, resolveOptions } from '../base/options.js';
 
@@ -27,9 +27,6 @@ export interface RetryPolicy {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Longer timers would fire at once. */
-const timerMsMax = 2 ** 31;
-
 export const retryDefaults: RetryPolicy = { attempts: 50, delayMs: 5, delayMsMax: 100, budgetMs: 5_000 };
 
 /** The options over `defaults`, checked; `INVALID_OPTION` names what is wrong. */
@@ -42,7 +39,7 @@ export function resolveRetry(options: RetryOptions = {}, defaults: RetryPolicy =
       throw invalidOption(`retry: ${name} is a number of milliseconds from 0; given was ${policy[name]}.`);
   }
   for (const name of ['delayMs', 'delayMsMax'] as const) {
-    if (policy[name] >= timerMsMax)
+    if (policy[name] > timerMsMax)
       throw invalidOption(
         `retry: ${name} is below 2^31, the longest a timer waits; given was ${policy[name]}.`,
       );

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { decodeKey, encodeKey, encodeRange, type Key, type KeyPart } from './key-encoding.js';
+import { decodeKey, encodeKey, encodeRange } from './key-encoding.js';
+import type { Key, KeyPart } from '../base/key.js';
 import { limits } from '../base/limits.js';
 
 const text = fc.oneof(

@@ -8,15 +8,12 @@
  *   text `t` < false `zf` < true `zt`.
  * - Bytes are hex. Numbers are sign, size, digits: see `encodeDecimal`.
  */
+import { assertWithin } from '../base/assert-limits.js';
 import { storageError } from '../base/errors.js';
+import { inspect, toHex } from '../base/inspect.js';
+import type { Key, KeyPart, KeyRange } from '../base/key.js';
 import { isBytes } from '../base/kinds.js';
-import { printable } from '../base/printable.js';
-import { afterEveryCharacter, decodeText, encodeText, utf8Length } from './text-encoding.js';
-import { limits, type LimitName } from '../base/limits.js';
-
-export type KeyPart = string | number | bigint | boolean | Uint8Array;
-/** A string, or parts of it: `['order', 42]`. Numbers sort by value, strings by code point. */
-export type Key = string | readonly KeyPart[];
+import { afterEveryCharacter, decodeText, encodeText } from './text-encoding.js';
 
 const separator = '!';
 /** The first character after the separator: the end of everything below a key of parts. */
@@ -148,23 +145,10 @@ function splitDecimal(body: string): { sign: 1 | -1; size: number | 'z'; digits:
   return { sign, size: letter === 'a' ? size - 5_000 : size, digits: code.slice(5) };
 }
 
-const toHex = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 const fromHex = (hex: string): Uint8Array =>
   Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 
 // ─── ranges
-
-/**
- * A stretch of keys. `prefix`: leading characters of text keys, or leading parts (the key itself is
- * then left out). `start` is inclusive, `end` exclusive.
- */
-export interface KeyRange {
-  readonly prefix?: Key;
-  readonly start?: Key;
-  readonly end?: Key;
-  readonly reverse?: boolean;
-}
 
 /**
  * The encoded bounds of a range. Bounds outside the prefix, and a start after the end, are
@@ -212,52 +196,9 @@ function encodeBound(
   return encoded;
 }
 
-// ─── words
-
-/** A key as messages show it: in one line, without control characters; long ones are cut. */
-export function inspect(key: unknown): string {
-  // JSON leaves C1 and bidirectional controls as they are
-  const text = printable(
-    typeof key === 'string'
-      ? JSON.stringify(key)
-      : Array.isArray(key)
-        ? `[${key.map(describePart).join(', ')}]`
-        : describeOther(key),
-  );
-  return text.length > 120 ? `${text.slice(0, 117)}…` : text;
-}
-
-const describePart = (part: unknown): string => (Array.isArray(part) ? 'an array' : inspect(part));
-
-function describeOther(value: unknown): string {
-  if (typeof value === 'bigint') return `${value}n`;
-  if (isBytes(value)) return `bytes ${toHex(value.subarray(0, 32))}`;
-  if (typeof value === 'object' && value !== null)
-    return `an object (${value.constructor?.name ?? 'no class'})`;
-  return String(value);
-}
-
 const invalidKey = (given: string) =>
   storageError(
     'INVALID_KEY',
     `A key is a non-empty string, or a non-empty array of strings, numbers (not NaN), bigints, booleans and Uint8Arrays; given was ${given}.`,
     {},
   );
-
-/** `LIMIT_EXCEEDED` when an encoded text has more UTF-8 bytes than the limit allows. */
-export function assertWithin(limit: LimitName, encoded: string, what: string): void {
-  const allowed = limits[limit];
-  if (encoded.length * 3 <= allowed) return;
-  const given = utf8Length(encoded);
-  if (given > allowed) {
-    throw storageError(
-      'LIMIT_EXCEEDED',
-      `A ${what} of ${given} encoded bytes is over the limit ${limit} of ${allowed}.`,
-      {
-        limit,
-        given,
-        allowed,
-      },
-    );
-  }
-}

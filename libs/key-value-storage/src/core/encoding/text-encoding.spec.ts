@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { decodeText, encodeText, utf8Length } from './text-encoding.js';
+import { decodeText, encodeText } from './text-encoding.js';
+import { utf8Length } from '../base/utf8-length.js';
 
 const edges = [
   0, 0x20, 0x21, 0x22, 0x23, 0x7f, 0x80, 0x7ff, 0x800, 0xd7fe, 0xd7ff, 0xd800, 0xdbff, 0xdc00, 0xdfff, 0xe000,

@@ -5,7 +5,7 @@
 import { storageError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Row, ScannedRow, Value } from './storage-provider.js';
-import { utf8Length } from '../encoding/text-encoding.js';
+import { utf8Length } from '../base/utf8-length.js';
 
 /**
  * A page as a provider found it: cut where its values are over `pageBytesMax` together. One row is

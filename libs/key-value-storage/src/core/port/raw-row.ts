@@ -11,7 +11,8 @@ import { isBytes } from '../base/kinds.js';
 import { invalidOption } from '../base/options.js';
 import { printable } from '../base/printable.js';
 import type { RawRow, Row, RowAddress, Value } from './storage-provider.js';
-import { decodeText, utf8Length } from '../encoding/text-encoding.js';
+import { decodeText } from '../encoding/text-encoding.js';
+import { utf8Length } from '../base/utf8-length.js';
 import { isVersion } from './version.js';
 
 /** The last moment that a `Date` can hold, in milliseconds since 1970. */

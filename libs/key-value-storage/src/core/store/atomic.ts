@@ -21,7 +21,9 @@ import type { StorageAccess } from '../commit/storage-access.js';
 import type { OnConflict } from '../contention/held-locks.js';
 import { rowNameOf } from '../port/row-name.js';
 import type { Entry, EntryInfo } from './entry.js';
-import { decodeKey, inspect, type Key } from '../encoding/key-encoding.js';
+import { decodeKey } from '../encoding/key-encoding.js';
+import { inspect } from '../base/inspect.js';
+import type { Key } from '../base/key.js';
 import {
   AtomicBatch,
   type AnyStore,

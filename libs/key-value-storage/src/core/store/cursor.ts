@@ -3,7 +3,8 @@
  * refused where it does not belong.
  */
 import { storageError } from '../base/errors.js';
-import { decodeKey, inspect, encodeKey } from '../encoding/key-encoding.js';
+import { decodeKey, encodeKey } from '../encoding/key-encoding.js';
+import { inspect } from '../base/inspect.js';
 import { limits } from '../base/limits.js';
 import type { ScanRange } from '../port/storage-provider.js';
 import { textDigest } from '../encoding/text-digest.js';

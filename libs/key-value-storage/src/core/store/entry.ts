@@ -1,7 +1,7 @@
 /** A state as it was read: what `save`, `ifMatch` and batches take. */
 import { copyProperties } from '../encoding/codec.js';
 import { etagOf } from './etag.js';
-import type { Key } from '../encoding/key-encoding.js';
+import type { Key } from '../base/key.js';
 import { builtInKind, isBytes } from '../base/kinds.js';
 import { invalidOption } from '../base/options.js';
 import type { Address } from '../port/storage-provider.js';

@@ -6,7 +6,7 @@
 import type { CommitParticipant } from '../commit/participant.js';
 import type { Entry, EntryInfo } from './entry.js';
 import type { Precondition } from './etag.js';
-import type { Key, KeyRange } from '../encoding/key-encoding.js';
+import type { Key, KeyRange } from '../base/key.js';
 import type { IdempotentCall } from '../commit/idempotency-record.js';
 import type { RetryOptions } from '../contention/retry-on-conflict.js';
 import type { ClassOf, Input, StateDefinition } from './state-definition.js';

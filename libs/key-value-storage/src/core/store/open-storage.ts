@@ -6,7 +6,7 @@ import { Atomic, atomicOn } from './atomic.js';
 import { CoalescingProvider } from '../providers/coalescing-provider.js';
 import { StorageAccess } from '../commit/storage-access.js';
 import { storageError } from '../base/errors.js';
-import { inspect } from '../encoding/key-encoding.js';
+import { inspect } from '../base/inspect.js';
 import { KeyValueStorage, type AtomicBatch, type KeyValueStore } from './key-value-store.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';

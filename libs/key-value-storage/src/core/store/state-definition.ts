@@ -3,7 +3,8 @@
  * token and the type at once.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { assertWithin, inspect } from '../encoding/key-encoding.js';
+import { assertWithin } from '../base/assert-limits.js';
+import { inspect } from '../base/inspect.js';
 import { assertOptions, assertTtl, invalidOption } from '../base/options.js';
 import { encodeText } from '../encoding/text-encoding.js';
 

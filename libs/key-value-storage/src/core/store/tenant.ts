@@ -3,9 +3,10 @@
  * isolation, backup and deletion.
  */
 import { storageError } from '../base/errors.js';
-import { inspect } from '../encoding/key-encoding.js';
+import { inspect } from '../base/inspect.js';
 import { limits } from '../base/limits.js';
-import { decodeText, encodeText, utf8Length } from '../encoding/text-encoding.js';
+import { decodeText, encodeText } from '../encoding/text-encoding.js';
+import { utf8Length } from '../base/utf8-length.js';
 
 export const sharedDatabase = 'shared';
 

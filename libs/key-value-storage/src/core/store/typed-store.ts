@@ -2,13 +2,15 @@
  * What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port
  * in as few turns as it can.
  */
-import { assertAtMost, conflictError, existsError, keyOf, type ConflictedBatch } from '../commit/commit.js';
+import { conflictError, existsError, keyOf, type ConflictedBatch } from '../commit/commit.js';
+import { assertAtMost } from '../base/assert-limits.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { throwIfAborted } from '../base/abort.js';
 import { frozenKey, type Entry, type EntryInfo } from './entry.js';
 import type { Precondition } from './etag.js';
 import { storageError } from '../base/errors.js';
-import { inspect, type Key, type KeyRange } from '../encoding/key-encoding.js';
+import { inspect } from '../base/inspect.js';
+import type { Key, KeyRange } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
 import {
   KeyValueStore,

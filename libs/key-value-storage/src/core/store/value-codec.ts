@@ -12,7 +12,9 @@ import {
   reviveFrozen,
 } from '../encoding/codec.js';
 import { storageError } from '../base/errors.js';
-import { inspect, assertWithin, type Key } from '../encoding/key-encoding.js';
+import { assertWithin } from '../base/assert-limits.js';
+import { inspect } from '../base/inspect.js';
+import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
 import type { ResolvedState } from './state-definition.js';
 import type { Address, StoredValue, Value } from '../port/storage-provider.js';

@@ -1,7 +1,7 @@
 /** The options of writes, in the terms of the port. */
 import { isPrecondition, versionIn, type Precondition } from './etag.js';
 import { storageError } from '../base/errors.js';
-import { inspect } from '../encoding/key-encoding.js';
+import { inspect } from '../base/inspect.js';
 import type { EtagLike } from './key-value-store.js';
 import { assertTtl, invalidOption } from '../base/options.js';
 import type { Address, Expected, TimeToLive } from '../port/storage-provider.js';

@@ -1,3 +1,4 @@
+import { timerMsMax } from '../../core/base/clock.js';
 import { Inject, Injectable } from '@nestjs/common';
 import { untilAborted } from '../../core/base/abort.js';
 import { isStorageError } from '../../core/base/errors.js';
@@ -44,7 +45,7 @@ export class StorageHealthIndicator {
   ): Promise<StorageHealth<Key>> {
     assertOptions('isHealthy', options, ['timeoutMs']);
     const { timeoutMs = 1_000 } = options;
-    if (!(timeoutMs > 0 && timeoutMs < 2 ** 31))
+    if (!(timeoutMs > 0 && timeoutMs <= timerMsMax))
       throw invalidOption(
         `isHealthy: timeoutMs is a number of milliseconds above 0; given was ${String(timeoutMs)}.`,
       );

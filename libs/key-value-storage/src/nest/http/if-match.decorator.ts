@@ -1,7 +1,7 @@
 import { createParamDecorator, type ExecutionContext } from '@nestjs/common';
 import { storageError } from '../../core/base/errors.js';
 import { Precondition } from '../../core/store/etag.js';
-import { inspect } from '../../core/encoding/key-encoding.js';
+import { inspect } from '../../core/base/inspect.js';
 import { entityTagsIn } from './entity-tags.js';
 import { headerOf, type AnyRequest } from './http-exchange.js';
 

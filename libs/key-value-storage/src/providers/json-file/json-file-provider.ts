@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 import { throwIfAborted } from '../../core/base/abort.js';
 import { systemClock, type Clock } from '../../core/base/clock.js';
 import { storageError } from '../../core/base/errors.js';
-import { inspect } from '../../core/encoding/key-encoding.js';
+import { inspect } from '../../core/base/inspect.js';
 import { looksLikeAddress } from '../../core/base/hide-passwords.js';
 import { assertOptions, invalidOption, resolveOptions } from '../../core/base/options.js';
 import { PendingWork } from '../../core/base/pending-work.js';

@@ -6,7 +6,7 @@ import type { SteadyTime, StoredTime } from '../../../core/base/clock.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
 import { storageError } from '../../../core/base/errors.js';
 import { limits } from '../../../core/base/limits.js';
-import { utf8Length } from '../../../core/encoding/text-encoding.js';
+import { utf8Length } from '../../../core/base/utf8-length.js';
 import type { RowTable } from '../../../core/providers/row-table.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
 import type { CommitQueue, Work } from './commit-queue.js';
