@@ -184,6 +184,7 @@ function wallsBetweenRooms(): readonly { from: string; to: string; file: string;
 function placeIn(name: string): string {
   const glob = table.get(name)?.files ?? '';
   return glob
+    .replace(/\{([^,}]*)[^}]*\}/, '$1')
     .replace('libs/*', 'libs/key-value-storage')
     .replace('apps/*', 'apps/storefront')
     .replace(/\*\*\/\*|\*\*/, 'planted')
