@@ -1,6 +1,6 @@
 /**
- * Who is measured: the same verbs for everybody, and what their answers are worth, which the table
- * says beside each figure.
+ * What is measured: every contender implements the same verbs. Its traits say what its results
+ * guarantee; the table shows them beside each figure.
  */
 export type Verb =
   | (
@@ -18,32 +18,29 @@ export type Verb =
   | ('append' | 'append 100' | 'append, marked' | 'hot append' | 'hot transact')
   | ('read 1,000' | 'load' | 'load, no snapshots' | 'version');
 
-/**
- * The n-th call of a verb. It answers a promise where the contender does: nobody is made to wait
- * who need not.
- */
+/** The n-th call of a verb. It returns a promise only if the contender does. */
 export type Operation = (call: number) => unknown;
 
 export interface Traits {
   /** What an acknowledged write survives: 'power loss', 'kill' (of the process), or 'nothing'. */
   readonly survives: 'power loss' | 'kill' | 'nothing';
   /**
-   * Whether a write can be made to depend on what was read: with 'no', two that change one key at
-   * once lose a change.
+   * Whether a write can depend on the version that was read. If not, two concurrent changes of one
+   * key lose one of them.
    */
   readonly comparesAndSets: boolean;
   /**
-   * What a read answers: 'frozen', a 'fresh copy' that may be changed without harm, the 'stored
-   * object' itself, or 'text'.
+   * What a read returns: a 'frozen' value, a 'fresh copy' that may be changed, the 'stored object'
+   * itself, or 'text'.
    */
-  readonly answers: 'frozen' | 'fresh copy' | 'stored object' | 'text' | 'nothing';
-  /** In a few words, what else one should know before comparing. */
+  readonly returns: 'frozen' | 'fresh copy' | 'stored object' | 'text' | 'nothing';
+  /** What else matters for a comparison, in a few words. */
   readonly note?: string;
 }
 
-export interface Rivalry {
+export interface Contention {
   readonly done: number;
-  readonly again: number;
+  readonly repeated: number;
 }
 
 export interface Contender {
@@ -51,28 +48,27 @@ export interface Contender {
   readonly traits: Traits;
   readonly verbs: Partial<Readonly<Record<Verb, Operation>>>;
   /**
-   * How its hot updates went so far: those that were done, and those that had to begin again
-   * because somebody else was faster.
+   * Its hot updates so far: those that are done, and the attempts that were repeated after a
+   * conflict.
    */
-  readonly rivalry?: Rivalry;
-  /** Rejects when what is stored now is not what was answered: an update that was lost. */
+  readonly contention?: Contention;
+  /** Rejects when the stored data differ from the acknowledged updates: an update was lost. */
   readonly verify?: () => Promise<void>;
   readonly close?: () => Promise<void>;
 }
 
-/** Where a contender works: its own directory, and the keys in it. */
-export interface Place {
+/** What a contender gets: its own directory, and the keys to store. */
+export interface Setup {
   readonly directory: string;
   readonly keys: readonly string[];
-  /** Events of the streams that are long. */
+  /** Number of events of the long streams. */
   readonly longEvents: number;
-  /** Whether they are there already, from an earlier opening; if not, opening stores them. */
+  /** Whether an earlier opening has stored the keys; if not, opening stores them. */
   readonly filled: boolean;
   /**
-   * The database server of the suite, where it has one, and a schema in it for this contender
-   * alone.
+   * The database server of the suite, if it has one, and a schema for this contender only.
    */
   readonly database?: { readonly url: string; readonly schema: string };
 }
 
-export type Opening = (place: Place) => Promise<Contender>;
+export type Opening = (setup: Setup) => Promise<Contender>;

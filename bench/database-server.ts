@@ -1,7 +1,7 @@
 /**
- * A Postgres server to measure on, with full durability: one of its own, or that of
- * `BENCH_POSTGRES_URL`. Its own is the server that the tests use, in a process that ends it when
- * this one ends, however it ends.
+ * A Postgres server with full durability for the measurements: the server of `BENCH_POSTGRES_URL`,
+ * or one that is started like the servers of the tests. A child process stops it when this process
+ * ends, however it ends.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,27 +12,25 @@ import { root } from './root.js';
 
 export interface DatabaseServer {
   readonly url: string;
-  /** Its release, and what an acknowledged commit means to it. */
+  /** Its release and its durability settings. */
   readonly description: string;
-  /** Where its data are; not known of a server that was named. */
+  /** The folder of its data; unknown for `BENCH_POSTGRES_URL`. */
   readonly directory: string | undefined;
-  /** An empty schema of this name, or one less. */
+  /** Creates an empty schema. */
   create(schema: string): Promise<void>;
   drop(schema: string): Promise<void>;
-  /**
-   * Writes down what filling has left to do, so that nobody pays for it while others are measured.
-   */
+  /** Vacuums and checkpoints, so that the work left by filling does not fall into a window. */
   settle(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Connections of everybody's pool. */
+/** Number of connections in the pool of each contender. */
 export const poolSize = 10;
 
 export async function startPostgres(directory: string): Promise<DatabaseServer> {
-  const named = process.env['BENCH_POSTGRES_URL'];
-  const own = named ? undefined : await startOwn(directory);
-  const url = own?.url ?? named ?? '';
+  const externalUrl = process.env['BENCH_POSTGRES_URL'];
+  const own = externalUrl ? undefined : await startOwn(directory);
+  const url = own?.url ?? externalUrl ?? '';
   const admin = new Client({ connectionString: url });
   try {
     await admin.connect();
@@ -60,10 +58,7 @@ export async function startPostgres(directory: string): Promise<DatabaseServer> 
   }
 }
 
-/**
- * Throws where an acknowledged commit is not on the disk: that would flatter everybody who asks for
- * one.
- */
+/** Throws if the server acknowledges commits that are not on the disk. */
 async function describe(admin: Client): Promise<string> {
   const names = ['server_version', 'fsync', 'synchronous_commit', 'full_page_writes'];
   const { rows } = await admin.query<{ name: string; setting: string }>(
@@ -73,7 +68,7 @@ async function describe(admin: Client): Promise<string> {
   const [version, ...durability] = rows;
   if (durability.some(({ setting }) => setting === 'off'))
     throw new Error(
-      `The server does not write what it acknowledges: ${durability.map(({ name, setting }) => `${name} ${setting}`).join(', ')}.`,
+      `The server must be durable; got ${durability.map(({ name, setting }) => `${name} ${setting}`).join(', ')}.`,
     );
   return `Postgres ${version?.setting ?? ''}, ${durability.map(({ name, setting }) => `${name} ${setting}`).join(', ')}; ${poolSize} connections each`;
 }
@@ -89,18 +84,18 @@ async function startOwn(
   });
   const ended = once(child, 'close');
   for await (const line of createInterface(child.stdout)) {
-    const { url, directory: place } = JSON.parse(line) as {
+    const { url, directory: dataDirectory } = JSON.parse(line) as {
       readonly url: string;
       readonly directory: string;
     };
     return {
       url,
-      directory: place,
+      directory: dataDirectory,
       end: async () => {
         child.stdin.end();
         await ended;
       },
     };
   }
-  throw new Error('The Postgres server to measure on does not start.');
+  throw new Error('The Postgres server for the measurements did not start.');
 }

@@ -1,4 +1,4 @@
-/** Where it was measured: figures of another machine say nothing. */
+/** The machine of the measurement: figures of different machines are not comparable. */
 import { mkdirSync, statfsSync } from 'node:fs';
 import { cpus, loadavg, totalmem, type } from 'node:os';
 
@@ -8,7 +8,7 @@ export interface Machine {
   readonly processor: string;
   readonly cores: number;
   readonly memoryGB: number;
-  /** Processes that wanted to run in the last minute: above 1 somebody else was busy too. */
+  /** Load average of the last minute: above 1, other processes were busy too. */
   readonly loadBefore: number;
   readonly directory: string;
   readonly fileSystem: string;
@@ -28,8 +28,8 @@ const fileSystems: Readonly<Record<number, string>> = {
 const inMemory: readonly string[] = ['tmpfs', 'ramfs'];
 
 /**
- * The facts. Throws where the directory is no disk: an fsync that costs nothing would flatter
- * everybody who makes one.
+ * Describes the machine. Throws if the directory is not on a disk: an fsync without cost would
+ * distort the comparison.
  */
 export function machineOf(directory: string): Machine {
   mkdirSync(directory, { recursive: true });
@@ -45,14 +45,12 @@ export function machineOf(directory: string): Machine {
   };
 }
 
-/** The file system of a folder. Throws where it is no disk. */
+/** The file system of a folder. Throws if it is in memory. */
 export function diskOf(directory: string): string {
   const magic = statfsSync(directory).type;
   const fileSystem = fileSystems[magic] ?? `unknown (${magic.toString(16)})`;
   if (inMemory.includes(fileSystem))
-    throw new Error(
-      `${directory} is on ${fileSystem}, which is no disk: name another place with --directory.`,
-    );
+    throw new Error(`--directory must be on a disk; got ${directory} on ${fileSystem}.`);
   return fileSystem;
 }
 

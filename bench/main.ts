@@ -1,6 +1,6 @@
 /**
- * How fast, beside the peers, in one run. See `--help`. Figures of a busy machine are worth little,
- * ratios somewhat more: everybody has a turn in each round.
+ * Measures Kvent and its peers in one run. See `--help`. On a busy machine, ratios are more
+ * reliable than absolute figures, because every contender is measured in each round.
  */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -17,7 +17,7 @@ import { postgres } from './suites/postgres.js';
 import type { Suite } from './suite.js';
 import { legendOf, tableOf } from './table.js';
 
-/** What `--suite` chooses among. */
+/** The values of `--suite`. */
 const suites: Readonly<Record<string, readonly Suite[]>> = {
   memory: [memory],
   file: [file],
@@ -25,13 +25,13 @@ const suites: Readonly<Record<string, readonly Suite[]>> = {
   events: [eventsOnPostgres, eventsEmbedded],
 };
 const help = `npm run bench -- [options]
-  --suite memory|file|postgres|events  which one; all if left out
-  --only <text>         works whose name holds this: 'get', 'save, 64'
-  --rounds <n>          rounds in which everybody has a turn (7)
-  --ms <n>              length of a turn in milliseconds (200; postgres and events 500)
-  --entries <n>         entries to open with in the file suite, and events of the long streams (100000); 0: leave the opening out
-  --json <file>         where the figures are written (.tmp/bench-results/<time>.json)
-  --directory <path>    where files are written: a disk, not memory (.tmp/bench)
+  --suite memory|file|postgres|events  the suite to run (all)
+  --only <text>         works whose title contains this: 'get', 'save, 64'
+  --rounds <n>          number of rounds; each contender is measured once per round (7)
+  --ms <n>              length of a measuring window in milliseconds (200; postgres and events 500)
+  --entries <n>         entries of the opening test in the file suite, and events of the long streams (100000); 0: no opening test
+  --json <file>         file for the figures (.tmp/bench-results/<time>.json)
+  --directory <path>    folder for data, on a disk (.tmp/bench)
 `;
 
 const { values } = parseArgs({
@@ -95,12 +95,12 @@ async function bench(): Promise<void> {
 function suitesOf(name: string): readonly Suite[] {
   const chosen = Object.hasOwn(suites, name) ? suites[name] : undefined;
   if (chosen === undefined)
-    throw new Error(`There is no suite '${name}': ${Object.keys(suites).join(', ')}.`);
+    throw new Error(`--suite must be one of ${Object.keys(suites).join(', ')}; got '${name}'.`);
   return chosen;
 }
 
 function numberOf(name: 'rounds' | 'ms' | 'entries', least: number): number {
   const number = Number(values[name]);
   if (Number.isInteger(number) && number >= least) return number;
-  throw new Error(`--${name} is a whole number from ${least}; given was '${values[name]}'.`);
+  throw new Error(`--${name} must be a whole number from ${least}; got '${values[name]}'.`);
 }

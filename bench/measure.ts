@@ -1,36 +1,36 @@
 /**
- * Rounds in which everybody has a turn, one after the other, in an order that rotates: what
- * disturbs the machine for a while disturbs all of them alike. A turn is a number of callers who
- * call again as soon as they are answered, until the time is over.
+ * In each round every contender has one measuring window, in rotating order, so that a disturbance
+ * of the machine affects all contenders alike. In a window, a number of callers call again as soon
+ * as their call has returned, until the time is over.
  */
 import type { Operation } from './contender.js';
 import type { Round } from './statistics.js';
 
-export interface Turn {
+export interface Window {
   readonly callers: number;
   readonly ms: number;
 }
 
 /**
- * Calls quicker than this are timed one in `sampledEvery`, for reading the clock costs a tenth of a
- * microsecond.
+ * Of calls that are faster than this, one in `sampledEvery` is timed, because reading the clock
+ * costs a tenth of a microsecond.
  */
-const quickUs = 50;
+const sampledBelowUs = 50;
 const sampledEvery = 16;
 
-/** The rounds of each operation, in the order given. One turn each goes before, uncounted. */
+/** The rounds of each operation, in the given order. One warm-up window each is not counted. */
 export async function measure(
   operations: readonly Operation[],
-  turn: Turn,
+  window: Window,
   rounds: number,
 ): Promise<readonly (readonly Round[])[]> {
   const results: Round[][] = operations.map(() => []);
   const every: number[] = [];
   const next = operations.map(() => 0);
-  const take = async (index: number, sampled: number): Promise<Round> => {
-    const { round, calls } = await takeTurn(
+  const run = async (index: number, sampled: number): Promise<Round> => {
+    const { round, calls } = await runWindow(
       operations[index] as Operation,
-      turn,
+      window,
       sampled,
       next[index] as number,
     );
@@ -38,42 +38,42 @@ export async function measure(
     return round;
   };
   for (const index of operations.keys()) {
-    const { callsPerSecond } = await take(index, 1);
-    every[index] = (turn.callers * 1e6) / callsPerSecond < quickUs ? sampledEvery : 1;
+    const { callsPerSecond } = await run(index, 1);
+    every[index] = (window.callers * 1e6) / callsPerSecond < sampledBelowUs ? sampledEvery : 1;
   }
   for (let round = 0; round < rounds; round += 1) {
-    for (let place = 0; place < operations.length; place += 1) {
-      const index = (place + round) % operations.length;
-      results[index]?.push(await take(index, every[index] as number));
+    for (let position = 0; position < operations.length; position += 1) {
+      const index = (position + round) % operations.length;
+      results[index]?.push(await run(index, every[index] as number));
     }
   }
   return results;
 }
 
-async function takeTurn(
+async function runWindow(
   operation: Operation,
-  { callers, ms }: Turn,
+  { callers, ms }: Window,
   every: number,
   from: number,
 ): Promise<{ round: Round; calls: number }> {
   const latenciesUs: number[] = [];
-  const beginning = performance.now();
-  const end = beginning + ms;
+  const start = performance.now();
+  const end = start + ms;
   let call = from;
-  const callAgain = async (): Promise<void> => {
-    // at least once: a machine that is busy elsewhere may let a whole turn pass
+  const callRepeatedly = async (): Promise<void> => {
+    // At least once: on a busy machine a whole window may pass before the first call.
     do {
-      const asked = performance.now();
-      const timed = operation(call++);
-      if (timed instanceof Promise) await timed;
-      latenciesUs.push((performance.now() - asked) * 1_000);
+      const startedAt = performance.now();
+      const result = operation(call++);
+      if (result instanceof Promise) await result;
+      latenciesUs.push((performance.now() - startedAt) * 1_000);
       for (let untimed = 1; untimed < every; untimed += 1) {
-        const answer = operation(call++);
-        if (answer instanceof Promise) await answer;
+        const untimedResult = operation(call++);
+        if (untimedResult instanceof Promise) await untimedResult;
       }
     } while (performance.now() < end);
   };
-  await Promise.all(Array.from({ length: callers }, callAgain));
+  await Promise.all(Array.from({ length: callers }, callRepeatedly));
   const calls = call - from;
-  return { round: { callsPerSecond: (calls * 1_000) / (performance.now() - beginning), latenciesUs }, calls };
+  return { round: { callsPerSecond: (calls * 1_000) / (performance.now() - start), latenciesUs }, calls };
 }

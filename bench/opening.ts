@@ -1,6 +1,6 @@
 /**
- * What it costs to start with many entries there: each opening in a process of its own, which says
- * how long it took and what memory it then held.
+ * The cost of opening a store with many entries. Each opening runs in a process of its own, which
+ * reports its duration and its memory.
  */
 import { execFile } from 'node:child_process';
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
@@ -15,7 +15,7 @@ import { keysOf } from './product.js';
 import { median } from './statistics.js';
 import { columns } from './table.js';
 
-/** By the names under which the child finds them. */
+/** By the names that the child process gets. */
 export const openings: Readonly<Record<string, Opening>> = {
   'kvent, JSON file': openJsonFile,
   'classic-level': openLevelSync,
@@ -24,10 +24,10 @@ export const openings: Readonly<Record<string, Opening>> = {
 };
 
 /**
- * What a child says: milliseconds to open and read one entry, and bytes of memory (RSS) before and
- * after.
+ * The report of a child process: milliseconds to open the store and read one entry, and bytes of
+ * memory (RSS) before and after.
  */
-export interface Opened {
+export interface OpenedReport {
   readonly ms: number;
   readonly rssBefore: number;
   readonly rssAfter: number;
@@ -47,21 +47,21 @@ export async function measureOpening(options: {
   readonly rounds: number;
 }): Promise<readonly OpeningResult[]> {
   const { entries, rounds } = options;
-  const places = Object.entries(openings).map(([name, open], index) => ({
+  const setups = Object.entries(openings).map(([name, open], index) => ({
     name,
     open,
     directory: join(options.directory, `open-${index}`),
   }));
-  const opened = new Map<string, Opened[]>(places.map(({ name }) => [name, []]));
-  for (const { open, directory } of places) {
+  const opened = new Map<string, OpenedReport[]>(setups.map(({ name }) => [name, []]));
+  for (const { open, directory } of setups) {
     mkdirSync(directory, { recursive: true });
     await (await open({ keys: keysOf(entries), longEvents: 0, directory, filled: false })).close?.();
   }
   for (let round = 0; round < rounds; round += 1) {
-    for (const { name, directory } of places)
+    for (const { name, directory } of setups)
       opened.get(name)?.push(await openInChild(name, directory, entries));
   }
-  return places.map(({ name, directory }) => {
+  return setups.map(({ name, directory }) => {
     const results = opened.get(name) ?? [];
     return {
       contender: name,
@@ -73,7 +73,7 @@ export async function measureOpening(options: {
   });
 }
 
-async function openInChild(name: string, directory: string, entries: number): Promise<Opened> {
+async function openInChild(name: string, directory: string, entries: number): Promise<OpenedReport> {
   const script = join(import.meta.dirname, 'opening-child.js');
   const { stdout } = await promisify(execFile)(process.execPath, [
     '--expose-gc',
@@ -82,7 +82,7 @@ async function openInChild(name: string, directory: string, entries: number): Pr
     directory,
     String(entries),
   ]);
-  return JSON.parse(stdout) as Opened;
+  return JSON.parse(stdout) as OpenedReport;
 }
 
 function sizeOf(directory: string): number {

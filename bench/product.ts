@@ -1,6 +1,5 @@
 /**
- * What everybody stores: one product of about 170 bytes of JSON, under as many keys as the suite
- * says.
+ * The stored value: one product of about 170 bytes of JSON, under the number of keys of the suite.
  */
 export interface Product {
   readonly title: string;
@@ -27,8 +26,5 @@ export const productBytes = JSON.stringify(product).length;
 export const keysOf = (count: number): readonly string[] =>
   Array.from({ length: count }, (_, index) => `product-${index}`);
 
-/**
- * The key (or whatever stands in turn) of the n-th call: each call the next, and from the last back
- * to the first.
- */
+/** The key (or another item) of the n-th call: one after the other, then from the first again. */
 export const keyAt = <T>(keys: readonly T[], call: number): T => keys[call % keys.length] as T;

@@ -2,5 +2,5 @@ import { basename, dirname } from 'node:path';
 
 const here = import.meta.dirname;
 
-/** The root of the repository, whether this is the source or was compiled. */
+/** The root of the repository, for the source and for the compiled code. */
 export const root = dirname(basename(here) === 'dist' ? dirname(here) : here);

@@ -1,11 +1,11 @@
 /**
- * Opens everybody of a suite, sees that they do what they are measured at, and measures each work
- * in turn.
+ * Opens all contenders of a suite, checks that they store what they should, and measures one work
+ * after the other.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Contender, Operation, Rivalry, Traits } from './contender.js';
+import type { Contender, Operation, Contention, Traits } from './contender.js';
 import type { DatabaseServer } from './database-server.js';
 import { diskOf } from './machine.js';
 import { measure } from './measure.js';
@@ -15,7 +15,7 @@ import { titleOf, type Suite, type Work } from './suite.js';
 
 export interface Row extends Summary {
   readonly contender: string;
-  /** Of works that many want to do to one key: how often an update had to begin again. */
+  /** For works with contended keys: repeated attempts per update. */
   readonly conflictsPerCall?: number;
 }
 export interface WorkResult extends Work {
@@ -31,13 +31,13 @@ export interface SuiteResult {
 
 export interface RunOptions {
   readonly rounds: number;
-  /** Of the streams that are long. */
+  /** Number of events of the long streams. */
   readonly longEvents: number;
-  /** Of a turn, instead of the suite's own. */
+  /** Length of a measuring window, instead of the suite's own. */
   readonly ms: number | undefined;
-  /** Only works whose name holds this. */
+  /** Only works whose title contains this. */
   readonly only: string;
-  /** Empty; everybody gets a folder in it. */
+  /** An empty folder; each contender gets a folder in it. */
   readonly directory: string;
   readonly onServer: (description: string) => void;
   readonly onWork: (result: WorkResult, contenders: SuiteResult['contenders']) => void;
@@ -70,11 +70,11 @@ async function runAll(
       const contender = await open({
         keys,
         longEvents: options.longEvents,
-        ...(await placeOf(options.directory, index, server, schemas)),
+        ...(await setupOf(options.directory, index, server, schemas)),
         filled: false,
       });
       contenders.push(contender);
-      await assertStores(contender);
+      await assertStoresProduct(contender);
     }
     await server?.settle();
     const described = contenders.map(({ name, traits }) => ({ name, ...traits }));
@@ -95,8 +95,8 @@ async function runAll(
   }
 }
 
-/** A folder of its own for each, and a schema of the server. */
-async function placeOf(
+/** A folder for one contender, and a schema if there is a server. */
+async function setupOf(
   directory: string,
   index: number,
   server: DatabaseServer | undefined,
@@ -115,27 +115,27 @@ async function runWork(
   contenders: readonly Contender[],
   { rounds, ms }: { readonly rounds: number; readonly ms: number },
 ): Promise<WorkResult> {
-  const taking = contenders.filter(({ verbs }) => verbs[work.verb] !== undefined);
-  const before = taking.map(({ rivalry }) => ({ done: 0, again: 0, ...rivalry }));
-  const operations = taking.map(({ verbs }) => verbs[work.verb] as Operation);
+  const participants = contenders.filter(({ verbs }) => verbs[work.verb] !== undefined);
+  const before = participants.map(({ contention }) => ({ done: 0, repeated: 0, ...contention }));
+  const operations = participants.map(({ verbs }) => verbs[work.verb] as Operation);
   const measured = await measure(operations, { callers: work.callers, ms }, rounds);
-  const reference = measured[taking.findIndex(({ name }) => name === work.reference)] ?? [];
-  const rows = taking.map(({ name, rivalry }, index): Row => {
+  const reference = measured[participants.findIndex(({ name }) => name === work.reference)] ?? [];
+  const rows = participants.map(({ name, contention }, index): Row => {
     const row = { contender: name, ...summarize(measured[index] ?? [], reference) };
-    const { done, again } = before[index] as Rivalry;
-    if (rivalry === undefined || rivalry.done === done) return row;
-    return { ...row, conflictsPerCall: (rivalry.again - again) / (rivalry.done - done) };
+    const { done, repeated } = before[index] as Contention;
+    if (contention === undefined || contention.done === done) return row;
+    return { ...row, conflictsPerCall: (contention.repeated - repeated) / (contention.done - done) };
   });
   return { ...work, rows };
 }
 
-/** What is fast because it does nothing is not measured. */
-async function assertStores({ name, verbs, traits }: Contender): Promise<void> {
+/** A contender that stores nothing must not be measured. */
+async function assertStoresProduct({ name, verbs, traits }: Contender): Promise<void> {
   await verbs.set?.(0);
   if (verbs.get === undefined) return;
-  const answer: unknown = await verbs.get(0);
-  const seen =
-    traits.answers === 'text' ? answer : ((answer as { readonly value?: unknown }).value ?? answer);
-  if (traits.answers !== 'text' && !isDeepStrictEqual({ ...(seen as object) }, product))
-    throw new Error(`${name} does not answer what was stored.`);
+  const result: unknown = await verbs.get(0);
+  const stored =
+    traits.returns === 'text' ? result : ((result as { readonly value?: unknown }).value ?? result);
+  if (traits.returns !== 'text' && !isDeepStrictEqual({ ...(stored as object) }, product))
+    throw new Error(`${name} does not return what was stored.`);
 }

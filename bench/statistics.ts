@@ -1,9 +1,9 @@
 /**
- * Figures from samples. A shared machine disturbs single rounds, so what is said is the median over
- * rounds, and ratios are taken round by round.
+ * Figures from samples. A shared machine disturbs single rounds, so the figures are medians over
+ * the rounds, and ratios are computed per round.
  */
 
-/** What one contender did in one round. Latencies are microseconds of single calls, sampled. */
+/** The result of one contender in one round. Latencies are those of sampled single calls. */
 export interface Round {
   readonly callsPerSecond: number;
   readonly latenciesUs: readonly number[];
@@ -13,20 +13,20 @@ export interface Summary {
   readonly callsPerSecond: number;
   readonly p50Us: number;
   readonly p99Us: number;
-  /** How many times the calls per second of the reference, which ran in the same round. */
+  /** Calls per second as a multiple of the reference's, in the same round. */
   readonly ratio: number;
-  /** The quartiles of the ratios: how much to believe of it. */
+  /** The quartiles of the ratios: how reliable the ratio is. */
   readonly ratioQuartiles: readonly [number, number];
   /**
-   * Rounds in which less than half of what is usual was done: a disk or a machine that was busy
-   * elsewhere.
+   * Number of rounds with less than half of the median: the disk or the machine was busy with other
+   * work.
    */
   readonly stalls: number;
 }
 
 /**
- * The value below which a part of the samples lies, `fraction` from 0 to 1: the nearest rank,
- * always one of the samples.
+ * The value below which a part of the samples lies, `fraction` from 0 to 1. Nearest rank: always
+ * one of the samples.
  */
 export function percentile(samples: readonly number[], fraction: number): number {
   if (samples.length === 0) return Number.NaN;
@@ -34,7 +34,7 @@ export function percentile(samples: readonly number[], fraction: number): number
   return sorted[Math.max(0, Math.ceil(fraction * sorted.length) - 1)] as number;
 }
 
-/** The middle one; of an even number of samples the mean of the two in the middle. */
+/** The middle sample; of an even number of samples, the mean of the two in the middle. */
 export function median(samples: readonly number[]): number {
   if (samples.length === 0) return Number.NaN;
   const sorted = Float64Array.from(samples).sort();
@@ -43,7 +43,7 @@ export function median(samples: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] as number) + upper) / 2;
 }
 
-/** Medians over rounds; the n-th round of both ran side by side. */
+/** Medians over the rounds; the n-th rounds of both arguments ran together. */
 export function summarize(rounds: readonly Round[], reference: readonly Round[]): Summary {
   const ratios = rounds.map(
     (round, index) => round.callsPerSecond / (reference[index]?.callsPerSecond ?? Number.NaN),

@@ -1,36 +1,36 @@
-/** A suite is data: who takes part, and which works are measured beside which reference. */
+/** A suite is data: its contenders, and its works with their references. */
 import type { Opening, Verb } from './contender.js';
 import type { DatabaseServer } from './database-server.js';
 
 export interface Work {
   readonly verb: Verb;
-  /** How many call at once, each again as soon as it is answered. */
+  /** Number of concurrent callers; each calls again as soon as its call has returned. */
   readonly callers: number;
-  /** The contender whose calls per second are 1. */
+  /** The contender whose calls per second count as 1. */
   readonly reference: string;
-  /** What docs/… promises for `ours` on a quiet machine: times the reference. */
+  /** The aim of the design for `ours` on a quiet machine, as a multiple of the reference. */
   readonly aim?: number;
-  /** What the verb does here, where its name does not say it. */
+  /** What the verb does in this work, if its name does not say it. */
   readonly note?: string;
 }
 
 export interface Suite {
   readonly name: string;
-  /** Keys that are there before, of one product each. */
+  /** Number of keys that are stored before, each with one product. */
   readonly keys: number;
-  /** Those of ours that the aims are about. */
+  /** The contenders of Kvent for which the aims are. */
   readonly ours: readonly string[];
   /**
-   * Milliseconds of a turn, unless told otherwise: enough that a flush of the disk more or less
-   * does not decide. @default 200
+   * Milliseconds of a measuring window without `--ms`: long enough that one flush of the disk more
+   * does not matter. @default 200
    */
   readonly ms?: number;
-  /** Where the contenders work, when that is no folder. */
+  /** Starts the server of the contenders, for a suite that needs one. */
   readonly server?: (directory: string) => Promise<DatabaseServer>;
   readonly openings: readonly Opening[];
   readonly works: readonly Work[];
 }
 
-/** How a work is called, and chosen. */
+/** The title of a work, which `--only` selects by. */
 export const titleOf = ({ verb, callers }: Work): string =>
   `${verb}, ${callers} ${callers === 1 ? 'caller' : 'callers'}`;

@@ -1,11 +1,11 @@
 /**
- * Results as people read them: one table for each work, the best first, and what the figures of
- * each contender are worth.
+ * The readable results: one table per work, the best contender first, with the traits of each
+ * contender.
  */
 import type { SuiteResult, WorkResult } from './run-suite.js';
 import { titleOf } from './suite.js';
 
-const heading = ['', 'calls/s', 'p50 µs', 'p99 µs', '×', 'quartiles', 'survives', 'compares', 'answers'];
+const heading = ['', 'calls/s', 'p50 µs', 'p99 µs', '×', 'quartiles', 'survives', 'compares', 'returns'];
 
 export function tableOf(
   result: WorkResult,
@@ -26,22 +26,22 @@ export function tableOf(
         row.ratioQuartiles.map((ratio) => ratio.toPrecision(3)).join('–'),
         traits?.survives ?? '',
         traits?.comparesAndSets === true ? 'yes' : 'no',
-        traits?.answers ?? '',
+        traits?.returns ?? '',
       ];
     });
   const title = `${titleOf(result)}${note === undefined ? '' : ` (${note})`}; × ${reference}`;
-  const remarks = [...aimsOf(result, ours), ...rivalryOf(result), ...stallsOf(result)];
+  const remarks = [...aimsOf(result, ours), ...contentionOf(result), ...stallsOf(result)];
   return [title, ...[...columns([heading, ...lines]), ...remarks].map((line) => `  ${line}`), ''].join('\n');
 }
 
-/** What the contenders are, once under all tables. */
+/** Notes on the contenders, printed once below all tables. */
 export function legendOf(contenders: SuiteResult['contenders']): string {
   const notes = contenders
     .filter(({ note }) => note !== undefined)
     .map(({ name, note }) => `  ${name}: ${note}`);
   return [
     '× calls per second of the reference, median and quartiles of the rounds; p50 and p99 of sampled calls, medians of the rounds.',
-    'survives: what an acknowledged write outlives. compares: whether a write can depend on what was read. answers: what a read gives.',
+    'survives: what an acknowledged write survives. compares: whether a write can depend on the version that was read. returns: what a read returns.',
     ...notes,
     '',
   ].join('\n');
@@ -57,11 +57,11 @@ function aimsOf({ aim, rows }: WorkResult, ours: readonly string[]): readonly st
     );
 }
 
-function rivalryOf({ rows }: WorkResult): readonly string[] {
+function contentionOf({ rows }: WorkResult): readonly string[] {
   return rows.flatMap(({ contender, conflictsPerCall }) =>
     conflictsPerCall === undefined
       ? []
-      : [`conflicts: ${contender} ${conflictsPerCall.toFixed(2)} for each update`],
+      : [`conflicts: ${contender} ${conflictsPerCall.toFixed(2)} per update`],
   );
 }
 
@@ -69,14 +69,16 @@ function stallsOf({ rows }: WorkResult): readonly string[] {
   return rows.flatMap(({ contender, stalls }) =>
     stalls === 0
       ? []
-      : [`stalled: ${contender} in ${stalls} ${stalls === 1 ? 'round' : 'rounds'}, below half of its usual`],
+      : [
+          `stalled: ${contender} in ${stalls} ${stalls === 1 ? 'round' : 'rounds'} with less than half of its median`,
+        ],
   );
 }
 
 const microseconds = (us: number): string =>
   us < 10 ? us.toFixed(2) : us < 100 ? us.toFixed(1) : Math.round(us).toLocaleString('en');
 
-/** The first column to the left, numbers to the right, words to the left again. */
+/** Aligns the first column and words to the left, numbers to the right. */
 export function columns(lines: readonly (readonly string[])[]): readonly string[] {
   const widths = (lines[0] ?? []).map((_, column) =>
     Math.max(...lines.map((line) => (line[column] ?? '').length)),

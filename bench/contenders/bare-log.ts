@@ -1,6 +1,6 @@
 /**
- * Yardsticks: a JSON line at the end of a file and fdatasync, for each call alone, or for all that
- * came while the last one was under way.
+ * References: append a JSON line to a file and call fdatasync, for each call alone, or for all
+ * calls that arrived during the sync before.
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,8 +10,8 @@ import { keyAt, product } from '../product.js';
 const traits: Traits = {
   survives: 'power loss',
   comparesAndSets: false,
-  answers: 'nothing',
-  note: 'a yardstick: it cannot read',
+  returns: 'nothing',
+  note: 'a reference: it cannot read',
 };
 
 export const openLineLog: Opening = async ({ keys, directory }) => {
@@ -23,15 +23,15 @@ export const openLineLog: Opening = async ({ keys, directory }) => {
 
 export const openGroupLog: Opening = async ({ keys, directory }) => {
   const file = await open(join(directory, 'log.jsonl'), 'a');
-  let gathered: string[] = [];
+  let pending: string[] = [];
   let next: Promise<void> | undefined;
   let last: Promise<void> = Promise.resolve();
   const append = (line: string): Promise<void> => {
-    gathered.push(line);
+    pending.push(line);
     return (next ??= last =
       last.then(async () => {
-        const lines = gathered.join('');
-        gathered = [];
+        const lines = pending.join('');
+        pending = [];
         next = undefined;
         await appendSynced(file, lines);
       }));

@@ -1,14 +1,14 @@
-/** LevelDB, native, in a format of its own: with `sync` a put is answered once it is on disk. */
+/** LevelDB: native code, a binary format. With `sync`, a put returns when it is on the disk. */
 import { ClassicLevel } from 'classic-level';
-import type { Contender, Opening, Place } from '../contender.js';
+import type { Contender, Opening, Setup } from '../contender.js';
 import { keyAt, product, type Product } from '../product.js';
 
-export const openLevelSync: Opening = async (place) => await openLevel('classic-level, sync', place, true);
-export const openLevelUnsynced: Opening = async (place) => await openLevel('classic-level', place, false);
+export const openLevelSync: Opening = async (setup) => await openLevel('classic-level, sync', setup, true);
+export const openLevelUnsynced: Opening = async (setup) => await openLevel('classic-level', setup, false);
 
 async function openLevel(
   name: string,
-  { keys, directory, filled }: Place,
+  { keys, directory, filled }: Setup,
   sync: boolean,
 ): Promise<Contender> {
   const level = new ClassicLevel<string, Product>(directory, { valueEncoding: 'json' });
@@ -20,7 +20,7 @@ async function openLevel(
     traits: {
       survives: sync ? 'power loss' : 'kill',
       comparesAndSets: false,
-      answers: 'fresh copy',
+      returns: 'fresh copy',
       note: 'native; not readable as text',
     },
     verbs: {

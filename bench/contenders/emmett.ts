@@ -26,7 +26,7 @@ export const openEmmett: Opening = async ({ database }) => {
     const before = versions.of(id);
     const expectedStreamVersion = before === 0 ? 'STREAM_DOES_NOT_EXIST' : BigInt(before);
     await store.appendToStream<Changed>(id, [...events], { expectedStreamVersion });
-    versions.grown(id, events.length);
+    versions.add(id, events.length);
   };
   for (const id of readIds)
     for (let index = 0; index < readEvents; index += hundred.length) await append(id, hundred);
@@ -35,7 +35,7 @@ export const openEmmett: Opening = async ({ database }) => {
     traits: {
       survives: 'power loss',
       comparesAndSets: true,
-      answers: 'fresh copy',
+      returns: 'fresh copy',
       note: '@event-driven-io/emmett-postgresql',
     },
     verbs: {
@@ -48,7 +48,9 @@ export const openEmmett: Opening = async ({ database }) => {
       },
     },
     verify: () =>
-      versions.assertKept('Emmett', async (id) => Number((await store.readStream(id)).currentStreamVersion)),
+      versions.assertLengths('Emmett', async (id) =>
+        Number((await store.readStream(id)).currentStreamVersion),
+      ),
     close: async () => {
       await store.close();
       await pool.end();

@@ -3,9 +3,9 @@ import { JsonFileProvider } from '@kvent/key-value-storage';
 import type { Opening } from '../contender.js';
 import { openStore } from './kvent.js';
 
-export const openJsonFile: Opening = async (place) =>
+export const openJsonFile: Opening = async (setup) =>
   await openStore(
     'kvent, JSON file',
-    new JsonFileProvider({ directory: join(place.directory, 'data') }),
-    place,
+    new JsonFileProvider({ directory: join(setup.directory, 'data') }),
+    setup,
   );

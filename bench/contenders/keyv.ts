@@ -1,6 +1,6 @@
 /**
- * keyv over what it stores in: a Map, the file of keyv-file, or a table of Postgres. It serializes,
- * so a read answers a copy.
+ * keyv with three stores: a Map, the file of keyv-file, and a table of Postgres. It serializes, so
+ * a read returns a copy.
  */
 import Keyv from 'keyv';
 import KeyvPostgres from '@keyv/postgres';
@@ -17,14 +17,12 @@ export const openKeyv: Opening = async ({ keys }) => {
   for (const key of keys) await keyv.set(key, product);
   return {
     name: 'keyv',
-    traits: { survives: 'nothing', comparesAndSets: false, answers: 'fresh copy' },
+    traits: { survives: 'nothing', comparesAndSets: false, returns: 'fresh copy' },
     verbs: verbsOf(keyv, keys),
   };
 };
 
-/**
- * Its options as they come: a set is answered when the file is written, which happens every 100 ms.
- */
+/** With its default options: a set returns when the file is written, every 100 ms. */
 export const openKeyvFile: Opening = async ({ keys, directory, filled }) => {
   const keyv = new Keyv({ store: new KeyvFile({ filename: join(directory, 'keyv.json') }) });
   if (!filled) await Promise.all(keys.map((key) => keyv.set(key, product)));
@@ -33,7 +31,7 @@ export const openKeyvFile: Opening = async ({ keys, directory, filled }) => {
     traits: {
       survives: 'kill',
       comparesAndSets: false,
-      answers: 'fresh copy',
+      returns: 'fresh copy',
       note: 'writes the whole file, every 100 ms',
     },
     verbs: verbsOf(keyv, keys),
@@ -41,7 +39,7 @@ export const openKeyvFile: Opening = async ({ keys, directory, filled }) => {
   };
 };
 
-/** Its options as they come, but for the pool. It prepares nothing. */
+/** With its default options except for the pool. It does not prepare statements. */
 export const openKeyvPostgres: Opening = async ({
   keys,
   database: { url = '', schema = '' } = {} as never,
@@ -55,8 +53,8 @@ export const openKeyvPostgres: Opening = async ({
     traits: {
       survives: 'power loss',
       comparesAndSets: false,
-      answers: 'fresh copy',
-      note: 'one table of keys and texts',
+      returns: 'fresh copy',
+      note: 'one table with keys and texts',
     },
     verbs: { get, set, getMany },
     close: () => keyv.disconnect(),

@@ -1,6 +1,6 @@
 /**
- * Ours on Postgres at the port: the provider behind the coalescer, which typed stores, counters and
- * other packages stand on. JSON text in and out.
+ * Kvent on Postgres at the port: the provider behind the coalescer, which typed stores and other
+ * packages build on. JSON text in and out.
  */
 import {
   CoalescingProvider,
@@ -16,17 +16,17 @@ import {
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { DataSource } from 'typeorm';
 import type { Contender, Opening } from '../contender.js';
-import { assertNothingLost, counterKeys, hotKeys, savedKeys } from '../database-keys.js';
+import { assertNoLostUpdate, counterKeys, hotKeys, savedKeys } from '../database-keys.js';
 import { poolSize } from '../database-server.js';
 import { keyAt, product } from '../product.js';
 
 const database = databaseOf('acme');
 const products = { container: 'state:state', entity: 'product' };
 const counters = { container: 'counter:counter', entity: 'views' };
-const filledAtOnce = 500;
+const fillBatchRows = 500;
 
-export const openPort: Opening = async ({ keys, database: place }) =>
-  await open('kvent, at the port', new PostgresProvider({ ...place }), keys, 'no codec, no entries');
+export const openPort: Opening = async ({ keys, database: target }) =>
+  await open('kvent, at the port', new PostgresProvider({ ...target }), keys, 'no codec, no entries');
 
 export const openPortOnDataSource: Opening = async ({
   keys,
@@ -67,7 +67,7 @@ async function open(
     const checks = expected === undefined ? [] : [{ address: change.address, expected }];
     const [result] = await provider.commit([{ database, version, checks, changes: [change] }]);
     if (result?.outcome !== 'committed')
-      throw new Error(`${name} answered ${String(result?.outcome)} for ${change.address.key}.`);
+      throw new Error(`${name} returned ${String(result?.outcome)} for ${change.address.key}.`);
     return { version, row: result.rows[0] };
   };
   const put = async (key: string, expected?: Expected): Promise<string> => {
@@ -81,7 +81,7 @@ async function open(
   };
   const addressOf = (key: string) => ({ database, ...products, key: encodeKey(key) });
 
-  /** Some hundred rows in one batch, and so of one version. */
+  /** Stores some hundred rows in one batch; they have one version. */
   const fill = async (some: readonly string[]): Promise<string> => {
     const version = newVersion();
     const changes = some.map(
@@ -101,9 +101,9 @@ async function open(
 
   const saved = savedKeys(keys);
   const versions = new Map<string, string>();
-  for (let index = 0; index < keys.length; index += filledAtOnce) {
-    await fill(keys.slice(index, index + filledAtOnce));
-    const some = saved.slice(index, index + filledAtOnce);
+  for (let index = 0; index < keys.length; index += fillBatchRows) {
+    await fill(keys.slice(index, index + fillBatchRows));
+    const some = saved.slice(index, index + fillBatchRows);
     const version = await fill(some);
     for (const key of some) versions.set(key, version);
   }
@@ -111,7 +111,7 @@ async function open(
   const counted = new Map<string, number>();
   return {
     name,
-    traits: { survives: 'power loss', comparesAndSets: true, answers: 'text', note },
+    traits: { survives: 'power loss', comparesAndSets: true, returns: 'text', note },
     verbs: {
       get: (call) => provider.read([addressOf(keyAt(keys, call))]),
       set: (call) => put(keyAt(keys, call)),
@@ -132,13 +132,13 @@ async function open(
         hotKeys.map((key) => ({ database, ...counters, key: encodeKey(key) })),
       );
       const numbers = new Map(hotKeys.map((key, index) => [key, numberOf(rows[index]?.value)]));
-      assertNothingLost(name, { rivalry: { done: 0, again: 0 }, stocks: [], counted, numbers });
+      assertNoLostUpdate(name, { contention: { done: 0, repeated: 0 }, stocks: [], counted, numbers });
     },
     close: () => provider.close(),
   };
 }
 
-/** Made anew for each write, as whoever writes does. */
+/** Serialized for each write, as an application does. */
 const json = () => ({ kind: 'json', text: JSON.stringify(product) }) as const;
 const numberOf = (value: Value | undefined): number =>
   value?.kind === 'number' ? Number(value.number) : Number.NaN;

@@ -1,4 +1,4 @@
-/** Ours on Postgres as users get it: the typed store that Nest injects. */
+/** Kvent on Postgres as applications use it: the typed store that Nest injects. */
 import 'reflect-metadata';
 import { Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -11,7 +11,7 @@ import {
 } from '@kvent/key-value-storage';
 import { PostgresProvider, type PostgresProviderOptions } from '@kvent/key-value-postgres';
 import type { Contender, Opening } from '../contender.js';
-import { assertNothingLost, hotKeys, savedKeys } from '../database-keys.js';
+import { assertNoLostUpdate, hotKeys, savedKeys } from '../database-keys.js';
 import { poolSize } from '../database-server.js';
 import { keyAt, product, type Product } from '../product.js';
 
@@ -44,13 +44,13 @@ export const openTypedStore: Opening = async ({ keys, database }) => {
   await fill(products, [...keys, ...hotKeys]);
   const entries = new Map((await fill(products, saved)).map((entry) => [entry.key as string, entry]));
   const many = keys.slice(0, 100);
-  const { verbs, ...rivals } = rivalsOf('kvent', [products]);
+  const { verbs, ...hotUpdates } = hotUpdatesOf('kvent', [products]);
   return {
     name: 'kvent',
     traits: {
       survives: 'power loss',
       comparesAndSets: true,
-      answers: 'frozen',
+      returns: 'frozen',
       note: 'the typed store in Nest',
     },
     verbs: {
@@ -64,14 +64,14 @@ export const openTypedStore: Opening = async ({ keys, database }) => {
       },
       getMany: () => products.getMany(many),
     },
-    ...rivals,
+    ...hotUpdates,
     close,
   };
 };
 
 /**
- * Two applications on one table, as two processes would be: rivals do not see each other. Together
- * they have the connections of one.
+ * Two applications on one table, like two processes: they share no keyed locks. Together they have
+ * as many connections as one.
  */
 export const openTwoApplications: Opening = async ({ database }) => {
   const one = await startApplication({ ...database, poolSize: poolSize / 2 });
@@ -83,10 +83,10 @@ export const openTwoApplications: Opening = async ({ database }) => {
     traits: {
       survives: 'power loss',
       comparesAndSets: true,
-      answers: 'frozen',
-      note: 'half of the callers and of the pool for each',
+      returns: 'frozen',
+      note: 'each has half of the callers and half of the pool',
     },
-    ...rivalsOf(name, [one.products, other.products]),
+    ...hotUpdatesOf(name, [one.products, other.products]),
     close: async () => {
       await one.close();
       await other.close();
@@ -127,12 +127,12 @@ async function fill(
   return entries;
 }
 
-/** Updates of the few keys that all want, by some stores in turn. */
-function rivalsOf(
+/** Updates of the contended keys, by the given stores alternately. */
+function hotUpdatesOf(
   name: string,
   stores: readonly KeyValueStore<Product>[],
-): Pick<Contender, 'verbs' | 'rivalry' | 'verify'> {
-  const rivalry = { done: 0, again: 0 };
+): Pick<Contender, 'verbs' | 'contention' | 'verify'> {
+  const contention = { done: 0, repeated: 0 };
   return {
     verbs: {
       'hot update': async (call) => {
@@ -141,16 +141,16 @@ function rivalsOf(
           attempts += 1;
           return { ...value, stock: value.stock + 1 };
         });
-        rivalry.done += 1;
-        rivalry.again += attempts - 1;
+        contention.done += 1;
+        contention.repeated += attempts - 1;
       },
     },
-    rivalry,
+    contention,
     verify: async () => {
       const stocks = (await (stores[0] as KeyValueStore<Product>).getMany(hotKeys)).map(
         (entry) => entry?.value.stock ?? Number.NaN,
       );
-      assertNothingLost(name, { rivalry, stocks, counted: new Map(), numbers: new Map() });
+      assertNoLostUpdate(name, { contention, stocks, counted: new Map(), numbers: new Map() });
     },
   };
 }

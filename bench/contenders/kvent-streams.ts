@@ -1,4 +1,4 @@
-/** Ours: streams as users have them, on each storage. */
+/** Kvent: streams as applications use them, on each storage provider. */
 import {
   JsonFileProvider,
   MemoryProvider,
@@ -16,7 +16,7 @@ import {
   hotIds,
   hundred,
   longId,
-  markedIds,
+  keyedIds,
   readEvents,
   readIds,
   streamIds,
@@ -35,7 +35,7 @@ const evolve = ({ count }: Changes, { data }: { readonly data: Product }): Chang
 });
 
 const Things = defineStream('thing', { events, initial, evolve, snapshot: { every: 1_000 } });
-/** Many decide on these, and their tails stay short. */
+/** For contended decisions: frequent snapshots, so few events are read. */
 const Hot = defineStream('hot', { events, initial, evolve, snapshot: { every: 100 } });
 /** The same without snapshots. */
 const Bare = defineStream('bare', { events, initial, evolve });
@@ -64,7 +64,7 @@ async function open(
   const bare = store.stream(Bare);
   const hot = store.stream(Hot);
   for (const id of readIds) await fill(bare, id, readEvents);
-  // when they are wanted first: a storage is busy with so many for a while
+  // Filled at the first use, because so many appends keep a storage busy for a while.
   const filled = {
     things: once(async () => await fill(things, longId, longEvents)),
     bare: once(async () => await fill(bare, longId, longEvents)),
@@ -72,29 +72,29 @@ async function open(
   const versions = new Versions();
   let keys = 0;
   const assertLong = (count: number): void => {
-    if (count !== longEvents) throw new Error(`${name} has found ${count} events of ${longEvents}.`);
+    if (count !== longEvents) throw new Error(`${name} has found ${count} of ${longEvents} events.`);
   };
-  const rivalry = { done: 0, again: 0 };
+  const contention = { done: 0, repeated: 0 };
   const append = async (
     id: string,
-    given: readonly (typeof changed)[],
+    newEvents: readonly (typeof changed)[],
     options: { readonly idempotencyKey?: string } = {},
   ) => {
-    await bare.append(id, given, { expectedVersion: versions.of(id), ...options });
-    versions.grown(id, given.length);
+    await bare.append(id, newEvents, { expectedVersion: versions.of(id), ...options });
+    versions.add(id, newEvents.length);
   };
   return {
     name,
-    traits: { survives: survivesOf(provider), comparesAndSets: true, answers: 'frozen', note },
+    traits: { survives: survivesOf(provider), comparesAndSets: true, returns: 'frozen', note },
     verbs: {
       append: (call) => append(keyAt(streamIds, call), [changed]),
       'append 100': (call) => append(keyAt(bulkIds, call), hundred),
       'append, marked': (call) =>
-        append(keyAt(markedIds, call), [changed], { idempotencyKey: `key-${(keys += 1)}` }),
+        append(keyAt(keyedIds, call), [changed], { idempotencyKey: `key-${(keys += 1)}` }),
       'hot append': async (call) => {
         const id = keyAt(hotIds, call);
         await bare.append(id, [changed], { expectedVersion: 'any' });
-        versions.grown(id, 1);
+        versions.add(id, 1);
       },
       'hot transact': async (call) => {
         const id = keyAt(hotIds, call);
@@ -103,14 +103,14 @@ async function open(
           attempts += 1;
           return [changed];
         });
-        rivalry.done += 1;
-        rivalry.again += attempts - 1;
+        contention.done += 1;
+        contention.repeated += attempts - 1;
       },
       'read 1,000': async (call) => {
         let read = 0;
         for await (const { data } of bare.read(keyAt(readIds, call)))
           if (data.stock === product.stock) read += 1;
-        if (read !== readEvents) throw new Error(`${name} has read ${read} events of ${readEvents}.`);
+        if (read !== readEvents) throw new Error(`${name} has read ${read} of ${readEvents} events.`);
       },
       load: async () => {
         await filled.things();
@@ -125,12 +125,13 @@ async function open(
         assertLong(await bare.version(longId));
       },
     },
-    rivalry,
+    contention,
     verify: async () => {
-      await versions.assertKept(name, (id) => bare.version(id));
+      await versions.assertLengths(name, (id) => bare.version(id));
       const lengths = await Promise.all(hotIds.map((id) => hot.version(id)));
       const total = lengths.reduce((sum, length) => sum + length, 0);
-      if (total !== rivalry.done) throw new Error(`${name} holds ${total} decisions of ${rivalry.done}.`);
+      if (total !== contention.done)
+        throw new Error(`${name} has stored ${total} of ${contention.done} decisions.`);
     },
     close: async () => {
       await store.idle();
@@ -142,7 +143,7 @@ async function open(
 const survivesOf = ({ features }: StorageProvider): Traits['survives'] =>
   features.durable === false ? 'nothing' : 'power loss';
 
-/** Does it at the first call, and lets everybody wait for it. */
+/** Runs the work at the first call; all calls wait for it. */
 function once(work: () => Promise<void>): () => Promise<void> {
   let done: Promise<void> | undefined;
   return () => (done ??= work());

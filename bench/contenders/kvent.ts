@@ -1,6 +1,6 @@
 /**
- * Ours: the typed store as users have it, and beneath it the bare provider, which is what the event
- * store and other packages build on.
+ * Kvent: the typed store of applications, and the bare provider below it, which the event store and
+ * other packages build on.
  */
 import {
   defineState,
@@ -10,7 +10,7 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage';
 import { encodeKey, sharedDatabase, versionSource } from '@kvent/key-value-storage/core';
-import type { Contender, Place, Traits } from '../contender.js';
+import type { Contender, Setup, Traits } from '../contender.js';
 import { keyAt, product, type Product } from '../product.js';
 
 const Products = defineState<Product>('product');
@@ -19,7 +19,7 @@ const batchItems = 500;
 export async function openStore(
   name: string,
   provider: StorageProvider,
-  { keys, filled }: Place,
+  { keys, filled }: Setup,
 ): Promise<Contender> {
   const storage = await openStorage(provider);
   const store = storage.store(Products);
@@ -29,7 +29,7 @@ export async function openStore(
   const [hot] = keys as readonly [string];
   return {
     name,
-    traits: { survives: survivesOf(provider), comparesAndSets: true, answers: 'frozen' },
+    traits: { survives: survivesOf(provider), comparesAndSets: true, returns: 'frozen' },
     verbs: {
       get: (call) => store.get(keyAt(keys, call)),
       set: (call) => store.set(keyAt(keys, call), product),
@@ -37,7 +37,7 @@ export async function openStore(
         await store.set(keyAt(keys, call), product);
         return await store.get(keyAt(keys, call));
       },
-      save: savingWhatWasRead(store, keys),
+      save: saveLastRead(store, keys),
       update: () => store.update(hot, (value) => ({ ...value, stock: value.stock + 1 })),
       getMany: () => store.getMany(keys.slice(0, 100)),
       page: () => store.page({ limit: 100 }),
@@ -50,10 +50,10 @@ const survivesOf = ({ features }: StorageProvider): Traits['survives'] =>
   features.durable === false ? 'nothing' : 'power loss';
 
 /**
- * Each save gives what was read of the key first, and then what the last save of it answered;
- * callers have different keys.
+ * The first save of a key uses an entry that was read, later saves use the result of the one
+ * before. Concurrent callers have different keys.
  */
-function savingWhatWasRead(
+function saveLastRead(
   store: KeyValueStore<Product>,
   keys: readonly string[],
 ): (call: number) => Promise<void> {
@@ -71,7 +71,7 @@ function savingWhatWasRead(
 export async function openProvider(
   name: string,
   provider: StorageProvider,
-  { keys }: Place,
+  { keys }: Setup,
 ): Promise<Contender> {
   await provider.open();
   const space = { database: sharedDatabase, container: 'state:state', entity: 'product' };
@@ -93,7 +93,7 @@ export async function openProvider(
   for (const key of keys) await set(key);
   return {
     name,
-    traits: { survives: survivesOf(provider), comparesAndSets: true, answers: 'text' },
+    traits: { survives: survivesOf(provider), comparesAndSets: true, returns: 'text' },
     verbs: {
       get: (call) => get(keyAt(keys, call)),
       set: (call) => set(keyAt(keys, call)),

@@ -1,5 +1,5 @@
 /**
- * lowdb: an object in memory, and `write()` of the whole of it to a temporary file that is renamed,
+ * lowdb: an object in memory. `write()` writes all of it to a temporary file and renames the file,
  * without fsync.
  */
 import { Low } from 'lowdb';
@@ -9,7 +9,7 @@ import type { Opening } from '../contender.js';
 import { keyAt, product, type Product } from '../product.js';
 
 export const openLowdb: Opening = async ({ keys, directory, filled }) => {
-  // not by its preset, which writes nothing at all where NODE_ENV is 'test'
+  // Not the preset of lowdb, which does not write when NODE_ENV is 'test'.
   const db = new Low<Record<string, Product>>(new JSONFile(join(directory, 'lowdb.json')), {});
   await db.read();
   if (!filled) {
@@ -22,7 +22,7 @@ export const openLowdb: Opening = async ({ keys, directory, filled }) => {
     traits: {
       survives: 'kill',
       comparesAndSets: false,
-      answers: 'stored object',
+      returns: 'stored object',
       note: 'writes the whole file',
     },
     verbs: {

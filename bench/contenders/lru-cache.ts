@@ -1,6 +1,6 @@
 /**
- * A cache, not a store: it hands out the very object it was given, at once. The floor below which a
- * store cannot go.
+ * A cache, not a store: it returns the same object that it received, synchronously. It is the lower
+ * bound for the cost of a store.
  */
 import { LRUCache } from 'lru-cache';
 import type { Opening } from '../contender.js';
@@ -15,8 +15,8 @@ export const openLruCache: Opening = async ({ keys }) => {
     traits: {
       survives: 'nothing',
       comparesAndSets: false,
-      answers: 'stored object',
-      note: 'a cache: no promise, no copy',
+      returns: 'stored object',
+      note: 'a cache: synchronous, without copies',
     },
     verbs: {
       get: (call) => cache.get(keyAt(keys, call)),

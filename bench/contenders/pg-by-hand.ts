@@ -1,13 +1,13 @@
 /**
- * What a good engineer writes by hand for the same job with `pg`: a table of its own with the
- * tenant in the key, named prepared statements, one statement a call, a pool. The reference of the
- * Postgres suite; where there was a choice, it is in its favour.
+ * Good handwritten code with `pg`: a table with the tenant in the key, named prepared statements,
+ * one statement per call, a pool. The reference of the Postgres suite; every choice was made in its
+ * favour.
  */
 import { setTimeout as wait } from 'node:timers/promises';
 import { Pool, type QueryResultRow } from 'pg';
 import type { Opening } from '../contender.js';
 import { poolSize } from '../database-server.js';
-import { assertNothingLost, counterKeys, hotKeys, savedKeys } from '../database-keys.js';
+import { assertNoLostUpdate, counterKeys, hotKeys, savedKeys } from '../database-keys.js';
 import { keyAt, product, type Product } from '../product.js';
 
 const tenant = 'acme';
@@ -47,7 +47,7 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
   const increment = async (key: string): Promise<string | undefined> =>
     (await run<{ number: string }>('increment', key, 1))[0]?.number;
   const versions = new Map(saved.map((key) => [key, '1']));
-  const rivalry = { done: 0, again: 0 };
+  const contention = { done: 0, repeated: 0 };
   const counted = new Map<string, number>();
   const many = keys.slice(0, 100);
 
@@ -56,8 +56,8 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
     traits: {
       survives: 'power loss',
       comparesAndSets: true,
-      answers: 'fresh copy',
-      note: 'prepared, one statement a call',
+      returns: 'fresh copy',
+      note: 'prepared, one statement per call',
     },
     verbs: {
       get: (call) => get(keyAt(keys, call)),
@@ -65,7 +65,7 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
       save: async (call) => {
         const key = keyAt(saved, call);
         const version = await save(key, versions.get(key) as string, product);
-        if (version === undefined) throw new Error(`Somebody else has changed ${key}.`);
+        if (version === undefined) throw new Error(`${key} has another version than expected.`);
         versions.set(key, version);
       },
       getMany: async () => {
@@ -80,10 +80,10 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
         for (let attempt = 0; ; attempt += 1) {
           const { value, version } = (await get(key)) as Stored;
           if ((await save(key, version, { ...value, stock: value.stock + 1 })) !== undefined) break;
-          rivalry.again += 1;
+          contention.repeated += 1;
           await wait(Math.random() * Math.min(retry.delayMsMax, retry.delayMs * 2 ** attempt));
         }
-        rivalry.done += 1;
+        contention.done += 1;
       },
       'hot increment': async (call) => {
         const key = keyAt(hotKeys, call);
@@ -91,7 +91,7 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
         counted.set(key, (counted.get(key) ?? 0) + 1);
       },
     },
-    rivalry,
+    contention,
     verify: async () => {
       const stocks = await Promise.all(
         hotKeys.map(async (key) => (await get(key))?.value.stock ?? Number.NaN),
@@ -100,7 +100,7 @@ export const openPgByHand: Opening = async ({ keys, database }) => {
         `select key, number from ${schema}.counter`,
       );
       const numbers = new Map(rows.map(({ key, number }) => [key, Number(number)]));
-      assertNothingLost('pg by hand', { rivalry, stocks, counted, numbers });
+      assertNoLostUpdate('pg by hand', { contention, stocks, counted, numbers });
     },
     close: () => pool.end(),
   };

@@ -1,8 +1,7 @@
 /**
- * What a good engineer writes by hand for event streams with `pg`: a row for each stream with its
- * version, a row for each event, and an append that checks the one and inserts the other in one
- * prepared statement. The reference of the event suite; where there was a choice, it is in its
- * favour.
+ * Good handwritten code for event streams with `pg`: one row per stream with its version, one row
+ * per event, and an append that checks the version and inserts the events in one prepared
+ * statement. The reference of the event suite; every choice was made in its favour.
  */
 import { Pool, type QueryResultRow } from 'pg';
 import { randomUUID } from 'node:crypto';
@@ -16,7 +15,7 @@ import {
   hotIds,
   hundred,
   longId,
-  markedIds,
+  keyedIds,
   readEvents,
   readIds,
   streamIds,
@@ -33,7 +32,7 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
     create table ${schema}.stream (tenant text not null, id text not null, version bigint not null, primary key (tenant, id));
     create table ${schema}.event (tenant text not null, stream text not null, version bigint not null, id uuid not null, type text not null, data json not null,
       recorded_at timestamptz not null, primary key (tenant, stream, version));
-    create table ${schema}.mark (tenant text not null, stream text not null, key text not null, version bigint not null, content text not null,
+    create table ${schema}.idempotency (tenant text not null, stream text not null, key text not null, version bigint not null, content text not null,
       at timestamptz not null, primary key (tenant, stream, key))`);
   const advance = (condition: string): string => `insert into ${schema}.stream as s (tenant, id, version)
       select $1, $2, $4 where $3::bigint is null or $3 = 0 or exists (select from ${schema}.stream where tenant = $1 and id = $2)
@@ -43,8 +42,8 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
   const texts = {
     append: `with u as (${advance('where s.version = $3')}), n as (${inserted}) select version from u`,
     append_any: `with u as (${advance('where $3::bigint is null')}), n as (${inserted}) select version from u`,
-    append_marked: `with u as (${advance('where s.version = $3')}), n as (${inserted}),
-      m as (insert into ${schema}.mark select $1, $2, $8, u.version, $9, now() from u) select version from u`,
+    append_keyed: `with u as (${advance('where s.version = $3')}), n as (${inserted}),
+      m as (insert into ${schema}.idempotency select $1, $2, $8, u.version, $9, now() from u) select version from u`,
     read: `select version, type, data, recorded_at from ${schema}.event where tenant = $1 and stream = $2 order by version`,
     version: `select version from ${schema}.stream where tenant = $1 and id = $2`,
   };
@@ -63,9 +62,9 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
   const versions = new Versions();
   let keys = 0;
   const append = async (id: string, events: readonly (typeof changed)[]): Promise<void> => {
-    const [landed] = await run('append', id, versions.of(id), ...columns(events));
-    if (landed === undefined) throw new Error(`Somebody else has appended to ${id}.`);
-    versions.grown(id, events.length);
+    const [appended] = await run('append', id, versions.of(id), ...columns(events));
+    if (appended === undefined) throw new Error(`${id} has another version than expected.`);
+    versions.add(id, events.length);
   };
   const versionOf = async (id: string): Promise<number> =>
     Number((await run<{ version: string }>('version', id))[0]?.version ?? 0);
@@ -78,47 +77,47 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
       null,
       ...columns(Array.from({ length: Math.min(readEvents, longEvents - index) }, () => changed)),
     );
-  const rivalry = { done: 0, again: 0 };
+  const contention = { done: 0, repeated: 0 };
 
   return {
     name: 'pg by hand',
     traits: {
       survives: 'power loss',
       comparesAndSets: true,
-      answers: 'fresh copy',
-      note: 'prepared, one statement an append; its decisions read the version alone',
+      returns: 'fresh copy',
+      note: 'prepared, one statement per append; its decisions read only the version',
     },
     verbs: {
       append: (call) => append(keyAt(streamIds, call), [changed]),
       'append 100': (call) => append(keyAt(bulkIds, call), hundred),
       'append, marked': async (call) => {
-        const id = keyAt(markedIds, call);
-        const [landed] = await run(
-          'append_marked',
+        const id = keyAt(keyedIds, call);
+        const [appended] = await run(
+          'append_keyed',
           id,
           versions.of(id),
           ...columns([changed]),
           `key-${(keys += 1)}`,
           'digest',
         );
-        if (landed === undefined) throw new Error(`Somebody else has appended to ${id}.`);
-        versions.grown(id, 1);
+        if (appended === undefined) throw new Error(`${id} has another version than expected.`);
+        versions.add(id, 1);
       },
       'hot append': async (call) => {
         const id = keyAt(hotIds, call);
         await run('append_any', id, null, ...columns([changed]));
-        versions.grown(id, 1);
+        versions.add(id, 1);
       },
       'hot transact': async (call) => {
         const id = keyAt(hotIds, call);
         for (let attempt = 0; ; attempt += 1) {
-          const [landed] = await run('append', id, await versionOf(id), ...columns([changed]));
-          if (landed !== undefined) break;
-          rivalry.again += 1;
+          const [appended] = await run('append', id, await versionOf(id), ...columns([changed]));
+          if (appended !== undefined) break;
+          contention.repeated += 1;
           await wait(Math.random() * Math.min(retry.delayMsMax, retry.delayMs * 2 ** attempt));
         }
-        rivalry.done += 1;
-        versions.grown(id, 1);
+        contention.done += 1;
+        versions.add(id, 1);
       },
       'read 1,000': async (call) => {
         const rows = await run<{ data: Product }>('read', keyAt(readIds, call));
@@ -133,8 +132,8 @@ export const openPgStreamsByHand: Opening = async ({ database, longEvents }) => 
       },
       version: () => versionOf(longId),
     },
-    rivalry,
-    verify: () => versions.assertKept('pg by hand', versionOf),
+    contention,
+    verify: () => versions.assertLengths('pg by hand', versionOf),
     close: () => pool.end(),
   };
 };

@@ -1,6 +1,6 @@
 /**
- * TypeORM by its repository: `findOneBy`, `upsert`, `save`, `increment`. Its `save` reads first,
- * and overwrites whatever is there by then.
+ * TypeORM with a repository: `findOneBy`, `upsert`, `save`, `increment`. Its `save` reads first,
+ * and then overwrites without a check.
  */
 import { DataSource, EntitySchema, In } from 'typeorm';
 import type { Opening } from '../contender.js';
@@ -69,8 +69,8 @@ export const openTypeorm: Opening = async ({ keys, database }) => {
     traits: {
       survives: 'power loss',
       comparesAndSets: false,
-      answers: 'fresh copy',
-      note: 'findOneBy, upsert, save, increment; its save reads first and overwrites unchecked',
+      returns: 'fresh copy',
+      note: 'findOneBy, upsert, save, increment; save reads first and overwrites without a check',
     },
     verbs: {
       get: (call) => products.findOneBy({ tenant, key: keyAt(keys, call) }),

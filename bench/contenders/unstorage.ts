@@ -1,5 +1,5 @@
 /**
- * unstorage with its file-system driver: one file for each key, written in place, without fsync.
+ * unstorage with its file-system driver: one file per key, written in place, without fsync.
  */
 import { createStorage, type Driver } from 'unstorage';
 import fileDriver from 'unstorage/drivers/fs';
@@ -7,7 +7,7 @@ import type { Opening } from '../contender.js';
 import { keyAt, product, type Product } from '../product.js';
 
 export const openUnstorage: Opening = async ({ keys, directory, filled }) => {
-  // its types name their own package in a way that Node's resolution does not find
+  // The types of the driver import their own package in a way that Node's resolution cannot follow.
   const storage = createStorage<Product>({ driver: fileDriver({ base: directory }) as Driver });
   if (!filled) for (const key of keys) await storage.setItem(key, product);
   const [hot] = keys as readonly [string];
@@ -16,8 +16,8 @@ export const openUnstorage: Opening = async ({ keys, directory, filled }) => {
     traits: {
       survives: 'kill',
       comparesAndSets: false,
-      answers: 'fresh copy',
-      note: 'a file for each key; a crash may leave half of one',
+      returns: 'fresh copy',
+      note: 'one file per key; a crash may leave a partial file',
     },
     verbs: {
       get: (call) => storage.getItem(keyAt(keys, call)),

@@ -1,6 +1,6 @@
 /**
- * What careful people write by hand: a file for each key; the new text into a temporary file,
- * fsync, rename over the old one.
+ * Careful handwritten code: one file per key. A write fills a temporary file, calls fsync, and
+ * renames it over the old file.
  */
 import { open, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -28,13 +28,13 @@ export const openWriteAndRename: Opening = async ({ keys, directory, filled }) =
   const [hot] = keys as readonly [string];
   return {
     name: 'temp + fsync + rename',
-    // to survive the loss of power it would have to sync the directory too, which is dearer: it is
-    // left out, in its favour
+    // To survive a power cut it would have to sync the directory too, at a higher cost. Left out,
+    // in favour of this contender.
     traits: {
       survives: 'kill',
       comparesAndSets: false,
-      answers: 'fresh copy',
-      note: 'written by hand; after power loss the old or the new text',
+      returns: 'fresh copy',
+      note: 'handwritten; after a power cut the old or the new text',
     },
     verbs: {
       get: (call) => read(keyAt(keys, call)),

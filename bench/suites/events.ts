@@ -28,7 +28,7 @@ const works = (
     ...(note === undefined ? {} : { note }),
   }));
 
-/** The aims are those of the design: two cores for both sides, full durability, a pool of ten. */
+/** The aims are for two cores (client and server), full durability and a pool of ten. */
 export const eventsOnPostgres: Suite = {
   name: 'events',
   keys: 0,
@@ -50,12 +50,12 @@ export const eventsOnPostgres: Suite = {
       '1 event and its idempotency key',
     ),
     ...works('append 100', byHand, { 1: 0.7, 16: 0.8 }, '100 events in one batch'),
-    ...works('hot append', byHand, { 64: undefined }, 'ten streams, whatever their version'),
+    ...works('hot append', byHand, { 64: undefined }, 'ten streams, at any version'),
     ...works(
       'hot transact',
       byHand,
       { 64: undefined },
-      'ten streams: load, decide, append, and again if somebody was faster',
+      'ten streams: load, decide, append; again after a conflict',
     ),
     ...works('read 1,000', byHand, { 1: 0.8 }),
     ...works('load, no snapshots', byHand, { 1: undefined }, long),
@@ -64,7 +64,7 @@ export const eventsOnPostgres: Suite = {
   ],
 };
 
-/** The same streams with nothing installed. */
+/** The same streams on the embedded providers. */
 export const eventsEmbedded: Suite = {
   name: 'events, embedded',
   keys: 1_000,
@@ -76,7 +76,7 @@ export const eventsEmbedded: Suite = {
       'append',
       lines,
       { 1: 1.3, 16: undefined, 64: 5 },
-      '1 event, distinct streams, at the expected version; the lines are unchecked',
+      '1 event, distinct streams, at the expected version; the reference does not check',
     ),
     ...works('append, marked', 'kvent, JSON file', { 64: undefined }),
     ...works('append 100', 'kvent, JSON file', { 1: undefined, 16: undefined }),

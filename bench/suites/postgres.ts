@@ -8,7 +8,7 @@ import type { Suite, Work } from '../suite.js';
 
 const reference = 'pg by hand';
 
-/** One work with different numbers of callers: the aims for 1, 16 and 64 of them. */
+/** One work with 1, 16 and 64 callers, and the aims for them. */
 const works = (verb: Work['verb'], aims: readonly (number | undefined)[], note?: string): readonly Work[] =>
   [1, 16, 64].map((callers, index) => {
     const aim = aims[index];
@@ -21,7 +21,7 @@ const works = (verb: Work['verb'], aims: readonly (number | undefined)[], note?:
     };
   });
 
-/** The aims are those of the design: two cores for both sides, full durability, a pool of ten. */
+/** The aims are for two cores (client and server), full durability and a pool of ten. */
 export const postgres: Suite = {
   name: 'postgres',
   keys: 5_000,
@@ -40,7 +40,7 @@ export const postgres: Suite = {
   works: [
     ...works('get', [0.9, 2, 4]),
     ...works('set', [undefined, 1.7, 3]),
-    ...works('save', [0.9, 1.8, 3.5], 'only over what was read'),
+    ...works('save', [0.9, 1.8, 3.5], 'at the version that was read'),
     ...works('increment', [undefined, 1.7, 3], 'of distinct counters'),
     { verb: 'getMany', callers: 1, reference, note: '100 keys' },
     { verb: 'getMany', callers: 16, reference, note: '100 keys' },
@@ -48,7 +48,7 @@ export const postgres: Suite = {
       verb: 'hot update',
       callers: 64,
       reference,
-      note: 'ten keys: read, change, write if nobody else did, else again',
+      note: 'ten keys: read, change, write; again after a conflict',
     },
     { verb: 'hot increment', callers: 64, reference, note: 'ten counters' },
   ],
