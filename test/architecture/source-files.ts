@@ -99,7 +99,10 @@ function walk(folder: string): readonly string[] {
 
 /** The globs of the table use `*` (within a name) and `**` (any depth), nothing more. */
 function toRegExp(glob: string): RegExp {
-  const parts = glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').split(/(\*\*\/|\*\*|\*)/);
+  const parts = glob
+    .replace(/[.+^$()|[\]\\]/g, '\\$&')
+    .replace(/\{(.*?)\}/g, (_, names: string) => `(${names.replaceAll(',', '|')})`)
+    .split(/(\*\*\/|\*\*|\*)/);
   return new RegExp(
     `^${parts.map((part) => ({ '**/': '(.*/)?', '**': '.*', '*': '[^/]*' })[part] ?? part).join('')}$`,
   );
