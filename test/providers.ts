@@ -5,7 +5,7 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CoalescingProvider } from '@kvent/key-value-storage/core';
+import { CoalescingProvider } from '@kvent/key-value-storage/provider';
 import { JsonFileProvider, MemoryProvider, ObservedProvider } from '@kvent/key-value-storage';
 import type { Capability, ProviderUnderTest } from '@kvent/key-value-storage/testing';
 import { DocumentProvider } from './contract/document-provider.js';

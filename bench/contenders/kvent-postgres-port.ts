@@ -2,17 +2,17 @@
  * Kvent on Postgres at the port: the provider behind the coalescer, which typed stores and other
  * packages build on. JSON text in and out.
  */
+import type { StorageProvider } from '@kvent/key-value-storage/core';
 import {
   CoalescingProvider,
-  databaseOf,
   encodeKey,
   versionSource,
   type Change,
   type ChangedRow,
   type Expected,
-  type StorageProvider,
   type Value,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
+import { databaseOf } from '@kvent/key-value-storage/internal';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { DataSource } from 'typeorm';
 import type { Contender, Opening } from '../contender.js';

@@ -9,7 +9,8 @@ import {
   type KeyValueStore,
   type StorageProvider,
 } from '@kvent/key-value-storage';
-import { encodeKey, sharedDatabase, versionSource } from '@kvent/key-value-storage/core';
+import { encodeKey, versionSource } from '@kvent/key-value-storage/provider';
+import { sharedDatabase } from '@kvent/key-value-storage/internal';
 import type { Contender, Setup, Traits } from '../contender.js';
 import { keyAt, product, type Product } from '../product.js';
 

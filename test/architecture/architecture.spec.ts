@@ -30,7 +30,7 @@ describe('the rooms', () => {
       expect.arrayContaining([expect.stringMatching(/^(memory|json-file)$/)]),
     );
     for (const name of ['memory', 'json-file'])
-      expect(table.get(name)).toMatchObject({ rooms: ['core', 'key-value-storage/core'], packages: [] });
+      expect(table.get(name)).toMatchObject({ rooms: ['core'], packages: [] });
   });
 });
 
@@ -111,6 +111,17 @@ describe('a planted violation', () => {
   });
 });
 
+it('the internal doors export only what another package of this repository imports', () => {
+  const sisters = files.filter((file) => /^(libs\/(?!key-value-storage\/)|bench\/|test\/)/.test(file));
+  for (const door of ['internal', 'internal-nest']) {
+    const specifier = `@kvent/key-value-storage/${door.replace('-', '/')}`;
+    const imported = new Set(sisters.flatMap((file) => namesOf(text(file), specifier)));
+    const exported = namesOf(text(`libs/key-value-storage/src/${door}.ts`), undefined);
+    expect(exported.length).toBeGreaterThan(0);
+    expect(exported.filter((name) => !imported.has(name))).toEqual([]);
+  }
+});
+
 describe('the names', () => {
   const typescript = files.filter((file) => file.endsWith('.ts'));
 
@@ -153,6 +164,15 @@ it('each rule switched off says why, on its line', () => {
     );
   expect(lines.filter(({ line }) => silent.test(line)).map(({ at }) => at)).toEqual([]);
 });
+
+/** What a file imports or exports by name, from one specifier or from all. */
+function namesOf(source: string, specifier: string | undefined): readonly string[] {
+  return Array.from(source.matchAll(/^(?:import|export) (?:type )?\{([^}]*)\} from '([^']+)'/gm))
+    .filter(([, , from]) => specifier === undefined || from === specifier)
+    .flatMap(([, names = '']) => names.split(','))
+    .map((name) => name.replace(/^\s*type /, '').trim())
+    .filter((name) => name !== '');
+}
 
 function isForbidden({ file, target }: Import): boolean {
   const name = roomOf(file) ?? '';

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JsonFileProvider, type StorageProvider } from '@kvent/key-value-storage';
-import type { RawRow, Row } from '@kvent/key-value-storage/core';
+import type { RawRow, Row } from '@kvent/key-value-storage/provider';
 import { KventProcess, type Ended } from './kvent.js';
 
 export const acme = 'tenant:acme';

@@ -30,7 +30,7 @@ import {
   type StorageAdministration,
   type StorageProvider,
   type Value,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 
 // #region engine
 /** What is asked of the engine: any store of texts that can compare and set. */

@@ -4,7 +4,7 @@
  * seed; `KVENT_SEED=<seed> npm run jest -- test/contract/model` replays it.
  */
 import { describe, expect, test } from '@jest/globals';
-import type { Batch, Change, Check } from '@kvent/key-value-storage/core';
+import type { Batch, Change, Check } from '@kvent/key-value-storage/provider';
 import { Subject } from '@kvent/key-value-storage/testing';
 import fc from 'fast-check';
 import { providers } from '../providers.js';

@@ -3,7 +3,7 @@
  * without `evaluateBatch`, `RowTable` or anything else that providers are made of. Slow and simple
  * on purpose.
  */
-import type { Batch, Change, CommitResult, Expected, StoredValue } from '@kvent/key-value-storage/core';
+import type { Batch, Change, CommitResult, Expected, StoredValue } from '@kvent/key-value-storage/provider';
 
 export interface ModelRow {
   readonly version: string;

@@ -13,18 +13,17 @@ import {
 } from '@kvent/key-value-storage';
 import {
   errorTable as ownErrors,
-  retryDefaults,
-  storageError,
   type OwnErrorCode,
-} from '@kvent/key-value-storage/core';
+} from '../../libs/key-value-storage/src/core/base/errors.js';
+import { retryDefaults } from '../../libs/key-value-storage/src/core/contention/retry-on-conflict.js';
+import { storageError } from '@kvent/key-value-storage/provider';
 import { EventStore, EventStoreModule } from '@kvent/event-store';
+import { defineStream, event } from '@kvent/event-store/core';
 import {
-  defineStream,
-  event,
   streamError,
   streamErrorTable,
   type StreamErrorCode,
-} from '@kvent/event-store/core';
+} from '../../libs/event-store/src/core/definition/stream-errors.js';
 import { generatedIn, regenerated, write } from './generated.js';
 import { declaredErrorFields, declaredOptions, exportedNames, literalDefaults } from './options-in-source.js';
 import { pageAt, pages, type Page } from './pages.js';

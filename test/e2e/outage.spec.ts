@@ -11,7 +11,7 @@ import {
   type Batch,
   type CommitResult,
   type ReadResult,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import { PostgresServer } from '../postgres/server.js';
 import { until } from '../postgres/until.js';
 import { Load } from './load.js';

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import type { Batch, CommitResult } from '@kvent/key-value-storage/core';
+import type { Batch, CommitResult } from '@kvent/key-value-storage/provider';
 import { openShop, type RunningShop } from './shop.js';
 import { twoShops } from './two-shops.js';
 

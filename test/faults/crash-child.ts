@@ -5,7 +5,7 @@
  * POSIX).
  */
 import { writeSync } from 'node:fs';
-import { versionSource, type CommitResult } from '../../libs/key-value-storage/src/core.js';
+import { versionSource, type CommitResult } from '../../libs/key-value-storage/src/provider.js';
 import { JsonFileProvider } from '../../libs/key-value-storage/src/providers/json-file/json-file-provider.js';
 import {
   batchOf,
@@ -22,7 +22,7 @@ import {
   settle,
   unchanged,
 } from './crash-workload.js';
-import type { Address, Row } from '../../libs/key-value-storage/src/core.js';
+import type { Address, Row } from '../../libs/key-value-storage/src/provider.js';
 
 const [, , directory = '', acknowledged = '0'] = process.argv;
 // at once and blocking: what a full pipe kept back would be lost with the process, and what was

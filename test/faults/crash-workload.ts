@@ -10,16 +10,16 @@
  *   increments, and those in doubt, exactly.
  * - One caller fills a database and drops it, again and again.
  */
+import type { StorageProvider } from '../../libs/key-value-storage/src/core.js';
 import type {
   Address,
   Batch,
   Change,
   Check,
   Row,
-  StorageProvider,
   Value,
   Version,
-} from '../../libs/key-value-storage/src/core.js';
+} from '../../libs/key-value-storage/src/provider.js';
 
 export const callers = 40;
 export const groups = 8;

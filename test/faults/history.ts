@@ -8,6 +8,7 @@
  * with effect 'none'. Each part is replayed with `evaluateBatch`, which must give the answers that
  * were given; what is found must be one of the states.
  */
+import type { StorageProvider } from '../../libs/key-value-storage/src/core.js';
 import {
   evaluateBatch,
   isLive,
@@ -16,8 +17,7 @@ import {
   type RawRow,
   type Row,
   type RowAddress,
-  type StorageProvider,
-} from '../../libs/key-value-storage/src/core.js';
+} from '../../libs/key-value-storage/src/provider.js';
 
 export type Work = Batch | 'drop';
 type Rows = ReadonlyMap<string, Row>;

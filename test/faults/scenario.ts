@@ -4,15 +4,14 @@
  * expiry. Whatever goes wrong on the way, it ends its process, opens a new one as an operator
  * would, holds what is there against the histories, and goes on.
  */
+import { isStorageError, type Clock } from '../../libs/key-value-storage/src/core.js';
 import {
-  isStorageError,
   versionSource,
   type Address,
   type Batch,
   type Change,
-  type Clock,
   type Row,
-} from '../../libs/key-value-storage/src/core.js';
+} from '../../libs/key-value-storage/src/provider.js';
 import { exported, History } from './history.js';
 import type { Machine, RunningProcess } from './machine.js';
 import { seededRandom, type Random } from './seeded-random.js';

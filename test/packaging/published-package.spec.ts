@@ -90,14 +90,22 @@ describe('Where none of their peers is installed', () => {
   afterAll(() => app[Symbol.asyncDispose]());
 
   it('the core of the stores loads, by import and by require', async () => {
-    const work = "process.stdout.write(encodeKey(defineState('tag').name));";
-    expect(await esm(`import { defineState, encodeKey } from '@kvent/key-value-storage/core'; ${work}`)).toBe(
-      'tag',
+    const work = 'process.stdout.write(new MemoryProvider().name);';
+    expect(await esm(`import { MemoryProvider } from '@kvent/key-value-storage/core'; ${work}`)).toBe(
+      'memory',
     );
     expect(
-      await commonJs(`const { defineState, encodeKey } = require('@kvent/key-value-storage/core'); ${work}`),
-    ).toBe('tag');
+      await commonJs(`const { MemoryProvider } = require('@kvent/key-value-storage/core'); ${work}`),
+    ).toBe('memory');
   });
+
+  it.each(['provider', 'internal', 'internal/nest', 'testing'])(
+    'the door /%s of the stores loads',
+    async (door) => {
+      const work = `process.stdout.write(typeof (await import('@kvent/key-value-storage/${door}')));`;
+      expect(await esm(work)).toBe('object');
+    },
+  );
 
   it('the core of the streams loads, by import and by require', async () => {
     const work =
@@ -117,16 +125,17 @@ describe('Where none of their peers is installed', () => {
   });
 });
 
-it('The command `kvent` of the published package does its work with what npm installs along with it', async () => {
+it('A script and the command `kvent` do their work where Nest is not installed', async () => {
   await using app = await ScratchApp.install(
     await tarballs('key-value-storage', 'key-value-postgres', 'cli'),
   );
+  expect(existsSync(join(app.folder, 'node_modules/@nestjs'))).toBe(false);
   const kvent = async (...args: string[]) =>
     await app.run('.', ['node_modules/@kvent/cli/bin/kvent.js', ...args]);
   const open = (work: string): string[] => [
     '--input-type=module',
     '--eval',
-    `import { defineState, JsonFileProvider, openStorage } from '@kvent/key-value-storage';
+    `import { defineState, JsonFileProvider, openStorage } from '@kvent/key-value-storage/core';
      const on = async (directory, work) => {
        const storage = await openStorage(new JsonFileProvider({ directory }));
        const done = await work(storage.store(defineState('note')));

@@ -8,12 +8,10 @@ import {
   copyStorage,
   defineState,
   openStorage,
-  type Batch,
-  type CommitResult,
   type KeyValueStorage,
-  type RawRow,
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
+import type { Batch, CommitResult, RawRow } from '@kvent/key-value-storage/provider';
 import { Client } from 'pg';
 import { until } from '../postgres/until.js';
 import { addressOf, batchOf, putBatch } from './rows.js';

@@ -5,12 +5,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import {
-  CoalescingProvider,
-  type Batch,
-  type CommitResult,
-  type StorageProvider,
-} from '@kvent/key-value-storage/core';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
+import { CoalescingProvider, type Batch, type CommitResult } from '@kvent/key-value-storage/provider';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';

@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { decodeKey, type Batch, type RawRow, type StorageProvider } from '@kvent/key-value-storage/core';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
+import { decodeKey, type Batch, type RawRow } from '@kvent/key-value-storage/provider';
 import { clauses, describeStorageProvider } from '@kvent/key-value-storage/testing';
 import pg from 'pg';
 import { DataSource } from 'typeorm';

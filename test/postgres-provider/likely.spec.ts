@@ -5,7 +5,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import type { Batch, Change, CommitResult, Expected, StorageProvider } from '@kvent/key-value-storage/core';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
+import type { Batch, Change, CommitResult, Expected } from '@kvent/key-value-storage/provider';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';

@@ -6,13 +6,13 @@
  */
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
 import {
   CoalescingProvider,
   versionSource,
   type Address,
   type Batch,
-  type StorageProvider,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import { DataSource } from 'typeorm';
 import { soaking } from '../faults/seeded-random.js';
 import { asAdmin, freshDatabase } from '../postgres/databases.js';

@@ -4,12 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import {
-  CoalescingProvider,
-  type Batch,
-  type CommitResult,
-  type StorageProvider,
-} from '@kvent/key-value-storage/core';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
+import { CoalescingProvider, type Batch, type CommitResult } from '@kvent/key-value-storage/provider';
 import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { addressOf, batchOf, opened, putBatch } from './rows.js';
 

@@ -5,7 +5,7 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { kventMigrations, PostgresProvider } from '@kvent/key-value-postgres';
-import type { RawRow } from '@kvent/key-value-storage/core';
+import type { RawRow } from '@kvent/key-value-storage/provider';
 import pg from 'pg';
 import { DataSource } from 'typeorm';
 import { asAdmin, freshDatabase, roleWithoutBypass, type FreshDatabase } from '../postgres/databases.js';

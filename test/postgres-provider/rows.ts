@@ -1,4 +1,5 @@
 /** The few words in which the specs of the Postgres provider speak to its port. */
+import type { StorageProvider } from '@kvent/key-value-storage/core';
 import {
   versionSource,
   type Address,
@@ -6,8 +7,7 @@ import {
   type Change,
   type Check,
   type CommitResult,
-  type StorageProvider,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 
 const versions = versionSource();
 

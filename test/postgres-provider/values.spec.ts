@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import type { Batch, CommitResult, RawRow, StorageProvider } from '@kvent/key-value-storage/core';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
+import type { Batch, CommitResult, RawRow } from '@kvent/key-value-storage/provider';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { addressOf, batchOf, commitOne, putBatch, textAt } from './rows.js';
 

@@ -14,7 +14,7 @@ import {
   type KeyValueStore,
   type StorageProvider,
 } from '@kvent/key-value-storage';
-import { openKeyValueStorage } from '@kvent/key-value-storage/core';
+import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { storages } from '../e2e/storages.js';
 
 /** Every value of the victim holds it. */

@@ -18,7 +18,7 @@ import {
   openStorage,
   type StorageProvider,
 } from '@kvent/key-value-storage';
-import type { RawRow } from '@kvent/key-value-storage/core';
+import type { RawRow } from '@kvent/key-value-storage/provider';
 import { build, KventProcess } from '../cli/kvent.js';
 import { storages } from '../e2e/storages.js';
 

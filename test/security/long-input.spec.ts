@@ -4,7 +4,8 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore } from '@kvent/event-store';
-import { hidePasswords, looksLikeAddress } from '@kvent/key-value-storage/core';
+import { hidePasswords } from '@kvent/key-value-storage/core';
+import { looksLikeAddress } from '@kvent/key-value-storage/internal';
 import { defineState, MemoryProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
 import { failureOf } from '../../libs/cli/src/output/failure.js';
 import { hiderOf } from '../../libs/cli/src/output/secrets.js';

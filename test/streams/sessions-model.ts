@@ -8,24 +8,22 @@ import {
   isLive,
   type Change,
   type Check,
-  type Contribution,
   type Row,
   type RowAddress,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
+import type { Contribution } from '@kvent/key-value-storage/internal';
 import {
   appendBatch,
   closeBatch,
   deleteBatch,
-  freeHead,
-  headIn,
   openBatch,
   renewBatch,
   sessionAppendBatch,
   takeOverBatch,
-  type Head,
   type HeldStream,
   type TableRows,
-} from '@kvent/event-store/core';
+} from '../../libs/event-store/src/core/rows/stream-batches.js';
+import { freeHead, headIn, type Head } from '../../libs/event-store/src/core/rows/head.js';
 
 const at = (container: string, key = ''): RowAddress => ({ container, entity: 's', key });
 const rows: TableRows = {

@@ -1,5 +1,5 @@
-/** The core of the event store: streams on any storage, without Nest. */
-export { assertEventStoreOptions, EventStore, type EventStoreOptions } from './core/event-store.js';
+/** The door for scripts and for applications without Nest: streams on any storage. */
+export { EventStore, type EventStoreOptions } from './core/event-store.js';
 export {
   EventStream,
   StreamSession,
@@ -36,7 +36,7 @@ export {
   type StateOf,
   type StreamDefinition,
 } from './core/definition/stream-definition.js';
-export { streamError, streamErrorTable, type StreamErrorCode } from './core/definition/stream-errors.js';
+export type { StreamErrorCode } from './core/definition/stream-errors.js';
 export type {
   CommittedEvents,
   StreamCall,
@@ -45,15 +45,3 @@ export type {
   StreamLogEntry,
   StreamObserver,
 } from './core/definition/stream-observer.js';
-export { deletedHead, freeHead, headIn, heldHead, type Head } from './core/rows/head.js';
-export {
-  appendBatch,
-  closeBatch,
-  deleteBatch,
-  openBatch,
-  renewBatch,
-  sessionAppendBatch,
-  takeOverBatch,
-  type HeldStream,
-  type TableRows,
-} from './core/rows/stream-batches.js';

@@ -1,4 +1,4 @@
-/** The front door: streams, and the Nest module for them. */
+/** The door for applications: streams, and the Nest module for them. */
 export { EventStore, type EventStoreOptions } from './core/event-store.js';
 export {
   EventStream,

@@ -1,5 +1,6 @@
 /** The data source while a provider is open: the application's own, or one that was made for it. */
-import { inspect, invalidOption, isStorageError, storageError } from '@kvent/key-value-storage/core';
+import { invalidOption, isStorageError, storageError } from '@kvent/key-value-storage/provider';
+import { inspect } from '@kvent/key-value-storage/internal';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import type { Connection } from './connections/connection.js';
 import { Connections, type Pool } from './connections/connections.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { isStorageError, systemClock } from '@kvent/key-value-storage/core';
+import { isStorageError, systemClock } from '@kvent/key-value-storage/provider';
 import { DataSource } from 'typeorm';
 import { PostgresProvider } from './postgres-provider.js';
 import type { PostgresProviderOptions } from './postgres-options.js';

@@ -1,5 +1,6 @@
 /** What a `PostgresProvider` takes, and what it makes of it. */
-import { invalidOption, resolveOptions, timerMsMax, type Clock } from '@kvent/key-value-storage/core';
+import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/provider';
+import { timerMsMax } from '@kvent/key-value-storage/internal';
 import { type DataSource } from 'typeorm';
 import { parametersOf, parsePostgresUrl } from './postgres-url.js';
 import { tableName, type TableName, type TableOptions } from './sql/table-name.js';

@@ -18,7 +18,7 @@ import {
   type ScanRange,
   type StorageAdministration,
   type StorageProvider,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import { OpenTable } from './table-access.js';
 import { resolvePostgres, type PostgresProviderOptions, type ResolvedPostgres } from './postgres-options.js';
 import { openSource, type OpenSource } from './database-handle.js';

@@ -14,7 +14,7 @@ import {
   type ScanPage,
   type ScanRange,
   type Space,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import { Committer, type Told } from './commit/committer.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
 import type { Connections } from './connections/connections.js';

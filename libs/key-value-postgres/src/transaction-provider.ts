@@ -17,7 +17,7 @@ import {
   type ScanRange,
   type StorageAdministration,
   type StorageProvider,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { readByDatabase } from './connections/by-database.js';
 import { TransactionCommitter } from './commit/transaction-committer.js';

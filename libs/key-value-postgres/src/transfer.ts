@@ -1,7 +1,7 @@
 /**
  * Whole databases on their way out and in: rows as they are, versions and absolute times included.
  */
-import { soundRows, type RawRow } from '@kvent/key-value-storage/core';
+import { soundRows, type RawRow } from '@kvent/key-value-storage/provider';
 import type { Session } from './connections/session.js';
 import { exportRows, importRows } from './sql/administration.js';
 import { decodeRow } from './sql/decode-row.js';

@@ -1,6 +1,6 @@
 /**
- * The front door: typed stores, the Nest module, and the two storage providers that need nothing
- * installed. Providers and other packages build on `./core`.
+ * The door for applications: typed stores, the Nest module, and the two storage providers that need
+ * nothing installed.
  */
 
 // ─── states and stores
@@ -71,17 +71,6 @@ export type { CopyDatabaseOptions, CopyProgress, CopyStorageOptions } from './tr
 export type { CopiedDatabase } from './transfer/copy-run.js';
 export type { CopySource } from './transfer/copy-source.js';
 export type { ContainerDigest } from './transfer/row-digest.js';
-
-// ─── for packages that build on the module
-export { callSite } from './nest/call-site.js';
-export { onceForApplication } from './nest/once-for-application.js';
-export {
-  hasStarted,
-  startUpCheckSymbol,
-  startUpContextOf,
-  type StartUpCheck,
-  type StartUpContext,
-} from './nest/start-up-checks.js';
 
 // ─── Nest
 export {

@@ -5,14 +5,9 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
-import {
-  copyStorage,
-  hashOfDatabases,
-  isStorageError,
-  limits,
-  RowDigest,
-  type RawRow,
-} from '@kvent/key-value-storage/core';
+import { copyStorage, isStorageError, limits } from '@kvent/key-value-storage/core';
+import type { RawRow } from '@kvent/key-value-storage/provider';
+import { hashOfDatabases, RowDigest } from '@kvent/key-value-storage/internal';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { BackupFile } from './backup-file.js';
 import { writeBackup } from './write-backup.js';

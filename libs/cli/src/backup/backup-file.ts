@@ -2,7 +2,8 @@
  * A backup as a source of copies: it was read once, from the first line to the last, before
  * anything is taken from it.
  */
-import { throwIfAborted, type CopySource, type RawRow } from '@kvent/key-value-storage/core';
+import type { CopySource } from '@kvent/key-value-storage/core';
+import { throwIfAborted, type RawRow } from '@kvent/key-value-storage/provider';
 import { BackupPass } from './backup-pass.js';
 import type { BackupSummary, Header } from './format.js';
 

@@ -3,20 +3,19 @@
  * what is damaged is found wherever it is read.
  */
 import { createHash } from 'node:crypto';
+import { isStorageError } from '@kvent/key-value-storage/core';
+import { storageError, type RawRow } from '@kvent/key-value-storage/provider';
 import {
   compareAddresses,
   inspect,
   faultOfDatabase,
   faultOfRow,
   hashOfDatabases,
-  isStorageError,
   messageOf,
   placeOf,
   readRowLine,
   RowDigest,
-  storageError,
-  type RawRow,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import { format, type BackupSummary, type Header, type Section } from './format.js';
 import { linesOf, LineTooLong, NotPlainFile } from './lines.js';
 

@@ -9,18 +9,17 @@ import { dirname } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
+import { isStorageError, type CopySource } from '@kvent/key-value-storage/core';
+import { storageError } from '@kvent/key-value-storage/provider';
 import {
   CopiedRows,
   hashOfDatabases,
   isError,
-  isStorageError,
   messageOf,
   RowDigest,
   rowLine,
-  storageError,
   unfinishedCopy,
-  type CopySource,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import { BackupFile } from './backup-file.js';
 import { format, isZipped, type BackupSummary, type Header, type Section } from './format.js';
 

@@ -2,12 +2,8 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import {
-  databaseOf,
-  looksLikeAddress,
-  sharedDatabase,
-  type StorageProvider,
-} from '@kvent/key-value-storage/core';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
+import { databaseOf, looksLikeAddress, sharedDatabase } from '@kvent/key-value-storage/internal';
 import { writeBackup } from '../backup/write-backup.js';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
 import { placeOf } from '../input/location.js';

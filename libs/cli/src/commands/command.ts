@@ -1,10 +1,6 @@
 /** What every command is given besides its options. */
-import {
-  isStorageError,
-  untilAborted,
-  type CopyProgress,
-  type StorageProvider,
-} from '@kvent/key-value-storage/core';
+import { isStorageError, type CopyProgress, type StorageProvider } from '@kvent/key-value-storage/core';
+import { untilAborted } from '@kvent/key-value-storage/provider';
 import { Advised } from '../output/failure.js';
 import type { ProgressLine } from '../output/progress-line.js';
 import { providerAt, type OpenOptions, type Place } from '../input/location.js';

@@ -4,13 +4,12 @@ import { performance } from 'node:perf_hooks';
 import {
   copyDatabase,
   copyStorage,
-  hashOfDatabases,
-  sharedDatabase,
   type CopiedDatabase,
   type CopySource,
   type CopyStorageOptions,
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
+import { hashOfDatabases, sharedDatabase } from '@kvent/key-value-storage/internal';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
 import { placeOf, type Place } from '../input/location.js';
 import { UsageError } from '../input/usage-error.js';

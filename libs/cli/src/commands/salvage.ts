@@ -20,7 +20,7 @@ export async function salvage(
   if (!looksLikeAStore(source))
     throw new UsageError(`There is no store in ${source}: neither a marker nor journals or snapshots.`);
   const begun = performance.now();
-  const { salvageJsonFile } = await import('@kvent/key-value-storage');
+  const { salvageJsonFile } = await import('@kvent/key-value-storage/core');
   const { databases } = await salvageJsonFile(source, target, { signal });
   const seconds = (performance.now() - begun) / 1_000;
   const rows = databases.reduce((sum, each) => sum + each.rows, 0);

@@ -1,6 +1,7 @@
 /** Where a storage is: a directory, or the address of a Postgres database. */
 import { fileURLToPath } from 'node:url';
-import { looksLikeAddress, type StorageProvider } from '@kvent/key-value-storage/core';
+import type { StorageProvider } from '@kvent/key-value-storage/core';
+import { looksLikeAddress } from '@kvent/key-value-storage/internal';
 import { UsageError } from './usage-error.js';
 
 export type Place =
@@ -78,7 +79,7 @@ export async function providerAt(
   { role, schema, table, waitMs, warn }: OpenOptions,
 ): Promise<StorageProvider> {
   if (place.kind === 'directory') {
-    const { JsonFileProvider } = await import('@kvent/key-value-storage');
+    const { JsonFileProvider } = await import('@kvent/key-value-storage/core');
     const access =
       role === 'target'
         ? ({ create: 'if-missing' } as const)

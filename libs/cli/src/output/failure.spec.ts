@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { storageError } from '@kvent/key-value-storage/core';
+import { storageError } from '@kvent/key-value-storage/provider';
 import { Advised, failureOf } from './failure.js';
 
 describe('a failure', () => {

@@ -3,7 +3,7 @@
  * it holds no password, and no character that would end a line or move the cursor. A reader that
  * has gone away (`kvent … | head`) is not an error of the process: the command ends in order.
  */
-import { printable } from '@kvent/key-value-storage/core';
+import { printable } from '@kvent/key-value-storage/internal';
 
 /** stdout or stderr, or what stands in for it. */
 export interface OutputStream {

@@ -3,7 +3,7 @@
  * at most one a second. (Libraries that draw bars take over stdin and Ctrl+C on the way, and would
  * end the process where a copy has to be broken off in order.)
  */
-import { printable } from '@kvent/key-value-storage/core';
+import { printable } from '@kvent/key-value-storage/internal';
 
 /** stderr, or what stands in for it. */
 interface ProgressStream {

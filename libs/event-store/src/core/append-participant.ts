@@ -2,17 +2,16 @@
  * An append, as a part of a commit: what it adds by the rows it has seen, and what a conflict means
  * to it.
  */
+import type { Address, Row } from '@kvent/key-value-storage/provider';
 import {
   rowNameOf,
   Participant,
-  type Address,
   type Contribution,
   type StorageAccess,
   type CommittedBatch,
-  type Row,
   type ObservedRows,
   type Verdict,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import type { EncodedEvent } from './events/event-codec.js';
 import { isMet, type Expectation } from './rows/expectations.js';
 import { headIn, type Head } from './rows/head.js';

@@ -2,14 +2,8 @@
  * Deleting: one batch makes the stream gone, for good; then its rows go page by page. Whoever comes
  * later may finish what was left.
  */
-import {
-  assertOptions,
-  isStorageError,
-  limits,
-  partlyDone,
-  type CallOptions,
-  type RetryPolicy,
-} from '@kvent/key-value-storage/core';
+import { isStorageError, limits, type CallOptions } from '@kvent/key-value-storage/core';
+import { assertOptions, partlyDone, type RetryPolicy } from '@kvent/key-value-storage/internal';
 import { conditionOf, isMet } from './rows/expectations.js';
 import { headIn, type Head } from './rows/head.js';
 import { deleteBatch } from './rows/stream-batches.js';

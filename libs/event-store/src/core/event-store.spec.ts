@@ -1,6 +1,7 @@
 /** Whose streams they are, and what an event store does beside them, on a storage in memory. */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { isStorageError, openKeyValueStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import { isStorageError, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import { collect, ManualClock } from '@kvent/key-value-storage/testing';
 import { EventStore, type EventStoreOptions } from './event-store.js';

@@ -2,17 +2,14 @@
  * The streams of a storage. Nest injects it as it is; without Nest: `new
  * EventStore(storage).stream(Orders)`; inside a transaction: `eventStore.within(manager)`.
  */
+import type { Clock, KeyValueStorage } from '@kvent/key-value-storage/core';
+import { invalidOption, resolveOptions, systemClock } from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
   assertTtl,
-  invalidOption,
   defaultIdempotencyRetentionMs,
   locate,
-  resolveOptions,
-  systemClock,
-  type Clock,
-  type KeyValueStorage,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import type { EventStoreSettings, EventStream } from './definition/event-stream.js';
 import { SessionRegistry } from './context/session-registry.js';
 import { sessionDefaults, assertSessionOptions } from './sessions/session-options.js';

@@ -1,17 +1,15 @@
 /** The streams of one type: their heads, in the order of their ids. */
+import { limits } from '@kvent/key-value-storage/core';
+import { decodeKey, invalidOption, storageError } from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
   decodeCursor,
-  decodeKey,
   inspect,
   encodeCursor,
   encodeRange,
-  invalidOption,
-  limits,
   outOfRange,
-  storageError,
   type StorageAccess,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import { headIn } from './rows/head.js';
 import type { StreamPage, StreamPageRequest } from './definition/event-stream.js';
 import type { ResolvedStream } from './definition/stream-definition.js';

@@ -2,23 +2,20 @@
  * What users get as `EventStream`: each verb checks what it was given, fixes the tenant of the
  * moment, and goes its way.
  */
+import { isConflict, type CommitParticipant, type CallOptions } from '@kvent/key-value-storage/core';
+import { invalidOption, throwIfAborted } from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
   commitParticipants,
   databaseOf,
   inspect,
   idempotencyOf,
-  invalidOption,
-  isConflict,
   isDate,
   idempotencyRecordIn,
   idempotencyRecordKey,
   outOfRange,
-  throwIfAborted,
-  type CommitParticipant,
-  type CallOptions,
   type Participant,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import { AppendParticipant } from './append-participant.js';
 import { deleteStream } from './delete-stream.js';
 import { encodeEvents, metadataOf } from './events/event-codec.js';

@@ -2,22 +2,18 @@
  * The everyday verb: loads, decides, appends; decides anew on fresh state when somebody was faster.
  * It never sends stale events again.
  */
+import { isConflict, isStorageError, type AtomicBatch } from '@kvent/key-value-storage/core';
+import { invalidOption, throwIfAborted, type Row } from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
   commitAtomic,
   inspect,
-  invalidOption,
-  isConflict,
   isEmptyBatch,
-  isStorageError,
   idempotencyRecordIn,
   resolveRetry,
-  throwIfAborted,
-  type AtomicBatch,
   type IdempotencyRecord,
-  type Row,
   type OnConflict,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import { AppendParticipant, type CommittedAppend } from './append-participant.js';
 import { encodeEvents, metadataOf, recorded } from './events/event-codec.js';
 import { evolvedBy } from './events/fold.js';

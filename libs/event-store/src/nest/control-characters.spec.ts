@@ -6,12 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore } from '../core.js';
 import { StreamLogger } from './stream-logger.js';
 import { defineState, MemoryProvider, openStorage } from '@kvent/key-value-storage';
-import {
-  inspect as inspect,
-  isStorageError,
-  storageError,
-  type KeyValueStorage,
-} from '@kvent/key-value-storage/core';
+import { isStorageError, type KeyValueStorage } from '@kvent/key-value-storage/core';
+import { storageError } from '@kvent/key-value-storage/provider';
+import { inspect } from '@kvent/key-value-storage/internal';
 
 const control = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\p{Surrogate}]/u;
 const hostile = [

@@ -1,8 +1,9 @@
 import { Logger, Module, type DynamicModule, type OnModuleInit, type Type } from '@nestjs/common';
 import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
-import { callSite, hasStarted, onceForApplication } from '@kvent/key-value-storage';
-import { assertOptions, inspect, invalidOption, isError, printable } from '@kvent/key-value-storage/core';
+import { callSite, hasStarted, onceForApplication } from '@kvent/key-value-storage/internal/nest';
+import { invalidOption } from '@kvent/key-value-storage/provider';
+import { assertOptions, inspect, isError, printable } from '@kvent/key-value-storage/internal';
 import type { Recorded } from '../core/definition/event-stream.js';
 import {
   streamOf,

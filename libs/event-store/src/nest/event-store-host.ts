@@ -4,7 +4,8 @@
  */
 import { Inject, Module, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
-import { KeyValueStorage, KeyValueStorageModule, onceForApplication } from '@kvent/key-value-storage';
+import { KeyValueStorage, KeyValueStorageModule } from '@kvent/key-value-storage';
+import { onceForApplication } from '@kvent/key-value-storage/internal/nest';
 import { EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { CommittedHub } from './committed-hub.js';
 import { noStorageError } from './start-up-checks.js';

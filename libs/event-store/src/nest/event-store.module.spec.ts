@@ -21,7 +21,8 @@ import {
   Precondition,
   StorageExceptionFilter,
 } from '@kvent/key-value-storage';
-import { representation, type Representation } from '@kvent/key-value-storage/core';
+import type { Representation } from '@kvent/key-value-storage/core';
+import { representation } from '@kvent/key-value-storage/internal';
 import request from 'supertest';
 import type { App } from 'supertest/types.js';
 import { defineStream, event, EventStore, EventStream } from '../core.js';

@@ -8,7 +8,7 @@ import {
   type Type,
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
-import { callSite, startUpCheckSymbol } from '@kvent/key-value-storage';
+import { callSite, startUpCheckSymbol } from '@kvent/key-value-storage/internal/nest';
 import { streamOf, type AnyStream } from '../core/definition/stream-definition.js';
 import { assertEventStoreOptions, EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { EventStoreHost, eventStoreOptionsToken } from './event-store-host.js';

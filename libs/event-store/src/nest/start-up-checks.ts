@@ -8,8 +8,8 @@ import {
   startUpContextOf,
   type StartUpCheck,
   type StartUpContext,
-} from '@kvent/key-value-storage';
-import { invalidOption } from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal/nest';
+import { invalidOption } from '@kvent/key-value-storage/provider';
 import type { ResolvedStream } from '../core/definition/stream-definition.js';
 
 /** What one `forFeature` declared; it hangs on the module class that it answered. */

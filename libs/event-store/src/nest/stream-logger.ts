@@ -1,6 +1,7 @@
 /** What happens at streams, in Nest's log: one line each, with the ids as fields. */
 import { Logger } from '@nestjs/common';
-import { isDate, isError, isStorageError, printable } from '@kvent/key-value-storage/core';
+import { isStorageError } from '@kvent/key-value-storage/core';
+import { isDate, isError, printable } from '@kvent/key-value-storage/internal';
 import type { StreamLogEntry, StreamObserver } from '../core/definition/stream-observer.js';
 
 const levels = {

@@ -11,7 +11,8 @@ import {
   type ResolvedStream,
   type StateOf,
 } from '@kvent/event-store/core';
-import { assertOptions, encodeValue, invalidOption } from '@kvent/key-value-storage/core';
+import { invalidOption } from '@kvent/key-value-storage/provider';
+import { assertOptions, encodeValue } from '@kvent/key-value-storage/internal';
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- any error class */
 export interface When<D> {

@@ -1,6 +1,6 @@
 import type { TestingModuleBuilder } from '@nestjs/testing';
 import type { EventStoreOptions } from '@kvent/event-store';
-import { assertEventStoreOptions } from '@kvent/event-store/core';
+import { assertEventStoreOptions } from '../core/event-store.js';
 
 /**
  * The token of the module: `Symbol.for`, so that it does not matter which copy of the package is

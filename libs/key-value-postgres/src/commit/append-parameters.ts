@@ -2,7 +2,7 @@
  * Batches that create rows behind one number, as the append to a stream does: as what `appendRows`
  * takes, and its answers as theirs.
  */
-import type { Batch, Change, CommitResult, Expected } from '@kvent/key-value-storage/core';
+import type { Batch, Change, CommitResult, Expected } from '@kvent/key-value-storage/provider';
 import { appendRows, appendToRow } from '../sql/append-rows.js';
 import type { Columns } from '../sql/decode-row.js';
 import { milliseconds, type Dialect } from '../sql/statement.js';

@@ -10,7 +10,7 @@ import type {
   CommitResult,
   Expected,
   TimeToLive,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import { actCode, checkCode } from '../sql/general-statement.js';
 import type { Columns } from '../sql/decode-row.js';
 import { milliseconds } from '../sql/statement.js';

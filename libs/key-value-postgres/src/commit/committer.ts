@@ -11,7 +11,7 @@ import {
   type CommitResult,
   type RowAddress,
   type StorageError,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import type { Session } from '../connections/session.js';
 import { errorOf, isAboutStatement, isBadData, isLockTimeout, refusalOf } from '../connections/failure.js';
 import { whileRivalsWin } from '../connections/serialization-retry.js';

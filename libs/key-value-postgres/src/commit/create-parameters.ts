@@ -2,7 +2,7 @@
  * Batches that each create one row, as what `createRow` and `createRows` take, and their answers as
  * theirs.
  */
-import type { CommitResult } from '@kvent/key-value-storage/core';
+import type { CommitResult } from '@kvent/key-value-storage/provider';
 import type { Columns } from '../sql/decode-row.js';
 import { createRow, createRows } from '../sql/fast-path-statements.js';
 import type { Dialect } from '../sql/statement.js';

@@ -3,7 +3,7 @@
  * that (`likely-rows.ts`) are tried first, and what they leave goes the long way: a second round
  * trip, so nothing is tried while writes mostly turn out otherwise.
  */
-import type { CommitResult } from '@kvent/key-value-storage/core';
+import type { CommitResult } from '@kvent/key-value-storage/provider';
 import { isUnlikely } from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';

@@ -1,7 +1,7 @@
 /**
  * Batches that each put one JSON value: as what the statements take, and their answers as theirs.
  */
-import type { Batch, Change, Check, CommitResult } from '@kvent/key-value-storage/core';
+import type { Batch, Change, Check, CommitResult } from '@kvent/key-value-storage/provider';
 import { checkCode } from '../sql/general-statement.js';
 import type { Columns } from '../sql/decode-row.js';
 import { overwriteRow, overwriteRows } from '../sql/fast-path-statements.js';

@@ -2,7 +2,7 @@
  * Batches that renew one row and wait for nobody: as what `renewRows` takes, and its answers as
  * theirs.
  */
-import type { Batch, CommitResult } from '@kvent/key-value-storage/core';
+import type { Batch, CommitResult } from '@kvent/key-value-storage/provider';
 import { unavailable } from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';
 import { milliseconds } from '../sql/statement.js';

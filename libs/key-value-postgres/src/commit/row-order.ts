@@ -2,7 +2,7 @@
  * The one order in which rows are locked, by every process: rivals that lock in one order never
  * wait for each other in a circle.
  */
-import type { RowAddress } from '@kvent/key-value-storage/core';
+import type { RowAddress } from '@kvent/key-value-storage/provider';
 
 export interface Placed {
   readonly database: string;

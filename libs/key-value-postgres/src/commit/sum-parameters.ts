@@ -1,7 +1,7 @@
 /**
  * Batches that each add to one number: as what the statements take, and their answers as theirs.
  */
-import type { Batch, CommitResult, RowAddress } from '@kvent/key-value-storage/core';
+import type { Batch, CommitResult, RowAddress } from '@kvent/key-value-storage/provider';
 import type { Columns } from '../sql/decode-row.js';
 import { addToRow, addToRows } from '../sql/fast-path-statements.js';
 import { milliseconds, type Dialect } from '../sql/statement.js';

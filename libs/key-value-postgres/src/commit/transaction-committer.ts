@@ -10,7 +10,7 @@ import {
   type Batch,
   type CommitResult,
   type StorageError,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import type { Session } from '../connections/session.js';
 import { errorOf, mayRunAgain, refusalOf } from '../connections/failure.js';
 import { changeRows } from '../sql/general-statement.js';

@@ -2,7 +2,7 @@
  * Calls over several databases as calls over one each: a statement under row-level security sees
  * one database.
  */
-import type { Address, Batch, CommitResult, ReadResult } from '@kvent/key-value-storage/core';
+import type { Address, Batch, CommitResult, ReadResult } from '@kvent/key-value-storage/provider';
 
 /** The places of each database's items. */
 function placesOf(items: readonly { readonly database: string }[]): ReadonlyMap<string, readonly number[]> {

@@ -2,7 +2,7 @@
  * One connection of a pool: its statements one after the other, each answered within bounds, and
  * what it says beside them.
  */
-import { storageError } from '@kvent/key-value-storage/core';
+import { storageError } from '@kvent/key-value-storage/provider';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Statement } from '../sql/statement.js';

@@ -2,7 +2,8 @@
  * Statements on their way to the server: over the pools of a DataSource, each connection watched,
  * every wait bounded.
  */
-import { messageOf, storageError } from '@kvent/key-value-storage/core';
+import { storageError } from '@kvent/key-value-storage/provider';
+import { messageOf } from '@kvent/key-value-storage/internal';
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Statement } from '../sql/statement.js';

@@ -2,7 +2,7 @@
  * From what the driver and the server say went wrong to the errors of Kvent: what took effect, and
  * what to do next.
  */
-import { isStorageError, storageError, type StorageError } from '@kvent/key-value-storage/core';
+import { isStorageError, storageError, type StorageError } from '@kvent/key-value-storage/provider';
 import { unlikelyMark } from '../sql/append-rows.js';
 import { raceMark } from '../sql/general-statement.js';
 import type { Purpose } from './session.js';

@@ -2,7 +2,8 @@
  * Statements that the server undoes because other sessions were faster: deadlocks, serialization
  * failures, and the failure on purpose.
  */
-import { retrying, storageError, systemClock, type StorageError } from '@kvent/key-value-storage/core';
+import { storageError, systemClock, type StorageError } from '@kvent/key-value-storage/provider';
+import { retrying } from '@kvent/key-value-storage/internal';
 import { mayRunAgain } from './failure.js';
 
 /** How often the server may be asked again. */

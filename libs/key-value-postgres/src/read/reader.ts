@@ -6,7 +6,7 @@ import {
   type ReadResult,
   type ScanPage,
   type ScanRange,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import { decodeRow, type Columns } from '../sql/decode-row.js';
 import {
   addressArrays,

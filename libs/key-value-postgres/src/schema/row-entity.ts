@@ -2,7 +2,7 @@
  * The table as TypeORM knows it: for applications that let TypeORM compare their schema with the
  * database. Rows are never read or written through it.
  */
-import { invalidOption } from '@kvent/key-value-storage/core';
+import { invalidOption } from '@kvent/key-value-storage/provider';
 import { EntitySchema } from 'typeorm';
 import { tableName, type TableOptions } from '../sql/table-name.js';
 

@@ -1,5 +1,5 @@
 /** From the columns of `rowColumns` back to a row. */
-import { storageError, type Row, type Value } from '@kvent/key-value-storage/core';
+import { storageError, type Row, type Value } from '@kvent/key-value-storage/provider';
 import { milliseconds } from './statement.js';
 
 /** One line of an answer: every column is text, whatever parsers the application has set. */

@@ -6,7 +6,7 @@ import {
   type Row,
   type ScanRange,
   type ScannedRow,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
 import { decodeRow, type Columns } from './decode-row.js';
 import { eq, gt, ge, isRow, lt, unexpired } from './operators.js';
 import {

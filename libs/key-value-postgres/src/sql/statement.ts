@@ -1,6 +1,6 @@
 /** What the statements have in common: how time, addresses and columns are written. */
 import { createHash } from 'node:crypto';
-import { limits } from '@kvent/key-value-storage/core';
+import { limits } from '@kvent/key-value-storage/provider';
 import type { TableName } from './table-name.js';
 import { concat, le, minus, plus, times } from './operators.js';
 

@@ -2,7 +2,7 @@
  * Where the rows are: one table of one schema. Identifiers are quoted, everything else that reaches
  * the database is a parameter.
  */
-import { invalidOption } from '@kvent/key-value-storage/core';
+import { invalidOption } from '@kvent/key-value-storage/provider';
 
 /** Bytes that Postgres keeps of an identifier; it would cut off the rest in silence. */
 const identifierBytesMax = 63;

@@ -4,7 +4,7 @@
  * meets the server's: only as a span, for ten seconds at most, and for reads that found nothing. A
  * clock of the server that is set meanwhile is noticed at the next answer.
  */
-import { systemClock } from '@kvent/key-value-storage/core';
+import { systemClock } from '@kvent/key-value-storage/provider';
 
 /** Clocks drift apart; beyond this many milliseconds without an answer the server is asked. */
 const reckonedMsMax = 10_000;

@@ -2,7 +2,7 @@
  * The time that statements go by: the database's own, or that of a clock the provider was given,
  * which then travels as their last parameter.
  */
-import { SteadyTime, type Clock } from '@kvent/key-value-storage/core';
+import { SteadyTime, type Clock } from '@kvent/key-value-storage/provider';
 
 export class TableClock {
   readonly #steady: SteadyTime | undefined;

@@ -108,15 +108,6 @@ export function warnOfOpenTenancy(place: string, tenancy: TenancyOptions | undef
   );
 }
 
-/** The test's provider instead of the app's: see `overrideStorage`. */
-export interface StorageOverride {
-  readonly provider: StorageProvider;
-  readonly providers: Readonly<Record<string, StorageProvider>>;
-}
-
-// Symbol.for: `overrideStorage` is behind another door, which may be loaded from another copy of
-// the package.
-export const storageOverrideToken = Symbol.for('kvent.storage-override');
 export const tenancyToken = Symbol('kvent.tenancy');
 export const retryToken = Symbol('kvent.retry');
 export const rootPlaceToken = Symbol('kvent.root-place');

@@ -19,11 +19,9 @@ import {
   assertRootOptions,
   retryToken,
   rootPlaceToken,
-  storageOverrideToken,
   tenancyToken,
   warnOfOpenTenancy,
   type KeyValueStorageOptions,
-  type StorageOverride,
 } from './key-value-storage-options.js';
 import { onceForApplication } from './once-for-application.js';
 import {
@@ -38,6 +36,7 @@ import {
   type StartUpContext,
 } from './start-up-checks.js';
 import { StorageHost } from './storage-host.js';
+import { storageOverrideToken, type StorageOverride } from './storage-override.js';
 import { AsyncTenantContext, TenantContext } from './tenancy/tenant-context.js';
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =

@@ -8,12 +8,9 @@ import { ObservedProvider } from '../core/providers/observed-provider.js';
 import { openKeyValueStorage } from '../core/store/open-storage.js';
 import { invalidOption } from '../core/base/options.js';
 import type { StorageProvider } from '../core/port/storage-provider.js';
-import {
-  sweepEveryMsDefault,
-  type KeyValueStorageOptions,
-  type StorageOverride,
-} from './key-value-storage-options.js';
+import { sweepEveryMsDefault, type KeyValueStorageOptions } from './key-value-storage-options.js';
 import { outsideRequests } from './outside-requests.js';
+import type { StorageOverride } from './storage-override.js';
 import { Sweeper } from './sweeper.js';
 import { openTelemetryObserver } from './telemetry/open-telemetry.js';
 import type { TenantContext } from './tenancy/tenant-context.js';

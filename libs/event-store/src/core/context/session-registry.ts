@@ -2,7 +2,7 @@
  * The sessions of an event store that are open in this process: at its end none is opened any more,
  * and none is left behind.
  */
-import { storageError } from '@kvent/key-value-storage/core';
+import { storageError } from '@kvent/key-value-storage/provider';
 
 /** What an event store can do with a session that nobody will close. */
 interface RegisteredSession {

@@ -2,18 +2,20 @@
  * What the verbs of one stream type share: where its streams are, what tells of them, and the time.
  */
 import {
-  atomicOn,
-  idempotencyOf,
   isStorageError,
-  IdempotencyRecord,
-  idempotencyRecordKey,
   type AtomicBatch,
   type Clock,
-  type StorageAccess,
   type IdempotentCall,
-  type Row,
-  type CommittedBatch,
 } from '@kvent/key-value-storage/core';
+import type { Row } from '@kvent/key-value-storage/provider';
+import {
+  atomicOn,
+  idempotencyOf,
+  IdempotencyRecord,
+  idempotencyRecordKey,
+  type StorageAccess,
+  type CommittedBatch,
+} from '@kvent/key-value-storage/internal';
 import { recorded, type EncodedEvent } from '../events/event-codec.js';
 import type { EventMetadata } from '../definition/event-stream.js';
 import type { SessionRegistry } from './session-registry.js';

@@ -3,15 +3,15 @@
  * at once.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { StateOf } from '@kvent/key-value-storage/core';
+import { invalidOption } from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
   assertWithin,
   inspect,
   encodeText,
-  invalidOption,
   outOfRange,
-  type StateOf,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 
 export type { StateOf };
 

@@ -2,12 +2,8 @@
  * The codes that streams add to the one map of errors: status, title, and whether the same call may
  * succeed later. A `conflict` is what retry loops repeat.
  */
-import {
-  StorageError,
-  type ErrorKind,
-  type StorageErrorDetails,
-  type StorageErrorInit,
-} from '@kvent/key-value-storage/core';
+import { StorageError, type StorageErrorDetails } from '@kvent/key-value-storage/core';
+import type { ErrorKind, StorageErrorInit } from '@kvent/key-value-storage/internal';
 import type { ExpectedVersion } from './event-stream.js';
 
 interface StreamErrorDetails {

@@ -3,23 +3,21 @@
  * to today's shape, as frozen records.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { isStorageError } from '@kvent/key-value-storage/core';
+import { invalidOption, type Row, type StoredValue } from '@kvent/key-value-storage/provider';
 import {
   assertAtMost,
   assertOptions,
   assertWithin,
   inspect,
   encodeValue,
-  invalidOption,
   invalidValue,
   isPromise,
-  isStorageError,
   mayHoldTags,
   parseStored,
   reviveFrozen,
   utf8Length,
-  type Row,
-  type StoredValue,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import type { EventMetadata, Recorded } from '../definition/event-stream.js';
 import type { AnyEvent, ResolvedEvent, ResolvedStream } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';

@@ -3,14 +3,8 @@
  * meet; else the gap is read page by page. The end is always the head's version. A missing event
  * means that the stream was deleted meanwhile, or damage: never that it is shorter.
  */
-import {
-  isPromise,
-  type Address,
-  type ReadResult,
-  type Row,
-  type ScanRange,
-  type ScannedRow,
-} from '@kvent/key-value-storage/core';
+import type { Address, ReadResult, Row, ScanRange, ScannedRow } from '@kvent/key-value-storage/provider';
+import { isPromise } from '@kvent/key-value-storage/internal';
 import { decodeEvent } from './event-codec.js';
 import { evolved, initialOf } from './fold.js';
 import { headIn, type Head } from '../rows/head.js';

@@ -1,5 +1,6 @@
 /** A stream as it was read, and how it is shown over HTTP. */
-import { etagOf, representation, type Representation } from '@kvent/key-value-storage/core';
+import type { Representation } from '@kvent/key-value-storage/core';
+import { etagOf, representation } from '@kvent/key-value-storage/internal';
 import type { Loaded } from '../definition/event-stream.js';
 import { ownerOf, type StreamRows } from '../rows/stream-rows.js';
 

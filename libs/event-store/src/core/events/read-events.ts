@@ -1,15 +1,9 @@
 /**
  * Reading a stream's events, page by page: a slice touches only its rows, and memory stays flat.
  */
-import {
-  assertOptions,
-  inspect,
-  invalidOption,
-  outOfRange,
-  throwIfAborted,
-  type CallOptions,
-  type ScannedRow,
-} from '@kvent/key-value-storage/core';
+import type { CallOptions } from '@kvent/key-value-storage/core';
+import { invalidOption, throwIfAborted, type ScannedRow } from '@kvent/key-value-storage/provider';
+import { assertOptions, inspect, outOfRange } from '@kvent/key-value-storage/internal';
 import { decodeEvent } from './event-codec.js';
 import type { EventRange, Recorded } from '../definition/event-stream.js';
 import { headIn, type Head } from '../rows/head.js';

@@ -2,14 +2,8 @@
  * What the caller says that the stream must be: `expectedVersion`, or `ifMatch`. Present without a
  * value is an error, never "no check".
  */
-import {
-  inspect,
-  invalidOption,
-  isPrecondition,
-  outOfRange,
-  storageError,
-  versionIn,
-} from '@kvent/key-value-storage/core';
+import { invalidOption, storageError } from '@kvent/key-value-storage/provider';
+import { inspect, isPrecondition, outOfRange, versionIn } from '@kvent/key-value-storage/internal';
 import type { ExpectedVersion } from '../definition/event-stream.js';
 import { ownerOf, type StreamRows } from './stream-rows.js';
 

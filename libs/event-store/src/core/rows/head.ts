@@ -3,7 +3,7 @@
  * stream is free, a small object while a session holds it or after a delete, and once there it is
  * never removed.
  */
-import { storageError, type Address, type Row, type StoredValue } from '@kvent/key-value-storage/core';
+import { storageError, type Address, type Row, type StoredValue } from '@kvent/key-value-storage/provider';
 
 export type Head =
   /** `row`: undefined where there is no head yet. */

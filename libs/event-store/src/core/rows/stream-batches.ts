@@ -7,12 +7,12 @@
 import type {
   Change,
   Check,
-  Contribution,
   Expected,
   RowAddress,
   StoredValue,
   Version,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/provider';
+import type { Contribution } from '@kvent/key-value-storage/internal';
 import { deletedHead, freeHead, heldHead, type Head } from './head.js';
 
 /** The rows of one stream, as the table names them. */

@@ -1,5 +1,5 @@
 /** What a conflict at a stream was, as errors: the one place where it becomes one. */
-import type { Row } from '@kvent/key-value-storage/core';
+import type { Row } from '@kvent/key-value-storage/provider';
 import type { Expectation } from './expectations.js';
 import { streamError } from '../definition/stream-errors.js';
 import type { StreamRows } from './stream-rows.js';

@@ -2,18 +2,15 @@
  * Where the rows of one stream are. The kind stands before the container, so that everything that
  * one append touches is in one database.
  */
+import { decodeKey, encodeKey, storageError, type Address } from '@kvent/key-value-storage/provider';
 import {
   assertWithin,
-  decodeKey,
   inspect,
-  encodeKey,
   encodeText,
-  storageError,
   tenantIn,
   lockNameOf,
-  type Address,
   type StorageAccess,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import type { EventMetadata, Recorded } from '../definition/event-stream.js';
 import type { AnyEvent, ResolvedStream } from '../definition/stream-definition.js';
 

@@ -5,16 +5,9 @@
  * on the monotonic clock from before the request was sent, so it gives up earlier than the provider
  * does, never later.
  */
-import {
-  assertOptions,
-  commitAtomic,
-  isStorageError,
-  idempotencyRecordIn,
-  throwIfAborted,
-  type CommitParticipant,
-  type CallOptions,
-  type Row,
-} from '@kvent/key-value-storage/core';
+import { isStorageError, type CommitParticipant, type CallOptions } from '@kvent/key-value-storage/core';
+import { throwIfAborted, type Row } from '@kvent/key-value-storage/provider';
+import { assertOptions, commitAtomic, idempotencyRecordIn } from '@kvent/key-value-storage/internal';
 import { encodeEvents, metadataOf, type EncodedEvent } from '../events/event-codec.js';
 import { SessionParticipant, type SessionHandle } from './session-participant.js';
 import {

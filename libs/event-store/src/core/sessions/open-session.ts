@@ -2,15 +2,9 @@
  * Opening a session: looks at head and lease and loads in one turn, then takes the lease, if
  * nothing has landed since; else looks again.
  */
-import {
-  assertOptions,
-  backoffMs,
-  isStorageError,
-  resolveOptions,
-  storageError,
-  throwIfAborted,
-  type CommittedBatch,
-} from '@kvent/key-value-storage/core';
+import { isStorageError } from '@kvent/key-value-storage/core';
+import { resolveOptions, storageError, throwIfAborted } from '@kvent/key-value-storage/provider';
+import { assertOptions, backoffMs, type CommittedBatch } from '@kvent/key-value-storage/internal';
 import type { SessionOptions } from '../definition/event-stream.js';
 import { LeasedSession, type Lease } from './leased-session.js';
 import { catchUp, loadStream, type LoadResult, type LoadOptions } from '../events/load-stream.js';

@@ -1,5 +1,6 @@
 /** How long a session's lock lives, and how long it is waited for. */
-import { assertOptions, inspect, invalidOption, timerMsMax } from '@kvent/key-value-storage/core';
+import { invalidOption } from '@kvent/key-value-storage/provider';
+import { assertOptions, inspect, timerMsMax } from '@kvent/key-value-storage/internal';
 import type { SessionOptions } from '../definition/event-stream.js';
 
 export const sessionDefaults = { sessionTimeoutMs: 60_000, openTimeoutMs: 5_000, renewal: 'manual' } as const;

@@ -1,15 +1,14 @@
 /** A session's append, as a part of a commit. */
+import type { Address, Row } from '@kvent/key-value-storage/provider';
 import {
   rowNameOf,
   Participant,
-  type Address,
   type Contribution,
   type StorageAccess,
   type CommittedBatch,
-  type Row,
   type ObservedRows,
   type Verdict,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import type { EncodedEvent } from '../events/event-codec.js';
 import type { VersionRange } from '../definition/event-stream.js';
 import { evolvedBy } from '../events/fold.js';

@@ -3,19 +3,17 @@
  * cannot be read gives way to the next older, and in the end to a full replay. Their rows stand
  * under the snapshot schemaVersion first, so that two releases do not overwrite each other's.
  */
+import { limits } from '@kvent/key-value-storage/core';
+import type { Change, ScanRange, ScannedRow } from '@kvent/key-value-storage/provider';
 import {
   assertWithin,
   encodeValue,
-  limits,
   mayHoldTags,
   parseStored,
   reviveFrozen,
   utf8Length,
-  type Change,
   type Contribution,
-  type ScanRange,
-  type ScannedRow,
-} from '@kvent/key-value-storage/core';
+} from '@kvent/key-value-storage/internal';
 import type { StreamObserver } from '../definition/stream-observer.js';
 import { numbersIn, snapshotKey, type StreamRows } from '../rows/stream-rows.js';
 

@@ -3,12 +3,8 @@
  * asks again with a key is told what became of it.
  */
 import assert from 'node:assert/strict';
-import {
-  isStorageError,
-  storageError,
-  type Batch,
-  type StorageProvider,
-} from '@kvent/key-value-storage/core';
+import { isStorageError, type StorageProvider } from '@kvent/key-value-storage/core';
+import { storageError, type Batch } from '@kvent/key-value-storage/provider';
 import { collect, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, many } from '../kit/ledger.js';
 import { breaksSessions, breaksStream, type StreamClause } from '../kit/stream-clause.js';

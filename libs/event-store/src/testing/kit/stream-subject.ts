@@ -12,13 +12,12 @@ import {
 } from '@kvent/event-store/core';
 import {
   defineState,
-  locate,
-  systemClock,
   type KeyValueStorage,
   type KeyValueStore,
-  type RawRow,
   type StorageProvider,
 } from '@kvent/key-value-storage/core';
+import { systemClock, type RawRow } from '@kvent/key-value-storage/provider';
+import { locate } from '@kvent/key-value-storage/internal';
 import {
   StoreSubject,
   type Abilities,

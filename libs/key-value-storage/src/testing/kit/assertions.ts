@@ -1,6 +1,7 @@
 /** Assertions of clauses, and how clauses run calls concurrently. */
 import assert from 'node:assert/strict';
-import { isStorageError, type CommitResult, type StorageErrorCode, type Value } from '../../core.js';
+import { isStorageError, type StorageErrorCode } from '../../core.js';
+import type { CommitResult, Value } from '../../provider.js';
 
 /** A value as it can be compared: bytes are bytes, whether in a `Buffer` or not. */
 export function comparable(value: Value | undefined): unknown {

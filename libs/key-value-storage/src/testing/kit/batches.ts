@@ -1,5 +1,5 @@
 /** Values, changes and checks of a batch, as clauses write them. */
-import type { Change, Check, Expected, RowAddress, StoredValue, TimeToLive } from '../../core.js';
+import type { Change, Check, Expected, RowAddress, StoredValue, TimeToLive } from '../../provider.js';
 
 export const json = (text: string): StoredValue => ({ kind: 'json', text });
 export const number = (value: bigint | number): StoredValue => ({ kind: 'number', number: BigInt(value) });

@@ -1,4 +1,5 @@
 /** Providers that are broken on purpose, one thing each: what proves that a clause can fail. */
+import type { StorageProvider, Clock } from '../../core.js';
 import type {
   Batch,
   Change,
@@ -8,9 +9,7 @@ import type {
   RowAddress,
   ScanPage,
   ScanRange,
-  StorageProvider,
-  Clock,
-} from '../../core.js';
+} from '../../provider.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 
 /**

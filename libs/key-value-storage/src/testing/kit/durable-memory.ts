@@ -3,7 +3,8 @@
  * claim to be durable and shared without a disk. One `DurableMemory` is one machine; each of its
  * locations is a disk.
  */
-import { invalidOption, storageError, type StorageProvider } from '../../core.js';
+import type { StorageProvider } from '../../core.js';
+import { invalidOption, storageError } from '../../provider.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { delegating } from './broken-providers.js';
 import { MemoryTransaction } from './memory-transaction.js';

@@ -2,6 +2,7 @@
  * A transaction over memory, for proving the clauses that need one: what it writes stays with it
  * until it is committed, and it is committed only when nobody has changed the rows it rests on.
  */
+import type { StorageProvider } from '../../core.js';
 import {
   assertReadBytes,
   evaluateBatch,
@@ -10,8 +11,7 @@ import {
   type Batch,
   type CommitResult,
   type RowAddress,
-  type StorageProvider,
-} from '../../core.js';
+} from '../../provider.js';
 
 interface Touched {
   readonly address: RowAddress;

@@ -8,8 +8,8 @@ import {
   type KeyValueStore,
   type StateOptions,
   type StorageProvider,
-  type StoredValue,
 } from '../../core.js';
+import type { StoredValue } from '../../provider.js';
 import type { Abilities } from './abilities.js';
 import type { ManualClock } from './manual-clock.js';
 import { Subject, type OpenTransaction, type ProviderUnderTest } from './subject.js';

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import type { StorageProvider } from '../../core.js';
 import {
   versionSource,
   type Address,
@@ -14,10 +15,9 @@ import {
   type Row,
   type ScanPage,
   type ScanRange,
-  type StorageProvider,
   type StoredValue,
   type TimeToLive,
-} from '../../core.js';
+} from '../../provider.js';
 import type { Abilities } from './abilities.js';
 import { ManualClock } from './manual-clock.js';
 import { put } from './batches.js';

@@ -1,6 +1,7 @@
 /** Law 1: a batch is applied whole or not at all, and answers for each of its changes. */
 import assert from 'node:assert/strict';
-import type { Address, Batch, CommitResult, StorageProvider } from '../../../core.js';
+import type { StorageProvider } from '../../../core.js';
+import type { Address, Batch, CommitResult } from '../../../provider.js';
 import { breaks, changesBatches, commitOne, replacesCommit } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { outcomes, concurrently } from '../../kit/assertions.js';

@@ -1,6 +1,6 @@
 /** Law 1: what a batch answers, for each of its changes. */
 import assert from 'node:assert/strict';
-import type { Address, Change, CommitResult } from '../../../core.js';
+import type { Address, Change, CommitResult } from '../../../provider.js';
 import {
   breaks,
   changesResults,

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { getEventListeners, setMaxListeners } from 'node:events';
-import { isStorageError, type CommitResult } from '../../../core.js';
+import { isStorageError } from '../../../core.js';
+import type { CommitResult } from '../../../provider.js';
 import { breaks } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { concurrently, assertRejects } from '../../kit/assertions.js';

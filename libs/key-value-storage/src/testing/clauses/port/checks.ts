@@ -1,6 +1,6 @@
 /** Law 4: each kind of check, when it is met and what it answers when it is not. */
 import assert from 'node:assert/strict';
-import type { Check } from '../../../core.js';
+import type { Check } from '../../../provider.js';
 import { breaks, changesResults, changesBatches, commitOne } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { bytes, check, number, put, remove, sum } from '../../kit/batches.js';

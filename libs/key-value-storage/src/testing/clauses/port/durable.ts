@@ -3,7 +3,8 @@
  * the fault tests of each provider prove.)
  */
 import assert from 'node:assert/strict';
-import type { Address, Batch, RawRow, StorageProvider } from '../../../core.js';
+import type { StorageProvider } from '../../../core.js';
+import type { Address, Batch, RawRow } from '../../../provider.js';
 import { MemoryProvider } from '../../../providers/memory/memory-provider.js';
 import { breaks, delegating, type BrokenProvider } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';

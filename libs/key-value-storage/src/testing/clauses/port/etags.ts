@@ -1,6 +1,6 @@
 /** Law 4: versions are equal or not, nothing else; each write gives another, and none returns. */
 import assert from 'node:assert/strict';
-import type { Check, Row } from '../../../core.js';
+import type { Check, Row } from '../../../provider.js';
 import {
   breaks,
   changesBatches,

@@ -1,6 +1,6 @@
 /** Law 6: what has expired is removed, left out of exports, and imported rows expire too. */
 import assert from 'node:assert/strict';
-import { type Row } from '../../../core.js';
+import type { Row } from '../../../provider.js';
 import { breaks, changesBatches } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import type { Subject } from '../../kit/subject.js';

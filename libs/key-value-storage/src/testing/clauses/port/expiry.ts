@@ -1,6 +1,6 @@
 /** Law 6: rows that expire do so at an exact moment, and from that moment on nothing sees them. */
 import assert from 'node:assert/strict';
-import { systemClock, type Row, type ScannedRow } from '../../../core.js';
+import { systemClock, type Row, type ScannedRow } from '../../../provider.js';
 import {
   breaks,
   changesBatches,

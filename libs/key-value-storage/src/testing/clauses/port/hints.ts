@@ -3,7 +3,8 @@
  * asked for.
  */
 import assert from 'node:assert/strict';
-import type { Hint, Space, StorageProvider } from '../../../core.js';
+import type { StorageProvider } from '../../../core.js';
+import type { Hint, Space } from '../../../provider.js';
 import { breaks } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import type { Subject } from '../../kit/subject.js';

@@ -1,6 +1,7 @@
 /** Law 10: four parts make an address, and a database is a world of its own. */
 import assert from 'node:assert/strict';
-import type { Address, RawRow, StorageProvider } from '../../../core.js';
+import type { StorageProvider } from '../../../core.js';
+import type { Address, RawRow } from '../../../provider.js';
 import { breaks, changesAddresses } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import type { Subject } from '../../kit/subject.js';

@@ -1,6 +1,8 @@
 /** Law 7: any key finds its own row and no other, in the order of keys, and none escapes. */
 import assert from 'node:assert/strict';
-import { decodeKey, encodeKey, encodeRange, limits, type Key } from '../../../core.js';
+import { encodeRange } from '../../../core/encoding/key-encoding.js';
+import { limits, type Key } from '../../../core.js';
+import { decodeKey, encodeKey } from '../../../provider.js';
 import { breaks, changesAddresses, changesPages, changesRanges } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { hostileKeys, orderedKeys } from '../../kit/hostile-keys.js';

@@ -3,14 +3,9 @@
  * provider: the clauses of the stores prove that.)
  */
 import assert from 'node:assert/strict';
-import {
-  limits,
-  sizeOfValue,
-  type ScanPage,
-  type ScanRange,
-  type StorageProvider,
-  type StoredValue,
-} from '../../../core.js';
+import { sizeOfValue } from '../../../core/commit/commit.js';
+import { limits, type StorageProvider } from '../../../core.js';
+import type { ScanPage, ScanRange, StoredValue } from '../../../provider.js';
 import { breaks, changesBatches } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import type { Subject } from '../../kit/subject.js';

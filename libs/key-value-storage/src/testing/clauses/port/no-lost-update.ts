@@ -3,7 +3,7 @@
  * conflict.
  */
 import assert from 'node:assert/strict';
-import type { Address, CommitResult } from '../../../core.js';
+import type { Address, CommitResult } from '../../../provider.js';
 import { calculatesOutside, changesBatches, commitOne, replacesCommit } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import type { Subject } from '../../kit/subject.js';

@@ -1,6 +1,7 @@
 /** Law 3: there is one truth. Who was answered sees it, in this instance and in another. */
 import assert from 'node:assert/strict';
-import type { Batch, CommitResult, StorageProvider } from '../../../core.js';
+import type { StorageProvider } from '../../../core.js';
+import type { Batch, CommitResult } from '../../../provider.js';
 import { calculatesOutside, breaks, changesResults } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { outcomes, concurrently } from '../../kit/assertions.js';

@@ -1,6 +1,6 @@
 /** Law 8: pages behind each other, also while others write. */
 import assert from 'node:assert/strict';
-import type { ScanRange } from '../../../core.js';
+import type { ScanRange } from '../../../provider.js';
 import { breaks, changesPages, changesRanges } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { fill, pad } from './lists.js';

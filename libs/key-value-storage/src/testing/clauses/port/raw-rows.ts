@@ -4,7 +4,8 @@
  * does not open, or as reads that fail for ever.
  */
 import assert from 'node:assert/strict';
-import { isStorageError, limits, type RawRow, type Row } from '../../../core.js';
+import { isStorageError, limits } from '../../../core.js';
+import type { RawRow, Row } from '../../../provider.js';
 import { breaks } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { bytes, json, number } from '../../kit/batches.js';

@@ -3,7 +3,7 @@
  * as it was.
  */
 import assert from 'node:assert/strict';
-import type { Address, Row, StoredValue } from '../../../core.js';
+import type { Address, Row, StoredValue } from '../../../provider.js';
 import { breaks, changesChanges, changesReads, changesRows } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
 import { comparable, concurrently } from '../../kit/assertions.js';

@@ -1,13 +1,7 @@
 /** Several rows or none, and never over two tenants. */
 import assert from 'node:assert/strict';
-import {
-  isConflict,
-  isStorageError,
-  limits,
-  retryOnConflict,
-  storageError,
-  type Key,
-} from '../../../core.js';
+import { isConflict, isStorageError, limits, retryOnConflict, type Key } from '../../../core.js';
+import { storageError } from '../../../provider.js';
 import { breaksAtomic, breaksStores, throughProvider, type StoreClause } from '../../kit/store-clause.js';
 import { changesBatches, commitOne, replacesCommit } from '../../kit/broken-providers.js';
 import { collect } from '../../kit/store-subject.js';

@@ -1,9 +1,9 @@
 /** Pages, cursors, and deleting by range. */
 import assert from 'node:assert/strict';
+import { definitionOf } from '../../../core/store/state-definition.js';
+import { encodeCursor } from '../../../core/store/cursor.js';
 import {
   defineState,
-  definitionOf,
-  encodeCursor,
   limits,
   type Entry,
   type Key,

@@ -1,0 +1,46 @@
+/**
+ * The door for the sister packages (event-store, key-value-postgres, cli), which depend on the
+ * exact version. No promise: any release may change or remove these names. No Nest.
+ */
+export { assertAtMost, assertWithin } from './core/base/assert-limits.js';
+export { timerMsMax } from './core/base/clock.js';
+export { partlyDone, type ErrorKind, type StorageErrorInit } from './core/base/errors.js';
+export { looksLikeAddress } from './core/base/hide-passwords.js';
+export { inspect } from './core/base/inspect.js';
+export { isDate, isError, isPromise, messageOf } from './core/base/kinds.js';
+export { assertOptions, assertTtl, outOfRange } from './core/base/options.js';
+export { printable } from './core/base/printable.js';
+export { utf8Length } from './core/base/utf8-length.js';
+export type { CommittedBatch, Contribution } from './core/commit/commit.js';
+export {
+  IdempotencyRecord,
+  defaultIdempotencyRetentionMs,
+  idempotencyOf,
+  idempotencyRecordIn,
+  idempotencyRecordKey,
+} from './core/commit/idempotency-record.js';
+export {
+  Participant,
+  commitParticipants,
+  type ObservedRows,
+  type Verdict,
+} from './core/commit/participant.js';
+export { StorageAccess } from './core/commit/storage-access.js';
+export type { OnConflict } from './core/contention/held-locks.js';
+export { backoffMs, resolveRetry, retrying, type RetryPolicy } from './core/contention/retry-on-conflict.js';
+export { encodeValue, invalidValue, mayHoldTags, parseStored, reviveFrozen } from './core/encoding/codec.js';
+export { encodeRange } from './core/encoding/key-encoding.js';
+export { encodeText } from './core/encoding/text-encoding.js';
+export { faultOfDatabase, faultOfRow, placeOf } from './core/port/raw-row.js';
+export { readRowLine, rowLine } from './core/port/row-line.js';
+export { lockNameOf, rowNameOf } from './core/port/row-name.js';
+export { compareAddresses } from './core/port/row-order.js';
+export { atomicOn, commitAtomic, isEmptyBatch } from './core/store/atomic.js';
+export { decodeCursor, encodeCursor } from './core/store/cursor.js';
+export { representation } from './core/store/entry.js';
+export { etagOf, isPrecondition, versionIn } from './core/store/etag.js';
+export { locate, openKeyValueStorage } from './core/store/open-storage.js';
+export { databaseOf, sharedDatabase, tenantIn } from './core/store/tenant.js';
+export { unfinishedCopy } from './transfer/copy-mark.js';
+export { CopiedRows } from './transfer/copy-source.js';
+export { RowDigest, hashOfDatabases } from './transfer/row-digest.js';

@@ -1,0 +1,68 @@
+/**
+ * The door for authors of storage providers: the port, the meaning of a batch, and the parts that
+ * every provider needs. No Nest, and nothing of a store.
+ */
+
+// ─── the port
+export type {
+  Address,
+  Batch,
+  Change,
+  ChangedRow,
+  Check,
+  CommitOptions,
+  CommitResult,
+  Expected,
+  Freeze,
+  Hint,
+  ProviderFeatures,
+  ProviderReadOptions,
+  RawRow,
+  ReadResult,
+  Row,
+  RowAddress,
+  ScanPage,
+  ScannedRow,
+  ScanRange,
+  Space,
+  StorageAdministration,
+  StorageProvider,
+  StoredValue,
+  TimeToLive,
+  Value,
+  Version,
+} from './core/port/storage-provider.js';
+
+// ─── the meaning of a batch
+export {
+  describeExpected,
+  evaluateBatch,
+  isLive,
+  type Evaluation,
+  type RowEffect,
+} from './core/port/evaluate-batch.js';
+
+// ─── rows, versions, keys and pages
+export { soundRows } from './core/port/raw-row.js';
+export { RowTable, withoutValue } from './core/providers/row-table.js';
+export { versionSource } from './core/port/version.js';
+export type { Key } from './core/base/key.js';
+export { decodeKey, encodeKey } from './core/encoding/key-encoding.js';
+export { assertReadBytes, withinPageBytes } from './core/port/page-bytes.js';
+export { limits } from './core/base/limits.js';
+
+// ─── around a provider
+export { CoalescingProvider } from './core/providers/coalescing-provider.js';
+export { HintSource } from './core/providers/hint-source.js';
+
+// ─── errors, options, cancellation and time
+export {
+  isStorageError,
+  StorageError,
+  storageError,
+  type StorageErrorCode,
+  type StorageErrorDetails,
+} from './core/base/errors.js';
+export { invalidOption, resolveOptions } from './core/base/options.js';
+export { throwIfAborted, untilAborted } from './core/base/abort.js';
+export { SteadyTime, systemClock, type Clock } from './core/base/clock.js';
