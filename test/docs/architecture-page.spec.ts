@@ -1,6 +1,6 @@
 /**
- * The arrows of `docs/architecture.md` are those of the table that lint enforces, and the table of
- * the README says what the providers claim.
+ * The arrows of `docs/architecture.md` are those of the table that lint enforces, and the README's
+ * table of providers matches their features.
  */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,26 +14,26 @@ describe('docs/architecture.md', () => {
   const page = pageAt('docs/architecture.md');
   const blocks = page.fences.filter(({ language }) => language === 'text').map(({ lines }) => lines);
 
-  it('draws the arrows of the rooms as the table allows them, and leaves none out', () => {
+  it('has the arrows of all rooms, as the table of lint allows them', () => {
     const drawn = (blocks.find((lines) => lines.some((line) => line.includes('─►'))) ?? []).map((line) =>
       line.split('─►').map((part) => part.trim()),
     );
-    const told = drawn.map(
+    const stated = drawn.map(
       ([from = '', to = '']) => [from, to === 'nothing' ? [] : to.split(', ').sort()] as const,
     );
-    const ours = Object.entries(rooms).filter(([name]) => told.some(([from]) => from === name));
-    expect(Object.fromEntries(told)).toEqual(
+    const ours = Object.entries(rooms).filter(([name]) => stated.some(([from]) => from === name));
+    expect(Object.fromEntries(stated)).toEqual(
       Object.fromEntries(ours.map(([name, room]) => [name, room.rooms.toSorted()])),
     );
     const ofLibraries = Object.entries(rooms).filter(([, { files }]) =>
       /^(libs\/[^*]*\*\*|apps|bench)/.test(files),
     );
-    expect(ofLibraries.map(([name]) => name).filter((name) => !told.some(([from]) => from === name))).toEqual(
-      [],
-    );
+    expect(
+      ofLibraries.map(([name]) => name).filter((name) => !stated.some(([from]) => from === name)),
+    ).toEqual([]);
   });
 
-  it('names files that are there', () => {
+  it('names existing files in its tree', () => {
     const [tree = []] = blocks;
     const core = tree.flatMap((line) =>
       Array.from(line.matchAll(/([\w-]+(?:\.[\w-]+)*\.ts)/g), ([file]) => file),
@@ -65,17 +65,17 @@ describe('the table of storage providers in the README', () => {
     new PostgresProvider({ url: 'postgres://localhost/data' }),
   ];
 
-  it('has a column for each', () => {
+  it('has a column for each provider', () => {
     expect(head.slice(1)).toEqual(providers.map((provider) => `\`${provider.constructor.name}\``));
   });
 
   it.each(['durable', 'shared', 'expiry', 'scan', 'clock'] as const)(
-    'says what they claim: %s',
+    'states the feature %s of each provider',
     (feature) => {
       const row = rows.find(([first]) => first === `\`${feature}\``);
-      const claimed = providers.map(({ features }) => features[feature]);
+      const values = providers.map(({ features }) => features[feature]);
       expect(row?.slice(1)).toEqual(
-        claimed.map((value) => `\`${typeof value === 'string' ? `'${value}'` : JSON.stringify(value)}\``),
+        values.map((value) => `\`${typeof value === 'string' ? `'${value}'` : JSON.stringify(value)}\``),
       );
     },
   );

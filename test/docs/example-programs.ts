@@ -1,12 +1,12 @@
 /**
- * The examples of the pages as programs. The rules, in full:
+ * The examples of the pages as programs. The rules:
  *
- * - All `ts` blocks of a page are one program, in their order; so a later block continues an
- *   earlier one. Imports may be repeated.
- * - A block inside an HTML comment belongs to it as well: set-up that readers need not see.
- * - ```` ```ts new-program ```` begins another program, for a page that shows the same class twice.
- * - `console.log(…); // → text` prints exactly this, `// →` on the lines beneath what it prints the
- *   next times. Every `console.log` says what it prints.
+ * - All `ts` blocks of a page are one program, in their order: a later block continues an earlier
+ *   one. Imports may be repeated.
+ * - A block inside an HTML comment belongs to the program: set-up that readers need not see.
+ * - ```` ```ts new-program ```` starts another program, for a page that shows the same class twice.
+ * - `console.log(…); // → text` must print exactly this text. `// →` on the lines below is what the
+ *   next calls print. Every `console.log` needs such a comment.
  * - `await …; // throws CODE` rejects with the storage error of this code.
  * - `process.env['DATABASE_URL']` is the address of an empty Postgres database, for a program that
  *   asks for it.
@@ -17,20 +17,18 @@ import ts from 'typescript';
 import { pages, type Fence, type Page } from './pages.js';
 
 export interface Program {
-  /** `docs-guides-http-1`: for its file. */
+  /** The name of its file, for example `docs-guides-http-1`. */
   readonly name: string;
   readonly page: string;
-  /** As it is compiled. */
+  /** The compiled source. */
   readonly source: string;
-  /**
-   * As it is run: with what it prints and what it throws handed to the recorder, on the same lines.
-   */
+  /** The source that runs: a recorder gets what it prints and throws. Line numbers are the same. */
   readonly runnable: string;
-  /** What each line (from 1) is expected to print, or to throw. */
+  /** The expected output or error of each line, from 1. */
   readonly expected: ReadonlyMap<number, readonly string[]>;
-  /** It declares tests of its own, so it has to be loaded while tests are declared. */
+  /** The program declares tests, so it must be loaded while tests are declared. */
   readonly declaresTests: boolean;
-  /** It reads `DATABASE_URL`. */
+  /** The program reads `DATABASE_URL`. */
   readonly needsDatabase: boolean;
 }
 
@@ -41,7 +39,7 @@ function programsOf(page: Page): readonly Program[] {
   for (const fence of page.fences.filter(({ language }) => language === 'ts')) {
     const unknown = fence.words.filter((word) => word !== 'new-program');
     if (unknown.length > 0)
-      throw new Error(`${page.path}:${fence.start}: no such word for an example: ${unknown.join(', ')}.`);
+      throw new Error(`${page.path}:${fence.start}: unknown word of an example: ${unknown.join(', ')}.`);
     if (groups.length === 0 || fence.words.includes('new-program')) groups.push([]);
     groups.at(-1)?.push(fence);
   }
@@ -75,7 +73,7 @@ function edited(source: string, edits: readonly Edit[]): string {
   return text;
 }
 
-/** What was imported by an earlier block of the program is left out; lines stay where they are. */
+/** Removes imports that an earlier block of the program has. Line numbers stay the same. */
 function withoutRepeatedImports(source: string): string {
   const file = parse(source);
   const seen = new Set<string>();
@@ -88,8 +86,8 @@ function withoutRepeatedImports(source: string): string {
     const kept = named.elements.filter(({ name }) => !seen.has(`${from} ${name.text}`));
     for (const { name } of named.elements) seen.add(`${from} ${name.text}`);
     if (kept.length === named.elements.length) continue;
-    const lost = file.text.slice(named.getStart(), named.end).split('\n').length - 1;
-    const text = `{ ${kept.map((element) => element.getText()).join(', ')} }${'\n'.repeat(lost)}`;
+    const removedLines = file.text.slice(named.getStart(), named.end).split('\n').length - 1;
+    const text = `{ ${kept.map((element) => element.getText()).join(', ')} }${'\n'.repeat(removedLines)}`;
     edits.push({ start: named.getStart(), end: named.end, text });
   }
   return edited(source, edits);
@@ -100,13 +98,15 @@ function instrumented(page: Page, source: string, name: string): Pick<Program, '
   const lineOf = (position: number): number => file.getLineAndCharacterOfPosition(position).line + 1;
   const expected = expectationsOf(source);
   const edits: Edit[] = [];
-  const speaking = new Set<number>();
+  const linesWithOutput = new Set<number>();
   const visit = (node: ts.Node): void => {
     if (ts.isCallExpression(node) && node.expression.getText() === 'console.log') {
       const line = lineOf(node.end);
       if (!expected.has(line))
-        throw new Error(`${page.path}:${line}: say what it prints: console.log(…); // → …`);
-      speaking.add(line);
+        throw new Error(
+          `${page.path}:${line}: console.log needs its expected output: console.log(…); // → …`,
+        );
+      linesWithOutput.add(line);
       edits.push({
         start: node.expression.getStart(),
         end: node.expression.end,
@@ -117,7 +117,7 @@ function instrumented(page: Page, source: string, name: string): Pick<Program, '
       const [, code] = /^[ \t]*\/\/ throws ([A-Z_]+)/.exec(source.slice(node.end)) ?? [];
       if (code !== undefined) {
         const line = lineOf(node.end);
-        speaking.add(line);
+        linesWithOutput.add(line);
         edits.push({
           start: node.getStart(),
           end: node.getStart(),
@@ -130,8 +130,10 @@ function instrumented(page: Page, source: string, name: string): Pick<Program, '
   };
   visit(file);
   for (const line of expected.keys())
-    if (!speaking.has(line))
-      throw new Error(`${page.path}:${line}: nothing here prints or throws what the comment says.`);
+    if (!linesWithOutput.has(line))
+      throw new Error(
+        `${page.path}:${line}: the comment expects output or an error, but the line has neither.`,
+      );
   return {
     runnable: `const __example = globalThis.kventExamples.get('${name}');${edited(source, edits)}`,
     expected,

@@ -1,6 +1,6 @@
 /**
- * Every `ts` example of every page is compiled with the flags of this repository, run, and compared
- * with what it says it prints. See `example-programs.ts`.
+ * Every `ts` example of every page is compiled with the flags of this repository and run, and its
+ * output is compared with its comments. See `example-programs.ts`.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -17,12 +17,12 @@ const programs = readPrograms();
 const folder = join(root, '.tmp', `docs-${process.pid}`);
 const fileOf = (kind: 'source' | 'runnable', { name }: Program): string => join(folder, kind, `${name}.ts`);
 
-/** What a running example prints and throws, line by line. */
+/** Records what a running example prints and throws, by line. */
 class Recorder {
-  readonly heard = new Map<number, string[]>();
+  readonly lines = new Map<number, string[]>();
 
-  print(line: number): (...given: readonly unknown[]) => void {
-    return (...given) => this.#hear(line, format(...given));
+  print(line: number): (...args: readonly unknown[]) => void {
+    return (...args) => this.#record(line, format(...args));
   }
 
   async throws(line: number, work: () => Promise<void>): Promise<void> {
@@ -30,13 +30,13 @@ class Recorder {
       await work();
     } catch (error) {
       if (!isStorageError(error)) throw error;
-      return this.#hear(line, `throws ${error.code}`);
+      return this.#record(line, `throws ${error.code}`);
     }
-    this.#hear(line, 'throws nothing');
+    this.#record(line, 'throws nothing');
   }
 
-  #hear(line: number, text: string): void {
-    this.heard.set(line, [...(this.heard.get(line) ?? []), ...text.split('\n')]);
+  #record(line: number, text: string): void {
+    this.lines.set(line, [...(this.lines.get(line) ?? []), ...text.split('\n')]);
   }
 }
 
@@ -48,8 +48,8 @@ for (const kind of ['source', 'runnable'] as const) {
 }
 
 const databases: FreshDatabase[] = [];
-/** Its tests run later, so it is there until the end of the run. */
-async function giveDatabase({ needsDatabase }: Program): Promise<void> {
+/** The database stays until the end of the run, because declared tests run later. */
+async function provideDatabase({ needsDatabase }: Program): Promise<void> {
   delete process.env['DATABASE_URL'];
   if (!needsDatabase) return;
   const database = await freshDatabase();
@@ -57,18 +57,18 @@ async function giveDatabase({ needsDatabase }: Program): Promise<void> {
   process.env['DATABASE_URL'] = database.url;
 }
 
-/** `./data` of an example is a folder of its own, gone after the run. */
-const home = process.cwd();
-const workplace = mkdtempSync(join(tmpdir(), 'kvent-docs-'));
+/** Each example runs in a temporary folder, so `./data` is its own. */
+const originalFolder = process.cwd();
+const temporaryFolder = mkdtempSync(join(tmpdir(), 'kvent-docs-'));
 function workIn(name: string): void {
-  mkdirSync(join(workplace, name), { recursive: true });
-  process.chdir(join(workplace, name));
+  mkdirSync(join(temporaryFolder, name), { recursive: true });
+  process.chdir(join(temporaryFolder, name));
 }
 beforeAll(() => workIn('tests'));
 afterAll(async () => {
-  process.chdir(home);
+  process.chdir(originalFolder);
   for (const database of databases) await database[Symbol.asyncDispose]();
-  rmSync(workplace, { recursive: true, force: true });
+  rmSync(temporaryFolder, { recursive: true, force: true });
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -79,28 +79,28 @@ describe('the examples', () => {
 
   const examples = programs.filter(({ declaresTests }) => !declaresTests);
   it.each(examples.map((program) => [`${program.page} (${program.name})`, program] as const))(
-    'run, and print what they say: %s',
+    'run and print what their comments say: %s',
     async (_, program) => {
       workIn(program.name);
-      await giveDatabase(program);
+      await provideDatabase(program);
       await import(fileOf('runnable', program));
-      expect(heardBy(program)).toEqual(said(program));
+      expect(outputOf(program)).toEqual(expectedOf(program));
     },
   );
 });
 
-// these declare their tests while they are loaded
+// These programs declare their tests while they are loaded.
 for (const program of programs.filter(({ declaresTests }) => declaresTests)) {
   const failure = await loadingFailure(program);
-  it(`the tests of ${program.page} are declared, and print what they say`, () => {
+  it(`the tests of ${program.page} are declared, and print what their comments say`, () => {
     expect(failure).toBeUndefined();
-    expect(heardBy(program)).toEqual(said(program));
+    expect(outputOf(program)).toEqual(expectedOf(program));
   });
 }
 
 async function loadingFailure(program: Program): Promise<unknown> {
   try {
-    await giveDatabase(program);
+    await provideDatabase(program);
     await import(fileOf('runnable', program));
     return undefined;
   } catch (error) {
@@ -108,11 +108,11 @@ async function loadingFailure(program: Program): Promise<unknown> {
   }
 }
 
-function heardBy({ name }: Program): readonly string[] {
-  return listed(recorders.get(name)?.heard ?? new Map<number, string[]>());
+function outputOf({ name }: Program): readonly string[] {
+  return listed(recorders.get(name)?.lines ?? new Map<number, string[]>());
 }
 
-function said({ expected }: Program): readonly string[] {
+function expectedOf({ expected }: Program): readonly string[] {
   return listed(expected);
 }
 

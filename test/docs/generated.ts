@@ -1,7 +1,7 @@
 /**
- * The parts of pages that are written by a script, between `<!-- generated: <what> -->` and `<!--
- * end -->`. A test compares them with the code; `KVENT_DOCS=write npm run jest --
- * test/docs/reference.spec.ts` writes them.
+ * The generated parts of pages, between `<!-- generated: <what> -->` and `<!-- end -->`. A test
+ * compares them with the code; `KVENT_DOCS=write npm run jest -- test/docs/reference.spec.ts` writes
+ * them.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,7 +13,7 @@ import { root, type Page } from './pages.js';
 const begin = /^<!-- generated: (.*) -->$/;
 const end = '<!-- end -->';
 
-/** The page as it should be. */
+/** The page with its generated parts as they should be. */
 export function regenerated(page: Page): string {
   const lines: string[] = [];
   let inside = false;
@@ -32,7 +32,7 @@ export function write(page: Page, text: string): void {
   writeFileSync(join(root, page.path), text);
 }
 
-/** What is generated in a page: `options RetryOptions`, `limits`, `walk`. */
+/** The names of the generated parts of a page: `options RetryOptions`, `limits`, `walk`. */
 export const generatedIn = (page: Page): readonly string[] =>
   page.lines.flatMap((line) => begin.exec(line)?.[1] ?? []);
 
@@ -41,7 +41,7 @@ function generate(what: string): readonly string[] {
   if (what === 'walk') return walkLines();
   const [, name] = /^options (\w+)$/.exec(what) ?? [];
   const declared = name === undefined ? undefined : declaredOptions(name);
-  if (declared === undefined) throw new Error(`Nothing can be generated for '${what}'.`);
+  if (declared === undefined) throw new Error(`Unknown generated part '${what}'.`);
   const parents = declared.parents.map((parent) => `those of \`${parent}\``);
   const words = [declared.meaning, parents.length === 0 ? '' : `Also ${parents.join(' and ')}.`].filter(
     (text) => text !== '',

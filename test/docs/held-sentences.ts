@@ -1,6 +1,6 @@
 /**
- * Sentences of a page with the clauses and tests that hold them: `- sentence`, and below it ` -
- * file › name`, ` - contract › clause` or ` - streams › clause`.
+ * Sentences of a page with the clauses and tests that hold them: `- sentence`, and below it
+ * `- file › name`, `- contract › clause` or `- streams › clause`.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,12 +11,12 @@ import { root, type Page } from './pages.js';
 
 export interface HeldSentence {
   readonly sentence: string;
-  /** The second-level heading it stands under. */
+  /** The second-level heading above it. */
   readonly heading: string;
   readonly heldBy: readonly string[];
 }
 
-/** The sentences of a page from a line on. */
+/** The sentences of a page from the line `from` on. */
 export function heldSentences(page: Page, from: number): readonly HeldSentence[] {
   const found: { sentence: string; heading: string; heldBy: string[] }[] = [];
   let heading = '';
@@ -33,7 +33,7 @@ export function nameIn(holder: string): string {
 }
 
 /** Whether the clause or the test exists. */
-export function isThere(holder: string): boolean {
+export function exists(holder: string): boolean {
   const name = nameIn(holder);
   if (holder.startsWith('contract › '))
     return [...clauses, ...storeClauses].some((clause) => clause.name === name);
@@ -42,7 +42,7 @@ export function isThere(holder: string): boolean {
   return existsSync(join(root, file)) && testNames(file).includes(name);
 }
 
-/** Every test of a file, alone and behind the heading that it stands under. */
+/** The tests of a file: their names, and their names with the title of their `describe`. */
 function testNames(file: string): readonly string[] {
   const names: string[] = [];
   const visit = (node: ts.Node, above: string | undefined): void => {
@@ -69,7 +69,7 @@ function declared(node: ts.Node): readonly [kind: 'test' | 'describe' | undefine
   return [word === 'describe' ? 'describe' : 'test', name];
 }
 
-/** What a name holds that is worked out stands there as `…`. */
+/** The text of a name; each computed part of a template is `…`. */
 function textOf(name: ts.Expression): string | undefined {
   if (ts.isStringLiteralLike(name)) return name.text;
   if (!ts.isTemplateExpression(name)) return undefined;

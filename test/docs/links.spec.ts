@@ -1,4 +1,4 @@
-/** Every link of every page leads somewhere, and every command that a page tells can be run. */
+/** Every link of every page has a target, and every command of a page exists. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
@@ -9,7 +9,7 @@ const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 };
 
 describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page) => {
-  it('has links that lead somewhere', () => {
+  it('has links with existing targets', () => {
     expect(
       page.links
         .filter(({ target }) => !/^https?:/.test(target))
@@ -17,7 +17,7 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
     ).toEqual([]);
   });
 
-  it('has one title, and headings that do not skip a level', () => {
+  it('has one title, and headings without skipped levels', () => {
     const levels = page.headings.map(({ level }) => level);
     expect(levels.filter((level) => level === 1)).toHaveLength(1);
     expect(
@@ -27,17 +27,17 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
     ).toEqual([]);
   });
 
-  it('tells commands that there are', () => {
-    const told = Array.from(
+  it('names existing commands', () => {
+    const commands = Array.from(
       page.lines.join('\n').matchAll(/npm run (?:--silent )?([a-z][\w:-]*)/g),
       ([, script = '']) => script,
     );
-    expect(told.filter((script) => !(script in scripts))).toEqual([]);
+    expect(commands.filter((script) => !(script in scripts))).toEqual([]);
   });
 
-  it('has code in languages that something checks', () => {
-    // the fragments of that guide are held by test/contract: they are parts of one file that passes
-    // the contract
+  it('has code only in languages that a test checks', () => {
+    // test/contract checks the fragments of that guide: they are parts of one file that passes the
+    // contract.
     const checked = [
       'ts',
       'sh',
@@ -52,13 +52,13 @@ describe.each(pages.map((page) => [page.path, page] as const))('%s', (path, page
     ).toEqual([]);
   });
 
-  it('has JSON that is JSON', () => {
+  it('has valid JSON', () => {
     for (const { language, lines } of page.fences)
       if (language === 'json') expect(() => JSON.parse(lines.join('\n')) as unknown).not.toThrow();
   });
 
   if (path.startsWith('libs/')) {
-    it('leads nowhere outside its package: it is read where the rest is not', () => {
+    it('has no links out of its package, because it is published alone', () => {
       expect(page.links.filter(({ target }) => target.startsWith('..'))).toEqual([]);
     });
   }
@@ -81,7 +81,7 @@ it('every page of docs can be reached from the README', () => {
   ).toEqual([]);
 });
 
-it('the sample names a heading of the README that is there', () => {
+it('the sample names an existing heading of the README', () => {
   const printed = readFileSync(join(root, 'apps/storefront/src/welcome/opening-lines.ts'), 'utf8');
   const [, heading = ''] = /README, "([^"]+)"/.exec(printed) ?? [];
   expect(pages.find(({ path }) => path === 'README.md')?.headings.map(({ text }) => text)).toContain(heading);
@@ -91,9 +91,9 @@ function fault(page: Page, target: string, line: number): readonly string[] {
   const [file = '', anchor] = target.split('#');
   const path = file === '' ? page.path : normalize(join(dirname(page.path), decodeURIComponent(file)));
   const at = `line ${line + 1}: ${target}`;
-  if (path.startsWith('..') || !existsSync(join(root, path))) return [`${at} is not there`];
+  if (path.startsWith('..') || !existsSync(join(root, path))) return [`${at} does not exist`];
   if (anchor === undefined) return [];
   const headings = pages.find((each) => each.path === path)?.headings;
-  if (headings === undefined) return [`${at} is no page with headings`];
-  return headings.some((heading) => heading.anchor === anchor) ? [] : [`${at}: there is no such heading`];
+  if (headings === undefined) return [`${at} has no headings`];
+  return headings.some((heading) => heading.anchor === anchor) ? [] : [`${at}: the heading does not exist`];
 }

@@ -1,6 +1,6 @@
 /**
- * The options that the sources declare: interfaces with their comments, and the defaults that stand
- * beside them.
+ * The options that the sources declare: interfaces with their comments, and the default values beside
+ * them.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import { root } from './pages.js';
 export interface DeclaredOption {
   readonly name: string;
   readonly type: string;
-  /** What the comment says behind `@default`. */
+  /** The text of `@default` in the comment. */
   readonly default: string | undefined;
   readonly meaning: string;
   readonly required: boolean;
@@ -18,7 +18,7 @@ export interface DeclaredOption {
 export interface DeclaredOptions {
   readonly name: string;
   readonly file: string;
-  /** What its own comment says. */
+  /** The comment of the interface. */
   readonly meaning: string;
   readonly parents: readonly string[];
   readonly options: readonly DeclaredOption[];
@@ -39,7 +39,7 @@ const parsed = new Map(
   ]),
 );
 
-/** The options of this interface; `undefined` where there is no such interface. */
+/** The options of an interface, or `undefined` for an unknown interface. */
 export function declaredOptions(name: string): DeclaredOptions | undefined {
   for (const [file, source] of parsed) {
     const found = source.statements.find(
@@ -72,10 +72,10 @@ function describeInterface(file: string, found: ts.InterfaceDeclaration): Declar
 }
 
 function typeOf(member: ts.PropertySignature | ts.MethodSignature): string {
-  const answered = (member.type?.getText() ?? 'unknown').replace(/\s+/g, ' ').replace(/ \| undefined$/, '');
+  const type = (member.type?.getText() ?? 'unknown').replace(/\s+/g, ' ').replace(/ \| undefined$/, '');
   return ts.isMethodSignature(member)
-    ? `(${member.parameters.map((each) => each.getText()).join(', ')}) => ${answered}`
-    : answered;
+    ? `(${member.parameters.map((each) => each.getText()).join(', ')}) => ${type}`
+    : type;
 }
 
 function commentOf(node: ts.Node): { readonly meaning: string; readonly byDefault: string | undefined } {
@@ -86,10 +86,10 @@ function commentOf(node: ts.Node): { readonly meaning: string; readonly byDefaul
   return { meaning: text(doc?.comment), byDefault: tag === undefined ? undefined : text(tag.comment) };
 }
 
-/** What a front door exports under these names. */
+/** The exports of a front door whose names match. */
 export function exportedNames(door: string, matching: RegExp): readonly string[] {
   const source = parsed.get(door);
-  if (source === undefined) throw new Error(`There is no front door ${door}.`);
+  if (source === undefined) throw new Error(`Unknown front door ${door}.`);
   return source.statements.flatMap((statement) => {
     const clause = ts.isExportDeclaration(statement) ? statement.exportClause : undefined;
     return clause !== undefined && ts.isNamedExports(clause)
@@ -99,8 +99,7 @@ export function exportedNames(door: string, matching: RegExp): readonly string[]
 }
 
 /**
- * The literals of objects called `defaults`, or `…Defaults`, in a file: what the code takes when an
- * option is left out.
+ * The literals of objects named `defaults` or `…Defaults` in a file: the values for absent options.
  */
 export function literalDefaults(file: string): ReadonlyMap<string, string> {
   const literals = new Map<string, string>();
@@ -129,7 +128,7 @@ export function literalDefaults(file: string): ReadonlyMap<string, string> {
   return literals;
 }
 
-/** What `core/limits.ts` says about each limit. */
+/** The comment of each limit in `limits.ts`. */
 export function limitComments(): ReadonlyMap<string, string> {
   const comments = new Map<string, string>();
   const visit = (node: ts.Node): void => {
@@ -141,7 +140,7 @@ export function limitComments(): ReadonlyMap<string, string> {
   return comments;
 }
 
-/** The fields that come with each error code, as `StorageErrorDetails` declares them. */
+/** The fields of each error code, as `StorageErrorDetails` declares them. */
 export function declaredErrorFields(): ReadonlyMap<string, readonly string[]> {
   const declared = [
     ['libs/key-value-storage/src/core/base/errors.ts', 'StorageErrorDetails'],

@@ -1,6 +1,6 @@
 /**
- * The pages of this repository as the tests of `test/docs` see them: headings, links and fenced
- * blocks, each with its line.
+ * The pages of this repository for the tests of `test/docs`: headings, links and fenced blocks, each
+ * with its line.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,12 +10,12 @@ export const root = join(import.meta.dirname, '..', '..');
 export interface Fence {
   /** The first word after the three ticks: 'ts', 'sh', 'text' … */
   readonly language: string;
-  /** What follows it. */
+  /** The words after it. */
   readonly words: readonly string[];
   readonly lines: readonly string[];
-  /** Where its first line stands in the page, from 0. */
+  /** The index of its first line in the page, from 0. */
   readonly start: number;
-  /** Inside an HTML comment: run, but not shown. */
+  /** Inside an HTML comment: it runs, but readers do not see it. */
   readonly hidden: boolean;
 }
 export interface Heading {
@@ -37,7 +37,7 @@ export interface Page {
   readonly links: readonly Link[];
 }
 
-/** Every page that is written for readers. */
+/** Every page for readers. */
 export const pages: readonly Page[] = [
   ...readdirSync(root).filter((name) => name.endsWith('.md')),
   ...markdownBelow('docs'),
@@ -47,7 +47,7 @@ export const pages: readonly Page[] = [
 
 export function pageAt(path: string): Page {
   const page = pages.find((each) => each.path === path);
-  if (page === undefined) throw new Error(`There is no page ${path}.`);
+  if (page === undefined) throw new Error(`Unknown page ${path}.`);
   return page;
 }
 
@@ -79,7 +79,7 @@ function readPage(path: string): Page {
       open = { language, words, start: index + 1, hidden, ticks };
     }
   }
-  if (open !== undefined) throw new Error(`${path}:${open.start} is never closed.`);
+  if (open !== undefined) throw new Error(`${path}:${open.start} has no end.`);
   return { path, lines, fences, headings: headingsOf(prose), links: prose.flatMap(linksOf) };
 }
 
@@ -96,8 +96,8 @@ function headingsOf(prose: readonly string[]): readonly Heading[] {
 }
 
 /**
- * As code hosts make anchors of headings: lower case, letters, digits, `_` and `-` only, blanks as
- * `-`.
+ * The anchor of a heading, as code hosts build it: lower case, letters, digits, `_` and `-` only,
+ * blanks as `-`.
  */
 function slugOf(heading: string): string {
   return heading

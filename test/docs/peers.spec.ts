@@ -122,7 +122,7 @@ describe('with a handwritten file and with Kvent:', () => {
 });
 
 describe('the table of the README', () => {
-  it('has a row for each of these, and no other', () => {
+  it('has exactly one row for each of these tests', () => {
     const page = pageAt('README.md');
     const start = page.lines.indexOf('## Comparison');
     const end = page.lines.findIndex((line, index) => index > start && line.startsWith('## '));

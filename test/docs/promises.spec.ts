@@ -1,10 +1,10 @@
 /**
- * Each sentence of `docs/promises.md` names the clauses and tests that hold it, and each of them is
- * there.
+ * Each sentence of `docs/promises.md` names the clauses and tests that hold it, and each of them
+ * exists.
  */
 import { describe, expect, it } from '@jest/globals';
 import { clauses, storeClauses } from '@kvent/key-value-storage/testing';
-import { heldSentences, isThere, nameIn } from './held-sentences.js';
+import { heldSentences, exists, nameIn } from './held-sentences.js';
 import { pageAt } from './pages.js';
 
 const page = pageAt('docs/promises.md');
@@ -12,22 +12,22 @@ const firstLaw = page.headings.find(({ level }) => level === 2)?.line ?? 0;
 const promises = heldSentences(page, firstLaw);
 
 describe('docs/promises.md', () => {
-  it('has a heading for each law, and promises something under each, or says that it does not', () => {
+  it('has a heading for each law, with promises or the statement that there are none', () => {
     const laws = page.headings.filter(({ text }) => /^\d+\. /.test(text)).map(({ text }) => text);
     expect(laws.map((law) => Number.parseInt(law, 10))).toEqual(
       Array.from({ length: 14 }, (_, index) => index + 1),
     );
-    const silent = laws.filter((law) => promises.every((promise) => promise.heading !== law));
-    expect(silent).toEqual(
+    const lawsWithoutPromises = laws.filter((law) => promises.every((promise) => promise.heading !== law));
+    expect(lawsWithoutPromises).toEqual(
       laws.filter((law) => below(law).some((line) => line.startsWith('Nothing is promised yet'))),
     );
   });
 
-  it('says nothing that is not a promise', () => {
-    const loose = page.lines
+  it('contains only promises', () => {
+    const otherLines = page.lines
       .slice(firstLaw)
       .filter((line) => !/^(## .*|- .*|  - .*|Nothing is promised yet.*|)$/.test(line));
-    expect(loose).toEqual([]);
+    expect(otherLines).toEqual([]);
   });
 
   it('has at least one test or clause for each sentence', () => {
@@ -35,20 +35,20 @@ describe('docs/promises.md', () => {
     expect(promises.filter(({ heldBy }) => heldBy.length === 0).map(({ sentence }) => sentence)).toEqual([]);
   });
 
-  it('names clauses of the contract and tests that are there', () => {
-    expect(promises.flatMap(({ heldBy }) => heldBy).filter((holder) => !isThere(holder))).toEqual([]);
+  it('names existing clauses and tests', () => {
+    expect(promises.flatMap(({ heldBy }) => heldBy).filter((holder) => !exists(holder))).toEqual([]);
   });
 
-  it('names clauses under their own law', () => {
+  it('names clauses below their own law', () => {
     const laws = new Map([...clauses, ...storeClauses].map(({ name, law }) => [name, law]));
-    const elsewhere = promises.flatMap(({ heading: law, heldBy }) =>
+    const misplaced = promises.flatMap(({ heading: law, heldBy }) =>
       /^\d/.test(law) &&
       heldBy.some((holder) => holder.startsWith('contract › ')) &&
       heldBy.every((holder) => laws.get(nameIn(holder)) !== Number.parseInt(law, 10))
         ? heldBy
         : [],
     );
-    expect(elsewhere).toEqual([]);
+    expect(misplaced).toEqual([]);
   });
 });
 

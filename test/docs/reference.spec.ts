@@ -1,4 +1,4 @@
-/** `docs/reference` against the code, both ways. */
+/** `docs/reference` and the code agree, in both directions. */
 import 'reflect-metadata';
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -58,9 +58,9 @@ function linesBelow(page: Page, heading: string): readonly string[] {
 const codesIn = (text: string): readonly string[] =>
   Array.from(text.matchAll(/`([A-Z][A-Z_]+)`/g), ([, code = '']) => code);
 
-describe('what is generated', () => {
+describe('the generated parts', () => {
   it.each(pages.filter((page) => generatedIn(page).length > 0).map((page) => [page.path, page] as const))(
-    'is what the sources say: %s (else: KVENT_DOCS=write npm run jest -- test/docs/reference.spec.ts)',
+    'match the sources: %s (to write them: KVENT_DOCS=write npm run jest -- test/docs/reference.spec.ts)',
     (_, page) => {
       const text = regenerated(page);
       if (process.env['KVENT_DOCS'] === 'write') write(page, text);
@@ -74,13 +74,13 @@ describe('docs/reference/errors.md', () => {
   const sections = errors.headings.filter(({ level, text }) => level === 2 && /^[A-Z_]+$/.test(text));
   const codes = errorTable.map(({ code }) => code).sort();
 
-  it('has a section and a line in the table for each code, and for nothing else', () => {
+  it('has a section and a row of the table for exactly each code', () => {
     expect(sections.map(({ text }) => text).sort()).toEqual(codes);
     expect(index.map(([link = '']) => codesIn(link)[0]).sort()).toEqual(codes);
   });
 
   it.each(errorTable.map((kind) => [kind.code, kind] as const))(
-    'says status, retryable and title of %s as the table does',
+    'states status, retryable and title of %s as the code does',
     (code, kind) => {
       const [, status, retryable, title] = index.find(([link = '']) => codesIn(link)[0] === code) ?? [];
       expect({ status: status?.split(/[ ,]/)[0], retryable, title }).toEqual({
@@ -91,18 +91,18 @@ describe('docs/reference/errors.md', () => {
     },
   );
 
-  it.each([...declaredErrorFields()])('says the fields of %s', (code, fields) => {
+  it.each([...declaredErrorFields()])('states the fields of %s', (code, fields) => {
     const line =
       linesBelow(errors, code).find((each) => each.startsWith('**Fields:**')) ?? '**Fields:** none';
     expect(Array.from(line.matchAll(/`(\w+)`:/g), ([, name]) => name)).toEqual(fields);
   });
 
-  it.each(codes)('tells of %s when it comes, what then holds, and what to do', (code) => {
+  it.each(codes)('states when %s occurs, its effect, and what to do', (code) => {
     const text = linesBelow(errors, code).join('\n');
     for (const part of ['**When:**', '**Effect:**', '**What to do:**']) expect(text).toContain(part);
   });
 
-  it.each(codes)('is where the help of %s points', (code) => {
+  it.each(codes)('has the section that the help of %s names', (code) => {
     const own = ownErrors.some((kind) => kind.code === code);
     const { help } = own
       ? storageError(code as OwnErrorCode, 'It is', {} as never)
@@ -113,19 +113,19 @@ describe('docs/reference/errors.md', () => {
 });
 
 describe('the status table of docs/guides/http.md', () => {
-  it('has every code that is sent, under its status', () => {
-    const told = rowsBelow(http, 'Errors').flatMap(([status = '', names = '']) =>
+  it('has every code that is sent, with its status', () => {
+    const stated = rowsBelow(http, 'Errors').flatMap(([status = '', names = '']) =>
       codesIn(names).map((code) => `${status} ${code}`),
     );
     const sent = errorTable
       .filter(({ code }) => code !== 'ABORTED')
       .map(({ status, code }) => `${status} ${code}`);
-    expect(told.sort()).toEqual([...sent, '412 STORAGE_CONFLICT', '412 STREAM_VERSION_MISMATCH'].sort());
+    expect(stated.sort()).toEqual([...sent, '412 STORAGE_CONFLICT', '412 STREAM_VERSION_MISMATCH'].sort());
   });
 });
 
 describe('docs/reference/options.md', () => {
-  /** What a call says that it takes: the list in the message that refuses an unknown name. */
+  /** The option names that a call accepts: the list in the message that refuses an unknown name. */
   const namesTaken = async (call: (options: never) => unknown): Promise<readonly string[]> => {
     try {
       await call({ nonsense: true } as never);
@@ -134,49 +134,49 @@ describe('docs/reference/options.md', () => {
       const [, names = ''] = /has no option 'nonsense'; it takes (.*)\.$/.exec(error.message) ?? [];
       return names.split(', ').sort();
     }
-    throw new Error('It takes an option that does not exist.');
+    throw new Error('The call accepts an unknown option.');
   };
   const Things = defineState<{ a: number }>('thing');
 
-  it('names for each verb the options that it takes', async () => {
+  it('names the options of each verb', async () => {
     await using storage = await openStorage(new MemoryProvider());
     const things = storage.store(Things);
     const entry = await things.set('a', { a: 1 });
-    const calls: Record<string, (given: never) => unknown> = {
-      get: (given) => things.get('a', given),
-      getOrThrow: (given) => things.getOrThrow('a', given),
-      has: (given) => things.has('a', given),
-      stat: (given) => things.stat('a', given),
-      getMany: (given) => things.getMany(['a'], given),
-      list: (given) => things.list({}, given),
-      page: (given) => things.page({}, given),
-      keys: (given) => things.keys({}, given),
-      count: (given) => things.count({}, given),
-      add: (given) => things.add('a', { a: 1 }, given),
-      getOrAdd: (given) => things.getOrAdd('a', () => ({ a: 1 }), given),
-      replace: (given) => things.replace('a', { a: 1 }, given),
-      save: (given) => things.save(entry, given),
-      setMany: (given) => things.setMany([], given),
-      set: (given) => things.set('a', { a: 1 }, given),
-      update: (given) => things.update('a', (value) => value, given),
-      touch: (given) => things.touch('a', given),
-      delete: (given) => things.delete('a', given),
-      take: (given) => things.take('a', given),
-      deleteMany: (given) => things.deleteMany({ prefix: 'a' }, given),
-      clear: (given) => things.clear(given),
-      'atomic().add': (given) => storage.atomic().add(things, 'b', { a: 1 }, given),
-      'atomic().set': (given) => storage.atomic().set(things, 'b', { a: 1 }, given),
-      'atomic().commit': (given) => storage.atomic().commit(given),
+    const calls: Record<string, (argument: never) => unknown> = {
+      get: (argument) => things.get('a', argument),
+      getOrThrow: (argument) => things.getOrThrow('a', argument),
+      has: (argument) => things.has('a', argument),
+      stat: (argument) => things.stat('a', argument),
+      getMany: (argument) => things.getMany(['a'], argument),
+      list: (argument) => things.list({}, argument),
+      page: (argument) => things.page({}, argument),
+      keys: (argument) => things.keys({}, argument),
+      count: (argument) => things.count({}, argument),
+      add: (argument) => things.add('a', { a: 1 }, argument),
+      getOrAdd: (argument) => things.getOrAdd('a', () => ({ a: 1 }), argument),
+      replace: (argument) => things.replace('a', { a: 1 }, argument),
+      save: (argument) => things.save(entry, argument),
+      setMany: (argument) => things.setMany([], argument),
+      set: (argument) => things.set('a', { a: 1 }, argument),
+      update: (argument) => things.update('a', (value) => value, argument),
+      touch: (argument) => things.touch('a', argument),
+      delete: (argument) => things.delete('a', argument),
+      take: (argument) => things.take('a', argument),
+      deleteMany: (argument) => things.deleteMany({ prefix: 'a' }, argument),
+      clear: (argument) => things.clear(argument),
+      'atomic().add': (argument) => storage.atomic().add(things, 'b', { a: 1 }, argument),
+      'atomic().set': (argument) => storage.atomic().set(things, 'b', { a: 1 }, argument),
+      'atomic().commit': (argument) => storage.atomic().commit(argument),
     };
     const taken = await Promise.all(
       Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
     );
-    const told = rowsBelow(options, 'The verbs of a store')
+    const stated = rowsBelow(options, 'The verbs of a store')
       .slice(0, 9)
       .flatMap(([verbs = '', names = '']) =>
         wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
       );
-    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(taken));
+    expect(Object.fromEntries(stated)).toEqual(Object.fromEntries(taken));
   });
 
   const Doors = defineStream('door', {
@@ -185,97 +185,103 @@ describe('docs/reference/options.md', () => {
     evolve: (times) => times + 1,
   });
 
-  it('names for each verb of a stream the options that it takes', async () => {
+  it('names the options of each verb of a stream', async () => {
     await using storage = await openStorage(new MemoryProvider());
     const doors = new EventStore(storage).stream(Doors);
     await using session = await doors.openSession('held');
-    const calls: Record<string, (given: never) => unknown> = {
-      load: (given) => doors.load('a', given),
-      loadOrThrow: (given) => doors.loadOrThrow('a', given),
-      read: (given) => doors.read('a', given),
-      version: (given) => doors.version('a', given),
-      findByIdempotencyKey: (given) => doors.findByIdempotencyKey('a', 'k', given),
-      findByIdempotencyKeyOrThrow: (given) => doors.findByIdempotencyKeyOrThrow('a', 'k', given),
-      append: (given) => doors.append('a', [], given),
-      appending: (given) => doors.appending('a', [], given),
-      transact: (given) => doors.transact('a', () => [], given),
-      delete: (given) => doors.delete('a', given),
-      openSession: (given) => doors.openSession('a', given),
-      session: (given) => doors.session('a', async () => 1, given),
-      snapshot: (given) => doors.snapshot('a', given),
-      snapshotAll: (given) => doors.snapshotAll('a', given),
-      snapshotVersions: (given) => doors.snapshotVersions('a', given),
-      clearSnapshots: (given) => doors.clearSnapshots('a', given),
-      'session.append': (given) => session.append([], given),
-      'session.renew': (given) => session.renew(given),
+    const calls: Record<string, (argument: never) => unknown> = {
+      load: (argument) => doors.load('a', argument),
+      loadOrThrow: (argument) => doors.loadOrThrow('a', argument),
+      read: (argument) => doors.read('a', argument),
+      version: (argument) => doors.version('a', argument),
+      findByIdempotencyKey: (argument) => doors.findByIdempotencyKey('a', 'k', argument),
+      findByIdempotencyKeyOrThrow: (argument) => doors.findByIdempotencyKeyOrThrow('a', 'k', argument),
+      append: (argument) => doors.append('a', [], argument),
+      appending: (argument) => doors.appending('a', [], argument),
+      transact: (argument) => doors.transact('a', () => [], argument),
+      delete: (argument) => doors.delete('a', argument),
+      openSession: (argument) => doors.openSession('a', argument),
+      session: (argument) => doors.session('a', async () => 1, argument),
+      snapshot: (argument) => doors.snapshot('a', argument),
+      snapshotAll: (argument) => doors.snapshotAll('a', argument),
+      snapshotVersions: (argument) => doors.snapshotVersions('a', argument),
+      clearSnapshots: (argument) => doors.clearSnapshots('a', argument),
+      'session.append': (argument) => session.append([], argument),
+      'session.renew': (argument) => session.renew(argument),
     };
     const taken = await Promise.all(
       Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
     );
-    const told = rowsBelow(options, 'The verbs of a stream').flatMap(([verbs = '', names = '']) =>
+    const stated = rowsBelow(options, 'The verbs of a stream').flatMap(([verbs = '', names = '']) =>
       wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
     );
-    expect(Object.fromEntries(told)).toEqual(Object.fromEntries(taken));
+    expect(Object.fromEntries(stated)).toEqual(Object.fromEntries(taken));
   });
 
-  const elsewhere: Record<string, readonly [section: string, call: (given: never) => unknown]> = {
+  const elsewhere: Record<string, readonly [section: string, call: (argument: never) => unknown]> = {
     KeyRange: [
       'KeyRange',
-      async (given) => (await openStorage(new MemoryProvider())).store(Things).count(given),
+      async (argument) => (await openStorage(new MemoryProvider())).store(Things).count(argument),
     ],
     PageRequest: [
       'PageRequest',
-      async (given) => await (await openStorage(new MemoryProvider())).store(Things).page(given),
+      async (argument) => await (await openStorage(new MemoryProvider())).store(Things).page(argument),
     ],
-    StateOptions: ['States', (given) => defineState('thing', given)],
+    StateOptions: ['States', (argument) => defineState('thing', argument)],
     openStorage: [
       'Without Nest: `openStorage(provider, options)`',
-      (given) => openStorage(new MemoryProvider(), given),
+      (argument) => openStorage(new MemoryProvider(), argument),
     ],
     SnapshotOptions: [
       '`defineStream(type, options)`',
-      (given) =>
+      (argument) =>
         defineStream('door', {
           events: { opened: event() },
           initial: () => 0,
           evolve: (times) => times,
-          snapshot: given,
+          snapshot: argument,
         }),
     ],
     EventMetadata: [
       'EventMetadata',
-      async (given) =>
+      async (argument) =>
         await new EventStore(await openStorage(new MemoryProvider()))
           .stream(Doors)
-          .append('a', [{ type: 'opened' }], { expectedVersion: 'any', metadata: given }),
+          .append('a', [{ type: 'opened' }], { expectedVersion: 'any', metadata: argument }),
     ],
     EventRange: [
       'EventRange',
-      async (given) => new EventStore(await openStorage(new MemoryProvider())).stream(Doors).read('a', given),
+      async (argument) =>
+        new EventStore(await openStorage(new MemoryProvider())).stream(Doors).read('a', argument),
     ],
     StreamPageRequest: [
       'StreamPageRequest',
-      async (given) =>
-        await new EventStore(await openStorage(new MemoryProvider())).stream(Doors).page(given),
+      async (argument) =>
+        await new EventStore(await openStorage(new MemoryProvider())).stream(Doors).page(argument),
     ],
     SessionOptions: [
       'SessionOptions',
-      async (given) =>
-        await new EventStore(await openStorage(new MemoryProvider())).stream(Doors).openSession('a', given),
+      async (argument) =>
+        await new EventStore(await openStorage(new MemoryProvider()))
+          .stream(Doors)
+          .openSession('a', argument),
     ],
     EventStoreOptions: [
       'Nest: `EventStoreModule.forRoot(options)`',
-      (given) => EventStoreModule.forRoot(given),
+      (argument) => EventStoreModule.forRoot(argument),
     ],
     RetryInterceptorOptions: [
       '`RetryOnConflictInterceptor.with(options)`',
-      (given) => RetryOnConflictInterceptor.with(given),
+      (argument) => RetryOnConflictInterceptor.with(argument),
     ],
-    MemoryProviderOptions: ['`new MemoryProvider(options)`', (given) => new MemoryProvider(given)],
-    // its three tables stand below one heading
-    PostgresProviderOptions: ['`new PostgresProvider(options)`', (given) => new PostgresProvider(given)],
+    MemoryProviderOptions: ['`new MemoryProvider(options)`', (argument) => new MemoryProvider(argument)],
+    // Its three tables are below one heading.
+    PostgresProviderOptions: [
+      '`new PostgresProvider(options)`',
+      (argument) => new PostgresProvider(argument),
+    ],
   };
-  it.each(Object.entries(elsewhere))('names what is taken there: %s', async (name, [section, call]) => {
+  it.each(Object.entries(elsewhere))('names the options of %s', async (name, [section, call]) => {
     const own = rowsBelow(options, section).flatMap(([option = '']) => wordsIn(option).slice(0, 1));
     const inherited: Record<string, readonly string[]> = {
       PageRequest: ['prefix', 'start', 'end', 'reverse'],
@@ -287,10 +293,10 @@ describe('docs/reference/options.md', () => {
     expect([...own, ...(inherited[name] ?? [])].sort()).toEqual(await namesTaken(call));
   });
 
-  it('names what forRoot takes, when the application starts', async () => {
-    const taken = await namesTaken(async (given) => {
+  it('names the options of forRoot', async () => {
+    const taken = await namesTaken(async (argument) => {
       const { Test } = await import('@nestjs/testing');
-      await Test.createTestingModule({ imports: [KeyValueStorageModule.forRoot(given)] }).compile();
+      await Test.createTestingModule({ imports: [KeyValueStorageModule.forRoot(argument)] }).compile();
     });
     expect(
       declaredOptions('KeyValueStorageOptions')
@@ -299,7 +305,7 @@ describe('docs/reference/options.md', () => {
     ).toEqual(taken);
   });
 
-  it('has every interface of options that a front door exports', () => {
+  it('has every exported interface of options', () => {
     const doors = [
       'key-value-storage',
       'key-value-storage/testing',
@@ -310,14 +316,14 @@ describe('docs/reference/options.md', () => {
     const names =
       /Options$|^KeyRange$|PageRequest$|^PostgresConnection$|^EventRange$|^EventMetadata$|^EventStoreSettings$|^SameCommit$/;
     const files = doors.map((door) => `libs/${door.replace(/^[\w-]+/, '$&/src')}/index.ts`);
-    // that is two interfaces, and either of two checks
+    // AppendOptions is a union of two interfaces.
     const exported = files
       .flatMap((file) => exportedNames(file, names))
       .filter((name) => name !== 'AppendOptions');
     expect(exported.filter((name) => !generatedIn(options).includes(`options ${name}`))).toEqual([]);
   });
 
-  it('says the defaults that the code takes', () => {
+  it('states the default values of the code', () => {
     const names = generatedIn(options).map((what) => what.replace('options ', ''));
     for (const name of names) {
       const declared = declaredOptions(name);
@@ -333,13 +339,13 @@ describe('docs/reference/options.md', () => {
     );
   });
 
-  it('says how many items a page has by default, and at most', async () => {
+  it('states the default and the maximum number of items of a page', async () => {
     await using storage = await openStorage(new MemoryProvider());
     const things = storage.store(Things);
     await things.setMany(Array.from({ length: 101 }, (_, a) => ({ key: [a], value: { a } })));
-    const told = declaredOptions('PageRequest')?.options.find(({ name }) => name === 'limit');
-    expect((await things.page({})).items).toHaveLength(Number(told?.default));
-    expect(told?.meaning).toContain(limits.pageItemsMax.toLocaleString('en'));
+    const limit = declaredOptions('PageRequest')?.options.find(({ name }) => name === 'limit');
+    expect((await things.page({})).items).toHaveLength(Number(limit?.default));
+    expect(limit?.meaning).toContain(limits.pageItemsMax.toLocaleString('en'));
   });
 });
 

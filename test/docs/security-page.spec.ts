@@ -3,7 +3,7 @@
  * them exists.
  */
 import { describe, expect, it } from '@jest/globals';
-import { heldSentences, isThere } from './held-sentences.js';
+import { heldSentences, exists } from './held-sentences.js';
 import { pageAt } from './pages.js';
 
 const page = pageAt('docs/guides/security.md');
@@ -18,14 +18,14 @@ describe('docs/guides/security.md', () => {
     expect(sentences.filter(({ heldBy }) => heldBy.length === 0).map(({ sentence }) => sentence)).toEqual([]);
   });
 
-  it('names clauses and tests that exist', () => {
-    expect(sentences.flatMap(({ heldBy }) => heldBy).filter((holder) => !isThere(holder))).toEqual([]);
+  it('names existing clauses and tests', () => {
+    expect(sentences.flatMap(({ heldBy }) => heldBy).filter((holder) => !exists(holder))).toEqual([]);
   });
 
-  it('says nothing outside those sentences, but for an introduction, links and code', () => {
+  it('contains only such sentences, an introduction, links and code', () => {
     const [first = 0] = page.headings.filter(({ level }) => level === 2).map(({ line }) => line);
     const inCode = new Set(page.fences.flatMap(({ start, lines }) => lines.map((_, index) => start + index)));
-    const loose = page.lines
+    const otherLines = page.lines
       .map((line, index) => ({ line, index }))
       .filter(
         ({ line, index }) =>
@@ -33,6 +33,6 @@ describe('docs/guides/security.md', () => {
           !inCode.has(index) &&
           !/^(## .*|- .*|  - .*|```.*|<!--.*|-->|See .*|)$/.test(line),
       );
-    expect(loose.map(({ line }) => line)).toEqual([]);
+    expect(otherLines.map(({ line }) => line)).toEqual([]);
   });
 });
