@@ -98,7 +98,7 @@ export class DocumentProvider implements StorageProvider {
   // #region lifecycle
   async open(): Promise<void> {
     if (this.#time !== undefined)
-      throw storageError('INVALID_OPTION', 'This DocumentProvider is open already.', {});
+      throw storageError('INVALID_STATE', 'This DocumentProvider is already open.', {});
     this.#time = new SteadyTime(this.#clock);
   }
 

@@ -3,7 +3,7 @@
  * data source.
  */
 import {
-  invalidOption,
+  invalidState,
   storageError,
   throwIfAborted,
   untilAborted,
@@ -72,7 +72,7 @@ export class PostgresProvider implements StorageProvider {
    */
   async open(): Promise<void> {
     if (this.#opened !== undefined || this.#opening)
-      throw invalidOption('This PostgresProvider is open already: give each storage its own.');
+      throw invalidState('This PostgresProvider is already open; give each storage a provider of its own.');
     this.#opening = true;
     try {
       await this.#closing;

@@ -63,6 +63,6 @@ export {
   type StorageErrorCode,
   type StorageErrorDetails,
 } from './core/base/errors.js';
-export { invalidOption, resolveOptions } from './core/base/options.js';
+export { invalidOption, invalidState, resolveOptions } from './core/base/options.js';
 export { throwIfAborted, untilAborted } from './core/base/abort.js';
 export { SteadyTime, systemClock, type Clock } from './core/base/clock.js';

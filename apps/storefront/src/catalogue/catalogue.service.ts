@@ -65,4 +65,4 @@ export class CatalogueService {
 }
 
 const notSold = (sku: string): ShopError =>
-  new ShopError('KEY_NOT_FOUND', 404, 'There is no such key', `There is no product ${sku}.`, { key: sku });
+  new ShopError('KEY_NOT_FOUND', 404, 'Key not found', `There is no product ${sku}.`, { key: sku });

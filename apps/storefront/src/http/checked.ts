@@ -8,7 +8,7 @@ const valuePipe = new StandardSchemaValidationPipe({ exceptionFactory: invalidVa
 
 const optionPipe = new StandardSchemaValidationPipe({
   exceptionFactory: (issues) =>
-    new ShopError('INVALID_OPTION', 400, 'Not an allowed option', 'The address is not allowed as it is.', {
+    new ShopError('INVALID_OPTION', 400, 'Invalid option', 'The address is not allowed as it is.', {
       issues: issues.map(({ message, path = [] }) => ({ message, path })),
     }),
 });

@@ -15,5 +15,5 @@ export type Tenant = StateOf<typeof Tenants>;
 export function assertTenantId(id: string): void {
   if (/^[a-z0-9][a-z0-9-]{0,61}$/.test(id)) return;
   const allowed = 'lower-case letters, digits and hyphens, at most 62, and begins with a letter or digit';
-  throw new ShopError('INVALID_KEY', 400, 'Not a key', `The id of a tenant is of ${allowed}.`);
+  throw new ShopError('INVALID_KEY', 400, 'Invalid key', `The id of a tenant is of ${allowed}.`);
 }

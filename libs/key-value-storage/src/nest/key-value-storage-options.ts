@@ -30,7 +30,7 @@ export interface TenancyOptions {
 export interface KeyValueStorageOptions {
   /**
    * A function is called once per application: test apps of one process then share nothing. An
-   * instance that is open elsewhere is `INVALID_OPTION`.
+   * instance that is open elsewhere is `INVALID_STATE`.
    */
   readonly provider: StorageProvider | (() => Awaitable<StorageProvider>);
   /** Further engines by name, for `@State(name, { provider: 'cache' })`. */

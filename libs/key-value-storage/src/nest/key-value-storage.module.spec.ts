@@ -143,8 +143,8 @@ describe('Two applications in one process', () => {
     const provider = new MemoryProvider();
     const first = await start(KeyValueStorageModule.forRoot({ provider }));
     const { code, message } = await refusal(KeyValueStorageModule.forRoot({ provider }));
-    expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(/'memory'.*open already.*module\.spec\.ts:\d+.*give a function/);
+    expect(code).toBe('INVALID_STATE');
+    expect(message).toMatch(/'memory'.*already open.*module\.spec\.ts:\d+.*give a function/);
     expect(new Set(message.match(/module\.spec\.ts:\d+/g)).size).toBe(2);
     await first.close();
     await start(KeyValueStorageModule.forRoot({ provider }));

@@ -6,7 +6,7 @@ import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/c
 import type { KeyValueStorage } from '../core/store/key-value-store.js';
 import { ObservedProvider } from '../core/providers/observed-provider.js';
 import { openKeyValueStorage } from '../core/store/open-storage.js';
-import { invalidOption } from '../core/base/options.js';
+import { invalidOption, invalidState } from '../core/base/options.js';
 import type { StorageProvider } from '../core/port/storage-provider.js';
 import { sweepEveryMsDefault, type KeyValueStorageOptions } from './key-value-storage-options.js';
 import { outsideRequests } from './outside-requests.js';
@@ -130,8 +130,8 @@ function claim(providers: readonly StorageProvider[], place: string): () => void
   for (const provider of providers) {
     const other = openedBy.get(provider);
     if (other !== undefined) {
-      throw invalidOption(
-        `The provider '${provider.name}' of KeyValueStorageModule.forRoot (${place}) is open already, by forRoot (${other}) of another application of this process. An instance in a decorator is shared by all of them: give a function instead, provider: () => new …().`,
+      throw invalidState(
+        `The provider '${provider.name}' of KeyValueStorageModule.forRoot (${place}) is already open, by forRoot (${other}) of another application of this process. An instance in a decorator is shared by all of them: give a function instead, provider: () => new …().`,
       );
     }
   }

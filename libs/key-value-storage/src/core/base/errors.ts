@@ -19,33 +19,39 @@ export interface ErrorKind {
 }
 
 const kinds = {
-  STORAGE_CONFLICT: { status: 409, title: 'Someone else was faster', retryable: true, conflict: true },
-  KEY_NOT_FOUND: { status: 404, title: 'There is no such key', retryable: false },
-  KEY_EXISTS: { status: 409, title: 'The key is there already', retryable: false },
-  INVALID_KEY: { status: 400, title: 'Not a key', retryable: false },
-  INVALID_ETAG: { status: 400, title: 'Not an etag', retryable: false },
-  INVALID_CURSOR: { status: 400, title: 'Not a cursor of this page', retryable: false },
-  OUT_OF_RANGE: { status: 400, title: 'Out of range', retryable: false },
-  INVALID_OPTION: { status: 500, title: 'Not an allowed option', retryable: false },
-  INVALID_VALUE: { status: 422, title: 'The value is not valid', retryable: false },
-  LIMIT_EXCEEDED: { status: 413, title: 'A limit is exceeded', retryable: false },
-  TENANT_MISSING: { status: 400, title: 'A tenant is needed', retryable: false },
-  TENANT_UNKNOWN: { status: 404, title: 'There is no such tenant', retryable: false },
-  TENANT_FORBIDDEN: { status: 403, title: 'The tenant may not be entered', retryable: false },
-  PRECONDITION_REQUIRED: { status: 428, title: 'If-Match is required', retryable: false },
-  IDEMPOTENCY_KEY_REQUIRED: { status: 400, title: 'An idempotency key is required', retryable: false },
+  STORAGE_CONFLICT: {
+    status: 409,
+    title: 'Conflict with a concurrent write',
+    retryable: true,
+    conflict: true,
+  },
+  KEY_NOT_FOUND: { status: 404, title: 'Key not found', retryable: false },
+  KEY_EXISTS: { status: 409, title: 'Key already exists', retryable: false },
+  INVALID_KEY: { status: 400, title: 'Invalid key', retryable: false },
+  INVALID_ETAG: { status: 400, title: 'Invalid etag', retryable: false },
+  INVALID_CURSOR: { status: 400, title: 'Invalid cursor', retryable: false },
+  OUT_OF_RANGE: { status: 400, title: 'Value out of range', retryable: false },
+  INVALID_OPTION: { status: 500, title: 'Invalid option', retryable: false },
+  INVALID_STATE: { status: 500, title: 'Invalid state', retryable: false },
+  INVALID_VALUE: { status: 422, title: 'Invalid value', retryable: false },
+  LIMIT_EXCEEDED: { status: 413, title: 'Limit exceeded', retryable: false },
+  TENANT_MISSING: { status: 400, title: 'Missing tenant', retryable: false },
+  TENANT_UNKNOWN: { status: 404, title: 'Unknown tenant', retryable: false },
+  TENANT_FORBIDDEN: { status: 403, title: 'Access to the tenant denied', retryable: false },
+  PRECONDITION_REQUIRED: { status: 428, title: 'Missing If-Match header', retryable: false },
+  IDEMPOTENCY_KEY_REQUIRED: { status: 400, title: 'Missing idempotency key', retryable: false },
   IDEMPOTENCY_CONFLICT: {
     status: 422,
-    title: 'The idempotency key was used for something else',
+    title: 'Idempotency key already used for another request',
     retryable: false,
   },
-  STORAGE_NOT_OPEN: { status: 503, title: 'The storage is not open', retryable: false },
-  STORAGE_UNAVAILABLE: { status: 503, title: 'The storage cannot be reached', retryable: true },
-  STORAGE_LOCKED: { status: 503, title: 'The storage belongs to another process', retryable: true },
-  STORAGE_OUTCOME_UNKNOWN: { status: 504, title: 'Whether it was done is not known', retryable: false },
-  STORAGE_CORRUPT: { status: 500, title: 'Stored data cannot be read back', retryable: false },
-  STORAGE_UNSUPPORTED: { status: 501, title: 'Not supported here', retryable: false },
-  ABORTED: { status: 499, title: 'The caller gave up', retryable: false },
+  STORAGE_NOT_OPEN: { status: 503, title: 'Storage not open', retryable: false },
+  STORAGE_UNAVAILABLE: { status: 503, title: 'Storage unavailable', retryable: true },
+  STORAGE_LOCKED: { status: 503, title: 'Storage in use by another process', retryable: true },
+  STORAGE_OUTCOME_UNKNOWN: { status: 504, title: 'Unknown outcome of a write', retryable: false },
+  STORAGE_CORRUPT: { status: 500, title: 'Damaged data', retryable: false },
+  STORAGE_UNSUPPORTED: { status: 501, title: 'Unsupported operation', retryable: false },
+  ABORTED: { status: 499, title: 'Request aborted', retryable: false },
 } as const satisfies Record<string, ErrorKind>;
 
 /** The fields that come with each code. Other packages add theirs by declaration merging. */
@@ -67,6 +73,7 @@ export interface StorageErrorDetails {
   INVALID_CURSOR: object;
   OUT_OF_RANGE: object;
   INVALID_OPTION: object;
+  INVALID_STATE: object;
   INVALID_VALUE: { readonly issues: readonly StandardSchemaV1.Issue[] };
   LIMIT_EXCEEDED: { readonly limit: string; readonly given: number; readonly allowed: number };
   TENANT_MISSING: object;

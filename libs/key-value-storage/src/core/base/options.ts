@@ -34,6 +34,9 @@ export function assertOptions(owner: string, given: unknown, allowed: readonly s
 /** A mistake of the program: 500 over HTTP. */
 export const invalidOption = (message: string) => storageError('INVALID_OPTION', message, {});
 
+/** A call that the state of its subject does not allow, such as a second `open`: 500 over HTTP. */
+export const invalidState = (message: string) => storageError('INVALID_STATE', message, {});
+
 /** A number, date or range that clients may have sent: 400 over HTTP. */
 export const outOfRange = (message: string) => storageError('OUT_OF_RANGE', message, {});
 

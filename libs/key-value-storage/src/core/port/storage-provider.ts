@@ -304,7 +304,7 @@ export interface StorageAdministration {
 /**
  * A storage engine. Whoever answers a promise rejects, never throws; iterables check when they are
  * called. Before `open` and after `close` every other call is `STORAGE_NOT_OPEN`; a second `open`
- * is `INVALID_OPTION`, a second `close` harmless, and a closed provider may be opened again.
+ * is `INVALID_STATE`, a second `close` harmless, and a closed provider may be opened again.
  */
 export interface StorageProvider {
   /** For messages and the health page: 'memory', 'JSON file ./data'. */

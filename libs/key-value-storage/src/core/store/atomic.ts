@@ -39,7 +39,7 @@ import {
   defaultIdempotencyRetentionMs,
   type IdempotentCall,
 } from '../commit/idempotency-record.js';
-import { assertOptions, invalidOption } from '../base/options.js';
+import { assertOptions, invalidOption, invalidState } from '../base/options.js';
 import type { Input } from './state-definition.js';
 import type { StateRows } from './state-rows.js';
 import type { Address, Change, Check, Expected, TimeToLive } from '../port/storage-provider.js';
@@ -226,7 +226,7 @@ export class Atomic extends AtomicBatch {
     signal: AbortSignal | undefined,
     onConflict?: OnConflict,
   ): Promise<CommittedBatch | ReplayedBatch | undefined> {
-    if (this.#committed) throw invalidOption('This batch was committed already: begin another one.');
+    if (this.#committed) throw invalidState('This batch is already committed; begin another one.');
     this.#committed = true;
     throwIfAborted('A commit', signal);
     this.#assertOpen();

@@ -243,7 +243,7 @@ export abstract class AtomicBatch extends AtomicChanges {
    * All of it, or none: throws `STORAGE_CONFLICT` with the first key whose check failed
    * (`KEY_EXISTS` of an `add`), `LIMIT_EXCEEDED` over 900 rows or 8 MB. There is no result one
    * could forget to look at. A part that was included rejects with its own error. A batch is
-   * committed once; a second time is `INVALID_OPTION`.
+   * committed once; a second time is `INVALID_STATE`.
    *
    * With `idempotencyKey`, for a day: the same batch again answers what the first one did, its keys
    * included, with `replayed: true`; another one under the same key is `IDEMPOTENCY_CONFLICT`.
@@ -270,13 +270,26 @@ export abstract class KeyValueStorage implements AsyncDisposable {
    */
   abstract within(transaction: object): KeyValueStorage;
   /**
-   * Physically removes rows that have expired, at most `limit` (1,000 by default) for each
-   * provider; answers how many.
+   * Physically removes rows that have expired, at most `limit` (1,000 by default) of each provider;
+   * returns how many.
    */
   abstract sweep(limit?: number): Promise<number>;
+  /** The names of the tenants that have a row on any provider of the storage, in order. */
+  abstract tenants(): Promise<readonly string[]>;
   /**
-   * Closes the storage. What is on its way is waited for; a call that has more to send hears
-   * `STORAGE_NOT_OPEN`, and has changed nothing since.
+   * Removes all rows of a tenant from every provider of the storage, streams included; returns
+   * whether there were any. `TENANT_MISSING` for what is no tenant's name, `STORAGE_UNSUPPORTED`
+   * inside a transaction.
    */
-  abstract [Symbol.asyncDispose](): Promise<void>;
+  abstract dropTenant(name: string): Promise<boolean>;
+  /**
+   * Closes the storage and its providers, once the calls in flight have ended. A call that has more
+   * to send then rejects with `STORAGE_NOT_OPEN`, and changes nothing more. Inside a transaction it
+   * does nothing: the transaction is the caller's.
+   */
+  abstract close(): Promise<void>;
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
 }

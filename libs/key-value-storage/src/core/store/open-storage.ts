@@ -1,7 +1,4 @@
-/**
- * Opening storage providers, and the stores on them: what `KeyValueStorageModule` does inside Nest,
- * and scripts and tests without it.
- */
+/** Opens storage providers and the stores on them, for `KeyValueStorageModule` and for scripts. */
 import { Atomic, atomicOn } from './atomic.js';
 import { CoalescingProvider } from '../providers/coalescing-provider.js';
 import { StorageAccess } from '../commit/storage-access.js';
@@ -16,60 +13,59 @@ import { databaseOf, sharedDatabase, tenantIn } from './tenant.js';
 import { TypedStore } from './typed-store.js';
 import { databaseVersions } from '../port/version.js';
 
-/** What asks for a place: a state, or a stream of another package. */
+/** What asks for the location of its rows: a state, or a stream of another package. */
 export interface LocationRequest {
   /** In messages: "state 'product'". */
   readonly what: string;
   readonly scope: 'tenant' | 'shared' | undefined;
   readonly provider: string | undefined;
 }
-/** Where rows live: the engine, and the database of the moment. */
+/** Where rows are stored: their provider, and the database of the current tenant. */
 export interface StorageLocation {
   readonly access: StorageAccess;
   readonly database: () => string;
 }
-/** On a storage: what other packages of Kvent find their rows by. */
-const placeOf = Symbol('kvent.place-of');
+type Locate = (request: LocationRequest) => StorageLocation;
+
+const locateKey = Symbol('kvent.locate');
 
 /**
- * Where the rows of a definition live in this storage. `INVALID_OPTION` for a provider that has no
- * such name, and for a storage that is not Kvent's own.
+ * Where a storage keeps the rows of a definition. `INVALID_OPTION` for an unknown provider name, and
+ * for a storage that is not Kvent's own.
  */
 export function locate(storage: KeyValueStorage, request: LocationRequest): StorageLocation {
-  const find = (
-    storage as { readonly [placeOf]?: (asked: LocationRequest) => StorageLocation } | undefined
-  )?.[placeOf];
+  const find = (storage as { readonly [locateKey]?: Locate } | undefined)?.[locateKey];
   if (find === undefined)
     throw invalidOption(
-      `The ${request.what} needs a storage that openStorage or KeyValueStorageModule opened; given was ${inspect(storage)}.`,
+      `The ${request.what} needs a storage that openStorage or KeyValueStorageModule opened; got ${inspect(storage)}.`,
     );
   return find.call(storage, request);
 }
 
 export interface StorageSettings {
-  /** Where states live that name no provider. */
+  /** For states that name no provider. */
   readonly provider: StorageProvider;
-  /** Further engines by name, for `@State(name, { provider: 'cache' })`. */
+  /** Further providers by name, for `@State(name, { provider: 'cache' })`. */
   readonly providers?: Readonly<Record<string, StorageProvider>> | undefined;
   /**
-   * The tenant of the moment. With it, states that name no scope belong to tenants, and no tenant
-   * is `TENANT_MISSING`.
+   * The current tenant. With it, states that name no scope belong to tenants, and a call without a
+   * tenant is `TENANT_MISSING`.
    */
   readonly tenant?: (() => string | undefined) | undefined;
   /**
-   * Runs work that follows a commit, or that goes on in the background, for a tenant (`undefined`:
-   * for what is shared), outside the async context of the caller. `KeyValueStorageModule` fills it.
-   * @default the work is called as it is
+   * Runs work that follows a commit, or that continues in the background, for a tenant
+   * (`undefined`: for what is shared), outside the async context of the caller.
+   * `KeyValueStorageModule` provides it. @default the work is called directly
    */
   readonly detached?: (<R>(tenant: string | undefined, work: () => R) => R) | undefined;
-  /** Of `update` and the other verbs that read before they write. */
+  /** For `update` and the other verbs that read before they write. */
   readonly retry?: RetryOptions | undefined;
 }
 
 /**
- * Opens a provider and answers its stores, without Nest: for scripts, tests and migrations. Dispose
- * it (`await using`) to close the provider. `tenant`: states that name no scope belong to it.
- * `INVALID_OPTION` when the provider is open elsewhere.
+ * Opens a provider and returns its stores, without Nest: for scripts, tests and migrations. Dispose
+ * it (`await using`) or call `close()` to close the provider. `tenant`: states that name no scope
+ * belong to it. `INVALID_STATE` when the provider is open elsewhere.
  */
 export async function openStorage(
   provider: StorageProvider,
@@ -82,17 +78,14 @@ export async function openStorage(
   return await openKeyValueStorage({ provider, tenant: () => tenant });
 }
 
-/**
- * Opens every provider, and answers the storage; when one of them fails to open, those that were
- * opened are closed.
- */
+/** Opens every provider. When one of them fails to open, those that were opened are closed. */
 export async function openKeyValueStorage(settings: StorageSettings): Promise<KeyValueStorage> {
   assertOptions('The storage', settings, ['provider', 'providers', 'tenant', 'retry', 'detached']);
   const retry = resolveRetry(settings.retry);
   const named = Object.entries(settings.providers ?? {});
   const providers = [settings.provider, ...named.map(([, provider]) => provider)];
   if (new Set(providers).size < providers.length)
-    throw invalidOption('One provider stands under two names: give each name its own.');
+    throw invalidOption('One provider instance has two names; give each name a provider of its own.');
   const opened: StorageProvider[] = [];
   try {
     for (const provider of providers) {
@@ -104,24 +97,23 @@ export async function openKeyValueStorage(settings: StorageSettings): Promise<Ke
     await closeAll(opened);
     throw error;
   }
-  return new OpenStorage(settings.provider, new Map(named), retry, settings);
+  return new OpenStorage(settings, new Map(named), retry);
 }
 
+const providerMethods = ['open', 'close', 'read', 'scan', 'commit', 'sweep'];
+
 function assertProvider(provider: unknown): asserts provider is StorageProvider {
-  const methods = ['open', 'close', 'read', 'scan', 'commit', 'sweep'];
-  const missing =
-    typeof provider !== 'object' || provider === null
-      ? methods
-      : methods.filter((name) => typeof (provider as Record<string, unknown>)[name] !== 'function');
-  if (missing.length > 0)
+  const isProvider =
+    typeof provider === 'object' &&
+    provider !== null &&
+    providerMethods.every((name) => typeof (provider as Record<string, unknown>)[name] === 'function');
+  if (!isProvider)
     throw invalidOption(
-      `A storage provider has the methods ${methods.join(', ')}; given was ${inspect(provider)}.`,
+      `A storage provider must have the methods ${providerMethods.join(', ')}; got ${inspect(provider)}.`,
     );
 }
 
-/**
- * Closes them all, those opened last first; the first failure is thrown once every one was tried.
- */
+/** Closes all, the last opened first; then throws the first failure. */
 async function closeAll(providers: readonly StorageProvider[]): Promise<void> {
   const results: PromiseSettledResult<void>[] = [];
   for (const provider of providers.toReversed())
@@ -135,76 +127,92 @@ class OpenStorage extends KeyValueStorage {
   readonly #named: ReadonlyMap<string, StorageAccess>;
   readonly #tenant: (() => string | undefined) | undefined;
   readonly #stores = new Map<ResolvedState, KeyValueStore<unknown>>();
-  readonly #providers: readonly StorageProvider[];
   #closed: Promise<void> | undefined;
 
   constructor(
-    main: StorageProvider,
+    { provider, tenant, detached }: StorageSettings,
     named: ReadonlyMap<string, StorageProvider>,
     retry: RetryPolicy,
-    { tenant, detached }: Pick<StorageSettings, 'tenant' | 'detached'>,
   ) {
     super();
-    const accessTo = (provider: StorageProvider): StorageAccess =>
+    const accessTo = (each: StorageProvider): StorageAccess =>
       new StorageAccess({
-        provider: provider.features.coalesce ? new CoalescingProvider(provider) : provider,
+        provider: each.features.coalesce ? new CoalescingProvider(each) : each,
         nextVersion: databaseVersions(),
         retry,
         assertOpen: () => this.#assertOpen(),
         detached: (database, work) => (detached === undefined ? work() : detached(tenantIn(database), work)),
       });
-    this.#main = accessTo(main);
-    this.#named = new Map(Array.from(named, ([name, provider]) => [name, accessTo(provider)]));
-    this.#providers = [this.#main, ...this.#named.values()].map(({ provider }) => provider);
+    this.#main = accessTo(provider);
+    this.#named = new Map(Array.from(named, ([name, each]) => [name, accessTo(each)]));
     this.#tenant = tenant;
   }
 
   store<T>(state: StateDefinition<T> | ClassOf<T>): KeyValueStore<T> {
     const definition = definitionOf(state);
     let store = this.#stores.get(definition);
-    if (store === undefined) this.#stores.set(definition, (store = this.#createStore(definition)));
+    if (store === undefined) this.#stores.set(definition, (store = storeOf(this, definition)));
     return store as KeyValueStore<T>;
   }
 
   atomic(): AtomicBatch {
-    const engines = [this.#main, ...this.#named.values()];
+    const accesses = this.#accesses;
     return new Atomic(
-      (access) => engines.includes(access),
+      (access) => accesses.includes(access),
       () => this.#assertOpen(),
     );
   }
 
   within(transaction: object): KeyValueStorage {
-    return new StorageWithin(this, this.#main, transaction, (request) => this.#databaseOf(request));
+    return new StorageWithin(this, this.#main.within(transaction), (request) => this.#databaseOf(request));
   }
 
   async sweep(limit = 1_000): Promise<number> {
-    this.#assertOpen();
     if (!Number.isInteger(limit) || limit < 1)
-      throw invalidOption(`sweep takes a whole number of rows from 1; given was ${String(limit)}.`);
+      throw invalidOption(`sweep: limit must be a whole number of rows from 1; got ${inspect(limit)}.`);
     let swept = 0;
     for (const provider of this.#providers) swept += await provider.sweep(limit);
     return swept;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#closed ??= closeAll(this.#providers);
+  async tenants(): Promise<readonly string[]> {
+    const lists = await Promise.all(
+      this.#providers.map(async ({ administration }) => await administration.databases()),
+    );
+    const databases = [...new Set(lists.flat())].sort();
+    return databases.map(tenantIn).filter((tenant) => tenant !== undefined);
+  }
+
+  async dropTenant(name: string): Promise<boolean> {
+    const database = databaseOf(name);
+    const dropped: boolean[] = [];
+    for (const { administration } of this.#providers) dropped.push(await administration.drop(database));
+    return dropped.includes(true);
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= closeAll(this.#accesses.map(({ provider }) => provider));
     await this.#closed;
   }
 
-  [placeOf](request: LocationRequest): StorageLocation {
+  [locateKey](request: LocationRequest): StorageLocation {
     const { provider: name, what } = request;
     const access = name === undefined ? this.#main : this.#named.get(name);
     if (access === undefined) {
       const known = [...this.#named.keys()].map((other) => `'${other}'`).join(', ') || 'none';
-      throw invalidOption(`The ${what} asks for the provider '${name}'; there are: ${known}.`);
+      throw invalidOption(`The ${what} names the provider '${name}'; the known names are: ${known}.`);
     }
     return { access, database: this.#databaseOf(request) };
   }
 
-  #createStore(definition: ResolvedState): KeyValueStore<unknown> {
-    const { access, database } = this[placeOf](requestOf(definition));
-    return new TypedStore(access, definition, database);
+  get #accesses(): readonly StorageAccess[] {
+    return [this.#main, ...this.#named.values()];
+  }
+
+  /** `STORAGE_NOT_OPEN` once the storage is closed. */
+  get #providers(): readonly StorageProvider[] {
+    this.#assertOpen();
+    return this.#accesses.map(({ provider }) => provider);
   }
 
   #databaseOf({ scope, what }: LocationRequest): () => string {
@@ -215,7 +223,7 @@ class OpenStorage extends KeyValueStorage {
       if (current !== undefined) return databaseOf(current);
       throw storageError(
         'TENANT_MISSING',
-        `The ${what} belongs to tenants, and there is no tenant here: use forTenant, or run inside a tenant.`,
+        `The ${what} belongs to tenants, and there is no current tenant: use forTenant, or run for a tenant.`,
         {},
       );
     };
@@ -226,49 +234,43 @@ class OpenStorage extends KeyValueStorage {
   }
 }
 
-const requestOf = ({ name, scope, provider }: ResolvedState): LocationRequest => ({
-  what: `state '${name}'`,
-  scope,
-  provider,
-});
+function storeOf(storage: KeyValueStorage, definition: ResolvedState): KeyValueStore<unknown> {
+  const { name, scope, provider } = definition;
+  const { access, database } = locate(storage, { what: `state '${name}'`, scope, provider });
+  return new TypedStore(access, definition, database);
+}
 
-/**
- * The same stores inside the caller's transaction: nothing is coalesced or retried, and closing it
- * closes nothing.
- */
+/** The same stores inside a transaction of the caller's: nothing is coalesced or retried. */
 class StorageWithin extends KeyValueStorage {
   readonly #outer: KeyValueStorage;
-  readonly #engine: StorageAccess;
+  readonly #access: StorageAccess;
   readonly #databaseOf: (request: LocationRequest) => () => string;
 
   constructor(
     outer: KeyValueStorage,
-    main: StorageAccess,
-    transaction: object,
+    access: StorageAccess,
     databaseOfRequest: (request: LocationRequest) => () => string,
   ) {
     super();
     this.#outer = outer;
-    this.#engine = main.within(transaction);
+    this.#access = access;
     this.#databaseOf = databaseOfRequest;
   }
 
   store<T>(state: StateDefinition<T> | ClassOf<T>): KeyValueStore<T> {
-    const definition = definitionOf(state);
-    const { access, database } = this[placeOf](requestOf(definition));
-    return new TypedStore(access, definition, database) as unknown as KeyValueStore<T>;
+    return storeOf(this, definitionOf(state)) as KeyValueStore<T>;
   }
 
-  [placeOf](request: LocationRequest): StorageLocation {
+  [locateKey](request: LocationRequest): StorageLocation {
     if (request.provider !== undefined)
       throw invalidOption(
-        `The ${request.what} lives on the provider '${request.provider}', not in the transaction of the main one.`,
+        `The ${request.what} is stored on the provider '${request.provider}', not in the transaction of the main one.`,
       );
-    return { access: this.#engine, database: this.#databaseOf(request) };
+    return { access: this.#access, database: this.#databaseOf(request) };
   }
 
   atomic(): AtomicBatch {
-    return atomicOn(this.#engine);
+    return atomicOn(this.#access);
   }
 
   within(transaction: object): KeyValueStorage {
@@ -279,7 +281,15 @@ class StorageWithin extends KeyValueStorage {
     return await this.#outer.sweep(limit);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  async tenants(): Promise<readonly string[]> {
+    return await this.#outer.tenants();
+  }
+
+  async dropTenant(): Promise<never> {
+    throw storageError('STORAGE_UNSUPPORTED', 'A tenant cannot be dropped inside a transaction.', {});
+  }
+
+  async close(): Promise<void> {
     // the transaction is the caller's
   }
 }

@@ -360,7 +360,7 @@ describe('a storage', () => {
   it('refuses a provider that is open elsewhere', async () => {
     const provider = new MemoryProvider();
     await storageOn(provider);
-    await expect(openStorage(provider)).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+    await expect(openStorage(provider)).rejects.toMatchObject({ code: 'INVALID_STATE' });
     await expect(openStorage(new Failing())).rejects.toThrow('no disk');
   });
 

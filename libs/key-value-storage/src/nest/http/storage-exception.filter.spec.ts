@@ -131,7 +131,7 @@ describe('A storage error over HTTP', () => {
     expect(headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(body).toEqual({
       type: 'urn:kvent:error:key_not_found',
-      title: 'There is no such key',
+      title: 'Key not found',
       status: 404,
       detail: expect.stringMatching(/boot/),
       code: 'KEY_NOT_FOUND',
@@ -183,7 +183,7 @@ describe('A storage error over HTTP', () => {
     const { body } = (await http().post('/products/failures/corrupt').expect(500)) as Answer;
     expect(body).toMatchObject({
       code: 'STORAGE_CORRUPT',
-      title: 'Stored data cannot be read back',
+      title: 'Damaged data',
       instance: '/products/failures/corrupt',
     });
     expect(JSON.stringify(body)).not.toMatch(/secret/);

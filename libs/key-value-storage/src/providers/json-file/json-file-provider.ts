@@ -9,7 +9,7 @@ import { systemClock, type Clock } from '../../core/base/clock.js';
 import { storageError } from '../../core/base/errors.js';
 import { inspect } from '../../core/base/inspect.js';
 import { looksLikeAddress } from '../../core/base/hide-passwords.js';
-import { assertOptions, invalidOption, resolveOptions } from '../../core/base/options.js';
+import { assertOptions, invalidOption, invalidState, resolveOptions } from '../../core/base/options.js';
 import { PendingWork } from '../../core/base/pending-work.js';
 import { SerialQueue } from '../../core/base/serial-queue.js';
 import type {
@@ -133,7 +133,7 @@ export class JsonFileProvider implements StorageProvider {
 
   async open(): Promise<void> {
     if (this.#state === 'opening' || this.#state === 'open') {
-      throw invalidOption(`The ${this.name} is open already: give each storage a provider of its own.`);
+      throw invalidState(`The ${this.name} is already open; give each storage a provider of its own.`);
     }
     this.#state = 'opening';
     try {

@@ -7,7 +7,7 @@ import { SteadyTime, systemClock, type Clock } from '../../core/base/clock.js';
 import { storageError } from '../../core/base/errors.js';
 import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
 import { HintSource } from '../../core/providers/hint-source.js';
-import { resolveOptions } from '../../core/base/options.js';
+import { invalidState, resolveOptions } from '../../core/base/options.js';
 import { assertReadBytes } from '../../core/port/page-bytes.js';
 import { soundRows } from '../../core/port/raw-row.js';
 import { RowTable, withoutValue } from '../../core/providers/row-table.js';
@@ -61,11 +61,7 @@ export class MemoryProvider implements StorageProvider {
 
   async open(): Promise<void> {
     if (this.#rows !== undefined)
-      throw storageError(
-        'INVALID_OPTION',
-        'This MemoryProvider is open already: give each storage its own.',
-        {},
-      );
+      throw invalidState('This MemoryProvider is already open; give each storage a provider of its own.');
     this.#rows = new Rows(new SteadyTime(this.#clock));
   }
 

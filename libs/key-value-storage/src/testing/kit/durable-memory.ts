@@ -61,7 +61,7 @@ function survivor(disk: Disk): StorageProvider {
     name: 'durable memory',
     features: { ...disk.memory.features, durable: 'fsync', shared: true },
     open: async () => {
-      if (now === open) throw storageError('INVALID_OPTION', 'This provider is open already.', {});
+      if (now === open) throw storageError('INVALID_STATE', 'This provider is already open.', {});
       await disk.opened;
       if (disk.damaged)
         throw storageError('STORAGE_CORRUPT', 'The memory is damaged.', { place: 'all of it' });

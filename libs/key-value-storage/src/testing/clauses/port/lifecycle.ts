@@ -102,7 +102,7 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'To open what is open is INVALID_OPTION, and leaves it as it was.',
+    name: 'To open what is open is INVALID_STATE, and leaves it as it was.',
     law,
     broken: breaks('begins anew when it is opened twice', (provider) => {
       let open = false;
@@ -116,7 +116,7 @@ export const lifecycleClauses: readonly Clause[] = [
     }),
     async run(subject) {
       await subject.putRow(subject.address('one'), '1');
-      await assertRejects('INVALID_OPTION', 'a second open', () => subject.provider.open());
+      await assertRejects('INVALID_STATE', 'a second open', () => subject.provider.open());
       assert.equal(await subject.readText(subject.address('one')), '1');
     },
   },

@@ -158,10 +158,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
       const things = subject.store();
       const batch = subject.storage.atomic().add(things, 'one', { n: 1 });
       await batch.commit();
-      await assertRejects('INVALID_OPTION', 'a second commit', () => batch.commit());
+      await assertRejects('INVALID_STATE', 'a second commit', () => batch.commit());
       const late = subject.storage.atomic().add(things, 'one', { n: 1 });
       await assertRejects('KEY_EXISTS', 'commit', () => late.commit());
-      await assertRejects('INVALID_OPTION', 'a second commit', () => late.commit());
+      await assertRejects('INVALID_STATE', 'a second commit', () => late.commit());
     },
   },
   {
