@@ -1,12 +1,19 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { ESLint } from 'eslint';
 import tseslint from 'typescript-eslint';
-import { importsOf, roomOf, root, sourceFiles, table, type Import } from './source-files.js';
+import {
+  doors,
+  importsOf,
+  readSource,
+  roomOf,
+  root,
+  sourceFiles,
+  table,
+  type Import,
+} from './source-files.js';
 
 const files = sourceFiles();
-const text = (file: string): string => readFileSync(join(root, file), 'utf8');
 
 describe('the rooms', () => {
   it('hold every source file', () => {
@@ -143,12 +150,11 @@ describe('the names', () => {
   });
 
   it('index.ts stands at front doors only', () => {
-    const doors = readDoors();
     expect(typescript.filter((file) => basename(file) === 'index.ts' && !doors.includes(file))).toEqual([]);
   });
 
   it('are each given at a front door, none by a star', () => {
-    expect(readDoors().filter((door) => /^export\s+(type\s+)?\*\s+from/m.test(text(door)))).toEqual([]);
+    expect(doors.filter((door) => /^export\s+(type\s+)?\*\s+from/m.test(readSource(door)))).toEqual([]);
   });
 });
 
@@ -158,7 +164,7 @@ it('each rule switched off says why, on its line', () => {
   const lines = files
     .filter((file) => file !== own)
     .flatMap((file) =>
-      text(file)
+      readSource(file)
         .split('\n')
         .map((line, index) => ({ line, at: `${file}:${index + 1}` })),
     );
@@ -210,16 +216,4 @@ function placeIn(name: string): string {
     .replace(/\*\*\/\*|\*\*/, 'planted')
     .replace('*', 'planted')
     .replace(/planted$/, 'planted.ts');
-}
-
-/** What `exports` of the packages point at. */
-function readDoors(): readonly string[] {
-  return readdirSync(join(root, 'libs')).flatMap((library) => {
-    const manifest = JSON.parse(text(`libs/${library}/package.json`)) as {
-      exports?: Record<string, string | { 'kvent-source': string }>;
-    };
-    return Object.values(manifest.exports ?? {}).flatMap((door) =>
-      typeof door === 'string' ? [] : [`libs/${library}/${door['kvent-source'].slice(2)}`],
-    );
-  });
 }

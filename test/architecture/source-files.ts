@@ -38,14 +38,28 @@ export function sourceFiles(): readonly string[] {
   ].sort();
 }
 
+/** The text of a file, by its path from the root. */
+export const readSource = (file: string): string => readFileSync(join(root, file), 'utf8');
+
+/** The front doors: the sources that `exports` of the packages point at. */
+export const doors: readonly string[] = readdirSync(join(root, 'libs')).flatMap((library) => {
+  const manifest = JSON.parse(readSource(`libs/${library}/package.json`)) as {
+    exports?: Record<string, string | { 'kvent-source': string }>;
+  };
+  return Object.values(manifest.exports ?? {}).flatMap((door) =>
+    typeof door === 'string' ? [] : [`libs/${library}/${door['kvent-source'].slice(2)}`],
+  );
+});
+
+/** A spec, or what specs of one folder share. */
+export const isSpec = (file: string): boolean => /(\.spec|\/spec-support)\.ts$/.test(file);
+
 /** What the packages are made of: the sources of the libraries, without their specs. */
 export const librarySources = (): readonly string[] =>
-  sourceFiles().filter(
-    (file) => /^libs\/[^/]+\/src\//.test(file) && !/(\.spec|spec-support)\.ts$/.test(file),
-  );
+  sourceFiles().filter((file) => /^libs\/[^/]+\/src\//.test(file) && !isSpec(file));
 
 export function importsOf(file: string): readonly Import[] {
-  const { importedFiles } = ts.preProcessFile(readFileSync(join(root, file), 'utf8'), true, true);
+  const { importedFiles } = ts.preProcessFile(readSource(file), true, true);
   return importedFiles.map(({ fileName: specifier }) => ({
     file,
     specifier,
@@ -97,13 +111,16 @@ function walk(folder: string): readonly string[] {
   });
 }
 
-/** The globs of the table use `*` (within a name) and `**` (any depth), nothing more. */
+/** The globs of the table use `*` (within a name), `**` (any depth) and `{a,b}`, nothing more. */
 function toRegExp(glob: string): RegExp {
-  const parts = glob
-    .replace(/[.+^$()|[\]\\]/g, '\\$&')
-    .replace(/\{(.*?)\}/g, (_, names: string) => `(${names.replaceAll(',', '|')})`)
-    .split(/(\*\*\/|\*\*|\*)/);
-  return new RegExp(
-    `^${parts.map((part) => ({ '**/': '(.*/)?', '**': '.*', '*': '[^/]*' })[part] ?? part).join('')}$`,
-  );
+  const syntax: Readonly<Record<string, string>> = {
+    '**/': '(.*/)?',
+    '**': '.*',
+    '*': '[^/]*',
+    '{': '(',
+    ',': '|',
+    '}': ')',
+  };
+  const parts = glob.replace(/[.+^$()|[\]\\]/g, '\\$&').split(/(\*\*\/|\*\*|[*{,}])/);
+  return new RegExp(`^${parts.map((part) => syntax[part] ?? part).join('')}$`);
 }

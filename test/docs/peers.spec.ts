@@ -1,6 +1,6 @@
 /**
- * The comparison in the README: each row of the table is a test here, first on the other library and
- * then on Kvent.
+ * The comparison in the README: each row of the table is a test here, first on the other library
+ * and then on Kvent.
  */
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from '@jest/globals';

@@ -1,8 +1,8 @@
 /**
- * Tables for the contract: each location of the kit has one to itself, in this worker's database, over
- * one data source, as an application has it. A table is emptied and given to the next location, since a
- * new one costs more than most clauses: its files, and the statements that every connection has to
- * prepare for it.
+ * Tables for the contract: each location of the kit has one to itself, in this worker's database,
+ * over one data source, as an application has it. A table is emptied and given to the next
+ * location, since a new one costs more than most clauses: its files, and the statements that every
+ * connection has to prepare for it.
  */
 import { randomBytes } from 'node:crypto';
 import { kventMigrations } from '@kvent/key-value-postgres';

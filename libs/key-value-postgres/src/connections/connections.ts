@@ -25,7 +25,7 @@ export interface Pool {
   off(event: 'connect' | 'remove', listener: (client: Client) => void): unknown;
 }
 
-export interface ConnectionsOptions {
+interface ConnectionsOptions {
   /** In messages. */
   readonly name: string;
   readonly primary: Pool;

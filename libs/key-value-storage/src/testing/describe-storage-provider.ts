@@ -20,8 +20,8 @@ export interface DescribeOptions extends ProviderUnderTest {
 
 /**
  * Declares one test for each clause of the contract: of the port, and of the stores above it.
- * `create` makes a provider for each of them; hand it the `clock` and the `location` that it is given,
- * so that expiry, restarts and second instances are proven too: a clause that the provider's
+ * `create` makes a provider for each of them; hand it the `clock` and the `location` that it is
+ * given, so that expiry, restarts and second instances are proven too: a clause that the provider's
  * features do not claim, or that `create` does not make possible, is skipped where the runner lets
  * a running test say so, and passes elsewhere.
  *

@@ -11,8 +11,8 @@ import { ownerOf, type StreamRows } from './stream-rows.js';
 export interface Expectation {
   readonly expected: ExpectedVersion | readonly number[];
   /**
-   * Whose check it is. 'etag' and 'version': given by the caller, never retried. 'loaded': the version
-   * that was read, so a conflict is retried together with the reading.
+   * Whose check it is. 'etag' and 'version': given by the caller, never retried. 'loaded': the
+   * version that was read, so a conflict is retried together with the reading.
    */
   readonly by: 'etag' | 'version' | 'loaded';
 }

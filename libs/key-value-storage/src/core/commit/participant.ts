@@ -28,7 +28,9 @@ export interface ReplayedBatch {
 export type Verdict =
   /** Its contribution holds. */
   | { readonly outcome: 'proceed' }
-  /** It has another contribution now. `error`, a conflict, is thrown once the attempts are spent. */
+  /**
+   * It has another contribution now. `error`, a conflict, is thrown once the attempts are spent.
+   */
   | { readonly outcome: 'retry'; readonly error: Error }
   | { readonly outcome: 'reject'; readonly error: Error }
   | ReplayedBatch;
@@ -62,8 +64,8 @@ export abstract class Participant implements CommitParticipant {
   /** The caller's arguments: what a repeat with the same idempotency key is compared by. */
   abstract content(): unknown;
   /**
-   * Whether its check is by what the caller has read. A repeat of the caller's work reads again, and
-   * has other arguments then.
+   * Whether its check is by what the caller has read. A repeat of the caller's work reads again,
+   * and has other arguments then.
    */
   readonly restsOnReading: boolean = false;
   /** Whether it is an idempotency record: it decides before anything else after a conflict. */

@@ -31,7 +31,7 @@ import {
   type Contribution,
 } from './commit.js';
 
-export interface StorageAccessOptions {
+interface StorageAccessOptions {
   readonly provider: StorageProvider;
   readonly nextVersion: (database: string) => Version;
   readonly retry: RetryPolicy;
@@ -45,10 +45,10 @@ export interface StorageAccessOptions {
   readonly detached: <R>(database: string, work: () => R) => R;
 }
 
-export interface AccessOptions {
+interface AccessOptions {
   readonly signal?: AbortSignal | undefined;
 }
-export interface AccessCommitOptions extends AccessOptions {
+interface AccessCommitOptions extends AccessOptions {
   /** @default the next version of the database */
   readonly version?: Version | undefined;
   readonly noWait?: boolean | undefined;

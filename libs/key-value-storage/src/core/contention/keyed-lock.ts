@@ -19,7 +19,7 @@ interface Queue {
   stallRelease: number;
 }
 
-export interface LockWait {
+interface LockWait {
   /** Milliseconds without progress after which waiters continue without the lock. */
   readonly stallTimeoutMs: number;
   /** When a wait ends in any case, by the monotonic clock. */

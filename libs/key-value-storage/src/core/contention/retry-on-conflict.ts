@@ -84,7 +84,7 @@ export function recordAttempts(error: unknown, attempts: number): void {
   if (isConflict(error) && error.retryable) error.attempts ??= attempts;
 }
 
-export interface RetryContext {
+interface RetryContext {
   readonly clock: Clock;
   /** Waits before the next attempt, about `ms` at most. @default the clock's wait */
   readonly wait?: (ms: number) => Promise<void>;

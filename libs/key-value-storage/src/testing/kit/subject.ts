@@ -43,8 +43,8 @@ export interface ProviderUnderTest {
   /** Removes what a location holds. */
   dispose?(location: string): Awaitable<void>;
   /**
-   * Begins a transaction over the data of a location, which is open: what `within` takes, and how it
-   * ends. For a provider that claims `within`.
+   * Begins a transaction over the data of a location, which is open: what `within` takes, and how
+   * it ends. For a provider that claims `within`.
    */
   transaction?(location: string): Awaitable<OpenTransaction>;
   /**
