@@ -122,8 +122,8 @@ it('the internal doors export only what another package of this repository impor
   const sisters = files.filter((file) => /^(libs\/(?!key-value-storage\/)|bench\/|test\/)/.test(file));
   for (const door of ['internal', 'internal-nest']) {
     const specifier = `@kvent/key-value-storage/${door.replace('-', '/')}`;
-    const imported = new Set(sisters.flatMap((file) => namesOf(text(file), specifier)));
-    const exported = namesOf(text(`libs/key-value-storage/src/${door}.ts`), undefined);
+    const imported = new Set(sisters.flatMap((file) => namesOf(readSource(file), specifier)));
+    const exported = namesOf(readSource(`libs/key-value-storage/src/${door}.ts`), undefined);
     expect(exported.length).toBeGreaterThan(0);
     expect(exported.filter((name) => !imported.has(name))).toEqual([]);
   }
