@@ -3,7 +3,7 @@
  * table of providers matches their features.
  */
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { JsonFileProvider, MemoryProvider, type StorageProvider } from '@kvent/key-value-storage';
@@ -33,20 +33,37 @@ describe('docs/architecture.md', () => {
     ).toEqual([]);
   });
 
-  it('names existing files in its tree', () => {
-    const [tree = []] = blocks;
-    const core = tree.flatMap((line) =>
-      Array.from(line.matchAll(/([\w-]+(?:\.[\w-]+)*\.ts)/g), ([file]) => file),
+  const [tree = []] = blocks;
+
+  it('has every folder of the libraries in its tree, and no other', () => {
+    const actual = readdirSync(join(root, 'libs')).flatMap((library) =>
+      readdirSync(join(root, 'libs', library, 'src'), { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isDirectory())
+        .map((entry) => relative(root, join(entry.parentPath, entry.name)).replaceAll('\\', '/')),
     );
-    const sources = readdirSync(join(root, 'libs/key-value-storage/src'), {
-      recursive: true,
-      encoding: 'utf8',
-    });
-    const known = (file: string): boolean => sources.some((source) => `/${source}`.endsWith(`/${file}`));
-    expect(core.length).toBeGreaterThan(10);
-    expect(core.filter((file) => !known(file))).toEqual([]);
+    expect(foldersOf(tree).toSorted()).toEqual(actual.toSorted());
+  });
+
+  it('names existing files in its tree', () => {
+    const named = tree.flatMap((line) => line.match(/[\w-]+(?:\.[\w-]+)*\.ts/g) ?? []);
+    const files = readdirSync(join(root, 'libs'), { recursive: true, encoding: 'utf8' });
+    expect(named.length).toBeGreaterThan(10);
+    expect(named.filter((name) => !files.some((file) => `/${file}`.endsWith(`/${name}`)))).toEqual([]);
   });
 });
+
+/** The folders of a tree that is drawn with three characters per level, with their full paths. */
+function foldersOf(lines: readonly string[]): readonly string[] {
+  const path: string[] = [];
+  return lines.flatMap((line) => {
+    const [, library] = /^(libs\/[\w-]+\/src)\b/.exec(line) ?? [];
+    const [, indent = '', folder] = /^([│ ]*)[├└]─ ([\w-]+)\/(?: |$)/.exec(line) ?? [];
+    if (library !== undefined) path.splice(0, path.length, library);
+    if (folder === undefined) return [];
+    path.splice(indent.length / 3 + 1, path.length, folder);
+    return [path.join('/')];
+  });
+}
 
 describe('the table of storage providers in the README', () => {
   const rows = pageAt('README.md')

@@ -23,7 +23,6 @@ const notYetRewritten = [
   'CONTRIBUTING.md',
   'README.md', // the generated walk
   'apps/storefront/README.md',
-  'docs/architecture.md',
   'docs/guides/operate-postgres.md', // a message of the server's log
   'docs/guides/security.md', // the names of its tests
   'docs/guides/testing.md',
