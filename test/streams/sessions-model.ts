@@ -1,7 +1,7 @@
 /**
- * The table of batches, explored exhaustively on an abstract port: sessions, outsiders and a
- * deleter in every order, judging and becoming visible as two steps, time passing and stepping back
- * at any moment. The batches are the ones that streams send, judged by `evaluateBatch`.
+ * Explores the table of batches exhaustively on an abstract storage: sessions, outsiders and a deleter
+ * in every order. A batch is evaluated and becomes visible in two steps, and time passes and steps
+ * back at any moment. The batches are those that streams send, evaluated by `evaluateBatch`.
  */
 import {
   evaluateBatch,
@@ -37,11 +37,11 @@ const anEvent = [freeHead(0)];
 const ttlMs = 2;
 
 type Step = 'open' | 'append' | 'renew' | 'close' | 'outside' | 'delete';
-/** What an actor has in flight: judged, holding its rows, not visible yet. */
+/** A batch of an actor that was evaluated and is not visible yet; its rows are locked. */
 interface Flight {
   readonly step: Step;
   readonly version: string;
-  readonly holds: readonly string[];
+  readonly locks: readonly string[];
   readonly effects: readonly { readonly name: string; readonly row: Row | undefined }[];
 }
 interface Actor {
@@ -50,7 +50,7 @@ interface Actor {
     { readonly version: number; readonly row: Row | undefined; readonly alive: boolean } | undefined;
   readonly held?: HeldStream | undefined;
   readonly flight?: Flight | undefined;
-  /** What it may still do. */
+  /** The number of steps that it may still make. */
   readonly left: number;
 }
 interface World {
@@ -71,13 +71,13 @@ export interface Bounds {
   readonly left: number;
 }
 
-/** Leaves out checks of one step: their places in the batch. */
+/** Leaves out checks of one step, by their positions in the batch. */
 export interface Mutant {
   readonly step: Step | 'takeover';
   readonly checks: readonly number[];
 }
 
-/** Answers how many states there are, or the first way to a broken one. */
+/** Returns the number of states, or the shortest path to a broken one. */
 export function explore(
   bounds: Bounds,
   mutant?: Mutant,
@@ -108,7 +108,7 @@ export function explore(
   return { states: seen.size };
 }
 
-/** Versions are compared for equality only: states that differ by their names alone are one. */
+/** Versions are renamed in order of appearance, because they are only compared for equality. */
 function hashOf({ next: _, ...world }: World): string {
   const names = new Map<string, string>();
   const text = JSON.stringify(world, (_name, value: unknown) =>
@@ -135,14 +135,14 @@ function* successors(world: World, bounds: Bounds, mutant: Mutant | undefined): 
       world: { ...world, now: Math.max(0, world.now - 2), stepsBack: world.stepsBack - 1 },
     };
   for (const [index, actor] of world.actors.entries()) {
-    if (actor.flight !== undefined) yield landed(world, index, actor, actor.flight);
+    if (actor.flight !== undefined) yield becomesVisible(world, index, actor, actor.flight);
     else yield* moves(world, index, actor, mutant);
   }
 }
 
 function* moves(world: World, index: number, actor: Actor, mutant: Mutant | undefined): Generator<Successor> {
   const send = (step: Step, batch: Contribution, way: Mutant['step'] = step): Successor | undefined =>
-    judged(world, index, actor, step, without(batch, way, mutant));
+    evaluated(world, index, actor, step, without(batch, way, mutant));
   const tries: (Successor | undefined)[] = [];
   if (actor.held !== undefined) {
     if (actor.left > 0) {
@@ -188,17 +188,17 @@ function look({ rows: held, now }: World): NonNullable<Actor['seen']> {
   return { version: headOf(row).version, row, alive: isLive(held[nameOf(rows.lease)], now) };
 }
 
-/** A batch is judged, if nobody in flight holds one of its rows. */
-function judged(
+/** Evaluates a batch, unless a batch in flight has locked one of its rows. */
+function evaluated(
   world: World,
   index: number,
   actor: Actor,
   step: Step,
   { checks, changes }: Contribution,
 ): Successor | undefined {
-  const holds = [...new Set([...checks, ...changes].map(({ address }: Check | Change) => nameOf(address)))];
-  const busy = new Set(world.actors.flatMap(({ flight }) => flight?.holds ?? []));
-  if (holds.some((name) => busy.has(name))) return undefined;
+  const locks = [...new Set([...checks, ...changes].map(({ address }: Check | Change) => nameOf(address)))];
+  const locked = new Set(world.actors.flatMap(({ flight }) => flight?.locks ?? []));
+  if (locks.some((name) => locked.has(name))) return undefined;
   const version = `v${world.next}`;
   const batch = { database: 'd', version, checks, changes };
   const { result, effects } = evaluateBatch(batch, (address) => world.rows[nameOf(address)], world.now);
@@ -215,14 +215,14 @@ function judged(
   const isOwn = step === 'append' || step === 'renew' || step === 'close';
   const violation =
     !isOwn && alive
-      ? `${name} lands under a live lease`
+      ? `${name} is committed under a live lease`
       : isOwn && !alive
-        ? `${name} lands after its lease has ended`
+        ? `${name} is committed after its lease has expired`
         : undefined;
   const flight: Flight = {
     step,
     version,
-    holds,
+    locks,
     effects: effects.map(({ address, row }) => ({ name: nameOf(address), row })),
   };
   return {
@@ -232,8 +232,13 @@ function judged(
   };
 }
 
-/** A batch becomes visible, and its actor is answered. */
-function landed(world: World, index: number, actor: Actor, { step, version, effects }: Flight): Successor {
+/** A batch becomes visible, and its actor gets the result. */
+function becomesVisible(
+  world: World,
+  index: number,
+  actor: Actor,
+  { step, version, effects }: Flight,
+): Successor {
   const changed = new Map(effects.map(({ name, row }) => [name, row]));
   const kept = Object.entries(world.rows).filter(([name]) => !changed.has(name));
   const put = [...changed].filter((entry): entry is [string, Row] => entry[1] !== undefined);
@@ -260,12 +265,12 @@ function landed(world: World, index: number, actor: Actor, { step, version, effe
     actors = { ...actors, held: { ...rest.held, version: rest.held.version + 1, head: version } };
   } else if (step === 'close') actors = { ...actors, held: undefined };
   const violation = freesAnother
-    ? `session ${index} freed what was not its own`
+    ? `session ${index} freed the lock of another`
     : forgets
-      ? 'somebody deleted events that they had not seen'
+      ? 'a deleter deleted events that it had not seen'
       : overwrites
         ? `${actor.kind} ${index} overwrote an event`
-        : tokens.some((token, place) => place > 0 && token <= (tokens[place - 1] as number))
+        : tokens.some((token, at) => at > 0 && token <= (tokens[at - 1] as number))
           ? 'a later holder has no larger token'
           : undefined;
   return {
@@ -277,7 +282,7 @@ function landed(world: World, index: number, actor: Actor, { step, version, effe
 
 const withActor = (world: World, index: number, actor: Actor): World => ({
   ...world,
-  actors: world.actors.map((each, place) => (place === index ? actor : each)),
+  actors: world.actors.map((each, at) => (at === index ? actor : each)),
 });
 
 /** What must hold in every visible state. */
@@ -286,10 +291,12 @@ function broken({ rows: held }: World): string | undefined {
   const lease = held[nameOf(rows.lease)]?.value;
   const holder = lease?.kind === 'json' ? (JSON.parse(lease.text) as { session: string }).session : undefined;
   if (holder !== undefined && (head.kind !== 'held' || head.session !== holder))
-    return 'a lease is there that the head does not know';
+    return 'the head does not name the holder of the lease';
   const events = Object.keys(held).filter((name) => name.startsWith('event'));
   if (head.kind === 'deleted')
-    return held[nameOf(rows.event(1))] === undefined ? undefined : 'a deleted stream has its first event';
+    return held[nameOf(rows.event(1))] === undefined
+      ? undefined
+      : 'a deleted stream still has its first event';
   if (events.length !== head.version)
     return `there are ${events.length} events, and the head says ${head.version}`;
   for (let version = 1; version <= head.version; version += 1)

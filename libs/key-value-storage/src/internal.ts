@@ -9,7 +9,10 @@ export { looksLikeAddress } from './core/base/hide-passwords.js';
 export { inspect } from './core/base/inspect.js';
 export { isDate, isError, isPromise, messageOf } from './core/base/kinds.js';
 export { assertOptions, assertTtl, outOfRange } from './core/base/options.js';
+export { PendingWork } from './core/base/pending-work.js';
 export { printable } from './core/base/printable.js';
+export { safely } from './core/base/safely.js';
+export { SerialQueue } from './core/base/serial-queue.js';
 export { utf8Length } from './core/base/utf8-length.js';
 export type { CommittedBatch, Contribution } from './core/commit/commit.js';
 export {

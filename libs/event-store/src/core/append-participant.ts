@@ -1,18 +1,17 @@
-/**
- * An append, as a part of a commit: what it adds by the rows it has seen, and what a conflict means
- * to it.
- */
+/** An append as a participant of a commit: what it adds by the rows it has read, and what a conflict means. */
 import type { Address, Row } from '@kvent/key-value-storage/provider';
 import {
-  rowNameOf,
+  isPromise,
   Participant,
-  type Contribution,
-  type StorageAccess,
+  rowNameOf,
   type CommittedBatch,
+  type Contribution,
   type ObservedRows,
+  type StorageAccess,
   type Verdict,
 } from '@kvent/key-value-storage/internal';
-import type { EncodedEvent } from './events/event-codec.js';
+import type { VersionRange } from './definition/event-stream.js';
+import type { AppendedEvents, EncodedEvent, EncodedEvents } from './events/event-codec.js';
 import { isMet, type Expectation } from './rows/expectations.js';
 import { headIn, type Head } from './rows/head.js';
 import { appendBatch, takeOverBatch } from './rows/stream-batches.js';
@@ -21,54 +20,53 @@ import { corrupt, type StreamRows } from './rows/stream-rows.js';
 
 interface AppendParticipantOptions {
   readonly rows: StreamRows;
-  readonly events: Promise<readonly EncodedEvent[]>;
+  readonly events: EncodedEvents;
   readonly expectation: Expectation;
-  /** The head, and the lease where it was alive, as they were seen with what was loaded. */
-  readonly seen?: { readonly head: Head; readonly lease: Row | undefined } | undefined;
-  /** More changes of the same batch, made of what it is going to be: a snapshot. */
-  readonly extraChanges?: ((from: number, contribution: Contribution) => Contribution['changes']) | undefined;
+  /** The head, and the lease where it exists, as they were read with the state. */
+  readonly read?: { readonly head: Head; readonly lease: Row | undefined } | undefined;
+  /** Further changes for the same batch, which depend on it: a snapshot. */
+  readonly extraChanges?: ((contribution: Contribution) => Contribution['changes']) | undefined;
   readonly content: unknown;
-  readonly committed?: ((landing: CommittedAppend) => void) | undefined;
-}
-export interface CommittedAppend {
-  /** The version before, and after. */
-  readonly before: number;
-  readonly after: number;
-  readonly events: readonly EncodedEvent[];
-  readonly commit: CommittedBatch;
+  readonly committed?: ((append: AppendedEvents) => void) | undefined;
 }
 
 export class AppendParticipant extends Participant {
   readonly access: StorageAccess;
   readonly database: string;
-  readonly what: string;
-  readonly subject: string;
   override readonly restsOnReading: boolean;
   readonly reads: readonly Address[];
   readonly #options: AppendParticipantOptions;
   #events: readonly EncodedEvent[] = [];
-  #before: number | undefined;
+  #before = 0;
   #contribution: Contribution | undefined;
+  /** What the contribution is made for; equal bases have equal checks. */
+  #basis = '';
 
   constructor(options: AppendParticipantOptions) {
     super();
-    const { rows } = options;
+    const { rows, expectation, events } = options;
     this.access = rows.access;
     this.database = rows.database;
-    this.what = rows.name;
-    this.subject = rowNameOf(rows.head);
-    this.restsOnReading = options.expectation.by === 'loaded';
+    this.restsOnReading = expectation.by === 'loaded';
     this.reads = [rows.head, rows.lease];
     this.#options = options;
-    // an error waits for the commit
-    options.events.catch(() => undefined);
+    // handled by `prepare`
+    if (isPromise(events)) events.then(undefined, () => undefined);
+  }
+
+  get what(): string {
+    return this.#options.rows.name;
+  }
+
+  get subject(): string {
+    return rowNameOf(this.#options.rows.head);
   }
 
   async prepare(): Promise<void> {
-    this.#events = await this.#options.events;
-    const { expectation, seen } = this.#options;
+    const { events, expectation, read } = this.#options;
+    this.#events = isPromise(events) ? await events : events;
     const { expected } = expectation;
-    if (seen !== undefined) this.#settle(seen.head, seen.lease);
+    if (read !== undefined) this.#contribute(read.head, read.lease);
     else if (typeof expected === 'number') this.#append(expected, false);
     else if (expected === 'absent') this.#append(0, false);
   }
@@ -81,10 +79,9 @@ export class AppendParticipant extends Participant {
     return this.#options.content;
   }
 
-  /** The versions that the append goes from and to; an answer for its mark. */
-  get versions(): { readonly from: number; readonly to: number } {
-    const before = this.#before ?? 0;
-    return { from: before + 1, to: before + this.#events.length };
+  /** The versions of the appended events; the result that an idempotency record keeps. */
+  get versions(): VersionRange {
+    return { from: this.#before + 1, to: this.#before + this.#events.length };
   }
 
   evaluate({ rows: [headRow, lease], conflict }: ObservedRows): Verdict {
@@ -92,61 +89,50 @@ export class AppendParticipant extends Participant {
     const head = headIn(rows.head, headRow);
     const error = this.#refusal(head, lease, conflict);
     if (error !== undefined) return { outcome: 'reject', error };
-    const before = this.#checks;
-    this.#settle(head, lease);
-    if (before === this.#checks && conflict === undefined) return { outcome: 'proceed' };
-    // what was expected is there: who lost a race may run again
-    return {
-      outcome: 'retry',
-      error: mismatchError(rows, { expected: expectation.expected, by: 'loaded' }, head.version),
-    };
+    const basis = this.#basis;
+    this.#contribute(head, lease);
+    if (basis === this.#basis && conflict === undefined) return { outcome: 'proceed' };
+    const { expected } = expectation;
+    return { outcome: 'retry', error: mismatchError(rows, { expected, by: 'loaded' }, head.version) };
   }
 
-  override committed(landed: CommittedBatch): void {
-    const { from, to } = this.versions;
-    this.#options.committed?.({ before: from - 1, after: to, events: this.#events, commit: landed });
+  override committed(commit: CommittedBatch): void {
+    this.#options.committed?.({ before: this.#before, events: this.#events, commit });
   }
 
-  /** Why the append cannot be, by the rows as they are; `undefined` where it can. */
+  /** Why the append is impossible by the rows as they are; `undefined` if it is possible. */
   #refusal(head: Head, lease: Row | undefined, conflict: ObservedRows['conflict']): Error | undefined {
     const { rows, expectation } = this.#options;
     if (head.kind === 'deleted') return deletedError(rows);
     if (!isMet(expectation.expected, head.version)) return mismatchError(rows, expectation, head.version);
     if (head.kind === 'held' && lease !== undefined) return lockedError(rows, lease);
-    // the head's check stands in front: it was met, and an event is there that must not be
-    const event = conflict === undefined ? undefined : rows.rangeOf('event').container;
-    if (conflict?.address.container === event && conflict !== undefined)
-      return corrupt(
-        { ...conflict.address, database: rows.database },
-        'an event is there that the head does not know',
-      );
+    // the check of the head comes first and was met, so there is an event beyond the head
+    if (conflict !== undefined && conflict.address.container === rows.rangeOf('event').container)
+      return corrupt({ ...conflict.address, database: rows.database }, 'the head does not count this event');
     return undefined;
   }
 
-  #settle(head: Head, lease: Row | undefined): void {
-    if (head.kind === 'held' && lease === undefined) {
-      this.#before = head.version;
-      this.#set(takeOverBatch(this.#options.rows, head, this.#stored));
-    } else this.#append(head.version, head.row !== undefined);
+  #contribute(head: Head, lease: Row | undefined): void {
+    if (head.kind !== 'held' || lease !== undefined)
+      return this.#append(head.version, head.row !== undefined);
+    const stored = this.#events.map((event) => event.stored);
+    this.#set(head.version, `held ${head.row.version}`, takeOverBatch(this.#options.rows, head, stored));
   }
 
-  #append(version: number, numbered: boolean): void {
-    this.#before = version;
-    this.#set(appendBatch(this.#options.rows, version, numbered, this.#stored));
-  }
-
-  get #checks(): string {
-    return JSON.stringify(this.#contribution?.checks, (_name, value: unknown) =>
-      typeof value === 'bigint' ? `${value}n` : value,
+  #append(version: number, hasHead: boolean): void {
+    const stored = this.#events.map((event) => event.stored);
+    const isNew = version === 0 && !hasHead;
+    this.#set(
+      version,
+      isNew ? 'new' : `free ${version}`,
+      appendBatch(this.#options.rows, version, hasHead, stored),
     );
   }
 
-  get #stored() {
-    return this.#events.map(({ stored }) => stored);
-  }
-
-  #set(contribution: Contribution): void {
-    const more = this.#options.extraChanges?.(this.#before ?? 0, contribution) ?? [];
-    this.#contribution = { checks: contribution.checks, changes: [...contribution.changes, ...more] };
+  #set(before: number, basis: string, batch: Contribution): void {
+    this.#before = before;
+    this.#basis = basis;
+    const more = this.#options.extraChanges?.(batch) ?? [];
+    this.#contribution = more.length === 0 ? batch : { ...batch, changes: [...batch.changes, ...more] };
   }
 }

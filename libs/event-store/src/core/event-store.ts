@@ -1,6 +1,6 @@
 /**
- * The streams of a storage. Nest injects it as it is; without Nest: `new
- * EventStore(storage).stream(Orders)`; inside a transaction: `eventStore.within(manager)`.
+ * The streams of a storage. Nest injects it; without Nest: `new EventStore(storage).stream(Orders)`;
+ * inside a transaction: `eventStore.within(manager)`.
  */
 import type { Clock, KeyValueStorage } from '@kvent/key-value-storage/core';
 import { invalidOption, resolveOptions, systemClock } from '@kvent/key-value-storage/provider';
@@ -9,6 +9,7 @@ import {
   assertTtl,
   defaultIdempotencyRetentionMs,
   locate,
+  PendingWork,
 } from '@kvent/key-value-storage/internal';
 import type { EventStoreSettings, EventStream } from './definition/event-stream.js';
 import { SessionRegistry } from './context/session-registry.js';
@@ -16,35 +17,35 @@ import { sessionDefaults, assertSessionOptions } from './sessions/session-option
 import { StoredStream } from './stored-stream.js';
 import { StreamContext, type StreamSettings } from './context/stream-context.js';
 import { streamOf, type AnyStream, type ResolvedStream } from './definition/stream-definition.js';
-import { quiet, type CommittedEvents, type StreamObserver } from './definition/stream-observer.js';
+import { safeObserver, type CommittedEvents, type StreamObserver } from './definition/stream-observer.js';
 
 export interface EventStoreOptions extends EventStoreSettings {
   /**
-   * What counts the deadlines of sessions, and waits for locks; expiry is the storage provider's.
-   * For tests. @default the system's
+   * For tests: the clock for deadlines of sessions and waits for locks. Leases expire by the clock of
+   * the storage provider. @default the system clock
    */
   readonly clock?: Clock | undefined;
-  /** Hears what happens: logs, traces, metrics. */
+  /** For logs, traces and metrics. */
   readonly observer?: StreamObserver | undefined;
   /**
-   * Is handed the events of each commit of this store, after it, once, in the order of their
-   * versions: for the tenant of the commit, and outside the async context of whoever made it, where
-   * the storage is that of `KeyValueStorageModule`. What it throws is told as 'listener failed'.
-   * Not crash-safe: a process that ends in between, or whose answer from the storage was lost,
-   * hands nothing on. Not for commits inside a transaction of the caller's.
+   * Called once with the events of each commit of this event store, in the order of their versions:
+   * after the commit, for its tenant, and outside the async context of the caller where the storage
+   * is that of `KeyValueStorageModule`. What it throws is logged as 'listener failed'. Not
+   * crash-safe: it is not called when the process ends before, or when the outcome of the commit is
+   * unknown. Not called for commits inside a transaction of the caller.
    */
   readonly committed?: CommittedEvents | undefined;
 }
 
 const names = ['metadata', 'session', 'idempotencyRetentionMs', 'clock', 'observer', 'committed'];
 
-/** `INVALID_OPTION` names the owner, and what is wrong with the options. */
+/** `INVALID_OPTION`; `owner` is the first word of its message. */
 export function assertEventStoreOptions(owner: string, options: EventStoreOptions): void {
   assertOptions(owner, options, names);
   const { session = {}, idempotencyRetentionMs = defaultIdempotencyRetentionMs, ...given } = options;
   for (const name of ['metadata', 'committed'] as const)
     if (given[name] !== undefined && typeof given[name] !== 'function')
-      throw invalidOption(`${owner}: ${name} is a function; given was ${typeof given[name]}.`);
+      throw invalidOption(`${owner}: ${name} must be a function; got ${typeof given[name]}.`);
   assertSessionOptions(`${owner}: session`, session, ['sessionTimeoutMs', 'openTimeoutMs', 'renewal']);
   assertTtl(`${owner}: idempotencyRetentionMs`, idempotencyRetentionMs);
 }
@@ -55,11 +56,11 @@ export class EventStore {
   readonly #observer: StreamObserver;
   readonly #clock: Clock;
   readonly #streams = new Map<ResolvedStream, EventStream<AnyStream>>();
-  readonly #background = new Set<Promise<void>>();
+  readonly #pending = new PendingWork();
   readonly #sessions = new SessionRegistry();
   readonly #options: EventStoreOptions;
 
-  /** `INVALID_OPTION` names what is wrong with the options. */
+  /** `INVALID_OPTION` for options that are not allowed. */
   constructor(storage: KeyValueStorage, options: EventStoreOptions = {}) {
     assertEventStoreOptions('EventStore', options);
     const {
@@ -76,14 +77,11 @@ export class EventStore {
       session: resolveOptions('EventStore: session', session, sessionDefaults),
       idempotencyRetentionMs,
     };
-    this.#observer = quiet(observer);
+    this.#observer = safeObserver(observer);
     this.#clock = clock;
   }
 
-  /**
-   * All streams of one type. `INVALID_OPTION` for what is no definition, or names a provider that
-   * is not there.
-   */
+  /** The streams of one type. `INVALID_OPTION` for anything else than a definition, and an unknown provider. */
   stream<D extends AnyStream>(definition: D): EventStream<D> {
     const resolved = streamOf(definition);
     let stream = this.#streams.get(resolved);
@@ -92,31 +90,25 @@ export class EventStore {
   }
 
   /**
-   * The same event store, with the same settings, inside the caller's own database transaction:
-   * what is appended is committed or rolled back with it. `INVALID_OPTION` for what is no open
-   * transaction, `STORAGE_UNSUPPORTED` where the provider has none.
+   * The same event store inside the caller's database transaction: what is appended is committed or
+   * rolled back with it. `INVALID_OPTION` when the argument is not an open transaction,
+   * `STORAGE_UNSUPPORTED` when the provider has no transactions.
    */
   within(transaction: object): EventStore {
     return new EventStore(this.#storage.within(transaction), this.#options);
   }
 
-  /** Settles once the snapshots that are being written off the request path are written. */
+  /** Resolves when the snapshots that are being written in the background are written. */
   async idle(): Promise<void> {
-    while (this.#background.size > 0) await Promise.all(this.#background);
+    await this.#pending.settled();
   }
 
-  /**
-   * From now on no session is opened (`STORAGE_NOT_OPEN`). Those that are open go on, and so does
-   * everything else.
-   */
+  /** Opening a session is `STORAGE_NOT_OPEN` from now on; open sessions and other calls continue. */
   refuseSessions(): void {
     this.#sessions.refuse();
   }
 
-  /**
-   * Before the storage closes: ends the sessions that are open (their signals abort, their streams
-   * are let go), and waits until it is idle.
-   */
+  /** For use before the storage closes: aborts and closes the open sessions, and waits until idle. */
   async close(): Promise<void> {
     await this.#sessions.end();
     await this.idle();
@@ -132,7 +124,7 @@ export class EventStore {
       observer: this.#observer,
       clock: this.#clock,
       atomic: () => this.#storage.atomic(),
-      background: this.#background,
+      pending: this.#pending,
       sessions: this.#sessions,
       committed: this.#options.committed,
     });

@@ -1,4 +1,4 @@
-/** The streams of one type: their heads, in the order of their ids. */
+/** Lists the streams of one type, from their heads, ordered by id. */
 import { limits } from '@kvent/key-value-storage/core';
 import { decodeKey, invalidOption, storageError } from '@kvent/key-value-storage/provider';
 import {
@@ -17,7 +17,7 @@ import { corrupt, headContainerOf } from './rows/stream-rows.js';
 
 const itemsDefault = 100;
 
-/** Streams without events, and deleted ones, are left out. */
+/** Streams without events and deleted streams are left out. */
 export async function pageStreams(
   access: StorageAccess,
   definition: ResolvedStream,
@@ -29,7 +29,7 @@ export async function pageStreams(
   const { prefix, limit = itemsDefault, cursor } = request ?? {};
   assertLimit(limit);
   if (prefix !== undefined && typeof prefix !== 'string')
-    throw invalidOption(`page: prefix is a text; given was ${inspect(prefix)}.`);
+    throw invalidOption(`page: prefix must be a string; got ${inspect(prefix)}.`);
   const scope = {
     database,
     container: headContainerOf(definition),

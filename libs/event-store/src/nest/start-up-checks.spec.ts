@@ -113,7 +113,7 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
     expect(() => EventStoreModule.forRoot({ session: { openTimeoutMs: -1 } })).toThrow(
       /EventStoreModule.*openTimeoutMs/,
     );
-    expect(() => EventStoreModule.forRoot({ metadata: {} as never })).toThrow(/metadata is a function/);
+    expect(() => EventStoreModule.forRoot({ metadata: {} as never })).toThrow(/metadata must be a function/);
     const { message } = await refused(
       root(),
       EventStoreModule.forRootAsync({ useFactory: () => ({ idempotencyRetentionMs: 0 }) }),
@@ -127,10 +127,10 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
     expect(() => EventStoreModule.forFeature([{ kind: 'stream', type: 'door' }])).toThrow(
       expect.objectContaining({
         code: 'INVALID_OPTION',
-        message: expect.stringMatching(/what defineStream answered/),
+        message: expect.stringMatching(/must come from defineStream/),
       }),
     );
-    expect(() => InjectStream('door' as never)).toThrow(/what defineStream answered/);
+    expect(() => InjectStream('door' as never)).toThrow(/must come from defineStream/);
   });
 
   it('before anything is opened', async () => {

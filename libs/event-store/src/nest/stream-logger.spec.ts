@@ -130,7 +130,7 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
         event: 'snapshot ignored',
         ...ids,
         version: 3,
-        reason: "schemaVersion 1 wrote it, and this program's is 2",
+        reason: 'it has schemaVersion 1, and the current one is 2',
       },
     ]);
     for await (const raw of provider.administration.export('tenant:acme')) {
@@ -144,7 +144,7 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     await store.stream(jars(1)).load('a');
     expect(logged.at(-1)?.[1]).toMatchObject({
       version: 3,
-      reason: 'it cannot be read back',
+      reason: 'it cannot be read',
       cause: 'SyntaxError',
     });
     expect(JSON.stringify(logged)).not.toContain('hunter2');

@@ -1,16 +1,12 @@
-/**
- * The sessions of an event store that are open in this process: at its end none is opened any more,
- * and none is left behind.
- */
+/** The open sessions of an event store, so that its end leaves no lock behind. */
 import { storageError } from '@kvent/key-value-storage/provider';
 
-/** What an event store can do with a session that nobody will close. */
 interface RegisteredSession {
   /**
-   * Aborts its signal with the reason, waits for what it is doing, and lets the stream go. Never
-   * rejects: the lock ends by itself after its time.
+   * Aborts the session's signal with the reason, waits for its current call, and closes it. Never
+   * rejects: where closing fails, the lock expires after its time.
    */
-  terminate(why: Error): Promise<void>;
+  terminate(reason: Error): Promise<void>;
 }
 
 export class SessionRegistry {
@@ -18,15 +14,15 @@ export class SessionRegistry {
   #accepting = true;
   #ended = false;
 
-  /** `STORAGE_NOT_OPEN` once no session is opened any more. */
-  assertAccepting(what: string): void {
-    if (!this.#accepting) throw closing(what);
+  /** `STORAGE_NOT_OPEN` once no session may be opened. */
+  assertAccepting(name: string): void {
+    if (!this.#accepting) throw closingError(name);
   }
 
   add(session: RegisteredSession): void {
     this.#open.add(session);
-    // it was being opened while the others were ended
-    if (this.#ended) void session.terminate(closing('stream'));
+    // it was opened while the others were terminated
+    if (this.#ended) void session.terminate(closingError('stream'));
   }
 
   delete(session: RegisteredSession): void {
@@ -40,13 +36,11 @@ export class SessionRegistry {
   async end(): Promise<void> {
     this.#accepting = false;
     this.#ended = true;
-    await Promise.all([...this.#open].map(async (session) => await session.terminate(closing('stream'))));
+    await Promise.all(
+      [...this.#open].map(async (session) => await session.terminate(closingError('stream'))),
+    );
   }
 }
 
-const closing = (what: string) =>
-  storageError(
-    'STORAGE_NOT_OPEN',
-    `No session is held at the ${what} any more: the event store is closing.`,
-    {},
-  );
+const closingError = (name: string) =>
+  storageError('STORAGE_NOT_OPEN', `The event store is closing: no session can be held on the ${name}.`, {});

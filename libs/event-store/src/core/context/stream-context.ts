@@ -1,7 +1,9 @@
 /**
- * What the verbs of one stream type share: where its streams are, what tells of them, and the time.
+ * What the methods of all streams of one type share: the storage, the settings, the observer and
+ * the clock.
  */
 import {
+  isConflict,
   isStorageError,
   type AtomicBatch,
   type Clock,
@@ -10,23 +12,29 @@ import {
 import type { Row } from '@kvent/key-value-storage/provider';
 import {
   atomicOn,
-  idempotencyOf,
   IdempotencyRecord,
+  idempotencyOf,
   idempotencyRecordKey,
+  type PendingWork,
   type StorageAccess,
-  type CommittedBatch,
 } from '@kvent/key-value-storage/internal';
-import { recorded, type EncodedEvent } from '../events/event-codec.js';
 import type { EventMetadata } from '../definition/event-stream.js';
-import type { SessionRegistry } from './session-registry.js';
-import type { ResolvedStream } from '../definition/stream-definition.js';
+import type { AnyEvent, ResolvedStream } from '../definition/stream-definition.js';
 import type {
   CommittedEvents,
   StreamCall,
   StreamLogEntry,
   StreamObserver,
 } from '../definition/stream-observer.js';
+import {
+  encodeEvents,
+  metadataOf,
+  recordedEvents,
+  type AppendedEvents,
+  type EncodedEvents,
+} from '../events/event-codec.js';
 import { StreamRows } from '../rows/stream-rows.js';
+import type { SessionRegistry } from './session-registry.js';
 
 export interface StreamSettings {
   readonly metadata: (() => EventMetadata) | undefined;
@@ -38,76 +46,80 @@ export interface StreamSettings {
   readonly idempotencyRetentionMs: number;
 }
 
-/** What a verb met on its way, for its span. */
+/** What a call counts, for its span. */
 export interface CallCounters {
   attempts: number;
-  conflicts: number;
+  /** @default the attempts that failed with a conflict */
+  conflicts?: number;
   events?: number;
   snapshot?: 'hit' | 'miss';
 }
 
-/** Events that are there by now. */
-interface AppendedEvents {
-  /** The version before them. */
-  readonly before: number;
-  readonly events: readonly EncodedEvent[];
-  readonly commit: CommittedBatch;
-  readonly session?: string;
-}
-
-type StreamLogFields = StreamLogEntry extends infer N
-  ? N extends StreamLogEntry
-    ? Omit<N, 'type' | 'id' | 'database'>
+type StreamLogFields = StreamLogEntry extends infer Entry
+  ? Entry extends StreamLogEntry
+    ? Omit<Entry, 'type' | 'id' | 'database'>
     : never
   : never;
 
-export class StreamContext {
+interface StreamContextOptions {
   readonly access: StorageAccess;
   readonly definition: ResolvedStream;
   readonly settings: StreamSettings;
   readonly observer: StreamObserver;
   readonly clock: Clock;
   readonly atomic: () => AtomicBatch;
-  /** Work off the request path, that closing waits for. */
-  readonly background: Set<Promise<void>>;
-  /** Those of the whole event store. */
+  /** Work in the background, which `close` waits for. */
+  readonly pending: PendingWork;
+  /** The open sessions of the whole event store. */
+  readonly sessions: SessionRegistry;
+  readonly committed: CommittedEvents | undefined;
+}
+
+export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
+  readonly access: StorageAccess;
+  readonly definition: ResolvedStream;
+  readonly settings: StreamSettings;
+  readonly observer: StreamObserver;
+  readonly clock: Clock;
+  readonly atomic: () => AtomicBatch;
+  readonly pending: PendingWork;
   readonly sessions: SessionRegistry;
   readonly #committed: CommittedEvents | undefined;
 
-  constructor(
-    given: Pick<
-      StreamContext,
-      'access' | 'definition' | 'settings' | 'observer' | 'clock' | 'atomic' | 'background' | 'sessions'
-    > & {
-      readonly committed: CommittedEvents | undefined;
-    },
-  ) {
-    this.access = given.access;
-    this.definition = given.definition;
-    this.settings = given.settings;
-    this.observer = given.observer;
-    this.clock = given.clock;
-    this.atomic = given.atomic;
-    this.background = given.background;
-    this.sessions = given.sessions;
-    this.#committed = given.committed;
+  constructor(options: StreamContextOptions) {
+    this.access = options.access;
+    this.definition = options.definition;
+    this.settings = options.settings;
+    this.observer = options.observer;
+    this.clock = options.clock;
+    this.atomic = options.atomic;
+    this.pending = options.pending;
+    this.sessions = options.sessions;
+    this.#committed = options.committed;
   }
 
   rows(database: string, id: string): StreamRows {
     return new StreamRows(this.access, this.definition, database, id);
   }
 
-  emit({ id, database }: StreamRows, notice: StreamLogFields): void {
-    this.observer.observe({ ...notice, type: this.definition.type, id, database });
+  encode(events: readonly AnyEvent[], metadata: EventMetadata | undefined): EncodedEvents {
+    const { definition, settings } = this;
+    return encodeEvents(definition, events, metadataOf(settings.metadata?.(), metadata));
+  }
+
+  emit({ id, database }: StreamRows, fields: StreamLogFields): void {
+    this.observer.observe({ ...fields, type: this.definition.type, id, database });
   }
 
   /**
-   * Tells that events have landed, and hands them on: not in a transaction, which may still be
-   * rolled back.
+   * Logs committed events, and passes them to the listener. A transaction may still be rolled back,
+   * so its events are not passed on.
    */
-  onAppended(rows: StreamRows, { before, events, commit: landed, session }: AppendedEvents): void {
+  onAppended(rows: StreamRows, append: AppendedEvents, session?: string): void {
+    const { before, events } = append;
+    const { access, definition } = this;
+    const { inTransaction } = access;
     const range = { from: before + 1, to: before + events.length };
-    const { inTransaction } = this.access;
     this.emit(rows, {
       event: 'events appended',
       ...range,
@@ -116,54 +128,42 @@ export class StreamContext {
     });
     const committed = this.#committed;
     if (committed === undefined || inTransaction) return;
-    const at = { rowVersion: landed.version, recordedAt: landed.time };
     const { id, database } = rows;
-    const handOn = async (): Promise<void> => {
+    const notify = async (): Promise<void> => {
       try {
-        const stream = { type: this.definition.type, id, database };
-        const made = events.map((each, index) =>
-          recorded(each, rows, { ...at, version: before + index + 1 }),
-        );
-        await committed(stream, made, this.definition);
+        await committed({ type: definition.type, id, database }, recordedEvents(rows, append), definition);
       } catch (cause) {
         this.emit(rows, { event: 'listener failed', ...range, cause });
       }
     };
-    // never in the context of whoever made the commit: it may be another tenant's
-    void this.access.detached(database, handOn);
+    // outside the async context of the caller, which may be another tenant's
+    void access.detached(database, notify);
   }
 
-  /** The same inside a transaction of the caller's. */
+  /** Runs work in the background, which `close` waits for. `work` must not reject. */
+  runDetached({ database }: StreamRows, work: () => Promise<void>): void {
+    void this.pending.track(this.access.detached(database, work));
+  }
+
+  /** The same inside a transaction of the caller. */
   within(transaction: object): StreamContext {
     const access = this.access.within(transaction);
-    const { definition, settings, observer, clock, background, sessions } = this;
     const atomic = (): AtomicBatch => atomicOn(access);
-    return new StreamContext({
-      access,
-      definition,
-      settings,
-      observer,
-      clock,
-      atomic,
-      background,
-      sessions,
-      committed: this.#committed,
-    });
+    return new StreamContext({ ...this, access, atomic, committed: this.#committed });
   }
 
-  /** The mark of one append; its scope is the stream. */
+  /** The idempotency record of one call; its keys are those of the stream. */
   idempotencyRecord(
     rows: StreamRows,
-    given: string | IdempotentCall | undefined,
-    own: unknown,
+    key: string | IdempotentCall | undefined,
+    content: unknown,
     answer: () => unknown,
   ): IdempotencyRecord | undefined {
-    const idempotency = idempotencyOf(given, own);
+    const idempotency = idempotencyOf(key, content);
     if (idempotency === undefined) return undefined;
-    const address = rows.idempotencyRecord(idempotencyRecordKey(idempotency.key));
     return new IdempotencyRecord({
       access: this.access,
-      address,
+      address: rows.idempotencyRecord(idempotencyRecordKey(idempotency.key)),
       idempotency,
       retentionMs: this.settings.idempotencyRetentionMs,
       answer,
@@ -171,53 +171,60 @@ export class StreamContext {
   }
 
   /**
-   * The mark's row where this call was answered before. `IDEMPOTENCY_CONFLICT` where the key was
-   * used for something else.
+   * The row of the record when the call was done before. `IDEMPOTENCY_CONFLICT` when the key was used
+   * with other content.
    */
   async findReplay(
-    mark: IdempotencyRecord | undefined,
+    record: IdempotencyRecord | undefined,
     signal: AbortSignal | undefined,
   ): Promise<Row | undefined> {
-    if (mark === undefined) return undefined;
-    await mark.prepare();
-    const { rows, time } = await this.access.read(mark.reads, { signal });
-    const verdict = mark.evaluate({ rows, time, conflict: undefined });
-    if (verdict.outcome === 'reject') throw verdict.error;
-    return verdict.outcome === 'replayed' ? verdict.row : undefined;
+    if (record === undefined) return undefined;
+    await record.prepare();
+    const { rows } = await this.access.read(record.reads, { signal });
+    return replayIn(record, rows[0]);
   }
 
-  /** Runs a verb, and tells how it went. */
+  /** Runs a call, and tells the observer how it ended. */
   async observeCall<R>(
     operation: StreamCall['operation'],
     rows: StreamRows,
     work: (counters: CallCounters) => Promise<R>,
   ): Promise<R> {
     const { id, database } = rows;
-    const begun = this.clock.monotonic();
-    const end = this.observer.begin?.({ operation, type: this.definition.type, id, database });
-    const counters: CallCounters = { attempts: 0, conflicts: 0 };
-    const ended = (error?: string): void => {
-      const { attempts, ...met } = counters;
-      end?.({
-        ...met,
-        retries: Math.max(0, attempts - 1),
-        durationMs: this.clock.monotonic() - begun,
+    const startedAt = this.clock.monotonic();
+    const onEnd = this.observer.begin?.({ operation, type: this.definition.type, id, database });
+    const counters: CallCounters = { attempts: 0 };
+    const end = (failed: number, error?: string): void => {
+      const { attempts, ...counted } = counters;
+      const retries = Math.max(0, attempts - 1);
+      const durationMs = this.clock.monotonic() - startedAt;
+      onEnd?.({
+        conflicts: retries + failed,
+        ...counted,
+        retries,
+        durationMs,
         ...(error !== undefined && { error }),
       });
     };
     try {
-      const answer = await work(counters);
-      ended();
-      return answer;
+      const result = await work(counters);
+      end(0);
+      return result;
     } catch (error) {
-      if (isStorageError(error, 'STREAM_VERSION_MISMATCH'))
-        this.emit(rows, {
-          event: 'version mismatch',
-          expected: typeof error.expected === 'object' ? error.expected.join(' or ') : error.expected,
-          actual: error.actual,
-        });
-      ended(isStorageError(error) ? error.code : 'UNKNOWN');
+      if (isStorageError(error, 'STREAM_VERSION_MISMATCH')) {
+        const { expected, actual } = error;
+        const words = typeof expected === 'object' ? expected.join(' or ') : expected;
+        this.emit(rows, { event: 'version mismatch', expected: words, actual });
+      }
+      end(isConflict(error) ? 1 : 0, isStorageError(error) ? error.code : 'UNKNOWN');
       throw error;
     }
   }
+}
+
+/** The row when the record says that the call was done before; see `findReplay`. */
+export function replayIn(record: IdempotencyRecord, row: Row | undefined): Row | undefined {
+  const verdict = record.evaluate({ rows: [row], time: 0, conflict: undefined });
+  if (verdict.outcome === 'reject') throw verdict.error;
+  return verdict.outcome === 'replayed' ? verdict.row : undefined;
 }

@@ -39,12 +39,12 @@ describe('defineStream', () => {
     [
       'no initial',
       () => defineStream('order', { events, initial: 0 as never, evolve }),
-      /initial is a function/,
+      /initial must be a function/,
     ],
     [
       'no evolve',
       () => defineStream('order', { events, initial, evolve: undefined as never }),
-      /evolve is a function/,
+      /evolve must be a function/,
     ],
     [
       'an unknown option',
@@ -100,9 +100,9 @@ describe('event, with upcasts', () => {
     expect(refusal(() => event(schema, { schemaVersion: 3, upcast: { 1: step, 2: step } }))).toBe('none');
   });
 
-  it('refuses a step that leads beyond its version, and a version that is none', () => {
+  it('refuses a step that goes beyond its version, and a version that is none', () => {
     expect(refusal(() => event(schema, { schemaVersion: 2, upcast: { 1: step, 2: step } }))).toMatch(
-      /version 2 leads beyond/,
+      /version 2 goes beyond/,
     );
     expect(refusal(() => event(schema, { schemaVersion: 0, upcast: {} }))).toMatch(/schemaVersion/);
     expect(refusal(() => event(schema, { schemaversion: 2 } as never))).toMatch(/schemaversion/);

@@ -1,7 +1,4 @@
-/**
- * What a stream type is: declared once, by `defineStream`. The definition is the token and the type
- * at once.
- */
+/** `defineStream` declares a stream type. The definition is both the injection token and the type. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { StateOf } from '@kvent/key-value-storage/core';
 import { invalidOption } from '@kvent/key-value-storage/provider';
@@ -15,25 +12,25 @@ import {
 
 export type { StateOf };
 
-/** A known event type. `~event` exists for the compiler alone. */
+/** A declared event type. `~event` exists only for the compiler. */
 export interface EventSpec<D> {
   readonly '~event'?: D;
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a map of unlike specs
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- specs of any data
 export type EventMap = Readonly<Record<string, StandardSchemaV1 | EventSpec<any>>>;
-type DataIn<Spec> = Spec extends StandardSchemaV1
+type DataOf<Spec> = Spec extends StandardSchemaV1
   ? StandardSchemaV1.InferOutput<Spec>
   : Spec extends EventSpec<infer D>
     ? D
     : never;
-type EventsIn<M> = {
-  [K in keyof M & string]: [DataIn<M[K]>] extends [undefined]
+type EventsOf<M> = {
+  [K in keyof M & string]: [DataOf<M[K]>] extends [undefined]
     ? { readonly type: K; readonly data?: undefined }
-    : { readonly type: K; readonly data: DataIn<M[K]> };
+    : { readonly type: K; readonly data: DataOf<M[K]> };
 }[keyof M & string];
 
-/** Made by `defineStream`. */
+/** Returned by `defineStream`. */
 export interface StreamDefinition<State, Event> {
   readonly kind: 'stream';
   readonly type: string;
@@ -44,26 +41,26 @@ export interface StreamDefinition<State, Event> {
 export type AnyStream = StreamDefinition<any, any>;
 /** The events of a definition, or of a map of events. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
-export type EventOf<D> = D extends StreamDefinition<any, infer E> ? E : EventsIn<D>;
+export type EventOf<D> = D extends StreamDefinition<any, infer E> ? E : EventsOf<D>;
 
 type Upcast = Readonly<Record<number, (older: unknown) => unknown>>;
 
-/** An event type, defaults filled in. */
+/** An event type with its defaults. */
 export interface ResolvedEvent extends EventSpec<unknown> {
   readonly schema: StandardSchemaV1 | undefined;
   readonly schemaVersion: number;
   readonly upcast: Upcast;
 }
 
-/** An event as users write it, and as `evolve` sees it. */
+/** An event as applications write it and as `evolve` receives it. */
 export interface AnyEvent {
   readonly type: string;
   readonly data?: unknown;
 }
 
-/** Everything of a stream type, defaults filled in: what the store works by. */
+/** A stream type with its defaults, as the event store uses it. */
 export interface ResolvedStream extends StreamDefinition<unknown, AnyEvent> {
-  /** The type, encoded: the containers are called by it. */
+  /** The encoded type: a part of the names of containers. */
   readonly name: string;
   readonly events: ReadonlyMap<string, ResolvedEvent>;
   readonly initial: () => unknown;
@@ -74,19 +71,16 @@ export interface ResolvedStream extends StreamDefinition<unknown, AnyEvent> {
 }
 
 export interface SnapshotOptions {
-  /** A snapshot is written when an append crosses a multiple of it. */
+  /** An append that crosses a multiple of this number writes a snapshot. */
   readonly every: number;
-  /**
-   * Raise it when `evolve` or the state's shape changes: older snapshots are then ignored. @default
-   * 1
-   */
+  /** Raise it when `evolve` or the shape of the state changes: older snapshots are ignored. @default 1 */
   readonly schemaVersion?: number;
 }
 
 /**
- * A known event type: without data, with data of a type that only the compiler knows, or with data
- * that a schema checks. With `schemaVersion` and `upcast` (`{ 1: v1 => v2 }`), data written by an
- * older version are lifted when they are read; a missing step is `INVALID_OPTION` at once.
+ * Declares an event type: without data, with data of a type known only to the compiler, or with data
+ * that a schema validates. With `schemaVersion` and `upcast` (`{ 1: v1 => v2 }`), data of an older
+ * version are converted when they are read. `INVALID_OPTION` for a missing step.
  */
 export function event(): EventSpec<undefined>;
 export function event<D>(): EventSpec<D>;
@@ -94,7 +88,7 @@ export function event<S extends StandardSchemaV1>(
   schema: S,
   options: {
     readonly schemaVersion: number;
-    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- yesterday's shape has no type today
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an older shape has no type
     readonly upcast: Readonly<Record<number, (older: any) => unknown>>;
   },
 ): EventSpec<StandardSchemaV1.InferOutput<S>>;
@@ -105,62 +99,61 @@ export function event(
   assertOptions('event', options, ['schemaVersion', 'upcast']);
   const { schemaVersion = 1, upcast = {} } = options;
   if (schema !== undefined && !isSchema(schema))
-    throw invalidOption(`event takes a Standard Schema; given was ${inspect(schema)}.`);
+    throw invalidOption(`event: schema must be a Standard Schema; got ${inspect(schema)}.`);
   assertVersion('event', 'schemaVersion', schemaVersion);
-  assertSteps(schemaVersion, upcast);
+  assertUpcastSteps(schemaVersion, upcast);
   const resolved: ResolvedEvent = { schema, schemaVersion, upcast };
   return Object.freeze(resolved);
 }
 
 /**
- * Declares a type of streams: its events, what a stream is before the first of them, and how each
- * changes it. `type` is where the data live, so it is explicit. `INVALID_OPTION` for a blank type,
- * a bad option, or an upcast with a missing step.
+ * Declares a stream type: its events, the state before the first of them, and how each one changes
+ * it. `type` names the stored rows, so changing it loses the data. `INVALID_OPTION` for a blank type
+ * or an option that is not allowed.
  */
 export function defineStream<State, M extends EventMap>(
   type: string,
   options: {
-    /** Every type the stream may hold. Anything else found in it stops the load. */
+    /** All event types of the stream. An event of another type makes loading fail. */
     readonly events: M;
     readonly initial: () => State;
-    /** Pure. What it needs, the time included, is in `event.data`. */
-    readonly evolve: (state: State, event: EventsIn<M>) => State;
+    /** A pure function. What it needs, such as the time, belongs into `event.data`. */
+    readonly evolve: (state: State, event: EventsOf<M>) => State;
     readonly snapshot?: SnapshotOptions;
-    /** Whose data it is. @default 'tenant' where a tenancy is set, else 'shared' */
+    /** Whether each tenant has its own streams. @default 'tenant' with a tenancy, else 'shared' */
     readonly scope?: 'tenant' | 'shared';
     /** The name of one of `forRoot({ providers })`. @default the main provider */
     readonly provider?: string;
   },
-): StreamDefinition<State, EventsIn<M>> {
-  const where = `defineStream (${inspect(type)})`;
+): StreamDefinition<State, EventsOf<M>> {
+  const owner = `defineStream (${inspect(type)})`;
   if (typeof type !== 'string' || type.trim() === '')
-    throw invalidOption(`${where}: the type of a stream is a text that is not blank.`);
-  assertOptions(where, options, ['events', 'initial', 'evolve', 'snapshot', 'scope', 'provider']);
+    throw invalidOption(`${owner}: type must be a string that is not blank; got ${inspect(type)}.`);
+  assertOptions(owner, options, ['events', 'initial', 'evolve', 'snapshot', 'scope', 'provider']);
   const { events, initial, evolve, snapshot, scope, provider } = options;
-  for (const [name, given] of Object.entries({ initial, evolve })) {
-    if (typeof given !== 'function')
-      throw invalidOption(`${where}: ${name} is a function; given was ${inspect(given)}.`);
-  }
+  for (const [name, value] of Object.entries({ initial, evolve }))
+    if (typeof value !== 'function')
+      throw invalidOption(`${owner}: ${name} must be a function; got ${inspect(value)}.`);
   if (scope !== undefined && scope !== 'tenant' && scope !== 'shared')
-    throw invalidOption(`${where}: scope is 'tenant' or 'shared'; given was ${inspect(scope)}.`);
+    throw invalidOption(`${owner}: scope must be 'tenant' or 'shared'; got ${inspect(scope)}.`);
   const name = encodeText(type);
   assertWithin('containerBytesMax', `snapshot:${name}`, 'stream type');
   const resolved: ResolvedStream = {
     kind: 'stream',
     type,
     name,
-    events: resolveEvents(where, events),
+    events: resolveEvents(owner, events),
     initial,
     // the compiler has checked it against the events of the map
     evolve: evolve as ResolvedStream['evolve'],
-    snapshot: resolveSnapshot(where, snapshot),
+    snapshot: resolveSnapshot(owner, snapshot),
     scope,
     provider,
   };
-  return Object.freeze(resolved) as StreamDefinition<State, EventsIn<M>>;
+  return Object.freeze(resolved) as StreamDefinition<State, EventsOf<M>>;
 }
 
-/** The definition that `defineStream` answered; `INVALID_OPTION` for anything else. */
+/** The definition with its defaults; `INVALID_OPTION` for anything that `defineStream` did not return. */
 export function streamOf(definition: unknown): ResolvedStream {
   if (
     typeof definition === 'object' &&
@@ -169,20 +162,20 @@ export function streamOf(definition: unknown): ResolvedStream {
     'evolve' in definition
   )
     return definition as ResolvedStream;
-  throw invalidOption(`A stream is what defineStream answered; given was ${inspect(definition)}.`);
+  throw invalidOption(`A stream definition must come from defineStream; got ${inspect(definition)}.`);
 }
 
-function resolveEvents(where: string, events: unknown): ReadonlyMap<string, ResolvedEvent> {
+function resolveEvents(owner: string, events: unknown): ReadonlyMap<string, ResolvedEvent> {
   if (typeof events !== 'object' || events === null || Object.keys(events).length === 0)
     throw invalidOption(
-      `${where}: events is an object with at least one event type; given was ${inspect(events)}.`,
+      `${owner}: events must be an object with at least one event type; got ${inspect(events)}.`,
     );
   return new Map(
     Object.entries(events).map(([type, spec]: [string, unknown]) => {
       if (isResolved(spec)) return [type, spec];
       if (isSchema(spec)) return [type, { schema: spec, schemaVersion: 1, upcast: {} }];
       throw invalidOption(
-        `${where}: the event '${type}' is event(…) or a Standard Schema; given was ${inspect(spec)}.`,
+        `${owner}: the event '${type}' must be event(…) or a Standard Schema; got ${inspect(spec)}.`,
       );
     }),
   );
@@ -191,36 +184,35 @@ function resolveEvents(where: string, events: unknown): ReadonlyMap<string, Reso
 const isResolved = (spec: unknown): spec is ResolvedEvent =>
   typeof spec === 'object' && spec !== null && 'upcast' in spec && 'schemaVersion' in spec;
 
-/** ArkType's schemas are functions. */
+// schemas of ArkType are functions
 const isSchema = (spec: unknown): spec is StandardSchemaV1 =>
   ((typeof spec === 'object' && spec !== null) || typeof spec === 'function') && '~standard' in spec;
 
-function resolveSnapshot(where: string, snapshot: SnapshotOptions | undefined): ResolvedStream['snapshot'] {
+function resolveSnapshot(owner: string, snapshot: SnapshotOptions | undefined): ResolvedStream['snapshot'] {
   if (snapshot === undefined) return { every: undefined, schemaVersion: 1 };
-  assertOptions(`${where}: snapshot`, snapshot, ['every', 'schemaVersion']);
+  assertOptions(`${owner}: snapshot`, snapshot, ['every', 'schemaVersion']);
   const { every, schemaVersion = 1 } = snapshot;
-  assertVersion(`${where}: snapshot`, 'every', every);
-  assertVersion(`${where}: snapshot`, 'schemaVersion', schemaVersion);
+  assertVersion(`${owner}: snapshot`, 'every', every);
+  assertVersion(`${owner}: snapshot`, 'schemaVersion', schemaVersion);
   return { every, schemaVersion };
 }
 
-/** A whole number from 1: versions, and how often snapshots are written. */
-export function assertVersion(owner: string, name: string, given: unknown): asserts given is number {
-  if (Number.isSafeInteger(given) && (given as number) >= 1) return;
-  throw invalidOption(`${owner}: ${name} is a whole number from 1; given was ${inspect(given)}.`);
+/** `INVALID_OPTION` unless it is a whole number from 1: an option that the program chooses. */
+export function assertVersion(owner: string, name: string, value: unknown): asserts value is number {
+  if (!isVersion(value)) throw invalidOption(versionMessage(owner, name, value));
 }
 
-/**
- * The same for a version or a number of events that a client may have asked for: `OUT_OF_RANGE`
- * where it is a number.
- */
-export function assertAskedVersion(owner: string, name: string, given: unknown): asserts given is number {
-  if (typeof given !== 'number') return assertVersion(owner, name, given);
-  if (!(Number.isSafeInteger(given) && given >= 1))
-    throw outOfRange(`${owner}: ${name} is a whole number from 1; given was ${inspect(given)}.`);
+/** The same for an option that a client may have sent: `OUT_OF_RANGE` when it is a number. */
+export function assertRequestedVersion(owner: string, name: string, value: unknown): asserts value is number {
+  if (isVersion(value)) return;
+  throw (typeof value === 'number' ? outOfRange : invalidOption)(versionMessage(owner, name, value));
 }
 
-function assertSteps(schemaVersion: number, upcast: Upcast): void {
+const isVersion = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 1;
+const versionMessage = (owner: string, name: string, value: unknown): string =>
+  `${owner}: ${name} must be a whole number from 1; got ${inspect(value)}.`;
+
+function assertUpcastSteps(schemaVersion: number, upcast: Upcast): void {
   const needed = Array.from({ length: schemaVersion - 1 }, (_, index) => String(index + 1));
   const missing = needed.filter((step) => typeof upcast[Number(step)] !== 'function');
   if (missing.length > 0)
@@ -230,6 +222,6 @@ function assertSteps(schemaVersion: number, upcast: Upcast): void {
   const extra = Object.keys(upcast).filter((step) => !needed.includes(step));
   if (extra.length > 0)
     throw invalidOption(
-      `event: upcast from version ${extra.join(', ')} leads beyond schemaVersion ${schemaVersion}.`,
+      `event: upcast from version ${extra.join(', ')} goes beyond schemaVersion ${schemaVersion}.`,
     );
 }

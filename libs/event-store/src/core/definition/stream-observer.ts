@@ -1,17 +1,16 @@
-/**
- * What happens at streams, for logs, traces and metrics. Ids, versions and durations; never data.
- */
+/** What observers of an event store are given: ids, versions and durations; never data. */
+import { safely } from '@kvent/key-value-storage/internal';
 import type { Recorded } from './event-stream.js';
 import type { AnyEvent, AnyStream } from './stream-definition.js';
 
-/** A stream: its type, its id, and the database (tenant) it is in. */
+/** Identifies a stream; `database` is its tenant's. */
 export interface StreamName {
   readonly type: string;
   readonly id: string;
   readonly database: string;
 }
 
-/** Something that logs tell of, each once. */
+/** An entry for the log; each thing that happens is one entry. */
 export type StreamLogEntry = StreamName &
   (
     | {
@@ -20,14 +19,14 @@ export type StreamLogEntry = StreamName &
         readonly fencingToken: bigint;
         readonly version: number;
       }
-    /** `freed`: false where the lock was lost already. */
+    /** `freed`: false when the lock was lost before. */
     | {
         readonly event: 'session closed';
         readonly session: string;
         readonly version: number;
         readonly freed: boolean;
       }
-    /** `inTransaction`: of the caller's, which may still be rolled back. */
+    /** `inTransaction`: the caller's transaction may still be rolled back. */
     | {
         readonly event: 'events appended';
         readonly from: number;
@@ -35,10 +34,7 @@ export type StreamLogEntry = StreamName &
         readonly session?: string;
         readonly inTransaction?: true;
       }
-    /**
-     * What `committed`, or somebody else who is handed the events of commits, has thrown. The
-     * commit stands.
-     */
+    /** A listener of committed events has thrown; the events stay committed. */
     | {
         readonly event: 'listener failed';
         readonly from: number;
@@ -57,38 +53,36 @@ export type StreamLogEntry = StreamName &
     | { readonly event: 'open failed'; readonly openTimeoutMs: number; readonly until: Date | undefined }
   );
 
-/** A verb at work. */
+/** A call that begins. */
 export interface StreamCall extends StreamName {
   readonly operation: 'append' | 'transact' | 'load' | 'openSession';
 }
 export interface StreamCallEnd {
   readonly durationMs: number;
-  /** The code of the error it ended with; 'UNKNOWN' for what is no StorageError. */
+  /** The code of the error; 'UNKNOWN' when it is not a StorageError. */
   readonly error?: string;
-  /** How often it was begun anew after a conflict. */
   readonly retries: number;
-  /** Conflicts met on the way, the last one included. */
   readonly conflicts: number;
-  /** Events that were read, and whether a snapshot stood in front of them; of loads. */
+  /** For calls that load: the events read, and whether a snapshot was used. */
   readonly events?: number;
   readonly snapshot?: 'hit' | 'miss';
 }
 
 /**
- * It is called within the call that it is told of, in the caller's async context, so that logs and
- * traces belong to the request; of background work (snapshots, renewals), outside any. The tenant
- * is in `database`, whatever the context is.
+ * Called inside the observed call, in the caller's async context, so that logs and traces belong to
+ * the request; for background work (snapshots, renewals), outside any context. What it throws is
+ * ignored.
  */
 export interface StreamObserver {
-  observe(notice: StreamLogEntry): void;
-  /** Called as a verb begins; what it answers is called once, as it ends. */
+  observe(entry: StreamLogEntry): void;
+  /** Called when a call begins; the returned function is called once, when it ends. */
   begin?(call: StreamCall): (end: StreamCallEnd) => void;
 }
 
 /**
- * Is handed the events of each commit, once it is done: for the tenant of the commit, outside the
- * async context of whoever made it. What it throws, or what its promise rejects with, is told as
- * 'listener failed'; nobody waits for the promise.
+ * Called with the events of each commit, after it: for the tenant of the commit, outside the async
+ * context of the caller. Its promise is not awaited; what it throws or rejects with is logged as
+ * 'listener failed'.
  */
 export type CommittedEvents = (
   stream: StreamName,
@@ -96,23 +90,11 @@ export type CommittedEvents = (
   definition: AnyStream,
 ) => void | Promise<void>;
 
-/** Watching must not break what is watched: what an observer throws is ignored. */
-export function quiet(observer: StreamObserver | undefined): StreamObserver {
-  return {
-    observe(notice) {
-      ignoring(() => observer?.observe(notice));
-    },
-    begin(call) {
-      const end = ignoring(() => observer?.begin?.(call));
-      return (how) => void ignoring(() => end?.(how));
-    },
-  };
-}
-
-function ignoring<R>(work: () => R): R | undefined {
-  try {
-    return work();
-  } catch {
-    return undefined;
-  }
-}
+/** An observer that never throws. */
+export const safeObserver = (observer: StreamObserver | undefined): StreamObserver => ({
+  observe: (entry) => void safely(() => observer?.observe(entry)),
+  begin(call) {
+    const end = safely(() => observer?.begin?.(call));
+    return (result) => void safely(() => end?.(result));
+  },
+});

@@ -1,6 +1,6 @@
 /**
- * Events: from what the caller gives, through schema and codec, to what is stored; and back, lifted
- * to today's shape, as frozen records.
+ * Encodes events: validated by their schema, checked against the limits. Decodes stored events to
+ * frozen records, with data of an older schemaVersion converted.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { isStorageError } from '@kvent/key-value-storage/core';
@@ -17,13 +17,14 @@ import {
   parseStored,
   reviveFrozen,
   utf8Length,
+  type CommittedBatch,
 } from '@kvent/key-value-storage/internal';
 import type { EventMetadata, Recorded } from '../definition/event-stream.js';
 import type { AnyEvent, ResolvedEvent, ResolvedStream } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 
-/** What is stored of an event, and the frozen event that `evolve` sees. */
+/** The stored value of an event, and the frozen event that `evolve` receives. */
 export interface EncodedEvent {
   readonly stored: StoredValue;
   readonly event: AnyEvent;
@@ -31,151 +32,152 @@ export interface EncodedEvent {
   readonly schemaVersion: number;
 }
 
-/** Where an event landed: what makes it a recorded one. */
+/** What makes an event a recorded one; `rowVersion` is the version of its batch. */
 interface EventPosition {
   readonly version: number;
-  /** Of the row: the version of its batch. */
   readonly rowVersion: string;
   readonly recordedAt: number;
 }
 
+/** Committed events, and the version of the stream before them. */
+export interface AppendedEvents {
+  readonly before: number;
+  readonly events: readonly EncodedEvent[];
+  readonly commit: CommittedBatch;
+}
+
+export type EncodedEvents = readonly EncodedEvent[] | Promise<readonly EncodedEvent[]>;
+
 /**
- * Checks and encodes events as they are when this is called. `INVALID_VALUE` lists a schema's
- * issues or the path of what cannot be kept, `INVALID_OPTION` names an unknown type,
- * `LIMIT_EXCEEDED` an event above 900 KB.
+ * Encodes events as they are at the call: what the caller changes later is not stored. Returns a
+ * promise only when a schema validates asynchronously. `INVALID_VALUE` has the issues of the schema
+ * or the path of a value that cannot be stored; `INVALID_OPTION` for an unknown type;
+ * `LIMIT_EXCEEDED` for an event above 900 KB.
  */
-export async function encodeEvents(
+export function encodeEvents(
   definition: ResolvedStream,
   events: readonly AnyEvent[],
   metadata: EventMetadata | undefined,
-): Promise<readonly EncodedEvent[]> {
-  if (!Array.isArray(events))
-    throw invalidOption(`Events are given as a list; given was ${inspect(events)}.`);
-  // all of them at once: what the caller changes while one is being checked is not what is stored
-  return await Promise.all(
-    (events as readonly AnyEvent[]).map(
-      async (event, index) => await encodeEvent(definition, event, index, metadata),
-    ),
+): EncodedEvents {
+  if (!Array.isArray(events)) throw invalidOption(`Events must be an array; got ${inspect(events)}.`);
+  const encoded = (events as readonly AnyEvent[]).map((event, index) =>
+    encodeEvent(definition, event, index, metadata),
   );
+  if (!encoded.some(isPromise)) return encoded as readonly EncodedEvent[];
+  return Promise.all(encoded.map(async (event) => await event));
 }
 
-async function encodeEvent(
+function encodeEvent(
   definition: ResolvedStream,
   event: AnyEvent,
   index: number,
   metadata: EventMetadata | undefined,
-): Promise<EncodedEvent> {
+): EncodedEvent | Promise<EncodedEvent> {
   if (typeof event !== 'object' || (event as unknown) === null || typeof event.type !== 'string')
-    throw invalidOption(`Event ${index} is an object with a type; given was ${inspect(event)}.`);
+    throw invalidOption(`Event ${index} must be an object with a type; got ${inspect(event)}.`);
   assertOptions(`Event ${index}`, event, ['type', 'data']);
-  const { type } = event;
+  const { type, data } = event;
   const what = `event ${index} (${type}) of ${definition.type}`;
   const spec = definition.events.get(type);
   if (spec === undefined) {
     const known = [...definition.events.keys()].join(', ');
     throw invalidOption(`A stream of type ${definition.type} has no event '${type}'; it has ${known}.`);
   }
-  const checked =
-    spec.schema === undefined ? event.data : await validated(spec.schema, event.data, what, spec);
-  const record = {
-    type,
-    ...(checked !== undefined && { data: checked }),
-    ...(metadata !== undefined && { metadata }),
+  const { schema, schemaVersion } = spec;
+  if (schema === undefined) return encodeData(type, data, metadata, spec, what);
+  const encodeResult = (result: StandardSchemaV1.Result<unknown>): EncodedEvent => {
+    if (result.issues !== undefined) throw invalidValue(what, result.issues);
+    return encodeData(type, result.value, metadata, spec, what);
   };
-  const { text, value } = encodeValue(record, () => what, { schemaVersion: spec.schemaVersion });
-  assertWithin('valueBytesMax', text, what);
-  const { metadata: _, ...frozen } = value as AnyEvent & { readonly metadata?: EventMetadata };
-  return {
-    stored: { kind: 'json', text },
-    event: Object.freeze(frozen),
-    metadata,
-    schemaVersion: spec.schemaVersion,
-  };
+  const result = schema['~standard'].validate(data);
+  if (!isPromise(result)) return encodeResult(result);
+  result.then(undefined, () => undefined);
+  // validated again on a copy: the caller may change the data while they are being validated
+  const copy = data === undefined ? data : encodeValue(data, () => what, { schemaVersion }).value;
+  const encoded = Promise.resolve(schema['~standard'].validate(copy)).then(encodeResult);
+  // handled here too: another event of the same call may throw first
+  encoded.catch(() => undefined);
+  return encoded;
 }
 
-async function validated(
-  schema: StandardSchemaV1,
+function encodeData(
+  type: string,
   data: unknown,
-  what: string,
+  metadata: EventMetadata | undefined,
   { schemaVersion }: ResolvedEvent,
-): Promise<unknown> {
-  let result = schema['~standard'].validate(data);
-  if (isPromise(result)) {
-    result.then(undefined, () => undefined);
-    // the caller may change the data while they are being checked: what is checked, and stored, is
-    // a copy of them as they were given
-    const copy = data === undefined ? data : encodeValue(data, () => what, { schemaVersion }).value;
-    result = await schema['~standard'].validate(copy);
-  }
-  if (result.issues !== undefined) throw invalidValue(what, result.issues);
-  return result.value;
+  what: string,
+): EncodedEvent {
+  const record = { type, ...(data !== undefined && { data }), ...(metadata !== undefined && { metadata }) };
+  const { text, value } = encodeValue(record, () => what, { schemaVersion });
+  assertWithin('valueBytesMax', text, what);
+  const { metadata: _, ...event } = value as AnyEvent & { readonly metadata?: EventMetadata };
+  return { stored: { kind: 'json', text }, event: Object.freeze(event), metadata, schemaVersion };
 }
 
 /**
- * The metadata of an append: what the store adds, under what the caller gives. `INVALID_OPTION` for
- * other names, `LIMIT_EXCEEDED` above 16 KB.
+ * Merges the metadata that the event store adds with the caller's, which take precedence.
+ * `INVALID_OPTION` for other names, `LIMIT_EXCEEDED` above 16 KB.
  */
 export function metadataOf(
-  own: EventMetadata | undefined,
+  added: EventMetadata | undefined,
   given: EventMetadata | undefined,
 ): EventMetadata | undefined {
-  for (const metadata of [own, given]) assertMetadata(metadata);
-  const entries = Object.entries({ ...own, ...given }).filter(([, value]) => value !== undefined);
+  if (added === undefined && given === undefined) return undefined;
+  for (const metadata of [added, given]) assertMetadata(metadata);
+  const extensions = added?.extensions && given?.extensions && { ...added.extensions, ...given.extensions };
+  const merged = { ...added, ...given, ...(extensions !== undefined && { extensions }) };
+  const entries = Object.entries(merged).filter(([, value]) => value !== undefined);
   if (entries.length === 0) return undefined;
   const metadata = Object.fromEntries(entries) as EventMetadata;
-  if (own?.extensions !== undefined && given?.extensions !== undefined) {
-    return bounded({ ...metadata, extensions: { ...own.extensions, ...given.extensions } });
-  }
-  return bounded(metadata);
-}
-
-function bounded(metadata: EventMetadata): EventMetadata {
   assertAtMost('eventMetadataBytesMax', utf8Length(JSON.stringify(metadata)), 'bytes of metadata');
   return metadata;
 }
 
-const texts = ['correlationId', 'causationId', 'userId'] as const;
-
 function assertMetadata(metadata: EventMetadata | undefined): void {
   if (typeof (metadata as { readonly then?: unknown } | undefined)?.then === 'function')
-    throw invalidOption('metadata: it is made at once; given was a promise.');
-  assertOptions('metadata', metadata, [...texts, 'extensions']);
-  const { extensions = {}, ...given } = metadata ?? {};
+    throw invalidOption('metadata must not be a promise.');
+  assertOptions('metadata', metadata, ['correlationId', 'causationId', 'userId', 'extensions']);
+  const { extensions = {}, ...others } = metadata ?? {};
   assertOptions('metadata.extensions', extensions, Object.keys(extensions));
-  for (const [name, value] of [...Object.entries(given), ...Object.entries(extensions)]) {
+  for (const [name, value] of [...Object.entries(others), ...Object.entries(extensions)])
     if (value !== undefined && typeof value !== 'string')
-      throw invalidOption(`metadata: ${name} is a text; given was ${inspect(value)}.`);
-  }
+      throw invalidOption(`metadata: ${name} must be a string; got ${inspect(value)}.`);
 }
 
-/** An event as it is in its stream. */
+export const recordedEvents = (
+  rows: StreamRows,
+  { before, events, commit: { version: rowVersion, time: recordedAt } }: AppendedEvents,
+): readonly Recorded<AnyEvent>[] =>
+  events.map((event, index) =>
+    recorded(event, rows, { version: before + index + 1, rowVersion, recordedAt }),
+  );
+
 export function recorded(
-  { event: { type, data }, metadata, schemaVersion }: Omit<EncodedEvent, 'stored'>,
+  { event: { type, data }, metadata: own, schemaVersion }: Omit<EncodedEvent, 'stored'>,
   rows: StreamRows,
   { version, rowVersion, recordedAt: at }: EventPosition,
 ): Recorded<AnyEvent> {
   const id = `${rowVersion}-${version}`;
   const recordedAt = new Date(at);
-  const described = rows.recordedMetadata(metadata, schemaVersion);
+  const metadata = rows.recordedMetadata(own, schemaVersion);
   const { id: stream, tenant } = rows;
-  // plain literals: thousands of these are made for one read
-  if (tenant === undefined) {
+  // plain literals, for speed: one read makes thousands of these
+  if (tenant === undefined)
     return Object.freeze(
       data === undefined
-        ? { type, id, stream, version, recordedAt, metadata: described }
-        : { type, data, id, stream, version, recordedAt, metadata: described },
+        ? { type, id, stream, version, recordedAt, metadata }
+        : { type, data, id, stream, version, recordedAt, metadata },
     );
-  }
   return Object.freeze(
     data === undefined
-      ? { type, id, stream, tenant, version, recordedAt, metadata: described }
-      : { type, data, id, stream, tenant, version, recordedAt, metadata: described },
+      ? { type, id, stream, tenant, version, recordedAt, metadata }
+      : { type, data, id, stream, tenant, version, recordedAt, metadata },
   );
 }
 
 /**
- * The event of a row. `EVENT_UNKNOWN_TYPE` or `EVENT_UNREADABLE`, naming stream and version. A
- * promise only where a schema checks what was lifted.
+ * Decodes the event of a row. Returns a promise only when a schema validates converted data
+ * asynchronously. `EVENT_UNKNOWN_TYPE` or `EVENT_UNREADABLE`, with stream and version.
  */
 export function decodeEvent(
   rows: StreamRows,
@@ -192,10 +194,10 @@ export function decodeEvent(
   }
   if (schemaVersion === spec.schemaVersion)
     return recorded({ event: eventOf(type, data), metadata, schemaVersion }, rows, at);
-  const lifted = lift(rows, version, type, spec, schemaVersion, data);
-  const done = (checked: unknown): Recorded<AnyEvent> =>
-    recorded({ event: eventOf(type, checked), metadata, schemaVersion }, rows, at);
-  return isPromise(lifted) ? Promise.resolve(lifted).then(done) : done(lifted);
+  const converted = upcastData(rows, version, type, spec, schemaVersion, data);
+  const record = (current: unknown): Recorded<AnyEvent> =>
+    recorded({ event: eventOf(type, current), metadata, schemaVersion }, rows, at);
+  return isPromise(converted) ? Promise.resolve(converted).then(record) : record(converted);
 }
 
 const eventOf = (type: string, data: unknown): AnyEvent => (data === undefined ? { type } : { type, data });
@@ -215,7 +217,7 @@ function parseEvent(rows: StreamRows, version: number, { value }: Row): StoredEv
     parsed = parseStored(value.text);
     record = reviveFrozen(parsed.json, mayHoldTags(value.text)).value;
   } catch (cause) {
-    throw unreadable(rows, version, 'it is no JSON that Kvent wrote', cause);
+    throw unreadable(rows, version, 'it is not JSON that Kvent wrote', cause);
   }
   const { type, data, metadata } = (
     typeof record === 'object' && record !== null ? record : {}
@@ -224,8 +226,8 @@ function parseEvent(rows: StreamRows, version: number, { value }: Row): StoredEv
   return { schemaVersion: parsed.schemaVersion, type, data, metadata };
 }
 
-/** Data of an older schemaVersion, step by step; then the schema looks at them. */
-function lift(
+/** Converts data of an older schemaVersion step by step, and validates the result. */
+function upcastData(
   rows: StreamRows,
   version: number,
   type: string,
@@ -238,7 +240,7 @@ function lift(
     throw unreadable(
       rows,
       version,
-      `schemaVersion ${from} wrote it, and this program knows ${schemaVersion}`,
+      `it has schemaVersion ${from}, and this program knows ${schemaVersion}`,
       undefined,
       type,
     );
@@ -250,7 +252,7 @@ function lift(
       cause,
       type,
     );
-  const checked = (result: StandardSchemaV1.Result<unknown>): unknown => {
+  const validated = (result: StandardSchemaV1.Result<unknown>): unknown => {
     if (result.issues !== undefined)
       throw failed(invalidValue(`event ${version} of ${rows.name}`, result.issues));
     return result.value;
@@ -258,11 +260,11 @@ function lift(
   try {
     let data = older;
     for (let step = from; step < schemaVersion; step += 1)
-      data = (upcast[step] as (given: unknown) => unknown)(data);
+      data = (upcast[step] as (older: unknown) => unknown)(data);
     const result = schema?.['~standard'].validate(data);
     if (result === undefined) return data;
-    if (!isPromise(result)) return checked(result);
-    return Promise.resolve(result).then(checked, (cause: unknown) => {
+    if (!isPromise(result)) return validated(result);
+    return Promise.resolve(result).then(validated, (cause: unknown) => {
       throw failed(cause);
     });
   } catch (cause) {
@@ -270,10 +272,10 @@ function lift(
   }
 }
 
-const unreadable = (rows: StreamRows, version: number, why: string, cause?: unknown, type?: string) =>
+const unreadable = (rows: StreamRows, version: number, reason: string, cause?: unknown, type?: string) =>
   streamError(
     'EVENT_UNREADABLE',
-    `Event ${version}${type === undefined ? '' : ` (${type})`} of ${rows.name} cannot be read back: ${why}.`,
+    `Event ${version}${type === undefined ? '' : ` (${type})`} of ${rows.name} cannot be read: ${reason}.`,
     { stream: rows.path, version, type },
     { cause },
   );

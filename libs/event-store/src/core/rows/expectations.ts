@@ -1,6 +1,6 @@
 /**
- * What the caller says that the stream must be: `expectedVersion`, or `ifMatch`. Present without a
- * value is an error, never "no check".
+ * The version that the caller expects of a stream: `expectedVersion` or `ifMatch`. An option that is
+ * present with the value `undefined` is an error, so that a mistake never turns a check off.
  */
 import { invalidOption, storageError } from '@kvent/key-value-storage/provider';
 import { inspect, isPrecondition, outOfRange, versionIn } from '@kvent/key-value-storage/internal';
@@ -29,7 +29,7 @@ interface ExpectationOptions {
   readonly ifMatch?: unknown;
 }
 
-/** For `append`, where one of the two is required. */
+/** For `append` and `appending`, where a check is required. */
 export function expectationOf(
   verb: string,
   options: ExpectationOptions | undefined,
@@ -38,21 +38,21 @@ export function expectationOf(
   const found = readExpectation(verb, options, rows);
   if (found !== undefined) return found;
   throw invalidOption(
-    `${verb} needs expectedVersion: a version, 'absent', 'present' or 'any'; or ifMatch. To append without a check, write 'any'.`,
+    `${verb} needs expectedVersion (a version, 'absent', 'present' or 'any') or ifMatch. To append without a check, write 'any'.`,
   );
 }
 
-/** For `transact` and `delete`, where a version may be given. */
+/** For `transact` and `delete`, where a check is optional. */
 export function conditionOf(
   verb: string,
   options: ExpectationOptions | undefined,
   rows: StreamRows,
 ): Expectation | undefined {
   const found = readExpectation(verb, options, rows);
-  // a precondition that checks nothing
+  // a Precondition without etags checks nothing
   if (found?.by === 'etag' && found.expected === 'any') return undefined;
   if (found?.by !== 'version' || typeof found.expected === 'number') return found;
-  throw invalidOption(`${verb}: expectedVersion is a version; given was ${inspect(found.expected)}.`);
+  throw invalidOption(`${verb}: expectedVersion must be a version; got ${inspect(found.expected)}.`);
 }
 
 function readExpectation(
@@ -63,7 +63,7 @@ function readExpectation(
   const names = (['expectedVersion', 'ifMatch'] as const).filter(
     (name) => options !== undefined && name in options,
   );
-  if (names.length > 1) throw invalidOption(`${verb} takes expectedVersion or ifMatch, not both.`);
+  if (names.length > 1) throw invalidOption(`${verb} takes either expectedVersion or ifMatch, not both.`);
   if (names[0] === 'expectedVersion')
     return { expected: expectedIn(verb, options?.expectedVersion), by: 'version' };
   if (names[0] === 'ifMatch') return { expected: versionInEtag(options?.ifMatch, rows), by: 'etag' };
@@ -75,30 +75,30 @@ function expectedIn(verb: string, expected: unknown): Expectation['expected'] {
   if (Number.isSafeInteger(expected) && (expected as number) >= 0) return expected as number;
   const error = typeof expected === 'number' ? outOfRange : invalidOption;
   throw error(
-    `${verb}: expectedVersion is a whole number from 0, 'absent', 'present' or 'any'; given was ${inspect(expected)}.`,
+    `${verb}: expectedVersion must be a whole number from 0, 'absent', 'present' or 'any'; got ${inspect(expected)}.`,
   );
 }
 
 /**
- * `v3-<digest>-<schema version>`, the ETag of this stream; `'*'`: whatever is there, but something.
- * ETags of other streams match nothing. A program may give `v3` alone, for it says itself which
- * stream it means; a client that sends it over HTTP does not.
+ * The versions that an ETag allows: `v3-<digest>-<schema version>` of this stream, or `'*'` for any
+ * version from 1. ETags of other streams match nothing. Code may pass `v3` alone; a header may not,
+ * because a client could send it to another stream.
  */
-function versionInEtag(given: unknown, rows: StreamRows): Expectation['expected'] {
-  if (given === '*') return 'present';
+function versionInEtag(ifMatch: unknown, rows: StreamRows): Expectation['expected'] {
+  if (ifMatch === '*') return 'present';
   const owner = ownerOf(rows);
-  if (isPrecondition(given)) {
-    if (given.etags === 'none') return 'any';
-    if (given.etags === 'any') return 'present';
-    const versions = given.etags
+  if (isPrecondition(ifMatch)) {
+    if (ifMatch.etags === 'none') return 'any';
+    if (ifMatch.etags === 'any') return 'present';
+    const versions = ifMatch.etags
       .map((etag) => (etag.includes('-') ? numberIn(versionIn(etag, owner)) : undefined))
       .filter((version) => version !== undefined);
     return versions.length === 1 ? (versions[0] as number) : versions;
   }
-  const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;
+  const etag = typeof ifMatch === 'object' && ifMatch !== null && 'etag' in ifMatch ? ifMatch.etag : ifMatch;
   if (typeof etag !== 'string')
     throw invalidOption(
-      `An etag is a text; given was ${inspect(etag)}. To append without a check, write expectedVersion: 'any'.`,
+      `ifMatch must be an etag; got ${inspect(etag)}. To append without a check, write expectedVersion: 'any'.`,
     );
   const version = versionIn(etag, owner);
   if (version === null) return [];
@@ -106,7 +106,7 @@ function versionInEtag(given: unknown, rows: StreamRows): Expectation['expected'
   if (number === undefined)
     throw storageError(
       'INVALID_ETAG',
-      `The etag of a stream is what EtagInterceptor sent; given was ${inspect(etag)}.`,
+      `The etag of a stream must be one that EtagInterceptor sent; got ${inspect(etag)}.`,
       {},
     );
   return number;

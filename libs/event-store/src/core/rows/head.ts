@@ -1,14 +1,15 @@
 /**
- * The head of a stream: the one row where its writers meet. It is the plain number N while the
- * stream is free, a small object while a session holds it or after a delete, and once there it is
- * never removed.
+ * The head of a stream: one row that every writer checks and changes. It is the plain number N while
+ * the stream is free, and a small object while a session holds it or after a delete. It is never
+ * removed.
  */
-import { storageError, type Address, type Row, type StoredValue } from '@kvent/key-value-storage/provider';
+import type { Address, Row, StoredValue } from '@kvent/key-value-storage/provider';
+import { corrupt, type StreamRows } from './stream-rows.js';
 
 export type Head =
-  /** `row`: undefined where there is no head yet. */
+  /** `row`: undefined when there is no head yet. */
   | { readonly kind: 'free'; readonly version: number; readonly row: Row | undefined }
-  /** `session`: whose it is, or was: the lease tells whether it still is. */
+  /** `session`: the last holder; it still holds the stream while the lease exists. */
   | { readonly kind: 'held'; readonly version: number; readonly session: string; readonly row: Row }
   | { readonly kind: 'deleted'; readonly version: number; readonly row: Row };
 
@@ -18,7 +19,7 @@ export const deletedHead = (version: number): StoredValue => json({ version, del
 
 const json = (value: object): StoredValue => ({ kind: 'json', text: JSON.stringify(value) });
 
-/** What the head's row says. `STORAGE_CORRUPT` where it is no head. */
+/** Decodes the row of a head; `STORAGE_CORRUPT` when it is not one. */
 export function headIn(address: Address, row: Row | undefined): Head {
   if (row === undefined) return { kind: 'free', version: 0, row };
   const { value } = row;
@@ -27,8 +28,12 @@ export function headIn(address: Address, row: Row | undefined): Head {
   if (typeof version === 'number' && deleted === true) return { kind: 'deleted', version, row };
   if (typeof version === 'number' && typeof session === 'string')
     return { kind: 'held', version, session, row };
-  const place = `${address.database}/${address.container}/${address.entity}/${address.key}`;
-  throw storageError('STORAGE_CORRUPT', `The head of a stream at ${place} cannot be read back.`, { place });
+  throw corrupt(address, 'it is not the head of a stream');
+}
+
+/** Reads and decodes the head. */
+export async function readHead({ access, head }: StreamRows, signal: AbortSignal | undefined): Promise<Head> {
+  return headIn(head, (await access.readOne(head, { signal })).row);
 }
 
 function parse(text: string): {

@@ -1,8 +1,8 @@
 /**
- * The table of batches: what each step of a stream checks and changes, as pure functions of the
- * rows it has seen. Who changes a held head replaces or deletes the lease in the same batch; that
- * is why renewing needs no look at the head. `test/streams/sessions-model.spec.ts` explores them
- * exhaustively: leaving out a check is found there.
+ * The table of batches: what each operation on a stream checks and changes, as pure functions of the
+ * rows that were read. Each batch that changes a held head also replaces or deletes the lease, so
+ * that a renewal needs to check only the lease. `test/streams/sessions-model.spec.ts` explores all
+ * orders of these batches, and finds every check that is left out.
  */
 import type {
   Change,
@@ -15,7 +15,7 @@ import type {
 import type { Contribution } from '@kvent/key-value-storage/internal';
 import { deletedHead, freeHead, heldHead, type Head } from './head.js';
 
-/** The rows of one stream, as the table names them. */
+/** The addresses that the table needs. */
 export interface TableRows {
   readonly head: RowAddress;
   readonly lease: RowAddress;
@@ -32,70 +32,66 @@ const put = (address: RowAddress, value: StoredValue, ttl: number | 'never' = 'n
 });
 const remove = (address: RowAddress): Change => ({ kind: 'delete', address });
 
-/** The head is exactly as it was seen: the same row, or none. */
+/** The head must be the row that was read, or still absent. */
 const unchanged = ({ row }: Head): Expected => (row === undefined ? 'absent' : { version: row.version });
 
 /**
- * A free stream is exactly this long. `numbered`: its head is there with 0, left behind by a
- * session that appended nothing.
+ * The stream must be free at this version. `hasHead`: whether the head exists; a session that
+ * appended nothing leaves a head of 0.
  */
-const freeAt = (version: number, numbered: boolean): Expected =>
-  version === 0 && !numbered ? 'absent' : { number: BigInt(version) };
+const freeAt = (version: number, hasHead: boolean): Expected =>
+  version === 0 && !hasHead ? 'absent' : { number: BigInt(version) };
 
 const putEvents = (rows: TableRows, version: number, events: readonly StoredValue[]): Contribution => {
-  const places = events.map((value, index) => ({ address: rows.event(version + index + 1), value }));
+  const addresses = events.map((_, index) => rows.event(version + index + 1));
   return {
-    checks: places.map(({ address }) => check(address, 'absent')),
-    changes: places.map(({ address, value }) => put(address, value)),
+    checks: addresses.map((address) => check(address, 'absent')),
+    changes: events.map((value, index) => put(addresses[index] as RowAddress, value)),
   };
 };
 
-/**
- * An append to a free stream at a version. With no events it only checks: what else is in the batch
- * rests on that version.
- */
+/** An append to a free stream at a version. Without events it only checks that version. */
 export function appendBatch(
   rows: TableRows,
   version: number,
-  numbered: boolean,
+  hasHead: boolean,
   events: readonly StoredValue[],
 ): Contribution {
   const { checks, changes } = putEvents(rows, version, events);
   return {
-    checks: [check(rows.head, freeAt(version, numbered)), ...checks],
+    checks: [check(rows.head, freeAt(version, hasHead)), ...checks],
     changes: events.length === 0 ? [] : [put(rows.head, freeHead(version + events.length)), ...changes],
   };
 }
 
 /**
- * The same to a stream whose session is dead: the head must be the very row that was seen, and the
- * lease is checked and deleted, so that it meets a renewal that is still on its way, and no clock
- * that steps back revives it.
+ * An append to a stream whose lease has expired. The lease is checked and deleted, so that the batch
+ * conflicts with a renewal in flight, and a clock that steps back cannot make the lease valid again.
  */
-export function takeOverBatch(rows: TableRows, seen: Head, events: readonly StoredValue[]): Contribution {
-  const { checks, changes } = putEvents(rows, seen.version, events);
+export function takeOverBatch(rows: TableRows, head: Head, events: readonly StoredValue[]): Contribution {
+  const { checks, changes } = putEvents(rows, head.version, events);
   return {
-    checks: [check(rows.head, unchanged(seen)), check(rows.lease, 'absent'), ...checks],
-    changes: [put(rows.head, freeHead(seen.version + events.length)), remove(rows.lease), ...changes],
+    checks: [...freeChecks(rows, head), ...checks],
+    changes: [put(rows.head, freeHead(head.version + events.length)), remove(rows.lease), ...changes],
   };
 }
 
 /**
- * Opens a session. An unchanged head means that nothing landed since it was seen; the fence counts,
- * so each holder's token is larger than those before.
+ * Opens a session. An unchanged head means that nothing was appended since it was read. The fence
+ * counts up, so that each holder has a larger token.
  */
-export function openBatch(rows: TableRows, seen: Head, session: string, ttlMs: number): Contribution {
+export function openBatch(rows: TableRows, head: Head, session: string, ttlMs: number): Contribution {
   return {
-    checks: [check(rows.head, unchanged(seen)), check(rows.lease, 'absent')],
+    checks: freeChecks(rows, head),
     changes: [
       { kind: 'sum', address: rows.fence, operand: 1n },
-      put(rows.head, heldHead(seen.version, session)),
+      put(rows.head, heldHead(head.version, session)),
       put(rows.lease, { kind: 'json', text: JSON.stringify({ session }) }, ttlMs),
     ],
   };
 }
 
-/** What a session knows of its own rows: the versions they have. */
+/** A stream as its session knows it: the versions of its rows. */
 export interface HeldStream {
   readonly session: string;
   readonly version: number;
@@ -103,12 +99,18 @@ export interface HeldStream {
   readonly lease: Version;
 }
 
-const checksOfHolder = (rows: TableRows, held: HeldStream): readonly Check[] => [
+/** The head is unchanged, and no session holds the stream. */
+const freeChecks = (rows: TableRows, head: Head): readonly Check[] => [
+  check(rows.head, unchanged(head)),
+  check(rows.lease, 'absent'),
+];
+
+const holderChecks = (rows: TableRows, held: HeldStream): readonly Check[] => [
   check(rows.lease, { version: held.lease }),
   check(rows.head, { version: held.head }),
 ];
 
-/** A session's append: the lease is still mine, and lives on. */
+/** An append of a session, which also renews the lease. */
 export function sessionAppendBatch(
   rows: TableRows,
   held: HeldStream,
@@ -117,7 +119,7 @@ export function sessionAppendBatch(
 ): Contribution {
   const { checks, changes } = putEvents(rows, held.version, events);
   return {
-    checks: [...checksOfHolder(rows, held), ...checks],
+    checks: [...holderChecks(rows, held), ...checks],
     changes: [
       { kind: 'renew', address: rows.lease, ttlMs },
       ...(events.length === 0
@@ -127,7 +129,7 @@ export function sessionAppendBatch(
   };
 }
 
-/** A session's last append, which lets the stream go; without events, it only lets go. */
+/** The last append of a session, which also frees the stream; without events it only frees it. */
 export function closeBatch(
   rows: TableRows,
   held: HeldStream,
@@ -135,7 +137,7 @@ export function closeBatch(
 ): Contribution {
   const { checks, changes } = putEvents(rows, held.version, events);
   return {
-    checks: [...checksOfHolder(rows, held), ...checks],
+    checks: [...holderChecks(rows, held), ...checks],
     changes: [remove(rows.lease), put(rows.head, freeHead(held.version + events.length)), ...changes],
   };
 }
@@ -151,10 +153,13 @@ export function renewBatch(
   };
 }
 
-/** Deletes a stream: from here on it is gone. Event 1 goes with it, so that no load can miss it. */
-export function deleteBatch(rows: TableRows, seen: Head): Contribution {
+/**
+ * Marks a stream as deleted; its other rows are removed later. Event 1 is removed here, so that a
+ * load that is under way notices, and so that no snapshot is stored any more.
+ */
+export function deleteBatch(rows: TableRows, head: Head): Contribution {
   return {
-    checks: [check(rows.head, unchanged(seen)), check(rows.lease, 'absent')],
-    changes: [put(rows.head, deletedHead(seen.version)), remove(rows.lease), remove(rows.event(1))],
+    checks: freeChecks(rows, head),
+    changes: [put(rows.head, deletedHead(head.version)), remove(rows.lease), remove(rows.event(1))],
   };
 }

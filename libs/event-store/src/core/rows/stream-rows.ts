@@ -1,56 +1,47 @@
 /**
- * Where the rows of one stream are. The kind stands before the container, so that everything that
- * one append touches is in one database.
+ * The addresses of one stream's rows. The kind of a row stands before the container, so that all
+ * rows that one append touches are in one database.
  */
 import { decodeKey, encodeKey, storageError, type Address } from '@kvent/key-value-storage/provider';
 import {
   assertWithin,
-  inspect,
   encodeText,
-  tenantIn,
+  inspect,
   lockNameOf,
+  tenantIn,
   type StorageAccess,
 } from '@kvent/key-value-storage/internal';
 import type { EventMetadata, Recorded } from '../definition/event-stream.js';
 import type { AnyEvent, ResolvedStream } from '../definition/stream-definition.js';
 
-/** A stream of one database: its rows, and the words for it. */
 export class StreamRows {
   readonly access: StorageAccess;
   readonly definition: ResolvedStream;
   readonly database: string;
   readonly id: string;
-  /** The id, encoded: the entity of its rows. */
-  readonly entity: string;
+  readonly head: Address;
+  readonly lease: Address;
+  readonly #entity: string;
   #tenant: { readonly name: string | undefined } | undefined;
-  #metadata: Recorded<AnyEvent>['metadata'] | undefined;
+  #plainMetadata: Recorded<AnyEvent>['metadata'] | undefined;
 
   constructor(access: StorageAccess, definition: ResolvedStream, database: string, id: string) {
     if (typeof id !== 'string' || id === '')
       throw storageError(
         'INVALID_KEY',
-        `A stream's id is a text that is not empty; given was ${inspect(id)}.`,
+        `The id of a stream must be a string that is not empty; got ${inspect(id)}.`,
         {},
       );
     this.access = access;
     this.definition = definition;
     this.database = database;
     this.id = id;
-    this.entity = encodeText(id);
-    assertWithin('entityBytesMax', this.entity, 'stream id');
+    this.#entity = encodeText(id);
+    assertWithin('entityBytesMax', this.#entity, 'stream id');
+    this.head = { database, container: headContainerOf(definition), entity: '', key: this.#entity };
+    this.lease = this.#at('lease', 'lease');
   }
 
-  get head(): Address {
-    return {
-      database: this.database,
-      container: headContainerOf(this.definition),
-      entity: '',
-      key: this.entity,
-    };
-  }
-  get lease(): Address {
-    return this.#at('lease', 'lease');
-  }
   get fence(): Address {
     return this.#at('fence', 'token');
   }
@@ -65,30 +56,26 @@ export class StreamRows {
   }
   /** All events, or all snapshots, for scans. */
   rangeOf(kind: 'event' | 'snapshot'): Omit<Address, 'key'> {
-    return { database: this.database, container: `${kind}:${this.definition.name}`, entity: this.entity };
+    return { database: this.database, container: `${kind}:${this.definition.name}`, entity: this.#entity };
   }
 
-  /** What an event's metadata are, beside its data: those of most events are one object. */
+  /** The metadata of a recorded event. Events without their own share one object. */
   recordedMetadata(
     metadata: EventMetadata | undefined,
     schemaVersion: number,
   ): Recorded<AnyEvent>['metadata'] {
-    if (metadata !== undefined) return this.#metadataWith(metadata, schemaVersion);
-    if (this.#metadata?.schemaVersion !== schemaVersion)
-      this.#metadata = this.#metadataWith({}, schemaVersion);
-    return this.#metadata;
-  }
-
-  #metadataWith(metadata: EventMetadata, schemaVersion: number): Recorded<AnyEvent>['metadata'] {
+    if (metadata === undefined && this.#plainMetadata?.schemaVersion === schemaVersion)
+      return this.#plainMetadata;
     const { tenant } = this;
-    return Object.freeze({ ...metadata, ...(tenant !== undefined && { tenant }), schemaVersion });
+    const recorded = Object.freeze({ ...metadata, ...(tenant !== undefined && { tenant }), schemaVersion });
+    if (metadata === undefined) this.#plainMetadata = recorded;
+    return recorded;
   }
 
-  /** Whose stream it is; `undefined` for a shared one. */
+  /** The tenant of the stream; `undefined` for a shared stream. */
   get tenant(): string | undefined {
     return (this.#tenant ??= { name: tenantIn(this.database) }).name;
   }
-
   /** For messages. */
   get name(): string {
     return `stream ${this.definition.type} ${inspect(this.id)}`;
@@ -97,7 +84,6 @@ export class StreamRows {
   get path(): string {
     return `${this.definition.type}/${this.id}`;
   }
-  /** One text for the head's row, for turns. */
   get lockName(): string {
     return lockNameOf(this.database, this.head);
   }
@@ -106,13 +92,13 @@ export class StreamRows {
     return {
       database: this.database,
       container: `${kind}:${this.definition.name}`,
-      entity: this.entity,
+      entity: this.#entity,
       key,
     };
   }
 }
 
-/** What tells a stream from every other one: versions count from 1 in each. */
+/** What an ETag identifies the stream by: versions count from 1 in each stream. */
 export const ownerOf = ({ database, definition, id }: StreamRows): readonly string[] => [
   database,
   definition.name,
@@ -122,18 +108,18 @@ export const ownerOf = ({ database, definition, id }: StreamRows): readonly stri
 export const headContainerOf = ({ name }: ResolvedStream): string => `head:${name}`;
 
 export const versionKey = (version: number): string => encodeKey([version]);
-/** Under the schemaVersion first: two releases do not overwrite each other's. */
+/** The schemaVersion stands first, so that two releases do not overwrite each other's snapshots. */
 export const snapshotKey = (schemaVersion: number, version: number): string =>
   encodeKey([schemaVersion, version]);
 
-/** The numbers of a row's key; `undefined` where Kvent did not write it. */
+/** The numbers of a row's key; `undefined` for a key that Kvent did not write. */
 export function numbersIn(key: string): readonly number[] | undefined {
   const parts = decodeKey(key);
   return Array.isArray(parts) && parts.every((part) => typeof part === 'number') ? parts : undefined;
 }
 
-/** `STORAGE_CORRUPT`: what should be there is not, or is there twice. */
-export function corrupt(address: Address, why: string) {
+/** `STORAGE_CORRUPT`: a row is missing, unexpected or unreadable. */
+export function corrupt(address: Address, reason: string) {
   const place = `${address.database}/${address.container}/${address.entity}/${address.key}`;
-  return storageError('STORAGE_CORRUPT', `The row at ${place} is damaged: ${why}.`, { place });
+  return storageError('STORAGE_CORRUPT', `The row at ${place} is damaged: ${reason}.`, { place });
 }

@@ -1,35 +1,38 @@
 /**
- * A session: a lease in the store, judged by the provider's clock, so it holds across processes.
- * Each write checks the lease in the same batch as the events: a holder that slept through its
- * expiry is refused, and closing late never frees the next holder's lock. Its own deadline counts
- * on the monotonic clock from before the request was sent, so it gives up earlier than the provider
- * does, never later.
+ * A session holds a lease: a row that expires by the provider's clock, so it holds across processes.
+ * Each write checks the lease in the batch of its events, so that a holder that paused past its
+ * expiry cannot write, and a late close never frees the lock of the next holder. The session counts
+ * its own deadline on the monotonic clock from before the request was sent: it may end earlier than
+ * by the provider's clock, never later.
  */
-import { isStorageError, type CommitParticipant, type CallOptions } from '@kvent/key-value-storage/core';
+import { isStorageError, type CallOptions, type CommitParticipant } from '@kvent/key-value-storage/core';
 import { throwIfAborted, type Row } from '@kvent/key-value-storage/provider';
-import { assertOptions, commitAtomic, idempotencyRecordIn } from '@kvent/key-value-storage/internal';
-import { encodeEvents, metadataOf, type EncodedEvent } from '../events/event-codec.js';
-import { SessionParticipant, type SessionHandle } from './session-participant.js';
+import {
+  assertOptions,
+  commitAtomic,
+  idempotencyRecordIn,
+  SerialQueue,
+} from '@kvent/key-value-storage/internal';
+import type { StreamContext } from '../context/stream-context.js';
 import {
   StreamSession,
   type SameCommit,
   type VersionRange,
   type WriteEventsOptions,
 } from '../definition/event-stream.js';
-import { headIn, type Head } from '../rows/head.js';
-import { catchUp } from '../events/load-stream.js';
-import { closeBatch, renewBatch, type HeldStream } from '../rows/stream-batches.js';
-import { deletedError, mismatchError } from '../rows/stream-conflicts.js';
-import type { StreamContext } from '../context/stream-context.js';
 import type { AnyEvent, AnyStream } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';
+import type { EncodedEvent } from '../events/event-codec.js';
+import { catchUp } from '../events/load-stream.js';
+import { headIn, type Head } from '../rows/head.js';
+import { closeBatch, renewBatch, type HeldStream } from '../rows/stream-batches.js';
+import { deletedError, mismatchError } from '../rows/stream-conflicts.js';
 import type { StreamRows } from '../rows/stream-rows.js';
+import { SessionParticipant, type SessionHandle } from './session-participant.js';
 
-/**
- * A lease as it was taken: the version of its row, the token, and when it ends by the provider's
- * clock.
- */
+/** A lease as it was taken; `expiresAt` is by the provider's clock. */
 export interface Lease {
+  /** The version of its row. */
   readonly version: string;
   readonly fencingToken: bigint;
   readonly expiresAt: number;
@@ -44,18 +47,21 @@ interface LeasedSessionOptions {
   readonly state: unknown;
   readonly lease: Lease;
   /** The monotonic time from before the request. */
-  readonly begun: number;
+  readonly startedAt: number;
 }
 
+interface AppendResult {
+  readonly version: number;
+  readonly replayed: boolean;
+}
 type AppendOptions = WriteEventsOptions & SameCommit<unknown, AnyEvent> & { readonly close?: boolean };
 const appendNames = ['signal', 'idempotencyKey', 'metadata', 'sameCommit', 'close'];
-/** The signal is given this part of the session's time before its end, and at most a second. */
+/** The signal is aborted this part of the timeout before the end, at most `warningMsMax`. */
 const warningPart = 10;
 const warningMsMax = 1_000;
-/** Renewed by itself when this part of its time is over. */
+/** Automatic renewal after this part of the timeout; after a failure, the same part of that. */
 const renewalPart = 3;
-/** How often closing looks again after a conflict. */
-const closingAttempts = 3;
+const closeAttempts = 3;
 
 export class LeasedSession extends StreamSession<AnyStream> {
   readonly id: string;
@@ -63,21 +69,22 @@ export class LeasedSession extends StreamSession<AnyStream> {
   readonly #context: StreamContext;
   readonly #rows: StreamRows;
   readonly #sessionTimeoutMs: number;
-  readonly #losing = new AbortController();
-  /** Ends what waits beside the session. */
+  /** Aborted when the lock is lost, or about to expire. */
+  readonly #lockLost = new AbortController();
+  /** Ends the timers of the session. */
   readonly #ended = new AbortController();
+  readonly #queue = new SerialQueue();
   #held: HeldStream;
   #state: unknown;
   #expiresAt: number;
   #deadline: number;
-  #queue: Promise<unknown> = Promise.resolve();
-  /** Why nothing more can be done with it. */
-  #over: Error | undefined;
+  /** Why the session cannot be used any more. */
+  #failure: Error | undefined;
   #closed = false;
-  /** An answer was lost: what landed is looked at before anything else. */
-  #inDoubt = false;
-  /** … of a commit that would have let the stream go. */
-  #closingInDoubt = false;
+  /** The outcome of a commit is unknown: the rows are read before the next write. */
+  #outcomeUnknown = false;
+  /** That commit would have closed the session. */
+  #closeUnknown = false;
 
   constructor({
     context,
@@ -87,7 +94,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     version,
     state,
     lease,
-    begun,
+    startedAt,
   }: LeasedSessionOptions) {
     super();
     this.id = rows.id;
@@ -98,8 +105,8 @@ export class LeasedSession extends StreamSession<AnyStream> {
     this.#held = { session, version, head: lease.version, lease: lease.version };
     this.#state = state;
     this.#expiresAt = lease.expiresAt;
-    this.#deadline = begun + sessionTimeoutMs;
-    rows.access.detached(rows.database, () => void this.#watch());
+    this.#deadline = startedAt + sessionTimeoutMs;
+    rows.access.detached(rows.database, () => void this.#warnBeforeExpiry());
   }
 
   get state(): unknown {
@@ -112,31 +119,27 @@ export class LeasedSession extends StreamSession<AnyStream> {
     return new Date(this.#expiresAt);
   }
   get signal(): AbortSignal {
-    return this.#losing.signal;
+    return this.#lockLost.signal;
   }
 
-  async append(
-    events: readonly AnyEvent[],
-    options: AppendOptions = {},
-  ): Promise<{ readonly version: number; readonly replayed: boolean }> {
+  async append(events: readonly AnyEvent[], options: AppendOptions = {}): Promise<AppendResult> {
     assertOptions('append', options, appendNames);
     const { signal, metadata } = options;
     throwIfAborted('append', signal);
-    const encoding = this.#encode(events, metadata);
-    encoding.catch(() => undefined);
     return await this.#context.observeCall('append', this.#rows, async (counters) => {
-      const attempt = async (encoded: readonly EncodedEvent[]) => {
-        counters.attempts += 1;
-        return await this.#append(events, encoded, options);
-      };
-      return await this.#oneAtATime(async () => {
+      // encoded before the call waits for others: what the caller changes later is not stored
+      const encoding = this.#encode(events, metadata);
+      encoding.catch(() => undefined);
+      return await this.#queue.run(async () => {
         const encoded = await encoding;
+        counters.attempts += 1;
         try {
-          return await attempt(encoded);
+          return await this.#append(events, encoded, options);
         } catch (error) {
-          // a commit of mine has landed whose answer was lost: behind it there is room
-          if (!this.#inDoubt || !isStorageError(error, 'STREAM_VERSION_MISMATCH')) throw error;
-          return await attempt(encoded);
+          // an earlier commit with an unknown outcome was done: append after its events
+          if (!this.#outcomeUnknown || !isStorageError(error, 'STREAM_VERSION_MISMATCH')) throw error;
+          counters.attempts += 1;
+          return await this.#append(events, encoded, options);
         }
       });
     });
@@ -144,195 +147,174 @@ export class LeasedSession extends StreamSession<AnyStream> {
 
   appending(events: readonly AnyEvent[]): CommitParticipant {
     this.#assertOpen();
-    const settle = async (): Promise<void> =>
-      await this.#oneAtATime(async () => await this.#settle(undefined));
-    return new SessionParticipant(
-      { ...this.#hands, prepare: settle },
-      this.#encode(events, undefined),
-      false,
-      [events],
-    );
+    const prepare = async (): Promise<void> => await this.#queue.run(() => this.#resolveOutcome(undefined));
+    return new SessionParticipant({ ...this.#handle, prepare }, this.#encode(events, undefined), false, [
+      events,
+    ]);
   }
 
   async renew(options?: CallOptions): Promise<Date> {
     assertOptions('renew', options, ['signal']);
-    return await this.#oneAtATime(async () => {
+    return await this.#queue.run(async () => {
       this.#assertOpen();
       const { access, database } = this.#rows;
-      const begun = this.#context.clock.monotonic();
+      const startedAt = this.#context.clock.monotonic();
       const content = renewBatch(this.#rows, this.#held, this.#sessionTimeoutMs);
       const result = await access.commit(database, content, options);
-      if (result.outcome === 'conflict') throw await this.#lookWhy(options?.signal);
-      this.#prolong(begun, result.rows[0]?.expiresAt ?? result.time + this.#sessionTimeoutMs);
+      if (result.outcome === 'conflict') throw await this.#readFailure(options?.signal);
+      this.#prolong(startedAt, result.rows[0]?.expiresAt ?? result.time + this.#sessionTimeoutMs);
       return this.expiresAt;
     });
   }
 
   async close(): Promise<void> {
-    await this.#oneAtATime(async () => await this.#release());
+    await this.#queue.run(() => this.#close());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // what was done is done: the lock ends by itself after its time, and a repeat of the work would
-    // do harm
+    // the work was done: an error of the close would make the caller repeat it
     await this.close().catch(() => undefined);
     this.#end();
   }
 
-  /** For the shutdown of its event store. */
-  async terminate(why: Error): Promise<void> {
-    this.#losing.abort(why);
+  /** For the end of the event store. */
+  async terminate(reason: Error): Promise<void> {
+    this.#lockLost.abort(reason);
     await this[Symbol.asyncDispose]();
   }
 
-  /** Renews until the session ends. A renewal that fails is tried again, while there is time. */
-  renewByItself(): void {
+  /** Renews until the session ends. A failed renewal is repeated while there is time. */
+  startRenewal(): void {
     const { clock } = this.#context;
-    const rest = this.#sessionTimeoutMs / renewalPart;
-    const renewing = async (): Promise<void> => {
-      for (let ms = rest; !this.#isEnded && this.#left(0) > 0;) {
+    const intervalMs = this.#sessionTimeoutMs / renewalPart;
+    const run = async (): Promise<void> => {
+      for (let ms = intervalMs; !this.#isEnded && this.#remainingMs() > 0;) {
         await clock.wait(ms, this.#ended.signal);
         ms = await this.renew().then(
-          () => rest,
-          () => rest / renewalPart,
+          () => intervalMs,
+          () => intervalMs / renewalPart,
         );
       }
     };
     const { access, database } = this.#rows;
-    // not in the request that opened the session: its context would go on for as long as the
-    // session does
-    access.detached(database, () => void renewing().catch(() => undefined));
+    // outside the request that opened the session, whose context would be kept for as long
+    access.detached(database, () => void run().catch(() => undefined));
   }
 
-  // ─── parts
+  // ─── internals
 
   async #append(
     events: readonly AnyEvent[],
     encoded: readonly EncodedEvent[],
     { signal, idempotencyKey, sameCommit, close = false }: AppendOptions,
-  ): Promise<{ readonly version: number; readonly replayed: boolean }> {
-    const rows = this.#rows;
-    const replayed = async (row: Row) => {
-      if (close) await this.#release();
-      else await this.#settle(signal);
+  ): Promise<AppendResult> {
+    const context = this.#context;
+    const participant = new SessionParticipant(this.#handle, encoded, close, [events]);
+    const versions = () => participant.versions;
+    const record = context.idempotencyRecord(this.#rows, idempotencyKey, [events], versions);
+    const replay = async (row: Row): Promise<AppendResult> => {
+      if (close) await this.#close();
+      else await this.#resolveOutcome(signal);
       return { version: (idempotencyRecordIn(row).answer as VersionRange).to, replayed: true };
     };
-    const participant = new SessionParticipant(this.#hands, Promise.resolve(encoded), close, [events]);
-    const mark = this.#context.idempotencyRecord(rows, idempotencyKey, [events], () => participant.versions);
     this.#assertOpen();
-    const first = this.#inDoubt ? await this.#context.findReplay(mark, signal) : undefined;
-    if (first !== undefined) return await replayed(first);
-    await this.#settle(signal);
+    const earlier = this.#outcomeUnknown ? await context.findReplay(record, signal) : undefined;
+    if (earlier !== undefined) return await replay(earlier);
+    await this.#resolveOutcome(signal);
     if (encoded.length === 0 && !close) return { version: this.version, replayed: false };
     await participant.prepare();
-    const batch = this.#context.atomic();
+    const batch = context.atomic();
     if (encoded.length > 0) sameCommit?.(batch, participant.outcome);
     batch.include(participant);
     try {
-      const outcome = await commitAtomic(batch, mark, signal);
-      return outcome?.outcome === 'replayed'
-        ? await replayed(outcome.row)
-        : { version: this.version, replayed: false };
+      const outcome = await commitAtomic(batch, record, signal);
+      if (outcome?.outcome === 'replayed') return await replay(outcome.row);
+      return { version: this.version, replayed: false };
     } catch (error) {
-      this.#doubt(error, close);
+      this.#noteUnknown(error, close);
       throw error;
     }
   }
 
-  /** Notes that nobody knows whether a commit has landed. */
-  #doubt(error: unknown, closing: boolean): void {
+  #noteUnknown(error: unknown, closing: boolean): void {
     if (!isStorageError(error) || error.effect !== 'unknown') return;
-    this.#inDoubt = true;
-    this.#closingInDoubt ||= closing;
+    this.#outcomeUnknown = true;
+    this.#closeUnknown ||= closing;
   }
 
   get #isEnded(): boolean {
-    return this.#closed || this.#over !== undefined;
+    return this.#closed || this.#failure !== undefined;
   }
 
-  #encode(events: readonly AnyEvent[], metadata: WriteEventsOptions['metadata']) {
-    const { definition, settings } = this.#context;
-    return (async () =>
-      await encodeEvents(definition, events, metadataOf(settings.metadata?.(), metadata)))();
-  }
-
-  /** A session does one thing at a time: calls wait for those before them. */
-  async #oneAtATime<R>(work: () => Promise<R>): Promise<R> {
-    const turn = this.#queue.then(work, work);
-    this.#queue = turn.catch(() => undefined);
-    return await turn;
+  async #encode(events: readonly AnyEvent[], metadata: WriteEventsOptions['metadata']) {
+    return await this.#context.encode(events, metadata);
   }
 
   #assertOpen(): void {
-    if (this.#over !== undefined) throw this.#over;
-    if (this.#closed) throw this.#notOpen();
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closed) throw this.#notOpenError();
   }
 
-  #notOpen(): Error {
-    return streamError('SESSION_NOT_OPEN', `The session at the ${this.#rows.name} is closed.`, {
-      stream: this.#rows.path,
-    });
+  #notOpenError(): Error {
+    const { name, path } = this.#rows;
+    return streamError('SESSION_NOT_OPEN', `The session on the ${name} is closed.`, { stream: path });
   }
 
-  /** After an answer was lost: reads what landed, and goes on from there. */
-  async #settle(signal: AbortSignal | undefined): Promise<void> {
+  /** After an unknown outcome: reads what was committed, and continues from there. */
+  async #resolveOutcome(signal: AbortSignal | undefined): Promise<void> {
     this.#assertOpen();
-    if (!this.#inDoubt) return;
+    if (!this.#outcomeUnknown) return;
     const { observer } = this.#context;
-    const found = await catchUp(
-      this.#rows,
-      { version: this.version, state: this.#state },
-      { observer, signal, extraReads: [this.#rows.lease] },
-    );
-    const why = this.#refusal(found.head, found.extraRows[0]);
-    if (why !== undefined) throw this.#stop(why);
-    this.#held = { ...this.#held, version: found.version, head: (found.head.row as Row).version };
-    this.#state = found.state;
-    this.#inDoubt = false;
+    const from = { version: this.version, state: this.#state };
+    const loaded = await catchUp(this.#rows, from, { observer, signal, extraReads: [this.#rows.lease] });
+    const failure = this.#failureBy(loaded.head, loaded.extraRows[0]);
+    if (failure !== undefined) throw this.#fail(failure);
+    this.#held = { ...this.#held, version: loaded.version, head: (loaded.head.row as Row).version };
+    this.#state = loaded.state;
+    this.#outcomeUnknown = false;
   }
 
-  async #lookWhy(signal: AbortSignal | undefined): Promise<Error> {
-    const rows = this.#rows;
-    const {
-      rows: [head, lease],
-    } = await rows.access.read([rows.head, rows.lease], { signal });
-    return this.#stop(this.#refusal(headIn(rows.head, head), lease) ?? this.#expired());
+  async #readRows(signal?: AbortSignal): Promise<{ readonly head: Head; readonly lease: Row | undefined }> {
+    const { access, head, lease } = this.#rows;
+    const { rows } = await access.read([head, lease], { signal });
+    return { head: headIn(head, rows[0]), lease: rows[1] };
   }
 
-  /** Why the session cannot go on, by its rows as they are; `undefined` where it can. */
-  #refusal(head: Head, lease: Row | undefined): Error | undefined {
+  async #readFailure(signal: AbortSignal | undefined): Promise<Error> {
+    const { head, lease } = await this.#readRows(signal);
+    return this.#fail(this.#failureBy(head, lease) ?? this.#expiredError());
+  }
+
+  /** Why the session cannot continue, by its rows as they are; `undefined` if it can. */
+  #failureBy(head: Head, lease: Row | undefined): Error | undefined {
     const rows = this.#rows;
-    const { session, lease: mine } = this.#held;
+    const { session, lease: own } = this.#held;
     if (head.kind === 'deleted') return deletedError(rows);
-    if (head.kind !== 'held' && this.#closingInDoubt) return this.#notOpen();
-    if (head.kind !== 'held' || head.session !== session || (lease !== undefined && lease.version !== mine)) {
-      const message = `The session at the ${rows.name} has lost its lock: somebody else took the stream after it had expired.`;
+    if (head.kind !== 'held' && this.#closeUnknown) return this.#notOpenError();
+    if (head.kind !== 'held' || head.session !== session || (lease !== undefined && lease.version !== own)) {
+      const message = `The session on the ${rows.name} has lost its lock: it expired, and another writer took the stream.`;
       return streamError('SESSION_LOST', message, { stream: rows.path });
     }
-    return lease === undefined ? this.#expired() : undefined;
+    return lease === undefined ? this.#expiredError() : undefined;
   }
 
-  #expired(): Error {
+  #expiredError(): Error {
     const expiredAt = this.expiresAt;
-    const message = `The session at the ${this.#rows.name} expired at ${expiredAt.toISOString()}: renew it in time, or give it more.`;
+    const message = `The session on the ${this.#rows.name} expired at ${expiredAt.toISOString()}: renew it in time, or raise sessionTimeoutMs.`;
     return streamError('SESSION_EXPIRED', message, { stream: this.#rows.path, expiredAt });
   }
 
-  /** Nothing more can be done with it. */
-  #stop(why: Error): Error {
-    if (this.#over === undefined) {
-      this.#over = why;
-      // who lost the stream to somebody else had slept through their time, too
-      if (isStorageError(why, 'SESSION_EXPIRED') || isStorageError(why, 'SESSION_LOST'))
-        this.#context.emit(this.#rows, {
-          event: 'session expired',
-          session: this.#held.session,
-          expiredAt: this.expiresAt,
-        });
-      this.#losing.abort(why);
-      this.#end();
+  #fail(failure: Error): Error {
+    if (this.#failure !== undefined) return failure;
+    this.#failure = failure;
+    // a lost session has expired too
+    if (isStorageError(failure, 'SESSION_EXPIRED') || isStorageError(failure, 'SESSION_LOST')) {
+      const { session } = this.#held;
+      this.#context.emit(this.#rows, { event: 'session expired', session, expiredAt: this.expiresAt });
     }
-    return why;
+    this.#lockLost.abort(failure);
+    this.#end();
+    return failure;
   }
 
   #end(): void {
@@ -341,59 +323,57 @@ export class LeasedSession extends StreamSession<AnyStream> {
     this.#context.sessions.delete(this);
   }
 
-  #prolong(begun: number, expiresAt: number): void {
-    this.#deadline = Math.max(this.#deadline, begun + this.#sessionTimeoutMs);
+  #prolong(startedAt: number, expiresAt: number): void {
+    this.#deadline = Math.max(this.#deadline, startedAt + this.#sessionTimeoutMs);
     this.#expiresAt = Math.max(this.#expiresAt, expiresAt);
   }
 
-  /** Aborts the signal shortly before the time is over, unless it was given more meanwhile. */
-  async #watch(): Promise<void> {
+  /** Aborts the signal shortly before the lock expires, unless it is renewed. */
+  async #warnBeforeExpiry(): Promise<void> {
     const { clock } = this.#context;
     const warningMs = Math.min(this.#sessionTimeoutMs / warningPart, warningMsMax);
+    const leftMs = (): number => this.#remainingMs() - warningMs;
     try {
-      for (let left = this.#left(warningMs); left > 0; left = this.#left(warningMs))
-        await clock.wait(left, this.#ended.signal);
-      if (!this.#isEnded) this.#losing.abort(this.#expired());
+      for (let ms = leftMs(); ms > 0; ms = leftMs()) await clock.wait(ms, this.#ended.signal);
+      if (!this.#isEnded) this.#lockLost.abort(this.#expiredError());
     } catch {
       // the session ended first
     }
   }
 
-  #left(warningMs: number): number {
-    return this.#deadline - warningMs - this.#context.clock.monotonic();
+  #remainingMs(): number {
+    return this.#deadline - this.#context.clock.monotonic();
   }
 
-  async #release(): Promise<void> {
-    if (this.#isEnded) return;
-    const freed = await this.#free();
+  async #close(): Promise<void> {
+    if (!this.#isEnded) this.#onClosed(await this.#free());
+  }
+
+  #onClosed(freed: boolean): void {
     const { session, version } = this.#held;
     this.#end();
     this.#context.emit(this.#rows, { event: 'session closed', session, version, freed });
   }
 
-  /** Answers whether the lock was still there to be freed. */
+  /** Returns whether the session still had the lock. */
   async #free(): Promise<boolean> {
-    const rows = this.#rows;
-    for (let attempt = 1; attempt <= closingAttempts; attempt += 1) {
-      const content = closeBatch(rows, this.#held);
-      const result = await rows.access.commit(rows.database, content).catch((error: unknown) => {
-        this.#doubt(error, true);
+    const { access, database } = this.#rows;
+    for (let attempt = 1; attempt <= closeAttempts; attempt += 1) {
+      const content = closeBatch(this.#rows, this.#held);
+      const result = await access.commit(database, content).catch((error: unknown) => {
+        this.#noteUnknown(error, true);
         throw error;
       });
       if (result.outcome === 'committed') return true;
-      const {
-        rows: [headRow, lease],
-      } = await rows.access.read([rows.head, rows.lease]);
-      const head = headIn(rows.head, headRow);
-      if (this.#refusal(head, lease) !== undefined) return false;
-      // an append whose answer was lost has landed after all
+      const { head, lease } = await this.#readRows();
+      if (this.#failureBy(head, lease) !== undefined) return false;
+      // an append with an unknown outcome was committed
       this.#held = { ...this.#held, version: head.version, head: (head.row as Row).version };
     }
     return false;
   }
 
-  /** What a part of a commit may do with the session. */
-  get #hands(): SessionHandle {
+  get #handle(): SessionHandle {
     return {
       context: this.#context,
       rows: this.#rows,
@@ -401,26 +381,19 @@ export class LeasedSession extends StreamSession<AnyStream> {
       held: () => this.#held,
       state: () => this.#state,
       prepare: async () => this.#assertOpen(),
-      refusal: (head, lease) => {
-        const why = this.#refusal(head, lease);
-        if (why !== undefined) return this.#stop(why);
+      failureBy: (head, lease) => {
+        const failure = this.#failureBy(head, lease);
+        if (failure !== undefined) return this.#fail(failure);
         if (head.row?.version === this.#held.head) return undefined;
-        // a commit of mine has landed whose answer was lost
-        this.#inDoubt = true;
+        // a commit with an unknown outcome was done
+        this.#outcomeUnknown = true;
         return mismatchError(this.#rows, { expected: this.#held.version, by: 'version' }, head.version);
       },
-      committed: (held, state, landed, begun, close) => {
+      committed: (held, state, commit, startedAt, close) => {
         this.#held = held;
         this.#state = state;
-        if (close) {
-          this.#end();
-          this.#context.emit(this.#rows, {
-            event: 'session closed',
-            session: held.session,
-            version: held.version,
-            freed: true,
-          });
-        } else this.#prolong(begun, landed.time + this.#sessionTimeoutMs);
+        if (close) this.#onClosed(true);
+        else this.#prolong(startedAt, commit.time + this.#sessionTimeoutMs);
       },
     };
   }

@@ -1,29 +1,25 @@
-/** How long a session's lock lives, and how long it is waited for. */
+/** The options of sessions: their defaults and limits. */
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import { assertOptions, inspect, timerMsMax } from '@kvent/key-value-storage/internal';
 import type { SessionOptions } from '../definition/event-stream.js';
 
 export const sessionDefaults = { sessionTimeoutMs: 60_000, openTimeoutMs: 5_000, renewal: 'manual' } as const;
 
-/** `INVALID_OPTION` names what is wrong. */
 export function assertSessionOptions(
   owner: string,
   options: SessionOptions | undefined,
   allowed: readonly string[],
 ): void {
   assertOptions(owner, options, allowed);
-  const { sessionTimeoutMs, openTimeoutMs, renewal } = options ?? {};
-  if (
-    sessionTimeoutMs !== undefined &&
-    !(Number.isInteger(sessionTimeoutMs) && sessionTimeoutMs >= 1 && sessionTimeoutMs <= timerMsMax)
-  )
+  const { sessionTimeoutMs: timeout, openTimeoutMs, renewal } = options ?? {};
+  if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 1 && timeout <= timerMsMax))
     throw invalidOption(
-      `${owner}: sessionTimeoutMs is a whole number of milliseconds from 1, below 2^31; given was ${inspect(sessionTimeoutMs)}.`,
+      `${owner}: sessionTimeoutMs must be a whole number of milliseconds from 1, below 2^31; got ${inspect(timeout)}.`,
     );
   if (openTimeoutMs !== undefined && !(typeof openTimeoutMs === 'number' && openTimeoutMs >= 0))
     throw invalidOption(
-      `${owner}: openTimeoutMs is a number of milliseconds from 0; given was ${inspect(openTimeoutMs)}.`,
+      `${owner}: openTimeoutMs must be a number of milliseconds from 0; got ${inspect(openTimeoutMs)}.`,
     );
   if (renewal !== undefined && renewal !== 'manual' && renewal !== 'auto')
-    throw invalidOption(`${owner}: renewal is 'manual' or 'auto'; given was ${inspect(renewal)}.`);
+    throw invalidOption(`${owner}: renewal must be 'manual' or 'auto'; got ${inspect(renewal)}.`);
 }

@@ -1,25 +1,26 @@
-/** A session's append, as a part of a commit. */
+/** An append of a session as a participant of a commit. */
 import type { Address, Row } from '@kvent/key-value-storage/provider';
 import {
-  rowNameOf,
+  isPromise,
   Participant,
-  type Contribution,
-  type StorageAccess,
+  rowNameOf,
   type CommittedBatch,
+  type Contribution,
   type ObservedRows,
+  type StorageAccess,
   type Verdict,
 } from '@kvent/key-value-storage/internal';
-import type { EncodedEvent } from '../events/event-codec.js';
+import type { StreamContext } from '../context/stream-context.js';
 import type { VersionRange } from '../definition/event-stream.js';
-import { evolvedBy } from '../events/fold.js';
+import type { EncodedEvent, EncodedEvents } from '../events/event-codec.js';
+import { evolveAll } from '../events/fold.js';
 import { headIn, type Head } from '../rows/head.js';
-import { crossesInterval, snapshotBesideEvents } from '../snapshots/snapshot-rows.js';
 import { closeBatch, sessionAppendBatch, type HeldStream } from '../rows/stream-batches.js';
 import { mismatchError } from '../rows/stream-conflicts.js';
-import type { StreamContext } from '../context/stream-context.js';
 import type { StreamRows } from '../rows/stream-rows.js';
+import { crossesInterval, snapshotBesideEvents } from '../snapshots/snapshot-rows.js';
 
-/** What a part of a commit may do with its session. */
+/** What a participant uses of its session. */
 export interface SessionHandle {
   readonly context: StreamContext;
   readonly rows: StreamRows;
@@ -28,9 +29,15 @@ export interface SessionHandle {
   state(): unknown;
   /** Rejects when the session cannot write any more. */
   prepare(): Promise<void>;
-  /** Why the session cannot go on. */
-  refusal(head: Head, lease: Row | undefined): Error | undefined;
-  committed(held: HeldStream, state: unknown, landed: CommittedBatch, begun: number, close: boolean): void;
+  /** Why the session cannot continue, by its rows as they are. */
+  failureBy(head: Head, lease: Row | undefined): Error | undefined;
+  committed(
+    held: HeldStream,
+    state: unknown,
+    commit: CommittedBatch,
+    startedAt: number,
+    close: boolean,
+  ): void;
 }
 
 export class SessionParticipant extends Participant {
@@ -39,21 +46,16 @@ export class SessionParticipant extends Participant {
   readonly what: string;
   readonly subject: string;
   readonly reads: readonly Address[];
-  readonly #hands: SessionHandle;
-  readonly #encoding: Promise<readonly EncodedEvent[]>;
+  readonly #handle: SessionHandle;
+  readonly #encoding: EncodedEvents;
   readonly #close: boolean;
   readonly #content: unknown;
   #events: readonly EncodedEvent[] = [];
-  #begun = 0;
+  #startedAt = 0;
   #snapshots = 0;
   #folded: { readonly from: HeldStream; readonly state: unknown } | undefined;
 
-  constructor(
-    handle: SessionHandle,
-    encoding: Promise<readonly EncodedEvent[]>,
-    close: boolean,
-    content: unknown,
-  ) {
+  constructor(handle: SessionHandle, encoding: EncodedEvents, close: boolean, content: unknown) {
     super();
     const { rows } = handle;
     this.access = rows.access;
@@ -61,15 +63,16 @@ export class SessionParticipant extends Participant {
     this.what = rows.name;
     this.subject = rowNameOf(rows.head);
     this.reads = [rows.head, rows.lease];
-    this.#hands = handle;
+    this.#handle = handle;
     this.#encoding = encoding;
     this.#close = close;
     this.#content = content;
-    encoding.catch(() => undefined);
+    // handled by `prepare`
+    if (isPromise(encoding)) encoding.then(undefined, () => undefined);
   }
 
   async prepare(): Promise<void> {
-    await this.#hands.prepare();
+    await this.#handle.prepare();
     this.#events = await this.#encoding;
   }
 
@@ -78,77 +81,65 @@ export class SessionParticipant extends Participant {
   }
 
   get versions(): VersionRange {
-    const { version } = this.#hands.held();
+    const { version } = this.#handle.held();
     return { from: version + 1, to: version + this.#events.length };
   }
 
-  /** What the events lead to. */
+  /** The stream after the events. */
   get outcome() {
-    const { rows } = this.#hands;
-    return Object.freeze({
-      id: rows.id,
-      state: this.#stateAfter,
-      version: this.versions.to,
-      events: this.#events.map(({ event }) => event),
-    });
+    const events = this.#events.map(({ event }) => event);
+    const { id } = this.#handle.rows;
+    return Object.freeze({ id, state: this.#stateAfter, version: this.versions.to, events });
   }
 
-  /** Folded once: `evolve` is asked for each event one time, whoever wants to know the state. */
+  /** Folded once, so that `evolve` is called once for each event. */
   get #stateAfter(): unknown {
-    const from = this.#hands.held();
+    const from = this.#handle.held();
     if (this.#folded?.from !== from) {
       const events = this.#events.map(({ event }) => event);
-      const state = evolvedBy(this.#hands.rows, this.#hands.state(), from.version, events);
+      const state = evolveAll(this.#handle.rows, this.#handle.state(), from.version, events);
       this.#folded = { from, state };
     }
     return this.#folded.state;
   }
 
   contribution(): Contribution {
-    const { context, rows, sessionTimeoutMs } = this.#hands;
-    const held = this.#hands.held();
-    const stored = this.#events.map((each) => each.stored);
-    this.#begun = context.clock.monotonic();
+    const { context, rows, sessionTimeoutMs } = this.#handle;
+    const held = this.#handle.held();
+    const stored = this.#events.map((event) => event.stored);
+    this.#startedAt = context.clock.monotonic();
     const batch = this.#close
       ? closeBatch(rows, held, stored)
       : sessionAppendBatch(rows, held, stored, sessionTimeoutMs);
-    const { to } = this.versions;
-    // before anything is sent: what cannot be folded is not appended
+    const { to: version } = this.versions;
+    // folded before anything is sent: events that cannot be folded are not appended
     const state = this.#stateAfter;
-    const riding = crossesInterval(rows.definition.snapshot.every, held.version, to);
-    const snapshots = riding
-      ? snapshotBesideEvents(rows, { version: to, state }, batch, context.observer)
+    const snapshots = crossesInterval(rows.definition.snapshot.every, held.version, version)
+      ? snapshotBesideEvents(rows, { version, state }, batch, context.observer)
       : [];
     this.#snapshots = snapshots.length;
     return { checks: batch.checks, changes: [...batch.changes, ...snapshots] };
   }
 
   evaluate({ rows: [headRow, lease], conflict }: ObservedRows): Verdict {
-    const { rows } = this.#hands;
+    const { rows } = this.#handle;
     const head = headIn(rows.head, headRow);
-    const error = this.#hands.refusal(head, lease);
+    const error = this.#handle.failureBy(head, lease);
     if (error !== undefined) return { outcome: 'reject', error };
     if (conflict === undefined) return { outcome: 'proceed' };
-    return {
-      outcome: 'retry',
-      error: mismatchError(rows, { expected: head.version, by: 'loaded' }, head.version),
-    };
+    const { version } = head;
+    return { outcome: 'retry', error: mismatchError(rows, { expected: version, by: 'loaded' }, version) };
   }
 
-  override committed(landed: CommittedBatch): void {
-    const { context, rows } = this.#hands;
-    const held = this.#hands.held();
-    const { from, to } = this.versions;
+  override committed(commit: CommittedBatch): void {
+    const { context, rows } = this.#handle;
+    const held = this.#handle.held();
+    const version = this.versions.to;
     const state = this.#stateAfter;
-    if (to >= from)
-      context.onAppended(rows, {
-        before: from - 1,
-        events: this.#events,
-        commit: landed,
-        session: held.session,
-      });
-    if (this.#snapshots > 0) context.emit(rows, { event: 'snapshot created', version: to });
-    const head = to >= from || this.#close ? landed.version : held.head;
-    this.#hands.committed({ ...held, version: to, head }, state, landed, this.#begun, this.#close);
+    const events = this.#events;
+    if (events.length > 0) context.onAppended(rows, { before: held.version, events, commit }, held.session);
+    if (this.#snapshots > 0) context.emit(rows, { event: 'snapshot created', version });
+    const head = events.length > 0 || this.#close ? commit.version : held.head;
+    this.#handle.committed({ ...held, version, head }, state, commit, this.#startedAt, this.#close);
   }
 }

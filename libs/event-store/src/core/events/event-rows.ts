@@ -1,0 +1,69 @@
+/** The rows of a stream's events: their range, their versions, and what a missing one means. */
+import type { Row, ScannedRow, ScanRange } from '@kvent/key-value-storage/provider';
+import { readHead, type Head } from '../rows/head.js';
+import { corrupt, numbersIn, versionKey, type StreamRows } from '../rows/stream-rows.js';
+
+/** The events of a range of versions; without `to` up to the last. */
+export const eventRange = (
+  rows: StreamRows,
+  from: number,
+  to: number | undefined,
+  limit: number,
+): ScanRange => ({
+  ...rows.rangeOf('event'),
+  start: versionKey(Math.max(from, 1)),
+  ...(to !== undefined && { end: versionKey(to + 1) }),
+  limit,
+});
+
+/** The version of a scanned event. */
+export function versionIn(rows: StreamRows, { key }: ScannedRow): number {
+  const [version] = numbersIn(key) ?? [];
+  if (version === undefined) throw corrupt({ ...rows.rangeOf('event'), key }, 'Kvent did not write its key');
+  return version;
+}
+
+export const missingEventError = (rows: StreamRows, version: number, { version: of }: Head) =>
+  corrupt(rows.event(version), `event ${version} is missing, and the stream is at version ${of}`);
+
+/** For a missing event: `STORAGE_CORRUPT`, unless the stream was deleted since its head was read. */
+export async function assertDeleted(
+  rows: StreamRows,
+  version: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const head = await readHead(rows, signal);
+  if (head.kind !== 'deleted') throw missingEventError(rows, version, head);
+}
+
+/** The number of versions read in one round trip to find a time. */
+const probes = 32;
+
+/** The last version that was recorded no later than a time; 0 before the first. */
+export async function versionAt(
+  rows: StreamRows,
+  time: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const head = await readHead(rows, signal);
+  if (head.kind === 'deleted') return 0;
+  let [low, high] = [0, head.version];
+  while (low < high) {
+    const step = Math.max(1, Math.ceil((high - low) / probes));
+    const versions = Array.from({ length: Math.ceil((high - low) / step) }, (_, index) =>
+      Math.min(low + (index + 1) * step, high),
+    );
+    const addresses = versions.map((version) => rows.event(version));
+    const { rows: events } = await rows.access.read(addresses, { values: 'omit', signal });
+    const missing = versions.find((_, index) => events[index] === undefined);
+    if (missing !== undefined) {
+      await assertDeleted(rows, missing, signal);
+      return 0;
+    }
+    const later = events.findIndex((row) => (row as Row).updatedAt > time);
+    if (later === -1) return high;
+    low = later === 0 ? low : (versions[later - 1] as number);
+    high = (versions[later] as number) - 1;
+  }
+  return low;
+}
