@@ -1,6 +1,6 @@
 /**
- * What an open JSON-file provider holds: the lock, and the databases. Databases share nothing but
- * these: one's full disk holds up no other.
+ * An open store: the lock and the databases. Databases are independent, so one that cannot write
+ * does not block another.
  */
 import { basename, join } from 'node:path';
 import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/base/errors.js';
@@ -26,7 +26,7 @@ import { droppedName } from './format/layout.js';
 import type { HeldLock } from './lock/lock-file.js';
 import { removeTree } from './store-root.js';
 
-/** Rows and bytes of one line of an import or a sweep. */
+/** Rows and bytes of one journal line of an import or a sweep. */
 const importRowsMax = 500;
 const importBytesMax = 1_024 * 1_024;
 
@@ -36,8 +36,8 @@ export class FileStore {
   readonly #context: StoreContext;
   readonly #lock: HeldLock;
   readonly #databases: Map<string, DatabaseFile>;
-  /** Databases that are being removed: what comes meanwhile waits, and begins anew. */
-  readonly #leaving = new Map<string, Promise<unknown>>();
+  /** Databases that are being dropped: further calls wait for the drop. */
+  readonly #dropping = new Map<string, Promise<unknown>>();
   #lost: StorageError | undefined;
 
   constructor(context: StoreContext, lock: HeldLock, databases: Map<string, DatabaseFile>) {
@@ -50,30 +50,30 @@ export class FileStore {
     return this.#context.hints;
   }
 
-  /** The lock is another process's: nothing is answered from memory any more. */
-  lose(error: StorageError): void {
+  /** Refuses every further call: the rows in memory may be outdated. */
+  onLockLost(error: StorageError): void {
     this.#lost ??= error;
     for (const database of this.#databases.values()) database.closeForWriting(this.#lost);
   }
 
-  note(): void {
-    for (const database of this.#databases.values()) database.note();
+  noteOnDisk(): void {
+    for (const database of this.#databases.values()) database.noteOnDisk();
   }
 
   async close(): Promise<void> {
-    await Promise.allSettled(this.#leaving.values());
+    await Promise.allSettled(this.#dropping.values());
     await Promise.all([...this.#databases.values()].map((database) => database.close()));
     await this.#lock.release();
   }
 
-  /** Before an answer from memory: after a timer that came late, somebody may have taken over. */
-  async #owned(): Promise<void> {
+  /** Call it before a read: after a late heartbeat another process may own the store. */
+  async #assertOwned(): Promise<void> {
     if (this.#lost !== undefined) throw this.#lost;
     if (!this.#lock.isFresh) await this.#context.verifyOwner();
   }
 
   async read(addresses: readonly Address[], omit: boolean): Promise<ReadResult> {
-    await this.#owned();
+    await this.#assertOwned();
     const time = this.#context.time.now();
     const rows = addresses.map((address) => {
       const row = this.#databases.get(address.database)?.table.get(address);
@@ -85,7 +85,7 @@ export class FileStore {
   }
 
   async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
-    await this.#owned();
+    await this.#assertOwned();
     const time = this.#context.time.now();
     return ranges.map((range) => ({
       time,
@@ -98,34 +98,31 @@ export class FileStore {
   }
 
   async #commit(batch: Batch, signal: Signal): Promise<CommitResult> {
-    await this.#owned();
+    await this.#assertOwned();
     return await this.#with(batch.database, (database) =>
-      database.submit((rowBefore, now) => {
-        const { result, effects } = evaluateBatch(batch, rowBefore, now);
-        return { effects, answer: result };
-      }, signal),
+      database.submit((rowBefore, now) => evaluateBatch(batch, rowBefore, now), signal),
     );
   }
 
   /**
-   * Hands work to a database at once, in the turn in which it is looked up: one that is idle and
-   * wrote nothing is forgotten. A new one is made on disk with its first row.
+   * Calls `work` synchronously after the lookup, because an idle database without rows is
+   * forgotten. A new one is created on disk with its first row.
    */
   async #with<R>(name: string, work: (database: DatabaseFile) => Promise<R>): Promise<R> {
     if (this.#context.readOnly)
       throw storageError(
         'STORAGE_UNSUPPORTED',
-        `The store in ${this.#context.root} was opened with readOnly: nothing is written to it.`,
+        `The store in ${this.#context.root} was opened with readOnly, so it cannot be written to.`,
         {},
       );
-    while (this.#leaving.has(name)) await this.#leaving.get(name)?.catch(() => undefined);
+    while (this.#dropping.has(name)) await this.#dropping.get(name)?.catch(() => undefined);
     if (this.#lost !== undefined) throw this.#lost;
     let database = this.#databases.get(name);
     if (database === undefined) this.#databases.set(name, (database = new DatabaseFile(name, this.#context)));
     return await work(database);
   }
 
-  /** How many databases it knows. */
+  /** The number of databases in memory. */
   get size(): number {
     return this.#databases.size;
   }
@@ -136,7 +133,7 @@ export class FileStore {
   }
 
   async sweep(limit: number): Promise<number> {
-    await this.#owned();
+    await this.#assertOwned();
     if (this.#context.readOnly) return 0;
     let swept = 0;
     const failures: unknown[] = [];
@@ -147,7 +144,7 @@ export class FileStore {
         failures.push(error);
       }
     }
-    // what stands against one database keeps no other from being swept
+    // a failure in one database must not keep the others from being swept
     if (failures.length > 0) throw failures[0] as Error;
     return swept;
   }
@@ -156,7 +153,7 @@ export class FileStore {
     let swept = 0;
     for (let more = this.#databases.has(name); more && swept < limit;) {
       const page = Math.min(importRowsMax, limit - swept);
-      const gone = await this.#with(name, async (database) => {
+      const removed = await this.#with(name, async (database) => {
         if (database.table.expired(1, this.#context.time.now()).length === 0) {
           this.forget(name);
           return 0;
@@ -164,15 +161,15 @@ export class FileStore {
         return await database.submit((rowBefore, now) => {
           const addresses = database.table
             .expired(page, now)
-            .filter((address) => isGone(rowBefore(address), now));
+            .filter((address) => isExpired(rowBefore(address), now));
           return {
             effects: addresses.map((address) => ({ address, row: undefined })),
-            answer: addresses.length,
+            result: addresses.length,
           };
         });
       });
-      swept += gone;
-      more = gone === page;
+      swept += removed;
+      more = removed === page;
     }
     return swept;
   }
@@ -180,7 +177,7 @@ export class FileStore {
   // ─── administration
 
   async databases(): Promise<readonly string[]> {
-    await this.#owned();
+    await this.#assertOwned();
     const now = this.#context.time.now();
     return [...this.#databases.values()]
       .filter(({ table }) => holdsARow(table, now))
@@ -189,13 +186,13 @@ export class FileStore {
   }
 
   async spaces(database: string): Promise<readonly Space[]> {
-    await this.#owned();
+    await this.#assertOwned();
     return this.#databases.get(database)?.table.spaces(database, this.#context.time.now()) ?? [];
   }
 
-  /** The rows as they are when the first one is asked for. */
+  /** The rows at the moment of the first read. */
   async *export(name: string): AsyncGenerator<RawRow> {
-    await this.#owned();
+    await this.#assertOwned();
     const now = this.#context.time.now();
     const view = this.#databases.get(name)?.freeze();
     if (view === undefined) return;
@@ -207,7 +204,7 @@ export class FileStore {
   }
 
   async import(name: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
-    await this.#owned();
+    await this.#assertOwned();
     let count = 0;
     let bytes = 0;
     let batch: RawRow[] = [];
@@ -219,7 +216,7 @@ export class FileStore {
       batch = [];
       bytes = 0;
       const imported = this.#with(name, (database) =>
-        database.submit(() => ({ effects, answer: effects.length })),
+        database.submit(() => ({ effects, result: effects.length })),
       );
       count += await imported.catch((error: unknown) => stopImport(error, count));
     };
@@ -235,18 +232,18 @@ export class FileStore {
   async drop(name: string): Promise<boolean> {
     return await this.#with(name, async (database) => {
       const dropped = this.#drop(database);
-      this.#leaving.set(name, dropped);
+      this.#dropping.set(name, dropped);
       try {
         return await dropped;
       } finally {
-        this.#leaving.delete(name);
+        this.#dropping.delete(name);
       }
     });
   }
 
   /**
-   * Gone with one rename: readers see it until that is on disk, and the files go when nothing can
-   * need them.
+   * Drops it with one rename. Readers see it until that is on disk; the files are removed after
+   * that.
    */
   async #drop(database: DatabaseFile): Promise<boolean> {
     const { fileSystem, root, verifyOwner, time } = this.#context;
@@ -279,7 +276,7 @@ export class FileStore {
     } catch (error) {
       const names = await fileSystem.list(database.directory).catch(() => undefined);
       if (names !== undefined && names.length > 0) throw unavailable(what, error);
-      // it says that it failed, and it was done
+      // the rename reported a failure, but the directory is gone
       database.closeForWriting(unavailable(what, error));
       throw outcomeUnknown(what, error);
     }
@@ -297,7 +294,7 @@ function holdsARow(table: RowTable, now: number): boolean {
   return false;
 }
 
-/** What was imported before the failure stays. */
+/** Rows that were imported before the failure stay. */
 function stopImport(error: unknown, count: number): never {
   throw isStorageError(error)
     ? stoppedAfter(error, count, `The import stopped after ${count} rows, which are stored.`)
@@ -308,7 +305,7 @@ function sizeOf({ row: { value } }: RawRow): number {
   return value.kind === 'json' ? value.text.length : value.kind === 'bytes' ? value.bytes.length : 0;
 }
 
-const isGone = (row: RawRow['row'] | undefined, now: number): boolean =>
+const isExpired = (row: RawRow['row'] | undefined, now: number): boolean =>
   row !== undefined && !isLive(row, now);
 
 const failed = (error: unknown): CommitResult => {

@@ -1,7 +1,7 @@
 /**
- * Rows in readable files below one directory: the embedded default, for development and for one
- * process. What was acknowledged is on disk: it survives `kill -9` and the loss of power. Network
- * file systems are not supported.
+ * Rows in readable files in one directory, for development and for applications of one process.
+ * Acknowledged writes are on disk: they survive `kill -9` and power loss. Network file systems are
+ * not supported.
  */
 import { resolve } from 'node:path';
 import { throwIfAborted } from '../../core/base/abort.js';
@@ -34,48 +34,42 @@ import { openStore } from './open-store.js';
 import { systemProcesses, type Processes } from './lock/process-identity.js';
 
 export interface JsonFileProviderOptions {
-  /** Where the data lives. It is made if it is not there, and belongs to one process at a time. */
+  /** The directory of the data. It is created if needed, and used by one process at a time. */
   readonly directory: string;
-  /** How long `open` waits for another process to let go: hot reload. @default 5_000 */
+  /** How long `open` waits for another process to release the store: hot reload. @default 5_000 */
   readonly lockTimeoutMs?: number;
-  /** The time it runs on. @default the system's */
+  /** The source of time. @default the system's */
   readonly clock?: Clock;
   /**
-   * `never`: `open` fails where there is no store yet, so that a disk that is not mounted is no
-   * empty store. @default 'if-missing'
+   * `never`: `open` fails if there is no store, so that an unmounted disk does not become an empty
+   * store. @default 'if-missing'
    */
   readonly create?: 'if-missing' | 'never';
   /**
-   * Opens what is there and changes nothing but the lock: nothing is recovered, cleared away or
-   * swept, and what would change a row is `STORAGE_UNSUPPORTED`. For sources of copies and backups.
-   * @default false
+   * Changes nothing but the lock: nothing is recovered, removed or swept, and writes are
+   * `STORAGE_UNSUPPORTED`. For sources of copies and backups. @default false
    */
   readonly readOnly?: boolean;
-  /**
-   * Permissions of directories that are made, less what the umask takes away. The owner needs all
-   * three. @default 0o700
-   */
+  /** Permissions of new directories, before the umask. Must include 0o700. @default 0o700 */
   readonly directoryMode?: number;
-  /**
-   * Permissions of files that are made, less what the umask takes away. The owner needs to read and
-   * write. @default 0o600
-   */
+  /** Permissions of new files, before the umask. Must include 0o600. @default 0o600 */
   readonly fileMode?: number;
-  /** When journals are gathered into a new snapshot, in the background. */
+  /** When journals are merged into a new snapshot, in the background. */
   readonly compaction?: Partial<CompactionOptions>;
   /**
-   * Journals that are open at the same time, each a descriptor; while a database is compacted, two
-   * more. Where more databases are written to, the one that was used longest ago is closed, and
-   * opened again when it is needed. @default 100
+   * The maximum number of open journals, one descriptor each; a compaction needs two more. If more
+   * databases are written to, the journal that was used longest ago is closed until its next write.
+   * @default 100
    */
   readonly openJournalsMax?: number;
   /**
-   * Hears what was cut off or could not be done in the background. @default `process.emitWarning`
+   * Called for data that was cut off and for failures in the background. @default
+   * `process.emitWarning`
    */
   readonly warn?: (message: string) => void;
-  /** The disk. @default this machine's */
+  /** The file system. @default this machine's */
   readonly fileSystem?: FileSystem;
-  /** The processes of the machine: who holds a lock. @default this machine's */
+  /** Identifies processes that hold a lock. @default this machine's */
   readonly processes?: Processes;
 }
 
@@ -105,7 +99,7 @@ export class JsonFileProvider implements StorageProvider {
     durable: 'fsync',
     shared: false,
     staleReads: false,
-    // it gathers by itself
+    // each database has a group commit of its own
     coalesce: false,
     expiry: 'exact',
     scan: 'ordered',
@@ -123,7 +117,7 @@ export class JsonFileProvider implements StorageProvider {
   readonly #lifecycle = new SerialQueue();
   #state: 'closed' | 'opening' | 'open' | 'closing' = 'closed';
   #store: FileStore | undefined;
-  /** The store that was opened first: another one at the same path is another disk. */
+  /** The id of the store that was opened first: another one at this path is another disk. */
   #id: string | undefined;
 
   constructor(options: JsonFileProviderOptions) {
@@ -204,10 +198,7 @@ export class JsonFileProvider implements StorageProvider {
     return await this.#pending.track(this.#opened().sweep(limit));
   }
 
-  /**
-   * How many databases it keeps something of in memory: those that hold or held a row, and those
-   * that are being asked.
-   */
+  /** The number of databases in memory: those with a directory, and those with calls in flight. */
   get databasesKnown(): number {
     return this.#opened().size;
   }
@@ -226,11 +217,13 @@ function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
   ]);
   assertOptions('compaction of JsonFileProvider', compaction, Object.keys(compactionDefaults));
   if (typeof given.directory !== 'string' || given.directory === '')
-    throw invalidOption('JsonFileProvider: directory is the path of a directory.');
-  // what was given may hold a password: it is not repeated
+    throw invalidOption(
+      `JsonFileProvider: directory must be the path of a directory; got ${inspect(given.directory)}.`,
+    );
+  // it may contain a password, so the message does not repeat it
   if (looksLikeAddress(given.directory))
     throw invalidOption(
-      'JsonFileProvider: directory is the path of a directory, without quotes or blanks at its ends; what was given looks like the address of a database.',
+      'JsonFileProvider: directory must be the path of a directory, without quotes or blanks at its ends; got what looks like the address of a database.',
     );
   assertNumber('lockTimeoutMs', given.lockTimeoutMs);
   const resolved = { ...given, processes, compaction: { ...compactionDefaults, ...compaction } };
@@ -238,25 +231,25 @@ function resolveProviderOptions(options: JsonFileProviderOptions): Resolved {
   assertNumber('compaction.minimumBytes', resolved.compaction.minimumBytes);
   if (!Number.isInteger(given.openJournalsMax) || given.openJournalsMax < 1)
     throw invalidOption(
-      `JsonFileProvider: openJournalsMax is a whole number from 1; given was ${inspect(given.openJournalsMax)}.`,
+      `JsonFileProvider: openJournalsMax must be a whole number from 1; got ${inspect(given.openJournalsMax)}.`,
     );
   assertMode('directoryMode', given.directoryMode, 0o700);
   assertMode('fileMode', given.fileMode, 0o600);
   if (typeof given.readOnly !== 'boolean')
-    throw invalidOption(`JsonFileProvider: readOnly is true or false; given was ${inspect(given.readOnly)}.`);
+    throw invalidOption(`JsonFileProvider: readOnly must be true or false; got ${inspect(given.readOnly)}.`);
   if (!['if-missing', 'never'].includes(given.create))
     throw invalidOption(
-      `JsonFileProvider: create is 'if-missing' or 'never'; given was ${String(given.create)}.`,
+      `JsonFileProvider: create must be 'if-missing' or 'never'; got ${String(given.create)}.`,
     );
   return resolved;
 }
 
 function assertNumber(name: string, value: unknown): void {
   if (typeof value === 'number' && value >= 0 && Number.isFinite(value)) return;
-  throw invalidOption(`JsonFileProvider: ${name} is a number from 0 up; given was ${String(value)}.`);
+  throw invalidOption(`JsonFileProvider: ${name} must be a number of at least 0; got ${String(value)}.`);
 }
 
-/** `least`: what the owner cannot do without. */
+/** `least`: the permissions that the owner needs. */
 function assertMode(name: string, value: unknown, least: number): void {
   if (
     typeof value === 'number' &&
@@ -268,6 +261,6 @@ function assertMode(name: string, value: unknown, least: number): void {
     return;
   const given = typeof value === 'number' ? `0o${value.toString(8)}` : inspect(value);
   throw invalidOption(
-    `JsonFileProvider: ${name} is a mode that gives the owner 0o${least.toString(8)}, 0o777 at most; given was ${given}.`,
+    `JsonFileProvider: ${name} must include 0o${least.toString(8)} and be at most 0o777; got ${given}.`,
   );
 }

@@ -1,6 +1,6 @@
 /**
- * Opening a store: the lock first, then the root, then every database, each judged by the opening
- * rules; what was not closed is written anew.
+ * Opens a store: first the lock, then the root, then every database, by the opening rules of
+ * `readDatabase`. A database that was not closed is written as a new generation.
  */
 import { join } from 'node:path';
 import { SteadyTime, type Clock } from '../../core/base/clock.js';
@@ -15,8 +15,8 @@ import { FileStore } from './file-store.js';
 import { acquireLock, type HeldLock } from './lock/lock-file.js';
 import { OpenJournals } from './database/open-journals.js';
 import type { Processes } from './lock/process-identity.js';
-import { readDatabase, type Recovered } from './database/read-database.js';
-import { listDatabases, makeRoot, readMarker, settleRoot, warnOfOthers } from './store-root.js';
+import { readDatabase, type RecoveredDatabase } from './database/read-database.js';
+import { listDatabases, ensureRoot, readMarker, prepareRoot, warnOfPermissions } from './store-root.js';
 
 interface OpenOptions {
   readonly fileSystem: FileSystem;
@@ -27,17 +27,17 @@ interface OpenOptions {
   readonly compaction: CompactionOptions;
   readonly openJournalsMax: number;
   readonly create: 'if-missing' | 'never';
-  /** Nothing is changed but the lock. */
+  /** Changes nothing but the lock. */
   readonly readOnly: boolean;
-  /** What is made on this disk has it; others that may write to the root are warned of. */
+  /** The mode of new directories; a root that other users may write to causes a warning. */
   readonly directoryMode: number;
   readonly warn: (message: string) => void;
-  /** The store that was here when this provider was open before. */
+  /** The id of the store that this provider opened before. */
   readonly expectedId: string | undefined;
 }
 
-/** Databases that are read at the same time. */
-const openedAtOnce = 4;
+/** How many databases are read at the same time. */
+const concurrency = 4;
 
 export async function openStore(
   options: OpenOptions,
@@ -54,21 +54,21 @@ export async function openStore(
     warn,
     expectedId,
   } = options;
-  await makeRoot(fileSystem, root, expectedId === undefined && !readOnly ? create : 'never');
-  await warnOfOthers(fileSystem, root, directoryMode, warn);
+  await ensureRoot(fileSystem, root, expectedId === undefined && !readOnly ? create : 'never');
+  await warnOfPermissions(fileSystem, root, directoryMode, warn);
   const lock = await acquireLock({
     fileSystem,
     directory: root,
     clock,
     processes,
     timeoutMs: lockTimeoutMs,
-    giveBack: readOnly,
+    restore: readOnly,
   });
   const databases = new Map<string, DatabaseFile>();
   const opening = new Opening(options, lock, databases);
   try {
-    lock.keep(opening.lose, () => opening.store.note());
-    const id = await (readOnly ? readMarker : settleRoot)(fileSystem, root);
+    lock.start(opening.onLockLost, () => opening.store.noteOnDisk());
+    const id = await (readOnly ? readMarker : prepareRoot)(fileSystem, root);
     if (expectedId !== undefined && id !== expectedId) throw anotherStore(root);
     await opening.readAll();
     await opening.context.verifyOwner();
@@ -82,16 +82,16 @@ export async function openStore(
 const anotherStore = (root: string): StorageError =>
   storageError(
     'STORAGE_UNAVAILABLE',
-    `The store in ${root} is not the one that this provider had open before: is the right disk mounted?`,
+    `The store in ${root} is not the one that this provider opened before. Is the right disk mounted?`,
     {},
   );
 
 interface Found {
   readonly name: string;
-  readonly recovered: Recovered;
+  readonly recovered: RecoveredDatabase;
 }
 
-/** Some at a time; after a failure no further one is begun. */
+/** A few at a time; after a failure no further one is started. */
 async function eachOf<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   const rest = items.values();
   let failed = false;
@@ -104,14 +104,14 @@ async function eachOf<T>(items: readonly T[], work: (item: T) => Promise<void>):
       });
     }
   };
-  const results = await Promise.allSettled(Array.from({ length: openedAtOnce }, worker));
+  const results = await Promise.allSettled(Array.from({ length: concurrency }, worker));
   for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
 
 /**
- * A clock that is behind the time stored by this much is told of: less is what clocks are set by.
+ * A clock that is this far behind the stored time causes a warning; small corrections are usual.
  */
-const farMs = 60_000;
+const clockWarningMs = 60_000;
 
 const timeOfDay = (time: number): string =>
   Math.abs(time) <= 8.64e15 ? new Date(time).toISOString() : String(time);
@@ -148,9 +148,9 @@ class Opening {
     this.store = new FileStore(this.context, lock, databases);
   }
 
-  readonly lose = (error: unknown): void => {
+  readonly onLockLost = (error: unknown): void => {
     this.#lost = unavailable(`The lock of the store in ${this.context.root} was lost`, error);
-    this.store.lose(this.#lost);
+    this.store.onLockLost(this.#lost);
   };
 
   async #verifyOwner(): Promise<void> {
@@ -158,15 +158,12 @@ class Opening {
     try {
       await this.#lock.verify();
     } catch (error) {
-      if (isStorageError(error, 'STORAGE_LOCKED')) this.lose(error);
+      if (isStorageError(error, 'STORAGE_LOCKED')) this.onLockLost(error);
       throw error;
     }
   }
 
-  /**
-   * Nothing is written before every database was judged: a start that is refused leaves all as it
-   * was.
-   */
+  /** Writes nothing before all databases are read, so a refused start changes nothing. */
   async readAll(): Promise<void> {
     const { fileSystem, root } = this.context;
     const found: Found[] = [];
@@ -176,36 +173,35 @@ class Opening {
     for (const { recovered } of found)
       if (Number.isFinite(recovered.time.time)) this.context.time.found(recovered.time);
     this.#warnOfClock();
-    await eachOf(found, (each) => this.#take(each));
+    await eachOf(found, (each) => this.#add(each));
   }
 
-  /** Rows expire by the time stored, never by a clock that was put back. */
+  /** Rows expire by the stored time, never by a clock that was set back. */
   #warnOfClock(): void {
     const ahead = this.context.time.ahead();
-    if (ahead === undefined || ahead.time - ahead.wall < farMs) return;
+    if (ahead === undefined || ahead.time - ahead.wall < clockWarningMs) return;
     const [stored, now] = [ahead.time, ahead.wall].map(timeOfDay);
     this.context.warn(
-      `The times stored in ${this.context.root} are ahead of this machine's clock: ${stored}, where it says ${now}. The clock was far ahead when something was written, or it is wrong now. What expires is counted on from the time stored.`,
+      `The times stored in ${this.context.root} are ahead of this machine's clock: ${stored} is stored, the clock is ${now}. Either the clock was ahead when a row was written, or it is wrong now. Expiry continues from the stored time.`,
     );
   }
 
   /**
-   * Whether the clock is far behind where it was when this was stored: what passes from here on is
-   * only known if that is written down.
+   * Whether the clock is far behind the clock at the last commit. The time that passes from now on
+   * is only known if that is stored.
    */
-  #isPutBack({ time: { wall } }: Recovered): boolean {
-    return wall - this.#clock.now() >= farMs;
+  #isSetBack({ time: { wall } }: RecoveredDatabase): boolean {
+    return wall - this.#clock.now() >= clockWarningMs;
   }
 
-  async #take({ name, recovered }: Found): Promise<void> {
+  async #add({ name, recovered }: Found): Promise<void> {
     const { fileSystem, warn } = this.context;
     for (const warning of recovered.warnings) warn(warning);
     const database = new DatabaseFile(name, this.context, recovered);
     this.#databases.set(name, database);
     if (this.context.readOnly) return;
-    // the page cache of a killed process proves nothing: what was read is only known to be on disk
-    // if its owner closed it
-    if (!recovered.closed || this.#lock.inherited || this.#isPutBack(recovered)) await database.recover();
+    // rows that were read may be in the page cache only, unless their owner closed the database
+    if (!recovered.closed || this.#lock.inherited || this.#isSetBack(recovered)) await database.recover();
     for (const file of recovered.stale)
       await fileSystem.remove(join(database.directory, file)).catch(() => undefined);
   }

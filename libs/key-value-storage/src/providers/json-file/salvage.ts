@@ -1,8 +1,8 @@
 /**
- * Copies what is readable of a damaged store to a new place, and says what is not. Nothing in the
- * old place is changed. What is found is judged line by line: a line whose sum does not fit is left
- * out and reported, and the commits behind it are taken all the same, for they hold results. So the
- * copy may lack changes, and of a batch some; the report says where.
+ * Copies the readable rows of a damaged store to a new directory, and reports the damage. The
+ * source is not changed. Each line is checked by itself: a line with a wrong checksum is skipped
+ * and reported, and the commits after it are still applied, because they contain results. So the
+ * copy may lack changes, even a part of a batch; the report says where.
  */
 import { join, resolve } from 'node:path';
 import { throwIfAborted } from '../../core/base/abort.js';
@@ -29,27 +29,24 @@ export interface SalvageReport {
 
 export interface SalvagedDatabase {
   readonly database: string;
-  /** How many rows were copied. */
+  /** The number of copied rows. */
   readonly rows: number;
-  /** What was not readable, in the order of the files. */
+  /** The unreadable parts, in the order of the files. */
   readonly damage: readonly { readonly place: string; readonly what: string }[];
 }
 
 export interface SalvageOptions {
-  /** The disk. @default this machine's */
+  /** The file system. @default this machine's */
   readonly fileSystem?: FileSystem;
-  /**
-   * Breaks it off at the next row, with `ABORTED`: what was copied until then stays in the new
-   * place.
-   */
+  /** Cancels it at the next row, with `ABORTED`. Rows that were copied stay in the target. */
   readonly signal?: AbortSignal | undefined;
-  /** The time the copy runs on. @default the system's */
+  /** The source of time for the copy. @default the system's */
   readonly clock?: Clock;
 }
 
 const defaults = { fileSystem: nodeFileSystem, clock: systemClock };
 
-/** `from` must be in use by nobody; `to` must not exist, or be empty: else `INVALID_OPTION`. */
+/** No process may use `from`. `INVALID_OPTION` if `to` exists and is not empty. */
 export async function salvageJsonFile(
   from: string,
   to: string,
@@ -57,23 +54,23 @@ export async function salvageJsonFile(
 ): Promise<SalvageReport> {
   const { fileSystem, clock, signal } = resolveOptions('salvageJsonFile', options, defaults, ['signal']);
   const root = resolve(from);
-  const taken = await fileSystem
+  const existing = await fileSystem
     .list(resolve(to))
     .catch((error: unknown) => Promise.reject(unavailable(`${to} cannot be read`, error)));
-  if (taken !== undefined && taken.length > 0)
-    throw invalidOption(`salvageJsonFile copies to a new place: ${to} is not empty.`);
+  if (existing !== undefined && existing.length > 0)
+    throw invalidOption(`salvageJsonFile: the target must be empty or missing; ${to} is not empty.`);
   const copy = new JsonFileProvider({ directory: to, fileSystem, clock });
   await copy.open();
   try {
     const databases: SalvagedDatabase[] = [];
-    const noLink = (database: string, { message }: Error): void => {
+    const onLink = (database: string, { message }: Error): void => {
       databases.push({
         database,
         rows: 0,
         damage: [{ place: join(root, directoryOf(database)), what: message }],
       });
     };
-    for (const database of await listDatabases(fileSystem, root, noLink)) {
+    for (const database of await listDatabases(fileSystem, root, onLink)) {
       const salvage = new Salvage(fileSystem, join(root, directoryOf(database)));
       await salvage.read();
       const rows = await copy.administration.import(database, salvage.soundRows(database, signal));
@@ -85,7 +82,7 @@ export async function salvageJsonFile(
   }
 }
 
-/** What is salvaged of one database. */
+/** Salvages one database. */
 class Salvage {
   readonly table = new RowTable();
   readonly damage: { readonly place: string; readonly what: string }[] = [];
@@ -98,13 +95,15 @@ class Salvage {
     this.#directory = directory;
   }
 
-  /** From the newest snapshot that is whole; older ones stand in for what damaged ones lack. */
+  /**
+   * Starts with the newest intact snapshot; older files replace the parts that damaged ones lack.
+   */
   async read(): Promise<void> {
     const { snapshots, journals } = generationsOf((await this.#fileSystem.list(this.#directory)) ?? []);
     const newest = Math.max(0, ...snapshots);
-    const whole = newest > 0 && (await this.#isWhole(newest));
+    const intact = newest > 0 && (await this.#isIntact(newest));
     const generations = [...new Set([...snapshots, ...journals])]
-      .filter((generation) => !whole || generation >= newest)
+      .filter((generation) => !intact || generation >= newest)
       .sort((a, b) => a - b);
     const last = generations.at(-1);
     if (last === undefined) this.#report(this.#directory, 'there is neither a snapshot nor a journal');
@@ -115,7 +114,7 @@ class Salvage {
     }
   }
 
-  /** The rows found that can be read back. Others are reported. */
+  /** The rows that can be read back; the others are reported. */
   *soundRows(database: string, signal: AbortSignal | undefined): Generator<RawRow, undefined> {
     for (const raw of this.table.all()) {
       throwIfAborted('The salvage', signal);
@@ -126,16 +125,16 @@ class Salvage {
     return undefined;
   }
 
-  async #isWhole(generation: number): Promise<boolean> {
-    let whole = true;
+  async #isIntact(generation: number): Promise<boolean> {
+    let intact = true;
     await withFile(this.#fileSystem, join(this.#directory, snapshotName(generation)), (file) =>
       readSnapshot(file, {
         header: () => undefined,
         row: () => undefined,
-        damage: () => void (whole = false),
+        damage: () => void (intact = false),
       }),
-    ).catch(() => (whole = false));
-    return whole;
+    ).catch(() => (intact = false));
+    return intact;
   }
 
   async #snapshot(generation: number): Promise<void> {
@@ -164,7 +163,7 @@ class Salvage {
           else
             this.#report(
               `${path}:1`,
-              'the first line is damaged, so the sums of the others cannot be verified: they are taken as they are',
+              'the first line is damaged, so the checksums of the other lines cannot be verified; the lines are used as they are',
             );
         }),
       ),

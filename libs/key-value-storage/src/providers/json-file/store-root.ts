@@ -1,7 +1,7 @@
 /**
- * The root of a store: a directory with a marker. An empty store has the marker; an empty directory
- * without it is a new store, or a disk that is not mounted. A directory with databases and no
- * marker is no store that this library left behind.
+ * The root of a store: a directory with a marker. An empty directory without one is a new store, or
+ * a disk that is not mounted. A directory with databases and without a marker is refused: this
+ * library does not leave one behind.
  */
 import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
@@ -23,12 +23,12 @@ import { withFile } from './database/read-database.js';
 interface Marker {
   readonly kvent: 'store';
   readonly format: 1;
-  /** Tells this store from another one at the same path. */
+  /** Distinguishes this store from another one at the same path. */
   readonly id: string;
 }
 
-/** Makes the directory where there is none. Without a marker it must not hold databases. */
-export async function makeRoot(
+/** Creates the directory if it is missing. Without a marker it must not contain databases. */
+export async function ensureRoot(
   fileSystem: FileSystem,
   root: string,
   create: 'if-missing' | 'never',
@@ -36,18 +36,18 @@ export async function makeRoot(
   try {
     const names = await fileSystem.list(root);
     if (names?.includes(markerName) === true) return;
-    if (create === 'never') throw notThere(root);
-    if (names === undefined) await makeWithParents(fileSystem, root);
+    if (create === 'never') throw missingStore(root);
+    if (names === undefined) await createWithParents(fileSystem, root);
     else await assertNoDatabases(fileSystem, root, names);
   } catch (error) {
     throw unavailable(`The store's directory ${root} cannot be used`, error);
   }
 }
 
-const notThere = (root: string): StorageError =>
+const missingStore = (root: string): StorageError =>
   storageError(
     'STORAGE_UNAVAILABLE',
-    `There is no store in ${root} (is the disk mounted?), and with create: 'never' none is made.`,
+    `There is no store in ${root}, and create is 'never'. Is the disk mounted?`,
     {},
   );
 
@@ -58,7 +58,7 @@ async function assertNoDatabases(
 ): Promise<void> {
   for (const name of names) {
     if (databaseOf(name) === undefined) continue;
-    const inside = await insideDatabase(fileSystem, join(root, name));
+    const inside = await namesInDatabase(fileSystem, join(root, name));
     if (inside === undefined || isForeign(inside) || inside.length === 0) continue;
     throw corrupt(
       join(root, markerName),
@@ -68,8 +68,7 @@ async function assertNoDatabases(
 }
 
 /**
- * Directories that only hold what this library does not write are somebody else's. An empty one is
- * a database whose files are missing.
+ * Whether a directory contains only foreign files. An empty one is a database without its files.
  */
 const isForeign = (names: readonly string[]): boolean => {
   const { snapshots, journals } = generationsOf(names);
@@ -77,8 +76,7 @@ const isForeign = (names: readonly string[]): boolean => {
 };
 
 /**
- * The databases that have a directory. `onLink` hears of a link in the place of one; without it
- * that is refused.
+ * The databases with a directory. `onLink` gets a link in place of one; by default it is refused.
  */
 export async function listDatabases(
   fileSystem: FileSystem,
@@ -91,7 +89,7 @@ export async function listDatabases(
       const database = databaseOf(name);
       if (database === undefined) continue;
       try {
-        const inside = await insideDatabase(fileSystem, join(root, name));
+        const inside = await namesInDatabase(fileSystem, join(root, name));
         if (inside !== undefined && !isForeign(inside)) databases.push(database);
       } catch (error) {
         if (onLink === undefined || !isStorageError(error, 'STORAGE_CORRUPT')) throw error;
@@ -105,17 +103,16 @@ export async function listDatabases(
 }
 
 /**
- * The names in a directory, `undefined` for what is none. A link is refused: it may lead to
- * somebody else's files.
+ * The names in a directory; `undefined` if it is not one. A link is refused: it may lead anywhere.
  */
-async function insideDatabase(fileSystem: FileSystem, path: string): Promise<readonly string[] | undefined> {
+async function namesInDatabase(fileSystem: FileSystem, path: string): Promise<readonly string[] | undefined> {
   const kind = (await fileSystem.status(path))?.kind;
-  if (kind === 'link') throw misplaced(path, 'a link is where the directory of a database should be');
+  if (kind === 'link') throw misplaced(path, 'there is a link in place of the directory of a database');
   return kind === 'directory' ? await fileSystem.list(path) : undefined;
 }
 
-/** Says so where others than the user of this process could change the store behind its back. */
-export async function warnOfOthers(
+/** Warns if another user could change the store. */
+export async function warnOfPermissions(
   fileSystem: FileSystem,
   root: string,
   directoryMode: number,
@@ -124,49 +121,47 @@ export async function warnOfOthers(
   const found = await fileSystem.status(root, 'follow').catch(() => undefined);
   if (found === undefined) return;
   if (!found.isOurs)
-    warn(
-      `The store's directory ${root} belongs to another user: whoever owns it can read and change what is stored, and where it leads.`,
-    );
+    warn(`The store's directory ${root} belongs to another user, who can read and change all data in it.`);
   const others = (found.permissions ?? 0) & 0o022 & ~directoryMode;
   if (others !== 0) {
     const mode = (found.permissions ?? 0).toString(8).padStart(4, '0');
     warn(
-      `The store's directory ${root} can be written to by other users (mode ${mode}): chmod go-w, or say so with the option directoryMode.`,
+      `The store's directory ${root} can be written to by other users (mode ${mode}). Run chmod go-w, or allow it with the option directoryMode.`,
     );
   }
 }
 
-/** Each new directory is on disk, in the one above it, before anything is answered. */
-async function makeWithParents(fileSystem: FileSystem, path: string): Promise<void> {
+/** Creates a directory and its parents, each synced into its parent. */
+async function createWithParents(fileSystem: FileSystem, path: string): Promise<void> {
   const parent = dirname(path);
   if (parent !== path && (await fileSystem.list(parent)) === undefined)
-    await makeWithParents(fileSystem, parent);
+    await createWithParents(fileSystem, parent);
   if (!(await fileSystem.makeDirectory(path))) return;
   try {
     await fileSystem.syncDirectory(parent);
   } catch (error) {
-    // a name whose sync failed may never reach the disk: the next attempt makes it anew
+    // a name whose sync failed may never reach the disk: the next attempt creates it again
     await fileSystem.removeDirectory(path).catch(() => undefined);
     throw error;
   }
 }
 
 /**
- * Reads the marker, or makes it, and clears away what earlier owners left unfinished; answers the
- * id of the store. Only for the owner of the lock. What is seen here is on disk when it answers.
+ * Reads or creates the marker, and removes leftovers of earlier owners; returns the id of the
+ * store. Only for the owner of the lock. All names in the root are on disk when it resolves.
  */
-export async function settleRoot(fileSystem: FileSystem, root: string): Promise<string> {
+export async function prepareRoot(fileSystem: FileSystem, root: string): Promise<string> {
   try {
     const names = (await fileSystem.list(root)) ?? [];
     if (names.includes(markerName)) {
-      for (const name of names) await touchDropped(fileSystem, root, directoryDropped(name));
+      for (const name of names) await renewDrop(fileSystem, root, directoryDropped(name));
       await fileSystem.syncDirectory(root);
     } else {
       await assertNoDatabases(fileSystem, root, names);
       await syncParents(fileSystem, root);
-      await makeMarker(fileSystem, root);
+      await createMarker(fileSystem, root);
     }
-    // only now: what was renamed away is gone from the disk too
+    // only now, when the renames of dropped databases are on disk
     for (const name of names.filter(isLeftover)) {
       if (mayBeDirectory(name)) await removeTree(fileSystem, join(root, name));
       else await fileSystem.remove(join(root, name)).catch(() => undefined);
@@ -178,8 +173,8 @@ export async function settleRoot(fileSystem: FileSystem, root: string): Promise<
 }
 
 /**
- * A process that died may have made them and not have synced them. Those that may not be opened
- * were there before.
+ * A process that ended may have created them without a sync. A parent that cannot be opened is not
+ * one of them.
  */
 async function syncParents(fileSystem: FileSystem, path: string): Promise<void> {
   const parent = dirname(path);
@@ -193,15 +188,10 @@ async function syncParents(fileSystem: FileSystem, path: string): Promise<void> 
 }
 
 /**
- * The name of a dropped database changes once more, so that the sync that follows holds it even if
- * the one of the drop failed. Should the process end on the way, an empty directory is left of it,
- * beside what was dropped.
+ * Changes the name of a dropped database once more, so that the next sync stores the drop even if
+ * the sync of the drop itself failed. If the process ends here, an empty directory is left.
  */
-async function touchDropped(
-  fileSystem: FileSystem,
-  root: string,
-  directory: string | undefined,
-): Promise<void> {
+async function renewDrop(fileSystem: FileSystem, root: string, directory: string | undefined): Promise<void> {
   if (directory === undefined || databaseOf(directory) === undefined) return;
   const path = join(root, directory);
   const found = await fileSystem.status(path);
@@ -210,12 +200,12 @@ async function touchDropped(
   await fileSystem.removeDirectory(path);
 }
 
-async function makeMarker(fileSystem: FileSystem, root: string): Promise<void> {
+async function createMarker(fileSystem: FileSystem, root: string): Promise<void> {
   try {
     await writeMarker(fileSystem, root);
     await fileSystem.syncDirectory(root);
   } catch (error) {
-    // a name whose sync failed may never reach the disk: the next attempt makes it anew
+    // a name whose sync failed may never reach the disk: the next attempt creates it again
     await fileSystem.remove(join(root, markerName)).catch(() => undefined);
     throw error;
   }
@@ -250,8 +240,8 @@ export async function readMarker(fileSystem: FileSystem, root: string): Promise<
 }
 
 /**
- * Removes a file, or a directory of files, as far as it can: what stays is tried again at the next
- * start. A link is removed, never followed.
+ * Removes a file, or a directory of files, if possible; the next start removes the rest. A link is
+ * removed, never followed.
  */
 export async function removeTree(fileSystem: FileSystem, path: string): Promise<void> {
   try {
@@ -259,6 +249,6 @@ export async function removeTree(fileSystem: FileSystem, path: string): Promise<
     for (const name of (await fileSystem.list(path)) ?? []) await fileSystem.remove(join(path, name));
     await fileSystem.removeDirectory(path);
   } catch {
-    // see above
+    // the next start tries again
   }
 }

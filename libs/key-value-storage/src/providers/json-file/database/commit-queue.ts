@@ -1,7 +1,7 @@
 /**
- * Work that waits for its turn at a database. It is judged when its turn comes, in order, never
- * before: so what is still queued can be taken back without a trace, and nothing rests on what a
- * failed disk took away.
+ * Commits that wait for a database. A commit is evaluated when it is dequeued, in order, never
+ * before: so a queued one can be aborted without effect, and none depends on rows that a failed
+ * disk did not store.
  */
 import { aborted } from '../../../core/base/abort.js';
 import type { StorageError } from '../../../core/base/errors.js';
@@ -9,68 +9,65 @@ import type { RowEffect } from '../../../core/port/evaluate-batch.js';
 import { isError, messageOf } from '../../../core/base/kinds.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
 
-/** What work does to the rows as it finds them, and what it answers once that is on disk. */
-interface Judged<A> {
+/** The changes of a commit, and what it returns once they are on disk. */
+export interface Evaluated<A> {
   readonly effects: readonly RowEffect[];
-  readonly answer: A;
+  readonly result: A;
 }
-export type Judge<A> = (rowBefore: (address: RowAddress) => Row | undefined, now: number) => Judged<A>;
+export type Evaluate<A> = (rowBefore: (address: RowAddress) => Row | undefined, now: number) => Evaluated<A>;
 
-export interface Work {
-  readonly judge: Judge<unknown>;
-  /** Ends the wait; later calls do nothing. */
-  answer(answer: unknown): void;
-  fail(error: unknown): void;
+/** `resolve` and `reject` settle it once; later calls do nothing. */
+export interface QueuedCommit {
+  readonly evaluate: Evaluate<unknown>;
+  resolve(result: unknown): void;
+  reject(error: unknown): void;
 }
 
 export class CommitQueue {
-  #waiting: (Work & { begun: boolean })[] = [];
+  #queued: (QueuedCommit & { inFlight: boolean })[] = [];
 
   get size(): number {
-    return this.#waiting.length;
+    return this.#queued.length;
   }
 
-  /**
-   * Rejects with `ABORTED` at once when the signal says so: with no effect while it waits, with an
-   * unknown one once it was taken.
-   */
-  add<A>(judge: Judge<A>, signal: AbortSignal | undefined): Promise<A> {
+  /** Rejects with `ABORTED` when the signal aborts: effect `none` while queued, else `unknown`. */
+  enqueue<A>(evaluate: Evaluate<A>, signal: AbortSignal | undefined): Promise<A> {
     return new Promise<A>((resolve, reject) => {
       if (signal?.aborted === true) return reject(aborted('A commit', 'none', signal));
-      const leave = (): void => signal?.removeEventListener('abort', stop);
-      const work = {
-        judge,
-        begun: false,
-        answer: (answer: unknown) => {
-          leave();
-          resolve(answer as A);
+      const stopListening = (): void => signal?.removeEventListener('abort', abort);
+      const commit = {
+        evaluate,
+        inFlight: false,
+        resolve: (result: unknown) => {
+          stopListening();
+          resolve(result as A);
         },
-        fail: (error: unknown) => {
-          leave();
+        reject: (error: unknown) => {
+          stopListening();
           reject(isError(error) ? error : new Error(messageOf(error)));
         },
       };
-      const stop = (): void => {
-        if (!work.begun) this.#waiting.splice(this.#waiting.indexOf(work), 1);
-        work.fail(aborted('A commit', work.begun ? 'unknown' : 'none', signal as AbortSignal));
+      const abort = (): void => {
+        if (!commit.inFlight) this.#queued.splice(this.#queued.indexOf(commit), 1);
+        commit.reject(aborted('A commit', commit.inFlight ? 'unknown' : 'none', signal as AbortSignal));
       };
-      this.#waiting.push(work);
-      signal?.addEventListener('abort', stop, { once: true });
+      this.#queued.push(commit);
+      signal?.addEventListener('abort', abort, { once: true });
     });
   }
 
-  take(): Work | undefined {
-    const work = this.#waiting.shift();
-    if (work !== undefined) work.begun = true;
-    return work;
+  dequeue(): QueuedCommit | undefined {
+    const commit = this.#queued.shift();
+    if (commit !== undefined) commit.inFlight = true;
+    return commit;
   }
 
-  failAll(error: StorageError): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const work of waiting) {
-      work.begun = true;
-      work.fail(error);
+  rejectAll(error: StorageError): void {
+    const queued = this.#queued;
+    this.#queued = [];
+    for (const commit of queued) {
+      commit.inFlight = true;
+      commit.reject(error);
     }
   }
 }

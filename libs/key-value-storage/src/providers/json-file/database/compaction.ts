@@ -1,7 +1,7 @@
 /**
- * Compaction: a new generation. The journal comes first, so that commits have a place to go; the
- * snapshot takes its name only when it is whole and on disk; older files go only when that name is
- * on disk. Between any two steps the directory can be opened.
+ * Compaction starts a new generation. First comes the journal, which takes the next commits; then
+ * the snapshot, which gets its name once it is complete and on disk; older files are removed once
+ * that name is on disk. The directory can be opened after each step.
  */
 import { join } from 'node:path';
 import { synced } from '../disk/disk-errors.js';
@@ -10,11 +10,11 @@ import { generationsOf, journalName, snapshotName, temporaryName } from '../form
 import { writeSnapshot } from './snapshot-file.js';
 import type { CompactionTarget, GenerationStart } from './store-context.js';
 
-/** Answers the bytes of the snapshot. `stopIfDue` throws when it is to be given up. */
+/** Returns the bytes of the snapshot. `throwIfStopped` throws to cancel it. */
 export async function compact(
   database: CompactionTarget,
   generation: number,
-  stopIfDue: () => void,
+  throwIfStopped: () => void,
 ): Promise<number> {
   const { fileSystem, verifyOwner } = database.context;
   const { directory, name } = database;
@@ -23,13 +23,13 @@ export async function compact(
     generation,
     after: database.onDisk,
   });
-  const start = await beginGeneration(database, journal);
+  const start = await startGeneration(database, journal);
   const snapshot = join(directory, snapshotName(generation));
   const temporary = join(directory, temporaryName(snapshotName(generation)));
   let bytes: number;
   try {
     const header = { database: name, generation, upTo: start.upTo, ...start.time };
-    bytes = await writeSnapshot(fileSystem, temporary, header, start.view.pages(), stopIfDue);
+    bytes = await writeSnapshot(fileSystem, temporary, header, start.view.pages(), throwIfStopped);
   } finally {
     start.view.release();
   }
@@ -46,7 +46,7 @@ export async function compact(
   return bytes;
 }
 
-async function beginGeneration(database: CompactionTarget, journal: JournalFile): Promise<GenerationStart> {
+async function startGeneration(database: CompactionTarget, journal: JournalFile): Promise<GenerationStart> {
   const { fileSystem } = database.context;
   try {
     await synced(database.directory, fileSystem.syncDirectory(database.directory));
@@ -57,13 +57,13 @@ async function beginGeneration(database: CompactionTarget, journal: JournalFile)
   try {
     return await database.switchTo(journal);
   } catch (error) {
-    // it stays: the journal before it may already say that it goes on here
+    // the new journal stays: the one before it may already name it as the next
     await journal.close().catch(() => undefined);
     throw error;
   }
 }
 
-/** What cannot be taken away now is when the next generation begins. */
+/** A file that cannot be removed now is removed with the next generation. */
 async function removeOlder({ context, directory }: CompactionTarget, generation: number): Promise<void> {
   const { snapshots, journals } = generationsOf((await context.fileSystem.list(directory)) ?? []);
   const older = [

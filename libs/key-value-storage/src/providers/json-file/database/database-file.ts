@@ -1,12 +1,11 @@
 /**
- * One database: its rows in memory, its journal on disk, and the loop between them. One group of
- * commits is on its way at a time: it is judged, written, synced, and only then applied to the rows
- * that readers see. While it is on its way, the next one gathers: so however many wait, each sync
- * serves all of them, and a lone caller waits for nobody.
+ * One database: its rows in memory, its journal on disk, and the loop that commits groups. One
+ * group is in flight at a time: it is evaluated, written, synced, and only then applied to the rows
+ * that readers see. Commits that arrive in the meantime form the next group. So one sync serves all
+ * waiting commits, and a single commit does not wait for others.
  *
- * A write or sync that fails closes the database for writing until the provider is opened again: a
- * sync is never tried twice, because after a failure the kernel may take what it could not write
- * for written.
+ * A failed write or sync closes the database for writing until the provider is opened again. A sync
+ * is never retried: after a failure the kernel may regard unwritten pages as written.
  */
 import { basename, join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -14,7 +13,7 @@ import type { StoredTime } from '../../../core/base/clock.js';
 import { storageError, type StorageError } from '../../../core/base/errors.js';
 import { RowTable } from '../../../core/providers/row-table.js';
 import { CommitGroup } from './group-commit.js';
-import { CommitQueue, type Judge } from './commit-queue.js';
+import { CommitQueue, type Evaluate } from './commit-queue.js';
 import { compact } from './compaction.js';
 import { outcomeUnknown, reasonOf, synced, SyncFailure, unavailable } from '../disk/disk-errors.js';
 import { directoryOf } from '../disk/file-name.js';
@@ -23,7 +22,7 @@ import { JournalFile } from './journal-file.js';
 import { lineBody } from '../format/journal-line.js';
 import { asideName, droppedName } from '../format/layout.js';
 import type { JournalHolder } from './open-journals.js';
-import type { Recovered } from './read-database.js';
+import type { RecoveredDatabase } from './read-database.js';
 import type { GenerationStart, StoreContext } from './store-context.js';
 
 interface Switch {
@@ -39,34 +38,33 @@ export class DatabaseFile implements JournalHolder {
   readonly context: StoreContext;
   readonly #queue = new CommitQueue();
   readonly #views = new Set<FrozenView>();
-  /** What this process writes to; none before its first commit. */
+  /** The journal of this process; `undefined` before its first commit. */
   #journal: JournalFile | undefined;
   #generation: number;
-  /** Whether the directory is there. */
   #exists: boolean;
   #onDisk: number;
-  /** Up to which commit the journal says that it is on disk. */
+  /** The last commit that the journal notes as on disk. */
   #noted: number;
   #latest: StoredTime;
   #noteDue = false;
-  /** Whether the journal is to be closed until it is needed again. */
-  #restDue = false;
-  #switch: Switch | undefined;
+  /** Whether the journal should be closed until the next commit. */
+  #suspendDue = false;
+  #pendingSwitch: Switch | undefined;
   #running: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
   #stopping = false;
   #failure: StorageError | undefined;
   /**
-   * A sync of the directory failed: nothing is lost, but what is seen there may not be on the disk,
-   * so it is not marked as closed.
+   * Whether a sync of the directory failed. Nothing is lost, but its entries may not be on disk, so
+   * the journal gets no end mark.
    */
-  #inDoubt = false;
+  #directoryUncertain = false;
   #snapshotBytes: number;
-  /** Bytes in the journals behind the snapshot, but for the one being written. */
+  /** Bytes in the journals after the snapshot, without the current one. */
   #journalBytes: number;
   #retryBytes = 0;
 
-  constructor(name: string, context: StoreContext, recovered?: Recovered) {
+  constructor(name: string, context: StoreContext, recovered?: RecoveredDatabase) {
     this.name = name;
     this.context = context;
     this.directory = join(context.root, directoryOf(name));
@@ -84,7 +82,7 @@ export class DatabaseFile implements JournalHolder {
     return this.#exists;
   }
 
-  /** Whether there is anything to remember of it: a database that wrote nothing is forgotten. */
+  /** Whether it must stay in memory; an idle database without a directory is forgotten. */
   get isKept(): boolean {
     return (
       this.#exists ||
@@ -95,51 +93,52 @@ export class DatabaseFile implements JournalHolder {
     );
   }
 
-  get mayRest(): boolean {
+  get canSuspend(): boolean {
     return this.#journal?.isOpen === true && this.#running === undefined && this.#compacting === undefined;
   }
 
-  rest(): void {
-    this.#restDue = true;
+  suspend(): void {
+    this.#suspendDue = true;
     this.#wake();
   }
 
-  /** The number of the last commit that is on disk. */
   get onDisk(): number {
     return this.#onDisk;
   }
 
-  /** Hands work to the next group; answers once what it wrote, and what it rests on, is on disk. */
-  submit<A>(judge: Judge<A>, signal?: AbortSignal): Promise<A> {
-    const answer = this.#queue.add(judge, signal);
+  /**
+   * Adds a commit to the next group; resolves once its rows, and those it depends on, are on disk.
+   */
+  submit<A>(evaluate: Evaluate<A>, signal?: AbortSignal): Promise<A> {
+    const result = this.#queue.enqueue(evaluate, signal);
     this.#wake();
-    return answer;
+    return result;
   }
 
-  /** The rows as they are now, to be read while commits go on. */
+  /** The rows at this moment, to be read while commits continue. */
   freeze(): FrozenView {
-    const view = new FrozenView(this.table, (done) => this.#views.delete(done));
+    const view = new FrozenView(this.table, (released) => this.#views.delete(released));
     this.#views.add(view);
     return view;
   }
 
   /**
-   * An idle owner says in the journal what is on disk: damage at its end is then known to be
-   * damage.
+   * Notes in the journal which commits are on disk, if nothing else is written: damage at its end
+   * is then known to be damage.
    */
-  note(): void {
+  noteOnDisk(): void {
     if (this.#journal?.isOpen !== true || this.#noted === this.#onDisk || this.#failure !== undefined) return;
     this.#noteDue = true;
     this.#wake();
   }
 
-  /** No more writing: what waits fails with this. Readers stay. */
+  /** Rejects all queued and further commits with this error. Reads continue. */
   closeForWriting(error: StorageError): void {
     this.#failure ??= error;
-    this.#queue.failAll(this.#failure);
+    this.#queue.rejectAll(this.#failure);
   }
 
-  /** Waits for what is under way; compaction is given up. */
+  /** Waits for the work in flight; compaction is cancelled. */
   async settle(): Promise<void> {
     this.#stopping = true;
     await this.#compacting;
@@ -147,8 +146,8 @@ export class DatabaseFile implements JournalHolder {
   }
 
   /**
-   * Waits for what is under way and marks the end. What fails here loses nothing: the next start
-   * takes longer.
+   * Waits for the work in flight and writes the end mark. A failure here loses nothing: the next
+   * start recovers.
    */
   async close(): Promise<void> {
     await this.settle();
@@ -158,10 +157,10 @@ export class DatabaseFile implements JournalHolder {
       this.#journal = undefined;
       this.#journalBytes += journal.bytes;
       try {
-        await this.#end(journal);
+        await this.#writeEnd(journal);
       } catch (error) {
         this.context.warn(
-          `${journal.path} could not be given its end mark: ${reasonOf(error)}. The next start recovers it as after a crash.`,
+          `${journal.path} got no end mark: ${reasonOf(error)}. The next start recovers it as after a crash.`,
         );
       } finally {
         await journal.close().catch(() => undefined);
@@ -170,23 +169,23 @@ export class DatabaseFile implements JournalHolder {
     this.context.journals.release(this);
   }
 
-  /** One that rests has its end mark already. */
-  async #end(journal: JournalFile): Promise<void> {
-    if (!journal.isOpen || this.#failure !== undefined || this.#inDoubt) return;
+  /** A suspended journal has its end mark already. */
+  async #writeEnd(journal: JournalFile): Promise<void> {
+    if (!journal.isOpen || this.#failure !== undefined || this.#directoryUncertain) return;
     await journal.append([lineBody({ kind: 'end', onDisk: this.#onDisk, ahead: this.context.time.ahead() })]);
     await journal.sync();
     this.#noted = this.#onDisk;
   }
 
   /**
-   * Gives the descriptor of the journal away. It ends as if it were closed for good: whatever comes
-   * then is written behind the end mark.
+   * Closes the descriptor of the journal, after an end mark. Later commits are written behind that
+   * mark.
    */
-  async #restNow(): Promise<void> {
-    this.#restDue = false;
+  async #suspendNow(): Promise<void> {
+    this.#suspendDue = false;
     const journal = this.#journal;
     try {
-      if (journal !== undefined) await this.#end(journal);
+      if (journal !== undefined) await this.#writeEnd(journal);
     } catch (error) {
       this.closeForWriting(unavailable(this.#closedForWriting(), error));
     }
@@ -194,32 +193,32 @@ export class DatabaseFile implements JournalHolder {
     this.context.journals.release(this);
   }
 
-  // ─── the loop
+  // ─── the loop of groups
 
   #wake(): void {
     this.#running ??= this.#run();
   }
 
   async #run(): Promise<void> {
-    // callers that were answered in the last turn come again in this one
+    // a turn of the event loop: callers of the last group may commit again and join this one
     for (await setImmediate(); this.#isDue(); await setImmediate()) {
       if (this.#failure === undefined)
-        await this.#turn().catch((error: unknown) =>
+        await this.#runGroup().catch((error: unknown) =>
           this.closeForWriting(unavailable(this.#closedForWriting(), error)),
         );
       else {
-        this.#queue.failAll(this.#failure);
-        this.#switch?.reject(this.#failure);
-        this.#switch = undefined;
+        this.#queue.rejectAll(this.#failure);
+        this.#pendingSwitch?.reject(this.#failure);
+        this.#pendingSwitch = undefined;
         this.#noteDue = false;
       }
-      this.#restDue ||= this.context.journals.isWanted(this);
-      if (this.#restDue && this.#compacting === undefined) await this.#restNow();
+      this.#suspendDue ||= this.context.journals.isClaimed(this);
+      if (this.#suspendDue && this.#compacting === undefined) await this.#suspendNow();
     }
-    // in the same turn as the last look: whoever comes after it starts anew
+    // synchronously after the last check: a later commit starts the loop again
     this.#running = undefined;
-    // somebody may have come for the place since the last turn
-    if (this.context.journals.isWanted(this)) this.rest();
+    // the slot may have been claimed since the last group
+    if (this.context.journals.isClaimed(this)) this.suspend();
     this.context.onIdle(this.name);
   }
 
@@ -227,16 +226,16 @@ export class DatabaseFile implements JournalHolder {
     return (
       this.#queue.size > 0 ||
       this.#noteDue ||
-      this.#switch !== undefined ||
-      (this.#restDue && this.#compacting === undefined)
+      this.#pendingSwitch !== undefined ||
+      (this.#suspendDue && this.#compacting === undefined)
     );
   }
 
-  async #turn(): Promise<void> {
-    if (this.#switch !== undefined) await this.#begin(this.#switch);
+  async #runGroup(): Promise<void> {
+    if (this.#pendingSwitch !== undefined) await this.#switchJournal(this.#pendingSwitch);
     const group = new CommitGroup(this.table, this.#onDisk);
     group.fill(this.#queue, this.context.time);
-    const ready = group.answerReady(this.context.verifyOwner);
+    const ready = group.resolveReady(this.context.verifyOwner);
     if (group.lines.length > 0) await this.#write(group);
     else if (this.#noteDue && this.#journal?.isOpen === true) await this.#writeNote(this.#journal);
     this.#noteDue = false;
@@ -250,7 +249,7 @@ export class DatabaseFile implements JournalHolder {
     } catch (error) {
       const failed = unavailable(`Nothing was written to ${this.directory}`, error);
       if (error instanceof SyncFailure) this.closeForWriting(unavailable(this.#closedForWriting(), error));
-      return group.fail(failed, failed);
+      return group.reject(failed, failed);
     }
     try {
       await journal.append(group.lines);
@@ -258,13 +257,13 @@ export class DatabaseFile implements JournalHolder {
       await this.context.verifyOwner();
     } catch (error) {
       this.closeForWriting(unavailable(this.#closedForWriting(), error));
-      return group.fail(
+      return group.reject(
         outcomeUnknown(`${journal.path} could not be written`, error),
-        unavailable(`What the answer rests on could not be written to ${journal.path}`, error),
+        unavailable(`A commit that this one depends on could not be written to ${journal.path}`, error),
       );
     }
     this.#apply(group);
-    group.answer();
+    group.resolve();
     this.#compactIfDue();
   }
 
@@ -272,7 +271,7 @@ export class DatabaseFile implements JournalHolder {
     this.#noted = this.#onDisk;
     this.#onDisk = group.last;
     if (group.latest.time >= this.#latest.time) this.#latest = group.latest;
-    for (const view of this.#views) for (const { address } of group.effects) view.keep(address);
+    for (const view of this.#views) for (const { address } of group.effects) view.preserve(address);
     this.table.apply(group.effects);
     this.context.hints.changed(
       this.name,
@@ -308,8 +307,8 @@ export class DatabaseFile implements JournalHolder {
   }
 
   /**
-   * The first journal of this process. A new database appears as a whole: a directory under another
-   * name, renamed once its journal is on disk.
+   * Creates the first journal of this process. A new database is created under a temporary name and
+   * renamed once its journal is on disk.
    */
   async #createJournal(): Promise<JournalFile> {
     const { fileSystem } = this.context;
@@ -318,7 +317,7 @@ export class DatabaseFile implements JournalHolder {
       const journal = await JournalFile.create(
         fileSystem,
         this.directory,
-        this.#beginAt(this.#generation + 1),
+        this.#headerOf(this.#generation + 1),
       );
       try {
         await synced(this.directory, fileSystem.syncDirectory(this.directory));
@@ -335,7 +334,7 @@ export class DatabaseFile implements JournalHolder {
     return journal;
   }
 
-  #beginAt(generation: number): Parameters<typeof JournalFile.create>[2] {
+  #headerOf(generation: number): Parameters<typeof JournalFile.create>[2] {
     return { database: this.name, generation, after: this.#onDisk };
   }
 
@@ -345,7 +344,7 @@ export class DatabaseFile implements JournalHolder {
     await fileSystem.makeDirectory(aside);
     let journal: JournalFile | undefined;
     try {
-      journal = await JournalFile.create(fileSystem, aside, this.#beginAt(1));
+      journal = await JournalFile.create(fileSystem, aside, this.#headerOf(1));
       await synced(aside, fileSystem.syncDirectory(aside));
       await verifyOwner();
       await fileSystem.rename(aside, this.directory);
@@ -359,7 +358,8 @@ export class DatabaseFile implements JournalHolder {
       await synced(root, fileSystem.syncDirectory(root));
       return journal;
     } catch (error) {
-      // its name may never reach the disk, however often it is synced: the next one is a new name
+      // its name may never reach the disk, however often it is synced: the next attempt uses a new
+      // one
       await journal.close().catch(() => undefined);
       await fileSystem
         .rename(this.directory, join(root, droppedName(basename(this.directory))))
@@ -381,41 +381,41 @@ export class DatabaseFile implements JournalHolder {
       },
       (error: unknown) => {
         this.#compacting = undefined;
-        this.#inDoubt ||= error instanceof SyncFailure;
-        this.#retryBytes = this.#inDoubt ? Number.POSITIVE_INFINITY : journalBytes * 2;
+        this.#directoryUncertain ||= error instanceof SyncFailure;
+        this.#retryBytes = this.#directoryUncertain ? Number.POSITIVE_INFINITY : journalBytes * 2;
         if (!this.#stopping)
           this.context.warn(
-            `${this.directory} could not be compacted: ${reasonOf(error)}. Its journals are kept, and it goes on.`,
+            `${this.directory} could not be compacted: ${reasonOf(error)}. Its journals are kept, and commits continue.`,
           );
         this.#afterCompaction();
       },
     );
   }
 
-  /** A journal does not rest while its database is compacted. */
+  /** A journal is not suspended during compaction. */
   #afterCompaction(): void {
-    if (this.#restDue || this.context.journals.isWanted(this)) this.rest();
+    if (this.#suspendDue || this.context.journals.isClaimed(this)) this.suspend();
   }
 
-  /** Writes what was found on opening as a new generation. It is on disk when it answers. */
+  /** Writes the rows that were found on opening as a new generation. */
   async recover(): Promise<void> {
     const { fileSystem, time } = this.context;
-    // from here on the time that passes while nobody has it open can be told
+    // from here on, time that passes while the store is closed is counted
     const ahead = time.ahead();
     if (ahead !== undefined && Number.isFinite(this.#latest.time)) this.#latest = ahead;
     try {
-      // the names that were found are on disk before there is one more: else a loss of power could
-      // leave the new one without those before it
+      // the existing names must be on disk before the new one: a power cut could keep the new one
+      // without those before it
       await synced(this.directory, fileSystem.syncDirectory(this.directory));
       await this.context.journals.acquire(this);
       const compacting = this.#compact();
-      // no end mark before all of it is on disk
+      // no end mark before all of this is on disk
       this.#compacting = compacting.catch(() => undefined);
       await compacting;
     } catch (error) {
       if (this.#journal === undefined) this.context.journals.release(this);
-      // the next start has to recover again: no end mark, whatever else is closed cleanly
-      this.#inDoubt = true;
+      // no end mark: the next start has to recover again
+      this.#directoryUncertain = true;
       throw unavailable(`What was recovered in ${this.directory} could not be written`, error);
     } finally {
       this.#compacting = undefined;
@@ -423,28 +423,28 @@ export class DatabaseFile implements JournalHolder {
     }
   }
 
-  /** Begins a new generation whose snapshot holds everything up to now. */
+  /** Starts a new generation whose snapshot contains all rows at this moment. */
   async #compact(): Promise<void> {
     this.#snapshotBytes = await compact(this, this.#generation + 1, () => {
       if (this.#stopping || this.#failure !== undefined)
-        throw storageError('STORAGE_UNAVAILABLE', `${this.directory} closes: compaction stops.`, {});
+        throw storageError(
+          'STORAGE_UNAVAILABLE',
+          `${this.directory} is being closed: its compaction was cancelled.`,
+          {},
+        );
     });
     this.#journalBytes = 0;
   }
 
-  /**
-   * Sends the commits from the next group on to this journal. What was written before is on disk
-   * then, and the rows hold it.
-   */
   switchTo(journal: JournalFile): Promise<GenerationStart> {
     return new Promise((resolve, reject) => {
-      this.#switch = { journal, resolve, reject };
+      this.#pendingSwitch = { journal, resolve, reject };
       this.#wake();
     });
   }
 
-  async #begin({ journal, resolve, reject }: Switch): Promise<void> {
-    this.#switch = undefined;
+  async #switchJournal({ journal, resolve, reject }: Switch): Promise<void> {
+    this.#pendingSwitch = undefined;
     const before = this.#journal;
     try {
       if (before !== undefined) {

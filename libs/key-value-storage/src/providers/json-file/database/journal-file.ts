@@ -1,6 +1,6 @@
 /**
- * A journal being written. It is always a new file: one that this process did not create is never
- * appended to. Its descriptor may be closed while nothing is written.
+ * A journal that this process writes. It is always a new file: a process never appends to a journal
+ * that it did not create. The descriptor may be closed (suspended) while nothing is written.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ export class JournalFile {
   #path: string;
   readonly #header: string;
   readonly #seed: number;
-  /** None while it rests. */
+  /** `undefined` while it is suspended. */
   #file: OpenFile | undefined;
   #position = 0;
 
@@ -29,20 +29,20 @@ export class JournalFile {
   }
 
   /**
-   * With its first line on disk. Its name is, once the directory is synced. What a failure leaves
-   * behind is taken away as far as possible.
+   * Creates it with its first line on disk; its name is on disk once the directory is synced. After
+   * a failure the file is removed if possible.
    */
   static async create(
     fileSystem: FileSystem,
     directory: string,
-    begin: Parameters<typeof headerLine>[0],
+    header: Parameters<typeof headerLine>[0],
   ): Promise<JournalFile> {
-    const { generation } = begin;
-    const path = join(directory, journalName(generation));
-    const header = headerLine(begin, randomBytes(8).toString('hex'));
-    const journal = new JournalFile(path, generation, await fileSystem.open(path, 'create'), header);
+    const path = join(directory, journalName(header.generation));
+    const line = headerLine(header, randomBytes(8).toString('hex'));
+    const file = await fileSystem.open(path, 'create');
+    const journal = new JournalFile(path, header.generation, file, line);
     try {
-      await journal.#write(`${header}\n`);
+      await journal.#write(`${line}\n`);
       await journal.sync();
       return journal;
     } catch (error) {
@@ -55,7 +55,7 @@ export class JournalFile {
     return this.#path;
   }
 
-  /** Its directory was renamed to this. */
+  /** Call it when its directory was renamed. */
   movedTo(directory: string): void {
     this.#path = join(directory, journalName(this.generation));
   }
@@ -64,10 +64,7 @@ export class JournalFile {
     return this.#position;
   }
 
-  /**
-   * Seals lines and writes them behind what is there, with one write. They are on disk once it is
-   * synced.
-   */
+  /** Seals lines and appends them with one write. They are on disk after `sync`. */
   async append(bodies: readonly string[]): Promise<void> {
     let lines = '';
     for (const body of bodies) lines += `${seal(body, this.#seed)}\n`;
@@ -88,7 +85,6 @@ export class JournalFile {
     return this.#file !== undefined;
   }
 
-  /** Closes the descriptor. What was synced stays. */
   async close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
@@ -96,8 +92,8 @@ export class JournalFile {
   }
 
   /**
-   * Opens it again to go on. What is at the path must be what this process wrote: a successor may
-   * have dropped it and made another.
+   * Resumes it. The file must be exactly what this process wrote: another owner may have replaced
+   * it.
    */
   async reopen(fileSystem: FileSystem): Promise<void> {
     const file = await fileSystem.open(this.path, 'write');
@@ -107,7 +103,7 @@ export class JournalFile {
         count = await file.read(header.subarray(length), length);
       }
       if (header.toString() !== this.#header || (await file.size()) !== this.#position)
-        throw new Error(`${this.path} is not as this process left it`);
+        throw new Error(`${this.path} was changed by another process`);
       this.#file = file;
     } catch (error) {
       await file.close().catch(() => undefined);
@@ -120,7 +116,7 @@ export class JournalFile {
     return this.#file;
   }
 
-  /** Takes away a journal that holds no commit. */
+  /** Removes a journal without commits. */
   async discard(fileSystem: FileSystem): Promise<void> {
     await this.close().catch(() => undefined);
     await fileSystem.remove(this.path).catch(() => undefined);

@@ -1,11 +1,13 @@
 /**
- * The opening rules: what a database's directory holds, judged. The newest snapshot must be whole;
- * the journals from its generation on must all be there, their commits numbered without a gap. A
- * journal that has its name had its first line on disk, but for the newest one when its owner ended
- * while making it: so an empty one is damage anywhere else. A damaged line is a tail that nobody
- * was ever told about exactly when no intact line behind it, or within it, says that it was on
- * disk: then it is cut off, with a warning. Anything else is refused, naming file and line. Nothing
- * is changed here.
+ * Reads the directory of a database by the opening rules:
+ *
+ * - The newest snapshot must be intact, and the journals from its generation on must exist, with
+ *   commit numbers without a gap.
+ * - The first line of a journal is on disk before its name. Only the newest journal may lack it:
+ *   its owner ended while creating it.
+ * - A damaged line is cut off, with a warning, if no intact line after it or within it says that it
+ *   was on disk: it was never acknowledged.
+ * - Anything else is refused, with file and line. Nothing is changed here.
  */
 import { join } from 'node:path';
 import type { StoredTime } from '../../../core/base/clock.js';
@@ -22,24 +24,23 @@ import {
 } from '../format/journal-line.js';
 import { generationsOf, journalName, snapshotName, type Generations } from '../format/layout.js';
 import { readLines } from '../disk/line-reader.js';
-import { wholeLineWithin } from '../format/sealed-line.js';
+import { intactLineWithin } from '../format/sealed-line.js';
 import { readSnapshot } from './snapshot-file.js';
 
-export interface Recovered {
+export interface RecoveredDatabase {
   readonly table: RowTable;
   /** The number of the last commit. */
   readonly last: number;
   /** The latest time that was stored. */
   readonly time: StoredTime;
-  /** The newest generation that there is a file of. */
+  /** The newest generation with a file. */
   readonly generation: number;
   readonly snapshotBytes: number;
   readonly journalBytes: number;
-  /** Whether its owner closed it. */
+  /** Whether it ends with an end mark: its owner closed it. */
   readonly closed: boolean;
-  /** What was cut off. */
   readonly warnings: readonly string[];
-  /** Files that are of no use any more. */
+  /** Files that are not needed any more. */
   readonly stale: readonly string[];
 }
 
@@ -47,35 +48,35 @@ export async function readDatabase(
   fileSystem: FileSystem,
   directory: string,
   database: string,
-): Promise<Recovered> {
+): Promise<RecoveredDatabase> {
   const generations = generationsOf(await namesIn(fileSystem, directory));
   const base = generations.snapshots.at(-1) ?? 0;
   const needed = journalsNeeded(directory, base, generations);
-  const reading = new Reading(directory, database);
+  const reader = new DatabaseReader(directory, database);
   if (base > 0)
-    await withFile(fileSystem, join(directory, snapshotName(base)), (file) => reading.snapshot(file, base));
+    await withFile(fileSystem, join(directory, snapshotName(base)), (file) => reader.snapshot(file, base));
   for (const generation of needed) {
     await withFile(fileSystem, join(directory, journalName(generation)), (file) =>
-      reading.journal(file, generation, mayBeUnbegun(generation, generations)),
+      reader.journal(file, generation, mayLackHeader(generation, generations)),
     );
   }
   const newest = needed.at(-1) as number;
-  reading.assertNothingFollows(newest);
+  reader.assertNothingFollows(newest);
   const stale = [
     ...generations.snapshots.filter((generation) => generation < base).map(snapshotName),
     ...generations.journals.filter((generation) => generation < base).map(journalName),
     ...generations.temporary,
   ];
-  return { ...reading.result(), generation: newest, stale };
+  return { ...reader.result(), generation: newest, stale };
 }
 
 /**
- * The first journal appears with its directory, and a snapshot only once the journal of its
- * generation is on disk. Any other journal may be left without its first line by an owner that
- * ended while making it, or by the next one that ended while recovering from that; what the
- * journals behind it say shows whether it ever held anything.
+ * Whether a journal may lack its first line. Not the first one, which appears with its directory,
+ * nor one with a snapshot, which is written after the journal. Any other may, if its owner ended
+ * while creating it, or the next one while recovering from that; the journals after it show whether
+ * it ever had commits.
  */
-const mayBeUnbegun = (generation: number, { snapshots }: Generations): boolean =>
+const mayLackHeader = (generation: number, { snapshots }: Generations): boolean =>
   generation > 1 && !snapshots.includes(generation);
 
 async function namesIn(fileSystem: FileSystem, directory: string): Promise<readonly string[]> {
@@ -86,10 +87,7 @@ async function namesIn(fileSystem: FileSystem, directory: string): Promise<reado
   }
 }
 
-/**
- * The generations of the journals to read: none may be missing between the snapshot's and the
- * newest.
- */
+/** The journals to read: from the generation of the snapshot to the newest one, without a gap. */
 function journalsNeeded(directory: string, base: number, { journals }: Generations): readonly number[] {
   const first = Math.max(1, base);
   const newest = Math.max(first, ...journals);
@@ -98,7 +96,7 @@ function journalsNeeded(directory: string, base: number, { journals }: Generatio
     if (journals.includes(generation)) continue;
     throw corrupt(
       join(directory, journalName(generation)),
-      base === 0 ? 'the file is missing, and no snapshot stands in for it' : 'the file is missing',
+      base === 0 ? 'the file is missing, and there is no snapshot' : 'the file is missing',
     );
   }
   return needed;
@@ -123,12 +121,12 @@ export async function withFile<R>(
 interface Damage {
   readonly path: string;
   readonly line: number;
-  /** The commit that is missing from here on. */
+  /** The first commit that is missing. */
   readonly number: number;
   readonly what: string;
 }
 
-class Reading {
+class DatabaseReader {
   readonly #directory: string;
   readonly #database: string;
   readonly #table = new RowTable();
@@ -165,10 +163,7 @@ class Reading {
     });
   }
 
-  /**
-   * `mayBeUnbegun`: its owner may have ended while making it, before its first line was on disk.
-   */
-  async journal(file: OpenFile, generation: number, mayBeUnbegun: boolean): Promise<void> {
+  async journal(file: OpenFile, generation: number, mayLackHeader: boolean): Promise<void> {
     const path = join(this.#directory, journalName(generation));
     let seed: number | undefined;
     let lines = 0;
@@ -179,27 +174,26 @@ class Reading {
         const header = ended ? readHeaderLine(bytes) : undefined;
         if (header === undefined && ended && !bytes.includes(0))
           throw corrupt(`${path}:1`, 'the first line is damaged');
-        if (header === undefined) return this.#unbegun(path, mayBeUnbegun);
+        if (header === undefined) return this.#withoutHeader(path, mayLackHeader);
         seed = seedOf(bytes);
         this.#assertOurs(path, header, generation);
         return this.#assertFollows(path, header);
       }
-      // the first line was on disk before any other was written: one that is not finished stands
-      // alone
+      // the first line was on disk before any other was written, so an unfinished one is alone
       if (seed === undefined) throw corrupt(`${path}:1`, 'the first line is damaged');
       const line = ended ? readJournalLine(bytes, seed) : undefined;
       this.#line(line, path, number);
-      if (line === undefined) this.#within(bytes, seed, path, number);
+      if (line === undefined) this.#lineWithin(bytes, seed, path, number);
     });
-    if (lines === 0) this.#unbegun(path, mayBeUnbegun);
+    if (lines === 0) this.#withoutHeader(path, mayLackHeader);
   }
 
-  #unbegun(path: string, mayBe: boolean): void {
-    if (!mayBe) throw corrupt(`${path}:1`, 'the first line is missing or damaged, and it was on disk');
+  #withoutHeader(path: string, allowed: boolean): void {
+    if (!allowed) throw corrupt(`${path}:1`, 'the first line is missing or damaged, though it was on disk');
     this.#damaged({ path, line: 1, number: this.#last + 1, what: 'the journal has no first line' });
   }
 
-  /** The lines before this journal were on disk when it was made. */
+  /** The commits before this journal were on disk when it was created. */
   #assertFollows(path: string, { after = 0 }: JournalHeader): void {
     const damage = this.#damage;
     if (after <= this.#last) return;
@@ -212,10 +206,10 @@ class Reading {
     throw corrupt(`${path}:1`, `commits ${this.#last + 1} to ${after} are missing before this journal`);
   }
 
-  /** A damaged line may hide the intact one behind it: what that says was on disk still counts. */
-  #within(bytes: Buffer, seed: number, path: string, number: number): void {
-    const whole = wholeLineWithin(bytes, seed);
-    const line = whole === undefined ? undefined : readJournalLine(whole, seed);
+  /** A damaged line may contain the intact line after it: what that one says was on disk counts. */
+  #lineWithin(bytes: Buffer, seed: number, path: string, number: number): void {
+    const intact = intactLineWithin(bytes, seed);
+    const line = intact === undefined ? undefined : readJournalLine(intact, seed);
     if (line === undefined) return;
     this.#line(line, path, number);
     this.#closed = false;
@@ -226,7 +220,8 @@ class Reading {
     if (line === undefined)
       return this.#damaged({ path, line: number, number: this.#last + 1, what: 'the line is damaged' });
     if (line.kind === 'commit') this.#commit(line, path, number);
-    if (line.kind === 'end' && line.ahead !== undefined && this.#damage === undefined) this.#at(line.ahead);
+    if (line.kind === 'end' && line.ahead !== undefined && this.#damage === undefined)
+      this.#advance(line.ahead);
     if (line.kind === 'next') this.#next = { generation: line.generation, path, line: number };
     if (line.kind !== 'commit' && line.onDisk > this.#last && this.#damage === undefined) {
       throw corrupt(
@@ -244,14 +239,13 @@ class Reading {
   }
 
   #commit(line: JournalLine & { readonly kind: 'commit' }, path: string, number: number): void {
-    // the next journal goes on without a gap: what is damaged at the end of this one was its end
-    // mark
+    // the next journal continues without a gap, so the damaged line was the end mark of this one
     const damage = this.#damage;
     if (line.number === damage?.number) {
       if (path === damage.path)
         throw corrupt(
           `${path}:${damage.line}`,
-          `${damage.what}, and it is no tail: commit ${line.number} follows on line ${number}`,
+          `${damage.what}, and it is not a tail: commit ${line.number} follows on line ${number}`,
         );
       this.#damage = undefined;
     }
@@ -260,17 +254,16 @@ class Reading {
       return;
     }
     if (line.number <= this.#covered) return;
-    if (line.number <= this.#last)
-      throw corrupt(`${path}:${number}`, `commit ${line.number} comes a second time`);
-    // a write that was torn leaves a hole, never lines that stand side by side
+    if (line.number <= this.#last) throw corrupt(`${path}:${number}`, `commit ${line.number} is repeated`);
+    // a torn write leaves a hole, never adjacent lines
     if (line.number > this.#last + 1)
       throw corrupt(`${path}:${number}`, `commit ${this.#last + 1} is missing before this line`);
     this.#table.apply(line.effects);
     this.#last = line.number;
-    this.#at({ time: line.time, wall: line.wall ?? line.time });
+    this.#advance({ time: line.time, wall: line.wall ?? line.time });
   }
 
-  #at(found: StoredTime): void {
+  #advance(found: StoredTime): void {
     if (found.time >= this.#time.time) this.#time = found;
   }
 
@@ -291,7 +284,7 @@ class Reading {
         `it belongs to the database '${header.database}', not to '${this.#database}'`,
       );
     if (header.generation !== generation)
-      throw corrupt(`${path}:1`, `it is generation ${header.generation} under another number`);
+      throw corrupt(`${path}:1`, `it is generation ${header.generation} in a file with another number`);
   }
 
   assertNothingFollows(newest: number): void {
@@ -299,11 +292,11 @@ class Reading {
     if (next === undefined || next.generation <= newest) return;
     throw corrupt(
       join(this.#directory, journalName(next.generation)),
-      `the file is missing; ${next.path}:${next.line} says that it goes on there`,
+      `the file is missing; ${next.path}:${next.line} says that it continues there`,
     );
   }
 
-  result(): Omit<Recovered, 'generation' | 'stale'> {
+  result(): Omit<RecoveredDatabase, 'generation' | 'stale'> {
     return {
       table: this.#table,
       last: this.#last,
@@ -318,5 +311,5 @@ class Reading {
 
 const cutOff = ({ path, line, what }: Damage, dropped: number): string =>
   line === 1
-    ? `${path}:1: ${what}. A process that ended while it made the journal leaves it so, and then nothing is missing. If that one was closed in order, the file was cut short since: restore a backup.`
-    : `${path}:${line}: ${what}. Nobody was ever told that it is stored: the ${dropped} line(s) from there on were cut off.`;
+    ? `${path}:1: ${what}. If a process ended while it created the journal, nothing is missing. If that process was closed properly, the file was cut later: restore a backup.`
+    : `${path}:${line}: ${what}. It was never acknowledged: the ${dropped} line(s) from there on were cut off.`;

@@ -1,7 +1,7 @@
 /**
- * Snapshots: one JSON document, one row a line, sorted, so that `diff` and `git` show what changed.
- * Each row has its own sum, which names the damaged line; the last line has the number of rows and
- * the sum of everything before it.
+ * A snapshot is one JSON document with one row per line, sorted, so that `diff` and `git` show what
+ * changed. Each row has a checksum, which identifies a damaged line; the last line has the number
+ * of rows and the checksum of everything before it.
  *
  * ```text
  * {"sum":"…","kvent":"snapshot","format":1,"database":"tenant:acme","generation":3,"upTo":120,"time":1763694000000,"rows":[
@@ -17,36 +17,36 @@ import type { FileSystem, OpenFile } from '../disk/file-system.js';
 import { format, wallOf } from '../format/journal-line.js';
 import { readLines, writeAll } from '../disk/line-reader.js';
 import { effectText, readEffect } from '../format/row-text.js';
-import { hex, isWhole, seal } from '../format/sealed-line.js';
+import { hex, isIntact, seal } from '../format/sealed-line.js';
 
 interface SnapshotHeader {
   readonly format: number;
   readonly database: string;
   readonly generation: number;
-  /** The last commit that it holds. */
+  /** The last commit that it contains. */
   readonly upTo: number;
-  /** The latest time of a commit that it holds. */
+  /** The latest time of its commits. */
   readonly time: number;
-  /** What the wall clock said then, where that was behind it. */
+  /** The wall clock at that time, if it was behind. */
   readonly wall?: number;
 }
 
 const bufferLength = 256 * 1_024;
 
 /**
- * Writes a new file and syncs it; answers its length. `stopIfDue` is called now and then, and
- * throws to stop it. A file that was not finished is taken away.
+ * Writes a new file and syncs it; returns its length. `throwIfStopped` is called after each page.
+ * An unfinished file is removed.
  */
 export async function writeSnapshot(
   fileSystem: FileSystem,
   path: string,
   header: Omit<SnapshotHeader, 'format'>,
   pages: Iterable<readonly RawRow[]>,
-  stopIfDue: () => void,
+  throwIfStopped: () => void,
 ): Promise<number> {
   const file = await fileSystem.open(path, 'create');
   try {
-    const bytes = await writeContent(new Writer(file), header, pages, stopIfDue);
+    const bytes = await writeContent(new Writer(file), header, pages, throwIfStopped);
     await file.sync();
     await file.close();
     return bytes;
@@ -61,7 +61,7 @@ async function writeContent(
   writer: Writer,
   header: Omit<SnapshotHeader, 'format'>,
   pages: Iterable<readonly RawRow[]>,
-  stopIfDue: () => void,
+  throwIfStopped: () => void,
 ): Promise<number> {
   const { database, generation, upTo, time, wall } = header;
   const first = `"kvent":"snapshot","format":${format},"database":${JSON.stringify(database)},"generation":${generation}`;
@@ -74,7 +74,7 @@ async function writeContent(
       writer.text += `${count === 0 ? '\n' : ',\n'}${seal(effectText({ address, row }).slice(1))}`;
       count += 1;
     }
-    stopIfDue();
+    throwIfStopped();
     if (writer.text.length >= bufferLength) await writer.flush();
   }
   writer.text += '\n';
@@ -107,14 +107,11 @@ class Writer {
 interface SnapshotReader {
   header(header: SnapshotHeader): void;
   row(row: RowEffect): void;
-  /**
-   * Called for each line that cannot be read, and once for a snapshot that is not complete. May
-   * throw.
-   */
+  /** Called for each unreadable line, and once if the snapshot is incomplete. May throw. */
   damage(line: number, what: string): void;
 }
 
-/** Reads a snapshot; answers its length. */
+/** Reads a snapshot; returns its length. */
 export async function readSnapshot(file: OpenFile, reader: SnapshotReader): Promise<number> {
   let sum = 0;
   let count = 0;
@@ -122,11 +119,11 @@ export async function readSnapshot(file: OpenFile, reader: SnapshotReader): Prom
   let complete = false;
   const bytes = await readLines(file, (line, number) => {
     lines = number;
-    if (complete) return reader.damage(number, 'there is something behind the last line');
+    if (complete) return reader.damage(number, 'there is data after the last line');
     if (line[0] === closing) {
       complete = true;
       if (!line.equals(Buffer.from(`],"count":${count},"all":"${hex(sum)}"}`)))
-        reader.damage(number, 'the rows above are not those that were written');
+        reader.damage(number, 'the rows above are not the rows that were written');
       return;
     }
     sum = crc32(lineFeed, crc32(line, sum));
@@ -145,7 +142,7 @@ const closing = ']'.charCodeAt(0);
 const lineFeed = Buffer.from('\n');
 
 function readHeader(line: Buffer, reader: SnapshotReader): void {
-  if (!isWhole(line)) return reader.damage(1, 'the first line is damaged');
+  if (!isIntact(line)) return reader.damage(1, 'the first line is damaged');
   let header: SnapshotHeader;
   try {
     header = JSON.parse(`${line.toString()}]}`) as SnapshotHeader;
@@ -158,7 +155,7 @@ function readHeader(line: Buffer, reader: SnapshotReader): void {
 }
 
 function readEntry(line: Buffer): RowEffect | undefined {
-  if (!isWhole(line)) return undefined;
+  if (!isIntact(line)) return undefined;
   try {
     return readEffect(line);
   } catch {

@@ -1,4 +1,4 @@
-/** What a disk says, in the words of the library: the subject, what is, and what then holds. */
+/** Errors of the disk as errors of this library. */
 import { isStorageError, storageError, type StorageError } from '../../../core/base/errors.js';
 import { messageOf } from '../../../core/base/kinds.js';
 
@@ -8,12 +8,12 @@ const words: Readonly<Record<string, string>> = {
   EACCES: 'this process may not write or read there',
   EPERM: 'this process may not write or read there',
   EROFS: 'the disk is read-only',
-  ENOTDIR: 'a file is where a directory should be',
-  EISDIR: 'a directory is where a file should be',
+  ENOTDIR: 'there is a file in place of a directory',
+  EISDIR: 'there is a directory in place of a file',
   EMFILE: 'this process has too many files open',
   ENFILE: 'this machine has too many files open',
-  ELOOP: 'a link is where a file should be',
-  ENOTFILE: 'a FIFO, a socket or a device is where a file should be',
+  ELOOP: 'there is a link in place of a file',
+  ENOTFILE: 'there is a FIFO, a socket or a device in place of a file',
   EIO: 'the disk reports a failure',
 };
 
@@ -29,8 +29,7 @@ export function reasonOf(error: unknown): string {
 }
 
 /**
- * A sync that failed. It is never tried again: what the kernel could not write it may take for
- * written from then on.
+ * A failed sync. It is never retried: the kernel may regard unwritten pages as written after it.
  */
 export class SyncFailure extends Error {
   constructor(path: string, cause: unknown) {
@@ -47,7 +46,7 @@ export async function synced(path: string, sync: Promise<void>): Promise<void> {
   }
 }
 
-/** Nothing was written. An error of which that is not certain is only the cause. */
+/** Nothing was written. An error with an unknown effect becomes the cause. */
 export function unavailable(what: string, error: unknown): StorageError {
   if (isStorageError(error) && error.effect === 'none') return error;
   return storageError(
@@ -58,19 +57,19 @@ export function unavailable(what: string, error: unknown): StorageError {
   );
 }
 
-/** A write or a sync failed on the way: it may or may not be on disk. */
+/** A write or a sync failed: the data may or may not be on disk. */
 export function outcomeUnknown(what: string, error: unknown): StorageError {
   return storageError(
     'STORAGE_OUTCOME_UNKNOWN',
-    `${what}: ${reasonOf(error)}. Whether it was done is not known.`,
+    `${what}: ${reasonOf(error)}. It is not known whether it was done.`,
     {},
     { cause: error },
   );
 }
 
-/** `place`: file, and line where there is one. */
+/** `place`: the file, and the line if there is one. */
 export function corrupt(place: string, what: string, cause?: unknown): StorageError {
-  const then = 'Nothing was changed; salvageJsonFile copies what is readable to a new place.';
+  const then = 'Nothing was changed. salvageJsonFile copies the readable rows to a new directory.';
   return storageError(
     'STORAGE_CORRUPT',
     `${place}: ${what}. ${then}`,
@@ -79,20 +78,16 @@ export function corrupt(place: string, what: string, cause?: unknown): StorageEr
   );
 }
 
-/**
- * Something else is where this library keeps a file or a directory. It is never followed, read or
- * waited for.
- */
+/** Something else is in place of a file or directory of the store. It is not followed or read. */
 export function misplaced(path: string, what: string, cause?: unknown): StorageError {
-  const message = `${path}: ${what}. Nothing was changed: look at what it is, and take it away.`;
+  const message = `${path}: ${what}. Nothing was changed. Check what it is, and remove it.`;
   return storageError('STORAGE_CORRUPT', message, { place: path }, cause === undefined ? {} : { cause });
 }
 
 const misplacedCodes = new Set(['ELOOP', 'ENOTFILE', 'EISDIR']);
 
 /**
- * A file that cannot be opened or read: `STORAGE_CORRUPT` where it is no file, else
- * `STORAGE_UNAVAILABLE`.
+ * A file that cannot be read: `STORAGE_CORRUPT` if it is not a file, else `STORAGE_UNAVAILABLE`.
  */
 export const unreadable = (what: string, path: string, error: unknown): StorageError =>
   misplacedCodes.has(codeOf(error) ?? '')

@@ -1,15 +1,15 @@
 /**
- * A database's name as the name of its directory: readable, and never the same for two databases,
- * also where case is folded, where CON is a device and where trailing dots vanish. `tenant:acme` is
+ * The name of a database as the name of its directory: readable, and unique also on file systems
+ * that fold case, that reserve device names or that drop trailing dots. `tenant:acme` becomes
  * `tenant.acme`.
  *
- * - a-z, 0-9, `_` and `-` stay. `:` is `.`, except at either end. Every other byte of UTF-8 is `%`
- *   and two hex digits.
- * - What Windows takes for a device up to its first dot begins with an escaped letter.
- * - What would be longer than 200 characters is `~` and base32: at most 206 for the 128 bytes that
- *   a database may have.
+ * - a-z, 0-9, `_` and `-` stay. `:` becomes `.`, except at either end. Every other byte of UTF-8
+ *   becomes `%` and two hex digits.
+ * - A name that is a device on Windows, up to its first dot, starts with an escaped letter.
+ * - A name of more than 200 characters becomes `~` and base32: at most 206 for the 128 bytes that a
+ *   database may have.
  *
- * So no name begins with a dot: those in the root that do are the store's own.
+ * So no name starts with a dot: names with a dot are files of the store itself.
  */
 import { invalidOption } from '../../../core/base/options.js';
 
@@ -21,13 +21,13 @@ const base32 = 'abcdefghijklmnopqrstuvwxyz234567';
 export function directoryOf(database: string): string {
   if (database === '' || loneSurrogate.test(database))
     throw invalidOption(
-      `'${database}' cannot be the name of a database: it is empty or holds a lone surrogate.`,
+      `The name of a database must not be empty or contain a lone surrogate; got '${database}'.`,
     );
   const plain = encodePlain(database);
   return plain.length > plainMax ? `~${encodeBase32(Buffer.from(database))}` : plain;
 }
 
-/** The database whose directory this is, `undefined` if it is none's. */
+/** The database of a directory; `undefined` if it is not one. */
 export function databaseOf(directory: string): string | undefined {
   const database = directory.startsWith('~') ? decodeBase32(directory.slice(1)) : decodePlain(directory);
   const same =

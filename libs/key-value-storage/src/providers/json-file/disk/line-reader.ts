@@ -1,18 +1,18 @@
-/** Reads a file line by line, a chunk in memory at a time. */
+/** Reads a file line by line, with one chunk in memory. */
 import { limits } from '../../../core/base/limits.js';
 import type { OpenFile } from './file-system.js';
 
 const chunkBytes = 256 * 1_024;
 const lineFeed = 10;
 
-/** `ended`: whether a line feed follows. `bytes` is only good until the call returns. */
+/** `ended`: whether a line feed follows. `bytes` is valid until the call returns. */
 type OnLine = (bytes: Buffer, number: number, ended: boolean) => void;
 
 /**
- * Calls `onLine` for each line, the first being 1; returns the bytes read. What follows the last
- * line feed is a line of its own, if there is anything. A line that is longer than any that this
- * library writes (`limits.journalLineBytesMax`) is cut, so that memory stays bounded: its first
- * bytes are handed on without an end (`ended` is false), which no sum fits.
+ * Calls `onLine` for each line, numbered from 1; returns the bytes read. Data after the last line
+ * feed is a line, too. A line that is longer than any line of this library
+ * (`limits.journalLineBytesMax`) is cut, so that memory stays bounded: its first bytes are passed
+ * with `ended` false, and no checksum fits them.
  */
 export async function readLines(
   file: OpenFile,
@@ -23,7 +23,7 @@ export async function readLines(
   let held = 0;
   let position = 0;
   let number = 0;
-  /** In the middle of a line whose beginning was handed on already. */
+  /** Inside a line whose first bytes were passed already. */
   let skipping = false;
   for (;;) {
     if (held === buffer.length && held < bytesMax)
@@ -51,7 +51,7 @@ export async function readLines(
   return position;
 }
 
-/** The whole of a small file. */
+/** The content of a small file. */
 export async function readWhole(file: OpenFile, bytesMax = 65_536): Promise<Buffer> {
   const buffer = Buffer.alloc(bytesMax);
   let length = 0;
@@ -60,11 +60,11 @@ export async function readWhole(file: OpenFile, bytesMax = 65_536): Promise<Buff
   return buffer.subarray(0, length);
 }
 
-/** Writes all of it, however little each call takes. */
+/** Writes all bytes, however few each call takes. */
 export async function writeAll(file: OpenFile, bytes: Uint8Array, position: number): Promise<void> {
   for (let done = 0; done < bytes.length;) {
     const count = await file.write(done === 0 ? bytes : bytes.subarray(done), position + done);
-    if (count === 0) throw Object.assign(new Error('EIO: the disk takes no more bytes'), { code: 'EIO' });
+    if (count === 0) throw Object.assign(new Error('EIO: the disk wrote no bytes'), { code: 'EIO' });
     done += count;
   }
 }

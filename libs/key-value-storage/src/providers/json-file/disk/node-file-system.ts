@@ -1,35 +1,34 @@
 /**
- * The file system of this machine, through Node's callbacks: a promise each, and nothing that
- * `fs.promises` adds on the way of every commit.
+ * The file system of this machine. It wraps the callbacks of Node in one promise each:
+ * `fs.promises` would add more to every commit.
  */
 import fs from 'node:fs';
 
+import { codeOf } from './disk-errors.js';
 import type { FileSystem, OpenFile, PathStatus } from './file-system.js';
 
-type Answer<T> = (error: NodeJS.ErrnoException | null, value?: T) => void;
+type Callback<T> = (error: NodeJS.ErrnoException | null, value?: T) => void;
 
-const asked = <T>(call: (answer: Answer<T>) => void): Promise<T> =>
+const promised = <T>(call: (done: Callback<T>) => void): Promise<T> =>
   new Promise((resolve, reject) => {
     call((error, value) => (error ? reject(error) : resolve(value as T)));
   });
-
-const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code;
 
 export const nodeFileSystem: FileSystem = {
   open: async (path, mode, permissions) =>
     mode !== 'create'
       ? await openPlain(path, mode)
-      : new NodeFile(await asked((answer) => fs.open(path, 'wx+', permissions, answer))),
+      : new NodeFile(await promised((done) => fs.open(path, 'wx+', permissions, done))),
   status,
-  rename: (from, to) => asked((answer) => fs.rename(from, to, answer)),
-  remove: (path) => asked((answer) => fs.unlink(path, answer)),
+  rename: (from, to) => promised((done) => fs.rename(from, to, done)),
+  remove: (path) => promised((done) => fs.unlink(path, done)),
   makeDirectory,
-  removeDirectory: (path) => asked((answer) => fs.rmdir(path, answer)),
+  removeDirectory: (path) => promised((done) => fs.rmdir(path, done)),
   list,
   syncDirectory,
 };
 
-/** Windows knows neither: there a link is followed, and nothing waits. */
+/** Windows has none of the last three: it follows links, and opening does not block. */
 const {
   O_RDONLY = 0,
   O_RDWR = 2,
@@ -38,19 +37,16 @@ const {
   O_DIRECTORY = 0,
 } = fs.constants as Partial<typeof fs.constants>;
 
-/**
- * A FIFO would be waited for until somebody writes to it, in a thread that nobody can end: so it is
- * opened without waiting, and looked at.
- */
+/** Opens without blocking: the thread that opens a FIFO would wait for its writer without end. */
 async function openPlain(path: string, mode: 'read' | 'write'): Promise<OpenFile> {
   const flags = (mode === 'read' ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_NONBLOCK;
-  const descriptor = await asked<number>((answer) => fs.open(path, flags, answer)).catch((error: unknown) => {
+  const descriptor = await promised<number>((done) => fs.open(path, flags, done)).catch((error: unknown) => {
     throw codeOf(error) === 'ENXIO' ? notPlain('ENOTFILE', path) : error;
   });
-  // it answers from memory: a promise would take longer
+  // synchronous: it does not touch the disk, and a promise would take longer
   const found = fs.fstatSync(descriptor);
   if (found.isFile()) return new NodeFile(descriptor);
-  await asked((answer) => fs.close(descriptor, answer));
+  await promised((done) => fs.close(descriptor, done));
   throw notPlain(found.isDirectory() ? 'EISDIR' : 'ENOTFILE', path);
 }
 
@@ -60,8 +56,8 @@ const notPlain = (code: string, path: string): Error =>
 async function status(path: string, links?: 'follow'): Promise<PathStatus | undefined> {
   let found: fs.Stats;
   try {
-    found = await asked<fs.Stats>((answer) =>
-      links === 'follow' ? fs.stat(path, answer) : fs.lstat(path, answer),
+    found = await promised<fs.Stats>((done) =>
+      links === 'follow' ? fs.stat(path, done) : fs.lstat(path, done),
     );
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
@@ -89,37 +85,34 @@ class NodeFile implements OpenFile {
   }
 
   read(into: Uint8Array, position: number): Promise<number> {
-    return asked((answer) => fs.read(this.#descriptor, into, 0, into.byteLength, position, answer));
+    return promised((done) => fs.read(this.#descriptor, into, 0, into.byteLength, position, done));
   }
 
   write(bytes: Uint8Array, position: number): Promise<number> {
-    return asked((answer) => fs.write(this.#descriptor, bytes, 0, bytes.byteLength, position, answer));
+    return promised((done) => fs.write(this.#descriptor, bytes, 0, bytes.byteLength, position, done));
   }
 
   truncate(length: number): Promise<void> {
-    return asked((answer) => fs.ftruncate(this.#descriptor, length, answer));
+    return promised((done) => fs.ftruncate(this.#descriptor, length, done));
   }
 
-  /**
-   * Data, and the length that is needed to read it back; on macOS libuv asks the disk itself
-   * (F_FULLFSYNC).
-   */
+  /** The data, and the length that is needed to read it; on macOS libuv uses F_FULLFSYNC. */
   sync(): Promise<void> {
-    return asked((answer) => fs.fdatasync(this.#descriptor, answer));
+    return promised((done) => fs.fdatasync(this.#descriptor, done));
   }
 
   async size(): Promise<number> {
-    return (await asked<fs.Stats>((answer) => fs.fstat(this.#descriptor, answer))).size;
+    return (await promised<fs.Stats>((done) => fs.fstat(this.#descriptor, done))).size;
   }
 
   close(): Promise<void> {
-    return asked((answer) => fs.close(this.#descriptor, answer));
+    return promised((done) => fs.close(this.#descriptor, done));
   }
 }
 
 async function makeDirectory(path: string, permissions?: number): Promise<boolean> {
   try {
-    await asked((answer) => fs.mkdir(path, permissions, answer));
+    await promised((done) => fs.mkdir(path, permissions, done));
     return true;
   } catch (error) {
     if (codeOf(error) !== 'EEXIST' || (await list(path)) === undefined) throw error;
@@ -129,20 +122,20 @@ async function makeDirectory(path: string, permissions?: number): Promise<boolea
 
 async function list(path: string): Promise<readonly string[] | undefined> {
   try {
-    return await asked<string[]>((answer) => fs.readdir(path, answer));
+    return await promised<string[]>((done) => fs.readdir(path, done));
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
     throw error;
   }
 }
 
-/** Windows cannot open a directory to flush it; NTFS keeps its own log of names. */
+/** Windows cannot open a directory to flush it; NTFS logs names itself. */
 async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return;
-  const descriptor = await asked<number>((answer) => fs.open(path, O_RDONLY | O_DIRECTORY, answer));
+  const descriptor = await promised<number>((done) => fs.open(path, O_RDONLY | O_DIRECTORY, done));
   try {
-    await asked((answer) => fs.fsync(descriptor, answer));
+    await promised((done) => fs.fsync(descriptor, done));
   } finally {
-    await asked((answer) => fs.close(descriptor, answer));
+    await promised((done) => fs.close(descriptor, done));
   }
 }

@@ -1,13 +1,13 @@
 /**
- * The lines of a journal. Every line but the first says up to which commit the journal was known to
- * be on disk when it was written: that is how a damaged line is judged, for what nobody knew to be
- * on disk was never answered.
+ * The lines of a journal. Each line but the first says up to which commit the journal was known to
+ * be on disk when the line was written. That decides about a damaged line: a commit that was not
+ * known to be on disk was never acknowledged.
  *
  * ```text
  * {"sum":"…","kvent":"journal","format":1,"database":"tenant:acme","generation":3,"after":119,"id":"5d0c…"}
- * {"sum":"…","number":121,"onDisk":120,"time":1763694000000,"sizes":[180],"rows":[{…}]}      a commit, with its results
- * {"sum":"…","onDisk":121}                                                                    written by an idle owner
- * {"sum":"…","next":4,"onDisk":121}                                                           journal 4 goes on
+ * {"sum":"…","number":121,"onDisk":120,"time":1763694000000,"sizes":[180],"rows":[{…}]}      a commit with its rows
+ * {"sum":"…","onDisk":121}                                                                    a note of an idle owner
+ * {"sum":"…","next":4,"onDisk":121}                                                           continued in journal 4
  * {"sum":"…","end":true,"onDisk":121}                                                         closed
  * ```
  */
@@ -15,7 +15,7 @@ import { crc32 } from 'node:zlib';
 import type { StoredTime } from '../../../core/base/clock.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
 import { effectText, readEffect } from './row-text.js';
-import { isWhole, seal } from './sealed-line.js';
+import { isIntact, seal } from './sealed-line.js';
 
 export const format = 1;
 
@@ -23,7 +23,7 @@ export interface JournalHeader {
   readonly format: number;
   readonly database: string;
   readonly generation: number;
-  /** The last commit that was on disk when the journal was made. Snapshots have none. */
+  /** The last commit that was on disk when the journal was created. Snapshots have none. */
   readonly after?: number;
 }
 
@@ -33,19 +33,16 @@ export type JournalLine =
       readonly number: number;
       readonly onDisk: number;
       readonly time: number;
-      /** What the wall clock said, where that was behind the time. */
+      /** The wall clock, if it was behind the time. */
       readonly wall?: number | undefined;
       readonly effects: readonly RowEffect[];
     }
   | { readonly kind: 'note'; readonly onDisk: number }
   | { readonly kind: 'next'; readonly onDisk: number; readonly generation: number }
-  /** `ahead`: where the time goes on ahead of the wall clock. */
+  /** `ahead`: the time, if it is ahead of the wall clock. */
   | { readonly kind: 'end'; readonly onDisk: number; readonly ahead?: StoredTime | undefined };
 
-/**
- * The first line. `id` is random: what was left on the disk by a journal of the same name is no
- * part of this one.
- */
+/** The first line. `id` is random, so that remains of an older journal of this name do not fit. */
 export const headerLine = (
   { database, generation, after }: Omit<Required<JournalHeader>, 'format'>,
   id: string,
@@ -54,7 +51,7 @@ export const headerLine = (
     `"kvent":"journal","format":${format},"database":${JSON.stringify(database)},"generation":${generation},"after":${after},"id":"${id}"}`,
   );
 
-/** What seals all other lines of a journal. */
+/** The seed of the checksums of all other lines. */
 export const seedOf = (header: string | Buffer): number => crc32(header);
 
 /** A line before it is sealed. */
@@ -74,7 +71,7 @@ export function lineBody(line: JournalLine): string {
   }
 }
 
-/** Of a time, where the wall clock said less. */
+/** The property of a wall clock that is behind the time. */
 export const wallOf = ({
   time,
   wall,
@@ -83,9 +80,9 @@ export const wallOf = ({
   readonly wall?: number | undefined;
 }): string => (wall === undefined || wall >= time ? '' : `,"wall":${wall}`);
 
-/** The header in these bytes, `undefined` if they are damaged. */
+/** The header in these bytes; `undefined` if they are damaged. */
 export function readHeaderLine(bytes: Buffer): JournalHeader | undefined {
-  if (!isWhole(bytes)) return undefined;
+  if (!isIntact(bytes)) return undefined;
   try {
     const header = JSON.parse(bytes.toString()) as JournalHeader & { readonly kvent?: string };
     return header.kvent === 'journal' ? header : undefined;
@@ -107,11 +104,10 @@ interface Written {
 const rowsAt = Buffer.from(',"rows":[');
 
 /**
- * The line in these bytes, `undefined` if they are damaged. Without a seed the sum is not looked
- * at.
+ * The line in these bytes; `undefined` if they are damaged. Without a seed the sum is not checked.
  */
 export function readJournalLine(bytes: Buffer, seed: number | undefined): JournalLine | undefined {
-  if (seed !== undefined && !isWhole(bytes, seed)) return undefined;
+  if (seed !== undefined && !isIntact(bytes, seed)) return undefined;
   try {
     const at = bytes.indexOf(rowsAt);
     const written = JSON.parse(at < 0 ? bytes.toString() : `${bytes.toString('utf8', 0, at)}}`) as Written;

@@ -1,10 +1,10 @@
 /**
- * What lies where. Generations count up: snapshot g holds everything before journal g, and the
- * journals from g on hold what came after.
+ * The files of a store. Generations count up: snapshot g contains all commits before journal g, and
+ * the journals from g on contain the commits after it.
  *
  * ```text
- * <root>/.kvent.json                      this is a store, and which: an empty directory may be a disk that is not mounted
- * <root>/.lock.json                       who owns it
+ * <root>/.kvent.json                      marks a store, with its id: an empty directory may be an unmounted disk
+ * <root>/.lock.json                       its owner
  * <root>/<database>/snapshot-<g>.json
  * <root>/<database>/journal-<g>.jsonl
  * ```
@@ -18,22 +18,21 @@ export const snapshotName = (generation: number): string => `snapshot-${generati
 export const journalName = (generation: number): string => `journal-${generation}.jsonl`;
 
 /**
- * Names that nobody else uses: a process that lost its lock must not write into its successor's
- * files.
+ * Names are unique, so that a process that lost its lock does not write to files of the next owner.
  */
 const unique = (): string => randomBytes(8).toString('hex');
 export const temporaryName = (name: string): string => `${name}.${unique()}.tmp`;
 export const asideName = (what: 'new' | 'lock'): string => `.${what}-${unique()}`;
-/** Where a database's directory goes when it is dropped. */
+/** The name to which the directory of a dropped database is renamed. */
 export const droppedName = (directory: string): string => `.dropped-${unique()}-${directory}`;
-/** The directory that was renamed to this. */
+/** The directory that was renamed to this name. */
 export const directoryDropped = (name: string): string | undefined =>
   /^\.dropped-[0-9a-f]{16}-(.+)$/.exec(name)?.[1];
 
-/** What an opening owner clears away from the root. */
+/** What the owner removes from the root on opening. */
 export const isLeftover = (name: string): boolean =>
   /^\.(new|lock)-[0-9a-f]{16}$/.test(name) || directoryDropped(name) !== undefined || isTemporary(name);
-/** Of what is cleared away: databases that were begun or dropped. The rest are files. */
+/** Leftovers that may be directories: unfinished and dropped databases. The others are files. */
 export const mayBeDirectory = (name: string): boolean =>
   /^\.new-/.test(name) || directoryDropped(name) !== undefined;
 const isTemporary = (name: string): boolean => /\.[0-9a-f]{16}\.tmp$/.test(name);
@@ -45,7 +44,7 @@ export interface Generations {
   readonly temporary: readonly string[];
 }
 
-/** Sorts the names in a database's directory. What is none of ours is left alone. */
+/** Sorts the names in the directory of a database; foreign names are ignored. */
 export function generationsOf(names: readonly string[]): Generations {
   const numbers = (pattern: RegExp): number[] =>
     names

@@ -14,7 +14,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { ManualClock } from '../../../testing/kit/manual-clock.js';
 import type { FileSystem } from '../disk/file-system.js';
 import { acquireLock, type HeldLock } from './lock-file.js';
-import { LockJudge } from './liveness.js';
+import { OwnerLiveness } from './liveness.js';
 import { lockText, newOwner } from './lock-text.js';
 import { nodeFileSystem } from '../disk/node-file-system.js';
 import { systemProcesses, type ProcessIdentity, type Processes } from './process-identity.js';
@@ -110,7 +110,7 @@ describe('a lock', () => {
   it('gets a heartbeat each second through the descriptor that created it, never by path', async () => {
     const lock = await acquire();
     let beats = 0;
-    lock.keep(
+    lock.start(
       () => undefined,
       () => (beats += 1),
     );
@@ -123,7 +123,7 @@ describe('a lock', () => {
 
   it('that another process took is noticed: on verify, and at the next heartbeat', async () => {
     const lock = await acquire();
-    const lost = new Promise((resolve) => lock.keep(resolve, () => undefined));
+    const lost = new Promise((resolve) => lock.start(resolve, () => undefined));
     await lock.verify();
     writeFileSync(path(), theirs());
     await expect(lock.verify()).rejects.toMatchObject({
@@ -216,7 +216,7 @@ describe('a takeover', () => {
 
 describe('liveness', () => {
   it('counts only silence that was observed: a suspended observer, or a clock that leaps, declares no owner dead', () => {
-    const judge = new LockJudge(() => false);
+    const judge = new OwnerLiveness(() => false);
     const lock = theirs();
     expect(judge.isDead(lock, 0)).toBe(false);
     expect(judge.isDead(lock, 1_000_000)).toBe(false);
@@ -225,7 +225,7 @@ describe('liveness', () => {
   });
 
   it('starts again with every heartbeat', () => {
-    const judge = new LockJudge(() => false);
+    const judge = new OwnerLiveness(() => false);
     const owner = newOwner(own);
     const looks = Array.from({ length: 200 }, (_, look) =>
       judge.isDead(lockText(owner, Math.floor(look / 25)), look * 100),

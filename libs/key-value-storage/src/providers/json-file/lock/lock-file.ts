@@ -1,11 +1,12 @@
 /**
- * The lock: one process owns a store. It is a file made with O_EXCL, in which the owner writes a
- * beat each second through the descriptor that made it, never by path: an owner that was taken for
- * dead beats into a file that nobody looks at any more. Taking over renames the lock away and looks
- * whether it is the one that was judged, so two judges cannot take each other's new lock.
+ * The lock: one process owns a store. It is a file created with O_EXCL. Each second the owner
+ * writes a heartbeat through the descriptor that created it, never by path: an owner that was
+ * declared dead writes to a file that is no longer the lock. A takeover renames the lock away and
+ * then compares it with the one that was found dead, so two processes cannot take each other's new
+ * lock.
  *
- * What is right never rests on the lock alone: the owner compares the lock at the path with its own
- * after each sync, before it answers.
+ * Correctness does not depend on the lock alone: after each sync the owner compares the lock at the
+ * path with its own, before it acknowledges the commit.
  */
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -15,9 +16,9 @@ import { codeOf, unavailable, unreadable } from '../disk/disk-errors.js';
 import type { FileSystem, OpenFile } from '../disk/file-system.js';
 import { asideName, lockName } from '../format/layout.js';
 import { readWhole, writeAll } from '../disk/line-reader.js';
-import { LockJudge, lookEveryMs } from './liveness.js';
+import { OwnerLiveness, pollMs } from './liveness.js';
 import {
-  beatText,
+  heartbeatText,
   describeOwner,
   lockText,
   newOwner,
@@ -27,13 +28,13 @@ import {
 } from './lock-text.js';
 import type { Processes } from './process-identity.js';
 
-const beatEveryMs = 1_000;
-/** Nobody takes over before 3 s without a beat: younger than this, a look need not be repeated. */
+const heartbeatMs = 1_000;
+/** A takeover needs 3 s without a heartbeat: a younger check need not be repeated. */
 const freshMs = 2_000;
-/** How long a new owner may take to write its name into its lock. */
-const namelessMs = 1_000;
-/** A lock that was renamed away by mistake is put back at once. */
-const looksMax = 50;
+/** How long a new owner may take to write its identity into the lock. */
+const unnamedMs = 1_000;
+/** Reads of a missing lock: one that was renamed away by mistake is restored at once. */
+const readsMax = 50;
 
 interface LockOptions {
   readonly fileSystem: FileSystem;
@@ -42,17 +43,17 @@ interface LockOptions {
   readonly processes: Processes;
   readonly timeoutMs: number;
   /**
-   * Whether the lock of a dead owner is put back when this one is released: for who changes
-   * nothing, and settles nothing that the dead one left.
+   * Whether the lock of a dead owner is restored on release: for a reader, which does not recover
+   * what the dead owner left.
    */
-  readonly giveBack?: boolean;
+  readonly restore?: boolean;
 }
 
-/** Waits for the lock of a directory. `STORAGE_LOCKED` names the owner when the time is up. */
+/** Waits for the lock of a directory. `STORAGE_LOCKED` names the owner after the timeout. */
 export async function acquireLock(options: LockOptions): Promise<HeldLock> {
   const { fileSystem, directory, clock, processes, timeoutMs } = options;
   const path = join(directory, lockName);
-  const judge = new LockJudge((process) => processes.isGone(process));
+  const liveness = new OwnerLiveness((process) => processes.isGone(process));
   const deadline = clock.monotonic() + timeoutMs;
   let inherited: string | undefined;
   for (;;) {
@@ -60,20 +61,20 @@ export async function acquireLock(options: LockOptions): Promise<HeldLock> {
     if (held !== undefined) return held;
     const text = await readLock(fileSystem, path);
     if (text === undefined) continue;
-    if (judge.isDead(text, clock.monotonic())) {
-      if (await takeAway(fileSystem, directory, text)) inherited = text;
+    if (liveness.isDead(text, clock.monotonic())) {
+      if (await removeLock(fileSystem, directory, text)) inherited = text;
     } else {
-      // made a moment ago, and not written yet: its owner says who it is before anybody is refused
-      const patience = readOwner(text) === undefined ? namelessMs : 0;
-      const left = deadline + patience - clock.monotonic();
+      // a lock without an identity was created just now: wait for the name of its owner
+      const extraMs = readOwner(text) === undefined ? unnamedMs : 0;
+      const left = deadline + extraMs - clock.monotonic();
       if (left <= 0) throw locked(directory, text);
-      await clock.wait(Math.min(lookEveryMs, Math.max(1, left)));
+      await clock.wait(Math.min(pollMs, Math.max(1, left)));
     }
   }
 }
 
 async function tryCreate(
-  { fileSystem, directory, clock, processes, giveBack = false }: LockOptions,
+  { fileSystem, directory, clock, processes, restore = false }: LockOptions,
   path: string,
   inherited: string | undefined,
 ): Promise<HeldLock | undefined> {
@@ -82,7 +83,7 @@ async function tryCreate(
     file = await fileSystem.open(path, 'create');
   } catch (error) {
     if (codeOf(error) === 'EEXIST') return undefined;
-    throw unavailable(`The lock ${path} could not be made`, error);
+    throw unavailable(`The lock ${path} could not be created`, error);
   }
   const owner = newOwner(processes.own);
   try {
@@ -92,7 +93,7 @@ async function tryCreate(
     await fileSystem.remove(path).catch(() => undefined);
     throw unavailable(`The lock ${path} could not be written`, error);
   }
-  return new HeldLock({ fileSystem, directory, path, file, owner, clock, inherited, giveBack });
+  return new HeldLock({ fileSystem, directory, path, file, owner, clock, inherited, restore });
 }
 
 async function readLock(fileSystem: FileSystem, path: string): Promise<string | undefined> {
@@ -113,21 +114,21 @@ async function readLock(fileSystem: FileSystem, path: string): Promise<string | 
 }
 
 /**
- * Renames the lock away, looks whether it is the one that was judged, and puts it back if it is
- * not. Answers whether it is gone.
+ * Renames the lock away, and restores it if its text is not the expected one. Returns whether it
+ * was removed.
  */
-async function takeAway(fileSystem: FileSystem, directory: string, judged: string): Promise<boolean> {
+async function removeLock(fileSystem: FileSystem, directory: string, expected: string): Promise<boolean> {
   const path = join(directory, lockName);
   const aside = join(directory, asideName('lock'));
-  if ((await readLock(fileSystem, path)) !== judged) return false;
+  if ((await readLock(fileSystem, path)) !== expected) return false;
   try {
     await fileSystem.rename(path, aside);
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return false;
-    throw unavailable(`The lock ${path} could not be taken away`, error);
+    throw unavailable(`The lock ${path} could not be removed`, error);
   }
-  const same = (await readLock(fileSystem, aside).catch(() => undefined)) === judged;
-  // whoever made a lock meanwhile keeps it: the other notices before it answers anybody
+  const same = (await readLock(fileSystem, aside).catch(() => undefined)) === expected;
+  // a lock that was created in the meantime stays: the other owner notices before it acknowledges
   if (same || (await readLock(fileSystem, path)) !== undefined)
     await fileSystem.remove(aside).catch(() => undefined);
   else await fileSystem.rename(aside, path).catch(() => undefined);
@@ -148,79 +149,74 @@ interface Held {
   readonly file: OpenFile;
   readonly owner: Owner;
   readonly clock: Clock;
-  /** The lock of the owner before, who did not let go by itself. */
+  /** The lock of the previous owner, if that did not release it. */
   readonly inherited: string | undefined;
-  readonly giveBack: boolean;
+  readonly restore: boolean;
 }
 
 export class HeldLock {
-  /** Whether the owner before did not let go by itself: what it left behind was not closed. */
+  /** Whether the previous owner did not release the lock: its databases were not closed. */
   readonly inherited: boolean;
   readonly #held: Held;
   readonly #ownerText: string;
   readonly #stop = new AbortController();
-  #looking: Promise<void> | undefined;
-  #next: Promise<void> | undefined;
-  #beating: Promise<void> | undefined;
-  #beat = 0;
-  #seenAt: number;
+  #verifying: Promise<void> | undefined;
+  #nextVerify: Promise<void> | undefined;
+  #heartbeats: Promise<void> | undefined;
+  #heartbeat = 0;
+  #verifiedAt: number;
 
   constructor(held: Held) {
     this.#held = held;
     this.inherited = held.inherited !== undefined;
     this.#ownerText = ownerText(held.owner);
-    this.#seenAt = held.clock.monotonic();
+    this.#verifiedAt = held.clock.monotonic();
   }
 
-  /** Whether it was seen to be ours, and beat, so lately that nobody can have taken over. */
+  /** Whether the last check and heartbeat are so recent that no takeover is possible. */
   get isFresh(): boolean {
-    return this.#held.clock.monotonic() - this.#seenAt < freshMs;
+    return this.#held.clock.monotonic() - this.#verifiedAt < freshMs;
   }
 
-  /**
-   * Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more: what its caller has
-   * on the way, the caller knows.
-   */
+  /** Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more. */
   verify(): Promise<void> {
-    // one look at a time, and one behind it: whoever asks meanwhile shares that one, for it begins
-    // after they asked
-    if (this.#next !== undefined) return this.#next;
-    const before = this.#looking;
-    if (before === undefined) return this.#look();
-    this.#next = before
+    // one check at a time and one behind it, which later callers share: it starts after their call
+    if (this.#nextVerify !== undefined) return this.#nextVerify;
+    const before = this.#verifying;
+    if (before === undefined) return this.#startCheck();
+    this.#nextVerify = before
       .catch(() => undefined)
       .then(() => {
-        this.#next = undefined;
-        return this.#look();
+        this.#nextVerify = undefined;
+        return this.#startCheck();
       });
-    return this.#next;
+    return this.#nextVerify;
   }
 
-  #look(): Promise<void> {
-    const look = this.#compare().finally(() => {
-      if (this.#looking === look) this.#looking = undefined;
+  #startCheck(): Promise<void> {
+    const check = this.#compare().finally(() => {
+      if (this.#verifying === check) this.#verifying = undefined;
     });
-    this.#looking = look;
-    return look;
+    this.#verifying = check;
+    return check;
   }
 
   async #compare(): Promise<void> {
     const { fileSystem, path, directory } = this.#held;
     let text: string | undefined;
-    for (let look = 0; text === undefined && look < looksMax; look += 1) {
-      if (look > 0) await setImmediate();
+    for (let reads = 0; text === undefined && reads < readsMax; reads += 1) {
+      if (reads > 0) await setImmediate();
       try {
         text = await readLock(fileSystem, path);
       } catch (error) {
-        // it cannot be looked at (too many open files): as long as the last look holds, so does the
-        // lock
+        // it cannot be read (too many open files): a recent check is still valid
         if (this.isFresh) return;
         throw error;
       }
     }
     if (text?.startsWith(this.#ownerText)) return;
     const by = text === undefined ? 'the lock is gone' : `it belongs to ${describeOwner(text)} now`;
-    const then = 'What is in memory may be out of date: nothing is answered until the store is opened again.';
+    const then = 'Its rows in memory may be outdated: every call is refused until the store is opened again.';
     throw storageError(
       'STORAGE_LOCKED',
       `The store in ${directory} was taken from this process: ${by}. ${then}`,
@@ -229,51 +225,55 @@ export class HeldLock {
   }
 
   /**
-   * Beats each second until it is released. `lost` is called once, when the lock is another's;
-   * `each` after every beat.
+   * Writes a heartbeat each second until it is released. `onLost` is called once if the lock is
+   * lost, `onHeartbeat` after each heartbeat.
    */
-  keep(lost: (error: unknown) => void, each: () => void): void {
+  start(onLost: (error: unknown) => void, onHeartbeat: () => void): void {
     const clock = this.#held.clock === systemClock ? unreferenced : this.#held.clock;
-    const beats = async (): Promise<void> => {
+    const loop = async (): Promise<void> => {
       while (!this.#stop.signal.aborted) {
-        await clock.wait(beatEveryMs, this.#stop.signal);
-        await this.#beatOnce();
-        each();
+        await clock.wait(heartbeatMs, this.#stop.signal);
+        await this.#writeHeartbeat();
+        onHeartbeat();
       }
     };
-    this.#beating = beats().catch((error: unknown) => {
-      if (!this.#stop.signal.aborted) lost(error);
+    this.#heartbeats = loop().catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) onLost(error);
     });
   }
 
-  async #beatOnce(): Promise<void> {
-    const seenAt = this.#held.clock.monotonic();
+  async #writeHeartbeat(): Promise<void> {
+    const verifiedAt = this.#held.clock.monotonic();
     try {
       await this.verify();
-      this.#beat += 1;
-      await writeAll(this.#held.file, Buffer.from(beatText(this.#beat)), Buffer.byteLength(this.#ownerText));
-      this.#seenAt = seenAt;
+      this.#heartbeat += 1;
+      await writeAll(
+        this.#held.file,
+        Buffer.from(heartbeatText(this.#heartbeat)),
+        Buffer.byteLength(this.#ownerText),
+      );
+      this.#verifiedAt = verifiedAt;
     } catch (error) {
       if (isStorageError(error, 'STORAGE_LOCKED')) throw error;
-      // no beat: the lock is not fresh any more, and every answer looks for itself
+      // without a heartbeat the lock is not fresh, so each call verifies it
     }
   }
 
-  /** Lets go, unless it is another's already. */
+  /** Removes the lock, unless it belongs to another owner by now. */
   async release(): Promise<void> {
-    const { fileSystem, directory, file, inherited, giveBack } = this.#held;
+    const { fileSystem, directory, file, inherited, restore } = this.#held;
     this.#stop.abort();
-    await this.#beating;
+    await this.#heartbeats;
     const text = await readLock(fileSystem, this.#held.path).catch(() => undefined);
     if (text !== undefined && readOwner(text)?.owner === this.#held.owner.owner) {
-      if (giveBack && inherited !== undefined) await this.#putBack(inherited).catch(() => undefined);
-      else await takeAway(fileSystem, directory, text).catch(() => undefined);
+      if (restore && inherited !== undefined) await this.#restore(inherited).catch(() => undefined);
+      else await removeLock(fileSystem, directory, text).catch(() => undefined);
     }
     await file.close().catch(() => undefined);
   }
 
-  /** Through the descriptor that made the lock, as a beat. */
-  async #putBack(inherited: string): Promise<void> {
+  /** Through the descriptor that created the lock, like a heartbeat. */
+  async #restore(inherited: string): Promise<void> {
     const { file } = this.#held;
     const bytes = Buffer.from(inherited);
     await file.truncate(0);
@@ -281,7 +281,7 @@ export class HeldLock {
   }
 }
 
-/** Timers that keep no process alive. */
+/** Timers that do not keep the process alive. */
 const unreferenced: Clock = {
   ...systemClock,
   wait: (ms, signal) =>

@@ -1,6 +1,6 @@
 /**
- * Which process this is, so that another one can tell whether it is still there: a pid alone comes
- * again, after a restart or in a container.
+ * Identifies a process, so that another one can find out whether it still runs. A pid alone is not
+ * enough: it is reused after a restart and in containers.
  */
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -8,19 +8,19 @@ import { hostname } from 'node:os';
 export interface ProcessIdentity {
   readonly host: string;
   /**
-   * The boot of the machine, and the namespace of its pids; '' where they are not known: then
-   * nobody is taken for gone.
+   * The boot of the machine, and the namespace of its pids; '' if unknown, and then no process
+   * counts as gone.
    */
   readonly boot: string;
   readonly namespace: string;
   readonly pid: number;
-  /** When it started, in the machine's own count. */
+  /** When it started, in clock ticks of the machine. */
   readonly started: string;
 }
 
 export interface Processes {
   readonly own: ProcessIdentity;
-  /** Whether a process is certainly gone: of this boot and namespace, and not there any more. */
+  /** Whether a process has certainly ended: it is of this boot and namespace, and does not run. */
   isGone(process: ProcessIdentity): boolean;
 }
 
@@ -32,27 +32,22 @@ export function systemProcesses(): Processes {
     pid: process.pid,
     started: startOf(process.pid).started,
   };
-  return { own, isGone: (judged) => isGone(judged, own) };
+  return { own, isGone: (other) => isGone(other, own) };
 }
 
-function isGone(judged: ProcessIdentity, own: ProcessIdentity): boolean {
-  if (
-    own.boot === '' ||
-    own.namespace === '' ||
-    judged.boot !== own.boot ||
-    judged.namespace !== own.namespace
-  )
+function isGone(other: ProcessIdentity, own: ProcessIdentity): boolean {
+  if (own.boot === '' || own.namespace === '' || other.boot !== own.boot || other.namespace !== own.namespace)
     return false;
-  if (!Number.isSafeInteger(judged.pid) || judged.pid <= 0) return false;
-  if (!isThere(judged.pid)) return true;
-  const { state, started } = startOf(judged.pid);
-  // a zombie runs no more; another start time is another process
+  if (!Number.isSafeInteger(other.pid) || other.pid <= 0) return false;
+  if (!exists(other.pid)) return true;
+  const { state, started } = startOf(other.pid);
+  // a zombie does not run; another start time is another process
   return (
-    state === 'Z' || state === 'X' || (started !== '' && judged.started !== '' && started !== judged.started)
+    state === 'Z' || state === 'X' || (started !== '' && other.started !== '' && started !== other.started)
   );
 }
 
-function isThere(pid: number): boolean {
+function exists(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
@@ -62,8 +57,7 @@ function isThere(pid: number): boolean {
 }
 
 /**
- * Fields 3 and 22 of `/proc/<pid>/stat`: the name before them is in parentheses and may hold
- * anything.
+ * Fields 3 and 22 of `/proc/<pid>/stat`, after the name in parentheses, which may contain anything.
  */
 function startOf(pid: number): { readonly state: string; readonly started: string } {
   const stat = attempt(() => readFileSync(`/proc/${pid}/stat`, 'utf8'));
