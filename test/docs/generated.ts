@@ -1,7 +1,7 @@
 /**
  * The generated parts of pages, between `<!-- generated: <what> -->` and `<!-- end -->`. A test
- * compares them with the code; `KVENT_DOCS=write npm run jest -- test/docs/reference.spec.ts` writes
- * them.
+ * compares them with the code; `KVENT_DOCS=write npm run jest -- test/docs/reference.spec.ts`
+ * writes them.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';

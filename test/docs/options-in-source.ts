@@ -1,6 +1,6 @@
 /**
- * The options that the sources declare: interfaces with their comments, and the default values beside
- * them.
+ * The options that the sources declare: interfaces with their comments, and the default values
+ * beside them.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

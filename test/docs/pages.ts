@@ -1,6 +1,6 @@
 /**
- * The pages of this repository for the tests of `test/docs`: headings, links and fenced blocks, each
- * with its line.
+ * The pages of this repository for the tests of `test/docs`: headings, links and fenced blocks,
+ * each with its line.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';

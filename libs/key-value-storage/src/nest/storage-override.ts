@@ -1,4 +1,7 @@
-/** The test's provider instead of the application's. Apart from Nest, which `/testing` must not load. */
+/**
+ * The test's provider instead of the application's. Apart from Nest, which `/testing` must not
+ * load.
+ */
 import type { StorageProvider } from '../core/port/storage-provider.js';
 
 export interface StorageOverride {

@@ -32,7 +32,7 @@ export const defaultIdempotencyRetentionMs = 24 * 60 * 60 * 1_000;
  * The key, and what a repeat is compared by: the content given with the key, else `own`, the
  * caller's arguments; `undefined`: not compared.
  */
-export interface Idempotency {
+interface Idempotency {
   readonly key: string;
   readonly content: unknown;
 }
@@ -64,7 +64,7 @@ export function idempotencyOf(
 /** The row key of a mark, within its own space. */
 export const idempotencyRecordKey = (idempotencyKey: string): string => encodeText(idempotencyKey);
 
-export interface IdempotencyRecordOptions {
+interface IdempotencyRecordOptions {
   readonly access: StorageAccess;
   readonly address: Address;
   readonly idempotency: Idempotency;

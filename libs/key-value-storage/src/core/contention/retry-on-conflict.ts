@@ -48,7 +48,7 @@ export function resolveRetry(options: RetryOptions = {}, defaults: RetryPolicy =
 }
 
 /** What a retry loop repeats: a conflict that nothing else has decided or retried. */
-export const isRetryable = (error: unknown): boolean =>
+const isRetryable = (error: unknown): boolean =>
   isConflict(error) && error.retryable && error.effect === 'none' && error.attempts === undefined;
 
 /** Milliseconds to wait after an attempt: full jitter below an exponentially growing limit. */

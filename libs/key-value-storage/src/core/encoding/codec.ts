@@ -39,7 +39,7 @@ class Unstorable extends Error {
  * A value as text, and frozen as it is answered; `shareable`: nothing in it can be changed, so it
  * may be handed out again and again.
  */
-export interface EncodedValue extends Decoded {
+interface EncodedValue extends Decoded {
   readonly text: string;
 }
 

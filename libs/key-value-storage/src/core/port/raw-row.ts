@@ -28,7 +28,7 @@ const loneSurrogate = /\p{Surrogate}/u;
  * nested deeper than `limits.valueLevelsMax`, a value over `limits.valueBytesMax`. `INVALID_OPTION`
  * for a value that was left out.
  */
-export function assertRawRow(database: string, raw: RawRow): void {
+function assertRawRow(database: string, raw: RawRow): void {
   const fault = faultOfDatabase(database) ?? faultOfRow(raw);
   if (fault === undefined) return;
   const place = placeOf(database, raw);

@@ -14,14 +14,14 @@ import { TypedStore } from './typed-store.js';
 import { databaseVersions } from '../port/version.js';
 
 /** What asks for the location of its rows: a state, or a stream of another package. */
-export interface LocationRequest {
+interface LocationRequest {
   /** In messages: "state 'product'". */
   readonly what: string;
   readonly scope: 'tenant' | 'shared' | undefined;
   readonly provider: string | undefined;
 }
 /** Where rows are stored: their provider, and the database of the current tenant. */
-export interface StorageLocation {
+interface StorageLocation {
   readonly access: StorageAccess;
   readonly database: () => string;
 }
@@ -30,8 +30,8 @@ type Locate = (request: LocationRequest) => StorageLocation;
 const locateKey = Symbol('kvent.locate');
 
 /**
- * Where a storage keeps the rows of a definition. `INVALID_OPTION` for an unknown provider name, and
- * for a storage that is not Kvent's own.
+ * Where a storage keeps the rows of a definition. `INVALID_OPTION` for an unknown provider name,
+ * and for a storage that is not Kvent's own.
  */
 export function locate(storage: KeyValueStorage, request: LocationRequest): StorageLocation {
   const find = (storage as { readonly [locateKey]?: Locate } | undefined)?.[locateKey];
@@ -42,7 +42,7 @@ export function locate(storage: KeyValueStorage, request: LocationRequest): Stor
   return find.call(storage, request);
 }
 
-export interface StorageSettings {
+interface StorageSettings {
   /** For states that name no provider. */
   readonly provider: StorageProvider;
   /** Further providers by name, for `@State(name, { provider: 'cache' })`. */
