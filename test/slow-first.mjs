@@ -29,7 +29,7 @@ const seconds = {
   'test/streams/streams.spec.ts': 30,
   'test/streams/sessions-model.spec.ts': 26,
   'test/faults/streams-two-processes.spec.ts': 25,
-  'test/streams/streams-postgres-without-turns.spec.ts': 20,
+  'test/streams/streams-postgres-without-locks.spec.ts': 20,
   'test/faults/json-file-kill.spec.ts': 26,
   'test/faults/json-file-failing-calls.spec.ts': 24,
   'test/faults/postgres-two-processes.spec.ts': 24,

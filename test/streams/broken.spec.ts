@@ -1,6 +1,4 @@
-/**
- * A clause that cannot fail proves nothing: each one has to catch the broken streams that it names.
- */
+/** Each clause must fail on the broken streams that it names: a proof that cannot fail proves nothing. */
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import { isStorageError } from '@kvent/key-value-storage/core';
@@ -21,19 +19,19 @@ describe('every clause of the streams', () => {
     });
 
     test(`catches streams that ${clause.broken.fault}: ${clause.name}`, async () => {
-      // without the turns that rivals of one process take: they would hide what versions are for
+      // without locks: they avoid the conflicts that versions detect
       const { provider, stream } = clause.broken;
-      const error: unknown = await proveStream(clause, { ...broken(provider), turns: 'none' }, stream).then(
+      const error: unknown = await proveStream(clause, { ...broken(provider), locks: 'off' }, stream).then(
         () => undefined,
         (thrown: unknown) => thrown,
       );
-      // what a clause takes for granted may fail too, in the storage's own words
+      // a call of the clause may fail too, with an error of the storage
       expect(error instanceof assert.AssertionError || isStorageError(error)).toBe(true);
     });
   }
 });
 
-test('every clause has a name of its own, and it is a sentence', () => {
+test('clauses have different names, which are sentences', () => {
   expect(new Set(streamClauses.map(({ name }) => name)).size).toBe(streamClauses.length);
   for (const { name } of streamClauses) expect(name).toMatch(/^.{20,}\.$/);
 });

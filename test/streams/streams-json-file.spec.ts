@@ -1,7 +1,7 @@
-/** Every clause of the streams on the JSON file; a storage gathers calls for it by itself. */
+/** Every clause of the streams on the JSON file, with and without locks. */
 import { providers } from '../providers.js';
-import { describeStreamProviders, describeStreamsWithoutTurns } from './describe-stream-providers.js';
+import { describeStreamProviders, describeStreamsWithoutLocks } from './describe-stream-providers.js';
 
 const jsonFile = providers.filter(({ name }) => name === 'json-file');
 describeStreamProviders(jsonFile);
-describeStreamsWithoutTurns(jsonFile);
+describeStreamsWithoutLocks(jsonFile);

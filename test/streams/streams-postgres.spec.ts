@@ -1,7 +1,6 @@
 /**
- * Every clause of the streams on Postgres: over the application's data source, each call in a
- * transaction of the application's, over a url, and under row-level security. A storage gathers
- * calls by itself.
+ * Every clause of the streams on Postgres: with the application's data source, with each call in a
+ * transaction of the application, with a url, and with row-level security.
  */
 import { providers } from '../providers.js';
 import { describeStreamProviders } from './describe-stream-providers.js';

@@ -1,18 +1,15 @@
-/** One call proves streams on a provider, in any test runner that has `describe` and `it`. */
+/** Proves streams on a provider, in any test runner that has `describe` and `it`. */
 import { applies, runOnSubject, type TestRunner } from '@kvent/key-value-storage/testing';
 import { streamClauses } from './clauses/stream-clauses.js';
 import type { StreamClause } from './kit/stream-clause.js';
 import { StreamSubject, type StreamUnderTest } from './kit/stream-subject.js';
 
 export interface DescribeStreamsOptions extends StreamUnderTest {
-  /** Which clauses. @default all that the provider's features claim */
+  /** Selects clauses. @default all that the provider's features allow */
   readonly only?: (clause: StreamClause) => boolean;
 }
 
-/**
- * Declares one test for each clause of the streams. `create` makes a provider for each of them, as
- * for `describeStorageProvider`.
- */
+/** Declares a test for each clause of the streams; `create` makes a provider for each of them. */
 export function describeStreams(name: string, options: DescribeStreamsOptions, runner: TestRunner): void {
   const { only = () => true } = options;
   runner.describe(`streams on a storage provider: ${name}`, () => {
@@ -24,10 +21,7 @@ export function describeStreams(name: string, options: DescribeStreamsOptions, r
   });
 }
 
-/**
- * Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it
- * applied at all.
- */
+/** Runs a clause on a new provider; rejects when it does not hold. Returns whether it applies. */
 export async function proveStream(
   clause: StreamClause,
   under: StreamUnderTest,

@@ -1,7 +1,4 @@
-/**
- * Deciders are plain functions: given what happened, when they decide, then these events. No Nest,
- * no storage.
- */
+/** Tests of decisions, which are plain functions: given events, when decided, then events. No storage. */
 import assert from 'node:assert/strict';
 import {
   streamOf,
@@ -16,11 +13,11 @@ import { assertOptions, encodeValue } from '@kvent/key-value-storage/internal';
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- any error class */
 export interface When<D> {
-  /** Decides, and compares the events: all of them, in order. */
+  /** Compares all events of the decision, in order. */
   then(expected: readonly EventOf<D>[]): void;
-  /** Decides, and compares what the events lead to. */
+  /** Compares the state after the events of the decision. */
   thenState(expected: StateOf<D>): void;
-  /** A class of errors, or a text that the message holds. */
+  /** Expects an error: its class, or a part of its message. */
   thenThrows(error: (new (...given: any[]) => Error) | string): void;
 }
 /* eslint-enable @typescript-eslint/no-explicit-any */
@@ -29,16 +26,15 @@ export interface Given<D> {
   when(
     decide: (
       state: StateOf<D>,
-      deciding: { readonly id: string; readonly version: number },
+      context: { readonly id: string; readonly version: number },
     ) => readonly EventOf<D>[],
   ): When<D>;
 }
 
 /**
- * `given(Orders, [placed]).when(cancel).then([cancelled])`. Throws an `AssertionError` where it is
- * not so. The id is 'given', and the version the number of events. `evolve` sees what it sees in a
- * stream: events that are frozen, and of types and data that can be stored (`INVALID_OPTION`,
- * `INVALID_VALUE`).
+ * `given(Orders, [placed]).when(cancel).then([cancelled])`; an `AssertionError` if that does not hold.
+ * The decision gets the id 'given' and the number of events as version. Events are frozen, and must
+ * be of known types and storable data, as in a stream (`INVALID_OPTION`, `INVALID_VALUE`).
  */
 export function given<D extends AnyStream>(definition: D, events: readonly EventOf<D>[]): Given<D> {
   const stream = streamOf(definition);
@@ -58,7 +54,7 @@ export function given<D extends AnyStream>(definition: D, events: readonly Event
           assert.throws(
             decided,
             (thrown: Error) => thrown.message.includes(error),
-            `no error was thrown whose message holds '${error}'`,
+            `no error was thrown whose message contains '${error}'`,
           );
         },
       };
@@ -66,7 +62,7 @@ export function given<D extends AnyStream>(definition: D, events: readonly Event
   };
 }
 
-/** The event as it comes out of a stream. */
+/** The event as it is read from a stream. */
 function asStored({ type: stream, events }: ResolvedStream, event: AnyEvent): AnyEvent {
   const { type } = event;
   const spec = events.get(type);

@@ -1,4 +1,4 @@
-/** For tests of deciders and applications, and the conformance kit of the streams. */
+/** The door for tests: deciders, applications, and the clauses of the streams. */
 export { overrideEventStore } from './override-event-store.js';
 export { given, type Given, type When } from './given.js';
 export { describeStreams, proveStream, type DescribeStreamsOptions } from './describe-streams.js';

@@ -1,4 +1,10 @@
-/** Appending: all of the events or none, one after the other, at the version that was expected. */
+/**
+ * The law of appends: an append is atomic, and is made at the version that the caller expects. The
+ * events of a stream have the versions 1, 2, 3 … without gap or duplicate, whatever happens at the
+ * same time. Without it no state that is folded from events could be trusted, and a check of the
+ * version would not protect against lost updates. The clauses also hold the limits, the separation
+ * of ids and tenants, and commits of several streams.
+ */
 import assert from 'node:assert/strict';
 import {
   collect,
@@ -19,7 +25,7 @@ const withoutChecks = throughProvider(
 
 export const appendingClauses: readonly StreamClause[] = [
   {
-    name: 'An append to a new stream answers the number of its events, and they have the versions from 1 on.',
+    name: 'An append to a new stream returns the number of its events, whose versions count from 1.',
     broken: breaksStream('count from 0', (stream) => ({
       append: async (...given) => {
         const { version, replayed } = await stream.append(...given);
@@ -42,8 +48,8 @@ export const appendingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: "An append at the right version, at 'present' or at 'any' goes to the end.",
-    broken: breaksStream('begin anew with each append', (stream) => ({
+    name: "An append at the right version, at 'present' or at 'any' adds its events at the end.",
+    broken: breaksStream('start again with each append', (stream) => ({
       append: async (id, events, options) => {
         if (await stream.version(id)) await stream.append(`${id} again`, events, { expectedVersion: 'any' });
         else return await stream.append(id, events, options);
@@ -64,7 +70,7 @@ export const appendingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A lower or higher expected version is a mismatch that says what was expected and what is there; nothing is written.',
+    name: 'A lower or higher expected version is a mismatch with the expected and the actual version; nothing is written.',
     broken: withoutChecks,
     async run(subject) {
       const { ledger } = subject;
@@ -86,20 +92,20 @@ export const appendingClauses: readonly StreamClause[] = [
           { ...error },
         );
       }
-      const etag = await assertRejects('STREAM_VERSION_MISMATCH', 'append', () =>
+      const byEtag = await assertRejects('STREAM_VERSION_MISMATCH', 'append', () =>
         ledger.append('a', many(2), { ifMatch: 'v2' }),
       );
-      assert.deepEqual({ ...etag, check: 'caller', retryable: false }, { ...etag });
+      assert.deepEqual({ ...byEtag, check: 'caller', retryable: false }, { ...byEtag });
       const none = await assertRejects('STREAM_VERSION_MISMATCH', 'append', () =>
         ledger.append('b', many(2), { expectedVersion: 'present' }),
       );
       assert.deepEqual({ ...none, expected: 'present', actual: 0, retryable: false }, { ...none });
       assert.deepEqual([await ledger.version('a'), await ledger.version('b')], [3, 0]);
-      assert.equal(subject.told('version mismatch').length, 6);
+      assert.equal(subject.entriesOf('version mismatch').length, 6);
     },
   },
   {
-    name: 'An event that cannot be stored, the third of five: none of the five is there.',
+    name: 'When the third of five events cannot be stored, none of the five is stored.',
     broken: breaksStream('append one event at a time', (stream) => ({
       append: async (id, events, options) => {
         let answer = await stream.append(id, events.slice(0, 1), options);
@@ -131,7 +137,7 @@ export const appendingClauses: readonly StreamClause[] = [
     async run(subject) {
       const { ledger, provider } = subject;
       await ledger.append('a', many(2), { expectedVersion: 0 });
-      // an event that stands where the append wants to go: damage, and the whole append is refused
+      // an event at a version beyond the head is damage: the whole append is refused
       const [event] = (await subject.rows('event')).slice(-1);
       assert.ok(event !== undefined);
       await provider.administration.import(subject.database, [
@@ -145,7 +151,7 @@ export const appendingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'An append of no events answers the version as it is, and writes nothing.',
+    name: 'An append of no events returns the current version, and writes nothing.',
     broken: breaksStream('write the head again', (stream) => ({
       append: async (id, events, options) =>
         events.length > 0
@@ -164,7 +170,7 @@ export const appendingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Of rivals at one version exactly one wins, and every other is told that the stream moved on.',
+    name: 'Of concurrent appends at one version exactly one succeeds; each other is a mismatch.',
     broken: withoutChecks,
     async run({ ledger }) {
       const answers = await Promise.allSettled(
@@ -181,7 +187,7 @@ export const appendingClauses: readonly StreamClause[] = [
     async run({ ledger }) {
       await concurrently(20, async (writer) => {
         for (let turn = 0; turn < 10; turn += 1)
-          await patiently(() => ledger.append('hot', [added(writer)], { expectedVersion: 'any' }));
+          await retried(() => ledger.append('hot', [added(writer)], { expectedVersion: 'any' }));
       });
       const events = await collect(ledger.read('hot'));
       assert.deepEqual(
@@ -193,8 +199,8 @@ export const appendingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'An expected version that is present without a value is refused, never taken for no check.',
-    broken: breaksStream("take it for 'any'", (stream) => ({
+    name: 'An expected version that is present without a value is refused: it never turns the check off.',
+    broken: breaksStream("treat it as 'any'", (stream) => ({
       append: async (id, events, options) =>
         await stream.append(
           id,
@@ -231,7 +237,7 @@ export const appendingClauses: readonly StreamClause[] = [
   {
     name: 'Several streams and a state commit together, or not at all.',
     broken: throughProvider(
-      replacesCommit('commits what can be committed', async (batch, provider) => {
+      replacesCommit('commits a part of a batch that conflicts', async (batch, provider) => {
         const whole = await commitOne(provider, batch);
         if (whole.outcome === 'committed') return whole;
         await commitOne(provider, {
@@ -265,8 +271,8 @@ export const appendingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A part whose conflict heals by looking again goes again with the whole commit; a state that conflicts is told as such.',
-    broken: breaksStream('append what they saw first', (stream) => ({
+    name: 'A whole commit is retried when a new read resolves the conflict of a stream; the conflict of a state is thrown.',
+    broken: breaksStream('append at the first version that they read', (stream) => ({
       appending: ((id: string, events: never, options: never) => {
         const { expectedVersion } = options as { expectedVersion: unknown };
         return stream.appending(id, events, {
@@ -277,7 +283,7 @@ export const appendingClauses: readonly StreamClause[] = [
     async run({ ledger, storage, things }) {
       await ledger.append('a', many(4), { expectedVersion: 0 });
       await concurrently(10, (n) =>
-        patiently(() =>
+        retried(() =>
           storage
             .atomic()
             .include(ledger.appending('a', [added(n)], { expectedVersion: 'any' }))
@@ -300,27 +306,27 @@ export const appendingClauses: readonly StreamClause[] = [
   },
   {
     name: 'One stream twice in one commit is refused, and so are streams of two tenants.',
-    broken: breaksStream('append to the same tenant', (stream) => ({ forTenant: () => stream })),
+    broken: breaksStream('ignore the tenant', (stream) => ({ forTenant: () => stream })),
     async run(subject) {
       const { ledger, storage } = subject;
-      const part = () => ledger.appending('a', [cleared], { expectedVersion: 'any' });
-      assert.throws(() => storage.atomic().include(part()).include(part()), /already/);
+      const participant = () => ledger.appending('a', [cleared], { expectedVersion: 'any' });
+      assert.throws(() => storage.atomic().include(participant()).include(participant()), /already/);
       const other = ledger.forTenant(subject.otherTenant());
       let refused = false;
       try {
         storage
           .atomic()
-          .include(part())
+          .include(participant())
           .include(other.appending('a', [cleared], { expectedVersion: 'any' }));
       } catch (error) {
         refused = String(error).includes('one tenant');
       }
-      assert.ok(refused, 'streams of two tenants were taken into one batch');
+      assert.ok(refused, 'one batch has streams of two tenants');
     },
   },
   {
     name: 'Too many events, one that is too large, and too much metadata are refused before any I/O.',
-    broken: breaksStream('cut off what is too much', (stream) => ({
+    broken: breaksStream('cut off what is above the limits', (stream) => ({
       append: async (id, events, options) =>
         await stream.append(id, events.slice(0, 100), { ...options, metadata: undefined }),
     })),
@@ -346,7 +352,7 @@ export const appendingClauses: readonly StreamClause[] = [
         (await ledger.append('a', many(limits.batchEntriesMax - 1), { expectedVersion: 0 })).version,
         limits.batchEntriesMax - 1,
       );
-      // a snapshot that would be one row too many is left out
+      // a snapshot that would exceed the limit of rows is left out
       const kept = subject.stream(KeptLedger);
       assert.equal(
         (await kept.transact('b', () => many(limits.batchEntriesMax - 2), { idempotencyKey: 'k' })).version,
@@ -360,8 +366,8 @@ export const appendingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Streams whose ids look alike, or like paths, keys or numbers, have nothing in common.',
-    broken: breaksStream('take large letters for small ones', (stream) => ({
+    name: 'Streams whose ids look alike, or like paths, keys or numbers, are separate.',
+    broken: breaksStream('ignore the case of ids', (stream) => ({
       append: async (id, ...given) => await stream.append(id.toLowerCase(), ...given),
       read: (id, range) => stream.read(id.toLowerCase(), range),
     })),
@@ -393,8 +399,8 @@ export const appendingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Two tenants have streams of their own, of the same type and id.',
-    broken: breaksStream('look into one tenant', (stream) => ({ forTenant: () => stream })),
+    name: 'Two tenants have separate streams of the same type and id.',
+    broken: breaksStream('use one tenant for all', (stream) => ({ forTenant: () => stream })),
     async run(subject) {
       const { ledger } = subject;
       const other = ledger.forTenant(subject.otherTenant());
@@ -411,8 +417,8 @@ export const appendingClauses: readonly StreamClause[] = [
   },
 ];
 
-/** Rivals that take no turns may lose ten times in a row. */
-async function patiently<R>(work: () => Promise<R>): Promise<R> {
+/** Repeats the work after conflicts: without locks, concurrent appends may conflict many times. */
+async function retried<R>(work: () => Promise<R>): Promise<R> {
   for (let left = 200; ; left -= 1) {
     try {
       return await work();

@@ -1,4 +1,9 @@
-/** Deleting is final, and closing ends everything. */
+/**
+ * The law of ends: a deleted stream never returns, a closed storage does nothing, and an aborted call
+ * does nothing. If a deleted id could start again at version 1, an old client could append to a
+ * stream that it has never read. Reads during a delete are the whole stream or an error, never a part.
+ * The last clause holds the log: one entry for each thing that happens.
+ */
 import assert from 'node:assert/strict';
 import { collect, breaks, concurrently, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, KeptLedger, many } from '../kit/ledger.js';
@@ -6,7 +11,7 @@ import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-
 
 export const deletingClauses: readonly StreamClause[] = [
   {
-    name: 'A deleted stream is gone for good: nothing is appended, opened or replayed any more, and its versions never restart.',
+    name: 'A deleted stream is deleted for good: nothing is appended, opened or replayed any more, and its id cannot be used again.',
     broken: throughProvider(
       breaks('forgets that a stream was deleted', (provider) => ({
         commit: (batches, options) =>
@@ -65,7 +70,7 @@ export const deletingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Deleting again finishes what was left, and answers that it was not there; nor was one that never was.',
+    name: 'Deleting again removes rows that were left, and returns false; so does deleting an unknown stream.',
     broken: breaksStream('leave the rows', (stream) => ({
       delete: async (id, options) =>
         (await stream.version(id)) === 0 ? false : await stream.delete(id, options),
@@ -75,7 +80,7 @@ export const deletingClauses: readonly StreamClause[] = [
       await ledger.append('a', many(5), { expectedVersion: 0 });
       const rows = await subject.rows('event');
       assert.equal(await ledger.delete('a'), true);
-      // a delete that was killed in the middle leaves events behind
+      // a delete that was killed leaves events
       await provider.administration.import(subject.database, rows.slice(1));
       assert.equal((await ledger.load('a')).version, 0);
       assert.equal(await ledger.delete('a'), false);
@@ -85,8 +90,8 @@ export const deletingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Deleting at another version than expected is a mismatch; one of a long stream goes page by page.',
-    broken: breaksStream('take no notice of the version', (stream) => ({
+    name: 'Deleting at another version than expected is a mismatch; a long stream is deleted page by page.',
+    broken: breaksStream('ignore the version', (stream) => ({
       delete: async (id) => await stream.delete(id),
     })),
     async run(subject) {
@@ -105,14 +110,14 @@ export const deletingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'What is being read while it is deleted ends with an error, never as a shorter stream.',
+    name: 'A stream that is deleted while it is read ends with an error, never as a shorter stream.',
     broken: breaksStream('end early', (stream) => ({
       read: (id, range) => ({
         async *[Symbol.asyncIterator]() {
           try {
             yield* stream.read(id, range);
           } catch {
-            // as if that were all
+            // as if the stream ended here
           }
         },
       }),
@@ -125,7 +130,7 @@ export const deletingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'What is loaded while it is deleted is the whole stream, or none.',
+    name: 'A stream that is deleted while it is loaded is the whole stream, or none.',
     broken: breaksStream('load what is left', (stream) => ({
       load: async (id) => {
         const events = await collect(stream.read(id)).catch(() => []);
@@ -144,8 +149,8 @@ export const deletingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Once the storage is closed, every call says that it is not open.',
-    broken: breaksStream('answer from memory', (stream) => ({
+    name: 'Once the storage is closed, every call is STORAGE_NOT_OPEN.',
+    broken: breaksStream('return 0 for an error', (stream) => ({
       version: async (id) => await stream.version(id).catch(() => 0),
     })),
     async run(subject) {
@@ -171,33 +176,33 @@ export const deletingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A call that its caller has given up does nothing.',
-    broken: breaksStream('take no notice of signals', (stream) => ({
+    name: 'An aborted call does nothing.',
+    broken: breaksStream('ignore signals', (stream) => ({
       append: async (id, events, options) =>
         await stream.append(id, events, { ...options, signal: undefined }),
       load: async (id) => await stream.load(id),
     })),
     async run({ ledger }) {
-      const gone = { signal: AbortSignal.abort(new Error('enough')) };
+      const aborted = { signal: AbortSignal.abort(new Error('enough')) };
       await assertRejects('ABORTED', 'append', () =>
-        ledger.append('a', [cleared], { expectedVersion: 0, ...gone }),
+        ledger.append('a', [cleared], { expectedVersion: 0, ...aborted }),
       );
-      await assertRejects('ABORTED', 'transact', () => ledger.transact('a', () => [cleared], gone));
-      await assertRejects('ABORTED', 'load', () => ledger.load('a', gone));
-      await assertRejects('ABORTED', 'read', () => collect(ledger.read('a', gone)));
+      await assertRejects('ABORTED', 'transact', () => ledger.transact('a', () => [cleared], aborted));
+      await assertRejects('ABORTED', 'load', () => ledger.load('a', aborted));
+      await assertRejects('ABORTED', 'read', () => collect(ledger.read('a', aborted)));
       assert.equal(await ledger.version('a'), 0);
       await ledger.append('a', many(300), { expectedVersion: 0 });
-      const giving = new AbortController();
+      const controller = new AbortController();
       await assertRejects('ABORTED', 'read', async () => {
-        for await (const { version } of ledger.read('a', { signal: giving.signal })) {
-          assert.ok(version <= 10, 'it is read on');
-          if (version === 10) giving.abort(new Error('enough'));
+        for await (const { version } of ledger.read('a', { signal: controller.signal })) {
+          assert.ok(version <= 10, 'the reading continued');
+          if (version === 10) controller.abort(new Error('enough'));
         }
       });
     },
   },
   {
-    name: 'Each thing that happens is told once, with its ids.',
+    name: 'Each thing that happens is logged once, with its ids.',
     broken: breaksStream('do things twice', (stream) => ({
       snapshot: async (id) => (await stream.snapshot(id), await stream.snapshot(id)),
     })),
@@ -215,7 +220,7 @@ export const deletingClauses: readonly StreamClause[] = [
         kept.append('a', many(1), { expectedVersion: 1 }),
       );
       assert.deepEqual(
-        subject.notices.map(({ event, type, id, database }) => [event, type, id, database]),
+        subject.entries.map(({ event, type, id, database }) => [event, type, id, database]),
         [
           'events appended',
           'session opened',
@@ -227,7 +232,7 @@ export const deletingClauses: readonly StreamClause[] = [
         ].map((event) => [event, 'ledger', 'a', subject.database]),
       );
       assert.deepEqual(
-        subject.told('events appended').map(({ from, to }) => [from, to]),
+        subject.entriesOf('events appended').map(({ from, to }) => [from, to]),
         [
           [1, 3],
           [4, 5],

@@ -1,6 +1,8 @@
 /**
- * Idempotency: the same call again is given the first answer, and is done once; for as long as its
- * mark is kept.
+ * The law of idempotency keys: a repeated call with the same key and content is done once and returns
+ * the result of the first call, as long as the record of its key is kept. A client whose answer was
+ * lost can only be safe by repeating the call, so a repeat must never append twice, whether it comes
+ * later, at the same time, or from another process.
  */
 import assert from 'node:assert/strict';
 import {
@@ -14,7 +16,7 @@ import { added, cleared, Ledger, many } from '../kit/ledger.js';
 import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
 const forgets = throughProvider(
-  breaks('forgets marks', (provider) => ({
+  breaks('forgets idempotency records', (provider) => ({
     commit: (batches, options) =>
       provider.commit(
         batches.map((batch) => ({
@@ -26,7 +28,7 @@ const forgets = throughProvider(
       ),
   })),
 );
-const withoutKeys = breaksStream('take no notice of idempotency keys', (stream) => ({
+const withoutKeys = breaksStream('ignore idempotency keys', (stream) => ({
   append: async (id, events, options) =>
     await stream.append(id, events, { ...options, idempotencyKey: undefined }),
   transact: async (id, decide, options) =>
@@ -35,7 +37,7 @@ const withoutKeys = breaksStream('take no notice of idempotency keys', (stream) 
 
 export const idempotencyClauses: readonly StreamClause[] = [
   {
-    name: 'The same append with the same key is answered as the first time, at any later version, and the stream stays as it is.',
+    name: 'A repeated append with the same key returns the first result at any later version, and appends nothing.',
     broken: forgets,
     async run({ ledger }) {
       const once = () => ledger.append('a', many(2), { expectedVersion: 0, idempotencyKey: 'k' });
@@ -47,7 +49,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
         [await any(), await any(), await ledger.version('a')],
         [{ version: 6, replayed: false }, { version: 6, replayed: true }, 6],
       );
-      // done is done, whoever holds the stream now
+      // a repeat returns the first result, also while a session holds the stream
       await ledger.session('a', async () => {
         assert.deepEqual(
           [await once(), await any()].map(({ replayed }) => replayed),
@@ -69,8 +71,8 @@ export const idempotencyClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'The same key with another content is a conflict of its own, and nothing is written.',
-    broken: breaksStream('give the first answer to everybody', (stream) => ({
+    name: 'The same key with other content is IDEMPOTENCY_CONFLICT, and nothing is written.',
+    broken: breaksStream('return the first result for any content', (stream) => ({
       append: async (id, events, options) =>
         await stream
           .append(id, events, options)
@@ -104,7 +106,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Work that loads a stream and appends at its version under a key is done once, also when it is sent again and loads what it has written.',
+    name: 'Work that loads a stream and appends at its version with a key is done once, also when its repeat loads what it has written.',
     broken: withoutKeys,
     async run({ ledger, storage, things }) {
       const add = async () => {
@@ -136,7 +138,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'The same transaction again does not decide again: it answers the state and the events of the first time.',
+    name: 'A repeated transaction does not decide again: it returns the state and the events of the first call.',
     broken: withoutKeys,
     async run({ ledger }) {
       let runs = 0;
@@ -154,7 +156,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A decision to do nothing is remembered too; one that throws is not, unless its twin has won meanwhile.',
+    name: 'A decision without events is remembered too; one that throws is not, unless a concurrent call with its key has succeeded.',
     broken: withoutKeys,
     async run({ ledger }) {
       assert.deepEqual(
@@ -168,7 +170,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
       };
       await assert.rejects(ledger.transact('a', fail, { idempotencyKey: 'l' }), RangeError);
       assert.equal((await ledger.transact('a', () => [cleared], { idempotencyKey: 'l' })).replayed, false);
-      const twin = await ledger.transact(
+      const concurrent = await ledger.transact(
         'a',
         async () => {
           await ledger.transact('a', () => [added(5)], { idempotencyKey: 'm' });
@@ -176,11 +178,11 @@ export const idempotencyClauses: readonly StreamClause[] = [
         },
         { idempotencyKey: 'm' },
       );
-      assert.deepEqual([twin.replayed, twin.state.sum], [true, 5]);
+      assert.deepEqual([concurrent.replayed, concurrent.state.sum], [true, 5]);
     },
   },
   {
-    name: 'Of ten equal calls at once one is done, and all hear its answer.',
+    name: 'Of ten equal concurrent calls one is done, and all return its result.',
     broken: forgets,
     async run({ ledger }) {
       const appends = await concurrently(10, () =>
@@ -202,7 +204,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A key is found with the versions that it led to; an unknown one is not.',
+    name: 'A key is found with the versions that its call appended; an unknown key is not found.',
     broken: breaksStream('find every key', (stream) => ({
       findByIdempotencyKey: async (id, key) =>
         (await stream.findByIdempotencyKey(id, key)) ?? { from: 1, to: 1 },
@@ -219,7 +221,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Keys are remembered over a restart.',
+    name: 'Keys are kept when the storage is closed and opened again.',
     capability: 'durable',
     broken: forgets,
     async run(subject) {
@@ -230,10 +232,10 @@ export const idempotencyClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A key is forgotten after the time it is kept for.',
+    name: 'A key is forgotten after its retention time.',
     capability: 'exact expiry',
     broken: throughProvider(
-      changesChanges('keeps everything for ever', (change) =>
+      changesChanges('lets nothing expire', (change) =>
         change.kind === 'put' ? { ...change, ttl: 'never' } : change,
       ),
     ),
@@ -246,7 +248,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
       await subject.clock.advance(1);
       assert.equal(await subject.ledger.findByIdempotencyKey('a', 'k'), undefined);
       assert.equal((await once()).replayed, false);
-      const short = subject.another({ idempotencyRetentionMs: 50 }).stream(Ledger);
+      const short = subject.newEventStore({ idempotencyRetentionMs: 50 }).stream(Ledger);
       await short.append('b', many(1), { expectedVersion: 'any', idempotencyKey: 'k' });
       await subject.clock.advance(50);
       assert.equal(
@@ -256,7 +258,7 @@ export const idempotencyClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A batch of states and streams with a key is done once, and its repeat hears the same etags.',
+    name: 'A batch of states and streams with a key is done once, and its repeat returns the same etags.',
     broken: forgets,
     async run({ ledger, storage, things }) {
       const once = (n: number) =>

@@ -1,6 +1,8 @@
 /**
- * Answers that never come: nobody is told that something failed which may have landed, and whoever
- * asks again with a key is told what became of it.
+ * The law of lost answers: a commit whose outcome is unknown is STORAGE_OUTCOME_UNKNOWN, never a
+ * failure, because it may have been done. A repeat with an idempotency key returns what happened, and
+ * a session reads its rows before its next write. The clauses lose either the request or the answer:
+ * the caller sees no difference, and both must end well.
  */
 import assert from 'node:assert/strict';
 import { isStorageError, type StorageProvider } from '@kvent/key-value-storage/core';
@@ -9,13 +11,10 @@ import { collect, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, cleared, many } from '../kit/ledger.js';
 import { breaksSessions, breaksStream, type StreamClause } from '../kit/stream-clause.js';
 
-/** What is lost on the way: the answer of a commit that was done, or the commit itself. */
+/** What is lost: the answer of a commit that was done, or the request. */
 const losses = ['answer', 'request'] as const;
 
-/**
- * While `work` runs, the first commit that changes a row of this kind is lost. It must be told as
- * what nobody knows.
- */
+/** Loses the first commit of `work` that changes a row of this kind: its outcome must be unknown. */
 async function losing(
   provider: StorageProvider,
   loss: (typeof losses)[number],
@@ -35,13 +34,13 @@ async function whileLosing<R>(
   work: () => Promise<R>,
 ): Promise<R> {
   const commit = provider.commit.bind(provider);
-  const isMeant = ({ changes }: Batch): boolean =>
+  const isMatch = ({ changes }: Batch): boolean =>
     changes.some(({ address }) => address.container.startsWith(`${kind}:`));
   let lost = false;
   const once: StorageProvider['commit'] = async (batches, options) => {
-    if (lost || !batches.some(isMeant)) return await commit(batches, options);
+    if (lost || !batches.some(isMatch)) return await commit(batches, options);
     lost = true;
-    // the whole group: no answer is given early
+    // for the whole group, so that no answer is returned early
     if (loss === 'answer') await commit(batches);
     return batches.map(() => ({
       outcome: 'failed',
@@ -53,11 +52,11 @@ async function whileLosing<R>(
     return await work();
   } finally {
     Object.assign(provider, { commit });
-    assert.ok(lost, 'nothing was committed that could be lost');
+    assert.ok(lost, 'no commit was lost');
   }
 }
 
-const repeatsBlindly = breaksStream('send again what may have landed', (stream) => {
+const repeatsBlindly = breaksStream('repeat a commit that may have been done', (stream) => {
   const again = async <R>(work: () => Promise<R>): Promise<R> =>
     await work().catch(async (error: unknown) => {
       if (isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN')) return await work();
@@ -72,7 +71,7 @@ const repeatsBlindly = breaksStream('send again what may have landed', (stream) 
 
 export const lostAnswerClauses: readonly StreamClause[] = [
   {
-    name: 'An append without an answer is told as what nobody knows; again with its key, it is done once, whether it had landed or not.',
+    name: 'An append whose answer is lost is STORAGE_OUTCOME_UNKNOWN; repeated with its key it is done once, whether it was committed or not.',
     broken: repeatsBlindly,
     async run({ ledger, provider }) {
       for (const loss of losses) {
@@ -93,19 +92,19 @@ export const lostAnswerClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A session whose append had no answer looks what became of it, and goes on from there.',
-    broken: breaksSessions('send again what may have landed', (session) => ({
+    name: 'After a lost answer a session reads what was committed, and continues from there.',
+    broken: breaksSessions('repeat a commit that may have been done', (session) => ({
       append: async (...given) => await session.append(...given).catch(() => session.append(...given)),
     })),
     async run({ ledger, provider, storage }) {
       for (const loss of losses) {
-        const landed = loss === 'answer' ? 1 : 0;
+        const done = loss === 'answer' ? 1 : 0;
         const session = await ledger.openSession(loss);
         await session.append([added(1)]);
         await losing(provider, loss, 'head', () => session.append([added(10)]));
-        assert.deepEqual(await session.append([added(100)]), { version: 2 + landed, replayed: false });
-        assert.deepEqual(session.state, { sum: 101 + 10 * landed, count: 2 + landed });
-        // the same through a larger commit, which does not tell the session
+        assert.deepEqual(await session.append([added(100)]), { version: 2 + done, replayed: false });
+        assert.deepEqual(session.state, { sum: 101 + 10 * done, count: 2 + done });
+        // the same in a larger commit, of which the session gets no error
         await losing(provider, loss, 'head', () =>
           storage
             .atomic()
@@ -122,7 +121,7 @@ export const lostAnswerClauses: readonly StreamClause[] = [
         const versions = (await collect(ledger.read(loss))).map(({ version }) => version);
         assert.deepEqual(
           versions,
-          Array.from({ length: 4 + 3 * landed }, (_, index) => index + 1),
+          Array.from({ length: 4 + 3 * done }, (_, index) => index + 1),
         );
         assert.deepEqual((await ledger.load(loss)).state, session.state);
         assert.equal(session.state.sum, loss === 'answer' ? 7 : 10_108);
@@ -130,8 +129,8 @@ export const lostAnswerClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A session’s append with a key that had no answer is answered as done when it is repeated, also when it let the stream go.',
-    broken: breaksSessions('take no notice of idempotency keys', (session) => ({
+    name: 'An append of a session with a key whose answer is lost is done once when it is repeated, also when it closes the session.',
+    broken: breaksSessions('ignore idempotency keys', (session) => ({
       append: async (events, options) =>
         await session.append(events, { ...options, idempotencyKey: undefined }),
     })),
@@ -152,8 +151,8 @@ export const lostAnswerClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A session that was opened without an answer is held by whoever opened it, or by nobody.',
-    broken: breaksStream('open once more, and hold it twice', (stream) => ({
+    name: 'When the answer of an opening is lost, either the opener holds the session, or no one does.',
+    broken: breaksStream('return a closed session', (stream) => ({
       openSession: async (id, options) => {
         const session = await stream.openSession(id, options);
         await session.close();
@@ -175,8 +174,8 @@ export const lostAnswerClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A renewal or a close without an answer frees nobody else’s lock; the close is repeated without harm, and what may be closed is not written.',
-    broken: breaksSessions('append all the same', (session, stream) => ({
+    name: 'A renewal or close whose answer is lost frees no lock of another session; a repeated close has no effect, and a session that may be closed does not write.',
+    broken: breaksSessions('append without the lock', (session, stream) => ({
       append: async (events) =>
         await session
           .append(events)
@@ -205,38 +204,40 @@ export const lostAnswerClauses: readonly StreamClause[] = [
       }
       const alone = await ledger.openSession('alone');
       await losing(provider, 'answer', 'lease', () => alone.close());
-      // nobody took it: it is closed, that is all
+      // no other session has opened it: it is closed
       await assertRejects('SESSION_NOT_OPEN', 'append', () => alone.append([cleared]));
     },
   },
   {
-    name: 'An opening that its caller gives up while it is on its way leaves no lock behind.',
-    broken: breaksStream('take no notice of signals', (stream) => ({
+    name: 'An opening that is aborted in flight leaves no lock behind.',
+    broken: breaksStream('ignore signals', (stream) => ({
       openSession: async (id, { signal, ...options } = {}) => {
         await stream.openSession(id, options);
         signal?.throwIfAborted();
-        throw new Error('nobody gave up');
+        throw new Error('the signal was not aborted');
       },
     })),
     async run({ ledger, provider, store }) {
-      const giving = new AbortController();
+      const controller = new AbortController();
       const commit = provider.commit.bind(provider);
-      const taken: StorageProvider['commit'] = async (batches, options) => {
-        giving.abort(new Error('enough'));
+      const abortInFlight: StorageProvider['commit'] = async (batches, options) => {
+        controller.abort(new Error('enough'));
         const results = await commit(batches);
         Object.assign(provider, { commit });
         if (options?.signal?.aborted === true)
           throw storageError('ABORTED', 'Given up.', {}, { effect: 'unknown' });
         return results;
       };
-      Object.assign(provider, { commit: taken });
-      await assertRejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal: giving.signal }));
+      Object.assign(provider, { commit: abortInFlight });
+      await assertRejects('ABORTED', 'openSession', () =>
+        ledger.openSession('a', { signal: controller.signal }),
+      );
       await store.idle();
       await (await ledger.openSession('a', { openTimeoutMs: 0 })).close();
     },
   },
   {
-    name: 'A deletion without an answer is repeated until it is known.',
+    name: 'A deletion whose answer is lost can be repeated.',
     broken: breaksStream('delete twice', (stream) => ({
       delete: async (id, options) => await stream.delete(id, options).catch(() => stream.delete(id, options)),
     })),

@@ -1,6 +1,8 @@
 /**
- * Reading: events in order, slices, states at a version or a time, and damage that is never passed
- * over.
+ * The law of reads: a read returns exactly the events of its range, in order, and a load folds exactly
+ * the events up to its version. What is missing or unreadable is an error that names it, never a
+ * shorter stream, because a decision on an incomplete state would be wrong without notice. The
+ * clauses also hold the costs: which rows are read, and how many at once.
  */
 import assert from 'node:assert/strict';
 import { collect, changesPages, assertRejects, assertThrows } from '@kvent/key-value-storage/testing';
@@ -9,12 +11,12 @@ import { added, cleared, FaultyLedger, Ledger, many, OlderLedger } from '../kit/
 import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 import { unreadable } from '../kit/stream-subject.js';
 
-const skipsWhatItCannotRead = breaksStream('pass over what they cannot read', (stream) => ({
+const skipsUnreadable = breaksStream('skip what they cannot read', (stream) => ({
   load: async (...given) =>
     await stream.load(...given).catch(() => ({ id: given[0], state: { sum: 0, count: 0 }, version: 0 })),
 }));
 
-/** What the provider is asked for is counted, and answered as ever. */
+/** Counts the pages and rows that the provider returns from now on. */
 export function countScans(provider: StorageProvider): {
   readonly scans: number;
   readonly rows: number;
@@ -36,9 +38,7 @@ export function countScans(provider: StorageProvider): {
   return counted;
 }
 
-/**
- * From now on each page has so many rows at most, as if they were large, and says that more come.
- */
+/** From now on pages have at most this many rows, as if the rows were large. */
 function shortenPages(provider: StorageProvider, rowsMax: number): void {
   const { scan } = provider;
   Object.assign(provider, {
@@ -78,9 +78,9 @@ export const readingClauses: readonly StreamClause[] = [
           { ...error, stream: 'ledger/a', version: 2, type: 'cleared', effect: 'none', retryable: false },
           { ...error },
         );
-        assert.ok(error.cause instanceof TypeError, 'the cause is lost');
+        assert.ok(error.cause instanceof TypeError, 'the cause is missing');
       }
-      // what needs no fold goes on: the events, the version, a state before the event, an append
+      // calls without this event in their fold still work
       assert.deepEqual([(await collect(faulty.read('a'))).length, await faulty.version('a')], [3, 3]);
       assert.deepEqual((await faulty.load('a', { atVersion: 1 })).state, { sum: 1, count: 1 });
       assert.equal((await faulty.append('a', [added(3)], { expectedVersion: 3 })).version, 4);
@@ -88,7 +88,7 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'What `evolve` cannot fold is not appended by who folds it: a transaction and a session write nothing, and the session goes on.',
+    name: 'Events that `evolve` cannot fold are not appended by a transaction or a session: nothing is written, and the session continues.',
     broken: breaksStream('append what cannot be folded', (stream) => ({
       transact: async (id, decide, options) =>
         await stream.transact(id, decide, options).catch(async (error: unknown) => {
@@ -128,8 +128,8 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'An unknown stream has no events, version 0 and the initial state; `loadOrThrow` says that there is none.',
-    broken: breaksStream('make up a first event', (stream) => ({
+    name: 'An unknown stream has no events, version 0 and the initial state; `loadOrThrow` is STREAM_NOT_FOUND.',
+    broken: breaksStream('invent a first event', (stream) => ({
       version: async (id) => Math.max(1, await stream.version(id)),
     })),
     async run({ ledger }) {
@@ -144,7 +144,7 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Events come back in order, with type, data, and all that travels with them.',
+    name: 'Events are read in order, with type, data and metadata.',
     broken: breaksStream('lose the metadata', (stream) => ({
       append: async (id, events, options) =>
         await stream.append(id, events, { ...options, metadata: undefined }),
@@ -172,14 +172,14 @@ export const readingClauses: readonly StreamClause[] = [
       const [first, second, third] = events.map(({ recordedAt }) => recordedAt.getTime());
       assert.ok(
         first === second && (second as number) <= (third as number),
-        'the time of an append is one, and never decreases',
+        'the events of an append have one time, and times never decrease',
       );
       assert.ok(Object.isFrozen(events[0]) && Object.isFrozen(events[0]?.data), 'events cannot be changed');
     },
   },
   {
-    name: 'What the store adds to every event stands under what the caller gives.',
-    broken: breaksStream('leave out what the caller gives', (stream) => ({
+    name: "The caller's metadata take precedence over those that the event store adds.",
+    broken: breaksStream('ignore the metadata of the caller', (stream) => ({
       append: async (id, events, options) =>
         await stream.append(id, events, { ...options, metadata: undefined }),
       transact: async (id, decide, options) =>
@@ -187,7 +187,7 @@ export const readingClauses: readonly StreamClause[] = [
     })),
     async run(subject) {
       const own = { userId: 'store', extensions: { a: '1', b: '1' } };
-      const store = subject.another({ metadata: () => own });
+      const store = subject.newEventStore({ metadata: () => own });
       await store.stream(Ledger).append('plain', [cleared], { expectedVersion: 0 });
       await subject.ledger.append('a', [cleared], { expectedVersion: 0, metadata: { userId: 'caller' } });
       await store.stream(Ledger).append('b', [cleared], {
@@ -206,8 +206,8 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A stream is read and loaded whole, however few of its events one page of the provider has: large ones do not fit on a page together.',
-    broken: breaksStream('take a short page for the last', (stream) => ({
+    name: 'A stream is read and loaded completely, however few events a page of the provider has.',
+    broken: breaksStream('treat a short page as the last', (stream) => ({
       async *read(...given) {
         let left = 3;
         for await (const event of stream.read(...given)) if ((left -= 1) >= 0) yield event;
@@ -229,7 +229,7 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A slice has exactly its events, forward and reverse, and touches only their rows.',
+    name: 'A range has exactly its events, forward and in reverse, and reads only their rows.',
     broken: throughProvider(
       changesPages('loses a row of a long page', (page) => ({
         ...page,
@@ -243,19 +243,19 @@ export const readingClauses: readonly StreamClause[] = [
         { expectedVersion: 0 },
       );
       const counted = countScans(provider);
-      const slice = async (range: Parameters<typeof ledger.read>[1]) =>
+      const read = async (range: Parameters<typeof ledger.read>[1]) =>
         (await collect(ledger.read('a', range))).map(({ version }) => version);
       const from = (first: number, last: number): readonly number[] =>
         Array.from({ length: last - first + 1 }, (_, index) => first + index);
-      assert.deepEqual(await slice({ from: 50, to: 75 }), from(50, 75));
-      assert.deepEqual(await slice({ from: 60, to: 60 }), [60]);
+      assert.deepEqual(await read({ from: 50, to: 75 }), from(50, 75));
+      assert.deepEqual(await read({ from: 60, to: 60 }), [60]);
       assert.equal(counted.rows, 27);
-      assert.deepEqual(await slice({ from: 95 }), from(95, 100));
-      assert.deepEqual(await slice({ from: 101 }), []);
-      assert.deepEqual(await slice({ to: 200, from: 99 }), [99, 100]);
-      assert.deepEqual(await slice({ reverse: true, limit: 3 }), [100, 99, 98]);
-      assert.deepEqual(await slice({ from: 3, to: 5, reverse: true }), [5, 4, 3]);
-      assert.deepEqual(await slice({ limit: 2 }), [1, 2]);
+      assert.deepEqual(await read({ from: 95 }), from(95, 100));
+      assert.deepEqual(await read({ from: 101 }), []);
+      assert.deepEqual(await read({ to: 200, from: 99 }), [99, 100]);
+      assert.deepEqual(await read({ reverse: true, limit: 3 }), [100, 99, 98]);
+      assert.deepEqual(await read({ from: 3, to: 5, reverse: true }), [5, 4, 3]);
+      assert.deepEqual(await read({ limit: 2 }), [1, 2]);
       assert.equal(counted.rows, 27 + 6 + 0 + 2 + 3 + 3 + 2);
       assertThrows('OUT_OF_RANGE', 'read', () => ledger.read('a', { from: 5, to: 4 }));
       assertThrows('OUT_OF_RANGE', 'read', () => ledger.read('a', { from: 0 }));
@@ -263,7 +263,7 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A long stream is read page by page, and what is appended meanwhile is left out.',
+    name: 'A long stream is read page by page, and events appended during the reading are left out.',
     broken: throughProvider(
       changesPages('loses the last row of a long page', (page) => ({
         ...page,
@@ -294,9 +294,9 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A stream as it was: at a version, and at a time.',
+    name: 'A stream is loaded as it was at a version, and at a time.',
     capability: 'clock',
-    broken: breaksStream('answer the state as it is now', (stream) => ({
+    broken: breaksStream('return the current state', (stream) => ({
       load: async (id) => await stream.load(id),
     })),
     async run({ ledger, clock }) {
@@ -310,7 +310,7 @@ export const readingClauses: readonly StreamClause[] = [
       for (const version of [0, 1, 30, 60])
         assert.deepEqual((await ledger.load('a', { atVersion: version })).state.sum, version);
       for (const [index, atTime] of times.entries()) {
-        // several versions may have one time: the last of them counts
+        // several versions may have the same time: the last of them is found
         const expected = times.filter((time) => time.getTime() <= atTime.getTime()).length;
         assert.deepEqual(
           (await ledger.load('a', { atTime })).version,
@@ -340,10 +340,10 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'The times of a stream never decrease, also when the clock is set back; a time finds the version that was the last by then.',
+    name: 'The times of a stream never decrease, also when the clock is set back; a time finds the last version recorded by then.',
     capability: 'clock',
     broken: throughProvider(
-      changesPages('tells times that decrease', (page) => ({
+      changesPages('returns times that decrease', (page) => ({
         ...page,
         rows: page.rows.map(({ key, row }, index) => ({
           key,
@@ -369,7 +369,7 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'The version of a stream is one row, however long the stream is.',
+    name: 'The version of a stream is read from one row, however long the stream is.',
     broken: breaksStream('count the events', (stream) => ({
       version: async (id) => (await collect(stream.read(id))).length,
     })),
@@ -381,8 +381,8 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'An event type that the program does not know stops reading and loading, naming type, stream and version.',
-    broken: skipsWhatItCannotRead,
+    name: 'An unknown event type makes reading and loading fail with type, stream and version.',
+    broken: skipsUnreadable,
     async run(subject) {
       await subject.ledger.append('a', [added(1), cleared, added(2)], { expectedVersion: 0 });
       const older = subject.stream(OlderLedger);
@@ -393,22 +393,22 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'An event that cannot be read back stops reading and loading, naming stream and version; it is never passed over.',
-    broken: skipsWhatItCannotRead,
+    name: 'An unreadable event makes reading and loading fail with stream and version; it is never skipped.',
+    broken: skipsUnreadable,
     async run(subject) {
       const { ledger } = subject;
       await ledger.append('a', many(3), { expectedVersion: 0 });
-      await subject.spoil('event', (text, index) => (index === 1 ? unreadable : text));
+      await subject.damageRows('event', (text, index) => (index === 1 ? unreadable : text));
       for (const call of [() => ledger.load('a'), () => collect(ledger.read('a'))]) {
         const error = await assertRejects('EVENT_UNREADABLE', 'reading', call);
         assert.deepEqual({ ...error, stream: 'ledger/a', version: 2 }, { ...error });
-        assert.ok(error.cause instanceof SyntaxError, 'the cause is kept');
+        assert.ok(error.cause instanceof SyntaxError, 'the cause is missing');
       }
     },
   },
   {
     name: 'An event that is missing is damage, never the end of the stream.',
-    broken: skipsWhatItCannotRead,
+    broken: skipsUnreadable,
     async run(subject) {
       const { ledger, provider } = subject;
       await ledger.append('a', many(5), { expectedVersion: 0 });
@@ -429,8 +429,8 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'The streams of a type come page by page, in the order of their ids; those without events are left out.',
-    broken: breaksStream('answer one page alone', (stream) => ({
+    name: 'The streams of a type are listed page by page, ordered by id; those without events are left out.',
+    broken: breaksStream('return only one page', (stream) => ({
       page: async (request) => ({ ...(await stream.page(request)), next: undefined }),
     })),
     async run({ ledger }) {
@@ -455,14 +455,14 @@ export const readingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'What was appended is there after the storage was opened anew.',
+    name: 'Appended events are kept when the storage is closed and opened again.',
     capability: 'durable',
-    broken: breaksStream('keep events in mind', (stream, subject) => ({
+    broken: breaksStream('append to another stream', (stream, subject) => ({
       append: async (id, events, options) =>
         await subject
-          .another()
+          .newEventStore()
           .stream(Ledger)
-          .append(`mind ${id}`, events, options)
+          .append(`other ${id}`, events, options)
           .then(
             (answer) => answer,
             () => stream.append(id, events, options),

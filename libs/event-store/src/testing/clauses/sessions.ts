@@ -1,5 +1,9 @@
 /**
- * Sessions: one holder at a time, whose every write carries its lock; deadlines are the provider's.
+ * The law of sessions: while a session holds a stream, only it can write, in every process; and once
+ * its lease has expired it can write no more, however late it notices. A lease alone cannot promise
+ * the second, because a holder may pause between its check and its write. So each write checks the
+ * lease in its own batch, by the clock of the provider. The clauses prove both with a clock that is
+ * moved by hand.
  */
 import assert from 'node:assert/strict';
 import {
@@ -12,15 +16,15 @@ import {
 import { added, cleared, KeptLedger, Ledger, many, type LedgerSession } from '../kit/ledger.js';
 import { breaksSessions, breaksStream, throughProvider, type StreamClause } from '../kit/stream-clause.js';
 
-/** The lease is not looked at when a batch is judged. */
+/** Batches are evaluated without their checks of lease and head. */
 const withoutLease = throughProvider(
-  changesBatches('does not look at leases', (batch) => ({
+  changesBatches('ignores leases', (batch) => ({
     ...batch,
     checks: batch.checks.filter(({ address }) => !/^(lease|head):/.test(address.container)),
     changes: batch.changes.filter(({ kind }) => kind !== 'renew'),
   })),
 );
-/** Whoever closes frees the stream, whatever the lease says. */
+/** A close frees the stream, whatever lease it has. */
 const freesAnyLock = throughProvider(
   changesBatches('frees any lock', (batch) =>
     batch.changes.some(({ kind, address }) => kind === 'delete' && address.container.startsWith('lease:'))
@@ -32,7 +36,7 @@ const withoutChecks = throughProvider(
   changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),
 );
 const ignoresLocks = throughProvider(
-  changesBatches('lets everybody into a held stream', (batch) => ({
+  changesBatches('allows writes to a held stream', (batch) => ({
     ...batch,
     checks: batch.checks.filter(
       ({ address, expected }) =>
@@ -43,7 +47,7 @@ const ignoresLocks = throughProvider(
 
 export const sessionClauses: readonly StreamClause[] = [
   {
-    name: 'While a session is open it alone appends: everybody else is told that the stream is locked, and until when.',
+    name: 'While a session is open only it appends: other writes are STREAM_LOCKED with the time at which the lock expires.',
     broken: ignoresLocks,
     async run(subject) {
       const { ledger, storage } = subject;
@@ -78,7 +82,7 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A session on a stream that is not there yet begins it.',
+    name: 'A session on an unknown stream can start it.',
     broken: withoutChecks,
     async run({ ledger }) {
       const session = await ledger.openSession('new');
@@ -98,8 +102,8 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A second opener with no patience fails at once, and hears until when the stream is held.',
-    broken: breaksStream('open another stream', (stream) => ({
+    name: 'With `openTimeoutMs: 0`, opening a held stream fails at once with the time at which its lock expires.',
+    broken: breaksStream('open another stream instead', (stream) => ({
       openSession: async (id, options) =>
         await stream.openSession(id, options).catch(() => stream.openSession(`${id}'`, options)),
     })),
@@ -118,10 +122,10 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A second opener with patience is let in when the first closes, or when its time is over.',
+    name: 'Opening a held stream waits until the first session closes or expires.',
     capability: 'exact expiry',
     broken: throughProvider(
-      changesReads('never lets a lease end', (result) => ({
+      changesReads('lets no lease expire', (result) => ({
         ...result,
         rows: result.rows.map(
           (row) =>
@@ -134,20 +138,20 @@ export const sessionClauses: readonly StreamClause[] = [
         ),
       })),
     ),
-    async run({ ledger, clock, meanwhile, passing }) {
+    async run({ ledger, clock, inBackground, whileTimePasses }) {
       const first = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
-      const second = meanwhile(ledger.openSession('a', { openTimeoutMs: 5_000, sessionTimeoutMs: 1_000 }));
+      const second = inBackground(ledger.openSession('a', { openTimeoutMs: 5_000, sessionTimeoutMs: 1_000 }));
       await clock.advance(300);
       await first.append([cleared]);
       await first.close();
-      const opened = await passing(second);
+      const opened = await whileTimePasses(second);
       assert.equal(opened.version, 1);
-      const last = await passing(ledger.openSession('a', { openTimeoutMs: 5_000 }));
+      const last = await whileTimePasses(ledger.openSession('a', { openTimeoutMs: 5_000 }));
       assert.ok(
         last.fencingToken > opened.fencingToken && opened.fencingToken > first.fencingToken,
         'later holders have larger tokens',
       );
-      await passing(
+      await whileTimePasses(
         assertRejects('SESSION_OPEN_FAILED', 'openSession', () =>
           ledger.openSession('a', { openTimeoutMs: 500 }),
         ),
@@ -156,7 +160,7 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A session that has expired cannot write any more, and its stream is free.',
+    name: 'An expired session cannot write any more, and its stream is free.',
     capability: 'exact expiry',
     broken: withoutLease,
     async run(subject) {
@@ -169,14 +173,14 @@ export const sessionClauses: readonly StreamClause[] = [
       const error = await assertRejects('SESSION_EXPIRED', 'append', () => session.append([cleared]));
       assert.deepEqual({ ...error, stream: 'ledger/a', effect: 'none' }, { ...error });
       await assertRejects('SESSION_EXPIRED', 'renew', () => session.renew());
-      assert.deepEqual([session.signal.aborted, subject.told('session expired').length], [true, 1]);
+      assert.deepEqual([session.signal.aborted, subject.entriesOf('session expired').length], [true, 1]);
       assert.equal((await ledger.append('a', [cleared], { expectedVersion: 2 })).version, 3);
       await session.close();
       assert.equal(await ledger.version('a'), 3);
     },
   },
   {
-    name: 'After a take-over the old holder cannot write, and its late close frees nothing.',
+    name: 'After another session has taken the stream, the old holder cannot write, and its late close frees nothing.',
     capability: 'exact expiry',
     broken: freesAnyLock,
     async run({ ledger, clock }) {
@@ -190,7 +194,7 @@ export const sessionClauses: readonly StreamClause[] = [
       const sleeper = await ledger.openSession('b', { sessionTimeoutMs: 1_000 });
       await clock.advance(1_000);
       const holder = await ledger.openSession('b', { sessionTimeoutMs: 1_000 });
-      // closing late, before it was told anything
+      // a late close of a session that has not noticed its expiry
       await sleeper.close();
       await assertRejects('STREAM_LOCKED', 'append', () =>
         ledger.append('b', [cleared], { expectedVersion: 0 }),
@@ -205,21 +209,21 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'An append from outside takes over what a dead session left, and the session cannot write behind it.',
+    name: 'An append from outside frees a stream whose session has expired, and that session cannot write any more.',
     capability: 'exact expiry',
     broken: withoutChecks,
     async run({ ledger, clock }) {
       for (const [index, expectedVersion] of ([1, 'any', 'present'] as const).entries()) {
         const id = `a${index}`;
-        const dead = await ledger.openSession(id, { sessionTimeoutMs: 1_000 });
-        await dead.append([added(1)]);
+        const expired = await ledger.openSession(id, { sessionTimeoutMs: 1_000 });
+        await expired.append([added(1)]);
         await clock.advance(1_000);
         assert.equal((await ledger.append(id, [added(2)], { expectedVersion })).version, 2);
-        await assertRejects('SESSION_LOST', 'append', () => dead.append([added(3)]));
-        await dead.close();
+        await assertRejects('SESSION_LOST', 'append', () => expired.append([added(3)]));
+        await expired.close();
         assert.equal((await ledger.transact(id, ({ sum }) => [added(sum)])).state.sum, 6);
       }
-      // of one that appended nothing, and by a decision
+      // a session that appended nothing, and an append by `transact`
       const [idle, busy] = [
         await ledger.openSession('b', { sessionTimeoutMs: 1_000 }),
         await ledger.openSession('c', { sessionTimeoutMs: 1_000 }),
@@ -231,66 +235,66 @@ export const sessionClauses: readonly StreamClause[] = [
         sum: 3,
         count: 2,
       });
-      for (const dead of [idle, busy])
-        await assertRejects('SESSION_LOST', 'append', () => dead.append([added(3)]));
+      for (const expired of [idle, busy])
+        await assertRejects('SESSION_LOST', 'append', () => expired.append([added(3)]));
     },
   },
   {
-    name: 'A stream whose session is dead is deleted, and the session cannot write behind the end.',
+    name: 'A stream whose session has expired can be deleted, and that session cannot write any more.',
     capability: 'exact expiry',
     broken: withoutChecks,
     async run({ ledger, clock }) {
-      const dead = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
-      await dead.append(many(3));
+      const expired = await ledger.openSession('a', { sessionTimeoutMs: 1_000 });
+      await expired.append(many(3));
       await assertRejects('STREAM_LOCKED', 'delete', () => ledger.delete('a'));
       await clock.advance(1_000);
       assert.equal(await ledger.delete('a'), true);
-      await assertRejects('STREAM_DELETED', 'append', () => dead.append([added(1)]));
-      await assertRejects('STREAM_DELETED', 'renew', () => dead.renew());
-      await dead.close();
+      await assertRejects('STREAM_DELETED', 'append', () => expired.append([added(1)]));
+      await assertRejects('STREAM_DELETED', 'renew', () => expired.renew());
+      await expired.close();
       await assertRejects('STREAM_DELETED', 'openSession', () => ledger.openSession('a'));
       assert.deepEqual([await ledger.version('a'), (await ledger.page()).items], [0, []]);
     },
   },
   {
-    name: 'A lock lives for a minute and is waited for five seconds, unless the store or the caller say otherwise.',
+    name: 'A lock is valid for a minute and is waited for five seconds, unless the event store or the caller set other times.',
     capability: 'exact expiry',
-    broken: breaksStream('have times of their own', (stream) => ({
+    broken: breaksStream('use other default times', (stream) => ({
       openSession: async (id, options) =>
         await stream.openSession(id, { sessionTimeoutMs: 30_000, openTimeoutMs: 100, ...options }),
     })),
     async run(subject) {
-      const { clock, passing } = subject;
-      const livesFor = (session: LedgerSession): number => session.expiresAt.getTime() - clock.now();
+      const { clock, whileTimePasses } = subject;
+      const validMs = (session: LedgerSession): number => session.expiresAt.getTime() - clock.now();
       const session = await subject.ledger.openSession('a');
-      assert.equal(livesFor(session), 60_000);
+      assert.equal(validMs(session), 60_000);
       const begun = clock.monotonic();
-      const error = await passing(
+      const error = await whileTimePasses(
         assertRejects('SESSION_OPEN_FAILED', 'openSession', () => subject.ledger.openSession('a')),
       );
       assert.deepEqual({ ...error, openTimeoutMs: 5_000 }, { ...error });
-      assert.ok(clock.monotonic() - begun >= 5_000, 'it was not waited for');
-      const store = subject.another({ session: { sessionTimeoutMs: 7_000, openTimeoutMs: 0 } });
+      assert.ok(clock.monotonic() - begun >= 5_000, 'it did not wait');
+      const store = subject.newEventStore({ session: { sessionTimeoutMs: 7_000, openTimeoutMs: 0 } });
       await assertRejects('SESSION_OPEN_FAILED', 'openSession', () => store.stream(Ledger).openSession('a'));
       const [own, given] = [
         await store.stream(Ledger).openSession('b'),
         await store.stream(Ledger).openSession('c', { sessionTimeoutMs: 3_000 }),
       ];
-      assert.deepEqual([livesFor(own), livesFor(given)], [7_000, 3_000]);
+      assert.deepEqual([validMs(own), validMs(given)], [7_000, 3_000]);
       for (const each of [session, own, given]) await each.close();
     },
   },
   {
-    name: 'Whoever waits for a lock and gives up is let go at once, and takes nothing.',
-    broken: breaksStream('take no notice of signals', (stream) => ({
+    name: 'An aborted wait for a lock ends at once, and takes no lock.',
+    broken: breaksStream('ignore signals', (stream) => ({
       openSession: async (id, options) => await stream.openSession(id, { ...options, signal: undefined }),
       transact: async (id, decide, options) =>
         await stream.transact(id, decide, { ...options, signal: undefined, lockTimeoutMs: 0 }),
     })),
     async run({ ledger }) {
       const session = await ledger.openSession('a');
-      const giving = new AbortController();
-      const { signal } = giving;
+      const controller = new AbortController();
+      const { signal } = controller;
       const waiting = [
         assertRejects('ABORTED', 'openSession', () =>
           ledger.openSession('a', { signal, openTimeoutMs: 60_000 }),
@@ -299,17 +303,17 @@ export const sessionClauses: readonly StreamClause[] = [
           ledger.transact('a', () => [cleared], { signal, lockTimeoutMs: 60_000 }),
         ),
       ];
-      // they have looked, and are waiting
+      // by now both wait for the lock
       await ledger.load('a');
       await ledger.load('a');
-      giving.abort(new Error('enough'));
+      controller.abort(new Error('enough'));
       await Promise.all(waiting);
       await session.close();
       assert.equal((await ledger.append('a', [cleared], { expectedVersion: 0 })).version, 1);
     },
   },
   {
-    name: 'Renewing gives a full time from now; what was renewed in time goes on, and a renewal too late is refused.',
+    name: 'A renewal makes the lock valid for the full time from now; a renewal after expiry is refused.',
     capability: 'exact expiry',
     broken: breaksSessions('do not renew', (session) => ({ renew: async () => session.expiresAt })),
     async run({ ledger, clock, provider }) {
@@ -328,18 +332,18 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A session that renews itself is held for as long as it is open, and not a moment longer.',
+    name: 'A session with automatic renewal holds the stream for as long as it is open, and not longer.',
     capability: 'exact expiry',
-    broken: breaksStream('take no notice of the option', (stream) => ({
+    broken: breaksStream('ignore the option', (stream) => ({
       openSession: async (id, options) => await stream.openSession(id, { ...options, renewal: 'manual' }),
     })),
-    async run({ ledger, clock, passing }) {
+    async run({ ledger, clock, whileTimePasses }) {
       await ledger.append('other', [cleared], { expectedVersion: 0 });
-      // a provider may wait for the time, too
+      // the provider may have timers, too
       const { waiting } = clock;
       const session = await ledger.openSession('a', { sessionTimeoutMs: 900, renewal: 'auto' });
       for (let turn = 0; turn < 12; turn += 1) {
-        await passing(clock.wait(250));
+        await whileTimePasses(clock.wait(250));
         await assertRejects('STREAM_LOCKED', 'append', () =>
           ledger.append('a', [cleared], { expectedVersion: 0 }),
         );
@@ -351,7 +355,7 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'The signal warns before the time is over, and not while the session lives on.',
+    name: 'The signal is aborted shortly before the lock expires, and not when it is renewed in time.',
     capability: 'exact expiry',
     broken: breaksSessions('never warn', () => ({ signal: new AbortController().signal })),
     async run({ ledger, clock }) {
@@ -362,14 +366,14 @@ export const sessionClauses: readonly StreamClause[] = [
       assert.equal(session.signal.aborted, false);
       await clock.advance(1_500);
       assert.equal(session.signal.aborted, true);
-      // about to be lost, not lost: who is quick may still write
+      // the lock is still valid: a quick holder may write
       assert.equal((await session.append([cleared])).version, 1);
       await session.close();
     },
   },
   {
-    name: 'A closed session is not open: every use of it says so, and closing it again is harmless.',
-    broken: breaksSessions('go on after they were closed', (session, stream) => ({
+    name: 'Every use of a closed session is SESSION_NOT_OPEN, and closing it again has no effect.',
+    broken: breaksSessions('continue after they were closed', (session, stream) => ({
       append: async (events) =>
         await session
           .append(events)
@@ -384,14 +388,17 @@ export const sessionClauses: readonly StreamClause[] = [
       await assertRejects('SESSION_NOT_OPEN', 'renew', () => session.renew());
       assert.throws(() => session.appending([cleared]), /closed/);
       assert.deepEqual(
-        [subject.told('session opened').length, subject.told('session closed').map(({ freed }) => freed)],
+        [
+          subject.entriesOf('session opened').length,
+          subject.entriesOf('session closed').map(({ freed }) => freed),
+        ],
         [1, [true]],
       );
       assert.equal(await ledger.version('a'), 0);
     },
   },
   {
-    name: 'The lock is let go when the work is done, also when it throws.',
+    name: 'The lock is freed when the work ends, also when it throws.',
     broken: breaksStream('keep the lock after an error', (stream) => ({
       session: async (id, work, options) => {
         const session = await stream.openSession(id, options);
@@ -418,8 +425,8 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A session appends and closes in one commit, writes what goes along in it, and does one thing at a time.',
-    broken: breaksSessions('do everything at once', (session, stream) => ({
+    name: 'A session appends, writes other states and closes in one commit, and runs its calls one at a time.',
+    broken: breaksSessions('run calls concurrently', (session, stream) => ({
       append: async (events, options) =>
         options?.close === true
           ? await session.append(events, options)
@@ -450,7 +457,7 @@ export const sessionClauses: readonly StreamClause[] = [
   },
   {
     name: 'A session’s append with a key is done once.',
-    broken: breaksSessions('take no notice of idempotency keys', (session) => ({
+    broken: breaksSessions('ignore idempotency keys', (session) => ({
       append: async (events, options) =>
         await session.append(events, { ...options, idempotencyKey: undefined }),
     })),
@@ -468,9 +475,9 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Of ten openers without patience one holds the stream; with patience they hold it one after the other.',
+    name: 'Of ten concurrent openers that do not wait one holds the stream; openers that wait hold it one after the other.',
     broken: withoutLease,
-    async run({ ledger, passing }) {
+    async run({ ledger, whileTimePasses }) {
       const openers = await Promise.allSettled(
         Array.from({ length: 10 }, () => ledger.openSession('a', { openTimeoutMs: 0 })),
       );
@@ -484,7 +491,7 @@ export const sessionClauses: readonly StreamClause[] = [
           'a',
           async (session) => {
             inside += 1;
-            assert.equal(inside, 1, 'two hold the stream');
+            assert.equal(inside, 1, 'two sessions hold the stream');
             tokens.push(session.fencingToken);
             await session.append([added(n)]);
             inside -= 1;
@@ -492,7 +499,7 @@ export const sessionClauses: readonly StreamClause[] = [
           { openTimeoutMs: 60_000 },
         ),
       );
-      await passing(work);
+      await whileTimePasses(work);
       assert.deepEqual(
         [tokens, (await ledger.load('a')).state.sum],
         [tokens.toSorted((a, b) => (a < b ? -1 : 1)), 10],
@@ -500,23 +507,23 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A transaction waits for a lock as long as it was told to.',
-    broken: breaksStream('do not wait', (stream) => ({
+    name: 'A transaction waits for a lock for `lockTimeoutMs`.',
+    broken: breaksStream('do not wait for locks', (stream) => ({
       transact: async (id, decide, options) =>
         await stream.transact(id, decide, { ...options, lockTimeoutMs: 0 }),
     })),
     capability: 'exact expiry',
-    async run({ ledger, clock, meanwhile, passing }) {
+    async run({ ledger, clock, inBackground, whileTimePasses }) {
       const session = await ledger.openSession('a', { sessionTimeoutMs: 10_000 });
-      const waiting = meanwhile(
+      const waiting = inBackground(
         ledger.transact('a', ({ sum }) => [added(sum + 1)], { lockTimeoutMs: 5_000 }),
       );
       await clock.advance(1_000);
       await session.append([added(10)]);
       await session.close();
-      assert.deepEqual((await passing(waiting)).state.sum, 21);
+      assert.deepEqual((await whileTimePasses(waiting)).state.sum, 21);
       const again = await ledger.openSession('a', { sessionTimeoutMs: 10_000 });
-      await passing(
+      await whileTimePasses(
         assertRejects('STREAM_LOCKED', 'transact', () =>
           ledger.transact('a', () => [cleared], { lockTimeoutMs: 500 }),
         ),
@@ -525,7 +532,7 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A crashed holder’s lock survives a restart, and is free after its time.',
+    name: 'The lock of a crashed holder is kept when the storage is opened again, and expires after its time.',
     capability: 'durable, clock',
     broken: withoutLease,
     async run(subject) {
@@ -540,8 +547,8 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'What a session and an outsider expect of options is checked before anything is sent.',
-    broken: breaksStream('take anything', (stream) => ({
+    name: 'The options of a session are checked before anything is sent.',
+    broken: breaksStream('ignore options', (stream) => ({
       openSession: async (id) => await stream.openSession(id),
     })),
     async run({ ledger }) {
@@ -554,16 +561,18 @@ export const sessionClauses: readonly StreamClause[] = [
         { timeoutMs: 5 },
       ])
         await assertRejects('INVALID_OPTION', 'openSession', () => ledger.openSession('a', options as never));
-      const gone = new AbortController();
-      gone.abort();
-      await assertRejects('ABORTED', 'openSession', () => ledger.openSession('a', { signal: gone.signal }));
+      const aborted = new AbortController();
+      aborted.abort();
+      await assertRejects('ABORTED', 'openSession', () =>
+        ledger.openSession('a', { signal: aborted.signal }),
+      );
       await (await ledger.openSession('a', { openTimeoutMs: 0 })).close();
     },
   },
   {
-    name: 'A session’s append that crosses a multiple of `every` leaves a snapshot in the same commit.',
+    name: 'An append of a session that crosses a multiple of `every` writes a snapshot in the same commit.',
     broken: throughProvider(
-      changesBatches('keeps no snapshots', (batch) => ({
+      changesBatches('stores no snapshots', (batch) => ({
         ...batch,
         changes: batch.changes.filter(({ address }) => !address.container.startsWith('snapshot:')),
       })),

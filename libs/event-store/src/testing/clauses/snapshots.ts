@@ -1,4 +1,8 @@
-/** Snapshots: loads start at them, and everything holds without them. */
+/**
+ * The law of snapshots: they change the cost of a load, never its result. A load starts from the
+ * newest usable snapshot, and without one it replays all events. So snapshots may be lost, damaged
+ * or of another release. The clauses change the stored states, so that it shows which one was used.
+ */
 import assert from 'node:assert/strict';
 import { changesBatches, changesPages, assertRejects } from '@kvent/key-value-storage/testing';
 import { added, KeptLedger, LaterLedger, many } from '../kit/ledger.js';
@@ -7,13 +11,13 @@ import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-
 import { unreadable } from '../kit/stream-subject.js';
 
 const keepsNone = throughProvider(
-  changesBatches('keeps no snapshots', (batch) => ({
+  changesBatches('stores no snapshots', (batch) => ({
     ...batch,
     changes: batch.changes.filter(({ address }) => !address.container.startsWith('snapshot:')),
   })),
 );
 const trustsAny = throughProvider(
-  changesPages('answers another snapshot than it holds', (page, range) =>
+  changesPages('returns other snapshots than it stores', (page, range) =>
     range.container.startsWith('snapshot:')
       ? {
           ...page,
@@ -28,7 +32,7 @@ const trustsAny = throughProvider(
 
 export const snapshotClauses: readonly StreamClause[] = [
   {
-    name: 'A snapshot at a version, and loads begin there: the snapshot and what came after.',
+    name: 'A load starts from the snapshot, and reads only the events after it.',
     broken: trustsAny,
     async run(subject) {
       const { ledger } = subject;
@@ -38,15 +42,15 @@ export const snapshotClauses: readonly StreamClause[] = [
       assert.deepEqual(await ledger.snapshotVersions('a'), [20]);
       assert.equal(await ledger.snapshot('a'), 30);
       assert.deepEqual(await ledger.snapshotVersions('a'), [20, 30]);
-      // the snapshot is what is used: another state in it is what comes out
-      await subject.spoil('snapshot', () => '{"sum":1000,"count":0}');
+      // the load uses the snapshot: the changed state is the result
+      await subject.damageRows('snapshot', () => '{"sum":1000,"count":0}');
       await ledger.append('a', [added(5)], { expectedVersion: 30 });
       assert.deepEqual((await ledger.load('a')).state, { sum: 1_005, count: 1 });
     },
   },
   {
-    name: 'Several snapshots are listed in order, each once; the newest is used, and at a version the newest not later than it.',
-    broken: breaksStream('use the newest always', (stream) => ({
+    name: 'Snapshots are listed in order, each once; a load uses the newest, or at a version the newest that is not later.',
+    broken: breaksStream('use the newest in any case', (stream) => ({
       load: async (id, options) => {
         const newest = await stream.load(id);
         return options?.atVersion === undefined ? newest : { ...newest, version: options.atVersion };
@@ -57,7 +61,7 @@ export const snapshotClauses: readonly StreamClause[] = [
       await ledger.append('a', many(50), { expectedVersion: 0 });
       for (const atVersion of [40, 10, 20, 10, 40]) await ledger.snapshot('a', { atVersion });
       assert.deepEqual(await ledger.snapshotVersions('a'), [10, 20, 40]);
-      await subject.spoil('snapshot', (_text, index) => `{"sum":${(index + 1) * 1_000},"count":0}`);
+      await subject.damageRows('snapshot', (_text, index) => `{"sum":${(index + 1) * 1_000},"count":0}`);
       for (const [atVersion, sum] of [
         [5, 5],
         [10, 1_000],
@@ -72,7 +76,7 @@ export const snapshotClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'An append that crosses a multiple of `every` leaves a snapshot at the version it reached.',
+    name: 'An append that crosses a multiple of `every` writes a snapshot at the version it reached.',
     broken: keepsNone,
     async run(subject) {
       const kept = subject.stream(KeptLedger);
@@ -80,18 +84,18 @@ export const snapshotClauses: readonly StreamClause[] = [
       await kept.transact('a', () => many(1));
       await kept.transact('a', () => many(25));
       assert.deepEqual(await kept.snapshotVersions('a'), [10, 35]);
-      // an append that has not loaded the stream writes it afterwards
+      // an append that has not loaded the stream writes it in the background
       await kept.append('b', many(12), { expectedVersion: 0 });
       await subject.store.idle();
       assert.deepEqual(await kept.snapshotVersions('b'), [12]);
-      await subject.spoil('snapshot', () => '{"sum":500,"count":0}');
+      await subject.damageRows('snapshot', () => '{"sum":500,"count":0}');
       assert.deepEqual([(await kept.load('a')).state.sum, (await kept.load('b')).state.sum], [500, 500]);
-      assert.equal(subject.told('snapshot created').length, 3);
+      assert.equal(subject.entriesOf('snapshot created').length, 3);
     },
   },
   {
-    name: 'A snapshot beyond the stream is refused, and so is one of nothing.',
-    broken: breaksStream('keep what is there', (stream) => ({
+    name: "A snapshot above the stream's version is refused, and so is one of an unknown stream.",
+    broken: breaksStream('accept any version', (stream) => ({
       snapshot: async (id) => await stream.snapshot(id).catch(() => 0),
     })),
     async run(subject) {
@@ -103,7 +107,7 @@ export const snapshotClauses: readonly StreamClause[] = [
       assert.deepEqual({ ...error, stream: 'ledger/a', version: 4 }, { ...error });
       await assertRejects('STREAM_NOT_FOUND', 'snapshot', () => ledger.snapshot('none'));
       assert.deepEqual(await ledger.snapshotVersions('a'), []);
-      // one that stands there all the same, as a careless restore leaves it, is not used
+      // a snapshot above the version, as a faulty restore may leave it, is not used
       await ledger.append('longer', many(9), { expectedVersion: 0 });
       await ledger.snapshot('longer');
       const [row] = await subject.rows('snapshot');
@@ -118,7 +122,7 @@ export const snapshotClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'One snapshot cleared: it is gone from the list, and loads fall back to the one before; all cleared: everything is replayed.',
+    name: 'After one snapshot is cleared, loads use the one before; after all are cleared, loads replay all events.',
     broken: breaksStream('clear nothing', (stream) => ({
       clearSnapshots: async (id, options) =>
         options === undefined ? (await stream.snapshotVersions(id)).length : 1,
@@ -127,7 +131,7 @@ export const snapshotClauses: readonly StreamClause[] = [
       const { ledger } = subject;
       await ledger.append('a', many(30), { expectedVersion: 0 });
       await ledger.snapshotAll('a', { every: 10 });
-      await subject.spoil('snapshot', (_text, index) => `{"sum":${(index + 1) * 1_000},"count":0}`);
+      await subject.damageRows('snapshot', (_text, index) => `{"sum":${(index + 1) * 1_000},"count":0}`);
       assert.equal(await ledger.clearSnapshots('a', { version: 30 }), 1);
       assert.deepEqual(
         [await ledger.snapshotVersions('a'), (await ledger.load('a')).state.sum],
@@ -145,9 +149,9 @@ export const snapshotClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A snapshot that meets a deletion on its way is not kept.',
+    name: 'A snapshot of a stream that is deleted at the same time is not stored.',
     broken: throughProvider(
-      changesBatches('does not look whether the stream is there', (batch) => ({
+      changesBatches('does not check that the stream exists', (batch) => ({
         ...batch,
         checks: batch.checks.filter(({ address }) => !address.container.startsWith('event:')),
       })),
@@ -157,7 +161,7 @@ export const snapshotClauses: readonly StreamClause[] = [
       await ledger.append('a', many(5), { expectedVersion: 0 });
       const { scan } = provider;
       let first = true;
-      // the stream is deleted between the loading and the keeping
+      // the stream is deleted between the load and the write
       const scanned: typeof scan = async (...given) => {
         const pages = await scan.apply(provider, given);
         if (first) {
@@ -172,8 +176,8 @@ export const snapshotClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Snapshots of everything: in one pass, at k, 2k, 3k …, each of the events up to it.',
-    broken: breaksStream('fold each chunk alone', (stream) => ({
+    name: '`snapshotAll` stores snapshots at k, 2k, 3k … in one pass.',
+    broken: breaksStream('fold each part separately', (stream) => ({
       snapshotAll: async (id, { every }) => {
         const version = await stream.version(id);
         await stream.snapshot(id, { atVersion: every });
@@ -204,8 +208,8 @@ export const snapshotClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A snapshot that cannot be read gives way to the next older, and to a full replay, with a warning.',
-    broken: breaksStream('fail with the snapshot', (stream, { rows }) => ({
+    name: 'When a snapshot cannot be read, the next older one is used, at last a full replay, with a log entry.',
+    broken: breaksStream('fail when a snapshot is unreadable', (stream, { rows }) => ({
       load: async (id, options) => {
         for (const { row } of await rows('snapshot').catch(() => []))
           if (row.value.kind === 'json') JSON.parse(row.value.text);
@@ -218,24 +222,26 @@ export const snapshotClauses: readonly StreamClause[] = [
       const { ledger } = subject;
       await ledger.append('a', many(30), { expectedVersion: 0 });
       await ledger.snapshotAll('a', { every: 10 });
-      await subject.spoil('snapshot', (_text, index) => (index === 2 ? unreadable : '{"sum":500,"count":0}'));
+      await subject.damageRows('snapshot', (_text, index) =>
+        index === 2 ? unreadable : '{"sum":500,"count":0}',
+      );
       assert.equal((await ledger.load('a')).state.sum, 510);
       assert.deepEqual(
-        subject.told('snapshot ignored').map(({ version, id }) => [version, id]),
+        subject.entriesOf('snapshot ignored').map(({ version, id }) => [version, id]),
         [[30, 'a']],
       );
-      await subject.spoil('snapshot', () => unreadable);
+      await subject.damageRows('snapshot', () => unreadable);
       assert.deepEqual((await ledger.load('a')).state, { sum: 30, count: 30 });
     },
   },
   {
-    name: 'Snapshots of another schemaVersion are left alone and not used; both releases keep their own.',
+    name: 'Snapshots of another schemaVersion are neither used nor changed: both releases keep their own.',
     broken: trustsAny,
     async run(subject) {
       const [kept, later] = [subject.stream(KeptLedger), subject.stream(LaterLedger)];
       await kept.transact('a', () => many(25));
       assert.deepEqual((await later.load('a')).state, { sum: 25, count: 25 });
-      assert.equal(subject.told('snapshot ignored').length, 1);
+      assert.equal(subject.entriesOf('snapshot ignored').length, 1);
       assert.deepEqual(await later.snapshotVersions('a'), []);
       await later.snapshot('a');
       assert.deepEqual([await kept.snapshotVersions('a'), await later.snapshotVersions('a')], [[25], [25]]);
@@ -244,7 +250,7 @@ export const snapshotClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A long stream with snapshots is loaded with few rows, however long it is.',
+    name: 'Loading a stream with snapshots reads few rows, however long the stream is.',
     broken: keepsNone,
     async run(subject) {
       const kept = subject.stream(KeptLedger);

@@ -1,4 +1,4 @@
-/** What streams promise on every storage provider. */
+/** All clauses of the streams, which hold on every storage provider. */
 import type { StreamClause } from '../kit/stream-clause.js';
 import { appendingClauses } from './appending.js';
 import { deletingClauses } from './deleting.js';

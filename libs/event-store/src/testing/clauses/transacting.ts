@@ -1,6 +1,8 @@
 /**
- * Transacting: the decision is made on the state that it is appended to, and made anew when
- * somebody was faster.
+ * The law of `transact`: a decision is made on the state that its events are appended to. After a
+ * conflict it is made again on the new state, and nothing of its earlier run is written. So a rule
+ * that the decision checks (a balance, a stock) holds under any concurrency, also across several
+ * streams of one commit.
  */
 import assert from 'node:assert/strict';
 import { collect, changesBatches, concurrently, assertRejects } from '@kvent/key-value-storage/testing';
@@ -10,7 +12,7 @@ import { breaksStream, throughProvider, type StreamClause } from '../kit/stream-
 const withoutChecks = throughProvider(
   changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),
 );
-const patient = { retry: { attempts: 2_000, budgetMs: 60_000 } };
+const manyAttempts = { retry: { attempts: 2_000, budgetMs: 60_000 } };
 
 const decidesOnce = breaksStream('send stale events again after a conflict', (stream) => ({
   transact: async (id, decide, options) => {
@@ -29,8 +31,8 @@ const decidesOnce = breaksStream('send stale events again after a conflict', (st
 
 export const transactingClauses: readonly StreamClause[] = [
   {
-    name: 'A decision is made on the state as it is, and its events are appended to exactly that state.',
-    broken: breaksStream('answer the state from before', (stream) => ({
+    name: 'A decision is made on the current state, and its events are appended to exactly that state.',
+    broken: breaksStream('return the state from before', (stream) => ({
       transact: async (id, decide, options) => {
         const { state } = await stream.load(id);
         return { ...(await stream.transact(id, decide, options)), state };
@@ -48,8 +50,8 @@ export const transactingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A decision to do nothing writes nothing; a decision that throws writes nothing, and its error comes through.',
-    broken: breaksStream('append something all the same', (stream) => ({
+    name: 'A decision that returns no events, or throws, writes nothing; its error is thrown.',
+    broken: breaksStream('append an event of their own', (stream) => ({
       transact: async (id, decide, options) =>
         await stream.transact(id, async (...given) => [...(await decide(...given)), cleared], options),
     })),
@@ -73,13 +75,13 @@ export const transactingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'After a conflict the decision is made anew on fresh state: its old events are never sent again.',
+    name: 'After a conflict the decision is made again on the new state: its old events are never sent.',
     broken: decidesOnce,
     async run({ ledger }) {
       let runs = 0;
       const { state, version } = await ledger.transact('a', async ({ sum }) => {
         runs += 1;
-        // somebody is faster, once
+        // a concurrent append, once
         if (runs === 1) await ledger.append('a', [added(10)], { expectedVersion: 0 });
         return [added(sum + 1)];
       });
@@ -87,14 +89,14 @@ export const transactingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Twenty writers transact fifty times each on one stream: versions 1 to 1000, no gap, no duplicate, no lost decision.',
+    name: 'Twenty writers transact fifty times each on one stream: versions 1 to 1000, without gap, duplicate or lost decision.',
     broken: withoutChecks,
     async run(subject) {
-      // with snapshots, so that each decision loads few rows
+      // with snapshots, so that each load reads few rows
       const ledger = subject.stream(KeptLedger);
       await concurrently(20, async () => {
         for (let turn = 0; turn < 50; turn += 1)
-          await ledger.transact('hot', ({ sum }) => [added(sum + 1 - sum)], patient);
+          await ledger.transact('hot', ({ sum }) => [added(sum + 1 - sum)], manyAttempts);
       });
       const events = await collect(ledger.read('hot'));
       assert.deepEqual(
@@ -105,8 +107,8 @@ export const transactingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'When the attempts are spent, the conflict says how many they were; a version that the caller gave is not tried again.',
-    broken: breaksStream('append all the same when their attempts are spent', (stream) => ({
+    name: 'When the attempts are spent, the conflict has their number; a version given by the caller is not retried.',
+    broken: breaksStream('append without the decision when the attempts are spent', (stream) => ({
       transact: async (id, decide, options) => {
         try {
           return await stream.transact(id, decide, options);
@@ -120,9 +122,10 @@ export const transactingClauses: readonly StreamClause[] = [
       const error = await assertRejects('STREAM_VERSION_MISMATCH', 'transact', () =>
         ledger.transact(
           'a',
-          async () => {
+          async (_, { version }) => {
             runs += 1;
-            await ledger.append('a', [added(1)], { expectedVersion: 'any' });
+            // with a version, so that it does not wait for the lock of the transaction around it
+            await ledger.append('a', [added(1)], { expectedVersion: version });
             return [cleared];
           },
           { retry: { attempts: 3, delayMs: 0 } },
@@ -141,8 +144,8 @@ export const transactingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'What is put into the batch, and what the events led to, is in the same commit; a decision made anew begins with an empty batch.',
-    broken: breaksStream('write what goes along by itself', (stream, { things }) => ({
+    name: 'Writes of the decision and of `sameCommit` are in the same commit; each run of the decision starts with an empty batch.',
+    broken: breaksStream('write the batch apart from the events', (stream, { things }) => ({
       transact: async (id, decide, { sameCommit, ...options } = {}) => {
         const batch = {
           set: (_: unknown, key: string, value: { n: number }) => (void things.set(key, value), batch),
@@ -185,8 +188,8 @@ export const transactingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A decision that adds a key which is there is KEY_EXISTS at once: it is made once, and nothing is written.',
-    broken: breaksStream('decide again whatever goes wrong', (stream) => ({
+    name: 'A decision that adds an existing key is KEY_EXISTS at once: it is made once, and nothing is written.',
+    broken: breaksStream('decide again after any error', (stream) => ({
       transact: async (id, decide, options) =>
         await stream
           .transact(id, decide, options)
@@ -215,7 +218,7 @@ export const transactingClauses: readonly StreamClause[] = [
         [runs, await ledger.version('a'), (await things.getOrThrow('taken')).value],
         [2, 0, { n: 1 }],
       );
-      // what was read as absent is decided anew
+      // a key that was read as absent is a conflict that is retried
       runs = 0;
       await ledger.transact('a', async (_, { batch }) => {
         runs += 1;
@@ -231,8 +234,8 @@ export const transactingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'A decision of no events that wrote other things rests on the version that it was made on.',
-    broken: breaksStream('commit them apart', (stream, { things }) => ({
+    name: 'A decision without events whose batch has other writes checks the version that it was made on.',
+    broken: breaksStream('commit them separately', (stream, { things }) => ({
       transact: async (id, decide, options) => {
         const answer = await stream.transact(id, decide, options);
         if (answer.events.length === 0) await things.set('beside', { n: 2 });
@@ -255,7 +258,7 @@ export const transactingClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Fifty transfers between two streams at once keep their sum.',
+    name: 'Fifty concurrent transfers between two streams keep their sum.',
     broken: withoutChecks,
     async run({ ledger }) {
       await ledger.append('from', [added(100)], { expectedVersion: 0 });
@@ -267,7 +270,7 @@ export const transactingClauses: readonly StreamClause[] = [
             batch.include(stream.appending(await stream.load('to'), [added(n)]));
             return [added(-n)];
           },
-          patient,
+          manyAttempts,
         );
       await concurrently(50, () => transfer(ledger, 3));
       assert.deepEqual([(await ledger.load('from')).state.sum, (await ledger.load('to')).state.sum], [1, 99]);

@@ -1,5 +1,8 @@
 /**
- * Streams within the caller's own transaction: together with whatever else it does, or not at all.
+ * The law of transactions: streams within the caller's database transaction are committed with it, or
+ * not at all, and nothing about them is written or published outside of it. So events and the
+ * caller's own tables cannot disagree. Everything else holds as outside: tenants, settings, checks,
+ * locks and idempotency keys.
  */
 import assert from 'node:assert/strict';
 import { EventStore } from '@kvent/event-store/core';
@@ -32,7 +35,10 @@ export const withinClauses: readonly StreamClause[] = [
     })),
     async run(subject) {
       const { things } = subject;
-      const store = subject.another({ metadata: () => ({ userId: 'ada' }), idempotencyRetentionMs: 7_000 });
+      const store = subject.newEventStore({
+        metadata: () => ({ userId: 'ada' }),
+        idempotencyRetentionMs: 7_000,
+      });
       const ledger = subject.stream(Ledger, store);
       const theirs = ledger.forTenant(subject.otherTenant());
       const { transaction, commit } = await subject.transaction();
@@ -52,7 +58,7 @@ export const withinClauses: readonly StreamClause[] = [
         [0, 0, 0],
       );
       assert.deepEqual(
-        subject.told('events appended').map(({ inTransaction }) => inTransaction),
+        subject.entriesOf('events appended').map(({ inTransaction }) => inTransaction),
         [true, true, true],
       );
       await commit();
@@ -69,9 +75,9 @@ export const withinClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Events within the caller’s transaction are seen there at once, and by others once it is committed.',
+    name: 'Events within the caller’s transaction are visible there at once, and to others after the commit.',
     capability,
-    broken: breaksWithin('writes beside the transaction', (_, outside) => ({
+    broken: breaksWithin('writes outside the transaction', (_, outside) => ({
       commit: (batches, options) => outside.commit(batches, options),
     })),
     async run(subject) {
@@ -96,8 +102,8 @@ export const withinClauses: readonly StreamClause[] = [
         [await ledger.version('a'), await ledger.version('b'), await things.has('beside')],
         [2, 0, false],
       );
-      // an append that does not know the state leaves its snapshot to others: nothing goes on in a
-      // transaction that its owner may end
+      // an append that does not know the state writes no snapshot: nothing runs in the background of a
+      // transaction that the caller may end
       await store.stream(KeptLedger).append('kept', many(12), { expectedVersion: 0 });
       await store.idle();
       await commit();
@@ -112,7 +118,7 @@ export const withinClauses: readonly StreamClause[] = [
   {
     name: 'A transaction that is rolled back leaves nothing of its streams: no event, no snapshot, no key, no deletion.',
     capability,
-    broken: breaksWithin('writes at once what another one would commit', (within, outside) => ({
+    broken: breaksWithin('writes at once what the commit would write', (within, outside) => ({
       commit: async (batches) => {
         await outside.commit(batches);
         return await within.commit(batches);
@@ -139,7 +145,7 @@ export const withinClauses: readonly StreamClause[] = [
     },
   },
   {
-    name: 'Within a transaction as outside: another version is a mismatch, a held stream is locked, a repeat is answered; and no session is opened there.',
+    name: 'Within a transaction as outside, another version is a mismatch, a held stream is locked and a repeat returns the first result; no session can be opened there.',
     capability,
     broken: breaksWithin('does not look at checks', (within) => ({
       commit: (batches, options) =>
@@ -165,7 +171,7 @@ export const withinClauses: readonly StreamClause[] = [
       await assertRejects('STREAM_LOCKED', 'transact', () => inside.transact('held', () => [cleared]));
       await assertRejects('STORAGE_UNSUPPORTED', 'openSession', () => inside.openSession('a'));
       assert.deepEqual(await inside.append('a', many(2), once), { version: 2, replayed: true });
-      // what was refused has not spoilt the transaction
+      // the refused calls have not broken the transaction
       assert.equal((await inside.append('a', [added(9)], { expectedVersion: 'any' })).version, 3);
       await commit();
       assert.deepEqual([await ledger.version('a'), (await ledger.load('a')).state.sum], [3, 11]);

@@ -1,4 +1,4 @@
-/** The stream that clauses work on. */
+/** The stream of the clauses, and the same stream in other releases of a program. */
 import {
   defineStream,
   event,
@@ -26,25 +26,25 @@ const initial = (): Balance => ({ sum: 0, count: 0 });
 export const Ledger = defineStream('ledger', { events, initial, evolve });
 /** The same streams, with snapshots. */
 export const KeptLedger = defineStream('ledger', { events, initial, evolve, snapshot: { every: 10 } });
-/** The same, of a release whose state has another shape. */
+/** A release whose state has another shape. */
 export const LaterLedger = defineStream('ledger', {
   events,
   initial,
   evolve,
   snapshot: { every: 10, schemaVersion: 2 },
 });
-/** The same, of a release that knows one event less. */
+/** A release without the event `cleared`. */
 export const OlderLedger = defineStream('ledger', {
   events: { added: events.added },
   initial,
   evolve: (balance, { data: { n } }): Balance => ({ sum: balance.sum + n, count: balance.count + 1 }),
 });
-/** The same, of a release whose `evolve` has a mistake. */
+/** A release whose `evolve` throws. */
 export const FaultyLedger = defineStream('ledger', {
   events,
   initial,
   evolve: (balance, happened): Balance => {
-    if (happened.type === 'cleared') throw new TypeError('a mistake of the program');
+    if (happened.type === 'cleared') throw new TypeError('a mistake in evolve');
     return evolve(balance, happened);
   },
 });
@@ -54,6 +54,5 @@ export type LedgerSession = StreamSession<typeof Ledger>;
 type LedgerEvent = EventOf<typeof Ledger>;
 export const added = (n: number): LedgerEvent => ({ type: 'added', data: { n } });
 export const cleared: LedgerEvent = { type: 'cleared' };
-/** `count` events. */
 export const many = (count: number, n = 1): readonly LedgerEvent[] =>
   Array.from({ length: count }, () => added(n));

@@ -1,26 +1,22 @@
 /**
- * What streams promise on any storage provider, as data: each clause is a sentence, a proof, and a
- * broken variant that the proof must catch, in the streams themselves or in the provider beneath
- * them.
+ * The contract of streams as data: each clause is a sentence, a proof, and a broken variant, of the
+ * streams or of their provider, on which the proof must fail.
  */
 import { replacing, type BrokenProvider, type Capability } from '@kvent/key-value-storage/testing';
 import type { LedgerSession, LedgerStream } from './ledger.js';
 import type { StreamSubject, StreamWrapper } from './stream-subject.js';
 
 export interface StreamClause {
-  /** A whole sentence: what streams promise. */
+  /** A sentence: what streams promise. */
   readonly name: string;
-  /** What it can only be proven with. */
+  /** What the provider must be able to do. */
   readonly capability?: Capability;
   readonly broken: BrokenStream;
   /** Proves it, or throws an `AssertionError`. */
   run(subject: StreamSubject): Promise<void>;
 }
 
-/**
- * Streams that are broken on purpose: in themselves, or through their provider. `fault`: as in
- * 'streams that …'.
- */
+/** A broken variant of the streams or of their provider. `fault` completes 'streams that …'. */
 export interface BrokenStream {
   readonly fault: string;
   readonly stream?: StreamWrapper;
@@ -32,7 +28,7 @@ export const throughProvider = (provider: BrokenProvider): BrokenStream => ({
   provider,
 });
 
-/** The stream, some of its methods replaced. */
+/** Replaces methods of the stream. */
 export const breaksStream = (
   fault: string,
   change: (stream: LedgerStream, subject: StreamSubject) => Partial<LedgerStream>,
@@ -41,7 +37,7 @@ export const breaksStream = (
   stream: (stream, subject) => replacing(stream, change(stream, subject)),
 });
 
-/** Its sessions, some of their members replaced. */
+/** Replaces members of the sessions. */
 export const breaksSessions = (
   fault: string,
   change: (session: LedgerSession, stream: LedgerStream) => Partial<LedgerSession>,

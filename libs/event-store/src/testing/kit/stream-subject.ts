@@ -1,7 +1,4 @@
-/**
- * What a clause of the streams works on: an event store of one tenant, on a storage opened on a
- * fresh provider.
- */
+/** What a clause works with: an event store of one tenant, on a storage on a new provider. */
 import assert from 'node:assert/strict';
 import {
   EventStore,
@@ -28,31 +25,28 @@ import {
 import { Ledger, type LedgerStream } from './ledger.js';
 
 export interface StreamUnderTest extends ProviderUnderTest {
-  /**
-   * 'none': rivals of this process do not wait for each other in line. What is right must not rest
-   * on it. @default 'kept'
-   */
-  readonly turns?: 'kept' | 'none';
+  /** 'off': calls of one process do not wait for each other: results must not depend on it. @default 'on' */
+  readonly locks?: 'on' | 'off';
 }
 
 /** Breaks the stream of a subject on purpose. */
 export type StreamWrapper = (stream: LedgerStream, subject: StreamSubject) => LedgerStream;
 
-/** JSON, so that every provider can hold it; but none that Kvent wrote: reading it back fails. */
+/** JSON, so that every provider can store it, but not what Kvent writes: decoding fails. */
 export const unreadable = '{"$date":7}';
 
 export class StreamSubject {
-  /** What observers of the stores have heard. */
-  readonly notices: StreamLogEntry[] = [];
+  /** The log entries of all event stores. */
+  readonly entries: StreamLogEntry[] = [];
   readonly #subject: StoreSubject;
   readonly #broken: StreamWrapper | undefined;
-  readonly #turns: 'kept' | 'none';
+  readonly #locks: 'on' | 'off';
   #store: EventStore | undefined;
 
   constructor(under: StreamUnderTest, broken?: StreamWrapper) {
     this.#subject = new StoreSubject(under);
     this.#broken = broken;
-    this.#turns = under.turns ?? 'kept';
+    this.#locks = under.locks ?? 'on';
   }
 
   async start(): Promise<void> {
@@ -82,16 +76,13 @@ export class StreamSubject {
   get storage(): KeyValueStorage {
     return this.#subject.storage;
   }
-  /** A store for what is committed along with streams. */
+  /** A store for states that are committed with streams. */
   get things(): KeyValueStore<{ readonly n: number; readonly text?: string }> {
     return this.#subject.store();
   }
-  /** What `things` holds. */
+  /** The definition of `things`. */
   readonly thing = defineState<{ readonly n: number; readonly text?: string }>('thing');
-  /**
-   * A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves
-   * open is rolled back.
-   */
+  /** A transaction of the engine, with the storage inside it; rolled back if a clause leaves it open. */
   async transaction(): Promise<OpenTransaction & { readonly storage: KeyValueStorage }> {
     return await this.#subject.transaction();
   }
@@ -106,7 +97,7 @@ export class StreamSubject {
   }
 
   get store(): EventStore {
-    if (this.#store === undefined) throw new Error('The subject has not begun.');
+    if (this.#store === undefined) throw new Error('The subject was not started.');
     return this.#store;
   }
 
@@ -115,47 +106,41 @@ export class StreamSubject {
     return this.stream(Ledger);
   }
 
-  /** The same streams under another definition. */
+  /** The same streams with another definition. */
   stream<D extends AnyStream>(definition: D, store: EventStore = this.store): EventStream<D> {
     const stream = store.stream(definition);
     // the definitions of the kit have the same events
     return (this.#broken?.(stream as unknown as LedgerStream, this) ?? stream) as EventStream<D>;
   }
 
-  /**
-   * Another event store on the same storage: another part of the application, or another process,
-   * as far as streams can tell.
-   */
-  another(options: EventStoreOptions = {}): EventStore {
+  /** Another event store on the same storage; for streams it is like another process. */
+  newEventStore(options: EventStoreOptions = {}): EventStore {
     const clock = this.abilities.clock ? this.clock : systemClock;
     return new EventStore(this.storage, {
       clock,
-      observer: { observe: (notice) => void this.notices.push(notice) },
+      observer: { observe: (entry) => void this.entries.push(entry) },
       ...options,
     });
   }
 
-  /** Closes the storage, and opens the data anew. */
+  /** Closes the storage, and opens its data again. */
   async reopen(): Promise<void> {
     await this.#store?.idle();
     await this.#subject.reopen();
     this.#prepare();
   }
 
-  /**
-   * Work that goes on while the clause looks at something else; what it fails with is heard where
-   * it is awaited.
-   */
-  readonly meanwhile = <R>(work: Promise<R>): Promise<R> => {
+  /** Work that runs while the clause continues; its error is thrown where it is awaited. */
+  readonly inBackground = <R>(work: Promise<R>): Promise<R> => {
     work.catch(() => undefined);
     return work;
   };
 
   /**
-   * Waits for work that waits for the time, where time is moved by hand: no faster than the storage
-   * commits, so that nothing expires meanwhile.
+   * Waits for work while moving a manual clock, no faster than the storage commits, so that nothing
+   * expires too early.
    */
-  readonly passing = async <R>(work: Promise<R>): Promise<R> => {
+  readonly whileTimePasses = async <R>(work: Promise<R>): Promise<R> => {
     let settled = false;
     const end = (): void => void (settled = true);
     work.then(end, end);
@@ -166,14 +151,14 @@ export class StreamSubject {
     return await work;
   };
 
-  /** What was told of this kind. */
-  told<E extends StreamLogEntry['event']>(event: E): readonly Extract<StreamLogEntry, { event: E }>[] {
-    return this.notices.filter(
-      (notice): notice is Extract<StreamLogEntry, { event: E }> => notice.event === event,
+  /** The log entries of one kind. */
+  entriesOf<E extends StreamLogEntry['event']>(event: E): readonly Extract<StreamLogEntry, { event: E }>[] {
+    return this.entries.filter(
+      (entry): entry is Extract<StreamLogEntry, { event: E }> => entry.event === event,
     );
   }
 
-  /** The rows of one kind as they lie in the provider: 'event', 'snapshot', 'lease' … */
+  /** The stored rows of one kind: 'event', 'snapshot', 'lease' … */
   async rows(kind: string): Promise<readonly RawRow[]> {
     const found: RawRow[] = [];
     for await (const raw of this.provider.administration.export(this.database))
@@ -181,25 +166,25 @@ export class StreamSubject {
     return found;
   }
 
-  /** The rows of a kind, changed and put back: as a careless hand would. */
-  async spoil(kind: string, change: (text: string, index: number) => string): Promise<void> {
+  /** Changes the stored rows of a kind, as a faulty tool would. */
+  async damageRows(kind: string, change: (text: string, index: number) => string): Promise<void> {
     const rows = await this.rows(kind);
     assert.ok(rows.length > 0, `there are no rows of the kind '${kind}'`);
-    const spoilt = rows.map((raw, index) => {
+    const damaged = rows.map((raw, index) => {
       assert.equal(raw.row.value.kind, 'json');
       const text = raw.row.value.kind === 'json' ? change(raw.row.value.text, index) : '';
       return { ...raw, row: { ...raw.row, value: { kind: 'json', text } as const } };
     });
-    await this.provider.administration.import(this.database, spoilt);
+    await this.provider.administration.import(this.database, damaged);
   }
 
   #prepare(): void {
-    this.#store = this.another();
-    if (this.#turns === 'none') takeTurnsAway(this.storage);
+    this.#store = this.newEventStore();
+    if (this.#locks === 'off') removeLocks(this.storage);
   }
 }
 
-function takeTurnsAway(storage: KeyValueStorage): void {
+function removeLocks(storage: KeyValueStorage): void {
   const { access } = locate(storage, { what: 'test', scope: 'shared', provider: undefined });
   const none: Pick<(typeof access)['locks'], 'tryAcquire' | 'acquire' | 'release'> = {
     tryAcquire: () => true,
