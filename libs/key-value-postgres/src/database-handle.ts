@@ -12,7 +12,7 @@ import { isMigrated, migrate, type SecuredTable } from './schema/migrate.js';
 import { policies } from './schema/migrations.js';
 import type { TableName } from './sql/table-name.js';
 
-export interface OpenSource {
+export interface DatabaseHandle {
   readonly dataSource: DataSource;
   readonly connections: Connections;
   readonly staleReads: boolean;
@@ -45,7 +45,7 @@ interface PostgresDriver {
  */
 const byTheKey = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 
-export async function openSource(options: ResolvedPostgres, name: string): Promise<OpenSource> {
+export async function openDatabase(options: ResolvedPostgres, name: string): Promise<DatabaseHandle> {
   const own = options.dataSource === undefined;
   const source = options.dataSource ?? new DataSource(ownOptions(options));
   if (own) await source.initialize().catch((error: unknown) => Promise.reject(unreachable(error, name)));
@@ -221,7 +221,11 @@ const settings = (...names: readonly string[]): string =>
  * Whether the table is there, with the columns that the statements need, and what the server
  * promises.
  */
-async function look(connection: Connection, table: TableName, name: string): Promise<OpenSource['durable']> {
+async function look(
+  connection: Connection,
+  table: TableName,
+  name: string,
+): Promise<DatabaseHandle['durable']> {
   const columns =
     'version, updated_at, expires_at, ttl_ms, number, database, container, entity, key, value, bytes';
   await connection.query(`select ${columns} from ${table.quoted} limit 0`).catch((error: unknown) => {

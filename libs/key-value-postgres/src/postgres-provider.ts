@@ -19,14 +19,14 @@ import {
   type StorageAdministration,
   type StorageProvider,
 } from '@kvent/key-value-storage/provider';
-import { OpenTable } from './table-access.js';
+import { TableAccess } from './table-access.js';
 import { resolvePostgres, type PostgresProviderOptions, type ResolvedPostgres } from './postgres-options.js';
-import { openSource, type OpenSource } from './database-handle.js';
+import { openDatabase, type DatabaseHandle } from './database-handle.js';
 import { TransactionProvider } from './transaction-provider.js';
 
 interface Opened {
-  readonly source: OpenSource;
-  readonly table: OpenTable;
+  readonly source: DatabaseHandle;
+  readonly table: TableAccess;
 }
 
 export class PostgresProvider implements StorageProvider {
@@ -76,8 +76,8 @@ export class PostgresProvider implements StorageProvider {
     this.#opening = true;
     try {
       await this.#closing;
-      const source = await openSource(this.#options, this.name);
-      const table = new OpenTable(this.#options, this.name, source);
+      const source = await openDatabase(this.#options, this.name);
+      const table = new TableAccess(this.#options, this.name, source);
       await table.prepare().catch(async (error: unknown) => {
         await source.close();
         throw error;
@@ -112,9 +112,7 @@ export class PostgresProvider implements StorageProvider {
 
   async commit(batches: readonly Batch[], options: CommitOptions = {}): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
-    const { answered, waiting, signal } = options;
-    const told = { ...(answered !== undefined && { answered }), ...(waiting !== undefined && { waiting }) };
-    return await untilAborted('A commit', 'unknown', signal, this.#table().commit(batches, told));
+    return await untilAborted('A commit', 'unknown', options.signal, this.#table().commit(batches, options));
   }
 
   /**
@@ -137,7 +135,7 @@ export class PostgresProvider implements StorageProvider {
     return await this.#table().sweep(limit);
   }
 
-  #table(): OpenTable {
+  #table(): TableAccess {
     return this.#open().table;
   }
 

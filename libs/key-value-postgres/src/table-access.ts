@@ -1,7 +1,4 @@
-/**
- * The table while a provider is open: every call of the port as statements, each of them counted
- * until it ends.
- */
+/** The table of an open provider: each call of the port as statements, tracked until it ends. */
 import {
   systemClock,
   type Address,
@@ -15,19 +12,16 @@ import {
   type ScanRange,
   type Space,
 } from '@kvent/key-value-storage/provider';
-import { Committer, type Told } from './commit/committer.js';
+import { Committer, type CommitObserver } from './commit/committer.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
 import type { Connections } from './connections/connections.js';
-import { errorOf, unavailable, wasLost } from './connections/failure.js';
-import type { Purpose, Session } from './connections/session.js';
-import { inScope, type Scope } from './connections/scope.js';
-import { whileRivalsWin } from './connections/serialization-retry.js';
-import type { OpenSource } from './database-handle.js';
+import { errorOf, unavailable } from './connections/failure.js';
 import type { PlanGeneration } from './connections/plan-generation.js';
+import { inScope, type Scope } from './connections/scope.js';
+import type { Purpose, Session } from './connections/session.js';
+import type { DatabaseHandle } from './database-handle.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { Reader } from './read/reader.js';
-import { ServerTime } from './time/server-time.js';
-import { TableClock } from './time/table-clock.js';
 import {
   countRows,
   dropDatabase,
@@ -36,50 +30,54 @@ import {
   listSpaces,
   sweepRows,
   tableSize,
-} from './sql/administration.js';
+} from './sql/administration-statements.js';
 import type { Columns } from './sql/decode-row.js';
-import { readClock } from './sql/read-rows.js';
+import { readClock } from './sql/read-statements.js';
 import { milliseconds, type Dialect, type Statement } from './sql/statement.js';
+import { ServerTime } from './time/server-time.js';
+import { TableClock } from './time/table-clock.js';
 import { exportDatabase, importDatabase } from './transfer.js';
 
-/** Batches of one statement at most: more make it slower than they save. */
+/** Batches of one statement at most: more take longer than they save. */
 const groupMax = 32;
-/** How long a statement of many waits for a row. */
+/** How long a statement for several batches waits for a row. */
 const shortLockMs = 100;
 
-export class OpenTable {
+export class TableAccess {
   readonly dialect: Dialect;
+  readonly clock: TableClock;
+  readonly isSecured: boolean;
   readonly #name: string;
   readonly #connections: Connections;
-  readonly #isSecured: boolean;
   readonly #committer: Committer;
   readonly #reader: Reader;
   readonly #plans: PlanGeneration | undefined;
   readonly #lockTimeoutMs: number;
   readonly #serverTime = new ServerTime();
-  readonly clock: TableClock;
   readonly #pending = new Set<Promise<unknown>>();
 
-  constructor(options: ResolvedPostgres, name: string, source: OpenSource) {
-    const { table, clock, lockTimeoutMs } = options;
-    const { connections, plans, poolSize } = source;
+  constructor(
+    { table, clock, lockTimeoutMs }: ResolvedPostgres,
+    name: string,
+    { connections, plans, poolSize, isSecured }: DatabaseHandle,
+  ) {
     this.clock = new TableClock(clock);
-    const dialect: Dialect = { table, clock: this.clock.kind };
-    const time = this.clock.parameters;
+    this.dialect = { table, clock: this.clock.kind };
+    this.isSecured = isSecured;
     this.#name = name;
     this.#lockTimeoutMs = lockTimeoutMs;
-    this.dialect = dialect;
     this.#plans = plans;
     this.#connections = connections;
-    this.#isSecured = source.isSecured;
+    const [dialect, time] = [this.dialect, this.clock.parameters];
     this.#reader = new Reader({
+      name,
       dialect,
       time,
-      run: async (...given) => await this.#query(...given),
-      reckon: () => this.#reckon(),
-      heard: (heard) => this.#serverTime.heard(heard),
+      run: (statement, parameters, consistency) =>
+        connections.run(statement, parameters, 'read', consistency),
+      estimateTime: () => this.#estimateTime(),
+      observeTime: (observed) => this.#serverTime.observe(observed),
     });
-    const waitingMax = Math.max(1, Math.floor(poolSize / 2));
     this.#committer = new Committer({
       name,
       session: connections,
@@ -88,88 +86,78 @@ export class OpenTable {
       groupMax,
       shortLockMs,
       lockTimeoutMs,
-      waitingMax,
+      waitingMax: Math.max(1, Math.floor(poolSize / 2)),
+      committed: (results) => this.#observe(results),
     });
   }
 
-  get isSecured(): boolean {
-    return this.#isSecured;
-  }
-
-  /** What has to be known before the first call. */
+  /** Reads what has to be known before the first call. */
   async prepare(): Promise<void> {
-    if (this.clock.kind === 'server') this.#serverTime.heard(await this.#reader.time());
+    if (this.clock.kind === 'server') this.#serverTime.observe(await this.#reader.time());
     else {
-      const [line] = await this.#in(
-        { work: 'list' },
-        async () => await this.#query(lastTime(this.dialect), [], 'current'),
-      );
+      const [line] = await this.#in({ work: 'list' }, () => this.#run(lastTime(this.dialect), []));
       if (typeof line?.[0] === 'string') this.clock.found(milliseconds(line[0]));
     }
     await this.#lookAtSize();
   }
 
-  /** Settles once nothing is under way. */
+  /** Settles once no call is pending. */
   async idle(): Promise<void> {
     await Promise.allSettled(this.#pending);
-    // their callers hear of it first
+    // the callers get their results first
     await new Promise(setImmediate);
   }
 
-  async read(addresses: readonly Address[], options: ProviderReadOptions): Promise<ReadResult> {
-    if (!this.#isSecured || addresses.length === 0)
-      return await this.#counted(this.#reader.read(addresses, options));
-    const each = async (database: string, some: readonly Address[]): Promise<ReadResult> =>
-      await inScope({ database }, async () => await this.#reader.read(some, options));
-    return await this.#counted(readByDatabase(addresses, each));
+  read(addresses: readonly Address[], options: ProviderReadOptions): Promise<ReadResult> {
+    if (!this.isSecured || addresses.length === 0) return this.#track(this.#reader.read(addresses, options));
+    return this.#track(
+      readByDatabase(addresses, (database, some) =>
+        inScope({ database }, () => this.#reader.read(some, options)),
+      ),
+    );
   }
 
-  async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
-    if (!this.#isSecured) return await this.#counted(this.#reader.scan(ranges));
-    const pages = ranges.map(
-      async (range) =>
-        await this.#in({ database: range.database }, async () => await this.#reader.scan([range])),
-    );
-    return (await this.#counted(Promise.all(pages))).flat();
+  scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
+    const scanOne = (range: ScanRange): Promise<ScanPage> =>
+      this.#in({ database: range.database }, () => this.#reader.scan(range));
+    return this.#track(Promise.all(ranges.map(scanOne)));
   }
 
-  async commit(batches: readonly Batch[], told: Partial<Told> = {}): Promise<readonly CommitResult[]> {
-    const results = await this.#counted(
-      this.#isSecured ? this.#commitEach(batches, told) : this.#committer.commit(batches, told),
+  commit(batches: readonly Batch[], observer: CommitObserver): Promise<readonly CommitResult[]> {
+    return this.#track(
+      this.isSecured ? this.#commitEach(batches, observer) : this.#committer.commit(batches, observer),
     );
-    if (results.some(({ outcome }) => outcome === 'committed')) this.clock.stored();
-    this.#noticeGrowth(results);
-    return results;
   }
 
   /** A statement under row-level security is for one database. */
-  async #commitEach(
+  #commitEach(
     batches: readonly Batch[],
-    { answered, waiting }: Partial<Told>,
+    { answered, waiting }: CommitObserver,
   ): Promise<readonly CommitResult[]> {
-    return await commitByDatabase(batches, async (database, some, places) => {
+    return commitByDatabase(batches, async (database, some, indexes) => {
       const known = new Set<number>();
-      const told: Told = {
-        answered: (index, result) => {
-          if (!known.has(index)) answered?.(places[index] as number, result);
+      const observer = {
+        answered: (index: number, result: CommitResult): void => {
+          if (!known.has(index)) answered?.(indexes[index] as number, result);
           known.add(index);
         },
-        waiting: (index, row) => waiting?.(places[index] as number, row),
+        waiting: (...[index, row]: Parameters<NonNullable<typeof waiting>>): void =>
+          waiting?.(indexes[index] as number, row),
       };
-      const results = await inScope({ database }, async () => await this.#committer.commit(some, told));
-      // while the server works for one database, the callers of another can go on
+      const results = await inScope({ database }, () => this.#committer.commit(some, observer));
+      // its callers can go on while the server works for other databases
       if (some.length < batches.length)
-        for (const [index, result] of results.entries()) told.answered(index, result);
+        for (const [index, result] of results.entries()) observer.answered(index, result);
       return results;
     });
   }
 
-  async #in<R>(scope: Scope, work: () => Promise<R>): Promise<R> {
-    return this.#isSecured ? await inScope(scope, work) : await work();
+  #in<R>(scope: Scope, work: () => Promise<R>): Promise<R> {
+    return this.isSecured ? inScope(scope, work) : work();
   }
 
-  async sweep(limit: number): Promise<number> {
-    return await this.#in({ work: 'sweep' }, async () => await this.#sweep(limit));
+  sweep(limit: number): Promise<number> {
+    return this.#in({ work: 'sweep' }, () => this.#sweep(limit));
   }
 
   async #sweep(limit: number): Promise<number> {
@@ -179,22 +167,23 @@ export class OpenTable {
       const [line] = await this.#run(statement, [asked, ...this.clock.parameters()], 'write');
       const [rows, all] = [Number(line?.[0]), Number(line?.[1])];
       swept += rows;
-      // ghosts are cleared away too, and count for nothing
+      // ghosts are swept too, and do not count
       if (all < asked) break;
     }
     return swept;
   }
 
   async databases(): Promise<readonly string[]> {
-    const list = async () =>
-      await this.#query(listDatabases(this.dialect), this.clock.parameters(), 'current');
-    return (await this.#in({ work: 'list' }, list)).map(([database]) => database as string);
+    const lines = await this.#in({ work: 'list' }, () =>
+      this.#run(listDatabases(this.dialect), this.clock.parameters()),
+    );
+    return lines.map(([database]) => database as string);
   }
 
   async spaces(database: string): Promise<readonly Space[]> {
-    const list = async () =>
-      await this.#query(listSpaces(this.dialect), [database, ...this.clock.parameters()], 'current');
-    const lines = await this.#in({ database }, list);
+    const lines = await this.#in({ database }, () =>
+      this.#run(listSpaces(this.dialect), [database, ...this.clock.parameters()]),
+    );
     return lines.map(([container, entity]) => ({
       database,
       container: container as string,
@@ -202,41 +191,35 @@ export class OpenTable {
     }));
   }
 
-  /** In one snapshot: what others commit meanwhile is not among the rows. */
+  /** In one snapshot: later commits are not in it. */
   async *export(database: string): AsyncGenerator<RawRow> {
-    const snapshot = await this.#connections
-      .snapshot()
-      .catch((error: unknown) => Promise.reject(this.#errorOf(error, 'read')));
+    const snapshot = await this.#connections.snapshot().catch(this.#fail);
     try {
-      // each page is asked for by whoever reads
-      const run: Session['run'] = async (...given) =>
-        await this.#in({ database }, async () => await snapshot.session.run(...given));
+      const run: Session['run'] = (...args) => this.#in({ database }, () => snapshot.session.run(...args));
       yield* exportDatabase({ run }, this.dialect, database, this.clock.parameters);
     } catch (error) {
-      throw this.#errorOf(error, 'read');
+      throw errorOf(error, this.#name, 'read');
     } finally {
       await snapshot.end();
     }
   }
 
-  /** About how many rows it has: expired ones count. */
+  /** About how many rows it has, expired ones included. */
   async count(database: string): Promise<number> {
-    const [line] = await this.#in(
-      { database },
-      async () => await this.#query(countRows(this.dialect), [database], 'current'),
-    );
+    const [line] = await this.#in({ database }, () => this.#run(countRows(this.dialect), [database]));
     return Number(line?.[0]);
   }
 
-  /** Every database of the table is held still, for nobody writes to it. */
+  /** Freezes every database of the table, since the whole table is locked. */
   async freeze(): Promise<Freeze> {
-    const failed = (error: unknown): Promise<never> => Promise.reject(this.#errorOf(error, 'read'));
-    const held = await this.#connections.freeze(this.dialect.table.quoted, this.#lockTimeoutMs).catch(failed);
+    const held = await this.#connections
+      .freeze(this.dialect.table.quoted, this.#lockTimeoutMs)
+      .catch(this.#fail);
     let ended: Promise<void> | undefined;
     return {
       verify: async () => {
-        if (ended !== undefined) throw unavailable(`${this.#name} is not held still any more`);
-        await held.session.run(readClock(this.dialect), this.clock.parameters(), 'read').catch(failed);
+        if (ended !== undefined) throw unavailable(`${this.#name} is no longer frozen`);
+        await held.session.run(readClock(this.dialect), this.clock.parameters(), 'read').catch(this.#fail);
       },
       [Symbol.asyncDispose]: async () => {
         await (ended ??= held.end());
@@ -245,91 +228,68 @@ export class OpenTable {
   }
 
   async import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number> {
-    const run: Session['run'] = async (...given) =>
-      await this.#in({ database }, async () => await this.#run(...given));
+    const run: Session['run'] = (...args) => this.#in({ database }, () => this.#run(...args));
     const count = await importDatabase({ run }, this.dialect, database, rows);
     this.#plans?.created(count);
     return count;
   }
 
   async drop(database: string): Promise<boolean> {
-    const drop = async () =>
-      await this.#run(dropDatabase(this.dialect), [database, ...this.clock.parameters()], 'write');
-    const [line] = await this.#in({ database }, drop);
+    const [line] = await this.#in({ database }, () =>
+      this.#run(dropDatabase(this.dialect), [database, ...this.clock.parameters()], 'write'),
+    );
     return line?.[0] === 't';
   }
 
   /**
-   * When a read that is about to be sent begins, for when it finds nothing to bring the time along.
+   * Estimates when a read that is about to be sent begins, for the case that it finds no row and so
+   * returns no time.
    */
-  #reckon(): () => number | undefined {
+  #estimateTime(): number | undefined {
     const [time = this.#serverTime.at(systemClock.monotonic())] = this.clock.parameters();
-    return () => time;
-  }
-
-  /** A lost connection costs a read nothing: it is asked again, once, on another. */
-  async #query(
-    statement: Statement,
-    parameters: readonly unknown[],
-    consistency: 'current' | 'stale',
-  ): Promise<readonly Columns[]> {
-    const ask = async (): Promise<readonly Columns[]> =>
-      consistency === 'stale'
-        ? await this.#connections.runStale(statement, parameters)
-        : await this.#connections.run(statement, parameters, 'read');
-    const askAgain = async (): Promise<readonly Columns[]> => {
-      try {
-        return await ask();
-      } catch (error) {
-        if (!wasLost(error)) throw error;
-        return await ask();
-      }
-    };
-    try {
-      // where the application's sessions are serializable, a read can be refused too
-      return await this.#counted(whileRivalsWin(askAgain));
-    } catch (error) {
-      throw this.#errorOf(error, 'read');
-    }
+    return time;
   }
 
   async #run(
     statement: Statement,
     parameters: readonly unknown[],
-    purpose: Purpose,
+    purpose: Purpose = 'read',
   ): Promise<readonly Columns[]> {
     try {
-      return await this.#counted(this.#connections.run(statement, parameters, purpose));
+      return await this.#track(this.#connections.run(statement, parameters, purpose));
     } catch (error) {
-      throw this.#errorOf(error, purpose);
+      throw errorOf(error, this.#name, purpose);
     }
   }
 
-  #errorOf(error: unknown, purpose: Purpose): Error {
-    return errorOf(error, this.#name, purpose);
-  }
+  readonly #fail = (error: unknown): never => {
+    throw errorOf(error, this.#name, 'read');
+  };
 
-  async #counted<R>(work: Promise<R>): Promise<R> {
+  #track<R>(work: Promise<R>): Promise<R> {
     this.#pending.add(work);
-    try {
-      return await work;
-    } finally {
-      this.#pending.delete(work);
-    }
+    const done = (): void => void this.#pending.delete(work);
+    work.then(done, done);
+    return work;
   }
 
-  #noticeGrowth(results: readonly CommitResult[]): void {
-    if (this.#plans === undefined) return;
+  #observe(results: readonly CommitResult[]): void {
+    let isCommitted = false;
     let created = 0;
     for (const result of results)
-      if (result.outcome === 'committed') for (const { existed } of result.rows) if (!existed) created += 1;
+      if (result.outcome === 'committed') {
+        isCommitted = true;
+        for (const { existed } of result.rows) if (!existed) created += 1;
+      }
+    if (isCommitted) this.clock.stored();
+    if (this.#plans === undefined) return;
     this.#plans.created(created);
     if (this.#plans.isDue(systemClock.monotonic())) void this.#lookAtSize().catch(() => undefined);
   }
 
   async #lookAtSize(): Promise<void> {
     if (this.#plans === undefined) return;
-    const [line] = await this.#query(tableSize(), [this.dialect.table.quoted], 'current');
+    const [line] = await this.#run(tableSize(), [this.dialect.table.quoted]);
     this.#plans.found(Number(line?.[0]));
   }
 }

@@ -22,7 +22,6 @@ import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { readByDatabase } from './connections/by-database.js';
 import { TransactionCommitter } from './commit/transaction-committer.js';
 import { send, type Client } from './connections/connection.js';
-import { errorOf } from './connections/failure.js';
 import type { Session } from './connections/session.js';
 import { currentScope, frameOf, inScope } from './connections/scope.js';
 import { Reader } from './read/reader.js';
@@ -98,13 +97,10 @@ export class TransactionProvider implements StorageProvider {
       },
     };
     this.#reader = new Reader({
+      name: this.name,
       dialect,
       time,
-      // a transaction that breaks takes nothing with it
-      run: async (statement, parameters) =>
-        await session
-          .run(statement, parameters, 'read')
-          .catch((error: unknown) => Promise.reject(errorOf(error, this.name, 'read'))),
+      run: (statement, parameters) => session.run(statement, parameters, 'read'),
     });
     this.#committer = new TransactionCommitter({ name: this.name, session, dialect, time });
   }
@@ -161,11 +157,13 @@ export class TransactionProvider implements StorageProvider {
     return await readByDatabase(addresses, each);
   }
 
-  async #scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
-    if (!this.#isSecured) return await this.#reader.scan(ranges);
-    const each = async (range: ScanRange): Promise<readonly ScanPage[]> =>
-      await inScope({ database: range.database }, async () => await this.#reader.scan([range]));
-    return (await Promise.all(ranges.map(each))).flat();
+  #scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
+    const scanOne = (range: ScanRange): Promise<ScanPage> => this.#reader.scan(range);
+    return Promise.all(
+      ranges.map((range) =>
+        this.#isSecured ? inScope({ database: range.database }, () => scanOne(range)) : scanOne(range),
+      ),
+    );
   }
 
   /** One after the other, as without: a batch has a savepoint of the transaction. */

@@ -3,10 +3,10 @@
  */
 import { soundRows, type RawRow } from '@kvent/key-value-storage/provider';
 import type { Session } from './connections/session.js';
-import { exportRows, importRows } from './sql/administration.js';
+import { exportRows, importRows } from './sql/administration-statements.js';
+import { TextArray } from './sql/array-parameters.js';
 import { decodeRow } from './sql/decode-row.js';
 import type { Dialect } from './sql/statement.js';
-import { TextArray } from './sql/text-array.js';
 
 /** Rows and bytes of one statement at most. */
 const pageRows = 1_000;

@@ -1,8 +1,9 @@
 /**
- * Batches inside the caller's transaction, one after the other, each whole or not at all. What may
- * create a row runs behind a savepoint: when a rival creates it meanwhile, the statement is undone
- * and judges again, and the transaction goes on.
+ * Commits batches inside the caller's transaction, one after the other, each whole or not at all. A
+ * batch that may create a row runs behind a savepoint: when another session creates that row first,
+ * the statement is undone and runs again, and the transaction goes on.
  */
+import { rowNameOf } from '@kvent/key-value-storage/internal';
 import {
   decodeKey,
   describeExpected,
@@ -11,14 +12,12 @@ import {
   type CommitResult,
   type StorageError,
 } from '@kvent/key-value-storage/provider';
-import type { Session } from '../connections/session.js';
 import { errorOf, mayRunAgain, refusalOf } from '../connections/failure.js';
-import { changeRows } from '../sql/general-statement.js';
+import type { Session } from '../connections/session.js';
 import { statement, type Dialect, type Statement } from '../sql/statement.js';
-import { renewRows } from '../sql/renew-rows.js';
-import { changeParameters, changeResults, elementsOf } from './change-parameters.js';
-import { renewalOf, renewalParameters, renewalResults } from './renew-parameters.js';
-import { rowOf } from './row-order.js';
+import { generalPlan } from './general-plan.js';
+import type { Item, Plan } from './plan.js';
+import { renewPlan } from './renew-plan.js';
 
 const attemptsMax = 10;
 const savepoint = statement('savepoint', 'savepoint kvent');
@@ -29,18 +28,19 @@ interface TransactionCommitterOptions {
   readonly name: string;
   readonly session: Session;
   readonly dialect: Dialect;
+  /** The time of a given clock, as the last parameter of a statement. */
   readonly time: () => readonly number[];
 }
 
 export class TransactionCommitter {
   readonly #options: TransactionCommitterOptions;
-  readonly #change: Statement;
-  readonly #renew: Statement;
+  readonly #general: Plan;
+  readonly #renew: Plan;
 
   constructor(options: TransactionCommitterOptions) {
     this.#options = options;
-    this.#change = changeRows(options.dialect);
-    this.#renew = renewRows(options.dialect);
+    this.#general = generalPlan(options.dialect);
+    this.#renew = renewPlan(options.dialect, options.name);
   }
 
   async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
@@ -69,27 +69,20 @@ export class TransactionCommitter {
   }
 
   async #send(batch: Batch): Promise<CommitResult> {
-    const renewal = renewalOf(batch, 0);
-    if (renewal !== undefined) {
-      const lines = await this.#run(this.#renew, [...renewalParameters([renewal]), ...this.#options.time()]);
-      return renewalResults(lines, [renewal], this.#options.name).get(renewal) as CommitResult;
-    }
-    const elements = elementsOf([batch]);
-    const lines = await this.#run(this.#change, [
-      null,
-      ...changeParameters(elements, [batch]),
-      ...this.#options.time(),
-    ]);
-    return changeResults(lines, elements, [batch])[0] as CommitResult;
+    const renewal = this.#renew.parse(batch);
+    const item: Item = renewal ?? { batch, result: undefined };
+    const { statement, parameters, accept } = (renewal ? this.#renew : this.#general).request([item], null);
+    accept(await this.#run(statement, [...parameters, ...this.#options.time()]));
+    return item.result as CommitResult;
   }
 
-  async #run(given: Statement, parameters: readonly unknown[]) {
-    return await this.#options.session.run(given, parameters, 'read');
+  async #run(statement: Statement, parameters: readonly unknown[]) {
+    return await this.#options.session.run(statement, parameters, 'read');
   }
 
   /**
    * Nothing takes effect before the caller's commit. A serialization failure or a deadlock has
-   * ended the transaction: who runs it again may succeed.
+   * ended the transaction: run again, it may succeed.
    */
   #failure(error: unknown, batch: Batch): StorageError {
     if (!mayRunAgain(error)) return errorOf(error, this.#options.name, 'read');
@@ -106,16 +99,18 @@ export class TransactionCommitter {
   }
 }
 
-/** A rival created a row; serialization failures say the same of the whole transaction. */
+/** Another session created a row. Serialization failures end the whole transaction. */
 const isRace = (error: unknown): boolean => mayRunAgain(error) && refusalOf(error) === '22P02';
 
 /** Whether a row that is absent may be created, or its absence be held. */
 function mayCreate({ checks, changes }: Batch): boolean {
   const present = new Set(
-    checks.filter(({ expected }) => expected !== 'absent').map(({ address }) => rowOf(address)),
+    checks.filter(({ expected }) => expected !== 'absent').map(({ address }) => rowNameOf(address)),
   );
   return (
     checks.some(({ expected }) => expected === 'absent') ||
-    changes.some(({ kind, address }) => kind !== 'delete' && kind !== 'renew' && !present.has(rowOf(address)))
+    changes.some(
+      ({ kind, address }) => kind !== 'delete' && kind !== 'renew' && !present.has(rowNameOf(address)),
+    )
   );
 }

@@ -65,31 +65,17 @@ export class Connection implements Session {
     return takesOwnQueries(this.#client);
   }
 
-  async run(
-    statement: Statement,
-    parameters: readonly unknown[],
-    purpose: Purpose,
-  ): Promise<readonly Columns[]> {
-    const { prepare, plans } = this.#options;
-    this.#unconfirmed = false;
-    const scope = this.#options.isSecured() ? currentScope() : undefined;
+  run(statement: Statement, parameters: readonly unknown[], purpose: Purpose): Promise<readonly Columns[]> {
+    const { prepare, plans, isSecured } = this.#options;
+    const scope = isSecured() ? currentScope() : undefined;
     const frame = scope === undefined ? undefined : frameOf(scope, false);
-    const rows = await this.#send(
-      prepare ? nameOf(statement, plans?.current ?? 0) : '',
-      statement.text,
-      parameters,
-      frame,
-    );
-    if (this.#unconfirmed && purpose === 'write')
-      throw new Error(
-        'The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.',
-      );
-    return rows;
+    const name = prepare ? nameOf(statement, plans?.current ?? 0) : '';
+    return this.#send({ name, text: statement.text, values: parameters, frame }, purpose);
   }
 
-  /** A text that is run once. */
-  async query(text: string, values: readonly unknown[] = []): Promise<readonly Columns[]> {
-    return await this.#send('', text, values);
+  /** Runs a text once. */
+  query(text: string, values: readonly unknown[] = []): Promise<readonly Columns[]> {
+    return this.#send({ name: '', text, values }, 'read');
   }
 
   release(destroy: boolean): void {
@@ -103,21 +89,23 @@ export class Connection implements Session {
     this.#client.off('notice', this.#noticed);
   }
 
-  async #send(
-    name: string,
-    text: string,
-    values: readonly unknown[],
-    frame?: Sent['frame'],
-  ): Promise<readonly Columns[]> {
+  #send(sent: Sent, purpose: Purpose): Promise<readonly Columns[]> {
     this.#timer.refresh();
-    try {
-      return await new Promise<readonly Columns[]>((resolve, reject) => {
-        this.#giveUp = () => reject(new Error('No answer came in time.'));
-        send(this.#client, { name, text, values, frame }, resolve, reject);
-      });
-    } finally {
-      this.#giveUp = undefined;
-    }
+    this.#unconfirmed = false;
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown): void => {
+        this.#giveUp = undefined;
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the driver's own error
+        reject(error);
+      };
+      const done = (rows: readonly Columns[]): void => {
+        if (this.#unconfirmed && purpose === 'write') return fail(unconfirmed());
+        this.#giveUp = undefined;
+        resolve(rows);
+      };
+      this.#giveUp = () => fail(new Error('No answer came in time.'));
+      send(this.#client, sent, done, fail);
+    });
   }
 
   readonly #broke = (): void => undefined;
@@ -127,6 +115,11 @@ export class Connection implements Session {
     if (routine === 'SyncRepWaitForLSN') this.#unconfirmed = true;
   };
 }
+
+const unconfirmed = (): Error =>
+  new Error(
+    'The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.',
+  );
 
 const isLoopback = (address: string): boolean => /^(::ffff:)?127\.|^::1$/.test(address);
 

@@ -2,13 +2,13 @@
  * Statements on their way to the server: over the pools of a DataSource, each connection watched,
  * every wait bounded.
  */
-import { storageError } from '@kvent/key-value-storage/provider';
-import { messageOf } from '@kvent/key-value-storage/internal';
+import { messageOf, retrying } from '@kvent/key-value-storage/internal';
+import { storageError, systemClock } from '@kvent/key-value-storage/provider';
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Statement } from '../sql/statement.js';
 import { Connection, type Client } from './connection.js';
-import { isBroken, NotConnected, unavailable } from './failure.js';
+import { isBroken, mayRunAgain, NotConnected, unavailable, wasLost } from './failure.js';
 import type { HeldSession, Purpose, Session } from './session.js';
 
 /**
@@ -42,6 +42,12 @@ interface ConnectionsOptions {
   readonly ended?: () => string | undefined;
 }
 
+/**
+ * Of statements that the server undoes for other sessions: deadlocks, serialization failures,
+ * races.
+ */
+const serializationRetry = { attempts: 40, delayMs: 2, delayMsMax: 50, budgetMs: 10_000 };
+
 interface Waiting {
   readonly pool: Pool;
   readonly refuse: (error: Error) => void;
@@ -70,20 +76,30 @@ export class Connections {
     }
   }
 
-  /** Runs one statement on a connection of its own. */
+  /**
+   * Runs one statement on a connection of its own. It runs again where the server has undone it for
+   * another session, or, once, where the connection was lost and it only reads. `stale`: on the
+   * replicas, one after the other, where there are any.
+   */
   async run(
     statement: Statement,
     parameters: readonly unknown[],
     purpose: Purpose,
+    consistency: 'current' | 'stale' = 'current',
   ): Promise<readonly Columns[]> {
-    return await this.with(async (connection) => await connection.run(statement, parameters, purpose));
-  }
-
-  /** Reads that may be old go to the replicas in turn, where there are any. */
-  async runStale(statement: Statement, parameters: readonly unknown[]): Promise<readonly Columns[]> {
     const { replicas, primary } = this.#options;
-    const pool = replicas[this.#nextReplica++ % Math.max(replicas.length, 1)] ?? primary;
-    return await this.with(async (connection) => await connection.run(statement, parameters, 'read'), pool);
+    const pool = (consistency === 'stale' && replicas[this.#nextReplica++ % replicas.length]) || primary;
+    const connection = await this.#acquire(pool);
+    try {
+      const rows = await connection.run(statement, parameters, purpose);
+      connection.release(false);
+      return rows;
+    } catch (error) {
+      connection.release(isBroken(error));
+      const run = (): Promise<readonly Columns[]> =>
+        this.with((another) => another.run(statement, parameters, purpose), pool);
+      return await runAgain(error, run, purpose);
+    }
   }
 
   /** A session within one snapshot, until it is ended. */
@@ -142,9 +158,9 @@ export class Connections {
   async with<R>(work: (connection: Connection) => Promise<R>, pool = this.#options.primary): Promise<R> {
     const connection = await this.#acquire(pool);
     try {
-      const answer = await work(connection);
+      const result = await work(connection);
       connection.release(false);
-      return answer;
+      return result;
     } catch (error) {
       connection.release(isBroken(error));
       throw error;
@@ -230,4 +246,19 @@ export class Connections {
     for (const { pool, refuse } of [...this.#waiting])
       if (pool.ending === true) refuse(new Error('The pool has ended.'));
   };
+}
+
+async function runAgain<R>(error: unknown, run: () => Promise<R>, purpose: Purpose): Promise<R> {
+  let failed = error;
+  if (purpose === 'read' && wasLost(error))
+    try {
+      return await run();
+    } catch (another) {
+      failed = another;
+    }
+  return await retrying(run, serializationRetry, {
+    clock: systemClock,
+    isRetryable: mayRunAgain,
+    failed: failed as Error,
+  });
 }

@@ -3,7 +3,7 @@
  * what to do next.
  */
 import { isStorageError, storageError, type StorageError } from '@kvent/key-value-storage/provider';
-import { unlikelyMark } from '../sql/append-rows.js';
+import { unlikelyMark } from '../sql/append-statements.js';
 import { raceMark } from '../sql/general-statement.js';
 import type { Purpose } from './session.js';
 

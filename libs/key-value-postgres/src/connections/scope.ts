@@ -21,8 +21,7 @@ export type Framing = readonly [Statement, readonly string[]];
 const current = new AsyncLocalStorage<Scope>();
 
 /** Every statement that the work sends has this scope, and no other. */
-export const inScope = async <R>(scope: Scope, work: () => Promise<R>): Promise<R> =>
-  await current.run(scope, work);
+export const inScope = <R>(scope: Scope, work: () => Promise<R>): Promise<R> => current.run(scope, work);
 
 export const currentScope = (): Scope | undefined => current.getStore();
 

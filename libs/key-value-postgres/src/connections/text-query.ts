@@ -5,9 +5,9 @@
  * through: that is a fifth of a small read.
  */
 import { EventEmitter } from 'node:events';
+import { TextArray } from '../sql/array-parameters.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Framing } from './scope.js';
-import { TextArray } from '../sql/text-array.js';
 
 /** What is needed of the protocol side of a connection of `pg`. */
 export interface Protocol {

@@ -1,4 +1,4 @@
-/** Reads and scans as statements, on whatever runs them: the pool, or one transaction. */
+/** Reads and scans as statements, on the pool or in one transaction. */
 import {
   assertReadBytes,
   type Address,
@@ -7,9 +7,10 @@ import {
   type ScanPage,
   type ScanRange,
 } from '@kvent/key-value-storage/provider';
+import { errorOf } from '../connections/failure.js';
+import { addressColumns } from '../sql/array-parameters.js';
 import { decodeRow, type Columns } from '../sql/decode-row.js';
 import {
-  addressArrays,
   decodeMany,
   decodeScan,
   decodeSpace,
@@ -23,21 +24,21 @@ import {
   scanOne,
   scanParameters,
   spaceParameters,
-} from '../sql/read-rows.js';
+} from '../sql/read-statements.js';
 import { milliseconds, type Dialect, type Statement } from '../sql/statement.js';
 
 type Values = 'include' | 'omit';
 type Consistency = 'current' | 'stale';
 
 /**
- * Reads of more addresses let the server add up what the values take: below, even the largest are a
- * bounded answer, and adding up costs everyone.
+ * Reads of more addresses let the server add up what the values take: up to this, even the largest
+ * values are a bounded answer, and adding up costs every read.
  */
 const plainReadMax = 32;
-const isLarge = (addresses: readonly Address[], values: Values): boolean =>
-  values === 'include' && addresses.length > plainReadMax;
 
 interface ReaderOptions {
+  /** Of the provider, in messages. */
+  readonly name: string;
   readonly dialect: Dialect;
   /** The time of a given clock, as the last parameter of a statement. */
   readonly time: () => readonly number[];
@@ -46,10 +47,19 @@ interface ReaderOptions {
     parameters: readonly unknown[],
     consistency: Consistency,
   ) => Promise<readonly Columns[]>;
-  /** The time of a read that found nothing, where it can be told without asking. */
-  readonly reckon?: (() => () => number | undefined) | undefined;
-  /** Told the server's time whenever it is heard. */
-  readonly heard?: (time: number) => void;
+  /** The time of a read that is about to be sent, where it is known without a round trip. */
+  readonly estimateTime?: () => number | undefined;
+  /** Called with the time of each answer. */
+  readonly observeTime?: (time: number) => void;
+}
+
+/**
+ * A statement, and what its lines say; undefined when there are none, which tell no time either.
+ */
+interface Query {
+  readonly statement: Statement;
+  readonly parameters: readonly unknown[];
+  readonly decode: (lines: readonly Columns[]) => ReadResult | undefined;
 }
 
 export class Reader {
@@ -78,16 +88,20 @@ export class Reader {
     addresses: readonly Address[],
     { values = 'include', consistency = 'current' }: ProviderReadOptions,
   ): Promise<ReadResult> {
-    const [first] = addresses;
-    if (first === undefined) return { time: await this.time(consistency), rows: [] };
-    if (addresses.length === 1) return await this.#readOne(first, values, consistency);
-    const read = await this.#readMany(addresses, values, consistency);
-    assertReadBytes(read.rows);
-    return read;
+    if (addresses.length === 0) return { time: await this.time(consistency), rows: [] };
+    const { statement, parameters, decode } = this.#queryFor(addresses, values);
+    const estimated = this.#options.estimateTime?.();
+    const read = decode(await this.#run(statement, parameters, consistency));
+    if (read !== undefined) return this.#observe(read);
+    const time = estimated ?? (await this.time(consistency));
+    return { time, rows: new Array<undefined>(addresses.length).fill(undefined) };
   }
 
-  async scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
-    return await Promise.all(ranges.map(async (range) => await this.#scan(range)));
+  async scan(range: ScanRange): Promise<ScanPage> {
+    const { consistency = 'current' } = range;
+    const page = decodeScan(await this.#run(this.#scanOf(range), scanParameters(range), consistency), range);
+    const { time } = this.#observe({ time: page.time, rows: page.rows.map(({ row }) => row) });
+    return { ...page, time };
   }
 
   /** The provider's time. */
@@ -96,60 +110,31 @@ export class Reader {
     return milliseconds(line?.[0] as string);
   }
 
-  async #readOne(
-    { database, container, entity, key }: Address,
-    values: Values,
-    consistency: Consistency,
-  ): Promise<ReadResult> {
-    const reckon = this.#options.reckon?.();
-    const [line] = await this.#run(this.#one[values], [database, container, entity, key], consistency);
-    if (line === undefined) return await this.#nothing(1, reckon, consistency);
-    return this.#seen({ time: milliseconds(line[0] as string), rows: [decodeRow(line, 1, values)] });
-  }
-
-  async #readMany(
-    addresses: readonly Address[],
-    values: Values,
-    consistency: Consistency,
-  ): Promise<ReadResult> {
-    const ofSpace = spaceParameters(addresses);
-    if (ofSpace !== undefined) return await this.#readSpace(ofSpace, addresses, values, consistency);
-    const statement = isLarge(addresses, values) ? this.#manyWithin : this.#many[values];
-    const lines = await this.#run(statement, addressArrays(addresses), consistency);
-    return this.#seen(decodeMany(lines, addresses.length, values));
-  }
-
-  async #readSpace(
-    parameters: readonly unknown[],
-    addresses: readonly Address[],
-    values: Values,
-    consistency: Consistency,
-  ): Promise<ReadResult> {
-    const reckon = this.#options.reckon?.();
-    const statement = isLarge(addresses, values) ? this.#spaceWithin : this.#space[values];
-    const lines = await this.#run(statement, parameters, consistency);
-    const read = decodeSpace(lines, addresses, values);
-    return read === undefined ? await this.#nothing(addresses.length, reckon, consistency) : this.#seen(read);
-  }
-
-  async #nothing(
-    count: number,
-    reckon: (() => number | undefined) | undefined,
-    consistency: Consistency,
-  ): Promise<ReadResult> {
-    return {
-      time: reckon?.() ?? (await this.time(consistency)),
-      rows: new Array<undefined>(count).fill(undefined),
+  #queryFor(addresses: readonly Address[], values: Values): Query {
+    const [first] = addresses;
+    if (first !== undefined && addresses.length === 1)
+      return {
+        statement: this.#one[values],
+        parameters: [first.database, first.container, first.entity, first.key],
+        decode: ([line]) =>
+          line && { time: milliseconds(line[0] as string), rows: [decodeRow(line, 1, values)] },
+      };
+    const isLarge = values === 'include' && addresses.length > plainReadMax;
+    const bounded = <R extends ReadResult | undefined>(read: R): R => {
+      if (read !== undefined) assertReadBytes(read.rows);
+      return read;
     };
-  }
-
-  async #scan(range: ScanRange): Promise<ScanPage> {
-    const lines = await this.#run(this.#scanOf(range), scanParameters(range), range.consistency ?? 'current');
-    const page = decodeScan(lines, range);
+    const parameters = spaceParameters(addresses);
+    if (parameters === undefined)
+      return {
+        statement: isLarge ? this.#manyWithin : this.#many[values],
+        parameters: addressColumns(addresses),
+        decode: (lines) => bounded(decodeMany(lines, addresses.length, values)),
+      };
     return {
-      ...page,
-      ...this.#seen({ time: page.time, rows: page.rows.map(({ row }) => row) }),
-      rows: page.rows,
+      statement: isLarge ? this.#spaceWithin : this.#space[values],
+      parameters,
+      decode: (lines) => bounded(decodeSpace(lines, addresses, values)),
     };
   }
 
@@ -169,11 +154,11 @@ export class Reader {
   }
 
   /**
-   * A commit may have read the clock between the beginning of the statement and its look at the
-   * rows.
+   * A commit may have read the clock after the statement began and before it read the rows: the
+   * time is never before that of a row.
    */
-  #seen<R extends ReadResult>(read: R): R {
-    this.#options.heard?.(read.time);
+  #observe<R extends ReadResult>(read: R): R {
+    this.#options.observeTime?.(read.time);
     let { time } = read;
     for (const row of read.rows) if (row !== undefined && row.updatedAt > time) time = row.updatedAt;
     return time === read.time ? read : { ...read, time };
@@ -184,6 +169,11 @@ export class Reader {
     parameters: readonly unknown[],
     consistency: Consistency,
   ): Promise<readonly Columns[]> {
-    return await this.#options.run(statement, [...parameters, ...this.#options.time()], consistency);
+    const { run, time, name } = this.#options;
+    try {
+      return await run(statement, [...parameters, ...time()], consistency);
+    } catch (error) {
+      throw errorOf(error, name, 'read');
+    }
   }
 }

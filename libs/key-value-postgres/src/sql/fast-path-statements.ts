@@ -101,12 +101,13 @@ returning i, number, ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }
 
-const created = (
+const insert = (
   table: string,
   source: string,
+  returning = '',
 ): string => `insert into ${table} (${identity}, version, updated_at, expires_at, ttl_ms, value, number)
 select ${source} on conflict do nothing
-returning version, ${epochMs('updated_at')}, ${epochMs('expires_at')}`;
+returning ${returning}${epochMs('updated_at')}, ${epochMs('expires_at')}`;
 
 /** A row at $1 to $4 where none is: its version, its time to live, JSON or a number. */
 export function createRow(dialect: Dialect): Statement {
@@ -114,7 +115,7 @@ export function createRow(dialect: Dialect): Statement {
   const row = `$1, $2, $3, $4, $5::pg_catalog.int8, t, t ${plus} ${span('$6::pg_catalog.int8')}, $6::pg_catalog.int8, $7::pg_catalog.json, $8::pg_catalog.int8`;
   return statement(
     'create_one',
-    created(
+    insert(
       dialect.table.quoted,
       `${row} from (select ${now} t offset 0) c where ${lockTimeout('$9')} is not null`,
     ),
@@ -127,10 +128,11 @@ export function createRows(dialect: Dialect): Statement {
   const rows = `${arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 text', '9 int8')} o(db, co, en, ke, ver, ttl, val, num, i)`;
   return statement(
     'create',
-    created(
+    insert(
       dialect.table.quoted,
       `db, co, en, ke, ver, t, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num
 from ${lockTimeoutSet}, (select ${now} t offset 0) c, ${rows} where s.v is not null order by i`,
+      'version, ',
     ),
   );
 }

@@ -35,8 +35,17 @@ import {
 /** What `chk` means: null is no check. */
 export const checkCode = { absent: 0, present: 1, version: 2, number: 3 } as const;
 
-/** What `act` means. `again` is a further check of a row that stands before it already. */
-export const actCode = { again: -1, check: 0, put: 1, delete: 2, sum: 3, min: 4, max: 5, renew: 6 } as const;
+/** What `act` means. `repeated`: a further check of a row that comes before it already. */
+export const actCode = {
+  repeated: -1,
+  check: 0,
+  put: 1,
+  delete: 2,
+  sum: 3,
+  min: 4,
+  max: 5,
+  renew: 6,
+} as const;
 
 /** In the message of the failure on purpose: people will read it in the log of the server. */
 export const raceMark = 'kvent: another session created a row meanwhile, the statement runs again';
@@ -136,7 +145,7 @@ export function changeRows(dialect: Dialect): Statement {
   delete from ${table} r using j
   where ok and ${is('act', 2)} and v0 is not null and (select pg_catalog.count(*) from n) ${ge} 0 and ${sameRow} returning 1
 )
-select i, ok, met, misfit, live, v0, new, ${epochMs('xa')}, ${epochMs('bt')}, ${verified(
+select i, met, misfit, live, v0, new, ${epochMs('xa')}, ${epochMs('bt')}, ${verified(
       ['n', 'u', 'm', 'd'].map(countOf).join(` ${plus} `),
       `(select pg_catalog.count(*) from j where ok and (puts or ghost or ${is('act', 2)} and v0 is not null or ${is('act', 6)} and live and xa ${gt} x0))`,
     )}

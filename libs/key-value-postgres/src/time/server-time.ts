@@ -11,12 +11,12 @@ const reckonedMsMax = 10_000;
 
 export class ServerTime {
   #time = Number.NaN;
-  #heardAt = Number.NEGATIVE_INFINITY;
+  #observedAt = Number.NEGATIVE_INFINITY;
 
   /** Remembers the time of an answer that has just come. */
-  heard(time: number): void {
+  observe(time: number): void {
     this.#time = time;
-    this.#heardAt = systemClock.monotonic();
+    this.#observedAt = systemClock.monotonic();
   }
 
   /**
@@ -24,7 +24,7 @@ export class ServerTime {
    * did. Undefined when too long nothing was heard.
    */
   at(sent: number): number | undefined {
-    const elapsed = sent - this.#heardAt;
+    const elapsed = sent - this.#observedAt;
     return elapsed >= 0 && elapsed < reckonedMsMax
       ? this.#time + Math.floor(elapsed)
       : elapsed < 0 && elapsed > -reckonedMsMax

@@ -80,6 +80,6 @@ export function appendToRow(dialect: Dialect): Statement {
   insert into ${quoted} (${identity}, version, updated_at, value)
   select $1, $8, $9, ke, $7::pg_catalog.int8, bt, val::pg_catalog.json from u, ${arrays('10 text', '11 text')} e(ke, val, i) on conflict do nothing returning 1
 )
-select ${epochMs('bt')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.cardinality($10::pg_catalog.text[]))', unlikelyMark)} from u`,
+select ${epochMs('bt')}, ${epochMs('bt')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.cardinality($10::pg_catalog.text[]))', unlikelyMark)} from u`,
   );
 }

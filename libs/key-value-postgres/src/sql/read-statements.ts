@@ -7,6 +7,7 @@ import {
   type ScanRange,
   type ScannedRow,
 } from '@kvent/key-value-storage/provider';
+import { TextArray } from './array-parameters.js';
 import { decodeRow, type Columns } from './decode-row.js';
 import { eq, gt, ge, isRow, lt, unexpired } from './operators.js';
 import {
@@ -20,7 +21,6 @@ import {
   type Dialect,
   type Statement,
 } from './statement.js';
-import { TextArray } from './text-array.js';
 
 type Values = 'include' | 'omit';
 
@@ -61,14 +61,6 @@ left join lateral (select * from ${dialect.table.quoted}
   where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')} and ${unexpired('expires_at', now)} offset 0) r on true`;
   return statement('get_many_within', `select ${epochMs(now)}, s.* from (${withinBytes(['i'], rows)}) s`);
 }
-
-/** The four arrays of `readMany`. */
-export const addressArrays = (addresses: readonly Address[]): readonly TextArray[] => [
-  new TextArray(addresses.map(({ database }) => database)),
-  new TextArray(addresses.map(({ container }) => container)),
-  new TextArray(addresses.map(({ entity }) => entity)),
-  new TextArray(addresses.map(({ key }) => key)),
-];
 
 /**
  * The living rows of one space ($1 to $3) whose keys are in the array $4, each with its key, and

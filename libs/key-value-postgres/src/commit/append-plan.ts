@@ -1,0 +1,153 @@
+/**
+ * Batches that create rows behind one number that has to be what was read, as the append to a
+ * stream does, or without such a number.
+ */
+import { rowNameOf } from '@kvent/key-value-storage/internal';
+import type {
+  Address,
+  Batch,
+  Change,
+  ChangedRow,
+  CommitResult,
+  Expected,
+} from '@kvent/key-value-storage/provider';
+import { appendRows, appendToRow } from '../sql/append-statements.js';
+import { addressColumns, sparse, sparseTexts, TextArray } from '../sql/array-parameters.js';
+import type { Columns } from '../sql/decode-row.js';
+import { milliseconds, type Dialect } from '../sql/statement.js';
+import { AdaptiveFastPath, type Attempt } from './fast-path.js';
+import { ttlMsOf } from './general-plan.js';
+import type { Plan, RowItem } from './plan.js';
+import { inRowOrder } from './row-order.js';
+
+/** The number that has to be `expected`, and becomes `number`. */
+interface Head extends Address {
+  readonly batch: Batch;
+  readonly expected: string;
+  readonly number: string;
+}
+
+interface CreatedRow extends Address {
+  readonly batch: Batch;
+  readonly text: string | null;
+  readonly number: string | null;
+  readonly ttlMs: number | null;
+}
+
+interface Append extends RowItem {
+  readonly head: Head | undefined;
+  readonly created: readonly CreatedRow[];
+  /** In the order of the changes. */
+  readonly rows: readonly (Head | CreatedRow)[];
+}
+
+export function appendPlan(dialect: Dialect, general: Plan): Plan<Append> {
+  const append = appending(dialect);
+  const fastPath = new AdaptiveFastPath({ present: append, absent: append });
+  return {
+    parse,
+    fastPath: () => fastPath,
+    request: (items, lockMs) => general.request(items, lockMs),
+  };
+}
+
+/** Each row is checked and put: created, but for the head. */
+function parse(batch: Batch): Append | undefined {
+  const { checks, changes } = batch;
+  if (changes.length < 2 || checks.length !== changes.length) return undefined;
+  const expected = new Map(checks.map((check) => [rowNameOf(check.address), check.expected]));
+  let head: Head | undefined;
+  const created: CreatedRow[] = [];
+  const rows: (Head | CreatedRow)[] = [];
+  for (const change of changes) {
+    const row = rowOf(batch, change, expected.get(rowNameOf(change.address)));
+    if (row === undefined || (isHead(row) && head !== undefined)) return undefined;
+    if (isHead(row)) head = row;
+    else created.push(row);
+    rows.push(row);
+  }
+  const { database, container, entity, key } = head ?? (rows[0] as CreatedRow);
+  return { batch, database, container, entity, key, head, created, rows, result: undefined };
+}
+
+function rowOf(batch: Batch, change: Change, expected: Expected | undefined): Head | CreatedRow | undefined {
+  if (change.kind !== 'put' || change.value.kind === 'bytes' || typeof change.ttl === 'object')
+    return undefined;
+  const { value, ttl } = change;
+  const { container, entity, key } = change.address;
+  const { database } = batch;
+  const text = value.kind === 'json' ? value.text : null;
+  const number = value.kind === 'number' ? value.number.toString() : null;
+  if (expected === 'absent')
+    return { batch, database, container, entity, key, text, number, ttlMs: ttlMsOf(ttl) };
+  return typeof expected === 'object' && 'number' in expected && number !== null && ttl === 'never'
+    ? { batch, database, container, entity, key, expected: expected.number.toString(), number }
+    : undefined;
+}
+
+const isHead = (row: Head | CreatedRow): row is Head => 'expected' in row;
+
+const appending = (dialect: Dialect): Attempt<Append> => ({
+  single: {
+    appliesTo: ({ head, created }) => head !== undefined && areEvents(created),
+    statement: appendToRow(dialect),
+    parameters: ({ database, container, entity, key, head, created, batch: { version } }) => {
+      const rows = inRowOrder(created);
+      return [
+        ...[database, container, entity, key, head?.expected, head?.number, version],
+        ...[rows[0]?.container, rows[0]?.entity],
+        new TextArray(rows.map((row) => row.key)),
+        new TextArray(rows.map(({ text }) => text)),
+      ];
+    },
+  },
+  statement: appendRows(dialect),
+  parameters: (items) => {
+    const numbers = new Map(items.map(({ batch }, index) => [batch, index + 1]));
+    const unguarded = new Set(items.flatMap(({ head, batch }) => (head === undefined ? [batch] : [])));
+    const heads = inRowOrder(items.flatMap(({ head }) => head ?? []));
+    const rows = inRowOrder(items.flatMap(({ created }) => created));
+    return [
+      ...addressColumns(heads),
+      heads.map(({ expected }) => expected),
+      heads.map(({ number }) => number),
+      heads.map(({ batch: { version } }) => version),
+      heads.map(({ batch }) => numbers.get(batch)),
+      ...addressColumns(rows),
+      rows.map(({ batch: { version } }) => version),
+      sparseTexts(rows.map(({ text }) => text)),
+      sparse(rows.map(({ number }) => number)),
+      sparse(rows.map(({ ttlMs }) => ttlMs)),
+      rows.map(({ batch }) => numbers.get(batch)),
+      rows.map(({ batch }) => !unguarded.has(batch)),
+    ];
+  },
+  result: resultOf,
+});
+
+/** JSON in one space that does not expire. */
+function areEvents(rows: readonly CreatedRow[]): boolean {
+  const [first] = rows;
+  return rows.every(
+    ({ container, entity, text, ttlMs }) =>
+      text !== null && ttlMs === null && entity === first?.entity && container === first.container,
+  );
+}
+
+function resultOf([began, time]: Columns, { rows }: Append): CommitResult {
+  const from = milliseconds(began as string);
+  return {
+    outcome: 'committed',
+    time: milliseconds(time as string),
+    rows: rows.map((row) => changed(row, from)),
+  };
+}
+
+function changed(row: Head | CreatedRow, from: number): ChangedRow {
+  if (isHead(row)) return { existed: true, number: BigInt(row.number) };
+  return {
+    existed: false,
+    ...(row.number !== null && { number: BigInt(row.number) }),
+    ...(row.ttlMs !== null && { expiresAt: from + row.ttlMs }),
+  };
+}
