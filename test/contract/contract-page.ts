@@ -31,16 +31,16 @@ export function contractPage(): string {
     '',
     '<!-- Printed from the clauses by test/contract/contract-page.spec.ts: `KVENT_DOCS=write npm run jest -- test/contract/contract-page` writes it anew. -->',
     '',
-    `Every storage provider and every wrapper proves these ${clauses.length + storeClauses.length} sentences, each on a fresh provider; each sentence is also run on a provider that is broken on purpose, and has to catch it. [Write your own provider](../guides/write-your-own-provider.md) tells how to run them on yours; [the promises](../promises.md) say what they mean for an application.`,
+    `Every storage provider and every wrapper fulfils these ${clauses.length + storeClauses.length} clauses. Each clause runs on a fresh provider. It also runs on a provider that is broken on purpose, and must detect it. [Write your own provider](../guides/write-your-own-provider.md) explains how to run the clauses on your provider; [the promises](../promises.md) explain what they mean for an application.`,
     '',
     ...section(
       'The port',
-      'What an engine has to fulfil: `StorageProvider` in `@kvent/key-value-storage/core`.',
+      'The requirements for an engine: `StorageProvider` in `@kvent/key-value-storage/core`.',
       clauses,
     ),
     ...section(
-      'The stores above it',
-      'What `KeyValueStore` and `AtomicBatch` do on any provider.',
+      'The stores',
+      'The behaviour of `KeyValueStore` and `AtomicBatch` on every provider.',
       storeClauses,
     ),
   ];
@@ -57,7 +57,7 @@ function section(title: string, words: string, all: readonly Line[]): readonly s
     ...numbers.flatMap((law) => [
       `### ${title}: ${law}. ${laws[law] ?? ''}`,
       '',
-      '| Clause | It catches a provider that … |',
+      '| Clause | Detects a provider that … |',
       '|---|---|',
       ...all.filter((line) => line.law === law).map(row),
       '',
@@ -66,6 +66,6 @@ function section(title: string, words: string, all: readonly Line[]): readonly s
 }
 
 const row = ({ name, capability, broken }: Line): string =>
-  `| ${cell(name)}${capability === undefined ? '' : ` *(needs ${cell(capabilities[capability].words)})*`} | ${cell(broken.fault)} |`;
+  `| ${cell(name)}${capability === undefined ? '' : ` *(requires ${cell(capabilities[capability].words)})*`} | ${cell(broken.fault)} |`;
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('*', '\\*');

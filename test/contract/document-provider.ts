@@ -1,8 +1,7 @@
 /**
- * A storage provider in one file: the sample of the guide 'Write your own provider'. Its engine can
- * do three things: get a document, replace one if nobody else has, and list their names. Each
- * database is one document, so a batch is one compare-and-set, and everything that the contract
- * says about batches is said by `evaluateBatch`.
+ * The sample of the guide 'Write your own provider': a storage provider in one file. Its engine
+ * gets documents, replaces one by compare-and-set, and lists their names. Each database is one
+ * document, so a batch is one compare-and-set; `evaluateBatch` holds all other rules of batches.
  */
 import {
   assertReadBytes,
@@ -32,14 +31,11 @@ import {
   type Value,
 } from '@kvent/key-value-storage/provider';
 
-// #region engine
-/** What is asked of the engine: any store of texts that can compare and set. */
+/** A store of texts with compare-and-set. */
 export interface DocumentEngine {
-  /** Documents by name, all as they were at one moment; `undefined` where there is none. */
+  /** Documents by name, all as of one moment; `undefined` where there is none. */
   get(names: readonly string[]): Promise<readonly (StoredDocument | undefined)[]>;
-  /**
-   * Puts a document, if it still has this revision (0: if there is none); answers whether it did.
-   */
+  /** Puts a document if it has this revision (0: if there is none); returns whether it did. */
   compareAndSet(name: string, revision: number, text: string): Promise<boolean>;
   names(): Promise<readonly string[]>;
 }
@@ -47,25 +43,25 @@ export interface StoredDocument {
   readonly revision: number;
   readonly text: string;
 }
-// #endregion
 
 export interface DocumentProviderOptions {
   readonly engine: DocumentEngine;
-  /** The time it runs on. @default the system's */
+  /** @default the system's clock */
   readonly clock?: Clock;
 }
 
+type CallOptions = Pick<ProviderReadOptions, 'signal'>;
+
 /** One database, as it was read. */
-interface Loaded {
+interface LoadedDatabase {
   readonly revision: number;
   readonly table: RowTable;
 }
 
 export class DocumentProvider implements StorageProvider {
-  // #region features
   readonly name = 'documents';
   readonly features: ProviderFeatures = {
-    durable: 'quorum', // the engine answers when a majority has it on disk
+    durable: 'quorum', // the engine confirms a write when a majority has it on disk
     shared: true, // several processes may use the same documents
     staleReads: false,
     coalesce: false,
@@ -73,12 +69,11 @@ export class DocumentProvider implements StorageProvider {
     scan: 'ordered',
     clock: 'replaceable',
   };
-  // #endregion
   readonly administration: StorageAdministration;
   readonly #engine: DocumentEngine;
   readonly #clock: Clock;
-  readonly #underWay = new Set<Promise<unknown>>();
-  readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #pending = new Set<Promise<unknown>>();
+  readonly #lastCommits = new Map<string, Promise<unknown>>();
   #time: SteadyTime | undefined;
 
   constructor(options: DocumentProviderOptions) {
@@ -95,7 +90,6 @@ export class DocumentProvider implements StorageProvider {
     };
   }
 
-  // #region lifecycle
   async open(): Promise<void> {
     if (this.#time !== undefined)
       throw storageError('INVALID_STATE', 'This DocumentProvider is already open.', {});
@@ -104,7 +98,7 @@ export class DocumentProvider implements StorageProvider {
 
   async close(): Promise<void> {
     this.#time = undefined;
-    await Promise.allSettled(this.#underWay);
+    await Promise.allSettled(this.#pending);
   }
 
   #opened(): SteadyTime {
@@ -113,22 +107,17 @@ export class DocumentProvider implements StorageProvider {
     return this.#time;
   }
 
-  /**
-   * Every call goes through here: it rejects when the provider is not open, and `close` waits for
-   * it.
-   */
+  /** Every call goes through here: it rejects while the provider is not open; `close` waits for it. */
   async #run<R>(work: (time: SteadyTime) => Promise<R>): Promise<R> {
     const running = work(this.#opened());
-    this.#underWay.add(running);
+    this.#pending.add(running);
     try {
       return await running;
     } finally {
-      this.#underWay.delete(running);
+      this.#pending.delete(running);
     }
   }
-  // #endregion
 
-  // #region read
   async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
     throwIfAborted('A read', options.signal);
     return await this.#run(async (steady) => {
@@ -146,10 +135,7 @@ export class DocumentProvider implements StorageProvider {
     });
   }
 
-  async scan(
-    ranges: readonly ScanRange[],
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<readonly ScanPage[]> {
+  async scan(ranges: readonly ScanRange[], options: CallOptions = {}): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
     return await this.#run(
       async (steady) =>
@@ -162,28 +148,20 @@ export class DocumentProvider implements StorageProvider {
         ),
     );
   }
-  // #endregion
 
-  // #region commit
-  async commit(
-    batches: readonly Batch[],
-    options: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<readonly CommitResult[]> {
+  async commit(batches: readonly Batch[], options: CallOptions = {}): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
     return await this.#run(
-      async (steady) => await Promise.all(batches.map((batch) => this.#inTurn(batch, steady))),
+      async (steady) => await Promise.all(batches.map((batch) => this.#commitInOrder(batch, steady))),
     );
   }
 
-  /**
-   * One commit of a database after the other: right without it too, but rivals of one process would
-   * only get in each other's way.
-   */
-  #inTurn(batch: Batch, steady: SteadyTime): Promise<CommitResult> {
-    const before = this.#turns.get(batch.database) ?? Promise.resolve();
-    const mine = before.catch(() => undefined).then(async () => await this.#commit(batch, steady));
-    this.#turns.set(batch.database, mine);
-    return mine;
+  /** Commits of one database run one after the other: concurrent ones would only retry. */
+  #commitInOrder(batch: Batch, steady: SteadyTime): Promise<CommitResult> {
+    const before = this.#lastCommits.get(batch.database) ?? Promise.resolve();
+    const commit = before.catch(() => undefined).then(async () => await this.#commit(batch, steady));
+    this.#lastCommits.set(batch.database, commit);
+    return commit;
   }
 
   async #commit(batch: Batch, steady: SteadyTime): Promise<CommitResult> {
@@ -191,18 +169,16 @@ export class DocumentProvider implements StorageProvider {
       const { revision, table } = await this.#load(batch.database, steady);
       const now = steady.now();
       const { result, effects } = evaluateBatch(batch, (address) => table.get(address), now);
-      // a conflict was judged by what is stored, and a batch that changes nothing has nothing to
-      // store
+      // a conflict, or a batch without effect: nothing to store
       if (effects.length === 0) return result;
       table.apply(effects);
       if (await this.#save(batch.database, revision, table, now)) {
         steady.stored(now);
         return result;
       }
-      // another commit was faster: judge again by what is there now
+      // another commit was faster: evaluate again on its result
     }
   }
-  // #endregion
 
   async sweep(limit: number): Promise<number> {
     return await this.#run(async (steady) => {
@@ -254,10 +230,7 @@ export class DocumentProvider implements StorageProvider {
     return existed;
   }
 
-  /**
-   * The same loop for whatever changes a database otherwise; `change` answers how many rows it has
-   * changed.
-   */
+  /** The same loop for every other change of a database; `change` returns how many rows it changed. */
   async #change(
     database: string,
     steady: SteadyTime,
@@ -273,48 +246,36 @@ export class DocumentProvider implements StorageProvider {
 
   // ─── documents
 
-  async #load(database: string, steady: SteadyTime): Promise<Loaded> {
+  async #load(database: string, steady: SteadyTime): Promise<LoadedDatabase> {
     const [document] = await this.#engine.get([database]);
     return parse(database, document, steady);
   }
 
   async #save(database: string, revision: number, table: RowTable, time: number): Promise<boolean> {
-    const rows = Array.from(table.all(), ({ container, entity, key, row }) => [
-      container,
-      entity,
-      key,
-      packed(row),
-    ]);
+    const rows = Array.from(table.all(), ({ row, ...at }) => [at.container, at.entity, at.key, packed(row)]);
     return await this.#engine.compareAndSet(database, revision, JSON.stringify({ time, rows }));
   }
 }
 
-// #region document
 type Packed = Omit<Row, 'value'> & { readonly kind: string; readonly value: string };
+interface PackedTable {
+  readonly time: number;
+  readonly rows: readonly (readonly [container: string, entity: string, key: string, row: Packed])[];
+}
 
-/**
- * A document as a table. What cannot be read back is said, with its place; it is never taken for an
- * empty database.
- */
-function parse(database: string, document: StoredDocument | undefined, steady: SteadyTime): Loaded {
+/** A document as a table. One that cannot be read is an error, never an empty database. */
+function parse(database: string, document: StoredDocument | undefined, steady: SteadyTime): LoadedDatabase {
   const table = new RowTable();
   if (document === undefined) return { revision: 0, table };
   try {
-    const { time, rows } = JSON.parse(document.text) as {
-      time: number;
-      rows: [string, string, string, Packed][];
-    };
+    const { time, rows } = JSON.parse(document.text) as PackedTable;
     for (const [container, entity, key, row] of rows) table.set({ container, entity, key }, unpacked(row));
-    // so that time does not go back when this process's clock is behind
+    // time must not go back where this process's clock is behind
     steady.stored(time);
     return { revision: document.revision, table };
   } catch (cause) {
-    throw storageError(
-      'STORAGE_CORRUPT',
-      `The document of ${database} cannot be read back.`,
-      { place: database },
-      { cause },
-    );
+    const message = `The document of ${database} cannot be read back.`;
+    throw storageError('STORAGE_CORRUPT', message, { place: database }, { cause });
   }
 }
 
@@ -322,21 +283,15 @@ function parse(database: string, document: StoredDocument | undefined, steady: S
 function packed({ value, ...row }: Row): Packed {
   if (value.kind === 'json') return { ...row, kind: 'json', value: value.text };
   if (value.kind === 'number') return { ...row, kind: 'number', value: value.number.toString() };
-  return {
-    ...row,
-    kind: 'bytes',
-    value: value.kind === 'bytes' ? Buffer.from(value.bytes).toString('base64') : '',
-  };
+  const bytes = value.kind === 'bytes' ? value.bytes : [];
+  return { ...row, kind: 'bytes', value: Buffer.from(bytes).toString('base64') };
 }
 
-function unpacked({ kind, value, ...row }: Packed): Row {
-  return { ...row, value: valueOf(kind, value) };
-}
+const unpacked = ({ kind, value, ...row }: Packed): Row => ({ ...row, value: valueOf(kind, value) });
 
 function valueOf(kind: string, value: string): Value {
   if (kind === 'json') return { kind, text: value };
   if (kind === 'number') return { kind, number: BigInt(value) };
   if (kind === 'bytes') return { kind, bytes: new Uint8Array(Buffer.from(value, 'base64')) };
-  throw new TypeError(`A value of the kind ${kind} is not known.`);
+  throw new TypeError(`The kind of a value must be json, number or bytes; got ${kind}.`);
 }
-// #endregion
