@@ -54,7 +54,7 @@ const mutants = [
   },
   {
     without: 'the promise that retried methods answer',
-    file: 'key-value-storage/src/nest/retry-on-conflict.decorator.ts',
+    file: 'key-value-storage/src/nest/retry/retry-on-conflict.decorator.ts',
     from: '(...given: any[]) => Promise<unknown>',
     to: '(...given: any[]) => any',
     missed: ['only methods that answer a promise'],

@@ -92,13 +92,13 @@ export {
   type AnyState,
   type InjectDecorator,
 } from './nest/inject-store.decorator.js';
-export type { KeyValueStorageOptions, TenancyOptions } from './nest/key-value-storage-options.js';
+export type { KeyValueStorageOptions, TenancyOptions } from './nest/options/key-value-storage-options.js';
 export { KeyValueStorageModule } from './nest/key-value-storage.module.js';
-export { RetryOnConflict } from './nest/retry-on-conflict.decorator.js';
+export { RetryOnConflict } from './nest/retry/retry-on-conflict.decorator.js';
 export {
   RetryOnConflictInterceptor,
   type RetryInterceptorOptions,
-} from './nest/retry-on-conflict.interceptor.js';
+} from './nest/retry/retry-on-conflict.interceptor.js';
 export { TenantContext } from './nest/tenancy/tenant-context.js';
 export { TenantGuard } from './nest/tenancy/tenant.guard.js';
 export { TenantInterceptor } from './nest/tenancy/tenant.interceptor.js';

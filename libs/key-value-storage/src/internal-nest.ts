@@ -1,13 +1,9 @@
 /**
- * The part of `/internal` that loads Nest: what the module of the event store shares with
+ * The part of `/internal` whose types need Nest: what the module of the event store shares with
  * `KeyValueStorageModule`. No promise: any release may change or remove these names.
  */
-export { callSite } from './nest/call-site.js';
-export { onceForApplication } from './nest/once-for-application.js';
-export {
-  hasStarted,
-  startUpCheckSymbol,
-  startUpContextOf,
-  type StartUpCheck,
-  type StartUpContext,
-} from './nest/start-up-checks.js';
+export { callSite } from './nest/start-up/call-site.js';
+export { assertOneRoot, FeatureKind, missingRoot, namedModule } from './nest/start-up/feature-kind.js';
+export { onceForApplication } from './nest/start-up/once-for-application.js';
+export { optionalPackage } from './nest/start-up/optional-package.js';
+export { hasStarted, startUpCheckSymbol, type StartUpCheck } from './nest/start-up/start-up-context.js';

@@ -30,7 +30,7 @@ export {
 } from './core/commit/participant.js';
 export { StorageAccess } from './core/commit/storage-access.js';
 export type { OnConflict } from './core/contention/held-locks.js';
-export { backoffMs, resolveRetry, retrying, type RetryPolicy } from './core/contention/retry-on-conflict.js';
+export { backoffMs, resolveRetry, retrying } from './core/contention/retry-on-conflict.js';
 export { encodeValue, invalidValue, mayHoldTags, parseStored, reviveFrozen } from './core/encoding/codec.js';
 export { encodeRange } from './core/encoding/key-encoding.js';
 export { encodeText } from './core/encoding/text-encoding.js';

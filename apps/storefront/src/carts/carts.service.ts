@@ -31,13 +31,9 @@ export class CartsService {
   async get(id: string): Promise<Entry<Cart>> {
     const cart = await this.carts.get(id);
     if (cart === undefined)
-      throw new ShopError(
-        'CART_NOT_FOUND',
-        404,
-        'There is no such cart',
-        `There is no cart ${id}, or no longer.`,
-        { cart: id },
-      );
+      throw new ShopError('CART_NOT_FOUND', 404, 'Cart not found', `There is no cart ${id}, or no longer.`, {
+        cart: id,
+      });
     return cart;
   }
 
@@ -45,7 +41,7 @@ export class CartsService {
   async filled(id: string): Promise<Entry<Cart>> {
     const cart = await this.get(id);
     if (cart.value.items.length === 0)
-      throw new ShopError('CART_EMPTY', 409, 'The cart is empty', `There is nothing in the cart ${id}.`, {
+      throw new ShopError('CART_EMPTY', 409, 'Empty cart', `There is nothing in the cart ${id}.`, {
         cart: id,
       });
     return cart;

@@ -97,7 +97,7 @@ export class Bank {
     } catch {
       const detail =
         'It is not known what the bank has done. Send the same request again: an order is charged once.';
-      throw new ShopError('BANK_UNAVAILABLE', 502, 'The bank does not answer', detail, { order });
+      throw new ShopError('BANK_UNAVAILABLE', 502, 'Bank unavailable', detail, { order });
     }
   }
 }

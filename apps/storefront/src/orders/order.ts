@@ -54,13 +54,10 @@ export function place(order: Pick<Order, 'id' | 'cart' | 'items'>, at: Date): Or
 /** `ORDER_NOT_PAYABLE` for one that was paid, declined, cancelled or shipped. */
 export function assertPayable({ id, status }: Order): void {
   if (status === 'placed') return;
-  throw new ShopError(
-    'ORDER_NOT_PAYABLE',
-    409,
-    'The order is not to be paid',
-    `The order ${id} is ${status}.`,
-    { order: id, status },
-  );
+  throw new ShopError('ORDER_NOT_PAYABLE', 409, 'Order not payable', `The order ${id} is ${status}.`, {
+    order: id,
+    status,
+  });
 }
 
 /**
@@ -69,7 +66,7 @@ export function assertPayable({ id, status }: Order): void {
  */
 export function cancel({ id, status }: Order): readonly OrderEvent[] {
   if (status === 'shipped')
-    throw new ShopError('ORDER_SHIPPED', 409, 'The order was shipped', `The order ${id} has left.`, {
+    throw new ShopError('ORDER_SHIPPED', 409, 'Order already shipped', `The order ${id} has left.`, {
       order: id,
     });
   return status === 'placed' || status === 'paid' ? [{ type: 'cancelled' }] : [];
@@ -79,7 +76,7 @@ export function cancel({ id, status }: Order): readonly OrderEvent[] {
 export function ship({ id, status }: Order): readonly OrderEvent[] {
   if (status === 'shipped') return [];
   if (status !== 'paid')
-    throw new ShopError('ORDER_NOT_PAID', 409, 'The order is not paid', `The order ${id} is ${status}.`, {
+    throw new ShopError('ORDER_NOT_PAID', 409, 'Order not paid', `The order ${id} is ${status}.`, {
       order: id,
       status,
     });

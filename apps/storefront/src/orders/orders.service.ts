@@ -168,7 +168,7 @@ const paymentDeclined = (order: string): ShopError =>
   new ShopError(
     'PAYMENT_DECLINED',
     402,
-    'The card was declined',
+    'Payment declined',
     `The order ${order} is over, and its goods are for others.`,
     { order },
   );

@@ -79,7 +79,7 @@ export function adjust(stock: Stock, counted: number, reason: string): readonly 
     throw new ShopError(
       'STOCK_PROMISED',
       409,
-      'More is promised',
+      'Promised stock',
       `${stock.reserved} are promised; counted were ${counted}.`,
       {
         ...stock,
@@ -93,7 +93,7 @@ const insufficientStock = (sku: string, needed: number, available: number): Shop
   new ShopError(
     'INSUFFICIENT_STOCK',
     409,
-    'Not enough in stock',
+    'Insufficient stock',
     `Of ${sku}, ${needed} are needed and ${available} available.`,
     {
       sku,

@@ -1,7 +1,13 @@
-import { Logger, Module, type DynamicModule, type OnModuleInit, type Type } from '@nestjs/common';
+import { Logger, Module, type DynamicModule, type OnModuleInit } from '@nestjs/common';
 import { ModuleRef, ModulesContainer } from '@nestjs/core';
 import type * as Cqrs from '@nestjs/cqrs';
-import { callSite, hasStarted, onceForApplication } from '@kvent/key-value-storage/internal/nest';
+import {
+  callSite,
+  hasStarted,
+  namedModule,
+  onceForApplication,
+  optionalPackage,
+} from '@kvent/key-value-storage/internal/nest';
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import { assertOptions, inspect, isError, printable } from '@kvent/key-value-storage/internal';
 import type { Recorded } from '../core/definition/event-stream.js';
@@ -14,7 +20,6 @@ import {
 } from '../core/definition/stream-definition.js';
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
-import { optionalPackage } from './optional-package.js';
 
 /**
  * For each event type that is published: what the bus is given. Types that are left out are not
@@ -58,7 +63,7 @@ export class EventBusBridgeModule {
         );
     const token = Symbol(owner);
     return {
-      module: bridgeModule(stream),
+      module: namedModule(`EventBusBridge(${stream.type})`, { [listenerSymbol]: true }),
       imports: [EventStoreHost],
       providers: [
         {
@@ -147,13 +152,4 @@ class EventBusBridge implements OnModuleInit {
       );
     }
   }
-}
-
-/** A class of its own, so that Nest never takes two features for one. */
-function bridgeModule({ type }: ResolvedStream): Type<unknown> {
-  const name = `EventBusBridge(${type})`;
-  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest knows modules by their classes; this one has nothing to do
-  const module = { [name]: class {} }[name] as Type<unknown>;
-  Object.defineProperty(module, listenerSymbol, { value: true });
-  return module;
 }

@@ -5,7 +5,6 @@ import {
   type InjectionToken,
   type ModuleMetadata,
   type OnModuleInit,
-  type Type,
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { callSite, startUpCheckSymbol } from '@kvent/key-value-storage/internal/nest';
@@ -14,13 +13,11 @@ import { assertEventStoreOptions, EventStore, type EventStoreOptions } from '../
 import { EventStoreHost, eventStoreOptionsToken } from './event-store-host.js';
 import { getStreamToken } from './inject-stream.decorator.js';
 import {
-  admitStreams,
-  assertOneRoot,
+  assertOneStreamRoot,
   assertStaticOptions,
   assertStreams,
-  streamFeatureSymbol,
+  streamFeatures,
   streamRootCallSiteToken,
-  type StreamFeature,
 } from './start-up-checks.js';
 
 type Awaitable<T> = T | Promise<T>;
@@ -49,7 +46,7 @@ export class EventStoreModule implements OnModuleInit {
 
   /** `INVALID_OPTION` for a second root also where the storage is open already. */
   constructor(@Inject(ModulesContainer) modules: ModulesContainer) {
-    assertOneRoot(modules);
+    assertOneStreamRoot(modules);
     this.#modules = modules;
   }
 
@@ -87,18 +84,16 @@ export class EventStoreModule implements OnModuleInit {
    */
   static forFeature(streams: readonly AnyStream[]): DynamicModule {
     const definitions = streams.map(streamOf);
-    const feature: StreamFeature = {
-      streams: definitions,
-      declaredAt: callSite(EventStoreModule.forFeature),
-    };
+    const feature = { definitions, declaredAt: callSite(EventStoreModule.forFeature) };
+    const name = `EventStreams(${definitions.map(({ type }) => type).join(', ')})`;
     return {
-      module: featureModule(feature),
+      module: streamFeatures.moduleOf(name, feature, { [startUpCheckSymbol]: assertStreams }),
       imports: [EventStoreHost],
       providers: definitions.map((definition) => ({
         provide: getStreamToken(definition),
         inject: [EventStore, ModulesContainer],
         useFactory: (store: EventStore, modules: ModulesContainer) => {
-          admitStreams(modules, feature);
+          streamFeatures.admit(modules, feature);
           return store.stream(definition);
         },
       })),
@@ -119,13 +114,3 @@ const rootOf = (
   providers: [options, { provide: streamRootCallSiteToken, useValue: place }],
   exports: [eventStoreOptionsToken, EventStoreHost],
 });
-
-/** A class of its own, so that Nest never takes two features for one. */
-function featureModule(feature: StreamFeature): Type<unknown> {
-  const name = `EventStreams(${feature.streams.map(({ type }) => type).join(', ')})`;
-  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest knows modules by their classes; this one has nothing to do
-  const module = { [name]: class {} }[name] as Type<unknown>;
-  Object.defineProperty(module, streamFeatureSymbol, { value: feature });
-  Object.defineProperty(module, startUpCheckSymbol, { value: assertStreams });
-  return module;
-}

@@ -179,7 +179,7 @@ describe('In a lazily loaded module, as at the start, INVALID_OPTION', () => {
       load(app, KeyValueStorageModule.forFeature([defineState('session', { provider: 'cahce' })])),
     );
     expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(/wants the provider 'cahce'/);
+    expect(message).toMatch(/requires the provider 'cahce'/);
   });
 
   it('is the answer to a bridge to the event bus, which Nest would never start', async () => {

@@ -49,15 +49,17 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
   it('for two definitions of one type, naming both places', async () => {
     const { code, message } = await refused(root(), DoorModule, EventStoreModule.forFeature([doors()]));
     expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(/two definitions of the stream type 'door' would share their rows/i);
+    expect(message).toMatch(/stream type 'door' .* and stream type 'door' .* would share their rows/);
     expect(new Set(places(message)).size).toBe(2);
   });
 
   it('for two of one type where the scope that one of them names is the default of the other', async () => {
     const shared = EventStoreModule.forFeature([doors({ scope: 'shared' })]);
-    expect((await refused(root(), DoorModule, shared)).message).toMatch(/Two definitions/);
+    expect((await refused(root(), DoorModule, shared)).message).toMatch(/would share their rows/);
     const tenants = EventStoreModule.forFeature([doors({ scope: 'tenant' })]);
-    expect((await refused(root({ tenancy: {} }), DoorModule, tenants)).message).toMatch(/Two definitions/);
+    expect((await refused(root({ tenancy: {} }), DoorModule, tenants)).message).toMatch(
+      /would share their rows/,
+    );
     await start(root({ tenancy: {} }), DoorModule, shared);
   });
 
@@ -68,7 +70,7 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
     const { message } = await refusal(() =>
       overrideStorage(Test.createTestingModule({ imports }), new MemoryProvider()).compile(),
     );
-    expect(message).toMatch(/Two definitions/);
+    expect(message).toMatch(/would share their rows/);
   });
 
   it('for the name of a provider that the root does not have', async () => {
@@ -79,9 +81,9 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
     );
     expect(code).toBe('INVALID_OPTION');
     expect(message).toMatch(
-      /stream type 'door' \(forFeature at .*checks\.spec\.ts:\d+\) wants the provider 'cahce'; forRoot has 'cache'/,
+      /stream type 'door' \(forFeature at .*checks\.spec\.ts:\d+\) requires the provider 'cahce'; .*has 'cache'/,
     );
-    expect((await refused(root(), feature)).message).toMatch(/forRoot names none/);
+    expect((await refused(root(), feature)).message).toMatch(/has none/);
   });
 
   it('for a second root, naming both places', async () => {
@@ -91,7 +93,7 @@ describe('The start-up of streams is refused with INVALID_OPTION', () => {
       EventStoreModule.forRootAsync({ useFactory: () => ({}) }),
     );
     expect(code).toBe('INVALID_OPTION');
-    expect(message).toMatch(/EventStoreModule\.forRoot is there 2 times/);
+    expect(message).toMatch(/EventStoreModule\.forRoot is imported 2 times/);
     expect(new Set(places(message)).size).toBe(2);
   });
 

@@ -2,9 +2,9 @@
  * Spans and metrics of streams for OpenTelemetry, where the application has `@opentelemetry/api`;
  * where it has not, nothing is loaded.
  */
+import { optionalPackage } from '@kvent/key-value-storage/internal/nest';
 import type * as OpenTelemetry from '@opentelemetry/api';
 import type { StreamObserver } from '../core/definition/stream-observer.js';
-import { optionalPackage } from './optional-package.js';
 
 type Api = typeof OpenTelemetry;
 

@@ -6,37 +6,28 @@ import {
   type DynamicModule,
   type OnModuleInit,
   type Provider,
-  type Type,
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage } from '../core/store/key-value-store.js';
 import { invalidOption } from '../core/base/options.js';
 import { definitionOf, type ResolvedState } from '../core/store/state-definition.js';
-import { callSite } from './call-site.js';
+import { callSite } from './start-up/call-site.js';
 import { StorageHealthIndicator } from './health/storage-health.indicator.js';
 import { getStoreToken, type AnyState } from './inject-store.decorator.js';
 import {
   assertRootOptions,
   retryToken,
-  rootPlaceToken,
+  rootCallSiteToken,
   tenancyToken,
   warnOfOpenTenancy,
   type KeyValueStorageOptions,
-} from './key-value-storage-options.js';
-import { onceForApplication } from './once-for-application.js';
-import {
-  admit,
-  admitAll,
-  assertOneRoot,
-  featureSymbol,
-  markStarted,
-  noRoot,
-  startUpChecksOf,
-  type Feature,
-  type StartUpContext,
-} from './start-up-checks.js';
-import { StorageHost } from './storage-host.js';
-import { storageOverrideToken, type StorageOverride } from './storage-override.js';
+} from './options/key-value-storage-options.js';
+import { onceForApplication } from './start-up/once-for-application.js';
+import { assertOneRoot, type Feature } from './start-up/feature-kind.js';
+import { noRoot, stateFeatures } from './start-up/start-up-checks.js';
+import { markStarted, setStartUpContext, startUpChecksOf } from './start-up/start-up-context.js';
+import { StorageHost, type StorageSetup } from './host/storage-host.js';
+import { storageOverrideToken, type StorageOverride } from './options/storage-override.js';
 import { AsyncTenantContext, TenantContext } from './tenancy/tenant-context.js';
 
 const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
@@ -71,8 +62,20 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
     },
     {
       provide: StorageHost,
-      inject: [MODULE_OPTIONS_TOKEN, storageOverrideToken, TenantContext, rootPlaceToken, ModulesContainer],
-      useFactory: hostOf,
+      inject: [
+        ModulesContainer,
+        MODULE_OPTIONS_TOKEN,
+        storageOverrideToken,
+        TenantContext,
+        rootCallSiteToken,
+      ],
+      useFactory: async (
+        modules: ModulesContainer,
+        options: KeyValueStorageOptions,
+        override: StorageOverride | null,
+        context: TenantContext,
+        declaredAt: string,
+      ) => await hostOf(modules, { options, override, context, declaredAt }),
     },
     StorageHealthIndicator,
     { provide: KeyValueStorage, inject: [StorageHost], useFactory: (host: StorageHost) => host.storage },
@@ -103,7 +106,7 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
   }
 
   static override forRoot(options: KeyValueStorageOptions): DynamicModule {
-    return at(callSite(KeyValueStorageModule.forRoot), super.forRoot(options));
+    return declared(callSite(KeyValueStorageModule.forRoot), super.forRoot(options));
   }
 
   /**
@@ -113,7 +116,7 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
   static override forRootAsync(
     options: ConfigurableModuleAsyncOptions<KeyValueStorageOptions>,
   ): DynamicModule {
-    return at(callSite(KeyValueStorageModule.forRootAsync), super.forRootAsync(options));
+    return declared(callSite(KeyValueStorageModule.forRootAsync), super.forRootAsync(options));
   }
 
   /**
@@ -122,90 +125,69 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
    */
   static forFeature(states: readonly AnyState[]): DynamicModule {
     const definitions = states.map(definitionOf);
-    const feature: Feature = { states: definitions, place: callSite(KeyValueStorageModule.forFeature) };
-    const tokens = definitions.map((definition) => getStoreToken(definition));
+    const feature = { definitions, declaredAt: callSite(KeyValueStorageModule.forFeature) };
+    const names = definitions.map(({ name }) => name).join(', ');
     return {
-      module: featureModule(feature),
+      module: stateFeatures.moduleOf(`KeyValueStores(${names})`, feature),
       providers: definitions.map((definition) => storeProvider(definition, feature)),
-      exports: tokens,
+      exports: definitions.map((definition) => getStoreToken(definition)),
     };
   }
 }
 
-const at = (place: string, module: DynamicModule): DynamicModule => ({
+const declared = (declaredAt: string, module: DynamicModule): DynamicModule => ({
   ...module,
-  providers: [...(module.providers ?? []), { provide: rootPlaceToken, useValue: place }],
+  providers: [...(module.providers ?? []), { provide: rootCallSiteToken, useValue: declaredAt }],
 });
 
-/**
- * One for each application: the storage asks it for the tenant that guards and middleware of all
- * modules name.
- */
+/** One for each application: guards and middleware of all modules set the tenant in it. */
 function contextOf(modules: ModulesContainer): TenantContext {
   return onceForApplication(modules, TenantContext, () => new AsyncTenantContext());
 }
 
 /** A second root is refused also where the first one is open already. */
-async function hostOf(
-  options: KeyValueStorageOptions,
-  override: StorageOverride | null,
-  context: TenantContext,
-  place: string,
-  modules: ModulesContainer,
-): Promise<StorageHost> {
-  assertOneRoot(rootsOf(modules).map((root) => root.providers.get(rootPlaceToken)?.instance as string));
-  return await onceForApplication(modules, StorageHost, () =>
-    openHost(options, override, context, place, modules),
+async function hostOf(modules: ModulesContainer, setup: StorageSetup): Promise<StorageHost> {
+  assertOneRoot(
+    'KeyValueStorageModule',
+    rootsOf(modules).map((root) => root.providers.get(rootCallSiteToken)?.instance as string),
+    ' Further engines go into forRoot({ providers }).',
   );
+  return await onceForApplication(modules, StorageHost, async () => {
+    assertStartUp(modules, setup);
+    return await StorageHost.open(setup);
+  });
 }
 
-async function openHost(
-  options: KeyValueStorageOptions,
-  override: StorageOverride | null,
-  context: TenantContext,
-  place: string,
-  modules: ModulesContainer,
-): Promise<StorageHost> {
-  assertRootOptions(place, options);
+function assertStartUp(modules: ModulesContainer, { options, override, declaredAt }: StorageSetup): void {
+  assertRootOptions(declaredAt, options);
   const providers = Object.keys(options.providers ?? {});
-  const surroundings: StartUpContext = {
+  const context = {
     providers,
-    oneEngine: override === null ? [] : providers.filter((name) => !(name in override.providers)),
+    sharedProviders: override === null ? [] : providers.filter((name) => !(name in override.providers)),
     scope: options.tenancy === undefined ? 'shared' : 'tenant',
-  };
-  admitAll(modules, surroundings);
-  for (const check of startUpChecksOf(modules)) check(modules, surroundings);
-  warnOfOpenTenancy(place, options.tenancy);
-  return await StorageHost.open(options, override, context, place);
+  } as const;
+  stateFeatures.admitAll(modules, context);
+  setStartUpContext(modules, context);
+  for (const check of startUpChecksOf(modules)) check(modules, context);
+  warnOfOpenTenancy(declaredAt, options.tenancy);
 }
 
 const rootsOf = (modules: ModulesContainer) =>
   [...modules.values()].filter(({ metatype }) => metatype === KeyValueStorageModule);
 
-/**
- * A class of its own, so that Nest never takes two features for one, nor a feature for the root.
- */
-function featureModule(feature: Feature): Type<unknown> {
-  const name = `KeyValueStores(${feature.states.map((state) => state.name).join(', ')})`;
-  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest knows modules by their classes; this one has nothing to do
-  const module = { [name]: class {} }[name] as Type<unknown>;
-  Object.defineProperty(module, featureSymbol, { value: feature });
-  return module;
-}
-
-function storeProvider(definition: ResolvedState, feature: Feature): Provider {
+function storeProvider(definition: ResolvedState, feature: Feature<ResolvedState>): Provider {
   return {
     provide: getStoreToken(definition),
-    // optional: without a root, Nest would name a class that no user has heard of
+    // optional: without a root, Nest's own error would name a private class
     inject: [{ token: StorageHost, optional: true }, ModulesContainer],
     useFactory: async (host: StorageHost | undefined, modules: ModulesContainer) => {
       if (host !== undefined) {
-        admit(modules, feature);
+        stateFeatures.admit(modules, feature);
         return host.storage.store(definition);
       }
       if (rootsOf(modules).length === 0) throw noRoot(feature);
-      // Nest 11 answers undefined for an optional dependency that failed; its own error ends the
-      // start-up, and must not be hidden by another
+      // Nest 11 injects undefined for an optional dependency that failed. Its own error ends the
+      // start-up, and must not be hidden by another.
       return await new Promise(() => undefined);
     },
   };

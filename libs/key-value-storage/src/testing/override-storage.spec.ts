@@ -5,7 +5,7 @@ import { KeyValueStorage } from '../core/store/key-value-store.js';
 import { defineState } from '../core/store/state-definition.js';
 import type { StorageProvider } from '../core/port/storage-provider.js';
 import { KeyValueStorageModule } from '../nest/key-value-storage.module.js';
-import type { KeyValueStorageOptions } from '../nest/key-value-storage-options.js';
+import type { KeyValueStorageOptions } from '../nest/options/key-value-storage-options.js';
 import { TenantContext } from '../nest/tenancy/tenant-context.js';
 import { MemoryProvider } from '../providers/memory/memory-provider.js';
 import { ManualClock } from './kit/manual-clock.js';

@@ -1,6 +1,6 @@
 import type { TestingModuleBuilder } from '@nestjs/testing';
 import type { StorageProvider } from '../core/port/storage-provider.js';
-import { storageOverrideToken, type StorageOverride } from '../nest/storage-override.js';
+import { storageOverrideToken, type StorageOverride } from '../nest/options/storage-override.js';
 
 /**
  * Every store of the module under test on this provider: `await

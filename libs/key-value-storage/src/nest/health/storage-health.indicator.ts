@@ -4,7 +4,7 @@ import { untilAborted } from '../../core/base/abort.js';
 import { isStorageError } from '../../core/base/errors.js';
 import { assertOptions, invalidOption } from '../../core/base/options.js';
 import type { ProviderFeatures, StorageProvider } from '../../core/port/storage-provider.js';
-import { StorageHost } from '../storage-host.js';
+import { StorageHost } from '../host/storage-host.js';
 
 /** One engine on the health page. `code`: why it is down. */
 export interface EngineHealth {

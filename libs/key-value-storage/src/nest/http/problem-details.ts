@@ -111,13 +111,12 @@ function retryAfter(
 }
 
 /**
- * What the caller gave up is never sent as such; where someone still listens, this is what they
- * hear.
+ * An aborted call is never sent as such. This is the answer where the client still listens.
  */
 export function abortedProblem({ effect }: StorageError): Problem {
   return plainProblem(
     effect === 'none' ? 503 : 504,
-    'The work was given up before its end.',
+    'The request was aborted before its end.',
     effect === 'none' ? { 'Retry-After': '1' } : {},
   );
 }

@@ -24,7 +24,7 @@ import { State } from '../../core/store/state-definition.js';
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 import { InjectStore } from '../inject-store.decorator.js';
 import { KeyValueStorageModule } from '../key-value-storage.module.js';
-import { RetryOnConflict } from '../retry-on-conflict.decorator.js';
+import { RetryOnConflict } from '../retry/retry-on-conflict.decorator.js';
 import { invalidValue } from './invalid-value.js';
 import { ProblemDetailsFilter } from './problem-details.filter.js';
 import { StorageExceptionFilter } from './storage-exception.filter.js';

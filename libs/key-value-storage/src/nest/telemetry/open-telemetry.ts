@@ -1,9 +1,7 @@
-/**
- * Spans and metrics of the storage for OpenTelemetry, where the application has
- * `@opentelemetry/api`; where it has not, nothing is loaded.
- */
+/** Spans and metrics of the storage for OpenTelemetry, if `@opentelemetry/api` is installed. */
 import type * as OpenTelemetry from '@opentelemetry/api';
 import type { StorageCall, StorageObserver } from '../../core/providers/observed-provider.js';
+import { optionalPackage } from '../start-up/optional-package.js';
 
 type Api = typeof OpenTelemetry;
 
@@ -13,17 +11,8 @@ const scope = '@kvent/key-value-storage';
 export async function openTelemetryObserver(
   load: () => Promise<Api> = () => import('@opentelemetry/api'),
 ): Promise<StorageObserver | undefined> {
-  try {
-    return observerOf(await load());
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw error;
-  }
-}
-
-function isMissing(error: unknown): boolean {
-  const { code } = (typeof error === 'object' && error !== null ? error : {}) as { readonly code?: unknown };
-  return code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND';
+  const api = await optionalPackage(load);
+  return api && observerOf(api);
 }
 
 /**

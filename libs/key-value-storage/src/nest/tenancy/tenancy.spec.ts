@@ -31,7 +31,7 @@ import { ProblemDetailsFilter } from '../http/problem-details.filter.js';
 import { StorageExceptionFilter } from '../http/storage-exception.filter.js';
 import { InjectStore } from '../inject-store.decorator.js';
 import { KeyValueStorageModule } from '../key-value-storage.module.js';
-import type { TenancyOptions } from '../key-value-storage-options.js';
+import type { TenancyOptions } from '../options/key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
 import { TenantGuard } from './tenant.guard.js';
 import { TenantInterceptor } from './tenant.interceptor.js';

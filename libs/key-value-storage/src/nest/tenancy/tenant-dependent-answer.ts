@@ -6,7 +6,7 @@
 import type { ExecutionContext } from '@nestjs/common';
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { rawOf, type AnyResponse } from '../http/http-exchange.js';
-import type { TenancyOptions } from '../key-value-storage-options.js';
+import type { TenancyOptions } from '../options/key-value-storage-options.js';
 import { tenantHeaderOf } from './tenant-resolution.js';
 
 /**

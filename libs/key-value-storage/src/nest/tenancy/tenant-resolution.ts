@@ -6,7 +6,7 @@ import { storageError } from '../../core/base/errors.js';
 import type { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { invalidOption } from '../../core/base/options.js';
 import { assertTenant } from '../../core/store/tenant.js';
-import type { TenancyOptions } from '../key-value-storage-options.js';
+import type { TenancyOptions } from '../options/key-value-storage-options.js';
 
 const headerDefault = 'x-tenant-id';
 

@@ -2,7 +2,7 @@ import { Inject, Injectable, type CanActivate, type ExecutionContext } from '@ne
 import { storageError } from '../../core/base/errors.js';
 import { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { invalidOption } from '../../core/base/options.js';
-import { tenancyToken, type TenancyOptions } from '../key-value-storage-options.js';
+import { tenancyToken, type TenancyOptions } from '../options/key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
 import { dependOnTenantIn } from './tenant-dependent-answer.js';
 import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';

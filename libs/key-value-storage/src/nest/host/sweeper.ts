@@ -1,6 +1,6 @@
 import { Logger } from '@nestjs/common';
-import { isStorageError } from '../core/base/errors.js';
-import { isError } from '../core/base/kinds.js';
+import { isStorageError } from '../../core/base/errors.js';
+import { isError } from '../../core/base/kinds.js';
 import { outsideRequests } from './outside-requests.js';
 
 const sweepLimit = 1_000;

@@ -2,7 +2,7 @@
  * The test's provider instead of the application's. Apart from Nest, which `/testing` must not
  * load.
  */
-import type { StorageProvider } from '../core/port/storage-provider.js';
+import type { StorageProvider } from '../../core/port/storage-provider.js';
 
 export interface StorageOverride {
   readonly provider: StorageProvider;

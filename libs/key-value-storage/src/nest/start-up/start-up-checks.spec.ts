@@ -10,10 +10,10 @@ import {
 import { REQUEST } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
 import { describe, expect, it } from '@jest/globals';
-import { defineState, State } from '../core/store/state-definition.js';
-import { MemoryProvider } from '../providers/memory/memory-provider.js';
-import { InjectStore } from './inject-store.decorator.js';
-import { KeyValueStorageModule } from './key-value-storage.module.js';
+import { defineState, State } from '../../core/store/state-definition.js';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { InjectStore } from '../inject-store.decorator.js';
+import { KeyValueStorageModule } from '../key-value-storage.module.js';
 
 @State('product')
 class Product {
@@ -75,13 +75,13 @@ describe('The start-up is refused with INVALID_OPTION', () => {
   it('for two of one name where the scope that one of them names is the default of the other', async () => {
     const Other = defineState('product', { scope: 'shared' });
     expect((await refusal(root(), CatalogModule, KeyValueStorageModule.forFeature([Other]))).message).toMatch(
-      /Two states/,
+      /would share their rows/,
     );
     const Tenants = defineState('product', { scope: 'tenant' });
     expect(
       (await refusal(root({ tenancy: {} }), CatalogModule, KeyValueStorageModule.forFeature([Tenants])))
         .message,
-    ).toMatch(/Two states/);
+    ).toMatch(/would share their rows/);
   });
 
   it.each([
@@ -114,7 +114,7 @@ describe('The start-up is refused with INVALID_OPTION', () => {
     );
     expect(code).toBe('INVALID_OPTION');
     expect(message).toMatch(
-      /state 'session' \(forFeature at .*checks\.spec\.ts:\d+\) wants the provider 'cahce'; forRoot has 'cache'/,
+      /state 'session' \(forFeature at .*checks\.spec\.ts:\d+\) requires the provider 'cahce'; .*has 'cache'/,
     );
   });
 

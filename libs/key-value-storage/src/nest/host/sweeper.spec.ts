@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { Logger } from '@nestjs/common';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
-import { storageError } from '../core/base/errors.js';
+import { storageError } from '../../core/base/errors.js';
 import { Sweeper } from './sweeper.js';
 
 beforeEach(() => {

@@ -3,25 +3,33 @@
  * everything that used it.
  */
 import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/common';
-import type { KeyValueStorage } from '../core/store/key-value-store.js';
-import { ObservedProvider } from '../core/providers/observed-provider.js';
-import { openKeyValueStorage } from '../core/store/open-storage.js';
-import { invalidOption, invalidState } from '../core/base/options.js';
-import type { StorageProvider } from '../core/port/storage-provider.js';
-import { sweepEveryMsDefault, type KeyValueStorageOptions } from './key-value-storage-options.js';
+import type { KeyValueStorage } from '../../core/store/key-value-store.js';
+import { ObservedProvider } from '../../core/providers/observed-provider.js';
+import { openKeyValueStorage } from '../../core/store/open-storage.js';
+import { invalidOption, invalidState } from '../../core/base/options.js';
+import type { StorageProvider } from '../../core/port/storage-provider.js';
+import { sweepEveryMsDefault, type KeyValueStorageOptions } from '../options/key-value-storage-options.js';
 import { outsideRequests } from './outside-requests.js';
-import type { StorageOverride } from './storage-override.js';
+import type { StorageOverride } from '../options/storage-override.js';
 import { Sweeper } from './sweeper.js';
-import { openTelemetryObserver } from './telemetry/open-telemetry.js';
-import type { TenantContext } from './tenancy/tenant-context.js';
+import { openTelemetryObserver } from '../telemetry/open-telemetry.js';
+import type { TenantContext } from '../tenancy/tenant-context.js';
+
+/** What a storage is opened with. */
+export interface StorageSetup {
+  readonly options: KeyValueStorageOptions;
+  readonly override: StorageOverride | null;
+  readonly context: TenantContext;
+  /** Where `forRoot` was called, for messages. */
+  readonly declaredAt: string;
+}
 
 interface Engines {
   readonly main: StorageProvider;
   readonly named: Readonly<Record<string, StorageProvider>>;
 }
 
-// Which application opened an instance; for the message of the second one, and gone with the
-// instance.
+// Which application opened an instance, for the message of a second one.
 const openedBy = new WeakMap<StorageProvider, string>();
 
 export class StorageHost implements BeforeApplicationShutdown, OnApplicationShutdown {
@@ -36,18 +44,13 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
     this.#sweeper?.start();
   }
 
-  static async open(
-    options: KeyValueStorageOptions,
-    override: StorageOverride | null,
-    context: TenantContext,
-    place: string,
-  ): Promise<StorageHost> {
+  static async open({ options, override, context, declaredAt }: StorageSetup): Promise<StorageHost> {
     const { tenancy, retry, sweepEveryMs = sweepEveryMsDefault } = options;
     const engines =
       override === null
         ? await makeEngines(options)
         : overridden(override, Object.keys(options.providers ?? {}));
-    const release = claim([engines.main, ...Object.values(engines.named)], place);
+    const release = claim([engines.main, ...Object.values(engines.named)], declaredAt);
     try {
       const observer = await openTelemetryObserver();
       const observed = (provider: StorageProvider) =>
@@ -69,12 +72,12 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
     }
   }
 
-  /** Nothing new is begun. (Watches will end here.) */
+  /** No further sweep begins. */
   async beforeApplicationShutdown(): Promise<void> {
     await this.#sweeper?.stop();
   }
 
-  /** Nest calls the root's hook last, and closing waits for what is under way. */
+  /** Nest calls the hook of the root last. Closing waits for calls in progress. */
   async onApplicationShutdown(): Promise<void> {
     await this.#sweeper?.stop();
     try {
@@ -125,22 +128,22 @@ function joined(provider: StorageProvider): StorageProvider {
   };
 }
 
-/** One application for each instance. Answers how to give them back. */
-function claim(providers: readonly StorageProvider[], place: string): () => void {
+/** An instance belongs to one application. Returns how to release the instances. */
+function claim(providers: readonly StorageProvider[], declaredAt: string): () => void {
   for (const provider of providers) {
     const other = openedBy.get(provider);
     if (other !== undefined) {
       throw invalidState(
-        `The provider '${provider.name}' of KeyValueStorageModule.forRoot (${place}) is already open, by forRoot (${other}) of another application of this process. An instance in a decorator is shared by all of them: give a function instead, provider: () => new …().`,
+        `The provider '${provider.name}' of KeyValueStorageModule.forRoot (${declaredAt}) is already open, by forRoot (${other}) of another application of this process. An instance in a decorator is shared by all of them: give a function instead, provider: () => new …().`,
       );
     }
   }
   if (new Set(providers).size < providers.length) {
     throw invalidOption(
-      `KeyValueStorageModule.forRoot (${place}) names one provider instance twice: give each name an instance of its own.`,
+      `KeyValueStorageModule.forRoot (${declaredAt}) names one provider instance twice: give each name an instance of its own.`,
     );
   }
-  for (const provider of providers) openedBy.set(provider, place);
+  for (const provider of providers) openedBy.set(provider, declaredAt);
   return () => {
     for (const provider of providers) openedBy.delete(provider);
   };

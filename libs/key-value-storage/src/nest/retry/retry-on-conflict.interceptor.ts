@@ -7,8 +7,8 @@ import {
   type NestInterceptor,
 } from '@nestjs/common';
 import { defer, retry, tap, throwError, timer, type Observable } from 'rxjs';
-import { systemClock } from '../core/base/clock.js';
-import { assertOptions } from '../core/base/options.js';
+import { systemClock } from '../../core/base/clock.js';
+import { assertOptions } from '../../core/base/options.js';
 import {
   recordAttempts,
   nextDelay,
@@ -16,9 +16,9 @@ import {
   retryDefaults,
   type RetryOptions,
   type RetryPolicy,
-} from '../core/contention/retry-on-conflict.js';
-import { isAnswered, setHeader, type AnyResponse } from './http/http-exchange.js';
-import { retryToken } from './key-value-storage-options.js';
+} from '../../core/contention/retry-on-conflict.js';
+import { isAnswered, setHeader, type AnyResponse } from '../http/http-exchange.js';
+import { retryToken } from '../options/key-value-storage-options.js';
 
 export interface RetryInterceptorOptions extends RetryOptions {
   /** A response header that tells how many attempts it took. @default none */

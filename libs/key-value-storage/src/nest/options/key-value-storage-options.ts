@@ -1,10 +1,10 @@
 /** What `forRoot` takes, and the tokens under which the root hands it on to its own parts. */
-import { timerMsMax } from '../core/base/clock.js';
+import { timerMsMax } from '../../core/base/clock.js';
 import { Logger } from '@nestjs/common';
-import type { KeyValueStorage } from '../core/store/key-value-store.js';
-import { assertOptions, invalidOption } from '../core/base/options.js';
-import type { RetryOptions } from '../core/contention/retry-on-conflict.js';
-import type { StorageProvider } from '../core/port/storage-provider.js';
+import type { KeyValueStorage } from '../../core/store/key-value-store.js';
+import { assertOptions, invalidOption } from '../../core/base/options.js';
+import type { RetryOptions } from '../../core/contention/retry-on-conflict.js';
+import type { StorageProvider } from '../../core/port/storage-provider.js';
 
 type Awaitable<T> = T | Promise<T>;
 
@@ -110,4 +110,5 @@ export function warnOfOpenTenancy(place: string, tenancy: TenancyOptions | undef
 
 export const tenancyToken = Symbol('kvent.tenancy');
 export const retryToken = Symbol('kvent.retry');
-export const rootPlaceToken = Symbol('kvent.root-place');
+/** Where `forRoot` was called. */
+export const rootCallSiteToken = Symbol('kvent.root-call-site');

@@ -1,4 +1,4 @@
-import { resolveRetry, retryOnConflict, type RetryOptions } from '../core/contention/retry-on-conflict.js';
+import { resolveRetry, retryOnConflict, type RetryOptions } from '../../core/contention/retry-on-conflict.js';
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- whatever the method takes
 type AsyncMethod = (...given: any[]) => Promise<unknown>;

@@ -1,6 +1,4 @@
-/**
- * What `load` imports; `undefined` where the package is not installed. One that is broken rejects.
- */
+/** What `load` imports; `undefined` if the package is not installed. A broken package rejects. */
 export async function optionalPackage<Api>(load: () => Promise<Api>): Promise<Api | undefined> {
   try {
     return await load();

@@ -1,0 +1,121 @@
+/**
+ * What `forFeature` of a module declares, and the mistakes that are found before the storage opens.
+ */
+import type { Type } from '@nestjs/common';
+import type { ModulesContainer } from '@nestjs/core';
+import { invalidOption } from '../../core/base/options.js';
+import { onceForApplication } from './once-for-application.js';
+import { declaredOn, startUpContextOf, type StartUpContext } from './start-up-context.js';
+
+/** What one call of `forFeature` declared, and where it was called. */
+export interface Feature<T> {
+  readonly definitions: readonly T[];
+  readonly declaredAt: string;
+}
+
+interface Definition {
+  readonly provider?: string | undefined;
+  readonly scope?: 'tenant' | 'shared' | undefined;
+}
+
+/** The features of one kind: those of states, or those of streams. */
+export class FeatureKind<T extends Definition> {
+  readonly #symbol: symbol;
+  readonly #nameOf: (definition: T) => string;
+  readonly #rowsOf: (definition: T) => readonly unknown[];
+  readonly #remedy: string;
+  readonly #admittedKey = Symbol('kvent.admitted');
+
+  /** `rowsOf`: what makes the rows of a definition its own, beside provider and scope. */
+  constructor(
+    name: string,
+    nameOf: (definition: T) => string,
+    rowsOf: (definition: T) => readonly unknown[],
+    remedy: string,
+  ) {
+    this.#symbol = Symbol.for(`kvent.${name}`);
+    this.#nameOf = nameOf;
+    this.#rowsOf = rowsOf;
+    this.#remedy = remedy;
+  }
+
+  /** `marks`: what else the module class carries. */
+  moduleOf(name: string, feature: Feature<T>, marks: Readonly<Record<symbol, unknown>> = {}): Type<unknown> {
+    return namedModule(name, { ...marks, [this.#symbol]: feature });
+  }
+
+  declaredIn(modules: ModulesContainer): readonly Feature<T>[] {
+    return declaredOn<Feature<T>>(modules, this.#symbol);
+  }
+
+  /** Checks all features that are there, before the storage is opened. */
+  admitAll(modules: ModulesContainer, context: StartUpContext): void {
+    const features = this.declaredIn(modules);
+    this.#assertDefinitions(features, context);
+    for (const feature of features) this.#admittedIn(modules).add(feature);
+  }
+
+  /** Checks the feature of a lazily loaded module against those that were admitted before it. */
+  admit(modules: ModulesContainer, feature: Feature<T>): void {
+    const [admitted, context] = [this.#admittedIn(modules), startUpContextOf(modules)];
+    if (context === undefined || admitted.has(feature)) return;
+    this.#assertDefinitions([...admitted, feature], context);
+    admitted.add(feature);
+  }
+
+  #admittedIn(modules: ModulesContainer): Set<Feature<T>> {
+    return onceForApplication(modules, this.#admittedKey, () => new Set<Feature<T>>());
+  }
+
+  /**
+   * `INVALID_OPTION` for a definition whose provider has no such name, and for two definitions that
+   * would share their rows, naming both places.
+   */
+  #assertDefinitions(
+    features: readonly Feature<T>[],
+    { providers, sharedProviders, scope }: StartUpContext,
+  ): void {
+    const seen = new Map<string, { readonly definition: T; readonly called: string }>();
+    for (const { definitions, declaredAt } of features) {
+      for (const definition of definitions) {
+        const { provider = '' } = definition;
+        const called = `${this.#nameOf(definition)} (forFeature at ${declaredAt})`;
+        if (provider !== '' && !providers.includes(provider))
+          throw unknownProvider(called, provider, providers);
+        const engine = sharedProviders.includes(provider) ? '' : provider;
+        const rows = JSON.stringify([engine, definition.scope ?? scope, ...this.#rowsOf(definition)]);
+        const other = seen.get(rows);
+        seen.set(rows, { definition, called });
+        if (other !== undefined && other.definition !== definition)
+          throw invalidOption(`${other.called} and ${called} would share their rows. ${this.#remedy}`);
+      }
+    }
+  }
+}
+
+/**
+ * A class of its own, so that Nest never takes two features for one, nor a feature for the root.
+ */
+export function namedModule(name: string, marks: Readonly<Record<symbol, unknown>>): Type<unknown> {
+  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest knows modules by their classes
+  return Object.assign({ [name]: class {} }[name] as Type<unknown>, marks);
+}
+
+function unknownProvider(called: string, provider: string, providers: readonly string[]) {
+  const known = providers.length === 0 ? 'none' : providers.map((name) => `'${name}'`).join(', ');
+  return invalidOption(`${called} requires the provider '${provider}'; forRoot({ providers }) has ${known}.`);
+}
+
+/** `INVALID_OPTION` for a second root, naming where both are. */
+export function assertOneRoot(module: string, declaredAt: readonly string[], remedy = ''): void {
+  if (declaredAt.length > 1)
+    throw invalidOption(
+      `${module}.forRoot is imported ${declaredAt.length} times: ${declaredAt.join(' and ')}. It is global: import it once in an application.${remedy}`,
+    );
+}
+
+/** For features without a storage: `who` names them. */
+export const missingRoot = (who: string) =>
+  invalidOption(
+    `${who} has no KeyValueStorageModule.forRoot: import it once, in the module of the application.`,
+  );
