@@ -1,5 +1,5 @@
 /**
- * Holds the table 'Async frames of a lone call' of docs/architecture.md: no number may rise above
+ * Holds the table 'Async frames of a single call' of docs/architecture.md: no number may rise above
  * it.
  */
 import fs, { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -75,7 +75,7 @@ async function measure(name: string): Promise<Readonly<Record<'get' | 'set' | 'a
 
 /** A row of the table: `| Postgres | 14 (30) | … |`, the number now and the one before. */
 function documented(name: string): readonly number[] {
-  const [, section = ''] = page.split('## Async frames of a lone call');
+  const [, section = ''] = page.split('## Async frames of a single call');
   const row = section.split('\n').find((line) => line.startsWith(`| ${name} |`)) ?? '';
   return row
     .split('|')

@@ -28,7 +28,6 @@ const notYetRewritten = [
   'docs/guides/operate-postgres.md', // a message of the server's log
   'docs/guides/security.md', // the names of its tests
   'docs/guides/testing.md',
-  'docs/guides/write-your-own-provider.md',
   'docs/promises.md',
   'docs/reference/contract.md',
   'docs/reference/limits.md', // the generated table
