@@ -11,7 +11,7 @@ import {
   type KeyValueStorage,
 } from '@kvent/key-value-storage/core';
 import { seededRandom } from './seeded-random.js';
-import { countTogether, streamsOf, takeTurns } from './streams-work.js';
+import { countTogether, holdInSessions, streamsOf } from './streams-work.js';
 
 export interface WorkOptions {
   /** The number of this process. */
@@ -162,7 +162,7 @@ async function workOnStreams(
   const streams = streamsOf(storage);
   await Promise.all([
     watched(notes, () => countTogether(streams, process, 10, rounds)),
-    watched(notes, () => takeTurns(streams)),
+    watched(notes, () => holdInSessions(streams)),
   ]);
   return notes.report();
 }

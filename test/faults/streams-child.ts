@@ -1,12 +1,12 @@
 /**
  * A process that works on streams: `streams-child.ts <url of Postgres, or directory> <role>`.
  *
- * - `fill`: writes until it is killed, a line for each acknowledgement (`owner 3 17`).
- * - `hold`: opens sessions on three streams, the last of which renews itself, writes an event in
- *   each, and says `held`. They last for ten seconds: long enough for others to be refused by a
- *   holder that stands still, on a busy machine too. Then each line of its standard input is
- *   `append <stream>` or `close <stream>`, and is answered by a line of JSON: what came of it, and
- *   whether the session's signal has been aborted.
+ * - `fill`: writes until it is killed, and prints a line for each acknowledgement (`owner 3 17`).
+ * - `hold`: opens sessions on three streams, the last with automatic renewal, appends an event in
+ *   each, and prints `held`. Their timeout is ten seconds, so that others are refused while this
+ *   process is paused, on a busy machine too. Then each line of its standard input is
+ *   `append <stream>` or `close <stream>`; it prints the outcome as a line of JSON, with whether the
+ *   signal of the session is aborted.
  */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -14,15 +14,14 @@ import { isStorageError, openStorage } from '@kvent/key-value-storage/core';
 import { fillForever, Held, heldStreams, streamsOf } from './streams-work.js';
 
 const [, , where = '', role = ''] = process.argv;
-// at once and blocking: what a full pipe kept back would be lost with the process, and what was
-// acknowledged with it
-const say = (line: string): void => void writeSync(1, `${line}\n`);
+// synchronous, so that no acknowledgement is lost in a buffer when the process is killed
+const print = (line: string): void => void writeSync(1, `${line}\n`);
 const streams = streamsOf(await openStorage(await provider()));
 
-if (role === 'fill') await fillForever(streams, (writer, append) => say(`${writer} ${append}`));
+if (role === 'fill') await fillForever(streams, (writer, append) => print(`${writer} ${append}`));
 else await hold();
 
-/** What is not needed is not loaded: a child starts in half the time. */
+/** Loads only the provider that it needs, to start in half the time. */
 async function provider() {
   if (where.startsWith('postgres')) {
     const { PostgresProvider } = await import('@kvent/key-value-postgres');
@@ -47,7 +46,7 @@ async function hold(): Promise<void> {
   const append = async (session: Awaited<ReturnType<typeof open>>[1] | undefined) =>
     await session?.append([{ type: 'entered', data: { token: session.fencingToken } }]);
   await Promise.all([...sessions.values()].map(append));
-  say('held');
+  print('held');
   for await (const line of createInterface({ input: process.stdin })) {
     const [verb, id = ''] = line.split(' ');
     const session = sessions.get(id);
@@ -55,6 +54,6 @@ async function hold(): Promise<void> {
       () => 'done',
       (error: unknown) => (isStorageError(error) ? error.code : String(error)),
     );
-    say(JSON.stringify({ [line]: outcome, aborted: session?.signal.aborted }));
+    print(JSON.stringify({ [line]: outcome, aborted: session?.signal.aborted }));
   }
 }

@@ -1,6 +1,6 @@
 /**
- * `kill -9` in the middle of appends of a hundred events: a hundred are there or none, and every
- * acknowledged one is; on the JSON file, and on Postgres.
+ * `kill -9` during appends of a hundred events, on the JSON file and on Postgres: all hundred are
+ * stored or none, and every acknowledged append is.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ import { asAdmin, freshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
 import { seededRandom, seedOfRun, soaking, withSeed } from './seeded-random.js';
 import { StreamsProcess } from './streams-processes.js';
-import { look, nothingSeen, streamsOf } from './streams-work.js';
+import { nothingSeen, streamsOf, verify } from './streams-work.js';
 
 const rounds = soaking ? 50 : 4;
 
@@ -34,7 +34,7 @@ describe('streams whose process is killed while it appends a hundred events at a
       () => new PostgresProvider({ url: database.url }),
       () =>
         until(
-          'the server has ended what the dead process had on its way',
+          'the server has ended the connections of the killed process',
           async () => (await othersAt(database.url)) === 0,
         ),
     );
@@ -51,16 +51,16 @@ async function killAgainAndAgain(
     const random = seededRandom(seed);
     const seen = nothingSeen();
     for (let round = 1; round <= rounds; round += 1) {
-      // in every other round not before the lock that the last process left behind is over
-      const patient = round % 2 === 0;
-      const acknowledged = await killOne(where, 5 + random.below(60), patient ? 'holder' : undefined);
+      // every other round waits until the lock of the previous process has expired
+      const waitsForHolder = round % 2 === 0;
+      const acknowledged = await killOne(where, 5 + random.below(60), waitsForHolder ? 'holder' : undefined);
       await settled?.();
       await using storage = await openStorage(provider());
       const before = new Map(seen.appends);
-      await look(streamsOf(storage), seen);
+      await verify(streamsOf(storage), seen);
       for (const [writer, append] of seen.appends) {
         const known = acknowledged.get(writer) ?? before.get(writer) ?? 0;
-        // one more may be there: each writer has one on its way
+        // one more may be stored: each writer has one append in flight
         const allowed = [known, known + 1];
         expect({ round, writer, append, allowed, isAllowed: allowed.includes(append) }).toMatchObject({
           isAllowed: true,
@@ -72,26 +72,24 @@ async function killAgainAndAgain(
 }
 
 /**
- * Kills it after so many acknowledgements, and not before one of this writer's. Answers the last of
- * each.
+ * Kills a process after a number of acknowledgements, and not before one of a given writer. Returns
+ * the last acknowledged append of each writer.
  */
 async function killOne(
   where: string,
   enough: number,
-  patientFor: string | undefined,
+  writer: string | undefined,
 ): Promise<ReadonlyMap<string, number>> {
   await using child = new StreamsProcess(where, 'fill');
   const acknowledged = new Map<string, number>();
-  let heard = 0;
+  let count = 0;
   for (let line = await child.line(); line !== undefined; line = await child.line()) {
-    const [, writer = '', append] = /^(.*) (\d+)$/.exec(line) ?? [];
-    acknowledged.set(writer, Number(append));
-    heard += 1;
-    if (heard >= enough && (patientFor === undefined || acknowledged.has(patientFor)))
-      child.signal('SIGKILL');
+    const [, by = '', append] = /^(.*) (\d+)$/.exec(line) ?? [];
+    acknowledged.set(by, Number(append));
+    count += 1;
+    if (count >= enough && (writer === undefined || acknowledged.has(writer))) child.signal('SIGKILL');
   }
-  if (heard < enough)
-    throw new Error(`The process ended by itself, after ${heard} of ${enough} acknowledgements.`);
+  if (count < enough) throw new Error(`The process ended after ${count} of ${enough} acknowledgements.`);
   return acknowledged;
 }
 

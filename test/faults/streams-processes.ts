@@ -1,4 +1,4 @@
-/** Processes that work on streams (`streams-child.ts`), and what they say. */
+/** Processes that work on streams (`streams-child.ts`), and the lines that they print. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export class StreamsProcess implements AsyncDisposable {
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
-  /** The next line it says; `undefined` once it has ended. */
+  /** The next line that it prints; `undefined` once it has ended. */
   async line(): Promise<string | undefined> {
     const line = await this.#lines.next();
     return line.done === true ? undefined : line.value;
@@ -27,7 +27,7 @@ export class StreamsProcess implements AsyncDisposable {
     return JSON.parse((await this.line()) ?? 'null') as unknown;
   }
 
-  tell(line: string): void {
+  send(line: string): void {
     this.#child.stdin.write(`${line}\n`);
   }
 
@@ -35,7 +35,7 @@ export class StreamsProcess implements AsyncDisposable {
     this.#child.kill(signal);
   }
 
-  /** Settles when it is gone; what it said before can still be read. */
+  /** Resolves when it has ended; lines printed before can still be read. */
   async ended(): Promise<void> {
     await this.#exited;
   }

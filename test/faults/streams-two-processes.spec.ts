@@ -1,6 +1,6 @@
 /**
- * Streams and their sessions across real processes, on one Postgres: rivals, and a holder that
- * stands still. (`streams-kill.spec.ts` kills one.)
+ * Streams and sessions across processes on one Postgres: concurrent writers, and a holder that is
+ * paused. (`streams-kill.spec.ts` kills one.)
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { EventStore } from '@kvent/event-store/core';
@@ -10,7 +10,15 @@ import { PostgresProvider } from '@kvent/key-value-postgres';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { workInProcesses } from './postgres-processes.js';
 import { StreamsProcess } from './streams-processes.js';
-import { Held, heldStreams, holders, misCounted, misHeld, streamsOf, turnsEach } from './streams-work.js';
+import {
+  Held,
+  heldStreams,
+  holders,
+  countFaults,
+  holdFaults,
+  streamsOf,
+  sessionsEach,
+} from './streams-work.js';
 
 describe('streams on one Postgres, in several processes', () => {
   let database: FreshDatabase;
@@ -29,19 +37,19 @@ describe('streams on one Postgres, in several processes', () => {
   it('count to 1000 with twenty writers in two processes, and are held by one session at a time: no gap, no duplicate', async () => {
     const reports = await workInProcesses(database.url, 'streams', 2, 50);
     expect(reports.map(({ wrong }) => wrong)).toEqual([[], []]);
-    expect(await misCounted(streams, 1_000)).toEqual([]);
-    expect(await misHeld(streams, 2 * holders * turnsEach * 2)).toEqual([]);
+    expect(await countFaults(streams, 1_000)).toEqual([]);
+    expect(await holdFaults(streams, 2 * holders * sessionsEach * 2)).toEqual([]);
   });
 
-  it('refuse a holder that stood still until another had its stream, or until its time was over', async () => {
+  it('refuse a paused holder whose stream was taken by another session, or whose lock has expired', async () => {
     const held = streams.stream(Held);
     const [followed, alone, renewed] = heldStreams;
     const fromOutside = (id: string) =>
       codeOf(held.append(id, [{ type: 'left', data: { token: 0n } }], { expectedVersion: 'any' }));
-    await using sleeper = new StreamsProcess(database.url, 'hold');
-    expect(await sleeper.line()).toBe('held');
-    sleeper.signal('SIGSTOP');
-    // stopped, but not dead yet: its locks count
+    await using paused = new StreamsProcess(database.url, 'hold');
+    expect(await paused.line()).toBe('held');
+    paused.signal('SIGSTOP');
+    // paused, and its locks have not expired
     expect(await Promise.all(heldStreams.map(fromOutside))).toEqual([
       'STREAM_LOCKED',
       'STREAM_LOCKED',
@@ -54,19 +62,19 @@ describe('streams on one Postgres, in several processes', () => {
       [2n, 1],
     ]);
     for (const session of [first, second]) await session.append([{ type: 'entered', data: { token: 2n } }]);
-    // its time is over, and nobody takes it
+    // its lock has expired, and no other session has taken the stream
     await held.transact(alone, () => [], { lockTimeoutMs: 120_000 });
-    // what it finds to do when it wakes
-    for (const id of heldStreams) sleeper.tell(`append ${id}`);
-    sleeper.signal('SIGCONT');
-    expect(await sleeper.answer()).toEqual({ [`append ${followed}`]: 'SESSION_LOST', aborted: true });
-    expect(await sleeper.answer()).toEqual({ [`append ${alone}`]: 'SESSION_EXPIRED', aborted: true });
-    expect(await sleeper.answer()).toEqual({ [`append ${renewed}`]: 'SESSION_LOST', aborted: true });
+    // commands for when it continues
+    for (const id of heldStreams) paused.send(`append ${id}`);
+    paused.signal('SIGCONT');
+    expect(await paused.answer()).toEqual({ [`append ${followed}`]: 'SESSION_LOST', aborted: true });
+    expect(await paused.answer()).toEqual({ [`append ${alone}`]: 'SESSION_EXPIRED', aborted: true });
+    expect(await paused.answer()).toEqual({ [`append ${renewed}`]: 'SESSION_LOST', aborted: true });
     for (const id of heldStreams) {
-      sleeper.tell(`close ${id}`);
-      expect(await sleeper.answer()).toEqual({ [`close ${id}`]: 'done', aborted: true });
+      paused.send(`close ${id}`);
+      expect(await paused.answer()).toEqual({ [`close ${id}`]: 'done', aborted: true });
     }
-    // nobody else's lock was touched
+    // the locks of others are unchanged
     expect(await Promise.all([fromOutside(followed), fromOutside(renewed)])).toEqual([
       'STREAM_LOCKED',
       'STREAM_LOCKED',

@@ -1,11 +1,11 @@
 /**
- * What processes do to streams, and what must be true of these at any moment.
+ * The work of several processes on streams, and what must be true of the streams at any moment.
  *
- * - Together they count on one stream, each event decided on the state that it is appended to:
- *   versions 1, 2, 3 …, and each counts one more than the one before.
- * - They take turns at one stream by sessions, and write twice in each: what one holder wrote
- *   stands together, and later holders have larger tokens.
- * - They append a hundred events at once, until they are killed: a hundred are there, or none.
+ * - They count together on one stream by `transact`: versions are 1, 2, 3 …, and each event counts
+ *   one more than the event before.
+ * - They hold one stream by sessions, and append twice in each: the events of one holder are
+ *   together, and later holders have larger tokens.
+ * - They append a hundred events at once until they are killed: a hundred are stored, or none.
  */
 import { defineStream, event, EventStore, type EventOf, type EventStream } from '@kvent/event-store/core';
 import { isStorageError, type KeyValueStorage } from '@kvent/key-value-storage/core';
@@ -22,11 +22,11 @@ export const Held = defineStream('held', {
   evolve: (events) => events + 1,
 });
 
-/** What a process holds that is going to stand still. */
+/** The streams held by a process that will be paused. */
 export const heldStreams = ['followed', 'alone', 'renewed'] as const;
 
-/** Rivals that lose ten times in a row begin again: only what is written counts. */
-const patience = { attempts: 10_000, budgetMs: 120_000 };
+/** Enough attempts for any number of conflicts: only the stored events matter. */
+const manyAttempts = { attempts: 10_000, budgetMs: 120_000 };
 
 export async function countTogether(
   streams: EventStore,
@@ -40,14 +40,14 @@ export async function countTogether(
       await counts.transact(
         'hot',
         (n) => [{ type: 'counted', data: { process, caller: number, n: n + 1 } }],
-        { retry: patience },
+        { retry: manyAttempts },
       );
   };
   await Promise.all(Array.from({ length: callers }, (_, number) => caller(number)));
 }
 
-/** What is wrong with the stream that all have counted on. */
-export async function misCounted(streams: EventStore, expected: number): Promise<readonly string[]> {
+/** The faults of the stream that all have counted on. */
+export async function countFaults(streams: EventStore, expected: number): Promise<readonly string[]> {
   const wrong: string[] = [];
   let events = 0;
   for await (const { version, data } of streams.stream(Count).read('hot')) {
@@ -58,18 +58,18 @@ export async function misCounted(streams: EventStore, expected: number): Promise
   const { state, version } = await streams.stream(Count).load('hot');
   if (events !== expected || state !== expected || version !== expected)
     wrong.push(
-      `${expected} were counted; there are ${events} events, version ${version}, and the count is ${state}`,
+      `expected ${expected}; there are ${events} events, version ${version}, and the count is ${state}`,
     );
   return wrong;
 }
 
 export const holders = 3;
-export const turnsEach = 5;
+export const sessionsEach = 5;
 
-export async function takeTurns(streams: EventStore): Promise<void> {
+export async function holdInSessions(streams: EventStore): Promise<void> {
   const held = streams.stream(Held);
   const caller = async (): Promise<void> => {
-    for (let turn = 0; turn < turnsEach; turn += 1) {
+    for (let session = 0; session < sessionsEach; session += 1) {
       await held.session(
         'hot',
         async (session) => {
@@ -84,8 +84,8 @@ export async function takeTurns(streams: EventStore): Promise<void> {
   await Promise.all(Array.from({ length: holders }, caller));
 }
 
-/** What is wrong with the stream that they held in turn. */
-export async function misHeld(streams: EventStore, expected: number): Promise<readonly string[]> {
+/** The faults of the stream that they held one after the other. */
+export async function holdFaults(streams: EventStore, expected: number): Promise<readonly string[]> {
   const wrong: string[] = [];
   let [events, token] = [0, 0n];
   for await (const { type, version, data } of streams.stream(Held).read('hot')) {
@@ -93,7 +93,7 @@ export async function misHeld(streams: EventStore, expected: number): Promise<re
     const enters = version % 2 === 1;
     if (type !== (enters ? 'entered' : 'left')) wrong.push(`${type} at version ${version}`);
     if (enters ? data.token <= token : data.token !== token)
-      wrong.push(`token ${data.token} at version ${version}, behind ${token}`);
+      wrong.push(`token ${data.token} at version ${version}, after ${token}`);
     token = data.token;
   }
   if (events !== expected) wrong.push(`${expected} events were written, there are ${events}`);
@@ -128,7 +128,7 @@ const hundred = (writer: string, append: number): readonly Filled[] =>
     (_, index) => ({ type: 'filled', data: { writer, append, index } }) as const,
   );
 
-/** Writes until the process is killed, and says what was acknowledged. */
+/** Writes until the process is killed, and reports what was acknowledged. */
 export async function fillForever(
   streams: EventStore,
   acknowledge: (writer: string, append: number) => void,
@@ -140,7 +140,7 @@ export async function fillForever(
       if (writer === 'holder') return await fillHeld(filling, stream, writer, acknowledge);
       for (;;) {
         const { state } = await filling.transact(stream, (last) => hundred(writer, (last[writer] ?? 0) + 1), {
-          retry: patience,
+          retry: manyAttempts,
         });
         acknowledge(writer, state[writer] as number);
       }
@@ -163,7 +163,7 @@ const fillAlone: Fill = async (filling, stream, writer, acknowledge) => {
       try {
         await filling.append(stream, hundred(writer, append), { expectedVersion: at });
       } catch (error) {
-        // what the process before had on its way has landed after all
+        // a commit that the previous process had in flight was done
         if (isStorageError(error, 'STREAM_VERSION_MISMATCH')) break;
         throw error;
       }
@@ -173,9 +173,8 @@ const fillAlone: Fill = async (filling, stream, writer, acknowledge) => {
 };
 
 /**
- * The process before was killed while it held the stream: its lock ends by itself, and soon. So
- * does the lock of this process where the machine stands still for as long; it takes the stream
- * again then.
+ * The previous process was killed while it held the stream; its lock expires soon. So does the lock of
+ * this process when the machine pauses for as long; then it opens a new session.
  */
 const fillHeld: Fill = async (filling, stream, writer, acknowledge) => {
   for (;;) {
@@ -196,7 +195,7 @@ const fillHeld: Fill = async (filling, stream, writer, acknowledge) => {
   }
 };
 
-/** What has been seen of the streams: how long they are, and the last append of each writer. */
+/** What was read of the streams: their versions, and the last append of each writer. */
 export interface Seen {
   readonly versions: Map<string, number>;
   readonly appends: Map<string, number>;
@@ -206,8 +205,8 @@ export const nothingSeen = (): Seen => ({
   appends: new Map(writers.map(({ writer }) => [writer, 0])),
 });
 
-/** Looks at what has come since; rejects with what is not whole, out of order, or there twice. */
-export async function look(streams: EventStore, { versions, appends }: Seen): Promise<void> {
+/** Reads the events since; throws for an append that is incomplete, out of order or stored twice. */
+export async function verify(streams: EventStore, { versions, appends }: Seen): Promise<void> {
   const filling = streams.stream(Filling);
   for (const [stream, known] of versions) {
     let count = known;
@@ -216,7 +215,7 @@ export async function look(streams: EventStore, { versions, appends }: Seen): Pr
       const { writer, append, index } = data;
       if (index === 0) {
         const last = appends.get(writer) ?? 0;
-        if (append !== last + 1) throw new Error(`${writer} at ${append} in '${stream}', behind ${last}.`);
+        if (append !== last + 1) throw new Error(`${writer} at ${append} in '${stream}', after ${last}.`);
         appends.set(writer, append);
         first = data;
       }

@@ -1,8 +1,8 @@
 /**
- * Random work on streams beside a plain array: appends at any expectation, transactions, sessions
- * that are closed, forgotten or outlived, moves of the clock, snapshots, restarts. What fails is
- * shrunk, and printed with its seed; `KVENT_SEED=<seed> npm run jest -- test/streams/model` replays
- * it.
+ * Compares streams with a plain array under random work: appends with any expected version,
+ * transactions, sessions that are closed, abandoned or expired, moves of the clock, snapshots and
+ * restarts. A failure is shrunk and printed with its seed; `KVENT_SEED=<seed> npm run jest --
+ * test/streams/model` repeats it.
  */
 import { describe, expect, test } from '@jest/globals';
 import { defineStream, event, type EventOf, type StreamSession } from '@kvent/event-store';
@@ -32,7 +32,7 @@ type Step =
       readonly expected: number | 'absent' | 'present' | 'any';
     }
   | { readonly step: 'transact'; readonly count: number }
-  | { readonly step: 'open' | 'close' | 'renew' | 'forget' | 'snapshot' | 'clear' | 'reopen' }
+  | { readonly step: 'open' | 'close' | 'renew' | 'abandon' | 'snapshot' | 'clear' | 'reopen' }
   | { readonly step: 'sessionAppend'; readonly count: number }
   | { readonly step: 'advance'; readonly ms: number };
 
@@ -52,7 +52,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { arbitrary: fc.record({ step: fc.constant('transact' as const), count }), weight: 3 },
   {
     arbitrary: fc.record({
-      step: fc.constantFrom('open' as const, 'close' as const, 'renew' as const, 'forget' as const),
+      step: fc.constantFrom('open' as const, 'close' as const, 'renew' as const, 'abandon' as const),
     }),
     weight: 5,
   },
@@ -67,12 +67,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
 );
 
-// each engine once: the clauses look at the wrappers
+// one provider of each engine: the clauses prove the wrappers
 for (const { name, lacks, ...provider } of providers.filter((each) =>
   ['memory', 'json-file', 'postgres'].includes(each.name),
 )) {
   describe(`random work on streams on ${name}`, () => {
-    test(`is what a plain array says (KVENT_SEED=${seed})`, async () => {
+    test(`equals a plain array (KVENT_SEED=${seed})`, async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 40 }), async (steps) => {
           const subject = new StreamSubject(provider);
@@ -81,7 +81,7 @@ for (const { name, lacks, ...provider } of providers.filter((each) =>
             const work = new Work(subject, !lacks.includes('durable'));
             for (const each of steps) {
               await work.perform(each);
-              await work.agree();
+              await work.compare();
             }
           } finally {
             await subject.finish();
@@ -93,15 +93,15 @@ for (const { name, lacks, ...provider } of providers.filter((each) =>
   });
 }
 
-/** The stream and its model: the numbers, who holds the stream, and until when. */
+/** The stream and its model: the numbers, the session, and the time at which its lock expires. */
 class Work {
   readonly #subject: StreamSubject;
   readonly #durable: boolean;
   readonly #model: number[] = [];
   #session: StreamSession<typeof Numbers> | undefined;
-  /** By the clock; the lock is there before this time. */
+  /** The lock is valid before this time. */
   #until = 0;
-  /** Somebody has written behind the session's back. */
+  /** Another writer has taken the stream since the session was opened. */
   #takenOver = false;
   #next = 0;
 
@@ -122,21 +122,21 @@ class Work {
       case 'append': {
         const events = this.#events(each.count);
         const { length } = this.#model;
-        const met =
+        const isMet =
           each.expected === 'any' ||
           (each.expected === 'present'
             ? length > 0
             : length === (each.expected === 'absent' ? 0 : each.expected));
-        const said = !met ? 'STREAM_VERSION_MISMATCH' : this.#locked ? 'STREAM_LOCKED' : undefined;
-        return await this.#outside(
-          said,
+        const code = !isMet ? 'STREAM_VERSION_MISMATCH' : this.#locked ? 'STREAM_LOCKED' : undefined;
+        return await this.#fromOutside(
+          code,
           events,
           async () => await this.#numbers.append('a', events, { expectedVersion: each.expected }),
         );
       }
       case 'transact': {
         const events = this.#events(each.count);
-        return await this.#outside(
+        return await this.#fromOutside(
           this.#locked ? 'STREAM_LOCKED' : undefined,
           events,
           async () => await this.#numbers.transact('a', () => events),
@@ -148,30 +148,30 @@ class Work {
         if (this.#session === undefined) return;
         const events = this.#events(each.count);
         const session = this.#session;
-        const said = await codeOf(async () => await session.append(events));
-        expect(said).toBe(this.#sessionSays);
-        if (said === undefined) this.#landed(events, this.#subject.clock.now() + sessionTimeoutMs);
+        const code = await codeOf(async () => await session.append(events));
+        expect(code).toBe(this.#sessionError);
+        if (code === undefined) this.#appended(events, this.#subject.clock.now() + sessionTimeoutMs);
         else this.#session = undefined;
         return;
       }
       case 'renew': {
         if (this.#session === undefined) return;
         const session = this.#session;
-        const said = await codeOf(async () => await session.renew());
-        expect(said).toBe(this.#sessionSays);
-        if (said === undefined) this.#until = this.#subject.clock.now() + sessionTimeoutMs;
+        const code = await codeOf(async () => await session.renew());
+        expect(code).toBe(this.#sessionError);
+        if (code === undefined) this.#until = this.#subject.clock.now() + sessionTimeoutMs;
         else this.#session = undefined;
         return;
       }
       case 'close': {
-        const mine = this.#session !== undefined && this.#sessionSays === undefined;
+        const mine = this.#session !== undefined && this.#sessionError === undefined;
         await this.#session?.close();
         if (mine) this.#until = 0;
         this.#session = undefined;
         return;
       }
-      case 'forget':
-        // a holder that crashed: its lock stays until its time is over
+      case 'abandon':
+        // like a holder that crashed: its lock remains until it expires
         this.#session = undefined;
         return;
       case 'advance':
@@ -189,7 +189,7 @@ class Work {
     }
   }
 
-  async agree(): Promise<void> {
+  async compare(): Promise<void> {
     const { state, version } = await this.#numbers.load('a');
     expect([state, version]).toEqual([this.#model, this.#model.length]);
     const events = await collect(this.#numbers.read('a'));
@@ -200,17 +200,17 @@ class Work {
     expect((await this.#numbers.load('a', { atVersion: half })).state).toEqual(this.#model.slice(0, half));
   }
 
-  get #sessionSays(): string | undefined {
+  get #sessionError(): string | undefined {
     if (this.#takenOver) return 'SESSION_LOST';
     return this.#locked ? undefined : 'SESSION_EXPIRED';
   }
 
   async #open(): Promise<void> {
     let opened: StreamSession<typeof Numbers> | undefined;
-    const said = await codeOf(async () => {
+    const code = await codeOf(async () => {
       opened = await this.#numbers.openSession('a', { sessionTimeoutMs, openTimeoutMs: 0 });
     });
-    expect(said).toBe(this.#locked ? 'SESSION_OPEN_FAILED' : undefined);
+    expect(code).toBe(this.#locked ? 'SESSION_OPEN_FAILED' : undefined);
     if (opened === undefined) return;
     expect([opened.version, opened.state]).toEqual([this.#model.length, this.#model]);
     this.#session = opened;
@@ -218,19 +218,19 @@ class Work {
     this.#until = this.#subject.clock.now() + sessionTimeoutMs;
   }
 
-  async #outside(
-    said: string | undefined,
+  async #fromOutside(
+    code: string | undefined,
     events: readonly Added[],
     work: () => Promise<unknown>,
   ): Promise<void> {
-    expect(await codeOf(work)).toBe(said);
-    if (said !== undefined) return;
-    this.#landed(events, this.#until);
+    expect(await codeOf(work)).toBe(code);
+    if (code !== undefined) return;
+    this.#appended(events, this.#until);
     this.#takenOver = true;
     await this.#subject.store.idle();
   }
 
-  #landed(events: readonly Added[], until: number): void {
+  #appended(events: readonly Added[], until: number): void {
     this.#model.push(...events.map(({ data }) => data.n));
     this.#until = until;
   }

@@ -1,6 +1,6 @@
 /**
- * Locks make conflicts rare; versions make results right. So with no lease looked at by anybody,
- * sessions and outsiders still write each event once, in order.
+ * Leases make conflicts rare; the versions in each batch make results right. So even when all leases
+ * are ignored, sessions and outsiders write each event once, in order.
  */
 import { expect, test } from '@jest/globals';
 import { defineStream, event, EventStore } from '@kvent/event-store/core';
@@ -14,7 +14,7 @@ const Counts = defineStream('count', {
   evolve: (counts, { data: { by } }) => ({ ...counts, [by]: (counts[by] ?? 0) + 1 }),
 });
 
-/** A provider to which every lease is over, and which takes no notice of checks of one. */
+/** A provider for which every lease has expired, and which ignores checks of leases. */
 function withoutLeases(): StorageProvider {
   const provider = new MemoryProvider();
   const isLease = ({ container }: { readonly container: string }): boolean => container.startsWith('lease:');
@@ -30,21 +30,21 @@ function withoutLeases(): StorageProvider {
       };
     },
     commit: async (...[batches, options]: Parameters<typeof commit>) => {
-      const blind = batches.map((batch) => ({
+      const unchecked = batches.map((batch) => ({
         ...batch,
         checks: batch.checks.filter(({ address }) => !isLease(address)),
         changes: batch.changes.filter(({ kind }) => kind !== 'renew'),
       }));
-      return await commit.call(provider, blind, options);
+      return await commit.call(provider, unchecked, options);
     },
   });
 }
 
-test('sessions and outsiders at one stream lose to each other, and never lose an event', async () => {
+test('sessions and outsiders on one stream conflict with each other, and no event is lost', async () => {
   await using storage = await openStorage(withoutLeases());
   const counts = new EventStore(storage).stream(Counts);
   const done: Record<string, number> = {};
-  const lost = new Set<string>();
+  const codes = new Set<string>();
   const counting = async (
     by: string,
     work: (events: readonly [{ type: 'counted'; data: { by: string } }]) => Promise<unknown>,
@@ -55,7 +55,7 @@ test('sessions and outsiders at one stream lose to each other, and never lose an
         done[by] = (done[by] ?? 0) + 1;
       } catch (error) {
         if (!isStorageError(error)) throw error;
-        lost.add(error.code);
+        codes.add(error.code);
       }
       await Promise.resolve();
     }
@@ -68,7 +68,7 @@ test('sessions and outsiders at one stream lose to each other, and never lose an
       ),
       counting(`outsider ${number}`, async (events) => await counts.transact('a', () => events)),
       counting(
-        `stranger ${number}`,
+        `appender ${number}`,
         async (events) => await counts.append('a', events, { expectedVersion: 'any' }),
       ),
     ]),
@@ -76,10 +76,10 @@ test('sessions and outsiders at one stream lose to each other, and never lose an
   const events = await collect(counts.read('a'));
   expect(events.map(({ version }) => version)).toEqual(events.map((_, index) => index + 1));
   expect((await counts.load('a')).state).toEqual(done);
-  // the lock was missing, and it was noticed
-  expect(lost).toContain('SESSION_LOST');
+  // without leases, sessions lose their streams
+  expect(codes).toContain('SESSION_LOST');
   expect(
-    [...lost].filter(
+    [...codes].filter(
       (code) => !['SESSION_LOST', 'SESSION_OPEN_FAILED', 'STREAM_VERSION_MISMATCH'].includes(code),
     ),
   ).toEqual([]);

@@ -172,8 +172,9 @@ export const idempotencyClauses: readonly StreamClause[] = [
       assert.equal((await ledger.transact('a', () => [cleared], { idempotencyKey: 'l' })).replayed, false);
       const concurrent = await ledger.transact(
         'a',
-        async () => {
-          await ledger.transact('a', () => [added(5)], { idempotencyKey: 'm' });
+        async (_, { version }) => {
+          // with a version, so that it does not wait for the lock of the transaction around it
+          await ledger.append('a', [added(5)], { expectedVersion: version, idempotencyKey: 'm' });
           return fail();
         },
         { idempotencyKey: 'm' },
