@@ -93,7 +93,7 @@ function files(): void {
     const { code, stderr } = await place.kvent('backup', '--from', 'data', '--to', `backups/${name}`);
     expect({ code, stderr }).toEqual({
       code: 2,
-      stderr: `kvent: backups/${name} is there already. To write over it: --replace.\n`,
+      stderr: `kvent: backups/${name} exists. To overwrite it: --replace.\n`,
     });
     expect(await readFile(place.path(`backups/${name}`))).toEqual(before);
     await place.told('backup', '--from', 'data', '--to', `backups/${name}`, '--replace', '--tenant', 'acme');
@@ -110,7 +110,7 @@ function files(): void {
       return await backup.kill('SIGINT');
     });
     expect(ended).toMatchObject({ code: 130, stdout: '' });
-    expect(ended.stderr).toContain('kvent backup: The backup was given up; nothing of it is left');
+    expect(ended.stderr).toContain('kvent backup: The backup was cancelled. Its file was removed');
     expect(await readdir(place.path('backups'))).toEqual(['b.jsonl.gz']);
     expect(await readFile(place.path('backups/b.jsonl.gz'), 'utf8')).toBe('what was there before');
   });
@@ -131,14 +131,14 @@ function refusals(): void {
     const text = gunzipSync(await readFile(place.path('b.jsonl.gz'))).toString();
     await writeFile(place.path('edited.jsonl'), text.replace('"a":1.0', '"a":2.0'));
     expect(await refused('edited.jsonl')).toMatch(
-      /^kvent restore: The backup is damaged at edited\.jsonl:14: the rows of "tenant:acme", from line 3 to 13, are not those that were written\. \[STORAGE_CORRUPT, /,
+      /^kvent restore: The backup is damaged at edited\.jsonl:14: the rows of "tenant:acme", from line 3 to 13, are not the rows that were written\. \[STORAGE_CORRUPT, /,
     );
     await writeFile(place.path('short.jsonl.gz'), gzipSync(text.slice(0, text.lastIndexOf('{'))));
     expect(await refused('short.jsonl.gz')).toContain('short.jsonl.gz:15: it ends before its last line');
     await writeFile(place.path('cut.jsonl.gz'), (await readFile(place.path('b.jsonl.gz'))).subarray(0, -9));
-    expect(await refused('cut.jsonl.gz')).toContain('it cannot be unzipped');
+    expect(await refused('cut.jsonl.gz')).toContain('it cannot be decompressed');
     expect(await refused('data/.kvent.json')).toContain(
-      'data/.kvent.json is no backup that kvent wrote. [INVALID_OPTION',
+      'data/.kvent.json is not a backup of kvent. [INVALID_OPTION',
     );
     expect(await refused('nothing.jsonl')).toMatch(
       /nothing\.jsonl cannot be read: ENOENT.*\[STORAGE_UNAVAILABLE/,

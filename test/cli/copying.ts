@@ -49,7 +49,7 @@ function directories(): void {
     const [shared = '', tenant = '', stayed, both = '', ...more] = lines(stdout);
     expect(shared).toMatch(/^shared +copied +1 +row +[0-9a-f]{64}$/);
     expect(tenant).toMatch(/^tenant:acme +copied +11 +rows +[0-9a-f]{64}$/);
-    expect(stayed).toBe('1 lease of open sessions stayed behind.');
+    expect(stayed).toBe('1 lease of open sessions were not copied.');
     expect(both).toMatch(
       /^\.\/data and \.\/copy hold the same 12 rows in 2 databases, compared one by one in \d+\.\d\d s: sha256 [0-9a-f]{64}$/,
     );

@@ -78,7 +78,7 @@ function moves(): void {
     await place.store('data', { [acme]: [...rows, lease()] });
     const { code, stdout } = await place.kvent('copy', '--from', 'data', '--to', database.url);
     expect({ code, lines: lines(stdout).length }).toEqual({ code: 0, lines: 3 });
-    expect(stdout).toContain('1 lease of open sessions stayed behind.');
+    expect(stdout).toContain('1 lease of open sessions were not copied.');
     expect(await rowsOf(new PostgresProvider({ url: database.url }))).toEqual({ [acme]: rows });
     await place.told('copy', '--from', database.url, '--to', 'back');
     expect(await place.rows('back')).toEqual({ [acme]: rows });

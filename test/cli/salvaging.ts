@@ -35,7 +35,7 @@ export function salvaging(): void {
       ]);
       expect(where).toMatch(/^ {2}\/.*data\/tenant\.acme\/journal-1\.jsonl:2: the line is damaged$/);
       expect(total).toMatch(
-        /^rescued holds 1 row of data, copied in .* what the places above held is missing, and of a batch perhaps a part\.$/,
+        /^rescued holds 1 row of data, copied in .* the rows at the places above are missing, perhaps a part of a batch\.$/,
       );
       expect(await place.rows('rescued')).toEqual({ [globex]: [raw('state:state', 'a', '1')] });
     });
@@ -44,7 +44,7 @@ export function salvaging(): void {
       await mkdir(place.path('empty'));
       expect(await place.kvent('salvage', '--from', 'empty', '--to', 'rescued')).toMatchObject({
         code: 2,
-        stderr: 'kvent: There is no store in empty: neither a marker nor journals or snapshots.\n',
+        stderr: 'kvent: There is no store in empty: no marker, journal or snapshot.\n',
       });
       expect(existsSync(place.path('rescued'))).toBe(false);
       const taken = await place.kvent('salvage', '--from', 'data', '--to', 'data');
@@ -61,7 +61,7 @@ export function salvaging(): void {
       );
       expect(postgres).toMatchObject({
         code: 2,
-        stderr: expect.stringContaining('Salvage is for directories'),
+        stderr: expect.stringContaining('Only directories of JsonFileProvider can be salvaged'),
       });
     });
   });

@@ -8,8 +8,8 @@ import { hidePasswords } from '@kvent/key-value-storage/core';
 import { looksLikeAddress } from '@kvent/key-value-storage/internal';
 import { defineState, MemoryProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
 import { failureOf } from '../../libs/cli/src/output/failure.js';
-import { hiderOf } from '../../libs/cli/src/output/secrets.js';
-import { placeOf } from '../../libs/cli/src/input/location.js';
+import { passwordHider } from '../../libs/cli/src/output/secrets.js';
+import { parseLocation } from '../../libs/cli/src/input/location.js';
 import type { Client } from '../e2e/client.js';
 import { openShop, type RunningShop } from '../e2e/shop.js';
 import { growthMax, growthOf } from './growth.js';
@@ -161,8 +161,8 @@ describe('A long text that is told, or given on a command line', () => {
     (text) => failureOf(new Error(text)),
     (text) => hidePasswords(text),
     (text) => looksLikeAddress(text),
-    (text) => hiderOf([text], {})(text),
-    (text) => placeOf(text),
+    (text) => passwordHider([text], {})(text),
+    (text) => parseLocation(text),
   ];
 
   it.each([

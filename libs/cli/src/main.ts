@@ -1,21 +1,21 @@
-/** `kvent`: the process around a command. The result goes to stdout, everything else to stderr. */
+/** The process of `kvent`. The result goes to stdout, everything else to stderr. */
 import { failureOf } from './output/failure.js';
 import { Output } from './output/output.js';
-import { hiderOf } from './output/secrets.js';
+import { passwordHider } from './output/secrets.js';
 import { run } from './run.js';
 
 const args = process.argv.slice(2);
-const output = new Output(process.stdout, process.stderr, hiderOf(args, process.env));
+const output = new Output(process.stdout, process.stderr, passwordHider(args, process.env));
 
-// what a library throws behind our back may hold an address: Node would print it as it is
+// Node would print an uncaught error unchanged, and it may contain an address with a password
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, (error: unknown) => {
-    output.tell(`kvent: ${failureOf(error).line}`);
+    output.log(`kvent: ${failureOf(error).line}`);
     process.exit(1);
   });
 }
 
-const { exitCode, brokenOff } = await run(args, output);
+const { exitCode, interrupted } = await run(args, output);
 process.exitCode = exitCode;
-// what was broken off while it waited for a lock or a connection would go on waiting
-if (brokenOff) process.exit();
+// an interrupted command may still wait for a lock or a connection
+if (interrupted) process.exit();

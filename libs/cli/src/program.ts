@@ -1,4 +1,4 @@
-/** The commands and their options, as `kvent --help` tells them. */
+/** The commands and their options, as `kvent --help` prints them. */
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { BackupCommandOptions } from './commands/backup.js';
@@ -9,7 +9,7 @@ import type { SalvageCommandOptions } from './commands/salvage.js';
 import type { Output } from './output/output.js';
 import type { Report } from './output/report.js';
 
-/** Does the work of a command, and tells how it went. */
+/** Runs a command and prints its report or its error. */
 export type Perform = (
   command: string,
   work: (context: CommandContext) => Promise<Report>,
@@ -20,35 +20,35 @@ interface OutputOptions {
   readonly verbose?: boolean;
 }
 
-const places =
-  'A storage is a directory of JsonFileProvider, or postgres://user:password@host:port/database.';
+const locations =
+  'A storage is a directory of JsonFileProvider or postgres://user:password@host:port/database.';
 
-/** `output`: what commander itself has to say goes there too, for it repeats what it was given. */
+/** The messages of commander go to `output`, too, because they repeat arguments. */
 export function createProgram(perform: Perform, output: Output): Command {
   const program = new Command('kvent')
     .configureOutput({
       writeOut: (text) => void output.result(...linesOf(text)),
-      writeErr: (text) => output.tell(...linesOf(text)),
-      // an error is one line, whatever was given; its second line is commander's own
-      outputError: (text) => output.tell(text.trimEnd().replace(/\n(?=\(Did you mean [^\n]*$)/, ' ')),
+      writeErr: (text) => output.log(...linesOf(text)),
+      // an error is one line; a suggestion of commander joins it
+      outputError: (text) => output.log(text.trimEnd().replace(/\n(?=\(Did you mean [^\n]*$)/, ' ')),
     })
-    .description('Moves, backs up and rescues the data of Kvent storages.')
+    .description('Copies, backs up and salvages the data of Kvent storages.')
     .version(version())
     .exitOverride()
-    .showHelpAfterError('(kvent <command> --help tells what it takes)')
+    .showHelpAfterError('(kvent <command> --help shows its options)')
     .addHelpText(
       'after',
-      `\n${places}\n\nExit codes: 0 done, 1 failed, 2 not called as it can be; broken off in order: 129, 130, 143 by a signal, 141 by a reader that left.`,
+      `\n${locations}\n\nExit codes: 0 done, 1 failed, 2 wrong arguments; cancelled: 129, 130, 143 by a signal, 141 by a closed pipe.`,
     );
 
   const copying = program
     .command('copy')
     .description('Copies databases to another storage, and compares both sides row by row.')
-    .requiredOption('--from <storage>', 'what is copied; it stays as it is')
-    .requiredOption('--to <storage>', 'where to');
+    .requiredOption('--from <storage>', 'the source, which is not changed')
+    .requiredOption('--to <storage>', 'the target');
   storageOptions(targetOptions(copying))
-    .option('--from-schema <name>', "the source's schema, if it has another one than --schema")
-    .option('--from-table <name>', "the source's table, if it has another one than --table")
+    .option('--from-schema <name>', 'the schema of the source, if it is not that of --schema')
+    .option('--from-table <name>', 'the table of the source, if it is not that of --table')
     .action(async (options: CopyOptions & OutputOptions) => {
       const { copy } = await import('./commands/copy.js');
       await perform('copy', (context) => copy(options, context), options);
@@ -56,13 +56,13 @@ export function createProgram(perform: Perform, output: Output): Command {
 
   const backingUp = program
     .command('backup')
-    .description('Writes a storage to one file: lines of JSON, each database as of one moment.')
-    .requiredOption('--from <storage>', 'what is backed up')
+    .description('Writes a storage to one file of JSON lines; each database is a snapshot of one moment.')
+    .requiredOption('--from <storage>', 'the source')
     .requiredOption(
       '--to <file>',
-      'a file, zipped if it ends with .gz; or a directory, for a name with the time',
+      'a file, compressed if its name ends with .gz, or a directory, for a name with the time',
     );
-  storageOptions(choice(backingUp).option('--replace', 'writes over a file that is there')).action(
+  storageOptions(tenantOptions(backingUp).option('--replace', 'overwrites an existing file')).action(
     async (options: BackupCommandOptions & OutputOptions) => {
       const { backup } = await import('./commands/backup.js');
       await perform('backup', (context) => backup(options, context), options);
@@ -71,9 +71,9 @@ export function createProgram(perform: Perform, output: Output): Command {
 
   const restoring = program
     .command('restore')
-    .description('Puts a backup into a storage. A damaged one is refused before anything is written.')
+    .description('Restores a backup into a storage. A damaged backup is refused before anything is written.')
     .requiredOption('--from <file>', 'a backup')
-    .requiredOption('--to <storage>', 'where to');
+    .requiredOption('--to <storage>', 'the target');
   storageOptions(targetOptions(restoring)).action(async (options: RestoreOptions & OutputOptions) => {
     const { restore } = await import('./commands/restore.js');
     await perform('restore', (context) => restore(options, context), options);
@@ -81,10 +81,10 @@ export function createProgram(perform: Perform, output: Output): Command {
 
   const salvaging = program
     .command('salvage')
-    .description('Copies what is readable of a damaged directory, and tells what is not.')
+    .description('Copies the readable rows of a damaged directory, and reports the damage.')
     .requiredOption(
       '--from <directory>',
-      'what is damaged; no process may have it open, and nothing in it is changed',
+      'the damaged directory; no process may use it, and it is not changed',
     )
     .requiredOption('--to <directory>', 'a new directory');
   outputOptions(salvaging).action(async (options: SalvageCommandOptions & OutputOptions) => {
@@ -96,40 +96,38 @@ export function createProgram(perform: Perform, output: Output): Command {
 
 const linesOf = (text: string): readonly string[] => text.replace(/\n$/, '').split('\n');
 
-const choice = (command: Command): Command =>
+const tenantOptions = (command: Command): Command =>
   command
     .addOption(new Option('--tenant <id>', 'only this tenant').conflicts('shared'))
-    .option('--shared', 'only what belongs to no tenant');
+    .option('--shared', 'only the shared database');
 
 const targetOptions = (command: Command): Command =>
-  choice(command)
+  tenantOptions(command)
     .addOption(
       new Option(
         '--resume',
-        'begins again after a copy was broken off: drops what it left, and keeps what is the same already',
+        'continues an interrupted copy: drops unfinished databases, keeps equal ones',
       ).conflicts('replace'),
     )
-    .option('--replace', 'drops whatever the target holds of these databases');
+    .option('--replace', 'drops these databases in the target first');
 
 const storageOptions = (command: Command): Command =>
   outputOptions(command)
-    .option('--schema <name>', "the schema in Postgres (default: the provider's)")
-    .option('--table <name>', "the table in Postgres (default: the provider's)")
+    .option('--schema <name>', 'the schema in Postgres (default: that of the provider)')
+    .option('--table <name>', 'the table in Postgres (default: that of the provider)')
     .option(
       '--wait <seconds>',
-      'how long to wait for a directory that another process has open, or for rows that others hold',
+      'how long to wait for a directory or rows that another process has locked',
       secondsFrom,
       5,
     );
 
 const outputOptions = (command: Command): Command =>
-  command
-    .option('--json', 'prints the report as JSON')
-    .option('--verbose', 'tells of an error all there is to know');
+  command.option('--json', 'prints the report as JSON').option('--verbose', 'prints the details of an error');
 
 function secondsFrom(given: string): number {
   if (/^\d{1,6}(\.\d+)?$/.test(given)) return Number(given);
-  throw new InvalidArgumentError('It is a number of seconds from 0 up.');
+  throw new InvalidArgumentError('It must be a number of seconds, at least 0.');
 }
 
 function version(): string {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { JsonFileProvider } from '@kvent/key-value-storage';
 import { Output, type OutputStream } from './output/output.js';
-import { hiderOf } from './output/secrets.js';
+import { passwordHider } from './output/secrets.js';
 import { run } from './run.js';
 
 /** What a process would have printed. `leaves`: nobody reads it from the first line on. */
@@ -30,12 +30,12 @@ const path = (name: string): string => join(folder, name);
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'kvent-run-'));
-  await withStore(({ administration }) => administration.import('tenant:acme', rows()));
+  await withStore(({ administration }) => administration.import('tenant:acme', rows(10)));
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-function* rows() {
-  for (let index = 0; index < 3_000; index += 1) {
+function* rows(count: number) {
+  for (let index = 0; index < count; index += 1) {
     const key = `k${String(index).padStart(4, '0')}`;
     yield {
       container: 'state:state',
@@ -61,7 +61,7 @@ async function kvent(args: readonly string[], left: { readonly out?: boolean; re
   err.leaves = left.err ?? false;
   const { exitCode } = await run(
     args,
-    new Output(out, err, hiderOf(args, { PGPASSWORD: 'f1om-the-environment' })),
+    new Output(out, err, passwordHider(args, { PGPASSWORD: 'f1om-the-environment' })),
   );
   return { exitCode, printed: out.written + err.written };
 }
@@ -129,6 +129,8 @@ describe('what a call is given', () => {
 });
 
 describe('a reader that leaves', () => {
+  beforeEach(() => withStore(({ administration }) => administration.import('tenant:acme', rows(3_000))));
+
   it('does not change the exit code of work that is done', async () => {
     expect(
       await kvent(['backup', '--from', path('data'), '--to', path('b.jsonl')], { out: true }),

@@ -1,10 +1,10 @@
 /**
- * A backup as a source of copies: it was read once, from the first line to the last, before
- * anything is taken from it.
+ * A backup as the source of a copy. It is verified from the first line to the last when it is
+ * opened.
  */
 import type { CopySource } from '@kvent/key-value-storage/core';
 import { throwIfAborted, type RawRow } from '@kvent/key-value-storage/provider';
-import { BackupPass } from './backup-pass.js';
+import { BackupReader } from './backup-reader.js';
 import type { BackupSummary, Header } from './format.js';
 
 export class BackupFile implements CopySource, AsyncDisposable {
@@ -17,8 +17,8 @@ export class BackupFile implements CopySource, AsyncDisposable {
     export: (database) => this.#rows(database),
   };
   readonly #path: string;
-  /** A pass that has come to the end of some database: the next one may lie right behind. */
-  #pass: BackupPass | undefined;
+  /** A reader at the end of a database, for the next database. */
+  #reader: BackupReader | undefined;
 
   private constructor(path: string, header: Header, summary: BackupSummary) {
     this.#path = path;
@@ -28,75 +28,70 @@ export class BackupFile implements CopySource, AsyncDisposable {
   }
 
   /**
-   * Reads all of it. `STORAGE_CORRUPT` where it is damaged or cut off, naming the line;
-   * `INVALID_OPTION` where it is no backup. `onRows` hears how many rows were read, now and then.
+   * Reads the whole file. `STORAGE_CORRUPT`, with the line, if it is damaged or cut off;
+   * `INVALID_OPTION` if it is not a backup. `onRows` is called every 1,000 rows.
    */
   static async open(
     path: string,
     signal?: AbortSignal,
     onRows?: (rows: number) => void,
   ): Promise<BackupFile> {
-    await using pass = new BackupPass(path);
-    const header = await pass.header();
+    await using reader = new BackupReader(path);
+    const header = await reader.header();
     let rows = 0;
-    while ((await pass.section()) !== undefined) {
-      for await (const _ of pass.rows()) {
+    while ((await reader.nextDatabase()) !== undefined) {
+      for await (const _ of reader.rows()) {
         throwIfAborted('The reading of the backup', signal);
         if ((rows += 1) % 1_000 === 0) onRows?.(rows);
       }
     }
-    return new BackupFile(path, header, await pass.summary());
+    return new BackupFile(path, header, await reader.summary());
   }
 
-  /**
-   * A file holds rows and no time: nothing has expired in it, and whoever asks for single rows
-   * finds none.
-   */
+  /** A file has no time, so no row in it expires; single rows cannot be read. */
   async read(addresses: Parameters<CopySource['read']>[0]): ReturnType<CopySource['read']> {
     return { time: 0, rows: addresses.map(() => undefined) };
   }
 
   async *#rows(database: string): AsyncGenerator<RawRow, undefined> {
-    const pass = (await this.#at(database)) ?? (await this.#fromTheFront(database));
+    const reader = (await this.#continueTo(database)) ?? (await this.#fromStart(database));
     let finished = false;
     try {
-      if (pass !== undefined) yield* pass.rows();
+      if (reader !== undefined) yield* reader.rows();
       finished = true;
     } finally {
-      if (finished) this.#pass = pass;
-      else await pass?.[Symbol.asyncDispose]();
+      if (finished) this.#reader = reader;
+      else await reader?.[Symbol.asyncDispose]();
     }
     return undefined;
   }
 
-  /**
-   * The pass that is under way, gone on to this database; `undefined` where that lies behind it.
-   */
-  async #at(database: string): Promise<BackupPass | undefined> {
-    const pass = this.#pass;
-    this.#pass = undefined;
-    return pass && (await goTo(pass, database));
+  /** The current reader at this database; `undefined` if it is past it. */
+  async #continueTo(database: string): Promise<BackupReader | undefined> {
+    const reader = this.#reader;
+    this.#reader = undefined;
+    return reader && (await goTo(reader, database));
   }
 
-  async #fromTheFront(database: string): Promise<BackupPass | undefined> {
-    const pass = new BackupPass(this.#path);
-    await pass.header();
-    return await goTo(pass, database);
+  async #fromStart(database: string): Promise<BackupReader | undefined> {
+    const reader = new BackupReader(this.#path);
+    await reader.header();
+    return await goTo(reader, database);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#pass?.[Symbol.asyncDispose]();
+    await this.#reader?.[Symbol.asyncDispose]();
   }
 }
 
-/** Disposes a pass that ends before it gets there, or fails on the way. */
-async function goTo(pass: BackupPass, database: string): Promise<BackupPass | undefined> {
+/** Disposes the reader if it does not reach the database. */
+async function goTo(reader: BackupReader, database: string): Promise<BackupReader | undefined> {
   let found: string | undefined;
   try {
-    do found = await pass.section();
+    do found = await reader.nextDatabase();
     while (found !== undefined && found !== database);
   } finally {
-    if (found === undefined) await pass[Symbol.asyncDispose]();
+    if (found === undefined) await reader[Symbol.asyncDispose]();
   }
-  return found === undefined ? undefined : pass;
+  return found === undefined ? undefined : reader;
 }

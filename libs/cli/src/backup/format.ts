@@ -1,5 +1,5 @@
 /**
- * A backup: one file of lines of JSON, readable, the same for every storage. Rows stand in key
+ * A backup is one readable file of JSON lines, the same for every storage, with the rows in key
  * order.
  *
  * ```text
@@ -10,8 +10,8 @@
  * {"kvent":"end","databases":1,"rows":1,"sha256":"…","before":"…"}
  * ```
  *
- * `sha256` of a database and of all are the hashes that `kvent copy` tells of the same rows.
- * `before` is the SHA-256 of everything before the last line: `head -n -1 backup.jsonl |
+ * `sha256` of a database and of all databases is the hash that `kvent copy` prints for the same
+ * rows. `before` is the SHA-256 of everything before the last line: `head -n -1 backup.jsonl |
  * sha256sum`.
  */
 export const format = 1;
@@ -20,7 +20,7 @@ export interface Header {
   readonly kvent: 'backup';
   readonly format: number;
   readonly from: string;
-  /** When it was begun. */
+  /** When it was started. */
   readonly at: string;
 }
 
@@ -31,11 +31,11 @@ export interface Section {
   readonly sha256: string;
 }
 
-/** What a backup holds. */
+/** The content of a backup. */
 export interface BackupSummary {
   readonly databases: readonly Section[];
   readonly rows: number;
   readonly sha256: string;
 }
 
-export const isZipped = (path: string): boolean => path.endsWith('.gz');
+export const isCompressed = (path: string): boolean => path.endsWith('.gz');

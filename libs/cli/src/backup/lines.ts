@@ -1,6 +1,6 @@
 /**
- * The lines of a file, zipped or not, as bytes: a line of JSON may hold whatever else other readers
- * take for the end of a line.
+ * The lines of a file, compressed or not, as bytes. Only a line feed ends a line: JSON may contain
+ * other characters that readers of text treat as line breaks.
  */
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
@@ -9,22 +9,20 @@ import { createGunzip } from 'node:zlib';
 import { limits } from '@kvent/key-value-storage/core';
 
 const lineFeed = 0x0a;
-/**
- * Not to wait: to open a FIFO for reading waits until somebody writes to it. Windows knows neither.
- */
+/** Opening a FIFO would block until it has a writer. Windows has no O_NONBLOCK. */
 const { O_RDONLY = 0, O_NONBLOCK = 0 } = constants as Partial<typeof constants>;
 
-/** A line is longer than any that `kvent` writes. */
+/** A line that is longer than any line of a backup. */
 export class LineTooLong extends Error {}
 
 /** A directory, a FIFO, a socket or a device. */
 export class NotPlainFile extends Error {}
 
 /**
- * Without their line feeds. What stands behind the last one comes too, as a line of its own.
- * Rejects as the disk or the unzipper does, with `NotPlainFile` at once where it is none, and with
- * `LineTooLong` as soon as a line has more than `limits.backupLineBytesMax` bytes: a small zipped
- * file may hold a line of any length.
+ * Yields lines without their line feeds; data after the last line feed is a line, too. Rejects with
+ * errors of the disk and of gunzip, with `NotPlainFile`, and with `LineTooLong` as soon as a line
+ * has more than `limits.backupLineBytesMax` bytes: a small compressed file may contain a line of
+ * any length.
  */
 export async function* linesOf(path: string): AsyncGenerator<Buffer, undefined> {
   let rest: Buffer[] = [];
@@ -55,22 +53,22 @@ function assertLength(bytes: number): void {
 
 async function bytesOf(path: string): Promise<AsyncIterable<Buffer>> {
   const handle = await open(path, O_RDONLY | O_NONBLOCK);
-  let zipped: boolean;
+  let compressed: boolean;
   try {
     if (!(await handle.stat()).isFile()) throw new NotPlainFile();
-    zipped = await beginsZipped(handle);
+    compressed = await startsCompressed(handle);
   } catch (error) {
     await handle.close();
     throw error;
   }
   const file = handle.createReadStream({ start: 0, highWaterMark: 256 * 1_024 });
-  if (!zipped) return file as AsyncIterable<Buffer>;
-  // what goes wrong is told to whoever reads the last of them
+  if (!compressed) return file as AsyncIterable<Buffer>;
+  // errors reach the reader of the last stream
   return pipeline(file, createGunzip(), () => undefined) as AsyncIterable<Buffer>;
 }
 
-/** By its first two bytes, whatever it is called. */
-async function beginsZipped(handle: FileHandle): Promise<boolean> {
+/** By its first two bytes, not by its name. */
+async function startsCompressed(handle: FileHandle): Promise<boolean> {
   const { bytesRead, buffer } = await handle.read(Buffer.alloc(2), 0, 2, 0);
   return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
 }

@@ -1,6 +1,6 @@
 /**
- * Writes backups: under another name, read back, on the disk, and only then under their own. A
- * backup that is there is whole.
+ * Writes a backup to a temporary file, syncs it, reads it back, and only then renames it. So a file
+ * with the name of a backup is complete.
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
@@ -21,19 +21,19 @@ import {
   unfinishedCopy,
 } from '@kvent/key-value-storage/internal';
 import { BackupFile } from './backup-file.js';
-import { format, isZipped, type BackupSummary, type Header, type Section } from './format.js';
+import { format, isCompressed, type BackupSummary, type Header, type Section } from './format.js';
 
 interface BackupOptions {
-  /** Which, in the order of the source. */
+  /** In the order of the source. */
   readonly databases: readonly string[];
   readonly signal: AbortSignal;
-  /** Hears how many rows of all were written, or read back, now and then. */
+  /** Called every 1,000 rows. */
   readonly onRows: (step: 'writing' | 'reading back', rows: number, database: string | undefined) => void;
 }
 
 /**
- * Each database is written as it is at the moment when it comes to it; nobody is held up. Expired
- * rows and leases of sessions are left out, as in a copy. What breaks it off leaves nothing behind.
+ * Each database is a snapshot of the moment when its turn comes; writers are not blocked. Expired
+ * rows and leases of sessions are not included, as in a copy. A failure leaves no file.
  */
 export async function writeBackup(
   source: CopySource,
@@ -74,13 +74,13 @@ async function write(source: CopySource, path: string, options: BackupOptions): 
   const lines = new BackupLines(source, options);
   const file = createWriteStream(path, { flags: 'wx', flush: true, mode: 0o600 });
   const text = Readable.from(lines.chunks(), { objectMode: false, highWaterMark: 1 });
-  if (isZipped(path.replace(/\.[0-9a-f]{16}\.tmp$/, '')))
+  if (isCompressed(path.replace(/\.[0-9a-f]{16}\.tmp$/, '')))
     await pipeline(text, createGzip(), file, { signal: options.signal });
   else await pipeline(text, file, { signal: options.signal });
   return lines.summary;
 }
 
-/** The new name is on the disk when this answers. */
+/** Resolves when the new name is on disk. */
 async function putInPlace(temporary: string, path: string): Promise<void> {
   await rename(temporary, path);
   const directory = await open(dirname(path));
@@ -166,14 +166,14 @@ function notWritten(path: string, error: unknown): Error {
   if (isError(error) && error.name === 'AbortError')
     return storageError(
       'ABORTED',
-      `The backup was given up; nothing of it is left, and what was at ${path} before is there still.`,
+      `The backup was cancelled. Its file was removed, and an earlier file at ${path} was not changed.`,
       {},
       { cause: error },
     );
   const what = messageOf(error);
   return storageError(
     'STORAGE_UNAVAILABLE',
-    `The backup ${path} could not be written: ${what}. Nothing of it is left.`,
+    `The backup ${path} could not be written: ${what}. Its file was removed.`,
     {},
     { cause: error },
   );

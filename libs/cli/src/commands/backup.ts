@@ -1,4 +1,4 @@
-/** `kvent backup`: a storage as one file. */
+/** `kvent backup`: writes a storage to one file. */
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -6,17 +6,17 @@ import type { StorageProvider } from '@kvent/key-value-storage/core';
 import { databaseOf, looksLikeAddress, sharedDatabase } from '@kvent/key-value-storage/internal';
 import { writeBackup } from '../backup/write-backup.js';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
-import { placeOf } from '../input/location.js';
+import { parseLocation } from '../input/location.js';
 import { UsageError } from '../input/usage-error.js';
 import {
   assertTables,
-  openAt,
-  type ChoiceOptions,
+  openLocation,
+  type TenantOptions,
   type CommandContext,
   type StorageOptions,
 } from './command.js';
 
-export interface BackupCommandOptions extends StorageOptions, ChoiceOptions {
+export interface BackupCommandOptions extends StorageOptions, TenantOptions {
   readonly from: string;
   readonly to: string;
   readonly replace?: boolean;
@@ -24,13 +24,13 @@ export interface BackupCommandOptions extends StorageOptions, ChoiceOptions {
 
 export async function backup(options: BackupCommandOptions, context: CommandContext): Promise<Report> {
   const { from, to, schema, table: rows, replace } = options;
-  const source = placeOf(from);
+  const source = parseLocation(from);
   assertTables([source], { schema, table: rows });
   const path = fileFor(to, replace === true);
-  await using opened = await openAt(source, 'source', options, context);
+  await using opened = await openLocation(source, 'source', options, context);
   const begun = performance.now();
   const written = await writeBackup(opened.provider, path, {
-    databases: await chosen(opened.provider, options),
+    databases: await chosenDatabases(opened.provider, options),
     signal: context.signal,
     onRows: (step, count, database) =>
       context.progress.show({
@@ -57,24 +57,24 @@ export async function backup(options: BackupCommandOptions, context: CommandCont
   };
 }
 
-/** In a directory, backups are called after the time. */
+/** In a directory, the name of a backup is the time. */
 function fileFor(to: string, replace: boolean): string {
   if (looksLikeAddress(to))
     throw new UsageError(
-      'A backup is written to a file: the name of one has no address in it, no quotes and no blanks at its ends.',
+      'The name of a backup must not contain an address, or start or end with a quote or blank.',
     );
   if (to.endsWith('/') && !existsSync(to)) throw new UsageError(`There is no directory ${to}.`);
   const isDirectory = existsSync(to) && statSync(to).isDirectory();
   if (!isDirectory && existsSync(to) && !replace)
-    throw new UsageError(`${to} is there already. To write over it: --replace.`);
+    throw new UsageError(`${to} exists. To overwrite it: --replace.`);
   return isDirectory
     ? join(to, `kvent-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}.jsonl.gz`)
     : to;
 }
 
-async function chosen(
+async function chosenDatabases(
   { administration, name }: StorageProvider,
-  { tenant, shared }: ChoiceOptions,
+  { tenant, shared }: TenantOptions,
 ): Promise<readonly string[]> {
   const held = await administration.databases();
   if (tenant === undefined && shared !== true) return held;

@@ -1,9 +1,9 @@
-/** What every command is given besides its options. */
+/** What commands share: their context, common options, and opening a storage. */
 import { isStorageError, type CopyProgress, type StorageProvider } from '@kvent/key-value-storage/core';
 import { untilAborted } from '@kvent/key-value-storage/provider';
-import { Advised } from '../output/failure.js';
+import { ErrorWithAdvice } from '../output/failure.js';
 import type { ProgressLine } from '../output/progress-line.js';
-import { providerAt, type OpenOptions, type Place } from '../input/location.js';
+import { createProvider, type OpenOptions, type Location } from '../input/location.js';
 import { UsageError } from '../input/usage-error.js';
 
 export interface CommandContext {
@@ -12,14 +12,14 @@ export interface CommandContext {
   readonly progress: ProgressLine;
 }
 
-/** Options of every command that opens storages, as commander answers them. */
+/** Options of every command that opens storages, as commander returns them. */
 export interface StorageOptions {
   readonly schema?: string;
   readonly table?: string;
   /** Seconds. */
   readonly wait: number;
 }
-export interface ChoiceOptions {
+export interface TenantOptions {
   readonly tenant?: string;
   readonly shared?: boolean;
 }
@@ -28,14 +28,14 @@ interface Opened extends AsyncDisposable {
   readonly provider: StorageProvider;
 }
 
-/** Opens the storage of a place; disposing closes it. */
-export async function openAt(
-  place: Place,
+/** Opens the storage at a location; disposing closes it. */
+export async function openLocation(
+  location: Location,
   role: OpenOptions['role'],
   { schema, table, wait }: StorageOptions,
   { progress, signal }: CommandContext,
 ): Promise<Opened> {
-  const provider = await providerAt(place, {
+  const provider = await createProvider(location, {
     role,
     schema,
     table,
@@ -46,35 +46,35 @@ export async function openAt(
   try {
     await untilAborted('The opening', 'none', signal, opening);
   } catch (error) {
-    // it may still get there: then what it holds is let go
+    // the opening continues: close the provider when it is done
     if (isStorageError(error, 'ABORTED'))
       opening.then(
         () => provider.close(),
         () => undefined,
       );
-    throw advised(error, place);
+    throw withAdvice(error, location);
   }
   return { provider, [Symbol.asyncDispose]: () => provider.close() };
 }
 
-function advised(error: unknown, place: Place): unknown {
+function withAdvice(error: unknown, location: Location): unknown {
   if (isStorageError(error, 'STORAGE_LOCKED'))
-    return new Advised(error, 'Stop that process, or wait for it: --wait 60.');
-  if (isStorageError(error, 'STORAGE_CORRUPT') && place.kind === 'directory')
-    return new Advised(
+    return new ErrorWithAdvice(error, 'Stop that process, or wait for it: --wait 60.');
+  if (isStorageError(error, 'STORAGE_CORRUPT') && location.kind === 'directory')
+    return new ErrorWithAdvice(
       error,
-      `Restore a backup, or copy what is readable: kvent salvage --from ${place.name} --to <a new directory>.`,
+      `Restore a backup, or copy what is readable: kvent salvage --from ${location.name} --to <a new directory>.`,
     );
   return error;
 }
 
-/** `--schema` and `--table` where there is no Postgres would be forgotten in silence. */
-export function assertTables(places: readonly Place[], given: object): void {
+/** `--schema` and `--table` without Postgres would have no effect. */
+export function assertTables(locations: readonly Location[], given: object): void {
   const names = Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
-  if (names.length > 0 && !places.some(({ kind }) => kind === 'postgres'))
-    throw new UsageError(`${names.join(' and ')} name a table of Postgres, and there is no Postgres here.`);
+  if (names.length > 0 && !locations.some(({ kind }) => kind === 'postgres'))
+    throw new UsageError(`${names.join(' and ')} must not be used without Postgres.`);
 }
 
-/** The word for a step of a copy: `copying tenant:acme (1 of 2)`. */
+/** A step of a copy: `copying tenant:acme (1 of 2)`. */
 export const stepOf = ({ step, database, number, databases }: CopyProgress): string =>
   `${step} ${database}${databases === 1 ? '' : ` (${number} of ${databases})`}`;

@@ -1,4 +1,4 @@
-/** `kvent copy` and `kvent restore`: databases from one place to another, compared in the end. */
+/** `kvent copy` and `kvent restore`: copies databases, and compares both sides. */
 import { realpathSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
 import {
@@ -11,18 +11,18 @@ import {
 } from '@kvent/key-value-storage/core';
 import { hashOfDatabases, sharedDatabase } from '@kvent/key-value-storage/internal';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
-import { placeOf, type Place } from '../input/location.js';
+import { parseLocation, type Location } from '../input/location.js';
 import { UsageError } from '../input/usage-error.js';
 import {
   assertTables,
-  openAt,
+  openLocation,
   stepOf,
-  type ChoiceOptions,
+  type TenantOptions,
   type CommandContext,
   type StorageOptions,
 } from './command.js';
 
-export interface TargetOptions extends ChoiceOptions {
+export interface TargetOptions extends TenantOptions {
   readonly resume?: boolean;
   readonly replace?: boolean;
 }
@@ -35,43 +35,43 @@ export interface CopyOptions extends TargetOptions, StorageOptions {
 
 export async function copy(options: CopyOptions, context: CommandContext): Promise<Report> {
   const { from, to, schema, table: rows, fromSchema, fromTable } = options;
-  const [source, target] = [placeOf(from), placeOf(to)];
+  const [source, target] = [parseLocation(from), parseLocation(to)];
   assertTables([source, target], { schema, table: rows });
   assertTables([source], { 'from-schema': fromSchema, 'from-table': fromTable });
-  assertTwoPlaces(source, target);
+  assertDifferentDirectories(source, target);
   const fromOptions = {
     ...options,
     ...(fromSchema && { schema: fromSchema }),
     ...(fromTable && { table: fromTable }),
   };
-  await using opened = await openAt(source, 'source', fromOptions, context);
-  await using taking = await openAt(target, 'target', options, context);
+  await using openSource = await openLocation(source, 'source', fromOptions, context);
+  await using openTarget = await openLocation(target, 'target', options, context);
   return await copyInto(
-    opened.provider,
-    taking.provider,
+    openSource.provider,
+    openTarget.provider,
     { ...options, command: 'copy', from: source.name, to: target.name },
     context,
   );
 }
 
 /** Two providers of one directory would wait for each other's lock. */
-function assertTwoPlaces(source: Place, target: Place): void {
-  const [one, other] = [source, target].map((place) =>
-    place.kind === 'directory' ? realPath(place.directory) : undefined,
+function assertDifferentDirectories(source: Location, target: Location): void {
+  const [one, other] = [source, target].map((location) =>
+    location.kind === 'directory' ? realPath(location.directory) : undefined,
   );
   if (one !== undefined && one === other)
-    throw new UsageError(`Source and target are the same directory: ${source.name}.`);
+    throw new UsageError(`Source and target must not be the same directory; got ${source.name}.`);
 }
 
 function realPath(path: string): string | undefined {
   try {
     return realpathSync(path);
   } catch {
-    return undefined; // not there yet
+    return undefined; // it does not exist yet
   }
 }
 
-interface Told {
+interface CopyDescription {
   readonly command: 'copy' | 'restore';
   readonly from: string;
   readonly to: string;
@@ -80,7 +80,7 @@ interface Told {
 export async function copyInto(
   from: CopySource,
   to: StorageProvider,
-  { command, from: source, to: target, ...options }: TargetOptions & Told,
+  { command, from: source, to: target, ...options }: TargetOptions & CopyDescription,
   { signal, progress }: CommandContext,
 ): Promise<Report> {
   const begun = performance.now();
@@ -107,7 +107,7 @@ export async function copyInto(
 async function copyChosen(
   from: CopySource,
   to: StorageProvider,
-  { tenant, shared }: ChoiceOptions,
+  { tenant, shared }: TenantOptions,
   settings: CopyStorageOptions,
 ): Promise<readonly CopiedDatabase[]> {
   if (shared === true) return [await copyDatabase(from, to, { ...settings, database: sharedDatabase })];
@@ -122,7 +122,7 @@ function textOf({
   rows,
   sha256,
   seconds,
-}: Told & {
+}: CopyDescription & {
   databases: readonly CopiedDatabase[];
   rows: number;
   sha256: string;
@@ -141,7 +141,7 @@ function textOf({
         each.sha256,
       ]),
     ),
-    ...(leases === 0 ? [] : [`${counted(leases, 'lease', 'leases')} of open sessions stayed behind.`]),
+    ...(leases === 0 ? [] : [`${counted(leases, 'lease', 'leases')} of open sessions were not copied.`]),
     `${from} and ${to} hold the same ${total}, compared one by one in ${inSeconds(seconds)}: sha256 ${sha256}`,
   ];
 }

@@ -1,9 +1,10 @@
-/** `kvent salvage`: what is readable of a damaged directory, copied to a new one. */
+/** `kvent salvage`: copies the readable rows of a damaged directory to a new one. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { salvageJsonFile } from '@kvent/key-value-storage/core';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
-import { placeOf } from '../input/location.js';
+import { parseLocation } from '../input/location.js';
 import type { CommandContext } from './command.js';
 import { UsageError } from '../input/usage-error.js';
 
@@ -18,9 +19,8 @@ export async function salvage(
 ): Promise<Report> {
   const [source, target] = [directoryOf(from), directoryOf(to)];
   if (!looksLikeAStore(source))
-    throw new UsageError(`There is no store in ${source}: neither a marker nor journals or snapshots.`);
+    throw new UsageError(`There is no store in ${source}: no marker, journal or snapshot.`);
   const begun = performance.now();
-  const { salvageJsonFile } = await import('@kvent/key-value-storage/core');
   const { databases } = await salvageJsonFile(source, target, { signal });
   const seconds = (performance.now() - begun) / 1_000;
   const rows = databases.reduce((sum, each) => sum + each.rows, 0);
@@ -37,7 +37,7 @@ export async function salvage(
         ]),
       ),
       ...damage.map(({ place, what }) => `  ${place}: ${what}`),
-      `${target} holds ${counted(rows, 'row', 'rows')} of ${source}, copied in ${inSeconds(seconds)}; ${damage.length === 0 ? 'nothing was damaged.' : 'what the places above held is missing, and of a batch perhaps a part.'}`,
+      `${target} holds ${counted(rows, 'row', 'rows')} of ${source}, copied in ${inSeconds(seconds)}; ${damage.length === 0 ? 'nothing was damaged.' : 'the rows at the places above are missing, perhaps a part of a batch.'}`,
     ],
   };
 }
@@ -46,12 +46,14 @@ const damageOf = (count: number): string =>
   count === 0 ? 'nothing damaged' : `${counted(count, 'place', 'places')} damaged`;
 
 function directoryOf(given: string): string {
-  const place = placeOf(given);
-  if (place.kind === 'directory') return place.directory;
-  throw new UsageError('Salvage is for directories of JsonFileProvider; of Postgres, restore a backup.');
+  const location = parseLocation(given);
+  if (location.kind === 'directory') return location.directory;
+  throw new UsageError(
+    'Only directories of JsonFileProvider can be salvaged; for Postgres, restore a backup.',
+  );
 }
 
-/** A wrong path must not look like a store of which nothing is left. */
+/** A wrong path must not look like a store without readable rows. */
 function looksLikeAStore(directory: string): boolean {
   try {
     return readdirSync(directory, { withFileTypes: true }).some(

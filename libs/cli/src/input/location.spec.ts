@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { placeOf, providerAt } from './location.js';
+import { parseLocation, createProvider } from './location.js';
 import { UsageError } from './usage-error.js';
 
 describe('a place', () => {
@@ -10,7 +10,7 @@ describe('a place', () => {
     ['file:./data', './data'],
     ['file:///var/lib/my%20shop', '/var/lib/my shop'],
   ])('is a directory: %s', (given, directory) => {
-    expect(placeOf(given)).toEqual({ kind: 'directory', directory, name: directory });
+    expect(parseLocation(given)).toEqual({ kind: 'directory', directory, name: directory });
   });
 
   it.each([
@@ -26,7 +26,7 @@ describe('a place', () => {
     ['postgres://u:s3cret@%2Fvar%2Frun/shop', 'postgres://u@%2Fvar%2Frun/shop'],
     ['POSTGRES://u:s3cret@db/shop', 'postgres://u@db/shop'],
   ])('is a Postgres database, told without its password: %s', (url, name) => {
-    expect(placeOf(url)).toEqual({ kind: 'postgres', url, name });
+    expect(parseLocation(url)).toEqual({ kind: 'postgres', url, name });
   });
 
   it.each([
@@ -39,14 +39,14 @@ describe('a place', () => {
     'file:',
     'file://other/host/%',
   ])('is nothing else: %s', (given) => {
-    expect(() => placeOf(given)).toThrow(UsageError);
-    expect(() => placeOf(given)).toThrow(/^(?!.*s3cret)/);
+    expect(() => parseLocation(given)).toThrow(UsageError);
+    expect(() => parseLocation(given)).toThrow(/^(?!.*s3cret)/);
   });
 
   it('that is read from is never made', async () => {
-    const place = placeOf('./there-is-none');
+    const place = parseLocation('./there-is-none');
     const options = { waitMs: 0, warn: () => undefined };
-    const source = await providerAt(place, { ...options, role: 'source' });
+    const source = await createProvider(place, { ...options, role: 'source' });
     await expect(source.open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
   });
 });

@@ -1,2 +1,2 @@
-/** The command was not called as it can be: exit code 2. */
+/** The command was called with wrong arguments: exit code 2. */
 export class UsageError extends Error {}

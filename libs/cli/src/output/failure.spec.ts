@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import { storageError } from '@kvent/key-value-storage/provider';
-import { Advised, failureOf } from './failure.js';
+import { ErrorWithAdvice, failureOf } from './failure.js';
 
 describe('a failure', () => {
   it('is one line with its code, and what to do', () => {
     const error = storageError('STORAGE_LOCKED', 'It belongs to process 7.', {});
-    const { line, json } = failureOf(new Advised(error, 'Stop that process.'));
+    const { line, json } = failureOf(new ErrorWithAdvice(error, 'Stop that process.'));
     expect(line).toBe(
       'It belongs to process 7. [STORAGE_LOCKED, docs/reference/errors.md#storage_locked] Stop that process.',
     );
@@ -20,7 +20,7 @@ describe('a failure', () => {
 
   it('that nobody foresaw says so', () => {
     expect(failureOf(new TypeError('x is not a function'))).toMatchObject({
-      line: 'x is not a function [UNEXPECTED; --verbose tells more]',
+      line: 'x is not a function [UNEXPECTED; --verbose prints details]',
       json: { error: { code: 'UNEXPECTED', effect: 'unknown' } },
     });
   });

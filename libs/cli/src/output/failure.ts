@@ -1,12 +1,9 @@
-/**
- * Errors as people meet them: one line, with the code, what holds, and what to do next. What is
- * shown of them goes through `Output`.
- */
+/** Errors as one line for people: the message, the code, and advice. `Output` prints them. */
 import { inspect } from 'node:util';
 import { isStorageError } from '@kvent/key-value-storage/core';
 
-/** An error, and what to do about it here. */
-export class Advised extends Error {
+/** An error, and what the user can do about it. */
+export class ErrorWithAdvice extends Error {
   readonly advice: string;
 
   constructor(cause: unknown, advice: string) {
@@ -21,27 +18,26 @@ interface Failure {
     readonly error: { readonly code: string; readonly message: string; readonly effect: string };
   };
   /**
-   * With all causes, for `--verbose`. Each line is indented, so that none of it can pass for a line
-   * of `kvent` itself.
+   * With all causes, for `--verbose`. Each line is indented, so that it cannot look like one of
+   * `kvent`.
    */
-  readonly story: readonly string[];
+  readonly details: readonly string[];
 }
 
 export function failureOf(error: unknown): Failure {
-  const cause = error instanceof Advised ? error.cause : error;
-  const advice = error instanceof Advised ? ` ${error.advice}` : '';
+  const cause = error instanceof ErrorWithAdvice ? error.cause : error;
+  const advice = error instanceof ErrorWithAdvice ? ` ${error.advice}` : '';
   const message = inOneLine(`${messageOf(cause)}${advice}`);
   const { code, effect } = isStorageError(cause) ? cause : { code: 'UNEXPECTED', effect: 'unknown' };
-  const line = isStorageError(cause) ? message : `${message} [UNEXPECTED; --verbose tells more]`;
-  const story = inspect(cause)
+  const line = isStorageError(cause) ? message : `${message} [UNEXPECTED; --verbose prints details]`;
+  const details = inspect(cause)
     .split('\n')
     .map((each) => `    ${each}`);
-  return { line, json: { error: { code, message, effect } }, story };
+  return { line, json: { error: { code, message, effect } }, details };
 }
 
 /**
- * No pattern with blanks on both sides of a line break: it takes quadratic time over blanks that no
- * line break follows.
+ * Not one pattern with blanks around a line break: it would take quadratic time over long blanks.
  */
 const inOneLine = (text: string): string =>
   text

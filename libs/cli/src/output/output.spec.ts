@@ -27,7 +27,7 @@ const begin = (): { out: Stream; err: Stream; output: Output } => {
 describe('the output', () => {
   it('holds no password and no control character, on either stream', async () => {
     const { out, err, output } = begin();
-    output.tell('s3cret\nforged', '\u001b[2J\u0007\u202e');
+    output.log('s3cret\nforged', '\u001b[2J\u0007\u202e');
     await output.result('a\tb\u009b31m', 's3cret');
     expect([err.written, out.written]).toEqual([
       '***\\nforged\n\\u001b[2J\\u0007\\u202e\n',
@@ -46,9 +46,9 @@ describe('the output', () => {
     const { out, err, output } = begin();
     out.failure = err.failure = failure('EPIPE');
     await output.result('done');
-    expect(output.readerLeft.aborted).toBe(false);
-    output.tell('a line');
-    expect(output.readerLeft.aborted).toBe(true);
+    expect(output.brokenPipe.aborted).toBe(false);
+    output.log('a line');
+    expect(output.brokenPipe.aborted).toBe(true);
   });
 
   it('that the disk does not take is a failure', async () => {

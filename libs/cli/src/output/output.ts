@@ -1,11 +1,11 @@
 /**
- * The one way to the terminal: the result to stdout, everything else to stderr. What goes through
- * it holds no password, and no character that would end a line or move the cursor. A reader that
- * has gone away (`kvent … | head`) is not an error of the process: the command ends in order.
+ * All output of a command: the result to stdout, everything else to stderr. It hides passwords, and
+ * escapes characters that would end a line or move the cursor. A closed pipe (`kvent … | head`) is
+ * not an error of the process: the command is cancelled.
  */
 import { printable } from '@kvent/key-value-storage/internal';
 
-/** stdout or stderr, or what stands in for it. */
+/** stdout, stderr, or a substitute. */
 export interface OutputStream {
   readonly isTTY?: boolean;
   readonly columns?: number;
@@ -13,46 +13,45 @@ export interface OutputStream {
   on(event: 'error', listener: (error: NodeJS.ErrnoException) => void): unknown;
 }
 
-/** As shells name the end by SIGPIPE. */
-export const readerLeftExitCode = 141;
+/** The exit code of shells for SIGPIPE. */
+export const brokenPipeExitCode = 141;
 
 export class Output {
   readonly stderr: OutputStream;
   readonly #stdout: OutputStream;
   readonly #hide: (text: string) => string;
-  readonly #left = new AbortController();
+  readonly #brokenPipe = new AbortController();
 
   constructor(stdout: OutputStream, stderr: OutputStream, hide: (text: string) => string) {
     this.#stdout = stdout;
     this.stderr = stderr;
     this.#hide = hide;
-    // without a listener each of them would end the process with a stack
+    // without a listener an error event would end the process
     stdout.on('error', () => undefined);
-    stderr.on('error', () => this.#left.abort(new Error('nobody reads what it says any more')));
+    stderr.on('error', () => this.#brokenPipe.abort(new Error('stderr is closed')));
   }
 
-  /** Aborted when nobody reads stderr any more. */
-  get readerLeft(): AbortSignal {
-    return this.#left.signal;
+  /** Aborted when stderr is closed. */
+  get brokenPipe(): AbortSignal {
+    return this.#brokenPipe.signal;
   }
 
-  /** One line of text as it may be shown. */
+  /** Text as one line without passwords. */
   readonly clean = (text: string): string => printable(this.#hide(text));
 
-  /** Lines to stderr. */
-  tell(...lines: readonly string[]): void {
+  /** Prints lines to stderr. */
+  log(...lines: readonly string[]): void {
     this.stderr.write(lines.map((line) => `${this.clean(line)}\n`).join(''));
   }
 
   /**
-   * Lines to stdout: the result. Rejects where they cannot be written; that nobody reads them is no
-   * failure.
+   * Prints the result to stdout. Rejects if it cannot be written; a closed pipe is not a failure.
    */
   async result(...lines: readonly string[]): Promise<void> {
     await this.#write(lines.map((line) => `${this.clean(line)}\n`).join(''));
   }
 
-  /** The result as one line of JSON. */
+  /** Prints the result as one line of JSON. */
   async json(value: object): Promise<void> {
     await this.#write(
       `${printable(JSON.stringify(value, (_name, each: unknown) => (typeof each === 'string' ? this.#hide(each) : each)))}\n`,
@@ -62,12 +61,12 @@ export class Output {
   #write(text: string): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#stdout.write(text, (error) => {
-        if (error === undefined || error === null || isReaderLeft(error)) resolve();
+        if (error === undefined || error === null || isBrokenPipe(error)) resolve();
         else reject(error);
       });
     });
   }
 }
 
-const isReaderLeft = (error: NodeJS.ErrnoException): boolean =>
+const isBrokenPipe = (error: NodeJS.ErrnoException): boolean =>
   error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED';

@@ -1,11 +1,11 @@
 /**
- * How far a command is, on stderr: on a terminal one line that is written over, else plain lines,
- * at most one a second. (Libraries that draw bars take over stdin and Ctrl+C on the way, and would
- * end the process where a copy has to be broken off in order.)
+ * The progress of a command on stderr: on a terminal one line that is overwritten, else plain
+ * lines, at most one per second. (Libraries for progress bars handle stdin and Ctrl+C themselves,
+ * and would end the process instead of cancelling the command.)
  */
 import { printable } from '@kvent/key-value-storage/internal';
 
-/** stderr, or what stands in for it. */
+/** stderr, or a substitute. */
 interface ProgressStream {
   readonly isTTY?: boolean;
   readonly columns?: number;
@@ -21,7 +21,7 @@ interface Progress {
 
 const barLength = 20;
 const onceEachMs = { terminal: 80, plain: 1_000 };
-/** Some terminals say 0, some nothing. */
+/** Some terminals report 0, some nothing. */
 const columnsUnknown = 80;
 const eraseToEnd = '\u001b[K';
 
@@ -32,7 +32,7 @@ export class ProgressLine {
   #shownAt = Number.NEGATIVE_INFINITY;
   #drawn = false;
 
-  /** `clean`: what is shown of a text, names of tenants and paths included. */
+  /** `clean` makes text printable: names of tenants and paths may contain anything. */
   constructor(stream: ProgressStream, { now = (): number => performance.now(), clean = printable } = {}) {
     this.#stream = stream;
     this.#now = now;
@@ -56,13 +56,13 @@ export class ProgressLine {
     this.#drawn = true;
   }
 
-  /** A line that stays. */
+  /** Prints a line that stays. */
   note(line: string): void {
     this.clear();
     this.#stream.write(`${this.#clean(line)}\n`);
   }
 
-  /** Leaves the line as if nothing had been there. */
+  /** Erases the progress line. */
   clear(): void {
     if (this.#drawn) this.#stream.write(`\r${eraseToEnd}`);
     this.#drawn = false;

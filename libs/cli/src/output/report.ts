@@ -1,4 +1,4 @@
-/** What a command has to say in the end: for people, and for programs (`--json`). */
+/** The report of a command: for people, and for programs (`--json`). */
 import { grouped } from './progress-line.js';
 
 export interface Report {
@@ -6,7 +6,7 @@ export interface Report {
   readonly text: readonly string[];
 }
 
-/** Cells side by side, each column as wide as its widest; numbers to the right. */
+/** Columns, each as wide as its widest cell; numbers are right-aligned. */
 export function table(rows: readonly (readonly (string | number)[])[]): readonly string[] {
   const cells = rows.map((row) => row.map((cell) => (typeof cell === 'number' ? grouped(cell) : cell)));
   const widths = (cells[0] ?? []).map((_, column) =>

@@ -1,19 +1,19 @@
-/** Passwords that stand in the command line or the environment, and a text without them. */
+/** Finds passwords in the command line and the environment, and hides them in text. */
 import { hidePasswords } from '@kvent/key-value-storage/core';
 
 /**
- * Shorter ones would be found in ordinary words: they are hidden where they stand as a password.
+ * A shorter password may be part of ordinary words: it is hidden only in the form of a password.
  */
 const lengthMin = 4;
 const hidden = '***';
-/** As many of the `@` in one argument are looked at. */
+/** How many `@` of one argument are checked. */
 const atMax = 16;
 
 /**
- * Hides every password: by the form of the text, and by what the arguments hold, which may be
- * mistyped, quoted or without a scheme. `env`: for `PGPASSWORD`.
+ * Returns a function that hides every password: those in the form of an address, and those in the
+ * arguments, which may be mistyped, quoted or without a scheme. `env`: for `PGPASSWORD`.
  */
-export function hiderOf(
+export function passwordHider(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): (text: string) => string {
@@ -32,7 +32,7 @@ export function hiderOf(
     );
 }
 
-/** An address whose password has a blank, and was not quoted, comes as several arguments. */
+/** An address with a blank in its password, without quotes, arrives as several arguments. */
 function joinedAtBlanks(args: readonly string[]): readonly string[] {
   return args.flatMap((arg, index) => {
     if (!arg.includes('://') || arg.includes('@')) return [];
@@ -44,7 +44,7 @@ function joinedAtBlanks(args: readonly string[]): readonly string[] {
   });
 }
 
-/** Each part of such a password, as if it were one by itself. */
+/** Each part of such a password as a password of its own. */
 const piecesOf = (parts: readonly string[]): readonly string[] => {
   const last = parts.at(-1) ?? '';
   return [...parts.slice(0, -1), last.slice(0, last.lastIndexOf('@'))].map(
@@ -62,10 +62,7 @@ function passwordsIn(arg: string): readonly string[] {
   return [...settings, ...(arg.includes('@') ? userPasswords(arg) : []), ...userPasswords(decoded(arg))];
 }
 
-/**
- * What stands between the first colon of an address and an `@`: any `@`, for a password may hold
- * some.
- */
+/** The text between the first colon of an address and any `@`: a password may contain some. */
 function userPasswords(arg: string): readonly string[] {
   const scheme = arg.indexOf('://');
   const colon = arg.indexOf(':', scheme < 0 ? 0 : scheme + 3);
@@ -79,7 +76,7 @@ function userPasswords(arg: string): readonly string[] {
   return found;
 }
 
-/** A password as addresses, JSON and inspected objects write it. */
+/** A password in addresses, JSON and inspected objects. */
 const formsOf = (password: string): readonly string[] =>
   [password, decoded(password), encoded(password), encoded(decoded(password))]
     .flatMap((form) => [

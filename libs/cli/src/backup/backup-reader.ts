@@ -1,6 +1,5 @@
 /**
- * One way through a backup, from front to back. Everything that passes is counted and hashed, so
- * what is damaged is found wherever it is read.
+ * Reads a backup once, from start to end. It counts and hashes all lines, and so finds any damage.
  */
 import { createHash } from 'node:crypto';
 import { isStorageError } from '@kvent/key-value-storage/core';
@@ -21,7 +20,7 @@ import { linesOf, LineTooLong, NotPlainFile } from './lines.js';
 
 type Line = { readonly [name: string]: unknown };
 
-export class BackupPass implements AsyncDisposable {
+export class BackupReader implements AsyncDisposable {
   readonly #path: string;
   readonly #lines: AsyncGenerator<Buffer, undefined>;
   readonly #hash = createHash('sha256');
@@ -30,7 +29,7 @@ export class BackupPass implements AsyncDisposable {
   #number = 0;
   /** The hash of all lines before the last one. */
   #before = '';
-  /** The database whose rows come next. */
+  /** The database of the next rows. */
   #database: string | undefined;
 
   constructor(path: string) {
@@ -39,14 +38,14 @@ export class BackupPass implements AsyncDisposable {
   }
 
   /**
-   * The first line. `INVALID_OPTION` where it is no plain file or no backup, `STORAGE_UNSUPPORTED`
-   * where a later release wrote it.
+   * Reads the first line. `INVALID_OPTION` if it is not a plain file or not a backup;
+   * `STORAGE_UNSUPPORTED` if a later release wrote it.
    */
   async header(): Promise<Header> {
     const line = await this.#next();
     const header = parsed(line) as Partial<Header> | undefined;
     if (header?.kvent !== 'backup')
-      throw storageError('INVALID_OPTION', `${this.#path} is no backup that kvent wrote.`, {});
+      throw storageError('INVALID_OPTION', `${this.#path} is not a backup of kvent.`, {});
     if (header.format !== format) {
       const given = inspect(header.format);
       throw storageError(
@@ -59,15 +58,14 @@ export class BackupPass implements AsyncDisposable {
   }
 
   /**
-   * Goes to the next database, past what is left of the last one; `undefined` where there is none
-   * any more.
+   * Skips the rest of the current database, and goes to the next; `undefined` if it was the last.
    */
-  async section(): Promise<string | undefined> {
+  async nextDatabase(): Promise<string | undefined> {
     for await (const _ of this.rows());
     const line = await this.#next();
     const { database, ...rest } = parsed(line) ?? {};
     if (typeof database === 'string') {
-      this.#begin(database);
+      this.#start(database);
       return database;
     }
     await this.#end(rest);
@@ -75,8 +73,8 @@ export class BackupPass implements AsyncDisposable {
   }
 
   /**
-   * The rows of the database it has come to. Rejects with `STORAGE_CORRUPT` before the last of
-   * them, where they are not what was written.
+   * The rows of the current database. `STORAGE_CORRUPT`, at its end at the latest, if it is
+   * damaged.
    */
   async *rows(): AsyncGenerator<RawRow, undefined> {
     const database = this.#database;
@@ -92,14 +90,14 @@ export class BackupPass implements AsyncDisposable {
       }
       const raw = this.#row(database, line);
       if (before !== undefined && compareAddresses(before, raw) >= 0)
-        throw this.#damaged('the row does not come behind the one before it');
+        throw this.#damaged('the rows are not in order');
       before = raw;
       await digest.add(raw, line);
       yield raw;
     }
   }
 
-  /** What was read, all of it. */
+  /** The summary of everything read. */
   async summary(): Promise<BackupSummary> {
     const databases = this.#sections;
     return {
@@ -113,11 +111,10 @@ export class BackupPass implements AsyncDisposable {
     await this.#lines.return(undefined);
   }
 
-  #begin(database: string): void {
+  #start(database: string): void {
     const fault = faultOfDatabase(database);
     if (fault !== undefined) throw this.#damaged(fault);
-    if (this.#databases.has(database))
-      throw this.#damaged(`the database ${inspect(database)} begins a second time`);
+    if (this.#databases.has(database)) throw this.#damaged(`the database ${inspect(database)} is repeated`);
     this.#databases.add(database);
     this.#database = database;
   }
@@ -127,7 +124,7 @@ export class BackupPass implements AsyncDisposable {
     try {
       raw = readRowLine(line);
     } catch (error) {
-      throw this.#damaged(`the line is no row (${inspect(messageOf(error))})`);
+      throw this.#damaged(`the line is not a row (${inspect(messageOf(error))})`);
     }
     const fault = faultOfRow(raw);
     if (fault !== undefined)
@@ -145,7 +142,7 @@ export class BackupPass implements AsyncDisposable {
     if (end['end'] !== database) throw this.#damaged(`the database ${inspect(database)} does not end here`);
     if (end['rows'] !== rows || end['sha256'] !== sha256)
       throw this.#damaged(
-        `the rows of ${inspect(database)}, from line ${first} to ${this.#number - 1}, are not those that were written`,
+        `the rows of ${inspect(database)}, from line ${first} to ${this.#number - 1}, are not the rows that were written`,
       );
     this.#sections.push({ database, rows, sha256 });
   }
@@ -158,8 +155,8 @@ export class BackupPass implements AsyncDisposable {
       rows === found.rows &&
       sha256 === found.sha256;
     if (!same || before !== this.#before)
-      throw this.#damaged('what stands before this line is not what was written');
-    if ((await this.#read()) !== undefined) throw this.#damaged('there is something behind the last line');
+      throw this.#damaged('the lines before this one are not the lines that were written');
+    if ((await this.#read()) !== undefined) throw this.#damaged('there is data after the last line');
   }
 
   async #next(): Promise<Buffer> {
@@ -176,14 +173,14 @@ export class BackupPass implements AsyncDisposable {
       if (isStorageError(error)) throw error;
       this.#number += 1;
       if (error instanceof NotPlainFile)
-        throw storageError('INVALID_OPTION', `${this.#path} is not a plain file, so it is no backup.`, {});
+        throw storageError('INVALID_OPTION', `${this.#path} must be a plain file to be a backup.`, {});
       throw error instanceof LineTooLong
         ? this.#damaged(error.message)
         : this.#unreadable(error as NodeJS.ErrnoException);
     }
     this.#number += 1;
     if (line.done === true) return undefined;
-    // the last line alone holds the hash of those before it
+    // the last line contains the hash of the lines before it
     if (line.value.subarray(0, lastLine.length).equals(lastLine))
       this.#before = this.#hash.copy().digest('hex');
     else this.#hash.update(line.value).update('\n');
@@ -191,7 +188,7 @@ export class BackupPass implements AsyncDisposable {
   }
 
   #unreadable(error: NodeJS.ErrnoException): Error {
-    if (/^Z_/.test(error.code ?? '')) return this.#damaged(`it cannot be unzipped (${error.message})`);
+    if (/^Z_/.test(error.code ?? '')) return this.#damaged(`it cannot be decompressed (${error.message})`);
     return storageError(
       'STORAGE_UNAVAILABLE',
       `${this.#path} cannot be read: ${error.message}.`,
