@@ -16,6 +16,7 @@ const clock = new ManualClock();
 const databases = ['shared', 'tenant:acme', 'tenant:globex'];
 let folder: string;
 let source: MemoryProvider;
+let files = 0;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'kvent-backup-'));
@@ -51,10 +52,12 @@ async function backUp(rows: readonly RawRow[], name = 'b.jsonl', chosen = databa
 }
 
 /** The code with which a file is refused; `undefined` if it is intact. */
-async function refusalOf(bytes: Buffer | string, name = 'checked'): Promise<string | undefined> {
-  writeFileSync(path(name), bytes);
+async function refusalOf(bytes: Buffer | string): Promise<string | undefined> {
+  // a new file each time: some file systems flush a file that is overwritten
+  const file = path(`checked-${(files += 1)}`);
+  writeFileSync(file, bytes);
   try {
-    await using _ = await BackupFile.open(path(name));
+    await using _ = await BackupFile.open(file);
     return undefined;
   } catch (error) {
     if (isStorageError(error)) return error.code;
@@ -62,14 +65,9 @@ async function refusalOf(bytes: Buffer | string, name = 'checked'): Promise<stri
   }
 }
 
-/** The codes of many files, a few at a time. */
-async function refusalsOf(files: readonly Buffer[]): Promise<readonly (string | undefined)[]> {
+async function refusalsOf(contents: readonly Buffer[]): Promise<readonly (string | undefined)[]> {
   const codes: (string | undefined)[] = [];
-  const rest = files.entries();
-  const check = async (name: string): Promise<void> => {
-    for (const [index, bytes] of rest) codes[index] = await refusalOf(bytes, name);
-  };
-  await Promise.all(Array.from({ length: 16 }, (_, worker) => check(`checked-${worker}`)));
+  for (const bytes of contents) codes.push(await refusalOf(bytes));
   return codes;
 }
 
