@@ -50,7 +50,10 @@ export function calling(): void {
         ['copy', '--from', 'data', '--to', 'copy', '--tenant', 'a', '--shared'],
         "'--tenant <id>' cannot be used with option '--shared'",
       ],
-      [['copy', '--from', 'data', '--to', 'copy', '--wait', 'long'], 'It must be a number of seconds, at least 0.'],
+      [
+        ['copy', '--from', 'data', '--to', 'copy', '--wait', 'long'],
+        'It must be a number of seconds, at least 0.',
+      ],
       [
         ['copy', '--from', 'data', '--to', ''],
         'A storage must be a directory or postgres://user@host:port/database; got an empty text.',
@@ -61,11 +64,14 @@ export function calling(): void {
         ['copy', '--from', 'data', '--to', 'copy', '--table', 'row'],
         '--table must not be used without Postgres.',
       ],
-      [['copy', '--from', 'data', '--to', './data'], 'Source and target must not be the same directory; got data.'],
+      [
+        ['copy', '--from', 'data', '--to', './data'],
+        'Source and target must not be the same directory; got data.',
+      ],
       [['backup', '--from', 'data', '--to', 'nowhere/'], 'There is no directory nowhere/.'],
       [
         ['backup', '--from', 'data', '--to', 'b.jsonl', '--tenant', 'acne'],
-        "JSON file data holds no database 'tenant:acne'.",
+        "JSON file data has no database 'tenant:acne'.",
       ],
     ] as const)('says what is wrong and ends with 2: %j', async (args, words) => {
       await place.store('data', { [acme]: [raw('state:state', 'a', '1')] });

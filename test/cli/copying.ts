@@ -158,9 +158,7 @@ function refusals(): void {
     );
     const { error } = JSON.parse(stdout) as { error: { code: string; message: string; effect: string } };
     expect({ code, error }).toMatchObject({ code: 1, error: { code: 'INVALID_OPTION', effect: 'none' } });
-    expect(error.message).toContain(
-      "JSON file data holds no database 'tenant:acne'; it holds 'tenant:acme'.",
-    );
+    expect(error.message).toContain("JSON file data has no database 'tenant:acne'; it has 'tenant:acme'.");
   });
 
   it('refuses a directory that another process has open, names it, and says what to do', async () => {
@@ -201,12 +199,14 @@ function interruptions(): void {
       expect(ended.stderr).toMatch(
         /Breaking off \(once more: at once\) …\nkvent copy: .*\[ABORTED, [^\]]*\]\n$/,
       );
-      expect(ended.stderr).toMatch(/broke off after \d+ rows: its caller gave it up\. .*kvent: --resume\)/);
+      expect(ended.stderr).toMatch(
+        /was interrupted after \d+ rows: its caller aborted it\. .*kvent: --resume\)/,
+      );
       expect(Object.keys(await place.rows('data'))).toEqual([acme]);
       expect((await place.rows('copy'))[acme]?.[0]?.container).toBe('copy:unfinished');
 
       expect((await place.kvent('copy', '--from', 'data', '--to', 'copy')).stderr).toMatch(
-        /'tenant:acme' of JSON file copy is an unfinished copy of JSON file data, begun at .*kvent: --resume\)/,
+        /'tenant:acme' of JSON file copy is an unfinished copy of JSON file data, started at .*kvent: --resume\)/,
       );
       expect(await place.told('copy', '--from', 'data', '--to', 'copy', '--resume')).toMatchObject({ rows });
       expect(await place.rows('copy')).toEqual(await place.rows('data'));

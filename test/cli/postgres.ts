@@ -240,7 +240,7 @@ function refusals(): void {
     const { code, stderr } = await place.kvent('copy', '--from', database.url, '--to', alias, '--replace');
     expect({ code, stderr }).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('Source and target are the same storage'),
+      stderr: expect.stringContaining('Source and target must not be the same storage'),
     });
     expect(await rowsOf(new PostgresProvider({ url: database.url }))).toEqual(await place.rows('data'));
   });

@@ -44,6 +44,6 @@ export { representation } from './core/store/entry.js';
 export { etagOf, isPrecondition, versionIn } from './core/store/etag.js';
 export { locate, openKeyValueStorage } from './core/store/open-storage.js';
 export { databaseOf, sharedDatabase, tenantIn } from './core/store/tenant.js';
-export { unfinishedCopy } from './transfer/copy-mark.js';
+export { unfinishedCopy } from './transfer/unfinished-copy.js';
 export { CopiedRows } from './transfer/copy-source.js';
 export { RowDigest, hashOfDatabases } from './transfer/row-digest.js';

@@ -1,7 +1,7 @@
 /**
- * One database on two sides, row by row: both are read in key order, side by side, so nothing is
- * kept and the first difference has a name. Sides have clocks of their own, and time passes between
- * the readings: a row that one side lacks is no difference if it has expired there.
+ * Compares a database on two sides, row by row: both are read in key order, so memory stays flat,
+ * and the first difference is known. The sides have clocks of their own, and time passes during the
+ * comparison: a row that is missing on one side is no difference if it has expired there.
  */
 import { placeOf } from '../core/port/raw-row.js';
 import { compareAddresses } from '../core/port/row-order.js';
@@ -10,12 +10,12 @@ import { RowDigest, type RowsDigest } from './row-digest.js';
 import type { RawRow, Row, RowAddress, Value } from '../core/port/storage-provider.js';
 
 type Comparison =
-  /** `leases`: how many of them the source holds; they are not compared. */
+  /** `leases`: how many leases the source contains; they are not compared. */
   | { readonly outcome: 'equal'; readonly digest: RowsDigest; readonly leases: number }
   /** `place`: the row that differs; `what`: how, without values. */
   | { readonly outcome: 'different'; readonly place: string; readonly what: string };
 
-/** `onRow` hears of each row of the source; what it throws ends the comparison. */
+/** `onRow` is called for each row of the source; an exception in it ends the comparison. */
 export async function compareDatabases(
   from: CopySource,
   to: CopySource,
@@ -34,21 +34,22 @@ export async function compareDatabases(
     if (our !== undefined && first <= 0) onRow(our);
     if (our !== undefined && their !== undefined && first === 0) {
       const difference = differenceOf(our.row, their.row);
-      if (difference !== undefined) return different(database, our, `is not the same there: ${difference}`);
+      if (difference !== undefined) return different(database, our, `is different there: ${difference}`);
       await digest.add(their);
       await Promise.all([ours.next(), theirs.next()]);
     } else if (first < 0) {
-      if (!(await theirs.lets(our as RawRow))) return different(database, our as RawRow, 'is missing there');
+      if (!(await theirs.mayLack(our as RawRow)))
+        return different(database, our as RawRow, 'is missing there');
       await ours.next();
     } else {
-      if (!(await ours.lets(their as RawRow)))
-        return different(database, their as RawRow, 'is there, and not in the source');
+      if (!(await ours.mayLack(their as RawRow)))
+        return different(database, their as RawRow, 'is not in the source');
       await theirs.next();
     }
   }
 }
 
-/** One side, and the row that it has come to. */
+/** One side, and its current row. */
 class Side implements AsyncDisposable {
   row: RawRow | undefined;
   readonly #storage: CopySource;
@@ -65,8 +66,8 @@ class Side implements AsyncDisposable {
     this.row = (await this.#rows.next()).value;
   }
 
-  /** Whether this side may lack a row of the other: it has expired here. */
-  async lets({ container, entity, key, row: { expiresAt } }: RawRow): Promise<boolean> {
+  /** Whether a row of the other side may be missing here: it has expired. */
+  async mayLack({ container, entity, key, row: { expiresAt } }: RawRow): Promise<boolean> {
     if (expiresAt === undefined) return false;
     const { time, rows } = await this.#storage.read([{ database: this.#database, container, entity, key }], {
       values: 'omit',
@@ -90,12 +91,12 @@ function differenceOf(ours: Row, theirs: Row): string | undefined {
     if (ours[name] !== theirs[name])
       return `its ${name} is ${String(theirs[name])} instead of ${String(ours[name])}`;
   if (ours.value.kind !== theirs.value.kind)
-    return `its value is of the kind ${theirs.value.kind} instead of ${ours.value.kind}`;
-  return isSame(ours.value, theirs.value) ? undefined : 'its value';
+    return `the kind of its value is ${theirs.value.kind} instead of ${ours.value.kind}`;
+  return areEqual(ours.value, theirs.value) ? undefined : 'its value';
 }
 
-/** Of two values of one kind. */
-function isSame(ours: Value, theirs: Value): boolean {
+/** Whether two values of one kind are equal. */
+function areEqual(ours: Value, theirs: Value): boolean {
   if (ours.kind === 'json') return ours.text === (theirs as typeof ours).text;
   if (ours.kind === 'number') return ours.number === (theirs as typeof ours).number;
   if (ours.kind === 'omitted') return false;

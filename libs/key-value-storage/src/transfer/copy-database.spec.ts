@@ -284,7 +284,7 @@ describe('it is refused, and nothing is written,', () => {
     const error = await refusal(copyDatabase(from, to, { tenant: 'acne' }));
     expect(error).toMatchObject({ code: 'INVALID_OPTION', effect: 'none' });
     expect(error.message).toContain(
-      `no database 'tenant:acne'; it holds 'tenant:acme', 'tenant:b', 'tenant:c' and 2 more.`,
+      `no database 'tenant:acne'; it has 'tenant:acme', 'tenant:b', 'tenant:c' and 2 more.`,
     );
     expect((await refusal(copyDatabase(to, from, { tenant: 'acme' }))).message).toContain('it is empty');
   });
@@ -294,7 +294,7 @@ describe('it is refused, and nothing is written,', () => {
     for (const target of [from, door]) {
       const error = await refusal(copyStorage(from, target, { ifPresent: 'replace' }));
       expect(error).toMatchObject({ code: 'INVALID_OPTION', effect: 'none' });
-      expect(error.message).toContain(`Source and target are the same storage`);
+      expect(error.message).toContain('Source and target must not be the same storage');
     }
     expect((await exported(from)).map(({ key }) => key)).toEqual(['1']);
   });
@@ -310,7 +310,7 @@ describe('it is refused, and nothing is written,', () => {
     const error = await refusal(copyStorage(to, third));
     expect(error).toMatchObject({ code: 'INVALID_OPTION', effect: 'none' });
     expect(error.message).toContain(
-      `'tenant:acme' of memory is itself an unfinished copy of memory, begun at 2030-01-01T00:00:00.000Z`,
+      `'tenant:acme' of memory is an unfinished copy of memory, started at 2030-01-01T00:00:00.000Z`,
     );
   });
 
@@ -320,7 +320,7 @@ describe('it is refused, and nothing is written,', () => {
       "copyDatabase has no option 'force'; it takes ifPresent, onProgress",
     );
     expect((await ask({ tenant: 'acme', ifPresent: 'merge' })).message).toContain(
-      "'refuse', 'resume' or 'replace'; given was merge",
+      "'refuse', 'resume' or 'replace'; got merge",
     );
     expect(await ask({ tenant: 'acme', database: acme })).toMatchObject({ code: 'INVALID_OPTION' });
     expect(await ask({})).toMatchObject({ code: 'TENANT_MISSING' });
@@ -345,31 +345,31 @@ describe('a target that lies', () => {
     'leaves a row out': ['state:state / product / tea is missing there', (rows) => rows.slice(0, -1)],
     'leaves the first row out': ['counter:counter / views / mug is missing there', (rows) => rows.slice(1)],
     'adds one': [
-      'state:state / z / 1 is there, and not in the source',
+      'state:state / z / 1 is not in the source',
       (rows) => [...rows, raw('state:state', 'z', '1')],
     ],
     'gives versions of its own': [
-      'counter:counter / views / mug is not the same there: its version is 8 instead of 4611686018427387905',
+      'counter:counter / views / mug is different there: its version is 8 instead of 4611686018427387905',
       (rows) => rows.map((row) => change(row, { version: '8' })),
     ],
     'loses a millisecond': [
-      'event:order / o-1 / 2 is not the same there: its updatedAt is 1893452399999 instead of 1893452400000',
+      'event:order / o-1 / 2 is different there: its updatedAt is 1893452399999 instead of 1893452400000',
       (rows) =>
         rows.map((row) => (row.key === '2' ? change(row, { updatedAt: row.row.updatedAt - 1 }) : row)),
     ],
     'lets rows live for ever': [
-      'mark:order / o-1 / once is not the same there: its expiresAt is undefined instead of 1893542400000',
+      'mark:order / o-1 / once is different there: its expiresAt is undefined instead of 1893542400000',
       (rows) => rows.map(({ row: { expiresAt: _, ...row }, ...address }) => ({ ...address, row })),
     ],
     'formats JSON': [
-      'event:order / o-1 / 1 is not the same there: its value',
+      'event:order / o-1 / 1 is different there: its value',
       (rows) =>
         rows.map((each) =>
           each.row.value.kind === 'json' ? change(each, { value: { kind: 'json', text: '{"a":1}' } }) : each,
         ),
     ],
     'turns a bit of what is bytes': [
-      'state:state / image / logo is not the same there: its value',
+      'state:state / image / logo is different there: its value',
       (rows) =>
         rows.map((each) =>
           each.row.value.kind === 'bytes'
@@ -378,7 +378,7 @@ describe('a target that lies', () => {
         ),
     ],
     'cuts bytes off': [
-      'state:state / image / logo is not the same there: its value',
+      'state:state / image / logo is different there: its value',
       (rows) =>
         rows.map((each) =>
           each.row.value.kind === 'bytes'
@@ -387,7 +387,7 @@ describe('a target that lies', () => {
         ),
     ],
     'puts a byte behind the others': [
-      'state:state / image / logo is not the same there: its value',
+      'state:state / image / logo is different there: its value',
       (rows) =>
         rows.map((each) =>
           each.row.value.kind === 'bytes'
@@ -396,14 +396,14 @@ describe('a target that lies', () => {
         ),
     ],
     'counts one too many': [
-      'head:order / o-1 is not the same there: its value',
+      'head:order / o-1 is different there: its value',
       (rows) =>
         rows.map((each) =>
           each.key === 'o-1' ? change(each, { value: { kind: 'number', number: 3n } }) : each,
         ),
     ],
     'stores numbers as JSON': [
-      'counter:counter / views / mug is not the same there: its value is of the kind json instead of number',
+      'counter:counter / views / mug is different there: the kind of its value is json instead of number',
       (rows) =>
         rows.map((each) =>
           each.row.value.kind === 'number' ? change(each, { value: { kind: 'json', text: '3' } }) : each,
@@ -426,7 +426,7 @@ describe('a target that lies', () => {
       expect(error).toMatchObject({ code: 'STORAGE_CORRUPT', effect: 'unknown', done: 11 });
       expect(error.message).toContain(`${String(error.place)} is `);
       expect(error.message).toContain(
-        `What was read back from memory is not what was copied: tenant:acme / ${what}`,
+        `The rows read back from memory are not the rows that were copied: tenant:acme / ${what}`,
       );
       expect((await refusal(copyDatabase(from, to, { tenant: 'acme' }))).message).toContain(
         'an unfinished copy of memory',
@@ -448,7 +448,7 @@ describe('a target that lies', () => {
       code: 'STORAGE_CORRUPT',
       place: 'tenant:acme / state:state / product / mug',
     });
-    expect(error.message).toContain('or somebody wrote to one of the sides meanwhile');
+    expect(error.message).toContain('or a process wrote to one of the sides during the copy');
   });
 });
 
@@ -484,7 +484,7 @@ describe('a copy that is broken off', () => {
         done: limit === 0 ? 1_200 : limit,
       });
       expect(error.message).toMatch(
-        /^The copy from memory to JSON file \S+ broke off after \d+ rows: The disk is full\. The source is as it was; .* begin again: ifPresent: 'resume' \(kvent: --resume\)\.$/,
+        /^The copy from memory to JSON file \S+ was interrupted after \d+ rows: The disk is full\. The source was not changed; .* To continue: ifPresent: 'resume' \(kvent: --resume\)\.$/,
       );
       expect((await refusal(copyStorage(from, file))).message).toContain("ifPresent: 'resume'");
       expect((await exported(from)).length).toBe(1_200);
@@ -518,7 +518,7 @@ describe('a copy that is broken off', () => {
       else {
         // nothing, or something that says that it is unfinished
         const written = await to.administration.databases();
-        const expected = written.length === 0 ? 'the n-th call' : 'the n-th call The source is as it was';
+        const expected = written.length === 0 ? 'the n-th call' : 'the n-th call The source was not changed';
         expect((outcome as Error).message).toContain(expected);
         for (const database of written)
           expect([...(await exported(to, database)).map(({ container }) => container), database]).toContain(
@@ -579,7 +579,7 @@ describe('a copy that is broken off', () => {
         effect: 'unknown',
         done: step === 'copying' ? 500 : 1_200,
       });
-      expect(error.message).toContain('rows: its caller gave it up. The source is as it was');
+      expect(error.message).toContain('rows: its caller aborted it. The source was not changed');
     }
     expect(await copyStorage(from, to, { ifPresent: 'resume' })).toMatchObject({ rows: 1_200 });
   });
@@ -616,7 +616,7 @@ describe('ifPresent', () => {
     const error = await refusal(copyStorage(from, to, { ifPresent: 'resume' }));
     expect(error).toMatchObject({ code: 'INVALID_OPTION', effect: 'none' });
     expect(error.message).toContain(
-      'The target is not empty, and not the same: tenant:globex / state:state / b / 1 is there, and not in',
+      'The target is neither empty nor equal to the source: tenant:globex / state:state / b / 1 is not in',
     );
     expect(await exported(to, globex)).toEqual(before);
     expect(await to.administration.databases()).toEqual([globex]);

@@ -1,7 +1,7 @@
 /**
- * Moves databases from one storage to another: every row with its version and its times, so that
- * etags of clients and expiries outlive the move. Only a target that holds nothing is written to,
- * and a mark stands there until all rows were read back and compared with the source.
+ * Copies databases from one storage to another: every row with its version and times, so that ETags
+ * of clients and expiries stay valid. Only an empty target is written to, and it is marked as
+ * unfinished until all rows are read back and compared with the source.
  */
 import {
   resolveDatabaseOptions,
@@ -23,20 +23,18 @@ export interface CopiedStorage {
 }
 
 /**
- * Copies every database of `from` to `to`, both open. When it answers, both sides hold the same
- * rows: the target was read back, and compared row by row. Versions, times and expiries stay;
- * expired rows and the leases of sessions stay behind. Memory stays flat.
+ * Copies every database of `from` to `to`; both must be open. When it resolves, both sides contain
+ * the same rows: the target was read back and compared row by row. Versions, times and expiries are
+ * copied; expired rows and leases of sessions are not. Memory stays flat.
  *
- * The source is frozen meanwhile where its provider can (`administration.freeze`). Else nobody may
- * write to it; a row that is written while it is copied is found when it is compared, and is an
- * error.
+ * The source is frozen during the copy if its provider supports that (`administration.freeze`).
+ * Otherwise it must not be written to: the comparison finds such a row, and it is an error.
  *
- * - `INVALID_OPTION`: the target holds something (see `ifPresent`), source and target are one, the
- *   source is itself an unfinished copy. Nothing was written.
- * - `STORAGE_CORRUPT`: a row is missing in the target, or not the same. `place` names it.
- * - Whatever else breaks it off, `ABORTED` too, keeps its code. `done`: how many rows were handed
- *   over. The source is as it was, the target is marked as unfinished: begin again with `ifPresent:
- *   'resume'`.
+ * - `INVALID_OPTION`: the target is not empty (see `ifPresent`), source and target are the same
+ *   storage, or the source is an unfinished copy. Nothing was written.
+ * - `STORAGE_CORRUPT`: a row is missing or different in the target. `place` names it.
+ * - Any other error, also `ABORTED`, keeps its code. `done`: how many rows were copied. The source
+ *   is unchanged, the target is marked as unfinished: continue with `ifPresent: 'resume'`.
  */
 export async function copyStorage(
   from: CopySource,
@@ -52,8 +50,8 @@ export async function copyStorage(
 }
 
 /**
- * Copies one database: a tenant's, or one by its name. `INVALID_OPTION` too where the source does
- * not hold it; all else as `copyStorage` does.
+ * Copies one database, that of a tenant or one by name. `INVALID_OPTION` also if the source does
+ * not contain it; otherwise like `copyStorage`.
  */
 export async function copyDatabase(
   from: CopySource,

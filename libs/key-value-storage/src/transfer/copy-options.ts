@@ -1,32 +1,27 @@
-/** What a copy takes, and what it tells while it runs. */
+/** The options and the progress of a copy. */
 import { invalidOption, resolveOptions } from '../core/base/options.js';
 import type { Space } from '../core/port/storage-provider.js';
 import { databaseOf } from '../core/store/tenant.js';
 
 export interface CopyStorageOptions {
   /**
-   * What becomes of a database that the target holds already. `refuse`: nothing is copied at all.
-   * `resume`: what an earlier copy left unfinished is dropped and copied anew, what is the same as
-   * in the source stays, anything else is refused. `replace`: it is dropped, whatever it holds.
-   * @default 'refuse'
+   * What to do with a database that exists in the target. `refuse`: copy nothing at all. `resume`:
+   * drop and copy unfinished copies, keep databases that equal the source, refuse others.
+   * `replace`: drop it first. @default 'refuse'
    */
   readonly ifPresent?: 'refuse' | 'resume' | 'replace';
   /**
-   * Hears how far it is: as each step begins and ends, and every 500 rows. What it throws is
-   * ignored.
+   * Called at the start and the end of each step, and every 500 rows. Exceptions in it are ignored.
    */
   readonly onProgress?: (progress: CopyProgress) => void;
-  /** Breaks the copy off at the next row. */
+  /** Aborts the copy at the next row. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Which database: one of the two. */
+/** Either `tenant` or `database`. */
 export interface CopyDatabaseOptions extends CopyStorageOptions {
-  /** The database of this tenant. */
   readonly tenant?: string;
-  /**
-   * The database of this name: `shared`, or another one that `administration.databases()` lists.
-   */
+  /** `shared`, or another name from `administration.databases()`. */
   readonly database?: string;
 }
 
@@ -34,14 +29,14 @@ export interface CopyProgress {
   /** Each database is copied, and later compared. */
   readonly step: 'copying' | 'comparing';
   readonly database: string;
-  /** The how-manieth it is of this step, from 1. */
+  /** 1-based index of this database within the step. */
   readonly number: number;
   readonly databases: number;
-  /** Rows of this database and step until now. */
+  /** Rows of this database in this step so far. */
   readonly rows: number;
-  /** How many they will be, about; `undefined` where that is not cheap to know. */
+  /** The approximate total; `undefined` if it is expensive to know. */
   readonly total: number | undefined;
-  /** Where the last of them is; `undefined` before the first. */
+  /** The space of the last row; `undefined` before the first. */
   readonly space: Space | undefined;
 }
 
@@ -57,15 +52,13 @@ export function resolveDatabaseOptions(
   const more = ['onProgress', 'signal', 'tenant', 'database'] as const;
   const { tenant, database, ...settings } = resolveOptions('copyDatabase', options, defaults, more);
   if (tenant !== undefined && database !== undefined)
-    throw invalidOption(
-      "copyDatabase copies one database: it takes a 'tenant' or a 'database', and both were given.",
-    );
+    throw invalidOption("copyDatabase: either 'tenant' or 'database' must be given; got both.");
   return { ...checked('copyDatabase', settings), database: database ?? databaseOf(tenant) };
 }
 
 function checked(owner: string, settings: CopySettings): CopySettings {
   if (['refuse', 'resume', 'replace'].includes(settings.ifPresent)) return settings;
   throw invalidOption(
-    `${owner}: ifPresent is 'refuse', 'resume' or 'replace'; given was ${String(settings.ifPresent)}.`,
+    `${owner}: ifPresent must be 'refuse', 'resume' or 'replace'; got ${String(settings.ifPresent)}.`,
   );
 }

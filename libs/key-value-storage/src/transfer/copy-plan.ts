@@ -1,15 +1,16 @@
 /**
- * What is to be done with each database, and every reason not to begin: nothing is written here.
+ * Plans the work for each database, and refuses a copy that must not start. Nothing is written
+ * here.
  */
 import type { CopySettings } from './copy-options.js';
-import { unfinishedCopy } from './copy-mark.js';
+import { unfinishedCopy } from './unfinished-copy.js';
 import type { CopySource } from './copy-source.js';
 import { invalidOption } from '../core/base/options.js';
 import type { StorageProvider } from '../core/port/storage-provider.js';
 
 export interface Planned {
   readonly database: string;
-  /** `compare`: it is there, and should be the same. `replace`: what is there is dropped first. */
+  /** `compare`: it exists and must equal the source. `replace`: it is dropped first. */
   readonly work: 'copy' | 'compare' | 'replace';
 }
 
@@ -23,13 +24,13 @@ export async function planCopy(
   const [held, taken] = await Promise.all([from.administration.databases(), to.administration.databases()]);
   if (only !== undefined && !held.includes(only))
     throw invalidOption(
-      `${from.name} holds no database '${only}'; ${held.length === 0 ? 'it is empty' : `it holds ${someOf(held)}`}.`,
+      `${from.name} has no database '${only}'; ${held.length === 0 ? 'it is empty' : `it has ${someOf(held)}`}.`,
     );
   const plan: Planned[] = [];
   for (const database of only === undefined ? held : [only]) {
     const unfinished = await unfinishedCopy(from, database);
     if (unfinished !== undefined)
-      throw invalidOption(`'${database}' of ${from.name} is itself ${unfinished}: finish that one first.`);
+      throw invalidOption(`'${database}' of ${from.name} is ${unfinished}. Finish that copy first.`);
     const work = taken.includes(database) ? await workFor(to, database, ifPresent) : 'copy';
     plan.push({ database, work });
   }
@@ -46,13 +47,13 @@ async function workFor(
   if (ifPresent === 'resume') return unfinished === undefined ? 'compare' : 'replace';
   if (unfinished !== undefined)
     throw invalidOption(
-      `The target is not empty: '${database}' of ${to.name} is ${unfinished}. To drop it and begin again: ifPresent: 'resume' (kvent: --resume).`,
+      `The target is not empty: '${database}' of ${to.name} is ${unfinished}. To drop it and copy again: ifPresent: 'resume' (kvent: --resume).`,
     );
   const spaces = (await to.administration.spaces(database)).map(({ container, entity }) =>
     entity === '' ? container : `${container} / ${entity}`,
   );
   throw invalidOption(
-    `The target is not empty: '${database}' of ${to.name} holds ${someOf(spaces)}. Nothing was written. Choose an empty target, or let it be dropped: ifPresent: 'replace' (kvent: --replace).`,
+    `The target is not empty: '${database}' of ${to.name} holds ${someOf(spaces)}. Nothing was written. Choose an empty target, or drop it with ifPresent: 'replace' (kvent: --replace).`,
   );
 }
 

@@ -1,4 +1,4 @@
-/** Tells whoever listens how far a copy is, and breaks it off when they ask for it. */
+/** Reports the progress of a copy, and aborts it on its signal. */
 import { throwIfAborted } from '../core/base/abort.js';
 import { safely } from '../core/base/safely.js';
 import type { CopyProgress, CopyStorageOptions } from './copy-options.js';
@@ -16,30 +16,30 @@ export class CopyReporter {
   }
 
   /**
-   * A step begins. `row` hears of each row and throws `ABORTED` when it is time; `end` answers how
-   * many there were.
+   * Starts a step. Call `row` for each row: it throws `ABORTED` once the signal aborts. `end`
+   * returns the number of rows.
    */
-  begin(step: Omit<CopyProgress, 'rows' | 'space'>): {
+  startStep(step: Omit<CopyProgress, 'rows' | 'space'>): {
     readonly row: (raw: RawRow) => void;
     readonly end: () => number;
   } {
     let rows = 0;
     let last: RawRow | undefined;
-    const tell = (): void => {
+    const report = (): void => {
       const space = last && { database: step.database, container: last.container, entity: last.entity };
       safely(() => this.#listener?.({ ...step, rows, space }));
     };
     throwIfAborted('The copy', this.#signal);
-    tell();
+    report();
     return {
       row: (raw) => {
         throwIfAborted('The copy', this.#signal);
         last = raw;
         rows += 1;
-        if (rows % everyRows === 0) tell();
+        if (rows % everyRows === 0) report();
       },
       end: () => {
-        tell();
+        report();
         return rows;
       },
     };

@@ -1,24 +1,24 @@
-/** Where copied rows come from, and which of its rows go along. */
+/** The source of a copy, and the rows that are copied. */
 import type { RawRow, StorageAdministration, StorageProvider } from '../core/port/storage-provider.js';
 
-/** An open storage provider, or what can answer like one: a backup, say. */
+/** An open storage provider, or a substitute, such as a backup. */
 export interface CopySource extends Pick<StorageProvider, 'name' | 'read'> {
   readonly features?: Pick<StorageProvider['features'], 'shared'>;
   readonly administration: Pick<StorageAdministration, 'databases' | 'export' | 'count' | 'freeze'>;
 }
 
-/** The mark of an unfinished copy is a row of this kind. */
+/** The kind of the row that marks an unfinished copy. */
 export const copyKind = 'copy:';
 
 /**
- * Leases stay behind: they say that a session of a running process holds a stream, and that process
- * is not moved. A head that such a session holds goes along as it is: a held head without a lease
- * is what a session that died leaves, and the next append or session takes such a head over. The
- * fences go along, so fencing tokens keep growing.
+ * Leases are not copied: a lease belongs to a session of a running process, which is not moved. The
+ * head of its stream is copied unchanged: a held head without a lease is what a crashed session
+ * leaves, and the next append or session takes it over. Fences are copied, so fencing tokens keep
+ * growing.
  */
 const leaseKind = 'lease:';
 
-/** Rows that were read, and what stayed behind of them. */
+/** The rows to copy; counts the leases that are left out. */
 export class CopiedRows implements AsyncIterable<RawRow> {
   leases = 0;
   readonly #source: CopySource;
@@ -39,8 +39,7 @@ export class CopiedRows implements AsyncIterable<RawRow> {
 }
 
 /**
- * How many rows there are, if that is cheap to know: where the engine counts, or holds its rows in
- * this process.
+ * The number of rows, if it is cheap to know: the provider counts, or has its rows in this process.
  */
 export async function countRows(
   { administration, features }: CopySource,

@@ -1,9 +1,8 @@
 /**
- * What rows amount to, in a few letters: how many, and a hash of their lines, for each container
- * and in all. Equal rows in equal order give equal digests, whichever provider they come from. Web
- * Crypto hashes whole texts only, so lines are gathered to blocks, and each block is hashed
- * together with the hash of those before it; what is kept in memory is one block for each
- * container.
+ * A digest of rows: their number and a hash of their lines, for each container and in total. Equal
+ * rows in equal order have equal digests, whichever provider they come from. Web Crypto hashes
+ * whole texts only, so lines are joined to blocks, and each block is hashed together with the hash
+ * of the blocks before it. Memory is one block.
  */
 import { rowLine } from '../core/port/row-line.js';
 import type { RawRow } from '../core/port/storage-provider.js';
@@ -22,13 +21,10 @@ export interface RowsDigest {
   readonly containers: readonly ContainerDigest[];
 }
 
-/**
- * Hash blocks begin anew after the line with which they reach this length, so their borders follow
- * from the lines alone.
- */
+/** A block ends with the line that reaches this length, so its end depends on the lines alone. */
 const blockLength = 64 * 1_024;
 
-/** Takes rows in the order of an export. */
+/** Add rows in the order of an export. */
 export class RowDigest {
   readonly #containers: ContainerDigest[] = [];
   #container: string | undefined;
@@ -41,7 +37,7 @@ export class RowDigest {
       this.#container = raw.container;
     }
     this.#rows += 1;
-    if (this.#chain.add(line)) await this.#chain.settle();
+    if (this.#chain.add(line)) await this.#chain.hashBlock();
   }
 
   async end(): Promise<RowsDigest> {
@@ -66,13 +62,13 @@ class ChainedHash {
   #hash: Uint8Array = new Uint8Array(32);
   #block = '';
 
-  /** Answers whether the block is full. */
+  /** Returns whether the block is full. */
   add(line: string): boolean {
     this.#block += `${line}\n`;
     return this.#block.length >= blockLength;
   }
 
-  async settle(): Promise<void> {
+  async hashBlock(): Promise<void> {
     const text = new TextEncoder().encode(this.#block);
     const bytes = new Uint8Array(this.#hash.length + text.length);
     bytes.set(this.#hash);
@@ -82,7 +78,7 @@ class ChainedHash {
   }
 
   async end(): Promise<string> {
-    if (this.#block !== '') await this.settle();
+    if (this.#block !== '') await this.hashBlock();
     return Array.from(this.#hash, (byte) => byte.toString(16).padStart(2, '0')).join('');
   }
 }
@@ -98,6 +94,6 @@ export async function hashOfDatabases(
 
 async function hashOfLines(lines: readonly string[]): Promise<string> {
   const chain = new ChainedHash();
-  for (const line of lines) if (chain.add(line)) await chain.settle();
+  for (const line of lines) if (chain.add(line)) await chain.hashBlock();
   return await chain.end();
 }
