@@ -12,7 +12,7 @@ import { breaks, changesRows } from '../../kit/broken-providers.js';
 import { collect } from '../../kit/store-subject.js';
 import { concurrently, assertRejects, assertThrows } from '../../kit/assertions.js';
 import { bytes, json, number } from '../../kit/batches.js';
-import { everyCall } from './keys.js';
+import { everyCall } from '../../kit/every-call.js';
 
 function countsAllTenants(): BrokenStorage {
   let writes = 1_000n;
@@ -128,19 +128,7 @@ export const boundaryClauses: readonly StoreClause[] = [
       const things = subject.store();
       const entry = await things.set('key', { n: 0 }, { ttlMs: 60_000 });
       const signal = AbortSignal.abort();
-      const more = [
-        ...everyCall(subject, 'key', { signal }),
-        ...everyCall(subject, 'new', { signal }),
-        ['save', () => things.save(entry.with({ n: 1 }), { signal })],
-        ['page', () => things.page({}, { signal })],
-        ['list', () => collect(things.list({}, { signal }))],
-        ['keys', () => collect(things.keys({}, { signal }))],
-        ['count', () => things.count({}, { signal })],
-        ['deleteMany', () => things.deleteMany({ prefix: 'k' }, { signal })],
-        ['clear', () => things.clear({ signal })],
-        ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit({ signal })],
-      ] as const;
-      for (const [name, call] of more)
+      for (const [name, call] of everyCall(subject, entry, { signal }))
         assert.equal((await assertRejects('ABORTED', name, call)).effect, 'none', name);
       assert.deepEqual(
         [await collect(things.keys()), (await things.getOrThrow('key')).etag],
@@ -165,17 +153,8 @@ export const boundaryClauses: readonly StoreClause[] = [
       const entry = await things.set('key', { n: 0 });
       await subject.storage[Symbol.asyncDispose]();
       await subject.storage[Symbol.asyncDispose]();
-      const more = [
-        ...everyCall(subject, 'key'),
-        ['save', () => things.save(entry)],
-        ['page', () => things.page({})],
-        ['list', () => collect(things.list())],
-        ['count', () => things.count()],
-        ['clear', () => things.clear()],
-        ['sweep', () => subject.storage.sweep()],
-        ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit()],
-      ] as const;
-      for (const [name, call] of more)
+      const calls = [...everyCall(subject, entry), ['sweep', () => subject.storage.sweep()]] as const;
+      for (const [name, call] of calls)
         assert.equal((await assertRejects('STORAGE_NOT_OPEN', name, call)).effect, 'none', name);
       await subject.reopen();
     },

@@ -7,6 +7,7 @@ import { limits, type Key } from '../../../core.js';
 import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
 import { type StoreSubject } from '../../kit/store-subject.js';
 import { assertRejects } from '../../kit/assertions.js';
+import { everyKeyCall } from '../../kit/every-call.js';
 import { hostileKeys } from '../../kit/hostile-keys.js';
 
 const badKeys: readonly unknown[] = [
@@ -48,7 +49,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
       await things.set(full, { n: 1 });
       assert.equal((await things.getOrThrow(full)).key, full);
       for (const long of [`${full}k`, [full], ['é'.repeat(600)]]) {
-        for (const [name, call] of everyCall(subject, long)) {
+        for (const [name, call] of everyKeyCall(subject, long)) {
           const error = await assertRejects('LIMIT_EXCEEDED', name, call);
           assert.deepEqual(
             [(error as unknown as { limit: string }).limit, error.effect],
@@ -72,7 +73,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
     })),
     async run(subject) {
       for (const key of badKeys) {
-        for (const [name, call] of everyCall(subject, key as Key)) {
+        for (const [name, call] of everyKeyCall(subject, key as Key)) {
           assert.equal(
             (
               await assertRejects(
@@ -165,46 +166,9 @@ export const storeKeyClauses: readonly StoreClause[] = [
       get: (key) => store.get(key),
     })),
     async run(subject) {
-      for (const [name, call] of everyCall(subject, 'key', { ttl: 5 }))
+      for (const [name, call] of everyKeyCall(subject, 'key', { ttl: 5 }))
         await assertRejects('INVALID_OPTION', name, call);
       assert.equal(await subject.store().count(), 0);
     },
   },
 ];
-
-/** Every call of a store and of a batch with a key. */
-export function everyCall(
-  subject: StoreSubject,
-  key: Key,
-  more: object = {},
-): readonly (readonly [string, () => Promise<unknown>])[] {
-  const things = subject.store();
-  const value = { n: 1 };
-  const calls: readonly (readonly [string, () => Promise<unknown>])[] = [
-    ['get', () => things.get(key, more)],
-    ['getOrThrow', () => things.getOrThrow(key, more)],
-    ['has', () => things.has(key, more)],
-    ['stat', () => things.stat(key, more)],
-    ['add', () => things.add(key, value, more)],
-    ['getOrAdd', () => things.getOrAdd(key, () => value, more)],
-    ['set', () => things.set(key, value, more)],
-    ['replace', () => things.replace(key, value, more)],
-    ['update', () => things.update(key, () => value, { initial: () => value, ...more })],
-    ['touch', () => things.touch(key, { ttlMs: 5, ...more })],
-    ['delete', () => things.delete(key, more)],
-    ['take', () => things.take(key, more)],
-    ['getMany', () => things.getMany(['fine', key], more)],
-    [
-      'setMany',
-      () =>
-        things.setMany(
-          [
-            { key: 'fine', value },
-            { key, value },
-          ],
-          more,
-        ),
-    ],
-  ];
-  return calls;
-}

@@ -1,0 +1,63 @@
+/**
+ * Every call of a store, for clauses on what all of them do alike: refuse a key, an option or an
+ * aborted signal, and reject after `close`. The records are typed by the methods of `KeyValueStore`:
+ * a new verb does not compile until it has a row here.
+ */
+import type { Entry, Key, KeyValueStore } from '../../core.js';
+import { collect, type StoreSubject, type Thing } from './store-subject.js';
+
+type Store = KeyValueStore<Thing>;
+/** `forTenant` and `within` return another store, and call no provider. */
+type Verb = Exclude<keyof Store, 'forTenant' | 'within'>;
+type RangeVerb = 'list' | 'keys' | 'page' | 'count' | 'deleteMany' | 'clear';
+type KeyVerb = Exclude<Verb, RangeVerb | 'save'>;
+
+type Call = () => Promise<unknown>;
+type NamedCalls = readonly (readonly [name: string, call: Call])[];
+
+/** Each call that takes a key. */
+export function everyKeyCall(subject: StoreSubject, key: Key, options: object = {}): NamedCalls {
+  const things = subject.store();
+  const value = { n: 1 };
+  const entries = [
+    { key: 'fine', value },
+    { key, value },
+  ];
+  const calls: Record<KeyVerb, Call> = {
+    get: () => things.get(key, options),
+    getOrThrow: () => things.getOrThrow(key, options),
+    has: () => things.has(key, options),
+    stat: () => things.stat(key, options),
+    add: () => things.add(key, value, options),
+    getOrAdd: () => things.getOrAdd(key, () => value, options),
+    set: () => things.set(key, value, options),
+    replace: () => things.replace(key, value, options),
+    update: () => things.update(key, () => value, { initial: () => value, ...options }),
+    touch: () => things.touch(key, { ttlMs: 5, ...options }),
+    delete: () => things.delete(key, options),
+    take: () => things.take(key, options),
+    getMany: () => things.getMany(['fine', key], options),
+    setMany: () => things.setMany(entries, options),
+  };
+  return Object.entries(calls);
+}
+
+/** Each call of a store, with `entry` as what `save` is given, and the commit of a batch. */
+export function everyCall(subject: StoreSubject, entry: Entry<Thing>, options: object = {}): NamedCalls {
+  const things = subject.store();
+  const others: Record<RangeVerb | 'save', Call> = {
+    save: () => things.save(entry.with({ n: 1 }), options),
+    list: () => collect(things.list({}, options)),
+    keys: () => collect(things.keys({}, options)),
+    page: () => things.page({}, options),
+    count: () => things.count({}, options),
+    deleteMany: () => things.deleteMany({ prefix: 'k' }, options),
+    clear: () => things.clear(options),
+  };
+  return [
+    ...everyKeyCall(subject, entry.key, options),
+    ...everyKeyCall(subject, 'new', options),
+    ...Object.entries(others),
+    ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit(options)],
+  ];
+}
