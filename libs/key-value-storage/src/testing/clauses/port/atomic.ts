@@ -1,4 +1,9 @@
-/** Law 1: a batch is applied whole or not at all, and answers for each of its changes. */
+/**
+ * Law 1, atomic: a batch is applied completely or not at all, and no reader sees a part of it.
+ * Streams, transfers and indexes store facts that are spread over several rows; half a batch would
+ * be a wrong fact. Lock all rows of a batch before the first write, or write them in one
+ * compare-and-set.
+ */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
 import type { Address, Batch, CommitResult } from '../../../provider.js';
@@ -29,7 +34,7 @@ async function oneByOne(batch: Batch, provider: StorageProvider): Promise<Commit
 
 export const atomicClauses: readonly Clause[] = [
   {
-    name: 'A batch with a check that is not met changes nothing, wherever among its checks that one stands.',
+    name: 'A batch with an unmet check changes nothing, wherever that check is in the list.',
     law,
     broken: changesBatches('looks at the first check only', (batch) => ({
       ...batch,
@@ -58,7 +63,7 @@ export const atomicClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A batch in which one number cannot be changed changes nothing.',
+    name: 'A batch with one refused numeric change changes nothing.',
     law,
     broken: replacesCommit('applies what comes before a refused number', oneByOne),
     async run(subject) {
@@ -75,7 +80,7 @@ export const atomicClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Checks see the state before the batch, not what its own changes make of it.',
+    name: 'Checks see the state before the batch, not the result of its own changes.',
     law,
     broken: replacesCommit('applies a batch and checks it then', async (batch, provider) => {
       const changed = await commitOne(provider, { ...batch, checks: [] });
@@ -101,7 +106,7 @@ export const atomicClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A batch changes rows of several containers and entities, all or none.',
+    name: 'A batch changes rows of several containers and entities, all or none of them.',
     law,
     broken: changesBatches('writes one entity in one batch', (batch) => ({
       ...batch,
@@ -129,7 +134,7 @@ export const atomicClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Batches that are committed in one call have each its own answer, in their order; a conflict or a refusal leaves its neighbours committed.',
+    name: 'Each batch of one call has its own result, in order; a conflict or a refusal does not affect the other batches.',
     law,
     broken: breaks('puts all batches of a call into one transaction', (provider) => ({
       commit: async (batches, options) => {
@@ -168,7 +173,7 @@ export const atomicClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Readers see all rows of a batch or none of them, while a hundred batches write the same rows.',
+    name: 'Readers see all rows of a batch or none, while a hundred batches write the same rows.',
     law,
     broken: replacesCommit('writes row by row', oneByOne),
     async run(subject) {
@@ -188,7 +193,7 @@ export const atomicClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A read of many addresses is one view, also while rows move from one key to another.',
+    name: 'A read of many addresses is one consistent view, also while rows move from one key to another.',
     law,
     broken: breaks('reads address by address', (provider) => ({
       read: async (addresses, options) => {
@@ -218,7 +223,7 @@ export const atomicClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Of a hundred batches over overlapping rows, those that are committed are whole and the others left no trace.',
+    name: 'Of a hundred concurrent batches over overlapping rows, the committed ones are complete and the others changed nothing.',
     law,
     broken: replacesCommit('undoes a failed batch only in part', async (batch, provider) => {
       const result = await commitOne(provider, batch);

@@ -1,4 +1,8 @@
-/** Law 1: what a batch answers, for each of its changes. */
+/**
+ * Law 1, atomic: what a commit returns for each batch and each change. Stores build entries, etags
+ * and errors from these results alone, without another read, so they must be exact and in the order
+ * of the request. `evaluateBatch` computes them for every provider that uses it.
+ */
 import assert from 'node:assert/strict';
 import type { Address, Change, CommitResult } from '../../../provider.js';
 import {
@@ -17,7 +21,7 @@ const law = 1;
 
 export const batchAnswerClauses: readonly Clause[] = [
   {
-    name: 'A conflict names the first check that was not met, in the order given, with what was expected and what is there.',
+    name: 'A conflict names the first unmet check, in the given order, with the expected and the actual version.',
     law,
     broken: changesBatches('judges checks in the order of their keys', (batch) => ({
       ...batch,
@@ -45,7 +49,7 @@ export const batchAnswerClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A refusal names the first number that could not be changed, in the order given.',
+    name: 'A refusal names the first refused number, in the given order.',
     law,
     broken: changesResults('names the last number of a refused batch', (result, { changes }) =>
       result.outcome === 'refused' ? { ...result, address: (changes.at(-1) as Change).address } : result,
@@ -64,7 +68,7 @@ export const batchAnswerClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A conflict comes before a refusal: numbers are not looked at while a check is not met.',
+    name: 'A conflict comes before a refusal: numbers are not evaluated if a check is not met.',
     law,
     broken: replacesCommit('tries the numbers first', async (batch, provider) => {
       const tried = await commitOne(provider, {
@@ -84,9 +88,9 @@ export const batchAnswerClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A committed batch answers one line for each change, in order: whether a row was there, and the number it has now.',
+    name: 'A committed batch returns one result for each change, in order: whether the row existed, and its number now.',
     law,
-    broken: changesResults('answers in the order of the keys', (result, { changes }) => {
+    broken: changesResults('returns in the order of the keys', (result, { changes }) => {
       if (result.outcome !== 'committed') return result;
       const order = changes
         .map((change, index) => ({ key: change.address.key, index }))
@@ -119,7 +123,7 @@ export const batchAnswerClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Every row that a batch writes has its version, and the one time that the commit answers.',
+    name: 'Every row that a batch writes has the version of the batch and the time of the commit.',
     law,
     broken: replacesCommit('gives each row a version of its own', async (batch, provider) => {
       const changes = await Promise.all(
@@ -147,7 +151,7 @@ export const batchAnswerClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A batch of checks alone changes nothing, and answers whether all are met.',
+    name: 'A batch of checks alone changes nothing, and reports whether all are met.',
     law,
     broken: breaks('has nothing to do for a batch without changes', (provider) => ({
       commit: async (batches, options) =>
@@ -171,9 +175,9 @@ export const batchAnswerClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A call with nothing in it is answered with nothing: no batches, no addresses, no ranges.',
+    name: 'A call without batches, addresses or ranges returns an empty result.',
     law,
-    broken: breaks('answers a call without batches with one answer', (provider) => ({
+    broken: breaks('returns a call without batches with one answer', (provider) => ({
       commit: async (batches, options) =>
         batches.length === 0
           ? [{ outcome: 'committed', time: 0, rows: [] }]

@@ -1,6 +1,7 @@
 /**
- * Law 12: who gives up before the work began leaves no trace; who gives up later is told that the
- * effect is not known.
+ * Law 12, cancellation: an aborted call ends at once and states its effect: 'none' only if nothing
+ * was written. A caller repeats a call with 'none' without any risk. Batches of other callers that
+ * share a statement or a group must not be affected.
  */
 import assert from 'node:assert/strict';
 import { getEventListeners, setMaxListeners } from 'node:events';
@@ -15,9 +16,9 @@ const law = 12;
 
 export const cancellationClauses: readonly Clause[] = [
   {
-    name: 'A commit whose signal was aborted before changes nothing, and says so.',
+    name: 'A commit with an aborted signal rejects with ABORTED, and changes nothing.',
     law,
-    broken: breaks('does not look at the signal of a commit', (provider) => ({
+    broken: breaks('ignores the signal of a commit', (provider) => ({
       commit: (batches) => provider.commit(batches),
     })),
     async run(subject) {
@@ -31,9 +32,9 @@ export const cancellationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A read and a page whose signal was aborted before are rejected.',
+    name: 'A read and a scan with an aborted signal reject with ABORTED.',
     law,
-    broken: breaks('does not look at the signal of a page', (provider) => ({
+    broken: breaks('ignores the signal of a page', (provider) => ({
       scan: (ranges) => provider.scan(ranges),
     })),
     async run(subject) {
@@ -58,7 +59,7 @@ export const cancellationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'To abort what has been answered changes nothing.',
+    name: 'An abort after the result changes nothing.',
     law,
     broken: breaks('undoes a commit when its signal is aborted later', (provider) => ({
       commit: async (batches, options) => {
@@ -82,9 +83,9 @@ export const cancellationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'To abort on the way ends that call and leaves its neighbours alone; an effect of ‘none’ is none, and what was answered as committed is there.',
+    name: 'An abort during a call ends that call and no other; the effect ‘none’ means that nothing was written, and committed batches are stored.',
     law,
-    broken: breaks('aborts all that is under way', (provider) => {
+    broken: breaks('aborts all pending calls', (provider) => {
       const all = new AbortController();
       return {
         commit: async (batches, options) => {
@@ -121,7 +122,7 @@ export const cancellationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A signal is let go of when its call is answered: a thousand calls with one signal leave no listener behind.',
+    name: 'A call removes its listener from the signal: a thousand calls with one signal leave none.',
     law,
     broken: breaks('keeps listening to signals', (provider) => ({
       read: (addresses, options) => {

@@ -1,4 +1,8 @@
-/** Law 4: each kind of check, when it is met and what it answers when it is not. */
+/**
+ * Law 4, etags: each kind of check, when it is met, and what a conflict reports. All optimistic
+ * concurrency is built from these checks. A conflict must carry the current version, so that the
+ * caller knows what it lost against without another read.
+ */
 import assert from 'node:assert/strict';
 import type { Check } from '../../../provider.js';
 import { breaks, changesResults, changesBatches, commitOne } from '../../kit/broken-providers.js';
@@ -16,7 +20,7 @@ const changesChecks = (fault: string, change: (check: Check) => Check | undefine
 
 export const checkClauses: readonly Clause[] = [
   {
-    name: 'A check for another version is a conflict that names the version that is there, and changes nothing.',
+    name: 'A check for another version is a conflict that names the current version, and changes nothing.',
     law,
     broken: changesResults('mixes up what was expected and what is there', (result) =>
       result.outcome === 'conflict' && typeof result.expected === 'object' && 'version' in result.expected
@@ -66,7 +70,7 @@ export const checkClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A delete that checks for the version takes that row and no other.',
+    name: 'A delete with a version check deletes that version only.',
     law,
     broken: changesBatches('deletes without a look at the checks', (batch) =>
       batch.changes.some(({ kind }) => kind === 'delete') ? { ...batch, checks: [] } : batch,
@@ -89,7 +93,7 @@ export const checkClauses: readonly Clause[] = [
     },
   },
   {
-    name: "'absent' is met by no row and by a deleted one; a row that is there is a conflict that names its version.",
+    name: "'absent' is met if no row exists or it was deleted; an existing row is a conflict that names its version.",
     law,
     broken: changesChecks("takes 'absent' for no check at all", (each) =>
       each.expected === 'absent' ? undefined : each,
@@ -109,7 +113,7 @@ export const checkClauses: readonly Clause[] = [
     },
   },
   {
-    name: "'present' is met by any row of any kind, and by no absent one.",
+    name: "'present' is met by a row of any kind, and not by an absent one.",
     law,
     broken: changesChecks("takes 'present' for no check at all", (each) =>
       each.expected === 'present' ? undefined : each,
@@ -128,7 +132,7 @@ export const checkClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A check for a number is met by a row that is this number; another number, text, bytes and no row are conflicts, not refusals.',
+    name: 'A check for a number is met by a row with this number; another number, text, bytes or no row is a conflict, not a refusal.',
     law,
     broken: changesChecks('compares numbers as text', (each) =>
       typeof each.expected === 'object' && 'number' in each.expected
@@ -153,7 +157,7 @@ export const checkClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'One row may be checked in several ways at once, and each of them counts.',
+    name: 'One row may have several checks, and each of them counts.',
     law,
     broken: changesBatches('keeps one check for each row', (batch) => ({
       ...batch,

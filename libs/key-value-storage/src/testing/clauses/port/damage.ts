@@ -1,6 +1,7 @@
 /**
- * Law 14: what cannot be read back is said, by name; it is never skipped, read as empty or
- * overwritten.
+ * Law 14, damage is loud: data that cannot be read is an error with its location. A provider that
+ * skips it, or treats it as absent, turns a repairable fault into a loss of data: the next write
+ * overwrites what was there.
  */
 import assert from 'node:assert/strict';
 import { isStorageError } from '../../../core.js';
@@ -12,10 +13,10 @@ import { put } from '../../kit/batches.js';
 
 export const damageClauses: readonly Clause[] = [
   {
-    name: 'Damaged data is STORAGE_CORRUPT, naming the place, when it is opened or read; it is never taken for no data.',
+    name: 'Damaged data is STORAGE_CORRUPT with its location, on opening or reading; it is never treated as absent.',
     law: 14,
     capability: 'damage',
-    broken: breaks('begins anew where it cannot read what is there', (provider) => {
+    broken: breaks('starts again empty where it cannot read what is there', (provider) => {
       let now = provider;
       const current = (): ReturnType<typeof delegating> => delegating(now);
       return {

@@ -1,6 +1,7 @@
 /**
- * Law 2: what was acknowledged is there when the provider is opened again. (What survives a crash,
- * the fault tests of each provider prove.)
+ * Law 2, durable: an acknowledged write is there after the provider is opened again. These clauses
+ * close and reopen; they cannot see a missing sync, because the operating system still holds the
+ * data. The fault tests of each provider cut the power.
  */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
@@ -68,7 +69,7 @@ async function exported(provider: StorageProvider, database: string): Promise<re
 
 export const durableClauses: readonly Clause[] = [
   {
-    name: 'Rows of every kind are there after closing and opening again, with their values, versions and times.',
+    name: 'Rows of every kind are there after reopening, with their values, versions and times.',
     law,
     capability: 'durable',
     broken: forgets,
@@ -94,7 +95,7 @@ export const durableClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'What was deleted stays deleted.',
+    name: 'Deleted rows stay deleted after reopening.',
     law,
     capability: 'durable',
     broken: losesAtClose('writes no deletes down', ({ changes }) =>
@@ -110,7 +111,7 @@ export const durableClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A hundred batches that were acknowledged at once are all there, each whole, after closing and opening again.',
+    name: 'A hundred concurrent batches that were acknowledged are all there, each complete, after reopening.',
     law,
     capability: 'durable',
     broken: losesAtClose('acknowledges the last of a group before it is written', lastOf(100)),
@@ -131,7 +132,7 @@ export const durableClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Numbers go on from where they were.',
+    name: 'Numbers keep their values after reopening.',
     law,
     capability: 'durable',
     broken: losesAtClose('writes no sums down', ({ changes }) => changes.some(({ kind }) => kind === 'sum')),
@@ -145,7 +146,7 @@ export const durableClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A version that was read before the restart is good for a check behind it, and an older one is not.',
+    name: 'A check of a version that was read before reopening is met, and a check of an older one is not.',
     law,
     capability: 'durable',
     broken: changesAtOpen('gives rows new versions when it is opened', ({ row }) => ({
@@ -165,7 +166,7 @@ export const durableClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'An expiry goes on counting while the provider is closed.',
+    name: 'Rows expire also while the provider is closed.',
     law,
     capability: 'durable, clock',
     broken: changesAtOpen('lets expiries count anew when it is opened', ({ row }) =>
@@ -183,7 +184,7 @@ export const durableClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A renewal is there after closing and opening again.',
+    name: 'A renewal is there after reopening.',
     law,
     capability: 'durable, clock',
     broken: losesAtClose('writes no renewals down', ({ changes }) =>
@@ -198,7 +199,7 @@ export const durableClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'What expired stays away when the time of day steps back before the next opening.',
+    name: 'An expired row stays expired if the time of day steps back before reopening.',
     law,
     capability: 'durable, clock',
     broken: breaks('brings expired rows back when the time of day stepped back', (provider) => {
@@ -235,7 +236,7 @@ export const durableClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Databases, spaces and exports are the same after closing and opening again.',
+    name: 'Databases, spaces and exports are the same after reopening.',
     law,
     capability: 'durable',
     broken: changesAtOpen('loses the times of its rows when it is opened', ({ row }) => ({
@@ -263,7 +264,7 @@ export const durableClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'What was imported is there after closing and opening again.',
+    name: 'Imported rows are there after reopening.',
     law,
     capability: 'durable',
     broken: breaks('writes no imports down', (provider) => {

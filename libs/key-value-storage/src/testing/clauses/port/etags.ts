@@ -1,4 +1,8 @@
-/** Law 4: versions are equal or not, nothing else; each write gives another, and none returns. */
+/**
+ * Law 4, etags: the version of a row changes with every write and is never reused; reads and
+ * renewals keep it. Versions are made above the port: a provider stores them exactly as given, and
+ * compares them only for equality.
+ */
 import assert from 'node:assert/strict';
 import type { Check, Row } from '../../../provider.js';
 import {
@@ -69,9 +73,9 @@ export const etagClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Reading does not change a version, and a page answers the same version as a read.',
+    name: 'Reading does not change a version, and a page returns the same version as a read.',
     law,
-    broken: changesPages('answers pages with versions of their own', (page) => ({
+    broken: changesPages('returns pages with versions of their own', (page) => ({
       ...page,
       rows: page.rows.map(({ key, row }) => ({ key, row: { ...row, version: '1' } })),
     })),
@@ -85,7 +89,7 @@ export const etagClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A row that changed and changed back is not the row it was.',
+    name: 'A row that changed and changed back has a new version.',
     law,
     broken: changesChecks('compares by value', (each) =>
       typeof each.expected === 'object' && 'version' in each.expected
@@ -105,7 +109,7 @@ export const etagClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'The version of a deleted row does not return with a new row of the same key.',
+    name: 'The version of a deleted row is not reused by a new row of the same key.',
     law,
     broken: replacesCommit('counts versions anew for each row', countingForEachRow()),
     async run(subject) {
@@ -122,7 +126,7 @@ export const etagClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Versions are compared digit by digit: two that are the same as floating-point numbers are two versions.',
+    name: 'Versions are compared exactly: two that are equal as floating-point numbers are different.',
     law,
     broken: breaks('keeps versions as floating-point numbers', (provider) => ({
       commit: (batches, options) =>
@@ -152,7 +156,7 @@ export const etagClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Ten writes that each check for the version of the one before follow each other; a write without a check overwrites whatever is there.',
+    name: 'Ten writes that each check the version of the previous one succeed in order; a write without a check overwrites any version.',
     law,
     broken: changesChecks("takes the check of a version for 'create only'", (each) =>
       each.expected === 'absent' ? each : { ...each, expected: 'absent' },
@@ -195,7 +199,7 @@ export const etagClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A version outlives a move: what is exported and imported elsewhere keeps it.',
+    name: 'A version is kept by export and import.',
     law,
     broken: breaks('gives imported rows versions of its own', (provider) => ({
       administration: {
@@ -225,10 +229,10 @@ export const etagClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Rows are answered with the fields that they have, and no others.',
+    name: 'Rows are returned without additional fields.',
     law,
     broken: changesRows(
-      'answers `expiresAt: undefined` for a row without an expiry',
+      'returns `expiresAt: undefined` for a row without an expiry',
       (row) => ({ expiresAt: undefined, ...row }) as unknown as Row,
     ),
     async run(subject) {

@@ -1,4 +1,8 @@
-/** Law 6: what has expired is removed, left out of exports, and imported rows expire too. */
+/**
+ * Law 6, expiry: expired rows are removed by sweeps and left out of exports and listings of
+ * databases and spaces. They are absent already; removal only frees space, so its moment must not
+ * be observable.
+ */
 import assert from 'node:assert/strict';
 import type { Row } from '../../../provider.js';
 import { breaks, changesBatches } from '../../kit/broken-providers.js';
@@ -22,10 +26,10 @@ async function expired(
 
 export const clearedExpiryClauses: readonly Clause[] = [
   {
-    name: 'A sweep removes expired rows, at most as many as allowed, answers how many, and touches no living one.',
+    name: 'A sweep removes expired rows, up to the given limit, returns how many, and removes no live one.',
     law,
     capability: 'clock',
-    broken: breaks('answers how many it was allowed to remove', (provider) => ({
+    broken: breaks('returns how many it was allowed to remove', (provider) => ({
       sweep: async (limit) => {
         await provider.sweep(limit);
         return limit;
@@ -58,7 +62,7 @@ export const clearedExpiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'To delete an expired row clears it away: a sweep finds nothing more.',
+    name: 'Deleting an expired row removes it: a sweep finds no more.',
     law,
     capability: 'clock',
     broken: changesBatches('leaves expired rows to the sweep', (batch) => ({
@@ -72,7 +76,7 @@ export const clearedExpiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Expired rows are in no export, and make no database and no space.',
+    name: 'Expired rows are not exported, and do not count for databases and spaces.',
     law,
     capability: 'clock',
     broken: breaks('lists databases of expired rows', (provider) => {
@@ -96,10 +100,10 @@ export const clearedExpiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A row that was imported with an expiry expires at its time.',
+    name: 'A row that was imported with an expiry expires at that time.',
     law,
     capability: 'clock',
-    broken: breaks('lets imported rows live for ever', (provider) => ({
+    broken: breaks('lets imported rows live forever', (provider) => ({
       administration: {
         ...provider.administration,
         import: async (database, rows) => {

@@ -1,4 +1,8 @@
-/** Law 6: which write keeps an expiry, which begins a new one, and what a renewal does. */
+/**
+ * Law 6, expiry: which write sets an expiry, which keeps it, and what a renewal changes. An update
+ * of a value must not prolong a session, and a renewal must not change an etag: these rules decide
+ * it for every store.
+ */
 import assert from 'node:assert/strict';
 import { breaks, changesResults, changesChanges, commitOne } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
@@ -9,7 +13,7 @@ const hour = 3_600_000;
 
 export const keptExpiryClauses: readonly Clause[] = [
   {
-    name: 'A write without a time to live makes a row permanent, one with a time counts from itself; reading does neither.',
+    name: 'A write without a TTL makes a row permanent, a TTL counts from the write, and reading changes neither.',
     law,
     capability: 'clock',
     broken: changesChanges('keeps the old expiry unless a new one is given', (change) =>
@@ -35,10 +39,10 @@ export const keptExpiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: '‘Keep’ leaves the expiry that a living row has, none included; where none is, also behind an expired one, the other word counts.',
+    name: '‘keepElse’ keeps the expiry of a live row, also none; for an absent or expired row its own TTL applies.',
     law,
     capability: 'clock',
-    broken: changesChanges('counts anew where the expiry is to be kept', (change) =>
+    broken: changesChanges('restarts the expiry where the expiry is to be kept', (change) =>
       change.kind === 'put' && typeof change.ttl === 'object'
         ? { ...change, ttl: change.ttl.keepElse }
         : change,
@@ -69,7 +73,7 @@ export const keptExpiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A numeric change keeps the expiry of the row; its own time to live counts only when it creates the row.',
+    name: 'A numeric change keeps the expiry of the row; its TTL applies only if it creates the row.',
     law,
     capability: 'clock',
     broken: breaks('drops the expiry of a number that is changed', (provider) => ({
@@ -108,7 +112,7 @@ export const keptExpiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A renewal moves the expiry forward from now, never back, and gives none to a row that has none.',
+    name: 'A renewal moves an expiry forward from now and never back, and adds none to a row without one.',
     law,
     capability: 'clock',
     broken: breaks('moves an expiry back when it is renewed with less', (provider) => ({
@@ -156,10 +160,10 @@ export const keptExpiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'The answer of a commit tells the expiry of the row as it is now, also where it was kept.',
+    name: 'The result of a commit has the current expiry of the row, also if it was kept.',
     law,
     capability: 'clock',
-    broken: changesResults('does not tell expiries', (result) =>
+    broken: changesResults('omits expiries', (result) =>
       result.outcome === 'committed'
         ? { ...result, rows: result.rows.map(({ expiresAt: _, ...row }) => row) }
         : result,

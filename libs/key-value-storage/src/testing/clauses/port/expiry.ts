@@ -1,4 +1,8 @@
-/** Law 6: rows that expire do so at an exact moment, and from that moment on nothing sees them. */
+/**
+ * Law 6, expiry: at `expiresAt` a row is absent for every operation, whether or not it was removed
+ * already. The time of the commit decides, so that checks, reads and pages of one moment agree.
+ * Compare with the time of the provider in the read itself, never with the progress of a sweep.
+ */
 import assert from 'node:assert/strict';
 import { systemClock, type Row, type ScannedRow } from '../../../provider.js';
 import {
@@ -69,7 +73,7 @@ async function expired(
 
 export const expiryClauses: readonly Clause[] = [
   {
-    name: 'A provider with a replaceable clock runs on the clock that it was given.',
+    name: 'A provider with a replaceable clock uses the given clock.',
     law,
     capability: 'clock',
     broken: changesClock('runs on the clock of the machine', () => systemClock),
@@ -86,7 +90,7 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A row is there one millisecond before its time is over, and gone at that instant: for reads and for pages.',
+    name: 'A row is present one millisecond before it expires, and absent at `expiresAt`, in reads and in pages.',
     law,
     capability: 'clock',
     broken: livesLonger('lets rows live one millisecond too long', 1),
@@ -104,10 +108,10 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A row tells when it expires and what it was written with, and so does the answer of the commit.',
+    name: 'A row has its expiry and the TTL it was written with, and so does the result of the commit.',
     law,
     capability: 'clock',
-    broken: changesRows('does not tell what a row was written with', ({ ttlMs: _, ...row }) => row),
+    broken: changesRows('omits what a row was written with', ({ ttlMs: _, ...row }) => row),
     async run(subject) {
       const [address, forever] = [subject.address('one'), subject.address('forever')];
       const { time, rows } = await subject.mustCommit({
@@ -124,7 +128,7 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'For checks an expired row is absent: ‘create only’ succeeds, its old version and ‘present’ do not.',
+    name: 'For checks an expired row is absent: ‘absent’ is met; its old version and ‘present’ are not.',
     law,
     capability: 'exact expiry',
     broken: remembers(
@@ -147,7 +151,7 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'An expired number is no number: a check for it conflicts, and a sum begins at 0.',
+    name: 'An expired number is absent: a check for it conflicts, and a sum begins at 0.',
     law,
     capability: 'exact expiry',
     broken: replacesCommit('adds to numbers that have expired', addsToExpired()),
@@ -163,7 +167,7 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'To delete or to overwrite an expired row is to find nothing there.',
+    name: 'A delete or an overwrite of an expired row reports that no row existed.',
     law,
     capability: 'exact expiry',
     broken: remembers(
@@ -209,7 +213,7 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A row that expires takes no other row with it.',
+    name: 'The expiry of one row removes no other row.',
     law,
     capability: 'clock',
     broken: breaks('lets a space expire as a whole', (provider) => {
@@ -243,7 +247,7 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Expired rows fill no page: it has as many living rows as there are, and says rightly whether more come.',
+    name: 'Expired rows do not count for a page, nor for whether more rows follow.',
     law,
     capability: 'clock',
     broken: changesPages('lets expired rows count for the size of a page', (page, range) => ({
@@ -266,7 +270,7 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'When an expired row is created anew by fifty rivals, exactly one does.',
+    name: 'Of fifty concurrent creations of an expired row, exactly one succeeds.',
     law,
     capability: 'exact expiry',
     broken: changesBatches('takes an expired row for anybody’s', (batch) => ({ ...batch, checks: [] })),
@@ -279,7 +283,7 @@ export const expiryClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A range with an end finds living rows behind many expired ones.',
+    name: 'A range with an end finds live rows after many expired ones.',
     law,
     capability: 'clock',
     broken: changesRanges('looks at the first hundred rows of a range', (range) => ({

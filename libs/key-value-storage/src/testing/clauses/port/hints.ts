@@ -1,6 +1,7 @@
 /**
- * Law 9, as far as it is the provider's: hints end when they should, and speak only of what was
- * asked for.
+ * Law 9, watches: hints name the spaces that changed, so that watchers read again. They may be late
+ * or merged, but must end with their signal and with the provider, and must never name a space that
+ * was not requested.
  */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
@@ -51,7 +52,7 @@ async function ends(
 
 export const hintClauses: readonly Clause[] = [
   {
-    name: 'Hints end with their signal, also one that was aborted before.',
+    name: 'Hints end with their signal, also with one that is already aborted.',
     law,
     capability: 'hints',
     broken: hintsOtherwise(
@@ -99,7 +100,7 @@ export const hintClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A listener that leaves is gone: whoever goes on listening still hears.',
+    name: 'A listener that ends does not affect other listeners.',
     law,
     capability: 'hints',
     broken: hintsOtherwise('stops all listeners when one of them leaves', (hints) => {
@@ -135,7 +136,7 @@ export const hintClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Hints name only spaces that were asked for.',
+    name: 'Hints name only the requested spaces.',
     law,
     capability: 'hints',
     broken: hintsOtherwise(

@@ -1,4 +1,8 @@
-/** Law 10: four parts make an address, and a database is a world of its own. */
+/**
+ * Law 10, isolation: an address has four parts, and a database is a tenant. A provider that joins,
+ * folds or cuts any part mixes the data of two tenants; this is the worst fault that a store can
+ * have, and no check above the port detects it.
+ */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
 import type { Address, RawRow } from '../../../provider.js';
@@ -39,7 +43,7 @@ const sameKey = (subject: Subject): readonly Address[] => [
 
 export const isolationClauses: readonly Clause[] = [
   {
-    name: 'One key in two databases, two containers and two entities is four rows: written, read, listed and deleted each alone.',
+    name: 'One key in two databases, two containers and two entities is four rows, to write, read, list and delete separately.',
     law,
     broken: changesAddresses('keeps the rows of all containers together', (address) => ({
       ...address,
@@ -84,7 +88,7 @@ export const isolationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Fifty databases that write the same keys at once read each their own, and conflict with nobody.',
+    name: 'Fifty databases that concurrently write the same keys each read their own, without conflicts.',
     law,
     broken: breaks('keeps one database for all', (provider) => ({
       read: (addresses, options) =>
@@ -141,7 +145,7 @@ export const isolationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'One call may commit the same keys in several databases, and each batch is judged in its own.',
+    name: 'One call may commit the same keys in several databases, and each batch is evaluated in its own.',
     law,
     broken: breaks('judges all batches of a call by the rows of the first', (provider) => ({
       commit: (batches, options) =>
@@ -167,7 +171,7 @@ export const isolationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'The databases are those that hold a row, in order; a deleted last row takes its database away.',
+    name: '`databases` lists those that hold a row, in order; deleting the last row removes its database.',
     law,
     broken: administers('lists databases that hold nothing', ({ databases }) => {
       const ever = new Set<string>();
@@ -189,7 +193,7 @@ export const isolationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'The spaces of a database are those that hold a row, in the order of container and entity.',
+    name: '`spaces` lists those that hold a row, in the order of container and entity.',
     law,
     broken: administers('lists one entity of each container', ({ spaces }) => ({
       spaces: async (database) => {
@@ -220,7 +224,7 @@ export const isolationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'An export has every row of its database as it is, in order, and no row of another.',
+    name: 'An export has every row of its database unchanged and in order, and no row of another.',
     law,
     broken: administers('exports in the order of the keys alone', ({ export: honest }) => ({
       async *export(database) {
@@ -248,7 +252,7 @@ export const isolationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'An import puts rows as they are, versions and times included, over what is there, and answers how many.',
+    name: 'An import writes rows unchanged, with versions and times, over existing ones, and returns how many.',
     law,
     broken: administers('leaves rows that are there already', ({ import: honest, export: exports }) => ({
       import: async (database, rows) => {
@@ -305,7 +309,7 @@ export const isolationClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'To drop a database takes all of it and nothing beside it, and answers whether there was one.',
+    name: 'Dropping a database removes all of it and nothing else, and returns whether it existed.',
     law,
     broken: administers('drops every database whose name begins so', ({ drop, databases }) => ({
       drop: async (database) => {

@@ -1,4 +1,8 @@
-/** Law 7: any key finds its own row and no other, in the order of keys, and none escapes. */
+/**
+ * Law 7, keys: every encoded key finds its own row, and pages are in the order of keys. Keys arrive
+ * encoded as text whose order is that of JavaScript's `<` and of UTF-8. File names, collations and
+ * path separators of an engine must not change identity or order.
+ */
 import assert from 'node:assert/strict';
 import { encodeRange } from '../../../core/encoding/key-encoding.js';
 import { limits, type Key } from '../../../core.js';
@@ -77,7 +81,7 @@ export const keyClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Pages are in the order of keys: bytes, bigints, numbers by value, text by code point, false, true; keys of parts before texts.',
+    name: 'Pages are in key order: bytes, bigints, numbers by value, text by code point, false, true; keys of parts before text keys.',
     law,
     broken: changesPages('sorts as people would', (page, range) => ({
       ...page,
@@ -93,7 +97,7 @@ export const keyClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A prefix of parts finds what is below it, whatever the parts are, and neither itself nor its neighbours.',
+    name: 'A prefix of parts finds the keys below it, for parts of every kind, and neither itself nor its neighbours.',
     law,
     broken: changesRanges('ends a prefix before what is not ASCII', ({ end, ...range }) =>
       end === undefined ? range : { ...range, end: `${end.slice(0, -1)}!t~` },
@@ -132,7 +136,7 @@ export const keyClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A text prefix finds the texts that begin so, whatever follows.',
+    name: 'A text prefix finds all text keys that begin with it.',
     law,
     broken: changesRanges('ends a prefix before the highest characters', ({ end, ...range }) =>
       end === undefined ? range : { ...range, end: `${end.slice(0, -1)}\u{D7FE}` },
@@ -157,7 +161,7 @@ export const keyClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'No part of an address leans on another: what joins to the same text are different rows.',
+    name: 'The parts of an address are separate: addresses that join to the same text are different rows.',
     law,
     broken: changesAddresses(
       'joins container, entity and key with a colon',
@@ -193,7 +197,7 @@ export const keyClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Containers, entities and databases may be called anything that keys may be called.',
+    name: 'Containers, entities and databases may have any name that a key may have.',
     law,
     broken: changesAddresses('trims entities', (address) => ({
       ...address,
@@ -238,7 +242,7 @@ export const keyClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Addresses as long as the limits allow are kept apart to their last byte; a key one byte longer is refused by name.',
+    name: 'Addresses of the maximum length are distinguished to their last byte; a key one byte longer is LIMIT_EXCEEDED.',
     law: 13,
     broken: changesAddresses('cuts keys at 1,000 characters', (address) => ({
       ...address,
@@ -275,7 +279,7 @@ export const keyClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A database and a whole address of the longest names are found again, by reading, listing and administration.',
+    name: 'A database and an address of the longest names are found by reads, lists and administration.',
     law: 13,
     broken: breaks('cuts database names at 100 characters', (provider) => ({
       administration: {

@@ -1,6 +1,7 @@
 /**
- * Law 11: every failure says that it is one, and what it left behind; what is not open answers
- * nothing.
+ * Law 11, unknown is not failed: before `open` and after `close` each call rejects with
+ * STORAGE_NOT_OPEN, and `close` waits for pending calls. An error must never leave the caller in
+ * doubt about an effect that the provider knows.
  */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
@@ -41,7 +42,7 @@ async function allRefuse(subject: Subject, provider: StorageProvider): Promise<v
 
 export const lifecycleClauses: readonly Clause[] = [
   {
-    name: 'A provider that was never opened rejects every call with STORAGE_NOT_OPEN, and throws in none.',
+    name: 'A provider that was never opened rejects every call with STORAGE_NOT_OPEN, and throws nothing synchronously.',
     law,
     broken: breaks('throws where it should reject', (provider) => ({
       sweep: (limit) => {
@@ -56,9 +57,9 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A provider that was closed rejects every call with STORAGE_NOT_OPEN; nothing of it took effect.',
+    name: 'A closed provider rejects every call with STORAGE_NOT_OPEN, and the call has no effect.',
     law,
-    broken: breaks('answers from memory after it was closed', (provider) => {
+    broken: breaks('returns from memory after it was closed', (provider) => {
       let last: Awaited<ReturnType<StorageProvider['read']>> | undefined;
       return {
         read: async (addresses, options) => {
@@ -80,7 +81,7 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Exports and hints are refused when they are asked for, not when they are first read.',
+    name: 'Exports and hints are refused at the call, not at the first read.',
     law,
     broken: breaks('finds out that it is closed when an export is read', (provider) => ({
       administration: {
@@ -102,9 +103,9 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'To open what is open is INVALID_STATE, and leaves it as it was.',
+    name: 'Opening an open provider is INVALID_STATE, and leaves it open.',
     law,
-    broken: breaks('begins anew when it is opened twice', (provider) => {
+    broken: breaks('starts again empty when it is opened twice', (provider) => {
       let open = false;
       return {
         open: async () => {
@@ -121,7 +122,7 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'To close what is closed, or was never opened, is harmless; several closes at once too.',
+    name: 'Closing is harmless on a provider that is closed or was never opened, and concurrently.',
     law,
     broken: breaks('fails when it is closed twice', (provider) => {
       let open = false;
@@ -145,7 +146,7 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A closed provider may be opened again, and works as before.',
+    name: 'A closed provider can be opened again, and works as before.',
     law,
     broken: breaks('can be opened once', (provider) => {
       let opened = 0;
@@ -172,9 +173,9 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'To close waits for what is under way: each call that was made before is answered, and what was answered as committed is whole.',
+    name: '`close` waits for pending calls: each one gets its result, and each committed batch is complete.',
     law,
-    broken: breaks('lets go of what is under way when it closes', (provider) => {
+    broken: breaks('abandons pending calls when it closes', (provider) => {
       let closing = false;
       return {
         close: async () => {
@@ -207,7 +208,7 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A conflict is an answer and no failure: it comes back, it is not thrown.',
+    name: 'A conflict is returned, not thrown.',
     law,
     broken: breaks('throws when there is a conflict', (provider) => ({
       commit: async (batches, options) => {
@@ -226,9 +227,9 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A provider has a name for messages, and features in the words of the contract.',
+    name: 'A provider has a name, and features with values of the contract.',
     law,
-    broken: breaks('claims what no one has a word for', (provider) => ({
+    broken: breaks('declares an unknown feature', (provider) => ({
       features: { ...provider.features, durable: true as unknown as 'fsync' },
     })),
     async run(subject) {
@@ -248,7 +249,7 @@ export const lifecycleClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Arguments are left as they were: what is handed to a provider is only read.',
+    name: 'A provider does not change its arguments.',
     law,
     broken: breaks('sorts the changes of a batch in place', (provider) => ({
       commit: async (batches) =>

@@ -1,6 +1,7 @@
 /**
- * Law 13: what the limits allow, a provider can do. (What they refuse never gets as far as a
- * provider: the clauses of the stores prove that.)
+ * Law 13, limits: a provider supports everything up to the limits of `limits.ts`. What exceeds them
+ * is refused above the port, with few exceptions (bytes of a page or a read). The limits are the
+ * same on every provider, so that data can always move.
  */
 import assert from 'node:assert/strict';
 import { sizeOfValue } from '../../../core/commit/commit.js';
@@ -16,7 +17,7 @@ const law = 13;
 
 export const limitClauses: readonly Clause[] = [
   {
-    name: 'A batch of as many changes as are allowed, each row checked too, is applied whole.',
+    name: 'A batch of the maximum number of checks and changes is applied completely.',
     law,
     broken: changesBatches('leaves out what comes after 500 changes', (batch) => ({
       ...batch,
@@ -68,9 +69,9 @@ export const limitClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A read of as many addresses as are allowed is answered in full.',
+    name: 'A read of the maximum number of addresses returns all rows.',
     law,
-    broken: breaks('answers 512 addresses of a read', (provider) => ({
+    broken: breaks('returns 512 addresses of a read', (provider) => ({
       read: (addresses, options) => provider.read(addresses.slice(0, 512), options),
     })),
     async run(subject) {
@@ -86,9 +87,9 @@ export const limitClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A page ends where its values would be over 8 MB together, has one row at least, and says that more come; read on, the pages miss and repeat nothing.',
+    name: 'A page ends before its values exceed 8 MB, has at least one row, and reports that more follow; the pages miss and repeat no row.',
     law,
-    broken: breaks('answers pages of any size', (provider) => ({
+    broken: breaks('returns pages of any size', (provider) => ({
       scan: async (ranges, options) =>
         await Promise.all(ranges.map(async (range) => await wholePage(provider, range, options))),
     })),
@@ -120,9 +121,9 @@ export const limitClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A read of rows whose values are over 8 MB together is LIMIT_EXCEEDED by name; fewer of them are read, and all of them without their values.',
+    name: 'A read of values of more than 8 MB is LIMIT_EXCEEDED; fewer rows, or all rows without values, are read.',
     law,
-    broken: breaks('answers reads of any size', (provider) => ({
+    broken: breaks('returns reads of any size', (provider) => ({
       read: async (addresses, options) => {
         const each = await Promise.all(
           addresses.map(async (address) => await provider.read([address], options)),

@@ -1,6 +1,7 @@
 /**
- * Law 8: pages are in key order, forward or reversed, and whoever reads them all meets each row
- * that was there all the time exactly once.
+ * Law 8, lists: one page is in key order, forward or reversed, within its bounds, and reports
+ * whether more rows follow. Cursors, prefixes and deletion by range depend on this order and on a
+ * correct `more`.
  */
 import assert from 'node:assert/strict';
 import { breaks, changesPages, changesRanges } from '../../kit/broken-providers.js';
@@ -22,9 +23,9 @@ export async function fill(subject: Subject, keys: readonly string[]): Promise<v
 
 export const listClauses: readonly Clause[] = [
   {
-    name: 'A page is in key order, character code by character code, whatever the order of writing was.',
+    name: 'A page is in key order, compared by character code, whatever the order of the writes.',
     law,
-    broken: changesPages('answers in the order of writing', (page) => ({
+    broken: changesPages('returns in the order of writing', (page) => ({
       ...page,
       rows: page.rows.toSorted((a, b) => (BigInt(a.row.version) < BigInt(b.row.version) ? -1 : 1)),
     })),
@@ -56,7 +57,7 @@ export const listClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A reversed page is the same from the other end.',
+    name: 'A reversed page is in the opposite order.',
     law,
     broken: changesPages('turns a page round after it has chosen its rows', (page, range) =>
       range.reverse === true ? { ...page, rows: page.rows.toReversed().reverse().slice(1) } : page,
@@ -76,7 +77,7 @@ export const listClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'The start of a range is in it, its end is not, in both directions; where both are the same there is nothing.',
+    name: '`start` is inclusive and `end` exclusive, in both directions; a range with equal bounds is empty.',
     law,
     broken: changesRanges('takes the end in', (range) =>
       range.end === undefined ? range : { ...range, end: `${range.end}\u0001` },
@@ -99,7 +100,7 @@ export const listClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A page has at most as many rows as were asked for, and says whether more come: also when exactly as many are there.',
+    name: 'A page has at most `limit` rows and reports whether more follow, also if exactly `limit` rows exist.',
     law,
     broken: changesPages('says that more come when a page is full', (page, range) => ({
       ...page,
@@ -127,7 +128,7 @@ export const listClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'An empty space is an empty page, and nothing more comes.',
+    name: 'An empty space is one empty page.',
     law,
     broken: changesPages('says that more come after an empty page', (page) => ({
       ...page,
@@ -141,9 +142,9 @@ export const listClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Deleted rows fill no page: an empty page that says more come never happens.',
+    name: 'Deleted rows do not count for a page: no empty page reports that more rows follow.',
     law,
-    broken: breaks('answers pages of what was ever there', (provider) => {
+    broken: breaks('returns pages of what was ever there', (provider) => {
       const gone = new Set<string>();
       return {
         commit: async (batches, options) => {
@@ -169,9 +170,9 @@ export const listClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Several ranges are answered in one call, each with its own page, in order.',
+    name: 'Several ranges of one call each get their own page, in order.',
     law,
-    broken: breaks('answers the first range for all', (provider) => ({
+    broken: breaks('returns the first range for all', (provider) => ({
       scan: async (ranges, options) => {
         const pages = await provider.scan(ranges.slice(0, 1), options);
         return ranges.flatMap(() => pages);
@@ -202,7 +203,7 @@ export const listClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A page shows its own space, and nothing of an entity, a container or a database beside it.',
+    name: 'A page has rows of its own space only, and none of another entity, container or database.',
     law,
     broken: breaks('looks in the container, whatever the entity', (provider) => ({
       scan: async (ranges, options) => {

@@ -1,6 +1,7 @@
 /**
- * Law 3: of rivals with the same check exactly one wins, and each other one hears that it was a
- * conflict.
+ * Law 3, no lost update: of several concurrent writes that check the same version exactly one
+ * succeeds. The check and the write must be one step of the engine: a row lock, a conditional
+ * statement or a compare-and-set. A read followed by a write fails here.
  */
 import assert from 'node:assert/strict';
 import type { Address, CommitResult } from '../../../provider.js';
@@ -52,7 +53,7 @@ async function increment(subject: Subject, key: string): Promise<void> {
 
 export const noLostUpdateClauses: readonly Clause[] = [
   {
-    name: 'Of 50 rivals that create one row, exactly one does, and every other is told of its version.',
+    name: 'Of 50 concurrent creations of one row, exactly one succeeds, and every other is a conflict with its version.',
     law,
     broken: looksFirst('looks whether a row is absent before it commits, instead of while it does'),
     async run(subject) {
@@ -69,7 +70,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Of 100 rivals that hold the same version, exactly one writes, and every other is told of the new version.',
+    name: 'Of 100 concurrent writes that check the same version, exactly one succeeds, and every other is a conflict with the new version.',
     law,
     broken: looksFirst('compares versions before it commits, instead of while it does'),
     async run(subject) {
@@ -87,7 +88,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Of 50 rivals that check for the same number, exactly one writes.',
+    name: 'Of 50 concurrent writes that check the same number, exactly one succeeds.',
     law,
     broken: looksFirst('compares numbers before it commits, instead of while it does'),
     async run(subject) {
@@ -101,7 +102,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Of 50 rivals that take a row away, exactly one gets it.',
+    name: 'Of 50 concurrent deletes that check the same version, exactly one succeeds.',
     law,
     broken: looksFirst('looks whether a row is present before it deletes it, instead of while it does'),
     async run(subject) {
@@ -115,7 +116,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'After a delete, exactly one of 50 rivals creates the row anew.',
+    name: 'After a delete, exactly one of 50 concurrent creations of the row succeeds.',
     law,
     broken: looksFirst('creates a row twice after it was deleted'),
     async run(subject) {
@@ -129,7 +130,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A hundred increments at once make exactly a hundred, and each hears a number of its own.',
+    name: 'A hundred concurrent increments add exactly a hundred, and each returns a different number.',
     law,
     broken: calculatesOutside('reads a number, adds to it and writes it back'),
     async run(subject) {
@@ -144,7 +145,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Fifty rivals that raise a number leave the highest, and fifty that lower one the lowest.',
+    name: 'Fifty concurrent maxima of one number leave the highest, and fifty minima the lowest.',
     law,
     broken: calculatesOutside('compares a number with what it was before the race'),
     async run(subject) {
@@ -157,7 +158,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Ten rivals that read, change and write one row ten times each, again after each conflict, lose no update.',
+    name: 'Ten concurrent writers that read, change and write one row ten times each, with retries after conflicts, lose no update.',
     law,
     broken: changesBatches('does not compare versions', (batch) => ({
       ...batch,
@@ -171,7 +172,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A hundred transfers between ten accounts at once keep the sum of all, and each account above zero.',
+    name: 'A hundred concurrent transfers between ten accounts keep the sum of all, and each account above zero.',
     law,
     broken: changesBatches('compares the version of the first row only', (batch) => ({
       ...batch,
@@ -193,9 +194,9 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Of two rivals that each change one row because the other row is as they saw it, one is told of a conflict.',
+    name: 'Of two concurrent batches that each change one row and check the other’s version, one conflicts.',
     law,
-    broken: changesBatches('does not look at the checks of rows that a batch leaves alone', (batch) => ({
+    broken: changesBatches('ignores the checks of rows that a batch leaves alone', (batch) => ({
       ...batch,
       checks: batch.checks.filter(({ address }) =>
         batch.changes.some((change) => change.address.key === address.key),
@@ -217,7 +218,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Of two rivals that each create one row because the other is absent, one is told of a conflict.',
+    name: 'Of two concurrent batches that each create one row and check that the other is absent, one conflicts.',
     law,
     broken: changesBatches('cannot hold a row that is not there', (batch) => ({
       ...batch,

@@ -1,6 +1,7 @@
 /**
- * Law 3 again, for numbers: the engine calculates, exactly, within 64 bits and the bounds that were
- * given.
+ * Law 3, no lost update, for numbers: the engine calculates, exactly, within 64 bits and the given
+ * bounds. Counters and stock change without a read and a retry, so the bound must be evaluated in
+ * the step that writes.
  */
 import assert from 'node:assert/strict';
 import {
@@ -19,7 +20,7 @@ const smallest = -(2n ** 63n);
 
 export const numberClauses: readonly Clause[] = [
   {
-    name: 'A sum adds to what is there, and an absent row counts as 0; amounts may be negative.',
+    name: 'A sum adds to the number, an absent row counts as 0, and amounts may be negative.',
     law,
     broken: changesChanges('takes amounts for positive', (change) =>
       change.kind === 'sum' && change.operand < 0n ? { ...change, operand: -change.operand } : change,
@@ -34,7 +35,7 @@ export const numberClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A maximum raises what is lower, a minimum lowers what is higher, and neither moves the other way; an absent row counts as 0.',
+    name: 'A maximum only raises a number, a minimum only lowers it; an absent row counts as 0.',
     law,
     broken: replacesCommit('takes what is given for an absent row', async (batch, provider) => {
       const [change] = batch.changes;
@@ -68,7 +69,7 @@ export const numberClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A sum that would leave 64 bits is refused at either end, and the number stays; it never wraps around.',
+    name: 'A sum beyond 64 bits is refused at either end, and the number is unchanged; it never wraps around.',
     law,
     broken: replacesCommit('wraps around', async (batch, provider) => {
       const result = await commitOne(provider, batch);
@@ -103,7 +104,7 @@ export const numberClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A floor and a ceiling may be reached and not passed, by sums, maxima and minima; what is refused changes nothing.',
+    name: 'Sums, maxima and minima may reach a floor or a ceiling but not pass it; a refusal changes nothing.',
     law,
     broken: changesChanges('keeps no floor', (change) => {
       if (change.kind !== 'sum' && change.kind !== 'min' && change.kind !== 'max') return change;
@@ -131,7 +132,7 @@ export const numberClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Bounds refuse only moves away from them: a number that is outside may stay, and come back step by step.',
+    name: 'A number that is already out of bounds may stay or move back towards them, but not further away.',
     law,
     broken: changesResults('refuses whatever is outside the bounds', (result, { changes }) => {
       const [change] = changes;
@@ -157,7 +158,7 @@ export const numberClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Fifty buyers of ten pieces, each a sum with a floor of 0, leave none and are refused forty times.',
+    name: 'Of fifty concurrent decrements of 10 with a floor of 0, ten succeed and forty are refused.',
     law,
     broken: breaks('looks at the floor before it sums, instead of while it does', (provider) => ({
       commit: async (batches, options) => {
@@ -189,7 +190,7 @@ export const numberClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A sum, a maximum and a minimum of what is no number are refused, and change nothing: text that reads like one is none.',
+    name: 'A sum, a maximum and a minimum of a row that is no number are refused and change nothing, also for text that looks like a number.',
     law,
     broken: replacesCommit('takes text for a number', async (batch, provider) => {
       const result = await commitOne(provider, batch);

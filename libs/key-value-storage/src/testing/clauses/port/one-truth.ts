@@ -1,4 +1,8 @@
-/** Law 3: there is one truth. Who was answered sees it, in this instance and in another. */
+/**
+ * Law 3, no lost update: a committed write is visible to every later read, in this instance and in
+ * others over the same data. A cache in a provider must be invalidated before the commit returns,
+ * or not exist.
+ */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
 import type { Batch, CommitResult } from '../../../provider.js';
@@ -11,9 +15,9 @@ const law = 3;
 
 export const oneTruthClauses: readonly Clause[] = [
   {
-    name: 'Who has been answered reads what was written, in the next call.',
+    name: 'A read after a commit returns what was written.',
     law,
-    broken: breaks('answers a commit before it is done', (provider) => ({
+    broken: breaks('returns a commit before it is done', (provider) => ({
       commit: async (batches, options) => {
         void later(() => provider.commit(batches, options)).catch(() => undefined);
         return batches.map(({ changes }) => ({
@@ -34,10 +38,10 @@ export const oneTruthClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A conflict is judged by what is there: a check that is met never hears of one, however many others write beside it.',
+    name: 'A check that is met never conflicts, however many concurrent writes change other rows.',
     law,
     broken: changesResults(
-      'answers every seventh batch with a conflict, as engines do that lock by pages',
+      'returns every seventh batch with a conflict, as engines do that lock by pages',
       everySeventhConflicts(),
     ),
     async run(subject) {
@@ -50,7 +54,7 @@ export const oneTruthClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Two instances over the same data that increment one number at once lose no increment.',
+    name: 'Two instances over the same data that concurrently increment one number lose no increment.',
     law,
     capability: 'shared',
     broken: calculatesOutside('holds its lock in its own process'),
@@ -64,7 +68,7 @@ export const oneTruthClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'What one instance has been answered, a second one over the same data reads.',
+    name: 'A second instance over the same data reads what the first one committed.',
     law,
     capability: 'shared',
     broken: breaks('reads from a cache of its own', (provider) => {
@@ -88,10 +92,10 @@ export const oneTruthClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Without `staleReads`, a read that would be content with old data answers what is there now.',
+    name: 'Without `staleReads`, a read that permits stale data returns the current data.',
     law,
     capability: 'current reads',
-    broken: breaks('answers stale reads from what it read before', (provider) => {
+    broken: breaks('returns stale reads from what it read before', (provider) => {
       const seen = new Map<string, Awaited<ReturnType<StorageProvider['read']>>>();
       return {
         read: async (addresses, options) => {

@@ -1,4 +1,8 @@
-/** Law 8: pages behind each other, also while others write. */
+/**
+ * Law 8, lists: consecutive pages return each row that exists throughout exactly once, also during
+ * concurrent writes. A page continues after a key, never at a position: rows in front of it may be
+ * added or removed at any time.
+ */
 import assert from 'node:assert/strict';
 import type { ScanRange } from '../../../provider.js';
 import { breaks, changesPages, changesRanges } from '../../kit/broken-providers.js';
@@ -21,7 +25,7 @@ const without = (fault: string, ...names: readonly (keyof ScanRange)[]) =>
 
 export const pagingClauses: readonly Clause[] = [
   {
-    name: 'Pages of any size, read one behind the other, give the same rows, in both directions and within bounds.',
+    name: 'Pages of any size return the same rows in total, in both directions and within bounds.',
     law,
     broken: changesPages('begins a page with the last row of the one before', (page, range) =>
       range.after === undefined || page.rows[0] === undefined
@@ -48,7 +52,7 @@ export const pagingClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A page goes on behind a key that is gone, or never was.',
+    name: 'A page continues after a key that was deleted or never existed.',
     law,
     broken: breaks('goes on only behind rows that are there', (provider) => ({
       scan: async (ranges, options) => {
@@ -78,7 +82,7 @@ export const pagingClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Where the last page ended and where the range begins both count: `after` never leads out of the range.',
+    name: '`after` and the bounds both apply: `after` never leads out of the range.',
     law,
     broken: without('forgets the start once there is an `after`', 'start'),
     async run(subject) {
@@ -97,7 +101,7 @@ export const pagingClauses: readonly Clause[] = [
   {
     name: 'More than a thousand rows are read in pages of a thousand.',
     law,
-    broken: changesRanges('answers at most 500 rows', (range) => ({
+    broken: changesRanges('returns at most 500 rows', (range) => ({
       ...range,
       limit: Math.min(range.limit, 500),
     })),
@@ -111,7 +115,7 @@ export const pagingClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Whoever reads page by page while others write and delete meets each row that was there all the time exactly once, in order.',
+    name: 'Pages that are read during concurrent writes and deletes return each row that exists throughout exactly once, in order.',
     law,
     broken: breaks('counts rows to find the next page', (provider) => {
       const skip = new Map<string, number>();
@@ -161,7 +165,7 @@ export const pagingClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Twenty readers page through a space at once, while fifty writers fill it: each reader is in order and misses nothing.',
+    name: 'Twenty concurrent readers page through a space while fifty writers fill it: each is in order and misses nothing.',
     law,
     broken: breaks('keeps one position for all readers', (provider) => {
       let position: string | undefined;

@@ -1,7 +1,7 @@
 /**
- * Law 14: rows that come from outside the verbs (a backup, another storage) are looked at before
- * they are stored. A row that is put as it is and cannot be read back would end as a store that
- * does not open, or as reads that fail for ever.
+ * Law 14, damage is loud: imported rows come from backups and other storages, and are checked
+ * before they are stored. A row that cannot be read back would make the store unusable later.
+ * `soundRows` does it for every provider.
  */
 import assert from 'node:assert/strict';
 import { isStorageError, limits } from '../../../core.js';
@@ -80,7 +80,7 @@ const sound: readonly RawRow[] = [
 
 export const rawRowClauses: readonly Clause[] = [
   {
-    name: 'An import refuses a row that cannot be read back with STORAGE_CORRUPT, and names it: times, versions, numbers, JSON and addresses that no verb would write.',
+    name: 'An import refuses a row that could not be read back with STORAGE_CORRUPT, and names it: invalid times, versions, numbers, JSON and addresses.',
     law: 14,
     broken: breaks('leaves out of an import what it cannot read back, and says nothing', (provider) => ({
       administration: {
@@ -110,7 +110,7 @@ export const rawRowClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'An import takes rows at the very limits, and they come back the same.',
+    name: 'An import accepts rows at the limits, and they are read back unchanged.',
     law: 13,
     broken: breaks('refuses JSON that is nested more than a hundred levels deep', (provider) => ({
       administration: {

@@ -1,6 +1,7 @@
 /**
- * Law 6 again: one commit has one time, and time does not go back, whatever the clock on the wall
- * does.
+ * Law 6, expiry: one commit has one time, and time does not go back when the wall clock does.
+ * Otherwise expired rows would return, and audits would order events wrongly. `SteadyTime`
+ * implements it for engines without a clock.
  */
 import assert from 'node:assert/strict';
 import type { Clock } from '../../../core.js';
@@ -22,7 +23,7 @@ export const timeClauses: readonly Clause[] = [
   {
     name: 'The time of a commit is the time of the rows that it wrote.',
     law,
-    broken: changesResults('answers another time than it stores', (result) =>
+    broken: changesResults('returns another time than it stores', (result) =>
       result.outcome === 'committed' ? { ...result, time: result.time + 1 } : result,
     ),
     async run(subject) {
@@ -35,7 +36,7 @@ export const timeClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A read tells a time that is not before the commits it shows.',
+    name: 'The time of a read is not before the commits that it shows.',
     law,
     broken: breaks('tells when it was opened', (provider) => ({
       read: async (addresses, options) => ({ ...(await provider.read(addresses, options)), time: 0 }),
@@ -50,7 +51,7 @@ export const timeClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A wall clock that steps back brings no expired row back.',
+    name: 'An expired row stays expired if the wall clock steps back.',
     law,
     capability: 'clock',
     broken: changesClock('compares expiries with the time of day', standing),
@@ -73,7 +74,7 @@ export const timeClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A wall clock that stepped back stops no countdown.',
+    name: 'A wall clock that stepped back does not stop expiries.',
     law,
     capability: 'clock',
     broken: changesClock('waits until the wall clock has caught up', standing),
@@ -112,7 +113,7 @@ export const timeClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A row is never older than the one it replaces, and its expiry counts from the clock all the same.',
+    name: 'A row is never older than the one it replaces, and its expiry still counts from the clock.',
     law,
     capability: 'clock',
     broken: changesRows('counts expiries from the time of the commit', (row) =>

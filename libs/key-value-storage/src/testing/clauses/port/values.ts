@@ -1,6 +1,7 @@
 /**
- * Law 5: absent, null, empty and failed are four different things, and what was stored comes back
- * as it was.
+ * Law 5, absent, null, empty and failed are four different things: a value is read back exactly as
+ * it was stored. JSON text is compared by digests and must not be parsed and printed again; numbers
+ * exceed the range of JavaScript's `number`.
  */
 import assert from 'node:assert/strict';
 import type { Address, Row, StoredValue } from '../../../provider.js';
@@ -39,7 +40,7 @@ const texts = [
 
 export const valueClauses: readonly Clause[] = [
   {
-    name: 'No row, null, an empty text, an empty list, zero and no bytes are six different things.',
+    name: 'No row, null, an empty text, an empty list, zero and no bytes are six different results.',
     law,
     broken: changesRows('takes null for no row', (row) =>
       row.value.kind === 'json' && row.value.text === 'null' ? undefined : row,
@@ -61,7 +62,7 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'JSON text comes back character for character.',
+    name: 'JSON text is read back character for character.',
     law,
     broken: changesText('parses values and prints them again', (text) => JSON.stringify(JSON.parse(text))),
     async run(subject) {
@@ -75,7 +76,7 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A text with a NUL in it, written as JSON writes it, comes back.',
+    name: 'A text with an escaped NUL is read back unchanged.',
     law,
     broken: changesText('ends a text at a NUL', (text) => text.replace(/\\u0000.*/, '"')),
     async run(subject) {
@@ -85,7 +86,7 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Bytes come back byte for byte: all 256 of them, and none.',
+    name: 'Bytes are read back exactly: all 256 values, and an empty array.',
     law,
     broken: changesChanges('keeps bytes as text', (change) =>
       change.kind === 'put' && change.value.kind === 'bytes'
@@ -110,9 +111,9 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Numbers come back exactly, over all 64 bits.',
+    name: 'Numbers are read back exactly, over all 64 bits.',
     law,
-    broken: changesRows('answers numbers through floating point', (row) =>
+    broken: changesRows('returns numbers through floating point', (row) =>
       row.value.kind === 'number'
         ? { ...row, value: number(BigInt.asIntN(64, BigInt(Number(row.value.number)))) }
         : row,
@@ -126,7 +127,7 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A value of 900 KB comes back, as text and as bytes.',
+    name: 'A value of 900 KB is read back, as text and as bytes.',
     law,
     broken: changesText('cuts values at 64 KB', (text) => text.slice(0, 65_536)),
     async run(subject) {
@@ -147,7 +148,7 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Rows are answered in the order of the addresses asked, with gaps where there is none, and twice where asked twice.',
+    name: 'Rows are returned in the order of the addresses, undefined for absent ones, and twice for an address that is given twice.',
     law,
     broken: changesReads('leaves gaps out', ({ time, rows }) => ({
       time,
@@ -164,7 +165,7 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'One read answers a thousand addresses, over several databases and entities.',
+    name: 'One read returns a thousand rows, over several databases and entities.',
     law,
     broken: breaks('reads the database of the first address only', (provider) => ({
       read: (addresses, options) =>
@@ -195,7 +196,7 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Where values are not asked for, each is answered as omitted, and everything else as ever.',
+    name: "With `values: 'omit'` each value is returned as omitted, and all else is unchanged.",
     law,
     broken: breaks('leaves rows out whose values are not asked for', (provider) => ({
       read: async (addresses, options) => {
@@ -216,7 +217,7 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Deleting what is not there is no error: it is answered that nothing was there, again and again.',
+    name: 'Deleting an absent row is no error: each delete reports that no row existed.',
     law,
     broken: breaks('refuses to delete what is not there', (provider) => ({
       commit: async (batches, options) => {
@@ -244,9 +245,9 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Whoever reads while others write and delete sees whole values.',
+    name: 'Reads during concurrent writes and deletes see complete values.',
     law,
-    broken: changesReads('answers the value of one row with the version of another', ({ time, rows }) => {
+    broken: changesReads('returns the value of one row with the version of another', ({ time, rows }) => {
       const [first, ...others] = rows;
       return {
         time,
@@ -273,9 +274,9 @@ export const valueClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A hundred rows that are written at once are all read back, at once.',
+    name: 'A hundred rows that are written concurrently are all read back concurrently.',
     law,
-    broken: changesReads('answers at most 64 rows', ({ time, rows }) => ({
+    broken: changesReads('returns at most 64 rows', ({ time, rows }) => ({
       time,
       rows: rows.map((row, index) => (index < 64 ? row : undefined)),
     })),

@@ -1,6 +1,7 @@
 /**
- * Laws 1 and 3 within the caller's own transaction: whole or not at all, together with whatever
- * else it does.
+ * Laws 1 and 3 inside a transaction of the application: batches take effect together with its other
+ * statements, or not at all. A conflict is a result and must leave the transaction usable: use a
+ * savepoint, or check before writing.
  */
 import assert from 'node:assert/strict';
 import type { StorageProvider } from '../../../core.js';
@@ -25,7 +26,7 @@ const breaksWithin = (
 
 export const withinClauses: readonly Clause[] = [
   {
-    name: 'What is committed within the caller’s transaction is seen there at once, and by others once the transaction is committed.',
+    name: 'A batch within the caller’s transaction is visible there at once, and to others after the transaction commits.',
     law: 1,
     capability,
     broken: breaksWithin('writes beside the transaction', (_, outside) => ({
@@ -50,7 +51,7 @@ export const withinClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A transaction that is rolled back leaves nothing of its batches: no row, no number, no deletion.',
+    name: 'A rollback undoes every batch of the transaction: rows, numbers and deletions.',
     law: 1,
     capability,
     broken: breaksWithin('writes at once what another one would commit', (within, outside) => ({
@@ -74,7 +75,7 @@ export const withinClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'A conflict within a transaction is an answer: the batch changes nothing, what came before it stays, and the transaction goes on.',
+    name: 'A conflict within a transaction is a result: the batch changes nothing, earlier batches stay, and the transaction remains usable.',
     law: 3,
     capability,
     broken: breaksWithin('does what it can of a batch that conflicts', (within) => ({
@@ -109,7 +110,7 @@ export const withinClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Of a transaction and a rival outside it that hold the same version, exactly one writes.',
+    name: 'Of a transaction and a write outside it that check the same version, exactly one succeeds.',
     law: 3,
     capability,
     broken: breaksWithin('does not check within a transaction', (within) => ({
@@ -139,10 +140,10 @@ export const withinClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'Within a transaction a batch is answered as it is outside: what existed, numbers, expiries, one time.',
+    name: 'Within a transaction a batch returns the same results as outside: what existed, numbers, expiries, one time.',
     law: 1,
     capability,
-    broken: breaksWithin('answers less within a transaction', (within) => ({
+    broken: breaksWithin('returns less within a transaction', (within) => ({
       commit: async (batches) =>
         (await within.commit(batches)).map((result) =>
           result.outcome === 'committed' ? { ...result, rows: [] } : result,
@@ -185,10 +186,10 @@ export const withinClauses: readonly Clause[] = [
     },
   },
   {
-    name: 'What is no open transaction is INVALID_OPTION: another object at once, one that has ended at the next call.',
+    name: 'An object that is no transaction is INVALID_OPTION at once; a transaction that has ended is INVALID_OPTION at the next call.',
     law: 1,
     capability,
-    broken: breaksWithin('answers for a transaction that has ended', (within, outside) => ({
+    broken: breaksWithin('returns for a transaction that has ended', (within, outside) => ({
       read: async (addresses) =>
         await within.read(addresses).catch(async () => await outside.read(addresses)),
       commit: async (batches) =>

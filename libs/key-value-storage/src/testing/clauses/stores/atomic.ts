@@ -1,4 +1,8 @@
-/** Several rows or none, and never over two tenants. */
+/**
+ * Law 1, atomic, for `AtomicBatch`: several entries are written completely or not at all, of one
+ * tenant. Idempotency keys are part of the batch, so a repeated request returns the first result
+ * instead of a second effect.
+ */
 import assert from 'node:assert/strict';
 import { isConflict, isStorageError, limits, retryOnConflict, type Key } from '../../../core.js';
 import { storageError } from '../../../provider.js';
@@ -8,14 +12,14 @@ import { collect } from '../../kit/store-subject.js';
 import { concurrently, assertRejects, assertThrows } from '../../kit/assertions.js';
 
 const withoutChecks = throughProvider(
-  changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] })),
+  changesBatches('ignores checks', (batch) => ({ ...batch, checks: [] })),
 );
 
 export const storeAtomicClauses: readonly StoreClause[] = [
   {
-    name: 'An atomic batch over several states is committed whole, and answers one line for each change.',
+    name: 'An atomic batch over several states is committed completely, and returns one result for each change.',
     law: 1,
-    broken: breaksAtomic('answers the changes by key', (batch) => ({
+    broken: breaksAtomic('returns the changes by key', (batch) => ({
       commit: async (options) => {
         const { changes, replayed } = await batch.commit(options);
         return { replayed, changes: changes.toSorted((a, b) => (String(a.key) < String(b.key) ? -1 : 1)) };
@@ -54,7 +58,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'One check that fails, and nothing of the batch is done; the conflict names the key, what was expected and what is there.',
+    name: 'If one check fails, nothing of the batch is done; the conflict names the key, the expected and the actual version.',
     law: 1,
     broken: withoutChecks,
     async run(subject) {
@@ -120,7 +124,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Stores of two tenants, or of a tenant and what is shared, are refused where they are added, naming both.',
+    name: 'A batch over two tenants, or over a tenant and shared data, is refused when the store is added; the error names both.',
     law: 10,
     broken: breaksAtomic('commits for the first tenant whatever is added', (batch, storage) => ({
       set: (store, key, value, options) => {
@@ -165,7 +169,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`add` in a batch of a key that is there is KEY_EXISTS, which no loop retries, and nothing of the batch is done.',
+    name: '`add` of an existing key in a batch is KEY_EXISTS, which is never retried, and nothing of the batch is done.',
     law: 3,
     broken: breaksAtomic('reports every failed check as a conflict', (batch) => ({
       commit: async (options) =>
@@ -206,9 +210,9 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A batch under a key and a content is done once: its repeat hears the keys and the etags of the first, whatever is in its own batch.',
+    name: 'A batch with an idempotency key and content is done once: a repeat returns the keys and etags of the first, whatever its own batch contains.',
     law: 11,
-    broken: breaksAtomic('answers a repeat with the keys of the repeat', (batch) => {
+    broken: breaksAtomic('returns a repeat with the keys of the repeat', (batch) => {
       const keys: Key[] = [];
       return {
         add: (store, key, value, options) => {
@@ -247,9 +251,9 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Work that reads, saves and commits under a key is done once, also when it is sent again and reads what it has written.',
+    name: 'Work that reads, saves and commits with an idempotency key is done once, also if it is repeated and reads its own result.',
     law: 11,
-    broken: breaksAtomic('takes no notice of idempotency keys', (batch) => ({
+    broken: breaksAtomic('ignores idempotency keys', (batch) => ({
       commit: async (options) => await batch.commit({ signal: options?.signal }),
     })),
     async run(subject) {
@@ -277,7 +281,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Of ten equal batches at once that save one entry under one key, one is done, and all hear its answer.',
+    name: 'Of ten equal concurrent batches that save one entry with one idempotency key, one is done, and all return its result.',
     law: 3,
     broken: throughProvider(
       changesBatches('forgets the records of idempotency keys', (batch) => ({
@@ -372,7 +376,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A hundred transfers at once, each an atomic batch of two `save`s, keep the sum of all accounts.',
+    name: 'A hundred concurrent transfers, each an atomic batch of two `save`s, keep the sum of all accounts.',
     law: 3,
     broken: throughProvider(
       replacesCommit('saves one entry after the other', async (batch, provider) => {

@@ -1,4 +1,8 @@
-/** Tenants, cancellation, closing, damage, and what a provider does not support. */
+/**
+ * Laws 10 to 14 at the edges of a store: tenants, aborted signals, a closed storage, damaged rows,
+ * and unsupported features. Each must be an error with a code, never a silent default: a missing
+ * tenant is not the shared one, and an unreadable row is not an absent one.
+ */
 import assert from 'node:assert/strict';
 import { defineState, type Entry } from '../../../core.js';
 import {
@@ -27,7 +31,7 @@ function countsAllTenants(): BrokenStorage {
 
 export const boundaryClauses: readonly StoreClause[] = [
   {
-    name: 'One key of one state is another entry for each tenant: read, listed, counted, deleted and cleared each alone.',
+    name: 'One key of one state is a separate entry for each tenant, to read, list, count, delete and clear.',
     law: 10,
     broken: breaksStores('forgets the tenant', (store) => ({ forTenant: () => store })),
     async run(subject) {
@@ -51,7 +55,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'The etags of one tenant do not tell how much others write: they move by their own writes alone.',
+    name: 'The etags of one tenant do not reveal the writes of others: only its own writes advance them.',
     law: 10,
     broken: countsAllTenants(),
     async run(subject) {
@@ -64,7 +68,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'States of one storage do not see each other, and a shared state is the same whatever the tenant.',
+    name: 'States of one storage are separate, and a shared state is the same for every tenant.',
     law: 10,
     broken: {
       fault: 'keeps all states together',
@@ -93,7 +97,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A tenant without a name, or with a malformed one, is TENANT_MISSING at that call, never ‘the shared one’.',
+    name: 'An empty or malformed tenant name is TENANT_MISSING at the call, never the shared database.',
     law: 10,
     broken: breaksStores('takes no tenant for the one it has', (store) => ({
       forTenant: (tenant: string) => (tenant === '' ? store : store.forTenant(tenant)),
@@ -117,10 +121,10 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Who calls with an aborted signal is told ABORTED with the effect ‘none’ by every method, and nothing is done.',
+    name: 'With an aborted signal every method rejects with ABORTED and the effect ‘none’, and does nothing.',
     law: 12,
     broken: throughProvider(
-      breaks('does not look at the signal of a commit', (provider) => ({
+      breaks('ignores the signal of a commit', (provider) => ({
         commit: (batches) => provider.commit(batches),
       })),
     ),
@@ -139,7 +143,7 @@ export const boundaryClauses: readonly StoreClause[] = [
   {
     name: 'After the storage is closed every method is STORAGE_NOT_OPEN; to close it twice is harmless.',
     law: 11,
-    broken: breaksStores('answers nothing after it was closed', (store) => ({
+    broken: breaksStores('returns nothing after it was closed', (store) => ({
       get: async (key, options) => {
         try {
           return await store.get(key, options);
@@ -160,7 +164,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'What cannot be read back is STORAGE_CORRUPT naming the place: for reads, lists, `take` and `update`; it is not skipped, removed or overwritten.',
+    name: 'Unreadable data is STORAGE_CORRUPT with its location in reads, lists, `take` and `update`; it is not skipped, removed or overwritten.',
     law: 14,
     broken: throughProvider(
       changesRows('leaves out what it cannot read', (row) =>
@@ -198,7 +202,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A key that nobody could have written is STORAGE_CORRUPT in a list, naming the place.',
+    name: 'A key that is not a valid encoding is STORAGE_CORRUPT in a list, with its location.',
     law: 14,
     broken: breaksStores('skips keys that it does not know', (store) => ({
       async *keys(range, options) {
@@ -220,7 +224,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'The caller’s transaction on a provider that has none is STORAGE_UNSUPPORTED, and no silent write beside it.',
+    name: '`within` on a provider without transactions is STORAGE_UNSUPPORTED, and nothing is written outside the transaction.',
     law: 11,
     capability: 'no within',
     broken: {
@@ -233,7 +237,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A store within the caller’s transaction keeps its tenant, is seen by others once it is committed, and shares a batch with what else is in it.',
+    name: 'A store within the caller’s transaction keeps its tenant, is visible to others after the commit, and can share a batch with other stores in it.',
     law: 1,
     capability: 'transactions',
     broken: breaksStores('writes beside the transaction', (store) => ({ within: () => store })),
@@ -267,7 +271,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A hundred different keys, written and read at once through one store, are each their own.',
+    name: 'A hundred different keys, written and read concurrently through one store, keep their own values.',
     law: 5,
     broken: breaksStores('keeps one buffer for all', (store) => {
       let buffer: unknown;

@@ -1,4 +1,8 @@
-/** The verbs that write what they have read: `save`, `update`, `getOrAdd`, `take`. */
+/**
+ * Law 3, no lost update, for the methods that write what they have read: `save`, `update`,
+ * `getOrAdd` and `take`. They check the version that they read, and `update` repeats on a conflict,
+ * so concurrent callers lose nothing.
+ */
 import assert from 'node:assert/strict';
 import { breaksStores, throughProvider, type StoreClause } from '../../kit/store-clause.js';
 import { changesBatches } from '../../kit/broken-providers.js';
@@ -8,7 +12,7 @@ import { concurrently, assertRejects } from '../../kit/assertions.js';
 
 export const changingClauses: readonly StoreClause[] = [
   {
-    name: '`save` writes what was read and changed, and conflicts once it has changed or is gone.',
+    name: '`save` writes the entry that was read and changed, and conflicts if another write changed or deleted it.',
     law: 3,
     broken: breaksStores('saves over whatever is there', (store) => ({
       save: (entry, options) => store.set(entry.key, entry.value, options),
@@ -30,9 +34,9 @@ export const changingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A hundred `update`s of one key at once lose none.',
+    name: 'A hundred concurrent `update`s of one key lose none.',
     law: 3,
-    broken: throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] }))),
+    broken: throughProvider(changesBatches('ignores checks', (batch) => ({ ...batch, checks: [] }))),
     async run(subject) {
       const things = subject.store();
       await things.set('count', { n: 0 });
@@ -50,7 +54,7 @@ export const changingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`update` gives up with the conflict after its attempts, and says how many they were.',
+    name: '`update` throws the conflict after its last attempt, with the number of attempts.',
     law: 3,
     broken: breaksStores('writes all the same when its attempts are spent', (store) => ({
       update: async (key, change, options) => {
@@ -78,7 +82,7 @@ export const changingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`update` writes nothing when it gets the same value back, and refuses undefined: a forgotten return.',
+    name: '`update` writes nothing if the function returns the same value, and refuses undefined (a forgotten return).',
     law: 4,
     broken: breaksStores('writes also what is unchanged', (store) => ({
       update: (key, change, options) =>
@@ -96,9 +100,9 @@ export const changingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`update` of an absent key is KEY_NOT_FOUND, unless `initial` says what it counts as; of 20 at once none is lost.',
+    name: '`update` of an absent key is KEY_NOT_FOUND, unless `initial` gives a value; of 20 concurrent updates none is lost.',
     law: 5,
-    broken: breaksStores('begins anew each time it is given an `initial`', (store) => ({
+    broken: breaksStores('starts again empty each time it is given an `initial`', (store) => ({
       update: async (key, change, options) =>
         options?.initial === undefined
           ? await store.update(key, change, options)
@@ -114,7 +118,7 @@ export const changingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'What `update` throws inside is thrown outside, and nothing is written.',
+    name: '`update` rejects with the error that its function throws, and writes nothing.',
     law: 1,
     broken: breaksStores('hides what a change throws', (store) => ({
       update: async (key, change, options) => {
@@ -137,7 +141,7 @@ export const changingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Of 50 that `getOrAdd` one key at once one hears that it made it, and all hear the same entry; `make` runs only where nothing is.',
+    name: 'Of 50 concurrent `getOrAdd`s of one key, one reports that it created the entry, and all return the same one; `make` runs only if the key is absent.',
     law: 3,
     broken: breaksStores('looks before it adds', (store) => ({
       getOrAdd: async (key, make, options) => {
@@ -157,7 +161,7 @@ export const changingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Of 50 that `take` one key at once one gets the entry, and the others undefined.',
+    name: 'Of 50 concurrent `take`s of one key, one returns the entry and the others undefined.',
     law: 3,
     broken: breaksStores('reads, then deletes', (store) => ({
       take: async (key) => {

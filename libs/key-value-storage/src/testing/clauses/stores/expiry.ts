@@ -1,6 +1,7 @@
 /**
- * Law 6 as users see it: which verb takes which time to live, and what an expired entry is to each
- * of them.
+ * Law 6, expiry, for stores: which method uses which TTL, and what an expired entry is to each of
+ * them. Users rely on the declared TTL of a state; a method that ignores it keeps sessions or carts
+ * forever.
  */
 import assert from 'node:assert/strict';
 import { breaksStores, throughProvider, type StoreClause } from '../../kit/store-clause.js';
@@ -13,7 +14,7 @@ const law = 6;
 
 export const storeExpiryClauses: readonly StoreClause[] = [
   {
-    name: 'An entry is there one millisecond before its time is over; at that instant it is absent for every verb.',
+    name: 'An entry is present one millisecond before it expires; at `expiresAt` it is absent for every method.',
     law,
     capability: 'exact expiry',
     broken: throughProvider(
@@ -62,7 +63,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`add`, `set` and `replace` take the time given, else the state’s own, else none; ‘never’ is none and ‘keep’ what there is.',
+    name: '`add`, `set` and `replace` use the given TTL, else the TTL of the state, else none; ‘never’ removes it and ‘keep’ keeps the current one.',
     law,
     capability: 'clock',
     broken: breaksStores('forgets the state’s own time in `replace`', (store) => ({
@@ -89,10 +90,10 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`save` and `update` keep the expiry that the entry has, unless they are told otherwise.',
+    name: '`save` and `update` keep the expiry of the entry, unless `ttlMs` is given.',
     law,
     capability: 'clock',
-    broken: breaksStores('counts anew when it saves', (store) => ({
+    broken: breaksStores('restarts the expiry when it saves', (store) => ({
       save: (entry, options) => store.save(entry, { ttlMs: 1_000, ...options }),
     })),
     async run(subject) {
@@ -115,7 +116,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A time to live of 0, below 0, NaN, infinity or no number is INVALID_OPTION, and nothing is written.',
+    name: 'A TTL that is 0, negative, NaN, infinite or no number is INVALID_OPTION, and nothing is written.',
     law,
     broken: breaksStores('takes 0 for no time to live', (store) => ({
       set: (key, value, options) => store.set(key, value, options?.ttlMs === 0 ? {} : options),
@@ -139,7 +140,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`touch` moves the expiry forward, leaves etag and value, never moves it back, and gives none to what has none.',
+    name: '`touch` moves an expiry forward and never back, keeps etag and value, and adds no expiry to an entry without one.',
     law,
     capability: 'clock',
     broken: throughProvider(
@@ -203,10 +204,10 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Of 50 that add an expired key at once, one creates it.',
+    name: 'Of 50 concurrent `add`s of an expired key, one creates it.',
     law,
     capability: 'exact expiry',
-    broken: throughProvider(changesBatches('does not look at checks', (batch) => ({ ...batch, checks: [] }))),
+    broken: throughProvider(changesBatches('ignores checks', (batch) => ({ ...batch, checks: [] }))),
     async run(subject) {
       const things = subject.store();
       await things.set('one', { n: 0 }, { ttlMs: 10 });
@@ -221,7 +222,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A sweep removes what has expired, physically, at most as many as allowed, and answers how many.',
+    name: 'A sweep physically removes expired entries, up to the given limit, and returns how many.',
     law,
     capability: 'clock',
     broken: {

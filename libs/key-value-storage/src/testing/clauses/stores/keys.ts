@@ -1,11 +1,11 @@
 /**
- * Keys and options as users give them: hostile ones find their value, what is none is refused by
- * every method.
+ * Laws 7 and 13 for keys and options: each valid key finds its own entry, and each invalid key or
+ * unknown option is refused by every method before any I/O. A typo in an option must not become its
+ * default.
  */
 import assert from 'node:assert/strict';
 import { limits, type Key } from '../../../core.js';
 import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
-import { type StoreSubject } from '../../kit/store-subject.js';
 import { assertRejects } from '../../kit/assertions.js';
 import { everyKeyCall } from '../../kit/every-call.js';
 import { hostileKeys } from '../../kit/hostile-keys.js';
@@ -32,7 +32,7 @@ const badKeys: readonly unknown[] = [
 
 export const storeKeyClauses: readonly StoreClause[] = [
   {
-    name: 'A key of 1,024 encoded bytes is stored; one byte more is LIMIT_EXCEEDED by name in every method, before anything is done.',
+    name: 'A key of 1,024 encoded bytes is stored; one byte more is LIMIT_EXCEEDED in every method, names the limit, and does no I/O.',
     law: 13,
     broken: breaksStores('says that a key is not there when it is too long', (store) => ({
       has: async (key) => {
@@ -62,7 +62,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'What is no key is INVALID_KEY in every method, before anything is done.',
+    name: 'An invalid key is INVALID_KEY in every method, before any I/O.',
     law: 7,
     broken: breaksStores('makes texts of keys', (store) => ({
       get: (key, options) =>
@@ -90,7 +90,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Hostile keys (dots, slashes, NUL, lone surrogates, device names) and their likes in parts each find their own value.',
+    name: 'Hostile keys (dots, slashes, NUL, lone surrogates, device names), alone and as parts, each find their own value.',
     law: 7,
     broken: breaksStores('joins parts with a NUL', (store) => {
       const join = (key: Key): Key => (typeof key === 'string' ? key : key.map(String).join('\0'));
@@ -160,7 +160,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'An option that does not exist is refused in every method, for a typo must not become a default.',
+    name: 'Every method refuses an unknown option, so that a typo does not become a default.',
     law: 13,
     broken: breaksStores('ignores options that it does not know', (store) => ({
       get: (key) => store.get(key),

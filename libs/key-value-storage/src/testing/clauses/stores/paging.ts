@@ -1,4 +1,8 @@
-/** Pages, cursors, and deleting by range. */
+/**
+ * Law 8, lists, for stores: pages, cursors, and deletion by range. Cursors go to clients, so each
+ * is bound to its range, state and tenant, and a forged one is refused. An empty range must never
+ * mean everything.
+ */
 import assert from 'node:assert/strict';
 import { definitionOf } from '../../../core/store/state-definition.js';
 import { encodeCursor } from '../../../core/store/cursor.js';
@@ -28,7 +32,7 @@ const takesAnyCursor = (name: string) =>
 
 export const storePagingClauses: readonly StoreClause[] = [
   {
-    name: 'A cursor belongs to its range, its state and its tenant; elsewhere, and when it is damaged, it is INVALID_CURSOR.',
+    name: 'A cursor is valid for its range, state and tenant only; elsewhere, or damaged, it is INVALID_CURSOR.',
     law: 8,
     broken: takesAnyCursor('takes any cursor it can read'),
     async run(subject) {
@@ -71,7 +75,7 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A cursor that a client made itself is INVALID_CURSOR where no key of the range is in it; nothing that the engine cannot store reaches it.',
+    name: 'A forged cursor without a key of the range is INVALID_CURSOR; text that the engine cannot store never reaches it.',
     law: 8,
     broken: takesAnyCursor('answers a page for any cursor'),
     async run(subject) {
@@ -111,7 +115,7 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A page has 1 to 1,000 items, 100 where nothing is said; other limits are refused.',
+    name: 'A page has 1 to 1,000 items, 100 by default; other limits are refused.',
     law: 13,
     broken: breaksStores('takes what is no limit for its default', (store) => ({
       page: (request, options) =>
@@ -144,7 +148,7 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Who pages while others add and delete meets every key that was there all the time exactly once.',
+    name: 'Paging during concurrent writes returns every key that exists throughout exactly once.',
     law: 8,
     broken: breaksStores('counts to find the next page', (store) => {
       const positions = new Map<string, number>();
@@ -183,7 +187,7 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Of large values a page gives fewer and a cursor, a list goes through all, and `getMany` of more than 8 MB is LIMIT_EXCEEDED by name.',
+    name: 'With large values a page has fewer entries and a cursor, a list returns all, and `getMany` of more than 8 MB is LIMIT_EXCEEDED.',
     law: 13,
     broken: breaksStores('takes a short page for the last', (store) => ({
       page: async (request, options) => {
@@ -212,7 +216,7 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A list ends with what was there when it began, of whatever size, also when its reader adds keys behind those it reads.',
+    name: 'A list ends at the last key that existed when it began, also if the reader adds keys after those it reads.',
     law: 8,
     broken: breaksStores('lists on until nothing is left', (store) => ({
       list: (range = {}) => pageByPage(store, range),
@@ -240,9 +244,9 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`deleteMany` deletes a range and answers how many; a range of nothing is INVALID_OPTION, never ‘everything’.',
+    name: '`deleteMany` deletes a range and returns how many; an empty range is INVALID_OPTION, never ‘everything’.',
     law: 4,
-    broken: breaksStores('takes an empty prefix for everything', (store) => ({
+    broken: breaksStores('takes an empty prefix foreverything', (store) => ({
       deleteMany: async (range, options) =>
         range.start === undefined && range.end === undefined && !range.prefix
           ? await store.clear(options)
@@ -274,7 +278,7 @@ export const storePagingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`clear` empties one state of one tenant, over many pages, and touches no other.',
+    name: '`clear` empties one state of one tenant, over many pages, and no other.',
     law: 10,
     broken: breaksStores('clears one page', (store) => ({
       clear: async () => {

@@ -1,4 +1,7 @@
-/** Reading one key or many, listing, paging, counting, and deleting by range. */
+/**
+ * Laws 5 and 8 for reading one key or many, listing and counting. Absent is `undefined` or an error
+ * by the choice of the caller, and lists are complete over any number of pages.
+ */
 import assert from 'node:assert/strict';
 import { limits, type Key, type KeyRange } from '../../../core.js';
 import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
@@ -57,7 +60,7 @@ export const readingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`getMany` answers in the order of the keys, undefined where there is none; over 1,000 keys it is refused by name.',
+    name: '`getMany` returns entries in the order of the keys, undefined for absent ones; more than 1,000 keys are LIMIT_EXCEEDED.',
     law: 8,
     broken: breaksStores('leaves gaps out', (store) => ({
       getMany: async (keys: readonly Key[], options) =>
@@ -81,7 +84,7 @@ export const readingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`list` and `keys` go through all keys in order, forward and reversed, and `count` counts them, over more than one page.',
+    name: '`list` and `keys` return all keys in order, forward and reversed, and `count` counts them, over several pages.',
     law: 8,
     broken: breaksStores('lists one page', (store) => ({
       async *list(range, options) {
@@ -108,9 +111,9 @@ export const readingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Keys of every kind come back as they were given, in the order of keys, and pages of any size show the same.',
+    name: 'Keys of every kind are read back unchanged and in key order, with pages of any size.',
     law: 7,
-    broken: breaksStores('answers keys as text', (store) => ({
+    broken: breaksStores('returns keys as text', (store) => ({
       async *keys(range, options) {
         for await (const key of store.keys(range, options)) yield String(key);
       },
@@ -134,7 +137,7 @@ export const readingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A prefix means leading characters of texts, or leading parts, and leaves the key itself out; start is in the range, end is not.',
+    name: 'A prefix matches leading characters of text keys or leading parts, without the key itself; `start` is inclusive, `end` exclusive.',
     law: 8,
     broken: breaksStores('compares prefixes as text', (store) => ({
       keys: (range, options) =>
@@ -169,7 +172,7 @@ export const readingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A range that starts after its end, and a bound outside its prefix are OUT_OF_RANGE, and what is no range is INVALID_OPTION, when the call is made.',
+    name: 'A range that starts after its end, or has a bound outside its prefix, is OUT_OF_RANGE, and an invalid range is INVALID_OPTION, at the call.',
     law: 8,
     broken: breaksStores('swaps a start and an end that are the wrong way round', (store) => ({
       list: (range, options) =>

@@ -1,6 +1,7 @@
 /**
- * Values and keys as users give them: what comes back is what was stored, what cannot be stored is
- * refused, and limits have names.
+ * Law 5 for values: what is read equals what was written, also beyond JSON, and a value that cannot
+ * be stored is refused with its path. A silent change of type would surface far from the write that
+ * caused it.
  */
 import assert from 'node:assert/strict';
 import { limits } from '../../../core.js';
@@ -60,7 +61,7 @@ const unstorable: readonly (readonly [name: string, value: unknown, path: readon
 
 export const valueClauses: readonly StoreClause[] = [
   {
-    name: 'What JSON would lose comes back: NaN, −0, bigints, dates, maps, sets, bytes, undefined; and so does what looks like a tag.',
+    name: 'Values that JSON loses are read back: NaN, −0, bigints, dates, maps, sets, bytes, undefined, and values that look like a tag.',
     law: 5,
     broken: throughProvider(
       changesChanges('loses what JSON loses', (change) =>
@@ -87,7 +88,7 @@ export const valueClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'What cannot be stored is INVALID_VALUE with the path of it, and leaves the key as it was.',
+    name: 'A value that cannot be stored is INVALID_VALUE with its path, and leaves the key unchanged.',
     law: 5,
     broken: breaksStores('stores null for what cannot be stored', (store) => ({
       set: async (key, value, options) => {
@@ -121,9 +122,9 @@ export const valueClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Nobody changes what is stored from outside: neither through what was handed over, nor through what was answered.',
+    name: 'A stored value cannot be changed through the object that was written, nor through one that was read.',
     law: 5,
-    broken: breaksStores('answers what it was given', (store) => {
+    broken: breaksStores('returns what it was given', (store) => {
       const given = new Map<unknown, unknown>();
       return {
         set: (key, value, options) => {
@@ -175,7 +176,7 @@ export const valueClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A value of 900 KB is stored; one byte more is LIMIT_EXCEEDED by name, with what was given and what is allowed, and nothing is written.',
+    name: 'A value of 900 KB is stored; one byte more is LIMIT_EXCEEDED with the limit, the size and the maximum, and nothing is written.',
     law: 13,
     broken: breaksStores('cuts what is too long', (store) => ({
       set: async (key, value, options) => {

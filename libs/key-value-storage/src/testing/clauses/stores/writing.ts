@@ -1,6 +1,7 @@
 /**
- * The verbs that write one key: which of them creates, which overwrites, and what each says when it
- * cannot.
+ * Laws 3 to 5 for the methods that write one key: which of them creates, which overwrites, and
+ * which error each reports. `add` must be atomic: a look before the write loses against a
+ * concurrent `add`.
  */
 import assert from 'node:assert/strict';
 import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
@@ -9,9 +10,9 @@ import { concurrently, assertRejects } from '../../kit/assertions.js';
 
 export const writingClauses: readonly StoreClause[] = [
   {
-    name: '`add` creates: it answers the entry with key, value, etag and time, and `get` answers the same.',
+    name: '`add` creates: it returns the entry with key, value, etag and time, and `get` returns the same.',
     law: 5,
-    broken: breaksStores('answers what it was given instead of what it stored', (store) => ({
+    broken: breaksStores('returns what it was given instead of what it stored', (store) => ({
       add: async (key, value, options) => {
         const entry = await store.add(key, value, options);
         return {
@@ -36,7 +37,7 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`add` of a key that is there is KEY_EXISTS, names the key and changes nothing; after a delete it creates again.',
+    name: '`add` of an existing key is KEY_EXISTS, names the key and changes nothing; after a delete it creates again.',
     law: 3,
     broken: breaksStores('overwrites with `add`', (store) => ({
       add: (key, value, options) => store.set(key, value, options),
@@ -53,7 +54,7 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'Of 50 that `add` one key at once, one creates it and 49 hear KEY_EXISTS.',
+    name: 'Of 50 concurrent `add`s of one key, one creates it and 49 reject with KEY_EXISTS.',
     law: 3,
     broken: breaksStores('looks before it adds', (store) => ({
       add: async (key, value, options) =>
@@ -74,7 +75,7 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`set` creates and overwrites, whatever is there, and each time the etag is another one.',
+    name: '`set` creates and overwrites, and each write gives a new etag.',
     law: 4,
     broken: breaksStores('keeps the etag where the value stays the same', (store) => ({
       set: async (key, value, options) => {
@@ -94,9 +95,9 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`set` with `ifMatch` writes only what the caller saw: an etag, an entry, or what a `stat` answered.',
+    name: '`set` with `ifMatch` writes only if the entry is unchanged; `ifMatch` is an etag, an entry, or the result of `stat`.',
     law: 4,
-    broken: breaksStores('does not look at `ifMatch`', (store) => ({
+    broken: breaksStores('ignores `ifMatch`', (store) => ({
       set: (key, value, { ifMatch: _, ...options } = {}) => store.set(key, value, options),
     })),
     async run(subject) {
@@ -127,7 +128,7 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`ifMatch` of an absent key conflicts, with an etag and with ‘*’; ‘*’ is met by whatever is there.',
+    name: '`ifMatch` of an absent key conflicts, with an etag and with ‘*’; ‘*’ matches any existing entry.',
     law: 4,
     broken: breaksStores('takes ‘*’ for no condition', (store) => ({
       set: (key, value, options) => {
@@ -152,7 +153,7 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: 'A blank or malformed etag is INVALID_ETAG, and what is no text is INVALID_OPTION, never ‘no check’: undefined and null too, where `ifMatch` is present.',
+    name: 'A blank or malformed etag is INVALID_ETAG, and a value that is no text is INVALID_OPTION, never ‘no check’; this includes a present `ifMatch` of undefined or null.',
     law: 4,
     broken: breaksStores('takes an undefined etag for no check', (store) => ({
       set: (key, value, options) => {
@@ -198,7 +199,7 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`replace` overwrites what is there, and is KEY_NOT_FOUND where nothing is, also after a delete.',
+    name: '`replace` overwrites an existing entry, and is KEY_NOT_FOUND for an absent one, also after a delete.',
     law: 5,
     broken: breaksStores('creates with `replace`', (store) => ({
       replace: (key, value, options) => store.set(key, value, options),
@@ -215,9 +216,9 @@ export const writingClauses: readonly StoreClause[] = [
     },
   },
   {
-    name: '`delete` answers whether it was there; with `ifMatch` it takes only what the caller saw.',
+    name: '`delete` returns whether the key existed; with `ifMatch` it deletes only an unchanged entry.',
     law: 4,
-    broken: breaksStores('does not look at the `ifMatch` of a delete', (store) => ({
+    broken: breaksStores('ignores the `ifMatch` of a delete', (store) => ({
       delete: (key) => store.delete(key),
     })),
     async run(subject) {
