@@ -134,12 +134,12 @@ export class StorageAccess {
     options?: AccessCommitOptions,
   ): Promise<CommittedBatch | ConflictedBatch> {
     this.assertOpen();
-    if (checks.length + changes.length > 2) assertBatchLimits(checks, changes);
     const version = options?.version ?? this.nextVersion(database);
     const batch: Batch =
       options?.noWait === true
         ? { database, version, checks, changes, noWait: true }
         : { database, version, checks, changes };
+    if (checks.length + changes.length > 2) assertBatchLimits(batch);
     const signal = options?.signal;
     const [result] = await this.provider.commit([batch], signal === undefined ? undefined : { signal });
     if (result?.outcome === 'committed')

@@ -4,8 +4,8 @@
  */
 import { storageError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
-import type { Row, ScannedRow, Value } from './storage-provider.js';
-import { utf8Length } from '../base/utf8-length.js';
+import type { Row, ScannedRow } from './storage-provider.js';
+import { sizeOfValue } from './footprint.js';
 
 /**
  * A page as a provider found it: cut where its values are over `pageBytesMax` together. One row is
@@ -29,7 +29,7 @@ export function assertReadBytes(rows: readonly (Row | undefined)[]): void {
   const found = rows.flatMap((row) => (row === undefined ? [] : [{ row }]));
   const over = firstOver(found);
   if (over === undefined || over === 0) return;
-  const given = found.slice(0, over + 1).reduce((sum, { row }) => sum + bytesOf(row.value), 0);
+  const given = found.slice(0, over + 1).reduce((sum, { row }) => sum + sizeOfValue(row.value), 0);
   const allowed = limits.pageBytesMax;
   throw storageError(
     'LIMIT_EXCEEDED',
@@ -43,14 +43,9 @@ function firstOver(rows: readonly { readonly row: Row }[]): number | undefined {
   // far below it no byte has to be counted: a character takes three at most
   let most = 0;
   for (const { row } of rows)
-    most += row.value.kind === 'json' ? row.value.text.length * 3 : bytesOf(row.value);
+    most += row.value.kind === 'json' ? row.value.text.length * 3 : sizeOfValue(row.value);
   if (most <= limits.pageBytesMax) return undefined;
   let bytes = 0;
-  const over = rows.findIndex(({ row }) => (bytes += bytesOf(row.value)) > limits.pageBytesMax);
+  const over = rows.findIndex(({ row }) => (bytes += sizeOfValue(row.value)) > limits.pageBytesMax);
   return over === -1 ? undefined : over;
-}
-
-function bytesOf(value: Value): number {
-  if (value.kind === 'json') return utf8Length(value.text);
-  return value.kind === 'bytes' ? value.bytes.length : value.kind === 'number' ? 8 : 0;
 }

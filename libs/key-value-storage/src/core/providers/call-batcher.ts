@@ -1,80 +1,63 @@
 /**
- * The queue beneath `CoalescingProvider`: calls wait, are picked into groups, travel together, and
- * are answered one by one.
+ * The queue of `CoalescingProvider`: calls wait, are picked into groups, are sent together, and are
+ * answered one by one.
  */
 import { aborted, throwIfAborted } from '../base/abort.js';
 import { isStorageError, storageError } from '../base/errors.js';
 
-/** Groups on their way at once. */
+/** Groups in flight at most. */
 const groupsMax = 4;
 /**
- * From twice as many on, what waits while nothing is on its way travels in halves: else the engine
- * and the callers would work in turns.
+ * While nothing is in flight, twice as many calls or more are sent in two halves, so that the
+ * engine and the callers work at the same time.
  */
 const halfMin = 32;
 
-/** One caller's request, and how it is answered. */
 export interface Call<Input, Output> {
   readonly input: Input;
-  /** Calls are numbered as they come. */
+  /** Calls are numbered in the order of their arrival. */
   readonly number: number;
-  /**
-   * What it waits for in the engine, held by somebody else: all else that it needs is free
-   * meanwhile.
-   */
-  waitsFor?: string;
+  /** What it waits for in the engine; everything else that it needs is free for other calls. */
+  blockedBy?: string;
   readonly resolve: (output: Output) => void;
   readonly reject: (error: unknown) => void;
 }
 
-interface GathererOptions<Input, Output> {
+export interface CallBatcherOptions<Input, Output> {
   /** In messages: 'A commit'. */
   readonly what: string;
-  /** Of a call that is aborted on its way. */
+  /** The effect of a call that is aborted in flight. */
   readonly effect: 'none' | 'unknown';
-  /**
-   * The database that a call asks. Those that wait are taken in turns over the databases, each in
-   * the order it came: nobody waits for all the calls of another tenant.
-   */
+  /** Waiting calls are taken from each database in turn, so that no tenant delays another. */
   readonly database: (input: Input) => string;
-  /**
-   * The calls of the next group, from the front of those that wait. May be none, while those in
-   * flight stand in their way.
-   */
+  /** The calls of the next group, in order; none while calls in flight must end first. */
   readonly pick: (
     waiting: readonly Call<Input, Output>[],
     inFlight: ReadonlySet<Call<Input, Output>>,
   ) => readonly Call<Input, Output>[];
   /**
-   * Answers in the order of the inputs; `progress` may be told some of them before. Rejects only
-   * when none of them can have taken effect, or with `effect: 'unknown'`.
+   * Returns the outputs in the order of the inputs; single ones may be reported before. Rejects
+   * only when no call can have taken effect, or with `effect: 'unknown'`.
    */
   readonly send: (inputs: readonly Input[], progress: Progress<Output>) => Promise<readonly Output[]>;
-  /**
-   * From what was answered, what is certain now about calls that waited already when it was sent.
-   */
-  readonly foretell?: (
-    answered: readonly Answered<Input, Output>[],
-  ) => (waiting: Input) => Output | undefined;
+  /** What the outputs decide about calls that were waiting when the group was sent. */
+  readonly predict?: (answered: readonly Answered<Input, Output>[]) => (waiting: Input) => Output | undefined;
 }
 
-/** What becomes of calls while their group is on its way. */
-interface Progress<Output> {
-  /** One of them is answered. */
+/** Reports on single calls while their group is in flight. */
+export interface Progress<Output> {
   readonly answered: (index: number, output: Output) => void;
-  /** One of them waits for something that somebody else holds. */
-  readonly waiting: (index: number, what: string) => void;
+  readonly waiting: (index: number, blockedBy: string) => void;
 }
 
 export interface Answered<Input, Output> {
   readonly input: Input;
   readonly output: Output;
-  /** What it waited for last. */
-  readonly waitedFor: string | undefined;
+  readonly blockedBy: string | undefined;
 }
 
 export class CallBatcher<Input, Output> {
-  readonly #options: GathererOptions<Input, Output>;
+  readonly #options: CallBatcherOptions<Input, Output>;
   #waiting: Call<Input, Output>[] = [];
   readonly #inFlight = new Set<Call<Input, Output>>();
   #groups = 0;
@@ -82,7 +65,7 @@ export class CallBatcher<Input, Output> {
   #scheduled = false;
   readonly #idle: (() => void)[] = [];
 
-  constructor(options: GathererOptions<Input, Output>) {
+  constructor(options: CallBatcherOptions<Input, Output>) {
     this.#options = options;
   }
 
@@ -107,21 +90,27 @@ export class CallBatcher<Input, Output> {
         const queued = this.#waiting.includes(call);
         if (queued) this.#waiting = this.#waiting.filter((other) => other !== call);
         call.reject(aborted(what, queued ? 'none' : effect, signal as AbortSignal));
-        this.#flushSoon();
+        this.#scheduleFlush();
       };
       signal?.addEventListener('abort', stop, { once: true });
       this.#waiting.push(call);
-      this.#flushSoon();
+      this.#scheduleFlush();
     });
   }
 
-  /** Settles once nothing waits and nothing is on its way. */
+  /** Resolves once no call waits and none is in flight. */
   async idle(): Promise<void> {
     if (this.#waiting.length === 0 && this.#inFlight.size === 0) return;
     await new Promise<void>((resolve) => this.#idle.push(resolve));
   }
 
-  #flushSoon(): void {
+  /** Whether such a call waits or is in flight. */
+  has(matches: (input: Input) => boolean): boolean {
+    for (const { input } of this.#inFlight) if (matches(input)) return true;
+    return this.#waiting.some(({ input }) => matches(input));
+  }
+
+  #scheduleFlush(): void {
     if (this.#scheduled || this.#groups >= groupsMax) return;
     this.#scheduled = true;
     queueMicrotask(() => {
@@ -138,84 +127,76 @@ export class CallBatcher<Input, Output> {
           ? picked
           : picked.slice(0, Math.ceil(picked.length / 2));
       if (group.length === 0) break;
-      const leaving = new Set(group);
-      this.#waiting = this.#waiting.filter((call) => !leaving.has(call));
-      void this.#travel(group);
+      const sent = new Set(group);
+      this.#waiting = this.#waiting.filter((call) => !sent.has(call));
+      void this.#dispatch(group);
     }
     if (this.#waiting.length === 0 && this.#inFlight.size === 0)
       for (const resolve of this.#idle.splice(0)) resolve();
   }
 
-  /** Whether such a call waits or is on its way. */
-  has(isSuch: (input: Input) => boolean): boolean {
-    for (const { input } of this.#inFlight) if (isSuch(input)) return true;
-    return this.#waiting.some(({ input }) => isSuch(input));
-  }
-
-  /** Those that wait, the first of each database before the second of any. */
+  /** The waiting calls: the first of each database before the second of any. */
   #inTurns(): readonly Call<Input, Output>[] {
     const { database } = this.#options;
-    const lines = new Map<string, Call<Input, Output>[]>();
+    const queues = new Map<string, Call<Input, Output>[]>();
     for (const call of this.#waiting) {
       const name = database(call.input);
-      const line = lines.get(name);
-      if (line === undefined) lines.set(name, [call]);
-      else line.push(call);
+      const queue = queues.get(name);
+      if (queue === undefined) queues.set(name, [call]);
+      else queue.push(call);
     }
-    if (lines.size < 2) return this.#waiting;
+    if (queues.size < 2) return this.#waiting;
     const inTurns: Call<Input, Output>[] = [];
-    for (let turn = 0; lines.size > 0; turn += 1) {
-      for (const [name, line] of lines) {
-        inTurns.push(line[turn] as Call<Input, Output>);
-        if (turn + 1 === line.length) lines.delete(name);
+    for (let turn = 0; queues.size > 0; turn += 1) {
+      for (const [name, queue] of queues) {
+        inTurns.push(queue[turn] as Call<Input, Output>);
+        if (turn + 1 === queue.length) queues.delete(name);
       }
     }
     return inTurns;
   }
 
-  async #travel(group: readonly Call<Input, Output>[]): Promise<void> {
+  async #dispatch(group: readonly Call<Input, Output>[]): Promise<void> {
     this.#groups += 1;
-    const waited = this.#calls;
+    const lastWaiting = this.#calls;
     for (const call of group) this.#inFlight.add(call);
-    let inOne = true;
-    /** What goes on call by call may take long for one of them: it holds up no other group. */
-    const dissolve = (): void => {
-      if (inOne) this.#groups -= 1;
-      inOne = false;
+    let whole = true;
+    /** A group whose calls end one by one may take long: it does not count against `groupsMax`. */
+    const split = (): void => {
+      if (whole) this.#groups -= 1;
+      whole = false;
     };
-    const answered = await this.#send(group, waited, (done) => {
-      dissolve();
+    const answered = await this.#send(group, lastWaiting, (done) => {
+      split();
       if (done !== undefined) this.#inFlight.delete(done);
       this.#flush();
     });
-    dissolve();
+    split();
     for (const call of group) this.#inFlight.delete(call);
-    this.#answerForetold(answered, waited);
+    this.#answerPredicted(answered, lastWaiting);
     this.#flush();
   }
 
-  /**
-   * A call that waited all the while may be judged by what it waited for, without a way of its own.
-   */
-  #answerForetold(answered: readonly Answered<Input, Output>[], waited: number): void {
-    const { foretell } = this.#options;
-    if (foretell === undefined || answered.length === 0 || this.#waiting.length === 0) return;
-    const answerTo = foretell(answered);
+  /** Answers waiting calls that the outputs decide; `lastWaiting`: the last number that waited. */
+  #answerPredicted(answered: readonly Answered<Input, Output>[], lastWaiting: number): void {
+    const { predict } = this.#options;
+    if (predict === undefined || answered.length === 0 || this.#waiting.length === 0) return;
+    const predicted = predict(answered);
     this.#waiting = this.#waiting.filter((call) => {
-      const output = call.number > waited ? undefined : answerTo(call.input);
+      const output = call.number > lastWaiting ? undefined : predicted(call.input);
       if (output !== undefined) call.resolve(output);
       return output === undefined;
     });
   }
 
   /**
-   * Never rejects: every call of the group has its answer. `apart` is told that they go on one by
-   * one, and which of them is done. Answers what was answered together.
+   * Never rejects: answers every call of the group, and returns those that were answered together.
+   * `onSplit` is called when the calls go on one by one, with each that is done.
    */
   async #send(
     group: readonly Call<Input, Output>[],
-    waited: number,
-    apart: (done?: Call<Input, Output>) => void,
+    lastWaiting: number,
+    onSplit: (done?: Call<Input, Output>) => void,
   ): Promise<readonly Answered<Input, Output>[]> {
     try {
       const outputs = await this.#options.send(
@@ -225,31 +206,30 @@ export class CallBatcher<Input, Output> {
             const call = group[index];
             if (call === undefined) return;
             call.resolve(output);
-            this.#answerForetold([{ input: call.input, output, waitedFor: call.waitsFor }], waited);
-            apart(call);
+            this.#answerPredicted([{ input: call.input, output, blockedBy: call.blockedBy }], lastWaiting);
+            onSplit(call);
           },
-          waiting: (index, what) => {
+          waiting: (index, blockedBy) => {
             const call = group[index];
             if (call === undefined) return;
-            call.waitsFor = what;
-            apart();
+            call.blockedBy = blockedBy;
+            onSplit();
           },
         },
       );
       for (const [index, call] of group.entries()) this.#answer(call, outputs[index]);
-      return group.flatMap(({ input, waitsFor }, index) => {
+      return group.flatMap(({ input, blockedBy }, index) => {
         const output = outputs[index];
-        return output === undefined ? [] : [{ input, output, waitedFor: waitsFor }];
+        return output === undefined ? [] : [{ input, output, blockedBy }];
       });
     } catch (error) {
-      // nothing took effect: each call goes alone, so that the one at fault keeps its fault to
-      // itself
+      // nothing took effect: each call is sent alone, so that only the faulty one fails
       if (group.length > 1 && isStorageError(error) && error.effect === 'none') {
-        apart();
+        onSplit();
         await Promise.all(
           group.map(async (call) => {
-            await this.#send([call], waited, apart);
-            apart(call);
+            await this.#send([call], lastWaiting, onSplit);
+            onSplit(call);
           }),
         );
       } else for (const call of group) call.reject(error);
@@ -261,6 +241,6 @@ export class CallBatcher<Input, Output> {
     if (output !== undefined) return call.resolve(output);
     const { what, effect } = this.#options;
     const code = effect === 'unknown' ? 'STORAGE_OUTCOME_UNKNOWN' : 'STORAGE_UNAVAILABLE';
-    call.reject(storageError(code, `${what} was given no answer by the provider.`, {}));
+    call.reject(storageError(code, `${what} got no result from the provider.`, {}));
   }
 }

@@ -1,14 +1,14 @@
 /**
- * Gathers independent calls: put around a provider that gains from it, a hundred concurrent
- * requests become one round trip. A group is sent at the end of the microtask while fewer than four
- * are on their way, else when one is back; so a lone call waits for nobody. Batches that share a
- * row are never in flight together: a later one waits for the earlier. Databases take turns, so
- * that one tenant's crowd holds up no other. A group that the engine refuses as a whole is repeated
- * call by call, so that one caller's failure never reaches its neighbours.
+ * Coalesces independent calls: around a provider that gains from it, a hundred concurrent requests
+ * become one round trip. A group is sent at the end of the microtask while fewer than four are in
+ * flight, else when one has ended; so a lone call is not delayed. Batches that share a row are
+ * never in flight together: the later one waits for the earlier. Databases take turns, so that one
+ * tenant does not delay another. A group that the engine refuses as a whole is repeated call by
+ * call, so that one caller's failure never reaches the others.
  */
 import { aborted, throwIfAborted } from '../base/abort.js';
-import { sizeOfValue } from '../commit/commit.js';
-import { rowNameOf } from '../port/row-name.js';
+import { footprintOf } from '../port/footprint.js';
+import { lockNameOf } from '../port/row-name.js';
 import { isStorageError, storageError, type StorageError } from '../base/errors.js';
 import { CallBatcher, type Answered, type Call } from './call-batcher.js';
 import { limits } from '../base/limits.js';
@@ -28,7 +28,7 @@ import type {
   StorageProvider,
 } from '../port/storage-provider.js';
 
-/** Batches of one group at most. More make the engine's statements slower than they save. */
+/** Batches of one group at most: larger statements cost the engine more than they save. */
 const groupBatchesMax = 128;
 const groupRangesMax = 32;
 
@@ -48,10 +48,7 @@ export class CoalescingProvider implements StorageProvider {
   readonly #reads: CallBatcher<ReadCall, ReadResult>;
   readonly #scans: CallBatcher<ScanRange, ScanPage>;
   readonly #commits: CallBatcher<Batch, CommitResult>;
-  /**
-   * Addresses of one group of reads at most: fewer while values are so large that groups of more
-   * were refused.
-   */
+  /** Addresses of one group of reads at most; fewer after a group was refused as too large. */
   #readAddresses: number = limits.readAddressesMax;
 
   constructor(inner: StorageProvider) {
@@ -85,9 +82,9 @@ export class CoalescingProvider implements StorageProvider {
       send: async (batches, { answered, waiting }) =>
         await inner.commit(batches, {
           answered,
-          waiting: (index, row) => waiting(index, `${(batches[index] as Batch).database}\0${rowNameOf(row)}`),
+          waiting: (index, row) => waiting(index, lockNameOf((batches[index] as Batch).database, row)),
         }),
-      foretell: answersAfter,
+      predict: resultsAfter,
     });
   }
 
@@ -124,7 +121,7 @@ export class CoalescingProvider implements StorageProvider {
     const failures = settled.flatMap((result) =>
       result.status === 'rejected' ? [result.reason as StorageError] : [],
     );
-    // rejecting says that nothing took effect, or that nobody knows
+    // to reject means that nothing took effect, or that the effect is unknown
     if (
       (failures.length > 0 && failures.length === settled.length) ||
       failures.some(({ code }) => code === 'ABORTED')
@@ -143,13 +140,14 @@ export class CoalescingProvider implements StorageProvider {
 
   async #commit(batch: Batch, signal: AbortSignal | undefined): Promise<CommitResult> {
     if (batch.noWait === true) {
-      const rows = new Set(rowsOf(batch));
-      if (this.#commits.has((other) => rowsOf(other).some((row) => rows.has(row)))) return leftOut();
+      const rows = new Set(footprintOf(batch).rows);
+      if (this.#commits.has((other) => footprintOf(other).rows.some((row) => rows.has(row))))
+        return skipped();
     }
     return await this.#commits.call(batch, signal);
   }
 
-  /** One call of the engine for reads that ask alike; each caller gets the rows it asked for. */
+  /** One call of the provider for reads with the same options. */
   async #sendReads(calls: readonly ReadCall[]): Promise<readonly ReadResult[]> {
     const [first] = calls;
     if (first === undefined) return [];
@@ -169,13 +167,13 @@ export class CoalescingProvider implements StorageProvider {
   }
 }
 
-/** What becomes of a batch with `noWait` whose row somebody else has. */
-function leftOut(): CommitResult {
+/** The result of a batch with `noWait` whose row another batch holds. */
+function skipped(): CommitResult {
   return {
     outcome: 'failed',
     error: storageError(
       'STORAGE_UNAVAILABLE',
-      'The batch was not to wait, and somebody else has a row of it at the moment.',
+      'The batch must not wait, and another batch holds a row of it.',
       {},
     ),
   };
@@ -187,7 +185,7 @@ function abortedOrFirst(failures: readonly StorageError[], signal: AbortSignal |
   return aborted('A commit', 'unknown', signal);
 }
 
-/** Calls from the front that ask alike, up to so many addresses; a call is never split. */
+/** Calls with the options of the first, up to `addressesMax` addresses; a call is never split. */
 function pickReads(
   waiting: readonly Call<ReadCall, ReadResult>[],
   addressesMax: number,
@@ -203,9 +201,9 @@ function pickReads(
 }
 
 /**
- * Batches from the front that share no row with each other, with one in flight, or with one that
- * waits before them. Only a row that somebody's transaction holds is waited for where it may take
- * long: what else is wanted by a batch that waits for such a row is free for others.
+ * Batches that share no row with each other, with one in flight, or with one that waits before
+ * them. A batch that waits in the engine for a row of another transaction may take long, and holds
+ * no other row meanwhile: only that row is treated as taken.
  */
 function pickBatches(
   waiting: readonly Call<Batch, CommitResult>[],
@@ -213,18 +211,18 @@ function pickBatches(
 ): readonly Call<Batch, CommitResult>[] {
   const taken = new Set<string>();
   const held = new Set<string>();
-  for (const { input, waitsFor } of inFlight)
-    if (waitsFor === undefined) for (const row of rowsOf(input)) taken.add(row);
-    else held.add(waitsFor);
+  for (const { input, blockedBy } of inFlight)
+    if (blockedBy === undefined) for (const row of footprintOf(input).rows) taken.add(row);
+    else held.add(blockedBy);
   const group: Call<Batch, CommitResult>[] = [];
   let bytes = 0;
   for (const call of waiting) {
-    const rows = rowsOf(call.input);
+    const { rows, bytes: size } = footprintOf(call.input);
     if (held.size > 0 && rows.some((row) => held.has(row))) continue;
     const free = rows.every((row) => !taken.has(row));
     for (const row of rows) taken.add(row);
     if (!free) continue;
-    bytes += bytesOf(call.input);
+    bytes += size;
     if (group.length > 0 && bytes > limits.batchBytesMax) break;
     group.push(call);
     if (group.length === groupBatchesMax) break;
@@ -232,46 +230,44 @@ function pickBatches(
   return group;
 }
 
-/** A row as a commit left it: its version, and the number it is. */
-type Left = { readonly version: string; readonly number: bigint | undefined } | undefined;
+/** A row after a commit: its version, and its value where that is a number. */
+type RowAfter = { readonly version: string; readonly number: bigint | undefined } | undefined;
 
 /**
- * Of batches that waited for a row while others were on their way to it, those whose answer is
- * certain now. Sent or not, they come right behind:
+ * The results of waiting batches that the group before them decides:
  *
- * - one that found the row held by somebody's open transaction until its patience was over has
- *   waited for all who stood behind it;
- * - one whose first check is not met by what was left there conflicts. So a crowd at one row costs
- *   one round trip for whoever wins, and not one for each who loses.
+ * - one that waits for a row that another transaction held until the lock timeout fails as well;
+ * - one whose first check does not hold after the group conflicts. So many concurrent writers of
+ *   one row cost one round trip for each that wins, and none for the others.
  */
-function answersAfter(
+function resultsAfter(
   answered: readonly Answered<Batch, CommitResult>[],
 ): (waiting: Batch) => CommitResult | undefined {
-  const left = new Map<string, Left>();
+  const after = new Map<string, RowAfter>();
   const held = new Map<string, CommitResult>();
-  for (const { input: batch, output: result, waitedFor } of answered) {
-    if (waitedFor !== undefined && result.outcome === 'failed' && result.error.code === 'STORAGE_UNAVAILABLE')
-      held.set(waitedFor, result);
+  for (const { input: batch, output: result, blockedBy } of answered) {
+    if (blockedBy !== undefined && result.outcome === 'failed' && result.error.code === 'STORAGE_UNAVAILABLE')
+      held.set(blockedBy, result);
     if (result.outcome !== 'committed') continue;
     for (const [index, change] of batch.changes.entries()) {
       if (change.kind === 'renew') continue;
       const row =
         change.kind === 'delete' ? undefined : { version: batch.version, number: result.rows[index]?.number };
-      left.set(`${batch.database}\0${rowNameOf(change.address)}`, row);
+      after.set(lockNameOf(batch.database, change.address), row);
     }
   }
   return (batch) => {
-    const refused = held.size === 0 ? undefined : rowsOf(batch).find((row) => held.has(row));
+    const refused = held.size === 0 ? undefined : footprintOf(batch).rows.find((row) => held.has(row));
     if (refused !== undefined) return held.get(refused);
     const [check] = batch.checks;
-    const name = check === undefined ? '' : `${batch.database}\0${rowNameOf(check.address)}`;
-    const row = left.get(name);
-    if (check === undefined || !left.has(name) || isMetBy(check.expected, row)) return undefined;
+    const name = check === undefined ? '' : lockNameOf(batch.database, check.address);
+    const row = after.get(name);
+    if (check === undefined || !after.has(name) || isMetBy(check.expected, row)) return undefined;
     return { outcome: 'conflict', ...check, actual: row?.version };
   };
 }
 
-function isMetBy(expected: Expected, row: Left): boolean {
+function isMetBy(expected: Expected, row: RowAfter): boolean {
   if (expected === 'absent') return row === undefined;
   if (row === undefined) return false;
   return (
@@ -279,27 +275,3 @@ function isMetBy(expected: Expected, row: Left): boolean {
     ('version' in expected ? row.version === expected.version : row.number === expected.number)
   );
 }
-
-/** What is asked about a batch again and again while it waits. */
-interface Weighed {
-  readonly rows: readonly string[];
-  readonly bytes: number;
-}
-const weighed = new WeakMap<Batch, Weighed>();
-
-function weigh(batch: Batch): Weighed {
-  const known = weighed.get(batch);
-  if (known !== undefined) return known;
-  const { database, checks, changes } = batch;
-  const rows = new Set([...changes, ...checks].map(({ address }) => `${database}\0${rowNameOf(address)}`));
-  const bytes = changes.reduce(
-    (sum, change) => sum + (change.kind === 'put' ? sizeOfValue(change.value) : 0),
-    0,
-  );
-  const found = { rows: [...rows], bytes };
-  weighed.set(batch, found);
-  return found;
-}
-
-const rowsOf = (batch: Batch): readonly string[] => weigh(batch).rows;
-const bytesOf = (batch: Batch): number => weigh(batch).bytes;

@@ -5,44 +5,39 @@
 import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import { limits } from '../base/limits.js';
-import { decodeText, encodeText } from '../encoding/text-encoding.js';
 import { utf8Length } from '../base/utf8-length.js';
+import { decodeText, encodeText } from '../encoding/text-encoding.js';
 
 export const sharedDatabase = 'shared';
+const tenantPrefix = 'tenant:';
 
 /**
- * A tenant's name: a text without control characters, and without blanks around it;
- * `TENANT_MISSING` for anything else, and for one that is too long.
+ * The database of a tenant. A tenant's name is a text without control characters and without blanks
+ * around it; anything else, and a name that is too long, is `TENANT_MISSING`.
  */
-export function assertTenant(tenant: unknown): asserts tenant is string {
+export function databaseOf(tenant: unknown): string {
   if (tenant === undefined || tenant === null || tenant === '')
-    throw tenantMissing('A tenant is needed here, and there is none');
-
-  if (typeof tenant !== 'string' || tenant.trim() !== tenant || /[\u0000-\u001f\u007f]/.test(tenant)) {
+    throw tenantMissing('There is no current tenant.');
+  if (typeof tenant !== 'string' || tenant.trim() !== tenant || /[\u0000-\u001f\u007f]/.test(tenant))
     throw tenantMissing(
-      `A tenant's name is a text without control characters or blanks around it; given was ${inspect(tenant)}`,
+      `A tenant's name must be a text without control characters or blanks around it; got ${inspect(tenant)}.`,
     );
-  }
-  const bytes = utf8Length(databaseName(tenant));
-  if (bytes > limits.databaseBytesMax) {
+  const database = `${tenantPrefix}${encodeText(tenant)}`;
+  const allowed = limits.databaseBytesMax;
+  if (database.length * 3 > allowed && utf8Length(database) > allowed)
     throw tenantMissing(
-      `A tenant's name is too long: its database takes ${bytes} encoded bytes, ${limits.databaseBytesMax} are allowed`,
+      `A tenant's name is too long: its database has ${utf8Length(database)} encoded bytes; at most ${allowed} are allowed.`,
     );
-  }
+  return database;
 }
 
-/** The database of a tenant. */
-export function databaseOf(tenant: unknown): string {
-  assertTenant(tenant);
-  return databaseName(tenant);
+/** `TENANT_MISSING` for what is no tenant's name. */
+export function assertTenant(tenant: unknown): asserts tenant is string {
+  databaseOf(tenant);
 }
 
 /** The tenant of a database; `undefined` for what is shared. */
 export const tenantIn = (database: string): string | undefined =>
   database.startsWith(tenantPrefix) ? decodeText(database.slice(tenantPrefix.length)) : undefined;
 
-const tenantPrefix = 'tenant:';
-
-const databaseName = (tenant: string): string => `${tenantPrefix}${encodeText(tenant)}`;
-
-const tenantMissing = (message: string) => storageError('TENANT_MISSING', `${message}.`, {});
+const tenantMissing = (message: string) => storageError('TENANT_MISSING', message, {});

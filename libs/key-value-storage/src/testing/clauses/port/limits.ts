@@ -4,7 +4,7 @@
  * same on every provider, so that data can always move.
  */
 import assert from 'node:assert/strict';
-import { sizeOfValue } from '../../../core/commit/commit.js';
+import { sizeOfValue } from '../../../core/port/footprint.js';
 import { limits, type StorageProvider } from '../../../core.js';
 import type { ScanPage, ScanRange, StoredValue } from '../../../provider.js';
 import { breaks, changesBatches } from '../../kit/broken-providers.js';
