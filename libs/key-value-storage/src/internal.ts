@@ -40,6 +40,7 @@ export { lockNameOf, rowNameOf } from './core/port/row-name.js';
 export { compareAddresses } from './core/port/row-order.js';
 export { atomicOn, commitAtomic, isEmptyBatch } from './core/store/atomic.js';
 export { decodeCursor, encodeCursor } from './core/store/cursor.js';
+export { assertPageLimit } from './core/store/range-reader.js';
 export { representation } from './core/store/entry.js';
 export { etagOf, isPrecondition, versionIn } from './core/store/etag.js';
 export { locate, openKeyValueStorage } from './core/store/open-storage.js';

@@ -1,13 +1,12 @@
 /** Lists the streams of one type, from their heads, ordered by id. */
-import { limits } from '@kvent/key-value-storage/core';
-import { decodeKey, invalidOption, storageError } from '@kvent/key-value-storage/provider';
+import { decodeKey, invalidOption } from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
+  assertPageLimit,
   decodeCursor,
   inspect,
   encodeCursor,
   encodeRange,
-  outOfRange,
   type StorageAccess,
 } from '@kvent/key-value-storage/internal';
 import { headIn } from './rows/head.js';
@@ -27,7 +26,7 @@ export async function pageStreams(
 ): Promise<StreamPage> {
   assertOptions('page', request, ['prefix', 'limit', 'cursor']);
   const { prefix, limit = itemsDefault, cursor } = request ?? {};
-  assertLimit(limit);
+  assertPageLimit(limit);
   if (prefix !== undefined && typeof prefix !== 'string')
     throw invalidOption(`page: prefix must be a string; got ${inspect(prefix)}.`);
   const scope = {
@@ -55,25 +54,4 @@ export async function pageStreams(
     }
   }
   return { items, next: undefined };
-}
-
-function assertLimit(limit: unknown): void {
-  if (typeof limit !== 'number')
-    throw invalidOption(`A page's limit is a number; given was ${inspect(limit)}.`);
-  if (!Number.isInteger(limit) || limit < 1)
-    throw outOfRange(
-      `A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${inspect(limit)}.`,
-    );
-  if (limit > limits.pageItemsMax) {
-    const [given, allowed] = [limit, limits.pageItemsMax];
-    throw storageError(
-      'LIMIT_EXCEEDED',
-      `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`,
-      {
-        limit: 'pageItemsMax',
-        given,
-        allowed,
-      },
-    );
-  }
 }

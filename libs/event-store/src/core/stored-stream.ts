@@ -123,7 +123,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       rows: [head, record],
     } = await rows.access.read([rows.head, address], options);
     if (headIn(rows.head, head).kind === 'deleted') throw deletedError(rows);
-    return record === undefined ? undefined : (idempotencyRecordIn(record).answer as VersionRange);
+    return record === undefined ? undefined : (idempotencyRecordIn(record).result as VersionRange);
   }
 
   async findByIdempotencyKeyOrThrow(id: string, key: string, options?: CallOptions): Promise<VersionRange> {
@@ -309,7 +309,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     });
     if (outcome.outcome === 'committed') return { version: participant.versions.to, replayed: false };
     if ((await readHead(rows, signal)).kind === 'deleted') throw deletedError(rows);
-    return { version: (idempotencyRecordIn(outcome.row).answer as VersionRange).to, replayed: true };
+    return { version: (idempotencyRecordIn(outcome.row).result as VersionRange).to, replayed: true };
   }
 
   #participant(

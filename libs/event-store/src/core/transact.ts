@@ -234,7 +234,7 @@ class TransactAttempt {
     const { observer } = this.#context;
     const rows = this.#rows;
     const { signal } = this.#options;
-    const { from, to } = idempotencyRecordIn(record).answer as VersionRange;
+    const { from, to } = idempotencyRecordIn(record).result as VersionRange;
     try {
       const loaded = await loadStream(rows, { observer, signal, atVersion: to });
       if (loaded.head.kind === 'deleted') throw deletedError(rows);

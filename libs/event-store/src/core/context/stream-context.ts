@@ -166,7 +166,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
       address: rows.idempotencyRecord(idempotencyRecordKey(idempotency.key)),
       idempotency,
       retentionMs: this.settings.idempotencyRetentionMs,
-      answer,
+      result: answer,
     });
   }
 

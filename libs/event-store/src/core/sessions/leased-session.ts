@@ -215,7 +215,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     const replay = async (row: Row): Promise<AppendResult> => {
       if (close) await this.#close();
       else await this.#resolveOutcome(signal);
-      return { version: (idempotencyRecordIn(row).answer as VersionRange).to, replayed: true };
+      return { version: (idempotencyRecordIn(row).result as VersionRange).to, replayed: true };
     };
     this.#assertOpen();
     const earlier = this.#outcomeUnknown ? await context.findReplay(record, signal) : undefined;

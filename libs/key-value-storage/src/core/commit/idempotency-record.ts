@@ -1,7 +1,7 @@
 /**
- * Idempotency marks: rows beside the data, written in the same batch, with a time to live. A repeat
- * finds the mark of the first call, and is given the first answer. Only what succeeded leaves one.
- * A mark shares the version of its batch, so a replay knows the etags of the first answer.
+ * Idempotency records: rows beside the data, written in the same batch, with a time to live. A
+ * repeat finds the record of the first call and returns its result. Only a commit that succeeded
+ * leaves one. It has the version of its batch, so a replay knows the etags of the first result.
  */
 import type { Contribution } from './commit.js';
 import { Participant, type ObservedRows, type Verdict } from './participant.js';
@@ -9,12 +9,13 @@ import type { StorageAccess } from './storage-access.js';
 import { encodeValue, parseStored, reviveFrozen } from '../encoding/codec.js';
 import { storageError } from '../base/errors.js';
 import { assertWithin } from '../base/assert-limits.js';
-import { inspect } from '../base/inspect.js';
+import { inspect, toHex } from '../base/inspect.js';
 import { invalidOption } from '../base/options.js';
-import type { Address, Row, RowAddress } from '../port/storage-provider.js';
+import { rowNameOf } from '../port/row-name.js';
+import type { Address, Row } from '../port/storage-provider.js';
 import { encodeText } from '../encoding/text-encoding.js';
 
-/** What `@IdempotencyKey()` gives: the key, and the content that a repeat is compared by. */
+/** The value of `@IdempotencyKey()`: the key, and the content that a repeat is compared by. */
 export abstract class IdempotentCall {
   readonly key: string;
   readonly content: unknown;
@@ -25,21 +26,19 @@ export abstract class IdempotentCall {
   }
 }
 
-/** How long marks stay, unless told otherwise: a day. */
+/** How long records are kept by default: a day. */
 export const defaultIdempotencyRetentionMs = 24 * 60 * 60 * 1_000;
 
-/**
- * The key, and what a repeat is compared by: the content given with the key, else `own`, the
- * caller's arguments; `undefined`: not compared.
- */
+/** The key, and what a repeat is compared by; `undefined`: it is not compared. */
 interface Idempotency {
   readonly key: string;
   readonly content: unknown;
 }
 
 /**
- * What the option `idempotencyKey` asks for; `IDEMPOTENCY_KEY_REQUIRED` for a blank text,
- * `INVALID_OPTION` for what is no text, `LIMIT_EXCEEDED` above 255 bytes.
+ * The option `idempotencyKey`, with the content given with the key, else `own`, the caller's
+ * arguments. `IDEMPOTENCY_KEY_REQUIRED` for a blank text, `INVALID_OPTION` for what is no text,
+ * `LIMIT_EXCEEDED` above 255 bytes.
  */
 export function idempotencyOf(
   given: string | IdempotentCall | undefined,
@@ -49,19 +48,14 @@ export function idempotencyOf(
   const call =
     typeof given === 'object' && (given as unknown) !== null ? given : { key: given, content: own };
   const { key } = call;
-  if (typeof key !== 'string')
-    throw invalidOption(`An idempotency key is a text that is not blank; given was ${inspect(key)}.`);
+  if (typeof key !== 'string') throw invalidOption(`An idempotency key must be a text; got ${inspect(key)}.`);
   if (key.trim() === '')
-    throw storageError(
-      'IDEMPOTENCY_KEY_REQUIRED',
-      'An idempotency key is a text that is not blank; given was a blank one.',
-      {},
-    );
+    throw storageError('IDEMPOTENCY_KEY_REQUIRED', 'An idempotency key must not be blank.', {});
   assertWithin('idempotencyKeyBytesMax', key, 'idempotency key');
   return { key, content: call.content };
 }
 
-/** The row key of a mark, within its own space. */
+/** The row key of a record, within its own space. */
 export const idempotencyRecordKey = (idempotencyKey: string): string => encodeText(idempotencyKey);
 
 interface IdempotencyRecordOptions {
@@ -69,11 +63,11 @@ interface IdempotencyRecordOptions {
   readonly address: Address;
   readonly idempotency: Idempotency;
   readonly retentionMs: number;
-  /** What a replay needs to know; asked when the batch is sent. */
-  readonly answer: () => unknown;
+  /** What a replay returns; called when the batch is sent. */
+  readonly result: () => unknown;
 }
 
-/** The mark of one commit, as a part of it. */
+/** The record of one commit, as a participant of it. */
 export class IdempotencyRecord extends Participant {
   readonly access: StorageAccess;
   readonly database: string;
@@ -90,7 +84,7 @@ export class IdempotencyRecord extends Participant {
     this.access = options.access;
     this.database = options.address.database;
     this.reads = [options.address];
-    this.subject = `mark ${options.address.container}\0${options.address.entity}\0${options.address.key}`;
+    this.subject = `record ${rowNameOf(options.address)}`;
     this.#options = options;
     this.#digest = digestOf(options.idempotency.content);
     this.#digest.catch(() => undefined);
@@ -101,16 +95,15 @@ export class IdempotencyRecord extends Participant {
   }
 
   contribution(): Contribution {
-    const { address, retentionMs, answer } = this.#options;
+    const { address, retentionMs, result } = this.#options;
     const what = 'the record of an idempotency key';
-    const { text } = encodeValue({ content: this.#content ?? null, answer: answer() ?? null }, () => what, {
+    const { text } = encodeValue({ content: this.#content ?? null, answer: result() ?? null }, () => what, {
       schemaVersion: 1,
     });
     assertWithin('valueBytesMax', text, what);
-    const row: RowAddress = address;
     return {
-      checks: [{ address: row, expected: 'absent' }],
-      changes: [{ kind: 'put', address: row, value: { kind: 'json', text }, ttl: retentionMs }],
+      checks: [{ address, expected: 'absent' }],
+      changes: [{ kind: 'put', address, value: { kind: 'json', text }, ttl: retentionMs }],
     };
   }
 
@@ -122,7 +115,7 @@ export class IdempotencyRecord extends Participant {
     if (row === undefined) return { outcome: 'proceed' };
     const { key } = this.#options.idempotency;
     if (isSameContent(idempotencyRecordIn(row).content, this.#content)) return { outcome: 'replayed', row };
-    const message = `The idempotency key ${inspect(key)} was used for something else; expected was the same content again.`;
+    const message = `The idempotency key ${inspect(key)} was used for another call; a repeat must have the same content.`;
     return {
       outcome: 'reject',
       error: storageError('IDEMPOTENCY_CONFLICT', message, { idempotencyKey: key }),
@@ -130,34 +123,32 @@ export class IdempotencyRecord extends Participant {
   }
 }
 
-/** What a mark holds. `STORAGE_CORRUPT` where it cannot be read back. */
-export function idempotencyRecordIn(row: Row): { readonly content: string | null; readonly answer: unknown } {
+/** As stored; `answer` is the result of the call. */
+interface StoredRecord {
+  readonly content: string | null;
+  readonly answer: unknown;
+}
+
+/** The content of a record and the result of its call; `STORAGE_CORRUPT` where it is damaged. */
+export function idempotencyRecordIn(row: Row): { readonly content: string | null; readonly result: unknown } {
   try {
-    if (row.value.kind !== 'json') throw new SyntaxError('it is no JSON');
-    return reviveFrozen(parseStored(row.value.text).json, true).value as ReturnType<
-      typeof idempotencyRecordIn
-    >;
+    if (row.value.kind !== 'json') throw new SyntaxError('it is not JSON');
+    const { content, answer } = reviveFrozen(parseStored(row.value.text).json, true).value as StoredRecord;
+    return { content, result: answer };
   } catch (cause) {
-    throw storageError(
-      'STORAGE_CORRUPT',
-      'An idempotency mark cannot be read back.',
-      { place: 'mark' },
-      { cause },
-    );
+    const message = 'An idempotency record cannot be read back.';
+    throw storageError('STORAGE_CORRUPT', message, { place: 'idempotency record' }, { cause });
   }
 }
 
-/** Digests of another algorithm are not compared: a new release never turns a repeat away. */
+/** Digests of another algorithm are not compared, so that a new release refuses no repeat. */
 function isSameContent(first: string | null, now: string | undefined): boolean {
   if (first === null || now === undefined) return true;
   const algorithmOf = (digest: string): string => digest.slice(0, digest.indexOf(':'));
   return algorithmOf(first) !== algorithmOf(now) || first === now;
 }
 
-/**
- * Raise its name with what the arguments of a call are taken to be: a digest under another name is
- * not compared.
- */
+/** Change the name when the content of calls changes: other names are not compared. */
 const digestName = 'sha256-2';
 
 async function digestOf(content: unknown): Promise<string | undefined> {
@@ -165,10 +156,10 @@ async function digestOf(content: unknown): Promise<string | undefined> {
   const { text } = encodeValue(content, () => 'The content of an idempotent call', { schemaVersion: 1 });
   const bytes = new TextEncoder().encode(canonical(JSON.parse(text)));
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return `${digestName}:${Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('')}`;
+  return `${digestName}:${toHex(hash)}`;
 }
 
-/** JSON with the properties in the order of their names: two orders are one content. */
+/** JSON with sorted properties: their order does not count. */
 function canonical(json: unknown): string {
   if (typeof json !== 'object' || json === null) return JSON.stringify(json);
   if (Array.isArray(json)) return `[${json.map(canonical).join(',')}]`;

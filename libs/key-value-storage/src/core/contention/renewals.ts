@@ -1,14 +1,11 @@
 /**
- * Renewals of sliding expiries within one process: however many read a row at once, one of them
- * renews it and the others take its answer. The last renewal is remembered, so that a reader whose
- * row was read before it does not renew the row again.
+ * Renewals of sliding expiries within one process: of all concurrent readers of a row, one renews
+ * it and the others share the result. The last renewal is remembered, so that a reader that read
+ * the row before it does not renew it again.
  */
 import type { Version } from '../port/storage-provider.js';
 
-/**
- * Rows whose last renewal is remembered; beyond it the oldest is forgotten, and may then be renewed
- * once more than needed.
- */
+/** Rows whose last renewal is remembered. A row that is forgotten may be renewed once too often. */
 const rememberedMax = 1_000;
 
 /** When a row was renewed, by the provider's clock, and its expiry since. */

@@ -1,7 +1,4 @@
-/**
- * Several rows or none: what `storage.atomic()` answers. Checks and changes are gathered by row,
- * and travel as one batch.
- */
+/** The batch of `storage.atomic()`: checks and changes are collected by row, and sent as one. */
 import { throwIfAborted } from '../base/abort.js';
 import {
   commitParticipants,
@@ -46,53 +43,41 @@ import type { Address, Change, Check, Expected, TimeToLive } from '../port/stora
 import { storeRows, TypedStore } from './typed-store.js';
 import { etagIn, ttlOf } from './write-options.js';
 
-/**
- * One row of the batch: what it must be, and what becomes of it. Values are checked and encoded
- * when they are added.
- */
-interface Line {
+/** A row of the batch: what it must be, and its change. Values are encoded when they are added. */
+interface RowOperation {
   readonly address: Address;
   /** In messages: the name of the state. */
   readonly state: string;
   expected: Expected | undefined;
-  /**
-   * The caller said that it must be new: a key that is there is `KEY_EXISTS`, as of the verb of a
-   * store.
-   */
+  /** The caller said that it is new: an existing key is `KEY_EXISTS`, as of the store's `add`. */
   added: boolean;
   change: (() => Promise<Change>) | undefined;
   deletes: boolean;
 }
 
-/** A call that made the batch, as an idempotency key compares it. */
-interface Call {
-  /** What it is about: the verb, and the row or the part. */
-  readonly about: readonly unknown[];
-  /** All that the caller gave. */
+/** A call on the batch, as idempotency keys compare it. */
+interface RecordedCall {
+  /** The verb, and the row or the participant. */
+  readonly subject: readonly unknown[];
+  /** With all that the caller gave. */
   readonly whole: () => readonly unknown[];
 }
 
-/**
- * What the record of a commit answers a repeat with: the keys of the changes, encoded, in their
- * order, and which of them were deletions.
- */
+/** The changes, as the idempotency record keeps them: encoded keys, and which were deletions. */
 interface RecordedChanges {
   readonly keys: readonly string[];
   readonly deleted: readonly number[];
 }
 
-/**
- * Idempotency marks of whole batches. No mark of a stream or a state has a container without a
- * name.
- */
-const batchMarks = 'mark:';
+/** Records of whole batches. Those of streams and states have containers with a name. */
+const batchRecords = 'mark:';
 
-/** On a batch: what other packages of Kvent commit it by. */
-const commitMarked = Symbol('kvent.commit-marked');
+/** On a batch, for other packages of Kvent: the commit with a record of their own. */
+const commitRecorded = Symbol('kvent.commit-recorded');
 const isEmpty = Symbol('kvent.is-empty');
 
-/** Where a batch belongs: everything in it must come from here. */
-interface Home {
+/** What everything in a batch must share. */
+interface BatchLocation {
   readonly access: StorageAccess;
   readonly database: string;
   /** In messages: what was added first. */
@@ -102,16 +87,13 @@ interface Home {
 export class Atomic extends AtomicBatch {
   readonly #owns: (access: StorageAccess) => boolean;
   readonly #assertOpen: () => void;
-  readonly #lines = new Map<string, Line>();
-  readonly #parts: Participant[] = [];
+  readonly #operations = new Map<string, RowOperation>();
+  readonly #participants: Participant[] = [];
   /** What a repeat with the same idempotency key is compared by. */
-  readonly #calls: Call[] = [];
-  /**
-   * Something in it rests on what the caller has read: `save`, `check`, a deleted entry, an append
-   * to a stream as it was loaded.
-   */
+  readonly #calls: RecordedCall[] = [];
+  /** Whether a check is by what the caller has read: `save`, `check`, `delete(entry)` … */
   #restsOnReading = false;
-  #home: Home | undefined;
+  #location: BatchLocation | undefined;
   #committed = false;
 
   constructor(owns: (access: StorageAccess) => boolean, assertOpen: () => void) {
@@ -121,24 +103,24 @@ export class Atomic extends AtomicBatch {
   }
 
   check(store: AnyStore, read: EntryInfo): this {
-    const line = this.#line(store, read.key);
-    this.#expectRead(line, read);
-    this.#note('check', line);
+    const operation = this.#operation(store, read.key);
+    this.#expectRead(operation, read);
+    this.#record('check', operation);
     return this;
   }
 
   checkAbsent(store: AnyStore, key: Key): this {
-    const line = this.#line(store, key);
-    this.#expect(line, 'absent');
-    this.#note('checkAbsent', line);
+    const operation = this.#operation(store, key);
+    this.#expect(operation, 'absent');
+    this.#record('checkAbsent', operation);
     return this;
   }
 
   add<T>(store: KeyValueStore<T>, key: Key, value: Input<T>, options?: { readonly ttlMs?: number }): this {
     assertOptions('add', options, ['ttlMs']);
-    const line = this.#line(store, key);
-    this.#expect(line, 'absent');
-    line.added = true;
+    const operation = this.#operation(store, key);
+    this.#expect(operation, 'absent');
+    operation.added = true;
     return this.#put('add', store, key, value, options?.ttlMs, 'replace');
   }
 
@@ -153,31 +135,32 @@ export class Atomic extends AtomicBatch {
   }
 
   save<T>(store: KeyValueStore<T>, entry: Entry<T>): this {
-    this.#expectRead(this.#line(store, entry.key), entry);
+    this.#expectRead(this.#operation(store, entry.key), entry);
     return this.#put('save', store, entry.key, entry.value, undefined, 'keep');
   }
 
   delete(store: AnyStore, key: Key | EntryInfo): this {
     const read = isRead(key) ? key : undefined;
-    const line = this.#line(store, read === undefined ? (key as Key) : read.key);
-    if (read !== undefined) this.#expectRead(line, read);
-    const { address } = line;
-    this.#change(line, async () => ({ kind: 'delete', address }), true);
-    this.#note('delete', line);
+    const operation = this.#operation(store, read === undefined ? (key as Key) : read.key);
+    if (read !== undefined) this.#expectRead(operation, read);
+    const { address } = operation;
+    this.#change(operation, async () => ({ kind: 'delete', address }), true);
+    this.#record('delete', operation);
     return this;
   }
 
-  include(part: CommitParticipant): this {
-    if (!(part instanceof Participant))
-      throw isOfAnotherCopy(part, Participant)
-        ? anotherCopy('part')
-        : invalidOption(`A batch includes parts, such as appending(…) answers; given was ${inspect(part)}.`);
-    this.#settle(part.what, part.access, part.database);
-    if (this.#parts.some(({ subject }) => subject === part.subject))
-      throw invalidOption(`The ${part.what} is in this batch already: one commit changes one of them once.`);
-    this.#parts.push(part);
-    this.#restsOnReading ||= part.restsOnReading;
-    this.#calls.push({ about: ['include', part.subject], whole: () => ['include', part.content()] });
+  include(participant: CommitParticipant): this {
+    if (!(participant instanceof Participant))
+      throw isOfAnotherCopy(participant, Participant)
+        ? anotherCopy('participant')
+        : invalidOption(`include takes what appending(…) returns; got ${inspect(participant)}.`);
+    const { what, access, database, subject } = participant;
+    this.#assertLocation(what, access, database);
+    if (this.#participants.some((other) => other.subject === subject))
+      throw invalidOption(`The ${what} is already in this batch; one commit changes it once.`);
+    this.#participants.push(participant);
+    this.#restsOnReading ||= participant.restsOnReading;
+    this.#calls.push({ subject: ['include', subject], whole: () => ['include', participant.content()] });
     return this;
   }
 
@@ -187,42 +170,41 @@ export class Atomic extends AtomicBatch {
     assertOptions('commit', options, ['signal', 'idempotencyKey']);
     const given = options?.idempotencyKey;
     const idempotency = idempotencyOf(given, typeof given === 'string' ? this.#content : undefined);
-    const home = this.#home;
-    if (idempotency === undefined || home === undefined)
-      return this.#answer(await this.#commit(undefined, options?.signal));
-    const { access, database } = home;
+    const location = this.#location;
+    if (idempotency === undefined || location === undefined)
+      return this.#resultOf(await this.#commit(undefined, options?.signal));
+    const { access, database } = location;
     const address = {
       database,
-      container: batchMarks,
+      container: batchRecords,
       entity: '',
       key: idempotencyRecordKey(idempotency.key),
     };
-    const mark = new IdempotencyRecord({
+    const record = new IdempotencyRecord({
       access,
       address,
       idempotency,
       retentionMs: defaultIdempotencyRetentionMs,
-      answer: () => this.#recorded,
+      result: () => this.#recorded,
     });
-    return this.#answer(await this.#commit(mark, options?.signal));
+    return this.#resultOf(await this.#commit(record, options?.signal));
   }
 
-  /** The same for another package of Kvent, with a mark of its own. */
-  async [commitMarked](
-    mark: IdempotencyRecord | undefined,
+  /** For other packages of Kvent, with a record of their own. */
+  async [commitRecorded](
+    record: IdempotencyRecord | undefined,
     signal: AbortSignal | undefined,
     onConflict: OnConflict | undefined,
   ): Promise<CommittedBatch | ReplayedBatch | undefined> {
-    return await this.#commit(mark, signal, onConflict);
+    return await this.#commit(record, signal, onConflict);
   }
 
-  /** Whether there is nothing in it. */
   get [isEmpty](): boolean {
-    return this.#lines.size === 0 && this.#parts.length === 0;
+    return this.#operations.size === 0 && this.#participants.length === 0;
   }
 
   async #commit(
-    mark: IdempotencyRecord | undefined,
+    record: IdempotencyRecord | undefined,
     signal: AbortSignal | undefined,
     onConflict?: OnConflict,
   ): Promise<CommittedBatch | ReplayedBatch | undefined> {
@@ -230,25 +212,25 @@ export class Atomic extends AtomicBatch {
     this.#committed = true;
     throwIfAborted('A commit', signal);
     this.#assertOpen();
-    const home = this.#home ?? mark;
-    if (home === undefined) return undefined;
-    const lines = [...this.#lines.values()];
-    const checks: Check[] = lines.flatMap(({ address, expected }) =>
+    const location = this.#location ?? record;
+    if (location === undefined) return undefined;
+    const operations = [...this.#operations.values()];
+    const checks: Check[] = operations.flatMap(({ address, expected }) =>
       expected === undefined ? [] : [{ address, expected }],
     );
     const changes = await Promise.all(
-      lines.flatMap(({ change }) => (change === undefined ? [] : [change()])),
+      operations.flatMap(({ change }) => (change === undefined ? [] : [change()])),
     );
-    const participants = mark === undefined ? this.#parts : [mark, ...this.#parts];
+    const participants = record === undefined ? this.#participants : [record, ...this.#participants];
     const refusal = (conflict: ConflictedBatch): Error => {
-      const line = this.#lines.get(rowNameOf(conflict.address));
-      return line?.added === true
-        ? existsError(line.state, keyOf(line.address))
+      const operation = this.#operations.get(rowNameOf(conflict.address));
+      return operation?.added === true
+        ? existsError(operation.state, keyOf(operation.address))
         : conflictError(conflict, 'own');
     };
     return await commitParticipants({
-      access: home.access,
-      database: home.database,
+      access: location.access,
+      database: location.database,
       own: { checks, changes },
       refusal,
       participants,
@@ -257,24 +239,24 @@ export class Atomic extends AtomicBatch {
     });
   }
 
-  #answer(outcome: CommittedBatch | ReplayedBatch | undefined): AtomicResult {
+  #resultOf(outcome: CommittedBatch | ReplayedBatch | undefined): AtomicResult {
     if (outcome === undefined) return { replayed: false, changes: [] };
     const record = outcome.outcome === 'replayed' ? outcome.row : undefined;
     const version = outcome.outcome === 'replayed' ? outcome.row.version : outcome.version;
-    // records of earlier releases hold no answer: what they answered were the keys of the repeat
+    // records of earlier releases hold no result: it was made of the keys of the repeat
     const { keys, deleted } =
-      (record === undefined ? null : (idempotencyRecordIn(record).answer as RecordedChanges | null)) ??
+      (record === undefined ? null : (idempotencyRecordIn(record).result as RecordedChanges | null)) ??
       this.#recorded;
-    const gone = new Set(deleted);
+    const deletions = new Set(deleted);
     const changes = keys.map((key, index) => ({
       key: decodeKey(key) ?? key,
-      etag: gone.has(index) ? undefined : version,
+      etag: deletions.has(index) ? undefined : version,
     }));
     return { replayed: record !== undefined, changes };
   }
 
   get #recorded(): RecordedChanges {
-    const changed = [...this.#lines.values()].filter(({ change }) => change !== undefined);
+    const changed = [...this.#operations.values()].filter(({ change }) => change !== undefined);
     return {
       keys: changed.map(({ address }) => address.key),
       deleted: changed.flatMap(({ deletes }, index) => (deletes ? [index] : [])),
@@ -282,17 +264,16 @@ export class Atomic extends AtomicBatch {
   }
 
   /**
-   * What the caller gave. Where something rests on a reading, a repeat reads again and has other
-   * etags, and other values made of what it has read: then only the verbs and the rows are
-   * compared.
+   * What the caller gave. Where it rests on reading, a repeat reads again and has other etags and
+   * values: then only verbs and rows are compared.
    */
   get #content(): unknown {
-    return this.#calls.map(({ about, whole }) => (this.#restsOnReading ? about : whole()));
+    return this.#calls.map(({ subject, whole }) => (this.#restsOnReading ? subject : whole()));
   }
 
-  #note(verb: string, { address: { container, entity, key } }: Line, given?: () => readonly unknown[]): void {
-    const about = [verb, container, entity, key];
-    this.#calls.push({ about, whole: () => (given === undefined ? about : [...about, ...given()]) });
+  #record(verb: string, { address }: RowOperation, given?: () => readonly unknown[]): void {
+    const subject = [verb, address.container, address.entity, address.key];
+    this.#calls.push({ subject, whole: () => (given === undefined ? subject : [...subject, ...given()]) });
   }
 
   #put<T>(
@@ -303,17 +284,20 @@ export class Atomic extends AtomicBatch {
     ttlMs: number | 'keep' | 'never' | undefined,
     expiry: 'replace' | 'keep',
   ): this {
-    const line = this.#line(store, key);
+    const operation = this.#operation(store, key);
     const rows = rowsOf(store);
     const ttl: TimeToLive = ttlOf('An atomic write', ttlMs, rows.state.ttlMs, expiry);
-    // encoded now, so that what the caller changes later is not what is stored; an error waits for
-    // commit()
+    // encoded now: later changes of the caller are not stored; `commit` throws an error
     const encoding = (async () => await rows.codec.encode(key, value))();
     encoding.catch(() => undefined);
-    const { address } = line;
-    this.#change(line, async () => ({ kind: 'put', address, value: (await encoding).stored, ttl }), false);
+    const { address } = operation;
+    this.#change(
+      operation,
+      async () => ({ kind: 'put', address, value: (await encoding).stored, ttl }),
+      false,
+    );
     const { state } = rows;
-    // what was given, before the schema adds to it: a new default turns no repeat away
+    // what was given, before the schema adds to it: a new default must not refuse a repeat
     const content = (): unknown =>
       JSON.parse(
         encodeValue(value, () => `${state.name} ${inspect(key)}`, {
@@ -321,18 +305,18 @@ export class Atomic extends AtomicBatch {
           schemaVersion: 1,
         }).text,
       );
-    this.#note(verb, line, () => [content(), ttlMs ?? null]);
+    this.#record(verb, operation, () => [content(), ttlMs ?? null]);
     return this;
   }
 
-  #line(store: AnyStore, key: Key): Line {
+  #operation(store: AnyStore, key: Key): RowOperation {
     const rows = rowsOf(store);
     const address = rows.address(key);
-    this.#settle(`state '${rows.state.name}'`, rows.access, address.database);
+    this.#assertLocation(`state '${rows.state.name}'`, rows.access, address.database);
     const name = rowNameOf(address);
-    let line = this.#lines.get(name);
-    if (line === undefined) {
-      line = {
+    let operation = this.#operations.get(name);
+    if (operation === undefined) {
+      operation = {
         address,
         state: rows.state.name,
         expected: undefined,
@@ -340,80 +324,76 @@ export class Atomic extends AtomicBatch {
         change: undefined,
         deletes: false,
       };
-      this.#lines.set(name, line);
+      this.#operations.set(name, operation);
     }
-    return line;
+    return operation;
   }
 
-  #expectRead(line: Line, read: EntryInfo): void {
-    this.#expect(line, { version: etagIn(read) });
+  #expectRead(operation: RowOperation, read: EntryInfo): void {
+    this.#expect(operation, { version: etagIn(read) });
     this.#restsOnReading = true;
   }
 
-  /** The last change of a row counts, in its place. */
-  #change(line: Line, change: () => Promise<Change>, deletes: boolean): void {
-    const name = rowNameOf(line.address);
-    this.#lines.delete(name);
-    this.#lines.set(name, line);
-    line.change = change;
-    line.deletes = deletes;
+  /** The last change of a row counts, and takes the last place. */
+  #change(operation: RowOperation, change: () => Promise<Change>, deletes: boolean): void {
+    const name = rowNameOf(operation.address);
+    this.#operations.delete(name);
+    this.#operations.set(name, operation);
+    operation.change = change;
+    operation.deletes = deletes;
   }
 
-  #expect(line: Line, expected: Expected): void {
-    if (line.expected !== undefined && JSON.stringify(line.expected) !== JSON.stringify(expected)) {
+  #expect(operation: RowOperation, expected: Expected): void {
+    if (operation.expected !== undefined && JSON.stringify(operation.expected) !== JSON.stringify(expected)) {
       throw invalidOption(
-        `The batch checks ${inspect(keyOf(line.address))} twice, and differently: no commit could meet both.`,
+        `The batch has two different checks of ${inspect(keyOf(operation.address))}; no commit can meet both.`,
       );
     }
-    line.expected = expected;
+    operation.expected = expected;
   }
 
-  /** What is added first says where the batch belongs; another place is refused, naming both. */
-  #settle(what: string, access: StorageAccess, database: string): void {
+  /** What is added first decides the location of the batch; another location is refused. */
+  #assertLocation(what: string, access: StorageAccess, database: string): void {
     if (!this.#owns(access))
       throw invalidOption(
-        `The ${what} belongs to another storage, or another transaction, than this batch. Inside a transaction of your own, take within(transaction) of each store and stream.`,
+        `The ${what} belongs to another storage, or another transaction, than this batch. Inside your own transaction, use within(transaction) of each store and stream.`,
       );
-    const place = (where: string, provider: StorageAccess): string =>
-      `${where} on provider '${provider.provider.name}'`;
-    this.#home ??= { access, database, what };
-    const home = this.#home;
-    if (home.access !== access || home.database !== database) {
+    const nameOf = (each: Omit<BatchLocation, 'what'>): string =>
+      `${each.database} on provider '${each.access.provider.name}'`;
+    this.#location ??= { access, database, what };
+    const location = this.#location;
+    if (location.access !== access || location.database !== database) {
       throw invalidOption(
-        `One commit holds the rows of one tenant and one provider: ${home.what} is in ${place(home.database, home.access)}, ${what} in ${place(database, access)}.`,
+        `One commit holds rows of one tenant and one provider: ${location.what} is in ${nameOf(location)}, ${what} in ${nameOf({ access, database })}.`,
       );
     }
   }
 }
 
-/** A batch for what belongs to one engine. */
+/** A batch for the stores and streams of one access. */
 export const atomicOn = (access: StorageAccess): AtomicBatch =>
   new Atomic(
     (each) => each === access,
     () => access.assertOpen(),
   );
 
-/**
- * Commits a batch with a mark of the caller's own; `undefined` when there was nothing to commit.
- * For packages that build on batches.
- */
+/** Commits a batch with a record of the caller's; `undefined` when the batch is empty. */
 export async function commitAtomic(
   batch: AtomicBatch,
-  mark: IdempotencyRecord | undefined,
+  record: IdempotencyRecord | undefined,
   signal: AbortSignal | undefined,
   onConflict?: OnConflict,
 ): Promise<CommittedBatch | ReplayedBatch | undefined> {
-  return await ownBatch(batch)[commitMarked](mark, signal, onConflict);
+  return await ownBatch(batch)[commitRecorded](record, signal, onConflict);
 }
 
-/** Whether nothing was put into a batch. */
 export const isEmptyBatch = (batch: AtomicBatch): boolean => ownBatch(batch)[isEmpty];
 
 function ownBatch(batch: AtomicBatch): Atomic {
   if (batch instanceof Atomic) return batch;
   throw isOfAnotherCopy(batch, Atomic)
     ? anotherCopy('batch')
-    : invalidOption(`A batch is what atomic() answered; given was ${inspect(batch)}.`);
+    : invalidOption(`A batch must be one that atomic() returned; got ${inspect(batch)}.`);
 }
 
 const isRead = (given: Key | EntryInfo): given is EntryInfo =>
@@ -423,7 +403,7 @@ function rowsOf(store: AnyStore): StateRows<unknown> {
   if (store instanceof TypedStore) return (store as TypedStore<unknown>)[storeRows];
   throw isOfAnotherCopy(store, TypedStore)
     ? anotherCopy('store')
-    : invalidOption(`A batch takes stores of its own storage; given was ${inspect(store)}.`);
+    : invalidOption(`A batch takes stores of its own storage; got ${inspect(store)}.`);
 }
 
 /** A process may hold a package twice, each with classes of its own. */
@@ -437,5 +417,5 @@ function isOfAnotherCopy(given: unknown, known: { readonly name: string }): bool
 
 const anotherCopy = (what: string): Error =>
   invalidOption(
-    `This ${what} is of another copy of @kvent/key-value-storage: this process has loaded the package twice. Install one version of it (\`npm ls @kvent/key-value-storage\`).`,
+    `This ${what} is of another copy of @kvent/key-value-storage: the process has loaded the package twice. Install one version (\`npm ls @kvent/key-value-storage\`).`,
   );

@@ -1,7 +1,4 @@
-/**
- * Cursors of pages: where the last page ended, and what it was a page of, so that a cursor is
- * refused where it does not belong.
- */
+/** Cursors of pages: the last key of a page, and a digest of its range and tenant. */
 import { storageError } from '../base/errors.js';
 import { decodeKey, encodeKey } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
@@ -9,7 +6,7 @@ import { limits } from '../base/limits.js';
 import type { ScanRange } from '../port/storage-provider.js';
 import { textDigest } from '../encoding/text-digest.js';
 
-/** What a cursor is bound to: its range and its place. */
+/** What a cursor is bound to. */
 export type CursorScope = Pick<ScanRange, 'database' | 'container' | 'entity' | 'start' | 'end' | 'reverse'>;
 
 const pattern = /^([0-9a-z]{1,16})\.([A-Za-z0-9_-]+)$/;
@@ -20,15 +17,15 @@ export function encodeCursor(scope: CursorScope, lastKey: string): string {
 }
 
 /**
- * The key after which the page begins. Cursors come back from clients, so nothing is taken on
- * trust: `INVALID_CURSOR` for one of another range, tenant or state, for one that holds no key that
- * Kvent wrote, and for one above `cursorCharactersMax`.
+ * The key after which the page begins. Clients send cursors, so everything is checked:
+ * `INVALID_CURSOR` for one of another range, tenant or state, for one whose key Kvent did not
+ * write, and for one above `cursorCharactersMax`.
  */
 export function decodeCursor(scope: CursorScope, cursor: unknown): string {
-  if (typeof cursor !== 'string') throw invalidCursor(`A cursor is a text; given was ${inspect(cursor)}.`);
+  if (typeof cursor !== 'string') throw invalidCursor(`A cursor must be a text; got ${inspect(cursor)}.`);
   if (cursor.length > limits.cursorCharactersMax)
     throw invalidCursor(
-      `A cursor has at most ${limits.cursorCharactersMax} characters; given were ${cursor.length}.`,
+      `A cursor must have at most ${limits.cursorCharactersMax} characters; got ${cursor.length}.`,
     );
   const [, hash, code] = pattern.exec(cursor) ?? [];
   const lastKey = code === undefined ? undefined : decodeBase64Url(code);
@@ -39,7 +36,7 @@ export function decodeCursor(scope: CursorScope, cursor: unknown): string {
     !isWithin(scope, lastKey)
   ) {
     throw invalidCursor(
-      `${inspect(cursor)} is no cursor of this range and tenant: pass \`next\` of the page before, with the same range.`,
+      `${inspect(cursor)} is not a cursor of this range and tenant: pass \`next\` of the page before, with the same range.`,
     );
   }
   return lastKey;
@@ -47,10 +44,7 @@ export function decodeCursor(scope: CursorScope, cursor: unknown): string {
 
 const invalidCursor = (message: string) => storageError('INVALID_CURSOR', message, {});
 
-/**
- * Whether it is the encoding of a key. So no engine is asked for what it cannot store: NUL, lone
- * surrogates, a key that is too long.
- */
+/** Whether it is an encoded key: an engine is never asked for NUL, lone surrogates or a long key. */
 function isKey(encoded: string): boolean {
   try {
     const key = decodeKey(encoded);
@@ -74,7 +68,7 @@ function decodeBase64Url(code: string): string | undefined {
   }
 }
 
-/** Against mistakes, not against forgery: a cursor opens nothing that its range does not. */
+/** Against mistakes, not against forgery: a cursor gives access to nothing outside its range. */
 function hashOf(scope: CursorScope, lastKey: string): string {
   return textDigest(
     JSON.stringify([

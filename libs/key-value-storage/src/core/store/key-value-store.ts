@@ -1,7 +1,7 @@
 /**
- * What users inject and call. Abstract classes, not interfaces: they stand in decorated signatures,
- * where a type alone dies at start-up; and without private members, so that a stub of the right
- * shape is a store too. `typed-store.ts` is what they get.
+ * The classes that users inject and call; `typed-store.ts` implements the store. Abstract classes,
+ * because Nest needs a runtime value for a decorated parameter. No private members, so that a stub
+ * is assignable.
  */
 import type { CommitParticipant } from '../commit/participant.js';
 import type { Entry, EntryInfo } from './entry.js';
@@ -16,17 +16,16 @@ type Awaitable<T> = T | Promise<T>;
 /** An etag, or something that carries one. */
 export type EtagLike = string | EntryInfo;
 
-// `?: T | undefined` where undefined means the default; bare `?: T` where it would silently drop a
-// check.
+// `?: T | undefined` where undefined means the default; `?: T` where it would drop a check.
 export interface CallOptions {
   /**
-   * Still queued: nothing is done. On its way: the call ends at once with `ABORTED` and `effect:
-   * 'unknown'`.
+   * Aborts the call with `ABORTED`: with `effect: 'none'` while it is queued, with `'unknown'` once
+   * it was sent.
    */
   readonly signal?: AbortSignal | undefined;
 }
 export interface ReadOptions extends CallOptions {
-  /** 'stale': may be answered by a replica or a cache. @default 'current' */
+  /** 'stale': a replica or a cache may be read. @default 'current' */
   readonly consistency?: 'current' | 'stale';
 }
 /**
@@ -38,15 +37,15 @@ export interface WriteOptions extends CallOptions {
 }
 export interface GuardedWriteOptions extends WriteOptions {
   /**
-   * Given but undefined or null is `INVALID_OPTION`, blank or malformed is `INVALID_ETAG`, never
-   * "no check". `'*'`: whatever is there now, but something.
+   * The etag that the row must have. Present as undefined or null it is `INVALID_OPTION`, blank or
+   * malformed `INVALID_ETAG`, never "no check". `'*'`: the row must exist.
    */
   readonly ifMatch?: EtagLike | Precondition | '*';
 }
 export interface PageRequest extends KeyRange {
   /** Items at most, up to 1,000. @default 100 */
   readonly limit?: number;
-  /** What the page before answered as `next`; bound to its range and tenant. */
+  /** `next` of the page before; bound to its range and tenant. */
   readonly cursor?: string | undefined;
 }
 export interface Page<Item> {
@@ -72,14 +71,11 @@ export abstract class KeyValueStore<in out T> {
   abstract has(key: Key, options?: ReadOptions): Promise<boolean>;
   /** Etag and times; no value is fetched. */
   abstract stat(key: Key, options?: ReadOptions): Promise<EntryInfo | undefined>;
-  /**
-   * Creates; `KEY_EXISTS` if it is there, and then nothing has changed. Of many callers one
-   * creates.
-   */
+  /** Creates an entry; `KEY_EXISTS` if there is one. Of concurrent callers exactly one creates. */
   abstract add(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>>;
   /**
-   * The entry, and whether this call made it: of many callers one hears `added: true`. `make` runs
-   * only where there is none.
+   * The entry, and whether this call created it: of concurrent callers exactly one gets `added:
+   * true`. `make` runs only where there is none.
    */
   abstract getOrAdd(
     key: Key,
@@ -87,30 +83,30 @@ export abstract class KeyValueStore<in out T> {
     options?: WriteOptions,
   ): Promise<{ readonly entry: Entry<T>; readonly added: boolean }>;
   /**
-   * Overwrites, whatever is there; with `ifMatch` only what the caller saw: `STORAGE_CONFLICT`
-   * (never retried) otherwise, also where it is gone.
+   * Creates or overwrites. With `ifMatch` only the version that the caller has read:
+   * `STORAGE_CONFLICT` (never retried) otherwise, also where there is none.
    */
   abstract set(key: Key, value: Input<T>, options?: GuardedWriteOptions): Promise<Entry<T>>;
-  /** Overwrites; `KEY_NOT_FOUND` if it is not there. */
+  /** Overwrites; `KEY_NOT_FOUND` if there is none. */
   abstract replace(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>>;
   /**
-   * Overwrites only what was read; `STORAGE_CONFLICT` if it has changed or is gone. Keeps the
-   * expiry unless told otherwise.
+   * Overwrites the version that was read; `STORAGE_CONFLICT` if it has changed or is gone. Keeps
+   * the expiry unless `ttlMs` is given.
    */
   abstract save(entry: Entry<T>, options?: WriteOptions): Promise<Entry<T>>;
   /**
-   * Reads, changes, writes; again on fresh state if someone was faster (50 attempts within 5 s by
-   * default, then `STORAGE_CONFLICT` with `attempts`). `change` may run several times. The same
-   * reference back, and no `ttlMs`: nothing is written. `undefined` back is `INVALID_VALUE`. An
-   * absent key is `KEY_NOT_FOUND`, unless `initial` says what it counts as. Keeps the expiry unless
-   * told otherwise.
+   * Reads, changes and writes; repeats that after a conflict (50 attempts within 5 s by default,
+   * then `STORAGE_CONFLICT` with `attempts`), so `change` may run several times. Nothing is written
+   * when it returns the same reference and no `ttlMs` is given; `undefined` is `INVALID_VALUE`. An
+   * absent key is `KEY_NOT_FOUND`, unless `initial` is given. Keeps the expiry unless `ttlMs` is
+   * given.
    */
   abstract update(
     key: Key,
     change: (value: T) => Awaitable<Input<T>>,
     options?: WriteOptions & {
       readonly retry?: RetryOptions | undefined;
-      /** What an absent key counts as. */
+      /** The value that an absent key counts as. */
       readonly initial?: (() => Input<T>) | undefined;
     },
   ): Promise<Entry<T>>;
@@ -120,14 +116,14 @@ export abstract class KeyValueStore<in out T> {
    */
   abstract touch(key: Key, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo>;
   /**
-   * Whether it was there. With `ifMatch` only what the caller saw: `STORAGE_CONFLICT` otherwise,
-   * also where it is gone.
+   * Deletes, and returns whether there was an entry. With `ifMatch` only the version that the caller
+   * has read: `STORAGE_CONFLICT` otherwise, also where there is none.
    */
   abstract delete(
     key: Key,
     options?: CallOptions & { readonly ifMatch?: EtagLike | Precondition | '*' },
   ): Promise<boolean>;
-  /** Gets and deletes: of many callers one hears the entry. */
+  /** Gets and deletes: of concurrent callers exactly one gets the entry. */
   abstract take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined>;
 
   // ─── many
@@ -140,18 +136,15 @@ export abstract class KeyValueStore<in out T> {
     keys: K,
     options?: ReadOptions,
   ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }>;
-  /**
-   * Overwrites up to 900 keys in one batch: all of them or none. The same key twice is
-   * `INVALID_OPTION`.
-   */
+  /** Creates or overwrites up to 900 keys, all or none. The same key twice is `INVALID_OPTION`. */
   abstract setMany(
     items: Iterable<{ readonly key: Key; readonly value: Input<T> }>,
     options?: WriteOptions,
   ): Promise<readonly Entry<T>[]>;
   /**
-   * Entries in key order, page by page: no snapshot, but it neither repeats nor misses a key that
-   * was there all the time. It ends with the last key that was there when it began; so do `keys`,
-   * `count`, `deleteMany` and `clear`.
+   * Entries in key order, read page by page: not a snapshot, but no key that exists all the time is
+   * repeated or missed. Ends with the key that was the last at the start; so do `keys`, `count`,
+   * `deleteMany` and `clear`.
    */
   abstract list(range?: KeyRange, options?: ReadOptions): AsyncIterable<Entry<T>>;
   /**
@@ -164,8 +157,8 @@ export abstract class KeyValueStore<in out T> {
   abstract keys(range?: KeyRange, options?: ReadOptions): AsyncIterable<Key>;
   abstract count(range?: KeyRange, options?: ReadOptions): Promise<number>;
   /**
-   * Deletes page by page and answers how many; an error on the way says `done`. At least one bound;
-   * a bound of nothing is `INVALID_OPTION`.
+   * Deletes page by page and returns how many; an error has their number as `done`. Without a bound,
+   * or with an empty one, it is `INVALID_OPTION`.
    */
   abstract deleteMany(range: KeyRange, options?: CallOptions): Promise<number>;
   /** Deletes every entry of this store and tenant, as `deleteMany` does. */
@@ -174,22 +167,22 @@ export abstract class KeyValueStore<in out T> {
   // ─── elsewhere
 
   /**
-   * The same store of this tenant, whatever the context. `TENANT_MISSING` for a malformed name,
+   * The same store of one tenant, whatever the current one. `TENANT_MISSING` for a malformed name,
    * `INVALID_OPTION` for a shared state.
    */
   abstract forTenant(tenant: string): KeyValueStore<T>;
   /**
-   * The same store, of the same tenant, inside the caller's own database transaction: what it
-   * writes is committed or rolled back with it. For a service that is handed a transaction.
+   * The same store, of the same tenant, inside the caller's own database transaction, with which
+   * its writes are committed or rolled back.
    * `INVALID_OPTION` for what is no open transaction, `STORAGE_UNSUPPORTED` where the provider has
    * none.
    */
   abstract within(transaction: object): KeyValueStore<T>;
 }
 
-/** One line for each change, in the order in which they were added. */
+/** The changes, in the order in which they were added. */
 export interface AtomicResult {
-  /** This is the first answer of the idempotency key, given again: nothing was written. */
+  /** The result of the first call with the idempotency key: nothing was written. */
   readonly replayed: boolean;
   readonly changes: readonly {
     readonly key: Key;
@@ -202,19 +195,16 @@ export interface AtomicResult {
 export type AnyStore = KeyValueStore<any>;
 
 /**
- * Changes of one commit: all of them or none, within one tenant and one storage provider. A store
- * of another tenant, scope or provider is `INVALID_OPTION` at that call, naming both. Of several
- * writes of one row the last counts; checks see the state before the commit.
+ * Changes of one commit, all or none, within one tenant and one storage provider. A store of
+ * another tenant, scope or provider is `INVALID_OPTION` at that call. Of several writes of one row
+ * the last counts; checks see the state before the commit.
  */
 export abstract class AtomicChanges {
-  /** Nothing is committed unless this is still what was read. */
+  /** Commits nothing unless the entry still has the version that was read. */
   abstract check(store: AnyStore, read: EntryInfo): this;
-  /**
-   * Nothing is committed unless there is none, as was read: `STORAGE_CONFLICT`, which is retried
-   * together with the reading.
-   */
+  /** Commits nothing unless the key is absent: `STORAGE_CONFLICT`, retried with the reading. */
   abstract checkAbsent(store: AnyStore, key: Key): this;
-  /** Creates: `KEY_EXISTS` if it is there, which is never retried. */
+  /** Creates; `KEY_EXISTS`, never retried, if there is one. */
   abstract add<T>(
     store: KeyValueStore<T>,
     key: Key,
@@ -227,40 +217,34 @@ export abstract class AtomicChanges {
     value: NoInfer<Input<T>>,
     options?: { readonly ttlMs?: number | 'keep' | 'never' },
   ): this;
-  /** Written only if it is still what was read; keeps its expiry. */
+  /** Overwrites the version that was read; keeps its expiry. */
   abstract save<T>(store: KeyValueStore<T>, entry: Entry<NoInfer<T>>): this;
-  /** An entry instead of a key: checked too. */
+  /** Deletes; with an entry instead of a key only the version that was read. */
   abstract delete(store: AnyStore, key: Key | EntryInfo): this;
-  /**
-   * What another package adds to this commit: `orders.appending(…)`. One stream twice is
-   * `INVALID_OPTION`.
-   */
-  abstract include(part: CommitParticipant): this;
+  /** Adds a part of another package: `orders.appending(…)`. One stream twice is `INVALID_OPTION`. */
+  abstract include(participant: CommitParticipant): this;
 }
 
 export abstract class AtomicBatch extends AtomicChanges {
   /**
-   * All of it, or none: throws `STORAGE_CONFLICT` with the first key whose check failed
-   * (`KEY_EXISTS` of an `add`), `LIMIT_EXCEEDED` over 900 rows or 8 MB. There is no result one
-   * could forget to look at. A part that was included rejects with its own error. A batch is
-   * committed once; a second time is `INVALID_STATE`.
+   * Commits everything or nothing. Rejects with `STORAGE_CONFLICT` and the first key whose check
+   * failed (`KEY_EXISTS` for an `add`), `LIMIT_EXCEEDED` over 900 rows or 8 MB, and the errors of
+   * included parts. A second commit of the batch is `INVALID_STATE`.
    *
-   * With `idempotencyKey`, for a day: the same batch again answers what the first one did, its keys
-   * included, with `replayed: true`; another one under the same key is `IDEMPOTENCY_CONFLICT`.
-   * Compared is the `content` given with the key, else the calls that made the batch; only their
-   * verbs and rows where something in it was read (`save`, `check`, `delete(entry)`, a stream as it
-   * was loaded). The key belongs to the tenant.
+   * With `idempotencyKey`, for a day: a repeat of the batch returns the result of the first commit,
+   * with `replayed: true`; another batch with the same key is `IDEMPOTENCY_CONFLICT`. What is
+   * compared is the `content` given with the key, else the calls that made the batch; only their
+   * verbs and rows where the batch rests on reading (`save`, `check`, `delete(entry)`, a loaded
+   * stream). The key belongs to the tenant.
    */
   abstract commit(
     options?: CallOptions & { readonly idempotencyKey?: string | IdempotentCall | undefined },
   ): Promise<AtomicResult>;
 }
 
-/**
- * The stores of one application. Made by `KeyValueStorageModule`, or by `openStorage` without Nest.
- */
+/** The stores of one application, opened by `KeyValueStorageModule`, or by `openStorage`. */
 export abstract class KeyValueStorage implements AsyncDisposable {
-  /** The store of a state: a class with `@State`, or what `defineState` answered. */
+  /** The store of a state: of a class with `@State`, or a definition of `defineState`. */
   abstract store<T>(definition: StateDefinition<T>): KeyValueStore<T>;
   abstract store<T>(state: ClassOf<T>): KeyValueStore<T>;
   abstract atomic(): AtomicBatch;

@@ -1,8 +1,9 @@
-/** Listing, paging, counting and deleting by range: page by page through the port's scan. */
+/** Lists, pages, counts and deletes by range, page by page. */
 import { throwIfAborted } from '../base/abort.js';
 import { conflictError } from '../commit/commit.js';
 import { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
 import { frozenKey, type Entry } from './entry.js';
+import { assertAtMost } from '../base/assert-limits.js';
 import { isStorageError, partlyDone, storageError } from '../base/errors.js';
 import { decodeKey, encodeRange } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
@@ -15,10 +16,7 @@ import type { ScannedRow, ScanRange } from '../port/storage-provider.js';
 
 const rangeNames = ['prefix', 'start', 'end', 'reverse'];
 const pageItemsDefault = 100;
-/**
- * Rows that a list asks for at once: few enough to stay small with the largest values, enough to
- * make few turns.
- */
+/** Rows of one page of a list: small with the largest values, and few round trips. */
 const listPageItems = 200;
 
 export class RangeReader<T> {
@@ -60,7 +58,7 @@ export class RangeReader<T> {
   async page(request: PageRequest | undefined, options: ReadOptions | undefined): Promise<Page<Entry<T>>> {
     assertOptions('page', request, [...rangeNames, 'limit', 'cursor']);
     const { limit = pageItemsDefault, cursor, ...range } = request ?? {};
-    assertLimit(limit);
+    assertPageLimit(limit);
     const scope = this.#scope(range);
     const after = cursor === undefined ? {} : { after: decodeCursor(scope, cursor) };
     const [{ rows, more }] = await this.#rows.access.scan(
@@ -79,10 +77,7 @@ export class RangeReader<T> {
     return count;
   }
 
-  /**
-   * Page by page, one batch each; an error on the way says how many were deleted before it
-   * (`done`).
-   */
+  /** One batch for each page; an error says how many were deleted before it (`done`). */
   async delete(range: KeyRange, options: CallOptions | undefined): Promise<number> {
     const scope = this.#scope(range);
     const { access } = this.#rows;
@@ -132,7 +127,7 @@ export class RangeReader<T> {
   #scope(range: KeyRange): CursorScope {
     assertOptions('A range', range, rangeNames);
     if (range.reverse !== undefined && typeof range.reverse !== 'boolean')
-      throw invalidOption(`A range's reverse is true or false; given was ${inspect(range.reverse)}.`);
+      throw invalidOption(`A range's reverse must be true or false; got ${inspect(range.reverse)}.`);
     const { container, entity } = this.#rows.state;
     return {
       database: this.#rows.database(),
@@ -161,23 +156,13 @@ export class RangeReader<T> {
 const consistencyOf = (options: ReadOptions | undefined): Pick<ScanRange, 'consistency'> =>
   options?.consistency === undefined ? {} : { consistency: options.consistency };
 
-function assertLimit(limit: unknown): asserts limit is number {
+/** `INVALID_OPTION`, `OUT_OF_RANGE` or `LIMIT_EXCEEDED` for what is no limit of a page. */
+export function assertPageLimit(limit: unknown): asserts limit is number {
   if (typeof limit !== 'number')
-    throw invalidOption(`A page's limit is a number; given was ${inspect(limit)}.`);
+    throw invalidOption(`A page's limit must be a number; got ${inspect(limit)}.`);
   if (!Number.isInteger(limit) || limit < 1)
     throw outOfRange(
-      `A page's limit is a whole number from 1 to ${limits.pageItemsMax}; given was ${String(limit)}.`,
+      `A page's limit must be a whole number from 1 to ${limits.pageItemsMax}; got ${inspect(limit)}.`,
     );
-  if (limit > limits.pageItemsMax) {
-    const [given, allowed] = [limit, limits.pageItemsMax];
-    throw storageError(
-      'LIMIT_EXCEEDED',
-      `A page of ${given} items is over the limit pageItemsMax of ${allowed}.`,
-      {
-        limit: 'pageItemsMax',
-        given,
-        allowed,
-      },
-    );
-  }
+  assertAtMost('pageItemsMax', limit, 'items of a page');
 }

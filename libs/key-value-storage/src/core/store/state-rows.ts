@@ -1,7 +1,4 @@
-/**
- * The rows of one state, of one tenant at a time: addresses, reads and writes in the terms of the
- * port, entries in the terms of the user.
- */
+/** The rows of one state: keys to addresses, rows to entries, and the changes of single rows. */
 import { untilAborted } from '../base/abort.js';
 import { conflictError, type CommittedBatch, type ConflictedBatch } from '../commit/commit.js';
 import type { StorageAccess } from '../commit/storage-access.js';
@@ -21,10 +18,7 @@ export class StateRows<T> {
   readonly access: StorageAccess;
   readonly state: ResolvedState<T>;
   readonly codec: ValueCodec<T>;
-  /**
-   * The database of the moment. It is asked once a call, when the call is made: retries and later
-   * pages keep it.
-   */
+  /** The database of the current tenant: called once a call, so that retries and pages keep it. */
   readonly database: () => string;
 
   constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {
@@ -34,23 +28,19 @@ export class StateRows<T> {
     this.codec = new ValueCodec(state, access.provider.features.durable === false);
   }
 
-  address(key: Key): Address {
-    return {
-      database: this.database(),
-      container: this.state.container,
-      entity: this.state.entity,
-      key: encodeKey(key),
-    };
+  address(key: Key, database = this.database()): Address {
+    const { container, entity } = this.state;
+    return { database, container, entity, key: encodeKey(key) };
   }
 
-  /** A promise only where the value must be lifted from an older schema version. */
+  /** A promise only where the value must be upcast from an older schema version. */
   entry(address: Address, key: Key, row: Row, expiresAt = row.expiresAt): Entry<T> | Promise<Entry<T>> {
     const value = this.codec.decode(address, row.value);
     const { schemaVersion } = this.state;
     if (!isPromise(value))
       return new ReadEntry(key, value, row.version, row.updatedAt, expiresAt, address, schemaVersion);
     return value.then(
-      (lifted) => new ReadEntry(key, lifted, row.version, row.updatedAt, expiresAt, address, schemaVersion),
+      (upcast) => new ReadEntry(key, upcast, row.version, row.updatedAt, expiresAt, address, schemaVersion),
     );
   }
 
@@ -69,9 +59,9 @@ export class StateRows<T> {
     return await this.access.commit(address.database, { checks, changes: [change] }, options);
   }
 
-  /** The entry that a landed write left behind. */
-  written(address: Address, key: Key, encoded: Encoded<T>, landed: CommittedBatch, index = 0): Entry<T> {
-    const { version, time, rows } = landed;
+  /** The entry that a committed write left behind. */
+  written(address: Address, key: Key, encoded: Encoded<T>, batch: CommittedBatch, index = 0): Entry<T> {
+    const { version, time, rows } = batch;
     return new ReadEntry(
       key,
       encoded.value,
@@ -84,9 +74,9 @@ export class StateRows<T> {
   }
 
   /**
-   * Moves a sliding expiry to the time that the row was written with, at most once per tenth of it,
-   * and once for all who read it at the same time. Answers the expiry afterwards: a renewal that
-   * fails, or meets somebody who has the row, does not fail the read and does not hold it up.
+   * Renews a sliding expiry to the TTL that the row was written with, at most once per tenth of it,
+   * and once for all concurrent readers. Returns the expiry afterwards. A renewal that fails, or
+   * finds the row locked, neither fails nor delays the read.
    */
   async slide(
     address: Address,
@@ -99,14 +89,14 @@ export class StateRows<T> {
     if (time + ttlMs - expiresAt < ttlMs / 10) return expiresAt;
     const { version } = row;
     const name = lockNameOf(address.database, address);
-    // it goes on when the reader has gone
+    // it continues when the reader aborts
     const renew = async (): Promise<Renewed | undefined> =>
       await this.access.detached(address.database, async () => await this.#renew(address, version, ttlMs));
     const renewal = this.access.renewals.once(name, version, time, renew);
     return (await untilAborted('A read', 'none', signal, renewal)) ?? expiresAt;
   }
 
-  /** Nothing where the row was not renewed: nobody waits for a row that somebody else has. */
+  /** `undefined` where the row was not renewed; it does not wait for the row. */
   async #renew(address: Address, version: Version, ttlMs: number): Promise<Renewed | undefined> {
     try {
       const checks = [{ address, expected: { version } }];

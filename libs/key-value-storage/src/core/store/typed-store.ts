@@ -1,8 +1,5 @@
-/**
- * What users get as `KeyValueStore`: each verb checks what it was given, encodes, and asks the port
- * in as few turns as it can.
- */
-import { conflictError, existsError, keyOf, type ConflictedBatch } from '../commit/commit.js';
+/** The `KeyValueStore` of users: each verb checks its arguments, encodes, and calls the port. */
+import { conflictError, conflictOf, existsError, type ConflictedBatch } from '../commit/commit.js';
 import { assertAtMost } from '../base/assert-limits.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { throwIfAborted } from '../base/abort.js';
@@ -37,7 +34,7 @@ const writeNames = ['signal', 'ttlMs'];
 const guardedNames = [...writeNames, 'ifMatch'];
 const updateNames = [...writeNames, 'retry', 'initial'];
 
-/** On a store: what batches and other packages of Kvent work by. */
+/** On a store: its rows, for batches and other packages of Kvent. */
 export const storeRows = Symbol('kvent.store-rows');
 
 export class TypedStore<T> extends KeyValueStore<T> {
@@ -57,14 +54,14 @@ export class TypedStore<T> extends KeyValueStore<T> {
   async get(key: Key, options?: ReadOptions): Promise<Entry<T> | undefined> {
     assertOptions('get', options, readNames);
     const address = this.#rows.address(key);
-    const own = frozenKey(key);
+    const ownKey = frozenKey(key);
     const { rows, time } = await this.#rows.access.read([address], options);
     const row = rows[0];
     if (row === undefined) return undefined;
     const expiresAt = this.#rows.state.sliding
       ? await this.#rows.slide(address, row, time, options?.signal)
       : row.expiresAt;
-    const entry = this.#rows.entry(address, own, row, expiresAt);
+    const entry = this.#rows.entry(address, ownKey, row, expiresAt);
     return isPromise(entry) ? await entry : entry;
   }
 
@@ -82,9 +79,9 @@ export class TypedStore<T> extends KeyValueStore<T> {
   async stat(key: Key, options?: ReadOptions): Promise<EntryInfo | undefined> {
     assertOptions('stat', options, readNames);
     const address = this.#rows.address(key);
-    const own = frozenKey(key);
+    const ownKey = frozenKey(key);
     const { row } = await this.#readInfo(address, options);
-    return row === undefined ? undefined : this.#rows.info(own, row);
+    return row === undefined ? undefined : this.#rows.info(ownKey, row);
   }
 
   add(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>> {
@@ -102,12 +99,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
     assertOptions('getOrAdd', options, writeNames);
     assertFunction('getOrAdd', 'make', make);
     const address = this.#rows.address(key);
-    const own = frozenKey(key);
+    const ownKey = frozenKey(key);
     const ttl = ttlOf('getOrAdd', options?.ttlMs, this.#rows.state.ttlMs, 'replace');
     return await this.#rows.retry(address, this.#policy(options), async () => {
       const { row } = await this.#rows.access.readOne(address, callOptions(options));
-      if (row !== undefined) return { entry: await this.#rows.entry(address, own, row), added: false };
-      const encoded = await this.#rows.codec.encode(own, await make());
+      if (row !== undefined) return { entry: await this.#rows.entry(address, ownKey, row), added: false };
+      const encoded = await this.#rows.codec.encode(ownKey, await make());
       const result = await this.#rows.change(
         { kind: 'put', address, value: encoded.stored, ttl },
         'absent',
@@ -115,12 +112,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
       );
       return result.outcome === 'conflict'
         ? result
-        : { entry: this.#rows.written(address, own, encoded, result), added: true };
+        : { entry: this.#rows.written(address, ownKey, encoded, result), added: true };
     });
   }
 
   set(key: Key, value: Input<T>, options?: GuardedWriteOptions): Promise<Entry<T>> {
-    return this.#write('set', key, value, options, { onConflict: callersConflict, guarded: true });
+    return this.#write('set', key, value, options, { onConflict: callerConflict, guarded: true });
   }
 
   replace(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>> {
@@ -153,25 +150,25 @@ export class TypedStore<T> extends KeyValueStore<T> {
     if (options?.initial !== undefined) assertFunction('update', 'initial', options.initial);
     const rows = this.#rows;
     const address = rows.address(key);
-    const own = frozenKey(key);
+    const ownKey = frozenKey(key);
     const ttl = ttlOf('update', options?.ttlMs, rows.state.ttlMs, 'keep');
     return await rows.retry(address, this.#policy(options, options?.retry), async () => {
       const { row } = await rows.access.readOne(address, callOptions(options));
-      if (row === undefined && options?.initial === undefined) throw this.#notFound(own);
+      if (row === undefined && options?.initial === undefined) throw this.#notFound(ownKey);
       const before =
         row === undefined
-          ? (await rows.codec.encode(own, options?.initial?.())).value
+          ? (await rows.codec.encode(ownKey, options?.initial?.())).value
           : await rows.codec.decode(address, row.value);
       const after = await change(before);
       if (row !== undefined && after === before && options?.ttlMs === undefined)
-        return await rows.entry(address, own, row);
-      const encoded = await rows.codec.encode(own, after);
+        return await rows.entry(address, ownKey, row);
+      const encoded = await rows.codec.encode(ownKey, after);
       const result = await rows.change(
         { kind: 'put', address, value: encoded.stored, ttl },
         row === undefined ? 'absent' : { version: row.version },
         options,
       );
-      return result.outcome === 'conflict' ? result : rows.written(address, own, encoded, result);
+      return result.outcome === 'conflict' ? result : rows.written(address, ownKey, encoded, result);
     });
   }
 
@@ -180,14 +177,14 @@ export class TypedStore<T> extends KeyValueStore<T> {
     assertTtl('touch', (options as Partial<typeof options> | undefined)?.ttlMs);
     const { ttlMs } = options;
     const address = this.#rows.address(key);
-    const own = frozenKey(key);
+    const ownKey = frozenKey(key);
     return await this.#rows.retry(address, this.#policy(options), async () => {
       const { row, time } = await this.#readInfo(address, callOptions(options));
-      if (row === undefined) throw this.#notFound(own);
-      if (row.expiresAt === undefined || row.expiresAt >= time + ttlMs) return this.#rows.info(own, row);
+      if (row === undefined) throw this.#notFound(ownKey);
+      if (row.expiresAt === undefined || row.expiresAt >= time + ttlMs) return this.#rows.info(ownKey, row);
       const expected = { version: row.version };
       const result = await this.#rows.change({ kind: 'renew', address, ttlMs }, expected, options);
-      return result.outcome === 'conflict' ? result : this.#rows.info(own, row, result.rows[0]?.expiresAt);
+      return result.outcome === 'conflict' ? result : this.#rows.info(ownKey, row, result.rows[0]?.expiresAt);
     });
   }
 
@@ -207,12 +204,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
   async take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined> {
     assertOptions('take', options, callNames);
     const address = this.#rows.address(key);
-    const own = frozenKey(key);
+    const ownKey = frozenKey(key);
     return await this.#rows.retry(address, this.#policy(options), async () => {
       const { row } = await this.#rows.access.readOne(address, options);
       if (row === undefined) return undefined;
-      // decoded first: what cannot be read back is not removed
-      const entry = await this.#rows.entry(address, own, row);
+      // decoded first: a value that cannot be read back is not removed
+      const entry = await this.#rows.entry(address, ownKey, row);
       const expected = { version: row.version };
       const result = await this.#rows.change({ kind: 'delete', address }, expected, options);
       return result.outcome === 'conflict' ? result : entry;
@@ -226,15 +223,15 @@ export class TypedStore<T> extends KeyValueStore<T> {
     options?: ReadOptions,
   ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }> {
     assertOptions('getMany', options, readNames);
-    if (!Array.isArray(keys))
-      throw invalidOption(`getMany takes an array of keys; given was ${inspect(keys)}.`);
+    if (!Array.isArray(keys)) throw invalidOption(`getMany: keys must be an array; got ${inspect(keys)}.`);
     assertAtMost('readAddressesMax', keys.length, 'keys in one getMany');
-    const addresses = keys.map((key) => this.#rows.address(key));
-    const own = keys.map(frozenKey);
+    const database = this.#rows.database();
+    const addresses = keys.map((key) => this.#rows.address(key, database));
+    const ownKeys = keys.map(frozenKey);
     const { rows } = await this.#rows.access.read(addresses, options);
     const entries = addresses.map(async (address, index) => {
       const row = rows[index];
-      return row === undefined ? undefined : await this.#rows.entry(address, own[index] as Key, row);
+      return row === undefined ? undefined : await this.#rows.entry(address, ownKeys[index] as Key, row);
     });
     return (await Promise.all(entries)) as { readonly [I in keyof K]: Entry<T> | undefined };
   }
@@ -247,36 +244,36 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const rows = this.#rows;
     const ttl = ttlOf('setMany', options?.ttlMs, rows.state.ttlMs, 'replace');
     const database = rows.database();
-    const given: { key: Key; value: Input<T>; address: Address }[] = [];
+    const lines: { key: Key; value: Input<T>; address: Address }[] = [];
     const names = new Set<string>();
     if (typeof (items as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
-      throw invalidOption(`setMany takes an iterable of { key, value }; given was ${inspect(items)}.`);
+      throw invalidOption(`setMany: items must be an iterable of { key, value }; got ${inspect(items)}.`);
     }
     for (const { key, value } of items) {
-      const address = { ...rows.address(key), database };
-      if (names.has(address.key)) throw invalidOption(`setMany was given the key ${inspect(key)} twice.`);
+      const address = rows.address(key, database);
+      if (names.has(address.key)) throw invalidOption(`setMany: got the key ${inspect(key)} twice.`);
       names.add(address.key);
       assertAtMost('batchEntriesMax', names.size, 'rows in one batch');
-      given.push({ key: frozenKey(key), value, address });
+      lines.push({ key: frozenKey(key), value, address });
     }
     throwIfAborted('A commit', options?.signal);
     rows.access.assertOpen();
-    if (given.length === 0) return [];
+    if (lines.length === 0) return [];
     const encoded = await Promise.all(
-      given.map(async ({ key, value }) => await rows.codec.encode(key, value)),
+      lines.map(async ({ key, value }) => await rows.codec.encode(key, value)),
     );
     const changes = encoded.map(
       ({ stored }, index) =>
         ({
           kind: 'put',
-          address: (given[index] as (typeof given)[number]).address,
+          address: (lines[index] as (typeof lines)[number]).address,
           value: stored,
           ttl,
         }) as const,
     );
     const result = await rows.access.commit(database, { checks: [], changes }, options);
     if (result.outcome === 'conflict') throw conflictError(result, 'own');
-    return given.map(({ key, address }, index) =>
+    return lines.map(({ key, address }, index) =>
       rows.written(address, key, encoded[index] as (typeof encoded)[number], result, index),
     );
   }
@@ -329,7 +326,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   // ─── parts
 
-  /** One put, in one async frame: what it checks, and what its conflict means to the caller. */
+  /** Writes one value. `write`: what it checks, and the error of its conflict. */
   async #write(
     verb: string,
     key: Key,
@@ -341,16 +338,16 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const rows = this.#rows;
     const address = rows.address(key);
     const condition = write.guarded === true ? conditionOf(options, address) : write.expected;
-    const own = frozenKey(key);
+    const ownKey = frozenKey(key);
     const ttl = ttlOf(verb, options?.ttlMs, rows.state.ttlMs, write.expiry ?? 'replace');
-    const pending = rows.codec.encode(own, value);
+    const pending = rows.codec.encode(ownKey, value);
     const encoded = isPromise(pending) ? await pending : pending;
     const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
     const checks = expected === undefined ? [] : [{ address, expected }];
     const changes = [{ kind: 'put', address, value: encoded.stored, ttl } as const];
     const result = await rows.access.commit(address.database, { checks, changes }, options);
     if (result.outcome === 'conflict') throw write.onConflict(result);
-    return rows.written(address, own, encoded, result);
+    return rows.written(address, ownKey, encoded, result);
   }
 
   /** The row at an address without its value. */
@@ -362,18 +359,8 @@ export class TypedStore<T> extends KeyValueStore<T> {
   async #oneOf(address: Address, { versions }: OneOf, options: CallOptions | undefined): Promise<Expected> {
     const { row } = await this.#readInfo(address, callOptions(options));
     if (row !== undefined && versions.includes(row.version)) return { version: row.version };
-    const [key, expected] = [
-      keyOf(address),
-      versions.length === 0 ? 'an etag of another row' : `one of ${versions.length} etags`,
-    ];
-    const actual = row?.version;
-    const message = `${address.entity} ${inspect(key)} is ${actual === undefined ? 'absent' : `at etag ${actual}`}; expected was ${expected}.`;
-    throw storageError(
-      'STORAGE_CONFLICT',
-      message,
-      { key, expected, actual, check: 'caller' },
-      { retryable: false },
-    );
+    const expected = versions.length === 0 ? 'an etag of this row' : `one of ${versions.length} etags`;
+    throw conflictOf(address, expected, expected, row?.version, 'caller');
   }
 
   #policy(options: CallOptions | undefined, retry?: RetryOptions): RetryPolicy {
@@ -400,32 +387,34 @@ interface Write {
   readonly expiry?: 'keep';
 }
 
-const callersConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'caller');
+const callerConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'caller');
 const ownConflict = (conflict: ConflictedBatch): Error => conflictError(conflict, 'own');
 
 function assertEntry(verb: string, entry: unknown): void {
   if (typeof entry === 'object' && entry !== null && 'key' in entry && 'etag' in entry && 'value' in entry)
     return;
-  throw invalidOption(`${verb} takes an entry as it was read; given was ${inspect(entry)}.`);
+  throw invalidOption(`${verb}: entry must be an entry that was read; got ${inspect(entry)}.`);
 }
 
 function assertFunction(verb: string, name: string, given: unknown): void {
   if (typeof given !== 'function')
-    throw invalidOption(`${verb} takes a function as ${name}; given was ${inspect(given)}.`);
+    throw invalidOption(`${verb}: ${name} must be a function; got ${inspect(given)}.`);
 }
 
 /** A forgotten bound must never mean "everything". */
 function assertBounded(range: KeyRange): void {
   if (typeof range !== 'object' || (range as unknown) === null)
-    throw invalidOption('deleteMany takes a range; to delete everything, use clear().');
+    throw invalidOption('deleteMany: range must be an object; to delete everything, use clear().');
   const bounds = (['prefix', 'start', 'end'] as const).filter((name) => name in range);
   const empty = bounds.filter(
     (name) => range[name] === undefined || range[name] === null || range[name].length === 0,
   );
   if (empty.length > 0)
     throw invalidOption(
-      `deleteMany was given ${empty.join(' and ')} without a value; to delete everything, use clear().`,
+      `deleteMany: got ${empty.join(' and ')} without a value; to delete everything, use clear().`,
     );
   if (bounds.length === 0)
-    throw invalidOption('deleteMany needs a prefix, a start or an end; to delete everything, use clear().');
+    throw invalidOption(
+      'deleteMany: range must have a prefix, a start or an end; to delete everything, use clear().',
+    );
 }

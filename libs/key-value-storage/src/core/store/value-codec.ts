@@ -1,7 +1,4 @@
-/**
- * A state's values: from what the caller gives, through schema and codec, to what is stored, and
- * back as frozen instances.
- */
+/** Values of a state: validated by its schema, encoded to be stored, decoded to frozen instances. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import {
   copyProperties,
@@ -21,10 +18,7 @@ import type { Address, StoredValue, Value } from '../port/storage-provider.js';
 import { keyOf } from '../commit/commit.js';
 import { limits } from '../base/limits.js';
 
-/**
- * JSON text with its decoded value kept beside it, where the provider keeps the very object: then
- * reading costs no parsing.
- */
+/** JSON text with its decoded value: where the provider keeps the object, a read parses nothing. */
 class JsonValue {
   readonly kind = 'json';
   readonly text: string;
@@ -36,7 +30,7 @@ class JsonValue {
   }
 }
 
-/** What is stored, and the frozen value that is answered. */
+/** The value to store, and the frozen value to return. */
 export interface Encoded<T> {
   readonly stored: StoredValue;
   readonly value: T;
@@ -44,7 +38,7 @@ export interface Encoded<T> {
 
 export class ValueCodec<T> {
   readonly #state: ResolvedState<T>;
-  /** Decoded values are kept only where rows live in this process's memory anyway. */
+  /** Only where the provider keeps rows in this process's memory. */
   readonly #keepDecoded: boolean;
 
   constructor(state: ResolvedState<T>, keepDecoded: boolean) {
@@ -61,8 +55,7 @@ export class ValueCodec<T> {
     if (schema === undefined) return this.#encodeChecked(key, given);
     const result = schema['~standard'].validate(given);
     if (!isPromise(result)) return this.#encodeChecked(key, this.#valueOf(key, result));
-    // the caller may change the value while it is being checked: what is checked, and stored, is a
-    // copy of it as it was given
+    // the caller may change the value while it is validated: validate and store a copy
     result.then(undefined, () => undefined);
     const copy = this.#instance(encodeValue(given, () => this.#name(key), this.#state).value);
     return Promise.resolve(schema['~standard'].validate(copy)).then((checked) =>
@@ -99,9 +92,9 @@ export class ValueCodec<T> {
       const { schemaVersion, json } = parseStored(stored.text);
       if (schemaVersion === this.#state.schemaVersion)
         return this.#instance(reviveFrozen(json, mayHoldTags(stored.text)).value) as T;
-      return this.#lift(address, schemaVersion, reviveFrozen(json, true).value);
+      return this.#upcast(address, schemaVersion, reviveFrozen(json, true).value);
     } catch (error) {
-      throw error instanceof SyntaxError ? corrupt(address, 'it is no JSON that Kvent wrote', error) : error;
+      throw error instanceof SyntaxError ? corrupt(address, 'it is not JSON that Kvent wrote', error) : error;
     }
   }
 
@@ -113,12 +106,12 @@ export class ValueCodec<T> {
     return Object.freeze(copyProperties(Object.create(prototype) as object, value));
   }
 
-  async #lift(address: Address, from: number, older: unknown): Promise<T> {
+  async #upcast(address: Address, from: number, older: unknown): Promise<T> {
     const { schemaVersion, upcast, schema, name } = this.#state;
     if (!(from < schemaVersion)) {
       throw storageError(
         'STORAGE_UNSUPPORTED',
-        `${name} ${inspect(keyOf(address))} was written with schemaVersion ${from}; this program knows ${schemaVersion}.`,
+        `${name} ${inspect(keyOf(address))} has schemaVersion ${from}; this program supports up to ${schemaVersion}.`,
         {},
       );
     }

@@ -1,4 +1,4 @@
-/** The options of writes, in the terms of the port. */
+/** Options of writes, translated to the checks and times to live of the port. */
 import { isPrecondition, versionIn, type Precondition } from './etag.js';
 import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
@@ -7,15 +7,15 @@ import { assertTtl, invalidOption } from '../base/options.js';
 import type { Address, Expected, TimeToLive } from '../port/storage-provider.js';
 import { isVersion } from '../port/version.js';
 
-/** One of these versions: which one is known when the row has been read. */
+/** One of these versions: the row must be read to know which. */
 export interface OneOf {
   readonly versions: readonly string[];
 }
 
 /**
- * What `ifMatch` asks of the row; `undefined` only where the option is left out, or where a
- * `Precondition` says that there is none. Present without a text is `INVALID_OPTION`, with a blank
- * or malformed one `INVALID_ETAG`: never "no check".
+ * The check of `ifMatch`; `undefined` only where the option is left out, or where a `Precondition`
+ * holds no etag. Present without a text is `INVALID_OPTION`, blank or malformed is `INVALID_ETAG`:
+ * never "no check".
  */
 export function conditionOf(
   options: { readonly ifMatch?: EtagLike | Precondition | '*' } | undefined,
@@ -48,22 +48,19 @@ export function etagIn(given: unknown): string {
   const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;
   if (typeof etag !== 'string')
     throw invalidOption(
-      `An etag is a text; given was ${inspect(etag)}. To write without a check, leave the option out.`,
+      `An etag must be a text; got ${inspect(etag)}. To write without a check, leave the option out.`,
     );
   if (!isVersion(etag)) {
     throw storageError(
       'INVALID_ETAG',
-      `An etag is what a read or write answered; given was ${inspect(etag)}. To write without a check, leave it out.`,
+      `An etag must be one that a read or write returned; got ${inspect(etag)}. To write without a check, leave the option out.`,
       {},
     );
   }
   return etag;
 }
 
-/**
- * `expiry`: what counts when no ttlMs is given: the state's own ('replace'), or the one that the
- * row has ('keep').
- */
+/** `expiry`: without `ttlMs`, the state's own counts ('replace'), or that of the row ('keep'). */
 export function ttlOf(
   verb: string,
   given: number | 'keep' | 'never' | undefined,
