@@ -1,6 +1,6 @@
 /**
- * Cancellation (law 12): still queued, it takes no effect; once handed to the engine, the call ends
- * at once and its effect is unknown.
+ * Cancellation (law 12). A call that is queued takes no effect. A call that was handed to the engine
+ * ends at once, with an unknown effect.
  */
 import { storageError, type StorageError } from './errors.js';
 
@@ -9,11 +9,10 @@ export function aborted(
   effect: 'none' | 'unknown',
   signal: AbortSignal,
 ): StorageError<'ABORTED'> {
-  const then =
-    effect === 'none' ? 'Nothing was changed.' : 'It was on its way: whether it was done is not known.';
+  const then = effect === 'none' ? 'Nothing was changed.' : 'It was sent; whether it took effect is unknown.';
   return storageError(
     'ABORTED',
-    `${what} was aborted by its caller. ${then}`,
+    `${what} was aborted by the caller. ${then}`,
     {},
     { effect, cause: signal.reason },
   );
@@ -23,10 +22,7 @@ export function throwIfAborted(what: string, signal: AbortSignal | undefined): v
   if (signal?.aborted === true) throw aborted(what, 'none', signal);
 }
 
-/**
- * The answer of work that is under way, or `ABORTED` with this effect as soon as the signal says
- * so; the work itself goes on.
- */
+/** The result of the work, or `ABORTED` once the signal aborts; the work itself continues. */
 export async function untilAborted<R>(
   what: string,
   effect: 'none' | 'unknown',

@@ -1,11 +1,8 @@
-/**
- * Time as a parameter: nothing in the library reads the time of day or sleeps except through a
- * `Clock`.
- */
+/** Time as a parameter: the library reads the time and waits only through a `Clock`. */
 
 /**
- * `now`: milliseconds since 1970, may jump. `monotonic`: milliseconds since some moment, never
- * steps back. `wait` rejects with the signal's reason.
+ * `now`: milliseconds since 1970; may jump. `monotonic`: milliseconds since any moment; never steps
+ * back. `wait` rejects with the signal's reason.
  */
 export interface Clock {
   now(): number;
@@ -34,28 +31,25 @@ export const systemClock: Clock = {
     }),
 };
 
-/**
- * A time that was stored, and what the wall clock said at that moment: less, where it had been
- * ahead and was put right.
- */
+/** A time that was stored, and the wall clock at that moment, which may have been behind it. */
 export interface StoredTime {
   readonly time: number;
   readonly wall: number;
 }
 
 /**
- * The time that providers without a server run on: the wall clock, but never before the last time
- * stored plus the monotonic time passed since. So a wall clock that steps back revives no expired
- * row and stops no countdown, and a reading that was never stored spoils nothing.
+ * The time of providers without a server: the wall clock, but never before the last stored time plus
+ * the monotonic time since then. So a wall clock that steps back revives no expired row and stops no
+ * countdown, and a reading that was never stored has no effect.
  */
 export class SteadyTime {
   readonly #clock: Clock;
-  /** The last time stored, and what the monotonic clock said then. */
+  /** The last stored time, and the monotonic clock at that moment. */
   #stored = Number.NEGATIVE_INFINITY;
   #storedAt = 0;
-  /** What the monotonic clock said at the last reading. */
+  /** The monotonic clock at the last reading. */
   #readAt = 0;
-  /** What the wall clock said at the last reading. */
+  /** The wall clock at the last reading. */
   #wall = 0;
 
   constructor(clock: Clock) {
@@ -69,15 +63,12 @@ export class SteadyTime {
     return Math.max(this.#wall, this.#stored + Math.floor(this.#readAt - this.#storedAt));
   }
 
-  /** What the wall clock said at the last reading. */
+  /** The wall clock at the last reading. */
   get wall(): number {
     return this.#wall;
   }
 
-  /**
-   * Where the time stored goes on ahead of the wall clock: both as they are now. `undefined` where
-   * the wall clock leads.
-   */
+  /** Both times as they are now, where the time is ahead of the wall clock. */
   ahead(): StoredTime | undefined {
     const wall = this.#clock.now();
     const time = this.#stored + Math.floor(this.#clock.monotonic() - this.#storedAt);
@@ -85,9 +76,8 @@ export class SteadyTime {
   }
 
   /**
-   * Goes on from a time found stored when the database was opened. Where the wall clock was behind
-   * it, what has passed by the wall clock since then counts too: the time does not stand still
-   * while nobody has it open.
+   * Continues from a time that was stored before the database was opened. Where the wall clock was
+   * behind it, the wall time since then counts too: time passes while the database is closed.
    */
   found({ time, wall }: StoredTime): void {
     this.#readAt = this.#clock.monotonic();
@@ -97,7 +87,7 @@ export class SteadyTime {
     this.#storedAt = this.#readAt;
   }
 
-  /** Remembers a time just read from `now()` that was stored with a commit. */
+  /** Records that a time just read from `now()` was stored with a commit. */
   stored(time: number): void {
     if (this.#stored === Number.NEGATIVE_INFINITY) this.#readAt = this.#clock.monotonic();
     if (time < this.#stored + (this.#readAt - this.#storedAt)) return;

@@ -1,16 +1,13 @@
 /**
- * The one error class, the one table of its codes, and the one table from code to HTTP status.
- * Errors are recognised by a brand and their `code`, never by `instanceof`: two copies of this
- * package in one process understand each other.
+ * The error class, and the table of its codes with their HTTP status. Errors are recognised by a
+ * brand and their `code`, never by `instanceof`, so that two copies of this package in one process
+ * recognise each other's errors.
  */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Key } from './key.js';
 import { printable } from './printable.js';
 
-/**
- * What a code means: its HTTP status, a title for people, and whether the same call may succeed
- * later. A `conflict` is what retry loops repeat.
- */
+/** A code: its HTTP status and title, whether the same call may succeed later, and be retried. */
 export interface ErrorKind {
   readonly status: number;
   readonly title: string;
@@ -56,10 +53,7 @@ const kinds = {
 
 /** The fields that come with each code. Other packages add theirs by declaration merging. */
 export interface StorageErrorDetails {
-  /**
-   * `check`: 'caller' where the failed check was given by the caller (`ifMatch`): such a conflict
-   * is never retried, and is a 412 over HTTP.
-   */
+  /** `check`: 'caller' for a check of the caller (`ifMatch`): never retried, and a 412 over HTTP. */
   STORAGE_CONFLICT: {
     readonly key: Key;
     readonly expected: string;
@@ -95,10 +89,9 @@ export type StorageErrorCode = keyof StorageErrorDetails;
 export type OwnErrorCode = keyof typeof kinds;
 
 const brand = Symbol.for('kvent.error');
-/** Where a code is explained. */
 const helpOf = (code: string): string => `docs/reference/errors.md#${code.toLowerCase()}`;
 
-/** The one code that says by itself what took effect. */
+/** The code whose effect is always unknown. */
 const outcomeUnknown: OwnErrorCode = 'STORAGE_OUTCOME_UNKNOWN';
 
 export interface StorageErrorInit {
@@ -108,11 +101,11 @@ export interface StorageErrorInit {
 }
 
 /**
- * Everything this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a write
- * may have landed all the same; always 'unknown' with `STORAGE_OUTCOME_UNKNOWN`, whatever its maker
- * says. `retryable`: whether the same call may succeed later. `attempts`: set by a retry loop that
- * gave up; outer loops then let the error pass. `done`: how much a page-wise deletion, or a copy,
- * had done before it failed.
+ * Every error that this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a
+ * write may have been committed; always 'unknown' for `STORAGE_OUTCOME_UNKNOWN`. `retryable`:
+ * whether the same call may succeed later. `attempts`: set by a retry loop that gave up; outer loops
+ * then do not retry. `done`: how many items a page-wise deletion, or a copy, had done before it
+ * failed.
  */
 export class StorageError<Code extends string = string> extends Error {
   readonly code: Code;
@@ -120,16 +113,13 @@ export class StorageError<Code extends string = string> extends Error {
   readonly retryable: boolean;
   /** The HTTP status of the code. */
   readonly status: number;
-  /**
-   * Where the code is explained: the path of a page and the anchor in it. It is not part of the
-   * message.
-   */
+  /** The page and the anchor that explain the code. */
   readonly help: string;
   declare attempts?: number;
   declare done?: number;
 
   constructor(code: Code, message: string, kind: ErrorKind, details: object, init: StorageErrorInit = {}) {
-    // whatever name, key or option stands in it, a message is one line, and shows what is there
+    // names, keys and options may hold control characters: a message is one printable line
     super(printable(message), init.cause === undefined ? undefined : { cause: init.cause });
     this.name = 'StorageError';
     this.code = code;
@@ -144,10 +134,7 @@ export class StorageError<Code extends string = string> extends Error {
 
 type Details<Code extends StorageErrorCode> = StorageErrorDetails[Code];
 
-/**
- * Makes an error of the table. `message`: subject, what is, what was expected; keys yes, values
- * never.
- */
+/** An error of the table. `message`: what was given and what is allowed; keys, never values. */
 export function storageError<Code extends OwnErrorCode>(
   code: Code,
   message: string,
@@ -157,10 +144,7 @@ export function storageError<Code extends OwnErrorCode>(
   return new StorageError(code, message, kinds[code], details, init) as StorageError<Code> & Details<Code>;
 }
 
-/**
- * Whether this is an error of Kvent, of any copy of the package, and of this code if one is given.
- * Narrows to the fields of the code.
- */
+/** Whether this is an error of Kvent, of this code if one is given; narrows to its fields. */
 export function isStorageError(error: unknown): error is StorageError;
 export function isStorageError<Code extends StorageErrorCode>(
   error: unknown,
@@ -175,21 +159,18 @@ interface Branded {
   readonly [brand]: { readonly title: string; readonly conflict: boolean };
 }
 
-/** The heading of the error's code, for problem details. */
+/** The title of the error's code, for problem details. */
 export const titleOf = (error: StorageError): string => (error as unknown as Branded)[brand].title;
 
-/** Whether it says that someone else was faster: what retry loops repeat. */
+/** Whether it is a conflict with a concurrent write: what retry loops repeat. */
 export const isConflict = (error: unknown): error is StorageError =>
   isStorageError(error) && (error as unknown as Branded)[brand].conflict;
 
-/**
- * The error of a deletion that goes page by page: it says how many are gone, and never that nothing
- * was changed when something was.
- */
+/** The error of a page-wise deletion: how many entries are deleted, and an effect that fits. */
 export const partlyDone = (error: StorageError, done: number): StorageError =>
-  stoppedAfter(error, done, `The deletion stopped after ${done} entries, which are gone.`);
+  stoppedAfter(error, done, `The deletion failed after ${done} entries, which are deleted.`);
 
-/** The error of work that goes page by page, of which `done` items took effect before it failed. */
+/** The error of page-wise work that failed after `done` items took effect. */
 export function stoppedAfter(error: StorageError, done: number, message: string): StorageError {
   if (done === 0 || error.effect === 'unknown') {
     error.done = done;

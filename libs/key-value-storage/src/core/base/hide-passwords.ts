@@ -1,12 +1,11 @@
 /**
- * Passwords in text that is about to be shown: in addresses (`scheme://user:password@host`), in
- * settings (`password=…`, `PGPASSWORD=…`), plain or percent-encoded. It goes by the form alone, so
- * it also finds passwords that nobody told it. Each character is looked at a bounded number of
- * times.
+ * Hides passwords in text that is shown: in addresses (`scheme://user:password@host`) and settings
+ * (`password=…`, `PGPASSWORD=…`), plain or percent-encoded. They are found by their form alone. Each
+ * character is read a bounded number of times.
  */
 const hidden = '***';
 
-/** What the help texts say where a password goes. */
+/** Stands for a password in help texts. */
 const placeholder = 'password';
 const blank = /\s/;
 const assignment =
@@ -23,7 +22,7 @@ export function hidePasswords(text: string): string {
 /** Hides what stands between `colon` and the last `at` of an address that begins with `scheme`. */
 function hideAfter(text: string, scheme: string, colon: string, at: string): string {
   const lower = text.toLowerCase();
-  // a few letters become longer when they are lowered: places would not fit
+  // a few letters become longer in lower case: the indexes would differ
   if (lower.length !== text.length || !lower.includes(scheme)) return text;
   let shown = '';
   let done = 0;
@@ -34,18 +33,17 @@ function hideAfter(text: string, scheme: string, colon: string, at: string): str
     shown += text.slice(done, start);
     shown +=
       password === undefined ? text.slice(start, end) : withoutPassword(text.slice(start, end), password);
-    // each address is looked at once
     done = end;
   }
   return shown + text.slice(done);
 }
 
-interface Stretch {
+interface Span {
   readonly from: number;
   readonly to: number;
 }
 
-function withoutPassword(address: string, { from, to }: Stretch): string {
+function withoutPassword(address: string, { from, to }: Span): string {
   const shown = address.slice(from, to) === placeholder ? placeholder : hidden;
   return address.slice(0, from) + shown + address.slice(to);
 }
@@ -55,13 +53,13 @@ function endOfAddress(text: string, start: number): number {
   return text.length;
 }
 
-function passwordIn(address: string, colon: string, at: string): Stretch | undefined {
+function passwordIn(address: string, colon: string, at: string): Span | undefined {
   const first = address.indexOf(colon);
   if (first < 0) return undefined;
   const from = first + colon.length;
   const to = address.lastIndexOf(at);
   if (to >= from) return { from, to };
-  // an address that was cut at a blank: what is no port belongs to a password
+  // an address that was cut at a blank: anything but a port belongs to a password
   if (to >= 0) return undefined;
   const rest = address.slice(from).split(/[/?#"'`]/, 1)[0] ?? '';
   return address.slice(0, first).includes('/') || /^[0-9]*$/.test(rest)
@@ -70,9 +68,9 @@ function passwordIn(address: string, colon: string, at: string): Stretch | undef
 }
 
 /**
- * Whether a text that is given as a path looks like an address, which may hold a password: a
- * directory of that name would show it. It has `://`, begins or ends with a quote or a blank, or
- * reads `user:…@host` or `password=…`.
+ * Whether a path looks like an address, which may hold a password that a directory of that name
+ * would show: it has `://`, begins or ends with a quote or a blank, or has the form `user:…@host` or
+ * `password=…`.
  */
 export function looksLikeAddress(path: string): boolean {
   return (

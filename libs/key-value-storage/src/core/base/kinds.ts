@@ -1,13 +1,10 @@
 /**
- * What kind a value is, told by what it holds inside and not by `instanceof`: a class of another
- * realm is another class. Jest runs tests in a realm of their own, so there a date of `fs.stat`, or
- * a map of `structuredClone`, is no `instanceof` of the test's classes.
+ * The kind of a value, by its internal slots and not by `instanceof`, because each realm has classes
+ * of its own. Jest runs tests in a realm of their own: there a date of `fs.stat`, or a map of
+ * `structuredClone`, is no instance of the test's classes.
  */
 
-/**
- * Whether a method of a built-in class takes the value: it throws on what does not hold what it
- * reads.
- */
+/** Whether a method of a built-in class accepts the value: it throws on any other kind. */
 function takes(method: (this: never) => unknown, value: object): boolean {
   try {
     method.call(value as never);
@@ -29,13 +26,9 @@ const typedArrayName = getterOf(
   Symbol.toStringTag,
 ) as (this: unknown) => string | undefined;
 
-/**
- * The kinds that hold their content elsewhere than in properties, of this realm or of another.
- * `bytes`: a Uint8Array, or a class made from it.
- */
+/** The kinds whose content is not in properties. `bytes`: a Uint8Array, or a subclass of it. */
 export function builtInKind(value: object): 'date' | 'map' | 'set' | 'bytes' | undefined {
-  // maps, sets and bytes have a tag by their class; a date has none, and is then told by `toString`
-  // without a doubt
+  // maps, sets and bytes have a tag; without one, `toString` reports a date reliably
   if (!(Symbol.toStringTag in value))
     return Object.prototype.toString.call(value) === '[object Date]' ? 'date' : undefined;
   const typedArray = typedArrayName.call(value);
@@ -51,10 +44,7 @@ export const isDate = (value: unknown): value is Date =>
 export const isBytes = (value: unknown): value is Uint8Array =>
   typeof value === 'object' && value !== null && typedArrayName.call(value) === 'Uint8Array';
 
-/**
- * Whether it is to be waited for: a promise of any realm, and of any library that replaces the
- * global one.
- */
+/** Whether it can be awaited: a promise of any realm or library. */
 export const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T> =>
   typeof value === 'object' &&
   value !== null &&
@@ -64,26 +54,21 @@ export const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T>
 export const isObjectPrototype = (parent: object): boolean =>
   Object.getPrototypeOf(parent) === null && Object.hasOwn(parent, 'hasOwnProperty');
 
-/**
- * Whether an array, date, map, set or Uint8Array is of the built-in class itself, of any realm, and
- * of none made from it.
- */
+/** Whether it is an instance of a built-in class itself, of any realm, and of no subclass. */
 export function isBare(value: object): boolean {
-  // between a Uint8Array's class and the root stands the class of all typed arrays
+  // a Uint8Array has one more prototype, that of all typed arrays
   let steps = typedArrayName.call(value) === undefined ? 2 : 3;
   let above: object | null = value;
   for (; steps > 0 && above !== null; steps -= 1) above = Object.getPrototypeOf(above) as object | null;
   return above !== null && isObjectPrototype(above);
 }
 
-/**
- * Whether it is an error, of any realm: Node's own errors are of another realm than a Jest test.
- */
+/** Whether it is an error, of any realm. */
 export const isError = (value: unknown): value is Error =>
   value instanceof Error ||
   (typeof value === 'object' && value !== null && Object.prototype.toString.call(value) === '[object Error]');
 
-/** What an error says, or the text of whatever else was thrown. */
+/** The message of an error, or the text of any other value that was thrown. */
 export function messageOf(error: unknown): string {
   return isError(error) && error.message !== '' ? error.message : String(error);
 }

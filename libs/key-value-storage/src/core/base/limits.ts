@@ -1,7 +1,6 @@
 /**
- * Every limit of the library, once, the unit last in its name. They are the same on every provider,
- * so that moving from one to another never surprises, and they are checked above the port, before
- * any I/O (law 13).
+ * All limits of the library, the unit last in the name. They are the same on every provider, so
+ * that data can move between any two, and are checked above the port, before any I/O (law 13).
  */
 export const limits = {
   /** Encoded UTF-8 bytes of a database: `tenant:<id>` or `shared`. */
@@ -41,10 +40,10 @@ export const limits = {
   /** UTF-8 bytes of an idempotency key. */
   idempotencyKeyBytesMax: 255,
   /**
-   * Encoded UTF-8 bytes of the row key of an idempotency mark: the address it belongs to and the
+   * Encoded UTF-8 bytes of the row key of an idempotency record: the address it belongs to and the
    * idempotency key.
    */
-  markKeyBytesMax: 1_300,
+  recordKeyBytesMax: 1_300,
   /** Bytes of one line of a backup, unzipped: 4 MB. A row takes at most half of that. */
   backupLineBytesMax: 4 * 1_024 * 1_024,
   /** Bytes of one line of a journal or a snapshot of `JsonFileProvider`: 32 MB. */

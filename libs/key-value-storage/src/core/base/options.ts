@@ -1,12 +1,12 @@
 /**
- * Options, checked: an unknown name is refused, because a typo must not become a default; what is
- * left out, or undefined, takes the default.
+ * Checks of options. An unknown name is refused, because a typo must not become a default. An
+ * option that is left out, or undefined, takes the default.
  */
 import { storageError } from './errors.js';
 import { inspect } from './inspect.js';
 import { limits } from './limits.js';
 
-/** The options over the defaults. `INVALID_OPTION` names what is not allowed, and what is. */
+/** The options over the defaults; `INVALID_OPTION` for an unknown name. */
 export function resolveOptions<O extends object, D extends Partial<O>>(
   owner: string,
   given: O,
@@ -18,12 +18,12 @@ export function resolveOptions<O extends object, D extends Partial<O>>(
   return { ...defaults, ...Object.fromEntries(present) } as O & D;
 }
 
-/** Refuses what is no object of these options. */
+/** Refuses anything but an object of these options, or undefined. */
 export function assertOptions(owner: string, given: unknown, allowed: readonly string[]): void {
   if (given === undefined) return;
   if (typeof given !== 'object' || given === null)
     throw invalidOption(
-      `${owner} takes options as an object; given was ${given === null ? 'null' : typeof given}.`,
+      `${owner}: options must be an object; got ${given === null ? 'null' : typeof given}.`,
     );
   for (const name in given) {
     if (!allowed.includes(name))
@@ -40,10 +40,10 @@ export const invalidState = (message: string) => storageError('INVALID_STATE', m
 /** A number, date or range that clients may have sent: 400 over HTTP. */
 export const outOfRange = (message: string) => storageError('OUT_OF_RANGE', message, {});
 
-/** A whole number of milliseconds above zero, and not beyond what a date can hold. */
+/** `INVALID_OPTION` for what is no whole number of milliseconds from 1 to `ttlMsMax`. */
 export function assertTtl(owner: string, ttlMs: unknown): asserts ttlMs is number {
   if (Number.isInteger(ttlMs) && (ttlMs as number) > 0 && (ttlMs as number) <= limits.ttlMsMax) return;
   throw invalidOption(
-    `${owner}: ttlMs is a whole number of milliseconds from 1 to ${limits.ttlMsMax}; given was ${inspect(ttlMs)}.`,
+    `${owner}: ttlMs must be a whole number of milliseconds from 1 to ${limits.ttlMsMax}; got ${inspect(ttlMs)}.`,
   );
 }

@@ -1,7 +1,7 @@
 /**
- * Text as it may stand in a message, a log line or a terminal. Control characters end lines, move
- * the cursor and change colours; bidirectional controls and lone surrogates show another text than
- * the one that is there. So each of them is written as an escape.
+ * Text for messages, log lines and terminals. Control characters end lines, move the cursor and
+ * change colours; bidirectional controls and lone surrogates change what is shown. Each of them is
+ * written as an escape.
  */
 
 /**
@@ -15,10 +15,7 @@ const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t'
 const escapeCharacter = (character: string): string =>
   short[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-/**
- * The text with everything that is not plain to see written as `\n` or `\u001b`. Inside JSON
- * strings it stays the same JSON.
- */
+/** The text with every unprintable character escaped; inside JSON strings it stays the same JSON. */
 export function printable(text: string): string {
   return text.replace(unprintable, escapeCharacter);
 }

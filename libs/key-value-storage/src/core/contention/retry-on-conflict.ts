@@ -1,7 +1,7 @@
 /**
- * The one retry loop. It repeats work that lost against someone else, and nothing else: a conflict
- * with effect 'none' that was not judged by a check the caller gave. Delays grow exponentially with
- * full jitter (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+ * The retry loop. It repeats work only after a conflict with a concurrent write, with effect 'none',
+ * and not after a failed check of the caller's. Delays grow exponentially with full jitter
+ * (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
  */
 import { throwIfAborted } from '../base/abort.js';
 import { systemClock, timerMsMax, type Clock } from '../base/clock.js';
@@ -9,13 +9,13 @@ import { isConflict } from '../base/errors.js';
 import { invalidOption, resolveOptions } from '../base/options.js';
 
 export interface RetryOptions {
-  /** How often the work may run in all. @default 50 */
+  /** How often the work may run in total. @default 50 */
   readonly attempts?: number | undefined;
-  /** Milliseconds of the first delay at most; it doubles from attempt to attempt. @default 5 */
+  /** Milliseconds of the first delay at most; the limit doubles with each attempt. @default 5 */
   readonly delayMs?: number | undefined;
-  /** Milliseconds of any delay at most. @default 100 */
+  /** Milliseconds of each delay at most. @default 100 */
   readonly delayMsMax?: number | undefined;
-  /** Milliseconds from the first attempt after which none begins. @default 5_000 */
+  /** Milliseconds after the start of the first attempt in which attempts may start. @default 5_000 */
   readonly budgetMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -29,25 +29,25 @@ export interface RetryPolicy {
 
 export const retryDefaults: RetryPolicy = { attempts: 50, delayMs: 5, delayMsMax: 100, budgetMs: 5_000 };
 
-/** The options over `defaults`, checked; `INVALID_OPTION` names what is wrong. */
+/** The options over `defaults`; `INVALID_OPTION` for a value that is not allowed. */
 export function resolveRetry(options: RetryOptions = {}, defaults: RetryPolicy = retryDefaults): RetryPolicy {
   const policy = resolveOptions<RetryOptions, RetryPolicy>('retry', options, defaults, ['signal']);
   if (!Number.isInteger(policy.attempts) || policy.attempts < 1)
-    throw invalidOption(`retry: attempts is a whole number from 1; given was ${policy.attempts}.`);
+    throw invalidOption(`retry: attempts must be a whole number from 1; got ${policy.attempts}.`);
   for (const name of ['delayMs', 'delayMsMax', 'budgetMs'] as const) {
     if (typeof policy[name] !== 'number' || !(policy[name] >= 0))
-      throw invalidOption(`retry: ${name} is a number of milliseconds from 0; given was ${policy[name]}.`);
+      throw invalidOption(`retry: ${name} must be a number of milliseconds from 0; got ${policy[name]}.`);
   }
   for (const name of ['delayMs', 'delayMsMax'] as const) {
     if (policy[name] > timerMsMax)
       throw invalidOption(
-        `retry: ${name} is below 2^31, the longest a timer waits; given was ${policy[name]}.`,
+        `retry: ${name} must be below 2^31, the longest wait of a timer; got ${policy[name]}.`,
       );
   }
   return policy;
 }
 
-/** What a retry loop repeats: a conflict that nothing else has decided or retried. */
+/** Whether a retry loop repeats the work: a conflict that no inner loop has retried. */
 const isRetryable = (error: unknown): boolean =>
   isConflict(error) && error.retryable && error.effect === 'none' && error.attempts === undefined;
 

@@ -1,7 +1,4 @@
-/**
- * How large one answer may become: pages end early, reads of many rows are refused. Whoever asks
- * for a page of the largest values gets a few rows and a cursor.
- */
+/** The limit of the bytes of one result: pages end early, reads of several rows are refused. */
 import { storageError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Row, ScannedRow } from './storage-provider.js';

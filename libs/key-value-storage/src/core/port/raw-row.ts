@@ -75,7 +75,7 @@ export function faultOfRow({ container, entity, key, row }: RawRow): string | un
 
 function faultOfAddress({ container, entity, key }: RowAddress): string | undefined {
   if (container === '' || key === '') return 'its address is not complete';
-  const keyLimit = container.startsWith('mark:') ? 'markKeyBytesMax' : 'keyBytesMax';
+  const keyLimit = container.startsWith('mark:') ? 'recordKeyBytesMax' : 'keyBytesMax';
   return (
     faultOfPart(container, 'container', 'containerBytesMax') ??
     faultOfPart(entity, 'entity', 'entityBytesMax') ??

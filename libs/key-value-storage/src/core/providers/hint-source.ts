@@ -1,7 +1,4 @@
-/**
- * Hints for providers whose rows change in this process only: whoever commits says so, and each
- * listener takes it in its own time.
- */
+/** Hints of providers whose rows change in this process only: commits report what they changed. */
 import type { Hint, RowAddress, Space } from '../port/storage-provider.js';
 
 const nameOf = ({ database, container, entity }: Space): string => `${database}\0${container}\0${entity}`;
@@ -9,19 +6,16 @@ const nameOf = ({ database, container, entity }: Space): string => `${database}\
 export class HintSource {
   readonly #listeners = new Set<Listener>();
 
-  /** Tells every listener of the rows' spaces. Costs nothing while nobody listens. */
+  /** Notifies the listeners of the rows' spaces. */
   changed(database: string, addresses: readonly RowAddress[]): void {
     if (this.#listeners.size === 0) return;
     for (const { container, entity, key } of addresses) {
       const space = { database, container, entity };
-      for (const listener of this.#listeners) listener.hear({ space, key });
+      for (const listener of this.#listeners) listener.notify({ space, key });
     }
   }
 
-  /**
-   * Hints of these spaces from this call on, until the signal or `end`. A slow reader holds one
-   * pending hint a space.
-   */
+  /** Hints of these spaces from this call on, until the signal or `end`. */
   listen(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
     const listener = new Listener(new Set(spaces.map(nameOf)));
     const leave = (): void => {
@@ -39,7 +33,7 @@ export class HintSource {
     });
   }
 
-  /** Ends every listener: the provider closes. */
+  /** Ends every listener when the provider closes. */
   end(): void {
     for (const listener of this.#listeners) listener.end();
     this.#listeners.clear();
@@ -48,10 +42,7 @@ export class HintSource {
 
 class Listener {
   readonly #spaces: ReadonlySet<string>;
-  /**
-   * One for each space: the key of a second change in one space is dropped, for any row of it may
-   * have changed.
-   */
+  /** One for each space, so that a slow reader stays small; of several keys none is kept. */
   readonly #pending = new Map<string, Hint>();
   #wake: (() => void) | undefined;
   #ended = false;
@@ -60,7 +51,7 @@ class Listener {
     this.#spaces = spaces;
   }
 
-  hear(hint: Hint): void {
+  notify(hint: Hint): void {
     const name = nameOf(hint.space);
     if (!this.#spaces.has(name)) return;
     const before = this.#pending.get(name);

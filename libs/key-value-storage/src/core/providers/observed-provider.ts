@@ -1,10 +1,11 @@
 /**
- * Tells an observer how each call to a storage provider began and ended, and changes nothing else:
- * what is answered, thrown and how long it takes stays the provider's own. It stands below the
- * coalescer, so that one call here is one round trip of the engine.
+ * Reports the start and the end of each call of a storage provider to an observer, and changes
+ * nothing else. It wraps the provider below the coalescing one, so that one call here is one round
+ * trip of the engine.
  */
 import { systemClock, type Clock } from '../base/clock.js';
 import { isStorageError } from '../base/errors.js';
+import { safely } from '../base/safely.js';
 import type {
   Address,
   Batch,
@@ -20,41 +21,30 @@ import type {
   StorageProvider,
 } from '../port/storage-provider.js';
 
-/**
- * A call to a provider. `size`: the addresses, ranges or batches of it. No keys, no tenants, no
- * values.
- */
+/** A call of a provider, without keys, tenants and values. */
 export interface StorageCall {
   readonly provider: string;
   readonly operation: 'read' | 'scan' | 'commit' | 'sweep';
+  /** The number of its addresses, ranges or batches. */
   readonly size: number;
 }
 
-/**
- * How it ended. A conflict is an answer; a batch that failed within a group too is told by its
- * code.
- */
+/** The end of a call. */
 export interface StorageCallEnd {
   readonly durationMs: number;
-  /** Batches that were answered with a conflict. */
+  /** The number of batches with a conflict. */
   readonly conflicts: number;
-  /**
-   * Codes of the errors that were thrown, or answered for single batches; 'UNKNOWN' for what is no
-   * StorageError.
-   */
+  /** Codes of the errors, of single batches too; 'UNKNOWN' for what is no StorageError. */
   readonly errors: readonly string[];
 }
 
 export interface StorageObserver {
-  /**
-   * Called as a call begins; what it answers is called once, as the call ends. What either of them
-   * throws is ignored.
-   */
+  /** Called when a call begins; returns what is called when it ends. Their errors are ignored. */
   begin(call: StorageCall): (end: StorageCallEnd) => void;
 }
 
 type Ended = Pick<StorageCallEnd, 'conflicts' | 'errors'>;
-const well: Ended = { conflicts: 0, errors: [] };
+const success: Ended = { conflicts: 0, errors: [] };
 
 export class ObservedProvider implements StorageProvider {
   readonly name: string;
@@ -118,26 +108,26 @@ export class ObservedProvider implements StorageProvider {
     operation: StorageCall['operation'],
     size: number,
     work: () => Promise<R>,
-    endOf: (answer: R) => Ended = () => well,
+    endOf: (answer: R) => Ended = () => success,
   ): Promise<R> {
     const begun = this.#clock.monotonic();
-    const end = quietly(() => this.#observer.begin({ provider: this.name, operation, size }));
-    const tell = (ended: Ended): void => {
-      quietly(() => end?.({ ...ended, durationMs: this.#clock.monotonic() - begun }));
+    const end = safely(() => this.#observer.begin({ provider: this.name, operation, size }));
+    const report = (ended: Ended): void => {
+      safely(() => end?.({ ...ended, durationMs: this.#clock.monotonic() - begun }));
     };
     try {
       const answer = await work();
-      tell(endOf(answer));
+      report(endOf(answer));
       return answer;
     } catch (error) {
-      tell({ conflicts: 0, errors: [codeOf(error)] });
+      report({ conflicts: 0, errors: [codeOf(error)] });
       throw error;
     }
   }
 }
 
 function endOfCommit(results: readonly CommitResult[]): Ended {
-  if (results.every(({ outcome }) => outcome === 'committed')) return well;
+  if (results.every(({ outcome }) => outcome === 'committed')) return success;
   return {
     conflicts: results.filter(({ outcome }) => outcome === 'conflict').length,
     errors: results.flatMap((result) => (result.outcome === 'failed' ? [codeOf(result.error)] : [])),
@@ -145,12 +135,3 @@ function endOfCommit(results: readonly CommitResult[]): Ended {
 }
 
 const codeOf = (error: unknown): string => (isStorageError(error) ? error.code : 'UNKNOWN');
-
-/** Watching must not break what is watched. */
-function quietly<R>(work: () => R): R | undefined {
-  try {
-    return work();
-  } catch {
-    return undefined;
-  }
-}

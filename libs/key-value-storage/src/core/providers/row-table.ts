@@ -1,10 +1,10 @@
 /**
- * The rows of one database, in memory: what the memory provider is, and what the JSON-file provider
- * answers from. It keeps rows by space and key order, remembers which of them expire, and judges
- * nothing: `evaluateBatch` does.
+ * The rows of one database in memory, for the memory and the JSON-file provider: in the order of
+ * space and key, with an index of those that expire. `evaluateBatch` decides about batches.
  */
 import { isLive, type RowEffect } from '../port/evaluate-batch.js';
 import { withinPageBytes } from '../port/page-bytes.js';
+import { rowNameOf } from '../port/row-name.js';
 import { SortedMap } from './sorted-map.js';
 import type {
   RawRow,
@@ -19,10 +19,7 @@ import type {
 export class RowTable {
   /** Container → entity → key → row. */
   readonly #containers = new SortedMap<SortedMap<SortedMap<Row>>>();
-  /**
-   * Addresses of the rows that expire, by their time; a row that was changed meanwhile is
-   * recognised when its turn comes.
-   */
+  /** Addresses of the rows that expire, by their time. */
   readonly #expiring = new SortedMap<RowAddress>();
   #size = 0;
 
@@ -39,7 +36,7 @@ export class RowTable {
     for (const { address, row } of effects) this.set(address, row);
   }
 
-  /** Puts a row in its place, or takes it away. */
+  /** Sets a row, or removes it. */
   set(address: RowAddress, row: Row | undefined): void {
     const entity = this.#entity(address, row !== undefined);
     if (entity === undefined) return;
@@ -89,14 +86,14 @@ export class RowTable {
       if (entry[0] !== after) yield entry;
   }
 
-  /** Takes at most `limit` rows away that have expired, and answers their addresses. */
+  /** Removes at most `limit` rows that have expired, and returns their addresses. */
   sweep(limit: number, now: number): readonly RowAddress[] {
     const gone = this.expired(limit, now);
     for (const address of gone) this.set(address, undefined);
     return gone;
   }
 
-  /** The addresses of at most `limit` rows that have expired, those that did first in front. */
+  /** The addresses of at most `limit` rows that have expired, in the order of their expiry. */
   expired(limit: number, now: number): readonly RowAddress[] {
     const found: RowAddress[] = [];
     for (const [, address] of this.#expiring.ascending()) {
@@ -106,7 +103,7 @@ export class RowTable {
     return found;
   }
 
-  /** The spaces that hold a living row, in order, the database added. */
+  /** The spaces that hold a row that has not expired, in order. */
   spaces(database: string, now: number): readonly Space[] {
     const spaces: Space[] = [];
     for (const [container, entities] of this.#containers.ascending()) {
@@ -169,14 +166,11 @@ export class RowTable {
   }
 }
 
-/**
- * The time with leading zeros, so that it sorts as a number, then the address. NUL is in no
- * address.
- */
-const expiryKey = (expiresAt: number, { container, entity, key }: RowAddress): string =>
-  `${Math.max(0, expiresAt).toFixed(3).padStart(20, '0')}\0${container}\0${entity}\0${key}`;
+/** The time with leading zeros, so that it sorts as a number, then the address. */
+const expiryKey = (expiresAt: number, address: RowAddress): string =>
+  `${Math.max(0, expiresAt).toFixed(3).padStart(20, '0')}\0${rowNameOf(address)}`;
 
-/** The row as it is answered where values are not asked for. */
+/** The row with its value omitted. */
 export function withoutValue(row: Row): Row {
   return { ...row, value: { kind: 'omitted' } };
 }

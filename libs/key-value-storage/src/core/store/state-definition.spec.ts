@@ -34,22 +34,22 @@ describe('a state definition', () => {
       () => defineState('a', { ttl: 5 } as object),
       /has no option 'ttl'; it takes schema, schemaVersion/,
     ],
-    ['a TTL of zero', () => defineState('a', { ttlMs: 0 }), /ttlMs is a whole number.*given was 0/],
-    ['a TTL that is no number', () => defineState('a', { ttlMs: NaN }), /given was NaN/],
+    ['a TTL of zero', () => defineState('a', { ttlMs: 0 }), /ttlMs must be a whole number.*got 0/],
+    ['a TTL that is no number', () => defineState('a', { ttlMs: NaN }), /got NaN/],
     [
       'an unknown expiry',
       () => defineState('a', { expiry: 'rolling' } as object),
-      /expiry is 'absolute' or 'sliding'; given was "rolling"/,
+      /expiry must be 'absolute' or 'sliding'; got "rolling"/,
     ],
     [
       'an unknown scope',
       () => defineState('a', { scope: 'user' } as object),
-      /scope is 'tenant' or 'shared'/,
+      /scope must be 'tenant' or 'shared'/,
     ],
     [
       'a version without the step to it',
       () => defineState('a', { schemaVersion: 3, upcast: { 1: (old) => old as unknown } }),
-      /needs a function upcast for version 2; given: 1/,
+      /needs a function upcast for version 2; got: 1/,
     ],
     [
       'a step that leads beyond the version',
@@ -65,7 +65,7 @@ describe('a state definition', () => {
     [
       'what is neither a class nor a definition',
       () => definitionOf({ name: 'a' }),
-      /a class with @State, or what defineState answered/,
+      /a class with @State, or a definition of defineState/,
     ],
   ])('refuses %s, and says what is allowed', (_, define, message) => {
     expect(define).toThrow(invalid(message));
@@ -73,7 +73,7 @@ describe('a state definition', () => {
 
   it('refuses a name over the limit by the name of the limit', () => {
     expect(() => defineState('x'.repeat(513))).toThrow(
-      expect.objectContaining({ code: 'LIMIT_EXCEEDED', limit: 'entityBytesMax', given: 513, allowed: 512 }),
+      expect.objectContaining({ code: 'LIMIT_EXCEEDED', limit: 'entityBytesMax', got: 513, allowed: 512 }),
     );
     expect(definitionOf(defineState('x'.repeat(512))).entity).toHaveLength(512);
   });

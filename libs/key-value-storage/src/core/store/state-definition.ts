@@ -1,7 +1,4 @@
-/**
- * What a state is: declared once, by `@State` on a class or by `defineState`. The definition is the
- * token and the type at once.
- */
+/** Definitions of states: declared by `@State` on a class, or by `defineState`. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
@@ -12,9 +9,8 @@ type AnyMethod = (...given: never[]) => unknown;
 export type ClassOf<T> = abstract new (...given: never[]) => T;
 
 /**
- * What of `T` is stored: its properties, not its methods. Plain types stay as they are, and so does
- * a class with private members: without them, its data are no value of it, and copying it (`{
- * ...value }`) does not compile.
+ * The stored part of `T`: its properties, not its methods. Plain types stay as they are, and so does
+ * a class with private members: its data alone are not assignable to it.
  */
 export type Data<T> = T extends
   | string
@@ -35,29 +31,25 @@ export type Data<T> = T extends
       : { [K in keyof T as T[K] extends AnyMethod ? never : K]: T[K] }
     : T;
 
-/**
- * What a store takes: a value as it was read, or its data alone. The union keeps generic helpers
- * compiling.
- */
+/** What a store takes: a value that was read, or its data. The union makes generic helpers compile. */
 export type Input<T> = T | Data<T>;
 
 export interface StateOptions {
   /** Raise it together with `upcast`. @default 1 */
   readonly schemaVersion?: number;
   /**
-   * `{ 1: v1 => v2, 2: v2 => v3 }`: lifts what was stored by an older version, on read. A missing
-   * step stops the start-up.
+   * `{ 1: v1 => v2, 2: v2 => v3 }`: converts, on read, what an older version stored. A missing step
+   * is `INVALID_OPTION` when the state is defined.
    */
-  // any: yesterday's shape has no type today
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- yesterday's shape has no type today
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the older shape has no type any more
   readonly upcast?: Readonly<Record<number, (older: any) => unknown>>;
-  /** Milliseconds; for every `add`, `set` and `replace` that names none. */
+  /** Milliseconds, for every `add`, `set` and `replace` without a `ttlMs` of its own. */
   readonly ttlMs?: number;
   /**
    * 'sliding': `get` and `getOrThrow` renew it, at most once per tenth of it. @default 'absolute'
    */
   readonly expiry?: 'absolute' | 'sliding';
-  /** Whose data it is. @default 'tenant' where a tenancy is set, else 'shared' */
+  /** Whether each tenant has its own. @default 'tenant' where a tenancy is set, else 'shared' */
   readonly scope?: 'tenant' | 'shared';
   /** Groups entities. @default 'state' */
   readonly container?: string;
@@ -78,7 +70,7 @@ type Stable<S extends StandardSchemaV1> = [StandardSchemaV1.InferOutput<S>] exte
   : SchemaMustAcceptItsOwnOutput<StandardSchemaV1.InferOutput<S>>;
 type DroppedBy<S extends StandardSchemaV1, T> = Exclude<keyof Data<T>, keyof StandardSchemaV1.InferOutput<S>>;
 
-/** Made by `defineState`. `~type` exists for the compiler alone. */
+/** Returned by `defineState`. `~type` exists for the compiler only. */
 export interface StateDefinition<T> {
   readonly kind: 'state';
   readonly name: string;
@@ -87,10 +79,7 @@ export interface StateDefinition<T> {
 /** The value type of a state. */
 export type StateOf<D> = D extends { readonly '~type'?: infer T } ? T : never;
 
-/**
- * Everything of a state, defaults filled in: what the stores work by. `entity` and `container` are
- * encoded.
- */
+/** A definition with its defaults. `entity` and `container` are encoded. */
 export interface ResolvedState<T = unknown> extends StateDefinition<T> {
   readonly entity: string;
   readonly container: string;
@@ -105,15 +94,13 @@ export interface ResolvedState<T = unknown> extends StateDefinition<T> {
   readonly prototype: object | undefined;
 }
 
-/**
- * On a class: its definition. Own property only, so that a subclass is not taken for its parent.
- */
+/** On a class: its definition. Read as an own property, so that a subclass does not inherit it. */
 const definitionSymbol = Symbol.for('kvent.state');
 
 /**
- * Declares a class as a state. The class is the shape, the token and the type; reads answer its
- * frozen instances, and nothing calls its constructor. `name` is where the data live, so it is
- * explicit: a minifier cannot move them. `INVALID_OPTION` for a blank name or a bad option.
+ * Declares a class as a state. Reads return frozen instances of it; its constructor is not called.
+ * `name` is part of the stored address, so it is explicit: a minifier cannot change it.
+ * `INVALID_OPTION` for a blank name or an invalid option.
  */
 export function State(name: string, options?: StateOptions): <C extends ClassOf<object>>(target: C) => void;
 export function State<S extends StandardSchemaV1>(
@@ -131,7 +118,7 @@ export function State(name: string, options: StateOptions & { readonly schema?: 
   };
 }
 
-/** The same for schema-first code: `export type Tag = StateOf<typeof Tags>`. */
+/** Declares a state from a schema: `export type Tag = StateOf<typeof Tags>`. */
 export function defineState<S extends StandardSchemaV1>(
   name: string,
   options: StateOptions & { readonly schema: S & Stable<S> },
@@ -163,7 +150,7 @@ function resolveState(
 ): ResolvedState {
   const where = `${owner} (${inspect(name)})`;
   if (typeof name !== 'string' || name.trim() === '')
-    throw invalidOption(`${where}: the name of a state is a text that is not blank.`);
+    throw invalidOption(`${where}: the name of a state must be a text that is not blank.`);
   assertOptions(where, options, stateOptions);
   const {
     schemaVersion = 1,
@@ -176,7 +163,7 @@ function resolveState(
   } = options;
   if (!Number.isInteger(schemaVersion) || schemaVersion < 1) {
     throw invalidOption(
-      `${where}: schemaVersion is a whole number from 1; given was ${String(schemaVersion)}.`,
+      `${where}: schemaVersion must be a whole number from 1; got ${inspect(schemaVersion)}.`,
     );
   }
   assertSteps(where, schemaVersion, upcast);
@@ -184,7 +171,7 @@ function resolveState(
   assertOneOf(where, 'expiry', expiry, ['absolute', 'sliding']);
   assertOneOf(where, 'scope', scope, ['tenant', 'shared', undefined]);
   if (typeof container !== 'string' || container === '')
-    throw invalidOption(`${where}: container is a text that is not empty.`);
+    throw invalidOption(`${where}: container must be a text that is not empty.`);
   const resolved: ResolvedState = {
     kind: 'state',
     name,
@@ -210,7 +197,7 @@ function assertSteps(where: string, schemaVersion: number, upcast: Readonly<Reco
   const missing = needed.filter((step) => typeof upcast[Number(step)] !== 'function');
   if (missing.length > 0) {
     throw invalidOption(
-      `${where}: schemaVersion ${schemaVersion} needs a function upcast for version ${missing.join(', ')}; given: ${given.join(', ') || 'none'}.`,
+      `${where}: schemaVersion ${schemaVersion} needs a function upcast for version ${missing.join(', ')}; got: ${given.join(', ') || 'none'}.`,
     );
   }
   const extra = given.filter((step) => !needed.includes(step));
@@ -228,7 +215,7 @@ function assertOneOf(
 ): void {
   if (!allowed.some((word) => word === given)) {
     const words = allowed.filter((word) => word !== undefined).map((word) => `'${word}'`);
-    throw invalidOption(`${where}: ${option} is ${words.join(' or ')}; given was ${inspect(given)}.`);
+    throw invalidOption(`${where}: ${option} must be ${words.join(' or ')}; got ${inspect(given)}.`);
   }
 }
 
@@ -238,7 +225,7 @@ export function definitionOf(state: unknown): ResolvedState {
     const own = Object.getOwnPropertyDescriptor(state, definitionSymbol);
     if (own !== undefined) return own.value as ResolvedState;
     throw invalidOption(
-      `The class ${state.name || '(without a name)'} has no @State: declare it, or use defineState.`,
+      `The class ${state.name || '(without a name)'} has no @State; declare it, or use defineState.`,
     );
   }
   if (
@@ -249,6 +236,6 @@ export function definitionOf(state: unknown): ResolvedState {
   )
     return state as ResolvedState;
   throw invalidOption(
-    `A state is a class with @State, or what defineState answered; given was ${inspect(state)}.`,
+    `A state must be a class with @State, or a definition of defineState; got ${inspect(state)}.`,
   );
 }

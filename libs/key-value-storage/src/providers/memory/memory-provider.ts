@@ -1,7 +1,4 @@
-/**
- * Rows in this process, gone with it: for tests and for what may be lost. The shortest complete
- * answer to the port.
- */
+/** Rows in this process's memory, for tests and for data that may be lost. */
 import { throwIfAborted } from '../../core/base/abort.js';
 import { SteadyTime, systemClock, type Clock } from '../../core/base/clock.js';
 import { storageError } from '../../core/base/errors.js';
@@ -28,7 +25,7 @@ import type {
 } from '../../core/port/storage-provider.js';
 
 export interface MemoryProviderOptions {
-  /** The time it runs on. @default the system's */
+  /** @default the system's clock */
   readonly clock?: Clock;
 }
 
@@ -107,7 +104,7 @@ export class MemoryProvider implements StorageProvider {
   }
 }
 
-/** What an open provider holds. */
+/** The databases of an open provider. */
 class Rows {
   readonly hints = new HintSource();
   readonly #time: SteadyTime;
@@ -195,7 +192,7 @@ class Rows {
     return existed;
   }
 
-  /** A database without rows is none: its name came from a client, and there may be many. */
+  /** Names of databases come from clients: those without rows must not fill the memory. */
   #forgetEmpty(database: string, table: RowTable): void {
     if (table.size === 0) this.#tables.delete(database);
   }
