@@ -73,7 +73,7 @@ describe('a state definition', () => {
 
   it('refuses a name over the limit by the name of the limit', () => {
     expect(() => defineState('x'.repeat(513))).toThrow(
-      expect.objectContaining({ code: 'LIMIT_EXCEEDED', limit: 'entityBytesMax', got: 513, allowed: 512 }),
+      expect.objectContaining({ code: 'LIMIT_EXCEEDED', limit: 'entityBytesMax', given: 513, allowed: 512 }),
     );
     expect(definitionOf(defineState('x'.repeat(512))).entity).toHaveLength(512);
   });
