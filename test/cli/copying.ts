@@ -197,7 +197,7 @@ function interruptions(): void {
       });
       expect(ended).toMatchObject({ code, stdout: '' });
       expect(ended.stderr).toMatch(
-        /Breaking off \(once more: at once\) …\nkvent copy: .*\[ABORTED, [^\]]*\]\n$/,
+        /Cancelling \(press again to end at once\) …\nkvent copy: .*\[ABORTED, [^\]]*\]\n$/,
       );
       expect(ended.stderr).toMatch(
         /was interrupted after \d+ rows: its caller aborted it\. .*kvent: --resume\)/,

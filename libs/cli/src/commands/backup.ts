@@ -80,5 +80,5 @@ async function chosenDatabases(
   if (tenant === undefined && shared !== true) return held;
   const database = tenant === undefined ? sharedDatabase : databaseOf(tenant);
   if (held.includes(database)) return [database];
-  throw new UsageError(`${name} holds no database '${database}'.`);
+  throw new UsageError(`${name} has no database '${database}'.`);
 }
