@@ -43,7 +43,7 @@ const seconds = {
   'test/e2e/random-operations.spec.ts': 17,
   'test/faults/postgres-trouble.spec.ts': 14,
   'test/e2e/checkout.spec.ts': 15,
-  'test/e2e/walk.spec.ts': 15,
+  'test/e2e/demo-script.spec.ts': 15,
   'test/faults/json-file-takeover.spec.ts': 14,
   'test/faults/postgres-crash.spec.ts': 14,
   'test/contract/any-runner.spec.ts': 13,

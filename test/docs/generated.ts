@@ -6,7 +6,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '@kvent/key-value-storage';
-import { walk } from '../../apps/storefront/src/welcome/walk.js';
+import { demoScript } from '../../apps/storefront/src/welcome/demo-script.js';
 import { declaredOptions, limitComments, type DeclaredOption } from './options-in-source.js';
 import { root, type Page } from './pages.js';
 
@@ -76,7 +76,7 @@ function limitsTable(): readonly string[] {
 
 /** The walk that the sample prints, and that `test/e2e` types into a shell line by line. */
 function walkLines(): readonly string[] {
-  const steps = walk(3000).map(({ about, command, statuses }) => {
+  const steps = demoScript(3000).map(({ about, command, statuses }) => {
     const answers = statuses.length === 0 ? '' : ` (${statuses.join(', ')})`;
     return [`# ${about}${answers}`, ...command.split('\n')];
   });

@@ -1,4 +1,4 @@
-import type { BankLine } from '../../apps/storefront/src/orders/bank.js';
+import type { BankTransport } from '../../apps/storefront/src/orders/bank.js';
 import type { Answer, Client } from './client.js';
 
 /** A bank that takes slow cards when the test lets it, and breaks down when it is told. */
@@ -7,7 +7,7 @@ export class BankUnderTest {
   #arrived: () => void = () => undefined;
   #release: () => void = () => undefined;
 
-  readonly line: BankLine = async (call, card) => {
+  readonly transport: BankTransport = async (call, card) => {
     if (card === 'slow')
       await new Promise<void>((resolve) => {
         this.#release = resolve;

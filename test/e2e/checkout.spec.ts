@@ -3,7 +3,7 @@
  * of three. With `kill -9` in the middle: process.spec.ts.
  */
 import { expect, it } from '@jest/globals';
-import { unreliableLine } from '../../apps/storefront/src/orders/bank.js';
+import { unreliableTransport } from '../../apps/storefront/src/orders/bank.js';
 import { onEachStorage } from './shop.js';
 import { Shoppers } from './shoppers.js';
 import { storages } from './storages.js';
@@ -20,5 +20,5 @@ onEachStorage(
     });
   },
   storages,
-  { line: unreliableLine() },
+  { line: unreliableTransport() },
 );

@@ -474,14 +474,14 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     });
   });
 };
-onEachStorage('Orders', suite, storages, { line: bank.line });
+onEachStorage('Orders', suite, storages, { line: bank.transport });
 
 // On memory alone: what is looked at stands above the storage.
 describe('Orders over time', () => {
   const open = async () => {
     const clock = new ManualClock();
     const provider = new MemoryProvider({ clock });
-    const shop = await openShop({ create: () => provider }, { clock, line: bank.line });
+    const shop = await openShop({ create: () => provider }, { clock, line: bank.transport });
     const acme = shop.client.as('acme');
     await fill(acme, 'c1', { mug: 4 });
     const placed = await order(acme, 'c1', 'k1');

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe } from '@jest/globals';
 import type { AddressInfo } from 'node:net';
 import { KeyValueStorage, type Clock } from '@kvent/key-value-storage';
 import type { Server } from 'node:http';
-import type { BankLine } from '../../apps/storefront/src/orders/bank.js';
+import type { BankTransport } from '../../apps/storefront/src/orders/bank.js';
 import { openStorefront } from '../../apps/storefront/src/storefront.js';
 import { Client } from './client.js';
 import { storages, type Place, type StorageUnderTest } from './storages.js';
@@ -18,7 +18,7 @@ export interface RunningShop extends AsyncDisposable {
 export interface ShopOptions {
   readonly clock?: Clock | undefined;
   /** How the shop reaches the bank. */
-  readonly line?: BankLine | undefined;
+  readonly line?: BankTransport | undefined;
 }
 
 export async function openShop(

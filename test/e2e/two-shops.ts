@@ -21,7 +21,10 @@ function sharing(storage: StorageUnderTest): void {
   beforeAll(async () => {
     place = await storage.place();
     // at once: the table is made by one of them, and the demo data are there once
-    shops = await Promise.all([openShop(place, { line: bank.line }), openShop(place, { line: bank.line })]);
+    shops = await Promise.all([
+      openShop(place, { line: bank.transport }),
+      openShop(place, { line: bank.transport }),
+    ]);
   });
   afterAll(async () => {
     await Promise.all(shops.map((shop) => shop[Symbol.asyncDispose]()));

@@ -6,8 +6,8 @@ import { CartsModule } from './carts/carts.module.js';
 import { CatalogueModule } from './catalogue/catalogue.module.js';
 import { ProductsController } from './catalogue/products.controller.js';
 import { HealthController } from './health/health.controller.js';
-import { LastAnswers } from './http/close-on-shutdown.js';
-import type { BankLine } from './orders/bank.js';
+import { CloseOnShutdown } from './http/close-on-shutdown.js';
+import type { BankTransport } from './orders/bank.js';
 import { OrdersController } from './orders/orders.controller.js';
 import { OrdersModule } from './orders/orders.module.js';
 import { eventMetadata } from './problems/correlation-id.js';
@@ -21,10 +21,7 @@ import { WelcomeController } from './welcome/welcome.controller.js';
 const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> =>
   storage.store(Tenants).has(tenant);
 
-/**
- * Where many want the last ones, each may lose often before its turn comes; what does not come to
- * an end is a 409 with Retry-After.
- */
+/** Contention for the last items is high. After the last attempt: 409 with Retry-After. */
 const rivals = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
 
 @Module({
@@ -32,7 +29,7 @@ const rivals = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
   controllers: [WelcomeController, HealthController],
 })
 export class AppModule implements NestModule {
-  static on(storage: ChosenStorage, line: BankLine): DynamicModule {
+  static on(storage: ChosenStorage, transport: BankTransport): DynamicModule {
     return {
       module: AppModule,
       imports: [
@@ -42,9 +39,9 @@ export class AppModule implements NestModule {
           retry: rivals,
         }),
         EventStoreModule.forRoot({ metadata: eventMetadata }),
-        OrdersModule.with(line),
+        OrdersModule.with(transport),
       ],
-      providers: [{ provide: chosenStorageToken, useValue: storage }, LastAnswers],
+      providers: [{ provide: chosenStorageToken, useValue: storage }, CloseOnShutdown],
     };
   }
 

@@ -2,10 +2,10 @@ import 'reflect-metadata';
 import type { Server } from 'node:http';
 import type { NestExpressApplication } from '@nestjs/platform-express';
 import { hidePasswords, isStorageError } from '@kvent/key-value-storage';
-import { reliableLine, unreliableLine } from './orders/bank.js';
+import { reliableTransport, unreliableTransport } from './orders/bank.js';
 import { SetupError } from './setup-error.js';
 import { settingsFrom, type Settings } from './settings.js';
-import { startAfresh } from './reset-demo.js';
+import { resetDemo } from './reset-demo.js';
 import { StartUpLogger } from './start-up-logger.js';
 import { chooseStorage, type ChosenStorage } from './storage.js';
 import { openStorefront } from './storefront.js';
@@ -14,7 +14,7 @@ import { openingLines } from './welcome/opening-lines.js';
 try {
   await main(settingsFrom(process.env, process.argv.slice(2)));
 } catch (error) {
-  // settings hold addresses, and addresses passwords
+  // addresses in the settings may contain passwords
   const advice = error instanceof SetupError && error.advice !== '' ? ` ${error.advice}` : '';
   console.error(`${hidePasswords(explain(error))}${advice}`);
   process.exit(1);
@@ -24,17 +24,15 @@ async function main(settings: Settings): Promise<void> {
   const { port } = settings;
   const storage = chooseStorage(settings.storage);
   const app = await open(storage, settings).catch((error: unknown) => {
-    throw inItsWords(error, storage);
+    throw explainUnavailable(error, storage);
   });
-  // Ctrl+C and SIGTERM: requests under way are answered, what they wrote is on disk, and the exit
-  // code is 0.
+  // Ctrl+C and SIGTERM: requests in progress are answered, and the exit code is 0.
   app.enableShutdownHooks([], { useProcessExit: true });
   try {
     const server: Server = app.getHttpServer();
-    // longer than a load balancer keeps an idle connection: it must not send a request into one
-    // that is just being closed
+    // longer than a load balancer keeps an idle connection, so that it never uses a closing one
     server.keepAliveTimeout = 75_000;
-    // who sends slowly, or does not read, holds a connection no longer than this
+    // limits for slow clients
     server.headersTimeout = 10_000;
     server.requestTimeout = 30_000;
     server.setTimeout(60_000);
@@ -50,19 +48,17 @@ async function open(
   storage: ChosenStorage,
   { fresh, logAll, bank, slowCardMs }: Settings,
 ): Promise<NestExpressApplication> {
-  if (fresh) await startAfresh(storage);
-  const line = bank === 'unreliable' ? unreliableLine(slowCardMs) : reliableLine(slowCardMs);
+  if (fresh) await resetDemo(storage);
+  const transport = bank === 'unreliable' ? unreliableTransport(slowCardMs) : reliableTransport(slowCardMs);
   return await openStorefront(
     storage,
     logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger(),
-    line,
+    transport,
   );
 }
 
-/**
- * A storage that is not there says so in its own words; of what went wrong, the driver knows most.
- */
-function inItsWords(error: unknown, storage: ChosenStorage): unknown {
+/** The message of the chosen storage if it is unavailable, with the reason of the driver. */
+function explainUnavailable(error: unknown, storage: ChosenStorage): unknown {
   if (storage.whenUnavailable === undefined || !isStorageError(error, 'STORAGE_UNAVAILABLE')) return error;
   const { message = '' } = (error.cause ?? {}) as { readonly message?: string };
   return storage.whenUnavailable(message === '' ? error.message : message);
@@ -72,7 +68,7 @@ function portOf(address: string | { readonly port: number } | null, asked: numbe
   return typeof address === 'object' && address !== null ? address.port : asked;
 }
 
-/** One line where it is the user's to set right; the whole story where it is ours. */
+/** One line for mistakes of the user; the stack for bugs. */
 function explain(error: unknown): string {
   if (error instanceof SetupError) return error.message;
   const { code, port, message, stack } = error as {

@@ -1,13 +1,12 @@
-/** `--fresh`: the demo data of earlier runs are removed. */
+/** `--fresh`: deletes the demo data of earlier runs. */
 import { SetupError } from './setup-error.js';
 import { ownDirectory, type ChosenStorage } from './storage.js';
 
 /**
- * Empties what is the shop's own, and nothing else. It is opened for that, so nothing is removed
- * under another process that owns its directory: its lock is held until the last database is gone,
- * and somebody else's is `STORAGE_LOCKED`.
+ * Empties the storage of the demo, and no other. The storage is open while it is emptied, so a
+ * directory in use by another process is `STORAGE_LOCKED`.
  */
-export async function startAfresh(storage: ChosenStorage): Promise<void> {
+export async function resetDemo(storage: ChosenStorage): Promise<void> {
   const { directory, isOwn = false } = storage;
   if (!isOwn && directory === undefined) return;
   if (!isOwn)

@@ -1,6 +1,4 @@
-/**
- * Two demo shops with the same products at different prices. What is there already stays as it is.
- */
+/** Two demo shops with the same products at different prices. Existing data are kept. */
 import { setTimeout } from 'node:timers/promises';
 import type { EventStore, EventStream } from '@kvent/event-store';
 import { defineState, type KeyValueStorage } from '@kvent/key-value-storage';
@@ -9,15 +7,15 @@ import { pastMovements } from './stock/history.js';
 import { Stocks, type Movement } from './stock/stock.js';
 import { Tenants } from './tenants/tenant.js';
 
-/** The products as an older release wrote them: version 1. The shop reads them as version 2. */
+/** Products in version 1 of their schema. The shop reads them as version 2. */
 const ProductsV1 = defineState<ProductV1>('product');
 
 interface Shop {
   readonly id: string;
   readonly name: string;
-  /** Sku, name, price, how many there are. */
+  /** Sku, name, price, quantity. */
   readonly goods: readonly (readonly [string, string, number, number])[];
-  /** The sku whose stock has a past. */
+  /** The sku whose stock has a history. */
   readonly history?: string;
 }
 
@@ -47,10 +45,7 @@ export const demoShops: readonly Shop[] = [
   },
 ];
 
-/**
- * The tenant comes last: once it is there, its shop is complete, and what its owner removes from it
- * stays removed.
- */
+/** Writes the tenant last: once it exists, its shop is complete and is not filled again. */
 export async function seed(storage: KeyValueStorage, events: EventStore): Promise<void> {
   for (const { id, name, goods, history } of demoShops) {
     if (await storage.store(Tenants).has(id)) continue;
@@ -70,8 +65,8 @@ export async function seed(storage: KeyValueStorage, events: EventStore): Promis
 }
 
 /**
- * Goes on where an earlier start, or another shop that starts now, has come to. Some time passes
- * between the appends, so that one can travel in it.
+ * Continues after the events of an earlier or concurrent start. Waits between appends, so that the
+ * history has several points in time.
  */
 async function fill(
   stocks: EventStream<typeof Stocks>,

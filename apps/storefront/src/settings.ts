@@ -1,7 +1,4 @@
-/**
- * What the shop is started with: environment variables and arguments, checked once. A misspelt one
- * must not become a default.
- */
+/** Environment variables and arguments, checked once. A misspelt one is an error, not a default. */
 import { slowCardMs } from './orders/bank.js';
 import { SetupError } from './setup-error.js';
 
@@ -9,16 +6,13 @@ export interface Settings {
   readonly port: number;
   /** `STOREFRONT_STORAGE`; see `storage.ts`. */
   readonly storage: string | undefined;
-  /**
-   * `STOREFRONT_BANK=unreliable`: one call of three does not get to the bank, and of another one
-   * the answer is lost.
-   */
+  /** `STOREFRONT_BANK=unreliable`: of three calls, one loses its request and one its response. */
   readonly bank: 'reliable' | 'unreliable';
-  /** `STOREFRONT_SLOW_CARD_MS`: how long the bank takes for a slow card. */
+  /** `STOREFRONT_SLOW_CARD_MS`: the duration of a call with a slow card. */
   readonly slowCardMs: number;
-  /** `--fresh`: the demo data of the last run are removed first. */
+  /** `--fresh`: deletes the demo data first. */
   readonly fresh: boolean;
-  /** `LOG=all`: everything that Nest has to say, its routes included. */
+  /** `LOG=all`: all log levels of Nest. */
   readonly logAll: boolean;
 }
 

@@ -1,8 +1,7 @@
-/** Why the shop does not open, in one line for whoever started it. */
+/** A mistake in the settings, in one line for the user. */
 export class SetupError extends Error {
   /**
-   * What to do about it, printed behind the message as it is: an address of ours may hold the
-   * password of the demo.
+   * What to do, printed after the message. Passwords in it are kept: it may name the demo database.
    */
   readonly advice: string;
 

@@ -1,11 +1,11 @@
 import { ConsoleLogger } from '@nestjs/common';
 
-/** Where Nest tells, with a stack, what it throws as well. */
+/** The context in which Nest logs what it also throws. */
 const told: readonly unknown[] = ['ExceptionHandler', 'NestApplication'];
 
 /**
- * Warnings and errors, for people: a line each, without the fields that machines read. But what
- * stops the start-up is left to `main.ts`, which says it in one line.
+ * Logs warnings and errors as single lines without structured fields. Errors that stop the start-up
+ * are left to `main.ts`.
  */
 export class StartUpLogger extends ConsoleLogger {
   constructor() {

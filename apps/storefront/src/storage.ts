@@ -1,27 +1,27 @@
-/** Picks the storage provider. No other file of the shop knows which one it runs on. */
+/** Chooses the storage provider. No other file depends on the choice. */
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { JsonFileProvider, MemoryProvider, type StorageProvider } from '@kvent/key-value-storage';
 import { SetupError } from './setup-error.js';
 
 export interface ChosenStorage {
-  /** For people: what it is, and what it promises. No password. */
+  /** A description for the user, without a password. */
   readonly description: string;
-  /** Whether the shop alone writes there: then `--fresh` may empty it. */
+  /** Whether it belongs to the demo: then `--fresh` may empty it. */
   readonly isOwn?: boolean;
-  /** Where it is, if it is a directory. */
+  /** The path, for a directory. */
   readonly directory?: string;
-  /** For people: that it cannot be opened, why, and what to do. */
+  /** The error for the user if it cannot be opened: the reason and what to do. */
   whenUnavailable?(why: string): SetupError;
-  /** A new provider, not open yet. What it needs is loaded only now. */
+  /** Creates a provider, not open yet. Loads its packages on demand. */
   create(): StorageProvider | Promise<StorageProvider>;
 }
 
 export const chosenStorageToken = Symbol('storefront.storage');
 
-/** The shop's own directory: the only one that `--fresh` empties. */
+/** The directory of the demo: the only one that `--fresh` empties. */
 export const ownDirectory = './data/storefront';
-/** The shop's own schema: of a Postgres, `--fresh` empties nothing else. */
+/** The schema of the demo: the only one that `--fresh` empties. */
 const ownSchema = 'storefront';
 
 /**
@@ -42,12 +42,12 @@ export function chooseStorage(given: string | undefined): ChosenStorage {
 }
 
 function postgresAt(url: string): ChosenStorage {
-  // of a socket, pg takes an address without a host, and URL does not
+  // pg accepts the address of a socket without a host, URL does not
   const isOfSocket = !URL.canParse(url);
   const address = isOfSocket ? url.replace('@/', '@localhost/') : url;
   const parsed = URL.canParse(address) ? new URL(address) : undefined;
   const socket = parsed?.searchParams.get('host') ?? undefined;
-  // a name must be said: the driver would take the user's for it
+  // without a name, the driver would use the name of the user
   if (
     parsed === undefined ||
     (socket === undefined && (isOfSocket || parsed.hostname === '')) ||
@@ -56,7 +56,7 @@ function postgresAt(url: string): ChosenStorage {
     throw new SetupError(
       'STOREFRONT_STORAGE is not the address of a Postgres database: postgres://user:password@host:port/database.',
     );
-  // what else follows a question mark may hold a password too
+  // other parameters of the address may contain a password
   const host = socket === undefined ? parsed.host : '';
   const place = `${parsed.username === '' ? '' : `${parsed.username}@`}${host}${parsed.pathname}${socket === undefined ? '' : `?host=${socket}`}`;
   return {
@@ -78,7 +78,7 @@ function postgresAt(url: string): ChosenStorage {
 function directoryFrom(given: string): string {
   const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]+):(.*)$/is.exec(given) ?? [];
   if (scheme === undefined) return given;
-  // The scheme alone is repeated: the rest may hold a password.
+  // Repeats the scheme only: the rest may contain a password.
   if (scheme.toLowerCase() !== 'file' || rest === '')
     throw new SetupError(
       `STOREFRONT_STORAGE is memory, a directory, file: and a directory, or postgres://user:password@host/database; it begins with "${scheme}:".`,

@@ -7,35 +7,34 @@ import { KeyValueStorage, ProblemDetailsFilter, StorageExceptionFilter } from '@
 import type { Request } from 'express';
 import { addApiPage } from './api-page.js';
 import { AppModule } from './app.module.js';
-import { LastAnswers } from './http/close-on-shutdown.js';
+import { CloseOnShutdown } from './http/close-on-shutdown.js';
 import { oneAtATime } from './http/one-at-a-time.js';
-import { reliableLine, type BankLine } from './orders/bank.js';
+import { reliableTransport, type BankTransport } from './orders/bank.js';
 import { correlationId, correlationIdOf } from './problems/correlation-id.js';
 import { ShopErrorFilter } from './problems/shop-error.filter.js';
 import { seed } from './seed.js';
 import type { ChosenStorage } from './storage.js';
 
 /**
- * Opens the storage and fills the demo shops; the door (`listen`) is the caller's. Rejects with
- * what is wrong, and leaves nothing open.
+ * Opens the storage and fills the demo shops; the caller calls `listen`. A failure leaves nothing
+ * open.
  */
 export async function openStorefront(
   storage: ChosenStorage,
   logger: LoggerService | LogLevel[] | false,
-  line: BankLine = reliableLine(),
+  transport: BankTransport = reliableTransport(),
 ): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.on(storage, line), {
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.on(storage, transport), {
     abortOnError: false,
     logger,
   });
   try {
-    // Express would add an etag of the body to every answer; ours are the versions of what is
-    // stored.
+    // Express would add an ETag of the body to each response; ours are the versions of entries.
     app.set('etag', false).disable('x-powered-by');
-    const lastAnswers = app.get(LastAnswers);
+    const lastAnswers = app.get(CloseOnShutdown);
     app.use(oneAtATime, correlationId, lastAnswers.use.bind(lastAnswers));
     const extend = (_problem: object, request: Request) => ({ correlationId: correlationIdOf(request) });
-    // The last one that fits is asked first, so what catches everything goes first.
+    // Nest asks the last filter first, so the one that catches everything comes first.
     app.useGlobalFilters(
       new ProblemDetailsFilter({ extend }),
       new StorageExceptionFilter({ extend }),

@@ -1,4 +1,4 @@
-/** A cart lives half an hour from the last look at it. */
+/** A cart expires half an hour after the last access. */
 import { defineState, type StateOf } from '@kvent/key-value-storage';
 import { z } from 'zod';
 
@@ -15,7 +15,7 @@ export type Cart = StateOf<typeof Carts>;
 
 export const emptyCart: Cart = { items: [] };
 
-/** So many of this, in the place it had; 0 takes it out. */
+/** Sets the quantity of an item and keeps its position; 0 removes it. */
 export function withItem(cart: Cart, sku: string, quantity: number): Cart {
   const item = { sku, quantity };
   const known = cart.items.some((other) => other.sku === sku);

@@ -7,7 +7,7 @@ import { ForTenant } from '../http/for-tenant.decorator.js';
 import { CartSchema, Quantity, type Cart } from './cart.js';
 import { CartsService } from './carts.service.js';
 
-const ItemBody = z.object({ quantity: Quantity.describe('0 takes the product out.') });
+const ItemBody = z.object({ quantity: Quantity.describe('0 removes the product.') });
 const ShownCart = CartSchema.extend({ id: z.string(), expiresAt: z.iso.datetime() });
 
 const show = ({ key, value, expiresAt }: Entry<Cart>) => ({ id: key, ...value, expiresAt });
@@ -19,7 +19,7 @@ export class CartsController {
   constructor(private readonly carts: CartsService) {}
 
   @Put(':id/items/:sku')
-  @ApiOperation({ summary: 'So many of a product; the cart begins with its first one' })
+  @ApiOperation({ summary: 'Sets the quantity of a product; creates the cart if needed' })
   @ApiResponse({ status: 200, standardSchema: ShownCart })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
   async put(
@@ -31,16 +31,16 @@ export class CartsController {
   }
 
   @Get(':id')
-  @ApiOperation({ summary: 'A cart; looking at it keeps it for another half an hour' })
+  @ApiOperation({ summary: 'A cart; reading it extends its life by half an hour' })
   @ApiResponse({ status: 200, standardSchema: ShownCart })
-  @ApiResponse({ status: 404, description: '`CART_NOT_FOUND`, also when it has expired; `TENANT_UNKNOWN`' })
+  @ApiResponse({ status: 404, description: '`CART_NOT_FOUND`, also after it has expired; `TENANT_UNKNOWN`' })
   async get(@Param('id') id: string) {
     return show(await this.carts.get(id));
   }
 
   @Delete(':id')
   @HttpCode(204)
-  @ApiOperation({ summary: 'Forgets a cart, whether there is one or not' })
+  @ApiOperation({ summary: 'Deletes a cart, if it exists' })
   @ApiResponse({ status: 204 })
   async remove(@Param('id') id: string) {
     await this.carts.remove(id);

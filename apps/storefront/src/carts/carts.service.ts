@@ -12,8 +12,8 @@ export class CartsService {
   ) {}
 
   /**
-   * The cart begins with its first item. What is sold no longer can still be taken out. An update
-   * keeps the expiry unless told otherwise; who fills a cart is looking at it.
+   * Creates the cart with its first item. A product that is no longer sold can still be removed.
+   * Sets the time to live, because an update alone keeps the expiry.
    */
   async put(id: string, sku: string, quantity: number): Promise<Entry<Cart>> {
     const takesOut = quantity === 0 && (await this.#holds(id, sku));
@@ -24,10 +24,7 @@ export class CartsService {
     });
   }
 
-  /**
-   * Absent and expired are the same to the store, and here to the client: the domain's own error,
-   * not the store's.
-   */
+  /** `CART_NOT_FOUND`, also for an expired cart: the store does not tell them apart. */
   async get(id: string): Promise<Entry<Cart>> {
     const cart = await this.carts.get(id);
     if (cart === undefined)
@@ -37,7 +34,7 @@ export class CartsService {
     return cart;
   }
 
-  /** One that can be ordered; `CART_EMPTY`. */
+  /** `CART_NOT_FOUND`, `CART_EMPTY`. */
   async filled(id: string): Promise<Entry<Cart>> {
     const cart = await this.get(id);
     if (cart.value.items.length === 0)

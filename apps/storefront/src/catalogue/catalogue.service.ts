@@ -35,23 +35,19 @@ export class CatalogueService {
   }
 
   /**
-   * One attempt: it conflicts when someone was faster, and whoever calls it decides whether to try
-   * again.
+   * One attempt: `STORAGE_CONFLICT` after a concurrent write. The caller decides whether to retry.
    */
   async changePrice(sku: string, byCents: number): Promise<Entry<Product>> {
     const product = await this.products.getOrThrow(sku);
     return await this.products.save(product.with({ priceCents: product.value.priceCents + byCents }));
   }
 
-  /**
-   * For the other rooms of the shop: what is not in the catalogue is neither stocked nor put into
-   * carts.
-   */
+  /** `KEY_NOT_FOUND`. Only products of the catalogue are stocked and put into carts. */
   async assertSold(sku: string): Promise<void> {
     if (!(await this.products.has(sku))) throw notSold(sku);
   }
 
-  /** Items with the prices of the moment. */
+  /** Items with the current prices. */
   async priced<Item extends { readonly sku: string }>(
     items: readonly Item[],
   ): Promise<(Item & { readonly priceCents: number })[]> {

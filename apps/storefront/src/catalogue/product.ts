@@ -1,4 +1,4 @@
-/** A product, as it is kept today and as it was kept before. */
+/** A product: the current version of its schema, and version 1. */
 import { State } from '@kvent/key-value-storage';
 import { z } from 'zod';
 
@@ -14,10 +14,7 @@ export const ProductSchema = z.object({
   tags: z.array(z.string().trim().min(1).max(50)).max(50).default([]),
 });
 
-/**
- * What version 1 kept: a price in whole and broken euros, no tags, and a name where there is a
- * title now.
- */
+/** Version 1: a price in euros, no tags, and `name` instead of `title`. */
 export interface ProductV1 {
   readonly sku: string;
   readonly name: string;

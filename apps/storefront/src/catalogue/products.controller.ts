@@ -24,7 +24,7 @@ const etagHeader = {
 const ifMatchHeader = {
   name: 'If-Match',
   required: true,
-  description: 'The ETag of what was read, or * for whatever is there.',
+  description: 'The ETag of the version that was read, or * for any version.',
 };
 
 @ApiTags('products')
@@ -35,7 +35,7 @@ export class ProductsController {
   constructor(private readonly catalogue: CatalogueService) {}
 
   @Post()
-  @ApiOperation({ summary: 'Adds a product; of many who add the same one, one succeeds' })
+  @ApiOperation({ summary: 'Adds a product; of concurrent calls with the same sku, one succeeds' })
   @ApiResponse({ status: 201, standardSchema: ProductSchema, headers: etagHeader })
   @ApiResponse({ status: 409, description: '`KEY_EXISTS`' })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
@@ -49,7 +49,7 @@ export class ProductsController {
   }
 
   @Get()
-  @ApiOperation({ summary: 'Products by their sku, page by page' })
+  @ApiOperation({ summary: 'Products in the order of their sku, in pages' })
   @ApiResponse({ status: 200, standardSchema: pageOf(ProductSchema) })
   @ApiResponse({ status: 413, description: '`LIMIT_EXCEEDED`: more than 1000 at once' })
   async list(
@@ -60,19 +60,23 @@ export class ProductsController {
   }
 
   @Get(':sku')
-  @ApiOperation({ summary: 'A product; 304 when the client has it already' })
-  @ApiHeader({ name: 'If-None-Match', required: false, description: 'The ETag of what the client has.' })
+  @ApiOperation({ summary: 'A product; 304 if the client has the current version' })
+  @ApiHeader({
+    name: 'If-None-Match',
+    required: false,
+    description: 'The ETag of the version that the client has.',
+  })
   @ApiResponse({ status: 200, standardSchema: ProductSchema, headers: etagHeader })
-  @ApiResponse({ status: 304, description: 'It is still what the client has.' })
+  @ApiResponse({ status: 304, description: 'Not modified' })
   get(@Param('sku') sku: string) {
     return this.catalogue.get(sku);
   }
 
   @Put(':sku')
-  @ApiOperation({ summary: 'Replaces a product, if it is still what the client read' })
+  @ApiOperation({ summary: 'Replaces a product, if it has not changed since the client read it' })
   @ApiHeader(ifMatchHeader)
   @ApiResponse({ status: 200, standardSchema: ProductSchema, headers: etagHeader })
-  @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it has changed, or is gone.' })
+  @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it was changed or deleted.' })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
   @ApiResponse({ status: 428, description: '`PRECONDITION_REQUIRED`: If-Match is missing.' })
   replace(
@@ -87,28 +91,27 @@ export class ProductsController {
 
   @Delete(':sku')
   @HttpCode(204)
-  @ApiOperation({ summary: 'Removes a product, if it is still what the client read' })
+  @ApiOperation({ summary: 'Deletes a product, if it has not changed since the client read it' })
   @ApiHeader(ifMatchHeader)
   @ApiResponse({ status: 204 })
-  @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it has changed, or is gone.' })
+  @ApiResponse({ status: 412, description: '`STORAGE_CONFLICT`: it was changed or deleted.' })
   @ApiResponse({ status: 428, description: '`PRECONDITION_REQUIRED`: If-Match is missing.' })
   async remove(@Param('sku') sku: string, @IfMatch() ifMatch: Precondition) {
     await this.catalogue.remove(sku, ifMatch);
   }
 
-  // Reads and writes again when someone was faster: of n rivals each may lose n - 1 times, so 50
-  // serve 50.
+  // Of n concurrent calls, each may lose n - 1 times: 50 attempts serve 50 calls.
   @Post(':sku/price-changes')
   @HttpCode(200)
   @UseInterceptors(
     RetryOnConflictInterceptor.with({ attempts: 50, delayMsMax: 50, attemptsHeader: 'Storefront-Attempts' }),
   )
-  @ApiOperation({ summary: 'Raises or lowers the price; of changes at the same time none is lost' })
+  @ApiOperation({ summary: 'Raises or lowers the price; concurrent changes are never lost' })
   @ApiResponse({
     status: 200,
     standardSchema: ProductSchema,
     headers: etagHeader,
-    description: 'Storefront-Attempts says how many it took.',
+    description: 'The header Storefront-Attempts contains the number of attempts.',
   })
   @ApiResponse({ status: 409, description: '`STORAGE_CONFLICT` after the last attempt, with Retry-After' })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`: the price would fall below zero.' })

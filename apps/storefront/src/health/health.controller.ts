@@ -9,9 +9,9 @@ export class HealthController {
   constructor(private readonly storage: StorageHealthIndicator) {}
 
   @Get()
-  @ApiOperation({ summary: 'Whether the storage answers, and what it promises' })
-  @ApiResponse({ status: 200, description: 'It has just answered a read.' })
-  @ApiResponse({ status: 503, description: 'It has not; `code` says why.' })
+  @ApiOperation({ summary: 'Health and features of the storage' })
+  @ApiResponse({ status: 200, description: 'A read has succeeded.' })
+  @ApiResponse({ status: 503, description: 'A read has failed; `code` is the reason.' })
   async health(@Res({ passthrough: true }) response: Response) {
     const { status, name, ...more } = (await this.storage.isHealthy('storage')).storage;
     response.status(status === 'up' ? 200 : 503);

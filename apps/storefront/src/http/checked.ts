@@ -1,4 +1,4 @@
-/** Parameters of a request that a schema checks, and that the API page shows by the same schema. */
+/** Parameters of a request. One schema checks them and describes them on the API page. */
 import { Body, Param, Query, StandardSchemaValidationPipe } from '@nestjs/common';
 import { invalidValue } from '@kvent/key-value-storage';
 import type { z } from 'zod';
@@ -13,12 +13,12 @@ const optionPipe = new StandardSchemaValidationPipe({
     }),
 });
 
-/** The body; 422 `INVALID_VALUE` with the issues when the schema refuses it. */
+/** The body; 422 `INVALID_VALUE` with the issues. */
 export const CheckedBody = (schema: z.ZodType): ParameterDecorator => Body({ schema, pipes: [valuePipe] });
 
-/** All of the query; 400 `INVALID_OPTION` with the issues. */
+/** The whole query; 400 `INVALID_OPTION` with the issues. */
 export const CheckedQuery = (schema: z.ZodType): ParameterDecorator => Query({ schema, pipes: [optionPipe] });
 
-/** A part of the path; 400 `INVALID_OPTION` with the issues. */
+/** A parameter of the path; 400 `INVALID_OPTION` with the issues. */
 export const CheckedParam = (name: string, schema: z.ZodType): ParameterDecorator =>
   Param(name, { schema, pipes: [optionPipe] });

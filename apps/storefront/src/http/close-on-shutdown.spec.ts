@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Controller, Get, type INestApplication } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
-import { LastAnswers } from './close-on-shutdown.js';
+import { CloseOnShutdown } from './close-on-shutdown.js';
 
 let arrive: () => void = () => undefined;
 let release: () => void = () => undefined;
@@ -26,10 +26,10 @@ describe('A server that closes', () => {
   beforeEach(async () => {
     const module = await Test.createTestingModule({
       controllers: [SlowController],
-      providers: [LastAnswers],
+      providers: [CloseOnShutdown],
     }).compile();
     app = module.createNestApplication();
-    const lastAnswers = app.get(LastAnswers);
+    const lastAnswers = app.get(CloseOnShutdown);
     app.use(lastAnswers.use.bind(lastAnswers));
     await app.listen(0);
   });

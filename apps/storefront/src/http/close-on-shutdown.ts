@@ -4,13 +4,12 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { NextFunction, Request, Response } from 'express';
 
 /**
- * A closing server waits for its connections: Node ends those that are idle at that moment, and no
- * other. So once the shop closes, each request that comes is answered with `Connection: close`, and
- * a connection whose request was there already ends as soon as that is answered, not after
- * `keepAliveTimeout`.
+ * A closing server waits for its connections, and Node ends only those that are idle at that time.
+ * So during the shutdown each response has `Connection: close`, and connections with a request in
+ * progress end after the response, not after `keepAliveTimeout`.
  */
 @Injectable()
-export class LastAnswers implements BeforeApplicationShutdown {
+export class CloseOnShutdown implements BeforeApplicationShutdown {
   readonly #adapter: HttpAdapterHost;
   #closing = false;
 
@@ -20,7 +19,7 @@ export class LastAnswers implements BeforeApplicationShutdown {
 
   beforeApplicationShutdown(): void {
     this.#closing = true;
-    // Node reads it when an answer is finished; 0 would mean for ever
+    // Node reads it after a response; 0 would mean no limit
     (this.#adapter.httpAdapter.getHttpServer() as Server).keepAliveTimeout = 1;
   }
 

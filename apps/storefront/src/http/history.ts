@@ -1,4 +1,4 @@
-/** What streams have that states have not: their events, and how they were. */
+/** Parameters and pages of streams: past versions and events. */
 import type { AnyEvent, AnyStream, EventStream, PointInTime, Recorded } from '@kvent/event-store';
 import type { Response } from 'express';
 import { z } from 'zod';
@@ -8,12 +8,12 @@ export const Version = whole.transform(Number).pipe(z.int().min(1));
 
 export const PointQuery = z
   .strictObject({
-    version: Version.optional().describe('As it was at this version.'),
-    at: z.iso.datetime({ offset: true }).optional().describe('As it was at this time.'),
+    version: Version.optional().describe('The state at this version.'),
+    at: z.iso.datetime({ offset: true }).optional().describe('The state at this time.'),
   })
   .refine((query) => query.version === undefined || query.at === undefined, 'a version or a time, not both');
 
-/** In the words of the streams. */
+/** As options of the stream. */
 export function pointIn({ version, at }: z.infer<typeof PointQuery>): PointInTime {
   if (version !== undefined) return { atVersion: version };
   return at === undefined ? {} : { atTime: new Date(at) };
@@ -25,7 +25,7 @@ export const EventsQuery = z.strictObject({
   order: z.enum(['asc', 'desc']).default('asc'),
   limit: Version.pipe(z.int().max(1_000))
     .default(100)
-    .describe('Events at most, from 1 to 1000. 100 if not given.'),
+    .describe('The maximum number of events, from 1 to 1000. Default: 100.'),
 });
 
 const ShownEvent = z.object({
@@ -38,7 +38,7 @@ const ShownEvent = z.object({
 /** For the API page. */
 export const EventsPage = z.object({
   items: z.array(ShownEvent),
-  next: z.int().optional().describe('The version that the next page begins with.'),
+  next: z.int().optional().describe('The first version of the next page.'),
 });
 
 const show = ({ version, type, data, recordedAt, metadata }: Recorded<AnyEvent>) => ({
@@ -49,7 +49,7 @@ const show = ({ version, type, data, recordedAt, metadata }: Recorded<AnyEvent>)
   correlationId: metadata.correlationId,
 });
 
-/** A page of a stream's events; `STREAM_NOT_FOUND` where there is none. */
+/** A page of a stream's events; `STREAM_NOT_FOUND`. */
 export async function answerEvents(
   stream: Pick<EventStream<AnyStream>, 'read' | 'loadOrThrow'>,
   id: string,

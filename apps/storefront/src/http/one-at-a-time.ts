@@ -1,12 +1,12 @@
 import type { NextFunction, Request, Response } from 'express';
 
-/** When the last answer of a connection has been sent. */
+/** Settles when the last response of a connection has been sent. */
 const lastAnswers = new WeakMap<object, Promise<void>>();
 
 /**
- * Node handles all requests that a client has pipelined, and keeps their answers in memory until
- * they are read. Here each waits until the answer before it is sent, so a connection that nobody
- * reads holds one answer.
+ * Node handles pipelined requests concurrently, and buffers their responses until the client reads
+ * them. Here each request waits for the response before it, so a connection whose client does not
+ * read buffers one response.
  */
 export function oneAtATime({ socket }: Request, response: Response, next: NextFunction): void {
   const before = lastAnswers.get(socket);

@@ -1,5 +1,5 @@
 /**
- * Lists answer `{ items, next }`, and the address of the next page in the `Link` header (RFC 8288).
+ * Lists return `{ items, next }`, and the address of the next page in the `Link` header (RFC 8288).
  */
 import type { Page, PageRequest } from '@kvent/key-value-storage';
 import type { Response } from 'express';
@@ -12,15 +12,15 @@ export const PageQuery = z.strictObject({
     .transform(Number)
     .pipe(z.int().min(1))
     .optional()
-    .describe('Items at most, from 1 to 1000. 100 if not given.'),
-  cursor: z.string().optional().describe('What the page before answered as `next`.'),
-  order: z.enum(['asc', 'desc']).default('asc').describe('Of the keys.'),
+    .describe('The maximum number of items, from 1 to 1000. Default: 100.'),
+  cursor: z.string().optional().describe('The `next` of the previous page.'),
+  order: z.enum(['asc', 'desc']).default('asc').describe('The order of the keys.'),
 });
 export const PrefixQuery = PageQuery.extend({
-  prefix: z.string().min(1).optional().describe('What the keys begin with.'),
+  prefix: z.string().min(1).optional().describe('A prefix of the keys.'),
 });
 
-/** In the words of the store. */
+/** As options of the store. */
 export function pageRequest({
   limit,
   cursor,
@@ -35,7 +35,7 @@ export function pageRequest({
   };
 }
 
-/** Answers the page, and says in a header where the next one is. */
+/** Returns the page, and sets the `Link` header to the next one. */
 export function answerPage<From, To>(
   { items, next }: Page<From>,
   show: (item: From) => To,
@@ -46,7 +46,7 @@ export function answerPage<From, To>(
   return { items: items.map(show), next };
 }
 
-/** The next page is at the same address, but for one parameter. */
+/** The same address with one parameter changed. */
 export function linkToNext(response: Response, parameter: string, value: string): void {
   const { originalUrl, path } = response.req;
   const query = new URLSearchParams(originalUrl.split('?')[1] ?? '');

@@ -1,7 +1,6 @@
 /**
- * Where cards are charged. A stand-in for another company: it keeps books of its own, which outlive
- * the shop's process, and it may fail, before a charge or after. What makes that bearable is that
- * it charges an order once, however often it is asked.
+ * The bank: a stand-in for an external service. Its data outlive the process of the shop, and a
+ * call may fail before or after the charge. Charging is idempotent per order.
  */
 import { setTimeout } from 'node:timers/promises';
 import { Inject, Injectable } from '@nestjs/common';
@@ -13,39 +12,36 @@ import type { Order } from './order.js';
 export const Card = z.enum(['ok', 'slow', 'declined']);
 export type Card = z.infer<typeof Card>;
 
-/** What the bank has of each order, by its id. */
+/** The record of each order, by its id. */
 export const BankBooks = defineState('bank-book', {
   schema: z.object({ cents: z.int(), status: z.enum(['charged', 'refunded']) }),
 });
 type BankBook = StateOf<typeof BankBooks>;
 
-/** How a call gets to the bank and back. Rejects with anything when it does not. */
-export type BankLine = <R>(call: () => Promise<R>, card: Card, signal?: AbortSignal) => Promise<R>;
-export const bankLineToken = Symbol('storefront.bank-line');
+/** Transports a call to the bank. Rejects if the request or the response is lost. */
+export type BankTransport = <R>(call: () => Promise<R>, card: Card, signal?: AbortSignal) => Promise<R>;
+export const bankTransportToken = Symbol('storefront.bank-line');
 
-/** How long a call with a slow card takes, in milliseconds, unless another time is given. */
+/** Milliseconds that a call with a slow card takes by default. */
 export const slowCardMs = 3_000;
 
-/** Every call gets there, and its answer back. */
-export function reliableLine(slowMs = slowCardMs): BankLine {
+/** Loses nothing. */
+export function reliableTransport(slowMs = slowCardMs): BankTransport {
   return async (call, card, signal) => {
     await delay(card, slowMs, signal);
     return await call();
   };
 }
 
-/**
- * Of three calls, one does not get there, and of another one the answer is lost. A slow card is
- * slow in each case.
- */
-export function unreliableLine(slowMs = slowCardMs): BankLine {
+/** Of three calls, one loses its request and one its response. */
+export function unreliableTransport(slowMs = slowCardMs): BankTransport {
   let calls = 0;
   return async (call, card, signal) => {
-    const fate = (calls += 1) % 3;
+    const turn = (calls += 1) % 3;
     await delay(card, slowMs, signal);
-    if (fate === 0) throw new Error('The bank does not answer.');
+    if (turn === 0) throw new Error('The bank does not respond.');
     const answer = await call();
-    if (fate === 1) throw new Error('The bank has hung up.');
+    if (turn === 1) throw new Error('The bank closed the connection.');
     return answer;
   };
 }
@@ -58,12 +54,12 @@ async function delay(card: Card, slowMs: number, signal: AbortSignal | undefined
 export class Bank {
   constructor(
     @InjectStore(BankBooks) private readonly books: KeyValueStore<BankBook>,
-    @Inject(bankLineToken) private readonly line: BankLine,
+    @Inject(bankTransportToken) private readonly transport: BankTransport,
   ) {}
 
   /**
-   * The reference of the charge, the same one for a repeat; `undefined` for a card that is
-   * declined, and for an order that was refunded.
+   * Returns the reference of the charge, the same one for a repeat; `undefined` for a declined card
+   * and for a refunded order.
    */
   async charge({ id, totalCents }: Order, card: Card, signal: AbortSignal): Promise<string | undefined> {
     return await this.#call(id, card, signal, async () => {
@@ -73,10 +69,7 @@ export class Bank {
     });
   }
 
-  /**
-   * Gives back what was charged, if anything was; from now on the order cannot be charged, whoever
-   * is still on the way.
-   */
+  /** Refunds the charge, if there is one. A charge in flight then finds the order refunded. */
   async refund({ id }: Order): Promise<void> {
     await this.#call(id, 'ok', undefined, () =>
       this.books.update(id, (book) => ({ ...book, status: 'refunded' }), {
@@ -85,7 +78,7 @@ export class Bank {
     );
   }
 
-  /** `BANK_UNAVAILABLE`: perhaps it was done, perhaps not; to ask again is safe. */
+  /** `BANK_UNAVAILABLE`: the outcome is unknown, and a repeat is safe. */
   async #call<R>(
     order: string,
     card: Card,
@@ -93,10 +86,10 @@ export class Bank {
     work: () => Promise<R>,
   ): Promise<R> {
     try {
-      return await this.line(work, card, signal);
+      return await this.transport(work, card, signal);
     } catch {
       const detail =
-        'It is not known what the bank has done. Send the same request again: an order is charged once.';
+        'The outcome of the call is unknown. Send the same request again: an order is charged once.';
       throw new ShopError('BANK_UNAVAILABLE', 502, 'Bank unavailable', detail, { order });
     }
   }

@@ -1,7 +1,4 @@
-/**
- * The list of orders: a state that is written in the commit of the events it sums up, so it is
- * never behind.
- */
+/** The list of orders: a state written in the commit of its events, so it is always current. */
 import { defineState, type StateOf } from '@kvent/key-value-storage';
 import { z } from 'zod';
 import { orderStatuses, type Order } from './order.js';
@@ -14,7 +11,7 @@ export const SummarySchema = z.object({
   placedAt: z.iso.datetime(),
 });
 
-/** By status, time and id: those of one status lie together, in the order in which they came. */
+/** By status, time and id: orders of one status are adjacent, oldest first. */
 export const OrderSummaries = defineState('order-summary', { schema: SummarySchema });
 export type OrderSummary = StateOf<typeof OrderSummaries>;
 

@@ -1,6 +1,6 @@
 /**
- * An order, as what happened to it. Deciders answer what happens next, or throw what the shop says
- * instead; twice the same is once.
+ * An order as its events. Deciders return the next events, or throw the error of the shop. A
+ * repeated decision returns no events.
  */
 import { defineStream, event, type EventOf } from '@kvent/event-store';
 import { z } from 'zod';
@@ -18,10 +18,10 @@ const Placed = z.object({
 });
 
 const events = {
-  /** The goods are reserved from here on, in the same commit. */
+  /** The goods are reserved in the same commit. */
   placed: Placed,
   paid: z.object({ reference: z.string() }),
-  /** The card was; the goods are released. */
+  /** The card was declined; the goods are released. */
   declined: event(),
   cancelled: event(),
   shipped: event(),
@@ -31,15 +31,15 @@ export type OrderEvent = EventOf<typeof events>;
 export const orderStatuses = ['placed', 'paid', 'declined', 'cancelled', 'shipped'] as const;
 
 export interface Order extends z.infer<typeof Placed> {
-  /** absent: nobody has placed it */
+  /** absent: not placed yet */
   readonly status: 'absent' | (typeof orderStatuses)[number];
-  /** Of the payment, at the bank. */
+  /** The reference of the payment at the bank. */
   readonly reference?: string;
 }
 
 export const noOrder: Order = { id: '', status: 'absent', cart: '', items: [], totalCents: 0, placedAt: '' };
 
-/** By an id that is derived from the Idempotency-Key: see `orderIdOf`. */
+/** The id is derived from the Idempotency-Key: see `orderIdOf`. */
 export const Orders = defineStream('order', {
   events,
   initial: () => noOrder,
@@ -51,7 +51,7 @@ export function place(order: Pick<Order, 'id' | 'cart' | 'items'>, at: Date): Or
   return { type: 'placed', data: { ...order, totalCents, placedAt: at.toISOString() } };
 }
 
-/** `ORDER_NOT_PAYABLE` for one that was paid, declined, cancelled or shipped. */
+/** `ORDER_NOT_PAYABLE`: it was paid, declined, cancelled or shipped. */
 export function assertPayable({ id, status }: Order): void {
   if (status === 'placed') return;
   throw new ShopError('ORDER_NOT_PAYABLE', 409, 'Order not payable', `The order ${id} is ${status}.`, {
@@ -60,13 +60,10 @@ export function assertPayable({ id, status }: Order): void {
   });
 }
 
-/**
- * `ORDER_SHIPPED`: what has left is not called back. One that was declined or cancelled has
- * released its goods already.
- */
+/** `ORDER_SHIPPED`. A declined or cancelled order stays as it is. */
 export function cancel({ id, status }: Order): readonly OrderEvent[] {
   if (status === 'shipped')
-    throw new ShopError('ORDER_SHIPPED', 409, 'Order already shipped', `The order ${id} has left.`, {
+    throw new ShopError('ORDER_SHIPPED', 409, 'Order already shipped', `The order ${id} was shipped.`, {
       order: id,
     });
   return status === 'placed' || status === 'paid' ? [{ type: 'cancelled' }] : [];
@@ -83,7 +80,7 @@ export function ship({ id, status }: Order): readonly OrderEvent[] {
   return [{ type: 'shipped' }];
 }
 
-/** What becomes of reserved goods with it. */
+/** The movement of its reserved goods. */
 export function movementWith({ status }: Order): 'released' | 'committed' | undefined {
   if (status === 'shipped') return 'committed';
   return status === 'declined' || status === 'cancelled' ? 'released' : undefined;

@@ -18,9 +18,9 @@ import { OrderStatus, SummarySchema } from './order-summary.js';
 import { OrderItem } from './order.js';
 import { OrdersService } from './orders.service.js';
 
-const OrderBody = z.object({ cart: z.string().min(1).describe('The id of a cart. It is gone afterwards.') });
+const OrderBody = z.object({ cart: z.string().min(1).describe('The id of a cart. The order deletes it.') });
 const PaymentBody = z.object({
-  card: Card.describe('slow: three seconds, in which nobody else can change the order.'),
+  card: Card.describe('slow: takes three seconds; the order is locked for that time.'),
 });
 const OrdersQuery = PageQuery.extend({ status: OrderStatus.optional() });
 const ShownOrder = SummarySchema.extend({
@@ -31,11 +31,11 @@ const ShownOrder = SummarySchema.extend({
 
 const etagHeader = {
   ETag: {
-    description: 'The version of this order, `"v2-…"` after two events; no other order has it.',
+    description: 'The version of this order, `"v2-…"` after two events; unique to this order.',
     schema: { type: 'string' as const },
   },
 };
-const bankDescription = '`BANK_UNAVAILABLE`: the same request again is safe.';
+const bankDescription = '`BANK_UNAVAILABLE`: a repeat is safe.';
 const lockedDescription = '`STREAM_LOCKED` during a payment, with Retry-After';
 
 @ApiTags('orders')
@@ -46,13 +46,13 @@ export class OrdersController {
   constructor(private readonly orders: OrdersService) {}
 
   @Post()
-  @ApiOperation({ summary: 'Orders what is in a cart, once, however often it is sent' })
-  @ApiHeader({ name: 'Idempotency-Key', required: true, description: 'The same one with every repeat.' })
+  @ApiOperation({ summary: 'Orders the items of a cart; repeats create no second order' })
+  @ApiHeader({ name: 'Idempotency-Key', required: true, description: 'The same value for every repeat.' })
   @ApiResponse({
     status: 201,
     standardSchema: ShownOrder,
     headers: etagHeader,
-    description: 'A repeat: Idempotency-Replayed: true',
+    description: 'A repeat has the header Idempotency-Replayed: true',
   })
   @ApiResponse({ status: 400, description: '`IDEMPOTENCY_KEY_REQUIRED`' })
   @ApiResponse({ status: 409, description: '`INSUFFICIENT_STOCK` with sku, needed, available; `CART_EMPTY`' })
@@ -72,7 +72,7 @@ export class OrdersController {
   }
 
   @Get()
-  @ApiOperation({ summary: 'Orders, by status and time; never behind' })
+  @ApiOperation({ summary: 'Orders by status and time, always current' })
   @ApiResponse({ status: 200, standardSchema: pageOf(SummarySchema) })
   async list(
     @CheckedQuery(OrdersQuery) { status, ...query }: z.infer<typeof OrdersQuery>,
@@ -87,17 +87,21 @@ export class OrdersController {
   }
 
   @Get(':id')
-  @ApiOperation({ summary: 'An order: as it is, as it was at a version, or at a time' })
-  @ApiHeader({ name: 'If-None-Match', required: false, description: 'The ETag of what the client has.' })
+  @ApiOperation({ summary: 'An order: now, at a version, or at a time' })
+  @ApiHeader({
+    name: 'If-None-Match',
+    required: false,
+    description: 'The ETag of the version that the client has.',
+  })
   @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
-  @ApiResponse({ status: 304, description: 'It is still what the client has.' })
+  @ApiResponse({ status: 304, description: 'Not modified' })
   @ApiResponse({ status: 404, description: '`STREAM_NOT_FOUND`; `STREAM_VERSION_NOT_FOUND`' })
   get(@Param('id') id: string, @CheckedQuery(PointQuery) query: z.infer<typeof PointQuery>) {
     return this.orders.get(id, pointIn(query));
   }
 
   @Get(':id/events')
-  @ApiOperation({ summary: 'What has happened to an order' })
+  @ApiOperation({ summary: 'The events of an order' })
   @ApiResponse({ status: 200, standardSchema: EventsPage })
   events(
     @Param('id') id: string,
@@ -109,17 +113,17 @@ export class OrdersController {
 
   @Post(':id/payment')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Charges a card, while nobody else can change the order' })
+  @ApiOperation({ summary: 'Charges a card while the order is locked' })
   @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
   @ApiResponse({ status: 402, description: '`PAYMENT_DECLINED`: the goods are released.' })
   @ApiResponse({
     status: 409,
     description:
-      '`ORDER_NOT_PAYABLE`: it was paid, declined, cancelled or shipped; `SESSION_EXPIRED`, `SESSION_LOST`: it took longer than the order may be held, and is safe to send again.',
+      '`ORDER_NOT_PAYABLE`: it was paid, declined, cancelled or shipped; `SESSION_EXPIRED`, `SESSION_LOST`: the payment took longer than the lock; a repeat is safe.',
   })
   @ApiResponse({
     status: 423,
-    description: '`SESSION_OPEN_FAILED`: another payment is under way; with Retry-After',
+    description: '`SESSION_OPEN_FAILED`: another payment is in progress; with Retry-After',
   })
   @ApiResponse({ status: 502, description: bankDescription })
   pay(@Param('id') id: string, @CheckedBody(PaymentBody) { card }: z.infer<typeof PaymentBody>) {
@@ -128,7 +132,7 @@ export class OrdersController {
 
   @Post(':id/cancellation')
   @HttpCode(200)
-  @ApiOperation({ summary: 'Releases the goods, and gives back what was paid; twice is the same as once' })
+  @ApiOperation({ summary: 'Releases the goods and refunds the payment; idempotent' })
   @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
   @ApiResponse({ status: 409, description: '`ORDER_SHIPPED`' })
   @ApiResponse({ status: 423, description: lockedDescription })
@@ -139,11 +143,11 @@ export class OrdersController {
 
   @Post(':id/shipment')
   @HttpCode(200)
-  @ApiOperation({ summary: 'The goods leave; twice is the same as once' })
-  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag of what was read.' })
+  @ApiOperation({ summary: 'Ships the goods; idempotent' })
+  @ApiHeader({ name: 'If-Match', required: false, description: 'The ETag of the version that was read.' })
   @ApiResponse({ status: 200, standardSchema: ShownOrder, headers: etagHeader })
   @ApiResponse({ status: 409, description: '`ORDER_NOT_PAID`' })
-  @ApiResponse({ status: 412, description: '`STREAM_VERSION_MISMATCH`: something has happened to it since.' })
+  @ApiResponse({ status: 412, description: '`STREAM_VERSION_MISMATCH`: it has changed since.' })
   @ApiResponse({ status: 423, description: lockedDescription })
   ship(@Param('id') id: string, @IfMatch({ required: false }) ifMatch: Precondition) {
     return this.orders.ship(id, { ifMatch });

@@ -5,7 +5,7 @@ import { Carts } from '../carts/cart.js';
 import { CartsModule } from '../carts/carts.module.js';
 import { CatalogueModule } from '../catalogue/catalogue.module.js';
 import { Stocks } from '../stock/stock.js';
-import { Bank, BankBooks, bankLineToken, type BankLine } from './bank.js';
+import { Bank, BankBooks, bankTransportToken, type BankTransport } from './bank.js';
 import { OrderSummaries } from './order-summary.js';
 import { Orders } from './order.js';
 import { OrdersController } from './orders.controller.js';
@@ -22,7 +22,7 @@ import { OrdersService } from './orders.service.js';
   providers: [OrdersService, Bank],
 })
 export class OrdersModule {
-  static with(line: BankLine): DynamicModule {
-    return { module: OrdersModule, providers: [{ provide: bankLineToken, useValue: line }] };
+  static with(transport: BankTransport): DynamicModule {
+    return { module: OrdersModule, providers: [{ provide: bankTransportToken, useValue: transport }] };
   }
 }

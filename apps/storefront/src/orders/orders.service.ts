@@ -40,8 +40,8 @@ import {
 type PlacedOrder = Appended<Order, OrderEvent>;
 
 /**
- * A payment holds its order for as long as the bank takes; if the shop dies meanwhile, the order is
- * free again after this time.
+ * A payment locks its order while it calls the bank. After a crash, the lock expires after this
+ * time.
  */
 const payment = { openTimeoutMs: 0, sessionTimeoutMs: 5_000, renewal: 'auto' } as const;
 
@@ -59,9 +59,9 @@ export class OrdersService {
   ) {}
 
   /**
-   * One commit: the goods are reserved in the stream of each product, the order is placed, listed
-   * and remembered under its idempotency key, and the cart is gone. Whoever is second, for the last
-   * goods or for the cart, decides again on what is there then.
+   * One commit: reserves the goods in the stream of each product, places and lists the order,
+   * writes its idempotency record, and deletes the cart. After a conflict, all of it is decided
+   * again.
    */
   async place(cartId: string, call: IdempotentCall): Promise<PlacedOrder> {
     const id = this.#idOf(call);
@@ -93,9 +93,9 @@ export class OrdersService {
     return this.summaries.page(request);
   }
 
-  /** Nobody else can change the order while the bank is asked, in this process or in another. */
+  /** The session locks the order during the call of the bank, across processes. */
   async pay(id: string, card: Card): Promise<Loaded<Order>> {
-    // a session would begin the stream of an order that nobody has placed
+    // a session would create the stream of an order that was never placed
     await this.orders.loadOrThrow(id);
     const work = async (session: Awaited<ReturnType<typeof this.orders.openSession>>) => {
       const before = session.state;
@@ -114,7 +114,7 @@ export class OrdersService {
     return await this.orders.load(id, { atVersion });
   }
 
-  /** Twice is once; a refund that the bank did not answer is asked for again by the repeat. */
+  /** Idempotent: a repeat also repeats a refund without a response. */
   async cancel(id: string): Promise<Loaded<Order>> {
     const cancelled = await this.#change(id, cancel);
     await this.bank.refund(cancelled.state);
@@ -138,10 +138,7 @@ export class OrdersService {
     });
   }
 
-  /**
-   * What changes with an order, in its commit: its place in the list, and what becomes of the
-   * goods. To let go of them needs no check, only that they are there.
-   */
+  /** What changes in the commit of an order: its summary and the reserved goods. */
   #follow(batch: AtomicChanges, before: Order, after: Order): void {
     if (before.status !== 'absent') batch.delete(this.summaries, summaryKey(before));
     batch.set(this.summaries, summaryKey(after), summaryOf(after));
@@ -155,7 +152,7 @@ export class OrdersService {
       );
   }
 
-  /** The same for every repeat of a request. */
+  /** The same for each repeat of a request. */
   #idOf({ key }: IdempotentCall): string {
     return createHash('sha256')
       .update(JSON.stringify([this.tenant.currentOrThrow(), key]))
@@ -169,6 +166,6 @@ const paymentDeclined = (order: string): ShopError =>
     'PAYMENT_DECLINED',
     402,
     'Payment declined',
-    `The order ${order} is over, and its goods are for others.`,
+    `The order ${order} was declined, and its goods are released.`,
     { order },
   );

@@ -7,8 +7,8 @@ const wellFormed = /^[\w.:-]{1,100}$/;
 const ofTheMoment = new AsyncLocalStorage<string>();
 
 /**
- * Every answer, every problem and every event carries the id that the client sent, or a new one:
- * with it a complaint finds its line in a log.
+ * Responses, problems and events contain the id that the client sent, or a new one. It finds the
+ * log entries of a request.
  */
 export function correlationId(request: Request, response: Response, next: NextFunction): void {
   const given = request.get(header);
@@ -18,7 +18,7 @@ export function correlationId(request: Request, response: Response, next: NextFu
   ofTheMoment.run(id, next);
 }
 
-/** Behind the middleware: it has seen to it that there is one. */
+/** Behind the middleware, which sets it. */
 export const correlationIdOf = (request: Request): string | undefined => request.get(header);
 
 /** For the events of a request. */

@@ -3,10 +3,7 @@ import type { Request, Response } from 'express';
 import { correlationIdOf } from './correlation-id.js';
 import { ShopError } from './shop-error.js';
 
-/**
- * The shop's own errors in the shape of the storage's: problem details (RFC 9457). From 500 on it
- * is not the client's fault, and worth another try.
- */
+/** Errors of the shop as problem details (RFC 9457). Statuses from 500 on are retryable. */
 @Catch(ShopError)
 export class ShopErrorFilter implements ExceptionFilter<ShopError> {
   catch({ code, status, title, message: detail, details }: ShopError, host: ArgumentsHost): void {

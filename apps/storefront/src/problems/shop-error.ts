@@ -1,7 +1,4 @@
-/**
- * What the shop itself refuses: `code` is stable, `details` are sent beside it. Deciders throw it,
- * and know nothing of HTTP but the status.
- */
+/** An error of the shop. `code` is stable; `details` are sent with it. */
 export class ShopError extends Error {
   readonly code: string;
   readonly status: number;

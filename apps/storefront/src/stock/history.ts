@@ -1,7 +1,4 @@
-/**
- * What 250 movements of the past may have been: 25 times, goods arrive, are ordered by four and
- * taken by three, and one is missing when somebody counts.
- */
+/** 250 past movements: 25 rounds of a receipt, orders, shipments and a stock-take. */
 import { adjust, reserve, type Movement, type Stock } from './stock.js';
 
 const rounds = 25;

@@ -14,7 +14,7 @@ const ShownStock = z.object({
   onHand: z.int(),
   reserved: z.int(),
   available: z.int(),
-  version: z.int().describe('How many movements.'),
+  version: z.int().describe('The number of movements.'),
 });
 
 const show = ({ state, version }: Loaded<Stock>) => ({ ...state, available: availableOf(state), version });
@@ -27,20 +27,20 @@ export class StockController {
 
   @Get()
   @ApiOperation({
-    summary: 'What is there, what is reserved, what is left: now, after so many movements, or at a time',
+    summary: 'Quantities on hand, reserved and available: now, at a version, or at a time',
   })
   @ApiResponse({ status: 200, standardSchema: ShownStock })
-  @ApiResponse({ status: 400, description: '`INVALID_OPTION`: a version and a time' })
+  @ApiResponse({ status: 400, description: '`INVALID_OPTION`: both a version and a time' })
   @ApiResponse({
     status: 404,
-    description: '`STREAM_NOT_FOUND`; `STREAM_VERSION_NOT_FOUND`: there were not so many movements',
+    description: '`STREAM_NOT_FOUND`; `STREAM_VERSION_NOT_FOUND`: fewer movements exist',
   })
   async get(@Param('sku') sku: string, @CheckedQuery(PointQuery) query: z.infer<typeof PointQuery>) {
     return show(await this.stock.get(sku, pointIn(query)));
   }
 
   @Get('movements')
-  @ApiOperation({ summary: 'What has happened, movement by movement' })
+  @ApiOperation({ summary: 'The movements' })
   @ApiResponse({ status: 200, standardSchema: EventsPage })
   movements(
     @Param('sku') sku: string,
@@ -62,14 +62,14 @@ export class StockController {
   }
 
   @Get('snapshots')
-  @ApiOperation({ summary: 'The versions that are kept as they were, so that loading begins there' })
+  @ApiOperation({ summary: 'The versions of the snapshots' })
   @ApiResponse({ status: 200, standardSchema: z.array(z.int()) })
   snapshots(@Param('sku') sku: string) {
     return this.stock.snapshots(sku);
   }
 
   @Post('snapshots')
-  @ApiOperation({ summary: 'Keeps the stock as it is now' })
+  @ApiOperation({ summary: 'Writes a snapshot of the current stock' })
   @ApiResponse({ status: 201, standardSchema: z.object({ version: z.int() }) })
   async snapshot(@Param('sku') sku: string) {
     return { version: await this.stock.snapshot(sku) };
@@ -77,7 +77,7 @@ export class StockController {
 
   @Delete('snapshots/:version')
   @HttpCode(204)
-  @ApiOperation({ summary: 'Forgets what was kept of a version; every answer stays as it was' })
+  @ApiOperation({ summary: 'Deletes the snapshot of a version; results stay the same' })
   @ApiResponse({ status: 204 })
   @ApiResponse({ status: 404, description: '`SNAPSHOT_NOT_FOUND`' })
   async removeSnapshot(@Param('sku') sku: string, @CheckedParam('version', Version) version: number) {

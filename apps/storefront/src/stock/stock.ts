@@ -1,16 +1,15 @@
 /**
- * What is in the warehouse of each product, as the movements that led to it. Deciders are plain
- * functions: given what is, and what is asked, they answer what happens, or throw. They know
- * neither the store nor Nest, so every rule is tested without either.
+ * The stock of a product as its movements. Deciders are pure functions: from a state and a command
+ * they return events, or throw. They import neither the store nor Nest, so tests need neither.
  */
 import { defineStream, type EventOf } from '@kvent/event-store';
 import { z } from 'zod';
 import { ShopError } from '../problems/shop-error.js';
 
 export interface Stock {
-  /** On the shelf, the reserved ones included. */
+  /** In the warehouse, including reserved goods. */
   readonly onHand: number;
-  /** Promised to somebody: never more than there are. */
+  /** Reserved for orders; at most `onHand`. */
   readonly reserved: number;
 }
 
@@ -20,13 +19,13 @@ const forOrder = z.object({ quantity, order: z.string() });
 const movements = {
   /** Goods arrive. */
   received: z.object({ quantity }),
-  /** Goods are promised to an order … */
+  /** Goods are reserved for an order. */
   reserved: forOrder,
-  /** … and stay for somebody else after all, */
+  /** A reservation ends; the goods stay. */
   released: forOrder,
-  /** or leave the warehouse. */
+  /** Reserved goods are shipped. */
   committed: forOrder,
-  /** Somebody has counted, and there were more or less. */
+  /** A stock-take found a difference. */
   adjusted: z.object({ by: z.int(), reason: z.string() }),
 };
 export type Movement = EventOf<typeof movements>;
@@ -63,24 +62,21 @@ interface Wanted {
   readonly order: string;
 }
 
-/**
- * Promises goods to an order; `INSUFFICIENT_STOCK` when there are not enough that nobody else was
- * promised.
- */
+/** Reserves goods for an order; `INSUFFICIENT_STOCK`. */
 export function reserve(stock: Stock, { sku, quantity, order }: Wanted): Movement {
   const available = availableOf(stock);
   if (quantity > available) throw insufficientStock(sku, quantity, available);
   return { type: 'reserved', data: { quantity, order } };
 }
 
-/** What was counted is what there is; what is promised cannot have gone: `STOCK_PROMISED`. */
+/** Corrects the stock to the counted quantity; `STOCK_PROMISED` if fewer than are reserved. */
 export function adjust(stock: Stock, counted: number, reason: string): readonly Movement[] {
   if (counted < stock.reserved)
     throw new ShopError(
       'STOCK_PROMISED',
       409,
       'Promised stock',
-      `${stock.reserved} are promised; counted were ${counted}.`,
+      `${stock.reserved} are reserved; got a count of ${counted}.`,
       {
         ...stock,
       },

@@ -26,9 +26,9 @@ export class TenantsController {
   }
 
   @Put(':id')
-  @ApiOperation({ summary: 'Makes a tenant, whose shop is empty; or names it anew' })
-  @ApiResponse({ status: 201, standardSchema: TenantSchema, description: 'Made' })
-  @ApiResponse({ status: 200, standardSchema: TenantSchema, description: 'Was there' })
+  @ApiOperation({ summary: 'Creates a tenant with an empty shop, or renames it' })
+  @ApiResponse({ status: 201, standardSchema: TenantSchema, description: 'Created' })
+  @ApiResponse({ status: 200, standardSchema: TenantSchema, description: 'Renamed' })
   @ApiResponse({ status: 400, description: '`INVALID_KEY`' })
   @ApiResponse({ status: 422, description: '`INVALID_VALUE`, with issues' })
   async put(

@@ -16,7 +16,7 @@ export class TenantsService {
     return this.tenants.page(request);
   }
 
-  /** Makes a tenant, or names it anew; answers which. */
+  /** Creates or renames a tenant; returns whether it was created. */
   async put(id: string, name: string): Promise<{ readonly tenant: Tenant; readonly added: boolean }> {
     assertTenantId(id);
     const tenant = { id, name };

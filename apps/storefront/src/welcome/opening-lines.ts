@@ -1,7 +1,7 @@
-/** What the shop prints when it is open. */
+/** What the shop prints after the start. */
 import { demoShops } from '../seed.js';
 import type { ChosenStorage } from '../storage.js';
-import { walk, type Step } from './walk.js';
+import { demoScript, type Step } from './demo-script.js';
 
 export function openingLines(port: number, storage: ChosenStorage): string {
   const address = `http://localhost:${port}`;
@@ -13,7 +13,7 @@ export function openingLines(port: number, storage: ChosenStorage): string {
     '',
     'Try, in another terminal:',
     '',
-    ...walk(port)
+    ...demoScript(port)
       .filter(({ printed }) => printed)
       .flatMap(stepLines),
     `More: README, "A walk through the store".   Stop: Ctrl+C.${again}`,

@@ -3,7 +3,7 @@ import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request } from 'express';
 import { demoShops } from '../seed.js';
 import { chosenStorageToken, type ChosenStorage } from '../storage.js';
-import { walk } from './walk.js';
+import { demoScript } from './demo-script.js';
 
 @ApiTags('shop')
 @Controller()
@@ -15,7 +15,7 @@ export class WelcomeController {
   }
 
   @Get()
-  @ApiOperation({ summary: 'What there is to try, as data' })
+  @ApiOperation({ summary: 'The demo as data' })
   welcome(@Req() request: Request) {
     return {
       name: 'Storefront',
@@ -23,7 +23,7 @@ export class WelcomeController {
       tenants: demoShops.map(({ id }) => id),
       docs: '/docs',
       // Not the Host header: these lines are pasted into shells.
-      try: walk(request.socket.localPort ?? 3000).map(({ about, command, statuses }) => ({
+      try: demoScript(request.socket.localPort ?? 3000).map(({ about, command, statuses }) => ({
         about,
         command,
         statuses,

@@ -1,18 +1,17 @@
 /**
- * What there is to try, as data: printed when the shop opens, answered by `GET /`, executed line by
- * line by `test/e2e`. Every command is for a shell as it stands; the walk is one session, so a
- * variable that one step sets is there for the next.
+ * The demo as data: printed at the start, returned by `GET /`, and executed by `test/e2e`. Commands
+ * run in one shell session, so a variable of one step is set in the next ones.
  */
 export interface Step {
   readonly about: string;
   readonly command: string;
-  /** The statuses that its `curl -i` show, in their order. */
+  /** The statuses that its `curl -i` print, in order. */
   readonly statuses: readonly number[];
-  /** Shown when the shop opens. */
+  /** Printed at the start. */
   readonly printed?: boolean;
 }
 
-export function walk(port: number): readonly Step[] {
+export function demoScript(port: number): readonly Step[] {
   const shop = `localhost:${port}`;
   const mug = `${shop}/products/mug`;
   const [tenant, json] = [`-H 'X-Tenant-Id: acme'`, `-H 'Content-Type: application/json'`];

@@ -7,7 +7,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import { reliableLine, type BankLine } from '../../apps/storefront/src/orders/bank.js';
+import { reliableTransport, type BankTransport } from '../../apps/storefront/src/orders/bank.js';
 import { until } from '../postgres/until.js';
 import { bash } from './shell.js';
 import { onEachStorage, type ShopUnderTest } from './shop.js';
@@ -34,7 +34,7 @@ class SlowBank implements AsyncDisposable {
     return new SlowBank(await mkdtemp(join(tmpdir(), 'kvent-walk-')));
   }
 
-  readonly line: BankLine = async (call, card) => {
+  readonly transport: BankTransport = async (call, card) => {
     if (card === 'slow') {
       await writeFile(this.#file('begun'), '');
       await until('the walk waits for the slow payment', () => existsSync(this.#file('tried')));
@@ -59,13 +59,13 @@ class SlowBank implements AsyncDisposable {
   }
 }
 
-let line: BankLine = reliableLine();
+let transport: BankTransport = reliableTransport();
 
 const suite = (shop: ShopUnderTest): void => {
   it('works line by line, as it is written', async () => {
     const { try: steps } = (await shop.client.get('/')).body as { try: Step[] };
     await using bank = await SlowBank.open();
-    line = bank.line;
+    transport = bank.transport;
     const output = await bash(
       `${bank.time}\n${steps.map(({ command }) => `${command}\necho; echo '${mark}'`).join('\n')}`,
     );
@@ -82,7 +82,7 @@ const suite = (shop: ShopUnderTest): void => {
     }
   });
 };
-onEachStorage('The walk', suite, storages, { line: (...call) => line(...call) });
+onEachStorage('The walk', suite, storages, { line: (...call) => transport(...call) });
 
 describe('The walk', () => {
   it('is not said to be more than is looked at', () => {
