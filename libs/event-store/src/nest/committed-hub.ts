@@ -1,9 +1,9 @@
-/** Between the one event store of an application and those who want the events of its commits. */
+/** Passes the committed events of an application's event store to the listeners of its modules. */
 import type { ModulesContainer } from '@nestjs/core';
 import type { AnyStream } from '../core/definition/stream-definition.js';
 import type { CommittedEvents } from '../core/definition/stream-observer.js';
 
-/** On the module class of a feature that listens. */
+/** Marks the module class of a feature that listens. */
 export const listenerSymbol = Symbol.for('kvent.stream-listener');
 
 export class CommittedHub {
@@ -18,15 +18,12 @@ export class CommittedHub {
     this.#listeners.set(definition, [...(this.#listeners.get(definition) ?? []), listener]);
   }
 
-  /**
-   * What the event store calls: first what its options say, then who listens; `undefined` where
-   * nobody does, so that no event is made for nobody.
-   */
+  /** `own` and all listeners; `undefined` without any, so that no events are made for them. */
   combineWith(own: CommittedEvents | undefined): CommittedEvents | undefined {
     if (!this.#isUsed) return own;
     return async (stream, events, definition) => {
       const listeners = [own, ...(this.#listeners.get(definition) ?? [])];
-      // each of them is called at once, whatever the others throw
+      // all are called, whatever another throws
       const results = await Promise.allSettled(
         listeners.map(async (listener) => await listener?.(stream, events, definition)),
       );

@@ -1,6 +1,6 @@
 /**
- * The one event store of an application: on its storage, with what `forRoot` says, if there is one.
- * It ends before the storage does.
+ * The event store of an application, on its storage, with the options of `forRoot` if there is one. It
+ * closes before the storage.
  */
 import { Inject, Module, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
@@ -13,8 +13,7 @@ import { StreamLogger } from './stream-logger.js';
 import { combineObservers, streamTelemetry } from './stream-telemetry.js';
 
 export const eventStoreOptionsToken = Symbol('kvent.event-store-options');
-// Symbol.for: `overrideEventStore` is behind another door, which may be loaded from another copy of
-// the package.
+// Symbol.for, because the door of `overrideEventStore` may be loaded from another copy of the package
 const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
 
 @Module({
@@ -23,7 +22,7 @@ const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
     { provide: CommittedHub, inject: [ModulesContainer], useFactory: hubOf },
     {
       provide: EventStore,
-      // optional: without them, Nest would name classes that no user has heard of
+      // optional, because the errors of Nest would name internal classes
       inject: [
         { token: KeyValueStorage, optional: true },
         { token: eventStoreOptionsToken, optional: true },
@@ -43,23 +42,18 @@ export class EventStoreHost implements BeforeApplicationShutdown, OnApplicationS
     this.#store = store;
   }
 
-  /** Requests are still under way: sessions that they have opened go on. */
+  /** Requests are still running: their open sessions continue. */
   beforeApplicationShutdown(): void {
     this.#store.refuseSessions();
   }
 
-  /**
-   * Requests have been answered: who still holds a stream is not waited for. The storage closes
-   * after this.
-   */
+  /** Requests have ended: sessions that are still open are terminated. The storage closes after this. */
   async onApplicationShutdown(): Promise<void> {
     await this.#store.close();
   }
 }
 
-/**
- * One for each application: who listens to the first hears what is committed through every module.
- */
+/** One for each application, so that listeners get the commits of all modules. */
 function hubOf(modules: ModulesContainer): CommittedHub {
   return onceForApplication(modules, CommittedHub, () => new CommittedHub(modules));
 }
@@ -74,8 +68,8 @@ async function storeOf(
   if (storage === undefined) {
     if (![...modules.values()].some(({ metatype }) => metatype === KeyValueStorageModule))
       throw noStorageError(modules);
-    // Nest 11 answers undefined for an optional dependency that failed; its own error ends the
-    // start-up, and must not be hidden by another
+    // Nest 11 passes undefined for an optional dependency that failed; the error of that dependency
+    // ends the start-up, and must not be hidden by another
     return await new Promise(() => undefined);
   }
   return await onceForApplication(modules, EventStore, () =>
@@ -85,9 +79,9 @@ async function storeOf(
 
 async function createStore(
   storage: KeyValueStorage,
-  given: EventStoreOptions,
+  options: EventStoreOptions,
   hub: CommittedHub,
 ): Promise<EventStore> {
-  const observer = combineObservers(given.observer ?? new StreamLogger(), await streamTelemetry());
-  return new EventStore(storage, { ...given, observer, committed: hub.combineWith(given.committed) });
+  const observer = combineObservers(options.observer ?? new StreamLogger(), await streamTelemetry());
+  return new EventStore(storage, { ...options, observer, committed: hub.combineWith(options.committed) });
 }

@@ -3,13 +3,12 @@ import type { InjectDecorator } from '@kvent/key-value-storage';
 import type { EventStream } from '../core/definition/event-stream.js';
 import { streamOf, type AnyStream, type ResolvedStream } from '../core/definition/stream-definition.js';
 
-// Derived from the definition and gone with it: no registry that two copies of this package could
-// disagree about.
+// weak, so that a token is released with its definition
 const tokens = new WeakMap<ResolvedStream, symbol>();
 
 /**
- * Under which Nest knows the streams of a definition: `{ provide: getStreamToken(Orders), useValue:
- * stub }`. `INVALID_OPTION` for what is no definition.
+ * The injection token of a definition's streams: `{ provide: getStreamToken(Orders), useValue: stub }`.
+ * `INVALID_OPTION` for anything else than a definition.
  */
 export function getStreamToken(definition: AnyStream): InjectionToken {
   const resolved = streamOf(definition);

@@ -1,4 +1,4 @@
-/** What happens at streams, in Nest's log: one line each, with the ids as fields. */
+/** Logs the entries of streams with Nest's logger: one line each, with the ids as fields. */
 import { Logger } from '@nestjs/common';
 import { isStorageError } from '@kvent/key-value-storage/core';
 import { isDate, isError, printable } from '@kvent/key-value-storage/internal';
@@ -33,9 +33,9 @@ export class StreamLogger implements StreamObserver {
 }
 
 /**
- * Texts without control characters: an id must not forge a line of the log. 64-bit numbers and
- * times as texts: what any log can carry. Of a cause what cannot hold data: a parser's message
- * quotes what it read.
+ * Strings without control characters, because an id must not forge a log line. Bigints and times as
+ * strings, which every logger supports. Of a cause only what cannot hold data: the message of a parser
+ * quotes its input.
  */
 function toLogFields(fields: object): Record<string, unknown> {
   return Object.fromEntries(

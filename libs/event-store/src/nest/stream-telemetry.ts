@@ -1,7 +1,4 @@
-/**
- * Spans and metrics of streams for OpenTelemetry, where the application has `@opentelemetry/api`;
- * where it has not, nothing is loaded.
- */
+/** Spans and metrics of streams for OpenTelemetry, if `@opentelemetry/api` is installed. */
 import { optionalPackage } from '@kvent/key-value-storage/internal/nest';
 import type * as OpenTelemetry from '@opentelemetry/api';
 import type { StreamObserver } from '../core/definition/stream-observer.js';
@@ -10,7 +7,7 @@ type Api = typeof OpenTelemetry;
 
 const scope = '@kvent/event-store';
 
-/** `undefined` without the package. `load` is how it is found. */
+/** `undefined` without the package. */
 export async function streamTelemetry(
   load: () => Promise<Api> = () => import('@opentelemetry/api'),
 ): Promise<StreamObserver | undefined> {
@@ -19,8 +16,8 @@ export async function streamTelemetry(
 }
 
 /**
- * One span `stream.append`, `stream.transact`, `stream.load` … for each verb, child of what runs at
- * the moment. Metrics: `kvent.stream.appends` (events), `kvent.stream.conflicts`,
+ * One span `stream.append`, `stream.transact`, `stream.load` … for each verb, child of the
+ * active span. Metrics: `kvent.stream.appends` (events), `kvent.stream.conflicts`,
  * `kvent.stream.retries`, `kvent.stream.snapshot_hits` (counters), `kvent.stream.duration`
  * (histogram, seconds). Attributes name the stream type and the operation; ids, tenants and data
  * never.
@@ -28,24 +25,24 @@ export async function streamTelemetry(
 function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObserver {
   const tracer = trace.getTracer(scope);
   const meter = metrics.getMeter(scope);
-  const appends = meter.createCounter('kvent.stream.appends', { description: 'Events that were appended' });
+  const appends = meter.createCounter('kvent.stream.appends', { description: 'Appended events' });
   const conflicts = meter.createCounter('kvent.stream.conflicts', {
-    description: 'Appends that lost against someone else',
+    description: 'Conflicts with concurrent writes',
   });
   const retries = meter.createCounter('kvent.stream.retries', {
-    description: 'Decisions that were made anew',
+    description: 'Attempts after a conflict',
   });
   const hits = meter.createCounter('kvent.stream.snapshot_hits', {
-    description: 'Loads that began at a snapshot',
+    description: 'Loads that used a snapshot',
   });
   const duration = meter.createHistogram('kvent.stream.duration', {
     description: 'Duration of calls to streams',
     unit: 's',
   });
   return {
-    observe(notice) {
-      if (notice.event === 'events appended')
-        appends.add(notice.to - notice.from + 1, { 'kvent.stream.type': notice.type });
+    observe(entry) {
+      if (entry.event === 'events appended')
+        appends.add(entry.to - entry.from + 1, { 'kvent.stream.type': entry.type });
     },
     begin({ type, operation }) {
       const attributes = { 'kvent.stream.type': type, 'kvent.stream.operation': operation };
@@ -68,13 +65,12 @@ function observerOf({ metrics, trace, SpanStatusCode }: Api): StreamObserver {
   };
 }
 
-/** Both hear everything. */
 export function combineObservers(first: StreamObserver, second: StreamObserver | undefined): StreamObserver {
   if (second === undefined) return first;
   return {
-    observe(notice) {
-      first.observe(notice);
-      second.observe(notice);
+    observe(entry) {
+      first.observe(entry);
+      second.observe(entry);
     },
     begin(call) {
       const ends = [first.begin?.(call), second.begin?.(call)];
