@@ -188,7 +188,7 @@ describe('The events of a commit go to the EventBus', () => {
 
   it('where CqrsModule is there: without it the start-up is refused, and so is an event that the stream does not have', async () => {
     await expect(start(bridge)).rejects.toThrow(
-      /event-bus-bridge\.module\.spec\.ts:\d+\) finds no EventBus: import CqrsModule/,
+      /event-bus-bridge\.module\.spec\.ts:\d+\) needs an EventBus: import CqrsModule/,
     );
     const wrong = { shipped: () => ({}) } as never;
     expect(() => EventBusBridgeModule.forFeature(Orders, wrong)).toThrow(

@@ -21,10 +21,7 @@ import {
 import { CommittedHub, listenerSymbol } from './committed-hub.js';
 import { EventStoreHost } from './event-store-host.js';
 
-/**
- * For each event type that is published: what the bus is given. Types that are left out are not
- * published.
- */
+/** Makes what is published from an event, for each event type; other types are not published. */
 export type EventBusMapping<D extends AnyStream> = {
   readonly [Type in EventOf<D>['type']]?: (
     event: Recorded<Extract<EventOf<D>, { readonly type: Type }>>,
@@ -33,24 +30,24 @@ export type EventBusMapping<D extends AnyStream> = {
 type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object) | undefined>>;
 
 /**
- * Hands events to the `EventBus` of `@nestjs/cqrs`, for handlers and sagas in this process:
+ * Publishes events on the `EventBus` of `@nestjs/cqrs`, for handlers and sagas in this process:
  * `EventBusBridgeModule.forFeature(Orders, { placed: ({ tenant, stream, data }) => new
  * OrderPlaced(tenant, stream, data.customer) })`. Each event is published once, after its commit,
  * in the order of versions within a stream.
  *
- * Handlers and sagas run for the tenant of the commit (`TenantContext`; outside any for shared
- * streams), whoever made it, and outside the async context of the request: what they need of it
- * stands in the event, as its `metadata`.
+ * Handlers and sagas run for the tenant of the commit (`TenantContext`; outside any tenant for shared
+ * streams), and outside the async context of the request: what they need of it belongs into the
+ * `metadata` of the event.
  *
- * Not crash-safe: what was committed just before the process ended, or with an answer that was
- * lost, is never published, and nobody else's commits are. What must not be missed belongs into the
- * commit itself (`sameCommit`), or is read from the stream.
+ * Not crash-safe: events are not published when the process ends after the commit, or when its
+ * outcome is unknown; nor are commits of other processes. What must not be missed belongs into the
+ * commit (`sameCommit`), or is read from the stream.
  */
 @Module({})
 export class EventBusBridgeModule {
   /**
-   * `INVALID_OPTION` at once for an event type that the stream does not have; at the start where
-   * `CqrsModule` is missing; when it is loaded after the start (lazily).
+   * `INVALID_OPTION` at once for an unknown event type; at the start-up when `CqrsModule` is missing;
+   * and when the module is loaded lazily, after the start-up.
    */
   static forFeature<D extends AnyStream>(definition: D, mapping: EventBusMapping<D>): DynamicModule {
     const owner = `EventBusBridgeModule.forFeature (${callSite(EventBusBridgeModule.forFeature)})`;
@@ -59,7 +56,7 @@ export class EventBusBridgeModule {
     for (const [type, map] of Object.entries<unknown>(mapping))
       if (map !== undefined && typeof map !== 'function')
         throw invalidOption(
-          `${owner}: ${type} is a function that makes what is published; given was ${inspect(map)}.`,
+          `${owner}: ${type} must be a function that makes what is published; got ${inspect(map)}.`,
         );
     const token = Symbol(owner);
     return {
@@ -83,7 +80,7 @@ export class EventBusBridgeModule {
 
 const lateImportError = (owner: string) =>
   invalidOption(
-    `${owner} is in a module that was loaded after the start, where Nest begins nothing: no event would be published. Import it in a module that is there at the start.`,
+    `${owner} is in a module that was loaded after the start-up: Nest does not initialize it, so no event would be published. Import it in a module that is loaded at the start-up.`,
   );
 
 class EventBusBridge implements OnModuleInit {
@@ -115,7 +112,7 @@ class EventBusBridge implements OnModuleInit {
     });
   }
 
-  /** The commit is done: what fails here is logged, and changes nothing about it. */
+  /** Errors are logged: the commit is done. */
   #publish(bus: Cqrs.EventBus, event: Recorded<AnyEvent>): void {
     const failed = (error: unknown): void => {
       const message = printable(`event not published: ${this.#stream.type}/${event.stream}`);
@@ -133,7 +130,7 @@ class EventBusBridge implements OnModuleInit {
     try {
       const map = this.#mapping[event.type];
       if (map === undefined) return;
-      // publishers of other kinds than the default may answer a promise
+      // other publishers than the default may return a promise
       void Promise.resolve(bus.publish(map(event)) as unknown).catch(failed);
     } catch (error) {
       failed(error);
@@ -148,7 +145,7 @@ class EventBusBridge implements OnModuleInit {
       return bus;
     } catch {
       throw invalidOption(
-        `${this.#owner} finds no EventBus: import CqrsModule.forRoot() once, in the module of the application.`,
+        `${this.#owner} needs an EventBus: import CqrsModule.forRoot() once, in the module of the application.`,
       );
     }
   }

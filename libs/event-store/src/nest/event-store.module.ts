@@ -22,7 +22,7 @@ import {
 
 type Awaitable<T> = T | Promise<T>;
 
-/** Options made from what is injected. */
+/** Options made from injected values. */
 export interface EventStoreAsyncOptions extends Pick<ModuleMetadata, 'imports'> {
   readonly inject?: InjectionToken[];
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- Nest's own signature
@@ -31,29 +31,25 @@ export interface EventStoreAsyncOptions extends Pick<ModuleMetadata, 'imports'> 
 
 /**
  * Streams in Nest, on the storage of `KeyValueStorageModule.forRoot`. `forFeature` makes streams
- * injectable in the module that imports it; `forRoot` is optional, and says what holds for all of
- * them. What happens is logged under `EventStore`, and traced where `@opentelemetry/api` is there.
- * When the application shuts down, no session is opened any more; one that is still held after the
- * last request is ended, before the storage closes.
+ * injectable in the module that imports it; `forRoot` is optional, and sets options for all of them.
+ * Entries are logged under `EventStore`, and calls are traced if `@opentelemetry/api` is installed.
+ * When the application shuts down, no session can be opened; sessions that are open after the last
+ * request are terminated before the storage closes.
  *
- * `INVALID_OPTION` stops the start-up, before anything is opened, for: a second root, no storage,
- * two definitions of one stream type, a stream that names an unknown provider, and options that are
- * not allowed.
+ * The start-up fails with `INVALID_OPTION`, before anything is opened, for a second root, a missing
+ * storage, two definitions of one stream type, an unknown provider, and options that are not allowed.
  */
 @Module({})
 export class EventStoreModule implements OnModuleInit {
   readonly #modules: ModulesContainer;
 
-  /** `INVALID_OPTION` for a second root also where the storage is open already. */
+  /** `INVALID_OPTION` for a second root, also in a module that is loaded lazily. */
   constructor(@Inject(ModulesContainer) modules: ModulesContainer) {
     assertOneStreamRoot(modules);
     this.#modules = modules;
   }
 
-  /**
-   * `INVALID_OPTION` for options that are made anew for each request: the event store of an
-   * application is one.
-   */
+  /** `INVALID_OPTION` for request-scoped options: an application has one event store. */
   onModuleInit(): void {
     assertStaticOptions(this.#modules, eventStoreOptionsToken);
   }
@@ -65,8 +61,8 @@ export class EventStoreModule implements OnModuleInit {
   }
 
   /**
-   * The same with options made from what is injected: `{ inject: [ConfigService], useFactory:
-   * (config: ConfigService) => ({ … }) }`.
+   * The same with options made from injected values: `{ inject: [ConfigService], useFactory: (config:
+   * ConfigService) => ({ … }) }`.
    */
   static forRootAsync({ imports = [], inject = [], useFactory }: EventStoreAsyncOptions): DynamicModule {
     const place = callSite(EventStoreModule.forRootAsync);

@@ -1,6 +1,6 @@
 /**
- * Mistakes in the modules of streams. They are found before the storage is opened, so that a
- * refused start-up holds no file and no connection.
+ * Finds mistakes in the modules of streams before the storage is opened, so that a failed start-up
+ * leaves no file locked and no connection open.
  */
 import type { ModulesContainer } from '@nestjs/core';
 import {
@@ -53,7 +53,7 @@ export function assertStaticOptions(modules: ModulesContainer, options: symbol):
   );
   if (roots.length === 0) return;
   throw invalidOption(
-    `EventStoreModule.forRootAsync (${rootPlacesOf(modules).join(' and ')}) depends on a request: what it injects, or its factory, is request-scoped. There is one event store for each application: inject singletons; what belongs to a request is for the metadata of its events.`,
+    `EventStoreModule.forRootAsync (${rootPlacesOf(modules).join(' and ')}) is request-scoped, by what it injects or by its factory. An application has one event store: inject singletons, and put what belongs to a request into the metadata of events.`,
   );
 }
 
