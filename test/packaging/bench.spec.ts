@@ -1,6 +1,6 @@
 /**
- * The bench as `npm run bench` starts it: compiled. Figures are not judged here, for a machine that
- * runs tests is no place to measure.
+ * The bench as `npm run bench` starts it: compiled. The figures are not checked, because a machine
+ * that runs tests is too busy for measurements.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
@@ -60,13 +60,13 @@ describe('the figures of the bench', () => {
     statistics = (await import(join(built, 'statistics.js'))) as Statistics;
   });
 
-  it('take the middle sample, and of an even number the mean of the two in the middle', () => {
+  it('have as median the middle sample, or the mean of the two in the middle', () => {
     expect(statistics.median([9, 1, 5])).toBe(5);
     expect(statistics.median([4, 1, 9, 2])).toBe(3);
     expect(statistics.median([])).toBeNaN();
   });
 
-  it('take a percentile by its nearest rank, by number and not by text', () => {
+  it('have percentiles by nearest rank, in numerical order', () => {
     const hundred = Array.from({ length: 100 }, (_, index) => 100 - index);
     expect(statistics.percentile(hundred, 0.5)).toBe(50);
     expect(statistics.percentile(hundred, 0.99)).toBe(99);
@@ -74,7 +74,7 @@ describe('the figures of the bench', () => {
     expect(statistics.percentile([7], 0)).toBe(7);
   });
 
-  it('compare within a round, so that a slow second of the machine spoils no ratio', () => {
+  it('compare within a round, so that a slow second of the machine does not distort a ratio', () => {
     const round = (callsPerSecond: number): Round => ({ callsPerSecond, latenciesUs: [1, 2, 3] });
     const [ours, theirs] = [
       [round(200), round(20), round(220)],
@@ -89,7 +89,7 @@ describe('the figures of the bench', () => {
     });
   });
 
-  it('say in how many rounds somebody came to a halt', () => {
+  it('count the rounds with less than half of the median', () => {
     const rounds = [100, 110, 49, 120, 51].map((callsPerSecond): Round => ({
       callsPerSecond,
       latenciesUs: [1],
@@ -109,7 +109,7 @@ describe('a short run of the bench', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  // a server that was named for the tests is good enough for the bench
+  // The bench uses the server of the tests, if one is given.
   const server = process.env['TEST_POSTGRES_URL'];
   const env = { ...process.env, ...(server && { BENCH_POSTGRES_URL: server }) };
   const bench = async (
@@ -125,7 +125,7 @@ describe('a short run of the bench', () => {
   };
 
   it.each([['memory'], ['file'], ['postgres'], ['events']])(
-    'says of each work of %s how fast everybody was, and of everybody what it is worth',
+    'prints figures and traits of every contender, for each work of the suite %s',
     async (suite) => {
       const { printed, results } = await bench('--suite', suite, '--entries', '1000');
       const works = results.suites.flatMap((each) => each.works);
@@ -135,7 +135,7 @@ describe('a short run of the bench', () => {
         expect(rows.filter(({ ratio, p99Us }) => !(ratio > 0) || !(p99Us > 0))).toEqual([]);
       }
       expect(printed).toContain(results.machine.fileSystem);
-      expect(printed).toMatch(/survives +compares +answers/);
+      expect(printed).toMatch(/survives +compares +returns/);
       if (suite === 'postgres')
         expect(printed).toMatch(/fsync on, synchronous_commit on.*\n[^]*conflicts: kvent /);
       if (suite === 'events') expect(printed).toMatch(/conflicts: kvent [^]*kvent, JSON file +[\d,]+ /);
@@ -144,7 +144,7 @@ describe('a short run of the bench', () => {
     },
   );
 
-  it('refuses a suite that it does not have', async () => {
-    await expect(bench('--suite', 'paper')).rejects.toThrow("no suite 'paper'");
+  it('refuses an unknown suite', async () => {
+    await expect(bench('--suite', 'paper')).rejects.toThrow("got 'paper'");
   });
 });
