@@ -107,7 +107,7 @@ export class DocumentProvider implements StorageProvider {
     return this.#time;
   }
 
-  /** Every call goes through here: it rejects while the provider is not open; `close` waits for it. */
+  /** Runs each call: rejects while the provider is not open; `close` waits for the call. */
   async #run<R>(work: (time: SteadyTime) => Promise<R>): Promise<R> {
     const running = work(this.#opened());
     this.#pending.add(running);

@@ -1,7 +1,7 @@
 /**
  * Every call of a store, for clauses on what all of them do alike: refuse a key, an option or an
- * aborted signal, and reject after `close`. The records are typed by the methods of `KeyValueStore`:
- * a new verb does not compile until it has a row here.
+ * aborted signal, and reject after `close`. The records are typed by the methods of
+ * `KeyValueStore`: a new verb does not compile until it has a row here.
  */
 import type { Entry, Key, KeyValueStore } from '../../core.js';
 import { collect, type StoreSubject, type Thing } from './store-subject.js';
