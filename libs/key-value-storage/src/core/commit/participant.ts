@@ -166,7 +166,7 @@ class ParticipantCommit {
     const held = new HeldLocks(access.locks, policy);
     const wait = async (ms: number): Promise<void> => {
       if (this.#contended !== undefined) held.onConflict(this.#contended);
-      // whoever held the lock has changed the rows
+      // the holder of the lock has changed the rows
       this.#readsFirst = await held.wait(ms);
     };
     try {

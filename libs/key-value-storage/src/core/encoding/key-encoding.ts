@@ -199,6 +199,6 @@ function encodeBound(
 const invalidKey = (given: string) =>
   storageError(
     'INVALID_KEY',
-    `A key is a non-empty string, or a non-empty array of strings, numbers (not NaN), bigints, booleans and Uint8Arrays; given was ${given}.`,
+    `A key is a non-empty string, or a non-empty array of strings, numbers (not NaN), bigints, booleans and Uint8Arrays; got ${given}.`,
     {},
   );

@@ -1,5 +1,5 @@
 /**
- * 64 bits of a text in base 36, for telling texts apart where nobody gains by a collision. Two
+ * 64 bits of a text in base 36, to tell texts apart where a collision does no harm. Two
  * multiplications mix each unit, and a final step mixes both halves. Not for anything that must
  * resist forgery.
  */

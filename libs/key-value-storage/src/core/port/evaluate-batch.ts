@@ -1,7 +1,7 @@
 /**
- * The whole meaning of a batch, as a pure function. A provider that holds its rows (memory, a file)
- * or loops on compare-and-set calls it; the conformance kit uses it as its oracle; an SQL provider
- * says the same in SQL.
+ * The meaning of a batch, as a pure function. Providers that hold their rows (memory, files) or use
+ * compare-and-set call it, the conformance kit uses it as its oracle, and an SQL provider expresses
+ * the same in SQL.
  */
 import type {
   Batch,
@@ -15,7 +15,7 @@ import type {
   TimeToLive,
 } from './storage-provider.js';
 
-/** What a batch does to one row: the row afterwards, `undefined` when it goes. */
+/** The effect of a batch on one row: the row afterwards, `undefined` when it is deleted. */
 export interface RowEffect {
   readonly address: RowAddress;
   readonly row: Row | undefined;
@@ -30,12 +30,12 @@ export interface Evaluation {
 const int64Max = 2n ** 63n - 1n;
 const int64Min = -(2n ** 63n);
 
-/** Whether a row is there at a time: at `expiresAt` itself it is gone. */
+/** Whether a row exists at a time: at `expiresAt` itself it does not. */
 export const isLive = (row: Row | undefined, now: number): row is Row =>
   row !== undefined && (row.expiresAt === undefined || row.expiresAt > now);
 
 /**
- * Judges a batch and says what it leaves behind. `rowBefore` answers the row as stored, expired or
+ * Evaluates a batch. `rowBefore` returns the row as stored, expired or
  * not; `now` is the provider's clock, read once the rows are held. The commit's time is `now`, but
  * never before the `updatedAt` of a row it replaces; expiry counts from `now` alone.
  */

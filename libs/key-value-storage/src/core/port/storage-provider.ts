@@ -1,12 +1,11 @@
 /**
- * THE PORT: the one contract that a storage engine fulfils. Everything else (typed stores, tenants,
- * batches, later watches and event streams) is built above it, once. `evaluateBatch` is the whole
- * meaning of a batch as a pure function, and the conformance kit in
- * `@kvent/key-value-storage/testing` proves the contract on every provider and on every wrapper.
+ * The port: the contract of a storage engine. Typed stores, tenants, batches and event streams are
+ * built above it, once. `evaluateBatch` defines the meaning of a batch as a pure function, and the
+ * conformance kit in `@kvent/key-value-storage/testing` proves the contract on every provider.
  *
- * What crosses the port is already checked: addresses are encoded and within the limits, values are
+ * What crosses the port is checked before: addresses are encoded and within the limits, values are
  * JSON text, bytes or a 64-bit number, a batch has at most one change for each address. A provider
- * holds no opinion about keys, types, tenants or retries.
+ * knows nothing of keys, types, tenants or retries.
  */
 import type { StorageError } from '../base/errors.js';
 
@@ -115,9 +114,8 @@ export interface Batch {
   readonly checks: readonly Check[];
   readonly changes: readonly Change[];
   /**
-   * The batch is not worth waiting for: where somebody else has a row of it at the moment, it may
-   * be left out, and is answered `failed` with `STORAGE_UNAVAILABLE` and effect 'none'. A provider
-   * that never waits for others need not look at it.
+   * The batch must not wait: where another transaction holds a row of it, its result may be
+   * `failed` with `STORAGE_UNAVAILABLE` and effect 'none'. A provider that never waits ignores it.
    */
   readonly noWait?: boolean;
 }
@@ -173,14 +171,13 @@ export interface ReadResult {
 export interface CommitOptions {
   readonly signal?: AbortSignal | undefined;
   /**
-   * Told the answer to a batch that is there before the others are, by its place among them: so
-   * that nobody waits for a neighbour whose rows are held by somebody's open transaction. A
-   * provider need not call it; the promise answers them all, in the end.
+   * Called with the result of a batch that is known before the others, so that it does not wait for
+   * a batch whose rows an open transaction holds. Optional: the promise resolves to all results.
    */
   readonly answered?: ((index: number, result: CommitResult) => void) | undefined;
   /**
-   * Told that the batch at this place waits for a row that somebody's open transaction holds, and
-   * for which row: it may take long, and holds no other row meanwhile. A provider need not call it.
+   * Called when a batch waits for a row that an open transaction holds: it may take long, and holds
+   * no other row while it waits. Optional.
    */
   readonly waiting?: ((index: number, row: RowAddress) => void) | undefined;
 }
@@ -261,7 +258,7 @@ export interface RawRow {
 export interface Freeze extends AsyncDisposable {
   /**
    * Rejects with `STORAGE_UNAVAILABLE` when it did not hold until now (a lost connection, say):
-   * what was read meanwhile may not belong together.
+   * what was read since may be inconsistent.
    */
   verify(): Promise<void>;
 }
@@ -278,20 +275,20 @@ export interface StorageAdministration {
    */
   export(database: string): AsyncIterable<RawRow>;
   /**
-   * Puts rows as they are, versions and times included, whole milliseconds; answers how many. A row
+   * Puts rows as they are, versions and times included, whole milliseconds; returns how many. A row
    * that is there already is overwritten. Rows are taken as they are needed, so that memory stays
    * flat however many come. What the rows throw, the import rejects with, and what was put until
    * then may stay.
    */
   import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number>;
-  /** Removes a database and everything in it; answers whether there was one. */
+  /** Removes a database and everything in it; returns whether there was one. */
   drop(database: string): Promise<boolean>;
   /** About how many rows an export has, for progress bars: far cheaper than to export them. */
   count?(database: string): Promise<number>;
   /**
    * Holds a database still, or all of them when none is named, while it is moved: for engines that
-   * several processes write to. What was under way has landed or failed when this answers. From
-   * then on, until disposed, whoever would change it (commit, import, drop, sweep; this process or
+   * several processes write to. Work in flight has ended when this resolves. From
+   * then on, until disposed, a change of it (commit, import, drop, sweep; this process or
    * another) waits, or is refused with `STORAGE_UNAVAILABLE` and effect 'none'. More may be held
    * off than was named. Reading goes on: any number of exports, reads and scans that begin
    * meanwhile see the same rows, but for those that expire. `STORAGE_UNAVAILABLE` when it cannot be
@@ -302,9 +299,9 @@ export interface StorageAdministration {
 }
 
 /**
- * A storage engine. Whoever answers a promise rejects, never throws; iterables check when they are
- * called. Before `open` and after `close` every other call is `STORAGE_NOT_OPEN`; a second `open`
- * is `INVALID_STATE`, a second `close` harmless, and a closed provider may be opened again.
+ * A storage engine. Methods that return a promise reject, never throw; iterables check when they
+ * are called. Before `open` and after `close` every other call is `STORAGE_NOT_OPEN`; a second
+ * `open` is `INVALID_STATE`, a second `close` harmless, and a closed provider may be opened again.
  */
 export interface StorageProvider {
   /** For messages and the health page: 'memory', 'JSON file ./data'. */
@@ -347,7 +344,7 @@ export interface StorageProvider {
    */
   hints?(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint>;
 
-  /** Physically removes expired rows, at most `limit`; answers how many. */
+  /** Physically removes expired rows, at most `limit`; returns how many. */
   sweep(limit: number): Promise<number>;
 
   readonly administration: StorageAdministration;
