@@ -7,7 +7,7 @@ import { Output, type OutputStream } from './output/output.js';
 import { passwordHider } from './output/secrets.js';
 import { run } from './run.js';
 
-/** What a process would have printed. `leaves`: nobody reads it from the first line on. */
+/** The output of a process. `leaves`: its pipe is closed. */
 class Stream implements OutputStream {
   written = '';
   leaves = false;

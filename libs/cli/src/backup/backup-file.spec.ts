@@ -140,7 +140,7 @@ describe('a backup', () => {
       expect(await keysOf(file, database)).toEqual(keys);
     for await (const _ of file.administration.export('tenant:acme')) break;
     expect(await keysOf(file, 'tenant:acme')).toEqual(keys);
-    expect(await keysOf(file, 'tenant:nobody')).toEqual([]);
+    expect(await keysOf(file, 'tenant:unknown')).toEqual([]);
     expect(await keysOf(file, 'shared')).toEqual(keys);
   });
 
@@ -192,7 +192,7 @@ describe('a backup', () => {
   });
 });
 
-/** A backup as somebody would forge it: every sum in it fits. */
+/** A forged backup: every hash in it fits. */
 async function forged(lines: readonly string[], database = 'tenant:acme'): Promise<string> {
   const digest = new RowDigest();
   // the digest asks of a row only its container

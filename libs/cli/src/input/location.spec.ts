@@ -25,7 +25,7 @@ describe('a place', () => {
     ],
     ['postgres://u:s3cret@%2Fvar%2Frun/shop', 'postgres://u@%2Fvar%2Frun/shop'],
     ['POSTGRES://u:s3cret@db/shop', 'postgres://u@db/shop'],
-  ])('is a Postgres database, told without its password: %s', (url, name) => {
+  ])('is a Postgres database, named without its password: %s', (url, name) => {
     expect(parseLocation(url)).toEqual({ kind: 'postgres', url, name });
   });
 

@@ -12,13 +12,13 @@ describe('a failure', () => {
     expect(json).toEqual({ error: { code: 'STORAGE_LOCKED', message: line, effect: 'none' } });
   });
 
-  it('of somebody else is one line too, without the blanks around its line breaks', () => {
+  it('of another library is one line, too, without the blanks around its line breaks', () => {
     expect(failureOf(new Error('It belongs \r\n\t to process 7.')).json.error.message).toBe(
       'It belongs to process 7.',
     );
   });
 
-  it('that nobody foresaw says so', () => {
+  it('that is unexpected says so', () => {
     expect(failureOf(new TypeError('x is not a function'))).toMatchObject({
       line: 'x is not a function [UNEXPECTED; --verbose prints details]',
       json: { error: { code: 'UNEXPECTED', effect: 'unknown' } },

@@ -42,7 +42,7 @@ describe('the output', () => {
     expect(JSON.parse(out.written)).toEqual({ name: 'a\u202e\u0085\u2028"', rows: 1, in: ['***'] });
   });
 
-  it('that nobody reads is no failure, and whoever watches is told', async () => {
+  it('to a closed pipe is no failure, and aborts the signal', async () => {
     const { out, err, output } = begin();
     out.failure = err.failure = failure('EPIPE');
     await output.result('done');

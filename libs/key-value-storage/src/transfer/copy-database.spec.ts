@@ -537,7 +537,7 @@ describe('a copy that is broken off', () => {
     JSON.stringify(rows, big) === JSON.stringify(want, big);
   const big = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value);
 
-  /** Throws where it is told to, before each call. */
+  /** Throws on demand, before each call. */
   function failing(provider: StorageProvider, before: () => void): StorageProvider {
     const guarded = <A extends readonly unknown[], R>(work: (...given: A) => Promise<R>) => {
       return async (...given: A): Promise<R> => {
@@ -707,16 +707,16 @@ describe('a source that several processes write to', () => {
 });
 
 describe('progress', () => {
-  it('tells of each database and step: how many rows, of how many, and where', async () => {
+  it('reports each database and step: how many rows, of how many, and where', async () => {
     await from.administration.import(
       acme,
       Array.from({ length: 501 }, (_, index) => raw('state:state', 'a', String(index).padStart(3, '0'))),
     );
     await from.administration.import(globex, [raw('state:state', 'b', '1')]);
-    const heard: CopyProgress[] = [];
-    await copyStorage(from, to, { onProgress: (progress) => void heard.push(progress) });
+    const reported: CopyProgress[] = [];
+    await copyStorage(from, to, { onProgress: (progress) => void reported.push(progress) });
     expect(
-      heard.map(
+      reported.map(
         ({ step, database, number, databases, rows, total }) =>
           `${step} ${database} ${number}/${databases} ${rows}/${total}`,
       ),
@@ -729,7 +729,7 @@ describe('progress', () => {
         `${step} tenant:globex 2/2 1/1`,
       ]),
     );
-    expect(heard.map(({ space }) => space?.entity)).toEqual([
+    expect(reported.map(({ space }) => space?.entity)).toEqual([
       undefined,
       'a',
       'a',

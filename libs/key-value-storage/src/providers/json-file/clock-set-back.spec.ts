@@ -32,8 +32,8 @@ describe('a clock that was ten years ahead and was set back', () => {
       await store.close();
 
       await clock.advance(hour / 2);
-      const [soon, told] = await openAt(clock);
-      expect(told).toEqual([expect.stringContaining('ahead of this machine')]);
+      const [soon, warnings] = await openAt(clock);
+      expect(warnings).toEqual([expect.stringContaining('ahead of this machine')]);
       expect(await read(soon, 'row')).toBeDefined();
       await soon.close();
 
@@ -56,8 +56,8 @@ describe('a clock that was ten years ahead and was set back', () => {
     await commit(store, batch([kept('row')]));
     await store.close();
     clock.setNow(start);
-    const [first, told] = await openAt(clock);
-    expect(told).toHaveLength(1);
+    const [first, warnings] = await openAt(clock);
+    expect(warnings).toHaveLength(1);
     await first.close();
     await clock.advance(30 * day);
     const [second] = await openAt(clock);

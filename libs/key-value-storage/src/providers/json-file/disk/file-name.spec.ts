@@ -89,7 +89,7 @@ describe('the directory of a database', () => {
     }
   });
 
-  it('refuses names that a disk cannot tell apart', () => {
+  it('refuses names that a disk cannot distinguish', () => {
     expect(() => directoryOf('')).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
     expect(() => directoryOf('a\ud800')).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
   });
