@@ -195,7 +195,7 @@ describe('The events of a commit go to the EventBus', () => {
       /has no option 'shipped'; it takes placed, paid, cancelled/,
     );
     expect(() => EventBusBridgeModule.forFeature(Orders, { placed: 'OrderPlaced' as never })).toThrow(
-      /placed is a function/,
+      /placed must be a function/,
     );
   });
 });
