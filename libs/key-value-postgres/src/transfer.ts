@@ -1,6 +1,4 @@
-/**
- * Whole databases on their way out and in: rows as they are, versions and absolute times included.
- */
+/** Export and import of whole databases: rows as they are, with versions and absolute times. */
 import { soundRows, type RawRow } from '@kvent/key-value-storage/provider';
 import type { Session } from './connections/session.js';
 import { exportRows, importRows } from './sql/administration-statements.js';
@@ -13,8 +11,7 @@ const pageRows = 1_000;
 const pageBytesMax = 4 * 1_024 * 1_024;
 
 /**
- * The living rows of a database in order, page by page, on one session: within one snapshot when
- * that has one.
+ * The live rows of a database in order, page by page, in the snapshot of the session if it has one.
  */
 export async function* exportDatabase(
   session: Session,
@@ -41,7 +38,7 @@ export async function* exportDatabase(
   }
 }
 
-/** Puts rows as they are, page by page; answers how many. */
+/** Puts rows as they are, page by page; returns how many. */
 export async function importDatabase(
   session: Session,
   dialect: Dialect,

@@ -15,7 +15,7 @@ import {
   isAboutStatement,
   isBadData,
   isLockTimeout,
-  isUnlikely,
+  isFastPathFailure,
   refusalOf,
 } from '../connections/failure.js';
 import type { Columns } from '../sql/decode-row.js';
@@ -181,7 +181,7 @@ export class Committer {
       try {
         fast.accept(await this.#run(fast));
       } catch (error) {
-        if (!isUnlikely(error)) throw error;
+        if (!isFastPathFailure(error)) throw error;
       }
     const rest = fast === undefined ? items : items.filter(({ result }) => result === undefined);
     if (rest.length > 0) {

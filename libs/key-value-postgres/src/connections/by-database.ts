@@ -1,33 +1,30 @@
-/**
- * Calls over several databases as calls over one each: a statement under row-level security sees
- * one database.
- */
+/** Splits calls by database: a statement under row-level security sees one database. */
 import type { Address, Batch, CommitResult, ReadResult } from '@kvent/key-value-storage/provider';
 
-/** The places of each database's items. */
-function placesOf(items: readonly { readonly database: string }[]): ReadonlyMap<string, readonly number[]> {
-  const places = new Map<string, number[]>();
+/** The indexes of each database's items. */
+function indexesOf(items: readonly { readonly database: string }[]): ReadonlyMap<string, readonly number[]> {
+  const indexes = new Map<string, number[]>();
   for (const [index, { database }] of items.entries()) {
-    const found = places.get(database);
-    if (found === undefined) places.set(database, [index]);
+    const found = indexes.get(database);
+    if (found === undefined) indexes.set(database, [index]);
     else found.push(index);
   }
-  return places;
+  return indexes;
 }
 
-/** Each database's rows are one consistent view; the time is the latest. */
+/** The rows of each database are one consistent view; the time is the latest. */
 export async function readByDatabase(
   addresses: readonly Address[],
   read: (database: string, addresses: readonly Address[]) => Promise<ReadResult>,
 ): Promise<ReadResult> {
   const rows: ReadResult['rows'][number][] = [];
   const times = await Promise.all(
-    [...placesOf(addresses)].map(async ([database, places]) => {
+    [...indexesOf(addresses)].map(async ([database, indexes]) => {
       const found = await read(
         database,
-        places.map((place) => addresses[place] as Address),
+        indexes.map((index) => addresses[index] as Address),
       );
-      for (const [index, place] of places.entries()) rows[place] = found.rows[index];
+      for (const [place, index] of indexes.entries()) rows[index] = found.rows[place];
       return found.time;
     }),
   );
@@ -39,18 +36,18 @@ export async function commitByDatabase(
   commit: (
     database: string,
     batches: readonly Batch[],
-    places: readonly number[],
+    indexes: readonly number[],
   ) => Promise<readonly CommitResult[]>,
 ): Promise<readonly CommitResult[]> {
   const results: CommitResult[] = [];
   await Promise.all(
-    [...placesOf(batches)].map(async ([database, places]) => {
+    [...indexesOf(batches)].map(async ([database, indexes]) => {
       const found = await commit(
         database,
-        places.map((place) => batches[place] as Batch),
-        places,
+        indexes.map((index) => batches[index] as Batch),
+        indexes,
       );
-      for (const [index, place] of places.entries()) results[place] = found[index] as CommitResult;
+      for (const [place, index] of indexes.entries()) results[index] = found[place] as CommitResult;
     }),
   );
   return results;

@@ -1,7 +1,4 @@
-/**
- * One connection of a pool: its statements one after the other, each answered within bounds, and
- * what it says beside them.
- */
+/** One connection of a pool: its statements run one after the other, each with a time limit. */
 import { storageError } from '@kvent/key-value-storage/provider';
 import type { PlanGeneration } from './plan-generation.js';
 import type { Columns } from '../sql/decode-row.js';
@@ -10,11 +7,11 @@ import { currentScope, frameOf } from './scope.js';
 import type { Purpose, Session } from './session.js';
 import { TextQuery, type Protocol } from './text-query.js';
 
-/** What is needed of a connection of `pg`. */
+/** The part of a `pg` connection that is used. */
 export interface Client {
   /** Absent in `pg-native`. */
   readonly connection?: Partial<Protocol>;
-  /** Whether `pg` sends the next query before the one before it is answered. */
+  /** Whether `pg` sends a query before the one before it has its result. */
   readonly pipeline?: boolean;
   query(query: object): unknown;
   release(destroy?: boolean | Error): void;
@@ -22,7 +19,7 @@ export interface Client {
   off(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
 }
 
-/** A message of the server. `routine`: the function of its source that wrote it. */
+/** A message of the server. `routine`: the function in its source that wrote it. */
 interface Notice {
   readonly routine?: string;
 }
@@ -30,7 +27,7 @@ interface Notice {
 interface ConnectionOptions {
   /** Whether statements are prepared once for each connection. */
   readonly prepare: boolean;
-  /** When to plan them anew. */
+  /** When to plan them again. */
   readonly plans: PlanGeneration | undefined;
   readonly requestTimeoutMs: number;
   /** Whether the table's rows are under row-level security. */
@@ -40,11 +37,11 @@ interface ConnectionOptions {
 export class Connection implements Session {
   readonly #client: Client;
   readonly #options: ConnectionOptions;
-  /** One timer for all statements: each begins it anew. */
+  /** One timer for all statements: each restarts it. */
   readonly #timer: NodeJS.Timeout;
-  /** Gives up the statement that is on its way. */
+  /** Rejects the statement in flight. */
   #giveUp: (() => void) | undefined;
-  /** Whether a commit's wait for the standbys was broken off. */
+  /** Whether a commit's wait for the standbys was canceled. */
   #unconfirmed = false;
 
   constructor(client: Client, options: ConnectionOptions) {
@@ -55,7 +52,7 @@ export class Connection implements Session {
     client.on('notice', this.#noticed);
   }
 
-  /** Whether it leads to another machine, in plain text. */
+  /** Whether it goes to another machine without encryption. */
   get isOpenToReaders(): boolean {
     const { encrypted, remoteAddress } = this.#client.connection?.stream ?? {};
     return encrypted !== true && remoteAddress !== undefined && !isLoopback(remoteAddress);
@@ -82,7 +79,7 @@ export class Connection implements Session {
     this.#client.release(destroy);
   }
 
-  /** Its pool has it no longer, or we have not. */
+  /** Removes the listeners, once the pool has removed it or the provider is closed. */
   forget(): void {
     clearTimeout(this.#timer);
     this.#client.off('error', this.#broke);
@@ -103,14 +100,14 @@ export class Connection implements Session {
         this.#giveUp = undefined;
         resolve(rows);
       };
-      this.#giveUp = () => fail(new Error('No answer came in time.'));
+      this.#giveUp = () => fail(new Error('The server did not respond in time.'));
       send(this.#client, sent, done, fail);
     });
   }
 
   readonly #broke = (): void => undefined;
 
-  /** The server acknowledges such a commit with no more than a warning. */
+  /** The server acknowledges such a commit with only a warning. */
   readonly #noticed = ({ routine }: Notice): void => {
     if (routine === 'SyncRepWaitForLSN') this.#unconfirmed = true;
   };
@@ -118,19 +115,19 @@ export class Connection implements Session {
 
 const unconfirmed = (): Error =>
   new Error(
-    'The wait for the standbys was broken off: the commit is on the primary, and may not be on another machine.',
+    'The wait for the standbys was canceled: the commit is on the primary, and perhaps on no other machine.',
   );
 
 const isLoopback = (address: string): boolean => /^(::ffff:)?127\.|^::1$/.test(address);
 
-/** Statements are planned anew under another name. */
+/** Under another name a statement is planned again. */
 const nameOf = ({ name }: Statement, generation: number): string =>
   generation === 0 ? name : `${name}_${generation}`;
 
 /**
- * Every column as text, whatever parsers the application has set for its own queries. Without a
- * name it is prepared for this once. `pg-native` and connections with `pipeline` take queries of
- * `pg` alone.
+ * Returns every column as text, whatever parsers the application has set. Without a name, the
+ * statement is prepared for this run only. `pg-native` and connections with `pipeline` take only
+ * the queries of `pg`.
  */
 export function send(
   client: Client,
@@ -140,15 +137,16 @@ export function send(
 ): void {
   const query = new TextQuery(name, text, values, (error, result) => {
     if (error !== null && error !== undefined) reject(error);
-    // a copy of the query, made by whoever wraps `query`, has set nothing: rows were hidden from it
+    // a wrapper of `query` has sent a copy of the query, without the settings: rows were hidden
+    // from it
     else if (frame !== undefined && result !== query.result)
-      reject(unscoped('something wraps client.query and sends copies'));
+      reject(unscoped('a wrapper of client.query sends copies'));
     else resolve(result?.rows ?? []);
   });
   const ours = takesOwnQueries(client);
   if (frame !== undefined) {
     if (!ours) {
-      reject(unscoped('pg-native and pipeline take none'));
+      reject(unscoped('pg-native and pipeline do not take them'));
       return;
     }
     query.before = frame.before;
@@ -158,7 +156,7 @@ export function send(
   const returned = client.query(
     ours ? query : { ...(name === '' ? {} : { name }), text, values, rowMode, types, callback },
   );
-  // whoever wraps `query` may make a promise of it, and reject that before `pg` is asked
+  // a wrapper of `query` may return a promise, and reject it before it calls `pg`
   if (isPromise(returned)) returned.then(undefined, reject);
 }
 
@@ -174,11 +172,7 @@ const takesOwnQueries = ({ connection, pipeline }: Client): boolean =>
   connection?.parsedStatements !== undefined && pipeline !== true;
 
 const unscoped = (why: string): Error =>
-  storageError(
-    'STORAGE_UNSUPPORTED',
-    `Row-level security needs query objects of Kvent's own, and ${why}.`,
-    {},
-  );
+  storageError('STORAGE_UNSUPPORTED', `Row-level security needs Kvent's own query objects; ${why}.`, {});
 
 const isPromise = (returned: unknown): returned is PromiseLike<unknown> =>
   typeof (returned as Partial<PromiseLike<unknown>> | null | undefined)?.then === 'function';

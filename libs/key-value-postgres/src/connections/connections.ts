@@ -1,7 +1,4 @@
-/**
- * Statements on their way to the server: over the pools of a DataSource, each connection watched,
- * every wait bounded.
- */
+/** Runs statements on the pools of a DataSource. Every wait has a limit. */
 import { messageOf, retrying } from '@kvent/key-value-storage/internal';
 import { storageError, systemClock } from '@kvent/key-value-storage/provider';
 import type { Columns } from '../sql/decode-row.js';
@@ -11,14 +8,9 @@ import { Connection, type Client } from './connection.js';
 import { isBroken, mayRunAgain, NotConnected, unavailable, wasLost } from './failure.js';
 import type { HeldSession, Purpose, Session } from './session.js';
 
-/**
- * What is needed of a pool of `pg`: TypeORM's `dataSource.driver.master` and its `slaves` are such.
- */
+/** The part of a `pg` pool that is used: TypeORM's `dataSource.driver.master` and its `slaves`. */
 export interface Pool {
-  /**
-   * Whether it was told to end: it has no more connections to give, and no answer for those who
-   * wait already.
-   */
+  /** Whether it was ended: it gives no more connections, and calls that wait never settle. */
   readonly ending?: boolean;
   connect(): Promise<Client>;
   on(event: 'connect' | 'remove', listener: (client: Client) => void): unknown;
@@ -32,13 +24,13 @@ interface ConnectionsOptions {
   readonly replicas: readonly Pool[];
   /** Whether statements are prepared once for each connection. */
   readonly prepare: boolean;
-  /** When to plan them anew. */
+  /** When to plan them again. */
   readonly plans: PlanGeneration | undefined;
   readonly acquireTimeoutMs: number;
   readonly requestTimeoutMs: number;
   /** Whether the table's rows are under row-level security. */
   readonly isSecured: () => boolean;
-  /** Why the pools end, where the application has ended them. */
+  /** Why the pools have ended, where the application has ended them. */
   readonly ended?: () => string | undefined;
 }
 
@@ -53,17 +45,17 @@ interface Waiting {
   readonly refuse: (error: Error) => void;
 }
 
-/** A held session is idle while whoever reads does something else. */
+/** A held session is idle while its reader does something else. */
 const untilItEnds = 'set local idle_in_transaction_session_timeout = 0';
 
 export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #pools: readonly Pool[];
-  /** Every connection that was seen, while its pool has it. */
+  /** Every connection that a pool has given, until the pool removes it. */
   readonly #connections = new Map<Client, Connection>();
-  /** Those who wait for a connection. */
+  /** Calls that wait for a connection. */
   readonly #waiting = new Set<Waiting>();
-  /** Ends each session that is held. */
+  /** Each ends one held session. */
   readonly #held = new Set<() => void>();
   #nextReplica = 0;
 
@@ -77,9 +69,9 @@ export class Connections {
   }
 
   /**
-   * Runs one statement on a connection of its own. It runs again where the server has undone it for
-   * another session, or, once, where the connection was lost and it only reads. `stale`: on the
-   * replicas, one after the other, where there are any.
+   * Runs one statement on a connection of its own. Runs it again when the server has undone it for
+   * another session, and once when it only reads and the connection was lost. `stale`: on the
+   * replicas in turn, where there are any.
    */
   async run(
     statement: Statement,
@@ -102,12 +94,12 @@ export class Connections {
     }
   }
 
-  /** A session within one snapshot, until it is ended. */
+  /** A session in one snapshot, until it is ended. */
   async snapshot(): Promise<HeldSession> {
     return await this.#hold('begin isolation level repeatable read read only', untilItEnds);
   }
 
-  /** The table held still: whoever would write to it waits, until this is ended. */
+  /** Freezes the table: its writers wait until this session is ended. */
   async freeze(table: string, lockTimeoutMs: number): Promise<HeldSession> {
     return await this.#hold(
       'begin',
@@ -135,7 +127,7 @@ export class Connections {
     this.#held.add(abandon);
     const end = async (): Promise<void> => {
       if (isOver) return;
-      // what is broken is thrown away, and the transaction with it
+      // a broken connection is destroyed, and its transaction with it
       const broken = await connection.query('commit').then(
         () => false,
         () => true,
@@ -146,15 +138,15 @@ export class Connections {
       connection.release(broken);
     };
     const session: Session = {
-      run: async (...given) => {
+      run: async (...args) => {
         if (isOver) throw storageError('STORAGE_NOT_OPEN', `${this.#options.name} is not open.`, {});
-        return await connection.run(...given);
+        return await connection.run(...args);
       },
     };
     return { session, end };
   }
 
-  /** Work on one connection. It goes back into the pool unless it broke. */
+  /** Runs the work on one connection, which returns to the pool unless it is broken. */
   async with<R>(work: (connection: Connection) => Promise<R>, pool = this.#options.primary): Promise<R> {
     const connection = await this.#acquire(pool);
     try {
@@ -168,9 +160,8 @@ export class Connections {
   }
 
   /**
-   * Ends the sessions that are held, whoever forgot them, and lets go of what is listened to. The
-   * pools are whoever's they are. What it returns closes every socket, whether the server says
-   * goodbye or not.
+   * Ends the sessions that are still held, and removes the listeners; the pools stay as they are.
+   * The function that it returns destroys every socket.
    */
   close(): () => void {
     for (const abandon of [...this.#held]) abandon();
@@ -200,13 +191,12 @@ export class Connections {
   }
 
   /**
-   * Bounded, whatever the pool does: one that is ended while somebody waits for a connection never
-   * answers.
+   * With a limit of its own: a pool that ends while a call waits for a connection never settles it.
    */
-  async #connect(pool: Pool): Promise<Client> {
+  #connect(pool: Pool): Promise<Client> {
     const { name, acquireTimeoutMs } = this.#options;
-    const late = `${name} gave no connection within ${acquireTimeoutMs} ms: the pool is exhausted, or the server does not answer`;
-    return await new Promise<Client>((resolve, reject) => {
+    const late = `${name} gave no connection within ${acquireTimeoutMs} ms: the pool is exhausted, or the server does not respond`;
+    return new Promise<Client>((resolve, reject) => {
       let isRefused = false;
       const refuse = (error: Error): void => {
         isRefused = true;
@@ -229,9 +219,9 @@ export class Connections {
   }
 
   /**
-   * A connection that breaks while it is out of the pool ends the process when nobody listens, and
-   * it can break in the moment it is handed out: so it is listened to from its first moment on. Its
-   * query rejects all the same. (Those of the application's pool may be older than we are.)
+   * Without an error listener, a connection that breaks outside the pool ends the process. It can
+   * break as soon as it exists, so the listener is added then; connections that are older than the
+   * provider get one when they are acquired. The query rejects all the same.
    */
   readonly #watch = (client: Client): Connection => {
     let connection = this.#connections.get(client);

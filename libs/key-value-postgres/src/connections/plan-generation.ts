@@ -1,13 +1,13 @@
 /**
- * When to plan the statements anew. After a few runs Postgres keeps the plan of a prepared
- * statement; one made while the table was small and analyzed reads the whole table, also when it
- * has a million rows, until somebody analyzes it again. So the number in the names of the
- * statements rises while the table grows; beyond some thousand rows every plan goes by the key.
+ * When to plan the statements again. After a few runs Postgres keeps the plan of a prepared
+ * statement. A plan made while the table was small and analyzed scans the whole table, even when it
+ * has grown to a million rows, until it is analyzed again. So the number in the names of the
+ * statements rises while the table grows; beyond some thousand rows every plan uses the key.
  */
 
-/** Rows at which the statements get another name; from then on the key is always the better way. */
+/** Rows at which the statements get another name; beyond the last, the key is always cheaper. */
 const steps = [100, 1_000, 10_000, 50_000] as const;
-/** Other processes fill the table too: how often its size is looked at, in milliseconds. */
+/** Other processes fill the table too, so its size is read at this interval. */
 const lookEveryMs = 5_000;
 
 export class PlanGeneration {
@@ -25,14 +25,14 @@ export class PlanGeneration {
     this.#raise();
   }
 
-  /** Whether the size should be looked at, now that the monotonic clock says this. */
+  /** Whether the size should be read, at this time of the monotonic clock. */
   isDue(now: number): boolean {
     if (this.#generation > steps.length || now - this.#lookedAt < lookEveryMs) return false;
     this.#lookedAt = now;
     return true;
   }
 
-  /** There are about so many rows. */
+  /** Takes the size that was read. */
   found(rows: number): void {
     this.#rows = Math.max(this.#rows, rows);
     this.#raise();

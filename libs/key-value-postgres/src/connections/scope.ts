@@ -1,18 +1,14 @@
 /**
- * Row-level security: what a statement may touch, said to the server in settings that the policies
- * of the table compare (`schema/migrations.ts`). The settings are set in the same round trip as the
- * statement, for its transaction alone: they end with it, so that the next user of a pooled
- * connection finds none. They are taken from the call (the database of a batch, a range, an
- * address), not from the parameters of the statement: a statement whose parameters name another
- * database finds nothing.
+ * Row-level security: what a statement may touch, in settings that the policies of the table
+ * compare (`schema/migrations.ts`). They are set in the round trip of the statement and for its
+ * transaction only, so the next user of a pooled connection has none. They come from the call (the
+ * database of a batch, a range, an address), not from the parameters of the statement: a statement
+ * whose parameters name another database finds no row.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { statement, type Statement } from '../sql/statement.js';
 
-/**
- * One database, or one of the two kinds of work over all of them: to list their names, and to sweep
- * rows that have an expiry.
- */
+/** One database, or work on all of them: listing their names, or sweeping rows with an expiry. */
 export type Scope = { readonly database: string } | { readonly work: 'list' | 'sweep' };
 
 /** A statement of settings, with its parameters. */
@@ -20,7 +16,7 @@ export type Framing = readonly [Statement, readonly string[]];
 
 const current = new AsyncLocalStorage<Scope>();
 
-/** Every statement that the work sends has this scope, and no other. */
+/** Every statement of the work has this scope, and no other. */
 export const inScope = <R>(scope: Scope, work: () => Promise<R>): Promise<R> => current.run(scope, work);
 
 export const currentScope = (): Scope | undefined => current.getStore();
@@ -28,7 +24,7 @@ export const currentScope = (): Scope | undefined => current.getStore();
 const local = (name: string, value: string): string => `pg_catalog.set_config('${name}', ${value}, true)`;
 const there = (name: string): string => `coalesce(pg_catalog.current_setting('${name}', true), '')`;
 
-/** Both settings, each time: what the session has of its own counts for nothing. */
+/** Always both settings: values that the session has set itself must not count. */
 const enter = statement('scope', `select ${local('kvent.database', '$1')}, ${local('kvent.work', '$2')}`);
 const remember = statement(
   'scope_outer',
@@ -40,8 +36,8 @@ const restore = statement(
 );
 
 /**
- * What stands before and after a statement. In a transaction of the application its own settings
- * are put back; should the statement fail, the server does.
+ * The statements before and after a statement. In a transaction of the application, its own
+ * settings are restored; when the statement fails, the server restores them.
  */
 export function frameOf(
   scope: Scope,

@@ -1,17 +1,16 @@
 /**
- * A statement as `pg` sends it, for whom every column is text anyway: a query of one's own, as
- * `pg-cursor` is one (whatever has `submit` may be handed to `client.query`). It asks for no
- * description of the columns, which the server would else send with every answer, and `pg` look
- * through: that is a fifth of a small read.
+ * A query object for `client.query`, which takes any object with `submit`, as `pg-cursor` does.
+ * Every column is text, so it does not ask the server to describe the columns: that saves a fifth
+ * of a small read.
  */
 import { EventEmitter } from 'node:events';
 import { TextArray } from '../sql/array-parameters.js';
 import type { Columns } from '../sql/decode-row.js';
 import type { Framing } from './scope.js';
 
-/** What is needed of the protocol side of a connection of `pg`. */
+/** The part of a `pg` connection's protocol that is used. */
 export interface Protocol {
-  /** By name, once the server has parsed them. */
+  /** The texts that the server has parsed, by name. */
   readonly parsedStatements: Record<string, string>;
   readonly stream: {
     readonly encrypted?: boolean;
@@ -31,12 +30,12 @@ export interface Protocol {
   sendCopyFail(reason: string): void;
 }
 
-/** What a statement returns, with the properties that `pg` gives a result. */
+/** The result of a statement, with the properties of a result of `pg`. */
 class TextResult {
   readonly rows: Columns[] = [];
   readonly fields: readonly unknown[] = [];
   readonly oid = null;
-  /** As the server says it: `INSERT 0 1`. */
+  /** As the server sends it: `INSERT 0 1`. */
   completed = '';
 
   get command(): string {
@@ -52,21 +51,17 @@ class TextResult {
 /** `pg` calls it with null and a result, or with an error. */
 type QueryCallback = (error: unknown, result?: { readonly rows: readonly Columns[] }) => void;
 
-/** Every column as text, whatever parsers the application has set for its own queries. */
+/** Keeps columns as text, whatever parsers the application has set. */
 const asText = { getTypeParser: () => (text: string) => text };
 
 /**
  * Options of `pg` (`query_timeout`) and instrumentation (OpenTelemetry, Datadog, Elastic) replace
  * `callback`, read or redefine `text`, listen for `end`, derive from the query or copy it into a
- * configuration of `pg`. So it has what a `Query` of `pg` has: an emitter, whose properties are its
- * own, enumerable and writable, and no private field; and a copy of these is a configuration with
- * the same meaning.
+ * configuration of `pg`. So it is what a `Query` of `pg` is: an emitter with own, enumerable and
+ * writable properties and no private field, whose copy is a configuration with the same meaning.
  */
 export class TextQuery extends EventEmitter {
-  /**
-   * `pg` keeps the text under the name once the server has parsed it. Without a name it is parsed
-   * each time.
-   */
+  /** Without a name the statement is parsed each time. */
   readonly name: string;
   readonly text: string;
   readonly values: readonly unknown[];
@@ -74,7 +69,7 @@ export class TextQuery extends EventEmitter {
   readonly types = asText;
   callback: QueryCallback | undefined;
   readonly result = new TextResult();
-  /** Statements that the server runs in the same round trip and transaction, for what they set. */
+  /** Statements that run in the same round trip and transaction, for their settings. */
   before: readonly Framing[] = [];
   after: readonly Framing[] = [];
   /** How many statements are complete. */
@@ -100,7 +95,7 @@ export class TextQuery extends EventEmitter {
       protocol.bind({ portal: '', statement: this.name, values: this.values.map(parameterOf) });
       protocol.execute({ portal: '', rows: 0 });
       for (const framing of this.after) this.frame(protocol, framing);
-      // what stands before one sync is one transaction
+      // all messages before one sync are one transaction
       protocol.sync();
     } finally {
       protocol.stream.uncork?.();
@@ -108,7 +103,7 @@ export class TextQuery extends EventEmitter {
     return null;
   }
 
-  /** Prepared where the statement is. */
+  /** Prepared if the statement is. */
   frame(protocol: Protocol, [{ name, text }, values]: Framing): void {
     const statement = this.name === '' ? '' : name;
     if (statement === '' || protocol.parsedStatements[statement] !== text)
@@ -117,11 +112,8 @@ export class TextQuery extends EventEmitter {
     protocol.execute({ portal: '', rows: 0 });
   }
 
-  /**
-   * What is prepared stays so, also where the statement behind it fails. `pg` notes this of the
-   * statement itself.
-   */
-  noteParsed(protocol: Protocol | undefined): void {
+  /** Statements stay prepared when a later one fails. `pg` records the statement itself. */
+  recordParsed(protocol: Protocol | undefined): void {
     if (protocol === undefined || this.name === '') return;
     for (const [{ name, text }] of this.before) protocol.parsedStatements[name] = text;
   }
@@ -133,11 +125,10 @@ export class TextQuery extends EventEmitter {
   }
 
   /**
-   * What a callback throws must not keep the next query from its turn: as in `pg`, it is thrown
-   * where nothing else is under way.
+   * An error thrown by the callback must not block the next query: as in `pg`, it is thrown later.
    */
   handleReadyForQuery(protocol?: Protocol): void {
-    this.noteParsed(protocol);
+    this.recordParsed(protocol);
     try {
       this.callback?.(null, this.result);
     } catch (error) {
@@ -149,7 +140,7 @@ export class TextQuery extends EventEmitter {
   }
 
   handleError(error: unknown, protocol?: Protocol): void {
-    this.noteParsed(protocol);
+    this.recordParsed(protocol);
     if (this.callback === undefined) this.emit('error', error);
     else this.callback(error);
   }
@@ -158,18 +149,18 @@ export class TextQuery extends EventEmitter {
     // every column is text
   }
 
-  /** Not the end yet: ready for the next query is what counts, the commit comes before it. */
+  /** Not yet the end: the transaction commits before the server is ready for the next query. */
   handleCommandComplete({ text }: { readonly text: string }): void {
     if (this.complete === this.before.length) this.result.completed = text;
     this.complete += 1;
   }
 
   handleEmptyQuery(): void {
-    // no statement of ours is empty
+    // no statement is empty
   }
 
   handlePortalSuspended(): void {
-    // all rows are asked for at once
+    // all rows are requested at once
   }
 
   handleCopyInResponse(protocol: Protocol): void {
@@ -181,10 +172,7 @@ export class TextQuery extends EventEmitter {
   }
 }
 
-/**
- * Dimensions, flags, the type of the elements (text), how many they are, and the number of the
- * first.
- */
+/** Dimensions, flags, the type of the elements, their count, and the index of the first. */
 const headerBytes = 20;
 const textOid = 25;
 

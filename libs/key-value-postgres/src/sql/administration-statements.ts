@@ -1,4 +1,4 @@
-/** What operators need, and the sweep. */
+/** The statements of the administration, and the sweep. */
 import {
   arrays,
   identity,
@@ -14,8 +14,8 @@ import { overwrite } from './general-statement.js';
 import { dividedBy, eq, gt, le, unexpired } from './operators.js';
 
 /**
- * Deletes at most $1 expired rows, the oldest first, and answers how many were rows and how many
- * ghosts. Rows in use are left for the next time.
+ * Deletes at most $1 expired rows, the oldest first, and returns how many were no ghosts, and how
+ * many there were. Locked rows are left for the next sweep.
  */
 export function sweepRows(dialect: Dialect): Statement {
   const now = readTime(dialect, '$2');
@@ -29,7 +29,7 @@ export function sweepRows(dialect: Dialect): Statement {
   );
 }
 
-/** Databases that hold a living row, hopping from one to the next. */
+/** Databases with a live row: an index look-up finds the next database each time. */
 export function listDatabases(dialect: Dialect): Statement {
   const now = readTime(dialect, '$1');
   const table = dialect.table.quoted;
@@ -45,7 +45,7 @@ order by database`,
   );
 }
 
-/** Spaces of the database $1 that hold a living row, in order. */
+/** Spaces of the database $1 with a live row, in order. */
 export function listSpaces(dialect: Dialect): Statement {
   const now = readTime(dialect, '$2');
   const table = dialect.table.quoted;
@@ -68,8 +68,8 @@ export const countRows = ({ table }: Dialect): Statement =>
   statement('count', `select pg_catalog.count(*) from ${table.quoted} where database ${eq} $1`);
 
 /**
- * The next $5 living rows of the database $1 behind the address $2 to $4, or fewer, so that their
- * values are not over `pageBytesMax` by more than one.
+ * The next $5 live rows of the database $1 after the address $2 to $4, or fewer: their values
+ * exceed `pageBytesMax` by one row at most.
  */
 export function exportRows(dialect: Dialect): Statement {
   const now = readTime(dialect, '$6');
@@ -79,7 +79,7 @@ order by container, entity, key limit $5::pg_catalog.int4`;
   return statement('export', withinBytes(['container', 'entity', 'key'], rows, 'container, entity, key'));
 }
 
-/** Puts rows as they are, overwriting what is there. No row may be twice among them. */
+/** Puts rows as they are, over existing ones. No row may be there twice. */
 export function importRows({ table }: Dialect): Statement {
   const rows = arrays(
     ...([
@@ -103,24 +103,24 @@ from ${rows} o(co, en, ke, ver, upd, exp, ttl, num, val, byt, i) ${overwrite}`,
   );
 }
 
-/** Deletes the database $1; answers whether a row of it was alive. */
+/** Deletes the database $1; returns whether it had a live row. */
 export function dropDatabase(dialect: Dialect): Statement {
   const now = readTime(dialect, '$2');
   return statement(
     'drop',
-    `with d as (delete from ${dialect.table.quoted} where database ${eq} $1 returning ${unexpired('expires_at', now)} alive) select coalesce(pg_catalog.bool_or(alive), false) from d`,
+    `with d as (delete from ${dialect.table.quoted} where database ${eq} $1 returning ${unexpired('expires_at', now)} live) select coalesce(pg_catalog.bool_or(live), false) from d`,
   );
 }
 
 /**
- * About how many rows the table has whose quoted name is $1, from the size of its file: nothing is
- * counted.
+ * About how many rows the table with the quoted name $1 has, from the size of its file, without
+ * counting.
  */
 export function tableSize(): Statement {
-  // a hundred bytes a row: rather too many rows than too few
+  // a hundred bytes for each row: an overestimate is harmless
   return statement('size', `select pg_catalog.pg_relation_size($1::pg_catalog.regclass) ${dividedBy} 100`);
 }
 
-/** The latest time stored. */
+/** The latest time that is stored. */
 export const lastTime = ({ table }: Dialect): Statement =>
   statement('last_time', `select ${epochMs('pg_catalog.max(updated_at)')} from ${table.quoted}`);

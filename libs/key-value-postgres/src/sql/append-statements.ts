@@ -1,15 +1,14 @@
 /**
- * What the append to a stream is, and anything else that creates rows, all or nothing, behind one
- * number that has to be what was read: the numbers move on, and the rows are created. A batch
- * without such a number creates only. Like the other statements for likely cases it judges nothing:
- * a batch whose number is another, or held, or elsewhere, is left alone and not answered. Where a
- * row is in the way of one that should be created, nothing of it all is done: it fails on purpose,
- * and the general statement judges each batch.
+ * THE SQL OF AN APPEND, and of every batch that creates rows if one number is still what was read:
+ * the number changes, and the rows are created. A batch without such a number only creates. These
+ * are fast paths: a batch whose number is another, or that lies elsewhere by now, is skipped and
+ * gets no line. If a row that should be created exists, the statement fails deliberately and does
+ * nothing, and the general statement decides each batch.
  *
- * The order of locks is that of `changeRows`: first the numbers, as given, then what is created.
+ * Locks are taken in the order of `changeRows`: first the numbers, as given, then the created rows.
  */
 import { held, lockTimeoutSet, verified } from './general-statement.js';
-import { living, one } from './fast-path-statements.js';
+import { lasting, one } from './fast-path-statements.js';
 import { eq, ge, plus } from './operators.js';
 import {
   arrays,
@@ -22,8 +21,8 @@ import {
   type Statement,
 } from './statement.js';
 
-/** In the message of the failure on purpose: people will read it in the log of the server. */
-export const unlikelyMark = 'kvent: a row is there already, each batch is judged by itself';
+/** In the message of the deliberate failure, which operators see in the log of the server. */
+export const fastPathMark = 'kvent: a row exists already, each batch is decided by itself';
 
 export function appendRows(dialect: Dialect): Statement {
   const { quoted } = dialect.table;
@@ -47,7 +46,7 @@ export function appendRows(dialect: Dialect): Statement {
     'append',
     `with l as materialized (
   select o.*, r.* from ${lockTimeoutSet}, ${heads} o(db, co, en, ke, exp, num, ver, b, i)
-  ${held(quoted, 'ctid place', `and number ${eq} exp and ${living(now)}`)}
+  ${held(quoted, 'ctid place', `and number ${eq} exp and ${lasting(now)}`)}
 ), c as materialized (
   select case when pg_catalog.count(*) ${ge} 0 then ${now} end t from l
 ), u as (
@@ -60,13 +59,13 @@ export function appendRows(dialect: Dialect): Statement {
   insert into ${quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number)
   select db, co, en, ke, ver, bt, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num from p order by i on conflict do nothing returning 1
 )
-select b, ${epochMs('pg_catalog.min(t)')}, ${epochMs('pg_catalog.min(bt)')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.count(*) from p)', unlikelyMark)} from p group by b`,
+select b, ${epochMs('pg_catalog.min(t)')}, ${epochMs('pg_catalog.min(bt)')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.count(*) from p)', fastPathMark)} from p group by b`,
   );
 }
 
 /**
- * One append alone: behind the number $5 at $1 to $4, which becomes $6, texts are created at the
- * keys $10 in the container $8 and the entity $9.
+ * One append: the number at $1 to $4 changes from $5 to $6, and texts are created at the keys $10
+ * in the container $8 and the entity $9.
  */
 export function appendToRow(dialect: Dialect): Statement {
   const { quoted } = dialect.table;
@@ -80,6 +79,6 @@ export function appendToRow(dialect: Dialect): Statement {
   insert into ${quoted} (${identity}, version, updated_at, value)
   select $1, $8, $9, ke, $7::pg_catalog.int8, bt, val::pg_catalog.json from u, ${arrays('10 text', '11 text')} e(ke, val, i) on conflict do nothing returning 1
 )
-select ${epochMs('bt')}, ${epochMs('bt')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.cardinality($10::pg_catalog.text[]))', unlikelyMark)} from u`,
+select ${epochMs('bt')}, ${epochMs('bt')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.cardinality($10::pg_catalog.text[]))', fastPathMark)} from u`,
   );
 }

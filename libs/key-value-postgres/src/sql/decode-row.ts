@@ -2,7 +2,7 @@
 import { storageError, type Row, type Value } from '@kvent/key-value-storage/provider';
 import { milliseconds } from './statement.js';
 
-/** One line of an answer: every column is text, whatever parsers the application has set. */
+/** One line of a result: every column is text, whatever parsers the application has set. */
 export type Columns = readonly (string | null)[];
 
 /** The row whose columns begin at `from`. */
@@ -34,7 +34,7 @@ export function decodeRow(columns: Columns, from: number, values: 'include' | 'o
 
 const omitted = { kind: 'omitted' } as const;
 
-/** Base64 comes in lines, and decoding passes over their ends. */
+/** Base64 has line breaks, which decoding ignores. */
 function otherValue(text: string | undefined, version: string): Value {
   if (text === undefined)
     throw storageError('STORAGE_CORRUPT', `The row of version ${version} has no value.`, {

@@ -1,15 +1,15 @@
 /**
- * What most writes are: a value over one that is there, a sum to a number that is there, or a row
- * where none is. These statements do that and nothing else, at half the price of `putRows` and
- * `changeRows`. They judge nothing: whatever is not as they need it is left alone and not answered,
- * and the others give the verdict. (At another version, no number, out of range, absent or there,
- * or so near its expiry that it could end while it is waited for.)
+ * Statements for the common writes: a value over an existing one, a sum to an existing number, or a
+ * row where none is. They cost half as much as `putRows` and `changeRows`, since they decide
+ * nothing: a row that is not as assumed (at another version, no number, out of range, absent or
+ * present, or so near its expiry that it could expire during a lock wait) is skipped and gets no
+ * line.
  *
- * What overwrites creates nothing; it locks in the order given, as the others do, and writes by the
- * place where the locked row lies. A row that a rival renewed since the statement began lies
- * elsewhere than the statement can see: it is not written, and not answered either. What creates
- * locks nothing but what it creates, in the same order: it waits for creators alone, as
- * `changeRows` does when it creates.
+ * An overwrite creates nothing. It locks rows in the order given, as every statement does, and
+ * writes by the `ctid` of the locked row. If another session has written a row since the statement
+ * began, its `ctid` is one that the statement cannot see: it is skipped. A creation locks only the
+ * rows that it creates, in the same order, so it waits for other creators only, as `changeRows`
+ * does.
  */
 import { bigintMax, bigintMin, held, lockTimeout, lockTimeoutSet } from './general-statement.js';
 import { between, eq, gt, isRow, lt, plus } from './operators.js';
@@ -24,11 +24,11 @@ import {
   type Statement,
 } from './statement.js';
 
-/** Longer than anybody waits for a row. */
-export const living = (now: string): string =>
+/** Whether a row outlasts any lock wait. */
+export const lasting = (now: string): string =>
   `(expires_at is null or expires_at ${gt} (${now} ${plus} interval '1 minute'))`;
 
-/** A sum stays within 64 bits, and within the bounds that lie in its direction. */
+/** Whether a sum stays within 64 bits, and within the bound in its direction. */
 const fits = (operand: string, floor: string, ceiling: string): string =>
   between(
     `number::pg_catalog.numeric ${plus} ${operand}`,
@@ -36,14 +36,11 @@ const fits = (operand: string, floor: string, ceiling: string): string =>
     `case when ${operand} ${gt} 0 then coalesce(${ceiling}, ${bigintMax}) else ${bigintMax} end`,
   );
 
-/** Where one row is: $1 to $4, its lock timeout in `lock`. */
+/** The row at $1 to $4; `lock`: the parameter of its lock timeout. */
 export const one = (now: string, lock: string): string =>
-  `${isRow('$1', '$2', '$3', '$4')} and ${living(now)} and ${lockTimeout(lock)} is not null`;
+  `${isRow('$1', '$2', '$3', '$4')} and ${lasting(now)} and ${lockTimeout(lock)} is not null`;
 
-/**
- * A JSON value over one row, if it is at version $5 (null: at any); it keeps its expiry ($6) or has
- * none from now on.
- */
+/** A JSON value over one row at version $5 (null: any), which keeps its expiry ($6) or loses it. */
 export function overwriteRow(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
   return statement(
@@ -55,7 +52,7 @@ returning ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }
 
-/** JSON values over many rows, each if it is at its version (null: at any). */
+/** JSON values over many rows, each at its expected version (null: any). */
 export function overwriteRows(dialect: Dialect): Statement {
   const { quoted } = dialect.table;
   const now = writeTime(dialect, '$11');
@@ -64,7 +61,7 @@ export function overwriteRows(dialect: Dialect): Statement {
     `with l as materialized (
   select o.*, r.* from ${lockTimeoutSet}, ${arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 text', '9 int8', '10 bool')}
     o(db, co, en, ke, exp, ver, val, ttl, keep, i)
-  ${held(quoted, 'ctid place', `and (exp is null or version ${eq} exp) and ${living(now)}`)}
+  ${held(quoted, 'ctid place', `and (exp is null or version ${eq} exp) and ${lasting(now)}`)}
 )
 update ${quoted} r set version = ver, value = val::pg_catalog.json, number = null, bytes = null, updated_at = greatest(t, updated_at),
   expires_at = case when keep then expires_at else t ${plus} ${span('ttl')} end, ttl_ms = case when keep then ttl_ms else ttl end
@@ -73,7 +70,7 @@ returning i, ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }
 
-/** $5 is added to one number, between $6 and $7. */
+/** Adds $5 to one number, within $6 and $7. */
 export function addToRow(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
   return statement(
@@ -84,7 +81,7 @@ returning number, ${epochMs('updated_at')}, ${epochMs('expires_at')}`,
   );
 }
 
-/** Many numbers, each with what is added to it and its bounds. */
+/** Adds to many numbers, each within its bounds. */
 export function addToRows(dialect: Dialect): Statement {
   const { quoted } = dialect.table;
   const now = writeTime(dialect, '$10');
@@ -93,7 +90,7 @@ export function addToRows(dialect: Dialect): Statement {
     `with l as materialized (
   select o.*, r.* from ${lockTimeoutSet}, ${arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 int8', '9 int8')}
     o(db, co, en, ke, num, lo, hi, ver, i)
-  ${held(quoted, 'ctid place', `and ${living(now)} and ${fits('num', 'lo', 'hi')}`)}
+  ${held(quoted, 'ctid place', `and ${lasting(now)} and ${fits('num', 'lo', 'hi')}`)}
 )
 update ${quoted} r set version = ver, number = number ${plus} num, updated_at = greatest(${now}, updated_at)
 from l where r.ctid ${eq} l.place
@@ -109,7 +106,7 @@ const insert = (
 select ${source} on conflict do nothing
 returning ${returning}${epochMs('updated_at')}, ${epochMs('expires_at')}`;
 
-/** A row at $1 to $4 where none is: its version, its time to live, JSON or a number. */
+/** Creates a row at $1 to $4: its version, its time to live, JSON or a number. */
 export function createRow(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
   const row = `$1, $2, $3, $4, $5::pg_catalog.int8, t, t ${plus} ${span('$6::pg_catalog.int8')}, $6::pg_catalog.int8, $7::pg_catalog.json, $8::pg_catalog.int8`;
@@ -122,7 +119,7 @@ export function createRow(dialect: Dialect): Statement {
   );
 }
 
-/** Many rows where none are. */
+/** Creates many rows. */
 export function createRows(dialect: Dialect): Statement {
   const now = writeTime(dialect, '$10');
   const rows = `${arrays('2 text', '3 text', '4 text', '5 text', '6 int8', '7 int8', '8 text', '9 int8')} o(db, co, en, ke, ver, ttl, val, num, i)`;

@@ -1,24 +1,23 @@
 /**
- * THE GENERAL STATEMENT: any number of independent batches of any shape, judged and applied in one
- * round trip. It says in SQL what `evaluateBatch` of the core says in TypeScript.
+ * THE GENERAL STATEMENT: decides and applies any number of independent batches of any shape in one
+ * round trip. It is `evaluateBatch` of the core in SQL.
  *
- * Its steps, each seeing the whole of the one before:
+ * Its steps, each of which sees the whole result of the one before:
  *
- * - `l` locks the rows that are there, in the order given (the caller sorts them, all processes
- *   alike), and reads them as they are then;
- * - `c` reads the clock, once every row is held;
- * - `a` judges each element, `j` each batch: all or nothing, and one time, which is never before
+ * - `l` locks the existing rows in the order given (every process sorts them alike), and reads
+ *   them;
+ * - `c` reads the clock, once every row is locked;
+ * - `a` decides each operation, `j` each batch: all or nothing, with one time that is never before
  *   that of a row it replaces;
- * - `n` creates what was judged absent, `u` overwrites and `m` renews what was there, `d` deletes,
- *   in this order: who creates holds its locks already and waits for creators alone, in the order
- *   of rows, so that rivals cannot wait for each other in a circle;
- * - a row that a rival created since the statement began is neither seen by `l` nor overwritten by
- *   `n`. Then fewer rows are written than were meant, and the cast at the end fails on purpose:
- *   everything is undone, and the statement runs again.
+ * - `n` creates rows, `u` overwrites, `m` renews and `d` deletes, in this order: a creator has its
+ *   other locks already and waits for other creators only, in the order of rows, so sessions cannot
+ *   wait for each other in a circle;
+ * - a row that another session has created since the statement began is neither seen by `l` nor
+ *   written by `n`. Then fewer rows are written than intended, and the cast at the end fails
+ *   deliberately: everything is undone, and the statement runs again.
  *
- * A batch that rests on the absence of a row it does not create leaves a *ghost* there, a row that
- * was never alive: two batches that check each other's absence meet in it. The sweep clears it
- * away.
+ * A batch that depends on the absence of a row that it does not create leaves a *ghost*: a row that
+ * never was live. Two batches that check each other's absence conflict there. The sweep removes it.
  */
 import { between, concat, eq, ge, gt, isRow, lt, plus, unexpired } from './operators.js';
 import {
@@ -47,13 +46,12 @@ export const actCode = {
   renew: 6,
 } as const;
 
-/** In the message of the failure on purpose: people will read it in the log of the server. */
-export const raceMark = 'kvent: another session created a row meanwhile, the statement runs again';
+/** In the message of the deliberate failure, which operators see in the log of the server. */
+export const raceMark = 'kvent: another session has created a row, the statement runs again';
 
 /**
- * Locks waited for longer than this refuse the whole statement (55P03). It is set before the first
- * lock is asked for, and for this statement alone; null leaves the setting of the caller's
- * transaction as it is.
+ * A longer lock wait fails the whole statement (55P03). It is set before the first lock, for this
+ * statement only; null keeps the setting of the caller's transaction.
  */
 export const lockTimeout = (parameter: string): string =>
   `case when ${parameter}::pg_catalog.text is null then '' else pg_catalog.set_config('lock_timeout', ${parameter}::pg_catalog.text, true) end`;
@@ -66,51 +64,50 @@ export const bigintMax = '9223372036854775807';
 export const overwrite = `on conflict (${identity}) do update set version = excluded.version, updated_at = excluded.updated_at,
   expires_at = excluded.expires_at, ttl_ms = excluded.ttl_ms, number = excluded.number, value = excluded.value, bytes = excluded.bytes`;
 
-const ofElement = (table: string, columns: string): string => `(select ${columns} from ${table}
+const rowOf = (table: string, columns: string): string => `(select ${columns} from ${table}
     where s.v is not null and ${isRow('o.db', 'o.co', 'o.en', 'o.ke')}`;
 
-/** The row of an element, held, if there is one. */
+/** Locks the row of an operation, if there is one. */
 export const heldIfAny = (table: string, columns: string): string =>
-  `left join lateral ${ofElement(table, columns)} for no key update) r on true`;
+  `left join lateral ${rowOf(table, columns)} for no key update) r on true`;
 
 /**
- * The row of an element, held, where there is one that meets the condition; an element without one
- * is left out.
+ * Locks the row of an operation, if it meets the condition; otherwise the operation is left out.
  */
 export const held = (table: string, columns: string, condition: string): string =>
-  `cross join lateral ${ofElement(table, columns)} ${condition} for no key update) r`;
+  `cross join lateral ${rowOf(table, columns)} ${condition} for no key update) r`;
 
-export const alive = `v0 is not null and ${unexpired('x0', 't')}`;
+export const live = `v0 is not null and ${unexpired('x0', 't')}`;
 
 const sameRow = `(r.database, r.container, r.entity, r.key) ${eq} (db, co, en, ke)`;
 
 /**
- * Whether as many rows were written as were meant: 0, or the failure on purpose. It must not be
- * constant, or the planner would fail.
+ * 0 if as many rows were written as intended, or the deliberate failure. Its text is not constant:
+ * the planner would evaluate it.
  */
 export const verified = (written: string, meant: string, mark = raceMark): string =>
   `case when ${written} ${eq} (${meant}) then 0 else ('${mark} ' ${concat} (${meant}))::pg_catalog.int4 end`;
 
-/** How many rows one part of a statement wrote. */
+/** How many rows one part of a statement has written. */
 export const countOf = (part: string): string => `(select pg_catalog.count(*) from ${part})`;
 
 const is = (column: string, code: number): string => `${column} ${eq} ${code}`;
 
-/** Whether the check of an element is met. */
+/** Whether the check of an operation is met. */
 const met = `case when ${is('chk', 0)} then not live when ${is('chk', 1)} then live when ${is('chk', 2)} then live and v0 ${eq} exp
       when ${is('chk', 3)} then live and coalesce(n0 ${eq} exp, false) else true end`;
 
 export function changeRows(dialect: Dialect): Statement {
   const table = dialect.table.quoted;
   const now = writeTime(dialect, '$18');
-  const elements = arrays(
+  const operations = arrays(
     ...(['2 text', '3 text', '4 text', '5 text', '6 int4', '7 int4', '8 int8', '9 int4', '10 int8'] as const),
     ...(['11 text', '12 text', '13 int8', '14 int8', '15 int8', '16 int8', '17 bool'] as const),
   );
   return statement(
     'change',
     `with l as materialized (
-  select o.*, r.* from ${lockTimeoutSet}, ${elements}
+  select o.*, r.* from ${lockTimeoutSet}, ${operations}
     o(db, co, en, ke, b, chk, exp, act, ver, val, byt, num, lo, hi, ttl, keep, i)
   ${heldIfAny(table, 'version v0, number n0, expires_at x0, updated_at u0, ttl_ms k0')}
 ), c as materialized (
@@ -123,7 +120,7 @@ export function changeRows(dialect: Dialect): Statement {
       when ${is('act', 3)} and (not ${between('total', bigintMin, bigintMax)} or num ${lt} 0 and total ${lt} lo or num ${gt} 0 and total ${gt} hi) then 2
       when ${is('act', 4)} and num ${lt} old and num ${lt} lo or ${is('act', 5)} and num ${gt} old and num ${gt} hi then 2 else 0 end misfit,
     case when keeps then x0 when puts then until when ${is('act', 6)} and x0 is not null then greatest(x0, until) end xa
-  from l cross join c cross join lateral (select ${alive} live, t ${plus} ${span('ttl')} until, ${between('act', '3', '5')} counts) z
+  from l cross join c cross join lateral (select ${live} live, t ${plus} ${span('ttl')} until, ${between('act', '3', '5')} counts) z
     cross join lateral (select case when live then n0 else 0 end::pg_catalog.numeric old, counts or ${is('act', 1)} puts,
       (${is('act', 0)} or ${is('act', 2)}) and ${is('chk', 0)} and v0 is null ghost, live and (keep or counts) keeps) y
     cross join lateral (select old ${plus} num total) x

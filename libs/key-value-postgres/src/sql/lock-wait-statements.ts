@@ -1,16 +1,14 @@
 /**
- * Rows that somebody's open transaction holds. Whoever waits long for one of several rows must not
- * hold the others meanwhile: the batch is taken back, the held row is found and waited for alone,
- * and only then the batch is sent again.
+ * Finds the rows that open transactions hold, and waits for one of them (`commit/lock-wait.ts`).
  */
 import { lockTimeout } from './general-statement.js';
 import { isRow } from './operators.js';
 import { arrays, statement, type Dialect, type Statement } from './statement.js';
 
 /**
- * Of the rows at the addresses in the arrays $1 to $4 those that are held, and those that are
- * absent, which somebody may be creating: their places among them, and whether they are absent.
- * Waits for nobody.
+ * Of the rows at the addresses in the arrays $1 to $4, those that are held, and those that are
+ * absent, which another session may be creating: their numbers, and whether they are absent. Does
+ * not wait.
  */
 export function findHeldRows({ table }: Dialect): Statement {
   const row = `from ${table.quoted} where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')}`;
@@ -24,7 +22,7 @@ where f.free is null order by o.i`,
 }
 
 /**
- * Waits until nobody holds the row at $1 to $4, for $5 milliseconds at most, and holds nothing
+ * Waits until the row at $1 to $4 is free, for at most $5 milliseconds, and holds nothing
  * afterwards.
  */
 export function waitForRow({ table }: Dialect): Statement {

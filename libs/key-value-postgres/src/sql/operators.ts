@@ -1,14 +1,14 @@
 /**
- * The operators of our statements. Postgres looks for an unqualified name in the whole
- * `search_path`, and takes what fits the types of the arguments best: any role that may create
- * objects in a schema of that path could put a function, an operator or a type of its own in place
- * of one of Postgres', and it would run with our rights. The path belongs to the application's
- * connections, so it cannot be set here: every name in our statements is qualified instead.
+ * The operators of the statements. Postgres looks for an unqualified name in the whole
+ * `search_path`, and takes the best match for the argument types: a role that may create objects in
+ * a schema of that path could replace a function, an operator or a type of Postgres with its own,
+ * which would run with the rights of the provider. The path belongs to the application's
+ * connections and cannot be set here, so every name in the statements is qualified.
  *
- * - Functions and types are written `pg_catalog.name`; what is a keyword of SQL (`coalesce`,
- *   `greatest`, `interval`) needs no schema.
+ * - Functions and types are written `pg_catalog.name`; keywords of SQL (`coalesce`, `greatest`,
+ *   `interval`) need no schema.
  * - Operators are these. They all have the same precedence, above `and`, `or`, `is` and below `::`,
- *   and associate from left to right: parentheses tell what belongs together.
+ *   and associate from left to right, so parentheses group them.
  * - Shorthands that look an operator up by its bare name are not used: `between`, `in`, `is
  *   distinct from`, `nullif`, `like`, `case x when`, `using (…)`.
  */

@@ -1,9 +1,8 @@
 /**
- * The hot shape on its own: batches that each put one JSON value, checked by absence, presence or
- * version or not at all. The steps are those of `changeRows`, without what only other shapes need:
- * a third faster.
+ * Batches that each put one JSON value, checked by absence, presence or version or not at all. The
+ * steps are those of `changeRows` without those of other shapes: conflicts take half the time.
  */
-import { alive, countOf, heldIfAny, lockTimeoutSet, overwrite, verified } from './general-statement.js';
+import { countOf, heldIfAny, live, lockTimeoutSet, overwrite, verified } from './general-statement.js';
 import { eq, ge, plus } from './operators.js';
 import {
   arrays,
@@ -44,7 +43,7 @@ export function putRows(dialect: Dialect): Statement {
   select case when pg_catalog.count(*) ${ge} 0 then ${now} end t from l
 ), j as materialized (
   select l.*, t, live, case when chk ${eq} 0 then not live when chk ${eq} 1 then live when chk ${eq} 2 then live and v0 ${eq} exp else true end ok, greatest(t, u0) bt
-  from l cross join c cross join lateral (select ${alive} live) z
+  from l cross join c cross join lateral (select ${live} live) z
 ), n as (
   insert into ${table} (${columns}) select ${row} from j where ok and v0 is null order by i on conflict do nothing returning 1
 ), u as (

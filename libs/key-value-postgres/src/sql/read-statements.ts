@@ -25,8 +25,8 @@ import {
 type Values = 'include' | 'omit';
 
 /**
- * The row at $1 to $4, if it is alive, and the time. Nothing when there is none: a join that
- * answers the time alone would cost everyone 7 %.
+ * The row at $1 to $4, if it is live, and the time. No line when there is none: a join that returns
+ * the time alone would cost every read 7 %.
  */
 export function readOne(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
@@ -38,9 +38,9 @@ where ${isRow('$1', '$2', '$3', '$4')} and ${unexpired('expires_at', now)}`,
 }
 
 /**
- * The living rows at the addresses in the arrays $1 to $4, each with its place among them, and the
- * time in every line. `offset 0` keeps the planner from turning the look-ups into one join, which
- * it would get wrong for a table it knew when it was small.
+ * The live rows at the addresses in the arrays $1 to $4, each with its number, and the time in
+ * every line. `offset 0` keeps the planner from joining the look-ups, with a plan that is wrong
+ * once a small table has grown.
  */
 export function readMany(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
@@ -53,7 +53,7 @@ left join lateral (select * from ${dialect.table.quoted}
   );
 }
 
-/** The same, with no more values than one read may have: see `withinBytes`. */
+/** The same, limited to the bytes of one read: see `withinBytes`. */
 export function readManyWithin(dialect: Dialect): Statement {
   const now = readTime(dialect, '$5');
   const rows = `select * from ${arrays('1 text', '2 text', '3 text', '4 text')} o(db, co, en, ke, i)
@@ -63,8 +63,8 @@ left join lateral (select * from ${dialect.table.quoted}
 }
 
 /**
- * The living rows of one space ($1 to $3) whose keys are in the array $4, each with its key, and
- * the time in every line: half the price of `readMany`.
+ * The live rows of one space ($1 to $3) whose keys are in the array $4, each with its key, and the
+ * time in every line: half the price of `readMany`.
  */
 export function readSpace(dialect: Dialect, values: Values): Statement {
   const now = readTime(dialect, '$5');
@@ -75,7 +75,7 @@ where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog
   );
 }
 
-/** The same, with no more values than one read may have: see `withinBytes`. */
+/** The same, limited to the bytes of one read: see `withinBytes`. */
 export function readSpaceWithin(dialect: Dialect): Statement {
   const now = readTime(dialect, '$5');
   const rows = `select * from ${dialect.table.quoted}
@@ -105,8 +105,8 @@ export function decodeMany(lines: readonly Columns[], count: number, values: Val
 }
 
 /**
- * The rows of `readSpace`, in the order of the addresses. Nothing when there are none: then nobody
- * says the time either.
+ * The rows of `readSpace`, in the order of the addresses. Undefined when there are none: then there
+ * is no time either.
  */
 export function decodeSpace(
   lines: readonly Columns[],
@@ -127,19 +127,17 @@ export function decodeSpace(
 export const readClock = (dialect: Dialect): Statement =>
   statement('clock', `select ${epochMs(readTime(dialect, '$1'))}`);
 
-/** Pages of more rows than this may be over `pageBytesMax`. */
+/** Pages of more rows than this may exceed `pageBytesMax`. */
 const smallPage = Math.floor(limits.pageBytesMax / limits.valueBytesMax);
 
-/**
- * Whether the values of a page may be over `pageBytesMax`: only then the server has to add them up.
- */
+/** Whether the values of a page may exceed `pageBytesMax`: only then the server adds them up. */
 export const mayBeLarge = ({ limit, values = 'include' }: ScanRange): boolean =>
   values === 'include' && limit > smallPage;
 
 /**
- * A page of one space in key order, one row more than asked, so that it shows whether more come.
- * Its bounds are parameters from $5 on. A page that may be large ends with the row that is too
- * much, and shows so that more come.
+ * A page of one space in key order, with one row more than the limit to show whether there are
+ * more. Its bounds are parameters from $5 on. A page that may be large ends with the row that
+ * exceeds `pageBytesMax`.
  */
 export function scanOne(dialect: Dialect, range: ScanRange): Statement {
   const { start, end, after, reverse = false, values = 'include' } = range;

@@ -1,7 +1,7 @@
 /**
- * Renewals that are not worth waiting for: a row that somebody holds is passed over, so that
- * whoever reads it never stands in line for the row. What is not answered was held, is at another
- * version, or has no expiry: it stays as it is.
+ * Renewals that do not wait: a held row is skipped, so a read that renews its row never waits for a
+ * writer. A row without a line was held, is at another version, or has no expiry, and stays as it
+ * is.
  */
 import { eq, gt, isRow, plus } from './operators.js';
 import { arrays, epochMs, span, statement, writeTime, type Dialect, type Statement } from './statement.js';

@@ -4,15 +4,15 @@ import { limits } from '@kvent/key-value-storage/provider';
 import type { TableName } from './table-name.js';
 import { concat, le, minus, plus, times } from './operators.js';
 
-/** One text, prepared once for each connection under its name. */
+/** A text that each connection prepares once, under its name. */
 export interface Statement {
   readonly name: string;
   readonly text: string;
 }
 
 /**
- * What the texts depend on. `clock`: the database's own, or the one that the provider was given
- * (its time is then the last parameter).
+ * What the texts depend on. `clock`: the server's, or one given to the provider, whose time is then
+ * the last parameter.
  */
 export interface Dialect {
   readonly table: TableName;
@@ -20,8 +20,8 @@ export interface Dialect {
 }
 
 /**
- * The name tells other tables, and other releases, apart: a connection of the application's pool
- * may serve several providers.
+ * The name includes a digest of the text: a connection of the application's pool may serve
+ * providers of several tables and releases.
  */
 export function statement(name: string, text: string): Statement {
   const digest = createHash('sha256').update(text).digest('hex').slice(0, 12);
@@ -36,10 +36,9 @@ type ElementType = 'text' | 'int4' | 'int8' | 'bool';
 
 /**
  * Parameters that are arrays, side by side and numbered: each given as its number and the type of
- * its elements. Each stands in a query of its own, so that the planner does not count them: for one
- * or two elements it would think a plan for just these cheaper than any other, and plan at every
- * run, which takes longer than the run. `unnest` of several arrays has no name in `pg_catalog`: it
- * is this `rows from`.
+ * its elements. Each is in a subquery, so that the planner does not know their lengths: for one or
+ * two elements it would prefer a plan for just these, and plan at every run, which takes longer
+ * than the run. `unnest` of several arrays has no name in `pg_catalog`: it is this `rows from`.
  */
 export const arrays = (...parameters: readonly `${number} ${ElementType}`[]): string => {
   const each = parameters.map((parameter) => {
@@ -50,9 +49,9 @@ export const arrays = (...parameters: readonly `${number} ${ElementType}`[]): st
 };
 
 /**
- * Milliseconds since 1970, whole: by way of a double, which is exact to the millisecond for any
- * date and cheaper than `extract`; its own text would have as few digits as the application's
- * `extra_float_digits` leaves it.
+ * Whole milliseconds since 1970, through a double, which is exact to the millisecond for any date
+ * and cheaper than `extract`. The cast matters: the text of a double depends on the application's
+ * `extra_float_digits`.
  */
 export const epochMs = (time: string): string =>
   `(pg_catalog.date_part('epoch', ${time}) ${times} 1000)::pg_catalog.int8`;
@@ -65,22 +64,19 @@ export const span = (ms: string): string => `(${ms} ${times} interval '1 millise
 export const timeOf = (parameter: string): string =>
   `(pg_catalog.timestamptz 'epoch' ${plus} ${span(`${parameter}::pg_catalog.int8`)})`;
 
-/**
- * The time at which a statement that only reads began. `parameter`: where a given clock's time
- * stands.
- */
+/** The time at which a reading statement began. `parameter`: that of a given clock's time. */
 export const readTime = ({ clock }: Dialect, parameter: string): string =>
   clock === 'given' ? timeOf(parameter) : 'pg_catalog.statement_timestamp()';
 
-/** The time of the moment, in the whole milliseconds that are stored and compared. */
+/** The current time, in the whole milliseconds that are stored and compared. */
 export const writeTime = ({ clock }: Dialect, parameter: string): string =>
   clock === 'given'
     ? timeOf(parameter)
     : "pg_catalog.date_trunc('milliseconds', pg_catalog.clock_timestamp())";
 
 /**
- * A row as columns, for `decodeRow`. What is rare stands together in the last one, so that a plain
- * row costs little: `-` or its expiry, its TTL, then a value that is no JSON.
+ * A row as columns, for `decodeRow`. Rare parts share the last one, so that a plain row costs
+ * little: the expiry or `-`, the TTL or `-`, then a value that is not JSON.
  */
 export const rowColumns = (values: 'include' | 'omit', text = 'value::pg_catalog.text'): string => {
   const meta = `version, ${epochMs('updated_at')}`;
@@ -92,31 +88,39 @@ export const rowColumns = (values: 'include' | 'omit', text = 'value::pg_catalog
   return `${meta}, ${text}, case when value is null or expires_at is not null then ${rare} end`;
 };
 
-/**
- * How many bytes a row's value takes as it is stored, told without fetching it: a few more than it
- * has as text at most, often far fewer.
- */
+/** The bytes of a row's value as it is stored, perhaps compressed: known without fetching it. */
 const storedBytes = 'coalesce(pg_catalog.pg_column_size(value), pg_catalog.pg_column_size(bytes), 0)';
 /** What the rows of a page can be stored with beyond their values. */
 const storedSlack = 65_536;
+/** Rows stored with no more than this are fetched once more to add up their own bytes. */
+const storedSmall = 1_000_000;
 
 /** The bytes of a row's value as they count for `pageBytesMax`. */
-const valueBytes = 'coalesce(pg_catalog.octet_length(js), pg_catalog.octet_length(bytes), 8)';
+const valueBytes = (text: string): string =>
+  `coalesce(pg_catalog.octet_length(${text}), pg_catalog.octet_length(bytes), 8)`;
 
 /**
- * Rows of `from`, in the order they come in, up to the one with which their values are over
- * `pageBytesMax`, that one included: whoever reads them sees that there is more. Large values lie
- * outside the table, and one is fetched only if those before it leave room: by the sizes they are
- * stored with first, then by their own. Each line has the columns `first` and then those of
- * `rowColumns`. `order`: of the rows of `from`, where they have one.
+ * Rows of `from`, in their order, up to the one with which their values exceed `pageBytesMax`, that
+ * one included: it shows the reader that there is more. Each line has the columns `first` and then
+ * those of `rowColumns`. `order`: of the rows of `from`, where they have one.
+ *
+ * Most pages fit as a whole, which two sums tell: first of the stored sizes, then of the values.
+ * For the others each row gets the sum of those before it, at three times the price of the page.
+ * Large values lie outside the table, and one is fetched only if the values before it leave room.
  */
 export const withinBytes = (first: readonly string[], from: string, order?: string): string => {
   const columns = Array.from({ length: first.length + 4 }, (_, index) => `c${index + 1}`).join(', ');
   const window = `(${order === undefined ? '' : `order by ${order} `}rows unbounded preceding)`;
   const before = (bytes: string): string => `pg_catalog.sum(${bytes}) over ${window} ${minus} ${bytes}`;
-  return `select ${columns} from (
-  select ${first.join(', ')}, ${rowColumns('include', 'js')}, ${before(valueBytes)} from (
-    select *, value::pg_catalog.text js from (select *, ${before(storedBytes)} stored_before from (${from}) a) b
+  const total = (bytes: string): string => `coalesce(pg_catalog.sum(${bytes}), 0)`;
+  const text = 'value::pg_catalog.text';
+  return `with a as materialized (${from}), small as materialized (select ${total(storedBytes)} ${le} ${storedSmall} ok from a),
+fits as materialized (select (select ok from small) and ${total(valueBytes(text))} ${le} ${limits.pageBytesMax} ok from a where (select ok from small))
+select ${first.join(', ')}, ${rowColumns('include')} from a where (select ok from fits)
+union all
+select ${columns} from (
+  select ${first.join(', ')}, ${rowColumns('include', 'js')}, ${before(valueBytes('js'))} from (
+    select *, ${text} js from (select *, ${before(storedBytes)} stored_before from a where not (select ok from fits)) b
     where stored_before ${le} ${limits.pageBytesMax + storedSlack} offset 0) c
 ) d(${columns}, bytes_before) where bytes_before ${le} ${limits.pageBytesMax}`;
 };

@@ -1,10 +1,7 @@
-/**
- * Where the rows are: one table of one schema. Identifiers are quoted, everything else that reaches
- * the database is a parameter.
- */
+/** The table of the rows. Identifiers are quoted; everything else in a statement is a parameter. */
 import { invalidOption } from '@kvent/key-value-storage/provider';
 
-/** Bytes that Postgres keeps of an identifier; it would cut off the rest in silence. */
+/** Postgres truncates longer identifiers silently. */
 const identifierBytesMax = 63;
 
 export interface TableOptions {
@@ -23,20 +20,20 @@ export interface TableName {
 
 const tableDefaults = { schema: 'kvent', table: 'row' } as const;
 
-/** Where it is noted what has run, in the schema of the rows. */
+/** The table of the migrations that have run, in the schema of the rows. */
 export const journalTable = 'kvent_migrations';
 
-/** `INVALID_OPTION` for what Postgres would not take as it is. */
+/** `INVALID_OPTION` for a name that Postgres would change or refuse. */
 export function tableName({
   schema = tableDefaults.schema,
   table = tableDefaults.table,
 }: TableOptions): TableName {
   assertIdentifier('schema', schema);
-  // its index and its key are named after it
+  // its index and its primary key are named after it
   assertIdentifier('table', table, '_expires_at'.length);
   if (table === journalTable)
     throw invalidOption(
-      `PostgresProvider: the table '${journalTable}' notes which migrations have run; rows need another.`,
+      `PostgresProvider: the table '${journalTable}' records the migrations that have run; rows need another table.`,
     );
   return { schema, table, quoted: `${quoted(schema)}.${quoted(table)}` };
 }
@@ -53,6 +50,6 @@ function assertIdentifier(option: string, given: unknown, room = 0): asserts giv
   )
     return;
   throw invalidOption(
-    `PostgresProvider: ${option} is a name of 1 to ${bytesMax} bytes without NUL; given was ${typeof given === 'string' ? JSON.stringify(given) : typeof given}.`,
+    `PostgresProvider: ${option} must be a name of 1 to ${bytesMax} bytes without NUL; got ${typeof given === 'string' ? JSON.stringify(given) : typeof given}.`,
   );
 }

@@ -1,33 +1,32 @@
 /**
- * The server's time between its answers: where an answer carries none, it is reckoned from the last
- * that did, by the monotonic time passed since. It is the one place where a time of this process
- * meets the server's: only as a span, for ten seconds at most, and for reads that found nothing. A
- * clock of the server that is set meanwhile is noticed at the next answer.
+ * Estimates the server's time for a read that found no row, and so returned no time: from the last
+ * time that the server sent, and the monotonic time of this process since then, for ten seconds at
+ * most. If the server's clock is set, the next time that it sends corrects the estimate.
  */
 import { systemClock } from '@kvent/key-value-storage/provider';
 
-/** Clocks drift apart; beyond this many milliseconds without an answer the server is asked. */
-const reckonedMsMax = 10_000;
+/** Clocks drift apart: after this time the server is asked. */
+const estimatedMsMax = 10_000;
 
 export class ServerTime {
   #time = Number.NaN;
   #observedAt = Number.NEGATIVE_INFINITY;
 
-  /** Remembers the time of an answer that has just come. */
+  /** Takes the time of a response that has just arrived. */
   observe(time: number): void {
     this.#time = time;
     this.#observedAt = systemClock.monotonic();
   }
 
   /**
-   * When a statement began that was sent at this moment of the monotonic clock: never later than it
-   * did. Undefined when too long nothing was heard.
+   * When a statement began that was sent at this time of the monotonic clock, never too late.
+   * Undefined when the last response is too old.
    */
   at(sent: number): number | undefined {
     const elapsed = sent - this.#observedAt;
-    return elapsed >= 0 && elapsed < reckonedMsMax
+    return elapsed >= 0 && elapsed < estimatedMsMax
       ? this.#time + Math.floor(elapsed)
-      : elapsed < 0 && elapsed > -reckonedMsMax
+      : elapsed < 0 && elapsed > -estimatedMsMax
         ? this.#time
         : undefined;
   }

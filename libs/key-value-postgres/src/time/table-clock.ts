@@ -1,6 +1,6 @@
 /**
- * The time that statements go by: the database's own, or that of a clock the provider was given,
- * which then travels as their last parameter.
+ * The clock of the statements: the server's, or one given to the provider, whose time is a
+ * parameter.
  */
 import { SteadyTime, type Clock } from '@kvent/key-value-storage/provider';
 
@@ -23,10 +23,10 @@ export class TableClock {
     return [this.#last];
   };
 
-  /** Something was stored with the time read last: no time before it will be read again. */
+  /** The time that was read last is stored: no earlier time will be read again. */
   readonly stored = (): void => this.#steady?.stored(this.#last);
 
-  /** A time was found stored when the table was opened. */
+  /** Takes the latest time in the table, when it is opened. */
   found(time: number): void {
     this.parameters();
     this.#steady?.stored(time);
