@@ -307,7 +307,7 @@ describe('opening', () => {
         ).rejects.toMatchObject({
           code: 'STORAGE_UNAVAILABLE',
           retryable: false,
-          message: expect.stringMatching(/brought up to date|not under row-level security/),
+          message: expect.stringMatching(/cannot be migrated|not under row-level security/),
         });
     } finally {
       await asAdmin(database.url, async (client) => {

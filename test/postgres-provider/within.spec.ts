@@ -111,7 +111,7 @@ describe('states and entities in one transaction', () => {
         .catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
       expect(String(error)).toMatch(
-        /held by an open transaction\. If it is one of your own, use within\(transaction\)/,
+        /held by an open transaction\. If that is your own transaction, use within\(transaction\)/,
       );
     });
     expect(await stock()).toBe(9);

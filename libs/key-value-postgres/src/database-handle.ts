@@ -1,4 +1,4 @@
-/** The data source while a provider is open: the application's own, or one that was made for it. */
+/** The data source of an open provider: the application's own, or one of the provider. */
 import { invalidOption, isStorageError, storageError } from '@kvent/key-value-storage/provider';
 import { inspect } from '@kvent/key-value-storage/internal';
 import { DataSource, type DataSourceOptions } from 'typeorm';
@@ -19,29 +19,29 @@ export interface DatabaseHandle {
   /** Connections of the primary's pool at most. */
   readonly poolSize: number;
   /**
-   * Only where connections are shared with the application: our own are set up so that plans cannot
-   * go stale.
+   * Only where connections are shared with the application: those of the provider are set up so
+   * that plans cannot become stale.
    */
   readonly plans: PlanGeneration | undefined;
-  /** As the server is set: whether a commit waits for its disk, and for those of its standbys. */
+  /** By the server's settings: whether a commit waits for its disk, and for those of standbys. */
   readonly durable: false | 'fsync' | 'quorum';
   /**
    * Whether the table's rows are under row-level security that binds the role of the connections.
    */
   readonly isSecured: boolean;
-  /** Ends what was opened here. */
+  /** Closes what was opened here. */
   close(): Promise<void>;
 }
 
-/** What TypeORM's Postgres driver keeps: a pool for the primary, and one for each replica. */
+/** The pools of TypeORM's Postgres driver: one for the primary, and one for each replica. */
 interface PostgresDriver {
   readonly master: Pool & { readonly options?: { readonly max?: number } };
   readonly slaves?: readonly Pool[];
 }
 
 /**
- * The planner has no better way than the key for any of our statements: it must not think of
- * another while the table is small.
+ * No plan is better than the key for any of the statements: the planner must not choose another
+ * while the table is small.
  */
 const byTheKey = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off';
 
@@ -52,7 +52,7 @@ export async function openDatabase(options: ResolvedPostgres, name: string): Pro
   else if (!source.isInitialized)
     throw storageError(
       'INVALID_OPTION',
-      'The dataSource is not initialised: initialise it before the storage opens.',
+      'The dataSource is not initialised; initialise it before the storage opens.',
       {},
     );
   const { master, slaves = [] } = source.driver as unknown as PostgresDriver;
@@ -81,10 +81,10 @@ export async function openDatabase(options: ResolvedPostgres, name: string): Pro
       await assertUnicode(connection, name);
       const secured = { ...table, rowLevelSecurity: options.rowLevelSecurity };
       if (options.rowLevelSecurity) await assertBound(connection, name);
-      if (when === 'on-open') await bringUpToDate(connection, secured, name);
-      const promised = await look(connection, table, name);
-      isSecured = await lookAtPolicies(connection, secured, name, options.warn);
-      return promised;
+      if (when === 'on-open') await migrateOnOpen(connection, secured, name);
+      const durability = await checkTable(connection, table, name);
+      isSecured = await checkPolicies(connection, secured, name, options.warn);
+      return durability;
     });
     return {
       dataSource: source,
@@ -102,7 +102,7 @@ export async function openDatabase(options: ResolvedPostgres, name: string): Pro
   }
 }
 
-/** Bounded: a server that does not answer the goodbye has its sockets cut. */
+/** With a limit: when the server does not respond, its sockets are destroyed. */
 async function destroy(source: DataSource, cut: () => void, withinMs: number): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const destroyed = source.destroy();
@@ -117,20 +117,17 @@ async function destroy(source: DataSource, cut: () => void, withinMs: number): P
     await Promise.race([destroyed, late()]);
   } finally {
     clearTimeout(timer);
-    // whoever waits no longer must not leave a rejection behind
+    // it may reject later, when nothing waits for it
     destroyed.catch(() => undefined);
   }
 }
 
-/**
- * Where a data source of the application was destroyed, its pool is not the one that the storage
- * was opened on.
- */
+/** Why the pool has ended. A data source that was initialised again has another pool. */
 function whyEnded(source: DataSource, pool: Pool, name: string): string | undefined {
   const { master } = source.driver as unknown as Partial<PostgresDriver>;
   if (pool.ending !== true && master === pool) return undefined;
   const what = master === undefined || master === pool ? 'destroyed' : 'destroyed and initialised again';
-  return `${name}: the dataSource was ${what} while the storage was open. Close the storage first, and open it again on the new connections.`;
+  return `${name}: the dataSource was ${what} while the storage was open. Close the storage first; open it again on the new connections.`;
 }
 
 function ownOptions({
@@ -140,7 +137,7 @@ function ownOptions({
   lockTimeoutMs,
 }: ResolvedPostgres): DataSourceOptions {
   const { extra = {}, url, ...rest } = connection;
-  // poolers refuse such settings, and keep no plans
+  // poolers refuse these settings, and keep no plans
   const settings = preparedStatements
     ? withOptions(url, extra, `${byTheKey} -c lock_timeout=${lockTimeoutMs}`)
     : { url, extra };
@@ -148,7 +145,7 @@ function ownOptions({
     type: 'postgres',
     ...rest,
     connectTimeoutMS: acquireTimeoutMs,
-    // not as TypeORM's `url`, which it reads in a way of its own: what `pg` takes is taken
+    // not as TypeORM's `url`, whose parser differs from that of `pg`
     extra: {
       keepAlive: true,
       ...(settings.url === undefined ? {} : { connectionString: settings.url }),
@@ -158,29 +155,29 @@ function ownOptions({
 }
 
 /**
- * Settings of ours before those of the application, which win. Of these `pg` takes one source
- * alone: those of a url hide those beside it, and these the environment's.
+ * The provider's settings before those of the application, which win. `pg` uses only one source of
+ * the latter: the url, else the option, else the environment.
  */
 function withOptions(
   url: string | undefined,
   extra: object,
-  ours: string,
+  defaults: string,
 ): { readonly url: string | undefined; readonly extra: object } {
   const parsed = parsePostgresUrl(url);
   const { options } = extra as { readonly options?: string };
-  const theirs = [parsed?.searchParams.getAll('options').at(-1), options, process.env['PGOPTIONS']].find(
+  const own = [parsed?.searchParams.getAll('options').at(-1), options, process.env['PGOPTIONS']].find(
     (each) => (each ?? '') !== '',
   );
   return {
     url: url === undefined ? undefined : withoutParameter(url, 'options'),
-    extra: { ...extra, options: `${ours} ${theirs ?? ''}`.trimEnd() },
+    extra: { ...extra, options: `${defaults} ${own ?? ''}`.trimEnd() },
   };
 }
 
 const unencrypted = (name: string): string =>
-  `${name} is on another machine, and the connection is not encrypted: passwords and data can be read on the way. Set ssl, or sslmode=verify-full in the url.`;
+  `${name} is on another machine, and the connection is not encrypted: others may read passwords and data in transit. Set ssl, or sslmode=verify-full in the url.`;
 
-async function bringUpToDate(connection: Connection, table: SecuredTable, name: string): Promise<void> {
+async function migrateOnOpen(connection: Connection, table: SecuredTable, name: string): Promise<void> {
   try {
     if (!(await isMigrated(connection, table))) await migrate(connection, table);
   } catch (error) {
@@ -191,26 +188,25 @@ async function bringUpToDate(connection: Connection, table: SecuredTable, name: 
 const notAllowed = (name: string): Error =>
   storageError(
     'STORAGE_UNAVAILABLE',
-    `${name} cannot be brought up to date: the role may not do that. Run kventMigrations with a role that may, and open with migrate: 'never'.`,
+    `${name} cannot be migrated: the role has no right to do that. Run kventMigrations with a role that has it, and open with migrate: 'never'.`,
     {},
     { retryable: false, cause: new Error('Postgres refused the statement with SQLSTATE 42501.') },
   );
 
 /**
- * Keys and values are any text, and in the order of UTF-8: another encoding lacks most characters,
- * orders them differently, or (`SQL_ASCII`) does not know what a character is. `INVALID_OPTION`
- * before anything is created.
+ * Keys and values are any text, in the order of UTF-8. Other encodings lack most characters, have
+ * another order, or (`SQL_ASCII`) have no characters. `INVALID_OPTION` before anything is created.
  */
 async function assertUnicode(connection: Connection, name: string): Promise<void> {
   const [line = []] = await connection.query(`select ${settings('server_encoding', 'client_encoding')}`);
   const [server, client] = line;
   if (server !== 'UTF8')
     throw invalidOption(
-      `${name} is in a database whose encoding is ${server ?? 'unknown'}; allowed is UTF8: create a database with encoding 'UTF8'.`,
+      `${name} needs a database with encoding UTF8; got encoding ${server ?? 'unknown'}. Create a database with encoding 'UTF8'.`,
     );
   if (client !== 'UTF8')
     throw invalidOption(
-      `${name} is reached over connections whose client_encoding is ${client ?? 'unknown'}; allowed is UTF8.`,
+      `${name} needs connections with client_encoding UTF8; got client_encoding ${client ?? 'unknown'}.`,
     );
 }
 
@@ -218,10 +214,10 @@ const settings = (...names: readonly string[]): string =>
   names.map((name) => `pg_catalog.current_setting('${name}')`).join(', ');
 
 /**
- * Whether the table is there, with the columns that the statements need, and what the server
- * promises.
+ * Checks that the table exists with the columns of the statements, and returns how durable the
+ * server is.
  */
-async function look(
+async function checkTable(
   connection: Connection,
   table: TableName,
   name: string,
@@ -240,26 +236,26 @@ async function look(
   return standbys !== '' && commit !== 'local' ? 'quorum' : 'fsync';
 }
 
-/** A role that passes by the policies makes them worth nothing. */
+/** Policies do not bind every role. */
 async function assertBound(connection: Connection, name: string): Promise<void> {
   const text =
     'select rolsuper or rolbypassrls, rolname from pg_catalog.pg_roles where rolname operator(pg_catalog.=) current_user';
   const [[bypasses, role = ''] = []] = await connection.query(text);
   if (bypasses === 't')
     throw invalidOption(
-      `${name}: rowLevelSecurity needs a role that cannot bypass it, and ${inspect(role)} is a superuser or has BYPASSRLS; connect as another role.`,
+      `${name}: rowLevelSecurity needs a role that cannot bypass it; got ${inspect(role)}, which is a superuser or has BYPASSRLS.`,
     );
   if (!connection.takesOwnQueries)
     throw invalidOption(
-      `${name}: rowLevelSecurity needs connections of pg without pipeline, and is not for pg-native.`,
+      `${name}: rowLevelSecurity needs connections of pg without pipeline; pg-native does not support it.`,
     );
 }
 
 /**
- * Whether statements have to say for which database they are. A table that is secured is used as
- * such, whether it was asked for or not.
+ * Whether statements must set their database. A secured table is used as such, whether the option
+ * is set or not.
  */
-async function lookAtPolicies(
+async function checkPolicies(
   connection: Connection,
   { quoted, rowLevelSecurity }: SecuredTable,
   name: string,
@@ -286,7 +282,7 @@ where c.oid operator(pg_catalog.=) ($1::pg_catalog.text)::pg_catalog.regclass`,
   );
   if (isComplete && isActive && others.length > 0)
     warn(
-      `${name} has further policies, each of which may show rows of other databases: ${others.map(([policy]) => inspect(policy)).join(', ')}.`,
+      `${name} has other policies, which may show rows of other databases: ${others.map(([policy]) => inspect(policy)).join(', ')}.`,
     );
   return isComplete && isActive;
 }

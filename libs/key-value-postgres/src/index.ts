@@ -1,7 +1,4 @@
-/**
- * Kvent on Postgres: the provider, and the table's entities and migrations for teams that have
- * their own.
- */
+/** Kvent on Postgres: the provider, and its entities and migrations for your own data source. */
 export { PostgresProvider } from './postgres-provider.js';
 export type { PostgresConnection, PostgresProviderOptions } from './postgres-options.js';
 export { kventEntities, type StoredRow } from './schema/row-entity.js';

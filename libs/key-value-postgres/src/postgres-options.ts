@@ -1,15 +1,15 @@
-/** What a `PostgresProvider` takes, and what it makes of it. */
+/** The options of a `PostgresProvider`, and how they are checked and resolved. */
 import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/provider';
 import { timerMsMax } from '@kvent/key-value-storage/internal';
 import { type DataSource } from 'typeorm';
 import { parametersOf, parsePostgresUrl } from './postgres-url.js';
 import { tableName, type TableName, type TableOptions } from './sql/table-name.js';
 
-/** How to reach the server, in TypeORM's words. */
+/** How to reach the server, in the terms of TypeORM. */
 export interface PostgresConnection {
   /**
    * `postgres://user:password@host:port/database`, or `postgres://user@/database?host=/folder` for
-   * a socket, with the parameters that `pg` takes.
+   * a socket, with the parameters of `pg`.
    */
   readonly url?: string | undefined;
   readonly host?: string | undefined;
@@ -18,17 +18,17 @@ export interface PostgresConnection {
   readonly password?: string | (() => string) | (() => Promise<string>) | undefined;
   readonly database?: string | undefined;
   /**
-   * TLS: true verifies the server's certificate against the authorities that Node knows; an object
-   * holds options of `tls.connect` (`{ ca }`). A url says it itself (`?sslmode=verify-full`); both
-   * are `INVALID_OPTION`. Without TLS to another machine there is a warning.
-   * @default what `PGSSLMODE` says, else no TLS
+   * TLS: true verifies the server's certificate with the authorities of Node; an object has options
+   * of `tls.connect` (`{ ca }`). A url can set it too (`?sslmode=verify-full`); both are
+   * `INVALID_OPTION`. A connection to another machine without TLS causes a warning.
+   * @default `PGSSLMODE`, else no TLS
    */
   readonly ssl?: boolean | object | undefined;
   readonly applicationName?: string | undefined;
   /** Connections at most. @default 10 */
   readonly poolSize?: number | undefined;
   /**
-   * Whatever else `pg` takes. What has an option here, and what the url says, is `INVALID_OPTION`.
+   * Further options of `pg`. One that has an option here, or is in the url, is `INVALID_OPTION`.
    */
   readonly extra?: object | undefined;
 }
@@ -40,16 +40,15 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
    */
   readonly dataSource?: DataSource | undefined;
   /**
-   * Whether `open` brings the table up to date; with 'never' it has to be there: see
+   * Whether `open` creates or updates the table; with 'never' the table must exist: see
    * `kventMigrations`. @default 'on-open'
    */
   readonly migrate?: 'on-open' | 'never' | undefined;
   /**
-   * Whether the server itself keeps tenants apart, besides Kvent: with policies on the table that
-   * bind the role of the connection, its owner included. The policies are made when it opens
-   * (`migrate: 'on-open'`, by the table's owner) or by `kventMigrations({ rowLevelSecurity: true
-   * })`. A role that may bypass them is `INVALID_OPTION`. Left out: as the table is. @default as
-   * the table is
+   * Whether the server separates tenants too: by policies on the table that bind the role of the
+   * connection, its owner included. They are created when the provider opens (`migrate: 'on-open'`,
+   * by the table's owner) or by `kventMigrations({ rowLevelSecurity: true })`. A role that may
+   * bypass them is `INVALID_OPTION`. @default as the table is
    */
   readonly rowLevelSecurity?: true | undefined;
   /**
@@ -63,21 +62,21 @@ export interface PostgresProviderOptions extends PostgresConnection, TableOption
    */
   readonly acquireTimeoutMs?: number | undefined;
   /**
-   * Milliseconds to wait for an answer; then the connection is given up, and a write is
+   * Milliseconds to wait for a response; then the connection is closed, and a write is
    * `STORAGE_OUTCOME_UNKNOWN`. @default 30_000
    */
   readonly requestTimeoutMs?: number | undefined;
   /**
-   * Milliseconds to wait for a row that somebody's open transaction holds; then
-   * `STORAGE_UNAVAILABLE`, nothing done. @default 5_000
+   * Milliseconds to wait for a row that an open transaction holds; then `STORAGE_UNAVAILABLE`,
+   * nothing done. @default 5_000
    */
   readonly lockTimeoutMs?: number | undefined;
   /**
-   * Receives what should be known and is no error: a connection to another machine without TLS.
+   * Receives warnings, such as a connection to another machine without TLS.
    * @default `process.emitWarning`
    */
   readonly warn?: ((message: string) => void) | undefined;
-  /** The time it runs on, for tests. @default the database's */
+  /** The clock, for tests. @default the database's */
   readonly clock?: Clock | undefined;
 }
 
@@ -118,33 +117,33 @@ export interface ResolvedPostgres {
   readonly clock: Clock | undefined;
 }
 
-/** What each option may be: the test of it, and its words. */
-const rules: Readonly<Record<string, readonly [(given: unknown) => boolean, string]>> = {
+/** For each option: a test of its value, and the allowed values in words. */
+const rules: Readonly<Record<string, readonly [(value: unknown) => boolean, string]>> = {
   host: [
-    (given) => isText(given) && !isUrl(given),
+    (value) => isText(value) && !isUrl(value),
     'the name or address of a machine, or the folder of a socket',
   ],
   port: [isWhole(1, 65_535), 'a whole number from 1 to 65535'],
-  username: [isText, 'a text that is not empty'],
+  username: [isText, 'a string that is not empty'],
   password: [
-    (given) => typeof given === 'string' || typeof given === 'function',
-    'a text, or a function that answers one',
+    (value) => typeof value === 'string' || typeof value === 'function',
+    'a string, or a function that returns one',
   ],
-  database: [isText, 'a text that is not empty'],
+  database: [isText, 'a string that is not empty'],
   ssl: [
-    (given) => typeof given === 'boolean' || isObject(given),
+    (value) => typeof value === 'boolean' || isObject(value),
     'true, false, or the options of a TLS connection',
   ],
-  applicationName: [isText, 'a text that is not empty'],
+  applicationName: [isText, 'a string that is not empty'],
   poolSize: [isWhole(1, 2 ** 31 - 1), 'a whole number from 1'],
-  extra: [isObject, 'an object of what pg takes'],
-  migrate: [(given) => given === 'on-open' || given === 'never', "'on-open' or 'never'"],
-  rowLevelSecurity: [(given) => given === true, 'true, or left out'],
-  preparedStatements: [(given) => typeof given === 'boolean', 'true or false'],
+  extra: [isObject, 'an object of options of pg'],
+  migrate: [(value) => value === 'on-open' || value === 'never', "'on-open' or 'never'"],
+  rowLevelSecurity: [(value) => value === true, 'true or absent'],
+  preparedStatements: [(value) => typeof value === 'boolean', 'true or false'],
   acquireTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
   requestTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
   lockTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
-  warn: [(given) => typeof given === 'function', 'a function that takes a message'],
+  warn: [(value) => typeof value === 'function', 'a function that takes a message'],
   clock: [isClock, 'a Clock, with now(), monotonic() and wait()'],
 };
 
@@ -161,7 +160,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   assertOneSource(options.dataSource, given);
   if (all.dataSource !== undefined) assertPostgres(all.dataSource);
   for (const [name, rule] of Object.entries(rules)) assertRule(name, rule, all[name as keyof typeof all]);
-  assertSaidOnce(options, all.url === undefined ? undefined : urlOf(all.url));
+  assertSetOnce(options, all.url === undefined ? undefined : urlOf(all.url));
   const {
     dataSource,
     migrate,
@@ -187,44 +186,44 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   };
 }
 
-/** What stands in a url must not be said again: the driver would pass over it in silence. */
+/** A part of the url must not be an option as well: the driver would ignore one silently. */
 const urlParts: readonly string[] = ['host', 'port', 'username', 'password', 'database'];
 
 function assertOneSource(dataSource: unknown, given: readonly string[]): void {
   if (dataSource !== undefined && given.length > 0)
     throw invalidOption(
-      `PostgresProvider takes a dataSource or connection options, not both; given were dataSource and ${given.join(', ')}.`,
+      `PostgresProvider takes a dataSource or connection options, not both; got dataSource and ${given.join(', ')}.`,
     );
   const twice = given.filter((name) => urlParts.includes(name));
   if (given.includes('url') && twice.length > 0)
     throw invalidOption(
-      `PostgresProvider takes a url or its parts, not both; given were url and ${twice.join(', ')}.`,
+      `PostgresProvider takes a url or its parts, not both; got url and ${twice.join(', ')}.`,
     );
   if (dataSource === undefined && !given.includes('url') && !given.includes('host'))
     throw invalidOption('PostgresProvider needs a dataSource, a url, or a host.');
 }
 
-/** Copies of TypeORM differ in their classes; what counts is the driver. */
+/** By its driver: several copies of TypeORM have different classes. */
 function assertPostgres(dataSource: unknown): void {
   const options = isObject(dataSource) ? (dataSource as Partial<DataSource>).options : undefined;
   if (options === undefined)
     throw invalidOption(
-      `PostgresProvider: dataSource is a DataSource of TypeORM; given was ${shown(dataSource)}.`,
+      `PostgresProvider: dataSource must be a DataSource of TypeORM; got ${shown(dataSource)}.`,
     );
   const type: string = options.type;
   if (type !== 'postgres')
-    throw invalidOption(`PostgresProvider needs a data source of type 'postgres'; given was ${shown(type)}.`);
+    throw invalidOption(`PostgresProvider needs a data source of type 'postgres'; got ${shown(type)}.`);
 }
 
 function urlOf(given: unknown): URL {
   const url = parsePostgresUrl(given);
   if (url !== undefined) return url;
   throw invalidOption(
-    'PostgresProvider: url is postgres://user:password@host:port/database, with %25 for a %; what was given is no such address.',
+    'PostgresProvider: url must be postgres://user:password@host:port/database, with %25 for a %; got something else.',
   );
 }
 
-/** What parameters of a url, and what `extra`, call that which has an option here. */
+/** The names of options in the parameters of a url and in `extra`. */
 const synonyms: Readonly<Record<string, readonly string[]>> = {
   url: ['connectionString'],
   host: ['host'],
@@ -239,10 +238,10 @@ const synonyms: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * `pg` passes over one of two, in silence: a `sslmode=disable` in the url over `ssl: true`, and
- * `extra.ssl` over that.
+ * `pg` silently ignores one of two settings: `sslmode=disable` in the url wins over `ssl: true`,
+ * and `extra.ssl` over both.
  */
-function assertSaidOnce(options: PostgresProviderOptions, url: URL | undefined): void {
+function assertSetOnce(options: PostgresProviderOptions, url: URL | undefined): void {
   const inUrl = [...(url === undefined ? [] : parametersOf(url).keys())];
   const inExtra = Object.entries(options.extra ?? {}).flatMap(([name, value]) =>
     value === undefined ? [] : [name],
@@ -252,7 +251,7 @@ function assertSaidOnce(options: PostgresProviderOptions, url: URL | undefined):
     const further = names.find((name) => inExtra.includes(name));
     const sources = [
       ...(options[option as keyof PostgresProviderOptions] === undefined ? [] : [option]),
-      // a url says its parts, whether they stand in it or are left to what is usual
+      // a url sets all of its parts: those that it leaves out have defaults
       ...(url !== undefined && urlParts.includes(option)
         ? ['url']
         : parameter === undefined
@@ -260,15 +259,15 @@ function assertSaidOnce(options: PostgresProviderOptions, url: URL | undefined):
           : [`${parameter} in the url`]),
       ...(further === undefined ? [] : [`extra.${further}`]),
     ];
-    if (sources.length > 1) throw saidTwice(sources);
+    if (sources.length > 1) throw setTwice(sources);
   }
   const twice = inExtra.find((name) => inUrl.includes(name));
-  if (twice !== undefined) throw saidTwice([`${twice} in the url`, `extra.${twice}`]);
+  if (twice !== undefined) throw setTwice([`${twice} in the url`, `extra.${twice}`]);
 }
 
-const saidTwice = (sources: readonly string[]): Error =>
+const setTwice = (sources: readonly string[]): Error =>
   invalidOption(
-    `PostgresProvider takes each setting once, for pg would pass over one of them; given were ${sources.join(' and ')}.`,
+    `PostgresProvider takes each setting once, because pg would ignore one of them; got ${sources.join(' and ')}.`,
   );
 
 function assertRule(
@@ -278,7 +277,7 @@ function assertRule(
 ): void {
   if (given === undefined || allows(given)) return;
   throw invalidOption(
-    `PostgresProvider: ${name} is ${words}; given was ${name === 'password' ? typeof given : shown(given)}.`,
+    `PostgresProvider: ${name} must be ${words}; got ${name === 'password' ? typeof given : shown(given)}.`,
   );
 }
 
@@ -301,12 +300,12 @@ function isClock(given: unknown): boolean {
   );
 }
 
-/** Such a text may hold a password. */
+/** A url may have a password. */
 function isUrl(given: unknown): boolean {
   return typeof given === 'string' && given.includes('://');
 }
 
-/** What was given, in a message: objects and urls may hold secrets. */
+/** A value in a message: objects and urls may have secrets. */
 function shown(given: unknown): string {
   if (isUrl(given)) return 'a url';
   if (typeof given === 'string') return JSON.stringify(given);

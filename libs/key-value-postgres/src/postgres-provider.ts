@@ -1,6 +1,5 @@
 /**
- * The provider that production runs on: rows in a table of Postgres, through the pool of a TypeORM
- * data source.
+ * The storage provider for Postgres: rows in one table, through the pool of a TypeORM data source.
  */
 import {
   invalidState,
@@ -37,7 +36,7 @@ export class PostgresProvider implements StorageProvider {
   #opening = false;
   #closing: Promise<void> | undefined;
 
-  /** `INVALID_OPTION` names what is not allowed. Nothing is connected before `open`. */
+  /** `INVALID_OPTION` names the option. Connects only in `open`. */
   constructor(options: PostgresProviderOptions) {
     this.#options = resolvePostgres(options);
     this.name = `Postgres table ${this.#options.table.quoted}`;
@@ -52,7 +51,7 @@ export class PostgresProvider implements StorageProvider {
     };
   }
 
-  /** Before `open` what is usual; then what the server is set to. */
+  /** Before `open` the usual features; then those of the server's settings. */
   get features(): ProviderFeatures {
     return {
       durable: this.#opened?.source.durable ?? 'fsync',
@@ -66,9 +65,8 @@ export class PostgresProvider implements StorageProvider {
   }
 
   /**
-   * Connects, brings the table up to date, and looks whether it is what is needed.
-   * `STORAGE_UNAVAILABLE` when the server cannot be reached, or when there is no table and
-   * `migrate` is 'never'.
+   * Connects, migrates the table, and checks the table and the server. `STORAGE_UNAVAILABLE` when
+   * the server cannot be reached, or when there is no table and `migrate` is 'never'.
    */
   async open(): Promise<void> {
     if (this.#opened !== undefined || this.#opening)
@@ -116,9 +114,9 @@ export class PostgresProvider implements StorageProvider {
   }
 
   /**
-   * The same contract inside a transaction of the application: hand it the `EntityManager` of
-   * `dataSource.transaction(...)`. `INVALID_OPTION` when that is no transaction of the data source
-   * that the provider was given.
+   * The same contract inside a transaction of the application. Takes the `EntityManager` of
+   * `dataSource.transaction(...)`; `INVALID_OPTION` when that is not a transaction of the
+   * provider's own `dataSource` option.
    */
   within(transaction: object): StorageProvider {
     const { table } = this.#open();

@@ -1,5 +1,5 @@
 /**
- * The address of a database, as `pg` reads it. It may hold a password: it is never in a message.
+ * The address of a database, as `pg` reads it. It may have a password, so it is never in a message.
  */
 
 /**

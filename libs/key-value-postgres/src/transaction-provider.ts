@@ -1,7 +1,4 @@
-/**
- * The port inside a transaction of the application: the same statements on its connection; it
- * commits or rolls back everything together.
- */
+/** The port inside a transaction of the application: the same statements on its connection. */
 import {
   invalidOption,
   storageError,
@@ -35,16 +32,13 @@ interface TransactionProviderOptions {
   readonly clock: TableClock;
   /** Whether the table's rows are under row-level security. */
   readonly isSecured: boolean;
-  /**
-   * The data source whose transactions can be joined: the application's, if the provider was given
-   * it.
-   */
+  /** The application's data source, if the provider has it: only its transactions can be joined. */
   readonly source: DataSource | undefined;
 }
 
 /**
- * Nothing is gathered and nothing is retried here. A conflict leaves the transaction as it was
- * before the batch; whoever throws it on rolls back, as `dataSource.transaction` does by itself.
+ * Calls are neither grouped nor retried. A conflict leaves the transaction as it was before the
+ * batch; if it is thrown on, `dataSource.transaction` rolls back.
  */
 export class TransactionProvider implements StorageProvider {
   readonly name: string;
@@ -55,14 +49,14 @@ export class TransactionProvider implements StorageProvider {
   readonly #committer: TransactionCommitter;
   readonly #clock: TableClock;
   readonly #isSecured: boolean;
-  /** The last statement of the call whose turn it is. */
+  /** The last statement of the current call. */
   #last: Promise<unknown> = Promise.resolve();
 
   /** `INVALID_OPTION` when this is no open transaction of the data source. */
   constructor(transaction: object, { name, dialect, clock, source, isSecured }: TransactionProviderOptions) {
     if (source === undefined)
       throw invalidOption(
-        'within needs a provider that was given the dataSource of the application; this one has connections of its own.',
+        'within needs a provider with the dataSource option; this one has connections of its own.',
       );
     this.#clock = clock;
     this.#isSecured = isSecured;
@@ -89,7 +83,7 @@ export class TransactionProvider implements StorageProvider {
     };
     const time = clock.parameters;
     const session: Session = {
-      // one after the other: they share a connection
+      // one after the other, on one connection
       run: async (statement, parameters) => {
         const sent = this.#last.then(async () => await this.#send(statement, parameters));
         this.#last = sent.catch(() => undefined);
@@ -119,7 +113,7 @@ export class TransactionProvider implements StorageProvider {
       'A read',
       'none',
       options.signal,
-      this.#inTurn(async () => await this.#read(addresses, options)),
+      this.#queue(async () => await this.#read(addresses, options)),
     );
   }
 
@@ -132,7 +126,7 @@ export class TransactionProvider implements StorageProvider {
       'A scan',
       'none',
       options.signal,
-      this.#inTurn(async () => await this.#scan(ranges)),
+      this.#queue(async () => await this.#scan(ranges)),
     );
   }
 
@@ -141,7 +135,7 @@ export class TransactionProvider implements StorageProvider {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
-    const work = this.#inTurn(async () => {
+    const work = this.#queue(async () => {
       await this.#client();
       return await this.#commit(batches);
     });
@@ -166,7 +160,7 @@ export class TransactionProvider implements StorageProvider {
     );
   }
 
-  /** One after the other, as without: a batch has a savepoint of the transaction. */
+  /** One after the other: each batch may need a savepoint. */
   async #commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
     if (!this.#isSecured) return await this.#committer.commit(batches);
     const results: CommitResult[] = [];
@@ -182,25 +176,24 @@ export class TransactionProvider implements StorageProvider {
   }
 
   /**
-   * Calls of one transaction share its connection and its savepoints: each is over before the next
-   * begins, whoever asked `within` for it. A read that came between a batch and its undoing would
-   * meet a transaction that is broken for that moment.
+   * The calls of a transaction share its connection and its savepoints, so each ends before the
+   * next begins, also between several `within` of it. Between a failed batch and its rollback, a
+   * read would fail with the transaction.
    */
-  async #inTurn<R>(work: () => Promise<R>): Promise<R> {
+  async #queue<R>(work: () => Promise<R>): Promise<R> {
     const { queryRunner } = this.#manager;
     if (queryRunner === undefined) throw noTransaction();
-    const turn = (lines.get(queryRunner) ?? Promise.resolve()).then(work);
-    lines.set(
+    const call = (lastCalls.get(queryRunner) ?? Promise.resolve()).then(work);
+    lastCalls.set(
       queryRunner,
-      turn.catch(() => undefined),
+      call.catch(() => undefined),
     );
-    return await turn;
+    return await call;
   }
 
   async #send({ text }: Statement, values: readonly unknown[]): Promise<readonly Columns[]> {
     const client = await this.#client();
-    // what begins or undoes a part of the transaction touches no row, and must work in one that has
-    // failed
+    // savepoints touch no row, and must work in a failed transaction
     const scope =
       this.#isSecured && !/^(savepoint|release|rollback)\b/.test(text) ? currentScope() : undefined;
     const frame = scope === undefined ? undefined : frameOf(scope, true);
@@ -218,13 +211,13 @@ export class TransactionProvider implements StorageProvider {
 }
 
 /** The last call of each transaction. */
-const lines = new WeakMap<QueryRunner, Promise<unknown>>();
+const lastCalls = new WeakMap<QueryRunner, Promise<unknown>>();
 
 const outside = (): Error =>
-  storageError('STORAGE_UNSUPPORTED', 'That belongs to the storage itself, not to a transaction.', {});
+  storageError('STORAGE_UNSUPPORTED', 'This call belongs to the storage itself, not to a transaction.', {});
 const noTransaction = (): Error =>
   invalidOption(
-    'within takes the EntityManager of an open transaction: the one that dataSource.transaction hands to its callback.',
+    'within takes the EntityManager of an open transaction: the one that dataSource.transaction passes to its callback.',
   );
 
 function managerOf(transaction: object, source: DataSource): EntityManager {
@@ -237,7 +230,7 @@ function managerOf(transaction: object, source: DataSource): EntityManager {
   };
   if ((dataSource ?? connection) !== source)
     throw invalidOption(
-      'within takes a transaction of the data source that the provider was given; this is one of another.',
+      'within takes a transaction of the dataSource of the provider; this is one of another data source.',
     );
   return transaction as EntityManager;
 }

@@ -1,12 +1,11 @@
 /**
- * Running the migrations when a provider opens: exactly once, however many instances start
- * together.
+ * Runs the migrations when a provider opens: exactly once, however many instances start together.
  */
 import type { Connection } from '../connections/connection.js';
 import { kventMigrations } from './migrations.js';
 import { journalTable, quoted, type TableName } from '../sql/table-name.js';
 
-/** What our migrations need of TypeORM's `QueryRunner`. */
+/** The part of TypeORM's `QueryRunner` that the migrations use. */
 interface Runner {
   query(text: string, values?: readonly unknown[]): Promise<unknown>;
 }
@@ -16,10 +15,10 @@ interface NamedMigration {
   up(runner: Runner): Promise<void>;
 }
 
-/** The table, and whether its rows are to be under row-level security. */
+/** The table, and whether its rows must be under row-level security. */
 export type SecuredTable = TableName & { readonly rowLevelSecurity: boolean };
 
-/** Whether nothing is left to do. Then no right to change the schema is needed. */
+/** Whether every migration has run. Then the role needs no right to change the schema. */
 export async function isMigrated(connection: Connection, table: SecuredTable): Promise<boolean> {
   return (
     (await exists(connection, table.schema, journalTable)) && (await missing(connection, table)).length === 0
@@ -27,17 +26,17 @@ export async function isMigrated(connection: Connection, table: SecuredTable): P
 }
 
 /**
- * Brings the table up to date in one transaction, which holds a lock from its beginning: it works
- * behind poolers too, and ends with the connection of whoever dies holding it. The lock is the
- * schema's, for two tables share what is in it. TypeORM is not asked: the migrations and settings
- * of the application's data source are none of ours, and it would take a schema by the name of
- * `a.b` for two names.
+ * Runs the missing migrations in one transaction that takes a lock first. A transaction's lock
+ * works behind poolers too, and ends with the connection of a process that crashes. It is a lock of
+ * the schema, because the tables of a schema share its journal. TypeORM does not run them: the
+ * migrations and settings of the application's data source must not apply, and it would split a
+ * schema named `a.b`.
  */
 export async function migrate(connection: Connection, table: SecuredTable): Promise<void> {
-  // a snapshot of the whole transaction would not show what was done while it waited for the lock
+  // a snapshot of the whole transaction would miss what was committed during the wait for the lock
   await connection.query('begin isolation level read committed');
   try {
-    // instances that start together wait for each other as long as it takes
+    // instances that start together wait for each other without a limit
     await connection.query('set local lock_timeout = 0');
     await connection.query('select pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))', [
       `kvent:${table.schema}`,
@@ -45,7 +44,7 @@ export async function migrate(connection: Connection, table: SecuredTable): Prom
     await runMissing(connection, table);
     await connection.query('commit');
   } catch (error) {
-    // what cannot even be rolled back is a lost connection, and the first error tells it better
+    // a failing rollback is a lost connection, which the first error describes better
     await connection.query('rollback').catch(() => undefined);
     throw error;
   }

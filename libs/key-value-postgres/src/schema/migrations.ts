@@ -1,13 +1,13 @@
-/** The migrations of the table, as TypeORM's: `open` runs them, or a team in its own pipeline. */
+/** The migrations of the table for TypeORM: `open` runs them, or a team in its own pipeline. */
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 import { quoted, tableName, type TableName, type TableOptions } from '../sql/table-name.js';
 
-/** TypeORM runs classes, and knows them by a name that ends with the time of their making. */
+/** TypeORM runs classes, and identifies them by a name that ends with a timestamp. */
 export type Migration = new () => MigrationInterface;
 
 /**
- * The migrations of a table, for the `migrations` of your own data source (then give the provider
- * `migrate: 'never'`). Each runs once. `INVALID_OPTION` when a name is none.
+ * The migrations of a table, for the `migrations` of your own data source (then set the provider's
+ * `migrate: 'never'`). Each runs once. `INVALID_OPTION` for an invalid name.
  */
 export function kventMigrations(options: MigrationOptions = {}): Migration[] {
   const table = tableName(options);
@@ -16,19 +16,19 @@ export function kventMigrations(options: MigrationOptions = {}): Migration[] {
 
 interface MigrationOptions extends TableOptions {
   /**
-   * Whether the rows are put under row-level security, as `rowLevelSecurity` of the provider needs
-   * it. @default false
+   * Whether to put the rows under row-level security, for `rowLevelSecurity` of the provider.
+   * @default false
    */
   readonly rowLevelSecurity?: boolean | undefined;
 }
 
 /**
- * `fillfactor` leaves room beside each row, so that a new version of it needs no new entry in an
- * index (a heap-only update). The fixed columns stand first: no padding between them.
+ * `fillfactor` leaves room in each page, so that a new version of a row needs no new index entry (a
+ * heap-only update). Columns of fixed width come first, which avoids padding.
  */
 function createTable({ schema, table, quoted: name }: TableName): Migration {
   return class implements MigrationInterface {
-    // quoted, so that no two tables have a migration of one name
+    // quoted, so that the migrations of two tables never have the same name
     readonly name = `KventCreate ${name} 1763683200000`;
 
     async up(runner: QueryRunner): Promise<void> {
@@ -58,10 +58,7 @@ function createTable({ schema, table, quoted: name }: TableName): Migration {
   };
 }
 
-/**
- * Not by `if not exists` alone: that asks for the right to create schemas, also when there is
- * nothing to create.
- */
+/** Checked first: `if not exists` needs the right to create schemas even if the schema exists. */
 async function createSchema(runner: QueryRunner, schema: string): Promise<void> {
   const found = (await runner.query(
     'select 1 from pg_catalog.pg_namespace where nspname operator(pg_catalog.=) $1',
@@ -70,15 +67,14 @@ async function createSchema(runner: QueryRunner, schema: string): Promise<void> 
   if (found.length === 0) await runner.query(`create schema if not exists ${quoted(schema)}`);
 }
 
-/** The names of the policies: `open` looks for them. */
+/** The names of the policies, which `open` checks. */
 export const policies = ['kvent_database', 'kvent_list', 'kvent_sweep'] as const;
 
 /**
- * A second wall between tenants. A statement sees and writes rows of the database that it was sent
- * for (`kvent.database`), and none without. Two kinds of work are about all databases, each with as
- * little as it needs: listing their names only reads, and the sweep meets no row but those that
- * have an expiry, and stores none. Owners are bound too. The settings are asked once for each
- * statement.
+ * A second barrier between tenants. A statement sees and writes the rows of the database in
+ * `kvent.database`, and none without that setting. Two kinds of work concern all databases, with
+ * the fewest rights: listing their names only reads; the sweep sees only rows with an expiry, and
+ * writes none. Owners are bound too. The settings are read once for each statement.
  */
 function secureTable({ quoted: name }: TableName): Migration {
   const setting = (of: string): string => `(select pg_catalog.current_setting('kvent.${of}', true))`;

@@ -1,12 +1,12 @@
 /**
- * The table as TypeORM knows it: for applications that let TypeORM compare their schema with the
- * database. Rows are never read or written through it.
+ * The table as a TypeORM entity, for applications that let TypeORM compare their schema with the
+ * database. The provider does not read or write rows through it.
  */
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import { EntitySchema } from 'typeorm';
 import { tableName, type TableOptions } from '../sql/table-name.js';
 
-/** A row, as `value::jsonb` queries of an application may want it. */
+/** A row, for the queries of an application. */
 export interface StoredRow {
   readonly database: string;
   readonly container: string;
@@ -22,9 +22,9 @@ export interface StoredRow {
 }
 
 /**
- * The entities of a table, for the `entities` of a data source with `synchronize`, or whose
- * migrations are generated: then TypeORM finds nothing to change. `INVALID_OPTION` when a name is
- * none, or holds a dot or a quote: TypeORM would look for another table.
+ * The entities of a table, for the `entities` of a data source with `synchronize` or generated
+ * migrations: TypeORM then finds nothing to change. `INVALID_OPTION` when a name is invalid, or has
+ * a dot or a quote, with which TypeORM would look for another table.
  */
 export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRow>[] {
   const { schema, table } = tableName(options);
@@ -42,7 +42,7 @@ export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRo
       name: `kvent:${schema}.${table}`,
       schema,
       tableName: table,
-      // every name is said, so that no naming strategy of the application makes up another
+      // with every name, so that a naming strategy of the application changes none
       columns: {
         version: { name: 'version', type: 'bigint' },
         updatedAt: { name: 'updated_at', type: 'timestamptz' },
@@ -67,16 +67,15 @@ export function kventEntities(options: TableOptions = {}): EntitySchema<StoredRo
   ];
 }
 
-/** What TypeORM knows of the entity that an index belongs to. */
+/** TypeORM's metadata of an index. */
 interface IndexOfEntity {
   readonly entityMetadata?: { tableName: string; tablePath: string };
 }
 
 /**
- * The columns of an index, as a function: TypeORM calls it as a method of what it knows of the
- * index, once it has put the application's `entityPrefix` before the name of the table and before
- * anything uses that name. Our table is called what it is called, so it is put right here. An
- * entity has no other way to be left out of the prefix.
+ * The columns of an index, as a function, which corrects the name of the table. TypeORM adds the
+ * application's `entityPrefix` to it, and then calls this as a method of its index metadata, before
+ * it uses the name. An entity cannot opt out of the prefix in another way.
  */
 function unprefixed(schema: string, table: string, column: string): () => string[] {
   return function (this: IndexOfEntity | undefined): string[] {
@@ -90,6 +89,6 @@ function unprefixed(schema: string, table: string, column: string): () => string
 function assertComparable(name: string): void {
   if (/[.'"]/.test(name))
     throw invalidOption(
-      `kventEntities: TypeORM compares no table whose names hold a dot or a quote; given was ${JSON.stringify(name)}.`,
+      `kventEntities: names must be without dots and quotes, which TypeORM does not support; got ${JSON.stringify(name)}.`,
     );
 }
