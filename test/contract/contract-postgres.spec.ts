@@ -1,6 +1,6 @@
 /**
  * Every clause of the contract on Postgres, as applications use it: over their own data source, or
- * a url; alone, gathered, and in their transactions.
+ * a url; alone, in groups, and in their transactions.
  */
 import { providers } from '../providers.js';
 import { describeProviders } from './describe-providers.js';

@@ -83,7 +83,7 @@ describe('the client_encoding of the application’s connections', () => {
       const provider = new PostgresProvider({ dataSource });
       await expect(provider.open()).rejects.toMatchObject({
         code: 'INVALID_OPTION',
-        message: expect.stringContaining('client_encoding is LATIN1'),
+        message: expect.stringContaining('got client_encoding LATIN1'),
       });
     } finally {
       await dataSource.destroy();

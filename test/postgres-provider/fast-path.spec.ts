@@ -1,7 +1,6 @@
 /**
- * What a write most likely meets is tried first. Whatever the provider has come to expect, and
- * whatever a row is really like, the answers are those of the provider in memory, alone and in
- * company, and so is what is there afterwards.
+ * Fast paths: whatever earlier writes met, and whatever a row is, the results and the rows afterwards
+ * are those of the provider in memory, for one batch and for several in one call.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -254,7 +253,7 @@ describe.each([true, false])('a provider that has met appends that landed: %s', 
   });
 });
 
-it('tells batches of one call apart that bear the same version', async () => {
+it('distinguishes batches of one call that have the same version', async () => {
   await teach(() => [], 'same version');
   const one = putBatch('same-1', '1', 'absent');
   await both([one, { ...putBatch('same-2', '2', 'absent'), version: one.version }]);

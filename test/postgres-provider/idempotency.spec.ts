@@ -57,7 +57,7 @@ function expectOneAnswer(answers: readonly (readonly Outcome[])[]): void {
 }
 
 describe('The same batch from two processes at once, under one key,', () => {
-  it('is done once where it saves an entry, and both hear the first answer', async () => {
+  it('is done once where it saves an entry, and both get the first result', async () => {
     const [first] = storages as [KeyValueStorage, KeyValueStorage];
     let read = await first.store(Accounts).set('one', { cents: 0 });
     const answers: (readonly Outcome[])[] = [];

@@ -128,7 +128,7 @@ describe('what the schema and the table are called', () => {
     expect(found).toEqual(['kvent_migrations', names.table].toSorted().map((tablename) => ({ tablename })));
   });
 
-  it('tells tables apart whose names run together', async () => {
+  it('distinguishes tables whose joined names are equal', async () => {
     const pairs = [
       { schema: 'a', table: 'b_c' },
       { schema: 'a_b', table: 'c' },
@@ -190,7 +190,7 @@ describe('a role without the right to create', () => {
       retryable: false,
     });
     await grant('usage on schema kvent', 'select, insert, update, delete on kvent.row');
-    // nobody told it what has run already
+    // without a record of what has run already
     await expect(provider({ url }).open()).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
       retryable: false,

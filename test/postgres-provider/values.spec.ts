@@ -172,7 +172,7 @@ describe('what Postgres cannot store', () => {
     expect(page?.rows.map(({ key }) => key)).toEqual(['a', 'c', 'd', 'f', 'f-sum', 'h']);
   });
 
-  it('is not told to others by the error: a value is in no message', async () => {
+  it('is not in the error: no message has a value', async () => {
     const error: unknown = await commitOne(provider, putBatch('secret', '{"card":4711081547110815')).catch(
       (reason: unknown) => reason,
     );

@@ -1,8 +1,7 @@
 /**
- * Databases for tests, on the run's server (`server-of-run.ts`), which is started by whoever asks
- * first.
+ * Databases for tests, on the run's server (`server-of-run.ts`), which the first request starts.
  *
- *   await using database = await freshDatabase();   // empty, nobody else's, dropped in the end
+ *   await using database = await freshDatabase();   // empty, for this test only, dropped at the end
  *   new PostgresProvider({ url: database.url });
  *
  *   const url = await workerDatabase(); // one for all tests of this Jest worker: bring a schema or
@@ -17,7 +16,7 @@ export interface FreshDatabase extends AsyncDisposable {
   readonly url: string;
 }
 
-/** A new, empty database. Disposing of it drops it, whoever is still connected. */
+/** A new, empty database. Disposing of it drops it, with the connections that are left. */
 export async function freshDatabase(): Promise<FreshDatabase> {
   const server = (await serverOfRun()).url;
   const name = nameFor(randomBytes(6).toString('hex'));
@@ -83,7 +82,7 @@ export async function roleWithoutBypass(url: string, role: string, schema: strin
   return bound.href;
 }
 
-/** `template0` can be copied by many at once: nobody is ever connected to it. */
+/** `template0` can be copied by many at once, because it has no connections. */
 async function create(client: Client, name: string): Promise<void> {
   await client.query(`create database ${client.escapeIdentifier(name)} template template0`);
 }

@@ -115,7 +115,7 @@ class TestTables {
       type: 'postgres',
       url: await url(),
       schema,
-      // connections that nobody uses hold no test run open
+      // idle connections do not keep the test run alive
       extra: { allowExitOnIdle: true, max: 10 },
     });
     return await dataSource.initialize();

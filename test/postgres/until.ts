@@ -1,5 +1,5 @@
 /**
- * Asks again and again until the answer is yes: how tests wait for what they cannot be told of.
+ * Polls a condition until it holds, for tests that have no event to wait for.
  * Rejects when it takes unreasonably long: that is a safety net, wide enough for a machine that
  * stands still, and narrower than the one of Jest, which would end a test without its `finally`.
  */

@@ -4,7 +4,7 @@ import { DataSource } from 'typeorm';
 import { PostgresProvider } from './postgres-provider.js';
 import type { PostgresProviderOptions } from './postgres-options.js';
 
-const url = 'postgres://somebody:secret@localhost:5432/shop';
+const url = 'postgres://shopkeeper:secret@localhost:5432/shop';
 
 /** What a constructor says when it refuses these options. */
 function refusal(options: object): string {
@@ -21,14 +21,14 @@ describe('options of the Postgres provider', () => {
   it.each<[string, object]>([
     ['a url', { url }],
     ['a url in the longer spelling, over a socket', { url: 'postgresql:///shop?host=/var/run/postgresql' }],
-    ['a url of a socket, with a user', { url: 'postgres://somebody@/shop?host=/var/run/postgresql' }],
+    ['a url of a socket, with a user', { url: 'postgres://shopkeeper@/shop?host=/var/run/postgresql' }],
     [
       'a url of a socket, with a password',
-      { url: 'postgres://somebody:secret@/shop?host=/var/run/postgresql&port=5433' },
+      { url: 'postgres://shopkeeper:secret@/shop?host=/var/run/postgresql&port=5433' },
     ],
     ['a url of a socket as pg has it too', { url: 'socket:///var/run/postgresql?db=shop' }],
-    ['a url whose host is a folder', { url: 'postgres://somebody@%2Fvar%2Frun%2Fpostgresql/shop' }],
-    ['a url in capitals', { url: 'POSTGRES://somebody:secret@localhost/shop' }],
+    ['a url whose host is a folder', { url: 'postgres://shopkeeper@%2Fvar%2Frun%2Fpostgresql/shop' }],
+    ['a url in capitals', { url: 'POSTGRES://shopkeeper:secret@localhost/shop' }],
     [
       'a url that says TLS, options and a name',
       { url: `${url}?sslmode=verify-full&options=-c search_path=x&application_name=a` },
@@ -83,12 +83,12 @@ describe('options of the Postgres provider', () => {
     [{}, 'needs a dataSource, a url, or a host'],
     [{ port: 5432 }, 'needs a dataSource, a url, or a host'],
     [{ url, host: 'db', password: 'secret' }, 'a url or its parts, not both', 'url and host, password'],
-    [{ url: 'mysql://somebody:secret@localhost/shop' }, 'url must be postgres://'],
+    [{ url: 'mysql://shopkeeper:secret@localhost/shop' }, 'url must be postgres://'],
     [{ url: 'localhost' }, 'url must be postgres://'],
     [{ url: '' }, 'url must be postgres://'],
     [{ url: 5 }, 'url must be postgres://'],
-    [{ url: 'postgres://somebody:100%secret@localhost/shop' }, 'url must be postgres://', '%25'],
-    [{ url: 'postgres://somebody:sec/ret@localhost/shop' }, 'url must be postgres://'],
+    [{ url: 'postgres://shopkeeper:100%secret@localhost/shop' }, 'url must be postgres://', '%25'],
+    [{ url: 'postgres://shopkeeper:sec/ret@localhost/shop' }, 'url must be postgres://'],
     ...[
       [{ url: `${url}?sslmode=disable`, ssl: true }, 'ssl and sslmode in the url'],
       [{ url: `${url}?ssl=true`, ssl: {} }, 'ssl and ssl in the url'],
@@ -113,7 +113,7 @@ describe('options of the Postgres provider', () => {
         'options in the url and extra.options',
       ],
     ].map(([given, words]): [object, string] => [given as object, words as string]),
-    [{ url: 'postgres://somebody:secret@' }, 'url must be postgres://'],
+    [{ url: 'postgres://shopkeeper:secret@' }, 'url must be postgres://'],
     [{ url: 'postgres://' }, 'url must be postgres://'],
     [{ url: 'postgres:shop' }, 'url must be postgres://'],
     [{ url, warn: 'yes' }, 'warn must be a function that takes a message', 'got "yes"'],
@@ -185,10 +185,10 @@ describe('options of the Postgres provider', () => {
     await provider.close();
   });
 
-  it('never tells the password: not by its name, not when the server cannot be reached', async () => {
+  it('never shows the password: not in its name, not when the server cannot be reached', async () => {
     for (const options of [
-      { url: 'postgres://somebody:secret@127.0.0.1:1/shop' },
-      { host: '127.0.0.1', port: 1, username: 'somebody', password: 'secret' },
+      { url: 'postgres://shopkeeper:secret@127.0.0.1:1/shop' },
+      { host: '127.0.0.1', port: 1, username: 'shopkeeper', password: 'secret' },
     ]) {
       const provider = new PostgresProvider({ ...options, acquireTimeoutMs: 5_000 });
       expect(provider.name).toBe('Postgres table "kvent"."row"');

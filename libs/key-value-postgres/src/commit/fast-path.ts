@@ -22,7 +22,7 @@ export interface Attempt<T extends RowItem> {
    */
   readonly statement: Statement;
   parameters(items: readonly T[]): readonly unknown[];
-  /** Whether `itemOf` can tell them apart. @default always */
+  /** Whether `itemOf` can distinguish them. @default always */
   distinguishable?(items: readonly T[]): boolean;
   /** @default by the item's number, from 1 */
   itemOf?(name: string, items: readonly T[]): T | undefined;

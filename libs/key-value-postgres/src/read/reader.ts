@@ -53,9 +53,7 @@ interface ReaderOptions {
   readonly observeTime?: (time: number) => void;
 }
 
-/**
- * A statement, and what its lines say; undefined when there are none, which tell no time either.
- */
+/** A statement; `decode` returns undefined without lines: then there is no time either. */
 interface Query {
   readonly statement: Statement;
   readonly parameters: readonly unknown[];

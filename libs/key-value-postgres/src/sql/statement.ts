@@ -104,7 +104,7 @@ const valueBytes = (text: string): string =>
  * one included: it shows the reader that there is more. Each line has the columns `first` and then
  * those of `rowColumns`. `order`: of the rows of `from`, where they have one.
  *
- * Most pages fit as a whole, which two sums tell: first of the stored sizes, then of the values.
+ * Most pages fit as a whole, which two sums decide: first of the stored sizes, then of the values.
  * For the others each row gets the sum of those before it, at three times the price of the page.
  * Large values lie outside the table, and one is fetched only if the values before it leave room.
  */
