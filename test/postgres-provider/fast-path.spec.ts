@@ -1,6 +1,6 @@
 /**
- * Fast paths: whatever earlier writes met, and whatever a row is, the results and the rows afterwards
- * are those of the provider in memory, for one batch and for several in one call.
+ * Fast paths: whatever earlier writes met, and whatever a row is, the results and the rows
+ * afterwards are those of the provider in memory, for one batch and for several in one call.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';

@@ -1,5 +1,5 @@
 /**
- * Databases for tests, on the run's server (`server-of-run.ts`), which the first request starts.
+ * Databases for tests, on the server of the run (`server-of-run.ts`).
  *
  *   await using database = await freshDatabase();   // empty, for this test only, dropped at the end
  *   new PostgresProvider({ url: database.url });
