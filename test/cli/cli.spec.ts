@@ -6,7 +6,7 @@ import { beforeAll } from '@jest/globals';
 import { backups } from './backups.js';
 import { calling } from './calling.js';
 import { copying } from './copying.js';
-import { build } from './kvent.js';
+import { build } from '../packaging/build.js';
 import { postgres } from './postgres.js';
 import { salvaging } from './salvaging.js';
 

@@ -72,20 +72,3 @@ export class KventProcess implements AsyncDisposable {
     await this.kill('SIGKILL');
   }
 }
-
-/** Compiles the command and what it needs; what has not changed is not compiled again. */
-export function build(): Promise<void> {
-  const args = [
-    join(root, 'node_modules/typescript/bin/tsc'),
-    '-b',
-    join(root, 'libs/cli/tsconfig.lib.json'),
-  ];
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
-    let output = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-    child.on('close', (code) =>
-      code === 0 ? resolve() : reject(new Error(`The command does not compile:\n${output}`)),
-    );
-  });
-}

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineState, JsonFileProvider, MemoryProvider, openStorage } from '@kvent/key-value-storage';
-import { build, KventProcess } from '../cli/kvent.js';
+import { KventProcess } from '../cli/kvent.js';
+import { build } from '../packaging/build.js';
 import { openShop, type RunningShop } from '../e2e/shop.js';
 
 const escape = '\u001b';

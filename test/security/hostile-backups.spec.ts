@@ -19,7 +19,8 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage';
 import type { RawRow } from '@kvent/key-value-storage/provider';
-import { build, KventProcess } from '../cli/kvent.js';
+import { KventProcess } from '../cli/kvent.js';
+import { build } from '../packaging/build.js';
 import { storages } from '../e2e/storages.js';
 
 const Notes = defineState<{ text: string }>('note');

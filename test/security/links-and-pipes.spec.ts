@@ -27,7 +27,8 @@ import {
   openStorage,
   salvageJsonFile,
 } from '@kvent/key-value-storage';
-import { build, KventProcess } from '../cli/kvent.js';
+import { KventProcess } from '../cli/kvent.js';
+import { build } from '../packaging/build.js';
 
 const Notes = defineState<{ text: string }>('note');
 
