@@ -4,9 +4,9 @@
  * - `fill`: writes until it is killed, and prints a line for each acknowledgement (`owner 3 17`).
  * - `hold`: opens sessions on three streams, the last with automatic renewal, appends an event in
  *   each, and prints `held`. Their timeout is ten seconds, so that others are refused while this
- *   process is paused, on a busy machine too. Then each line of its standard input is
- *   `append <stream>` or `close <stream>`; it prints the outcome as a line of JSON, with whether the
- *   signal of the session is aborted.
+ *   process is paused, on a busy machine too. Then each line of its standard input is `append
+ *   <stream>` or `close <stream>`; it prints the outcome as a line of JSON, with whether the signal
+ *   of the session is aborted.
  */
 import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';

@@ -1,6 +1,6 @@
 /**
- * Streams on Postgres behind a network that loses answers or requests: no event is stored twice, and
- * a commit that may have been done is never reported as failed.
+ * Streams on Postgres behind a network that loses answers or requests: no event is stored twice,
+ * and a commit that may have been done is never reported as failed.
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store/core';

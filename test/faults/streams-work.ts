@@ -173,8 +173,8 @@ const fillAlone: Fill = async (filling, stream, writer, acknowledge) => {
 };
 
 /**
- * The previous process was killed while it held the stream; its lock expires soon. So does the lock of
- * this process when the machine pauses for as long; then it opens a new session.
+ * The previous process was killed while it held the stream; its lock expires soon. So does the lock
+ * of this process when the machine pauses for as long; then it opens a new session.
  */
 const fillHeld: Fill = async (filling, stream, writer, acknowledge) => {
   for (;;) {
@@ -205,7 +205,9 @@ export const nothingSeen = (): Seen => ({
   appends: new Map(writers.map(({ writer }) => [writer, 0])),
 });
 
-/** Reads the events since; throws for an append that is incomplete, out of order or stored twice. */
+/**
+ * Reads the events since; throws for an append that is incomplete, out of order or stored twice.
+ */
 export async function verify(streams: EventStore, { versions, appends }: Seen): Promise<void> {
   const filling = streams.stream(Filling);
   for (const [stream, known] of versions) {

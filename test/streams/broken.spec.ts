@@ -1,4 +1,7 @@
-/** Each clause must fail on the broken streams that it names: a proof that cannot fail proves nothing. */
+/**
+ * Each clause must fail on the broken streams that it names: a proof that cannot fail proves
+ * nothing.
+ */
 import assert from 'node:assert/strict';
 import { describe, expect, test } from '@jest/globals';
 import { isStorageError } from '@kvent/key-value-storage/core';

@@ -1,6 +1,6 @@
 /**
- * Explores every order of the steps of sessions, outsiders and a deleter. Nothing goes wrong in any of
- * them; and each check of the table of batches is needed: without it, something does.
+ * Explores every order of the steps of sessions, outsiders and a deleter. Nothing goes wrong in any
+ * of them; and each check of the table of batches is needed: without it, something does.
  */
 import { describe, expect, test } from '@jest/globals';
 import { explore, type Bounds, type Mutant } from './sessions-model.js';
@@ -45,8 +45,8 @@ interface MissingCheck extends Mutant {
 }
 
 describe('a check that is left out is found', () => {
-  // the numbers are positions in `stream-batches.ts`; two together where each alone is covered by the
-  // other, or by the events that must be absent
+  // the numbers are positions in `stream-batches.ts`; two together where each alone is covered by
+  // the other, or by the events that must be absent
   const mutants: readonly MissingCheck[] = [
     { step: 'outside', checks: [0], what: 'the head of an append', world: 'a session and an outsider' },
     {

@@ -1,7 +1,8 @@
 /**
- * Explores the table of batches exhaustively on an abstract storage: sessions, outsiders and a deleter
- * in every order. A batch is evaluated and becomes visible in two steps, and time passes and steps
- * back at any moment. The batches are those that streams send, evaluated by `evaluateBatch`.
+ * Explores the table of batches exhaustively on an abstract storage: sessions, outsiders and a
+ * deleter in every order. A batch is evaluated and becomes visible in two steps, and time passes
+ * and steps back at any moment. The batches are those that streams send, evaluated by
+ * `evaluateBatch`.
  */
 import {
   evaluateBatch,

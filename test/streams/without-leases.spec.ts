@@ -1,6 +1,6 @@
 /**
- * Leases make conflicts rare; the versions in each batch make results right. So even when all leases
- * are ignored, sessions and outsiders write each event once, in order.
+ * Leases make conflicts rare; the versions in each batch make results right. So even when all
+ * leases are ignored, sessions and outsiders write each event once, in order.
  */
 import { expect, test } from '@jest/globals';
 import { defineStream, event, EventStore } from '@kvent/event-store/core';

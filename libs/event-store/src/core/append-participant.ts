@@ -1,4 +1,7 @@
-/** An append as a participant of a commit: what it adds by the rows it has read, and what a conflict means. */
+/**
+ * An append as a participant of a commit: what it adds by the rows it has read, and what a conflict
+ * means.
+ */
 import type { Address, Row } from '@kvent/key-value-storage/provider';
 import {
   isPromise,

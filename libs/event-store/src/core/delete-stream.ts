@@ -13,8 +13,8 @@ import type { StreamRows } from './rows/stream-rows.js';
 type Options = CallOptions & { readonly expectedVersion?: number };
 
 /**
- * Returns whether there was anything to delete. `STREAM_LOCKED`, `STREAM_VERSION_MISMATCH`; an error
- * after the stream was marked has the number of removed rows (`done`).
+ * Returns whether there was anything to delete. `STREAM_LOCKED`, `STREAM_VERSION_MISMATCH`; an
+ * error after the stream was marked has the number of removed rows (`done`).
  */
 export async function deleteStream(rows: StreamRows, options: Options | undefined): Promise<boolean> {
   assertOptions('delete', options, ['signal', 'expectedVersion']);

@@ -1,6 +1,6 @@
 /**
- * The streams of a storage. Nest injects it; without Nest: `new EventStore(storage).stream(Orders)`;
- * inside a transaction: `eventStore.within(manager)`.
+ * The streams of a storage. Nest injects it; without Nest: `new
+ * EventStore(storage).stream(Orders)`; inside a transaction: `eventStore.within(manager)`.
  */
 import type { Clock, KeyValueStorage } from '@kvent/key-value-storage/core';
 import { invalidOption, resolveOptions, systemClock } from '@kvent/key-value-storage/provider';
@@ -21,8 +21,8 @@ import { safeObserver, type CommittedEvents, type StreamObserver } from './defin
 
 export interface EventStoreOptions extends EventStoreSettings {
   /**
-   * For tests: the clock for deadlines of sessions and waits for locks. Leases expire by the clock of
-   * the storage provider. @default the system clock
+   * For tests: the clock for deadlines of sessions and waits for locks. Leases expire by the clock
+   * of the storage provider. @default the system clock
    */
   readonly clock?: Clock | undefined;
   /** For logs, traces and metrics. */
@@ -81,7 +81,10 @@ export class EventStore {
     this.#clock = clock;
   }
 
-  /** The streams of one type. `INVALID_OPTION` for anything else than a definition, and an unknown provider. */
+  /**
+   * The streams of one type. `INVALID_OPTION` for anything else than a definition, and an unknown
+   * provider.
+   */
   stream<D extends AnyStream>(definition: D): EventStream<D> {
     const resolved = streamOf(definition);
     let stream = this.#streams.get(resolved);
@@ -103,12 +106,16 @@ export class EventStore {
     await this.#pending.settled();
   }
 
-  /** Opening a session is `STORAGE_NOT_OPEN` from now on; open sessions and other calls continue. */
+  /**
+   * Opening a session is `STORAGE_NOT_OPEN` from now on; open sessions and other calls continue.
+   */
   refuseSessions(): void {
     this.#sessions.refuse();
   }
 
-  /** For use before the storage closes: aborts and closes the open sessions, and waits until idle. */
+  /**
+   * For use before the storage closes: aborts and closes the open sessions, and waits until idle.
+   */
   async close(): Promise<void> {
     await this.#sessions.end();
     await this.idle();

@@ -63,7 +63,9 @@ const appendNames = ['expectedVersion', 'ifMatch', 'idempotencyKey', 'metadata',
 
 export class StoredStream<D extends AnyStream> extends EventStream<D> {
   readonly #context: StreamContext;
-  /** The database of the current tenant. Each call asks once; its retries and pages keep the answer. */
+  /**
+   * The database of the current tenant. Each call asks once; its retries and pages keep the answer.
+   */
   readonly #database: () => string;
 
   constructor(context: StreamContext, database: () => string) {
@@ -291,7 +293,8 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
     counters: CallCounters,
   ): Promise<{ readonly version: number; readonly replayed: boolean }> {
     counters.attempts += 1;
-    // the expected version is not part of the content: a repeat of the caller's work reads a later one
+    // the expected version is not part of the content: a repeat of the caller's work reads a later
+    // one
     const participant = this.#participant(rows, encoded, expectation, [events]);
     const record = this.#context.idempotencyRecord(
       rows,

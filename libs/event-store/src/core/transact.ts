@@ -1,6 +1,6 @@
 /**
- * `transact`: loads the state, calls the decision, and appends its events. After a conflict all of it
- * runs again, so that each decision is made on the state that its events are appended to.
+ * `transact`: loads the state, calls the decision, and appends its events. After a conflict all of
+ * it runs again, so that each decision is made on the state that its events are appended to.
  */
 import { isStorageError, type AtomicBatch } from '@kvent/key-value-storage/core';
 import { invalidOption, throwIfAborted, type Row } from '@kvent/key-value-storage/provider';

@@ -35,9 +35,9 @@ type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object
  * OrderPlaced(tenant, stream, data.customer) })`. Each event is published once, after its commit,
  * in the order of versions within a stream.
  *
- * Handlers and sagas run for the tenant of the commit (`TenantContext`; outside any tenant for shared
- * streams), and outside the async context of the request: what they need of it belongs into the
- * `metadata` of the event.
+ * Handlers and sagas run for the tenant of the commit (`TenantContext`; outside any tenant for
+ * shared streams), and outside the async context of the request: what they need of it belongs into
+ * the `metadata` of the event.
  *
  * Not crash-safe: events are not published when the process ends after the commit, or when its
  * outcome is unknown; nor are commits of other processes. What must not be missed belongs into the
@@ -46,8 +46,8 @@ type AnyMapping = Readonly<Record<string, ((event: Recorded<AnyEvent>) => object
 @Module({})
 export class EventBusBridgeModule {
   /**
-   * `INVALID_OPTION` at once for an unknown event type; at the start-up when `CqrsModule` is missing;
-   * and when the module is loaded lazily, after the start-up.
+   * `INVALID_OPTION` at once for an unknown event type; at the start-up when `CqrsModule` is
+   * missing; and when the module is loaded lazily, after the start-up.
    */
   static forFeature<D extends AnyStream>(definition: D, mapping: EventBusMapping<D>): DynamicModule {
     const owner = `EventBusBridgeModule.forFeature (${callSite(EventBusBridgeModule.forFeature)})`;

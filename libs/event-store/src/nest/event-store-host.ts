@@ -1,6 +1,6 @@
 /**
- * The event store of an application, on its storage, with the options of `forRoot` if there is one. It
- * closes before the storage.
+ * The event store of an application, on its storage, with the options of `forRoot` if there is one.
+ * It closes before the storage.
  */
 import { Inject, Module, type BeforeApplicationShutdown, type OnApplicationShutdown } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
@@ -13,7 +13,8 @@ import { StreamLogger } from './stream-logger.js';
 import { combineObservers, streamTelemetry } from './stream-telemetry.js';
 
 export const eventStoreOptionsToken = Symbol('kvent.event-store-options');
-// Symbol.for, because the door of `overrideEventStore` may be loaded from another copy of the package
+// Symbol.for, because the door of `overrideEventStore` may be loaded from another copy of the
+// package
 const eventStoreOverrideToken = Symbol.for('kvent.event-store-override');
 
 @Module({
@@ -47,7 +48,10 @@ export class EventStoreHost implements BeforeApplicationShutdown, OnApplicationS
     this.#store.refuseSessions();
   }
 
-  /** Requests have ended: sessions that are still open are terminated. The storage closes after this. */
+  /**
+   * Requests have ended: sessions that are still open are terminated. The storage closes after
+   * this.
+   */
   async onApplicationShutdown(): Promise<void> {
     await this.#store.close();
   }

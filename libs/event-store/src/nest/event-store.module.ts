@@ -31,13 +31,14 @@ export interface EventStoreAsyncOptions extends Pick<ModuleMetadata, 'imports'> 
 
 /**
  * Streams in Nest, on the storage of `KeyValueStorageModule.forRoot`. `forFeature` makes streams
- * injectable in the module that imports it; `forRoot` is optional, and sets options for all of them.
- * Entries are logged under `EventStore`, and calls are traced if `@opentelemetry/api` is installed.
- * When the application shuts down, no session can be opened; sessions that are open after the last
- * request are terminated before the storage closes.
+ * injectable in the module that imports it; `forRoot` is optional, and sets options for all of
+ * them. Entries are logged under `EventStore`, and calls are traced if `@opentelemetry/api` is
+ * installed. When the application shuts down, no session can be opened; sessions that are open
+ * after the last request are terminated before the storage closes.
  *
  * The start-up fails with `INVALID_OPTION`, before anything is opened, for a second root, a missing
- * storage, two definitions of one stream type, an unknown provider, and options that are not allowed.
+ * storage, two definitions of one stream type, an unknown provider, and options that are not
+ * allowed.
  */
 @Module({})
 export class EventStoreModule implements OnModuleInit {
@@ -61,8 +62,8 @@ export class EventStoreModule implements OnModuleInit {
   }
 
   /**
-   * The same with options made from injected values: `{ inject: [ConfigService], useFactory: (config:
-   * ConfigService) => ({ … }) }`.
+   * The same with options made from injected values: `{ inject: [ConfigService], useFactory:
+   * (config: ConfigService) => ({ … }) }`.
    */
   static forRootAsync({ imports = [], inject = [], useFactory }: EventStoreAsyncOptions): DynamicModule {
     const place = callSite(EventStoreModule.forRootAsync);

@@ -7,8 +7,8 @@ import { streamOf, type AnyStream, type ResolvedStream } from '../core/definitio
 const tokens = new WeakMap<ResolvedStream, symbol>();
 
 /**
- * The injection token of a definition's streams: `{ provide: getStreamToken(Orders), useValue: stub }`.
- * `INVALID_OPTION` for anything else than a definition.
+ * The injection token of a definition's streams: `{ provide: getStreamToken(Orders), useValue: stub
+ * }`. `INVALID_OPTION` for anything else than a definition.
  */
 export function getStreamToken(definition: AnyStream): InjectionToken {
   const resolved = streamOf(definition);

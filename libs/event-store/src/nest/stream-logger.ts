@@ -34,8 +34,8 @@ export class StreamLogger implements StreamObserver {
 
 /**
  * Strings without control characters, because an id must not forge a log line. Bigints and times as
- * strings, which every logger supports. Of a cause only what cannot hold data: the message of a parser
- * quotes its input.
+ * strings, which every logger supports. Of a cause only what cannot hold data: the message of a
+ * parser quotes its input.
  */
 function toLogFields(fields: object): Record<string, unknown> {
   return Object.fromEntries(

@@ -1,4 +1,7 @@
-/** Tests of decisions, which are plain functions: given events, when decided, then events. No storage. */
+/**
+ * Tests of decisions, which are plain functions: given events, when decided, then events. No
+ * storage.
+ */
 import assert from 'node:assert/strict';
 import {
   streamOf,
@@ -32,9 +35,9 @@ export interface Given<D> {
 }
 
 /**
- * `given(Orders, [placed]).when(cancel).then([cancelled])`; an `AssertionError` if that does not hold.
- * The decision gets the id 'given' and the number of events as version. Events are frozen, and must
- * be of known types and storable data, as in a stream (`INVALID_OPTION`, `INVALID_VALUE`).
+ * `given(Orders, [placed]).when(cancel).then([cancelled])`; an `AssertionError` if that does not
+ * hold. The decision gets the id 'given' and the number of events as version. Events are frozen,
+ * and must be of known types and storable data, as in a stream (`INVALID_OPTION`, `INVALID_VALUE`).
  */
 export function given<D extends AnyStream>(definition: D, events: readonly EventOf<D>[]): Given<D> {
   const stream = streamOf(definition);

@@ -171,8 +171,8 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
   }
 
   /**
-   * The row of the record when the call was done before. `IDEMPOTENCY_CONFLICT` when the key was used
-   * with other content.
+   * The row of the record when the call was done before. `IDEMPOTENCY_CONFLICT` when the key was
+   * used with other content.
    */
   async findReplay(
     record: IdempotencyRecord | undefined,

@@ -1,6 +1,7 @@
 /**
- * What applications inject and call; `stored-stream.ts` implements it. Abstract classes, because Nest
- * needs a runtime value for a decorated parameter. No private members, so that a stub is assignable.
+ * What applications inject and call; `stored-stream.ts` implements it. Abstract classes, because
+ * Nest needs a runtime value for a decorated parameter. No private members, so that a stub is
+ * assignable.
  */
 import type {
   AtomicChanges,
@@ -58,7 +59,9 @@ export interface Appended<S, E> extends Loaded<S> {
 export type PointInTime =
   | { readonly atVersion?: number; readonly atTime?: never }
   | { readonly atTime?: Date; readonly atVersion?: never };
-/** A number: exactly this version; 0 is 'absent'. 'present': any version from 1. 'any': no check. */
+/**
+ * A number: exactly this version; 0 is 'absent'. 'present': any version from 1. 'any': no check.
+ */
 export type ExpectedVersion = number | 'absent' | 'present' | 'any';
 
 export interface WriteEventsOptions extends CallOptions {
@@ -81,7 +84,9 @@ export interface Outcome<S, E> extends Loaded<S> {
   readonly events: readonly E[];
 }
 export interface SameCommit<S, E> {
-  /** Adds writes to the same commit, computed from the result. Not called when there are no events. */
+  /**
+   * Adds writes to the same commit, computed from the result. Not called when there are no events.
+   */
   readonly sameCommit?: ((batch: AtomicChanges, result: Outcome<S, E>) => void) | undefined;
 }
 export interface TransactOptions<S, E> extends WriteEventsOptions, SameCommit<S, E> {
@@ -93,7 +98,10 @@ export interface TransactOptions<S, E> extends WriteEventsOptions, SameCommit<S,
   /** Milliseconds to wait for a session to end. @default 0 */
   readonly lockTimeoutMs?: number | undefined;
 }
-/** `batch`: its writes are part of the same commit. Each run of the decision starts with an empty one. */
+/**
+ * `batch`: its writes are part of the same commit. Each run of the decision starts with an empty
+ * one.
+ */
 export interface DecisionContext {
   readonly id: string;
   readonly version: number;
@@ -145,7 +153,9 @@ export abstract class EventStream<D extends AnyStream> {
    * stream. `STREAM_VERSION_NOT_FOUND` for a version above the stream's.
    */
   abstract load(id: string, options?: CallOptions & PointInTime): Promise<Loaded<StateOf<D>>>;
-  /** Like `load`; `STREAM_NOT_FOUND` for an unknown stream, and for a time before its first event. */
+  /**
+   * Like `load`; `STREAM_NOT_FOUND` for an unknown stream, and for a time before its first event.
+   */
   abstract loadOrThrow(id: string, options?: CallOptions & PointInTime): Promise<Loaded<StateOf<D>>>;
   /**
    * Loads the state, calls `decide`, and appends the events it returns. After a conflict all of it
@@ -159,15 +169,18 @@ export abstract class EventStream<D extends AnyStream> {
     options?: TransactOptions<StateOf<D>, EventOf<D>>,
   ): Promise<Appended<StateOf<D>, EventOf<D>>>;
   /**
-   * Appends all events or none; returns the new version. `STREAM_VERSION_MISMATCH`, `STREAM_LOCKED`.
-   * Without events it returns the current version, and neither writes nor checks anything.
+   * Appends all events or none; returns the new version. `STREAM_VERSION_MISMATCH`,
+   * `STREAM_LOCKED`. Without events it returns the current version, and neither writes nor checks
+   * anything.
    */
   abstract append(
     id: string,
     events: readonly EventOf<D>[],
     options: AppendOptions,
   ): Promise<{ readonly version: number; readonly replayed: boolean }>;
-  /** An append that takes part in a larger commit: `storage.atomic().include(orders.appending(…))`. */
+  /**
+   * An append that takes part in a larger commit: `storage.atomic().include(orders.appending(…))`.
+   */
   abstract appending(
     id: string,
     events: readonly EventOf<D>[],
@@ -193,8 +206,8 @@ export abstract class EventStream<D extends AnyStream> {
   /** The streams of this type that have events, ordered by id. */
   abstract page(request?: StreamPageRequest, options?: CallOptions): Promise<StreamPage>;
   /**
-   * Deletes the stream for good: its id cannot be used again. Returns false when there was nothing to
-   * delete. An error after a part was deleted has `done`; calling again deletes the rest.
+   * Deletes the stream for good: its id cannot be used again. Returns false when there was nothing
+   * to delete. An error after a part was deleted has `done`; calling again deletes the rest.
    */
   abstract delete(
     id: string,
@@ -243,18 +256,22 @@ export abstract class EventStream<D extends AnyStream> {
 }
 
 export interface SessionOptions extends CallOptions {
-  /** Milliseconds that the lock is valid after each write or renewal; below 2^31. @default 60_000 */
+  /**
+   * Milliseconds that the lock is valid after each write or renewal; below 2^31. @default 60_000
+   */
   readonly sessionTimeoutMs?: number | undefined;
   /** Milliseconds to wait for another session to end. 0: fail at once. @default 5_000 */
   readonly openTimeoutMs?: number | undefined;
-  /** 'auto': renews the lock each third of `sessionTimeoutMs`, while it is open. @default 'manual' */
+  /**
+   * 'auto': renews the lock each third of `sessionTimeoutMs`, while it is open. @default 'manual'
+   */
   readonly renewal?: 'manual' | 'auto' | undefined;
 }
 
 /**
- * A locked stream. Calls run one at a time. Each write checks the lock in its own batch, so a holder
- * that paused past its expiry cannot write: `SESSION_EXPIRED`, or `SESSION_LOST` when another writer
- * has taken the stream since. After `close`, calls are `SESSION_NOT_OPEN`.
+ * A locked stream. Calls run one at a time. Each write checks the lock in its own batch, so a
+ * holder that paused past its expiry cannot write: `SESSION_EXPIRED`, or `SESSION_LOST` when
+ * another writer has taken the stream since. After `close`, calls are `SESSION_NOT_OPEN`.
  */
 export abstract class StreamSession<D extends AnyStream> implements AsyncDisposable {
   abstract readonly id: string;
@@ -278,7 +295,10 @@ export abstract class StreamSession<D extends AnyStream> implements AsyncDisposa
   abstract appending(events: readonly EventOf<D>[]): CommitParticipant;
   /** Makes the lock valid for `sessionTimeoutMs` from now; returns when it expires. */
   abstract renew(options?: CallOptions): Promise<Date>;
-  /** Unlocks the stream. Closing twice, or after expiry, has no effect on the lock of another session. */
+  /**
+   * Unlocks the stream. Closing twice, or after expiry, has no effect on the lock of another
+   * session.
+   */
   abstract close(): Promise<void>;
   /** Closes, and never rejects: where closing fails, the lock expires after its time. */
   abstract [Symbol.asyncDispose](): Promise<void>;

@@ -1,4 +1,6 @@
-/** `defineStream` declares a stream type. The definition is both the injection token and the type. */
+/**
+ * `defineStream` declares a stream type. The definition is both the injection token and the type.
+ */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { StateOf } from '@kvent/key-value-storage/core';
 import { invalidOption } from '@kvent/key-value-storage/provider';
@@ -73,14 +75,17 @@ export interface ResolvedStream extends StreamDefinition<unknown, AnyEvent> {
 export interface SnapshotOptions {
   /** An append that crosses a multiple of this number writes a snapshot. */
   readonly every: number;
-  /** Raise it when `evolve` or the shape of the state changes: older snapshots are ignored. @default 1 */
+  /**
+   * Raise it when `evolve` or the shape of the state changes: older snapshots are ignored. @default
+   * 1
+   */
   readonly schemaVersion?: number;
 }
 
 /**
- * Declares an event type: without data, with data of a type known only to the compiler, or with data
- * that a schema validates. With `schemaVersion` and `upcast` (`{ 1: v1 => v2 }`), data of an older
- * version are converted when they are read. `INVALID_OPTION` for a missing step.
+ * Declares an event type: without data, with data of a type known only to the compiler, or with
+ * data that a schema validates. With `schemaVersion` and `upcast` (`{ 1: v1 => v2 }`), data of an
+ * older version are converted when they are read. `INVALID_OPTION` for a missing step.
  */
 export function event(): EventSpec<undefined>;
 export function event<D>(): EventSpec<D>;
@@ -108,8 +113,8 @@ export function event(
 
 /**
  * Declares a stream type: its events, the state before the first of them, and how each one changes
- * it. `type` names the stored rows, so changing it loses the data. `INVALID_OPTION` for a blank type
- * or an option that is not allowed.
+ * it. `type` names the stored rows, so changing it loses the data. `INVALID_OPTION` for a blank
+ * type or an option that is not allowed.
  */
 export function defineStream<State, M extends EventMap>(
   type: string,
@@ -153,7 +158,10 @@ export function defineStream<State, M extends EventMap>(
   return Object.freeze(resolved) as StreamDefinition<State, EventsOf<M>>;
 }
 
-/** The definition with its defaults; `INVALID_OPTION` for anything that `defineStream` did not return. */
+/**
+ * The definition with its defaults; `INVALID_OPTION` for anything that `defineStream` did not
+ * return.
+ */
 export function streamOf(definition: unknown): ResolvedStream {
   if (
     typeof definition === 'object' &&

@@ -1,6 +1,6 @@
 /**
- * The error codes of streams: HTTP status, title, and whether the same call may succeed later. Retry
- * loops repeat errors with `conflict`.
+ * The error codes of streams: HTTP status, title, and whether the same call may succeed later.
+ * Retry loops repeat errors with `conflict`.
  */
 import { StorageError, type StorageErrorDetails } from '@kvent/key-value-storage/core';
 import type { ErrorKind, StorageErrorInit } from '@kvent/key-value-storage/internal';

@@ -152,7 +152,7 @@ export const recordedEvents = (
     recorded(event, rows, { version: before + index + 1, rowVersion, recordedAt }),
   );
 
-export function recorded(
+function recorded(
   { event: { type, data }, metadata: own, schemaVersion }: Omit<EncodedEvent, 'stored'>,
   rows: StreamRows,
   { version, rowVersion, recordedAt: at }: EventPosition,

@@ -26,7 +26,9 @@ export function versionIn(rows: StreamRows, { key }: ScannedRow): number {
 export const missingEventError = (rows: StreamRows, version: number, { version: of }: Head) =>
   corrupt(rows.event(version), `event ${version} is missing, and the stream is at version ${of}`);
 
-/** For a missing event: `STORAGE_CORRUPT`, unless the stream was deleted since its head was read. */
+/**
+ * For a missing event: `STORAGE_CORRUPT`, unless the stream was deleted since its head was read.
+ */
 export async function assertDeleted(
   rows: StreamRows,
   version: number,

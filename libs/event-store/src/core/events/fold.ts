@@ -1,6 +1,6 @@
 /**
- * Folds events into a state, with `initial` and `evolve` of the definition. What these throw becomes
- * an error with stream, version and type, so that the event can be found.
+ * Folds events into a state, with `initial` and `evolve` of the definition. What these throw
+ * becomes an error with stream, version and type, so that the event can be found.
  */
 import type { AnyEvent } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';
@@ -24,7 +24,10 @@ export function initialOf({ definition, name, path }: StreamRows): unknown {
   }
 }
 
-/** The state after an event, of which `evolve` gets type and data; `EVENT_UNREADABLE` when it throws. */
+/**
+ * The state after an event, of which `evolve` gets type and data; `EVENT_UNREADABLE` when it
+ * throws.
+ */
 export function evolve(rows: StreamRows, state: unknown, { type, data }: AnyEvent, step: Step): unknown {
   try {
     return rows.definition.evolve(state, data === undefined ? { type } : { type, data });

@@ -1,7 +1,8 @@
 /**
  * Loads a stream: one round trip reads the head, the newest snapshot and the last events. Where
  * events between the snapshot and these are missing, they are read page by page. The head decides
- * where the stream ends, so a missing event is a concurrent delete or damage, never a shorter stream.
+ * where the stream ends, so a missing event is a concurrent delete or damage, never a shorter
+ * stream.
  */
 import type { Address, ReadResult, Row, ScannedRow } from '@kvent/key-value-storage/provider';
 import { isPromise } from '@kvent/key-value-storage/internal';
@@ -15,9 +16,13 @@ import { decodeEvent } from './event-codec.js';
 import { eventRange, missingEventError, versionIn } from './event-rows.js';
 import { evolve, initialOf } from './fold.js';
 
-/** Events beyond `snapshot.every` that the first round trip reads: the next snapshot may be pending. */
+/**
+ * Events beyond `snapshot.every` that the first round trip reads: the next snapshot may be pending.
+ */
 const tailMargin = 28;
-/** The maximum of events that the first round trip reads: more would slow down loads that need few. */
+/**
+ * The maximum of events that the first round trip reads: more would slow down loads that need few.
+ */
 const tailMax = 128;
 /** Events of a page: few enough to stay small with the largest, enough to need few round trips. */
 const pageEvents = 500;
@@ -166,7 +171,10 @@ class Replay {
     return this.version === end;
   }
 
-  /** Returns whether the event is the next one. A promise only when a schema validates asynchronously. */
+  /**
+   * Returns whether the event is the next one. A promise only when a schema validates
+   * asynchronously.
+   */
   #fold(version: number, row: Row): boolean | Promise<boolean> {
     if (version !== this.version + 1) return false;
     const event = decodeEvent(this.#rows, version, row);

@@ -1,4 +1,7 @@
-/** Reads the events of a stream page by page: a range reads only its rows, and memory stays constant. */
+/**
+ * Reads the events of a stream page by page: a range reads only its rows, and memory stays
+ * constant.
+ */
 import type { CallOptions } from '@kvent/key-value-storage/core';
 import { invalidOption, throwIfAborted, type ScannedRow } from '@kvent/key-value-storage/provider';
 import { assertOptions, inspect, outOfRange } from '@kvent/key-value-storage/internal';

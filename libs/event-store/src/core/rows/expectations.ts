@@ -1,6 +1,6 @@
 /**
- * The version that the caller expects of a stream: `expectedVersion` or `ifMatch`. An option that is
- * present with the value `undefined` is an error, so that a mistake never turns a check off.
+ * The version that the caller expects of a stream: `expectedVersion` or `ifMatch`. An option that
+ * is present with the value `undefined` is an error, so that a mistake never turns a check off.
  */
 import { invalidOption, storageError } from '@kvent/key-value-storage/provider';
 import { inspect, isPrecondition, outOfRange, versionIn } from '@kvent/key-value-storage/internal';

@@ -1,8 +1,8 @@
 /**
- * The table of batches: what each operation on a stream checks and changes, as pure functions of the
- * rows that were read. Each batch that changes a held head also replaces or deletes the lease, so
- * that a renewal needs to check only the lease. `test/streams/sessions-model.spec.ts` explores all
- * orders of these batches, and finds every check that is left out.
+ * The table of batches: what each operation on a stream checks and changes, as pure functions of
+ * the rows that were read. Each batch that changes a held head also replaces or deletes the lease,
+ * so that a renewal needs to check only the lease. `test/streams/sessions-model.spec.ts` explores
+ * all orders of these batches, and finds every check that is left out.
  */
 import type {
   Change,
@@ -65,8 +65,9 @@ export function appendBatch(
 }
 
 /**
- * An append to a stream whose lease has expired. The lease is checked and deleted, so that the batch
- * conflicts with a renewal in flight, and a clock that steps back cannot make the lease valid again.
+ * An append to a stream whose lease has expired. The lease is checked and deleted, so that the
+ * batch conflicts with a renewal in flight, and a clock that steps back cannot make the lease valid
+ * again.
  */
 export function takeOverBatch(rows: TableRows, head: Head, events: readonly StoredValue[]): Contribution {
   const { checks, changes } = putEvents(rows, head.version, events);

@@ -1,9 +1,9 @@
 /**
- * A session holds a lease: a row that expires by the provider's clock, so it holds across processes.
- * Each write checks the lease in the batch of its events, so that a holder that paused past its
- * expiry cannot write, and a late close never frees the lock of the next holder. The session counts
- * its own deadline on the monotonic clock from before the request was sent: it may end earlier than
- * by the provider's clock, never later.
+ * A session holds a lease: a row that expires by the provider's clock, so it holds across
+ * processes. Each write checks the lease in the batch of its events, so that a holder that paused
+ * past its expiry cannot write, and a late close never frees the lock of the next holder. The
+ * session counts its own deadline on the monotonic clock from before the request was sent: it may
+ * end earlier than by the provider's clock, never later.
  */
 import { isStorageError, type CallOptions, type CommitParticipant } from '@kvent/key-value-storage/core';
 import { throwIfAborted, type Row } from '@kvent/key-value-storage/provider';

@@ -121,7 +121,10 @@ class SessionOpening {
     }
   }
 
-  /** The caller has aborted: frees the lock in case it was taken. Where this fails, the lock expires. */
+  /**
+   * The caller has aborted: frees the lock in case it was taken. Where this fails, the lock
+   * expires.
+   */
   #freeInBackground(at: number, version: string): void {
     const rows = this.#rows;
     const content = closeBatch(rows, { session: this.#session, version: at, head: version, lease: version });

@@ -34,7 +34,10 @@ export const snapshotsUpTo = (rows: StreamRows, version: number | undefined): Sc
   limit: 1,
 });
 
-/** Starts with the row that `snapshotsUpTo` found, and continues with older ones until one is usable. */
+/**
+ * Starts with the row that `snapshotsUpTo` found, and continues with older ones until one is
+ * usable.
+ */
 export async function newestSnapshot(
   rows: StreamRows,
   first: ScannedRow | undefined,

@@ -15,8 +15,8 @@ export const crossesInterval = (every: number | undefined, before: number, after
   every !== undefined && Math.floor(before / every) < Math.floor(after / every);
 
 /**
- * The change that stores a state. `INVALID_VALUE` for a state that cannot be stored, `LIMIT_EXCEEDED`
- * above 900 KB.
+ * The change that stores a state. `INVALID_VALUE` for a state that cannot be stored,
+ * `LIMIT_EXCEEDED` above 900 KB.
  */
 function snapshotChange(rows: StreamRows, { version, state }: Snapshot): Change {
   const what = `the snapshot of ${rows.name} at version ${version}`;
@@ -26,8 +26,8 @@ function snapshotChange(rows: StreamRows, { version, state }: Snapshot): Change 
 }
 
 /**
- * The change that stores a snapshot in the batch of an append. It is left out, with a log entry, when
- * the state cannot be stored or the batch has no room for it.
+ * The change that stores a snapshot in the batch of an append. It is left out, with a log entry,
+ * when the state cannot be stored or the batch has no room for it.
  */
 export function snapshotBesideEvents(
   rows: StreamRows,

@@ -1,8 +1,8 @@
 /**
- * The law of ends: a deleted stream never returns, a closed storage does nothing, and an aborted call
- * does nothing. If a deleted id could start again at version 1, an old client could append to a
- * stream that it has never read. Reads during a delete are the whole stream or an error, never a part.
- * The last clause holds the log: one entry for each thing that happens.
+ * The law of ends: a deleted stream never returns, a closed storage does nothing, and an aborted
+ * call does nothing. If a deleted id could start again at version 1, an old client could append to
+ * a stream that it has never read. Reads during a delete are the whole stream or an error, never a
+ * part. The last clause holds the log: one entry for each thing that happens.
  */
 import assert from 'node:assert/strict';
 import { collect, breaks, concurrently, assertRejects } from '@kvent/key-value-storage/testing';

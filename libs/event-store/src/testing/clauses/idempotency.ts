@@ -1,8 +1,8 @@
 /**
- * The law of idempotency keys: a repeated call with the same key and content is done once and returns
- * the result of the first call, as long as the record of its key is kept. A client whose answer was
- * lost can only be safe by repeating the call, so a repeat must never append twice, whether it comes
- * later, at the same time, or from another process.
+ * The law of idempotency keys: a repeated call with the same key and content is done once and
+ * returns the result of the first call, as long as the record of its key is kept. A client whose
+ * answer was lost can only be safe by repeating the call, so a repeat must never append twice,
+ * whether it comes later, at the same time, or from another process.
  */
 import assert from 'node:assert/strict';
 import {

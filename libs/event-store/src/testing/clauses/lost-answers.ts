@@ -1,8 +1,8 @@
 /**
  * The law of lost answers: a commit whose outcome is unknown is STORAGE_OUTCOME_UNKNOWN, never a
- * failure, because it may have been done. A repeat with an idempotency key returns what happened, and
- * a session reads its rows before its next write. The clauses lose either the request or the answer:
- * the caller sees no difference, and both must end well.
+ * failure, because it may have been done. A repeat with an idempotency key returns what happened,
+ * and a session reads its rows before its next write. The clauses lose either the request or the
+ * answer: the caller sees no difference, and both must end well.
  */
 import assert from 'node:assert/strict';
 import { isStorageError, type StorageProvider } from '@kvent/key-value-storage/core';
@@ -14,7 +14,9 @@ import { breaksSessions, breaksStream, type StreamClause } from '../kit/stream-c
 /** What is lost: the answer of a commit that was done, or the request. */
 const losses = ['answer', 'request'] as const;
 
-/** Loses the first commit of `work` that changes a row of this kind: its outcome must be unknown. */
+/**
+ * Loses the first commit of `work` that changes a row of this kind: its outcome must be unknown.
+ */
 async function losing(
   provider: StorageProvider,
   loss: (typeof losses)[number],

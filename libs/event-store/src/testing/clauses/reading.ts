@@ -1,8 +1,8 @@
 /**
- * The law of reads: a read returns exactly the events of its range, in order, and a load folds exactly
- * the events up to its version. What is missing or unreadable is an error that names it, never a
- * shorter stream, because a decision on an incomplete state would be wrong without notice. The
- * clauses also hold the costs: which rows are read, and how many at once.
+ * The law of reads: a read returns exactly the events of its range, in order, and a load folds
+ * exactly the events up to its version. What is missing or unreadable is an error that names it,
+ * never a shorter stream, because a decision on an incomplete state would be wrong without notice.
+ * The clauses also hold the costs: which rows are read, and how many at once.
  */
 import assert from 'node:assert/strict';
 import { collect, changesPages, assertRejects, assertThrows } from '@kvent/key-value-storage/testing';

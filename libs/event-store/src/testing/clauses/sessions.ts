@@ -1,9 +1,9 @@
 /**
- * The law of sessions: while a session holds a stream, only it can write, in every process; and once
- * its lease has expired it can write no more, however late it notices. A lease alone cannot promise
- * the second, because a holder may pause between its check and its write. So each write checks the
- * lease in its own batch, by the clock of the provider. The clauses prove both with a clock that is
- * moved by hand.
+ * The law of sessions: while a session holds a stream, only it can write, in every process; and
+ * once its lease has expired it can write no more, however late it notices. A lease alone cannot
+ * promise the second, because a holder may pause between its check and its write. So each write
+ * checks the lease in its own batch, by the clock of the provider. The clauses prove both with a
+ * clock that is moved by hand.
  */
 import assert from 'node:assert/strict';
 import {

@@ -1,6 +1,6 @@
 /**
- * The law of transactions: streams within the caller's database transaction are committed with it, or
- * not at all, and nothing about them is written or published outside of it. So events and the
+ * The law of transactions: streams within the caller's database transaction are committed with it,
+ * or not at all, and nothing about them is written or published outside of it. So events and the
  * caller's own tables cannot disagree. Everything else holds as outside: tenants, settings, checks,
  * locks and idempotency keys.
  */
@@ -102,8 +102,8 @@ export const withinClauses: readonly StreamClause[] = [
         [await ledger.version('a'), await ledger.version('b'), await things.has('beside')],
         [2, 0, false],
       );
-      // an append that does not know the state writes no snapshot: nothing runs in the background of a
-      // transaction that the caller may end
+      // an append that does not know the state writes no snapshot: nothing runs in the background
+      // of a transaction that the caller may end
       await store.stream(KeptLedger).append('kept', many(12), { expectedVersion: 0 });
       await store.idle();
       await commit();

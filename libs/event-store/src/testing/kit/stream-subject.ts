@@ -25,7 +25,10 @@ import {
 import { Ledger, type LedgerStream } from './ledger.js';
 
 export interface StreamUnderTest extends ProviderUnderTest {
-  /** 'off': calls of one process do not wait for each other: results must not depend on it. @default 'on' */
+  /**
+   * 'off': calls of one process do not wait for each other: results must not depend on it. @default
+   * 'on'
+   */
   readonly locks?: 'on' | 'off';
 }
 
@@ -82,7 +85,10 @@ export class StreamSubject {
   }
   /** The definition of `things`. */
   readonly thing = defineState<{ readonly n: number; readonly text?: string }>('thing');
-  /** A transaction of the engine, with the storage inside it; rolled back if a clause leaves it open. */
+  /**
+   * A transaction of the engine, with the storage inside it; rolled back if a clause leaves it
+   * open.
+   */
   async transaction(): Promise<OpenTransaction & { readonly storage: KeyValueStorage }> {
     return await this.#subject.transaction();
   }
