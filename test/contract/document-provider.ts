@@ -230,7 +230,9 @@ export class DocumentProvider implements StorageProvider {
     return existed;
   }
 
-  /** The same loop for every other change of a database; `change` returns how many rows it changed. */
+  /**
+   * The same loop for every other change of a database; `change` returns how many rows it changed.
+   */
   async #change(
     database: string,
     steady: SteadyTime,

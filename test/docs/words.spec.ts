@@ -26,7 +26,9 @@ const notYetRewritten = ['CONTRIBUTING.md', 'docs/guides/testing.md'];
 /** Printed from the clauses. */
 const generatedPage = 'docs/reference/contract.md';
 
-/** The lines of a page without names of tests and generated parts, whose words are in the sources. */
+/**
+ * The lines of a page without names of tests and generated parts, whose words are in the sources.
+ */
 function ownLines({ path, lines }: Page): readonly string[] {
   let generated = false;
   return lines.slice(0, path === glossary.path ? bannedFrom : undefined).map((line) => {

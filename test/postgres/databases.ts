@@ -1,7 +1,7 @@
 /**
  * Databases for tests, on the server of the run (`server-of-run.ts`).
  *
- *   await using database = await freshDatabase();   // empty, for this test only, dropped at the end
+ *   await using database = await freshDatabase(); // empty, for this test only, dropped at the end
  *   new PostgresProvider({ url: database.url });
  *
  *   const url = await workerDatabase(); // one for all tests of this Jest worker: bring a schema or

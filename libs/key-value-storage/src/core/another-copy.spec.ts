@@ -27,7 +27,9 @@ it('a store, a batch and a part of another copy are refused with that reason', a
   expect(() => storage.atomic().set(new TypedStore() as never, 'a', 1)).toThrow(
     expect.objectContaining(refused),
   );
-  expect(() => storage.atomic().include(new AppendParticipant() as never)).toThrow(expect.objectContaining(refused));
+  expect(() => storage.atomic().include(new AppendParticipant() as never)).toThrow(
+    expect.objectContaining(refused),
+  );
   await expect(commitAtomic(new Atomic() as never, undefined, undefined)).rejects.toMatchObject(refused);
   for (const other of [{}, Object.create(null), null, undefined, 5, 'store'])
     expect(() => storage.atomic().set(other as never, 'a', 1)).toThrow(

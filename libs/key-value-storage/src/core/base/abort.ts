@@ -1,6 +1,6 @@
 /**
- * Cancellation (law 12). A call that is queued takes no effect. A call that was handed to the engine
- * ends at once, with an unknown effect.
+ * Cancellation (law 12). A call that is queued takes no effect. A call that was handed to the
+ * engine ends at once, with an unknown effect.
  */
 import { storageError, type StorageError } from './errors.js';
 

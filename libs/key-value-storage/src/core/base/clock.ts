@@ -38,9 +38,9 @@ export interface StoredTime {
 }
 
 /**
- * The time of providers without a server: the wall clock, but never before the last stored time plus
- * the monotonic time since then. So a wall clock that steps back revives no expired row and stops no
- * countdown, and a reading that was never stored has no effect.
+ * The time of providers without a server: the wall clock, but never before the last stored time
+ * plus the monotonic time since then. So a wall clock that steps back revives no expired row and
+ * stops no countdown, and a reading that was never stored has no effect.
  */
 export class SteadyTime {
   readonly #clock: Clock;

@@ -53,7 +53,9 @@ const kinds = {
 
 /** The fields that come with each code. Other packages add theirs by declaration merging. */
 export interface StorageErrorDetails {
-  /** `check`: 'caller' for a check of the caller (`ifMatch`): never retried, and a 412 over HTTP. */
+  /**
+   * `check`: 'caller' for a check of the caller (`ifMatch`): never retried, and a 412 over HTTP.
+   */
   STORAGE_CONFLICT: {
     readonly key: Key;
     readonly expected: string;
@@ -103,9 +105,9 @@ export interface StorageErrorInit {
 /**
  * Every error that this library throws. `effect`: 'none' when nothing was changed, 'unknown' when a
  * write may have been committed; always 'unknown' for `STORAGE_OUTCOME_UNKNOWN`. `retryable`:
- * whether the same call may succeed later. `attempts`: set by a retry loop that gave up; outer loops
- * then do not retry. `done`: how many items a page-wise deletion, or a copy, had done before it
- * failed.
+ * whether the same call may succeed later. `attempts`: set by a retry loop that gave up; outer
+ * loops then do not retry. `done`: how many items a page-wise deletion, or a copy, had done before
+ * it failed.
  */
 export class StorageError<Code extends string = string> extends Error {
   readonly code: Code;

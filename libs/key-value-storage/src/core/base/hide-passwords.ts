@@ -1,7 +1,7 @@
 /**
  * Hides passwords in text that is shown: in addresses (`scheme://user:password@host`) and settings
- * (`password=…`, `PGPASSWORD=…`), plain or percent-encoded. They are found by their form alone. Each
- * character is read a bounded number of times.
+ * (`password=…`, `PGPASSWORD=…`), plain or percent-encoded. They are found by their form alone.
+ * Each character is read a bounded number of times.
  */
 const hidden = '***';
 
@@ -69,8 +69,8 @@ function passwordIn(address: string, colon: string, at: string): Span | undefine
 
 /**
  * Whether a path looks like an address, which may hold a password that a directory of that name
- * would show: it has `://`, begins or ends with a quote or a blank, or has the form `user:…@host` or
- * `password=…`.
+ * would show: it has `://`, begins or ends with a quote or a blank, or has the form `user:…@host`
+ * or `password=…`.
  */
 export function looksLikeAddress(path: string): boolean {
   return (

@@ -1,7 +1,7 @@
 /**
- * The kind of a value, by its internal slots and not by `instanceof`, because each realm has classes
- * of its own. Jest runs tests in a realm of their own: there a date of `fs.stat`, or a map of
- * `structuredClone`, is no instance of the test's classes.
+ * The kind of a value, by its internal slots and not by `instanceof`, because each realm has
+ * classes of its own. Jest runs tests in a realm of their own: there a date of `fs.stat`, or a map
+ * of `structuredClone`, is no instance of the test's classes.
  */
 
 /** Whether a method of a built-in class accepts the value: it throws on any other kind. */

@@ -15,7 +15,9 @@ const short: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t'
 const escapeCharacter = (character: string): string =>
   short[character] ?? `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 
-/** The text with every unprintable character escaped; inside JSON strings it stays the same JSON. */
+/**
+ * The text with every unprintable character escaped; inside JSON strings it stays the same JSON.
+ */
 export function printable(text: string): string {
   return text.replace(unprintable, escapeCharacter);
 }

@@ -31,7 +31,9 @@ export const keyOf = ({ key }: RowAddress): Key => decodeKey(key) ?? key;
 export const existsError = (state: string, key: Key): StorageError<'KEY_EXISTS'> =>
   storageError('KEY_EXISTS', `${state} ${inspect(key)} already exists.`, { key });
 
-/** `check`: 'caller' where the failed check was the caller's (`ifMatch`), which is never retried. */
+/**
+ * `check`: 'caller' where the failed check was the caller's (`ifMatch`), which is never retried.
+ */
 export function conflictError(
   { address, expected, actual }: ConflictedBatch,
   check: 'caller' | 'own',

@@ -1,6 +1,6 @@
 /**
- * The retry loop. It repeats work only after a conflict with a concurrent write, with effect 'none',
- * and not after a failed check of the caller's. Delays grow exponentially with full jitter
+ * The retry loop. It repeats work only after a conflict with a concurrent write, with effect
+ * 'none', and not after a failed check of the caller's. Delays grow exponentially with full jitter
  * (M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
  */
 import { throwIfAborted } from '../base/abort.js';
@@ -15,7 +15,9 @@ export interface RetryOptions {
   readonly delayMs?: number | undefined;
   /** Milliseconds of each delay at most. @default 100 */
   readonly delayMsMax?: number | undefined;
-  /** Milliseconds after the start of the first attempt in which attempts may start. @default 5_000 */
+  /**
+   * Milliseconds after the start of the first attempt in which attempts may start. @default 5_000
+   */
   readonly budgetMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -44,7 +44,9 @@ export function decodeCursor(scope: CursorScope, cursor: unknown): string {
 
 const invalidCursor = (message: string) => storageError('INVALID_CURSOR', message, {});
 
-/** Whether it is an encoded key: an engine is never asked for NUL, lone surrogates or a long key. */
+/**
+ * Whether it is an encoded key: an engine is never asked for NUL, lone surrogates or a long key.
+ */
 function isKey(encoded: string): boolean {
   try {
     const key = decodeKey(encoded);

@@ -116,8 +116,8 @@ export abstract class KeyValueStore<in out T> {
    */
   abstract touch(key: Key, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo>;
   /**
-   * Deletes, and returns whether there was an entry. With `ifMatch` only the version that the caller
-   * has read: `STORAGE_CONFLICT` otherwise, also where there is none.
+   * Deletes, and returns whether there was an entry. With `ifMatch` only the version that the
+   * caller has read: `STORAGE_CONFLICT` otherwise, also where there is none.
    */
   abstract delete(
     key: Key,
@@ -157,8 +157,8 @@ export abstract class KeyValueStore<in out T> {
   abstract keys(range?: KeyRange, options?: ReadOptions): AsyncIterable<Key>;
   abstract count(range?: KeyRange, options?: ReadOptions): Promise<number>;
   /**
-   * Deletes page by page and returns how many; an error has their number as `done`. Without a bound,
-   * or with an empty one, it is `INVALID_OPTION`.
+   * Deletes page by page and returns how many; an error has their number as `done`. Without a
+   * bound, or with an empty one, it is `INVALID_OPTION`.
    */
   abstract deleteMany(range: KeyRange, options?: CallOptions): Promise<number>;
   /** Deletes every entry of this store and tenant, as `deleteMany` does. */
@@ -221,7 +221,9 @@ export abstract class AtomicChanges {
   abstract save<T>(store: KeyValueStore<T>, entry: Entry<NoInfer<T>>): this;
   /** Deletes; with an entry instead of a key only the version that was read. */
   abstract delete(store: AnyStore, key: Key | EntryInfo): this;
-  /** Adds a part of another package: `orders.appending(…)`. One stream twice is `INVALID_OPTION`. */
+  /**
+   * Adds a part of another package: `orders.appending(…)`. One stream twice is `INVALID_OPTION`.
+   */
   abstract include(participant: CommitParticipant): this;
 }
 

@@ -9,8 +9,8 @@ type AnyMethod = (...given: never[]) => unknown;
 export type ClassOf<T> = abstract new (...given: never[]) => T;
 
 /**
- * The stored part of `T`: its properties, not its methods. Plain types stay as they are, and so does
- * a class with private members: its data alone are not assignable to it.
+ * The stored part of `T`: its properties, not its methods. Plain types stay as they are, and so
+ * does a class with private members: its data alone are not assignable to it.
  */
 export type Data<T> = T extends
   | string
@@ -31,7 +31,9 @@ export type Data<T> = T extends
       : { [K in keyof T as T[K] extends AnyMethod ? never : K]: T[K] }
     : T;
 
-/** What a store takes: a value that was read, or its data. The union makes generic helpers compile. */
+/**
+ * What a store takes: a value that was read, or its data. The union makes generic helpers compile.
+ */
 export type Input<T> = T | Data<T>;
 
 export interface StateOptions {

@@ -1,4 +1,6 @@
-/** Values of a state: validated by its schema, encoded to be stored, decoded to frozen instances. */
+/**
+ * Values of a state: validated by its schema, encoded to be stored, decoded to frozen instances.
+ */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import {
   copyProperties,
