@@ -3,7 +3,7 @@ import { lockNameOf, rowNameOf } from './row-name.js';
 import type { Batch, Value } from './storage-provider.js';
 
 /** What a batch touches, and how large it is. */
-export interface Footprint {
+interface Footprint {
   /** The lock names of the rows that it checks or changes, each once. */
   readonly rows: readonly string[];
   /** Of its keys and values, as `limits.batchBytesMax` counts them. */

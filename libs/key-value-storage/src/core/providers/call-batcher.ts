@@ -23,7 +23,7 @@ export interface Call<Input, Output> {
   readonly reject: (error: unknown) => void;
 }
 
-export interface CallBatcherOptions<Input, Output> {
+interface CallBatcherOptions<Input, Output> {
   /** In messages: 'A commit'. */
   readonly what: string;
   /** The effect of a call that is aborted in flight. */
@@ -45,7 +45,7 @@ export interface CallBatcherOptions<Input, Output> {
 }
 
 /** Reports on single calls while their group is in flight. */
-export interface Progress<Output> {
+interface Progress<Output> {
   readonly answered: (index: number, output: Output) => void;
   readonly waiting: (index: number, blockedBy: string) => void;
 }

@@ -10,7 +10,7 @@ import { isError, messageOf } from '../../../core/base/kinds.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
 
 /** The changes of a commit, and what it returns once they are on disk. */
-export interface Evaluated<A> {
+interface Evaluated<A> {
   readonly effects: readonly RowEffect[];
   readonly result: A;
 }
