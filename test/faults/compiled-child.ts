@@ -9,7 +9,8 @@ import { dirname, join, relative } from 'node:path';
 
 const root = join(import.meta.dirname, '../..');
 const library = 'libs/key-value-storage/src';
-const sources = [`${library}/core`, `${library}/providers/json-file`, 'test/faults'];
+const folders = [`${library}/core`, `${library}/providers/json-file`, 'test/faults'];
+const doors = [`${library}/provider.ts`];
 
 export interface Compiled extends AsyncDisposable {
   /** Where a file of `test/faults` is now. */
@@ -21,17 +22,19 @@ export async function compileChildren(): Promise<Compiled> {
   await mkdir(target, { recursive: true });
   const folder = await mkdtemp(join(target, 'children-'));
   await writeFile(join(folder, 'package.json'), '{ "type": "module" }');
-  for (const source of sources) {
-    for (const entry of await readdir(join(root, source), { recursive: true, withFileTypes: true })) {
-      if (!entry.isFile() || !entry.name.endsWith('.ts') || entry.name.endsWith('.spec.ts')) continue;
-      const path = join(entry.parentPath, entry.name);
-      await compile(path, join(folder, relative(root, path)).replace(/\.ts$/, '.js'));
-    }
-  }
+  const files = [...doors, ...(await Promise.all(folders.map(sourcesIn))).flat()];
+  for (const file of files) await compile(join(root, file), join(folder, file.replace(/\.ts$/, '.js')));
   return {
     path: (name) => join(folder, 'test/faults', name),
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
   };
+}
+
+async function sourcesIn(folder: string): Promise<readonly string[]> {
+  const entries = await readdir(join(root, folder), { recursive: true, withFileTypes: true });
+  return entries
+    .filter(({ name }) => name.endsWith('.ts') && !name.endsWith('.spec.ts'))
+    .map(({ name, parentPath }) => relative(root, join(parentPath, name)));
 }
 
 async function compile(from: string, to: string): Promise<void> {
