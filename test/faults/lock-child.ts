@@ -4,8 +4,7 @@
  * <key> <text>`, `get <key>`, `scan`, `drop` or `close`, and each is answered by one line of JSON.
  */
 import { createInterface } from 'node:readline';
-import { isStorageError } from '../../libs/key-value-storage/src/core.js';
-import { versionSource, type Address } from '../../libs/key-value-storage/src/provider.js';
+import { isStorageError, versionSource, type Address } from '../../libs/key-value-storage/src/provider.js';
 import { JsonFileProvider } from '../../libs/key-value-storage/src/providers/json-file/json-file-provider.js';
 
 const [, , directory = '', timeout = '0'] = process.argv;

@@ -122,7 +122,7 @@ describe('A backup', () => {
       ['restore', '--from', join(place.folder, 'backup.gz'), '--to', join(place.folder, 'restored')],
       place.folder,
     );
-    await expect(restoring).rejects.toThrow('is not a plain file');
+    await expect(restoring).rejects.toThrow('must be a plain file');
   });
 });
 

@@ -222,7 +222,7 @@ describe('opening', () => {
   it('again returns the rows that were stored; opening twice is refused', async () => {
     const store = await open();
     await commit(store, batch([put('a', '{"title":"Tea"}')]));
-    await expect(store.open()).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+    await expect(store.open()).rejects.toMatchObject({ code: 'INVALID_STATE' });
     await store.close();
     await expect(read(store, 'a')).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
     await Promise.all([store.close(), store.open()]);
