@@ -173,7 +173,7 @@ describe('options of the Postgres provider', () => {
   });
 
   it.each([[null], [5], [url]])('says that %p is no options', (options) => {
-    expect(refusal(options as unknown as object)).toMatch(/options as an object|no option/);
+    expect(refusal(options as unknown as object)).toMatch(/options must be an object|no option/);
     expect(refusal(options as unknown as object)).not.toContain('secret');
   });
 
