@@ -53,10 +53,14 @@ describe('a planted violation', () => {
   };
   const wall = 'boundaries/dependencies';
 
-  it.each(wallsBetweenRooms())('is noticed when $from imports $to', async ({ file, specifier }) => {
-    expect(await lint(file, `import * as planted from '${specifier}';\nexport { planted };\n`)).toContain(
-      wall,
+  it.each(wallsAround())('is noticed when $from imports what it must not know', async ({ file, targets }) => {
+    // an import for each room in one file: a file for each would cost half a minute
+    const code = targets.map(({ specifier }) => `export * as planted from '${specifier}';\n`).join('');
+    const [result] = await eslint.lintText(code, { filePath: join(root, file) });
+    const noticed = new Set(
+      result?.messages.filter(({ ruleId }) => ruleId === wall).map(({ line }) => targets[line - 1]?.to),
     );
+    expect(targets.map(({ to }) => to).filter((to) => !noticed.has(to))).toEqual([]);
   });
 
   it.each([...table].flatMap(([name, room]) => (room.packages === '*' ? [] : [name])))(
@@ -194,16 +198,26 @@ function describeImport({ file, specifier }: Import): string {
 }
 
 /** One pair for each wall: a room, and a file that exists in a room it must not know. */
-function wallsBetweenRooms(): readonly { from: string; to: string; file: string; specifier: string }[] {
-  return [...table].flatMap(([from, room]) =>
-    [...table.keys()].flatMap((to) => {
-      const target = files.find((file) => roomOf(file) === to && file.endsWith('.ts'));
-      if (to === from || room.rooms.includes(to) || target === undefined || from === 'tooling') return [];
+interface Target {
+  readonly to: string;
+  readonly specifier: string;
+}
+
+/** Of each room: a path in it, and a file of every room that it must not import from. */
+function wallsAround(): readonly { from: string; file: string; targets: readonly Target[] }[] {
+  return [...table]
+    .filter(([from]) => from !== 'tooling')
+    .map(([from, room]) => {
       const file = placeIn(from);
       const up = '../'.repeat(dirname(file).split('/').length);
-      return [{ from, to, file, specifier: `${up}${target.replace(/\.ts$/, '.js')}` }];
-    }),
-  );
+      const targets = [...table.keys()].flatMap((to) => {
+        const target = files.find((source) => roomOf(source) === to && source.endsWith('.ts'));
+        if (to === from || room.rooms.includes(to) || target === undefined) return [];
+        return [{ to, specifier: `${up}${target.replace(/\.ts$/, '.js')}` }];
+      });
+      return { from, file, targets };
+    })
+    .filter(({ targets }) => targets.length > 0);
 }
 
 /** A path where a file of this room could be. */
