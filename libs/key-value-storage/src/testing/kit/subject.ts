@@ -256,11 +256,22 @@ export class Subject {
     return result;
   }
 
-  /** Puts one row, and answers its version. */
+  /** Puts one row, and returns its version. */
   async putRow(address: Address, value: string | StoredValue, ttl: TimeToLive = 'never'): Promise<string> {
     const version = this.nextVersion();
     await this.mustCommit({ database: address.database, version, changes: [put(address, value, ttl)] });
     return version;
+  }
+
+  /** Puts one row, and advances the clock until it has just expired. */
+  async putExpiredRow(
+    key = 'gone',
+    value: string | StoredValue = '"old"',
+  ): Promise<{ readonly address: Address; readonly version: string }> {
+    const address = this.address(key);
+    const version = await this.putRow(address, value, 1_000);
+    await this.clock.advance(1_000);
+    return { address, version };
   }
 
   // ─── reading

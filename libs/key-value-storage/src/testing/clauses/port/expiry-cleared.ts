@@ -4,25 +4,11 @@
  * be observable.
  */
 import assert from 'node:assert/strict';
-import type { Row } from '../../../provider.js';
 import { breaks, changesBatches } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
-import type { Subject } from '../../kit/subject.js';
 import { json, remove } from '../../kit/batches.js';
 
 const law = 6;
-
-/** A row that has just expired, and its old version. */
-async function expired(
-  subject: Subject,
-  key = 'gone',
-  value: Row['value'] = json('"old"'),
-): Promise<{ address: ReturnType<Subject['address']>; version: string }> {
-  const address = subject.address(key);
-  const version = await subject.putRow(address, value as never, 1_000);
-  await subject.clock.advance(1_000);
-  return { address, version };
-}
 
 export const clearedExpiryClauses: readonly Clause[] = [
   {
@@ -70,7 +56,7 @@ export const clearedExpiryClauses: readonly Clause[] = [
       changes: batch.changes.filter(({ kind }) => kind !== 'delete'),
     })),
     async run(subject) {
-      const { address } = await expired(subject);
+      const { address } = await subject.putExpiredRow();
       await subject.mustCommit({ changes: [remove(address)] });
       assert.equal(await subject.provider.sweep(10), 0);
     },
@@ -90,7 +76,7 @@ export const clearedExpiryClauses: readonly Clause[] = [
       };
     }),
     async run(subject) {
-      const { address } = await expired(subject);
+      const { address } = await subject.putExpiredRow();
       const { administration } = subject.provider;
       assert.ok(!(await administration.databases()).includes(address.database));
       assert.deepEqual(await administration.spaces(address.database), []);

@@ -4,7 +4,7 @@
  * Compare with the time of the provider in the read itself, never with the progress of a sweep.
  */
 import assert from 'node:assert/strict';
-import { systemClock, type Row, type ScannedRow } from '../../../provider.js';
+import { systemClock, type ScannedRow } from '../../../provider.js';
 import {
   breaks,
   changesBatches,
@@ -17,9 +17,8 @@ import {
   replacesCommit,
 } from '../../kit/broken-providers.js';
 import type { Clause } from '../../kit/clause.js';
-import type { Subject } from '../../kit/subject.js';
 import { outcomes, concurrently } from '../../kit/assertions.js';
-import { check, json, number, put, remove, renew, sum } from '../../kit/batches.js';
+import { check, number, put, remove, renew, sum } from '../../kit/batches.js';
 
 const law = 6;
 const hour = 3_600_000;
@@ -58,18 +57,6 @@ const remembers = (
       },
     };
   });
-
-/** A row that has just expired, and its old version. */
-async function expired(
-  subject: Subject,
-  key = 'gone',
-  value: Row['value'] = json('"old"'),
-): Promise<{ address: ReturnType<Subject['address']>; version: string }> {
-  const address = subject.address(key);
-  const version = await subject.putRow(address, value as never, 1_000);
-  await subject.clock.advance(1_000);
-  return { address, version };
-}
 
 export const expiryClauses: readonly Clause[] = [
   {
@@ -137,7 +124,7 @@ export const expiryClauses: readonly Clause[] = [
       'conflict',
     ),
     async run(subject) {
-      const { address, version } = await expired(subject);
+      const { address, version } = await subject.putExpiredRow();
       for (const wrong of [check(address, version), check(address, 'present')]) {
         const result = await subject.commit({ checks: [wrong], changes: [put(address, '"late"')] });
         assert.deepEqual(result, { outcome: 'conflict', ...wrong, actual: undefined });
@@ -156,11 +143,11 @@ export const expiryClauses: readonly Clause[] = [
     capability: 'exact expiry',
     broken: replacesCommit('adds to numbers that have expired', addsToExpired()),
     async run(subject) {
-      const { address } = await expired(subject, 'count', number(41));
+      const { address } = await subject.putExpiredRow('count', number(41));
       assert.equal((await subject.commit({ checks: [check(address, 41n)] })).outcome, 'conflict');
       const { rows } = await subject.mustCommit({ changes: [sum(address, 1, { ttlMs: 500 })] });
       assert.deepEqual(rows, [{ existed: false, number: 1n, expiresAt: subject.clock.now() + 500 }]);
-      const text = await expired(subject, 'text');
+      const text = await subject.putExpiredRow('text');
       assert.deepEqual((await subject.mustCommit({ changes: [sum(text.address, 1)] })).rows, [
         { existed: false, number: 1n },
       ]);
@@ -176,11 +163,11 @@ export const expiryClauses: readonly Clause[] = [
       'existed',
     ),
     async run(subject) {
-      const first = await expired(subject, 'deleted');
+      const first = await subject.putExpiredRow('deleted');
       assert.deepEqual((await subject.mustCommit({ changes: [remove(first.address)] })).rows, [
         { existed: false },
       ]);
-      const second = await expired(subject, 'overwritten');
+      const second = await subject.putExpiredRow('overwritten');
       assert.deepEqual((await subject.mustCommit({ changes: [put(second.address, '1')] })).rows, [
         { existed: false },
       ]);
@@ -203,7 +190,7 @@ export const expiryClauses: readonly Clause[] = [
       },
     })),
     async run(subject) {
-      const { address, version } = await expired(subject);
+      const { address, version } = await subject.putExpiredRow();
       assert.equal(
         (await subject.commit({ checks: [check(address, version)], changes: [renew(address, hour)] }))
           .outcome,
@@ -275,7 +262,7 @@ export const expiryClauses: readonly Clause[] = [
     capability: 'exact expiry',
     broken: changesBatches('takes an expired row for anybody’s', (batch) => ({ ...batch, checks: [] })),
     async run(subject) {
-      const { address } = await expired(subject);
+      const { address } = await subject.putExpiredRow();
       const results = await concurrently(50, (index) =>
         subject.commit({ checks: [check(address, 'absent')], changes: [put(address, String(index))] }),
       );
