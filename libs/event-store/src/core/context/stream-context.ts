@@ -68,7 +68,7 @@ interface StreamContextOptions {
   readonly observer: StreamObserver;
   readonly clock: Clock;
   readonly atomic: () => AtomicBatch;
-  /** Work in the background, which `close` waits for. */
+  /** Background work that `close` waits for. */
   readonly pending: PendingWork;
   /** The open sessions of the whole event store. */
   readonly sessions: SessionRegistry;
@@ -157,7 +157,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
     rows: StreamRows,
     key: string | IdempotentCall | undefined,
     content: unknown,
-    answer: () => unknown,
+    result: () => unknown,
   ): IdempotencyRecord | undefined {
     const idempotency = idempotencyOf(key, content);
     if (idempotency === undefined) return undefined;
@@ -166,7 +166,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
       address: rows.idempotencyRecord(idempotencyRecordKey(idempotency.key)),
       idempotency,
       retentionMs: this.settings.idempotencyRetentionMs,
-      result: answer,
+      result,
     });
   }
 
@@ -184,7 +184,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
     return replayIn(record, rows[0]);
   }
 
-  /** Runs a call, and tells the observer how it ended. */
+  /** Runs a call, and reports its end to the observer. */
   async observeCall<R>(
     operation: StreamCall['operation'],
     rows: StreamRows,
@@ -213,8 +213,8 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
     } catch (error) {
       if (isStorageError(error, 'STREAM_VERSION_MISMATCH')) {
         const { expected, actual } = error;
-        const words = typeof expected === 'object' ? expected.join(' or ') : expected;
-        this.emit(rows, { event: 'version mismatch', expected: words, actual });
+        const text = typeof expected === 'object' ? expected.join(' or ') : expected;
+        this.emit(rows, { event: 'version mismatch', expected: text, actual });
       }
       end(isConflict(error) ? 1 : 0, isStorageError(error) ? error.code : 'UNKNOWN');
       throw error;
@@ -222,7 +222,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
   }
 }
 
-/** The row when the record says that the call was done before; see `findReplay`. */
+/** The row of the record when the call was done before; see `findReplay`. */
 export function replayIn(record: IdempotencyRecord, row: Row | undefined): Row | undefined {
   const verdict = record.evaluate({ rows: [row], time: 0, conflict: undefined });
   if (verdict.outcome === 'reject') throw verdict.error;

@@ -1,7 +1,4 @@
-/**
- * What events are checked by as they are appended, and lifted by as they are read, on a storage in
- * memory.
- */
+/** Events are checked when they are appended, and upcast when they are read. */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { isStorageError, openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
 import { MemoryProvider } from '@kvent/key-value-storage';
@@ -14,13 +11,12 @@ import type { EventStream } from '../definition/event-stream.js';
 const initial = (): readonly string[] => [];
 
 /**
- * Three releases of one stream type: a name, then first and last name, then a full name again, with
- * a language.
+ * Three releases of one stream type: a name; first and last name; a full name with a language.
  */
 const First = defineStream('person', {
   events: { named: z.object({ name: z.string() }), left: event() },
   initial,
-  evolve: (names, happened) => (happened.type === 'named' ? [...names, happened.data.name] : names),
+  evolve: (names, { type, data }) => (type === 'named' ? [...names, data.name] : names),
 });
 const Second = defineStream('person', {
   events: {
@@ -33,8 +29,7 @@ const Second = defineStream('person', {
     left: event(),
   },
   initial,
-  evolve: (names, happened) =>
-    happened.type === 'named' ? [...names, `${happened.data.last}, ${happened.data.first}`] : names,
+  evolve: (names, { type, data }) => (type === 'named' ? [...names, `${data.last}, ${data.first}`] : names),
 });
 const third = (
   upcast: (older: { first: string; last: string }) => unknown,
@@ -52,8 +47,8 @@ const third = (
       left: event(),
     },
     initial,
-    evolve: (names, happened) =>
-      happened.type === 'named' ? [...names, `${happened.data.full} (${happened.data.language})`] : names,
+    evolve: (names, { type, data }) =>
+      type === 'named' ? [...names, `${data.full} (${data.language})`] : names,
   });
 const Third = third(({ first, last }) => ({ full: `${first} ${last}`, language: 'en' }));
 
@@ -66,7 +61,7 @@ describe('events of a stream', () => {
     stream = (definition) => store.stream(definition);
   });
   afterEach(async () => {
-    await storage[Symbol.asyncDispose]();
+    await storage.close();
   });
   const errorOf = async (
     work: () => Promise<unknown>,
@@ -75,7 +70,7 @@ describe('events of a stream', () => {
     return isStorageError(error) ? error : {};
   };
 
-  it('of three releases are lifted step by step, each from the version that it was written with', async () => {
+  it('of three releases are upcast step by step, each from its own schema version', async () => {
     await stream(First).append('a', [{ type: 'named', data: { name: 'Ada Lovelace' } }, { type: 'left' }], {
       expectedVersion: 0,
     });
@@ -91,7 +86,7 @@ describe('events of a stream', () => {
       'Barbara Liskov (pt)',
     ]);
     const events = await collect(stream(Third).read('a'));
-    // what they were written with is kept
+    // the stored schema version is kept
     expect(events.map(({ type, metadata }) => [type, metadata.schemaVersion])).toEqual([
       ['named', 1],
       ['left', 1],
@@ -102,7 +97,7 @@ describe('events of a stream', () => {
     expect(Object.isFrozen(events[0])).toBe(true);
   });
 
-  it('of a later release than this program stop it, by name of stream and version; they are never guessed', async () => {
+  it('of a later release are EVENT_UNREADABLE, with their stream and version', async () => {
     await stream(First).append('a', [{ type: 'left' }], { expectedVersion: 0 });
     await stream(Third).append('a', [{ type: 'named', data: { full: 'Ada', language: 'en' } }], {
       expectedVersion: 1,
@@ -119,11 +114,11 @@ describe('events of a stream', () => {
     [
       'throws',
       third(() => {
-        throw new RangeError('no language');
+        throw new RangeError('the cause');
       }),
       RangeError,
     ],
-    ['answers what the schema refuses', third(({ first }) => ({ full: first })), Error],
+    ['returns a value that the schema refuses', third(({ first }) => ({ full: first })), Error],
   ])('are EVENT_UNREADABLE when an upcast %s, and the cause is kept', async (_, Broken, cause) => {
     await stream(First).append('a', [{ type: 'left' }, { type: 'named', data: { name: 'Ada Lovelace' } }], {
       expectedVersion: 0,
@@ -133,7 +128,7 @@ describe('events of a stream', () => {
     expect(error.cause).toBeInstanceOf(cause);
   });
 
-  it('are lifted by schemas that check in their own time, too', async () => {
+  it('are upcast also when the schema is asynchronous', async () => {
     const slow = z
       .object({ full: z.string(), language: z.string() })
       .refine(async () => await Promise.resolve(true));
@@ -150,7 +145,7 @@ describe('events of a stream', () => {
     ).toEqual(['Ada Lovelace', 'Grace Hopper']);
   });
 
-  it('are stored as their schema leaves them; what it refuses is told by path, and nothing of the append is there', async () => {
+  it('are stored as the output of their schema; if it refuses one, nothing is appended, and the error has its path', async () => {
     const Trimmed = defineStream('trimmed', {
       events: {
         noted: event(z.object({ text: z.string().trim(), stars: z.number().default(3) }), {
@@ -181,7 +176,7 @@ describe('events of a stream', () => {
     expect(await notes.version('a')).toBe(1);
   });
 
-  it('come back as they were given, whatever JSON would lose', async () => {
+  it('are read with values that JSON cannot express', async () => {
     const Rich = defineStream('rich', {
       events: { kept: event<unknown>() },
       initial,
@@ -200,7 +195,7 @@ describe('events of a stream', () => {
     expect((await collect(stream(Rich).read('a')))[0]?.data).toEqual(data);
   });
 
-  it('are what they were when append was called, whatever becomes of them meanwhile', async () => {
+  it('are stored as they were at the call of append, also when the caller changes them later', async () => {
     const Slow = defineStream('slow', {
       events: {
         noted: event(
@@ -212,20 +207,20 @@ describe('events of a stream', () => {
       evolve: (texts, { data: { text } }) => [...texts, text],
     });
     const data = { text: 'before' };
-    const given = [{ type: 'noted' as const, data }];
-    const appending = stream(Slow).append('a', given, { expectedVersion: 0 });
+    const events = [{ type: 'noted' as const, data }];
+    const appending = stream(Slow).append('a', events, { expectedVersion: 0 });
     data.text = 'after';
-    given.push({ type: 'noted', data });
+    events.push({ type: 'noted', data });
     await appending;
     expect((await stream(Slow).load('a')).state).toEqual(['before']);
   });
 
-  it('carry metadata of texts, and nothing else', async () => {
+  it('have metadata of texts only', async () => {
     const append = (metadata: object) =>
       stream(First).append('a', [{ type: 'left' }], { expectedVersion: 'any', metadata });
     for (const metadata of [{ user: 'u' }, { userId: 7 }, { extensions: { n: 1 } }, { extensions: 'text' }])
       expect(await errorOf(() => append(metadata))).toMatchObject({ code: 'INVALID_OPTION' });
-    // together with what the store adds to each event
+    // the limit counts also the metadata that the store adds to each event
     const adding = new EventStore(storage, {
       metadata: () => ({ extensions: { own: 'x'.repeat(9_000) } }),
     }).stream(First);

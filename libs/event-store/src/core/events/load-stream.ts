@@ -1,8 +1,7 @@
 /**
- * Loads a stream: one round trip reads the head, the newest snapshot and the last events. Where
- * events between the snapshot and these are missing, they are read page by page. The head decides
- * where the stream ends, so a missing event is a concurrent delete or damage, never a shorter
- * stream.
+ * Loads a stream. One round trip reads the head, the newest snapshot and the last events. Events
+ * between the snapshot and these are read page by page. The head states the version of the stream,
+ * so a missing event is a concurrent deletion or damage, never the end of the stream.
  */
 import type { Address, ReadResult, Row, ScannedRow } from '@kvent/key-value-storage/provider';
 import { isPromise } from '@kvent/key-value-storage/internal';
@@ -21,10 +20,10 @@ import { evolve, initialOf } from './fold.js';
  */
 const tailMargin = 28;
 /**
- * The maximum of events that the first round trip reads: more would slow down loads that need few.
+ * The maximum of events that the first round trip reads. More would slow down loads that need few.
  */
 const tailMax = 128;
-/** Events of a page: few enough to stay small with the largest, enough to need few round trips. */
+/** Events of a page: a page of the largest events stays small, and few round trips are needed. */
 const pageEvents = 500;
 
 export interface LoadOptions {
@@ -53,8 +52,8 @@ export interface LoadResult extends HeadRead {
 }
 
 /**
- * `STREAM_VERSION_NOT_FOUND` when `atVersion` is above the stream's version. A deleted stream is
- * `initial` at version 0; its head tells.
+ * `STREAM_VERSION_NOT_FOUND` when `atVersion` is above the version of the stream. A deleted stream
+ * has the state `initial` at version 0, and `head.kind` is 'deleted'.
  */
 export async function loadStream(rows: StreamRows, options: LoadOptions): Promise<LoadResult> {
   const { access } = rows;
@@ -121,7 +120,7 @@ function deletedResult(rows: StreamRows, read: HeadRead, atVersion: number | und
 }
 
 function versionNotFoundError(rows: StreamRows, version: number, actual: number) {
-  const message = `The ${rows.name} is at version ${actual}; requested was version ${version}.`;
+  const message = `The ${rows.name} is at version ${actual}; version ${version} was requested.`;
   return streamError('STREAM_VERSION_NOT_FOUND', message, { stream: rows.path, version });
 }
 
@@ -143,8 +142,8 @@ class Replay {
   }
 
   /**
-   * Folds up to a version: the events before `tail`, those of `tail`, and those behind it. Returns
-   * whether no event was missing.
+   * Folds up to a version: the events before `tail`, those of `tail`, and those after it. Returns
+   * false when an event is missing.
    */
   async upTo(end: number, tail: readonly ScannedRow[]): Promise<boolean> {
     const useful = tail

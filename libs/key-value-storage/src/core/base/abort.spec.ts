@@ -2,19 +2,19 @@ import { getEventListeners } from 'node:events';
 import { expect, test } from '@jest/globals';
 import { aborted, throwIfAborted, untilAborted } from './abort.js';
 
-test('an abort says what was aborted, why, and whether something may have happened', () => {
-  const signal = AbortSignal.abort('tired');
+test('the error of an abort names the call, its cause and its effect', () => {
+  const signal = AbortSignal.abort('the cause');
   expect(aborted('A write', 'unknown', signal)).toMatchObject({
     code: 'ABORTED',
     effect: 'unknown',
-    cause: 'tired',
+    cause: 'the cause',
   });
   expect(() => throwIfAborted('A read', signal)).toThrow(/A read was aborted/);
   expect(() => throwIfAborted('A read', undefined)).not.toThrow();
   expect(() => throwIfAborted('A read', new AbortController().signal)).not.toThrow();
 });
 
-test('work that is aborted ends at once with the effect given, and its late failure is nobody’s', async () => {
+test('aborted work ends at once with the stated effect, and a later failure of it is not unhandled', async () => {
   const controller = new AbortController();
   let fail: (error: Error) => void = () => undefined;
   const work = new Promise<never>((_, reject) => (fail = reject));
@@ -25,12 +25,12 @@ test('work that is aborted ends at once with the effect given, and its late fail
   await new Promise((resolve) => setImmediate(resolve));
 });
 
-test('work that is done first is answered, and the signal is let go of', async () => {
+test('work that ends first gives its result, and its listener is removed from the signal', async () => {
   const { signal } = new AbortController();
   await expect(untilAborted('A write', 'none', signal, Promise.resolve(7))).resolves.toBe(7);
-  await expect(untilAborted('A write', 'none', signal, Promise.reject(new Error('its own')))).rejects.toThrow(
-    'its own',
-  );
+  await expect(
+    untilAborted('A write', 'none', signal, Promise.reject(new Error('own error'))),
+  ).rejects.toThrow('own error');
   expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   await expect(untilAborted('A write', 'none', undefined, Promise.resolve(8))).resolves.toBe(8);
   await expect(

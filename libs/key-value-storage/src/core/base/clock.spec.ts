@@ -2,78 +2,78 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { SteadyTime, systemClock, type Clock } from './clock.js';
 
-class Hands implements Clock {
+class SettableClock implements Clock {
   wall = 1_000;
-  passed = 0;
+  elapsed = 0;
   now = (): number => this.wall;
-  monotonic = (): number => this.passed;
+  monotonic = (): number => this.elapsed;
   wait = (): Promise<void> => Promise.resolve();
 }
 
 describe('steady time', () => {
-  test('is the wall clock as long as that goes forward', () => {
-    const hands = new Hands();
-    const time = new SteadyTime(hands);
+  test('is the time of the wall clock while that goes forward', () => {
+    const clock = new SettableClock();
+    const time = new SteadyTime(clock);
     time.stored(time.now());
-    [hands.wall, hands.passed] = [1_500, 500];
+    [clock.wall, clock.elapsed] = [1_500, 500];
     expect(time.now()).toBe(1_500);
-    hands.wall = 9_000;
+    clock.wall = 9_000;
     expect(time.now()).toBe(9_000);
   });
 
-  test('goes on from what was stored when the wall clock steps back: it neither goes back nor stands still', () => {
-    const hands = new Hands();
-    const time = new SteadyTime(hands);
+  test('continues from the stored time when the wall clock goes back', () => {
+    const clock = new SettableClock();
+    const time = new SteadyTime(clock);
     time.stored(time.now());
-    [hands.wall, hands.passed] = [10, 250.9];
+    [clock.wall, clock.elapsed] = [10, 250.9];
     expect(time.now()).toBe(1_250);
   });
 
-  test('forgets a wrong reading that was never stored', () => {
-    const hands = new Hands();
-    const time = new SteadyTime(hands);
+  test('ignores a wrong wall time that was never stored', () => {
+    const clock = new SettableClock();
+    const time = new SteadyTime(clock);
     time.stored(time.now());
-    hands.wall = 1e12;
+    clock.wall = 1e12;
     expect(time.now()).toBe(1e12);
-    [hands.wall, hands.passed] = [1_010, 10];
+    [clock.wall, clock.elapsed] = [1_010, 10];
     expect(time.now()).toBe(1_010);
   });
 
-  test('begins with what was found stored, when that is later than the wall clock', () => {
-    const hands = new Hands();
-    const time = new SteadyTime(hands);
+  test('begins at the stored time when that is later than the wall clock', () => {
+    const clock = new SettableClock();
+    const time = new SteadyTime(clock);
     time.stored(5_000);
-    hands.passed = 7;
+    clock.elapsed = 7;
     expect(time.now()).toBe(5_007);
   });
 
-  test('that was found stored ahead of the wall clock goes on by what passed since, and is told', () => {
-    const hands = new Hands();
-    const time = new SteadyTime(hands);
-    hands.wall = 3_000;
+  test('continues from a time that was stored ahead of the wall clock, and reports it', () => {
+    const clock = new SettableClock();
+    const time = new SteadyTime(clock);
+    clock.wall = 3_000;
     time.found({ time: 50_000, wall: 1_000 });
     expect(time.now()).toBe(52_000);
     expect(time.ahead()).toEqual({ time: 52_000, wall: 3_000 });
-    // one that was read with the wall clock does not: it may be ahead only now
+    // no addition for a time that was equal to its wall clock: the wall clock went back since then
     time.found({ time: 60_000, wall: 60_000 });
     expect(time.now()).toBe(60_000);
-    hands.wall = 70_000;
+    clock.wall = 70_000;
     expect([time.now(), time.ahead()]).toEqual([70_000, undefined]);
   });
 
-  test('never goes back while what was read is stored, whatever the wall clock does, and is whole where that is', () => {
+  test('never goes back while each reading is stored, and is a whole number like the wall clock', () => {
     const step = fc.record({
       wall: fc.integer({ min: -5_000, max: 5_000 }),
-      passed: fc.double({ min: 0, max: 100, noNaN: true }),
+      elapsed: fc.double({ min: 0, max: 100, noNaN: true }),
     });
     fc.assert(
       fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
-        const hands = new Hands();
-        const time = new SteadyTime(hands);
+        const clock = new SettableClock();
+        const time = new SteadyTime(clock);
         let last = Number.NEGATIVE_INFINITY;
-        for (const { wall, passed } of steps) {
-          hands.wall += wall;
-          hands.passed += passed;
+        for (const { wall, elapsed } of steps) {
+          clock.wall += wall;
+          clock.elapsed += elapsed;
           const now = time.now();
           expect(now).toBeGreaterThanOrEqual(last);
           expect(Number.isInteger(now)).toBe(true);
@@ -84,13 +84,13 @@ describe('steady time', () => {
     );
   });
 
-  test('keeps the fractions of a millisecond that pass between two commits', () => {
-    const hands = new Hands();
-    const time = new SteadyTime(hands);
+  test('adds up the fractions of a millisecond between commits', () => {
+    const clock = new SettableClock();
+    const time = new SteadyTime(clock);
     time.stored(time.now());
-    hands.wall = 0;
+    clock.wall = 0;
     for (let step = 0; step < 1_000; step += 1) {
-      hands.passed += 0.5;
+      clock.elapsed += 0.5;
       time.stored(time.now());
     }
     expect(time.now()).toBe(1_500);
@@ -98,12 +98,14 @@ describe('steady time', () => {
 });
 
 describe('the system clock', () => {
-  test('ends a wait with the reason of its signal, and lets go of the signal', async () => {
+  test('ends a wait with the reason of its signal', async () => {
     const controller = new AbortController();
     const waiting = systemClock.wait(60_000, controller.signal);
-    controller.abort('enough');
-    await expect(waiting).rejects.toBe('enough');
-    await expect(systemClock.wait(60_000, AbortSignal.abort('before'))).rejects.toBe('before');
+    controller.abort('the reason');
+    await expect(waiting).rejects.toBe('the reason');
+    await expect(systemClock.wait(60_000, AbortSignal.abort('aborted before'))).rejects.toBe(
+      'aborted before',
+    );
     await systemClock.wait(1, new AbortController().signal);
   });
 });

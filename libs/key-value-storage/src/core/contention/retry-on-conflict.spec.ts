@@ -4,8 +4,13 @@ import { isStorageError, storageError, type StorageErrorInit } from '../base/err
 import { nextDelay, resolveRetry, retryDefaults, retrying, retryOnConflict } from './retry-on-conflict.js';
 
 const conflict = (init: StorageErrorInit = {}) =>
-  storageError('STORAGE_CONFLICT', 'taken', { key: 'a', expected: '1', actual: '2', check: 'own' }, init);
-/** Time that passes only by waiting. */
+  storageError(
+    'STORAGE_CONFLICT',
+    'a conflict',
+    { key: 'a', expected: '1', actual: '2', check: 'own' },
+    init,
+  );
+/** The waits of the clock, whose time advances only by them. */
 const waits: number[] = [];
 const clock: Clock = {
   now: () => 0,
@@ -28,20 +33,20 @@ const caught = async (work: Promise<unknown>): Promise<unknown> =>
   );
 
 describe('the retry loop', () => {
-  it('repeats until it lands, and tells the attempt', async () => {
+  it('repeats the work until it succeeds, with the number of the attempt', async () => {
     const { calls, work } = failing(2);
     await expect(retrying(work, retryDefaults, { clock })).resolves.toBe('done');
     expect(calls).toEqual([1, 2, 3]);
   });
 
-  it('gives up after the attempts, and the error says how many there were', async () => {
+  it('gives up after `attempts`, and the error states their number', async () => {
     const { calls, work } = failing(99);
     const error = await caught(retrying(work, { ...retryDefaults, attempts: 4 }, { clock }));
     expect(calls).toHaveLength(4);
     expect(isStorageError(error) && error.attempts).toBe(4);
   });
 
-  it('lets an outer loop pass what an inner one gave up on: attempts do not multiply', async () => {
+  it('does not repeat the work of an inner loop that gave up: attempts do not multiply', async () => {
     const { calls, work } = failing(99);
     await caught(
       retryOnConflict(async () => await retrying(work, { ...retryDefaults, attempts: 3 }, { clock }), {
@@ -57,14 +62,14 @@ describe('the retry loop', () => {
     ['a conflict whose effect is unknown', conflict({ effect: 'unknown' })],
     ['another error of the storage', storageError('STORAGE_UNAVAILABLE', 'down', {})],
     ['an error of the application', new Error('boom')],
-    ['what is no error', 'boom'],
+    ['a thrown text', 'boom'],
   ])('never repeats %s', async (_, error) => {
     const { calls, work } = failing(99, () => error);
     expect(await caught(retryOnConflict(work))).toBe(error);
     expect(calls).toHaveLength(1);
   });
 
-  it('waits with full jitter: anything up to the doubled delay, never above the highest', () => {
+  it('waits with full jitter: from 0 to the doubled delay, never above `delayMsMax`', () => {
     const delay = (attempt: number, random: number) =>
       nextDelay(conflict(), attempt, 0, retryDefaults, { random: () => random });
     expect([1, 2, 3, 6, 9].map((attempt) => delay(attempt, 1))).toEqual([5, 10, 20, 100, 100]);
@@ -72,7 +77,7 @@ describe('the retry loop', () => {
     expect(delay(50, 0)).toBeUndefined();
   });
 
-  it('begins no attempt after the budget', async () => {
+  it('begins no attempt after `budgetMs`', async () => {
     waits.length = 0;
     const { calls, work } = failing(99);
     await caught(retrying(work, { attempts: 1_000, delayMs: 50, delayMsMax: 50, budgetMs: 200 }, { clock }));
@@ -80,7 +85,7 @@ describe('the retry loop', () => {
     expect(calls.length).toBeGreaterThan(3);
   });
 
-  it('stops waiting when the caller gives up, and says that nothing was done', async () => {
+  it('stops waiting when the caller aborts, with effect none', async () => {
     const controller = new AbortController();
     const { calls, work } = failing(99);
     const running = retryOnConflict(work, {

@@ -50,7 +50,7 @@ const anything = fc.letrec((tie) => ({
 })).value;
 
 describe('the codec', () => {
-  it('gives back every value it takes', () => {
+  it('restores every value that it accepts', () => {
     fc.assert(
       fc.property(anything, (value) => {
         fc.pre(value !== undefined);
@@ -60,16 +60,16 @@ describe('the codec', () => {
     );
   });
 
-  it('tells undefined, null, absent, −0 and NaN apart', () => {
-    const value = { absent: [undefined, null], undef: undefined, zero: -0, none: NaN };
-    const back = roundTrip(value) as typeof value;
-    expect(Object.keys(back)).toEqual(['absent', 'undef', 'zero', 'none']);
-    expect(back.absent).toEqual([undefined, null]);
-    expect(Object.is(back.zero, -0)).toBe(true);
-    expect(back.none).toBeNaN();
+  it('distinguishes undefined, null, absent, −0 and NaN', () => {
+    const value = { list: [undefined, null], undef: undefined, zero: -0, nan: NaN };
+    const restored = roundTrip(value) as typeof value;
+    expect(Object.keys(restored)).toEqual(['list', 'undef', 'zero', 'nan']);
+    expect(restored.list).toEqual([undefined, null]);
+    expect(Object.is(restored.zero, -0)).toBe(true);
+    expect(restored.nan).toBeNaN();
   });
 
-  it('leaves plain JSON as JSON.stringify writes it, keys with a $ of their own included', () => {
+  it('writes plain JSON as JSON.stringify does, names that begin with $ included', () => {
     expect(encode({ $ref: '#/a', b: [1, 'x', null, { c: true }] })).toBe(
       '{"$ref":"#/a","b":[1,"x",null,{"c":true}]}',
     );
@@ -85,13 +85,13 @@ describe('the codec', () => {
   it('keeps a property named __proto__ as a property', () => {
     const value = JSON.parse('{"__proto__":{"polluted":true},"since":0}') as object;
     Object.assign(value, { at: new Date(0) });
-    const back = roundTrip(value) as object;
-    expect(Object.getPrototypeOf(back)).toBe(Object.prototype);
-    expect(Object.keys(back)).toEqual(['__proto__', 'since', 'at']);
-    expect('polluted' in back).toBe(false);
+    const restored = roundTrip(value) as object;
+    expect(Object.getPrototypeOf(restored)).toBe(Object.prototype);
+    expect(Object.keys(restored)).toEqual(['__proto__', 'since', 'at']);
+    expect('polluted' in restored).toBe(false);
   });
 
-  it('answers frozen objects and arrays, all the way down', () => {
+  it('returns objects and arrays that are frozen at every level', () => {
     const value = roundTrip({ list: [{ a: 1 }], at: new Map([['k', { deep: [1] }]]) }) as {
       list: { a: number }[];
       at: Map<string, { deep: number[] }>;
@@ -100,7 +100,7 @@ describe('the codec', () => {
       expect(Object.isFrozen(part)).toBe(true);
   });
 
-  it('hands out dates, maps, sets and bytes anew at each read', () => {
+  it('returns new dates, maps, sets and bytes from each read', () => {
     const text = encode({ at: new Date(5) });
     (decode(text) as { at: Date }).at.setTime(9);
     expect((decode(text) as { at: Date }).at.getTime()).toBe(5);
@@ -111,61 +111,61 @@ describe('the codec', () => {
   class Money {
     constructor(readonly cents: number) {}
   }
-  const loop: { self?: unknown } = {};
-  loop.self = { again: loop };
+  const cycle: { self?: unknown } = {};
+  cycle.self = { inner: cycle };
   it.each([
     ['a function', { run: () => 1 }, ['run']],
     ['a symbol', { list: [1, Symbol('s')] }, ['list', 1]],
-    ['a cycle', loop, ['self', 'again']],
+    ['a cycle', cycle, ['self', 'inner']],
     ['an invalid date', { at: [{ on: new Date(NaN) }] }, ['at', 0, 'on']],
     ['a hole in an array', { list: [1, , 2] }, ['list', 1]],
     ['an instance of a class', { price: new Money(5) }, ['price']],
     ['a regular expression', { pattern: /x/ }, ['pattern']],
     ['a symbol as a name', { deep: { [Symbol('s')]: 1 } }, ['deep']],
     ['a function inside a map', { map: new Map([['k', { f: () => 1 }]]) }, ['map', 0, 'f']],
-    ['nothing at all', undefined, []],
-    ['an array with a property of its own', { list: Object.assign([1], { x: 5 }) }, ['list']],
+    ['undefined', undefined, []],
+    ['an array with an additional property', { list: Object.assign([1], { x: 5 }) }, ['list']],
     ['a match of a regular expression', { found: 'm'.match(/(?<g>m)/) }, ['found']],
-    ['a class made from Array', { list: new (class extends Array {})() }, ['list']],
-    ['a class made from Map', { map: new (class extends Map {})() }, ['map']],
+    ['a subclass of Array', { list: new (class extends Array {})() }, ['list']],
+    ['a subclass of Map', { map: new (class extends Map {})() }, ['map']],
     ['a Buffer', { hash: Buffer.from('a') }, ['hash']],
-    ['a class made from Uint8Array', { bytes: new (class extends Uint8Array {})(1) }, ['bytes']],
+    ['a subclass of Uint8Array', { bytes: new (class extends Uint8Array {})(1) }, ['bytes']],
     [
       'bytes with a property named by a symbol',
       { bytes: Object.assign(new Uint8Array(1), { [Symbol('s')]: 1 }) },
       ['bytes'],
     ],
-    ['another array of numbers', { list: [new Float64Array(1)] }, ['list', 0]],
-    ['a buffer of bytes', { a: new ArrayBuffer(1) }, ['a']],
-    ['a shared buffer of bytes', { a: new SharedArrayBuffer(1) }, ['a']],
-    ['a view of bytes', { a: new DataView(new ArrayBuffer(1)) }, ['a']],
+    ['another typed array', { list: [new Float64Array(1)] }, ['list', 0]],
+    ['an ArrayBuffer', { a: new ArrayBuffer(1) }, ['a']],
+    ['a SharedArrayBuffer', { a: new SharedArrayBuffer(1) }, ['a']],
+    ['a DataView', { a: new DataView(new ArrayBuffer(1)) }, ['a']],
     ['a boxed number', { a: Object(1) as unknown }, ['a']],
     ['a boxed text', { a: Object('a') as unknown }, ['a']],
     ['an error', { a: new Error('x') }, ['a']],
     ['a promise', { a: Promise.resolve(1) }, ['a']],
     ['a weak map', { a: new WeakMap() }, ['a']],
-    ['a class made from Date', { at: new (class extends Date {})(0) }, ['at']],
-    ['a class made from Set', { set: new (class extends Set {})() }, ['set']],
+    ['a subclass of Date', { at: new (class extends Date {})(0) }, ['at']],
+    ['a subclass of Set', { set: new (class extends Set {})() }, ['set']],
     [
-      'what only says that it is a map',
+      'an object with the string tag of a map',
       { a: Object.create({ [Symbol.toStringTag]: 'Map' }) as object },
       ['a'],
     ],
     ['a list without a prototype', { a: Object.setPrototypeOf([1], null) as unknown }, ['a']],
     ['a date without a prototype', { a: Object.setPrototypeOf(new Date(0), null) as unknown }, ['a']],
-    ['a date with a property of its own', { at: Object.assign(new Date(0), { tz: 'x' }) }, ['at']],
+    ['a date with an additional property', { at: Object.assign(new Date(0), { tz: 'x' }) }, ['at']],
     ['a property that is not enumerable', { a: Object.defineProperty({ b: 1 }, 'c', { value: 2 }) }, ['a']],
     [
-      'data in a parent without a parent',
+      'a property of a prototype without a prototype',
       { a: Object.create(Object.assign(Object.create(null) as object, { b: 1 })) as object },
       ['a'],
     ],
     [
-      'what is nested too deeply',
+      'a value that is nested too deeply',
       { deep: Array.from({ length: 3_000 }).reduce<unknown>((inner) => [inner], 1) },
       ['deep', ...Array.from({ length: 499 }, () => 0)],
     ],
-  ])('refuses %s and says where it is', (_, value, path) => {
+  ])('refuses %s and names its path', (_, value, path) => {
     let caught: unknown;
     try {
       encode(value);
@@ -173,11 +173,11 @@ describe('the codec', () => {
       caught = error;
     }
     expect(isStorageError(caught, 'INVALID_VALUE') && caught.issues[0]?.path).toEqual(path);
-    // a long path is cut in the message, and whole in the issues
+    // a long path is shortened in the message, not in the issues
     expect(String(caught)).toContain(path.length === 0 ? 'the value' : path.join('.').slice(0, 100));
   });
 
-  it('takes dates, maps, sets, bytes, lists and objects of another realm for what they are', () => {
+  it('accepts dates, maps, sets, bytes, lists and objects of another realm', () => {
     const foreign = runInNewContext(
       '({ at: new Date(5), map: new Map([["a", new Set([1])]]), bytes: Uint8Array.of(1, 2), list: [1, undefined], plain: { n: -0 } })',
     ) as object;
@@ -193,37 +193,37 @@ describe('the codec', () => {
     expect(roundTrip({ changed: statSync(process.execPath).mtime })).toEqual({
       changed: new Date(statSync(process.execPath).mtimeMs),
     });
-    for (const made of [
+    for (const instance of [
       'new (class D extends Date {})()',
       'new (class B extends Uint8Array {})(1)',
       'new (class M extends Map {})()',
     ])
-      expect(() => encode({ it: runInNewContext(made) as unknown })).toThrow('it: ');
+      expect(() => encode({ it: runInNewContext(instance) as unknown })).toThrow('it: ');
   });
 
-  it('an object without a prototype comes back as an ordinary one', () => {
+  it('restores an object without a prototype as an ordinary object', () => {
     expect(Object.getPrototypeOf(roundTrip(Object.assign(Object.create(null) as object, { a: 1 })))).toBe(
       Object.prototype,
     );
   });
 
-  it('takes the same object at two places: that is no cycle', () => {
+  it('accepts the same object at two places: that is no cycle', () => {
     const shared = { a: 1 };
     expect(roundTrip({ one: shared, two: [shared] })).toEqual({ one: { a: 1 }, two: [{ a: 1 }] });
   });
 
-  it('takes instances of the one class it was told of, and calls no toJSON of it', () => {
+  it('accepts instances of the given class, without a call of toJSON', () => {
     class Product {
       title = 'Mug';
       toJSON() {
-        return 'not this';
+        return 'toJSON was called';
       }
     }
     expect(encode(new Product(), { prototype: Product.prototype })).toBe('{"title":"Mug"}');
     expect(() => encode({ inner: new Product() }, { prototype: Product.prototype })).toThrow('inner');
   });
 
-  it('writes the schema version first, and finds it again, for objects and for what is none', () => {
+  it('writes the schema version first, and reads it back, for objects and for other values', () => {
     expect(encode({ a: 1 }, { schemaVersion: 2 })).toBe('{"$v":2,"a":1}');
     expect(encode([1], { schemaVersion: 2 })).toBe('{"$v":2,"$value":[1]}');
     expect(encode(new Date(0), { schemaVersion: 3 })).toBe(
@@ -239,7 +239,7 @@ describe('the codec', () => {
     );
   });
 
-  it('does not take a property of the user for a schema version', () => {
+  it('does not read a property of the user as a schema version', () => {
     expect(parseStored(encode({ $v: 7, a: 1 })).schemaVersion).toBe(1);
     expect(roundTrip({ $v: 7, a: 1 })).toEqual({ $v: 7, a: 1 });
   });
@@ -253,28 +253,28 @@ describe('the codec', () => {
     '{"$number":"many"}',
     '{"$bigint":1}',
     '{"$bytes":"?"}',
-  ])('takes %s for damage, and for no value', (text) => {
+  ])('reports %s as damage', (text) => {
     expect(() => reviveFrozen(JSON.parse(text), true)).toThrow(SyntaxError);
   });
 
-  const nest = (levels: number, around: (inner: unknown) => unknown): unknown => {
+  const nest = (levels: number, wrap: (inner: unknown) => unknown): unknown => {
     let value: unknown = 1;
-    for (let level = 0; level < levels; level += 1) value = around(value);
+    for (let level = 0; level < levels; level += 1) value = wrap(value);
     return value;
   };
 
   it.each([
     ['objects', 500, (inner: unknown) => ({ inner })],
     ['arrays', 500, (inner: unknown) => [inner]],
-    ['maps, a tag and a pair each', 166, (inner: unknown) => new Map([[1, inner]])],
-    ['sets, a tag each', 250, (inner: unknown) => new Set([inner])],
-  ])('takes 500 levels of JSON, of %s, and not one more', (_, levels, around) => {
-    deepStrictEqual(roundTrip(nest(levels, around)), nest(levels, around));
-    expect(() => encode(nest(levels + 1, around))).toThrow('nested deeper than 500 levels');
+    ['maps, each a tag and a pair', 166, (inner: unknown) => new Map([[1, inner]])],
+    ['sets, each a tag', 250, (inner: unknown) => new Set([inner])],
+  ])('accepts 500 levels of JSON, of %s, and not more', (_, levels, wrap) => {
+    deepStrictEqual(roundTrip(nest(levels, wrap)), nest(levels, wrap));
+    expect(() => encode(nest(levels + 1, wrap))).toThrow('nested deeper than 500 levels');
   });
 
   it.each(['[', '{"a":', '{"$set":[', '{"$map":[[1,', '{"$date":'])(
-    'takes 200,000 levels of %s for damage, without running out of stack',
+    'reports 200,000 levels of %s as damage, without a stack overflow',
     (open) => {
       const close = [...open]
         .reverse()
@@ -288,7 +288,7 @@ describe('the codec', () => {
   );
 
   it.each(['{"$v":"1","a":1}', '{"$v":1e400}', '{"$v":0}', '{"$v":[2]}', '{"$v":1.5}'])(
-    'takes the schema version of %s for damage',
+    'reports the schema version of %s as damage',
     (text) => {
       expect(() => parseStored(text)).toThrow(SyntaxError);
     },

@@ -6,7 +6,7 @@ const levelsOf = (json: unknown): number =>
   typeof json === 'object' && json !== null ? 1 + Math.max(0, ...Object.values(json).map(levelsOf)) : 0;
 
 describe('the levels of JSON text', () => {
-  it('are those of its objects and arrays, whatever its strings hold', () => {
+  it('are those of its objects and arrays, whatever its strings contain', () => {
     fc.assert(
       fc.property(fc.json({ stringUnit: fc.constantFrom('"', '\\', '[', '{', ']', 'a') }), (text) => {
         const levels = levelsOf(JSON.parse(text));
@@ -19,7 +19,7 @@ describe('the levels of JSON text', () => {
     );
   });
 
-  it.each(['"[[[[', '"\\', '', ']]]]'])('of text that is no JSON are counted all the same: %j', (text) => {
+  it.each(['"[[[[', '"\\', '', ']]]]'])('are also counted in text that is not JSON: %j', (text) => {
     expect(isDeeperThan(text, 3)).toBe(false);
   });
 });

@@ -41,7 +41,7 @@ const key: fc.Arbitrary<Key> = fc.oneof(
   fc.array(part, { minLength: 1, maxLength: 4 }),
 );
 
-// ─── the order, said once more and simply
+// ─── the order of keys, implemented a second time
 
 const rank = (it: KeyPart): number => {
   if (typeof it === 'boolean') return it ? 5 : 4;
@@ -74,17 +74,17 @@ function compareKeys(a: Key, b: Key): number {
 const inOrder = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 describe('an encoded key', () => {
-  test('comes back as the key that it was, with −0 as 0', () => {
+  test('is decoded to the same key, with −0 as 0', () => {
     fc.assert(
-      fc.property(key, (given) => {
-        const expected = typeof given === 'string' ? given : given.map((it) => (it === 0 ? 0 : it));
-        expect(decodeKey(encodeKey(given))).toEqual(expected);
+      fc.property(key, (original) => {
+        const expected = typeof original === 'string' ? original : original.map((it) => (it === 0 ? 0 : it));
+        expect(decodeKey(encodeKey(original))).toEqual(expected);
       }),
       { numRuns: 2_000 },
     );
   });
 
-  test('sorts as the keys do, in JavaScript and as UTF-8 bytes; so two keys never meet', () => {
+  test('sorts as the key does, in JavaScript and as UTF-8 bytes, so different keys stay different', () => {
     fc.assert(
       fc.property(key, key, (a, b) => {
         const [left, right] = [encodeKey(a), encodeKey(b)];
@@ -96,7 +96,7 @@ describe('an encoded key', () => {
     );
   });
 
-  test('sorts its numbers by value, and its bigints, however close they are', () => {
+  test('sorts numbers and bigints by value, however close they are', () => {
     for (const kind of [number, bigint] as fc.Arbitrary<KeyPart>[]) {
       fc.assert(
         fc.property(fc.array(kind, { minLength: 2, maxLength: 20 }), (numbers) => {
@@ -108,10 +108,10 @@ describe('an encoded key', () => {
     }
   });
 
-  test('holds neither NUL nor a lone surrogate, and stays readable for ordinary keys', () => {
+  test('contains neither NUL nor a lone surrogate, and is readable for ordinary keys', () => {
     fc.assert(
-      fc.property(key, (given) => {
-        const encoded = encodeKey(given);
+      fc.property(key, (original) => {
+        const encoded = encodeKey(original);
         expect(encoded).not.toContain('\0');
         expect(Buffer.from(encoded).toString()).toBe(encoded);
       }),
@@ -124,13 +124,13 @@ describe('an encoded key', () => {
     ]).toEqual(['mug', 'user/42@example.org', '!tuser!n1c42', '!ta!zt']);
   });
 
-  test('is undefined to decode when nobody could have written it', () => {
+  test('is decoded as undefined when no key is encoded like this', () => {
     for (const wrong of ['', '!', '!x', '!nabc', '!i1', '!b0', '!bzz', '!ta!', '!zx', 'a"', '"zz'])
       expect(decodeKey(wrong)).toBeUndefined();
   });
 });
 
-describe('what is no key', () => {
+describe('an invalid key', () => {
   test.each([
     [''],
     [[]],
@@ -147,7 +147,7 @@ describe('what is no key', () => {
     expect(() => encodeKey(wrong as Key)).toThrow(expect.objectContaining({ code: 'INVALID_KEY' }));
   });
 
-  test('is LIMIT_EXCEEDED at one byte over 1,024 encoded bytes, and a key at exactly 1,024', () => {
+  test('is LIMIT_EXCEEDED from 1,025 encoded bytes on; 1,024 are allowed', () => {
     const max = limits.keyBytesMax;
     expect(encodeKey('a'.repeat(max))).toHaveLength(max);
     expect(() => encodeKey('a'.repeat(max + 1))).toThrow(/keyBytesMax/);
@@ -159,12 +159,12 @@ describe('what is no key', () => {
 });
 
 describe('an encoded range', () => {
-  const isInside = (given: Key, range: Parameters<typeof encodeRange>[0]): boolean => {
-    const [encoded, { start, end }] = [encodeKey(given), encodeRange(range)];
+  const isInside = (candidate: Key, range: Parameters<typeof encodeRange>[0]): boolean => {
+    const [encoded, { start, end }] = [encodeKey(candidate), encodeRange(range)];
     return (start === undefined || encoded >= start) && (end === undefined || encoded < end);
   };
 
-  test('of a text prefix holds exactly the texts that begin with it', () => {
+  test('of a text prefix contains exactly the texts that begin with it', () => {
     fc.assert(
       fc.property(text, key, text, (prefix, other, rest) => {
         expect(isInside(other, { prefix })).toBe(
@@ -177,7 +177,7 @@ describe('an encoded range', () => {
     );
   });
 
-  test('of a prefix of parts holds exactly the keys below it, and not itself', () => {
+  test('of a prefix of parts contains exactly the keys below it, without the prefix itself', () => {
     const parts = fc.array(part, { minLength: 1, maxLength: 2 });
     fc.assert(
       fc.property(parts, key, parts, (prefix, other, rest) => {
@@ -193,7 +193,7 @@ describe('an encoded range', () => {
     );
   });
 
-  test('has its start in and its end out, and is refused where they are the wrong way round', () => {
+  test('includes its start and excludes its end, and is refused when the start is after the end', () => {
     fc.assert(
       fc.property(key, key, key, (a, b, other) => {
         const [start, end] = compareKeys(a, b) <= 0 ? [a, b] : [b, a];
@@ -210,6 +210,6 @@ describe('an encoded range', () => {
   });
 });
 
-/** A prefix may end in half of a surrogate pair: then the whole character is another one. */
+/** False when the prefix ends within a surrogate pair: then the character is a different one. */
 const isWhole = (prefix: string, whole: string): boolean =>
   codePoints(prefix).every((code, index) => codePoints(whole)[index] === code);

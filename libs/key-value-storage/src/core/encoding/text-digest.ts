@@ -1,7 +1,7 @@
 /**
- * 64 bits of a text in base 36, to tell texts apart where a collision does no harm. Two
- * multiplications mix each unit, and a final step mixes both halves. Not for anything that must
- * resist forgery.
+ * A 64-bit digest of a text in base 36, for places where a collision does no harm. Two
+ * multiplications mix each UTF-16 unit, and a final step mixes both halves (cyrb53 without the cut
+ * to 53 bits). It does not resist forgery.
  */
 export function textDigest(text: string): string {
   let one = 0xdeadbeef;

@@ -11,23 +11,23 @@ const text = fc
   .array(fc.oneof(fc.constantFrom(...edges), fc.integer({ min: 0, max: 0xffff })), { maxLength: 12 })
   .map((units) => String.fromCharCode(...units));
 
-test('every text comes back, lone surrogates and NUL included, and every single character', () => {
+test('every text is decoded to itself, with lone surrogates and NUL, and every single character', () => {
   fc.assert(
-    fc.property(text, (given) => {
-      expect(decodeText(encodeText(given))).toBe(given);
+    fc.property(text, (original) => {
+      expect(decodeText(encodeText(original))).toBe(original);
     }),
     { numRuns: 5_000 },
   );
   for (let code = 0; code <= 0xffff; code += 1) {
     const character = String.fromCharCode(code);
     if (decodeText(encodeText(character)) !== character)
-      throw new Error(`U+${code.toString(16)} does not come back`);
+      throw new Error(`U+${code.toString(16)} is decoded differently`);
   }
 });
 
 test('UTF-16, UTF-8 and code points agree on the order of encoded texts', () => {
-  const points = (given: string): readonly number[] =>
-    Array.from(given, (character) => character.codePointAt(0) as number);
+  const points = (characters: string): readonly number[] =>
+    Array.from(characters, (character) => character.codePointAt(0) as number);
   fc.assert(
     fc.property(text, text, (a, b) => {
       const [left, right] = [encodeText(a), encodeText(b)];
@@ -43,11 +43,11 @@ test('UTF-16, UTF-8 and code points agree on the order of encoded texts', () => 
   );
 });
 
-test('what was not encoded by us is undefined, and nothing is encoded in two ways', () => {
+test('a text that encodeText does not produce is decoded as undefined: each text has one encoding', () => {
   fc.assert(
-    fc.property(text, (given) => {
-      const decoded = decodeText(given);
-      if (decoded !== undefined) expect(encodeText(decoded)).toBe(given);
+    fc.property(text, (encoded) => {
+      const decoded = decodeText(encoded);
+      if (decoded !== undefined) expect(encodeText(decoded)).toBe(encoded);
     }),
     { numRuns: 5_000 },
   );
@@ -68,10 +68,10 @@ test('what was not encoded by us is undefined, and nothing is encoded in two way
     expect(decodeText(wrong)).toBeUndefined();
 });
 
-test('the length in bytes is that of UTF-8', () => {
+test('utf8Length is the number of bytes in UTF-8', () => {
   fc.assert(
-    fc.property(text, (given) => {
-      expect(utf8Length(given)).toBe(Buffer.byteLength(given));
+    fc.property(text, (original) => {
+      expect(utf8Length(original)).toBe(Buffer.byteLength(original));
     }),
     { numRuns: 5_000 },
   );

@@ -3,19 +3,19 @@
  * built above it, once. `evaluateBatch` defines the meaning of a batch as a pure function, and the
  * conformance kit in `@kvent/key-value-storage/testing` proves the contract on every provider.
  *
- * What crosses the port is checked before: addresses are encoded and within the limits, values are
- * JSON text, bytes or a 64-bit number, a batch has at most one change for each address. A provider
- * knows nothing of keys, types, tenants or retries.
+ * The layers above check what they pass to the port: addresses are encoded and within the limits,
+ * values are JSON text, bytes or a 64-bit number, and a batch has at most one change for each
+ * address. Keys, types, tenants and retries are above the port.
  */
 import type { StorageError } from '../base/errors.js';
 
 /**
- * A row's version: a decimal number from 1 to 2^63 − 1 without leading zeros. Compared for equality
- * only; made above the port, one for each batch.
+ * The version of a row: a decimal number from 1 to 2^63 − 1 without leading zeros. Versions are
+ * compared for equality only. They are made above the port, one for each batch.
  */
 export type Version = string;
 
-/** Where rows live that belong together: one container of one database may hold many entities. */
+/** A group of rows. A container of a database may hold many entities. */
 export interface Space {
   readonly database: string;
   readonly container: string;
@@ -23,8 +23,8 @@ export interface Space {
 }
 
 /**
- * All four parts are the identity of a row, on every provider. No part holds NUL or a lone
- * surrogate; only `entity` may be empty.
+ * All four parts together identify a row, on every provider. No part contains NUL or a lone
+ * surrogate. Only `entity` may be empty.
  */
 export interface Address extends Space {
   readonly key: string;
@@ -34,8 +34,8 @@ export interface Address extends Space {
 export type RowAddress = Omit<Address, 'database'>;
 
 /**
- * `json` comes back character for character. `number` is 64-bit signed. `omitted`: answered where
- * `values: 'omit'` was asked, never written.
+ * `json` is returned character for character. `number` is a signed 64-bit integer. `omitted` is
+ * returned by reads with `values: 'omit'`, and is never written.
  */
 export type Value =
   | { readonly kind: 'json'; readonly text: string }
@@ -45,8 +45,8 @@ export type Value =
 export type StoredValue = Exclude<Value, { readonly kind: 'omitted' }>;
 
 /**
- * A row as stored. Times are milliseconds since 1970 by the provider's clock. `ttlMs`: what it was
- * last written with. At `expiresAt` itself the row is gone.
+ * A row as stored. Times are milliseconds since 1970 by the provider's clock. `ttlMs` is the time
+ * to live of the last write. A row is absent from `expiresAt` on.
  */
 export interface Row {
   readonly version: Version;
@@ -57,8 +57,8 @@ export interface Row {
 }
 
 /**
- * What a row must be for its batch to be applied. `number`: a numeric row that is exactly this. An
- * expired row is absent. A row that expires is judged at one moment, while it is held; it may
+ * What a row must be for its batch to be applied. `number`: a numeric row with exactly this value.
+ * An expired row is absent. The expiry is evaluated once, while the row is locked; the row may
  * expire before the batch becomes visible.
  */
 export type Expected = { readonly version: Version } | { readonly number: bigint } | 'absent' | 'present';
@@ -69,8 +69,8 @@ export interface Check {
 }
 
 /**
- * How long what is written lives: milliseconds from the provider's clock, for ever, or as long as
- * the row that is there (and `else` where none is).
+ * The time to live of a written row: milliseconds by the provider's clock, without end, or until
+ * the expiry of the existing row (`keepElse` where no row exists).
  */
 export type TimeToLive = number | 'never' | { readonly keepElse: number | 'never' };
 
@@ -81,19 +81,18 @@ export type Change =
       readonly value: StoredValue;
       readonly ttl: TimeToLive;
     }
-  /** Also clears away an expired row. */
+  /** Also removes an expired row. */
   | { readonly kind: 'delete'; readonly address: RowAddress }
   /**
-   * Moves the expiry forward to `ttlMs` from now, and nothing else: version, value and `updatedAt`
-   * stay. A row without an expiry, or with more left than that, stays as it is. The batch must
-   * check the row's version.
+   * Moves the expiry forward to `ttlMs` from now. Version, value and `updatedAt` stay the same, and
+   * so does a row without an expiry or with a later one. The batch must check the row's version.
    */
   | { readonly kind: 'renew'; readonly address: RowAddress; readonly ttlMs: number }
   /**
-   * Done by the engine, exact under contention. An absent row counts as 0. The expiry stays;
-   * `ttlMs` counts when the change creates the row. A result outside 64 bits, or a move further
-   * outside `floor` and `ceiling`, refuses the batch (`range`), a row that is no number too
-   * (`type`).
+   * Computed by the engine, exact under contention. An absent row counts as 0. The expiry stays;
+   * `ttlMs` applies only when the change creates the row. The batch is refused with `range` when
+   * the result is outside 64 bits, or further outside `floor` and `ceiling` than before; with
+   * `type` when the row is not a number.
    */
   | {
       readonly kind: 'sum' | 'min' | 'max';
@@ -105,8 +104,8 @@ export type Change =
     };
 
 /**
- * Checks and changes of one database, applied whole or not at all. Checks see the state before the
- * batch. Every change but `renew` gives its row `version`.
+ * Checks and changes of one database, applied completely or not at all. Checks see the state before
+ * the batch. Every change except `renew` gives its row the version of the batch.
  */
 export interface Batch {
   readonly database: string;
@@ -114,14 +113,16 @@ export interface Batch {
   readonly checks: readonly Check[];
   readonly changes: readonly Change[];
   /**
-   * The batch must not wait: where another transaction holds a row of it, its result may be
-   * `failed` with `STORAGE_UNAVAILABLE` and effect 'none'. A provider that never waits ignores it.
+   * The batch must not wait. If another transaction holds one of its rows, its result may be
+   * `failed` with `STORAGE_UNAVAILABLE` and effect 'none'. A provider that never waits ignores
+   * this.
    */
   readonly noWait?: boolean;
 }
 
 /**
- * What became of one change: whether a living row was there before, the number now, the expiry now.
+ * The result of one change: whether an unexpired row existed before, and the number and the expiry
+ * after it.
  */
 export interface ChangedRow {
   readonly existed: boolean;
@@ -131,28 +132,28 @@ export interface ChangedRow {
 
 export type CommitResult =
   /**
-   * `time`: the commit's one time, the `updatedAt` of what it wrote; `rows`: one for each change,
-   * in order.
+   * `time` is the time of the commit, and the `updatedAt` of the rows it wrote. `rows` has one item
+   * for each change, in order.
    */
   | { readonly outcome: 'committed'; readonly time: number; readonly rows: readonly ChangedRow[] }
-  /** The first check, in the order given, that was not met. An answer, not an error. */
+  /** The first check of the batch that did not hold. A result, not an error. */
   | {
       readonly outcome: 'conflict';
       readonly address: RowAddress;
       readonly expected: Expected;
       readonly actual: Version | undefined;
     }
-  /** The first numeric change that could not be made. */
+  /** The first numeric change that is impossible. */
   | { readonly outcome: 'refused'; readonly address: RowAddress; readonly reason: 'range' | 'type' }
   | { readonly outcome: 'failed'; readonly error: StorageError };
 
 export interface ProviderReadOptions {
   /**
-   * `omit`: every answered value is `{ kind: 'omitted' }`, and none is fetched. @default 'include'
+   * `omit`: no value is fetched, and each is returned as `{ kind: 'omitted' }`. @default 'include'
    */
   readonly values?: 'include' | 'omit';
   /**
-   * `stale`: may come from a replica, where the provider has `features.staleReads`. @default
+   * `stale`: the rows may come from a replica, if the provider has `features.staleReads`. @default
    * 'current'
    */
   readonly consistency?: 'current' | 'stale';
@@ -160,8 +161,7 @@ export interface ProviderReadOptions {
 }
 
 /**
- * Rows in the order of the addresses asked, `undefined` where there is none, and the provider's
- * time.
+ * Rows in the order of the addresses, `undefined` where no row exists, and the provider's time.
  */
 export interface ReadResult {
   readonly time: number;
@@ -171,20 +171,21 @@ export interface ReadResult {
 export interface CommitOptions {
   readonly signal?: AbortSignal | undefined;
   /**
-   * Called with the result of a batch that is known before the others, so that it does not wait for
-   * a batch whose rows an open transaction holds. Optional: the promise resolves to all results.
+   * Called with the result of a batch that is known before the others. So a caller does not wait
+   * for another batch whose rows an open transaction holds. Optional, because the promise resolves
+   * to all results.
    */
   readonly answered?: ((index: number, result: CommitResult) => void) | undefined;
   /**
-   * Called when a batch waits for a row that an open transaction holds: it may take long, and holds
-   * no other row while it waits. Optional.
+   * Called when a batch waits for a row that an open transaction holds. This may take long; the
+   * batch holds no other row while it waits. Optional.
    */
   readonly waiting?: ((index: number, row: RowAddress) => void) | undefined;
 }
 
 /**
- * A stretch of one space in key order. `start` is inclusive, `end` exclusive; `after` is exclusive,
- * in the direction of reading: where the last page ended.
+ * A part of one space in key order. `start` is inclusive, `end` exclusive. `after` is the last key
+ * of the page before, in the direction of reading, and exclusive.
  */
 export interface ScanRange extends Space {
   readonly start?: string;
@@ -202,10 +203,9 @@ export interface ScannedRow {
 }
 
 /**
- * `more`: whether living rows of the range come after these. An empty page with `more` never
- * happens. A page may have fewer rows than its limit and `more`: it ends before the row with which
- * its values would be over `pageBytesMax`, and has one row at least. Only `more` says where the
- * range ends.
+ * `more`: whether unexpired rows of the range follow. Only `more` says where the range ends: a page
+ * ends before the row with which its values would exceed `pageBytesMax`, so it may have fewer rows
+ * than its limit. A page with `more` has at least one row.
  */
 export interface ScanPage {
   readonly time: number;
@@ -220,32 +220,31 @@ export interface Hint {
 }
 
 /**
- * What a provider promises beyond the contract. The kit proves what is claimed, and that what is
- * not claimed is refused.
+ * What a provider promises beyond the contract. The kit proves each claimed feature, and that the
+ * others are refused.
  */
 export interface ProviderFeatures {
   /**
-   * What an acknowledged commit survives: nothing, power loss ('fsync'), or the loss of a machine
-   * ('quorum').
+   * What an acknowledged commit survives: nothing (`false`), power loss ('fsync'), or the loss of a
+   * machine ('quorum').
    */
   readonly durable: false | 'fsync' | 'quorum';
-  /** Several processes may use the same data at once. */
+  /** Several processes may use the same data at the same time. */
   readonly shared: boolean;
-  /** `consistency: 'stale'` reads may be answered by a replica. Without it they are current. */
+  /** Reads with `consistency: 'stale'` may come from a replica. Otherwise they are current. */
   readonly staleReads: boolean;
-  /** It gains from calls that are gathered: put `CoalescingProvider` around it. */
+  /** Fewer, larger calls are faster: `CoalescingProvider` should wrap it. */
   readonly coalesce: boolean;
-  /** 'exact', or how long an expired row may still hold off 'absent'. */
+  /** 'exact', or how long an expired row may still fail a check for 'absent'. */
   readonly expiry: 'exact' | { readonly lagMs: number };
-  /** 'collected': a scan gathers all keys of the space before it sorts them. */
+  /** 'collected': a scan reads all keys of the space and sorts them. */
   readonly scan: 'ordered' | 'collected';
-  /** 'replaceable': it runs on the clock it was given. */
+  /** 'replaceable': the provider takes its time from the clock in its options. */
   readonly clock: 'replaceable' | 'own';
 }
 
 /**
- * A row outside any batch, as it is moved, backed up and restored: versions and absolute times
- * included.
+ * A row outside any batch, for copies and backups, with its version and absolute times.
  */
 export interface RawRow {
   readonly container: string;
@@ -254,11 +253,11 @@ export interface RawRow {
   readonly row: Row;
 }
 
-/** A database that is held still. Disposing it lets writers go on; a second time is harmless. */
+/** A frozen database. Disposing it allows writes again; a second disposal does nothing. */
 export interface Freeze extends AsyncDisposable {
   /**
-   * Rejects with `STORAGE_UNAVAILABLE` when it did not hold until now (a lost connection, say):
-   * what was read since may be inconsistent.
+   * Rejects with `STORAGE_UNAVAILABLE` when the freeze ended before, for example with a lost
+   * connection. What was read since may be inconsistent.
    */
   verify(): Promise<void>;
 }
@@ -270,58 +269,60 @@ export interface StorageAdministration {
   /** The spaces of a database that hold a row, in the order of container and entity. */
   spaces(database: string): Promise<readonly Space[]>;
   /**
-   * Every row of a database, in the order of container, entity and key, as of one moment: commits
-   * that land while it is read do not show.
+   * Every row of a database, in the order of container, entity and key, as of one moment. Later
+   * commits are not visible in it.
    */
   export(database: string): AsyncIterable<RawRow>;
   /**
-   * Puts rows as they are, versions and times included, whole milliseconds; returns how many. A row
-   * that is there already is overwritten. Rows are taken as they are needed, so that memory stays
-   * flat however many come. What the rows throw, the import rejects with, and what was put until
-   * then may stay.
+   * Writes rows with their versions and times (whole milliseconds), and returns their number. An
+   * existing row is overwritten. Rows are taken one by one, so the use of memory does not grow with
+   * their number. If the iteration of `rows` throws, the import rejects with the same error, and
+   * the rows written before may stay.
    */
   import(database: string, rows: AsyncIterable<RawRow> | Iterable<RawRow>): Promise<number>;
-  /** Removes a database and everything in it; returns whether there was one. */
+  /** Removes a database with all its rows, and returns whether it existed. */
   drop(database: string): Promise<boolean>;
-  /** About how many rows an export has, for progress bars: far cheaper than to export them. */
+  /**
+   * The approximate number of rows of an export, for progress bars. Much cheaper than an export.
+   */
   count?(database: string): Promise<number>;
   /**
-   * Holds a database still, or all of them when none is named, while it is moved: for engines that
-   * several processes write to. Work in flight has ended when this resolves. From
-   * then on, until disposed, a change of it (commit, import, drop, sweep; this process or
-   * another) waits, or is refused with `STORAGE_UNAVAILABLE` and effect 'none'. More may be held
-   * off than was named. Reading goes on: any number of exports, reads and scans that begin
-   * meanwhile see the same rows, but for those that expire. `STORAGE_UNAVAILABLE` when it cannot be
-   * had in reasonable time. Engines that one process owns leave it out: whoever opened them decides
-   * what is written.
+   * Freezes a database, or all of them when `database` is missing, for a copy. When this resolves,
+   * earlier changes have ended. Until it is disposed, each change of the database (commit, import,
+   * drop or sweep, of this or another process) waits, or is refused with `STORAGE_UNAVAILABLE` and
+   * effect 'none'. A provider may freeze more than the named database. Reads continue: all exports,
+   * reads and scans in between see the same rows, except those that expire. Rejects with
+   * `STORAGE_UNAVAILABLE` when the freeze is not possible in reasonable time. Only for engines that
+   * several processes write to; an engine that one process owns does not need it.
    */
   freeze?(database?: string): Promise<Freeze>;
 }
 
 /**
- * A storage engine. Methods that return a promise reject, never throw; iterables check when they
- * are called. Before `open` and after `close` every other call is `STORAGE_NOT_OPEN`; a second
- * `open` is `INVALID_STATE`, a second `close` harmless, and a closed provider may be opened again.
+ * A storage engine. Methods that return a promise reject and never throw; methods that return an
+ * iterable check their arguments at once. Before `open` and after `close`, every other call fails
+ * with `STORAGE_NOT_OPEN`. A second `open` fails with `INVALID_STATE`, a second `close` does
+ * nothing, and a closed provider may be opened again.
  */
 export interface StorageProvider {
-  /** For messages and the health page: 'memory', 'JSON file ./data'. */
+  /** For messages and health checks: 'memory', 'JSON file ./data'. */
   readonly name: string;
   readonly features: ProviderFeatures;
 
   open(): Promise<void>;
-  /** Waits for what is under way. */
+  /** Waits for calls in progress. */
   close(): Promise<void>;
 
   /**
-   * The rows at `addresses`, in their order, as one consistent view. `LIMIT_EXCEEDED` where the
-   * values of several rows are over `pageBytesMax` together, before much more than that was read;
-   * one address is always answered.
+   * The rows at `addresses`, in their order, as one consistent view. `LIMIT_EXCEEDED` when the
+   * values of several rows exceed `pageBytesMax` together, before much more is read. A single
+   * address is never refused.
    */
   read(addresses: readonly Address[], options?: ProviderReadOptions): Promise<ReadResult>;
 
   /**
-   * One page of each range, in key order or reversed, each of at most `pageBytesMax`. The ranges
-   * share no view.
+   * One page of each range, in key order or reversed, each of at most `pageBytesMax`. The pages may
+   * be of different moments.
    */
   scan(
     ranges: readonly ScanRange[],
@@ -329,22 +330,22 @@ export interface StorageProvider {
   ): Promise<readonly ScanPage[]>;
 
   /**
-   * Several independent batches, no two of which share a row, checks included (the caller's duty):
-   * each is all-or-nothing and has its own answer, in order. Rejects only when none of them can
-   * have taken effect.
+   * Commits independent batches, each completely or not at all, and returns their results in order.
+   * The caller ensures that no two of them share a row, checks included. Rejects only when none of
+   * them can have taken effect.
    */
   commit(batches: readonly Batch[], options?: CommitOptions): Promise<readonly CommitResult[]>;
 
-  /** The same contract inside the caller's own transaction, where the engine has them. */
+  /** The same contract inside a transaction of the caller, if the engine has transactions. */
   within?(transaction: object): StorageProvider;
 
   /**
-   * Hints that something in these spaces may have changed: they may repeat, may be early, may be
-   * lost. Ends with the signal and with `close`.
+   * Hints that something in these spaces may have changed. A hint may repeat, may come early, or
+   * may be lost. Ends with the signal and with `close`.
    */
   hints?(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint>;
 
-  /** Physically removes expired rows, at most `limit`; returns how many. */
+  /** Deletes at most `limit` expired rows, and returns their number. */
   sweep(limit: number): Promise<number>;
 
   readonly administration: StorageAdministration;

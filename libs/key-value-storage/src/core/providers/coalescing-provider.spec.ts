@@ -13,8 +13,8 @@ import type {
   ScanRange,
 } from '../port/storage-provider.js';
 
-/** A provider whose calls are seen, and answered when the test says so. */
-class Gate extends MemoryProvider {
+/** A provider that records its calls. Between `hold` and `release` they wait. */
+class GatedProvider extends MemoryProvider {
   readonly reads: (readonly Address[])[] = [];
   readonly commits: (readonly Batch[])[] = [];
   #held: (() => void)[] | undefined;
@@ -26,7 +26,7 @@ class Gate extends MemoryProvider {
   release(): void {
     const held = this.#held ?? [];
     this.#held = undefined;
-    for (const go of held) go();
+    for (const resolve of held) resolve();
   }
   override async read(addresses: readonly Address[]): Promise<ReadResult> {
     this.reads.push(addresses);
@@ -46,15 +46,15 @@ class Gate extends MemoryProvider {
 }
 
 /**
- * A provider some of whose rows are held by somebody: it answers the batches of the others before
- * the whole, as `answered` allows.
+ * A provider where another transaction holds some rows. It reports the results of the other batches
+ * first, through `answered`.
  */
-class HeldRows extends MemoryProvider {
+class ProviderWithHeldRows extends MemoryProvider {
   readonly commits: (readonly Batch[])[] = [];
   readonly held = new Set<string>();
   readonly #waiting: (() => void)[] = [];
 
-  /** What a batch is told that found its row held until the end. */
+  /** The result of a batch whose row was held; without it, the batch is committed. */
   refusal: CommitResult | undefined;
 
   override async commit(
@@ -77,33 +77,34 @@ class HeldRows extends MemoryProvider {
       }),
     );
   }
-  letGo(): void {
+  releaseRows(): void {
     this.held.clear();
-    for (const go of this.#waiting.splice(0)) go();
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }
 
 const address = (key: string) => ({ database: 'shared', container: 'state:state', entity: 'thing', key });
 let version = 100;
+/** A batch that puts a row, and checks that the `checked` rows are absent. */
 const put = (key: string, ...checked: string[]): Batch => ({
   database: 'shared',
   version: String((version += 1)),
-  checks: checked.map((other) => ({ address: address(other), expected: 'absent' })),
+  checks: checked.map((name) => ({ address: address(name), expected: 'absent' })),
   changes: [{ kind: 'put', address: address(key), value: { kind: 'json', text: '1' }, ttl: 'never' }],
 });
 /** One batch that puts several rows. */
-const several = (...keys: readonly string[]): Batch => ({
+const putAll = (...keys: readonly string[]): Batch => ({
   ...put(''),
   changes: keys.flatMap((key) => put(key).changes),
 });
 const keysOf = (batches: readonly Batch[]) =>
   batches.flatMap(({ changes }) => changes.map((change) => change.address.key));
-/** Lets everything that is ready run. */
+/** Lets all pending microtasks and I/O run. */
 const settle = async () => await new Promise((resolve) => setImmediate(resolve));
 
 const opened: CoalescingProvider[] = [];
 async function subject() {
-  return await subjectOver(new Gate());
+  return await subjectOver(new GatedProvider());
 }
 async function subjectOver<P extends MemoryProvider>(gate: P) {
   const provider = new CoalescingProvider(gate);
@@ -116,7 +117,7 @@ afterEach(async () => {
 });
 
 describe('the coalescing provider', () => {
-  it('makes one call of what sixty callers ask in the same turn', async () => {
+  it('makes one call of the calls of sixty concurrent callers', async () => {
     const { gate, provider } = await subject();
     await Promise.all(
       Array.from({ length: 60 }, async (_, index) => await provider.commit([put(`k${index}`)])),
@@ -129,7 +130,7 @@ describe('the coalescing provider', () => {
     expect(rows.every(({ rows: [row] }) => row !== undefined)).toBe(true);
   });
 
-  it('sends many in halves, so that the engine can work on one while the callers of the other go on', async () => {
+  it('sends many batches in two halves, so that the engine works on one while callers continue with the other', async () => {
     const { gate, provider } = await subject();
     gate.hold();
     const calls = Array.from({ length: 101 }, async (_, index) => await provider.commit([put(`k${index}`)]));
@@ -139,23 +140,23 @@ describe('the coalescing provider', () => {
     await Promise.all(calls);
   });
 
-  it('answers who waited for a row, and is sure to conflict with what the one before left there, without another call', async () => {
+  it('gives a waiting batch its conflict without a call, when the batch before it decides its first check', async () => {
     const { gate, provider } = await subject();
-    const rivals = Array.from({ length: 50 }, async () => await provider.commit([put('hot', 'hot')]));
-    const blind = provider.commit([put('hot')]);
-    const onAnother = provider.commit([put('hot', 'other', 'hot')]);
-    const [won, ...lost] = (await Promise.all(rivals)).flat();
-    expect(won?.outcome).toBe('committed');
-    const [landed] = gate.commits[0] ?? [];
-    for (const answer of lost) expect(answer).toMatchObject({ outcome: 'conflict', actual: landed?.version });
-    expect((await blind)[0]?.outcome).toBe('committed');
-    expect((await onAnother)[0]).toMatchObject({ outcome: 'conflict', address: { key: 'hot' } });
-    // the one that landed, the one without a check, and the one whose first check nobody can judge
-    // from here
+    const writes = Array.from({ length: 50 }, async () => await provider.commit([put('hot', 'hot')]));
+    const unchecked = provider.commit([put('hot')]);
+    const otherFirst = provider.commit([put('hot', 'other', 'hot')]);
+    const [first, ...others] = (await Promise.all(writes)).flat();
+    expect(first?.outcome).toBe('committed');
+    const [committed] = gate.commits[0] ?? [];
+    for (const result of others)
+      expect(result).toMatchObject({ outcome: 'conflict', actual: committed?.version });
+    expect((await unchecked)[0]?.outcome).toBe('committed');
+    expect((await otherFirst)[0]).toMatchObject({ outcome: 'conflict', address: { key: 'hot' } });
+    // the committed batch, the one without a check, and the one that checks another row first
     expect(gate.commits.map((batches) => batches.length)).toEqual([1, 1, 1]);
   });
 
-  it('asks for whoever came after the one before was sent: a stranger may have changed the row in between', async () => {
+  it('sends a batch that came after the one before was sent: another process may have changed the row in between', async () => {
     const { gate, provider } = await subject();
     gate.hold();
     const first = provider.commit([put('hot', 'hot')]);
@@ -167,7 +168,7 @@ describe('the coalescing provider', () => {
     expect(gate.commits).toHaveLength(2);
   });
 
-  it('sends a lone call at the end of the turn, while others are on their way', async () => {
+  it('sends a lone call at the end of the microtask, also while others are in flight', async () => {
     const { gate, provider } = await subject();
     gate.hold();
     const calls = [1, 2, 3, 4].map(async (group) => {
@@ -175,7 +176,7 @@ describe('the coalescing provider', () => {
       await settle();
       return await call;
     });
-    for (let turn = 0; turn < 5; turn += 1) await settle();
+    for (let round = 0; round < 5; round += 1) await settle();
     expect(gate.commits.length).toBeGreaterThanOrEqual(1);
     gate.release();
     await Promise.all(calls);
@@ -189,7 +190,7 @@ describe('the coalescing provider', () => {
     await Promise.all([first, second]);
   });
 
-  it('has at most four groups on their way, and gathers what waits for the next', async () => {
+  it('has at most four groups in flight, and groups the waiting calls for the next one', async () => {
     const { gate, provider } = await subject();
     gate.hold();
     const calls: Promise<unknown>[] = [];
@@ -203,13 +204,13 @@ describe('the coalescing provider', () => {
     expect(gate.commits.map((batches) => batches.length)).toEqual([1, 1, 1, 1, 6]);
   });
 
-  it('never has two batches of one row on their way, and keeps their order', async () => {
+  it('never has two batches of one row in flight, and keeps their order', async () => {
     const { gate, provider } = await subject();
     gate.hold();
     const first = provider.commit([put('a')]);
     await settle();
     const second = provider.commit([put('b', 'a')]); // checks what the first writes
-    const third = provider.commit([put('b')]); // writes what the second wants: waits behind it
+    const third = provider.commit([put('b')]); // writes a row of the second: waits for it
     const free = provider.commit([put('c')]);
     await settle();
     expect(gate.commits.map(keysOf)).toEqual([['a'], ['c']]);
@@ -218,7 +219,7 @@ describe('the coalescing provider', () => {
     expect(results).toEqual(['committed', 'conflict', 'committed', 'committed']);
   });
 
-  it("keeps one caller's conflict to that caller", async () => {
+  it('reports the conflict of one caller to that caller only', async () => {
     const { provider } = await subject();
     await provider.commit([put('a')]);
     const results = await Promise.all([
@@ -244,7 +245,7 @@ describe('the coalescing provider', () => {
     });
   });
 
-  it('takes an aborted call out of the queue, and leaves its neighbours where they are', async () => {
+  it('removes an aborted call from the queue, and keeps the other calls', async () => {
     const { gate, provider } = await subject();
     gate.hold();
     const blocking = provider.commit([put('a')]);
@@ -262,21 +263,21 @@ describe('the coalescing provider', () => {
     expect(gate.commits).toHaveLength(2);
   });
 
-  it('ends an aborted call at once that is on its way: its effect is unknown, its neighbour is untouched', async () => {
+  it('ends an aborted call in flight at once with an unknown effect; the other calls of its group continue', async () => {
     const { gate, provider } = await subject();
     gate.hold();
     const controller = new AbortController();
     const sent = provider.commit([put('a')], { signal: controller.signal }).catch((error: unknown) => error);
-    const neighbour = provider.commit([put('b')]);
+    const other = provider.commit([put('b')]);
     await settle();
     controller.abort();
     const error = await sent;
     expect(isStorageError(error, 'ABORTED') && error.effect).toBe('unknown');
     gate.release();
-    expect((await neighbour)[0]?.outcome).toBe('committed');
+    expect((await other)[0]?.outcome).toBe('committed');
   });
 
-  it('waits for what is on its way before it closes', async () => {
+  it('waits for calls in flight before it closes', async () => {
     const { gate, provider } = await subject();
     gate.hold();
     const call = provider.commit([put('a')]);
@@ -288,7 +289,7 @@ describe('the coalescing provider', () => {
     await expect(provider.read([address('a')])).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
   });
 
-  it('answers nothing to nothing', async () => {
+  it('returns empty results for empty calls, without a call of the provider', async () => {
     const { gate, provider } = await subject();
     expect([await provider.commit([]), await provider.scan([]), (await provider.read([])).rows]).toEqual([
       [],
@@ -316,48 +317,48 @@ describe('the coalescing provider', () => {
   });
 });
 
-describe('a group of which some rows are held', () => {
+describe('a group with rows that another transaction holds', () => {
   const outcomeOf = async (commit: Promise<readonly CommitResult[]>) => (await commit)[0]?.outcome;
 
-  it('answers each neighbour as soon as the engine has: only who wants a held row waits for it', async () => {
-    const { gate, provider } = await subjectOver(new HeldRows());
+  it('ends each batch as soon as its result is known: only a batch of a held row waits', async () => {
+    const { gate, provider } = await subjectOver(new ProviderWithHeldRows());
     gate.held.add('held');
     let waits = true;
     const waiting = provider.commit([put('held')]).finally(() => (waits = false));
-    const neighbours = ['a', 'b', 'c'].map((key) => provider.commit([put(key)]));
-    expect(await Promise.all(neighbours.map(outcomeOf))).toEqual(['committed', 'committed', 'committed']);
+    const others = ['a', 'b', 'c'].map((key) => provider.commit([put(key)]));
+    expect(await Promise.all(others.map(outcomeOf))).toEqual(['committed', 'committed', 'committed']);
     expect([waits, gate.commits.map(keysOf)]).toEqual([true, [['held', 'a', 'b', 'c']]]);
-    gate.letGo();
+    gate.releaseRows();
     expect(await outcomeOf(waiting)).toBe('committed');
   });
 
-  it('gives the rows of who is answered free, and keeps the held one', async () => {
-    const { gate, provider } = await subjectOver(new HeldRows());
+  it('releases the rows of an ended batch, and keeps the held row', async () => {
+    const { gate, provider } = await subjectOver(new ProviderWithHeldRows());
     gate.held.add('held');
     const waiting = [provider.commit([put('held')]), provider.commit([put('a')])];
     expect(await outcomeOf(waiting[1] as Promise<readonly CommitResult[]>)).toBe('committed');
     const behind = provider.commit([put('held')]);
     expect(await outcomeOf(provider.commit([put('a', 'a')]))).toBe('conflict');
     expect(gate.commits.map(keysOf)).toEqual([['held', 'a'], ['a']]);
-    gate.letGo();
+    gate.releaseRows();
     await Promise.all([...waiting, behind]);
     expect(gate.commits.map(keysOf)).toEqual([['held', 'a'], ['a'], ['held']]);
   });
 
-  it('is none of the four on their way any more: any number of held rows holds up nobody else', async () => {
-    const { gate, provider } = await subjectOver(new HeldRows());
+  it('does not count as one of the four in flight, so any number of held rows delays no other call', async () => {
+    const { gate, provider } = await subjectOver(new ProviderWithHeldRows());
     const waiting: Promise<unknown>[] = [];
     for (let index = 0; index < 10; index += 1) {
       gate.held.add(`held-${index}`);
       waiting.push(provider.commit([put(`held-${index}`)]));
       expect(await outcomeOf(provider.commit([put(`free-${index}`)]))).toBe('committed');
     }
-    gate.letGo();
+    gate.releaseRows();
     await Promise.all(waiting);
   });
 
-  it('is none of the four on their way where each came alone, too', async () => {
-    const { gate, provider } = await subjectOver(new HeldRows());
+  it('does not count as one of the four in flight when it has a single batch either', async () => {
+    const { gate, provider } = await subjectOver(new ProviderWithHeldRows());
     const waiting: Promise<unknown>[] = [];
     for (let index = 0; index < 10; index += 1) {
       gate.held.add(`held-${index}`);
@@ -366,65 +367,64 @@ describe('a group of which some rows are held', () => {
     }
     expect(gate.commits.length).toBe(10);
     expect(await outcomeOf(provider.commit([put('free')]))).toBe('committed');
-    gate.letGo();
+    gate.releaseRows();
     await Promise.all(waiting);
   });
 
-  it('keeps only itself from others: what else is wanted by who waits for it, or behind it, is free', async () => {
-    const { gate, provider } = await subjectOver(new HeldRows());
+  it('blocks the held row only: the other rows of a batch that waits for it are free', async () => {
+    const { gate, provider } = await subjectOver(new ProviderWithHeldRows());
     gate.held.add('held');
     const held = provider.commit([put('held')]);
     await settle();
-    const both = provider.commit([several('held', 'free')]);
+    const both = provider.commit([putAll('held', 'free')]);
     await settle();
     expect(await outcomeOf(provider.commit([put('free')]))).toBe('committed');
-    gate.letGo();
+    gate.releaseRows();
     expect(await Promise.all([held, both].map(outcomeOf))).toEqual(['committed', 'committed']);
     expect(gate.commits.map(keysOf)).toEqual([['held'], ['free'], ['held', 'free']]);
   });
 
-  it('refuses who waits for it, or behind it, and nobody who wants the other rows of a batch', async () => {
-    const { gate, provider } = await subjectOver(new HeldRows());
+  it('refuses the batches that wait for the held row, and no batch of other rows', async () => {
+    const { gate, provider } = await subjectOver(new ProviderWithHeldRows());
     gate.held.add('held');
     gate.refusal = { outcome: 'failed', error: storageError('STORAGE_UNAVAILABLE', 'a row is held', {}) };
-    const both = outcomeOf(provider.commit([several('held', 'free')]));
+    const both = outcomeOf(provider.commit([putAll('held', 'free')]));
     const behind = outcomeOf(provider.commit([put('held')]));
     const other = outcomeOf(provider.commit([put('free')]));
     expect(await other).toBe('committed');
-    gate.letGo();
+    gate.releaseRows();
     expect(await Promise.all([both, behind])).toEqual(['failed', 'failed']);
     expect(gate.commits.map(keysOf)).toEqual([['held', 'free'], ['free']]);
   });
 
-  it('is passed over by a batch that is not to wait, at once, and so is a row that another batch is on its way to', async () => {
-    const { gate, provider } = await subjectOver(new HeldRows());
+  it('refuses a batch with noWait at once, when a batch in flight has its row', async () => {
+    const { gate, provider } = await subjectOver(new ProviderWithHeldRows());
     gate.held.add('held');
     const held = provider.commit([put('held')]);
     expect(await outcomeOf(provider.commit([{ ...put('held'), noWait: true }]))).toBe('failed');
     expect(await outcomeOf(provider.commit([{ ...put('free'), noWait: true }]))).toBe('committed');
-    gate.letGo();
+    gate.releaseRows();
     expect(await outcomeOf(held)).toBe('committed');
     expect(gate.commits.map(keysOf)).toEqual([['held'], ['free']]);
   });
 
-  it('is waited for before it closes, and each call is answered once', async () => {
-    const { gate, provider } = await subjectOver(new HeldRows());
+  it('ends before the provider closes, and each call ends once', async () => {
+    const { gate, provider } = await subjectOver(new ProviderWithHeldRows());
     gate.held.add('held');
     const waiting = provider.commit([put('held')]);
-    const neighbour = provider.commit([put('a')]);
-    await neighbour;
+    await provider.commit([put('a')]);
     let closed = false;
     const closing = provider.close().then(() => (closed = true));
     await settle();
     expect(closed).toBe(false);
-    gate.letGo();
+    gate.releaseRows();
     expect(await outcomeOf(waiting)).toBe('committed');
     await closing;
     expect(gate.commits.map(keysOf)).toEqual([['held', 'a']]);
   });
 
-  it('leaves a caller who gives up with an unknown effect, and its row to the next one when the engine is done', async () => {
-    const { gate, provider } = await subjectOver(new HeldRows());
+  it('ends an aborted call with an unknown effect, and frees its row when the engine has ended', async () => {
+    const { gate, provider } = await subjectOver(new ProviderWithHeldRows());
     gate.held.add('held');
     const controller = new AbortController();
     const waiting = provider
@@ -436,13 +436,13 @@ describe('a group of which some rows are held', () => {
     const next = provider.commit([put('held', 'held')]);
     await settle();
     expect(gate.commits.map(keysOf)).toEqual([['held', 'a']]);
-    gate.letGo();
+    gate.releaseRows();
     expect(await outcomeOf(next)).toBe('conflict');
   });
 });
 
-/** Each call is answered when the test says so, one at a time. */
-class Stepped extends MemoryProvider {
+/** A provider whose calls wait until the test releases them one by one. */
+class SteppedProvider extends MemoryProvider {
   readonly sent: (readonly string[])[] = [];
   readonly #held: (() => void)[] = [];
 
@@ -471,7 +471,7 @@ class Stepped extends MemoryProvider {
   }
 }
 
-describe('a crowd of one tenant', () => {
+describe('many calls of one tenant', () => {
   const at = (database: string, key: string) => ({ ...address(key), database });
   const kinds: readonly (readonly [
     string,
@@ -496,35 +496,32 @@ describe('a crowd of one tenant', () => {
     ],
   ];
 
-  it.each(kinds)(
-    'does not hold up the %s of another: its next call goes with the next group',
-    async (_, count, call) => {
-      const inner = new Stepped();
-      const provider = new CoalescingProvider(inner);
-      await provider.open();
-      opened.push(provider);
-      const crowd = Array.from(
-        { length: count },
-        async (__, index) => await call(provider, 'tenant:acme', index),
-      );
-      await settle();
-      const onTheirWay = inner.sent.length;
-      const acme = inner.sent.flat().length;
-      const other = [call(provider, 'tenant:globex', 0), call(provider, 'tenant:globex', 1)];
-      await settle();
-      expect(inner.sent.length).toBe(onTheirWay);
-      await inner.releaseOne();
-      const next = inner.sent[onTheirWay] ?? [];
-      // all of acme's that were on their way, and one behind them
-      expect(inner.sent.flat().indexOf('tenant:globex') - acme).toBeLessThanOrEqual(count === 20 ? 900 : 1);
-      expect(next).toContain('tenant:globex');
-      await inner.releaseAll();
-      await Promise.all([...crowd, ...other]);
-    },
-  );
+  it.each(kinds)('do not delay the %s of another: its call is in the next group', async (_, count, call) => {
+    const inner = new SteppedProvider();
+    const provider = new CoalescingProvider(inner);
+    await provider.open();
+    opened.push(provider);
+    const calls = Array.from(
+      { length: count },
+      async (__, index) => await call(provider, 'tenant:acme', index),
+    );
+    await settle();
+    const inFlight = inner.sent.length;
+    const acme = inner.sent.flat().length;
+    const other = [call(provider, 'tenant:globex', 0), call(provider, 'tenant:globex', 1)];
+    await settle();
+    expect(inner.sent.length).toBe(inFlight);
+    await inner.releaseOne();
+    const next = inner.sent[inFlight] ?? [];
+    // after all calls of acme that were in flight, and at most one more
+    expect(inner.sent.flat().indexOf('tenant:globex') - acme).toBeLessThanOrEqual(count === 20 ? 900 : 1);
+    expect(next).toContain('tenant:globex');
+    await inner.releaseAll();
+    await Promise.all([...calls, ...other]);
+  });
 
-  it('keeps the order of each tenant', async () => {
-    const inner = new Stepped();
+  it('keep the order of each tenant', async () => {
+    const inner = new SteppedProvider();
     const provider = new CoalescingProvider(inner);
     await provider.open();
     opened.push(provider);
@@ -547,7 +544,7 @@ describe('a crowd of one tenant', () => {
 });
 
 describe('reads of large values', () => {
-  it('are asked for in smaller groups once a group was refused, and each caller has an answer', async () => {
+  it('are grouped in smaller groups after a group was refused, and each caller gets its result', async () => {
     const inner = new MemoryProvider();
     const sizes: number[] = [];
     const { read } = inner;
@@ -576,7 +573,7 @@ describe('reads of large values', () => {
         Array.from({ length: 12 }, async (_, index) => await provider.read([address(`key-${index}`)])),
       );
       expect(found.every(({ rows }) => rows[0] !== undefined)).toBe(true);
-      // at first all together, then each alone; afterwards in groups that fit
+      // first all together, which is refused, then one by one; in the next round in smaller groups
       expect(Math.max(...sizes)).toBe(round === 0 ? 12 : 6);
     }
   });

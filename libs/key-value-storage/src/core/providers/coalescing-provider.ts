@@ -1,10 +1,10 @@
 /**
- * Coalesces independent calls: around a provider that gains from it, a hundred concurrent requests
- * become one round trip. A group is sent at the end of the microtask while fewer than four are in
- * flight, else when one has ended; so a lone call is not delayed. Batches that share a row are
- * never in flight together: the later one waits for the earlier. Databases take turns, so that one
- * tenant does not delay another. A group that the engine refuses as a whole is repeated call by
- * call, so that one caller's failure never reaches the others.
+ * Coalesces independent calls: a hundred concurrent requests become one round trip. While fewer
+ * than four groups are in flight, a group is sent at the end of the microtask, so a lone call is
+ * not delayed; otherwise when one of them has ended. Batches that share a row are never in flight
+ * together: the later one waits for the earlier. Calls are taken from each database in turn, so
+ * that one tenant does not delay another. A group that the engine refuses as a whole is repeated
+ * call by call, so that the failure of one caller does not reach the others.
  */
 import { aborted, throwIfAborted } from '../base/abort.js';
 import { footprintOf } from '../port/footprint.js';
@@ -28,7 +28,7 @@ import type {
   StorageProvider,
 } from '../port/storage-provider.js';
 
-/** Batches of one group at most: larger statements cost the engine more than they save. */
+/** The maximum of batches in a group. Larger statements cost the engine more than they save. */
 const groupBatchesMax = 128;
 const groupRangesMax = 32;
 
@@ -48,7 +48,9 @@ export class CoalescingProvider implements StorageProvider {
   readonly #reads: CallBatcher<ReadCall, ReadResult>;
   readonly #scans: CallBatcher<ScanRange, ScanPage>;
   readonly #commits: CallBatcher<Batch, CommitResult>;
-  /** Addresses of one group of reads at most; fewer after a group was refused as too large. */
+  /**
+   * The maximum of addresses in a group of reads; smaller after a group was refused as too large.
+   */
   #readAddresses: number = limits.readAddressesMax;
 
   constructor(inner: StorageProvider) {
@@ -121,7 +123,7 @@ export class CoalescingProvider implements StorageProvider {
     const failures = settled.flatMap((result) =>
       result.status === 'rejected' ? [result.reason as StorageError] : [],
     );
-    // to reject means that nothing took effect, or that the effect is unknown
+    // a rejection means that nothing took effect, or that the effect is unknown
     if (
       (failures.length > 0 && failures.length === settled.length) ||
       failures.some(({ code }) => code === 'ABORTED')
@@ -203,7 +205,7 @@ function pickReads(
 /**
  * Batches that share no row with each other, with one in flight, or with one that waits before
  * them. A batch that waits in the engine for a row of another transaction may take long, and holds
- * no other row meanwhile: only that row is treated as taken.
+ * no other row while it waits: only that row is treated as taken.
  */
 function pickBatches(
   waiting: readonly Call<Batch, CommitResult>[],

@@ -4,36 +4,36 @@ import type { Hint } from '../port/storage-provider.js';
 
 const space = (entity: string) => ({ database: 'db', container: 'c', entity });
 const row = (key: string, entity = 'e') => ({ container: 'c', entity, key });
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-async function heard(hints: AsyncIterable<Hint>): Promise<readonly string[]> {
+async function collectHints(hints: AsyncIterable<Hint>): Promise<readonly string[]> {
   const all: string[] = [];
   for await (const { space: of, key } of hints) all.push(`${of.entity}/${key ?? '*'}`);
   return all;
 }
 
-test('who listens hears of its spaces from that call on, and of no other', async () => {
+test('a listener receives the hints of its spaces, from the call of `listen` on', async () => {
   const source = new HintSource();
   source.changed('db', [row('before')]);
   const controller = new AbortController();
-  const hints = heard(source.listen([space('e'), space('f')], controller.signal));
+  const hints = collectHints(source.listen([space('e'), space('f')], controller.signal));
   source.changed('db', [row('a')]);
   source.changed('other', [row('x')]);
   source.changed('db', [row('x', 'g')]);
-  await turn();
+  await settle();
   source.changed('db', [row('b', 'f')]);
-  await turn();
+  await settle();
   controller.abort();
   expect(await hints).toEqual(['e/a', 'f/b']);
 });
 
-test('who is slow holds one hint for each space, which names no key once there are several', async () => {
+test('a slow listener has one pending hint for each space, without a key when several keys changed', async () => {
   const source = new HintSource();
   const controller = new AbortController();
   const iterator = source.listen([space('e'), space('f')], controller.signal)[Symbol.asyncIterator]();
   for (let round = 0; round < 1_000; round += 1) source.changed('db', [row(`k${round}`), row('same', 'f')]);
-  const seen = [(await iterator.next()).value, (await iterator.next()).value] as Hint[];
-  expect(seen.map((hint) => [hint.space.entity, hint.key])).toEqual([
+  const hints = [(await iterator.next()).value, (await iterator.next()).value] as Hint[];
+  expect(hints.map((hint) => [hint.space.entity, hint.key])).toEqual([
     ['e', undefined],
     ['f', 'same'],
   ]);
@@ -41,23 +41,23 @@ test('who is slow holds one hint for each space, which names no key once there a
   expect((await iterator.next()).done).toBe(true);
 });
 
-test('listening ends with its signal, with `end`, and when the reader leaves; a signal that was aborted before ends it at once', async () => {
+test('listening ends with its signal, with `end`, and with the loop of the reader; at once if the signal is aborted already', async () => {
   const source = new HintSource();
   const controller = new AbortController();
   const [one, two] = [
-    heard(source.listen([space('e')], controller.signal)),
-    heard(source.listen([space('e')], new AbortController().signal)),
+    collectHints(source.listen([space('e')], controller.signal)),
+    collectHints(source.listen([space('e')], new AbortController().signal)),
   ];
-  expect(await heard(source.listen([space('e')], AbortSignal.abort()))).toEqual([]);
+  expect(await collectHints(source.listen([space('e')], AbortSignal.abort()))).toEqual([]);
   controller.abort();
   expect(await one).toEqual([]);
   source.changed('db', [row('a')]);
   source.end();
   expect(await two).toEqual(['e/a']);
-  for await (const hint of withOne(source)) expect(hint.key).toBe('z');
+  for await (const hint of firstHint(source)) expect(hint.key).toBe('z');
 });
 
-async function* withOne(source: HintSource): AsyncGenerator<Hint> {
+async function* firstHint(source: HintSource): AsyncGenerator<Hint> {
   const hints = source.listen([space('e')], new AbortController().signal);
   source.changed('db', [row('z')]);
   for await (const hint of hints) {

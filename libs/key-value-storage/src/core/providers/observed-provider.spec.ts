@@ -24,7 +24,7 @@ beforeEach(() => {
 });
 
 describe('An observed provider', () => {
-  it('tells what was called, how long it took, and which batches conflicted', async () => {
+  it('reports the operation, its duration and the number of conflicts of each call', async () => {
     const provider = new ObservedProvider(new MemoryProvider(), observer, clock);
     await provider.open();
     const results = await provider.commit([batch('1', 'absent')]);
@@ -40,19 +40,19 @@ describe('An observed provider', () => {
     ]);
   });
 
-  it('tells the code of what is thrown, and throws it on', async () => {
+  it('reports the code of an error, and rejects with the error', async () => {
     const provider = new ObservedProvider(new MemoryProvider(), observer);
     await expect(provider.read([])).rejects.toMatchObject({ code: 'STORAGE_NOT_OPEN' });
     expect(seen).toMatchObject([{ operation: 'read', errors: ['STORAGE_NOT_OPEN'] }]);
   });
 
-  it('tells the codes of batches that failed within their group', async () => {
+  it('reports the codes of batches that failed within their group', async () => {
     class Failing extends MemoryProvider {
       override async commit(): Promise<readonly CommitResult[]> {
         return [
           {
             outcome: 'failed',
-            error: storageError('STORAGE_OUTCOME_UNKNOWN', 'Gone', {}, { effect: 'unknown' }),
+            error: storageError('STORAGE_OUTCOME_UNKNOWN', 'connection lost', {}, { effect: 'unknown' }),
           },
         ];
       }
@@ -74,13 +74,13 @@ describe('An observed provider', () => {
         throw new Error('observer');
       },
     ],
-  ])('works on when the observer throws at the %s', async (_, begin) => {
+  ])('works also when the observer throws at the %s', async (_, begin) => {
     const provider = new ObservedProvider(new MemoryProvider(), { begin });
     await provider.open();
     expect(await provider.commit([batch('1', 'absent')])).toMatchObject([{ outcome: 'committed' }]);
   });
 
-  it('observes what joins a transaction too, and offers none where there is none', () => {
+  it('observes the calls within a transaction too, and has no `within` if the provider has none', () => {
     expect(new ObservedProvider(new MemoryProvider(), observer).within).toBeUndefined();
     const inner = Object.assign(new MemoryProvider(), { within: () => new MemoryProvider() });
     expect(new ObservedProvider(inner, observer).within?.({})).toBeInstanceOf(ObservedProvider);

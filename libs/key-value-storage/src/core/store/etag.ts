@@ -1,15 +1,16 @@
 /**
- * ETags as HTTP sends them, and preconditions that carry several of them. `entry.etag` is the
- * version alone; the ETag of a representation also holds whose it is and in which shape:
- * `<version>-<digest>-<schema version>`. Versions of two rows may be equal (rows of one batch share
- * theirs, streams count from 1), and one version has another representation under another schema.
+ * ETags of HTTP, and preconditions with several of them. `entry.etag` is the version alone. The
+ * ETag of a representation is `<version>-<digest of its owner>-<schema version>`: two rows may have
+ * equal versions (rows of one batch do, and streams count from 1), and one version has a different
+ * representation under each schema version.
  */
 import { textDigest } from '../encoding/text-digest.js';
 
 /**
- * What `@IfMatch()` gives; hand it on as `ifMatch`. `'any'`: whatever is there, but something
- * (`If-Match: *`). `'none'`: no check, where the header may be missing. A list: one of these ETags,
- * compared strongly; ETags that are not of this row match nothing, and an empty list never holds.
+ * The value of an `@IfMatch()` parameter, for the option `ifMatch`. `'any'`: the row must exist
+ * (`If-Match: *`). `'none'`: no check, when the optional header is missing. A list: the row must
+ * have one of these ETags, by strong comparison. An ETag of another row matches nothing, and an
+ * empty list never matches.
  */
 export class Precondition {
   readonly etags: readonly string[] | 'any' | 'none';
@@ -21,22 +22,19 @@ export class Precondition {
   }
 }
 
-// another copy of the package may have made it
+// a registered symbol, because the object may come from another copy of the package
 const brand = Symbol.for('kvent.precondition');
-export const isPrecondition = (given: unknown): given is Precondition =>
-  typeof given === 'object' && given !== null && brand in given;
+export const isPrecondition = (value: unknown): value is Precondition =>
+  typeof value === 'object' && value !== null && brand in value;
 
-/**
- * The ETag of a representation, without its quotes. `owner`: what tells it from every other one, in
- * order.
- */
+/** The ETag of a representation, without its quotes. `owner` identifies the represented object. */
 export const etagOf = (version: string, owner: readonly string[], schemaVersion: number): string =>
   `${version}-${digestOf(owner)}-${schemaVersion}`;
 
 /**
- * The version in an ETag: of the version alone, or of a representation. The schema version is not
- * compared: who changes something has seen this version of it, in whatever shape. `undefined` for
- * what is no ETag, `null` for the ETag of another owner.
+ * The version in an ETag, which is a version alone or the ETag of a representation. The schema
+ * version is not compared: the caller has seen this version, whatever its representation.
+ * `undefined` for a text that is not an ETag, `null` for the ETag of another owner.
  */
 export function versionIn(etag: string, owner: readonly string[]): string | null | undefined {
   const [version, digest, schema, more] = etag.length > etagLengthMax ? [] : etag.split('-', 4);
@@ -47,8 +45,8 @@ export function versionIn(etag: string, owner: readonly string[]): string | null
   return digest === digestOf(owner) ? version : null;
 }
 
-/** Longer than any ETag of ours. */
+/** No ETag is longer. */
 const etagLengthMax = 64;
 
-/** Against mistakes, not against forgery: an ETag opens nothing. */
+/** Against mistakes, not against forgery: an ETag gives no access. */
 const digestOf = (owner: readonly string[]): string => textDigest(JSON.stringify(owner));

@@ -17,7 +17,7 @@ async function storageOn(provider: MemoryProvider = new MemoryProvider()): Promi
   return storage;
 }
 afterEach(async () => {
-  for (const storage of opened.splice(0)) await storage[Symbol.asyncDispose]();
+  for (const storage of opened.splice(0)) await storage.close();
 });
 const caught = async (work: Promise<unknown>): Promise<unknown> =>
   await work.then(
@@ -39,7 +39,7 @@ describe('values and schemas', () => {
   it.each([
     ['Zod', zodState],
     ['Valibot', valibotState],
-  ] as const)('are what %s makes of them: trimmed, with defaults, refused with issues', async (_, state) => {
+  ] as const)('are converted by %s (trimmed, with defaults), or refused with issues', async (_, state) => {
     const store = (await storageOn()).store<{ label: string; uses: number }>(state);
     const entry = await store.set('a', { label: '  x ' } as { label: string; uses: number });
     expect(entry.value).toEqual({ label: 'x', uses: 0 });
@@ -50,17 +50,17 @@ describe('values and schemas', () => {
     expect((await store.get('a'))?.etag).toBe(entry.etag);
   });
 
-  it('may be checked by a schema that answers a promise', async () => {
+  it('may be checked by an asynchronous schema', async () => {
     const schema = z
       .object({ a: z.number() })
       .refine(async ({ a }) => await Promise.resolve(a > 0), 'above 0');
-    const store = (await storageOn()).store(defineState('later', { schema }));
+    const store = (await storageOn()).store(defineState('asynchronous', { schema }));
     await store.add('a', { a: 1 });
     await expect(store.add('b', { a: 0 })).rejects.toMatchObject({ code: 'INVALID_VALUE' });
     expect(await store.count()).toBe(1);
   });
 
-  it('come back as frozen instances of their class, its constructor not called, its methods there', async () => {
+  it('are returned as frozen instances of their class, without a call of its constructor', async () => {
     let constructed = 0;
     @State('product', { schema: z.object({ title: z.string(), price: z.number() }) })
     class Product {
@@ -85,7 +85,7 @@ describe('values and schemas', () => {
     expect((await store.save(changed)).value.cheaper(1)).toBe(6);
   });
 
-  it('of an older schemaVersion are lifted step by step, checked, and written back as the new one', async () => {
+  it('of an older schemaVersion are upcast step by step, checked, and written with the new one', async () => {
     const provider = new MemoryProvider();
     const storage = await storageOn(provider);
     await storage.store(defineState<{ cents: number }>('p')).add('a', { cents: 150 });
@@ -105,13 +105,13 @@ describe('values and schemas', () => {
       { price: 2, currency: 'EUR' },
       saved.etag,
     ]);
-    // an older program says so, instead of reading it wrongly
+    // an older program gets an error instead of a wrong value
     await expect(storage.store(defineState('p')).get('a')).rejects.toMatchObject({
       code: 'STORAGE_UNSUPPORTED',
     });
   });
 
-  it('whose upcast fails, or does not fit the schema, are corrupt and named', async () => {
+  it('whose upcast does not fit the schema are reported as corrupt, with their place', async () => {
     const storage = await storageOn();
     await storage.store(defineState<object>('p')).add('a', {});
     const state = defineState('p', {
@@ -125,47 +125,47 @@ describe('values and schemas', () => {
   });
 });
 
-/** A rival that writes the row just before each of the next commits. */
-class Rival extends MemoryProvider {
-  times = 0;
+/** Before each of the next `conflicts` commits, another writer commits the same row. */
+class ContendedProvider extends MemoryProvider {
+  conflicts = 0;
   commits = 0;
-  slowMs = 0;
+  delayMs = 0;
   afterCommit = (): void => undefined;
   override async commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
     const [batch] = batches;
     const change = batch?.changes[0];
-    if (this.times > 0 && batch !== undefined && change?.kind === 'put') {
-      this.times -= 1;
-      await super.commit([{ ...batch, version: String(1 + this.times), checks: [] }]);
+    if (this.conflicts > 0 && batch !== undefined && change?.kind === 'put') {
+      this.conflicts -= 1;
+      await super.commit([{ ...batch, version: String(1 + this.conflicts), checks: [] }]);
     }
     this.commits += 1;
-    if (this.slowMs > 0) await systemClock.wait(this.slowMs);
+    if (this.delayMs > 0) await systemClock.wait(this.delayMs);
     const results = await super.commit(batches);
     this.afterCommit();
     return results;
   }
 }
 
-describe('read, change, write', () => {
+describe('update', () => {
   const counters = defineState<{ n: number }>('n');
 
-  it('is run again on fresh state when a rival was faster, and gives up with the number of attempts', async () => {
-    const rival = new Rival();
-    const store = (await storageOn(rival)).store(counters);
+  it('repeats with the current value after a conflict, and gives up with the number of attempts', async () => {
+    const provider = new ContendedProvider();
+    const store = (await storageOn(provider)).store(counters);
     await store.add('a', { n: 0 });
-    rival.times = 3;
+    provider.conflicts = 3;
     let runs = 0;
     await store.update('a', ({ n }) => ({ n: n + (runs += 1) }), { retry: { delayMs: 0 } });
     expect(runs).toBe(4);
-    rival.times = 99;
+    provider.conflicts = 99;
     const error = await caught(
       store.update('a', ({ n }) => ({ n: n + 1 }), { retry: { attempts: 3, delayMs: 0 } }),
     );
     expect(isStorageError(error, 'STORAGE_CONFLICT') && error.attempts).toBe(3);
   });
 
-  it('lands for a hundred rivals of one process with one commit each', async () => {
-    const provider = new Rival();
+  it('needs one commit for each of a hundred concurrent callers of one process', async () => {
+    const provider = new ContendedProvider();
     const store = (await storageOn(provider)).store(counters);
     await store.add('a', { n: 0 });
     provider.commits = 0;
@@ -176,37 +176,37 @@ describe('read, change, write', () => {
     expect(provider.commits).toBe(100);
   });
 
-  it('may update the same key inside: nothing waits for itself for ever', async () => {
+  it('may update the same key in its function, without a deadlock', async () => {
     const store = (await storageOn()).store(counters);
     await store.add('a', { n: 0 });
-    let inner = 0;
-    const landed = await store.update('a', async ({ n }) => {
-      inner += 1;
-      if (inner === 1) await store.update('a', (now) => ({ n: now.n + 10 }));
+    let calls = 0;
+    const updated = await store.update('a', async ({ n }) => {
+      calls += 1;
+      if (calls === 1) await store.update('a', (inner) => ({ n: inner.n + 10 }));
       return { n: n + 1 };
     });
-    expect(landed.value.n).toBe(11);
+    expect(updated.value.n).toBe(11);
   });
 
-  it('writes nothing when the same reference comes back, and refuses undefined', async () => {
-    const rival = new Rival();
-    const store = (await storageOn(rival)).store(counters);
+  it('writes nothing when its function returns the same reference, and refuses undefined', async () => {
+    const provider = new ContendedProvider();
+    const store = (await storageOn(provider)).store(counters);
     const { etag } = await store.add('a', { n: 0 });
-    rival.commits = 0;
+    provider.commits = 0;
     expect((await store.update('a', (value) => value)).etag).toBe(etag);
-    expect(rival.commits).toBe(0);
+    expect(provider.commits).toBe(0);
     await expect(store.update('a', () => undefined as unknown as { n: number })).rejects.toMatchObject({
       code: 'INVALID_VALUE',
     });
   });
 });
 
-/** Each was found by somebody who tried to break it. */
-describe('what callers do', () => {
+/** Regressions: each of these was an error once. */
+describe('a store', () => {
   const texts = defineState<string>('t');
   const numbers = defineState<{ n: number }>('n');
 
-  it('to an array of key parts after the call changes neither the row nor the entry', async () => {
+  it('copies the parts of a key when it is called', async () => {
     const storage = await storageOn();
     const store = storage.store(texts);
     await storage.atomic().set(store, ['v', 1], 'one').set(store, ['v', 2], 'two').commit();
@@ -231,7 +231,7 @@ describe('what callers do', () => {
     expect(entry.key).toEqual([new Uint8Array([1])]);
   });
 
-  it('to a value while an asynchronous schema looks at it is not stored', async () => {
+  it('copies a value before an asynchronous schema checks it', async () => {
     const schema = {
       '~standard': {
         version: 1 as const,
@@ -252,8 +252,8 @@ describe('what callers do', () => {
     expect((await store.getOrThrow('k')).value).toEqual({ n: 1 });
   });
 
-  it('hears the truth of a deletion that stopped half way: what is gone is gone', async () => {
-    const provider = new Rival();
+  it('reports the number of deleted entries when a deletion is aborted', async () => {
+    const provider = new ContendedProvider();
     const store = (await storageOn(provider)).store(texts);
     for (let page = 0; page < 2; page += 1)
       await store.setMany(Array.from({ length: 900 }, (_, at) => ({ key: `k${page}-${at}`, value: 'x' })));
@@ -267,7 +267,7 @@ describe('what callers do', () => {
   it('ends a list that is aborted before its next entry', async () => {
     const store = (await storageOn()).store(texts);
     await store.setMany(Array.from({ length: 10 }, (_, at) => ({ key: `k${at}`, value: 'x' })));
-    for (const open of [
+    for (const iterate of [
       (signal: AbortSignal) => store.list({}, { signal }),
       (signal: AbortSignal) => store.keys({}, { signal }),
     ]) {
@@ -275,7 +275,7 @@ describe('what callers do', () => {
       let seen = 0;
       const error = await caught(
         (async () => {
-          for await (const _ of open(controller.signal)) {
+          for await (const _ of iterate(controller.signal)) {
             seen += 1;
             controller.abort();
           }
@@ -285,24 +285,24 @@ describe('what callers do', () => {
     }
   });
 
-  it('may be repeated by an outer loop where an inner one was told to try once', async () => {
-    const rival = new Rival();
-    const store = (await storageOn(rival)).store(numbers);
+  it('lets an outer loop repeat an update with `attempts: 1`', async () => {
+    const provider = new ContendedProvider();
+    const store = (await storageOn(provider)).store(numbers);
     await store.add('a', { n: 0 });
-    rival.times = 1;
+    provider.conflicts = 1;
     await retryOnConflict(
       async () => await store.update('a', ({ n }) => ({ n: n + 1 }), { retry: { attempts: 1 } }),
     );
-    expect(rival.times).toBe(0);
+    expect(provider.conflicts).toBe(0);
   });
 
-  it('writes a new time to live also where the value stays', async () => {
+  it('writes a new time to live also when the value stays the same', async () => {
     const store = (await storageOn()).store(texts);
     await store.set('a', 'x', { ttlMs: 60_000 });
     expect((await store.update('a', (value) => value, { ttlMs: 'never' })).expiresAt).toBeUndefined();
   });
 
-  it('reads a property that is an accessor of its class today as the data it is', async () => {
+  it('reads a stored property as data when its class now has an accessor of this name', async () => {
     const storage = await storageOn();
     await storage.store(defineState<object>('g')).set('k', { a: 1, p: 3 });
     @State('g')
@@ -320,11 +320,11 @@ describe('what callers do', () => {
     ]);
   });
 
-  it('gets a coded error for what is no list, no loop and no key', async () => {
+  it('refuses wrong arguments with a code', async () => {
     const store = (await storageOn()).store(texts);
-    const loop: unknown[] = [];
-    loop.push(loop);
-    expect(isStorageError(await caught(store.get(loop as string[])), 'INVALID_KEY')).toBe(true);
+    const cycle: unknown[] = [];
+    cycle.push(cycle);
+    expect(isStorageError(await caught(store.get(cycle as string[])), 'INVALID_KEY')).toBe(true);
     expect(isStorageError(await caught(store.setMany(5 as unknown as [])), 'INVALID_OPTION')).toBe(true);
     expect(
       isStorageError(
@@ -336,11 +336,11 @@ describe('what callers do', () => {
     expect(isStorageError(await caught(store.setMany(many)), 'LIMIT_EXCEEDED')).toBe(true);
   });
 
-  it('waits in line as long as the line moves: a slow disk fails nobody', async () => {
-    const provider = new Rival();
+  it('waits for the lock of a row while its queue makes progress, also on a slow disk', async () => {
+    const provider = new ContendedProvider();
     const store = (await storageOn(provider)).store(numbers);
     await store.add('a', { n: 0 });
-    provider.slowMs = 10;
+    provider.delayMs = 10;
     const retry = { delayMsMax: 25, budgetMs: 60_000 };
     await Promise.all(
       Array.from({ length: 60 }, async () => await store.update('a', ({ n }) => ({ n: n + 1 }), { retry })),
@@ -364,11 +364,11 @@ describe('a storage', () => {
     await expect(openStorage(new Failing())).rejects.toThrow('no disk');
   });
 
-  it('answers nothing any more once it is closed, and may be closed twice', async () => {
+  it('refuses every call after it is closed, and may be closed twice', async () => {
     const storage = await openStorage(new MemoryProvider());
     const store = storage.store(defineState('a'));
-    await storage[Symbol.asyncDispose]();
-    await storage[Symbol.asyncDispose]();
+    await storage.close();
+    await storage.close();
     for (const call of [
       store.get('a'),
       store.set('a', 1),
@@ -394,7 +394,7 @@ describe('a storage', () => {
     expect(() => one.store(shared).forTenant('acme')).toThrow(/is shared/);
   });
 
-  it('has no transaction to join where the provider has none', async () => {
+  it('refuses `within` when the provider has no transactions', async () => {
     const storage = await storageOn();
     expect(() => storage.within({})).toThrow(expect.objectContaining({ code: 'STORAGE_UNSUPPORTED' }));
   });
