@@ -9,6 +9,7 @@ import {
   assertAtMost,
   assertOptions,
   assertWithin,
+  EncodedJson,
   inspect,
   encodeValue,
   invalidValue,
@@ -111,7 +112,7 @@ function encodeData(
   const { text, value } = encodeValue(record, () => what, { schemaVersion });
   assertWithin('valueBytesMax', text, what);
   const { metadata: _, ...event } = value as AnyEvent & { readonly metadata?: EventMetadata };
-  return { stored: { kind: 'json', text }, event: Object.freeze(event), metadata, schemaVersion };
+  return { stored: new EncodedJson(text), event: Object.freeze(event), metadata, schemaVersion };
 }
 
 /**

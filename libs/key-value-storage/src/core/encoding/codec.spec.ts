@@ -5,6 +5,9 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import { encodeValue, mayHoldTags, parseStored, reviveFrozen } from './codec.js';
 import { isStorageError } from '../base/errors.js';
+import { rowLine } from '../port/row-line.js';
+import type { StoredValue } from '../port/storage-provider.js';
+import { EncodedJson } from './encoded-json.js';
 
 const encode = (value: unknown, options: { prototype?: object; schemaVersion?: number } = {}) =>
   encodeValue(value, () => 'thing "a"', {
@@ -55,6 +58,19 @@ describe('the codec', () => {
       fc.property(anything, (value) => {
         fc.pre(value !== undefined);
         deepStrictEqual(roundTrip(value), value);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it('writes one line of JSON, whatever the value is: as EncodedJson it is written to files unchecked', () => {
+    const line = (value: StoredValue): string =>
+      rowLine({ container: 'c', entity: 'e', key: 'k', row: { version: '1', updatedAt: 1, value } });
+    fc.assert(
+      fc.property(anything, fc.integer({ min: 1, max: 2 }), (value, schemaVersion) => {
+        fc.pre(value !== undefined);
+        const text = encode(value, { schemaVersion });
+        expect(line(new EncodedJson(text))).toBe(line({ kind: 'json', text }));
       }),
       { numRuns: 500 },
     );

@@ -7,6 +7,7 @@
  * line exactly if they are equal.
  */
 import { fromBase64, toBase64 } from '../encoding/codec.js';
+import { EncodedJson } from '../encoding/encoded-json.js';
 import type { RawRow, Row, RowAddress, StoredValue, Value } from './storage-provider.js';
 import { isVersion } from './version.js';
 
@@ -48,7 +49,9 @@ export const addressText = ({ container, entity, key }: RowAddress): string =>
 function valueText(value: Value, encodeBytes: (bytes: Uint8Array) => string): string {
   switch (value.kind) {
     case 'json':
-      return isOneLineOfJson(value.text) ? `"json":${value.text}` : `"text":${JSON.stringify(value.text)}`;
+      return value instanceof EncodedJson || isOneLineOfJson(value.text)
+        ? `"json":${value.text}`
+        : `"text":${JSON.stringify(value.text)}`;
     case 'bytes':
       return `"bytes":"${encodeBytes(value.bytes)}"`;
     case 'number':

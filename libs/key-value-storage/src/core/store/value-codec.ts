@@ -10,6 +10,7 @@ import {
   parseStored,
   reviveFrozen,
 } from '../encoding/codec.js';
+import { EncodedJson } from '../encoding/encoded-json.js';
 import { storageError } from '../base/errors.js';
 import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
@@ -19,18 +20,6 @@ import type { ResolvedState } from './state-definition.js';
 import type { Address, StoredValue, Value } from '../port/storage-provider.js';
 import { keyOf } from '../commit/commit.js';
 import { limits } from '../base/limits.js';
-
-/** JSON text with its decoded value: where the provider keeps the object, a read parses nothing. */
-class JsonValue {
-  readonly kind = 'json';
-  readonly text: string;
-  readonly decoded: { readonly state: unknown; readonly value: unknown } | undefined;
-
-  constructor(text: string, decoded: JsonValue['decoded']) {
-    this.text = text;
-    this.decoded = decoded;
-  }
-}
 
 /** The value to store, and the frozen value to return. */
 export interface Encoded<T> {
@@ -75,11 +64,8 @@ export class ValueCodec<T> {
     if (text.length * 3 > limits.valueBytesMax)
       assertWithin('valueBytesMax', text, `value (${this.#name(key)})`);
     const instance = this.#instance(value) as T;
-    if (!this.#keepDecoded) return { stored: { kind: 'json', text }, value: instance };
-    return {
-      stored: new JsonValue(text, shareable ? { state: this.#state, value: instance } : undefined),
-      value: instance,
-    };
+    const decoded = this.#keepDecoded && shareable ? { state: this.#state, value: instance } : undefined;
+    return { stored: new EncodedJson(text, decoded), value: instance };
   }
 
   /**
@@ -87,7 +73,7 @@ export class ValueCodec<T> {
    * `STORAGE_UNSUPPORTED` where a newer schemaVersion wrote it.
    */
   decode(address: Address, stored: Value): T | Promise<T> {
-    if (stored instanceof JsonValue && stored.decoded?.state === this.#state)
+    if (stored instanceof EncodedJson && stored.decoded?.state === this.#state)
       return stored.decoded.value as T;
     if (stored.kind !== 'json') throw corrupt(address, `it is ${stored.kind}, not JSON`);
     try {
