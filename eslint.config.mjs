@@ -1,7 +1,7 @@
 /**
- * Style, and the walls between the rooms of this repository as one table: lint enforces it while
- * you type, `test/architecture` walks the imports again and plants violations to see that lint
- * notices.
+ * Style, and the allowed imports between the rooms of this repository, as one table. Lint enforces
+ * it in the editor. `test/architecture` checks the imports again, and checks that lint finds
+ * planted violations.
  */
 import { builtinModules } from 'node:module';
 import boundaries from 'eslint-plugin-boundaries';
@@ -17,22 +17,22 @@ const doors = [
   'event-store/core',
   'event-store/testing',
 ];
-/** What the packages of this repository may use of each other, and nobody else. */
+/** Doors for the packages of this repository only. */
 const internal = ['key-value-storage/internal', 'key-value-storage/internal/nest'];
 
 /**
- * Who may know whom. A room may always know itself; the first row whose `files` match decides, so
- * doors stand before their houses.
+ * The allowed imports. A room may always import from itself. A file belongs to the first row whose
+ * `files` match, so a door has its row before its package.
  *
  * - `files`: a glob, from the root
  * - `rooms`: the other rooms it may import from
- * - `packages`: the packages it may import; `'*'` is any
- * - `node`: whether it may import what Node brings along
+ * - `packages`: the packages it may import; `'*'` means any
+ * - `node`: whether it may import modules of Node
  *
  * @type {Record<string, { readonly files: string, readonly rooms: readonly string[], readonly packages: '*' | readonly string[], readonly node: boolean }>}
  */
 export const rooms = {
-  // Specs sit beside what they prove, so they may look behind the doors of their own package.
+  // Specs are beside the code that they test, and may import files behind the doors.
   'unit tests': {
     files: 'libs/*/src/**/{*.spec,spec-support}.ts',
     rooms: [
@@ -54,7 +54,7 @@ export const rooms = {
     node: true,
   },
 
-  // The front doors: what each package exports, name by name.
+  // The doors: what each package exports, name by name.
   'key-value-storage': {
     files: 'libs/key-value-storage/src/index.ts',
     rooms: ['core', 'transfer', 'memory', 'json-file', 'nest'],
@@ -217,21 +217,21 @@ export const rooms = {
   },
   bin: { files: 'libs/*/bin/**', rooms: [], packages: [], node: true },
   apps: { files: 'apps/*/src/**', rooms: doors, packages: '*', node: true },
-  // What somebody outside this repository could write.
+  // A provider as it could be written outside this repository.
   'custom provider': {
     files: 'test/contract/document-provider.ts',
     rooms: ['key-value-storage/provider'],
     packages: [],
     node: false,
   },
-  // Fault tests reach behind the doors: they break what stands there.
+  // Fault tests import files behind the doors, to break them.
   faults: {
     files: 'test/faults/**',
     rooms: [...doors, ...internal, 'test', 'core', 'memory', 'json-file', 'testing', 'postgres'],
     packages: '*',
     node: true,
   },
-  // Attacks begin also where text comes in from a command line.
+  // Attacks also begin at the command line.
   security: {
     files: 'test/security/**',
     rooms: [...doors, ...internal, 'test', 'apps', 'faults', 'tooling', 'cli'],
@@ -245,7 +245,7 @@ export const rooms = {
     packages: '*',
     node: true,
   },
-  // The model of sessions takes the batches that streams send.
+  // The model of sessions uses the batches that streams send.
   'streams tests': {
     files: 'test/streams/**',
     rooms: [...doors, ...internal, 'test', 'streams'],
@@ -265,10 +265,10 @@ export const rooms = {
 const builtins = builtinModules.flatMap((name) => [name, `node:${name}`]);
 
 /**
- * The table in the words of eslint-plugin-boundaries: every file has its room as its category, and
- * nothing is allowed that no row allows.
+ * The table as settings of eslint-plugin-boundaries: the category of a file is its room, and an
+ * import is refused unless a row allows it.
  */
-const walls = {
+const allowedImports = {
   settings: {
     'boundaries/files': Object.entries(rooms).map(([category, { files }]) => ({ category, pattern: files })),
     'boundaries/files-single-match': true,
@@ -310,7 +310,7 @@ const mutable = 'VariableDeclaration[kind!="const"]';
 export default tseslint.config(
   { ignores: ['**/dist/', '**/coverage/', '**/data/', '.tmp/', '**/fixtures/'] },
   { linterOptions: { reportUnusedDisableDirectives: 'error' } },
-  walls,
+  allowedImports,
   {
     files: ['**/*.ts'],
     extends: [tseslint.configs.strict],
@@ -318,7 +318,7 @@ export default tseslint.config(
     rules: {
       '@typescript-eslint/await-thenable': 'error',
       '@typescript-eslint/consistent-type-exports': 'error',
-      // Leaves files with decorators alone: a class in a decorated signature is needed at run time.
+      // It skips files with decorators: a class in a decorated signature is needed at run time.
       '@typescript-eslint/consistent-type-imports': ['error', { fixStyle: 'inline-type-imports' }],
       '@typescript-eslint/no-array-delete': 'error',
       '@typescript-eslint/no-base-to-string': 'error',
@@ -362,11 +362,11 @@ export default tseslint.config(
         'error',
         {
           selector: `Program > ${mutable}, Program > ExportNamedDeclaration > ${mutable}`,
-          message: 'No state in modules: two copies of one would disagree.',
+          message: 'No state in modules: two copies of a module would have different states.',
         },
         {
           selector: 'ExportAllDeclaration',
-          message: 'Name what is exported: the diff of a front door is the review of the API.',
+          message: 'Name each export, so that the diff of a door shows each change of the API.',
         },
       ],
     },
@@ -386,7 +386,7 @@ export default tseslint.config(
     },
   },
   {
-    // Packages are imported by name. The tests whose rooms reach behind the doors are exempt.
+    // Packages are imported by name. The tests that may import files behind the doors are exempt.
     files: ['apps/**/*.ts', 'bench/**/*.ts', 'test/**/*.ts'],
     ignores: ['test/faults/**', 'test/security/**', 'test/docs/**', 'test/streams/**'],
     rules: {

@@ -94,31 +94,30 @@ const mark = '--- next ---';
 
 /** Beside the statuses: what the reader is told to see. */
 const alsoSaid: Record<string, RegExp> = {
-  "a tenant's product, with its ETag": /^ETag: "\d+-[0-9a-z]+-2"\r$/im,
-  '20 price rises at once: none is lost': /"priceCents":870/,
-  'no tenant, no shop': /"code":"TENANT_MISSING"/,
-  'who would overwrite says what they have read': /"code":"PRECONDITION_REQUIRED"/,
-  'the first one wins': /"priceCents":900/,
-  'the same line again: it is no longer what was read': /"code":"STORAGE_CONFLICT"/,
-  'another shop, another price': /"priceCents":1125/,
-  'the first page, and a Link to the next one': /^Link: <\/products\?limit=2&cursor=[^>]+>; rel="next"\r$/im,
-  'a cart; it expires half an hour after the last look': /"expiresAt":"20/,
-  'an order: its goods are reserved, it is listed, and the cart is gone, in one commit':
-    /^ETag: "v1-[0-9a-z]+-1"\r$/im,
-  'the same line again: the same order, and no other': /^Idempotency-Replayed: true\r$/im,
-  'a slow card holds the order for three seconds: who comes meanwhile is told when to come back':
+  'a product of a tenant, with its ETag': /^ETag: "\d+-[0-9a-z]+-2"\r$/im,
+  '20 concurrent price changes: none is lost': /"priceCents":870/,
+  'a request without a tenant is refused': /"code":"TENANT_MISSING"/,
+  'a change needs the ETag that the client has read': /"code":"PRECONDITION_REQUIRED"/,
+  'with this ETag the change is made': /"priceCents":900/,
+  'the same request again: the product has changed since it was read': /"code":"STORAGE_CONFLICT"/,
+  'another tenant has another price': /"priceCents":1125/,
+  'the first page, with a Link to the next one': /^Link: <\/products\?limit=2&cursor=[^>]+>; rel="next"\r$/im,
+  'a cart; it expires half an hour after the last request': /"expiresAt":"20/,
+  'an order: one commit reserves its goods, lists it, and deletes the cart': /^ETag: "v1-[0-9a-z]+-1"\r$/im,
+  'the same request again returns the same order': /^Idempotency-Replayed: true\r$/im,
+  'a slow card holds the order for three seconds; another request gets 423 with Retry-After':
     /^Retry-After: [1-9]\r$[^]*"code":"SESSION_OPEN_FAILED"[^]*"status":"paid"/im,
-  'placed and paid, each with its version, its time and the id of its request':
+  'the events of the order, each with its version, time and correlation id':
     /^\{"items":\[\{"version":1,"type":"placed",.*"recordedAt":"20.*Z","correlationId":"[^"]+"\},\{"version":2,"type":"paid",.*\}\]\}$/m,
-  'the order as it was': /"status":"placed"/,
-  'the goods leave, if nothing has happened to the order since':
+  'the order at version 1': /"status":"placed"/,
+  'the shipment needs the current ETag of the order':
     /"code":"STREAM_VERSION_MISMATCH"[^]*"status":"shipped"/,
-  'what is in stock': /\{"onHand":8,"reserved":0,"available":8,"version":252\}/,
-  'what we had after 120 movements of 250 …': /^\{"onHand":28,"reserved":0,"available":28,"version":120\}$/m,
-  '… and the same by its time': /^\{"onHand":28,"reserved":0,"available":28,"version":120\}$/m,
-  'where loading begins, instead of at the first movement': /^\[100,200\]$/m,
-  '20 shoppers at once, each for one of the eight mugs that are left: none is sold twice':
+  'the stock': /\{"onHand":8,"reserved":0,"available":8,"version":252\}/,
+  'the stock after 120 of its 250 movements': /^\{"onHand":28,"reserved":0,"available":28,"version":120\}$/m,
+  'the same state by its time': /^\{"onHand":28,"reserved":0,"available":28,"version":120\}$/m,
+  'the snapshots from which the stock is loaded': /^\[100,200\]$/m,
+  '20 concurrent orders for the last eight mugs: none is sold twice':
     /^ *8 201\n *12 409\n\{"onHand":8,"reserved":8,"available":0,/m,
-  'one more is refused, and told why; when goods have come, the same line goes through':
+  'another order is refused with the reason; after a receipt of goods, the same request succeeds':
     /"code":"INSUFFICIENT_STOCK"[^]*"onHand":13[^]*"status":"placed"/,
 };

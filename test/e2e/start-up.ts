@@ -93,7 +93,7 @@ function refuses(): void {
 
   it('when its storage is none that it knows', async () => {
     const line =
-      'STOREFRONT_STORAGE is memory, a directory, file: and a directory, or postgres://user:password@host/database; it begins with "redis:".';
+      'STOREFRONT_STORAGE must be memory, a directory, file: and a directory, or postgres://user:password@host/database; got "redis:".';
     expect(await refusal({ storage: 'redis://user:secret@localhost' })).toMatchObject(oneLine(line));
   });
 
@@ -228,10 +228,10 @@ Storefront  http://localhost:${port}     storage: JSON file ./data/storefront (d
 
 Try, in another terminal:
 
-  # a tenant's product, with its ETag
+  # a product of a tenant, with its ETag
   curl -i localhost:${port}/products/mug -H 'X-Tenant-Id: acme'
 
-  # 20 price rises at once: none is lost
+  # 20 concurrent price changes: none is lost
   seq 20 | xargs -P 20 -I_ curl -s -o /dev/null -X POST localhost:${port}/products/mug/price-changes \\
     -H 'X-Tenant-Id: acme' -H 'Content-Type: application/json' -d '{"by":1}'
   curl localhost:${port}/products/mug -H 'X-Tenant-Id: acme'

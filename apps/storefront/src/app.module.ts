@@ -21,8 +21,10 @@ import { WelcomeController } from './welcome/welcome.controller.js';
 const isKnown = (tenant: string, storage: KeyValueStorage): Promise<boolean> =>
   storage.store(Tenants).has(tenant);
 
-/** Contention for the last items is high. After the last attempt: 409 with Retry-After. */
-const rivals = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
+/**
+ * For high contention on the last items of a product. After the last attempt: 409 with Retry-After.
+ */
+const retry = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
 
 @Module({
   imports: [TenantsModule, CatalogueModule, CartsModule, StockModule],
@@ -36,7 +38,7 @@ export class AppModule implements NestModule {
         KeyValueStorageModule.forRoot({
           provider: () => storage.create(),
           tenancy: { isKnown },
-          retry: rivals,
+          retry,
         }),
         EventStoreModule.forRoot({ metadata: eventMetadata }),
         OrdersModule.with(transport),

@@ -3,7 +3,7 @@ import { settingsFrom } from './settings.js';
 import { SetupError } from './setup-error.js';
 
 describe('The settings', () => {
-  it('are those of the demo, if nothing is said', () => {
+  it('are those of the demo by default', () => {
     const demo = {
       port: 3000,
       storage: undefined,
@@ -16,9 +16,9 @@ describe('The settings', () => {
     expect(settingsFrom({ PORT: '', STOREFRONT_SLOW_CARD_MS: '', LOG: '' }, [])).toEqual(demo);
   });
 
-  it('are what is said', () => {
+  it('come from environment variables and arguments', () => {
     const bank = { STOREFRONT_BANK: 'unreliable', STOREFRONT_SLOW_CARD_MS: '3600000' };
-    const said = {
+    const expected = {
       port: 0,
       storage: 'memory',
       bank: 'unreliable',
@@ -28,32 +28,32 @@ describe('The settings', () => {
     };
     expect(
       settingsFrom({ PORT: '0', STOREFRONT_STORAGE: 'memory', ...bank, LOG: 'all' }, ['--fresh']),
-    ).toEqual(said);
+    ).toEqual(expected);
   });
 
-  it.each(['http', '-1', '65536', '3000.5', ' 80'])('are not a port %p', (PORT) => {
+  it.each(['http', '-1', '65536', '3000.5', ' 80'])('cannot be the port %p', (PORT) => {
     expect(() => settingsFrom({ PORT }, [])).toThrow(
-      new SetupError(`PORT is a number from 0 (any free port) to 65535; it is "${PORT}".`),
+      new SetupError(`PORT must be a number from 0 (any free port) to 65535; got "${PORT}".`),
     );
   });
 
-  it.each(['3s', '-1', '3600001', '0.5', ' 80'])('are not a time for a slow card %p', (given) => {
-    expect(() => settingsFrom({ STOREFRONT_SLOW_CARD_MS: given }, [])).toThrow(
+  it.each(['3s', '-1', '3600001', '0.5', ' 80'])('cannot be %p for a slow card', (setting) => {
+    expect(() => settingsFrom({ STOREFRONT_SLOW_CARD_MS: setting }, [])).toThrow(
       new SetupError(
-        `STOREFRONT_SLOW_CARD_MS is a number of milliseconds from 0 to 3600000 (an hour); it is "${given}".`,
+        `STOREFRONT_SLOW_CARD_MS must be a number of milliseconds from 0 to 3600000 (an hour); got "${setting}".`,
       ),
     );
   });
 
-  it('are not what nobody knows: a misspelt word is no default', () => {
+  it('are refused when they are misspelt', () => {
     expect(() => settingsFrom({}, ['--frehs'])).toThrow(
-      new SetupError('There is no argument --frehs; there is --fresh.'),
+      new SetupError('The only argument is --fresh; got --frehs.'),
     );
     expect(() => settingsFrom({ LOG: 'debug' }, [])).toThrow(
-      new SetupError('LOG is "all" or not set; it is "debug".'),
+      new SetupError('LOG must be "all" or not set; got "debug".'),
     );
     expect(() => settingsFrom({ STOREFRONT_BANK: 'bad' }, [])).toThrow(
-      new SetupError('STOREFRONT_BANK is "unreliable" or not set; it is "bad".'),
+      new SetupError('STOREFRONT_BANK must be "unreliable" or not set; got "bad".'),
     );
   });
 });

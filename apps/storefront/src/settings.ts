@@ -21,7 +21,7 @@ export function settingsFrom(
   args: readonly string[],
 ): Settings {
   const unknown = args.find((arg) => arg !== '--fresh');
-  if (unknown !== undefined) throw new SetupError(`There is no argument ${unknown}; there is --fresh.`);
+  if (unknown !== undefined) throw new SetupError(`The only argument is --fresh; got ${unknown}.`);
   const {
     PORT: port,
     STOREFRONT_STORAGE: storage,
@@ -30,9 +30,9 @@ export function settingsFrom(
     LOG: log,
   } = environment;
   if (log !== undefined && log !== '' && log !== 'all')
-    throw new SetupError(`LOG is "all" or not set; it is "${log}".`);
+    throw new SetupError(`LOG must be "all" or not set; got "${log}".`);
   if (bank !== undefined && bank !== '' && bank !== 'unreliable')
-    throw new SetupError(`STOREFRONT_BANK is "unreliable" or not set; it is "${bank}".`);
+    throw new SetupError(`STOREFRONT_BANK must be "unreliable" or not set; got "${bank}".`);
   return {
     port: portFrom(port),
     storage,
@@ -43,16 +43,16 @@ export function settingsFrom(
   };
 }
 
-function slowCardMsFrom(given: string | undefined): number {
-  if (given === undefined || given === '') return slowCardMs;
-  if (/^\d{1,7}$/.test(given) && Number(given) <= 3_600_000) return Number(given);
+function slowCardMsFrom(setting: string | undefined): number {
+  if (setting === undefined || setting === '') return slowCardMs;
+  if (/^\d{1,7}$/.test(setting) && Number(setting) <= 3_600_000) return Number(setting);
   throw new SetupError(
-    `STOREFRONT_SLOW_CARD_MS is a number of milliseconds from 0 to 3600000 (an hour); it is "${given}".`,
+    `STOREFRONT_SLOW_CARD_MS must be a number of milliseconds from 0 to 3600000 (an hour); got "${setting}".`,
   );
 }
 
-function portFrom(given: string | undefined): number {
-  if (given === undefined || given === '') return 3000;
-  if (/^\d{1,5}$/.test(given) && Number(given) < 2 ** 16) return Number(given);
-  throw new SetupError(`PORT is a number from 0 (any free port) to 65535; it is "${given}".`);
+function portFrom(setting: string | undefined): number {
+  if (setting === undefined || setting === '') return 3000;
+  if (/^\d{1,5}$/.test(setting) && Number(setting) < 2 ** 16) return Number(setting);
+  throw new SetupError(`PORT must be a number from 0 (any free port) to 65535; got "${setting}".`);
 }

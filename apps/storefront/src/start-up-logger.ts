@@ -1,11 +1,11 @@
 import { ConsoleLogger } from '@nestjs/common';
 
-/** The context in which Nest logs what it also throws. */
-const told: readonly unknown[] = ['ExceptionHandler', 'NestApplication'];
+/** The contexts in which Nest logs an error that it also throws. */
+const contextsOfThrownErrors: readonly unknown[] = ['ExceptionHandler', 'NestApplication'];
 
 /**
- * Logs warnings and errors as single lines without structured fields. Errors that stop the start-up
- * are left to `main.ts`.
+ * Logs warnings and errors as single lines without structured fields. `main.ts` prints the errors
+ * that stop the start-up.
  */
 export class StartUpLogger extends ConsoleLogger {
   constructor() {
@@ -17,7 +17,7 @@ export class StartUpLogger extends ConsoleLogger {
   }
 
   override error(message: unknown, ...rest: unknown[]): void {
-    if (!told.includes(rest.at(-1))) super.error(lineOf(message), ...rest);
+    if (!contextsOfThrownErrors.includes(rest.at(-1))) super.error(lineOf(message), ...rest);
   }
 }
 

@@ -5,9 +5,9 @@ import { SetupError } from './setup-error.js';
 import { chooseStorage } from './storage.js';
 
 describe('The storage', () => {
-  it('is a JSON file in a directory of its own, if nothing is said', async () => {
-    for (const given of [undefined, '']) {
-      const storage = chooseStorage(given);
+  it('is by default a JSON file in the directory of the demo', async () => {
+    for (const setting of [undefined, '']) {
+      const storage = chooseStorage(setting);
       expect(storage).toMatchObject({
         directory: './data/storefront',
         description: 'JSON file ./data/storefront (durable, one process)',
@@ -17,24 +17,24 @@ describe('The storage', () => {
     }
   });
 
-  it('is memory, if that is said', async () => {
+  it('is memory with the setting `memory`', async () => {
     const storage = chooseStorage('memory');
     expect(storage.directory).toBeUndefined();
     expect(storage.isOwn).toBeUndefined();
     expect((await storage.create()).features).toMatchObject({ durable: false });
   });
 
-  it('is the directory that is said, as a path or as an address', () => {
+  it('is the directory of the setting, a path or an address', () => {
     const absolute = resolve('elsewhere');
-    const given = [
+    const settings = [
       './elsewhere',
       'file:./elsewhere',
       absolute,
       `file:${absolute}`,
       pathToFileURL(absolute).href,
     ];
-    expect(given.map((setting) => resolve(chooseStorage(setting).directory ?? ''))).toEqual(
-      given.map(() => absolute),
+    expect(settings.map((setting) => resolve(chooseStorage(setting).directory ?? ''))).toEqual(
+      settings.map(() => absolute),
     );
     expect(chooseStorage('./elsewhere').isOwn).toBe(false);
     expect(chooseStorage(resolve('data/storefront')).isOwn).toBe(true);
@@ -46,8 +46,8 @@ describe('The storage', () => {
     ['postgres://shop:s%2Fecret@[::1]/shop?password=secret&sslmode=require', 'shop@[::1]/shop'],
     ['postgres://shop:secret@/shop?host=/var/run/postgresql', 'shop@/shop?host=/var/run/postgresql'],
     ['POSTGRES://shop:secret@localhost/shop?application_name=mine', 'shop@localhost/shop'],
-  ])('is the Postgres database that is said, told without its password: %s', async (given, place) => {
-    const storage = chooseStorage(given);
+  ])('is the Postgres database of the setting, described without its password: %s', async (url, place) => {
+    const storage = chooseStorage(url);
     expect(storage.description).toBe(`Postgres ${place} (durable, any number of processes)`);
     expect(storage).toMatchObject({ isOwn: true });
     expect(storage.directory).toBeUndefined();
@@ -55,8 +55,8 @@ describe('The storage', () => {
       name: 'Postgres table "storefront"."row"',
       features: { durable: 'fsync', shared: true },
     });
-    expect(storage.whenUnavailable?.('why').message).toMatch(
-      /^Postgres .* cannot be opened: why\. (?!.*secret)/,
+    expect(storage.whenUnavailable?.('the reason').message).toMatch(
+      /^Postgres .* cannot be opened: the reason\. (?!.*secret)/,
     );
   });
 
@@ -70,8 +70,8 @@ describe('The storage', () => {
     'postgres://user:secret@localhost:port/shop',
     'postgres:///shop?password=secret',
     'postgres://shop:secret@/shop',
-  ])('is not %s, and no password is repeated', (given) => {
-    expect(() => chooseStorage(given)).toThrow(SetupError);
-    expect(() => chooseStorage(given)).toThrow(/^STOREFRONT_STORAGE is (?!.*secret)/);
+  ])('cannot be %s, and the error contains no password', (setting) => {
+    expect(() => chooseStorage(setting)).toThrow(SetupError);
+    expect(() => chooseStorage(setting)).toThrow(/^STOREFRONT_STORAGE must be (?!.*secret)/);
   });
 });

@@ -25,14 +25,14 @@ export const ownDirectory = './data/storefront';
 const ownSchema = 'storefront';
 
 /**
- * `memory`, a directory, `file:` and a directory, or the address of a Postgres database. Nothing
- * given: `./data/storefront`.
+ * `memory`, a directory, `file:` and a directory, or the address of a Postgres database. Without a
+ * setting: `./data/storefront`.
  */
-export function chooseStorage(given: string | undefined): ChosenStorage {
-  if (given === 'memory')
+export function chooseStorage(setting: string | undefined): ChosenStorage {
+  if (setting === 'memory')
     return { description: 'memory (gone when it stops)', create: () => new MemoryProvider() };
-  if (/^postgres(ql)?:/i.test(given ?? '')) return postgresAt(given as string);
-  const directory = directoryFrom(given === undefined || given === '' ? ownDirectory : given);
+  if (/^postgres(ql)?:/i.test(setting ?? '')) return postgresAt(setting as string);
+  const directory = directoryFrom(setting === undefined || setting === '' ? ownDirectory : setting);
   return {
     description: `JSON file ${directory} (durable, one process)`,
     isOwn: resolve(directory) === resolve(ownDirectory),
@@ -54,7 +54,7 @@ function postgresAt(url: string): ChosenStorage {
     parsed.pathname.length < 2
   )
     throw new SetupError(
-      'STOREFRONT_STORAGE is not the address of a Postgres database: postgres://user:password@host:port/database.',
+      'STOREFRONT_STORAGE must be the address of a Postgres database: postgres://user:password@host:port/database.',
     );
   // other parameters of the address may contain a password
   const host = socket === undefined ? parsed.host : '';
@@ -75,15 +75,15 @@ function postgresAt(url: string): ChosenStorage {
   };
 }
 
-function directoryFrom(given: string): string {
-  const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]+):(.*)$/is.exec(given) ?? [];
-  if (scheme === undefined) return given;
+function directoryFrom(setting: string): string {
+  const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]+):(.*)$/is.exec(setting) ?? [];
+  if (scheme === undefined) return setting;
   // Repeats the scheme only: the rest may contain a password.
   if (scheme.toLowerCase() !== 'file' || rest === '')
     throw new SetupError(
-      `STOREFRONT_STORAGE is memory, a directory, file: and a directory, or postgres://user:password@host/database; it begins with "${scheme}:".`,
+      `STOREFRONT_STORAGE must be memory, a directory, file: and a directory, or postgres://user:password@host/database; got "${scheme}:".`,
     );
-  return rest.startsWith('//') ? localPath(given) : rest;
+  return rest.startsWith('//') ? localPath(setting) : rest;
 }
 
 function localPath(url: string): string {
@@ -91,7 +91,7 @@ function localPath(url: string): string {
     return fileURLToPath(url);
   } catch {
     throw new SetupError(
-      'STOREFRONT_STORAGE is not the address of a local directory: file:///absolute/path, or file:relative/path.',
+      'STOREFRONT_STORAGE must be the address of a local directory: file:///absolute/path, or file:relative/path.',
     );
   }
 }

@@ -16,29 +16,35 @@ export class CartsService {
    * Sets the time to live, because an update alone keeps the expiry.
    */
   async put(id: string, sku: string, quantity: number): Promise<Entry<Cart>> {
-    const takesOut = quantity === 0 && (await this.#holds(id, sku));
-    if (!takesOut) await this.catalogue.assertSold(sku);
+    const isRemoval = quantity === 0 && (await this.#contains(id, sku));
+    if (!isRemoval) await this.catalogue.assertSold(sku);
     return await this.carts.update(id, (cart) => withItem(cart, sku, quantity), {
       initial: () => emptyCart,
       ttlMs: cartTtlMs,
     });
   }
 
-  /** `CART_NOT_FOUND`, also for an expired cart: the store does not tell them apart. */
+  /** `CART_NOT_FOUND`, also for an expired cart, which the store does not distinguish. */
   async get(id: string): Promise<Entry<Cart>> {
     const cart = await this.carts.get(id);
     if (cart === undefined)
-      throw new ShopError('CART_NOT_FOUND', 404, 'Cart not found', `There is no cart ${id}, or no longer.`, {
-        cart: id,
-      });
+      throw new ShopError(
+        'CART_NOT_FOUND',
+        404,
+        'Cart not found',
+        `The cart ${id} does not exist, or has expired.`,
+        {
+          cart: id,
+        },
+      );
     return cart;
   }
 
   /** `CART_NOT_FOUND`, `CART_EMPTY`. */
-  async filled(id: string): Promise<Entry<Cart>> {
+  async getFilled(id: string): Promise<Entry<Cart>> {
     const cart = await this.get(id);
     if (cart.value.items.length === 0)
-      throw new ShopError('CART_EMPTY', 409, 'Empty cart', `There is nothing in the cart ${id}.`, {
+      throw new ShopError('CART_EMPTY', 409, 'Empty cart', `The cart ${id} is empty.`, {
         cart: id,
       });
     return cart;
@@ -48,7 +54,7 @@ export class CartsService {
     await this.carts.delete(id);
   }
 
-  async #holds(id: string, sku: string): Promise<boolean> {
+  async #contains(id: string, sku: string): Promise<boolean> {
     const cart = await this.carts.get(id);
     return cart?.value.items.some((item) => item.sku === sku) ?? false;
   }

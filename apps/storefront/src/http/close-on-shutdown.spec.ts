@@ -16,7 +16,7 @@ class SlowController {
   async get(): Promise<string> {
     arrive();
     await released;
-    return 'answered';
+    return 'the response';
   }
 }
 
@@ -29,30 +29,30 @@ describe('A server that closes', () => {
       providers: [CloseOnShutdown],
     }).compile();
     app = module.createNestApplication();
-    const lastAnswers = app.get(CloseOnShutdown);
-    app.use(lastAnswers.use.bind(lastAnswers));
+    const closeOnShutdown = app.get(CloseOnShutdown);
+    app.use(closeOnShutdown.use.bind(closeOnShutdown));
     await app.listen(0);
   });
   afterEach(() => agent.destroy());
 
-  it('answers the request that is there, and does not wait for its connection to be idle for keepAliveTimeout', async () => {
+  it('ends the request in progress, and does not keep its connection until keepAliveTimeout', async () => {
     const server = app.getHttpServer() as Server;
-    // whoever waits for it runs into the time limit of the test
+    // longer than the time limit of the test
     server.keepAliveTimeout = 3_600_000;
-    const answer = new Promise<string>((resolve, reject) => {
-      const asked = request({ port: (server.address() as AddressInfo).port, agent }, (response) => {
+    const body = new Promise<string>((resolve, reject) => {
+      const outgoing = request({ port: (server.address() as AddressInfo).port, agent }, (response) => {
         let text = '';
         response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
         response.on('end', () => resolve(text));
       });
-      asked.on('error', reject).end();
+      outgoing.on('error', reject).end();
     });
     await arrived;
     const closing = app.close();
-    // the server has begun to close once it takes no connection any more
+    // the server has begun to close when it accepts no connection
     while (server.listening) await new Promise((resolve) => setImmediate(resolve));
     release();
-    expect(await answer).toBe('answered');
+    expect(await body).toBe('the response');
     await closing;
   });
 });

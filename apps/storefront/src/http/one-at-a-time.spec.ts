@@ -4,7 +4,7 @@ import type { Request, Response } from 'express';
 import { oneAtATime } from './one-at-a-time.js';
 
 describe('Pipelined requests of one connection', () => {
-  const turn = () => new Promise(setImmediate);
+  const settle = () => new Promise(setImmediate);
   const connection = () => {
     const socket = { destroyed: false };
     const begun: number[] = [];
@@ -18,20 +18,20 @@ describe('Pipelined requests of one connection', () => {
     return { socket, begun, send };
   };
 
-  it('are handled one at a time: an answer that nobody reads holds back the next request', async () => {
+  it('are handled one at a time: the next one waits until the response before it is sent', async () => {
     const { begun, send } = connection();
     const [first, second] = [send(1), send(2), send(3)];
-    await turn();
+    await settle();
     expect(begun).toEqual([1]);
     first?.sent();
-    await turn();
+    await settle();
     expect(begun).toEqual([1, 2]);
     second?.sent();
-    await turn();
+    await settle();
     expect(begun).toEqual([1, 2, 3]);
   });
 
-  it('do not hold back other connections, and are not handled once theirs is gone', async () => {
+  it('do not delay other connections, and are not handled after their connection is closed', async () => {
     const [one, other] = [connection(), connection()];
     const first = one.send(1);
     one.send(2);
@@ -39,7 +39,7 @@ describe('Pipelined requests of one connection', () => {
     expect(other.begun).toEqual([1]);
     one.socket.destroyed = true;
     first.sent();
-    await turn();
+    await settle();
     expect(one.begun).toEqual([1]);
   });
 });

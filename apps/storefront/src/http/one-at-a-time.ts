@@ -1,7 +1,7 @@
 import type { NextFunction, Request, Response } from 'express';
 
 /** Settles when the last response of a connection has been sent. */
-const lastAnswers = new WeakMap<object, Promise<void>>();
+const lastResponses = new WeakMap<object, Promise<void>>();
 
 /**
  * Node handles pipelined requests concurrently, and buffers their responses until the client reads
@@ -9,8 +9,8 @@ const lastAnswers = new WeakMap<object, Promise<void>>();
  * read buffers one response.
  */
 export function oneAtATime({ socket }: Request, response: Response, next: NextFunction): void {
-  const before = lastAnswers.get(socket);
-  lastAnswers.set(socket, new Promise((resolve) => response.once('close', resolve)));
+  const before = lastResponses.get(socket);
+  lastResponses.set(socket, new Promise((resolve) => response.once('close', resolve)));
   if (before === undefined) return next();
   void before.then(() => {
     if (!socket.destroyed) next();

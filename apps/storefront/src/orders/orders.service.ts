@@ -69,7 +69,7 @@ export class OrdersService {
       id,
       async (order, { batch }) => {
         if (order.status !== 'absent') return []; // the key is older than it is remembered for
-        const cart = await this.cartsService.filled(cartId);
+        const cart = await this.cartsService.getFilled(cartId);
         const [items, stocks] = await Promise.all([
           this.catalogue.priced(cart.value.items),
           Promise.all(cart.value.items.map(({ sku }) => this.stocks.load(sku))),

@@ -17,13 +17,13 @@ export function demoScript(port: number): readonly Step[] {
   const [tenant, json] = [`-H 'X-Tenant-Id: acme'`, `-H 'Content-Type: application/json'`];
   return [
     {
-      about: "a tenant's product, with its ETag",
+      about: 'a product of a tenant, with its ETag',
       command: `curl -i ${mug} ${tenant}`,
       statuses: [200],
       printed: true,
     },
     {
-      about: '20 price rises at once: none is lost',
+      about: '20 concurrent price changes: none is lost',
       command: [
         `seq 20 | xargs -P 20 -I_ curl -s -o /dev/null -X POST ${mug}/price-changes \\`,
         `  ${tenant} ${json} -d '{"by":1}'`,
@@ -32,9 +32,9 @@ export function demoScript(port: number): readonly Step[] {
       statuses: [],
       printed: true,
     },
-    { about: 'no tenant, no shop', command: `curl -i ${mug}`, statuses: [400] },
+    { about: 'a request without a tenant is refused', command: `curl -i ${mug}`, statuses: [400] },
     {
-      about: 'what the client has already is not sent again',
+      about: 'a product that the client has already is not sent again',
       command: [
         `ETAG=$(curl -si ${mug} ${tenant} | grep -i '^etag:' | cut -d ' ' -f 2 | tr -d '\\r')`,
         `curl -i ${mug} ${tenant} -H "If-None-Match: $ETAG"`,
@@ -42,28 +42,32 @@ export function demoScript(port: number): readonly Step[] {
       statuses: [304],
     },
     {
-      about: 'who would overwrite says what they have read',
+      about: 'a change needs the ETag that the client has read',
       command: `curl -i -X PUT ${mug} ${tenant} ${json} -d '{"title":"Mug","priceCents":900}'`,
       statuses: [428],
     },
     {
-      about: 'the first one wins',
+      about: 'with this ETag the change is made',
       command: `curl -i -X PUT ${mug} ${tenant} ${json} -H "If-Match: $ETAG" -d '{"title":"Mug","priceCents":900}'`,
       statuses: [200],
     },
     {
-      about: 'the same line again: it is no longer what was read',
+      about: 'the same request again: the product has changed since it was read',
       command: `curl -i -X PUT ${mug} ${tenant} ${json} -H "If-Match: $ETAG" -d '{"title":"Mug","priceCents":900}'`,
       statuses: [412],
     },
-    { about: 'another shop, another price', command: `curl ${mug} -H 'X-Tenant-Id: globex'`, statuses: [] },
     {
-      about: 'the first page, and a Link to the next one',
+      about: 'another tenant has another price',
+      command: `curl ${mug} -H 'X-Tenant-Id: globex'`,
+      statuses: [],
+    },
+    {
+      about: 'the first page, with a Link to the next one',
       command: `curl -i "${shop}/products?limit=2" ${tenant}`,
       statuses: [200],
     },
     {
-      about: 'a cart; it expires half an hour after the last look',
+      about: 'a cart; it expires half an hour after the last request',
       command: [
         `curl -i -X PUT ${shop}/carts/c1/items/mug ${tenant} ${json} -d '{"quantity":2}'`,
         `curl -i ${shop}/carts/c1 ${tenant}`,
@@ -71,17 +75,17 @@ export function demoScript(port: number): readonly Step[] {
       statuses: [200, 200],
     },
     {
-      about: 'an order: its goods are reserved, it is listed, and the cart is gone, in one commit',
+      about: 'an order: one commit reserves its goods, lists it, and deletes the cart',
       command: `curl -i -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k1' -d '{"cart":"c1"}'`,
       statuses: [201],
     },
     {
-      about: 'the same line again: the same order, and no other',
+      about: 'the same request again returns the same order',
       command: `curl -i -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k1' -d '{"cart":"c1"}'`,
       statuses: [201],
     },
     {
-      about: 'a slow card holds the order for three seconds: who comes meanwhile is told when to come back',
+      about: 'a slow card holds the order for three seconds; another request gets 423 with Retry-After',
       command: [
         `ORDER=$(curl -s -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k1' -d '{"cart":"c1"}' | grep -o '"id":"[^"]*' | cut -d '"' -f 4)`,
         `curl -i -X POST ${shop}/orders/$ORDER/payment ${tenant} ${json} -d '{"card":"slow"}' &`,
@@ -92,17 +96,17 @@ export function demoScript(port: number): readonly Step[] {
       statuses: [423, 200],
     },
     {
-      about: 'placed and paid, each with its version, its time and the id of its request',
+      about: 'the events of the order, each with its version, time and correlation id',
       command: `curl ${shop}/orders/$ORDER/events ${tenant}`,
       statuses: [],
     },
     {
-      about: 'the order as it was',
+      about: 'the order at version 1',
       command: `curl "${shop}/orders/$ORDER?version=1" ${tenant}`,
       statuses: [],
     },
     {
-      about: 'the goods leave, if nothing has happened to the order since',
+      about: 'the shipment needs the current ETag of the order',
       command: [
         `etag() { curl -si "$1" ${tenant} | grep -i '^etag:' | cut -d ' ' -f 2 | tr -d '\\r'; }`,
         `curl -i -X POST ${shop}/orders/$ORDER/shipment ${tenant} -H "If-Match: $(etag "${shop}/orders/$ORDER?version=1")"`,
@@ -110,14 +114,14 @@ export function demoScript(port: number): readonly Step[] {
       ].join('\n'),
       statuses: [412, 200],
     },
-    { about: 'what is in stock', command: `curl -i ${shop}/stock/mug ${tenant}`, statuses: [200] },
+    { about: 'the stock', command: `curl -i ${shop}/stock/mug ${tenant}`, statuses: [200] },
     {
-      about: 'what we had after 120 movements of 250 …',
+      about: 'the stock after 120 of its 250 movements',
       command: `curl "${shop}/stock/mug?version=120" ${tenant}`,
       statuses: [],
     },
     {
-      about: '… and the same by its time',
+      about: 'the same state by its time',
       command: [
         `AT=$(curl -s "${shop}/stock/mug/movements?from=120&limit=1" ${tenant} | grep -o '"recordedAt":"[^"]*' | cut -d '"' -f 4)`,
         `curl "${shop}/stock/mug?at=$AT" ${tenant}`,
@@ -125,12 +129,12 @@ export function demoScript(port: number): readonly Step[] {
       statuses: [],
     },
     {
-      about: 'where loading begins, instead of at the first movement',
+      about: 'the snapshots from which the stock is loaded',
       command: `curl ${shop}/stock/mug/snapshots ${tenant}`,
       statuses: [],
     },
     {
-      about: '20 shoppers at once, each for one of the eight mugs that are left: none is sold twice',
+      about: '20 concurrent orders for the last eight mugs: none is sold twice',
       command: [
         `seq 20 | xargs -P 20 -I@ curl -s -o /dev/null -X PUT ${shop}/carts/b@/items/mug ${tenant} ${json} -d '{"quantity":1}'`,
         `seq 20 | xargs -P 20 -I@ curl -s -o /dev/null -w '%{http_code}\\n' -X POST ${shop}/orders \\`,
@@ -140,7 +144,7 @@ export function demoScript(port: number): readonly Step[] {
       statuses: [],
     },
     {
-      about: 'one more is refused, and told why; when goods have come, the same line goes through',
+      about: 'another order is refused with the reason; after a receipt of goods, the same request succeeds',
       command: [
         `curl -i -X PUT ${shop}/carts/c2/items/mug ${tenant} ${json} -d '{"quantity":1}'`,
         `curl -i -X POST ${shop}/orders ${tenant} ${json} -H 'Idempotency-Key: k2' -d '{"cart":"c2"}'`,

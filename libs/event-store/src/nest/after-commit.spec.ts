@@ -13,37 +13,37 @@ import {
   TenantContext,
   type StateOf,
 } from '@kvent/key-value-storage';
-import type { StorageProvider } from '@kvent/key-value-storage/core';
+import type { Batch, StorageProvider } from '@kvent/key-value-storage/provider';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { defineStream, event, EventStore, type EventStream, type StreamLogEntry } from '../core.js';
 import { EventBusBridgeModule } from './event-bus-bridge.module.js';
 import { EventStoreModule } from './event-store.module.js';
 
-const Orders = defineStream('order', {
+const Order = defineStream('order', {
   events: { placed: event<{ customer: string }>() },
   initial: () => 0,
   evolve: (count: number) => count + 1,
   snapshot: { every: 2 },
 });
-const Audits = defineStream('audit', {
+const Audit = defineStream('audit', {
   events: { noted: event() },
   initial: () => 0,
   evolve: (count: number) => count + 1,
   scope: 'shared',
 });
-const Customers = defineState<{ readonly orders: number }>('customer');
+const Customer = defineState<{ readonly orders: number }>('customer');
 const placed = { type: 'placed', data: { customer: 'ada' } } as const;
 
-/** What a request has for itself: its user, its trace. */
+/** The async context of a request, as a user or a trace has it. */
 const request = new AsyncLocalStorage<string>();
-let context: TenantContext;
-/** Where work was done: in whose tenant, and in whose request. */
-interface Place {
+let tenants: TenantContext;
+/** The tenant and the request of the current async context. */
+interface CallContext {
   readonly tenant: string | undefined;
   readonly request: string | undefined;
 }
-const here = (): Place => ({ tenant: context.current(), request: request.getStore() });
-const outside = (tenant: string | undefined): Place => ({ tenant, request: undefined });
+const currentContext = (): CallContext => ({ tenant: tenants.current(), request: request.getStore() });
+const outsideRequests = (tenant: string | undefined): CallContext => ({ tenant, request: undefined });
 
 const handled: Promise<void>[] = [];
 class OrderPlaced {
@@ -54,7 +54,7 @@ class OrderPlaced {
 }
 @EventsHandler(OrderPlaced)
 class CountOrders implements IEventHandler<OrderPlaced> {
-  constructor(@InjectStore(Customers) private readonly customers: KeyValueStore<StateOf<typeof Customers>>) {}
+  constructor(@InjectStore(Customer) private readonly customers: KeyValueStore<StateOf<typeof Customer>>) {}
 
   handle({ customer }: OrderPlaced): void {
     const count = this.customers.update(customer, ({ orders }) => ({ orders: orders + 1 }), {
@@ -66,88 +66,86 @@ class CountOrders implements IEventHandler<OrderPlaced> {
 
 let app: TestingModule;
 let clock: ManualClock;
-let orders: EventStream<typeof Orders>;
-let listened: (Place & { readonly recorded: (string | undefined)[] })[];
-let told: (Place & { readonly notice: StreamLogEntry })[];
-/** Where renewals were sent from. */
-let renewed: Place[];
+let orders: EventStream<typeof Order>;
+/** The calls of the `committed` listener, with the tenants of the events. */
+let listenerCalls: (CallContext & { readonly eventTenants: (string | undefined)[] })[];
+let logged: (CallContext & { readonly entry: StreamLogEntry })[];
+/** The contexts in which leases were renewed. */
+let renewals: CallContext[];
 
-function watched(provider: MemoryProvider): StorageProvider {
+function recordRenewals(provider: MemoryProvider): StorageProvider {
   return new Proxy<StorageProvider>(provider, {
     get(target, name): unknown {
       const member: unknown = Reflect.get(target, name, target);
       if (typeof member !== 'function') return member;
-      return (...given: readonly unknown[]): unknown => {
-        if (
+      return (...args: readonly unknown[]): unknown => {
+        const isRenewal =
           name === 'commit' &&
-          JSON.stringify(given[0], (_, value: unknown) => (typeof value === 'bigint' ? 0 : value)).includes(
-            '"renew"',
-          )
-        )
-          renewed.push(here());
-        return Reflect.apply(member, target, given);
+          (args[0] as readonly Batch[]).some(({ changes }) => changes.some(({ kind }) => kind === 'renew'));
+        if (isRenewal) renewals.push(currentContext());
+        return Reflect.apply(member, target, args);
       };
     },
   });
 }
 
 beforeEach(async () => {
-  [listened, told, renewed, handled.length] = [[], [], [], 0];
+  [listenerCalls, logged, renewals, handled.length] = [[], [], [], 0];
   clock = new ManualClock();
   app = await Test.createTestingModule({
     imports: [
       KeyValueStorageModule.forRoot({
-        provider: () => watched(new MemoryProvider({ clock })),
+        provider: () => recordRenewals(new MemoryProvider({ clock })),
         tenancy: {},
         sweepEveryMs: 'never',
       }),
-      KeyValueStorageModule.forFeature([Customers]),
+      KeyValueStorageModule.forFeature([Customer]),
       EventStoreModule.forRoot({
         clock,
-        observer: { observe: (notice) => void told.push({ ...here(), notice }) },
+        observer: { observe: (entry) => void logged.push({ ...currentContext(), entry }) },
         committed: (_stream, events) =>
-          void listened.push({ ...here(), recorded: events.map(({ tenant }) => tenant) }),
+          void listenerCalls.push({ ...currentContext(), eventTenants: events.map(({ tenant }) => tenant) }),
       }),
-      EventStoreModule.forFeature([Orders, Audits]),
+      EventStoreModule.forFeature([Order, Audit]),
       CqrsModule.forRoot(),
-      EventBusBridgeModule.forFeature(Orders, {
+      EventBusBridgeModule.forFeature(Order, {
         placed: ({ tenant, data }) => new OrderPlaced(tenant, data.customer),
       }),
     ],
     providers: [CountOrders],
   }).compile();
   await app.init();
-  context = app.get(TenantContext, { strict: false });
-  orders = app.get(EventStore, { strict: false }).stream(Orders);
+  tenants = app.get(TenantContext, { strict: false });
+  orders = app.get(EventStore, { strict: false }).stream(Order);
 });
 afterEach(async () => await app.close());
 
 const inRequestOfAcme = async <R>(work: () => Promise<R>): Promise<R> =>
-  await request.run('r-1', async () => await context.run('acme', work));
+  await request.run('r-1', async () => await tenants.run('acme', work));
 const ordersOf = async (tenant: string): Promise<number | undefined> =>
-  (await app.get(KeyValueStorage, { strict: false }).store(Customers).forTenant(tenant).get('ada'))?.value
+  (await app.get(KeyValueStorage, { strict: false }).store(Customer).forTenant(tenant).get('ada'))?.value
     .orders;
 
-describe('What follows a commit', () => {
-  it('runs for the tenant of the commit and outside the request that made it, whichever verb it was', async () => {
-    const theirs = orders.forTenant('globex');
+describe('After a commit', () => {
+  it('listeners run for the tenant of the commit and outside the request, whatever the verb', async () => {
+    const ordersOfGlobex = orders.forTenant('globex');
     await inRequestOfAcme(async () => {
-      await theirs.append('o-1', [placed], { expectedVersion: 'absent' });
-      await theirs.transact('o-1', () => [placed]);
-      await theirs.session('o-2', async (session) => await session.append([placed]));
+      await ordersOfGlobex.append('o-1', [placed], { expectedVersion: 'absent' });
+      await ordersOfGlobex.transact('o-1', () => [placed]);
+      await ordersOfGlobex.session('o-2', async (session) => await session.append([placed]));
       const batch = app.get(KeyValueStorage, { strict: false }).atomic();
-      await batch.include(theirs.appending('o-3', [placed], { expectedVersion: 'any' })).commit();
-      // the request itself goes on in its own tenant
-      expect(here()).toEqual({ tenant: 'acme', request: 'r-1' });
+      await batch.include(ordersOfGlobex.appending('o-3', [placed], { expectedVersion: 'any' })).commit();
+      // the request keeps its own tenant
+      expect(currentContext()).toEqual({ tenant: 'acme', request: 'r-1' });
     });
-    expect(listened).toEqual(
-      Array.from({ length: 4 }, () => ({ ...outside('globex'), recorded: ['globex'] })),
+    expect(listenerCalls).toEqual(
+      Array.from({ length: 4 }, () => ({ ...outsideRequests('globex'), eventTenants: ['globex'] })),
     );
     await Promise.all(handled);
     expect([await ordersOf('globex'), await ordersOf('acme')]).toEqual([4, undefined]);
   });
 
-  it('finds the tenant also where the caller had none, and none where the stream is shared', async () => {
+  it('listeners have the tenant also when the caller has none, and none for a shared stream', async () => {
     await orders.forTenant('globex').append('o-1', [placed], { expectedVersion: 'absent' });
     await Promise.all(handled);
     expect(await ordersOf('globex')).toBe(1);
@@ -155,76 +153,75 @@ describe('What follows a commit', () => {
       async () =>
         await app
           .get(EventStore, { strict: false })
-          .stream(Audits)
+          .stream(Audit)
           .append('a', [{ type: 'noted' }], { expectedVersion: 'any' }),
     );
-    expect(listened).toEqual([
-      { ...outside('globex'), recorded: ['globex'] },
-      { ...outside(undefined), recorded: [undefined] },
+    expect(listenerCalls).toEqual([
+      { ...outsideRequests('globex'), eventTenants: ['globex'] },
+      { ...outsideRequests(undefined), eventTenants: [undefined] },
     ]);
   });
 
-  it('is told to logs and traces within the request, and with the database that it is about', async () => {
+  it('the log entry is written within the request, with the database of the stream', async () => {
     await inRequestOfAcme(
       async () => await orders.forTenant('globex').append('o-1', [placed], { expectedVersion: 'absent' }),
     );
-    expect(
-      told.map(({ tenant, request: from, notice }) => [notice.event, notice.database, tenant, from]),
-    ).toEqual([['events appended', 'tenant:globex', 'acme', 'r-1']]);
+    expect(logged.map(({ entry, ...context }) => [entry.event, entry.database, context])).toEqual([
+      ['events appended', 'tenant:globex', { tenant: 'acme', request: 'r-1' }],
+    ]);
   });
 });
 
-describe('What goes on in the background', () => {
-  it('is outside the request: a snapshot that follows an append', async () => {
+describe('Background work is outside the request', () => {
+  it('a snapshot after an append', async () => {
     await inRequestOfAcme(
       async () =>
         await orders.forTenant('globex').append('o-1', [placed, placed], { expectedVersion: 'absent' }),
     );
     await app.get(EventStore, { strict: false }).idle();
-    const snapshots = told.filter(({ notice }) => notice.event === 'snapshot created');
-    expect(snapshots.map(({ tenant, request: from }) => ({ tenant, request: from }))).toEqual([
-      outside('globex'),
-    ]);
+    const snapshots = logged.filter(({ entry }) => entry.event === 'snapshot created');
+    expect(snapshots).toEqual([{ ...outsideRequests('globex'), entry: expect.anything() }]);
   });
 
-  it('is outside the request: renewals of a session, and the signal that it was lost', async () => {
-    const aborted: Place[] = [];
-    const [kept, lost] = await inRequestOfAcme(async () => {
-      const theirs = orders.forTenant('globex');
-      const sleeping = await theirs.openSession('o-2', { sessionTimeoutMs: 30_000 });
-      sleeping.signal.addEventListener('abort', () => void aborted.push(here()));
-      return [await theirs.openSession('o-1', { sessionTimeoutMs: 30_000, renewal: 'auto' }), sleeping];
+  it('the renewals of a session, and the abort of its signal', async () => {
+    const aborts: CallContext[] = [];
+    const [renewed, expiring] = await inRequestOfAcme(async () => {
+      const ordersOfGlobex = orders.forTenant('globex');
+      const session = await ordersOfGlobex.openSession('o-2', { sessionTimeoutMs: 30_000 });
+      session.signal.addEventListener('abort', () => void aborts.push(currentContext()));
+      return [
+        await ordersOfGlobex.openSession('o-1', { sessionTimeoutMs: 30_000, renewal: 'auto' }),
+        session,
+      ];
     });
-    while (renewed.length === 0 || aborted.length === 0) await clock.advance(1_000);
-    expect(new Set([...renewed, ...aborted].map((place) => JSON.stringify(place)))).toEqual(
-      new Set([JSON.stringify(outside('globex'))]),
-    );
-    await kept.close();
-    await lost.close();
+    while (renewals.length === 0 || aborts.length === 0) await clock.advance(1_000);
+    for (const each of [...renewals, ...aborts]) expect(each).toEqual(outsideRequests('globex'));
+    await renewed.close();
+    await expiring.close();
   });
 });
 
 describe('A listener that fails', () => {
-  it('is told with the stream and the versions, at once or later, and keeps no other from hearing', async () => {
+  it('is logged with its stream and versions, whether it throws or rejects', async () => {
     const failures = [
       () => {
-        throw new Error('at once');
+        throw new Error('thrown');
       },
-      async () => await Promise.reject(new Error('later')),
+      async () => await Promise.reject(new Error('rejected')),
     ];
     for (const [index, committed] of failures.entries()) {
-      const notices: StreamLogEntry[] = [];
+      const entries: StreamLogEntry[] = [];
       const store = new EventStore(app.get(KeyValueStorage, { strict: false }), {
         committed,
-        observer: { observe: (notice) => void notices.push(notice) },
+        observer: { observe: (entry) => void entries.push(entry) },
       });
-      const answer = await store
-        .stream(Orders)
+      const appended = await store
+        .stream(Order)
         .forTenant('acme')
         .append(`f-${index}`, [placed], { expectedVersion: 'absent' });
-      expect(answer.version).toBe(1);
-      while (!notices.some(({ event }) => event === 'listener failed')) await Promise.resolve();
-      expect(notices.at(-1)).toMatchObject({
+      expect(appended.version).toBe(1);
+      while (!entries.some(({ event }) => event === 'listener failed')) await Promise.resolve();
+      expect(entries.at(-1)).toMatchObject({
         event: 'listener failed',
         type: 'order',
         id: `f-${index}`,

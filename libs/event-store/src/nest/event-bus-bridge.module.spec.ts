@@ -24,12 +24,12 @@ import { defineStream, event, EventStore, type EventStream } from '../core.js';
 import { EventBusBridgeModule } from './event-bus-bridge.module.js';
 import { EventStoreModule } from './event-store.module.js';
 
-const Orders = defineStream('order', {
+const Order = defineStream('order', {
   events: { placed: event<{ customer: string }>(), paid: event<{ cents: number }>(), cancelled: event() },
   initial: () => ({ open: false }),
   evolve: (_, { type }) => ({ open: type === 'placed' }),
 });
-const Notes = defineState<string>('note');
+const Note = defineState<string>('note');
 const placed = { type: 'placed', data: { customer: 'ada' } } as const;
 const cancelled = { type: 'cancelled' } as const;
 
@@ -44,16 +44,17 @@ class OrderPaid {
   constructor(readonly cents: number) {}
 }
 
-const heard: unknown[] = [];
-/** What a handler finds when it looks at the stream, the moment it hears of the event. */
-const seen: Promise<unknown>[] = [];
-let look: (order: string) => Promise<unknown>;
+/** What the handler and the saga received. */
+const received: unknown[] = [];
+/** The version of the stream that the handler loads when it receives an event. */
+const loadedVersions: Promise<number>[] = [];
+let loadVersion: (order: string) => Promise<number>;
 
 @EventsHandler(OrderPlaced)
-class Greeter implements IEventHandler<OrderPlaced> {
+class OrderPlacedHandler implements IEventHandler<OrderPlaced> {
   handle(event: OrderPlaced): void {
-    heard.push(event);
-    seen.push(look(event.order));
+    received.push(event);
+    loadedVersions.push(loadVersion(event.order));
   }
 }
 @Injectable()
@@ -62,105 +63,105 @@ class Sagas {
     events
       .pipe(
         ofType(OrderPaid),
-        tap(({ cents }) => heard.push(`saga ${cents}`)),
+        tap(({ cents }) => received.push(`saga ${cents}`)),
       )
       .subscribe();
     return EMPTY;
   };
 }
 
-const bridge = EventBusBridgeModule.forFeature(Orders, {
+const bridge = EventBusBridgeModule.forFeature(Order, {
   placed: ({ stream, data, version }) => new OrderPlaced(stream, data.customer, version),
   paid: ({ data }) => new OrderPaid(data.cents),
 });
 
 let app: TestingModule;
-let orders: EventStream<typeof Orders>;
+let orders: EventStream<typeof Order>;
 async function start(...imports: (DynamicModule | Type<unknown>)[]): Promise<void> {
   app = await Test.createTestingModule({
     imports: [
       KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), tenancy: {} }),
       EventStoreModule.forRoot({ observer: { observe: () => undefined } }),
-      EventStoreModule.forFeature([Orders]),
+      EventStoreModule.forFeature([Order]),
       ...imports,
     ],
-    providers: [Greeter, Sagas],
+    providers: [OrderPlacedHandler, Sagas],
   }).compile();
   await app.init();
-  orders = app.get(EventStore, { strict: false }).stream(Orders).forTenant('acme');
-  look = async (order) => (await orders.load(order)).version;
+  orders = app.get(EventStore, { strict: false }).stream(Order).forTenant('acme');
+  loadVersion = async (order) => (await orders.load(order)).version;
 }
 beforeEach(() => {
-  heard.length = 0;
-  seen.length = 0;
+  received.length = 0;
+  loadedVersions.length = 0;
 });
 afterEach(async () => {
   await app.close();
   jest.restoreAllMocks();
 });
 
-describe('The events of a commit go to the EventBus', () => {
-  it('after the commit, once each, in the order of versions: to handlers and sagas', async () => {
+describe('The bridge to the EventBus', () => {
+  it('publishes each event once, after its commit, in the order of versions, to handlers and sagas', async () => {
     await start(CqrsModule.forRoot(), bridge);
     await orders.append('o-1', [placed, { type: 'paid', data: { cents: 900 } }], {
       expectedVersion: 'absent',
     });
     await orders.transact('o-1', ({ open }) => (open ? [] : [placed]));
     await orders.session('o-2', async (session) => await session.append([placed]));
-    expect(heard).toEqual([
+    expect(received).toEqual([
       new OrderPlaced('o-1', 'ada', 1),
       'saga 900',
       new OrderPlaced('o-1', 'ada', 3),
       new OrderPlaced('o-2', 'ada', 1),
     ]);
-    // whoever looks when it hears of an event finds it
-    const versions = heard.flatMap((each) => (each instanceof OrderPlaced ? [each.version] : []));
-    const found = (await Promise.all(seen)) as number[];
-    expect(found.map((version, index) => version >= (versions[index] ?? Infinity))).toEqual([
+    // a handler that loads the stream finds the event
+    const versions = received.flatMap((each) => (each instanceof OrderPlaced ? [each.version] : []));
+    const loaded = await Promise.all(loadedVersions);
+    expect(loaded.map((version, index) => version >= (versions[index] ?? Infinity))).toEqual([
       true,
       true,
       true,
     ]);
   });
 
-  it('of several streams and states in one commit too, for the tenant of the commit', async () => {
+  it('publishes the events of several streams in one commit, for the tenant of the commit', async () => {
     await start(CqrsModule.forRoot(), bridge);
     const context = app.get(TenantContext, { strict: false });
     const tenants: unknown[] = [];
     app.get(EventBus, { strict: false }).subscribe(() => tenants.push(context.current()));
     const storage = app.get(KeyValueStorage, { strict: false });
-    const own = app.get(EventStore, { strict: false }).stream(Orders);
+    const orders = app.get(EventStore, { strict: false }).stream(Order);
     await context.run('globex', async () => {
       await storage
         .atomic()
-        .include(own.appending('o-1', [placed], { expectedVersion: 'absent' }))
-        .include(own.appending('o-2', [placed], { expectedVersion: 'absent' }))
-        .set(storage.store(Notes), 'n', 'along')
+        .include(orders.appending('o-1', [placed], { expectedVersion: 'absent' }))
+        .include(orders.appending('o-2', [placed], { expectedVersion: 'absent' }))
+        .set(storage.store(Note), 'n', 'a note')
         .commit();
     });
-    expect(heard).toEqual([new OrderPlaced('o-1', 'ada', 1), new OrderPlaced('o-2', 'ada', 1)]);
+    expect(received).toEqual([new OrderPlaced('o-1', 'ada', 1), new OrderPlaced('o-2', 'ada', 1)]);
     expect(tenants).toEqual(['globex', 'globex']);
   });
 
-  it('but not what was refused, nor a repeat with the same key, nor types that the mapping leaves out', async () => {
+  it('publishes nothing for a refused append, a repeat with the same key, or a type without a mapping', async () => {
     await start(CqrsModule.forRoot(), bridge);
     await expect(orders.append('o-1', [placed], { expectedVersion: 7 })).rejects.toMatchObject({
       code: 'STREAM_VERSION_MISMATCH',
     });
     await orders.append('o-1', [cancelled], { expectedVersion: 'any' });
-    expect(heard).toEqual([]);
-    for (let time = 0; time < 2; time += 1)
+    expect(received).toEqual([]);
+    for (let call = 0; call < 2; call += 1)
       await orders.append('o-1', [placed], { expectedVersion: 'any', idempotencyKey: 'k' });
-    for (let time = 0; time < 2; time += 1)
+    for (let call = 0; call < 2; call += 1)
       await orders.transact('o-1', () => [placed], { idempotencyKey: 'l' });
-    expect(heard).toEqual([new OrderPlaced('o-1', 'ada', 2), new OrderPlaced('o-1', 'ada', 3)]);
+    expect(received).toEqual([new OrderPlaced('o-1', 'ada', 2), new OrderPlaced('o-1', 'ada', 3)]);
   });
 
-  it('and one that cannot be published is logged, and harms neither the commit nor its neighbours', async () => {
+  it('logs an event that cannot be published; the commit and the other events are not affected', async () => {
     const logged = jest.spyOn(Logger.prototype, 'error').mockImplementation(() => undefined);
-    const failing = EventBusBridgeModule.forFeature(Orders, {
+    const failing = EventBusBridgeModule.forFeature(Order, {
       paid: () => {
-        throw new Error('no bus today');
+        throw new Error('mapping failed');
       },
       placed: ({ stream, data, version }) => new OrderPlaced(stream, data.customer, version),
     });
@@ -170,12 +171,12 @@ describe('The events of a commit go to the EventBus', () => {
       version: 2,
       replayed: false,
     });
-    expect(heard).toEqual([new OrderPlaced('o-1', 'ada', 2)]);
+    expect(received).toEqual([new OrderPlaced('o-1', 'ada', 2)]);
     const fields = { event: 'event not published', type: 'order', id: 'o-1', version: 1, eventType: 'paid' };
     expect(logged.mock.calls).toEqual([
-      [expect.objectContaining(fields), expect.stringContaining('no bus today')],
+      [expect.objectContaining(fields), expect.stringContaining('mapping failed')],
     ]);
-    // a publisher of another kind, that answers later
+    // a publisher that returns a promise
     const bus = app.get(EventBus, { strict: false });
     jest.spyOn(bus, 'publish').mockImplementation(() => Promise.reject(new Error('broker gone')) as never);
     await orders.append('o-1', [placed], { expectedVersion: 'any' });
@@ -186,15 +187,15 @@ describe('The events of a commit go to the EventBus', () => {
     ]);
   });
 
-  it('where CqrsModule is there: without it the start-up is refused, and so is an event that the stream does not have', async () => {
+  it('is refused at the start-up without CqrsModule, and with a mapping of an unknown event', async () => {
     await expect(start(bridge)).rejects.toThrow(
       /event-bus-bridge\.module\.spec\.ts:\d+\) needs an EventBus: import CqrsModule/,
     );
-    const wrong = { shipped: () => ({}) } as never;
-    expect(() => EventBusBridgeModule.forFeature(Orders, wrong)).toThrow(
+    const unknownEvent = { shipped: () => ({}) } as never;
+    expect(() => EventBusBridgeModule.forFeature(Order, unknownEvent)).toThrow(
       /has no option 'shipped'; it takes placed, paid, cancelled/,
     );
-    expect(() => EventBusBridgeModule.forFeature(Orders, { placed: 'OrderPlaced' as never })).toThrow(
+    expect(() => EventBusBridgeModule.forFeature(Order, { placed: 'OrderPlaced' as never })).toThrow(
       /placed must be a function/,
     );
   });

@@ -30,7 +30,7 @@ import {
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
 
-const Tills = defineStream('till', {
+const Till = defineStream('till', {
   events: { paid: event() },
   initial: () => 0,
   evolve: (times) => times + 1,
@@ -38,7 +38,7 @@ const Tills = defineStream('till', {
 });
 const paid = { type: 'paid' } as const;
 
-/** Waits to be told, as a card reader does. */
+/** `opened` resolves when `open` is called. */
 class Gate {
   open = (): void => undefined;
   readonly opened = new Promise<void>((resolve) => (this.open = resolve));
@@ -46,14 +46,14 @@ class Gate {
 
 @Injectable()
 class Cashier implements BeforeApplicationShutdown, OnApplicationShutdown {
-  constructor(@InjectStream(Tills) readonly tills: EventStream<typeof Tills>) {}
-  atTheEnd: (() => Promise<void>) | undefined;
-  readonly heard: string[] = [];
+  constructor(@InjectStream(Till) readonly tills: EventStream<typeof Till>) {}
+  shutdownWork: (() => Promise<void>) | undefined;
+  shuttingDown = false;
   beforeApplicationShutdown(): void {
-    this.heard.push('before');
+    this.shuttingDown = true;
   }
   async onApplicationShutdown(): Promise<void> {
-    await this.atTheEnd?.();
+    await this.shutdownWork?.();
   }
 }
 
@@ -68,7 +68,7 @@ const gateOf = (map: Map<string, Gate>, id: string): Gate => {
 @Controller('tills')
 class TillController {
   constructor(private readonly cashier: Cashier) {}
-  /** A request that is under way when the application is told to shut down. */
+  /** A request in progress when the application shuts down. */
   @Post(':id') async pay(@Param('id') id: string) {
     return await this.cashier.tills.session(id, async (session) => {
       gateOf(begun, id).open();
@@ -79,18 +79,18 @@ class TillController {
   }
 }
 @Module({
-  imports: [EventStoreModule.forFeature([Tills])],
+  imports: [EventStoreModule.forFeature([Till])],
   providers: [Cashier],
   controllers: [TillController],
 })
 class TillModule {}
 
 let app: INestApplication<App> | undefined;
-const notices: StreamLogEntry[] = [];
+const entries: StreamLogEntry[] = [];
 afterEach(async () => {
   await app?.close();
   app = undefined;
-  notices.length = 0;
+  entries.length = 0;
   begun.clear();
   gates.clear();
 });
@@ -98,7 +98,7 @@ async function start(
   provider: KeyValueStorageOptions['provider'],
   ...features: (typeof TillModule)[]
 ): Promise<Cashier> {
-  const observer = { observe: (notice: StreamLogEntry) => void notices.push(notice) };
+  const observer = { observe: (entry: StreamLogEntry) => void entries.push(entry) };
   const imports = [
     KeyValueStorageModule.forRoot({ provider }),
     EventStoreModule.forRoot({ observer }),
@@ -114,22 +114,22 @@ const close = async (): Promise<void> => {
   app = undefined;
   await closing?.close();
 };
-const code = (work: Promise<unknown>): Promise<unknown> =>
+const codeOf = (work: Promise<unknown>): Promise<unknown> =>
   work.then(
     () => 'done',
     (error: { code?: string }) => error.code,
   );
 
 describe('When the application shuts down', () => {
-  it('a request that holds a session is done, and no session is opened any more meanwhile', async () => {
+  it('a request with a session finishes, and no new session opens', async () => {
     await using file = await temporaryJsonFile();
     const cashier = await start(file, TillModule);
     const url = await (app as INestApplication<App>).getUrl();
-    const answer = fetch(`${url}/tills/one`, { method: 'POST', headers: { connection: 'close' } });
+    const response = fetch(`${url}/tills/one`, { method: 'POST', headers: { connection: 'close' } });
     await gateOf(begun, 'one').opened;
     const closing = close();
-    while (cashier.heard.length === 0) await new Promise(setImmediate);
-    for (let n = 0; (await code(cashier.tills.openSession(`other ${n}`))) === 'done'; n += 1)
+    while (!cashier.shuttingDown) await new Promise(setImmediate);
+    for (let n = 0; (await codeOf(cashier.tills.openSession(`other ${n}`))) === 'done'; n += 1)
       await new Promise(setImmediate);
     await expect(cashier.tills.openSession('two')).rejects.toMatchObject({
       code: 'STORAGE_NOT_OPEN',
@@ -140,11 +140,11 @@ describe('When the application shuts down', () => {
       replayed: false,
     });
     gateOf(gates, 'one').open();
-    expect(await (await answer).json()).toEqual({ version: 1, aborted: false });
+    expect(await (await response).json()).toEqual({ version: 1, aborted: false });
     await closing;
   });
 
-  it('a session that nobody closes is ended: its signal says why, and its stream is free for the next process', async () => {
+  it('an open session is closed: its signal has the reason, and its stream is free for the next process', async () => {
     await using file = await temporaryJsonFile();
     const cashier = await start(file, TillModule);
     const session = await cashier.tills.openSession('one', { sessionTimeoutMs: 3_600_000, renewal: 'auto' });
@@ -152,31 +152,31 @@ describe('When the application shuts down', () => {
     await close();
     expect(session.signal.aborted).toBe(true);
     expect(session.signal.reason).toMatchObject({ code: 'STORAGE_NOT_OPEN' });
-    expect(notices.at(-1)).toMatchObject({ event: 'session closed', id: 'one', freed: true });
+    expect(entries.at(-1)).toMatchObject({ event: 'session closed', id: 'one', freed: true });
     await expect(session.append([paid])).rejects.toMatchObject({ code: 'SESSION_NOT_OPEN' });
     await using storage = await openStorage(file);
-    await using next = await new EventStore(storage).stream(Tills).openSession('one', { openTimeoutMs: 0 });
+    await using next = await new EventStore(storage).stream(Till).openSession('one', { openTimeoutMs: 0 });
     expect(next.version).toBe(1);
   });
 
-  it('those who close their sessions themselves come first, and snapshots under way are written before the storage closes', async () => {
+  it('the shutdown hooks of the application run first, and pending snapshots are written before the storage closes', async () => {
     const provider = new MemoryProvider();
     const scan = provider.scan.bind(provider);
-    provider.scan = async (...given) => {
-      // a disk that takes its time
-      for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
-      return await scan(...given);
+    provider.scan = async (...args) => {
+      // a slow disk
+      for (let round = 0; round < 20; round += 1) await new Promise(setImmediate);
+      return await scan(...args);
     };
     const cashier = await start(() => provider, TillModule);
-    let session: StreamSession<typeof Tills> | undefined = await cashier.tills.openSession('one');
-    cashier.atTheEnd = async () => {
+    let session: StreamSession<typeof Till> | undefined = await cashier.tills.openSession('one');
+    cashier.shutdownWork = async () => {
       await session?.append([paid], { close: true });
       session = undefined;
       await cashier.tills.append('two', [paid, paid], { expectedVersion: 'absent' });
     };
     await close();
     expect(session).toBeUndefined();
-    expect(notices.map((notice) => `${notice.event} ${notice.id}`)).toEqual([
+    expect(entries.map((entry) => `${entry.event} ${entry.id}`)).toEqual([
       'session opened one',
       'events appended one',
       'session closed one',
@@ -185,11 +185,11 @@ describe('When the application shuts down', () => {
     ]);
   });
 
-  it('a storage that fails then does not keep it from closing', async () => {
+  it('it closes also when the storage fails', async () => {
     let down = false;
     const provider = new MemoryProvider();
     const commit = provider.commit.bind(provider);
-    provider.commit = (...given) => (down ? Promise.reject(new Error('down')) : commit(...given));
+    provider.commit = (...args) => (down ? Promise.reject(new Error('down')) : commit(...args));
     const cashier = await start(() => provider, TillModule);
     const session = await cashier.tills.openSession('one');
     down = true;

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { ConsoleLogger, type LoggerService } from '@nestjs/common';
+import { ConsoleLogger } from '@nestjs/common';
 import { MemoryProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
 import { ManualClock } from '@kvent/key-value-storage/testing';
 import { defineStream, event, EventStore } from '../core.js';
 import { StreamLogger } from './stream-logger.js';
 
-const jars = (schemaVersion: number) =>
+const defineJar = (schemaVersion: number) =>
   defineStream('jar', {
     events: { filled: event<{ secret: string }>() },
     initial: () => ({ secrets: [] as readonly string[] }),
@@ -20,7 +20,6 @@ const level =
   (line: unknown): void =>
     void logged.push([name, line as Record<string, unknown>]);
 const logger = { log: level('log'), debug: level('debug'), warn: level('warn'), error: level('error') };
-const eventsLogged = () => logged.map(([name, { event: what }]) => `${name}: ${String(what)}`);
 
 let clock: ManualClock;
 let provider: MemoryProvider;
@@ -35,15 +34,15 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await store.close();
-  await storage[Symbol.asyncDispose]();
+  await storage.close();
 });
 const ids = { type: 'jar', id: 'a', database: 'tenant:acme' };
 const uuid = expect.stringMatching(/^[0-9a-f-]{36}$/);
 
-describe('What happens at streams is logged, each with its ids as fields', () => {
-  it('events that are appended (debug), and a snapshot that goes along (log)', async () => {
-    await store.stream(jars(1)).append('a', [filled, filled], { expectedVersion: 'absent' });
-    await store.stream(jars(1)).transact('a', () => [filled]);
+describe('The log of streams has an entry with its ids as fields for', () => {
+  it('appended events (debug), and a snapshot in the same commit (log)', async () => {
+    await store.stream(defineJar(1)).append('a', [filled, filled], { expectedVersion: 'absent' });
+    await store.stream(defineJar(1)).transact('a', () => [filled]);
     expect(logged).toEqual([
       ['debug', { message: 'events appended: jar/a', event: 'events appended', ...ids, from: 1, to: 2 }],
       ['debug', { message: 'events appended: jar/a', event: 'events appended', ...ids, from: 3, to: 3 }],
@@ -51,27 +50,33 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     ]);
   });
 
-  it('a session that is opened, appends, and is closed (log)', async () => {
-    const session = await store.stream(jars(1)).openSession('a');
+  it('a session that opens and closes (log), and its appends (debug)', async () => {
+    const session = await store.stream(defineJar(1)).openSession('a');
     await session.append([filled]);
     await session.close();
-    const mine = { ...ids, session: uuid };
+    const fields = { ...ids, session: uuid };
     expect(logged).toEqual([
       [
         'log',
-        { message: 'session opened: jar/a', event: 'session opened', ...mine, fencingToken: '1', version: 0 },
+        {
+          message: 'session opened: jar/a',
+          event: 'session opened',
+          ...fields,
+          fencingToken: '1',
+          version: 0,
+        },
       ],
-      ['debug', { message: 'events appended: jar/a', event: 'events appended', ...mine, from: 1, to: 1 }],
+      ['debug', { message: 'events appended: jar/a', event: 'events appended', ...fields, from: 1, to: 1 }],
       [
         'log',
-        { message: 'session closed: jar/a', event: 'session closed', ...mine, version: 1, freed: true },
+        { message: 'session closed: jar/a', event: 'session closed', ...fields, version: 1, freed: true },
       ],
     ]);
     expect(new Set(logged.map(([, { session: id }]) => id)).size).toBe(1);
   });
 
-  it('a session that slept through its time (warn), and that its late close freed nothing', async () => {
-    const session = await store.stream(jars(1)).openSession('a', { sessionTimeoutMs: 1_000 });
+  it('an expired session (warn)', async () => {
+    const session = await store.stream(defineJar(1)).openSession('a', { sessionTimeoutMs: 1_000 });
     const expiredAt = session.expiresAt.toISOString();
     await clock.advance(1_000);
     await expect(session.renew()).rejects.toMatchObject({ code: 'SESSION_EXPIRED' });
@@ -81,12 +86,12 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     ]);
   });
 
-  it('a session that slept until another had its stream (warn), once', async () => {
-    const session = await store.stream(jars(1)).openSession('a', { sessionTimeoutMs: 1_000 });
+  it('an expired session whose stream another session holds (warn), once', async () => {
+    const session = await store.stream(defineJar(1)).openSession('a', { sessionTimeoutMs: 1_000 });
     const expiredAt = session.expiresAt.toISOString();
     await clock.advance(1_000);
-    const next = await store.stream(jars(1)).openSession('a');
-    for (let time = 0; time < 2; time += 1)
+    const next = await store.stream(defineJar(1)).openSession('a');
+    for (let attempt = 0; attempt < 2; attempt += 1)
       await expect(session.append([filled])).rejects.toMatchObject({ code: 'SESSION_LOST' });
     await next.close();
     expect(logged.filter(([, { event: what }]) => what === 'session expired')).toEqual([
@@ -97,10 +102,10 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     ]);
   });
 
-  it('a stream that is not let in (error), with until when it is held', async () => {
-    const first = await store.stream(jars(1)).openSession('a');
+  it('a session that cannot open (error), with the time until which the stream is held', async () => {
+    const first = await store.stream(defineJar(1)).openSession('a');
     const until = first.expiresAt.toISOString();
-    await expect(store.stream(jars(1)).openSession('a', { openTimeoutMs: 0 })).rejects.toMatchObject({
+    await expect(store.stream(defineJar(1)).openSession('a', { openTimeoutMs: 0 })).rejects.toMatchObject({
       code: 'SESSION_OPEN_FAILED',
     });
     expect(logged.at(-1)).toEqual([
@@ -109,9 +114,11 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     ]);
   });
 
-  it('a version that is another one than expected (warn)', async () => {
-    await store.stream(jars(1)).append('a', [filled], { expectedVersion: 'absent' });
-    await expect(store.stream(jars(1)).append('a', [filled], { expectedVersion: 7 })).rejects.toMatchObject({
+  it('a version mismatch (warn)', async () => {
+    await store.stream(defineJar(1)).append('a', [filled], { expectedVersion: 'absent' });
+    await expect(
+      store.stream(defineJar(1)).append('a', [filled], { expectedVersion: 7 }),
+    ).rejects.toMatchObject({
       actual: 1,
     });
     expect(logged.at(-1)).toEqual([
@@ -120,9 +127,9 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     ]);
   });
 
-  it('a snapshot that is not used, and why (warn); never what is in it', async () => {
-    await store.stream(jars(1)).transact('a', () => [filled, filled, filled]);
-    await store.stream(jars(2)).load('a');
+  it('an ignored snapshot (warn), with the reason, without its content', async () => {
+    await store.stream(defineJar(1)).transact('a', () => [filled, filled, filled]);
+    await store.stream(defineJar(2)).load('a');
     expect(logged.at(-1)).toEqual([
       'warn',
       {
@@ -135,13 +142,13 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     ]);
     for await (const raw of provider.administration.export('tenant:acme')) {
       if (!raw.container.startsWith('snapshot:')) continue;
-      const spoilt = {
+      const damaged = {
         ...raw,
         row: { ...raw.row, value: { kind: 'json', text: '{"$date":"hunter2"}' } as const },
       };
-      await provider.administration.import('tenant:acme', [spoilt]);
+      await provider.administration.import('tenant:acme', [damaged]);
     }
-    await store.stream(jars(1)).load('a');
+    await store.stream(defineJar(1)).load('a');
     expect(logged.at(-1)?.[1]).toMatchObject({
       version: 3,
       reason: 'it cannot be read',
@@ -150,16 +157,15 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
     expect(JSON.stringify(logged)).not.toContain('hunter2');
   });
 
-  it('with Nest’s own logger too: each field is in its JSON', async () => {
+  it('the logger of Nest, whose JSON contains each field', async () => {
     const printed: string[] = [];
-    class Printing extends ConsoleLogger {
-      protected override printAsJson(...given: Parameters<ConsoleLogger['printAsJson']>): void {
-        printed.push(JSON.stringify(given[0]));
+    class RecordingLogger extends ConsoleLogger {
+      protected override printAsJson(...args: Parameters<ConsoleLogger['printAsJson']>): void {
+        printed.push(JSON.stringify(args[0]));
       }
     }
-    const nest: LoggerService = new Printing('EventStore', { json: true });
-    const observer = new StreamLogger(nest as ConsoleLogger);
-    await new EventStore(storage, { clock, observer }).stream(jars(1)).openSession('b');
+    const observer = new StreamLogger(new RecordingLogger('EventStore', { json: true }));
+    await new EventStore(storage, { clock, observer }).stream(defineJar(1)).openSession('b');
     expect(JSON.parse(printed[0] ?? '')).toMatchObject({
       event: 'session opened',
       type: 'jar',
@@ -167,23 +173,28 @@ describe('What happens at streams is logged, each with its ids as fields', () =>
       fencingToken: '1',
     });
   });
+});
 
-  it('nothing of it where all goes well and nobody listens for it', async () => {
-    await store.stream(jars(1)).load('a');
-    await store.stream(jars(1)).version('a');
-    await store.stream(jars(1)).transact('a', () => []);
-    expect(eventsLogged()).toEqual([]);
+describe('The log of streams', () => {
+  it('has no entry for reads, nor for a transaction without events', async () => {
+    await store.stream(defineJar(1)).load('a');
+    await store.stream(defineJar(1)).version('a');
+    await store.stream(defineJar(1)).transact('a', () => []);
+    expect(logged).toEqual([]);
   });
 
-  it('and a log that fails harms no append', async () => {
-    const failing = {
+  it('does not affect an append when the logger throws', async () => {
+    const failingLogger = {
       ...logger,
       debug: () => {
         throw new Error('disk full');
       },
     };
-    const other = new EventStore(storage, { clock, observer: new StreamLogger(failing) });
-    await expect(other.stream(jars(1)).append('a', [filled], { expectedVersion: 'any' })).resolves.toEqual({
+    const observer = new StreamLogger(failingLogger);
+    const storeWithFailingLogger = new EventStore(storage, { clock, observer });
+    await expect(
+      storeWithFailingLogger.stream(defineJar(1)).append('a', [filled], { expectedVersion: 'any' }),
+    ).resolves.toEqual({
       version: 1,
       replayed: false,
     });

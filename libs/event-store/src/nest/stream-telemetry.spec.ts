@@ -12,7 +12,7 @@ import { defineStream, event, EventStore, type EventStream } from '../core.js';
 import { EventStoreModule } from './event-store.module.js';
 import { combineObservers, streamTelemetry } from './stream-telemetry.js';
 
-const Cups = defineStream('cup', {
+const Cup = defineStream('cup', {
   events: { filled: event<{ ml: number }>() },
   initial: () => 0,
   evolve: (ml, { data }) => ml + data.ml,
@@ -27,7 +27,7 @@ const instrument = (name: string) => {
 };
 
 let app: TestingModule;
-let cups: EventStream<typeof Cups>;
+let cups: EventStream<typeof Cup>;
 beforeEach(async () => {
   measured.length = 0;
   exporter.reset();
@@ -40,19 +40,22 @@ beforeEach(async () => {
   app = await Test.createTestingModule({
     imports: [
       KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
-      EventStoreModule.forFeature([Cups]),
+      EventStoreModule.forFeature([Cup]),
     ],
   })
     .setLogger(false as never)
     .compile();
-  cups = app.get(EventStore, { strict: false }).stream(Cups);
+  cups = app.get(EventStore, { strict: false }).stream(Cup);
 });
 afterEach(async () => {
   await app.close();
   trace.disable();
   metrics.disable();
 });
-const of = (operation: string) => ({ 'kvent.stream.type': 'cup', 'kvent.stream.operation': operation });
+const attributesOf = (operation: string) => ({
+  'kvent.stream.type': 'cup',
+  'kvent.stream.operation': operation,
+});
 const counted = (name: string) =>
   measured
     .filter(([counter]) => counter === `kvent.stream.${name}`)
@@ -60,7 +63,7 @@ const counted = (name: string) =>
 const spans = () => exporter.getFinishedSpans().filter(({ name }) => name.startsWith('stream.'));
 
 describe('Telemetry of streams', () => {
-  it('gives a span and a duration for each verb, and counts the events that were appended', async () => {
+  it('records a span and a duration for each call, and counts the appended events', async () => {
     await cups.append('secret-id', [filled, filled], { expectedVersion: 'any' });
     await cups.transact('secret-id', () => [filled]);
     await cups.load('secret-id');
@@ -72,48 +75,52 @@ describe('Telemetry of streams', () => {
       'stream.openSession',
     ]);
     expect(counted('duration')).toEqual(
-      ['append', 'transact', 'load', 'openSession'].map((operation) => [expect.any(Number), of(operation)]),
+      ['append', 'transact', 'load', 'openSession'].map((operation) => [
+        expect.any(Number),
+        attributesOf(operation),
+      ]),
     );
     expect(counted('appends')).toEqual([
       [2, { 'kvent.stream.type': 'cup' }],
       [1, { 'kvent.stream.type': 'cup' }],
     ]);
-    expect(spans()[2]?.attributes).toMatchObject({ ...of('load'), 'kvent.stream.events': 3 });
-    const told = spans().map((span) => ({ ...span.attributes, status: span.status }));
-    expect(JSON.stringify([told, measured])).not.toMatch(/secret-id|"ml"/);
+    expect(spans()[2]?.attributes).toMatchObject({ ...attributesOf('load'), 'kvent.stream.events': 3 });
+    const exported = spans().map((span) => ({ ...span.attributes, status: span.status }));
+    expect(JSON.stringify([exported, measured])).not.toMatch(/secret-id|"ml"/);
   });
 
-  it('counts conflicts and decisions that were made anew', async () => {
-    let rival = true;
+  it('counts conflicts and retries', async () => {
+    let firstAttempt = true;
     await cups.transact('a', async () => {
-      if (rival)
+      if (firstAttempt)
         await app
           .get(EventStore, { strict: false })
-          .stream(Cups)
+          .stream(Cup)
           .append('a', [filled], { expectedVersion: 0 });
-      rival = false;
+      firstAttempt = false;
       return [filled];
     });
-    expect(counted('conflicts')).toEqual([[1, of('transact')]]);
-    expect(counted('retries')).toEqual([[1, of('transact')]]);
+    expect(counted('conflicts')).toEqual([[1, attributesOf('transact')]]);
+    expect(counted('retries')).toEqual([[1, attributesOf('transact')]]);
     const span = spans().find(({ name }) => name === 'stream.transact');
     expect(span?.attributes).toMatchObject({ 'kvent.stream.conflicts': 1, 'kvent.stream.retries': 1 });
   });
 
-  it('counts loads that began at a snapshot', async () => {
+  it('counts loads that use a snapshot', async () => {
     await cups.load('a');
     await cups.append('a', [filled], { expectedVersion: 'absent' });
     expect(counted('snapshot_hits')).toEqual([]);
     await cups.transact('a', () => [filled, filled, filled]);
     await cups.load('a');
-    expect(counted('snapshot_hits')).toEqual([[1, of('load')]]);
+    expect(counted('snapshot_hits')).toEqual([[1, attributesOf('load')]]);
   });
 
-  it('marks what failed with its code, and what is no error of Kvent as unknown', async () => {
+  it('records the code of a failed call, and UNKNOWN for an error that is not of Kvent', async () => {
     await expect(cups.append('a', [filled], { expectedVersion: 3 })).rejects.toMatchObject({
       code: 'STREAM_VERSION_MISMATCH',
     });
-    await expect(cups.transact('a', () => Promise.reject(new Error('no')))).rejects.toThrow('no');
+    const decide = () => Promise.reject(new Error('of the application'));
+    await expect(cups.transact('a', decide)).rejects.toThrow('of the application');
     expect(spans()).toMatchObject([
       {
         name: 'stream.append',
@@ -124,12 +131,12 @@ describe('Telemetry of streams', () => {
     ]);
     expect(counted('duration')).toContainEqual([
       expect.any(Number),
-      { ...of('append'), 'error.type': 'STREAM_VERSION_MISMATCH' },
+      { ...attributesOf('append'), 'error.type': 'STREAM_VERSION_MISMATCH' },
     ]);
-    expect(counted('conflicts')).toEqual([[1, of('append')]]);
+    expect(counted('conflicts')).toEqual([[1, attributesOf('append')]]);
   });
 
-  it('is nothing where the package is absent, and says so where it is broken', async () => {
+  it('is off without the package, and rejects when the package is broken', async () => {
     const failing = (code: string) => () =>
       Promise.reject(Object.assign(new Error('import failed'), { code }));
     expect(await streamTelemetry(failing('ERR_MODULE_NOT_FOUND'))).toBeUndefined();

@@ -25,12 +25,12 @@ import { defineStream, event, EventStore, EventStream, type StateOf } from '../c
 import { EventStoreModule } from './event-store.module.js';
 import { InjectStream } from './inject-stream.decorator.js';
 
-const Tills = defineStream('till', {
+const Till = defineStream('till', {
   events: { paid: event<{ by: string }>() },
   initial: () => 0,
   evolve: (times) => times + 1,
 });
-const Rates = defineStream('rate', {
+const Rate = defineStream('rate', {
   events: { set: event() },
   initial: () => 0,
   evolve: (times) => times + 1,
@@ -40,13 +40,13 @@ const Rates = defineStream('rate', {
 @Controller()
 class TillController {
   constructor(
-    @InjectStream(Tills) readonly tills: EventStream<typeof Tills>,
-    @InjectStream(Rates) readonly rates: EventStream<typeof Rates>,
+    @InjectStream(Till) readonly tills: EventStream<typeof Till>,
+    @InjectStream(Rate) readonly rates: EventStream<typeof Rate>,
     private readonly tenant: TenantContext,
   ) {}
   @Post('tills/:id') async pay(@Param('id') id: string) {
     const by = this.tenant.currentOrThrow();
-    // the tenant is the one of the call, whatever is awaited
+    // the tenant is that of the call, also after the decision has awaited something
     return await this.tills.transact(
       id,
       async () => (await new Promise(setImmediate), [{ type: 'paid', data: { by } }]),
@@ -59,7 +59,7 @@ class TillController {
     return await this.rates.append('euro', [{ type: 'set' }], { expectedVersion: 'any' });
   }
 }
-@Module({ imports: [EventStoreModule.forFeature([Tills, Rates])], controllers: [TillController] })
+@Module({ imports: [EventStoreModule.forFeature([Till, Rate])], controllers: [TillController] })
 class TillModule implements NestModule {
   configure(consumer: MiddlewareConsumer): void {
     consumer.apply(TenantMiddleware).forRoutes('{*path}');
@@ -81,15 +81,15 @@ beforeEach(async () => {
 afterEach(() => app.close());
 const as = (tenant: string, method: 'get' | 'post', path: string) =>
   request(app.getHttpServer())[method](path).set('X-Tenant-Id', tenant);
-const streams = () => app.get(EventStore).stream(Tills);
+const tills = () => app.get(EventStore).stream(Till);
 
-describe('The streams of a request are those of its tenant', () => {
-  it('also when requests overlap; shared streams are everybody’s', async () => {
+describe('The streams of a request', () => {
+  it('are those of its tenant, also when requests overlap; shared streams are common to all tenants', async () => {
     const tenants = Array.from({ length: 10 }, (_, index) => `t${index}`);
     await Promise.all([...tenants, ...tenants].map((tenant) => as(tenant, 'post', '/tills/one').expect(201)));
     for (const tenant of tenants) {
       await as(tenant, 'get', '/tills').expect(200, { tills: [['one', 2]] });
-      for await (const { data, metadata } of streams().forTenant(tenant).read('one'))
+      for await (const { data, metadata } of tills().forTenant(tenant).read('one'))
         expect([data.by, metadata.tenant]).toEqual([tenant, tenant]);
     }
     await as('t10', 'get', '/tills').expect(200, { tills: [] });
@@ -97,34 +97,34 @@ describe('The streams of a request are those of its tenant', () => {
     await as('t1', 'post', '/rates').expect(201, { version: 2, replayed: false });
   });
 
-  it('and outside a tenant there are none: 400 over HTTP, TENANT_MISSING in code, unless the tenant is named', async () => {
+  it('are refused without a tenant: 400 over HTTP, TENANT_MISSING in code, except with forTenant', async () => {
     await request(app.getHttpServer()).post('/tills/one').expect(400);
-    await expect(streams().version('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
-    await expect(streams().openSession('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
-    expect(() => streams().read('one')).toThrow(expect.objectContaining({ code: 'TENANT_MISSING' }));
-    expect(() => streams().appending('one', [], { expectedVersion: 'any' })).toThrow(
+    await expect(tills().version('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
+    await expect(tills().openSession('one')).rejects.toMatchObject({ code: 'TENANT_MISSING' });
+    expect(() => tills().read('one')).toThrow(expect.objectContaining({ code: 'TENANT_MISSING' }));
+    expect(() => tills().appending('one', [], { expectedVersion: 'any' })).toThrow(
       expect.objectContaining({ code: 'TENANT_MISSING' }),
     );
-    await streams()
+    await tills()
       .forTenant('acme')
       .append('one', [{ type: 'paid', data: { by: 'job' } }], { expectedVersion: 'any' });
-    const found: StateOf<typeof Tills> = (
-      await app.get(TenantContext, { strict: false }).run('acme', () => streams().load('one'))
+    const found: StateOf<typeof Till> = (
+      await app.get(TenantContext, { strict: false }).run('acme', () => tills().load('one'))
     ).state;
     expect(found).toBe(1);
-    expect(await streams().forTenant('globex').version('one')).toBe(0);
+    expect(await tills().forTenant('globex').version('one')).toBe(0);
   });
 
-  it('a session keeps the tenant that it was opened for, wherever it is used', async () => {
+  it('keep their tenant in a session that another tenant uses', async () => {
     const context = app.get(TenantContext, { strict: false });
-    const session = await context.run('acme', () => streams().openSession('one'));
+    const session = await context.run('acme', () => tills().openSession('one'));
     await context.run('globex', () => session.append([{ type: 'paid', data: { by: 'acme' } }]));
     await session.close();
     expect([
-      await streams().forTenant('acme').version('one'),
-      await streams().forTenant('globex').version('one'),
+      await tills().forTenant('acme').version('one'),
+      await tills().forTenant('globex').version('one'),
     ]).toEqual([1, 0]);
-    expect(() => app.get(EventStore).stream(Rates).forTenant('acme')).toThrow(
+    expect(() => app.get(EventStore).stream(Rate).forTenant('acme')).toThrow(
       expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringMatching(/shared/) }),
     );
   });

@@ -3,7 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import { defineStream, event, type EventOf, type StateOf } from '@kvent/event-store/core';
 import { given } from './given.js';
 
-const Cups = defineStream('cup', {
+const Cup = defineStream('cup', {
   events: { filled: event<{ ml: number; at?: Date }>(), emptied: event() },
   initial: () => ({ ml: 0, fillings: [] as readonly number[] }),
   evolve: (cup, event) => {
@@ -15,20 +15,20 @@ const Cups = defineStream('cup', {
     }
   },
 });
-type Cup = StateOf<typeof Cups>;
-type CupEvent = EventOf<typeof Cups>;
+type CupState = StateOf<typeof Cup>;
+type CupEvent = EventOf<typeof Cup>;
 
-class Spilt extends Error {}
+class OverflowError extends Error {}
 const fill =
   (ml: number) =>
-  (cup: Cup): CupEvent[] => {
-    if (cup.ml + ml > 250) throw new Spilt(`${cup.ml + ml} ml are too much.`);
+  (cup: CupState): CupEvent[] => {
+    if (cup.ml + ml > 250) throw new OverflowError(`${cup.ml + ml} ml are too much.`);
     return ml === 0 ? [] : [{ type: 'filled', data: { ml } }];
   };
 
 describe('given … when … then', () => {
-  it('holds where the decision is the one expected, by its events, its state or its error', () => {
-    const half = given(Cups, [
+  it('passes when the events, the state or the error of the decision are as expected', () => {
+    const half = given(Cup, [
       { type: 'filled', data: { ml: 100 } },
       { type: 'emptied' },
       { type: 'filled', data: { ml: 125 } },
@@ -36,37 +36,37 @@ describe('given … when … then', () => {
     half.when(fill(100)).then([{ type: 'filled', data: { ml: 100 } }]);
     half.when(fill(100)).thenState({ ml: 225, fillings: [100, 125, 100] });
     half.when(fill(0)).then([]);
-    half.when(fill(200)).thenThrows(Spilt);
+    half.when(fill(200)).thenThrows(OverflowError);
     half.when(fill(200)).thenThrows('325 ml');
-    given(Cups, [])
+    given(Cup, [])
       .when(fill(1))
       .thenState({ ml: 1, fillings: [1] });
   });
 
-  it('fails where it is another one', () => {
-    const empty = given(Cups, []);
-    const wrong: (() => void)[] = [
+  it('fails when they are different', () => {
+    const empty = given(Cup, []);
+    const wrongAssertions: (() => void)[] = [
       () => empty.when(fill(1)).then([]),
       () => empty.when(fill(1)).then([{ type: 'filled', data: { ml: 2 } }]),
       () => empty.when(fill(1)).then([{ type: 'filled', data: { ml: 1 } }, { type: 'emptied' }]),
       () => empty.when(fill(1)).thenState({ ml: 2, fillings: [1] }),
-      () => empty.when(fill(1)).thenThrows(Spilt),
+      () => empty.when(fill(1)).thenThrows(OverflowError),
       () => empty.when(fill(300)).thenThrows('another text'),
       () => empty.when(fill(300)).thenThrows(RangeError),
     ];
-    for (const claim of wrong) expect(claim).toThrow(AssertionError);
-    expect(() => empty.when(fill(300)).then([])).toThrow(Spilt);
+    for (const assertion of wrongAssertions) expect(assertion).toThrow(AssertionError);
+    expect(() => empty.when(fill(300)).then([])).toThrow(OverflowError);
   });
 
-  it('tells the decision which stream it is on', () => {
-    given(Cups, [{ type: 'emptied' }])
+  it('passes the id and the version of the stream to the decision', () => {
+    given(Cup, [{ type: 'emptied' }])
       .when((_, { id, version }) => [{ type: 'filled', data: { ml: id.length * 10 + version } }])
       .then([{ type: 'filled', data: { ml: 51 } }]);
   });
 
-  it('takes an event without data and one whose data are undefined for the same, and compares what can be stored', () => {
+  it('treats undefined data like missing data, and compares values such as dates', () => {
     const at = new Date(0);
-    given(Cups, [])
+    given(Cup, [])
       .when(() => [
         { type: 'emptied', data: undefined },
         { type: 'filled', data: { ml: 1, at } },
@@ -74,7 +74,7 @@ describe('given … when … then', () => {
       .then([{ type: 'emptied' }, { type: 'filled', data: { ml: 1, at: new Date(0) } }]);
   });
 
-  it('hands evolve what it gets in a stream: what changes an event fails here already, and so does what cannot be stored', () => {
+  it('passes frozen events to evolve, as a stream does, and refuses events that cannot be stored', () => {
     const Lists = defineStream('list', {
       events: { began: event<{ items: string[] }>(), added: event<{ item: string }>() },
       initial: () => [] as string[],
@@ -96,10 +96,10 @@ describe('given … when … then', () => {
     class Ml {
       readonly ml = 1;
     }
-    expect(() => given(Cups, [{ type: 'filled', data: new Ml() }])).toThrow(
+    expect(() => given(Cup, [{ type: 'filled', data: new Ml() }])).toThrow(
       expect.objectContaining({ code: 'INVALID_VALUE' }),
     );
-    expect(() => given(Cups, [{ type: 'washed' } as never])).toThrow(
+    expect(() => given(Cup, [{ type: 'washed' } as never])).toThrow(
       expect.objectContaining({
         code: 'INVALID_OPTION',
         message: expect.stringMatching(/has no event 'washed'; it has filled, emptied/),
