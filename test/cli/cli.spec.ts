@@ -1,19 +1,19 @@
 /**
- * The compiled command, as a process of its own. One suite: of two that compile at once, one would
- * start what the other has half written.
+ * The compiled command as a process. One spec: two specs that compile at the same time would start
+ * each other's half-written files.
  */
 import { beforeAll } from '@jest/globals';
-import { backups } from './backups.js';
-import { calling } from './calling.js';
-import { copying } from './copying.js';
+import { describeBackup } from './describe-backup.js';
+import { describeUsage } from './describe-usage.js';
+import { describeCopy } from './describe-copy.js';
 import { build } from '../packaging/build.js';
-import { postgres } from './postgres.js';
-import { salvaging } from './salvaging.js';
+import { describePostgres } from './describe-postgres.js';
+import { describeSalvage } from './describe-salvage.js';
 
 beforeAll(build);
 
-calling();
-copying();
-backups();
-salvaging();
-postgres();
+describeUsage();
+describeCopy();
+describeBackup();
+describeSalvage();
+describePostgres();

@@ -1,4 +1,4 @@
-/** `kvent` as people start it: `node libs/cli/bin/kvent.js`. */
+/** The command as users start it: `node libs/cli/bin/kvent.js`. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -6,27 +6,27 @@ import type { Readable } from 'node:stream';
 export const root = join(import.meta.dirname, '../..');
 const bin = join(root, 'libs/cli/bin/kvent.js');
 
-export interface Ended {
+export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-export interface Surroundings {
-  /** @default that of the repository */
+export interface KventOptions {
+  /** @default the script of the repository */
   readonly script?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
 export class KventProcess implements AsyncDisposable {
-  readonly ended: Promise<Ended>;
+  readonly exit: Promise<Exit>;
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
   #stdout = '';
   #stderr = '';
-  #said: () => void = () => undefined;
+  #onStderr: () => void = () => undefined;
 
-  constructor(args: readonly string[], cwd: string, { script = bin, env = {} }: Surroundings = {}) {
+  constructor(args: readonly string[], cwd: string, { script = bin, env = {} }: KventOptions = {}) {
     const environment = Object.entries(process.env).filter(
       ([name]) => !/^(KVENT_|NODE_OPTIONS|PG)/.test(name),
     );
@@ -38,34 +38,35 @@ export class KventProcess implements AsyncDisposable {
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => (this.#stdout += text));
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr += text;
-      this.#said();
+      this.#onStderr();
     });
-    this.ended = new Promise((resolve) => {
+    this.exit = new Promise((resolve) => {
       this.#child.on('close', (code, signal) =>
         resolve({ code, signal, stdout: this.#stdout, stderr: this.#stderr }),
       );
     });
   }
 
-  /** Answers when it has said this on stderr; rejects when it ended before. */
-  async says(text: string): Promise<void> {
-    const said = new Promise<'said'>((resolve) => {
-      this.#said = () => {
-        if (this.#stderr.includes(text)) resolve('said');
+  /** Resolves when this text is on stderr. Rejects if the process ends before. */
+  async waitForStderr(text: string): Promise<void> {
+    const printed = new Promise<'printed'>((resolve) => {
+      this.#onStderr = () => {
+        if (this.#stderr.includes(text)) resolve('printed');
       };
-      this.#said();
+      this.#onStderr();
     });
-    const first = await Promise.race([said, this.ended]);
-    if (first !== 'said') throw new Error(`It ended before it said '${text}': ${JSON.stringify(first)}`);
+    const first = await Promise.race([printed, this.exit]);
+    if (first !== 'printed')
+      throw new Error(`The process ended without printing '${text}': ${JSON.stringify(first)}`);
   }
 
   get isRunning(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  async kill(signal: NodeJS.Signals): Promise<Ended> {
+  async kill(signal: NodeJS.Signals): Promise<Exit> {
     this.#child.kill(signal);
-    return await this.ended;
+    return await this.exit;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

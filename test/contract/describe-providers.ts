@@ -17,9 +17,8 @@ export function describeProviders(providers: readonly ListedProvider[]): void {
       { describe, it: test },
     );
 
-    // without this, a feature that a provider lost would take its clauses along, and nobody would
-    // notice
-    test(`${name} claims everything but: ${lacks.join(', ')}`, async () => {
+    // Without this, a lost feature would silently skip its clauses.
+    test(`${name} has every capability except: ${lacks.join(', ')}`, async () => {
       const abilities = await abilitiesOf(provider);
       const unmet = (Object.keys(capabilities) as Capability[]).filter(
         (capability) => !applies({ capability }, abilities),

@@ -1,7 +1,7 @@
 /**
- * Random work on every provider beside a plain Map: batches of all kinds, reads, pages, moves of
- * the clock, sweeps, and restarts where it is durable. What fails is shrunk, and printed with its
- * seed; `KVENT_SEED=<seed> npm run jest -- test/contract/model` replays it.
+ * Random operations on every provider and on a plain Map: batches of all kinds, reads, pages, steps
+ * of the clock, sweeps, and restarts of durable providers. fast-check shrinks a failure and prints
+ * its seed; `KVENT_SEED=<seed> npm run jest -- test/contract/model` repeats it.
  */
 import { describe, expect, test } from '@jest/globals';
 import type { Batch, Change, Check } from '@kvent/key-value-storage/provider';
@@ -9,7 +9,7 @@ import { Subject } from '@kvent/key-value-storage/testing';
 import fc from 'fast-check';
 import { providers } from '../providers.js';
 import { seedOfRun } from '../seed.mjs';
-import { inWords, Model } from './model.js';
+import { modelResultOf, Model } from './model.js';
 
 const seed = seedOfRun();
 const runs = Number(process.env['KVENT_RUNS'] ?? 40);
@@ -38,7 +38,7 @@ type Step =
 
 const keys = ['a', 'aa', 'b', 'c~', 'é', '\u{1F600}', 'z'];
 const key = fc.constantFrom(...keys);
-const place = { container: 'state:model', entity: 'thing' };
+const namespace = { container: 'state:model', entity: 'thing' };
 const int64 = fc.oneof(fc.bigInt(-3n, 3n), fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n));
 const value = fc.oneof(
   fc.constantFrom('null', '""', '[1, 2]', '{"b":1,"a":2}').map((text) => ({ kind: 'json', text }) as const),
@@ -60,14 +60,14 @@ const change: fc.Arbitrary<Change> = fc.oneof(
   {
     arbitrary: fc
       .tuple(key, value, ttl)
-      .map(([k, v, t]) => ({ kind: 'put', address: { ...place, key: k }, value: v, ttl: t }) as const),
+      .map(([k, v, t]) => ({ kind: 'put', address: { ...namespace, key: k }, value: v, ttl: t }) as const),
     weight: 4,
   },
-  { arbitrary: key.map((k) => ({ kind: 'delete', address: { ...place, key: k } }) as const), weight: 2 },
+  { arbitrary: key.map((k) => ({ kind: 'delete', address: { ...namespace, key: k } }) as const), weight: 2 },
   {
     arbitrary: fc
       .tuple(fc.constantFrom('sum' as const, 'min' as const, 'max' as const), key, int64, bounds)
-      .map(([kind, k, operand, more]) => ({ kind, address: { ...place, key: k }, operand, ...more })),
+      .map(([kind, k, operand, more]) => ({ kind, address: { ...namespace, key: k }, operand, ...more })),
     weight: 4,
   },
 );
@@ -114,12 +114,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { arbitrary: fc.record({ step: fc.constant('reopen' as const) }), weight: 1 },
 );
 
-const replaceable = providers.filter(({ lacks }) => !lacks.includes('clock'));
+const withManualClock = providers.filter(({ lacks }) => !lacks.includes('clock'));
 
-describe.each(replaceable.map((provider) => [provider.name, provider] as const))(
-  'random work on %s',
+describe.each(withManualClock.map((provider) => [provider.name, provider] as const))(
+  'random operations on %s',
   (_, provider) => {
-    test(`is what a plain Map says (KVENT_SEED=${seed})`, async () => {
+    test(`return the results of a plain Map (KVENT_SEED=${seed})`, async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 50 }), async (steps) => {
           const subject = new Subject(provider);
@@ -140,7 +140,7 @@ async function compare(subject: Subject, steps: readonly Step[]): Promise<void> 
   const model = new Model(() => subject.clock.now());
   for (const each of steps) {
     await perform(subject, model, each);
-    await agree(subject, model);
+    await expectEqualRows(subject, model);
   }
 }
 
@@ -152,15 +152,15 @@ async function perform(subject: Subject, model: Model, each: Step): Promise<void
         model,
         each.changes,
         each.checks.map(({ key: name, expected: what }) => ({
-          address: { ...place, key: name },
+          address: { ...namespace, key: name },
           expected: what,
         })),
       );
     case 'known': {
-      // a check for the version that is there, or for one that never was; and a renewal, which
-      // needs it
+      // A check of the current version, or of one that never existed, and a renewal, which requires
+      // a check.
       const version = each.stale ? '999' : (model.read(each.key)?.version ?? '999');
-      const address = { ...place, key: each.key };
+      const address = { ...namespace, key: each.key };
       const others = each.changes.filter((other) => other.address.key !== each.key);
       return await commit(
         subject,
@@ -171,15 +171,15 @@ async function perform(subject: Subject, model: Model, each: Step): Promise<void
     }
     case 'page': {
       const { reverse, limit, range } = each;
-      const asked = {
+      const requested = {
         ...range,
         ...(range.start !== undefined && range.end !== undefined && range.start > range.end
           ? { end: range.start }
           : {}),
         reverse,
       };
-      const all = model.keys(asked);
-      const page = await subject.scanPage({ ...place, ...asked, limit });
+      const all = model.keys(requested);
+      const page = await subject.scanPage({ ...namespace, ...requested, limit });
       expect([page.rows.map((row) => row.key), page.more]).toEqual([all.slice(0, limit), all.length > limit]);
       return;
     }
@@ -200,21 +200,21 @@ async function commit(
   checks: readonly Check[],
 ): Promise<void> {
   const batch: Batch = subject.batch({ checks, changes: batchChanges });
-  const said = model.commit(batch);
+  const expected = model.commit(batch);
   const [result] = await subject.provider.commit([batch]);
-  expect(result && inWords(result)).toEqual(said);
+  expect(result && modelResultOf(result)).toEqual(expected);
 }
 
-/** Every row is what the model says, read alone and in a page. */
-async function agree(subject: Subject, model: Model): Promise<void> {
-  const { rows } = await subject.provider.read(keys.map((name) => subject.address(name, place)));
-  const page = await subject.scanPage(place);
+/** Every row equals the model, read by key and in a page. */
+async function expectEqualRows(subject: Subject, model: Model): Promise<void> {
+  const { rows } = await subject.provider.read(keys.map((name) => subject.address(name, namespace)));
+  const page = await subject.scanPage(namespace);
   for (const [index, name] of keys.entries()) {
     const row = rows[index];
-    const said = model.read(name);
+    const expected = model.read(name);
     const seen = row && { ...row, expiresAt: row.expiresAt, ttlMs: row.ttlMs, value: plain(row.value) };
-    expect(seen).toEqual(said && { ...said, value: plain(said.value) });
-    expect(page.rows.find((found) => found.key === name)?.row.version).toBe(said?.version);
+    expect(seen).toEqual(expected && { ...expected, value: plain(expected.value) });
+    expect(page.rows.find((found) => found.key === name)?.row.version).toBe(expected?.version);
   }
   expect(page.rows.map((found) => found.key)).toEqual(model.keys({}));
 }

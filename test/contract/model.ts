@@ -1,7 +1,6 @@
 /**
- * A second opinion: rows in a plain Map, with the rules of the contract written down once more,
- * without `evaluateBatch`, `RowTable` or anything else that providers are made of. Slow and simple
- * on purpose.
+ * A model of a provider: rows in a plain Map, with the rules of the contract written a second time,
+ * without `evaluateBatch`, `RowTable` or other parts of providers. Slow and simple on purpose.
  */
 import type { Batch, Change, CommitResult, Expected, StoredValue } from '@kvent/key-value-storage/provider';
 
@@ -13,7 +12,7 @@ export interface ModelRow {
   readonly ttlMs: number | undefined;
 }
 
-/** What a model says of a commit: enough to compare a provider's answer with. */
+/** The result of a commit on the model: what is compared with the result of a provider. */
 export type ModelResult =
   | {
       readonly outcome: 'committed';
@@ -70,11 +69,11 @@ export class Model {
     }
     const rows = after.map(([key, row], index) => {
       const [existed, kind] = [this.read(key) !== undefined, changes[index]?.kind];
-      const told = kind === 'delete' || (kind === 'renew' && !existed) ? undefined : row;
+      const kept = kind === 'delete' || (kind === 'renew' && !existed) ? undefined : row;
       return {
         existed,
-        number: told?.value.kind === 'number' ? told.value.number : undefined,
-        expiresAt: told?.expiresAt,
+        number: kept?.value.kind === 'number' ? kept.value.number : undefined,
+        expiresAt: kept?.expiresAt,
       };
     });
     for (const [key, row] of after) {
@@ -123,8 +122,8 @@ function holds(expected: Expected, row: ModelRow | undefined): boolean {
   return row?.value.kind === 'number' && row.value.number === expected.number;
 }
 
-/** A provider's answer in the words of the model. */
-export function inWords(result: CommitResult): ModelResult | { readonly outcome: 'failed' } {
+/** The result of a provider as a result of the model. */
+export function modelResultOf(result: CommitResult): ModelResult | { readonly outcome: 'failed' } {
   switch (result.outcome) {
     case 'committed':
       return {

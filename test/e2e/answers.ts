@@ -1,4 +1,4 @@
-/** Many requests at once, and what came of them. */
+/** Concurrent requests and their statuses. */
 import type { Answer } from './client.js';
 
 export const times = <T>(count: number, work: (index: number) => Promise<T>): Promise<T[]> =>

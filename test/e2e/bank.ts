@@ -1,17 +1,17 @@
 import type { BankTransport } from '../../apps/storefront/src/orders/bank.js';
 import type { Answer, Client } from './client.js';
 
-/** A bank that takes slow cards when the test lets it, and breaks down when it is told. */
+/** A bank for tests: it charges a slow card when the test continues, and fails on demand. */
 export class BankUnderTest {
   #state: 'up' | 'down' | 'silent' = 'up';
-  #arrived: () => void = () => undefined;
+  #onArrival: () => void = () => undefined;
   #release: () => void = () => undefined;
 
   readonly transport: BankTransport = async (call, card) => {
     if (card === 'slow')
       await new Promise<void>((resolve) => {
         this.#release = resolve;
-        this.#arrived();
+        this.#onArrival();
       });
     if (this.#state === 'down') throw new Error('postgres://bank:hunter2@vault');
     const answer = await call();
@@ -19,7 +19,7 @@ export class BankUnderTest {
     return answer;
   };
 
-  async while<R>(state: 'down' | 'silent', work: () => Promise<R>): Promise<R> {
+  async whileBankIs<R>(state: 'down' | 'silent', work: () => Promise<R>): Promise<R> {
     this.#state = state;
     try {
       return await work();
@@ -28,22 +28,25 @@ export class BankUnderTest {
     }
   }
 
-  /** Pays with a slow card, and does something while the bank thinks. */
-  async during<R>(client: Client, order: string, work: () => Promise<R>): Promise<readonly [Answer, R]> {
-    const arrived = new Promise<void>((resolve) => (this.#arrived = resolve));
-    const paying = client.post(`/orders/${order}/payment`, { card: 'slow' });
-    // a payment that is answered before it gets to the bank would be waited for until the test is
-    // over
+  /** Pays with a slow card, and runs `work` before the bank answers. */
+  async duringPayment<R>(
+    client: Client,
+    order: string,
+    work: () => Promise<R>,
+  ): Promise<readonly [Answer, R]> {
+    const arrived = new Promise<void>((resolve) => (this.#onArrival = resolve));
+    const payment = client.post(`/orders/${order}/payment`, { card: 'slow' });
+    // Without this, a payment that fails before it reaches the bank would block the test.
     await Promise.race([
       arrived,
-      paying.then(({ status, text }) => {
-        throw new Error(`The bank was not asked: ${status} ${text}`);
+      payment.then(({ status, text }) => {
+        throw new Error(`The payment did not reach the bank: ${status} ${text}`);
       }),
     ]);
     try {
-      const done = await work();
+      const result = await work();
       this.#release();
-      return [await paying, done];
+      return [await payment, result];
     } finally {
       this.#release();
     }

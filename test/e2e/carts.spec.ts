@@ -10,22 +10,22 @@ const expiryOf = ({ body }: Answer): number => Date.parse((body as { expiresAt: 
 const minutes = (count: number): number => count * 60_000;
 
 onEachStorage('Carts', (shop) => {
-  async function stocked(): Promise<Client> {
-    const client = await shop.tenant();
+  async function tenantWithProducts(): Promise<Client> {
+    const client = await shop.createTenant();
     for (const sku of ['mug', 'pen']) await client.post('/products', { sku, title: sku, priceCents: 1 });
     return client;
   }
 
-  it('begin with their first item, and say when they expire', async () => {
-    const client = await stocked();
+  it('are created with their first item, and show their expiry', async () => {
+    const client = await tenantWithProducts();
     const cart = await put(client, 'mug', 2);
     expect(cart).toMatchObject({ status: 200, body: { id: 'c1', items: [{ sku: 'mug', quantity: 2 }] } });
     expect(expiryOf(cart)).toBeGreaterThan(Date.now() + minutes(29));
     expect(await client.get('/carts/c1')).toMatchObject({ status: 200, body: cart.body });
   });
 
-  it('hold each product once, as often as was said last', async () => {
-    const client = await stocked();
+  it('hold each product once, with the last quantity', async () => {
+    const client = await tenantWithProducts();
     await put(client, 'mug', 2);
     await put(client, 'pen', 1);
     await put(client, 'mug', 5);
@@ -37,8 +37,8 @@ onEachStorage('Carts', (shop) => {
     expect((await put(client, 'mug', 0)).body).toMatchObject({ items: [items[1]] });
   });
 
-  it('lose nothing when many items are put into one at once', async () => {
-    const client = await shop.tenant();
+  it('lose nothing when many items are put into one cart concurrently', async () => {
+    const client = await shop.createTenant();
     const skus = Array.from({ length: 20 }, (_, n) => `sku-${n}`);
     await Promise.all(skus.map((sku) => client.post('/products', { sku, title: sku, priceCents: 1 })));
     const answers = await Promise.all(skus.map((sku) => put(client, sku, 1)));
@@ -47,8 +47,8 @@ onEachStorage('Carts', (shop) => {
     expect(items.map(({ sku }) => sku).sort()).toEqual([...skus].sort());
   });
 
-  it('take only what is sold', async () => {
-    const client = await stocked();
+  it('accept only existing products', async () => {
+    const client = await tenantWithProducts();
     expect(await put(client, 'unicorn', 1)).toMatchObject({
       status: 404,
       body: { code: 'KEY_NOT_FOUND', key: 'unicorn' },
@@ -56,8 +56,8 @@ onEachStorage('Carts', (shop) => {
     expect(await client.get('/carts/c1')).toMatchObject({ status: 404 });
   });
 
-  it('let go of what is sold no longer', async () => {
-    const client = await stocked();
+  it('allow to remove products that are no longer sold', async () => {
+    const client = await tenantWithProducts();
     await put(client, 'mug', 2);
     await put(client, 'pen', 1);
     await client.delete('/products/mug', { 'If-Match': '*' });
@@ -71,23 +71,23 @@ onEachStorage('Carts', (shop) => {
     });
   });
 
-  it.each([[-1], [1.5], ['2'], [null], [1_001]])('do not take %p of it', async (quantity) => {
-    const client = await stocked();
+  it.each([[-1], [1.5], ['2'], [null], [1_001]])('refuse the quantity %p', async (quantity) => {
+    const client = await tenantWithProducts();
     expect(await put(client, 'mug', quantity)).toMatchObject({
       status: 422,
       body: { code: 'INVALID_VALUE', issues: [{ path: ['quantity'] }] },
     });
   });
 
-  it('are not found where there are none: by the error of the shop, not the one of the store', async () => {
-    expect(await (await stocked()).get('/carts/c9')).toMatchObject({
+  it('that do not exist are 404 with the code of the shop, not of the store', async () => {
+    expect(await (await tenantWithProducts()).get('/carts/c9')).toMatchObject({
       status: 404,
       body: { code: 'CART_NOT_FOUND', cart: 'c9', retryable: false },
     });
   });
 
-  it('are forgotten, and once more', async () => {
-    const client = await stocked();
+  it('can be deleted, also twice', async () => {
+    const client = await tenantWithProducts();
     await put(client, 'mug', 1);
     expect(await client.delete('/carts/c1')).toMatchObject({ status: 204, text: '' });
     expect(await client.get('/carts/c1')).toMatchObject({ status: 404 });
@@ -95,7 +95,7 @@ onEachStorage('Carts', (shop) => {
   });
 
   it('may have names that are no file names', async () => {
-    const client = await stocked();
+    const client = await tenantWithProducts();
     for (const id of ['..%2F..%2Fetc', 'CON', 'a%00b', '%F0%9F%9B%92']) {
       expect(await put(client, 'mug', 1, id)).toMatchObject({
         status: 200,
@@ -105,8 +105,8 @@ onEachStorage('Carts', (shop) => {
     }
   });
 
-  it('have names up to a limit', async () => {
-    expect(await put(await stocked(), 'mug', 1, 'c'.repeat(2_000))).toMatchObject({
+  it('have names up to the limit of keys', async () => {
+    expect(await put(await tenantWithProducts(), 'mug', 1, 'c'.repeat(2_000))).toMatchObject({
       status: 413,
       body: { code: 'LIMIT_EXCEEDED', allowed: 1024 },
     });
@@ -114,10 +114,10 @@ onEachStorage('Carts', (shop) => {
 });
 
 describe.each(storages)('Carts over time, on $name', (storage) => {
-  it('live half an hour from the last look, and then are not found', async () => {
-    await using place = await storage.place();
+  it('expire half an hour after the last read', async () => {
+    await using temporary = await storage.create();
     const clock = new ManualClock();
-    await using shop = await openShop(place, { clock });
+    await using shop = await openShop(temporary, { clock });
     const client = shop.client.as('acme');
     const first = expiryOf(await put(client, 'mug', 1));
 

@@ -1,6 +1,6 @@
 /**
- * The checkout, hammered: 50 shoppers at once, repeated requests, and a bank that fails two times
- * of three. With `kill -9` in the middle: process.spec.ts.
+ * The checkout under load: 50 concurrent shoppers, repeated requests, and a bank that fails two
+ * times of three. With `kill -9`: process.spec.ts.
  */
 import { expect, it } from '@jest/globals';
 import { unreliableTransport } from '../../apps/storefront/src/orders/bank.js';
@@ -11,14 +11,14 @@ import { storages } from './storages.js';
 onEachStorage(
   'The checkout',
   (shop) => {
-    it('sells no unit twice, makes no order twice and loses no reservation, whoever hammers it', async () => {
+    it('sells no unit twice, creates no order twice and loses no reservation under load', async () => {
       const shoppers = new Shoppers();
-      await shoppers.begin(shop.client);
-      expect(await shoppers.shop(shop.client)).toBe(true);
-      await shoppers.assertTrue(shop.client);
-      await shoppers.assertBooks(shop.kept);
+      await shoppers.prepare(shop.client);
+      expect(await shoppers.shopAt(shop.client)).toBe(true);
+      await shoppers.assertConsistent(shop.client);
+      await shoppers.assertBooks(shop.storage);
     });
   },
   storages,
-  { line: unreliableTransport() },
+  { bankTransport: unreliableTransport() },
 );

@@ -1,41 +1,41 @@
-/** Asks the shop over real HTTP. */
+/** A client of the shop over real HTTP. */
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  /** The JSON of the body; undefined where there is none. */
+  /** The parsed body; undefined if it is not JSON. */
   readonly body: unknown;
 }
-type Headed = Readonly<Record<string, string>>;
+type HeaderFields = Readonly<Record<string, string>>;
 
 export class Client {
   readonly #address: string;
-  readonly #headers: Headed;
+  readonly #headers: HeaderFields;
 
-  constructor(address: string, headers: Headed = {}) {
+  constructor(address: string, headers: HeaderFields = {}) {
     this.#address = address;
     this.#headers = headers;
   }
 
-  /** The same shop, as somebody of this tenant. */
+  /** A client of the same shop with the header of this tenant. */
   as(tenant: string): Client {
     return new Client(this.#address, { ...this.#headers, 'X-Tenant-Id': tenant });
   }
 
-  get(path: string, headers?: Headed): Promise<Answer> {
+  get(path: string, headers?: HeaderFields): Promise<Answer> {
     return this.send('GET', path, undefined, headers);
   }
-  post(path: string, body?: unknown, headers?: Headed): Promise<Answer> {
+  post(path: string, body?: unknown, headers?: HeaderFields): Promise<Answer> {
     return this.send('POST', path, body, headers);
   }
-  put(path: string, body: unknown, headers?: Headed): Promise<Answer> {
+  put(path: string, body: unknown, headers?: HeaderFields): Promise<Answer> {
     return this.send('PUT', path, body, headers);
   }
-  delete(path: string, headers?: Headed): Promise<Answer> {
+  delete(path: string, headers?: HeaderFields): Promise<Answer> {
     return this.send('DELETE', path, undefined, headers);
   }
 
-  async send(method: string, path: string, body?: unknown, headers: Headed = {}): Promise<Answer> {
+  async send(method: string, path: string, body?: unknown, headers: HeaderFields = {}): Promise<Answer> {
     const json = body === undefined ? {} : { 'Content-Type': 'application/json' };
     const text = body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body);
     const response = await fetch(this.#address + path, {
@@ -54,7 +54,7 @@ async function answerOf(response: Response): Promise<Answer> {
   return { status, headers, text, body: isJson ? (JSON.parse(text) as unknown) : undefined };
 }
 
-/** The ETag as it was sent, quotes included. */
+/** The ETag header, with its quotes. */
 export function etagOf({ headers }: Answer): string {
   const etag = headers.get('etag');
   if (etag === null) throw new Error('The answer has no ETag.');

@@ -1,6 +1,6 @@
 /**
- * Every line of the walk, typed into one shell as it stands, from the data that `GET /` answers.
- * What is left after `kill -9`: see process.spec.ts.
+ * Runs every command of the demo script, as `GET /` returns it, in one shell. What remains after
+ * `kill -9`: process.spec.ts.
  */
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -20,8 +20,8 @@ interface Step {
 }
 
 /**
- * A bank whose slow card takes as long as the walk needs, on a busy machine too: the walk sleeps
- * until the payment is under way, and waits for its end when it has tried the second one.
+ * A bank whose slow card takes as long as the script needs, also on a busy machine. `sleep` in the
+ * script returns when the payment is in progress; `wait` lets the payment continue.
  */
 class SlowBank implements AsyncDisposable {
   readonly #folder: string;
@@ -31,19 +31,19 @@ class SlowBank implements AsyncDisposable {
   }
 
   static async open(): Promise<SlowBank> {
-    return new SlowBank(await mkdtemp(join(tmpdir(), 'kvent-walk-')));
+    return new SlowBank(await mkdtemp(join(tmpdir(), 'kvent-demo-')));
   }
 
   readonly transport: BankTransport = async (call, card) => {
     if (card === 'slow') {
       await writeFile(this.#file('begun'), '');
-      await until('the walk waits for the slow payment', () => existsSync(this.#file('tried')));
+      await until('the script waits for the slow payment', () => existsSync(this.#file('tried')));
     }
     return await call();
   };
 
-  /** What `sleep` and `wait` are in the walk. */
-  get time(): string {
+  /** The functions `sleep` and `wait` of the script. */
+  get shellFunctions(): string {
     return [
       `sleep() { while [ ! -e '${this.#file('begun')}' ]; do command sleep 0.05; done; }`,
       `wait() { touch '${this.#file('tried')}'; builtin wait; }`,
@@ -62,38 +62,38 @@ class SlowBank implements AsyncDisposable {
 let transport: BankTransport = reliableTransport();
 
 const suite = (shop: ShopUnderTest): void => {
-  it('works line by line, as it is written', async () => {
+  it('runs command by command as written', async () => {
     const { try: steps } = (await shop.client.get('/')).body as { try: Step[] };
     await using bank = await SlowBank.open();
     transport = bank.transport;
     const output = await bash(
-      `${bank.time}\n${steps.map(({ command }) => `${command}\necho; echo '${mark}'`).join('\n')}`,
+      `${bank.shellFunctions}\n${steps.map(({ command }) => `${command}\necho; echo '${separator}'`).join('\n')}`,
     );
-    const said = output.split(mark).slice(0, steps.length);
-    const shown = said.map((text) =>
+    const outputs = output.split(separator).slice(0, steps.length);
+    const shown = outputs.map((text) =>
       [...text.matchAll(/HTTP\/1\.1 (\d+) /g)].map(([, status]) => Number(status)),
     );
     expect(steps.map(({ about }, index) => [about, shown[index]])).toEqual(
       steps.map(({ about, statuses }) => [about, statuses]),
     );
-    for (const [about, expected] of Object.entries(alsoSaid)) {
+    for (const [about, expected] of Object.entries(expectedOutputs)) {
       const index = steps.findIndex((step) => step.about === about);
-      expect(said[index]).toMatch(expected);
+      expect(outputs[index]).toMatch(expected);
     }
   });
 };
-onEachStorage('The walk', suite, storages, { line: (...call) => transport(...call) });
+onEachStorage('The demo script', suite, storages, { bankTransport: (...call) => transport(...call) });
 
-describe('The walk', () => {
-  it('is not said to be more than is looked at', () => {
-    expect(Object.keys(alsoSaid).length).toBeGreaterThan(18);
+describe('The demo script', () => {
+  it('checks most of its commands by their output', () => {
+    expect(Object.keys(expectedOutputs).length).toBeGreaterThan(18);
   });
 });
 
-const mark = '--- next ---';
+const separator = '--- next ---';
 
-/** Beside the statuses: what the reader is told to see. */
-const alsoSaid: Record<string, RegExp> = {
+/** The outputs that the script announces, besides the statuses. */
+const expectedOutputs: Record<string, RegExp> = {
   'a product of a tenant, with its ETag': /^ETag: "\d+-[0-9a-z]+-2"\r$/im,
   '20 concurrent price changes: none is lost': /"priceCents":870/,
   'a request without a tenant is refused': /"code":"TENANT_MISSING"/,

@@ -2,8 +2,8 @@ import { expect, it } from '@jest/globals';
 import { bash } from './shell.js';
 import { onEachStorage } from './shop.js';
 
-onEachStorage('The front door', (shop) => {
-  it('says what there is to try', async () => {
+onEachStorage('The root of the shop', (shop) => {
+  it('lists the commands of the demo script', async () => {
     const { status, body } = await shop.client.get('/');
     expect(status).toBe(200);
     expect(body).toMatchObject({
@@ -16,23 +16,23 @@ onEachStorage('The front door', (shop) => {
     expect(steps[0]?.command).toBe(`curl -i localhost:${shop.port}/products/mug -H 'X-Tenant-Id: acme'`);
   });
 
-  it('does not put what a Host header says into commands that are pasted into shells', async () => {
+  it('does not copy the Host header into commands for a shell', async () => {
     const text = await bash(`curl -s localhost:${shop.port}/ -H 'Host: evil$(rm)'`);
     expect(text).toContain(`curl -i localhost:${shop.port}/`);
     expect(text).not.toContain('evil');
   });
 
-  it('is healthy, and says on what it stands', async () => {
+  it('reports health, the storage and its features', async () => {
     const { status, body } = await shop.client.get('/health');
     expect(status).toBe(200);
     expect(body).toMatchObject({
       status: 'ok',
       storage: expect.any(String),
-      features: { shared: shop.storage.shared },
+      features: { shared: shop.subject.shared },
     });
   });
 
-  it('has an API page that needs nothing from elsewhere', async () => {
+  it('has an API page without files of other servers', async () => {
     const page = await shop.client.get('/docs');
     expect(page.status).toBe(200);
     expect(page.text).toContain('<title>Storefront</title>');
@@ -43,7 +43,7 @@ onEachStorage('The front door', (shop) => {
       expect((await shop.client.get(new URL(file, 'http://shop/docs').pathname)).status).toBe(200);
   });
 
-  it('describes each address for machines, with what goes in and what comes out', async () => {
+  it('describes each address in OpenAPI, with its inputs and outputs', async () => {
     const { body } = await shop.client.get('/docs-json');
     const { paths } = body as { paths: Record<string, Record<string, Described>> };
     const all = Object.entries(paths).flatMap(([path, methods]) =>
@@ -69,10 +69,10 @@ onEachStorage('The front door', (shop) => {
       'order',
       'prefix',
     ]);
-    const asked = (path: string, method: string) =>
+    const parameterNames = (path: string, method: string) =>
       paths[path]?.[method]?.parameters?.map(({ name }) => name).sort();
-    expect(asked('/stock/{sku}', 'get')).toEqual(['X-Tenant-Id', 'at', 'sku', 'version']);
-    expect(asked('/stock/{sku}/movements', 'get')).toEqual([
+    expect(parameterNames('/stock/{sku}', 'get')).toEqual(['X-Tenant-Id', 'at', 'sku', 'version']);
+    expect(parameterNames('/stock/{sku}/movements', 'get')).toEqual([
       'X-Tenant-Id',
       'from',
       'limit',
@@ -80,24 +80,24 @@ onEachStorage('The front door', (shop) => {
       'sku',
       'to',
     ]);
-    expect(asked('/orders', 'post')).toEqual(['Idempotency-Key', 'X-Tenant-Id']);
+    expect(parameterNames('/orders', 'post')).toEqual(['Idempotency-Key', 'X-Tenant-Id']);
     expect(
       paths['/orders/{id}/payment']?.['post']?.requestBody?.content['application/json'].schema,
     ).toMatchObject({ required: ['card'] });
   });
 
-  it('keeps the correlation id that it is given, and makes one otherwise', async () => {
+  it('keeps a valid correlation id, and creates one otherwise', async () => {
     expect(
       (await shop.client.get('/', { 'X-Correlation-Id': 'order-17' })).headers.get('x-correlation-id'),
     ).toBe('order-17');
-    const made = (await shop.client.get('/')).headers.get('x-correlation-id');
-    expect(made).toMatch(/^[0-9a-f-]{36}$/);
+    const created = (await shop.client.get('/')).headers.get('x-correlation-id');
+    expect(created).toMatch(/^[0-9a-f-]{36}$/);
     expect(
       (await shop.client.get('/', { 'X-Correlation-Id': '<script>' })).headers.get('x-correlation-id'),
     ).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  it('answers problem details with the correlation id, whoever found the mistake', async () => {
+  it('sends problem details with the correlation id, from every source of errors', async () => {
     const acme = shop.client.as('acme');
     const id = { 'X-Correlation-Id': 'c-1' };
     const problems = {
@@ -109,10 +109,10 @@ onEachStorage('The front door', (shop) => {
       'the shop': await acme.get('/carts/none', id),
       'the streams': await acme.get('/orders/none', id),
     };
-    const shape = Object.entries(problems).map(([who, { status, headers, body }]) => {
+    const shape = Object.entries(problems).map(([source, { status, headers, body }]) => {
       const problem = body as Record<string, unknown>;
       return [
-        who,
+        source,
         status,
         headers.get('content-type')?.split(';')[0],
         problem['status'],
@@ -133,7 +133,7 @@ onEachStorage('The front door', (shop) => {
     ]);
   });
 
-  it('does not say what it is built with', async () => {
+  it('does not name the framework', async () => {
     const { headers } = await shop.client.get('/');
     expect(headers.get('x-powered-by')).toBeNull();
     expect(headers.get('etag')).toBeNull();

@@ -1,15 +1,15 @@
 /**
- * Callers who write without a pause, and remember what they were told: for tests that take the
- * ground away beneath them.
+ * Clients that write without pauses and record the answers, for tests that stop the shop or its
+ * storage.
  */
 import { expect } from '@jest/globals';
 import type { Answer, Client } from './client.js';
 
 const writers = 8;
 
-/** Products of their own, and one product and one stock that all of them change. */
+/** Each client adds products of its own; all of them change one product and one stock. */
 export class Load {
-  /** What was answered otherwise: `503 STORAGE_UNAVAILABLE` … */
+  /** The other answers: `503 STORAGE_UNAVAILABLE` … */
   readonly refusals = new Set<string>();
   readonly #added: string[] = [];
   #skus = 0;
@@ -17,22 +17,20 @@ export class Load {
   #received = 0;
   #written = 0;
   #stopped = false;
-  #asked:
+  #awaited:
     | { readonly count: number; readonly resolve: () => void; readonly reject: (error: Error) => void }
     | undefined;
 
-  async begin(client: Client): Promise<void> {
+  async prepare(client: Client): Promise<void> {
     await client.put('/tenants/load', { name: 'Load' });
     await client.as('load').post('/products', { sku: 'all', title: 'All', priceCents: 0 });
   }
 
-  /** Writes until the shop is gone, or until it is told to stop. */
-  async work(client: Client): Promise<void> {
+  /** Writes until the shop has ended, or until `stop`. */
+  async writeTo(client: Client): Promise<void> {
     await Promise.all(Array.from({ length: writers }, () => this.#write(client.as('load'))));
-    this.#asked?.reject(
-      new Error(
-        `The writers have ended after ${this.#written} writes; ${this.#asked.count} were waited for.`,
-      ),
+    this.#awaited?.reject(
+      new Error(`The clients ended after ${this.#written} writes; expected ${this.#awaited.count}.`),
     );
   }
 
@@ -46,7 +44,7 @@ export class Load {
         if (this.#isWritten(await shop.post('/stock/all/receipts', { quantity: 1 }))) this.#received += 1;
       }
     } catch (error) {
-      // fetch says so when nobody answers; not instanceof: it is not of Jest's realm
+      // The error of fetch if the shop has ended. Not instanceof: its class is of another realm.
       if ((error as Error).name !== 'TypeError') throw error;
     }
   }
@@ -55,29 +53,29 @@ export class Load {
     this.#stopped = true;
   }
 
-  /** How many writes were answered with 2xx. */
+  /** The number of writes with a 2xx answer. */
   get written(): number {
     return this.#written;
   }
 
-  /** Rejects when the writers end before that. */
+  /** Resolves after so many writes. Rejects if the clients end before. */
   async reached(count: number): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      this.#asked = { count, resolve, reject };
+      this.#awaited = { count, resolve, reject };
     });
-    this.#asked = undefined;
+    this.#awaited = undefined;
   }
 
-  async assertThere(client: Client): Promise<void> {
+  async assertAllWritten(client: Client): Promise<void> {
     const shop = client.as('load');
-    const there = new Set<string>();
+    const stored = new Set<string>();
     for (let path: string | undefined = '/products?limit=1000'; path !== undefined;) {
       const { items, next } = (await shop.get(path)).body as { items: { sku: string }[]; next?: string };
-      for (const { sku } of items) there.add(sku);
+      for (const { sku } of items) stored.add(sku);
       path = next === undefined ? undefined : `/products?limit=1000&cursor=${next}`;
     }
-    expect(this.#added.filter((sku) => !there.has(sku))).toEqual([]);
-    // What was on its way may have landed too, one of each writer: more is fine, less is not.
+    expect(this.#added.filter((sku) => !stored.has(sku))).toEqual([]);
+    // One write of each client may be stored without an answer, so there may be more, never less.
     expect((await shop.get('/products/all')).body).toMatchObject({ priceCents: expect.any(Number) });
     expect(
       ((await shop.get('/products/all')).body as { priceCents: number }).priceCents,
@@ -94,7 +92,7 @@ export class Load {
       return false;
     }
     this.#written += 1;
-    if (this.#asked !== undefined && this.#written >= this.#asked.count) this.#asked.resolve();
+    if (this.#awaited !== undefined && this.#written >= this.#awaited.count) this.#awaited.resolve();
     return true;
   }
 }

@@ -1,6 +1,6 @@
 /**
- * Orders: placed in one commit with everything that hangs on it, paid while nobody else can change
- * them, and every reserved unit accounted for.
+ * Orders: placed in one commit with stock, cart and list; paid within a session; no
+ * reserved unit is lost.
  */
 import { describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
@@ -33,8 +33,8 @@ const codesOf = (answers: readonly Answer[]): (string | undefined)[] =>
   answers.map(({ body }) => (body as { code?: string }).code);
 
 const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void => {
-  async function stocked(stock: Readonly<Record<string, number>>): Promise<Client> {
-    const client = await shop.tenant();
+  async function tenantWithStock(stock: Readonly<Record<string, number>>): Promise<Client> {
+    const client = await shop.createTenant();
     for (const [index, [sku, quantity]] of Object.entries(stock).entries()) {
       await client.post('/products', { sku, title: sku, priceCents: 100 * (index + 1) });
       if (quantity > 0) await client.post(`/stock/${sku}/receipts`, { quantity });
@@ -43,16 +43,19 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
   }
   const stockOf = async (client: Client, sku = 'mug'): Promise<unknown> =>
     (await client.get(`/stock/${sku}`)).body;
-  /** A placed order of so many mugs, of ten. */
-  async function placed(quantity = 4, stock = 10): Promise<{ readonly client: Client; readonly id: string }> {
-    const client = await stocked({ mug: stock });
+  /** A placed order of `quantity` mugs, of `stock`. */
+  async function placeOrder(
+    quantity = 4,
+    stock = 10,
+  ): Promise<{ readonly client: Client; readonly id: string }> {
+    const client = await tenantWithStock({ mug: stock });
     await fill(client, 'c1', { mug: quantity });
     return { client, id: idOf(await order(client, 'c1')) };
   }
-  async function paid(): Promise<{ readonly client: Client; readonly id: string }> {
-    const given = await placed();
-    await given.client.post(`/orders/${given.id}/payment`, { card: 'ok' });
-    return given;
+  async function placePaidOrder(): Promise<{ readonly client: Client; readonly id: string }> {
+    const placed = await placeOrder();
+    await placed.client.post(`/orders/${placed.id}/payment`, { card: 'ok' });
+    return placed;
   }
   const eventsOf = async (client: Client, id: string): Promise<string[]> =>
     ((await client.get(`/orders/${id}/events`)).body as { items: { type: string }[] }).items.map(
@@ -64,10 +67,10 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
       status,
     ]);
 
-  // ─── placing
+  // Placing
 
-  it('are placed: the goods are reserved, the cart is gone, the list knows it', async () => {
-    const client = await stocked({ mug: 10, pen: 5 });
+  it('are placed: the goods are reserved, the cart is deleted, the order is listed', async () => {
+    const client = await tenantWithStock({ mug: 10, pen: 5 });
     await fill(client, 'c1', { mug: 2, pen: 3 });
     const answer = await order(client, 'c1', 'k1');
     const items = [
@@ -95,8 +98,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(await listOf(client)).toEqual([[idOf(answer), 'placed']]);
   });
 
-  it('are placed once under a key, however often it is repeated, and under it for nothing else', async () => {
-    const client = await stocked({ mug: 10 });
+  it('are placed once per idempotency key, which is refused for other requests', async () => {
+    const client = await tenantWithStock({ mug: 10 });
     await fill(client, 'c1', { mug: 4 });
     const first = await order(client, 'c1', 'k1');
     const again = await order(client, 'c1', 'k1');
@@ -118,8 +121,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     });
   });
 
-  it('are the same to a repeat, whatever has happened since', async () => {
-    const client = await stocked({ mug: 10 });
+  it('are returned to a repeated request as they were placed', async () => {
+    const client = await tenantWithStock({ mug: 10 });
     await fill(client, 'c1', { mug: 4 });
     const first = await order(client, 'c1', 'k1');
     await client.post(`/orders/${idOf(first)}/payment`, { card: 'ok' });
@@ -128,8 +131,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect((await client.get(`/orders/${idOf(first)}`)).body).toMatchObject({ status: 'paid' });
   });
 
-  it('are placed once, also when the repeats meet and take the last ones', async () => {
-    const client = await stocked({ mug: 4 });
+  it('are placed once, also by concurrent repeats that take the last goods', async () => {
+    const client = await tenantWithStock({ mug: 4 });
     await fill(client, 'c1', { mug: 4 });
     const answers = await times(20, () => order(client, 'c1', 'k1'));
     expect(statusesOf(answers)).toEqual({ 201: 20 });
@@ -138,8 +141,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(await stockOf(client)).toMatchObject({ onHand: 4, reserved: 4, version: 2 });
   });
 
-  it('are made of a cart once, also under two keys at the same time', async () => {
-    const client = await stocked({ mug: 10 });
+  it('are placed once per cart, also under different keys at the same time', async () => {
+    const client = await tenantWithStock({ mug: 10 });
     await fill(client, 'c1', { mug: 2 });
     const answers = await times(10, () => order(client, 'c1'));
     expect(statusesOf(answers)).toEqual({ 201: 1, 404: 9 });
@@ -149,8 +152,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(await stockOf(client)).toMatchObject({ reserved: 2 });
   });
 
-  it('are refused without goods, and then nothing has happened to any of them', async () => {
-    const client = await stocked({ mug: 10, pen: 3, hat: 0 });
+  it('are refused without enough goods, and change nothing', async () => {
+    const client = await tenantWithStock({ mug: 10, pen: 3, hat: 0 });
     await fill(client, 'c1', { mug: 2, pen: 4 });
     expect(await order(client, 'c1')).toMatchObject({
       status: 409,
@@ -167,13 +170,13 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     ]);
     expect(await client.get('/carts/c1')).toMatchObject({ status: 200 });
     expect(await listOf(client)).toEqual([]);
-    // what was refused is no first answer: once there is enough, the same key is served
+    // A refusal is not stored under the key.
     await client.post('/stock/pen/receipts', { quantity: 1 });
     expect(await order(client, 'c1')).toMatchObject({ status: 201 });
   });
 
-  it('are refused for what is sold no longer, for an empty cart, and for none', async () => {
-    const client = await stocked({ mug: 10 });
+  it('are refused for a deleted product, an empty cart and a missing cart', async () => {
+    const client = await tenantWithStock({ mug: 10 });
     await fill(client, 'c1', { mug: 2 });
     await client.delete('/products/mug', { 'If-Match': '*' });
     expect(await order(client, 'c1')).toMatchObject({
@@ -197,8 +200,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(await stockOf(client)).toMatchObject({ reserved: 0, version: 1 });
   });
 
-  it('are ten and no more of 50 shoppers who want one of ten', async () => {
-    const client = await stocked({ mug: 10 });
+  it('are exactly ten for 50 shoppers and ten mugs', async () => {
+    const client = await tenantWithStock({ mug: 10 });
     await times(50, (n) => fill(client, `c${n}`, { mug: 1 }));
     const answers = await times(50, (n) => order(client, `c${n}`));
     expect(statusesOf(answers)).toEqual({ 201: 10, 409: 40 });
@@ -208,18 +211,18 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(await listOf(client)).toHaveLength(10);
   });
 
-  it('are the same for 40 shoppers and goods that keep arriving: what was promised was there', async () => {
-    const client = await stocked({ mug: 5 });
+  it('never exceed the goods of concurrent receipts', async () => {
+    const client = await tenantWithStock({ mug: 5 });
     await times(40, (n) => fill(client, `c${n}`, { mug: 1 + (n % 3) }));
     const [orders, receipts] = await Promise.all([
       times(40, (n) => order(client, `c${n}`)),
       times(5, () => client.post('/stock/mug/receipts', { quantity: 5 })),
     ]);
     expect(statusesOf(receipts)).toEqual({ 201: 5 });
-    const promised = orders
+    const placed = orders
       .filter(({ status }) => status === 201)
       .map(({ body }) => (body as { items: { quantity: number }[] }).items);
-    const total = promised.flat().reduce((sum, { quantity }) => sum + quantity, 0);
+    const total = placed.flat().reduce((sum, { quantity }) => sum + quantity, 0);
     expect(total).toBeLessThanOrEqual(30);
     expect(await stockOf(client)).toMatchObject({ onHand: 30, reserved: total, available: 30 - total });
     expect(
@@ -227,10 +230,10 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     ).toBe(true);
   });
 
-  // ─── paying
+  // Paying
 
-  it('are paid once, and then not again', async () => {
-    const { client, id } = await placed();
+  it('are paid once, and a second payment is refused', async () => {
+    const { client, id } = await placeOrder();
     const answer = await client.post(`/orders/${id}/payment`, { card: 'ok' });
     expect(answer).toMatchObject({
       status: 200,
@@ -250,9 +253,9 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     });
   });
 
-  it('are held during a payment: everybody else is told to come back', async () => {
-    const { client, id } = await placed();
-    const [answer, others] = await bank.during(client, id, async () => [
+  it('are locked during a payment: other changes get 423 with Retry-After', async () => {
+    const { client, id } = await placeOrder();
+    const [answer, others] = await bank.duringPayment(client, id, async () => [
       await client.post(`/orders/${id}/payment`, { card: 'ok' }),
       await client.post(`/orders/${id}/cancellation`),
       await client.post(`/orders/${id}/shipment`),
@@ -267,8 +270,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(await eventsOf(client, id)).toEqual(['placed', 'paid']);
   });
 
-  it('are over when the card is declined, and their goods are for others', async () => {
-    const { client, id } = await placed(8);
+  it('are closed by a declined card, and their goods are released', async () => {
+    const { client, id } = await placeOrder(8);
     expect(await client.post(`/orders/${id}/payment`, { card: 'declined' })).toMatchObject({
       status: 402,
       body: { code: 'PAYMENT_DECLINED', order: id, retryable: false },
@@ -288,10 +291,12 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
   });
 
   it.each(['down', 'silent'] as const)(
-    'stay as they are while the bank is %s, and are paid once by the repeat',
+    'stay unpaid while the bank is %s, and are paid once by a repeat',
     async (state) => {
-      const { client, id } = await placed();
-      const answer = await bank.while(state, () => client.post(`/orders/${id}/payment`, { card: 'ok' }));
+      const { client, id } = await placeOrder();
+      const answer = await bank.whileBankIs(state, () =>
+        client.post(`/orders/${id}/payment`, { card: 'ok' }),
+      );
       expect(answer).toMatchObject({
         status: 502,
         body: { code: 'BANK_UNAVAILABLE', retryable: true, order: id },
@@ -309,18 +314,18 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     },
   );
 
-  it('are paid once by 10 payments at once', async () => {
-    const { client, id } = await placed();
+  it('are paid once by 10 concurrent payments', async () => {
+    const { client, id } = await placeOrder();
     const answers = await times(10, () => client.post(`/orders/${id}/payment`, { card: 'ok' }));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1);
     expect(answers.every(({ status }) => [200, 409, 423].includes(status))).toBe(true);
     expect(await eventsOf(client, id)).toEqual(['placed', 'paid']);
   });
 
-  // ─── what becomes of them
+  // Shipping and cancelling
 
-  it('leave when they are shipped, once, and only what was paid', async () => {
-    const { client, id } = await placed();
+  it('are shipped once, and only if paid', async () => {
+    const { client, id } = await placeOrder();
     expect(await client.post(`/orders/${id}/shipment`)).toMatchObject({
       status: 409,
       body: { code: 'ORDER_NOT_PAID', order: id },
@@ -337,11 +342,11 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     });
   });
 
-  it('are shipped as they were seen, or not at all', async () => {
-    const { client, id } = await placed();
-    const seen = etagOf(await client.get(`/orders/${id}`));
-    const now = etagOf(await client.post(`/orders/${id}/payment`, { card: 'ok' }));
-    expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': seen })).toMatchObject({
+  it('are shipped only in the version of If-Match', async () => {
+    const { client, id } = await placeOrder();
+    const before = etagOf(await client.get(`/orders/${id}`));
+    const current = etagOf(await client.post(`/orders/${id}/payment`, { card: 'ok' }));
+    expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': before })).toMatchObject({
       status: 412,
       body: { code: 'STREAM_VERSION_MISMATCH', expected: 1, actual: 2, retryable: false },
     });
@@ -350,20 +355,20 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
       body: { code: 'INVALID_ETAG' },
     });
     // of no stream, of another order at the same version, and weak
-    const elsewhere = await paid();
+    const elsewhere = await placePaidOrder();
     const other = etagOf(await elsewhere.client.get(`/orders/${elsewhere.id}`));
-    for (const foreign of ['"v2"', other, `W/${now}`]) {
+    for (const foreign of ['"v2"', other, `W/${current}`]) {
       expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': foreign })).toMatchObject({
         status: 412,
       });
     }
-    expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': now })).toMatchObject({
+    expect(await client.post(`/orders/${id}/shipment`, undefined, { 'If-Match': current })).toMatchObject({
       status: 200,
     });
   });
 
-  it('stay in the warehouse when they are cancelled, once', async () => {
-    const { client, id } = await placed();
+  it('are cancelled once, and their goods stay', async () => {
+    const { client, id } = await placeOrder();
     const answers = await times(10, () => client.post(`/orders/${id}/cancellation`));
     expect(statusesOf(answers)).toEqual({ 200: 10 });
     for (const { body } of answers) expect(body).toMatchObject({ id, status: 'cancelled' });
@@ -375,24 +380,24 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     expect(await listOf(client)).toEqual([[id, 'cancelled']]);
   });
 
-  it('are shipped or cancelled, never both, whoever comes first', async () => {
-    const { client, id } = await paid();
-    const raced = await times(10, (n) =>
+  it('are shipped or cancelled, never both', async () => {
+    const { client, id } = await placePaidOrder();
+    const answers = await times(10, (n) =>
       client.post(`/orders/${id}/${n % 2 === 0 ? 'shipment' : 'cancellation'}`),
     );
-    expect(statusesOf(raced)).toEqual({ 200: 5, 409: 5 });
-    const gone = ((await client.get(`/orders/${id}`)).body as Order).status === 'shipped' ? 4 : 0;
+    expect(statusesOf(answers)).toEqual({ 200: 5, 409: 5 });
+    const shipped = ((await client.get(`/orders/${id}`)).body as Order).status === 'shipped' ? 4 : 0;
     expect(await stockOf(client)).toEqual({
-      onHand: 10 - gone,
+      onHand: 10 - shipped,
       reserved: 0,
-      available: 10 - gone,
+      available: 10 - shipped,
       version: 3,
     });
   });
 
-  it('are cancelled when the bank does not answer, and the repeat asks it for the money again', async () => {
-    const { client, id } = await paid();
-    expect(await bank.while('down', () => client.post(`/orders/${id}/cancellation`))).toMatchObject({
+  it('are cancelled while the bank fails, and a repeat requests the refund again', async () => {
+    const { client, id } = await placePaidOrder();
+    expect(await bank.whileBankIs('down', () => client.post(`/orders/${id}/cancellation`))).toMatchObject({
       status: 502,
       body: { code: 'BANK_UNAVAILABLE' },
     });
@@ -403,14 +408,14 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     });
   });
 
-  // ─── reading
+  // Reading
 
-  it('are told as they were, and event by event', async () => {
-    const { client, id } = await paid();
+  it('are read at a version, at a time, and as events', async () => {
+    const { client, id } = await placePaidOrder();
     await client.post(`/orders/${id}/shipment`, undefined, { 'X-Correlation-Id': 'truck-7' });
-    const was = await client.get(`/orders/${id}?version=1`);
-    expect(was).toMatchObject({ status: 200, body: { id, status: 'placed' } });
-    expect(etagOf(was)).toMatch(/^"v1-/);
+    const earlier = await client.get(`/orders/${id}?version=1`);
+    expect(earlier).toMatchObject({ status: 200, body: { id, status: 'placed' } });
+    expect(etagOf(earlier)).toMatch(/^"v1-/);
     const { items } = (await client.get(`/orders/${id}/events`)).body as {
       items: { version: number; recordedAt: string }[];
     };
@@ -437,9 +442,9 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
   });
 
   it.each(['GET ', 'GET /events', 'POST /payment', 'POST /cancellation', 'POST /shipment'])(
-    'are not found where nobody has placed one (%s), and none begins by being asked for',
+    'that do not exist are 404 (%s), also at a second request',
     async (what) => {
-      const client = await stocked({});
+      const client = await tenantWithStock({});
       const [method = '', path = ''] = what.split(' ');
       const ask = (): Promise<Answer> =>
         client.send(method, `/orders/none${path}`, path === '/payment' ? { card: 'ok' } : undefined);
@@ -451,8 +456,8 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     },
   );
 
-  it('are listed by status, page by page, and never behind', async () => {
-    const client = await stocked({ mug: 100 });
+  it('are listed by status, page by page, and up to date', async () => {
+    const client = await tenantWithStock({ mug: 100 });
     const ids: string[] = [];
     for (let n = 0; n < 5; n += 1) {
       await fill(client, 'c1', { mug: 1 });
@@ -474,21 +479,21 @@ const suite = (shop: Parameters<Parameters<typeof onEachStorage>[1]>[0]): void =
     });
   });
 };
-onEachStorage('Orders', suite, storages, { line: bank.transport });
+onEachStorage('Orders', suite, storages, { bankTransport: bank.transport });
 
-// On memory alone: what is looked at stands above the storage.
+// On memory alone: this does not depend on the storage.
 describe('Orders over time', () => {
   const open = async () => {
     const clock = new ManualClock();
     const provider = new MemoryProvider({ clock });
-    const shop = await openShop({ create: () => provider }, { clock, line: bank.transport });
+    const shop = await openShop({ openProvider: () => provider }, { clock, bankTransport: bank.transport });
     const acme = shop.client.as('acme');
     await fill(acme, 'c1', { mug: 4 });
     const placed = await order(acme, 'c1', 'k1');
     return { clock, shop, acme, placed, id: idOf(placed) };
   };
 
-  it('are the same order for a repeat, also when its key is remembered no longer: then as it is now', async () => {
+  it('are not placed again after their idempotency key expired: the current order is returned', async () => {
     const { clock, shop, acme, id } = await open();
     await using _ = shop;
     await acme.post(`/orders/${id}/payment`, { card: 'ok' });
@@ -501,10 +506,10 @@ describe('Orders over time', () => {
     expect(await acme.get('/carts/c1')).toMatchObject({ status: 200 });
   });
 
-  it('stay as they were decided while a payment slept through its time: it changes nothing, and nothing is charged', async () => {
+  it('stay cancelled if the session of a payment expired: it changes and charges nothing', async () => {
     const { clock, shop, acme, id } = await open();
     await using _ = shop;
-    const [late, cancelled] = await bank.during(acme, id, async () => {
+    const [late, cancelled] = await bank.duringPayment(acme, id, async () => {
       await clock.advance(6_000);
       return await acme.post(`/orders/${id}/cancellation`);
     });
@@ -512,7 +517,7 @@ describe('Orders over time', () => {
     expect([late.status, codesOf([late])[0]]).toEqual([409, 'SESSION_LOST']);
     expect((await acme.get(`/orders/${id}`)).body).toMatchObject({ status: 'cancelled' });
     expect((await acme.get('/stock/mug')).body).toMatchObject({ onHand: 10, reserved: 0 });
-    const book = await shop.kept.store(BankBooks).forTenant('acme').getOrThrow(id);
+    const book = await shop.storage.store(BankBooks).forTenant('acme').getOrThrow(id);
     expect(book.value).toEqual({ cents: 0, status: 'refunded' });
   });
 });

@@ -1,12 +1,12 @@
-/** The compiled shop, as a process of its own. */
+/** The compiled shop as a process. */
 import { beforeAll } from '@jest/globals';
-import { checkoutCrashes } from './checkout-crash.js';
-import { crashes } from './crash.js';
+import { describeCheckoutCrashes } from './describe-checkout-crashes.js';
+import { describeCrashes } from './describe-crashes.js';
 import { build } from '../packaging/build.js';
-import { startUp } from './start-up.js';
+import { describeStartUp } from './describe-start-up.js';
 
 beforeAll(build);
 
-startUp();
-crashes();
-checkoutCrashes();
+describeStartUp();
+describeCrashes();
+describeCheckoutCrashes();

@@ -3,7 +3,7 @@ import { etagOf, type Answer, type Client } from './client.js';
 import { onEachStorage } from './shop.js';
 
 const mug = { sku: 'mug', title: 'Mug', priceCents: 850 };
-const kept = { ...mug, tags: [] };
+const stored = { ...mug, tags: [] };
 const stale = { 'If-Match': '"1"' };
 
 const add = (client: Client, product: object = mug): Promise<Answer> => client.post('/products', product);
@@ -15,7 +15,7 @@ const problem = (status: number, code: string): object => ({
 onEachStorage('Products', (shop) => {
   describe('are added', () => {
     it('with an address and an ETag', async () => {
-      const client = await shop.tenant();
+      const client = await shop.createTenant();
       const added = await add(client, { ...mug, tags: ['new'] });
       expect(added).toMatchObject({ status: 201, body: { ...mug, tags: ['new'] } });
       expect(added.headers.get('location')).toBe('/products/mug');
@@ -24,15 +24,15 @@ onEachStorage('Products', (shop) => {
       expect(etagOf(read)).toBe(etagOf(added));
     });
 
-    it('once: the second time is a conflict, and changes nothing', async () => {
-      const client = await shop.tenant();
+    it('once: a second time is a conflict, and changes nothing', async () => {
+      const client = await shop.createTenant();
       await add(client);
       expect(await add(client, { ...mug, priceCents: 1 })).toMatchObject(problem(409, 'KEY_EXISTS'));
-      expect((await client.get('/products/mug')).body).toEqual(kept);
+      expect((await client.get('/products/mug')).body).toEqual(stored);
     });
 
-    it('by one of many who add the same one at once', async () => {
-      const client = await shop.tenant();
+    it('once by many concurrent requests', async () => {
+      const client = await shop.createTenant();
       const answers = await Promise.all(
         Array.from({ length: 20 }, (_, priceCents) => add(client, { ...mug, priceCents })),
       );
@@ -40,12 +40,12 @@ onEachStorage('Products', (shop) => {
         201,
         ...Array.from({ length: 19 }, () => 409),
       ]);
-      const winner = answers.find(({ status }) => status === 201);
-      expect((await client.get('/products/mug')).body).toEqual(winner?.body);
+      const created = answers.find(({ status }) => status === 201);
+      expect((await client.get('/products/mug')).body).toEqual(created?.body);
     });
 
-    it('only when they are products, and the answer names each mistake', async () => {
-      const client = await shop.tenant();
+    it('only if valid, and the answer names each issue', async () => {
+      const client = await shop.createTenant();
       const { status, body } = await add(client, { sku: 'm/g', title: '', priceCents: -1 });
       expect(status).toBe(422);
       const { code, issues } = body as { code: string; issues: { path: string[] }[] };
@@ -56,23 +56,25 @@ onEachStorage('Products', (shop) => {
   });
 
   describe('are read', () => {
-    it('not again by who has them already', async () => {
-      const client = await shop.tenant();
+    it('without a body if the ETag is current', async () => {
+      const client = await shop.createTenant();
       const etag = etagOf(await add(client));
       const again = await client.get('/products/mug', { 'If-None-Match': etag });
       expect(again).toMatchObject({ status: 304, text: '' });
       expect(etagOf(again)).toBe(etag);
       expect(await client.get('/products/mug', { 'If-None-Match': '"1"' })).toMatchObject({
         status: 200,
-        body: kept,
+        body: stored,
       });
     });
 
-    it('where they are', async () => {
-      expect(await (await shop.tenant()).get('/products/mug')).toMatchObject(problem(404, 'KEY_NOT_FOUND'));
+    it('only if they exist', async () => {
+      expect(await (await shop.createTenant()).get('/products/mug')).toMatchObject(
+        problem(404, 'KEY_NOT_FOUND'),
+      );
     });
 
-    it('as products of today, though an older release wrote them', async () => {
+    it('in the current schema, also if an older release wrote them', async () => {
       // the demo data are written as version 1: { sku, name, price }
       expect((await shop.client.as('acme').get('/products/shirt')).body).toEqual({
         sku: 'shirt',
@@ -86,8 +88,8 @@ onEachStorage('Products', (shop) => {
   describe('are replaced', () => {
     const dearer = { title: 'Big mug', priceCents: 900 };
 
-    it('by who has read them', async () => {
-      const client = await shop.tenant();
+    it('with a current ETag', async () => {
+      const client = await shop.createTenant();
       const before = etagOf(await add(client));
       const replaced = await client.put('/products/mug', dearer, { 'If-Match': before });
       expect(replaced).toMatchObject({ status: 200, body: { sku: 'mug', ...dearer, tags: [] } });
@@ -95,8 +97,8 @@ onEachStorage('Products', (shop) => {
       expect(etagOf(await client.get('/products/mug'))).toBe(etagOf(replaced));
     });
 
-    it('not by who has not, and not by who was too late', async () => {
-      const client = await shop.tenant();
+    it('neither without an ETag nor with an old one', async () => {
+      const client = await shop.createTenant();
       const before = { 'If-Match': etagOf(await add(client)) };
       expect(await client.put('/products/mug', dearer)).toMatchObject(problem(428, 'PRECONDITION_REQUIRED'));
       expect(await client.put('/products/mug', dearer, before)).toMatchObject({ status: 200 });
@@ -106,8 +108,8 @@ onEachStorage('Products', (shop) => {
       expect((await client.get('/products/mug')).body).toMatchObject(dearer);
     });
 
-    it('whatever is there, by who says so; but not what is not there', async () => {
-      const client = await shop.tenant();
+    it('with * in any version, but not if absent', async () => {
+      const client = await shop.createTenant();
       expect(await client.put('/products/mug', dearer, { 'If-Match': '*' })).toMatchObject(
         problem(412, 'STORAGE_CONFLICT'),
       );
@@ -122,16 +124,16 @@ onEachStorage('Products', (shop) => {
       ['"1", "2"', 412, 'STORAGE_CONFLICT'],
       ['""', 412, 'STORAGE_CONFLICT'],
     ])('not under the condition %p', async (condition, status, code) => {
-      const client = await shop.tenant();
+      const client = await shop.createTenant();
       await add(client);
       expect(await client.put('/products/mug', dearer, { 'If-Match': condition })).toMatchObject(
         problem(status, code),
       );
-      expect((await client.get('/products/mug')).body).toEqual(kept);
+      expect((await client.get('/products/mug')).body).toEqual(stored);
     });
 
-    it('by what is read, as it stands; but not by another product', async () => {
-      const client = await shop.tenant();
+    it('with the body that was read, but not with another sku', async () => {
+      const client = await shop.createTenant();
       const read = await add(client);
       const condition = { 'If-Match': etagOf(read) };
       expect(await client.put('/products/mug', { ...mug, sku: 'pen' }, condition)).toMatchObject(
@@ -139,12 +141,12 @@ onEachStorage('Products', (shop) => {
       );
       expect(await client.put('/products/mug', read.body, condition)).toMatchObject({
         status: 200,
-        body: kept,
+        body: stored,
       });
     });
 
-    it('only by products', async () => {
-      const client = await shop.tenant();
+    it('only with valid products', async () => {
+      const client = await shop.createTenant();
       const condition = { 'If-Match': etagOf(await add(client)) };
       const { status, body } = await client.put(
         '/products/mug',
@@ -159,8 +161,8 @@ onEachStorage('Products', (shop) => {
   });
 
   describe('are removed', () => {
-    it('by who has read them, and are gone then', async () => {
-      const client = await shop.tenant();
+    it('with a current ETag, once', async () => {
+      const client = await shop.createTenant();
       const condition = { 'If-Match': etagOf(await add(client)) };
       expect(await client.delete('/products/mug')).toMatchObject(problem(428, 'PRECONDITION_REQUIRED'));
       expect(await client.delete('/products/mug', stale)).toMatchObject(problem(412, 'STORAGE_CONFLICT'));
@@ -169,8 +171,8 @@ onEachStorage('Products', (shop) => {
       expect(await client.delete('/products/mug', condition)).toMatchObject(problem(412, 'STORAGE_CONFLICT'));
     });
 
-    it('and an etag from before does not fit what comes after', async () => {
-      const client = await shop.tenant();
+    it('and the former etag does not match a new product of the same sku', async () => {
+      const client = await shop.createTenant();
       const first = etagOf(await add(client));
       await client.delete('/products/mug', { 'If-Match': first });
       const second = etagOf(await add(client));
@@ -183,18 +185,18 @@ onEachStorage('Products', (shop) => {
     const change = (client: Client, by: unknown): Promise<Answer> =>
       client.post('/products/mug/price-changes', { by });
 
-    it('up and down, and say how many attempts it took', async () => {
-      const client = await shop.tenant();
+    it('up and down, with the number of attempts', async () => {
+      const client = await shop.createTenant();
       await add(client);
       const raised = await change(client, 50);
-      expect(raised).toMatchObject({ status: 200, body: { ...kept, priceCents: 900 } });
+      expect(raised).toMatchObject({ status: 200, body: { ...stored, priceCents: 900 } });
       expect(raised.headers.get('storefront-attempts')).toBe('1');
       expect(etagOf(raised)).toBe(etagOf(await client.get('/products/mug')));
       expect((await change(client, -900)).body).toMatchObject({ priceCents: 0 });
     });
 
-    it('20 times at once, and none is lost', async () => {
-      const client = await shop.tenant();
+    it('20 times concurrently, and none is lost', async () => {
+      const client = await shop.createTenant();
       await add(client);
       const answers = await Promise.all(Array.from({ length: 20 }, () => change(client, 1)));
       expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 200));
@@ -205,35 +207,35 @@ onEachStorage('Products', (shop) => {
     });
 
     it('never below zero', async () => {
-      const client = await shop.tenant();
+      const client = await shop.createTenant();
       await add(client);
       const { status, body } = await change(client, -851);
       expect([status, (body as { issues: { path: string[] }[] }).issues.map(({ path }) => path)]).toEqual([
         422,
         [['priceCents']],
       ]);
-      expect((await client.get('/products/mug')).body).toEqual(kept);
+      expect((await client.get('/products/mug')).body).toEqual(stored);
     });
 
     it.each([[0.5], ['1'], [null], [1e20]])('not by %p', async (by) => {
-      const client = await shop.tenant();
+      const client = await shop.createTenant();
       await add(client);
       expect(await change(client, by)).toMatchObject(problem(422, 'INVALID_VALUE'));
     });
 
-    it('where there is a product', async () => {
-      expect(await change(await shop.tenant(), 1)).toMatchObject(problem(404, 'KEY_NOT_FOUND'));
+    it('only if they exist', async () => {
+      expect(await change(await shop.createTenant(), 1)).toMatchObject(problem(404, 'KEY_NOT_FOUND'));
     });
   });
 
   describe('are listed', () => {
     const skus = ['bag', 'cap', 'mug', 'mug-large', 'pen'];
-    const filled = async (): Promise<Client> => {
-      const client = await shop.tenant();
+    const tenantWithProducts = async (): Promise<Client> => {
+      const client = await shop.createTenant();
       for (const sku of skus) await add(client, { ...mug, sku });
       return client;
     };
-    /** Page by page, by nothing but the Link header. */
+    /** Follows the Link headers page by page. */
     async function follow(client: Client, first: string): Promise<string[][]> {
       const pages: string[][] = [];
       for (let path: string | undefined = first; path !== undefined;) {
@@ -248,60 +250,63 @@ onEachStorage('Products', (shop) => {
       return pages;
     }
 
-    it('in the order of their sku, as products', async () => {
-      const client = await filled();
+    it('in the order of their sku', async () => {
+      const client = await tenantWithProducts();
       const { body } = await client.get('/products');
-      expect(body).toEqual({ items: skus.map((sku) => ({ ...kept, sku })) });
+      expect(body).toEqual({ items: skus.map((sku) => ({ ...stored, sku })) });
     });
 
-    it('page by page, by the Link to the next one', async () => {
-      expect(await follow(await filled(), '/products?limit=2')).toEqual([
+    it('page by page, by the Link header', async () => {
+      expect(await follow(await tenantWithProducts(), '/products?limit=2')).toEqual([
         ['bag', 'cap'],
         ['mug', 'mug-large'],
         ['pen'],
       ]);
     });
 
-    it('from the last one to the first', async () => {
-      expect(await follow(await filled(), '/products?limit=3&order=desc')).toEqual([
+    it('in reverse order', async () => {
+      expect(await follow(await tenantWithProducts(), '/products?limit=3&order=desc')).toEqual([
         ['pen', 'mug-large', 'mug'],
         ['cap', 'bag'],
       ]);
     });
 
-    it('by how their sku begins', async () => {
-      expect(await follow(await filled(), '/products?limit=1&prefix=mug')).toEqual([['mug'], ['mug-large']]);
+    it('by a prefix of their sku', async () => {
+      expect(await follow(await tenantWithProducts(), '/products?limit=1&prefix=mug')).toEqual([
+        ['mug'],
+        ['mug-large'],
+      ]);
     });
 
     it.each(['limit=0', 'limit=two', 'limit=1&limit=2', 'order=up', 'prefix=', 'lmit=1'])(
       'not by %s',
       async (query) => {
-        expect(await (await shop.tenant()).get(`/products?${query}`)).toMatchObject(
+        expect(await (await shop.createTenant()).get(`/products?${query}`)).toMatchObject(
           problem(400, 'INVALID_OPTION'),
         );
       },
     );
 
-    it('not by a text that is no cursor', async () => {
-      expect(await (await shop.tenant()).get('/products?cursor=nonsense')).toMatchObject(
+    it('not with an invalid cursor', async () => {
+      expect(await (await shop.createTenant()).get('/products?cursor=nonsense')).toMatchObject(
         problem(400, 'INVALID_CURSOR'),
       );
     });
 
-    it('not a thousand and one at once', async () => {
-      expect(await (await shop.tenant()).get('/products?limit=1001')).toMatchObject({
+    it('not 1,001 at once', async () => {
+      expect(await (await shop.createTenant()).get('/products?limit=1001')).toMatchObject({
         status: 413,
         body: { code: 'LIMIT_EXCEEDED', given: 1001, allowed: 1000 },
       });
     });
 
-    it("not by a cursor of another list, nor by another tenant's", async () => {
-      const client = await filled();
+    it('not with a cursor of another list or another tenant', async () => {
+      const client = await tenantWithProducts();
       const { next } = (await client.get('/products?limit=2')).body as { next: string };
       expect(await client.get(`/products?order=desc&cursor=${next}`)).toMatchObject(
         problem(400, 'INVALID_CURSOR'),
       );
-      expect(await (await filled()).get(`/products?cursor=${next}`)).toMatchObject(
+      expect(await (await tenantWithProducts()).get(`/products?cursor=${next}`)).toMatchObject(
         problem(400, 'INVALID_CURSOR'),
       );
     });

@@ -1,7 +1,7 @@
 /**
- * A thousand random requests of two tenants, interleaved: after each one the shop answers what a
- * model made of plain maps says, and in the end nobody has a row of the other, nor lost one, also
- * after a restart. A failing run prints its seed; KVENT_SEED=<seed> runs it again.
+ * Random requests of two tenants, interleaved. After each request the answer is compared with a
+ * model of plain maps; at the end, and after a restart, so are all rows. A failing run prints its
+ * seed; KVENT_SEED=<seed> repeats it.
  */
 import { expect, it } from '@jest/globals';
 import { seedOfRun } from '../seed.mjs';
@@ -9,7 +9,7 @@ import { etagOf, type Answer, type Client } from './client.js';
 import { onEachStorage } from './shop.js';
 import type { StorageUnderTest } from './storages.js';
 
-/** Of up to four requests each; fewer where each is a round trip and a commit. */
+/** The number of operations, each of up to four requests; fewer on slow storages. */
 const operationsOn = ({ shared }: StorageUnderTest): number => (shared ? 300 : 600);
 const skus = ['bag', 'cap', 'mug', 'pen', 'toy'];
 
@@ -33,20 +33,20 @@ interface Order {
 }
 
 onEachStorage('Two tenants', (shop) => {
-  it('find their own rows and no others, whatever they do at the same time', async () => {
+  it('see their own rows only, under concurrent random operations', async () => {
     const seed = seedOfRun();
-    const clients = [await shop.tenant(), await shop.tenant()] as const;
+    const clients = [await shop.createTenant(), await shop.createTenant()] as const;
     const tenants = clients.map((client, index) => new Tenant(client, `of ${index}`, random(seed + index)));
     try {
-      for (let done = 0; done < operationsOn(shop.storage); done += tenants.length)
+      for (let count = 0; count < operationsOn(shop.subject); count += tenants.length)
         await Promise.all(tenants.map((tenant) => tenant.next()));
-      for (const tenant of tenants) await tenant.assertWhole();
+      for (const tenant of tenants) await tenant.assertAll();
       expect(tenants.reduce((sum, { orders }) => sum + orders, 0)).toBeGreaterThan(4);
-      if (!shop.storage.survives) return;
+      if (!shop.subject.durable) return;
       await shop.restart();
-      // the same tenants, at the new address
+      // The restarted shop has another port.
       for (const [index, tenant] of tenants.entries())
-        await tenant.moved(shop.client.as(`tenant-${index + 1}`)).assertWhole();
+        await tenant.withClient(shop.client.as(`tenant-${index + 1}`)).assertAll();
     } catch (error) {
       process.stderr.write(`random-operations: KVENT_SEED=${seed}\n`);
       throw error;
@@ -56,15 +56,15 @@ onEachStorage('Two tenants', (shop) => {
 
 class Tenant {
   readonly #client: Client;
-  readonly #mark: string;
+  readonly #label: string;
   readonly #random: (below: number) => number;
   readonly #model: Model;
-  #asked = 0;
+  #orderKeys = 0;
 
-  constructor(client: Client, mark: string, chance: (below: number) => number, model?: Model) {
+  constructor(client: Client, label: string, random: (below: number) => number, model?: Model) {
     this.#client = client;
-    this.#mark = mark;
-    this.#random = chance;
+    this.#label = label;
+    this.#random = random;
     this.#model = model ?? { products: new Map(), carts: new Map(), stock: new Map(), orders: new Map() };
   }
 
@@ -72,8 +72,8 @@ class Tenant {
     return this.#model.orders.size;
   }
 
-  moved(client: Client): Tenant {
-    return new Tenant(client, this.#mark, this.#random, this.#model);
+  withClient(client: Client): Tenant {
+    return new Tenant(client, this.#label, this.#random, this.#model);
   }
 
   async next(): Promise<void> {
@@ -93,14 +93,14 @@ class Tenant {
       () => this.#receive(sku),
       () => this.#order(),
       () => this.#order(),
-      () => this.#goOn(),
-      () => this.#goOn(),
+      () => this.#proceed(),
+      () => this.#proceed(),
     ];
     await (work[this.#random(work.length)] as () => Promise<void>)();
   }
 
-  /** Everything that can be seen is what the model holds, and nothing else. */
-  async assertWhole(): Promise<void> {
+  /** All rows that can be read equal the model. */
+  async assertAll(): Promise<void> {
     await this.#list();
     for (const sku of skus) {
       await this.#read(sku);
@@ -122,44 +122,44 @@ class Tenant {
     this.#model.products.set(sku, { value, etag: etagOf(answer) });
   }
 
-  /** With the etag of the moment, or with the one before it. */
+  /** With the current etag, or with a wrong one. */
   async #replace(sku: string): Promise<void> {
-    const known = this.#model.products.get(sku);
-    const fits = known !== undefined && this.#random(3) > 0;
+    const expected = this.#model.products.get(sku);
+    const isCurrent = expected !== undefined && this.#random(3) > 0;
     const { sku: _, ...body } = this.#product(sku);
     const answer = await this.#client.put(`/products/${sku}`, body, {
-      'If-Match': fits ? known.etag : '"17"',
+      'If-Match': isCurrent ? expected.etag : '"17"',
     });
-    if (!fits) return expectStatus(answer, 412);
+    if (!isCurrent) return expectStatus(answer, 412);
     expectStatus(answer, 200);
     this.#model.products.set(sku, { value: { sku, ...body }, etag: etagOf(answer) });
   }
 
   async #remove(sku: string): Promise<void> {
-    const known = this.#model.products.get(sku);
-    const answer = await this.#client.delete(`/products/${sku}`, { 'If-Match': known?.etag ?? '*' });
-    if (known === undefined) return expectStatus(answer, 412);
+    const expected = this.#model.products.get(sku);
+    const answer = await this.#client.delete(`/products/${sku}`, { 'If-Match': expected?.etag ?? '*' });
+    if (expected === undefined) return expectStatus(answer, 412);
     expectStatus(answer, 204);
     this.#model.products.delete(sku);
   }
 
   async #changePrice(sku: string): Promise<void> {
     const by = this.#random(2_000) - 1_000;
-    const known = this.#model.products.get(sku);
+    const expected = this.#model.products.get(sku);
     const answer = await this.#client.post(`/products/${sku}/price-changes`, { by });
-    if (known === undefined) return expectStatus(answer, 404);
-    const priceCents = known.value.priceCents + by;
+    if (expected === undefined) return expectStatus(answer, 404);
+    const priceCents = expected.value.priceCents + by;
     if (priceCents < 0) return expectStatus(answer, 422);
     expectStatus(answer, 200);
-    this.#model.products.set(sku, { value: { ...known.value, priceCents }, etag: etagOf(answer) });
+    this.#model.products.set(sku, { value: { ...expected.value, priceCents }, etag: etagOf(answer) });
   }
 
   async #read(sku: string): Promise<void> {
-    const known = this.#model.products.get(sku);
+    const expected = this.#model.products.get(sku);
     const answer = await this.#client.get(`/products/${sku}`);
-    if (known === undefined) return expectStatus(answer, 404);
+    if (expected === undefined) return expectStatus(answer, 404);
     expectStatus(answer, 200);
-    expect({ value: answer.body, etag: etagOf(answer) }).toEqual(known);
+    expect({ value: answer.body, etag: etagOf(answer) }).toEqual(expected);
   }
 
   async #list(): Promise<void> {
@@ -171,9 +171,9 @@ class Tenant {
 
   async #putIntoCart(sku: string, cart = this.#anyCart(), quantity = this.#random(5)): Promise<void> {
     const answer = await this.#client.put(`/carts/${cart}/items/${sku}`, { quantity });
-    // what is sold no longer can still be taken out
-    const takesOut = quantity === 0 && this.#model.carts.get(cart)?.has(sku) === true;
-    if (!this.#model.products.has(sku) && !takesOut) return expectStatus(answer, 404);
+    // Deleted products can still be removed from a cart.
+    const isRemoval = quantity === 0 && this.#model.carts.get(cart)?.has(sku) === true;
+    if (!this.#model.products.has(sku) && !isRemoval) return expectStatus(answer, 404);
     expectStatus(answer, 200);
     const items = this.#model.carts.get(cart) ?? new Map<string, number>();
     if (quantity === 0) items.delete(sku);
@@ -186,11 +186,11 @@ class Tenant {
   }
 
   async #assertCart(cart: string): Promise<void> {
-    const known = this.#model.carts.get(cart);
+    const expected = this.#model.carts.get(cart);
     const answer = await this.#client.get(`/carts/${cart}`);
-    if (known === undefined) return expectStatus(answer, 404);
+    if (expected === undefined) return expectStatus(answer, 404);
     const { items } = answer.body as { items: { sku: string; quantity: number }[] };
-    expect(items.map(({ sku, quantity }) => [sku, quantity])).toEqual([...known]);
+    expect(items.map(({ sku, quantity }) => [sku, quantity])).toEqual([...expected]);
   }
 
   async #receive(sku: string): Promise<void> {
@@ -208,28 +208,28 @@ class Tenant {
   }
 
   /**
-   * What is in a cart, mostly with something in it that is there; and once more with the same key.
+   * Orders a cart, usually with available goods in it, and repeats the request with the same key.
    */
   async #order(): Promise<void> {
     const cart = this.#anyCart();
     const sold = [...this.#model.products.keys()];
-    const wanted = sold[this.#random(sold.length + 1)];
-    if (wanted !== undefined) {
-      await this.#receive(wanted);
-      await this.#putIntoCart(wanted, cart, 1 + this.#random(3));
+    const available = sold[this.#random(sold.length + 1)];
+    if (available !== undefined) {
+      await this.#receive(available);
+      await this.#putIntoCart(available, cart, 1 + this.#random(3));
     }
-    const key = { 'Idempotency-Key': `order-${this.#asked}` };
-    this.#asked += 1;
+    const key = { 'Idempotency-Key': `order-${this.#orderKeys}` };
+    this.#orderKeys += 1;
     const answer = await this.#client.post('/orders', { cart }, key);
     const items = [...(this.#model.carts.get(cart) ?? [])];
-    const isThere = ([sku, quantity]: readonly [string, number]): boolean => {
+    const isAvailable = ([sku, quantity]: readonly [string, number]): boolean => {
       const { onHand, reserved } = this.#model.stock.get(sku) ?? { onHand: 0, reserved: 0 };
       return onHand - reserved >= quantity;
     };
     if (!this.#model.carts.has(cart)) return expectStatus(answer, 404);
     if (items.length === 0) return expectStatus(answer, 409);
     if (!items.every(([sku]) => this.#model.products.has(sku))) return expectStatus(answer, 404);
-    if (!items.every(isThere)) return expectStatus(answer, 409);
+    if (!items.every(isAvailable)) return expectStatus(answer, 409);
     expectStatus(answer, 201);
     const prices = items.map(
       ([sku, quantity]) => quantity * (this.#model.products.get(sku)?.value.priceCents ?? Number.NaN),
@@ -244,7 +244,7 @@ class Tenant {
   }
 
   /** Pays, cancels or ships one of the orders. */
-  async #goOn(): Promise<void> {
+  async #proceed(): Promise<void> {
     const ids = [...this.#model.orders.keys()];
     const id = ids[this.#random(ids.length + 1)] ?? 'none';
     const order = this.#model.orders.get(id);
@@ -260,19 +260,19 @@ class Tenant {
     if (what === 'payment') {
       if (order.status !== 'placed') return expectStatus(answer, 409);
       expectStatus(answer, card === 'ok' ? 200 : 402);
-      return this.#become(order, card === 'ok' ? 'paid' : 'declined');
+      return this.#changeStatus(order, card === 'ok' ? 'paid' : 'declined');
     }
     if (what === 'cancellation') {
       expectStatus(answer, order.status === 'shipped' ? 409 : 200);
       return order.status === 'placed' || order.status === 'paid'
-        ? this.#become(order, 'cancelled')
+        ? this.#changeStatus(order, 'cancelled')
         : undefined;
     }
     expectStatus(answer, order.status === 'paid' || order.status === 'shipped' ? 200 : 409);
-    if (order.status === 'paid') this.#become(order, 'shipped');
+    if (order.status === 'paid') this.#changeStatus(order, 'shipped');
   }
 
-  #become(order: Order, status: Order['status']): void {
+  #changeStatus(order: Order, status: Order['status']): void {
     order.status = status;
     order.version += 1;
     if (status === 'shipped') this.#moveStock(order.items, -1, -1);
@@ -300,10 +300,10 @@ class Tenant {
   }
 
   async #assertStock(sku: string): Promise<void> {
-    const known = this.#model.stock.get(sku);
+    const expected = this.#model.stock.get(sku);
     const answer = await this.#client.get(`/stock/${sku}`);
-    if (known === undefined) return expectStatus(answer, 404);
-    expect(answer.body).toEqual({ ...known, available: known.onHand - known.reserved });
+    if (expected === undefined) return expectStatus(answer, 404);
+    expect(answer.body).toEqual({ ...expected, available: expected.onHand - expected.reserved });
   }
 
   #anyCart(): string {
@@ -311,17 +311,17 @@ class Tenant {
   }
 
   #product(sku: string): Product {
-    return { sku, title: `${sku} ${this.#mark}`, priceCents: this.#random(2_000), tags: [this.#mark] };
+    return { sku, title: `${sku} ${this.#label}`, priceCents: this.#random(2_000), tags: [this.#label] };
   }
 }
 
 const carts = ['c1', 'c2'];
 
 function expectStatus({ status, text }: Answer, expected: number): void {
-  if (status !== expected) throw new Error(`The answer was ${status}, the model says ${expected}: ${text}`);
+  if (status !== expected) throw new Error(`The status must be ${expected}; got ${status}: ${text}`);
 }
 
-/** Small, and the same on every machine for the same seed (mulberry32). */
+/** The generator mulberry32: the same numbers for the same seed on every machine. */
 function random(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {

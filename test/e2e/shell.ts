@@ -1,9 +1,6 @@
 import { execFile } from 'node:child_process';
 
-/**
- * What a shell prints for a script, as somebody types it who has `curl`. Rejects when the shell
- * fails.
- */
+/** Runs a script with bash and returns its stdout. Rejects if it fails. */
 export function bash(script: string): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile('bash', ['-c', script], { timeout: 240_000 }, (error, stdout, stderr) => {

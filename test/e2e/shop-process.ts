@@ -1,4 +1,4 @@
-/** The shop as people start it: `node apps/storefront/dist/main.js`. */
+/** The shop as users start it: `node apps/storefront/dist/main.js`. */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '../..');
 const main = join(root, 'apps/storefront/dist/main.js');
 
 export interface StartOptions {
-  /** STOREFRONT_STORAGE; not set if not given. */
+  /** STOREFRONT_STORAGE. @default not set */
   readonly storage?: string;
   /** @default any free port */
   readonly port?: number | string;
@@ -16,7 +16,7 @@ export interface StartOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
-export interface Ended {
+export interface Exit {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
   readonly stdout: string;
@@ -24,11 +24,11 @@ export interface Ended {
 }
 
 export class ShopProcess implements AsyncDisposable {
-  readonly ended: Promise<Ended>;
+  readonly exit: Promise<Exit>;
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
   #stdout = '';
   #stderr = '';
-  #said: () => void = () => undefined;
+  #onStdout: () => void = () => undefined;
 
   constructor({ storage, port = 0, args = [], cwd = root, env = {} }: StartOptions) {
     const inherited = Object.entries(process.env).filter(
@@ -42,25 +42,25 @@ export class ShopProcess implements AsyncDisposable {
     });
     this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
       this.#stdout += text;
-      this.#said();
+      this.#onStdout();
     });
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => (this.#stderr += text));
-    this.ended = new Promise((resolve) => {
+    this.exit = new Promise((resolve) => {
       this.#child.on('close', (code, signal) =>
         resolve({ code, signal, stdout: this.#stdout, stderr: this.#stderr }),
       );
     });
   }
 
-  /** A shop that is open. Rejects, with what it said, when it ends instead. */
+  /** Starts a shop and resolves when it is open. Rejects with its output if it ends instead. */
   static async open(options: StartOptions): Promise<ShopProcess> {
     const shop = new ShopProcess(options);
     const opened = new Promise<'opened'>((resolve) => {
-      shop.#said = () => {
+      shop.#onStdout = () => {
         if (shop.#stdout.includes('Stop: Ctrl+C')) resolve('opened');
       };
     });
-    const first = await Promise.race([opened, shop.ended]);
+    const first = await Promise.race([opened, shop.exit]);
     if (first === 'opened') return shop;
     throw new Error(`The shop did not open: ${JSON.stringify(first)}`);
   }
@@ -68,7 +68,7 @@ export class ShopProcess implements AsyncDisposable {
   get pid(): number {
     return this.#child.pid as number;
   }
-  /** What it has printed so far. */
+  /** The stdout so far. */
   get printed(): string {
     return this.#stdout;
   }
@@ -79,9 +79,9 @@ export class ShopProcess implements AsyncDisposable {
     return new Client(`http://localhost:${this.port}`);
   }
 
-  async kill(signal: NodeJS.Signals): Promise<Ended> {
+  async kill(signal: NodeJS.Signals): Promise<Exit> {
     this.#child.kill(signal);
-    return await this.ended;
+    return await this.exit;
   }
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill('SIGKILL');

@@ -1,7 +1,7 @@
 /**
- * Fifty shoppers who all want the same few goods, send everything more than once, and meet a bank
- * that fails: for tests that look at what is left of the truth. A shopper whose shop is gone in the
- * middle goes on where they were, at the same shop or at another.
+ * Fifty shoppers who buy the same few goods, send each request more than once, and use a bank that
+ * fails. A shopper whose shop ends continues where it stopped, at the same shop or at another. The
+ * assertions check orders, stock and bank afterwards.
  */
 import { expect } from '@jest/globals';
 import type { KeyValueStorage } from '@kvent/key-value-storage';
@@ -23,10 +23,10 @@ interface Order {
   readonly items: readonly { readonly sku: string; readonly quantity: number }[];
 }
 
-/** One shopper: what they want, and what they have heard. */
+/** One shopper: what it buys, and the last answers. */
 class Shopper {
   readonly #number: number;
-  /** The next thing to do. */
+  /** The next step. */
   #next: 'order' | 'pay' | 'decide' | 'nothing' = 'order';
   order: string | undefined;
 
@@ -38,16 +38,16 @@ class Shopper {
     return this.#next === 'nothing';
   }
 
-  /** Until everything is done; rejects with a TypeError when nobody answers any more. */
-  async shop(client: Client, told: (what: 'ordered' | 'paid') => void): Promise<void> {
+  /** Does all steps. Rejects with a TypeError if the shop ends. */
+  async shop(client: Client, onProgress: (what: 'ordered' | 'paid') => void): Promise<void> {
     if (this.#next === 'order') await this.#order(client);
-    if (this.order !== undefined) told('ordered');
+    if (this.order !== undefined) onProgress('ordered');
     if (this.#next === 'pay') await this.#pay(client);
-    if (this.#next === 'decide') told('paid');
-    if (this.#next === 'decide') await this.#decide(client);
+    if (this.#next === 'decide') onProgress('paid');
+    if (this.#next === 'decide') await this.#cancelOrShip(client);
   }
 
-  /** The same request again, much later. */
+  /** Sends the order again, with its idempotency key. */
   async repeat(client: Client): Promise<Answer> {
     return await client.post('/orders', { cart: this.#cart }, { 'Idempotency-Key': this.#cart });
   }
@@ -57,8 +57,8 @@ class Shopper {
   }
 
   async #order(client: Client): Promise<void> {
-    await this.#until('has ordered', async () => {
-      // impatient: the same request twice at once
+    await this.#until('orders', async () => {
+      // the same request twice at the same time
       const answers = await Promise.all([this.repeat(client), this.repeat(client)]);
       const ids = new Set(
         answers.filter(({ status }) => status === 201).map(({ body }) => (body as Order).id),
@@ -73,7 +73,7 @@ class Shopper {
       if (this.order !== undefined) this.#next = 'pay';
       else if (codesOf(answers).every((code) => code === 'INSUFFICIENT_STOCK')) this.#next = 'nothing';
       else if (codesOf(answers).includes('CART_NOT_FOUND')) await this.#fill(client);
-      else assertWorthAnotherTry(answers);
+      else assertExpectedFailures(answers);
       return this.#next !== 'order';
     });
   }
@@ -90,38 +90,39 @@ class Shopper {
 
   async #pay(client: Client): Promise<void> {
     const card = this.#number % 5 === 0 ? 'declined' : 'ok';
-    await this.#until('has paid', async () => {
+    await this.#until('pays', async () => {
       const pay = (): Promise<Answer> => client.post(`/orders/${this.order}/payment`, { card });
       const answers = await Promise.all([pay(), pay()]);
       expect(answers.filter(({ status }) => status === 200 || status === 402).length).toBeLessThan(2);
       const settled = answers.find(
         ({ status, body }) => status < 300 || status === 402 || codeOf(body) === 'ORDER_NOT_PAYABLE',
       );
-      if (settled === undefined) assertWorthAnotherTry(answers);
+      if (settled === undefined) assertExpectedFailures(answers);
       else this.#next = 'decide';
       return settled !== undefined;
     });
   }
 
-  /** Some think better of it, some wait for their goods, and for some it is a race. */
-  async #decide(client: Client): Promise<void> {
-    const ways = [['cancellation'], ['shipment'], ['shipment', 'cancellation'], []][
+  /**
+   * A quarter cancel, a quarter have it shipped, a quarter do both at once, and a quarter neither.
+   */
+  async #cancelOrShip(client: Client): Promise<void> {
+    const actions = [['cancellation'], ['shipment'], ['shipment', 'cancellation'], []][
       this.#number % 4
     ] as readonly string[];
-    await this.#until('has decided', async () => {
-      const answers = await Promise.all(ways.map((way) => client.post(`/orders/${this.order}/${way}`)));
+    await this.#until('decides', async () => {
+      const answers = await Promise.all(
+        actions.map((action) => client.post(`/orders/${this.order}/${action}`)),
+      );
       const isSettled = ({ status, body }: Answer): boolean =>
         status === 200 || ['ORDER_NOT_PAID', 'ORDER_SHIPPED'].includes(codeOf(body) ?? '');
-      assertWorthAnotherTry(answers.filter((answer) => !isSettled(answer)));
+      assertExpectedFailures(answers.filter((answer) => !isSettled(answer)));
       if (answers.every(isSettled)) this.#next = 'nothing';
       return answers.every(isSettled);
     });
   }
 
-  /**
-   * Again and again, as a client does that is told to come back. Ends when the shop does not let it
-   * happen within minutes.
-   */
+  /** Repeats a step, as a client repeats a retryable request. Fails after minutes. */
   async #until(what: string, holds: () => Promise<boolean>): Promise<void> {
     await until(`shopper ${this.#number} ${what}`, holds);
   }
@@ -129,12 +130,12 @@ class Shopper {
 
 export class Shoppers {
   readonly #shoppers = Array.from({ length: 50 }, (_, number) => new Shopper(number));
-  /** As they were told last. */
+  /** As listed by the last `assertConsistent`. */
   #orders: readonly Order[] = [];
-  #heard = { ordered: 0, paid: 0 };
+  #progress = { ordered: 0, paid: 0 };
   #waiting: (() => void) | undefined;
 
-  async begin(client: Client): Promise<void> {
+  async prepare(client: Client): Promise<void> {
     await client.put(`/tenants/${tenant}`, { name: 'Market' });
     for (const [sku, quantity] of Object.entries(stocks)) {
       await client.as(tenant).post('/products', { sku, title: sku, priceCents: 100 });
@@ -143,43 +144,43 @@ export class Shoppers {
   }
 
   /**
-   * All of them at once, until they are done, or the shop is gone. Answers whether they are done.
+   * All shoppers concurrently, until they are done or the shop ends. Returns whether they are done.
    */
-  async shop(client: Client): Promise<boolean> {
-    const told = (what: 'ordered' | 'paid'): void => {
-      this.#heard[what] += 1;
+  async shopAt(client: Client): Promise<boolean> {
+    const onProgress = (what: 'ordered' | 'paid'): void => {
+      this.#progress[what] += 1;
       this.#waiting?.();
     };
     const ended = await Promise.allSettled(
-      this.#shoppers.map((shopper) => shopper.shop(client.as(tenant), told)),
+      this.#shoppers.map((shopper) => shopper.shop(client.as(tenant), onProgress)),
     );
     for (const end of ended) {
-      // fetch says so when nobody answers; not instanceof: it is not of Jest's realm
+      // The error of fetch if the shop has ended. Not instanceof: its class is of another realm.
       if (end.status === 'rejected' && (end.reason as Error).name !== 'TypeError') throw end.reason;
     }
     return this.#shoppers.every(({ isDone }) => isDone);
   }
 
-  /** So many have ordered, and so many have paid, since the last time that the shop was opened. */
-  async reached(heard: { readonly ordered: number; readonly paid: number }): Promise<void> {
-    this.#heard = { ordered: 0, paid: 0 };
+  /** Resolves when so many shoppers have ordered and so many have paid since this call. */
+  async reached(progress: { readonly ordered: number; readonly paid: number }): Promise<void> {
+    this.#progress = { ordered: 0, paid: 0 };
     await new Promise<void>((resolve) => {
       this.#waiting = () => {
-        if (this.#heard.ordered >= heard.ordered && this.#heard.paid >= heard.paid) resolve();
+        if (this.#progress.ordered >= progress.ordered && this.#progress.paid >= progress.paid) resolve();
       };
     });
   }
 
   /**
-   * No unit was sold twice, no order was made twice, no reservation is lost, the list is not
-   * behind; and every repeat still is one.
+   * No unit was sold twice, no order was created twice, no reservation is lost, the list of orders
+   * is up to date, and a repeated order returns the first answer.
    */
-  async assertTrue(client: Client): Promise<void> {
+  async assertConsistent(client: Client): Promise<void> {
     const market = client.as(tenant);
     const orders = await ordersOf(market);
     this.#orders = orders;
-    const mine = this.#shoppers.flatMap(({ order }) => order ?? []);
-    expect(orders.map(({ id }) => id).sort()).toEqual([...mine].sort());
+    const ordered = this.#shoppers.flatMap(({ order }) => order ?? []);
+    expect(orders.map(({ id }) => id).sort()).toEqual([...ordered].sort());
     expect(new Set(orders.map(({ status }) => status))).toEqual(
       new Set(['paid', 'declined', 'cancelled', 'shipped']),
     );
@@ -192,10 +193,10 @@ export class Shoppers {
         'true',
       ]);
     }
-    expect(mine.length).toBeLessThan(this.#shoppers.length);
+    expect(ordered.length).toBeLessThan(this.#shoppers.length);
   }
 
-  /** Who has goods coming has paid, and nobody else has. */
+  /** The bank has charged exactly the paid and the shipped orders. */
   async assertBooks(storage: KeyValueStorage): Promise<void> {
     const books = storage.store(BankBooks).forTenant(tenant);
     for (const { id, status } of this.#orders) {
@@ -224,15 +225,16 @@ async function assertStock(
 ): Promise<void> {
   const { items } = (await market.get(`/stock/${sku}/movements?limit=1000`)).body as { items: Movement[] };
   let [onHand, reserved] = [0, 0];
-  const told = new Map<string, string>();
+  const movements = new Map<string, string>();
   for (const { type, data } of items) {
     if (type === 'received' || type === 'committed')
       onHand += type === 'received' ? data.quantity : -data.quantity;
     if (type !== 'received') reserved += type === 'reserved' ? data.quantity : -data.quantity;
     expect([reserved >= 0, reserved <= onHand]).toEqual([true, true]);
-    if (type !== 'received') told.set(data.order, `${told.get(data.order) ?? ''} ${type} ${data.quantity}`);
+    if (type !== 'received')
+      movements.set(data.order, `${movements.get(data.order) ?? ''} ${type} ${data.quantity}`);
   }
-  const becomes: Readonly<Record<string, string>> = {
+  const finalMovement: Readonly<Record<string, string>> = {
     shipped: 'committed',
     cancelled: 'released',
     declined: 'released',
@@ -241,10 +243,13 @@ async function assertStock(
     const quantity = items.find((item) => item.sku === sku)?.quantity;
     if (quantity === undefined) return [];
     return [
-      [id, ` reserved ${quantity}${becomes[status] === undefined ? '' : ` ${becomes[status]} ${quantity}`}`],
+      [
+        id,
+        ` reserved ${quantity}${finalMovement[status] === undefined ? '' : ` ${finalMovement[status]} ${quantity}`}`,
+      ],
     ];
   });
-  expect([...told].sort()).toEqual(expected.sort());
+  expect([...movements].sort()).toEqual(expected.sort());
   const shown = { onHand, reserved, available: onHand - reserved, version: items.length };
   expect((await market.get(`/stock/${sku}`)).body).toEqual(shown);
   expect(onHand).toBeLessThanOrEqual(received);
@@ -254,11 +259,8 @@ const codeOf = (body: unknown): string | undefined => (body as { code?: string }
 const codesOf = (answers: readonly Answer[]): (string | undefined)[] =>
   answers.map(({ body }) => codeOf(body));
 
-/**
- * What is worth another try says so; a payment that took longer than it may hold its order is one
- * that is sent again. Nothing else was to be expected.
- */
-function assertWorthAnotherTry(answers: readonly Answer[]): void {
+/** Fails unless each answer is retryable, out of stock, or a payment whose session ended. */
+function assertExpectedFailures(answers: readonly Answer[]): void {
   const isExpected = ({ body }: Answer): boolean =>
     (body as { retryable?: boolean }).retryable === true ||
     ['INSUFFICIENT_STOCK', 'SESSION_EXPIRED', 'SESSION_LOST'].includes(codeOf(body) ?? '');

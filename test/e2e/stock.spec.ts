@@ -1,6 +1,6 @@
 /**
- * Stock as a stream: what arrives, how it was, and what is kept of it. How it is reserved, and
- * leaves, is looked at with the orders.
+ * Stock as a stream: receipts, past versions, snapshots. Reservations and shipments:
+ * orders.spec.ts.
  */
 import { expect, it } from '@jest/globals';
 import { statusesOf, times } from './answers.js';
@@ -19,8 +19,8 @@ interface Events {
 }
 
 onEachStorage('Stock', (shop) => {
-  async function stocked(quantity: number): Promise<Client> {
-    const client = await shop.tenant();
+  async function tenantWithStock(quantity: number): Promise<Client> {
+    const client = await shop.createTenant();
     await client.post('/products', { sku: 'mug', title: 'Mug', priceCents: 850 });
     if (quantity > 0) await client.post('/stock/mug/receipts', { quantity });
     return client;
@@ -28,8 +28,8 @@ onEachStorage('Stock', (shop) => {
   const stockOf = async (client: Client, query = ''): Promise<unknown> =>
     (await client.get(`/stock/mug${query}`)).body;
 
-  it('is not there before something has arrived', async () => {
-    const client = await stocked(0);
+  it('is 404 before the first receipt', async () => {
+    const client = await tenantWithStock(0);
     for (const path of ['', '/movements', '/snapshots'])
       expect(await client.get(`/stock/mug${path}`)).toMatchObject({
         status: 404,
@@ -41,8 +41,8 @@ onEachStorage('Stock', (shop) => {
     });
   });
 
-  it('grows by what arrives', async () => {
-    const client = await stocked(10);
+  it('grows by receipts', async () => {
+    const client = await tenantWithStock(10);
     expect(await client.post('/stock/mug/receipts', { quantity: 5 })).toMatchObject({
       status: 201,
       body: { onHand: 15, reserved: 0, available: 15, version: 2 },
@@ -50,8 +50,8 @@ onEachStorage('Stock', (shop) => {
     expect(await stockOf(client)).toEqual({ onHand: 15, reserved: 0, available: 15, version: 2 });
   });
 
-  it('arrives only of what is sold, in whole pieces', async () => {
-    const client = await stocked(0);
+  it('is received only for existing products, in whole numbers', async () => {
+    const client = await tenantWithStock(0);
     expect(await client.post('/stock/unicorn/receipts', { quantity: 1 })).toMatchObject({
       status: 404,
       body: { code: 'KEY_NOT_FOUND' },
@@ -62,14 +62,14 @@ onEachStorage('Stock', (shop) => {
   });
 
   it('loses no receipt of many at once', async () => {
-    const client = await stocked(0);
+    const client = await tenantWithStock(0);
     const answers = await times(30, () => client.post('/stock/mug/receipts', { quantity: 2 }));
     expect(statusesOf(answers)).toEqual({ 201: 30 });
     expect(await stockOf(client)).toEqual({ onHand: 60, reserved: 0, available: 60, version: 30 });
   });
 
-  it('is told as it was after so many movements, and at a time', async () => {
-    const client = await stocked(10);
+  it('is read at a version and at a time', async () => {
+    const client = await tenantWithStock(10);
     const before = new Date(Date.now() - 60_000).toISOString();
     await client.post('/stock/mug/receipts', { quantity: 5 });
     expect(await stockOf(client, '?version=1')).toEqual({
@@ -103,7 +103,7 @@ onEachStorage('Stock', (shop) => {
       });
   });
 
-  it('has a past in the demo shop: 250 movements, each version and each time of which can be seen', async () => {
+  it('has 250 movements in the demo shop, each of which can be read by version and by time', async () => {
     const acme = shop.client.as('acme');
     expect(await stockOf(acme, '?version=250')).toEqual({
       onHand: 10,
@@ -111,19 +111,19 @@ onEachStorage('Stock', (shop) => {
       available: 10,
       version: 250,
     });
-    const then = await stockOf(acme, '?version=120');
-    expect(then).toEqual({ onHand: 28, reserved: 0, available: 28, version: 120 });
+    const earlier = await stockOf(acme, '?version=120');
+    expect(earlier).toEqual({ onHand: 28, reserved: 0, available: 28, version: 120 });
     const { items } = (await acme.get('/stock/mug/movements?from=120&to=121')).body as Events;
     expect(items.map(({ version, type }) => [version, type])).toEqual([
       [120, 'adjusted'],
       [121, 'received'],
     ]);
-    expect(await stockOf(acme, `?at=${items[0]?.recordedAt}`)).toEqual(then);
-    // in between, goods were promised
+    expect(await stockOf(acme, `?at=${items[0]?.recordedAt}`)).toEqual(earlier);
+    // In between, goods were reserved.
     expect(await stockOf(acme, '?version=125')).toMatchObject({ reserved: 6, version: 125 });
   });
 
-  it('keeps a snapshot every 100 movements, and every answer is the same without them', async () => {
+  it('has a snapshot every 100 movements, and every answer is the same without them', async () => {
     const acme = shop.client.as('acme');
     const all = async (): Promise<unknown[]> =>
       await Promise.all(['', '?version=100', '?version=150'].map((query) => stockOf(acme, query)));
@@ -151,26 +151,26 @@ onEachStorage('Stock', (shop) => {
     });
   });
 
-  it('tells its movements page by page, in both directions, with the correlation id of each', async () => {
-    const client = await stocked(0);
+  it('lists its movements page by page, in both directions, with their correlation ids', async () => {
+    const client = await tenantWithStock(0);
     for (let n = 1; n <= 5; n += 1)
       await client.post('/stock/mug/receipts', { quantity: n }, { 'X-Correlation-Id': `delivery-${n}` });
-    const collected = async (query: string): Promise<unknown[]> => {
-      const seen: unknown[] = [];
+    const pagesOf = async (query: string): Promise<unknown[]> => {
+      const pages: unknown[] = [];
       for (let path: string | undefined = `/stock/mug/movements?limit=2${query}`; path !== undefined;) {
         const { headers, body } = await client.get(path);
         const { items, next } = body as Events;
-        seen.push(items.map(({ version }) => version));
+        pages.push(items.map(({ version }) => version));
         path = /^<([^>]+)>; rel="next"$/.exec(headers.get('link') ?? '')?.[1];
         expect(path === undefined).toBe(next === undefined);
       }
-      return seen;
+      return pages;
     };
-    expect(await collected('')).toEqual([[1, 2], [3, 4], [5]]);
-    expect(await collected('&order=desc')).toEqual([[5, 4], [3, 2], [1]]);
-    expect(await collected('&from=2&to=4')).toEqual([[2, 3], [4]]);
-    expect(await collected('&from=2&to=4&order=desc')).toEqual([[4, 3], [2]]);
-    expect(await collected('&from=6')).toEqual([[]]);
+    expect(await pagesOf('')).toEqual([[1, 2], [3, 4], [5]]);
+    expect(await pagesOf('&order=desc')).toEqual([[5, 4], [3, 2], [1]]);
+    expect(await pagesOf('&from=2&to=4')).toEqual([[2, 3], [4]]);
+    expect(await pagesOf('&from=2&to=4&order=desc')).toEqual([[4, 3], [2]]);
+    expect(await pagesOf('&from=6')).toEqual([[]]);
     const { items } = (await client.get('/stock/mug/movements?from=3&to=3')).body as Events;
     expect(items).toEqual([
       {

@@ -1,4 +1,4 @@
-/** The storages that every suite of the shop runs on, once: a new one needs one entry here. */
+/** The storages that every suite of the shop runs on. A new storage needs one entry here. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,42 +9,43 @@ import { freshDatabase } from '../postgres/databases.js';
 export interface StorageUnderTest {
   /** As in `test/providers.ts`, and in KVENT_PROVIDER. */
   readonly name: string;
-  /** Whether the shop finds its data again after a restart. */
-  readonly survives: boolean;
-  /** Whether several shops may use one place at once. */
+  /** Whether the data survive a restart of the shop. */
+  readonly durable: boolean;
+  /** Whether several shops may use one storage at the same time. */
   readonly shared: boolean;
-  /** A place of its own, with nothing in it. */
-  place(): Promise<Place>;
+  /** Creates an empty storage. */
+  create(): Promise<TemporaryStorage>;
 }
 
-export interface Place extends AsyncDisposable {
-  /** What STOREFRONT_STORAGE is set to. */
+export interface TemporaryStorage extends AsyncDisposable {
+  /** The value of STOREFRONT_STORAGE. */
   readonly setting: string;
-  /** The same place in this process. */
-  create(clock?: Clock): StorageProvider;
+  /** A provider of this storage for this process. */
+  openProvider(clock?: Clock): StorageProvider;
 }
 
 const memory: StorageUnderTest = {
   name: 'memory',
-  survives: false,
+  durable: false,
   shared: false,
-  place: () =>
+  create: () =>
     Promise.resolve({
       setting: 'memory',
-      create: (clock?: Clock) => new MemoryProvider(clock === undefined ? {} : { clock }),
+      openProvider: (clock?: Clock) => new MemoryProvider(clock === undefined ? {} : { clock }),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     }),
 };
 
 const jsonFile: StorageUnderTest = {
   name: 'json-file',
-  survives: true,
+  durable: true,
   shared: false,
-  place: async () => {
+  create: async () => {
     const directory = await mkdtemp(join(tmpdir(), 'kvent-storefront-'));
     return {
       setting: directory,
-      create: (clock?: Clock) => new JsonFileProvider({ directory, ...(clock !== undefined && { clock }) }),
+      openProvider: (clock?: Clock) =>
+        new JsonFileProvider({ directory, ...(clock !== undefined && { clock }) }),
       [Symbol.asyncDispose]: () => rm(directory, { recursive: true, force: true }),
     };
   },
@@ -52,13 +53,13 @@ const jsonFile: StorageUnderTest = {
 
 const postgres: StorageUnderTest = {
   name: 'postgres',
-  survives: true,
+  durable: true,
   shared: true,
-  place: async () => {
+  create: async () => {
     const { url, [Symbol.asyncDispose]: dispose } = await freshDatabase();
     return {
       setting: url,
-      create: (clock?: Clock) =>
+      openProvider: (clock?: Clock) =>
         new PostgresProvider({ url, schema: 'storefront', ...(clock !== undefined && { clock }) }),
       [Symbol.asyncDispose]: dispose,
     };
@@ -67,11 +68,13 @@ const postgres: StorageUnderTest = {
 
 const all: readonly StorageUnderTest[] = [memory, jsonFile, postgres];
 
-/** Those that this run is about: all, or what KVENT_PROVIDER names, separated by commas. */
-const asked = process.env['KVENT_PROVIDER'];
+/** KVENT_PROVIDER selects storages by name, separated by commas. */
+const selected = process.env['KVENT_PROVIDER'];
 export const storages =
-  asked === undefined || asked === '' ? all : all.filter(({ name }) => asked.split(',').includes(name));
-/** Those that outlive the process. */
-export const lasting = storages.filter(({ survives }) => survives);
-/** Those that several shops may use at once. */
-export const shared = storages.filter((storage) => storage.shared);
+  selected === undefined || selected === ''
+    ? all
+    : all.filter(({ name }) => selected.split(',').includes(name));
+/** The storages whose data survive the process. */
+export const durableStorages = storages.filter(({ durable: survives }) => survives);
+/** The storages that several shops may use at the same time. */
+export const sharedStorages = storages.filter((storage) => storage.shared);

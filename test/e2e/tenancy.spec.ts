@@ -2,7 +2,7 @@ import { expect, it } from '@jest/globals';
 import type { Answer, Client } from './client.js';
 import { onEachStorage } from './shop.js';
 
-const ofTenants: readonly (readonly [string, string])[] = [
+const tenantRoutes: readonly (readonly [string, string])[] = [
   ['GET', '/products'],
   ['POST', '/products'],
   ['GET', '/products/mug'],
@@ -28,17 +28,17 @@ const ofTenants: readonly (readonly [string, string])[] = [
 ];
 
 onEachStorage('Tenants', (shop) => {
-  it.each(ofTenants)('are needed for %s %s', async (method, path) => {
+  it.each(tenantRoutes)('are required for %s %s', async (method, path) => {
     expect(await shop.client.send(method, path)).toMatchObject({
       status: 400,
       body: { code: 'TENANT_MISSING' },
     });
   });
 
-  it.each(ofTenants)('must be known for %s %s', async (method, path) => {
-    expect(await shop.client.as('nobody').send(method, path)).toMatchObject({
+  it.each(tenantRoutes)('must exist for %s %s', async (method, path) => {
+    expect(await shop.client.as('unknown').send(method, path)).toMatchObject({
       status: 404,
-      body: { code: 'TENANT_UNKNOWN', tenant: 'nobody' },
+      body: { code: 'TENANT_UNKNOWN', tenant: 'unknown' },
     });
   });
 
@@ -49,7 +49,7 @@ onEachStorage('Tenants', (shop) => {
     });
   });
 
-  it('that are sent twice are none', async () => {
+  it('are refused if the header is sent twice', async () => {
     const answer = await fetch(`http://localhost:${shop.port}/products`, {
       headers: [
         ['X-Tenant-Id', 'acme'],
@@ -60,7 +60,7 @@ onEachStorage('Tenants', (shop) => {
     await answer.text();
   });
 
-  it('are made and named anew by anyone, this being a demo', async () => {
+  it('are created and renamed without authentication, as this is a demo', async () => {
     expect(await shop.client.put('/tenants/hooli', { name: 'Hooli' })).toMatchObject({
       status: 201,
       body: { id: 'hooli', name: 'Hooli' },
@@ -86,22 +86,22 @@ onEachStorage('Tenants', (shop) => {
     expect(headers.get('link')).toMatch(/^<\/tenants\?limit=1&cursor=[^>]+>; rel="next"$/);
   });
 
-  it.each(['Acme', '-acme', 'a_b', 'a%2Fb', 'a'.repeat(63)])('do not have the id %p', async (id) => {
+  it.each(['Acme', '-acme', 'a_b', 'a%2Fb', 'a'.repeat(63)])('cannot have the id %p', async (id) => {
     expect(await shop.client.put(`/tenants/${id}`, { name: 'x' })).toMatchObject({
       status: 400,
       body: { code: 'INVALID_KEY' },
     });
   });
 
-  it.each([{}, { name: '' }, { name: 7 }])('are not %p', async (body) => {
+  it.each([{}, { name: '' }, { name: 7 }])('cannot be %p', async (body) => {
     expect(await shop.client.put('/tenants/pied-piper', body)).toMatchObject({
       status: 422,
       body: { code: 'INVALID_VALUE' },
     });
   });
 
-  it('see nothing of each other: not by key, not by list, not by etag, not in carts, not in stock, not in orders', async () => {
-    const [ours, theirs] = [await shop.tenant(), await shop.tenant()];
+  it('see nothing of each other, by key, by list, by etag, in carts, in stock or in orders', async () => {
+    const [ours, theirs] = [await shop.createTenant(), await shop.createTenant()];
     for (const [client, title] of [
       [ours, 'Ours'],
       [theirs, 'Theirs'],
@@ -131,7 +131,7 @@ onEachStorage('Tenants', (shop) => {
       foreign.map(() => 404),
     );
     expect((await theirs.get('/orders')).body).toEqual({ items: [] });
-    // their key is not ours, though it is written the same
+    // The same idempotency key of another tenant is another key.
     expect(await order(theirs)).toMatchObject({ status: 404, body: { code: 'CART_NOT_FOUND' } });
     for (const what of ['payment', 'cancellation', 'shipment'])
       expect(await theirs.post(`/orders/${id}/${what}`, { card: 'ok' })).toMatchObject({
@@ -147,8 +147,8 @@ onEachStorage('Tenants', (shop) => {
     expect(await titlesOf(ours)).toEqual(['Ours', 'Secret']);
   });
 
-  it('keep their requests apart when they come at the same time', async () => {
-    const clients = await Promise.all(Array.from({ length: 5 }, () => shop.tenant()));
+  it('do not mix concurrent requests', async () => {
+    const clients = await Promise.all(Array.from({ length: 5 }, () => shop.createTenant()));
     const answers = await Promise.all(
       Array.from({ length: 100 }, (_, n): Promise<Answer> => {
         const owner = n % clients.length;

@@ -34,7 +34,7 @@ describe.each(caches)('Behind $name, the shop', (given) => {
   beforeAll(async () => {
     const [memory] = storages;
     if (memory === undefined) throw new Error('There is no storage to run the shop on.');
-    shop = await openShop(await memory.place());
+    shop = await openShop(await memory.create());
     cache = await given.open(shop.port);
     for (const tenant of ['acme', 'globex']) {
       const client = shop.client.as(tenant);

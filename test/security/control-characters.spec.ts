@@ -36,7 +36,7 @@ describe('The command line', () => {
     ['a command', [hostile], 2],
   ])('prints no control character of %s', async (_what, args, expected) => {
     await using command = new KventProcess(args, folder);
-    const { code, stdout, stderr } = await command.ended;
+    const { code, stdout, stderr } = await command.exit;
     expect(code).toBe(expected);
     expect(`${stdout}${stderr}`).toContain('cba');
     expect(`${stdout}${stderr}`).not.toMatch(control);
@@ -45,7 +45,7 @@ describe('The command line', () => {
 
 describe('The shop', () => {
   let shop: RunningShop;
-  beforeAll(async () => void (shop = await openShop({ create: () => new MemoryProvider() })));
+  beforeAll(async () => void (shop = await openShop({ openProvider: () => new MemoryProvider() })));
   afterAll(async () => await shop[Symbol.asyncDispose]());
 
   it('sends no control character of an id back in a problem', async () => {

@@ -28,8 +28,8 @@ const Visits = defineStream('visit', {
 
 describe.each(storages)('A person’s data that was deleted, on $name', (given) => {
   it('is in no row: neither as a value nor in events and snapshots; of a stream its id and version stay', async () => {
-    await using place = await given.place();
-    const provider = place.create();
+    await using place = await given.create();
+    const provider = place.openProvider();
     await using storage = await openStorage(provider, { tenant: 'acme' });
     const events = new EventStore(storage);
     await using _closing = { [Symbol.asyncDispose]: () => events.close() };
@@ -49,8 +49,8 @@ describe.each(storages)('A person’s data that was deleted, on $name', (given) 
   });
 
   it('is in no row when the whole tenant was dropped, and other tenants keep theirs', async () => {
-    await using place = await given.place();
-    const provider = place.create();
+    await using place = await given.create();
+    const provider = place.openProvider();
     await using storage = await openStorage(provider, { tenant: 'acme' });
     const people = storage.store(People);
     await people.set('p-1', { name });

@@ -195,8 +195,8 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
   let provider: StorageProvider;
 
   beforeAll(async () => {
-    const place = await given.place();
-    provider = place.create();
+    const place = await given.create();
+    provider = place.openProvider();
     let tenant = 'globex';
     const storage = await openKeyValueStorage({ provider, tenant: () => tenant });
     const events = new EventStore(storage);

@@ -58,7 +58,7 @@ describe.each(storages)('A hostile row, on $name', (given) => {
   it.each(hostile)(
     'with %s is refused by import and by copy, and the storage opens and reads as before',
     async (_what, row) => {
-      await using place = await given.place();
+      await using place = await given.create();
       const reads = async (provider: StorageProvider): Promise<void> => {
         expect(await provider.administration.import('tenant:acme', [sound])).toBe(1);
         expect(await codeOf(provider.administration.import('tenant:acme', [sound, row]))).toBe(
@@ -70,11 +70,11 @@ describe.each(storages)('A hostile row, on $name', (given) => {
         ).toBe('STORAGE_CORRUPT');
       };
       {
-        await using first = await opened(place.create());
+        await using first = await opened(place.openProvider());
         await reads(first.provider);
       }
-      await using storage = await openStorage(place.create(), { tenant: 'acme' });
-      if (!given.survives) return void expect(await storage.store(Notes).count()).toBe(0);
+      await using storage = await openStorage(place.openProvider(), { tenant: 'acme' });
+      if (!given.durable) return void expect(await storage.store(Notes).count()).toBe(0);
       const texts: string[] = [];
       for await (const { value } of storage.store(Notes).list()) texts.push(value.text);
       expect(texts).toEqual(['sound']);
@@ -104,7 +104,7 @@ describe('A backup whose one line never ends', () => {
       await using command = new KventProcess(['restore', '--from', from, '--to', to], folder, {
         env: { NODE_OPTIONS: '--max-old-space-size=64' },
       });
-      const { code, stderr } = await command.ended;
+      const { code, stderr } = await command.exit;
       expect([code, stderr]).toEqual([1, expect.stringContaining('backupLineBytesMax')]);
       await using restored = await opened(new MemoryProvider());
       expect(await restored.provider.administration.databases()).toEqual([]);

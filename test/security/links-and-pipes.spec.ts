@@ -155,7 +155,7 @@ async function opened(directory: string): Promise<void> {
 
 async function kvent(args: readonly string[], cwd: string): Promise<void> {
   await using command = new KventProcess(args, cwd);
-  const { code, stderr } = await command.ended;
+  const { code, stderr } = await command.exit;
   if (code !== 0) throw new Error(stderr);
 }
 

@@ -34,7 +34,7 @@ describe('A long text from a client', () => {
   let shop: RunningShop;
   let acme: Client;
   beforeAll(async () => {
-    shop = await openShop({ create: () => new MemoryProvider() });
+    shop = await openShop({ openProvider: () => new MemoryProvider() });
     acme = shop.client.as('acme');
   });
   afterAll(async () => await shop[Symbol.asyncDispose]());

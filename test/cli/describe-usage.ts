@@ -1,25 +1,25 @@
-/** How the command is called, and what it says when it is not. */
+/** The help of the command, and its messages about wrong arguments. */
 import { cp, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KventProcess, root } from './kvent.js';
-import { acme, raw, Workplace } from './workplace.js';
+import { acme, rawRow, Workspace } from './workspace.js';
 
-let place: Workplace;
+let workspace: Workspace;
 
-export function calling(): void {
+export function describeUsage(): void {
   describe('kvent', () => {
     beforeEach(async () => {
-      place = await Workplace.create();
+      workspace = await Workspace.create();
     });
-    afterEach(() => place[Symbol.asyncDispose]());
+    afterEach(() => workspace[Symbol.asyncDispose]());
 
-    it('tells its commands, their options and its version on stdout', async () => {
-      const help = await place.kvent('--help');
+    it('prints its commands, their options and its version on stdout', async () => {
+      const help = await workspace.kvent('--help');
       expect(help).toMatchObject({ code: 0, stderr: '' });
       for (const word of ['copy', 'backup', 'restore', 'salvage', 'postgres://', 'Exit codes'])
         expect(help.stdout).toContain(word);
-      const options = await place.kvent('copy', '--help');
+      const options = await workspace.kvent('copy', '--help');
       for (const word of [
         '--from <storage>',
         '--to <storage>',
@@ -34,10 +34,10 @@ export function calling(): void {
       const { version } = JSON.parse(await readFile(join(root, 'libs/cli/package.json'), 'utf8')) as {
         version: string;
       };
-      expect(await place.kvent('--version')).toMatchObject({ code: 0, stdout: `${version}\n` });
+      expect(await workspace.kvent('--version')).toMatchObject({ code: 0, stdout: `${version}\n` });
     });
 
-    it('says what is wrong, and ends with 2', async () => {
+    it('reports wrong arguments and exits with 2', async () => {
       const cases = [
         [[], 'Usage: kvent'],
         [['move'], "unknown command 'move'"],
@@ -75,23 +75,24 @@ export function calling(): void {
           "JSON file data has no database 'tenant:acne'.",
         ],
       ] as const;
-      await place.store('data', { [acme]: [raw('state:state', 'a', '1')] });
-      const results = await Promise.all(cases.map(([args]) => place.kvent(...args)));
+      await workspace.createStore('data', { [acme]: [rawRow('state:state', 'a', '1')] });
+      const results = await Promise.all(cases.map(([args]) => workspace.kvent(...args)));
       for (const [index, { code, stdout, stderr }] of results.entries()) {
-        const [args, words] = cases[index] as (typeof cases)[number];
+        const [args, message] = cases[index] as (typeof cases)[number];
         expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: '' });
-        expect(stderr).toContain(words);
+        expect(stderr).toContain(message);
         expect(stderr).not.toContain('secret');
         expect(stderr).not.toMatch(/ {4}at /);
       }
     });
 
-    it('says that it is not compiled where it is not', async () => {
-      await mkdir(place.path('cli'));
-      await cp(join(root, 'libs/cli/bin'), place.path('cli/bin'), { recursive: true });
-      await cp(join(root, 'libs/cli/package.json'), place.path('cli/package.json'));
+    it('reports that it is not compiled', async () => {
+      await mkdir(workspace.path('cli'));
+      await cp(join(root, 'libs/cli/bin'), workspace.path('cli/bin'), { recursive: true });
+      await cp(join(root, 'libs/cli/package.json'), workspace.path('cli/package.json'));
       expect(
-        await new KventProcess(['--help'], place.folder, { script: place.path('cli/bin/kvent.js') }).ended,
+        await new KventProcess(['--help'], workspace.folder, { script: workspace.path('cli/bin/kvent.js') })
+          .exit,
       ).toMatchObject({
         code: 1,
         stderr: 'kvent: it is not compiled yet. In the root of the repository: npm run build\n',

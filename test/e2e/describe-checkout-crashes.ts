@@ -1,28 +1,28 @@
-/** `kill -9` in the middle of the checkout: what apps/storefront/README.md says of it. */
+/** `kill -9` during a checkout, as described in apps/storefront/README.md. */
 import { describe, expect, it } from '@jest/globals';
 import { openStorage } from '@kvent/key-value-storage';
 import { until } from '../postgres/until.js';
 import type { Client } from './client.js';
 import { ShopProcess } from './shop-process.js';
 import { Shoppers } from './shoppers.js';
-import { lasting } from './storages.js';
+import { durableStorages } from './storages.js';
 
-export function checkoutCrashes(): void {
-  describe.each(lasting)('The checkout, on $name', (storage) => {
-    it('sells no unit twice, makes no order twice and loses no reservation, also when it is killed in the middle and started again', async () => {
-      await using place = await storage.place();
-      // a slow card takes longer than the test: its payment is under way until the shop is killed
+export function describeCheckoutCrashes(): void {
+  describe.each(durableStorages)('The checkout, on $name', (storage) => {
+    it('sells no unit twice, creates no order twice and loses no reservation if the shop is killed and restarted', async () => {
+      await using place = await storage.create();
+      // A slow card takes longer than the test: its payment is in progress until the shop is
+      // killed.
       const options = {
         storage: place.setting,
         env: { STOREFRONT_BANK: 'unreliable', STOREFRONT_SLOW_CARD_MS: '3600000' },
       };
       const shoppers = new Shoppers();
       await using first = await ShopProcess.open(options);
-      await shoppers.begin(first.client);
-      const order = await payingSlowly(first.client.as('acme'));
-      const shopping = shoppers.shop(first.client);
-      // at this moment some have ordered and not paid, so nobody has to be quick to kill it before
-      // all are done
+      await shoppers.prepare(first.client);
+      const order = await startSlowPayment(first.client.as('acme'));
+      const shopping = shoppers.shopAt(first.client);
+      // At this point some shoppers have ordered and not paid, so the kill needs no exact moment.
       await Promise.race([shoppers.reached({ ordered: 15, paid: 5 }), shopping]);
       await first.kill('SIGKILL');
       expect(await shopping).toBe(false);
@@ -30,29 +30,28 @@ export function checkoutCrashes(): void {
       await using second = await ShopProcess.open(options);
       const acme = second.client.as('acme');
       await assertHeld(acme, order);
-      expect(await shoppers.shop(second.client)).toBe(true);
-      await shoppers.assertTrue(second.client);
-      await assertFreeAgain(acme, order);
+      expect(await shoppers.shopAt(second.client)).toBe(true);
+      await shoppers.assertConsistent(second.client);
+      await assertPayable(acme, order);
       expect(await second.kill('SIGTERM')).toMatchObject({ code: 0 });
-      await using kept = await openStorage(place.create());
+      await using kept = await openStorage(place.openProvider());
       await shoppers.assertBooks(kept);
     });
   });
 }
 
-/** An order whose payment is under way for as long as the shop lives. */
-async function payingSlowly(acme: Client): Promise<string> {
+/** An order whose payment stays in progress until the shop is killed. */
+async function startSlowPayment(acme: Client): Promise<string> {
   await acme.put('/carts/slow/items/pen', { quantity: 7 });
   const { body } = await acme.post('/orders', { cart: 'slow' }, { 'Idempotency-Key': 'slow' });
   const { id } = body as { id: string };
-  let isOver = true;
+  let isPaymentOver = true;
   await until('the slow payment holds its order', async () => {
-    if (isOver) {
-      // the first time; and again where the machine has stood still until the payment had lost its
-      // order
-      isOver = false;
+    if (isPaymentOver) {
+      // The first time, and again if a stalled machine let the session of the payment expire.
+      isPaymentOver = false;
       acme.post(`/orders/${id}/payment`, { card: 'slow' }).then(
-        () => (isOver = true),
+        () => (isPaymentOver = true),
         () => undefined, // the shop was killed
       );
     }
@@ -63,17 +62,17 @@ async function payingSlowly(acme: Client): Promise<string> {
   return id;
 }
 
-/** Its holder is dead, and nobody knows yet. */
+/** The session of the killed process still holds the order. */
 async function assertHeld(acme: Client, order: string): Promise<void> {
   const answer = await acme.post(`/orders/${order}/payment`, { card: 'ok' });
-  // where the machine is slow, its time may be over already
+  // On a slow machine the session may have expired already.
   if (answer.status !== 423) return void expect(answer).toMatchObject({ status: 502 });
   expect(Number(answer.headers.get('retry-after'))).toBeLessThanOrEqual(5);
   expect((await acme.get(`/orders/${order}`)).body).toMatchObject({ status: 'placed' });
   expect((await acme.get('/stock/pen')).body).toMatchObject({ onHand: 500, reserved: 7 });
 }
 
-async function assertFreeAgain(acme: Client, order: string): Promise<void> {
+async function assertPayable(acme: Client, order: string): Promise<void> {
   await until('the order is paid', async () => {
     const answer = await acme.post(`/orders/${order}/payment`, { card: 'ok' });
     if (answer.status !== 423 && answer.status !== 502)

@@ -1,4 +1,4 @@
-/** `npm start`, as people meet it: what it prints, and what it says when it cannot. */
+/** `npm start`: what it prints when it starts, and when it cannot. */
 import { createServer, type AddressInfo } from 'node:net';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -9,23 +9,23 @@ import { etagOf } from './client.js';
 import { Load } from './load.js';
 import { bash } from './shell.js';
 import { openShop } from './shop.js';
-import { ShopProcess, type Ended, type StartOptions } from './shop-process.js';
-import { shared } from './storages.js';
+import { ShopProcess, type Exit, type StartOptions } from './shop-process.js';
+import { sharedStorages } from './storages.js';
 
-const own = 'data/storefront';
+const ownDirectory = 'data/storefront';
 let cwd: string;
 
-const refusal = async (options: StartOptions): Promise<Ended> =>
-  await new ShopProcess({ cwd, ...options }).ended;
+const refusal = async (options: StartOptions): Promise<Exit> =>
+  await new ShopProcess({ cwd, ...options }).exit;
 const oneLine = (text: string): object => ({ code: 1, stdout: '', stderr: `${text}\n` });
 
-export function startUp(): void {
-  describe('npm start', inFolderOfItsOwn(opens));
-  describe('The shop does not open, and says why in one line,', inFolderOfItsOwn(refuses));
-  describe('From one start to the next', inFolderOfItsOwn(remembers));
+export function describeStartUp(): void {
+  describe('npm start', inTemporaryFolder(starts));
+  describe('The shop does not start, and prints one line,', inTemporaryFolder(refusals));
+  describe('From one start to the next', inTemporaryFolder(restarts));
 }
 
-const inFolderOfItsOwn = (tests: () => void) => (): void => {
+const inTemporaryFolder = (tests: () => void) => (): void => {
   beforeEach(async () => {
     cwd = await mkdtemp(join(tmpdir(), 'kvent-start-'));
   });
@@ -33,8 +33,8 @@ const inFolderOfItsOwn = (tests: () => void) => (): void => {
   tests();
 };
 
-function opens(): void {
-  it('builds what it needs, and runs the shop', async () => {
+function starts(): void {
+  it('builds and runs the shop', async () => {
     const { scripts } = JSON.parse(
       await readFile(join(import.meta.dirname, '../../package.json'), 'utf8'),
     ) as {
@@ -46,10 +46,10 @@ function opens(): void {
     });
   });
 
-  it('opens two demo shops on files in ./data, and prints lines that work as they are printed', async () => {
+  it('opens two demo shops on files in ./data, and prints commands that work', async () => {
     await using shop = await ShopProcess.open({ cwd });
     expect(shop.printed).toBe(openingLines(shop.port));
-    expect(existsSync(join(cwd, own))).toBe(true);
+    expect(existsSync(join(cwd, ownDirectory))).toBe(true);
     expect((await shop.client.get('/tenants')).body).toEqual({
       items: [
         { id: 'acme', name: 'Acme' },
@@ -59,14 +59,14 @@ function opens(): void {
 
     const lines = shop.printed.split('\n').filter((line) => /^( {2}\S| {4}-H)/.test(line));
     expect(lines.length).toBe(6);
-    const said = await bash(lines.join('\n'));
-    expect(said).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
-    expect(said).toMatch(/\r\nETag: "[1-9]\d*-[0-9a-z]+-\d+"\r\n/i);
-    expect(said).toContain('{"sku":"mug","title":"Mug","priceCents":850,"tags":[]}');
-    expect(said).toMatch(/\{"sku":"mug","title":"Mug","priceCents":870,"tags":\[\]\}$/);
+    const output = await bash(lines.join('\n'));
+    expect(output).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
+    expect(output).toMatch(/\r\nETag: "[1-9]\d*-[0-9a-z]+-\d+"\r\n/i);
+    expect(output).toContain('{"sku":"mug","title":"Mug","priceCents":850,"tags":[]}');
+    expect(output).toMatch(/\{"sku":"mug","title":"Mug","priceCents":870,"tags":\[\]\}$/);
   });
 
-  it('runs in memory too, and shows everything that Nest says, if asked', async () => {
+  it('runs in memory with STOREFRONT_STORAGE=memory, and logs everything with LOG=all', async () => {
     await using shop = await ShopProcess.open({ cwd, storage: 'memory', env: { LOG: 'all' } });
     expect(shop.printed).toContain('storage: memory (gone when it stops)\n');
     expect(shop.printed).not.toContain('--fresh');
@@ -76,9 +76,9 @@ function opens(): void {
   });
 }
 
-// What else it refuses is looked at in apps/storefront/src/settings.spec.ts and storage.spec.ts.
-function refuses(): void {
-  it('when its port is taken', async () => {
+// Other refusals: apps/storefront/src/settings.spec.ts and storage.spec.ts.
+function refusals(): void {
+  it('if its port is taken', async () => {
     const server = createServer();
     const port = await new Promise<number>((resolve) =>
       server.listen(0, () => resolve((server.address() as AddressInfo).port)),
@@ -91,13 +91,13 @@ function refuses(): void {
     }
   });
 
-  it('when its storage is none that it knows', async () => {
+  it('if its storage is of an unknown kind', async () => {
     const line =
       'STOREFRONT_STORAGE must be memory, a directory, file: and a directory, or postgres://user:password@host/database; got "redis:".';
     expect(await refusal({ storage: 'redis://user:secret@localhost' })).toMatchObject(oneLine(line));
   });
 
-  it('when its Postgres cannot be reached, and repeats no password', async () => {
+  it('without the password if its Postgres cannot be reached', async () => {
     const line =
       'Postgres shop@127.0.0.1:1/shop cannot be opened: connect ECONNREFUSED 127.0.0.1:1. Is it running, and is the address right? ' +
       '"docker compose up -d --wait" starts one at postgres://kvent:kvent@localhost/kvent';
@@ -106,7 +106,7 @@ function refuses(): void {
     );
   });
 
-  it('when another shop has its directory: who, and what to do; --fresh removes nothing of it', async () => {
+  it('that names the process which has its directory open; --fresh removes nothing', async () => {
     await using shop = await ShopProcess.open({ cwd });
     const acme = shop.client.as('acme');
     await acme.post('/products', { sku: 'mine', title: 'Mine', priceCents: 1 });
@@ -131,17 +131,17 @@ function refuses(): void {
       expect(await again.client.as('acme').get(`/products/${sku}`)).toMatchObject({ status: 200 });
   });
 
-  it('when it is to empty a directory that is not its own', async () => {
+  it('if --fresh would empty another directory than its own', async () => {
     await mkdir(join(cwd, 'elsewhere'));
     await writeFile(join(cwd, 'elsewhere/letter.txt'), 'Dear');
-    const line = `--fresh empties ./${own} and no other directory: remove ./elsewhere yourself.`;
+    const line = `--fresh empties ./${ownDirectory} and no other directory: remove ./elsewhere yourself.`;
     expect(await refusal({ storage: './elsewhere', args: ['--fresh'] })).toMatchObject(oneLine(line));
     expect(await readFile(join(cwd, 'elsewhere/letter.txt'), 'utf8')).toBe('Dear');
   });
 }
 
-function remembers(): void {
-  it('what was removed from the demo data stays removed, and everything is new after --fresh', async () => {
+function restarts(): void {
+  it('deleted demo data stay deleted, and --fresh restores them', async () => {
     await using first = await ShopProcess.open({ cwd });
     await changeDemoData(first);
     expect(await first.kill('SIGTERM')).toMatchObject({ code: 0, stderr: '' });
@@ -155,29 +155,28 @@ function remembers(): void {
     expect(await statusesOf(third)).toEqual({ mug: 200, mine: 404, hooli: 404 });
   });
 
-  // A server keeps the data: what a shop leaves behind when it ends is less than on files, so one
-  // life shows all of it.
-  for (const storage of shared)
-    it(`on ${storage.name}, everything that was answered before a kill -9 and a SIGTERM under load is there, and new after --fresh`, async () => {
-      await using place = await storage.place();
+  // The server keeps the data, so one sequence of starts covers all cases.
+  for (const storage of sharedStorages)
+    it(`on ${storage.name}, every acknowledged write is stored after a kill -9 and a SIGTERM under load, and --fresh restores the demo data`, async () => {
+      await using place = await storage.create();
       const options: StartOptions = { cwd, storage: place.setting };
       const load = new Load();
       await using first = await ShopProcess.open(options);
       expect(first.printed).toContain(
-        `storage: ${toldOf(place.setting)} (durable, any number of processes)\n`,
+        `storage: ${descriptionOf(place.setting)} (durable, any number of processes)\n`,
       );
       expect(first.printed).toContain('Again from scratch: npm start -- --fresh\n');
       await changeDemoData(first);
-      await load.begin(first.client);
+      await load.prepare(first.client);
       await endUnderLoad(first, 'SIGKILL', load, 150);
 
       await using second = await ShopProcess.open(options);
       expect(await statusesOf(second)).toEqual({ mug: 404, mine: 200, hooli: 200 });
-      await load.assertThere(second.client);
+      await load.assertAllWritten(second.client);
       expect(await endUnderLoad(second, 'SIGTERM', load, 300)).toMatchObject({ code: 0, stderr: '' });
 
       await using other = await openShop(place);
-      await load.assertThere(other.client);
+      await load.assertAllWritten(other.client);
       await using third = await ShopProcess.open({ ...options, args: ['--fresh'] });
       expect(await statusesOf(third)).toEqual({ mug: 200, mine: 404, hooli: 404 });
     });
@@ -195,20 +194,20 @@ async function endUnderLoad(
   signal: NodeJS.Signals,
   load: Load,
   writes: number,
-): Promise<Ended> {
-  const working = load.work(shop.client);
+): Promise<Exit> {
+  const working = load.writeTo(shop.client);
   await load.reached(writes);
   const ended = await shop.kill(signal);
   await working;
   return ended;
 }
 
-/** As the shop names a Postgres: without the password. */
-function toldOf(url: string): string {
+/** The description of a Postgres storage, without the password. */
+function descriptionOf(url: string): string {
   const { username, password, host, pathname } = new URL(url);
-  const told = `Postgres ${username}@${host}${pathname}`;
-  if (password !== '') expect(told).not.toContain(password);
-  return told;
+  const description = `Postgres ${username}@${host}${pathname}`;
+  if (password !== '') expect(description).not.toContain(password);
+  return description;
 }
 
 async function statusesOf({ client }: ShopProcess): Promise<Record<string, number>> {

@@ -1,17 +1,17 @@
-/** A folder of its own for each test, and what stands in the storages below it. */
+/** A temporary folder for one test of the command, and the rows that its storages hold. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JsonFileProvider, type StorageProvider } from '@kvent/key-value-storage';
 import type { RawRow, Row } from '@kvent/key-value-storage/provider';
-import { KventProcess, type Ended } from './kvent.js';
+import { KventProcess, type Exit } from './kvent.js';
 
 export const acme = 'tenant:acme';
 export const globex = 'tenant:globex';
 export const hour = 3_600_000;
 
-/** What a command says with `--json`. */
-export interface Told {
+/** What a command prints with `--json`. */
+export interface CommandReport {
   readonly command: string;
   readonly from: string;
   readonly to: string;
@@ -27,39 +27,39 @@ export interface Told {
   }[];
 }
 
-export class Workplace implements AsyncDisposable {
+export class Workspace implements AsyncDisposable {
   readonly folder: string;
 
   private constructor(folder: string) {
     this.folder = folder;
   }
 
-  static async create(): Promise<Workplace> {
-    return new Workplace(await mkdtemp(join(tmpdir(), 'kvent-cli-')));
+  static async create(): Promise<Workspace> {
+    return new Workspace(await mkdtemp(join(tmpdir(), 'kvent-cli-')));
   }
 
   path(name: string): string {
     return join(this.folder, name);
   }
 
-  async kvent(...args: readonly string[]): Promise<Ended> {
-    return await new KventProcess(args, this.folder).ended;
+  async kvent(...args: readonly string[]): Promise<Exit> {
+    return await new KventProcess(args, this.folder).exit;
   }
 
-  /** Fails where the command did. */
-  async told(...args: readonly string[]): Promise<Told> {
+  /** Runs a command with `--json` and returns its report. Throws if the command fails. */
+  async run(...args: readonly string[]): Promise<CommandReport> {
     const { code, stdout, stderr } = await this.kvent(...args, '--json');
     if (code !== 0) throw new Error(`kvent ${args.join(' ')} ended with ${String(code)}: ${stderr}`);
-    return JSON.parse(stdout) as Told;
+    return JSON.parse(stdout) as CommandReport;
   }
 
   start(...args: readonly string[]): KventProcess {
     return new KventProcess(args, this.folder);
   }
 
-  /** A directory of JsonFileProvider with these rows. */
-  async store(name: string, databases: Readonly<Record<string, Iterable<RawRow>>>): Promise<void> {
-    await opened(
+  /** Creates a directory of JsonFileProvider with these rows. */
+  async createStore(name: string, databases: Readonly<Record<string, Iterable<RawRow>>>): Promise<void> {
+    await withOpened(
       new JsonFileProvider({ directory: this.path(name), lockTimeoutMs: 0 }),
       async ({ administration }) => {
         for (const [database, rows] of Object.entries(databases)) await administration.import(database, rows);
@@ -67,7 +67,7 @@ export class Workplace implements AsyncDisposable {
     );
   }
 
-  /** What a directory holds. It must be free. */
+  /** The rows of a directory, which no process may have open. */
   async rows(name: string): Promise<Readonly<Record<string, readonly RawRow[]>>> {
     return await rowsOf(
       new JsonFileProvider({ directory: this.path(name), create: 'never', lockTimeoutMs: 0 }),
@@ -79,12 +79,12 @@ export class Workplace implements AsyncDisposable {
   }
 }
 
-/** Everything that a provider holds; it is opened for that. */
+/** All rows of a provider, which is opened for this. */
 export async function rowsOf(
   provider: StorageProvider,
 ): Promise<Readonly<Record<string, readonly RawRow[]>>> {
   const found: Record<string, RawRow[]> = {};
-  await opened(provider, async ({ administration }) => {
+  await withOpened(provider, async ({ administration }) => {
     for (const database of await administration.databases()) {
       const rows: RawRow[] = [];
       for await (const row of administration.export(database)) rows.push(row);
@@ -94,7 +94,7 @@ export async function rowsOf(
   return found;
 }
 
-export async function opened<R>(
+export async function withOpened<R>(
   provider: StorageProvider,
   work: (provider: StorageProvider) => Promise<R>,
 ): Promise<R> {
@@ -106,7 +106,7 @@ export async function opened<R>(
   }
 }
 
-export const raw = (container: string, entity: string, key: string, row: Partial<Row> = {}): RawRow => ({
+export const rawRow = (container: string, entity: string, key: string, row: Partial<Row> = {}): RawRow => ({
   container,
   entity,
   key,
@@ -118,47 +118,47 @@ export const raw = (container: string, entity: string, key: string, row: Partial
   },
 });
 
-/** A row of each kind that there is, in order: what expires, does so in a day. */
-export function everyKind(): readonly RawRow[] {
+/** One row of each kind, in key order. Those with an expiry expire in a day. */
+export function rowsOfEveryKind(): readonly RawRow[] {
   const expiresAt = Date.now() + 24 * hour;
   return [
-    raw('counter:counter', 'views', 'mug', { value: { kind: 'number', number: 2n ** 63n - 1n } }),
-    raw('event:order', 'o-1', '1', {
+    rawRow('counter:counter', 'views', 'mug', { value: { kind: 'number', number: 2n ** 63n - 1n } }),
+    rawRow('event:order', 'o-1', '1', {
       value: { kind: 'json', text: '{"type":"placed","text":"\\u0000 \\ud800 \u2028 😀"}' },
     }),
-    raw('event:order', 'o-1', '2', {
+    rawRow('event:order', 'o-1', '2', {
       version: '2',
       value: { kind: 'json', text: '{ "b": 1,\n "a": 12345678901234567890 }' },
     }),
-    raw('fence:order', 'o-1', 'token', { value: { kind: 'number', number: -3n } }),
-    raw('head:order', '', 'o-1', { value: { kind: 'number', number: 2n } }),
-    raw('head:order', '', 'o-2', {
+    rawRow('fence:order', 'o-1', 'token', { value: { kind: 'number', number: -3n } }),
+    rawRow('head:order', '', 'o-1', { value: { kind: 'number', number: 2n } }),
+    rawRow('head:order', '', 'o-2', {
       value: { kind: 'json', text: '{"version":5,"session":"s","commit":"c"}' },
     }),
-    raw('mark:order', 'o-1', 'once', { expiresAt, ttlMs: 25 * hour }),
-    raw('snapshot:order', 'o-1', '1'),
-    raw('state:state', 'image', 'logo', { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255, 10) } }),
-    raw('state:state', 'product', 'mug', { expiresAt: expiresAt + 1, ttlMs: 48 * hour }),
-    raw('state:state', 'product', 'tea', { version: '1', updatedAt: 1 }),
+    rawRow('mark:order', 'o-1', 'once', { expiresAt, ttlMs: 25 * hour }),
+    rawRow('snapshot:order', 'o-1', '1'),
+    rawRow('state:state', 'image', 'logo', { value: { kind: 'bytes', bytes: Uint8Array.of(0, 255, 10) } }),
+    rawRow('state:state', 'product', 'mug', { expiresAt: expiresAt + 1, ttlMs: 48 * hour }),
+    rawRow('state:state', 'product', 'tea', { version: '1', updatedAt: 1 }),
   ];
 }
-export const lease = (): RawRow =>
-  raw('lease:order', 'o-2', 'lease', { expiresAt: Date.now() + hour, ttlMs: hour });
+export const leaseRow = (): RawRow =>
+  rawRow('lease:order', 'o-2', 'lease', { expiresAt: Date.now() + hour, ttlMs: hour });
 
-export function* many(count = 8_000): Generator<RawRow> {
+export function* manyRows(count = 8_000): Generator<RawRow> {
   for (let index = 0; index < count; index += 1)
-    yield raw('state:state', 'product', String(index).padStart(6, '0'), {
+    yield rawRow('state:state', 'product', String(index).padStart(6, '0'), {
       value: { kind: 'json', text: `{"title":"Mug ${index}"}` },
     });
 }
 
 /**
- * Runs a command on so many rows that it is in the middle of them when `end` ends it, which may be
- * late on a busy machine: a command that was done by then is run again, with twice as many rows.
+ * Runs a command and interrupts it (`attempt`) while it works. On a busy machine the interruption
+ * may come too late: an attempt that ended before it is repeated with twice as many rows.
  */
-export async function endInTheMiddle(
-  attempt: (rows: number) => Promise<Ended>,
-): Promise<{ readonly ended: Ended; readonly rows: number }> {
+export async function interruptMidway(
+  attempt: (rows: number) => Promise<Exit>,
+): Promise<{ readonly ended: Exit; readonly rows: number }> {
   for (let rows = 8_000; ; rows *= 2) {
     const ended = await attempt(rows);
     if (ended.code !== 0 && ended.stdout === '') return { ended, rows };

@@ -1,16 +1,16 @@
 /**
- * Rivals: one who is always faster, to the end of the attempts, on memory alone, for what is looked
- * at stands above the storage; and the same shop a second time.
+ * Concurrent writers: conflicts up to the last attempt, on memory alone, because this does not
+ * depend on the storage; and two shops on one storage.
  */
 import { describe, expect, it } from '@jest/globals';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import type { Batch, CommitResult } from '@kvent/key-value-storage/provider';
 import { openShop, type RunningShop } from './shop.js';
-import { twoShops } from './two-shops.js';
+import { describeTwoShops } from './describe-two-shops.js';
 
-/** Answers that somebody was faster, so often, to whoever writes what they have read. */
-class RivalProvider extends MemoryProvider {
-  wins = 0;
+/** Returns a conflict for the next `conflicts` batches that check a version. */
+class ConflictingProvider extends MemoryProvider {
+  conflicts = 0;
 
   override async commit(
     batches: readonly Batch[],
@@ -19,8 +19,8 @@ class RivalProvider extends MemoryProvider {
     const [check] = batches
       .flatMap(({ checks }) => checks)
       .filter(({ expected }) => typeof expected === 'object');
-    if (this.wins === 0 || check === undefined) return await super.commit(batches, options);
-    this.wins -= 1;
+    if (this.conflicts === 0 || check === undefined) return await super.commit(batches, options);
+    this.conflicts -= 1;
     return batches.map(() => ({
       outcome: 'conflict',
       address: check.address,
@@ -30,9 +30,9 @@ class RivalProvider extends MemoryProvider {
   }
 }
 
-/** Lets something happen right before the first order is written. */
-class InterruptedProvider extends MemoryProvider {
-  meanwhile: (() => Promise<unknown>) | undefined;
+/** Runs `beforeOrder` right before the first commit of an order. */
+class InterleavingProvider extends MemoryProvider {
+  beforeOrder: (() => Promise<unknown>) | undefined;
 
   override async commit(
     batches: readonly Batch[],
@@ -41,66 +41,66 @@ class InterruptedProvider extends MemoryProvider {
     const isOrder = batches.some(({ changes }) =>
       changes.some(({ address }) => address.container === 'event:order'),
     );
-    const work = isOrder ? this.meanwhile : undefined;
-    if (isOrder) this.meanwhile = undefined;
+    const work = isOrder ? this.beforeOrder : undefined;
+    if (isOrder) this.beforeOrder = undefined;
     await work?.();
     return await super.commit(batches, options);
   }
 }
 
-async function open(): Promise<{ shop: RunningShop; rival: RivalProvider }> {
-  const rival = new RivalProvider();
-  return { shop: await openShop({ create: () => rival }), rival };
+async function open(): Promise<{ shop: RunningShop; provider: ConflictingProvider }> {
+  const provider = new ConflictingProvider();
+  return { shop: await openShop({ openProvider: () => provider }), provider };
 }
 
-twoShops();
+describeTwoShops();
 
-describe('Against rivals who are faster', () => {
-  it('a price change is tried again, and says how often', async () => {
-    const { shop, rival } = await open();
+describe('With conflicts', () => {
+  it('a price change is retried, and the answer has the number of attempts', async () => {
+    const { shop, provider } = await open();
     await using _ = shop;
-    rival.wins = 3;
+    provider.conflicts = 3;
     const answer = await shop.client.as('acme').post('/products/mug/price-changes', { by: 1 });
     expect(answer).toMatchObject({ status: 200, body: { priceCents: 851 } });
     expect(answer.headers.get('storefront-attempts')).toBe('4');
   });
 
-  it('a price change gives up in the end, and says when to come back', async () => {
-    const { shop, rival } = await open();
+  it('a price change fails after the last attempt, with Retry-After', async () => {
+    const { shop, provider } = await open();
     await using _ = shop;
-    rival.wins = Infinity;
+    provider.conflicts = Infinity;
     const answer = await shop.client.as('acme').post('/products/mug/price-changes', { by: 1 });
     expect(answer).toMatchObject({ status: 409, body: { code: 'STORAGE_CONFLICT', retryable: true } });
     expect(answer.headers.get('retry-after')).toMatch(/^[1-9]\d*$/);
-    rival.wins = 0;
+    provider.conflicts = 0;
     expect((await shop.client.as('acme').get('/products/mug')).body).toMatchObject({ priceCents: 850 });
   });
 
-  it('an order is tried again, and so is all that becomes of it', async () => {
-    const { shop, rival } = await open();
+  it('an order and its shipment are retried', async () => {
+    const { shop, provider } = await open();
     await using _ = shop;
     const acme = shop.client.as('acme');
     await acme.put('/carts/c1/items/mug', { quantity: 3 });
-    rival.wins = 5;
+    provider.conflicts = 5;
     const placed = await acme.post('/orders', { cart: 'c1' }, { 'Idempotency-Key': 'k1' });
     expect(placed).toMatchObject({ status: 201, body: { status: 'placed' } });
     const { id } = placed.body as { id: string };
     await acme.post(`/orders/${id}/payment`, { card: 'ok' });
-    rival.wins = 5;
+    provider.conflicts = 5;
     expect(await acme.post(`/orders/${id}/shipment`)).toMatchObject({
       status: 200,
       body: { status: 'shipped' },
     });
-    expect(rival.wins).toBe(0);
+    expect(provider.conflicts).toBe(0);
     expect((await acme.get('/stock/mug')).body).toMatchObject({ onHand: 7, reserved: 0 });
   });
 
-  it('what is put into a cart while it is ordered is ordered too, and not lost', async () => {
-    const provider = new InterruptedProvider();
-    await using shop = await openShop({ create: () => provider });
+  it('an item that is added to a cart during its order is ordered too', async () => {
+    const provider = new InterleavingProvider();
+    await using shop = await openShop({ openProvider: () => provider });
     const acme = shop.client.as('acme');
     await acme.put('/carts/c1/items/mug', { quantity: 1 });
-    provider.meanwhile = () => acme.put('/carts/c1/items/pen', { quantity: 2 });
+    provider.beforeOrder = () => acme.put('/carts/c1/items/pen', { quantity: 2 });
     const placed = await acme.post('/orders', { cart: 'c1' }, { 'Idempotency-Key': 'k1' });
     expect(placed).toMatchObject({
       status: 201,
@@ -114,22 +114,22 @@ describe('Against rivals who are faster', () => {
     expect(await acme.get('/carts/c1')).toMatchObject({ status: 404 });
   });
 
-  it('goods that are gone while an order is written are not sold', async () => {
-    const provider = new InterruptedProvider();
-    await using shop = await openShop({ create: () => provider });
+  it('goods that are reserved during an order are not sold twice', async () => {
+    const provider = new InterleavingProvider();
+    await using shop = await openShop({ openProvider: () => provider });
     const acme = shop.client.as('acme');
     for (const cart of ['c1', 'c2']) await acme.put(`/carts/${cart}/items/mug`, { quantity: 6 });
-    provider.meanwhile = () => acme.post('/orders', { cart: 'c2' }, { 'Idempotency-Key': 'k2' });
+    provider.beforeOrder = () => acme.post('/orders', { cart: 'c2' }, { 'Idempotency-Key': 'k2' });
     expect(await acme.post('/orders', { cart: 'c1' }, { 'Idempotency-Key': 'k1' })).toMatchObject({
       status: 409,
       body: { code: 'INSUFFICIENT_STOCK', needed: 6, available: 4 },
     });
   });
 
-  it('a stale If-Match is not tried again: it is the client who has to look', async () => {
-    const { shop, rival } = await open();
+  it('an old If-Match is not retried: the client must read again', async () => {
+    const { shop, provider } = await open();
     await using _ = shop;
-    rival.wins = 1;
+    provider.conflicts = 1;
     const acme = shop.client.as('acme');
     const etag = (await acme.get('/products/mug')).headers.get('etag') as string;
     const body = { title: 'Mug', priceCents: 1 };
@@ -137,6 +137,6 @@ describe('Against rivals who are faster', () => {
       status: 412,
       body: { retryable: false },
     });
-    expect(rival.wins).toBe(0);
+    expect(provider.conflicts).toBe(0);
   });
 });

@@ -1,45 +1,42 @@
-/**
- * Whatever ends the running shop, every write that it has answered with 2xx is there when it opens
- * again.
- */
+/** However the shop ends, every write with a 2xx answer is stored when it starts again. */
 import { describe, expect, it } from '@jest/globals';
 import { Load } from './load.js';
 import { ShopProcess } from './shop-process.js';
-import { lasting, type StorageUnderTest } from './storages.js';
+import { durableStorages, type StorageUnderTest } from './storages.js';
 
-export function crashes(): void {
-  for (const storage of lasting.filter((each) => !each.shared))
-    describe(`What was answered, on ${storage.name},`, () => survives(storage));
+export function describeCrashes(): void {
+  for (const storage of durableStorages.filter((each) => !each.shared))
+    describe(`Every acknowledged write, on ${storage.name},`, () => survives(storage));
 }
 
 function survives(storage: StorageUnderTest): void {
-  it('is there after a SIGTERM under load, which ends the shop all the same', async () => {
-    await using place = await storage.place();
+  it('is stored after a SIGTERM under load, which ends the shop', async () => {
+    await using place = await storage.create();
     const load = new Load();
     await using first = await ShopProcess.open({ storage: place.setting });
-    await load.begin(first.client);
-    const working = load.work(first.client);
+    await load.prepare(first.client);
+    const working = load.writeTo(first.client);
     await load.reached(200);
     expect(await first.kill('SIGTERM')).toMatchObject({ code: 0, stderr: '' });
     await working;
     await using second = await ShopProcess.open({ storage: place.setting });
-    await load.assertThere(second.client);
+    await load.assertAllWritten(second.client);
   });
 
-  it('is there after three kill -9 in a row, each under load', async () => {
-    await using place = await storage.place();
+  it('is stored after three kill -9 in a row, each under load', async () => {
+    await using place = await storage.create();
     const load = new Load();
     for (let round = 1; round <= 3; round += 1) {
       await using shop = await ShopProcess.open({ storage: place.setting });
-      if (round === 1) await load.begin(shop.client);
-      else await load.assertThere(shop.client);
-      const working = load.work(shop.client);
+      if (round === 1) await load.prepare(shop.client);
+      else await load.assertAllWritten(shop.client);
+      const working = load.writeTo(shop.client);
       await load.reached(round * 150);
       expect(await shop.kill('SIGKILL')).toMatchObject({ signal: 'SIGKILL' });
       await working;
     }
     await using last = await ShopProcess.open({ storage: place.setting });
-    await load.assertThere(last.client);
+    await load.assertAllWritten(last.client);
     expect(
       await last.client.as('load').post('/products', { sku: 'after', title: 'After', priceCents: 1 }),
     ).toMatchObject({ status: 201 });
