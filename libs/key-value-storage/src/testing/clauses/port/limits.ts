@@ -167,11 +167,12 @@ async function fillWithLarge(
   subject: Subject,
   count: number,
 ): Promise<ReadonlyMap<string, ReturnType<typeof json>>> {
+  const noise = makeNoise(largest + count);
   const rows = new Map<string, ReturnType<typeof json>>();
   for (let index = 0; index < count; index += 1)
     rows.set(
       `key-${String(index).padStart(2, '0')}`,
-      json(JSON.stringify(index % 2 === 0 ? 'x'.repeat(largest) : noise(index, largest))),
+      json(JSON.stringify(index % 2 === 0 ? 'x'.repeat(largest) : noise.slice(index, index + largest))),
     );
   const each = [...rows];
   for (let from = 0; from < count; from += 8)
@@ -184,14 +185,14 @@ async function fillWithLarge(
 const largest = limits.valueBytesMax - 2;
 
 /** Text that does not compress, the same each time. */
-function noise(seed: number, length: number): string {
-  let state = seed + 1;
-  let text = '';
-  while (text.length < length) {
+function makeNoise(length: number): string {
+  const parts: string[] = [];
+  let state = 1;
+  for (let size = 0; size < length; size += parts.at(-1)?.length ?? 0) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    text += state.toString(36);
+    parts.push(state.toString(36));
   }
-  return text.slice(0, length);
+  return parts.join('');
 }
 
 /** What a provider without a limit would answer: page after page, put together. */
