@@ -78,7 +78,7 @@ export {
   type EngineHealth,
   type StorageHealth,
 } from './nest/health/storage-health.indicator.js';
-export type { ProblemOptions } from './nest/http/answer-problem.js';
+export type { ProblemOptions } from './nest/http/send-problem.js';
 export { EtagInterceptor } from './nest/http/etag.interceptor.js';
 export { IfMatch } from './nest/http/if-match.decorator.js';
 export { IdempotencyKey } from './nest/http/idempotency-key.decorator.js';

@@ -30,7 +30,7 @@ class CatalogModule {}
 
 type Import = DynamicModule | Type<unknown>;
 @Module({})
-class Bare {}
+class EmptyModule {}
 
 const closing: { close(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -43,7 +43,7 @@ async function start(...imports: Import[]) {
 }
 const root = (options = {}): DynamicModule =>
   KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...options });
-const refusal = async (...imports: Import[]): Promise<{ code?: string; message: string }> => {
+const startError = async (...imports: Import[]): Promise<{ code?: string; message: string }> => {
   try {
     await start(...imports);
   } catch (error) {
@@ -52,8 +52,8 @@ const refusal = async (...imports: Import[]): Promise<{ code?: string; message: 
   throw new Error('It started.');
 };
 
-/** A memory that tells what happens to it. */
-class Watched extends MemoryProvider {
+/** A provider in memory that logs when it opens and closes. */
+class LoggingProvider extends MemoryProvider {
   constructor(
     readonly log: string[],
     readonly label = 'main',
@@ -73,7 +73,7 @@ class Watched extends MemoryProvider {
 }
 
 describe('A module', () => {
-  it('injects the stores it declares, on the storage of the root', async () => {
+  it('injects the stores that it declares, on the storage of the root', async () => {
     const app = await start(root(), CatalogModule);
     const catalog = app.get(Catalog, { strict: false });
     await catalog.products.add('shoe', { title: 'Shoe', price: 1 });
@@ -83,7 +83,7 @@ describe('A module', () => {
     expect(catalog.products).toBe(app.get(getStoreToken(Product), { strict: false }));
   });
 
-  it('injects into properties, and the same store into every module that declares it', async () => {
+  it('injects into properties; all modules that declare a store get the same one', async () => {
     @Injectable()
     class Reports {
       @InjectStore(Product) readonly products!: KeyValueStore<Product>;
@@ -94,16 +94,16 @@ describe('A module', () => {
     expect(app.get(Reports, { strict: false }).products).toBe(app.get(Catalog, { strict: false }).products);
   });
 
-  it('takes options made from what is injected, and further engines by name', async () => {
-    const Sessions = defineState<{ user: string }>('session', { provider: 'cache' });
+  it('takes options from an injected factory, and further providers by name', async () => {
+    const Session = defineState<{ user: string }>('session', { provider: 'cache' });
     @Module({
       providers: [{ provide: 'settings', useValue: { cache: new MemoryProvider() } }],
       exports: ['settings'],
     })
-    class Settings {}
+    class SettingsModule {}
     const app = await start(
       KeyValueStorageModule.forRootAsync({
-        imports: [Settings],
+        imports: [SettingsModule],
         inject: ['settings'],
         useFactory: async ({ cache }: { cache: StorageProvider }) => ({
           provider: new MemoryProvider(),
@@ -111,16 +111,16 @@ describe('A module', () => {
         }),
       }),
       CatalogModule,
-      KeyValueStorageModule.forFeature([Sessions]),
+      KeyValueStorageModule.forFeature([Session]),
     );
     await app
-      .get<KeyValueStore<{ user: string }>>(getStoreToken(Sessions), { strict: false })
+      .get<KeyValueStore<{ user: string }>>(getStoreToken(Session), { strict: false })
       .add('s', { user: 'ada' });
     const { cache } = app.get<{ cache: StorageProvider }>('settings', { strict: false });
     expect(await cache.administration.spaces('shared')).toHaveLength(1);
   });
 
-  it('lets a stub stand in for a store', async () => {
+  it('accepts a stub instead of a store', async () => {
     const stub: Pick<KeyValueStore<Product>, 'update'> = { update: () => Promise.reject(new Error('stub')) };
     const app = await Test.createTestingModule({
       providers: [Catalog, { provide: getStoreToken(Product), useValue: stub }],
@@ -130,19 +130,19 @@ describe('A module', () => {
 });
 
 describe('Two applications in one process', () => {
-  it('share nothing when the provider is a function: it is called once for each', async () => {
-    let made = 0;
-    const shared = KeyValueStorageModule.forRoot({ provider: async () => (made++, new MemoryProvider()) });
+  it('share nothing when the provider is a function, which is called once for each', async () => {
+    let calls = 0;
+    const shared = KeyValueStorageModule.forRoot({ provider: async () => (calls++, new MemoryProvider()) });
     const [one, two] = [await start(shared, CatalogModule), await start(shared, CatalogModule)];
     await one.get(Catalog, { strict: false }).products.add('shoe', { title: 'Shoe', price: 1 });
     expect(await two.get(Catalog, { strict: false }).products.count()).toBe(0);
-    expect(made).toBe(2);
+    expect(calls).toBe(2);
   });
 
-  it('may not open one instance, and the second is told where the first is', async () => {
+  it('cannot open one instance twice; the error has the call sites of both', async () => {
     const provider = new MemoryProvider();
     const first = await start(KeyValueStorageModule.forRoot({ provider }));
-    const { code, message } = await refusal(KeyValueStorageModule.forRoot({ provider }));
+    const { code, message } = await startError(KeyValueStorageModule.forRoot({ provider }));
     expect(code).toBe('INVALID_STATE');
     expect(message).toMatch(/'memory'.*already open.*module\.spec\.ts:\d+.*give a function/);
     expect(new Set(message.match(/module\.spec\.ts:\d+/g)).size).toBe(2);
@@ -152,7 +152,7 @@ describe('Two applications in one process', () => {
 });
 
 describe('The storage', () => {
-  it('is open before anything that injects it is made', async () => {
+  it('is open before the creation of a class that injects it', async () => {
     const log: string[] = [];
     @Injectable()
     class Seeder {
@@ -161,55 +161,64 @@ describe('The storage', () => {
         void storage;
       }
     }
-    await start({ module: Bare, providers: [Seeder] }, root({ provider: () => new Watched(log) }));
+    await start(
+      { module: EmptyModule, providers: [Seeder] },
+      root({ provider: () => new LoggingProvider(log) }),
+    );
     expect(log).toEqual(['main opens', 'seeder']);
   });
 
-  it('closes the first provider when the second one fails to open, and says why', async () => {
+  it('closes the first provider when the second one fails to open, and throws its error', async () => {
     const log: string[] = [];
-    const providers = { cache: () => new Watched(log, 'cache', true) };
-    const { message } = await refusal(root({ provider: () => new Watched(log), providers }), CatalogModule);
+    const providers = { cache: () => new LoggingProvider(log, 'cache', true) };
+    const { message } = await startError(
+      root({ provider: () => new LoggingProvider(log), providers }),
+      CatalogModule,
+    );
     expect(message).toBe('cache has no disk');
     expect(log).toEqual(['main opens', 'cache opens', 'main closes']);
   });
 
-  it('closes after everything that used it, on app.close() without enableShutdownHooks', async () => {
+  it('closes after the shutdown hooks of its users, on app.close() without enableShutdownHooks', async () => {
     const log: string[] = [];
     @Injectable()
-    class LastWords {
+    class LastWriter {
       constructor(@InjectStore(Product) readonly products: KeyValueStore<Product>) {}
       async onApplicationShutdown(): Promise<void> {
-        await this.products.set('last', { title: 'words', price: 0 });
-        log.push('last words');
+        await this.products.set('last', { title: 'Last', price: 0 });
+        log.push('last write');
       }
     }
     const app = await NestFactory.createApplicationContext(
       {
-        module: Bare,
-        imports: [root({ provider: () => new Watched(log) }), KeyValueStorageModule.forFeature([Product])],
-        providers: [LastWords],
+        module: EmptyModule,
+        imports: [
+          root({ provider: () => new LoggingProvider(log) }),
+          KeyValueStorageModule.forFeature([Product]),
+        ],
+        providers: [LastWriter],
       },
       { logger: false },
     );
     await app.close();
-    expect(log).toEqual(['main opens', 'last words', 'main closes']);
+    expect(log).toEqual(['main opens', 'last write', 'main closes']);
     await expect(app.get(KeyValueStorage).store(Product).get('last')).rejects.toMatchObject({
       code: 'STORAGE_NOT_OPEN',
     });
   });
 
   it('is swept every sweepEveryMs, until the application closes', async () => {
-    const awake = setInterval(() => undefined, 1_000); // the sweeper keeps nothing alive
+    const keepAlive = setInterval(() => undefined, 1_000); // the timer of the sweeper does not
     let swept: () => void;
-    const sweeping = new Promise<void>((resolve) => (swept = resolve));
-    class Sweeping extends MemoryProvider {
+    const firstSweep = new Promise<void>((resolve) => (swept = resolve));
+    class SweptProvider extends MemoryProvider {
       override sweep(limit: number): Promise<number> {
         swept();
         return super.sweep(limit);
       }
     }
-    await start(root({ provider: () => new Sweeping(), sweepEveryMs: 1 }));
-    await sweeping;
-    clearInterval(awake);
+    await start(root({ provider: () => new SweptProvider(), sweepEveryMs: 1 }));
+    await firstSweep;
+    clearInterval(keepAlive);
   });
 });

@@ -6,26 +6,26 @@ import { assertOptions, invalidOption } from '../../core/base/options.js';
 import type { ProviderFeatures, StorageProvider } from '../../core/port/storage-provider.js';
 import { StorageHost } from '../host/storage-host.js';
 
-/** One engine on the health page. `code`: why it is down. */
+/** The health of one provider. `code` is the reason when it is down. */
 export interface EngineHealth {
   readonly status: 'up' | 'down';
   readonly name: string;
   readonly features: ProviderFeatures;
   readonly code?: string;
 }
-/** What Terminus takes as the result of an indicator. */
+/** The result of an indicator for Terminus. */
 export type StorageHealth<Key extends string> = Record<
   Key,
   EngineHealth & { readonly providers?: Readonly<Record<string, EngineHealth>> }
 >;
 
-/** An address that nothing is ever written to: reading it asks whether reading works. */
+/** An address that is never written. Reading it checks that reads work. */
 const probe = { database: 'shared', container: 'state:health', entity: 'health', key: 'probe' };
 
 /**
- * Whether the storage answers, for Terminus 11 and 12: `this.health.check([() =>
- * this.storage.isHealthy('storage')])`. One tiny read of each provider; it reports their names and
- * what they promise. Terminus itself is not loaded: without it, this is a class nobody injects.
+ * A health indicator for Terminus 11 and 12: `this.health.check([() =>
+ * this.storage.isHealthy('storage')])`. It reads one small row of each provider, and reports their
+ * names and features. It does not load Terminus.
  */
 @Injectable()
 export class StorageHealthIndicator {
@@ -36,8 +36,8 @@ export class StorageHealthIndicator {
   }
 
   /**
-   * Never rejects for a storage that is down. `timeoutMs`: after which it counts as down. @default
-   * 1_000
+   * Never rejects when the storage is down. A provider is down when the read takes longer than
+   * `timeoutMs` milliseconds. @default 1_000
    */
   async isHealthy<Key extends string>(
     key: Key,
@@ -47,7 +47,7 @@ export class StorageHealthIndicator {
     const { timeoutMs = 1_000 } = options;
     if (!(timeoutMs > 0 && timeoutMs <= timerMsMax))
       throw invalidOption(
-        `isHealthy: timeoutMs is a number of milliseconds above 0; given was ${String(timeoutMs)}.`,
+        `isHealthy: timeoutMs must be a number of milliseconds above 0 and below 2^31; got ${String(timeoutMs)}.`,
       );
     const { main, named } = this.#host.engines;
     const [first, others] = await Promise.all([
@@ -78,7 +78,7 @@ async function healthOf(provider: StorageProvider, timeoutMs: number): Promise<E
     );
     return { status: 'up', name, features };
   } catch (error) {
-    // the message may name hosts and files, and health pages are often open to all
+    // no message: it may contain hosts and files, and health checks are often public
     const code =
       isStorageError(error) && error.code !== 'ABORTED'
         ? error.code

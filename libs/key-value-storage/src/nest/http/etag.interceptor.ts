@@ -4,7 +4,7 @@ import { representation, type Representation } from '../../core/store/entry.js';
 import { entityTagsIn } from './entity-tags.js';
 import {
   headerOf,
-  isAnswered,
+  hasSentHeaders,
   setHeader,
   setStatus,
   type AnyRequest,
@@ -29,7 +29,12 @@ export class EtagInterceptor implements NestInterceptor {
 }
 
 function represent(answer: unknown, request: AnyRequest, response: AnyResponse): unknown {
-  if (typeof answer !== 'object' || answer === null || !(representation in answer) || isAnswered(response))
+  if (
+    typeof answer !== 'object' ||
+    answer === null ||
+    !(representation in answer) ||
+    hasSentHeaders(response)
+  )
     return answer;
   const { body, etag } = answer[representation] as Representation;
   setHeader(response, 'ETag', `"${etag}"`);

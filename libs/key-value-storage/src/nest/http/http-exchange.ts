@@ -1,6 +1,6 @@
 /**
- * Requests and responses of Express, of Fastify, and of Node itself (what middleware and its errors
- * see on Fastify), through one small window.
+ * Access to requests and responses of Express, of Fastify, and of Node (which middleware on Fastify
+ * gets).
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 
@@ -12,7 +12,7 @@ export interface AnyRequest {
   readonly raw?: IncomingMessage;
 }
 
-/** Express and Fastify share these; a response of Node has neither `status` nor `send`. */
+/** Common to Express and Fastify. A response of Node has neither `status` nor `send`. */
 interface FrameworkResponse {
   status(code: number): unknown;
   header(name: string, value: string): unknown;
@@ -24,13 +24,13 @@ export type AnyResponse = FrameworkResponse | ServerResponse;
 const hasFramework = (response: AnyResponse): response is FrameworkResponse =>
   'send' in response && typeof response.send === 'function';
 
-/** Fastify's reply holds Node's response; Express's is one. */
+/** The response of Node. The reply of Fastify contains it; the response of Express extends it. */
 export const rawOf = (response: AnyResponse): ServerResponse =>
   ('raw' in response && response.raw !== undefined ? response.raw : response) as ServerResponse;
 
-export const isAnswered = (response: AnyResponse): boolean => rawOf(response).headersSent;
-/** Nobody is there to hear an answer. */
-export const isGone = (response: AnyResponse): boolean => rawOf(response).destroyed;
+export const hasSentHeaders = (response: AnyResponse): boolean => rawOf(response).headersSent;
+/** Whether the client has closed the connection. */
+export const isDestroyed = (response: AnyResponse): boolean => rawOf(response).destroyed;
 
 export function setHeader(response: AnyResponse, name: string, value: string): void {
   if (hasFramework(response)) response.header(name, value);
@@ -47,24 +47,24 @@ export function send(response: AnyResponse, body: string): void {
   else response.end(body);
 }
 
-/** For what went wrong once the head was sent: no second answer can follow. */
+/** Ends a response whose headers are sent, so that no problem can be sent any more. */
 export const end = (response: AnyResponse): void => {
   rawOf(response).end();
 };
 
-/** A header, one text however it was sent; `undefined` where there is none. */
+/** A header as one string, also when it was sent several times; `undefined` if it is missing. */
 export function headerOf(request: AnyRequest, name: string): string | undefined {
   const value = request.headers?.[name.toLowerCase()];
   return Array.isArray(value) ? value.join(', ') : value;
 }
 
-/** The query as it was sent, without the question mark; empty where there is none. */
+/** The query as it was sent, without the question mark; empty if there is none. */
 export function queryOf(request: AnyRequest): string {
   const url = request.originalUrl ?? request.url ?? '';
   const begin = url.indexOf('?');
   return begin === -1 ? '' : url.slice(begin + 1);
 }
 
-/** The path alone: queries may carry tokens. */
+/** The path without the query, which may contain tokens. */
 export const pathOf = (request: AnyRequest): string | undefined =>
   (request.originalUrl ?? request.url)?.split('?', 1)[0];

@@ -10,7 +10,7 @@ describe('@IdempotencyKey', () => {
   };
   const contentOf = (more: object = {}) => idempotentCallOf({ ...request, ...more })?.content;
 
-  it('gives the key, and method, path, query, body and principal as what a repeat is compared by', () => {
+  it('returns the key, with method, path, query, body and principal as the content of the call', () => {
     expect(idempotentCallOf({ ...request, user: { sub: 'ada', iat: 1 } })).toMatchObject({
       key: 'k1',
       content: { method: 'POST', path: '/orders', query: 'x=1', body: { cart: 'c1' }, principal: 'ada' },
@@ -26,26 +26,26 @@ describe('@IdempotencyKey', () => {
 
   it.each([
     ['the currency of a query', { url: '/orders?currency=EUR' }, { url: '/orders?currency=USD' }],
-    ['no query and one', { url: '/orders' }, { url: '/orders?currency=USD' }],
+    ['a missing query', { url: '/orders' }, { url: '/orders?currency=USD' }],
     ['the user', { user: { id: 1 } }, { user: { id: 2 } }],
-    ['a user and none', { user: { id: 1 } }, {}],
-    ['what authentication calls auth', { auth: { sub: 'ada' } }, { auth: { sub: 'bob' } }],
+    ['a missing user', { user: { id: 1 } }, {}],
+    ['request.auth', { auth: { sub: 'ada' } }, { auth: { sub: 'bob' } }],
     ['the method', { method: 'PUT' }, { method: 'POST' }],
-  ])('tells two requests apart by %s', (_, first, second) => {
+  ])('distinguishes two requests by %s', (_, first, second) => {
     expect(contentOf(first)).not.toEqual(contentOf(second));
   });
 
-  it('takes a user whose token was renewed for the same one', () => {
+  it('does not distinguish two tokens of one user', () => {
     expect(contentOf({ user: { sub: 'ada', exp: 1 } })).toEqual(contentOf({ user: { sub: 'ada', exp: 2 } }));
   });
 
-  it('asks who it is, where the route says how', () => {
+  it('takes the principal from the function of the route', () => {
     const principal = ({ headers }: typeof request & { headers: { key?: string } }) => headers.key;
     const call = idempotentCallOf({ ...request, headers: { ...request.headers, key: 'a' } }, { principal });
     expect(call?.content).toMatchObject({ principal: 'a' });
   });
 
-  it('refuses a request without one, unless it may do without', () => {
+  it('refuses a request without a key, unless it is optional', () => {
     expect(() => idempotentCallOf({ ...request, headers: {} })).toThrow(
       expect.objectContaining({ code: 'IDEMPOTENCY_KEY_REQUIRED' }),
     );

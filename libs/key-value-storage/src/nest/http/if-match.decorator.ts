@@ -16,34 +16,34 @@ const ifMatch = createParamDecorator((options: Options | undefined, context: Exe
 
 /**
  * The `If-Match` header as a `Precondition`, for `{ ifMatch }` of `set`, `delete`, `append` and
- * `transact`. By RFC 9110 a list is looked through, and a weak or foreign ETag matches nothing: the
- * write is a 412. Missing is 428 `PRECONDITION_REQUIRED`; with `{ required: false }` it is a
- * precondition that checks nothing, and may be handed on. What is no list of ETags is 400
+ * `transact`. By RFC 9110, one ETag of a list must match, and a weak or foreign ETag matches
+ * nothing: the write is a 412. A missing header is 428 `PRECONDITION_REQUIRED`; with `{ required:
+ * false }` it is a precondition that checks nothing. A header that is not a list of ETags is 400
  * `INVALID_ETAG`.
  */
 export const IfMatch = (options?: Options): ParameterDecorator => ifMatch(options);
 
-/** A header that is there but blank is a mistake of the client's, and never "no check". */
+/** A blank header is an error of the client, not an omitted check. */
 const ifMatchOf = (header: string | undefined, required: boolean): Precondition =>
   header === undefined && !required ? new Precondition('none') : parseIfMatch(header);
 
 function parseIfMatch(header: string | undefined): Precondition {
-  const given = header?.trim() ?? '';
-  if (given === '') {
+  const value = header?.trim() ?? '';
+  if (value === '') {
     throw storageError(
       'PRECONDITION_REQUIRED',
-      'This request changes what others may have changed meanwhile: send If-Match with the ETag of what was read.',
+      'This request must have the header If-Match with the ETag that was read, because others may have changed the data since.',
       {},
     );
   }
-  if (given === '*') return new Precondition('any');
-  const tags = entityTagsIn(given);
+  if (value === '*') return new Precondition('any');
+  const tags = entityTagsIn(value);
   if (tags === undefined)
     throw storageError(
       'INVALID_ETAG',
-      `If-Match is ${inspect(given)}; expected were ETags in quotes as they were sent, or *.`,
+      `If-Match must be ETags in quotes, as they were sent, or *; got ${inspect(value)}.`,
       {},
     );
-  // a weak one never matches strongly
+  // a weak ETag never matches in a strong comparison
   return new Precondition(tags.filter(({ weak }) => !weak).map(({ etag }) => etag));
 }

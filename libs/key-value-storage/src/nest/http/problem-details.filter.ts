@@ -1,14 +1,14 @@
 import { Catch, Inject, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { throwError } from 'rxjs';
 import { isStorageError } from '../../core/base/errors.js';
-import { answerProblem, logFault, tellSocket, type ProblemOptions } from './answer-problem.js';
+import { sendProblem, logFault, emitException, type ProblemOptions } from './send-problem.js';
 import { httpProblem } from './problem-details.js';
-import { answerStorageError, problemOptionsToken } from './storage-exception.filter.js';
+import { sendStorageError, problemOptionsToken } from './storage-exception.filter.js';
 
 /**
- * Answers everything else as problem details too: Nest's own errors (404, 403 …), bodies that
- * cannot be parsed or are too large; what nobody foresaw is a 500 that tells nothing, and is
- * logged. It catches all, so it goes before all other filters: `app.useGlobalFilters(new
+ * Sends all other errors as problem details too: errors of Nest (404, 403 …), and bodies that
+ * cannot be parsed or are too large. An unexpected error is a 500 without details, and is logged.
+ * Register it before all other filters, because it catches everything: `app.useGlobalFilters(new
  * ProblemDetailsFilter(), new StorageExceptionFilter())`.
  */
 @Catch()
@@ -20,22 +20,22 @@ export class ProblemDetailsFilter implements ExceptionFilter {
   }
 
   catch(error: unknown, host: ArgumentsHost): unknown {
-    if (isStorageError(error)) return answerStorageError(error, host, this.#options);
+    if (isStorageError(error)) return sendStorageError(error, host, this.#options);
     switch (host.getType<string>()) {
       case 'http':
-        return answerProblem(error, httpProblem(error), host, this.#options);
+        return sendProblem(error, httpProblem(error), host, this.#options);
       case 'rpc':
-        return throwError(() => toldOf(error));
+        return throwError(() => rpcErrorOf(error));
       case 'ws':
-        return tellSocket(host, { message: 'Internal server error' });
+        return emitException(host, { message: 'Internal server error' });
       default:
         throw error;
     }
   }
 }
 
-/** RpcException says itself what may be told. */
-function toldOf(error: unknown): string | object {
+/** The content of an `RpcException`; no details of any other error. */
+function rpcErrorOf(error: unknown): string | object {
   const { getError } = (typeof error === 'object' && error !== null ? error : {}) as {
     readonly getError?: () => string | object;
   };

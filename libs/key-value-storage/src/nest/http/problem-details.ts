@@ -1,12 +1,9 @@
-/**
- * Errors as RFC 9457 problem details: which fields are sent, and which never. Statuses come from
- * the one table in `core/errors.ts`.
- */
+/** Errors as RFC 9457 problem details. Statuses come from the table in `core/base/errors.ts`. */
 import { STATUS_CODES } from 'node:http';
 import { titleOf, type StorageError } from '../../core/base/errors.js';
 import { isBytes, isDate, isError } from '../../core/base/kinds.js';
 
-/** What is sent as `application/problem+json`. `type` names the kind of error and is no address. */
+/** The body of `application/problem+json`. `type` identifies the kind of error; it is not a URL. */
 export interface ProblemDetails {
   readonly type: string;
   readonly title: string;
@@ -14,7 +11,7 @@ export interface ProblemDetails {
   readonly detail?: string;
   /** The path of the request, without its query. */
   readonly instance?: string;
-  /** Stable: what programs decide by. */
+  /** Stable, for programs. */
   readonly code?: string;
   /** Whether the same request may succeed later. */
   readonly retryable?: boolean;
@@ -25,9 +22,8 @@ export interface Problem {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-// Of the error's own fields: what the problem says in its own words, and what concerns the server
-// alone.
-const kept = new Set([
+// fields of an error that the problem has in another form, and fields for the server only
+const omittedFields = new Set([
   'name',
   'message',
   'stack',
@@ -43,8 +39,8 @@ const kept = new Set([
 const retryAfterS = 1;
 
 /**
- * An error of the table. From 500 on nothing of its message or fields is sent: they may name files
- * and hosts.
+ * An error of the table. From 500 on its message and fields are omitted: they may contain files and
+ * hosts.
  */
 export function storageProblem(error: StorageError): Problem {
   const status = statusOf(error);
@@ -61,7 +57,7 @@ export function storageProblem(error: StorageError): Problem {
   return { body, headers: retryAfter(error, status) };
 }
 
-/** A check that the caller gave is a precondition of the request, wherever it failed. */
+/** 412 when a check of the caller failed, which is a precondition of the request. */
 function statusOf(error: StorageError & { readonly check?: unknown }): number {
   return error.status === 409 && error.check === 'caller' ? 412 : error.status;
 }
@@ -71,47 +67,50 @@ export const messageOf = (error: StorageError): string =>
   error.status < 500 ? error.message : titleOf(error);
 
 function detailsOf(error: StorageError): Record<string, unknown> {
-  const fields = Object.entries(error).filter(([name, value]) => !kept.has(name) && value !== undefined);
+  const fields = Object.entries(error).filter(
+    ([name, value]) => !omittedFields.has(name) && value !== undefined,
+  );
   return Object.fromEntries(
     fields.map(([name, value]) => [name, name === 'issues' ? issuesOf(value) : value]),
   );
 }
 
-/** Message and path alone: what schema libraries add may be the value itself. */
+/** Only message and path: schema libraries may add the value itself. */
 function issuesOf(issues: unknown): unknown {
   if (!Array.isArray(issues)) return [];
   return issues
     .slice(0, issuesMax)
     .map(({ message, path }: { readonly message?: unknown; readonly path?: readonly unknown[] }) => ({
-      message: cut(message),
+      message: shorten(message),
       path: (path ?? []).map((part) =>
-        cut(typeof part === 'object' && part !== null && 'key' in part ? part.key : part),
+        shorten(typeof part === 'object' && part !== null && 'key' in part ? part.key : part),
       ),
     }));
 }
 
-/** Names of properties, and what a schema says of them, may be as long as the body is. */
+/** Names of properties, and messages that contain them, may be as long as the request body. */
 const textMax = 500;
 const issuesMax = 100;
-const cut = (text: unknown): unknown =>
+const shorten = (text: unknown): unknown =>
   typeof text === 'string' && text.length > textMax ? `${text.slice(0, textMax - 1)}…` : text;
 
 /**
- * Where waiting helps: a conflict that was retried already, a lock, and a storage that is not
- * there. Whole seconds, at least one.
+ * `Retry-After`, in whole seconds from 1, when the same request may succeed later: after a conflict
+ * that was retried already, a lock, or an unavailable storage.
  */
 function retryAfter(
   error: StorageError & { readonly until?: unknown },
   status: number,
 ): Record<string, string> {
-  const waitingHelps = (status === 409 && error.attempts !== undefined) || status === 423 || status === 503;
-  if (!waitingHelps) return {};
+  const maySucceedLater =
+    (status === 409 && error.attempts !== undefined) || status === 423 || status === 503;
+  if (!maySucceedLater) return {};
   const left = isDate(error.until) ? Math.ceil((error.until.getTime() - Date.now()) / 1_000) : retryAfterS;
   return { 'Retry-After': String(Math.max(left, retryAfterS)) };
 }
 
 /**
- * An aborted call is never sent as such. This is the answer where the client still listens.
+ * The problem of an aborted call, for a client that is still connected. It has no `ABORTED` code.
  */
 export function abortedProblem({ effect }: StorageError): Problem {
   return plainProblem(
@@ -131,7 +130,7 @@ interface HttpErrorShape {
   readonly message?: unknown;
 }
 
-/** Nest's own errors, and those of body parsers; anything else is a 500 that tells nothing. */
+/** Errors of Nest and of body parsers; anything else is a 500 without details. */
 export function httpProblem(error: unknown): Problem {
   const shape = (typeof error === 'object' && error !== null ? error : {}) as HttpErrorShape;
   if (typeof shape.getStatus === 'function' && typeof shape.getResponse === 'function') {
@@ -169,7 +168,7 @@ function plainProblem(
   return { body: { ...fields, ...known, type: 'about:blank', title, status }, headers };
 }
 
-/** JSON of whatever stands in it: 64-bit numbers as text, bytes as base64. */
+/** As JSON, with 64-bit numbers as text and bytes as base64. */
 export function problemJson(body: ProblemDetails): string {
   try {
     return JSON.stringify(body, (_name, value: unknown) => {
@@ -177,7 +176,7 @@ export function problemJson(body: ProblemDetails): string {
       return isBytes(value) ? Buffer.from(value).toString('base64') : value;
     });
   } catch {
-    // an extension that is no JSON must not swallow the error it was to explain
+    // an extension that cannot be JSON must not hide the problem
     const { type, title, status, detail, code } = body;
     return JSON.stringify({ type, title, status, detail, code });
   }

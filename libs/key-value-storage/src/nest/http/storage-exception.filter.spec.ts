@@ -36,8 +36,8 @@ class Product {
   title!: string;
 }
 
-/** What supertest answers, without its `any`. */
-interface Answer {
+/** A response of supertest, without its `any`. */
+interface HttpResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: unknown;
@@ -49,22 +49,22 @@ const failures: Record<string, () => unknown> = {
       place: '/var/lib/shop/secret:7',
     }),
   locked: () => storageError('STORAGE_LOCKED', 'Held by pid 7', {}),
-  'given-up': () => storageError('ABORTED', 'The call was aborted', {}),
+  aborted: () => storageError('ABORTED', 'The call was aborted', {}),
   bigint: () =>
-    storageError('KEY_NOT_FOUND', 'There is none', {
+    storageError('KEY_NOT_FOUND', 'No such key', {
       key: ['user', 9007199254740993n, new Uint8Array([1, 2])],
     }),
   issues: () =>
     invalidValue([
       { message: 'Too small', path: [{ key: 'price' }, 0], input: 7331 } as StandardSchemaV1.Issue,
     ]),
-  foreign: () => copyOf(storageError('KEY_EXISTS', 'It is there', { key: 'k' })),
-  stranger: () => new Error('password=hunter2'),
-  forbidden: () => new ForbiddenException('Not yours.'),
+  'other-copy': () => copyOf(storageError('KEY_EXISTS', 'The key exists', { key: 'k' })),
+  unexpected: () => new Error('password=hunter2'),
+  forbidden: () => new ForbiddenException('Access denied.'),
   internal: () => new InternalServerErrorException(new Error('password=hunter2')),
 };
 
-/** As another copy of the package would have made it: known by its brand alone. */
+/** An error like that of another copy of the package: it has the brand, but another class. */
 function copyOf(error: StorageError): object {
   const copy = Object.defineProperties(new Error(error.message), Object.getOwnPropertyDescriptors(error));
   expect(isStorageError(copy)).toBe(true);
@@ -84,9 +84,9 @@ class Products {
     return await this.products.set('shoe', { title: 'x' }, { ifMatch: '12345' });
   }
   @Post('race') async race() {
-    return await this.lose();
+    return await this.conflict();
   }
-  @RetryOnConflict({ attempts: 2, delayMs: 0 }) async lose(): Promise<void> {
+  @RetryOnConflict({ attempts: 2, delayMs: 0 }) async conflict(): Promise<void> {
     const entry = (await this.products.get('shoe')) ?? (await this.products.add('shoe', { title: 'a' }));
     await this.products.set('shoe', { title: 'b' });
     await this.products.save(entry);
@@ -123,10 +123,10 @@ afterEach(() => app.close());
 const http = () => request(app.getHttpServer());
 
 describe('A storage error over HTTP', () => {
-  it('is a problem with its status, its code, where it happened and which key, and what the app adds', async () => {
+  it('is a problem with status, code, path and key, and the fields that the application adds', async () => {
     const { status, headers, body } = (await http()
       .get('/products/boot?token=secret')
-      .set('X-Id', '42')) as Answer;
+      .set('X-Id', '42')) as HttpResponse;
     expect(status).toBe(404);
     expect(headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(body).toEqual({
@@ -143,44 +143,44 @@ describe('A storage error over HTTP', () => {
     expect((body as { detail: string }).detail).not.toMatch(/\[KEY_NOT_FOUND/);
   });
 
-  it('is 409 where the key is there already, 412 where the check was the caller’s', async () => {
+  it('is 409 when the key exists, 412 when a check of the caller failed', async () => {
     await http().post('/products').send({ title: 'Shoe' }).expect(201);
     await http().post('/products').send({ title: 'Shoe' }).expect(409);
-    const { body } = (await http().post('/products/stale').expect(412)) as Answer;
+    const { body } = (await http().post('/products/stale').expect(412)) as HttpResponse;
     expect(body).toMatchObject({ code: 'STORAGE_CONFLICT', status: 412, retryable: false, key: 'shoe' });
   });
 
-  it('is 409 with Retry-After once the retries are spent', async () => {
-    const { headers, body } = (await http().post('/products/race').expect(409)) as Answer;
+  it('is 409 with Retry-After after the last attempt', async () => {
+    const { headers, body } = (await http().post('/products/race').expect(409)) as HttpResponse;
     expect(headers['retry-after']).toBe('1');
     expect(body).toMatchObject({ code: 'STORAGE_CONFLICT', retryable: true });
   });
 
-  it('lists the issues of a value by message and path, and sends no value', async () => {
-    const { body } = (await http().post('/products').send({ title: 7331 }).expect(422)) as Answer;
+  it('has the issues of a value with message and path, without the value', async () => {
+    const { body } = (await http().post('/products').send({ title: 7331 }).expect(422)) as HttpResponse;
     expect(body).toMatchObject({
       code: 'INVALID_VALUE',
       issues: [{ message: expect.any(String), path: ['title'] }],
     });
     expect(JSON.stringify(body)).not.toMatch(/7331/);
-    const own = (await http().post('/products/failures/issues').expect(422)) as Answer;
-    expect(own.body).toMatchObject({ issues: [{ message: 'Too small', path: ['price', 0] }] });
-    expect(JSON.stringify(own.body)).not.toMatch(/7331/);
+    const thrown = (await http().post('/products/failures/issues').expect(422)) as HttpResponse;
+    expect(thrown.body).toMatchObject({ issues: [{ message: 'Too small', path: ['price', 0] }] });
+    expect(JSON.stringify(thrown.body)).not.toMatch(/7331/);
   });
 
-  it('grows with no name that a client has lengthened', async () => {
+  it('is limited in size when a client sends long names', async () => {
     const name = '[A_, '.repeat(20_000);
     failures['long'] = () =>
       invalidValue(Array.from({ length: 500 }, () => ({ message: name, path: [name] })));
-    const { body } = (await http().post('/products/failures/long').expect(422)) as Answer;
+    const { body } = (await http().post('/products/failures/long').expect(422)) as HttpResponse;
     const { issues, detail } = body as { issues: unknown[]; detail: string };
     expect(issues).toHaveLength(100);
     expect(detail.length).toBeLessThan(2_000);
     expect(JSON.stringify(body).length).toBeLessThan(120_000);
   });
 
-  it('tells nothing of the server from 500 on', async () => {
-    const { body } = (await http().post('/products/failures/corrupt').expect(500)) as Answer;
+  it('has no details of the server from 500 on', async () => {
+    const { body } = (await http().post('/products/failures/corrupt').expect(500)) as HttpResponse;
     expect(body).toMatchObject({
       code: 'STORAGE_CORRUPT',
       title: 'Damaged data',
@@ -192,57 +192,57 @@ describe('A storage error over HTTP', () => {
     expect(JSON.stringify(locked.body)).not.toMatch(/pid/);
   });
 
-  it('holds 64-bit numbers and bytes without breaking', async () => {
-    const { body } = (await http().post('/products/failures/bigint').expect(404)) as Answer;
+  it('contains 64-bit numbers and bytes as text', async () => {
+    const { body } = (await http().post('/products/failures/bigint').expect(404)) as HttpResponse;
     expect(body).toMatchObject({ key: ['user', '9007199254740993', 'AQI='] });
   });
 
-  it('is recognised when another copy of the package threw it', async () => {
-    await http().post('/products/failures/foreign').expect(409);
+  it('is recognised when another copy of the package throws it', async () => {
+    await http().post('/products/failures/other-copy').expect(409);
   });
 
-  it('is never ABORTED', async () => {
-    const { body } = (await http().post('/products/failures/given-up').expect(503)) as Answer;
+  it('is never sent as ABORTED', async () => {
+    const { body } = (await http().post('/products/failures/aborted').expect(503)) as HttpResponse;
     expect(JSON.stringify(body)).not.toMatch(/ABORTED|499/);
   });
 
   it.each(errorTable.filter(({ code }) => code !== 'ABORTED'))(
-    'has the status of the one table: $code',
+    'has the status of the error table: $code',
     async ({ code, status }) => {
-      failures[code] = () => storageError(code, 'What happened', {} as never);
-      const { body } = (await http().post(`/products/failures/${code}`).expect(status)) as Answer;
+      failures[code] = () => storageError(code, 'the message', {} as never);
+      const { body } = (await http().post(`/products/failures/${code}`).expect(status)) as HttpResponse;
       expect(body).toMatchObject({ code, status });
     },
   );
 });
 
-describe('What cannot be answered any more', () => {
-  const answered = (response: object): readonly string[] => {
+describe('The response of an aborted request', () => {
+  const callsOn = (response: object): readonly string[] => {
     const calls: string[] = [];
     const raw = { end: () => calls.push('end'), setHeader: () => calls.push('header'), ...response };
     const http = { getRequest: () => ({ url: '/' }), getResponse: () => raw };
     const host = { getType: () => 'http', switchToHttp: () => http } as unknown as ArgumentsHost;
-    new StorageExceptionFilter().catch(storageError('ABORTED', 'The client went', {}), host);
+    new StorageExceptionFilter().catch(storageError('ABORTED', 'The client disconnected', {}), host);
     return calls;
   };
 
-  it('is left alone where the client has gone', () => {
-    expect(answered({ destroyed: true, headersSent: false })).toEqual([]);
+  it('is not touched when the client has disconnected', () => {
+    expect(callsOn({ destroyed: true, headersSent: false })).toEqual([]);
   });
 
-  it('is ended where the head was sent, without a second answer', () => {
-    expect(answered({ destroyed: false, headersSent: true })).toEqual(['end']);
+  it('is ended without a problem when its headers are sent', () => {
+    expect(callsOn({ destroyed: false, headersSent: true })).toEqual(['end']);
   });
 
-  it('is answered otherwise, by Node’s own response too', () => {
-    expect(answered({ destroyed: false, headersSent: false })).toEqual(['header', 'header', 'end']);
+  it('is a problem otherwise, also on a response of Node', () => {
+    expect(callsOn({ destroyed: false, headersSent: false })).toEqual(['header', 'header', 'end']);
   });
 });
 
-describe('Every other error over HTTP', () => {
+describe('Any other error over HTTP', () => {
   it.each([
     [
-      'a route that is not there',
+      'an unknown route',
       'GET',
       '/nothing',
       undefined,
@@ -253,9 +253,9 @@ describe('Every other error over HTTP', () => {
       'POST',
       '/products/failures/forbidden',
       {},
-      { status: 403, title: 'Forbidden', detail: 'Not yours.' },
+      { status: 403, title: 'Forbidden', detail: 'Access denied.' },
     ],
-    ['a body that is no JSON', 'POST', '/products', '{"title":', { status: 400, title: 'Bad Request' }],
+    ['a body that is not JSON', 'POST', '/products', '{"title":', { status: 400, title: 'Bad Request' }],
     [
       'a body that is too large',
       'POST',
@@ -264,9 +264,9 @@ describe('Every other error over HTTP', () => {
       { status: 413, title: 'Payload Too Large' },
     ],
     [
-      'what nobody foresaw',
+      'an unexpected error',
       'POST',
-      '/products/failures/stranger',
+      '/products/failures/unexpected',
       {},
       { status: 500, title: 'Internal Server Error' },
     ],
@@ -282,7 +282,7 @@ describe('Every other error over HTTP', () => {
       method === 'GET'
         ? http().get(path)
         : http().post(path).set('Content-Type', 'application/json').send(sent);
-    const { status, headers, body } = (await call) as Answer;
+    const { status, headers, body } = (await call) as HttpResponse;
     expect(headers['content-type']).toMatch(/^application\/problem\+json/);
     expect(status).toBe(expected.status);
     expect(body).toMatchObject({ type: 'about:blank', instance: path, ...expected });
@@ -293,14 +293,11 @@ describe('Every other error over HTTP', () => {
 describe('Beyond HTTP', () => {
   const host = (type: string, client?: object) =>
     ({ getType: () => type, switchToWs: () => ({ getClient: () => client }) }) as unknown as ArgumentsHost;
-  const error = storageError('KEY_NOT_FOUND', 'There is no boot', { key: 'boot' });
+  const error = storageError('KEY_NOT_FOUND', 'No such key', { key: 'boot' });
 
-  it('a microservice hears code and message', async () => {
-    const answer = new StorageExceptionFilter().catch(error, host('rpc')) as Observable<never>;
-    await expect(firstValueFrom(answer)).rejects.toEqual({
-      code: 'KEY_NOT_FOUND',
-      message: 'There is no boot',
-    });
+  it('a microservice gets code and message', async () => {
+    const result = new StorageExceptionFilter().catch(error, host('rpc')) as Observable<never>;
+    await expect(firstValueFrom(result)).rejects.toEqual({ code: 'KEY_NOT_FOUND', message: 'No such key' });
   });
 
   it('GraphQL gets the error itself', () => {
@@ -308,23 +305,23 @@ describe('Beyond HTTP', () => {
     expect(() => new ProblemDetailsFilter().catch(error, host('graphql'))).toThrow(error);
   });
 
-  it('a socket hears the exception event', () => {
-    const heard: unknown[] = [];
+  it('a socket gets the exception event', () => {
+    const emitted: unknown[] = [];
     new StorageExceptionFilter().catch(
       error,
-      host('ws', { emit: (...given: unknown[]) => heard.push(given) }),
+      host('ws', { emit: (...args: unknown[]) => emitted.push(args) }),
     );
-    expect(heard).toEqual([
-      ['exception', { status: 'error', code: 'KEY_NOT_FOUND', message: 'There is no boot' }],
+    expect(emitted).toEqual([
+      ['exception', { status: 'error', code: 'KEY_NOT_FOUND', message: 'No such key' }],
     ]);
   });
 
-  it('nobody hears what the catch-all did not foresee', async () => {
-    const answer = new ProblemDetailsFilter().catch(
+  it('a microservice gets no details of an unexpected error', async () => {
+    const result = new ProblemDetailsFilter().catch(
       new Error('password=hunter2'),
       host('rpc'),
     ) as Observable<never>;
-    await expect(firstValueFrom(answer)).rejects.toEqual({
+    await expect(firstValueFrom(result)).rejects.toEqual({
       status: 'error',
       message: 'Internal server error',
     });

@@ -1,16 +1,16 @@
 import { Catch, Inject, Optional, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import { throwError } from 'rxjs';
 import { isStorageError, type StorageError } from '../../core/base/errors.js';
-import { answerProblem, tellSocket, type ProblemOptions } from './answer-problem.js';
+import { sendProblem, emitException, type ProblemOptions } from './send-problem.js';
 import { abortedProblem, messageOf, storageProblem } from './problem-details.js';
 
 export const problemOptionsToken = Symbol('kvent.problem-options');
 
 /**
- * Nest asks `instanceof`; the brand decides, so that errors of another copy of this package are
- * caught too.
+ * Nest uses `instanceof`. Here it checks the brand, so that errors of another copy of this package
+ * are caught too.
  */
-// eslint-disable-next-line @typescript-eslint/no-extraneous-class -- it stands for a test, not for things
+// eslint-disable-next-line @typescript-eslint/no-extraneous-class -- for `instanceof` only
 abstract class AnyStorageError {
   static [Symbol.hasInstance](error: unknown): boolean {
     return isStorageError(error);
@@ -18,10 +18,10 @@ abstract class AnyStorageError {
 }
 
 /**
- * Answers storage errors. Over HTTP: problem details (RFC 9457) with the status of the one error
- * table, 412 where the check that failed was the caller's, `Retry-After` where waiting helps; keys
- * are sent, values never, and from 500 on no message. Microservices hear `{ code, message }`,
- * gateways the `exception` event, GraphQL gets the error itself. Register it yourself:
+ * Sends storage errors. Over HTTP: problem details (RFC 9457) with the status of the error table,
+ * 412 when a check of the caller failed, and `Retry-After` when the same request may succeed later.
+ * They contain keys, never values, and from 500 on no message. Microservices get `{ code, message
+ * }`, gateways the `exception` event, GraphQL the error itself. The application registers it:
  * `app.useGlobalFilters(new StorageExceptionFilter())`.
  */
 @Catch(AnyStorageError)
@@ -33,18 +33,14 @@ export class StorageExceptionFilter implements ExceptionFilter<StorageError> {
   }
 
   catch(error: StorageError, host: ArgumentsHost): unknown {
-    return answerStorageError(error, host, this.#options);
+    return sendStorageError(error, host, this.#options);
   }
 }
 
-export function answerStorageError(
-  error: StorageError,
-  host: ArgumentsHost,
-  options: ProblemOptions,
-): unknown {
+export function sendStorageError(error: StorageError, host: ArgumentsHost, options: ProblemOptions): unknown {
   switch (host.getType<string>()) {
     case 'http':
-      return answerProblem(
+      return sendProblem(
         error,
         error.code === 'ABORTED' ? abortedProblem(error) : storageProblem(error),
         host,
@@ -53,7 +49,7 @@ export function answerStorageError(
     case 'rpc':
       return throwError(() => ({ code: error.code, message: messageOf(error) }));
     case 'ws':
-      return tellSocket(host, { code: error.code, message: messageOf(error) });
+      return emitException(host, { code: error.code, message: messageOf(error) });
     default:
       throw error;
   }

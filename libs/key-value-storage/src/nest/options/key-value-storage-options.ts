@@ -1,4 +1,4 @@
-/** What `forRoot` takes, and the tokens under which the root hands it on to its own parts. */
+/** The options of `forRoot`, and the injection tokens of their parts. */
 import { timerMsMax } from '../../core/base/clock.js';
 import { Logger } from '@nestjs/common';
 import type { KeyValueStorage } from '../../core/store/key-value-store.js';
@@ -12,39 +12,38 @@ export interface TenancyOptions {
   /** The request header that names the tenant. @default 'x-tenant-id' */
   readonly header?: string;
   /**
-   * Instead of the header: from the host name, a token, nestjs-cls … `undefined`: 400
-   * `TENANT_MISSING`.
+   * Replaces the header: returns the tenant by the host name, a token, nestjs-cls … `undefined`:
+   * 400 `TENANT_MISSING`.
    */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express, Fastify, GraphQL and sockets differ
   readonly resolve?: (request: any) => Awaitable<string | undefined>;
   /**
-   * Asked by TenantMiddleware and TenantInterceptor for each request. false: 404 `TENANT_UNKNOWN`.
+   * Called by TenantMiddleware and TenantInterceptor for each request. false: 404 `TENANT_UNKNOWN`.
    * @default every well-formed name is known
    */
   readonly isKnown?: (tenant: string, storage: KeyValueStorage) => Awaitable<boolean>;
-  /** Asked by TenantGuard, behind authentication. false: 403 `TENANT_FORBIDDEN`. */
+  /** Called by TenantGuard, after the authentication. false: 403 `TENANT_FORBIDDEN`. */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as above
   readonly mayEnter?: (tenant: string, request: any, storage: KeyValueStorage) => Awaitable<boolean>;
 }
 
 export interface KeyValueStorageOptions {
   /**
-   * A function is called once per application: test apps of one process then share nothing. An
-   * instance that is open elsewhere is `INVALID_STATE`.
+   * A function is called once per application, so that test applications of one process share
+   * nothing. An instance that is open already is `INVALID_STATE`.
    */
   readonly provider: StorageProvider | (() => Awaitable<StorageProvider>);
-  /** Further engines by name, for `@State(name, { provider: 'cache' })`. */
+  /** Further providers by name, for `@State(name, { provider: 'cache' })`. */
   readonly providers?: Readonly<Record<string, StorageProvider | (() => Awaitable<StorageProvider>)>>;
-  /** With it, states are 'tenant' by default, and one outside a tenant is `TENANT_MISSING`. */
+  /** With it, the default scope is 'tenant', and a call outside a tenant is `TENANT_MISSING`. */
   readonly tenancy?: TenancyOptions;
   /**
-   * How often `update`, `getOrAdd`, `RetryOnConflictInterceptor` … repeat what lost against someone
-   * else.
+   * How often and how fast `update`, `getOrAdd`, `RetryOnConflictInterceptor` … repeat after a
+   * conflict.
    */
   readonly retry?: RetryOptions;
   /**
-   * Milliseconds from one removal of expired rows to the next; they count as gone either way.
-   * @default 60_000
+   * Milliseconds between removals of expired rows, which are absent also before. @default 60_000
    */
   readonly sweepEveryMs?: number | 'never';
 }
@@ -65,7 +64,7 @@ const tenancyOptions = [
   'mayEnter',
 ] as const satisfies (keyof TenancyOptions)[];
 
-/** `INVALID_OPTION` names the place, what is wrong and what is allowed. */
+/** `INVALID_OPTION` with the call site of `forRoot`, the allowed values and the value. */
 export function assertRootOptions(place: string, options: KeyValueStorageOptions): void {
   const owner = `KeyValueStorageModule.forRoot (${place})`;
   assertOptions(owner, options, rootOptions);
@@ -75,7 +74,7 @@ export function assertRootOptions(place: string, options: KeyValueStorageOptions
   assertOptions(`${owner}: tenancy`, tenancy, tenancyOptions);
   if (tenancy?.header !== undefined && !/^[\w!#$%&'*+.^`|~-]+$/.test(tenancy.header)) {
     throw invalidOption(
-      `${owner}: tenancy.header is the name of a request header; given was '${String(tenancy.header)}'.`,
+      `${owner}: tenancy.header must be the name of a request header; got '${String(tenancy.header)}'.`,
     );
   }
   if (
@@ -83,32 +82,32 @@ export function assertRootOptions(place: string, options: KeyValueStorageOptions
     !(typeof sweepEveryMs === 'number' && sweepEveryMs > 0 && sweepEveryMs <= timerMsMax)
   ) {
     throw invalidOption(
-      `${owner}: sweepEveryMs is a number of milliseconds above 0 and below 2^31, or 'never'; given was ${String(sweepEveryMs)}.`,
+      `${owner}: sweepEveryMs must be a number of milliseconds above 0 and below 2^31, or 'never'; got ${String(sweepEveryMs)}.`,
     );
   }
 }
 
-function assertProvider(what: string, given: unknown): void {
-  const fits =
-    typeof given === 'function' ||
-    (typeof given === 'object' && given !== null && 'commit' in given && 'open' in given);
-  if (!fits)
+function assertProvider(what: string, value: unknown): void {
+  const isProvider =
+    typeof value === 'function' ||
+    (typeof value === 'object' && value !== null && 'commit' in value && 'open' in value);
+  if (!isProvider)
     throw invalidOption(
-      `${what} is a storage provider, or a function that makes one; given was ${given === null ? 'null' : typeof given}.`,
+      `${what} must be a storage provider, or a function that returns one; got ${value === null ? 'null' : typeof value}.`,
     );
 }
 
 const logger = new Logger('KeyValueStorage');
 
-/** Whoever may name a tenant may make one: each takes a database, which stays. */
+/** Without `isKnown` and `resolve`, a client may create any number of databases, which stay. */
 export function warnOfOpenTenancy(place: string, tenancy: TenancyOptions | undefined): void {
   if (tenancy === undefined || tenancy.isKnown !== undefined || tenancy.resolve !== undefined) return;
   logger.warn(
-    `KeyValueStorageModule.forRoot (${place}): tenancy has neither isKnown nor resolve, so every well-formed name in the header ${tenancy.header ?? 'x-tenant-id'} is a tenant, and a client can make as many as it likes. Give it isKnown: (tenant, storage) => …`,
+    `KeyValueStorageModule.forRoot (${place}): tenancy has neither isKnown nor resolve, so every well-formed name in the header ${tenancy.header ?? 'x-tenant-id'} is a tenant, and a client can create any number of tenants. Add isKnown: (tenant, storage) => …`,
   );
 }
 
 export const tenancyToken = Symbol('kvent.tenancy');
 export const retryToken = Symbol('kvent.retry');
-/** Where `forRoot` was called. */
+/** The call site of `forRoot`. */
 export const rootCallSiteToken = Symbol('kvent.root-call-site');

@@ -17,20 +17,19 @@ import {
   type RetryOptions,
   type RetryPolicy,
 } from '../../core/contention/retry-on-conflict.js';
-import { isAnswered, setHeader, type AnyResponse } from '../http/http-exchange.js';
+import { hasSentHeaders, setHeader, type AnyResponse } from '../http/http-exchange.js';
 import { retryToken } from '../options/key-value-storage-options.js';
 
 export interface RetryInterceptorOptions extends RetryOptions {
-  /** A response header that tells how many attempts it took. @default none */
+  /** The name of a response header with the number of attempts. @default none */
   readonly attemptsHeader?: string;
 }
 
 /**
- * Runs the handler again when it lost against someone else. What stands inside it (later
- * interceptors, pipes, the handler) is repeated whole, so it belongs innermost: on the method.
- * Nothing is repeated once a first value is out (server-sent events). The conflict that remains is
- * sent with `Retry-After` by StorageExceptionFilter. By default it retries as `forRoot({ retry })`
- * says.
+ * Runs the handler again after a conflict. It repeats everything inside it (later interceptors,
+ * pipes and the handler), so it should be the innermost: on the method. Nothing is repeated after
+ * the first value was emitted (server-sent events). StorageExceptionFilter sends the last conflict
+ * with `Retry-After`. The default options are those of `forRoot({ retry })`.
  */
 @Injectable()
 export class RetryOnConflictInterceptor implements NestInterceptor {
@@ -43,7 +42,7 @@ export class RetryOnConflictInterceptor implements NestInterceptor {
   }
 
   /**
-   * `@UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 5 }))`. `INVALID_OPTION` at once
+   * `@UseInterceptors(RetryOnConflictInterceptor.with({ attempts: 5 }))`. Throws `INVALID_OPTION`
    * for options that are not allowed.
    */
   static with(options: RetryInterceptorOptions): typeof RetryOnConflictInterceptor {
@@ -63,19 +62,19 @@ export class RetryOnConflictInterceptor implements NestInterceptor {
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
     const policy = (this.#policy ??= policyOf(this.options, this.#defaults));
     const handled = next.handle();
-    const begun = systemClock.monotonic();
+    const startedAt = systemClock.monotonic();
     let attempt = 0;
-    let sent = false;
+    let emitted = false;
     return defer(() => {
       attempt += 1;
-      tellAttempts(this.options.attemptsHeader, attempt, context);
-      return handled.pipe(tap(() => (sent = true)));
+      setAttemptsHeader(this.options.attemptsHeader, attempt, context);
+      return handled.pipe(tap(() => (emitted = true)));
     }).pipe(
       retry({
         delay: (error: unknown) => {
-          const delayMs = sent
+          const delayMs = emitted
             ? undefined
-            : nextDelay(error, attempt, systemClock.monotonic() - begun, policy);
+            : nextDelay(error, attempt, systemClock.monotonic() - startedAt, policy);
           if (delayMs !== undefined && policy.signal?.aborted !== true) return timer(delayMs);
           recordAttempts(error, attempt);
           return throwError(() => error);
@@ -92,8 +91,8 @@ function policyOf(
   return resolveRetry(options, resolveRetry(defaults));
 }
 
-function tellAttempts(header: string | undefined, attempt: number, context: ExecutionContext): void {
+function setAttemptsHeader(header: string | undefined, attempt: number, context: ExecutionContext): void {
   if (header === undefined || context.getType() !== 'http') return;
   const response = context.switchToHttp().getResponse<AnyResponse>();
-  if (!isAnswered(response)) setHeader(response, header, String(attempt));
+  if (!hasSentHeaders(response)) setHeader(response, header, String(attempt));
 }

@@ -120,8 +120,8 @@ describe('The start-up is refused with INVALID_OPTION', () => {
 
   it.each([
     [{ providre: 1 }, /no option 'providre'/],
-    [{ provider: undefined }, /provider is a storage provider, or a function.*undefined/],
-    [{ provider: {} }, /provider is a storage provider/],
+    [{ provider: undefined }, /provider must be a storage provider, or a function.*undefined/],
+    [{ provider: {} }, /provider must be a storage provider/],
     [{ tenancy: { known: true } }, /tenancy has no option 'known'/],
     [{ tenancy: { header: 'X Tenant' } }, /tenancy\.header/],
     [{ retry: { attempts: 0 } }, /attempts/],

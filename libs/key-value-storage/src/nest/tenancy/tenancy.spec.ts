@@ -42,31 +42,32 @@ import { tenantOf } from './tenant-resolution.js';
 class Note {
   text!: string;
 }
-const Tenants = defineState<{ plan: string }>('tenant', { scope: 'shared' });
+const Tenant = defineState<{ plan: string }>('tenant', { scope: 'shared' });
 
-/** What supertest answers, without its `any`. */
-interface Answer {
+/** A response of supertest, without its `any`. */
+interface HttpResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: unknown;
 }
 
-const seen: string[] = [];
+/** Each place that ran, with the tenant there. */
+const trace: string[] = [];
 
 @Injectable()
-class SeeingGuard implements CanActivate {
+class TracingGuard implements CanActivate {
   constructor(@Inject(TenantContext) private readonly tenant: TenantContext) {}
   canActivate(): boolean {
-    seen.push(`guard ${this.tenant.current()}`);
+    trace.push(`guard ${this.tenant.current()}`);
     return true;
   }
 }
 @Injectable()
-class SeeingInterceptor implements NestInterceptor {
+class TracingInterceptor implements NestInterceptor {
   constructor(@Inject(TenantContext) private readonly tenant: TenantContext) {}
   intercept(_: ExecutionContext, next: CallHandler) {
-    seen.push(`interceptor ${this.tenant.current()}`);
-    return next.handle().pipe(map((value: unknown) => (seen.push(`after ${this.tenant.current()}`), value)));
+    trace.push(`interceptor ${this.tenant.current()}`);
+    return next.handle().pipe(map((value: unknown) => (trace.push(`after ${this.tenant.current()}`), value)));
   }
 }
 
@@ -74,12 +75,12 @@ class SeeingInterceptor implements NestInterceptor {
 class Notes {
   constructor(
     @InjectStore(Note) private readonly notes: KeyValueStore<Note>,
-    @InjectStore(Tenants) private readonly tenants: KeyValueStore<StateOf<typeof Tenants>>,
+    @InjectStore(Tenant) private readonly tenants: KeyValueStore<StateOf<typeof Tenant>>,
     @Inject(TenantContext) private readonly tenant: TenantContext,
   ) {}
-  @Get('seen') @UseGuards(SeeingGuard) @UseInterceptors(SeeingInterceptor) async seen() {
+  @Get('traced') @UseGuards(TracingGuard) @UseInterceptors(TracingInterceptor) async traced() {
     await new Promise(setImmediate);
-    seen.push(`handler ${this.tenant.currentOrThrow()}`);
+    trace.push(`handler ${this.tenant.currentOrThrow()}`);
     return { tenant: this.tenant.current() };
   }
   @Post('notes') async add() {
@@ -96,8 +97,8 @@ class Notes {
       map((entry) => ({ data: `${this.tenant.current()}: ${entry.value.text}` })),
     );
   }
-  @Get('closed') @UseGuards(TenantGuard) closed() {
-    return { entered: this.tenant.current() };
+  @Get('guarded') @UseGuards(TenantGuard) guarded() {
+    return { tenant: this.tenant.current() };
   }
   @Get('health') health() {
     return { tenant: this.tenant.current() ?? null };
@@ -106,7 +107,7 @@ class Notes {
 
 let app: INestApplication<App>;
 afterEach(async () => {
-  seen.length = 0;
+  trace.length = 0;
   await app.close();
 });
 async function start(tenancy: TenancyOptions | undefined, controller: Type<unknown> = Notes): Promise<void> {
@@ -120,7 +121,7 @@ async function start(tenancy: TenancyOptions | undefined, controller: Type<unkno
       KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...(tenancy && { tenancy }) }),
       {
         module: AppModule,
-        imports: [KeyValueStorageModule.forFeature([Note, Tenants])],
+        imports: [KeyValueStorageModule.forFeature([Note, Tenant])],
         controllers: [controller],
       },
     ],
@@ -134,49 +135,49 @@ const http = () => request(app.getHttpServer());
 const as = (tenant: string, path: string) => http().get(path).set('X-Tenant-Id', tenant);
 
 describe('The tenant of a request', () => {
-  it('is seen by guards, interceptors and handlers', async () => {
+  it('is available in guards, interceptors and handlers', async () => {
     await start({ mayEnter: () => true });
-    await as('acme', '/seen').expect(200, { tenant: 'acme' });
-    expect(seen).toEqual(['guard acme', 'interceptor acme', 'handler acme', 'after acme']);
+    await as('acme', '/traced').expect(200, { tenant: 'acme' });
+    expect(trace).toEqual(['guard acme', 'interceptor acme', 'handler acme', 'after acme']);
   });
 
-  it('holds for server-sent events, after the handler has returned', async () => {
+  it('is available to server-sent events after the handler has returned', async () => {
     await start({ mayEnter: () => true });
     await http().post('/notes').set('X-Tenant-Id', 'acme').send({ body: 'read' }).expect(201);
     const { text } = await as('acme', '/events').expect(200);
     expect(text.match(/data: .*/g)).toEqual(['data: acme: of acme', 'data: acme: of acme']);
   });
 
-  it('keeps tenants apart, also when their requests overlap, and shares what is shared', async () => {
+  it('separates tenants, also when their requests overlap; shared states are common to all', async () => {
     await start({ mayEnter: () => true });
-    await app.get(KeyValueStorage).store(Tenants).set('acme', { plan: 'free' });
+    await app.get(KeyValueStorage).store(Tenant).set('acme', { plan: 'free' });
     const tenants = Array.from({ length: 10 }, (_, index) => `t${index}`);
-    const answers = await Promise.all(
+    const responses = await Promise.all(
       tenants.map((tenant) => http().post('/notes').set('X-Tenant-Id', tenant).send({})),
     );
-    for (const { body } of answers as Answer[]) expect(body).toEqual({ notes: 1, tenants: 1 });
+    for (const { body } of responses as HttpResponse[]) expect(body).toEqual({ notes: 1, tenants: 1 });
     await Promise.all(tenants.map((tenant) => as(tenant, '/note').expect(200, { text: `of ${tenant}` })));
     await as('t10', '/note').expect(404);
   });
 
-  it('is 400 TENANT_MISSING where it is missing, malformed or sent twice; excluded routes need none', async () => {
+  it('is 400 TENANT_MISSING when it is missing, malformed or sent twice; excluded routes need none', async () => {
     await start({ mayEnter: () => true });
-    const { body, headers } = (await http().get('/seen').expect(400)) as Answer;
+    const { body, headers } = (await http().get('/traced').expect(400)) as HttpResponse;
     expect(headers['content-type']).toMatch(/problem\+json/);
-    expect(body).toMatchObject({ code: 'TENANT_MISSING', instance: '/seen' });
-    expect((await as('x'.repeat(300), '/seen').expect(400)).body).toMatchObject({ code: 'TENANT_MISSING' });
-    const twice = http().get('/seen');
+    expect(body).toMatchObject({ code: 'TENANT_MISSING', instance: '/traced' });
+    expect((await as('x'.repeat(300), '/traced').expect(400)).body).toMatchObject({ code: 'TENANT_MISSING' });
+    const twice = http().get('/traced');
     (twice as unknown as { set(name: string, value: string[]): void }).set('X-Tenant-Id', ['acme', 'evil']);
     expect((await twice.expect(400)).body).toMatchObject({ code: 'TENANT_MISSING' });
     await http().get('/health').expect(200, { tenant: null });
-    expect(seen).toEqual([]);
+    expect(trace).toEqual([]);
   });
 
   it.each([
     [['acme', 'globex'], /was sent 2 times/],
     [['acme', 'acme'], /was sent 2 times/],
     ['acme', /^acme$/],
-  ])('is one over HTTP/2 as well: of %j', async (sent, expected) => {
+  ])('must be sent once over HTTP/2 as well: %j', async (sent, expected) => {
     await start({ mayEnter: () => true });
     const storage = app.get(KeyValueStorage);
     const server = createServer((incoming, response) => {
@@ -187,52 +188,52 @@ describe('The tenant of a request', () => {
     });
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const session = connect(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
-    const answer = session.request({ 'x-tenant-id': sent }).setEncoding('utf8');
-    const heard = ((await answer.toArray()) as string[]).join('');
+    const response = session.request({ 'x-tenant-id': sent }).setEncoding('utf8');
+    const body = ((await response.toArray()) as string[]).join('');
     const closed = Promise.all([once(session, 'close'), once(server, 'close')]);
     session.close();
     server.close();
     await closed;
-    expect(heard).toMatch(expected);
+    expect(body).toMatch(expected);
   });
 
-  it('is 404 TENANT_UNKNOWN where isKnown does not know it, which may ask the storage', async () => {
-    await start({ isKnown: (tenant, storage) => storage.store(Tenants).has(tenant), mayEnter: () => true });
-    await app.get(KeyValueStorage).store(Tenants).set('acme', { plan: 'free' });
-    await as('acme', '/seen').expect(200);
-    const { body } = (await as('evil', '/seen').expect(404)) as Answer;
+  it('is 404 TENANT_UNKNOWN when isKnown returns false, which may read the storage', async () => {
+    await start({ isKnown: (tenant, storage) => storage.store(Tenant).has(tenant), mayEnter: () => true });
+    await app.get(KeyValueStorage).store(Tenant).set('acme', { plan: 'free' });
+    await as('acme', '/traced').expect(200);
+    const { body } = (await as('evil', '/traced').expect(404)) as HttpResponse;
     expect(body).toMatchObject({ code: 'TENANT_UNKNOWN', tenant: 'evil' });
   });
 
-  it('comes from another header, or from wherever resolve finds it', async () => {
+  it('comes from the configured header, or from resolve', async () => {
     await start({ header: 'X-Shop', mayEnter: () => true });
-    await http().get('/seen').set('X-Shop', 'acme').expect(200, { tenant: 'acme' });
+    await http().get('/traced').set('X-Shop', 'acme').expect(200, { tenant: 'acme' });
     await app.close();
     await start({
       resolve: async ({ hostname }: { hostname: string }) => hostname.split('.')[0],
       mayEnter: () => true,
     });
-    await http().get('/seen').set('Host', 'acme.shop.test').expect(200, { tenant: 'acme' });
+    await http().get('/traced').set('Host', 'acme.shop.test').expect(200, { tenant: 'acme' });
   });
 
-  it('is 500 and not let in where resolve or isKnown fails', async () => {
+  it('is 500 when isKnown fails, and the handler does not run', async () => {
     await start({ isKnown: () => Promise.reject(new Error('no database')), mayEnter: () => true });
-    await as('acme', '/seen').expect(500);
-    expect(seen).toEqual([]);
+    await as('acme', '/traced').expect(500);
+    expect(trace).toEqual([]);
   });
 });
 
 describe('TenantGuard', () => {
-  it('is 403 TENANT_FORBIDDEN unless mayEnter says true', async () => {
+  it('is 403 TENANT_FORBIDDEN unless mayEnter returns true', async () => {
     const mayEnter: TenancyOptions['mayEnter'] = (tenant, { headers }: { headers: Record<string, string> }) =>
       headers['x-user'] === `of ${tenant}`;
     await start({ mayEnter });
-    await as('acme', '/closed').set('X-User', 'of acme').expect(200, { entered: 'acme' });
-    const { body } = (await as('acme', '/closed').set('X-User', 'of evil').expect(403)) as Answer;
+    await as('acme', '/guarded').set('X-User', 'of acme').expect(200, { tenant: 'acme' });
+    const { body } = (await as('acme', '/guarded').set('X-User', 'of evil').expect(403)) as HttpResponse;
     expect(body).toMatchObject({ code: 'TENANT_FORBIDDEN', tenant: 'acme' });
   });
 
-  it('refuses to start without mayEnter: it would let everyone pass', async () => {
+  it('refuses to start without mayEnter, because it would allow everything', async () => {
     await expect(start({})).rejects.toMatchObject({
       code: 'INVALID_OPTION',
       message: expect.stringMatching(/TenantGuard needs.*mayEnter/),
@@ -242,15 +243,15 @@ describe('TenantGuard', () => {
 
 it('TenantMiddleware refuses to start without tenancy', async () => {
   @Controller()
-  class Plain {}
-  await expect(start(undefined, Plain)).rejects.toMatchObject({
+  class EmptyController {}
+  await expect(start(undefined, EmptyController)).rejects.toMatchObject({
     code: 'INVALID_OPTION',
     message: expect.stringMatching(/TenantMiddleware needs.*tenancy/),
   });
 });
 
 describe('TenantContext', () => {
-  it('runs jobs for a tenant, nested too, and refuses what is no tenant', async () => {
+  it('runs jobs for a tenant, also nested, and refuses an invalid tenant', async () => {
     await start({ mayEnter: () => true });
     const context = app.get(TenantContext);
     expect(context.current()).toBeUndefined();
@@ -282,7 +283,7 @@ describe('TenantInterceptor', () => {
     return { context, interceptor: new TenantInterceptor({ isKnown }, context, app.get(KeyValueStorage)) };
   };
 
-  it('calls the handler and subscribes to its answer inside the context', async () => {
+  it('calls the handler and subscribes to its result inside the context', async () => {
     const { context, interceptor } = await started();
     const tenants: unknown[] = [];
     const handle = () => {
@@ -294,7 +295,7 @@ describe('TenantInterceptor', () => {
     expect(context.current()).toBeUndefined();
   });
 
-  it('refuses what names no known tenant, before the handler', async () => {
+  it('refuses an unknown or missing tenant before the handler', async () => {
     const { interceptor } = await started(() => false);
     const handle = () => defer(() => Promise.reject(new Error('handled')));
     await expect(
@@ -307,31 +308,31 @@ describe('TenantInterceptor', () => {
     });
   });
 
-  it('keeps a tenant that is there already', async () => {
+  it('keeps the current tenant', async () => {
     const { context, interceptor } = await started();
-    const answer = context.run('first', () =>
+    const result = context.run('first', () =>
       lastValueFrom(
         interceptor.intercept(message({}), { handle: () => defer(async () => context.current()) }),
       ),
     );
-    await expect(answer).resolves.toBe('first');
+    await expect(result).resolves.toBe('first');
   });
 });
 
 describe('The start-up', () => {
   const warningsOf = async (tenancy: TenancyOptions | undefined): Promise<readonly string[]> => {
     const warnings: string[] = [];
-    const silent = () => undefined;
+    const ignore = () => undefined;
     const module = await Test.createTestingModule({
       imports: [
         KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider(), ...(tenancy && { tenancy }) }),
       ],
     })
       .setLogger({
-        log: silent,
-        error: silent,
-        debug: silent,
-        verbose: silent,
+        log: ignore,
+        error: ignore,
+        debug: ignore,
+        verbose: ignore,
         warn: (message: string) => warnings.push(message),
       })
       .compile();
@@ -339,7 +340,7 @@ describe('The start-up', () => {
     return warnings;
   };
 
-  it('warns of tenancy with neither isKnown nor resolve: whoever names a tenant makes one', async () => {
+  it('warns of tenancy without isKnown and resolve, where each new name creates a tenant', async () => {
     expect(await warningsOf({})).toEqual([
       expect.stringMatching(/tenancy has neither isKnown nor resolve.*x-tenant-id/),
     ]);
@@ -349,7 +350,7 @@ describe('The start-up', () => {
     ['without tenancy', undefined],
     ['with isKnown', { isKnown: () => true }],
     ['with resolve', { resolve: () => 'acme' }],
-  ])('warns of nothing %s', async (_, tenancy) => {
+  ])('does not warn %s', async (_, tenancy) => {
     expect(await warningsOf(tenancy)).toEqual([]);
   });
 });

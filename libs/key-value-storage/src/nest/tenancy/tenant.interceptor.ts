@@ -9,7 +9,7 @@ import { defer, Observable, switchMap } from 'rxjs';
 import { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { tenancyToken, type TenancyOptions } from '../options/key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
-import { dependOnTenantIn } from './tenant-dependent-answer.js';
+import { dependOnTenantIn } from './tenant-dependent-response.js';
 import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**

@@ -2,7 +2,7 @@ import { Inject, Injectable, type NestMiddleware } from '@nestjs/common';
 import { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { tenancyToken, type TenancyOptions } from '../options/key-value-storage-options.js';
 import { TenantContext } from './tenant-context.js';
-import { dependOnTenant } from './tenant-dependent-answer.js';
+import { dependOnTenant } from './tenant-dependent-response.js';
 import { tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**

@@ -26,7 +26,7 @@ import { StorageExceptionFilter } from '../http/storage-exception.filter.js';
 import { InjectStore } from '../inject-store.decorator.js';
 import { KeyValueStorageModule } from '../key-value-storage.module.js';
 import type { TenancyOptions } from '../options/key-value-storage-options.js';
-import { dependOnTenant } from './tenant-dependent-answer.js';
+import { dependOnTenant } from './tenant-dependent-response.js';
 import { TenantGuard } from './tenant.guard.js';
 import { TenantInterceptor } from './tenant.interceptor.js';
 import { TenantMiddleware } from './tenant.middleware.js';
@@ -44,7 +44,7 @@ class Notes {
     return (await this.notes.get('note')) ?? (await this.notes.set('note', { text: 'one' }));
   }
   @Get('failing') failing() {
-    throw new Error('no');
+    throw new Error('failed');
   }
   @Get('absent') absent() {
     return this.notes.getOrThrow('absent');
@@ -59,15 +59,15 @@ class Notes {
     return 'appended';
   }
   @Get('head') head(@Res() response: ServerResponse) {
-    response.writeHead(200, 'Fine', { vary: 'Accept' }).end('head');
+    response.writeHead(200, 'Reason phrase', { vary: 'Accept' }).end('head');
   }
   @Sse('events') events() {
     return of({ data: 'one' });
   }
 }
 
-@Controller('alone')
-class Alone {
+@Controller('without-middleware')
+class WithoutMiddleware {
   @Get('guarded') @UseGuards(TenantGuard) guarded() {
     return 'guarded';
   }
@@ -85,8 +85,11 @@ afterEach(() => app.close());
 async function start(tenancy: TenancyOptions): Promise<void> {
   class AppModule {
     configure(consumer: MiddlewareConsumer): void {
-      // twice, as an application that is put together of modules may do
-      consumer.apply(TenantMiddleware, TenantMiddleware).exclude('alone/{*path}').forRoutes('{*path}');
+      // twice, as several modules of an application may do
+      consumer
+        .apply(TenantMiddleware, TenantMiddleware)
+        .exclude('without-middleware/{*path}')
+        .forRoutes('{*path}');
     }
   }
   const module = await Test.createTestingModule({
@@ -95,7 +98,11 @@ async function start(tenancy: TenancyOptions): Promise<void> {
         provider: () => new MemoryProvider(),
         tenancy: { mayEnter: () => true, ...tenancy },
       }),
-      { module: AppModule, imports: [KeyValueStorageModule.forFeature([Note])], controllers: [Notes, Alone] },
+      {
+        module: AppModule,
+        imports: [KeyValueStorageModule.forFeature([Note])],
+        controllers: [Notes, WithoutMiddleware],
+      },
     ],
   }).compile();
   app = module.createNestApplication<INestApplication<App>>();
@@ -105,84 +112,109 @@ async function start(tenancy: TenancyOptions): Promise<void> {
   await app.init();
 }
 
-interface Told {
+interface CacheHeaders {
   readonly status: number;
   readonly vary: string | undefined;
   readonly cache: string | undefined;
 }
-async function told(
+async function cacheHeadersOf(
   path: string,
   headers: Record<string, string> = { 'X-Tenant-Id': 'acme' },
   method: 'get' | 'head' = 'get',
-): Promise<Told> {
-  const answer = (await request(app.getHttpServer())[method](path).set(headers)) as unknown as {
+): Promise<CacheHeaders> {
+  const response = (await request(app.getHttpServer())[method](path).set(headers)) as unknown as {
     status: number;
     headers: Record<string, string>;
   };
-  return { status: answer.status, vary: answer.headers['vary'], cache: answer.headers['cache-control'] };
+  return {
+    status: response.status,
+    vary: response.headers['vary'],
+    cache: response.headers['cache-control'],
+  };
 }
-const kept = { vary: 'x-tenant-id', cache: 'private, no-cache' };
+const protectedHeaders = { vary: 'x-tenant-id', cache: 'private, no-cache' };
 
-describe('An answer that depends on the tenant says so to caches', () => {
-  it.each(['get', 'head'] as const)('when it is an answer to %s', async (method) => {
+describe('A response that depends on the tenant has the headers for caches', () => {
+  it.each(['get', 'head'] as const)('when it is a response to %s', async (method) => {
     await start({ isKnown: () => true });
-    expect(await told('/note', undefined, method)).toEqual({ status: 200, ...kept });
+    expect(await cacheHeadersOf('/note', undefined, method)).toEqual({ status: 200, ...protectedHeaders });
   });
 
   it('when it is 304', async () => {
     await start({ isKnown: () => true });
-    expect(await told('/note')).toMatchObject({ status: 200 });
-    expect(await told('/note', { 'X-Tenant-Id': 'acme', 'If-None-Match': '*' })).toEqual({
+    expect(await cacheHeadersOf('/note')).toMatchObject({ status: 200 });
+    expect(await cacheHeadersOf('/note', { 'X-Tenant-Id': 'acme', 'If-None-Match': '*' })).toEqual({
       status: 304,
-      ...kept,
+      ...protectedHeaders,
     });
   });
 
-  it('when it is an error: of the tenant, of the storage, of the handler, of a route that is not there', async () => {
+  it('when it is an error: of the tenant, of the storage, of the handler, or of an unknown route', async () => {
     await start({ isKnown: (tenant) => tenant === 'acme' });
-    expect(await told('/note', {})).toEqual({ status: 400, ...kept });
-    expect(await told('/note', { 'X-Tenant-Id': 'globex' })).toEqual({ status: 404, ...kept });
-    expect(await told('/absent')).toEqual({ status: 404, ...kept });
-    expect(await told('/failing')).toEqual({ status: 500, ...kept });
-    expect(await told('/nowhere')).toEqual({ status: 404, ...kept });
+    expect(await cacheHeadersOf('/note', {})).toEqual({ status: 400, ...protectedHeaders });
+    expect(await cacheHeadersOf('/note', { 'X-Tenant-Id': 'globex' })).toEqual({
+      status: 404,
+      ...protectedHeaders,
+    });
+    expect(await cacheHeadersOf('/absent')).toEqual({ status: 404, ...protectedHeaders });
+    expect(await cacheHeadersOf('/failing')).toEqual({ status: 500, ...protectedHeaders });
+    expect(await cacheHeadersOf('/nowhere')).toEqual({ status: 404, ...protectedHeaders });
   });
 
-  it('when the handler sets headers of its own: Vary is added to, Cache-Control is kept', async () => {
+  it('when the handler sets these headers: names are added to Vary, Cache-Control is kept', async () => {
     await start({ isKnown: () => true });
-    expect(await told('/own')).toEqual({ status: 200, vary: 'Accept, x-tenant-id', cache: 'max-age=60' });
-    expect(await told('/appended')).toMatchObject({ vary: 'Accept, x-tenant-id' });
-    expect(await told('/any')).toMatchObject({ vary: '*' });
-    expect(await told('/head')).toEqual({ status: 200, vary: 'Accept, x-tenant-id', cache: kept.cache });
+    expect(await cacheHeadersOf('/own')).toEqual({
+      status: 200,
+      vary: 'Accept, x-tenant-id',
+      cache: 'max-age=60',
+    });
+    expect(await cacheHeadersOf('/appended')).toMatchObject({ vary: 'Accept, x-tenant-id' });
+    expect(await cacheHeadersOf('/any')).toMatchObject({ vary: '*' });
+    expect(await cacheHeadersOf('/head')).toEqual({
+      status: 200,
+      vary: 'Accept, x-tenant-id',
+      cache: protectedHeaders.cache,
+    });
   });
 
   it('when it is a stream of server-sent events', async () => {
     await start({ isKnown: () => true });
-    const { vary, cache } = await told('/events');
+    const { vary, cache } = await cacheHeadersOf('/events');
     expect(vary).toBe('x-tenant-id');
     expect(cache).toMatch(/\bprivate\b.*\bno-cache\b|\bno-store\b/);
   });
 
-  it('by the header that forRoot names', async () => {
+  it('with the header that forRoot names', async () => {
     await start({ header: 'X-Shop', isKnown: () => true });
-    expect(await told('/note', { 'X-Shop': 'acme' })).toEqual({
+    expect(await cacheHeadersOf('/note', { 'X-Shop': 'acme' })).toEqual({
       status: 200,
       vary: 'X-Shop',
-      cache: kept.cache,
+      cache: protectedHeaders.cache,
     });
   });
 
-  it('by private alone where resolve finds the tenant, for nobody knows what it looks at', async () => {
+  it('without Vary when resolve returns the tenant', async () => {
     await start({ resolve: () => 'acme' });
-    expect(await told('/note', {})).toEqual({ status: 200, vary: undefined, cache: 'private' });
-    expect(await told('/own', {})).toMatchObject({ vary: 'Accept', cache: 'max-age=60' });
+    expect(await cacheHeadersOf('/note', {})).toEqual({ status: 200, vary: undefined, cache: 'private' });
+    expect(await cacheHeadersOf('/own', {})).toMatchObject({ vary: 'Accept', cache: 'max-age=60' });
   });
 
-  it('also without the middleware, behind TenantGuard or TenantInterceptor; a route that asks for no tenant does not', async () => {
+  it('also without the middleware, after TenantGuard or TenantInterceptor; but not on a route without a tenant', async () => {
     await start({ isKnown: () => true });
-    expect(await told('/alone/guarded')).toEqual({ status: 200, ...kept });
-    expect(await told('/alone/guarded', {})).toEqual({ status: 400, ...kept });
-    expect(await told('/alone/intercepted')).toEqual({ status: 200, ...kept });
-    expect(await told('/alone/free')).toEqual({ status: 200, vary: undefined, cache: undefined });
+    expect(await cacheHeadersOf('/without-middleware/guarded')).toEqual({ status: 200, ...protectedHeaders });
+    expect(await cacheHeadersOf('/without-middleware/guarded', {})).toEqual({
+      status: 400,
+      ...protectedHeaders,
+    });
+    expect(await cacheHeadersOf('/without-middleware/intercepted')).toEqual({
+      status: 200,
+      ...protectedHeaders,
+    });
+    expect(await cacheHeadersOf('/without-middleware/free')).toEqual({
+      status: 200,
+      vary: undefined,
+      cache: undefined,
+    });
   });
 
   it.each<[string, (response: ServerResponse) => void, string]>([
@@ -192,7 +224,7 @@ describe('An answer that depends on the tenant says so to caches', () => {
       'Accept, x-tenant-id',
     ],
     [
-      'as names and values in turn',
+      'as alternating names and values',
       (response) => response.writeHead(200, ['Vary', 'Accept']).end(),
       'Accept, x-tenant-id',
     ],
@@ -202,18 +234,21 @@ describe('An answer that depends on the tenant says so to caches', () => {
       'Accept, Origin, x-tenant-id',
     ],
     ['not at all', (response) => response.end(), 'x-tenant-id'],
-  ])('when Node is given its headers %s', async (_, answer, vary) => {
+  ])('when the handler passes its headers to Node %s', async (_, respond, vary) => {
     await start({ isKnown: () => true });
     const server = createServer((_request, response) => {
-      // Fastify's reply holds it
+      // like the reply of Fastify
       dependOnTenant({ raw: response }, {});
       response.removeHeader('Vary');
-      answer(response);
+      respond(response);
     });
     await once(server.listen(0, '127.0.0.1'), 'listening');
     try {
       const { headers } = (await request(server).get('/')) as unknown as { headers: Record<string, string> };
-      expect({ vary: headers['vary'], cache: headers['cache-control'] }).toEqual({ vary, cache: kept.cache });
+      expect({ vary: headers['vary'], cache: headers['cache-control'] }).toEqual({
+        vary,
+        cache: protectedHeaders.cache,
+      });
     } finally {
       server.close();
     }

@@ -1,7 +1,7 @@
 /**
- * Answers that depend on the tenant must not be handed to another one by a cache that stands in
- * between: `Vary` names the header that the tenant is taken from, and `Cache-Control` keeps the
- * answer out of shared caches, whatever the status.
+ * Marks responses that depend on the tenant, so that a cache does not send them to another tenant:
+ * `Vary` names the header of the tenant, and `Cache-Control` keeps the response out of shared
+ * caches, whatever its status.
  */
 import type { ExecutionContext } from '@nestjs/common';
 import type { OutgoingHttpHeader, OutgoingHttpHeaders, ServerResponse } from 'node:http';
@@ -10,25 +10,25 @@ import type { TenancyOptions } from '../options/key-value-storage-options.js';
 import { tenantHeaderOf } from './tenant-resolution.js';
 
 /**
- * The headers that the tenants of this response were taken from. Symbol.for: another copy of the
- * package may have marked it first.
+ * The request headers that name the tenant of this response. A registered symbol, because another
+ * copy of the package may have marked the response.
  */
 const varying = Symbol.for('kvent.tenant-dependent');
-interface Marked {
+interface MarkedResponse {
   [varying]?: Set<string>;
 }
 type HeadArguments = [status: number, ...rest: unknown[]];
 
 /**
- * Marks a response as one that depends on the tenant. The headers are set at once, so that whoever
- * fills in defaults finds them, and again when the head is sent, so that a handler that sets `Vary`
- * itself does not take ours away. A `Cache-Control` that was set is kept.
+ * Marks a response as dependent on the tenant. The headers are set at once, so that code that adds
+ * defaults finds them, and again when the headers are sent, so that a handler that sets `Vary` does
+ * not remove them. An existing `Cache-Control` is kept.
  */
 export function dependOnTenant(response: unknown, tenancy: TenancyOptions): void {
   const raw = responseIn(response);
   if (raw === undefined || raw.headersSent) return;
   const { varies, cacheControl } = protectionOf(tenancy);
-  const marked = raw as ServerResponse & Marked;
+  const marked = raw as ServerResponse & MarkedResponse;
   const names = marked[varying];
   if (names === undefined) guardHead(marked, (marked[varying] = new Set(varies)), cacheControl);
   else for (const name of varies) names.add(name);
@@ -36,8 +36,8 @@ export function dependOnTenant(response: unknown, tenancy: TenancyOptions): void
 }
 
 /**
- * The same for what a guard or an interceptor sees; of GraphQL the response in its context.
- * Messages and sockets have none.
+ * The same for the context of a guard or an interceptor. GraphQL has the response in its own
+ * context; messages and sockets have none.
  */
 export function dependOnTenantIn(context: ExecutionContext, tenancy: TenancyOptions): void {
   if (context.getType<string>() === 'http')
@@ -50,9 +50,7 @@ export function dependOnTenantIn(context: ExecutionContext, tenancy: TenancyOpti
   dependOnTenant(inner?.res ?? inner?.reply ?? inner?.req?.res, tenancy);
 }
 
-/**
- * With `resolve` it is not known what of the request names the tenant: there is nothing to vary by.
- */
+/** No `Vary` with `resolve`, which may use any part of the request. */
 function protectionOf(tenancy: TenancyOptions): {
   readonly varies: readonly string[];
   readonly cacheControl: string;
@@ -61,7 +59,7 @@ function protectionOf(tenancy: TenancyOptions): {
   return { varies: [tenantHeaderOf(tenancy)], cacheControl: 'private, no-cache' };
 }
 
-/** Node's response, of whatever framework; `undefined` for what is none. */
+/** The response of Node in that of a framework; `undefined` for anything else. */
 function responseIn(response: unknown): ServerResponse | undefined {
   if (typeof response !== 'object' || response === null) return undefined;
   const raw = rawOf(response as AnyResponse);
@@ -75,8 +73,8 @@ function apply(raw: ServerResponse, names: ReadonlySet<string>, cacheControl: st
 }
 
 /**
- * Every head goes through `writeHead`, that of Fastify and of server-sent events with headers of
- * their own, which replace those that were set.
+ * All responses call `writeHead`. Fastify and server-sent events pass headers to it, which replace
+ * those that were set before.
  */
 function guardHead(raw: ServerResponse, names: ReadonlySet<string>, cacheControl: string): void {
   const writeHead = raw.writeHead.bind(raw) as (...args: HeadArguments) => ServerResponse;
@@ -85,18 +83,18 @@ function guardHead(raw: ServerResponse, names: ReadonlySet<string>, cacheControl
     apply(raw, names, cacheControl);
     const [status, ...rest] = args;
     const headers = rest.pop();
-    return writeHead(status, ...rest, ...(headers === undefined ? [] : [withOurs(headers, names)]));
+    return writeHead(status, ...rest, ...(headers === undefined ? [] : [withVaryingNames(headers, names)]));
   };
   raw.writeHead = guarded;
 }
 
 /**
- * The headers that `writeHead` was given, as an object or as names and values in turn; of a reason
- * phrase, nothing changes.
+ * The headers of a `writeHead` call (an object, pairs, or alternating names and values) with the
+ * names added to `Vary`. A reason phrase is returned as it is.
  */
-function withOurs(headers: unknown, names: ReadonlySet<string>): unknown {
+function withVaryingNames(headers: unknown, names: ReadonlySet<string>): unknown {
   if (typeof headers !== 'object' || headers === null) return headers;
-  if (Array.isArray(headers)) return listWithOurs(headers as readonly unknown[], names);
+  if (Array.isArray(headers)) return listWithVaryingNames(headers as readonly unknown[], names);
   return Object.fromEntries(
     Object.entries(headers as OutgoingHttpHeaders).map(([name, value]) => [
       name,
@@ -105,7 +103,7 @@ function withOurs(headers: unknown, names: ReadonlySet<string>): unknown {
   );
 }
 
-function listWithOurs(headers: readonly unknown[], names: ReadonlySet<string>): readonly unknown[] {
+function listWithVaryingNames(headers: readonly unknown[], names: ReadonlySet<string>): readonly unknown[] {
   if (Array.isArray(headers[0]))
     return headers.map((pair) => {
       const [name, value] = pair as [string, OutgoingHttpHeader];
@@ -121,16 +119,15 @@ function listWithOurs(headers: readonly unknown[], names: ReadonlySet<string>): 
 const isVary = (name: unknown): boolean => typeof name === 'string' && name.toLowerCase() === 'vary';
 
 /**
- * `Vary` with these names beside those that are there; `*` stands for all. `undefined` where
- * nothing is missing.
+ * `Vary` with these names added; `*` includes all names. `undefined` when no name is missing.
  */
 function withNames(vary: OutgoingHttpHeader | undefined, names: ReadonlySet<string>): string | undefined {
-  const there = [vary ?? []]
+  const existing = [vary ?? []]
     .flat()
     .flatMap((text) => String(text).split(','))
     .map((name) => name.trim())
     .filter((name) => name !== '');
-  const known = new Set(there.map((name) => name.toLowerCase()));
+  const known = new Set(existing.map((name) => name.toLowerCase()));
   const missing = [...names].filter((name) => !known.has(name.toLowerCase()));
-  return known.has('*') || missing.length === 0 ? undefined : [...there, ...missing].join(', ');
+  return known.has('*') || missing.length === 0 ? undefined : [...existing, ...missing].join(', ');
 }

@@ -3,8 +3,8 @@ import { isStorageError } from '../../core/base/errors.js';
 import { isError } from '../../core/base/kinds.js';
 import {
   end,
-  isAnswered,
-  isGone,
+  hasSentHeaders,
+  isDestroyed,
   pathOf,
   send,
   setHeader,
@@ -25,8 +25,8 @@ export interface ProblemOptions {
 
 const logger = new Logger('ExceptionsHandler');
 
-/** Sends the problem. What is the server's own fault is logged, for the answer does not tell it. */
-export function answerProblem(
+/** Sends the problem. An error from 500 on is logged, because the response omits its details. */
+export function sendProblem(
   error: unknown,
   problem: Problem,
   host: ArgumentsHost,
@@ -35,8 +35,8 @@ export function answerProblem(
   const request = host.switchToHttp().getRequest<AnyRequest>();
   const response = host.switchToHttp().getResponse<AnyResponse>();
   if (problem.body.status >= 500 && !isStorageError(error, 'ABORTED')) logFault(error);
-  if (isGone(response)) return;
-  if (isAnswered(response)) return end(response);
+  if (isDestroyed(response)) return;
+  if (hasSentHeaders(response)) return end(response);
   const instance = pathOf(request);
   const body: ProblemDetails = { ...problem.body, ...(instance !== undefined && { instance }) };
   setStatus(response, body.status);
@@ -51,13 +51,13 @@ export function logFault(error: unknown): void {
   else logger.error(error);
 }
 
-/** A gateway's client hears the event that Nest's own filter sends. */
-export function tellSocket(
+/** Emits the event that the filter of Nest sends to clients of a gateway. */
+export function emitException(
   host: ArgumentsHost,
-  told: { readonly code?: string; readonly message: string },
+  body: { readonly code?: string; readonly message: string },
 ): void {
   const client = host
     .switchToWs()
     .getClient<{ readonly emit?: (event: string, body: object) => unknown } | undefined>();
-  client?.emit?.('exception', { status: 'error', ...told });
+  client?.emit?.('exception', { status: 'error', ...body });
 }
