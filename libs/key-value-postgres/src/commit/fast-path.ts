@@ -14,8 +14,8 @@ import { inRowOrder } from './row-order.js';
 export interface Attempt<T extends RowItem> {
   /** @default always */
   appliesTo?(item: T): boolean;
-  /** A cheaper statement for one item, with the lock timeout as its last parameter. */
-  readonly single?: Single<T>;
+  /** A cheaper statement for one item. Undefined where none is for this item. */
+  single?(item: T): Single | undefined;
   /**
    * With the lock timeout as its first parameter. Its lines begin with a column that names the
    * item.
@@ -30,11 +30,10 @@ export interface Attempt<T extends RowItem> {
   result(columns: Columns, item: T): CommitResult;
 }
 
-interface Single<T extends RowItem> {
-  /** @default always */
-  appliesTo?(item: T): boolean;
+interface Single {
   readonly statement: Statement;
-  parameters(item: T): readonly unknown[];
+  /** Without the last one, the lock timeout. */
+  readonly parameters: readonly unknown[];
 }
 
 export class AdaptiveFastPath<T extends RowItem> implements FastPath {
@@ -53,11 +52,11 @@ export class AdaptiveFastPath<T extends RowItem> implements FastPath {
     const applicable = items.filter((item) => attempt?.appliesTo?.(item) ?? true);
     const [item] = applicable;
     if (attempt === undefined || item === undefined) return undefined;
-    const { single } = attempt;
-    if (applicable.length === 1 && single !== undefined && (single.appliesTo?.(item) ?? true))
+    const single = applicable.length === 1 ? attempt.single?.(item) : undefined;
+    if (single !== undefined)
       return {
         statement: single.statement,
-        parameters: [...single.parameters(item), String(lockMs)],
+        parameters: [...single.parameters, String(lockMs)],
         accept: ([line]) => {
           if (line !== undefined) item.result = attempt.result(line, item);
         },

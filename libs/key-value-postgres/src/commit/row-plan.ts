@@ -140,81 +140,65 @@ const valueColumns = (items: readonly RowWrite[]): readonly unknown[] => [
 ];
 
 /** A value over a row that is there, at the expected version if there is one. */
-const overwriting = (dialect: Dialect): Attempt<RowWrite> => ({
-  single: {
-    appliesTo: ({ ttlMs, keepsExpiry }) => keepsExpiry || ttlMs === null,
-    statement: overwriteRow(dialect),
-    parameters: ({ database, container, entity, key, expectedVersion, keepsExpiry, version, text }) => [
-      database,
-      container,
-      entity,
-      key,
-      expectedVersion,
-      keepsExpiry,
-      version,
-      text,
+function overwriting(dialect: Dialect): Attempt<RowWrite> {
+  const statement = overwriteRow(dialect);
+  return {
+    single: ({ database, container, entity, key, expectedVersion, keepsExpiry, ttlMs, version, text }) =>
+      keepsExpiry || ttlMs === null
+        ? {
+            statement,
+            parameters: [database, container, entity, key, expectedVersion, keepsExpiry, version, text],
+          }
+        : undefined,
+    statement: overwriteRows(dialect),
+    parameters: (items) => [
+      ...addressColumns(items),
+      sparse(items.map(({ expectedVersion }) => expectedVersion)),
+      ...valueColumns(items),
     ],
-  },
-  statement: overwriteRows(dialect),
-  parameters: (items) => [
-    ...addressColumns(items),
-    sparse(items.map(({ expectedVersion }) => expectedVersion)),
-    ...valueColumns(items),
-  ],
-  result: ([time, expires]) => committedRow(true, time, expires, null),
-});
+    result: ([time, expires]) => committedRow(true, time, expires, null),
+  };
+}
 
 /** A sum to a number that is there. */
-const adding = (dialect: Dialect): Attempt<RowWrite> => ({
-  single: {
-    statement: addToRow(dialect),
-    parameters: ({ database, container, entity, key, operand, floor, ceiling, version }) => [
-      database,
-      container,
-      entity,
-      key,
-      operand,
-      floor,
-      ceiling,
-      version,
+function adding(dialect: Dialect): Attempt<RowWrite> {
+  const statement = addToRow(dialect);
+  return {
+    single: ({ database, container, entity, key, operand, floor, ceiling, version }) => ({
+      statement,
+      parameters: [database, container, entity, key, operand, floor, ceiling, version],
+    }),
+    statement: addToRows(dialect),
+    parameters: (items) => [
+      ...addressColumns(items),
+      items.map(({ operand }) => operand),
+      sparse(items.map(({ floor }) => floor)),
+      sparse(items.map(({ ceiling }) => ceiling)),
+      items.map(({ version }) => version),
     ],
-  },
-  statement: addToRows(dialect),
-  parameters: (items) => [
-    ...addressColumns(items),
-    items.map(({ operand }) => operand),
-    sparse(items.map(({ floor }) => floor)),
-    sparse(items.map(({ ceiling }) => ceiling)),
-    items.map(({ version }) => version),
-  ],
-  result: ([number, time, expires]) => committedRow(true, time, expires, number),
-});
+    result: ([number, time, expires]) => committedRow(true, time, expires, number),
+  };
+}
 
 /** A row where none is: a value, or a number, as an absent one counts as 0. */
-const creating = (dialect: Dialect): Attempt<RowWrite> => ({
-  single: {
-    statement: createRow(dialect),
-    parameters: ({ database, container, entity, key, version, ttlMs, text, operand }) => [
-      database,
-      container,
-      entity,
-      key,
-      version,
-      ttlMs,
-      text,
-      operand,
+function creating(dialect: Dialect): Attempt<RowWrite> {
+  const statement = createRow(dialect);
+  return {
+    single: ({ database, container, entity, key, version, ttlMs, text, operand }) => ({
+      statement,
+      parameters: [database, container, entity, key, version, ttlMs, text, operand],
+    }),
+    statement: createRows(dialect),
+    parameters: (items) => [
+      ...addressColumns(items),
+      items.map(({ version }) => version),
+      sparse(items.map(({ ttlMs }) => ttlMs)),
+      sparseTexts(items.map(({ text }) => text)),
+      sparse(items.map(({ operand }) => operand)),
     ],
-  },
-  statement: createRows(dialect),
-  parameters: (items) => [
-    ...addressColumns(items),
-    items.map(({ version }) => version),
-    sparse(items.map(({ ttlMs }) => ttlMs)),
-    sparseTexts(items.map(({ text }) => text)),
-    sparse(items.map(({ operand }) => operand)),
-  ],
-  // an insert returns nothing but what it wrote
-  itemOf: (written, items) => items.find(({ version }) => version === written),
-  distinguishable: (items) => new Set(items.map(({ version }) => version)).size === items.length,
-  result: ([time, expires], { operand }) => committedRow(false, time, expires, operand),
-});
+    // an insert returns nothing but what it wrote
+    itemOf: (written, items) => items.find(({ version }) => version === written),
+    distinguishable: (items) => new Set(items.map(({ version }) => version)).size === items.length,
+    result: ([time, expires], { operand }) => committedRow(false, time, expires, operand),
+  };
+}

@@ -36,9 +36,14 @@ export function mayRunAgain(error: unknown): boolean {
   return state === '22P02' && (driverErrorOf(error).message?.includes(raceMark) ?? false);
 }
 
-/** The assumption of a fast path did not hold: everything was undone. */
-export const isFastPathFailure = (error: unknown): boolean =>
-  refusalOf(error) === '22P02' && (driverErrorOf(error).message?.includes(fastPathMark) ?? false);
+/**
+ * The assumption of a fast path did not hold, or a row that it creates exists: everything was undone.
+ */
+export function isFastPathFailure(error: unknown): boolean {
+  const state = refusalOf(error);
+  if (state === '23505') return true;
+  return state === '22P02' && (driverErrorOf(error).message?.includes(fastPathMark) ?? false);
+}
 
 /** A lock was not granted in time: everything was undone. */
 export const isLockTimeout = (error: unknown): boolean => refusalOf(error) === '55P03';

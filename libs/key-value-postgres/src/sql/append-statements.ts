@@ -2,14 +2,14 @@
  * THE SQL OF AN APPEND, and of every batch that creates rows if one number is still what was read:
  * the number changes, and the rows are created. A batch without such a number only creates. These
  * are fast paths: a batch whose number is another, or that lies elsewhere by now, is skipped and
- * gets no line. If a row that should be created exists, the statement fails deliberately and does
- * nothing, and the general statement decides each batch.
+ * gets no line. If a row that should be created exists, the statement fails and does nothing, and
+ * the general statement decides each batch.
  *
  * Locks are taken in the order of `changeRows`: first the numbers, as given, then the created rows.
  */
-import { held, lockTimeoutSet, verified } from './general-statement.js';
+import { countOf, held, lockTimeout, lockTimeoutSet, verified } from './general-statement.js';
 import { lasting, one } from './fast-path-statements.js';
-import { eq, ge, plus } from './operators.js';
+import { eq, ge, le, plus } from './operators.js';
 import {
   arrays,
   epochMs,
@@ -57,28 +57,87 @@ export function appendRows(dialect: Dialect): Statement {
   cross join c left join u on u.b ${eq} p.b where guarded is not true or u.b is not null
 ), n as (
   insert into ${quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number)
-  select db, co, en, ke, ver, bt, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num from p order by i on conflict do nothing returning 1
+  select db, co, en, ke, ver, bt, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num from p order by i returning 1
 )
 select b, ${epochMs('pg_catalog.min(t)')}, ${epochMs('pg_catalog.min(bt)')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.count(*) from p)', fastPathMark)} from p group by b`,
   );
 }
 
+/** How many created rows have parameters of their own; more rows are arrays. */
+export type CreatedRows = 1 | 2 | 3 | 4 | 'many';
+
 /**
- * One append: the number at $1 to $4 changes from $5 to $6, and texts are created at the keys $10
- * in the container $8 and the entity $9.
+ * One batch with a number: the number at $1 to $4 changes from $5 to $6, and rows are created. A
+ * number whose `updated_at` is ahead of the clock is skipped, since the expiry of the created rows
+ * counts from the clock.
  */
-export function appendToRow(dialect: Dialect): Statement {
-  const { quoted } = dialect.table;
-  const now = writeTime(dialect, '$13');
+export function appendToRow(dialect: Dialect, rows: CreatedRows): Statement {
+  const created = createdRows(rows, 8);
+  const now = writeTime(dialect, `$${created.next + 1}`);
   return statement(
-    'append_one',
-    `with u as (
-  update ${quoted} set version = $7::pg_catalog.int8, number = $6::pg_catalog.int8, updated_at = greatest(${now}, updated_at), expires_at = null, ttl_ms = null
-  where ${one(now, '$12')} and number ${eq} $5::pg_catalog.int8 returning updated_at bt
-), n as (
-  insert into ${quoted} (${identity}, version, updated_at, value)
-  select $1, $8, $9, ke, $7::pg_catalog.int8, bt, val::pg_catalog.json from u, ${arrays('10 text', '11 text')} e(ke, val, i) on conflict do nothing returning 1
-)
-select ${epochMs('bt')}, ${epochMs('bt')}, ${verified('(select pg_catalog.count(*) from n)', '(select pg_catalog.cardinality($10::pg_catalog.text[]))', fastPathMark)} from u`,
+    `append_one_${rows}`,
+    `with b as (
+  update ${dialect.table.quoted} set version = $7::pg_catalog.int8, number = $6::pg_catalog.int8, updated_at = greatest(${now}, updated_at), expires_at = null, ttl_ms = null
+  where ${one(now, `$${created.next}`)} and number ${eq} $5::pg_catalog.int8 and updated_at ${le} ${now} returning updated_at t
+), ${insertedRows(dialect, created, '$7')}`,
   );
 }
+
+/** One batch without a number: rows are created in the database $1 with the version $2. */
+export function createTogether(dialect: Dialect, rows: CreatedRows): Statement {
+  const created = createdRows(rows, 3);
+  const now = writeTime(dialect, `$${created.next + 1}`);
+  return statement(
+    `create_together_${rows}`,
+    `with b as materialized (
+  select ${now} t where ${lockTimeout(`$${created.next}`)} is not null
+), ${insertedRows(dialect, created, '$2')}`,
+  );
+}
+
+interface RowSource {
+  readonly source: string;
+  readonly count: string;
+  /** The first parameter behind the rows. */
+  readonly next: number;
+}
+
+/**
+ * Parameters of their own cost the server a third less than arrays of two elements: a first append
+ * of one event takes 440 µs instead of 640.
+ */
+function createdRows(rows: CreatedRows, first: number): RowSource {
+  const types = ['text', 'text', 'text', 'text', 'int8', 'int8'] as const;
+  const columns = 'p(co, en, ke, val, num, ttl';
+  if (rows === 'many')
+    return {
+      source: `${arrays(...types.map((type, index) => `${first + index} ${type}` as const))} ${columns}, i)`,
+      count: `pg_catalog.cardinality($${first}::pg_catalog.text[])`,
+      next: first + types.length,
+    };
+  const values = Array.from({ length: rows }, (_, row) => {
+    const parameters = types.map(
+      (type, index) => `$${first + row * types.length + index}::pg_catalog.${type}`,
+    );
+    return `(${parameters.join(', ')})`;
+  });
+  return {
+    source: `(values ${values.join(', ')}) ${columns})`,
+    count: String(rows),
+    next: first + rows * types.length,
+  };
+}
+
+/**
+ * Without `on conflict do nothing`, which costs an insert a third more: an existing row is a unique
+ * violation here. They are counted all the same, because a trigger may leave a row out.
+ */
+const insertedRows = (
+  { table }: Dialect,
+  { source, count }: RowSource,
+  version: string,
+): string => `n as (
+  insert into ${table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number)
+  select $1, co, en, ke, ${version}::pg_catalog.int8, t, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num from b, ${source} returning 1
+)
+select ${epochMs('t')}, ${epochMs('t')}, ${verified(countOf('n'), count, fastPathMark)} from b`;
