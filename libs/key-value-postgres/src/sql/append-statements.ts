@@ -132,11 +132,7 @@ function createdRows(rows: CreatedRows, first: number): RowSource {
  * Without `on conflict do nothing`, which costs an insert a third more: an existing row is a unique
  * violation here. They are counted all the same, because a trigger may leave a row out.
  */
-const insertedRows = (
-  { table }: Dialect,
-  { source, count }: RowSource,
-  version: string,
-): string => `n as (
+const insertedRows = ({ table }: Dialect, { source, count }: RowSource, version: string): string => `n as (
   insert into ${table.quoted} (${identity}, version, updated_at, expires_at, ttl_ms, value, number)
   select $1, co, en, ke, ${version}::pg_catalog.int8, t, t ${plus} ${span('ttl')}, ttl, val::pg_catalog.json, num from b, ${source} returning 1
 )
