@@ -1,16 +1,5 @@
 /** Sources that still contain banned words of the glossary. This list must end empty. */
 export const sourcesNotYetRewritten: readonly string[] = [
-  'libs/key-value-storage/src/testing/clauses/port/cancellation.ts',
-  'libs/key-value-storage/src/testing/clauses/port/hints.ts',
-  'libs/key-value-storage/src/testing/clauses/port/no-lost-update.ts',
-  'libs/key-value-storage/src/testing/clauses/port/time.ts',
-  'libs/key-value-storage/src/testing/clauses/port/within.ts',
-  'libs/key-value-storage/src/testing/clauses/stores/atomic.ts',
-  'libs/key-value-storage/src/testing/clauses/stores/paging.ts',
-  'libs/key-value-storage/src/testing/kit/assertions.ts',
-  'libs/key-value-storage/src/testing/kit/manual-clock.ts',
-  'libs/key-value-storage/src/testing/kit/memory-transaction.ts',
-  'libs/key-value-storage/src/testing/kit/subject.ts',
   'test/docs/sources-not-yet-rewritten.ts',
   'test/faults/crash-child.ts',
   'test/faults/crash-rounds.ts',

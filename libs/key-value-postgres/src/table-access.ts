@@ -12,6 +12,7 @@ import {
   type ScanRange,
   type Space,
 } from '@kvent/key-value-storage/provider';
+import { PendingWork } from '@kvent/key-value-storage/internal';
 import { Committer, type CommitObserver } from './commit/committer.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
 import type { Connections } from './connections/connections.js';
@@ -54,7 +55,7 @@ export class TableAccess {
   readonly #plans: PlanGeneration | undefined;
   readonly #lockTimeoutMs: number;
   readonly #serverTime = new ServerTime();
-  readonly #pending = new Set<Promise<unknown>>();
+  readonly #pending = new PendingWork();
 
   constructor(
     { table, clock, lockTimeoutMs }: ResolvedPostgres,
@@ -103,14 +104,15 @@ export class TableAccess {
 
   /** Settles once no call is pending. */
   async idle(): Promise<void> {
-    await Promise.allSettled(this.#pending);
+    await this.#pending.settled();
     // the callers get their results first
     await new Promise(setImmediate);
   }
 
   read(addresses: readonly Address[], options: ProviderReadOptions): Promise<ReadResult> {
-    if (!this.isSecured || addresses.length === 0) return this.#track(this.#reader.read(addresses, options));
-    return this.#track(
+    if (!this.isSecured || addresses.length === 0)
+      return this.#pending.track(this.#reader.read(addresses, options));
+    return this.#pending.track(
       readByDatabase(addresses, (database, some) =>
         inScope({ database }, () => this.#reader.read(some, options)),
       ),
@@ -120,11 +122,11 @@ export class TableAccess {
   scan(ranges: readonly ScanRange[]): Promise<readonly ScanPage[]> {
     const scanOne = (range: ScanRange): Promise<ScanPage> =>
       this.#in({ database: range.database }, () => this.#reader.scan(range));
-    return this.#track(Promise.all(ranges.map(scanOne)));
+    return this.#pending.track(Promise.all(ranges.map(scanOne)));
   }
 
   commit(batches: readonly Batch[], observer: CommitObserver): Promise<readonly CommitResult[]> {
-    return this.#track(
+    return this.#pending.track(
       this.isSecured ? this.#commitEach(batches, observer) : this.#committer.commit(batches, observer),
     );
   }
@@ -256,7 +258,7 @@ export class TableAccess {
     purpose: Purpose = 'read',
   ): Promise<readonly Columns[]> {
     try {
-      return await this.#track(this.#connections.run(statement, parameters, purpose));
+      return await this.#pending.track(this.#connections.run(statement, parameters, purpose));
     } catch (error) {
       throw errorOf(error, this.#name, purpose);
     }
@@ -265,13 +267,6 @@ export class TableAccess {
   readonly #fail = (error: unknown): never => {
     throw errorOf(error, this.#name, 'read');
   };
-
-  #track<R>(work: Promise<R>): Promise<R> {
-    this.#pending.add(work);
-    const done = (): void => void this.#pending.delete(work);
-    work.then(done, done);
-    return work;
-  }
 
   #observe(results: readonly CommitResult[]): void {
     let isCommitted = false;

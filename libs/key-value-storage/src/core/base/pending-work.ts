@@ -2,13 +2,12 @@
 export class PendingWork {
   readonly #pending = new Set<Promise<unknown>>();
 
-  async track<R>(work: Promise<R>): Promise<R> {
+  /** Returns `work` itself: no async frame for the caller. */
+  track<R>(work: Promise<R>): Promise<R> {
     this.#pending.add(work);
-    try {
-      return await work;
-    } finally {
-      this.#pending.delete(work);
-    }
+    const end = (): void => void this.#pending.delete(work);
+    work.then(end, end);
+    return work;
   }
 
   /** Resolves when all work that is tracked now has ended, whatever its result. */

@@ -1,39 +1,39 @@
-/** Assertions of clauses, and how clauses run calls concurrently. */
+/** Assertions of clauses, and concurrent calls. */
 import assert from 'node:assert/strict';
 import { isStorageError, type StorageErrorCode } from '../../core.js';
 import type { CommitResult, Value } from '../../provider.js';
 
-/** A value as it can be compared: bytes are bytes, whether in a `Buffer` or not. */
+/** A value in a comparable form: equal bytes are equal, in a `Buffer` or not. */
 export function comparable(value: Value | undefined): unknown {
   return value?.kind === 'bytes' ? { kind: 'bytes', bytes: [...value.bytes] } : value;
 }
 
-/** Runs `count` rivals at once. */
+/** Runs `count` calls concurrently. */
 export const concurrently = <R>(count: number, run: (index: number) => Promise<R>): Promise<R[]> =>
   Promise.all(Array.from({ length: count }, (_, index) => run(index)));
 
-/** That a promise is rejected with this code; answers the error. `call` must not throw. */
+/** Asserts that a call rejects with this code, and does not throw. Returns the error. */
 export async function assertRejects(
   code: StorageErrorCode,
   what: string,
   call: () => Promise<unknown>,
 ): Promise<Error & { effect: 'none' | 'unknown' }> {
-  let answer: Promise<unknown>;
+  let result: Promise<unknown>;
   try {
-    answer = call();
+    result = call();
   } catch (error) {
-    return assert.fail(`${what} threw (${String(error)}) where it has to answer with a rejected promise`);
+    return assert.fail(`${what} must reject with ${code}, not throw; got ${String(error)}`);
   }
-  return await answer.then(
-    () => assert.fail(`${what} was answered, where ${code} is due`),
+  return await result.then(
+    () => assert.fail(`${what} must reject with ${code}; got a result`),
     (error: unknown) =>
       isStorageError(error, code)
         ? error
-        : assert.fail(`${what} was rejected with ${String(error)}, where ${code} is due`),
+        : assert.fail(`${what} must reject with ${code}; got ${String(error)}`),
   );
 }
 
-/** That a call throws at once with this code. */
+/** Asserts that a call throws this code. Returns the error. */
 export function assertThrows(
   code: StorageErrorCode,
   what: string,
@@ -44,12 +44,12 @@ export function assertThrows(
   } catch (error) {
     return isStorageError(error, code)
       ? error
-      : assert.fail(`${what} threw ${String(error)}, where ${code} is due`);
+      : assert.fail(`${what} must throw ${code}; got ${String(error)}`);
   }
-  return assert.fail(`${what} was allowed, where ${code} is due`);
+  return assert.fail(`${what} must throw ${code}; got a result`);
 }
 
-/** How many of the answers are of each outcome. */
+/** The number of results of each outcome. */
 export function outcomes(results: readonly CommitResult[]): Partial<Record<CommitResult['outcome'], number>> {
   const counts: Partial<Record<CommitResult['outcome'], number>> = {};
   for (const { outcome } of results) counts[outcome] = (counts[outcome] ?? 0) + 1;

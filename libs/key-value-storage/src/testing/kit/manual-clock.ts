@@ -1,4 +1,4 @@
-/** Time that stands still until a test moves it. */
+/** A clock whose time a test moves. */
 import { setImmediate } from 'node:timers/promises';
 import type { Clock } from '../../core.js';
 
@@ -10,10 +10,10 @@ interface Wait {
 const start = Date.UTC(2030, 0, 1);
 
 /**
- * A `Clock` for tests: `await clock.advance(60_000)` moves the time of day and the monotonic time,
- * and wakes whoever waits, in the order of their times; what they do next has settled when it
- * answers. Waits end at whole milliseconds, as timers do. `setNow` moves the time of day alone,
- * back as well: as an administrator would.
+ * A `Clock` for tests: `await clock.advance(60_000)` moves the time of day and the monotonic time.
+ * It ends the waits that are due, in the order of their times; after each, pending microtasks have
+ * run. Waits end at whole milliseconds, as timers do. `setNow` sets the time of day alone, also
+ * back.
  */
 export class ManualClock implements Clock {
   #now: number;
@@ -32,7 +32,7 @@ export class ManualClock implements Clock {
     return this.#monotonic;
   }
 
-  /** How many wait at this moment. */
+  /** The number of pending waits. */
   get waiting(): number {
     return this.#waits.size;
   }
@@ -40,10 +40,10 @@ export class ManualClock implements Clock {
   wait(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) return reject(signal.reason as Error);
-      const end = (then: () => void): void => {
+      const end = (settle: () => void): void => {
         this.#waits.delete(wait);
         signal?.removeEventListener('abort', stop);
-        then();
+        settle();
       };
       const stop = (): void => end(() => reject(signal?.reason as Error));
       const wait: Wait = { due: this.#monotonic + Math.max(0, Math.ceil(ms)), wake: () => end(resolve) };
@@ -52,12 +52,10 @@ export class ManualClock implements Clock {
     });
   }
 
-  /** Lets this many milliseconds pass. Waits that begin meanwhile and end in time are woken too. */
+  /** Moves the time by `ms` milliseconds. Waits that begin in between and are due end too. */
   async advance(ms: number): Promise<void> {
     if (!(ms >= 0))
-      throw new RangeError(
-        `Time passes forward: ${ms} ms were asked for. To move the time of day back, use setNow.`,
-      );
+      throw new RangeError(`ms must be 0 or more; got ${ms}. To set the time of day back, use setNow.`);
     const end = this.#monotonic + ms;
     await settled();
     for (let next = this.#next(end); next !== undefined; next = this.#next(end)) {
@@ -69,7 +67,7 @@ export class ManualClock implements Clock {
     await settled();
   }
 
-  /** Sets the time of day and nothing else: no wait ends, the monotonic time stands. */
+  /** Sets the time of day only: no wait ends, and the monotonic time stays the same. */
   setNow(now: number): void {
     this.#now = now;
   }
@@ -79,7 +77,7 @@ export class ManualClock implements Clock {
     this.#now += ms;
   }
 
-  /** Who is to be woken first, up to a time; of equals the one that has waited longest. */
+  /** The wait that ends first, up to a time; of equal ones, the oldest. */
   #next(end: number): Wait | undefined {
     let next: Wait | undefined;
     for (const wait of this.#waits)
@@ -88,5 +86,5 @@ export class ManualClock implements Clock {
   }
 }
 
-/** One turn of the event loop: all microtasks have run. */
+/** All pending microtasks have run. */
 const settled = (): Promise<void> => setImmediate();

@@ -1,6 +1,7 @@
 /**
- * A transaction over memory, for proving the clauses that need one: what it writes stays with it
- * until it is committed, and it is committed only when nobody has changed the rows it rests on.
+ * A transaction over the memory provider, for clauses that require one. Its writes are visible
+ * inside it only until it commits. Its commit fails if one of the rows that it read or wrote has
+ * changed since.
  */
 import type { StorageProvider } from '../../core.js';
 import {
@@ -30,7 +31,7 @@ export class MemoryTransaction {
     this.#outside = outside;
   }
 
-  /** The port inside. */
+  /** The provider inside the transaction. */
   provider(): StorageProvider {
     const outside = this.#outside;
     this.#assertOpen();
@@ -59,12 +60,12 @@ export class MemoryTransaction {
     };
   }
 
-  /** Rejects, and changes nothing, when somebody was faster. */
+  /** Rejects, and changes nothing, if a row of the transaction has changed. */
   async commit(): Promise<void> {
     this.#end();
     for (const { database, address, version } of this.#touched.values()) {
       const { rows } = await this.#outside.read([{ ...address, database }]);
-      if (rows[0]?.version !== version) throw new Error('Somebody has changed a row of this transaction.');
+      if (rows[0]?.version !== version) throw new Error('A row of this transaction has changed.');
     }
     for (const batch of this.#written) await this.#outside.commit([{ ...batch, checks: [] }]);
   }

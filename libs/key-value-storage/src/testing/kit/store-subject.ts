@@ -63,7 +63,7 @@ export class StoreSubject {
   }
 
   get storage(): KeyValueStorage {
-    if (this.#storage === undefined) throw new Error('The subject has not begun.');
+    if (this.#storage === undefined) throw new Error('The subject is not started.');
     return this.#storage;
   }
 

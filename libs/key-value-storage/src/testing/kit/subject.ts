@@ -1,6 +1,5 @@
 /**
- * What a clause works on: a fresh provider, its clock, and the few verbs in which clauses are
- * written.
+ * The subject of a clause: a new provider, its clock, and functions to write and read rows.
  */
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
@@ -18,6 +17,7 @@ import {
   type StoredValue,
   type TimeToLive,
 } from '../../provider.js';
+import { PendingWork } from '../../core/base/pending-work.js';
 import type { Abilities } from './abilities.js';
 import { ManualClock } from './manual-clock.js';
 import { put } from './batches.js';
@@ -25,43 +25,42 @@ import { put } from './batches.js';
 type Awaitable<T> = T | Promise<T>;
 
 export interface CreateOptions {
-  /** What the provider should run on, where it can. */
+  /** The clock for the provider, if it has `clock: 'replaceable'`. */
   readonly clock: ManualClock;
   /**
-   * A name that no other test uses, for a directory or a database. The same name again means the
-   * same data.
+   * A name for a directory or a database that no other test uses. The same name means the same
+   * data.
    */
   readonly location: string;
 }
 
 /**
- * How the kit gets at a provider: `create` is called for each clause, and again with the same
- * `location` to look at the same data.
+ * How the kit creates a provider. `create` is called for each clause, and again with the same
+ * `location` to open the same data.
  */
 export interface ProviderUnderTest {
   create(options: CreateOptions): Awaitable<StorageProvider>;
-  /** Removes what a location holds. */
+  /** Removes the data of a location. */
   dispose?(location: string): Awaitable<void>;
   /**
-   * Begins a transaction over the data of a location, which is open: what `within` takes, and how
-   * it ends. For a provider that claims `within`.
+   * Begins a transaction on the data of an open location. For a provider that has `within`.
    */
   transaction?(location: string): Awaitable<OpenTransaction>;
   /**
-   * Spoils what a closed provider has stored, in the middle: some of what was acknowledged cannot
-   * be read back.
+   * Damages the data of a closed provider in the middle, so that some acknowledged commits cannot
+   * be read.
    */
   damage?(location: string): Awaitable<void>;
 }
 
-/** A transaction of the engine that a clause holds open. */
+/** An open transaction of the engine. */
 export interface OpenTransaction {
   readonly transaction: object;
   commit(): Promise<void>;
   rollback(): Promise<void>;
 }
 
-/** A batch as clauses write it. */
+/** A batch with optional parts; the subject adds the others. */
 interface BatchInput {
   readonly database?: string;
   readonly version?: string;
@@ -76,16 +75,17 @@ export class Subject {
   readonly #nextVersion = versionSource();
   readonly #opened = new Set<StorageProvider>();
   readonly #databases = new Set<string>();
-  readonly #background = new Set<Promise<unknown>>();
-  readonly #held = new Set<OpenTransaction>();
-  readonly #asked = { clock: false, location: false };
+  readonly #background = new PendingWork();
+  readonly #transactions = new Set<OpenTransaction>();
+  /** The options that `create` has read. */
+  readonly #used = { clock: false, location: false };
   #provider: StorageProvider | undefined;
 
   constructor(under: ProviderUnderTest) {
     this.#under = under;
   }
 
-  /** `open`: for whoever opens providers in another way. */
+  /** `open` replaces the call of `provider.open()`. */
   async start(
     open: (provider: StorageProvider) => Promise<void> = (provider) => provider.open(),
   ): Promise<void> {
@@ -95,24 +95,21 @@ export class Subject {
   }
 
   /**
-   * Work that goes on while the clause looks at something else: it is waited for, also when the
-   * clause fails before it does.
+   * Work that runs while the clause continues. `close` waits for it, also when the clause fails.
    */
   inBackground<R>(work: Promise<R>): Promise<R> {
-    work.catch(() => undefined);
-    this.#background.add(work);
-    return work;
+    return this.#background.track(work);
   }
 
-  /** Closes everything, and takes away what it stored. */
+  /** Closes everything, and removes the stored data. */
   async finish(): Promise<void> {
     for (const database of this.#databases) await this.provider.administration.drop(database);
     await this.close();
   }
 
   async close(): Promise<void> {
-    for (const { rollback } of this.#held) await rollback().catch(() => undefined);
-    await Promise.allSettled(this.#background);
+    for (const { rollback } of this.#transactions) await rollback().catch(() => undefined);
+    await this.#background.settled();
     for (const provider of this.#opened) {
       await provider.close();
       const dispose = (provider as Partial<AsyncDisposable>)[Symbol.asyncDispose];
@@ -122,7 +119,7 @@ export class Subject {
   }
 
   get provider(): StorageProvider {
-    if (this.#provider === undefined) throw new Error('The subject has not begun.');
+    if (this.#provider === undefined) throw new Error('The subject is not started.');
     return this.#provider;
   }
 
@@ -133,8 +130,8 @@ export class Subject {
       hints: hints !== undefined,
       within: within !== undefined,
       transactions: within !== undefined && this.#under.transaction !== undefined,
-      clock: this.#asked.clock && features.clock === 'replaceable',
-      location: this.#asked.location,
+      clock: this.#used.clock && features.clock === 'replaceable',
+      location: this.#used.location,
       damage: this.#under.damage !== undefined,
     };
   }
@@ -145,14 +142,14 @@ export class Subject {
   async create(): Promise<StorageProvider> {
     const { clock } = this;
     const location = this.#location;
-    const asked = this.#asked;
+    const used = this.#used;
     return await this.#under.create({
       get clock() {
-        asked.clock = true;
+        used.clock = true;
         return clock;
       },
       get location() {
-        asked.location = true;
+        used.location = true;
         return location;
       },
     });
@@ -164,14 +161,16 @@ export class Subject {
     return provider;
   }
 
-  /** Closes it, and opens the same data again: with a new instance where `create` can make one. */
+  /**
+   * Closes the provider, and opens the same data again, with a new instance if it has a location.
+   */
   async reopen(
-    meanwhile: () => Awaitable<void> = () => undefined,
+    whileClosed: () => Awaitable<void> = () => undefined,
     open: (provider: StorageProvider) => Promise<void> = (provider) => provider.open(),
   ): Promise<void> {
     await this.provider.close();
-    await meanwhile();
-    if (this.#asked.location) this.#provider = await this.create();
+    await whileClosed();
+    if (this.#used.location) this.#provider = await this.create();
     await open(this.provider);
     this.#opened.add(this.provider);
   }
@@ -182,28 +181,22 @@ export class Subject {
   }
 
   /**
-   * A transaction of the engine, the provider inside it, and how it ends. One that a clause leaves
-   * open is rolled back.
+   * A transaction of the engine, with the provider inside it. `close` rolls it back if it is still
+   * open.
    */
   async transaction(): Promise<OpenTransaction & { readonly within: StorageProvider }> {
-    const held = await this.#under.transaction?.(this.#location);
-    const within = held && this.provider.within?.(held.transaction);
-    if (held === undefined || within === undefined) throw new Error('The provider claims no transactions.');
-    this.#held.add(held);
-    return {
-      ...held,
-      within,
-      commit: () => this.#letGo(held).commit(),
-      rollback: () => this.#letGo(held).rollback(),
+    const open = await this.#under.transaction?.(this.#location);
+    const within = open && this.provider.within?.(open.transaction);
+    if (open === undefined || within === undefined) throw new Error('The provider has no transactions.');
+    this.#transactions.add(open);
+    const end = (): OpenTransaction => {
+      this.#transactions.delete(open);
+      return open;
     };
+    return { ...open, within, commit: () => end().commit(), rollback: () => end().rollback() };
   }
 
-  #letGo(held: OpenTransaction): OpenTransaction {
-    this.#held.delete(held);
-    return held;
-  }
-
-  /** What is stored cannot be opened any more: there is nothing to tidy up with. */
+  /** For data that cannot be opened any more: `finish` drops no database. */
   forgetDatabases(): void {
     this.#databases.clear();
   }
@@ -214,7 +207,7 @@ export class Subject {
 
   // ─── addresses and batches
 
-  /** A database of this clause alone. */
+  /** A database that no other clause uses. */
   database(name = 'main'): string {
     const database = `tenant:${this.#location}.${name}`;
     this.#databases.add(database);
@@ -240,11 +233,11 @@ export class Subject {
 
   async commit(batch: BatchInput, provider = this.provider): Promise<CommitResult> {
     const results = await provider.commit([this.batch(batch)]);
-    assert.equal(results.length, 1, 'one batch has one answer');
+    assert.equal(results.length, 1, 'one batch must have one result');
     return results[0] as CommitResult;
   }
 
-  /** Commits what must succeed. */
+  /** Commits a batch, and fails unless it is committed. */
   async mustCommit(
     batch: BatchInput,
     provider = this.provider,
@@ -252,7 +245,7 @@ export class Subject {
     const result = await this.commit(batch, provider);
     if (result.outcome === 'failed') throw result.error;
     if (result.outcome !== 'committed')
-      return assert.fail(`a batch that nothing stands against was answered with '${result.outcome}'`);
+      return assert.fail(`the batch must be committed; got '${result.outcome}'`);
     return result;
   }
 
@@ -278,7 +271,7 @@ export class Subject {
 
   async readRow(address: Address, provider = this.provider): Promise<Row | undefined> {
     const { rows } = await provider.read([address]);
-    assert.equal(rows.length, 1, 'one address has one answer');
+    assert.equal(rows.length, 1, 'one address must have one result');
     return rows[0];
   }
 
@@ -287,31 +280,31 @@ export class Subject {
     const row = await this.readRow(address, provider);
     return row?.value.kind === 'json'
       ? row.value.text
-      : row && assert.fail(`JSON was stored, but '${row.value.kind}' came back`);
+      : row && assert.fail(`the value must be JSON; got '${row.value.kind}'`);
   }
 
   async readNumber(address: Address, provider = this.provider): Promise<bigint | undefined> {
     const row = await this.readRow(address, provider);
     return row?.value.kind === 'number'
       ? row.value.number
-      : row && assert.fail(`a number was stored, but '${row.value.kind}' came back`);
+      : row && assert.fail(`the value must be a number; got '${row.value.kind}'`);
   }
 
   async scanPage(range: Partial<ScanRange> = {}, provider = this.provider): Promise<ScanPage> {
     const { database, container, entity } = this.address('');
     const pages = await provider.scan([{ database, container, entity, limit: 1_000, ...range }]);
-    assert.equal(pages.length, 1, 'one range has one page');
+    assert.equal(pages.length, 1, 'one range must have one page');
     return pages[0] as ScanPage;
   }
 
-  /** The keys of a range, over as many pages as it takes. */
+  /** The keys of a range, over all its pages. */
   async scanKeys(range: Partial<ScanRange> = {}): Promise<readonly string[]> {
     const keys: string[] = [];
     for (let after = range.after, more = true; more;) {
       const page = await this.scanPage({ ...range, ...(after === undefined ? {} : { after }) });
       keys.push(...page.rows.map(({ key }) => key));
       more = page.more;
-      assert.ok(!more || page.rows.length > 0, 'an empty page says that more rows come');
+      assert.ok(!more || page.rows.length > 0, 'an empty page has `more`');
       after = keys.at(-1);
       assert.ok(keys.length < 100_000, 'the pages never end');
     }
@@ -320,36 +313,36 @@ export class Subject {
 }
 
 /**
- * Runs a clause on a subject of its own. Answers false where the provider does not claim what the
- * clause needs.
+ * Runs a clause on a new subject. Returns false if the provider does not have what the clause
+ * requires.
  */
 export async function runOnSubject<S extends Pick<Subject, 'start' | 'finish' | 'close' | 'abilities'>>(
   subject: S,
-  isMeant: (abilities: Abilities) => boolean,
+  isApplicable: (abilities: Abilities) => boolean,
   run: (subject: S) => Promise<void>,
 ): Promise<boolean> {
   let done = false;
   try {
     await subject.start();
-    const meant = isMeant(subject.abilities);
-    if (meant) await run(subject);
+    const applies = isApplicable(subject.abilities);
+    if (applies) await run(subject);
     done = true;
-    return meant;
+    return applies;
   } finally {
-    // after a failure it is the failure that counts
+    // after a failure, an error of the cleanup must not replace it
     if (done) await subject.finish();
     else await subject.close().catch(() => undefined);
   }
 }
 
-/** What a provider can do, as the kit sees it. */
+/** The abilities of a provider and its test set-up. */
 export async function abilitiesOf(under: ProviderUnderTest): Promise<Abilities> {
   const subject = new Subject(under);
   let abilities: Abilities | undefined;
   await runOnSubject(
     subject,
-    (seen) => {
-      abilities = seen;
+    (found) => {
+      abilities = found;
       return false;
     },
     async () => undefined,

@@ -36,7 +36,7 @@ export const atomicClauses: readonly Clause[] = [
   {
     name: 'A batch with an unmet check changes nothing, wherever that check is in the list.',
     law,
-    broken: changesBatches('looks at the first check only', (batch) => ({
+    broken: changesBatches('evaluates the first check only', (batch) => ({
       ...batch,
       checks: batch.checks.slice(0, 1),
     })),
@@ -65,7 +65,7 @@ export const atomicClauses: readonly Clause[] = [
   {
     name: 'A batch with one refused numeric change changes nothing.',
     law,
-    broken: replacesCommit('applies what comes before a refused number', oneByOne),
+    broken: replacesCommit('applies the changes before a refused number', oneByOne),
     async run(subject) {
       const [before, text, after] = [
         subject.address('before'),
@@ -82,7 +82,7 @@ export const atomicClauses: readonly Clause[] = [
   {
     name: 'Checks see the state before the batch, not the result of its own changes.',
     law,
-    broken: replacesCommit('applies a batch and checks it then', async (batch, provider) => {
+    broken: replacesCommit('evaluates checks after the changes', async (batch, provider) => {
       const changed = await commitOne(provider, { ...batch, checks: [] });
       const checked = await commitOne(provider, { ...batch, changes: [] });
       return checked.outcome === 'committed' ? changed : checked;
@@ -108,7 +108,7 @@ export const atomicClauses: readonly Clause[] = [
   {
     name: 'A batch changes rows of several containers and entities, all or none of them.',
     law,
-    broken: changesBatches('writes one entity in one batch', (batch) => ({
+    broken: changesBatches('writes only one entity of a batch', (batch) => ({
       ...batch,
       changes: batch.changes.filter(({ address }) => address.entity === batch.changes[0]?.address.entity),
     })),
@@ -136,7 +136,7 @@ export const atomicClauses: readonly Clause[] = [
   {
     name: 'Each batch of one call has its own result, in order; a conflict or a refusal does not affect the other batches.',
     law,
-    broken: breaks('puts all batches of a call into one transaction', (provider) => ({
+    broken: breaks('commits all batches of a call or none', (provider) => ({
       commit: async (batches, options) => {
         const trial = await provider.commit(
           batches.map((batch) => ({ ...batch, changes: [] })),

@@ -23,7 +23,7 @@ export const batchAnswerClauses: readonly Clause[] = [
   {
     name: 'A conflict names the first unmet check, in the given order, with the expected and the actual version.',
     law,
-    broken: changesBatches('judges checks in the order of their keys', (batch) => ({
+    broken: changesBatches('evaluates checks in the order of their keys', (batch) => ({
       ...batch,
       checks: batch.checks.toSorted((a, b) => (a.address.key < b.address.key ? -1 : 1)),
     })),
@@ -70,7 +70,7 @@ export const batchAnswerClauses: readonly Clause[] = [
   {
     name: 'A conflict comes before a refusal: numbers are not evaluated if a check is not met.',
     law,
-    broken: replacesCommit('tries the numbers first', async (batch, provider) => {
+    broken: replacesCommit('evaluates numbers before checks', async (batch, provider) => {
       const tried = await commitOne(provider, {
         ...batch,
         checks: [check({ container: 'state:kit', entity: 'thing', key: 'x' }, 'absent')],
@@ -90,7 +90,7 @@ export const batchAnswerClauses: readonly Clause[] = [
   {
     name: 'A committed batch returns one result for each change, in order: whether the row existed, and its number now.',
     law,
-    broken: changesResults('returns in the order of the keys', (result, { changes }) => {
+    broken: changesResults('returns results in the order of the keys', (result, { changes }) => {
       if (result.outcome !== 'committed') return result;
       const order = changes
         .map((change, index) => ({ key: change.address.key, index }))
@@ -125,7 +125,7 @@ export const batchAnswerClauses: readonly Clause[] = [
   {
     name: 'Every row that a batch writes has the version of the batch and the time of the commit.',
     law,
-    broken: replacesCommit('gives each row a version of its own', async (batch, provider) => {
+    broken: replacesCommit('gives each row a different version', async (batch, provider) => {
       const changes = await Promise.all(
         batch.changes.map((change, index) =>
           commitOne(provider, {
@@ -153,7 +153,7 @@ export const batchAnswerClauses: readonly Clause[] = [
   {
     name: 'A batch of checks alone changes nothing, and reports whether all are met.',
     law,
-    broken: breaks('has nothing to do for a batch without changes', (provider) => ({
+    broken: breaks('ignores a batch without changes', (provider) => ({
       commit: async (batches, options) =>
         await Promise.all(
           batches.map(async (batch): Promise<CommitResult> => {
@@ -177,7 +177,7 @@ export const batchAnswerClauses: readonly Clause[] = [
   {
     name: 'A call without batches, addresses or ranges returns an empty result.',
     law,
-    broken: breaks('returns a call without batches with one answer', (provider) => ({
+    broken: breaks('returns one result for a call without batches', (provider) => ({
       commit: async (batches, options) =>
         batches.length === 0
           ? [{ outcome: 'committed', time: 0, rows: [] }]
@@ -193,7 +193,7 @@ export const batchAnswerClauses: readonly Clause[] = [
   {
     name: 'A put may change the kind of a value: text to number to bytes.',
     law,
-    broken: changesChanges('keeps the kind a row was created with', (change) =>
+    broken: changesChanges('keeps the kind of the first value of a row', (change) =>
       change.kind === 'put' && change.value.kind === 'bytes'
         ? { ...change, value: { kind: 'json', text: 'null' } }
         : change,

@@ -25,9 +25,9 @@ export const cancellationClauses: readonly Clause[] = [
       const address = subject.address('one');
       const batch = subject.batch({ changes: [put(address, '1'), sum(subject.address('count'), 1)] });
       const error = await assertRejects('ABORTED', 'a commit', () =>
-        subject.provider.commit([batch], { signal: AbortSignal.abort('enough') }),
+        subject.provider.commit([batch], { signal: AbortSignal.abort('the cause') }),
       );
-      assert.deepEqual([error.effect, error.cause], ['none', 'enough']);
+      assert.deepEqual([error.effect, error.cause], ['none', 'the cause']);
       assert.deepEqual((await subject.scanPage()).rows, []);
     },
   },
@@ -111,12 +111,11 @@ export const cancellationClauses: readonly Clause[] = [
       });
       controller.abort();
       const results = await work;
-      // what is unknown may still land: it has, or never will, once a later commit is answered
+      // an unknown outcome is decided once a later commit has its result
       await subject.putRow(subject.address('later'), '1');
       const { rows } = await subject.provider.read(addresses);
       for (const [index, result] of results.entries()) {
-        if (index % 10 !== 3)
-          assert.equal(result, 'committed', 'a neighbour of an aborted call was not committed');
+        if (index % 10 !== 3) assert.equal(result, 'committed', 'another call must be committed');
         if (result !== 'unknown') assert.equal(rows[index] !== undefined, result === 'committed');
       }
     },
@@ -124,7 +123,7 @@ export const cancellationClauses: readonly Clause[] = [
   {
     name: 'A call removes its listener from the signal: a thousand calls with one signal leave none.',
     law,
-    broken: breaks('keeps listening to signals', (provider) => ({
+    broken: breaks('leaves listeners on signals', (provider) => ({
       read: (addresses, options) => {
         options?.signal?.addEventListener('abort', () => undefined);
         return provider.read(addresses, options);
@@ -143,19 +142,19 @@ export const cancellationClauses: readonly Clause[] = [
       await subject.provider.commit([subject.batch({ changes: [put(subject.address('one'), '1')] })], {
         signal,
       });
-      assert.equal(getEventListeners(signal, 'abort').length, 0, 'listeners stay behind');
+      assert.equal(getEventListeners(signal, 'abort').length, 0, 'listeners remain');
     },
   },
 ];
 
-/** `committed`, or the effect that an aborted call says it had. */
+/** `committed`, or the effect that the error of an aborted call states. */
 async function outcomeOf(work: Promise<readonly CommitResult[]>, mayAbort: boolean): Promise<string> {
   try {
     const [result] = await work;
     if (result?.outcome === 'failed') throw result.error;
-    return result?.outcome ?? 'unanswered';
+    return result?.outcome ?? 'no result';
   } catch (error) {
-    if (!mayAbort) return assert.fail(`a call that nobody aborted failed: ${String(error)}`);
+    if (!mayAbort) return assert.fail(`a call that was not aborted failed: ${String(error)}`);
     return isStorageError(error, 'ABORTED')
       ? error.effect
       : assert.fail(`an aborted call was rejected with ${String(error)}`);

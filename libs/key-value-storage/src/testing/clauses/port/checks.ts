@@ -22,7 +22,7 @@ export const checkClauses: readonly Clause[] = [
   {
     name: 'A check for another version is a conflict that names the current version, and changes nothing.',
     law,
-    broken: changesResults('mixes up what was expected and what is there', (result) =>
+    broken: changesResults('swaps the expected and the actual version', (result) =>
       result.outcome === 'conflict' && typeof result.expected === 'object' && 'version' in result.expected
         ? { ...result, actual: result.expected.version, expected: { version: result.actual ?? '' } }
         : result,
@@ -42,7 +42,7 @@ export const checkClauses: readonly Clause[] = [
   {
     name: 'A check for a version of an absent row is a conflict.',
     law,
-    broken: breaks('creates what a version check does not find', (provider) => ({
+    broken: breaks('creates an absent row whose version is checked', (provider) => ({
       commit: async (batches, options) => {
         const results = await provider.commit(batches, options);
         return await Promise.all(
@@ -72,7 +72,7 @@ export const checkClauses: readonly Clause[] = [
   {
     name: 'A delete with a version check deletes that version only.',
     law,
-    broken: changesBatches('deletes without a look at the checks', (batch) =>
+    broken: changesBatches('deletes without the checks', (batch) =>
       batch.changes.some(({ kind }) => kind === 'delete') ? { ...batch, checks: [] } : batch,
     ),
     async run(subject) {
@@ -95,9 +95,7 @@ export const checkClauses: readonly Clause[] = [
   {
     name: "'absent' is met if no row exists or it was deleted; an existing row is a conflict that names its version.",
     law,
-    broken: changesChecks("takes 'absent' for no check at all", (each) =>
-      each.expected === 'absent' ? undefined : each,
-    ),
+    broken: changesChecks("ignores 'absent'", (each) => (each.expected === 'absent' ? undefined : each)),
     async run(subject) {
       const address = subject.address('one');
       const version = subject.nextVersion();
@@ -115,9 +113,7 @@ export const checkClauses: readonly Clause[] = [
   {
     name: "'present' is met by a row of any kind, and not by an absent one.",
     law,
-    broken: changesChecks("takes 'present' for no check at all", (each) =>
-      each.expected === 'present' ? undefined : each,
-    ),
+    broken: changesChecks("ignores 'present'", (each) => (each.expected === 'present' ? undefined : each)),
     async run(subject) {
       const address = subject.address('one');
       const result = await subject.commit({
@@ -159,7 +155,7 @@ export const checkClauses: readonly Clause[] = [
   {
     name: 'One row may have several checks, and each of them counts.',
     law,
-    broken: changesBatches('keeps one check for each row', (batch) => ({
+    broken: changesBatches('evaluates one check for each row', (batch) => ({
       ...batch,
       checks: [...new Map(batch.checks.map((each) => [each.address.key, each])).values()],
     })),

@@ -16,7 +16,7 @@ export const damageClauses: readonly Clause[] = [
     name: 'Damaged data is STORAGE_CORRUPT with its location, on opening or reading; it is never treated as absent.',
     law: 14,
     capability: 'damage',
-    broken: breaks('starts again empty where it cannot read what is there', (provider) => {
+    broken: breaks('treats unreadable data as empty', (provider) => {
       let now = provider;
       const current = (): ReturnType<typeof delegating> => delegating(now);
       return {

@@ -17,7 +17,7 @@ const hour = 3_600_000;
 
 /** Keeps everything in memory, whatever it says. */
 const forgets: BrokenProvider = breaks(
-  'keeps everything in memory, and forgets it when it is closed',
+  'keeps everything in memory, and loses it when it closes',
   (provider) => {
     const { features: _, ...memory } = delegating(new MemoryProvider());
     return { ...memory, name: provider.name };
@@ -98,7 +98,7 @@ export const durableClauses: readonly Clause[] = [
     name: 'Deleted rows stay deleted after reopening.',
     law,
     capability: 'durable',
-    broken: losesAtClose('writes no deletes down', ({ changes }) =>
+    broken: losesAtClose('does not store deletes', ({ changes }) =>
       changes.some(({ kind }) => kind === 'delete'),
     ),
     async run(subject) {
@@ -114,7 +114,7 @@ export const durableClauses: readonly Clause[] = [
     name: 'A hundred concurrent batches that were acknowledged are all there, each complete, after reopening.',
     law,
     capability: 'durable',
-    broken: losesAtClose('acknowledges the last of a group before it is written', lastOf(100)),
+    broken: losesAtClose('acknowledges the last batch of a group before it is stored', lastOf(100)),
     async run(subject) {
       const rows = Array.from(
         { length: 100 },
@@ -135,7 +135,7 @@ export const durableClauses: readonly Clause[] = [
     name: 'Numbers keep their values after reopening.',
     law,
     capability: 'durable',
-    broken: losesAtClose('writes no sums down', ({ changes }) => changes.some(({ kind }) => kind === 'sum')),
+    broken: losesAtClose('does not store sums', ({ changes }) => changes.some(({ kind }) => kind === 'sum')),
     async run(subject) {
       const address = subject.address('count');
       for (let round = 1; round <= 3; round += 1) {
@@ -149,7 +149,7 @@ export const durableClauses: readonly Clause[] = [
     name: 'A check of a version that was read before reopening is met, and a check of an older one is not.',
     law,
     capability: 'durable',
-    broken: changesAtOpen('gives rows new versions when it is opened', ({ row }) => ({
+    broken: changesAtOpen('gives rows new versions when it opens', ({ row }) => ({
       ...row,
       version: String(BigInt(row.version) + 1n),
     })),
@@ -169,7 +169,7 @@ export const durableClauses: readonly Clause[] = [
     name: 'Rows expire also while the provider is closed.',
     law,
     capability: 'durable, clock',
-    broken: changesAtOpen('lets expiries count anew when it is opened', ({ row }) =>
+    broken: changesAtOpen('restarts expiries when it opens', ({ row }) =>
       row.ttlMs === undefined ? row : { ...row, expiresAt: row.updatedAt + 2 * row.ttlMs },
     ),
     async run(subject) {
@@ -187,7 +187,7 @@ export const durableClauses: readonly Clause[] = [
     name: 'A renewal is there after reopening.',
     law,
     capability: 'durable, clock',
-    broken: losesAtClose('writes no renewals down', ({ changes }) =>
+    broken: losesAtClose('does not store renewals', ({ changes }) =>
       changes.some(({ kind }) => kind === 'renew'),
     ),
     async run(subject) {
@@ -202,7 +202,7 @@ export const durableClauses: readonly Clause[] = [
     name: 'An expired row stays expired if the time of day steps back before reopening.',
     law,
     capability: 'durable, clock',
-    broken: breaks('brings expired rows back when the time of day stepped back', (provider) => {
+    broken: breaks('returns expired rows again when the time of day steps back', (provider) => {
       const expiring: { readonly database: string; readonly raw: RawRow }[] = [];
       return {
         commit: async (batches, options) => {
@@ -239,7 +239,7 @@ export const durableClauses: readonly Clause[] = [
     name: 'Databases, spaces and exports are the same after reopening.',
     law,
     capability: 'durable',
-    broken: changesAtOpen('loses the times of its rows when it is opened', ({ row }) => ({
+    broken: changesAtOpen('loses the times of rows when it opens', ({ row }) => ({
       ...row,
       updatedAt: 0,
     })),
@@ -267,7 +267,7 @@ export const durableClauses: readonly Clause[] = [
     name: 'Imported rows are there after reopening.',
     law,
     capability: 'durable',
-    broken: breaks('writes no imports down', (provider) => {
+    broken: breaks('does not store imports', (provider) => {
       const imported = new Set<string>();
       return {
         administration: {

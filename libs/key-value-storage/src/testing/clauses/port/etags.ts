@@ -53,7 +53,7 @@ export const etagClauses: readonly Clause[] = [
   {
     name: 'Writing the same value again gives a new version.',
     law,
-    broken: replacesCommit('writes nothing where nothing changes', async (batch, provider) => {
+    broken: replacesCommit('writes nothing if the value is the same', async (batch, provider) => {
       const [change] = batch.changes;
       if (change?.kind !== 'put') return await commitOne(provider, batch);
       const { rows, time } = await provider.read([{ ...change.address, database: batch.database }]);
@@ -75,7 +75,7 @@ export const etagClauses: readonly Clause[] = [
   {
     name: 'Reading does not change a version, and a page returns the same version as a read.',
     law,
-    broken: changesPages('returns pages with versions of their own', (page) => ({
+    broken: changesPages('returns other versions in pages', (page) => ({
       ...page,
       rows: page.rows.map(({ key, row }) => ({ key, row: { ...row, version: '1' } })),
     })),
@@ -111,7 +111,7 @@ export const etagClauses: readonly Clause[] = [
   {
     name: 'The version of a deleted row is not reused by a new row of the same key.',
     law,
-    broken: replacesCommit('counts versions anew for each row', countingForEachRow()),
+    broken: replacesCommit('counts versions for each row from 1', countingForEachRow()),
     async run(subject) {
       const address = subject.address('one');
       await subject.putRow(address, '"first"');
@@ -158,7 +158,7 @@ export const etagClauses: readonly Clause[] = [
   {
     name: 'Ten writes that each check the version of the previous one succeed in order; a write without a check overwrites any version.',
     law,
-    broken: changesChecks("takes the check of a version for 'create only'", (each) =>
+    broken: changesChecks("treats the check of a version as 'absent'", (each) =>
       each.expected === 'absent' ? each : { ...each, expected: 'absent' },
     ),
     async run(subject) {
@@ -182,7 +182,7 @@ export const etagClauses: readonly Clause[] = [
   {
     name: 'A row that is renewed keeps its version, its value and the time of its last change.',
     law,
-    broken: changesChanges('writes a row anew to renew it', (change) =>
+    broken: changesChanges('writes a row to renew it', (change) =>
       change.kind === 'renew' ? put(change.address, '"v"', change.ttlMs) : change,
     ),
     async run(subject) {
@@ -201,7 +201,7 @@ export const etagClauses: readonly Clause[] = [
   {
     name: 'A version is kept by export and import.',
     law,
-    broken: breaks('gives imported rows versions of its own', (provider) => ({
+    broken: breaks('gives imported rows new versions', (provider) => ({
       administration: {
         ...provider.administration,
         import: async (database, rows) => {

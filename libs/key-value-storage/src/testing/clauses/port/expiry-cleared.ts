@@ -15,7 +15,7 @@ export const clearedExpiryClauses: readonly Clause[] = [
     name: 'A sweep removes expired rows, up to the given limit, returns how many, and removes no live one.',
     law,
     capability: 'clock',
-    broken: breaks('returns how many it was allowed to remove', (provider) => ({
+    broken: breaks('returns the limit of a sweep as its result', (provider) => ({
       sweep: async (limit) => {
         await provider.sweep(limit);
         return limit;
@@ -51,7 +51,7 @@ export const clearedExpiryClauses: readonly Clause[] = [
     name: 'Deleting an expired row removes it: a sweep finds no more.',
     law,
     capability: 'clock',
-    broken: changesBatches('leaves expired rows to the sweep', (batch) => ({
+    broken: changesBatches('does not delete expired rows', (batch) => ({
       ...batch,
       changes: batch.changes.filter(({ kind }) => kind !== 'delete'),
     })),
@@ -89,7 +89,7 @@ export const clearedExpiryClauses: readonly Clause[] = [
     name: 'A row that was imported with an expiry expires at that time.',
     law,
     capability: 'clock',
-    broken: breaks('lets imported rows live forever', (provider) => ({
+    broken: breaks('ignores the expiry of imported rows', (provider) => ({
       administration: {
         ...provider.administration,
         import: async (database, rows) => {

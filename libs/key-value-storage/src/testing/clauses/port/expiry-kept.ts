@@ -16,7 +16,7 @@ export const keptExpiryClauses: readonly Clause[] = [
     name: 'A write without a TTL makes a row permanent, a TTL counts from the write, and reading changes neither.',
     law,
     capability: 'clock',
-    broken: changesChanges('keeps the old expiry unless a new one is given', (change) =>
+    broken: changesChanges('keeps the old expiry if a write has no TTL', (change) =>
       change.kind === 'put' && change.ttl === 'never' ? { ...change, ttl: { keepElse: 'never' } } : change,
     ),
     async run(subject) {
@@ -42,7 +42,7 @@ export const keptExpiryClauses: readonly Clause[] = [
     name: '‘keepElse’ keeps the expiry of a live row, also none; for an absent or expired row its own TTL applies.',
     law,
     capability: 'clock',
-    broken: changesChanges('restarts the expiry where the expiry is to be kept', (change) =>
+    broken: changesChanges('restarts an expiry that must be kept', (change) =>
       change.kind === 'put' && typeof change.ttl === 'object'
         ? { ...change, ttl: change.ttl.keepElse }
         : change,
@@ -76,7 +76,7 @@ export const keptExpiryClauses: readonly Clause[] = [
     name: 'A numeric change keeps the expiry of the row; its TTL applies only if it creates the row.',
     law,
     capability: 'clock',
-    broken: breaks('drops the expiry of a number that is changed', (provider) => ({
+    broken: breaks('removes the expiry of a changed number', (provider) => ({
       commit: async (batches, options) => {
         const results = await provider.commit(batches, options);
         for (const { changes, ...batch } of batches) {
@@ -115,7 +115,7 @@ export const keptExpiryClauses: readonly Clause[] = [
     name: 'A renewal moves an expiry forward from now and never back, and adds none to a row without one.',
     law,
     capability: 'clock',
-    broken: breaks('moves an expiry back when it is renewed with less', (provider) => ({
+    broken: breaks('moves an expiry back', (provider) => ({
       commit: (batches, options) =>
         provider.commit(
           batches.map((batch) => ({

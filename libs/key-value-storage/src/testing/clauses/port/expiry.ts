@@ -63,7 +63,7 @@ export const expiryClauses: readonly Clause[] = [
     name: 'A provider with a replaceable clock uses the given clock.',
     law,
     capability: 'clock',
-    broken: changesClock('runs on the clock of the machine', () => systemClock),
+    broken: changesClock('uses the clock of the machine', () => systemClock),
     async run(subject) {
       const address = subject.address('one');
       for (let round = 0; round < 3; round += 1) {
@@ -80,7 +80,7 @@ export const expiryClauses: readonly Clause[] = [
     name: 'A row is present one millisecond before it expires, and absent at `expiresAt`, in reads and in pages.',
     law,
     capability: 'clock',
-    broken: livesLonger('lets rows live one millisecond too long', 1),
+    broken: livesLonger('expires rows one millisecond late', 1),
     async run(subject) {
       for (const ttl of [1, 1_000, 60_000, 24 * hour]) {
         const address = subject.address(`ttl-${ttl}`);
@@ -98,7 +98,7 @@ export const expiryClauses: readonly Clause[] = [
     name: 'A row has its expiry and the TTL it was written with, and so does the result of the commit.',
     law,
     capability: 'clock',
-    broken: changesRows('omits what a row was written with', ({ ttlMs: _, ...row }) => row),
+    broken: changesRows('omits the TTL of a row', ({ ttlMs: _, ...row }) => row),
     async run(subject) {
       const [address, forever] = [subject.address('one'), subject.address('forever')];
       const { time, rows } = await subject.mustCommit({
@@ -119,7 +119,7 @@ export const expiryClauses: readonly Clause[] = [
     law,
     capability: 'exact expiry',
     broken: remembers(
-      "lets expired rows hold off 'absent'",
+      "fails 'absent' for expired rows",
       ({ checks }) => checks.some(({ expected }) => expected === 'absent'),
       'conflict',
     ),
@@ -157,11 +157,7 @@ export const expiryClauses: readonly Clause[] = [
     name: 'A delete or an overwrite of an expired row reports that no row existed.',
     law,
     capability: 'exact expiry',
-    broken: remembers(
-      'takes expired rows for rows that were there',
-      ({ checks }) => checks.length === 0,
-      'existed',
-    ),
+    broken: remembers('reports an expired row as existing', ({ checks }) => checks.length === 0, 'existed'),
     async run(subject) {
       const first = await subject.putExpiredRow('deleted');
       assert.deepEqual((await subject.mustCommit({ changes: [remove(first.address)] })).rows, [
@@ -203,7 +199,7 @@ export const expiryClauses: readonly Clause[] = [
     name: 'The expiry of one row removes no other row.',
     law,
     capability: 'clock',
-    broken: breaks('lets a space expire as a whole', (provider) => {
+    broken: breaks('expires all rows of a space together', (provider) => {
       let ttl: number | undefined;
       return {
         commit: (batches, options) =>
@@ -237,7 +233,7 @@ export const expiryClauses: readonly Clause[] = [
     name: 'Expired rows do not count for a page, nor for whether more rows follow.',
     law,
     capability: 'clock',
-    broken: changesPages('lets expired rows count for the size of a page', (page, range) => ({
+    broken: changesPages('counts expired rows in pages', (page, range) => ({
       ...page,
       rows: page.rows.slice(0, Math.max(0, range.limit - 1)),
     })),
@@ -260,7 +256,10 @@ export const expiryClauses: readonly Clause[] = [
     name: 'Of fifty concurrent creations of an expired row, exactly one succeeds.',
     law,
     capability: 'exact expiry',
-    broken: changesBatches('takes an expired row for anybody’s', (batch) => ({ ...batch, checks: [] })),
+    broken: changesBatches('lets several writers create an expired row', (batch) => ({
+      ...batch,
+      checks: [],
+    })),
     async run(subject) {
       const { address } = await subject.putExpiredRow();
       const results = await concurrently(50, (index) =>
@@ -273,7 +272,7 @@ export const expiryClauses: readonly Clause[] = [
     name: 'A range with an end finds live rows after many expired ones.',
     law,
     capability: 'clock',
-    broken: changesRanges('looks at the first hundred rows of a range', (range) => ({
+    broken: changesRanges('reads the first hundred rows of a range only', (range) => ({
       ...range,
       end: `key-0100`,
     })),

@@ -13,7 +13,7 @@ import type { Subject } from '../../kit/subject.js';
 const law = 9;
 type Hints = NonNullable<StorageProvider['hints']>;
 
-const hintsOtherwise = (fault: string, change: (hints: Hints) => Hints) =>
+const breaksHints = (fault: string, change: (hints: Hints) => Hints) =>
   breaks(fault, (provider) => ({
     hints: change((spaces, signal) => (provider.hints as Hints)(spaces, signal)),
   }));
@@ -31,23 +31,19 @@ async function collect(hints: AsyncIterable<Hint>): Promise<readonly Hint[]> {
   return all;
 }
 
-/**
- * Fails instead of waiting for ever: after many turns of the event loop, what has not ended does
- * not end.
- */
-async function ends(
+/** The hints of a listener that must end. Fails after 500 rounds of the event loop. */
+async function endOf(
   subject: Subject,
   what: string,
   work: Promise<readonly Hint[]>,
 ): Promise<readonly Hint[]> {
-  const never = Symbol('never');
-  let turns = 0;
-  const patience = async (): Promise<typeof never> => {
-    while ((turns += 1) < 500) await subject.clock.advance(0);
-    return never;
+  const timedOut = Symbol('timed out');
+  const timeOut = async (): Promise<typeof timedOut> => {
+    for (let round = 0; round < 500; round += 1) await subject.clock.advance(0);
+    return timedOut;
   };
-  const result = await Promise.race([work, patience()]);
-  return result === never ? assert.fail(`hints do not end ${what}`) : result;
+  const result = await Promise.race([work, timeOut()]);
+  return result === timedOut ? assert.fail(`hints must end ${what}`) : result;
 }
 
 export const hintClauses: readonly Clause[] = [
@@ -55,8 +51,8 @@ export const hintClauses: readonly Clause[] = [
     name: 'Hints end with their signal, also with one that is already aborted.',
     law,
     capability: 'hints',
-    broken: hintsOtherwise(
-      'goes on with hints when nobody wants them',
+    broken: breaksHints(
+      'ignores the signal of hints',
       (hints) => (spaces) => hints(spaces, new AbortController().signal),
     ),
     async run(subject) {
@@ -64,8 +60,8 @@ export const hintClauses: readonly Clause[] = [
       const listening = collect((subject.provider.hints as Hints)([spaceOf(subject)], controller.signal));
       await subject.putRow(subject.address('one'), '1');
       controller.abort();
-      await ends(subject, 'with their signal', listening);
-      await ends(
+      await endOf(subject, 'with their signal', listening);
+      await endOf(
         subject,
         'when the signal was aborted before',
         collect((subject.provider.hints as Hints)([spaceOf(subject)], AbortSignal.abort())),
@@ -76,8 +72,8 @@ export const hintClauses: readonly Clause[] = [
     name: 'Hints end when the provider closes.',
     law,
     capability: 'hints',
-    broken: hintsOtherwise(
-      'leaves listeners waiting when it closes',
+    broken: breaksHints(
+      'does not end hints when it closes',
       (hints) =>
         async function* (spaces, signal) {
           yield* hints(spaces, signal);
@@ -92,7 +88,7 @@ export const hintClauses: readonly Clause[] = [
       await subject.putRow(subject.address('one'), '1');
       try {
         await subject.provider.close();
-        await ends(subject, 'when the provider closes', listening);
+        await endOf(subject, 'when the provider closes', listening);
       } finally {
         controller.abort();
       }
@@ -103,7 +99,7 @@ export const hintClauses: readonly Clause[] = [
     name: 'A listener that ends does not affect other listeners.',
     law,
     capability: 'hints',
-    broken: hintsOtherwise('stops all listeners when one of them leaves', (hints) => {
+    broken: breaksHints('ends all listeners when one of them ends', (hints) => {
       const all = new AbortController();
       return async function* (spaces, signal) {
         try {
@@ -114,24 +110,24 @@ export const hintClauses: readonly Clause[] = [
       };
     }),
     async run(subject) {
-      const [leaving, staying] = [new AbortController(), new AbortController()];
+      const [ending, remaining] = [new AbortController(), new AbortController()];
       const hints = subject.provider.hints as Hints;
-      const first = collect(hints.call(subject.provider, [spaceOf(subject)], leaving.signal));
+      const first = collect(hints.call(subject.provider, [spaceOf(subject)], ending.signal));
       const iterator = hints
-        .call(subject.provider, [spaceOf(subject)], staying.signal)
+        .call(subject.provider, [spaceOf(subject)], remaining.signal)
         [Symbol.asyncIterator]();
       let next = iterator.next();
-      leaving.abort();
-      await ends(subject, 'with their signal', first);
-      // hints may be lost, but whoever listens is not ended by another's leaving
+      ending.abort();
+      await endOf(subject, 'with their signal', first);
+      // hints may be lost, but the other listener must not end
       for (let round = 0; round < 3; round += 1) {
         await subject.putRow(subject.address('one'), String(round));
         const hint = await Promise.race([next, subject.clock.advance(0)]);
         if (hint === undefined) continue;
-        assert.equal(hint.done, false, 'a listener was ended when another left');
+        assert.equal(hint.done, false, 'the other listener ended too');
         next = iterator.next();
       }
-      staying.abort();
+      remaining.abort();
       await Promise.race([next, subject.clock.advance(0)]);
     },
   },
@@ -139,8 +135,8 @@ export const hintClauses: readonly Clause[] = [
     name: 'Hints name only the requested spaces.',
     law,
     capability: 'hints',
-    broken: hintsOtherwise(
-      'hints at every space of a database',
+    broken: breaksHints(
+      'hints at other spaces too',
       (hints) => (spaces, signal) =>
         hints([...spaces, ...spaces.map((space) => ({ ...space, entity: 'other' }))], signal),
     ),
@@ -152,7 +148,7 @@ export const hintClauses: readonly Clause[] = [
       await subject.putRow(subject.address('one', { database: subject.database('elsewhere') }), '1');
       await subject.clock.advance(0);
       controller.abort();
-      for (const { space } of await ends(subject, 'with their signal', listening))
+      for (const { space } of await endOf(subject, 'with their signal', listening))
         assert.deepEqual(space, spaceOf(subject));
     },
   },

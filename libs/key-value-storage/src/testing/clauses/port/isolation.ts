@@ -45,7 +45,7 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'One key in two databases, two containers and two entities is four rows, to write, read, list and delete separately.',
     law,
-    broken: changesAddresses('keeps the rows of all containers together', (address) => ({
+    broken: changesAddresses('ignores the container of a row', (address) => ({
       ...address,
       container: 'all',
     })),
@@ -73,7 +73,7 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'One number in two databases, two containers and two entities is four numbers.',
     law,
-    broken: changesAddresses('keeps the rows of all entities together', (address) => ({
+    broken: changesAddresses('ignores the entity of a row', (address) => ({
       ...address,
       entity: 'all',
     })),
@@ -90,7 +90,7 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'Fifty databases that concurrently write the same keys each read their own, without conflicts.',
     law,
-    broken: breaks('keeps one database for all', (provider) => ({
+    broken: breaks('uses one database for all', (provider) => ({
       read: (addresses, options) =>
         provider.read(
           addresses.map((address) => ({ ...address, database: 'tenant:all' })),
@@ -147,7 +147,7 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'One call may commit the same keys in several databases, and each batch is evaluated in its own.',
     law,
-    broken: breaks('judges all batches of a call by the rows of the first', (provider) => ({
+    broken: breaks('evaluates all batches of a call with the rows of the first', (provider) => ({
       commit: (batches, options) =>
         provider.commit(
           batches.map((batch) => ({ ...batch, database: batches[0]?.database ?? '' })),
@@ -173,7 +173,7 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: '`databases` lists those that hold a row, in order; deleting the last row removes its database.',
     law,
-    broken: administers('lists databases that hold nothing', ({ databases }) => {
+    broken: administers('lists empty databases', ({ databases }) => {
       const ever = new Set<string>();
       return {
         databases: async () => {
@@ -254,7 +254,7 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'An import writes rows unchanged, with versions and times, over existing ones, and returns how many.',
     law,
-    broken: administers('leaves rows that are there already', ({ import: honest, export: exports }) => ({
+    broken: administers('does not overwrite existing rows', ({ import: honest, export: exports }) => ({
       import: async (database, rows) => {
         const there = new Set<string>();
         for await (const { container, entity, key } of exports(database))
@@ -311,7 +311,7 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'Dropping a database removes all of it and nothing else, and returns whether it existed.',
     law,
-    broken: administers('drops every database whose name begins so', ({ drop, databases }) => ({
+    broken: administers('drops every database whose name begins with the name', ({ drop, databases }) => ({
       drop: async (database) => {
         let dropped = false;
         for (const name of await databases())

@@ -30,13 +30,10 @@ export const keyClauses: readonly Clause[] = [
   {
     name: 'Hostile keys (dots, slashes, NUL, lone surrogates, device names, quotes) each find their own row, alone and in pages.',
     law,
-    broken: changesAddresses(
-      'makes file names of keys by leaving out what is not allowed in them',
-      (address) => ({
-        ...address,
-        key: address.key.replaceAll(/["\\/:*?<>|]/g, '_'),
-      }),
-    ),
+    broken: changesAddresses('removes characters from keys to make file names', (address) => ({
+      ...address,
+      key: address.key.replaceAll(/["\\/:*?<>|]/g, '_'),
+    })),
     async run(subject) {
       const encoded = await store(subject, hostileKeys);
       const { rows } = await subject.provider.read(encoded.map((key) => subject.address(key)));
@@ -83,7 +80,7 @@ export const keyClauses: readonly Clause[] = [
   {
     name: 'Pages are in key order: bytes, bigints, numbers by value, text by code point, false, true; keys of parts before text keys.',
     law,
-    broken: changesPages('sorts as people would', (page, range) => ({
+    broken: changesPages('sorts by locale', (page, range) => ({
       ...page,
       rows: page.rows.toSorted(
         (a, b) => a.key.localeCompare(b.key, 'en') * (range.reverse === true ? -1 : 1),
@@ -99,7 +96,7 @@ export const keyClauses: readonly Clause[] = [
   {
     name: 'A prefix of parts finds the keys below it, for parts of every kind, and neither itself nor its neighbours.',
     law,
-    broken: changesRanges('ends a prefix before what is not ASCII', ({ end, ...range }) =>
+    broken: changesRanges('ends a prefix before characters that are not ASCII', ({ end, ...range }) =>
       end === undefined ? range : { ...range, end: `${end.slice(0, -1)}!t~` },
     ),
     async run(subject) {
@@ -223,7 +220,7 @@ export const keyClauses: readonly Clause[] = [
   {
     name: 'An empty entity is an entity.',
     law,
-    broken: changesAddresses("takes another name for an empty entity's", (address) => ({
+    broken: changesAddresses('stores an empty entity under another name', (address) => ({
       ...address,
       entity: address.entity === '' ? 'default' : address.entity,
     })),

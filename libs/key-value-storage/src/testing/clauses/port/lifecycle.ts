@@ -44,7 +44,7 @@ export const lifecycleClauses: readonly Clause[] = [
   {
     name: 'A provider that was never opened rejects every call with STORAGE_NOT_OPEN, and throws nothing synchronously.',
     law,
-    broken: breaks('throws where it should reject', (provider) => ({
+    broken: breaks('throws instead of rejecting', (provider) => ({
       sweep: (limit) => {
         if (limit < 0) throw new RangeError('a limit below 0');
         return provider.sweep(limit);
@@ -59,7 +59,7 @@ export const lifecycleClauses: readonly Clause[] = [
   {
     name: 'A closed provider rejects every call with STORAGE_NOT_OPEN, and the call has no effect.',
     law,
-    broken: breaks('returns from memory after it was closed', (provider) => {
+    broken: breaks('returns rows after it was closed', (provider) => {
       let last: Awaited<ReturnType<StorageProvider['read']>> | undefined;
       return {
         read: async (addresses, options) => {
@@ -83,7 +83,7 @@ export const lifecycleClauses: readonly Clause[] = [
   {
     name: 'Exports and hints are refused at the call, not at the first read.',
     law,
-    broken: breaks('finds out that it is closed when an export is read', (provider) => ({
+    broken: breaks('checks at the first read of an export that it is open', (provider) => ({
       administration: {
         ...provider.administration,
         async *export(database) {
@@ -105,7 +105,7 @@ export const lifecycleClauses: readonly Clause[] = [
   {
     name: 'Opening an open provider is INVALID_STATE, and leaves it open.',
     law,
-    broken: breaks('starts again empty when it is opened twice', (provider) => {
+    broken: breaks('loses its data when it is opened twice', (provider) => {
       let open = false;
       return {
         open: async () => {
@@ -148,7 +148,7 @@ export const lifecycleClauses: readonly Clause[] = [
   {
     name: 'A closed provider can be opened again, and works as before.',
     law,
-    broken: breaks('can be opened once', (provider) => {
+    broken: breaks('can be opened only once', (provider) => {
       let opened = 0;
       return {
         open: async () => {

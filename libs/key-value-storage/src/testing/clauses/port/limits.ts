@@ -19,7 +19,7 @@ export const limitClauses: readonly Clause[] = [
   {
     name: 'A batch of the maximum number of checks and changes is applied completely.',
     law,
-    broken: changesBatches('leaves out what comes after 500 changes', (batch) => ({
+    broken: changesBatches('omits changes after the first 500', (batch) => ({
       ...batch,
       changes: batch.changes.slice(0, 500),
     })),
@@ -45,7 +45,7 @@ export const limitClauses: readonly Clause[] = [
   {
     name: 'A batch of 8 MB, in values of up to 900 KB, is applied and read back.',
     law,
-    broken: changesBatches('leaves out what comes after one megabyte', (batch) => {
+    broken: changesBatches('omits changes after the first megabyte', (batch) => {
       let bytes = 0;
       const fits = (change: (typeof batch.changes)[number]): boolean => {
         bytes += change.kind === 'put' && change.value.kind === 'json' ? change.value.text.length : 0;
@@ -71,7 +71,7 @@ export const limitClauses: readonly Clause[] = [
   {
     name: 'A read of the maximum number of addresses returns all rows.',
     law,
-    broken: breaks('returns 512 addresses of a read', (provider) => ({
+    broken: breaks('returns at most 512 rows of a read', (provider) => ({
       read: (addresses, options) => provider.read(addresses.slice(0, 512), options),
     })),
     async run(subject) {

@@ -25,7 +25,7 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'A page is in key order, compared by character code, whatever the order of the writes.',
     law,
-    broken: changesPages('returns in the order of writing', (page) => ({
+    broken: changesPages('returns rows in the order of the writes', (page) => ({
       ...page,
       rows: page.rows.toSorted((a, b) => (BigInt(a.row.version) < BigInt(b.row.version) ? -1 : 1)),
     })),
@@ -59,7 +59,7 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'A reversed page is in the opposite order.',
     law,
-    broken: changesPages('turns a page round after it has chosen its rows', (page, range) =>
+    broken: changesPages('reverses a page after it has selected its rows', (page, range) =>
       range.reverse === true ? { ...page, rows: page.rows.toReversed().reverse().slice(1) } : page,
     ),
     async run(subject) {
@@ -79,7 +79,7 @@ export const listClauses: readonly Clause[] = [
   {
     name: '`start` is inclusive and `end` exclusive, in both directions; a range with equal bounds is empty.',
     law,
-    broken: changesRanges('takes the end in', (range) =>
+    broken: changesRanges('includes the end of a range', (range) =>
       range.end === undefined ? range : { ...range, end: `${range.end}\u0001` },
     ),
     async run(subject) {
@@ -102,7 +102,7 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'A page has at most `limit` rows and reports whether more follow, also if exactly `limit` rows exist.',
     law,
-    broken: changesPages('says that more come when a page is full', (page, range) => ({
+    broken: changesPages('reports more rows when a page is full', (page, range) => ({
       ...page,
       more: page.rows.length === range.limit,
     })),
@@ -130,7 +130,7 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'An empty space is one empty page.',
     law,
-    broken: changesPages('says that more come after an empty page', (page) => ({
+    broken: changesPages('reports more rows after an empty page', (page) => ({
       ...page,
       more: page.rows.length === 0,
     })),
@@ -144,7 +144,7 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'Deleted rows do not count for a page: no empty page reports that more rows follow.',
     law,
-    broken: breaks('returns pages of what was ever there', (provider) => {
+    broken: breaks('returns deleted rows in pages', (provider) => {
       const gone = new Set<string>();
       return {
         commit: async (batches, options) => {
@@ -172,7 +172,7 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'Several ranges of one call each get their own page, in order.',
     law,
-    broken: breaks('returns the first range for all', (provider) => ({
+    broken: breaks('returns the page of the first range for all', (provider) => ({
       scan: async (ranges, options) => {
         const pages = await provider.scan(ranges.slice(0, 1), options);
         return ranges.flatMap(() => pages);
@@ -205,7 +205,7 @@ export const listClauses: readonly Clause[] = [
   {
     name: 'A page has rows of its own space only, and none of another entity, container or database.',
     law,
-    broken: breaks('looks in the container, whatever the entity', (provider) => ({
+    broken: breaks('ignores the entity of a range', (provider) => ({
       scan: async (ranges, options) => {
         const pages = await provider.scan(ranges, options);
         const beside = await provider.scan(

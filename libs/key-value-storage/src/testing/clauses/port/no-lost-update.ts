@@ -13,11 +13,8 @@ import { check, max, min, number, put, remove, sum } from '../../kit/batches.js'
 
 const law = 3;
 
-/**
- * Looks first, in a call of its own, and commits without its checks: everything that is decided in
- * between is lost.
- */
-const looksFirst = (fault: string) =>
+/** Evaluates the checks in a read before the commit, so a write in between is lost. */
+const checksFirst = (fault: string) =>
   replacesCommit(fault, async (batch, provider) => {
     const { rows } = await provider.read(
       batch.checks.map(({ address }) => ({ ...address, database: batch.database })),
@@ -35,11 +32,11 @@ const looksFirst = (fault: string) =>
     return await commitOne(provider, { ...batch, checks: [] });
   });
 
-/** Reads, changes and writes one number until nobody was faster. */
+/** Reads, increments and writes one number, again after each conflict. */
 async function increment(subject: Subject, key: string): Promise<void> {
   const address = subject.address(key);
   for (let attempt = 0; ; attempt += 1) {
-    assert.ok(attempt <= 100, 'rivals hinder each other for ever');
+    assert.ok(attempt <= 100, 'no writer makes progress');
     const row = await subject.readRow(address);
     const old = row?.value.kind === 'json' ? Number(row.value.text) : 0;
     const result = await subject.commit({
@@ -47,7 +44,7 @@ async function increment(subject: Subject, key: string): Promise<void> {
       changes: [put(address, String(old + 1))],
     });
     if (result.outcome === 'committed') return;
-    assert.equal(result.outcome, 'conflict', 'a rival that was late is told that it was a conflict');
+    assert.equal(result.outcome, 'conflict', 'a late write must be a conflict');
   }
 }
 
@@ -55,7 +52,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
   {
     name: 'Of 50 concurrent creations of one row, exactly one succeeds, and every other is a conflict with its version.',
     law,
-    broken: looksFirst('looks whether a row is absent before it commits, instead of while it does'),
+    broken: checksFirst('checks before the commit whether a row is absent'),
     async run(subject) {
       const address = subject.address('one');
       const versions = Array.from({ length: 50 }, () => subject.nextVersion());
@@ -66,13 +63,13 @@ export const noLostUpdateClauses: readonly Clause[] = [
           changes: [put(address, String(index))],
         }),
       );
-      await expectOneWinner(subject, results, versions);
+      await assertOneCommitted(subject, results, versions);
     },
   },
   {
     name: 'Of 100 concurrent writes that check the same version, exactly one succeeds, and every other is a conflict with the new version.',
     law,
-    broken: looksFirst('compares versions before it commits, instead of while it does'),
+    broken: checksFirst('compares versions before the commit'),
     async run(subject) {
       const address = subject.address('one');
       const seen = await subject.putRow(address, '"seen by all"');
@@ -84,13 +81,13 @@ export const noLostUpdateClauses: readonly Clause[] = [
           changes: [put(address, String(index))],
         }),
       );
-      await expectOneWinner(subject, results, versions);
+      await assertOneCommitted(subject, results, versions);
     },
   },
   {
     name: 'Of 50 concurrent writes that check the same number, exactly one succeeds.',
     law,
-    broken: looksFirst('compares numbers before it commits, instead of while it does'),
+    broken: checksFirst('compares numbers before the commit'),
     async run(subject) {
       const address = subject.address('one');
       await subject.putRow(address, number(7));
@@ -104,10 +101,10 @@ export const noLostUpdateClauses: readonly Clause[] = [
   {
     name: 'Of 50 concurrent deletes that check the same version, exactly one succeeds.',
     law,
-    broken: looksFirst('looks whether a row is present before it deletes it, instead of while it does'),
+    broken: checksFirst('checks before the commit whether a deleted row is present'),
     async run(subject) {
       const address = subject.address('one');
-      await subject.putRow(address, '"prize"');
+      await subject.putRow(address, '"one"');
       const results = await concurrently(50, () =>
         subject.commit({ checks: [check(address, 'present')], changes: [remove(address)] }),
       );
@@ -118,7 +115,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
   {
     name: 'After a delete, exactly one of 50 concurrent creations of the row succeeds.',
     law,
-    broken: looksFirst('creates a row twice after it was deleted'),
+    broken: checksFirst('creates a row twice after it was deleted'),
     async run(subject) {
       const address = subject.address('one');
       await subject.putRow(address, '"old"');
@@ -137,9 +134,9 @@ export const noLostUpdateClauses: readonly Clause[] = [
       const address = subject.address('count');
       const results = await concurrently(100, () => subject.mustCommit({ changes: [sum(address, 1)] }));
       assert.equal(await subject.readNumber(address), 100n);
-      const heard = results.map(({ rows }) => Number(rows[0]?.number)).sort((a, b) => a - b);
+      const numbers = results.map(({ rows }) => Number(rows[0]?.number)).sort((a, b) => a - b);
       assert.deepEqual(
-        heard,
+        numbers,
         Array.from({ length: 100 }, (_, index) => index + 1),
       );
     },
@@ -147,10 +144,10 @@ export const noLostUpdateClauses: readonly Clause[] = [
   {
     name: 'Fifty concurrent maxima of one number leave the highest, and fifty minima the lowest.',
     law,
-    broken: calculatesOutside('compares a number with what it was before the race'),
+    broken: calculatesOutside('compares a number with an earlier value'),
     async run(subject) {
       const [high, low] = [subject.address('high'), subject.address('low')];
-      // the extremes come first, so that whoever decides on an old number overwrites them
+      // the extremes come first, so that a decision by an old number overwrites them
       await concurrently(50, (index) =>
         subject.mustCommit({ changes: [max(high, 50 - index), min(low, index - 50)] }),
       );
@@ -196,7 +193,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
   {
     name: 'Of two concurrent batches that each change one row and check the other’s version, one conflicts.',
     law,
-    broken: changesBatches('ignores the checks of rows that a batch leaves alone', (batch) => ({
+    broken: changesBatches('ignores the checks of rows that a batch does not change', (batch) => ({
       ...batch,
       checks: batch.checks.filter(({ address }) =>
         batch.changes.some((change) => change.address.key === address.key),
@@ -220,7 +217,7 @@ export const noLostUpdateClauses: readonly Clause[] = [
   {
     name: 'Of two concurrent batches that each create one row and check that the other is absent, one conflicts.',
     law,
-    broken: changesBatches('cannot hold a row that is not there', (batch) => ({
+    broken: changesBatches('ignores the checks of absent rows', (batch) => ({
       ...batch,
       checks: batch.checks.filter(({ expected }) => expected !== 'absent'),
     })),
@@ -240,12 +237,12 @@ export const noLostUpdateClauses: readonly Clause[] = [
 /** One transfer, again after each conflict; nothing when the balance is too low. */
 async function transfer(subject: Subject, from: Address, to: Address, amount: number): Promise<void> {
   for (let attempt = 0; ; attempt += 1) {
-    assert.ok(attempt <= 100, 'rivals hinder each other for ever');
+    assert.ok(attempt <= 100, 'no writer makes progress');
     const { rows } = await subject.provider.read([from, to]);
     const [source, target] = rows.map((row) =>
       row?.value.kind === 'json' ? { version: row.version, balance: Number(row.value.text) } : undefined,
     );
-    if (source === undefined || target === undefined) return assert.fail('an account is gone');
+    if (source === undefined || target === undefined) return assert.fail('an account is missing');
     if (source.balance < amount || from.key === to.key) return;
     const result = await subject.commit({
       checks: [check(from, source.version), check(to, target.version)],
@@ -255,15 +252,15 @@ async function transfer(subject: Subject, from: Address, to: Address, amount: nu
   }
 }
 
-async function expectOneWinner(
+async function assertOneCommitted(
   subject: Subject,
   results: readonly CommitResult[],
   versions: readonly string[],
 ): Promise<void> {
   assert.deepEqual(outcomes(results), { committed: 1, conflict: results.length - 1 });
-  const winner = results.findIndex(({ outcome }) => outcome === 'committed');
+  const committed = results.findIndex(({ outcome }) => outcome === 'committed');
   const row = await subject.readRow(subject.address('one'));
-  assert.equal(row?.version, versions[winner], 'the row is that of the winner');
+  assert.equal(row?.version, versions[committed], 'the row must have the version of the committed batch');
   for (const result of results)
-    if (result.outcome === 'conflict') assert.equal(result.actual, versions[winner]);
+    if (result.outcome === 'conflict') assert.equal(result.actual, versions[committed]);
 }

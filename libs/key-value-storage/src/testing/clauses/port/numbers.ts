@@ -22,7 +22,7 @@ export const numberClauses: readonly Clause[] = [
   {
     name: 'A sum adds to the number, an absent row counts as 0, and amounts may be negative.',
     law,
-    broken: changesChanges('takes amounts for positive', (change) =>
+    broken: changesChanges('treats every amount as positive', (change) =>
       change.kind === 'sum' && change.operand < 0n ? { ...change, operand: -change.operand } : change,
     ),
     async run(subject) {
@@ -37,7 +37,7 @@ export const numberClauses: readonly Clause[] = [
   {
     name: 'A maximum only raises a number, a minimum only lowers it; an absent row counts as 0.',
     law,
-    broken: replacesCommit('takes what is given for an absent row', async (batch, provider) => {
+    broken: replacesCommit('treats the operand as the value of an absent row', async (batch, provider) => {
       const [change] = batch.changes;
       if (change === undefined || (change.kind !== 'min' && change.kind !== 'max'))
         return await commitOne(provider, batch);
@@ -106,7 +106,7 @@ export const numberClauses: readonly Clause[] = [
   {
     name: 'Sums, maxima and minima may reach a floor or a ceiling but not pass it; a refusal changes nothing.',
     law,
-    broken: changesChanges('keeps no floor', (change) => {
+    broken: changesChanges('ignores the floor', (change) => {
       if (change.kind !== 'sum' && change.kind !== 'min' && change.kind !== 'max') return change;
       const { floor: _floor, ...others } = change;
       return others;
@@ -134,7 +134,7 @@ export const numberClauses: readonly Clause[] = [
   {
     name: 'A number that is already out of bounds may stay or move back towards them, but not further away.',
     law,
-    broken: changesResults('refuses whatever is outside the bounds', (result, { changes }) => {
+    broken: changesResults('refuses every number outside the bounds', (result, { changes }) => {
       const [change] = changes;
       if (result.outcome !== 'committed' || change?.kind !== 'sum' || change.floor === undefined)
         return result;
@@ -160,7 +160,7 @@ export const numberClauses: readonly Clause[] = [
   {
     name: 'Of fifty concurrent decrements of 10 with a floor of 0, ten succeed and forty are refused.',
     law,
-    broken: breaks('looks at the floor before it sums, instead of while it does', (provider) => ({
+    broken: breaks('checks the floor before the commit', (provider) => ({
       commit: async (batches, options) => {
         const [batch] = batches;
         const change = batch?.changes[0];
@@ -192,7 +192,7 @@ export const numberClauses: readonly Clause[] = [
   {
     name: 'A sum, a maximum and a minimum of a row that is no number are refused and change nothing, also for text that looks like a number.',
     law,
-    broken: replacesCommit('takes text for a number', async (batch, provider) => {
+    broken: replacesCommit('treats text as a number', async (batch, provider) => {
       const result = await commitOne(provider, batch);
       const [change] = batch.changes;
       if (result.outcome !== 'refused' || result.reason !== 'type' || change === undefined) return result;

@@ -17,7 +17,7 @@ export const oneTruthClauses: readonly Clause[] = [
   {
     name: 'A read after a commit returns what was written.',
     law,
-    broken: breaks('returns a commit before it is done', (provider) => ({
+    broken: breaks('returns before the commit is done', (provider) => ({
       commit: async (batches, options) => {
         void later(() => provider.commit(batches, options)).catch(() => undefined);
         return batches.map(({ changes }) => ({
@@ -41,7 +41,7 @@ export const oneTruthClauses: readonly Clause[] = [
     name: 'A check that is met never conflicts, however many concurrent writes change other rows.',
     law,
     broken: changesResults(
-      'returns every seventh batch with a conflict, as engines do that lock by pages',
+      'returns a conflict for every seventh batch, as an engine with page locks does',
       everySeventhConflicts(),
     ),
     async run(subject) {
@@ -57,7 +57,7 @@ export const oneTruthClauses: readonly Clause[] = [
     name: 'Two instances over the same data that concurrently increment one number lose no increment.',
     law,
     capability: 'shared',
-    broken: calculatesOutside('holds its lock in its own process'),
+    broken: calculatesOutside('locks within its own process only'),
     async run(subject) {
       const second = await subject.openSecond();
       const address = subject.address('count');
@@ -71,7 +71,7 @@ export const oneTruthClauses: readonly Clause[] = [
     name: 'A second instance over the same data reads what the first one committed.',
     law,
     capability: 'shared',
-    broken: breaks('reads from a cache of its own', (provider) => {
+    broken: breaks('reads from its own cache', (provider) => {
       const seen = new Map<string, Awaited<ReturnType<StorageProvider['read']>>>();
       return {
         read: async (addresses, options) => {
@@ -95,7 +95,7 @@ export const oneTruthClauses: readonly Clause[] = [
     name: 'Without `staleReads`, a read that permits stale data returns the current data.',
     law,
     capability: 'current reads',
-    broken: breaks('returns stale reads from what it read before', (provider) => {
+    broken: breaks('returns the result of an earlier read for stale reads', (provider) => {
       const seen = new Map<string, Awaited<ReturnType<StorageProvider['read']>>>();
       return {
         read: async (addresses, options) => {

@@ -27,7 +27,7 @@ export const pagingClauses: readonly Clause[] = [
   {
     name: 'Pages of any size return the same rows in total, in both directions and within bounds.',
     law,
-    broken: changesPages('begins a page with the last row of the one before', (page, range) =>
+    broken: changesPages('repeats the last row of a page on the next one', (page, range) =>
       range.after === undefined || page.rows[0] === undefined
         ? page
         : { ...page, rows: [{ ...page.rows[0], key: range.after }, ...page.rows] },
@@ -54,7 +54,7 @@ export const pagingClauses: readonly Clause[] = [
   {
     name: 'A page continues after a key that was deleted or never existed.',
     law,
-    broken: breaks('goes on only behind rows that are there', (provider) => ({
+    broken: breaks('continues only after an existing row', (provider) => ({
       scan: async (ranges, options) => {
         const pages = await provider.scan(ranges, options);
         const { rows } = await provider.read(
@@ -84,7 +84,7 @@ export const pagingClauses: readonly Clause[] = [
   {
     name: '`after` and the bounds both apply: `after` never leads out of the range.',
     law,
-    broken: without('forgets the start once there is an `after`', 'start'),
+    broken: without('ignores `start` with `after`', 'start'),
     async run(subject) {
       await fill(subject, ['a', 'b', 'c', 'd', 'e']);
       assert.deepEqual(await subject.scanKeys({ start: 'c', after: 'a' }), ['c', 'd', 'e']);
@@ -117,7 +117,7 @@ export const pagingClauses: readonly Clause[] = [
   {
     name: 'Pages that are read during concurrent writes and deletes return each row that exists throughout exactly once, in order.',
     law,
-    broken: breaks('counts rows to find the next page', (provider) => {
+    broken: breaks('finds the next page by a position', (provider) => {
       const skip = new Map<string, number>();
       return {
         scan: async (ranges, options) => {
@@ -167,7 +167,7 @@ export const pagingClauses: readonly Clause[] = [
   {
     name: 'Twenty concurrent readers page through a space while fifty writers fill it: each is in order and misses nothing.',
     law,
-    broken: breaks('keeps one position for all readers', (provider) => {
+    broken: breaks('uses one position for all readers', (provider) => {
       let position: string | undefined;
       return {
         scan: async (ranges, options) => {

@@ -82,7 +82,7 @@ export const rawRowClauses: readonly Clause[] = [
   {
     name: 'An import refuses a row that could not be read back with STORAGE_CORRUPT, and names it: invalid times, versions, numbers, JSON and addresses.',
     law: 14,
-    broken: breaks('leaves out of an import what it cannot read back, and says nothing', (provider) => ({
+    broken: breaks('silently omits rows of an import that it cannot read back', (provider) => ({
       administration: {
         ...provider.administration,
         import: async (database, rows) => {

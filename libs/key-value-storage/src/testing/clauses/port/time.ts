@@ -1,7 +1,7 @@
 /**
  * Law 6, expiry: one commit has one time, and time does not go back when the wall clock does.
- * Otherwise expired rows would return, and audits would order events wrongly. `SteadyTime`
- * implements it for engines without a clock.
+ * Otherwise expired rows would be visible again, and events would be in the wrong order.
+ * `SteadyTime` implements this for engines without a clock.
  */
 import assert from 'node:assert/strict';
 import type { Clock } from '../../../core.js';
@@ -12,8 +12,8 @@ import { json, put, sum } from '../../kit/batches.js';
 const law = 6;
 const hour = 3_600_000;
 
-/** The wall clock alone: no time passes between its readings. */
-const standing = (clock: Clock): Clock => ({
+/** A clock without a monotonic time. */
+const withoutMonotonicTime = (clock: Clock): Clock => ({
   now: () => clock.now(),
   monotonic: () => 0,
   wait: (ms, signal) => clock.wait(ms, signal),
@@ -23,7 +23,7 @@ export const timeClauses: readonly Clause[] = [
   {
     name: 'The time of a commit is the time of the rows that it wrote.',
     law,
-    broken: changesResults('returns another time than it stores', (result) =>
+    broken: changesResults('returns a different time than it stores', (result) =>
       result.outcome === 'committed' ? { ...result, time: result.time + 1 } : result,
     ),
     async run(subject) {
@@ -38,7 +38,7 @@ export const timeClauses: readonly Clause[] = [
   {
     name: 'The time of a read is not before the commits that it shows.',
     law,
-    broken: breaks('tells when it was opened', (provider) => ({
+    broken: breaks('returns the time at which it was opened', (provider) => ({
       read: async (addresses, options) => ({ ...(await provider.read(addresses, options)), time: 0 }),
     })),
     async run(subject) {
@@ -54,7 +54,7 @@ export const timeClauses: readonly Clause[] = [
     name: 'An expired row stays expired if the wall clock steps back.',
     law,
     capability: 'clock',
-    broken: changesClock('compares expiries with the time of day', standing),
+    broken: changesClock('compares expiries with the time of day', withoutMonotonicTime),
     async run(subject) {
       const address = subject.address('one');
       await subject.putRow(address, '1', 1_000);
@@ -67,7 +67,7 @@ export const timeClauses: readonly Clause[] = [
         assert.equal(
           await subject.readRow(address),
           undefined,
-          `the wall clock stepped back by ${backMs} ms`,
+          `the row must stay absent when the wall clock steps back by ${backMs} ms`,
         );
         assert.deepEqual(await subject.scanKeys(), []);
       }
@@ -77,7 +77,7 @@ export const timeClauses: readonly Clause[] = [
     name: 'A wall clock that stepped back does not stop expiries.',
     law,
     capability: 'clock',
-    broken: changesClock('waits until the wall clock has caught up', standing),
+    broken: changesClock('stops time until the wall clock has caught up', withoutMonotonicTime),
     async run(subject) {
       const address = subject.address('one');
       await subject.putRow(address, '1', 1_000);
@@ -92,7 +92,7 @@ export const timeClauses: readonly Clause[] = [
     name: 'The times of commits do not go back when the wall clock does.',
     law,
     capability: 'clock',
-    broken: breaks('takes the time of day for the time of a commit', (provider) => {
+    broken: breaks('uses the time of day as the time of a commit', (provider) => {
       let step = 0;
       return {
         commit: async (batches, options) =>
@@ -133,7 +133,7 @@ export const timeClauses: readonly Clause[] = [
       const row = await subject.readRow(address);
       assert.deepEqual([row?.updatedAt, row?.expiresAt], [now + hour, now + 1_000]);
       const later = await subject.mustCommit({ changes: [put(subject.address('third'), '1')] });
-      assert.equal(later.time, now, 'one wrong time spoils nothing later');
+      assert.equal(later.time, now, 'a row with a wrong time must not affect later commits');
       await subject.clock.advance(1_000);
       assert.equal(await subject.readRow(address), undefined);
     },

@@ -42,7 +42,7 @@ export const valueClauses: readonly Clause[] = [
   {
     name: 'No row, null, an empty text, an empty list, zero and no bytes are six different results.',
     law,
-    broken: changesRows('takes null for no row', (row) =>
+    broken: changesRows('treats null as no row', (row) =>
       row.value.kind === 'json' && row.value.text === 'null' ? undefined : row,
     ),
     async run(subject) {
@@ -88,7 +88,7 @@ export const valueClauses: readonly Clause[] = [
   {
     name: 'Bytes are read back exactly: all 256 values, and an empty array.',
     law,
-    broken: changesChanges('keeps bytes as text', (change) =>
+    broken: changesChanges('stores bytes as text', (change) =>
       change.kind === 'put' && change.value.kind === 'bytes'
         ? {
             ...change,
@@ -113,7 +113,7 @@ export const valueClauses: readonly Clause[] = [
   {
     name: 'Numbers are read back exactly, over all 64 bits.',
     law,
-    broken: changesRows('returns numbers through floating point', (row) =>
+    broken: changesRows('converts numbers to floating point', (row) =>
       row.value.kind === 'number'
         ? { ...row, value: number(BigInt.asIntN(64, BigInt(Number(row.value.number)))) }
         : row,
@@ -150,7 +150,7 @@ export const valueClauses: readonly Clause[] = [
   {
     name: 'Rows are returned in the order of the addresses, undefined for absent ones, and twice for an address that is given twice.',
     law,
-    broken: changesReads('leaves gaps out', ({ time, rows }) => ({
+    broken: changesReads('omits absent rows', ({ time, rows }) => ({
       time,
       rows: rows.filter((row) => row !== undefined),
     })),
@@ -198,7 +198,7 @@ export const valueClauses: readonly Clause[] = [
   {
     name: "With `values: 'omit'` each value is returned as omitted, and all else is unchanged.",
     law,
-    broken: breaks('leaves rows out whose values are not asked for', (provider) => ({
+    broken: breaks('omits rows whose values are omitted', (provider) => ({
       read: async (addresses, options) => {
         const result = await provider.read(addresses, options);
         return options?.values === 'omit' ? { ...result, rows: result.rows.map(() => undefined) } : result;
@@ -219,7 +219,7 @@ export const valueClauses: readonly Clause[] = [
   {
     name: 'Deleting an absent row is no error: each delete reports that no row existed.',
     law,
-    broken: breaks('refuses to delete what is not there', (provider) => ({
+    broken: breaks('refuses to delete an absent row', (provider) => ({
       commit: async (batches, options) => {
         const results = await provider.commit(batches, options);
         return results.map((result, index) => {

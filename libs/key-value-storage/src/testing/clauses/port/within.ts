@@ -12,7 +12,7 @@ import { check, json, put, remove, renew, sum } from '../../kit/batches.js';
 
 const capability = 'transactions' as const;
 
-/** A provider whose `within` answers something else. */
+/** A provider with a defect in `within`. */
 const breaksWithin = (
   fault: string,
   change: (within: StorageProvider, outside: StorageProvider) => Partial<StorageProvider>,
@@ -29,7 +29,7 @@ export const withinClauses: readonly Clause[] = [
     name: 'A batch within the caller’s transaction is visible there at once, and to others after the transaction commits.',
     law: 1,
     capability,
-    broken: breaksWithin('writes beside the transaction', (_, outside) => ({
+    broken: breaksWithin('writes outside the transaction', (_, outside) => ({
       commit: (batches, options) => outside.commit(batches, options),
     })),
     async run(subject) {
@@ -43,7 +43,11 @@ export const withinClauses: readonly Clause[] = [
         (await subject.scanPage({}, within)).rows.map(({ key }) => key),
         ['one'],
       );
-      assert.equal(await subject.readRow(one), undefined, 'others saw it before it was committed');
+      assert.equal(
+        await subject.readRow(one),
+        undefined,
+        'the row is visible outside before the transaction commits',
+      );
       assert.deepEqual(await subject.scanKeys(), ['two']);
       await commit();
       assert.equal(await subject.readText(one), '1');
@@ -54,21 +58,21 @@ export const withinClauses: readonly Clause[] = [
     name: 'A rollback undoes every batch of the transaction: rows, numbers and deletions.',
     law: 1,
     capability,
-    broken: breaksWithin('writes at once what another one would commit', (within, outside) => ({
+    broken: breaksWithin('writes outside the transaction too', (within, outside) => ({
       commit: async (batches) => {
         await outside.commit(batches);
         return await within.commit(batches);
       },
     })),
     async run(subject) {
-      const [kept, gone, counter] = [
+      const [kept, created, counter] = [
         subject.address('kept'),
-        subject.address('gone'),
+        subject.address('created'),
         subject.address('counter'),
       ];
       await subject.putRow(kept, '1');
       const { within, rollback } = await subject.transaction();
-      await subject.mustCommit({ changes: [put(gone, '1'), remove(kept), sum(counter, 5)] }, within);
+      await subject.mustCommit({ changes: [put(created, '1'), remove(kept), sum(counter, 5)] }, within);
       await rollback();
       assert.equal(await subject.readText(kept), '1');
       assert.deepEqual(await subject.scanKeys(), ['kept']);
@@ -78,7 +82,7 @@ export const withinClauses: readonly Clause[] = [
     name: 'A conflict within a transaction is a result: the batch changes nothing, earlier batches stay, and the transaction remains usable.',
     law: 3,
     capability,
-    broken: breaksWithin('does what it can of a batch that conflicts', (within) => ({
+    broken: breaksWithin('applies the changes of a batch that conflicts', (within) => ({
       commit: async (batches) => {
         const results = await within.commit(batches);
         if (results[0]?.outcome === 'conflict')
@@ -91,16 +95,19 @@ export const withinClauses: readonly Clause[] = [
       const version = await subject.putRow(one, '1');
       const { within, commit } = await subject.transaction();
       await subject.mustCommit({ changes: [put(two, '2')] }, within);
-      const lost = await subject.commit(
+      const conflict = await subject.commit(
         { checks: [check(one, '17')], changes: [put(one, '9'), put(three, '9')] },
         within,
       );
-      assert.deepEqual([lost.outcome, lost.outcome === 'conflict' && lost.actual], ['conflict', version]);
-      const twice = await subject.commit(
+      assert.deepEqual(
+        [conflict.outcome, conflict.outcome === 'conflict' && conflict.actual],
+        ['conflict', version],
+      );
+      const secondCreation = await subject.commit(
         { checks: [check(two, 'absent')], changes: [put(two, '9')] },
         within,
       );
-      assert.equal(twice.outcome, 'conflict', 'it does not see its own rows');
+      assert.equal(secondCreation.outcome, 'conflict', 'the transaction must see its own rows');
       await subject.mustCommit({ checks: [check(one, version)], changes: [put(one, '3')] }, within);
       await commit();
       assert.deepEqual(
@@ -125,17 +132,17 @@ export const withinClauses: readonly Clause[] = [
           subject.commit({ checks: [check(address, version)], changes: [put(address, text)] }, provider);
         if (first === 'outside') assert.equal((await write('"outside"')).outcome, 'committed');
         const inside = (await write('"inside"', within)).outcome === 'committed';
-        const rival = first === 'inside' ? subject.inBackground(write('"outside"')) : undefined;
-        const landed =
+        const concurrent = first === 'inside' ? subject.inBackground(write('"outside"')) : undefined;
+        const committedInside =
           inside &&
           (await commit().then(
             () => true,
             () => false,
           ));
         if (!inside) await commit();
-        const outside = rival === undefined ? true : (await rival).outcome === 'committed';
-        assert.notEqual(landed, outside, 'both wrote, or none');
-        assert.equal(await subject.readText(address), landed ? '"inside"' : '"outside"');
+        const committedOutside = concurrent === undefined || (await concurrent).outcome === 'committed';
+        assert.notEqual(committedInside, committedOutside, 'exactly one write must be committed');
+        assert.equal(await subject.readText(address), committedInside ? '"inside"' : '"outside"');
       }
     },
   },
@@ -143,7 +150,7 @@ export const withinClauses: readonly Clause[] = [
     name: 'Within a transaction a batch returns the same results as outside: what existed, numbers, expiries, one time.',
     law: 1,
     capability,
-    broken: breaksWithin('returns less within a transaction', (within) => ({
+    broken: breaksWithin('returns fewer results within a transaction', (within) => ({
       commit: async (batches) =>
         (await within.commit(batches)).map((result) =>
           result.outcome === 'committed' ? { ...result, rows: [] } : result,
@@ -189,7 +196,7 @@ export const withinClauses: readonly Clause[] = [
     name: 'An object that is no transaction is INVALID_OPTION at once; a transaction that has ended is INVALID_OPTION at the next call.',
     law: 1,
     capability,
-    broken: breaksWithin('returns for a transaction that has ended', (within, outside) => ({
+    broken: breaksWithin('returns results for a transaction that has ended', (within, outside) => ({
       read: async (addresses) =>
         await within.read(addresses).catch(async () => await outside.read(addresses)),
       commit: async (batches) =>

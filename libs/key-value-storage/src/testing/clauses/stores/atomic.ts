@@ -64,7 +64,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     async run(subject) {
       const things = subject.store();
       const old = await things.set('one', { n: 1 });
-      const now = await things.set('one', { n: 2 });
+      const current = await things.set('one', { n: 2 });
       const batches = [
         subject.storage.atomic().set(things, 'new', { n: 1 }).check(things, old),
         subject.storage
@@ -77,7 +77,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
       for (const [index, batch] of batches.entries()) {
         const error = await assertRejects('STORAGE_CONFLICT', 'commit', () => batch.commit());
         const expected = index < 3 ? old.etag : 'absent';
-        assert.deepEqual({ ...error, key: 'one', expected, actual: now.etag, effect: 'none' }, { ...error });
+        assert.deepEqual(
+          { ...error, key: 'one', expected, actual: current.etag, effect: 'none' },
+          { ...error },
+        );
       }
       assert.deepEqual(
         [await collect(things.keys()), (await things.getOrThrow('one')).value],
@@ -88,7 +91,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
   {
     name: 'A set and a delete of one key in one batch: the last counts, in either order.',
     law: 1,
-    broken: breaksAtomic('lets a delete win over a set', (batch) => {
+    broken: breaksAtomic('ignores a set after a delete', (batch) => {
       const deleted = new Set<unknown>();
       return {
         delete: (store, key) => {
@@ -126,7 +129,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
   {
     name: 'A batch over two tenants, or over a tenant and shared data, is refused when the store is added; the error names both.',
     law: 10,
-    broken: breaksAtomic('commits for the first tenant whatever is added', (batch, storage) => ({
+    broken: breaksAtomic('commits for the first tenant, and ignores other stores', (batch, storage) => ({
       set: (store, key, value, options) => {
         try {
           return batch.set(store, key, value, options);
@@ -138,23 +141,23 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     })),
     async run(subject) {
       const things = subject.store();
-      const [theirs, shared] = [
+      const [ofOtherTenant, shared] = [
         things.forTenant(subject.otherTenant()),
         subject.store('common', { scope: 'shared' }),
       ];
-      for (const other of [theirs, shared]) {
+      for (const other of [ofOtherTenant, shared]) {
         const error = assertThrows('INVALID_OPTION', 'a batch over two databases', () =>
           subject.storage.atomic().set(things, 'mine', { n: 1 }).set(other, 'other', { n: 1 }),
         );
         assert.match(error.message, /thing.*(thing|common)/s);
       }
-      assert.deepEqual([await things.count(), await theirs.count(), await shared.count()], [0, 0, 0]);
+      assert.deepEqual([await things.count(), await ofOtherTenant.count(), await shared.count()], [0, 0, 0]);
     },
   },
   {
     name: 'A batch is committed once, also after a conflict.',
     law: 11,
-    broken: breaksAtomic('commits as often as it is told', (batch) => {
+    broken: breaksAtomic('allows a second commit', (batch) => {
       let first: ReturnType<typeof batch.commit> | undefined;
       return { commit: (options) => (first ??= batch.commit(options)) };
     }),
@@ -212,7 +215,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
   {
     name: 'A batch with an idempotency key and content is done once: a repeat returns the keys and etags of the first, whatever its own batch contains.',
     law: 11,
-    broken: breaksAtomic('returns a repeat with the keys of the repeat', (batch) => {
+    broken: breaksAtomic('returns the keys of the repeat for a repeat', (batch) => {
       const keys: Key[] = [];
       return {
         add: (store, key, value, options) => {
@@ -276,7 +279,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         [(await things.getOrThrow('account')).value, (await others.getOrThrow('left')).value],
         [{ n: 90 }, { n: 90 }],
       );
-      // the rows are compared: the key is not good for another account
+      // the rows are compared, so the key is not valid for another account
       await assertRejects('IDEMPOTENCY_CONFLICT', 'commit', () => withdraw('another'));
     },
   },
@@ -312,7 +315,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
   {
     name: 'A batch of 900 keys is committed; 901 are LIMIT_EXCEEDED by name, and so are more than 8 MB: nothing is written.',
     law: 13,
-    broken: breaksAtomic('leaves out what is too much', (batch) => ({
+    broken: breaksAtomic('ignores a batch that is too large', (batch) => ({
       commit: async (options) => {
         try {
           return await batch.commit(options);
@@ -347,7 +350,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
   {
     name: '`setMany` writes up to 900 keys, all or none; the same key twice is refused.',
     law: 1,
-    broken: breaksStores('writes key by key', (store) => ({
+    broken: breaksStores('writes one key after the other', (store) => ({
       setMany: async (items, options) => {
         const entries = [];
         for (const { key, value } of items) entries.push(await store.set(key, value, options));
@@ -404,10 +407,10 @@ export const storeAtomicClauses: readonly StoreClause[] = [
         const [from, to] = [accounts[index % 5] as string, accounts[(index * 3 + 1) % 5] as string];
         if (from === to) return;
         for (let attempt = 0; ; attempt += 1) {
-          // each conflict is another's success, and there are a hundred of them
-          assert.ok(attempt <= 100, 'rivals hinder each other for ever');
+          // each conflict means that another transfer was committed, and there are a hundred
+          assert.ok(attempt <= 100, 'no writer makes progress');
           const [source, target] = await things.getMany([from, to]);
-          if (source === undefined || target === undefined) return assert.fail('an account is gone');
+          if (source === undefined || target === undefined) return assert.fail('an account is missing');
           const batch = subject.storage
             .atomic()
             .save(things, source.with({ n: source.value.n - 7 }))
@@ -416,7 +419,7 @@ export const storeAtomicClauses: readonly StoreClause[] = [
             await batch.commit();
             return;
           } catch (error) {
-            // someone was faster: again on what is there now
+            // after a conflict, again with the current entries
             if (!isConflict(error)) throw error;
           }
         }

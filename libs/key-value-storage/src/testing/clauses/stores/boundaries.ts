@@ -20,7 +20,7 @@ import { everyCall } from '../../kit/every-call.js';
 
 function countsAllTenants(): BrokenStorage {
   let writes = 1_000n;
-  return breaksStores('makes etags from one count for all tenants', (store) => ({
+  return breaksStores('takes etags from one counter for all tenants', (store) => ({
     set: async (key, value, options) => {
       const entry = await store.set(key, value, options);
       writes += 1n;
@@ -33,7 +33,7 @@ export const boundaryClauses: readonly StoreClause[] = [
   {
     name: 'One key of one state is a separate entry for each tenant, to read, list, count, delete and clear.',
     law: 10,
-    broken: breaksStores('forgets the tenant', (store) => ({ forTenant: () => store })),
+    broken: breaksStores('ignores the tenant', (store) => ({ forTenant: () => store })),
     async run(subject) {
       const things = subject.store();
       const stores = [things, ...['a', 'b', 'A'].map((name) => things.forTenant(subject.otherTenant(name)))];
@@ -71,7 +71,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     name: 'States of one storage are separate, and a shared state is the same for every tenant.',
     law: 10,
     broken: {
-      fault: 'keeps all states together',
+      fault: 'uses the same rows for all states',
       storage: (storage) => replacing(storage, { store: () => storage.store(defineState('everything')) }),
     },
     async run(subject) {
@@ -99,7 +99,7 @@ export const boundaryClauses: readonly StoreClause[] = [
   {
     name: 'An empty or malformed tenant name is TENANT_MISSING at the call, never the shared database.',
     law: 10,
-    broken: breaksStores('takes no tenant for the one it has', (store) => ({
+    broken: breaksStores('uses the default tenant for an invalid one', (store) => ({
       forTenant: (tenant: string) => (tenant === '' ? store : store.forTenant(tenant)),
     })),
     async run(subject) {
@@ -143,7 +143,7 @@ export const boundaryClauses: readonly StoreClause[] = [
   {
     name: 'After the storage is closed every method is STORAGE_NOT_OPEN; to close it twice is harmless.',
     law: 11,
-    broken: breaksStores('returns nothing after it was closed', (store) => ({
+    broken: breaksStores('returns empty results after it was closed', (store) => ({
       get: async (key, options) => {
         try {
           return await store.get(key, options);
@@ -167,7 +167,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     name: 'Unreadable data is STORAGE_CORRUPT with its location in reads, lists, `take` and `update`; it is not skipped, removed or overwritten.',
     law: 14,
     broken: throughProvider(
-      changesRows('leaves out what it cannot read', (row) =>
+      changesRows('omits unreadable entries', (row) =>
         row.value.kind === 'json' && isSound(row.value.text) ? row : undefined,
       ),
     ),
@@ -204,7 +204,7 @@ export const boundaryClauses: readonly StoreClause[] = [
   {
     name: 'A key that is not a valid encoding is STORAGE_CORRUPT in a list, with its location.',
     law: 14,
-    broken: breaksStores('skips keys that it does not know', (store) => ({
+    broken: breaksStores('skips keys that it cannot decode', (store) => ({
       async *keys(range, options) {
         try {
           yield* store.keys(range, options);
@@ -228,7 +228,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     law: 11,
     capability: 'no within',
     broken: {
-      fault: 'writes beside a transaction that it does not have',
+      fault: 'writes outside the transaction',
       storage: (storage) => replacing(storage, { within: () => storage }),
     },
     async run(subject) {
@@ -240,7 +240,7 @@ export const boundaryClauses: readonly StoreClause[] = [
     name: 'A store within the caller’s transaction keeps its tenant, is visible to others after the commit, and can share a batch with other stores in it.',
     law: 1,
     capability: 'transactions',
-    broken: breaksStores('writes beside the transaction', (store) => ({ within: () => store })),
+    broken: breaksStores('writes outside the transaction', (store) => ({ within: () => store })),
     async run(subject) {
       const [things, others] = [subject.store(), subject.store('other')];
       const theirs = things.forTenant(subject.otherTenant());
@@ -273,7 +273,7 @@ export const boundaryClauses: readonly StoreClause[] = [
   {
     name: 'A hundred different keys, written and read concurrently through one store, keep their own values.',
     law: 5,
-    broken: breaksStores('keeps one buffer for all', (store) => {
+    broken: breaksStores('uses one buffer for all', (store) => {
       let buffer: unknown;
       return {
         set: async (key, value, options) => {

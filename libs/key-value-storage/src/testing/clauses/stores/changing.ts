@@ -14,7 +14,7 @@ export const changingClauses: readonly StoreClause[] = [
   {
     name: '`save` writes the entry that was read and changed, and conflicts if another write changed or deleted it.',
     law: 3,
-    broken: breaksStores('saves over whatever is there', (store) => ({
+    broken: breaksStores('saves without a check', (store) => ({
       save: (entry, options) => store.set(entry.key, entry.value, options),
     })),
     async run(subject) {
@@ -56,7 +56,7 @@ export const changingClauses: readonly StoreClause[] = [
   {
     name: '`update` throws the conflict after its last attempt, with the number of attempts.',
     law: 3,
-    broken: breaksStores('writes all the same when its attempts are spent', (store) => ({
+    broken: breaksStores('writes without a check after the last attempt', (store) => ({
       update: async (key, change, options) => {
         try {
           return await store.update(key, change, options);
@@ -84,7 +84,7 @@ export const changingClauses: readonly StoreClause[] = [
   {
     name: '`update` writes nothing if the function returns the same value, and refuses undefined (a forgotten return).',
     law: 4,
-    broken: breaksStores('writes also what is unchanged', (store) => ({
+    broken: breaksStores('writes unchanged values too', (store) => ({
       update: (key, change, options) =>
         store.update(key, async (value: object) => ({ ...((await change(value)) as object) }), options),
     })),
@@ -102,7 +102,7 @@ export const changingClauses: readonly StoreClause[] = [
   {
     name: '`update` of an absent key is KEY_NOT_FOUND, unless `initial` gives a value; of 20 concurrent updates none is lost.',
     law: 5,
-    broken: breaksStores('starts again empty each time it is given an `initial`', (store) => ({
+    broken: breaksStores('replaces an existing value with `initial`', (store) => ({
       update: async (key, change, options) =>
         options?.initial === undefined
           ? await store.update(key, change, options)
@@ -120,7 +120,7 @@ export const changingClauses: readonly StoreClause[] = [
   {
     name: '`update` rejects with the error that its function throws, and writes nothing.',
     law: 1,
-    broken: breaksStores('hides what a change throws', (store) => ({
+    broken: breaksStores('hides the error of a change', (store) => ({
       update: async (key, change, options) => {
         try {
           return await store.update(key, change, options);
@@ -143,7 +143,7 @@ export const changingClauses: readonly StoreClause[] = [
   {
     name: 'Of 50 concurrent `getOrAdd`s of one key, one reports that it created the entry, and all return the same one; `make` runs only if the key is absent.',
     law: 3,
-    broken: breaksStores('looks before it adds', (store) => ({
+    broken: breaksStores('checks before it adds', (store) => ({
       getOrAdd: async (key, make, options) => {
         const entry = await store.get(key);
         return entry === undefined

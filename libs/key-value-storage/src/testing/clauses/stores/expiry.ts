@@ -18,7 +18,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     law,
     capability: 'exact expiry',
     broken: throughProvider(
-      changesChanges('lets entries live a millisecond longer', (change) =>
+      changesChanges('expires entries one millisecond late', (change) =>
         change.kind === 'put' && typeof change.ttl === 'number' ? { ...change, ttl: change.ttl + 1 } : change,
       ),
     ),
@@ -66,7 +66,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     name: '`add`, `set` and `replace` use the given TTL, else the TTL of the state, else none; ‘never’ removes it and ‘keep’ keeps the current one.',
     law,
     capability: 'clock',
-    broken: breaksStores('forgets the state’s own time in `replace`', (store) => ({
+    broken: breaksStores('ignores the TTL of the state in `replace`', (store) => ({
       replace: (key, value, options) => store.replace(key, value, { ttlMs: 'keep', ...options }),
     })),
     async run(subject) {
@@ -118,7 +118,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
   {
     name: 'A TTL that is 0, negative, NaN, infinite or no number is INVALID_OPTION, and nothing is written.',
     law,
-    broken: breaksStores('takes 0 for no time to live', (store) => ({
+    broken: breaksStores('treats a TTL of 0 as none', (store) => ({
       set: (key, value, options) => store.set(key, value, options?.ttlMs === 0 ? {} : options),
     })),
     async run(subject) {
@@ -144,7 +144,7 @@ export const storeExpiryClauses: readonly StoreClause[] = [
     law,
     capability: 'clock',
     broken: throughProvider(
-      changesChanges('writes anew to renew', (change) =>
+      changesChanges('writes the entry to renew it', (change) =>
         change.kind === 'renew' ? put(change.address, '{"n":1}', change.ttlMs) : change,
       ),
     ),

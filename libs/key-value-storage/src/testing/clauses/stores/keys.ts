@@ -34,7 +34,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
   {
     name: 'A key of 1,024 encoded bytes is stored; one byte more is LIMIT_EXCEEDED in every method, names the limit, and does no I/O.',
     law: 13,
-    broken: breaksStores('says that a key is not there when it is too long', (store) => ({
+    broken: breaksStores('reports a long key as absent', (store) => ({
       has: async (key) => {
         try {
           return await store.has(key);
@@ -64,7 +64,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
   {
     name: 'An invalid key is INVALID_KEY in every method, before any I/O.',
     law: 7,
-    broken: breaksStores('makes texts of keys', (store) => ({
+    broken: breaksStores('converts keys to text', (store) => ({
       get: (key, options) =>
         store.get(
           key === null || typeof key === 'object' ? (key ?? 'null') : String(key) || 'empty',
@@ -136,7 +136,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
   {
     name: '−0 and 0 are one key; 1 and 1n are two.',
     law: 7,
-    broken: breaksStores('makes numbers of bigints in keys', (store) => {
+    broken: breaksStores('converts bigints in keys to numbers', (store) => {
       const change = (key: Key): Key =>
         typeof key === 'string' ? key : key.map((part) => (typeof part === 'bigint' ? Number(part) : part));
       return {
@@ -162,7 +162,7 @@ export const storeKeyClauses: readonly StoreClause[] = [
   {
     name: 'Every method refuses an unknown option, so that a typo does not become a default.',
     law: 13,
-    broken: breaksStores('ignores options that it does not know', (store) => ({
+    broken: breaksStores('ignores unknown options', (store) => ({
       get: (key) => store.get(key),
     })),
     async run(subject) {

@@ -19,7 +19,7 @@ import { breaksStores, type StoreClause } from '../../kit/store-clause.js';
 import { collect, keysOf } from '../../kit/store-subject.js';
 import { assertRejects } from '../../kit/assertions.js';
 
-const takesAnyCursor = (name: string) =>
+const acceptsAnyCursor = (name: string) =>
   breaksStores(name, (store) => ({
     page: async (request, options) => {
       try {
@@ -34,7 +34,7 @@ export const storePagingClauses: readonly StoreClause[] = [
   {
     name: 'A cursor is valid for its range, state and tenant only; elsewhere, or damaged, it is INVALID_CURSOR.',
     law: 8,
-    broken: takesAnyCursor('takes any cursor it can read'),
+    broken: acceptsAnyCursor('accepts any cursor that it can decode'),
     async run(subject) {
       const things = subject.store();
       await things.setMany(numbered(10));
@@ -77,7 +77,7 @@ export const storePagingClauses: readonly StoreClause[] = [
   {
     name: 'A forged cursor without a key of the range is INVALID_CURSOR; text that the engine cannot store never reaches it.',
     law: 8,
-    broken: takesAnyCursor('answers a page for any cursor'),
+    broken: acceptsAnyCursor('returns a page for any cursor'),
     async run(subject) {
       const things = subject.store();
       await things.setMany(numbered(3));
@@ -117,7 +117,7 @@ export const storePagingClauses: readonly StoreClause[] = [
   {
     name: 'A page has 1 to 1,000 items, 100 by default; other limits are refused.',
     law: 13,
-    broken: breaksStores('takes what is no limit for its default', (store) => ({
+    broken: breaksStores('uses the default for an invalid limit', (store) => ({
       page: (request, options) =>
         store.page(
           {
@@ -150,7 +150,7 @@ export const storePagingClauses: readonly StoreClause[] = [
   {
     name: 'Paging during concurrent writes returns every key that exists throughout exactly once.',
     law: 8,
-    broken: breaksStores('counts to find the next page', (store) => {
+    broken: breaksStores('finds the next page by a position', (store) => {
       const positions = new Map<string, number>();
       return {
         page: async ({ cursor, limit = 100, ...range }) => {
@@ -189,7 +189,7 @@ export const storePagingClauses: readonly StoreClause[] = [
   {
     name: 'With large values a page has fewer entries and a cursor, a list returns all, and `getMany` of more than 8 MB is LIMIT_EXCEEDED.',
     law: 13,
-    broken: breaksStores('takes a short page for the last', (store) => ({
+    broken: breaksStores('treats a short page as the last one', (store) => ({
       page: async (request, options) => {
         const page = await store.page(request, options);
         return page.items.length < (request.limit ?? 100) ? { ...page, next: undefined } : page;
@@ -210,7 +210,7 @@ export const storePagingClauses: readonly StoreClause[] = [
       assert.deepEqual([await texts.count(), (await texts.getMany(keys.slice(0, 9))).length], [12, 9]);
       const error = await assertRejects('LIMIT_EXCEEDED', 'getMany', () => texts.getMany(keys));
       assert.deepEqual({ ...error, limit: 'pageBytesMax', allowed: limits.pageBytesMax }, { ...error });
-      // whoever reads one key is never refused for what others read beside it
+      // a read of one key is never refused because of concurrent reads
       const each = await Promise.all(keys.map(async (key) => (await texts.getOrThrow(key)).value.length));
       assert.deepEqual(new Set(each), new Set([text.length]));
     },
@@ -218,7 +218,7 @@ export const storePagingClauses: readonly StoreClause[] = [
   {
     name: 'A list ends at the last key that existed when it began, also if the reader adds keys after those it reads.',
     law: 8,
-    broken: breaksStores('lists on until nothing is left', (store) => ({
+    broken: breaksStores('lists until no row is left', (store) => ({
       list: (range = {}) => pageByPage(store, range),
     })),
     async run(subject) {
@@ -234,7 +234,7 @@ export const storePagingClauses: readonly StoreClause[] = [
         const seen: Key[] = [];
         for await (const item of verb === 'list' ? things.list({ reverse }) : things.keys({ reverse })) {
           seen.push(typeof item === 'object' && 'key' in item ? item.key : item);
-          assert.ok(seen.length <= size, `a list of ${size} goes on behind its end`);
+          assert.ok(seen.length <= size, `a list of ${size} does not end`);
           if (seen.length % 10 === 0)
             await things.setMany(numbered(10, `${reverse ? 'a' : 'z'}-${seen.length}-`));
         }
@@ -246,7 +246,7 @@ export const storePagingClauses: readonly StoreClause[] = [
   {
     name: '`deleteMany` deletes a range and returns how many; an empty range is INVALID_OPTION, never ‘everything’.',
     law: 4,
-    broken: breaksStores('takes an empty prefix foreverything', (store) => ({
+    broken: breaksStores('treats an empty prefix as everything', (store) => ({
       deleteMany: async (range, options) =>
         range.start === undefined && range.end === undefined && !range.prefix
           ? await store.clear(options)
@@ -288,7 +288,7 @@ export const storePagingClauses: readonly StoreClause[] = [
       },
     })),
     async run(subject) {
-      const [things, others, theirs] = [
+      const [things, others, ofOtherTenant] = [
         subject.store(),
         subject.store('other'),
         subject.store().forTenant(subject.otherTenant()),
@@ -297,17 +297,17 @@ export const storePagingClauses: readonly StoreClause[] = [
       await things.setMany(items.slice(0, 900));
       await things.setMany(items.slice(900));
       await others.setMany(numbered(2));
-      await theirs.setMany(numbered(2));
+      await ofOtherTenant.setMany(numbered(2));
       assert.equal(await things.clear(), 1_100);
       assert.deepEqual(
-        [await things.count(), await others.count(), await theirs.count(), await things.clear()],
+        [await things.count(), await others.count(), await ofOtherTenant.count(), await things.clear()],
         [0, 2, 2, 0],
       );
     },
   },
 ];
 
-/** A list as whoever does not know its end would read it. */
+/** A list that reads pages until none is left. */
 async function* pageByPage<T>(store: KeyValueStore<T>, range: KeyRange): AsyncGenerator<Entry<T>> {
   for (let cursor: string | undefined, more = true; more; more = cursor !== undefined) {
     const page = await store.page({ ...range, limit: 200, ...(cursor !== undefined && { cursor }) });

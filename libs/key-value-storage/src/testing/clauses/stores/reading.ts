@@ -37,7 +37,7 @@ export const readingClauses: readonly StoreClause[] = [
   {
     name: '`get` of an absent key is undefined, `getOrThrow` is KEY_NOT_FOUND with the key; `has` and `stat` agree with both.',
     law: 5,
-    broken: breaksStores('takes null for nothing', (store) => ({
+    broken: breaksStores('treats null as absent', (store) => ({
       has: async (key) => (await store.get(key))?.value !== null,
     })),
     async run(subject) {
@@ -62,7 +62,7 @@ export const readingClauses: readonly StoreClause[] = [
   {
     name: '`getMany` returns entries in the order of the keys, undefined for absent ones; more than 1,000 keys are LIMIT_EXCEEDED.',
     law: 8,
-    broken: breaksStores('leaves gaps out', (store) => ({
+    broken: breaksStores('omits absent rows', (store) => ({
       getMany: async (keys: readonly Key[], options) =>
         (await store.getMany(keys, options)).filter((entry) => entry !== undefined) as never,
     })),
@@ -174,7 +174,7 @@ export const readingClauses: readonly StoreClause[] = [
   {
     name: 'A range that starts after its end, or has a bound outside its prefix, is OUT_OF_RANGE, and an invalid range is INVALID_OPTION, at the call.',
     law: 8,
-    broken: breaksStores('swaps a start and an end that are the wrong way round', (store) => ({
+    broken: breaksStores('swaps a start and an end in the wrong order', (store) => ({
       list: (range, options) =>
         range?.start === 'b' ? store.list({ start: 'a', end: 'b' }, options) : store.list(range, options),
     })),

@@ -64,7 +64,7 @@ export const valueClauses: readonly StoreClause[] = [
     name: 'Values that JSON loses are read back: NaN, −0, bigints, dates, maps, sets, bytes, undefined, and values that look like a tag.',
     law: 5,
     broken: throughProvider(
-      changesChanges('loses what JSON loses', (change) =>
+      changesChanges('loses values that JSON cannot express', (change) =>
         change.kind === 'put' && change.value.kind === 'json'
           ? { ...change, value: json(change.value.text.replaceAll('{"$number":"NaN"}', 'null')) }
           : change,
@@ -90,7 +90,7 @@ export const valueClauses: readonly StoreClause[] = [
   {
     name: 'A value that cannot be stored is INVALID_VALUE with its path, and leaves the key unchanged.',
     law: 5,
-    broken: breaksStores('stores null for what cannot be stored', (store) => ({
+    broken: breaksStores('stores null for a value that cannot be stored', (store) => ({
       set: async (key, value, options) => {
         try {
           return await store.set(key, value, options);
@@ -124,7 +124,7 @@ export const valueClauses: readonly StoreClause[] = [
   {
     name: 'A stored value cannot be changed through the object that was written, nor through one that was read.',
     law: 5,
-    broken: breaksStores('returns what it was given', (store) => {
+    broken: breaksStores('returns the given object', (store) => {
       const given = new Map<unknown, unknown>();
       return {
         set: (key, value, options) => {
@@ -178,7 +178,7 @@ export const valueClauses: readonly StoreClause[] = [
   {
     name: 'A value of 900 KB is stored; one byte more is LIMIT_EXCEEDED with the limit, the size and the maximum, and nothing is written.',
     law: 13,
-    broken: breaksStores('cuts what is too long', (store) => ({
+    broken: breaksStores('shortens long values', (store) => ({
       set: async (key, value, options) => {
         try {
           return await store.set(key, value, options);

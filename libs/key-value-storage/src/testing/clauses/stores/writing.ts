@@ -12,7 +12,7 @@ export const writingClauses: readonly StoreClause[] = [
   {
     name: '`add` creates: it returns the entry with key, value, etag and time, and `get` returns the same.',
     law: 5,
-    broken: breaksStores('returns what it was given instead of what it stored', (store) => ({
+    broken: breaksStores('returns the given value instead of the stored one', (store) => ({
       add: async (key, value, options) => {
         const entry = await store.add(key, value, options);
         return {
@@ -56,7 +56,7 @@ export const writingClauses: readonly StoreClause[] = [
   {
     name: 'Of 50 concurrent `add`s of one key, one creates it and 49 reject with KEY_EXISTS.',
     law: 3,
-    broken: breaksStores('looks before it adds', (store) => ({
+    broken: breaksStores('checks before it adds', (store) => ({
       add: async (key, value, options) =>
         (await store.has(key)) ? await store.add(key, value, options) : await store.set(key, value, options),
     })),
@@ -77,7 +77,7 @@ export const writingClauses: readonly StoreClause[] = [
   {
     name: '`set` creates and overwrites, and each write gives a new etag.',
     law: 4,
-    broken: breaksStores('keeps the etag where the value stays the same', (store) => ({
+    broken: breaksStores('keeps the etag if the value stays the same', (store) => ({
       set: async (key, value, options) => {
         const before = await store.get(key);
         return before !== undefined && JSON.stringify(before.value) === JSON.stringify(value)
@@ -130,7 +130,7 @@ export const writingClauses: readonly StoreClause[] = [
   {
     name: '`ifMatch` of an absent key conflicts, with an etag and with ‘*’; ‘*’ matches any existing entry.',
     law: 4,
-    broken: breaksStores('takes ‘*’ for no condition', (store) => ({
+    broken: breaksStores('treats ‘*’ as no condition', (store) => ({
       set: (key, value, options) => {
         const { ifMatch, ...others } = options ?? {};
         return ifMatch === '*' ? store.set(key, value, others) : store.set(key, value, options);
@@ -155,7 +155,7 @@ export const writingClauses: readonly StoreClause[] = [
   {
     name: 'A blank or malformed etag is INVALID_ETAG, and a value that is no text is INVALID_OPTION, never ‘no check’; this includes a present `ifMatch` of undefined or null.',
     law: 4,
-    broken: breaksStores('takes an undefined etag for no check', (store) => ({
+    broken: breaksStores('treats an undefined etag as no check', (store) => ({
       set: (key, value, options) => {
         const { ifMatch, ...others } = options ?? {};
         return ifMatch === undefined ? store.set(key, value, others) : store.set(key, value, options);
