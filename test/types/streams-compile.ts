@@ -15,6 +15,7 @@ import {
   InjectStream,
   RetryOnConflict,
   StreamSession,
+  type EventInputOf,
   type EventOf,
   type Recorded,
   type StateOf as StreamStateOf,
@@ -78,6 +79,33 @@ export const Meters = defineStream('meter', {
   },
   initial: () => new Meter(0),
   evolve: (meter, { data }) => new Meter(meter.total + data.kWh),
+});
+
+/** The type of the state comes from `initial`: `evolve` needs no annotation for a union. */
+export const Doors = defineStream('door', {
+  events: {
+    opened: event(z.object({ by: z.string().trim(), times: z.coerce.number().default(1) })),
+    painted: z.object({ colour: z.string() }).default({ colour: 'white' }),
+    moved: z.object({ at: z.string().transform((text) => new Date(text)) }),
+    closed: event(),
+  },
+  initial: (): Door => ({ status: 'closed', times: 0 }),
+  evolve: (door, { type, data }) => {
+    if (type === 'opened') return { ...door, status: 'open', times: door.times + data.times };
+    if (type === 'closed') return { ...door, status: 'closed' };
+    return type === 'moved' ? { ...door, times: data.at.getTime() } : door;
+  },
+});
+interface Door {
+  readonly status: 'open' | 'closed';
+  readonly times: number;
+}
+/** The same by type arguments. */
+const bell = { rung: event<{ loud: boolean }>() };
+export const Bells = defineStream<{ mood: 'calm' | 'cross' }, typeof bell>('bell', {
+  events: bell,
+  initial: () => ({ mood: 'calm' }),
+  evolve: (state, { data }) => ({ ...state, mood: data.loud ? 'cross' : 'calm' }),
 });
 
 export const OrderSummaries = defineState<{ id: string; status: Order['status']; count: number }>(
@@ -318,6 +346,36 @@ export function pure(): void {
     .when(() => [{ type: 'read', data: { kWh: 1 } }])
     .thenState(new Meter(1));
 }
+/** What is appended is what the schemas take; what is read is what they give. */
+export async function doors(stream: EventStream<typeof Doors>): Promise<number> {
+  await stream.append('d', [{ type: 'opened', data: { by: ' ada ' } }, { type: 'painted' }], {
+    expectedVersion: 'any',
+  });
+  const move = (at: string): EventInputOf<typeof Doors> => ({ type: 'moved', data: { at } });
+  await stream.transact('d', async () => [move('2026-01-01'), { type: 'closed' }]);
+  await stream.session('d', async (session) => {
+    await session.append([{ type: 'opened', data: { by: 'ada', times: '2' } }]);
+  });
+  let times = 0;
+  for await (const { type, data } of stream.read('d')) if (type === 'opened') times += data.times;
+  return times;
+}
+/** A decision that reads, and writes more than its events. */
+export async function asynchronous(
+  summaries: KeyValueStore<OrderSummary>,
+  stream: EventStream<typeof Orders>,
+): Promise<void> {
+  const deciding = given(Orders, []).when(async (order, { id, batch }) => {
+    const other = await stream.load('o-2');
+    batch.set(summaries, id, { id, status: order.status, count: other.state.lines.length });
+    return [{ type: 'cancelled' }];
+  });
+  await deciding.then([{ type: 'cancelled' }]);
+  await deciding.thenBatch((batch) => batch.set(summaries, 'o', { id: 'o', status: 'empty', count: 0 }));
+  given(Doors, [])
+    .when((_, { version }) => [{ type: 'opened', data: { by: `${version}` } }])
+    .then([{ type: 'opened', data: { by: '0', times: 1 } }]);
+}
 export async function wholeApp(): Promise<number> {
   const clock = new ManualClock();
   const builder = overrideStorage(
@@ -345,4 +403,7 @@ export const inferred: [
   Same<Placed['data']['lines'][number]['quantity'], number>,
   Same<Extract<Recorded<OrderEvent>, { type: 'cancelled' }>['version'], number>,
   Same<Awaited<ReturnType<OrderService['pay']>>, Order>,
-] = [true, true, true, true, true, true];
+  Same<StreamStateOf<typeof Doors>, Door>,
+  Same<Extract<EventOf<typeof Doors>, { type: 'opened' }>['data'], { by: string; times: number }>,
+  Same<Extract<EventInputOf<typeof Doors>, { type: 'moved' }>['data'], { at: string }>,
+] = [true, true, true, true, true, true, true, true, true];

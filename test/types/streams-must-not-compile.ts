@@ -15,10 +15,11 @@ import {
 import { given } from '@kvent/event-store/testing';
 import { InjectStore, type KeyValueStorage, type KeyValueStore } from '@kvent/key-value-storage';
 import { z } from 'zod';
-import { Meters, Orders, OrderSummaries, type Order, type OrderSummary } from './streams-compile.js';
+import { Doors, Meters, Orders, OrderSummaries, type Order, type OrderSummary } from './streams-compile.js';
 
 declare const orders: EventStream<typeof Orders>;
 declare const meters: EventStream<typeof Meters>;
+declare const doors: EventStream<typeof Doors>;
 declare const session: StreamSession<typeof Orders>;
 declare const summaries: KeyValueStore<OrderSummary>;
 declare const storage: KeyValueStorage;
@@ -68,6 +69,21 @@ export async function appends(): Promise<void> {
   await orders.append('o', [{ type: 'cancelled' }], { expectedVersion: 1, idempotency: 'k' });
   // @ts-expect-error  metadata are texts
   await orders.append('o', [{ type: 'cancelled' }], { expectedVersion: 1, metadata: { userId: 7 } });
+}
+
+export async function inputs(): Promise<void> {
+  // @ts-expect-error  a default spares one property, not the others
+  await doors.append('d', [{ type: 'opened', data: {} }], { expectedVersion: 'any' });
+  // @ts-expect-error  what a schema makes of its input is not its input
+  await doors.append('d', [{ type: 'moved', data: { at: new Date() } }], { expectedVersion: 'any' });
+  // @ts-expect-error  the same in a decision
+  await doors.transact('d', () => [{ type: 'moved', data: { at: new Date() } }]);
+  for await (const { type, data } of doors.read('d')) {
+    if (type !== 'moved') continue;
+    // @ts-expect-error  what is read is what the schema has made
+    const at: string = data.at;
+    void at;
+  }
 }
 
 export async function decisions(): Promise<void> {
@@ -133,6 +149,10 @@ export const definitions = [
   defineStream('h', { events: { a: event(), b: event() }, initial: (): number => 0, evolve: (n, e): number => { if (e.type === 'a') return n; } }), // prettier-ignore
   // @ts-expect-error  evolve answers another state
   defineStream('h', { events: { a: event() }, initial: (): number => 0, evolve: () => 'text' }),
+  // @ts-expect-error  evolve answers a status that the state does not have
+  defineStream('h', { events: { a: event() }, initial: (): Order => ({ status: 'empty', lines: [] }), evolve: (o) => ({ ...o, status: 'lost' }) }), // prettier-ignore
+  // @ts-expect-error  nor does it with type arguments
+  defineStream<{ on: boolean }, { a: ReturnType<typeof event> }>('h', { events: { a: event() }, initial: () => ({ on: false }), evolve: () => ({ on: 1 }) }), // prettier-ignore
   // @ts-expect-error  a stream needs its events
   defineStream('h', { initial: () => 0, evolve: (n: number) => n }),
   // @ts-expect-error  a misspelt option
@@ -141,6 +161,8 @@ export const definitions = [
   defineStream('h', { events: { a: event() }, initial: () => 0, evolve: (n) => n, snapshot: {} }),
   // @ts-expect-error  a newer version says how it becomes one
   event(z.object({ a: z.string() }), { schemaVersion: 2 }),
+  // @ts-expect-error  one argument is a schema
+  event({ a: z.string() }),
 ];
 
 export const modules = [
@@ -166,4 +188,6 @@ export function deciders(): void {
   placed.when(() => []).then([{ type: 'shipped' }]);
   // @ts-expect-error  and the state is that of the stream
   placed.when(() => []).thenState({ status: 'shipped', lines: [] });
+  // @ts-expect-error  an asynchronous decision is of events of the stream, too
+  placed.when(async () => [{ type: 'shipped' }]);
 }

@@ -68,6 +68,24 @@ const mutants = [
   },
 ] as const;
 
+/** Each is a rule without which something that users write would not compile. */
+const requirements = [
+  {
+    without: 'the state of `initial` in `evolve`',
+    file: 'event-store/src/core/definition/stream-definition.ts',
+    from: 'readonly evolve: Evolve;',
+    to: 'readonly evolve: EvolveFunction<State, M>;',
+    refused: compiles[1] ?? '',
+  },
+  {
+    without: 'the input of the schemas of events',
+    file: 'event-store/src/core/definition/event-stream.ts',
+    from: 'EventInputOf<D>[]',
+    to: 'EventOf<D>[]',
+    refused: compiles[1] ?? '',
+  },
+] as const;
+
 /** The same for streams. */
 const streamMutants = [
   {
@@ -80,7 +98,7 @@ const streamMutants = [
   {
     without: 'the events of the definition',
     file: 'event-store/src/core/definition/event-stream.ts',
-    from: 'events: readonly EventOf<D>[]',
+    from: 'events: readonly EventInputOf<D>[]',
     to: 'events: readonly any[]',
     missed: [
       'an unknown event type',
@@ -92,7 +110,7 @@ const streamMutants = [
   {
     without: 'the data of each event',
     file: 'event-store/src/core/definition/stream-definition.ts',
-    from: '{ readonly type: K; readonly data?: undefined }',
+    from: '{ readonly type: K; readonly data?: DataInputOf<M[K]> }',
     to: '{ readonly type: K; readonly data?: unknown }',
     missed: ['data where there are none'],
   },
@@ -120,7 +138,7 @@ const streamMutants = [
   {
     without: 'the events of the decision',
     file: 'event-store/src/core/definition/event-stream.ts',
-    from: 'Awaitable<readonly EventOf<D>[]>',
+    from: 'Awaitable<readonly EventInputOf<D>[]>',
     to: 'Awaitable<readonly any[]>',
     missed: ['the events of another stream'],
   },
@@ -171,6 +189,15 @@ function unusedMarkers(file: string, errors: readonly string[]): readonly string
     .map((error) => lines[Number.parseInt(error, 10)]?.replace(/^.*@ts-expect-error\s+/, '') ?? '');
 }
 
+/** A source with a rule taken away, for `errorsIn`. */
+function mutated(file: string, from: string | RegExp, to: string): ReadonlyMap<string, string> {
+  const path = join(libs, file);
+  const text = ts.sys.readFile(path) ?? '';
+  const changed = text.replaceAll(typeof from === 'string' ? from : new RegExp(from, 'g'), to);
+  expect(changed).not.toBe(text);
+  return new Map([[path, changed]]);
+}
+
 describe('The types', () => {
   let errors: readonly string[];
   beforeAll(() => {
@@ -185,11 +212,11 @@ describe('The types', () => {
     ...mutants.map((mutant) => ({ ...mutant, of: 'stores', held: mustNot })),
     ...streamMutants.map((mutant) => ({ ...mutant, of: 'streams', held: streamsMustNot })),
   ])('would let mistakes with $of through without $without', ({ file, from, to, missed, held }) => {
-    const path = join(libs, file);
-    const text = ts.sys.readFile(path) ?? '';
-    const mutated = text.replaceAll(typeof from === 'string' ? from : new RegExp(from, 'g'), to);
-    expect(mutated).not.toBe(text);
-    const unused = unusedMarkers(held, errorsIn([held], new Map([[path, mutated]])));
+    const unused = unusedMarkers(held, errorsIn([held], mutated(file, from, to)));
     expect(unused).toEqual(expect.arrayContaining([...missed]));
+  });
+
+  it.each(requirements)('would refuse what users write without $without', ({ file, from, to, refused }) => {
+    expect(errorsIn([refused], mutated(file, from, to))).not.toEqual([]);
   });
 });

@@ -25,9 +25,10 @@ export {
 export {
   defineStream,
   event,
-  streamOf,
+  streamDefinitionOf,
   type AnyEvent,
   type AnyStream,
+  type EventInputOf,
   type EventMap,
   type EventOf,
   type EventSpec,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { streamOf } from '@kvent/event-store';
+import { streamDefinitionOf } from '@kvent/event-store';
 import { given } from '@kvent/event-store/testing';
 import fc from 'fast-check';
 import { ShopError } from '../problems/shop-error.js';
@@ -101,4 +101,5 @@ describe('the past of a stock', () => {
   });
 });
 
-const evolve = (stock: Stock, movement: Movement): Stock => streamOf(Stocks).evolve(stock, movement) as Stock;
+const evolve = (stock: Stock, movement: Movement): Stock =>
+  streamDefinitionOf(Stocks).evolve(stock, movement) as Stock;

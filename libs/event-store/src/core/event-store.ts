@@ -16,7 +16,7 @@ import { SessionRegistry } from './context/session-registry.js';
 import { sessionDefaults, assertSessionOptions } from './sessions/session-options.js';
 import { StoredStream } from './stored-stream.js';
 import { StreamContext, type StreamSettings } from './context/stream-context.js';
-import { streamOf, type AnyStream, type ResolvedStream } from './definition/stream-definition.js';
+import { streamDefinitionOf, type AnyStream, type ResolvedStream } from './definition/stream-definition.js';
 import { safeObserver, type CommittedEvents, type StreamObserver } from './definition/stream-observer.js';
 
 export interface EventStoreOptions extends EventStoreSettings {
@@ -86,7 +86,7 @@ export class EventStore {
    * provider.
    */
   stream<D extends AnyStream>(definition: D): EventStream<D> {
-    const resolved = streamOf(definition);
+    const resolved = streamDefinitionOf(definition);
     let stream = this.#streams.get(resolved);
     if (stream === undefined) this.#streams.set(resolved, (stream = this.#create(resolved)));
     return stream as unknown as EventStream<D>;

@@ -38,6 +38,7 @@ import {
   assertVersion,
   type AnyEvent,
   type AnyStream,
+  type EventInputOf,
   type EventOf,
   type StateOf,
 } from './definition/stream-definition.js';
@@ -152,7 +153,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
 
   async append(
     id: string,
-    events: readonly EventOf<D>[],
+    events: readonly EventInputOf<D>[],
     options: AppendOptions,
   ): Promise<{ readonly version: number; readonly replayed: boolean }> {
     assertOptions('append', options, appendNames);
@@ -176,7 +177,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
 
   appending(
     target: string | Loaded<StateOf<D>>,
-    events: readonly EventOf<D>[],
+    events: readonly EventInputOf<D>[],
     options?: { readonly expectedVersion: ExpectedVersion },
   ): CommitParticipant {
     const participant = (rows: StreamRows, expectation: Expectation): CommitParticipant => {
@@ -286,7 +287,7 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
   /** One attempt of an append. A loop around it retries appends that expect no version. */
   async #append(
     rows: StreamRows,
-    events: readonly EventOf<D>[],
+    events: readonly EventInputOf<D>[],
     encoded: EncodedEvents,
     expectation: Expectation,
     { idempotencyKey, signal }: AppendOptions,

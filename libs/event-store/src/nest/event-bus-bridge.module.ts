@@ -12,7 +12,7 @@ import { invalidOption } from '@kvent/key-value-storage/provider';
 import { assertOptions, inspect, isError, printable } from '@kvent/key-value-storage/internal';
 import type { Recorded } from '../core/definition/event-stream.js';
 import {
-  streamOf,
+  streamDefinitionOf,
   type AnyEvent,
   type AnyStream,
   type EventOf,
@@ -51,7 +51,7 @@ export class EventBusBridgeModule {
    */
   static forFeature<D extends AnyStream>(definition: D, mapping: EventBusMapping<D>): DynamicModule {
     const owner = `EventBusBridgeModule.forFeature (${callSite(EventBusBridgeModule.forFeature)})`;
-    const stream = streamOf(definition);
+    const stream = streamDefinitionOf(definition);
     assertOptions(owner, mapping, [...stream.events.keys()]);
     for (const [type, map] of Object.entries<unknown>(mapping))
       if (map !== undefined && typeof map !== 'function')

@@ -8,7 +8,7 @@ import {
 } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import { callSite, startUpCheckSymbol } from '@kvent/key-value-storage/internal/nest';
-import { streamOf, type AnyStream } from '../core/definition/stream-definition.js';
+import { streamDefinitionOf, type AnyStream } from '../core/definition/stream-definition.js';
 import { assertEventStoreOptions, EventStore, type EventStoreOptions } from '../core/event-store.js';
 import { EventStoreHost, eventStoreOptionsToken } from './event-store-host.js';
 import { getStreamToken } from './inject-stream.decorator.js';
@@ -80,7 +80,7 @@ export class EventStoreModule implements OnModuleInit {
    * several modules: its streams are the same.
    */
   static forFeature(streams: readonly AnyStream[]): DynamicModule {
-    const definitions = streams.map(streamOf);
+    const definitions = streams.map(streamDefinitionOf);
     const feature = { definitions, declaredAt: callSite(EventStoreModule.forFeature) };
     const name = `EventStreams(${definitions.map(({ type }) => type).join(', ')})`;
     return {

@@ -1,7 +1,11 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
 import type { InjectDecorator } from '@kvent/key-value-storage';
 import type { EventStream } from '../core/definition/event-stream.js';
-import { streamOf, type AnyStream, type ResolvedStream } from '../core/definition/stream-definition.js';
+import {
+  streamDefinitionOf,
+  type AnyStream,
+  type ResolvedStream,
+} from '../core/definition/stream-definition.js';
 
 // weak, so that a token is released with its definition
 const tokens = new WeakMap<ResolvedStream, symbol>();
@@ -11,7 +15,7 @@ const tokens = new WeakMap<ResolvedStream, symbol>();
  * }`. `INVALID_OPTION` for anything else than a definition.
  */
 export function getStreamToken(definition: AnyStream): InjectionToken {
-  const resolved = streamOf(definition);
+  const resolved = streamDefinitionOf(definition);
   let token = tokens.get(resolved);
   if (token === undefined) {
     token = Symbol(`EventStream<${resolved.type}>`);

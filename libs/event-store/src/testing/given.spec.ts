@@ -1,6 +1,8 @@
 import { AssertionError } from 'node:assert';
 import { describe, expect, it } from '@jest/globals';
-import { defineStream, event, type EventOf, type StateOf } from '@kvent/event-store/core';
+import { defineStream, event, EventStore, type EventOf, type StateOf } from '@kvent/event-store/core';
+import { defineState, MemoryProvider, openStorage, type AtomicChanges } from '@kvent/key-value-storage/core';
+import { z } from 'zod';
 import { given } from './given.js';
 
 const Cup = defineStream('cup', {
@@ -105,5 +107,79 @@ describe('given … when … then', () => {
         message: expect.stringMatching(/has no event 'washed'; it has filled, emptied/),
       }),
     );
+  });
+
+  it('awaits a decision that is asynchronous', async () => {
+    const look = async (cup: CupState): Promise<CupEvent[]> => {
+      await Promise.resolve();
+      return fill(cup.ml)(cup);
+    };
+    const half = given(Cup, [{ type: 'filled', data: { ml: 100 } }]).when(look);
+    await half.then([{ type: 'filled', data: { ml: 100 } }]);
+    await half.thenState({ ml: 200, fillings: [100, 100] });
+    const full = given(Cup, [{ type: 'filled', data: { ml: 200 } }]).when(look);
+    await full.thenThrows(OverflowError);
+    await full.thenThrows('400 ml');
+    const wrongAssertions = [
+      () => half.then([]),
+      () => half.thenState({ ml: 100, fillings: [100] }),
+      () => half.thenThrows(OverflowError),
+      () => half.thenThrows('400 ml'),
+      () => full.thenThrows('another text'),
+      () => full.thenThrows(RangeError),
+    ];
+    for (const assertion of wrongAssertions) await expect(assertion()).rejects.toThrow(AssertionError);
+    await expect(full.then([])).rejects.toThrow(OverflowError);
+  });
+
+  it('compares what the decision puts into its batch', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const levels = storage.store(defineState<{ ml: number }>('level'));
+    const cups = new EventStore(storage).stream(Cup);
+    const pour: Parameters<typeof cups.transact>[1] = async (cup, { id, batch }) => {
+      const other = await cups.load('other');
+      batch.set(levels, id, { ml: 0 }).include(cups.appending(other, fill(cup.ml)(other.state)));
+      return [{ type: 'emptied' }];
+    };
+    const poured = (ml: number) => [{ type: 'filled', data: { ml } }] as const;
+    const half = given(Cup, poured(100)).when(async (cup, context) => await pour(cup, context));
+    await half.then([{ type: 'emptied' }]);
+    const other = await cups.load('other');
+    await half.thenBatch((batch) =>
+      batch.set(levels, 'given', { ml: 0 }).include(cups.appending(other, poured(100))),
+    );
+    for (const expected of [
+      (batch: AtomicChanges) => batch,
+      (batch: AtomicChanges) =>
+        batch.set(levels, 'given', { ml: 1 }).include(cups.appending(other, poured(100))),
+      (batch: AtomicChanges) =>
+        batch.set(levels, 'given', { ml: 0 }).include(cups.appending(other, poured(99))),
+    ])
+      await expect(half.thenBatch(expected)).rejects.toThrow(AssertionError);
+    expect(await levels.count()).toBe(0);
+    given(Cup, [])
+      .when((_, { batch }) => {
+        batch.delete(levels, 'given');
+        return [];
+      })
+      .thenBatch((batch) => batch.delete(levels, 'given'));
+  });
+
+  it('validates the events of a decision by their schemas, as a stream does', async () => {
+    const ml = z.object({ ml: z.number().default(10) });
+    const slow = ml.refine(async (data) => Promise.resolve(data.ml < 100));
+    const Glasses = defineStream('glass', {
+      events: { filled: event(ml), topped: slow },
+      initial: () => 0,
+      evolve: (total, { data }) => total + data.ml,
+    });
+    const empty = given(Glasses, []);
+    const filled = empty.when(() => [{ type: 'filled', data: {} }]);
+    filled.thenState(10);
+    filled.then([{ type: 'filled', data: { ml: 10 } }]);
+    filled.then([{ type: 'filled', data: {} }]);
+    empty.when(() => [{ type: 'filled', data: { ml: '1' as never } }]).thenThrows('cannot be stored: ml');
+    await empty.when(async () => [{ type: 'topped', data: { ml: 1 } }]).thenState(1);
+    await empty.when(async () => [{ type: 'topped', data: { ml: 100 } }]).thenThrows('cannot be stored');
   });
 });

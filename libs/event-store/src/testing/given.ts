@@ -1,68 +1,127 @@
 /**
- * Tests of decisions, which are plain functions: given events, when decided, then events. No
- * storage.
+ * Tests of decisions, which are functions: given events, when decided, then events. No storage.
  */
 import assert from 'node:assert/strict';
 import {
-  streamOf,
+  streamDefinitionOf,
   type AnyEvent,
   type AnyStream,
+  type DecisionContext,
+  type EventInputOf,
   type EventOf,
   type ResolvedStream,
   type StateOf,
 } from '@kvent/event-store/core';
+import type { AtomicChanges } from '@kvent/key-value-storage/core';
 import { invalidOption } from '@kvent/key-value-storage/provider';
-import { assertOptions, encodeValue } from '@kvent/key-value-storage/internal';
+import { assertOptions, encodeValue, isPromise } from '@kvent/key-value-storage/internal';
+import { encodeEvents, type EncodedEvent } from '../core/events/event-codec.js';
+import { RecordedChanges } from './recorded-changes.js';
 
-/* eslint-disable @typescript-eslint/no-explicit-any -- any error class */
-export interface When<D> {
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- any error class
+type Thrown = (new (...given: any[]) => Error) | string;
+
+type Awaitable<T> = T | Promise<T>;
+
+/** `Result`: `void`, and a promise of it where the decision is asynchronous. */
+interface Expectations<D, Result> {
   /** Compares all events of the decision, in order. */
-  then(expected: readonly EventOf<D>[]): void;
+  then(expected: readonly EventInputOf<D>[]): Result;
   /** Compares the state after the events of the decision. */
-  thenState(expected: StateOf<D>): void;
+  thenState(expected: StateOf<D>): Result;
+  /**
+   * Compares what the decision put into its `batch`, in order, with what `expected` puts into one.
+   */
+  thenBatch(expected: (batch: AtomicChanges) => void): Result;
   /** Expects an error: its class, or a part of its message. */
-  thenThrows(error: (new (...given: any[]) => Error) | string): void;
+  thenThrows(error: Thrown): Result;
 }
-/* eslint-enable @typescript-eslint/no-explicit-any */
+export type When<D> = Expectations<D, void>;
+/** Of an asynchronous decision: await the expectation. */
+export type AsyncWhen<D> = Expectations<D, Promise<void>>;
 
 export interface Given<D> {
-  when(
-    decide: (
-      state: StateOf<D>,
-      context: { readonly id: string; readonly version: number },
-    ) => readonly EventOf<D>[],
-  ): When<D>;
+  when<Decision extends Awaitable<readonly EventInputOf<D>[]>>(
+    decide: (state: StateOf<D>, context: DecisionContext) => Decision,
+  ): [Decision] extends [readonly unknown[]] ? When<D> : AsyncWhen<D>;
+}
+
+type Decide = (state: unknown, context: DecisionContext) => unknown;
+interface Decision {
+  readonly events: readonly AnyEvent[];
+  readonly batch: RecordedChanges;
 }
 
 /**
  * `given(Orders, [placed]).when(cancel).then([cancelled])`; an `AssertionError` if that does not
- * hold. The decision gets the id 'given' and the number of events as version. Events are frozen,
- * and must be of known types and storable data, as in a stream (`INVALID_OPTION`, `INVALID_VALUE`).
+ * hold. `events` are those of the stream, as they are read. The decision gets the id 'given', the
+ * number of events as version, and an empty batch. Its events are validated by their schemas and
+ * frozen, as in a stream: `INVALID_OPTION` for an unknown type, `INVALID_VALUE` for data that the
+ * schema refuses or that cannot be stored. An asynchronous decision is awaited; each expectation
+ * calls it once.
  */
 export function given<D extends AnyStream>(definition: D, events: readonly EventOf<D>[]): Given<D> {
-  const stream = streamOf(definition);
-  const stored = (more: readonly EventOf<D>[]): readonly AnyEvent[] =>
-    more.map((event) => asStored(stream, event));
-  const fold = (from: unknown, more: readonly AnyEvent[]): StateOf<D> =>
-    more.reduce((state, event) => stream.evolve(state, event), from) as StateOf<D>;
-  const before = fold(stream.initial(), stored(events));
-  return {
-    when(decide) {
-      const decided = () => stored(decide(before, { id: 'given', version: events.length }));
-      return {
-        then: (expected) => assert.deepStrictEqual(decided(), stored(expected)),
-        thenState: (expected) => assert.deepStrictEqual(fold(before, decided()), expected),
-        thenThrows: (error) => {
-          if (typeof error !== 'string') return void assert.throws(decided, error);
-          assert.throws(
-            decided,
-            (thrown: Error) => thrown.message.includes(error),
-            `no error was thrown whose message contains '${error}'`,
-          );
-        },
-      };
-    },
+  const stream = streamDefinitionOf(definition);
+  const fold = (from: unknown, more: readonly AnyEvent[]): unknown =>
+    more.reduce((state, event) => stream.evolve(state, event), from);
+  const before = fold(
+    stream.initial(),
+    events.map((event) => asStored(stream, event)),
+  );
+  const expectations = (decide: Decide): Expectations<D, unknown> => {
+    const decided = (check: (decision: Decision) => unknown): unknown => {
+      const batch = new RecordedChanges();
+      const returned = decide(before, { id: 'given', version: events.length, batch });
+      return after(returned, (decision) =>
+        after(encoded(stream, decision), (made) => check({ events: made, batch })),
+      );
+    };
+    return {
+      then: (expected) =>
+        decided(({ events }) =>
+          after(encoded(stream, expected), (stored) => assert.deepStrictEqual(events, stored)),
+        ),
+      thenState: (expected) =>
+        decided(({ events }) => assert.deepStrictEqual(fold(before, events), expected)),
+      thenBatch: (expected) =>
+        decided(({ batch }) => {
+          const changes = new RecordedChanges();
+          expected(changes);
+          assert.deepStrictEqual(batch.calls, changes.calls);
+        }),
+      thenThrows: (error) => assertThrows(() => decided(() => undefined), error),
+    };
   };
+  return { when: expectations as Given<D>['when'] };
+}
+
+/** Continues with a value, at once where it is no promise. */
+function after<T>(value: T | PromiseLike<T>, next: (value: T) => unknown): unknown {
+  return isPromise(value) ? Promise.resolve(value).then(next) : next(value);
+}
+
+function encoded(stream: ResolvedStream, events: unknown) {
+  const toEvents = (encodings: readonly EncodedEvent[]): readonly AnyEvent[] =>
+    encodings.map(({ event }) => event);
+  const result = encodeEvents(stream, events as readonly AnyEvent[], undefined);
+  return isPromise(result) ? Promise.resolve(result).then(toEvents) : toEvents(result);
+}
+
+function assertThrows(work: () => unknown, error: Thrown): unknown {
+  const isText = typeof error === 'string';
+  const expected = isText ? (thrown: Error): boolean => thrown.message.includes(error) : error;
+  const message = isText ? `no error was thrown whose message contains '${error}'` : undefined;
+  const assertThrown = (block: () => void): void => assert.throws(block, expected, message);
+  let returned: unknown;
+  try {
+    returned = work();
+  } catch (thrown) {
+    return assertThrown(() => {
+      throw thrown;
+    });
+  }
+  if (!isPromise(returned)) return assertThrown(() => undefined);
+  return assert.rejects(Promise.resolve(returned), expected, message);
 }
 
 /** The event as it is read from a stream. */

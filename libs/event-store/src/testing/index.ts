@@ -1,6 +1,6 @@
 /** The door for tests: deciders, applications, and the clauses of the streams. */
 export { overrideEventStore } from './override-event-store.js';
-export { given, type Given, type When } from './given.js';
+export { given, type AsyncWhen, type Given, type When } from './given.js';
 export { describeStreams, proveStream, type DescribeStreamsOptions } from './describe-streams.js';
 export { streamClauses } from './clauses/stream-clauses.js';
 export type { BrokenStream, StreamClause } from './kit/stream-clause.js';

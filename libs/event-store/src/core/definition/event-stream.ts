@@ -12,7 +12,7 @@ import type {
   Precondition,
   RetryOptions,
 } from '@kvent/key-value-storage/core';
-import type { AnyStream, EventOf, StateOf } from './stream-definition.js';
+import type { AnyStream, EventInputOf, EventOf, StateOf } from './stream-definition.js';
 
 type Awaitable<T> = T | Promise<T>;
 
@@ -165,7 +165,7 @@ export abstract class EventStream<D extends AnyStream> {
    */
   abstract transact(
     id: string,
-    decide: (state: StateOf<D>, context: DecisionContext) => Awaitable<readonly EventOf<D>[]>,
+    decide: (state: StateOf<D>, context: DecisionContext) => Awaitable<readonly EventInputOf<D>[]>,
     options?: TransactOptions<StateOf<D>, EventOf<D>>,
   ): Promise<Appended<StateOf<D>, EventOf<D>>>;
   /**
@@ -175,7 +175,7 @@ export abstract class EventStream<D extends AnyStream> {
    */
   abstract append(
     id: string,
-    events: readonly EventOf<D>[],
+    events: readonly EventInputOf<D>[],
     options: AppendOptions,
   ): Promise<{ readonly version: number; readonly replayed: boolean }>;
   /**
@@ -183,11 +183,11 @@ export abstract class EventStream<D extends AnyStream> {
    */
   abstract appending(
     id: string,
-    events: readonly EventOf<D>[],
+    events: readonly EventInputOf<D>[],
     options: { readonly expectedVersion: ExpectedVersion },
   ): CommitParticipant;
   /** The same at a loaded version: after a conflict, load again and retry. */
-  abstract appending(loaded: Loaded<StateOf<D>>, events: readonly EventOf<D>[]): CommitParticipant;
+  abstract appending(loaded: Loaded<StateOf<D>>, events: readonly EventInputOf<D>[]): CommitParticipant;
   /**
    * The events in order, read page by page: memory stays constant, and a range reads only its rows.
    * Events appended after the first page was read are left out.
@@ -284,7 +284,7 @@ export abstract class StreamSession<D extends AnyStream> implements AsyncDisposa
   abstract readonly signal: AbortSignal;
   /** Appends all events or none, and renews the lock. */
   abstract append(
-    events: readonly EventOf<D>[],
+    events: readonly EventInputOf<D>[],
     options?: WriteEventsOptions &
       SameCommit<StateOf<D>, EventOf<D>> & {
         /** Closes the session in the same commit. @default false */
@@ -292,7 +292,7 @@ export abstract class StreamSession<D extends AnyStream> implements AsyncDisposa
       },
   ): Promise<{ readonly version: number; readonly replayed: boolean }>;
   /** An append of the session that takes part in a larger commit. */
-  abstract appending(events: readonly EventOf<D>[]): CommitParticipant;
+  abstract appending(events: readonly EventInputOf<D>[]): CommitParticipant;
   /** Makes the lock valid for `sessionTimeoutMs` from now; returns when it expires. */
   abstract renew(options?: CallOptions): Promise<Date>;
   /**

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { isStorageError } from '@kvent/key-value-storage/core';
 import { z } from 'zod';
-import { defineStream, event, streamOf } from './stream-definition.js';
+import { defineStream, event, streamDefinitionOf } from './stream-definition.js';
 
 const initial = () => 0;
 const evolve = (count: number) => count + 1;
@@ -19,7 +19,9 @@ function refusal(work: () => unknown): string {
 
 describe('defineStream', () => {
   it('fills in what was left out', () => {
-    const { type, snapshot, scope, provider } = streamOf(defineStream('order', { events, initial, evolve }));
+    const { type, snapshot, scope, provider } = streamDefinitionOf(
+      defineStream('order', { events, initial, evolve }),
+    );
     expect({ type, snapshot, scope, provider }).toEqual({
       type: 'order',
       snapshot: { every: undefined, schemaVersion: 1 },
@@ -38,7 +40,7 @@ describe('defineStream', () => {
     ],
     [
       'no initial',
-      () => defineStream('order', { events, initial: 0 as never, evolve }),
+      () => defineStream('order', { events, initial: 0 as unknown as () => number, evolve }),
       /initial must be a function/,
     ],
     [
@@ -81,7 +83,7 @@ describe('defineStream', () => {
 
   it('is what streams are asked for by, and nothing else is', () => {
     for (const given of [undefined, null, 'order', {}, { kind: 'stream' }])
-      expect(refusal(() => streamOf(given))).toMatch(/defineStream/);
+      expect(refusal(() => streamDefinitionOf(given))).toMatch(/defineStream/);
   });
 });
 

@@ -14,36 +14,54 @@ import {
 
 export type { StateOf };
 
-/** A declared event type. `~event` exists only for the compiler. */
-export interface EventSpec<D> {
+/**
+ * A declared event type: its data as they are stored, and as they are given. `~event` and `~input`
+ * exist only for the compiler.
+ */
+export interface EventSpec<D, I = D> {
   readonly '~event'?: D;
+  readonly '~input'?: I;
 }
 
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- specs of any data
 export type EventMap = Readonly<Record<string, StandardSchemaV1 | EventSpec<any>>>;
 type DataOf<Spec> = Spec extends StandardSchemaV1
   ? StandardSchemaV1.InferOutput<Spec>
-  : Spec extends EventSpec<infer D>
+  : Spec extends EventSpec<infer D, unknown>
     ? D
+    : never;
+type DataInputOf<Spec> = Spec extends StandardSchemaV1
+  ? StandardSchemaV1.InferInput<Spec>
+  : Spec extends EventSpec<unknown, infer I>
+    ? I
     : never;
 type EventsOf<M> = {
   [K in keyof M & string]: [DataOf<M[K]>] extends [undefined]
     ? { readonly type: K; readonly data?: undefined }
     : { readonly type: K; readonly data: DataOf<M[K]> };
 }[keyof M & string];
+type EventInputsOf<M> = {
+  [K in keyof M & string]: undefined extends DataInputOf<M[K]>
+    ? { readonly type: K; readonly data?: DataInputOf<M[K]> }
+    : { readonly type: K; readonly data: DataInputOf<M[K]> };
+}[keyof M & string];
 
 /** Returned by `defineStream`. */
-export interface StreamDefinition<State, Event> {
+export interface StreamDefinition<State, Event, Input = Event> {
   readonly kind: 'stream';
   readonly type: string;
   readonly '~type'?: State;
   readonly '~event'?: Event;
+  readonly '~input'?: Input;
 }
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
-export type AnyStream = StreamDefinition<any, any>;
-/** The events of a definition, or of a map of events. */
+export type AnyStream = StreamDefinition<any, any, any>;
+/** The events of a definition, or of a map of events, as they are read. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
-export type EventOf<D> = D extends StreamDefinition<any, infer E> ? E : EventsOf<D>;
+export type EventOf<D> = D extends StreamDefinition<any, infer E, any> ? E : EventsOf<D>;
+/** The same as they are appended: the schemas add defaults, and convert. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+export type EventInputOf<D> = D extends StreamDefinition<any, any, infer I> ? I : EventInputsOf<D>;
 
 type Upcast = Readonly<Record<number, (older: unknown) => unknown>>;
 
@@ -91,12 +109,12 @@ export function event(): EventSpec<undefined>;
 export function event<D>(): EventSpec<D>;
 export function event<S extends StandardSchemaV1>(
   schema: S,
-  options: {
+  options?: {
     readonly schemaVersion: number;
     // eslint-disable-next-line @typescript-eslint/no-explicit-any -- an older shape has no type
     readonly upcast: Readonly<Record<number, (older: any) => unknown>>;
   },
-): EventSpec<StandardSchemaV1.InferOutput<S>>;
+): EventSpec<StandardSchemaV1.InferOutput<S>, StandardSchemaV1.InferInput<S>>;
 export function event(
   schema?: StandardSchemaV1,
   options: { readonly schemaVersion?: number; readonly upcast?: Upcast } = {},
@@ -112,25 +130,36 @@ export function event(
 }
 
 /**
+ * The bound of a type parameter: so the compiler checks what `evolve` returns against the type of
+ * `initial`, and never infers the type of the state from it.
+ */
+type EvolveFunction<State, M> = (state: State, event: EventsOf<M>) => State;
+
+/**
  * Declares a stream type: its events, the state before the first of them, and how each one changes
  * it. `type` names the stored rows, so changing it loses the data. `INVALID_OPTION` for a blank
  * type or an option that is not allowed.
  */
-export function defineStream<State, M extends EventMap>(
+export function defineStream<
+  State,
+  M extends EventMap,
+  Evolve extends EvolveFunction<State, M> = EvolveFunction<State, M>,
+>(
   type: string,
   options: {
     /** All event types of the stream. An event of another type makes loading fail. */
     readonly events: M;
+    /** Its return type is the type of the state. */
     readonly initial: () => State;
     /** A pure function. What it needs, such as the time, belongs into `event.data`. */
-    readonly evolve: (state: State, event: EventsOf<M>) => State;
+    readonly evolve: Evolve;
     readonly snapshot?: SnapshotOptions;
     /** Whether each tenant has its own streams. @default 'tenant' with a tenancy, else 'shared' */
     readonly scope?: 'tenant' | 'shared';
     /** The name of one of `forRoot({ providers })`. @default the main provider */
     readonly provider?: string;
   },
-): StreamDefinition<State, EventsOf<M>> {
+): StreamDefinition<State, EventsOf<M>, EventInputsOf<M>> {
   const owner = `defineStream (${inspect(type)})`;
   if (typeof type !== 'string' || type.trim() === '')
     throw invalidOption(`${owner}: type must be a string that is not blank; got ${inspect(type)}.`);
@@ -150,19 +179,19 @@ export function defineStream<State, M extends EventMap>(
     events: resolveEvents(owner, events),
     initial,
     // the compiler has checked it against the events of the map
-    evolve: evolve as ResolvedStream['evolve'],
+    evolve: evolve as unknown as ResolvedStream['evolve'],
     snapshot: resolveSnapshot(owner, snapshot),
     scope,
     provider,
   };
-  return Object.freeze(resolved) as StreamDefinition<State, EventsOf<M>>;
+  return Object.freeze(resolved) as StreamDefinition<State, EventsOf<M>, EventInputsOf<M>>;
 }
 
 /**
  * The definition with its defaults; `INVALID_OPTION` for anything that `defineStream` did not
  * return.
  */
-export function streamOf(definition: unknown): ResolvedStream {
+export function streamDefinitionOf(definition: unknown): ResolvedStream {
   if (
     typeof definition === 'object' &&
     definition !== null &&
