@@ -107,7 +107,8 @@ describe('docs/reference/errors.md', () => {
     const { help } = own
       ? storageError(code as OwnErrorCode, 'It is', {} as never)
       : streamError(code as StreamErrorCode, 'It is', {} as never);
-    const [path = '', anchor] = help.split('#');
+    const [address = '', anchor] = help.split('#');
+    const path = address.slice('https://github.com/kvent/kvent/blob/main/'.length);
     expect(pageAt(path).headings.map((heading) => heading.anchor)).toContain(anchor);
   });
 });

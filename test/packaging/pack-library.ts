@@ -20,6 +20,8 @@ export interface Packed {
   readonly tarball: string;
   /** Paths in it. */
   readonly files: readonly string[];
+  /** Of the tarball, and of its files. */
+  readonly bytes: { readonly packed: number; readonly unpacked: number };
 }
 
 export async function packLibrary(name: Library): Promise<Packed> {
@@ -66,9 +68,15 @@ async function pack(scratch: string, name: Library, tarball: string): Promise<Pa
   });
   const [packed] = JSON.parse(stdout) as readonly {
     readonly filename: string;
+    readonly size: number;
+    readonly unpackedSize: number;
     readonly files: readonly { readonly path: string }[];
   }[];
   if (packed === undefined) throw new Error(`npm pack made nothing of ${name}.`);
   await copyFile(join(scratch, packed.filename), tarball);
-  return { tarball, files: packed.files.map(({ path }) => path) };
+  return {
+    tarball,
+    files: packed.files.map(({ path }) => path),
+    bytes: { packed: packed.size, unpacked: packed.unpackedSize },
+  };
 }

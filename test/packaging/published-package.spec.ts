@@ -3,15 +3,23 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { libraries, packLibrary, type Library } from './pack-library.js';
+import { libraries, packLibrary, type Library, type Packed } from './pack-library.js';
 import { ScratchApp } from './scratch-app.js';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '..', '..');
 const bin = (path: string): string => join(root, 'node_modules', path);
+/** Above the sizes of today: what makes a package much larger is noticed here. */
+const kilobytesMax = {
+  'key-value-storage': { packed: 800, unpacked: 3_600 },
+  'key-value-postgres': { packed: 200, unpacked: 800 },
+  'event-store': { packed: 300, unpacked: 1_500 },
+  cli: { packed: 150, unpacked: 600 },
+} as const;
+
 const tarballs = async (...names: readonly Library[]): Promise<readonly string[]> =>
   await Promise.all(names.map(async (name) => (await packLibrary(name)).tarball));
 
@@ -20,27 +28,47 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
   const isProgram = name === 'cli';
   let files: readonly string[];
   let tarball: string;
+  let bytes: Packed['bytes'];
 
   beforeAll(async () => {
-    ({ files, tarball } = await packLibrary(name));
+    ({ files, tarball, bytes } = await packLibrary(name));
   }, 240_000);
 
-  it('holds the build, the manifest, its README and its licence, and nothing else', () => {
-    const doors = isProgram ? ['bin/kvent.js'] : ['dist/index.js', 'dist/index.d.ts'];
+  const textOf = async (file: string): Promise<string> =>
+    (await run('tar', ['-xzOf', tarball, `package/${file}`])).stdout;
+
+  it('holds the build, its sources, the manifest, its README and its licence, and nothing else', () => {
+    const doors = isProgram ? ['bin/kvent.js'] : ['dist/index.js', 'dist/index.d.ts', 'src/index.ts'];
     const others = files.filter(
-      (file) => !/^(dist\/.*\.(js|d\.ts)|package\.json|README\.md|LICENSE)$/.test(file),
+      (file) => !/^(dist\/.*\.(js|d\.ts)(\.map)?|src\/.*\.ts|package\.json|README\.md|LICENSE)$/.test(file),
     );
     expect(others).toEqual(isProgram ? doors : []);
     expect(files).toEqual(expect.arrayContaining([...doors, 'package.json', 'LICENSE', 'README.md']));
-    expect(files.filter((file) => /\.spec\.(js|d\.ts)$/.test(file))).toEqual([]);
+    expect(files.filter((file) => /spec(-support)?\.(js|d\.ts|ts)(\.map)?$/.test(file))).toEqual([]);
   });
 
   it('holds nothing whose source is gone', () => {
     const built = files.filter((file) => file.startsWith('dist/'));
     const sourceOf = (file: string): string =>
-      join(folder, 'src', file.slice('dist/'.length).replace(/(\.d\.ts|\.js)$/, '.ts'));
+      join(folder, 'src', file.slice('dist/'.length).replace(/(\.d\.ts|\.js)(\.map)?$/, '.ts'));
     expect(built.length).toBeGreaterThan(0);
     expect(built.filter((file) => !existsSync(sourceOf(file)))).toEqual([]);
+  });
+
+  it('holds source maps that lead to sources in the package', async () => {
+    const builtFile = isProgram ? 'dist/main' : 'dist/index';
+    for (const map of [`${builtFile}.js.map`, `${builtFile}.d.ts.map`]) {
+      expect(files).toContain(map);
+      const { sources } = JSON.parse(await textOf(map)) as { readonly sources: readonly string[] };
+      expect(sources.length).toBeGreaterThan(0);
+      for (const source of sources) expect(files).toContain(posix.join('dist', source));
+    }
+  });
+
+  it('is not larger than expected', () => {
+    const { packed, unpacked } = kilobytesMax[name];
+    expect(bytes.packed / 1_000).toBeLessThan(packed);
+    expect(bytes.unpacked / 1_000).toBeLessThan(unpacked);
   });
 
   it('satisfies publint', async () => {

@@ -1,4 +1,9 @@
-/** The door for scripts and for applications without Nest: streams on any storage. */
+/**
+ * The door for scripts and for applications without Nest: streams on any storage.
+ *
+ * @module @kvent/event-store/core
+ */
+
 export { EventStore, type EventStoreOptions } from './core/event-store.js';
 export {
   EventStream,

@@ -1,4 +1,9 @@
-/** The door for applications: streams, and the Nest module for them. */
+/**
+ * The door for applications: streams, and the Nest module for them.
+ *
+ * @module @kvent/event-store
+ */
+
 export { EventStore, type EventStoreOptions } from './core/event-store.js';
 export {
   EventStream,

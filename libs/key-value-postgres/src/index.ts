@@ -1,4 +1,9 @@
-/** Kvent on Postgres: the provider, and its entities and migrations for your own data source. */
+/**
+ * Kvent on Postgres: the provider, and its entities and migrations for your own data source.
+ *
+ * @module @kvent/key-value-postgres
+ */
+
 export { PostgresProvider } from './postgres-provider.js';
 export type { PostgresConnection, PostgresProviderOptions } from './postgres-options.js';
 export { kventEntities, type StoredRow } from './schema/row-entity.js';

@@ -1,6 +1,8 @@
 /**
  * The door for scripts and for applications without Nest: typed stores, the two storage providers
  * that need nothing installed, and the moving of data. `.` exports the same and the Nest module.
+ *
+ * @module @kvent/key-value-storage/core
  */
 
 // ─── states and stores

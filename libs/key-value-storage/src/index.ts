@@ -1,6 +1,8 @@
 /**
  * The door for applications: typed stores, the Nest module, and the two storage providers that need
  * nothing installed.
+ *
+ * @module @kvent/key-value-storage
  */
 
 // ─── states and stores

@@ -1,6 +1,8 @@
 /**
  * The door for authors of storage providers: the port, the meaning of a batch, and the parts that
  * every provider needs. No Nest, and nothing of a store.
+ *
+ * @module @kvent/key-value-storage/provider
  */
 
 // ─── the port

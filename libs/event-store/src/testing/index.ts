@@ -1,4 +1,9 @@
-/** The door for tests: deciders, applications, and the clauses of the streams. */
+/**
+ * The door for tests: deciders, applications, and the clauses of the streams.
+ *
+ * @module @kvent/event-store/testing
+ */
+
 export { overrideEventStore } from './override-event-store.js';
 export { given, type AsyncWhen, type Given, type When } from './given.js';
 export { describeStreams, proveStream, type DescribeStreamsOptions } from './describe-streams.js';

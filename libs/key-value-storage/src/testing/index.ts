@@ -1,4 +1,9 @@
-/** The conformance kit, and what tests of applications need. */
+/**
+ * The conformance kit, and what tests of applications need.
+ *
+ * @module @kvent/key-value-storage/testing
+ */
+
 export { ManualClock } from './kit/manual-clock.js';
 
 // ─── the conformance kit

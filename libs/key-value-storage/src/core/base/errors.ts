@@ -91,7 +91,8 @@ export type StorageErrorCode = keyof StorageErrorDetails;
 export type OwnErrorCode = keyof typeof kinds;
 
 const brand = Symbol.for('kvent.error');
-const helpOf = (code: string): string => `docs/reference/errors.md#${code.toLowerCase()}`;
+const errorPages = 'https://github.com/kvent/kvent/blob/main/docs/reference/errors.md';
+const helpOf = (code: string): string => `${errorPages}#${code.toLowerCase()}`;
 
 /** The code whose effect is always unknown. */
 const outcomeUnknown: OwnErrorCode = 'STORAGE_OUTCOME_UNKNOWN';
@@ -115,7 +116,7 @@ export class StorageError<Code extends string = string> extends Error {
   readonly retryable: boolean;
   /** The HTTP status of the code. */
   readonly status: number;
-  /** The page and the anchor that explain the code. */
+  /** The address of the section that explains the code. */
   readonly help: string;
   declare attempts?: number;
   declare done?: number;
