@@ -6,9 +6,7 @@ describe('a failure', () => {
   it('is one line with its code, and what to do', () => {
     const error = storageError('STORAGE_LOCKED', 'It belongs to process 7.', {});
     const { line, json } = failureOf(new ErrorWithAdvice(error, 'Stop that process.'));
-    expect(line).toBe(
-      `It belongs to process 7. [STORAGE_LOCKED, ${error.help}] Stop that process.`,
-    );
+    expect(line).toBe(`It belongs to process 7. [STORAGE_LOCKED, ${error.help}] Stop that process.`);
     expect(json).toEqual({ error: { code: 'STORAGE_LOCKED', message: line, effect: 'none' } });
   });
 
