@@ -18,7 +18,12 @@ const doors = [
   'event-store/testing',
 ];
 /** Doors for the packages of this repository only. */
-const internal = ['key-value-storage/internal', 'key-value-storage/internal/nest'];
+const internal = [
+  'key-value-storage/internal',
+  'key-value-storage/internal/rows',
+  'key-value-storage/internal/json-file',
+  'key-value-storage/internal/nest',
+];
 
 /**
  * The allowed imports. A room may always import from itself. A file belongs to the first row whose
@@ -76,6 +81,18 @@ export const rooms = {
   'key-value-storage/internal': {
     files: 'libs/key-value-storage/src/internal.ts',
     rooms: ['core', 'transfer'],
+    packages: [],
+    node: false,
+  },
+  'key-value-storage/internal/rows': {
+    files: 'libs/key-value-storage/src/internal-rows.ts',
+    rooms: ['core'],
+    packages: [],
+    node: false,
+  },
+  'key-value-storage/internal/json-file': {
+    files: 'libs/key-value-storage/src/internal-json-file.ts',
+    rooms: ['json-file'],
     packages: [],
     node: false,
   },
@@ -174,7 +191,8 @@ export const rooms = {
       'key-value-storage',
       'key-value-storage/core',
       'key-value-storage/provider',
-      ...internal,
+      'key-value-storage/internal',
+      'key-value-storage/internal/nest',
       'streams',
       'event-store/core',
     ],
@@ -210,6 +228,8 @@ export const rooms = {
       'key-value-storage/core',
       'key-value-storage/provider',
       'key-value-storage/internal',
+      'key-value-storage/internal/rows',
+      'key-value-storage/internal/json-file',
       'key-value-postgres',
     ],
     packages: ['commander'],
@@ -241,7 +261,7 @@ export const rooms = {
   // The pages of the reference are compared with the tables of errors and defaults.
   'docs tests': {
     files: 'test/docs/**',
-    rooms: [...doors, 'test', 'apps', 'faults', 'tooling', 'core', 'streams'],
+    rooms: [...doors, 'test', 'apps', 'faults', 'tooling', 'core', 'streams', 'cli'],
     packages: '*',
     node: true,
   },
@@ -258,7 +278,12 @@ export const rooms = {
     packages: '*',
     node: true,
   },
-  bench: { files: 'bench/**', rooms: [...doors, ...internal], packages: '*', node: true },
+  bench: {
+    files: 'bench/**',
+    rooms: [...doors, 'key-value-storage/internal', 'key-value-storage/internal/nest'],
+    packages: '*',
+    node: true,
+  },
   tooling: { files: '*.mjs', rooms: [], packages: '*', node: true },
 };
 

@@ -8,6 +8,7 @@ import { describeUsage } from './describe-usage.js';
 import { describeCopy } from './describe-copy.js';
 import { build } from '../packaging/build.js';
 import { describePostgres } from './describe-postgres.js';
+import { describeReading } from './describe-reading.js';
 import { describeSalvage } from './describe-salvage.js';
 
 beforeAll(build);
@@ -16,4 +17,5 @@ describeUsage();
 describeCopy();
 describeBackup();
 describeSalvage();
+describeReading();
 describePostgres();

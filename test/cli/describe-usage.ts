@@ -72,7 +72,7 @@ export function describeUsage(): void {
         [['backup', '--from', 'data', '--to', 'nowhere/'], 'There is no directory nowhere/.'],
         [
           ['backup', '--from', 'data', '--to', 'b.jsonl', '--tenant', 'acne'],
-          "JSON file data has no database 'tenant:acne'.",
+          "JSON file data has no database 'tenant:acne'; it has 'tenant:acme'.",
         ],
       ] as const;
       await workspace.createStore('data', { [acme]: [rawRow('state:state', 'a', '1')] });

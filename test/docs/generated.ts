@@ -7,6 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '@kvent/key-value-storage';
 import { demoScript } from '../../apps/storefront/src/welcome/demo-script.js';
+import { commands, type CommandSpec } from '../../libs/cli/src/commands/table.js';
 import { declaredOptions, limitComments, type DeclaredOption } from './options-in-source.js';
 import { root, type Page } from './pages.js';
 
@@ -39,6 +40,7 @@ export const generatedIn = (page: Page): readonly string[] =>
 function generate(what: string): readonly string[] {
   if (what === 'limits') return limitsTable();
   if (what === 'walk') return walkLines();
+  if (what === 'commands') return commands.flatMap(commandLines);
   const [, name] = /^options (\w+)$/.exec(what) ?? [];
   const declared = name === undefined ? undefined : declaredOptions(name);
   if (declared === undefined) throw new Error(`Unknown generated part '${what}'.`);
@@ -81,4 +83,33 @@ function walkLines(): readonly string[] {
     return [`# ${about}${answers}`, ...command.split('\n')];
   });
   return ['```sh', ...steps.flatMap((step, index) => (index === 0 ? step : ['', ...step])), '```'];
+}
+
+function commandLines({
+  name,
+  summary,
+  arguments: positionals,
+  options,
+  writes,
+  example,
+}: CommandSpec): readonly string[] {
+  const words = positionals.map((each) => (each.optional === true ? `[${each.name}]` : `<${each.name}>`));
+  return [
+    `## kvent ${name}`,
+    '',
+    `${summary} ${writes ? 'It writes.' : 'It only reads.'}`,
+    '',
+    '```sh',
+    example,
+    '```',
+    '',
+    '| Argument or option | | Default |',
+    '|---|---|---|',
+    ...positionals.map(({ text }, index) => `| \`${words[index] ?? ''}\` | ${cell(text)} | |`),
+    ...options.map(
+      ({ flags, text, required, default: byDefault }) =>
+        `| \`${cell(flags)}\` | ${cell(text)} | ${required === true ? '(required)' : (byDefault ?? '')} |`,
+    ),
+    '',
+  ];
 }

@@ -127,7 +127,7 @@ describe('Where none of their peers is installed', () => {
     ).toBe('memory');
   });
 
-  it.each(['provider', 'internal', 'internal/nest', 'testing'])(
+  it.each(['provider', 'internal', 'internal/json-file', 'internal/nest', 'internal/rows', 'testing'])(
     'the door /%s of the stores loads',
     async (door) => {
       const work = `process.stdout.write(typeof (await import('@kvent/key-value-storage/${door}')));`;

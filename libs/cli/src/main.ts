@@ -5,7 +5,7 @@ import { passwordHider } from './output/secrets.js';
 import { run } from './run.js';
 
 const args = process.argv.slice(2);
-const output = new Output(process.stdout, process.stderr, passwordHider(args, process.env));
+const output = new Output(process.stdout, process.stderr, passwordHider(args, process.env), process.env);
 
 // Node would print an uncaught error unchanged, and it may contain an address with a password
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {

@@ -1,24 +1,15 @@
-/** The commands and their options, as `kvent --help` prints them. */
+/** The commands and their options as a parser, made of the table of commands. */
 import { readFileSync } from 'node:fs';
-import { Command, InvalidArgumentError, Option } from 'commander';
-import type { BackupCommandOptions } from './commands/backup.js';
-import type { CommandContext } from './commands/command.js';
-import type { CopyOptions } from './commands/copy.js';
-import type { RestoreOptions } from './commands/restore.js';
-import type { SalvageCommandOptions } from './commands/salvage.js';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import { commands, type ArgumentSpec, type CommandSpec, type OptionSpec } from './commands/table.js';
+import { UsageError } from './input/usage-error.js';
 import type { Output } from './output/output.js';
-import type { Report } from './output/report.js';
+
+/** The values of a call, by name. */
+type Values = Readonly<Record<string, unknown>>;
 
 /** Runs a command and prints its report or its error. */
-export type Perform = (
-  command: string,
-  work: (context: CommandContext) => Promise<Report>,
-  options: OutputOptions,
-) => Promise<void>;
-interface OutputOptions {
-  readonly json?: boolean;
-  readonly verbose?: boolean;
-}
+export type Perform = (command: CommandSpec, values: Values) => Promise<void>;
 
 const locations =
   'A storage is a directory of JsonFileProvider or postgres://user:password@host:port/database.';
@@ -32,7 +23,7 @@ export function createProgram(perform: Perform, output: Output): Command {
       // an error is one line; a suggestion of commander joins it
       outputError: (text) => output.log(text.trimEnd().replace(/\n(?=\(Did you mean [^\n]*$)/, ' ')),
     })
-    .description('Copies, backs up and salvages the data of Kvent storages.')
+    .description('Reads, changes, copies, backs up and salvages the data of Kvent storages.')
     .version(version())
     .exitOverride()
     .showHelpAfterError('(kvent <command> --help shows its options)')
@@ -40,95 +31,55 @@ export function createProgram(perform: Perform, output: Output): Command {
       'after',
       `\n${locations}\n\nExit codes: 0 done, 1 failed, 2 wrong arguments; cancelled: 129, 130, 143 by a signal, 141 by a closed pipe.`,
     );
-
-  const copying = program
-    .command('copy')
-    .description('Copies databases to another storage, and compares both sides row by row.')
-    .requiredOption('--from <storage>', 'the source, which is not changed')
-    .requiredOption('--to <storage>', 'the target');
-  storageOptions(targetOptions(copying))
-    .option('--from-schema <name>', 'the schema of the source, if it is not that of --schema')
-    .option('--from-table <name>', 'the table of the source, if it is not that of --table')
-    .action(async (options: CopyOptions & OutputOptions) => {
-      const { copy } = await import('./commands/copy.js');
-      await perform('copy', (context) => copy(options, context), options);
-    });
-
-  const backingUp = program
-    .command('backup')
-    .description('Writes a storage to one file of JSON lines; each database is a snapshot of one moment.')
-    .requiredOption('--from <storage>', 'the source')
-    .requiredOption(
-      '--to <file>',
-      'a file, compressed if its name ends with .gz, or a directory, for a name with the time',
-    );
-  storageOptions(tenantOptions(backingUp).option('--replace', 'overwrites an existing file')).action(
-    async (options: BackupCommandOptions & OutputOptions) => {
-      const { backup } = await import('./commands/backup.js');
-      await perform('backup', (context) => backup(options, context), options);
-    },
-  );
-
-  const restoring = program
-    .command('restore')
-    .description('Restores a backup into a storage. A damaged backup is refused before anything is written.')
-    .requiredOption('--from <file>', 'a backup')
-    .requiredOption('--to <storage>', 'the target');
-  storageOptions(targetOptions(restoring)).action(async (options: RestoreOptions & OutputOptions) => {
-    const { restore } = await import('./commands/restore.js');
-    await perform('restore', (context) => restore(options, context), options);
-  });
-
-  const salvaging = program
-    .command('salvage')
-    .description('Copies the readable rows of a damaged directory, and reports the damage.')
-    .requiredOption(
-      '--from <directory>',
-      'the damaged directory; no process may use it, and it is not changed',
-    )
-    .requiredOption('--to <directory>', 'a new directory');
-  outputOptions(salvaging).action(async (options: SalvageCommandOptions & OutputOptions) => {
-    const { salvage } = await import('./commands/salvage.js');
-    await perform('salvage', (context) => salvage(options, context), options);
-  });
+  const groups = new Map<string, Command>();
+  for (const command of commands) {
+    const [group, name] = command.name.split(' ') as [string, string?];
+    if (name === undefined) addCommand(program, group, command, perform);
+    else addCommand(groupIn(program, groups, group), name, command, perform);
+  }
   return program;
 }
 
-const linesOf = (text: string): readonly string[] => text.replace(/\n$/, '').split('\n');
-
-const tenantOptions = (command: Command): Command =>
-  command
-    .addOption(new Option('--tenant <id>', 'only this tenant').conflicts('shared'))
-    .option('--shared', 'only the shared database');
-
-const targetOptions = (command: Command): Command =>
-  tenantOptions(command)
-    .addOption(
-      new Option(
-        '--resume',
-        'continues an interrupted copy: drops unfinished databases, keeps equal ones',
-      ).conflicts('replace'),
-    )
-    .option('--replace', 'drops these databases in the target first');
-
-const storageOptions = (command: Command): Command =>
-  outputOptions(command)
-    .option('--schema <name>', 'the schema in Postgres (default: that of the provider)')
-    .option('--table <name>', 'the table in Postgres (default: that of the provider)')
-    .option(
-      '--wait <seconds>',
-      'how long to wait for a directory or rows that another process has locked',
-      secondsFrom,
-      5,
-    );
-
-const outputOptions = (command: Command): Command =>
-  command.option('--json', 'prints the report as JSON').option('--verbose', 'prints the details of an error');
-
-function secondsFrom(given: string): number {
-  if (/^\d{1,6}(\.\d+)?$/.test(given)) return Number(given);
-  throw new InvalidArgumentError('It must be a number of seconds, at least 0.');
+function groupIn(program: Command, groups: Map<string, Command>, name: string): Command {
+  let group = groups.get(name);
+  if (group === undefined) {
+    const names = commands.flatMap((each) => (each.name.startsWith(`${name} `) ? [each.name] : []));
+    group = program.command(name).description(`The commands ${names.join(', ')}.`);
+    groups.set(name, group);
+  }
+  return group;
 }
+
+function addCommand(parent: Command, name: string, spec: CommandSpec, perform: Perform): void {
+  const command = parent.command(name).description(spec.summary);
+  for (const argument of spec.arguments) command.addArgument(argumentOf(argument));
+  for (const option of spec.options) command.addOption(optionOf(option));
+  command.addHelpText('after', `\nExample: ${spec.example}`).action(async () => {
+    const given = spec.arguments.map((argument, index) => [argument.name, command.args[index]]);
+    await perform(spec, { ...Object.fromEntries(given), ...command.opts() });
+  });
+}
+
+const argumentOf = ({ name, text, optional }: ArgumentSpec): Argument =>
+  new Argument(optional === true ? `[${name}]` : `<${name}>`, text);
+
+function optionOf({ flags, text, required, conflicts, default: byDefault, parse }: OptionSpec): Option {
+  const option = new Option(flags, text).makeOptionMandatory(required === true);
+  if (conflicts !== undefined) option.conflicts(conflicts);
+  if (byDefault !== undefined) option.default(byDefault);
+  if (parse !== undefined) option.argParser((value) => parsed(parse, value));
+  return option;
+}
+
+function parsed(parse: (text: string) => unknown, text: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    throw error instanceof UsageError ? new InvalidArgumentError(error.message) : error;
+  }
+}
+
+const linesOf = (text: string): readonly string[] => text.replace(/\n$/, '').split('\n');
 
 function version(): string {
   return (

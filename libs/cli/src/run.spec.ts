@@ -1,38 +1,15 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readdirSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { JsonFileProvider } from '@kvent/key-value-storage';
-import { Output, type OutputStream } from './output/output.js';
-import { passwordHider } from './output/secrets.js';
-import { run } from './run.js';
+import { Folder, kvent } from './spec-support.js';
 
-/** The output of a process. `leaves`: its pipe is closed. */
-class Stream implements OutputStream {
-  written = '';
-  leaves = false;
-  #listener: (error: NodeJS.ErrnoException) => void = () => undefined;
-
-  write(text: string, done?: (error?: Error | null) => void): void {
-    const error = this.leaves ? Object.assign(new Error('EPIPE'), { code: 'EPIPE' }) : undefined;
-    if (error === undefined) this.written += text;
-    else this.#listener(error);
-    done?.(error);
-  }
-
-  on(_event: 'error', listener: (error: NodeJS.ErrnoException) => void): void {
-    this.#listener = listener;
-  }
-}
-
-let folder: string;
-const path = (name: string): string => join(folder, name);
+let folder: Folder;
+const path = (name: string): string => folder.path(name);
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'kvent-run-'));
-  await withStore(({ administration }) => administration.import('tenant:acme', rows(10)));
+  folder = new Folder();
+  await folder.import('tenant:acme', rows(10));
 });
-afterEach(() => rmSync(folder, { recursive: true }));
+afterEach(() => folder[Symbol.dispose]());
 
 function* rows(count: number) {
   for (let index = 0; index < count; index += 1) {
@@ -44,26 +21,6 @@ function* rows(count: number) {
       row: { version: '7', value: { kind: 'json', text: '{"a":1}' } as const, updatedAt: 1 },
     };
   }
-}
-
-async function withStore(
-  work: (provider: JsonFileProvider) => Promise<unknown>,
-  name = 'data',
-): Promise<void> {
-  const provider = new JsonFileProvider({ directory: path(name), lockTimeoutMs: 0 });
-  await provider.open();
-  await work(provider).finally(() => provider.close());
-}
-
-async function kvent(args: readonly string[], left: { readonly out?: boolean; readonly err?: boolean } = {}) {
-  const [out, err] = [new Stream(), new Stream()];
-  out.leaves = left.out ?? false;
-  err.leaves = left.err ?? false;
-  const { exitCode } = await run(
-    args,
-    new Output(out, err, passwordHider(args, { PGPASSWORD: 'f1om-the-environment' })),
-  );
-  return { exitCode, printed: out.written + err.written };
 }
 
 describe('a call that holds a password', () => {
@@ -102,12 +59,12 @@ describe('a call that holds a password', () => {
     ['a seconds option', ['copy', '--from', 'data', '--to', 'x', '--wait', address]],
     ['PGPASSWORD as a command', ['f1om-the-environment']],
   ])('prints none, makes no directory of that name, and fails: %s', async (_, args) => {
-    const { exitCode, printed } = await kvent(
+    const { exitCode, stdout, stderr } = await kvent(
       args.map((arg) => (['data', 'x'].includes(arg) ? path(arg) : arg)),
     );
-    expect(printed).not.toMatch(/s3cret|f1om/);
+    expect(stdout + stderr).not.toMatch(/s3cret|f1om/);
     expect(exitCode).toBeGreaterThan(0);
-    expect(readdirSync(folder).filter((name) => name !== 'data' && name !== 'x')).toEqual([]);
+    expect(readdirSync(path('.')).filter((name) => name !== 'data' && name !== 'x')).toEqual([]);
     expect(readdirSync('.').filter((name) => name.includes('s3cret'))).toEqual([]);
   });
 });
@@ -120,7 +77,8 @@ describe('what a call is given', () => {
       ['copy', '--from', path('no\nsuch\u009b31m'), '--to', path('x')],
       ['restore', '--from', path('no\n\u001b]0;title\u0007'), '--to', path('x'), '--verbose'],
     ]) {
-      const { exitCode, printed } = await kvent(args);
+      const { exitCode, stdout, stderr } = await kvent(args);
+      const printed = stdout + stderr;
       expect(exitCode).toBeGreaterThan(0);
       expect(printed.replaceAll('\n', '')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
       expect(printed.split('\n').filter((line) => line.startsWith('kvent: done'))).toEqual([]);
@@ -129,7 +87,7 @@ describe('what a call is given', () => {
 });
 
 describe('a reader that leaves', () => {
-  beforeEach(() => withStore(({ administration }) => administration.import('tenant:acme', rows(3_000))));
+  beforeEach(() => folder.import('tenant:acme', rows(3_000)));
 
   it('does not change the exit code of work that is done', async () => {
     expect(
@@ -143,8 +101,8 @@ describe('a reader that leaves', () => {
   it('ends a copy in order with 141: the locks are let go, and the target is marked as unfinished', async () => {
     const args = ['copy', '--from', path('data'), '--to', path('copy')];
     expect((await kvent(args, { out: true, err: true })).exitCode).toBe(141);
-    for (const name of ['data', 'copy']) await withStore(async () => undefined, name);
-    expect((await kvent(args)).printed).toContain('an unfinished copy of JSON file');
+    for (const name of ['data', 'copy']) await folder.import('tenant:acme', [], name);
+    expect((await kvent(args)).stderr).toContain('an unfinished copy of JSON file');
     expect((await kvent([...args, '--resume'])).exitCode).toBe(0);
   });
 

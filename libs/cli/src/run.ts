@@ -1,9 +1,11 @@
 /** Runs a command and returns its exit code. Everything it prints goes through `Output`. */
 import { CommanderError } from 'commander';
+import type { CommandContext } from './commands/command.js';
 import { Interruption } from './interruption.js';
 import { failureOf } from './output/failure.js';
 import { brokenPipeExitCode, type Output } from './output/output.js';
 import { ProgressLine } from './output/progress-line.js';
+import type { Report } from './output/report.js';
 import { createProgram, type Perform } from './program.js';
 import { UsageError } from './input/usage-error.js';
 
@@ -18,20 +20,26 @@ interface RunResult {
 
 export async function run(args: readonly string[], output: Output): Promise<RunResult> {
   let result: RunResult = { exitCode: 0, interrupted: false };
-  const perform: Perform = async (command, work, { json, verbose }) => {
+  const perform: Perform = async (command, values) => {
+    const { json, verbose } = values;
     const progress = new ProgressLine(output.stderr, { clean: output.clean });
-    using interruption = new Interruption(() => progress.note('Cancelling (press again to end at once) …'));
+    using interruption = new Interruption(() => {
+      if (command.endless !== true) progress.note('Cancelling (press again to end at once) …');
+    });
     const signal = AbortSignal.any([interruption.signal, output.brokenPipe]);
-    try {
-      const report = await work({ signal, progress });
+    const print = async (part: Report): Promise<boolean> => {
       progress.clear();
-      if (json === true) await output.json(report.json);
-      else await output.result(...report.text);
+      if (json === true) return await output.json(part.json);
+      return await output.result(...part.text);
+    };
+    try {
+      const work = await command.load();
+      await print(await (work as Work)(values, { signal, progress, print }));
     } catch (error) {
       progress.clear();
       if (error instanceof UsageError) throw error;
       const failure = failureOf(error);
-      output.log(`kvent ${command}: ${failure.line}`, ...(verbose === true ? failure.details : []));
+      output.log(`kvent ${command.name}: ${failure.line}`, ...(verbose === true ? failure.details : []));
       const exitCode = interruption.exitCode ?? (output.brokenPipe.aborted ? brokenPipeExitCode : 1);
       result = { exitCode, interrupted: signal.aborted };
       // if even that cannot be written, the exit code remains
@@ -42,11 +50,26 @@ export async function run(args: readonly string[], output: Output): Promise<RunR
     await createProgram(perform, output).parseAsync(args, { from: 'user' });
     return result;
   } catch (error) {
+    const exitCode = exitCodeOf(error);
     // commander has printed its message already
-    if (error instanceof CommanderError)
-      return { exitCode: error.exitCode === 0 ? 0 : 2, interrupted: false };
     if (error instanceof UsageError) output.log(`kvent: ${error.message}`);
-    else output.log(`kvent: ${failureOf(error).line}`);
-    return { exitCode: error instanceof UsageError ? 2 : 1, interrupted: false };
+    else if (!(error instanceof CommanderError)) output.log(`kvent: ${failureOf(error).line}`);
+    if (exitCode === 2 && args.includes('--json'))
+      await output.json(wrongUsage(error)).catch(() => undefined);
+    return { exitCode, interrupted: false };
   }
+}
+
+/** The values are those that the command declares in its `CommandSpec`. */
+type Work = (values: unknown, context: CommandContext) => Promise<Report>;
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  return error instanceof UsageError ? 2 : 1;
+}
+
+function wrongUsage(error: unknown): object {
+  const code = error instanceof UsageError ? error.code : 'USAGE';
+  const message = error instanceof Error ? error.message : String(error);
+  return { error: { code, message, effect: 'none' } };
 }

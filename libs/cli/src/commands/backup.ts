@@ -2,19 +2,13 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import type { StorageProvider } from '@kvent/key-value-storage/core';
-import { databaseOf, looksLikeAddress, sharedDatabase } from '@kvent/key-value-storage/internal';
+import { looksLikeAddress } from '@kvent/key-value-storage/internal/rows';
 import { writeBackup } from '../backup/write-backup.js';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
 import { parseLocation } from '../input/location.js';
 import { UsageError } from '../input/usage-error.js';
-import {
-  assertTables,
-  openLocation,
-  type TenantOptions,
-  type CommandContext,
-  type StorageOptions,
-} from './command.js';
+import { chosenDatabases, type TenantOptions } from '../input/database.js';
+import { assertTables, openLocation, type CommandContext, type StorageOptions } from './command.js';
 
 export interface BackupCommandOptions extends StorageOptions, TenantOptions {
   readonly from: string;
@@ -70,15 +64,4 @@ function fileFor(to: string, replace: boolean): string {
   return isDirectory
     ? join(to, `kvent-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}.jsonl.gz`)
     : to;
-}
-
-async function chosenDatabases(
-  { administration, name }: StorageProvider,
-  { tenant, shared }: TenantOptions,
-): Promise<readonly string[]> {
-  const held = await administration.databases();
-  if (tenant === undefined && shared !== true) return held;
-  const database = tenant === undefined ? sharedDatabase : databaseOf(tenant);
-  if (held.includes(database)) return [database];
-  throw new UsageError(`${name} has no database '${database}'.`);
 }

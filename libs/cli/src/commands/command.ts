@@ -1,15 +1,19 @@
 /** What commands share: their context, common options, and opening a storage. */
-import { isStorageError, type CopyProgress, type StorageProvider } from '@kvent/key-value-storage/core';
-import { untilAborted } from '@kvent/key-value-storage/provider';
+import type { CopyProgress } from '@kvent/key-value-storage/core';
+import { isStorageError, untilAborted, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
 import { ErrorWithAdvice } from '../output/failure.js';
+import type { Report } from '../output/report.js';
 import type { ProgressLine } from '../output/progress-line.js';
-import { createProvider, type OpenOptions, type Location } from '../input/location.js';
+import { createProvider, parseLocation, type Location } from '../input/location.js';
+import type { OpenOptions } from '../input/open-options.js';
 import { UsageError } from '../input/usage-error.js';
 
 export interface CommandContext {
   /** Aborted by Ctrl+C. */
   readonly signal: AbortSignal;
   readonly progress: ProgressLine;
+  /** Prints a part of the result at once. Returns whether its reader is still there. */
+  readonly print: (part: Report) => Promise<boolean>;
 }
 
 /** Options of every command that opens storages, as commander returns them. */
@@ -18,10 +22,6 @@ export interface StorageOptions {
   readonly table?: string;
   /** Seconds. */
   readonly wait: number;
-}
-export interface TenantOptions {
-  readonly tenant?: string;
-  readonly shared?: boolean;
 }
 
 interface Opened extends AsyncDisposable {
@@ -73,6 +73,28 @@ export function assertTables(locations: readonly Location[], given: object): voi
   const names = Object.entries(given).flatMap(([name, value]) => (value === undefined ? [] : [`--${name}`]));
   if (names.length > 0 && !locations.some(({ kind }) => kind === 'postgres'))
     throw new UsageError(`${names.join(' and ')} must not be used without Postgres.`);
+}
+
+/**
+ * Opens the storage of a command that concerns one: `withStorage('source', options, context,
+ * work)`.
+ */
+export async function withStorage<R>(
+  role: OpenOptions['role'],
+  options: StorageOptions & { readonly storage: string },
+  context: CommandContext,
+  work: (provider: StorageProvider) => Promise<R>,
+): Promise<R> {
+  const location = parseLocation(options.storage);
+  assertTables([location], { schema: options.schema, table: options.table });
+  await using opened = await openLocation(location, role, options, context);
+  return await work(opened.provider);
+}
+
+/** `UsageError` for a command that changes a storage, and was called without `--write`. */
+export function assertWrite(command: string, { write }: { readonly write?: boolean }): void {
+  if (write !== true)
+    throw new UsageError(`kvent ${command} changes the storage: repeat the same command with --write.`);
 }
 
 /** A step of a copy: `copying tenant:acme (1 of 2)`. */

@@ -12,15 +12,9 @@ import {
 import { hashOfDatabases, sharedDatabase } from '@kvent/key-value-storage/internal';
 import { counted, inSeconds, table, type Report } from '../output/report.js';
 import { parseLocation, type Location } from '../input/location.js';
+import type { TenantOptions } from '../input/database.js';
 import { UsageError } from '../input/usage-error.js';
-import {
-  assertTables,
-  openLocation,
-  stepOf,
-  type TenantOptions,
-  type CommandContext,
-  type StorageOptions,
-} from './command.js';
+import { assertTables, openLocation, stepOf, type CommandContext, type StorageOptions } from './command.js';
 
 export interface TargetOptions extends TenantOptions {
   readonly resume?: boolean;

@@ -1,7 +1,7 @@
 /** The location of a storage: a directory, or the address of a Postgres database. */
 import { fileURLToPath } from 'node:url';
-import { JsonFileProvider, type StorageProvider } from '@kvent/key-value-storage/core';
-import { looksLikeAddress } from '@kvent/key-value-storage/internal';
+import { looksLikeAddress, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
+import type { OpenOptions } from './open-options.js';
 import { UsageError } from './usage-error.js';
 
 /** `name`: the location in messages, without a password. */
@@ -52,32 +52,16 @@ function withoutPassword(given: string): string {
   return `${url.protocol}//${url.username === '' ? '' : `${url.username}@`}${host}${url.pathname}${socket === null ? '' : `?host=${socket}`}`;
 }
 
-/** `role`: only a target may be created. */
-export interface OpenOptions {
-  readonly role: 'source' | 'target';
-  readonly schema?: string | undefined;
-  readonly table?: string | undefined;
-  /** How long to wait for a locked directory, or for rows that other sessions lock. */
-  readonly waitMs: number;
-  /** Called with the warnings of a provider. */
-  readonly warn: (message: string) => void;
-}
-
 /** Dropping or counting a large table takes a while, and no other call waits for it. */
 const requestTimeoutMs = 10 * 60_000;
 
-/** The provider of a location, not open yet. Postgres is loaded only if it is used. */
-export async function createProvider(
-  location: Location,
-  { role, schema, table, waitMs, warn }: OpenOptions,
-): Promise<StorageProvider> {
+/** The provider of a location, not open yet. Only the module of its kind is loaded. */
+export async function createProvider(location: Location, options: OpenOptions): Promise<StorageProvider> {
   if (location.kind === 'directory') {
-    const access =
-      role === 'target'
-        ? ({ create: 'if-missing' } as const)
-        : ({ create: 'never', readOnly: true } as const);
-    return new JsonFileProvider({ directory: location.directory, ...access, lockTimeoutMs: waitMs, warn });
+    const { directoryProvider } = await import('./open-directory.js');
+    return directoryProvider(location.directory, options);
   }
+  const { role, schema, table, waitMs, warn } = options;
   const { PostgresProvider } = await import('@kvent/key-value-postgres');
   return new PostgresProvider({
     url: location.url,

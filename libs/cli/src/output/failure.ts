@@ -1,6 +1,6 @@
 /** Errors as one line for people: the message, the code, and advice. `Output` prints them. */
 import { inspect } from 'node:util';
-import { isStorageError } from '@kvent/key-value-storage/core';
+import { isStorageError } from '@kvent/key-value-storage/internal/rows';
 
 /** An error, and what the user can do about it. */
 export class ErrorWithAdvice extends Error {

@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { Output, type OutputStream } from './output.js';
 
 class Stream implements OutputStream {
+  readonly isTTY: boolean = false;
   written = '';
   failure: NodeJS.ErrnoException | undefined;
   #listener: (error: NodeJS.ErrnoException) => void = () => undefined;
@@ -55,5 +56,25 @@ describe('the output', () => {
     const { out, output } = begin();
     out.failure = failure('ENOSPC');
     await expect(output.result('done')).rejects.toMatchObject({ code: 'ENOSPC' });
+  });
+
+  it('says whether the reader of the result is still there', async () => {
+    const { out, output } = begin();
+    expect(await output.result('one')).toBe(true);
+    out.failure = failure('EPIPE');
+    expect([await output.result('two'), await output.json({})]).toEqual([false, false]);
+  });
+
+  it('is coloured on terminals only, and not with NO_COLOR', async () => {
+    const printed = async (isTTY: boolean, env: Record<string, string>): Promise<string> => {
+      const out = Object.assign(new Stream(), { isTTY });
+      await new Output(out, new Stream(), hide, env).result({ text: 's3cret\u001b', style: 'bad' }, 'plain');
+      return out.written;
+    };
+    const plain = '***\\u001b\nplain\n';
+    expect(await printed(true, {})).toBe('\u001b[31m***\\u001b\u001b[0m\nplain\n');
+    for (const env of [{ NO_COLOR: '1' }, { TERM: 'dumb' }]) expect(await printed(true, env)).toBe(plain);
+    expect(await printed(true, { NO_COLOR: '' })).not.toBe(plain);
+    expect(await printed(false, {})).toBe(plain);
   });
 });

@@ -3,7 +3,8 @@
  * escapes characters that would end a line or move the cursor. A closed pipe (`kvent … | head`) is
  * not an error of the process: the command is cancelled.
  */
-import { printable } from '@kvent/key-value-storage/internal';
+import type { Line } from './report.js';
+import { printable } from '@kvent/key-value-storage/internal/rows';
 
 /** stdout, stderr, or a substitute. */
 export interface OutputStream {
@@ -20,12 +21,20 @@ export class Output {
   readonly stderr: OutputStream;
   readonly #stdout: OutputStream;
   readonly #hide: (text: string) => string;
+  readonly #colors: boolean;
   readonly #brokenPipe = new AbortController();
 
-  constructor(stdout: OutputStream, stderr: OutputStream, hide: (text: string) => string) {
+  /** `env`: for `NO_COLOR` and `TERM`. */
+  constructor(
+    stdout: OutputStream,
+    stderr: OutputStream,
+    hide: (text: string) => string,
+    env: Readonly<Record<string, string | undefined>> = {},
+  ) {
     this.#stdout = stdout;
     this.stderr = stderr;
     this.#hide = hide;
+    this.#colors = stdout.isTTY === true && (env['NO_COLOR'] ?? '') === '' && env['TERM'] !== 'dumb';
     // without a listener an error event would end the process
     stdout.on('error', () => undefined);
     stderr.on('error', () => this.#brokenPipe.abort(new Error('stderr is closed')));
@@ -45,28 +54,40 @@ export class Output {
   }
 
   /**
-   * Prints the result to stdout. Rejects if it cannot be written; a closed pipe is not a failure.
+   * Prints the result to stdout, and returns whether its reader is still there. Rejects if it
+   * cannot be written; a closed pipe is not a failure.
    */
-  async result(...lines: readonly string[]): Promise<void> {
-    await this.#write(lines.map((line) => `${this.clean(line)}\n`).join(''));
+  async result(...lines: readonly Line[]): Promise<boolean> {
+    return await this.#write(lines.map((line) => `${this.#styled(line)}\n`).join(''));
   }
 
-  /** Prints the result as one line of JSON. */
-  async json(value: object): Promise<void> {
-    await this.#write(
+  /** Prints a part of the result as one line of JSON. */
+  async json(value: object | undefined): Promise<boolean> {
+    if (value === undefined) return true;
+    return await this.#write(
       `${printable(JSON.stringify(value, (_name, each: unknown) => (typeof each === 'string' ? this.#hide(each) : each)))}\n`,
     );
   }
 
-  #write(text: string): Promise<void> {
+  #styled(line: Line): string {
+    if (typeof line === 'string') return this.clean(line);
+    const text = this.clean(line.text);
+    return this.#colors ? `\u001b[${styles[line.style]}m${text}\u001b[0m` : text;
+  }
+
+  #write(text: string): Promise<boolean> {
     return new Promise((resolve, reject) => {
       this.#stdout.write(text, (error) => {
-        if (error === undefined || error === null || isBrokenPipe(error)) resolve();
+        if (error === undefined || error === null) resolve(true);
+        else if (isBrokenPipe(error)) resolve(false);
         else reject(error);
       });
     });
   }
 }
+
+/** Select Graphic Rendition: bold, green, red. */
+const styles = { heading: 1, good: 32, bad: 31 } as const;
 
 const isBrokenPipe = (error: NodeJS.ErrnoException): boolean =>
   error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED';

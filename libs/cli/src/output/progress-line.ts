@@ -3,7 +3,7 @@
  * lines, at most one per second. (Libraries for progress bars handle stdin and Ctrl+C themselves,
  * and would end the process instead of cancelling the command.)
  */
-import { printable } from '@kvent/key-value-storage/internal';
+import { printable } from '@kvent/key-value-storage/internal/rows';
 
 /** stderr, or a substitute. */
 interface ProgressStream {

@@ -1,16 +1,20 @@
 /** The report of a command: for people, and for programs (`--json`). */
 import { grouped } from './progress-line.js';
 
+/** A line of text. Its style is shown on terminals. */
+export type Line = string | { readonly text: string; readonly style: 'heading' | 'good' | 'bad' };
+
 export interface Report {
-  readonly json: object;
-  readonly text: readonly string[];
+  /** One line of JSON; `undefined` prints none. */
+  readonly json: object | undefined;
+  readonly text: readonly Line[];
 }
 
 /** Columns, each as wide as its widest cell; numbers are right-aligned. */
 export function table(rows: readonly (readonly (string | number)[])[]): readonly string[] {
   const cells = rows.map((row) => row.map((cell) => (typeof cell === 'number' ? grouped(cell) : cell)));
   const widths = (cells[0] ?? []).map((_, column) =>
-    Math.max(...cells.map((row) => row[column]?.length ?? 0)),
+    cells.reduce((width, row) => Math.max(width, row[column]?.length ?? 0), 0),
   );
   return cells.map((row, at) =>
     row
@@ -23,6 +27,19 @@ export function table(rows: readonly (readonly (string | number)[])[]): readonly
       .trimEnd(),
   );
 }
+
+/** A table with the names of its columns; nothing without rows. */
+export function headedTable(
+  columns: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): readonly Line[] {
+  if (rows.length === 0) return [];
+  const [heading = '', ...lines] = table([columns, ...rows]);
+  return [{ text: heading, style: 'heading' }, ...lines];
+}
+
+export const timeText = (ms: number | undefined): string =>
+  ms === undefined ? 'never' : new Date(ms).toISOString();
 
 export const counted = (count: number, one: string, many: string): string =>
   `${grouped(count)} ${count === 1 ? one : many}`;

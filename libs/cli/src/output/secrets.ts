@@ -1,5 +1,5 @@
 /** Finds passwords in the command line and the environment, and hides them in text. */
-import { hidePasswords } from '@kvent/key-value-storage/core';
+import { hidePasswords } from '@kvent/key-value-storage/internal/rows';
 
 /**
  * A shorter password may be part of ordinary words: it is hidden only in the form of a password.

@@ -3,7 +3,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
 import { assertOptions, assertTtl, invalidOption } from '../base/options.js';
-import { encodeText } from '../encoding/text-encoding.js';
+import { stateContainer, stateSpace } from './state-space.js';
 
 type AnyMethod = (...given: never[]) => unknown;
 export type ClassOf<T> = abstract new (...given: never[]) => T;
@@ -160,7 +160,7 @@ function resolveState(
     ttlMs,
     expiry = 'absolute',
     scope,
-    container = 'state',
+    container = stateContainer,
     provider,
   } = options;
   if (!Number.isInteger(schemaVersion) || schemaVersion < 1) {
@@ -177,8 +177,7 @@ function resolveState(
   const resolved: ResolvedState = {
     kind: 'state',
     name,
-    entity: encodeText(name),
-    container: `state:${encodeText(container)}`,
+    ...stateSpace(name, container),
     schema: options.schema,
     schemaVersion,
     upcast,

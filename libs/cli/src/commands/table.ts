@@ -1,0 +1,248 @@
+/**
+ * The table of commands. The help, the completion of shells and `docs/reference/command-line.md`
+ * are made of it. Each command is loaded when it is called, so that no call loads the others.
+ */
+import { wholeNumberFrom, secondsFrom, timeToLiveFrom } from '../input/numbers.js';
+import type { Report } from '../output/report.js';
+import type { CommandContext } from './command.js';
+
+/** The arguments and options of a call, by name, as its `CommandSpec` declares them. */
+type Command = (options: never, context: CommandContext) => Promise<Report>;
+
+export interface ArgumentSpec {
+  readonly name: string;
+  readonly text: string;
+  /** @default false */
+  readonly optional?: boolean;
+}
+
+export interface OptionSpec {
+  /** `--limit <rows>`; without a value it is a switch. */
+  readonly flags: string;
+  readonly text: string;
+  /** @default false */
+  readonly required?: boolean;
+  /** The name of an option that must not be given too. */
+  readonly conflicts?: string;
+  readonly default?: string | number;
+  /** Throws `UsageError` for a value that is not allowed. @default the text itself */
+  readonly parse?: (text: string) => unknown;
+}
+
+export interface CommandSpec {
+  /** One word, or two: `stream ls`. */
+  readonly name: string;
+  readonly summary: string;
+  readonly arguments: readonly ArgumentSpec[];
+  readonly options: readonly OptionSpec[];
+  /** Whether it changes a storage or writes a file. */
+  readonly writes: boolean;
+  readonly example: string;
+  /** Whether Ctrl+C is its usual end, and no failure. @default false */
+  readonly endless?: boolean;
+  readonly load: () => Promise<Command>;
+}
+
+const output: readonly OptionSpec[] = [
+  { flags: '--json', text: 'prints the result as JSON' },
+  { flags: '--verbose', text: 'prints the details of an error' },
+];
+
+const opening: readonly OptionSpec[] = [
+  ...output,
+  { flags: '--schema <name>', text: 'the schema in Postgres (default: that of the provider)' },
+  { flags: '--table <name>', text: 'the table in Postgres (default: that of the provider)' },
+  {
+    flags: '--wait <seconds>',
+    text: 'how long to wait for a directory or rows that another process has locked',
+    parse: secondsFrom,
+    default: 5,
+  },
+];
+
+const tenant: readonly OptionSpec[] = [
+  { flags: '--tenant <id>', text: 'only this tenant', conflicts: 'shared' },
+  { flags: '--shared', text: 'only the shared database' },
+];
+
+const target: readonly OptionSpec[] = [
+  ...tenant,
+  {
+    flags: '--resume',
+    text: 'continues an interrupted copy: drops unfinished databases, keeps equal ones',
+    conflicts: 'replace',
+  },
+  { flags: '--replace', text: 'drops these databases in the target first' },
+];
+
+const container: OptionSpec = {
+  flags: '--container <name>',
+  text: 'the container of the state, if its definition names one',
+  default: 'state',
+};
+const limit: OptionSpec = {
+  flags: '--limit <rows>',
+  text: 'at most this many, up to 1,000',
+  parse: wholeNumberFrom(1, 1_000),
+  default: 100,
+};
+const write: OptionSpec = { flags: '--write', text: 'required, because the command changes the storage' };
+const ifMatch: OptionSpec = {
+  flags: '--if-match <etag>',
+  text: 'only if the value still has this etag',
+};
+
+const storage: ArgumentSpec = {
+  name: 'storage',
+  text: 'a directory of JsonFileProvider, or postgres://user@host:port/database',
+};
+const state: ArgumentSpec = { name: 'state', text: 'the name of a state, as in @State or defineState' };
+const key: ArgumentSpec = { name: 'key', text: 'a text, or a JSON array of parts: \'["user",42]\'' };
+
+export const commands: readonly CommandSpec[] = [
+  {
+    name: 'copy',
+    summary: 'Copies databases to another storage, and compares both sides row by row.',
+    arguments: [],
+    options: [
+      { flags: '--from <storage>', text: 'the source, which is not changed', required: true },
+      { flags: '--to <storage>', text: 'the target', required: true },
+      ...target,
+      ...opening,
+      { flags: '--from-schema <name>', text: 'the schema of the source, if it is not that of --schema' },
+      { flags: '--from-table <name>', text: 'the table of the source, if it is not that of --table' },
+    ],
+    writes: true,
+    example: 'kvent copy --from ./data --to postgres://shop@localhost/shop',
+    load: async () => (await import('./copy.js')).copy,
+  },
+  {
+    name: 'backup',
+    summary: 'Writes a storage to one file of JSON lines; each database is a snapshot of one moment.',
+    arguments: [],
+    options: [
+      { flags: '--from <storage>', text: 'the source', required: true },
+      {
+        flags: '--to <file>',
+        text: 'a file, compressed if its name ends with .gz, or a directory, for a name with the time',
+        required: true,
+      },
+      ...tenant,
+      { flags: '--replace', text: 'overwrites an existing file' },
+      ...opening,
+    ],
+    writes: true,
+    example: 'kvent backup --from ./data --to shop.jsonl.gz',
+    load: async () => (await import('./backup.js')).backup,
+  },
+  {
+    name: 'restore',
+    summary: 'Restores a backup into a storage. A damaged backup is refused before anything is written.',
+    arguments: [],
+    options: [
+      { flags: '--from <file>', text: 'a backup', required: true },
+      { flags: '--to <storage>', text: 'the target', required: true },
+      ...target,
+      ...opening,
+    ],
+    writes: true,
+    example: 'kvent restore --from shop.jsonl.gz --to ./restored',
+    load: async () => (await import('./restore.js')).restore,
+  },
+  {
+    name: 'salvage',
+    summary: 'Copies the readable rows of a damaged directory, and reports the damage.',
+    arguments: [],
+    options: [
+      {
+        flags: '--from <directory>',
+        text: 'the damaged directory; no process may use it, and it is not changed',
+        required: true,
+      },
+      { flags: '--to <directory>', text: 'a new directory', required: true },
+      ...output,
+    ],
+    writes: true,
+    example: 'kvent salvage --from ./data --to ./rescued',
+    load: async () => (await import('./salvage.js')).salvage,
+  },
+  {
+    name: 'tenants',
+    summary: 'Lists the tenants that hold data.',
+    arguments: [storage],
+    options: opening,
+    writes: false,
+    example: 'kvent tenants ./data',
+    load: async () => (await import('./tenants.js')).tenants,
+  },
+  {
+    name: 'ls',
+    summary: 'Lists the states and stream types of a storage, or the keys of one state, page by page.',
+    arguments: [storage, { ...state, optional: true }],
+    options: [
+      { flags: '--prefix <key>', text: 'only keys that begin with this text, or with these parts' },
+      limit,
+      { flags: '--cursor <cursor>', text: 'continues after the page that printed it' },
+      { flags: '--values', text: 'prints the values too' },
+      container,
+      ...tenant,
+      ...opening,
+    ],
+    writes: false,
+    example: 'kvent ls ./data product --tenant acme --prefix mug',
+    load: async () => (await import('./ls.js')).ls,
+  },
+  {
+    name: 'get',
+    summary: 'Prints a value with its etag, its times and its schema version.',
+    arguments: [storage, state, key],
+    options: [container, ...tenant, ...opening],
+    writes: false,
+    example: 'kvent get ./data product mug --tenant acme',
+    load: async () => (await import('./get.js')).get,
+  },
+  {
+    name: 'put',
+    summary: 'Writes one value.',
+    arguments: [storage, state, key, { name: 'value', text: 'JSON, or - for JSON from stdin' }],
+    options: [
+      write,
+      { ...ifMatch, conflicts: 'ifAbsent' },
+      { flags: '--if-absent', text: 'only if there is no value' },
+      {
+        flags: '--ttl <seconds>',
+        text: "the value expires after this time, or 'never' (default: an existing expiry stays)",
+        parse: timeToLiveFrom,
+      },
+      {
+        flags: '--schema-version <number>',
+        text: 'the schemaVersion of the value (default: that of the existing value, else 1)',
+        parse: wholeNumberFrom(1, Number.MAX_SAFE_INTEGER),
+      },
+      container,
+      ...tenant,
+      ...opening,
+    ],
+    writes: true,
+    example: `kvent put ./data product mug '{"title":"Mug"}' --tenant acme --write`,
+    load: async () => (await import('./put.js')).put,
+  },
+  {
+    name: 'rm',
+    summary: 'Removes one value.',
+    arguments: [storage, state, key],
+    options: [write, ifMatch, container, ...tenant, ...opening],
+    writes: true,
+    example: 'kvent rm ./data product mug --tenant acme --write',
+    load: async () => (await import('./rm.js')).rm,
+  },
+  {
+    name: 'stats',
+    summary: 'Counts rows and the bytes of their values, for each database, state and stream type.',
+    arguments: [storage],
+    options: [...tenant, ...opening],
+    writes: false,
+    example: 'kvent stats ./data',
+    load: async () => (await import('./stats.js')).stats,
+  },
+];

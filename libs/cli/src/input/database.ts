@@ -1,0 +1,42 @@
+/** The database that a command concerns. */
+import { databaseOf, sharedDatabase, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
+import { fromArgument, UsageError } from './usage-error.js';
+
+export interface TenantOptions {
+  readonly tenant?: string;
+  readonly shared?: boolean;
+}
+
+type Storage = Pick<StorageProvider, 'administration' | 'name'>;
+
+/** The chosen database; without a choice all of them. */
+export async function chosenDatabases(storage: Storage, options: TenantOptions): Promise<readonly string[]> {
+  const existing = await storage.administration.databases();
+  const chosen = chosenIn(options);
+  if (chosen === undefined) return existing;
+  if (existing.includes(chosen)) return [chosen];
+  throw new UsageError(`${storage.name} has no database '${chosen}'; it has ${listOf(existing)}.`);
+}
+
+/** The chosen database; without a choice the only one. */
+export async function chosenDatabase(storage: Storage, options: TenantOptions): Promise<string> {
+  const [only, ...more] = await chosenDatabases(storage, options);
+  if (only === undefined) throw new UsageError(`${storage.name} is empty.`);
+  if (more.length === 0) return only;
+  throw new UsageError(
+    `${storage.name} has ${listOf([only, ...more])}: choose one with --tenant <id> or --shared.`,
+  );
+}
+
+function chosenIn({ tenant, shared }: TenantOptions): string | undefined {
+  if (shared === true) return sharedDatabase;
+  return tenant === undefined ? undefined : fromArgument('--tenant', () => databaseOf(tenant));
+}
+
+const namedMax = 5;
+
+function listOf(databases: readonly string[]): string {
+  const named = databases.slice(0, namedMax).map((database) => `'${database}'`);
+  if (databases.length > namedMax) named.push(`${databases.length - namedMax} more`);
+  return named.length === 0 ? 'no data' : named.join(', ');
+}
