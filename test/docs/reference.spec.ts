@@ -203,6 +203,7 @@ describe('docs/reference/options.md', () => {
       delete: (argument) => doors.delete('a', argument),
       openSession: (argument) => doors.openSession('a', argument),
       session: (argument) => doors.session('a', async () => 1, argument),
+      unlock: (argument) => doors.unlock('a', argument),
       snapshot: (argument) => doors.snapshot('a', argument),
       snapshotAll: (argument) => doors.snapshotAll('a', argument),
       snapshotVersions: (argument) => doors.snapshotVersions('a', argument),

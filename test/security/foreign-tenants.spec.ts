@@ -142,6 +142,7 @@ const streamDoors: Record<string, readonly Door[]> = {
       diary.session('d-4', async (session) => [session.state, await session.append(written('mine'))]),
   ],
   openSession: [({ diary }) => closing(diary.openSession('d-4'))],
+  unlock: [({ diary }) => diary.unlock('d-1')],
   snapshot: [({ diary }) => diary.snapshot('d-4'), ({ diary }) => diary.snapshot('d-1')],
   snapshotAll: [({ diary }) => diary.snapshotAll('d-1', { every: 1 })],
   snapshotVersions: [({ diary }) => diary.snapshotVersions('d-1')],

@@ -25,6 +25,15 @@ const worlds = {
     stepsBack: 1,
     left: 1,
   },
+  'two sessions and an unlocker': {
+    sessions: 2,
+    outsiders: 0,
+    deleters: 0,
+    unlockers: 1,
+    nowMax: 2,
+    stepsBack: 0,
+    left: 2,
+  },
 } as const satisfies Record<string, Bounds>;
 
 describe('in no order of steps', () => {
@@ -62,6 +71,7 @@ describe('a check that is left out is found', () => {
     { step: 'close', checks: [0], what: 'the lease of a close', world: 'two sessions' },
     { step: 'close', checks: [0, 1], what: 'lease and head of a close', world: 'two sessions' },
     { step: 'renew', checks: [0], what: 'the lease of a renewal', world: 'two sessions' },
+    { step: 'unlock', checks: [0], what: 'the head of an unlock', world: 'two sessions and an unlocker' },
     {
       step: 'delete',
       checks: [0],

@@ -1,6 +1,6 @@
 /**
- * Explores the table of batches exhaustively on an abstract storage: sessions, outsiders and a
- * deleter in every order. A batch is evaluated and becomes visible in two steps, and time passes
+ * Explores the table of batches exhaustively on an abstract storage: sessions, outsiders, a deleter
+ * and an unlocker in every order. A batch is evaluated and becomes visible in two steps, and time passes
  * and steps back at any moment. The batches are those that streams send, evaluated by
  * `evaluateBatch`.
  */
@@ -21,6 +21,7 @@ import {
   renewBatch,
   sessionAppendBatch,
   takeOverBatch,
+  unlockBatch,
   type HeldStream,
   type TableRows,
 } from '../../libs/event-store/src/core/rows/stream-batches.js';
@@ -37,7 +38,7 @@ const nameOf = ({ container, key }: RowAddress): string => `${container}${key}`;
 const anEvent = [freeHead(0)];
 const ttlMs = 2;
 
-type Step = 'open' | 'append' | 'renew' | 'close' | 'outside' | 'delete';
+type Step = 'open' | 'append' | 'renew' | 'close' | 'outside' | 'delete' | 'unlock';
 /** A batch of an actor that was evaluated and is not visible yet; its rows are locked. */
 interface Flight {
   readonly step: Step;
@@ -46,7 +47,7 @@ interface Flight {
   readonly effects: readonly { readonly name: string; readonly row: Row | undefined }[];
 }
 interface Actor {
-  readonly kind: 'session' | 'outsider' | 'deleter';
+  readonly kind: 'session' | 'outsider' | 'deleter' | 'unlocker';
   readonly seen?:
     { readonly version: number; readonly row: Row | undefined; readonly alive: boolean } | undefined;
   readonly held?: HeldStream | undefined;
@@ -67,6 +68,7 @@ export interface Bounds {
   readonly sessions: number;
   readonly outsiders: number;
   readonly deleters: number;
+  readonly unlockers?: number;
   readonly nowMax: number;
   readonly stepsBack: number;
   readonly left: number;
@@ -87,6 +89,7 @@ export function explore(
     ...Array.from({ length: bounds.sessions }, () => ({ kind: 'session', left: bounds.left }) as const),
     ...Array.from({ length: bounds.outsiders }, () => ({ kind: 'outsider', left: bounds.left }) as const),
     ...Array.from({ length: bounds.deleters }, () => ({ kind: 'deleter', left: 1 }) as const),
+    ...Array.from({ length: bounds.unlockers ?? 0 }, () => ({ kind: 'unlocker', left: 1 }) as const),
   ];
   const first: World = { rows: {}, now: 0, stepsBack: bounds.stepsBack, actors, tokens: [], next: 1 };
   const seen = new Set([hashOf(first)]);
@@ -164,6 +167,8 @@ function* moves(world: World, index: number, actor: Actor, mutant: Mutant | unde
       tries.push(send('open', openBatch(rows, seen, `s${index}`, ttlMs)));
     if (actor.kind === 'deleter' && seen.kind !== 'deleted' && dead)
       tries.push(send('delete', deleteBatch(rows, seen)));
+    if (actor.kind === 'unlocker' && seen.kind === 'held')
+      tries.push(send('unlock', unlockBatch(rows, seen)));
     if (actor.kind === 'outsider') {
       tries.push(send('outside', appendBatch(rows, seen.version, seen.row !== undefined, anEvent)));
       if (seen.kind === 'held' && dead)
@@ -215,7 +220,7 @@ function evaluated(
   const alive = isLive(lease, world.now);
   const isOwn = step === 'append' || step === 'renew' || step === 'close';
   const violation =
-    !isOwn && alive
+    !isOwn && alive && step !== 'unlock'
       ? `${name} is committed under a live lease`
       : isOwn && !alive
         ? `${name} is committed after its lease has expired`
@@ -249,7 +254,8 @@ function becomesVisible(
   const { flight: _, ...rest } = actor;
   const before = headOf(world.rows[nameOf(rows.head)]);
   const freesAnother = step === 'close' && (before.kind !== 'held' || before.session !== `s${index}`);
-  const forgets = step === 'delete' && headOf(after[nameOf(rows.head)]).version !== before.version;
+  const forgets =
+    (step === 'delete' || step === 'unlock') && headOf(after[nameOf(rows.head)]).version !== before.version;
   const overwrites = effects.some(
     ({ name, row }) => name.startsWith('event') && row !== undefined && world.rows[name] !== undefined,
   );
@@ -268,7 +274,7 @@ function becomesVisible(
   const violation = freesAnother
     ? `session ${index} freed the lock of another`
     : forgets
-      ? 'a deleter deleted events that it had not seen'
+      ? `${actor.kind} ${index} forgot events that it had not seen`
       : overwrites
         ? `${actor.kind} ${index} overwrote an event`
         : tokens.some((token, at) => at > 0 && token <= (tokens[at - 1] as number))

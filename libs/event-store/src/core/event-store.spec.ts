@@ -130,6 +130,20 @@ describe('an event store', () => {
     expect([session.signal.aborted, clock.waiting]).toEqual([true, 0]);
   });
 
+  it('lets a session renew itself for `renewalTimeoutMs` only: then its lock expires', async () => {
+    const clock = new ManualClock();
+    await using timed = await openKeyValueStorage({ provider: new MemoryProvider({ clock }) });
+    const notes = new EventStore(timed, { clock, session: { renewalTimeoutMs: 5_000 } }).stream(Notes);
+    const session = await notes.openSession('a', { sessionTimeoutMs: 900, renewal: 'auto' });
+    for (let ms = 0; ms < 4_800; ms += 300) await clock.advance(300);
+    expect(session.signal.aborted).toBe(false);
+    for (let ms = 0; ms < 1_500; ms += 300) await clock.advance(300);
+    expect(session.signal.aborted).toBe(true);
+    await expect(session.append([noted('late')])).rejects.toMatchObject({ code: 'SESSION_EXPIRED' });
+    await notes.append('a', [noted('free')], { expectedVersion: 'absent' });
+    expect(clock.waiting).toBe(0);
+  });
+
   it('folds each event once, whatever wants to know the state that it leads to', async () => {
     const folded: string[] = [];
     const Counted = defineStream('counted', {

@@ -13,7 +13,7 @@ import {
 } from '@kvent/key-value-storage/internal';
 import type { EventStoreSettings, EventStream } from './definition/event-stream.js';
 import { SessionRegistry } from './context/session-registry.js';
-import { sessionDefaults, assertSessionOptions } from './sessions/session-options.js';
+import { assertSessionOptions, sessionDefaults, sessionOptionNames } from './sessions/session-options.js';
 import { StoredStream } from './stored-stream.js';
 import { StreamContext, type StreamSettings } from './context/stream-context.js';
 import { streamDefinitionOf, type AnyStream, type ResolvedStream } from './definition/stream-definition.js';
@@ -46,7 +46,7 @@ export function assertEventStoreOptions(owner: string, options: EventStoreOption
   for (const name of ['metadata', 'committed'] as const)
     if (given[name] !== undefined && typeof given[name] !== 'function')
       throw invalidOption(`${owner}: ${name} must be a function; got ${typeof given[name]}.`);
-  assertSessionOptions(`${owner}: session`, session, ['sessionTimeoutMs', 'openTimeoutMs', 'renewal']);
+  assertSessionOptions(`${owner}: session`, session, sessionOptionNames);
   assertTtl(`${owner}: idempotencyRetentionMs`, idempotencyRetentionMs);
 }
 

@@ -55,6 +55,7 @@ import { headIn, readHead } from './rows/head.js';
 import { deletedError, notFoundError } from './rows/stream-conflicts.js';
 import type { StreamRows } from './rows/stream-rows.js';
 import { openSession } from './sessions/open-session.js';
+import { unlockStream } from './sessions/unlock-stream.js';
 import { snapshotEach } from './snapshot-each.js';
 import { clearSnapshots, crossesInterval, putSnapshot, snapshotVersions } from './snapshots/snapshot-rows.js';
 import { transact, type AnyDecide } from './transact.js';
@@ -221,6 +222,10 @@ export class StoredStream<D extends AnyStream> extends EventStream<D> {
       throw invalidOption(`session: work must be a function; got ${inspect(work)}.`);
     await using session = await this.openSession(id, options);
     return await work(session);
+  }
+
+  async unlock(id: string, options?: CallOptions): Promise<boolean> {
+    return await unlockStream(this.#context, this.#rows(id), options);
   }
 
   // ─── snapshots

@@ -10,6 +10,7 @@ const levels = {
   'events appended': 'debug',
   'listener failed': 'error',
   'snapshot created': 'log',
+  'session unlocked': 'warn',
   'session expired': 'warn',
   'version mismatch': 'warn',
   'snapshot ignored': 'warn',

@@ -42,6 +42,7 @@ export interface StreamSettings {
     readonly sessionTimeoutMs: number;
     readonly openTimeoutMs: number;
     readonly renewal: 'manual' | 'auto';
+    readonly renewalTimeoutMs: number;
   };
   readonly idempotencyRetentionMs: number;
 }

@@ -228,6 +228,12 @@ export abstract class EventStream<D extends AnyStream> {
    */
   abstract openSession(id: string, options?: SessionOptions): Promise<StreamSession<D>>;
 
+  /**
+   * For operators: ends the session that holds the stream, and returns whether one did. The next
+   * call of its holder is `SESSION_LOST`; what it does outside the storage is not stopped.
+   */
+  abstract unlock(id: string, options?: CallOptions): Promise<boolean>;
+
   // ─── snapshots
 
   /**
@@ -266,6 +272,11 @@ export interface SessionOptions extends CallOptions {
    * 'auto': renews the lock each third of `sessionTimeoutMs`, while it is open. @default 'manual'
    */
   readonly renewal?: 'manual' | 'auto' | undefined;
+  /**
+   * Milliseconds from the opening on for which 'auto' renews the lock. Afterwards only writes and
+   * `renew` restart its time. Below 2^31. @default 3_600_000
+   */
+  readonly renewalTimeoutMs?: number | undefined;
 }
 
 /**
@@ -307,7 +318,8 @@ export abstract class StreamSession<D extends AnyStream> implements AsyncDisposa
 export interface EventStoreSettings {
   /** Metadata added to every event: correlation, user … */
   readonly metadata?: (() => EventMetadata) | undefined;
-  readonly session?: Pick<SessionOptions, 'sessionTimeoutMs' | 'openTimeoutMs' | 'renewal'> | undefined;
+  readonly session?:
+    Pick<SessionOptions, 'sessionTimeoutMs' | 'openTimeoutMs' | 'renewal' | 'renewalTimeoutMs'> | undefined;
   /** Milliseconds that an idempotency key is kept. @default 86_400_000 */
   readonly idempotencyRetentionMs?: number | undefined;
 }

@@ -42,6 +42,8 @@ export type StreamLogEntry = StreamName &
         readonly cause: unknown;
       }
     | { readonly event: 'snapshot created'; readonly version: number }
+    /** By an operator, without its holder. */
+    | { readonly event: 'session unlocked'; readonly session: string; readonly version: number }
     | { readonly event: 'session expired'; readonly session: string; readonly expiredAt: Date }
     | { readonly event: 'version mismatch'; readonly expected: number | string; readonly actual: number }
     | {

@@ -143,6 +143,17 @@ export function closeBatch(
   };
 }
 
+/**
+ * Frees a stream without its session. Its head is the one that was read, so it still names the same
+ * session, which finds its lease removed.
+ */
+export function unlockBatch(rows: TableRows, head: Head): Contribution {
+  return {
+    checks: [check(rows.head, unchanged(head))],
+    changes: [put(rows.head, freeHead(head.version)), remove(rows.lease)],
+  };
+}
+
 export function renewBatch(
   rows: TableRows,
   { lease }: Pick<HeldStream, 'lease'>,

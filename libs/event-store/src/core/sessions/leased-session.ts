@@ -183,13 +183,17 @@ export class LeasedSession extends StreamSession<AnyStream> {
     await this[Symbol.asyncDispose]();
   }
 
-  /** Renews until the session ends. A failed renewal is repeated while there is time. */
-  startRenewal(): void {
+  /**
+   * Renews until the session ends, or until a monotonic time. A failed renewal is repeated while
+   * there is time.
+   */
+  startRenewal(until: number): void {
     const { clock } = this.#context;
     const intervalMs = this.#sessionTimeoutMs / renewalPart;
     const run = async (): Promise<void> => {
       for (let ms = intervalMs; !this.#isEnded && this.#remainingMs() > 0;) {
         await clock.wait(ms, this.#ended.signal);
+        if (clock.monotonic() >= until) return;
         ms = await this.renew().then(
           () => intervalMs,
           () => intervalMs / renewalPart,
@@ -292,7 +296,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
     if (head.kind === 'deleted') return deletedError(rows);
     if (head.kind !== 'held' && this.#closeUnknown) return this.#notOpenError();
     if (head.kind !== 'held' || head.session !== session || (lease !== undefined && lease.version !== own)) {
-      const message = `The session on the ${rows.name} has lost its lock: it expired, and another writer took the stream.`;
+      const message = `The session on the ${rows.name} has lost its lock: another writer took the stream after it expired, or an operator unlocked the stream.`;
       return streamError('SESSION_LOST', message, { stream: rows.path });
     }
     return lease === undefined ? this.#expiredError() : undefined;
@@ -300,7 +304,7 @@ export class LeasedSession extends StreamSession<AnyStream> {
 
   #expiredError(): Error {
     const expiredAt = this.expiresAt;
-    const message = `The session on the ${this.#rows.name} expired at ${expiredAt.toISOString()}: renew it in time, or raise sessionTimeoutMs.`;
+    const message = `The session on the ${this.#rows.name} expired at ${expiredAt.toISOString()}: renew it in time, or raise sessionTimeoutMs, or renewalTimeoutMs where it renews itself.`;
     return streamError('SESSION_EXPIRED', message, { stream: this.#rows.path, expiredAt });
   }
 

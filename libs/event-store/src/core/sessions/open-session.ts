@@ -13,9 +13,9 @@ import { closeBatch, openBatch } from '../rows/stream-batches.js';
 import { deletedError } from '../rows/stream-conflicts.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 import { LeasedSession, type Lease } from './leased-session.js';
-import { assertSessionOptions } from './session-options.js';
+import { assertSessionOptions, sessionOptionNames } from './session-options.js';
 
-const names = ['signal', 'sessionTimeoutMs', 'openTimeoutMs', 'renewal'];
+const names = ['signal', ...sessionOptionNames];
 /** Waits while the stream is locked, and after lost races. */
 const backoff = { delayMs: 10, delayMsMax: 200 };
 /** Lost races that are repeated although `openTimeoutMs` is over: the stream was not locked. */
@@ -151,7 +151,7 @@ class SessionOpening {
 
   #start({ version, state }: LoadResult, lease: Lease, startedAt: number): LeasedSession {
     const [context, rows, session] = [this.#context, this.#rows, this.#session];
-    const { sessionTimeoutMs, renewal } = this.#settings;
+    const { sessionTimeoutMs, renewal, renewalTimeoutMs } = this.#settings;
     const started = new LeasedSession({
       context,
       rows,
@@ -163,7 +163,7 @@ class SessionOpening {
       startedAt,
     });
     context.sessions.add(started);
-    if (renewal === 'auto') started.startRenewal();
+    if (renewal === 'auto') started.startRenewal(startedAt + renewalTimeoutMs);
     context.emit(rows, { event: 'session opened', session, fencingToken: lease.fencingToken, version });
     return started;
   }

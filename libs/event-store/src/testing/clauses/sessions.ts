@@ -122,6 +122,28 @@ export const sessionClauses: readonly StreamClause[] = [
     },
   },
   {
+    name: '`unlock` ends the session that holds a stream: its holder is refused, and the next writer is not.',
+    broken: breaksStream('unlock nothing', () => ({ unlock: async () => true })),
+    async run({ ledger }) {
+      assert.equal(await ledger.unlock('a'), false);
+      await ledger.append('a', many(2), { expectedVersion: 0 });
+      assert.equal(await ledger.unlock('a'), false);
+      const session = await ledger.openSession('a');
+      await session.append([added(5)]);
+      assert.equal(await ledger.unlock('a'), true);
+      assert.equal(await ledger.unlock('a'), false);
+      assert.equal((await ledger.append('a', [cleared], { expectedVersion: 3 })).version, 4);
+      await assertRejects('SESSION_LOST', 'append', () => session.append([added(1)]));
+      assert.equal(session.signal.aborted, true);
+      await session.close();
+      const next = await ledger.openSession('a', { openTimeoutMs: 0 });
+      assert.ok(next.fencingToken > session.fencingToken);
+      await next.close();
+      await ledger.delete('a');
+      await assertRejects('STREAM_DELETED', 'unlock', () => ledger.unlock('a'));
+    },
+  },
+  {
     name: 'Opening a held stream waits until the first session closes or expires.',
     capability: 'exact expiry',
     broken: throughProvider(
