@@ -56,7 +56,7 @@ function addCommand(parent: Command, name: string, spec: CommandSpec, perform: P
   for (const option of spec.options) command.addOption(optionOf(option));
   command.addHelpText('after', `\nExample: ${spec.example}`).action(async () => {
     const given = spec.arguments.map((argument, index) => [argument.name, command.args[index]]);
-    await perform(spec, { ...Object.fromEntries(given), ...command.opts() });
+    await perform(spec, { ...Object.fromEntries(given), ...command.opts<Values>() });
   });
 }
 

@@ -3,7 +3,7 @@ import { defineState } from '@kvent/key-value-storage';
 import { Folder, kvent, kventJson } from '../spec-support.js';
 
 const Products = defineState<unknown>('product');
-const Newer = defineState<unknown>('product', { schemaVersion: 2, upcast: { 1: (older) => older } });
+const Newer = defineState<unknown>('product', { schemaVersion: 2, upcast: { 1: (older: unknown) => older } });
 let folder: Folder;
 let data: string;
 
