@@ -1,7 +1,7 @@
 /**
  * Explores the table of batches exhaustively on an abstract storage: sessions, outsiders, a deleter
- * and an unlocker in every order. A batch is evaluated and becomes visible in two steps, and time passes
- * and steps back at any moment. The batches are those that streams send, evaluated by
+ * and an unlocker in every order. A batch is evaluated and becomes visible in two steps, and time
+ * passes and steps back at any moment. The batches are those that streams send, evaluated by
  * `evaluateBatch`.
  */
 import {

@@ -55,8 +55,9 @@ function addCommand(parent: Command, name: string, spec: CommandSpec, perform: P
   for (const argument of spec.arguments) command.addArgument(argumentOf(argument));
   for (const option of spec.options) command.addOption(optionOf(option));
   command.addHelpText('after', `\nExample: ${spec.example}`).action(async () => {
-    const given = spec.arguments.map((argument, index) => [argument.name, command.args[index]]);
-    await perform(spec, { ...Object.fromEntries(given), ...command.opts<Values>() });
+    const given = spec.arguments.map(({ name: argument }, index) => [argument, command.args[index]] as const);
+    const named: Values = Object.fromEntries(given);
+    await perform(spec, { ...named, ...command.opts<Values>() });
   });
 }
 
