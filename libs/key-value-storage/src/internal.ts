@@ -31,7 +31,14 @@ export {
 export { StorageAccess } from './core/commit/storage-access.js';
 export type { OnConflict } from './core/contention/held-locks.js';
 export { backoffMs, resolveRetry, retrying } from './core/contention/retry-on-conflict.js';
-export { encodeValue, invalidValue, mayHoldTags, parseStored, reviveFrozen } from './core/encoding/codec.js';
+export {
+  encodeValue,
+  invalidValue,
+  mayHoldTags,
+  parseStored,
+  reviveFrozen,
+  type EncodedValue,
+} from './core/encoding/codec.js';
 export { EncodedJson } from './core/encoding/encoded-json.js';
 export { encodeRange } from './core/encoding/key-encoding.js';
 export { encodeText } from './core/encoding/text-encoding.js';

@@ -4,10 +4,12 @@ import { limits, type LimitName } from './limits.js';
 import { utf8Length } from './utf8-length.js';
 
 /** Refuses an encoded text of more UTF-8 bytes than the limit allows. */
-export function assertWithin(limit: LimitName, encoded: string, what: string): void {
+export function assertWithin(limit: LimitName, encoded: string, what: string | (() => string)): void {
   if (encoded.length * 3 <= limits[limit]) return;
   const bytes = utf8Length(encoded);
-  if (bytes > limits[limit]) throw exceeded(limit, bytes, `A ${what} of ${bytes} encoded bytes is`);
+  if (bytes <= limits[limit]) return;
+  const subject = typeof what === 'string' ? what : what();
+  throw exceeded(limit, bytes, `A ${subject} of ${bytes} encoded bytes is`);
 }
 
 /** Refuses a count over the limit. */

@@ -116,6 +116,18 @@ describe('the codec', () => {
       expect(Object.isFrozen(part)).toBe(true);
   });
 
+  it('freezes the value it has encoded when that is first read, and the text does not depend on it', () => {
+    const given = { list: [{ a: 1 }], b: { c: null } };
+    const encoded = encodeValue(given, () => 'it', { schemaVersion: 2 });
+    given.list.push({ a: 2 });
+    const { value } = encoded as { value: { list: { a: number }[]; b: object } };
+    expect(value).toEqual({ list: [{ a: 1 }], b: { c: null } });
+    for (const part of [value, value.list, value.list[0], value.b]) expect(Object.isFrozen(part)).toBe(true);
+    expect(encoded.value).toBe(value);
+    expect(encoded.text).toBe('{"$v":2,"list":[{"a":1}],"b":{"c":null}}');
+    expect(Object.isFrozen(given)).toBe(false);
+  });
+
   it('returns new dates, maps, sets and bytes from each read', () => {
     const text = encode({ at: new Date(5) });
     (decode(text) as { at: Date }).at.setTime(9);

@@ -124,6 +124,17 @@ describe('an encoded key', () => {
     ]).toEqual(['mug', 'user/42@example.org', '!tuser!n1c42', '!ta!zt']);
   });
 
+  test('encodes whole numbers, where it takes a fast path, as it encodes all numbers', () => {
+    const texts = [1, 9, 10, 1_000, 4_200, 2 ** 53 - 1].map((number) => encodeKey([number]));
+    expect(texts).toEqual(['!n1b1', '!n1b9', '!n1c10', '!n1e1000', '!n1e4200', '!n1q9007199254740991']);
+    // as bigints, which take the other path, but for the letter of the type
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), (number) => {
+        expect(encodeKey([number]).slice(2)).toBe(encodeKey([BigInt(number)]).slice(2));
+      }),
+    );
+  });
+
   test('is decoded as undefined when no key is encoded like this', () => {
     for (const wrong of ['', '!', '!x', '!nabc', '!i1', '!b0', '!bzz', '!ta!', '!zx', 'a"', '"zz'])
       expect(decodeKey(wrong)).toBeUndefined();

@@ -55,6 +55,11 @@ function encodePart(part: KeyPart, index: number): string {
 }
 
 function encodeNumber(number: number): string {
+  // fast path, a fifth of the time: every event has such a number as its key
+  if (number > 0 && Number.isSafeInteger(number)) {
+    const digits = number.toString();
+    return `1${sizeCode(digits.length)}${digits}`;
+  }
   if (!Number.isFinite(number)) return number > 0 ? `1z` : `-${mirror('z')}~`;
   const [mantissa = '0', exponent = '0'] = Math.abs(number).toExponential().split('e');
   return encodeDecimal(number < 0, mantissa.replace('.', ''), Number(exponent) + 1);

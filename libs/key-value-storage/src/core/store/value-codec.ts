@@ -19,7 +19,6 @@ import { isPromise } from '../base/kinds.js';
 import type { ResolvedState } from './state-definition.js';
 import type { Address, StoredValue, Value } from '../port/storage-provider.js';
 import { keyOf } from '../commit/commit.js';
-import { limits } from '../base/limits.js';
 
 /** The value to store, and the frozen value to return. */
 export interface Encoded<T> {
@@ -61,8 +60,7 @@ export class ValueCodec<T> {
 
   #encodeChecked(key: Key, given: unknown): Encoded<T> {
     const { text, value, shareable } = encodeValue(given, () => this.#name(key), this.#state);
-    if (text.length * 3 > limits.valueBytesMax)
-      assertWithin('valueBytesMax', text, `value (${this.#name(key)})`);
+    assertWithin('valueBytesMax', text, () => `value (${this.#name(key)})`);
     const instance = this.#instance(value) as T;
     const decoded = this.#keepDecoded && shareable ? { state: this.#state, value: instance } : undefined;
     return { stored: new EncodedJson(text, decoded), value: instance };
