@@ -55,35 +55,21 @@ export class RowTable {
   }
 
   scan(range: Omit<ScanRange, 'database'>, now: number): Omit<ScanPage, 'time'> {
-    const rows: ScannedRow[] = [];
-    for (const [key, row] of this.#walk(range)) {
-      if (
-        range.reverse === true
-          ? range.start !== undefined && key < range.start
-          : range.end !== undefined && key >= range.end
-      )
-        break;
-      if (!isLive(row, now)) continue;
-      if (rows.length === range.limit) return withinPageBytes({ rows, more: true });
-      rows.push({ key, row: range.values === 'omit' ? withoutValue(row) : row });
-    }
-    return withinPageBytes({ rows, more: false });
-  }
-
-  *#walk(range: Omit<ScanRange, 'database'>): Generator<readonly [string, Row]> {
-    const entity = this.#containers.get(range.container)?.get(range.entity);
-    if (entity === undefined) return;
-    if (range.reverse === true) {
-      yield* entity.descending(
-        range.after !== undefined && (range.end === undefined || range.after < range.end)
-          ? range.after
-          : range.end,
-      );
-      return;
-    }
-    const { start = '', after } = range;
-    for (const entry of entity.ascending(after !== undefined && after > start ? after : start))
-      if (entry[0] !== after) yield entry;
+    const { start = '', end, after, reverse = false, limit, values } = range;
+    const found: ScannedRow[] = [];
+    let more = false;
+    const visit = (key: string, row: Row): boolean => {
+      if (reverse ? key < start : end !== undefined && key >= end) return false;
+      if (key === after || !isLive(row, now)) return true;
+      more = found.length === limit;
+      if (!more) found.push({ key, row: values === 'omit' ? withoutValue(row) : row });
+      return !more;
+    };
+    const rows = this.#containers.get(range.container)?.get(range.entity);
+    if (reverse)
+      rows?.visitDescending(after !== undefined && (end === undefined || after < end) ? after : end, visit);
+    else rows?.visitAscending(after !== undefined && after > start ? after : start, visit);
+    return withinPageBytes({ rows: found, more });
   }
 
   /** Removes at most `limit` rows that have expired, and returns their addresses. */

@@ -4,14 +4,33 @@ import { SortedMap } from './sorted-map.js';
 
 const key = fc.integer({ min: 0, max: 3_000 }).map((index) => `k${String(index).padStart(4, '0')}`);
 
+type Visit = (key: string, value: number) => boolean;
+
+/** The entries that are visited, when the visit ends after `max` of them. */
+function visited(
+  walk: (visit: Visit) => void,
+  max = Number.POSITIVE_INFINITY,
+): (readonly [string, number])[] {
+  const entries: (readonly [string, number])[] = [];
+  walk((key, value) => entries.push([key, value]) < max);
+  return entries;
+}
+
 /** The same with a plain Map, sorted whenever it is asked. */
 function check(map: SortedMap<number>, model: ReadonlyMap<string, number>, at: string): void {
   const sorted = [...model].sort(([a], [b]) => (a < b ? -1 : 1));
   expect(map.size).toBe(model.size);
   expect([...map.ascending()]).toEqual(sorted);
   expect([...map.ascending(at)]).toEqual(sorted.filter(([each]) => each >= at));
-  expect([...map.descending()]).toEqual(sorted.toReversed());
-  expect([...map.descending(at)]).toEqual(sorted.filter(([each]) => each < at).reverse());
+  const down = sorted.toReversed();
+  const downFrom = down.filter(([each]) => each < at);
+  expect(visited((visit) => map.visitDescending(undefined, visit))).toEqual(down);
+  expect(visited((visit) => map.visitDescending(at, visit))).toEqual(downFrom);
+  expect(visited((visit) => map.visitDescending(at, visit), 3)).toEqual(downFrom.slice(0, 3));
+  const upFrom = sorted.filter(([each]) => each >= at);
+  expect(visited((visit) => map.visitAscending('', visit))).toEqual(sorted);
+  expect(visited((visit) => map.visitAscending(at, visit))).toEqual(upFrom);
+  expect(visited((visit) => map.visitAscending(at, visit), 3)).toEqual(upFrom.slice(0, 3));
   expect(map.get(at)).toBe(model.get(at));
 }
 

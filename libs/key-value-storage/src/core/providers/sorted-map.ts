@@ -5,6 +5,9 @@
  */
 const chunkMax = 512;
 
+/** Returns whether to continue. */
+type Visit<V> = (key: string, value: V) => boolean;
+
 export class SortedMap<V> {
   readonly #values = new Map<string, V>();
   readonly #chunks: string[][] = [];
@@ -44,17 +47,30 @@ export class SortedMap<V> {
     }
   }
 
-  /** Entries from the last key below `before` (or the very last), downwards. */
-  *descending(before?: string): Generator<readonly [string, V]> {
-    for (
-      let index = before === undefined ? this.#chunks.length - 1 : this.#chunkOf(before);
-      index >= 0;
-      index -= 1
-    ) {
-      const chunk = this.#chunks[index] ?? [];
-      for (let at = (before === undefined ? chunk.length : lowerBound(chunk, before)) - 1; at >= 0; at -= 1)
-        yield this.#entry(chunk[at] as string);
+  /**
+   * Visits the entries from the first key that is not below `from`, upwards, until `visit` returns
+   * false. For pages: a generator takes three times as long for each entry.
+   */
+  visitAscending(from: string, visit: Visit<V>): void {
+    for (let index = this.#chunkOf(from); index < this.#chunks.length; index += 1) {
+      const chunk = this.#chunks[index] as string[];
+      for (let at = lowerBound(chunk, from); at < chunk.length; at += 1)
+        if (!this.#visit(chunk[at] as string, visit)) return;
     }
+  }
+
+  /** The same from the last key below `before` (or the very last), downwards. */
+  visitDescending(before: string | undefined, visit: Visit<V>): void {
+    let index = before === undefined ? this.#chunks.length - 1 : this.#chunkOf(before);
+    for (; index >= 0; index -= 1) {
+      const chunk = this.#chunks[index] ?? [];
+      const end = before === undefined ? chunk.length : lowerBound(chunk, before);
+      for (let at = end - 1; at >= 0; at -= 1) if (!this.#visit(chunk[at] as string, visit)) return;
+    }
+  }
+
+  #visit(key: string, visit: Visit<V>): boolean {
+    return visit(key, this.#values.get(key) as V);
   }
 
   #entry(key: string): readonly [string, V] {
