@@ -4,6 +4,7 @@ import { assertAtMost } from '../base/assert-limits.js';
 import { storageError, type StorageError } from '../base/errors.js';
 import { decodeKey } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
+import { limits } from '../base/limits.js';
 import type { Key } from '../base/key.js';
 import { footprintOf } from '../port/footprint.js';
 import type { Batch, Change, Check, CommitResult, RowAddress, Version } from '../port/storage-provider.js';
@@ -19,10 +20,31 @@ export interface Contribution {
 
 /** `LIMIT_EXCEEDED` for a batch of too many rows or bytes. */
 export function assertBatchLimits(batch: Batch): void {
+  if (isFarBelowLimits(batch)) return;
   const { rows, bytes } = footprintOf(batch);
   assertAtMost('batchEntriesMax', rows.length, 'rows in one batch');
   assertAtMost('batchBytesMax', bytes, 'bytes in one batch');
 }
+
+/**
+ * Whether a cheap upper bound is within the limits: counting rows and bytes took a fifth of an
+ * append.
+ */
+function isFarBelowLimits({ checks, changes }: Batch): boolean {
+  if (checks.length + changes.length > limits.batchEntriesMax) return false;
+  let characters = 0;
+  for (const { address } of checks) characters += charactersOf(address);
+  for (const change of changes) {
+    characters += charactersOf(change.address) + 8;
+    if (change.kind === 'put' && change.value.kind === 'json') characters += change.value.text.length;
+    else if (change.kind === 'put' && change.value.kind === 'bytes') characters += change.value.bytes.length;
+  }
+  // a character takes three bytes at most
+  return characters * 3 <= limits.batchBytesMax;
+}
+
+const charactersOf = ({ container, entity, key }: RowAddress): number =>
+  container.length + entity.length + key.length + 2;
 
 /** The key of a row; its encoded text where that cannot be decoded. */
 export const keyOf = ({ key }: RowAddress): Key => decodeKey(key) ?? key;
