@@ -19,18 +19,36 @@ import {
   reviveFrozen,
   utf8Length,
   type CommittedBatch,
+  type EncodedValue,
 } from '@kvent/key-value-storage/internal';
 import type { EventMetadata, Recorded } from '../definition/event-stream.js';
 import type { AnyEvent, ResolvedEvent, ResolvedStream } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 
-/** The stored value of an event, and the frozen event that `evolve` receives. */
-export interface EncodedEvent {
+/** An event as it is stored, and as `evolve` receives it. */
+export class EncodedEvent {
   readonly stored: StoredValue;
-  readonly event: AnyEvent;
   readonly metadata: EventMetadata | undefined;
   readonly schemaVersion: number;
+  readonly #encoded: EncodedValue;
+  #event: AnyEvent | undefined;
+
+  constructor(encoded: EncodedValue, metadata: EventMetadata | undefined, schemaVersion: number) {
+    this.stored = new EncodedJson(encoded.text);
+    this.metadata = metadata;
+    this.schemaVersion = schemaVersion;
+    this.#encoded = encoded;
+  }
+
+  /** Frozen. Made when it is first read: an append alone does not need it. */
+  get event(): AnyEvent {
+    if (this.#event === undefined) {
+      const { type, data } = this.#encoded.value as AnyEvent;
+      this.#event = Object.freeze(eventOf(type, data));
+    }
+    return this.#event;
+  }
 }
 
 /** What makes an event a recorded one; `rowVersion` is the version of its batch. */
@@ -76,9 +94,10 @@ function encodeEvent(
 ): EncodedEvent | Promise<EncodedEvent> {
   if (typeof event !== 'object' || (event as unknown) === null || typeof event.type !== 'string')
     throw invalidOption(`Event ${index} must be an object with a type; got ${inspect(event)}.`);
-  assertOptions(`Event ${index}`, event, ['type', 'data']);
+  for (const name in event)
+    if (name !== 'type' && name !== 'data') assertOptions(`Event ${index}`, event, ['type', 'data']);
   const { type, data } = event;
-  const what = `event ${index} (${type}) of ${definition.type}`;
+  const what = (): string => `event ${index} (${type}) of ${definition.type}`;
   const spec = definition.events.get(type);
   if (spec === undefined) {
     const known = [...definition.events.keys()].join(', ');
@@ -87,14 +106,14 @@ function encodeEvent(
   const { schema, schemaVersion } = spec;
   if (schema === undefined) return encodeData(type, data, metadata, spec, what);
   const encodeResult = (result: StandardSchemaV1.Result<unknown>): EncodedEvent => {
-    if (result.issues !== undefined) throw invalidValue(what, result.issues);
+    if (result.issues !== undefined) throw invalidValue(what(), result.issues);
     return encodeData(type, result.value, metadata, spec, what);
   };
   const result = schema['~standard'].validate(data);
   if (!isPromise(result)) return encodeResult(result);
   result.then(undefined, () => undefined);
   // validated again on a copy: the caller may change the data while they are being validated
-  const copy = data === undefined ? data : encodeValue(data, () => what, { schemaVersion }).value;
+  const copy = data === undefined ? data : encodeValue(data, what, { schemaVersion }).value;
   const encoded = Promise.resolve(schema['~standard'].validate(copy)).then(encodeResult);
   // handled here too: another event of the same call may throw first
   encoded.catch(() => undefined);
@@ -105,14 +124,13 @@ function encodeData(
   type: string,
   data: unknown,
   metadata: EventMetadata | undefined,
-  { schemaVersion }: ResolvedEvent,
-  what: string,
+  spec: ResolvedEvent,
+  what: () => string,
 ): EncodedEvent {
-  const record = { type, ...(data !== undefined && { data }), ...(metadata !== undefined && { metadata }) };
-  const { text, value } = encodeValue(record, () => what, { schemaVersion });
-  assertWithin('valueBytesMax', text, what);
-  const { metadata: _, ...event } = value as AnyEvent & { readonly metadata?: EventMetadata };
-  return { stored: new EncodedJson(text), event: Object.freeze(event), metadata, schemaVersion };
+  const event = eventOf(type, data);
+  const encoded = encodeValue(metadata === undefined ? event : { ...event, metadata }, what, spec);
+  assertWithin('valueBytesMax', encoded.text, what);
+  return new EncodedEvent(encoded, metadata, spec.schemaVersion);
 }
 
 /**
@@ -149,12 +167,17 @@ export const recordedEvents = (
   rows: StreamRows,
   { before, events, commit: { version: rowVersion, time: recordedAt } }: AppendedEvents,
 ): readonly Recorded<AnyEvent>[] =>
-  events.map((event, index) =>
-    recorded(event, rows, { version: before + index + 1, rowVersion, recordedAt }),
+  events.map(({ event: { type, data }, metadata, schemaVersion }, index) =>
+    recorded({ schemaVersion, type, data, metadata }, data, rows, {
+      version: before + index + 1,
+      rowVersion,
+      recordedAt,
+    }),
   );
 
 function recorded(
-  { event: { type, data }, metadata: own, schemaVersion }: Omit<EncodedEvent, 'stored'>,
+  { type, metadata: own, schemaVersion }: StoredEvent,
+  data: unknown,
   rows: StreamRows,
   { version, rowVersion, recordedAt: at }: EventPosition,
 ): Recorded<AnyEvent> {
@@ -180,28 +203,43 @@ function recorded(
  * Decodes the event of a row. Returns a promise only when a schema validates converted data
  * asynchronously. `EVENT_UNKNOWN_TYPE` or `EVENT_UNREADABLE`, with stream and version.
  */
-export function decodeEvent(
+export function decodeRecorded(
   rows: StreamRows,
   version: number,
   row: Row,
 ): Recorded<AnyEvent> | Promise<Recorded<AnyEvent>> {
-  const { schemaVersion, type, data, metadata } = parseEvent(rows, version, row);
+  const stored = parseEvent(rows, version, row);
+  const data = currentData(rows, version, stored);
   const at = { version, rowVersion: row.version, recordedAt: row.updatedAt };
+  return isPromise(data)
+    ? Promise.resolve(data).then((current) => recorded(stored, current, rows, at))
+    : recorded(stored, data, rows, at);
+}
+
+/** The same without what only readers need: for a fold. */
+export function decodeEvent(rows: StreamRows, version: number, row: Row): AnyEvent | Promise<AnyEvent> {
+  const stored = parseEvent(rows, version, row);
+  const data = currentData(rows, version, stored);
+  return isPromise(data)
+    ? Promise.resolve(data).then((current) => eventOf(stored.type, current))
+    : eventOf(stored.type, data);
+}
+
+const eventOf = (type: string, data: unknown): AnyEvent => (data === undefined ? { type } : { type, data });
+
+/** The data in the form of the current schemaVersion. */
+function currentData(rows: StreamRows, version: number, stored: StoredEvent): unknown {
+  const { type, schemaVersion, data } = stored;
   const spec = rows.definition.events.get(type);
   if (spec === undefined) {
     const known = [...rows.definition.events.keys()].join(', ');
     const message = `Event ${version} of ${rows.name} has the type '${type}', which this program does not know; it knows ${known}.`;
     throw streamError('EVENT_UNKNOWN_TYPE', message, { stream: rows.path, version, type });
   }
-  if (schemaVersion === spec.schemaVersion)
-    return recorded({ event: eventOf(type, data), metadata, schemaVersion }, rows, at);
-  const converted = upcastData(rows, version, type, spec, schemaVersion, data);
-  const record = (current: unknown): Recorded<AnyEvent> =>
-    recorded({ event: eventOf(type, current), metadata, schemaVersion }, rows, at);
-  return isPromise(converted) ? Promise.resolve(converted).then(record) : record(converted);
+  return schemaVersion === spec.schemaVersion
+    ? data
+    : upcastData(rows, version, type, spec, schemaVersion, data);
 }
-
-const eventOf = (type: string, data: unknown): AnyEvent => (data === undefined ? { type } : { type, data });
 
 interface StoredEvent {
   readonly schemaVersion: number;

@@ -3,6 +3,12 @@ import type { Row, ScannedRow, ScanRange } from '@kvent/key-value-storage/provid
 import { readHead, type Head } from '../rows/head.js';
 import { corrupt, numbersIn, versionKey, type StreamRows } from '../rows/stream-rows.js';
 
+/**
+ * The maximum of events of a page. `pageBytesMax` bounds it too, so memory stays constant; most
+ * streams are one page, and so one round trip.
+ */
+export const pageEvents = 1_000;
+
 /** The events of a range of versions; without `to` up to the last. */
 export const eventRange = (
   rows: StreamRows,
@@ -16,8 +22,12 @@ export const eventRange = (
   limit,
 });
 
-/** The version of a scanned event. */
-export function versionIn(rows: StreamRows, { key }: ScannedRow): number {
+/**
+ * The version of a scanned event. `likely`: the version at this position when none is missing, so
+ * that most keys are compared and not decoded.
+ */
+export function versionIn(rows: StreamRows, { key }: ScannedRow, likely: number): number {
+  if (likely > 0 && key === versionKey(likely)) return likely;
   const [version] = numbersIn(key) ?? [];
   if (version === undefined) throw corrupt({ ...rows.rangeOf('event'), key }, 'Kvent did not write its key');
   return version;

@@ -1,18 +1,18 @@
 /**
- * Loads a stream. One round trip reads the head, the newest snapshot and the last events. Events
- * between the snapshot and these are read page by page. The head states the version of the stream,
+ * Loads a stream. One round trip reads the head, the newest snapshot and a page of events; the
+ * events that are still missing are read page by page. The head states the version of the stream,
  * so a missing event is a concurrent deletion or damage, never the end of the stream.
  */
-import type { Address, ReadResult, Row, ScannedRow } from '@kvent/key-value-storage/provider';
+import type { Address, ReadResult, Row, ScannedRow, ScanRange } from '@kvent/key-value-storage/provider';
 import { isPromise } from '@kvent/key-value-storage/internal';
-import type { AnyEvent } from '../definition/stream-definition.js';
+import type { AnyEvent, ResolvedStream } from '../definition/stream-definition.js';
 import { streamError } from '../definition/stream-errors.js';
 import type { StreamObserver } from '../definition/stream-observer.js';
 import { headIn, type Head } from '../rows/head.js';
 import type { StreamRows } from '../rows/stream-rows.js';
 import { newestSnapshot, snapshotsUpTo, type Snapshot } from '../snapshots/newest-snapshot.js';
 import { decodeEvent } from './event-codec.js';
-import { eventRange, missingEventError, versionIn } from './event-rows.js';
+import { eventRange, missingEventError, pageEvents, versionIn } from './event-rows.js';
 import { evolve, initialOf } from './fold.js';
 
 /**
@@ -23,8 +23,8 @@ const tailMargin = 28;
  * The maximum of events that the first round trip reads. More would slow down loads that need few.
  */
 const tailMax = 128;
-/** Events of a page: a page of the largest events stays small, and few round trips are needed. */
-const pageEvents = 500;
+/** Types without automatic snapshots of which a load has found a snapshot. */
+const snapshotFound = new WeakSet<ResolvedStream>();
 
 export interface LoadOptions {
   readonly observer: StreamObserver;
@@ -58,14 +58,10 @@ export interface LoadResult extends HeadRead {
 export async function loadStream(rows: StreamRows, options: LoadOptions): Promise<LoadResult> {
   const { access } = rows;
   const { atVersion, extraReads = [], signal, observer } = options;
-  const { every = tailMax } = rows.definition.snapshot;
-  const tail = Math.min(every + tailMargin, tailMax);
+  const range = firstPage(rows, atVersion);
   const [result, [snapshots, events]] = await Promise.all([
     access.read([rows.head, ...extraReads], { signal }),
-    access.scan(
-      [snapshotsUpTo(rows, atVersion), { ...eventRange(rows, 1, atVersion, tail), reverse: true }],
-      { signal },
-    ),
+    access.scan([snapshotsUpTo(rows, atVersion), range], { signal }),
   ]);
   const read = headReadOf(rows, result);
   const { head } = read;
@@ -75,7 +71,22 @@ export async function loadStream(rows: StreamRows, options: LoadOptions): Promis
   const end = atVersion ?? head.version;
   const snapshot =
     end === 0 ? undefined : await newestSnapshot(rows, snapshots.rows[0], end, { observer, signal });
-  return await replay(rows, read, end, snapshot, events.rows.toReversed(), options);
+  if (snapshot !== undefined) snapshotFound.add(rows.definition);
+  const page = range.reverse === true ? events.rows.toReversed() : events.rows;
+  return await replay(rows, read, end, snapshot, page, options);
+}
+
+/**
+ * The last events of a type with snapshots. Others are folded from the first event on, so most of
+ * their loads are one page.
+ */
+function firstPage(rows: StreamRows, atVersion: number | undefined): ScanRange {
+  const { definition } = rows;
+  const { every } = definition.snapshot;
+  if (every === undefined && !snapshotFound.has(definition))
+    return eventRange(rows, 1, atVersion, pageEvents);
+  const tail = Math.min((every ?? tailMax) + tailMargin, tailMax);
+  return { ...eventRange(rows, 1, atVersion, tail), reverse: true };
 }
 
 /** Continues from a known state up to the head, as a session does after a conflict. */
@@ -90,11 +101,11 @@ async function replay(
   read: HeadRead,
   end: number,
   from: Snapshot | undefined,
-  tail: readonly ScannedRow[],
+  page: readonly ScannedRow[],
   options: LoadOptions,
 ): Promise<LoadResult> {
   const replay = new Replay(rows, from, options.signal);
-  if (await replay.upTo(end, tail)) {
+  if (await replay.upTo(end, page)) {
     const { version, state, replayed } = replay;
     return { ...read, version, state, replayed, snapshotVersion: from?.version ?? 0 };
   }
@@ -142,17 +153,19 @@ class Replay {
   }
 
   /**
-   * Folds up to a version: the events before `tail`, those of `tail`, and those after it. Returns
+   * Folds up to a version: the events before `page`, those of `page`, and those after it. Returns
    * false when an event is missing.
    */
-  async upTo(end: number, tail: readonly ScannedRow[]): Promise<boolean> {
-    const useful = tail
-      .map((row) => ({ row, version: versionIn(this.#rows, row) }))
-      .filter(({ version }) => version > this.version && version <= end);
-    const first = useful[0]?.version;
-    if (first !== undefined && !(await this.#readUpTo(first - 1))) return false;
-    for (const { row, version } of useful) {
-      const folded = this.#fold(version, row.row);
+  async upTo(end: number, page: readonly ScannedRow[]): Promise<boolean> {
+    let likely = 0;
+    let isFirst = true;
+    for (const scanned of page) {
+      const version = versionIn(this.#rows, scanned, likely);
+      likely = version + 1;
+      if (version <= this.version || version > end) continue;
+      if (isFirst && !(await this.#readUpTo(version - 1))) return false;
+      isFirst = false;
+      const folded = this.#fold(version, scanned.row);
       if (!(isPromise(folded) ? await folded : folded)) return false;
     }
     return await this.#readUpTo(end);
@@ -163,7 +176,7 @@ class Replay {
     const range = eventRange(this.#rows, this.version + 1, end, pageEvents);
     for await (const page of this.#rows.access.scanPages(range, { signal: this.#signal })) {
       for (const scanned of page.rows) {
-        const folded = this.#fold(versionIn(this.#rows, scanned), scanned.row);
+        const folded = this.#fold(versionIn(this.#rows, scanned, this.version + 1), scanned.row);
         if (!(isPromise(folded) ? await folded : folded)) return false;
       }
     }

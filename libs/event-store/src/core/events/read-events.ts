@@ -3,18 +3,23 @@
  * constant.
  */
 import type { CallOptions } from '@kvent/key-value-storage/core';
-import { invalidOption, throwIfAborted, type ScannedRow } from '@kvent/key-value-storage/provider';
+import {
+  invalidOption,
+  throwIfAborted,
+  type ScannedRow,
+  type ScanPage,
+  type ScanRange,
+} from '@kvent/key-value-storage/provider';
 import { assertOptions, inspect, outOfRange } from '@kvent/key-value-storage/internal';
 import type { EventRange, Recorded } from '../definition/event-stream.js';
 import { assertRequestedVersion, type AnyEvent } from '../definition/stream-definition.js';
 import { readHead } from '../rows/head.js';
 import { deletedError } from '../rows/stream-conflicts.js';
 import type { StreamRows } from '../rows/stream-rows.js';
-import { decodeEvent } from './event-codec.js';
-import { assertDeleted, eventRange, versionIn } from './event-rows.js';
+import { decodeRecorded } from './event-codec.js';
+import { assertDeleted, eventRange, pageEvents, versionIn } from './event-rows.js';
 
 type Range = EventRange & CallOptions;
-const pageEvents = 200;
 
 /**
  * `OUT_OF_RANGE` for a number that is no version, and for a range that starts after its end;
@@ -34,36 +39,57 @@ export function assertEventRange(range: Range): void {
 export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerator<Recorded<AnyEvent>> {
   const { from = 1, to, reverse = false, limit = Number.POSITIVE_INFINITY, signal } = range;
   throwIfAborted('read', signal);
-  let left = limit;
-  const scan = async (low: number, high: number | undefined): Promise<readonly ScannedRow[]> => {
-    const pageRange = { ...eventRange(rows, low, high, Math.min(left, pageEvents)), reverse };
-    const [page] = await rows.access.scan([pageRange], { signal });
-    return page.rows;
-  };
-  const [head, first] = await Promise.all([readHead(rows, signal), scan(from, to)]);
+  const { access } = rows;
+  const scanRange = (low: number, high: number | undefined): ScanRange => ({
+    ...eventRange(rows, low, high, Math.min(limit, pageEvents)),
+    reverse,
+  });
+  const [head, [first]] = await Promise.all([
+    readHead(rows, signal),
+    access.scan([scanRange(from, to)], { signal }),
+  ]);
   if (head.kind === 'deleted') throw deletedError(rows);
-  let [low, high] = [from, Math.min(to ?? head.version, head.version)];
-  const eventsOf = (page: readonly ScannedRow[]) =>
-    page
-      .map((row) => ({ row, version: versionIn(rows, row) }))
-      .filter(({ version }) => version >= low && version <= high);
+  let [low, high] = boundsOf(range, head.version);
   const next = (): number => (reverse ? high : low);
-  let events = eventsOf(first);
-  // the first page may have been read before the head
-  if (events[0]?.version !== next()) events = [];
-  while (low <= high && left > 0) {
-    if (events.length === 0) events = eventsOf(await scan(low, high));
-    if (events.length === 0) await throwMissing(rows, next(), signal);
-    for (const { row, version } of events) {
-      if (version !== next()) await throwMissing(rows, next(), signal);
+  let page = rowsFrom(rows, next(), first.rows);
+  let pages: AsyncIterator<ScanPage> | undefined;
+  while (low <= high) {
+    for (const scanned of page) {
+      const version = next();
+      if (versionIn(rows, scanned, version) !== version) await throwMissing(rows, version, signal);
       throwIfAborted('read', signal);
-      yield await decodeEvent(rows, version, row.row);
-      left -= 1;
+      yield decodeRecorded(rows, version, scanned.row);
       if (reverse) high -= 1;
       else low += 1;
+      if (low > high) return;
     }
-    events = [];
+    pages ??= access.scanPages(scanRange(low, high), { signal });
+    const { value, done } = await pages.next();
+    if (done === true) return await throwMissing(rows, next(), signal);
+    page = (value as ScanPage).rows;
   }
+}
+
+/**
+ * The first and the last version to read. Versions are consecutive, so a limit is a bound as well.
+ */
+function boundsOf(
+  { from = 1, to = Number.POSITIVE_INFINITY, reverse, limit = Number.POSITIVE_INFINITY }: Range,
+  version: number,
+): [number, number] {
+  const last = Math.min(to, version);
+  return reverse === true
+    ? [Math.max(from, last - limit + 1), last]
+    : [from, Math.min(last, from + limit - 1)];
+}
+
+/**
+ * The rows of a first page from a version on. None where it was read before the head and does not
+ * have that version; before it are events that are newer than the head.
+ */
+function rowsFrom(rows: StreamRows, version: number, scanned: readonly ScannedRow[]): readonly ScannedRow[] {
+  const index = scanned.findIndex((row) => versionIn(rows, row, version) === version);
+  return index === -1 ? [] : scanned.slice(index);
 }
 
 /** An event is missing: the stream was deleted since, or is damaged. */
