@@ -158,7 +158,7 @@ describe('events of a stream', () => {
     });
     const notes = stream(Trimmed);
     const { state } = await notes.transact('a', () => [
-      { type: 'noted', data: { text: '  fine ' } as never },
+      { type: 'noted', data: { text: '  fine ' } },
     ]);
     expect(state).toEqual(['fine 3']);
     expect((await notes.load('a')).state).toEqual(state);

@@ -52,7 +52,7 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
   let [low, high] = boundsOf(range, head.version);
   const next = (): number => (reverse ? high : low);
   let page = rowsFrom(rows, next(), first.rows);
-  let pages: AsyncIterator<ScanPage> | undefined;
+  let pages: AsyncGenerator<ScanPage, void, undefined> | undefined;
   while (low <= high) {
     for (const scanned of page) {
       const version = next();
@@ -64,9 +64,9 @@ export async function* readEvents(rows: StreamRows, range: Range): AsyncGenerato
       if (low > high) return;
     }
     pages ??= access.scanPages(scanRange(low, high), { signal });
-    const { value, done } = await pages.next();
-    if (done === true) return await throwMissing(rows, next(), signal);
-    page = (value as ScanPage).rows;
+    const following = await pages.next();
+    if (following.done === true) return await throwMissing(rows, next(), signal);
+    page = following.value.rows;
   }
 }
 
