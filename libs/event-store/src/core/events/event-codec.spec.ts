@@ -157,9 +157,7 @@ describe('events of a stream', () => {
       evolve: (texts, { data: { text, stars } }) => [...texts, `${text} ${stars}`],
     });
     const notes = stream(Trimmed);
-    const { state } = await notes.transact('a', () => [
-      { type: 'noted', data: { text: '  fine ' } },
-    ]);
+    const { state } = await notes.transact('a', () => [{ type: 'noted', data: { text: '  fine ' } }]);
     expect(state).toEqual(['fine 3']);
     expect((await notes.load('a')).state).toEqual(state);
     const error = await errorOf(() =>
