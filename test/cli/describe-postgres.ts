@@ -48,7 +48,7 @@ function copies(): void {
   it('copies the demo data of the shop in both directions, with equal hashes and unchanged etags', async () => {
     const directory = workspace.path('data');
     const app = await openStorefront(
-      { description: 'under test', create: () => new JsonFileProvider({ directory }) },
+      { kind: 'JSON file', description: 'under test', create: () => new JsonFileProvider({ directory }) },
       false,
     );
     await app.close();

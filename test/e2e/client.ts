@@ -19,7 +19,12 @@ export class Client {
 
   /** A client of the same shop with the header of this tenant. */
   as(tenant: string): Client {
-    return new Client(this.#address, { ...this.#headers, 'X-Tenant-Id': tenant });
+    return this.with({ 'X-Tenant-Id': tenant });
+  }
+
+  /** A client of the same shop with more headers. */
+  with(headers: HeaderFields): Client {
+    return new Client(this.#address, { ...this.#headers, ...headers });
   }
 
   get(path: string, headers?: HeaderFields): Promise<Answer> {

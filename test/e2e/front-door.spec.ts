@@ -10,7 +10,7 @@ onEachStorage('The root of the shop', (shop) => {
       name: 'Storefront',
       tenants: ['acme', 'globex'],
       docs: '/docs',
-      storage: 'under test',
+      storage: 'memory',
     });
     const { try: steps } = body as { try: { command: string }[] };
     expect(steps[0]?.command).toBe(`curl -i localhost:${shop.port}/products/mug -H 'X-Tenant-Id: acme'`);
@@ -22,13 +22,12 @@ onEachStorage('The root of the shop', (shop) => {
     expect(text).not.toContain('evil');
   });
 
-  it('reports health, the storage and its features', async () => {
+  it('reports health and the features of the storage, and neither its address nor its user', async () => {
     const { status, body } = await shop.client.get('/health');
     expect(status).toBe(200);
-    expect(body).toMatchObject({
+    expect(body).toEqual({
       status: 'ok',
-      storage: expect.any(String),
-      features: { shared: shop.subject.shared },
+      features: expect.objectContaining({ shared: shop.subject.shared }),
     });
   });
 
@@ -151,6 +150,7 @@ const addresses = [
   'GET /health',
   'GET /tenants',
   'PUT /tenants/{id}',
+  'POST /tenants/{id}/keys',
   'POST /products',
   'GET /products',
   'GET /products/{sku}',

@@ -19,16 +19,19 @@ export interface ShopOptions {
   readonly clock?: Clock | undefined;
   /** The connection to the bank. */
   readonly bankTransport?: BankTransport | undefined;
+  /** Then every caller needs a key. */
+  readonly adminKey?: string | undefined;
 }
 
 export async function openShop(
   storage: Pick<TemporaryStorage, 'openProvider'>,
-  { clock, bankTransport: line }: ShopOptions = {},
+  { clock, bankTransport: line, adminKey }: ShopOptions = {},
 ): Promise<RunningShop> {
   const app = await openStorefront(
-    { description: 'under test', create: () => storage.openProvider(clock) },
+    { kind: 'memory', description: 'under test', create: () => storage.openProvider(clock) },
     ['fatal'],
     line,
+    adminKey,
   );
   const server: Server = await app.listen(0);
   // Node closes connections that were idle for five seconds. A request sent at that moment would

@@ -1,6 +1,8 @@
 import { Module, type DynamicModule, type MiddlewareConsumer, type NestModule } from '@nestjs/common';
 import { EventStoreModule } from '@kvent/event-store';
 import { KeyValueStorageModule, TenantMiddleware, type KeyValueStorage } from '@kvent/key-value-storage';
+import { AccessModule } from './access/access.module.js';
+import { ApiKeyMiddleware } from './access/api-key.middleware.js';
 import { CartsController } from './carts/carts.controller.js';
 import { CartsModule } from './carts/carts.module.js';
 import { CatalogueModule } from './catalogue/catalogue.module.js';
@@ -31,7 +33,7 @@ const retry = { attempts: 100, delayMsMax: 500, budgetMs: 15_000 };
   controllers: [WelcomeController, HealthController],
 })
 export class AppModule implements NestModule {
-  static on(storage: ChosenStorage, transport: BankTransport): DynamicModule {
+  static on(storage: ChosenStorage, transport: BankTransport, adminKey?: string): DynamicModule {
     return {
       module: AppModule,
       imports: [
@@ -41,6 +43,7 @@ export class AppModule implements NestModule {
           retry,
         }),
         EventStoreModule.forRoot({ metadata: eventMetadata }),
+        AccessModule.with(adminKey),
         OrdersModule.with(transport),
       ],
       providers: [{ provide: chosenStorageToken, useValue: storage }, CloseOnShutdown],
@@ -49,7 +52,7 @@ export class AppModule implements NestModule {
 
   configure(consumer: MiddlewareConsumer): void {
     consumer
-      .apply(TenantMiddleware)
+      .apply(ApiKeyMiddleware, TenantMiddleware)
       .forRoutes(ProductsController, CartsController, StockController, OrdersController);
   }
 }

@@ -21,7 +21,7 @@ try {
 }
 
 async function main(settings: Settings): Promise<void> {
-  const { port } = settings;
+  const { port, host } = settings;
   const storage = chooseStorage(settings.storage);
   const app = await open(storage, settings).catch((error: unknown) => {
     throw explainUnavailable(error, storage);
@@ -36,7 +36,7 @@ async function main(settings: Settings): Promise<void> {
     server.headersTimeout = 10_000;
     server.requestTimeout = 30_000;
     server.setTimeout(60_000);
-    await app.listen(port);
+    await app.listen(port, host);
     console.log(openingLines(portOf(server.address(), port), storage));
   } catch (error) {
     await app.close();
@@ -46,7 +46,7 @@ async function main(settings: Settings): Promise<void> {
 
 async function open(
   storage: ChosenStorage,
-  { fresh, logAll, bank, slowCardMs }: Settings,
+  { fresh, logAll, bank, slowCardMs, adminKey }: Settings,
 ): Promise<NestExpressApplication> {
   if (fresh) await resetDemo(storage);
   const transport = bank === 'unreliable' ? unreliableTransport(slowCardMs) : reliableTransport(slowCardMs);
@@ -54,6 +54,7 @@ async function open(
     storage,
     logAll ? ['verbose', 'debug', 'log', 'warn', 'error', 'fatal'] : new StartUpLogger(),
     transport,
+    adminKey,
   );
 }
 

@@ -6,6 +6,8 @@ describe('The settings', () => {
   it('are those of the demo by default', () => {
     const demo = {
       port: 3000,
+      host: '127.0.0.1',
+      adminKey: undefined,
       storage: undefined,
       bank: 'reliable',
       slowCardMs: 3_000,
@@ -17,9 +19,12 @@ describe('The settings', () => {
   });
 
   it('come from environment variables and arguments', () => {
+    const access = { HOST: '0.0.0.0', STOREFRONT_AUTH: 'keys', STOREFRONT_ADMIN_KEY: 'k'.repeat(20) };
     const bank = { STOREFRONT_BANK: 'unreliable', STOREFRONT_SLOW_CARD_MS: '3600000' };
     const expected = {
       port: 0,
+      host: '0.0.0.0',
+      adminKey: 'k'.repeat(20),
       storage: 'memory',
       bank: 'unreliable',
       slowCardMs: 3_600_000,
@@ -27,8 +32,17 @@ describe('The settings', () => {
       logAll: true,
     };
     expect(
-      settingsFrom({ PORT: '0', STOREFRONT_STORAGE: 'memory', ...bank, LOG: 'all' }, ['--fresh']),
+      settingsFrom({ PORT: '0', STOREFRONT_STORAGE: 'memory', ...bank, ...access, LOG: 'all' }, ['--fresh']),
     ).toEqual(expected);
+  });
+
+  it.each([
+    [{ HOST: 'a b' }, 'HOST'],
+    [{ STOREFRONT_AUTH: 'yes' }, 'STOREFRONT_AUTH'],
+    [{ STOREFRONT_AUTH: 'keys' }, 'STOREFRONT_ADMIN_KEY'],
+    [{ STOREFRONT_AUTH: 'keys', STOREFRONT_ADMIN_KEY: 'k'.repeat(19) }, 'STOREFRONT_ADMIN_KEY'],
+  ])('refuse %p, which names %s', (environment, name) => {
+    expect(() => settingsFrom(environment, [])).toThrow(new RegExp(name));
   });
 
   it.each(['http', '-1', '65536', '3000.5', ' 80'])('cannot be the port %p', (PORT) => {

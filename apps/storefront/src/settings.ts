@@ -4,6 +4,10 @@ import { SetupError } from './setup-error.js';
 
 export interface Settings {
   readonly port: number;
+  /** `HOST`: the address it listens on. Other machines reach it only where this is set. */
+  readonly host: string;
+  /** With `STOREFRONT_AUTH=keys`: `STOREFRONT_ADMIN_KEY`, the key of the administrator. */
+  readonly adminKey: string | undefined;
   /** `STOREFRONT_STORAGE`; see `storage.ts`. */
   readonly storage: string | undefined;
   /** `STOREFRONT_BANK=unreliable`: of three calls, one loses its request and one its response. */
@@ -24,6 +28,9 @@ export function settingsFrom(
   if (unknown !== undefined) throw new SetupError(`The only argument is --fresh; got ${unknown}.`);
   const {
     PORT: port,
+    HOST: host,
+    STOREFRONT_AUTH: auth,
+    STOREFRONT_ADMIN_KEY: adminKey,
     STOREFRONT_STORAGE: storage,
     STOREFRONT_BANK: bank,
     STOREFRONT_SLOW_CARD_MS: slow,
@@ -35,6 +42,8 @@ export function settingsFrom(
     throw new SetupError(`STOREFRONT_BANK must be "unreliable" or not set; got "${bank}".`);
   return {
     port: portFrom(port),
+    host: hostFrom(host),
+    adminKey: adminKeyFrom(auth, adminKey),
     storage,
     bank: bank === 'unreliable' ? bank : 'reliable',
     slowCardMs: slowCardMsFrom(slow),
@@ -48,6 +57,23 @@ function slowCardMsFrom(setting: string | undefined): number {
   if (/^\d{1,7}$/.test(setting) && Number(setting) <= 3_600_000) return Number(setting);
   throw new SetupError(
     `STOREFRONT_SLOW_CARD_MS must be a number of milliseconds from 0 to 3600000 (an hour); got "${setting}".`,
+  );
+}
+
+function hostFrom(setting: string | undefined): string {
+  if (setting === undefined || setting === '') return '127.0.0.1';
+  if (/^[\w.:-]+$/.test(setting)) return setting;
+  throw new SetupError(`HOST must be an address or a name of this machine; got "${setting}".`);
+}
+
+const adminKeyLengthMin = 20;
+
+function adminKeyFrom(auth: string | undefined, key: string | undefined): string | undefined {
+  if (auth === undefined || auth === '') return undefined;
+  if (auth !== 'keys') throw new SetupError(`STOREFRONT_AUTH must be "keys" or not set; got "${auth}".`);
+  if (key !== undefined && key.length >= adminKeyLengthMin) return key;
+  throw new SetupError(
+    `STOREFRONT_AUTH=keys needs STOREFRONT_ADMIN_KEY, a secret of at least ${adminKeyLengthMin} characters: openssl rand -hex 32`,
   );
 }
 

@@ -5,7 +5,9 @@ import { JsonFileProvider, MemoryProvider, type StorageProvider } from '@kvent/k
 import { SetupError } from './setup-error.js';
 
 export interface ChosenStorage {
-  /** A description for the user, without a password. */
+  /** What it is, for every client of the shop. */
+  readonly kind: 'memory' | 'JSON file' | 'Postgres';
+  /** A description for the operator, without a password. */
   readonly description: string;
   /** Whether it belongs to the demo: then `--fresh` may empty it. */
   readonly isOwn?: boolean;
@@ -30,10 +32,15 @@ const ownSchema = 'storefront';
  */
 export function chooseStorage(setting: string | undefined): ChosenStorage {
   if (setting === 'memory')
-    return { description: 'memory (gone when it stops)', create: () => new MemoryProvider() };
+    return {
+      kind: 'memory',
+      description: 'memory (gone when it stops)',
+      create: () => new MemoryProvider(),
+    };
   if (/^postgres(ql)?:/i.test(setting ?? '')) return postgresAt(setting as string);
   const directory = directoryFrom(setting === undefined || setting === '' ? ownDirectory : setting);
   return {
+    kind: 'JSON file',
     description: `JSON file ${directory} (durable, one process)`,
     isOwn: resolve(directory) === resolve(ownDirectory),
     directory,
@@ -60,6 +67,7 @@ function postgresAt(url: string): ChosenStorage {
   const host = socket === undefined ? parsed.host : '';
   const place = `${parsed.username === '' ? '' : `${parsed.username}@`}${host}${parsed.pathname}${socket === undefined ? '' : `?host=${socket}`}`;
   return {
+    kind: 'Postgres',
     description: `Postgres ${place} (durable, any number of processes)`,
     isOwn: true,
     whenUnavailable: (why) =>

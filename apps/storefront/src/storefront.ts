@@ -23,8 +23,9 @@ export async function openStorefront(
   storage: ChosenStorage,
   logger: LoggerService | LogLevel[] | false,
   transport: BankTransport = reliableTransport(),
+  adminKey?: string,
 ): Promise<NestExpressApplication> {
-  const app = await NestFactory.create<NestExpressApplication>(AppModule.on(storage, transport), {
+  const app = await NestFactory.create<NestExpressApplication>(AppModule.on(storage, transport, adminKey), {
     abortOnError: false,
     logger,
   });

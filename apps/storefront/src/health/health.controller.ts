@@ -13,8 +13,8 @@ export class HealthController {
   @ApiResponse({ status: 200, description: 'A read has succeeded.' })
   @ApiResponse({ status: 503, description: 'A read has failed; `code` is the reason.' })
   async health(@Res({ passthrough: true }) response: Response) {
-    const { status, name, ...more } = (await this.storage.isHealthy('storage')).storage;
+    const { status, ...more } = (await this.storage.isHealthy('storage')).storage;
     response.status(status === 'up' ? 200 : 503);
-    return { status: status === 'up' ? 'ok' : 'error', storage: name, ...more };
+    return { status: status === 'up' ? 'ok' : 'error', ...more };
   }
 }

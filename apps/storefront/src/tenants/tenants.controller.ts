@@ -1,7 +1,8 @@
-import { Controller, Get, Param, Put, Res } from '@nestjs/common';
+import { Controller, Get, Param, Put, Res, UseGuards } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { Response } from 'express';
 import { z } from 'zod';
+import { AdminGuard } from '../access/admin.guard.js';
 import { CheckedBody, CheckedQuery } from '../http/checked.js';
 import { answerPage, PageQuery, pageOf, pageRequest } from '../http/paging.js';
 import { TenantSchema } from './tenant.js';
@@ -11,6 +12,7 @@ const TenantBody = TenantSchema.omit({ id: true });
 
 @ApiTags('tenants')
 @Controller('tenants')
+@UseGuards(AdminGuard)
 export class TenantsController {
   constructor(private readonly tenants: TenantsService) {}
 

@@ -19,7 +19,7 @@ export class WelcomeController {
   welcome(@Req() request: Request) {
     return {
       name: 'Storefront',
-      storage: this.#storage.description,
+      storage: this.#storage.kind,
       tenants: demoShops.map(({ id }) => id),
       docs: '/docs',
       // Not the Host header: these lines are pasted into shells.

@@ -37,7 +37,7 @@ export function mayRunAgain(error: unknown): boolean {
 }
 
 /**
- * The assumption of a fast path did not hold, or a row that it creates exists: everything was undone.
+ * The assumption of a fast path did not hold, or a row that it creates exists: all was undone.
  */
 export function isFastPathFailure(error: unknown): boolean {
   const state = refusalOf(error);

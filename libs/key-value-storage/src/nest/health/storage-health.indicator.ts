@@ -9,7 +9,6 @@ import { StorageHost } from '../host/storage-host.js';
 /** The health of one provider. `code` is the reason when it is down. */
 export interface EngineHealth {
   readonly status: 'up' | 'down';
-  readonly name: string;
   readonly features: ProviderFeatures;
   readonly code?: string;
 }
@@ -24,8 +23,9 @@ const probe = { database: 'shared', container: 'state:health', entity: 'health',
 
 /**
  * A health indicator for Terminus 11 and 12: `this.health.check([() =>
- * this.storage.isHealthy('storage')])`. It reads one small row of each provider, and reports their
- * names and features. It does not load Terminus.
+ * this.storage.isHealthy('storage')])`. It reads one small row of each provider, and reports
+ * their features, but not their names: these may contain a user, a host and a table, and health
+ * checks are often public. It does not load Terminus.
  */
 @Injectable()
 export class StorageHealthIndicator {
@@ -67,7 +67,7 @@ export class StorageHealthIndicator {
 }
 
 async function healthOf(provider: StorageProvider, timeoutMs: number): Promise<EngineHealth> {
-  const { name, features } = provider;
+  const { features } = provider;
   const signal = AbortSignal.timeout(timeoutMs);
   try {
     await untilAborted(
@@ -76,15 +76,15 @@ async function healthOf(provider: StorageProvider, timeoutMs: number): Promise<E
       signal,
       provider.read([probe], { values: 'omit', signal }),
     );
-    return { status: 'up', name, features };
+    return { status: 'up', features };
   } catch (error) {
-    // no message: it may contain hosts and files, and health checks are often public
+    // no message: it may contain hosts and files
     const code =
       isStorageError(error) && error.code !== 'ABORTED'
         ? error.code
         : signal.aborted
           ? 'STORAGE_UNAVAILABLE'
           : 'UNKNOWN';
-    return { status: 'down', name, features, code };
+    return { status: 'down', features, code };
   }
 }

@@ -16,7 +16,7 @@ export interface TenancyOptions {
    * 400 `TENANT_MISSING`.
    */
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- requests of Express, Fastify, GraphQL and sockets differ
-  readonly resolve?: (request: any) => Awaitable<string | undefined>;
+  readonly resolve?: (request: any, storage: KeyValueStorage) => Awaitable<string | undefined>;
   /**
    * Called by TenantMiddleware and TenantInterceptor for each request. false: 404 `TENANT_UNKNOWN`.
    * @default every well-formed name is known

@@ -34,7 +34,7 @@ export async function tenantOf(
   const tenant =
     tenancy.resolve === undefined
       ? fromHeader(request, tenantHeaderOf(tenancy))
-      : await tenancy.resolve(request);
+      : await tenancy.resolve(request, storage);
   assertTenant(tenant);
   if (tenancy.isKnown !== undefined && (await tenancy.isKnown(tenant, storage)) !== true) {
     throw storageError('TENANT_UNKNOWN', `There is no tenant ${JSON.stringify(tenant)}.`, { tenant });
