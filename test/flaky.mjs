@@ -1,14 +1,15 @@
 #!/usr/bin/env node
 /**
- * Runs specs again and again while the machine is busy, and prints what failed: for tests that fail
+ * Runs specs repeatedly while the machine is busy, and prints what failed: to find tests that fail
  * by chance.
  *
- *   npm run flaky -- --runs 20 test/e2e twenty runs of one folder npm run flaky -- --load 4
- *   test/cli -- -w 1 four busy processes beside it; what follows the second `--` is for Jest npm
- *   run flaky -- --runs 1 --seed 7 test/faults the choices of a run whose seed was printed
+ * - `npm run flaky -- --runs 20 test/e2e`: twenty runs of one folder
+ * - `npm run flaky -- --load 4 test/cli -- -w 1`: with four busy processes; options after the
+ *   second `--` are for Jest
+ * - `npm run flaky -- --runs 1 --seed 7 test/faults`: repeats a run by its seed
  *
- * Each run has a seed of its own: the first one that of `--seed`, the others those that follow it.
- * Ends with 1 if anything has failed.
+ * Each run has its own seed: `--seed`, then the following numbers. Exits with 1 if a test has
+ * failed.
  */
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
@@ -17,10 +18,7 @@ import { beginRun, endRun } from './postgres/runs.mjs';
 import { root, runJest, wasInterrupted } from './run-jest.mjs';
 import { newSeed, seedFrom } from './seed.mjs';
 
-/**
- * Keeps one core busy in short pieces, so that it hears when the process that started it is gone,
- * and ends with it.
- */
+/** Keeps one core busy in short intervals, and ends when its parent disconnects. */
 const busyLoop = `
   process.on('disconnect', () => process.exit());
   (function work() { for (const end = Date.now() + 20; Date.now() < end; ); setImmediate(work); })();
@@ -34,7 +32,7 @@ if (typeof options === 'string') {
   process.exitCode = (await repeat(options)) ? 0 : 1;
 }
 
-/** What was asked for, or what is wrong with it. */
+/** The options, or a message about a wrong one. */
 function optionsOf(args) {
   const end = args.includes('--') ? args.indexOf('--') : args.length;
   const found = {
@@ -64,21 +62,21 @@ function optionsOf(args) {
   return found;
 }
 
-function countFrom(given, name, least) {
-  if (/^\d{1,4}$/.test(given) && Number(given) >= least) return Number(given);
+function countFrom(text, name, least) {
+  if (/^\d{1,4}$/.test(text) && Number(text) >= least) return Number(text);
   throw new Error(
-    `${name} is a whole number from ${least} to 9999; it is ${JSON.stringify(given.slice(0, 40))}.`,
+    `${name} must be a whole number from ${least} to 9999; got ${JSON.stringify(text.slice(0, 40))}.`,
   );
 }
 
-/** Whether every run was green. */
+/** Repeats the specs. Returns whether every run has passed. */
 async function repeat({ runs, load, seed: first = newSeed(), patterns, forJest }) {
   const busy = Array.from({ length: load }, () =>
     spawn(process.execPath, ['-e', busyLoop], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] }),
   );
   const files = new Map();
   const failures = new Map();
-  let green = true;
+  let passedAll = true;
   let done = 0;
   try {
     for (; done < runs && !wasInterrupted(); done += 1) {
@@ -93,37 +91,38 @@ async function repeat({ runs, load, seed: first = newSeed(), patterns, forJest }
         print(`  ${name}\n${indented(message)}`);
         failures.set(name, [...(failures.get(name) ?? []), seed]);
       }
-      green &&= failed.length === 0;
+      passedAll &&= failed.length === 0;
       if (files.size > 0) continue;
       done += 1;
-      break; // there is nothing to be run again
+      break; // no spec was found
     }
   } finally {
     for (const child of busy) child.kill('SIGKILL');
   }
   summarise(files, failures, done);
-  return green && !wasInterrupted();
+  return passedAll && !wasInterrupted();
 }
 
-/** One run of Jest, with a Postgres server of its own where it needs one. */
+/** One run of Jest, with its own Postgres server if a test needs one. */
 async function runOnce(seed, args, files) {
   const run = beginRun();
   const { code, output, report, leftOpen } = await runJest(args, { KVENT_SEED: String(seed) }, false);
   const left = await endRun(run).catch((error) => [String(error)]);
   const failed = (report?.testResults ?? []).flatMap(failuresOf);
-  const wrong = (message) => failed.push({ name: 'the run', message });
-  if (wasInterrupted()) wrong('interrupted');
-  else if (report === undefined) wrong(`Jest ended with ${code}:\n${output.slice(-4_000)}`);
-  else if (report.numTotalTests === 0 && failed.length === 0) wrong(`No test was found: ${args.join(' ')}`);
+  const addFailure = (message) => failed.push({ name: 'the run', message });
+  if (wasInterrupted()) addFailure('interrupted');
+  else if (report === undefined) addFailure(`Jest ended with ${code}:\n${output.slice(-4_000)}`);
+  else if (report.numTotalTests === 0 && failed.length === 0)
+    addFailure(`No test was found: ${args.join(' ')}`);
   else if (failed.length === 0 && leftOpen)
-    wrong('A test left a handle open (timer, socket, file, process).');
-  else if (failed.length === 0 && code !== 0) wrong(`Jest ended with ${code}:\n${output.slice(-4_000)}`);
-  for (const what of left) wrong(`left behind: ${what}`);
+    addFailure('A test left a handle open (timer, socket, file, process).');
+  else if (failed.length === 0 && code !== 0) addFailure(`Jest ended with ${code}:\n${output.slice(-4_000)}`);
+  for (const what of left) addFailure(`left behind: ${what}`);
   for (const result of report?.testResults ?? []) count(files, result);
   return { passed: report?.numPassedTests ?? 0, failed };
 }
 
-/** The tests of a file that failed; the file itself where it could not be run. */
+/** The failed tests of a file, or the file itself if it could not be run. */
 function failuresOf({ name, message, status, assertionResults }) {
   const file = relative(root, name);
   const tests = assertionResults.filter((test) => test.status === 'failed');
@@ -144,7 +143,7 @@ function count(files, { name, status, startTime, endTime }) {
   });
 }
 
-/** How often each file ran and failed, and how often each test failed, with the seeds. */
+/** Prints how often each file ran and failed, and how often each test failed, with the seeds. */
 function summarise(files, failures, runs) {
   print(`\n${'runs'.padStart(5)} ${'failed'.padStart(6)} ${'seconds each'.padStart(12)}  file`);
   for (const [file, { runs: ran, failed, ms }] of [...files].sort(

@@ -1,9 +1,8 @@
 /**
- * Starts Jest, or another script of Node, and answers how it ended. Shared by `run.mjs` and
- * `flaky.mjs`.
+ * Runs Jest, or another script of Node, and returns its outcome. Used by `run.mjs` and `flaky.mjs`.
  *
- * An interrupt (Ctrl+C, SIGTERM, SIGHUP) is passed on to the child that runs; after it nothing more
- * is started.
+ * An interrupt (Ctrl+C, SIGTERM, SIGHUP) is forwarded to the running child; afterwards no other
+ * child is started.
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
@@ -13,22 +12,22 @@ export const root = join(import.meta.dirname, '..');
 const results = join(root, '.tmp', `jest-${process.pid}.json`);
 const exitGraceMs = 30_000;
 /**
- * What Jest says of its own process. What it says of a worker that did not end within half a second
- * is no matter: a busy machine takes longer, and what tests leave open in a worker,
- * `environment.mjs` has found.
+ * The message of Jest about its own process. Its message about a worker that did not end within
+ * half a second is ignored: a busy machine takes longer, and `environment.mjs` finds what tests
+ * leave open in a worker.
  */
 const didNotExit = /did not exit \S+ seconds? after/;
 const interrupts = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 let interrupted = false;
 
-/** Whether somebody has ended this run. */
+/** Whether this run was interrupted. */
 export const wasInterrupted = () => interrupted;
 
 /**
- * Runs Jest with these arguments; `live` shows what it prints while it runs.
+ * Runs Jest with these arguments. `live` shows its output while it runs.
  *
- * `report` is Jest's own, `undefined` where Jest did not come far enough to write one. `leftOpen`:
- * Jest's process did not end by itself.
+ * `report` is the report of Jest, `undefined` if Jest wrote none. `leftOpen`: the process of Jest
+ * did not end by itself.
  */
 export async function runJest(args, env, live) {
   mkdirSync(join(root, '.tmp'), { recursive: true });
@@ -49,8 +48,8 @@ export async function runJest(args, env, live) {
 }
 
 /**
- * Runs a script of Node. `live` shows what it prints on stderr while it runs. Jest is ended when it
- * outlives its own report.
+ * Runs a script of Node. `live` shows its stderr while it runs. Jest is killed if it does not end
+ * after its report.
  */
 export function runScript(args, env, { live = false, isJest = false } = {}) {
   if (interrupted) return Promise.resolve({ code: 'interrupted', output: '' });
@@ -62,26 +61,26 @@ export function runScript(args, env, { live = false, isJest = false } = {}) {
     });
     let output = '';
     let watchdog;
-    const pass = (signal) => {
+    const forward = (signal) => {
       interrupted = true;
       child.kill(signal);
     };
-    for (const signal of interrupts) process.on(signal, pass);
-    const take = (chunk) => {
+    for (const signal of interrupts) process.on(signal, forward);
+    const collect = (chunk) => {
       output += chunk;
       if (isJest && watchdog === undefined && didNotExit.test(output))
         watchdog = setTimeout(() => child.kill('SIGKILL'), exitGraceMs);
     };
     child.stdout.setEncoding('utf8').on('data', (chunk) => {
-      if (!isJest) take(chunk); // Jest's own stdout is the JSON report
+      if (!isJest) collect(chunk); // the stdout of Jest is the JSON report
     });
     child.stderr.setEncoding('utf8').on('data', (chunk) => {
-      take(chunk);
+      collect(chunk);
       if (live) process.stdout.write(chunk);
     });
     child.on('close', (code, signal) => {
       clearTimeout(watchdog);
-      for (const each of interrupts) process.off(each, pass);
+      for (const each of interrupts) process.off(each, forward);
       resolve({ code: code ?? signal, output });
     });
   });

@@ -57,8 +57,9 @@ describe('docs/glossary.md', () => {
 describe('the banned words of the glossary', () => {
   const placesIn = (path: string, lines: readonly string[]): readonly string[] =>
     lines.flatMap((line, index) => {
-      // the tables of renames name what is gone
-      const [word] = banned.exec(path === 'CHANGELOG.md' ? line.replace(/`[^`]*`/g, '') : line) ?? [];
+      // the tables of renames name what is gone; 'nobody' in quotes is a user of the system
+      const text = path === 'CHANGELOG.md' ? line.replace(/`[^`]*`/g, '') : line.replace(/'nobody'/g, '');
+      const [word] = banned.exec(text) ?? [];
       return word === undefined ? [] : [`${path}:${index + 1}: ${word}`];
     });
 

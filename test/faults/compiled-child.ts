@@ -1,7 +1,7 @@
 /**
- * Children start a hundred times a minute here, and a loader that compiles as it goes costs most of
- * a second each time. So the sources that a child needs are stripped of their types once, into a
- * folder of their own; they keep their places, so their imports hold.
+ * Children start about a hundred times a minute, and a loader that compiles them takes most of a
+ * second each time. So the sources that a child needs are compiled once into a folder, with the
+ * same relative paths.
  */
 import { transformSync } from '@swc/core';
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ const folders = [`${library}/core`, `${library}/providers/json-file`, 'test/faul
 const doors = [`${library}/provider.ts`];
 
 export interface Compiled extends AsyncDisposable {
-  /** Where a file of `test/faults` is now. */
+  /** The compiled path of a file of `test/faults`. */
   path(name: string): string;
 }
 

@@ -1,8 +1,7 @@
 /**
  * The process that is killed: `node crash-child.js <directory> <steps of dropping>`. It opens the
- * directory, says what it found (`found {…}`), and writes as `crash-workload.ts` says until it
- * dies, one line on its standard output for each acknowledgement (pipes are written at once on
- * POSIX).
+ * directory, prints what it found (`found {…}`), and writes as described in `crash-workload.ts`
+ * until it is killed. It prints one line for each acknowledgement.
  */
 import { writeSync } from 'node:fs';
 import { versionSource, type CommitResult } from '../../libs/key-value-storage/src/provider.js';
@@ -18,25 +17,24 @@ import {
   groupBatch,
   groups,
   inspect,
-  rivals,
-  settle,
+  callersPerGroup,
+  progressAfter,
   unchanged,
 } from './crash-workload.js';
 import type { Address, Row } from '../../libs/key-value-storage/src/provider.js';
 
 const [, , directory = '', acknowledged = '0'] = process.argv;
-// at once and blocking: what a full pipe kept back would be lost with the process, and what was
-// acknowledged with it
-const say = (line: string): void => void writeSync(1, `${line}\n`);
+// Synchronous: a buffered line would be lost with the process.
+const print = (line: string): void => void writeSync(1, `${line}\n`);
 const nextVersion = versionSource();
 const provider = new JsonFileProvider({ directory });
 
 await provider.open();
 const found = await inspect(provider);
-say(`found ${JSON.stringify(found)}`);
+print(`found ${JSON.stringify(found)}`);
 await Promise.all([
   ...Array.from({ length: callers }, (_, caller) => count(caller)),
-  ...Array.from({ length: groups * rivals }, (_, rival) => countTogether(rival % groups)),
+  ...Array.from({ length: groups * callersPerGroup }, (_, counter) => countTogether(counter % groups)),
   fillAndDrop(),
 ]);
 
@@ -48,13 +46,13 @@ async function count(caller: number): Promise<void> {
       batchOf(caller, number, unchanged(counterOf(caller), row), version),
     ]);
     if (result?.outcome !== 'committed')
-      return complain(`caller ${caller} at ${number} in ${databaseOf(caller)}`, result);
-    say(`caller ${caller} ${number}`);
+      return reportFault(`caller ${caller} at ${number} in ${databaseOf(caller)}`, result);
+    print(`caller ${caller} ${number}`);
     row = { version, value: { kind: 'number', number: BigInt(number) }, updatedAt: result.time };
   }
 }
 
-/** Rivals: whoever is told of a conflict reads again. */
+/** Increments a shared row. After a conflict it reads again. */
 async function countTogether(group: number): Promise<void> {
   for (;;) {
     const row = await read(groupAddress(group));
@@ -62,23 +60,23 @@ async function countTogether(group: number): Promise<void> {
     const [result] = await provider.commit([
       groupBatch(group, number, unchanged(groupAddress(group), row), nextVersion()),
     ]);
-    if (result?.outcome === 'committed') say(`group ${group} ${number}`);
-    else if (result?.outcome !== 'conflict') return complain(`group ${group} at ${number}`, result);
+    if (result?.outcome === 'committed') print(`group ${group} ${number}`);
+    else if (result?.outcome !== 'conflict') return reportFault(`group ${group} at ${number}`, result);
     else if (result.actual === row?.version)
-      return complain(`group ${group} at ${number}: no conflict`, result);
+      return reportFault(`group ${group} at ${number}: no conflict`, result);
   }
 }
 
 async function fillAndDrop(): Promise<void> {
-  let step = settle({ ...found, dropping: Number(acknowledged) }, found).dropping;
+  let step = progressAfter({ ...found, dropping: Number(acknowledged) }, found).dropping;
   for (;;) {
     if (step % 2 === 0) {
       const [result] = await provider.commit([fillingBatch(step + 1, nextVersion())]);
-      if (result?.outcome !== 'committed') return complain(`filling ${step + 1}`, result);
+      if (result?.outcome !== 'committed') return reportFault(`filling ${step + 1}`, result);
     } else if (!(await provider.administration.drop(droppedDatabase)))
-      return complain(`dropping ${step + 1}`, undefined);
+      return reportFault(`dropping ${step + 1}`, undefined);
     step += 1;
-    say(`dropping ${step}`);
+    print(`dropping ${step}`);
   }
 }
 
@@ -86,9 +84,9 @@ async function read(address: Address): Promise<Row | undefined> {
   return (await provider.read([address])).rows[0];
 }
 
-/** Nothing may go wrong before the kill. */
-function complain(what: string, result: CommitResult | undefined): void {
-  const answer =
+/** Before the kill, every operation must succeed. */
+function reportFault(what: string, result: CommitResult | undefined): void {
+  const outcome =
     result?.outcome === 'failed' ? `${result.error.code}: ${result.error.message}` : JSON.stringify(result);
-  say(`wrong ${what}: ${answer}`);
+  print(`wrong ${what}: ${outcome}`);
 }

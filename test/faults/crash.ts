@@ -1,6 +1,6 @@
 /**
- * `npm run crash -- --rounds N [--seed S] [--lanes L]`: kills a real process while it writes, as
- * often as you like.
+ * `npm run crash -- --rounds N [--seed S] [--lanes L]`: kills a real process while it writes, N
+ * times.
  */
 import { parseArgs } from 'node:util';
 import { crashRounds } from './crash-rounds.js';
@@ -24,13 +24,13 @@ try {
     keep: true,
     onRound: (report) => {
       if (report.rounds % 20 === 0)
-        console.log(`${report.rounds} rounds, ${report.acknowledged} acknowledged writes, all there`);
+        console.log(`${report.rounds} rounds, ${report.acknowledged} acknowledged writes, all stored`);
     },
   });
   const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
   console.log(
-    `${rounds} rounds in ${seconds} s: ${acknowledged} acknowledged writes, none lost, no half batch. ` +
-      `${killedOpening} were killed before they had opened; the slowest opening took ${slowestOpenMs.toFixed(0)} ms.`,
+    `${rounds} rounds in ${seconds} s: ${acknowledged} acknowledged writes, none lost, no incomplete batch. ` +
+      `${killedOpening} were killed while they opened; the slowest opening took ${slowestOpenMs.toFixed(0)} ms.`,
   );
 } catch (error) {
   console.error((error as Error).message);

@@ -1,12 +1,12 @@
 /**
- * The oracle: what a database may hold, given what was asked of it and what was answered. It knows
- * nothing of files.
+ * The oracle: which rows a database may contain, given its operations and their results. It is
+ * independent of files.
  *
- * Operations of one database take effect in the order in which they were issued, so after a fault
- * it holds the effects of some first part of them: at least up to the last one that was
- * acknowledged, or that an answer rested on (law 2), at most all of them, never those that failed
- * with effect 'none'. Each part is replayed with `evaluateBatch`, which must give the answers that
- * were given; what is found must be one of the states.
+ * Operations of one database take effect in the order of their issue. So after a fault the database
+ * contains the effects of a prefix of them: at least up to the last acknowledged or read operation
+ * (law 2), and without those that failed with effect `none`. Each prefix is replayed with
+ * `evaluateBatch`, which must return the results that were given. The stored rows must equal one of
+ * the states.
  */
 import type { StorageProvider } from '../../libs/key-value-storage/src/core.js';
 import {
@@ -22,24 +22,24 @@ import {
 export type Work = Batch | 'drop';
 type Rows = ReadonlyMap<string, Row>;
 
-/** 'waiting': not answered, or in doubt. 'seen': an answer rested on it. */
-type Fate = 'waiting' | 'acknowledged' | 'seen' | 'none';
+/** `waiting`: no result yet, or in doubt. `observed`: its rows were read. */
+type State = 'waiting' | 'acknowledged' | 'observed' | 'none';
 
 interface Issued {
   readonly work: Work;
   readonly now: number;
-  readonly fate: Fate;
+  readonly fate: State;
   readonly result?: CommitResult | undefined;
 }
 
 const nameOf = ({ container, entity, key }: RowAddress): string => `${container}/${entity}/${key}`;
 
-/** What is known of one database. */
+/** The history of one database. */
 export class History {
   #settled: Rows = new Map();
   #issued: Issued[] = [];
 
-  /** For a second future of the same past. */
+  /** A copy that continues independently. */
   clone(): History {
     const copy = new History();
     copy.#settled = this.#settled;
@@ -48,47 +48,46 @@ export class History {
   }
 
   get inDoubt(): number {
-    return this.#issued.filter(({ fate }) => fate === 'waiting').length;
+    return this.#issued.filter(({ fate: state }) => state === 'waiting').length;
   }
 
-  /** Notes an operation before it is asked for; the answer notes what became of it. */
+  /** Records an operation before it is called. The returned function records its result. */
   issue(
     work: Work,
     now: number,
-  ): (fate: Exclude<Fate, 'waiting' | 'seen'> | 'unknown', result?: CommitResult) => void {
+  ): (state: Exclude<State, 'waiting' | 'observed'> | 'unknown', result?: CommitResult) => void {
     const index = this.#issued.push({ work, now, fate: 'waiting' }) - 1;
     const issued = this.#issued;
-    return (fate, result) => {
+    return (state, result) => {
       if (issued !== this.#issued) {
-        // A process that was robbed answers late: it may acknowledge only what its successor has
-        // found.
-        const there =
+        // A late result of a replaced process: it may acknowledge only what its successor found.
+        const isStored =
           work !== 'drop' && [...this.#settled.values()].some(({ version }) => version === work.version);
-        if (fate === 'acknowledged' && !there && result?.outcome !== 'conflict')
+        if (state === 'acknowledged' && !isStored && result?.outcome !== 'conflict')
           throw new Error('A write was acknowledged that the next process has not found.');
         return;
       }
-      if (fate !== 'unknown') issued[index] = { work, now, fate, result };
+      if (state !== 'unknown') issued[index] = { work, now, fate: state, result };
     };
   }
 
-  /** A row was answered: what wrote it is on disk. */
-  saw(row: Row): void {
+  /** Records that a row was read: its batch is on disk. */
+  observe(row: Row): void {
     const index = this.#issued.findIndex(({ work }) => work !== 'drop' && work.version === row.version);
     const issued = this.#issued[index];
-    if (issued?.fate === 'waiting') this.#issued[index] = { ...issued, fate: 'seen' };
+    if (issued?.fate === 'waiting') this.#issued[index] = { ...issued, fate: 'observed' };
     if (issued?.fate === 'none')
-      throw new Error(`A row was answered whose batch had failed without effect: version ${row.version}.`);
+      throw new Error(`A row was read whose batch failed with effect none: version ${row.version}.`);
   }
 
-  /** The rows as they are when nothing is in doubt: what a test builds its next batch on. */
+  /** The rows if all operations take effect, as the base of the next batch. */
   latest(): Rows {
     const state = this.#replay(this.#issued.length);
     if (typeof state === 'string') throw new Error(state);
     return state;
   }
 
-  /** The last acknowledgements are in doubt again: what they were written on is damaged. */
+  /** Marks the last operations as in doubt again, because their files are damaged. */
   doubt(count: number): void {
     const from = this.#issued.length - count;
     this.#issued = this.#issued.map((issued, index) =>
@@ -97,12 +96,13 @@ export class History {
   }
 
   /**
-   * Holds what was found against what may be there; from then on it is certain. Answers how many
-   * operations are not there.
+   * Compares the stored rows with the possible states, and takes them as the new base. Returns how
+   * many operations are missing.
    */
   settle(found: readonly RawRow[], now: number): number {
     const rows = new Map(found.map(({ row, ...address }) => [nameOf(address), row]));
-    const least = this.#issued.findLastIndex(({ fate }) => fate === 'acknowledged' || fate === 'seen') + 1;
+    const least =
+      this.#issued.findLastIndex(({ fate: state }) => state === 'acknowledged' || state === 'observed') + 1;
     const reasons: string[] = [];
     for (let length = this.#issued.length; length >= least; length -= 1) {
       const state = this.#replay(length);
@@ -115,24 +115,24 @@ export class History {
       }
       reasons.push(`  with ${length} of ${this.#issued.length} operations (${least} are certain): ${reason}`);
     }
-    throw new Error(`What is stored is none of the states that are possible:\n${reasons.join('\n')}`);
+    throw new Error(`The stored rows are none of the possible states:\n${reasons.join('\n')}`);
   }
 
-  /** The rows after the first operations, or which answer would have been another. */
+  /** The rows after the first `length` operations, or the result that would be different. */
   #replay(length: number): Rows | string {
     const rows = new Map(this.#settled);
-    for (const { work, now, fate, result } of this.#issued.slice(0, length)) {
-      if (fate === 'none') continue;
+    for (const { work, now, fate: state, result } of this.#issued.slice(0, length)) {
+      if (state === 'none') continue;
       if (work === 'drop') {
         rows.clear();
         continue;
       }
       const time = result?.outcome === 'committed' ? result.time : now;
-      const again = evaluateBatch(work, (address) => rows.get(nameOf(address)), time);
-      if (fate === 'acknowledged' && outcomeOf(again.result) !== outcomeOf(result)) {
-        return `answered was ${outcomeOf(result)}, but by what is stored before it, it is ${outcomeOf(again.result)}`;
+      const replayed = evaluateBatch(work, (address) => rows.get(nameOf(address)), time);
+      if (state === 'acknowledged' && outcomeOf(replayed.result) !== outcomeOf(result)) {
+        return `the result was ${outcomeOf(result)}, but on the rows before it, it is ${outcomeOf(replayed.result)}`;
       }
-      for (const { address, row } of again.effects) {
+      for (const { address, row } of replayed.effects) {
         if (row === undefined) rows.delete(nameOf(address));
         else rows.set(nameOf(address), row);
       }
@@ -141,7 +141,7 @@ export class History {
   }
 }
 
-/** The answer without its times: the commit's is checked on the rows. */
+/** The result without its times; the time of a commit is checked on the rows. */
 function outcomeOf(result: CommitResult | undefined): string {
   if (result?.outcome === 'conflict')
     return `conflict on ${nameOf(result.address)}, which is ${result.actual}`;
@@ -157,8 +157,8 @@ function difference(expected: Rows, found: Rows, now: number): string | undefine
     if (other === undefined) return `${name} is missing`;
     if (describe(row) !== describe(other)) return `${name} is ${describe(other)}, expected ${describe(row)}`;
   }
-  const more = [...found.keys()].find((name) => !expected.has(name));
-  return more === undefined ? undefined : `${more} is there, expected is nothing`;
+  const extra = [...found.keys()].find((name) => !expected.has(name));
+  return extra === undefined ? undefined : `${extra} is stored, expected nothing`;
 }
 
 function describe({ version, value, updatedAt, expiresAt, ttlMs }: Row): string {
@@ -171,7 +171,7 @@ function describe({ version, value, updatedAt, expiresAt, ttlMs }: Row): string 
   return `${version} ${value.kind} ${text.length > 60 ? `${text.slice(0, 30)}…(${text.length})…${text.slice(-30)}` : text} of ${updatedAt} until ${expiresAt} (${ttlMs})`;
 }
 
-/** Everything that a provider holds of a database. */
+/** All rows of a database. */
 export async function exported(provider: StorageProvider, database: string): Promise<readonly RawRow[]> {
   const rows: RawRow[] = [];
   for await (const row of provider.administration.export(database)) rows.push(row);

@@ -1,9 +1,8 @@
 /**
- * What is stored decays: torn last lines of every length, flipped bits, lost files, lines that
- * moved. Either the provider refuses to start with `STORAGE_CORRUPT`, names file and line and
- * touches nothing, or it holds exactly what was acknowledged (the damage hit nothing that counts),
- * or the damaged lines are a tail that nothing says was acknowledged: then they are cut off with a
- * warning. Never anything else.
+ * Damaged files: torn last lines of every length, flipped bits, missing files, moved lines. The
+ * provider must refuse to open with `STORAGE_CORRUPT`, name file and line, and change nothing; or
+ * have exactly the acknowledged rows; or, if the damage is at the end and may never have been
+ * acknowledged, cut it off with a warning.
  */
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { isStorageError } from '../../libs/key-value-storage/src/core.js';
@@ -15,30 +14,27 @@ import { SimulatedDisk } from './simulated-disk.js';
 
 const runSeed = seedOfRun();
 
-/** What a damaged directory did: refused, or opened with all, or opened with less and a warning. */
-type Verdict = 'refused' | 'whole' | 'cut off';
+/** The outcome of opening: refused, complete, or without the last lines and with a warning. */
+type Verdict = 'refused' | 'complete' | 'cut off';
 
 interface Image {
   readonly disk: SimulatedDisk;
   readonly scenario: Scenario;
 }
 
-/**
- * Files that hold rows, and what vouches for them; who owns the directory is told anew by each
- * process.
- */
+/** All files but the lock, which each process writes anew. */
 const dataFiles = (disk: SimulatedDisk): readonly string[] =>
   disk.files().filter((path) => !/lock/.test(path));
 const journals = (disk: SimulatedDisk): readonly string[] =>
   dataFiles(disk).filter((path) => /journal/.test(path) && disk.contentOf(path).length > 0);
 
-/** Everything that was on the machine, by file. */
+/** The content of every file. */
 const contents = (disk: SimulatedDisk): Map<string, string> =>
   new Map(dataFiles(disk).map((path) => [path, Buffer.from(disk.contentOf(path)).toString('base64')]));
 
 /**
- * Plays a few commits and ends the process as asked. `idle`: it had the time to say that all of it
- * is on disk.
+ * Commits a few batches and ends the process. When idle, it had time to record that all of them are
+ * on disk.
  */
 async function image(end: 'closed' | 'killed' | 'killed when idle', seed = runSeed): Promise<Image> {
   const machine = new Machine(new SimulatedDisk(seed));
@@ -46,7 +42,7 @@ async function image(end: 'closed' | 'killed' | 'killed when idle', seed = runSe
   await scenario.open();
   await scenario.commit('shared');
   await scenario.close();
-  await scenario.open(); // so that there is a snapshot beside the journal
+  await scenario.open(); // creates a snapshot beside the journal
   await scenario.commit('shared');
   await scenario.commit('shared');
   await scenario.commit('tenant:a');
@@ -60,8 +56,8 @@ async function image(end: 'closed' | 'killed' | 'killed when idle', seed = runSe
 let openings = 0;
 
 /**
- * The image with a change, opened. `inDoubt`: how many of the last commits of each database nothing
- * vouches for.
+ * Opens a changed copy of the image. `inDoubt`: how many of the last commits of each database the
+ * damage may have removed.
  */
 async function opened(
   { disk, scenario }: Image,
@@ -73,9 +69,9 @@ async function opened(
   change(copy);
   const before = contents(copy);
   const machine = new Machine(copy, { boot: 'another', knowsBoots: openings % 8 !== 0 });
-  const again = scenario.on(machine, 1);
+  const reopened = scenario.on(machine, 1);
   try {
-    await again.openDoubting(inDoubt);
+    await reopened.openDoubting(inDoubt);
   } catch (error) {
     if (!isStorageError(error, 'STORAGE_CORRUPT')) throw error;
     expect(error.place).toMatch(/\/data\/.+/);
@@ -83,29 +79,29 @@ async function opened(
     expect(contents(copy)).toEqual(before);
     return 'refused';
   }
-  const lost = again.lost;
-  if (lost > 0) expect(again.process.warnings.join('\n')).toMatch(/\/data\/.*journal/);
-  await again.commit('shared');
-  await again.close();
-  const last = again.on(again.machine.afterPowerCut(2), 2);
+  const lost = reopened.lost;
+  if (lost > 0) expect(reopened.process.warnings.join('\n')).toMatch(/\/data\/.*journal/);
+  await reopened.commit('shared');
+  await reopened.close();
+  const last = reopened.on(reopened.machine.afterPowerCut(2), 2);
   await last.open();
   await last.close();
-  return lost > 0 ? 'cut off' : 'whole';
+  return lost > 0 ? 'cut off' : 'complete';
 }
 
 const flip = (path: string, at: number, bit: number) => (disk: SimulatedDisk) => {
   const bytes = disk.contentOf(path).slice();
   bytes[at] = (bytes[at] as number) ^ (1 << bit);
-  disk.plant(path, bytes);
+  disk.replace(path, bytes);
 };
 
 const cutTo = (path: string, length: number) => (disk: SimulatedDisk) =>
-  disk.plant(path, disk.contentOf(path).slice(0, length));
+  disk.replace(path, disk.contentOf(path).slice(0, length));
 
 const edit = (path: string, change: (lines: string[]) => string[]) => (disk: SimulatedDisk) => {
   const text = disk.textOf(path);
   const lines = text.split('\n').slice(0, -1);
-  disk.plant(
+  disk.replace(
     path,
     Buffer.from(
       change(lines)
@@ -115,9 +111,9 @@ const edit = (path: string, change: (lines: string[]) => string[]) => (disk: Sim
   );
 };
 
-/** How often each verdict was given. */
+/** Counts the verdicts. */
 async function count(work: readonly (() => Promise<Verdict>)[]): Promise<Record<Verdict, number>> {
-  const verdicts = { refused: 0, whole: 0, 'cut off': 0 };
+  const verdicts = { refused: 0, complete: 0, 'cut off': 0 };
   for (const each of work) verdicts[await each()] += 1;
   return verdicts;
 }
@@ -133,41 +129,42 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     closed = await image('closed');
   });
 
-  it('opens undamaged images as they are', async () => {
-    for (const each of [killed, idle, closed]) expect(await opened(each, () => undefined, 0)).toBe('whole');
+  it('opens undamaged files completely', async () => {
+    for (const each of [killed, idle, closed])
+      expect(await opened(each, () => undefined, 0)).toBe('complete');
   });
 
-  it('cuts a torn last line off, whatever its length, with a warning, and goes on', async () => {
+  it('cuts off a torn last line of any length, with a warning, and continues', async () => {
     const path = lastJournal(killed.disk, 'shared');
     const text = killed.disk.textOf(path);
     const lastLine = text.lastIndexOf('\n', text.length - 2) + 1;
     const from = Buffer.byteLength(text.slice(0, lastLine));
     const to = killed.disk.contentOf(path).length;
-    // cut exactly where the line begins, it leaves no trace: that is what a process that died a
-    // little earlier would have left
+    // Cut exactly at its begin, the line leaves no trace: the same as if the process had been
+    // killed before it.
     for (let length = from + 1; length < to; length += 1) {
       const verdict = await withSeed(`${path} torn at ${length} of ${to}`, runSeed, () =>
         opened(killed, cutTo(path, length), 1),
       );
-      // without its line feed the last line is whole all the same, if the provider thinks so
+      // The provider may accept a last line without its line feed.
       if (length < to - 1) expect([length, verdict]).toEqual([length, 'cut off']);
     }
   }, 300_000);
 
-  it('cuts a last line off of which any part was never written (zeros)', async () => {
+  it('cuts off a last line of which a part was never written (zeros)', async () => {
     const path = lastJournal(killed.disk, 'shared');
     const bytes = killed.disk.contentOf(path);
     const from = bytes.lastIndexOf(10, bytes.length - 2) + 1;
     for (const offset of sweep(2, runSeed, { end: bytes.length - from })) {
       const at = from + offset;
-      const zeroed = (disk: SimulatedDisk): void => disk.plant(path, bytes.slice().fill(0, at));
+      const zeroed = (disk: SimulatedDisk): void => disk.replace(path, bytes.slice().fill(0, at));
       await withSeed(`${path} zeros from ${at}`, runSeed, () => opened(killed, zeroed, 1));
-      const hole = (disk: SimulatedDisk): void => disk.plant(path, bytes.slice().fill(0, from, at));
+      const hole = (disk: SimulatedDisk): void => disk.replace(path, bytes.slice().fill(0, from, at));
       await withSeed(`${path} zeros from ${from} to ${at}`, runSeed, () => opened(killed, hole, 1));
     }
   }, 300_000);
 
-  it('never answers wrong data after a bit was flipped, anywhere in any file: each fourth byte in a run, the seed says which', async () => {
+  it('never returns wrong data after a bit was flipped anywhere in any file (every fourth byte per run)', async () => {
     for (const [name, each, inDoubt] of [
       ['killed', killed, 1],
       ['idle', idle, 0],
@@ -191,14 +188,14 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     }
   }, 300_000);
 
-  // What the newest journal lost at its end without a trace is what a process that died a little
-  // earlier would have left: nobody can tell.
-  it('refuses when a file is gone or cut short', async () => {
+  // Except for the end of the newest journal: a missing end cannot be distinguished from an earlier
+  // kill.
+  it('refuses if a file is missing or cut short', async () => {
     for (const each of [idle, closed]) {
       const newest = [lastJournal(each.disk, 'shared'), lastJournal(each.disk, 'tenant')];
       for (const path of dataFiles(each.disk).filter((file) => !newest.includes(file))) {
         const bytes = each.disk.contentOf(path);
-        expect([path, await opened(each, (disk) => disk.plant(path, undefined), 0)]).toEqual([
+        expect([path, await opened(each, (disk) => disk.replace(path, undefined), 0)]).toEqual([
           path,
           'refused',
         ]);
@@ -212,7 +209,7 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     }
   }, 300_000);
 
-  it('refuses when any line feed before the end was damaged, whatever it became', async () => {
+  it('refuses if any line feed before the end was damaged', async () => {
     for (const each of [idle, closed]) {
       for (const path of journals(each.disk)) {
         const bytes = Buffer.from(each.disk.contentOf(path));
@@ -228,7 +225,7 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     }
   }, 300_000);
 
-  it('refuses when a journal is emptied that is the first of its database or has a snapshot, alone or with that', async () => {
+  it('refuses if a journal is emptied that is the first or has a snapshot, alone or with its snapshot', async () => {
     for (const each of [idle, closed]) {
       const { disk } = each;
       const first = journals(disk).filter(
@@ -249,7 +246,7 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     }
   }, 300_000);
 
-  it('refuses when a line is missing, twice there, or two lines changed places', async () => {
+  it('refuses if a line is missing or repeated, or two lines are swapped', async () => {
     for (const path of journals(idle.disk)) {
       const count = idle.disk.textOf(path).split('\n').length - 1;
       for (let line = 0; line < count; line += 1) {
@@ -273,23 +270,23 @@ describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () 
     }
   }, 300_000);
 
-  it("refuses one database's files in the place of another's", async () => {
+  it('refuses the files of one database in the folder of another', async () => {
     const move = (disk: SimulatedDisk): void => {
       const ours = dataFiles(disk).filter((path) => path.includes('shared'));
       const theirs = dataFiles(disk).filter((path) => path.includes('tenant'));
       for (const path of ours) {
         const other = theirs.find((each) => each.split('/').at(-1) === path.split('/').at(-1));
-        if (other !== undefined) disk.plant(path, disk.contentOf(other));
+        if (other !== undefined) disk.replace(path, disk.contentOf(other));
       }
     };
     await opened(idle, move, 0);
   });
 
-  it('cuts off what was never acknowledged and is no line at all', async () => {
+  it('cuts off bytes at the end that are no acknowledged line', async () => {
     const path = lastJournal(idle.disk, 'shared');
     for (const garbage of ['\0\0\0\0', 'x', '{', '{}\n', '{"n":1}\n', '\n', 'null\n']) {
       const append = (disk: SimulatedDisk): void =>
-        disk.plant(path, Buffer.concat([disk.contentOf(path), Buffer.from(garbage)]));
+        disk.replace(path, Buffer.concat([disk.contentOf(path), Buffer.from(garbage)]));
       await withSeed(`appended ${JSON.stringify(garbage)}`, runSeed, () => opened(idle, append, 0));
     }
   });

@@ -1,25 +1,24 @@
 /**
- * The n-th call of a kind fails, for every n over a whole life of the JSON file: without its
- * effect, with half of it, or with all of it. Of the calls that are many a run takes a part
- * (`sweep.ts`). Acknowledged writes are there after the process was started again, and after a
- * power cut at the end; no half batch; those in doubt are whole or absent; every failure has a
- * code, and none is called a conflict.
+ * The n-th call of a kind fails, for every n of a run of the JSON file: without its effect, with a
+ * part of it, or with all of it. Frequent calls are sampled (`sweep.ts`). Acknowledged writes are
+ * stored after a restart and after a power cut; no batch is incomplete; batches in doubt are
+ * complete or absent; every failure has a code, and none is reported as a conflict.
  */
 import { describe, expect, it } from '@jest/globals';
 import { Machine } from './machine.js';
 import { Scenario } from './scenario.js';
-import { seedOfRun, soaking, withSeed } from './seeded-random.js';
+import { seedOfRun, isSoak, withSeed } from './seeded-random.js';
 import { sweep } from './sweep.js';
 import { SimulatedDisk, type Call, type Fault } from './simulated-disk.js';
 
 const runSeed = seedOfRun();
 
-/** A whole life in which one call fails; answers whether it came to that. */
-async function livedWith(
+/** Runs the workload with one failing call. Returns whether the call was reached. */
+async function runWithFault(
   fault: Fault,
   seed: number,
 ): Promise<{ readonly struck: boolean; readonly failed: number }> {
-  // one of the two databases rests while the other is written to
+  // One of the two databases is always closed while the other is in use.
   const machine = new Machine(new SimulatedDisk(seed), { openJournalsMax: 1 });
   const scenario = new Scenario(machine, seed);
   machine.disk.fail(fault);
@@ -28,35 +27,32 @@ async function livedWith(
   for (const cut of [1, 2]) {
     const after = scenario.on(machine.afterPowerCut(seed + cut), seed);
     await after.open();
-    await after.look();
+    await after.verify();
   }
   return { struck, failed: scenario.failed };
 }
 
-/**
- * How many calls of a kind there are for each one that fails in a run; of the others all do, for a
- * life has few.
- */
+/** Of frequent calls, only one in so many fails per run. */
 const oneIn: Partial<Record<Call, number>> = { write: 2, sync: 2, read: 5, open: 5, close: 5 };
 
 /**
- * Every n there is, or one of so many; answers how many it took, and how many of them anybody
- * noticed.
+ * Fails every n-th call, or one in so many. Returns how many calls failed, and how many failures
+ * were reported.
  */
-async function everyN(fault: Omit<Fault, 'nth'>, one = 1): Promise<{ struck: number; noticed: number }> {
-  const seen = { struck: 0, noticed: 0 };
-  for (const before of sweep(one, runSeed)) {
+async function failEach(fault: Omit<Fault, 'nth'>, every = 1): Promise<{ struck: number; noticed: number }> {
+  const counts = { struck: 0, noticed: 0 };
+  for (const before of sweep(every, runSeed)) {
     const nth = before + 1;
     const { struck, failed } = await withSeed(
       `${fault.call} number ${nth} fails, effect ${fault.effect ?? 'none'}`,
       runSeed,
-      () => livedWith({ ...fault, nth }, runSeed),
+      () => runWithFault({ ...fault, nth }, runSeed),
     );
     if (!struck) break;
-    seen.struck += 1;
-    seen.noticed += failed > 0 ? 1 : 0;
+    counts.struck += 1;
+    counts.noticed += failed > 0 ? 1 : 0;
   }
-  return seen;
+  return counts;
 }
 
 describe(`the JSON file when a call fails (KVENT_SEED=${runSeed})`, () => {
@@ -84,22 +80,25 @@ describe(`the JSON file when a call fails (KVENT_SEED=${runSeed})`, () => {
   ];
 
   it.each(cases)('the n-th %s, effect %s, %s', async (call, effect = 'none', code) => {
-    const { struck, noticed } = await everyN({ call, effect, code }, oneIn[call]);
+    const { struck, noticed } = await failEach({ call, effect, code }, oneIn[call]);
     expect(struck).toBeGreaterThan(0);
-    // most of all of them; of every second one, as it happens to fall, a good part
-    if (call === 'write' || call === 'sync') expect(noticed).toBeGreaterThan(struck / (soaking ? 2 : 4));
+    // Most failures must be reported; a sample has fewer.
+    if (call === 'write' || call === 'sync') expect(noticed).toBeGreaterThan(struck / (isSoak ? 2 : 4));
   });
 
   it('writes of every shorter length', async () => {
     for (let bytes = 0; bytes < 300; bytes += 7) {
       await withSeed(`a write of ${bytes} bytes, then ENOSPC`, runSeed, () =>
-        livedWith({ call: 'write', nth: 12 + (bytes % 10), code: 'ENOSPC', effect: 'part', bytes }, runSeed),
+        runWithFault(
+          { call: 'write', nth: 12 + (bytes % 10), code: 'ENOSPC', effect: 'part', bytes },
+          runSeed,
+        ),
       );
     }
   });
 
   it('a disk that is full from the n-th write on', async () => {
-    const { struck } = await everyN({ call: 'write', code: 'ENOSPC', lasting: true }, 3);
+    const { struck } = await failEach({ call: 'write', code: 'ENOSPC', lasting: true }, 3);
     expect(struck).toBeGreaterThan(10);
   });
 

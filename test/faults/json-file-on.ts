@@ -1,31 +1,34 @@
-/**
- * The one place where the fault tests build the provider: on a disk, a clock and processes of their
- * own.
- */
+/** Creates the provider for all fault tests, on a simulated disk, clock and processes. */
 import type { Clock } from '../../libs/key-value-storage/src/core.js';
 import type { FileSystem } from '../../libs/key-value-storage/src/providers/json-file/disk/file-system.js';
 import { JsonFileProvider } from '../../libs/key-value-storage/src/providers/json-file/json-file-provider.js';
 
-interface Given {
+interface Setup {
   readonly directory: string;
   readonly fileSystem: FileSystem;
   readonly clock: Clock;
-  /** Which start of the machine this is. */
+  /** Identifies the start of the machine. */
   readonly boot: string;
   readonly pid: number;
   readonly isAlive: (pid: number) => boolean;
   /**
-   * Whether it can tell that processes of an earlier start of the machine are gone; else it waits
-   * until no beat has come for 3 s.
+   * Whether the provider can detect that processes of a former start have ended. Otherwise it waits
+   * until there was no heartbeat for 3 s.
    */
-  readonly knowsBoots?: boolean;
+  readonly detectsReboots?: boolean;
   readonly warn: (message: string) => void;
   readonly lockTimeoutMs?: number;
   readonly openJournalsMax?: number;
 }
 
-/** Compacts from a thousand bytes on, so that a short life holds several compactions. */
-export const jsonFileOn = ({ boot, pid, isAlive, knowsBoots = false, ...options }: Given): JsonFileProvider =>
+/** Compacts from a thousand bytes on, so that a short run has several compactions. */
+export const jsonFileOn = ({
+  boot,
+  pid,
+  isAlive,
+  detectsReboots: knowsBoots = false,
+  ...options
+}: Setup): JsonFileProvider =>
   new JsonFileProvider({
     ...options,
     compaction: { ratio: 1, minimumBytes: 1_000 },

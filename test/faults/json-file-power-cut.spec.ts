@@ -1,21 +1,21 @@
 /**
- * The power is cut after every single step of lives of the JSON file (commits, groups, compaction,
- * opening, recovery after a kill, dropping), the disk forgets what was not synced, and the next
- * process opens what is left: every acknowledged write, no half batch, nothing that an answer
- * rested on gone. Then again while that process recovers, and again. Each of three lives takes
- * every third step, together they take all, and `npm run soak` takes all in each.
+ * The power is cut after every step of a run of the JSON file (commits, groups, compaction,
+ * opening, recovery, dropping), the disk forgets what was not synced, and the next process opens
+ * the rest. It must find every acknowledged write, no incomplete batch, and every row that was read
+ * before. Then the power is cut again while that process recovers. Each of three runs takes every
+ * third step; `npm run soak` takes all.
  */
 import { describe, expect, it } from '@jest/globals';
 import { Machine } from './machine.js';
 import { Scenario } from './scenario.js';
-import { seededRandom, seedOfRun, soaking, withSeed } from './seeded-random.js';
+import { seededRandom, seedOfRun, isSoak, withSeed } from './seeded-random.js';
 import { sweep } from './sweep.js';
 import { SimulatedDisk } from './simulated-disk.js';
 
 const runSeed = seedOfRun();
 
-/** A life until its step `steps`, at which the power goes. */
-async function lived(
+/** Runs the workload until the power is cut after `steps` steps. */
+async function runUntilCut(
   seed: number,
   steps: number,
   skip?: 'sync' | 'syncDirectory',
@@ -28,11 +28,11 @@ async function lived(
   return { machine, scenario };
 }
 
-const stepsOfLife = async (seed: number): Promise<number> =>
-  (await lived(seed, Number.POSITIVE_INFINITY)).machine.disk.steps;
+const stepsOfRun = async (seed: number): Promise<number> =>
+  (await runUntilCut(seed, Number.POSITIVE_INFINITY)).machine.disk.steps;
 
-/** Says where a life was when what follows went wrong. */
-async function at<T>(where: string, machine: Machine, work: () => Promise<T>): Promise<T> {
+/** Adds the position to a failure. */
+async function describing<T>(where: string, machine: Machine, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -43,21 +43,21 @@ async function at<T>(where: string, machine: Machine, work: () => Promise<T>): P
 }
 
 /**
- * Opens what a power cut left, commits, and loses the power once more: what was read is there
- * still.
+ * Opens the machine after a power cut, commits, and cuts the power again: all rows that were read
+ * are still stored.
  */
-async function survives(scenario: Scenario, machine: Machine, seed: number): Promise<void> {
+async function assertSurvives(scenario: Scenario, machine: Machine, seed: number): Promise<void> {
   const next = scenario.on(machine.afterPowerCut(seed), seed);
   await next.open();
   if (seed % 3 > 0) await next.commit('shared');
   const last = next.on(next.machine.afterPowerCut(seed + 1), seed + 1);
   await last.open();
-  await last.look();
+  await last.verify();
 }
 
 describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
-  it('lives the life that is cut, without a failure', async () => {
-    const { scenario, machine } = await lived(runSeed, Number.POSITIVE_INFINITY);
+  it('runs the workload without a failure if the power stays on', async () => {
+    const { scenario, machine } = await runUntilCut(runSeed, Number.POSITIVE_INFINITY);
     expect(scenario.failed).toBe(0);
     const compactions = machine.disk.trace.filter(
       (call) => call.startsWith('rename') && call.includes('snapshot'),
@@ -67,16 +67,16 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
   });
 
   it.each([0, 1, 2])(
-    'holds what was acknowledged when the power goes after any step, life %i',
-    async (life) => {
-      const seed = runSeed + life * 1_000_003;
+    'has every acknowledged write if the power is cut after any step, run %i',
+    async (run) => {
+      const seed = runSeed + run * 1_000_003;
       await withSeed('power cut', runSeed, async () => {
-        const steps = await stepsOfLife(seed);
-        for (const step of sweep(3, runSeed, { end: steps + 1, shift: life })) {
-          const { machine, scenario } = await lived(seed, step);
+        const steps = await stepsOfRun(seed);
+        for (const step of sweep(3, runSeed, { end: steps + 1, shift: run })) {
+          const { machine, scenario } = await runUntilCut(seed, step);
           for (let cut = 0; cut < 4; cut += 1) {
-            await at(`life ${life}, cut after step ${step} of ${steps}, forgetting ${cut}`, machine, () =>
-              survives(scenario, machine, seed + step * 31 + cut),
+            await describing(`run ${run}, cut after step ${step} of ${steps}, variant ${cut}`, machine, () =>
+              assertSurvives(scenario, machine, seed + step * 31 + cut),
             );
           }
         }
@@ -84,58 +84,58 @@ describe(`the JSON file when the power is cut (KVENT_SEED=${runSeed})`, () => {
     },
   );
 
-  it('holds it when the power goes again and again while the next processes recover', async () => {
+  it('has it if the power is cut repeatedly while the next processes recover', async () => {
     const random = seededRandom(runSeed);
     await withSeed('power cut while recovering', runSeed, async () => {
-      const steps = await stepsOfLife(runSeed);
+      const steps = await stepsOfRun(runSeed);
       for (let step = random.below(4); step <= steps; step += 1 + random.below(4)) {
-        let { machine, scenario } = await lived(runSeed, step);
+        let { machine, scenario } = await runUntilCut(runSeed, step);
         for (let cut = 0; cut < 6; cut += 1) {
           const seed = random.below(2 ** 31);
           const recovering = scenario.on(machine.afterPowerCut(seed), seed);
           recovering.machine.disk.cutPowerAfter(random.below(25));
-          await at(`cut after step ${step}, recovery ${cut}`, recovering.machine, () =>
+          await describing(`cut after step ${step}, recovery ${cut}`, recovering.machine, () =>
             recovering.attempt(() => recovering.open()),
           );
           await recovering.abandon();
           ({ machine, scenario } = { machine: recovering.machine, scenario: recovering });
         }
-        await at(`cut after step ${step}, at last`, machine, () =>
-          survives(scenario, machine, random.below(2 ** 31)),
+        await describing(`cut after step ${step}, finally`, machine, () =>
+          assertSurvives(scenario, machine, random.below(2 ** 31)),
         );
       }
     });
   });
 
-  it('holds it after every single step of a recovery', async () => {
+  it('has it if the power is cut after every step of a recovery', async () => {
     const random = seededRandom(runSeed + 1);
     await withSeed('power cut while recovering', runSeed, async () => {
-      const steps = await stepsOfLife(runSeed);
-      for (let round = 0; round < (soaking ? 24 : 6); round += 1) {
-        const { machine, scenario } = await lived(runSeed, random.below(steps));
+      const steps = await stepsOfRun(runSeed);
+      for (let round = 0; round < (isSoak ? 24 : 6); round += 1) {
+        const { machine, scenario } = await runUntilCut(runSeed, random.below(steps));
         const seed = random.below(2 ** 31);
         for (let step = 0, done = false; !done; step += 1) {
           const recovering = scenario.on(machine.afterPowerCut(seed), seed);
           recovering.machine.disk.cutPowerAfter(step);
-          await at(`recovery cut after step ${step}`, recovering.machine, () =>
+          await describing(`recovery cut after step ${step}`, recovering.machine, () =>
             recovering.attempt(() => recovering.open()),
           );
           done = recovering.machine.disk.powered;
           await recovering.abandon();
-          await at(`recovery cut after step ${step}, at last`, recovering.machine, () =>
-            survives(recovering, recovering.machine, seed + step),
+          await describing(`recovery cut after step ${step}, finally`, recovering.machine, () =>
+            assertSurvives(recovering, recovering.machine, seed + step),
           );
         }
       }
     });
   });
 
-  it.each(['sync', 'syncDirectory'] as const)('notices when the provider leaves out %s', async (skip) => {
-    const steps = await stepsOfLife(runSeed);
+  it.each(['sync', 'syncDirectory'] as const)('fails if the provider omits %s', async (skip) => {
+    const steps = await stepsOfRun(runSeed);
     let noticed = 0;
     for (let step = 20; step <= steps; step += 5) {
-      const { machine, scenario } = await lived(runSeed, step, skip);
-      await survives(scenario, machine, runSeed + step).catch(() => (noticed += 1));
+      const { machine, scenario } = await runUntilCut(runSeed, step, skip);
+      await assertSurvives(scenario, machine, runSeed + step).catch(() => (noticed += 1));
     }
     expect(noticed).toBeGreaterThan(3);
   });

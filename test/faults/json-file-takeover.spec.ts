@@ -1,8 +1,9 @@
 /**
- * The lock on the simulated disk: a paused owner (its clock stands still) is robbed by a second
- * process. At every step of the takeover the owner wakes up and writes, or the power goes, or the
- * robber is killed. What the owner acknowledges its successor has found; what it could not make
- * sure of is `STORAGE_OUTCOME_UNKNOWN`; afterwards it answers nothing, and harms nothing.
+ * The lock on the simulated disk. A second process takes over from a paused owner, whose clock
+ * stands still. At every step of the takeover the owner continues and writes, or the power is cut,
+ * or the successor is killed. The successor finds what the owner acknowledged; a write whose result
+ * the owner cannot know is `STORAGE_OUTCOME_UNKNOWN`; afterwards the owner returns nothing and
+ * changes nothing.
  */
 import { describe, expect, it } from '@jest/globals';
 import { isStorageError } from '../../libs/key-value-storage/src/core.js';
@@ -15,40 +16,40 @@ import { SimulatedDisk } from './simulated-disk.js';
 
 const runSeed = seedOfRun();
 
-/** A clock that may sleep through its own timers: time has passed, and nobody was woken. */
-class SleepyClock extends ManualClock {
-  #slept = 0;
+/** A clock that can advance without its timers, as in a paused process. */
+class PausableClock extends ManualClock {
+  #pausedMs = 0;
 
-  sleep(ms: number): void {
-    this.#slept += ms;
+  pause(ms: number): void {
+    this.#pausedMs += ms;
   }
   override now(): number {
-    return super.now() + this.#slept;
+    return super.now() + this.#pausedMs;
   }
   override monotonic(): number {
-    return super.monotonic() + this.#slept;
+    return super.monotonic() + this.#pausedMs;
   }
 }
 
 interface Pair {
   readonly machine: Machine;
-  /** The owner, whose clock stands still; the same histories are those of the robber. */
+  /** The owner, whose clock stands still. The successor shares its histories. */
   readonly owner: Scenario;
-  readonly ownerClock: SleepyClock;
+  readonly ownerClock: PausableClock;
 }
 
-/** An owner that has written something, and sleeps. */
-async function sleepingOwner(seed: number): Promise<Pair> {
+/** An owner that has written and is paused. */
+async function pausedOwner(seed: number): Promise<Pair> {
   const machine = new Machine(new SimulatedDisk(seed));
   const owner = new Scenario(machine, seed);
-  const ownerClock = new SleepyClock(machine.clock.now());
+  const ownerClock = new PausableClock(machine.clock.now());
   await owner.open(machine.start({ clock: ownerClock }), ownerClock);
   await owner.commit('shared');
   await owner.commit('tenant:a');
   return { machine, owner, ownerClock };
 }
 
-const everything = (process: RunningProcess): readonly (() => Promise<unknown>)[] => {
+const allCalls = (process: RunningProcess): readonly (() => Promise<unknown>)[] => {
   const address = { database: 'shared', container: 'state:fault', entity: 'rows', key: 'chain' };
   const { provider } = process;
   return [
@@ -64,7 +65,7 @@ const everything = (process: RunningProcess): readonly (() => Promise<unknown>)[
 };
 
 describe(`the lock of the JSON file (KVENT_SEED=${runSeed})`, () => {
-  it('is respected while its owner beats: refused after the timeout, by name', async () => {
+  it('is respected while the owner sends heartbeats: opening is refused after the timeout, naming the owner', async () => {
     const machine = new Machine(new SimulatedDisk(runSeed));
     const owner = new Scenario(machine, runSeed);
     await owner.open();
@@ -75,57 +76,57 @@ describe(`the lock of the JSON file (KVENT_SEED=${runSeed})`, () => {
     expect((error as Error).message).toContain(String(owner.process.pid));
     expect(machine.clock.monotonic() - before).toBeGreaterThanOrEqual(5_000);
     await owner.commit('shared');
-    await owner.look();
+    await owner.verify();
     await owner.close();
   });
 
-  it('is taken over when its owner does not beat for 3 s; the owner answers nothing any more', async () => {
-    const { machine, owner, ownerClock } = await sleepingOwner(runSeed);
+  it('is taken over after 3 s without a heartbeat; the former owner refuses every call', async () => {
+    const { machine, owner, ownerClock } = await pausedOwner(runSeed);
     const before = machine.clock.monotonic();
-    // with a history of its own: what the owner tries once it was robbed must not be there
-    const robber = owner.on(machine, runSeed + 1);
-    await robber.open();
+    // With its own history: what the owner writes after the takeover must not be stored.
+    const successor = owner.on(machine, runSeed + 1);
+    await successor.open();
     expect(machine.clock.monotonic() - before).toBeGreaterThanOrEqual(3_000);
-    await robber.commit('shared');
+    await successor.commit('shared');
     await owner.commit('shared');
     expect(owner.failed).toBe(1);
-    for (const ask of everything(owner.process)) {
+    for (const ask of allCalls(owner.process)) {
       await expect(machine.until(ask())).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
     }
     await ownerClock.advance(10_000);
     await owner.close().catch(() => undefined);
-    await robber.commit('shared');
-    await robber.look();
-    await robber.close();
-    const after = robber.on(machine.afterPowerCut(runSeed), 1);
+    await successor.commit('shared');
+    await successor.verify();
+    await successor.close();
+    const after = successor.on(machine.afterPowerCut(runSeed), 1);
     await after.open();
     await after.close();
   });
 
-  it('is noticed to be gone by reading, too, and before anything is answered from memory', async () => {
-    for (const index of everything({} as RunningProcess).keys()) {
-      const { machine, owner, ownerClock } = await sleepingOwner(runSeed + index);
-      const robber = new Scenario(machine, runSeed + 1, owner.histories);
-      await robber.open();
-      await robber.commit('shared');
-      // it wakes up: a timer comes late, and a call comes before the timer
-      ownerClock.sleep(10_000);
-      const asked = everything(owner.process)[index]?.();
-      await machine.until(expect(asked).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' }));
-      await robber.look();
-      await robber.close();
+  it('is checked by reads too, before they return rows from memory', async () => {
+    for (const index of allCalls({} as RunningProcess).keys()) {
+      const { machine, owner, ownerClock } = await pausedOwner(runSeed + index);
+      const successor = new Scenario(machine, runSeed + 1, owner.histories);
+      await successor.open();
+      await successor.commit('shared');
+      // The owner continues: a call comes before the late timer.
+      ownerClock.pause(10_000);
+      const call = allCalls(owner.process)[index]?.();
+      await machine.until(expect(call).rejects.toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' }));
+      await successor.verify();
+      await successor.close();
     }
   });
 
-  it('never lets an owner acknowledge what its successor does not find, whenever it wakes up', async () => {
-    await withSeed('owner wakes up', runSeed, async () => {
+  it('never lets an owner acknowledge a write that its successor does not find, whenever it continues', async () => {
+    await withSeed('the owner continues', runSeed, async () => {
       for (let wake = 0, taken = false; !taken; wake += 1) {
         const seed = runSeed + wake;
         const random = seededRandom(seed);
-        const { machine, owner, ownerClock } = await sleepingOwner(seed);
-        const robber = new Scenario(machine, seed + 1, owner.histories);
+        const { machine, owner, ownerClock } = await pausedOwner(seed);
+        const successor = new Scenario(machine, seed + 1, owner.histories);
         const calls = machine.disk.trace.length + wake;
-        const opening = robber.open();
+        const opening = successor.open();
         opening.catch(() => undefined);
         const opened = { yet: false };
         opening.then(
@@ -134,43 +135,43 @@ describe(`the lock of the JSON file (KVENT_SEED=${runSeed})`, () => {
         );
         while (machine.disk.trace.length < calls && !opened.yet) await new Promise(setImmediate);
         taken = opened.yet;
-        // with its timers first, which then run beside its calls, or with its calls first
+        // either its timers or its calls first
         if (random.chance(0.5)) await ownerClock.advance(1_000);
         await owner.group(['shared', 'tenant:a']);
         try {
           await opening;
         } catch (error) {
-          // the owner was awake again in time
+          // The owner continued in time.
           if (!isStorageError(error, 'STORAGE_LOCKED')) throw error;
           continue;
         }
-        // what the owner could not make sure of is there or not: that is now seen, and stays so
-        await robber.settle();
-        await robber.commit('shared');
-        await robber.look();
+        // A write in doubt is stored or not; from now on that must not change.
+        await successor.settle();
+        await successor.commit('shared');
+        await successor.verify();
         await owner.commit('tenant:a');
-        await robber.settle();
-        await robber.look();
-        await robber.kill();
+        await successor.settle();
+        await successor.verify();
+        await successor.kill();
         await owner.abandon();
-        const next = robber.on(machine.afterPowerCut(seed), seed);
+        const next = successor.on(machine.afterPowerCut(seed), seed);
         await next.open();
         await next.close();
       }
     });
   }, 300_000);
 
-  it('can lose the power, or the robber its life, at every step of a takeover', async () => {
-    await withSeed('takeover cut short', runSeed, async () => {
+  it('survives a power cut or a kill of the successor at every step of a takeover', async () => {
+    await withSeed('interrupted takeover', runSeed, async () => {
       for (let step = 0, taken = false; !taken; step += 1) {
         for (const end of ['power', 'kill'] as const) {
           const seed = runSeed + step;
-          const { machine, owner } = await sleepingOwner(seed);
-          const robber = new Scenario(machine, seed + 1, owner.histories);
+          const { machine, owner } = await pausedOwner(seed);
+          const successor = new Scenario(machine, seed + 1, owner.histories);
           const goal = machine.disk.steps + step;
           if (end === 'power') machine.disk.cutPowerAfter(step);
           const started = machine.start();
-          const opening = robber.attempt(() => robber.open(started));
+          const opening = successor.attempt(() => successor.open(started));
           const opened = { yet: false };
           void opening.finally(() => (opened.yet = true));
           while (end === 'kill' && machine.disk.steps < goal && !opened.yet) await new Promise(setImmediate);
@@ -179,14 +180,14 @@ describe(`the lock of the JSON file (KVENT_SEED=${runSeed})`, () => {
           taken = opened.yet && machine.disk.steps < goal;
           const next =
             end === 'power'
-              ? robber.on(machine.afterPowerCut(seed), seed)
+              ? successor.on(machine.afterPowerCut(seed), seed)
               : new Scenario(machine, seed + 2, owner.histories);
           await next.open();
           await next.commit('shared');
-          await next.look();
+          await next.verify();
           await next.close();
           await owner.abandon();
-          await robber.abandon();
+          await successor.abandon();
         }
       }
     });

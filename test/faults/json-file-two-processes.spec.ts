@@ -1,7 +1,6 @@
 /**
- * Two real processes and one directory. What needs the same machine but not real processes (every
- * step of a takeover) is played on the simulated disk in `json-file-takeover.spec.ts`; only here is
- * the wait for a missing beat real.
+ * Two real processes and one directory. Every step of a takeover is tested on the simulated disk,
+ * in `json-file-takeover.spec.ts`; only here is the wait for a missing heartbeat real.
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,22 +20,22 @@ interface Reply {
   readonly message?: string;
 }
 
-/** How long a process waits for the lock: it gets it much sooner, unless the machine is busy. */
-const patienceMs = 240_000;
+/** A safety net: a process gets the lock much sooner, unless the machine is busy. */
+const longLockTimeoutMs = 240_000;
 
-/** One child. Each reply says what it answers. */
+/** A child process. Each reply names its command. */
 class Process {
   readonly #child: ChildProcessByStdio<Writable, Readable, null>;
   readonly #lines: AsyncIterator<string>;
   readonly exited: Promise<unknown>;
-  /** How it fared with the lock. */
+  /** The outcome of opening. */
   readonly opened: Promise<Reply>;
 
   constructor(script: string, directory: string, lockTimeoutMs: number) {
     this.#child = spawn(process.execPath, [script, directory, String(lockTimeoutMs)], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
-    this.#child.stdin.on('error', () => undefined); // told something when it was dead
+    this.#child.stdin.on('error', () => undefined); // a command to a killed process
     this.exited = once(this.#child, 'close');
     const lines: Interface = createInterface({ input: this.#child.stdout });
     this.#lines = lines[Symbol.asyncIterator]();
@@ -47,18 +46,18 @@ class Process {
     return this.#child.pid as number;
   }
 
-  async tell(...line: readonly string[]): Promise<Reply> {
+  async request(...line: readonly string[]): Promise<Reply> {
     await this.opened;
     this.#child.stdin.write(`${line.join(' ')}\n`);
     return await this.#reply();
   }
 
-  /** Says something without waiting for the answer: `answer` does. */
-  say(...line: readonly string[]): void {
+  /** Sends a command. `nextReply` returns its reply. */
+  send(...line: readonly string[]): void {
     this.#child.stdin.write(`${line.join(' ')}\n`);
   }
 
-  answer(): Promise<Reply> {
+  nextReply(): Promise<Reply> {
     return this.#reply();
   }
 
@@ -106,48 +105,47 @@ describe('two processes and one JSON-file directory', () => {
     return child;
   };
 
-  it('refuses the second, naming the first', async () => {
+  it('refuses the second process, naming the first', async () => {
     const first = start();
-    expect(await first.tell('put', 'a', 'one')).toMatchObject({ done: 'committed' });
+    expect(await first.request('put', 'a', 'one')).toMatchObject({ done: 'committed' });
     const second = await start().opened;
     expect(second).toMatchObject({ code: 'STORAGE_LOCKED' });
     expect(second.message).toContain(String(first.pid));
     expect(second.message).toContain(directory);
-    expect(await first.tell('put', 'b', 'two')).toMatchObject({ done: 'committed' });
-    expect(await first.tell('get', 'a')).toMatchObject({ done: 'one' });
+    expect(await first.request('put', 'b', 'two')).toMatchObject({ done: 'committed' });
+    expect(await first.request('get', 'a')).toMatchObject({ done: 'one' });
   });
 
-  it('lets the second in as soon as the first has closed', async () => {
+  it('lets the second process open it when the first has closed', async () => {
     const first = start();
-    await first.tell('put', 'a', 'one');
-    const second = start(patienceMs);
-    expect(await first.tell('close')).toMatchObject({ done: null });
+    await first.request('put', 'a', 'one');
+    const second = start(longLockTimeoutMs);
+    expect(await first.request('close')).toMatchObject({ done: null });
     expect(await second.opened).toMatchObject({ done: null });
-    expect(await second.tell('get', 'a')).toMatchObject({ done: 'one' });
-    expect(await first.tell('get', 'a')).toMatchObject({ code: 'STORAGE_NOT_OPEN' });
+    expect(await second.request('get', 'a')).toMatchObject({ done: 'one' });
+    expect(await first.request('get', 'a')).toMatchObject({ code: 'STORAGE_NOT_OPEN' });
   });
 
-  it('takes over from a dead owner at once', async () => {
+  it('takes over from a killed owner at once', async () => {
     const first = start();
-    await first.tell('put', 'a', 'one');
+    await first.request('put', 'a', 'one');
     await first.kill();
-    const second = start(0); // would not wait for anybody
+    const second = start(0); // without waiting
     expect(await second.opened).toMatchObject({ done: null });
-    expect(await second.tell('get', 'a')).toMatchObject({ done: 'one' });
+    expect(await second.request('get', 'a')).toMatchObject({ done: 'one' });
   });
 
-  it('takes over from an owner that was paused, who then answers nothing any more and harms nothing', async () => {
+  it('takes over from a paused owner, which afterwards refuses every call and changes nothing', async () => {
     const first = start();
-    expect(await first.tell('put', 'a', 'one')).toMatchObject({ done: 'committed' });
+    expect(await first.request('put', 'a', 'one')).toMatchObject({ done: 'committed' });
     first.signal('SIGSTOP');
-    const second = start(patienceMs);
+    const second = start(longLockTimeoutMs);
     expect(await second.opened).toMatchObject({ done: null });
-    expect(await second.tell('get', 'a')).toMatchObject({ done: 'one' });
-    expect(await second.tell('put', 'a', 'two')).toMatchObject({ done: 'committed' });
+    expect(await second.request('get', 'a')).toMatchObject({ done: 'one' });
+    expect(await second.request('put', 'a', 'two')).toMatchObject({ done: 'committed' });
 
-    // asked while it sleeps, so that it answers before any timer of its own can tell it what
-    // happened
-    const asked = [
+    // Sent while it is paused, so that it replies before any of its timers can detect the takeover.
+    const commands = [
       ['put', 'a', 'three'],
       ['put', 'b', 'three'],
       ['get', 'a'],
@@ -155,39 +153,39 @@ describe('two processes and one JSON-file directory', () => {
       ['scan'],
       ['drop'],
     ];
-    for (const line of asked) first.say(...line);
+    for (const line of commands) first.send(...line);
     first.signal('SIGCONT');
-    for (const _ of asked)
-      expect(await first.answer()).toMatchObject({
+    for (const _ of commands)
+      expect(await first.nextReply()).toMatchObject({
         to: expect.any(String),
         code: 'STORAGE_LOCKED',
         effect: 'none',
       });
-    expect(await first.tell('get', 'a')).toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
-    expect(await first.tell('close')).not.toMatchObject({ code: 'gone' });
+    expect(await first.request('get', 'a')).toMatchObject({ code: 'STORAGE_LOCKED', effect: 'none' });
+    expect(await first.request('close')).not.toMatchObject({ code: 'gone' });
 
-    expect(await second.tell('scan')).toMatchObject({ done: ['a'] });
-    expect(await second.tell('get', 'a')).toMatchObject({ done: 'two' });
-    expect(await second.tell('put', 'c', 'four')).toMatchObject({ done: 'committed' });
+    expect(await second.request('scan')).toMatchObject({ done: ['a'] });
+    expect(await second.request('get', 'a')).toMatchObject({ done: 'two' });
+    expect(await second.request('put', 'c', 'four')).toMatchObject({ done: 'committed' });
     await second.kill();
     const third = start();
     expect(await third.opened).toMatchObject({ done: null });
-    expect(await third.tell('scan')).toMatchObject({ done: ['a', 'c'] });
+    expect(await third.request('scan')).toMatchObject({ done: ['a', 'c'] });
   });
 
-  it('does not answer a write that was under way when the owner was paused and robbed', async () => {
+  it('does not acknowledge a write that was in progress when the owner was paused and replaced', async () => {
     const first = start();
-    await first.tell('put', 'a', 'one');
-    for (let number = 0; number < 200; number += 1) first.say('put', `k${number}`, 'paused');
+    await first.request('put', 'a', 'one');
+    for (let number = 0; number < 200; number += 1) first.send('put', `k${number}`, 'paused');
     first.signal('SIGSTOP');
-    const second = start(patienceMs);
+    const second = start(longLockTimeoutMs);
     expect(await second.opened).toMatchObject({ done: null });
-    const seen = (await second.tell('scan')).done as string[];
-    expect(await second.tell('put', 'z', 'two')).toMatchObject({ done: 'committed' });
+    const before = (await second.request('scan')).done as string[];
+    expect(await second.request('put', 'z', 'two')).toMatchObject({ done: 'committed' });
     first.signal('SIGCONT');
     const acknowledged: string[] = [];
     for (let number = 0; number < 200; number += 1) {
-      const reply = await first.answer();
+      const reply = await first.nextReply();
       if (reply.done !== undefined) acknowledged.push(reply.to.split(' ')[1] as string);
       else
         expect(['STORAGE_OUTCOME_UNKNOWN unknown', 'STORAGE_LOCKED none']).toContain(
@@ -195,53 +193,53 @@ describe('two processes and one JSON-file directory', () => {
         );
     }
     for (const key of acknowledged)
-      expect(await second.tell('get', key)).toMatchObject({ to: `get ${key}`, done: 'paused' });
-    expect((await second.tell('scan')).done).toEqual(expect.arrayContaining(seen));
+      expect(await second.request('get', key)).toMatchObject({ to: `get ${key}`, done: 'paused' });
+    expect((await second.request('scan')).done).toEqual(expect.arrayContaining(before));
   });
 
-  it('lets exactly one of twenty in who open a new directory at once', async () => {
+  it('lets exactly one of twenty processes open a new directory at the same time', async () => {
     const children = Array.from({ length: 20 }, () => start());
     const replies = await Promise.all(children.map((child) => child.opened));
-    const winners = children.filter((_, index) => replies[index]?.done !== undefined);
-    expect(winners).toHaveLength(1);
-    const [winner] = winners as [Process];
+    const owners = children.filter((_, index) => replies[index]?.done !== undefined);
+    expect(owners).toHaveLength(1);
+    const [owner] = owners as [Process];
     for (const reply of replies.filter(({ code }) => code !== undefined)) {
       expect(reply.code).toBe('STORAGE_LOCKED');
-      expect(reply.message).toContain(String(winner.pid));
+      expect(reply.message).toContain(String(owner.pid));
     }
-    expect(await winner.tell('put', 'a', 'one')).toMatchObject({ done: 'committed' });
+    expect(await owner.request('put', 'a', 'one')).toMatchObject({ done: 'committed' });
   });
 
-  it('lets exactly one of ten in when a dead owner is robbed by all of them', async () => {
+  it('lets exactly one of ten processes take over from a killed owner', async () => {
     const first = start();
-    await first.tell('put', 'a', 'one');
+    await first.request('put', 'a', 'one');
     await first.kill();
     const children = Array.from({ length: 10 }, () => start());
     const replies = await Promise.all(children.map((child) => child.opened));
-    const winners = children.filter((_, index) => replies[index]?.done !== undefined);
-    expect(winners).toHaveLength(1);
-    expect(await (winners[0] as Process).tell('get', 'a')).toMatchObject({ done: 'one' });
+    const owners = children.filter((_, index) => replies[index]?.done !== undefined);
+    expect(owners).toHaveLength(1);
+    expect(await (owners[0] as Process).request('get', 'a')).toMatchObject({ done: 'one' });
     expect(replies.filter(({ code }) => code === 'STORAGE_LOCKED')).toHaveLength(9);
   });
 
-  it('lets twenty in one after the other who wait for each other', async () => {
-    const children = Array.from({ length: 20 }, () => start(patienceMs));
+  it('lets twenty waiting processes open it one after the other', async () => {
+    const children = Array.from({ length: 20 }, () => start(longLockTimeoutMs));
     let next = 0;
     await Promise.all(
       children.map(async (child) => {
         expect(await child.opened).toMatchObject({ done: null });
-        expect(await child.tell('put', `k${(next += 1)}`, String(child.pid))).toMatchObject({
+        expect(await child.request('put', `k${(next += 1)}`, String(child.pid))).toMatchObject({
           done: 'committed',
         });
-        await child.tell('close');
+        await child.request('close');
       }),
     );
     expect(await readdir(directory)).not.toHaveLength(0);
     const last = start();
-    expect(((await last.tell('scan')).done as string[]).length).toBe(10); // a page
+    expect(((await last.request('scan')).done as string[]).length).toBe(10); // a page
   });
 
-  it('writes who owns it so that a person can read it', async () => {
+  it('writes the owner as readable text', async () => {
     const first = start();
     await first.opened;
     const lock = (await readdir(directory)).find((name) => name.includes('lock')) as string;

@@ -1,7 +1,7 @@
 /**
- * A process that opens a directory and does what it is told: `node lock-child.js <directory> <lock
- * timeout in ms>`. It says `open`, or the refusal; then each line on its standard input is `put
- * <key> <text>`, `get <key>`, `scan`, `drop` or `close`, and each is answered by one line of JSON.
+ * A process that opens a directory and runs commands: `node lock-child.js <directory> <lock timeout
+ * in ms>`. Each line on its standard input is `put <key> <text>`, `get <key>`, `scan`, `drop` or
+ * `close`. It prints the outcome of opening and of each command as a line of JSON.
  */
 import { createInterface } from 'node:readline';
 import { isStorageError, versionSource, type Address } from '../../libs/key-value-storage/src/provider.js';
@@ -10,10 +10,10 @@ import { JsonFileProvider } from '../../libs/key-value-storage/src/providers/jso
 const [, , directory = '', timeout = '0'] = process.argv;
 const nextVersion = versionSource();
 const provider = new JsonFileProvider({ directory, lockTimeoutMs: Number(timeout) });
-const space = { database: 'shared', container: 'state:lock', entity: 'rows' };
-const addressOf = (key: string): Address => ({ ...space, key });
+const namespace = { database: 'shared', container: 'state:lock', entity: 'rows' };
+const addressOf = (key: string): Address => ({ ...namespace, key });
 
-async function answer(line: string): Promise<unknown> {
+async function run(line: string): Promise<unknown> {
   const [verb, key = '', text = ''] = line.split(' ');
   switch (verb) {
     case 'put': {
@@ -30,7 +30,7 @@ async function answer(line: string): Promise<unknown> {
       return row?.value.kind === 'json' ? (JSON.parse(row.value.text) as string) : null;
     }
     case 'scan': {
-      const [page] = await provider.scan([{ ...space, limit: 10 }]);
+      const [page] = await provider.scan([{ ...namespace, limit: 10 }]);
       return page?.rows.map((row) => row.key);
     }
     case 'drop':
@@ -45,7 +45,7 @@ async function answer(line: string): Promise<unknown> {
 async function reply(line: string): Promise<void> {
   let outcome: object;
   try {
-    outcome = { done: (await answer(line)) ?? null };
+    outcome = { done: (await run(line)) ?? null };
   } catch (error) {
     outcome = isStorageError(error)
       ? { code: error.code, effect: error.effect, message: String(error) }

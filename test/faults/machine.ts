@@ -1,6 +1,6 @@
 /**
- * A machine: a simulated disk, a clock that runs when everybody waits, and the processes that open
- * the JSON file on it.
+ * A simulated machine: a disk, a clock that advances while all processes wait, and processes that
+ * open the JSON file.
  */
 import { setImmediate } from 'node:timers/promises';
 import type { StorageProvider } from '../../libs/key-value-storage/src/core.js';
@@ -9,24 +9,23 @@ import { jsonFileOn } from './json-file-on.js';
 import { SimulatedDisk } from './simulated-disk.js';
 
 /**
- * Turns without any call to the disk, after which everybody is taken to wait for the time: a call
- * takes three at most, and who looks again waits one.
+ * After so many turns of the event loop without a disk call, all processes wait for a timer: a call
+ * takes at most three turns.
  */
 const idleTurns = 8;
 const tickMs = 250;
 /**
- * After a power cut the next process waits 3 s for the beat of the last one, which is looking at
- * the lock again and again: most of all calls there would be. `json-file-takeover.spec.ts` plays
- * that wait step by step; here one machine in so many waits, and the others know that they were
- * booted.
+ * After a power cut the next process waits 3 s for a heartbeat of the former owner, and reads the
+ * lock repeatedly, which would be most of all calls. `json-file-takeover.spec.ts` covers that wait
+ * step by step. Here one machine in eight waits, and the others detect the reboot.
  */
-const patientOneIn = 8;
+const waitOneIn = 8;
 
 export interface RunningProcess {
   readonly provider: StorageProvider;
   readonly pid: number;
   readonly warnings: readonly string[];
-  /** Its calls change nothing any more; nobody tells the disk. */
+  /** From now on its calls change nothing. The disk is not informed. */
   kill(): void;
 }
 
@@ -38,7 +37,7 @@ export class Machine {
   readonly #knowsBoots: boolean;
   readonly #openJournalsMax: number;
   #pid = 100;
-  readonly #alive = new Set<number>();
+  readonly #running = new Set<number>();
 
   constructor(
     disk = new SimulatedDisk(),
@@ -52,24 +51,23 @@ export class Machine {
   }
 
   /**
-   * The machine when the power is back: the disk has what it kept, no process runs, and some time
-   * has passed.
+   * The machine after a power cut: the disk has what it kept, no process runs, and time has passed.
    */
   afterPowerCut(seed: number): Machine {
     return new Machine(this.disk.afterPowerCut(seed), {
       boot: `${this.#boot}+`,
-      knowsBoots: seed % patientOneIn !== 0,
+      knowsBoots: seed % waitOneIn !== 0,
       clock: new ManualClock(this.clock.now() + 60_000),
     });
   }
 
-  /** A new process, with a provider that is not open yet. */
+  /** Starts a process, whose provider is not open yet. */
   start({
     clock = this.clock,
     ...options
   }: { readonly lockTimeoutMs?: number; readonly clock?: ManualClock } = {}): RunningProcess {
     const pid = (this.#pid += 1);
-    this.#alive.add(pid);
+    this.#running.add(pid);
     const { fileSystem, kill } = this.disk.process();
     const warnings: string[] = [];
     const provider = jsonFileOn({
@@ -78,10 +76,10 @@ export class Machine {
       fileSystem,
       clock,
       boot: this.#boot,
-      knowsBoots: this.#knowsBoots,
+      detectsReboots: this.#knowsBoots,
       openJournalsMax: this.#openJournalsMax,
       pid,
-      isAlive: (other) => this.#alive.has(other),
+      isAlive: (other) => this.#running.has(other),
       warn: (message) => warnings.push(message),
     });
     return {
@@ -89,13 +87,13 @@ export class Machine {
       pid,
       warnings,
       kill: () => {
-        this.#alive.delete(pid);
+        this.#running.delete(pid);
         kill();
       },
     };
   }
 
-  /** Lets time pass whenever nothing else happens, until this is settled. */
+  /** Advances the clock whenever all processes wait, until the work is settled. */
   async until<T>(work: Promise<T>): Promise<T> {
     let settled = false;
     const end = (): void => {

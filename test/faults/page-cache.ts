@@ -1,7 +1,7 @@
 /**
- * What a disk may hold of a file or a directory when the power goes: for every page, the size and
- * the entries separately, what was last synced, or anything it has been since. `simulated-disk.ts`
- * states the model; this is its arithmetic.
+ * The possible states of a file or a directory after a power cut: for each page, the size and each
+ * entry separately, the last synced state or any later one. The model is described in
+ * `simulated-disk.ts`.
  */
 import type { Random } from './seeded-random.js';
 
@@ -9,10 +9,10 @@ export const pageBytes = 4_096;
 export const sectorBytes = 512;
 
 /**
- * How much of what was not synced a power cut leaves behind. The extremes are the likely bugs, so
- * each cut draws one mood for all.
+ * The odds that a power cut keeps unsynced data. They are drawn once per cut, so that the extremes
+ * occur often: most bugs appear there.
  */
-export interface CutMood {
+export interface CutOdds {
   readonly keepsPage: number;
   readonly keepsSize: number;
   readonly keepsEntry: number;
@@ -20,19 +20,16 @@ export interface CutMood {
 }
 
 const likelihoods = [0, 0, 0.1, 0.5, 0.9, 1, 1] as const;
-export const drawMood = (random: Random): CutMood => ({
+export const drawOdds = (random: Random): CutOdds => ({
   keepsPage: random.pick(likelihoods),
   keepsSize: random.pick(likelihoods),
   keepsEntry: random.pick(likelihoods),
   tears: random.pick([0, 0.5, 1]),
 });
 
-/**
- * Says that a call was answered: only what was answered before a sync began is what that sync
- * promises.
- */
+/** Marks whether a call has resolved: a sync covers only calls that resolved before it began. */
 export interface Ticket {
-  answered: boolean;
+  resolved: boolean;
 }
 
 interface Candidate<T> {
@@ -41,10 +38,10 @@ interface Candidate<T> {
 }
 
 /**
- * One value with a past: what is on disk, and what it was set to since. A failed sync leaves it
- * clean and uncertain: no later sync writes it.
+ * A value with its history: the state on disk, and later states. A failed sync leaves it clean and
+ * uncertain: no later sync writes it.
  */
-export class Remembered<T> {
+export class Versioned<T> {
   #durable: T;
   #since: Candidate<T>[] = [];
   #dirty = false;
@@ -66,22 +63,22 @@ export class Remembered<T> {
     this.#dirty = true;
   }
 
-  /** Begins a sync; the answer ends it. */
+  /** Begins a sync. The returned function ends it. */
   sync(): (succeeded: boolean) => void {
-    const promised = this.#dirty ? this.#since.findLast(({ ticket }) => ticket.answered) : undefined;
-    if (promised === undefined) return () => undefined;
+    const covered = this.#dirty ? this.#since.findLast(({ ticket }) => ticket.resolved) : undefined;
+    if (covered === undefined) return () => undefined;
     return (succeeded) => {
-      const index = this.#since.indexOf(promised);
-      if (index < 0) return; // another sync was faster
+      const index = this.#since.indexOf(covered);
+      if (index < 0) return; // another sync has ended first
       if (succeeded) {
-        this.#durable = promised.value;
+        this.#durable = covered.value;
         this.#since = this.#since.slice(index + 1);
         this.#dirty = this.#since.length > 0;
       } else if (index === this.#since.length - 1) this.#dirty = false;
     };
   }
 
-  /** Any of the values it may have on disk, or what `mix` makes of two of them. */
+  /** One of the possible values on disk, or a mix of two of them. */
   afterCut(random: Random, keeps: number, mix?: (one: T, other: T) => T): T {
     if (this.#since.length === 0) return this.#durable;
     const values = [this.#durable, ...this.#since.map(({ value }) => value)];
@@ -95,19 +92,19 @@ export class Remembered<T> {
 }
 
 /**
- * The content of a file, page by page. Pages are never changed in place: disks made from this one
+ * The content of a file, page by page. Pages are never changed in place, because copies of the disk
  * share them.
  */
 export class FileNode {
-  readonly #pages = new Map<number, Remembered<Uint8Array>>();
-  readonly #size: Remembered<number>;
+  readonly #pages = new Map<number, Versioned<Uint8Array>>();
+  readonly #size: Versioned<number>;
 
   constructor(bytes: Uint8Array = new Uint8Array(0)) {
-    this.#size = new Remembered(bytes.length);
+    this.#size = new Versioned(bytes.length);
     for (let page = 0; page * pageBytes < bytes.length; page += 1) {
       const content = new Uint8Array(pageBytes);
       content.set(bytes.subarray(page * pageBytes, (page + 1) * pageBytes));
-      this.#pages.set(page, new Remembered(content));
+      this.#pages.set(page, new Versioned(content));
     }
   }
 
@@ -154,15 +151,15 @@ export class FileNode {
     return (succeeded) => ends.forEach((end) => end(succeeded));
   }
 
-  /** The file as it is found after the power came back. */
-  afterCut(random: Random, mood: CutMood): FileNode {
-    const size = this.#size.afterCut(random, mood.keepsSize);
+  /** The file after a power cut. */
+  afterCut(random: Random, odds: CutOdds): FileNode {
+    const size = this.#size.afterCut(random, odds.keepsSize);
     const torn = (one: Uint8Array, other: Uint8Array): Uint8Array =>
-      random.chance(mood.tears) ? tear(one, other, random) : one;
-    return new FileNode(this.#assemble(size, (page) => page.afterCut(random, mood.keepsPage, torn)));
+      random.chance(odds.tears) ? tear(one, other, random) : one;
+    return new FileNode(this.#assemble(size, (page) => page.afterCut(random, odds.keepsPage, torn)));
   }
 
-  #assemble(size: number, contentOf: (page: Remembered<Uint8Array>) => Uint8Array): Uint8Array {
+  #assemble(size: number, contentOf: (page: Versioned<Uint8Array>) => Uint8Array): Uint8Array {
     const bytes = new Uint8Array(size);
     for (const [number, page] of this.#pages) {
       const content = contentOf(page);
@@ -173,7 +170,7 @@ export class FileNode {
   }
 
   #change(number: number, ticket: Ticket, change: (content: Uint8Array) => void): void {
-    const page = this.#pages.get(number) ?? new Remembered(new Uint8Array(pageBytes));
+    const page = this.#pages.get(number) ?? new Versioned(new Uint8Array(pageBytes));
     const content = page.current.slice();
     change(content);
     page.set(content, ticket);
@@ -181,7 +178,7 @@ export class FileNode {
   }
 }
 
-/** A page of which the first sectors are of one writing and the rest of another. */
+/** A page with its first sectors from one write and the rest from another. */
 function tear(one: Uint8Array, other: Uint8Array, random: Random): Uint8Array {
   const boundary = random.below(pageBytes / sectorBytes + 1) * sectorBytes;
   const torn = one.slice();
@@ -197,20 +194,20 @@ interface EntryChange {
   readonly names: readonly string[];
   readonly apply: (entries: Entries) => void;
   readonly ticket: Ticket;
-  /** A sync that failed promised it: later syncs pass over it. */
-  passedOver: boolean;
+  /** A failed sync covered it, so later syncs skip it. */
+  skipped: boolean;
 }
 
 /**
- * The entries of a directory. Of one name the later of two changes counts, so a subset in the order
- * made is also every other order of it.
+ * The entries of a directory. For each name the last kept change decides, so replaying a subset in
+ * order covers all orders.
  */
 export class DirectoryNode {
   readonly #durable: Entries;
   readonly entries: Entries;
   #since: EntryChange[] = [];
   #changes = 0;
-  /** The last change of each name that is on disk: no earlier one of that name comes back. */
+  /** The last synced change of each name. No earlier change of that name can come back. */
   readonly #settled = new Map<string, number>();
 
   constructor(entries: Entries = new Map()) {
@@ -239,33 +236,30 @@ export class DirectoryNode {
   }
 
   sync(): (succeeded: boolean) => void {
-    const promised = this.#since.filter(({ ticket, passedOver }) => ticket.answered && !passedOver);
+    const covered = this.#since.filter(({ ticket, skipped }) => ticket.resolved && !skipped);
     return (succeeded) => {
-      for (const change of promised) {
-        if (!this.#since.includes(change)) continue; // another sync was faster
-        if (!succeeded) change.passedOver = true;
+      for (const change of covered) {
+        if (!this.#since.includes(change)) continue; // another sync has ended first
+        if (!succeeded) change.skipped = true;
         else this.#settle(change);
       }
     };
   }
 
-  afterCut(random: Random, mood: CutMood): DirectoryNode {
+  afterCut(random: Random, odds: CutOdds): DirectoryNode {
     const entries = new Map(this.#durable);
-    for (const change of this.#since) if (random.chance(mood.keepsEntry)) this.#applyLate(change, entries);
+    for (const change of this.#since) if (random.chance(odds.keepsEntry)) this.#applyLate(change, entries);
     return new DirectoryNode(
-      new Map([...entries].map(([name, node]) => [name, node.afterCut(random, mood)])),
+      new Map([...entries].map(([name, node]) => [name, node.afterCut(random, odds)])),
     );
   }
 
   #change(names: readonly string[], ticket: Ticket, apply: (entries: Entries) => void): void {
     apply(this.entries);
-    this.#since.push({ number: (this.#changes += 1), names, apply, ticket, passedOver: false });
+    this.#since.push({ number: (this.#changes += 1), names, apply, ticket, skipped: false });
   }
 
-  /**
-   * On disk now; what an earlier, failed sync left uncertain about the same names is settled with
-   * it.
-   */
+  /** Marks a change as synced, together with uncertain earlier changes of the same names. */
   #settle(change: EntryChange): void {
     change.apply(this.#durable);
     for (const name of change.names)
@@ -278,8 +272,7 @@ export class DirectoryNode {
   }
 
   /**
-   * A change that nothing promised, kept all the same; names of which a later change is on disk
-   * stay as that left them.
+   * Applies an unsynced change that was kept. Names with a later synced change stay as they are.
    */
   #applyLate(change: EntryChange, entries: Entries): void {
     const before = new Map(entries);

@@ -1,7 +1,8 @@
 /**
  * A process of an application on Postgres: `postgres-child.ts <url> <work> <number of this process>
- * <rounds>`. It opens the storage, says so, waits for a line on its standard input, so that several
- * begin at once, does its work (`postgres-work.ts`), and tells its report as a line of JSON.
+ * <rounds>`. It opens the storage, prints `open`, waits for a line on its standard input, so that
+ * several processes begin together, does its work (`postgres-work.ts`), and prints its report as a
+ * line of JSON.
  */
 import { once } from 'node:events';
 import { openStorage } from '@kvent/key-value-storage/core';
@@ -9,12 +10,12 @@ import { PostgresProvider } from '@kvent/key-value-postgres';
 import { works, type WorkName } from './postgres-work.js';
 
 const [, , url = '', work = '', process_ = '0', rounds = '0'] = process.argv;
-const say = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
 {
   await using storage = await openStorage(new PostgresProvider({ url }));
-  say('open');
+  print('open');
   await once(process.stdin, 'data');
-  say(await works[work as WorkName](storage, { process: Number(process_), rounds: Number(rounds) }));
+  print(await works[work as WorkName](storage, { process: Number(process_), rounds: Number(rounds) }));
 }
 process.exit(0);

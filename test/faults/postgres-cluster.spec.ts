@@ -1,6 +1,6 @@
 /**
- * A cluster of three, whose primary acknowledges what a standby has too: what replicas may answer,
- * what they may not, and what is left when the primary dies. In order: the primary dies last.
+ * A cluster of three servers with synchronous replication: stale reads from replicas, and the loss
+ * of the primary. The tests are in order: the last one kills the primary.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import {
@@ -27,7 +27,7 @@ afterAll(async () => {
   await cluster[Symbol.asyncDispose]();
 });
 
-describe('reads that may be old', () => {
+describe('stale reads', () => {
   let replica: PostgresServer;
   let dataSource: DataSource;
   let storage: KeyValueStorage;
@@ -45,27 +45,27 @@ describe('reads that may be old', () => {
       'the replica has it',
       async () => (await things.get('a', { consistency: 'stale' }))?.value.count === 1,
     );
-    await ask(replica, 'select pg_wal_replay_pause()');
+    await query(replica, 'select pg_wal_replay_pause()');
     await until(
-      'it stands still',
+      'the replica is paused',
       async () =>
-        (await ask(replica, 'select pg_get_wal_replay_pause_state() as state'))[0]?.['state'] === 'paused',
+        (await query(replica, 'select pg_get_wal_replay_pause_state() as state'))[0]?.['state'] === 'paused',
     );
   });
   afterEach(async () => {
-    await ask(replica, 'select pg_wal_replay_resume()');
+    await query(replica, 'select pg_wal_replay_resume()');
     await storage[Symbol.asyncDispose]();
     await dataSource.destroy();
   });
 
-  it('go to the replica, and nothing else does', async () => {
+  it('go to the replica, and only these', async () => {
     await things.set('a', { count: 2 });
     expect((await things.get('a', { consistency: 'stale' }))?.value.count).toBe(1);
     expect((await things.getMany(['a'], { consistency: 'stale' }))[0]?.value.count).toBe(1);
     expect((await things.page({ limit: 1 }, { consistency: 'stale' })).items[0]?.value.count).toBe(1);
     expect((await things.get('a'))?.value.count).toBe(2);
     expect((await things.page({ limit: 1 })).items[0]?.value.count).toBe(2);
-    // changes rest on what is there now
+    // Changes are based on the current rows.
     await things.update('a', ({ count }) => ({ count: count + 1 }));
     const entry = await things.getOrThrow('a');
     await things.save(entry.with({ count: entry.value.count + 1 }));
@@ -73,7 +73,7 @@ describe('reads that may be old', () => {
     expect((await things.get('a', { consistency: 'stale' }))?.value.count).toBe(1);
   });
 
-  it('bring a version that is old, with which nothing can be overwritten', async () => {
+  it('return an old version, with which nothing can be overwritten', async () => {
     const old = await things.getOrThrow('a', { consistency: 'stale' });
     await things.set('a', { count: 5 });
     await expect(things.save(old.with({ count: 0 }))).rejects.toMatchObject({
@@ -83,7 +83,7 @@ describe('reads that may be old', () => {
     expect((await things.get('a'))?.value.count).toBe(5);
   });
 
-  it('say so when the replica is gone, and what is current goes on', async () => {
+  it('fail if the replica is stopped, and current reads continue', async () => {
     await replica.stop('immediate');
     await expect(things.get('a', { consistency: 'stale' })).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
@@ -93,14 +93,14 @@ describe('reads that may be old', () => {
     expect((await things.get('a'))?.value.count).toBe(6);
     await replica.start();
     await until(
-      'it answers again',
+      'stale reads work again',
       async () => (await things.get('a', { consistency: 'stale' }).catch(() => undefined))?.value.count === 6,
     );
   });
 });
 
 describe('a primary with standbys', () => {
-  it('acknowledges nothing that only its own machine has', async () => {
+  it('acknowledges nothing that no standby has', async () => {
     await using storage = await openStorage(
       new PostgresProvider({ url: cluster.primary.url(), requestTimeoutMs: 1_000 }),
     );
@@ -111,47 +111,47 @@ describe('a primary with standbys', () => {
       code: 'STORAGE_OUTCOME_UNKNOWN',
       effect: 'unknown',
     });
-    // an operator breaks the wait off: the server says no more than a warning
-    await using patient = await openStorage(
+    // An operator cancels the wait: the server sends only a warning.
+    await using slowStorage = await openStorage(
       new PostgresProvider({ url: cluster.primary.url(), requestTimeoutMs: 60_000, migrate: 'never' }),
     );
-    const told = patient
+    const outcome = slowStorage
       .store(Thing)
       .set('c', { count: 1 })
       .then(String, (error: unknown) => error);
     const cancel =
       "select count(pg_cancel_backend(pid))::int as count from pg_stat_activity where wait_event = 'SyncRep'";
     let settled = false;
-    void told.then(() => (settled = true));
-    await until('the wait was broken off', async () => {
-      await ask(cluster.primary, cancel);
+    void outcome.then(() => (settled = true));
+    await until('the wait was cancelled', async () => {
+      await query(cluster.primary, cancel);
       return settled;
     });
-    expect(await told).toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
+    expect(await outcome).toMatchObject({ code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' });
     await Promise.all(cluster.standbys.map((standby) => standby.start()));
     await until(
-      'commits end again',
+      'commits succeed again',
       async () => (await things.set('b', { count: 3 }).catch(() => undefined)) !== undefined,
     );
   });
 
-  it('may be killed with kill -9 under load: what was acknowledged is on the standby that takes over, and the storage goes on there', async () => {
+  it('can be killed with kill -9 under load: the promoted standby has every acknowledged write, and the storage continues there', async () => {
     await using proxy = await Proxy.before(cluster.primary);
     await using storage = await openStorage(
       new PostgresProvider({ url: proxy.url(cluster.primary.url()), requestTimeoutMs: 10_000 }),
     );
     await using ledger = new Ledger(storage);
-    await ledger.more(200);
+    await ledger.waitForMore(200);
     await cluster.killPrimary();
     const primary = await cluster.promoteTheMostAdvanced();
     proxy.retarget(primary);
-    await ledger.more(200);
+    await ledger.waitForMore(200);
     await ledger.stop();
     await using reopened = await openStorage(new PostgresProvider({ url: primary.url(), migrate: 'never' }));
-    await ledger.settle(reopened);
+    await ledger.verify(reopened);
     expect(ledger.failures).not.toEqual([]);
   });
 });
 
-const ask = (server: PostgresServer, sql: string): Promise<Record<string, unknown>[]> =>
+const query = (server: PostgresServer, sql: string): Promise<Record<string, unknown>[]> =>
   asAdmin(server.url(), async (client) => (await client.query<Record<string, unknown>>(sql)).rows);

@@ -1,7 +1,7 @@
 /**
- * The server, its connections and the network die in the middle of the work of fifty callers.
- * Whatever was acknowledged must be there, nothing twice, no half of a batch; callers hear of it in
- * codes that say what holds; and the storage that was opened once goes on by itself.
+ * Crashes of the server, its connections and the network, while fifty callers work. Every
+ * acknowledged write must be stored once, no batch may be incomplete, callers must receive the
+ * right codes, and the open storage must recover.
  */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { openStorage, type KeyValueStorage } from '@kvent/key-value-storage/core';
@@ -9,13 +9,13 @@ import { PostgresProvider } from '@kvent/key-value-postgres';
 import { asAdmin } from '../postgres/databases.js';
 import { Proxy } from '../postgres/proxy.js';
 import { PostgresServer } from '../postgres/server.js';
-import { Ledger, written } from './postgres-ledger.js';
+import { Ledger, valueMarks } from './postgres-ledger.js';
 import { seededRandom, seedOfRun, withSeed } from './seeded-random.js';
 
 const rounds = 3;
 let databases = 0;
 
-describe('a storage on Postgres, fifty callers at work', () => {
+describe('a storage on Postgres with fifty callers', () => {
   let server: PostgresServer;
   let proxy: Proxy;
   let storage: KeyValueStorage;
@@ -39,25 +39,22 @@ describe('a storage on Postgres, fifty callers at work', () => {
     await proxy[Symbol.asyncDispose]();
   });
 
-  /**
-   * Lets a fault happen again and again, at moments that chance picks, while the work goes on
-   * before it and after it.
-   */
+  /** Repeats a fault at random moments while the callers work. */
   async function survive(fault: () => Promise<void>): Promise<void> {
     const seed = seedOfRun();
     await withSeed('The storage did not survive', seed, async () => {
       const random = seededRandom(seed);
-      // until it has hit somebody: a session that is ended between two statements harms nobody
+      // Until a caller has failed: ending a session between two statements has no effect.
       for (
         let round = 0;
         round < rounds || (ledger.failures.length === 0 && round < 10 * rounds);
         round += 1
       ) {
-        await ledger.more(50 + random.below(100));
+        await ledger.waitForMore(50 + random.below(100));
         await fault();
       }
-      await ledger.more(100);
-      await ledger.settle();
+      await ledger.waitForMore(100);
+      await ledger.verify();
     });
     expect(ledger.failures).not.toEqual([]);
   }
@@ -73,7 +70,7 @@ describe('a storage on Postgres, fifty callers at work', () => {
     await survive(() => server.restart());
   });
 
-  it('survives an operator who ends its sessions', async () => {
+  it('survives that an operator ends its sessions', async () => {
     await survive(async () => {
       await asAdmin(server.url(), (client) =>
         client.query(
@@ -83,19 +80,19 @@ describe('a storage on Postgres, fifty callers at work', () => {
     });
   });
 
-  it('survives a network that breaks all its connections', async () => {
+  it('survives that the network breaks all connections', async () => {
     await survive(async () => {
       proxy.cut();
       await Promise.resolve();
     });
   });
 
-  it('survives a network that loses answers and requests', async () => {
+  it('survives that the network loses answers and requests', async () => {
     await survive(async () => {
       await Promise.all([
-        proxy.loseAnswer(written.alone),
-        proxy.loseRequest(written.together),
-        proxy.loseAnswer(written.together),
+        proxy.loseAnswer(valueMarks.alone),
+        proxy.loseRequest(valueMarks.together),
+        proxy.loseAnswer(valueMarks.together),
       ]);
     });
     expect(ledger.failures.map(({ code }) => code)).toContain('STORAGE_OUTCOME_UNKNOWN');

@@ -1,13 +1,10 @@
-/**
- * Several real processes at work on one database: each with a provider, a pool and an event loop of
- * its own.
- */
+/** Several real processes that work on one database. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { WorkName, WorkReport } from './postgres-work.js';
 
-/** They begin together, once all of them have opened the storage. */
+/** Starts the processes. They begin together, after all of them have opened the storage. */
 export async function workInProcesses(
   url: string,
   work: WorkName,
@@ -17,16 +14,16 @@ export async function workInProcesses(
 ): Promise<readonly WorkReport[]> {
   const children = Array.from({ length: processes }, (_, number) => new Worker(url, work, number, rounds));
   try {
-    for (const child of children) await child.line();
+    for (const child of children) await child.nextLine();
     onBegin();
-    for (const child of children) child.go();
-    return await Promise.all(children.map(async (child) => (await child.line()) as WorkReport));
+    for (const child of children) child.begin();
+    return await Promise.all(children.map(async (child) => (await child.nextLine()) as WorkReport));
   } finally {
     for (const child of children) child.end();
   }
 }
 
-/** One of them. */
+/** A process that runs `postgres-child.ts`. */
 export class Worker {
   readonly #child;
   readonly #lines: AsyncIterator<string>;
@@ -47,13 +44,13 @@ export class Worker {
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
   }
 
-  async line(): Promise<unknown> {
+  async nextLine(): Promise<unknown> {
     const line = await this.#lines.next();
-    if (line.done === true) throw new Error('A process ended before it was done.');
+    if (line.done === true) throw new Error('A process ended before its report.');
     return JSON.parse(line.value) as unknown;
   }
 
-  go(): void {
+  begin(): void {
     this.#child.stdin.write('go\n');
   }
 

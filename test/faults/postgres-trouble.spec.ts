@@ -1,7 +1,6 @@
 /**
- * One trouble at a time, and what a caller is told: each in a code that says whether anything was
- * done, each in bounded time, and afterwards the storage that was opened before answers again by
- * itself.
+ * Single faults: the caller receives a code that states the effect, within bounded time, and
+ * afterwards the open storage recovers.
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import {
@@ -19,17 +18,17 @@ import { Proxy } from '../postgres/proxy.js';
 import { until } from '../postgres/until.js';
 
 const Thing = defineState<{ what: string }>('thing');
-/** Where no time-out is looked at, none may come: machines are busy. */
-const patience = { acquireTimeoutMs: 240_000, requestTimeoutMs: 240_000, lockTimeoutMs: 240_000 };
+/** For tests without a timeout: longer than any delay of a busy machine. */
+const longTimeouts = { acquireTimeoutMs: 240_000, requestTimeoutMs: 240_000, lockTimeoutMs: 240_000 };
 /**
- * Where one is looked at: short, because the test waits for it; so it may come where all is well,
- * too, and what is asked then is asked until it is answered.
+ * For tests of timeouts: short, because the test waits for them. On a busy machine they may also
+ * expire without a fault, so other calls are repeated.
  */
-const haste = { acquireTimeoutMs: 500, requestTimeoutMs: 1_000, lockTimeoutMs: 600 };
-/** Far more than all of them together, far less than for ever. */
+const shortTimeouts = { acquireTimeoutMs: 500, requestTimeoutMs: 1_000, lockTimeoutMs: 600 };
+/** A safety net, much longer than all timeouts together. */
 const boundMs = 120_000;
 
-describe('a storage on Postgres in trouble', () => {
+describe('a storage on Postgres during faults', () => {
   let database: FreshDatabase;
   let proxy: Proxy;
   const cleanups: (() => Promise<unknown>)[] = [];
@@ -45,9 +44,9 @@ describe('a storage on Postgres in trouble', () => {
   });
 
   const provider = (options: Partial<PostgresProviderOptions> = {}): PostgresProvider =>
-    new PostgresProvider({ url: proxy.url(database.url), ...patience, ...options });
+    new PostgresProvider({ url: proxy.url(database.url), ...longTimeouts, ...options });
 
-  async function opened(
+  async function openStore(
     options: Partial<PostgresProviderOptions> = {},
   ): Promise<KeyValueStore<{ what: string }>> {
     const storage: KeyValueStorage = await openStorage(provider(options));
@@ -55,15 +54,15 @@ describe('a storage on Postgres in trouble', () => {
     return storage.store(Thing);
   }
 
-  /** With short time-outs: opened again where one of them came while it opened. */
-  async function openedInHaste(
-    options: Partial<PostgresProviderOptions> = haste,
+  /** Opens a store with short timeouts. Repeats if one of them expires. */
+  async function openWithShortTimeouts(
+    options: Partial<PostgresProviderOptions> = shortTimeouts,
   ): Promise<KeyValueStore<{ what: string }>> {
     let storage: KeyValueStorage | undefined;
-    const own = { url: proxy.url(database.url), ...haste };
-    await until('it opens', async () => {
+    const defaults = { url: proxy.url(database.url), ...shortTimeouts };
+    await until('the storage opens', async () => {
       storage = await openStorage(
-        new PostgresProvider(options.dataSource === undefined ? { ...own, ...options } : options),
+        new PostgresProvider(options.dataSource === undefined ? { ...defaults, ...options } : options),
       ).catch(() => undefined);
       return storage !== undefined;
     });
@@ -72,8 +71,8 @@ describe('a storage on Postgres in trouble', () => {
     return open.store(Thing);
   }
 
-  /** A session of somebody else's, in a transaction. */
-  async function somebody(): Promise<Client> {
+  /** A session of another client, in a transaction. */
+  async function openTransaction(): Promise<Client> {
     const client = new Client({ connectionString: database.url });
     client.on('error', () => undefined);
     await client.connect();
@@ -82,7 +81,7 @@ describe('a storage on Postgres in trouble', () => {
     return client;
   }
 
-  /** Writes it, however often a short time-out comes in between. */
+  /** Writes a value. Repeats if a short timeout expires. */
   const put = (things: KeyValueStore<{ what: string }>, key: string, what: string): Promise<void> =>
     until(
       `${key} is written`,
@@ -108,7 +107,7 @@ describe('a storage on Postgres in trouble', () => {
   };
 
   describe('at open', () => {
-    it('is refused with a code, and opens when the server is there', async () => {
+    it('fails with a code, and succeeds when the server is back', async () => {
       const one = provider();
       await proxy.refuse();
       expect(await failureOf(openStorage(one))).toEqual(unavailable);
@@ -117,8 +116,8 @@ describe('a storage on Postgres in trouble', () => {
       await storage.store(Thing).set('a', { what: 'there' });
     });
 
-    it('gives up where nothing is ever answered', async () => {
-      const one = provider(haste);
+    it('fails in bounded time if the server never answers', async () => {
+      const one = provider(shortTimeouts);
       proxy.hold();
       expect(await failureOf(openStorage(one))).toEqual(unavailable);
       await proxy.pass();
@@ -131,7 +130,7 @@ describe('a storage on Postgres in trouble', () => {
       await one.close();
     });
 
-    it('outlives a session that is ended as it begins', async () => {
+    it('survives a session that is ended as it begins', async () => {
       const one = provider();
       const ended = proxy.endNextAtOnce();
       const outcome = await openStorage(one).then(
@@ -139,7 +138,7 @@ describe('a storage on Postgres in trouble', () => {
           await storage[Symbol.asyncDispose]();
           return unavailable;
         },
-        (error: unknown) => shortOf(error),
+        (error: unknown) => codeAndEffectOf(error),
       );
       expect(outcome).toEqual(unavailable);
       await ended;
@@ -148,9 +147,9 @@ describe('a storage on Postgres in trouble', () => {
     });
   });
 
-  describe('when the server is gone', () => {
-    it('refuses what it cannot send, and goes on when it is back', async () => {
-      const things = await opened();
+  describe('without a server', () => {
+    it('refuses calls, and continues when the server is back', async () => {
+      const things = await openStore();
       await things.set('a', { what: 'before' });
       await proxy.refuse();
       proxy.cut();
@@ -161,28 +160,28 @@ describe('a storage on Postgres in trouble', () => {
       await things.set('a', { what: 'after' });
     });
 
-    it('notices nothing of a restart while nobody asks', async () => {
-      const things = await opened();
+    it('is not affected by a restart between calls', async () => {
+      const things = await openStore();
       await Promise.all(['a', 'b', 'c'].map((key) => things.set(key, { what: 'before' })));
       await asAdmin(database.url, (client) =>
         client.query(
           'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
         ),
       );
-      await until('the proxy has heard of it', () => proxy.connections === 0);
+      await until('the proxy has no connections', () => proxy.connections === 0);
       expect((await things.get('a'))?.value.what).toBe('before');
       await things.set('a', { what: 'after' });
     });
 
-    it('outlives sessions that are ended as they begin', async () => {
-      const things = await opened();
+    it('survives sessions that are ended as they begin', async () => {
+      const things = await openStore();
       await things.set('a', { what: 'before' });
       for (let round = 0; round < 5; round += 1) {
         proxy.cut();
         await until('the connections are gone', () => proxy.connections === 0);
         const ended = proxy.endNextAtOnce();
         const write = await Promise.all([
-          things.set('a', { what: `round ${round}` }).then(() => undefined, shortOf),
+          things.set('a', { what: `round ${round}` }).then(() => undefined, codeAndEffectOf),
           ended,
         ]);
         expect([undefined, unavailable, unknown]).toContainEqual(write[0]);
@@ -192,8 +191,8 @@ describe('a storage on Postgres in trouble', () => {
   });
 
   describe('when answers are lost', () => {
-    it('says that nobody knows, and the row is there once', async () => {
-      const things = await opened();
+    it('reports an unknown outcome, and the row is stored once', async () => {
+      const things = await openStore();
       await things.set('warm', { what: 'up' });
       const lost = proxy.loseAnswer('lost-after-commit');
       expect(await failureOf(things.add('a', { what: 'lost-after-commit' }))).toEqual(unknown);
@@ -203,7 +202,7 @@ describe('a storage on Postgres in trouble', () => {
     });
 
     it('does not apply a change twice', async () => {
-      const things = await opened();
+      const things = await openStore();
       await things.set('a', { what: '' });
       const lost = proxy.loseAnswer('lost-after-commit');
       expect(
@@ -213,8 +212,8 @@ describe('a storage on Postgres in trouble', () => {
       expect((await things.get('a'))?.value.what).toBe('lost-after-commit.');
     });
 
-    it('says that nobody knows where the request was lost on its way, too', async () => {
-      const things = await opened();
+    it('reports an unknown outcome also if the request was lost', async () => {
+      const things = await openStore();
       await things.set('warm', { what: 'up' });
       const lost = proxy.loseRequest('lost-before');
       expect(await failureOf(things.add('a', { what: 'lost-before' }))).toEqual(unknown);
@@ -223,24 +222,26 @@ describe('a storage on Postgres in trouble', () => {
       await things.add('a', { what: 'later' });
     });
 
-    it('tells every caller of a group that nobody knows, and each row is there once', async () => {
-      const things = await opened();
+    it('reports an unknown outcome to every caller of a group, and each row is stored once', async () => {
+      const things = await openStore();
       await things.set('warm', { what: 'up' });
       const lost = proxy.loseAnswer('lost-17');
       const keys = Array.from({ length: 20 }, (_, index) => `many-${index}`);
-      const told = await Promise.all(
-        keys.map((key, index) => things.add(key, { what: `lost-${index}` }).then(() => undefined, shortOf)),
+      const outcome = await Promise.all(
+        keys.map((key, index) =>
+          things.add(key, { what: `lost-${index}` }).then(() => undefined, codeAndEffectOf),
+        ),
       );
       await lost;
-      expect(told[17]).toEqual(unknown);
-      for (const each of told) expect([undefined, unknown]).toContainEqual(each);
+      expect(outcome[17]).toEqual(unknown);
+      for (const each of outcome) expect([undefined, unknown]).toContainEqual(each);
       expect((await things.getMany(keys)).map((entry) => entry?.value.what)).toEqual(
         keys.map((_, index) => `lost-${index}`),
       );
     });
 
-    it('asks again for what was only read', async () => {
-      const things = await opened();
+    it('repeats a read', async () => {
+      const things = await openStore();
       await things.set('read-me', { what: 'there' });
       const lost = proxy.loseAnswer('read-me');
       expect((await things.get('read-me'))?.value.what).toBe('there');
@@ -248,36 +249,36 @@ describe('a storage on Postgres in trouble', () => {
     });
   });
 
-  describe('in a black hole', () => {
-    it('gives up in bounded time, and goes on when it is over', async () => {
-      const things = await openedInHaste();
+  describe('without any answer from the network', () => {
+    it('fails in bounded time, and continues afterwards', async () => {
+      const things = await openWithShortTimeouts();
       await put(things, 'a', 'before');
       proxy.hold();
       expect(await failureOf(things.get('a'))).toEqual(unavailable);
-      const told = await failureOf(things.set('a', { what: 'perhaps' }));
-      expect([unavailable, unknown]).toContainEqual(told);
+      const outcome = await failureOf(things.set('a', { what: 'perhaps' }));
+      expect([unavailable, unknown]).toContainEqual(outcome);
       await proxy.pass();
       expect(await read(things, 'a')).toBeDefined();
       await put(things, 'a', 'after');
       expect(await read(things, 'a')).toBe('after');
     });
 
-    it('answers all of a hundred callers', async () => {
-      const things = await openedInHaste();
+    it('rejects all of a hundred callers', async () => {
+      const things = await openWithShortTimeouts();
       await put(things, 'a', 'before');
       proxy.hold();
-      const told = await Promise.all(
+      const outcome = await Promise.all(
         Array.from({ length: 100 }, (_, caller) =>
           failureOf(caller % 2 === 0 ? things.get('a') : things.set(`b-${caller}`, { what: 'perhaps' })),
         ),
       );
-      for (const each of told) expect([unavailable, unknown]).toContainEqual(each);
+      for (const each of outcome) expect([unavailable, unknown]).toContainEqual(each);
       await proxy.pass();
       expect(await read(things, 'a')).toBeDefined();
     });
 
-    it('gives up connections that have died in silence, and makes new ones', async () => {
-      const things = await openedInHaste({ poolSize: 3 });
+    it('replaces connections that were dropped silently', async () => {
+      const things = await openWithShortTimeouts({ poolSize: 3 });
       await Promise.all(['a', 'b', 'c'].map((key) => put(things, key, 'before')));
       proxy.forget();
       expect(await read(things, 'a')).toBeDefined();
@@ -296,10 +297,10 @@ describe('a storage on Postgres in trouble', () => {
     });
   });
 
-  describe('when others are in the way', () => {
-    it('has no connection while the application holds them all, and says so', async () => {
+  describe('with other clients', () => {
+    it('is unavailable while the application holds all connections', async () => {
       const dataSource = await sharedSource(2);
-      const things = await openedInHaste({ dataSource, ...haste });
+      const things = await openWithShortTimeouts({ dataSource, ...shortTimeouts });
       await put(things, 'a', 'before');
       const runners = [dataSource.createQueryRunner(), dataSource.createQueryRunner()];
       await Promise.all(runners.map((runner) => runner.connect()));
@@ -307,15 +308,15 @@ describe('a storage on Postgres in trouble', () => {
       expect(await failureOf(things.set('a', { what: 'never' }))).toEqual(unavailable);
       await Promise.all(runners.map((runner) => runner.release()));
       expect(await read(things, 'a')).toBe('before');
-      // nothing was lost on the way: both connections serve again
+      // Both connections are usable again.
       await Promise.all(Array.from({ length: 10 }, (_, index) => put(things, `b-${index}`, 'after')));
     });
 
-    it('waits for a held row in bounded time, and its neighbours do not wait with it', async () => {
+    it('waits for a locked row in bounded time, without delaying other rows', async () => {
       const keys = Array.from({ length: 20 }, (_, index) => `free-${index}`);
-      const other = await somebody();
-      // one after the other they would wait for longer than anybody here has patience
-      const wanting = (things: KeyValueStore<{ what: string }>): Promise<readonly object[]> =>
+      const client = await openTransaction();
+      // Waiting one after the other would take longer than the safety net.
+      const writeLocked = (things: KeyValueStore<{ what: string }>): Promise<readonly object[]> =>
         Promise.all(
           Array.from({ length: 40 }, (_, caller) =>
             failureOf(
@@ -326,60 +327,63 @@ describe('a storage on Postgres in trouble', () => {
           ),
         );
 
-      const patient = await opened();
-      await patient.setMany(['held', ...keys].map((key) => ({ key, value: { what: 'before' } })));
-      await holdRow(other, 'held');
+      const slow = await openStore();
+      await slow.setMany(['held', ...keys].map((key) => ({ key, value: { what: 'before' } })));
+      await holdRow(client, 'held');
       let waiting = true;
-      const held = wanting(patient).finally(() => (waiting = false));
-      await Promise.all(keys.map((key) => patient.set(key, { what: 'after' })));
-      await Promise.all(keys.map((key) => patient.update(key, ({ what }) => ({ what: `${what}!` }))));
-      expect((await patient.get('held'))?.value.what).toBe('before');
+      const held = writeLocked(slow).finally(() => (waiting = false));
+      await Promise.all(keys.map((key) => slow.set(key, { what: 'after' })));
+      await Promise.all(keys.map((key) => slow.update(key, ({ what }) => ({ what: `${what}!` }))));
+      expect((await slow.get('held'))?.value.what).toBe('before');
       expect(waiting).toBe(true);
-      await other.query('commit');
-      for (const told of await held) expect(told).toHaveProperty('done');
+      await client.query('commit');
+      for (const outcome of await held) expect(outcome).toHaveProperty('done');
 
-      const hasty = await openedInHaste();
-      await other.query('begin');
-      await holdRow(other, 'held');
-      for (const told of await wanting(hasty)) expect(told).toEqual(unavailable);
-      await other.query('commit');
-      await put(hasty, 'held', 'after');
+      const fast = await openWithShortTimeouts();
+      await client.query('begin');
+      await holdRow(client, 'held');
+      for (const outcome of await writeLocked(fast)) expect(outcome).toEqual(unavailable);
+      await client.query('commit');
+      await put(fast, 'held', 'after');
     });
 
-    it('writes a row that is let go in time', async () => {
-      const things = await opened();
+    it('writes a row that is unlocked in time', async () => {
+      const things = await openStore();
       await put(things, 'held', 'before');
-      const other = await somebody();
-      await holdRow(other, 'held');
+      const client = await openTransaction();
+      await holdRow(client, 'held');
       const written = things.set('held', { what: 'after' });
-      await until('it waits', () => isWaiting(database.url));
-      await other.query('commit');
+      await until('the write waits', () => isWaiting(database.url));
+      await client.query('commit');
       expect((await written).value.what).toBe('after');
     });
 
-    it('hears of a statement timeout, and nothing is done', async () => {
-      const things = await openedInHaste({ ...patience, extra: { options: '-c statement_timeout=300' } });
+    it('is unavailable after a statement timeout, with effect none', async () => {
+      const things = await openWithShortTimeouts({
+        ...longTimeouts,
+        extra: { options: '-c statement_timeout=300' },
+      });
       await put(things, 'held', 'before');
-      const other = await somebody();
-      await holdRow(other, 'held');
+      const client = await openTransaction();
+      await holdRow(client, 'held');
       expect(await failureOf(things.set('held', { what: 'never' }))).toEqual(unavailable);
-      await other.query('commit');
-      await other.query('begin');
-      await other.query('lock table kvent.row in access exclusive mode');
+      await client.query('commit');
+      await client.query('begin');
+      await client.query('lock table kvent.row in access exclusive mode');
       expect(await failureOf(things.get('held'))).toEqual(unavailable);
-      await other.query('commit');
+      await client.query('commit');
       expect(await read(things, 'held')).toBe('before');
       await put(things, 'held', 'after');
     });
 
-    it('gives up what a whole table that is held keeps from it', async () => {
-      const things = await openedInHaste();
+    it('fails in bounded time while the table is locked', async () => {
+      const things = await openWithShortTimeouts();
       await put(things, 'a', 'before');
-      const other = await somebody();
-      await other.query('lock table kvent.row in access exclusive mode');
+      const client = await openTransaction();
+      await client.query('lock table kvent.row in access exclusive mode');
       expect(await failureOf(things.get('a'))).toEqual(unavailable);
       expect([unavailable, unknown]).toContainEqual(await failureOf(things.set('a', { what: 'never' })));
-      await other.query('commit');
+      await client.query('commit');
       expect(await read(things, 'a')).toBeDefined();
       await put(things, 'a', 'after');
     });
@@ -396,22 +400,22 @@ describe('a storage on Postgres in trouble', () => {
 const unavailable = { code: 'STORAGE_UNAVAILABLE', effect: 'none' };
 const unknown = { code: 'STORAGE_OUTCOME_UNKNOWN', effect: 'unknown' };
 
-/** What a caller is told; what goes well, or takes for ever, is no failure. */
+/** The failure of a call. A success, or a call that never ends, is returned as such. */
 async function failureOf(work: Promise<unknown>): Promise<object> {
   try {
     return { done: await within(work) };
   } catch (error) {
-    return shortOf(error);
+    return codeAndEffectOf(error);
   }
 }
 
-const shortOf = (error: unknown): object =>
+const codeAndEffectOf = (error: unknown): object =>
   isStorageError(error) ? { code: error.code, effect: error.effect } : { uncoded: String(error) };
 
 async function within<T>(work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`Not within ${boundMs} ms.`)), boundMs);
+    timer = setTimeout(() => reject(new Error(`The call took longer than ${boundMs} ms.`)), boundMs);
   });
   try {
     return await Promise.race([work, late]);

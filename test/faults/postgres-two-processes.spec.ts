@@ -1,7 +1,7 @@
 /**
  * Two real processes, each with fifty callers, on the same rows of one server: the counts must be
- * exact, what belongs together must never be seen apart, and nobody may lock anybody out. `npm run
- * rivals` counts to the hundred thousand of issue 4.
+ * exact, batches must be visible completely or not at all, and there must be no deadlock. `npm run
+ * contention` makes 100,000 increments.
  */
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { openStorage } from '@kvent/key-value-storage/core';
@@ -20,7 +20,7 @@ import {
   counterKeys,
   groupKeys,
   Member,
-  patience,
+  manyAttempts,
 } from './postgres-work.js';
 
 const increments = 100;
@@ -29,8 +29,8 @@ describe('two processes of fifty callers on one Postgres', () => {
   let database: FreshDatabase;
   beforeEach(async () => {
     database = await freshDatabase();
-    // Postgres looks for deadlocks before the storage tires of waiting for a row: otherwise none
-    // would ever be counted
+    // Shorter than the lock timeout of the storage: otherwise Postgres would never detect a
+    // deadlock.
     await asAdmin(database.url, async (client) => {
       const name = decodeURIComponent(new URL(database.url).pathname.slice(1));
       await client.query(`alter database ${client.escapeIdentifier(name)} set deadlock_timeout = '10ms'`);
@@ -49,21 +49,23 @@ describe('two processes of fifty callers on one Postgres', () => {
     expect(await deadlocks(database.url)).toBe(0);
   });
 
-  it('do not wait for one of them that stands still, and it goes on where it was', async () => {
+  it('do not wait for a paused process, which later continues', async () => {
     await using storage = await openStorage(new PostgresProvider({ url: database.url }));
     const counters = storage.store(Counter);
     const other = new Worker(database.url, 'update', 0, 20);
     try {
-      await other.line();
-      other.go();
-      await until('it is at work', async () => (await counters.count()) === counterKeys.length);
+      await other.nextLine();
+      other.begin();
+      await until('the process works', async () => (await counters.count()) === counterKeys.length);
       other.signal('SIGSTOP');
       const more = counterKeys.flatMap((key) => Array.from({ length: 20 }, () => key));
       await Promise.all(
-        more.map((key) => counters.update(key, ({ count }) => ({ count: count + 1 }), { retry: patience })),
+        more.map((key) =>
+          counters.update(key, ({ count }) => ({ count: count + 1 }), { retry: manyAttempts }),
+        ),
       );
       other.signal('SIGCONT');
-      expect(await other.line()).toEqual({ did: { added: callers * 20 }, wrong: [] });
+      expect(await other.nextLine()).toEqual({ did: { added: callers * 20 }, wrong: [] });
       const counts = (await counters.getMany(counterKeys)).map((entry) => entry?.value.count);
       expect(counts).toEqual(counterKeys.map(() => (callers * 20) / counterKeys.length + 20));
     } finally {
@@ -71,11 +73,11 @@ describe('two processes of fifty callers on one Postgres', () => {
     }
   });
 
-  it('move money and make and remove groups of rows, and nobody ever sees half of it', async () => {
+  it('transfer money and create and delete groups of rows, and readers never see an incomplete batch', async () => {
     await using storage = await openStorage(new PostgresProvider({ url: database.url }));
     const accounts = storage.store(Account);
     await accounts.setMany(accountKeys.map((key) => ({ key, value: { balance: 100 } })));
-    const reports = await workInProcesses(database.url, 'rivals', 2, 40);
+    const reports = await workInProcesses(database.url, 'transfers', 2, 40);
     expect(reports.map(({ wrong }) => wrong)).toEqual([[], []]);
     const balances = (await accounts.getMany(accountKeys)).map((entry) => entry?.value.balance ?? 0);
     expect(balances.reduce((sum, balance) => sum + balance)).toBe(accountTotal);
@@ -83,16 +85,16 @@ describe('two processes of fifty callers on one Postgres', () => {
     const did = (what: string): number => reports.reduce((sum, report) => sum + (report.did[what] ?? 0), 0);
     for (const group of allGroups) {
       const members = await storage.store(Member).getMany(groupKeys(group));
-      const made = did(`made ${group}`) - did(`removed ${group}`);
+      const created = did(`created ${group}`) - did(`deleted ${group}`);
       expect(new Set(members.map((entry) => entry?.value.stamp)).size).toBe(1);
-      expect(members.filter((entry) => entry !== undefined).length).toBe(3 * made);
+      expect(members.filter((entry) => entry !== undefined).length).toBe(3 * created);
     }
   });
 });
 
 /**
- * How many the server's log names; where the log is not ours to read, how many the server has
- * counted.
+ * The number of deadlocks in the log of the server, or as counted by a server whose log cannot be
+ * read.
  */
 async function deadlocks(url: string): Promise<number> {
   if (process.env['TEST_POSTGRES_URL'] === undefined) {

@@ -1,7 +1,6 @@
 /**
- * What processes do to the same rows at the same time, and what must be true of those rows at any
- * moment. Fifty callers a process; everything goes through the typed store, as an application does
- * it.
+ * The work of several processes on the same rows, and what must be true of the rows at any moment.
+ * Each process has fifty callers, which use typed stores as an application does.
  */
 import {
   defineState,
@@ -16,14 +15,14 @@ import { countTogether, holdInSessions, streamsOf } from './streams-work.js';
 export interface WorkOptions {
   /** The number of this process. */
   readonly process: number;
-  /** What each caller does, so often. */
+  /** The number of operations of each caller. */
   readonly rounds: number;
 }
 
 export interface WorkReport {
-  /** What became true: by name, how often. */
+  /** Completed operations: by name, how often. */
   readonly did: Readonly<Record<string, number>>;
-  /** What went wrong, each text once. */
+  /** Faults, each text once. */
   readonly wrong: readonly string[];
 }
 export type WorkName = keyof typeof works;
@@ -41,10 +40,10 @@ export const Counter = defineState<{ count: number }>('counter');
 export const Account = defineState<{ balance: number }>('account');
 export const Member = defineState<{ stamp: string }>('member');
 
-/** Rivals that lose ten times in a row begin again: only what is written counts. */
-export const patience = { attempts: 1_000, budgetMs: 120_000 };
+/** Enough attempts for any number of conflicts: only the stored rows matter. */
+export const manyAttempts = { attempts: 1_000, budgetMs: 120_000 };
 
-class Notes {
+class Report {
   readonly did: Record<string, number> = {};
   readonly #wrong = new Set<string>();
 
@@ -61,32 +60,34 @@ class Notes {
   }
 }
 
-export const works = { update: countByUpdate, rivals: rival, streams: workOnStreams };
+export const works = { update: countByUpdate, transfers: transferAndToggle, streams: workOnStreams };
 
-/** Every caller adds 1 to a counter, in turn to each of the ten. */
+/** Every caller increments the ten counters round-robin. */
 async function countByUpdate(storage: KeyValueStorage, { rounds }: WorkOptions): Promise<WorkReport> {
-  const notes = new Notes();
+  const report = new Report();
   const store = storage.store(Counter);
   const caller = async (number: number): Promise<void> => {
     for (let round = 0; round < rounds; round += 1) {
       const key = counterKeys[(number + round) % counterKeys.length] as string;
       await store.update(key, ({ count }) => ({ count: count + 1 }), {
         initial: () => ({ count: 0 }),
-        retry: patience,
+        retry: manyAttempts,
       });
-      notes.count('added');
+      report.count('added');
     }
   };
-  await Promise.all(Array.from({ length: callers }, (_, number) => watched(notes, () => caller(number))));
-  return notes.report();
+  await Promise.all(
+    Array.from({ length: callers }, (_, number) => recordingFailure(report, () => caller(number))),
+  );
+  return report.report();
 }
 
 /**
- * Batches of several rows that rivals want too: transfers, and groups of three that come and go
- * together. Readers look meanwhile.
+ * Batches over shared rows: transfers, and groups of three rows that are created and deleted
+ * together. Readers check them concurrently.
  */
-async function rival(storage: KeyValueStorage, options: WorkOptions): Promise<WorkReport> {
-  const notes = new Notes();
+async function transferAndToggle(storage: KeyValueStorage, options: WorkOptions): Promise<WorkReport> {
+  const report = new Report();
   const random = seededRandom(options.process + 1);
   const accounts = storage.store(Account);
   const members = storage.store(Member);
@@ -97,80 +98,79 @@ async function rival(storage: KeyValueStorage, options: WorkOptions): Promise<Wo
     const amount = 1 + random.below(5);
     await retryOnConflict(async () => {
       const [payer, payee] = await accounts.getMany([from, to]);
-      if (payer === undefined || payee === undefined) throw new Error('An account is gone.');
+      if (payer === undefined || payee === undefined) throw new Error('An account is missing.');
       await storage
         .atomic()
         .save(accounts, payer.with({ balance: payer.value.balance - amount }))
         .save(accounts, payee.with({ balance: payee.value.balance + amount }))
         .commit();
-    }, patience);
-    notes.count('transferred');
+    }, manyAttempts);
+    report.count('transferred');
   }
 
-  /**
-   * Makes the group if it is not there, and removes it if it is. A rival who was faster has done it
-   * instead.
-   */
+  /** Creates the group, or deletes it if it exists. On a conflict another caller has done it. */
   async function toggle(caller: number, round: number): Promise<void> {
     const group = random.below(groups);
     const keys = groupKeys(group);
-    const there = await members.getMany(keys);
+    const existing = await members.getMany(keys);
     const batch = storage.atomic();
     for (const [index, key] of keys.entries()) {
-      const entry = there[index];
+      const entry = existing[index];
       if (entry === undefined) batch.add(members, key, { stamp: `${options.process} ${caller} ${round}` });
       else batch.delete(members, entry);
     }
     try {
       await batch.commit();
-      notes.count(`${there[0] === undefined ? 'made' : 'removed'} ${group}`);
+      report.count(`${existing[0] === undefined ? 'created' : 'deleted'} ${group}`);
     } catch (error) {
       if (!isConflict(error) && !isStorageError(error, 'KEY_EXISTS')) throw error;
     }
   }
 
-  async function look(): Promise<void> {
+  async function readAndCheck(): Promise<void> {
     const group = random.below(groups);
     const [all, three] = await Promise.all([
       accounts.getMany(accountKeys),
       members.getMany(groupKeys(group)),
     ]);
     const sum = all.reduce((total, entry) => total + (entry?.value.balance ?? 0), 0);
-    if (sum !== accountTotal) notes.complain(`a reader saw ${sum} on the accounts`);
+    if (sum !== accountTotal) report.complain(`a reader saw ${sum} on the accounts`);
     const stamps = new Set(three.map((entry) => entry?.value.stamp));
-    if (stamps.size > 1) notes.complain(`a reader saw ${stamps.size} kinds of members in a group of three`);
-    notes.count('looked');
+    if (stamps.size > 1) report.complain(`a reader saw ${stamps.size} kinds of members in a group of three`);
+    report.count('looked');
   }
 
   const caller = async (number: number): Promise<void> => {
     for (let round = 0; round < options.rounds; round += 1) {
-      if (number % 5 === 0) await look();
+      if (number % 5 === 0) await readAndCheck();
       else if (number % 5 < 3) await transfer();
       else await toggle(number, round);
     }
   };
-  await Promise.all(Array.from({ length: callers }, (_, number) => watched(notes, () => caller(number))));
-  return notes.report();
+  await Promise.all(
+    Array.from({ length: callers }, (_, number) => recordingFailure(report, () => caller(number))),
+  );
+  return report.report();
 }
 
-/** Ten callers count on one stream, while others hold another in turn. */
+/** Ten callers count on one stream, while others hold another stream one after the other. */
 async function workOnStreams(
   storage: KeyValueStorage,
   { process, rounds }: WorkOptions,
 ): Promise<WorkReport> {
-  const notes = new Notes();
+  const report = new Report();
   const streams = streamsOf(storage);
   await Promise.all([
-    watched(notes, () => countTogether(streams, process, 10, rounds)),
-    watched(notes, () => holdInSessions(streams)),
+    recordingFailure(report, () => countTogether(streams, process, 10, rounds)),
+    recordingFailure(report, () => holdInSessions(streams)),
   ]);
-  return notes.report();
+  return report.report();
 }
 
-async function watched(notes: Notes, work: () => Promise<void>): Promise<void> {
+async function recordingFailure(report: Report, work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    notes.complain(String(error));
+    report.complain(String(error));
   }
 }

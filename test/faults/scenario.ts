@@ -1,8 +1,8 @@
 /**
- * A life of the JSON file, played on a simulated machine, and its histories: single commits, groups
- * with rivals and readers among them, compaction, beats, a clean close, a kill, a dropped database,
- * expiry. Whatever goes wrong on the way, it ends its process, opens a new one as an operator
- * would, holds what is there against the histories, and goes on.
+ * A workload of the JSON file on a simulated machine, with its histories: single commits, groups
+ * with conflicts and readers, compaction, heartbeats, a clean close, a kill, a dropped database,
+ * expiry. After a fault it ends the process, opens a new one, compares the rows with the histories,
+ * and continues.
  */
 import { isStorageError, type Clock } from '../../libs/key-value-storage/src/core.js';
 import {
@@ -18,9 +18,9 @@ import { seededRandom, type Random } from './seeded-random.js';
 
 export const databases = ['shared', 'tenant:a'] as const;
 type Database = (typeof databases)[number];
-const space = { container: 'state:fault', entity: 'rows' };
+const namespace = { container: 'state:fault', entity: 'rows' };
 
-/** What a failure may be reported as; a conflict never. */
+/** The codes that a fault may cause; never a conflict. */
 const failures = [
   'STORAGE_OUTCOME_UNKNOWN',
   'STORAGE_UNAVAILABLE',
@@ -30,16 +30,16 @@ const failures = [
 
 export class Scenario {
   readonly histories: Map<Database, History>;
-  /** How often something failed. */
+  /** The number of failures. */
   failed = 0;
   readonly #random: Random;
   readonly #nextVersion: () => string;
   readonly machine: Machine;
-  /** The clock of its process, where that is not the machine's. */
+  /** The clock of the process, if it is not the clock of the machine. */
   #clock: Clock | undefined;
   #process: RunningProcess | undefined;
   #batches = 0;
-  #stumbled = false;
+  #needsRestart = false;
 
   constructor(
     machine: Machine,
@@ -52,7 +52,7 @@ export class Scenario {
     this.histories = histories;
   }
 
-  /** The same past on another machine: the one whose disk forgot something. */
+  /** A scenario with the same histories on another machine, for example after a power cut. */
   on(machine: Machine, seed: number): Scenario {
     return new Scenario(
       machine,
@@ -66,54 +66,52 @@ export class Scenario {
     return this.#process;
   }
 
-  /** The whole life. Ends early when the power goes. */
+  /** Runs the whole workload. Ends early if the power is cut. */
   async play(): Promise<void> {
-    const life: readonly (() => Promise<unknown>)[] = [
+    const steps: readonly (() => Promise<unknown>)[] = [
       () => this.open(),
       () => this.commit('shared'),
       () => this.commit('shared'),
       () => this.group(['shared', 'tenant:a']),
-      () => this.pass(1_100),
+      () => this.advance(1_100),
       () => this.grow('shared'),
-      () => this.look(),
+      () => this.verify(),
       () => this.close(),
       () => this.open(),
-      () => this.look(),
+      () => this.verify(),
       () => this.group(['tenant:a', 'shared']),
       () => this.kill(),
       () => this.open(),
       () => this.commit('tenant:a'),
       () => this.drop('tenant:a'),
       () => this.group(['tenant:a']),
-      () => this.pass(5_000),
+      () => this.advance(5_000),
       () => this.machine.until(this.process.provider.sweep(100)),
       () => this.commit('shared'),
-      () => this.look(),
+      () => this.verify(),
       () => this.close(),
     ];
-    for (const act of life) {
-      await this.#carryOut(act);
+    for (const step of steps) {
+      await this.#perform(step);
       if (!this.machine.disk.powered) return;
-      if (this.#stumbled) await this.#recover();
+      if (this.#needsRestart) await this.#recover();
       if (!this.machine.disk.powered) return;
     }
   }
 
-  /** Does something that may fail because the power goes. */
-  async attempt(act: () => Promise<unknown>): Promise<void> {
-    await this.#carryOut(act);
+  /** Runs a step that may fail because of a power cut. */
+  async attempt(step: () => Promise<unknown>): Promise<void> {
+    await this.#perform(step);
   }
 
-  /** The power is off: ends what is left of the last process in this one. */
+  /** Stops the timers of a process whose machine has no power. */
   async abandon(): Promise<void> {
     if (this.#process === undefined) return;
     this.#process.kill();
     await this.machine.until(this.#process.provider.close()).catch(() => undefined);
   }
 
-  /**
-   * Starts a process that opens the directory, and holds what it finds against what may be there.
-   */
+  /** Starts a process, opens the directory, and compares the rows with the histories. */
   async open(started = this.machine.start(), clock?: Clock): Promise<void> {
     this.#process = started;
     this.#clock = clock;
@@ -122,15 +120,14 @@ export class Scenario {
   }
 
   /**
-   * Opens a directory whose last `count` acknowledgements of each database cannot be proven any
-   * more: damage may have taken them.
+   * Opens a damaged directory, which may have lost the last `count` operations of each database.
    */
   async openDoubting(count: number): Promise<void> {
     for (const history of this.histories.values()) history.doubt(count);
     await this.open();
   }
 
-  /** How many operations of its past were not there when it opened. */
+  /** The number of operations that were missing when it opened. */
   lost = 0;
 
   async settle(): Promise<void> {
@@ -147,7 +144,7 @@ export class Scenario {
 
   async kill(): Promise<void> {
     this.process.kill();
-    // its timers are of this process, which lives on
+    // Stops its timers, which belong to the process of the test.
     await this.process.provider.close().catch(() => undefined);
   }
 
@@ -156,8 +153,8 @@ export class Scenario {
   }
 
   /**
-   * Concurrent calls: batches that build on each other, a rival whose conflict rests on a row still
-   * on its way, and readers.
+   * Concurrent calls: batches that build on each other, a batch that conflicts with a row in
+   * flight, and readers.
    */
   async group(names: readonly Database[]): Promise<void> {
     const calls: Promise<void>[] = [];
@@ -165,17 +162,14 @@ export class Scenario {
       const database = names[call % names.length] as Database;
       const batch = this.#batch(database);
       calls.push(this.#commitAll([[batch]]));
-      if (call === 2) calls.push(this.#commitAll([[this.#rival(batch)]]));
+      if (call === 2) calls.push(this.#commitAll([[this.#conflictingBatch(batch)]]));
       calls.push(this.#read(database));
       if (this.#random.chance(0.5)) await new Promise(setImmediate);
     }
     await allOf(calls);
   }
 
-  /**
-   * Writes until the snapshot is out of date several times over, without waiting for a compaction
-   * to end.
-   */
+  /** Writes enough for several compactions, without waiting for their end. */
   async grow(database: Database): Promise<void> {
     for (let round = 0; round < 4; round += 1) {
       await allOf([0, 1, 2].map(() => this.#commitAll([[this.#batch(database, { big: true })]])));
@@ -192,8 +186,8 @@ export class Scenario {
     }
   }
 
-  /** Everything is there: all rows by their addresses, as one view. */
-  async look(): Promise<void> {
+  /** Reads all rows by their addresses and compares them with the histories. */
+  async verify(): Promise<void> {
     for (const database of databases) {
       const latest = [...this.#history(database).latest()].map(([name, row]) => ({
         key: name.split('/')[2] as string,
@@ -205,27 +199,27 @@ export class Scenario {
         const found = rows[index];
         const expected = row.expiresAt === undefined || row.expiresAt > time ? row.version : undefined;
         if (found?.version !== expected)
-          throw new Error(`${database} ${key} is answered as ${found?.version}, expected ${expected}`);
+          throw new Error(`${database} ${key} is read with version ${found?.version}, expected ${expected}`);
       });
     }
   }
 
-  async pass(ms: number): Promise<void> {
+  async advance(ms: number): Promise<void> {
     await this.machine.clock.advance(ms);
     await this.machine.until(new Promise((resolve) => setImmediate(resolve)));
   }
 
-  /** Lets the process beat for a while, and do what it does when nobody asks it anything. */
+  /** Lets the process send heartbeats and do its background work. */
   async idle(): Promise<void> {
-    for (let beat = 0; beat < 16; beat += 1) {
+    for (let round = 0; round < 16; round += 1) {
       await this.machine.clock.advance(250);
       for (let turn = 0; turn < 30; turn += 1) await new Promise(setImmediate);
     }
   }
 
-  async #carryOut(act: () => Promise<unknown>): Promise<void> {
+  async #perform(step: () => Promise<unknown>): Promise<void> {
     try {
-      await act();
+      await step();
     } catch (error) {
       if (
         !this.machine.disk.powered &&
@@ -236,37 +230,37 @@ export class Scenario {
     }
   }
 
-  /** As an operator would: sees that it fails, ends the process, starts it again. */
+  /** Ends the process after a failure and starts it again, as an operator would. */
   async #recover(): Promise<void> {
-    this.#stumbled = false;
+    this.#needsRestart = false;
     for (const database of databases) await this.#read(database);
     await this.machine.until(this.process.provider.close()).catch((error: unknown) => this.#effectOf(error));
     this.process.kill();
     if (!this.machine.disk.powered) return;
     this.machine.disk.fail(undefined);
-    this.#stumbled = false;
+    this.#needsRestart = false;
     await this.open();
   }
 
-  /** What an error says of the effect; it must say so in the words of Kvent. */
+  /** The effect of an expected error. Throws any other error. */
   #effectOf(error: unknown): 'none' | 'unknown' {
     if (!failures.some((code) => isStorageError(error, code))) throw error;
     this.failed += 1;
-    this.#stumbled = true;
+    this.#needsRestart = true;
     const { effect } = error as { effect: 'none' | 'unknown' };
     if ((effect === 'unknown') !== isStorageError(error, 'STORAGE_OUTCOME_UNKNOWN'))
       throw new Error(`Code and effect disagree: effect '${effect}'.`, { cause: error });
     return effect;
   }
 
-  /** One call of `commit` for each list, at once. */
+  /** One concurrent call of `commit` per list. */
   async #commitAll(calls: readonly (readonly Batch[])[]): Promise<void> {
     await allOf(calls.map((batches) => this.#commit(batches)));
   }
 
   async #commit(batches: readonly Batch[]): Promise<void> {
     const { provider } = this.process;
-    const answers = batches.map((batch) =>
+    const settlements = batches.map((batch) =>
       this.#history(batch.database as Database).issue(batch, this.#now()),
     );
     let results;
@@ -275,20 +269,19 @@ export class Scenario {
     } catch (error) {
       const effect = this.#effectOf(error);
       if (effect !== 'none')
-        throw new Error(
-          'commit rejected with unknown effect: it rejects only when nothing can have taken effect',
-          { cause: error },
-        );
-      answers.forEach((answer) => answer('none'));
+        throw new Error('commit rejected with effect unknown; it must reject only with effect none', {
+          cause: error,
+        });
+      settlements.forEach((settle) => settle('none'));
       return;
     }
     results.forEach((result, index) => {
-      if (result.outcome === 'failed') answers[index]?.(this.#effectOf(result.error));
-      else answers[index]?.('acknowledged', result);
+      if (result.outcome === 'failed') settlements[index]?.(this.#effectOf(result.error));
+      else settlements[index]?.('acknowledged', result);
     });
   }
 
-  /** Reads rows while others write them: whatever is answered is on disk. */
+  /** Reads rows during writes. Every row that is returned must be on disk. */
   async #read(database: Database): Promise<void> {
     const keys = [
       'chain',
@@ -299,15 +292,15 @@ export class Scenario {
       const { rows } = await this.machine.until(
         this.process.provider.read(keys.map((key) => addressOf(database, key))),
       );
-      for (const row of rows) if (row !== undefined) this.#history(database).saw(row);
+      for (const row of rows) if (row !== undefined) this.#history(database).observe(row);
     } catch (error) {
       this.#effectOf(error);
     }
   }
 
   /**
-   * A row of its own, the next link of a chain, one more for the sum; sometimes a deletion, a row
-   * that expires, something big.
+   * A new row, the next link of a chain, an increment of the sum; sometimes a deletion, an expiry,
+   * or a large value.
    */
   #batch(database: Database, { big = false } = {}): Batch {
     this.#batches += 1;
@@ -315,7 +308,7 @@ export class Scenario {
     const latest = this.#history(database).latest();
     const put = (key: string, text: string, ttl: number | 'never' = 'never'): Change => ({
       kind: 'put',
-      address: { ...space, key },
+      address: { ...namespace, key },
       value: random.chance(0.1)
         ? { kind: 'bytes', bytes: Buffer.from(text) }
         : { kind: 'json', text: JSON.stringify(text) },
@@ -329,27 +322,29 @@ export class Scenario {
         big ? filler(random, random.pick([500, 3_000, fillerLengthMax])) : filler(random, random.below(40)),
         random.chance(0.2) ? 3_000 : 'never',
       ),
-      { kind: 'sum', address: { ...space, key: 'sum' }, operand: 1n },
+      { kind: 'sum', address: { ...namespace, key: 'sum' }, operand: 1n },
     ];
     if (random.chance(0.7)) changes.push(put('chain', `link ${this.#batches}`));
     if (random.chance(0.3) && old !== '/')
-      changes.push({ kind: 'delete', address: { ...space, key: old.split('/')[2] as string } });
+      changes.push({ kind: 'delete', address: { ...namespace, key: old.split('/')[2] as string } });
     return {
       database,
       version: this.#nextVersion(),
-      checks: [{ address: { ...space, key: 'chain' }, expected: expectedOf(chain) }],
+      checks: [{ address: { ...namespace, key: 'chain' }, expected: expectedOf(chain) }],
       changes,
     };
   }
 
-  /** Wants what the batch has just changed to be as it was. */
-  #rival({ database }: Batch): Batch {
-    const checks = [{ address: { ...space, key: `batch ${this.#batches}` }, expected: 'absent' as const }];
+  /** A batch that checks the state before the given batch, so it conflicts. */
+  #conflictingBatch({ database }: Batch): Batch {
+    const checks = [
+      { address: { ...namespace, key: `batch ${this.#batches}` }, expected: 'absent' as const },
+    ];
     return {
       database,
       version: this.#nextVersion(),
       checks,
-      changes: [{ kind: 'delete', address: { ...space, key: 'chain' } }],
+      changes: [{ kind: 'delete', address: { ...namespace, key: 'chain' } }],
     };
   }
 
@@ -362,15 +357,12 @@ export class Scenario {
   }
 }
 
-const addressOf = (database: string, key: string): Address => ({ database, ...space, key });
-const nameOf = (key: string): string => `${space.container}/${space.entity}/${key}`;
+const addressOf = (database: string, key: string): Address => ({ database, ...namespace, key });
+const nameOf = (key: string): string => `${namespace.container}/${namespace.entity}/${key}`;
 const expectedOf = (row: Row | undefined): 'absent' | { version: string } =>
   row === undefined ? 'absent' : { version: row.version };
 
-/**
- * A part of one long text, which is drawn once: drawing each letter anew was half the cost of a
- * life.
- */
+/** A part of one long text, which is drawn once: drawing each letter was half the cost of a run. */
 function filler(random: Random, length: number): string {
   const from = random.below(fillerText.length - length);
   return fillerText.slice(from, from + length);
@@ -382,7 +374,7 @@ const fillerText = Array.from({ length: 3 * fillerLengthMax }, () =>
   letters.pick(['a', 'b', 'ü', '"', '\n', '0', '{', '€']),
 ).join('');
 
-/** Waits for all of them, then fails with the first failure. */
+/** Waits for all promises, then rejects with the first failure. */
 async function allOf(work: readonly Promise<void>[]): Promise<void> {
-  for (const end of await Promise.allSettled(work)) if (end.status === 'rejected') throw end.reason;
+  for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
 }

@@ -1,6 +1,6 @@
 /**
- * Chance as a parameter: the same seed, the same decisions. `KVENT_SEED=… npm run jest -- <file>`
- * repeats a run whose seed it printed.
+ * Random numbers that are the same for the same seed. `KVENT_SEED=… npm run jest -- <file>` repeats
+ * a run.
  */
 export { seedOfRun } from '../seed.mjs';
 
@@ -13,11 +13,11 @@ export interface Random {
   pick<T>(choices: readonly T[]): T;
 }
 
-// Taken out of the global object once: under Jest each look at a global is a call into another
-// realm, and a life draws a million times.
+// Destructured once: under Jest each access to a global crosses realms, and a run draws a million
+// numbers.
 const { floor, imul } = Math;
 
-/** Mulberry32: thirty-two bits of state are plenty for choosing which pages a disk forgets. */
+/** The generator mulberry32. */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
   const next = (): number => {
@@ -35,16 +35,16 @@ export function seededRandom(seed: number): Random {
   };
 }
 
-/** Whether this run is to leave nothing out: `npm run soak`. */
-export const soaking = process.env['KVENT_SOAK'] === '1';
+/** Whether this run takes every position: `npm run soak`. */
+export const isSoak = process.env['KVENT_SOAK'] === '1';
 
-/** Adds to a failure how to see it again. */
+/** Adds to a failure how to repeat it. */
 export async function withSeed<T>(what: string, seed: number, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (error instanceof Error)
-      error.message = `${what}; again with ${soaking ? 'KVENT_SOAK=1 ' : ''}KVENT_SEED=${seed}\n${error.message}`;
+      error.message = `${what}; repeat with ${isSoak ? 'KVENT_SOAK=1 ' : ''}KVENT_SEED=${seed}\n${error.message}`;
     throw error;
   }
 }

@@ -1,6 +1,5 @@
 /**
- * The instrument itself: that the simulated disk forgets what a disk may forget, and keeps what a
- * disk must keep.
+ * The simulated disk itself: it forgets what a disk may forget, and keeps what a disk must keep.
  */
 import { describe, expect, it } from '@jest/globals';
 import type {
@@ -32,7 +31,7 @@ async function diskWithFile(
   return { disk, fileSystem, file };
 }
 
-/** What a file may be after a power cut, over all seeds. */
+/** The contents of a file after a power cut, over all seeds. */
 const outcomes = (disk: SimulatedDisk, path = '/file'): Set<string> =>
   new Set(
     seeds.map((seed) => {
@@ -42,12 +41,12 @@ const outcomes = (disk: SimulatedDisk, path = '/file'): Set<string> =>
   );
 
 describe('the simulated disk', () => {
-  it('keeps what was synced, name and content', async () => {
+  it('keeps synced names and contents', async () => {
     const { disk } = await diskWithFile('one');
     expect(outcomes(disk)).toEqual(new Set(['one']));
   });
 
-  it('may forget the name of a file that was synced, until its directory is', async () => {
+  it('may forget the name of a synced file, until its directory is synced', async () => {
     const disk = new SimulatedDisk();
     const { fileSystem } = disk.process();
     const file = await fileOn(fileSystem, 'one');
@@ -57,7 +56,7 @@ describe('the simulated disk', () => {
     expect(outcomes(disk)).toEqual(new Set(['one']));
   });
 
-  it('may forget a folder with everything in it, until the folder above is synced', async () => {
+  it('may forget a folder with all files, until the folder above is synced', async () => {
     const disk = new SimulatedDisk();
     const { fileSystem } = disk.process();
     expect(await fileSystem.makeDirectory('/folder')).toBe(true);
@@ -94,13 +93,13 @@ describe('the simulated disk', () => {
     expect(new Set(lengths).size).toBeGreaterThan(5);
   });
 
-  it('may hold any state that a page went through', async () => {
+  it('may keep any state of a page since the last sync', async () => {
     const { disk, file } = await diskWithFile('1');
     for (const text of ['2', '3', '4']) await file.write(bytes(text), 0);
     expect(outcomes(disk)).toEqual(new Set(['1', '2', '3', '4']));
   });
 
-  it('does not promise what was written while a sync was running', async () => {
+  it('may forget a write during a sync', async () => {
     const { disk, file } = await diskWithFile('1');
     await file.write(bytes('2'), 0);
     const syncing = file.sync();
@@ -109,7 +108,7 @@ describe('the simulated disk', () => {
     expect(outcomes(disk)).toEqual(new Set(['2', '3']));
   });
 
-  it('does not make good a sync that failed, however many succeed after it', async () => {
+  it('never repairs a failed sync, also by later successful syncs', async () => {
     const { disk, file } = await diskWithFile('1');
     await file.write(bytes('2'), 0);
     disk.fail({ call: 'sync', nth: 1, code: 'EIO' });
@@ -121,7 +120,7 @@ describe('the simulated disk', () => {
     expect(outcomes(disk)).toEqual(new Set(['3']));
   });
 
-  it('renames whole or not at all, and forgets it until the directory is synced', async () => {
+  it('renames completely or not at all, and may forget it until the directory is synced', async () => {
     const { disk, fileSystem } = await diskWithFile('old');
     await (await fileOn(fileSystem, 'new', '/new')).sync();
     await fileSystem.syncDirectory('/');
@@ -136,7 +135,7 @@ describe('the simulated disk', () => {
     expect(outcomes(disk)).toEqual(new Set(['new']));
   });
 
-  it('keeps any of several changes of names', async () => {
+  it('may keep any subset of changes of names', async () => {
     const disk = new SimulatedDisk();
     const { fileSystem } = disk.process();
     for (const name of ['/a', '/b']) await fileSystem.open(name, 'create');
@@ -144,7 +143,7 @@ describe('the simulated disk', () => {
     expect(found).toEqual(new Set(['', '/a', '/b', '/a /b']));
   });
 
-  it('fails the call that was asked for, without its effect, with a part of it, or with all of it', async () => {
+  it('fails the given call, without its effect, with a part of it, or with all of it', async () => {
     const { disk, file } = await diskWithFile('....');
     const written = async (effect: 'none' | 'part' | 'whole', bytesWritten?: number): Promise<string> => {
       await file.write(bytes('....'), 0);
@@ -167,7 +166,7 @@ describe('the simulated disk', () => {
     await expect(file.write(bytes('1'), 0)).resolves.toBe(1);
   });
 
-  it('changes nothing any more once the power is off, and counts the steps until then', async () => {
+  it('changes nothing after a power cut, and counts the steps before it', async () => {
     const { disk, file, fileSystem } = await diskWithFile('1');
     const before = disk.steps;
     disk.cutPowerAfter(2);
@@ -180,7 +179,7 @@ describe('the simulated disk', () => {
     expect(outcomes(disk)).toEqual(new Set(['2']));
   });
 
-  it('does not sync when the power goes while it syncs', async () => {
+  it('does not sync if the power is cut during it', async () => {
     const { disk, file, fileSystem } = await diskWithFile('1');
     await file.write(bytes('2'), 0);
     disk.cutPowerAfter(1);
@@ -190,12 +189,12 @@ describe('the simulated disk', () => {
     expect(outcomes(disk)).toEqual(new Set(['1', '2']));
   });
 
-  it('leaves the cache of a killed process to the next one', async () => {
+  it('keeps the cache of a killed process', async () => {
     const disk = new SimulatedDisk();
     const first = disk.process();
     const file = await fileOn(first.fileSystem, 'one');
     first.kill();
-    await expect(file.sync()).rejects.toThrow('the process is dead');
+    await expect(file.sync()).rejects.toThrow('the process was killed');
     expect(disk.textOf('/file')).toBe('one');
     expect(outcomes(disk).has('(none)')).toBe(true);
     const second = await disk.process().fileSystem.open('/file', 'read');
@@ -203,7 +202,7 @@ describe('the simulated disk', () => {
     expect(outcomes(disk)).toEqual(new Set(['one', '(none)']));
   });
 
-  it('speaks of files and folders as Node does', async () => {
+  it('fails with the codes of Node', async () => {
     const { disk, fileSystem, file } = await diskWithFile('one');
     await expect(fileSystem.open('/file', 'create')).rejects.toMatchObject({ code: 'EEXIST' });
     await expect(fileSystem.open('/none', 'read')).rejects.toMatchObject({ code: 'ENOENT' });
@@ -225,7 +224,7 @@ describe('the simulated disk', () => {
     expect(disk.files()).toEqual(['/a/b']);
   });
 
-  it('transfers fewer bytes than asked when told so', async () => {
+  it('transfers fewer bytes than requested', async () => {
     const { disk, file } = await diskWithFile('');
     disk.transferShort();
     const text = 'x'.repeat(1_000);

@@ -1,26 +1,26 @@
 /**
  * A disk in memory that fails like a real one. THE FAULT MODEL:
  *
- * - **The cache forgets.** What is written is seen by every process at once and is on disk only
- *   once `sync` answered. When the power goes, each 4 KiB page of a file holds what was last synced
- *   or anything written since, independently of all other pages and of the file's size: data may be
+ * - **The cache forgets.** A write is visible to every process at once, but on disk only when
+ *   `sync` has resolved. After a power cut, each 4 KiB page of a file holds what was last synced or
+ *   anything written since, independently of all other pages and of the file's size: data may be
  *   kept and the size not, and the reverse (zeros). A page may be torn at a sector boundary (512
  *   bytes) between two of its contents.
  * - **Names are forgotten too.** Creations, renames and removals are on disk only once
- *   `syncDirectory` of their directory answered; any subset of the others is kept. A rename is one
+ *   `syncDirectory` of their directory resolved; any subset of the others is kept. A rename is one
  *   change: never half. Syncing a file does not keep its name, syncing a directory not its files'
  *   content.
- * - **A sync promises what was answered before it began,** nothing written while it ran.
- * - **A failed sync is never made good.** It leaves its pages clean: a later sync that succeeds
- *   does not write them, and says nothing.
+ * - **A sync covers the writes that resolved before it began,** not those during it.
+ * - **A failed sync is never repaired.** It leaves its pages clean: a later successful sync
+ *   does not write them, and reports no error.
  * - **Any call may fail,** with or without its effect, or with a part of it (a torn write). Writes
  *   and reads may be short.
- * - **A killed process** leaves the cache as it is; its calls under way may take effect, and answer
- *   nothing any more.
+ * - **A killed process** leaves the cache as it is; its calls in flight may take effect, and never
+ *   resolve.
  *
- * Calls answer after one to three turns of the event loop, drawn from the seed, so that concurrent
+ * Calls resolve after one to three turns of the event loop, drawn from the seed, so that concurrent
  * calls overlap differently from seed to seed. `cutPowerAfter(k)` lets k steps (calls that change
- * something, or sync) happen; whatever comes later is refused and changes nothing.
+ * something, or sync) happen; later calls fail and change nothing.
  */
 import { posix } from 'node:path';
 import type {
@@ -29,10 +29,10 @@ import type {
   OpenMode,
   PathStatus,
 } from '../../libs/key-value-storage/src/providers/json-file/disk/file-system.js';
-import { DirectoryNode, drawMood, FileNode, type Node, type Ticket } from './page-cache.js';
+import { DirectoryNode, drawOdds, FileNode, type Node, type Ticket } from './page-cache.js';
 import { seededRandom, type Random } from './seeded-random.js';
 
-/** The calls that change something, or sync: the power may go after each. */
+/** The calls that change something, or sync: the power may be cut after each. */
 export const steps = [
   'create',
   'write',
@@ -48,17 +48,17 @@ export const calls = [...steps, 'open', 'read', 'size', 'status', 'list', 'close
 export type Call = (typeof calls)[number];
 
 export interface Fault {
-  /** Which call, counted from the moment the fault is set, from 1. */
+  /** The kind of call; `nth` is counted from 1 since the fault was set. */
   readonly call: Call | 'any';
   readonly nth: number;
   readonly code: 'EIO' | 'ENOSPC' | 'EMFILE' | 'EACCES';
   /**
-   * What happened nevertheless. A part of a write is its first half, or `bytes` of it. @default
+   * The effect despite the failure. A part of a write is its first half, or `bytes` of it. @default
    * 'none'
    */
   readonly effect?: 'none' | 'part' | 'whole';
   readonly bytes?: number;
-  /** All calls of this kind from then on fail: a full disk. */
+  /** All later calls of this kind fail too, as on a full disk. */
   readonly lasting?: boolean;
 }
 
@@ -78,7 +78,7 @@ export class SimulatedDisk {
     this.#root = root;
   }
 
-  /** Steps made until now. */
+  /** The number of steps so far. */
   get steps(): number {
     return this.#stepsMade;
   }
@@ -87,7 +87,7 @@ export class SimulatedDisk {
     return this.#stepsLeft > 0;
   }
 
-  /** The calls made, in order: what a failing test prints. */
+  /** All calls in order, for the message of a failing test. */
   get trace(): readonly string[] {
     return this.#trace;
   }
@@ -104,34 +104,31 @@ export class SimulatedDisk {
     this.#fault = fault === undefined ? undefined : { ...fault, seen: 0 };
   }
 
-  /** Whether the fault that was set has struck. */
+  /** Whether the fault has occurred. */
   get struck(): boolean {
     return this.#fault !== undefined && this.#fault.seen >= this.#fault.nth;
   }
 
   /**
-   * From now on this call answers and does nothing, as if the code had left it out: to prove that
-   * somebody notices.
+   * From now on this call resolves without an effect, as if the code omitted it: to prove that a
+   * test detects it.
    */
   skip(call: 'sync' | 'syncDirectory'): void {
     this.#skipped.add(call);
   }
 
-  /** From now on reads and writes transfer fewer bytes than asked. */
+  /** From now on reads and writes transfer fewer bytes than requested. */
   transferShort(): void {
     this.#shortTransfers = true;
   }
 
-  /** The machine after the power came back: what this disk kept, by the seed. */
+  /** The disk after a power cut. The seed decides what it kept. */
   afterPowerCut(seed: number): SimulatedDisk {
     const random = seededRandom(seed);
-    return new SimulatedDisk(seed, this.#root.afterCut(random, drawMood(random)));
+    return new SimulatedDisk(seed, this.#root.afterCut(random, drawOdds(random)));
   }
 
-  /**
-   * The same machine after all its processes were killed and the cache was written back: everything
-   * it shows is on disk.
-   */
+  /** The disk after all processes were killed and the cache was written back. */
   afterKill(): SimulatedDisk {
     const copy = (node: Node): Node =>
       node instanceof FileNode
@@ -142,11 +139,11 @@ export class SimulatedDisk {
 
   /** A process that uses the disk, until it is killed. */
   process(): { readonly fileSystem: FileSystem; readonly kill: () => void } {
-    const life = { alive: true };
+    const state = { alive: true };
     return {
-      fileSystem: new ProcessView(this, life),
+      fileSystem: new ProcessView(this, state),
       kill: () => {
-        life.alive = false;
+        state.alive = false;
       },
     };
   }
@@ -160,7 +157,7 @@ export class SimulatedDisk {
     return walk(this.#root, '/').sort();
   }
 
-  /** What processes see at `path`, without making a call. */
+  /** The content at `path` as processes read it, without a call. */
   contentOf(path: string): Uint8Array {
     const node = this.nodeAt(path);
     if (node instanceof FileNode) return node.bytes();
@@ -172,18 +169,18 @@ export class SimulatedDisk {
   }
 
   /**
-   * Puts content there from outside, on disk at once: decay, or somebody's editor. `undefined`
-   * takes the file away.
+   * Replaces the content of a file from outside, on disk at once: damage, or an editor. `undefined`
+   * removes the file.
    */
-  plant(path: string, bytes: Uint8Array | undefined): void {
+  replace(path: string, bytes: Uint8Array | undefined): void {
     const { parent, name } = this.parentOf(path);
-    const ticket: Ticket = { answered: true };
+    const ticket: Ticket = { resolved: true };
     if (bytes === undefined) parent.remove(name, ticket);
     else parent.add(name, new FileNode(bytes), ticket);
     parent.sync()(true);
   }
 
-  /** What the disk may still forget. */
+  /** The paths that a power cut may change. */
   unsynced(): readonly string[] {
     const walk = (node: Node, path: string): string[] => [
       ...(node.uncertain ? [path] : []),
@@ -195,27 +192,27 @@ export class SimulatedDisk {
   }
 
   /**
-   * One call: counts it, lets a fault strike, takes the effect, and answers some turns later.
-   * `begin` may answer what happens at its end.
+   * One call: counts it, applies a fault, takes the effect, and resolves some turns later. `begin`
+   * may return an effect for its end.
    */
-  async perform<T>(call: Call, path: string, life: Life, begin: Begin<T>): Promise<T> {
-    this.#assertRunning(life);
+  async perform<T>(call: Call, path: string, state: ProcessState, begin: Begin<T>): Promise<T> {
+    this.#assertRunning(state);
     this.#counts.set(call, this.count(call) + 1);
     this.#trace.push(`${call} ${path}`);
-    const fault = this.#strike(call);
-    const ticket: Ticket = { answered: false };
+    const fault = this.#faultOf(call);
+    const ticket: Ticket = { resolved: false };
     const atEnd = call === 'sync' || call === 'syncDirectory';
     const without = fault !== undefined && (fault.effect ?? 'none') === 'none' && !atEnd && call !== 'close';
     const begun = without ? undefined : begin(ticket, (bytes) => this.#portion(bytes, fault));
     if (!atEnd) this.#countStep(call);
     for (let turns = 1 + this.#random.below(3); turns > 0; turns -= 1) await new Promise(setImmediate);
-    ticket.answered = true;
+    ticket.resolved = true;
     if (begun instanceof Ending) {
       if (!this.powered) throw failure('EIO', `${path} (the power is off)`);
       if (!this.#skipped.has(call)) begun.end(fault === undefined || fault.effect === 'whole');
       this.#countStep(call);
     }
-    if (!life.alive) throw failure('EIO', `${path} (the process is dead)`);
+    if (!state.alive) throw failure('EIO', `${path} (the process was killed)`);
     if (fault !== undefined) throw failure(fault.code, `${call} ${path}`);
     return begun instanceof Ending ? begun.answer : (begun as T);
   }
@@ -235,18 +232,18 @@ export class SimulatedDisk {
     return { parent, name: posix.basename(path) };
   }
 
-  /** How much of a transfer takes place. */
+  /** The number of bytes that are transferred. */
   #portion(bytes: number, fault: Fault | undefined): number {
     if (fault?.effect === 'part') return Math.min(bytes, fault.bytes ?? Math.floor(bytes / 2));
     return this.#shortTransfers && bytes > 1 ? 1 + this.#random.below(bytes) : bytes;
   }
 
-  #assertRunning(life: Life): void {
+  #assertRunning(state: ProcessState): void {
     if (!this.powered) throw failure('EIO', 'the power is off');
-    if (!life.alive) throw failure('EIO', 'the process is dead');
+    if (!state.alive) throw failure('EIO', 'the process was killed');
   }
 
-  #strike(call: Call): Fault | undefined {
+  #faultOf(call: Call): Fault | undefined {
     const fault = this.#fault;
     if (fault === undefined || (fault.call !== 'any' && fault.call !== call)) return undefined;
     fault.seen += 1;
@@ -260,14 +257,14 @@ export class SimulatedDisk {
   }
 }
 
-interface Life {
+interface ProcessState {
   readonly alive: boolean;
 }
 
-/** Takes the effect of a call; `portion` says how many of so many bytes. */
+/** Takes the effect of a call. `portion` returns how many of so many bytes are transferred. */
 type Begin<T> = (ticket: Ticket, portion: (bytes: number) => number) => T | Ending<T>;
 
-/** A call that takes effect when it answers. */
+/** A call that takes effect when it resolves. */
 class Ending<T> {
   constructor(
     readonly end: (succeeded: boolean) => void,
@@ -278,7 +275,7 @@ class Ending<T> {
 class ProcessView implements FileSystem {
   constructor(
     readonly disk: SimulatedDisk,
-    readonly life: Life,
+    readonly state: ProcessState,
   ) {}
 
   async open(path: string, mode: OpenMode): Promise<OpenFile> {
@@ -297,7 +294,7 @@ class ProcessView implements FileSystem {
     });
   }
 
-  /** It knows no links, and one user. */
+  /** There are no links, and one user. */
   async status(path: string): Promise<PathStatus | undefined> {
     return await this.#perform('status', path, () => {
       const node = this.disk.nodeAt(path);
@@ -370,11 +367,11 @@ class ProcessView implements FileSystem {
   }
 
   async #perform<T>(call: Call, path: string, begin: Begin<T>): Promise<T> {
-    return await this.disk.perform(call, path, this.life, begin);
+    return await this.disk.perform(call, path, this.state, begin);
   }
 }
 
-/** A descriptor: goes on when the name is gone. */
+/** An open file. It remains usable after its name was removed. */
 class OpenView implements OpenFile {
   readonly #view: ProcessView;
   readonly #path: string;
@@ -396,11 +393,11 @@ class OpenView implements OpenFile {
   }
 
   async write(bytes: Uint8Array, position: number): Promise<number> {
-    const given = bytes.slice();
+    const copy = bytes.slice();
     return await this.#perform('write', (ticket, portion) => {
       if (this.#mode === 'read') throw failure('EBADF', this.#path);
-      const length = portion(given.length);
-      this.#node.write(given.subarray(0, length), position, ticket);
+      const length = portion(copy.length);
+      this.#node.write(copy.subarray(0, length), position, ticket);
       return length;
     });
   }
@@ -425,11 +422,11 @@ class OpenView implements OpenFile {
 
   async #perform<T>(call: Call, begin: Begin<T>): Promise<T> {
     if (!this.#open) throw failure('EBADF', this.#path);
-    return await this.#view.disk.perform(call, this.#path, this.#view.life, begin);
+    return await this.#view.disk.perform(call, this.#path, this.#view.state, begin);
   }
 }
 
-/** As Node words it. */
+/** An error like those of Node. */
 function failure(code: string, subject: string): Error & { readonly code: string } {
   return Object.assign(new Error(`${code}: ${subject}`), { code });
 }

@@ -1,7 +1,8 @@
 /**
  * A process that works on streams: `streams-child.ts <url of Postgres, or directory> <role>`.
  *
- * - `fill`: writes until it is killed, and prints a line for each acknowledgement (`owner 3 17`).
+ * - `fill`: writes until it is killed, and prints a line for each acknowledgement (`appender 1
+ *   17`).
  * - `hold`: opens sessions on three streams, the last with automatic renewal, appends an event in
  *   each, and prints `held`. Their timeout is ten seconds, so that others are refused while this
  *   process is paused, on a busy machine too. Then each line of its standard input is `append

@@ -11,11 +11,11 @@ import { JsonFileProvider } from '@kvent/key-value-storage';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import { asAdmin, freshDatabase } from '../postgres/databases.js';
 import { until } from '../postgres/until.js';
-import { seededRandom, seedOfRun, soaking, withSeed } from './seeded-random.js';
+import { seededRandom, seedOfRun, isSoak, withSeed } from './seeded-random.js';
 import { StreamsProcess } from './streams-processes.js';
 import { nothingSeen, streamsOf, verify } from './streams-work.js';
 
-const rounds = soaking ? 50 : 4;
+const rounds = isSoak ? 50 : 4;
 
 describe('streams whose process is killed while it appends a hundred events at a time', () => {
   it('are whole on the JSON file, round after round', async () => {

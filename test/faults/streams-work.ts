@@ -100,31 +100,37 @@ export async function holdFaults(streams: EventStore, expected: number): Promise
   return wrong;
 }
 
-// ─── a hundred at once
+// Appends of a hundred events
 
-export const atOnce = 100;
-const owners = 2;
-const rivals = 2;
+export const eventsPerAppend = 100;
+const appenders = 2;
+const transactors = 2;
 
 /** State: the last append of each writer. */
 export const Filling = defineStream('filling', {
   events: { filled: event<{ writer: string; append: number; index: number }>() },
   initial: (): Readonly<Record<string, number>> => ({}),
   evolve: (last, { data: { writer, append, index } }) =>
-    index === atOnce - 1 ? { ...last, [writer]: append } : last,
-  snapshot: { every: 10 * atOnce },
+    index === eventsPerAppend - 1 ? { ...last, [writer]: append } : last,
+  snapshot: { every: 10 * eventsPerAppend },
 });
 type Filled = EventOf<typeof Filling>;
 
 export const writers: readonly { readonly stream: string; readonly writer: string }[] = [
-  ...Array.from({ length: owners }, (_, number) => ({ stream: `own ${number}`, writer: `owner ${number}` })),
-  ...Array.from({ length: rivals }, (_, number) => ({ stream: 'shared', writer: `rival ${number}` })),
+  ...Array.from({ length: appenders }, (_, number) => ({
+    stream: `own ${number}`,
+    writer: `appender ${number}`,
+  })),
+  ...Array.from({ length: transactors }, (_, number) => ({
+    stream: 'shared',
+    writer: `transactor ${number}`,
+  })),
   { stream: 'held', writer: 'holder' },
 ];
 
 const hundred = (writer: string, append: number): readonly Filled[] =>
   Array.from(
-    { length: atOnce },
+    { length: eventsPerAppend },
     (_, index) => ({ type: 'filled', data: { writer, append, index } }) as const,
   );
 
@@ -136,7 +142,7 @@ export async function fillForever(
   const filling = streams.stream(Filling);
   await Promise.all(
     writers.map(async ({ stream, writer }) => {
-      if (writer.startsWith('owner')) return await fillAlone(filling, stream, writer, acknowledge);
+      if (writer.startsWith('appender')) return await fillAlone(filling, stream, writer, acknowledge);
       if (writer === 'holder') return await fillHeld(filling, stream, writer, acknowledge);
       for (;;) {
         const { state } = await filling.transact(stream, (last) => hundred(writer, (last[writer] ?? 0) + 1), {
@@ -159,7 +165,7 @@ type Acknowledge = (writer: string, append: number) => void;
 const fillAlone: Fill = async (filling, stream, writer, acknowledge) => {
   for (;;) {
     const { state, version } = await filling.load(stream);
-    for (let [append, at] = [(state[writer] ?? 0) + 1, version]; ; append += 1, at += atOnce) {
+    for (let [append, at] = [(state[writer] ?? 0) + 1, version]; ; append += 1, at += eventsPerAppend) {
       try {
         await filling.append(stream, hundred(writer, append), { expectedVersion: at });
       } catch (error) {
@@ -223,7 +229,7 @@ export async function verify(streams: EventStore, { versions, appends }: Seen): 
       }
       if (
         version !== count + 1 ||
-        index !== count % atOnce ||
+        index !== count % eventsPerAppend ||
         writer !== first?.writer ||
         append !== first.append
       )
@@ -233,7 +239,7 @@ export async function verify(streams: EventStore, { versions, appends }: Seen): 
       count += 1;
     }
     const { version, state } = await filling.load(stream);
-    if (version !== count || count % atOnce !== 0)
+    if (version !== count || count % eventsPerAppend !== 0)
       throw new Error(`'${stream}' has ${count} events, and version ${version}.`);
     for (const [writer, append] of Object.entries(state))
       if (appends.get(writer) !== append)

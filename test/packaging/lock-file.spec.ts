@@ -14,7 +14,7 @@ const lock = JSON.parse(readFileSync(join(import.meta.dirname, '../../package-lo
 const packages = Object.entries(lock.packages);
 
 describe('the lock file', () => {
-  it('holds no download addresses, so that everybody installs from the registry of their choice', () => {
+  it('has no download addresses, so that any registry can be used', () => {
     expect(
       packages
         .filter(([, { resolved, link }]) => resolved !== undefined && link !== true)
@@ -22,7 +22,7 @@ describe('the lock file', () => {
     ).toEqual([]);
   });
 
-  it('holds the packages of every platform, so that `npm ci` works on all of them', () => {
+  it('has the packages of every platform, so that `npm ci` works on all of them', () => {
     const missing = packages.flatMap(([path, { optionalDependencies = {} }]) =>
       Object.keys(optionalDependencies)
         .filter((name) => !isInstalledFor(path, name))
@@ -32,7 +32,7 @@ describe('the lock file', () => {
   });
 });
 
-/** As Node looks it up: in the package's own node_modules, then in each one above. */
+/** Resolves like Node: in the node_modules of the package, then in each one above. */
 function isInstalledFor(path: string, name: string): boolean {
   if (`${path === '' ? '' : `${path}/`}node_modules/${name}` in lock.packages) return true;
   const above = path.lastIndexOf('/node_modules/');

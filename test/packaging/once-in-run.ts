@@ -1,29 +1,29 @@
 /**
- * What is done once in a run of tests, for all of Jest's workers: the first one that asks does it,
- * and the others get its answer. Answers and files lie in the folder of runs under the name of the
- * run, so whoever ends the run removes them, also those of a run that was killed.
+ * Work that is done once in a run of tests, for all workers of Jest: the first caller does it, and
+ * the others get its result. Results and files are in the folder of runs, named after the run, so
+ * that they are removed with the run, also after it was killed.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isRunning, self, type Identity } from '../postgres/processes.mjs';
 import { currentRun, runsFolder } from '../postgres/runs.mjs';
 
-type Answer<T> = { readonly done: T } | { readonly reason: string };
+type Outcome<T> = { readonly done: T } | { readonly reason: string };
 
 /**
- * `work` is told how to name a file that is to live as long as the run. Its answer has to survive
- * JSON; everybody rejects with its reason.
+ * `work` gets a function that names files for the time of the run. Its result must survive JSON. If
+ * it fails, every caller rejects with the reason.
  */
 export async function onceInRun<T>(
   name: string,
   work: (pathOf: (suffix: string) => string) => Promise<T>,
 ): Promise<T> {
   const run = currentRun();
-  if (run === undefined) throw new Error('There is no run of tests: begin one by `npm run jest`.');
+  if (run === undefined) throw new Error('There is no run of tests. Start one with `npm run jest`.');
   const pathOf = (suffix: string): string => join(runsFolder, `${run}.${name}.${suffix}`);
-  const answer = isFirst(pathOf('begun')) ? await perform(work, pathOf) : await wait<T>(pathOf);
-  if ('reason' in answer) throw new Error(`${name}: ${answer.reason}`);
-  return answer.done;
+  const outcome = isFirst(pathOf('begun')) ? await perform(work, pathOf) : await wait<T>(pathOf);
+  if ('reason' in outcome) throw new Error(`${name}: ${outcome.reason}`);
+  return outcome.done;
 }
 
 function isFirst(begun: string): boolean {
@@ -39,24 +39,24 @@ function isFirst(begun: string): boolean {
 async function perform<T>(
   work: (pathOf: (suffix: string) => string) => Promise<T>,
   pathOf: (suffix: string) => string,
-): Promise<Answer<T>> {
-  const answer = await work(pathOf).then(
-    (done): Answer<T> => ({ done }),
-    (error: unknown): Answer<T> => ({ reason: String(error) }),
+): Promise<Outcome<T>> {
+  const outcome = await work(pathOf).then(
+    (done): Outcome<T> => ({ done }),
+    (error: unknown): Outcome<T> => ({ reason: String(error) }),
   );
-  writeFileSync(pathOf('answer.new'), JSON.stringify(answer));
+  writeFileSync(pathOf('answer.new'), JSON.stringify(outcome));
   renameSync(pathOf('answer.new'), pathOf('answer'));
-  return answer;
+  return outcome;
 }
 
-async function wait<T>(pathOf: (suffix: string) => string): Promise<Answer<T>> {
+async function wait<T>(pathOf: (suffix: string) => string): Promise<Outcome<T>> {
   for (;;) {
-    // looked at first: it may answer and end between the two looks
+    // Read first: the process may write its outcome and end between the two reads.
     const first = read<Identity>(pathOf('begun'));
-    const gone = first !== undefined && !isRunning(first); // undefined: it is just writing its name
-    const answer = read<Answer<T>>(pathOf('answer'));
-    if (answer !== undefined) return answer;
-    if (gone) return { reason: 'the process that was at it has died.' };
+    const hasEnded = first !== undefined && !isRunning(first); // undefined: not written yet
+    const outcome = read<Outcome<T>>(pathOf('answer'));
+    if (outcome !== undefined) return outcome;
+    if (hasEnded) return { reason: 'the process that did this has ended.' };
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The packed Postgres provider on the oldest and the newest `pg` of its peer range: options and
+ * The packed Postgres provider with the oldest and the newest `pg` of its peer range: options and
  * wrappers that replace callbacks, and a pool that ends.
  */
 import { readFile } from 'node:fs/promises';
@@ -32,7 +32,7 @@ async function on(extra, wrap = (original) => original) {
   await dataSource.transaction((manager) => storage.within(manager).store(Notes).set('e', 3));
   const conflict = await notes.add('a', 1).catch(({ code }) => code);
   const values = (await notes.getMany(['a', 'b', 'none', 'e'])).map((entry) => entry?.value ?? null);
-  // at once: the pool ends while somebody is about to get a connection, and the storage closes
+  // The pool ends while a call waits for a connection, and then the storage closes.
   void notes.get('a').catch(() => undefined);
   await dataSource.destroy();
   await storage[Symbol.asyncDispose]();
@@ -79,7 +79,7 @@ it.each([
   ['the oldest', oldest],
   ['the newest', newest],
 ])(
-  'on %s pg that it takes, whatever replaces callbacks or promises',
+  'with %s supported pg, and with any replaced callback or promise',
   async (_, versionOf) => {
     const version = await versionOf();
     expect(version).toMatch(/^8\.\d+\.\d+$/);

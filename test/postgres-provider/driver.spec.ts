@@ -1,7 +1,7 @@
 /**
- * What stands between a statement of ours and the server: options of `pg` that replace callbacks,
- * instrumentation that wraps `query`, and pools that end. A statement has to behave there as one of
- * `pg` does. The oldest and the newest `pg` of the peer range: test/packaging.
+ * The layers between the provider and the server: options of `pg` that replace callbacks,
+ * instrumentation that wraps `query`, and pools that end. A statement of the provider must behave
+ * there like one of `pg`. The oldest and the newest `pg` of the peer range: test/packaging.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -49,7 +49,7 @@ async function everyCall(provider: StorageProvider): Promise<void> {
 
 type Query = (this: pg.Client, ...args: unknown[]) => unknown;
 
-/** Replaces `Client.prototype.query` while something is done. */
+/** Replaces `Client.prototype.query` during `work`. */
 async function instrumented(wrap: (original: Query) => Query, work: () => Promise<void>): Promise<void> {
   const prototype = pg.Client.prototype as unknown as { query: Query };
   const original = prototype.query;
@@ -68,7 +68,7 @@ interface Wrapped {
   then?: unknown;
 }
 
-describe('a statement behaves as one of pg', () => {
+describe('a statement behaves like one of pg', () => {
   it.each([
     { query_timeout: 120_000 },
     { binary: true },
@@ -84,11 +84,11 @@ describe('a statement behaves as one of pg', () => {
       await source.transaction(async (manager) => await write(provider.within(manager), 'within', '1'));
     });
     await source.destroy();
-    // a timer of `pg` is cleared with its statement
+    // The timer of each statement is cleared.
     expect(timers()).toBeLessThanOrEqual(before);
   });
 
-  it('with query_timeout: a statement that takes longer is given up, and the next one goes on', async () => {
+  it('with query_timeout: a statement that takes longer fails, and the next one succeeds', async () => {
     const source = await connected({ query_timeout: 300 });
     const other = await connected();
     const provider = new PostgresProvider({ dataSource: source, lockTimeoutMs: 60_000 });
@@ -100,35 +100,35 @@ describe('a statement behaves as one of pg', () => {
           code: 'STORAGE_OUTCOME_UNKNOWN',
           cause: { message: 'Query read timeout' },
         });
-        await everyCallBut('held', provider);
+        await writeAndRead('not held', provider);
       });
     });
   });
 
-  it('where the callback of the query is replaced, as OpenTelemetry and the timeout of pg do', async () => {
-    const seen: unknown[] = [];
+  it('if the callback of the query is replaced, as by OpenTelemetry and the timeout of pg', async () => {
+    const calls: unknown[] = [];
     const wrap = (original: Query): Query =>
       function (query, ...rest) {
         const { callback, text } = query as Wrapped;
         if (callback !== undefined)
           (query as Wrapped).callback = (error: unknown, result: unknown) => {
             const { command, rowCount, rows } = (result ?? {}) as pg.QueryResult;
-            seen.push([text.slice(0, 6), error, command, rowCount, rows]);
+            calls.push([text.slice(0, 6), error, command, rowCount, rows]);
             callback(error, result);
           };
         return original.call(this, query, ...rest);
       };
     await onInstrumented(wrap, async (provider) => {
-      seen.length = 0;
+      calls.length = 0;
       await write(provider, 'one', '"1"');
       await provider.read([addressOf('one')]);
-      // each ended once, with what a result of pg has
-      expect(seen.length).toBeGreaterThanOrEqual(2);
-      expect(seen.at(-1)).toEqual(['select', null, 'SELECT', 1, [expect.arrayContaining(['"1"'])]]);
+      // Each callback is called once, with a result like that of pg.
+      expect(calls.length).toBeGreaterThanOrEqual(2);
+      expect(calls.at(-1)).toEqual(['select', null, 'SELECT', 1, [expect.arrayContaining(['"1"'])]]);
     });
   });
 
-  it('where another object derives from the query, with a text of its own, as Datadog does', async () => {
+  it('if another object inherits from the query, with its own text, as by Datadog', async () => {
     let ended = 0;
     const wrap = (original: Query): Query =>
       function (query, ...rest) {
@@ -140,8 +140,7 @@ describe('a statement behaves as one of pg', () => {
         const sent = this as unknown as { readonly _queryQueue: Wrapped[]; readonly _activeQuery: Wrapped };
         const last = sent._queryQueue.at(-1) ?? sent._activeQuery;
         const { callback } = last;
-        if (callback === undefined)
-          throw new Error('What is neither an emitter nor a promise has no callback.');
+        if (callback === undefined) throw new Error('The query has no callback.');
         last.callback = (...args: unknown[]) => {
           ended += 1;
           callback.apply(last, args);
@@ -152,7 +151,7 @@ describe('a statement behaves as one of pg', () => {
     expect(ended).toBeGreaterThan(10);
   });
 
-  it('where a copy of the query is sent with a comment, as SQL commenters do', async () => {
+  it('if a copy of the query is sent with a comment, as by SQL commenters', async () => {
     const wrap = (original: Query): Query =>
       function (query, ...rest) {
         return typeof query === 'string'
@@ -166,7 +165,7 @@ describe('a statement behaves as one of pg', () => {
     await onInstrumented(wrap);
   });
 
-  it('where its end is listened to, as Elastic APM does', async () => {
+  it('if listeners wait for its end, as in Elastic APM', async () => {
     const ends: unknown[] = [];
     const wrap = (original: Query): Query =>
       function (...args) {
@@ -178,12 +177,12 @@ describe('a statement behaves as one of pg', () => {
     expect(ends.length).toBeGreaterThan(10);
   });
 
-  it('where query is made a promise, and rejects before pg is asked', async () => {
+  it('if `query` returns a promise that rejects before pg gets the query', async () => {
     let refuse = false;
     const wrap = (original: Query): Query =>
       async function (this: pg.Client, ...args) {
         await Promise.resolve();
-        if (refuse) throw new Error('The wrapper has said no.');
+        if (refuse) throw new Error('The wrapper refuses.');
         return await original.apply(this, args);
       };
     await onInstrumented(wrap, async (provider) => {
@@ -192,7 +191,7 @@ describe('a statement behaves as one of pg', () => {
       refuse = false;
       expect(failed).toMatchObject({
         code: 'STORAGE_UNAVAILABLE',
-        cause: { message: 'The wrapper has said no.' },
+        cause: { message: 'The wrapper refuses.' },
       });
     });
   });
@@ -212,19 +211,19 @@ describe('a statement behaves as one of pg', () => {
     });
   }
 
-  async function everyCallBut(key: string, provider: StorageProvider): Promise<void> {
-    await write(provider, `not ${key}`, '1');
-    expect(await textAt(provider, `not ${key}`)).toBe('1');
+  async function writeAndRead(key: string, provider: StorageProvider): Promise<void> {
+    await write(provider, key, '1');
+    expect(await textAt(provider, key)).toBe('1');
   }
 });
 
 describe('a pool that ends', () => {
-  it('right after a write: the storage closes all the same', async () => {
+  it('right after a write: the storage still closes', async () => {
     const source = await connected();
     const provider = new PostgresProvider({ dataSource: source, acquireTimeoutMs: 100_000 });
     await provider.open();
     await write(provider, 'key', '1');
-    // the pool has a connection to give, and is told to end before it does
+    // The pool is ended before it hands out a connection.
     const late = Promise.allSettled([
       provider.read([addressOf('key')]),
       commitOne(provider, putBatch('key', '2')),
@@ -236,7 +235,7 @@ describe('a pool that ends', () => {
         expect(settled.reason).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
   });
 
-  it('while all its connections are in use: whoever waits for one is told', async () => {
+  it('while all its connections are in use: waiting calls are rejected', async () => {
     const source = await connected({ max: 1 });
     const provider = new PostgresProvider({ dataSource: source, acquireTimeoutMs: 100_000 });
     await provider.open();
@@ -245,14 +244,14 @@ describe('a pool that ends', () => {
       code: 'STORAGE_UNAVAILABLE',
       message: expect.stringContaining('the dataSource was destroyed while the storage was open'),
     });
-    await until('it waits', async () => await Promise.resolve(poolOf(source).waitingCount === 1));
+    await until('the read waits', async () => await Promise.resolve(poolOf(source).waitingCount === 1));
     const destroyed = source.destroy();
     client.release();
     await Promise.all([waiting, destroyed]);
     await provider.close();
   });
 
-  it('and is made anew: the message says so', async () => {
+  it('and is created again: the message says so', async () => {
     const source = await connected();
     const provider = new PostgresProvider({ dataSource: source });
     await opened(provider, async () => {
@@ -271,7 +270,7 @@ describe('a pool that ends', () => {
 });
 
 describe('closing is bounded', () => {
-  it('where an export was begun and forgotten', async () => {
+  it('if an export was started and not finished', async () => {
     const source = await connected();
     for (const provider of [
       new PostgresProvider({ dataSource: source }),
@@ -292,7 +291,7 @@ describe('closing is bounded', () => {
     await source.destroy();
   });
 
-  it('where the server says no goodbye', async () => {
+  it('if the server does not close the connection', async () => {
     await using server = await PostgresServer.create();
     await using proxy = await Proxy.before(server);
     const provider = new PostgresProvider({ url: proxy.url(server.url()), acquireTimeoutMs: 500 });
@@ -303,8 +302,8 @@ describe('closing is bounded', () => {
   });
 });
 
-describe('the way to the server', () => {
-  it('is a socket, where the url says so as pg takes it', async () => {
+describe('the connection to the server', () => {
+  it('is a socket if the url names one in the syntax of pg', async () => {
     await using server = await PostgresServer.create();
     await server.configure(`unix_socket_directories = '${server.directory}'`);
     await server.restart();
@@ -329,7 +328,7 @@ describe('the way to the server', () => {
     ['::ffff:127.0.0.1', false, 0],
     ['::1', false, 0],
     [undefined, false, 0],
-  ])('that leads to %s, encrypted: %s, gives %d warnings', async (remoteAddress, encrypted, count) => {
+  ])('to %s, encrypted: %s, causes %d warnings', async (remoteAddress, encrypted, count) => {
     const source = await connected();
     poolOf(source).on('acquire', (client: unknown) => {
       const { stream } = (client as { readonly connection: { readonly stream: object } }).connection;

@@ -1,5 +1,5 @@
 /**
- * Work that sends every statement of the Postgres provider at least once: through the port, through
+ * Calls that send every statement of the Postgres provider at least once: through the port, through
  * stores and streams, and by a copy.
  */
 import { defineStream, event, EventStore } from '@kvent/event-store/core';
@@ -17,7 +17,7 @@ import { until } from '../postgres/until.js';
 import { addressOf, batchOf, putBatch } from './rows.js';
 
 let tenants = 0;
-/** A database that nobody has worked in. */
+/** A database without rows. */
 export const everyTenant = (): string => `tenant:every-${(tenants += 1)}`;
 
 const at = (key: string) => ({ container: 'state:spec', entity: 'thing', key });
@@ -34,7 +34,7 @@ async function committed(provider: StorageProvider, batches: readonly Batch[]): 
   if (failed.length > 0) throw (failed[0] as Extract<CommitResult, { outcome: 'failed' }>).error;
 }
 
-/** Every kind of batch, twice: what a statement meets decides which one is sent next. */
+/** Every kind of batch, twice: the results of a statement decide which one is sent next. */
 export async function everyBatch(provider: StorageProvider, tenant: string): Promise<void> {
   for (let round = 0; round < 2; round += 1) {
     for (const [each, name] of [
@@ -81,17 +81,17 @@ export async function everyBatch(provider: StorageProvider, tenant: string): Pro
     );
     await committed(provider, [renewal]);
     await committed(provider, [{ ...renewal, noWait: true }]);
-    // another version than what is there: judged by the statement that judges puts
+    // Wrong versions: the general statement of puts decides.
     const lost = await provider.commit([
       putBatch('put-a', '3', { version: '1' }, tenant),
       putBatch('put-b', '3', { version: '1' }, tenant),
     ]);
     if (lost.some(({ outcome }) => outcome !== 'conflict'))
-      throw new Error('A version that never was is met.');
+      throw new Error('A batch with a wrong version was committed.');
   }
 }
 
-/** Every kind of read, whether or not it finds something. */
+/** Every kind of read, of existing and missing rows. */
 export async function everyRead(provider: StorageProvider, tenant: string): Promise<void> {
   const address = (key: string) => addressOf(key, tenant);
   for (const values of ['include', 'omit'] as const) {
@@ -115,13 +115,13 @@ export async function everyRead(provider: StorageProvider, tenant: string): Prom
   }
 }
 
-async function everyDuty(provider: StorageProvider, tenant: string): Promise<void> {
+async function everyAdministration(provider: StorageProvider, tenant: string): Promise<void> {
   const { administration } = provider;
   const rows: RawRow[] = [];
   for await (const row of administration.export(tenant)) rows.push(row);
   const spaces = await administration.spaces(tenant);
   if (!(await administration.databases()).includes(tenant) || spaces.length === 0 || rows.length === 0)
-    throw new Error('Nothing is there.');
+    throw new Error('The rows are missing.');
   await administration.import(`${tenant}-imported`, rows);
   await administration.count?.(`${tenant}-imported`);
   await administration.drop(`${tenant}-imported`);
@@ -139,7 +139,7 @@ const Tally = defineStream('tally', {
 });
 const Thing = defineState<{ n: number }>('thing', { ttlMs: 3_600_000, expiry: 'sliding' });
 
-/** What an application does through stores and streams. */
+/** Calls of stores and streams. */
 export async function everyStore(storage: KeyValueStorage): Promise<void> {
   const things = storage.store(Thing);
   await Promise.all(['a', 'b', 'c'].map(async (key) => await things.set(key, { n: 1 })));
@@ -160,7 +160,7 @@ export async function everyStore(storage: KeyValueStorage): Promise<void> {
   await tallies.delete('y');
 }
 
-/** A batch of two rows, one of which a transaction on a connection to this address holds. */
+/** A batch of two rows, one of which is locked by another transaction. */
 async function everyWait(provider: StorageProvider, tenant: string, url: string): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();
@@ -180,9 +180,9 @@ async function everyWait(provider: StorageProvider, tenant: string, url: string)
           ttl: 'never',
         }) as const,
     );
-    let told = false;
-    const work = provider.commit([batchOf(changes, [], tenant)], { waiting: () => (told = true) });
-    await until('it waits for the held row', () => told);
+    let waiting = false;
+    const work = provider.commit([batchOf(changes, [], tenant)], { waiting: () => (waiting = true) });
+    await until('the batch waits for the locked row', () => waiting);
     await client.query('rollback');
     const [result] = await work;
     if (result?.outcome !== 'committed') throw new Error('A batch that waited for a row was not committed.');
@@ -191,15 +191,15 @@ async function everyWait(provider: StorageProvider, tenant: string, url: string)
   }
 }
 
-/** All of it on a provider that is not open yet, which uses the database at this address. */
-export async function everyVerb(make: () => StorageProvider, url: string): Promise<void> {
+/** All calls on new providers, which use the database at `url`. */
+export async function everyVerb(createProvider: () => StorageProvider, url: string): Promise<void> {
   const tenant = everyTenant();
-  const provider = make();
+  const provider = createProvider();
   await provider.open();
   try {
     await everyBatch(provider, tenant);
     await everyRead(provider, tenant);
-    await everyDuty(provider, tenant);
+    await everyAdministration(provider, tenant);
     await everyWait(provider, tenant, url);
     const copied = new MemoryProvider();
     await copied.open();
@@ -211,7 +211,7 @@ export async function everyVerb(make: () => StorageProvider, url: string): Promi
   } finally {
     await provider.close();
   }
-  const storage = await openStorage(make(), { tenant: tenant.slice('tenant:'.length) });
+  const storage = await openStorage(createProvider(), { tenant: tenant.slice('tenant:'.length) });
   try {
     await everyStore(storage);
   } finally {

@@ -1,7 +1,6 @@
 /**
- * One caller's long transaction: a row that somebody's open transaction holds delays who wants that
- * row, and nobody else: not those who travel in the same statement, not another tenant, and not for
- * ever.
+ * A row that is locked by the open transaction of another client delays only the writers of that
+ * row: no other batch of the same statement, no other tenant, and not longer than the timeout.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -24,8 +23,8 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-/** Somebody whose transaction holds the rows of a tenant whose keys begin so. */
-async function holder(tenant: string, prefix: string): Promise<{ letGo(): Promise<void> }> {
+/** Locks the rows of a tenant with this prefix, in a transaction of another client. */
+async function lockRows(tenant: string, prefix: string): Promise<{ release(): Promise<void> }> {
   const client = new Client({ connectionString: database.url });
   await client.connect();
   await client.query('begin');
@@ -33,11 +32,11 @@ async function holder(tenant: string, prefix: string): Promise<{ letGo(): Promis
     'select from kvent.row where database = $1 and starts_with(key, $2) for update',
     [tenant, prefix],
   );
-  if (rowCount === 0) throw new Error('There is nothing to hold.');
-  return { letGo: async () => await client.end() };
+  if (rowCount === 0) throw new Error('There is no row to lock.');
+  return { release: async () => await client.end() };
 }
 
-/** How many sessions wait for a lock. */
+/** The number of sessions that wait for a lock. */
 async function waiters(): Promise<number> {
   const [{ count } = { count: 0 }] = await source.query<{ count: number }[]>(
     `select count(*)::int count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
@@ -45,224 +44,228 @@ async function waiters(): Promise<number> {
   return count;
 }
 
-/** A promise, and whether it has been settled. */
-function watched<R>(work: Promise<R>): { readonly work: Promise<R>; isOver(): boolean } {
-  let over = false;
+/** A promise with its state. */
+function watched<R>(work: Promise<R>): { readonly work: Promise<R>; isSettled(): boolean } {
+  let settled = false;
   work.then(
-    () => (over = true),
-    () => (over = true),
+    () => (settled = true),
+    () => (settled = true),
   );
-  return { work, isOver: () => over };
+  return { work, isSettled: () => settled };
 }
 
 const numbers = (count: number): readonly number[] => Array.from({ length: count }, (_, index) => index);
 
-describe.each(['a pool of its own', 'a data source'])('a row that somebody holds, over %s', (pool) => {
-  const tenant = `tenant:${pool.replaceAll(' ', '-')}`;
-  const provider = (lockTimeoutMs: number): CoalescingProvider =>
-    new CoalescingProvider(
-      new PostgresProvider({
-        ...(pool === 'a data source' ? { dataSource: source } : { url: database.url, poolSize: 10 }),
-        lockTimeoutMs,
-      }),
-    );
+describe.each(['a pool of its own', 'a data source'])(
+  'a row that another transaction holds, over %s',
+  (pool) => {
+    const tenant = `tenant:${pool.replaceAll(' ', '-')}`;
+    const provider = (lockTimeoutMs: number): CoalescingProvider =>
+      new CoalescingProvider(
+        new PostgresProvider({
+          ...(pool === 'a data source' ? { dataSource: source } : { url: database.url, poolSize: 10 }),
+          lockTimeoutMs,
+        }),
+      );
 
-  /** Rows, some of them held, while something is done; the provider waits longer than the test. */
-  async function whileHeld(
-    work: (target: StorageProvider) => Promise<void>,
-    lockTimeoutMs = 100_000,
-  ): Promise<void> {
-    const target = provider(lockTimeoutMs);
-    await opened(target, async () => {
-      for (const index of numbers(30)) await write(target, `row-${index}`, '0', tenant);
-      const { letGo } = await holder(tenant, 'row-1');
-      letGoOfAll = letGo;
-      try {
-        await work(target);
-      } finally {
-        await letGo();
-      }
-    });
-  }
-  let letGoOfAll: () => Promise<void>;
+    /** Writes rows, locks some of them, and runs `work`. */
+    async function whileHeld(
+      work: (target: StorageProvider) => Promise<void>,
+      lockTimeoutMs = 100_000,
+    ): Promise<void> {
+      const target = provider(lockTimeoutMs);
+      await opened(target, async () => {
+        for (const index of numbers(30)) await write(target, `row-${index}`, '0', tenant);
+        const { release } = await lockRows(tenant, 'row-1');
+        releaseRows = release;
+        try {
+          await work(target);
+        } finally {
+          await release();
+        }
+      });
+    }
+    let releaseRows: () => Promise<void>;
 
-  /** One batch that puts several rows, whatever is there. */
-  const several = (...keys: readonly string[]): Batch =>
-    batchOf(
-      keys.map((key) => {
-        const { container, entity } = addressOf(key);
-        return {
-          kind: 'put',
-          address: { container, entity, key },
-          value: { kind: 'json', text: '"all"' },
-          ttl: 'never',
-        };
-      }),
-      [],
-      tenant,
-    );
-
-  it('delays who wants it, and none of those who travel with it', async () => {
-    const target = provider(100_000);
-    await opened(target, async () => {
-      for (const index of numbers(30)) await write(target, `row-${index}`, '0', tenant);
-      const { letGo } = await holder(tenant, 'row-7');
-      const held = watched(commitOne(target, putBatch('row-7', '1', undefined, tenant)));
-      const counted = batchOf(
-        [{ kind: 'sum', address: { ...addressOf('counter'), key: 'counter' }, operand: 1n }],
+    /** One batch that puts several rows without checks. */
+    const several = (...keys: readonly string[]): Batch =>
+      batchOf(
+        keys.map((key) => {
+          const { container, entity } = addressOf(key);
+          return {
+            kind: 'put',
+            address: { container, entity, key },
+            value: { kind: 'json', text: '"all"' },
+            ttl: 'never',
+          };
+        }),
         [],
         tenant,
       );
-      const others = numbers(30)
-        .filter((index) => index !== 7)
-        .map(async (index) => await commitOne(target, putBatch(`row-${index}`, '1', 'present', tenant)));
-      const answers = await Promise.all([...others, commitOne(target, counted)]);
-      expect(new Set(answers.map(({ outcome }) => outcome))).toEqual(new Set(['committed']));
-      // whoever only looks waits for nobody
-      expect(await textAt(target, 'row-7', tenant)).toBe('0');
-      expect((await target.scan([{ ...addressOf('', tenant), limit: 100 }]))[0]?.rows.length).toBe(31);
-      await until('it waits for the row', async () => (await waiters()) > 0);
-      expect(held.isOver()).toBe(false);
-      await letGo();
-      expect((await held.work).outcome).toBe('committed');
-      expect(await textAt(target, 'row-7', tenant)).toBe('1');
-    });
-  });
 
-  it('delays no other tenant, with more callers waiting than there are connections', async () => {
-    await whileHeld(async (target) => {
-      // row-1 and row-10 to row-19, twice each
-      const wanted = [1, ...numbers(10).map((index) => 10 + index)].flatMap((index) => [index, index]);
-      const waiting = wanted.map((index) =>
-        watched(commitOne(target, putBatch(`row-${index}`, '1', undefined, tenant))),
-      );
-      await until('as many wait as may', async () => (await waiters()) >= 5);
-      for (const turn of numbers(10)) {
-        const calls = numbers(20).map(
-          async (index) =>
-            await commitOne(target, putBatch(`other-${index}`, String(turn), undefined, `${tenant}-other`)),
+    it('delays its writers, and no other batch of the same statement', async () => {
+      const target = provider(100_000);
+      await opened(target, async () => {
+        for (const index of numbers(30)) await write(target, `row-${index}`, '0', tenant);
+        const { release } = await lockRows(tenant, 'row-7');
+        const held = watched(commitOne(target, putBatch('row-7', '1', undefined, tenant)));
+        const counted = batchOf(
+          [{ kind: 'sum', address: { ...addressOf('counter'), key: 'counter' }, operand: 1n }],
+          [],
+          tenant,
         );
-        await Promise.all(calls);
-        expect(await textAt(target, 'other-3', `${tenant}-other`)).toBe(String(turn));
-      }
-      expect(waiting.filter(({ isOver }) => isOver())).toEqual([]);
-      // for a moment also who has only begun to wait
-      await until('no more wait than may', async () => (await waiters()) <= 5);
-      void Promise.allSettled(waiting.map(async ({ work }) => await work));
-    });
-  });
-
-  it('keeps only itself: the other rows of a batch that wants it are free for others, in this process and in another', async () => {
-    await whileHeld(async (target) => {
-      const held = watched(commitOne(target, putBatch('row-1', '"held"', undefined, tenant)));
-      const both = watched(commitOne(target, several('row-0', 'row-1', 'row-2')));
-      expect((await commitOne(target, putBatch('row-2', '"free"', undefined, tenant))).outcome).toBe(
-        'committed',
-      );
-      await until('it waits for the row', async () => (await waiters()) > 0);
-      const elsewhere = provider(100_000);
-      await opened(elsewhere, async () => {
-        // a batch that is on its own there, so that nothing of its process keeps it from being sent
-        const alone = watched(commitOne(elsewhere, several('row-10', 'row-3', 'row-4')));
-        await until('two wait for rows', async () => (await waiters()) > 1);
-        for (const turn of numbers(5))
-          for (const [by, key] of [
-            [target, 'row-0'],
-            [target, 'row-3'],
-            [elsewhere, 'row-2'],
-            [elsewhere, 'row-4'],
-          ] as const)
-            expect((await commitOne(by, putBatch(key, String(turn), undefined, tenant))).outcome).toBe(
-              'committed',
-            );
-        expect([held, both, alone].map(({ isOver }) => isOver())).toEqual([false, false, false]);
-        await letGoOfAll();
-        expect(await Promise.all([held, both, alone].map(async ({ work }) => (await work).outcome))).toEqual([
-          'committed',
-          'committed',
-          'committed',
-        ]);
-        for (const key of ['row-0', 'row-10', 'row-3'])
-          expect(await textAt(target, key, tenant)).toBe('"all"');
+        const others = numbers(30)
+          .filter((index) => index !== 7)
+          .map(async (index) => await commitOne(target, putBatch(`row-${index}`, '1', 'present', tenant)));
+        const answers = await Promise.all([...others, commitOne(target, counted)]);
+        expect(new Set(answers.map(({ outcome }) => outcome))).toEqual(new Set(['committed']));
+        // Reads do not wait.
+        expect(await textAt(target, 'row-7', tenant)).toBe('0');
+        expect((await target.scan([{ ...addressOf('', tenant), limit: 100 }]))[0]?.rows.length).toBe(31);
+        await until('the write waits for the row', async () => (await waiters()) > 0);
+        expect(held.isSettled()).toBe(false);
+        await release();
+        expect((await held.work).outcome).toBe('committed');
+        expect(await textAt(target, 'row-7', tenant)).toBe('1');
       });
     });
-  });
 
-  it('keeps only itself while somebody creates it, too', async () => {
-    const target = provider(100_000);
-    await opened(target, async () => {
-      await write(target, 'there', '0', tenant);
-      const client = new Client({ connectionString: database.url });
-      await client.connect();
-      try {
-        await client.query(`begin; insert into kvent.row (database, container, entity, key, version, updated_at, value)
-          values ('${tenant}', 'state:spec', 'thing', 'new', 1, now(), '"theirs"')`);
-        const both = watched(commitOne(target, several('there', 'new')));
-        await until('it waits for the row', async () => (await waiters()) > 0);
-        for (const turn of numbers(5))
-          expect((await commitOne(target, putBatch('there', String(turn), undefined, tenant))).outcome).toBe(
-            'committed',
+    it('delays no other tenant, with more callers waiting than there are connections', async () => {
+      await whileHeld(async (target) => {
+        // row-1 and row-10 to row-19, twice each
+        const wanted = [1, ...numbers(10).map((index) => 10 + index)].flatMap((index) => [index, index]);
+        const waiting = wanted.map((index) =>
+          watched(commitOne(target, putBatch(`row-${index}`, '1', undefined, tenant))),
+        );
+        await until('the maximum of writes waits', async () => (await waiters()) >= 5);
+        for (const round of numbers(10)) {
+          const calls = numbers(20).map(
+            async (index) =>
+              await commitOne(
+                target,
+                putBatch(`other-${index}`, String(round), undefined, `${tenant}-other`),
+              ),
           );
-        expect(both.isOver()).toBe(false);
-        await client.query('rollback');
-        expect((await both.work).outcome).toBe('committed');
-        expect([await textAt(target, 'there', tenant), await textAt(target, 'new', tenant)]).toEqual([
-          '"all"',
-          '"all"',
-        ]);
-      } finally {
-        await client.end();
-      }
+          await Promise.all(calls);
+          expect(await textAt(target, 'other-3', `${tenant}-other`)).toBe(String(round));
+        }
+        expect(waiting.filter(({ isSettled }) => isSettled())).toEqual([]);
+        // For a moment, writes that have just begun to wait are counted too.
+        await until('at most the maximum of writes waits', async () => (await waiters()) <= 5);
+        void Promise.allSettled(waiting.map(async ({ work }) => await work));
+      });
     });
-  });
 
-  it('refuses who wants it, after lockTimeoutMs, and not who wants another row of a batch with it', async () => {
-    await whileHeld(async (target) => {
-      const [held, both, free] = await Promise.allSettled([
-        commitOne(target, putBatch('row-1', '"held"', undefined, tenant)),
-        commitOne(target, several('row-1', 'row-2')),
-        commitOne(target, putBatch('row-2', '"free"', undefined, tenant)),
-      ]);
-      const refused = {
-        status: 'rejected',
-        reason: { code: 'STORAGE_UNAVAILABLE', effect: 'none', message: expect.stringContaining('held') },
-      };
-      expect([held, both]).toMatchObject([refused, refused]);
-      expect(free).toMatchObject({ status: 'fulfilled', value: { outcome: 'committed' } });
-      expect(await textAt(target, 'row-2', tenant)).toBe('"free"');
-      // alone on its way, with nobody before it
-      const alone = commitOne(target, several('row-2', 'row-1'));
-      const after = commitOne(target, putBatch('row-2', '"after"', undefined, tenant));
-      expect((await after).outcome).toBe('committed');
-      await expect(alone).rejects.toMatchObject(refused.reason);
-    }, 300);
-  });
-
-  it('is given up after lockTimeoutMs, with nothing done: who wants it may try again', async () => {
-    await whileHeld(async (target) => {
-      const calls: Promise<CommitResult>[] = [1, 10, 11, 12, 13, 14, 15].map((index) =>
-        commitOne(target, putBatch(`row-${index}`, '1', undefined, tenant)),
-      );
-      const settled = await Promise.allSettled([
-        ...calls,
-        commitOne(target, putBatch('row-2', '2', undefined, tenant)),
-      ]);
-      expect(settled.pop()).toMatchObject({ status: 'fulfilled', value: { outcome: 'committed' } });
-      for (const result of settled)
-        expect(result).toMatchObject({
-          status: 'rejected',
-          reason: {
-            code: 'STORAGE_UNAVAILABLE',
-            effect: 'none',
-            retryable: true,
-            message: expect.stringContaining('held'),
-          },
+    it('delays no write of the other rows of a waiting batch, in this process and in another', async () => {
+      await whileHeld(async (target) => {
+        const held = watched(commitOne(target, putBatch('row-1', '"held"', undefined, tenant)));
+        const both = watched(commitOne(target, several('row-0', 'row-1', 'row-2')));
+        expect((await commitOne(target, putBatch('row-2', '"free"', undefined, tenant))).outcome).toBe(
+          'committed',
+        );
+        await until('the write waits for the row', async () => (await waiters()) > 0);
+        const elsewhere = provider(100_000);
+        await opened(elsewhere, async () => {
+          // A batch without neighbours, so that it is sent at once.
+          const alone = watched(commitOne(elsewhere, several('row-10', 'row-3', 'row-4')));
+          await until('two wait for rows', async () => (await waiters()) > 1);
+          for (const round of numbers(5))
+            for (const [by, key] of [
+              [target, 'row-0'],
+              [target, 'row-3'],
+              [elsewhere, 'row-2'],
+              [elsewhere, 'row-4'],
+            ] as const)
+              expect((await commitOne(by, putBatch(key, String(round), undefined, tenant))).outcome).toBe(
+                'committed',
+              );
+          expect([held, both, alone].map(({ isSettled }) => isSettled())).toEqual([false, false, false]);
+          await releaseRows();
+          expect(
+            await Promise.all([held, both, alone].map(async ({ work }) => (await work).outcome)),
+          ).toEqual(['committed', 'committed', 'committed']);
+          for (const key of ['row-0', 'row-10', 'row-3'])
+            expect(await textAt(target, key, tenant)).toBe('"all"');
         });
-      expect(await textAt(target, 'row-1', tenant)).toBe('0');
-    }, 300);
-    const after = provider(300);
-    await opened(after, async () => {
-      expect((await commitOne(after, putBatch('row-1', '1', 'present', tenant))).outcome).toBe('committed');
+      });
     });
-  });
-});
+
+    it('delays only its writers also while another transaction creates it', async () => {
+      const target = provider(100_000);
+      await opened(target, async () => {
+        await write(target, 'there', '0', tenant);
+        const client = new Client({ connectionString: database.url });
+        await client.connect();
+        try {
+          await client.query(`begin; insert into kvent.row (database, container, entity, key, version, updated_at, value)
+          values ('${tenant}', 'state:spec', 'thing', 'new', 1, now(), '"theirs"')`);
+          const both = watched(commitOne(target, several('there', 'new')));
+          await until('the write waits for the row', async () => (await waiters()) > 0);
+          for (const round of numbers(5))
+            expect(
+              (await commitOne(target, putBatch('there', String(round), undefined, tenant))).outcome,
+            ).toBe('committed');
+          expect(both.isSettled()).toBe(false);
+          await client.query('rollback');
+          expect((await both.work).outcome).toBe('committed');
+          expect([await textAt(target, 'there', tenant), await textAt(target, 'new', tenant)]).toEqual([
+            '"all"',
+            '"all"',
+          ]);
+        } finally {
+          await client.end();
+        }
+      });
+    });
+
+    it('rejects its writers after lockTimeoutMs, but no write of another row of the same batch', async () => {
+      await whileHeld(async (target) => {
+        const [held, both, free] = await Promise.allSettled([
+          commitOne(target, putBatch('row-1', '"held"', undefined, tenant)),
+          commitOne(target, several('row-1', 'row-2')),
+          commitOne(target, putBatch('row-2', '"free"', undefined, tenant)),
+        ]);
+        const refused = {
+          status: 'rejected',
+          reason: { code: 'STORAGE_UNAVAILABLE', effect: 'none', message: expect.stringContaining('held') },
+        };
+        expect([held, both]).toMatchObject([refused, refused]);
+        expect(free).toMatchObject({ status: 'fulfilled', value: { outcome: 'committed' } });
+        expect(await textAt(target, 'row-2', tenant)).toBe('"free"');
+        // Sent alone, with no batch before it.
+        const alone = commitOne(target, several('row-2', 'row-1'));
+        const after = commitOne(target, putBatch('row-2', '"after"', undefined, tenant));
+        expect((await after).outcome).toBe('committed');
+        await expect(alone).rejects.toMatchObject(refused.reason);
+      }, 300);
+    });
+
+    it('fails its writers after lockTimeoutMs with effect none, and they can retry', async () => {
+      await whileHeld(async (target) => {
+        const calls: Promise<CommitResult>[] = [1, 10, 11, 12, 13, 14, 15].map((index) =>
+          commitOne(target, putBatch(`row-${index}`, '1', undefined, tenant)),
+        );
+        const settled = await Promise.allSettled([
+          ...calls,
+          commitOne(target, putBatch('row-2', '2', undefined, tenant)),
+        ]);
+        expect(settled.pop()).toMatchObject({ status: 'fulfilled', value: { outcome: 'committed' } });
+        for (const result of settled)
+          expect(result).toMatchObject({
+            status: 'rejected',
+            reason: {
+              code: 'STORAGE_UNAVAILABLE',
+              effect: 'none',
+              retryable: true,
+              message: expect.stringContaining('held'),
+            },
+          });
+        expect(await textAt(target, 'row-1', tenant)).toBe('0');
+      }, 300);
+      const after = provider(300);
+      await opened(after, async () => {
+        expect((await commitOne(after, putBatch('row-1', '1', 'present', tenant))).outcome).toBe('committed');
+      });
+    });
+  },
+);

@@ -1,6 +1,6 @@
 /**
- * An application sets up its sessions and its driver for itself: how dates look, how numbers are
- * parsed, which isolation it wants. Nothing of it may reach what the provider answers.
+ * An application configures its sessions and its driver: formats of dates, parsers of numbers,
+ * isolation. None of this may change the results of the provider.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -26,7 +26,7 @@ const settings = {
 } as const;
 
 /**
- * Every type that an answer of ours could have, and what applications parse: int8, int4, bool,
+ * The types of the results of the provider, and those that applications parse: int8, int4, bool,
  * bytea, text, json, floats, times, numeric …
  */
 const parsed = [
@@ -56,8 +56,8 @@ async function hostOf(isolation: string): Promise<DataSource> {
     extra: { max: 6, allowExitOnIdle: true },
   }).initialize();
   sources.push(source);
-  // only now: TypeORM has asked what it needs
-  for (const type of parsed) pg.types.setTypeParser(type, () => 'not what it was');
+  // After the queries of TypeORM itself.
+  for (const type of parsed) pg.types.setTypeParser(type, () => 'parsed by the application');
   return source;
 }
 
@@ -85,8 +85,8 @@ afterAll(async () => {
 const everyByte = Uint8Array.from({ length: 256 }, (_, index) => index);
 const most = 2n ** 63n - 1n;
 
-/** A row of each kind, in one batch. */
-function everyKind(): Batch {
+/** One row of each kind, in one batch. */
+function batchOfEveryKind(): Batch {
   const at = (key: string) => ({ container: 'state:spec', entity: 'thing', key });
   return batchOf([
     {
@@ -113,20 +113,20 @@ function everyKind(): Batch {
   ]);
 }
 
-/** All that a provider says about its rows. */
-async function answers(provider: StorageProvider, batch: Batch): Promise<object> {
+/** The results of all reads of a provider. */
+async function resultsOf(provider: StorageProvider, batch: Batch): Promise<object> {
   const addresses = batch.changes.map(({ address }) => ({ database: batch.database, ...address }));
   const exported: RawRow[] = [];
   for await (const row of provider.administration.export(batch.database)) exported.push(row);
-  const space = { database: batch.database, container: 'state:spec', entity: 'thing' };
+  const namespace = { database: batch.database, container: 'state:spec', entity: 'thing' };
   return {
     read: (await provider.read(addresses)).rows,
     single: await Promise.all(addresses.map(async (address) => (await provider.read([address])).rows[0])),
     omitted: (await provider.read(addresses, { values: 'omit' })).rows,
     scanned: (
       await provider.scan([
-        { ...space, limit: 5 },
-        { ...space, limit: 100, reverse: true },
+        { ...namespace, limit: 5 },
+        { ...namespace, limit: 100, reverse: true },
       ])
     ).map(({ rows, more }) => ({ rows, more })),
     exported,
@@ -136,35 +136,35 @@ async function answers(provider: StorageProvider, batch: Batch): Promise<object>
 }
 
 describe.each(['serializable', 'repeatable read', 'read committed'])(
-  'an application with settings of its own (%s)',
+  'an application with its own settings (%s)',
   (isolation) => {
     let source: DataSource;
     beforeAll(async () => {
       source = await hostOf(isolation);
     });
 
-    it('has them: the test is no empty word', async () => {
+    it('really has these settings', async () => {
       const [line] = await source.query<object[]>('select now() t, 1::int8 n, true b, 1.5::float8 f');
       expect(line).toEqual({
-        t: 'not what it was',
-        n: 'not what it was',
-        b: 'not what it was',
-        f: 'not what it was',
+        t: 'parsed by the application',
+        n: 'parsed by the application',
+        b: 'parsed by the application',
+        f: 'parsed by the application',
       });
-      const plainly = {
+      const query = {
         text: `select current_setting('extra_float_digits') a, current_setting('default_transaction_isolation') b, '1\\\\2' c`,
         types: { getTypeParser: () => String },
       };
       const pool = (source.driver as unknown as { readonly master: pg.Pool }).master;
-      expect((await pool.query(plainly)).rows).toEqual([{ a: '-15', b: isolation, c: '1\\2' }]);
+      expect((await pool.query(query)).rows).toEqual([{ a: '-15', b: isolation, c: '1\\2' }]);
     });
 
-    it('gets the same answers as one that has none, whoever wrote', async () => {
+    it('gets the same results as one without them, whichever of both wrote', async () => {
       const hosted = new PostgresProvider({ dataSource: source });
       await opened([plain, hosted], async () => {
         for (const writer of [plain, hosted]) {
           await hosted.administration.drop('shared');
-          const batch = everyKind();
+          const batch = batchOfEveryKind();
           const now = Date.now();
           const result = await commitOne(writer, batch);
           if (result.outcome !== 'committed') throw new Error(result.outcome);
@@ -185,8 +185,8 @@ describe.each(['serializable', 'repeatable read', 'read committed'])(
             [false, -5n, 60_001],
             [false, undefined, Number.NaN],
           ]);
-          const expected = await answers(plain, batch);
-          expect(await answers(hosted, batch)).toEqual(expected);
+          const expected = await resultsOf(plain, batch);
+          expect(await resultsOf(hosted, batch)).toEqual(expected);
           expect(expected).toMatchObject({
             read: batch.changes.map((change, index) => ({
               version: batch.version,
@@ -201,32 +201,32 @@ describe.each(['serializable', 'repeatable read', 'read committed'])(
       });
     });
 
-    it('gets the same out of a transaction of its own', async () => {
+    it('gets the same results in its own transaction', async () => {
       const hosted = new PostgresProvider({ dataSource: source });
       await opened([plain, hosted], async () => {
         await plain.administration.drop('shared');
-        const batch = everyKind();
+        const batch = batchOfEveryKind();
         const inside = await source.transaction(async (manager) => {
           const within = hosted.within(manager);
           expect((await within.commit([batch]))[0]?.outcome).toBe('committed');
           const addresses = batch.changes.map(({ address }) => ({ database: 'shared', ...address }));
           return (await within.read(addresses)).rows;
         });
-        expect(((await answers(plain, batch)) as { readonly read: unknown }).read).toEqual(inside);
+        expect(((await resultsOf(plain, batch)) as { readonly read: unknown }).read).toEqual(inside);
       });
     });
 
-    it('gets rows moved as they are', async () => {
+    it('copies rows unchanged', async () => {
       const hosted = new PostgresProvider({ dataSource: source });
       await opened([plain, hosted], async () => {
         await plain.administration.drop('shared');
-        await commitOne(plain, everyKind());
+        await commitOne(plain, batchOfEveryKind());
         const rows = async (provider: StorageProvider, name: string): Promise<readonly RawRow[]> => {
           const found: RawRow[] = [];
           for await (const row of provider.administration.export(name)) found.push(row);
           return found;
         };
-        // one key is of the test's own making: no verb writes it, and no import takes it
+        // One key is no valid encoding: no verb writes it, and `import` refuses it.
         const moved = (await rows(hosted, 'shared')).filter(({ key }) => decodeKey(key) !== undefined);
         expect(await hosted.administration.import('tenant:moved', moved)).toBe(7);
         expect(await rows(plain, 'tenant:moved')).toEqual(moved);
@@ -234,7 +234,7 @@ describe.each(['serializable', 'repeatable read', 'read committed'])(
       });
     });
 
-    it('hears of conflicts with the version that is there, and its rivals agree on one winner', async () => {
+    it('gets conflicts with the current version, and of concurrent writes exactly one succeeds', async () => {
       const hosted = new PostgresProvider({ dataSource: source });
       await opened([plain, hosted], async () => {
         await plain.administration.drop('shared');
@@ -246,10 +246,10 @@ describe.each(['serializable', 'repeatable read', 'read committed'])(
             outcome: 'conflict',
             actual: first.version,
           });
-        const rivals = Array.from({ length: 20 }, (_, index) =>
+        const writes = Array.from({ length: 20 }, (_, index) =>
           commitOne(index % 2 === 0 ? plain : hosted, putBatch('one', '3', { version: first.version })),
         );
-        const outcomes = (await Promise.all(rivals)).map(({ outcome }) => outcome);
+        const outcomes = (await Promise.all(writes)).map(({ outcome }) => outcome);
         expect(outcomes.filter((outcome) => outcome === 'committed').length).toBe(1);
         const { container, entity, key } = addressOf('counter');
         const increments = Array.from({ length: 30 }, (_, index) =>
@@ -268,21 +268,19 @@ describe.each(['serializable', 'repeatable read', 'read committed'])(
   },
 );
 
-/**
- * The kit runs on them too: what rests on numbers, on times, and on what others write meanwhile.
- */
+/** The kit runs with these settings too: the laws about numbers, times and concurrent writes. */
 const laws = new Set([1, 3, 5, 6, 8]);
 let kit: Promise<DataSource> | undefined;
 describeStorageProvider(
-  'Postgres in an application with settings of its own',
+  'Postgres in an application with its own settings',
   {
-    create: async ({ clock, location: place }) => {
+    create: async ({ clock, location: table }) => {
       const source = await (kit ??= hostOf('serializable'));
-      await source.query(`create table if not exists kvent."${place}" (like kvent.template including all)`);
-      return new PostgresProvider({ dataSource: source, table: place, migrate: 'never', clock });
+      await source.query(`create table if not exists kvent."${table}" (like kvent.template including all)`);
+      return new PostgresProvider({ dataSource: source, table: table, migrate: 'never', clock });
     },
-    dispose: async (place) => {
-      await (await kit)?.query(`drop table kvent."${place}"`);
+    dispose: async (table) => {
+      await (await kit)?.query(`drop table kvent."${table}"`);
     },
     only: (clause) =>
       laws.has(clause.law) &&

@@ -1,7 +1,7 @@
 /**
- * Row-level security as a second wall: what the server itself refuses, whatever statement is sent.
- * The role of these connections owns the table and cannot bypass its policies. The contract runs on
- * the same in test/contract (`postgres-row-level-security`).
+ * Row-level security as a second protection: what the server refuses for any statement. The role of
+ * these connections owns the table and cannot bypass its policies. The contract runs with row-level
+ * security in test/contract (`postgres-row-level-security`).
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { kventMigrations, PostgresProvider } from '@kvent/key-value-postgres';
@@ -23,7 +23,7 @@ beforeAll(async () => {
   role = `bound_${new URL(database.url).pathname.slice(-12)}`;
   url = await roleWithoutBypass(database.url, role, 'kvent');
   await opened(new PostgresProvider({ url, rowLevelSecurity: true }), async () => await Promise.resolve());
-  // one connection: whoever comes next gets the one that was used before
+  // One connection, which every call reuses.
   source = await connected({ max: 1 });
 });
 afterEach(async () => {
@@ -39,12 +39,12 @@ afterAll(async () => {
 });
 
 async function connected(extra: object, to = url): Promise<DataSource> {
-  const made = await new DataSource({ type: 'postgres', url: to, extra }).initialize();
-  sources.push(made);
-  return made;
+  const created = await new DataSource({ type: 'postgres', url: to, extra }).initialize();
+  sources.push(created);
+  return created;
 }
 
-/** Providers on the one connection, each tenant with a row. */
+/** Runs `work` on a provider with one connection, after each tenant has got a row. */
 async function withRows(work: (provider: PostgresProvider) => Promise<void>): Promise<void> {
   const provider = new PostgresProvider({ dataSource: source, rowLevelSecurity: true });
   await opened(provider, async () => {
@@ -54,7 +54,9 @@ async function withRows(work: (provider: PostgresProvider) => Promise<void>): Pr
   });
 }
 
-const seen = async (query: DataSource['query'] = source.query.bind(source)): Promise<readonly string[]> =>
+const visibleDatabases = async (
+  query: DataSource['query'] = source.query.bind(source),
+): Promise<readonly string[]> =>
   (await query<{ database: string }[]>('select database from kvent.row order by 1')).map(
     (row) => row.database,
   );
@@ -64,7 +66,7 @@ const insert = (into: string): string =>
 describe('raw SQL by the role of the application', () => {
   it('sees no row and stores none without the setting', async () => {
     await withRows(async () => {
-      expect(await seen()).toEqual([]);
+      expect(await visibleDatabases()).toEqual([]);
       expect(await source.query('update kvent.row set number = 1 returning 1')).toEqual([[], 0]);
       expect(await source.query('delete from kvent.row returning 1')).toEqual([[], 0]);
       await expect(source.query(insert(acme))).rejects.toMatchObject({ driverError: { code: '42501' } });
@@ -74,12 +76,12 @@ describe('raw SQL by the role of the application', () => {
     ).toBe(2);
   });
 
-  it('sees and changes the rows of the tenant that the setting names, and no other', async () => {
+  it('sees and changes only the rows of the tenant in the setting', async () => {
     await withRows(async () => {
       await source.transaction(async (manager) => {
         const query = manager.query.bind(manager) as DataSource['query'];
         await query(`select set_config('kvent.database', '${acme}', true)`);
-        expect(await seen(query)).toEqual([acme]);
+        expect(await visibleDatabases(query)).toEqual([acme]);
         expect(await query('update kvent.row set number = null returning 1')).toMatchObject([[{}], 1]);
         await query('savepoint s');
         await expect(query(insert(globex))).rejects.toMatchObject({ driverError: { code: '42501' } });
@@ -89,11 +91,11 @@ describe('raw SQL by the role of the application', () => {
         });
         await query('rollback to savepoint s');
       });
-      expect(await seen()).toEqual([]);
+      expect(await visibleDatabases()).toEqual([]);
     });
   });
 
-  it('with the setting of the sweep meets rows that have an expiry alone, and with that of the list changes nothing', async () => {
+  it('sees only rows with an expiry with the setting of the sweep, and changes nothing with the setting of the list', async () => {
     await withRows(async (provider) => {
       const { container, entity, key } = addressOf('session');
       const put = {
@@ -113,7 +115,7 @@ describe('raw SQL by the role of the application', () => {
           await query('rollback to savepoint s');
         }
         await query(`select set_config('kvent.work', 'list', true)`);
-        expect(await seen(query)).toEqual([acme, globex, globex]);
+        expect(await visibleDatabases(query)).toEqual([acme, globex, globex]);
         expect(await query('delete from kvent.row returning 1')).toEqual([[], 0]);
         await expect(query(insert(acme))).rejects.toMatchObject({ driverError: { code: '42501' } });
         await query('rollback to savepoint s');
@@ -123,8 +125,8 @@ describe('raw SQL by the role of the application', () => {
 });
 
 describe('a provider whose statements name another database', () => {
-  /** As a mistake of ours would: the parameters of each statement say globex, whoever asks. */
-  async function broken(work: () => Promise<void>): Promise<void> {
+  /** Simulates a bug: every statement gets the parameters of globex instead of acme. */
+  async function withWrongTenant(work: () => Promise<void>): Promise<void> {
     const prototype = pg.Client.prototype as unknown as {
       query: (query: object, ...rest: unknown[]) => unknown;
     };
@@ -152,7 +154,7 @@ describe('a provider whose statements name another database', () => {
 
   it('reads nothing, lists nothing, deletes nothing and stores nothing', async () => {
     await withRows(async (provider) => {
-      await broken(async () => {
+      await withWrongTenant(async () => {
         expect(await textAt(provider, 'key', acme)).toBeUndefined();
         expect((await provider.read(['key', 'other'].map((key) => addressOf(key, acme)))).rows).toEqual([
           undefined,
@@ -182,7 +184,7 @@ describe('a provider whose statements name another database', () => {
 });
 
 describe('the setting', () => {
-  it('is gone from the connection after each call, whether it succeeds or fails', async () => {
+  it('is reset on the connection after each call, whether it succeeds or fails', async () => {
     await withRows(async (provider) => {
       const failing = batchOf([], [], acme);
       const bad = { ...putBatch('bad', 'no JSON', undefined, acme) };
@@ -202,12 +204,12 @@ describe('the setting', () => {
             `select coalesce(current_setting('kvent.database', true), '') d, coalesce(current_setting('kvent.work', true), '') w`,
           ),
         ).toEqual([{ d: '', w: '' }]);
-        expect(await seen()).toEqual([]);
+        expect(await visibleDatabases()).toEqual([]);
       }
     });
   });
 
-  it('is prepared once for each connection, also where the first statement fails', async () => {
+  it('is prepared once per connection, also if the first statement fails', async () => {
     const fresh = await connected({ max: 1 });
     const provider = new PostgresProvider({ dataSource: fresh, rowLevelSecurity: true });
     await opened(provider, async () => {
@@ -216,35 +218,35 @@ describe('the setting', () => {
       ]);
       await write(provider, 'key', '1', acme);
       expect(await textAt(provider, 'key', acme)).toBe('1');
-      const kept = await fresh.query<object[]>(
+      const prepared = await fresh.query<object[]>(
         `select from pg_prepared_statements where name like 'kvent\\_scope\\_%'`,
       );
-      expect(kept.length).toBe(1);
+      expect(prepared.length).toBe(1);
     });
   });
 
-  it('is put back within a transaction of the application, also when a batch fails or is undone', async () => {
+  it('is restored within a transaction of the application, also if a batch fails or is rolled back', async () => {
     await withRows(async (provider) => {
       await source.transaction(async (manager) => {
         const query = manager.query.bind(manager) as DataSource['query'];
         const within = provider.within(manager);
         expect(await textAt(within, 'key', globex)).toBe('"of globex"');
-        expect(await seen(query)).toEqual([]);
+        expect(await visibleDatabases(query)).toEqual([]);
         await query(`select set_config('kvent.database', '${acme}', true)`);
         await write(within, 'two', '1', globex);
         expect(await textAt(within, 'two', globex)).toBe('1');
-        expect(await seen(query)).toEqual([acme]);
+        expect(await visibleDatabases(query)).toEqual([acme]);
         const [failed] = await within.commit([putBatch('bad', 'no JSON', 'absent', globex)]);
         expect(failed).toMatchObject({ outcome: 'failed' });
         await query('rollback to savepoint kvent');
-        expect(await seen(query)).toEqual([acme]);
+        expect(await visibleDatabases(query)).toEqual([acme]);
       });
-      expect(await seen()).toEqual([]);
+      expect(await visibleDatabases()).toEqual([]);
       expect(await textAt(provider, 'two', globex)).toBe('1');
     });
   });
 
-  it('is each tenant’s own in calls that mix tenants', async () => {
+  it('is separate for each tenant in calls with several tenants', async () => {
     await withRows(async (provider) => {
       const addresses = [globex, acme, 'tenant:none', globex].map((tenant) => addressOf('key', tenant));
       const texts = (await provider.read(addresses)).rows.map((row) =>
@@ -275,7 +277,7 @@ describe('the setting', () => {
 });
 
 describe('opening', () => {
-  it('is refused for a superuser and a role with BYPASSRLS, who pass by every policy', async () => {
+  it('is refused for a superuser and a role with BYPASSRLS, which bypass every policy', async () => {
     const provider = new PostgresProvider({ url: database.url, rowLevelSecurity: true });
     await expect(provider.open()).rejects.toMatchObject({
       code: 'INVALID_OPTION',
@@ -291,7 +293,7 @@ describe('opening', () => {
     }
   });
 
-  it('is refused where the policies are not there and the role may not make them', async () => {
+  it('is refused if the policies are missing and the role cannot create them', async () => {
     const weak = await roleWithoutBypass(database.url, `${role}_weak`, 'other');
     await opened(new PostgresProvider({ url, table: 'plain' }), async () => await Promise.resolve());
     await asAdmin(database.url, async (client) => {
@@ -316,10 +318,10 @@ describe('opening', () => {
     }
   });
 
-  it('secures a table that has rows, once, and takes it back by the migration', async () => {
+  it('secures a table with rows once, and the migration can be reverted', async () => {
     const plain = new PostgresProvider({ url, table: 'later' });
     await opened(plain, async () => await write(plain, 'key', '1', acme));
-    for (let turn = 0; turn < 2; turn += 1) {
+    for (let round = 0; round < 2; round += 1) {
       const secured = new PostgresProvider({ url, table: 'later', rowLevelSecurity: true });
       await opened(secured, async () => expect(await textAt(secured, 'key', acme)).toBe('1'));
     }
@@ -334,7 +336,7 @@ describe('opening', () => {
     expect(await source.query('select key from kvent.later')).toEqual([{ key: 'key' }]);
   });
 
-  it('without the option uses a secured table as such: a backup of it is not empty', async () => {
+  it('without the option still reads a secured table: a backup of it is not empty', async () => {
     await withRows(async () => {
       const unaware = new PostgresProvider({ url, migrate: 'never' });
       await opened(unaware, async () => {
@@ -344,7 +346,7 @@ describe('opening', () => {
     });
   });
 
-  it('tells of further policies, which may open what ours close', async () => {
+  it('warns about other policies, which may allow more', async () => {
     const warnings: string[] = [];
     await source.query('create policy "all of it" on kvent.row using (true)');
     try {
@@ -360,7 +362,7 @@ describe('opening', () => {
     expect(warnings).toEqual([expect.stringContaining('all of it')]);
   });
 
-  it('is refused where statements cannot say whose they are', async () => {
+  it('is refused with pipelining, where a setting cannot belong to one statement', async () => {
     const pipelined = await connected({ max: 1, pipeline: true });
     const provider = new PostgresProvider({ dataSource: pipelined, rowLevelSecurity: true });
     await expect(provider.open()).rejects.toMatchObject({
@@ -370,7 +372,7 @@ describe('opening', () => {
   });
 });
 
-it('a wrapper that sends copies of statements is an error, and no row that is missing', async () => {
+it('a wrapper that sends copies of statements causes an error, not a missing row', async () => {
   await withRows(async (provider) => {
     const prototype = pg.Client.prototype as unknown as {
       query: (query: object, ...rest: unknown[]) => unknown;
@@ -390,7 +392,7 @@ it('a wrapper that sends copies of statements is an error, and no row that is mi
 });
 
 it.each([true, false])(
-  'plans go by the key, whether statements are prepared or not: %s',
+  'plans use the key, with prepared statements and without: %s',
   async (preparedStatements) => {
     const provider = new PostgresProvider({ dataSource: source, rowLevelSecurity: true, preparedStatements });
     await opened(provider, async () => {

@@ -1,6 +1,6 @@
 /**
- * Bringing the table up to date: exactly once, whatever it is called, with no more rights than it
- * takes, and beside the application's own migrations.
+ * The migration of the table: exactly once, with any names, with the minimal rights, and beside the
+ * migrations of the application.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { kventMigrations, PostgresProvider, type PostgresProviderOptions } from '@kvent/key-value-postgres';
@@ -9,13 +9,13 @@ import { asAdmin, freshDatabase, type FreshDatabase } from '../postgres/database
 import { opened, textAt, write } from './rows.js';
 
 type Line = Record<string, unknown>;
-const ask = async (url: string, sql: string, values: readonly unknown[] = []): Promise<Line[]> =>
+const query = async (url: string, sql: string, values: readonly unknown[] = []): Promise<Line[]> =>
   await asAdmin(url, async (client) => (await client.query<Line>(sql, [...values])).rows);
 
 const ten = Array.from({ length: 10 }, (_, index) => index);
 
-/** Writes down each table and index that is created, by whomever. */
-const witness = `
+/** Records every created table and index. */
+const recordCreated = `
   create table public.created (what text);
   create function public.note() returns event_trigger language plpgsql security definer as $$
   begin insert into public.created select object_identity from pg_event_trigger_ddl_commands() where object_type in ('schema', 'table', 'index'); end $$;
@@ -28,7 +28,7 @@ const provider = (options: Partial<PostgresProviderOptions> = {}): PostgresProvi
 describe('ten instances that start together', () => {
   beforeAll(async () => {
     database = await freshDatabase();
-    await ask(database.url, witness);
+    await query(database.url, recordCreated);
   });
   afterAll(async () => await database[Symbol.asyncDispose]());
 
@@ -42,15 +42,18 @@ describe('ten instances that start together', () => {
         expect(await textAt(instances[9 - index] as PostgresProvider, `key-${index}`)).toBe(String(index));
     });
     const created = (
-      await ask(database.url, `select what from created where what not like '%kvent_migrations%' order by 1`)
+      await query(
+        database.url,
+        `select what from created where what not like '%kvent_migrations%' order by 1`,
+      )
     ).map(({ what }) => what);
     expect(created).toEqual(['kvent', 'kvent."row"', 'kvent.row_expires_at', 'kvent.row_pkey']);
-    expect(await ask(database.url, 'select name, "timestamp" from kvent.kvent_migrations')).toEqual([
+    expect(await query(database.url, 'select name, "timestamp" from kvent.kvent_migrations')).toEqual([
       { name: 'KventCreate "kvent"."row" 1763683200000', timestamp: '1763683200000' },
     ]);
   });
 
-  it('with a table of their own each, in a schema that is not there yet, all work', async () => {
+  it('with their own tables in a missing schema, all work', async () => {
     const instances = ten.map((index) => provider({ schema: 'many', table: `table_${index}` }));
     await opened(instances, async () => {
       await Promise.all(
@@ -59,12 +62,12 @@ describe('ten instances that start together', () => {
       for (const [index, instance] of instances.entries())
         expect(await textAt(instance, 'key')).toBe(String(index));
     });
-    expect(await ask(database.url, 'select count(*)::int count from many.kvent_migrations')).toEqual([
+    expect(await query(database.url, 'select count(*)::int count from many.kvent_migrations')).toEqual([
       { count: 10 },
     ]);
   });
 
-  it('work on what a team’s own pipeline has made, with nothing to create: `migrate: never`', async () => {
+  it('work on the table of a deployment pipeline and create nothing with `migrate: never`', async () => {
     const source = new DataSource({
       type: 'postgres',
       url: database.url,
@@ -73,7 +76,7 @@ describe('ten instances that start together', () => {
     await source.initialize();
     await source.runMigrations();
     await source.destroy();
-    await ask(database.url, 'delete from created');
+    await query(database.url, 'delete from created');
     const instances = ten.map(() => provider({ schema: 'team', migrate: 'never' }));
     await opened(instances, async () => {
       await Promise.all(
@@ -81,11 +84,11 @@ describe('ten instances that start together', () => {
       );
       expect(await textAt(instances[0] as PostgresProvider, 'key-9')).toBe('9');
     });
-    expect(await ask(database.url, 'select what from created')).toEqual([]);
+    expect(await query(database.url, 'select what from created')).toEqual([]);
   });
 });
 
-describe('what the schema and the table are called', () => {
+describe('the names of the schema and the table', () => {
   beforeAll(async () => {
     database = await freshDatabase();
   });
@@ -101,7 +104,7 @@ describe('what the schema and the table are called', () => {
     { schema: 'select', table: 'table' },
     { schema: 's'.repeat(63), table: 't'.repeat(52) },
     { schema: 'é'.repeat(31), table: 'é'.repeat(26) },
-  ])('is quoted: $schema, $table', async (names) => {
+  ])('are quoted: $schema, $table', async (names) => {
     const source = new DataSource({ type: 'postgres', url: database.url, extra: { max: 2 } });
     await source.initialize();
     try {
@@ -120,7 +123,7 @@ describe('what the schema and the table are called', () => {
     } finally {
       await source.destroy();
     }
-    const found = await ask(
+    const found = await query(
       database.url,
       'select tablename from pg_tables where schemaname = $1 order by 1',
       [names.schema],
@@ -128,7 +131,7 @@ describe('what the schema and the table are called', () => {
     expect(found).toEqual(['kvent_migrations', names.table].toSorted().map((tablename) => ({ tablename })));
   });
 
-  it('distinguishes tables whose joined names are equal', async () => {
+  it('are distinguished even if they are equal when joined', async () => {
     const pairs = [
       { schema: 'a', table: 'b_c' },
       { schema: 'a_b', table: 'c' },
@@ -151,46 +154,46 @@ describe('a role without the right to create', () => {
   beforeAll(async () => {
     database = await freshDatabase();
     const role = `plain_${new URL(database.url).pathname.slice(-12)}`;
-    await ask(database.url, `create role ${role} login password 'plain'`);
+    await query(database.url, `create role ${role} login password 'plain'`);
     const changed = new URL(database.url);
     [changed.username, changed.password] = [role, 'plain'];
     url = changed.href;
   });
   afterAll(async () => {
     const { username } = new URL(url);
-    await ask(database.url, `drop owned by ${username} cascade`);
-    await ask(database.url, `drop role ${username}`);
+    await query(database.url, `drop owned by ${username} cascade`);
+    await query(database.url, `drop role ${username}`);
     await database[Symbol.asyncDispose]();
   });
   const grant = async (...lines: readonly string[]): Promise<void> => {
-    for (const line of lines) await ask(database.url, `grant ${line} to ${new URL(url).username}`);
+    for (const line of lines) await query(database.url, `grant ${line} to ${new URL(url).username}`);
   };
 
-  it('is told what to do when there is something to create, and leaves nothing behind', async () => {
+  it('gets an error that says what to do, and leaves nothing behind', async () => {
     await expect(provider({ url }).open()).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
       effect: 'none',
       retryable: false,
       message: expect.stringContaining(`migrate: 'never'`),
     });
-    expect(await ask(database.url, `select from pg_namespace where nspname = 'kvent'`)).toEqual([]);
+    expect(await query(database.url, `select from pg_namespace where nspname = 'kvent'`)).toEqual([]);
   });
 
-  it('creates the table where the schema is there and its own: it needs no right to create schemas', async () => {
-    await ask(database.url, 'create schema given');
+  it('creates the table in an existing schema of its own, without the right to create schemas', async () => {
+    await query(database.url, 'create schema given');
     await grant('usage, create on schema given');
     const instance = provider({ url, schema: 'given' });
     await opened(instance, async () => await write(instance, 'key', '1'));
   });
 
-  it('opens when everything is migrated, and works with the rights to read and write rows alone', async () => {
+  it('opens a migrated table, and works with only the rights to read and write rows', async () => {
     await opened(provider(), async () => undefined);
     await expect(provider({ url }).open()).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
       retryable: false,
     });
     await grant('usage on schema kvent', 'select, insert, update, delete on kvent.row');
-    // without a record of what has run already
+    // The role cannot read the record of migrations.
     await expect(provider({ url }).open()).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
       retryable: false,
@@ -203,13 +206,13 @@ describe('a role without the right to create', () => {
   });
 });
 
-describe('a table that is not what is needed', () => {
+describe('a missing or wrong table', () => {
   beforeAll(async () => {
     database = await freshDatabase();
   });
   afterAll(async () => await database[Symbol.asyncDispose]());
 
-  it('is a coded error where there is none and none may be made', async () => {
+  it('is a coded error if it cannot be created', async () => {
     const refused = {
       code: 'STORAGE_UNAVAILABLE',
       effect: 'none',
@@ -217,36 +220,36 @@ describe('a table that is not what is needed', () => {
       message: expect.stringContaining('kventMigrations'),
     };
     await expect(provider({ schema: 'nowhere', migrate: 'never' }).open()).rejects.toMatchObject(refused);
-    await ask(database.url, 'create schema empty');
+    await query(database.url, 'create schema empty');
     await expect(provider({ schema: 'empty', migrate: 'never' }).open()).rejects.toMatchObject(refused);
-    expect(await ask(database.url, `select from pg_namespace where nspname = 'nowhere'`)).toEqual([]);
+    expect(await query(database.url, `select from pg_namespace where nspname = 'nowhere'`)).toEqual([]);
   });
 
   it.each(['on-open', 'never'] as const)(
-    'is a coded error where a column is missing (migrate: %s), and what it holds stays',
+    'is a coded error if a column is missing (migrate: %s), and keeps its rows',
     async (migrate) => {
       const schema = `older_${migrate.slice(0, 2)}`;
       const first = provider({ schema });
       await opened(first, async () => await write(first, 'key', '1'));
-      await ask(database.url, `alter table ${schema}.row drop column ttl_ms`);
+      await query(database.url, `alter table ${schema}.row drop column ttl_ms`);
       await expect(provider({ schema, migrate }).open()).rejects.toMatchObject({
         code: 'STORAGE_UNAVAILABLE',
         retryable: false,
       });
-      expect(await ask(database.url, `select value from ${schema}.row`)).toEqual([{ value: 1 }]);
+      expect(await query(database.url, `select value from ${schema}.row`)).toEqual([{ value: 1 }]);
     },
   );
 
-  it('that is gone is not made anew in silence: whoever loses a table has to hear of it', async () => {
+  it('is not created again silently after it was dropped', async () => {
     await opened(provider({ schema: 'lost' }), async () => undefined);
-    await ask(database.url, 'drop table lost.row');
+    await query(database.url, 'drop table lost.row');
     await expect(provider({ schema: 'lost' }).open()).rejects.toMatchObject({
       code: 'STORAGE_UNAVAILABLE',
       retryable: false,
     });
   });
 
-  it('can be opened after it failed, by the same provider', async () => {
+  it('can be opened by the same provider after a failure', async () => {
     const instance = provider({ schema: 'late', migrate: 'never' });
     await expect(instance.open()).rejects.toMatchObject({ code: 'STORAGE_UNAVAILABLE' });
     await opened(provider({ schema: 'late' }), async () => undefined);
@@ -279,14 +282,14 @@ describe('the migrations of an application', () => {
       extra: { max: 2 },
     }).initialize();
 
-  it('are not run and not touched by `open`, and `open` is not touched by them', async () => {
+  it('are not run by `open`, and do not affect it', async () => {
     const source = await connect([CreateOrders1700000000000]);
     const instance = new PostgresProvider({ dataSource: source, schema: 'beside' });
     await opened(instance, async () => {
       expect(ran).toEqual([]);
-      expect(await ask(database.url, `select tablename from pg_tables where schemaname = 'public'`)).toEqual(
-        [],
-      );
+      expect(
+        await query(database.url, `select tablename from pg_tables where schemaname = 'public'`),
+      ).toEqual([]);
       await source.runMigrations();
       await write(instance, 'key', '1');
       await source.undoLastMigration();
@@ -296,22 +299,22 @@ describe('the migrations of an application', () => {
     await source.destroy();
   });
 
-  it('take ours among them, in either order of events, and take it back', async () => {
+  it('can include those of Kvent, before or after `open`, and revert them', async () => {
     const source = await connect([CreateOrders1700000000000, ...kventMigrations({ schema: 'ours' })]);
-    const byItself = new PostgresProvider({ dataSource: source, schema: 'ours' });
-    // an instance that still migrates on open was faster than the pipeline
-    await opened(byItself, async () => await write(byItself, 'key', '1'));
+    const onOpen = new PostgresProvider({ dataSource: source, schema: 'ours' });
+    // An instance with `migrate: on-open` has run first.
+    await opened(onOpen, async () => await write(onOpen, 'key', '1'));
     await source.runMigrations();
-    await opened(byItself, async () => expect(await textAt(byItself, 'key')).toBe('1'));
+    await opened(onOpen, async () => expect(await textAt(onOpen, 'key')).toBe('1'));
 
     await source.undoLastMigration();
-    expect(await ask(database.url, `select tablename from pg_tables where schemaname = 'ours'`)).toEqual([
+    expect(await query(database.url, `select tablename from pg_tables where schemaname = 'ours'`)).toEqual([
       { tablename: 'kvent_migrations' },
     ]);
     expect(await source.showMigrations()).toBe(true);
     await source.runMigrations();
     expect(await source.showMigrations()).toBe(false);
-    await opened(byItself, async () => expect(await textAt(byItself, 'key')).toBeUndefined());
+    await opened(onOpen, async () => expect(await textAt(onOpen, 'key')).toBeUndefined());
     await source.destroy();
   });
 });

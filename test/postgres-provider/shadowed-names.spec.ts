@@ -1,8 +1,8 @@
 /**
- * Whoever may create objects in a schema of the `search_path` may put functions, operators, types
- * and collations there that fit better than those of Postgres, and they would run with the rights
- * of whoever sends the statement. So every name in a statement of ours is qualified: each statement
- * that is sent is read here, and all of them are run beside a role that shadows whatever they name.
+ * A role that may create objects in a schema of the `search_path` can put functions, operators,
+ * types and collations there that match better than those of Postgres; they would run with the
+ * rights of the caller. So every name in a statement of Kvent is qualified. This test parses each
+ * statement that is sent, and runs all of them beside a role that shadows every name.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -48,7 +48,7 @@ async function sourceOf(url: string): Promise<DataSource> {
   return source;
 }
 
-/** The first database, as a role that is no superuser, and may create a schema of its own there. */
+/** The address of the first database for a role that is no superuser and may create a schema. */
 async function asVictim(): Promise<string> {
   const address = new URL(database.url);
   await asAdmin(database.url, async (client) => {
@@ -61,13 +61,13 @@ async function asVictim(): Promise<string> {
 }
 
 /**
- * Each way to run a provider: its statements differ by where the time comes from, and by whose
- * connections they are sent on.
+ * The configurations of a provider whose statements differ: by the source of the time, and by the
+ * owner of the connections.
  */
-const ways: Readonly<Record<string, (url: string) => Promise<() => PostgresProvider>>> = {
-  'connections of its own': async (url) =>
+const configurations: Readonly<Record<string, (url: string) => Promise<() => PostgresProvider>>> = {
+  'its own connections': async (url) =>
     await Promise.resolve(() => new PostgresProvider({ url, poolSize: 4 })),
-  'connections of its own, nothing prepared': async (url) =>
+  'its own connections, nothing prepared': async (url) =>
     await Promise.resolve(() => new PostgresProvider({ url, poolSize: 4, preparedStatements: false })),
   'a data source': async (url) => {
     const dataSource = await sourceOf(url);
@@ -79,7 +79,7 @@ const ways: Readonly<Record<string, (url: string) => Promise<() => PostgresProvi
   },
 };
 
-/** All of it within a transaction of the application's. */
+/** All batches and reads within a transaction of the application. */
 async function everyBatchWithin(url: string): Promise<void> {
   const source = await sourceOf(url);
   const provider = new PostgresProvider({ dataSource: source });
@@ -94,8 +94,8 @@ async function everyBatchWithin(url: string): Promise<void> {
 }
 
 /**
- * The same with row-level security, in which settings go with each statement: outside a
- * transaction, and in one. `url`: of a role that creates.
+ * The same with row-level security, where settings are sent with each statement: outside a
+ * transaction, and in one. `url` is of a role that may create.
  */
 async function everyBatchSecured(url: string): Promise<void> {
   const dataSource = await sourceOf(url);
@@ -115,14 +115,15 @@ async function everyBatchSecured(url: string): Promise<void> {
 }
 
 /**
- * The settings that go with a statement: they have a name in the sources, and are sent without one.
+ * The settings that are sent with a statement: they have a name in the sources, and are sent
+ * without it.
  */
 const unnamed: readonly string[] = ['scope', 'scope_outer', 'scope_restore'];
 
 describe('every statement that is sent', () => {
   const sent = new Map<string, string>();
   const client = pg.Client.prototype as unknown as { query: (...args: unknown[]) => unknown };
-  const ask = client.query;
+  const originalQuery = client.query;
   const connection = pg.Connection.prototype as unknown as { parse: (...args: unknown[]) => unknown };
   const parse = connection.parse;
   beforeEach(() => {
@@ -132,11 +133,11 @@ describe('every statement that is sent', () => {
         text,
         submit,
       } = args[0] as { readonly name?: string; readonly text?: string; readonly submit?: unknown };
-      // what TypeORM sends for itself is a text
+      // Statements of TypeORM itself are texts.
       if (typeof submit === 'function' && typeof text === 'string') sent.set(text, name);
-      return ask.apply(this, args);
+      return originalQuery.apply(this, args);
     });
-    // settings that go before and behind a statement are no queries of their own
+    // Settings around a statement are no separate queries.
     jest.spyOn(connection, 'parse').mockImplementation(function (this: unknown, ...args: unknown[]): unknown {
       const { name = '', text } = args[0] as { readonly name?: string; readonly text: string };
       if (name.startsWith('kvent_') || text.includes("'kvent.")) sent.set(text, name);
@@ -147,16 +148,17 @@ describe('every statement that is sent', () => {
     jest.restoreAllMocks();
   });
 
-  it('names nothing that Postgres would look for in the search_path', async () => {
-    for (const way of Object.values(ways)) await everyVerb(await way(database.url), database.url);
+  it('uses no name that Postgres would look up in the search_path', async () => {
+    for (const configuration of Object.values(configurations))
+      await everyVerb(await configuration(database.url), database.url);
     await everyBatchWithin(database.url);
     await everyBatchSecured(await asVictim());
     expect([...sent.keys()].flatMap((text) => unqualifiedNames(text))).toEqual([]);
-    // nothing is left out: each statement of the sources is among them
+    // Every statement of the sources was sent.
     const names = [...sent.values()].map((name) => name.replace(/^kvent_|_[0-9a-f]{12}(_\d+)?$/g, ''));
-    const made = statementsOfSources();
-    expect(made.flatMap(({ text }) => (text === undefined ? [] : unqualifiedNames(text)))).toEqual([]);
-    const missing = made.filter(
+    const inSources = statementsOfSources();
+    expect(inSources.flatMap(({ text }) => (text === undefined ? [] : unqualifiedNames(text)))).toEqual([]);
+    const missing = inSources.filter(
       ({ name, text }) => text === undefined && !names.some((each) => each.startsWith(name)),
     );
     expect(missing.map(({ name }) => name).sort()).toEqual(unnamed);
@@ -166,7 +168,7 @@ describe('every statement that is sent', () => {
     expect(new Set(names).size).toBeGreaterThan(30);
   });
 
-  it('nor do the migrations that a team runs in its own pipeline', async () => {
+  it('nor do the migrations for a deployment pipeline', async () => {
     const texts: string[] = [];
     const runner = {
       query: async (text: string) => {
@@ -184,8 +186,7 @@ describe('every statement that is sent', () => {
 });
 
 /**
- * The statements that the sources of the library make: by name, and by their text where it is a
- * mere literal.
+ * The statements in the sources of the library: by name, and with their text if it is a literal.
  */
 function statementsOfSources(): readonly { readonly name: string; readonly text?: string }[] {
   const folder = join(import.meta.dirname, '../../libs/key-value-postgres/src');
@@ -201,7 +202,7 @@ function statementsOfSources(): readonly { readonly name: string; readonly text?
   return found.map(([, name = '', text]) => ({ name, ...(text !== undefined && { text }) }));
 }
 
-describe('what finds names that are not qualified', () => {
+describe('the search for names that are not qualified', () => {
   it.each([
     'select concat_ws($1, $2)',
     'select 1 = 2',
@@ -230,7 +231,7 @@ describe('what finds names that are not qualified', () => {
     expect(unqualifiedNames(statement)).not.toEqual([]);
   });
 
-  it('finds none where all are', () => {
+  it('finds none if all are qualified', () => {
     const statement = `with v as materialized (select pg_catalog.count(*) n, o.* from rows from (pg_catalog.unnest((select $1::pg_catalog.text[]))) with ordinality o(a, i)
       where a operator(pg_catalog.=) any ($2) and n operator(pg_catalog.>) -1)
       update "s"."t" set a = v.a, b = coalesce(b operator(pg_catalog.+) 1, 0) from v where i is not null returning a, interval '1 day', (select 'x' from v)`;
@@ -239,10 +240,9 @@ describe('what finds names that are not qualified', () => {
 });
 
 /**
- * Whatever a statement could name, once more, in a schema of the intruder's, with the very types of
- * the arguments: all of Postgres' own functions by these names, an operator for each two types,
- * domains by the names of types, a collation, and a cast that nobody asks for. Each fails when it
- * is used.
+ * Shadows in a schema of the intruder, with the exact types of the arguments: the functions of
+ * Postgres by the names that statements could use, an operator for each two types, domains with the
+ * names of types, a collation, and an implicit cast. Each fails when it is used.
  */
 const shadows = (schema: string): string => `
 do $do$
@@ -279,9 +279,9 @@ create cast (pg_catalog.int8 as ${schema}.trap) with function ${schema}.trapped(
 create table ${schema}.row (version pg_catalog.int8);`;
 
 describe.each([
-  ['behind pg_catalog, as a path is by default', '"$user", public'],
-  ['before pg_catalog, for a path that names it last', 'public, pg_catalog'],
-])('beside a role that shadows whatever is named, in a schema %s', (_, path) => {
+  ['after pg_catalog, as by default', '"$user", public'],
+  ['before pg_catalog, if the path names it last', 'public, pg_catalog'],
+])('beside a role that shadows every name, in a schema %s', (_, path) => {
   let url: string;
   let fresh: FreshDatabase;
   beforeAll(async () => {
@@ -307,9 +307,12 @@ describe.each([
     await fresh[Symbol.asyncDispose]();
   });
 
-  it.each(Object.entries(ways))('none of it is used by a provider on %s', async (_name, way) => {
-    await everyVerb(await way(url), url);
-  });
+  it.each(Object.entries(configurations))(
+    'no shadow is used by a provider on %s',
+    async (_name, configuration) => {
+      await everyVerb(await configuration(url), url);
+    },
+  );
 
   it('nor within a transaction of the application', async () => {
     await everyBatchWithin(url);
@@ -319,7 +322,7 @@ describe.each([
     await everyBatchSecured(url);
   });
 
-  it('and the table is made of the types, the collation and the operators of Postgres', async () => {
+  it('and the table has the types, the collation and the operators of Postgres', async () => {
     await opened(
       new PostgresProvider({ url, poolSize: 1, schema: 'made' }),
       async () => await Promise.resolve(),
@@ -336,7 +339,7 @@ describe.each([
     expect(foreign).toEqual([]);
   });
 
-  it('which would be used, if a name were not qualified', async () => {
+  it('which would be used if a name were not qualified', async () => {
     const used = /of the intruder|violates check constraint/;
     await asAdmin(url, async (client) => {
       await expect(client.query(`select concat_ws(' ', 'a'::text, 'b'::text)`)).rejects.toThrow(used);

@@ -1,6 +1,5 @@
 /**
- * A sliding expiry costs its readers nothing: one of them renews it for all, and nobody waits for a
- * row that somebody else holds.
+ * Renewals of a sliding expiry: one reader renews it for all, and no reader waits for a locked row.
  */
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -17,8 +16,8 @@ beforeAll(async () => {
 });
 afterAll(async () => await database[Symbol.asyncDispose]());
 
-/** As if it had been written a while ago. */
-const age = async (): Promise<void> =>
+/** Makes the rows old enough for a renewal. */
+const ageRows = async (): Promise<void> =>
   await asAdmin(database.url, async (client) => {
     await client.query(
       `update kvent.row set expires_at = now() + interval '1 minute' where expires_at is not null`,
@@ -35,26 +34,26 @@ function watchedProvider(options: { readonly lockTimeoutMs?: number } = {}) {
   return { provider, renewals };
 }
 
-describe('three hundred readers of one key at once', () => {
+describe('three hundred concurrent readers of one key', () => {
   it('renew it once, and all see the new expiry', async () => {
     const { provider, renewals } = watchedProvider();
     await using storage = await openStorage(provider);
     const carts = storage.store(Cart);
     await carts.set('c', { items: 1 });
     for (let round = 1; round <= 3; round += 1) {
-      await age();
+      await ageRows();
       const entries = await Promise.all(Array.from({ length: 300 }, async () => await carts.getOrThrow('c')));
       expect(entries.filter(({ expiresAt }) => (expiresAt?.getTime() ?? 0) < soon())).toEqual([]);
       expect(renewals()).toBe(round);
     }
   });
 
-  it('wait for nobody who holds the row: they hear what they read, and it is renewed later', async () => {
+  it('do not wait for a locked row: they get what they read, and it is renewed later', async () => {
     const { provider, renewals } = watchedProvider({ lockTimeoutMs: 100_000 });
     await using storage = await openStorage(provider);
     const carts = storage.store(Cart);
     await carts.set('held', { items: 1 });
-    await age();
+    await ageRows();
     const client = new Client({ connectionString: database.url });
     await client.connect();
     try {
@@ -63,7 +62,7 @@ describe('three hundred readers of one key at once', () => {
         Array.from({ length: 300 }, async () => await carts.getOrThrow('held')),
       );
       expect(entries.filter(({ expiresAt }) => (expiresAt?.getTime() ?? Infinity) >= soon())).toEqual([]);
-      // a write that waits for the row is waited for by no reader either
+      // Readers do not wait for a waiting write either.
       let written = false;
       const writing = carts.set('held', { items: 2 }).finally(() => (written = true));
       expect((await carts.getOrThrow('held')).value).toEqual({ items: 1 });
@@ -74,12 +73,12 @@ describe('three hundred readers of one key at once', () => {
       await client.end();
     }
     const before = renewals();
-    await age();
+    await ageRows();
     expect((await carts.getOrThrow('held')).expiresAt?.getTime()).toBeGreaterThan(soon());
     expect(renewals()).toBe(before + 1);
   });
 
-  it('wait for nobody within a transaction of the application either', async () => {
+  it('do not wait within a transaction of the application either', async () => {
     const dataSource = await new DataSource({
       type: 'postgres',
       url: database.url,
@@ -89,7 +88,7 @@ describe('three hundred readers of one key at once', () => {
     try {
       await using storage = await openStorage(new PostgresProvider({ dataSource }));
       await storage.store(Cart).set('within', { items: 1 });
-      await age();
+      await ageRows();
       await client.connect();
       await client.query(`begin; select from kvent.row where key = 'within' for update`);
       await dataSource.transaction(async (manager) => {

@@ -1,6 +1,6 @@
 /**
- * What is written comes back as it was, character for character; and what Postgres cannot store
- * harms nobody but who sent it.
+ * Values are read back unchanged, character by character; and a value that Postgres cannot store
+ * fails only its own batch.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -9,7 +9,7 @@ import type { Batch, CommitResult, RawRow } from '@kvent/key-value-storage/provi
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { addressOf, batchOf, commitOne, putBatch, textAt } from './rows.js';
 
-/** JSON that a parser would give back otherwise. */
+/** JSON that parsing and printing would change. */
 const texts = [
   'null',
   '""',
@@ -44,7 +44,7 @@ afterAll(async () => {
 
 const keys = texts.map((_, index) => `text-${String(index).padStart(2, '0')}`);
 
-/** The texts by each way of reading. */
+/** The texts as returned by each kind of read. */
 async function readBack(tenant: string): Promise<Readonly<Record<string, readonly (string | undefined)[]>>> {
   const one = await Promise.all(keys.map(async (key) => await textAt(provider, key, tenant)));
   const textIn = (value: { readonly kind: string } | undefined): string | undefined =>
@@ -95,7 +95,7 @@ describe('JSON text', () => {
       'in one batch',
       async (tenant) => {
         const changes = puts(tenant).flatMap((batch) => batch.changes);
-        // some of them at a time: 8 MB are the limit of a batch
+        // In two halves: the limit of a batch is 8 MB.
         for (const half of [changes.slice(0, 15), changes.slice(15)])
           expect((await commitOne(provider, batchOf(half, [], tenant))).outcome).toBe('committed');
       },
@@ -107,19 +107,19 @@ describe('JSON text', () => {
         await provider.administration.import(tenant, provider.administration.export(`${tenant}-from`));
       },
     ],
-  ])('that is written %s comes back character for character, however it is read', async (way, write) => {
+  ])('that is written %s is read back unchanged, by every kind of read', async (way, write) => {
     const tenant = `tenant:${way.replaceAll(' ', '-')}`;
     await write(tenant);
     for (const [reading, found] of Object.entries(await readBack(tenant)))
       for (const [index, text] of texts.entries())
         if (found[index] !== text)
           throw new Error(
-            `${reading}: ${text.slice(0, 40)} came back as ${String(found[index]).slice(0, 40)}`,
+            `${reading}: ${text.slice(0, 40)} was read as ${String(found[index]).slice(0, 40)}`,
           );
   });
 });
 
-describe('what Postgres cannot store', () => {
+describe('a value that Postgres cannot store', () => {
   const bad: readonly [string, string][] = [
     ['no JSON', '{"open":'],
     ['no text at all', ''],
@@ -127,7 +127,7 @@ describe('what Postgres cannot store', () => {
     ['a value nested beyond its stack', '['.repeat(200_000) + ']'.repeat(200_000)],
   ];
 
-  it.each(bad)('fails alone, with an error that says so: %s', async (_, text) => {
+  it.each(bad)('fails with its own error: %s', async (_, text) => {
     await expect(commitOne(provider, putBatch('alone', text))).rejects.toMatchObject({
       code: 'INVALID_VALUE',
       effect: 'none',
@@ -136,7 +136,7 @@ describe('what Postgres cannot store', () => {
     expect(await textAt(provider, 'alone')).toBeUndefined();
   });
 
-  it.each(bad)('fails alone among neighbours, of one shape and of others: %s', async (what, text) => {
+  it.each(bad)('fails alone among other batches, of one shape and of others: %s', async (what, text) => {
     const tenant = `tenant:${what.replaceAll(' ', '-')}`;
     const sum = (key: string): Batch => {
       const { container, entity } = addressOf(key);
@@ -172,7 +172,7 @@ describe('what Postgres cannot store', () => {
     expect(page?.rows.map(({ key }) => key)).toEqual(['a', 'c', 'd', 'f', 'f-sum', 'h']);
   });
 
-  it('is not in the error: no message has a value', async () => {
+  it('is not in the message of the error', async () => {
     const error: unknown = await commitOne(provider, putBatch('secret', '{"card":4711081547110815')).catch(
       (reason: unknown) => reason,
     );
@@ -192,10 +192,10 @@ describe('the largest calls', () => {
   const firstRow = async (target: StorageProvider): Promise<object | undefined> =>
     (await target.read([addressOf('key-0000', 'tenant:large')])).rows[0];
 
-  it('a batch of 900 rows is written, checked, changed and deleted whole', async () => {
-    const nine = many(900);
+  it('a batch of 900 rows is written, checked, changed and deleted completely', async () => {
+    const keysOf900 = many(900);
     const first = batchOf(
-      nine.map((key) => ({
+      keysOf900.map((key) => ({
         kind: 'put',
         address: at(key),
         value: { kind: 'json', text: '1' },
@@ -206,35 +206,35 @@ describe('the largest calls', () => {
     );
     expect(await commitOne(provider, first)).toMatchObject({
       outcome: 'committed',
-      rows: nine.map(() => ({ existed: false })),
+      rows: keysOf900.map(() => ({ existed: false })),
     });
-    const checks = nine.map((key) => ({ address: at(key), expected: { version: first.version } }));
+    const checks = keysOf900.map((key) => ({ address: at(key), expected: { version: first.version } }));
     const stale = [...checks.slice(0, 899), { address: at('key-0899'), expected: 'absent' as const }];
-    const deletes = nine.map((key) => ({ kind: 'delete' as const, address: at(key) }));
+    const deletes = keysOf900.map((key) => ({ kind: 'delete' as const, address: at(key) }));
     expect(await commitOne(provider, batchOf(deletes, stale, 'tenant:large'))).toMatchObject({
       outcome: 'conflict',
       address: at('key-0899'),
       actual: first.version,
     });
     expect(await firstRow(provider)).toBeDefined();
-    const numbers = nine.map((key) => ({
+    const numbers = keysOf900.map((key) => ({
       kind: 'put' as const,
       address: at(key),
       value: { kind: 'number' as const, number: 1n },
       ttl: 60_000,
     }));
     expect((await commitOne(provider, batchOf(numbers, checks, 'tenant:large'))).outcome).toBe('committed');
-    const sums = nine.map((key) => ({ kind: 'sum' as const, address: at(key), operand: 41n }));
+    const sums = keysOf900.map((key) => ({ kind: 'sum' as const, address: at(key), operand: 41n }));
     expect(await commitOne(provider, batchOf(sums, [], 'tenant:large'))).toMatchObject({
-      rows: nine.map(() => ({ existed: true, number: 42n })),
+      rows: keysOf900.map(() => ({ existed: true, number: 42n })),
     });
     expect(await commitOne(provider, batchOf(deletes, [], 'tenant:large'))).toMatchObject({
-      rows: nine.map(() => ({ existed: true })),
+      rows: keysOf900.map(() => ({ existed: true })),
     });
     expect(await firstRow(provider)).toBeUndefined();
   });
 
-  it('a read of 1,000 addresses answers in their order, with gaps, one address asked twice', async () => {
+  it('a read of 1,000 addresses returns rows in their order, with gaps and a repeated address', async () => {
     const present = many(1_000).filter((_, index) => index % 3 === 0);
     const rows = present.map((key) => ({
       kind: 'put' as const,
@@ -243,18 +243,33 @@ describe('the largest calls', () => {
       ttl: 'never' as const,
     }));
     await commitOne(provider, batchOf(rows, [], 'tenant:read'));
-    const asked = [...many(999).toReversed(), 'key-0000'];
-    const { rows: found } = await provider.read(asked.map((key) => addressOf(key, 'tenant:read')));
+    const requested = [...many(999).toReversed(), 'key-0000'];
+    const { rows: found } = await provider.read(requested.map((key) => addressOf(key, 'tenant:read')));
     expect(found.map((row) => (row?.value as { readonly text?: string } | undefined)?.text)).toEqual(
-      asked.map((key) => (present.includes(key) ? `"${key}"` : undefined)),
+      requested.map((key) => (present.includes(key) ? `"${key}"` : undefined)),
     );
   });
 
-  it('1,000 independent batches of one call each have their answer, in order', async () => {
+  it('1,000 independent batches of one call have their results in order', async () => {
     const batches = many(1_000).map((key, index) =>
       putBatch(key, '1', index % 2 === 0 ? 'absent' : 'present', 'tenant:calls'),
     );
     const outcomes = (await provider.commit(batches)).map(({ outcome }) => outcome);
     expect(outcomes).toEqual(batches.map((_, index) => (index % 2 === 0 ? 'committed' : 'conflict')));
+  });
+});
+
+describe('an empty batch', () => {
+  it('beside other batches has a time, and so have the others', async () => {
+    const results = await provider.commit([
+      putBatch('beside-empty', '1'),
+      batchOf([]),
+      putBatch('beside-empty-too', '1'),
+      batchOf([]),
+    ]);
+    for (const result of results) {
+      expect(result).toMatchObject({ outcome: 'committed' });
+      expect(new Date((result as { readonly time: number }).time).getTime()).not.toBeNaN();
+    }
   });
 });

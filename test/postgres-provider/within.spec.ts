@@ -1,6 +1,6 @@
 /**
- * States and the application's own entities in one transaction of its data source: together or not
- * at all, alone with the database, never early.
+ * States and entities of the application in one transaction of its data source: committed together
+ * or not at all, and not visible before.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
@@ -68,9 +68,9 @@ const totals = async (): Promise<readonly number[]> =>
   (await source.getRepository(Order).find({ order: { id: 'asc' } })).map(({ total }) => total);
 const stock = async (key = 'mug'): Promise<number | undefined> => (await products.get(key))?.value.stock;
 
-/** That somebody waits for a lock. */
-const blocked = async (): Promise<void> =>
-  await until('somebody waits', async () => {
+/** Resolves when a session waits for a lock. */
+const untilBlocked = async (): Promise<void> =>
+  await until('a session waits for a lock', async () => {
     const text = `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
     return (await source.query<object[]>(text)).length > 0;
   });
@@ -86,7 +86,7 @@ describe('states and entities in one transaction', () => {
     expect([await totals(), await stock()]).toEqual([[10], 9]);
   });
 
-  it('are committed together by services that are handed a transaction', async () => {
+  it('are committed together by services that get the transaction', async () => {
     const sell = async (store: KeyValueStore<Product>): Promise<void> =>
       void (await store.update('mug', (value) => ({ ...value, stock: value.stock - 1 })));
     await products.add('mug', mug);
@@ -99,10 +99,10 @@ describe('states and entities in one transaction', () => {
     expect([await totals(), await stock()]).toEqual([[10], 8]);
   });
 
-  it('and who forgets `within` for a row that the transaction holds is told so, with nothing done', async () => {
+  it('and a write without `within` to a row of the transaction fails with effect none and a hint', async () => {
     await products.add('mug', mug);
-    const hasty = new PostgresProvider({ dataSource: source, lockTimeoutMs: 100 });
-    await using own = await openStorage(hasty);
+    const strictProvider = new PostgresProvider({ dataSource: source, lockTimeoutMs: 100 });
+    await using own = await openStorage(strictProvider);
     await source.transaction(async (manager) => {
       await own.store(Product).within(manager).set('mug', { title: 'Mug', stock: 9 });
       const error: unknown = await own
@@ -125,7 +125,7 @@ describe('states and entities in one transaction', () => {
       'a check of the caller fails',
       async (manager) => void (await inside(manager).set('mug', mug, { ifMatch: '17' })),
     ],
-  ])('are rolled back together when %s', async (_, fail) => {
+  ])('are rolled back together if %s', async (_, fail) => {
     await products.set('cup', mug);
     const work = source.transaction(async (manager) => {
       await manager.insert(Order, { id: 1, total: 10 });
@@ -137,7 +137,7 @@ describe('states and entities in one transaction', () => {
     expect([await totals(), await stock(), await stock('cup')]).toEqual([[], undefined, 10]);
   });
 
-  it('are seen by nobody before the commit, and gathered with nobody', async () => {
+  it('are not visible before the commit, and not coalesced with other calls', async () => {
     await products.set('cup', mug);
     await source.transaction(async (manager) => {
       const [within] = [inside(manager)];
@@ -159,7 +159,7 @@ describe('states and entities in one transaction', () => {
     expect([await stock(), await stock('cup')]).toEqual([10, 5]);
   });
 
-  it('have the verbs of the store: reads, lists, pages, deletions, several rows at once', async () => {
+  it('have all verbs of the store: reads, lists, pages, deletions, batches', async () => {
     await products.setMany(['a', 'b', 'c', 'd'].map((key) => ({ key, value: mug })));
     await source.transaction(async (manager) => {
       const joined = storage.within(manager);
@@ -199,7 +199,7 @@ describe('states and entities in one transaction', () => {
     ]);
   });
 
-  it('count with numbers that the engine changes', async () => {
+  it('can use numeric changes', async () => {
     const { container, entity } = addressOf('');
     const sum = (operand: bigint) =>
       batchOf([{ kind: 'sum', address: { container, entity, key: 'count' }, operand, floor: 0n }]);
@@ -219,8 +219,8 @@ describe('states and entities in one transaction', () => {
   });
 });
 
-describe('a conflict inside', () => {
-  it('that is caught leaves the transaction as it was before: it goes on, and commits', async () => {
+describe('a conflict in a transaction', () => {
+  it('that is caught leaves the transaction usable', async () => {
     await products.set('mug', mug);
     const stale = await products.getOrThrow('mug');
     await products.set('mug', { ...mug, stock: 7 });
@@ -255,7 +255,7 @@ describe('a conflict inside', () => {
     ]);
   });
 
-  it('is thrown at once: nothing is retried where nothing could change', async () => {
+  it('is thrown at once, without retries', async () => {
     await products.set('mug', mug);
     let ran = 0;
     await source.transaction(async (manager) => {
@@ -263,7 +263,7 @@ describe('a conflict inside', () => {
       await within
         .update('mug', async (value) => {
           ran += 1;
-          // the one who changes it is this transaction itself
+          // The transaction itself changes the row.
           if (ran === 1) await within.set('mug', { ...mug, stock: 3 });
           return { ...value, stock: value.stock + 1 };
         })
@@ -274,7 +274,7 @@ describe('a conflict inside', () => {
 });
 
 describe.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)('under %s', (isolation) => {
-  it('a row that changed since the snapshot is a conflict that can be retried, and the second attempt lands', async () => {
+  it('a row that changed since the snapshot is a retryable conflict, and the second attempt succeeds', async () => {
     await products.set('mug', mug);
     const attempts: unknown[] = [];
     await retryOnConflict(async (attempt) => {
@@ -293,7 +293,7 @@ describe.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)('under %s', (isolati
     expect([await totals(), await stock()]).toEqual([[50], 49]);
   });
 
-  it('a key that was created since the snapshot is a conflict too, and then it is there', async () => {
+  it('a key that was created since the snapshot is a conflict, and KEY_EXISTS in the next attempt', async () => {
     const outcomes: unknown[] = [];
     await retryOnConflict(async (attempt) => {
       await source.transaction(isolation, async (manager) => {
@@ -310,9 +310,9 @@ describe.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)('under %s', (isolati
     expect(outcomes).toEqual(['STORAGE_CONFLICT', 'KEY_EXISTS']);
   });
 
-  it('twenty rivals at one row all land, each in a transaction of its own', async () => {
+  it('twenty concurrent transactions on one row all succeed', async () => {
     await products.set('mug', { ...mug, stock: 0 });
-    const rise = async (index: number): Promise<void> => {
+    const increment = async (index: number): Promise<void> => {
       await retryOnConflict(
         async () => {
           await source.transaction(isolation, async (manager) => {
@@ -323,62 +323,62 @@ describe.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)('under %s', (isolati
         { attempts: 1_000, budgetMs: 120_000, delayMs: 2 },
       );
     };
-    await Promise.all(Array.from({ length: 20 }, (_, index) => rise(index)));
+    await Promise.all(Array.from({ length: 20 }, (_, index) => increment(index)));
     expect([await stock(), (await totals()).length]).toEqual([20, 20]);
   });
 });
 
-describe('a rival that wants the same key while the transaction is open', () => {
+describe('a concurrent writer of the same key', () => {
   it.each([
     ['commit', 'KEY_EXISTS', 1],
     ['rollback', 'added', 2],
-  ] as const)('waits for it; after its %s: %s', async (end, outcome, winner) => {
-    let rival: Promise<string> | undefined;
+  ] as const)('waits for the transaction; after its %s: %s', async (end, outcome, expected) => {
+    let writer: Promise<string> | undefined;
     await source
       .transaction(async (manager) => {
         await inside(manager).add('mug', { ...mug, stock: 1 });
-        rival = products.add('mug', { ...mug, stock: 2 }).then(
+        writer = products.add('mug', { ...mug, stock: 2 }).then(
           () => 'added',
           (error: unknown) => (error as { readonly code: string }).code,
         );
-        await blocked();
+        await untilBlocked();
         if (end === 'rollback') throw new Error('rolled back');
       })
       .catch((error: unknown) => expect(String(error)).toContain('rolled back'));
-    expect(await rival).toBe(outcome);
-    expect(await stock()).toBe(winner);
+    expect(await writer).toBe(outcome);
+    expect(await stock()).toBe(expected);
   });
 
   it.each([
     ['commit', 'KEY_EXISTS', 1],
     ['rollback', 'added', 2],
   ] as const)(
-    'waits for it inside its own transaction, which goes on; after the %s: %s',
-    async (end, outcome, winner) => {
-      let rival: Promise<string> | undefined;
+    'waits in its own transaction, which continues; after the %s: %s',
+    async (end, outcome, expected) => {
+      let writer: Promise<string> | undefined;
       await source
         .transaction(async (manager) => {
           await inside(manager).add('mug', { ...mug, stock: 1 });
-          rival = source.transaction(async (other) => {
-            const heard = await inside(other)
+          writer = source.transaction(async (other) => {
+            const results = await inside(other)
               .add('mug', { ...mug, stock: 2 })
               .then(
                 () => 'added',
                 (error: unknown) => (isStorageError(error) ? error.code : String(error)),
               );
             await other.insert(Order, { id: 2, total: 2 });
-            return heard;
+            return results;
           });
-          await blocked();
+          await untilBlocked();
           if (end === 'rollback') throw new Error('rolled back');
         })
         .catch((error: unknown) => expect(String(error)).toContain('rolled back'));
-      expect(await rival).toBe(outcome);
-      expect([await stock(), await totals()]).toEqual([winner, [2]]);
+      expect(await writer).toBe(outcome);
+      expect([await stock(), await totals()]).toEqual([expected, [2]]);
     },
   );
 
-  it('in the other order dies of no deadlock: who is chosen hears of a conflict, and succeeds when it begins again', async () => {
+  it('in the opposite order causes a conflict instead of a deadlock, and succeeds when it is retried', async () => {
     await products.setMany(['a', 'b'].map((key) => ({ key, value: { ...mug, stock: 0 } })));
     const holds = [false, false];
     const conflicts: unknown[] = [];
@@ -386,12 +386,13 @@ describe('a rival that wants the same key while the transaction is open', () => 
       await retryOnConflict(async (attempt) => {
         await source.transaction(async (manager) => {
           await manager.query(`set local deadlock_timeout = '20ms'`);
-          const rise = async (key: string): Promise<unknown> =>
+          const increment = async (key: string): Promise<unknown> =>
             await inside(manager).update(key, (value) => ({ ...value, stock: value.stock + 1 }));
-          await rise(first);
+          await increment(first);
           holds[own] = true;
-          if (attempt === 1) await until('the other one holds its row too', () => holds.every(Boolean));
-          await rise(second).catch((error: unknown) => {
+          if (attempt === 1)
+            await until('the other transaction holds its row too', () => holds.every(Boolean));
+          await increment(second).catch((error: unknown) => {
             conflicts.push(error);
             throw error;
           });
@@ -406,19 +407,19 @@ describe('a rival that wants the same key while the transaction is open', () => 
 
 describe('several callers in one transaction', () => {
   it.each(['one `within`', 'a `within` each'])(
-    'are served one after the other (%s), also when a rival creates a key of theirs meanwhile',
+    'are executed one after the other (%s), also if another transaction creates the same key',
     async (sharing) => {
       await products.add('plate', mug);
-      let rival: Promise<void> | undefined;
+      let writer: Promise<void> | undefined;
       let create: (() => void) | undefined;
       const created = new Promise<void>((resolve) => (create = resolve));
-      const heard = await source.transaction(async (manager) => {
+      const results = await source.transaction(async (manager) => {
         const shared = inside(manager);
         const within = (): KeyValueStore<Product> => (sharing === 'one `within`' ? shared : inside(manager));
-        rival = source.transaction(async (other) => {
+        writer = source.transaction(async (other) => {
           await inside(other).add('mug', { ...mug, stock: 2 });
           create?.();
-          await blocked();
+          await untilBlocked();
         });
         await created;
         return await Promise.all([
@@ -432,8 +433,8 @@ describe('several callers in one transaction', () => {
           within().getMany(['plate', 'bowl']),
         ]);
       });
-      await rival;
-      expect(heard).toMatchObject([
+      await writer;
+      expect(results).toMatchObject([
         'KEY_EXISTS',
         { key: 'plate' },
         { key: 'cup' },
@@ -447,7 +448,7 @@ describe('several callers in one transaction', () => {
 });
 
 describe('statements of one transaction', () => {
-  it('are sent when the one before is answered: a connection does one thing at a time', async () => {
+  it('are sent one after the other, because a connection runs one at a time', async () => {
     await products.setMany(['a', 'b', 'c'].map((key) => ({ key, value: mug })));
     const client = pg.Client.prototype as unknown as { query: (...args: unknown[]) => unknown };
     const query = client.query;
@@ -478,7 +479,7 @@ describe('statements of one transaction', () => {
 });
 
 describe('transactions within transactions', () => {
-  it('undo what was done in them, and nothing else', async () => {
+  it('roll back only their own changes', async () => {
     await source.transaction(async (manager) => {
       await inside(manager).add('outer', mug);
       await manager
@@ -505,11 +506,11 @@ describe('transactions within transactions', () => {
   });
 });
 
-describe('what is no transaction of the data source', () => {
+describe('an object that is no transaction of the data source', () => {
   const refused = (words: string) =>
     expect.objectContaining({ code: 'INVALID_OPTION', message: expect.stringContaining(words) });
 
-  it('is refused: the manager of the data source itself, anything else, and one of another data source', async () => {
+  it('is refused: the manager of the data source itself, any other value, and a transaction of another data source', async () => {
     expect(() => storage.within(source.manager)).toThrow(refused('open transaction'));
     for (const other of [{}, source, products, []])
       expect(() => storage.within(other)).toThrow(refused('open transaction'));
@@ -529,20 +530,20 @@ describe('what is no transaction of the data source', () => {
   });
 
   it('is refused once it has ended, and writes nothing', async () => {
-    let left: KeyValueStore<Product> | undefined;
-    let kept: EntityManager | undefined;
+    let store: KeyValueStore<Product> | undefined;
+    let formerManager: EntityManager | undefined;
     await source.transaction(async (manager) => {
-      left = inside(manager);
-      kept = manager;
-      await left.add('mug', mug);
+      store = inside(manager);
+      formerManager = manager;
+      await store.add('mug', mug);
     });
-    for (const call of [left?.set('mug', { ...mug, stock: 1 }), left?.get('mug'), left?.count()])
+    for (const call of [store?.set('mug', { ...mug, stock: 1 }), store?.get('mug'), store?.count()])
       await expect(call).rejects.toEqual(refused('open transaction'));
-    expect(() => inside(kept as EntityManager)).toThrow(refused('open transaction'));
+    expect(() => inside(formerManager as EntityManager)).toThrow(refused('open transaction'));
     expect(await stock()).toBe(10);
   });
 
-  it('is refused by a provider with a pool of its own, which says what to do', async () => {
+  it('is refused by a provider with its own pool, with a hint', async () => {
     const own = await openStorage(new PostgresProvider({ url: database.url, poolSize: 1 }));
     try {
       await source.transaction(async (manager) => {
@@ -554,7 +555,7 @@ describe('what is no transaction of the data source', () => {
     }
   });
 
-  it('belongs to the storage, and not to a transaction: sweeping and administration', async () => {
+  it('cannot sweep or administrate', async () => {
     await source.transaction(async (manager) => {
       const within = provider.within(manager);
       for (const call of [

@@ -1,7 +1,7 @@
 /**
- * The programs of Postgres, from npm, and a user and a folder they can work with. What stands in
- * the way is dealt with here: Postgres refuses to run as root; whoever it runs as must reach its
- * programs and its data; and npm may not have made the links to its libraries.
+ * The programs of Postgres from npm, and a user and a folder for them. Postgres refuses to run as
+ * root; its user must be able to reach its programs and its data; and npm may not have created the
+ * links to its libraries.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -18,9 +18,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, relative } from 'node:path';
 
-/**
- * Who runs the server: nobody in particular (we ourselves), or another user, because we are root.
- */
+/** The user that runs the server; `undefined` for the current user. */
 export type ServerUser = { readonly uid: number; readonly gid: number } | undefined;
 
 interface Link {
@@ -29,34 +27,36 @@ interface Link {
 }
 
 const root = join(import.meta.dirname, '../..');
+/** The system user that owns nothing. */
+const unprivileged = 'nobody';
 const programs = ['postgres', 'initdb', 'pg_ctl'] as const;
 
 /**
- * As root: `postgres` where there is one, else `nobody`, so that no user has to be made on the
- * machine of whoever tests.
+ * For root: the user `postgres` if it exists, else the system user with the fewest rights. No user
+ * has to be created.
  */
 export function serverUser(): ServerUser {
   if (process.getuid?.() !== 0) return undefined;
-  for (const name of ['postgres', 'nobody']) {
+  for (const name of ['postgres', unprivileged]) {
     try {
       return { uid: idOf('-u', name), gid: idOf('-g', name) };
     } catch {
-      // the next one
+      // try the next one
     }
   }
   throw new Error(
-    "Postgres does not run as root, and there is neither a user 'postgres' nor 'nobody' to run it as: add one, or test as another user.",
+    `Postgres does not run as root, and neither the user 'postgres' nor '${unprivileged}' exists: add one, or test as another user.`,
   );
 }
 
-/** Memory that is used as a disk: waiting for the disk was a third of the time of the contract. */
+/** A file system in memory: waiting for the disk was a third of the time of the contract. */
 const memoryFolder = '/dev/shm';
 const memoryBytesMin = 8 * 2 ** 30;
 
 /**
- * A new folder that the user of the server can reach: not below one that only others may enter. The
- * folder itself is open to that user alone. It is in memory where there is plenty: no test cuts the
- * power of a server, and whatever else ends one, the system keeps what the server wrote.
+ * Creates a folder that the user of the server can reach. Only that user can read it. It is in
+ * memory if there is enough: no test cuts the power of a server, and after a kill the system keeps
+ * what the server wrote.
  */
 export function serverFolder(user: ServerUser, folders = temporaryFolders()): string {
   const parent = folders.find((path) => existsSync(path) && canReach(path, user));
@@ -78,8 +78,8 @@ function hasMemoryToSpare(): boolean {
 }
 
 /**
- * Where the programs are, linked and within reach. If they lie where the server's user may not go,
- * or their links are missing in a folder that nobody may write to, they are copied beside the data.
+ * The folder of the programs, with their links. If the user of the server cannot reach them, or the
+ * links cannot be created there, they are copied beside the data.
  */
 export function programsFor(folder: string, user: ServerUser, installed = installedPrograms()): string {
   const linked = linkLibraries(installed);
@@ -89,7 +89,7 @@ export function programsFor(folder: string, user: ServerUser, installed = instal
   if (!existsSync(copy)) cpSync(installed, copy, { recursive: true, verbatimSymlinks: true });
   if (!linkLibraries(copy))
     throw new Error(
-      `The links between the libraries of Postgres are missing, and cannot be made in ${copy}.`,
+      `The links between the libraries of Postgres are missing and cannot be created in ${copy}.`,
     );
   return join(copy, 'bin');
 }
@@ -102,15 +102,15 @@ function installedPrograms(): string {
     return join(dirname(entry), '../native');
   } catch (cause) {
     throw new Error(
-      `${name} is not installed: is there a Postgres for this machine? Else name a server by TEST_POSTGRES_URL.`,
+      `${name} is not installed. If there is no Postgres for this machine, set TEST_POSTGRES_URL.`,
       { cause },
     );
   }
 }
 
 /**
- * Makes the links that the package's install script would make (npm 12 runs none unless told to).
- * Answers whether all are there.
+ * Creates the links that the install script of the package would create (npm 12 does not run it by
+ * default). Returns whether all exist.
  */
 function linkLibraries(native: string): boolean {
   const links = JSON.parse(readFileSync(join(native, 'pg-symlinks.json'), 'utf8')) as readonly Link[];
@@ -124,14 +124,14 @@ function linkLibraries(native: string): boolean {
       const code = (error as NodeJS.ErrnoException).code;
       if (code !== 'EEXIST' && code !== 'EACCES' && code !== 'EROFS' && code !== 'EPERM') throw error;
     }
-    return existsSync(path); // EEXIST: another worker was faster
+    return existsSync(path); // EEXIST: another worker has created it
   });
 }
 
 const idOf = (flag: string, name: string): number =>
   Number(execFileSync('id', [flag, name], { encoding: 'utf8', stdio: 'pipe' }));
 
-/** Whether every folder on the way may be entered by that user. */
+/** Whether the user may enter every folder of the path. */
 function canReach(path: string, user: ServerUser): boolean {
   if (user === undefined) return true;
   const { mode, uid, gid } = statSync(path);

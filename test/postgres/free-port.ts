@@ -4,14 +4,13 @@ import { join } from 'node:path';
 import { currentRun, runsFolder } from './runs.mjs';
 
 /**
- * A port that nobody has now, and that is kept for its caller until the run ends, so that no other
- * test takes it while a server is down. It lies below those that systems give to outgoing
- * connections: one of these could take it, too.
+ * Finds a free port and reserves it until the run ends, so that no other test takes it while a
+ * server is stopped. It is below the ports of outgoing connections, which could take it too.
  */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = 20_000 + Math.floor(Math.random() * 12_000);
-    if (!isOurs(port)) continue;
+    if (!reserve(port)) continue;
     const probe = createServer();
     const free = await new Promise<boolean>((resolve) => {
       probe
@@ -23,10 +22,10 @@ export async function freePort(): Promise<number> {
 }
 
 /**
- * Notes the port for the run; whoever ends the run removes the note. A process of another user
- * cannot write one, and goes without.
+ * Reserves the port with a file, which is removed at the end of the run. A process of another user
+ * cannot write it and continues without.
  */
-function isOurs(port: number): boolean {
+function reserve(port: number): boolean {
   const run = currentRun();
   if (run === undefined) return true;
   if (readdirSync(runsFolder).some((name) => name.endsWith(`.port-${port}`))) return false;

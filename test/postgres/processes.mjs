@@ -1,30 +1,27 @@
 /**
- * Which process is which. A pid alone names nobody: it is given out again. With the moment its
- * process was started (and, for a server, its data directory) it does. JavaScript, because
- * `test/run.mjs` needs it without a compiler.
+ * The identity of processes. A pid alone is not enough, because it is reused: the start time
+ * belongs to it (and for a server the data directory). JavaScript, because `test/run.mjs` needs it
+ * without a compiler.
  */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync, readlinkSync } from 'node:fs';
 
 /**
- * One process, to be recognised later; `machine` is where its pid means something.
+ * A process that can be recognized later. `machine` is where its pid is valid.
  *
  * @typedef {{ readonly pid: number, readonly startedAt: string, readonly machine: string }} Identity
  */
 
 const linux = process.platform === 'linux';
 
-/**
- * The pids of two containers that share a folder are not each other's: nor are those of before and
- * after a reboot.
- */
+/** Pids differ between containers that share a folder, and between boots. */
 const machine = linux
   ? `${attempt(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim())} ${attempt(() => readlinkSync('/proc/self/ns/pid'))}`
   : 'here';
 
 /**
  * @param {number} pid
- * @returns {Identity | undefined} nothing when there is no such process, or only its zombie
+ * @returns {Identity | undefined} undefined if there is no such process, or only a zombie
  */
 export function identify(pid) {
   const startedAt = linux ? linuxStart(pid) : ps(pid, 'lstart');
@@ -34,7 +31,8 @@ export function identify(pid) {
 /** @returns {Identity} this process */
 export function self() {
   const identity = identify(process.pid);
-  if (identity === undefined) throw new Error('This process cannot be seen: there is neither /proc nor ps.');
+  if (identity === undefined)
+    throw new Error('This process cannot be identified: there is neither /proc nor ps.');
   return identity;
 }
 
@@ -44,14 +42,14 @@ export function isRunning(identity) {
 }
 
 /**
- * Whether this process could know: what is elsewhere may well be running.
+ * Whether this process can check the identity: a process on another machine may be running.
  * @param {Identity} identity
  */
 export function isOfThisMachine(identity) {
   return identity.machine === machine;
 }
 
-/** @param {number} pid @returns {string} the words it was started with, or '' */
+/** @param {number} pid @returns {string} its command line, or '' */
 export function commandOf(pid) {
   if (!linux) return ps(pid, 'command') ?? '';
   return attempt(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')) ?? '';
@@ -63,7 +61,7 @@ export function childrenOf(pid) {
 }
 
 /**
- * Sends a signal to that very process, if it is still there.
+ * Sends a signal to exactly this process, if it still runs.
  * @param {Identity} identity
  * @param {NodeJS.Signals} signal
  */
@@ -92,7 +90,7 @@ function linuxStart(pid) {
 }
 
 /**
- * What follows the name, which may hold blanks and brackets itself: state, parent, …
+ * The fields after the name, which may contain blanks and brackets: state, parent, …
  * @param {number} pid
  */
 function linuxFields(pid) {
@@ -128,7 +126,7 @@ function ps(pid, column) {
 }
 
 /**
- * What is gone meanwhile is an answer here, not an error.
+ * A process that ends in between is not an error.
  * @template T
  * @param {() => T} work
  * @returns {T | undefined}

@@ -21,7 +21,7 @@ describe('a proxy before a server', () => {
 
   async function connected(): Promise<Client> {
     const client = new Client({ connectionString: proxy.url(database.url) });
-    client.on('error', () => undefined); // what breaks a connection breaks what is asked on it, too
+    client.on('error', () => undefined); // a broken connection rejects its queries too
     await client.connect();
     clients.push(client);
     return client;
@@ -33,16 +33,16 @@ describe('a proxy before a server', () => {
       (await client.query<{ key: string }>('select key from t order by key')).rows.map(({ key }) => key),
     );
 
-  it('passes on what is said', async () => {
+  it('forwards in both directions', async () => {
     const client = await connected();
     await put(client, 'a');
     expect(await keys()).toEqual(['a']);
     expect(proxy.connections).toBe(1);
     await client.end();
-    await until('the connection is gone', () => proxy.connections === 0);
+    await until('the connection is closed', () => proxy.connections === 0);
   });
 
-  it('cuts every connection, and takes new ones', async () => {
+  it('cuts every connection, and accepts new ones', async () => {
     const client = await connected();
     proxy.cut();
     await expect(put(client, 'a')).rejects.toThrow(/terminated|not queryable|ECONNRESET|EPIPE/);
@@ -50,7 +50,7 @@ describe('a proxy before a server', () => {
     expect(await keys()).toEqual(['b']);
   });
 
-  it('refuses new connections, keeps those it has, and takes new ones again', async () => {
+  it('refuses new connections, keeps the existing ones, and later accepts new ones', async () => {
     const client = await connected();
     await proxy.refuse();
     await expect(connected()).rejects.toThrow('ECONNREFUSED');
@@ -60,7 +60,7 @@ describe('a proxy before a server', () => {
     expect(await keys()).toEqual(['a', 'b']);
   });
 
-  it('holds what is said, on old connections and on new ones, and lets it through later', async () => {
+  it('holds all data, on old connections and on new ones, and forwards it later', async () => {
     const client = await connected();
     proxy.hold();
     const answers: string[] = [];
@@ -74,7 +74,7 @@ describe('a proxy before a server', () => {
     expect(await keys()).toEqual(['fresh', 'old']);
   });
 
-  it('forgets connections, and takes new ones', async () => {
+  it('stops to forward on existing connections, and accepts new ones', async () => {
     const client = await connected();
     proxy.forget();
     let answered = false;
@@ -87,17 +87,17 @@ describe('a proxy before a server', () => {
     await expect(old).rejects.toThrow(/terminated|ECONNRESET/);
   });
 
-  it('loses the answer to what was done, with the connection', async () => {
+  it('loses the answer to a request, with the connection', async () => {
     const client = await connected();
     await put(client, 'before');
     const lost = proxy.loseAnswer('lost');
     await expect(put(client, 'lost')).rejects.toThrow(/terminated|ECONNRESET/);
     await lost;
     expect(await keys()).toEqual(['before', 'lost']);
-    await put(await connected(), 'lost later'); // lost once only
+    await put(await connected(), 'lost later'); // only once
   });
 
-  it('loses the answer to the commit, where what was asked for is part of a transaction', async () => {
+  it('loses the answer to the commit if the request is part of a transaction', async () => {
     const client = await connected();
     const lost = proxy.loseAnswer('lost');
     await client.query('begin');
@@ -107,7 +107,7 @@ describe('a proxy before a server', () => {
     expect(await keys()).toEqual(['lost']);
   });
 
-  it('loses a request, so that nothing is done', async () => {
+  it('loses a request before it is executed', async () => {
     const client = await connected();
     const lost = proxy.loseRequest('lost');
     await expect(put(client, 'lost')).rejects.toThrow(/terminated|ECONNRESET/);
@@ -127,7 +127,7 @@ describe('a proxy before a server', () => {
     expect(await keys()).toEqual(['a']);
   });
 
-  it('leads to another server once it was told to', async () => {
+  it('connects new connections to another server', async () => {
     const client = await connected();
     proxy.retarget({ port: 1 });
     await put(client, 'still here');

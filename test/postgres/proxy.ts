@@ -1,18 +1,19 @@
 /**
- * The network between an application and its server, as a test wants it: everything passes, until
- * it is told otherwise.
+ * A TCP proxy between an application and its server, which simulates faults of the network.
  *
- *   await using proxy = await Proxy.before(server); proxy.url(server.url('shop')); // the same
- *   database, through the proxy proxy.cut(); // every connection breaks now await proxy.refuse();
- *   // nobody can connect; what is connected stays proxy.hold(); // a black hole: connections are
- *   accepted, nothing arrives, nothing breaks proxy.forget(); // the same, for ever, for the
- *   connections that there are: what a firewall does to idle ones await proxy.pass(); // as in the
- *   beginning; what was held arrives late, as it does in a network proxy.retarget(other); // new
- *   connections go there: a failover await proxy.endNextAtOnce(); // the next session is ended as
- *   it begins, in one breath: what a server does that stops just then await
- *   proxy.loseAnswer('key-17'); // done when the server has done what mentions this text, and its
- *   answer was swallowed with the connection await proxy.loseRequest('key-18'); // … or when it was
- *   swallowed on its way there
+ * ```ts
+ * await using proxy = await Proxy.before(server);
+ * proxy.url(server.url('shop')); // the same database, through the proxy
+ * proxy.cut(); // breaks every connection
+ * await proxy.refuse(); // refuses new connections; existing ones stay
+ * proxy.hold(); // accepts connections, but forwards nothing
+ * proxy.forget(); // forwards nothing on the existing connections, permanently
+ * await proxy.pass(); // forwards again, also what was held
+ * proxy.retarget(other); // connects new connections to another server
+ * await proxy.endNextAtOnce(); // resolves after the next session was ended as it began
+ * await proxy.loseAnswer('key-17'); // resolves after a request with this text was executed and its answer was lost
+ * await proxy.loseRequest('key-18'); // resolves after a request with this text was lost
+ * ```
  */
 import { createServer, connect, type Server, type Socket } from 'node:net';
 import { freePort } from './free-port.js';
@@ -21,16 +22,16 @@ interface Target {
   readonly port: number;
 }
 
-/** What is to be lost: the next thing a client says that holds these bytes, or the answer to it. */
+/** What to lose: the next request with these bytes, or its answer. */
 interface Loss {
   readonly what: 'request' | 'answer';
   readonly marker: Buffer;
   readonly done: () => void;
 }
 
-/** ReadyForQuery, outside a transaction: what was asked is done, and committed if it wrote. */
+/** ReadyForQuery outside a transaction: the request is executed and committed. */
 const done = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
-/** ErrorResponse: what a session hears that is ended from outside. */
+/** ErrorResponse: the message to a session that an administrator ends. */
 const ended = errorResponse({
   S: 'FATAL',
   V: 'FATAL',
@@ -61,7 +62,7 @@ export class Proxy implements AsyncDisposable {
         await proxy.#listen();
         return proxy;
       } catch (error) {
-        // somebody else was faster
+        // Another process has taken the port.
         if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
       }
     }
@@ -74,7 +75,7 @@ export class Proxy implements AsyncDisposable {
     return changed.href;
   }
 
-  /** How many connections there are. */
+  /** The number of connections. */
   get connections(): number {
     return this.#links.size;
   }
@@ -86,8 +87,8 @@ export class Proxy implements AsyncDisposable {
   async refuse(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
-    server?.close(); // its callback would wait for the connections, which stay
-    await new Promise((resolve) => setImmediate(resolve)); // by then nobody listens
+    server?.close(); // not awaited: it would wait for the existing connections
+    await new Promise((resolve) => setImmediate(resolve)); // then it no longer listens
   }
 
   hold(): void {
@@ -108,28 +109,25 @@ export class Proxy implements AsyncDisposable {
     if (this.#server === undefined) await this.#listen();
   }
 
-  /** Connections that exist stay where they are. */
+  /** Existing connections stay with their server. */
   retarget(target: Target): void {
     this.#target = target;
   }
 
   /**
-   * Fulfilled when the answer to the next request that mentions `text` is lost: what was asked is
-   * done, outside any transaction, and nobody is told.
+   * Resolves after the next request with `text` was executed, outside a transaction, and its answer
+   * was lost.
    */
   loseAnswer(text: string): Promise<void> {
     return this.#lose('answer', text);
   }
 
-  /** Fulfilled when the next request that mentions `text` is lost: the server never sees it. */
+  /** Resolves after the next request with `text` was lost before it reached the server. */
   loseRequest(text: string): Promise<void> {
     return this.#lose('request', text);
   }
 
-  /**
-   * Fulfilled when it has happened: the client hears in one chunk that its session has begun, and
-   * that it is ended.
-   */
+  /** Resolves after the next client got the begin and the end of its session in one chunk. */
   endNextAtOnce(): Promise<void> {
     return new Promise((resolve) => {
       this.#endNext = resolve;
@@ -177,9 +175,7 @@ class Link {
   #server: Socket | undefined;
   #losing: Loss | undefined;
   #endAtOnce: (() => void) | undefined;
-  /**
-   * What the server said while its answer is being lost, and may have to be passed on after all.
-   */
+  /** The part of an answer that may be lost, or forwarded later. */
   #kept: Buffer = Buffer.alloc(0);
 
   constructor(client: Socket, lossIn: (bytes: Buffer) => Loss | undefined) {
@@ -193,7 +189,7 @@ class Link {
     this.#client.once('close', what);
   }
 
-  /** When the session has begun. */
+  /** Ends the session as soon as it has begun. */
   endAtOnce(done: () => void): void {
     this.#endAtOnce = done;
   }
@@ -210,8 +206,8 @@ class Link {
   }
 
   /**
-   * Breaks it on both sides. (Not by `resetAndDestroy`: a socket that is ended or broken meanwhile
-   * keeps its handle for ever then.)
+   * Breaks both sides. Not with `resetAndDestroy`, which leaks the handle of a socket that is
+   * already ended or broken.
    */
   cut(): void {
     this.#client.destroy();
@@ -255,7 +251,7 @@ class Link {
   }
 }
 
-/** A message of the protocol: fields, each with the letter that says what it is. */
+/** An ErrorResponse: fields with their type letters. */
 function errorResponse(fields: Readonly<Record<string, string>>): Buffer {
   const body = Buffer.from(
     `${Object.entries(fields)

@@ -1,7 +1,7 @@
 /**
- * What is remembered of every server under test, in a file each, so that one whose run was killed
- * is found and ended by the next run: which process it is, where its data are, and who is to stop
- * it. JavaScript, because `test/run.mjs` ends what a run has left.
+ * Records of all test servers, one file each, so that the next run finds and stops a server whose
+ * run was killed: its process, its data, and its owner. JavaScript, because `test/run.mjs` stops
+ * what a run has left.
  */
 import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -10,27 +10,27 @@ import { commandOf, ended, identify, isOfThisMachine, isRunning, send } from './
 /** @typedef {import('./processes.mjs').Identity} Identity */
 
 /**
- * - `directory`: everything of the server, removed with it; its data are in `data`
- * - `owner`: the process that stops it; a server without a living owner is an orphan
+ * - `directory`: all files of the server, removed with it; its data are in `data`
+ * - `owner`: the process that stops it; a server whose owner has ended is an orphan
  * - `run`: the run of tests it was started in; `lent`: to all of that run's workers, so that the
  *   run itself stops it
- * - `server`: its first process, once it was started
+ * - `server`: its first process, after it was started
  *
  * @typedef {{ readonly directory: string, readonly owner: Identity, readonly run: string, readonly lent: boolean, readonly server?: Identity }} ServerRecord
  */
 
 const root = join(import.meta.dirname, '../..');
 
-/** Where records are, unless told otherwise: nothing outside the checkout knows of its servers. */
+/** The default folder of records, within the checkout. */
 export const recordsFolder = join(root, '.tmp/postgres/servers');
-const patienceMs = 20_000;
+const timeoutMs = 20_000;
 
 /** @param {string} folder @param {ServerRecord} record */
 export function remember(folder, record) {
   mkdirSync(folder, { recursive: true });
   const path = pathOf(folder, record);
   writeFileSync(`${path}.new`, JSON.stringify(record));
-  renameSync(`${path}.new`, path); // whole, or not there
+  renameSync(`${path}.new`, path); // complete or absent
 }
 
 /** @param {string} folder @param {ServerRecord} record */
@@ -44,10 +44,10 @@ export function recorded(folder) {
 }
 
 /**
- * Ends every server whose owner is gone, and removes its data.
+ * Stops every server whose owner has ended, and removes its data.
  *
  * @param {string} folder
- * @returns {Promise<readonly ServerRecord[]>} what was reaped
+ * @returns {Promise<readonly ServerRecord[]>} the stopped servers
  */
 export async function reapOrphans(folder = recordsFolder) {
   const orphans = recorded(folder).filter(({ owner }) => isOfThisMachine(owner) && !isRunning(owner));
@@ -56,12 +56,12 @@ export async function reapOrphans(folder = recordsFolder) {
 }
 
 /**
- * Ends every server of a run. What was not lent to all of it should have been stopped by the test
- * that started it.
+ * Stops every server of a run. A server that was not lent to the run should have been stopped by
+ * the test that started it.
  *
  * @param {string} run
  * @param {string} folder
- * @returns {Promise<readonly ServerRecord[]>} what tests have left behind
+ * @returns {Promise<readonly ServerRecord[]>} the servers that tests have not stopped
  */
 export async function endServersOf(run, folder = recordsFolder) {
   const records = recorded(folder).filter((record) => record.run === run);
@@ -70,18 +70,18 @@ export async function endServersOf(run, folder = recordsFolder) {
 }
 
 /**
- * Ends one server as gently as may be, then its data and its record.
+ * Stops a server, then removes its data and its record.
  *
  * @param {string} folder @param {ServerRecord} record
  */
 async function end(folder, record) {
   const server = serverOf(record);
   if (server !== undefined) {
-    // 'immediate': children end with it and it clears its shared memory away, which SIGKILL would
-    // leave
+    // `immediate`: its children end too, and it removes its shared memory, which SIGKILL would
+    // leave.
     send(server, 'SIGQUIT');
-    if (!(await ended([server], patienceMs))) send(server, 'SIGKILL');
-    if (!(await ended([server], patienceMs)))
+    if (!(await ended([server], timeoutMs))) send(server, 'SIGKILL');
+    if (!(await ended([server], timeoutMs)))
       throw new Error(`The Postgres server ${server.pid} in ${record.directory} cannot be ended.`);
   }
   rmSync(record.directory, { recursive: true, force: true, maxRetries: 10 });
@@ -89,9 +89,9 @@ async function end(folder, record) {
 }
 
 /**
- * The server's process, if it is really that one: the pid that was noted (or that the server noted
- * itself, when whoever started it was killed before it could), started when it was, with this data
- * directory on its command line.
+ * The process of the server, if it is really this one: the recorded pid (or the pid that the server
+ * wrote, if its starter was killed before it could record it), with the same start time and this
+ * data directory on its command line.
  *
  * @param {ServerRecord} record
  */
@@ -109,7 +109,7 @@ function pidIn(path) {
   try {
     return Number.parseInt(readFileSync(path, 'utf8'), 10) || -1;
   } catch {
-    return -1; // it was never started, or has ended properly
+    return -1; // never started, or stopped normally
   }
 }
 
@@ -118,13 +118,13 @@ function namesIn(folder) {
   try {
     return readdirSync(folder).filter((name) => name.endsWith('.json'));
   } catch {
-    return []; // no server was ever started here
+    return []; // no server was started here
   }
 }
 
 /**
  * @param {string} path
- * @returns {ServerRecord | undefined} nothing when another process has just removed it
+ * @returns {ServerRecord | undefined} undefined if another process has just removed it
  */
 function read(path) {
   try {

@@ -1,7 +1,7 @@
 /**
- * A run of tests: the process that began it, and a name of its own for what is made for it. Whoever
- * begins a run ends it: `test/run.mjs`, or Jest itself where it was started without that. Two runs
- * at once share nothing.
+ * A run of tests: the process that began it, and a unique name for what belongs to it. The process
+ * that began a run ends it: `test/run.mjs`, or Jest itself if it was started directly. Concurrent
+ * runs share nothing.
  */
 import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,10 +10,10 @@ import { endServersOf, reapOrphans, recordsFolder } from './records.mjs';
 
 /** @typedef {import('./processes.mjs').Identity} Identity */
 
-/** Where the workers of a run tell each other of its server. */
+/** The folder where the workers of a run share its server. */
 export const runsFolder = join(recordsFolder, '../runs');
 
-/** Gives the tests of this process and of its children a run. @returns {string} its name */
+/** Begins a run for the tests of this process and its children. @returns {string} its name */
 export function beginRun() {
   const run = `${process.pid}_${Math.random().toString(36).slice(2, 8)}`;
   mkdirSync(runsFolder, { recursive: true });
@@ -38,11 +38,11 @@ export function databasePrefix(run) {
 }
 
 /**
- * Ends the run's servers, and those of runs that were killed; removes its databases from a server
+ * Stops the servers of the run and of killed runs; drops its databases on a server
  * that is not ours.
  *
  * @param {string} run
- * @returns {Promise<readonly string[]>} what tests have left behind
+ * @returns {Promise<readonly string[]>} what tests have not stopped
  */
 export async function endRun(run) {
   const left = await endServersOf(run);
@@ -61,7 +61,7 @@ function isOver(run) {
     const owner = ownerOf(run);
     return isOfThisMachine(owner) && !isRunning(owner);
   } catch {
-    return false; // being begun or ended just now
+    return false; // beginning or ending at this moment
   }
 }
 

@@ -1,7 +1,6 @@
 /**
- * The one server of a run of tests, for all of Jest's workers. The first one that asks starts it,
- * so a run that needs none starts none; whoever began the run ends it (`runs.mjs`).
- * `TEST_POSTGRES_URL` names another server instead: then none is started at all.
+ * The shared server of a run of tests, for all workers of Jest. The first caller starts it; the
+ * process that began the run stops it (`runs.mjs`). With `TEST_POSTGRES_URL`, no server is started.
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -11,31 +10,28 @@ import { currentRun, ownerOf, runsFolder } from './runs.mjs';
 import { PostgresServer } from './server.js';
 
 export interface RunServer {
-  /** How to connect as superuser, or as whoever `TEST_POSTGRES_URL` names. */
+  /** The address of a superuser, or `TEST_POSTGRES_URL`. */
   readonly url: string;
-  /** Where its log is; a server that is not ours keeps its own. */
+  /** The path of its log, if the run has started it. */
   readonly logFile?: string;
 }
-type Answer = RunServer | { readonly reason: string };
+type Outcome = RunServer | { readonly reason: string };
 
-/**
- * Rejects with the reason if there is no server: tests that need one fail then, they are never
- * skipped.
- */
+/** Rejects with the reason if there is no server, so that tests fail and are not skipped. */
 export async function serverOfRun(): Promise<RunServer> {
   const named = process.env['TEST_POSTGRES_URL'];
   if (named) return { url: named };
   const run = currentRun();
   if (run === undefined)
     throw new Error(
-      'Who would stop the server? Run tests by `npm run jest`, or name a server by TEST_POSTGRES_URL.',
+      'There is no run of tests that would stop the server. Use `npm run jest`, or set TEST_POSTGRES_URL.',
     );
-  const answer = takeLock(run) ? await start(run) : await wait(run);
-  if ('reason' in answer) throw new Error(`The tests have no Postgres server: ${answer.reason}`);
-  return answer;
+  const outcome = takeLock(run) ? await start(run) : await wait(run);
+  if ('reason' in outcome) throw new Error(`The tests have no Postgres server: ${outcome.reason}`);
+  return outcome;
 }
 
-/** What it has said so far. */
+/** The log so far. */
 export async function logOfRun(): Promise<string> {
   const { logFile } = await serverOfRun();
   if (logFile === undefined)
@@ -43,7 +39,7 @@ export async function logOfRun(): Promise<string> {
   return readFile(logFile, 'utf8');
 }
 
-/** Whoever makes this file starts the server; all others wait for what becomes of it. */
+/** The process that creates this file starts the server; the others wait for the outcome. */
 function takeLock(run: string): boolean {
   try {
     writeFileSync(lockFile(run), JSON.stringify(self()), { flag: 'wx' });
@@ -54,30 +50,30 @@ function takeLock(run: string): boolean {
   }
 }
 
-async function start(run: string): Promise<Answer> {
-  const answer = await PostgresServer.create({ lentBy: ownerOf(run) }).then(
-    (server): Answer => ({ url: server.url(), logFile: server.logFile }),
-    (error: unknown): Answer => ({ reason: String(error) }),
+async function start(run: string): Promise<Outcome> {
+  const outcome = await PostgresServer.create({ lentBy: ownerOf(run) }).then(
+    (server): Outcome => ({ url: server.url(), logFile: server.logFile }),
+    (error: unknown): Outcome => ({ reason: String(error) }),
   );
-  writeFileSync(`${answerFile(run)}.new`, JSON.stringify(answer));
-  renameSync(`${answerFile(run)}.new`, answerFile(run));
-  return answer;
+  writeFileSync(`${outcomeFile(run)}.new`, JSON.stringify(outcome));
+  renameSync(`${outcomeFile(run)}.new`, outcomeFile(run));
+  return outcome;
 }
 
-async function wait(run: string): Promise<Answer> {
+async function wait(run: string): Promise<Outcome> {
   for (;;) {
-    // looked at first: it may answer and end between the two looks
-    const alive = starterIsAlive(run);
-    const answer = read<Answer>(answerFile(run));
-    if (answer !== undefined) return answer;
-    if (!alive) return { reason: 'the process that was starting it has died.' };
+    // Read first: the process may write its outcome and end between the two reads.
+    const isStarterRunning = isStarting(run);
+    const outcome = read<Outcome>(outcomeFile(run));
+    if (outcome !== undefined) return outcome;
+    if (!isStarterRunning) return { reason: 'the process that started it has ended.' };
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-function starterIsAlive(run: string): boolean {
+function isStarting(run: string): boolean {
   const starter = read<Identity>(lockFile(run));
-  return starter === undefined || isRunning(starter); // undefined: it is just writing its name
+  return starter === undefined || isRunning(starter); // undefined: not written yet
 }
 
 function read<T>(path: string): T | undefined {
@@ -89,4 +85,4 @@ function read<T>(path: string): T | undefined {
 }
 
 const lockFile = (run: string): string => join(runsFolder, `${run}.starting`);
-const answerFile = (run: string): string => join(runsFolder, `${run}.server.json`);
+const outcomeFile = (run: string): string => join(runsFolder, `${run}.server.json`);

@@ -42,7 +42,7 @@ interface Started {
   readonly url: string;
 }
 
-const ask = async (url: string, sql: string): Promise<Record<string, unknown>[]> =>
+const query = async (url: string, sql: string): Promise<Record<string, unknown>[]> =>
   asAdmin(url, async (client) => (await client.query<Record<string, unknown>>(sql)).rows);
 
 describe('a Postgres server under test', () => {
@@ -52,8 +52,8 @@ describe('a Postgres server under test', () => {
   });
   afterAll(() => server[Symbol.asyncDispose]());
 
-  it('is Postgres 18 with full durability, and takes what it is told besides', async () => {
-    const [row] = await ask(
+  it('is Postgres 18 with full durability and the given settings', async () => {
+    const [row] = await query(
       server.url(),
       `select version(), current_setting('fsync') fsync, current_setting('synchronous_commit') commit, current_setting('application_name') name`,
     );
@@ -65,49 +65,49 @@ describe('a Postgres server under test', () => {
     });
   });
 
-  it('sorts text as English does, so that the order of bytes has to be asked for', async () => {
-    expect(await ask(server.url(), `select 'B' < 'a' wrong, 'B' < 'a' collate "C" right`)).toEqual([
+  it('sorts text in English by default, not by bytes', async () => {
+    expect(await query(server.url(), `select 'B' < 'a' wrong, 'B' < 'a' collate "C" right`)).toEqual([
       { wrong: false, right: true },
     ]);
   });
 
-  it('has every acknowledged row after it was killed in the middle of its work, and none of its processes is left', async () => {
+  it('has every acknowledged row after a kill under load, and none of its processes remains', async () => {
     const before = server.pid as number;
-    const family = [identify(before) as Identity, ...childrenOf(before)];
-    await ask(server.url(), 'create table kept (number int)');
+    const processes = [identify(before) as Identity, ...childrenOf(before)];
+    await query(server.url(), 'create table kept (number int)');
     const writers = Array.from({ length: 4 }, (_, writer) => writeUntilCut(server.url(), writer));
-    await seen(
-      async () => (await ask(server.url(), 'select count(*)::int as count from kept'))[0]?.['count'],
+    await untilCount(
+      async () => (await query(server.url(), 'select count(*)::int as count from kept'))[0]?.['count'],
       100,
     );
     await server.kill();
     const acknowledged = (await Promise.all(writers)).flat();
-    expect(family.filter(isRunning)).toEqual([]);
+    expect(processes.filter(isRunning)).toEqual([]);
     expect(server.pid).toBeUndefined();
 
     await server.restart();
     expect(server.pid).not.toBe(before);
-    const found = new Set((await ask(server.url(), 'select number from kept')).map(({ number }) => number));
+    const found = new Set((await query(server.url(), 'select number from kept')).map(({ number }) => number));
     expect(acknowledged.filter((number) => !found.has(number))).toEqual([]);
     expect(acknowledged.length).toBeGreaterThan(90);
     expect(await server.log()).toContain('automatic recovery in progress');
   });
 
-  it.each(['fast', 'immediate'] as const)('comes back on the same port after a stop (%s)', async (mode) => {
+  it.each(['fast', 'immediate'] as const)('starts again on the same port after a stop (%s)', async (mode) => {
     const { port } = server;
     await server.stop(mode);
-    await expect(ask(server.url(), 'select 1')).rejects.toThrow('ECONNREFUSED');
+    await expect(query(server.url(), 'select 1')).rejects.toThrow('ECONNREFUSED');
     await server.start();
     expect(server.port).toBe(port);
-    expect(await ask(server.url(), 'select 1 as one')).toEqual([{ one: 1 }]);
+    expect(await query(server.url(), 'select 1 as one')).toEqual([{ one: 1 }]);
   });
 
-  it('writes errors with their code into a log that can be read', async () => {
-    await expect(ask(server.url(), 'select 1 / 0 as nothing')).rejects.toThrow('division by zero');
+  it('writes errors with their codes into a readable log', async () => {
+    await expect(query(server.url(), 'select 1 / 0 as nothing')).rejects.toThrow('division by zero');
     expect(await server.log()).toMatch(/ 22012 ERROR: {2}division by zero/);
   });
 
-  it('says what it was that kept it from starting', async () => {
+  it('reports why it cannot start', async () => {
     await expect(PostgresServer.create({ config: ['max_connections = many'] })).rejects.toThrow(
       'max_connections',
     );
@@ -121,7 +121,7 @@ describe('the programs of Postgres', () => {
   });
   afterEach(() => rmSync(folder, { recursive: true }));
 
-  /** What npm leaves behind where it runs no install script. */
+  /** An installation without the install script. */
   function installed(): string {
     const native = join(folder, 'native');
     for (const name of ['lib', 'bin']) mkdirSync(join(native, name), { recursive: true });
@@ -135,25 +135,25 @@ describe('the programs of Postgres', () => {
     return native;
   }
 
-  it('get their links where npm ran no install script', () => {
+  it('get their links if npm ran no install script', () => {
     const native = installed();
     expect(programsFor(folder, undefined, native)).toBe(join(native, 'bin'));
     expect(readFileSync(join(native, 'lib/libpq.so.5'), 'utf8')).toBe('library');
     expect(programsFor(folder, undefined, native)).toBe(join(native, 'bin'));
   });
 
-  it('are copied to where the user of the server can reach them', () => {
-    const place = join(folder, 'place');
+  it('are copied to a folder that the user of the server can reach', () => {
+    const target = join(folder, 'place');
     chmodSync(folder, 0o700);
-    expect(programsFor(place, { uid: 4_242, gid: 4_242 }, installed())).toBe(join(place, 'programs/bin'));
-    expect(readFileSync(join(place, 'programs/lib/libpq.so.5'), 'utf8')).toBe('library');
+    expect(programsFor(target, { uid: 4_242, gid: 4_242 }, installed())).toBe(join(target, 'programs/bin'));
+    expect(readFileSync(join(target, 'programs/lib/libpq.so.5'), 'utf8')).toBe('library');
   });
 
-  it('work on data that the user of the server can reach', () => {
+  it('use a folder that the user of the server can reach', () => {
     chmodSync(folder, 0o700);
-    const place = serverFolder({ uid: 4_242, gid: 4_242 }, [folder, '/tmp']);
-    rmSync(place, { recursive: true });
-    expect(dirname(place)).toBe('/tmp');
+    const target = serverFolder({ uid: 4_242, gid: 4_242 }, [folder, '/tmp']);
+    rmSync(target, { recursive: true });
+    expect(dirname(target)).toBe('/tmp');
   });
 });
 
@@ -174,7 +174,7 @@ describe('the servers of a run', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('are reaped with their data when the process that started them was killed, and not before', async () => {
+  it('are stopped and their data removed after their owner was killed, and not before', async () => {
     const [child, started] = await startChild(children, records);
     const server = identify(started.pid) as Identity;
     expect(await reapOrphans(records)).toEqual([]);
@@ -188,7 +188,7 @@ describe('the servers of a run', () => {
     expect(recorded(records)).toEqual([]);
   });
 
-  it('are found by their data where the process was killed before it could note the pid', async () => {
+  it('are found by their data if their owner was killed before it recorded the pid', async () => {
     const [child, started] = await startChild(children, records);
     await killed(child);
     for (const { server: _, ...record } of recorded(records)) remember(records, record);
@@ -196,24 +196,24 @@ describe('the servers of a run', () => {
     expect(identify(started.pid)).toBeUndefined();
   });
 
-  it('are not mistaken for whoever got their pid', async () => {
+  it('are not confused with another process that has their pid', async () => {
     const stranger = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
     children.push({ child: stranger });
-    const innocent = identify(stranger.pid as number) as Identity;
+    const otherProcess = identify(stranger.pid as number) as Identity;
     const directory = mkdtempSync(join(folder, 'gone-'));
     remember(records, {
       directory,
       owner: { ...self(), startedAt: 'long ago' },
       run: 'killed',
       lent: false,
-      server: innocent,
+      server: otherProcess,
     });
     expect(await reapOrphans(records)).toHaveLength(1);
-    expect(isRunning(innocent)).toBe(true);
+    expect(isRunning(otherProcess)).toBe(true);
     expect(existsSync(directory)).toBe(false);
   });
 
-  it('are ended with the run, and those that a test should have stopped are named', async () => {
+  it('are stopped with the run, and those that a test should have stopped are reported', async () => {
     const server = await PostgresServer.create({ records });
     const lent = await PostgresServer.create({ records, lentBy: self() });
     const run = currentRun() as string;
@@ -222,7 +222,7 @@ describe('the servers of a run', () => {
     expect([server.isRunning, lent.isRunning]).toEqual([false, false]);
   });
 
-  it('run as an ordinary user, as well as for root', async () => {
+  it('run as an ordinary user, also for root', async () => {
     const user = serverUser();
     if (user === undefined) {
       process.stderr.write('    (not root: every server here has been running as an ordinary user)\n');
@@ -239,7 +239,7 @@ describe('the servers of a run', () => {
       String(user.gid),
     );
     expect(lstatSync(started.directory).uid).toBe(user.uid);
-    expect(await ask(started.url, 'select 1 as one')).toEqual([{ one: 1 }]);
+    expect(await query(started.url, 'select 1 as one')).toEqual([{ one: 1 }]);
     child.stdin?.end();
     expect(await once(child, 'close')).toEqual([0, null]);
     expect(existsSync(started.directory)).toBe(false);
@@ -247,31 +247,31 @@ describe('the servers of a run', () => {
 });
 
 describe('the databases of a run', () => {
-  it('are empty, of one owner, and gone when they are disposed of, whoever is connected', async () => {
+  it('are empty, separate, and dropped when they are disposed, even if a client is connected', async () => {
     const one = await freshDatabase();
     await using other = await freshDatabase();
-    await ask(one.url, 'create table here (x int)');
+    await query(one.url, 'create table here (x int)');
     expect(
-      await ask(other.url, "select count(*)::int as count from pg_tables where schemaname = 'public'"),
+      await query(other.url, "select count(*)::int as count from pg_tables where schemaname = 'public'"),
     ).toEqual([{ count: 0 }]);
     const guest = new Client({ connectionString: one.url });
     await guest.connect();
-    guest.on('error', () => undefined); // cut off
+    guest.on('error', () => undefined); // the connection is closed
     const cut = new Promise<void>((resolve) => guest.once('end', resolve));
     await one[Symbol.asyncDispose]();
     await cut;
-    await expect(ask(one.url, 'select 1')).rejects.toThrow('does not exist');
+    await expect(query(one.url, 'select 1')).rejects.toThrow('does not exist');
   });
 
-  it('are one for a worker, and stay', async () => {
+  it('are one per worker, and remain', async () => {
     const url = await workerDatabase();
-    await ask(url, 'create table if not exists stays (x int)');
+    await query(url, 'create table if not exists stays (x int)');
     expect(await workerDatabase()).toBe(url);
-    expect(await ask(url, 'select * from stays')).toEqual([]);
+    expect(await query(url, 'select * from stays')).toEqual([]);
   });
 });
 
-/** Numbers that the server has acknowledged before it was gone. */
+/** Writes until the connection is cut. Returns the acknowledged numbers. */
 async function writeUntilCut(url: string, writer: number): Promise<readonly number[]> {
   const client = new Client({ connectionString: url });
   client.on('error', () => undefined); // the connection is cut
@@ -287,13 +287,13 @@ async function writeUntilCut(url: string, writer: number): Promise<readonly numb
   }
 }
 
-async function seen(count: () => Promise<unknown>, least: number): Promise<void> {
+async function untilCount(count: () => Promise<unknown>, least: number): Promise<void> {
   await until(`${least} rows are there`, async () => Number(await count()) >= least);
 }
 
 /**
- * Its server is noted for later runs too: this one may be killed while it tests what becomes of
- * orphans.
+ * Starts a process with a server. The server is recorded for later runs too, because this run may
+ * be killed during the test.
  */
 async function startChild(children: Child[], ...args: readonly string[]): Promise<[ChildProcess, Started]> {
   const script = join(import.meta.dirname, 'server-child.ts');

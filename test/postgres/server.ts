@@ -1,15 +1,16 @@
 /**
- * One real Postgres server under test, with full durability: its own data, its own port, a log that
- * can be read. It can be stopped as an operator stops it, killed as the machine kills it, and
- * started again on the same port.
+ * A real Postgres server with full durability: its own data, port and log. It can be stopped,
+ * killed, and started again on the same port.
  *
- *   await using server = await PostgresServer.create({ config: ["deadlock_timeout = '100ms'"] });
- *   server.url();            // postgres://… of the database 'postgres', as superuser
- *   await server.kill();     // SIGKILL for all of its processes at once
- *   await server.restart();  // recovers, same port, same data
- *   await server.log();      // everything it has said since it was created
+ * ```ts
+ * await using server = await PostgresServer.create({ config: ["deadlock_timeout = '100ms'"] });
+ * server.url(); // of the database 'postgres', as superuser
+ * await server.kill(); // SIGKILL to all of its processes at once
+ * await server.restart(); // recovers, on the same port, with the same data
+ * await server.log(); // the whole log since it was created
+ * ```
  *
- * Most tests want a database and not a server: `databases.ts`.
+ * Most tests need only a database: `databases.ts`.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -23,33 +24,30 @@ import { forget, reapOrphans, recordsFolder, remember } from './records.mjs';
 import { currentRun } from './runs.mjs';
 
 export interface ServerOptions {
-  /** Lines of `postgresql.conf`, after those that every server gets. */
+  /** Lines of `postgresql.conf`, after the default settings. */
   readonly config?: readonly string[];
-  /**
-   * Fills the empty data directory; `initdb` unless told otherwise. What it fills it with needs the
-   * `password` it was made with.
-   */
+  /** Fills the empty data directory. Existing data need their `password`. @default `initdb` */
   readonly fill?: (dataDirectory: string) => Promise<void>;
   readonly password?: string;
-  /** Where its programs are, if not where they were installed. */
+  /** The folder of its programs. @default where they are installed */
   readonly programs?: string;
-  /** Who is to stop it, if that is not this process. */
+  /** The process that stops it. @default this process */
   readonly lentBy?: Identity;
-  /** Where it is noted for whoever reaps orphans. */
+  /** The folder of its record, from which orphans are found. */
   readonly records?: string;
 }
 
 /**
- * 'fast': sessions are cut off, everything is written. 'immediate': as little as possible is done;
- * the next start recovers.
+ * `fast`: sessions are ended, everything is written. `immediate`: only the processes are ended; the
+ * next start recovers.
  */
 export type StopMode = 'fast' | 'immediate';
 
-const patienceMs = 120_000;
+const timeoutMs = 120_000;
 const bindAttempts = 10;
 const signals = { fast: 'SIGINT', immediate: 'SIGQUIT' } as const;
 
-/** What every server gets. Durability stays as it comes: full. */
+/** The settings of every server, with full durability. */
 const settings = [
   "listen_addresses = '127.0.0.1'",
   "unix_socket_directories = ''",
@@ -58,10 +56,10 @@ const settings = [
   'fsync = on',
   'full_page_writes = on',
   'synchronous_commit = on',
-  // a crash of the server loses nothing that it gave to the system, but recovery syncs every file
-  // for all that: one call instead of a thousand
+  // A crash of the server loses nothing that it has written, but recovery syncs every file: one
+  // call instead of a thousand.
   ...(process.platform === 'linux' ? ['recovery_init_sync_method = syncfs'] : []),
-  // lies with the data, so that nothing outlives a server that was killed
+  // In the folder of the data, so that it is removed with a killed server.
   'dynamic_shared_memory_type = mmap',
   "lc_messages = 'C'",
   "log_timezone = 'UTC'",
@@ -70,7 +68,7 @@ const settings = [
 ];
 
 export class PostgresServer implements AsyncDisposable {
-  /** Everything of this server; the data are in `data`. */
+  /** All files of this server; the data are in `data`. */
   readonly directory: string;
   readonly password: string;
   readonly #programs: string;
@@ -87,11 +85,11 @@ export class PostgresServer implements AsyncDisposable {
     this.password = options.password ?? randomBytes(12).toString('hex');
   }
 
-  /** Makes a server and starts it. Servers whose run was killed are ended first. */
+  /** Creates and starts a server. Servers of killed runs are stopped first. */
   static async create(options: ServerOptions = {}): Promise<PostgresServer> {
     await reapOrphans(options.records);
     const server = new PostgresServer(options);
-    server.#note();
+    server.#saveRecord();
     try {
       await server.#prepare();
       await server.#startOnFreePort();
@@ -114,7 +112,7 @@ export class PostgresServer implements AsyncDisposable {
     return join(this.directory, 'log');
   }
 
-  /** The pid of its first process, while there is one. */
+  /** The pid of its first process, while it runs. */
   get pid(): number | undefined {
     return this.isRunning ? this.#process?.pid : undefined;
   }
@@ -123,30 +121,27 @@ export class PostgresServer implements AsyncDisposable {
     return this.#process !== undefined && isRunning(this.#process);
   }
 
-  /** How to connect as superuser, which is what tests do. */
+  /** The address of a database, as superuser. */
   url(database = 'postgres'): string {
     return `postgres://kvent:${this.password}@127.0.0.1:${this.#port}/${encodeURIComponent(database)}`;
   }
 
-  /** Everything that it has said since it was created, over all restarts. */
+  /** The whole log since it was created. */
   log(): Promise<string> {
     return readFile(this.logFile, 'utf8');
   }
 
-  /**
-   * More lines of configuration, in force from the next start on; the last word on a setting
-   * counts.
-   */
+  /** Appends lines of configuration, which take effect at the next start. */
   async configure(...lines: readonly string[]): Promise<void> {
     await appendFile(join(this.dataDirectory, 'postgresql.conf'), lines.map((line) => `${line}\n`).join(''));
   }
 
-  /** Starts it on its port, and answers when it takes connections. */
+  /** Starts it on its port, and resolves when it accepts connections. */
   async start(): Promise<void> {
-    const deadline = Date.now() + patienceMs;
-    // Somebody's outgoing connection may hold the port for a moment.
+    const deadline = Date.now() + timeoutMs;
+    // An outgoing connection of another process may have the port for a moment.
     while (!(await this.#launch())) {
-      if (Date.now() > deadline) throw new Error(`Port ${this.#port} is taken by somebody else.`);
+      if (Date.now() > deadline) throw new Error(`Port ${this.#port} is used by another process.`);
     }
   }
 
@@ -154,15 +149,13 @@ export class PostgresServer implements AsyncDisposable {
     await this.#end(signals[mode]);
   }
 
-  /**
-   * `kill -9` for the server and every process of it at once: nothing is written, nobody is told.
-   */
+  /** `kill -9` of all its processes at once: nothing is written. */
   async kill(): Promise<void> {
     if (this.#process === undefined) return;
-    send(this.#process, 'SIGSTOP'); // it starts no more processes while they are counted
+    send(this.#process, 'SIGSTOP'); // so that it starts no process while they are listed
     const all = [this.#process, ...childrenOf(this.#process.pid)];
     for (const each of all) send(each, 'SIGKILL');
-    await this.#gone(all);
+    await this.#waitForEnd(all);
   }
 
   /** Stops it (fast) if it runs, and starts it. */
@@ -171,7 +164,7 @@ export class PostgresServer implements AsyncDisposable {
     await this.start();
   }
 
-  /** Runs another program of Postgres (`pg_ctl`) as the server's user. */
+  /** Runs another program of Postgres, for example `pg_ctl`, as the user of the server. */
   async run(program: string, ...args: readonly string[]): Promise<void> {
     const log = openSync(this.logFile, 'a');
     try {
@@ -180,7 +173,7 @@ export class PostgresServer implements AsyncDisposable {
         stdio: ['ignore', log, log],
       });
       const code = await new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
-      if (code !== 0) throw new Error(`${program} ended with ${String(code)}:\n${await this.#lastWords()}`);
+      if (code !== 0) throw new Error(`${program} ended with ${String(code)}:\n${await this.#endOfLog()}`);
     } finally {
       closeSync(log);
     }
@@ -194,9 +187,9 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   async #prepare(): Promise<void> {
-    await this.#own(this.directory);
+    await this.#chown(this.directory);
     await mkdir(this.dataDirectory, { mode: 0o700 });
-    await this.#own(this.dataDirectory);
+    await this.#chown(this.dataDirectory);
     await writeFile(this.logFile, '');
     if (this.#options.fill === undefined) await this.#initialise();
     else await this.#options.fill(this.dataDirectory);
@@ -204,14 +197,13 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   /**
-   * ICU's English order as the default: what relies on the order of bytes has to ask for it, or the
-   * test of it fails here already. One round of SCRAM is enough for a password that lives for a
-   * minute.
+   * English ICU collation by default, so that code which needs the order of bytes fails unless it
+   * says so. One iteration of SCRAM is enough for a temporary password.
    */
   async #initialise(): Promise<void> {
     const passwordFile = join(this.directory, 'password');
     await writeFile(passwordFile, this.password, { mode: 0o600 });
-    await this.#own(passwordFile);
+    await this.#chown(passwordFile);
     const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=icu', '--icu-locale=en-US'];
     const login = [
       '--username=kvent',
@@ -236,30 +228,30 @@ export class PostgresServer implements AsyncDisposable {
       this.#port = await freePort();
       if (await this.#launch()) return;
     }
-    throw new Error(`None of ${bindAttempts} ports that had been free could be had.`);
+    throw new Error(`Postgres could bind none of ${bindAttempts} free ports.`);
   }
 
-  /** Answers false if the port is taken. */
+  /** Returns false if the port is used. */
   async #launch(): Promise<boolean> {
-    const saidBefore = (await this.log()).length;
+    const logLengthBefore = (await this.log()).length;
     this.#spawn();
-    this.#note();
-    const deadline = Date.now() + patienceMs;
+    this.#saveRecord();
+    const deadline = Date.now() + timeoutMs;
     while (!(await this.#isReady())) {
       if (!this.isRunning) {
-        if ((await this.log()).slice(saidBefore).includes('could not bind')) return false;
-        throw new Error(`Postgres does not start:\n${await this.#lastWords()}`);
+        if ((await this.log()).slice(logLengthBefore).includes('could not bind')) return false;
+        throw new Error(`Postgres does not start:\n${await this.#endOfLog()}`);
       }
       if (Date.now() > deadline)
-        throw new Error(`Postgres is not ready after ${patienceMs} ms:\n${await this.#lastWords()}`);
+        throw new Error(`Postgres is not ready after ${timeoutMs} ms:\n${await this.#endOfLog()}`);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     return true;
   }
 
   /**
-   * In a session of its own: what ends a test run (Ctrl-C, the end of a Jest worker) must not end
-   * the server in its own way.
+   * In its own session, so that a signal to the test run (Ctrl-C, the end of a Jest worker) does
+   * not stop it.
    */
   #spawn(): void {
     const log = openSync(this.logFile, 'a');
@@ -270,7 +262,7 @@ export class PostgresServer implements AsyncDisposable {
         detached: true,
         stdio: ['ignore', log, log],
       });
-      child.on('error', () => undefined); // said below
+      child.on('error', () => undefined); // reported below
       child.unref();
       if (child.pid === undefined) throw new Error(`${join(this.#programs, 'postgres')} cannot be started.`);
       this.#process = identify(child.pid);
@@ -279,7 +271,7 @@ export class PostgresServer implements AsyncDisposable {
     }
   }
 
-  /** The server writes into this file how far it is, for `pg_ctl`. */
+  /** The server writes its state into this file, for `pg_ctl`. */
   async #isReady(): Promise<boolean> {
     const lines = (await readFile(join(this.dataDirectory, 'postmaster.pid'), 'utf8').catch(() => '')).split(
       '\n',
@@ -290,17 +282,17 @@ export class PostgresServer implements AsyncDisposable {
   async #end(signal: NodeJS.Signals): Promise<void> {
     if (this.#process === undefined) return;
     send(this.#process, signal);
-    await this.#gone([this.#process]);
+    await this.#waitForEnd([this.#process]);
   }
 
-  async #gone(processes: readonly Identity[]): Promise<void> {
-    if (await ended(processes, patienceMs)) return;
+  async #waitForEnd(processes: readonly Identity[]): Promise<void> {
+    if (await ended(processes, timeoutMs)) return;
     throw new Error(
-      `Postgres ${processes.map(({ pid }) => pid).join(', ')} does not end:\n${await this.#lastWords()}`,
+      `Postgres ${processes.map(({ pid }) => pid).join(', ')} does not end:\n${await this.#endOfLog()}`,
     );
   }
 
-  #note(): void {
+  #saveRecord(): void {
     remember(this.#records, this.#record());
   }
 
@@ -319,11 +311,11 @@ export class PostgresServer implements AsyncDisposable {
     return { ...this.#user, cwd: this.directory, env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC' } };
   }
 
-  async #own(path: string): Promise<void> {
+  async #chown(path: string): Promise<void> {
     if (this.#user !== undefined) await chown(path, this.#user.uid, this.#user.gid);
   }
 
-  async #lastWords(): Promise<string> {
+  async #endOfLog(): Promise<string> {
     return (await this.log()).split('\n').slice(-15).join('\n');
   }
 }

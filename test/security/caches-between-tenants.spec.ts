@@ -1,6 +1,6 @@
 /**
- * A shared HTTP cache before the shop never gives one tenant's answer to another, whichever of the
- * two headers it honours.
+ * A shared HTTP cache before the shop never sends the answer for one tenant to another, even if it
+ * ignores one of the two headers.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { Client } from '../e2e/client.js';
@@ -49,24 +49,27 @@ describe.each(caches)('Behind $name, the shop', (given) => {
   });
 
   it.each(paths)(
-    'answers GET %s to each tenant, and to nobody, as it does without the cache',
+    'sends the same answer to GET %s, for each tenant and without one, as without the cache',
     async (path) => {
       const behind = new Client(cache.address);
-      for (const [through, straight] of [
+      for (const [through, directly] of [
         [behind.as('acme'), shop.client.as('acme')],
         [behind.as('globex'), shop.client.as('globex')],
         [behind, shop.client],
         [behind.as('acme'), shop.client.as('acme')],
       ] as const) {
-        const [got, own] = [await through.get(path), await straight.get(path)];
-        expect([got.status, withoutPerRequest(got.body)]).toEqual([own.status, withoutPerRequest(own.body)]);
-        expect(got.headers.get('etag')).toBe(own.headers.get('etag'));
+        const [cached, direct] = [await through.get(path), await directly.get(path)];
+        expect([cached.status, withoutPerRequest(cached.body)]).toEqual([
+          direct.status,
+          withoutPerRequest(direct.body),
+        ]);
+        expect(cached.headers.get('etag')).toBe(direct.headers.get('etag'));
       }
     },
   );
 
   it.each(['/products/mug', '/products/pen'])(
-    'does not take one tenant’s ETag of %s for another’s',
+    'never confuses the ETags of two tenants for %s',
     async (path) => {
       const behind = new Client(cache.address);
       for (const client of [behind, shop.client]) {
@@ -80,7 +83,7 @@ describe.each(caches)('Behind $name, the shop', (given) => {
   );
 });
 
-/** A body without what differs from request to request. */
+/** A body without the fields that differ in each request. */
 function withoutPerRequest(body: unknown): unknown {
   if (typeof body !== 'object' || body === null) return body;
   const { correlationId: _, expiresAt: __, ...rest } = body as Record<string, unknown>;

@@ -1,6 +1,6 @@
 /**
- * What is left of a person's data after it was deleted: in the storage, and on the disk of the JSON
- * file.
+ * What remains of deleted personal data: in the storage, and in the files of the JSON file
+ * provider.
  */
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -26,10 +26,10 @@ const Visits = defineStream('visit', {
   evolve: (visit, { data }) => ({ names: [...visit.names, data.name] }),
 });
 
-describe.each(storages)('A person’s data that was deleted, on $name', (given) => {
-  it('is in no row: neither as a value nor in events and snapshots; of a stream its id and version stay', async () => {
-    await using place = await given.create();
-    const provider = place.openProvider();
+describe.each(storages)('Deleted personal data, on $name', (given) => {
+  it('is in no row, neither as a value nor in events or snapshots; the id and the version of a stream remain', async () => {
+    await using temporary = await given.create();
+    const provider = temporary.openProvider();
     await using storage = await openStorage(provider, { tenant: 'acme' });
     const events = new EventStore(storage);
     await using _closing = { [Symbol.asyncDispose]: () => events.close() };
@@ -43,29 +43,29 @@ describe.each(storages)('A person’s data that was deleted, on $name', (given) 
     expect(await rowsOf(provider, 'tenant:acme')).toContain(name);
 
     expect([await people.delete('p-1'), await visits.delete('p-1')]).toEqual([true, true]);
-    const left = await rowsOf(provider, 'tenant:acme');
-    expect(left).not.toContain(name);
-    expect(left).toContain('head:visit');
+    const remaining = await rowsOf(provider, 'tenant:acme');
+    expect(remaining).not.toContain(name);
+    expect(remaining).toContain('head:visit');
   });
 
-  it('is in no row when the whole tenant was dropped, and other tenants keep theirs', async () => {
-    await using place = await given.create();
-    const provider = place.openProvider();
+  it('is in no row after the tenant was dropped, and other tenants keep their rows', async () => {
+    await using temporary = await given.create();
+    const provider = temporary.openProvider();
     await using storage = await openStorage(provider, { tenant: 'acme' });
     const people = storage.store(People);
     await people.set('p-1', { name });
-    await people.forTenant('globex').set('p-1', { name: 'somebody else' });
-    const kept = await rowsOf(provider, 'tenant:globex');
+    await people.forTenant('globex').set('p-1', { name: 'Charles-Babbage' });
+    const rowsOfGlobex = await rowsOf(provider, 'tenant:globex');
 
     expect(await provider.administration.drop('tenant:acme')).toBe(true);
     expect(await rowsOf(provider, 'tenant:acme')).toBe('');
     expect(await provider.administration.databases()).toEqual(['tenant:globex']);
-    expect(await rowsOf(provider, 'tenant:globex')).toBe(kept);
+    expect(await rowsOf(provider, 'tenant:globex')).toBe(rowsOfGlobex);
   });
 });
 
-describe('A person’s data that was deleted, in the files of the JSON file provider', () => {
-  it('stays in the journal until the next compaction, and is in no file after it', async () => {
+describe('Deleted personal data, in the files of the JSON file provider', () => {
+  it('is in the journal until the next compaction, and in no file after it', async () => {
     await using folder = await temporaryFolder();
     const directory = join(folder.path, 'data');
     const storage = await openStorage(
@@ -79,13 +79,13 @@ describe('A person’s data that was deleted, in the files of the JSON file prov
     await people.delete('p-1');
     expect(await filesHolding(directory, name)).toEqual([expect.stringMatching(/journal-\d+\.jsonl$/)]);
 
-    // compaction happens in the background: what fills the journal goes on until it has
+    // Compaction runs in the background, so the journal is filled until it is done.
     await fillUntil(people, async () => (await filesHolding(directory, name)).length === 0);
     await storage[Symbol.asyncDispose]();
     expect(await filesHolding(directory, name)).toEqual([]);
   });
 
-  it('is in no file of a copy that was made afterwards', async () => {
+  it('is in no file of a later copy', async () => {
     await using folder = await temporaryFolder();
     const [from, to] = [
       new JsonFileProvider({ directory: join(folder.path, 'from') }),
@@ -94,7 +94,7 @@ describe('A person’s data that was deleted, in the files of the JSON file prov
     await using source = await openStorage(from, { tenant: 'acme' });
     await using target = await openStorage(to, { tenant: 'acme' });
     await source.store(People).set('p-1', { name });
-    await source.store(People).set('p-2', { name: 'somebody else' });
+    await source.store(People).set('p-2', { name: 'Charles-Babbage' });
     await source.store(People).delete('p-1');
 
     await copyStorage(from, to);
@@ -120,7 +120,7 @@ async function rowsOf(provider: StorageProvider, database: string): Promise<stri
 
 async function filesHolding(directory: string, text: string): Promise<readonly string[]> {
   const names = (await readdir(directory, { recursive: true })).filter((file) => /\.jsonl?$/.test(file));
-  // a file that a compaction has just removed holds nothing
+  // A file that a compaction has just removed counts as empty.
   const contents = await Promise.all(
     names.map((file) => readFile(join(directory, file), 'utf8').catch(() => '')),
   );

@@ -1,8 +1,8 @@
 /**
- * One tenant attacks another through every public method. The attacker knows whatever a careless
- * application could hand over: keys, etags, cursors, whole entries, stream ids, idempotency keys,
- * loaded streams. Two things must hold for each method: nothing that it returns, or throws, shows a
- * value of the victim, and the victim's database holds the same rows afterwards, byte by byte.
+ * One tenant attacks another through every public method, with data that a careless application
+ * could pass on: keys, etags, cursors, entries, stream ids, idempotency keys, loaded streams. For
+ * each method, the result or error must not contain a value of the victim, and the rows of the
+ * victim must be unchanged, byte by byte.
  */
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -17,14 +17,14 @@ import {
 import { openKeyValueStorage } from '@kvent/key-value-storage/internal';
 import { storages } from '../e2e/storages.js';
 
-/** Every value of the victim holds it. */
+/** Part of every value of the victim. */
 const secret = 'victims-own-value';
 
 interface Note {
   readonly text: string;
 }
 const Notes = defineState<Note>('note');
-// a renewal by a stranger would show in the rows
+// A renewal by the attacker would change the rows.
 const Sliding = defineState<Note>('sliding', { ttlMs: 3_600_000, expiry: 'sliding' });
 const Diary = defineStream('diary', {
   events: { written: event<Note>() },
@@ -34,8 +34,8 @@ const Diary = defineStream('diary', {
 });
 type Diary = EventStream<typeof Diary>;
 
-/** What the attacker has, and what it knows of the victim. */
-interface Scene {
+/** The stores of the attacker, and what it has of the victim. */
+interface Attack {
   readonly storage: KeyValueStorage;
   readonly notes: KeyValueStore<Note>;
   readonly sliding: KeyValueStore<Note>;
@@ -45,14 +45,14 @@ interface Scene {
   readonly streamCursor: string;
   readonly loaded: Awaited<ReturnType<Diary['load']>>;
 }
-type Door = (scene: Scene) => unknown;
+type Attempt = (attack: Attack) => unknown;
 
 const written = (text: string) => [{ type: 'written' as const, data: { text } }];
 
-const storeDoors: Record<string, readonly Door[]> = {
+const storeAttempts: Record<string, readonly Attempt[]> = {
   get: [({ notes }) => notes.get('n-1'), ({ sliding }) => sliding.get('s-1')],
   getOrThrow: [({ notes }) => notes.getOrThrow('n-1'), ({ sliding }) => sliding.getOrThrow('s-1')],
-  // 'g-1' is the victim's alone: that it exists is a secret too
+  // Only the victim has the key 'g-1', and its existence must not be visible.
   has: [async ({ notes }) => (await notes.has('g-1')) && secret],
   stat: [async ({ notes }) => (await notes.stat('g-1')) && secret],
   add: [({ notes }) => notes.add('n-1', { text: 'mine' })],
@@ -91,7 +91,7 @@ const storeDoors: Record<string, readonly Door[]> = {
   clear: [({ notes }) => notes.clear(), ({ sliding }) => sliding.clear()],
 };
 
-const streamDoors: Record<string, readonly Door[]> = {
+const streamAttempts: Record<string, readonly Attempt[]> = {
   load: [({ diary }) => diary.load('d-1'), ({ diary }) => diary.load('d-1', { atVersion: 0 })],
   loadOrThrow: [({ diary }) => diary.loadOrThrow('d-1')],
   transact: [
@@ -149,7 +149,7 @@ const streamDoors: Record<string, readonly Door[]> = {
   clearSnapshots: [({ diary }) => diary.clearSnapshots('d-1')],
 };
 
-const batchDoors: Record<string, readonly Door[]> = {
+const batchAttempts: Record<string, readonly Attempt[]> = {
   check: [
     ({ storage, notes, entry }) =>
       storage.atomic().check(notes, entry).set(notes, 'n-9', { text: 'mine' }).commit(),
@@ -175,7 +175,7 @@ const batchDoors: Record<string, readonly Door[]> = {
         .include(diary.appending(loaded, written('mine')))
         .commit(),
   ],
-  // one batch over both tenants is refused, whoever asks for it
+  // A batch over two tenants is always refused.
   commit: [
     ({ storage, notes }) =>
       storage
@@ -186,49 +186,53 @@ const batchDoors: Record<string, readonly Door[]> = {
   ],
 };
 
-/** They name the tenant themselves: whoever may call them decides whose data they are. */
+/** Methods with an explicit tenant or transaction: the caller decides. */
 const explicit = ['forTenant', 'within'];
 
 describe.each(storages)('The tenant globex, attacked by acme on $name', (given) => {
-  let scene: Scene;
+  let attack: Attack;
   let before: string;
   let close: () => Promise<void>;
   let provider: StorageProvider;
 
   beforeAll(async () => {
-    const place = await given.create();
-    provider = place.openProvider();
+    const temporary = await given.create();
+    provider = temporary.openProvider();
     let tenant = 'globex';
     const storage = await openKeyValueStorage({ provider, tenant: () => tenant });
     const events = new EventStore(storage);
     close = async () => {
       await events.close();
       await storage[Symbol.asyncDispose]();
-      await place[Symbol.asyncDispose]();
+      await temporary[Symbol.asyncDispose]();
     };
     const [notes, sliding, diary] = [storage.store(Notes), storage.store(Sliding), events.stream(Diary)];
-    const known = await prepareVictim(storage, notes, sliding, diary);
+    const stolen = await prepareVictim(storage, notes, sliding, diary);
     tenant = 'acme';
-    scene = { storage, notes, sliding, diary, ...known };
+    attack = { storage, notes, sliding, diary, ...stolen };
     before = await rowsOf(provider, 'tenant:globex');
   });
   afterAll(() => close());
 
-  for (const [kind, doors] of Object.entries({ store: storeDoors, stream: streamDoors, batch: batchDoors }))
-    for (const [method, attempts] of Object.entries(doors))
+  for (const [kind, methods] of Object.entries({
+    store: storeAttempts,
+    stream: streamAttempts,
+    batch: batchAttempts,
+  }))
+    for (const [method, attempts] of Object.entries(methods))
       it(`shows nothing and keeps every row: ${kind}.${method}`, async () => {
         for (const attempt of attempts) {
-          expect(await outcomeOf(() => attempt(scene))).not.toContain(secret);
+          expect(await outcomeOf(() => attempt(attack))).not.toContain(secret);
           expect(await rowsOf(provider, 'tenant:globex')).toBe(before);
         }
       });
 
-  it('is attacked through every method that there is', () => {
-    const { notes, diary, storage } = scene;
+  it('is attacked through every method', () => {
+    const { notes, diary, storage } = attack;
     const missing = [
-      ...methodsOf(notes).filter((name) => !(name in storeDoors)),
-      ...methodsOf(diary).filter((name) => !(name in streamDoors)),
-      ...methodsOf(storage.atomic()).filter((name) => !(name in batchDoors)),
+      ...methodsOf(notes).filter((name) => !(name in storeAttempts)),
+      ...methodsOf(diary).filter((name) => !(name in streamAttempts)),
+      ...methodsOf(storage.atomic()).filter((name) => !(name in batchAttempts)),
     ];
     expect(missing.filter((name) => !explicit.includes(name))).toEqual([]);
   });
@@ -243,8 +247,8 @@ describe.each(storages)('The tenant globex, attacked by acme on $name', (given) 
 });
 
 /**
- * The victim's data: an entry, a sliding one, a stream with a snapshot and an idempotency record,
- * and one more that a session holds.
+ * The data of the victim: entries, a sliding entry, a stream with a snapshot and an idempotency
+ * record, and a stream with an open session.
  */
 async function prepareVictim(
   storage: KeyValueStorage,
@@ -273,7 +277,7 @@ async function prepareVictim(
   };
 }
 
-/** Writes once, so that the stream exists, and stays open until the storage closes. */
+/** Appends once, so that the stream exists, and keeps the session open. */
 async function held(opening: Promise<StreamSession<typeof Diary>>): Promise<void> {
   await (await opening).append(written(secret));
 }
@@ -289,7 +293,7 @@ async function everything(items: AsyncIterable<unknown>): Promise<readonly unkno
   return found;
 }
 
-/** All that a caller can see of a result or an error: fields, causes and the stack. */
+/** All fields of a result or an error, with causes and stacks. */
 async function outcomeOf(attempt: () => unknown): Promise<string> {
   try {
     return inspect(await attempt(), {

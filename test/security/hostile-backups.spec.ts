@@ -1,6 +1,6 @@
 /**
- * Rows and backups that nobody could have written are refused by name, and the storage they were
- * meant for opens and reads as before.
+ * Rows and backups that no export can produce are refused with their names, and the target still
+ * opens and reads.
  */
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -24,19 +24,19 @@ import { build } from '../packaging/build.js';
 import { storages } from '../e2e/storages.js';
 
 const Notes = defineState<{ text: string }>('note');
-const sound: RawRow = {
+const valid: RawRow = {
   container: 'state:state',
   entity: 'note',
   key: 'a',
-  row: { version: '7', value: { kind: 'json', text: '{"text":"sound"}' }, updatedAt: 1 },
+  row: { version: '7', value: { kind: 'json', text: '{"text":"valid"}' }, updatedAt: 1 },
 };
 const withRow = (row: Partial<RawRow['row']>): RawRow => ({
-  ...sound,
+  ...valid,
   key: 'b',
-  row: { ...sound.row, ...row },
+  row: { ...valid.row, ...row },
 });
 
-const hostile: readonly (readonly [what: string, row: RawRow])[] = [
+const invalidRows: readonly (readonly [what: string, row: RawRow])[] = [
   ['a time beyond every number', withRow({ updatedAt: Infinity })],
   ['a time that is no date', withRow({ updatedAt: 9e15 })],
   ['an expiry between two milliseconds', withRow({ expiresAt: 1.5, ttlMs: 1 })],
@@ -49,43 +49,43 @@ const hostile: readonly (readonly [what: string, row: RawRow])[] = [
   ['a number beyond 64 bits', withRow({ value: { kind: 'number', number: 2n ** 63n } })],
   ['a version beyond 63 bits', withRow({ version: `${2n ** 63n}` })],
   ['a version with a line feed', withRow({ version: '7\n' })],
-  ['a key that is no encoding', { ...sound, key: '!x' }],
-  ['a key of control characters', { ...sound, key: 'a\u0000b' }],
-  ['a key that is too long', { ...sound, key: 'k'.repeat(2_000) }],
+  ['a key that is no encoding', { ...valid, key: '!x' }],
+  ['a key of control characters', { ...valid, key: 'a\u0000b' }],
+  ['a key that is too long', { ...valid, key: 'k'.repeat(2_000) }],
 ];
 
-describe.each(storages)('A hostile row, on $name', (given) => {
-  it.each(hostile)(
-    'with %s is refused by import and by copy, and the storage opens and reads as before',
+describe.each(storages)('An invalid row, on $name', (given) => {
+  it.each(invalidRows)(
+    'with %s is refused by import and by copy, and the storage still opens and reads',
     async (_what, row) => {
-      await using place = await given.create();
-      const reads = async (provider: StorageProvider): Promise<void> => {
-        expect(await provider.administration.import('tenant:acme', [sound])).toBe(1);
-        expect(await codeOf(provider.administration.import('tenant:acme', [sound, row]))).toBe(
+      await using temporary = await given.create();
+      const assertRefused = async (provider: StorageProvider): Promise<void> => {
+        expect(await provider.administration.import('tenant:acme', [valid])).toBe(1);
+        expect(await codeOf(provider.administration.import('tenant:acme', [valid, row]))).toBe(
           'STORAGE_CORRUPT',
         );
         await using source = await opened(new MemoryProvider());
         expect(
-          await codeOf(copyStorage(exporting(source.provider, 'tenant:globex', [sound, row]), provider)),
+          await codeOf(copyStorage(exporting(source.provider, 'tenant:globex', [valid, row]), provider)),
         ).toBe('STORAGE_CORRUPT');
       };
       {
-        await using first = await opened(place.openProvider());
-        await reads(first.provider);
+        await using first = await opened(temporary.openProvider());
+        await assertRefused(first.provider);
       }
-      await using storage = await openStorage(place.openProvider(), { tenant: 'acme' });
+      await using storage = await openStorage(temporary.openProvider(), { tenant: 'acme' });
       if (!given.durable) return void expect(await storage.store(Notes).count()).toBe(0);
       const texts: string[] = [];
       for await (const { value } of storage.store(Notes).list()) texts.push(value.text);
-      expect(texts).toEqual(['sound']);
+      expect(texts).toEqual(['valid']);
     },
   );
 });
 
-describe('A backup whose one line never ends', () => {
+describe('A backup with an endless line', () => {
   beforeAll(build);
 
-  it('is refused by `kvent restore` in little memory, and nothing is restored', async () => {
+  it('is refused by `kvent restore` with little memory, and nothing is restored', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'kvent-hostile-'));
     try {
       const [from, to] = [join(folder, 'bomb.gz'), join(folder, 'restored')];
@@ -100,7 +100,7 @@ describe('A backup whose one line never ends', () => {
         createGzip({ level: 1 }),
         createWriteStream(from),
       );
-      // a tenth of the line: who gathers it first does not end with an error of ours
+      // Less memory than the line needs: a command that buffers the whole line would crash.
       await using command = new KventProcess(['restore', '--from', from, '--to', to], folder, {
         env: { NODE_OPTIONS: '--max-old-space-size=64' },
       });
@@ -114,7 +114,7 @@ describe('A backup whose one line never ends', () => {
   });
 });
 
-/** A provider that is open until the block ends. */
+/** Opens a provider until the end of the block. */
 async function opened(
   provider: StorageProvider,
 ): Promise<AsyncDisposable & { readonly provider: StorageProvider }> {
@@ -122,11 +122,11 @@ async function opened(
   return { provider, [Symbol.asyncDispose]: () => provider.close() };
 }
 
-/** The same provider, as if these rows stood in a database of it. */
+/** A provider that exports these rows from one database. */
 function exporting(provider: StorageProvider, database: string, rows: readonly RawRow[]): StorageProvider {
   const administration = {
     databases: () => Promise.resolve([database]),
-    spaces: () => Promise.resolve([{ database, container: sound.container, entity: sound.entity }]),
+    spaces: () => Promise.resolve([{ database, container: valid.container, entity: valid.entity }]),
     async *export() {
       for (const row of rows) yield await Promise.resolve(row);
     },

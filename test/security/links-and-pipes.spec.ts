@@ -1,7 +1,7 @@
 /**
- * Somebody plants links and FIFOs in the folder of a JSON file store. Whatever its owner then does
- * (opens the store, copies it, backs it up, salvages it), the folder that a link leads to keeps
- * every file, and nothing waits for a FIFO.
+ * An attacker creates links and FIFOs in the folder of a JSON file store. When its owner opens,
+ * copies, backs up or salvages the store, the target of a link keeps every file, and no call waits
+ * for a FIFO.
  */
 import { execFile } from 'node:child_process';
 import {
@@ -34,20 +34,20 @@ const Notes = defineState<{ text: string }>('note');
 
 beforeAll(build);
 
-/** A store with one row of acme, and beside it a folder that is none of its business. */
-class Place implements AsyncDisposable {
+/** A store with one row of acme, and a folder beside it that must not change. */
+class StoreFolder implements AsyncDisposable {
   private constructor(readonly folder: string) {}
 
-  static async make(): Promise<Place> {
-    const place = new Place(await mkdtemp(join(tmpdir(), 'kvent-links-')));
-    await mkdir(join(place.victim, 'inside'), { recursive: true });
-    await writeFile(join(place.victim, 'inside/keep.txt'), 'kept');
-    await writeFile(join(place.victim, 'journal-1.jsonl'), 'kept');
-    await using storage = await openStorage(new JsonFileProvider({ directory: place.data }), {
+  static async create(): Promise<StoreFolder> {
+    const store = new StoreFolder(await mkdtemp(join(tmpdir(), 'kvent-links-')));
+    await mkdir(join(store.victim, 'inside'), { recursive: true });
+    await writeFile(join(store.victim, 'inside/keep.txt'), 'kept');
+    await writeFile(join(store.victim, 'journal-1.jsonl'), 'kept');
+    await using storage = await openStorage(new JsonFileProvider({ directory: store.data }), {
       tenant: 'acme',
     });
     await storage.store(Notes).set('n', { text: 'stored' });
-    return place;
+    return store;
   }
   get data(): string {
     return join(this.folder, 'data');
@@ -60,22 +60,19 @@ class Place implements AsyncDisposable {
   }
 }
 
-type Deed = readonly [name: string, run: (place: Place) => Promise<unknown>];
+type Operation = readonly [name: string, run: (store: StoreFolder) => Promise<unknown>];
 
-const deeds: readonly Deed[] = [
-  ['opens the store', ({ data }) => opened(data)],
-  ['copies it', ({ data, folder }) => kvent(['copy', '--from', data, '--to', join(folder, 'copy')], folder)],
+const operations: readonly Operation[] = [
+  ['open', ({ data }) => opened(data)],
+  ['copy', ({ data, folder }) => kvent(['copy', '--from', data, '--to', join(folder, 'copy')], folder)],
   [
-    'backs it up',
+    'backup',
     ({ data, folder }) => kvent(['backup', '--from', data, '--to', join(folder, 'backup.gz')], folder),
   ],
-  ['salvages it', ({ data, folder }) => salvageJsonFile(data, join(folder, 'salvaged'))],
+  ['salvage', ({ data, folder }) => salvageJsonFile(data, join(folder, 'salvaged'))],
 ];
 
-/**
- * Names that the provider gives to what it is about to remove or replace, and those of its own
- * files and databases.
- */
+/** Names of temporary files of the provider, and of its files and databases. */
 const names = [
   '.dropped-0123456789abcdef-x',
   '.new-0123456789abcdef-x',
@@ -87,63 +84,63 @@ const names = [
   'tenant.acme/snapshot-9.json.tmp',
 ];
 
-describe.each(deeds)('Whoever %s', (name, run) => {
-  // a process of its own for each link would prove nothing more
-  const isCommand = name === 'copies it' || name === 'backs it up';
+describe.each(operations)('The operation %s', (name, run) => {
+  // For the commands, two names are enough: each needs a process.
+  const isCommand = name === 'copy' || name === 'backup';
   it.each(isCommand ? ['.dropped-0123456789abcdef-x', 'tenant.globex'] : names)(
     'keeps every file behind the link %s',
     async (link) => {
-      await using place = await Place.make();
-      await symlink(place.victim, join(place.data, link));
-      const before = await treeOf(place.victim);
-      await Promise.allSettled([run(place)]);
-      expect(await treeOf(place.victim)).toEqual(before);
+      await using store = await StoreFolder.create();
+      await symlink(store.victim, join(store.data, link));
+      const before = await treeOf(store.victim);
+      await Promise.allSettled([run(store)]);
+      expect(await treeOf(store.victim)).toEqual(before);
     },
   );
 
   it.each(['.lock.json', '.kvent.json', 'tenant.acme/journal-1.jsonl'])(
     'does not wait for a FIFO as %s',
     async (file) => {
-      await using place = await Place.make();
-      await rm(join(place.data, file), { force: true });
-      await promisify(execFile)('mkfifo', [join(place.data, file)]);
-      const [outcome] = await Promise.allSettled([run(place)]);
-      // a salvage reads what it can, and names the rest
-      if (name !== 'salvages it') expect(outcome).toMatchObject({ status: 'rejected' });
+      await using store = await StoreFolder.create();
+      await rm(join(store.data, file), { force: true });
+      await promisify(execFile)('mkfifo', [join(store.data, file)]);
+      const [outcome] = await Promise.allSettled([run(store)]);
+      // A salvage reads what it can, and reports the rest.
+      if (name !== 'salvage') expect(outcome).toMatchObject({ status: 'rejected' });
     },
   );
 });
 
 describe('A backup', () => {
   it('that is a FIFO is refused at once', async () => {
-    await using place = await Place.make();
-    await promisify(execFile)('mkfifo', [join(place.folder, 'backup.gz')]);
+    await using store = await StoreFolder.create();
+    await promisify(execFile)('mkfifo', [join(store.folder, 'backup.gz')]);
     const restoring = kvent(
-      ['restore', '--from', join(place.folder, 'backup.gz'), '--to', join(place.folder, 'restored')],
-      place.folder,
+      ['restore', '--from', join(store.folder, 'backup.gz'), '--to', join(store.folder, 'restored')],
+      store.folder,
     );
     await expect(restoring).rejects.toThrow('must be a plain file');
   });
 });
 
 describe('A source', () => {
-  it.each(deeds.slice(1, 3))(
-    'of whoever %s is the same afterwards, name by name and byte by byte',
+  it.each(operations.slice(1, 3))(
+    'is unchanged after %s, name by name and byte by byte',
     async (_name, run) => {
-      await using place = await Place.make();
+      await using store = await StoreFolder.create();
       for (const link of names.filter((each) => each.startsWith('.')))
-        await symlink(place.victim, join(place.data, link));
-      const before = await treeOf(place.data);
-      await run(place);
-      expect(await treeOf(place.data)).toEqual(before);
+        await symlink(store.victim, join(store.data, link));
+      const before = await treeOf(store.data);
+      await run(store);
+      expect(await treeOf(store.data)).toEqual(before);
     },
   );
 
-  it('of a link in the place of a database is refused, also when it leads to a real one', async () => {
-    await using place = await Place.make();
-    await rename(join(place.data, 'tenant.acme'), join(place.folder, 'elsewhere'));
-    await symlink(join(place.folder, 'elsewhere'), join(place.data, 'tenant.acme'));
-    const error: unknown = await opened(place.data).catch((thrown: unknown) => thrown);
+  it('with a link instead of the folder of a database is refused, also if the target is one', async () => {
+    await using store = await StoreFolder.create();
+    await rename(join(store.data, 'tenant.acme'), join(store.folder, 'elsewhere'));
+    await symlink(join(store.folder, 'elsewhere'), join(store.data, 'tenant.acme'));
+    const error: unknown = await opened(store.data).catch((thrown: unknown) => thrown);
     expect(isStorageError(error, 'STORAGE_CORRUPT')).toBe(true);
   });
 });
@@ -159,7 +156,7 @@ async function kvent(args: readonly string[], cwd: string): Promise<void> {
   if (code !== 0) throw new Error(stderr);
 }
 
-/** Every name below a folder with its kind, its permissions and what is in it. */
+/** Every path below a folder with its kind, permissions and content. */
 async function treeOf(folder: string): Promise<readonly string[]> {
   const found: string[] = [];
   for (const name of (await readdir(folder, { recursive: true })).sort()) {

@@ -1,6 +1,6 @@
 /**
- * No text that a client can lengthen costs more than in proportion to its length: not in a body, a
- * header, a path, a key or a cursor.
+ * The cost of a text from a client is at most proportional to its length: in a body, a header, a
+ * path, a key or a cursor.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { defineStream, event, EventStore } from '@kvent/event-store';
@@ -15,9 +15,8 @@ import { openShop, type RunningShop } from '../e2e/shop.js';
 import { growthMax, growthOf } from './growth.js';
 
 /**
- * What patterns with repetition stumble over: openers without closers, blanks, quotes, separators,
- * and what they escape. Behind them stands an end that no pattern wants, so that each of their
- * beginnings is tried in vain.
+ * Texts that are slow for regular expressions with backtracking: openers without closers, blanks,
+ * quotes, separators, escapes. The end matches no pattern, so that every start position is tried.
  */
 const pumps = ['[', ' [A, ', '[a](', ' ', '"', "'", '\\', '/', ':', '@', ',', ', W/"', '%5B', '${', '.', 'a'];
 const end = ']x';
@@ -26,7 +25,7 @@ function pumped(pump: string, size: number): string {
   return pump.repeat(Math.ceil(size / pump.length)).slice(0, size - end.length) + end;
 }
 
-/** Node takes 16 KB of headers, Express 100 KB of a body. */
+/** Node accepts 16 KB of headers, Express a body of 100 KB. */
 const headerBytes = 12_000;
 const bodyBytes = 96_000;
 
@@ -50,7 +49,7 @@ describe('A long text from a client', () => {
         (size) => ({ title: text(size), priceCents: 1 }),
         (size) => ({ title: 'x', priceCents: 1, tags: Array.from({ length: size / 60 }, () => text(50)) }),
         (size) => ({ cart: text(size), sku: text(10) }),
-        // too deep: the refusal names the path
+        // Too deep: the error contains the path.
         (size) => ({ cart: 'c1', more: nested(Array.from({ length: 600 }, () => text(size / 600 - 8))) }),
         (size) => ({ cart: 'c1', [text(size - 8_000)]: nested(Array.from({ length: 600 }, () => 'a')) }),
       ];
@@ -63,7 +62,7 @@ describe('A long text from a client', () => {
     });
 
     it('as a header', async () => {
-      // leading and trailing blanks are no part of a header's value
+      // Leading and trailing blanks do not belong to the value of a header.
       const value = (size: number): string => `x${text(size)}x`;
       for (const headers of [
         (size: number) => ({ 'If-Match': value(size) }),
@@ -98,7 +97,7 @@ describe('A long text from a client', () => {
   });
 });
 
-/** Objects in each other, one for each name. */
+/** Nested objects, one for each name. */
 function nested(names: readonly string[]): object {
   return names.reduceRight<object>((inside, name) => ({ [name]: inside }), {});
 }
@@ -121,10 +120,10 @@ describe('A long text given to a store or a stream', () => {
     await storage[Symbol.asyncDispose]();
   });
 
-  it.each(pumps)('that repeats %j costs in proportion to its length, wherever it stands', async (pump) => {
+  it.each(pumps)('that repeats %j costs in proportion to its length, as any argument', async (pump) => {
     const text = (size: number): string => pumped(pump, size);
     const [things, diary] = [storage.store(Things), events.stream(Diary)];
-    const doors: readonly ((size: number) => unknown)[] = [
+    const calls: readonly ((size: number) => unknown)[] = [
       (size) => things.get(text(size)),
       (size) => things.get([text(size), 1]),
       (size) => things.set('a', { [text(size)]: 1 }),
@@ -148,16 +147,16 @@ describe('A long text given to a store or a stream', () => {
           metadata: { userId: text(size) },
         }),
     ];
-    // what it comes to (an entry, or a coded error) is not the question here
-    for (const door of doors)
+    // The result does not matter here, neither an entry nor a coded error.
+    for (const call of calls)
       expect(
-        await growthOf(async (size) => await Promise.allSettled([(async () => await door(size))()]), 400_000),
+        await growthOf(async (size) => await Promise.allSettled([(async () => await call(size))()]), 400_000),
       ).toBeLessThan(growthMax);
   });
 });
 
-describe('A long text that is told, or given on a command line', () => {
-  const tries: readonly ((text: string) => unknown)[] = [
+describe('A long text in an error or on a command line', () => {
+  const functions: readonly ((text: string) => unknown)[] = [
     (text) => failureOf(new Error(text)),
     (text) => hidePasswords(text),
     (text) => looksLikeAddress(text),
@@ -178,10 +177,10 @@ describe('A long text that is told, or given on a command line', () => {
     '://',
     'a@',
   ])('that repeats %j costs in proportion to its length', async (pump) => {
-    for (const told of tries)
+    for (const call of functions)
       expect(
         await growthOf(
-          async (size) => await Promise.allSettled([(async () => told(pumped(pump, size)))()]),
+          async (size) => await Promise.allSettled([(async () => call(pumped(pump, size)))()]),
           40_000,
         ),
       ).toBeLessThan(growthMax);

@@ -1,6 +1,6 @@
 /**
- * What a user writes on the first day, as it must compile. `types.spec.ts` and `npm run types`
- * check it; nothing runs it.
+ * Typical code of a user, which must compile. `types.spec.ts` and `npm run types` check it; it is
+ * never run.
  */
 import {
   Body,
@@ -49,9 +49,9 @@ import {
 import { ManualClock, overrideStorage } from '@kvent/key-value-storage/testing';
 import { z } from 'zod';
 
-// ─── states
+// States
 
-/** The class is the shape: no schema. */
+/** A class without a schema. */
 @State('shelf')
 export class Shelf {
   name!: string;
@@ -68,7 +68,7 @@ const ProductSchema = z.object({
 interface OldProduct {
   readonly priceInCents: number;
 }
-/** The class with a schema, an older shape, a method and a date. */
+/** A class with a schema, a former shape, a method and a date. */
 @State('product', {
   schema: ProductSchema,
   schemaVersion: 2,
@@ -85,21 +85,21 @@ export class Product {
   }
 }
 
-/** Schema first. */
+/** A schema without a class. */
 export const Tags = defineState('tag', {
   schema: z.object({ label: z.string(), uses: z.number().default(0) }),
   scope: 'shared',
 });
 export type Tag = StateOf<typeof Tags>;
 
-/** Neither class nor schema. */
+/** Neither a class nor a schema. */
 export const Sessions = defineState<{ user: string }>('session', {
   ttlMs: 60_000,
   expiry: 'sliding',
   provider: 'cache',
 });
 
-// ─── a service
+// A service
 
 @Injectable()
 export class Catalog {
@@ -135,7 +135,7 @@ export class Catalog {
       initial: () => ({ label, uses: 0 }),
     });
   }
-  /** Two rows, one commit, done again when a rival was faster. */
+  /** Two rows in one commit, retried after a conflict. */
   swapTitles(a: string, b: string) {
     return retryOnConflict(async () => {
       const [first, second] = await this.products.getMany([a, b]);
@@ -154,7 +154,7 @@ export class Catalog {
       await this.products.add(sku, { sku, title: '', price: 0, tags: [], since: new Date() });
       return true;
     } catch (error) {
-      if (isStorageError(error, 'KEY_EXISTS')) return tell(error.key);
+      if (isStorageError(error, 'KEY_EXISTS')) return isKnownKey(error.key);
       if (isStorageError(error, 'INVALID_VALUE')) return error.issues.length > 0;
       throw error;
     }
@@ -164,9 +164,9 @@ export class Catalog {
     return (await this.raise(sku, 1)).etag;
   }
 }
-const tell = (_key: Key): boolean => false;
+const isKnownKey = (_key: Key): boolean => false;
 
-// ─── over HTTP
+// HTTP
 
 @Controller('products')
 @UseInterceptors(EtagInterceptor)
@@ -210,7 +210,7 @@ export class ProductController {
   }
 }
 
-// ─── modules
+// Modules
 
 @Module({
   imports: [KeyValueStorageModule.forFeature([Product, Tags, Shelf])],
@@ -258,7 +258,7 @@ export const filters = [
   new StorageExceptionFilter({ extend: (problem) => ({ ...problem, at: 'here' }) }),
 ];
 
-// ─── jobs, scripts and tests
+// Jobs, scripts and tests
 
 export async function nightly(
   tenants: readonly string[],
@@ -296,7 +296,7 @@ export function stub() {
   });
 }
 
-// ─── what a team writes once, for any state
+// Generic code for any state
 
 export async function copy<T>(from: KeyValueStore<T>, to: KeyValueStore<T>): Promise<void> {
   for await (const entry of from.list()) await to.set(entry.key, entry.value);
@@ -311,7 +311,7 @@ export async function fallback<T>(store: KeyValueStore<T>, key: Key, otherwise: 
   return (await store.get(key))?.value ?? otherwise;
 }
 
-// ─── what is inferred
+// Inferred types
 
 type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false;
 export const inferred: [

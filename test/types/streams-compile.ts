@@ -1,6 +1,6 @@
 /**
- * What a user writes with streams on the first day, as it must compile. `types.spec.ts` and `npm
- * run types` check it; nothing runs it.
+ * Typical code of a user of streams, which must compile. `types.spec.ts` and `npm run types` check
+ * it; it is never run.
  */
 import { Controller, Get, Injectable, Module, Param, ParseIntPipe, Post, Query } from '@nestjs/common';
 import { Test } from '@nestjs/testing';
@@ -37,7 +37,7 @@ import {
 import { ManualClock, overrideStorage } from '@kvent/key-value-storage/testing';
 import { z } from 'zod';
 
-// ─── definitions
+// Definitions
 
 const Line = z.object({ sku: z.string(), quantity: z.number().int().positive() });
 const events = {
@@ -66,7 +66,7 @@ export const Orders = defineStream('order', {
   snapshot: { every: 100, schemaVersion: 2 },
   scope: 'tenant',
 });
-/** An event that had another shape, and a state that is a class of its own. */
+/** An event with a former shape, and a state that is a class. */
 class Meter {
   constructor(readonly total: number) {}
 }
@@ -113,7 +113,7 @@ export const OrderSummaries = defineState<{ id: string; status: Order['status'];
 );
 export type OrderSummary = StateOf<typeof OrderSummaries>;
 
-// ─── a decider
+// A decider
 
 export class OrderAlreadyPaid extends Error {
   constructor(readonly id: string) {
@@ -125,7 +125,7 @@ export const cancel = (order: Order, { id }: { readonly id: string }): OrderEven
   return order.status === 'cancelled' ? [] : [{ type: 'cancelled' }];
 };
 
-// ─── a service
+// A service
 
 interface Gateway {
   charge(order: string, options: { signal: AbortSignal }): Promise<{ reference: string }>;
@@ -158,7 +158,7 @@ export class OrderService {
   cancel(id: string) {
     return this.orders.transact(id, cancel, { retry: { attempts: 5 } });
   }
-  /** The lock is for the gateway's sake: a card must not be charged twice. */
+  /** The session prevents that a card is charged twice. */
   async pay(id: string, gateway: Gateway): Promise<Order> {
     await using session = await this.orders.openSession(id, { openTimeoutMs: 0 });
     if (session.state.status !== 'placed') throw new OrderAlreadyPaid(id);
@@ -175,9 +175,7 @@ export class OrderService {
       return session.state.status;
     });
   }
-  /**
-   * Another stream in the same commit: at the version that was loaded, retried with the reading.
-   */
+  /** Another stream in the same commit, at the loaded version; a retry loads it again. */
   transfer(from: string, to: string) {
     return this.orders.transact(
       from,
@@ -223,7 +221,7 @@ export class OrderService {
       reverse: true,
       limit: 10,
     }))
-      lines.push(`${version} ${type} ${recordedAt.toISOString()} ${metadata.userId ?? 'nobody'}`);
+      lines.push(`${version} ${type} ${recordedAt.toISOString()} ${metadata.userId ?? 'unknown'}`);
     return lines;
   }
   async snapshots(id: string): Promise<readonly number[]> {
@@ -239,7 +237,7 @@ export class OrderService {
   }
 }
 
-// ─── over HTTP
+// HTTP
 
 @Controller('orders')
 export class OrderController {
@@ -260,7 +258,7 @@ export class OrderController {
   }
 }
 
-// ─── modules
+// Modules
 
 class OrderPlaced {
   constructor(
@@ -305,7 +303,7 @@ export class AppModule {}
 })
 export class AsyncAppModule {}
 
-// ─── without Nest, in a transaction, in tests
+// Without Nest, in a transaction, in tests
 
 export async function script(): Promise<number> {
   await using storage = await openStorage(new MemoryProvider(), { tenant: 'acme' });
@@ -392,7 +390,7 @@ export function stub() {
   });
 }
 
-// ─── what is inferred
+// Inferred types
 
 type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false;
 type Placed = Extract<OrderEvent, { type: 'placed' }>;

@@ -1,5 +1,13 @@
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -81,6 +89,21 @@ const withOneBitChanged = (bytes: Buffer): readonly Buffer[] =>
 const cutOff = (bytes: Buffer, lengths: number): readonly Buffer[] =>
   Array.from({ length: lengths }, (_, length) => bytes.subarray(0, length));
 
+/** Waits until this process has closed a file. Only Linux lists open files; elsewhere it returns. */
+async function untilClosed(file: string): Promise<void> {
+  const descriptors = '/proc/self/fd';
+  const isOpen = (): boolean =>
+    existsSync(descriptors) &&
+    readdirSync(descriptors).some((name) => {
+      try {
+        return readlinkSync(join(descriptors, name)) === file;
+      } catch {
+        return false; // closed in between
+      }
+    });
+  while (isOpen()) await new Promise(setImmediate);
+}
+
 async function keysOf(file: BackupFile, database: string): Promise<readonly string[]> {
   const keys: string[] = [];
   for await (const { key } of file.administration.export(database)) keys.push(key);
@@ -149,6 +172,28 @@ describe('a backup', () => {
     await using file = await BackupFile.open(path());
     writeFileSync(path(), sound.replaceAll('{"a":1}', '{"a":2}'));
     await expect(keysOf(file, 'tenant:acme')).rejects.toMatchObject({ code: 'STORAGE_CORRUPT' });
+    await untilClosed(path());
+  });
+
+  it('that is no backup any more is found out, and its file is closed', async () => {
+    await backUp([row('1')]);
+    await using file = await BackupFile.open(path());
+    writeFileSync(path(), 'another file\n'.repeat(100_000));
+    await expect(keysOf(file, 'shared')).rejects.toMatchObject({ code: 'INVALID_OPTION' });
+    await untilClosed(path());
+  });
+
+  it('that is exported twice at the same time is closed when it is disposed', async () => {
+    await backUp([row('1'), row('2')]);
+    {
+      await using file = await BackupFile.open(path());
+      const both = await Promise.all([keysOf(file, 'shared'), keysOf(file, 'shared')]);
+      expect(both).toEqual([
+        ['1', '2'],
+        ['1', '2'],
+      ]);
+    }
+    await untilClosed(path());
   });
 
   it('is restored without what has expired since', async () => {

@@ -60,7 +60,8 @@ export class BackupFile implements CopySource, AsyncDisposable {
       if (reader !== undefined) yield* reader.rows();
       finished = true;
     } finally {
-      if (finished) this.#reader = reader;
+      // concurrent exports have a reader each, and one of them is kept
+      if (finished && this.#reader === undefined) this.#reader = reader;
       else await reader?.[Symbol.asyncDispose]();
     }
     return undefined;
@@ -70,13 +71,15 @@ export class BackupFile implements CopySource, AsyncDisposable {
   async #continueTo(database: string): Promise<BackupReader | undefined> {
     const reader = this.#reader;
     this.#reader = undefined;
-    return reader && (await goTo(reader, database));
+    return reader && (await disposedUnlessFound(reader, () => findDatabase(reader, database)));
   }
 
   async #fromStart(database: string): Promise<BackupReader | undefined> {
     const reader = new BackupReader(this.#path);
-    await reader.header();
-    return await goTo(reader, database);
+    return await disposedUnlessFound(reader, async () => {
+      await reader.header();
+      return await findDatabase(reader, database);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -84,14 +87,24 @@ export class BackupFile implements CopySource, AsyncDisposable {
   }
 }
 
-/** Disposes the reader if it does not reach the database. */
-async function goTo(reader: BackupReader, database: string): Promise<BackupReader | undefined> {
-  let found: string | undefined;
-  try {
-    do found = await reader.nextDatabase();
-    while (found !== undefined && found !== database);
-  } finally {
-    if (found === undefined) await reader[Symbol.asyncDispose]();
+/** Skips databases. Returns whether the reader is at this database. */
+async function findDatabase(reader: BackupReader, database: string): Promise<boolean> {
+  for (;;) {
+    const found = await reader.nextDatabase();
+    if (found === undefined || found === database) return found === database;
   }
-  return found === undefined ? undefined : reader;
+}
+
+/** The reader if it has found its database. Otherwise, or if that fails, its file is closed. */
+async function disposedUnlessFound(
+  reader: BackupReader,
+  find: () => Promise<boolean>,
+): Promise<BackupReader | undefined> {
+  let isFound = false;
+  try {
+    isFound = await find();
+  } finally {
+    if (!isFound) await reader[Symbol.asyncDispose]();
+  }
+  return isFound ? reader : undefined;
 }

@@ -1,7 +1,7 @@
 /**
- * Real processes with fifty callers each, counting on the same ten rows of a real Postgres: `npm
- * run rivals -- --rounds 1000 --processes 2` makes 100,000 increments. It says how fast they were,
- * and fails unless they are exact and the server's log knows of no deadlock.
+ * Real processes with fifty callers each increment the same ten rows of a real Postgres: `npm run
+ * contention -- --rounds 1000 --processes 2` makes 100,000 increments. It prints the rate, and
+ * fails if the counts are not exact or the log of the server has a deadlock.
  */
 import { parseArgs } from 'node:util';
 import { openStorage } from '@kvent/key-value-storage/core';
@@ -16,8 +16,7 @@ const { values } = parseArgs({
 const [rounds, processes] = [Number(values.rounds), Number(values.processes)];
 const expected = processes * callers * rounds;
 
-// Postgres looks for deadlocks before the storage tires of waiting for a row: otherwise none would
-// ever be found
+// Shorter than the lock timeout of the storage: otherwise Postgres would never detect a deadlock.
 await using server = await PostgresServer.create({ config: ["deadlock_timeout = '10ms'"] });
 let startedAt = 0;
 const reports = await workInProcesses(
