@@ -89,7 +89,9 @@ const withOneBitChanged = (bytes: Buffer): readonly Buffer[] =>
 const cutOff = (bytes: Buffer, lengths: number): readonly Buffer[] =>
   Array.from({ length: lengths }, (_, length) => bytes.subarray(0, length));
 
-/** Waits until this process has closed a file. Only Linux lists open files; elsewhere it returns. */
+/**
+ * Waits until this process has closed a file. Only Linux lists open files; elsewhere it returns.
+ */
 async function untilClosed(file: string): Promise<void> {
   const descriptors = '/proc/self/fd';
   const isOpen = (): boolean =>
