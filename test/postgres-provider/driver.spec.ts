@@ -295,8 +295,20 @@ describe('closing is bounded', () => {
     await using server = await PostgresServer.create();
     await using proxy = await Proxy.before(server);
     const provider = new PostgresProvider({ url: proxy.url(server.url()), acquireTimeoutMs: 500 });
-    await provider.open();
-    await write(provider, 'key', '1');
+    // On a busy machine the short timeout may expire here too.
+    const succeeds = (work: () => Promise<void>) => async () =>
+      await work().then(
+        () => true,
+        () => false,
+      );
+    await until(
+      'the storage opens',
+      succeeds(() => provider.open()),
+    );
+    await until(
+      'a row is written',
+      succeeds(() => write(provider, 'key', '1')),
+    );
     proxy.hold();
     await provider.close();
   });

@@ -277,7 +277,7 @@ describeStorageProvider(
     create: async ({ clock, location: table }) => {
       const source = await (kit ??= hostOf('serializable'));
       await source.query(`create table if not exists kvent."${table}" (like kvent.template including all)`);
-      return new PostgresProvider({ dataSource: source, table: table, migrate: 'never', clock });
+      return new PostgresProvider({ dataSource: source, table, migrate: 'never', clock });
     },
     dispose: async (table) => {
       await (await kit)?.query(`drop table kvent."${table}"`);
