@@ -102,14 +102,14 @@ describe('The log of streams has an entry with its ids as fields for', () => {
     ]);
   });
 
-  it('a session that cannot open (error), with the time until which the stream is held', async () => {
+  it('a session that cannot open (warn), with the time until which the stream is held', async () => {
     const first = await store.stream(defineJar(1)).openSession('a');
     const until = first.expiresAt.toISOString();
     await expect(store.stream(defineJar(1)).openSession('a', { openTimeoutMs: 0 })).rejects.toMatchObject({
       code: 'SESSION_OPEN_FAILED',
     });
     expect(logged.at(-1)).toEqual([
-      'error',
+      'warn',
       { message: 'open failed: jar/a', event: 'open failed', ...ids, openTimeoutMs: 0, until },
     ]);
   });
@@ -176,6 +176,24 @@ describe('The log of streams has an entry with its ids as fields for', () => {
 });
 
 describe('The log of streams', () => {
+  it('is one line an entry with the default logger of Nest, which prints plain objects on many', async () => {
+    const printed: string[] = [];
+    class RecordingLogger extends ConsoleLogger {
+      protected override printMessages(
+        ...[messages, context, level]: Parameters<ConsoleLogger['printMessages']>
+      ): void {
+        for (const message of messages)
+          printed.push(this.formatMessage(level ?? 'log', message, '', String(level), context ?? '', ''));
+      }
+    }
+    const observer = new StreamLogger(new RecordingLogger('EventStore', { colors: false }));
+    const stream = new EventStore(storage, { clock, observer }).stream(defineJar(1));
+    await stream.append('a', [filled, filled], { expectedVersion: 'absent' });
+    expect(printed).toHaveLength(1);
+    expect(printed[0]).toMatch(/events appended: jar\/a \(from=1, to=2, database=tenant:acme\)\n$/);
+    expect(printed[0]?.split('\n')).toHaveLength(2);
+  });
+
   it('has no entry for reads, nor for a transaction without events', async () => {
     await store.stream(defineJar(1)).load('a');
     await store.stream(defineJar(1)).version('a');

@@ -14,7 +14,8 @@ const levels = {
   'session expired': 'warn',
   'version mismatch': 'warn',
   'snapshot ignored': 'warn',
-  'open failed': 'error',
+  // another session holds the stream: expected where sessions compete
+  'open failed': 'warn',
 } as const satisfies Record<StreamLogEntry['event'], 'log' | 'debug' | 'warn' | 'error'>;
 
 export class StreamLogger implements StreamObserver {
@@ -25,11 +26,32 @@ export class StreamLogger implements StreamObserver {
   }
 
   observe({ event, ...fields }: StreamLogEntry): void {
-    this.#logger[levels[event]]({
-      message: printable(`${event}: ${fields.type}/${fields.id}`),
-      event,
-      ...toLogFields(fields),
-    });
+    this.#logger[levels[event]](
+      new LogLine(printable(`${event}: ${fields.type}/${fields.id}`), { event, ...toLogFields(fields) }),
+    );
+  }
+}
+
+/** The fields that the message of a line has already. */
+const inMessage: ReadonlySet<string> = new Set(['message', 'event', 'type', 'id']);
+
+/**
+ * For a logger of JSON, an object with the ids as fields. For a logger of text, which prints what
+ * `util.inspect` returns, one line: Nest's default logger prints a plain object on nine.
+ */
+class LogLine {
+  readonly message: string;
+
+  constructor(message: string, fields: Readonly<Record<string, unknown>>) {
+    this.message = message;
+    Object.assign(this, fields);
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    const others = Object.entries(this).filter(
+      ([name, value]) => value !== undefined && !inMessage.has(name),
+    );
+    return `${this.message} (${others.map(([name, value]) => `${name}=${String(value)}`).join(', ')})`;
   }
 }
 
