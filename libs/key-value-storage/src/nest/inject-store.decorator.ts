@@ -9,7 +9,7 @@ import {
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- constructor inference demands it */
 type AnyClass = abstract new (...given: any[]) => unknown;
-/** A class with `@State`, or what `defineState` answered. */
+/** A class with `@State`, or a definition that `defineState` returned. */
 export type AnyState = ClassOf<object> | StateDefinition<any>;
 /* eslint-enable @typescript-eslint/no-explicit-any */
 
@@ -34,12 +34,11 @@ export interface InjectDecorator<What> {
   ): void;
 }
 
-// Derived from the definition and gone with it: no registry that two copies of this package could
-// disagree about.
+// A symbol on the definition, not a registry: two copies of this package would have two registries.
 const tokens = new WeakMap<ResolvedState, symbol>();
 
 /**
- * Under which Nest knows the store of a state: `{ provide: getStoreToken(Product), useValue: stub
+ * The injection token of the store of a state: `{ provide: getStoreToken(Product), useValue: stub
  * }`. `INVALID_OPTION` for a class without `@State`.
  */
 export function getStoreToken(state: AnyState): InjectionToken {

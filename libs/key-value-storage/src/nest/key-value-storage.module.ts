@@ -39,12 +39,12 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
 /**
  * The storage of an application. `forRoot` or `forRootAsync` once; it is global, so `forFeature`
  * works in every module. The storage opens before anything that injects it, and closes after
- * everything that used it, on `app.close()`; for signals, call `app.enableShutdownHooks()`. It
- * stays the one storage of the application where lazily loaded modules import it again.
+ * everything that used it, on `app.close()`; for signals, call `app.enableShutdownHooks()`. A
+ * lazily loaded module that imports the root again gets the same storage.
  *
- * `INVALID_OPTION` stops the start-up, before anything is opened, for: a second root, no root, two
- * states of one name, a state that names an unknown provider, and a provider instance that is open
- * elsewhere.
+ * The start-up is refused before anything opens, for a second root, no root, two states with one
+ * name, or a state with an unknown provider (`INVALID_OPTION`), and for a provider instance that
+ * is open already (`INVALID_STATE`).
  */
 @Module({
   providers: [
@@ -80,7 +80,7 @@ const { ConfigurableModuleClass, MODULE_OPTIONS_TOKEN } =
     StorageHealthIndicator,
     { provide: KeyValueStorage, inject: [StorageHost], useFactory: (host: StorageHost) => host.storage },
   ],
-  // What middleware injects must be exported: it is built in the user's module.
+  // exported for middleware, which Nest creates in the module of the application
   exports: [KeyValueStorage, StorageHealthIndicator, StorageHost, TenantContext, tenancyToken, retryToken],
 })
 export class KeyValueStorageModule extends ConfigurableModuleClass implements OnModuleInit {
@@ -92,15 +92,15 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
   }
 
   /**
-   * `INVALID_OPTION` for options that are made anew for each request: each would open a storage
-   * that nothing closes.
+   * `INVALID_OPTION` for options that depend on a request: each request would open a storage that
+   * is never closed.
    */
   onModuleInit(): void {
     markStarted(this.#modules);
     for (const root of rootsOf(this.#modules)) {
       if (root.providers.get(StorageHost)?.isDependencyTreeStatic() !== false) continue;
       throw invalidOption(
-        'KeyValueStorageModule.forRootAsync depends on a request: what it injects, or its factory, is request-scoped. There is one storage for each application: inject singletons; the tenant of a request is for tenancy.',
+        'KeyValueStorageModule.forRootAsync is request-scoped, by what it injects or by its factory. An application has one storage: inject singletons, and use tenancy for the tenant of a request.',
       );
     }
   }
@@ -110,8 +110,8 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
   }
 
   /**
-   * The same with options made from what is injected: `{ inject: [ConfigService], useFactory:
-   * (config: ConfigService) => ({ provider: … }) }`.
+   * The same with injected options: `{ inject: [ConfigService], useFactory: (config: ConfigService)
+   * => ({ provider: … }) }`.
    */
   static override forRootAsync(
     options: ConfigurableModuleAsyncOptions<KeyValueStorageOptions>,
@@ -120,8 +120,8 @@ export class KeyValueStorageModule extends ConfigurableModuleClass implements On
   }
 
   /**
-   * Makes the stores of these states injectable in the module that imports it. The same state may
-   * be in several modules: its store is one.
+   * Makes the stores of these states injectable in the module that imports it. All modules with the
+   * same state get the same store.
    */
   static forFeature(states: readonly AnyState[]): DynamicModule {
     const definitions = states.map(definitionOf);
@@ -140,17 +140,17 @@ const declared = (declaredAt: string, module: DynamicModule): DynamicModule => (
   providers: [...(module.providers ?? []), { provide: rootCallSiteToken, useValue: declaredAt }],
 });
 
-/** One for each application: guards and middleware of all modules set the tenant in it. */
+/** One for each application, because guards and middleware of all modules set the tenant in it. */
 function contextOf(modules: ModulesContainer): TenantContext {
   return onceForApplication(modules, TenantContext, () => new AsyncTenantContext());
 }
 
-/** A second root is refused also where the first one is open already. */
+/** Refuses a second root, also if the first one is open already. */
 async function hostOf(modules: ModulesContainer, setup: StorageSetup): Promise<StorageHost> {
   assertOneRoot(
     'KeyValueStorageModule',
     rootsOf(modules).map((root) => root.providers.get(rootCallSiteToken)?.instance as string),
-    ' Further engines go into forRoot({ providers }).',
+    ' Add further providers with forRoot({ providers }).',
   );
   return await onceForApplication(modules, StorageHost, async () => {
     assertStartUp(modules, setup);
@@ -178,7 +178,7 @@ const rootsOf = (modules: ModulesContainer) =>
 function storeProvider(definition: ResolvedState, feature: Feature<ResolvedState>): Provider {
   return {
     provide: getStoreToken(definition),
-    // optional: without a root, Nest's own error would name a private class
+    // optional, because without a root the error of Nest would name a private class
     inject: [{ token: StorageHost, optional: true }, ModulesContainer],
     useFactory: async (host: StorageHost | undefined, modules: ModulesContainer) => {
       if (host !== undefined) {
@@ -186,8 +186,8 @@ function storeProvider(definition: ResolvedState, feature: Feature<ResolvedState
         return host.storage.store(definition);
       }
       if (rootsOf(modules).length === 0) throw noRoot(feature);
-      // Nest 11 injects undefined for an optional dependency that failed. Its own error ends the
-      // start-up, and must not be hidden by another.
+      // Nest 11 injects undefined for an optional dependency that failed. The error of that
+      // dependency ends the start-up, and must not be hidden by another one.
       return await new Promise(() => undefined);
     },
   };

@@ -1,4 +1,4 @@
-/** One call proves a provider, in any test runner that has `describe` and `it`. */
+/** Runs the contract on a provider, in any test runner with `describe` and `it`. */
 import { applies } from './kit/abilities.js';
 import type { Clause } from './kit/clause.js';
 import { clauses } from './clauses/clauses.js';
@@ -7,23 +7,22 @@ import type { StoreClause } from './kit/store-clause.js';
 import { StoreSubject } from './kit/store-subject.js';
 import { runOnSubject, Subject, type ProviderUnderTest } from './kit/subject.js';
 
-/** What is needed of a test runner: Jest, Vitest, Mocha, `node:test` and Bun have it. */
+/** The functions of a test runner. Jest, Vitest, Mocha, `node:test` and Bun have them. */
 export interface TestRunner {
   describe(name: string, body: () => void): unknown;
-  it(name: string, body: (...given: unknown[]) => Promise<void>): unknown;
+  it(name: string, body: (...args: unknown[]) => Promise<void>): unknown;
 }
 
 export interface DescribeOptions extends ProviderUnderTest {
-  /** Which clauses. @default all that the provider's features claim */
+  /** Selects clauses. @default all that the features of the provider require */
   readonly only?: (clause: Clause | StoreClause) => boolean;
 }
 
 /**
  * Declares one test for each clause of the contract: of the port, and of the stores above it.
- * `create` makes a provider for each of them; hand it the `clock` and the `location` that it is
- * given, so that expiry, restarts and second instances are proven too: a clause that the provider's
- * features do not claim, or that `create` does not make possible, is skipped where the runner lets
- * a running test say so, and passes elsewhere.
+ * `create` returns a provider for each test. It must use the given `clock` and `location`, so that
+ * expiry, restarts and second instances are proven too. A clause that the features or `create` do
+ * not make possible is skipped, or passes if the runner cannot skip a running test.
  *
  * ```ts
  * describeStorageProvider('my provider', { create: ({ clock, location }) => new MyProvider({ clock, directory: join(root, location) }) });
@@ -36,9 +35,9 @@ export function describeStorageProvider(
 ): void {
   const { only = () => true } = options;
   const declare = (clause: Clause | StoreClause, proof: () => Promise<boolean>): void => {
-    // no declared parameter: Jest and Mocha would take it for a callback
-    runner.it(clause.name, async (...given: unknown[]) => {
-      if (!(await proof())) skip(given[0], clause);
+    // no declared parameter: Jest and Mocha would treat it as a callback
+    runner.it(clause.name, async (...args: unknown[]) => {
+      if (!(await proof())) skip(args[0], clause);
     });
   };
   runner.describe(`the contract of a storage provider: ${name}`, () => {
@@ -50,8 +49,8 @@ export function describeStorageProvider(
 }
 
 /**
- * Runs one clause on a provider of its own; rejects when it does not hold. Answers whether it
- * applied at all.
+ * Runs one clause on a new provider. Rejects when the clause does not hold; returns false when the
+ * provider does not have what it requires.
  */
 export async function proveClause(clause: Clause, under: ProviderUnderTest): Promise<boolean> {
   return await runOnSubject(
@@ -62,8 +61,7 @@ export async function proveClause(clause: Clause, under: ProviderUnderTest): Pro
 }
 
 /**
- * The same for a clause of the stores. `wrap`: what to do with the storage first, as its broken
- * one.
+ * The same for a clause of the stores. `wrap` wraps the storage first, for example to break it.
  */
 export async function proveStoreClause(
   clause: StoreClause,
@@ -77,16 +75,16 @@ export async function proveStoreClause(
   );
 }
 
-/** `node:test` and Vitest hand a context to each test that can skip it while it runs. */
+/** `node:test` and Vitest pass a context to each test, which can skip it while it runs. */
 function skip(context: unknown, { capability }: Clause | StoreClause): void {
-  (context as { skip?: (reason: string) => void } | undefined)?.skip?.(`not claimed: ${capability ?? ''}`);
+  (context as { skip?: (reason: string) => void } | undefined)?.skip?.(`requires: ${capability ?? ''}`);
 }
 
 function globalRunner(): TestRunner {
   const { describe, it } = globalThis as Partial<TestRunner>;
   if (describe === undefined || it === undefined) {
     throw new TypeError(
-      'There is no global describe and it here: hand describeStorageProvider those of your test runner as its third argument.',
+      'There are no global functions describe and it: pass those of your test runner to describeStorageProvider as its third argument.',
     );
   }
   return { describe, it };

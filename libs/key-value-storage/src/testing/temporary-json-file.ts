@@ -1,5 +1,5 @@
 /**
- * A JSON-file provider for one test: in a directory of its own, which is gone when it is disposed.
+ * A JSON-file provider for one test, in a new directory, which is removed when it is disposed.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Clock } from '../core.js';
 import { JsonFileProvider } from '../providers/json-file/json-file-provider.js';
 
-/** A `JsonFileProvider` that knows its directory, and takes it along when it is disposed. */
+/** A `JsonFileProvider` with its directory, which it removes when it is disposed. */
 export type TemporaryJsonFile = JsonFileProvider & AsyncDisposable & { readonly directory: string };
 
 /**

@@ -18,8 +18,8 @@ type Json = null | boolean | number | string | readonly Json[] | { readonly [nam
 interface Decoded {
   readonly value: unknown;
   /**
-   * Nothing in it can be changed: it may be handed out again and again. Dates, maps, sets and bytes
-   * are made fresh at each read.
+   * True if the value is deeply frozen, so that it may be returned repeatedly. Dates, maps, sets
+   * and bytes are new at each read.
    */
   readonly shareable: boolean;
 }
@@ -36,8 +36,8 @@ class Unstorable extends Error {
 // ─── encoding
 
 /**
- * A value as text, and frozen as it is answered; `shareable`: nothing in it can be changed, so it
- * may be handed out again and again.
+ * A value as text, and as the frozen value that is returned. `shareable`: it is deeply frozen, so
+ * that it may be returned repeatedly.
  */
 export interface EncodedValue extends Decoded {
   readonly text: string;
@@ -69,14 +69,14 @@ export function encodeValue(
 }
 
 /**
- * Most values are plain JSON: one walk copies them, and sees that they are. What is not plain takes
- * the longer way.
+ * Fast path for plain JSON, as most values are: one walk checks and copies them. Other values take
+ * the general path.
  */
 const notPlain = Symbol('not plain');
 /** Deeper ones are refused: whether they can be written and read back would depend on the stack. */
 const depthMax = limits.valueLevelsMax;
 const tooDeep = `it is nested deeper than ${depthMax} levels`;
-/** Deeper values, and cycles, take the longer way. */
+/** Deeper values, and cycles, take the general path. */
 const plainDepthMax = 100;
 
 /**
@@ -145,7 +145,7 @@ function textOf(json: Json, schemaVersion: number): string {
 }
 
 /**
- * `{ "$v": 2, …the properties }`, or `{ "$v": 2, "$value": … }` for what is no object of its own.
+ * `{ "$v": 2, …the properties }`, or `{ "$v": 2, "$value": … }` for a value without properties.
  * Put together as text: in an object, a property named by a number would come before it.
  */
 function enveloped(json: Json, schemaVersion: number): string {
@@ -234,8 +234,7 @@ function dateToJson(date: Date): Json {
 }
 
 /**
- * Why a class made from a built-in one is refused: it would come back as another class than it was
- * given as.
+ * Why a subclass of a built-in class is refused: it would be read as another class.
  */
 function classOf(kind: 'date' | 'map' | 'set' | 'bytes', value: object): string {
   if (kind !== 'bytes')
@@ -338,7 +337,7 @@ export function reviveFrozen(json: unknown, tagged: boolean): Decoded {
   return { value: revive(json, state, 0), shareable: state.shareable };
 }
 
-/** Whether a text may hold tags: a cheap look that saves a walk through most values. */
+/** Whether a text may contain tags: a fast check that avoids a walk through most values. */
 export const mayHoldTags = (text: string): boolean => text.includes('"$');
 
 function deepFreeze(value: unknown, level = 0): unknown {
@@ -373,7 +372,7 @@ function revive(json: unknown, state: { shareable: boolean }, level: number): un
 }
 
 /**
- * What a tag stands for. A `SyntaxError` for content that this codec does not write: it is damage,
+ * The value of a tag. A `SyntaxError` for content that this codec does not write: it is damage,
  * and must not become another value.
  */
 function reviveTagged(tag: string, content: unknown, state: { shareable: boolean }, level: number): unknown {
@@ -425,7 +424,7 @@ export function invalidValue(what: string, issues: readonly StandardSchemaV1.Iss
   return storageError('INVALID_VALUE', `${what} cannot be stored: ${list.join('; ')}${more}.`, { issues });
 }
 
-/** Names of properties, and what a schema says of them, may be as long as the value is. */
+/** Names of properties, and messages that contain them, may be as long as the value. */
 const cut = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, length - 1)}…` : text;
 

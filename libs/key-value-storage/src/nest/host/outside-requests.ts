@@ -1,8 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 /**
- * Runs work in the async context that this module was loaded in: none. Timers and background work
- * that a request begins would carry its context along (its tenant, its user, its trace), and keep
- * it in memory.
+ * Runs work without an async context: that of the load of this module. Otherwise timers and
+ * background work of a request would keep its context (tenant, user, trace), also in memory.
  */
 export const outsideRequests = AsyncLocalStorage.snapshot();

@@ -1,6 +1,6 @@
 /**
- * One for each application: opens the storage before anything that injects it, closes it after
- * everything that used it.
+ * One for each application. It opens the storage before anything that injects it, and closes it
+ * after everything that used it.
  */
 import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/common';
 import type { KeyValueStorage } from '../../core/store/key-value-store.js';
@@ -15,12 +15,12 @@ import { Sweeper } from './sweeper.js';
 import { openTelemetryObserver } from '../telemetry/open-telemetry.js';
 import type { TenantContext } from '../tenancy/tenant-context.js';
 
-/** What a storage is opened with. */
+/** The configuration with which a storage opens. */
 export interface StorageSetup {
   readonly options: KeyValueStorageOptions;
   readonly override: StorageOverride | null;
   readonly context: TenantContext;
-  /** Where `forRoot` was called, for messages. */
+  /** The call site of `forRoot`, for messages. */
   readonly declaredAt: string;
 }
 
@@ -29,7 +29,7 @@ interface Engines {
   readonly named: Readonly<Record<string, StorageProvider>>;
 }
 
-// Which application opened an instance, for the message of a second one.
+// The call site of the application that has opened an instance, for the error of a second one.
 const openedBy = new WeakMap<StorageProvider, string>();
 
 export class StorageHost implements BeforeApplicationShutdown, OnApplicationShutdown {
@@ -90,18 +90,18 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
 }
 
 async function makeEngines({ provider, providers = {} }: KeyValueStorageOptions): Promise<Engines> {
-  const main = await made(provider);
+  const main = await create(provider);
   const named: Record<string, StorageProvider> = {};
-  for (const [name, given] of Object.entries(providers)) named[name] = await made(given);
+  for (const [name, provider] of Object.entries(providers)) named[name] = await create(provider);
   return { main, named };
 }
 
-const made = async (given: KeyValueStorageOptions['provider']): Promise<StorageProvider> =>
-  typeof given === 'function' ? await given() : given;
+const create = async (provider: KeyValueStorageOptions['provider']): Promise<StorageProvider> =>
+  typeof provider === 'function' ? await provider() : provider;
 
 /**
- * The app's own providers are neither made nor opened. Names without a provider of their own share
- * the main one.
+ * The providers of the application are neither created nor opened. Names without another provider
+ * use the main one.
  */
 function overridden({ provider, providers }: StorageOverride, names: readonly string[]): Engines {
   return {
@@ -110,7 +110,7 @@ function overridden({ provider, providers }: StorageOverride, names: readonly st
   };
 }
 
-/** The same engine under a second name: opened and closed once, by its main name. */
+/** The same provider under a second name. It opens and closes once, under its main name. */
 function joined(provider: StorageProvider): StorageProvider {
   const { name, features, administration } = provider;
   return {
@@ -119,16 +119,16 @@ function joined(provider: StorageProvider): StorageProvider {
     administration,
     open: async () => undefined,
     close: async () => undefined,
-    read: (...given) => provider.read(...given),
-    scan: (...given) => provider.scan(...given),
-    commit: (...given) => provider.commit(...given),
+    read: (...args) => provider.read(...args),
+    scan: (...args) => provider.scan(...args),
+    commit: (...args) => provider.commit(...args),
     sweep: async () => 0,
     ...(provider.within && { within: provider.within.bind(provider) }),
     ...(provider.hints && { hints: provider.hints.bind(provider) }),
   };
 }
 
-/** An instance belongs to one application. Returns how to release the instances. */
+/** An instance belongs to one application. Returns a function that releases the instances. */
 function claim(providers: readonly StorageProvider[], declaredAt: string): () => void {
   for (const provider of providers) {
     const other = openedBy.get(provider);
@@ -140,7 +140,7 @@ function claim(providers: readonly StorageProvider[], declaredAt: string): () =>
   }
   if (new Set(providers).size < providers.length) {
     throw invalidOption(
-      `KeyValueStorageModule.forRoot (${declaredAt}) names one provider instance twice: give each name an instance of its own.`,
+      `KeyValueStorageModule.forRoot (${declaredAt}) names one provider instance twice: give each name another instance.`,
     );
   }
   for (const provider of providers) openedBy.set(provider, declaredAt);

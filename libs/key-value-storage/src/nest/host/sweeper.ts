@@ -10,8 +10,8 @@ interface Sweepable {
 }
 
 /**
- * Removes expired rows now and then, page by page until none is left. A failure is logged, and the
- * next turn tries again.
+ * Removes expired rows at intervals, page by page until none is left. A failure is logged, and the
+ * next sweep tries again.
  */
 export class Sweeper {
   readonly #storage: Sweepable;
@@ -26,7 +26,7 @@ export class Sweeper {
     this.#everyMs = everyMs;
   }
 
-  /** The timer keeps no process alive. */
+  /** The timer does not keep the process alive. */
   start(): void {
     if (this.#stopped) return;
     outsideRequests(() => {
@@ -36,22 +36,22 @@ export class Sweeper {
     });
   }
 
-  /** No further page begins; waits for the one under way. */
+  /** Begins no further page, and waits for the one in progress. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#sweeping;
   }
 
-  /** One turn. Never rejects. */
+  /** One sweep. Never rejects. */
   async sweep(): Promise<void> {
     try {
       while (!this.#stopped && (await this.#storage.sweep(sweepLimit)) > 0);
     } catch (error) {
-      // closing and sweeping may meet; that is no failure
+      // the storage may close during a sweep, which is no failure
       if (this.#stopped && isStorageError(error, 'STORAGE_NOT_OPEN')) return;
       this.#logger.error(
-        'Expired rows could not be removed; the next turn tries again.',
+        'Expired rows could not be removed; the next sweep tries again.',
         isError(error) ? error.stack : String(error),
       );
     }

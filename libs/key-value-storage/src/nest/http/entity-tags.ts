@@ -1,18 +1,18 @@
-/** A list of entity tags, as `If-Match` and `If-None-Match` hold it (RFC 9110, 8.8.3 and 13.1). */
+/** The list of entity tags in `If-Match` and `If-None-Match` (RFC 9110, 8.8.3 and 13.1). */
 interface EntityTag {
   readonly etag: string;
   readonly weak: boolean;
 }
 
 /**
- * One tag, and the comma or the end behind it; from where the last one ended, so the work grows
- * with the length and no faster.
+ * One tag, with the comma or the end after it, from the end of the last one. So the time is linear
+ * in the length.
  */
 const tagPattern = /[\t ]*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[\t ]*(?:,|$)/y;
 
 /**
- * The tags without their quotes; `undefined` for what is no list of them. Empty members of a list
- * are passed over.
+ * The tags without their quotes; `undefined` for a text that is not a list of tags. Empty members
+ * are skipped.
  */
 export function entityTagsIn(header: string): readonly EntityTag[] | undefined {
   const tags: EntityTag[] = [];

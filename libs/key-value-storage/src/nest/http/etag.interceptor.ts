@@ -12,11 +12,11 @@ import {
 } from './http-exchange.js';
 
 /**
- * A handler that answers an Entry sends its value, with `ETag`: the version, a digest of whose it
- * is (tenant, state and key), and the schema version, so that neither another row nor another shape
- * of this one is taken for it; `If-None-Match` with that etag (also weak, in a list, or `*`) is
- * answered 304 without a body. Every other answer, a list of entries included, stays as it is.
- * There is no `Last-Modified`: a second is too coarse.
+ * When a handler returns an Entry, its value is sent with an `ETag`: the version, a digest of
+ * tenant, state and key, and the schema version. So it differs from that of another row, and of
+ * another representation of this row. A request with this etag in `If-None-Match` (also weak, in a
+ * list, or `*`) gets 304 without a body. Every other result, also a list of entries, is sent as it
+ * is. There is no `Last-Modified`, because seconds are too coarse.
  */
 @Injectable()
 export class EtagInterceptor implements NestInterceptor {
@@ -24,28 +24,28 @@ export class EtagInterceptor implements NestInterceptor {
     if (context.getType() !== 'http') return next.handle();
     const request = context.switchToHttp().getRequest<AnyRequest>();
     const response = context.switchToHttp().getResponse<AnyResponse>();
-    return next.handle().pipe(map((answer: unknown) => represent(answer, request, response)));
+    return next.handle().pipe(map((result: unknown) => represent(result, request, response)));
   }
 }
 
-function represent(answer: unknown, request: AnyRequest, response: AnyResponse): unknown {
+function represent(result: unknown, request: AnyRequest, response: AnyResponse): unknown {
   if (
-    typeof answer !== 'object' ||
-    answer === null ||
-    !(representation in answer) ||
+    typeof result !== 'object' ||
+    result === null ||
+    !(representation in result) ||
     hasSentHeaders(response)
   )
-    return answer;
-  const { body, etag } = answer[representation] as Representation;
+    return result;
+  const { body, etag } = result[representation] as Representation;
   setHeader(response, 'ETag', `"${etag}"`);
   if (!isKnownToClient(etag, request)) return body;
   setStatus(response, 304);
   return undefined;
 }
 
-/** RFC 9110, 13.1.2: weak comparison, and for reads alone. */
+/** RFC 9110, 13.1.2: weak comparison, for reads only. */
 function isKnownToClient(etag: string, request: AnyRequest): boolean {
-  const given = headerOf(request, 'if-none-match');
-  if (given === undefined || (request.method !== 'GET' && request.method !== 'HEAD')) return false;
-  return given.trim() === '*' || (entityTagsIn(given)?.some((tag) => tag.etag === etag) ?? false);
+  const header = headerOf(request, 'if-none-match');
+  if (header === undefined || (request.method !== 'GET' && request.method !== 'HEAD')) return false;
+  return header.trim() === '*' || (entityTagsIn(header)?.some((tag) => tag.etag === etag) ?? false);
 }

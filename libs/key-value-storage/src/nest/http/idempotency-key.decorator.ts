@@ -4,11 +4,11 @@ import { IdempotentCall } from '../../core/commit/idempotency-record.js';
 import { headerOf, pathOf, queryOf, type AnyRequest } from './http-exchange.js';
 
 interface Options {
-  /** false: `undefined` where the header is missing. @default true */
+  /** false: `undefined` if the header is missing. @default true */
   readonly required?: boolean;
   /**
-   * Who makes the request: another principal with the same key is `IDEMPOTENCY_CONFLICT`. A text, a
-   * number or nothing.
+   * Returns the principal of the request: a text, a number or nothing. Another principal with the
+   * same key is `IDEMPOTENCY_CONFLICT`.
    * @default the `sub`, `id`, `userId`, `username` or `email` of `request.user`, else of
    *   `request.auth`
    */
@@ -24,14 +24,14 @@ const idempotencyKey = createParamDecorator((options: Options | undefined, conte
 );
 
 /**
- * The `Idempotency-Key` header, with method, path, query, body and the principal (where one is
- * known) as the content that a repeat is compared by: `@IdempotencyKey() call: IdempotentCall`, for
- * the option `idempotencyKey`. Missing is 400 `IDEMPOTENCY_KEY_REQUIRED`, unless `{ required: false
- * }`.
+ * The `Idempotency-Key` header, for the option `idempotencyKey`: `@IdempotencyKey() call:
+ * IdempotentCall`. A repeat must have the same content: method, path, query, body and the
+ * principal, if known. A missing header is 400 `IDEMPOTENCY_KEY_REQUIRED`, unless `{ required:
+ * false }`.
  */
 export const IdempotencyKey = (options?: Options): ParameterDecorator => idempotencyKey(options);
 
-/** A request of one caller, made once. */
+/** The idempotent call of a request. */
 class RequestedCall extends IdempotentCall {}
 
 export function idempotentCallOf(
@@ -49,13 +49,13 @@ export function idempotentCallOf(
     });
   if (!required) return undefined;
   const message =
-    'This request must be done once, however often it is sent: send an Idempotency-Key, the same with every repeat.';
+    'This request must have the header Idempotency-Key, with the same value in every repeat, so that it is done once.';
   throw storageError('IDEMPOTENCY_KEY_REQUIRED', message, {});
 }
 
 /**
- * What names a user in what authentication leaves on a request. The rest of it (roles, times of a
- * token) may change between two repeats.
+ * The identity in the user object that authentication adds to a request. Its other fields (roles,
+ * times of a token) may differ in a repeat.
  */
 const names = ['sub', 'id', 'userId', 'username', 'email'] as const;
 

@@ -1,12 +1,12 @@
 import { resolveRetry, retryOnConflict, type RetryOptions } from '../../core/contention/retry-on-conflict.js';
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- whatever the method takes
-type AsyncMethod = (...given: any[]) => Promise<unknown>;
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the parameters of any method
+type AsyncMethod = (...args: any[]) => Promise<unknown>;
 
 /**
- * Runs the method again, from its first line, when it lost against someone else; so it must read
- * what it decides by, inside. Of nested loops the innermost retries, and the conflict that remains
- * passes the outer ones. `INVALID_OPTION` at once for options that are not allowed.
+ * Runs the method again after a conflict. The method must read inside it what it decides by. Of
+ * nested loops only the innermost retries; its last conflict is thrown through the others. Throws
+ * `INVALID_OPTION` for options that are not allowed.
  */
 export function RetryOnConflict(
   options: RetryOptions = {},
@@ -18,12 +18,12 @@ export function RetryOnConflict(
   resolveRetry(options);
   return (_target, name, descriptor) => {
     const method = descriptor.value as AsyncMethod;
-    const retried = async function (this: unknown, ...given: unknown[]): Promise<unknown> {
-      return await retryOnConflict(async () => await method.apply(this, given), options);
+    const retried = async function (this: unknown, ...args: unknown[]): Promise<unknown> {
+      return await retryOnConflict(async () => await method.apply(this, args), options);
     };
     Object.defineProperty(retried, 'name', { value: String(name) });
     Object.defineProperty(retried, 'length', { value: method.length });
-    // Nest keeps routes, guards … on the function: they stay, whatever the order of the decorators
+    // Nest stores routes, guards … on the function: they are kept in any order of the decorators
     for (const key of Reflect.getMetadataKeys(method) as unknown[])
       Reflect.defineMetadata(key, Reflect.getMetadata(key, method), retried);
     descriptor.value = retried as typeof descriptor.value & AsyncMethod;

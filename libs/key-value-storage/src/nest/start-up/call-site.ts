@@ -1,7 +1,7 @@
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Where `callee` was called, as `file:line`: start-up mistakes name both places that disagree. */
+/** The call site of `callee` as `file:line`, for errors of the start-up. */
 export function callSite(callee: (...given: never[]) => unknown): string {
   const holder: { stack?: string } = {};
   Error.captureStackTrace(holder, callee);

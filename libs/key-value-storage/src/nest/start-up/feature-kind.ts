@@ -1,5 +1,5 @@
 /**
- * What `forFeature` of a module declares, and the mistakes that are found before the storage opens.
+ * The declarations of `forFeature`, and their errors, which are found before the storage opens.
  */
 import type { Type } from '@nestjs/common';
 import type { ModulesContainer } from '@nestjs/core';
@@ -7,7 +7,7 @@ import { invalidOption } from '../../core/base/options.js';
 import { onceForApplication } from './once-for-application.js';
 import { declaredOn, startUpContextOf, type StartUpContext } from './start-up-context.js';
 
-/** What one call of `forFeature` declared, and where it was called. */
+/** The declarations of one call of `forFeature`, and its call site. */
 export interface Feature<T> {
   readonly definitions: readonly T[];
   readonly declaredAt: string;
@@ -26,7 +26,7 @@ export class FeatureKind<T extends Definition> {
   readonly #remedy: string;
   readonly #admittedKey = Symbol('kvent.admitted');
 
-  /** `rowsOf`: what makes the rows of a definition its own, beside provider and scope. */
+  /** `rowsOf` returns what separates the rows of a definition, besides provider and scope. */
   constructor(
     name: string,
     nameOf: (definition: T) => string,
@@ -39,7 +39,7 @@ export class FeatureKind<T extends Definition> {
     this.#remedy = remedy;
   }
 
-  /** `marks`: what else the module class carries. */
+  /** `marks` are further properties of the module class. */
   moduleOf(name: string, feature: Feature<T>, marks: Readonly<Record<symbol, unknown>> = {}): Type<unknown> {
     return namedModule(name, { ...marks, [this.#symbol]: feature });
   }
@@ -48,14 +48,14 @@ export class FeatureKind<T extends Definition> {
     return declaredOn<Feature<T>>(modules, this.#symbol);
   }
 
-  /** Checks all features that are there, before the storage is opened. */
+  /** Checks all features of the application, before the storage opens. */
   admitAll(modules: ModulesContainer, context: StartUpContext): void {
     const features = this.declaredIn(modules);
     this.#assertDefinitions(features, context);
     for (const feature of features) this.#admittedIn(modules).add(feature);
   }
 
-  /** Checks the feature of a lazily loaded module against those that were admitted before it. */
+  /** Checks the feature of a lazily loaded module against the earlier ones. */
   admit(modules: ModulesContainer, feature: Feature<T>): void {
     const [admitted, context] = [this.#admittedIn(modules), startUpContextOf(modules)];
     if (context === undefined || admitted.has(feature)) return;
@@ -68,8 +68,8 @@ export class FeatureKind<T extends Definition> {
   }
 
   /**
-   * `INVALID_OPTION` for a definition whose provider has no such name, and for two definitions that
-   * would share their rows, naming both places.
+   * `INVALID_OPTION` for a definition with an unknown provider, and for two definitions that would
+   * share their rows, with both call sites.
    */
   #assertDefinitions(
     features: readonly Feature<T>[],
@@ -94,10 +94,10 @@ export class FeatureKind<T extends Definition> {
 }
 
 /**
- * A class of its own, so that Nest never takes two features for one, nor a feature for the root.
+ * A new class, so that Nest does not treat two features as one, or a feature as the root.
  */
 export function namedModule(name: string, marks: Readonly<Record<symbol, unknown>>): Type<unknown> {
-  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest knows modules by their classes
+  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- Nest identifies modules by their classes
   return Object.assign({ [name]: class {} }[name] as Type<unknown>, marks);
 }
 
@@ -106,7 +106,7 @@ function unknownProvider(called: string, provider: string, providers: readonly s
   return invalidOption(`${called} requires the provider '${provider}'; forRoot({ providers }) has ${known}.`);
 }
 
-/** `INVALID_OPTION` for a second root, naming where both are. */
+/** `INVALID_OPTION` for a second root, with both call sites. */
 export function assertOneRoot(module: string, declaredAt: readonly string[], remedy = ''): void {
   if (declaredAt.length > 1)
     throw invalidOption(
@@ -114,7 +114,7 @@ export function assertOneRoot(module: string, declaredAt: readonly string[], rem
     );
 }
 
-/** For features without a storage: `who` names them. */
+/** The error of features without a root; `who` names them. */
 export const missingRoot = (who: string) =>
   invalidOption(
     `${who} has no KeyValueStorageModule.forRoot: import it once, in the module of the application.`,

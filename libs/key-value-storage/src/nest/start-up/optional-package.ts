@@ -1,4 +1,4 @@
-/** What `load` imports; `undefined` if the package is not installed. A broken package rejects. */
+/** The import of `load`; `undefined` if the package is not installed. Rejects if it is broken. */
 export async function optionalPackage<Api>(load: () => Promise<Api>): Promise<Api | undefined> {
   try {
     return await load();

@@ -1,23 +1,22 @@
 /**
- * What is known of an application while it starts, and the checks that run before its storage
- * opens.
+ * The application during its start-up, and the checks that run before its storage opens.
  */
 import type { ModulesContainer } from '@nestjs/core';
 import { onceForApplication } from './once-for-application.js';
 
-/** What is known of the storage before it is opened. */
+/** The configuration of the storage before it opens. */
 export interface StartUpContext {
   /** The names in `forRoot({ providers })`. */
   readonly providers: readonly string[];
-  /** With `overrideStorage`: those of them that are the main provider under another name. */
+  /** With `overrideStorage`: the names that refer to the main provider. */
   readonly sharedProviders: readonly string[];
-  /** Of definitions that name none. */
+  /** The scope of definitions without one. */
   readonly scope: 'tenant' | 'shared';
 }
 
 /**
- * On the module class of a package that keeps rows on the storage: what it checks before anything
- * is opened. `INVALID_OPTION` stops the start-up. Called once, however many modules carry it.
+ * A check on the module class of a package, which runs before the storage opens. `INVALID_OPTION`
+ * stops the start-up. Called once, also if several modules have it.
  */
 export const startUpCheckSymbol = Symbol.for('kvent.start-up-check');
 export type StartUpCheck = (modules: ModulesContainer, context: StartUpContext) => void;
@@ -26,7 +25,7 @@ export function startUpChecksOf(modules: ModulesContainer): ReadonlySet<StartUpC
   return new Set(declaredOn<StartUpCheck>(modules, startUpCheckSymbol));
 }
 
-/** What the module classes of an application carry under a symbol. */
+/** The values of the module classes of an application under a symbol. */
 export function declaredOn<T>(modules: ModulesContainer, symbol: symbol): readonly T[] {
   return [...modules.values()].flatMap(({ metatype }) => {
     const declared = (metatype as unknown as Readonly<Record<symbol, T | undefined>>)[symbol];
@@ -38,7 +37,7 @@ const stateKey = Symbol('kvent.start-up');
 const stateOf = (modules: ModulesContainer): { hasStarted: boolean; context?: StartUpContext } =>
   onceForApplication(modules, stateKey, () => ({ hasStarted: false }));
 
-/** `undefined` before the storage of the application is opened. */
+/** `undefined` before the storage of the application opens. */
 export const startUpContextOf = (modules: ModulesContainer): StartUpContext | undefined =>
   stateOf(modules).context;
 export function setStartUpContext(modules: ModulesContainer, context: StartUpContext): void {

@@ -2,22 +2,22 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { assertTenant } from '../../core/store/tenant.js';
 
 /**
- * The tenant of the moment. Abstract and without private members, so that a stub of the right shape
- * is one too; Nest injects it by its class.
+ * The current tenant. Nest injects it by its class. Abstract and without private members, so that a
+ * stub is assignable.
  */
 export abstract class TenantContext {
-  /** The tenant whose request or job this is, or `undefined` outside any. */
+  /** The tenant of the current request or job; `undefined` outside. */
   abstract current(): string | undefined;
-  /** The tenant; `TENANT_MISSING` outside any. */
+  /** The tenant of the current request or job; `TENANT_MISSING` outside. */
   abstract currentOrThrow(): string;
   /**
-   * Runs work for a tenant, with everything it awaits: for jobs. Contexts nest, the innermost
-   * counts. `TENANT_MISSING` for a malformed name.
+   * Runs work, and everything that it awaits, for a tenant: for jobs. In nested contexts the
+   * innermost applies. `TENANT_MISSING` for a malformed name.
    */
   abstract run<R>(tenant: string, work: () => R): R;
 }
 
-/** One for each application: contexts of two apps in one process never mix. */
+/** One for each application, so that two applications of one process stay separate. */
 export class AsyncTenantContext extends TenantContext {
   readonly #tenants = new AsyncLocalStorage<string>();
 

@@ -1,6 +1,4 @@
-/**
- * From a request to its tenant, whatever carried it: the one way for middleware and interceptor.
- */
+/** The tenant of a request, for the middleware, the guard and the interceptor. */
 import type { ExecutionContext } from '@nestjs/common';
 import { storageError } from '../../core/base/errors.js';
 import type { KeyValueStorage } from '../../core/store/key-value-store.js';
@@ -10,10 +8,10 @@ import type { TenancyOptions } from '../options/key-value-storage-options.js';
 
 const headerDefault = 'x-tenant-id';
 
-/** The request header that names the tenant, where there is no `resolve`. */
+/** The request header that names the tenant, if there is no `resolve`. */
 export const tenantHeaderOf = ({ header }: TenancyOptions): string => header ?? headerDefault;
 
-/** The tenancy of the root; `INVALID_OPTION` where there is none, at start-up. */
+/** The tenancy of the root; `INVALID_OPTION` at the start-up if it has none. */
 export function tenancyFor(who: string, tenancy: TenancyOptions | null): TenancyOptions {
   if (tenancy === null)
     throw invalidOption(
@@ -23,8 +21,8 @@ export function tenancyFor(who: string, tenancy: TenancyOptions | null): Tenancy
 }
 
 /**
- * The tenant that a request names: `TENANT_MISSING` without a well-formed one, `TENANT_UNKNOWN` for
- * one that `isKnown` does not know.
+ * The tenant of a request. `TENANT_MISSING` without a well-formed name, `TENANT_UNKNOWN` if
+ * `isKnown` returns false.
  */
 export async function tenantOf(
   request: unknown,
@@ -45,7 +43,7 @@ export async function tenantOf(
 interface Headed {
   readonly headers?: Readonly<Record<string, unknown>>;
   /**
-   * Names and values in turn, as they were sent: of HTTP/1 and HTTP/2. (Only HTTP/1 has
+   * Alternating names and values, as they were sent, of HTTP/1 and HTTP/2. (Only HTTP/1 has
    * `headersDistinct`.)
    */
   readonly rawHeaders?: readonly string[];
@@ -54,7 +52,9 @@ interface Headed {
   readonly handshake?: Headed;
 }
 
-/** Sent twice is no tenant at all: one of them may be the proxy's, the other one the client's. */
+/**
+ * A header that was sent twice is refused: one may be of the proxy, and the other of the client.
+ */
 function fromHeader(request: unknown, header: string): unknown {
   const { headers, rawHeaders, raw, handshake } = (request ?? {}) as Headed;
   const name = header.toLowerCase();
@@ -64,15 +64,15 @@ function fromHeader(request: unknown, header: string): unknown {
   if (sent.length > 1)
     throw storageError(
       'TENANT_MISSING',
-      `The header ${header} was sent ${sent.length} times; expected was one tenant.`,
+      `The header ${header} was sent ${sent.length} times; it must be sent once.`,
       {},
     );
   return (headers ?? handshake?.headers)?.[name];
 }
 
 /**
- * What stands for the request: of HTTP the request, of a gateway its client, of a microservice its
- * context, of GraphQL the request in its context.
+ * The argument of `resolve`: the request of HTTP, the client of a gateway, the context of a
+ * microservice, the request in the context of GraphQL.
  */
 export function requestOf(context: ExecutionContext): unknown {
   switch (context.getType<string>()) {

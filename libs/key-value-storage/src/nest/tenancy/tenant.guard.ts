@@ -8,10 +8,10 @@ import { dependOnTenantIn } from './tenant-dependent-response.js';
 import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**
- * Asks `tenancy.mayEnter` whether this request may enter its tenant: 403 `TENANT_FORBIDDEN` unless
- * it answers true, 400 `TENANT_MISSING` for one that names none. It belongs behind the guard that
- * finds out who is asking. Without a `mayEnter` the start-up is refused: a guard that lets all pass
- * is none.
+ * Calls `tenancy.mayEnter` for the tenant of the request: 403 `TENANT_FORBIDDEN` unless it returns
+ * true, 400 `TENANT_MISSING` for a request without a tenant. It must run after the guard of the
+ * authentication. Without `mayEnter` the start-up is refused, because the guard would allow
+ * everything.
  */
 @Injectable()
 export class TenantGuard implements CanActivate {
@@ -29,7 +29,7 @@ export class TenantGuard implements CanActivate {
     const { mayEnter } = this.#tenancy;
     if (mayEnter === undefined)
       throw invalidOption(
-        'TenantGuard needs KeyValueStorageModule.forRoot({ tenancy: { mayEnter } }): without it, everyone would pass.',
+        'TenantGuard needs KeyValueStorageModule.forRoot({ tenancy: { mayEnter } }): without it, every request would be allowed.',
       );
     this.#mayEnter = mayEnter;
     this.#context = context;
@@ -44,7 +44,7 @@ export class TenantGuard implements CanActivate {
     if ((await this.#mayEnter(tenant, request, this.#storage)) === true) return true;
     throw storageError(
       'TENANT_FORBIDDEN',
-      `The tenant ${JSON.stringify(tenant)} may not be entered by this request.`,
+      `This request may not enter the tenant ${JSON.stringify(tenant)}.`,
       { tenant },
     );
   }

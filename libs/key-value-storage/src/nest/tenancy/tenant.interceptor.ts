@@ -13,10 +13,10 @@ import { dependOnTenantIn } from './tenant-dependent-response.js';
 import { requestOf, tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**
- * The same for what HTTP middleware does not see: gateways, microservices, GraphQL subscriptions.
- * The handler is called, and what it answers is subscribed to, inside the context. A tenant that is
- * there already stays. `tenancy.resolve` gets the request, the socket or the message's context.
- * HTTP answers get the headers that TenantMiddleware sets.
+ * The same as TenantMiddleware for gateways, microservices and GraphQL subscriptions, which have no
+ * HTTP middleware. The handler is called, and its result is subscribed to, in the context of the
+ * tenant. A current tenant is kept. `tenancy.resolve` gets the request, the socket or the context
+ * of the message. HTTP responses get the headers that TenantMiddleware sets.
  */
 @Injectable()
 export class TenantInterceptor implements NestInterceptor {

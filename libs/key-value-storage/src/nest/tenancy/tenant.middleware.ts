@@ -6,13 +6,13 @@ import { dependOnTenant } from './tenant-dependent-response.js';
 import { tenancyFor, tenantOf } from './tenant-resolution.js';
 
 /**
- * Everything behind it (guards, interceptors, handlers, server-sent events) runs for the tenant
- * that the request names: by the header `X-Tenant-Id`, or as `forRoot({ tenancy })` says. 400
- * `TENANT_MISSING` without one, 404 `TENANT_UNKNOWN` for one that `isKnown` does not know.
+ * Everything after it (guards, interceptors, handlers, server-sent events) runs for the tenant of
+ * the request: that of the header `X-Tenant-Id`, or by `forRoot({ tenancy })`. 400 `TENANT_MISSING`
+ * without a tenant, 404 `TENANT_UNKNOWN` if `isKnown` returns false.
  *
- * Every answer behind it, errors too, is kept from caches that serve others: `Vary` gets the
- * header, and `Cache-Control` is `private, no-cache` unless it is set; with `resolve`,
- * `Cache-Control` is `private` and nothing is added to `Vary`.
+ * Caches must not send a response, or an error, to another tenant: the header is added to `Vary`,
+ * and `Cache-Control` is `private, no-cache` unless it is set. With `resolve`, `Cache-Control` is
+ * `private`, and nothing is added to `Vary`.
  *
  * `configure(consumer: MiddlewareConsumer) {
  * consumer.apply(TenantMiddleware).exclude('health').forRoutes('{*path}'); }`
@@ -33,7 +33,7 @@ export class TenantMiddleware implements NestMiddleware {
     this.#storage = storage;
   }
 
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- NestMiddleware's own: requests of Express and Fastify differ
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as in NestMiddleware: requests of Express and Fastify differ
   async use(request: any, response: unknown, next: (error?: unknown) => void): Promise<void> {
     let tenant: string;
     try {

@@ -1,25 +1,25 @@
 /**
- * What a provider under test can do beyond the contract, and what a clause may require of it: a
- * clause runs only where its capability is there.
+ * What a provider and its test set-up can do beyond the contract. A clause runs only if they have
+ * its capability.
  */
 import type { StorageProvider } from '../../core.js';
 
-/** What a subject can do, beyond the contract. */
+/** What a subject can do beyond the contract. */
 export interface Abilities {
   readonly features: StorageProvider['features'];
   readonly hints: boolean;
   readonly within: boolean;
-  /** It has `within`, and the test knows how to begin a transaction. */
+  /** It has `within`, and the test can begin a transaction. */
   readonly transactions: boolean;
-  /** Its time can be moved: `features.clock` is 'replaceable', and `create` handed the clock on. */
+  /** Its time can be set: `features.clock` is 'replaceable', and `create` uses the given clock. */
   readonly clock: boolean;
-  /** `create` makes a second instance over the same data. */
+  /** `create` can open the same data a second time. */
   readonly location: boolean;
-  /** The test knows how to spoil what is stored. */
+  /** The test can damage the stored data. */
   readonly damage: boolean;
 }
 
-/** What a clause may require, in words, and how a subject shows that it has it. */
+/** The capabilities that a clause may require: their names, and whether a subject has them. */
 export const capabilities = {
   clock: { words: 'a replaceable clock', isMet: (it: Abilities) => it.clock },
   'exact expiry': {
@@ -40,12 +40,12 @@ export const capabilities = {
   'no within': { words: 'no `within`', isMet: (it: Abilities) => !it.within },
   'current reads': { words: 'no `staleReads`', isMet: (it: Abilities) => !it.features.staleReads },
   damage: {
-    words: '`durable`, and a way to spoil its data',
+    words: '`durable`, and a way to damage its data',
     isMet: (it: Abilities) => it.features.durable !== false && it.damage,
   },
 } as const satisfies Record<string, { words: string; isMet: (it: Abilities) => boolean }>;
 export type Capability = keyof typeof capabilities;
 
-/** Whether a clause has to hold for a subject of these abilities. */
+/** Whether a clause must hold for a subject with these abilities. */
 export const applies = (clause: { readonly capability?: Capability }, abilities: Abilities): boolean =>
   clause.capability === undefined || capabilities[clause.capability].isMet(abilities);

@@ -1,4 +1,4 @@
-/** Values, changes and checks of a batch, as clauses write them. */
+/** Values, changes and checks of a batch in a short form. */
 import type { Change, Check, Expected, RowAddress, StoredValue, TimeToLive } from '../../provider.js';
 
 export const json = (text: string): StoredValue => ({ kind: 'json', text });

@@ -1,4 +1,4 @@
-/** Providers that are broken on purpose, one thing each: what proves that a clause can fail. */
+/** Providers with one deliberate defect each, to prove that a clause can fail. */
 import type { StorageProvider, Clock } from '../../core.js';
 import type {
   Batch,
@@ -13,14 +13,14 @@ import type {
 import { MemoryProvider } from '../../providers/memory/memory-provider.js';
 
 /**
- * Wraps an honest provider; `fault` says what is wrong with it, as in 'a provider that …'. `clock`:
- * what the honest one runs on.
+ * Wraps a correct provider. `fault` names the defect: 'a provider that …'. `clock` is the clock of
+ * the correct provider.
  */
 export type BrokenProvider = ((provider: StorageProvider, clock: Clock) => StorageProvider) & {
   readonly fault: string;
 };
 
-/** A broken provider: everything as before, but for the members that `change` answers. */
+/** A broken provider: the members that `change` returns replace those of the correct provider. */
 export function breaks(
   fault: string,
   change: (provider: StorageProvider) => Partial<StorageProvider>,
@@ -30,7 +30,7 @@ export function breaks(
   });
 }
 
-/** A provider in memory that runs on another clock than it was given. */
+/** A provider in memory with a changed clock. */
 export function changesClock(fault: string, change: (clock: Clock) => Clock): BrokenProvider {
   const broken = (provider: StorageProvider, clock: Clock): StorageProvider => ({
     ...delegating(new MemoryProvider({ clock: change(clock) })),
@@ -39,7 +39,7 @@ export function changesClock(fault: string, change: (clock: Clock) => Clock): Br
   return Object.assign(broken, { fault });
 }
 
-/** The same provider, each member of its own. */
+/** An object that calls the provider, with an own property for each member. */
 export function delegating(provider: StorageProvider): StorageProvider {
   return {
     name: provider.name,
@@ -65,26 +65,20 @@ export function delegating(provider: StorageProvider): StorageProvider {
   };
 }
 
-/** Hands other batches on than it was given. */
+/** Passes changed batches to the provider. */
 export const changesBatches = (fault: string, change: (batch: Batch) => Batch): BrokenProvider =>
   breaks(fault, (provider) => ({
     commit: (batches, options) => provider.commit(batches.map(change), options),
   }));
 
-/**
- * Hands other changes on; `undefined` leaves one out, which then answers as if nothing had been
- * there.
- */
+/** Passes batches with changed changes to the provider. */
 export const changesChanges = (
   fault: string,
   change: (change: Change, batch: Batch) => Change,
 ): BrokenProvider =>
   changesBatches(fault, (batch) => ({ ...batch, changes: batch.changes.map((each) => change(each, batch)) }));
 
-/**
- * Uses other addresses than it was given, in batches, reads and scans: what two addresses become
- * one row by.
- */
+/** Uses changed addresses in batches, reads and scans, so that two addresses can be one row. */
 export const changesAddresses = (
   fault: string,
   change: <A extends RowAddress>(address: A) => A,
@@ -117,7 +111,7 @@ const withAddresses = (batch: Batch, change: <A extends RowAddress>(address: A) 
   changes: batch.changes.map((each) => ({ ...each, address: change(each.address) })),
 });
 
-/** Answers other rows than it holds, to reads and scans alike. */
+/** Returns changed rows from reads and scans. */
 export const changesRows = (fault: string, change: (row: Row) => Row | undefined): BrokenProvider =>
   breaks(fault, (provider) => ({
     read: async (addresses, options) => {
@@ -136,13 +130,13 @@ function pageOf(page: ScanPage, change: (row: Row) => Row | undefined): ScanPage
   return { ...page, rows };
 }
 
-/** Answers other results to reads. */
+/** Returns changed results from reads. */
 export const changesReads = (fault: string, change: (result: ReadResult) => ReadResult): BrokenProvider =>
   breaks(fault, (provider) => ({
     read: async (addresses, options) => change(await provider.read(addresses, options)),
   }));
 
-/** Answers other pages than it should; `range` is what was asked. */
+/** Returns changed pages from scans. */
 export const changesPages = (
   fault: string,
   change: (page: ScanPage, range: ScanRange) => ScanPage,
@@ -152,11 +146,11 @@ export const changesPages = (
       (await provider.scan(ranges, options)).map((page, index) => change(page, ranges[index] as ScanRange)),
   }));
 
-/** Looks for something else than it was asked to. */
+/** Scans changed ranges. */
 export const changesRanges = (fault: string, change: (range: ScanRange) => ScanRange): BrokenProvider =>
   breaks(fault, (provider) => ({ scan: (ranges, options) => provider.scan(ranges.map(change), options) }));
 
-/** Does what it should, and answers something else. */
+/** Commits, and returns changed results. */
 export const changesResults = (
   fault: string,
   change: (result: CommitResult, batch: Batch) => CommitResult,
@@ -168,7 +162,7 @@ export const changesResults = (
       ),
   }));
 
-/** Does something else for a batch than to commit it. */
+/** Replaces the commit of each batch. */
 export const replacesCommit = (
   fault: string,
   commit: (batch: Batch, provider: StorageProvider) => Promise<CommitResult>,
@@ -177,22 +171,22 @@ export const replacesCommit = (
     commit: (batches) => Promise.all(batches.map((batch) => commit(batch, provider))),
   }));
 
-/** One batch alone. */
+/** Commits one batch. */
 export async function commitOne(provider: StorageProvider, batch: Batch): Promise<CommitResult> {
   const [result] = await provider.commit([batch]);
   return result as CommitResult;
 }
 
-/** Calculates numbers above the engine: reads, adds, puts. */
+/** Computes numbers outside the engine: reads, adds and puts. */
 export const calculatesOutside = (fault: string): BrokenProvider =>
   replacesCommit(fault, async (batch, provider) => {
     const changes = await Promise.all(
-      batch.changes.map(async (change) => await calculated(change, batch, provider)),
+      batch.changes.map(async (change) => await computed(change, batch, provider)),
     );
     return await commitOne(provider, { ...batch, changes });
   });
 
-async function calculated(change: Change, { database }: Batch, provider: StorageProvider): Promise<Change> {
+async function computed(change: Change, { database }: Batch, provider: StorageProvider): Promise<Change> {
   if (change.kind !== 'sum' && change.kind !== 'min' && change.kind !== 'max') return change;
   const { rows } = await provider.read([{ ...change.address, database }]);
   const old = rows[0]?.value.kind === 'number' ? rows[0].value.number : 0n;

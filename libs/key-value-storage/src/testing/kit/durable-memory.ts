@@ -1,6 +1,6 @@
 /**
- * What the kit is proven on: memory that outlives its providers, so that an honest provider can
- * claim to be durable and shared without a disk. One `DurableMemory` is one machine; each of its
+ * The correct provider on which the kit is proven: its rows stay in memory after it is closed, so
+ * it is durable and shared without a disk. One `DurableMemory` is one machine; each of its
  * locations is a disk.
  */
 import type { StorageProvider } from '../../core.js';
@@ -22,7 +22,7 @@ export class DurableMemory implements ProviderUnderTest {
   readonly create = ({ clock, location }: CreateOptions): StorageProvider => {
     const disk = this.#disks.get(location) ?? newDisk(clock);
     this.#disks.set(location, disk);
-    return survivor(disk);
+    return providerOn(disk);
   };
 
   readonly transaction = (location: string): OpenTransaction => {
@@ -48,47 +48,49 @@ function newDisk(clock: CreateOptions['clock']): Disk {
 }
 
 /**
- * A provider over a disk. Open or not is its own affair: a `MemoryProvider` that is never opened
- * answers for it while it is closed.
+ * A provider on a disk. While it is closed, its calls go to a `MemoryProvider` that is never
+ * opened.
  */
-function survivor(disk: Disk): StorageProvider {
+function providerOn(disk: Disk): StorageProvider {
   const closed = delegating(new MemoryProvider());
   const open = delegating(disk.memory);
-  let now = closed;
+  let current = closed;
   let close = new AbortController();
   return {
     ...open,
     name: 'durable memory',
     features: { ...disk.memory.features, durable: 'fsync', shared: true },
     open: async () => {
-      if (now === open) throw storageError('INVALID_STATE', 'This provider is already open.', {});
+      if (current === open) throw storageError('INVALID_STATE', 'This provider is already open.', {});
       await disk.opened;
-      if (disk.damaged)
-        throw storageError('STORAGE_CORRUPT', 'The memory is damaged.', { place: 'all of it' });
+      if (disk.damaged) throw storageError('STORAGE_CORRUPT', 'The memory is damaged.', { place: 'memory' });
       close = new AbortController();
-      now = open;
+      current = open;
     },
     close: async () => {
       close.abort();
-      now = closed;
+      current = closed;
     },
-    read: (addresses, options) => now.read(addresses, options),
-    scan: (ranges, options) => now.scan(ranges, options),
-    commit: (batches, options) => now.commit(batches, options),
-    sweep: (limit) => now.sweep(limit),
+    read: (addresses, options) => current.read(addresses, options),
+    scan: (ranges, options) => current.scan(ranges, options),
+    commit: (batches, options) => current.commit(batches, options),
+    sweep: (limit) => current.sweep(limit),
     hints: (spaces, signal) =>
-      (now.hints as NonNullable<StorageProvider['hints']>)(spaces, AbortSignal.any([signal, close.signal])),
+      (current.hints as NonNullable<StorageProvider['hints']>)(
+        spaces,
+        AbortSignal.any([signal, close.signal]),
+      ),
     within: (transaction) => {
       if (!(transaction instanceof MemoryTransaction))
-        throw invalidOption('within takes a transaction of this memory.');
+        throw invalidOption('within needs a transaction of this memory.');
       return transaction.provider();
     },
     administration: {
-      databases: () => now.administration.databases(),
-      spaces: (database) => now.administration.spaces(database),
-      export: (database) => now.administration.export(database),
-      import: (database, rows) => now.administration.import(database, rows),
-      drop: (database) => now.administration.drop(database),
+      databases: () => current.administration.databases(),
+      spaces: (database) => current.administration.spaces(database),
+      export: (database) => current.administration.export(database),
+      import: (database, rows) => current.administration.import(database, rows),
+      drop: (database) => current.administration.drop(database),
     },
   };
 }

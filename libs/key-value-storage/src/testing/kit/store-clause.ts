@@ -1,6 +1,6 @@
 /**
- * Clauses of what stands above the port: what a store promises on any provider. They too are data,
- * and each names what it must catch.
+ * Clauses of stores, which are above the port: what they promise on any provider. Each has a broken
+ * storage that it must catch.
  */
 import type { AtomicBatch, KeyValueStorage, KeyValueStore } from '../../core.js';
 import type { BrokenProvider } from './broken-providers.js';
@@ -15,7 +15,7 @@ export interface StoreClause {
   run(subject: StoreSubject): Promise<void>;
 }
 
-/** A storage that is broken on purpose: in itself, or through its provider. */
+/** A storage with a deliberate defect, in itself or in its provider. */
 export interface BrokenStorage {
   readonly fault: string;
   readonly storage?: (storage: KeyValueStorage) => KeyValueStorage;
@@ -30,7 +30,7 @@ export const throughProvider = (provider: BrokenProvider): BrokenStorage => ({
   provider,
 });
 
-/** Every store of the storage, some of its methods replaced. */
+/** Replaces some methods of every store. */
 export const breaksStores = (
   fault: string,
   change: (store: AnyStore, storage: KeyValueStorage) => Partial<AnyStore>,
@@ -48,7 +48,7 @@ export const breaksStores = (
   },
 });
 
-/** Every atomic batch of the storage, some of its methods replaced. */
+/** Replaces some methods of every atomic batch. */
 export const breaksAtomic = (
   fault: string,
   change: (batch: AtomicBatch, storage: KeyValueStorage) => Partial<AtomicBatch>,
@@ -63,16 +63,19 @@ export const breaksAtomic = (
     }),
 });
 
-/** The same object, but for some members. Methods that answer the object itself answer this one. */
+/**
+ * The same object with some members replaced. A method that returns the object returns the
+ * replacement instead.
+ */
 export function replacing<O extends object>(original: O, members: Partial<O>): O {
   const proxy: O = new Proxy(original, {
     get(target, name): unknown {
       const member: unknown =
         name in members ? Reflect.get(members, name) : Reflect.get(target, name, target);
       if (typeof member !== 'function') return member;
-      return (...given: readonly unknown[]): unknown => {
-        const answer: unknown = Reflect.apply(member, name in members ? members : target, given);
-        return answer === target ? proxy : answer;
+      return (...args: readonly unknown[]): unknown => {
+        const result: unknown = Reflect.apply(member, name in members ? members : target, args);
+        return result === target ? proxy : result;
       };
     },
   });

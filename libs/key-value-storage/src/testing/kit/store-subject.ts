@@ -1,4 +1,4 @@
-/** What a clause of the stores works on: a storage of one tenant, opened on a fresh provider. */
+/** The subject of a clause of stores: a storage of one tenant, opened on a new provider. */
 import assert from 'node:assert/strict';
 import {
   defineState,
@@ -57,7 +57,7 @@ export class StoreSubject {
     return this.#subject.clock;
   }
 
-  /** What is below the storage, opened by it. */
+  /** The provider that the storage has opened. */
   get provider(): StorageProvider {
     return this.#subject.provider;
   }
@@ -68,8 +68,8 @@ export class StoreSubject {
   }
 
   /**
-   * A transaction of the engine, the storage inside it, and how it ends. One that a clause leaves
-   * open is rolled back.
+   * A transaction of the engine, with the storage inside it. `close` rolls it back if it is still
+   * open.
    */
   async transaction(): Promise<OpenTransaction & { readonly storage: KeyValueStorage }> {
     const { transaction, commit, rollback } = await this.#subject.transaction();
@@ -87,18 +87,17 @@ export class StoreSubject {
   }
 
   /**
-   * Closes the storage, and opens the data anew: with a new provider where `create` can make one.
+   * Closes the storage, and opens the same data again, with a new provider if it has a location.
    */
   async reopen(): Promise<void> {
-    await this.storage[Symbol.asyncDispose]();
+    await this.storage.close();
     await this.#subject.reopen(undefined, async (provider) => {
       this.#storage = this.#wrap(await openStorage(provider, { tenant: this.tenant }));
     });
   }
 
   /**
-   * The one row of a store as it lies in the provider, changed and put back: as a careless hand
-   * would.
+   * Changes the only row of a store as it is stored in the provider.
    */
   async corruptRow(
     change: (row: { key: string; text: string }) => { key?: string; value?: unknown; text?: string },
@@ -109,24 +108,24 @@ export class StoreSubject {
       assert.equal(raw.row.value.kind, 'json');
       const before = { key: raw.key, text: raw.row.value.kind === 'json' ? raw.row.value.text : '' };
       const { key = raw.key, value, text = before.text } = change(before);
-      // at the port: an import refuses what cannot be read back
+      // through the port, because an import refuses rows that cannot be read back
       const { container, entity } = raw;
       const stored = (value as StoredValue | undefined) ?? { kind: 'json', text };
-      const spoilt = {
+      const corrupted = {
         kind: 'put',
         address: { container, entity, key },
         value: stored,
         ttl: 'never',
       } as const;
       const [result] = await this.provider.commit([
-        { database, version: raw.row.version, checks: [], changes: [spoilt] },
+        { database, version: raw.row.version, checks: [], changes: [corrupted] },
       ]);
       assert.equal(result?.outcome, 'committed');
     }
   }
 }
 
-/** All that a list answers. */
+/** All items of a list. */
 export async function collect<T>(items: AsyncIterable<T>): Promise<readonly T[]> {
   const found: T[] = [];
   for await (const item of items) found.push(item);
