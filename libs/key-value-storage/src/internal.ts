@@ -10,6 +10,7 @@ export { inspect } from './core/base/inspect.js';
 export { isDate, isError, isPromise, messageOf } from './core/base/kinds.js';
 export { assertOptions, assertTtl, outOfRange } from './core/base/options.js';
 export { PendingWork } from './core/base/pending-work.js';
+export { assertUpcast, upcastFrom, type Upcast } from './core/encoding/upcast.js';
 export { printable } from './core/base/printable.js';
 export { safely } from './core/base/safely.js';
 export { SerialQueue } from './core/base/serial-queue.js';

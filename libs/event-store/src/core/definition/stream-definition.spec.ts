@@ -93,11 +93,13 @@ describe('event, with upcasts', () => {
 
   it('is complete, or refused as it is declared: each missing step by its number', () => {
     expect(refusal(() => event(schema, { schemaVersion: 4, upcast: { 2: step } }))).toMatch(
-      /for version 1, 3\./,
+      /for version 1, 3; got 2\./,
     );
-    expect(refusal(() => event(schema, { schemaVersion: 2, upcast: {} }))).toMatch(/for version 1\./);
+    expect(refusal(() => event(schema, { schemaVersion: 2, upcast: {} }))).toMatch(
+      /for version 1; got none\./,
+    );
     expect(refusal(() => event(schema, { schemaVersion: 2, upcast: { 1: 'n' as never } }))).toMatch(
-      /for version 1\./,
+      /for version 1; got 1\./,
     );
     expect(refusal(() => event(schema, { schemaVersion: 3, upcast: { 1: step, 2: step } }))).toBe('none');
   });

@@ -6,10 +6,12 @@ import type { StateOf } from '@kvent/key-value-storage/core';
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import {
   assertOptions,
+  assertUpcast,
   assertWithin,
   inspect,
   encodeText,
   outOfRange,
+  type Upcast,
 } from '@kvent/key-value-storage/internal';
 
 export type { StateOf };
@@ -62,8 +64,6 @@ export type EventOf<D> = D extends StreamDefinition<any, infer E, any> ? E : Eve
 /** The same as they are appended: the schemas add defaults, and convert. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
 export type EventInputOf<D> = D extends StreamDefinition<any, any, infer I> ? I : EventInputsOf<D>;
-
-type Upcast = Readonly<Record<number, (older: unknown) => unknown>>;
 
 /** An event type with its defaults. */
 export interface ResolvedEvent extends EventSpec<unknown> {
@@ -124,7 +124,7 @@ export function event(
   if (schema !== undefined && !isSchema(schema))
     throw invalidOption(`event: schema must be a Standard Schema; got ${inspect(schema)}.`);
   assertVersion('event', 'schemaVersion', schemaVersion);
-  assertUpcastSteps(schemaVersion, upcast);
+  assertUpcast('event', schemaVersion, upcast);
   const resolved: ResolvedEvent = { schema, schemaVersion, upcast };
   return Object.freeze(resolved);
 }
@@ -248,17 +248,3 @@ export function assertRequestedVersion(owner: string, name: string, value: unkno
 const isVersion = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 1;
 const versionMessage = (owner: string, name: string, value: unknown): string =>
   `${owner}: ${name} must be a whole number from 1; got ${inspect(value)}.`;
-
-function assertUpcastSteps(schemaVersion: number, upcast: Upcast): void {
-  const needed = Array.from({ length: schemaVersion - 1 }, (_, index) => String(index + 1));
-  const missing = needed.filter((step) => typeof upcast[Number(step)] !== 'function');
-  if (missing.length > 0)
-    throw invalidOption(
-      `event: schemaVersion ${schemaVersion} needs a function upcast for version ${missing.join(', ')}.`,
-    );
-  const extra = Object.keys(upcast).filter((step) => !needed.includes(step));
-  if (extra.length > 0)
-    throw invalidOption(
-      `event: upcast from version ${extra.join(', ')} goes beyond schemaVersion ${schemaVersion}.`,
-    );
-}

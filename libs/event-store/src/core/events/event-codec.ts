@@ -17,6 +17,7 @@ import {
   mayHoldTags,
   parseStored,
   reviveFrozen,
+  upcastFrom,
   utf8Length,
   type CommittedBatch,
   type EncodedValue,
@@ -297,9 +298,7 @@ function upcastData(
     return result.value;
   };
   try {
-    let data = older;
-    for (let step = from; step < schemaVersion; step += 1)
-      data = (upcast[step] as (older: unknown) => unknown)(data);
+    const data = upcastFrom(from, schemaVersion, upcast, older);
     const result = schema?.['~standard'].validate(data);
     if (result === undefined) return data;
     if (!isPromise(result)) return validated(result);

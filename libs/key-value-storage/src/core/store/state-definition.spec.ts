@@ -49,12 +49,12 @@ describe('a state definition', () => {
     [
       'a version without the step to it',
       () => defineState('a', { schemaVersion: 3, upcast: { 1: (old) => old as unknown } }),
-      /needs a function upcast for version 2; got: 1/,
+      /needs a function upcast for version 2; got 1/,
     ],
     [
-      'a step that leads beyond the version',
+      'a step that goes beyond the version',
       () => defineState('a', { upcast: { 1: (old) => old as unknown } }),
-      /leads beyond schemaVersion 1/,
+      /goes beyond schemaVersion 1/,
     ],
     [
       'a version that is no whole number',

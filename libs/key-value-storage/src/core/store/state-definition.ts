@@ -3,6 +3,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
 import { assertOptions, assertTtl, invalidOption } from '../base/options.js';
+import { assertUpcast, type Upcast } from '../encoding/upcast.js';
 import { stateContainer, stateSpace } from './state-space.js';
 
 type AnyMethod = (...given: never[]) => unknown;
@@ -87,7 +88,7 @@ export interface ResolvedState<T = unknown> extends StateDefinition<T> {
   readonly container: string;
   readonly schema: StandardSchemaV1 | undefined;
   readonly schemaVersion: number;
-  readonly upcast: Readonly<Record<number, (older: unknown) => unknown>>;
+  readonly upcast: Upcast;
   readonly ttlMs: number | undefined;
   readonly sliding: boolean;
   readonly scope: 'tenant' | 'shared' | undefined;
@@ -168,7 +169,7 @@ function resolveState(
       `${where}: schemaVersion must be a whole number from 1; got ${inspect(schemaVersion)}.`,
     );
   }
-  assertSteps(where, schemaVersion, upcast);
+  assertUpcast(where, schemaVersion, upcast);
   if (ttlMs !== undefined) assertTtl(where, ttlMs);
   assertOneOf(where, 'expiry', expiry, ['absolute', 'sliding']);
   assertOneOf(where, 'scope', scope, ['tenant', 'shared', undefined]);
@@ -190,22 +191,6 @@ function resolveState(
   assertWithin('entityBytesMax', resolved.entity, 'state name');
   assertWithin('containerBytesMax', resolved.container, 'container');
   return Object.freeze(resolved);
-}
-
-function assertSteps(where: string, schemaVersion: number, upcast: Readonly<Record<number, unknown>>): void {
-  const given = Object.keys(upcast);
-  const needed = Array.from({ length: schemaVersion - 1 }, (_, index) => String(index + 1));
-  const missing = needed.filter((step) => typeof upcast[Number(step)] !== 'function');
-  if (missing.length > 0) {
-    throw invalidOption(
-      `${where}: schemaVersion ${schemaVersion} needs a function upcast for version ${missing.join(', ')}; got: ${given.join(', ') || 'none'}.`,
-    );
-  }
-  const extra = given.filter((step) => !needed.includes(step));
-  if (extra.length > 0)
-    throw invalidOption(
-      `${where}: upcast from version ${extra.join(', ')} leads beyond schemaVersion ${schemaVersion}.`,
-    );
 }
 
 function assertOneOf(

@@ -11,6 +11,7 @@ import {
   reviveFrozen,
 } from '../encoding/codec.js';
 import { EncodedJson } from '../encoding/encoded-json.js';
+import { upcastFrom } from '../encoding/upcast.js';
 import { storageError } from '../base/errors.js';
 import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
@@ -102,9 +103,7 @@ export class ValueCodec<T> {
       );
     }
     try {
-      let value = older;
-      for (let version = from; version < schemaVersion; version += 1)
-        value = (upcast[version] as (older: unknown) => unknown)(value);
+      const value = upcastFrom(from, schemaVersion, upcast, older);
       const checked =
         schema === undefined
           ? value
