@@ -22,6 +22,8 @@ export class RowTable {
   /** Addresses of the rows that expire, by their time. */
   readonly #expiring = new SortedMap<RowAddress>();
   #size = 0;
+  /** The rows that were looked up last: those of one batch are mostly of one entity. */
+  #last: { readonly container: string; readonly entity: string; readonly rows: SortedMap<Row> } | undefined;
 
   /** Rows held, expired ones included. */
   get size(): number {
@@ -29,7 +31,7 @@ export class RowTable {
   }
 
   get(address: RowAddress): Row | undefined {
-    return this.#containers.get(address.container)?.get(address.entity)?.get(address.key);
+    return this.#entity(address, false)?.get(address.key);
   }
 
   apply(effects: readonly RowEffect[]): void {
@@ -136,16 +138,22 @@ export class RowTable {
     return found;
   }
 
-  #entity(address: RowAddress, create: boolean): SortedMap<Row> | undefined {
-    let entities = this.#containers.get(address.container);
-    let rows = entities?.get(address.entity);
-    if (rows !== undefined || !create) return rows;
-    if (entities === undefined) this.#containers.set(address.container, (entities = new SortedMap()));
-    entities.set(address.entity, (rows = new SortedMap()));
+  #entity({ container, entity }: RowAddress, create: boolean): SortedMap<Row> | undefined {
+    const last = this.#last;
+    if (last?.entity === entity && last.container === container) return last.rows;
+    let entities = this.#containers.get(container);
+    let rows = entities?.get(entity);
+    if (rows === undefined) {
+      if (!create) return undefined;
+      if (entities === undefined) this.#containers.set(container, (entities = new SortedMap()));
+      entities.set(entity, (rows = new SortedMap()));
+    }
+    this.#last = { container, entity, rows };
     return rows;
   }
 
   #forget(address: RowAddress): void {
+    this.#last = undefined;
     const entities = this.#containers.get(address.container);
     entities?.delete(address.entity);
     if (entities?.size === 0) this.#containers.delete(address.container);

@@ -78,6 +78,12 @@ export class SortedMap<V> {
   }
 
   #insert(key: string): void {
+    // fast path for keys that come in order, as those of events do: no search, no move
+    const tail = this.#chunks.at(-1);
+    if (tail !== undefined && tail.length < chunkMax && (tail.at(-1) as string) < key) {
+      tail.push(key);
+      return;
+    }
     const index = Math.min(this.#chunkOf(key), this.#chunks.length - 1);
     const chunk = this.#chunks[index];
     if (chunk === undefined) {
