@@ -37,7 +37,6 @@ export class AppendParticipant extends Participant {
   readonly access: StorageAccess;
   readonly database: string;
   override readonly restsOnReading: boolean;
-  readonly reads: readonly Address[];
   readonly #options: AppendParticipantOptions;
   #events: readonly EncodedEvent[] = [];
   #before = 0;
@@ -51,7 +50,6 @@ export class AppendParticipant extends Participant {
     this.access = rows.access;
     this.database = rows.database;
     this.restsOnReading = expectation.by === 'loaded';
-    this.reads = [rows.head, rows.lease];
     this.#options = options;
     // handled by `prepare`
     if (isPromise(events)) events.then(undefined, () => undefined);
@@ -61,13 +59,25 @@ export class AppendParticipant extends Participant {
     return this.#options.rows.name;
   }
 
+  get reads(): readonly Address[] {
+    const { rows } = this.#options;
+    return [rows.head, rows.lease];
+  }
+
   get subject(): string {
     return rowNameOf(this.#options.rows.head);
   }
 
-  async prepare(): Promise<void> {
-    const { events, expectation, read } = this.#options;
-    this.#events = isPromise(events) ? await events : events;
+  prepare(): Promise<void> | undefined {
+    const { events } = this.#options;
+    if (isPromise(events)) return events.then((encoded) => this.#start(encoded));
+    this.#start(events);
+    return undefined;
+  }
+
+  #start(events: readonly EncodedEvent[]): void {
+    const { expectation, read } = this.#options;
+    this.#events = events;
     const { expected } = expectation;
     if (read !== undefined) this.#contribute(read.head, read.lease);
     else if (typeof expected === 'number') this.#append(expected, false);

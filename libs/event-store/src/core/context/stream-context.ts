@@ -20,11 +20,12 @@ import {
 } from '@kvent/key-value-storage/internal';
 import type { EventMetadata } from '../definition/event-stream.js';
 import type { AnyEvent, ResolvedStream } from '../definition/stream-definition.js';
-import type {
-  CommittedEvents,
-  StreamCall,
-  StreamLogEntry,
-  StreamObserver,
+import {
+  silentObserver,
+  type CommittedEvents,
+  type StreamCall,
+  type StreamLogEntry,
+  type StreamObserver,
 } from '../definition/stream-observer.js';
 import {
   encodeEvents,
@@ -109,6 +110,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
   }
 
   emit({ id, database }: StreamRows, fields: StreamLogFields): void {
+    if (this.observer === silentObserver) return;
     this.observer.observe({ ...fields, type: this.definition.type, id, database });
   }
 
@@ -185,8 +187,18 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
     return replayIn(record, rows[0]);
   }
 
-  /** Runs a call, and reports its end to the observer. */
-  async observeCall<R>(
+  /** Runs a call, and reports its end to the observer. Without one, the call is all there is. */
+  observeCall<R>(
+    operation: StreamCall['operation'],
+    rows: StreamRows,
+    work: (counters: CallCounters) => Promise<R>,
+  ): Promise<R> {
+    return this.observer === silentObserver
+      ? work({ attempts: 0 })
+      : this.#observeCall(operation, rows, work);
+  }
+
+  async #observeCall<R>(
     operation: StreamCall['operation'],
     rows: StreamRows,
     work: (counters: CallCounters) => Promise<R>,

@@ -92,11 +92,17 @@ export type CommittedEvents = (
   definition: AnyStream,
 ) => void | Promise<void>;
 
+/** Observes nothing: what an observer would get is not made. */
+export const silentObserver: StreamObserver = Object.freeze({ observe: () => undefined });
+
 /** An observer that never throws. */
-export const safeObserver = (observer: StreamObserver | undefined): StreamObserver => ({
-  observe: (entry) => void safely(() => observer?.observe(entry)),
-  begin(call) {
-    const end = safely(() => observer?.begin?.(call));
-    return (result) => void safely(() => end?.(result));
-  },
-});
+export const safeObserver = (observer: StreamObserver | undefined): StreamObserver =>
+  observer === undefined
+    ? silentObserver
+    : {
+        observe: (entry) => void safely(() => observer.observe(entry)),
+        begin(call) {
+          const end = safely(() => observer.begin?.(call));
+          return (result) => void safely(() => end?.(result));
+        },
+      };

@@ -12,7 +12,7 @@ import {
   type StorageAccess,
 } from '@kvent/key-value-storage/internal';
 import type { EventMetadata, Recorded } from '../definition/event-stream.js';
-import type { AnyEvent, ResolvedStream } from '../definition/stream-definition.js';
+import type { AnyEvent, ResolvedStream, RowKind } from '../definition/stream-definition.js';
 
 export class StreamRows {
   readonly access: StorageAccess;
@@ -20,8 +20,8 @@ export class StreamRows {
   readonly database: string;
   readonly id: string;
   readonly head: Address;
-  readonly lease: Address;
   readonly #entity: string;
+  #lease: Address | undefined;
   #tenant: { readonly name: string | undefined } | undefined;
   #plainMetadata: Recorded<AnyEvent>['metadata'] | undefined;
 
@@ -39,9 +39,11 @@ export class StreamRows {
     this.#entity = encodeText(id);
     assertWithin('entityBytesMax', this.#entity, 'stream id');
     this.head = { database, container: headContainerOf(definition), entity: '', key: this.#entity };
-    this.lease = this.#at('lease', 'lease');
   }
 
+  get lease(): Address {
+    return (this.#lease ??= this.#at('lease', 'lease'));
+  }
   get fence(): Address {
     return this.#at('fence', 'token');
   }
@@ -56,7 +58,7 @@ export class StreamRows {
   }
   /** All events, or all snapshots, for scans. */
   rangeOf(kind: 'event' | 'snapshot'): Omit<Address, 'key'> {
-    return { database: this.database, container: `${kind}:${this.definition.name}`, entity: this.#entity };
+    return { database: this.database, container: this.definition.containers[kind], entity: this.#entity };
   }
 
   /** The metadata of a recorded event. Events without their own share one object. */
@@ -88,10 +90,10 @@ export class StreamRows {
     return lockNameOf(this.database, this.head);
   }
 
-  #at(kind: string, key: string): Address {
+  #at(kind: RowKind, key: string): Address {
     return {
       database: this.database,
-      container: `${kind}:${this.definition.name}`,
+      container: this.definition.containers[kind],
       entity: this.#entity,
       key,
     };
@@ -105,7 +107,7 @@ export const ownerOf = ({ database, definition, id }: StreamRows): readonly stri
   id,
 ];
 
-export const headContainerOf = ({ name }: ResolvedStream): string => `head:${name}`;
+export const headContainerOf = ({ containers }: ResolvedStream): string => containers.head;
 
 export const versionKey = (version: number): string => encodeKey([version]);
 /** The schemaVersion stands first, so that two releases do not overwrite each other's snapshots. */

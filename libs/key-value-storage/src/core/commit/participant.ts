@@ -57,7 +57,7 @@ export abstract class Participant implements CommitParticipant {
   abstract readonly reads: readonly Address[];
 
   /** Waits for what must be known before anything is sent: values that are being validated. */
-  abstract prepare(): Promise<void>;
+  abstract prepare(): Promise<void> | undefined;
   /** What it adds to the batch; `undefined` before `evaluate`, where that decides it. */
   abstract contribution(): Contribution | undefined;
   abstract evaluate(observed: ObservedRows): Verdict;
@@ -105,7 +105,10 @@ const attemptsInTransaction = 3;
  * before; throws every other result.
  */
 export async function commitParticipants(batch: ParticipantBatch): Promise<CommittedBatch | ReplayedBatch> {
-  for (const participant of batch.participants) await participant.prepare();
+  for (const participant of batch.participants) {
+    const prepared = participant.prepare();
+    if (prepared !== undefined) await prepared;
+  }
   throwIfAborted('A commit', batch.signal);
   const commit = new ParticipantCommit(batch);
   const first = await commit.attempt();
