@@ -36,8 +36,12 @@ const contents = (disk: SimulatedDisk): Map<string, string> =>
  * Commits a few batches and ends the process. When idle, it had time to record that all of them are
  * on disk.
  */
-async function image(end: 'closed' | 'killed' | 'killed when idle', seed = runSeed): Promise<Image> {
-  const machine = new Machine(new SimulatedDisk(seed));
+async function image(
+  end: 'closed' | 'killed' | 'killed when idle',
+  writeAheadBytes = 300,
+  seed = runSeed,
+): Promise<Image> {
+  const machine = new Machine(new SimulatedDisk(seed, undefined, writeAheadBytes));
   const scenario = new Scenario(machine, seed);
   await scenario.open();
   await scenario.commit('shared');
@@ -120,47 +124,80 @@ async function count(work: readonly (() => Promise<Verdict>)[]): Promise<Record<
 
 describe(`the JSON file when its files are damaged (KVENT_SEED=${runSeed})`, () => {
   let killed: Image;
+  /** Its journals are not written ahead: they end with their last line. */
+  let killedAtEnd: Image;
   let idle: Image;
   let closed: Image;
 
   beforeAll(async () => {
     killed = await image('killed');
+    killedAtEnd = await image('killed', 0);
     idle = await image('killed when idle');
     closed = await image('closed');
   });
 
   it('opens undamaged files completely', async () => {
-    for (const each of [killed, idle, closed])
+    for (const each of [killed, killedAtEnd, idle, closed])
       expect(await opened(each, () => undefined, 0)).toBe('complete');
   });
 
   it('cuts off a torn last line of any length, with a warning, and continues', async () => {
+    for (const [each, oneIn] of [
+      [killedAtEnd, 1],
+      [killed, 8],
+    ] as const) {
+      const path = lastJournal(each.disk, 'shared');
+      const bytes = each.disk.contentOf(path);
+      const { from, to } = lastLineOf(bytes);
+      // Cut exactly at its begin, the line leaves no trace: the same as if the process had been
+      // killed before it.
+      for (const offset of sweep(oneIn, runSeed, { end: bytes.length - from - 1 })) {
+        const length = from + 1 + offset;
+        const verdict = await withSeed(`${path} torn at ${length} of ${to}`, runSeed, () =>
+          opened(each, cutTo(path, length), 1),
+        );
+        // The provider may accept a last line without its line feed.
+        if (length < to - 1) expect([length, verdict]).toEqual([length, 'cut off']);
+        if (length >= to) expect([length, verdict]).toEqual([length, 'complete']);
+      }
+    }
+  }, 300_000);
+
+  it('cuts off a last line of which a part is still blank: it was torn where the journal was written ahead', async () => {
     const path = lastJournal(killed.disk, 'shared');
-    const text = killed.disk.textOf(path);
-    const lastLine = text.lastIndexOf('\n', text.length - 2) + 1;
-    const from = Buffer.byteLength(text.slice(0, lastLine));
-    const to = killed.disk.contentOf(path).length;
-    // Cut exactly at its begin, the line leaves no trace: the same as if the process had been
-    // killed before it.
-    for (let length = from + 1; length < to; length += 1) {
-      const verdict = await withSeed(`${path} torn at ${length} of ${to}`, runSeed, () =>
-        opened(killed, cutTo(path, length), 1),
-      );
-      // The provider may accept a last line without its line feed.
-      if (length < to - 1) expect([length, verdict]).toEqual([length, 'cut off']);
+    const bytes = killed.disk.contentOf(path);
+    const { from, to } = lastLineOf(bytes);
+    expect(bytes.length).toBeGreaterThan(to);
+    expect(bytes.slice(to).every((byte) => byte === 0x20)).toBe(true);
+    for (const offset of sweep(4, runSeed, { end: to - from - 1 })) {
+      const at = from + 1 + offset;
+      for (const [what, blank] of [
+        ['from', bytes.slice().fill(0x20, at)],
+        ['up to', bytes.slice().fill(0x20, from, at)],
+      ] as const) {
+        const verdict = await withSeed(`${path}, blank ${what} ${at} of ${to}`, runSeed, () =>
+          opened(killed, (disk) => disk.replace(path, blank), 1),
+        );
+        if (what === 'up to' || at < to - 1) expect([what, at, verdict]).toEqual([what, at, 'cut off']);
+      }
     }
   }, 300_000);
 
   it('cuts off a last line of which a part was never written (zeros)', async () => {
-    const path = lastJournal(killed.disk, 'shared');
-    const bytes = killed.disk.contentOf(path);
-    const from = bytes.lastIndexOf(10, bytes.length - 2) + 1;
-    for (const offset of sweep(2, runSeed, { end: bytes.length - from })) {
-      const at = from + offset;
-      const zeroed = (disk: SimulatedDisk): void => disk.replace(path, bytes.slice().fill(0, at));
-      await withSeed(`${path} zeros from ${at}`, runSeed, () => opened(killed, zeroed, 1));
-      const hole = (disk: SimulatedDisk): void => disk.replace(path, bytes.slice().fill(0, from, at));
-      await withSeed(`${path} zeros from ${from} to ${at}`, runSeed, () => opened(killed, hole, 1));
+    for (const [each, oneIn] of [
+      [killedAtEnd, 2],
+      [killed, 16],
+    ] as const) {
+      const path = lastJournal(each.disk, 'shared');
+      const bytes = each.disk.contentOf(path);
+      const { from } = lastLineOf(bytes);
+      for (const offset of sweep(oneIn, runSeed, { end: bytes.length - from })) {
+        const at = from + offset;
+        const zeroed = (disk: SimulatedDisk): void => disk.replace(path, bytes.slice().fill(0, at));
+        await withSeed(`${path} zeros from ${at}`, runSeed, () => opened(each, zeroed, 1));
+        const hole = (disk: SimulatedDisk): void => disk.replace(path, bytes.slice().fill(0, from, at));
+        await withSeed(`${path} zeros from ${from} to ${at}`, runSeed, () => opened(each, hole, 1));
+      }
     }
   }, 300_000);
 
@@ -298,4 +335,10 @@ function lastJournal(disk: SimulatedDisk, database: string): string {
     .at(-1);
   if (path === undefined) throw new Error(`There is no journal of ${database}: ${disk.files().join(' ')}`);
   return path;
+}
+
+/** Where the last line that has a line feed begins, and where it ends. */
+function lastLineOf(bytes: Uint8Array): { readonly from: number; readonly to: number } {
+  const to = bytes.lastIndexOf(10) + 1;
+  return { from: bytes.lastIndexOf(10, to - 2) + 1, to };
 }

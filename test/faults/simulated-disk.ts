@@ -23,11 +23,13 @@
  * something, or sync) happen; later calls fail and change nothing.
  */
 import { posix } from 'node:path';
-import type {
-  FileSystem,
-  OpenFile,
-  OpenMode,
-  PathStatus,
+import {
+  creates,
+  type FileSystem,
+  type OpenFile,
+  type OpenMode,
+  type PathStatus,
+  type WriteAhead,
 } from '../../libs/key-value-storage/src/providers/json-file/disk/file-system.js';
 import { DirectoryNode, drawOdds, FileNode, type Node, type Ticket } from './page-cache.js';
 import { seededRandom, type Random } from './seeded-random.js';
@@ -62,6 +64,8 @@ export interface Fault {
   readonly lasting?: boolean;
 }
 
+const writesAhead = [0, 10_000, 300, 1_500] as const;
+
 export class SimulatedDisk {
   readonly #root: DirectoryNode;
   readonly #random: Random;
@@ -73,9 +77,17 @@ export class SimulatedDisk {
   #shortTransfers = false;
   readonly #skipped = new Set<Call>();
 
-  constructor(seed = 1, root: DirectoryNode = new DirectoryNode()) {
+  /** How far files are written ahead: not at all, or by less than a sector up to several pages. */
+  readonly writeAhead: WriteAhead;
+
+  constructor(
+    seed = 1,
+    root: DirectoryNode = new DirectoryNode(),
+    writeAheadBytes = writesAhead[seed % writesAhead.length] as number,
+  ) {
     this.#random = seededRandom(seed);
     this.#root = root;
+    this.writeAhead = { fromBytes: writeAheadBytes === 0 ? Infinity : 0, bytesMax: writeAheadBytes };
   }
 
   /** The number of steps so far. */
@@ -134,7 +146,7 @@ export class SimulatedDisk {
       node instanceof FileNode
         ? new FileNode(node.bytes())
         : new DirectoryNode(new Map([...node.entries].map(([name, child]) => [name, copy(child)])));
-    return new SimulatedDisk(1, copy(this.#root) as DirectoryNode);
+    return new SimulatedDisk(1, copy(this.#root) as DirectoryNode, this.writeAhead.bytesMax);
   }
 
   /** A process that uses the disk, until it is killed. */
@@ -217,6 +229,18 @@ export class SimulatedDisk {
     return begun instanceof Ending ? begun.answer : (begun as T);
   }
 
+  /** Synchronous calls, one after the other; returns what `read` finds. */
+  performNow<T>(calls: readonly Call[], path: string, state: ProcessState, read: () => T): T {
+    this.#assertRunning(state);
+    for (const call of calls) {
+      this.#counts.set(call, this.count(call) + 1);
+      this.#trace.push(`${call} ${path}`);
+      const fault = this.#strike(call);
+      if (fault !== undefined) throw failure(fault.code, `${call} ${path}`);
+    }
+    return read();
+  }
+
   nodeAt(path: string): Node | undefined {
     let node: Node | undefined = this.#root;
     for (const name of path.split('/').filter((part) => part !== '')) {
@@ -278,12 +302,17 @@ class ProcessView implements FileSystem {
     readonly state: ProcessState,
   ) {}
 
+  get writeAhead(): WriteAhead {
+    return this.disk.writeAhead;
+  }
+
   async open(path: string, mode: OpenMode): Promise<OpenFile> {
-    return await this.#perform(mode === 'create' ? 'create' : 'open', path, (ticket) => {
+    const isNew = creates(mode);
+    return await this.#perform(isNew ? 'create' : 'open', path, (ticket) => {
       const { parent, name } = this.disk.parentOf(path);
       const found = parent.entries.get(name);
-      if (found instanceof DirectoryNode) throw failure(mode === 'create' ? 'EEXIST' : 'EISDIR', path);
-      if (mode !== 'create') {
+      if (found instanceof DirectoryNode) throw failure(isNew ? 'EEXIST' : 'EISDIR', path);
+      if (!isNew) {
         if (found === undefined) throw failure('ENOENT', path);
         return new OpenView(this, path, found, mode);
       }
@@ -292,6 +321,12 @@ class ProcessView implements FileSystem {
       parent.add(name, node, ticket);
       return new OpenView(this, path, node, mode);
     });
+  }
+
+  readNow(path: string, bytesMax: number): Uint8Array {
+    return this.disk.performNow(['open', 'read'], path, this.state, () =>
+      this.disk.contentOf(path).slice(0, bytesMax),
+    );
   }
 
   /** There are no links, and one user. */
@@ -392,14 +427,17 @@ class OpenView implements OpenFile {
     );
   }
 
+  /** A synced write is a write and a sync: each of them may fail, and the power may go between. */
   async write(bytes: Uint8Array, position: number): Promise<number> {
     const copy = bytes.slice();
-    return await this.#perform('write', (ticket, portion) => {
+    const written = await this.#perform('write', (ticket, portion) => {
       if (this.#mode === 'read') throw failure('EBADF', this.#path);
       const length = portion(copy.length);
       this.#node.write(copy.subarray(0, length), position, ticket);
       return length;
     });
+    if (this.#mode === 'write-synced' || this.#mode === 'create-synced') await this.sync();
+    return written;
   }
 
   async truncate(length: number): Promise<void> {

@@ -14,7 +14,7 @@ import type { RawRow } from '../../core/port/storage-provider.js';
 import { reasonOf, unavailable } from './disk/disk-errors.js';
 import { directoryOf } from './disk/file-name.js';
 import type { FileSystem } from './disk/file-system.js';
-import { readHeaderLine, readJournalLine, seedOf } from './format/journal-line.js';
+import { isBlank, readHeaderLine, readJournalLine, seedOf } from './format/journal-line.js';
 import { JsonFileProvider } from './json-file-provider.js';
 import { generationsOf, journalName, snapshotName } from './format/layout.js';
 import { readLines } from './disk/line-reader.js';
@@ -157,7 +157,8 @@ class Salvage {
     let seed: number | undefined;
     await this.#reading(path, () =>
       withFile(this.#fileSystem, path, (file) =>
-        readLines(file, (bytes, number) => {
+        readLines(file, (bytes, number, ended) => {
+          if (!ended && isBlank(bytes)) return;
           if (number > 1) return this.#line(bytes, seed, `${path}:${number}`);
           if (readHeaderLine(bytes) !== undefined) seed = seedOf(bytes);
           else

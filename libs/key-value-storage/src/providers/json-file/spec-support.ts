@@ -8,7 +8,7 @@ import { basename, join } from 'node:path';
 import { afterEach, beforeEach } from '@jest/globals';
 import type { Batch, Change, Check, CommitResult, Row } from '../../core/port/storage-provider.js';
 import { versionSource } from '../../core/port/version.js';
-import type { FileSystem, OpenFile, OpenMode } from './disk/file-system.js';
+import { creates, type FileSystem, type OpenFile, type OpenMode } from './disk/file-system.js';
 import { JsonFileProvider, type JsonFileProviderOptions } from './json-file-provider.js';
 import { nodeFileSystem } from './disk/node-file-system.js';
 import { systemProcesses } from './lock/process-identity.js';
@@ -22,6 +22,8 @@ export const database = 'tenant:acme';
  */
 export class Disk implements FileSystem {
   calls: string[] = [];
+  writeAhead = nodeFileSystem.writeAhead;
+  readonly readNow = nodeFileSystem.readNow;
   /** Throws for the call that should fail. */
   fail: (call: string) => void = () => undefined;
   #gate: Promise<void> | undefined;
@@ -66,13 +68,18 @@ export class Disk implements FileSystem {
 
   async #file(path: string, mode: OpenMode, permissions?: number): Promise<OpenFile> {
     const name = plain(path);
-    const file = await (mode !== 'create'
-      ? nodeFileSystem.open(path, mode)
-      : this.#do(`create ${name}`, () => nodeFileSystem.open(path, mode, permissions)));
+    const file = await (creates(mode)
+      ? this.#do(`create ${name}`, () => nodeFileSystem.open(path, mode, permissions))
+      : nodeFileSystem.open(path, mode));
+    const isSynced = mode === 'write-synced' || mode === 'create-synced';
     return {
       read: (into, position) => file.read(into, position),
-      write: (bytes, position) => this.#do(`write ${name}`, () => file.write(bytes, position)),
-      truncate: (length) => file.truncate(length),
+      write: async (bytes, position) => {
+        const count = await this.#do(`write ${name}`, () => file.write(bytes, position));
+        if (isSynced) await this.#do(`sync ${name}`, () => Promise.resolve());
+        return count;
+      },
+      truncate: (length) => this.#do(`truncate ${name}`, () => file.truncate(length)),
       sync: () => this.#do(`sync ${name}`, () => file.sync()),
       size: () => file.size(),
       close: () => file.close(),

@@ -172,8 +172,9 @@ export class DatabaseFile implements JournalHolder {
   /** A suspended journal has its end mark already. */
   async #writeEnd(journal: JournalFile): Promise<void> {
     if (!journal.isOpen || this.#failure !== undefined || this.#directoryUncertain) return;
-    await journal.append([lineBody({ kind: 'end', onDisk: this.#onDisk, ahead: this.context.time.ahead() })]);
-    await journal.sync();
+    await journal.appendLast(
+      lineBody({ kind: 'end', onDisk: this.#onDisk, ahead: this.context.time.ahead() }),
+    );
     this.#noted = this.#onDisk;
   }
 
@@ -253,7 +254,6 @@ export class DatabaseFile implements JournalHolder {
     }
     try {
       await journal.append(group.lines);
-      await journal.sync();
       await this.context.verifyOwner();
     } catch (error) {
       this.closeForWriting(unavailable(this.#closedForWriting(), error));
@@ -281,7 +281,6 @@ export class DatabaseFile implements JournalHolder {
 
   async #writeNote(journal: JournalFile): Promise<void> {
     await journal.append([lineBody({ kind: 'note', onDisk: this.#onDisk })]);
-    await journal.sync();
     this.#noted = this.#onDisk;
   }
 
@@ -448,10 +447,9 @@ export class DatabaseFile implements JournalHolder {
     const before = this.#journal;
     try {
       if (before !== undefined) {
-        await before.append([
+        await before.appendLast(
           lineBody({ kind: 'next', generation: journal.generation, onDisk: this.#onDisk }),
-        ]);
-        await before.sync();
+        );
         this.#noted = this.#onDisk;
       }
     } catch (error) {

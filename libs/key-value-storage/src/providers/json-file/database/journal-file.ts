@@ -1,15 +1,19 @@
 /**
  * A journal that this process writes. It is always a new file: a process never appends to a journal
  * that it did not create. The descriptor may be closed (suspended) while nothing is written.
+ *
+ * A long journal is written ahead with blanks: the lines of most commits then replace blanks that
+ * are on disk, and the sync need not write a new length. The last line of a closed journal cuts them
+ * off.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { synced } from '../disk/disk-errors.js';
-import type { FileSystem, OpenFile } from '../disk/file-system.js';
+import { codeOf, SyncFailure } from '../disk/disk-errors.js';
+import type { FileSystem, OpenFile, WriteAhead } from '../disk/file-system.js';
 import { headerLine, seedOf } from '../format/journal-line.js';
 import { journalName } from '../format/layout.js';
 import { writeAll } from '../disk/line-reader.js';
-import { seal } from '../format/sealed-line.js';
+import { sealLines } from '../format/sealed-line.js';
 
 export class JournalFile {
   readonly generation: number;
@@ -18,9 +22,14 @@ export class JournalFile {
   readonly #seed: number;
   /** `undefined` while it is suspended. */
   #file: OpenFile | undefined;
+  readonly #ahead: WriteAhead;
+  /** Where the next line is written. */
   #position = 0;
+  /** The length of the file, blanks included. */
+  #size = 0;
 
-  private constructor(path: string, generation: number, file: OpenFile, header: string) {
+  private constructor(path: string, generation: number, file: OpenFile, header: string, ahead: WriteAhead) {
+    this.#ahead = ahead;
     this.#path = path;
     this.generation = generation;
     this.#file = file;
@@ -39,15 +48,15 @@ export class JournalFile {
   ): Promise<JournalFile> {
     const path = join(directory, journalName(header.generation));
     const line = headerLine(header, randomBytes(8).toString('hex'));
-    const file = await fileSystem.open(path, 'create');
-    const journal = new JournalFile(path, header.generation, file, line);
+    const file = await fileSystem.open(path, 'create-synced');
+    const journal = new JournalFile(path, header.generation, file, line, fileSystem.writeAhead);
     try {
-      await journal.#write(`${line}\n`);
-      await journal.sync();
+      await journal.#write(Buffer.from(`${line}\n`), false);
       return journal;
     } catch (error) {
       await journal.discard(fileSystem);
-      throw error;
+      // a write that failed for another reason than a full disk may be a sync that failed
+      throw isFull(error) ? error : new SyncFailure(path, error);
     }
   }
 
@@ -64,21 +73,34 @@ export class JournalFile {
     return this.#position;
   }
 
-  /** Seals lines and appends them with one write. They are on disk after `sync`. */
+  /** Seals lines and appends them. They are on disk when it resolves. */
   async append(bodies: readonly string[]): Promise<void> {
-    let lines = '';
-    for (const body of bodies) lines += `${seal(body, this.#seed)}\n`;
-    await this.#write(lines);
+    await this.#write(sealLines(bodies, this.#seed), true);
   }
 
-  async #write(text: string): Promise<void> {
-    const bytes = Buffer.from(text);
-    await writeAll(this.#opened(), bytes, this.#position);
-    this.#position += bytes.length;
+  /** Appends a line after which nothing is expected: the blanks are cut off. */
+  async appendLast(body: string): Promise<void> {
+    if (this.#size > this.#position) {
+      await this.#opened().truncate(this.#position);
+      this.#size = this.#position;
+    }
+    await this.#write(sealLines([body], this.#seed), false);
   }
 
-  async sync(): Promise<void> {
-    await synced(this.path, this.#opened().sync());
+  async #write(lines: Buffer, writesAhead: boolean): Promise<void> {
+    const end = this.#position + lines.length;
+    const blanks = writesAhead && end > this.#size ? this.#blanksAfter(end) : 0;
+    const bytes = blanks === 0 ? lines : Buffer.alloc(lines.length + blanks, ' ');
+    if (blanks > 0) lines.copy(bytes);
+    // a disk that is nearly full may have room for the lines, and not for all of the blanks
+    const written = await writeAll(this.#opened(), bytes, this.#position, lines.length);
+    this.#size = Math.max(this.#size, this.#position + written);
+    this.#position = end;
+  }
+
+  #blanksAfter(end: number): number {
+    const { fromBytes, bytesMax } = this.#ahead;
+    return end < fromBytes ? 0 : Math.min(end, bytesMax);
   }
 
   get isOpen(): boolean {
@@ -96,13 +118,13 @@ export class JournalFile {
    * it.
    */
   async reopen(fileSystem: FileSystem): Promise<void> {
-    const file = await fileSystem.open(this.path, 'write');
+    const file = await fileSystem.open(this.path, 'write-synced');
     try {
       const header = Buffer.alloc(Buffer.byteLength(this.#header));
       for (let length = 0, count = 1; length < header.length && count > 0; length += count) {
         count = await file.read(header.subarray(length), length);
       }
-      if (header.toString() !== this.#header || (await file.size()) !== this.#position)
+      if (header.toString() !== this.#header || (await file.size()) !== this.#size)
         throw new Error(`${this.path} was changed by another process`);
       this.#file = file;
     } catch (error) {
@@ -122,3 +144,5 @@ export class JournalFile {
     await fileSystem.remove(this.path).catch(() => undefined);
   }
 }
+
+const isFull = (error: unknown): boolean => ['ENOSPC', 'EDQUOT'].includes(codeOf(error) ?? '');

@@ -17,6 +17,7 @@ import type { FileSystem, OpenFile } from '../disk/file-system.js';
 import {
   format,
   readHeaderLine,
+  isBlank,
   readJournalLine,
   seedOf,
   type JournalHeader,
@@ -179,6 +180,7 @@ class DatabaseReader {
         this.#assertOurs(path, header, generation);
         return this.#assertFollows(path, header);
       }
+      if (!ended && number > 1 && isBlank(bytes)) return;
       // the first line was on disk before any other was written, so an unfinished one is alone
       if (seed === undefined) throw corrupt(`${path}:1`, 'the first line is damaged');
       const line = ended ? readJournalLine(bytes, seed) : undefined;

@@ -60,11 +60,21 @@ export async function readWhole(file: OpenFile, bytesMax = 65_536): Promise<Buff
   return buffer.subarray(0, length);
 }
 
-/** Writes all bytes, however few each call takes. */
-export async function writeAll(file: OpenFile, bytes: Uint8Array, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
+/**
+ * Writes the bytes, however few each call takes, and returns how many were written: at least the
+ * first `least` of them, by default all.
+ */
+export async function writeAll(
+  file: OpenFile,
+  bytes: Uint8Array,
+  position: number,
+  least: number = bytes.length,
+): Promise<number> {
+  let done = 0;
+  while (done < least) {
     const count = await file.write(done === 0 ? bytes : bytes.subarray(done), position + done);
     if (count === 0) throw Object.assign(new Error('EIO: the disk wrote no bytes'), { code: 'EIO' });
     done += count;
   }
+  return done;
 }

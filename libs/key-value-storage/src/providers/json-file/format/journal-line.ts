@@ -10,6 +10,9 @@
  * {"sum":"…","next":4,"onDisk":121}                                                           continued in journal 4
  * {"sum":"…","end":true,"onDisk":121}                                                         closed
  * ```
+ *
+ * A journal that grows is written ahead with blanks, which the next lines replace. So blanks without
+ * a line feed at the end of a journal are no damage.
  */
 import { crc32 } from 'node:zlib';
 import type { StoredTime } from '../../../core/base/clock.js';
@@ -70,6 +73,11 @@ export function lineBody(line: JournalLine): string {
       return `"end":true,"onDisk":${line.onDisk}${line.ahead === undefined ? '' : `,"time":${line.ahead.time}${wallOf(line.ahead)}`}}`;
   }
 }
+
+const blank = 0x20;
+
+/** Whether these bytes are the blanks that a journal is written ahead with. */
+export const isBlank = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === blank);
 
 /** The property of a wall clock that is behind the time. */
 export const wallOf = ({

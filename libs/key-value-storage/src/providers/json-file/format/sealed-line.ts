@@ -15,6 +15,25 @@ export const hex = (sum: number): string => sum.toString(16).padStart(sumDigits,
 /** `body`: an object with at least one property, without its opening brace. */
 export const seal = (body: string, seed = 0): string => `${opening}${hex(crc32(body, seed))}",${body}`;
 
+const unsealed = `${opening}${'0'.repeat(sumDigits)}",`;
+const lineFeed = 10;
+
+/**
+ * The bytes of these lines, each sealed and with its line feed. The text becomes bytes once, and the
+ * sums are taken of the bytes.
+ */
+export function sealLines(bodies: readonly string[], seed: number): Buffer {
+  let text = '';
+  for (const body of bodies) text += `${unsealed}${body}\n`;
+  const bytes = Buffer.from(text);
+  for (let start = 0; start < bytes.length;) {
+    const end = bytes.indexOf(lineFeed, start);
+    bytes.write(hex(crc32(bytes.subarray(start + bodyAt, end), seed)), start + opening.length, 'latin1');
+    start = end + 1;
+  }
+  return bytes;
+}
+
 /**
  * What may precede an object in a JSON document: a value may contain objects that look like lines.
  */

@@ -35,6 +35,7 @@ const freshMs = 2_000;
 const unnamedMs = 1_000;
 /** Reads of a missing lock: one that was renamed away by mistake is restored at once. */
 const readsMax = 50;
+const lockBytesMax = 4_096;
 
 interface LockOptions {
   readonly fileSystem: FileSystem;
@@ -105,7 +106,7 @@ async function readLock(fileSystem: FileSystem, path: string): Promise<string | 
     throw unreadable(`The lock ${path}`, path, error);
   }
   try {
-    return (await readWhole(file, 4_096)).toString();
+    return (await readWhole(file, lockBytesMax)).toString();
   } catch (error) {
     throw unreadable(`The lock ${path}`, path, error);
   } finally {
@@ -160,8 +161,6 @@ export class HeldLock {
   readonly #held: Held;
   readonly #ownerText: string;
   readonly #stop = new AbortController();
-  #verifying: Promise<void> | undefined;
-  #nextVerify: Promise<void> | undefined;
   #heartbeats: Promise<void> | undefined;
   #heartbeat = 0;
   #verifiedAt: number;
@@ -178,40 +177,22 @@ export class HeldLock {
     return this.#held.clock.monotonic() - this.#verifiedAt < freshMs;
   }
 
-  /** Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more. */
-  verify(): Promise<void> {
-    // one check at a time and one behind it, which later callers share: it starts after their call
-    if (this.#nextVerify !== undefined) return this.#nextVerify;
-    const before = this.#verifying;
-    if (before === undefined) return this.#startCheck();
-    this.#nextVerify = before
-      .catch(() => undefined)
-      .then(() => {
-        this.#nextVerify = undefined;
-        return this.#startCheck();
-      });
-    return this.#nextVerify;
-  }
-
-  #startCheck(): Promise<void> {
-    const check = this.#compare().finally(() => {
-      if (this.#verifying === check) this.#verifying = undefined;
-    });
-    this.#verifying = check;
-    return check;
-  }
-
-  async #compare(): Promise<void> {
-    const { fileSystem, path, directory } = this.#held;
+  /**
+   * Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more. It is compared during
+   * the call: it is open, so its bytes are in memory, and four calls to a thread took longer than the
+   * sync that they followed.
+   */
+  async verify(): Promise<void> {
+    const { path, directory } = this.#held;
     let text: string | undefined;
     for (let reads = 0; text === undefined && reads < readsMax; reads += 1) {
       if (reads > 0) await setImmediate();
       try {
-        text = await readLock(fileSystem, path);
+        text = this.#read();
       } catch (error) {
         // it cannot be read (too many open files): a recent check is still valid
         if (this.isFresh) return;
-        throw error;
+        throw unreadable(`The lock ${path}`, path, error);
       }
     }
     if (text?.startsWith(this.#ownerText)) return;
@@ -222,6 +203,16 @@ export class HeldLock {
       `The store in ${directory} was taken from this process: ${by}. ${then}`,
       {},
     );
+  }
+
+  #read(): string | undefined {
+    const { fileSystem, path } = this.#held;
+    try {
+      return Buffer.from(fileSystem.readNow(path, lockBytesMax)).toString();
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return undefined;
+      throw error;
+    }
   }
 
   /**
