@@ -6,6 +6,10 @@ const nameOf = ({ database, container, entity }: Space): string => `${database}\
 export class HintSource {
   readonly #listeners = new Set<Listener>();
 
+  get hasListeners(): boolean {
+    return this.#listeners.size > 0;
+  }
+
   /** Notifies the listeners of the rows' spaces. */
   changed(database: string, addresses: readonly RowAddress[]): void {
     if (this.#listeners.size === 0) return;

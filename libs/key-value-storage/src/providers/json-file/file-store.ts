@@ -4,6 +4,7 @@
  */
 import { basename, join } from 'node:path';
 import { isStorageError, stoppedAfter, storageError, type StorageError } from '../../core/base/errors.js';
+import { PendingWork } from '../../core/base/pending-work.js';
 import { evaluateBatch, isLive } from '../../core/port/evaluate-batch.js';
 import type { HintSource } from '../../core/providers/hint-source.js';
 import { assertReadBytes } from '../../core/port/page-bytes.js';
@@ -38,6 +39,8 @@ export class FileStore {
   readonly #databases: Map<string, DatabaseFile>;
   /** Databases that are being dropped: further calls wait for the drop. */
   readonly #dropping = new Map<string, Promise<unknown>>();
+  /** Commits that wait to be queued. */
+  readonly #waiting = new PendingWork();
   #lost: StorageError | undefined;
 
   constructor(context: StoreContext, lock: HeldLock, databases: Map<string, DatabaseFile>) {
@@ -62,6 +65,7 @@ export class FileStore {
 
   async close(): Promise<void> {
     await Promise.allSettled(this.#dropping.values());
+    await this.#waiting.settled();
     await Promise.all([...this.#databases.values()].map((database) => database.close()));
     await this.#lock.release();
   }
@@ -93,14 +97,34 @@ export class FileStore {
     }));
   }
 
+  /**
+   * Fast path: most commits need not wait for the lock or for a drop, so they are queued during the
+   * call, with one promise. The others take a promise for each step.
+   */
   commit(batches: readonly Batch[], signal: Signal): Promise<readonly CommitResult[]> {
-    return Promise.all(batches.map((batch) => this.#commit(batch, signal).catch(failed)));
+    const [batch] = batches;
+    if (batches.length === 1 && batch !== undefined) return this.#commit(batch, signal);
+    return Promise.all(batches.map((each) => this.#commit(each, signal))).then((results) => results.flat());
   }
 
-  async #commit(batch: Batch, signal: Signal): Promise<CommitResult> {
+  #commit(batch: Batch, signal: Signal): Promise<readonly CommitResult[]> {
+    const { database } = batch;
+    if (this.#isWritable(database)) return submit(this.#databaseFor(database), batch, signal);
+    return this.#waiting.track(this.#commitOwned(batch, signal).catch(failed));
+  }
+
+  async #commitOwned(batch: Batch, signal: Signal): Promise<readonly CommitResult[]> {
     await this.#assertOwned();
-    return await this.#with(batch.database, (database) =>
-      database.submit((rowBefore, now) => evaluateBatch(batch, rowBefore, now), signal),
+    return await this.#with(batch.database, (database) => submit(database, batch, signal));
+  }
+
+  /** Whether a commit may be queued without waiting for anything. */
+  #isWritable(database: string): boolean {
+    return (
+      this.#lost === undefined &&
+      this.#lock.isFresh &&
+      !this.#context.readOnly &&
+      (this.#dropping.size === 0 || !this.#dropping.has(database))
     );
   }
 
@@ -117,9 +141,13 @@ export class FileStore {
       );
     while (this.#dropping.has(name)) await this.#dropping.get(name)?.catch(() => undefined);
     if (this.#lost !== undefined) throw this.#lost;
+    return await work(this.#databaseFor(name));
+  }
+
+  #databaseFor(name: string): DatabaseFile {
     let database = this.#databases.get(name);
     if (database === undefined) this.#databases.set(name, (database = new DatabaseFile(name, this.#context)));
-    return await work(database);
+    return database;
   }
 
   /** The number of databases in memory. */
@@ -308,15 +336,18 @@ function sizeOf({ row: { value } }: RawRow): number {
 const isExpired = (row: RawRow['row'] | undefined, now: number): boolean =>
   row !== undefined && !isLive(row, now);
 
-const failed = (error: unknown): CommitResult => {
-  if (isStorageError(error)) return { outcome: 'failed', error };
-  return {
-    outcome: 'failed',
-    error: storageError(
-      'STORAGE_UNAVAILABLE',
-      'The commit failed before anything was written.',
-      {},
-      { cause: error },
-    ),
-  };
+const submit = (database: DatabaseFile, batch: Batch, signal: Signal): Promise<readonly CommitResult[]> =>
+  database.submit(
+    (rowBefore, now) => {
+      const { effects, result } = evaluateBatch(batch, rowBefore, now);
+      return { effects, result: [result] };
+    },
+    signal,
+    failed,
+  );
+
+const failed = (error: unknown): readonly CommitResult[] => {
+  if (isStorageError(error)) return [{ outcome: 'failed', error }];
+  const message = 'The commit failed before anything was written.';
+  return [{ outcome: 'failed', error: storageError('STORAGE_UNAVAILABLE', message, {}, { cause: error }) }];
 };

@@ -182,12 +182,17 @@ export class JsonFileProvider implements StorageProvider {
     return await this.#opened().scan(ranges);
   }
 
-  async commit(
+  /** Not async: a promise less. */
+  commit(
     batches: readonly Batch[],
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<readonly CommitResult[]> {
-    throwIfAborted('A commit', options.signal);
-    return await this.#pending.track(this.#opened().commit(batches, options.signal));
+    try {
+      throwIfAborted('A commit', options.signal);
+      return this.#opened().commit(batches, options.signal);
+    } catch (error) {
+      return Promise.reject(error as Error);
+    }
   }
 
   hints(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {

@@ -23,6 +23,8 @@ export const database = 'tenant:acme';
 export class Disk implements FileSystem {
   calls: string[] = [];
   writeAhead = nodeFileSystem.writeAhead;
+  /** How many of the given bytes a write transfers; all of them by default. */
+  portion: ((bytes: Uint8Array) => number) | undefined;
   readonly readNow = nodeFileSystem.readNow;
   /** Throws for the call that should fail. */
   fail: (call: string) => void = () => undefined;
@@ -75,7 +77,9 @@ export class Disk implements FileSystem {
     return {
       read: (into, position) => file.read(into, position),
       write: async (bytes, position) => {
-        const count = await this.#do(`write ${name}`, () => file.write(bytes, position));
+        const count = await this.#do(`write ${name}`, () =>
+          file.write(bytes.subarray(0, this.portion?.(bytes)), position),
+        );
         if (isSynced) await this.#do(`sync ${name}`, () => Promise.resolve());
         return count;
       },

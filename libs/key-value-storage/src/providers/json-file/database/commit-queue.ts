@@ -6,7 +6,6 @@
 import { aborted } from '../../../core/base/abort.js';
 import type { StorageError } from '../../../core/base/errors.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
-import { isError, messageOf } from '../../../core/base/kinds.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
 
 /** The changes of a commit, and what it returns once they are on disk. */
@@ -19,55 +18,76 @@ export type Evaluate<A> = (rowBefore: (address: RowAddress) => Row | undefined, 
 /** `resolve` and `reject` settle it once; later calls do nothing. */
 export interface QueuedCommit {
   readonly evaluate: Evaluate<unknown>;
-  resolve(result: unknown): void;
-  reject(error: unknown): void;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 export class CommitQueue {
-  #queued: (QueuedCommit & { inFlight: boolean })[] = [];
+  #queued: QueuedCommit[] = [];
+  /** The index of the first one that was not dequeued. */
+  #first = 0;
 
   get size(): number {
-    return this.#queued.length;
+    return this.#queued.length - this.#first;
   }
 
-  /** Rejects with `ABORTED` when the signal aborts: effect `none` while queued, else `unknown`. */
-  enqueue<A>(evaluate: Evaluate<A>, signal: AbortSignal | undefined): Promise<A> {
+  /**
+   * Rejects with `ABORTED` when the signal aborts: effect `none` while queued, else `unknown`.
+   * `resultOf`: the result instead of a rejection.
+   */
+  enqueue<A>(
+    evaluate: Evaluate<A>,
+    signal: AbortSignal | undefined,
+    resultOf?: (error: unknown) => A,
+  ): Promise<A> {
     return new Promise<A>((resolve, reject) => {
-      if (signal?.aborted === true) return reject(aborted('A commit', 'none', signal));
-      const stopListening = (): void => signal?.removeEventListener('abort', abort);
       const commit = {
         evaluate,
-        inFlight: false,
-        resolve: (result: unknown) => {
-          stopListening();
-          resolve(result as A);
-        },
-        reject: (error: unknown) => {
-          stopListening();
-          reject(isError(error) ? error : new Error(messageOf(error)));
-        },
+        resolve: resolve as (result: unknown) => void,
+        reject: resultOf === undefined ? reject : (error: unknown) => resolve(resultOf(error)),
       };
-      const abort = (): void => {
-        if (!commit.inFlight) this.#queued.splice(this.#queued.indexOf(commit), 1);
-        commit.reject(aborted('A commit', commit.inFlight ? 'unknown' : 'none', signal as AbortSignal));
-      };
-      this.#queued.push(commit);
-      signal?.addEventListener('abort', abort, { once: true });
+      if (signal === undefined) this.#queued.push(commit);
+      else this.#enqueueAbortable(commit, signal);
     });
   }
 
+  #enqueueAbortable({ evaluate, resolve, reject }: QueuedCommit, signal: AbortSignal): void {
+    if (signal.aborted) return reject(aborted('A commit', 'none', signal));
+    const stopListening = (): void => signal.removeEventListener('abort', abort);
+    const commit: QueuedCommit = {
+      evaluate,
+      resolve: (result) => {
+        stopListening();
+        resolve(result);
+      },
+      reject: (error) => {
+        stopListening();
+        reject(error);
+      },
+    };
+    const abort = (): void => {
+      const index = this.#queued.indexOf(commit, this.#first);
+      if (index >= 0) this.#queued.splice(index, 1);
+      commit.reject(aborted('A commit', index >= 0 ? 'none' : 'unknown', signal));
+    };
+    this.#queued.push(commit);
+    signal.addEventListener('abort', abort, { once: true });
+  }
+
   dequeue(): QueuedCommit | undefined {
-    const commit = this.#queued.shift();
-    if (commit !== undefined) commit.inFlight = true;
+    const commit = this.#queued[this.#first];
+    this.#first += 1;
+    if (this.#first >= this.#queued.length) {
+      this.#queued = [];
+      this.#first = 0;
+    }
     return commit;
   }
 
   rejectAll(error: StorageError): void {
-    const queued = this.#queued;
+    const queued = this.#queued.slice(this.#first);
     this.#queued = [];
-    for (const commit of queued) {
-      commit.inFlight = true;
-      commit.reject(error);
-    }
+    this.#first = 0;
+    for (const commit of queued) commit.reject(error);
   }
 }

@@ -108,9 +108,10 @@ export class DatabaseFile implements JournalHolder {
 
   /**
    * Adds a commit to the next group; resolves once its rows, and those it depends on, are on disk.
+   * `resultOf`: the result instead of a rejection.
    */
-  submit<A>(evaluate: Evaluate<A>, signal?: AbortSignal): Promise<A> {
-    const result = this.#queue.enqueue(evaluate, signal);
+  submit<A>(evaluate: Evaluate<A>, signal?: AbortSignal, resultOf?: (error: unknown) => A): Promise<A> {
+    const result = this.#queue.enqueue(evaluate, signal, resultOf);
     this.#wake();
     return result;
   }
@@ -273,10 +274,12 @@ export class DatabaseFile implements JournalHolder {
     if (group.latest.time >= this.#latest.time) this.#latest = group.latest;
     for (const view of this.#views) for (const { address } of group.effects) view.preserve(address);
     this.table.apply(group.effects);
-    this.context.hints.changed(
-      this.name,
-      group.effects.map(({ address }) => address),
-    );
+    const { hints } = this.context;
+    if (hints.hasListeners)
+      hints.changed(
+        this.name,
+        group.effects.map(({ address }) => address),
+      );
   }
 
   async #writeNote(journal: JournalFile): Promise<void> {

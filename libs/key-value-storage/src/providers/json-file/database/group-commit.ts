@@ -6,10 +6,11 @@ import type { SteadyTime, StoredTime } from '../../../core/base/clock.js';
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
 import { storageError } from '../../../core/base/errors.js';
 import { limits } from '../../../core/base/limits.js';
+import { isError, messageOf } from '../../../core/base/kinds.js';
 import { utf8Length } from '../../../core/base/utf8-length.js';
-import { rowNameOf } from '../../../core/port/row-name.js';
 import type { RowTable } from '../../../core/providers/row-table.js';
 import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
+import { ChangedRows, deleted } from './changed-rows.js';
 import type { CommitQueue, QueuedCommit } from './commit-queue.js';
 import { lineBody } from '../format/journal-line.js';
 
@@ -37,7 +38,9 @@ export class CommitGroup {
   latest: StoredTime = { time: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY };
   readonly #onDisk: number;
   readonly #table: RowTable;
-  readonly #changed = new Map<string, Row | undefined>();
+  readonly #changed = new ChangedRows();
+  /** Whether the commit that is evaluated has read a row that the group changes. */
+  #dependent = false;
   #bytes = 0;
 
   constructor(table: RowTable, onDisk: number) {
@@ -48,34 +51,33 @@ export class CommitGroup {
 
   /** Evaluates queued commits in order, each at the current time. */
   fill(queue: CommitQueue, time: SteadyTime): void {
-    while (this.#bytes < groupBytesMax) {
-      const commit = queue.dequeue();
-      if (commit === undefined) return;
+    while (this.#bytes < groupBytesMax && queue.size > 0) {
+      const commit = queue.dequeue() as QueuedCommit;
       try {
         this.#evaluate(commit, time);
       } catch (error) {
-        commit.reject(error);
+        commit.reject(isError(error) ? error : new Error(messageOf(error)));
       }
     }
   }
 
+  readonly #rowBefore = (address: RowAddress): Row | undefined => {
+    const changed = this.effects.length === 0 ? undefined : this.#changed.get(address);
+    if (changed === undefined) return this.#table.get(address);
+    this.#dependent = true;
+    return changed === deleted ? undefined : changed;
+  };
+
   #evaluate(commit: QueuedCommit, time: SteadyTime): void {
-    let dependent = false;
+    this.#dependent = false;
     const now = time.now();
-    const rowBefore = (address: RowAddress): Row | undefined => {
-      if (this.#changed.size === 0) return this.#table.get(address);
-      const name = rowNameOf(address);
-      if (!this.#changed.has(name)) return this.#table.get(address);
-      dependent = true;
-      return this.#changed.get(name);
-    };
-    const { effects, result } = commit.evaluate(rowBefore, now);
+    const { effects, result } = commit.evaluate(this.#rowBefore, now);
     const writes = effects.length > 0;
     if (writes) {
       this.#add(effects, { time: now, wall: time.wall });
       time.stored(now);
     }
-    if (writes || dependent) this.#commits.push({ commit, result, writes });
+    if (writes || this.#dependent) this.#commits.push({ commit, result, writes });
     else this.#ready.push({ commit, result });
   }
 
@@ -88,7 +90,7 @@ export class CommitGroup {
     this.lines.push(line);
     this.#bytes += line.length;
     for (const effect of effects) {
-      this.#changed.set(rowNameOf(effect.address), effect.row);
+      this.#changed.set(effect.address, effect.row);
       this.effects.push(effect);
     }
   }
