@@ -3,8 +3,8 @@
  * that it did not create. The descriptor may be closed (suspended) while nothing is written.
  *
  * A long journal is written ahead with blanks: the lines of most commits then replace blanks that
- * are on disk, and the sync need not write a new length. The last line of a closed journal cuts them
- * off.
+ * are on disk, and the sync need not write a new length. The last line of a closed journal cuts
+ * them off.
  */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';

@@ -8,8 +8,8 @@ export interface OpenFile {
   /** Returns the bytes read from `position`; 0 at the end. May be fewer than requested. */
   read(into: Uint8Array, position: number): Promise<number>;
   /**
-   * Returns the bytes written at `position`. May be fewer than given. They are on disk after `sync`,
-   * or at once if the file was opened for synced writes.
+   * Returns the bytes written at `position`. May be fewer than given. They are on disk after
+   * `sync`, or at once if the file was opened for synced writes.
    */
   write(bytes: Uint8Array, position: number): Promise<number>;
   truncate(length: number): Promise<void>;

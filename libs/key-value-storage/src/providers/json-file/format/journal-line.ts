@@ -11,8 +11,8 @@
  * {"sum":"…","end":true,"onDisk":121}                                                         closed
  * ```
  *
- * A journal that grows is written ahead with blanks, which the next lines replace. So blanks without
- * a line feed at the end of a journal are no damage.
+ * A journal that grows is written ahead with blanks, which the next lines replace. So blanks
+ * without a line feed at the end of a journal are no damage.
  */
 import { crc32 } from 'node:zlib';
 import type { StoredTime } from '../../../core/base/clock.js';

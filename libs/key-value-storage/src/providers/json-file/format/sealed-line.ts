@@ -19,8 +19,8 @@ const unsealed = `${opening}${'0'.repeat(sumDigits)}",`;
 const lineFeed = 10;
 
 /**
- * The bytes of these lines, each sealed and with its line feed. The text becomes bytes once, and the
- * sums are taken of the bytes.
+ * The bytes of these lines, each sealed and with its line feed. The text becomes bytes once, and
+ * the sums are taken of the bytes.
  */
 export function sealLines(bodies: readonly string[], seed: number): Buffer {
   let text = '';

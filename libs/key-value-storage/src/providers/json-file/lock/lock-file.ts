@@ -178,9 +178,9 @@ export class HeldLock {
   }
 
   /**
-   * Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more. It is compared during
-   * the call: it is open, so its bytes are in memory, and four calls to a thread took longer than the
-   * sync that they followed.
+   * Rejects with `STORAGE_LOCKED` if the lock at the path is not ours any more. It is compared
+   * during the call: it is open, so its bytes are in memory, and four calls to a thread took longer
+   * than the sync that they followed.
    */
   async verify(): Promise<void> {
     const { path, directory } = this.#held;
