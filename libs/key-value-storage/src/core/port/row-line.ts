@@ -34,17 +34,24 @@ export type WrittenRow = Partial<
 >;
 
 /** `TypeError` if the value was omitted. */
-export const rowLine = (raw: RawRow): string => rowText(raw, raw.row);
+export const rowLine = (raw: RawRow): string => rowText(spaceText(raw) + quoted(raw.key), raw.row);
 
-export function rowText(address: RowAddress, row: Row, encodeBytes = toBase64): string {
+/** `address`: the text of the space, followed by the quoted key. */
+export function rowText(address: string, row: Row, encodeBytes = toBase64): string {
   const expiry =
     (row.expiresAt === undefined ? '' : `,"expiresAt":${row.expiresAt}`) +
     (row.ttlMs === undefined ? '' : `,"ttlMs":${row.ttlMs}`);
-  return `{${addressText(address)},"version":"${row.version}","updatedAt":${row.updatedAt}${expiry},${valueText(row.value, encodeBytes)}}`;
+  return `{${address},"version":"${row.version}","updatedAt":${row.updatedAt}${expiry},${valueText(row.value, encodeBytes)}}`;
 }
 
-export const addressText = ({ container, entity, key }: RowAddress): string =>
-  `"container":${JSON.stringify(container)},"entity":${JSON.stringify(entity)},"key":${JSON.stringify(key)}`;
+export const spaceText = ({ container, entity }: Omit<RowAddress, 'key'>): string =>
+  `"container":${JSON.stringify(container)},"entity":${JSON.stringify(entity)},"key":`;
+
+/** Printable ASCII without a quote or a backslash. */
+const plain = /^[ !#-[\]-~]*$/;
+
+/** The text as JSON. Fast path: nearly every key is plain, and the test takes half of the time. */
+export const quoted = (text: string): string => (plain.test(text) ? `"${text}"` : JSON.stringify(text));
 
 function valueText(value: Value, encodeBytes: (bytes: Uint8Array) => string): string {
   switch (value.kind) {

@@ -13,6 +13,7 @@ import type { Row, RowAddress } from '../../../core/port/storage-provider.js';
 import { ChangedRows, deleted } from './changed-rows.js';
 import type { CommitQueue, QueuedCommit } from './commit-queue.js';
 import { lineBody } from '../format/journal-line.js';
+import { RowTexts } from '../format/row-text.js';
 
 /** A group is closed at this size, so that small commits do not wait for megabytes of others. */
 const groupBytesMax = 8 * 1_024 * 1_024;
@@ -38,6 +39,7 @@ export class CommitGroup {
   latest: StoredTime = { time: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY };
   readonly #onDisk: number;
   readonly #table: RowTable;
+  readonly #texts = new RowTexts();
   readonly #changed = new ChangedRows();
   /** Whether the commit that is evaluated has read a row that the group changes. */
   #dependent = false;
@@ -83,7 +85,7 @@ export class CommitGroup {
 
   #add(effects: readonly RowEffect[], { time, wall }: StoredTime): void {
     const number = this.last + 1;
-    const line = lineBody({ kind: 'commit', number, onDisk: this.#onDisk, time, wall, effects });
+    const line = lineBody({ kind: 'commit', number, onDisk: this.#onDisk, time, wall, effects }, this.#texts);
     assertReadable(line);
     this.last = number;
     if (time >= this.latest.time) this.latest = { time, wall };

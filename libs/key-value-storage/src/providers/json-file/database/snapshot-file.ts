@@ -16,8 +16,8 @@ import type { RawRow } from '../../../core/port/storage-provider.js';
 import type { FileSystem, OpenFile } from '../disk/file-system.js';
 import { format, wallOf } from '../format/journal-line.js';
 import { readLines, writeAll } from '../disk/line-reader.js';
-import { effectText, readEffect } from '../format/row-text.js';
-import { hex, isIntact, seal } from '../format/sealed-line.js';
+import { readEffect, RowTexts } from '../format/row-text.js';
+import { hex, isIntact, seal, sealAt, unsealed } from '../format/sealed-line.js';
 
 interface SnapshotHeader {
   readonly format: number;
@@ -68,10 +68,11 @@ async function writeContent(
   writer.text = seal(
     `${first},"upTo":${upTo},"time":${Number.isFinite(time) ? time : 0}${wallOf({ time, wall })},"rows":[`,
   );
+  const texts = new RowTexts();
   let count = 0;
   for (const page of pages) {
     for (const { row, ...address } of page) {
-      writer.text += `${count === 0 ? '\n' : ',\n'}${seal(effectText({ address, row }).slice(1))}`;
+      writer.text += `${count === 0 ? '\n' : ',\n'}${unsealed}${texts.of({ address, row }).slice(1)}`;
       count += 1;
     }
     throwIfStopped();
@@ -95,9 +96,16 @@ class Writer {
     this.#file = file;
   }
 
+  /** Seals the lines that begin after a line feed, and writes the text. */
   async flush(): Promise<void> {
     const bytes = Buffer.from(this.text);
     this.text = '';
+    for (let at = bytes.indexOf(lineFeed); at >= 0 && at + 1 < bytes.length;) {
+      const next = bytes.indexOf(lineFeed, at + 1);
+      const end = next < 0 ? bytes.length : next;
+      sealAt(bytes, at + 1, bytes[end - 1] === comma ? end - 1 : end);
+      at = next;
+    }
     await writeAll(this.#file, bytes, this.position);
     this.sum = crc32(bytes, this.sum);
     this.position += bytes.length;

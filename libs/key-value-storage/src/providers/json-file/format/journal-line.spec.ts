@@ -10,7 +10,7 @@ import {
   seedOf,
   type JournalLine,
 } from './journal-line.js';
-import { effectText, readEffect } from './row-text.js';
+import { readEffect, RowTexts } from './row-text.js';
 import { seal } from './sealed-line.js';
 
 const name = fc.string({ unit: 'grapheme', maxLength: 12 });
@@ -66,7 +66,7 @@ describe('a line of a journal', () => {
     '{"__proto__":1}',
     'null',
   ])('embeds JSON unchanged, readable: %s', (json) => {
-    const line = effectText({ address, row: text(json) });
+    const line = new RowTexts().of({ address, row: text(json) });
     expect(line.endsWith(`,"json":${json}}`)).toBe(true);
     expect(() => JSON.parse(line) as unknown).not.toThrow();
     expect(readEffect(Buffer.from(line)).row).toEqual(text(json));
@@ -75,7 +75,7 @@ describe('a line of a journal', () => {
   it.each(['{"a":\n1}', '{"a":\r1}', 'no json', '', '"\ud800"', '}'])(
     'keeps as a string what would break the line or not survive in it: %j',
     (json) => {
-      const line = effectText({ address, row: text(json) });
+      const line = new RowTexts().of({ address, row: text(json) });
       expect(() => JSON.parse(line) as unknown).not.toThrow();
       expect(readEffect(Buffer.from(line)).row).toEqual(text(json));
     },

@@ -2,17 +2,36 @@
 import type { RowEffect } from '../../../core/port/evaluate-batch.js';
 import {
   addressOf,
-  addressText,
   jsonProperty,
+  quoted,
   rowOf,
   rowText,
+  spaceText,
   type WrittenRow,
 } from '../../../core/port/row-line.js';
 
 const jsonAt = Buffer.from(jsonProperty);
 
-export const effectText = ({ address, row }: RowEffect): string =>
-  row === undefined ? `{${addressText(address)},"deleted":true}` : rowText(address, row, encodeBytes);
+/**
+ * Makes the texts of rows. It keeps the text of the last space, which most rows of a group and of a
+ * snapshot share.
+ */
+export class RowTexts {
+  #container: string | undefined;
+  #entity: string | undefined;
+  #space = '';
+
+  of({ address, row }: RowEffect): string {
+    const { container, entity, key } = address;
+    if (container !== this.#container || entity !== this.#entity) {
+      this.#container = container;
+      this.#entity = entity;
+      this.#space = spaceText(address);
+    }
+    const text = this.#space + quoted(key);
+    return row === undefined ? `{${text},"deleted":true}` : rowText(text, row, encodeBytes);
+  }
+}
 
 const encodeBytes = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64');

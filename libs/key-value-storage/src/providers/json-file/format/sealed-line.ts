@@ -15,8 +15,20 @@ export const hex = (sum: number): string => sum.toString(16).padStart(sumDigits,
 /** `body`: an object with at least one property, without its opening brace. */
 export const seal = (body: string, seed = 0): string => `${opening}${hex(crc32(body, seed))}",${body}`;
 
-const unsealed = `${opening}${'0'.repeat(sumDigits)}",`;
 const lineFeed = 10;
+const hexDigits = Buffer.from('0123456789abcdef');
+
+/** The start of a line that `sealAt` completes. */
+export const unsealed = `${opening}${'0'.repeat(sumDigits)}",`;
+
+/** Writes the sum of a line that begins with `unsealed` and ends before `end`. */
+export function sealAt(bytes: Buffer, start: number, end: number, seed = 0): void {
+  let sum = crc32(bytes.subarray(start + bodyAt, end), seed);
+  for (let at = start + opening.length + sumDigits - 1; at >= start + opening.length; at -= 1) {
+    bytes[at] = hexDigits[sum & 0xf] as number;
+    sum >>>= 4;
+  }
+}
 
 /**
  * The bytes of these lines, each sealed and with its line feed. The text becomes bytes once, and
@@ -28,7 +40,7 @@ export function sealLines(bodies: readonly string[], seed: number): Buffer {
   const bytes = Buffer.from(text);
   for (let start = 0; start < bytes.length;) {
     const end = bytes.indexOf(lineFeed, start);
-    bytes.write(hex(crc32(bytes.subarray(start + bodyAt, end), seed)), start + opening.length, 'latin1');
+    sealAt(bytes, start, end, seed);
     start = end + 1;
   }
   return bytes;
