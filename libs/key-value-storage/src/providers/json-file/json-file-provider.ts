@@ -191,7 +191,7 @@ export class JsonFileProvider implements StorageProvider {
       throwIfAborted('A commit', options.signal);
       return this.#opened().commit(batches, options.signal);
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 
