@@ -235,7 +235,7 @@ export class SimulatedDisk {
     for (const call of calls) {
       this.#counts.set(call, this.count(call) + 1);
       this.#trace.push(`${call} ${path}`);
-      const fault = this.#strike(call);
+      const fault = this.#faultOf(call);
       if (fault !== undefined) throw failure(fault.code, `${call} ${path}`);
     }
     return read();
@@ -427,7 +427,7 @@ class OpenView implements OpenFile {
     );
   }
 
-  /** A synced write is a write and a sync: each of them may fail, and the power may go between. */
+  /** A synced write is a write and a sync: either may fail, and the power may be cut between them. */
   async write(bytes: Uint8Array, position: number): Promise<number> {
     const copy = bytes.slice();
     const written = await this.#perform('write', (ticket, portion) => {

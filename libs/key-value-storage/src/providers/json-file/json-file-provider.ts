@@ -182,17 +182,12 @@ export class JsonFileProvider implements StorageProvider {
     return await this.#opened().scan(ranges);
   }
 
-  /** Not async: a promise less. */
-  commit(
+  async commit(
     batches: readonly Batch[],
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<readonly CommitResult[]> {
-    try {
-      throwIfAborted('A commit', options.signal);
-      return this.#opened().commit(batches, options.signal);
-    } catch (error) {
-      return Promise.reject(error);
-    }
+    throwIfAborted('A commit', options.signal);
+    return await this.#opened().commit(batches, options.signal);
   }
 
   hints(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
