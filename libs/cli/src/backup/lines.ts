@@ -2,7 +2,7 @@
  * The lines of a file, compressed or not, as bytes. Only a line feed ends a line: JSON may contain
  * other characters that readers of text treat as line breaks.
  */
-import { constants } from 'node:fs';
+import { constants, type ReadStream } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
@@ -22,12 +22,22 @@ export class NotPlainFile extends Error {}
  * Yields lines without their line feeds; data after the last line feed is a line, too. Rejects with
  * errors of the disk and of gunzip, with `NotPlainFile`, and with `LineTooLong` as soon as a line
  * has more than `limits.backupLineBytesMax` bytes: a small compressed file may contain a line of
- * any length.
+ * any length. The file is closed when the last line was read, and when the reader stops or fails.
  */
 export async function* linesOf(path: string): AsyncGenerator<Buffer, undefined> {
+  const { file, compressed } = await openPlainFile(path);
+  try {
+    // errors reach the reader of the last stream
+    return yield* linesIn(compressed ? pipeline(file, createGunzip(), () => undefined) : file);
+  } finally {
+    await closed(file);
+  }
+}
+
+async function* linesIn(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer, undefined> {
   let rest: Buffer[] = [];
   let held = 0;
-  for await (const chunk of await bytesOf(path)) {
+  for await (const chunk of bytes) {
     let begin = 0;
     for (let end = chunk.indexOf(lineFeed); end >= 0; end = chunk.indexOf(lineFeed, begin)) {
       const line = chunk.subarray(begin, end);
@@ -51,20 +61,24 @@ function assertLength(bytes: number): void {
     throw new LineTooLong(`the line is over the limit backupLineBytesMax of ${backupLineBytesMax} bytes`);
 }
 
-async function bytesOf(path: string): Promise<AsyncIterable<Buffer>> {
+async function openPlainFile(
+  path: string,
+): Promise<{ readonly file: ReadStream; readonly compressed: boolean }> {
   const handle = await open(path, O_RDONLY | O_NONBLOCK);
-  let compressed: boolean;
   try {
     if (!(await handle.stat()).isFile()) throw new NotPlainFile();
-    compressed = await startsCompressed(handle);
+    const compressed = await startsCompressed(handle);
+    return { file: handle.createReadStream({ start: 0, highWaterMark: 256 * 1_024 }), compressed };
   } catch (error) {
     await handle.close();
     throw error;
   }
-  const file = handle.createReadStream({ start: 0, highWaterMark: 256 * 1_024 });
-  if (!compressed) return file as AsyncIterable<Buffer>;
-  // errors reach the reader of the last stream
-  return pipeline(file, createGunzip(), () => undefined) as AsyncIterable<Buffer>;
+}
+
+/** Resolves when the descriptor of the file is closed. */
+async function closed(file: ReadStream): Promise<void> {
+  if (file.closed) return;
+  await new Promise<void>((resolve) => file.once('close', resolve).destroy());
 }
 
 /** By its first two bytes, not by its name. */
