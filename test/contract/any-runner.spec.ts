@@ -37,7 +37,7 @@ test('a provider that knows neither clock nor place is proven as far as that goe
 
 test('without a runner it says what is missing', () => {
   expect(() => describeStorageProvider('memory', { create: () => new MemoryProvider() })).toThrow(
-    /hand describeStorageProvider those of your test runner/,
+    /pass those of your test runner to describeStorageProvider/,
   );
 });
 

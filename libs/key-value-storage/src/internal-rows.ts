@@ -8,7 +8,6 @@ export { isStorageError, storageError } from './core/base/errors.js';
 export { hidePasswords, looksLikeAddress } from './core/base/hide-passwords.js';
 export { inspect } from './core/base/inspect.js';
 export type { Key } from './core/base/key.js';
-export { limits } from './core/base/limits.js';
 export { printable } from './core/base/printable.js';
 export { encodeValue, parseStored, reviveFrozen, toBase64 } from './core/encoding/codec.js';
 export { decodeKey, encodeKey, encodeRange } from './core/encoding/key-encoding.js';

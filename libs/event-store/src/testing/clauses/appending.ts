@@ -173,10 +173,10 @@ export const appendingClauses: readonly StreamClause[] = [
     name: 'Of concurrent appends at one version exactly one succeeds; each other is a mismatch.',
     broken: withoutChecks,
     async run({ ledger }) {
-      const answers = await Promise.allSettled(
+      const results = await Promise.allSettled(
         Array.from({ length: 20 }, (_, n) => ledger.append('a', [added(n)], { expectedVersion: 0 })),
       );
-      assert.equal(answers.filter(({ status }) => status === 'fulfilled').length, 1);
+      assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 1);
       assert.equal(await ledger.version('a'), 1);
       assert.equal((await collect(ledger.read('a'))).length, 1);
     },

@@ -456,9 +456,9 @@ export const sessionClauses: readonly StreamClause[] = [
     })),
     async run({ ledger, storage, things }) {
       const session = await ledger.openSession('a');
-      const answers = await concurrently(10, (n) => session.append([added(n)]));
+      const results = await concurrently(10, (n) => session.append([added(n)]));
       assert.deepEqual(
-        answers.map(({ version }) => version),
+        results.map(({ version }) => version),
         Array.from({ length: 10 }, (_, index) => index + 1),
       );
       await storage

@@ -1,4 +1,4 @@
-/** Checks of the limits: `LIMIT_EXCEEDED` with what was given and what is allowed. */
+/** Checks of the limits: `LIMIT_EXCEEDED` with the given and the allowed value. */
 import { storageError } from './errors.js';
 import { limits, type LimitName } from './limits.js';
 import { utf8Length } from './utf8-length.js';

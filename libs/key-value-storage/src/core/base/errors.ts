@@ -137,7 +137,9 @@ export class StorageError<Code extends string = string> extends Error {
 
 type Details<Code extends StorageErrorCode> = StorageErrorDetails[Code];
 
-/** An error of the table. `message`: what was given and what is allowed; keys, never values. */
+/**
+ * An error of the table. The message states the given and the allowed value; keys, never values.
+ */
 export function storageError<Code extends OwnErrorCode>(
   code: Code,
   message: string,

@@ -40,7 +40,7 @@ export const invalidState = (message: string) => storageError('INVALID_STATE', m
 /** A number, date or range that clients may have sent: 400 over HTTP. */
 export const outOfRange = (message: string) => storageError('OUT_OF_RANGE', message, {});
 
-/** `INVALID_OPTION` for what is no whole number of milliseconds from 1 to `ttlMsMax`. */
+/** `INVALID_OPTION` unless it is a whole number of milliseconds from 1 to `ttlMsMax`. */
 export function assertTtl(owner: string, ttlMs: unknown): asserts ttlMs is number {
   if (Number.isInteger(ttlMs) && (ttlMs as number) > 0 && (ttlMs as number) <= limits.ttlMsMax) return;
   throw invalidOption(

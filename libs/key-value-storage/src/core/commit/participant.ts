@@ -35,7 +35,7 @@ export type Verdict =
   | { readonly outcome: 'reject'; readonly error: Error }
   | ReplayedBatch;
 
-/** The rows that a participant asked for, and the provider's time. */
+/** The rows that a participant reads, and the provider's time. */
 export interface ObservedRows {
   readonly rows: readonly (Row | undefined)[];
   readonly time: number;

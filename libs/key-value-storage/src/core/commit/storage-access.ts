@@ -114,7 +114,7 @@ export class StorageAccess {
     return pages as unknown as { readonly [I in keyof R]: ScanPage };
   }
 
-  /** The pages of a range, each read when it is asked for. */
+  /** The pages of a range, each read on demand. */
   async *scanPages(range: ScanRange, options?: AccessOptions): AsyncGenerator<ScanPage, void, undefined> {
     for (let next: ScanRange | undefined = range; next !== undefined;) {
       const [page]: readonly [ScanPage] = await this.scan([next], options);

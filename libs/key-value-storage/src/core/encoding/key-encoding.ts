@@ -19,7 +19,7 @@ const separator = '!';
 /** The first character after the separator: the end of everything below a key of parts. */
 const afterSeparator = '"';
 
-/** The row key of a key; `INVALID_KEY` for what is no key, `LIMIT_EXCEEDED` above `keyBytesMax`. */
+/** The row key of a key; `INVALID_KEY` for an invalid key, `LIMIT_EXCEEDED` above `keyBytesMax`. */
 export function encodeKey(key: Key): string {
   const encoded = encodeAny(key);
   if (encoded === '') throw invalidKey('the empty string');

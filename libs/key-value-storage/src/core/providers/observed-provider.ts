@@ -34,7 +34,7 @@ export interface StorageCallEnd {
   readonly durationMs: number;
   /** The number of batches with a conflict. */
   readonly conflicts: number;
-  /** Codes of the errors, of single batches too; 'UNKNOWN' for what is no StorageError. */
+  /** Codes of the errors, of single batches too; 'UNKNOWN' for other errors. */
   readonly errors: readonly string[];
 }
 

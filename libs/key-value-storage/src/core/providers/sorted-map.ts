@@ -1,7 +1,7 @@
 /**
  * A map in key order, for providers that hold their rows in memory: keys in chunks of at most 512,
  * each chunk sorted, and the chunks in order. Finding, inserting and removing cost a binary search
- * and a move within one chunk; a page costs what it shows, whatever is stored.
+ * and a move within one chunk; the time of a page depends on its rows only.
  */
 const chunkMax = 512;
 

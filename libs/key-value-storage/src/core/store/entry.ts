@@ -7,8 +7,8 @@ import { invalidOption } from '../base/options.js';
 import type { Address } from '../port/storage-provider.js';
 
 /**
- * How a value is shown over HTTP: `EtagInterceptor` sends `body` with `ETag: "<etag>"`. Any answer
- * may carry one under `Symbol.for('kvent.representation')`.
+ * The representation of a value over HTTP: `EtagInterceptor` sends `body` with `ETag: "<etag>"`.
+ * Any result of a handler may have one under `Symbol.for('kvent.representation')`.
  */
 export interface Representation {
   readonly body: unknown;
@@ -17,8 +17,8 @@ export interface Representation {
 export const representation = Symbol.for('kvent.representation');
 
 /**
- * Where an entry is, and which version of it was read; frozen. `expiresAt` is undefined for what
- * lives for ever.
+ * The key of an entry, the version that was read, and its times; frozen. `expiresAt` is undefined
+ * for an entry that does not expire.
  */
 export abstract class EntryInfo {
   readonly key: Key;
@@ -34,7 +34,7 @@ export abstract class EntryInfo {
     this.#expiresAt = expiresAt;
   }
 
-  // made when asked for: a date can be changed, an entry cannot
+  // a new date for each access: a date can be changed, an entry cannot
   get updatedAt(): Date {
     return new Date(this.#updatedAt);
   }

@@ -56,7 +56,7 @@ export interface Page<Item> {
 
 /**
  * Keys to values of one state, of one tenant. Every method rejects with `INVALID_KEY`,
- * `LIMIT_EXCEEDED` or `INVALID_OPTION` before any I/O when what it was given is not allowed; with
+ * `LIMIT_EXCEEDED` or `INVALID_OPTION` before any I/O for an argument that is not allowed; with
  * `TENANT_MISSING` outside a tenant; and with `STORAGE_UNAVAILABLE`, `STORAGE_OUTCOME_UNKNOWN`,
  * `STORAGE_CORRUPT` or `STORAGE_NOT_OPEN` as the storage is. Writes of a value reject with
  * `INVALID_VALUE` when the schema or the codec refuses it.
@@ -173,9 +173,8 @@ export abstract class KeyValueStore<in out T> {
   abstract forTenant(tenant: string): KeyValueStore<T>;
   /**
    * The same store, of the same tenant, inside the caller's own database transaction, with which
-   * its writes are committed or rolled back.
-   * `INVALID_OPTION` for what is no open transaction, `STORAGE_UNSUPPORTED` where the provider has
-   * none.
+   * its writes are committed or rolled back. `INVALID_OPTION` for anything else than an open
+   * transaction, `STORAGE_UNSUPPORTED` when the provider has no transactions.
    */
   abstract within(transaction: object): KeyValueStore<T>;
 }
@@ -264,7 +263,7 @@ export abstract class KeyValueStorage implements AsyncDisposable {
   abstract tenants(): Promise<readonly string[]>;
   /**
    * Removes all rows of a tenant from every provider of the storage, streams included; returns
-   * whether there were any. `TENANT_MISSING` for what is no tenant's name, `STORAGE_UNSUPPORTED`
+   * whether there were any. `TENANT_MISSING` for an invalid name, `STORAGE_UNSUPPORTED`
    * inside a transaction.
    */
   abstract dropTenant(name: string): Promise<boolean>;

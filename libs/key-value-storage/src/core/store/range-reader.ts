@@ -156,7 +156,7 @@ export class RangeReader<T> {
 const consistencyOf = (options: ReadOptions | undefined): Pick<ScanRange, 'consistency'> =>
   options?.consistency === undefined ? {} : { consistency: options.consistency };
 
-/** `INVALID_OPTION`, `OUT_OF_RANGE` or `LIMIT_EXCEEDED` for what is no limit of a page. */
+/** `INVALID_OPTION`, `OUT_OF_RANGE` or `LIMIT_EXCEEDED` for an invalid limit of a page. */
 export function assertPageLimit(limit: unknown): asserts limit is number {
   if (typeof limit !== 'number')
     throw invalidOption(`A page's limit must be a number; got ${inspect(limit)}.`);

@@ -1,5 +1,5 @@
 /**
- * Databases: one for each tenant, and one for what is shared. A database is the unit of atomicity,
+ * Databases: one for each tenant, and one for shared rows. A database is the unit of atomicity,
  * isolation, backup and deletion.
  */
 import { storageError } from '../base/errors.js';
@@ -31,12 +31,12 @@ export function databaseOf(tenant: unknown): string {
   return database;
 }
 
-/** `TENANT_MISSING` for what is no tenant's name. */
+/** `TENANT_MISSING` for an invalid name. */
 export function assertTenant(tenant: unknown): asserts tenant is string {
   databaseOf(tenant);
 }
 
-/** The tenant of a database; `undefined` for what is shared. */
+/** The tenant of a database; `undefined` for the shared one. */
 export const tenantIn = (database: string): string | undefined =>
   database.startsWith(tenantPrefix) ? decodeText(database.slice(tenantPrefix.length)) : undefined;
 

@@ -15,8 +15,7 @@ import { check, number, put, remove, rowAddress, sum } from '../../kit/batches.j
 const law = 1;
 
 /**
- * Applies one change after the other, each a batch of its own; the first answer that is not
- * 'committed' ends it.
+ * Commits one change after the other, each as a batch, up to the first that is not committed.
  */
 async function oneByOne(batch: Batch, provider: StorageProvider): Promise<CommitResult> {
   const rows = [];

@@ -11,7 +11,7 @@ import { bytes, check, number, put, remove, sum } from '../../kit/batches.js';
 
 const law = 4;
 
-/** Looks at other checks than it was given. */
+/** Evaluates changed checks. */
 const changesChecks = (fault: string, change: (check: Check) => Check | undefined) =>
   changesBatches(fault, (batch) => ({
     ...batch,

@@ -15,7 +15,7 @@ import { bytes, check, json, number, put, remove, renew, sum } from '../../kit/b
 const law = 2;
 const hour = 3_600_000;
 
-/** Keeps everything in memory, whatever it says. */
+/** Keeps everything in memory, although its features claim more. */
 const forgets: BrokenProvider = breaks(
   'keeps everything in memory, and loses it when it closes',
   (provider) => {

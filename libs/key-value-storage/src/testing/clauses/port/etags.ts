@@ -19,7 +19,7 @@ import { check, max, min, number, put, remove, renew, sum } from '../../kit/batc
 
 const law = 4;
 
-/** Looks at other checks than it was given. */
+/** Evaluates changed checks. */
 const changesChecks = (fault: string, change: (check: Check) => Check | undefined) =>
   changesBatches(fault, (batch) => ({
     ...batch,

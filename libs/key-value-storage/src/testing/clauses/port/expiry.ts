@@ -23,34 +23,31 @@ import { check, number, put, remove, renew, sum } from '../../kit/batches.js';
 const law = 6;
 const hour = 3_600_000;
 
-/** What was written with a time to live, a moment longer: the wrapper shifts every one. */
-const livesLonger = (fault: string, byMs: number) =>
+/** Adds `byMs` to each time to live. */
+const expiresLate = (fault: string, byMs: number) =>
   changesChanges(fault, (change) =>
     change.kind === 'put' && typeof change.ttl === 'number' ? { ...change, ttl: change.ttl + byMs } : change,
   );
 
-/**
- * Treats an expired row as present in one respect: checks of this word are answered as if it were
- * there.
- */
-const remembers = (
+/** Treats an expired row as present, in the results of the selected batches. */
+const keepsExpired = (
   fault: string,
-  isMeant: (batch: Parameters<typeof commitOne>[1]) => boolean,
-  answer: 'conflict' | 'existed',
+  isSelected: (batch: Parameters<typeof commitOne>[1]) => boolean,
+  effect: 'conflict' | 'existed',
 ) =>
   breaks(fault, (provider) => {
-    const ever = new Set<string>();
+    const written = new Set<string>();
     return {
       commit: async (batches, options) => {
         const results = await provider.commit(batches, options);
         return results.map((result, index) => {
           const batch = batches[index] as (typeof batches)[number];
           const [first] = batch.checks;
-          const known = batch.changes.some(({ address }) => ever.has(address.key));
+          const known = batch.changes.some(({ address }) => written.has(address.key));
           for (const change of batch.changes)
-            if (change.kind === 'put' && typeof change.ttl === 'number') ever.add(change.address.key);
-          if (!known || !isMeant(batch) || result.outcome !== 'committed') return result;
-          if (answer === 'conflict' && first !== undefined)
+            if (change.kind === 'put' && typeof change.ttl === 'number') written.add(change.address.key);
+          if (!known || !isSelected(batch) || result.outcome !== 'committed') return result;
+          if (effect === 'conflict' && first !== undefined)
             return { outcome: 'conflict', ...first, actual: '1' };
           return { ...result, rows: result.rows.map((row) => ({ ...row, existed: true })) };
         });
@@ -80,16 +77,20 @@ export const expiryClauses: readonly Clause[] = [
     name: 'A row is present one millisecond before it expires, and absent at `expiresAt`, in reads and in pages.',
     law,
     capability: 'clock',
-    broken: livesLonger('expires rows one millisecond late', 1),
+    broken: expiresLate('expires rows one millisecond late', 1),
     async run(subject) {
       for (const ttl of [1, 1_000, 60_000, 24 * hour]) {
         const address = subject.address(`ttl-${ttl}`);
         await subject.putRow(address, '1', ttl);
         await subject.clock.advance(ttl - 1);
-        assert.notEqual(await subject.readRow(address), undefined, 'it is there before its time');
+        assert.notEqual(
+          await subject.readRow(address),
+          undefined,
+          'the row must be present before its expiry',
+        );
         assert.deepEqual(await subject.scanKeys(), [address.key]);
         await subject.clock.advance(1);
-        assert.equal(await subject.readRow(address), undefined, 'it is gone at its time');
+        assert.equal(await subject.readRow(address), undefined, 'the row must be absent at its expiry');
         assert.deepEqual(await subject.scanKeys(), []);
       }
     },
@@ -118,7 +119,7 @@ export const expiryClauses: readonly Clause[] = [
     name: 'For checks an expired row is absent: ‘absent’ is met; its old version and ‘present’ are not.',
     law,
     capability: 'exact expiry',
-    broken: remembers(
+    broken: keepsExpired(
       "fails 'absent' for expired rows",
       ({ checks }) => checks.some(({ expected }) => expected === 'absent'),
       'conflict',
@@ -157,7 +158,11 @@ export const expiryClauses: readonly Clause[] = [
     name: 'A delete or an overwrite of an expired row reports that no row existed.',
     law,
     capability: 'exact expiry',
-    broken: remembers('reports an expired row as existing', ({ checks }) => checks.length === 0, 'existed'),
+    broken: keepsExpired(
+      'reports an expired row as existing',
+      ({ checks }) => checks.length === 0,
+      'existed',
+    ),
     async run(subject) {
       const first = await subject.putExpiredRow('deleted');
       assert.deepEqual((await subject.mustCommit({ changes: [remove(first.address)] })).rows, [
@@ -288,7 +293,7 @@ export const expiryClauses: readonly Clause[] = [
   },
 ];
 
-/** Remembers numbers, and adds to what it remembers. */
+/** Adds to the last written number, also when it has expired. */
 function addsToExpired(): Parameters<typeof replacesCommit>[1] {
   const numbers = new Map<string, bigint>();
   return async (batch, provider) => {

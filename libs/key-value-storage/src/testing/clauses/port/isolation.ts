@@ -14,10 +14,10 @@ import { check, json, number, put, remove, sum } from '../../kit/batches.js';
 
 const law = 10;
 
-/** A provider whose administration does something else. */
+/** A provider with a defect in its administration. */
 const administers = (
   fault: string,
-  change: (honest: StorageProvider['administration']) => Partial<StorageProvider['administration']>,
+  change: (correct: StorageProvider['administration']) => Partial<StorageProvider['administration']>,
 ) =>
   breaks(fault, (provider) => ({
     administration: { ...provider.administration, ...change(provider.administration) },
@@ -226,10 +226,10 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'An export has every row of its database unchanged and in order, and no row of another.',
     law,
-    broken: administers('exports in the order of the keys alone', ({ export: honest }) => ({
+    broken: administers('exports in the order of the keys alone', ({ export: exportRows }) => ({
       async *export(database) {
         const rows: RawRow[] = [];
-        for await (const raw of honest(database)) rows.push(raw);
+        for await (const raw of exportRows(database)) rows.push(raw);
         yield* rows.sort((a, b) => (a.key < b.key ? -1 : 1));
       },
     })),
@@ -254,15 +254,15 @@ export const isolationClauses: readonly Clause[] = [
   {
     name: 'An import writes rows unchanged, with versions and times, over existing ones, and returns how many.',
     law,
-    broken: administers('does not overwrite existing rows', ({ import: honest, export: exports }) => ({
+    broken: administers('does not overwrite existing rows', ({ import: importRows, export: exportRows }) => ({
       import: async (database, rows) => {
-        const there = new Set<string>();
-        for await (const { container, entity, key } of exports(database))
-          there.add(JSON.stringify([container, entity, key]));
+        const existing = new Set<string>();
+        for await (const { container, entity, key } of exportRows(database))
+          existing.add(JSON.stringify([container, entity, key]));
         const fresh: RawRow[] = [];
         for await (const raw of rows)
-          if (!there.has(JSON.stringify([raw.container, raw.entity, raw.key]))) fresh.push(raw);
-        return await honest(database, fresh);
+          if (!existing.has(JSON.stringify([raw.container, raw.entity, raw.key]))) fresh.push(raw);
+        return await importRows(database, fresh);
       },
     })),
     async run(subject) {

@@ -191,16 +191,18 @@ export const lifecycleClauses: readonly Clause[] = [
       };
     }),
     async run(subject) {
-      const answers: string[] = [];
+      const outcomes: string[] = [];
       const work = Array.from({ length: 50 }, async (_, index) => {
-        const answer = await subject.commit({ changes: [put(subject.address(`key-${index}`), '1')] });
-        answers.push(answer.outcome);
+        const { outcome } = await subject.commit({
+          changes: [put(subject.address(`key-${index}`), '1')],
+        });
+        outcomes.push(outcome);
       });
       void subject.inBackground(Promise.race([Promise.all(work), subject.provider.close()]));
       await subject.provider.close();
       await subject.clock.advance(0);
       assert.deepEqual(
-        answers,
+        outcomes,
         Array.from({ length: 50 }, () => 'committed'),
       );
       await subject.provider.open();

@@ -63,7 +63,7 @@ export const limitClauses: readonly Clause[] = [
       });
       const { rows } = await subject.provider.read(addresses);
       for (const [index, row] of rows.entries())
-        assert.ok(sameText(row?.value, values[index]), `value ${index} came back changed`);
+        assert.ok(sameText(row?.value, values[index]), `value ${index} is changed`);
       const page = await subject.scanPage();
       assert.deepEqual([page.rows.length, page.more], [9, false]);
     },
@@ -109,7 +109,7 @@ export const limitClauses: readonly Clause[] = [
             `a page of ${bytes} bytes has room for more`,
           );
           for (const { key, row } of page.rows)
-            assert.ok(sameText(row.value, rows.get(key)), `the value of ${key} came back changed`);
+            assert.ok(sameText(row.value, rows.get(key)), `the value of ${key} is changed`);
           seen.push(...page.rows.map(({ key }) => key));
           more = page.more;
           assert.ok(seen.length <= rows.size, 'the pages never end');
@@ -195,7 +195,7 @@ function makeNoise(length: number): string {
   return parts.join('');
 }
 
-/** What a provider without a limit would answer: page after page, put together. */
+/** A page without a limit of bytes: all pages joined. */
 async function wholePage(
   provider: StorageProvider,
   range: ScanRange,

@@ -27,10 +27,10 @@ export const numberClauses: readonly Clause[] = [
     ),
     async run(subject) {
       const address = subject.address('count');
-      const answers = [];
+      const results = [];
       for (const amount of [5, -7, 0, 2n ** 40n, -(2n ** 41n)])
-        answers.push((await subject.mustCommit({ changes: [sum(address, amount)] })).rows[0]?.number);
-      assert.deepEqual(answers, [5n, -2n, -2n, 2n ** 40n - 2n, -(2n ** 40n) - 2n]);
+        results.push((await subject.mustCommit({ changes: [sum(address, amount)] })).rows[0]?.number);
+      assert.deepEqual(results, [5n, -2n, -2n, 2n ** 40n - 2n, -(2n ** 40n) - 2n]);
       assert.equal(await subject.readNumber(address), -(2n ** 40n) - 2n);
     },
   },

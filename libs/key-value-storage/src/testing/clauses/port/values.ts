@@ -12,7 +12,7 @@ import { bytes, json, number, put, remove } from '../../kit/batches.js';
 
 const law = 5;
 
-/** Stores another JSON text than it was given. */
+/** Stores a changed JSON text. */
 const changesText = (fault: string, change: (text: string) => string) =>
   changesChanges(fault, (each) =>
     each.kind === 'put' && each.value.kind === 'json'
@@ -134,7 +134,7 @@ export const valueClauses: readonly Clause[] = [
       const address = subject.address('large');
       const text = JSON.stringify('ä'.repeat((900 * 1_024 - 2) / 2));
       await subject.putRow(address, text);
-      assert.ok((await subject.readText(address)) === text, 'a large text came back changed');
+      assert.ok((await subject.readText(address)) === text, 'a large text is changed');
       const large: StoredValue = {
         kind: 'bytes',
         bytes: new Uint8Array(900 * 1_024).map((_, index) => index * 31),
@@ -143,7 +143,7 @@ export const valueClauses: readonly Clause[] = [
       const stored = (await subject.readRow(address))?.value;
       assert.ok(
         stored?.kind === 'bytes' && Buffer.from(stored.bytes).equals(large.bytes),
-        'large bytes came back changed',
+        'large bytes are changed',
       );
     },
   },
@@ -235,10 +235,10 @@ export const valueClauses: readonly Clause[] = [
     async run(subject) {
       const address = subject.address('one');
       await subject.putRow(address, '1');
-      const answers = [];
+      const existed = [];
       for (let round = 0; round < 3; round += 1)
-        answers.push((await subject.mustCommit({ changes: [remove(address)] })).rows[0]?.existed);
-      assert.deepEqual(answers, [true, false, false]);
+        existed.push((await subject.mustCommit({ changes: [remove(address)] })).rows[0]?.existed);
+      assert.deepEqual(existed, [true, false, false]);
       assert.equal(await subject.readRow(address), undefined);
       await subject.putRow(address, '2');
       assert.equal(await subject.readText(address), '2');

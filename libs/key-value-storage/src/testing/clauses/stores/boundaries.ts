@@ -194,7 +194,7 @@ export const boundaryClauses: readonly StoreClause[] = [
             'it does not name the place',
           );
         }
-        assert.equal(await anything.has('one'), true, 'what was damaged is gone');
+        assert.equal(await anything.has('one'), true, 'the damaged entry is missing');
       }
       // to overwrite it knowingly, or to delete it, repairs
       await anything.set('one', { n: 3 });

@@ -146,7 +146,7 @@ export const valueClauses: readonly StoreClause[] = [
       }>('anything');
       const value = { list: [1], at: new Date(5), bytes: Uint8Array.of(1), map: new Map([['a', 1]]) };
       const [expected, key] = [JSON.stringify(shown(value)), ['k', 1] as [string, number]];
-      const spoil = (it: typeof value): void => {
+      const changeAll = (it: typeof value): void => {
         for (const change of [
           () => it.list.push(2),
           () => it.at.setTime(9),
@@ -156,18 +156,18 @@ export const valueClauses: readonly StoreClause[] = [
           try {
             change();
           } catch {
-            // frozen: as good
+            // a frozen value cannot be changed either
           }
         }
       };
       const pending = anything.set(key, value);
       const written = await pending;
-      spoil(value);
-      spoil(written.value as typeof value);
+      changeAll(value);
+      changeAll(written.value as typeof value);
       for (let round = 0; round < 2; round += 1) {
         const entry = await anything.getOrThrow(['k', 1]);
         assert.equal(JSON.stringify(shown(entry.value)), expected);
-        spoil(entry.value as typeof value);
+        changeAll(entry.value as typeof value);
       }
       key[1] = 2;
       assert.deepEqual(written.key, ['k', 1]);
@@ -191,7 +191,7 @@ export const valueClauses: readonly StoreClause[] = [
       const texts = subject.store<string>('text');
       const text = 'é'.repeat((limits.valueBytesMax - 2) / 2);
       await texts.set('full', text);
-      assert.ok((await texts.getOrThrow('full')).value === text, 'a full value came back changed');
+      assert.ok((await texts.getOrThrow('full')).value === text, 'a value of the maximum size is changed');
       for (const write of [texts.set.bind(texts), texts.add.bind(texts)]) {
         const error = await assertRejects('LIMIT_EXCEEDED', 'a value of one byte too many', () =>
           write('more', `${text}x`),
