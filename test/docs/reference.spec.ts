@@ -167,13 +167,15 @@ describe('docs/reference/options.md', () => {
       clear: (argument) => things.clear(argument),
       'atomic().add': (argument) => storage.atomic().add(things, 'b', { a: 1 }, argument),
       'atomic().set': (argument) => storage.atomic().set(things, 'b', { a: 1 }, argument),
+      'atomic().replace': (argument) => storage.atomic().replace(things, 'a', { a: 1 }, argument),
+      'atomic().delete': (argument) => storage.atomic().delete(things, 'a', argument),
       'atomic().commit': (argument) => storage.atomic().commit(argument),
     };
     const taken = await Promise.all(
       Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
     );
     const stated = rowsBelow(options, 'The verbs of a store')
-      .slice(0, 9)
+      .slice(0, 11)
       .flatMap(([verbs = '', names = '']) =>
         wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
       );
@@ -287,7 +289,7 @@ describe('docs/reference/options.md', () => {
     const own = rowsBelow(options, section).flatMap(([option = '']) => wordsIn(option).slice(0, 1));
     const inherited: Record<string, readonly string[]> = {
       PageRequest: ['prefix', 'start', 'end', 'reverse'],
-      StateOptions: ['schema'],
+      StateOptions: ['schema', 'key'],
       EventRange: ['signal'],
       SessionOptions: ['signal'],
       RetryInterceptorOptions: declaredOptions('RetryOptions')?.options.map((option) => option.name) ?? [],

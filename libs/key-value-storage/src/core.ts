@@ -8,7 +8,7 @@
 // ─── states and stores
 export { Precondition } from './core/store/etag.js';
 export { Entry, EntryInfo, type Representation } from './core/store/entry.js';
-export type { Key, KeyPart, KeyRange } from './core/base/key.js';
+export type { Key, KeyPart, KeyPrefix, KeyRange } from './core/base/key.js';
 export {
   AtomicBatch,
   AtomicChanges,
@@ -18,6 +18,7 @@ export {
   type CallOptions,
   type EtagLike,
   type GuardedWriteOptions,
+  type KeyWithEtag,
   type Page,
   type PageRequest,
   type ReadOptions,
@@ -25,14 +26,22 @@ export {
 } from './core/store/key-value-store.js';
 export type { CommitParticipant } from './core/commit/participant.js';
 export { IdempotentCall } from './core/commit/idempotency-record.js';
+export { Store } from './core/store/store.js';
 export { openStorage } from './core/store/open-storage.js';
 export { retryOnConflict, type RetryOptions } from './core/contention/retry-on-conflict.js';
 export {
   defineState,
   State,
+  stateOf,
+  type AnyState,
   type ClassOf,
   type Data,
   type Input,
+  type InputOf,
+  type KeyOf,
+  type KeySchema,
+  type StateBase,
+  type StateClass,
   type StateDefinition,
   type StateOf,
   type StateOptions,

@@ -8,7 +8,7 @@
 // ─── states and stores
 export { Precondition } from './core/store/etag.js';
 export { Entry, EntryInfo, type Representation } from './core/store/entry.js';
-export type { Key, KeyPart, KeyRange } from './core/base/key.js';
+export type { Key, KeyPart, KeyPrefix, KeyRange } from './core/base/key.js';
 export {
   AtomicBatch,
   AtomicChanges,
@@ -18,6 +18,7 @@ export {
   type AtomicResult,
   type EtagLike,
   type GuardedWriteOptions,
+  type KeyWithEtag,
   type Page,
   type PageRequest,
   type ReadOptions,
@@ -25,14 +26,22 @@ export {
 } from './core/store/key-value-store.js';
 export type { CommitParticipant } from './core/commit/participant.js';
 export { IdempotentCall } from './core/commit/idempotency-record.js';
+export { Store } from './core/store/store.js';
 export { openStorage } from './core/store/open-storage.js';
 export { retryOnConflict, type RetryOptions } from './core/contention/retry-on-conflict.js';
 export {
   defineState,
   State,
+  stateOf,
+  type AnyState,
   type ClassOf,
   type Data,
   type Input,
+  type InputOf,
+  type KeyOf,
+  type KeySchema,
+  type StateBase,
+  type StateClass,
   type StateDefinition,
   type StateOf,
   type StateOptions,
@@ -88,12 +97,8 @@ export { invalidValue } from './nest/http/invalid-value.js';
 export type { ProblemDetails } from './nest/http/problem-details.js';
 export { ProblemDetailsFilter } from './nest/http/problem-details.filter.js';
 export { StorageExceptionFilter } from './nest/http/storage-exception.filter.js';
-export {
-  getStoreToken,
-  InjectStore,
-  type AnyState,
-  type InjectDecorator,
-} from './nest/inject-store.decorator.js';
+export { getStoreToken, InjectStore, type InjectDecorator } from './nest/inject-store.decorator.js';
+export { storeOf } from './nest/store-of.js';
 export type { KeyValueStorageOptions, TenancyOptions } from './nest/options/key-value-storage-options.js';
 export { KeyValueStorageModule } from './nest/key-value-storage.module.js';
 export { RetryOnConflict } from './nest/retry/retry-on-conflict.decorator.js';

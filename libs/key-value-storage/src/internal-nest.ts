@@ -2,6 +2,7 @@
  * The part of `/internal` whose types need Nest: what the module of the event store shares with
  * `KeyValueStorageModule`. No promise: any release may change or remove these names.
  */
+export { partOf } from './nest/part-of.js';
 export { callSite } from './nest/start-up/call-site.js';
 export { assertOneRoot, FeatureKind, missingRoot, namedModule } from './nest/start-up/feature-kind.js';
 export { onceForApplication } from './nest/start-up/once-for-application.js';

@@ -21,6 +21,10 @@ export class RecordedChanges extends AtomicChanges {
     return this.#record('set', call);
   }
 
+  replace(...call: readonly unknown[]): this {
+    return this.#record('replace', call);
+  }
+
   save(...call: readonly unknown[]): this {
     return this.#record('save', call);
   }

@@ -1,17 +1,17 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
 import type { KeyValueStore } from '../core/store/key-value-store.js';
+import type { Key } from '../core/base/key.js';
 import {
   definitionOf,
-  type ClassOf,
+  type AnyState,
+  type Input,
   type ResolvedState,
+  type StateClass,
   type StateDefinition,
 } from '../core/store/state-definition.js';
 
-/* eslint-disable @typescript-eslint/no-explicit-any -- constructor inference demands it */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- constructor inference demands it
 type AnyClass = abstract new (...given: any[]) => unknown;
-/** A class with `@State`, or a definition that `defineState` returned. */
-export type AnyState = ClassOf<object> | StateDefinition<any>;
-/* eslint-enable @typescript-eslint/no-explicit-any */
 
 interface WrongType<Expected> {
   readonly 'what this decorator injects is': Expected;
@@ -56,8 +56,14 @@ export function getStoreToken(state: AnyState): InjectionToken {
  * KeyValueStore<Product>) {}`. The state must be in some `KeyValueStorageModule.forFeature([…])`
  * that the module imports. `INVALID_OPTION` for a class without `@State`.
  */
-export function InjectStore<T>(definition: StateDefinition<T>): InjectDecorator<KeyValueStore<T>>;
-export function InjectStore<T>(state: ClassOf<T>): InjectDecorator<KeyValueStore<T>>;
+export function InjectStore<T, K extends Key, I>(
+  definition: StateDefinition<T, K, I>,
+): InjectDecorator<KeyValueStore<T, K, I>>;
+// a class with @State does not hold the type of its keys: the parameter says it
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- keys of any type
+export function InjectStore<T, K extends Key = any, I = Input<T>>(
+  state: StateClass<T, K, I>,
+): InjectDecorator<KeyValueStore<T, K, I>>;
 export function InjectStore(state: AnyState): InjectDecorator<KeyValueStore<never>> {
   return Inject(getStoreToken(state));
 }

@@ -10,10 +10,10 @@ import {
 import { ModulesContainer } from '@nestjs/core';
 import { KeyValueStorage } from '../core/store/key-value-store.js';
 import { invalidOption } from '../core/base/options.js';
-import { definitionOf, type ResolvedState } from '../core/store/state-definition.js';
+import { definitionOf, type AnyState, type ResolvedState } from '../core/store/state-definition.js';
 import { callSite } from './start-up/call-site.js';
 import { StorageHealthIndicator } from './health/storage-health.indicator.js';
-import { getStoreToken, type AnyState } from './inject-store.decorator.js';
+import { getStoreToken } from './inject-store.decorator.js';
 import {
   assertRootOptions,
   retryToken,

@@ -53,6 +53,10 @@ export const keyOf = ({ key }: RowAddress): Key => decodeKey(key) ?? key;
 export const existsError = (state: string, key: Key): StorageError<'KEY_EXISTS'> =>
   storageError('KEY_EXISTS', `${state} ${inspect(key)} already exists.`, { key });
 
+/** `KEY_NOT_FOUND`, as `existsError`. */
+export const notFoundError = (state: string, key: Key): StorageError<'KEY_NOT_FOUND'> =>
+  storageError('KEY_NOT_FOUND', `There is no ${state} ${inspect(key)}.`, { key });
+
 /**
  * `check`: 'caller' where the failed check was the caller's (`ifMatch`), which is never retried.
  */

@@ -416,19 +416,25 @@ export function fromBase64(text: string): Uint8Array {
 
 // ─── errors
 
-export function invalidValue(what: string, issues: readonly StandardSchemaV1.Issue[]) {
+export const invalidValue = (what: string, issues: readonly StandardSchemaV1.Issue[]) =>
+  storageError('INVALID_VALUE', `${what} cannot be stored: ${describeIssues(issues, 'the value')}.`, {
+    issues,
+  });
+
+/** The first issues of a schema, in words. `whole`: what an issue without a path is about. */
+export function describeIssues(issues: readonly StandardSchemaV1.Issue[], whole: string): string {
   const list = issues
     .slice(0, 5)
-    .map(({ message, path }) => `${cut(pathOf(path), 120)}: ${cut(message, 200)}`);
+    .map(({ message, path }) => `${cut(pathOf(path) ?? whole, 120)}: ${cut(message, 200)}`);
   const more = issues.length > list.length ? ` and ${issues.length - list.length} more` : '';
-  return storageError('INVALID_VALUE', `${what} cannot be stored: ${list.join('; ')}${more}.`, { issues });
+  return `${list.join('; ')}${more}`;
 }
 
 /** Names of properties, and messages that contain them, may be as long as the value. */
 const cut = (text: string, length: number): string =>
   text.length > length ? `${text.slice(0, length - 1)}…` : text;
 
-function pathOf(path: StandardSchemaV1.Issue['path']): string {
+function pathOf(path: StandardSchemaV1.Issue['path']): string | undefined {
   const names = (path ?? []).map((segment) => (typeof segment === 'object' ? segment.key : segment));
-  return names.length === 0 ? 'the value' : names.map(String).join('.');
+  return names.length === 0 ? undefined : names.map(String).join('.');
 }

@@ -11,13 +11,14 @@ import {
   conflictError,
   existsError,
   keyOf,
+  notFoundError,
   type CommittedBatch,
   type ConflictedBatch,
 } from '../commit/commit.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import type { OnConflict } from '../contention/held-locks.js';
 import { rowNameOf } from '../port/row-name.js';
-import type { Entry, EntryInfo } from './entry.js';
+import { EntryInfo, type Entry } from './entry.js';
 import { decodeKey } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
@@ -26,8 +27,10 @@ import {
   type AnyStore,
   type CallOptions,
   type AtomicResult,
-  type KeyValueStore,
+  type EtagLike,
+  type KeyWithEtag,
 } from './key-value-store.js';
+import type { Precondition } from './etag.js';
 import {
   idempotencyOf,
   idempotencyRecordIn,
@@ -37,20 +40,24 @@ import {
   type IdempotentCall,
 } from '../commit/idempotency-record.js';
 import { assertOptions, invalidOption, invalidState } from '../base/options.js';
-import type { Input } from './state-definition.js';
 import type { StateRows } from './state-rows.js';
 import type { Address, Change, Check, Expected, TimeToLive } from '../port/storage-provider.js';
 import { storeRows, TypedStore } from './typed-store.js';
-import { etagIn, ttlOf } from './write-options.js';
+import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
+
+/**
+ * Whose check a row has. 'own': by what was read, so a conflict is retried with the reading. The
+ * others must fail again. 'caller': of an etag that the caller gave. 'add', 'replace': the verb.
+ */
+type CheckedBy = 'own' | 'caller' | 'add' | 'replace';
 
 /** A row of the batch: what it must be, and its change. Values are encoded when they are added. */
 interface RowOperation {
   readonly address: Address;
   /** In messages: the name of the state. */
   readonly state: string;
-  expected: Expected | undefined;
-  /** The caller said that it is new: an existing key is `KEY_EXISTS`, as of the store's `add`. */
-  added: boolean;
+  expected: Expected | OneOf | undefined;
+  checkedBy: CheckedBy;
   change: (() => Promise<Change>) | undefined;
   deletes: boolean;
 }
@@ -84,6 +91,13 @@ interface BatchLocation {
   readonly what: string;
 }
 
+interface TtlOption {
+  readonly ttlMs?: number | 'keep' | 'never';
+}
+interface Condition {
+  readonly ifMatch?: EtagLike | Precondition | '*';
+}
+
 export class Atomic extends AtomicBatch {
   readonly #owns: (access: StorageAccess) => boolean;
   readonly #assertOpen: () => void;
@@ -102,7 +116,7 @@ export class Atomic extends AtomicBatch {
     this.#assertOpen = assertOpen;
   }
 
-  check(store: AnyStore, read: EntryInfo): this {
+  check(store: AnyStore, read: KeyWithEtag): this {
     const operation = this.#operation(store, read.key);
     this.#expectRead(operation, read);
     this.#record('check', operation);
@@ -111,37 +125,39 @@ export class Atomic extends AtomicBatch {
 
   checkAbsent(store: AnyStore, key: Key): this {
     const operation = this.#operation(store, key);
-    this.#expect(operation, 'absent');
+    this.#expect(operation, 'absent', 'own');
     this.#record('checkAbsent', operation);
     return this;
   }
 
-  add<T>(store: KeyValueStore<T>, key: Key, value: Input<T>, options?: { readonly ttlMs?: number }): this {
+  add(store: AnyStore, key: Key, value: unknown, options?: { readonly ttlMs?: number }): this {
     assertOptions('add', options, ['ttlMs']);
-    const operation = this.#operation(store, key);
-    this.#expect(operation, 'absent');
-    operation.added = true;
+    this.#expect(this.#operation(store, key), 'absent', 'add');
     return this.#put('add', store, key, value, options?.ttlMs, 'replace');
   }
 
-  set<T>(
-    store: KeyValueStore<T>,
-    key: Key,
-    value: Input<T>,
-    options?: { readonly ttlMs?: number | 'keep' | 'never' },
-  ): this {
-    assertOptions('set', options, ['ttlMs']);
+  set(store: AnyStore, key: Key, value: unknown, options?: TtlOption & Condition): this {
+    assertOptions('set', options, ['ttlMs', 'ifMatch']);
+    this.#expectCondition(this.#operation(store, key), options);
     return this.#put('set', store, key, value, options?.ttlMs, 'replace');
   }
 
-  save<T>(store: KeyValueStore<T>, entry: Entry<T>): this {
+  replace(store: AnyStore, key: Key, value: unknown, options?: TtlOption): this {
+    assertOptions('replace', options, ['ttlMs']);
+    this.#expect(this.#operation(store, key), 'present', 'replace');
+    return this.#put('replace', store, key, value, options?.ttlMs, 'replace');
+  }
+
+  save(store: AnyStore, entry: Entry<unknown>): this {
     this.#expectRead(this.#operation(store, entry.key), entry);
     return this.#put('save', store, entry.key, entry.value, undefined, 'keep');
   }
 
-  delete(store: AnyStore, key: Key | EntryInfo): this {
+  delete(store: AnyStore, key: Key | KeyWithEtag, options?: Condition): this {
+    assertOptions('delete', options, ['ifMatch']);
     const read = isRead(key) ? key : undefined;
     const operation = this.#operation(store, read === undefined ? (key as Key) : read.key);
+    this.#expectCondition(operation, options);
     if (read !== undefined) this.#expectRead(operation, read);
     const { address } = operation;
     this.#change(operation, async () => ({ kind: 'delete', address }), true);
@@ -215,19 +231,15 @@ export class Atomic extends AtomicBatch {
     const location = this.#location ?? record;
     if (location === undefined) return undefined;
     const operations = [...this.#operations.values()];
-    const checks: Check[] = operations.flatMap(({ address, expected }) =>
-      expected === undefined ? [] : [{ address, expected }],
-    );
+    const lists = operations.filter(({ expected }) => isOneOf(expected));
+    const versions = lists.length === 0 ? [] : await versionsOf(location.access, lists, signal);
+    const checks = operations.flatMap((each) => checkOf(each, versions[lists.indexOf(each)]));
     const changes = await Promise.all(
       operations.flatMap(({ change }) => (change === undefined ? [] : [change()])),
     );
     const participants = record === undefined ? this.#participants : [record, ...this.#participants];
-    const refusal = (conflict: ConflictedBatch): Error => {
-      const operation = this.#operations.get(rowNameOf(conflict.address));
-      return operation?.added === true
-        ? existsError(operation.state, keyOf(operation.address))
-        : conflictError(conflict, 'own');
-    };
+    const refusal = (conflict: ConflictedBatch): Error =>
+      refusalOf(conflict, this.#operations.get(rowNameOf(conflict.address)));
     return await commitParticipants({
       access: location.access,
       database: location.database,
@@ -276,11 +288,11 @@ export class Atomic extends AtomicBatch {
     this.#calls.push({ subject, whole: () => (given === undefined ? subject : [...subject, ...given()]) });
   }
 
-  #put<T>(
+  #put(
     verb: string,
-    store: KeyValueStore<T>,
+    store: AnyStore,
     key: Key,
-    value: Input<T>,
+    value: unknown,
     ttlMs: number | 'keep' | 'never' | undefined,
     expiry: 'replace' | 'keep',
   ): this {
@@ -320,7 +332,7 @@ export class Atomic extends AtomicBatch {
         address,
         state: rows.state.name,
         expected: undefined,
-        added: false,
+        checkedBy: 'own',
         change: undefined,
         deletes: false,
       };
@@ -329,9 +341,16 @@ export class Atomic extends AtomicBatch {
     return operation;
   }
 
-  #expectRead(operation: RowOperation, read: EntryInfo): void {
-    this.#expect(operation, { version: etagIn(read) });
+  /** What was read is checked as such; an etag in a plain object is the caller's. */
+  #expectRead(operation: RowOperation, read: KeyWithEtag): void {
+    if (!(read instanceof EntryInfo)) return this.#expectCondition(operation, { ifMatch: read.etag });
+    this.#expect(operation, { version: etagIn(read) }, 'own');
     this.#restsOnReading = true;
+  }
+
+  #expectCondition(operation: RowOperation, options: Condition | undefined): void {
+    const condition = conditionOf(options, operation.address);
+    if (condition !== undefined) this.#expect(operation, condition, 'caller');
   }
 
   /** The last change of a row counts, and takes the last place. */
@@ -343,13 +362,14 @@ export class Atomic extends AtomicBatch {
     operation.deletes = deletes;
   }
 
-  #expect(operation: RowOperation, expected: Expected): void {
+  #expect(operation: RowOperation, expected: Expected | OneOf, checkedBy: CheckedBy): void {
     if (operation.expected !== undefined && JSON.stringify(operation.expected) !== JSON.stringify(expected)) {
       throw invalidOption(
         `The batch has two different checks of ${inspect(keyOf(operation.address))}; no commit can meet both.`,
       );
     }
     operation.expected = expected;
+    operation.checkedBy = checkedBy;
   }
 
   /** What is added first decides the location of the batch; another location is refused. */
@@ -368,6 +388,37 @@ export class Atomic extends AtomicBatch {
       );
     }
   }
+}
+
+/** The versions of rows that have one of several etags as their check. */
+async function versionsOf(
+  access: StorageAccess,
+  operations: readonly RowOperation[],
+  signal: AbortSignal | undefined,
+): Promise<readonly (string | undefined)[]> {
+  const addresses = operations.map(({ address }) => address);
+  const { rows } = await access.read(addresses, { signal, values: 'omit' });
+  return rows.map((row) => row?.version);
+}
+
+/**
+ * The check of a row. Of several etags the one that the row has. A row that has none of them keeps
+ * the first, so that the commit finds the conflict, after it has looked for its idempotency record.
+ */
+function checkOf({ address, expected }: RowOperation, version: string | undefined): readonly Check[] {
+  if (expected === undefined) return [];
+  if (!isOneOf(expected)) return [{ address, expected }];
+  const known = version !== undefined && expected.versions.includes(version);
+  return [{ address, expected: { version: known ? version : (expected.versions[0] ?? noVersion) } }];
+}
+
+/** Below every version that is made: an empty list of etags matches no row. */
+const noVersion = '1';
+
+function refusalOf(conflict: ConflictedBatch, operation: RowOperation | undefined): Error {
+  if (operation?.checkedBy === 'add') return existsError(operation.state, keyOf(operation.address));
+  if (operation?.checkedBy === 'replace') return notFoundError(operation.state, keyOf(operation.address));
+  return conflictError(conflict, operation?.checkedBy === 'caller' ? 'caller' : 'own');
 }
 
 /** A batch for the stores and streams of one access. */
@@ -396,7 +447,7 @@ function ownBatch(batch: AtomicBatch): Atomic {
     : invalidOption(`A batch must be one that atomic() returned; got ${inspect(batch)}.`);
 }
 
-const isRead = (given: Key | EntryInfo): given is EntryInfo =>
+const isRead = (given: Key | KeyWithEtag): given is KeyWithEtag =>
   typeof given === 'object' && given !== null && 'etag' in given;
 
 function rowsOf(store: AnyStore): StateRows<unknown> {

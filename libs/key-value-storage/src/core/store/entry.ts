@@ -20,14 +20,14 @@ export const representation = Symbol.for('kvent.representation');
  * The key of an entry, the version that was read, and its times; frozen. `expiresAt` is undefined
  * for an entry that does not expire.
  */
-export abstract class EntryInfo {
-  readonly key: Key;
+export abstract class EntryInfo<out K extends Key = Key> {
+  readonly key: K;
   /** Opaque, for comparison only: changes with every successful write, never returns. */
   readonly etag: string;
   readonly #updatedAt: number;
   readonly #expiresAt: number | undefined;
 
-  constructor(key: Key, etag: string, updatedAt: number, expiresAt: number | undefined) {
+  constructor(key: K, etag: string, updatedAt: number, expiresAt: number | undefined) {
     this.key = key;
     this.etag = etag;
     this.#updatedAt = updatedAt;
@@ -52,7 +52,7 @@ export abstract class EntryInfo {
  * An entry with its value. The value is frozen: objects and arrays throughout; dates, maps, sets
  * and bytes are fresh at each read.
  */
-export abstract class Entry<out T> extends EntryInfo {
+export abstract class Entry<out T, out K extends Key = Key> extends EntryInfo<K> {
   readonly value: T;
   readonly #address: Address | undefined;
   readonly #schemaVersion: number;
@@ -62,7 +62,7 @@ export abstract class Entry<out T> extends EntryInfo {
    * part of its ETag over HTTP.
    */
   constructor(
-    key: Key,
+    key: K,
     value: T,
     etag: string,
     updatedAt: number,
@@ -80,7 +80,7 @@ export abstract class Entry<out T> extends EntryInfo {
    * The same entry with some properties changed: hand it to `save`. The value stays an instance of
    * its class. `INVALID_OPTION` where the value is no object.
    */
-  with(patch: Partial<T>): Entry<T> {
+  with(patch: Partial<T>): Entry<T, K> {
     const { value } = this;
     if (
       typeof value !== 'object' ||
@@ -115,9 +115,9 @@ export abstract class Entry<out T> extends EntryInfo {
   }
 }
 
-export class ReadEntry<T> extends Entry<T> {
+export class ReadEntry<T, K extends Key = Key> extends Entry<T, K> {
   constructor(
-    key: Key,
+    key: K,
     value: T,
     etag: string,
     updatedAt: number,
@@ -130,8 +130,8 @@ export class ReadEntry<T> extends Entry<T> {
   }
 }
 
-export class ReadEntryInfo extends EntryInfo {
-  constructor(key: Key, etag: string, updatedAt: number, expiresAt: number | undefined) {
+export class ReadEntryInfo<K extends Key = Key> extends EntryInfo<K> {
+  constructor(key: K, etag: string, updatedAt: number, expiresAt: number | undefined) {
     super(key, etag, updatedAt, expiresAt);
     Object.freeze(this);
   }
@@ -141,7 +141,7 @@ export class ReadEntryInfo extends EntryInfo {
  * A key as an entry carries it: parts are copied, so that the caller's array cannot change under
  * it.
  */
-export const frozenKey = (key: Key): Key =>
+export const frozenKey = <K extends Key>(key: K): K =>
   typeof key === 'string'
     ? key
-    : Object.freeze(key.map((part) => (isBytes(part) ? new Uint8Array(part) : part)));
+    : (Object.freeze(key.map((part) => (isBytes(part) ? new Uint8Array(part) : part))) as Key as K);

@@ -9,7 +9,7 @@ import type { Precondition } from './etag.js';
 import type { Key, KeyRange } from '../base/key.js';
 import type { IdempotentCall } from '../commit/idempotency-record.js';
 import type { RetryOptions } from '../contention/retry-on-conflict.js';
-import type { ClassOf, Input, StateDefinition } from './state-definition.js';
+import type { Input, StateClass, StateDefinition } from './state-definition.js';
 
 type Awaitable<T> = T | Promise<T>;
 
@@ -42,7 +42,7 @@ export interface GuardedWriteOptions extends WriteOptions {
    */
   readonly ifMatch?: EtagLike | Precondition | '*';
 }
-export interface PageRequest extends KeyRange {
+export interface PageRequest<K extends Key = Key> extends KeyRange<K> {
   /** Items at most, up to 1,000. @default 100 */
   readonly limit?: number;
   /** `next` of the page before; bound to its range and tenant. */
@@ -60,40 +60,43 @@ export interface Page<Item> {
  * `TENANT_MISSING` outside a tenant; and with `STORAGE_UNAVAILABLE`, `STORAGE_OUTCOME_UNKNOWN`,
  * `STORAGE_CORRUPT` or `STORAGE_NOT_OPEN` as the storage is. Writes of a value reject with
  * `INVALID_VALUE` when the schema or the codec refuses it.
+ *
+ * `T`: what reads return; `K`: its keys; `I`: what writes take, for a state with a schema the input
+ * of the schema. `Store<typeof X>` names all three.
  */
-export abstract class KeyValueStore<in out T> {
+export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I = Input<T>> {
   // ─── one
 
   /** The entry, or `undefined` where there is none or it has expired. Renews a sliding expiry. */
-  abstract get(key: Key, options?: ReadOptions): Promise<Entry<T> | undefined>;
+  abstract get(key: K, options?: ReadOptions): Promise<Entry<T, K> | undefined>;
   /** The entry; `KEY_NOT_FOUND`. Renews a sliding expiry. */
-  abstract getOrThrow(key: Key, options?: ReadOptions): Promise<Entry<T>>;
-  abstract has(key: Key, options?: ReadOptions): Promise<boolean>;
+  abstract getOrThrow(key: K, options?: ReadOptions): Promise<Entry<T, K>>;
+  abstract has(key: K, options?: ReadOptions): Promise<boolean>;
   /** Etag and times; no value is fetched. */
-  abstract stat(key: Key, options?: ReadOptions): Promise<EntryInfo | undefined>;
+  abstract stat(key: K, options?: ReadOptions): Promise<EntryInfo<K> | undefined>;
   /** Creates an entry; `KEY_EXISTS` if there is one. Of concurrent callers exactly one creates. */
-  abstract add(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>>;
+  abstract add(key: K, value: I, options?: WriteOptions): Promise<Entry<T, K>>;
   /**
    * The entry, and whether this call created it: of concurrent callers exactly one gets `added:
    * true`. `make` runs only where there is none.
    */
   abstract getOrAdd(
-    key: Key,
-    make: () => Awaitable<Input<T>>,
+    key: K,
+    make: () => Awaitable<I>,
     options?: WriteOptions,
-  ): Promise<{ readonly entry: Entry<T>; readonly added: boolean }>;
+  ): Promise<{ readonly entry: Entry<T, K>; readonly added: boolean }>;
   /**
    * Creates or overwrites. With `ifMatch` only the version that the caller has read:
    * `STORAGE_CONFLICT` (never retried) otherwise, also where there is none.
    */
-  abstract set(key: Key, value: Input<T>, options?: GuardedWriteOptions): Promise<Entry<T>>;
+  abstract set(key: K, value: I, options?: GuardedWriteOptions): Promise<Entry<T, K>>;
   /** Overwrites; `KEY_NOT_FOUND` if there is none. */
-  abstract replace(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>>;
+  abstract replace(key: K, value: I, options?: WriteOptions): Promise<Entry<T, K>>;
   /**
    * Overwrites the version that was read; `STORAGE_CONFLICT` if it has changed or is gone. Keeps
    * the expiry unless `ttlMs` is given.
    */
-  abstract save(entry: Entry<T>, options?: WriteOptions): Promise<Entry<T>>;
+  abstract save(entry: Entry<T, K>, options?: WriteOptions): Promise<Entry<T, K>>;
   /**
    * Reads, changes and writes; repeats that after a conflict (50 attempts within 5 s by default,
    * then `STORAGE_CONFLICT` with `attempts`), so `change` may run several times. Nothing is written
@@ -102,29 +105,29 @@ export abstract class KeyValueStore<in out T> {
    * given.
    */
   abstract update(
-    key: Key,
-    change: (value: T) => Awaitable<Input<T>>,
+    key: K,
+    change: (value: T) => Awaitable<I>,
     options?: WriteOptions & {
       readonly retry?: RetryOptions | undefined;
       /** The value that an absent key counts as. */
-      readonly initial?: (() => Input<T>) | undefined;
+      readonly initial?: (() => I) | undefined;
     },
-  ): Promise<Entry<T>>;
+  ): Promise<Entry<T, K>>;
   /**
    * Moves the expiry forward to `ttlMs` from now; the etag stays. Unchanged where there is no
    * expiry or more is left. `KEY_NOT_FOUND`.
    */
-  abstract touch(key: Key, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo>;
+  abstract touch(key: K, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo<K>>;
   /**
    * Deletes, and returns whether there was an entry. With `ifMatch` only the version that the
    * caller has read: `STORAGE_CONFLICT` otherwise, also where there is none.
    */
   abstract delete(
-    key: Key,
+    key: K,
     options?: CallOptions & { readonly ifMatch?: EtagLike | Precondition | '*' },
   ): Promise<boolean>;
   /** Gets and deletes: of concurrent callers exactly one gets the entry. */
-  abstract take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined>;
+  abstract take(key: K, options?: CallOptions): Promise<Entry<T, K> | undefined>;
 
   // ─── many
 
@@ -132,35 +135,35 @@ export abstract class KeyValueStore<in out T> {
    * One consistent read of at most 1,000 keys, in their order, `undefined` where there is none.
    * `LIMIT_EXCEEDED` above that, and where their values are over 8 MB together (`pageBytesMax`).
    */
-  abstract getMany<const K extends readonly Key[]>(
-    keys: K,
+  abstract getMany<const Keys extends readonly K[]>(
+    keys: Keys,
     options?: ReadOptions,
-  ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }>;
+  ): Promise<{ readonly [Index in keyof Keys]: Entry<T, K> | undefined }>;
   /** Creates or overwrites up to 900 keys, all or none. The same key twice is `INVALID_OPTION`. */
   abstract setMany(
-    items: Iterable<{ readonly key: Key; readonly value: Input<T> }>,
+    items: Iterable<{ readonly key: K; readonly value: I }>,
     options?: WriteOptions,
-  ): Promise<readonly Entry<T>[]>;
+  ): Promise<readonly Entry<T, K>[]>;
   /**
    * Entries in key order, read page by page: not a snapshot, but no key that exists all the time is
    * repeated or missed. Ends with the key that was the last at the start; so do `keys`, `count`,
    * `deleteMany` and `clear`.
    */
-  abstract list(range?: KeyRange, options?: ReadOptions): AsyncIterable<Entry<T>>;
+  abstract list(range?: KeyRange<K>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
   /**
    * One page: fewer items than `limit` where their values would be over 8 MB together
    * (`pageBytesMax`), one at least. Only `next` says whether more come. `INVALID_CURSOR` for a
    * cursor of another range or tenant.
    */
-  abstract page(request: PageRequest, options?: ReadOptions): Promise<Page<Entry<T>>>;
+  abstract page(request: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>>;
   /** Keys in order; no value is fetched. */
-  abstract keys(range?: KeyRange, options?: ReadOptions): AsyncIterable<Key>;
-  abstract count(range?: KeyRange, options?: ReadOptions): Promise<number>;
+  abstract keys(range?: KeyRange<K>, options?: ReadOptions): AsyncIterable<K>;
+  abstract count(range?: KeyRange<K>, options?: ReadOptions): Promise<number>;
   /**
    * Deletes page by page and returns how many; an error has their number as `done`. Without a
    * bound, or with an empty one, it is `INVALID_OPTION`.
    */
-  abstract deleteMany(range: KeyRange, options?: CallOptions): Promise<number>;
+  abstract deleteMany(range: KeyRange<K>, options?: CallOptions): Promise<number>;
   /** Deletes every entry of this store and tenant, as `deleteMany` does. */
   abstract clear(options?: CallOptions): Promise<number>;
 
@@ -170,13 +173,13 @@ export abstract class KeyValueStore<in out T> {
    * The same store of one tenant, whatever the current one. `TENANT_MISSING` for a malformed name,
    * `INVALID_OPTION` for a shared state.
    */
-  abstract forTenant(tenant: string): KeyValueStore<T>;
+  abstract forTenant(tenant: string): KeyValueStore<T, K, I>;
   /**
    * The same store, of the same tenant, inside the caller's own database transaction, with which
    * its writes are committed or rolled back. `INVALID_OPTION` for anything else than an open
    * transaction, `STORAGE_UNSUPPORTED` when the provider has no transactions.
    */
-  abstract within(transaction: object): KeyValueStore<T>;
+  abstract within(transaction: object): KeyValueStore<T, K, I>;
 }
 
 /** The changes, in the order in which they were added. */
@@ -190,8 +193,25 @@ export interface AtomicResult {
   }[];
 }
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a store of any state: KeyValueStore is invariant
-export type AnyStore = KeyValueStore<any>;
+/* eslint-disable @typescript-eslint/no-explicit-any -- KeyValueStore is invariant */
+type StoreWithKeys<K extends Key> = KeyValueStore<any, K, never>;
+export type AnyStore = KeyValueStore<any, any, never>;
+
+/** What was read of a row: an entry, the result of `stat`, or a key with the etag of a client. */
+export interface KeyWithEtag<K extends Key = Key> {
+  readonly key: K;
+  readonly etag: string;
+}
+
+interface AtomicWriteOptions {
+  readonly ttlMs?: number | 'keep' | 'never';
+}
+interface AtomicCondition {
+  /**
+   * As of the store's `set`: a failed check is the caller's, never retried, and a 412 over HTTP.
+   */
+  readonly ifMatch?: EtagLike | Precondition | '*';
+}
 
 /**
  * Changes of one commit, all or none, within one tenant and one storage provider. A store of
@@ -199,27 +219,45 @@ export type AnyStore = KeyValueStore<any>;
  * the last counts; checks see the state before the commit.
  */
 export abstract class AtomicChanges {
-  /** Commits nothing unless the entry still has the version that was read. */
-  abstract check(store: AnyStore, read: EntryInfo): this;
+  /**
+   * Commits nothing unless the row still has this etag. For an entry or the result of `stat`,
+   * `STORAGE_CONFLICT` is retried with the reading; for a plain `{ key, etag }` it is the caller's
+   * check, as `ifMatch` is.
+   */
+  abstract check<K extends Key>(store: StoreWithKeys<K>, read: NoInfer<KeyWithEtag<K>>): this;
   /** Commits nothing unless the key is absent: `STORAGE_CONFLICT`, retried with the reading. */
-  abstract checkAbsent(store: AnyStore, key: Key): this;
+  abstract checkAbsent<K extends Key>(store: StoreWithKeys<K>, key: NoInfer<K>): this;
   /** Creates; `KEY_EXISTS`, never retried, if there is one. */
-  abstract add<T>(
-    store: KeyValueStore<T>,
-    key: Key,
-    value: NoInfer<Input<T>>,
+  abstract add<T, K extends Key, I>(
+    store: KeyValueStore<T, K, I>,
+    key: NoInfer<K>,
+    value: NoInfer<I>,
     options?: { readonly ttlMs?: number },
   ): this;
-  abstract set<T>(
-    store: KeyValueStore<T>,
-    key: Key,
-    value: NoInfer<Input<T>>,
-    options?: { readonly ttlMs?: number | 'keep' | 'never' },
+  /** Creates or overwrites; with `ifMatch` only the version that the caller has read. */
+  abstract set<T, K extends Key, I>(
+    store: KeyValueStore<T, K, I>,
+    key: NoInfer<K>,
+    value: NoInfer<I>,
+    options?: AtomicWriteOptions & AtomicCondition,
+  ): this;
+  /** Overwrites; `KEY_NOT_FOUND`, never retried, if there is none. */
+  abstract replace<T, K extends Key, I>(
+    store: KeyValueStore<T, K, I>,
+    key: NoInfer<K>,
+    value: NoInfer<I>,
+    options?: AtomicWriteOptions,
   ): this;
   /** Overwrites the version that was read; keeps its expiry. */
-  abstract save<T>(store: KeyValueStore<T>, entry: Entry<NoInfer<T>>): this;
-  /** Deletes; with an entry instead of a key only the version that was read. */
-  abstract delete(store: AnyStore, key: Key | EntryInfo): this;
+  abstract save<T, K extends Key>(store: KeyValueStore<T, K, never>, entry: NoInfer<Entry<T, K>>): this;
+  /**
+   * Deletes; with an entry instead of a key, or with `ifMatch`, only the version that was read.
+   */
+  abstract delete<K extends Key>(
+    store: StoreWithKeys<K>,
+    key: NoInfer<K | KeyWithEtag<K>>,
+    options?: AtomicCondition,
+  ): this;
   /**
    * Adds a part of another package: `orders.appending(…)`. One stream twice is `INVALID_OPTION`.
    */
@@ -245,9 +283,15 @@ export abstract class AtomicBatch extends AtomicChanges {
 
 /** The stores of one application, opened by `KeyValueStorageModule`, or by `openStorage`. */
 export abstract class KeyValueStorage implements AsyncDisposable {
-  /** The store of a state: of a class with `@State`, or a definition of `defineState`. */
-  abstract store<T>(definition: StateDefinition<T>): KeyValueStore<T>;
-  abstract store<T>(state: ClassOf<T>): KeyValueStore<T>;
+  /**
+   * The store of a state: of a class with `@State` or `stateOf`, or a definition of `defineState`.
+   */
+  abstract store<T, K extends Key = Key, I = Input<T>>(
+    definition: StateDefinition<T, K, I>,
+  ): KeyValueStore<T, K, NoInfer<I>>;
+  abstract store<T, K extends Key = Key, I = Input<T>>(
+    state: StateClass<T, K, I>,
+  ): KeyValueStore<T, K, NoInfer<I>>;
   abstract atomic(): AtomicBatch;
   /**
    * The same stores inside the caller's own database transaction; `STORAGE_UNSUPPORTED` where the

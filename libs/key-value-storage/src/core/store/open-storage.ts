@@ -4,10 +4,16 @@ import { CoalescingProvider } from '../providers/coalescing-provider.js';
 import { StorageAccess } from '../commit/storage-access.js';
 import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
-import { KeyValueStorage, type AtomicBatch, type KeyValueStore } from './key-value-store.js';
+import type { Key } from '../base/key.js';
+import { KeyValueStorage, type AnyStore, type AtomicBatch, type KeyValueStore } from './key-value-store.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
-import { definitionOf, type ClassOf, type ResolvedState, type StateDefinition } from './state-definition.js';
+import {
+  definitionOf,
+  type ResolvedState,
+  type StateClass,
+  type StateDefinition,
+} from './state-definition.js';
 import type { StorageProvider } from '../port/storage-provider.js';
 import { databaseOf, sharedDatabase, tenantIn } from './tenant.js';
 import { TypedStore } from './typed-store.js';
@@ -126,7 +132,7 @@ class OpenStorage extends KeyValueStorage {
   readonly #main: StorageAccess;
   readonly #named: ReadonlyMap<string, StorageAccess>;
   readonly #tenant: (() => string | undefined) | undefined;
-  readonly #stores = new Map<ResolvedState, KeyValueStore<unknown>>();
+  readonly #stores = new Map<ResolvedState, AnyStore>();
   #closed: Promise<void> | undefined;
 
   constructor(
@@ -148,11 +154,11 @@ class OpenStorage extends KeyValueStorage {
     this.#tenant = tenant;
   }
 
-  store<T>(state: StateDefinition<T> | ClassOf<T>): KeyValueStore<T> {
+  store<T, K extends Key, I>(state: StateDefinition<T, K, I> | StateClass<T, K, I>): KeyValueStore<T, K, I> {
     const definition = definitionOf(state);
     let store = this.#stores.get(definition);
-    if (store === undefined) this.#stores.set(definition, (store = storeOf(this, definition)));
-    return store as KeyValueStore<T>;
+    if (store === undefined) this.#stores.set(definition, (store = openStore(this, definition)));
+    return store as KeyValueStore<T, K, I>;
   }
 
   atomic(): AtomicBatch {
@@ -234,7 +240,7 @@ class OpenStorage extends KeyValueStorage {
   }
 }
 
-function storeOf(storage: KeyValueStorage, definition: ResolvedState): KeyValueStore<unknown> {
+function openStore(storage: KeyValueStorage, definition: ResolvedState): AnyStore {
   const { name, scope, provider } = definition;
   const { access, database } = locate(storage, { what: `state '${name}'`, scope, provider });
   return new TypedStore(access, definition, database);
@@ -257,8 +263,8 @@ class StorageWithin extends KeyValueStorage {
     this.#databaseOf = databaseOfRequest;
   }
 
-  store<T>(state: StateDefinition<T> | ClassOf<T>): KeyValueStore<T> {
-    return storeOf(this, definitionOf(state)) as KeyValueStore<T>;
+  store<T, K extends Key, I>(state: StateDefinition<T, K, I> | StateClass<T, K, I>): KeyValueStore<T, K, I> {
+    return openStore(this, definitionOf(state)) as KeyValueStore<T, K, I>;
   }
 
   [locateKey](request: LocationRequest): StorageLocation {

@@ -19,16 +19,16 @@ const pageItemsDefault = 100;
 /** Rows of one page of a list: small with the largest values, and few round trips. */
 const listPageItems = 200;
 
-export class RangeReader<T> {
-  readonly #rows: StateRows<T>;
+export class RangeReader<T, K extends Key = Key> {
+  readonly #rows: StateRows<T, K>;
 
-  constructor(rows: StateRows<T>) {
+  constructor(rows: StateRows<T, K>) {
     this.#rows = rows;
   }
 
-  entries(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Entry<T>> {
+  entries(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Entry<T, K>> {
     const scope = this.#scope(range);
-    const read = async function* (this: RangeReader<T>): AsyncGenerator<Entry<T>> {
+    const read = async function* (this: RangeReader<T, K>): AsyncGenerator<Entry<T, K>> {
       for await (const page of this.#pages({ ...scope, limit: listPageItems }, options)) {
         for (const row of page) {
           throwIfAborted('A list', options?.signal);
@@ -39,9 +39,9 @@ export class RangeReader<T> {
     return { [Symbol.asyncIterator]: () => read.call(this) };
   }
 
-  keys(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<Key> {
+  keys(range: KeyRange, options: ReadOptions | undefined): AsyncIterable<K> {
     const scope = this.#scope(range);
-    const read = async function* (this: RangeReader<T>): AsyncGenerator<Key> {
+    const read = async function* (this: RangeReader<T, K>): AsyncGenerator<K> {
       for await (const page of this.#pages(
         { ...scope, limit: limits.pageItemsMax, values: 'omit' },
         options,
@@ -55,7 +55,7 @@ export class RangeReader<T> {
     return { [Symbol.asyncIterator]: () => read.call(this) };
   }
 
-  async page(request: PageRequest | undefined, options: ReadOptions | undefined): Promise<Page<Entry<T>>> {
+  async page(request: PageRequest | undefined, options: ReadOptions | undefined): Promise<Page<Entry<T, K>>> {
     assertOptions('page', request, [...rangeNames, 'limit', 'cursor']);
     const { limit = pageItemsDefault, cursor, ...range } = request ?? {};
     assertPageLimit(limit);
@@ -138,14 +138,15 @@ export class RangeReader<T> {
     };
   }
 
-  async #entry(scope: CursorScope, { key, row }: ScannedRow): Promise<Entry<T>> {
+  async #entry(scope: CursorScope, { key, row }: ScannedRow): Promise<Entry<T, K>> {
     const { database, container, entity } = scope;
     return await this.#rows.entry({ database, container, entity, key }, this.#key(scope, key), row);
   }
 
-  #key({ database, container, entity }: CursorScope, encoded: string): Key {
+  #key({ database, container, entity }: CursorScope, encoded: string): K {
     const key = decodeKey(encoded);
-    if (key !== undefined) return frozenKey(key);
+    // not checked by a schema, as stored values are not
+    if (key !== undefined) return frozenKey(key) as K;
     const place = `${database}/${container}/${entity}/${encoded}`;
     throw storageError('STORAGE_CORRUPT', `The row at ${place} has a key that Kvent did not write.`, {
       place,

@@ -4,6 +4,8 @@ import { assertWithin } from '../base/assert-limits.js';
 import { inspect } from '../base/inspect.js';
 import { assertOptions, assertTtl, invalidOption } from '../base/options.js';
 import { assertUpcast, type Upcast } from '../encoding/upcast.js';
+import type { Key } from '../base/key.js';
+import { copyProperties } from '../encoding/codec.js';
 import { stateContainer, stateSpace } from './state-space.js';
 
 type AnyMethod = (...given: never[]) => unknown;
@@ -73,20 +75,65 @@ type Stable<S extends StandardSchemaV1> = [StandardSchemaV1.InferOutput<S>] exte
   : SchemaMustAcceptItsOwnOutput<StandardSchemaV1.InferOutput<S>>;
 type DroppedBy<S extends StandardSchemaV1, T> = Exclude<keyof Data<T>, keyof StandardSchemaV1.InferOutput<S>>;
 
+/** A schema of keys. It returns a key as it is: another spelling of the key is refused. */
+export type KeySchema = StandardSchemaV1<unknown, Key>;
+interface KeyOptions<KS extends KeySchema> {
+  /** Any Standard Schema, without promises: a key that it refuses is `INVALID_KEY`. */
+  readonly key?: KS;
+}
+/** An entry's key is frozen, so a tuple is a readonly one. */
+type Frozen<K> = Readonly<K> extends infer F extends Key ? F : never;
+type KeyFrom<KS extends KeySchema> = Frozen<StandardSchemaV1.InferOutput<KS>>;
+
+/** For the compiler only: the keys, and what writes take. */
+interface StateTypes<K extends Key, I> {
+  readonly '~key'?: (key: K) => K;
+  readonly '~input'?: (input: I) => void;
+}
 /** Returned by `defineState`. `~type` exists for the compiler only. */
-export interface StateDefinition<T> {
+export interface StateDefinition<T, K extends Key = Key, I = Input<T>> extends StateTypes<K, I> {
   readonly kind: 'state';
   readonly name: string;
   readonly '~type'?: T;
 }
-/** The value type of a state. */
-export type StateOf<D> = D extends { readonly '~type'?: infer T } ? T : never;
+/**
+ * A class that is a state: with `@State`, or one that extends what `stateOf` returned. `~output`:
+ * what the schema gives; a subclass that declares other properties is refused.
+ */
+export type StateClass<T, K extends Key = Key, I = Input<T>> = ClassOf<T> &
+  StateTypes<K, I> & { readonly '~output'?: NoInfer<Data<T>> };
+/** The class that `stateOf` returns, to be extended. */
+export type StateBase<T, K extends Key, I> = (new (data: T) => T) &
+  StateTypes<K, I> & { readonly '~output'?: T };
+
+/** A state: a class, or what `defineState` returned. */
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+export type AnyState = ClassOf<object> | StateDefinition<any, any, any>;
+/** The value type of a state or of a stream. */
+export type StateOf<D> =
+  D extends ClassOf<infer T> ? T : D extends { readonly '~type'?: infer T } ? T : never;
+/** The keys of a state. */
+export type KeyOf<D> = '~key' extends keyof D
+  ? D extends { readonly '~key'?: (key: infer K) => unknown }
+    ? Extract<K, Key>
+    : never
+  : Key;
+/** What the writes of a state take: for a state with a schema, the input of the schema. */
+export type InputOf<D> = '~input' extends keyof D
+  ? D extends { readonly '~input'?: (input: infer I) => void }
+    ? I
+    : never
+  : Input<StateOf<D>>;
 
 /** A definition with its defaults. `entity` and `container` are encoded. */
-export interface ResolvedState<T = unknown> extends StateDefinition<T> {
+export interface ResolvedState<T = unknown> {
+  readonly kind: 'state';
+  readonly name: string;
+  readonly '~type'?: T;
   readonly entity: string;
   readonly container: string;
   readonly schema: StandardSchemaV1 | undefined;
+  readonly keySchema: KeySchema | undefined;
   readonly schemaVersion: number;
   readonly upcast: Upcast;
   readonly ttlMs: number | undefined;
@@ -99,38 +146,74 @@ export interface ResolvedState<T = unknown> extends StateDefinition<T> {
 
 /** On a class: its definition. Read as an own property, so that a subclass does not inherit it. */
 const definitionSymbol = Symbol.for('kvent.state');
+/** On the class that `stateOf` returned: the definition of the class that extends it. */
+const baseSymbol = Symbol.for('kvent.state-base');
+
+/** The options of a state as the code reads them. */
+type GivenOptions = StateOptions & KeyOptions<KeySchema> & { readonly schema?: StandardSchemaV1 };
 
 /**
  * Declares a class as a state. Reads return frozen instances of it; its constructor is not called.
  * `name` is part of the stored address, so it is explicit: a minifier cannot change it.
  * `INVALID_OPTION` for a blank name or an invalid option.
  */
-export function State(name: string, options?: StateOptions): <C extends ClassOf<object>>(target: C) => void;
+export function State(
+  name: string,
+  options?: StateOptions & KeyOptions<KeySchema>,
+): <C extends ClassOf<object>>(target: C) => void;
 export function State<S extends StandardSchemaV1>(
   name: string,
-  options: StateOptions & { readonly schema: S & Stable<S> },
+  options: StateOptions & KeyOptions<KeySchema> & { readonly schema: S & Stable<S> },
 ): <C extends ClassOf<StandardSchemaV1.InferOutput<S>>>(
   target: [DroppedBy<S, InstanceType<C>>] extends [never]
     ? C
     : C & FieldsMissingInSchema<DroppedBy<S, InstanceType<C>>>,
 ) => void;
-export function State(name: string, options: StateOptions & { readonly schema?: StandardSchemaV1 } = {}) {
+export function State(name: string, options: GivenOptions = {}) {
   return (target: ClassOf<object>): void => {
     const definition = resolveState(`@State on ${target.name}`, name, options, target.prototype as object);
     Object.defineProperty(target, definitionSymbol, { value: definition });
   };
 }
 
-/** Declares a state from a schema: `export type Tag = StateOf<typeof Tags>`. */
-export function defineState<S extends StandardSchemaV1>(
+/**
+ * A class to extend: `class Product extends stateOf('product', schema) {}` is the state, its type
+ * and its schema in one. The class may add methods. Reads return frozen instances of it; its
+ * constructor, which reads do not call, takes the data. `INVALID_OPTION` as of `@State`.
+ */
+export function stateOf<S extends StandardSchemaV1<unknown, object>, KS extends KeySchema = KeySchema>(
   name: string,
-  options: StateOptions & { readonly schema: S & Stable<S> },
-): StateDefinition<StandardSchemaV1.InferOutput<S>>;
-export function defineState<T>(name: string, options?: StateOptions): StateDefinition<T>;
-export function defineState(
+  schema: S & Stable<S>,
+  options: StateOptions & KeyOptions<KS> = {},
+): StateBase<StandardSchemaV1.InferOutput<S>, KeyFrom<KS>, StandardSchemaV1.InferInput<S>> {
+  // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- a class to extend
+  const base = class {
+    constructor(data?: object) {
+      if (data !== undefined) copyProperties(this, data);
+    }
+  };
+  const definition = resolveState('stateOf', name, { ...options, schema }, undefined);
+  Object.defineProperty(base, baseSymbol, { value: definition });
+  return base;
+}
+
+/**
+ * Declares a state from a schema (`export type Tag = StateOf<typeof Tags>`), or from type
+ * arguments: of its values, and of its keys.
+ */
+export function defineState<S extends StandardSchemaV1, KS extends KeySchema = KeySchema>(
   name: string,
-  options: StateOptions & { readonly schema?: StandardSchemaV1 } = {},
-): StateDefinition<unknown> {
+  options: StateOptions & KeyOptions<KS> & { readonly schema: S & Stable<S> },
+): StateDefinition<StandardSchemaV1.InferOutput<S>, KeyFrom<KS>, StandardSchemaV1.InferInput<S>>;
+export function defineState<T>(
+  name: string,
+  options?: StateOptions & { readonly key?: never },
+): StateDefinition<T>;
+export function defineState<T, K extends Key>(
+  name: string,
+  options?: StateOptions & KeyOptions<StandardSchemaV1<unknown, K>>,
+): StateDefinition<T, Frozen<K>>;
+export function defineState(name: string, options: GivenOptions = {}): Pick<ResolvedState, 'kind' | 'name'> {
   return resolveState('defineState', name, options, undefined);
 }
 
@@ -143,12 +226,13 @@ const stateOptions = [
   'scope',
   'container',
   'provider',
+  'key',
 ] as const;
 
 function resolveState(
   owner: string,
   name: string,
-  options: StateOptions & { readonly schema?: StandardSchemaV1 },
+  options: GivenOptions,
   prototype: object | undefined,
 ): ResolvedState {
   const where = `${owner} (${inspect(name)})`;
@@ -170,6 +254,8 @@ function resolveState(
     );
   }
   assertUpcast(where, schemaVersion, upcast);
+  if (options.key !== undefined && !isSchema(options.key))
+    throw invalidOption(`${where}: key must be a Standard Schema; got ${inspect(options.key)}.`);
   if (ttlMs !== undefined) assertTtl(where, ttlMs);
   assertOneOf(where, 'expiry', expiry, ['absolute', 'sliding']);
   assertOneOf(where, 'scope', scope, ['tenant', 'shared', undefined]);
@@ -180,6 +266,7 @@ function resolveState(
     name,
     ...stateSpace(name, container),
     schema: options.schema,
+    keySchema: options.key,
     schemaVersion,
     upcast,
     ttlMs,
@@ -192,6 +279,10 @@ function resolveState(
   assertWithin('containerBytesMax', resolved.container, 'container');
   return Object.freeze(resolved);
 }
+
+// schemas of ArkType are functions
+const isSchema = (given: unknown): given is StandardSchemaV1 =>
+  ((typeof given === 'object' && given !== null) || typeof given === 'function') && '~standard' in given;
 
 function assertOneOf(
   where: string,
@@ -210,6 +301,8 @@ export function definitionOf(state: unknown): ResolvedState {
   if (typeof state === 'function') {
     const own = Object.getOwnPropertyDescriptor(state, definitionSymbol);
     if (own !== undefined) return own.value as ResolvedState;
+    const extended = extendedDefinition(state as ClassOf<object>);
+    if (extended !== undefined) return extended;
     throw invalidOption(
       `The class ${state.name || '(without a name)'} has no @State; declare it, or use defineState.`,
     );
@@ -224,4 +317,16 @@ export function definitionOf(state: unknown): ResolvedState {
   throw invalidOption(
     `A state must be a class with @State, or a definition of defineState; got ${inspect(state)}.`,
   );
+}
+
+/** Of a class that extends what `stateOf` returned: made once, with the prototype of the class. */
+function extendedDefinition(state: ClassOf<object>): ResolvedState | undefined {
+  if (Object.hasOwn(state, baseSymbol))
+    throw invalidOption('stateOf returns a class to extend: class Product extends stateOf(…) {}.');
+  const parent: unknown = Object.getPrototypeOf(state);
+  const base = Object.getOwnPropertyDescriptor(parent, baseSymbol)?.value as ResolvedState | undefined;
+  if (base === undefined) return undefined;
+  const definition = Object.freeze({ ...base, prototype: state.prototype as object });
+  Object.defineProperty(state, definitionSymbol, { value: definition });
+  return definition;
 }

@@ -6,6 +6,7 @@ import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js
 import { encodeKey } from '../encoding/key-encoding.js';
 import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
+import { assertKey } from './key-schema.js';
 import type { CallOptions } from './key-value-store.js';
 import { lockNameOf } from '../port/row-name.js';
 import type { Renewed } from '../contention/renewals.js';
@@ -14,7 +15,7 @@ import type { ResolvedState } from './state-definition.js';
 import type { Address, Change, Expected, Row, Version } from '../port/storage-provider.js';
 import { ValueCodec, type Encoded } from './value-codec.js';
 
-export class StateRows<T> {
+export class StateRows<T, K extends Key = Key> {
   readonly access: StorageAccess;
   readonly state: ResolvedState<T>;
   readonly codec: ValueCodec<T>;
@@ -29,12 +30,14 @@ export class StateRows<T> {
   }
 
   address(key: Key, database = this.database()): Address {
-    const { container, entity } = this.state;
-    return { database, container, entity, key: encodeKey(key) };
+    const { container, entity, keySchema } = this.state;
+    const encoded = encodeKey(key);
+    if (keySchema !== undefined) assertKey(this.state.name, keySchema, key, encoded);
+    return { database, container, entity, key: encoded };
   }
 
   /** A promise only where the value must be upcast from an older schema version. */
-  entry(address: Address, key: Key, row: Row, expiresAt = row.expiresAt): Entry<T> | Promise<Entry<T>> {
+  entry(address: Address, key: K, row: Row, expiresAt = row.expiresAt): Entry<T, K> | Promise<Entry<T, K>> {
     const value = this.codec.decode(address, row.value);
     const { schemaVersion } = this.state;
     if (!isPromise(value))
@@ -44,7 +47,7 @@ export class StateRows<T> {
     );
   }
 
-  info(key: Key, row: Row, expiresAt = row.expiresAt): EntryInfo {
+  info(key: K, row: Row, expiresAt = row.expiresAt): EntryInfo<K> {
     return new ReadEntryInfo(key, row.version, row.updatedAt, expiresAt);
   }
 
@@ -60,7 +63,7 @@ export class StateRows<T> {
   }
 
   /** The entry that a committed write left behind. */
-  written(address: Address, key: Key, encoded: Encoded<T>, batch: CommittedBatch, index = 0): Entry<T> {
+  written(address: Address, key: K, encoded: Encoded<T>, batch: CommittedBatch, index = 0): Entry<T, K> {
     const { version, time, rows } = batch;
     return new ReadEntry(
       key,

@@ -1,11 +1,16 @@
 /** The `KeyValueStore` of users: each verb checks its arguments, encodes, and calls the port. */
-import { conflictError, conflictOf, existsError, type ConflictedBatch } from '../commit/commit.js';
+import {
+  conflictError,
+  conflictOf,
+  existsError,
+  notFoundError,
+  type ConflictedBatch,
+} from '../commit/commit.js';
 import { assertAtMost } from '../base/assert-limits.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { throwIfAborted } from '../base/abort.js';
 import { frozenKey, type Entry, type EntryInfo } from './entry.js';
 import type { Precondition } from './etag.js';
-import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
@@ -26,7 +31,7 @@ import type { Input, ResolvedState } from './state-definition.js';
 import { StateRows } from './state-rows.js';
 import type { Address, Expected } from '../port/storage-provider.js';
 import { databaseOf } from './tenant.js';
-import { conditionOf, etagIn, ttlOf, type OneOf } from './write-options.js';
+import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
 
 const callNames = ['signal'];
 const readNames = ['signal', 'consistency'];
@@ -37,10 +42,10 @@ const updateNames = [...writeNames, 'retry', 'initial'];
 /** On a store: its rows, for batches and other packages of Kvent. */
 export const storeRows = Symbol('kvent.store-rows');
 
-export class TypedStore<T> extends KeyValueStore<T> {
-  readonly [storeRows]: StateRows<T>;
-  readonly #rows: StateRows<T>;
-  readonly #ranges: RangeReader<T>;
+export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueStore<T, K, I> {
+  readonly [storeRows]: StateRows<T, K>;
+  readonly #rows: StateRows<T, K>;
+  readonly #ranges: RangeReader<T, K>;
 
   constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {
     super();
@@ -51,7 +56,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   // ─── one
 
-  async get(key: Key, options?: ReadOptions): Promise<Entry<T> | undefined> {
+  async get(key: K, options?: ReadOptions): Promise<Entry<T, K> | undefined> {
     assertOptions('get', options, readNames);
     const address = this.#rows.address(key);
     const ownKey = frozenKey(key);
@@ -65,18 +70,18 @@ export class TypedStore<T> extends KeyValueStore<T> {
     return isPromise(entry) ? await entry : entry;
   }
 
-  async getOrThrow(key: Key, options?: ReadOptions): Promise<Entry<T>> {
+  async getOrThrow(key: K, options?: ReadOptions): Promise<Entry<T, K>> {
     const entry = await this.get(key, options);
     if (entry === undefined) throw this.#notFound(key);
     return entry;
   }
 
-  async has(key: Key, options?: ReadOptions): Promise<boolean> {
+  async has(key: K, options?: ReadOptions): Promise<boolean> {
     assertOptions('has', options, readNames);
     return (await this.#readInfo(this.#rows.address(key), options)).row !== undefined;
   }
 
-  async stat(key: Key, options?: ReadOptions): Promise<EntryInfo | undefined> {
+  async stat(key: K, options?: ReadOptions): Promise<EntryInfo<K> | undefined> {
     assertOptions('stat', options, readNames);
     const address = this.#rows.address(key);
     const ownKey = frozenKey(key);
@@ -84,7 +89,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     return row === undefined ? undefined : this.#rows.info(ownKey, row);
   }
 
-  add(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>> {
+  add(key: K, value: I, options?: WriteOptions): Promise<Entry<T, K>> {
     return this.#write('add', key, value, options, {
       expected: 'absent',
       onConflict: () => existsError(this.#rows.state.name, key),
@@ -92,10 +97,10 @@ export class TypedStore<T> extends KeyValueStore<T> {
   }
 
   async getOrAdd(
-    key: Key,
-    make: () => Input<T> | Promise<Input<T>>,
+    key: K,
+    make: () => I | Promise<I>,
     options?: WriteOptions,
-  ): Promise<{ readonly entry: Entry<T>; readonly added: boolean }> {
+  ): Promise<{ readonly entry: Entry<T, K>; readonly added: boolean }> {
     assertOptions('getOrAdd', options, writeNames);
     assertFunction('getOrAdd', 'make', make);
     const address = this.#rows.address(key);
@@ -116,18 +121,18 @@ export class TypedStore<T> extends KeyValueStore<T> {
     });
   }
 
-  set(key: Key, value: Input<T>, options?: GuardedWriteOptions): Promise<Entry<T>> {
+  set(key: K, value: I, options?: GuardedWriteOptions): Promise<Entry<T, K>> {
     return this.#write('set', key, value, options, { onConflict: callerConflict, guarded: true });
   }
 
-  replace(key: Key, value: Input<T>, options?: WriteOptions): Promise<Entry<T>> {
+  replace(key: K, value: I, options?: WriteOptions): Promise<Entry<T, K>> {
     return this.#write('replace', key, value, options, {
       expected: 'present',
       onConflict: () => this.#notFound(key),
     });
   }
 
-  async save(entry: Entry<T>, options?: WriteOptions): Promise<Entry<T>> {
+  async save(entry: Entry<T, K>, options?: WriteOptions): Promise<Entry<T, K>> {
     assertEntry('save', entry);
     const expected = { version: etagIn(entry) };
     return await this.#write('save', entry.key, entry.value, options, {
@@ -138,13 +143,13 @@ export class TypedStore<T> extends KeyValueStore<T> {
   }
 
   async update(
-    key: Key,
-    change: (value: T) => Input<T> | Promise<Input<T>>,
+    key: K,
+    change: (value: T) => I | Promise<I>,
     options?: WriteOptions & {
       readonly retry?: RetryOptions | undefined;
-      readonly initial?: (() => Input<T>) | undefined;
+      readonly initial?: (() => I) | undefined;
     },
-  ): Promise<Entry<T>> {
+  ): Promise<Entry<T, K>> {
     assertOptions('update', options, updateNames);
     assertFunction('update', 'change', change);
     if (options?.initial !== undefined) assertFunction('update', 'initial', options.initial);
@@ -172,7 +177,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     });
   }
 
-  async touch(key: Key, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo> {
+  async touch(key: K, options: CallOptions & { readonly ttlMs: number }): Promise<EntryInfo<K>> {
     assertOptions('touch', options, writeNames);
     assertTtl('touch', (options as Partial<typeof options> | undefined)?.ttlMs);
     const { ttlMs } = options;
@@ -189,7 +194,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
   }
 
   async delete(
-    key: Key,
+    key: K,
     options?: CallOptions & { readonly ifMatch?: EtagLike | Precondition | '*' },
   ): Promise<boolean> {
     assertOptions('delete', options, ['signal', 'ifMatch']);
@@ -201,7 +206,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     return result.rows[0]?.existed === true;
   }
 
-  async take(key: Key, options?: CallOptions): Promise<Entry<T> | undefined> {
+  async take(key: K, options?: CallOptions): Promise<Entry<T, K> | undefined> {
     assertOptions('take', options, callNames);
     const address = this.#rows.address(key);
     const ownKey = frozenKey(key);
@@ -218,10 +223,10 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   // ─── many
 
-  async getMany<const K extends readonly Key[]>(
-    keys: K,
+  async getMany<const Keys extends readonly K[]>(
+    keys: Keys,
     options?: ReadOptions,
-  ): Promise<{ readonly [I in keyof K]: Entry<T> | undefined }> {
+  ): Promise<{ readonly [Index in keyof Keys]: Entry<T, K> | undefined }> {
     assertOptions('getMany', options, readNames);
     if (!Array.isArray(keys)) throw invalidOption(`getMany: keys must be an array; got ${inspect(keys)}.`);
     assertAtMost('readAddressesMax', keys.length, 'keys in one getMany');
@@ -231,20 +236,20 @@ export class TypedStore<T> extends KeyValueStore<T> {
     const { rows } = await this.#rows.access.read(addresses, options);
     const entries = addresses.map(async (address, index) => {
       const row = rows[index];
-      return row === undefined ? undefined : await this.#rows.entry(address, ownKeys[index] as Key, row);
+      return row === undefined ? undefined : await this.#rows.entry(address, ownKeys[index] as K, row);
     });
-    return (await Promise.all(entries)) as { readonly [I in keyof K]: Entry<T> | undefined };
+    return (await Promise.all(entries)) as { readonly [Index in keyof Keys]: Entry<T, K> | undefined };
   }
 
   async setMany(
-    items: Iterable<{ readonly key: Key; readonly value: Input<T> }>,
+    items: Iterable<{ readonly key: K; readonly value: I }>,
     options?: WriteOptions,
-  ): Promise<readonly Entry<T>[]> {
+  ): Promise<readonly Entry<T, K>[]> {
     assertOptions('setMany', options, writeNames);
     const rows = this.#rows;
     const ttl = ttlOf('setMany', options?.ttlMs, rows.state.ttlMs, 'replace');
     const database = rows.database();
-    const lines: { key: Key; value: Input<T>; address: Address }[] = [];
+    const lines: { key: K; value: I; address: Address }[] = [];
     const names = new Set<string>();
     if (typeof (items as Partial<Iterable<unknown>> | null | undefined)?.[Symbol.iterator] !== 'function') {
       throw invalidOption(`setMany: items must be an iterable of { key, value }; got ${inspect(items)}.`);
@@ -278,27 +283,27 @@ export class TypedStore<T> extends KeyValueStore<T> {
     );
   }
 
-  list(range: KeyRange = {}, options?: ReadOptions): AsyncIterable<Entry<T>> {
+  list(range: KeyRange<K> = {}, options?: ReadOptions): AsyncIterable<Entry<T, K>> {
     assertOptions('list', options, readNames);
     return this.#ranges.entries(range, options);
   }
 
-  async page(request: PageRequest, options?: ReadOptions): Promise<Page<Entry<T>>> {
+  async page(request: PageRequest<K>, options?: ReadOptions): Promise<Page<Entry<T, K>>> {
     assertOptions('page', options, readNames);
     return await this.#ranges.page(request, options);
   }
 
-  keys(range: KeyRange = {}, options?: ReadOptions): AsyncIterable<Key> {
+  keys(range: KeyRange<K> = {}, options?: ReadOptions): AsyncIterable<K> {
     assertOptions('keys', options, readNames);
     return this.#ranges.keys(range, options);
   }
 
-  async count(range: KeyRange = {}, options?: ReadOptions): Promise<number> {
+  async count(range: KeyRange<K> = {}, options?: ReadOptions): Promise<number> {
     assertOptions('count', options, readNames);
     return await this.#ranges.count(range, options);
   }
 
-  async deleteMany(range: KeyRange, options?: CallOptions): Promise<number> {
+  async deleteMany(range: KeyRange<K>, options?: CallOptions): Promise<number> {
     assertOptions('deleteMany', options, callNames);
     assertBounded(range);
     return await this.#ranges.delete(range, options);
@@ -311,7 +316,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
 
   // ─── elsewhere
 
-  forTenant(tenant: string): KeyValueStore<T> {
+  forTenant(tenant: string): KeyValueStore<T, K, I> {
     const { access, state } = this.#rows;
     const database = databaseOf(tenant);
     if (state.scope === 'shared')
@@ -319,7 +324,7 @@ export class TypedStore<T> extends KeyValueStore<T> {
     return new TypedStore(access, state, () => database);
   }
 
-  within(transaction: object): KeyValueStore<T> {
+  within(transaction: object): KeyValueStore<T, K, I> {
     const { access, state, database } = this.#rows;
     return new TypedStore(access.within(transaction), state, database);
   }
@@ -329,11 +334,11 @@ export class TypedStore<T> extends KeyValueStore<T> {
   /** Writes one value. `write`: what it checks, and the error of its conflict. */
   async #write(
     verb: string,
-    key: Key,
-    value: Input<T>,
+    key: K,
+    value: I | T,
     options: GuardedWriteOptions | undefined,
     write: Write,
-  ): Promise<Entry<T>> {
+  ): Promise<Entry<T, K>> {
     assertOptions(verb, options, write.guarded === true ? guardedNames : writeNames);
     const rows = this.#rows;
     const address = rows.address(key);
@@ -369,15 +374,12 @@ export class TypedStore<T> extends KeyValueStore<T> {
   }
 
   #notFound(key: Key) {
-    return storageError('KEY_NOT_FOUND', `There is no ${this.#rows.state.name} ${inspect(key)}.`, { key });
+    return notFoundError(this.#rows.state.name, key);
   }
 }
 
 const callOptions = (options: CallOptions | undefined): CallOptions | undefined =>
   options?.signal ? { signal: options.signal } : undefined;
-
-const isOneOf = (condition: Expected | OneOf | undefined): condition is OneOf =>
-  typeof condition === 'object' && 'versions' in condition;
 
 interface Write {
   readonly expected?: Expected;

@@ -43,6 +43,9 @@ export function conditionOf(
 const oneOf = (versions: readonly (string | null | undefined)[]): Expected | OneOf =>
   versions.length === 1 ? { version: versions[0] as string } : { versions: versions as readonly string[] };
 
+export const isOneOf = (condition: Expected | OneOf | undefined): condition is OneOf =>
+  typeof condition === 'object' && 'versions' in condition;
+
 /** The version in an etag, or in something that carries one. */
 export function etagIn(given: unknown): string {
   const etag = typeof given === 'object' && given !== null && 'etag' in given ? given.etag : given;

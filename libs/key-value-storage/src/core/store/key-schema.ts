@@ -1,0 +1,30 @@
+/** Keys of a state that has a schema of keys. */
+import { describeIssues } from '../encoding/codec.js';
+import { encodeKey } from '../encoding/key-encoding.js';
+import { storageError } from '../base/errors.js';
+import { inspect } from '../base/inspect.js';
+import type { Key } from '../base/key.js';
+import { isPromise } from '../base/kinds.js';
+import { invalidOption } from '../base/options.js';
+import type { KeySchema } from './state-definition.js';
+
+/**
+ * `INVALID_KEY` unless the schema returns the key as it is: a row has one key, so a schema that
+ * trims or converts keys must get them trimmed or converted. `encoded`: the key, encoded.
+ */
+export function assertKey(state: string, schema: KeySchema, key: Key, encoded: string): void {
+  const result = schema['~standard'].validate(key);
+  if (isPromise(result)) {
+    result.then(undefined, () => undefined);
+    throw invalidOption(`The schema of the keys of '${state}' must not be asynchronous.`);
+  }
+  const name = `The key ${inspect(key)} of '${state}'`;
+  if (result.issues !== undefined)
+    throw storageError('INVALID_KEY', `${name} is invalid: ${describeIssues(result.issues, 'the key')}.`, {});
+  if (encodeKey(result.value) !== encoded)
+    throw storageError(
+      'INVALID_KEY',
+      `${name} must be ${inspect(result.value)}, as its schema gives it.`,
+      {},
+    );
+}

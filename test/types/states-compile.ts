@@ -1,0 +1,205 @@
+/**
+ * States with typed keys, schema input, and classes made of a schema, as they must compile.
+ * `types.spec.ts` and `npm run types` check it; nothing runs it.
+ */
+import { Body, Controller, Injectable, Post, type INestApplicationContext } from '@nestjs/common';
+import { streamOf, type EventStream } from '@kvent/event-store';
+import {
+  defineState,
+  Entry,
+  getStoreToken,
+  IfMatch,
+  InjectStore,
+  KeyValueStorage,
+  KeyValueStorageModule,
+  KeyValueStore,
+  Precondition,
+  State,
+  stateOf,
+  Store,
+  storeOf,
+  type Input,
+  type InputOf,
+  type Key,
+  type KeyOf,
+  type KeyWithEtag,
+  type StateOf,
+} from '@kvent/key-value-storage';
+import * as v from 'valibot';
+import { z } from 'zod';
+import type { Orders } from './streams-compile.js';
+
+// ─── definitions
+
+/** Keys by a schema, values by a schema with a default and a conversion. */
+export const Slots = defineState('slot', {
+  schema: z.object({ doctor: z.string(), room: z.string().default('1'), at: z.coerce.date() }),
+  key: z.tuple([z.string(), z.iso.date(), z.number().int()]),
+});
+/** Keys by a type argument. */
+export const Notes = defineState<{ text: string }, readonly ['note', number]>('note');
+/** Both: the schema checks what the type says. */
+export const Rooms = defineState<{ beds: number }, `room-${number}`>('room', {
+  key: z.templateLiteral(['room-', z.number()]),
+});
+/** Keys of several kinds; another schema library. */
+export const Marks = defineState('mark', {
+  schema: v.object({ colour: v.optional(v.string(), 'grey') }),
+  key: v.union([v.pipe(v.string(), v.uuid()), v.tuple([v.string(), v.bigint()])]),
+});
+/** A key schema alone. */
+export const Anything = defineState('anything', { key: z.string() });
+
+/** Class, type and schema in one. */
+export class Product extends stateOf(
+  'product',
+  z.object({ title: z.string().trim(), tags: z.array(z.string()).default([]), cents: z.number() }),
+  { key: z.string().min(1), schemaVersion: 2, upcast: { 1: (old: object) => ({ ...old, cents: 0 }) } },
+) {
+  cheaperBy(cents: number): number {
+    return this.cents - cents;
+  }
+}
+/** A class with `@State`: its keys are checked, and the parameter says their type. */
+@State('bed', { key: z.tuple([z.string(), z.number()]) })
+export class Bed {
+  free!: boolean;
+}
+
+// ─── use
+
+@Injectable()
+export class Clinic {
+  constructor(
+    @InjectStore(Slots) private readonly slots: Store<typeof Slots>,
+    @InjectStore(Product) private readonly products: Store<typeof Product>,
+    @InjectStore(Bed) private readonly beds: KeyValueStore<Bed, readonly [string, number]>,
+    @InjectStore(Bed) private readonly untyped: KeyValueStore<Bed>,
+    @InjectStore(Notes) readonly notes: Store<typeof Notes>,
+    private readonly storage: KeyValueStorage,
+  ) {}
+
+  async claim(doctor: string, day: string, hour: number): Promise<string> {
+    const { key, value } = await this.slots.add([doctor, day, hour], { doctor, at: '2026-10-31' });
+    const weekday: number = value.at.getDay();
+    return `${key[1]} ${key[2].toFixed(0)} ${value.room.trim()} ${weekday}`;
+  }
+  async ofDay(doctor: string, day: string): Promise<number[]> {
+    const hours: number[] = [];
+    for await (const { key } of this.slots.list({ prefix: [doctor, day] })) hours.push(key[2]);
+    for await (const key of this.slots.keys({ start: [doctor], end: [doctor, day, 12] })) hours.push(key[2]);
+    const { items } = await this.slots.page({ prefix: [doctor], limit: 10 });
+    return [...hours, ...items.map(({ key }) => key[2])];
+  }
+  async change(): Promise<Entry<Product, string>> {
+    await this.products.set('mug', { title: 'Mug', cents: 9 });
+    await this.products.set('mug', new Product({ title: 'Mug', cents: 9, tags: [] }));
+    const entry = await this.products.update('mug', (product) => ({
+      ...product,
+      cents: product.cheaperBy(1),
+    }));
+    await this.products.update('mug', ({ title, cents }) => ({ title, cents }), {
+      initial: () => ({ title: '', cents: 0 }),
+    });
+    await this.products.getOrAdd('mug', () => ({ title: '', cents: 0 }));
+    await this.products.setMany([{ key: 'cup', value: { title: 'Cup', cents: 1 } }]);
+    return await this.products.save(entry.with({ cents: 1 }));
+  }
+  async both(ifMatch: Precondition, seen: KeyWithEtag<readonly [string, number]>): Promise<void> {
+    const slot = await this.slots.getOrThrow(['ada', '2026-10-31', 9]);
+    await this.storage
+      .atomic()
+      .check(this.beds, { key: ['a', 1], etag: 'e' })
+      .check(this.beds, seen)
+      .check(this.slots, slot)
+      .checkAbsent(this.notes, ['note', 1])
+      .add(this.notes, ['note', 1], { text: '' })
+      .set(this.products, 'mug', { title: 'Mug', cents: 1 }, { ifMatch, ttlMs: 'keep' })
+      .set(this.products, 'cup', { title: 'Cup', cents: 1 }, { ifMatch: slot })
+      .replace(this.products, 'pot', { title: 'Pot', cents: 1 })
+      .save(this.slots, slot.with({ room: '2' }))
+      .delete(this.slots, slot)
+      .delete(this.slots, { key: ['ada', '2026-10-31', 9], etag: 'e' })
+      .delete(this.untyped, 'b', { ifMatch: '*' })
+      .commit();
+  }
+}
+
+@Controller('products')
+export class ProductController {
+  constructor(@InjectStore(Product) private readonly products: Store<typeof Product>) {}
+  @Post() async put(
+    @Body() body: InputOf<typeof Product>,
+    @IfMatch() ifMatch: Precondition,
+  ): Promise<Product> {
+    return (await this.products.set('mug', body, { ifMatch })).value;
+  }
+}
+
+export const feature = KeyValueStorageModule.forFeature([Slots, Notes, Product, Bed]);
+export const token = getStoreToken(Product);
+
+export async function inTests(app: INestApplicationContext, orders: typeof Orders): Promise<number> {
+  const stream: EventStream<typeof Orders> = streamOf(app, orders);
+  const bed: KeyValueStore<Bed, readonly [string, number]> = storeOf<Bed, readonly [string, number]>(
+    app,
+    Bed,
+  );
+  await bed.get(['a', 1]);
+  const [slot] = await storeOf(app, Slots).getMany([['ada', '2026-10-31', 9]]);
+  await storeOf(app, Product).set('mug', { title: 'Mug', cents: 1 });
+  return (slot?.key[2] ?? 0) + (await stream.version('o-1'));
+}
+export async function marks(storage: KeyValueStorage): Promise<void> {
+  const store = storage.store(Marks);
+  await store.set('0b0e', {});
+  await store.set(['a', 1n], { colour: 'red' });
+  for await (const { key } of store.list({ prefix: ['a'] }))
+    void (typeof key === 'string' ? key : key[1] + 1n);
+}
+
+// ─── what a team writes once
+
+export async function copy<T, K extends Key>(
+  from: KeyValueStore<T, K>,
+  to: KeyValueStore<T, K>,
+): Promise<void> {
+  for await (const entry of from.list()) await to.set(entry.key, entry.value);
+}
+export async function copyAny<T>(from: KeyValueStore<T>, to: KeyValueStore<T>): Promise<void> {
+  for await (const entry of from.list()) await to.set(entry.key, entry.value);
+}
+export class Repository<T extends object, K extends Key, I> {
+  constructor(private readonly store: KeyValueStore<T, K, I>) {}
+  find(key: K): Promise<Entry<T, K> | undefined> {
+    return this.store.get(key);
+  }
+  put(key: K, value: I): Promise<Entry<T, K>> {
+    return this.store.set(key, value);
+  }
+}
+export async function generic(storage: KeyValueStorage): Promise<void> {
+  const slots = storage.store(Slots);
+  await copy(slots, slots);
+  await copyAny(storage.store(Bed), storage.store(Bed));
+  await new Repository(slots).put(['a', 'b', 1], { doctor: 'ada', at: 0 });
+}
+
+// ─── what is inferred
+
+type Same<A, B> = (<X>() => X extends A ? 1 : 2) extends <X>() => X extends B ? 1 : 2 ? true : false;
+export const inferred: [
+  Same<KeyOf<typeof Slots>, readonly [string, string, number]>,
+  Same<StateOf<typeof Slots>, { doctor: string; room: string; at: Date }>,
+  Same<InputOf<typeof Slots>, { doctor: string; at: unknown; room?: string | undefined }>,
+  Same<KeyOf<typeof Notes>, readonly ['note', number]>,
+  Same<InputOf<typeof Notes>, Input<{ text: string }>>,
+  Same<KeyOf<typeof Rooms>, `room-${number}`>,
+  Same<KeyOf<typeof Marks>, string | readonly [string, bigint]>,
+  Same<KeyOf<typeof Anything>, string>,
+  Same<StateOf<typeof Product>, Product>,
+  Same<KeyOf<typeof Product>, string>,
+  Same<KeyOf<typeof Bed>, Key>,
+  Same<Store<typeof Bed>, KeyValueStore<Bed>>,
+  Same<Store<typeof Notes>, KeyValueStore<{ text: string }, readonly ['note', number]>>,
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true];

@@ -1,0 +1,133 @@
+/**
+ * Mistakes with keys, inputs and classes made of a schema, one below each marker: the types fail
+ * when one of them starts to compile. `types.spec.ts` proves that they can.
+ */
+import { Injectable } from '@nestjs/common';
+import {
+  defineState,
+  InjectStore,
+  stateOf,
+  Store,
+  storeOf,
+  type KeyValueStorage,
+  type KeyValueStore,
+} from '@kvent/key-value-storage';
+import { z } from 'zod';
+import { Bed, copyAny, Notes, Product, Slots } from './states-compile.js';
+
+declare const slots: Store<typeof Slots>;
+declare const notes: Store<typeof Notes>;
+declare const products: Store<typeof Product>;
+declare const storage: KeyValueStorage;
+declare const app: Parameters<typeof storeOf>[0];
+
+@Injectable()
+export class WrongStores {
+  constructor(
+    // @ts-expect-error  keys of any kind
+    @InjectStore(Slots) readonly untyped: KeyValueStore<{ doctor: string; room: string; at: Date }>,
+    // @ts-expect-error  other keys
+    @InjectStore(Product) readonly keys: KeyValueStore<Product, readonly [string]>,
+    // @ts-expect-error  the values of another class
+    @InjectStore(Bed) readonly bed: KeyValueStore<Product, string>,
+    // @ts-expect-error  the store of another state
+    @InjectStore(Product) readonly other: Store<typeof Slots>,
+    @InjectStore(Product) readonly fine: Store<typeof Product>,
+  ) {}
+}
+
+export async function keys(): Promise<void> {
+  // @ts-expect-error  a text where keys have parts
+  await slots.get('ada');
+  // @ts-expect-error  too few parts
+  await slots.get(['ada', '2026-10-31']);
+  // @ts-expect-error  a part of another type
+  await slots.get(['ada', '2026-10-31', '9']);
+  // @ts-expect-error  the same for many
+  await slots.getMany([['ada', '2026-10-31', '9']]);
+  // @ts-expect-error  and for each item
+  await slots.setMany([{ key: ['ada'], value: { doctor: 'ada', at: 0 } }]);
+  // @ts-expect-error  a literal of the key's type
+  await notes.get(['notes', 1]);
+  // @ts-expect-error  a prefix begins with the first part
+  slots.list({ prefix: [9] });
+  // @ts-expect-error  a text is no prefix of parts
+  slots.list({ prefix: 'ada' });
+  // @ts-expect-error  the bounds have the types of the parts
+  await slots.page({ start: ['ada', 9] });
+  const { key } = await slots.getOrThrow(['ada', '2026-10-31', 9]);
+  // @ts-expect-error  there is no fourth part
+  void key[3];
+  // @ts-expect-error  a key is not changed
+  key[2] = 10;
+  // @ts-expect-error  a helper for any keys could use keys that the schema refuses
+  await copyAny(slots, slots);
+}
+
+export async function inputs(): Promise<void> {
+  // @ts-expect-error  a default spares one property, not the others
+  await slots.set(['ada', '2026-10-31', 9], { at: 0 });
+  // @ts-expect-error  a wrong type of an optional property
+  await slots.set(['ada', '2026-10-31', 9], { doctor: 'ada', at: 0, room: 1 });
+  // @ts-expect-error  the result of a change is input, too
+  await products.update('mug', ({ title }) => ({ title }));
+  const { value } = await slots.getOrThrow(['ada', '2026-10-31', 9]);
+  // @ts-expect-error  a read gives the output
+  value.room = undefined;
+  // @ts-expect-error  the data of an instance are the output
+  void new Product({ title: 'Mug', cents: 1 });
+}
+
+export async function batches(): Promise<void> {
+  const batch = storage.atomic();
+  const slot = await slots.getOrThrow(['ada', '2026-10-31', 9]);
+  // @ts-expect-error  an etag may not be missing
+  batch.check(slots, { key: ['ada', '2026-10-31', 9] });
+  // @ts-expect-error  the key of another state
+  batch.check(notes, slot);
+  // @ts-expect-error  the same without an entry
+  batch.check(slots, { key: ['note', 1], etag: 'e' });
+  // @ts-expect-error  the same to be absent
+  batch.checkAbsent(slots, 'ada');
+  // @ts-expect-error  the same to be written
+  batch.set(slots, ['ada'], { doctor: 'ada', at: 0 });
+  // @ts-expect-error  a wrong value
+  batch.replace(products, 'mug', { title: 'Mug' });
+  // @ts-expect-error  the entry of another state
+  batch.save(notes, slot);
+  const seen = await slots.stat(['ada', '2026-10-31', 9]);
+  // @ts-expect-error  an etag that may be missing would be a write without a check
+  batch.set(products, 'mug', { title: '', cents: 1 }, { ifMatch: seen?.etag });
+  // @ts-expect-error  the same for a deletion
+  batch.delete(products, 'mug', { ifMatch: seen?.etag });
+  // @ts-expect-error  what is new has no etag
+  batch.add(products, 'mug', { title: '', cents: 1 }, { ifMatch: slot });
+  // @ts-expect-error  the key of another state
+  batch.delete(products, slot);
+}
+
+// @ts-expect-error  a key has no objects
+export const wrongKeys = defineState('a', { key: z.object({ id: z.string() }) });
+// @ts-expect-error  with type arguments, the keys have one too
+export const lost = defineState<{ a: 1 }>('a', { key: z.tuple([z.string()]) });
+// @ts-expect-error  the schema of the keys is of another type
+export const mismatch = defineState<{ a: 1 }, readonly [string]>('a', { key: z.tuple([z.number()]) });
+// @ts-expect-error  a class needs an object
+export class Text extends stateOf('a', z.string()) {}
+// @ts-expect-error  a transform that changes the type cannot be stored and read back
+export class Unstable extends stateOf('a', z.object({ at: z.string().transform((at) => new Date(at)) })) {}
+
+class More extends stateOf('more', z.object({ a: z.string() })) {
+  b!: string;
+}
+// @ts-expect-error  the schema would drop a property that the class adds
+storage.store(More);
+// @ts-expect-error  the same in an application
+storeOf(app, More);
+class Derived extends stateOf('derived', z.object({ a: z.string() })) {
+  get twice(): string {
+    return this.a + this.a;
+  }
+}
+// @ts-expect-error  derived values are methods: a copy has no getters
+storage.store(Derived);
