@@ -6,10 +6,12 @@
 import type { Contribution } from './commit.js';
 import { Participant, type ObservedRows, type Verdict } from './participant.js';
 import type { StorageAccess } from './storage-access.js';
-import { encodeValue, parseStored, reviveFrozen } from '../encoding/codec.js';
+import { encodeValue, mayHoldTags, parseStored, reviveFrozen } from '../encoding/codec.js';
+import { sha256 } from '../encoding/sha256.js';
 import { storageError } from '../base/errors.js';
 import { assertWithin } from '../base/assert-limits.js';
-import { inspect, toHex } from '../base/inspect.js';
+import { inspect } from '../base/inspect.js';
+import { isPromise } from '../base/kinds.js';
 import { invalidOption } from '../base/options.js';
 import { rowNameOf } from '../port/row-name.js';
 import type { Address, Row } from '../port/storage-provider.js';
@@ -76,7 +78,8 @@ export class IdempotencyRecord extends Participant {
   readonly subject: string;
   readonly reads: readonly Address[];
   readonly #options: IdempotencyRecordOptions;
-  readonly #digest: Promise<string | undefined>;
+  /** Of the content as it is at the call. */
+  readonly #digest: string | undefined | Promise<string | undefined>;
   #content: string | undefined;
 
   constructor(options: IdempotencyRecordOptions) {
@@ -86,12 +89,22 @@ export class IdempotencyRecord extends Participant {
     this.reads = [options.address];
     this.subject = `record ${rowNameOf(options.address)}`;
     this.#options = options;
-    this.#digest = digestOf(options.idempotency.content);
-    this.#digest.catch(() => undefined);
+    try {
+      this.#digest = digestOf(options.idempotency.content);
+    } catch (error) {
+      this.#digest = (async () => {
+        throw error;
+      })();
+    }
+    // thrown by `prepare`
+    if (isPromise(this.#digest)) this.#digest.catch(() => undefined);
   }
 
-  async prepare(): Promise<void> {
-    this.#content = await this.#digest;
+  prepare(): Promise<void> | undefined {
+    const digest = this.#digest;
+    if (isPromise(digest)) return digest.then((content) => void (this.#content = content));
+    this.#content = digest;
+    return undefined;
   }
 
   contribution(): Contribution {
@@ -151,21 +164,25 @@ function isSameContent(first: string | null, now: string | undefined): boolean {
 /** Change the name when the content of calls changes: other names are not compared. */
 const digestName = 'sha256-2';
 
-async function digestOf(content: unknown): Promise<string | undefined> {
+function digestOf(content: unknown): string | undefined | Promise<string> {
   if (content === undefined) return undefined;
-  const { text } = encodeValue(content, () => 'The content of an idempotent call', { schemaVersion: 1 });
-  const bytes = new TextEncoder().encode(canonical(JSON.parse(text)));
-  const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
-  return `${digestName}:${toHex(hash)}`;
+  const encoded = encodeValue(content, () => 'The content of an idempotent call', { schemaVersion: 1 });
+  // without tags, the value is the JSON of the text
+  const json = mayHoldTags(encoded.text) ? (JSON.parse(encoded.text) as unknown) : encoded.value;
+  const hash = sha256(canonical(json));
+  return isPromise(hash) ? hash.then((hex) => `${digestName}:${hex}`) : `${digestName}:${hash}`;
 }
 
 /** JSON with sorted properties: their order does not count. */
 function canonical(json: unknown): string {
   if (typeof json !== 'object' || json === null) return JSON.stringify(json);
-  if (Array.isArray(json)) return `[${json.map(canonical).join(',')}]`;
+  let text = '';
+  if (Array.isArray(json)) {
+    for (const item of json) text += `${text === '' ? '' : ','}${canonical(item)}`;
+    return `[${text}]`;
+  }
   const record = json as Record<string, unknown>;
-  const members = Object.keys(record)
-    .sort()
-    .map((name) => `${JSON.stringify(name)}:${canonical(record[name])}`);
-  return `{${members.join(',')}}`;
+  for (const name of Object.keys(record).sort())
+    text += `${text === '' ? '' : ','}${JSON.stringify(name)}:${canonical(record[name])}`;
+  return `{${text}}`;
 }
