@@ -147,6 +147,35 @@ export const withinClauses: readonly Clause[] = [
     },
   },
   {
+    name: 'A renewal with `noWait` never waits for an open transaction: it is committed, or fails with effect none.',
+    law: 6,
+    capability,
+    broken: breaks('waits for a row although the batch has `noWait`', (provider) => ({
+      commit: (batches, options) => {
+        for (const [index, { noWait, changes }] of batches.entries())
+          if (noWait === true && changes[0] !== undefined) options?.waiting?.(index, changes[0].address);
+        return provider.commit(batches, options);
+      },
+    })),
+    async run(subject) {
+      const address = subject.address('one');
+      const version = await subject.putRow(address, '1', 60_000);
+      const { within, rollback } = await subject.transaction();
+      await subject.mustCommit({ changes: [put(address, '2', 60_000)] }, within);
+      const renewal = subject.batch({ checks: [check(address, version)], changes: [renew(address, 90_000)] });
+      let hasWaited = false;
+      const [result] = await subject.provider.commit([{ ...renewal, noWait: true }], {
+        waiting: () => (hasWaited = true),
+      });
+      assert.equal(hasWaited, false, 'the renewal has waited');
+      if (result?.outcome === 'failed')
+        assert.deepEqual([result.error.code, result.error.effect], ['STORAGE_UNAVAILABLE', 'none']);
+      else assert.equal(result?.outcome, 'committed');
+      await rollback();
+      assert.equal(await subject.readText(address), '1');
+    },
+  },
+  {
     name: 'Within a transaction a batch returns the same results as outside: what existed, numbers, expiries, one time.',
     law: 1,
     capability,
