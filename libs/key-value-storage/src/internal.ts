@@ -7,7 +7,7 @@ export { timerMsMax } from './core/base/clock.js';
 export { partlyDone, type ErrorKind, type StorageErrorInit } from './core/base/errors.js';
 export { looksLikeAddress } from './core/base/hide-passwords.js';
 export { inspect } from './core/base/inspect.js';
-export { isDate, isError, isPromise, messageOf } from './core/base/kinds.js';
+export { isDate, isError, isPromise, isSchema, messageOf } from './core/base/kinds.js';
 export { assertOptions, assertTtl, outOfRange } from './core/base/options.js';
 export { PendingWork } from './core/base/pending-work.js';
 export { assertUpcast, upcastFrom, type Upcast } from './core/encoding/upcast.js';

@@ -9,6 +9,7 @@ import {
   assertUpcast,
   assertWithin,
   inspect,
+  isSchema,
   encodeText,
   outOfRange,
   type Upcast,
@@ -233,10 +234,6 @@ function resolveEvents(owner: string, events: unknown): ReadonlyMap<string, Reso
 
 const isResolved = (spec: unknown): spec is ResolvedEvent =>
   typeof spec === 'object' && spec !== null && 'upcast' in spec && 'schemaVersion' in spec;
-
-// schemas of ArkType are functions
-const isSchema = (spec: unknown): spec is StandardSchemaV1 =>
-  ((typeof spec === 'object' && spec !== null) || typeof spec === 'function') && '~standard' in spec;
 
 function resolveSnapshot(owner: string, snapshot: SnapshotOptions | undefined): ResolvedStream['snapshot'] {
   if (snapshot === undefined) return { every: undefined, schemaVersion: 1 };

@@ -3,6 +3,7 @@
  * classes of its own. Jest runs tests in a realm of their own: there a date of `fs.stat`, or a map
  * of `structuredClone`, is no instance of the test's classes.
  */
+import type { StandardSchemaV1 } from '@standard-schema/spec';
 
 /** Whether a method of a built-in class accepts the value: it throws on any other kind. */
 function takes(method: (this: never) => unknown, value: object): boolean {
@@ -49,6 +50,10 @@ export const isPromise = <T>(value: T | PromiseLike<T>): value is PromiseLike<T>
   typeof value === 'object' &&
   value !== null &&
   typeof (value as { readonly then?: unknown }).then === 'function';
+
+/** Whether it is a Standard Schema; schemas of ArkType are functions. */
+export const isSchema = (value: unknown): value is StandardSchemaV1 =>
+  ((typeof value === 'object' && value !== null) || typeof value === 'function') && '~standard' in value;
 
 /** The root of all objects, of any realm. */
 export const isObjectPrototype = (parent: object): boolean =>

@@ -5,6 +5,7 @@ import { inspect } from '../base/inspect.js';
 import { assertOptions, assertTtl, invalidOption } from '../base/options.js';
 import { assertUpcast, type Upcast } from '../encoding/upcast.js';
 import type { Key } from '../base/key.js';
+import { isSchema } from '../base/kinds.js';
 import { copyProperties } from '../encoding/codec.js';
 import { stateContainer, stateSpace } from './state-space.js';
 
@@ -279,10 +280,6 @@ function resolveState(
   assertWithin('containerBytesMax', resolved.container, 'container');
   return Object.freeze(resolved);
 }
-
-// schemas of ArkType are functions
-const isSchema = (given: unknown): given is StandardSchemaV1 =>
-  ((typeof given === 'object' && given !== null) || typeof given === 'function') && '~standard' in given;
 
 function assertOneOf(
   where: string,
