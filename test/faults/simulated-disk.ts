@@ -427,7 +427,9 @@ class OpenView implements OpenFile {
     );
   }
 
-  /** A synced write is a write and a sync: either may fail, and the power may be cut between them. */
+  /**
+   * A synced write is a write and a sync: either may fail, and the power may be cut between them.
+   */
   async write(bytes: Uint8Array, position: number): Promise<number> {
     const copy = bytes.slice();
     const written = await this.#perform('write', (ticket, portion) => {

@@ -8,6 +8,7 @@ import { throwIfAborted } from '../../core/base/abort.js';
 import { systemClock, type Clock } from '../../core/base/clock.js';
 import { storageError } from '../../core/base/errors.js';
 import { inspect } from '../../core/base/inspect.js';
+import { isError, messageOf } from '../../core/base/kinds.js';
 import { looksLikeAddress } from '../../core/base/hide-passwords.js';
 import { assertOptions, invalidOption, invalidState, resolveOptions } from '../../core/base/options.js';
 import { PendingWork } from '../../core/base/pending-work.js';
@@ -182,12 +183,17 @@ export class JsonFileProvider implements StorageProvider {
     return await this.#opened().scan(ranges);
   }
 
-  async commit(
+  /** Not async: a promise less. */
+  commit(
     batches: readonly Batch[],
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<readonly CommitResult[]> {
-    throwIfAborted('A commit', options.signal);
-    return await this.#opened().commit(batches, options.signal);
+    try {
+      throwIfAborted('A commit', options.signal);
+      return this.#opened().commit(batches, options.signal);
+    } catch (error) {
+      return Promise.reject(isError(error) ? error : new Error(messageOf(error)));
+    }
   }
 
   hints(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
