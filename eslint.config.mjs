@@ -23,6 +23,7 @@ const internal = [
   'key-value-storage/internal/rows',
   'key-value-storage/internal/json-file',
   'key-value-storage/internal/nest',
+  'event-store/internal',
 ];
 
 /**
@@ -120,6 +121,12 @@ export const rooms = {
     packages: [],
     node: false,
   },
+  'event-store/internal': {
+    files: 'libs/event-store/src/internal.ts',
+    rooms: ['streams'],
+    packages: [],
+    node: false,
+  },
   'event-store/testing': {
     files: 'libs/event-store/src/testing/index.ts',
     rooms: ['streams-testing'],
@@ -181,7 +188,12 @@ export const rooms = {
 
   streams: {
     files: 'libs/event-store/src/core/**',
-    rooms: ['key-value-storage/core', 'key-value-storage/provider', 'key-value-storage/internal'],
+    rooms: [
+      'key-value-storage/core',
+      'key-value-storage/provider',
+      'key-value-storage/internal',
+      'key-value-storage/internal/rows',
+    ],
     packages: ['@standard-schema/spec'],
     node: false,
   },
@@ -230,6 +242,7 @@ export const rooms = {
       'key-value-storage/internal',
       'key-value-storage/internal/rows',
       'key-value-storage/internal/json-file',
+      'event-store/internal',
       'key-value-postgres',
     ],
     packages: ['commander'],

@@ -2,13 +2,29 @@
  * The commands that read and change single values, as processes, on a directory and on Postgres.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { defineStream, event, EventStore, type EventStream } from '@kvent/event-store/core';
 import { PostgresProvider } from '@kvent/key-value-postgres';
-import { defineState, JsonFileProvider, openStorage, type StorageProvider } from '@kvent/key-value-storage';
+import {
+  defineState,
+  JsonFileProvider,
+  openStorage,
+  type KeyValueStorage,
+  type StorageProvider,
+} from '@kvent/key-value-storage';
+import { ManualClock } from '@kvent/key-value-storage/testing';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { KventProcess } from './kvent.js';
 import { lines, withOpened, Workspace } from './workspace.js';
 
 const Products = defineState<unknown>('product');
+const Orders = defineStream('order', {
+  events: { placed: event<{ cents: number }>() },
+  initial: () => 0,
+  evolve: (sum: number, { data }) => sum + data.cents,
+});
+const placed = { type: 'placed', data: { cents: 900 } } as const;
+const ordersOf = (storage: KeyValueStorage): EventStream<typeof Orders> =>
+  new EventStore(storage, { clock: new ManualClock() }).stream(Orders);
 let workspace: Workspace;
 let database: FreshDatabase;
 
@@ -25,6 +41,7 @@ export function describeReading(): void {
       await database[Symbol.asyncDispose]();
     });
     values();
+    following();
     aLockedDirectory();
     startUp();
   });
@@ -34,31 +51,68 @@ async function fill(provider: StorageProvider): Promise<void> {
   await using storage = await openStorage(provider, { tenant: 'acme' });
   await storage.store(Products).set('mug', { title: 'Mug' });
   await storage.store(Products).set(['tea', 1], { title: 'Tea' });
+  await ordersOf(storage).append('o-1', [placed], { expectedVersion: 'absent' });
+  // its process ends without closing it
+  await ordersOf(storage).openSession('o-1', { sessionTimeoutMs: 3_600_000 });
 }
 
 function values(): void {
   it.each([
     ['a directory', () => 'data'],
     ['Postgres', () => database.url],
-  ])('of %s: lists, reads, writes, removes and counts them', async (_, location) => {
-    const kvent = async (name: string, ...args: readonly string[]): Promise<string> => {
-      const { code, stdout, stderr } = await workspace.kvent(name, location(), ...args);
-      expect({ name, code, stderr }).toEqual({ name, code: 0, stderr: '' });
-      return stdout;
-    };
-    expect(lines(await kvent('tenants'))[0]).toBe('acme');
-    expect(lines(await kvent('ls', 'product')).map((line) => line.split(/ {2,}/)[0])).toEqual([
-      'key',
-      '["tea",1]',
-      'mug',
-    ]);
-    const { etag } = JSON.parse(await kvent('get', 'product', 'mug', '--json')) as { etag: string };
-    await kvent('put', 'product', 'mug', '{"title":"Cup"}', '--write', '--if-match', etag);
-    expect(await kvent('get', 'product', 'mug')).toContain('{\n  "title": "Cup"\n}\n');
-    await kvent('rm', 'product', '["tea",1]', '--write');
-    expect(JSON.parse(await kvent('stats', '--json'))).toMatchObject({
-      items: [{ database: 'tenant:acme', kind: 'state', name: 'product', rows: 1 }],
-    });
+  ])(
+    'of %s: lists, reads, writes, removes and counts them; shows, unlocks, verifies and compacts',
+    async (_, location) => {
+      const kvent = async (name: string, ...args: readonly string[]): Promise<string> => {
+        const { code, stdout, stderr } = await workspace.kvent(...name.split(' '), location(), ...args);
+        expect({ name, code, stderr }).toEqual({ name, code: 0, stderr: '' });
+        return stdout;
+      };
+      expect(lines(await kvent('tenants'))[0]).toBe('acme');
+      expect(lines(await kvent('ls', 'product')).map((line) => line.split(/ {2,}/)[0])).toEqual([
+        'key',
+        '["tea",1]',
+        'mug',
+      ]);
+      const { etag } = JSON.parse(await kvent('get', 'product', 'mug', '--json')) as { etag: string };
+      await kvent('put', 'product', 'mug', '{"title":"Cup"}', '--write', '--if-match', etag);
+      expect(await kvent('get', 'product', 'mug')).toContain('{\n  "title": "Cup"\n}\n');
+      await kvent('rm', 'product', '["tea",1]', '--write');
+      expect(
+        (JSON.parse(await kvent('stats', '--json')) as { readonly items: readonly object[] }).items,
+      ).toContainEqual({ database: 'tenant:acme', kind: 'state', name: 'product', rows: 1, bytes: 15 });
+      expect(await kvent('stream ls', 'order')).toMatch(/^o-1 +1 +held +\S+Z$/m);
+      expect(await kvent('unlock', 'order', 'o-1', '--write')).toBe(
+        'The stream order o-1 is free at version 1. The session that held it can write no more.\n',
+      );
+      expect(await kvent('stream show', 'order', 'o-1')).toMatch(
+        /^ +1 +placed +\S+Z +\{"cents":900\}\nThe stream order o-1 is at version 1\.$/m,
+      );
+      expect(await kvent('verify')).toMatch(/is sound: \d rows read\.\n$/);
+      expect(await kvent('compact', '--write')).toMatch(/ bytes freed\.| needs no compaction: /);
+    },
+  );
+}
+
+function following(): void {
+  it('follows a stream until Ctrl+C, and ends in order', async () => {
+    await using storage = await openStorage(new PostgresProvider({ url: database.url }), { tenant: 'acme' });
+    await ordersOf(storage).append('o-2', [placed], { expectedVersion: 'absent' });
+    await using tail = workspace.start(
+      'tail',
+      database.url,
+      'order',
+      'o-2',
+      '--from',
+      '1',
+      '--interval',
+      '0.05',
+    );
+    await tail.waitForStdout('1  placed');
+    await ordersOf(storage).append('o-2', [placed, placed], { expectedVersion: 1 });
+    await tail.waitForStdout('3  placed');
+    const { code, stdout, stderr } = await tail.kill('SIGINT');
+    expect({ code, stderr, lines: lines(stdout).length }).toEqual({ code: 0, stderr: '', lines: 3 });
   });
 }
 

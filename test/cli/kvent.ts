@@ -24,7 +24,7 @@ export class KventProcess implements AsyncDisposable {
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
   #stdout = '';
   #stderr = '';
-  #onStderr: () => void = () => undefined;
+  #onOutput: () => void = () => undefined;
 
   constructor(args: readonly string[], cwd: string, { script = bin, env = {} }: KventOptions = {}) {
     const environment = Object.entries(process.env).filter(
@@ -35,10 +35,13 @@ export class KventProcess implements AsyncDisposable {
       env: { ...Object.fromEntries(environment), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => (this.#stdout += text));
+    this.#child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.#stdout += text;
+      this.#onOutput();
+    });
     this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr += text;
-      this.#onStderr();
+      this.#onOutput();
     });
     this.exit = new Promise((resolve) => {
       this.#child.on('close', (code, signal) =>
@@ -49,11 +52,20 @@ export class KventProcess implements AsyncDisposable {
 
   /** Resolves when this text is on stderr. Rejects if the process ends before. */
   async waitForStderr(text: string): Promise<void> {
+    await this.#waitFor(text, () => this.#stderr);
+  }
+
+  /** The same on stdout. */
+  async waitForStdout(text: string): Promise<void> {
+    await this.#waitFor(text, () => this.#stdout);
+  }
+
+  async #waitFor(text: string, output: () => string): Promise<void> {
     const printed = new Promise<'printed'>((resolve) => {
-      this.#onStderr = () => {
-        if (this.#stderr.includes(text)) resolve('printed');
+      this.#onOutput = () => {
+        if (output().includes(text)) resolve('printed');
       };
-      this.#onStderr();
+      this.#onOutput();
     });
     const first = await Promise.race([printed, this.exit]);
     if (first !== 'printed')

@@ -6,6 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
+import { defineStream, event, EventStore } from '@kvent/event-store/core';
 import { defineState, JsonFileProvider, openStorage } from '@kvent/key-value-storage';
 import { commands } from '../../libs/cli/src/commands/table.js';
 import { Output, type OutputStream } from '../../libs/cli/src/output/output.js';
@@ -22,6 +23,14 @@ beforeAll(async () => {
   await products.set('mug', { title: 'Mug' });
   await products.set('mug/blue', { title: 'Blue mug' });
   await products.set(['tea', 1], { title: 'Tea' });
+  const Orders = defineStream('order', {
+    events: { placed: event<{ cents: number }>(), paid: event() },
+    initial: () => 'none',
+    evolve: (_, { type }) => type,
+  });
+  const orders = new EventStore(storage).stream(Orders);
+  const events = [{ type: 'placed', data: { cents: 900 } }, { type: 'paid' }] as const;
+  await orders.append('o-1', events, { expectedVersion: 'absent' });
   await storage.close();
 });
 afterAll(() => {
@@ -73,4 +82,6 @@ const wordsOf = (command: string): readonly string[] =>
 
 /** Etags and times as `…`; one blank for the width of columns. */
 const generalized = (text: string): string =>
-  text.replace(/\b\d{10,19}\b|\b\d{4}-\d\d-\d\dT[\d:.]+Z|…/g, '…').replace(/ {2,}/g, ' ');
+  text
+    .replace(/\b\d{10,19}\b|\b\d{4}-\d\d-\d\dT[\d:.]+Z|…|(?<=: )[\d,]+(?= bytes? freed)/g, '…')
+    .replace(/ {2,}/g, ' ');

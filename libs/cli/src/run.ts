@@ -34,7 +34,9 @@ export async function run(args: readonly string[], output: Output): Promise<RunR
     };
     try {
       const work = await command.load();
-      await print(await (work as Work)(values, { signal, progress, print }));
+      const report = await (work as Work)(values, { signal, progress, print });
+      await print(report);
+      if (report.failed === true) result = { exitCode: 1, interrupted: false };
     } catch (error) {
       progress.clear();
       if (error instanceof UsageError) throw error;

@@ -3,6 +3,7 @@
  * of streams. It loads few modules, so that a command starts quickly. No promise: any release may
  * change or remove these names. No Nest.
  */
+export { assertWithin } from './core/base/assert-limits.js';
 export { untilAborted } from './core/base/abort.js';
 export { isStorageError, storageError } from './core/base/errors.js';
 export { hidePasswords, looksLikeAddress } from './core/base/hide-passwords.js';
@@ -11,8 +12,11 @@ export type { Key } from './core/base/key.js';
 export { printable } from './core/base/printable.js';
 export { encodeValue, parseStored, reviveFrozen, toBase64 } from './core/encoding/codec.js';
 export { decodeKey, encodeKey, encodeRange } from './core/encoding/key-encoding.js';
-export { decodeText } from './core/encoding/text-encoding.js';
+export { decodeText, encodeText } from './core/encoding/text-encoding.js';
+export { faultOfRow, placeOf } from './core/port/raw-row.js';
 export type {
+  Address,
+  Batch,
   RawRow,
   Row,
   ScanRange,

@@ -1,11 +1,7 @@
 /** Commits the change of one value, with the checks that the call asks for. */
-import {
-  storageError,
-  versionSource,
-  type Row,
-  type StorageProvider,
-} from '@kvent/key-value-storage/internal/rows';
+import { storageError, type Row, type StorageProvider } from '@kvent/key-value-storage/internal/rows';
 import type { Change, Check } from '@kvent/key-value-storage/provider';
+import { commitBatch } from './commit-batch.js';
 import type { ValueAddress } from './one-value.js';
 
 interface OneChange {
@@ -29,17 +25,9 @@ export async function commitOne(
     address: { container, entity, key },
     expected: before === undefined ? 'absent' : { version: before.version },
   };
-  const version = versionSource()();
-  const [result] = await provider.commit([{ database, version, checks: [check], changes: [change] }], {
-    signal,
-  });
-  if (result?.outcome === 'committed') return version;
-  if (result?.outcome === 'failed') throw result.error;
-  throw conflictError(
-    options.key,
-    before?.version,
-    result?.outcome === 'conflict' ? result.actual : undefined,
-  );
+  const result = await commitBatch(provider, database, { checks: [check], changes: [change] }, signal);
+  if (result.outcome === 'committed') return result.version;
+  throw conflictError(options.key, before?.version, result.actual);
 }
 
 const existsError = (key: string): Error =>

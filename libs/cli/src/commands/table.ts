@@ -97,6 +97,10 @@ const storage: ArgumentSpec = {
   text: 'a directory of JsonFileProvider, or postgres://user@host:port/database',
 };
 const state: ArgumentSpec = { name: 'state', text: 'the name of a state, as in @State or defineState' };
+const type: ArgumentSpec = { name: 'type', text: 'a type of streams, as in defineStream' };
+const id: ArgumentSpec = { name: 'id', text: 'the id of a stream' };
+const cursor: OptionSpec = { flags: '--cursor <cursor>', text: 'continues after the page that printed it' };
+const version = wholeNumberFrom(1, Number.MAX_SAFE_INTEGER);
 const key: ArgumentSpec = { name: 'key', text: 'a text, or a JSON array of parts: \'["user",42]\'' };
 
 export const commands: readonly CommandSpec[] = [
@@ -182,7 +186,7 @@ export const commands: readonly CommandSpec[] = [
     options: [
       { flags: '--prefix <key>', text: 'only keys that begin with this text, or with these parts' },
       limit,
-      { flags: '--cursor <cursor>', text: 'continues after the page that printed it' },
+      cursor,
       { flags: '--values', text: 'prints the values too' },
       container,
       ...tenant,
@@ -217,7 +221,7 @@ export const commands: readonly CommandSpec[] = [
       {
         flags: '--schema-version <number>',
         text: 'the schemaVersion of the value (default: that of the existing value, else 1)',
-        parse: wholeNumberFrom(1, Number.MAX_SAFE_INTEGER),
+        parse: version,
       },
       container,
       ...tenant,
@@ -235,6 +239,96 @@ export const commands: readonly CommandSpec[] = [
     writes: true,
     example: 'kvent rm ./data product mug --tenant acme --write',
     load: async () => (await import('./rm.js')).rm,
+  },
+  {
+    name: 'stream ls',
+    summary: 'Lists the stream types of a storage, or the streams of one type, page by page.',
+    arguments: [storage, { ...type, optional: true }],
+    options: [
+      { flags: '--prefix <id>', text: 'only ids that begin with this text' },
+      limit,
+      cursor,
+      ...tenant,
+      ...opening,
+    ],
+    writes: false,
+    example: 'kvent stream ls ./data order --tenant acme',
+    load: async () => (await import('./stream-ls.js')).streamLs,
+  },
+  {
+    name: 'stream show',
+    summary: 'Prints the events of a stream with version, type, time, data and metadata.',
+    arguments: [storage, type, id],
+    options: [
+      { flags: '--from <version>', text: 'the first version', parse: version, default: 1 },
+      limit,
+      { flags: '--reverse', text: 'prints the last events first, down to --from' },
+      ...tenant,
+      ...opening,
+    ],
+    writes: false,
+    example: 'kvent stream show ./data order o-1 --tenant acme',
+    load: async () => (await import('./stream-show.js')).streamShow,
+  },
+  {
+    name: 'tail',
+    summary: 'Prints the events of a stream in Postgres as they are appended, until Ctrl+C.',
+    arguments: [storage, type, id],
+    options: [
+      {
+        flags: '--from <version>',
+        text: 'begins with this version (default: the next one that is appended)',
+        parse: version,
+      },
+      {
+        flags: '--interval <seconds>',
+        text: 'how long to wait before it looks again',
+        parse: secondsFrom,
+        default: 1,
+      },
+      ...tenant,
+      ...opening,
+    ],
+    writes: false,
+    example: 'kvent tail postgres://shop@localhost/shop order o-1 --tenant acme',
+    endless: true,
+    load: async () => (await import('./tail.js')).tail,
+  },
+  {
+    name: 'unlock',
+    summary: 'Ends the session that holds a stream. Its holder can write no more.',
+    arguments: [storage, type, id],
+    options: [write, ...tenant, ...opening],
+    writes: true,
+    example: 'kvent unlock postgres://shop@localhost/shop order o-1 --tenant acme --write',
+    load: async () => (await import('./unlock.js')).unlock,
+  },
+  {
+    name: 'verify',
+    summary: 'Reads every row, and compares each stream with its events. Damage ends with exit code 1.',
+    arguments: [storage],
+    options: [...tenant, ...opening],
+    writes: false,
+    example: 'kvent verify ./data',
+    load: async () => (await import('./verify.js')).verify,
+  },
+  {
+    name: 'compact',
+    summary: 'Removes deleted and expired values from the files of a directory.',
+    arguments: [storage],
+    options: [write, ...opening],
+    writes: true,
+    example: 'kvent compact ./data --write',
+    load: async () => (await import('./compact.js')).compact,
+  },
+  {
+    name: 'completion',
+    summary: 'Prints the completion script of a shell, bash or zsh.',
+    arguments: [{ name: 'shell', text: 'bash or zsh' }],
+    options: output,
+    writes: false,
+    example: 'kvent completion bash',
+    load: async () => (await import('./completion.js')).completion,
   },
   {
     name: 'stats',

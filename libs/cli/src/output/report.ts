@@ -8,6 +8,8 @@ export interface Report {
   /** One line of JSON; `undefined` prints none. */
   readonly json: object | undefined;
   readonly text: readonly Line[];
+  /** The command did its work, and its result is bad: exit code 1. @default false */
+  readonly failed?: boolean;
 }
 
 /** Columns, each as wide as its widest cell; numbers are right-aligned. */

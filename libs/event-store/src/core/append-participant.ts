@@ -19,7 +19,8 @@ import { isMet, type Expectation } from './rows/expectations.js';
 import { headIn, type Head } from './rows/head.js';
 import { appendBatch, takeOverBatch } from './rows/stream-batches.js';
 import { deletedError, lockedError, mismatchError } from './rows/stream-conflicts.js';
-import { corrupt, type StreamRows } from './rows/stream-rows.js';
+import { corrupt } from './rows/stream-addresses.js';
+import type { StreamRows } from './rows/stream-rows.js';
 
 interface AppendParticipantOptions {
   readonly rows: StreamRows;

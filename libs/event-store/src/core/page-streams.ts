@@ -12,7 +12,7 @@ import {
 import { headIn } from './rows/head.js';
 import type { StreamPage, StreamPageRequest } from './definition/event-stream.js';
 import type { ResolvedStream } from './definition/stream-definition.js';
-import { corrupt, headContainerOf } from './rows/stream-rows.js';
+import { corrupt } from './rows/stream-addresses.js';
 
 const itemsDefault = 100;
 
@@ -31,7 +31,7 @@ export async function pageStreams(
     throw invalidOption(`page: prefix must be a string; got ${inspect(prefix)}.`);
   const scope = {
     database,
-    container: headContainerOf(definition),
+    container: definition.containers.head,
     entity: '',
     ...encodeRange(prefix === undefined ? {} : { prefix }),
     reverse: false,

@@ -14,6 +14,7 @@ import {
   outOfRange,
   type Upcast,
 } from '@kvent/key-value-storage/internal';
+import { streamContainers, type StreamContainers } from './stream-containers.js';
 
 export type { StateOf };
 
@@ -79,15 +80,12 @@ export interface AnyEvent {
   readonly data?: unknown;
 }
 
-/** The kinds of a stream's rows. */
-export type RowKind = 'head' | 'lease' | 'fence' | 'event' | 'snapshot' | 'mark';
-
 /** A stream type with its defaults, as the event store uses it. */
 export interface ResolvedStream extends StreamDefinition<unknown, AnyEvent> {
   /** The encoded type: a part of the names of containers. */
   readonly name: string;
   /** Made once: a container is a part of the address of each event. */
-  readonly containers: Readonly<Record<RowKind, string>>;
+  readonly containers: StreamContainers;
   readonly events: ReadonlyMap<string, ResolvedEvent>;
   readonly initial: () => unknown;
   readonly evolve: (state: unknown, event: AnyEvent) => unknown;
@@ -182,14 +180,7 @@ export function defineStream<
     kind: 'stream',
     type,
     name,
-    containers: {
-      head: `head:${name}`,
-      lease: `lease:${name}`,
-      fence: `fence:${name}`,
-      event: `event:${name}`,
-      snapshot: `snapshot:${name}`,
-      mark: `mark:${name}`,
-    },
+    containers: streamContainers(name),
     events: resolveEvents(owner, events),
     initial,
     // the compiler has checked it against the events of the map

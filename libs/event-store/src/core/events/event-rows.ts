@@ -1,7 +1,8 @@
 /** The rows of a stream's events: their range, their versions, and what a missing one means. */
 import type { Row, ScannedRow, ScanRange } from '@kvent/key-value-storage/provider';
 import { readHead, type Head } from '../rows/head.js';
-import { corrupt, numbersIn, versionKey, type StreamRows } from '../rows/stream-rows.js';
+import { corrupt, numbersIn, versionKey } from '../rows/stream-addresses.js';
+import type { StreamRows } from '../rows/stream-rows.js';
 
 /**
  * The maximum of events of a page. `pageBytesMax` bounds it too, so memory stays constant; most

@@ -4,7 +4,8 @@
  * never removed.
  */
 import type { Address, Row, StoredValue } from '@kvent/key-value-storage/provider';
-import { corrupt, type StreamRows } from './stream-rows.js';
+import { corrupt } from './stream-addresses.js';
+import type { StreamRows } from './stream-rows.js';
 
 export type Head =
   /** `row`: undefined when there is no head yet. */

@@ -5,7 +5,8 @@
 import type { ScannedRow, ScanRange } from '@kvent/key-value-storage/provider';
 import { mayHoldTags, parseStored, reviveFrozen } from '@kvent/key-value-storage/internal';
 import type { StreamObserver } from '../definition/stream-observer.js';
-import { numbersIn, snapshotKey, type StreamRows } from '../rows/stream-rows.js';
+import { numbersIn } from '../rows/stream-addresses.js';
+import { snapshotKey, type StreamRows } from '../rows/stream-rows.js';
 
 export interface Snapshot {
   readonly version: number;

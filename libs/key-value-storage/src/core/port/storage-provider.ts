@@ -283,6 +283,12 @@ export interface StorageAdministration {
   /** Removes a database with all its rows, and returns whether it existed. */
   drop(database: string): Promise<boolean>;
   /**
+   * Removes expired rows, and what the storage engine keeps of removed and overwritten values;
+   * returns the number of bytes that this frees. Only for engines that keep such values until a
+   * compaction of their own.
+   */
+  compact?(): Promise<number>;
+  /**
    * The approximate number of rows of an export, for progress bars. Much cheaper than an export.
    */
   count?(database: string): Promise<number>;

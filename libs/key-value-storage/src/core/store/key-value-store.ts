@@ -303,6 +303,11 @@ export abstract class KeyValueStorage implements AsyncDisposable {
    * returns how many.
    */
   abstract sweep(limit?: number): Promise<number>;
+  /**
+   * Removes expired rows and the remains of deleted and overwritten values from the files of
+   * `JsonFileProvider`; returns the number of bytes that this frees. Other providers do nothing.
+   */
+  abstract compact(): Promise<number>;
   /** The names of the tenants that have a row on any provider of the storage, in order. */
   abstract tenants(): Promise<readonly string[]>;
   /**

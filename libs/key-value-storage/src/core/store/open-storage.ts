@@ -181,6 +181,12 @@ class OpenStorage extends KeyValueStorage {
     return swept;
   }
 
+  async compact(): Promise<number> {
+    let freedBytes = 0;
+    for (const { administration } of this.#providers) freedBytes += (await administration.compact?.()) ?? 0;
+    return freedBytes;
+  }
+
   async tenants(): Promise<readonly string[]> {
     const lists = await Promise.all(
       this.#providers.map(async ({ administration }) => await administration.databases()),
@@ -285,6 +291,10 @@ class StorageWithin extends KeyValueStorage {
 
   async sweep(limit?: number): Promise<number> {
     return await this.#outer.sweep(limit);
+  }
+
+  async compact(): Promise<number> {
+    return await this.#outer.compact();
   }
 
   async tenants(): Promise<readonly string[]> {

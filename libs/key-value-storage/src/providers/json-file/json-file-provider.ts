@@ -112,6 +112,7 @@ export class JsonFileProvider implements StorageProvider {
     export: (database) => this.#opened().export(database),
     import: async (database, rows) => await this.#pending.track(this.#opened().import(database, rows)),
     drop: async (database) => await this.#pending.track(this.#opened().drop(database)),
+    compact: async () => await this.#pending.track(this.#opened().compact()),
   };
   readonly #options: Resolved;
   readonly #pending = new PendingWork();

@@ -50,6 +50,8 @@ export class DatabaseFile implements JournalHolder {
   /** Whether the journal should be closed until the next commit. */
   #suspendDue = false;
   #pendingSwitch: Switch | undefined;
+  /** A compaction that waits for an open journal. */
+  #pendingOpen: (Pick<Switch, 'reject'> & { readonly resolve: () => void }) | undefined;
   #running: Promise<void> | undefined;
   #compacting: Promise<void> | undefined;
   #stopping = false;
@@ -211,7 +213,8 @@ export class DatabaseFile implements JournalHolder {
       else {
         this.#queue.rejectAll(this.#failure);
         this.#pendingSwitch?.reject(this.#failure);
-        this.#pendingSwitch = undefined;
+        this.#pendingOpen?.reject(this.#failure);
+        this.#pendingSwitch = this.#pendingOpen = undefined;
         this.#noteDue = false;
       }
       this.#suspendDue ||= this.context.journals.isClaimed(this);
@@ -229,11 +232,17 @@ export class DatabaseFile implements JournalHolder {
       this.#queue.size > 0 ||
       this.#noteDue ||
       this.#pendingSwitch !== undefined ||
+      this.#pendingOpen !== undefined ||
       (this.#suspendDue && this.#compacting === undefined)
     );
   }
 
   async #runGroup(): Promise<void> {
+    const pendingOpen = this.#pendingOpen;
+    if (pendingOpen !== undefined) {
+      this.#pendingOpen = undefined;
+      await this.#openJournal().then(pendingOpen.resolve, pendingOpen.reject);
+    }
     if (this.#pendingSwitch !== undefined) await this.#switchJournal(this.#pendingSwitch);
     const group = new CommitGroup(this.table, this.#onDisk);
     group.fill(this.#queue, this.context.time);
@@ -423,6 +432,38 @@ export class DatabaseFile implements JournalHolder {
       this.#compacting = undefined;
       this.#afterCompaction();
     }
+  }
+
+  /** Starts a new generation now. Returns the bytes of the files before it, less those after it. */
+  async compact(): Promise<number> {
+    while (this.#compacting !== undefined) await this.#compacting;
+    if (this.#failure !== undefined) throw this.#failure;
+    const before = this.#bytes;
+    const compacting = this.#openJournalInLoop().then(() => this.#compact());
+    this.#compacting = compacting.catch(() => undefined);
+    try {
+      await compacting;
+    } catch (error) {
+      this.#directoryUncertain ||= error instanceof SyncFailure;
+      throw unavailable(`${this.directory} could not be compacted`, error);
+    } finally {
+      this.#compacting = undefined;
+      this.#afterCompaction();
+    }
+    return Math.max(0, before - this.#bytes);
+  }
+
+  /** In the loop, because a commit may create the journal of the same generation. */
+  #openJournalInLoop(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#pendingOpen = { resolve, reject };
+      this.#wake();
+    });
+  }
+
+  /** The length of the snapshot and of all journals. */
+  get #bytes(): number {
+    return this.#snapshotBytes + this.#journalBytes + (this.#journal?.bytes ?? 0);
   }
 
   /** Starts a new generation whose snapshot contains all rows at this moment. */

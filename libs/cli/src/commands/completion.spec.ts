@@ -1,0 +1,37 @@
+import { execFileSync } from 'node:child_process';
+import { expect, it } from '@jest/globals';
+import { kvent } from '../spec-support.js';
+import { commands } from './table.js';
+
+/** What bash offers for the last of these words. */
+async function offered(...words: readonly string[]): Promise<readonly string[]> {
+  const { stdout } = await kvent(['completion', 'bash']);
+  const script = `${stdout}\nCOMP_WORDS=("$@"); COMP_CWORD=$(( $# - 1 )); _kvent; printf '%s\\n' "\${COMPREPLY[@]}"`;
+  return execFileSync('bash', ['-c', script, 'bash', ...words], { encoding: 'utf8' })
+    .trimEnd()
+    .split('\n');
+}
+
+it('offers commands, their second words and their options in bash', async () => {
+  expect(await offered('kvent', 's')).toEqual(['salvage', 'stream', 'stats']);
+  expect(await offered('kvent', 'stream', '')).toEqual(['ls', 'show']);
+  expect(await offered('kvent', 'stream', 'show', './data', '--f')).toEqual(['--from']);
+  expect(await offered('kvent', 'put', './data', '--if')).toEqual(['--if-match', '--if-absent']);
+  expect(await offered('kvent', 'copy', '--from', '/etc/host')).toContain('/etc/hosts');
+});
+
+it('offers every command with its summary in zsh', async () => {
+  const { stdout } = await kvent(['completion', 'zsh']);
+  expect(stdout).toMatch(/^#compdef kvent\n/);
+  for (const { name, summary, options } of commands) {
+    expect(stdout).toContain(`${name.split(' ').at(-1) ?? ''}:${summary.replaceAll("'", "'\\''")}`);
+    for (const { flags } of options) expect(stdout).toContain(`'${flags.split(' ')[0] ?? ''}:`);
+  }
+});
+
+it('names the shells that it knows', async () => {
+  expect(await kvent(['completion', 'fish'])).toMatchObject({
+    exitCode: 2,
+    stderr: 'kvent: The shell must be bash or zsh; got fish.\n',
+  });
+});
