@@ -1,14 +1,13 @@
 /** `kvent completion`: prints the completion of a shell, made of the table of commands. */
 import { UsageError } from '../input/usage-error.js';
 import type { Report } from '../output/report.js';
-import type { CommandSpec, OptionSpec } from './table.js';
+import type { CommandSpec, OptionSpec } from './command-spec.js';
 
 interface Options {
   readonly shell: string;
 }
 
-export async function completion({ shell }: Options): Promise<Report> {
-  const { commands } = await import('./table.js');
+export async function completion({ shell }: Options, commands: readonly CommandSpec[]): Promise<Report> {
   const script = scripts[shell]?.(commands);
   if (script === undefined)
     throw new UsageError(`The shell must be ${Object.keys(scripts).join(' or ')}; got ${shell}.`);

@@ -20,7 +20,7 @@ export interface StreamOptions extends StorageOptions, TenantOptions {
 }
 
 /** An event as it is stored: it is not converted by `upcast`. */
-export interface EventJson {
+interface EventJson {
   readonly version: number;
   readonly type: string;
   readonly recordedAt: string;

@@ -2,46 +2,8 @@
  * The table of commands. The help, the completion of shells and `docs/reference/command-line.md`
  * are made of it. Each command is loaded when it is called, so that no call loads the others.
  */
-import { wholeNumberFrom, secondsFrom, timeToLiveFrom } from '../input/numbers.js';
-import type { Report } from '../output/report.js';
-import type { CommandContext } from './command.js';
-
-/** The arguments and options of a call, by name, as its `CommandSpec` declares them. */
-type Command = (options: never, context: CommandContext) => Promise<Report>;
-
-export interface ArgumentSpec {
-  readonly name: string;
-  readonly text: string;
-  /** @default false */
-  readonly optional?: boolean;
-}
-
-export interface OptionSpec {
-  /** `--limit <rows>`; without a value it is a switch. */
-  readonly flags: string;
-  readonly text: string;
-  /** @default false */
-  readonly required?: boolean;
-  /** The name of an option that must not be given too. */
-  readonly conflicts?: string;
-  readonly default?: string | number;
-  /** Throws `UsageError` for a value that is not allowed. @default the text itself */
-  readonly parse?: (text: string) => unknown;
-}
-
-export interface CommandSpec {
-  /** One word, or two: `stream ls`. */
-  readonly name: string;
-  readonly summary: string;
-  readonly arguments: readonly ArgumentSpec[];
-  readonly options: readonly OptionSpec[];
-  /** Whether it changes a storage or writes a file. */
-  readonly writes: boolean;
-  readonly example: string;
-  /** Whether Ctrl+C is its usual end, and no failure. @default false */
-  readonly endless?: boolean;
-  readonly load: () => Promise<Command>;
-}
+import { secondsFrom, timeToLiveFrom, wholeNumberFrom } from '../input/numbers.js';
+import type { ArgumentSpec, CommandSpec, OptionSpec } from './command-spec.js';
 
 const output: readonly OptionSpec[] = [
   { flags: '--json', text: 'prints the result as JSON' },
@@ -328,7 +290,10 @@ export const commands: readonly CommandSpec[] = [
     options: output,
     writes: false,
     example: 'kvent completion bash',
-    load: async () => (await import('./completion.js')).completion,
+    load: async () => {
+      const { completion } = await import('./completion.js');
+      return (options) => completion(options, commands);
+    },
   },
   {
     name: 'stats',
