@@ -155,7 +155,7 @@ describe('Where none of their peers is installed', () => {
 
 it('A script and the command `kvent` do their work where Nest is not installed', async () => {
   await using app = await ScratchApp.install(
-    await tarballs('key-value-storage', 'key-value-postgres', 'cli'),
+    await tarballs('key-value-storage', 'key-value-postgres', 'event-store', 'cli'),
   );
   expect(existsSync(join(app.folder, 'node_modules/@nestjs'))).toBe(false);
   const kvent = async (...args: string[]) =>
