@@ -1,7 +1,7 @@
 /**
  * The door for the command line, which depends on the exact version: the rows of streams, without
- * their definitions. It loads few modules. No promise: any release may change or remove these names.
- * No Nest.
+ * their definitions. It loads few modules. No promise: any release may change or remove these
+ * names. No Nest.
  */
 export { streamContainers } from './core/definition/stream-containers.js';
 export { headIn, type Head } from './core/rows/head.js';

@@ -80,7 +80,9 @@ async function streamsOf(
   };
 }
 
-/** `held`: by a session, or by one whose lease has expired and that no other writer has followed. */
+/**
+ * `held`: by a session, or by one whose lease has expired and that no other writer has followed.
+ */
 function streamOf(address: Parameters<typeof headIn>[0], row: Row) {
   const { kind, version } = headIn(address, row);
   return { id: keyText(address.key), version, state: kind, updatedAt: timeText(row.updatedAt) };
