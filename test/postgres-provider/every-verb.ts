@@ -71,6 +71,8 @@ export async function everyBatch(provider: StorageProvider, tenant: string): Pro
         tenant,
       ),
     ]);
+    // the server compresses it: a page with it, and many rows, are not sent as one line
+    await committed(provider, [putBatch('large', JSON.stringify('a'.repeat(100_000)), undefined, tenant)]);
     await committed(provider, [batchOf([{ kind: 'delete', address: at(`short-${round}`) }], [], tenant)]);
     const { rows } = await provider.read([{ database: tenant, ...at(`long-${round}`) }]);
     const renewed = { address: at(`long-${round}`), expected: { version: rows[0]?.version ?? '' } };
@@ -99,7 +101,7 @@ export async function everyRead(provider: StorageProvider, tenant: string): Prom
       await provider.read([address(key)], { values });
     await provider.read([address('put-a'), address('long-0'), address('none')], { values });
     await provider.read([address('put-a'), { ...address('bytes'), entity: 'other' }], { values });
-    const many = Array.from({ length: 40 }, (_, index) => address(`none-${index}`));
+    const many = [...Array.from({ length: 40 }, (_, index) => address(`none-${index}`)), address('large')];
     await provider.read(many, { values });
     await provider.read([...many, { ...address('bytes'), entity: 'other' }], { values });
     await provider.read([], { values });

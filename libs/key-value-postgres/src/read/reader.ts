@@ -12,15 +12,21 @@ import { addressColumns } from '../sql/array-parameters.js';
 import { decodeRow, type Columns } from '../sql/decode-row.js';
 import {
   decodeMany,
+  decodeManyLine,
   decodeScan,
+  decodeScanLine,
   decodeSpace,
+  decodeSpaceLine,
   readClock,
   mayBeLarge,
   readMany,
+  readManyAsLine,
   readManyWithin,
   readOne,
   readSpace,
+  readSpaceAsLine,
   readSpaceWithin,
+  scanAsLine,
   scanOne,
   scanParameters,
   spaceParameters,
@@ -58,6 +64,8 @@ interface Query {
   readonly statement: Statement;
   readonly parameters: readonly unknown[];
   readonly decode: (lines: readonly Columns[]) => ReadResult | undefined;
+  /** What is tried first; its `decode` returns undefined where the statement has to run. */
+  readonly line?: Pick<Query, 'statement' | 'decode'>;
 }
 
 export class Reader {
@@ -67,6 +75,8 @@ export class Reader {
   readonly #space: Readonly<Record<Values, Statement>>;
   readonly #manyWithin: Statement;
   readonly #spaceWithin: Statement;
+  readonly #manyAsLine: Statement;
+  readonly #spaceAsLine: Statement;
   readonly #clock: Statement;
   /** One text for each combination of bounds, direction and values. */
   readonly #scans = new Map<string, Statement>();
@@ -79,6 +89,8 @@ export class Reader {
     this.#space = { include: readSpace(dialect, 'include'), omit: readSpace(dialect, 'omit') };
     this.#manyWithin = readManyWithin(dialect);
     this.#spaceWithin = readSpaceWithin(dialect);
+    this.#manyAsLine = readManyAsLine(dialect);
+    this.#spaceAsLine = readSpaceAsLine(dialect);
     this.#clock = readClock(dialect);
   }
 
@@ -87,9 +99,10 @@ export class Reader {
     { values = 'include', consistency = 'current' }: ProviderReadOptions,
   ): Promise<ReadResult> {
     if (addresses.length === 0) return { time: await this.time(consistency), rows: [] };
-    const { statement, parameters, decode } = this.#queryFor(addresses, values);
+    const { statement, parameters, decode, line } = this.#queryFor(addresses, values);
     const estimated = this.#options.estimateTime?.();
-    const read = decode(await this.#run(statement, parameters, consistency));
+    const joined = line && line.decode(await this.#run(line.statement, parameters, consistency));
+    const read = joined ?? decode(await this.#run(statement, parameters, consistency));
     if (read !== undefined) return this.#observe(read);
     const time = estimated ?? (await this.time(consistency));
     return { time, rows: new Array<undefined>(addresses.length).fill(undefined) };
@@ -97,7 +110,10 @@ export class Reader {
 
   async scan(range: ScanRange): Promise<ScanPage> {
     const { consistency = 'current' } = range;
-    const page = decodeScan(await this.#run(this.#scanOf(range), scanParameters(range), consistency), range);
+    const parameters = scanParameters(range);
+    const run = (how: 'line' | 'rows') => this.#run(this.#scanOf(range, how), parameters, consistency);
+    const joined = mayBeLarge(range) ? decodeScanLine(await run('line'), range) : undefined;
+    const page = joined ?? decodeScan(await run('rows'), range);
     const { time } = this.#observe({ time: page.time, rows: page.rows.map(({ row }) => row) });
     return { ...page, time };
   }
@@ -128,15 +144,27 @@ export class Reader {
         statement: isLarge ? this.#manyWithin : this.#many[values],
         parameters: addressColumns(addresses),
         decode: (lines) => bounded(decodeMany(lines, addresses.length, values)),
+        ...(isLarge && {
+          line: {
+            statement: this.#manyAsLine,
+            decode: (lines: readonly Columns[]) => bounded(decodeManyLine(lines, addresses.length)),
+          },
+        }),
       };
     return {
       statement: isLarge ? this.#spaceWithin : this.#space[values],
       parameters,
       decode: (lines) => bounded(decodeSpace(lines, addresses, values)),
+      ...(isLarge && {
+        line: {
+          statement: this.#spaceAsLine,
+          decode: (lines: readonly Columns[]) => bounded(decodeSpaceLine(lines, addresses)),
+        },
+      }),
     };
   }
 
-  #scanOf(range: ScanRange): Statement {
+  #scanOf(range: ScanRange, how: 'line' | 'rows'): Statement {
     const { start, end, after, reverse = false, values = 'include' } = range;
     const shape = [
       start !== undefined,
@@ -145,9 +173,13 @@ export class Reader {
       reverse,
       values,
       mayBeLarge(range),
+      how,
     ].join();
     let statement = this.#scans.get(shape);
-    if (statement === undefined) this.#scans.set(shape, (statement = scanOne(this.#options.dialect, range)));
+    if (statement === undefined) {
+      const make = how === 'line' ? scanAsLine : scanOne;
+      this.#scans.set(shape, (statement = make(this.#options.dialect, range)));
+    }
     return statement;
   }
 

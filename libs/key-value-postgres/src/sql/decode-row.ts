@@ -1,9 +1,34 @@
 /** From the columns of `rowColumns` back to a row. */
 import { storageError, type Row, type Value } from '@kvent/key-value-storage/provider';
-import { milliseconds } from './statement.js';
+import { milliseconds, separator } from './statement.js';
 
 /** One line of a result: every column is text, whatever parsers the application has set. */
 export type Columns = readonly (string | null)[];
+
+/** The rows of `asOneLine`, with what each is called by; undefined where the line has none of them. */
+export interface JoinedRows {
+  readonly time: number;
+  readonly names: readonly string[];
+  readonly rows: readonly Row[];
+}
+
+export function decodeJoined([time, ok, names, ...columns]: Columns): JoinedRows | undefined {
+  if (ok !== 't') return undefined;
+  const at = milliseconds(time as string);
+  if (typeof names !== 'string') return { time: at, names: [], rows: [] };
+  const [versions = [], times = [], texts = [], rares = []] = columns.map((column) =>
+    (column as string).split(separator),
+  );
+  const list = names.split(separator);
+  // a key has the separator in it
+  if (list.length !== versions.length) return undefined;
+  const rows = versions.map((version, index): Row => {
+    const [updated, text, rare] = [times[index] as string, texts[index] as string, rares[index] as string];
+    if (rare !== '') return decodeRow([version, updated, text === '' ? null : text, rare], 0, 'include');
+    return { version, value: { kind: 'json', text }, updatedAt: milliseconds(updated) };
+  });
+  return { time: at, names: list, rows };
+}
 
 /** The row whose columns begin at `from`. */
 export function decodeRow(columns: Columns, from: number, values: 'include' | 'omit'): Row {

@@ -8,10 +8,11 @@ import {
   type ScannedRow,
 } from '@kvent/key-value-storage/provider';
 import { TextArray } from './array-parameters.js';
-import { decodeRow, type Columns } from './decode-row.js';
+import { decodeJoined, decodeRow, type Columns } from './decode-row.js';
 import { eq, gt, ge, isRow, lt, unexpired } from './operators.js';
 import {
   arrays,
+  asOneLine,
   milliseconds,
   readTime,
   rowColumns,
@@ -53,6 +54,18 @@ left join lateral (select * from ${dialect.table.quoted}
   );
 }
 
+/** What a row is made of, beside its address. */
+const parts = 'version, updated_at, expires_at, ttl_ms, number, value, bytes';
+
+/** The same as one line, without those that are absent. */
+export function readManyAsLine(dialect: Dialect): Statement {
+  const now = readTime(dialect, '$5');
+  const rows = `select o.i, r.* from ${arrays('1 text', '2 text', '3 text', '4 text')} o(db, co, en, ke, i)
+cross join lateral (select ${parts} from ${dialect.table.quoted}
+  where ${isRow('o.db', 'o.co', 'o.en', 'o.ke')} and ${unexpired('expires_at', now)} offset 0) r`;
+  return statement('get_many_line', asOneLine(epochMs(now), 'i', rows));
+}
+
 /** The same, limited to the bytes of one read: see `withinBytes`. */
 export function readManyWithin(dialect: Dialect): Statement {
   const now = readTime(dialect, '$5');
@@ -75,6 +88,14 @@ where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog
   );
 }
 
+/** The same as one line. */
+export function readSpaceAsLine(dialect: Dialect): Statement {
+  const now = readTime(dialect, '$5');
+  const rows = `select key, ${parts} from ${dialect.table.quoted}
+where ${isRow('$1', '$2', '$3', 'any ((select $4::pg_catalog.text[])::pg_catalog.text[])')} and ${unexpired('expires_at', now)}`;
+  return statement('get_space_line', asOneLine(epochMs(now), 'key', rows));
+}
+
 /** The same, limited to the bytes of one read: see `withinBytes`. */
 export function readSpaceWithin(dialect: Dialect): Statement {
   const now = readTime(dialect, '$5');
@@ -95,6 +116,22 @@ export function spaceParameters(addresses: readonly Address[]): readonly unknown
 interface Read {
   readonly time: number;
   readonly rows: (Row | undefined)[];
+}
+
+/** The rows of a line, in the order of the addresses. Undefined: see `asOneLine`. */
+export function decodeManyLine([line]: readonly Columns[], count: number): Read | undefined {
+  const joined = line && decodeJoined(line);
+  if (joined === undefined) return undefined;
+  const rows = new Array<Row | undefined>(count).fill(undefined);
+  for (const [index, name] of joined.names.entries()) rows[Number(name) - 1] = joined.rows[index];
+  return { time: joined.time, rows };
+}
+
+export function decodeSpaceLine([line]: readonly Columns[], addresses: readonly Address[]): Read | undefined {
+  const joined = line && decodeJoined(line);
+  if (joined === undefined) return undefined;
+  const found = new Map(joined.names.map((name, index) => [name, joined.rows[index]]));
+  return { time: joined.time, rows: addresses.map(({ key }) => found.get(key)) };
 }
 
 /** The rows of `readMany`, in the order of the addresses. */
@@ -140,7 +177,30 @@ export const mayBeLarge = ({ limit, values = 'include' }: ScanRange): boolean =>
  * exceeds `pageBytesMax`.
  */
 export function scanOne(dialect: Dialect, range: ScanRange): Statement {
-  const { start, end, after, reverse = false, values = 'include' } = range;
+  const { reverse = false, values = 'include' } = range;
+  const { rows, name, now } = pageOf(dialect, range);
+  const page = mayBeLarge(range)
+    ? withinBytes(['key'], rows('*'), `key ${reverse ? 'desc' : 'asc'}`)
+    : rows(`key ke, ${rowColumns(values)}`);
+  return statement(
+    `scan_${name}_${mayBeLarge(range) ? 'within' : values}`,
+    `select ${epochMs(now)}, s.* from (select 1) one left join lateral (${page}) s on true`,
+  );
+}
+
+/** The same as one line, for a page that may be large. */
+export function scanAsLine(dialect: Dialect, range: ScanRange): Statement {
+  const { rows, name, now } = pageOf(dialect, range);
+  return statement(`scan_line_${name}`, asOneLine(epochMs(now), 'key', rows(`key, ${parts}`)));
+}
+
+interface PageParts {
+  readonly rows: (columns: string) => string;
+  readonly name: string;
+  readonly now: string;
+}
+
+function pageOf(dialect: Dialect, { start, end, after, reverse = false }: ScanRange): PageParts {
   const bounds = [
     ...(start === undefined ? [] : [ge]),
     ...(end === undefined ? [] : [lt]),
@@ -152,13 +212,7 @@ export function scanOne(dialect: Dialect, range: ScanRange): Statement {
   const rows = (columns: string): string => `select ${columns} from ${dialect.table.quoted}
   where database ${eq} $1 and container ${eq} $2 and entity ${eq} $3${within} and ${unexpired('expires_at', now)}
   order by key ${order} limit $4::pg_catalog.int4`;
-  const page = mayBeLarge(range)
-    ? withinBytes(['key'], rows('*'), `key ${order}`)
-    : rows(`key ke, ${rowColumns(values)}`);
-  return statement(
-    `scan_${order}${bounds.length}_${mayBeLarge(range) ? 'within' : values}`,
-    `select ${epochMs(now)}, s.* from (select 1) one left join lateral (${page}) s on true`,
-  );
+  return { rows, name: `${order}${bounds.length}`, now };
 }
 
 /** The parameters of `scanOne`. */
@@ -190,4 +244,13 @@ export function decodeScan(lines: readonly Columns[], { limit, values = 'include
     .slice(0, limit)
     .map((line) => ({ key: line[1] as string, row: decodeRow(line, 2, values) }));
   return withinPageBytes({ time: milliseconds(lines[0]?.[0] as string), rows, more: found.length > limit });
+}
+
+/** The rows of `scanAsLine`; undefined: see `asOneLine`. */
+export function decodeScanLine([line]: readonly Columns[], { limit }: ScanRange): Scanned | undefined {
+  const joined = line && decodeJoined(line);
+  if (joined === undefined) return undefined;
+  const { time, names } = joined;
+  const rows = joined.rows.slice(0, limit).map((row, index) => ({ key: names[index] as string, row }));
+  return withinPageBytes({ time, rows, more: names.length > limit });
 }

@@ -1,0 +1,96 @@
+/**
+ * Pages and reads of many rows come as one line of the server: whatever the rows are, they are those
+ * of the provider in memory. What a line cannot hold comes as rows.
+ */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { PostgresProvider } from '@kvent/key-value-postgres';
+import { MemoryProvider } from '@kvent/key-value-storage';
+import type { Address, Change, StorageProvider } from '@kvent/key-value-storage/provider';
+import { ManualClock } from '@kvent/key-value-storage/testing';
+import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
+import { addressOf, batchOf } from './rows.js';
+
+type Stored = Pick<Extract<Change, { kind: 'put' }>, 'value' | 'ttl'>;
+
+const json = (text: string, ttl: Stored['ttl'] = 'never'): Stored => ({ value: { kind: 'json', text }, ttl });
+const plain = json('{"a":"b"}');
+const count = 40;
+
+/** The rows of a space: row 7 is of the kind that the name says, the others are plain. */
+const kinds: Readonly<Record<string, { readonly stored?: Stored; readonly key?: string }>> = {
+  'plain rows': {},
+  'an empty text': { stored: json('""') },
+  'a text with blanks and controls': { stored: json('{ "a" :\n"\\u001f\\u0000\\ud800é" }\t') },
+  'a row that expires': { stored: json('1', 60_000) },
+  'a row that has expired': { stored: json('1', 1_000) },
+  'a number': { stored: { value: { kind: 'number', number: -7n }, ttl: 'never' } },
+  'a number that expires': { stored: { value: { kind: 'number', number: 7n }, ttl: 60_000 } },
+  bytes: { stored: { value: { kind: 'bytes', bytes: new Uint8Array(200).fill(31) }, ttl: 'never' } },
+  'no bytes': { stored: { value: { kind: 'bytes', bytes: new Uint8Array() }, ttl: 'never' } },
+  'a value that Postgres compresses': { stored: json(JSON.stringify('a'.repeat(500_000))) },
+  'a key with the separator': { key: 'key-\x1f07' },
+};
+
+const names = Object.keys(kinds);
+const keysOf = (name: string): readonly string[] => {
+  const { key } = kinds[name] as (typeof kinds)[string];
+  return Array.from({ length: count }, (_, index) =>
+    index === 7 && key !== undefined ? key : `key-${String(index).padStart(2, '0')}`,
+  );
+};
+const space = (name: string): Omit<Address, 'key'> => ({ ...addressOf(''), entity: name });
+
+const clock = new ManualClock();
+const memory = new MemoryProvider({ clock });
+let database: FreshDatabase;
+let postgres: PostgresProvider;
+beforeAll(async () => {
+  database = await freshDatabase();
+  postgres = new PostgresProvider({ url: database.url, poolSize: 2, clock });
+  const providers: readonly StorageProvider[] = [postgres, memory];
+  for (const provider of providers) await provider.open();
+  const batches = names.flatMap((name) =>
+    keysOf(name).map((key, index) => {
+      const { container, entity } = space(name);
+      const { stored = plain } = index === 7 ? (kinds[name] as (typeof kinds)[string]) : {};
+      return batchOf([{ kind: 'put', address: { container, entity, key }, ...stored }]);
+    }),
+  );
+  for (const provider of providers)
+    for (const { outcome } of await provider.commit(batches)) expect(outcome).toBe('committed');
+  await clock.advance(2_000);
+});
+afterAll(async () => {
+  await postgres.close();
+  await memory.close();
+  await database[Symbol.asyncDispose]();
+});
+
+describe.each(names)('%s', (name) => {
+  it('is in a page, forwards and backwards, whole or cut', async () => {
+    for (const limit of [20, count, 500])
+      for (const reverse of [false, true])
+        for (const bounds of [{}, { start: 'key-03', end: 'key-30' }, { after: 'key-05' }]) {
+          const range = { ...space(name), limit, reverse, ...bounds };
+          expect(await postgres.scan([range])).toEqual(await memory.scan([range]));
+        }
+  });
+
+  it('is among many rows of one space, in the order asked', async () => {
+    const addresses = [...keysOf(name), 'absent'].map((key) => ({ ...space(name), key })).reverse();
+    expect(await postgres.read(addresses)).toEqual(await memory.read(addresses));
+  });
+
+  it('is among many rows of several spaces, in the order asked', async () => {
+    const addresses = [...keysOf(name), 'absent'].map((key) => ({ ...space(name), key }));
+    addresses.splice(5, 0, { ...space('plain rows'), key: 'key-00' });
+    expect(await postgres.read(addresses)).toEqual(await memory.read(addresses));
+  });
+});
+
+it('an empty page and a read of absent rows have no rows', async () => {
+  const range = { ...space('nothing'), limit: 20 };
+  expect(await postgres.scan([range])).toEqual(await memory.scan([range]));
+  const addresses = keysOf('plain rows').map((key) => ({ ...space('nothing'), key }));
+  expect(await postgres.read(addresses)).toEqual(await memory.read(addresses));
+});
