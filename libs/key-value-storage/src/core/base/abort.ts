@@ -22,14 +22,23 @@ export function throwIfAborted(what: string, signal: AbortSignal | undefined): v
   if (signal?.aborted === true) throw aborted(what, 'none', signal);
 }
 
-/** The result of the work, or `ABORTED` once the signal aborts; the work itself continues. */
-export async function untilAborted<R>(
+/**
+ * The result of the work, or `ABORTED` once the signal aborts; the work itself continues. Without a
+ * signal it is the work, so that a call has one async frame less.
+ */
+export const untilAborted = <R>(
   what: string,
   effect: 'none' | 'unknown',
   signal: AbortSignal | undefined,
   work: Promise<R>,
+): Promise<R> => (signal === undefined ? work : endedBy(what, effect, signal, work));
+
+async function endedBy<R>(
+  what: string,
+  effect: 'none' | 'unknown',
+  signal: AbortSignal,
+  work: Promise<R>,
 ): Promise<R> {
-  if (signal === undefined) return await work;
   let stop: (() => void) | undefined;
   const end = new Promise<never>((_, reject) => {
     stop = () => reject(aborted(what, effect, signal));

@@ -69,19 +69,25 @@ export class CallBatcher<Input, Output> {
     this.#options = options;
   }
 
-  async call(input: Input, signal: AbortSignal | undefined): Promise<Output> {
+  /** Not async: a frame less. */
+  call(input: Input, signal: AbortSignal | undefined): Promise<Output> {
     const { what, effect } = this.#options;
-    throwIfAborted(what, signal);
-    return await new Promise<Output>((resolve, reject) => {
+    return new Promise<Output>((resolve, reject) => {
+      throwIfAborted(what, signal);
+      if (signal === undefined) {
+        this.#waiting.push({ input, number: (this.#calls += 1), resolve, reject });
+        this.#scheduleFlush();
+        return;
+      }
       const call: Call<Input, Output> = {
         input,
         number: (this.#calls += 1),
         resolve: (output) => {
-          signal?.removeEventListener('abort', stop);
+          signal.removeEventListener('abort', stop);
           resolve(output);
         },
         reject: (error) => {
-          signal?.removeEventListener('abort', stop);
+          signal.removeEventListener('abort', stop);
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the engine's own error
           reject(error);
         },
@@ -89,10 +95,10 @@ export class CallBatcher<Input, Output> {
       const stop = (): void => {
         const queued = this.#waiting.includes(call);
         if (queued) this.#waiting = this.#waiting.filter((other) => other !== call);
-        call.reject(aborted(what, queued ? 'none' : effect, signal as AbortSignal));
+        call.reject(aborted(what, queued ? 'none' : effect, signal));
         this.#scheduleFlush();
       };
-      signal?.addEventListener('abort', stop, { once: true });
+      signal.addEventListener('abort', stop, { once: true });
       this.#waiting.push(call);
       this.#scheduleFlush();
     });

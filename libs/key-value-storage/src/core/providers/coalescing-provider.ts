@@ -67,22 +67,22 @@ export class CoalescingProvider implements StorageProvider {
       effect: 'none',
       database: ({ addresses }) => addresses[0]?.database ?? '',
       pick: (waiting) => pickReads(waiting, this.#readAddresses),
-      send: async (calls) => await this.#sendReads(calls),
+      send: (calls) => this.#sendReads(calls),
     });
     this.#scans = new CallBatcher({
       what: 'A scan',
       effect: 'none',
       database: (range) => range.database,
       pick: (waiting) => waiting.slice(0, groupRangesMax),
-      send: async (ranges) => await inner.scan(ranges),
+      send: (ranges) => inner.scan(ranges),
     });
     this.#commits = new CallBatcher({
       what: 'A commit',
       effect: 'unknown',
       database: (batch) => batch.database,
       pick: pickBatches,
-      send: async (batches, { answered, waiting }) =>
-        await inner.commit(batches, {
+      send: (batches, { answered, waiting }) =>
+        inner.commit(batches, {
           answered,
           waiting: (index, row) => waiting(index, lockNameOf((batches[index] as Batch).database, row)),
         }),
@@ -99,9 +99,9 @@ export class CoalescingProvider implements StorageProvider {
     await this.#inner.close();
   }
 
-  async read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
+  read(addresses: readonly Address[], options: ProviderReadOptions = {}): Promise<ReadResult> {
     const { values = 'include', consistency = 'current', signal } = options;
-    return await this.#reads.call({ addresses, values, consistency }, signal);
+    return this.#reads.call({ addresses, values, consistency }, signal);
   }
 
   async scan(
@@ -109,7 +109,7 @@ export class CoalescingProvider implements StorageProvider {
     options: { readonly signal?: AbortSignal | undefined } = {},
   ): Promise<readonly ScanPage[]> {
     throwIfAborted('A scan', options.signal);
-    return await Promise.all(ranges.map(async (range) => await this.#scans.call(range, options.signal)));
+    return await Promise.all(ranges.map((range) => this.#scans.call(range, options.signal)));
   }
 
   async commit(
@@ -118,8 +118,7 @@ export class CoalescingProvider implements StorageProvider {
   ): Promise<readonly CommitResult[]> {
     throwIfAborted('A commit', options.signal);
     if (batches.length === 1) return [await this.#commit(batches[0] as Batch, options.signal)];
-    const calls = batches.map(async (batch) => await this.#commit(batch, options.signal));
-    const settled = await Promise.allSettled(calls);
+    const settled = await Promise.allSettled(batches.map((batch) => this.#commit(batch, options.signal)));
     const failures = settled.flatMap((result) =>
       result.status === 'rejected' ? [result.reason as StorageError] : [],
     );
@@ -140,13 +139,13 @@ export class CoalescingProvider implements StorageProvider {
     return await this.#inner.sweep(limit);
   }
 
-  async #commit(batch: Batch, signal: AbortSignal | undefined): Promise<CommitResult> {
+  #commit(batch: Batch, signal: AbortSignal | undefined): Promise<CommitResult> {
     if (batch.noWait === true) {
       const rows = new Set(footprintOf(batch).rows);
       if (this.#commits.has((other) => footprintOf(other).rows.some((row) => rows.has(row))))
-        return skipped();
+        return Promise.resolve(skipped());
     }
-    return await this.#commits.call(batch, signal);
+    return this.#commits.call(batch, signal);
   }
 
   /** One call of the provider for reads with the same options. */

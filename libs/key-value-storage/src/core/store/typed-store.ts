@@ -234,11 +234,16 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
     const addresses = keys.map((key) => this.#rows.address(key, database));
     const ownKeys = keys.map(frozenKey);
     const { rows } = await this.#rows.access.read(addresses, options);
-    const entries = addresses.map(async (address, index) => {
+    const entries = addresses.map((address, index) => {
       const row = rows[index];
-      return row === undefined ? undefined : await this.#rows.entry(address, ownKeys[index] as K, row);
+      const entry = row && this.#rows.entry(address, ownKeys[index] as K, row);
+      // handled here too: another entry may throw first
+      if (isPromise(entry)) entry.then(undefined, () => undefined);
+      return entry;
     });
-    return (await Promise.all(entries)) as { readonly [Index in keyof Keys]: Entry<T, K> | undefined };
+    // a promise for each entry would cost as much as the rest of it
+    const all = entries.some(isPromise) ? await Promise.all(entries) : entries;
+    return all as { readonly [Index in keyof Keys]: Entry<T, K> | undefined };
   }
 
   async setMany(
