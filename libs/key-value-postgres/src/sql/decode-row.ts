@@ -5,8 +5,10 @@ import { milliseconds, separator } from './statement.js';
 /** One line of a result: every column is text, whatever parsers the application has set. */
 export type Columns = readonly (string | null)[];
 
-/** The rows of `asOneLine`, with what each is called by; undefined where the line has none of them. */
-export interface JoinedRows {
+/**
+ * The rows of `asOneLine`, with what each is called by; undefined where the line has none of them.
+ */
+interface JoinedRows {
   readonly time: number;
   readonly names: readonly string[];
   readonly rows: readonly Row[];
