@@ -2,12 +2,13 @@
  * Fast paths: whatever earlier writes met, and whatever a row is, the results and the rows
  * afterwards are those of the provider in memory, for one batch and for several in one call.
  */
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import type { StorageProvider } from '@kvent/key-value-storage/core';
 import type { Batch, Change, CommitResult, Expected } from '@kvent/key-value-storage/provider';
 import { MemoryProvider } from '@kvent/key-value-storage';
 import { ManualClock } from '@kvent/key-value-storage/testing';
+import { Client } from 'pg';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { addressOf, batchOf, putBatch } from './rows.js';
 
@@ -258,4 +259,26 @@ it('distinguishes batches of one call that have the same version', async () => {
   const one = putBatch('same-1', '1', 'absent');
   await both([one, { ...putBatch('same-2', '2', 'absent'), version: one.version }]);
   expect(await rowsOf(postgres, ['same-1', 'same-2'])).toEqual(await rowsOf(memory, ['same-1', 'same-2']));
+});
+
+describe.each([0, 2] as const)('an append at %i', (at) => {
+  it.each([1, 2, 3, 4, 5, 30])('that creates %i rows beside its head is one statement', async (count) => {
+    const [id, first] = [`lone ${at} ${count}`, `lone before ${at} ${count}`];
+    const append = (stream: string): Batch => {
+      const created = Array.from({ length: count }, (_, index) => json(`${stream}/${index}`));
+      const absent = created.map(({ address }) => ({ address, expected: 'absent' as const }));
+      const head = { address: place(stream), expected: at === 0 ? ('absent' as const) : { number: 2n } };
+      return batchOf([number(stream, 9n), ...created], [head, ...absent]);
+    };
+    if (at === 2) await both([id, first].map((stream) => batchOf([number(stream, 2n)])));
+    // the path is skipped while most appends before this one fell back
+    await both([append(first)]);
+    const query = jest.spyOn(Client.prototype, 'query');
+    try {
+      await both([append(id)]);
+      expect(query).toHaveBeenCalledTimes(1);
+    } finally {
+      query.mockRestore();
+    }
+  });
 });

@@ -82,11 +82,11 @@ export const live = `v0 is not null and ${unexpired('x0', 't')}`;
 const sameRow = `(r.database, r.container, r.entity, r.key) ${eq} (db, co, en, ke)`;
 
 /**
- * 0 if as many rows were written as intended, or the deliberate failure. Its text is not constant:
- * the planner would evaluate it.
+ * 0 if as many rows were written as intended, or the deliberate failure. Its text has the count of
+ * written rows, because the planner would evaluate a constant one.
  */
 export const verified = (written: string, meant: string, mark = raceMark): string =>
-  `case when ${written} ${eq} (${meant}) then 0 else ('${mark} ' ${concat} (${meant}))::pg_catalog.int4 end`;
+  `case when ${written} ${eq} (${meant}) then 0 else ('${mark} ' ${concat} (${written}))::pg_catalog.int4 end`;
 
 /** How many rows one part of a statement has written. */
 export const countOf = (part: string): string => `(select pg_catalog.count(*) from ${part})`;
