@@ -242,7 +242,9 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
       return entry;
     });
     // a promise for each entry would cost as much as the rest of it
-    const all = entries.some(isPromise) ? await Promise.all(entries) : entries;
+    const all = entries.some(isPromise)
+      ? await Promise.all(entries.map(async (entry) => await entry))
+      : entries;
     return all as { readonly [Index in keyof Keys]: Entry<T, K> | undefined };
   }
 
