@@ -101,9 +101,12 @@ function refusals(): void {
     const line =
       'Postgres shop@127.0.0.1:1/shop cannot be opened: connect ECONNREFUSED 127.0.0.1:1. Is it running, and is the address right? ' +
       '"docker compose up -d --wait" starts one at postgres://kvent:kvent@localhost/kvent';
-    expect(await refusal({ storage: 'postgres://shop:secret@127.0.0.1:1/shop' })).toMatchObject(
-      oneLine(line),
-    );
+    const { code, stdout, stderr } = await refusal({ storage: 'postgres://shop:secret@127.0.0.1:1/shop' });
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr.trimEnd().split('\n')).toEqual([
+      expect.stringMatching(/no connection to 127\.0\.0\.1:1, database shop .* more attempts/),
+      line,
+    ]);
   });
 
   it('that names the process which has its directory open; --fresh removes nothing', async () => {

@@ -78,7 +78,9 @@ function postgresAt(url: string): ChosenStorage {
     create: async () => {
       const { PostgresProvider } = await import('@kvent/key-value-postgres');
       const name = parsed.searchParams.has('application_name') ? {} : { applicationName: 'storefront' };
-      return new PostgresProvider({ url, schema: ownSchema, ...name });
+      // shown while the shop waits for a server that is not there yet
+      const warn = (message: string): void => void process.stderr.write(`${message}\n`);
+      return new PostgresProvider({ url, schema: ownSchema, warn, ...name });
     },
   };
 }

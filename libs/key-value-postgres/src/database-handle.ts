@@ -6,6 +6,7 @@ import type { Connection } from './connections/connection.js';
 import { Connections, type Pool } from './connections/connections.js';
 import { PlanGeneration } from './connections/plan-generation.js';
 import { missingTable, NotConnected, refusalOf, unavailable } from './connections/failure.js';
+import { initializeWithAttempts, serverOf } from './first-connection.js';
 import type { ResolvedPostgres } from './postgres-options.js';
 import { parsePostgresUrl, withoutParameter } from './postgres-url.js';
 import { isMigrated, migrate, type SecuredTable } from './schema/migrate.js';
@@ -48,7 +49,10 @@ const byTheKey = '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejo
 export async function openDatabase(options: ResolvedPostgres, name: string): Promise<DatabaseHandle> {
   const own = options.dataSource === undefined;
   const source = options.dataSource ?? new DataSource(ownOptions(options));
-  if (own) await source.initialize().catch((error: unknown) => Promise.reject(unreachable(error, name)));
+  if (own)
+    await initializeWithAttempts(source, options, name).catch((error: unknown) =>
+      Promise.reject(unreachable(error, name, serverOf(options.connection))),
+    );
   else if (!source.isInitialized)
     throw storageError(
       'INVALID_OPTION',
@@ -287,12 +291,12 @@ where c.oid operator(pg_catalog.=) ($1::pg_catalog.text)::pg_catalog.regclass`,
   return isComplete && isActive;
 }
 
-function unreachable(error: unknown, name: string): Error {
+function unreachable(error: unknown, name: string, server?: string): Error {
   if (isStorageError(error)) return error;
   if (error instanceof NotConnected) return error.failure;
   const { message, code } = error as { readonly message?: string; readonly code?: string };
   return unavailable(
-    `${name} cannot be opened${code === undefined ? '' : ` (${code})`}`,
+    `${name} cannot be opened${server === undefined ? '' : ` at ${server}`}${code === undefined ? '' : ` (${code})`}`,
     new Error(message ?? String(error)),
   );
 }

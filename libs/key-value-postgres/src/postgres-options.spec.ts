@@ -48,6 +48,8 @@ describe('options of the Postgres provider', () => {
         ssl: { ca: '' },
         applicationName: 'shop',
         poolSize: 1,
+        connectAttempts: 1,
+        connectDelayMs: 1,
         extra: { keepAlive: true },
         migrate: 'never',
         preparedStatements: false,
@@ -130,6 +132,8 @@ describe('options of the Postgres provider', () => {
     [{ url, ssl: 'require' }, 'ssl must be true, false, or', 'got "require"'],
     [{ url, applicationName: 1 }, 'applicationName must be a string', 'got 1'],
     [{ url, extra: 'max=5' }, 'extra must be an object'],
+    [{ url, connectAttempts: 0 }, 'connectAttempts must be a whole number from 1', 'got 0'],
+    [{ url, connectDelayMs: 0 }, 'connectDelayMs must be', 'got 0'],
     [{ url, poolSize: 0 }, 'poolSize must be a whole number from 1', 'got 0'],
     [{ url, poolSize: 1.5 }, 'poolSize must be', 'got 1.5'],
     [{ url, poolSize: '10' }, 'poolSize must be', 'got "10"'],
@@ -190,12 +194,13 @@ describe('options of the Postgres provider', () => {
       { url: 'postgres://shopkeeper:secret@127.0.0.1:1/shop' },
       { host: '127.0.0.1', port: 1, username: 'shopkeeper', password: 'secret' },
     ]) {
-      const provider = new PostgresProvider({ ...options, acquireTimeoutMs: 5_000 });
+      const provider = new PostgresProvider({ ...options, connectAttempts: 1 });
       expect(provider.name).toBe('Postgres table "kvent"."row"');
       const error: unknown = await provider.open().catch((reason: unknown) => reason);
       expect(error).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none', retryable: true });
       expect(everythingIn(error)).not.toContain('secret');
       expect(everythingIn(error)).toContain('ECONNREFUSED');
+      expect((error as Error).message).toContain('cannot be opened at 127.0.0.1:1');
     }
   });
 });

@@ -25,6 +25,14 @@ export interface PostgresConnection {
    */
   readonly ssl?: boolean | object | undefined;
   readonly applicationName?: string | undefined;
+  /**
+   * How often `open` tries to reach a server that is absent, starts, or has no address yet. A server
+   * that refuses the connection for another reason, a wrong password for instance, is asked once.
+   * @default 5
+   */
+  readonly connectAttempts?: number | undefined;
+  /** Milliseconds between two attempts. @default 1_000 */
+  readonly connectDelayMs?: number | undefined;
   /** Connections at most. @default 10 */
   readonly poolSize?: number | undefined;
   /**
@@ -86,6 +94,8 @@ const postgresDefaults = {
   acquireTimeoutMs: 5_000,
   requestTimeoutMs: 30_000,
   lockTimeoutMs: 5_000,
+  connectAttempts: 5,
+  connectDelayMs: 1_000,
   poolSize: 10,
   warn: (message: string): void =>
     process.emitWarning(message, { type: 'PostgresWarning', code: 'KVENT_POSTGRES' }),
@@ -103,10 +113,15 @@ const connectionNames = [
   'extra',
 ] as const;
 
+/** They mean nothing for a data source of the application. */
+const connectionOptions = [...connectionNames, 'poolSize', 'connectAttempts', 'connectDelayMs'] as const;
+
 export interface ResolvedPostgres {
   readonly table: TableName;
   readonly dataSource: DataSource | undefined;
   readonly connection: PostgresConnection;
+  readonly connectAttempts: number;
+  readonly connectDelayMs: number;
   readonly migrate: 'on-open' | 'never';
   readonly rowLevelSecurity: boolean;
   readonly preparedStatements: boolean;
@@ -136,6 +151,8 @@ const rules: Readonly<Record<string, readonly [(value: unknown) => boolean, stri
   ],
   applicationName: [isText, 'a string that is not empty'],
   poolSize: [isWhole(1, 2 ** 31 - 1), 'a whole number from 1'],
+  connectAttempts: [isWhole(1, 2 ** 31 - 1), 'a whole number from 1'],
+  connectDelayMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
   extra: [isObject, 'an object of options of pg'],
   migrate: [(value) => value === 'on-open' || value === 'never', "'on-open' or 'never'"],
   rowLevelSecurity: [(value) => value === true, 'true or absent'],
@@ -156,7 +173,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     'clock',
     ...connectionNames,
   ]);
-  const given = [...connectionNames, 'poolSize' as const].filter((name) => options[name] !== undefined);
+  const given = connectionOptions.filter((name) => options[name] !== undefined);
   assertOneSource(options.dataSource, given);
   if (all.dataSource !== undefined) assertPostgres(all.dataSource);
   for (const [name, rule] of Object.entries(rules)) assertRule(name, rule, all[name as keyof typeof all]);
@@ -165,6 +182,8 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
     dataSource,
     migrate,
     preparedStatements,
+    connectAttempts,
+    connectDelayMs,
     acquireTimeoutMs,
     requestTimeoutMs,
     lockTimeoutMs,
@@ -174,7 +193,14 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   return {
     table: tableName(all),
     dataSource,
-    connection: { poolSize: all.poolSize, ...Object.fromEntries(given.map((name) => [name, options[name]])) },
+    connection: {
+      poolSize: all.poolSize,
+      ...Object.fromEntries(
+        connectionNames.flatMap((name) => (options[name] === undefined ? [] : [[name, options[name]]])),
+      ),
+    },
+    connectAttempts,
+    connectDelayMs,
     migrate,
     rowLevelSecurity: all.rowLevelSecurity === true,
     preparedStatements,

@@ -64,6 +64,8 @@ export async function createProvider(location: Location, options: OpenOptions): 
   const { role, schema, table, waitMs, warn } = options;
   const { PostgresProvider } = await import('@kvent/key-value-postgres');
   return new PostgresProvider({
+    // a person waits, and can try again
+    connectAttempts: 1,
     url: location.url,
     migrate: role === 'target' ? 'on-open' : 'never',
     lockTimeoutMs: Math.max(1, Math.round(waitMs)),
