@@ -1,6 +1,6 @@
 /**
- * The advice of docs/guides/http.md on `ValidationPipe({ whitelist: true })`, with the packages that
- * it loads.
+ * The advice of docs/guides/http.md on `ValidationPipe({ whitelist: true })`, with the packages
+ * that the pipe loads.
  */
 import 'reflect-metadata';
 import { createRequire } from 'node:module';

@@ -58,6 +58,47 @@ export const storeAtomicClauses: readonly StoreClause[] = [
     },
   },
   {
+    name: 'In a batch, `ifMatch`, `replace` and a key with an etag are checks of the caller: a failed one is never retried, and nothing of the batch is done.',
+    law: 1,
+    broken: withoutChecks,
+    async run(subject) {
+      const things = subject.store();
+      const old = await things.set('one', { n: 1 });
+      const current = await things.set('one', { n: 2 });
+      await things.set('two', { n: 1 });
+      const seen = ({ etag }: { readonly etag: string }) => ({ key: 'one', etag });
+      const batch = () => subject.storage.atomic().set(things, 'new', { n: 1 });
+      const refused = [
+        ['STORAGE_CONFLICT', () => batch().set(things, 'one', { n: 3 }, { ifMatch: old.etag })],
+        ['STORAGE_CONFLICT', () => batch().delete(things, 'one', { ifMatch: old })],
+        ['STORAGE_CONFLICT', () => batch().delete(things, 'absent', { ifMatch: '*' })],
+        ['STORAGE_CONFLICT', () => batch().delete(things, seen(old))],
+        ['STORAGE_CONFLICT', () => batch().check(things, seen(old))],
+        ['KEY_NOT_FOUND', () => batch().replace(things, 'absent', { n: 3 })],
+      ] as const;
+      for (const [code, make] of refused) {
+        let attempts = 0;
+        const work = async () => {
+          attempts += 1;
+          return await make().commit();
+        };
+        await assertRejects(code, 'commit', () => retryOnConflict(work, { delayMs: 0 }));
+        assert.deepEqual([attempts, await collect(things.keys())], [1, ['one', 'two']]);
+      }
+      await batch()
+        .check(things, seen(current))
+        .set(things, 'one', { n: 3 }, { ifMatch: current })
+        .replace(things, 'two', { n: 4 })
+        .commit();
+      const [one, two] = await things.getMany(['one', 'two']);
+      assert.deepEqual([one?.value, two?.value], [{ n: 3 }, { n: 4 }]);
+      await batch()
+        .delete(things, 'one', { ifMatch: one?.etag ?? '' })
+        .commit();
+      assert.deepEqual(await collect(things.keys()), ['new', 'two']);
+    },
+  },
+  {
     name: 'If one check fails, nothing of the batch is done; the conflict names the key, the expected and the actual version.',
     law: 1,
     broken: withoutChecks,
