@@ -163,6 +163,7 @@ const batchAttempts: Record<string, readonly Attempt[]> = {
     ({ storage, notes }) =>
       storage.atomic().set(notes, 'n-1', { text: 'mine' }).commit({ idempotencyKey: 'once' }),
   ],
+  replace: [({ storage, notes }) => storage.atomic().replace(notes, 'n-1', { text: 'mine' }).commit()],
   save: [({ storage, notes, entry }) => storage.atomic().save(notes, entry).commit()],
   delete: [
     ({ storage, notes }) => storage.atomic().delete(notes, 'n-1').commit(),
