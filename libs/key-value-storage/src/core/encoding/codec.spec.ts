@@ -150,6 +150,8 @@ describe('the codec', () => {
     ['an instance of a class', { price: new Money(5) }, ['price']],
     ['a regular expression', { pattern: /x/ }, ['pattern']],
     ['a symbol as a name', { deep: { [Symbol('s')]: 1 } }, ['deep']],
+    ['a symbol as a name in an array', { deep: Object.assign([1], { [Symbol('s')]: 1 }) }, ['deep']],
+    ['a hidden property of an array', { deep: Object.defineProperty([1], 'hidden', { value: 1 }) }, ['deep']],
     ['a function inside a map', { map: new Map([['k', { f: () => 1 }]]) }, ['map', 0, 'f']],
     ['undefined', undefined, []],
     ['an array with an additional property', { list: Object.assign([1], { x: 5 }) }, ['list']],

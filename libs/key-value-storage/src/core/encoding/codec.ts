@@ -112,7 +112,8 @@ function plainCopy(value: unknown, prototype: object | undefined, depth: number)
 
 function plainArray(array: readonly unknown[], depth: number): unknown {
   const isPlain = Object.getPrototypeOf(array) === Array.prototype || isBare(array);
-  if (!isPlain || Object.keys(array).length !== array.length) return notPlain;
+  // `length` is an own property too
+  if (!isPlain || !isCountOfProperties(array, array.length + 1)) return notPlain;
   const copy: unknown[] = [];
   for (let index = 0; index < array.length; index += 1) {
     const item = plainCopy(array[index], undefined, depth);

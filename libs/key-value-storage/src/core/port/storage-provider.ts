@@ -113,9 +113,9 @@ export interface Batch {
   readonly checks: readonly Check[];
   readonly changes: readonly Change[];
   /**
-   * The batch must not wait. If another transaction holds one of its rows, its result may be
-   * `failed` with `STORAGE_UNAVAILABLE` and effect 'none'. A provider that never waits ignores
-   * this.
+   * Of a batch that checks and renews one row: it must not wait. If another transaction holds the
+   * row, its result may be `failed` with `STORAGE_UNAVAILABLE` and effect 'none'. For other batches
+   * it is a hint. A provider that never waits ignores it.
    */
   readonly noWait?: boolean;
 }
