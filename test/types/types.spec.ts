@@ -58,8 +58,8 @@ const mutants = [
   {
     without: 'the promise that retried methods answer',
     file: 'key-value-storage/src/nest/retry/retry-on-conflict.decorator.ts',
-    from: '(...given: any[]) => Promise<unknown>',
-    to: '(...given: any[]) => any',
+    from: '(...args: any[]) => Promise<unknown>',
+    to: '(...args: any[]) => any',
     missed: ['only methods that answer a promise'],
   },
   {
