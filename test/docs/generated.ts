@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { limits } from '@kvent/key-value-storage';
 import { demoScript } from '../../apps/storefront/src/welcome/demo-script.js';
-import type { CommandSpec } from '../../libs/cli/src/commands/command-spec.js';
+import type { CommandSpec } from '../../libs/cli/src/commands/declaration.js';
 import { commands } from '../../libs/cli/src/commands/table.js';
 import { declaredOptions, limitComments, type DeclaredOption } from './options-in-source.js';
 import { root, type Page } from './pages.js';

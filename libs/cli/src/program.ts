@@ -1,7 +1,7 @@
 /** The commands and their options as a parser, made of the table of commands. */
 import { readFileSync } from 'node:fs';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
-import type { ArgumentSpec, CommandSpec, OptionSpec } from './commands/command-spec.js';
+import type { ArgumentSpec, CommandSpec, OptionSpec } from './commands/declaration.js';
 import { commands } from './commands/table.js';
 import { UsageError } from './input/usage-error.js';
 import type { Output } from './output/output.js';

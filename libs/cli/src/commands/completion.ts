@@ -1,7 +1,7 @@
 /** `kvent completion`: prints the completion of a shell, made of the table of commands. */
 import { UsageError } from '../input/usage-error.js';
 import type { Report } from '../output/report.js';
-import type { CommandSpec, OptionSpec } from './command-spec.js';
+import type { CommandSpec, OptionSpec } from './declaration.js';
 
 interface Options {
   readonly shell: string;

@@ -3,7 +3,7 @@
  * are made of it. Each command is loaded when it is called, so that no call loads the others.
  */
 import { secondsFrom, timeToLiveFrom, wholeNumberFrom } from '../input/numbers.js';
-import type { ArgumentSpec, CommandSpec, OptionSpec } from './command-spec.js';
+import type { ArgumentSpec, CommandSpec, OptionSpec } from './declaration.js';
 
 const output: readonly OptionSpec[] = [
   { flags: '--json', text: 'prints the result as JSON' },
