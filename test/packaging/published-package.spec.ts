@@ -44,7 +44,7 @@ describe.each(libraries.map((name) => [name] as const))('@kvent/%s as published'
     );
     expect(others).toEqual(isProgram ? doors : []);
     expect(files).toEqual(expect.arrayContaining([...doors, 'package.json', 'LICENSE', 'README.md']));
-    expect(files.filter((file) => /spec(-support)?\.(js|d\.ts|ts)(\.map)?$/.test(file))).toEqual([]);
+    expect(files.filter((file) => /(\.spec|\/spec-support)\.(js|d\.ts|ts)(\.map)?$/.test(file))).toEqual([]);
   });
 
   it('holds nothing whose source is gone', () => {

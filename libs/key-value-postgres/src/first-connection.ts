@@ -1,4 +1,4 @@
-/** The first connection of a provider: a server that starts later than the application is awaited. */
+/** The first connection of a provider: a server that starts after the application is awaited. */
 import { setTimeout } from 'node:timers/promises';
 import type { DataSource } from 'typeorm';
 import { parsePostgresUrl } from './postgres-url.js';

@@ -26,8 +26,8 @@ export interface PostgresConnection {
   readonly ssl?: boolean | object | undefined;
   readonly applicationName?: string | undefined;
   /**
-   * How often `open` tries to reach a server that is absent, starts, or has no address yet. A server
-   * that refuses the connection for another reason, a wrong password for instance, is asked once.
+   * How often `open` tries to reach a server that is absent, starts, or has no address yet. A
+   * server that refuses the connection for another reason, such as a wrong password, is asked once.
    * @default 5
    */
   readonly connectAttempts?: number | undefined;
