@@ -57,7 +57,7 @@ describe('While the storage is unavailable', () => {
     }
     expect(await shop.client.get('/health')).toMatchObject({
       status: 503,
-      body: { status: 'error', storage: 'memory', code: 'STORAGE_UNAVAILABLE' },
+      body: { status: 'error', code: 'STORAGE_UNAVAILABLE' },
     });
     expect(await shop.client.get('/')).toMatchObject({ status: 200 });
     provider.state = 'available';

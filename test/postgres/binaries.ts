@@ -55,8 +55,8 @@ const memoryBytesMin = 8 * 2 ** 30;
 
 /**
  * Creates a folder that the user of the server can reach. Only that user can read it. It is in
- * memory if there is enough: no test cuts the power of a server, and after a kill the system keeps
- * what the server wrote.
+ * memory if there is enough and TMPDIR names no other folder: no test cuts the power of a server,
+ * and after a kill the system keeps what the server wrote.
  */
 export function serverFolder(user: ServerUser, folders = temporaryFolders()): string {
   const parent = folders.find((path) => existsSync(path) && canReach(path, user));
@@ -72,7 +72,8 @@ function temporaryFolders(): readonly string[] {
 }
 
 function hasMemoryToSpare(): boolean {
-  if (process.env['KVENT_SOAK'] !== undefined || !existsSync(memoryFolder)) return false;
+  const isForDisk = process.env['KVENT_SOAK'] !== undefined || process.env['TMPDIR'] !== undefined;
+  if (isForDisk || !existsSync(memoryFolder)) return false;
   const { bavail, bsize } = statfsSync(memoryFolder);
   return bavail * bsize >= memoryBytesMin;
 }
