@@ -2,6 +2,8 @@
  * Jest in native ESM (`node --experimental-vm-modules`): Nest 12 is ESM only. `test/run.mjs`
  * chooses what runs.
  */
+import { availableParallelism } from 'node:os';
+
 export default {
   rootDir: import.meta.dirname,
   roots: ['<rootDir>/libs', '<rootDir>/apps', '<rootDir>/test'],
@@ -41,8 +43,8 @@ export default {
   globalTeardown: '<rootDir>/test/postgres/end-jest.mjs',
   // No test judges speed; a busy machine must not fail one. What hangs is still found.
   testTimeout: 300_000,
-  // Two cores: the default would leave one idle.
-  maxWorkers: '100%',
+  // One more than cores: tests that wait for a process or a timer leave a core to another one.
+  maxWorkers: availableParallelism() + 1,
   testSequencer: '<rootDir>/test/slow-first.mjs',
   cacheDirectory: '<rootDir>/.tmp/jest',
 };
