@@ -25,12 +25,12 @@ import type { Key } from '../base/key.js';
 import {
   AtomicBatch,
   type AnyStore,
+  type AtomicCondition,
   type CallOptions,
   type AtomicResult,
-  type EtagLike,
+  type AtomicWriteOptions,
   type KeyWithEtag,
 } from './key-value-store.js';
-import type { Precondition } from './etag.js';
 import {
   idempotencyOf,
   idempotencyRecordIn,
@@ -91,13 +91,6 @@ interface BatchLocation {
   readonly what: string;
 }
 
-interface TtlOption {
-  readonly ttlMs?: number | 'keep' | 'never';
-}
-interface Condition {
-  readonly ifMatch?: EtagLike | Precondition | '*';
-}
-
 export class Atomic extends AtomicBatch {
   readonly #owns: (access: StorageAccess) => boolean;
   readonly #assertOpen: () => void;
@@ -136,13 +129,13 @@ export class Atomic extends AtomicBatch {
     return this.#put('add', store, key, value, options?.ttlMs, 'replace');
   }
 
-  set(store: AnyStore, key: Key, value: unknown, options?: TtlOption & Condition): this {
+  set(store: AnyStore, key: Key, value: unknown, options?: AtomicWriteOptions & AtomicCondition): this {
     assertOptions('set', options, ['ttlMs', 'ifMatch']);
     this.#expectCondition(this.#operation(store, key), options);
     return this.#put('set', store, key, value, options?.ttlMs, 'replace');
   }
 
-  replace(store: AnyStore, key: Key, value: unknown, options?: TtlOption): this {
+  replace(store: AnyStore, key: Key, value: unknown, options?: AtomicWriteOptions): this {
     assertOptions('replace', options, ['ttlMs']);
     this.#expect(this.#operation(store, key), 'present', 'replace');
     return this.#put('replace', store, key, value, options?.ttlMs, 'replace');
@@ -153,7 +146,7 @@ export class Atomic extends AtomicBatch {
     return this.#put('save', store, entry.key, entry.value, undefined, 'keep');
   }
 
-  delete(store: AnyStore, key: Key | KeyWithEtag, options?: Condition): this {
+  delete(store: AnyStore, key: Key | KeyWithEtag, options?: AtomicCondition): this {
     assertOptions('delete', options, ['ifMatch']);
     const read = isRead(key) ? key : undefined;
     const operation = this.#operation(store, read === undefined ? (key as Key) : read.key);
@@ -348,7 +341,7 @@ export class Atomic extends AtomicBatch {
     this.#restsOnReading = true;
   }
 
-  #expectCondition(operation: RowOperation, options: Condition | undefined): void {
+  #expectCondition(operation: RowOperation, options: AtomicCondition | undefined): void {
     const condition = conditionOf(options, operation.address);
     if (condition !== undefined) this.#expect(operation, condition, 'caller');
   }

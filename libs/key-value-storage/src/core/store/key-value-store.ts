@@ -203,10 +203,10 @@ export interface KeyWithEtag<K extends Key = Key> {
   readonly etag: string;
 }
 
-interface AtomicWriteOptions {
+export interface AtomicWriteOptions {
   readonly ttlMs?: number | 'keep' | 'never';
 }
-interface AtomicCondition {
+export interface AtomicCondition {
   /**
    * As of the store's `set`: a failed check is the caller's, never retried, and a 412 over HTTP.
    */
