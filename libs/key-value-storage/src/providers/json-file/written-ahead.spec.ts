@@ -1,7 +1,19 @@
 import fs, { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, jest } from '@jest/globals';
-import { batch, bench, commit, database, failed, killed, open, put, read, text } from './spec-support.js';
+import {
+  batch,
+  bench,
+  commit,
+  database,
+  failed,
+  failure,
+  killed,
+  open,
+  put,
+  read,
+  text,
+} from './spec-support.js';
 import { nodeFileSystem } from './disk/node-file-system.js';
 import { salvageJsonFile } from './salvage.js';
 
@@ -93,6 +105,18 @@ describe('a journal that is written ahead', () => {
     expect(failed(await commit(store, batch([put('c')])))).toBeUndefined();
     expect(parts().lines).toHaveLength(4);
     expect(text(await read(store, 'b'))).toBe(large);
+  });
+
+  it('has no blanks if the disk refuses the whole write, but has room for the lines', async () => {
+    bench.disk.writeAhead = { fromBytes: 0, bytesMax: 5_000 };
+    const store = await open();
+    bench.disk.portion = (bytes) => {
+      if (bytes.at(-1) === 32) throw failure('ENOSPC');
+      return bytes.length;
+    };
+    expect(failed(await commit(store, batch([put('a')])))).toBeUndefined();
+    expect(parts()).toMatchObject({ blanks: 0 });
+    expect(text(await read(store, 'a'))).toBe('1');
   });
 });
 
