@@ -90,6 +90,7 @@ function versionInEtag(ifMatch: unknown, rows: StreamRows): Expectation['expecte
   if (isPrecondition(ifMatch)) {
     if (ifMatch.etags === 'none') return 'any';
     if (ifMatch.etags === 'any') return 'present';
+    if (ifMatch.etags === 'absent') return 'absent';
     const versions = ifMatch.etags
       .map((etag) => (etag.includes('-') ? numberIn(versionIn(etag, owner)) : undefined))
       .filter((version) => version !== undefined);

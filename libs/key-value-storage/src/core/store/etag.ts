@@ -8,12 +8,13 @@ import { textDigest } from '../encoding/text-digest.js';
 
 /**
  * The value of an `@IfMatch()` parameter, for the option `ifMatch`. `'any'`: the row must exist
- * (`If-Match: *`). `'none'`: no check, when the optional header is missing. A list: the row must
- * have one of these ETags, by strong comparison. An ETag of another row matches nothing, and an
- * empty list never matches.
+ * (`If-Match: *`). `'absent'`: it must not exist (`If-None-Match: *`), so that the write creates
+ * it. `'none'`: no check, when the optional header is missing. A list: the row must have one of
+ * these ETags, by strong comparison. An ETag of another row matches nothing, and an empty list
+ * never matches.
  */
 export class Precondition {
-  readonly etags: readonly string[] | 'any' | 'none';
+  readonly etags: readonly string[] | 'any' | 'absent' | 'none';
 
   constructor(etags: Precondition['etags']) {
     this.etags = typeof etags === 'string' ? etags : Object.freeze([...etags]);

@@ -30,6 +30,7 @@ export function conditionOf(
     const { etags } = ifMatch;
     if (etags === 'none') return undefined;
     if (etags === 'any') return 'present';
+    if (etags === 'absent') return 'absent';
     return oneOf(
       etags
         .map((etag) => versionIn(etag, owner))

@@ -6,9 +6,9 @@ interface EntityTag {
 
 /**
  * One tag, with the comma or the end after it, from the end of the last one. So the time is linear
- * in the length.
+ * in the length. A blank within a tag was allowed by RFC 2616, and is accepted as by Express.
  */
-const tagPattern = /[\t ]*(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[\t ]*(?:,|$)/y;
+const tagPattern = /[\t ]*(W\/)?"([\x20\x21\x23-\x7e\x80-\xff]*)"[\t ]*(?:,|$)/y;
 
 /**
  * The tags without their quotes; `undefined` for a text that is not a list of tags. Empty members

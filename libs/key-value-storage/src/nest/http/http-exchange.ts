@@ -14,6 +14,7 @@ export interface AnyRequest {
 
 /** Common to Express and Fastify. A response of Node has neither `status` nor `send`. */
 interface FrameworkResponse {
+  readonly statusCode: number;
   status(code: number): unknown;
   header(name: string, value: string): unknown;
   send(body: string): unknown;

@@ -5,13 +5,15 @@ import { inspect } from '../../core/base/inspect.js';
 import { entityTagsIn } from './entity-tags.js';
 import { headerOf, type AnyRequest } from './http-exchange.js';
 
-interface Options {
+interface IfMatchOptions {
   /** false: without the header there is no check. @default true */
   readonly required?: boolean;
+  /** true: `If-None-Match: *` is accepted too; then the write only creates. @default false */
+  readonly create?: boolean;
 }
 
-const ifMatch = createParamDecorator((options: Options | undefined, context: ExecutionContext) =>
-  ifMatchOf(headerOf(context.switchToHttp().getRequest<AnyRequest>(), 'if-match'), options?.required ?? true),
+const ifMatch = createParamDecorator((options: IfMatchOptions | undefined, context: ExecutionContext) =>
+  preconditionOf(context.switchToHttp().getRequest<AnyRequest>(), options),
 );
 
 /**
@@ -20,23 +22,60 @@ const ifMatch = createParamDecorator((options: Options | undefined, context: Exe
  * nothing: the write is a 412. A missing header is 428 `PRECONDITION_REQUIRED`; with `{ required:
  * false }` it is a precondition that checks nothing. A header that is not a list of ETags is 400
  * `INVALID_ETAG`.
+ *
+ * With `{ create: true }`, a request with `If-None-Match: *` creates: it is a 412 if the row or the
+ * stream exists, and `EtagInterceptor` sends 201. Other values of `If-None-Match` are 400
+ * `INVALID_ETAG`. A request with both headers matches nothing.
  */
-export const IfMatch = (options?: Options): ParameterDecorator => ifMatch(options);
+export const IfMatch = (options?: IfMatchOptions): ParameterDecorator => ifMatch(options);
 
-/** A blank header is an error of the client, not an omitted check. */
-const ifMatchOf = (header: string | undefined, required: boolean): Precondition =>
-  header === undefined && !required ? new Precondition('none') : parseIfMatch(header);
+/** The requests with `If-None-Match: *` whose handler has got the precondition. */
+const creatingRequests = new WeakSet<object>();
 
-function parseIfMatch(header: string | undefined): Precondition {
+/** Whether a successful write of this request has created. */
+export const isCreating = (request: object): boolean => creatingRequests.has(request);
+
+function preconditionOf(
+  request: AnyRequest,
+  { required = true, create = false }: IfMatchOptions = {},
+): Precondition {
+  const header = headerOf(request, 'if-match');
+  const noneMatch = create ? headerOf(request, 'if-none-match') : undefined;
+  if (noneMatch !== undefined) {
+    assertWildcard(noneMatch);
+    // RFC 9110, 13.2.2: both must hold, and no row both exists and is absent
+    if (header !== undefined) {
+      parseIfMatch(header);
+      return new Precondition([]);
+    }
+    creatingRequests.add(request);
+    return new Precondition('absent');
+  }
+  // a blank header is an error of the client, not an omitted check
+  if (header === undefined && !required) return new Precondition('none');
+  return new Precondition(parseIfMatch(header, create));
+}
+
+function assertWildcard(noneMatch: string): void {
+  if (noneMatch.trim() === '*') return;
+  throw storageError(
+    'INVALID_ETAG',
+    `If-None-Match of a write must be *, which creates; got ${inspect(noneMatch)}.`,
+    {},
+  );
+}
+
+function parseIfMatch(header: string | undefined, create = false): Precondition['etags'] {
   const value = header?.trim() ?? '';
   if (value === '') {
+    const orCreate = create ? ', or If-None-Match: * to create' : '';
     throw storageError(
       'PRECONDITION_REQUIRED',
-      'This request must have the header If-Match with the ETag that was read, because others may have changed the data since.',
+      `This request must have the header If-Match with the ETag that was read${orCreate}, because others may have changed the data since.`,
       {},
     );
   }
-  if (value === '*') return new Precondition('any');
+  if (value === '*') return 'any';
   const tags = entityTagsIn(value);
   if (tags === undefined)
     throw storageError(
@@ -45,5 +84,5 @@ function parseIfMatch(header: string | undefined): Precondition {
       {},
     );
   // a weak ETag never matches in a strong comparison
-  return new Precondition(tags.filter(({ weak }) => !weak).map(({ etag }) => etag));
+  return tags.filter(({ weak }) => !weak).map(({ etag }) => etag);
 }
