@@ -165,6 +165,9 @@ describe('docs/reference/options.md', () => {
       take: (argument) => things.take('a', argument),
       deleteMany: (argument) => things.deleteMany({ prefix: 'a' }, argument),
       clear: (argument) => things.clear(argument),
+      watch: (argument) => things.watch('a', argument),
+      watchMany: (argument) => things.watchMany(['a'], argument),
+      watchRange: (argument) => things.watchRange({}, argument),
       'atomic().add': (argument) => storage.atomic().add(things, 'b', { a: 1 }, argument),
       'atomic().set': (argument) => storage.atomic().set(things, 'b', { a: 1 }, argument),
       'atomic().replace': (argument) => storage.atomic().replace(things, 'a', { a: 1 }, argument),
@@ -175,7 +178,7 @@ describe('docs/reference/options.md', () => {
       Object.entries(calls).map(async ([verb, call]) => [verb, await namesTaken(call)] as const),
     );
     const stated = rowsBelow(options, 'The verbs of a store')
-      .slice(0, 11)
+      .slice(0, 12)
       .flatMap(([verbs = '', names = '']) =>
         wordsIn(verbs).map((verb) => [verb, [...wordsIn(names)].sort()] as const),
       );

@@ -21,7 +21,9 @@ export {
   type KeyWithEtag,
   type Page,
   type PageRequest,
+  type RangeChange,
   type ReadOptions,
+  type WatchOptions,
   type WriteOptions,
 } from './core/store/key-value-store.js';
 export type { CommitParticipant } from './core/commit/participant.js';

@@ -17,6 +17,7 @@ export type {
   Expected,
   Freeze,
   Hint,
+  HintTarget,
   ProviderFeatures,
   ProviderReadOptions,
   RawRow,

@@ -16,20 +16,29 @@ export const timerMsMax = 2 ** 31 - 1;
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  wait: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      if (signal?.aborted) return reject(signal.reason as Error);
-      const stop = (): void => {
-        clearTimeout(timer);
-        reject(signal?.reason as Error);
-      };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', stop);
-        resolve();
-      }, ms);
-      signal?.addEventListener('abort', stop, { once: true });
-    }),
+  wait: (ms, signal) => wait(ms, signal, true),
 };
+
+/** The system's clock for work in the background: its timers do not keep the process alive. */
+export const backgroundClock: Clock = {
+  ...systemClock,
+  wait: (ms, signal) => wait(ms, signal, false),
+};
+
+const wait = (ms: number, signal: AbortSignal | undefined, keepsAlive: boolean): Promise<void> =>
+  new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason as Error);
+    const stop = (): void => {
+      clearTimeout(timer);
+      reject(signal?.reason as Error);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener('abort', stop);
+      resolve();
+    }, ms);
+    if (!keepsAlive) (timer as { unref?: () => void }).unref?.();
+    signal?.addEventListener('abort', stop, { once: true });
+  });
 
 /** A time that was stored, and the wall clock at that moment, which may have been behind it. */
 export interface StoredTime {

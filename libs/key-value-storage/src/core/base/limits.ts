@@ -33,6 +33,8 @@ export const limits = {
    * fewer items and a cursor, but one at least; a read is refused.
    */
   pageBytesMax: 8 * 1_024 * 1_024,
+  /** Keys that one `watchRange` follows. */
+  watchedKeysMax: 10_000,
   /** Characters of a page's cursor: room for a key of `keyBytesMax`. */
   cursorCharactersMax: 1_400,
   /** Milliseconds that a row may live: a thousand years. */

@@ -23,6 +23,7 @@ import type {
   StorageProvider,
   Version,
 } from '../port/storage-provider.js';
+import { Watches } from '../watch/watches.js';
 import {
   assertBatchLimits,
   keyOf,
@@ -39,10 +40,10 @@ interface StorageAccessOptions {
   readonly assertOpen: () => void;
   /**
    * Runs work that follows a commit, or that continues in the background, for the tenant of the
-   * database and outside the async context of the caller: what belongs to a request (its tenant,
-   * its user, its trace) does not leak into it.
+   * database (`undefined`: for no tenant) and outside the async context of the caller: what belongs
+   * to a request (its tenant, its user, its trace) does not leak into it.
    */
-  readonly detached: <R>(database: string, work: () => R) => R;
+  readonly detached: <R>(database: string | undefined, work: () => R) => R;
 }
 
 interface AccessOptions {
@@ -63,6 +64,7 @@ export class StorageAccess {
   // must not delay it
   readonly locks = new KeyedLock();
   readonly renewals = new Renewals();
+  readonly watches = new Watches(this);
   readonly #options: StorageAccessOptions;
   readonly #outer: StorageAccess | undefined;
   readonly #transactions = new WeakMap<object, StorageAccess>();
@@ -84,7 +86,7 @@ export class StorageAccess {
     return this.#options.nextVersion(database);
   }
 
-  detached<R>(database: string, work: () => R): R {
+  detached<R>(database: string | undefined, work: () => R): R {
     return this.#options.detached(database, work);
   }
 

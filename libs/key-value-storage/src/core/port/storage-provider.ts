@@ -7,6 +7,7 @@
  * values are JSON text, bytes or a 64-bit number, and a batch has at most one change for each
  * address. Keys, types, tenants and retries are above the port.
  */
+import type { Clock } from '../base/clock.js';
 import type { StorageError } from '../base/errors.js';
 
 /**
@@ -213,6 +214,16 @@ export interface ScanPage {
   readonly more: boolean;
 }
 
+/**
+ * The rows that a watch shows: a space, one row of it (`key`), or its rows from `start` up to
+ * `end`, exclusive.
+ */
+export interface HintTarget extends Space {
+  readonly key?: string;
+  readonly start?: string;
+  readonly end?: string;
+}
+
 /** Something in this space (or this row) may have changed. */
 export interface Hint {
   readonly space: Space;
@@ -314,6 +325,11 @@ export interface StorageProvider {
   /** For messages and health checks: 'memory', 'JSON file ./data'. */
   readonly name: string;
   readonly features: ProviderFeatures;
+  /**
+   * The clock in its options, where that is not the system's: watches wait by it, so that a test
+   * can move their time too.
+   */
+  readonly clock?: Clock | undefined;
 
   open(): Promise<void>;
   /** Waits for calls in progress. */
@@ -346,10 +362,12 @@ export interface StorageProvider {
   within?(transaction: object): StorageProvider;
 
   /**
-   * Hints that something in these spaces may have changed. A hint may repeat, may come early, or
-   * may be lost. Ends with the signal and with `close`.
+   * Hints that something in these targets may have changed, from the call on. A hint may repeat,
+   * may come early, and may name another row of the space. A provider that is not `shared` loses
+   * none: each change is hinted at once it can be read, so that watches need not poll. Of other
+   * providers hints may be lost. Ends with the signal and with `close`.
    */
-  hints?(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint>;
+  hints?(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint>;
 
   /** Deletes at most `limit` expired rows, and returns their number. */
   sweep(limit: number): Promise<number>;

@@ -7,6 +7,7 @@
  * call by call, so that the failure of one caller does not reach the others.
  */
 import { aborted, throwIfAborted } from '../base/abort.js';
+import type { Clock } from '../base/clock.js';
 import { footprintOf } from '../port/footprint.js';
 import { lockNameOf } from '../port/row-name.js';
 import { isStorageError, storageError, type StorageError } from '../base/errors.js';
@@ -18,12 +19,12 @@ import type {
   CommitResult,
   Expected,
   Hint,
+  HintTarget,
   ProviderFeatures,
   ProviderReadOptions,
   ReadResult,
   ScanPage,
   ScanRange,
-  Space,
   StorageAdministration,
   StorageProvider,
 } from '../port/storage-provider.js';
@@ -43,7 +44,8 @@ export class CoalescingProvider implements StorageProvider {
   readonly features: ProviderFeatures;
   readonly administration: StorageAdministration;
   readonly within?: (transaction: object) => StorageProvider;
-  readonly hints?: (spaces: readonly Space[], signal: AbortSignal) => AsyncIterable<Hint>;
+  readonly hints?: (targets: readonly HintTarget[], signal: AbortSignal) => AsyncIterable<Hint>;
+  readonly clock: Clock | undefined;
   readonly #inner: StorageProvider;
   readonly #reads: CallBatcher<ReadCall, ReadResult>;
   readonly #scans: CallBatcher<ScanRange, ScanPage>;
@@ -58,10 +60,11 @@ export class CoalescingProvider implements StorageProvider {
     this.name = inner.name;
     this.features = { ...inner.features, coalesce: false };
     this.administration = inner.administration;
+    this.clock = inner.clock;
     if (inner.within !== undefined)
       this.within = (transaction) => (inner.within as NonNullable<typeof inner.within>)(transaction);
     if (inner.hints !== undefined)
-      this.hints = (spaces, signal) => (inner.hints as NonNullable<typeof inner.hints>)(spaces, signal);
+      this.hints = (targets, signal) => (inner.hints as NonNullable<typeof inner.hints>)(targets, signal);
     this.#reads = new CallBatcher({
       what: 'A read',
       effect: 'none',

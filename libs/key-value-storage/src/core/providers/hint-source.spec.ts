@@ -27,7 +27,24 @@ test('a listener receives the hints of its spaces, from the call of `listen` on'
   expect(await hints).toEqual(['e/a', 'f/b']);
 });
 
-test('a slow listener has one pending hint for each space, without a key when several keys changed', async () => {
+test('a listener of rows and of ranges receives hints of these only, and leaves nothing behind', async () => {
+  const source = new HintSource();
+  const controller = new AbortController();
+  const targets = [
+    { ...space('e'), key: 'b' },
+    { ...space('f'), start: 'm', end: 'p' },
+  ];
+  const hints = collectHints(source.listen(targets, controller.signal));
+  source.changed('db', [row('a'), row('b'), row('l', 'f'), row('m', 'f'), row('p', 'f')]);
+  await settle();
+  source.changedAll();
+  await settle();
+  controller.abort();
+  expect(await hints).toEqual(['e/b', 'f/m', 'e/*', 'f/*']);
+  expect(source.hasListeners).toBe(false);
+});
+
+test('a slow listener has few pending hints for each space, without a key when many keys changed', async () => {
   const source = new HintSource();
   const controller = new AbortController();
   const iterator = source.listen([space('e'), space('f')], controller.signal)[Symbol.asyncIterator]();

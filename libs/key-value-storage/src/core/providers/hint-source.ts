@@ -1,34 +1,62 @@
-/** Hints of providers whose rows change in this process only: commits report what they changed. */
-import type { Hint, RowAddress, Space } from '../port/storage-provider.js';
+/** Hints of providers whose rows change in this process: commits report what they changed. */
+import type { Hint, HintTarget, RowAddress, Space } from '../port/storage-provider.js';
 
 const nameOf = ({ database, container, entity }: Space): string => `${database}\0${container}\0${entity}`;
 
+/** The listeners of one space. */
+interface SpaceListeners {
+  /** Of single rows. A writer of other rows pays one lookup, however many listeners there are. */
+  readonly rows: Map<string, Set<Listener>>;
+  /** Of the whole space, or of a part of it. */
+  readonly ranges: Map<Listener, HintTarget>;
+}
+
+const noListeners = (): SpaceListeners => ({ rows: new Map(), ranges: new Map() });
+
 export class HintSource {
   readonly #listeners = new Set<Listener>();
+  /**
+   * By database, container and entity. Nested, because a joined name would be a new text for each
+   * change, and hashing it costs a commit in memory several per cent.
+   */
+  readonly #spaces = new Map<string, Map<string, Map<string, SpaceListeners>>>();
 
   get hasListeners(): boolean {
     return this.#listeners.size > 0;
   }
 
-  /** Notifies the listeners of the rows' spaces. */
-  changed(database: string, addresses: readonly RowAddress[]): void {
-    if (this.#listeners.size === 0) return;
+  /** Notifies the listeners of the rows. */
+  changed(database: string, addresses: Iterable<RowAddress>): void {
+    const containers = this.#spaces.get(database);
+    if (containers === undefined) return;
     for (const { container, entity, key } of addresses) {
-      const space = { database, container, entity };
-      for (const listener of this.#listeners) listener.notify({ space, key });
+      const listeners = containers.get(container)?.get(entity);
+      if (listeners === undefined) continue;
+      const interested = listeners.rows.get(key);
+      if (interested === undefined && listeners.ranges.size === 0) continue;
+      const hint = { space: { database, container, entity }, key };
+      if (interested !== undefined) for (const listener of interested) listener.notify(hint);
+      for (const [listener, range] of listeners.ranges) if (isWithin(range, key)) listener.notify(hint);
     }
   }
 
-  /** Hints of these spaces from this call on, until the signal or `end`. */
-  listen(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
-    const listener = new Listener(new Set(spaces.map(nameOf)));
+  /** Notifies every listener that any of its rows may have changed. */
+  changedAll(): void {
+    for (const listener of this.#listeners)
+      for (const { database, container, entity } of listener.targets)
+        listener.notify({ space: { database, container, entity } });
+  }
+
+  /** Hints of these targets from this call on, until the signal or `end`. */
+  listen(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint> {
+    const listener = new Listener(targets);
     const leave = (): void => {
-      this.#listeners.delete(listener);
+      this.#remove(listener);
       listener.end();
     };
     if (signal.aborted) listener.end();
     else {
-      this.#listeners.add(listener);
+      this.#add(listener);
       signal.addEventListener('abort', leave, { once: true });
     }
     return listener.read(() => {
@@ -41,25 +69,82 @@ export class HintSource {
   end(): void {
     for (const listener of this.#listeners) listener.end();
     this.#listeners.clear();
+    this.#spaces.clear();
+  }
+
+  #add(listener: Listener): void {
+    this.#listeners.add(listener);
+    for (const target of listener.targets) {
+      const { database, container, entity, key } = target;
+      const containers = valueOf(
+        this.#spaces,
+        database,
+        () => new Map<string, Map<string, SpaceListeners>>(),
+      );
+      const entities = valueOf(containers, container, () => new Map<string, SpaceListeners>());
+      const listeners = valueOf(entities, entity, noListeners);
+      if (key === undefined) listeners.ranges.set(listener, target);
+      else valueOf(listeners.rows, key, () => new Set<Listener>()).add(listener);
+    }
+  }
+
+  #remove(listener: Listener): void {
+    if (!this.#listeners.delete(listener)) return;
+    for (const { database, container, entity, key } of listener.targets) {
+      const containers = this.#spaces.get(database);
+      const entities = containers?.get(container);
+      const listeners = entities?.get(entity);
+      if (containers === undefined || entities === undefined || listeners === undefined) continue;
+      listeners.ranges.delete(listener);
+      if (key !== undefined) {
+        const interested = listeners.rows.get(key);
+        interested?.delete(listener);
+        if (interested?.size === 0) listeners.rows.delete(key);
+      }
+      // names come from clients: those without listeners must not fill the memory
+      if (listeners.rows.size + listeners.ranges.size === 0) entities.delete(entity);
+      if (entities.size === 0) containers.delete(container);
+      if (containers.size === 0) this.#spaces.delete(database);
+    }
   }
 }
 
+const isWithin = ({ start, end }: HintTarget, key: string): boolean =>
+  (start === undefined || key >= start) && (end === undefined || key < end);
+
+function valueOf<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = make()));
+  return value;
+}
+
+/** Keys that are kept for each space; of more keys, the hint is about the whole space. */
+const pendingKeysMax = 100;
+
+/** What changed in one space since it was read; without `keys`, anything. */
+interface Pending {
+  readonly space: Space;
+  keys: Set<string> | undefined;
+}
+
 class Listener {
-  readonly #spaces: ReadonlySet<string>;
-  /** One for each space, so that a slow reader stays small; of several keys none is kept. */
-  readonly #pending = new Map<string, Hint>();
+  readonly targets: readonly HintTarget[];
+  /** By space: a slow reader stays small. */
+  readonly #pending = new Map<string, Pending>();
   #wake: (() => void) | undefined;
   #ended = false;
 
-  constructor(spaces: ReadonlySet<string>) {
-    this.#spaces = spaces;
+  constructor(targets: readonly HintTarget[]) {
+    this.targets = targets;
   }
 
-  notify(hint: Hint): void {
-    const name = nameOf(hint.space);
-    if (!this.#spaces.has(name)) return;
+  notify({ space, key }: Hint): void {
+    const name = nameOf(space);
     const before = this.#pending.get(name);
-    this.#pending.set(name, before === undefined || before.key === hint.key ? hint : { space: hint.space });
+    if (before === undefined)
+      this.#pending.set(name, { space, keys: key === undefined ? undefined : new Set([key]) });
+    else if (key === undefined || before.keys?.size === pendingKeysMax) before.keys = undefined;
+    else before.keys?.add(key);
     this.#wake?.();
   }
 
@@ -71,9 +156,10 @@ class Listener {
   async *read(leave: () => void): AsyncGenerator<Hint> {
     try {
       while (true) {
-        for (const [name, hint] of this.#pending) {
+        for (const [name, { space, keys }] of this.#pending) {
           this.#pending.delete(name);
-          yield hint;
+          if (keys === undefined) yield { space };
+          else for (const key of keys) yield { space, key };
         }
         if (this.#ended) return;
         if (this.#pending.size === 0) await new Promise<void>((resolve) => (this.#wake = resolve));

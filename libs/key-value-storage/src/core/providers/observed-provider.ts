@@ -11,12 +11,12 @@ import type {
   Batch,
   CommitResult,
   Hint,
+  HintTarget,
   ProviderFeatures,
   ProviderReadOptions,
   ReadResult,
   ScanPage,
   ScanRange,
-  Space,
   StorageAdministration,
   StorageProvider,
 } from '../port/storage-provider.js';
@@ -51,7 +51,8 @@ export class ObservedProvider implements StorageProvider {
   readonly features: ProviderFeatures;
   readonly administration: StorageAdministration;
   readonly within?: (transaction: object) => StorageProvider;
-  readonly hints?: (spaces: readonly Space[], signal: AbortSignal) => AsyncIterable<Hint>;
+  readonly hints?: (targets: readonly HintTarget[], signal: AbortSignal) => AsyncIterable<Hint>;
+  readonly clock: Clock | undefined;
   readonly #inner: StorageProvider;
   readonly #observer: StorageObserver;
   readonly #clock: Clock;
@@ -60,6 +61,7 @@ export class ObservedProvider implements StorageProvider {
     this.name = inner.name;
     this.features = inner.features;
     this.administration = inner.administration;
+    this.clock = inner.clock;
     this.#inner = inner;
     this.#observer = observer;
     this.#clock = clock;

@@ -42,6 +42,18 @@ export interface GuardedWriteOptions extends WriteOptions {
    */
   readonly ifMatch?: EtagLike | Precondition | '*';
 }
+export interface WatchOptions extends CallOptions {
+  /**
+   * Whether the watch goes on when a storage engine that could not be reached is back. Otherwise it
+   * ends with `STORAGE_UNAVAILABLE`. @default false
+   */
+  readonly recover?: boolean | undefined;
+}
+/** An item of `watchRange`. `listed`: every entry that was there at the start has come. */
+export type RangeChange<T, K extends Key = Key> =
+  | { readonly type: 'put'; readonly entry: Entry<T, K> }
+  | { readonly type: 'delete'; readonly key: K }
+  | { readonly type: 'listed' };
 export interface PageRequest<K extends Key = Key> extends KeyRange<K> {
   /** Items at most, up to 1,000. @default 100 */
   readonly limit?: number;
@@ -166,6 +178,36 @@ export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I =
   abstract deleteMany(range: KeyRange<K>, options?: CallOptions): Promise<number>;
   /** Deletes every entry of this store and tenant, as `deleteMany` does. */
   abstract clear(options?: CallOptions): Promise<number>;
+
+  // ─── changes
+
+  /**
+   * The entry of a key, `undefined` where there is none: first the current one, then one after each
+   * change, also by other processes, by an expiry, or by a deletion. Only what is committed.
+   * Changes that follow each other quickly may be one item; the last state always comes. A renewed
+   * expiry is no change.
+   *
+   * Ends with `return` (the `break` of a loop), with the signal, and when the storage or the
+   * application closes. An error ends it too: `STORAGE_UNAVAILABLE` unless `recover` is given,
+   * `STORAGE_CORRUPT` for an entry that cannot be read. `ABORTED` for a signal that is aborted
+   * already, `STORAGE_UNSUPPORTED` inside a transaction. Each iteration is a watch of its own, of
+   * the tenant of the call.
+   */
+  abstract watch(key: K, options?: WatchOptions): AsyncIterable<Entry<T, K> | undefined>;
+  /**
+   * As `watch`, of at most 1,000 keys in one consistent read: all of them, in their order, after
+   * each change. `LIMIT_EXCEEDED` as for `getMany`.
+   */
+  abstract watchMany<const Keys extends readonly K[]>(
+    keys: Keys,
+    options?: WatchOptions,
+  ): AsyncIterable<{ readonly [Index in keyof Keys]: Entry<T, K> | undefined }>;
+  /**
+   * As `watch`, of a range: `put` for every entry, `listed`, then `put` and `delete` for each
+   * change. Of one key the order is that of its versions; the listing is no snapshot. At most
+   * 10,000 keys (`watchedKeysMax`): with more it ends with `LIMIT_EXCEEDED`.
+   */
+  abstract watchRange(range?: KeyRange<K>, options?: WatchOptions): AsyncIterable<RangeChange<T, K>>;
 
   // ─── elsewhere
 

@@ -48,6 +48,16 @@ export function locate(storage: KeyValueStorage, request: LocationRequest): Stor
   return find.call(storage, request);
 }
 
+const endWatchesKey = Symbol('kvent.end-watches');
+
+/**
+ * Ends the watches of a storage that is about to close; a further one is `STORAGE_NOT_OPEN`. The
+ * responses of an HTTP server that show a watch end with it, and would else hold up its shutdown.
+ */
+export function endWatches(storage: KeyValueStorage): void {
+  (storage as { readonly [endWatchesKey]?: () => void })[endWatchesKey]?.();
+}
+
 interface StorageSettings {
   /** For states that name no provider. */
   readonly provider: StorageProvider;
@@ -147,7 +157,8 @@ class OpenStorage extends KeyValueStorage {
         nextVersion: databaseVersions(),
         retry,
         assertOpen: () => this.#assertOpen(),
-        detached: (database, work) => (detached === undefined ? work() : detached(tenantIn(database), work)),
+        detached: (database, work) =>
+          detached === undefined ? work() : detached(database && tenantIn(database), work),
       });
     this.#main = accessTo(provider);
     this.#named = new Map(Array.from(named, ([name, each]) => [name, accessTo(each)]));
@@ -203,6 +214,7 @@ class OpenStorage extends KeyValueStorage {
   }
 
   async close(): Promise<void> {
+    this[endWatchesKey]();
     this.#closed ??= closeAll(this.#accesses.map(({ provider }) => provider));
     await this.#closed;
   }
@@ -215,6 +227,10 @@ class OpenStorage extends KeyValueStorage {
       throw invalidOption(`The ${what} names the provider '${name}'; the known names are: ${known}.`);
     }
     return { access, database: this.#databaseOf(request) };
+  }
+
+  [endWatchesKey](): void {
+    for (const { watches } of this.#accesses) watches.end();
   }
 
   get #accesses(): readonly StorageAccess[] {

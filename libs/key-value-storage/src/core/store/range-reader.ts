@@ -8,11 +8,12 @@ import { isStorageError, partlyDone, storageError } from '../base/errors.js';
 import { decodeKey, encodeRange } from '../encoding/key-encoding.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
-import type { CallOptions, Page, PageRequest, ReadOptions } from './key-value-store.js';
+import type { CallOptions, Page, PageRequest, RangeChange, ReadOptions } from './key-value-store.js';
 import { limits } from '../base/limits.js';
 import { assertOptions, invalidOption, outOfRange } from '../base/options.js';
 import type { StateRows } from './state-rows.js';
 import type { ScannedRow, ScanRange } from '../port/storage-provider.js';
+import type { RangePage, WatchedRange } from '../watch/range-watcher.js';
 
 const rangeNames = ['prefix', 'start', 'end', 'reverse'];
 const pageItemsDefault = 100;
@@ -30,7 +31,7 @@ export class RangeReader<T, K extends Key = Key> {
     const scope = this.#scope(range);
     const read = async function* (this: RangeReader<T, K>): AsyncGenerator<Entry<T, K>> {
       for await (const page of this.#pages({ ...scope, limit: listPageItems }, options)) {
-        for (const row of page) {
+        for (const row of page.rows) {
           throwIfAborted('A list', options?.signal);
           yield await this.#entry(scope, row);
         }
@@ -46,7 +47,7 @@ export class RangeReader<T, K extends Key = Key> {
         { ...scope, limit: limits.pageItemsMax, values: 'omit' },
         options,
       )) {
-        for (const { key } of page) {
+        for (const { key } of page.rows) {
           throwIfAborted('A list', options?.signal);
           yield this.#key(scope, key);
         }
@@ -73,8 +74,21 @@ export class RangeReader<T, K extends Key = Key> {
     let count = 0;
     const scope = this.#scope(range);
     for await (const page of this.#pages({ ...scope, limit: limits.pageItemsMax, values: 'omit' }, options))
-      count += page.length;
+      count += page.rows.length;
     return count;
+  }
+
+  /** The rows of a range as changes, for a watch. */
+  watched(range: KeyRange): WatchedRange<RangeChange<T, K>> {
+    const scope = this.#scope(range);
+    const limitOf = { include: listPageItems, omit: limits.pageItemsMax };
+    return {
+      target: scope,
+      pages: (values, signal) => this.#pages({ ...scope, limit: limitOf[values], values }, { signal }),
+      put: async (row) => ({ type: 'put', entry: await this.#entry(scope, row) }),
+      deleted: (key) => ({ type: 'delete', key: this.#key(scope, key) }),
+      listed: { type: 'listed' },
+    };
   }
 
   /** One batch for each page; an error says how many were deleted before it (`done`). */
@@ -87,7 +101,7 @@ export class RangeReader<T, K extends Key = Key> {
         { ...scope, limit: limits.batchEntriesMax, values: 'omit' },
         options,
       )) {
-        const changes = page.map(({ key }) => ({ kind: 'delete', address: { ...scope, key } }) as const);
+        const changes = page.rows.map(({ key }) => ({ kind: 'delete', address: { ...scope, key } }) as const);
         const result = await access.commit(scope.database, { checks: [], changes }, options);
         if (result.outcome === 'conflict') throw conflictError(result, 'own');
         done += result.rows.filter(({ existed }) => existed).length;
@@ -103,7 +117,7 @@ export class RangeReader<T, K extends Key = Key> {
    * behind what was read, the reader of a list too, does not keep the list from ending. That key is
    * read together with the first page.
    */
-  async *#pages(asked: ScanRange, options: ReadOptions | undefined): AsyncGenerator<readonly ScannedRow[]> {
+  async *#pages(asked: ScanRange, options: ReadOptions | undefined): AsyncGenerator<RangePage> {
     throwIfAborted('A list', options?.signal);
     const { access } = this.#rows;
     const range: ScanRange = { ...asked, ...consistencyOf(options) };
@@ -112,13 +126,13 @@ export class RangeReader<T, K extends Key = Key> {
     const last = end.rows[0]?.key;
     const isWithin = (key: string): boolean =>
       last !== undefined && (range.reverse === true ? key >= last : key <= last);
-    if (first.rows.length > 0) yield first.rows;
+    if (first.rows.length > 0) yield first;
     const after = first.rows.at(-1)?.key;
     if (!first.more || after === undefined || after === last || !isWithin(after)) return;
     throwIfAborted('A list', options?.signal);
     for await (const page of access.scanPages({ ...range, after }, options)) {
       const rows = page.rows.filter(({ key }) => isWithin(key));
-      if (rows.length > 0) yield rows;
+      if (rows.length > 0) yield { ...page, rows };
       if (rows.length < page.rows.length || rows.at(-1)?.key === last) return;
       throwIfAborted('A list', options?.signal);
     }

@@ -21,7 +21,9 @@ import {
   type GuardedWriteOptions,
   type Page,
   type PageRequest,
+  type RangeChange,
   type ReadOptions,
+  type WatchOptions,
   type WriteOptions,
 } from './key-value-store.js';
 import { invalidOption, assertOptions, assertTtl } from '../base/options.js';
@@ -29,6 +31,7 @@ import { RangeReader } from './range-reader.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
 import type { Input, ResolvedState } from './state-definition.js';
 import { StateRows } from './state-rows.js';
+import { StateWatches } from './state-watches.js';
 import type { Address, Expected } from '../port/storage-provider.js';
 import { databaseOf } from './tenant.js';
 import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
@@ -46,11 +49,13 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
   readonly [storeRows]: StateRows<T, K>;
   readonly #rows: StateRows<T, K>;
   readonly #ranges: RangeReader<T, K>;
+  readonly #watches: StateWatches<T, K>;
 
   constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {
     super();
     this.#rows = new StateRows(access, state, database);
     this.#ranges = new RangeReader(this.#rows);
+    this.#watches = new StateWatches(this.#rows, this.#ranges);
     this[storeRows] = this.#rows;
   }
 
@@ -319,6 +324,25 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
   async clear(options?: CallOptions): Promise<number> {
     assertOptions('clear', options, callNames);
     return await this.#ranges.delete({}, options);
+  }
+
+  // ─── changes
+
+  watch(key: K, options?: WatchOptions): AsyncIterable<Entry<T, K> | undefined> {
+    return this.#watches.one(key, options);
+  }
+
+  watchMany<const Keys extends readonly K[]>(
+    keys: Keys,
+    options?: WatchOptions,
+  ): AsyncIterable<{ readonly [Index in keyof Keys]: Entry<T, K> | undefined }> {
+    return this.#watches.many(keys, options) as AsyncIterable<{
+      readonly [Index in keyof Keys]: Entry<T, K> | undefined;
+    }>;
+  }
+
+  watchRange(range: KeyRange<K> = {}, options?: WatchOptions): AsyncIterable<RangeChange<T, K>> {
+    return this.#watches.range(range, options);
   }
 
   // ─── elsewhere

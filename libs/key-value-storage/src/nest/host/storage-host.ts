@@ -5,7 +5,7 @@
 import type { BeforeApplicationShutdown, OnApplicationShutdown } from '@nestjs/common';
 import type { KeyValueStorage } from '../../core/store/key-value-store.js';
 import { ObservedProvider } from '../../core/providers/observed-provider.js';
-import { openKeyValueStorage } from '../../core/store/open-storage.js';
+import { endWatches, openKeyValueStorage } from '../../core/store/open-storage.js';
 import { invalidOption, invalidState } from '../../core/base/options.js';
 import type { StorageProvider } from '../../core/port/storage-provider.js';
 import { sweepEveryMsDefault, type KeyValueStorageOptions } from '../options/key-value-storage-options.js';
@@ -72,9 +72,15 @@ export class StorageHost implements BeforeApplicationShutdown, OnApplicationShut
     }
   }
 
-  /** No further sweep begins. */
+  /**
+   * No further sweep begins. The watches end before the server waits for its responses: one that
+   * shows a watch would never end.
+   */
   async beforeApplicationShutdown(): Promise<void> {
+    endWatches(this.storage);
     await this.#sweeper?.stop();
+    // the readers of the watches run, and complete their responses
+    await new Promise(setImmediate);
   }
 
   /** Nest calls the hook of the root last. Closing waits for calls in progress. */
@@ -125,6 +131,7 @@ function joined(provider: StorageProvider): StorageProvider {
     sweep: async () => 0,
     ...(provider.within && { within: provider.within.bind(provider) }),
     ...(provider.hints && { hints: provider.hints.bind(provider) }),
+    clock: provider.clock,
   };
 }
 

@@ -299,7 +299,7 @@ export class FileStore {
       );
     }
     this.#databases.delete(name);
-    this.hints.changed(name, [...database.table.all()]);
+    this.hints.changed(name, database.table.all());
     if (database.exists) await removeTree(fileSystem, aside);
     return existed;
   }

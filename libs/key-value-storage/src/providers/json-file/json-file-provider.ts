@@ -18,12 +18,12 @@ import type {
   Batch,
   CommitResult,
   Hint,
+  HintTarget,
   ProviderFeatures,
   ProviderReadOptions,
   ReadResult,
   ScanPage,
   ScanRange,
-  Space,
   StorageAdministration,
   StorageProvider,
 } from '../../core/port/storage-provider.js';
@@ -114,6 +114,7 @@ export class JsonFileProvider implements StorageProvider {
     drop: async (database) => await this.#pending.track(this.#opened().drop(database)),
     compact: async () => await this.#pending.track(this.#opened().compact()),
   };
+  readonly clock: Clock | undefined;
   readonly #options: Resolved;
   readonly #pending = new PendingWork();
   readonly #lifecycle = new SerialQueue();
@@ -124,6 +125,7 @@ export class JsonFileProvider implements StorageProvider {
 
   constructor(options: JsonFileProviderOptions) {
     this.#options = resolveProviderOptions(options);
+    this.clock = options.clock;
     this.name = `JSON file ${options.directory}`;
   }
 
@@ -197,8 +199,8 @@ export class JsonFileProvider implements StorageProvider {
     }
   }
 
-  hints(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
-    return this.#opened().hints.listen(spaces, signal);
+  hints(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint> {
+    return this.#opened().hints.listen(targets, signal);
   }
 
   async sweep(limit: number): Promise<number> {

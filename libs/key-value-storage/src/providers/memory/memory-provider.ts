@@ -13,6 +13,7 @@ import type {
   Batch,
   CommitResult,
   Hint,
+  HintTarget,
   ProviderFeatures,
   RawRow,
   ProviderReadOptions,
@@ -49,11 +50,13 @@ export class MemoryProvider implements StorageProvider {
     import: async (database, rows) => await this.#open().import(database, rows),
     drop: async (database) => this.#open().drop(database),
   };
+  readonly clock: Clock | undefined;
   readonly #clock: Clock;
   #rows: Rows | undefined;
 
   constructor(options: MemoryProviderOptions = {}) {
     this.#clock = resolveOptions('MemoryProvider', options, defaults).clock;
+    this.clock = options.clock;
   }
 
   async open(): Promise<void> {
@@ -89,8 +92,8 @@ export class MemoryProvider implements StorageProvider {
     return batches.map((batch) => rows.commit(batch));
   }
 
-  hints(spaces: readonly Space[], signal: AbortSignal): AsyncIterable<Hint> {
-    return this.#open().hints.listen(spaces, signal);
+  hints(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint> {
+    return this.#open().hints.listen(targets, signal);
   }
 
   async sweep(limit: number): Promise<number> {
@@ -142,10 +145,11 @@ class Rows {
     const changed = table ?? this.#create(batch.database);
     changed.apply(effects);
     this.#forgetEmpty(batch.database, changed);
-    this.hints.changed(
-      batch.database,
-      effects.map(({ address }) => address),
-    );
+    if (this.hints.hasListeners)
+      this.hints.changed(
+        batch.database,
+        effects.map(({ address }) => address),
+      );
     return result;
   }
 
@@ -186,7 +190,7 @@ class Rows {
 
   drop(database: string): boolean {
     const existed = this.spaces(database).length > 0;
-    const gone = [...(this.#tables.get(database)?.all() ?? [])];
+    const gone = this.#tables.get(database)?.all() ?? [];
     this.#tables.delete(database);
     this.hints.changed(database, gone);
     return existed;

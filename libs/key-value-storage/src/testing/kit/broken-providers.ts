@@ -59,9 +59,10 @@ export function delegating(provider: StorageProvider): StorageProvider {
     ...(provider.hints === undefined
       ? {}
       : {
-          hints: (spaces, signal) =>
-            (provider.hints as NonNullable<StorageProvider['hints']>)(spaces, signal),
+          hints: (targets, signal) =>
+            (provider.hints as NonNullable<StorageProvider['hints']>)(targets, signal),
         }),
+    clock: provider.clock,
   };
 }
 

@@ -75,9 +75,9 @@ function providerOn(disk: Disk): StorageProvider {
     scan: (ranges, options) => current.scan(ranges, options),
     commit: (batches, options) => current.commit(batches, options),
     sweep: (limit) => current.sweep(limit),
-    hints: (spaces, signal) =>
+    hints: (targets, signal) =>
       (current.hints as NonNullable<StorageProvider['hints']>)(
-        spaces,
+        targets,
         AbortSignal.any([signal, close.signal]),
       ),
     within: (transaction) => {

@@ -9,7 +9,7 @@ import { collect, type StoreSubject, type Thing } from './store-subject.js';
 type Store = KeyValueStore<Thing>;
 /** `forTenant` and `within` return another store, and call no provider. */
 type Verb = Exclude<keyof Store, 'forTenant' | 'within'>;
-type RangeVerb = 'list' | 'keys' | 'page' | 'count' | 'deleteMany' | 'clear';
+type RangeVerb = 'list' | 'keys' | 'page' | 'count' | 'deleteMany' | 'clear' | 'watchRange';
 type KeyVerb = Exclude<Verb, RangeVerb | 'save'>;
 
 type Call = () => Promise<unknown>;
@@ -38,6 +38,8 @@ export function everyKeyCall(subject: StoreSubject, key: Key, options: object = 
     take: () => things.take(key, options),
     getMany: () => things.getMany(['fine', key], options),
     setMany: () => things.setMany(entries, options),
+    watch: async () => await firstOf(things.watch(key, options)),
+    watchMany: async () => await firstOf(things.watchMany(['fine', key], options)),
   };
   return Object.entries(calls);
 }
@@ -53,6 +55,7 @@ export function everyCall(subject: StoreSubject, entry: Entry<Thing>, options: o
     count: () => things.count({}, options),
     deleteMany: () => things.deleteMany({ prefix: 'k' }, options),
     clear: () => things.clear(options),
+    watchRange: async () => await firstOf(things.watchRange({}, options)),
   };
   return [
     ...everyKeyCall(subject, entry.key, options),
@@ -60,4 +63,10 @@ export function everyCall(subject: StoreSubject, entry: Entry<Thing>, options: o
     ...Object.entries(others),
     ['commit', () => subject.storage.atomic().set(things, 'new', { n: 1 }).commit(options)],
   ];
+}
+
+/** The first item of a watch, which ends then. */
+async function firstOf<T>(watch: AsyncIterable<T>): Promise<T | undefined> {
+  for await (const item of watch) return item;
+  return undefined;
 }

@@ -10,7 +10,7 @@
  */
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
-import { systemClock, type Clock } from '../../../core/base/clock.js';
+import { backgroundClock, systemClock, type Clock } from '../../../core/base/clock.js';
 import { isStorageError, storageError, type StorageError } from '../../../core/base/errors.js';
 import { codeOf, unavailable, unreadable } from '../disk/disk-errors.js';
 import type { FileSystem, OpenFile } from '../disk/file-system.js';
@@ -220,7 +220,7 @@ export class HeldLock {
    * lost, `onHeartbeat` after each heartbeat.
    */
   start(onLost: (error: unknown) => void, onHeartbeat: () => void): void {
-    const clock = this.#held.clock === systemClock ? unreferenced : this.#held.clock;
+    const clock = this.#held.clock === systemClock ? backgroundClock : this.#held.clock;
     const loop = async (): Promise<void> => {
       while (!this.#stop.signal.aborted) {
         await clock.wait(heartbeatMs, this.#stop.signal);
@@ -271,20 +271,3 @@ export class HeldLock {
     await writeAll(file, bytes, 0);
   }
 }
-
-/** Timers that do not keep the process alive. */
-const unreferenced: Clock = {
-  ...systemClock,
-  wait: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      const stop = (): void => {
-        clearTimeout(timer);
-        reject(signal?.reason as Error);
-      };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', stop);
-        resolve();
-      }, ms).unref();
-      signal?.addEventListener('abort', stop, { once: true });
-    }),
-};
