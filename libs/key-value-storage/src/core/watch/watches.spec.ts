@@ -64,8 +64,8 @@ function collectItems<T>(watch: AsyncIterable<T>) {
   return { items, end, done };
 }
 
-const iteratorOf = <T>(watch: AsyncIterable<T, undefined>): AsyncIterator<T, undefined> =>
-  watch[Symbol.asyncIterator]();
+const iteratorOf = <T>(watch: AsyncIterable<T>) =>
+  watch[Symbol.asyncIterator]() as AsyncIterator<T, undefined>;
 
 /** The next item; `undefined` at the end too. */
 async function nextOf<T>(watch: AsyncIterator<T, undefined>): Promise<T | undefined> {
