@@ -12,6 +12,7 @@ export type { Key, KeyPart, KeyPrefix, KeyRange } from './core/base/key.js';
 export {
   AtomicBatch,
   AtomicChanges,
+  IndexedStore,
   KeyValueStorage,
   KeyValueStore,
   type CallOptions,
@@ -22,10 +23,17 @@ export {
   type Page,
   type PageRequest,
   type RangeChange,
+  StoreIndex,
   type ReadOptions,
   type WatchOptions,
   type WriteOptions,
 } from './core/store/key-value-store.js';
+export type {
+  IndexDefinitions,
+  IndexOptions,
+  IndexPageRequest,
+  IndexRange,
+} from './core/store/index-types.js';
 export type { CommitParticipant } from './core/commit/participant.js';
 export { IdempotentCall } from './core/commit/idempotency-record.js';
 export { Store } from './core/store/store.js';

@@ -1,5 +1,6 @@
 import { Inject, type InjectionToken } from '@nestjs/common';
-import type { KeyValueStore } from '../core/store/key-value-store.js';
+import type { AnyIndexes } from '../core/store/index-types.js';
+import type { IndexedStore, KeyValueStore, StoreWith } from '../core/store/key-value-store.js';
 import type { Key } from '../core/base/key.js';
 import {
   definitionOf,
@@ -22,17 +23,20 @@ type ParameterOf<C, I extends number> = C extends abstract new (...given: infer 
  * Works on a constructor parameter and on a property. A parameter, or a public property, of another
  * type is a compile error.
  */
-export interface InjectDecorator<What> {
+export interface InjectDecorator<What, Indexed = What> {
   <C extends AnyClass, I extends number>(
     target: C,
     property: undefined,
-    index: What extends ParameterOf<C, I> ? I : I & WrongType<What>,
+    index: Wanted<What, Indexed, ParameterOf<C, I>> extends ParameterOf<C, I> ? I : I & WrongType<What>,
   ): void;
   <O extends object, P extends string | symbol>(
     target: O,
-    property: P extends keyof O ? (What extends O[P] ? P : P & WrongType<What>) : P,
+    property: P extends keyof O ? (Wanted<What, Indexed, O[P]> extends O[P] ? P : P & WrongType<What>) : P,
   ): void;
 }
+// compared with the type of the same name: the compiler compares other types by their methods alone
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
+type Wanted<What, Indexed, Given> = Given extends IndexedStore<any, any, any, any> ? Indexed : What;
 
 // A symbol on the definition, not a registry: two copies of this package would have two registries.
 const tokens = new WeakMap<ResolvedState, symbol>();
@@ -56,14 +60,14 @@ export function getStoreToken(state: AnyState): InjectionToken {
  * KeyValueStore<Product>) {}`. The state must be in some `KeyValueStorageModule.forFeature([…])`
  * that the module imports. `INVALID_OPTION` for a class without `@State`.
  */
-export function InjectStore<T, K extends Key, I>(
-  definition: StateDefinition<T, K, I>,
-): InjectDecorator<KeyValueStore<T, K, I>>;
-// a class with @State does not hold the type of its keys: the parameter says it
+export function InjectStore<T, K extends Key, I, X extends AnyIndexes>(
+  definition: StateDefinition<T, K, I, X>,
+): InjectDecorator<KeyValueStore<T, K, I>, StoreWith<T, K, I, X>>;
+// a class with @State does not hold the types of its keys and indexes: the parameter says them
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- keys of any type
-export function InjectStore<T, K extends Key = any, I = Input<T>>(
-  state: StateClass<T, K, I>,
-): InjectDecorator<KeyValueStore<T, K, I>>;
+export function InjectStore<T, K extends Key = any, I = Input<T>, X extends AnyIndexes = any>(
+  state: StateClass<T, K, I, X>,
+): InjectDecorator<KeyValueStore<T, K, I>, StoreWith<T, K, I, X>>;
 export function InjectStore(state: AnyState): InjectDecorator<KeyValueStore<never>> {
   return Inject(getStoreToken(state));
 }

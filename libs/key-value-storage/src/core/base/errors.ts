@@ -24,6 +24,7 @@ const kinds = {
   },
   KEY_NOT_FOUND: { status: 404, title: 'Key not found', retryable: false },
   KEY_EXISTS: { status: 409, title: 'Key already exists', retryable: false },
+  UNIQUE_TAKEN: { status: 409, title: 'Unique key already taken', retryable: false },
   INVALID_KEY: { status: 400, title: 'Invalid key', retryable: false },
   INVALID_ETAG: { status: 400, title: 'Invalid etag', retryable: false },
   INVALID_CURSOR: { status: 400, title: 'Invalid cursor', retryable: false },
@@ -44,6 +45,7 @@ const kinds = {
   },
   STORAGE_NOT_OPEN: { status: 503, title: 'Storage not open', retryable: false },
   STORAGE_UNAVAILABLE: { status: 503, title: 'Storage unavailable', retryable: true },
+  INDEX_NOT_READY: { status: 503, title: 'Index not ready', retryable: true },
   STORAGE_LOCKED: { status: 503, title: 'Storage in use by another process', retryable: true },
   STORAGE_OUTCOME_UNKNOWN: { status: 504, title: 'Unknown outcome of a write', retryable: false },
   STORAGE_CORRUPT: { status: 500, title: 'Damaged data', retryable: false },
@@ -64,6 +66,8 @@ export interface StorageErrorDetails {
   };
   KEY_NOT_FOUND: { readonly key: Key };
   KEY_EXISTS: { readonly key: Key };
+  /** `state` and `index`: their names; `indexKey`: the key of the index that two entries would have. */
+  UNIQUE_TAKEN: { readonly state: string; readonly index: string; readonly indexKey: Key };
   INVALID_KEY: object;
   INVALID_ETAG: object;
   INVALID_CURSOR: object;
@@ -80,6 +84,7 @@ export interface StorageErrorDetails {
   IDEMPOTENCY_CONFLICT: { readonly idempotencyKey: string };
   STORAGE_NOT_OPEN: object;
   STORAGE_UNAVAILABLE: object;
+  INDEX_NOT_READY: { readonly state: string; readonly index: string };
   STORAGE_LOCKED: object;
   STORAGE_OUTCOME_UNKNOWN: object;
   STORAGE_CORRUPT: { readonly place: string };

@@ -75,7 +75,7 @@ export abstract class Participant implements CommitParticipant {
   }
 }
 
-interface ParticipantBatch {
+export interface ParticipantBatch {
   readonly access: StorageAccess;
   readonly database: string;
   /** What the batch holds beside its participants. */

@@ -78,6 +78,11 @@ export class StorageAccess {
     this.#outer = outer;
   }
 
+  /** This access outside of any transaction. */
+  get root(): StorageAccess {
+    return this.#outer ?? this;
+  }
+
   assertOpen(): void {
     this.#options.assertOpen();
   }
@@ -167,7 +172,7 @@ export class StorageAccess {
    * stores and streams in it go into one batch. `STORAGE_UNSUPPORTED` where the provider has none.
    */
   within(transaction: object): StorageAccess {
-    const outer = this.#outer ?? this;
+    const outer = this.root;
     const { provider } = outer;
     if (provider.within === undefined)
       throw storageError('STORAGE_UNSUPPORTED', `${outer.#name} has no transactions to join.`, {});

@@ -4,6 +4,7 @@ import {
   commitParticipants,
   Participant,
   type CommitParticipant,
+  type ParticipantBatch,
   type ReplayedBatch,
 } from '../commit/participant.js';
 import { encodeValue } from '../encoding/codec.js';
@@ -40,8 +41,9 @@ import {
   type IdempotentCall,
 } from '../commit/idempotency-record.js';
 import { assertOptions, invalidOption, invalidState } from '../base/options.js';
+import { IndexedCommit, type IndexedState } from './indexed-commit.js';
 import type { StateRows } from './state-rows.js';
-import type { Address, Change, Check, Expected, TimeToLive } from '../port/storage-provider.js';
+import type { Address, Change, Check, Expected, RowAddress, TimeToLive } from '../port/storage-provider.js';
 import { storeRows, TypedStore } from './typed-store.js';
 import { conditionOf, etagIn, isOneOf, ttlOf, type OneOf } from './write-options.js';
 
@@ -56,6 +58,8 @@ interface RowOperation {
   readonly address: Address;
   /** In messages: the name of the state. */
   readonly state: string;
+  /** `undefined` for a state without indexes. */
+  readonly indexed: IndexedState | undefined;
   expected: Expected | OneOf | undefined;
   checkedBy: CheckedBy;
   change: (() => Promise<Change>) | undefined;
@@ -233,15 +237,36 @@ export class Atomic extends AtomicBatch {
     const participants = record === undefined ? this.#participants : [record, ...this.#participants];
     const refusal = (conflict: ConflictedBatch): Error =>
       refusalOf(conflict, this.#operations.get(rowNameOf(conflict.address)));
-    return await commitParticipants({
-      access: location.access,
-      database: location.database,
-      own: { checks, changes },
-      refusal,
-      participants,
-      onConflict,
-      signal,
+    const { access, database } = location;
+    const own = { checks, changes };
+    const batch = { access, database, own, refusal, participants, onConflict, signal };
+    const hasIndexes = operations.some(
+      ({ indexed, change }) => indexed !== undefined && change !== undefined,
+    );
+    return hasIndexes ? await this.#commitIndexed(batch) : await commitParticipants(batch);
+  }
+
+  /** With the changes of indexes; again where an entry has changed since it was read for them. */
+  async #commitIndexed(batch: ParticipantBatch): Promise<CommittedBatch | ReplayedBatch> {
+    const { access, database, own, refusal, signal } = batch;
+    const indexedState = (address: RowAddress): IndexedState | undefined =>
+      this.#operations.get(rowNameOf(address))?.indexed;
+    const indexed = new IndexedCommit({ access, database, own, indexedState, signal });
+    const outcome = await indexed.run(async (whole) => {
+      let added: ConflictedBatch | undefined;
+      const refuse = (conflict: ConflictedBatch): Error => {
+        if (indexed.concerns(conflict)) added = conflict;
+        return refusal?.(conflict) ?? conflictError(conflict, 'own');
+      };
+      try {
+        return await commitParticipants({ ...batch, own: whole, refusal: refuse });
+      } catch (error) {
+        if (added === undefined) throw error;
+        return added;
+      }
     });
+    if (outcome.outcome === 'conflict') throw refusal?.(outcome) ?? conflictError(outcome, 'own');
+    return outcome;
   }
 
   #resultOf(outcome: CommittedBatch | ReplayedBatch | undefined): AtomicResult {
@@ -324,6 +349,7 @@ export class Atomic extends AtomicBatch {
       operation = {
         address,
         state: rows.state.name,
+        indexed: rows.indexed,
         expected: undefined,
         checkedBy: 'own',
         change: undefined,

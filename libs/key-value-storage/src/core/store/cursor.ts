@@ -17,11 +17,15 @@ export function encodeCursor(scope: CursorScope, lastKey: string): string {
 }
 
 /**
- * The key after which the page begins. Clients send cursors, so everything is checked:
+ * The key after which the page begins. `isRowKey`: whether a text is a key of such rows. Clients send cursors, so everything is checked:
  * `INVALID_CURSOR` for one of another range, tenant or state, for one whose key Kvent did not
  * write, and for one above `cursorCharactersMax`.
  */
-export function decodeCursor(scope: CursorScope, cursor: unknown): string {
+export function decodeCursor(
+  scope: CursorScope,
+  cursor: unknown,
+  isRowKey: (text: string) => boolean = isEncodedKey,
+): string {
   if (typeof cursor !== 'string') throw invalidCursor(`A cursor must be a text; got ${inspect(cursor)}.`);
   if (cursor.length > limits.cursorCharactersMax)
     throw invalidCursor(
@@ -32,7 +36,7 @@ export function decodeCursor(scope: CursorScope, cursor: unknown): string {
   if (
     lastKey === undefined ||
     hash !== hashOf(scope, lastKey) ||
-    !isKey(lastKey) ||
+    !isRowKey(lastKey) ||
     !isWithin(scope, lastKey)
   ) {
     throw invalidCursor(
@@ -47,7 +51,7 @@ const invalidCursor = (message: string) => storageError('INVALID_CURSOR', messag
 /**
  * Whether it is an encoded key: an engine is never asked for NUL, lone surrogates or a long key.
  */
-function isKey(encoded: string): boolean {
+export function isEncodedKey(encoded: string): boolean {
   try {
     const key = decodeKey(encoded);
     return key !== undefined && encodeKey(key) === encoded;

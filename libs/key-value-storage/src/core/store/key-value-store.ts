@@ -9,6 +9,7 @@ import type { Precondition } from './etag.js';
 import type { Key, KeyRange } from '../base/key.js';
 import type { IdempotentCall } from '../commit/idempotency-record.js';
 import type { RetryOptions } from '../contention/retry-on-conflict.js';
+import type { AnyIndexes, IndexKeyOf, IndexPageRequest, IndexRange, NoIndexes } from './index-types.js';
 import type { Input, StateClass, StateDefinition } from './state-definition.js';
 
 type Awaitable<T> = T | Promise<T>;
@@ -224,6 +225,47 @@ export abstract class KeyValueStore<in out T, in out K extends Key = Key, in I =
   abstract within(transaction: object): KeyValueStore<T, K, I>;
 }
 
+/**
+ * The entries of a store in the order of an index: by the key of the index, then by their own key.
+ * It changes in the commit of each write, and expires with its entries. A read does not renew a
+ * sliding expiry. Every method rejects with `INDEX_NOT_READY` while the index is being built, with
+ * `INVALID_OPTION` or `INVALID_KEY` for an argument that is not allowed, and as the store does.
+ */
+export abstract class StoreIndex<out T, out K extends Key = Key, in X extends Key = Key> {
+  /**
+   * Entries in order, read page by page. Not a snapshot: an entry whose key in the index changes
+   * while it is read may be missed or repeated.
+   */
+  abstract list(range?: IndexRange<X>, options?: ReadOptions): AsyncIterable<Entry<T, K>>;
+  /** One page, as `page` of the store. Its entries are of one moment. */
+  abstract page(request: IndexPageRequest<X>, options?: ReadOptions): Promise<Page<Entry<T, K>>>;
+  abstract count(range?: IndexRange<X>, options?: ReadOptions): Promise<number>;
+  /** The entry with this key of the index, the first by its own key where several have it. */
+  abstract get(key: X, options?: ReadOptions): Promise<Entry<T, K> | undefined>;
+}
+
+/**
+ * A store of a state with indexes. `X`: the definitions of its indexes: `Store<typeof Slots>`
+ * takes them from the definition. For a class with `@State` they are given, as
+ * `IndexedStore<Slot, typeof indexes>`; left out, an index of any name compiles.
+ */
+export abstract class IndexedStore<
+  in out T,
+  X extends AnyIndexes = AnyIndexes,
+  in out K extends Key = Key,
+  in I = Input<T>,
+> extends KeyValueStore<T, K, I> {
+  /** The index with this name; `INVALID_OPTION` where the state has none. */
+  abstract index<N extends keyof X & string>(name: N): StoreIndex<T, K, IndexKeyOf<X[N]>>;
+  abstract override forTenant(tenant: string): IndexedStore<T, X, K, I>;
+  abstract override within(transaction: object): IndexedStore<T, X, K, I>;
+}
+
+/** The store of a state: with `index` where its definition has indexes. */
+export type StoreWith<T, K extends Key, I, X extends AnyIndexes> = [keyof X] extends [never]
+  ? KeyValueStore<T, K, I>
+  : IndexedStore<T, X, K, I>;
+
 /** The changes, in the order in which they were added. */
 export interface AtomicResult {
   /** The result of the first call with the idempotency key: nothing was written. */
@@ -328,12 +370,12 @@ export abstract class KeyValueStorage implements AsyncDisposable {
   /**
    * The store of a state: of a class with `@State` or `stateOf`, or a definition of `defineState`.
    */
-  abstract store<T, K extends Key = Key, I = Input<T>>(
-    definition: StateDefinition<T, K, I>,
-  ): KeyValueStore<T, K, NoInfer<I>>;
-  abstract store<T, K extends Key = Key, I = Input<T>>(
-    state: StateClass<T, K, I>,
-  ): KeyValueStore<T, K, NoInfer<I>>;
+  abstract store<T, K extends Key = Key, I = Input<T>, X extends AnyIndexes = NoIndexes>(
+    definition: StateDefinition<T, K, I, X>,
+  ): StoreWith<T, K, NoInfer<I>, X>;
+  abstract store<T, K extends Key = Key, I = Input<T>, X extends AnyIndexes = AnyIndexes>(
+    state: StateClass<T, K, I, X>,
+  ): StoreWith<T, K, NoInfer<I>, X>;
   abstract atomic(): AtomicBatch;
   /**
    * The same stores inside the caller's own database transaction; `STORAGE_UNSUPPORTED` where the

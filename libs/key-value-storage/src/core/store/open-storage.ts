@@ -5,7 +5,8 @@ import { StorageAccess } from '../commit/storage-access.js';
 import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
-import { KeyValueStorage, type AnyStore, type AtomicBatch, type KeyValueStore } from './key-value-store.js';
+import type { AnyIndexes } from './index-types.js';
+import { KeyValueStorage, type AnyStore, type AtomicBatch, type StoreWith } from './key-value-store.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
 import {
@@ -165,11 +166,13 @@ class OpenStorage extends KeyValueStorage {
     this.#tenant = tenant;
   }
 
-  store<T, K extends Key, I>(state: StateDefinition<T, K, I> | StateClass<T, K, I>): KeyValueStore<T, K, I> {
+  store<T, K extends Key, I, X extends AnyIndexes>(
+    state: StateDefinition<T, K, I, X> | StateClass<T, K, I, X>,
+  ): StoreWith<T, K, I, X> {
     const definition = definitionOf(state);
     let store = this.#stores.get(definition);
     if (store === undefined) this.#stores.set(definition, (store = openStore(this, definition)));
-    return store as KeyValueStore<T, K, I>;
+    return store as StoreWith<T, K, I, X>;
   }
 
   atomic(): AtomicBatch {
@@ -285,8 +288,10 @@ class StorageWithin extends KeyValueStorage {
     this.#databaseOf = databaseOfRequest;
   }
 
-  store<T, K extends Key, I>(state: StateDefinition<T, K, I> | StateClass<T, K, I>): KeyValueStore<T, K, I> {
-    return openStore(this, definitionOf(state)) as KeyValueStore<T, K, I>;
+  store<T, K extends Key, I, X extends AnyIndexes>(
+    state: StateDefinition<T, K, I, X> | StateClass<T, K, I, X>,
+  ): StoreWith<T, K, I, X> {
+    return openStore(this, definitionOf(state)) as StoreWith<T, K, I, X>;
   }
 
   [locateKey](request: LocationRequest): StorageLocation {

@@ -2,6 +2,7 @@
 import { throwIfAborted } from '../base/abort.js';
 import { conflictError } from '../commit/commit.js';
 import { decodeCursor, encodeCursor, type CursorScope } from './cursor.js';
+import type { StorageAccess } from '../commit/storage-access.js';
 import { frozenKey, type Entry } from './entry.js';
 import { assertAtMost } from '../base/assert-limits.js';
 import { isStorageError, partlyDone, storageError } from '../base/errors.js';
@@ -16,9 +17,9 @@ import type { ScannedRow, ScanRange } from '../port/storage-provider.js';
 import type { RangePage, WatchedRange } from '../watch/range-watcher.js';
 
 const rangeNames = ['prefix', 'start', 'end', 'reverse'];
-const pageItemsDefault = 100;
+export const pageItemsDefault = 100;
 /** Rows of one page of a list: small with the largest values, and few round trips. */
-const listPageItems = 200;
+export const listPageItems = 200;
 
 export class RangeReader<T, K extends Key = Key> {
   readonly #rows: StateRows<T, K>;
@@ -94,15 +95,14 @@ export class RangeReader<T, K extends Key = Key> {
   /** One batch for each page; an error says how many were deleted before it (`done`). */
   async delete(range: KeyRange, options: CallOptions | undefined): Promise<number> {
     const scope = this.#scope(range);
-    const { access } = this.#rows;
     let done = 0;
     try {
-      for await (const page of this.#pages(
-        { ...scope, limit: limits.batchEntriesMax, values: 'omit' },
-        options,
-      )) {
+      // its row and one in each index
+      const rowsOfEntry = 1 + (this.#rows.indexed?.indexes.length ?? 0);
+      const limit = Math.floor(limits.batchEntriesMax / rowsOfEntry);
+      for await (const page of this.#pages({ ...scope, limit, values: 'omit' }, options)) {
         const changes = page.rows.map(({ key }) => ({ kind: 'delete', address: { ...scope, key } }) as const);
-        const result = await access.commit(scope.database, { checks: [], changes }, options);
+        const result = await this.#rows.commit(scope.database, { checks: [], changes }, options);
         if (result.outcome === 'conflict') throw conflictError(result, 'own');
         done += result.rows.filter(({ existed }) => existed).length;
       }
@@ -112,30 +112,8 @@ export class RangeReader<T, K extends Key = Key> {
     return done;
   }
 
-  /**
-   * The pages of a range, up to the last key that was there at the start: a writer that adds keys
-   * behind what was read, the reader of a list too, does not keep the list from ending. That key is
-   * read together with the first page.
-   */
-  async *#pages(asked: ScanRange, options: ReadOptions | undefined): AsyncGenerator<RangePage> {
-    throwIfAborted('A list', options?.signal);
-    const { access } = this.#rows;
-    const range: ScanRange = { ...asked, ...consistencyOf(options) };
-    const fromTheEnd: ScanRange = { ...range, reverse: range.reverse !== true, limit: 1, values: 'omit' };
-    const [first, end] = await access.scan([range, fromTheEnd], options);
-    const last = end.rows[0]?.key;
-    const isWithin = (key: string): boolean =>
-      last !== undefined && (range.reverse === true ? key >= last : key <= last);
-    if (first.rows.length > 0) yield first;
-    const after = first.rows.at(-1)?.key;
-    if (!first.more || after === undefined || after === last || !isWithin(after)) return;
-    throwIfAborted('A list', options?.signal);
-    for await (const page of access.scanPages({ ...range, after }, options)) {
-      const rows = page.rows.filter(({ key }) => isWithin(key));
-      if (rows.length > 0) yield { ...page, rows };
-      if (rows.length < page.rows.length || rows.at(-1)?.key === last) return;
-      throwIfAborted('A list', options?.signal);
-    }
+  #pages(asked: ScanRange, options: ReadOptions | undefined): AsyncGenerator<RangePage> {
+    return boundedPages(this.#rows.access, asked, options);
   }
 
   #scope(range: KeyRange): CursorScope {
@@ -168,7 +146,36 @@ export class RangeReader<T, K extends Key = Key> {
   }
 }
 
-const consistencyOf = (options: ReadOptions | undefined): Pick<ScanRange, 'consistency'> =>
+/**
+ * The pages of a range, up to the last key that was there at the start: a writer that adds keys
+ * behind what was read, the reader of a list too, does not keep the list from ending. That key is
+ * read together with the first page.
+ */
+export async function* boundedPages(
+  access: Pick<StorageAccess, 'scan' | 'scanPages'>,
+  asked: ScanRange,
+  options: ReadOptions | undefined,
+): AsyncGenerator<RangePage> {
+  throwIfAborted('A list', options?.signal);
+  const range: ScanRange = { ...asked, ...consistencyOf(options) };
+  const fromTheEnd: ScanRange = { ...range, reverse: range.reverse !== true, limit: 1, values: 'omit' };
+  const [first, end] = await access.scan([range, fromTheEnd], options);
+  const last = end.rows[0]?.key;
+  const isWithin = (key: string): boolean =>
+    last !== undefined && (range.reverse === true ? key >= last : key <= last);
+  if (first.rows.length > 0) yield first;
+  const after = first.rows.at(-1)?.key;
+  if (!first.more || after === undefined || after === last || !isWithin(after)) return;
+  throwIfAborted('A list', options?.signal);
+  for await (const page of access.scanPages({ ...range, after }, options)) {
+    const rows = page.rows.filter(({ key }) => isWithin(key));
+    if (rows.length > 0) yield { ...page, rows };
+    if (rows.length < page.rows.length || rows.at(-1)?.key === last) return;
+    throwIfAborted('A list', options?.signal);
+  }
+}
+
+export const consistencyOf = (options: ReadOptions | undefined): Pick<ScanRange, 'consistency'> =>
   options?.consistency === undefined ? {} : { consistency: options.consistency };
 
 /** `INVALID_OPTION`, `OUT_OF_RANGE` or `LIMIT_EXCEEDED` for an invalid limit of a page. */

@@ -7,6 +7,8 @@ import { assertUpcast, type Upcast } from '../encoding/upcast.js';
 import type { Key } from '../base/key.js';
 import { isSchema } from '../base/kinds.js';
 import { copyProperties } from '../encoding/codec.js';
+import { resolveIndexes, type ResolvedIndex } from './index-definition.js';
+import type { AnyIndexes, IndexDefinitions, NoIndexes } from './index-types.js';
 import { stateContainer, stateSpace } from './state-space.js';
 
 type AnyMethod = (...given: never[]) => unknown;
@@ -69,6 +71,9 @@ interface SchemaMustAcceptItsOwnOutput<Output> {
 interface FieldsMissingInSchema<Names> {
   readonly 'the schema would drop these fields of the class': Names;
 }
+interface IndexesOfAnotherClass<X> {
+  readonly 'the functions of these indexes take the value of another class': X;
+}
 type Stable<S extends StandardSchemaV1> = [StandardSchemaV1.InferOutput<S>] extends [
   StandardSchemaV1.InferInput<S>,
 ]
@@ -86,13 +91,19 @@ interface KeyOptions<KS extends KeySchema> {
 type Frozen<K> = Readonly<K> extends infer F extends Key ? F : never;
 type KeyFrom<KS extends KeySchema> = Frozen<StandardSchemaV1.InferOutput<KS>>;
 
-/** For the compiler only: the keys, and what writes take. */
-interface StateTypes<K extends Key, I> {
+/** For the compiler only: the keys, what writes take, and the indexes. */
+interface StateTypes<K extends Key, I, X extends AnyIndexes> {
   readonly '~key'?: (key: K) => K;
   readonly '~input'?: (input: I) => void;
+  readonly '~indexes'?: X;
 }
 /** Returned by `defineState`. `~type` exists for the compiler only. */
-export interface StateDefinition<T, K extends Key = Key, I = Input<T>> extends StateTypes<K, I> {
+export interface StateDefinition<
+  T,
+  K extends Key = Key,
+  I = Input<T>,
+  X extends AnyIndexes = NoIndexes,
+> extends StateTypes<K, I, X> {
   readonly kind: 'state';
   readonly name: string;
   readonly '~type'?: T;
@@ -101,15 +112,15 @@ export interface StateDefinition<T, K extends Key = Key, I = Input<T>> extends S
  * A class that is a state: with `@State`, or one that extends what `stateOf` returned. `~output`:
  * what the schema gives; a subclass that declares other properties is refused.
  */
-export type StateClass<T, K extends Key = Key, I = Input<T>> = ClassOf<T> &
-  StateTypes<K, I> & { readonly '~output'?: NoInfer<Data<T>> };
+export type StateClass<T, K extends Key = Key, I = Input<T>, X extends AnyIndexes = AnyIndexes> = ClassOf<T> &
+  StateTypes<K, I, X> & { readonly '~output'?: NoInfer<Data<T>> };
 /** The class that `stateOf` returns, to be extended. */
-export type StateBase<T, K extends Key, I> = (new (data: T) => T) &
-  StateTypes<K, I> & { readonly '~output'?: T };
+export type StateBase<T, K extends Key, I, X extends AnyIndexes = NoIndexes> = (new (data: T) => T) &
+  StateTypes<K, I, X> & { readonly '~output'?: T };
 
 /** A state: a class, or what `defineState` returned. */
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a bound
-export type AnyState = ClassOf<object> | StateDefinition<any, any, any>;
+export type AnyState = ClassOf<object> | StateDefinition<any, any, any, any>;
 /** The value type of a state or of a stream. */
 export type StateOf<D> =
   D extends ClassOf<infer T> ? T : D extends { readonly '~type'?: infer T } ? T : never;
@@ -119,6 +130,12 @@ export type KeyOf<D> = '~key' extends keyof D
     ? Extract<K, Key>
     : never
   : Key;
+/** The indexes of a state; of any name for a class whose decorator holds them. */
+export type IndexesOf<D> = '~indexes' extends keyof D
+  ? D extends { readonly '~indexes'?: infer X }
+    ? Extract<X, AnyIndexes>
+    : never
+  : NoIndexes;
 /** What the writes of a state take: for a state with a schema, the input of the schema. */
 export type InputOf<D> = '~input' extends keyof D
   ? D extends { readonly '~input'?: (input: infer I) => void }
@@ -141,6 +158,8 @@ export interface ResolvedState<T = unknown> {
   readonly sliding: boolean;
   readonly scope: 'tenant' | 'shared' | undefined;
   readonly provider: string | undefined;
+  /** `undefined` where there are none: then a write costs nothing more. */
+  readonly indexes: readonly ResolvedIndex[] | undefined;
   /** Values are its instances; `undefined` for plain values. */
   readonly prototype: object | undefined;
 }
@@ -151,20 +170,27 @@ const definitionSymbol = Symbol.for('kvent.state');
 const baseSymbol = Symbol.for('kvent.state-base');
 
 /** The options of a state as the code reads them. */
-type GivenOptions = StateOptions & KeyOptions<KeySchema> & { readonly schema?: StandardSchemaV1 };
+type GivenOptions = StateOptions &
+  KeyOptions<KeySchema> & { readonly schema?: StandardSchemaV1; readonly indexes?: AnyIndexes };
 
 /**
  * Declares a class as a state. Reads return frozen instances of it; its constructor is not called.
  * `name` is part of the stored address, so it is explicit: a minifier cannot change it.
  * `INVALID_OPTION` for a blank name or an invalid option.
  */
-export function State(
+export function State<X extends AnyIndexes = NoIndexes>(
   name: string,
-  options?: StateOptions & KeyOptions<KeySchema>,
-): <C extends ClassOf<object>>(target: C) => void;
+  options?: StateOptions & KeyOptions<KeySchema> & { readonly indexes?: X },
+): <C extends ClassOf<object>>(
+  target: X extends IndexDefinitions<InstanceType<C>> ? C : C & IndexesOfAnotherClass<X>,
+) => void;
 export function State<S extends StandardSchemaV1>(
   name: string,
-  options: StateOptions & KeyOptions<KeySchema> & { readonly schema: S & Stable<S> },
+  options: StateOptions &
+    KeyOptions<KeySchema> & {
+      readonly schema: S & Stable<S>;
+      readonly indexes?: IndexDefinitions<StandardSchemaV1.InferOutput<S>>;
+    },
 ): <C extends ClassOf<StandardSchemaV1.InferOutput<S>>>(
   target: [DroppedBy<S, InstanceType<C>>] extends [never]
     ? C
@@ -182,11 +208,15 @@ export function State(name: string, options: GivenOptions = {}) {
  * and its schema in one. The class may add methods. Reads return frozen instances of it; its
  * constructor, which reads do not call, takes the data. `INVALID_OPTION` as of `@State`.
  */
-export function stateOf<S extends StandardSchemaV1<unknown, object>, KS extends KeySchema = KeySchema>(
+export function stateOf<
+  S extends StandardSchemaV1<unknown, object>,
+  KS extends KeySchema = KeySchema,
+  X extends IndexDefinitions<StandardSchemaV1.InferOutput<S>> = NoIndexes,
+>(
   name: string,
   schema: S & Stable<S>,
-  options: StateOptions & KeyOptions<KS> = {},
-): StateBase<StandardSchemaV1.InferOutput<S>, KeyFrom<KS>, StandardSchemaV1.InferInput<S>> {
+  options: StateOptions & KeyOptions<KS> & { readonly indexes?: X } = {},
+): StateBase<StandardSchemaV1.InferOutput<S>, KeyFrom<KS>, StandardSchemaV1.InferInput<S>, X> {
   // eslint-disable-next-line @typescript-eslint/no-extraneous-class -- a class to extend
   const base = class {
     constructor(data?: object) {
@@ -200,20 +230,32 @@ export function stateOf<S extends StandardSchemaV1<unknown, object>, KS extends 
 
 /**
  * Declares a state from a schema (`export type Tag = StateOf<typeof Tags>`), or from type
- * arguments: of its values, and of its keys.
+ * arguments: of its values, of its keys, and of its indexes.
  */
-export function defineState<S extends StandardSchemaV1, KS extends KeySchema = KeySchema>(
+export function defineState<
+  S extends StandardSchemaV1,
+  KS extends KeySchema = KeySchema,
+  X extends IndexDefinitions<StandardSchemaV1.InferOutput<S>> = NoIndexes,
+>(
   name: string,
-  options: StateOptions & KeyOptions<KS> & { readonly schema: S & Stable<S> },
-): StateDefinition<StandardSchemaV1.InferOutput<S>, KeyFrom<KS>, StandardSchemaV1.InferInput<S>>;
+  options: StateOptions & KeyOptions<KS> & { readonly schema: S & Stable<S>; readonly indexes?: X },
+): StateDefinition<StandardSchemaV1.InferOutput<S>, KeyFrom<KS>, StandardSchemaV1.InferInput<S>, X>;
 export function defineState<T>(
   name: string,
-  options?: StateOptions & { readonly key?: never },
+  options?: StateOptions & { readonly key?: never; readonly indexes?: never },
 ): StateDefinition<T>;
+export function defineState<T>(
+  name: string,
+  options: StateOptions & { readonly key?: never; readonly indexes: IndexDefinitions<T> },
+): StateDefinition<T, Key, Input<T>, AnyIndexes>;
 export function defineState<T, K extends Key>(
   name: string,
-  options?: StateOptions & KeyOptions<StandardSchemaV1<unknown, K>>,
+  options?: StateOptions & KeyOptions<StandardSchemaV1<unknown, K>> & { readonly indexes?: never },
 ): StateDefinition<T, Frozen<K>>;
+export function defineState<T, K extends Key, X extends IndexDefinitions<T> = AnyIndexes>(
+  name: string,
+  options: StateOptions & KeyOptions<StandardSchemaV1<unknown, K>> & { readonly indexes: X },
+): StateDefinition<T, Frozen<K>, Input<T>, X>;
 export function defineState(name: string, options: GivenOptions = {}): Pick<ResolvedState, 'kind' | 'name'> {
   return resolveState('defineState', name, options, undefined);
 }
@@ -228,6 +270,7 @@ const stateOptions = [
   'container',
   'provider',
   'key',
+  'indexes',
 ] as const;
 
 function resolveState(
@@ -262,10 +305,14 @@ function resolveState(
   assertOneOf(where, 'scope', scope, ['tenant', 'shared', undefined]);
   if (typeof container !== 'string' || container === '')
     throw invalidOption(`${where}: container must be a text that is not empty.`);
-  const resolved: ResolvedState = {
+  const space = stateSpace(name, container);
+  assertWithin('entityBytesMax', space.entity, 'state name');
+  assertWithin('containerBytesMax', space.container, 'container');
+  const indexes = resolveIndexes(where, options.indexes ?? {}, { ...space, schemaVersion });
+  return Object.freeze({
     kind: 'state',
     name,
-    ...stateSpace(name, container),
+    ...space,
     schema: options.schema,
     keySchema: options.key,
     schemaVersion,
@@ -274,11 +321,9 @@ function resolveState(
     sliding: expiry === 'sliding',
     scope,
     provider,
+    indexes: indexes.length === 0 ? undefined : indexes,
     prototype,
-  };
-  assertWithin('entityBytesMax', resolved.entity, 'state name');
-  assertWithin('containerBytesMax', resolved.container, 'container');
-  return Object.freeze(resolved);
+  });
 }
 
 function assertOneOf(

@@ -1,6 +1,11 @@
 /** The rows of one state: keys to addresses, rows to entries, and the changes of single rows. */
 import { untilAborted } from '../base/abort.js';
-import { conflictError, type CommittedBatch, type ConflictedBatch } from '../commit/commit.js';
+import {
+  conflictError,
+  type CommittedBatch,
+  type ConflictedBatch,
+  type Contribution,
+} from '../commit/commit.js';
 import type { StorageAccess } from '../commit/storage-access.js';
 import { ReadEntry, ReadEntryInfo, type Entry, type EntryInfo } from './entry.js';
 import { encodeKey } from '../encoding/key-encoding.js';
@@ -8,12 +13,18 @@ import type { Key } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
 import { assertKey } from './key-schema.js';
 import type { CallOptions } from './key-value-store.js';
-import { lockNameOf } from '../port/row-name.js';
+import { lockNameOf, rowNameOf } from '../port/row-name.js';
 import type { Renewed } from '../contention/renewals.js';
 import type { RetryPolicy } from '../contention/retry-on-conflict.js';
+import { IndexedCommit, type IndexedState } from './indexed-commit.js';
+import { indexStatuses } from './index-status.js';
 import type { ResolvedState } from './state-definition.js';
-import type { Address, Change, Expected, Row, Version } from '../port/storage-provider.js';
+import type { Address, Change, Expected, Row } from '../port/storage-provider.js';
 import { ValueCodec, type Encoded } from './value-codec.js';
+
+interface StateCommitOptions extends CallOptions {
+  readonly noWait?: boolean;
+}
 
 export class StateRows<T, K extends Key = Key> {
   readonly access: StorageAccess;
@@ -21,12 +32,21 @@ export class StateRows<T, K extends Key = Key> {
   readonly codec: ValueCodec<T>;
   /** The database of the current tenant: called once a call, so that retries and pages keep it. */
   readonly database: () => string;
+  /** `undefined` where the state has no indexes. */
+  readonly indexed: IndexedState | undefined;
 
   constructor(access: StorageAccess, state: ResolvedState<T>, database: () => string) {
     this.access = access;
     this.state = state;
     this.database = database;
+    const { indexes } = state;
     this.codec = new ValueCodec(state, access.provider.features.durable === false);
+    this.indexed = indexes && {
+      state,
+      codec: this.codec as ValueCodec<unknown>,
+      indexes,
+      statuses: indexStatuses(access, state, indexes, this.codec),
+    };
   }
 
   address(key: Key, database = this.database()): Address {
@@ -51,15 +71,48 @@ export class StateRows<T, K extends Key = Key> {
     return new ReadEntryInfo(key, row.version, row.updatedAt, expiresAt);
   }
 
-  /** Commits one change of a row, if the row is as expected. */
+  /**
+   * Commits one change of a row, if the row is as expected. `row`: as it was read, with its value.
+   */
   async change(
     change: Change & { readonly address: Address },
     expected: Expected | undefined,
-    options: CallOptions | undefined,
+    options: StateCommitOptions | undefined,
+    row?: Row,
   ): Promise<CommittedBatch | ConflictedBatch> {
     const { address } = change;
     const checks = expected === undefined ? [] : [{ address, expected }];
-    return await this.access.commit(address.database, { checks, changes: [change] }, options);
+    return await this.commit(address.database, { checks, changes: [change] }, options, undefined, row);
+  }
+
+  /**
+   * Commits changes of this state, and of its indexes. `single`: the address of the only row, whose
+   * lock the caller does not hold. `row`: the only row, as it was read. Not async: a state without
+   * indexes has no frame more.
+   */
+  commit(
+    database: string,
+    contribution: Contribution,
+    options: StateCommitOptions | undefined,
+    single?: Address,
+    row?: Row,
+  ): Promise<CommittedBatch | ConflictedBatch> {
+    const { access, indexed } = this;
+    if (indexed === undefined) return access.commit(database, contribution, options);
+    const [change] = contribution.changes;
+    const known = row && change && new Map([[rowNameOf(change.address), row]]);
+    const lock = single && lockNameOf(database, single);
+    const indexedState = (): IndexedState => indexed;
+    const context = {
+      access,
+      database,
+      own: contribution,
+      indexedState,
+      known,
+      lock,
+      signal: options?.signal,
+    };
+    return new IndexedCommit(context).run((whole) => access.commit(database, whole, options));
   }
 
   /** The entry that a committed write left behind. */
@@ -94,17 +147,24 @@ export class StateRows<T, K extends Key = Key> {
     const name = lockNameOf(address.database, address);
     // it continues when the reader aborts
     const renew = async (): Promise<Renewed | undefined> =>
-      await this.access.detached(address.database, async () => await this.#renew(address, version, ttlMs));
+      await this.access.detached(address.database, async () => await this.#renew(address, row, ttlMs));
     const renewal = this.access.renewals.once(name, version, time, renew);
     return (await untilAborted('A read', 'none', signal, renewal)) ?? expiresAt;
   }
 
   /** `undefined` where the row was not renewed; it does not wait for the row. */
-  async #renew(address: Address, version: Version, ttlMs: number): Promise<Renewed | undefined> {
+  async #renew(address: Address, row: Row, ttlMs: number): Promise<Renewed | undefined> {
     try {
+      const { version } = row;
       const checks = [{ address, expected: { version } }];
       const changes = [{ kind: 'renew', address, ttlMs } as const];
-      const result = await this.access.commit(address.database, { checks, changes }, { noWait: true });
+      const result = await this.commit(
+        address.database,
+        { checks, changes },
+        { noWait: true },
+        undefined,
+        row,
+      );
       const expiresAt = result.outcome === 'committed' ? result.rows[0]?.expiresAt : undefined;
       return result.outcome !== 'committed' || expiresAt === undefined
         ? undefined

@@ -14,8 +14,9 @@ import type { Precondition } from './etag.js';
 import { inspect } from '../base/inspect.js';
 import type { Key, KeyRange } from '../base/key.js';
 import { isPromise } from '../base/kinds.js';
+import type { AnyIndexes } from './index-types.js';
 import {
-  KeyValueStore,
+  IndexedStore,
   type CallOptions,
   type EtagLike,
   type GuardedWriteOptions,
@@ -24,9 +25,11 @@ import {
   type RangeChange,
   type ReadOptions,
   type WatchOptions,
+  type StoreIndex,
   type WriteOptions,
 } from './key-value-store.js';
 import { invalidOption, assertOptions, assertTtl } from '../base/options.js';
+import { IndexReader } from './index-reader.js';
 import { RangeReader } from './range-reader.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
 import type { Input, ResolvedState } from './state-definition.js';
@@ -45,7 +48,7 @@ const updateNames = [...writeNames, 'retry', 'initial'];
 /** On a store: its rows, for batches and other packages of Kvent. */
 export const storeRows = Symbol('kvent.store-rows');
 
-export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueStore<T, K, I> {
+export class TypedStore<T, K extends Key = Key, I = Input<T>> extends IndexedStore<T, AnyIndexes, K, I> {
   readonly [storeRows]: StateRows<T, K>;
   readonly #rows: StateRows<T, K>;
   readonly #ranges: RangeReader<T, K>;
@@ -177,6 +180,7 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
         { kind: 'put', address, value: encoded.stored, ttl },
         row === undefined ? 'absent' : { version: row.version },
         options,
+        row,
       );
       return result.outcome === 'conflict' ? result : rows.written(address, ownKey, encoded, result);
     });
@@ -206,7 +210,9 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
     const address = this.#rows.address(key);
     const condition = conditionOf(options, address);
     const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
-    const result = await this.#rows.change({ kind: 'delete', address }, expected, options);
+    const checks = expected === undefined ? [] : [{ address, expected }];
+    const changes = [{ kind: 'delete', address } as const];
+    const result = await this.#rows.commit(address.database, { checks, changes }, options, address);
     if (result.outcome === 'conflict') throw conflictError(result, 'caller');
     return result.rows[0]?.existed === true;
   }
@@ -221,7 +227,7 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
       // decoded first: a value that cannot be read back is not removed
       const entry = await this.#rows.entry(address, ownKey, row);
       const expected = { version: row.version };
-      const result = await this.#rows.change({ kind: 'delete', address }, expected, options);
+      const result = await this.#rows.change({ kind: 'delete', address }, expected, options, row);
       return result.outcome === 'conflict' ? result : entry;
     });
   }
@@ -288,7 +294,7 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
           ttl,
         }) as const,
     );
-    const result = await rows.access.commit(database, { checks: [], changes }, options);
+    const result = await rows.commit(database, { checks: [], changes }, options);
     if (result.outcome === 'conflict') throw conflictError(result, 'own');
     return lines.map(({ key, address }, index) =>
       rows.written(address, key, encoded[index] as (typeof encoded)[number], result, index),
@@ -347,7 +353,11 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
 
   // ─── elsewhere
 
-  forTenant(tenant: string): KeyValueStore<T, K, I> {
+  index(name: string): StoreIndex<T, K> {
+    return new IndexReader(this.#rows, name);
+  }
+
+  forTenant(tenant: string): IndexedStore<T, AnyIndexes, K, I> {
     const { access, state } = this.#rows;
     const database = databaseOf(tenant);
     if (state.scope === 'shared')
@@ -355,7 +365,7 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
     return new TypedStore(access, state, () => database);
   }
 
-  within(transaction: object): KeyValueStore<T, K, I> {
+  within(transaction: object): IndexedStore<T, AnyIndexes, K, I> {
     const { access, state, database } = this.#rows;
     return new TypedStore(access.within(transaction), state, database);
   }
@@ -381,7 +391,7 @@ export class TypedStore<T, K extends Key = Key, I = Input<T>> extends KeyValueSt
     const expected = isOneOf(condition) ? await this.#oneOf(address, condition, options) : condition;
     const checks = expected === undefined ? [] : [{ address, expected }];
     const changes = [{ kind: 'put', address, value: encoded.stored, ttl } as const];
-    const result = await rows.access.commit(address.database, { checks, changes }, options);
+    const result = await rows.commit(address.database, { checks, changes }, options, address);
     if (result.outcome === 'conflict') throw write.onConflict(result);
     return rows.written(address, ownKey, encoded, result);
   }

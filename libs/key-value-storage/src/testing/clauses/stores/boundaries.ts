@@ -72,7 +72,8 @@ export const boundaryClauses: readonly StoreClause[] = [
     law: 10,
     broken: {
       fault: 'uses the same rows for all states',
-      storage: (storage) => replacing(storage, { store: () => storage.store(defineState('everything')) }),
+      storage: (storage) =>
+        replacing(storage, { store: () => storage.store(defineState('everything')) as never }),
     },
     async run(subject) {
       const [one, two, shared] = [

@@ -1,0 +1,137 @@
+/** The reads of an index: entries in the order of its keys. */
+import { throwIfAborted } from '../base/abort.js';
+import { storageError } from '../base/errors.js';
+import { inspect } from '../base/inspect.js';
+import type { Key } from '../base/key.js';
+import { limits } from '../base/limits.js';
+import { assertOptions, invalidOption } from '../base/options.js';
+import { decodeKey, encodeRange } from '../encoding/key-encoding.js';
+import { decodeCursor, encodeCursor, isEncodedKey, type CursorScope } from './cursor.js';
+import { frozenKey, type Entry } from './entry.js';
+import type { ResolvedIndex } from './index-definition.js';
+import { boundsOfKey, isIndexRowKey, isLoose, readIndexRow, rowBounds } from './index-row.js';
+import { IndexScan } from './index-scan.js';
+import type { IndexPageRequest, IndexRange } from './index-types.js';
+import { StoreIndex, type Page, type ReadOptions } from './key-value-store.js';
+import {
+  assertPageLimit,
+  boundedPages,
+  consistencyOf,
+  listPageItems,
+  pageItemsDefault,
+} from './range-reader.js';
+import type { StateRows } from './state-rows.js';
+
+import type { ScannedRow } from '../port/storage-provider.js';
+
+const readNames = ['signal', 'consistency'];
+const rangeNames = ['key', 'prefix', 'start', 'end', 'reverse'];
+
+export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
+  readonly #rows: StateRows<T, K>;
+  readonly #index: ResolvedIndex;
+  readonly #scan: IndexScan;
+
+  constructor(rows: StateRows<T, K>, name: string) {
+    super();
+    const { indexed, state, access } = rows;
+    const index = indexed?.indexes.find((each) => each.name === name);
+    if (indexed === undefined || index === undefined) {
+      const known = indexed?.indexes.map((each) => `'${each.name}'`).join(', ') ?? 'none';
+      throw invalidOption(
+        `The state '${state.name}' has no index ${inspect(name)}; its indexes are: ${known}.`,
+      );
+    }
+    this.#rows = rows;
+    this.#index = index;
+    this.#scan = new IndexScan(access, indexed, index);
+  }
+
+  list(range: IndexRange = {}, options?: ReadOptions): AsyncIterable<Entry<T, K>> {
+    assertOptions('list', options, readNames);
+    const scope = this.#scope(range);
+    const read = async function* (this: IndexReader<T, K>): AsyncGenerator<Entry<T, K>> {
+      for await (const page of boundedPages(this.#scan, { ...scope, limit: listPageItems }, options)) {
+        for (const row of page) {
+          throwIfAborted('A list', options?.signal);
+          yield await this.#entry(scope, row);
+        }
+      }
+    };
+    return { [Symbol.asyncIterator]: () => read.call(this) };
+  }
+
+  async page(request: IndexPageRequest, options?: ReadOptions): Promise<Page<Entry<T, K>>> {
+    assertOptions('page', options, readNames);
+    assertOptions('page', request, [...rangeNames, 'limit', 'cursor']);
+    const { limit = pageItemsDefault, cursor, ...range } = (request as IndexPageRequest | undefined) ?? {};
+    assertPageLimit(limit);
+    const scope = this.#scope(range);
+    const after = cursor === undefined ? {} : { after: decodeCursor(scope, cursor, isRowKey) };
+    const [{ rows, more }] = await this.#scan.scan(
+      [{ ...scope, ...after, ...consistencyOf(options), limit }],
+      options,
+    );
+    const items = await Promise.all(rows.map(async (row) => await this.#entry(scope, row)));
+    return { items, next: more ? encodeCursor(scope, (rows.at(-1) as ScannedRow).key) : undefined };
+  }
+
+  async count(range: IndexRange = {}, options?: ReadOptions): Promise<number> {
+    assertOptions('count', options, readNames);
+    const scope = this.#scope(range);
+    const all = { ...scope, limit: limits.pageItemsMax };
+    let count = 0;
+    for await (const page of boundedPages(this.#scan, { ...all, values: 'omit' }, options)) {
+      // only with their values it is known whether the entries of loose rows are there
+      if (page.some(({ row }) => isLoose(row))) return await this.#countValues(all, options);
+      count += page.length;
+    }
+    return count;
+  }
+
+  async get(key: Key, options?: ReadOptions): Promise<Entry<T, K> | undefined> {
+    assertOptions('get', options, readNames);
+    const scope = this.#scope({ key });
+    const [{ rows }] = await this.#scan.scan([{ ...scope, ...consistencyOf(options), limit: 1 }], options);
+    const [first] = rows;
+    return first && (await this.#entry(scope, first));
+  }
+
+  async #countValues(range: CursorScope & { readonly limit: number }, options: ReadOptions | undefined) {
+    let count = 0;
+    for await (const page of boundedPages(this.#scan, range, options)) count += page.length;
+    return count;
+  }
+
+  #scope(range: IndexRange): CursorScope {
+    assertOptions('A range', range, rangeNames);
+    const { key, reverse = false, ...bounds } = range;
+    if (typeof reverse !== 'boolean')
+      throw invalidOption(`A range's reverse must be true or false; got ${inspect(reverse)}.`);
+    if ('key' in range && (key === undefined || Object.values(bounds).some((bound) => bound !== undefined)))
+      throw invalidOption(
+        'A range of an index has a key, or a prefix, start and end; a key must not be undefined.',
+      );
+    return {
+      database: this.#rows.database(),
+      ...this.#index.space,
+      ...(key === undefined ? rowBounds(encodeRange(bounds)) : boundsOfKey(this.#index, key)),
+      reverse,
+    };
+  }
+
+  async #entry({ database }: CursorScope, { key, row }: ScannedRow): Promise<Entry<T, K>> {
+    const { container, entity } = this.#rows.state;
+    const at = { database, ...this.#index.space, key };
+    const { own, version, updatedAt, value } = readIndexRow(at, row);
+    const ownKey = decodeKey(own);
+    if (ownKey === undefined) {
+      const place = `${database}/${at.container}/${at.entity}/${key}`;
+      throw storageError('STORAGE_CORRUPT', `The row at ${place} has no key of an entry.`, { place });
+    }
+    const entry = { ...row, version, updatedAt, value };
+    return await this.#rows.entry({ database, container, entity, key: own }, frozenKey(ownKey) as K, entry);
+  }
+}
+
+const isRowKey = (rowKey: string): boolean => isIndexRowKey(rowKey, isEncodedKey);

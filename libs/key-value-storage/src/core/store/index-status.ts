@@ -1,0 +1,320 @@
+/**
+ * Whether an index may be read, and by which definition its rows are made. Each database has one
+ * status row for each index. The protocol (decision 18):
+ *
+ * - The first process with a definition claims the index, and builds it. It is read once it is
+ *   ready.
+ * - Processes rely on a status for `leaseMs` after they have read it. Who changes a status so that
+ *   an index must not be read any more waits `leaveMs` before the first write that the index would
+ *   miss. By then no reader relies on the old status.
+ * - A process whose definition is no longer the current one makes the index unready before it
+ *   writes, and leaves a row with a time to live. While that row is there, the index stays unready.
+ */
+import { throwIfAborted } from '../base/abort.js';
+import { systemClock } from '../base/clock.js';
+import { storageError } from '../base/errors.js';
+import type { StorageAccess } from '../commit/storage-access.js';
+import { buildIndex } from './index-build.js';
+import type { ResolvedIndex } from './index-definition.js';
+import type { ResolvedState } from './state-definition.js';
+import { readStatus, statusChange, type IndexStatus, type ReadStatus } from './index-status-row.js';
+import type { ValueCodec } from './value-codec.js';
+
+/** How long a process relies on a status. Each database in use costs one read in this time. */
+export const leaseMs = 500;
+/** Longer than a lease: clocks of two machines run at slightly different rates. */
+const leaveMs = 2 * leaseMs;
+/** After its last write, how long a process with another definition keeps an index unready. */
+export const otherWriterTtlMs = 10_000;
+/** How long a read waits for a build. */
+const buildWaitMs = 5_000;
+const attemptsMax = 20;
+
+/** What was read of all indexes of a state, and until when it may be relied on. */
+interface Known {
+  readonly statuses: ReadonlyMap<ResolvedIndex, ReadStatus>;
+  readonly until: number;
+}
+
+export class IndexStatuses<T> {
+  readonly #access: StorageAccess;
+  readonly #state: ResolvedState<T>;
+  readonly #indexes: readonly ResolvedIndex[];
+  readonly #codec: ValueCodec<T>;
+  readonly #known = new Map<string, Known>();
+  readonly #reading = new Map<string, Promise<Known>>();
+  readonly #building = new Map<string, Promise<void>>();
+  /** A definition claims once in a process, so that two definitions do not take turns. */
+  readonly #claimed = new Set<string>();
+
+  /** `access`: outside of any transaction. */
+  constructor(
+    access: StorageAccess,
+    state: ResolvedState<T>,
+    indexes: readonly ResolvedIndex[],
+    codec: ValueCodec<T>,
+  ) {
+    this.#access = access;
+    this.#state = state;
+    this.#indexes = indexes;
+    this.#codec = codec;
+  }
+
+  /**
+   * Must be awaited before each write. Undefined, and nothing is read, where the statuses are known.
+   */
+  beforeWrite(database: string, signal: AbortSignal | undefined): Promise<void> | undefined {
+    const known = this.#known.get(database);
+    if (known !== undefined && known.until > systemClock.monotonic() && this.#mayWrite(known))
+      return undefined;
+    return this.#prepareWrite(database, signal);
+  }
+
+  /**
+   * The status of a ready index; waits for a build. `INDEX_NOT_READY`. A page that was read may be
+   * used if `isReady` holds afterwards.
+   */
+  async ready(
+    index: ResolvedIndex,
+    database: string,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly isStillReady: () => boolean | Promise<boolean> }> {
+    let { status, until } = await this.#statusOf(index, database);
+    if (isMine(index, status) && status.status === 'building') {
+      await this.#waitForBuild(index, database, signal);
+      this.#known.delete(database);
+      ({ status, until } = await this.#statusOf(index, database));
+    }
+    if (!isMine(index, status) || status.status !== 'ready') throw this.#notReady(index, status);
+    const { rowVersion } = status;
+    const isStillReady = async (): Promise<boolean> =>
+      (await this.#statusOf(index, database)).status.rowVersion === rowVersion;
+    return { isStillReady: () => (systemClock.monotonic() < until ? true : isStillReady()) };
+  }
+
+  /** Builds every index of the state again. `INDEX_NOT_READY` where that was not possible. */
+  async rebuild(database: string): Promise<void> {
+    for (const index of this.#indexes) {
+      for (let attempt = 1; ; attempt += 1) {
+        const { status } = await this.#statusOf(index, database);
+        const change = statusChange(index, {
+          hash: index.hash,
+          status: 'building',
+          old: oldOf(index, status),
+        });
+        const check = { address: index.statusRow, expected: { version: status.rowVersion } };
+        const result = await this.#access.commit(database, { checks: [check], changes: [change] });
+        this.#known.delete(database);
+        if (result.outcome === 'committed') break;
+        if (attempt === attemptsMax) throw this.#notReady(index, status);
+      }
+      if (this.#access.provider.features.shared) await systemClock.wait(leaveMs);
+      await this.#build(index, database);
+      this.#known.delete(database);
+      const { status } = await this.#statusOf(index, database);
+      if (status.status !== 'ready') throw this.#notReady(index, status);
+    }
+  }
+
+  async #statusOf(
+    index: ResolvedIndex,
+    database: string,
+  ): Promise<{ readonly status: ReadStatus; readonly until: number }> {
+    const { statuses, until } = await this.#current(database);
+    return { status: statuses.get(index) as ReadStatus, until };
+  }
+
+  async #current(database: string): Promise<Known> {
+    const known = this.#known.get(database);
+    if (known !== undefined && known.until > systemClock.monotonic()) return known;
+    let reading = this.#reading.get(database);
+    if (reading === undefined) {
+      reading = this.#access
+        .detached(database, async () => await this.#read(database))
+        .finally(() => this.#reading.delete(database));
+      this.#reading.set(database, reading);
+    }
+    return await reading;
+  }
+
+  async #read(database: string): Promise<Known> {
+    for (let attempt = 1; ; attempt += 1) {
+      const begun = systemClock.monotonic();
+      const addresses = this.#indexes.map(({ statusRow }) => ({ database, ...statusRow }));
+      const { rows, time } = await this.#access.read(addresses);
+      const statuses = new Map<ResolvedIndex, ReadStatus>();
+      for (const [position, index] of this.#indexes.entries()) {
+        const read = readStatus({ database, ...index.statusRow }, rows[position], time);
+        if (read !== undefined && !(await this.#claimsAfter(index, database, read)))
+          statuses.set(index, read);
+        else if (read === undefined) await this.#claim(index, database, undefined);
+      }
+      if (statuses.size < this.#indexes.length && attempt < attemptsMax) continue;
+      if (statuses.size < this.#indexes.length)
+        throw storageError(
+          'STORAGE_UNAVAILABLE',
+          `The statuses of the indexes of '${this.#state.name}' kept changing.`,
+          {},
+        );
+      const known = { statuses, until: begun + leaseMs };
+      this.#known.set(database, known);
+      return known;
+    }
+  }
+
+  /** Whether the status was changed, so that it must be read again. */
+  async #claimsAfter(index: ResolvedIndex, database: string, read: ReadStatus): Promise<boolean> {
+    if (read.hash === index.hash) {
+      this.#claimed.add(claimName(index, database));
+      if (read.status !== 'claimed') return false;
+      // whoever claimed it may have stopped: every process with the definition continues
+      await systemClock.wait(Math.max(0, leaveMs - read.ageMs));
+      await this.#write(index, database, read.rowVersion, { ...read, status: 'building' });
+      return true;
+    }
+    if (this.#claimed.has(claimName(index, database))) return false;
+    await this.#claim(index, database, read);
+    return true;
+  }
+
+  async #claim(index: ResolvedIndex, database: string, read: ReadStatus | undefined): Promise<void> {
+    this.#claimed.add(claimName(index, database));
+    // no process reads an index without a status, and an engine of one process has no other reader
+    const isRead = read !== undefined && this.#access.provider.features.shared;
+    const old = oldOf(index, read);
+    const status = { hash: index.hash, status: isRead ? 'claimed' : 'building', old } as const;
+    await this.#write(index, database, read?.rowVersion, status);
+  }
+
+  /** Writes a status over the one that was read; nothing is written where it has changed. */
+  async #write(
+    index: ResolvedIndex,
+    database: string,
+    version: string | undefined,
+    status: IndexStatus,
+  ): Promise<boolean> {
+    const expected = version === undefined ? ('absent' as const) : { version };
+    const checks = [{ address: index.statusRow, expected }];
+    const result = await this.#access.commit(database, { checks, changes: [statusChange(index, status)] });
+    return result.outcome === 'committed';
+  }
+
+  #mayWrite({ statuses }: Known): boolean {
+    for (const [index, status] of statuses)
+      if (!isMine(index, status) || (index.unique && status.status === 'building')) return false;
+    return true;
+  }
+
+  async #prepareWrite(database: string, signal: AbortSignal | undefined): Promise<void> {
+    throwIfAborted('A write', signal);
+    const { statuses } = await this.#current(database);
+    for (const [index, status] of statuses) {
+      if (!isMine(index, status)) await this.#leave(index, database, status);
+      // an unindexed entry may have the key: without it a second one would not be found
+      else if (index.unique && status.status === 'building')
+        await this.#builtBeforeWrite(index, database, signal);
+    }
+  }
+
+  async #builtBeforeWrite(
+    index: ResolvedIndex,
+    database: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    await this.#waitForBuild(index, database, signal);
+    this.#known.delete(database);
+    const { status } = await this.#statusOf(index, database);
+    if (isMine(index, status) && status.status === 'building') throw this.#notReady(index, status);
+  }
+
+  /** Makes an index unready that the writes of this process do not change. */
+  async #leave(index: ResolvedIndex, database: string, status: ReadStatus): Promise<void> {
+    const isRead = status.status === 'ready';
+    const { hash, old } = status;
+    const value = { kind: 'json', text: '1' } as const;
+    const marker = { kind: 'put', address: index.otherWriterRow, value, ttl: otherWriterTtlMs } as const;
+    const unready = statusChange(index, { hash, status: 'building', old });
+    const checks = isRead ? [{ address: index.statusRow, expected: { version: status.rowVersion } }] : [];
+    const changes = isRead ? [marker, unready] : [marker];
+    const result = await this.#access.commit(database, { checks, changes });
+    if (result.outcome === 'conflict') throw this.#notReady(index, status);
+    if (!isRead) return;
+    if (this.#access.provider.features.shared) await systemClock.wait(leaveMs);
+    this.#known.delete(database);
+    await this.#current(database);
+  }
+
+  async #waitForBuild(
+    index: ResolvedIndex,
+    database: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    throwIfAborted('A call that waited for an index', signal);
+    const stop = new AbortController();
+    const signals = signal === undefined ? [stop.signal] : [stop.signal, signal];
+    try {
+      await Promise.race([
+        this.#build(index, database),
+        systemClock.wait(buildWaitMs, AbortSignal.any(signals)),
+      ]);
+    } catch (error) {
+      throwIfAborted('A call that waited for an index', signal);
+      throw error;
+    } finally {
+      stop.abort();
+    }
+  }
+
+  /** One build of an index at a time; other processes may build the same. */
+  async #build(index: ResolvedIndex, database: string): Promise<void> {
+    const name = claimName(index, database);
+    let build = this.#building.get(name);
+    if (build === undefined) {
+      const parts = { access: this.#access, state: this.#state, codec: this.#codec, index, database };
+      build = this.#access
+        .detached(database, async () => await buildIndex(parts))
+        .finally(() => this.#building.delete(name));
+      this.#building.set(name, build);
+      // a build continues when its reader has stopped waiting
+      build.catch(() => undefined);
+    }
+    await build;
+  }
+
+  #notReady(index: ResolvedIndex, status: ReadStatus): Error {
+    const why = !isMine(index, status)
+      ? 'a process with another definition of it has started later'
+      : (status.why ?? 'it is being built');
+    const message = `The index '${index.name}' of '${this.#state.name}' is not ready: ${why}.`;
+    return storageError('INDEX_NOT_READY', message, { state: this.#state.name, index: index.name });
+  }
+}
+
+const isMine = (index: ResolvedIndex, { hash }: ReadStatus): boolean => hash === index.hash;
+const claimName = ({ name }: ResolvedIndex, database: string): string => `${database}\0${name}`;
+
+/** The definitions whose rows are to be deleted, the current one included where it is another. */
+function oldOf(index: ResolvedIndex, read: ReadStatus | undefined): readonly string[] {
+  if (read === undefined) return [];
+  return [...new Set([...read.old, read.hash])].filter((hash) => hash !== index.hash);
+}
+
+/** One for each state and storage access, shared by its stores, also those in transactions. */
+const statusesOf = new WeakMap<StorageAccess, Map<ResolvedState, IndexStatuses<never>>>();
+
+export function indexStatuses<T>(
+  access: StorageAccess,
+  state: ResolvedState<T>,
+  indexes: readonly ResolvedIndex[],
+  codec: ValueCodec<T>,
+): IndexStatuses<T> {
+  const { root } = access;
+  let byState = statusesOf.get(root);
+  if (byState === undefined) statusesOf.set(root, (byState = new Map()));
+  let statuses = byState.get(state as ResolvedState) as IndexStatuses<T> | undefined;
+  if (statuses === undefined) {
+    statuses = new IndexStatuses(root, state, indexes, codec);
+    byState.set(state as ResolvedState, statuses as unknown as IndexStatuses<never>);
+  }
+  return statuses;
+}

@@ -1,0 +1,326 @@
+/**
+ * A commit that changes entries of states with indexes: the changes of index rows are added to the
+ * same batch. The entries as they were are read before, to know their index rows, and are checked.
+ * So a write without a condition is a read and a commit, repeated where another writer came in
+ * between; `add` needs no read.
+ */
+import { systemClock } from '../base/clock.js';
+import { isStorageError, storageError } from '../base/errors.js';
+import { inspect } from '../base/inspect.js';
+import { conflictError, type ConflictedBatch, type Contribution } from '../commit/commit.js';
+import type { StorageAccess } from '../commit/storage-access.js';
+import { retrying } from '../contention/retry-on-conflict.js';
+import type { Key } from '../base/key.js';
+import type { ResolvedIndex } from './index-definition.js';
+import { indexAddress, IndexValue, isLoose, looseTtlMs, putIndexRow, readIndexRow } from './index-row.js';
+import type { IndexStatuses } from './index-status.js';
+import type { ResolvedState } from './state-definition.js';
+import { rowNameOf } from '../port/row-name.js';
+import type {
+  Change,
+  Check,
+  Expected,
+  Row,
+  RowAddress,
+  StoredValue,
+  TimeToLive,
+} from '../port/storage-provider.js';
+import type { ValueCodec } from './value-codec.js';
+
+/** A state with indexes, as commits need it. */
+export interface IndexedState {
+  readonly state: ResolvedState;
+  readonly codec: ValueCodec<unknown>;
+  readonly indexes: readonly ResolvedIndex[];
+  readonly statuses: IndexStatuses<unknown>;
+}
+
+interface CommitContext {
+  readonly access: StorageAccess;
+  readonly database: string;
+  readonly own: Contribution;
+  /** The indexed state of a row, if it is one. */
+  readonly indexedState: (address: RowAddress) => IndexedState | undefined;
+  /** Entries that the caller has read already, by the name of their row. */
+  readonly known?: ReadonlyMap<string, Row> | undefined;
+  /** The lock of the row, where the caller does not hold it. */
+  readonly lock?: string | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A row of a unique index that a batch claims. */
+interface Claim {
+  readonly state: IndexedState;
+  readonly index: ResolvedIndex;
+  readonly key: Key;
+  readonly address: RowAddress;
+}
+
+/** One attempt: what is committed, and what its checks mean. */
+interface Attempt {
+  readonly contribution: Contribution;
+  /** Names of rows that are checked because they were read here. */
+  readonly readHere: ReadonlySet<string>;
+  readonly claims: ReadonlyMap<string, Claim>;
+  readonly renewed: ReadonlySet<string>;
+}
+
+const attemptsInTransaction = 3;
+
+export class IndexedCommit {
+  readonly #context: CommitContext;
+  /** Index rows that have another version than their entry: they need no renewal. */
+  readonly #looseRows = new Set<string>();
+  /** Rows of unique indexes whose entry has expired, with their versions. */
+  readonly #leftovers = new Map<string, string>();
+  #known: ReadonlyMap<string, Row> | undefined;
+  #attempt: Attempt | undefined;
+
+  constructor(context: CommitContext) {
+    this.#context = context;
+    this.#known = context.known;
+  }
+
+  /**
+   * Runs attempts until one commits, or conflicts at a check of the caller's. Throws `UNIQUE_TAKEN`,
+   * and `STORAGE_CONFLICT` where the attempts are spent.
+   */
+  async run<R>(
+    attempt: (contribution: Contribution) => Promise<R | ConflictedBatch>,
+  ): Promise<R | ConflictedBatch> {
+    const { access, lock, signal } = this.#context;
+    const attempts = access.inTransaction ? { attempts: attemptsInTransaction } : {};
+    const repeated = new WeakSet<Error>();
+    const policy = { ...access.retry, ...attempts, ...(signal && { signal }) };
+    const isRetryable = (error: unknown): boolean => repeated.has(error as Error);
+    const work = async (): Promise<R | ConflictedBatch> => {
+      const result = await attempt(await this.#prepare());
+      if (!isConflict(result) || !(await this.#isRepeated(result))) return result;
+      const error = conflictError(result, 'own');
+      repeated.add(error);
+      throw error;
+    };
+    // only conflicts of `work` are thrown here: those of the caller's checks are returned
+    if (lock !== undefined && !access.inTransaction) return await access.retryWithLock(lock, policy, work);
+    return await retrying(work, policy, { clock: systemClock, isRetryable });
+  }
+
+  /** Whether a check that failed was added here. */
+  concerns({ address }: ConflictedBatch): boolean {
+    const name = rowNameOf(address);
+    const { readHere, claims, renewed } = this.#attempt as Attempt;
+    return readHere.has(name) || claims.has(name) || renewed.has(name);
+  }
+
+  async #isRepeated(conflict: ConflictedBatch): Promise<boolean> {
+    if (!this.concerns(conflict)) return false;
+    const name = rowNameOf(conflict.address);
+    const { claims, renewed } = this.#attempt as Attempt;
+    const claim = claims.get(name);
+    if (claim !== undefined) await this.#judgeClaim(name, claim);
+    else if (renewed.has(name)) this.#looseRows.add(name);
+    else this.#known = undefined;
+    return true;
+  }
+
+  /** `UNIQUE_TAKEN`, unless the row is gone, or is left over from an entry that has expired. */
+  async #judgeClaim(name: string, { state, index, key, address }: Claim): Promise<void> {
+    const { access, database, signal } = this.#context;
+    const at = { database, ...address };
+    const { row } = await access.readOne(at, { signal });
+    if (row === undefined) return;
+    if (isLoose(row)) {
+      const { own, version } = readIndexRow(at, row);
+      const { container, entity } = state.state;
+      const owner = await access.readOne(
+        { database, container, entity, key: own },
+        { signal, values: 'omit' },
+      );
+      if (owner.row?.version !== version) {
+        this.#leftovers.set(name, row.version);
+        return;
+      }
+    }
+    throw uniqueTaken(state.state, index, key);
+  }
+
+  async #prepare(): Promise<Contribution> {
+    const { own, database, signal, indexedState } = this.#context;
+    const states = own.changes.map(({ address }) => indexedState(address));
+    for (const each of new Set(states)) {
+      const pending = each?.statuses.beforeWrite(database, signal);
+      if (pending !== undefined) await pending;
+    }
+    const batch = new BatchOfIndexes(this.#leftovers, this.#looseRows);
+    const expected = new Map(own.checks.map((check) => [rowNameOf(check.address), check.expected]));
+    const before = await this.#rowsBefore(states, expected);
+    const readHere = new Map<string, Check>();
+    for (const [position, change] of own.changes.entries()) {
+      const state = states[position];
+      if (state === undefined) continue;
+      const name = rowNameOf(change.address);
+      const row = before.get(name);
+      const given = expected.get(name);
+      if (given === undefined || (given === 'present' && row !== undefined))
+        readHere.set(name, { address: change.address, expected: versionOrAbsent(row) });
+      await batch.add(database, state, change, row);
+    }
+    const checks = own.checks.map((check) => readHere.get(rowNameOf(check.address)) ?? check);
+    const checked = new Set(own.checks.map(({ address }) => rowNameOf(address)));
+    for (const [name, check] of readHere) if (!checked.has(name)) checks.push(check);
+    const more = batch.contribution();
+    const contribution = {
+      checks: [...checks, ...more.checks],
+      changes: [...own.changes, ...more.changes],
+    };
+    this.#attempt = {
+      contribution,
+      readHere: new Set(readHere.keys()),
+      claims: batch.claims,
+      renewed: batch.renewed,
+    };
+    return contribution;
+  }
+
+  /** The entries before the commit. One that must be absent is not read. */
+  async #rowsBefore(
+    states: readonly (IndexedState | undefined)[],
+    expected: ReadonlyMap<string, Expected>,
+  ): Promise<ReadonlyMap<string, Row>> {
+    const { own, access, database, signal } = this.#context;
+    const before = new Map(this.#known);
+    const addresses = own.changes
+      .filter((_, position) => states[position] !== undefined)
+      .map(({ address: { container, entity, key } }) => ({ database, container, entity, key }))
+      .filter((address) => !before.has(rowNameOf(address)) && expected.get(rowNameOf(address)) !== 'absent');
+    if (addresses.length === 0) return before;
+    const rows = await readAll(access, addresses, signal);
+    for (const [position, address] of addresses.entries()) {
+      const row = rows[position];
+      if (row !== undefined) before.set(rowNameOf(address), row);
+    }
+    return before;
+  }
+}
+
+/** Each row is checked by its version, so they need not be of one moment. */
+async function readAll(
+  access: StorageAccess,
+  addresses: Parameters<StorageAccess['read']>[0],
+  signal: AbortSignal | undefined,
+): Promise<readonly (Row | undefined)[]> {
+  try {
+    return (await access.read(addresses, { signal })).rows;
+  } catch (error) {
+    if (!isStorageError(error, 'LIMIT_EXCEEDED') || addresses.length === 1) throw error;
+    const half = Math.ceil(addresses.length / 2);
+    const first = await readAll(access, addresses.slice(0, half), signal);
+    return [...first, ...(await readAll(access, addresses.slice(half), signal))];
+  }
+}
+
+const versionOrAbsent = (row: Row | undefined): Expected =>
+  row === undefined ? 'absent' : { version: row.version };
+
+const isConflict = (result: unknown): result is ConflictedBatch =>
+  typeof result === 'object' && result !== null && (result as { outcome?: unknown }).outcome === 'conflict';
+
+function uniqueTaken(state: ResolvedState, index: ResolvedIndex, key: Key) {
+  const message = `Another ${state.name} has the key ${inspect(key)} in the unique index '${index.name}'.`;
+  return storageError('UNIQUE_TAKEN', message, { state: state.name, index: index.name, indexKey: key });
+}
+
+interface IndexedKey {
+  readonly index: ResolvedIndex;
+  readonly key: Key;
+  readonly address: RowAddress;
+}
+
+/** The checks and changes of index rows that one batch needs. */
+class BatchOfIndexes {
+  readonly claims = new Map<string, Claim>();
+  readonly renewed = new Set<string>();
+  readonly #leftovers: ReadonlyMap<string, string>;
+  readonly #looseRows: ReadonlySet<string>;
+  /** By the name of their row: a key that moves from one entry to another is one change. */
+  readonly #changes = new Map<string, Change>();
+  readonly #checks = new Map<string, Check>();
+  /** Rows of unique indexes that entries of this batch have, or had. */
+  readonly #held = new Set<string>();
+
+  constructor(leftovers: ReadonlyMap<string, string>, looseRows: ReadonlySet<string>) {
+    this.#leftovers = leftovers;
+    this.#looseRows = looseRows;
+  }
+
+  /** Adds what the change of one entry means. `before`: the entry as it was. */
+  async add(database: string, state: IndexedState, change: Change, before: Row | undefined): Promise<void> {
+    const { codec } = state;
+    const { container, entity, key: own } = change.address;
+    const address = { database, container, entity, key: own };
+    const keysOf = async (value: StoredValue | Row['value']): Promise<readonly IndexedKey[]> =>
+      keysIn(state, own, await codec.decode(address, value));
+    const old = before === undefined ? [] : await keysOf(before.value);
+    if (change.kind === 'renew') return this.#renew(old, change.ttlMs, before);
+    const next = change.kind === 'put' ? await keysOf(change.value) : [];
+    for (const { address: row } of old) {
+      const name = rowNameOf(row);
+      this.#held.add(name);
+      if (!this.#changes.has(name)) this.#changes.set(name, { kind: 'delete', address: row });
+    }
+    if (change.kind !== 'put') return;
+    const value = new IndexValue(own, change.value as StoredValue & { readonly kind: 'json' });
+    const ttl = ttlInIndex(change.ttl, before);
+    for (const { index, key, address: row } of next) {
+      const name = rowNameOf(row);
+      if (index.unique) {
+        if (this.claims.has(name)) throw uniqueTaken(state.state, index, key);
+        this.claims.set(name, { state, index, key, address: row });
+      }
+      this.#changes.set(name, putIndexRow(row, value, ttl));
+    }
+  }
+
+  /**
+   * A row in step has the version of its entry. Another one outlasts it, and needs no renewal.
+   */
+  #renew(old: readonly IndexedKey[], ttlMs: number, before: Row | undefined): void {
+    for (const { address } of old) {
+      const name = rowNameOf(address);
+      if (before === undefined || this.#looseRows.has(name)) continue;
+      this.renewed.add(name);
+      this.#checks.set(name, { address, expected: { version: before.version } });
+      this.#changes.set(name, { kind: 'renew', address, ttlMs });
+    }
+  }
+
+  contribution(): Contribution {
+    for (const [name, { address }] of this.claims) {
+      if (this.#held.has(name)) {
+        // the entry that has it is checked in this batch
+        this.claims.delete(name);
+        continue;
+      }
+      const leftover = this.#leftovers.get(name);
+      this.#checks.set(name, {
+        address,
+        expected: leftover === undefined ? 'absent' : { version: leftover },
+      });
+    }
+    return { checks: [...this.#checks.values()], changes: [...this.#changes.values()] };
+  }
+}
+
+function keysIn({ indexes }: IndexedState, own: string, value: unknown): readonly IndexedKey[] {
+  return indexes.flatMap((index) => {
+    const key = index.keyOf(value);
+    return key === undefined ? [] : [{ index, key, address: indexAddress(index, key, own) }];
+  });
+}
+
+/** In step with the entry; loose where the write keeps an expiry. */
+function ttlInIndex(ttl: TimeToLive, before: Row | undefined): TimeToLive {
+  if (typeof ttl !== 'object') return ttl;
+  if (before === undefined) return ttl.keepElse;
+  return before.expiresAt === undefined ? 'never' : looseTtlMs;
+}
