@@ -66,7 +66,9 @@ export interface StorageErrorDetails {
   };
   KEY_NOT_FOUND: { readonly key: Key };
   KEY_EXISTS: { readonly key: Key };
-  /** `state` and `index`: their names; `indexKey`: the key of the index that two entries would have. */
+  /**
+   * `state` and `index`: their names; `indexKey`: the key of the index that two entries would have.
+   */
   UNIQUE_TAKEN: { readonly state: string; readonly index: string; readonly indexKey: Key };
   INVALID_KEY: object;
   INVALID_ETAG: object;

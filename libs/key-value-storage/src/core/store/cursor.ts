@@ -17,9 +17,9 @@ export function encodeCursor(scope: CursorScope, lastKey: string): string {
 }
 
 /**
- * The key after which the page begins. `isRowKey`: whether a text is a key of such rows. Clients send cursors, so everything is checked:
- * `INVALID_CURSOR` for one of another range, tenant or state, for one whose key Kvent did not
- * write, and for one above `cursorCharactersMax`.
+ * The key after which the page begins. `isRowKey`: whether a text is a key of such rows. Clients
+ * send cursors, so everything is checked: `INVALID_CURSOR` for one of another range, tenant or
+ * state, for one whose key Kvent did not write, and for one above `cursorCharactersMax`.
  */
 export function decodeCursor(
   scope: CursorScope,

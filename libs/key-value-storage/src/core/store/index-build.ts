@@ -54,10 +54,17 @@ export async function buildIndex<T>(build: IndexBuild<T>): Promise<void> {
       if (await buildFrom(build, status)) return;
     } catch (error) {
       if (!(error instanceof BuildFailed)) throw error;
-      await writeStatus(build, status.rowVersion, { ...status, status: 'failed', why: error.message });
+      await fail(build, error.message);
       return;
     }
   }
+}
+
+async function fail<T>(build: IndexBuild<T>, why: string): Promise<void> {
+  const status = await statusOf(build);
+  if (status?.hash !== build.index.hash || status.status !== 'building') return;
+  const { hash, rowVersion, old } = status;
+  await writeStatus(build, rowVersion, { hash, status: 'failed', why, old });
 }
 
 /** Whether it is complete; false where the status has changed. */
@@ -167,7 +174,7 @@ async function indexRows<T>(
     const name = rowNameOf(to);
     const there = rows[position];
     const other = owners.get(name) ?? (await otherOwner(build, space, key, { database, ...to }, there));
-    if (other !== undefined) throw taken(build, to, key, other);
+    if (other !== undefined) throw taken(to, key, other);
     owners.set(name, key);
     if (there?.version === row.version) continue;
     const expected = there === undefined ? ('absent' as const) : { version: there.version };
@@ -212,7 +219,7 @@ async function otherOwner<T>(
   return row?.version === version ? own : undefined;
 }
 
-function taken<T>({ index }: IndexBuild<T>, { key }: RowAddress, one: string, other: string): BuildFailed {
+function taken({ key }: RowAddress, one: string, other: string): BuildFailed {
   const [first, second] = [one, other].map((each) => inspect(decodeKey(each)));
   return new BuildFailed(`${first} and ${second} have the same unique key ${inspect(decodeKey(key))}`);
 }

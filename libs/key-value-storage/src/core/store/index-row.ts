@@ -21,7 +21,9 @@ import type { Address, Row, RowAddress, StoredValue, TimeToLive, Value } from '.
 export const looseTtlMs = limits.ttlMsMax;
 export const isLoose = ({ ttlMs }: Row): boolean => ttlMs === looseTtlMs;
 
-/** Between the key of the index and that of the entry. No encoded key holds two of them together. */
+/**
+ * Between the key of the index and that of the entry. No encoded key holds two of them together.
+ */
 const separator = '!!';
 
 /** The row of an entry in an index. `key`: of the index; `own`: the encoded key of the entry. */
@@ -82,7 +84,9 @@ export class IndexValue {
   }
 }
 
-/** The change that writes an index row. `LIMIT_EXCEEDED` where the value leaves no room for its key. */
+/**
+ * The change that writes an index row. `LIMIT_EXCEEDED` where the value leaves no room for its key.
+ */
 export function putIndexRow(address: RowAddress, value: IndexValue, ttl: TimeToLive) {
   // the text of a row in step is not made for this: 1,100 bytes more than the value are possible
   const { length } = value.stored.text;
@@ -92,7 +96,7 @@ export function putIndexRow(address: RowAddress, value: IndexValue, ttl: TimeToL
 }
 
 /** What an index row says of its entry. */
-export interface IndexedRow {
+interface IndexedRow {
   /** The encoded key of the entry. */
   readonly own: string;
   readonly version: string;

@@ -38,7 +38,7 @@ export class IndexScan {
       const pages = await this.#access.scan<readonly ScanRange[]>(ranges, options);
       const verified: ScanPage[] = [];
       for (const [position, page] of pages.entries())
-        verified.push(await this.#verified(ranges[position] as ScanRange, page, options));
+        verified.push(await this.#verified(ranges[position], page, options));
       const isReady = ready.isStillReady();
       if (isReady === true || (await isReady))
         return verified as unknown as { readonly [I in keyof R]: ScanPage };

@@ -21,11 +21,11 @@ import { readStatus, statusChange, type IndexStatus, type ReadStatus } from './i
 import type { ValueCodec } from './value-codec.js';
 
 /** How long a process relies on a status. Each database in use costs one read in this time. */
-export const leaseMs = 500;
+const leaseMs = 500;
 /** Longer than a lease: clocks of two machines run at slightly different rates. */
 const leaveMs = 2 * leaseMs;
 /** After its last write, how long a process with another definition keeps an index unready. */
-export const otherWriterTtlMs = 10_000;
+const otherWriterTtlMs = 10_000;
 /** How long a read waits for a build. */
 const buildWaitMs = 5_000;
 const attemptsMax = 20;
@@ -61,7 +61,8 @@ export class IndexStatuses<T> {
   }
 
   /**
-   * Must be awaited before each write. Undefined, and nothing is read, where the statuses are known.
+   * Must be awaited before each write. Undefined, and nothing is read, where the statuses are
+   * known.
    */
   beforeWrite(database: string, signal: AbortSignal | undefined): Promise<void> | undefined {
     const known = this.#known.get(database);
@@ -164,15 +165,20 @@ export class IndexStatuses<T> {
 
   /** Whether the status was changed, so that it must be read again. */
   async #claimsAfter(index: ResolvedIndex, database: string, read: ReadStatus): Promise<boolean> {
+    const name = claimName(index, database);
+    const isFirst = !this.#claimed.has(name);
     if (read.hash === index.hash) {
-      this.#claimed.add(claimName(index, database));
-      if (read.status !== 'claimed') return false;
-      // whoever claimed it may have stopped: every process with the definition continues
-      await systemClock.wait(Math.max(0, leaveMs - read.ageMs));
-      await this.#write(index, database, read.rowVersion, { ...read, status: 'building' });
+      this.#claimed.add(name);
+      // the data may have been corrected: each process tries once
+      const isAgain = read.status === 'failed' && isFirst;
+      if (read.status !== 'claimed' && !isAgain) return false;
+      // the process that claimed it may have stopped: every process with the definition continues
+      if (!isAgain) await systemClock.wait(Math.max(0, leaveMs - read.ageMs));
+      const { hash, old } = read;
+      await this.#write(index, database, read.rowVersion, { hash, status: 'building', old });
       return true;
     }
-    if (this.#claimed.has(claimName(index, database))) return false;
+    if (!isFirst) return false;
     await this.#claim(index, database, read);
     return true;
   }
@@ -310,11 +316,11 @@ export function indexStatuses<T>(
 ): IndexStatuses<T> {
   const { root } = access;
   let byState = statusesOf.get(root);
-  if (byState === undefined) statusesOf.set(root, (byState = new Map()));
-  let statuses = byState.get(state as ResolvedState) as IndexStatuses<T> | undefined;
+  if (byState === undefined) statusesOf.set(root, (byState = new Map<ResolvedState, IndexStatuses<never>>()));
+  let statuses = byState.get(state) as IndexStatuses<T> | undefined;
   if (statuses === undefined) {
     statuses = new IndexStatuses(root, state, indexes, codec);
-    byState.set(state as ResolvedState, statuses as unknown as IndexStatuses<never>);
+    byState.set(state, statuses as unknown as IndexStatuses<never>);
   }
   return statuses;
 }

@@ -82,8 +82,8 @@ export class IndexedCommit {
   }
 
   /**
-   * Runs attempts until one commits, or conflicts at a check of the caller's. Throws `UNIQUE_TAKEN`,
-   * and `STORAGE_CONFLICT` where the attempts are spent.
+   * Runs attempts until one commits, or conflicts at a check of the caller's. Throws
+   * `UNIQUE_TAKEN`, and `STORAGE_CONFLICT` where the attempts are spent.
    */
   async run<R>(
     attempt: (contribution: Contribution) => Promise<R | ConflictedBatch>,

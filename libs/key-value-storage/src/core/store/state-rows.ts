@@ -43,7 +43,7 @@ export class StateRows<T, K extends Key = Key> {
     this.codec = new ValueCodec(state, access.provider.features.durable === false);
     this.indexed = indexes && {
       state,
-      codec: this.codec as ValueCodec<unknown>,
+      codec: this.codec,
       indexes,
       statuses: indexStatuses(access, state, indexes, this.codec),
     };

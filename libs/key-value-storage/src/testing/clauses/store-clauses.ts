@@ -3,6 +3,7 @@ import type { StoreClause } from '../kit/store-clause.js';
 import { storeAtomicClauses } from './stores/atomic.js';
 import { boundaryClauses } from './stores/boundaries.js';
 import { storeExpiryClauses } from './stores/expiry.js';
+import { indexClauses } from './stores/indexes.js';
 import { readingClauses } from './stores/reading.js';
 import { changingClauses } from './stores/changing.js';
 import { storeKeyClauses } from './stores/keys.js';
@@ -20,4 +21,5 @@ export const storeClauses: readonly StoreClause[] = [
   ...storeExpiryClauses,
   ...storeAtomicClauses,
   ...boundaryClauses,
+  ...indexClauses,
 ].sort((a, b) => a.law - b.law);
