@@ -292,7 +292,7 @@ describe('docs/reference/options.md', () => {
     const own = rowsBelow(options, section).flatMap(([option = '']) => wordsIn(option).slice(0, 1));
     const inherited: Record<string, readonly string[]> = {
       PageRequest: ['prefix', 'start', 'end', 'reverse'],
-      StateOptions: ['schema', 'key'],
+      StateOptions: ['schema', 'key', 'indexes'],
       EventRange: ['signal'],
       SessionOptions: ['signal'],
       RetryInterceptorOptions: declaredOptions('RetryOptions')?.options.map((option) => option.name) ?? [],

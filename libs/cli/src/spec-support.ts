@@ -2,11 +2,16 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { JsonFileProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
+import { defineState, JsonFileProvider, openStorage, type KeyValueStorage } from '@kvent/key-value-storage';
 import type { RawRow } from '@kvent/key-value-storage/provider';
 import { Output, type OutputStream } from './output/output.js';
 import { passwordHider } from './output/secrets.js';
 import { run } from './run.js';
+
+/** A module for `kvent reindex`: this file. */
+export const Slots = defineState<{ readonly doctor: string }, string>('slot', {
+  indexes: { byDoctor: (slot) => slot.doctor },
+});
 
 /** The output of a process. `closed`: its reader has gone. */
 class Stream implements OutputStream {

@@ -26,5 +26,6 @@ export type {
 } from './core/port/storage-provider.js';
 export { versionSource } from './core/port/version.js';
 export { decodeCursor, encodeCursor } from './core/store/cursor.js';
+export { unreadyIndexes } from './core/store/index-status-row.js';
 export { stateContainer, stateSpace } from './core/store/state-space.js';
 export { databaseOf, sharedDatabase, tenantIn } from './core/store/tenant.js';

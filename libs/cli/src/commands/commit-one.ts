@@ -3,6 +3,7 @@ import { storageError, type Row, type StorageProvider } from '@kvent/key-value-s
 import type { Change, Check } from '@kvent/key-value-storage/provider';
 import { commitBatch } from './commit-batch.js';
 import type { ValueAddress } from './one-value.js';
+import { makeIndexesUnready } from './unready-indexes.js';
 
 interface OneChange {
   readonly change: Change;
@@ -25,6 +26,7 @@ export async function commitOne(
     address: { container, entity, key },
     expected: before === undefined ? 'absent' : { version: before.version },
   };
+  await makeIndexesUnready(provider, { database, container, entity, key }, signal);
   const result = await commitBatch(provider, database, { checks: [check], changes: [change] }, signal);
   if (result.outcome === 'committed') return result.version;
   throw conflictError(options.key, before?.version, result.actual);

@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from '@jest/globals';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { defineState } from '@kvent/key-value-storage';
 import type { RawRow } from '@kvent/key-value-storage/provider';
-import { Folder, kvent, kventJson } from '../spec-support.js';
+import { Folder, kvent, kventJson, Slots } from '../spec-support.js';
 
 const Products = defineState<unknown>('product');
 let folder: Folder;
@@ -77,4 +78,52 @@ it('kvent compact leaves no deleted value in the files', async () => {
   expect(freedBytes).toBeGreaterThan(0);
   expect(contents()).not.toContain('a person');
   expect(await kventJson('get', data, 'product', 'mug')).toMatchObject({ value: { title: 'Mug' } });
+});
+
+describe('kvent and indexes', () => {
+  const module = fileURLToPath(new URL('../spec-support.ts', import.meta.url));
+  const found = async (doctor: string): Promise<number> => {
+    let count = 0;
+    await folder.store(async (storage) => {
+      count = await storage.store(Slots).index('byDoctor').count({ key: doctor });
+    });
+    return count;
+  };
+
+  it('kvent reindex builds the indexes that a module defines', async () => {
+    await folder.store(async (storage) => {
+      const before = storage.store(defineState<{ doctor: string }>('slot'));
+      await before.set('s-1', { doctor: 'ada' });
+    });
+    const result = await kventJson('reindex', data, '--module', module, '--write');
+    expect(result).toMatchObject({ items: [{ state: 'slot', index: 'byDoctor' }] });
+    // a writer without the index
+    await folder.store(async (storage) => {
+      const other = storage.store(defineState<{ doctor: string }>('slot'));
+      await other.set('s-1', { doctor: 'bo' });
+    });
+    await kvent(['reindex', data, '--module', module, '--write']);
+    expect([await found('ada'), await found('bo')]).toEqual([0, 1]);
+  });
+
+  it('kvent put and kvent rm make the indexes of the state unready, and they are built again', async () => {
+    await folder.store((storage) => storage.store(Slots).set('s-1', { doctor: 'ada' }));
+    expect(await found('ada')).toBe(1);
+    await kvent(['put', data, 'slot', 's-1', '{"doctor":"bo"}', '--tenant', 'acme', '--write']);
+    expect([await found('ada'), await found('bo')]).toEqual([0, 1]);
+    await kvent(['rm', data, 'slot', 's-1', '--tenant', 'acme', '--write']);
+    expect(await found('bo')).toBe(0);
+  });
+
+  it('kvent reindex refuses a module without indexes, and one that it cannot load', async () => {
+    const empty = join(folder.path('data'), 'none.mjs');
+    const { exitCode, stderr } = await kvent(['reindex', data, '--module', empty, '--write']);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('cannot be loaded')]);
+    writeFileSync(folder.path('empty.mjs'), 'export const a = 1;');
+    const none = await kvent(['reindex', data, '--module', folder.path('empty.mjs'), '--write']);
+    expect([none.exitCode, none.stderr]).toEqual([
+      2,
+      expect.stringContaining('exports no state with indexes'),
+    ]);
+  });
 });

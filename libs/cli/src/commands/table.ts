@@ -284,6 +284,24 @@ export const commands: readonly CommandSpec[] = [
     load: async () => (await import('./compact.js')).compact,
   },
   {
+    name: 'reindex',
+    summary: 'Builds the indexes of states again, by the definitions that a module exports.',
+    arguments: [storage],
+    options: [
+      {
+        flags: '--module <path>',
+        text: 'the compiled module that exports the states with their indexes',
+        required: true,
+      },
+      write,
+      ...tenant,
+      ...opening,
+    ],
+    writes: true,
+    example: 'kvent reindex ./data --module ./dist/states.js --write',
+    load: async () => (await import('./reindex.js')).reindex,
+  },
+  {
     name: 'completion',
     summary: 'Prints the completion script of a shell, bash or zsh.',
     arguments: [{ name: 'shell', text: 'bash or zsh' }],

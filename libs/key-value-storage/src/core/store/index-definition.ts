@@ -29,7 +29,7 @@ const indexContainer = 'index:';
 const separator = '!';
 
 /** The container of the index rows of a state. */
-const indexContainerOf = (stateContainer: string): string =>
+export const indexContainerOf = (stateContainer: string): string =>
   indexContainer + stateContainer.slice(stateContainer.indexOf(':') + 1);
 
 /** The entity of the rows of one index and one definition of it. */

@@ -1,7 +1,7 @@
 /** The row that says by which definition an index is made, and whether it is complete. */
 import { storageError } from '../base/errors.js';
-import type { ResolvedIndex } from './index-definition.js';
-import type { Address, Change, Row } from '../port/storage-provider.js';
+import { indexContainerOf, type ResolvedIndex } from './index-definition.js';
+import type { Address, Change, Check, Row, Space, StorageProvider } from '../port/storage-provider.js';
 
 export interface IndexStatus {
   /** Of the current definition. */
@@ -56,4 +56,25 @@ export function statusChange(
 ): Change {
   const text = JSON.stringify({ hash, status, after, why, old });
   return { kind: 'put', address: statusRow, value: { kind: 'json', text }, ttl: 'never' };
+}
+
+/** Makes all ready indexes of a state unready, for a writer that does not know their functions. */
+export async function unreadyIndexes(
+  provider: Pick<StorageProvider, 'scan'>,
+  { database, container, entity }: Space,
+): Promise<{ readonly checks: readonly Check[]; readonly changes: readonly Change[] }> {
+  const space = { container: indexContainerOf(container), entity };
+  // a state has few indexes, and few names of earlier ones
+  const [page] = await provider.scan([{ database, ...space, limit: 100 }]);
+  const checks: Check[] = [];
+  const changes: Change[] = [];
+  for (const { key, row } of page?.rows ?? []) {
+    const status = row.value.kind === 'json' ? statusIn(row.value.text) : undefined;
+    if (status === undefined) continue;
+    const statusRow = { ...space, key };
+    const { hash, old } = status;
+    checks.push({ address: statusRow, expected: { version: row.version } });
+    changes.push(statusChange({ statusRow }, { hash, status: 'building', old }));
+  }
+  return { checks, changes };
 }

@@ -72,6 +72,16 @@ export class IndexStatuses<T> {
   }
 
   /**
+   * Must be awaited after a write that was prepared at `begun`: one that took longer than a lease may
+   * have been missed by the build of another definition.
+   */
+  afterWrite(database: string, begun: number): Promise<void> | undefined {
+    if (systemClock.monotonic() - begun < leaseMs) return undefined;
+    this.#known.delete(database);
+    return this.#prepareWrite(database, undefined);
+  }
+
+  /**
    * The status of a ready index; waits for a build. `INDEX_NOT_READY`. A page that was read may be
    * used if `isReady` holds afterwards.
    */

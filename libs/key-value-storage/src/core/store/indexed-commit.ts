@@ -94,8 +94,13 @@ export class IndexedCommit {
     const policy = { ...access.retry, ...attempts, ...(signal && { signal }) };
     const isRetryable = (error: unknown): boolean => repeated.has(error as Error);
     const work = async (): Promise<R | ConflictedBatch> => {
+      const begun = systemClock.monotonic();
       const result = await attempt(await this.#prepare());
-      if (!isConflict(result) || !(await this.#isRepeated(result))) return result;
+      if (!isConflict(result)) {
+        await this.#observeEnd(begun);
+        return result;
+      }
+      if (!(await this.#isRepeated(result))) return result;
       const error = conflictError(result, 'own');
       repeated.add(error);
       throw error;
@@ -110,6 +115,13 @@ export class IndexedCommit {
     const name = rowNameOf(address);
     const { readHere, claims, renewed } = this.#attempt as Attempt;
     return readHere.has(name) || claims.has(name) || renewed.has(name);
+  }
+
+  /** The commit has its effect: a failure here is one of the index alone, and not reported. */
+  async #observeEnd(begun: number): Promise<void> {
+    const { own, database, indexedState } = this.#context;
+    for (const state of new Set(own.changes.map(({ address }) => indexedState(address))))
+      await state?.statuses.afterWrite(database, begun)?.catch(() => undefined);
   }
 
   async #isRepeated(conflict: ConflictedBatch): Promise<boolean> {

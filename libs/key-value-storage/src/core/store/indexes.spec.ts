@@ -1,7 +1,8 @@
 /** Indexes of stores, on the memory provider. */
 import assert from 'node:assert/strict';
 import { describe, test } from '@jest/globals';
-import { defineState, openStorage, MemoryProvider, type IndexRange } from '../../index.js';
+import { defineState, MemoryProvider, openStorage, type IndexRange } from '../../core.js';
+import type { ProviderFeatures, StorageProvider } from '../../provider.js';
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const collected: T[] = [];
@@ -57,5 +58,151 @@ describe('Indexes', () => {
     );
     await slots.clear();
     assert.deepEqual(await keys(), []);
+  });
+});
+
+/** One provider as several processes see it: each opens and closes it. */
+class SharedProvider {
+  readonly calls: string[] = [];
+  readonly #inner = new MemoryProvider();
+
+  async open(): Promise<void> {
+    await this.#inner.open();
+  }
+
+  process(features: Partial<ProviderFeatures> = { shared: true }): StorageProvider {
+    const inner = this.#inner;
+    const calls = this.calls;
+    return {
+      name: inner.name,
+      features: { ...inner.features, ...features },
+      administration: inner.administration,
+      open: async () => undefined,
+      close: async () => undefined,
+      read: (addresses, options) => {
+        calls.push('read');
+        return inner.read(addresses, options);
+      },
+      scan: (ranges, options) => {
+        calls.push(...ranges.map(() => 'scan'));
+        return inner.scan(ranges, options);
+      },
+      commit: (batches, options) => {
+        calls.push('commit');
+        return inner.commit(batches, options);
+      },
+      sweep: (limit) => inner.sweep(limit),
+    };
+  }
+}
+
+describe('Calls of the provider', () => {
+  test('a page of an index is one scan, `set` a read and a commit, `add` a commit', async () => {
+    const shared = new SharedProvider();
+    await shared.open();
+    await using storage = await openStorage(shared.process());
+    const slots = storage.store(Slots);
+    // what is known of the indexes is read again after half a second: repeated until it was known
+    const callsOf = async (work: (n: number) => Promise<unknown>): Promise<readonly string[]> => {
+      let fewest: readonly string[] | undefined;
+      for (let n = 0; n < 20; n += 1) {
+        shared.calls.length = 0;
+        await work(n);
+        if (fewest === undefined || shared.calls.length < fewest.length) fewest = [...shared.calls];
+      }
+      return fewest ?? [];
+    };
+    assert.deepEqual(await callsOf((n) => slots.add(`k-${n}`, { doctor: 'x', day: n })), ['commit']);
+    assert.deepEqual(await callsOf((n) => slots.set('a', { doctor: 'x', day: n })), ['read', 'commit']);
+    assert.deepEqual(await callsOf(() => slots.index('byDoctor').page({ limit: 5 })), ['scan']);
+    assert.deepEqual(await callsOf(() => slots.index('byNote').get('n')), ['scan']);
+    const plain = storage.store(defineState<Slot>('plain'));
+    assert.deepEqual(await callsOf((n) => plain.set('a', { doctor: 'x', day: n })), ['commit']);
+  });
+});
+
+describe('Processes with different definitions', () => {
+  const byDay = { byKey: (slot: Slot) => [slot.day] as const };
+  const byName = { byKey: (slot: Slot) => [slot.doctor] as const };
+  const ByDay = defineState<Slot, string, typeof byDay>('slot', { indexes: byDay });
+  const ByName = defineState<Slot, string, typeof byName>('slot', { indexes: byName });
+
+  test('the last that started has the index; a write of the other makes it unready, and nothing is missed', async () => {
+    const shared = new SharedProvider();
+    await shared.open();
+    await using one = await openStorage(shared.process());
+    await using two = await openStorage(shared.process());
+    const [old, current] = [one.store(ByDay), two.store(ByName)];
+    await old.set('a', { doctor: 'ada', day: 1 });
+    assert.equal(await old.index('byKey').count(), 1);
+    assert.equal(await current.index('byKey').count({ key: ['ada'] }), 1);
+    // the old process has noticed it, because the new one has waited
+    await assert.rejects(old.index('byKey').count(), { code: 'INDEX_NOT_READY' });
+    await old.set('b', { doctor: 'bo', day: 2 });
+    await assert.rejects(current.index('byKey').count(), { code: 'INDEX_NOT_READY' });
+    await current.set('c', { doctor: 'cleo', day: 3 });
+    await assert.rejects(current.index('byKey').count(), { code: 'INDEX_NOT_READY' });
+  });
+
+  test('interrupted builds are continued, by several processes at once, while others write', async () => {
+    const shared = new SharedProvider();
+    await shared.open();
+    await using before = await openStorage(shared.process());
+    const plain = before.store(defineState<Slot, string>('slot'));
+    for (let n = 0; n < 700; n += 1) await plain.set(`k-${n}`, { doctor: `d-${n % 5}`, day: n });
+    const processes = await Promise.all([1, 2, 3].map(async () => await openStorage(shared.process())));
+    const stores = processes.map((storage) => storage.store(ByName));
+    const reads = stores.map(async (store) => await store.index('byKey').count());
+    const writes = stores.map(async (store, n) => {
+      for (let step = 0; step < 30; step += 1)
+        await store.set(`k-${step * 20 + n}`, { doctor: 'new', day: step });
+      await store.delete(`k-${690 + n}`);
+    });
+    await Promise.all([...reads, ...writes]);
+    for (const store of stores) {
+      assert.equal(await store.index('byKey').count(), 697);
+      assert.equal(await store.index('byKey').count({ key: ['new'] }), 90);
+    }
+    for (const storage of processes) await storage.close();
+  });
+});
+
+describe('Definitions of indexes', () => {
+  const refused = (indexes: object, message: RegExp): void => {
+    assert.throws(() => defineState<Slot>('slot', { indexes: indexes as never }), {
+      code: 'INVALID_OPTION',
+      message,
+    });
+  };
+
+  test('what is not allowed is INVALID_OPTION', async () => {
+    refused({ a: 1 }, /must be a function, or an object with key; got 1/);
+    refused({ a: { key: 1 } }, /key must be a function; got 1/);
+    refused({ a: { key: () => 'a', unique: 1 } }, /unique must be true or false/);
+    refused({ a: { key: () => 'a', version: 0 } }, /version must be a whole number from 1; got 0/);
+    refused({ a: { key: () => 'a', uniqe: true } }, /has no option 'uniqe'/);
+    refused({ '': () => 'a' }, /must have a name/);
+    refused([], /indexes must be an object/);
+    const eight = Object.fromEntries(Array.from({ length: 8 }, (_, n) => [`i${n}`, () => 'a']));
+    refused(eight, /at most 7 indexes; got 8/);
+    await using storage = await openStorage(new MemoryProvider());
+    const slots = storage.store(Slots);
+    assert.throws(() => slots.index('typo' as never), {
+      code: 'INVALID_OPTION',
+      message: /no index "typo"; its indexes are: 'byDoctor', 'byNote'/,
+    });
+    assert.throws(() => slots.index('byDoctor').list({ key: ['a', 1], start: ['a'] }), {
+      code: 'INVALID_OPTION',
+    });
+  });
+
+  test('a function that throws, or returns no key, refuses the write', async () => {
+    await using storage = await openStorage(new MemoryProvider());
+    const bad = { byKey: (slot: Slot) => (slot.day === 1 ? slot.note?.toUpperCase().at(9) : '') };
+    const slots = storage.store(defineState<Slot, string, typeof bad>('slot', { indexes: bad }));
+    await assert.rejects(slots.set('a', { doctor: 'x', day: 2 }), { code: 'INVALID_KEY' });
+    await slots.set('a', { doctor: 'x', day: 1 });
+    assert.equal(await slots.index('byKey').count(), 0);
+    assert.equal(await slots.count(), 1);
   });
 });
