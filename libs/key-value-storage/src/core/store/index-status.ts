@@ -44,7 +44,7 @@ export class IndexStatuses<T> {
   readonly #known = new Map<string, Known>();
   readonly #reading = new Map<string, Promise<Known>>();
   readonly #building = new Map<string, Promise<void>>();
-  /** A definition claims once in a process, so that two definitions do not take turns. */
+  /** A definition claims once in a process, so that two definitions do not alternate. */
   readonly #claimed = new Set<string>();
 
   /** `access`: outside of any transaction. */
@@ -72,8 +72,8 @@ export class IndexStatuses<T> {
   }
 
   /**
-   * Must be awaited after a write that was prepared at `begun`: one that took longer than a lease may
-   * have been missed by the build of another definition.
+   * Must be awaited after a write that was prepared at `begun`: one that took longer than a lease
+   * may have been missed by the build of another definition.
    */
   afterWrite(database: string, begun: number): Promise<void> | undefined {
     if (systemClock.monotonic() - begun < leaseMs) return undefined;

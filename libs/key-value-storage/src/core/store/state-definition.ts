@@ -247,12 +247,12 @@ export function defineState<T>(
 export function defineState<T>(
   name: string,
   options: StateOptions & { readonly key?: never; readonly indexes: IndexDefinitions<T> },
-): StateDefinition<T, Key, Input<T>, AnyIndexes>;
+): StateDefinition<T, Key, Input<T>, IndexDefinitions<T>>;
 export function defineState<T, K extends Key>(
   name: string,
   options?: StateOptions & KeyOptions<StandardSchemaV1<unknown, K>> & { readonly indexes?: never },
 ): StateDefinition<T, Frozen<K>>;
-export function defineState<T, K extends Key, X extends IndexDefinitions<T> = AnyIndexes>(
+export function defineState<T, K extends Key, X extends IndexDefinitions<T> = IndexDefinitions<T>>(
   name: string,
   options: StateOptions & KeyOptions<StandardSchemaV1<unknown, K>> & { readonly indexes: X },
 ): StateDefinition<T, Frozen<K>, Input<T>, X>;
