@@ -51,8 +51,8 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
     assertOptions('list', options, readNames);
     const scope = this.#scope(range);
     const read = async function* (this: IndexReader<T, K>): AsyncGenerator<Entry<T, K>> {
-      for await (const page of boundedPages(this.#scan, { ...scope, limit: listPageItems }, options)) {
-        for (const row of page) {
+      for await (const { rows } of boundedPages(this.#scan, { ...scope, limit: listPageItems }, options)) {
+        for (const row of rows) {
           throwIfAborted('A list', options?.signal);
           yield await this.#entry(scope, row);
         }
@@ -81,10 +81,10 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
     const scope = this.#scope(range);
     const all = { ...scope, limit: limits.pageItemsMax };
     let count = 0;
-    for await (const page of boundedPages(this.#scan, { ...all, values: 'omit' }, options)) {
+    for await (const { rows } of boundedPages(this.#scan, { ...all, values: 'omit' }, options)) {
       // only with their values it is known whether the entries of loose rows are there
-      if (page.some(({ row }) => isLoose(row))) return await this.#countValues(all, options);
-      count += page.length;
+      if (rows.some(({ row }) => isLoose(row))) return await this.#countValues(all, options);
+      count += rows.length;
     }
     return count;
   }
@@ -99,7 +99,7 @@ export class IndexReader<T, K extends Key> extends StoreIndex<T, K> {
 
   async #countValues(range: CursorScope & { readonly limit: number }, options: ReadOptions | undefined) {
     let count = 0;
-    for await (const page of boundedPages(this.#scan, range, options)) count += page.length;
+    for await (const { rows } of boundedPages(this.#scan, range, options)) count += rows.length;
     return count;
   }
 
