@@ -4,6 +4,11 @@
  * at the end of a run, and only for as long as a quiet machine needs.
  */
 import { TestEnvironment } from 'jest-environment-node';
+import { disableAsyncStorages, trackAsyncStorages } from './async-storages.mjs';
+import { cacheCompiledCode } from './code-cache.mjs';
+
+trackAsyncStorages();
+cacheCompiledCode();
 
 /** What tests leave open; Jest's own handles are among the other kinds, or were there before. */
 const kinds = [
@@ -40,6 +45,7 @@ export default class Environment extends TestEnvironment {
 
   async teardown() {
     const left = await this.#left();
+    disableAsyncStorages();
     await super.teardown();
     // a test that failed says more than what it has left open
     if (left.length > 0 && !this.#hasFailed)
