@@ -162,7 +162,7 @@ export const rooms = {
   postgres: {
     files: 'libs/key-value-postgres/src/**',
     rooms: ['key-value-storage/provider', 'key-value-storage/internal'],
-    packages: ['pg', 'typeorm'],
+    packages: ['@nestjs-cls/transactional', 'pg', 'typeorm'],
     node: true,
   },
   nest: {

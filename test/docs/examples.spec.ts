@@ -9,6 +9,7 @@ import { format } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { isStorageError } from '@kvent/key-value-storage';
 import ts from 'typescript';
+import '../nest-for-commonjs.js';
 import { freshDatabase, type FreshDatabase } from '../postgres/databases.js';
 import { readPrograms, type Program } from './example-programs.js';
 import { root } from './pages.js';

@@ -2,6 +2,7 @@
  * States and entities of the application in one transaction of its data source: committed together
  * or not at all, and not visible before.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { PostgresProvider } from '@kvent/key-value-postgres';
 import {
@@ -68,6 +69,9 @@ const totals = async (): Promise<readonly number[]> =>
   (await source.getRepository(Order).find({ order: { id: 'asc' } })).map(({ total }) => total);
 const stock = async (key = 'mug'): Promise<number | undefined> => (await products.get(key))?.value.stock;
 
+/** Runs work as another caller, whose async context has no transaction. */
+const outside = AsyncLocalStorage.snapshot();
+
 /** Resolves when a session waits for a lock. */
 const untilBlocked = async (): Promise<void> =>
   await until('a session waits for a lock', async () => {
@@ -99,16 +103,36 @@ describe('states and entities in one transaction', () => {
     expect([await totals(), await stock()]).toEqual([[10], 8]);
   });
 
-  it('and a write without `within` to a row of the transaction fails with effect none and a hint', async () => {
+  it('and a write without `within` by the same caller, to a row of the transaction, is refused at once', async () => {
+    await products.add('mug', mug);
+    const patientProvider = new PostgresProvider({ dataSource: source, lockTimeoutMs: 600_000 });
+    await using patient = await openStorage(patientProvider);
+    const alone = patient.store(Product);
+    await source.transaction(async (manager) => {
+      await inside(manager).set('mug', { ...mug, stock: 9 });
+      await inside(manager).add('plate', mug);
+      for (const key of ['mug', 'plate'])
+        await expect(alone.set(key, { ...mug, stock: 1 })).rejects.toMatchObject({
+          code: 'INVALID_STATE',
+          effect: 'none',
+          message: expect.stringContaining('Use within(transaction) of the storage, the store or the stream'),
+        });
+      await alone.set('cup', mug);
+    });
+    // a transaction that has ended holds nothing
+    await alone.set('plate', { ...mug, stock: 1 });
+    expect([await stock(), await stock('plate'), await stock('cup')]).toEqual([9, 1, 10]);
+  });
+
+  it('and a write by another caller to a row of the transaction fails with effect none and a hint', async () => {
     await products.add('mug', mug);
     const strictProvider = new PostgresProvider({ dataSource: source, lockTimeoutMs: 100 });
     await using own = await openStorage(strictProvider);
     await source.transaction(async (manager) => {
       await own.store(Product).within(manager).set('mug', { title: 'Mug', stock: 9 });
-      const error: unknown = await own
-        .store(Product)
-        .set('mug', { title: 'Mug', stock: 1 })
-        .catch((thrown: unknown) => thrown);
+      const error: unknown = await outside(
+        async () => await own.store(Product).set('mug', { title: 'Mug', stock: 1 }),
+      ).catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ code: 'STORAGE_UNAVAILABLE', effect: 'none' });
       expect(String(error)).toMatch(
         /held by an open transaction\. If that is your own transaction, use within\(transaction\)/,
@@ -337,7 +361,7 @@ describe('a concurrent writer of the same key', () => {
     await source
       .transaction(async (manager) => {
         await inside(manager).add('mug', { ...mug, stock: 1 });
-        writer = products.add('mug', { ...mug, stock: 2 }).then(
+        writer = outside(async () => await products.add('mug', { ...mug, stock: 2 })).then(
           () => 'added',
           (error: unknown) => (error as { readonly code: string }).code,
         );
@@ -359,16 +383,19 @@ describe('a concurrent writer of the same key', () => {
       await source
         .transaction(async (manager) => {
           await inside(manager).add('mug', { ...mug, stock: 1 });
-          writer = source.transaction(async (other) => {
-            const results = await inside(other)
-              .add('mug', { ...mug, stock: 2 })
-              .then(
-                () => 'added',
-                (error: unknown) => (isStorageError(error) ? error.code : String(error)),
-              );
-            await other.insert(Order, { id: 2, total: 2 });
-            return results;
-          });
+          writer = outside(
+            async () =>
+              await source.transaction(async (other) => {
+                const results = await inside(other)
+                  .add('mug', { ...mug, stock: 2 })
+                  .then(
+                    () => 'added',
+                    (error: unknown) => (isStorageError(error) ? error.code : String(error)),
+                  );
+                await other.insert(Order, { id: 2, total: 2 });
+                return results;
+              }),
+          );
           await untilBlocked();
           if (end === 'rollback') throw new Error('rolled back');
         })

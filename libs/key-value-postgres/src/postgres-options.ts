@@ -1,7 +1,7 @@
 /** The options of a `PostgresProvider`, and how they are checked and resolved. */
 import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/provider';
 import { timerMsMax } from '@kvent/key-value-storage/internal';
-import { type DataSource } from 'typeorm';
+import { type DataSource, type EntityManager } from 'typeorm';
 import { parametersOf, parsePostgresUrl } from './postgres-url.js';
 import { tableName, type TableName, type TableOptions } from './sql/table-name.js';
 
@@ -41,12 +41,28 @@ export interface PostgresConnection {
   readonly extra?: object | undefined;
 }
 
+/** How to find the transaction of a caller. */
+export interface AmbientTransactions {
+  /**
+   * The manager of the transaction in the current async context. `undefined`, or a manager without
+   * a transaction or of another data source: the call is outside transactions.
+   */
+  readonly current: () => EntityManager | undefined;
+}
+
 export interface PostgresProviderOptions extends PostgresConnection, TableOptions {
   /**
    * The application's own data source, initialised, instead of connection options: its pool is
    * used, and `within` can join its transactions. It is not closed.
    */
   readonly dataSource?: DataSource | undefined;
+  /**
+   * Whether stores and streams join the transaction of their caller without `within`. 'ambient':
+   * that of `@Transactional()` of `@nestjs-cls/transactional` (TypeORM adapter) or of
+   * `typeorm-transactional`, on the `dataSource`. `current`: that of any other library; it returns
+   * the `EntityManager` of the current transaction. @default only with `within`
+   */
+  readonly transactions?: 'ambient' | AmbientTransactions | undefined;
   /**
    * Whether `open` creates or updates the table; with 'never' the table must exist: see
    * `kventMigrations`. @default 'on-open'
@@ -119,6 +135,7 @@ const connectionOptions = [...connectionNames, 'poolSize', 'connectAttempts', 'c
 export interface ResolvedPostgres {
   readonly table: TableName;
   readonly dataSource: DataSource | undefined;
+  readonly transactions: 'ambient' | AmbientTransactions | undefined;
   readonly connection: PostgresConnection;
   readonly connectAttempts: number;
   readonly connectDelayMs: number;
@@ -155,6 +172,7 @@ const rules: Readonly<Record<string, readonly [(value: unknown) => boolean, stri
   connectDelayMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
   extra: [isObject, 'an object of options of pg'],
   migrate: [(value) => value === 'on-open' || value === 'never', "'on-open' or 'never'"],
+  transactions: [isTransactions, "'ambient', or { current } with a function"],
   rowLevelSecurity: [(value) => value === true, 'true or absent'],
   preparedStatements: [(value) => typeof value === 'boolean', 'true or false'],
   acquireTimeoutMs: [isWhole(1, timerMsMax), 'a whole number of milliseconds from 1 below 2^31'],
@@ -167,6 +185,7 @@ const rules: Readonly<Record<string, readonly [(value: unknown) => boolean, stri
 export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostgres {
   const all = resolveOptions('PostgresProvider', options, postgresDefaults, [
     'dataSource',
+    'transactions',
     'schema',
     'table',
     'rowLevelSecurity',
@@ -177,9 +196,14 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   assertOneSource(options.dataSource, given);
   if (all.dataSource !== undefined) assertPostgres(all.dataSource);
   for (const [name, rule] of Object.entries(rules)) assertRule(name, rule, all[name as keyof typeof all]);
+  if (all.transactions !== undefined && all.dataSource === undefined)
+    throw invalidOption(
+      'PostgresProvider: transactions needs the dataSource option; a provider with connections of its own joins none.',
+    );
   assertSetOnce(options, all.url === undefined ? undefined : urlOf(all.url));
   const {
     dataSource,
+    transactions,
     migrate,
     preparedStatements,
     connectAttempts,
@@ -193,6 +217,7 @@ export function resolvePostgres(options: PostgresProviderOptions): ResolvedPostg
   return {
     table: tableName(all),
     dataSource,
+    transactions,
     connection: {
       poolSize: all.poolSize,
       ...Object.fromEntries(
@@ -313,6 +338,12 @@ function isText(given: unknown): boolean {
 
 function isObject(given: unknown): boolean {
   return typeof given === 'object' && given !== null;
+}
+
+function isTransactions(given: unknown): boolean {
+  return (
+    given === 'ambient' || (isObject(given) && typeof (given as AmbientTransactions).current === 'function')
+  );
 }
 
 function isWhole(from: number, to: number): (given: unknown) => boolean {

@@ -8,6 +8,7 @@ import {
   untilAborted,
   type Address,
   type Batch,
+  type CallerTransactions,
   type CommitOptions,
   type CommitResult,
   type ProviderFeatures,
@@ -21,16 +22,24 @@ import {
 import { TableAccess } from './table-access.js';
 import { resolvePostgres, type PostgresProviderOptions, type ResolvedPostgres } from './postgres-options.js';
 import { openDatabase, type DatabaseHandle } from './database-handle.js';
-import { TransactionProvider } from './transaction-provider.js';
+import { ambientTransactions } from './transactions/ambient-transactions.js';
+import { openTransactions } from './transactions/open-transactions.js';
+import { TransactionEnds } from './transactions/transaction-ends.js';
+import { TransactionProvider } from './transactions/transaction-provider.js';
 
 interface Opened {
   readonly source: DatabaseHandle;
   readonly table: TableAccess;
+  /** Where the data source is the application's. */
+  readonly ends: TransactionEnds | undefined;
+  /** The transaction that calls join. */
+  readonly current: (() => object | undefined) | undefined;
 }
 
 export class PostgresProvider implements StorageProvider {
   readonly name: string;
   readonly administration: StorageAdministration;
+  readonly transactions: CallerTransactions;
   readonly #options: ResolvedPostgres;
   #opened: Opened | undefined;
   #opening = false;
@@ -39,6 +48,10 @@ export class PostgresProvider implements StorageProvider {
   /** `INVALID_OPTION` names the option. Connects only in `open`. */
   constructor(options: PostgresProviderOptions) {
     this.#options = resolvePostgres(options);
+    this.transactions = {
+      open: openTransactions,
+      ...(this.#options.transactions !== undefined && { current: () => this.#opened?.current?.() }),
+    };
     this.name = `Postgres table ${this.#options.table.quoted}`;
     this.administration = {
       databases: async () => await this.#table().databases(),
@@ -74,13 +87,16 @@ export class PostgresProvider implements StorageProvider {
     this.#opening = true;
     try {
       await this.#closing;
+      const current = await ambientTransactions(this.#options);
       const source = await openDatabase(this.#options, this.name);
       const table = new TableAccess(this.#options, this.name, source);
       await table.prepare().catch(async (error: unknown) => {
         await source.close();
         throw error;
       });
-      this.#opened = { source, table };
+      const { dataSource } = this.#options;
+      const ends = dataSource === undefined ? undefined : new TransactionEnds(dataSource);
+      this.#opened = { source, table, ends, current };
     } finally {
       this.#opening = false;
     }
@@ -90,6 +106,7 @@ export class PostgresProvider implements StorageProvider {
     const opened = this.#opened;
     this.#opened = undefined;
     if (opened !== undefined) {
+      opened.ends?.close();
       this.#closing = opened.table.idle().then(async () => await opened.source.close());
     }
     await this.#closing;
@@ -119,13 +136,14 @@ export class PostgresProvider implements StorageProvider {
    * provider's own `dataSource` option.
    */
   within(transaction: object): StorageProvider {
-    const { table } = this.#open();
+    const { table, ends } = this.#open();
     return new TransactionProvider(transaction, {
       name: this.name,
       dialect: table.dialect,
       clock: table.clock,
       source: this.#options.dataSource,
       isSecured: table.isSecured,
+      ends,
     });
   }
 

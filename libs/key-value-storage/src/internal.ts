@@ -52,6 +52,7 @@ export { decodeCursor, encodeCursor } from './core/store/cursor.js';
 export { assertPageLimit } from './core/store/range-reader.js';
 export { representation } from './core/store/entry.js';
 export { etagOf, isPrecondition, versionIn } from './core/store/etag.js';
+export { joinedStore } from './core/store/joining.js';
 export { indexedStatesIn, rebuildIndexes } from './core/store/rebuild-indexes.js';
 export { locate, openKeyValueStorage } from './core/store/open-storage.js';
 export { databaseOf, sharedDatabase, tenantIn } from './core/store/tenant.js';

@@ -9,6 +9,7 @@
 export type {
   Address,
   Batch,
+  CallerTransactions,
   Change,
   ChangedRow,
   Check,

@@ -7,7 +7,9 @@ import { invalidOption, resolveOptions, systemClock } from '@kvent/key-value-sto
 import {
   assertOptions,
   assertTtl,
+  atomicOn,
   defaultIdempotencyRetentionMs,
+  joinedStore,
   locate,
   PendingWork,
 } from '@kvent/key-value-storage/internal';
@@ -32,7 +34,8 @@ export interface EventStoreOptions extends EventStoreSettings {
    * after the commit, for its tenant, and outside the async context of the caller where the storage
    * is that of `KeyValueStorageModule`. What it throws is logged as 'listener failed'. Not
    * crash-safe: it is not called when the process ends before, or when the outcome of the commit is
-   * unknown. Not called for commits inside a transaction of the caller.
+   * unknown. Inside a transaction of the caller, it is called after the commit of that transaction,
+   * where the provider reports it (Postgres), else not; after a rollback it is not called.
    */
   readonly committed?: CommittedEvents | undefined;
 }
@@ -130,11 +133,12 @@ export class EventStore {
       settings: this.#settings,
       observer: this.#observer,
       clock: this.#clock,
-      atomic: () => this.#storage.atomic(),
+      // a session that was opened outside a joined transaction commits outside it
+      atomic: () => (access.currentTransaction === undefined ? this.#storage.atomic() : atomicOn(access)),
       pending: this.#pending,
       sessions: this.#sessions,
       committed: this.#options.committed,
     });
-    return new StoredStream<AnyStream>(context, database);
+    return joinedStore<EventStream<AnyStream>>(new StoredStream<AnyStream>(context, database), access);
   }
 }

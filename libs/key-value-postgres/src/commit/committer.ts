@@ -164,7 +164,7 @@ export class Committer {
       await send(this.#options.shortLockMs);
     } catch (error) {
       try {
-        if (!isLockTimeout(error)) throw error;
+        if (!isLockTimeout(error) || item.batch.noWait === true) throw error;
         await this.#lockWait.run(item.batch, send, (row) =>
           observer.waiting?.(group.indexes[place] as number, row),
         );

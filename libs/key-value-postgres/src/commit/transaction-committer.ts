@@ -12,8 +12,10 @@ import {
   type CommitResult,
   type StorageError,
 } from '@kvent/key-value-storage/provider';
-import { errorOf, mayRunAgain, refusalOf } from '../connections/failure.js';
+import { errorOf, mayRunAgain, refusalOf, unavailable } from '../connections/failure.js';
 import type { Session } from '../connections/session.js';
+import { addressColumns } from '../sql/array-parameters.js';
+import { findHeldRows } from '../sql/lock-wait-statements.js';
 import { statement, type Dialect, type Statement } from '../sql/statement.js';
 import { generalPlan } from './general-plan.js';
 import type { Item, Plan } from './plan.js';
@@ -36,10 +38,12 @@ export class TransactionCommitter {
   readonly #options: TransactionCommitterOptions;
   readonly #general: Plan;
   readonly #renew: Plan;
+  readonly #findHeld: Statement;
 
   constructor(options: TransactionCommitterOptions) {
     this.#options = options;
     this.#general = generalPlan(options.dialect);
+    this.#findHeld = findHeldRows(options.dialect);
     this.#renew = renewPlan(options.dialect, options.name);
   }
 
@@ -51,6 +55,7 @@ export class TransactionCommitter {
 
   async #commit(batch: Batch): Promise<CommitResult> {
     try {
+      if (batch.noWait === true && this.#renew.parse(batch) === undefined) await this.#assertFree(batch);
       if (!mayCreate(batch)) return await this.#send(batch);
       for (let attempt = 1; ; attempt += 1) {
         await this.#run(savepoint, []);
@@ -74,6 +79,13 @@ export class TransactionCommitter {
     const { statement, parameters, accept } = (renewal ? this.#renew : this.#general).request([item], null);
     accept(await this.#run(statement, [...parameters, ...this.#options.time()]));
     return item.result as CommitResult;
+  }
+
+  /** Rejects when a row of the batch is held, or absent: another transaction may be creating it. */
+  async #assertFree({ database, checks, changes }: Batch): Promise<void> {
+    const addresses = [...checks, ...changes].map(({ address }) => ({ database, ...address }));
+    const held = await this.#run(this.#findHeld, addressColumns(addresses));
+    if (held.length > 0) throw unavailable(`${this.#options.name}: a row is held by another transaction`);
   }
 
   async #run(statement: Statement, parameters: readonly unknown[]) {

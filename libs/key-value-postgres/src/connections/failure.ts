@@ -99,6 +99,13 @@ export function errorOf(error: unknown, name: string, purpose: Purpose): Storage
         `${name}: a row is held by an open transaction. If that is your own transaction, use within(transaction) of the storage, the store or the stream`,
         cause,
       );
+    case '25P02':
+      return storageError(
+        'STORAGE_UNAVAILABLE',
+        `${name}: an earlier error has ended the transaction. Roll it back, and run it again as a whole: a retry belongs around the transaction, not inside it.`,
+        {},
+        { retryable: false, cause },
+      );
     case '57014':
       return unavailable(`${name} took longer than statement_timeout allows`, cause);
     case '25006':

@@ -116,7 +116,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
 
   /**
    * Logs committed events, and passes them to the listener. A transaction may still be rolled back,
-   * so its events are not passed on.
+   * so its events are passed on after its commit.
    */
   onAppended(rows: StreamRows, append: AppendedEvents, session?: string): void {
     const { before, events } = append;
@@ -130,7 +130,7 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
       ...(inTransaction && { inTransaction }),
     });
     const committed = this.#committed;
-    if (committed === undefined || inTransaction) return;
+    if (committed === undefined) return;
     const { id, database } = rows;
     const notify = async (): Promise<void> => {
       try {
@@ -140,7 +140,9 @@ export class StreamContext implements Omit<StreamContextOptions, 'committed'> {
       }
     };
     // outside the async context of the caller, which may be another tenant's
-    void access.detached(database, notify);
+    const detached = (): void => void access.detached(database, notify);
+    if (inTransaction) access.afterCommit(detached);
+    else detached();
   }
 
   /** Runs work in the background, which `close` waits for. `work` must not reject. */

@@ -4,7 +4,7 @@
  * versions, the retry policy and the locks.
  */
 import { storageError } from '../base/errors.js';
-import { invalidOption } from '../base/options.js';
+import { invalidOption, invalidState } from '../base/options.js';
 import type { OnConflict } from '../contention/held-locks.js';
 import { KeyedLock } from '../contention/keyed-lock.js';
 import { Renewals } from '../contention/renewals.js';
@@ -14,10 +14,12 @@ import { inspect } from '../base/inspect.js';
 import type {
   Address,
   Batch,
+  CallerTransactions,
   CommitResult,
   ProviderReadOptions,
   ReadResult,
   Row,
+  RowAddress,
   ScanPage,
   ScanRange,
   StorageProvider,
@@ -31,6 +33,7 @@ import {
   type ConflictedBatch,
   type Contribution,
 } from './commit.js';
+import { recordLocks, rowLockedBy } from './transaction-rows.js';
 
 interface StorageAccessOptions {
   readonly provider: StorageProvider;
@@ -55,6 +58,12 @@ interface AccessCommitOptions extends AccessOptions {
   readonly noWait?: boolean | undefined;
 }
 
+/** The access outside a transaction of the caller's, and that transaction. */
+interface Outside {
+  readonly access: StorageAccess;
+  readonly transaction: object;
+}
+
 export class StorageAccess {
   readonly provider: StorageProvider;
   readonly retry: RetryPolicy;
@@ -66,21 +75,37 @@ export class StorageAccess {
   readonly renewals = new Renewals();
   readonly watches = new Watches(this);
   readonly #options: StorageAccessOptions;
-  readonly #outer: StorageAccess | undefined;
+  readonly #outside: Outside | undefined;
+  readonly #callers: CallerTransactions | undefined;
   readonly #transactions = new WeakMap<object, StorageAccess>();
 
-  /** `outer`: given for the access inside a transaction. */
-  constructor(options: StorageAccessOptions, outer?: StorageAccess) {
+  /** `outside`: given for the access inside a transaction. */
+  constructor(options: StorageAccessOptions, outside?: Outside) {
     this.provider = options.provider;
-    this.retry = outer === undefined ? options.retry : { ...options.retry, attempts: 1 };
-    this.inTransaction = outer !== undefined;
+    this.retry = outside === undefined ? options.retry : { ...options.retry, attempts: 1 };
+    this.inTransaction = outside !== undefined;
     this.#options = options;
-    this.#outer = outer;
+    this.#outside = outside;
+    this.#callers = outside === undefined ? options.provider.transactions : outside.access.#callers;
+  }
+
+  /**
+   * What finds the transaction that a call joins without `within`; undefined where no call does.
+   */
+  get currentTransaction(): (() => object | undefined) | undefined {
+    const callers = this.#callers;
+    return this.inTransaction || callers?.current === undefined ? undefined : () => callers.current?.();
+  }
+
+  /** The access that a call uses: inside the transaction that it joins, else this one. */
+  get joined(): StorageAccess {
+    const transaction = this.currentTransaction?.();
+    return transaction === undefined ? this : this.within(transaction);
   }
 
   /** This access outside of any transaction. */
   get root(): StorageAccess {
-    return this.#outer ?? this;
+    return this.#outside?.access ?? this;
   }
 
   assertOpen(): void {
@@ -142,17 +167,40 @@ export class StorageAccess {
   ): Promise<CommittedBatch | ConflictedBatch> {
     this.assertOpen();
     const version = options?.version ?? this.nextVersion(database);
-    const batch: Batch =
+    let batch: Batch =
       options?.noWait === true
         ? { database, version, checks, changes, noWait: true }
         : { database, version, checks, changes };
+    const own = this.#callers === undefined ? undefined : this.#lockedByCaller(this.#callers, batch);
+    if (own !== undefined) batch = { ...batch, noWait: true };
     if (checks.length + changes.length > 2) assertBatchLimits(batch);
     const signal = options?.signal;
     const [result] = await this.provider.commit([batch], signal === undefined ? undefined : { signal });
     if (result?.outcome === 'committed')
       return { outcome: 'committed', time: result.time, rows: result.rows, version };
     if (result?.outcome === 'conflict') return result;
+    if (own !== undefined && result?.outcome === 'failed' && result.error.code === 'STORAGE_UNAVAILABLE')
+      throw waitsForItself(own, this.inTransaction);
     throw this.#errorOf(result);
+  }
+
+  /**
+   * The first row of a batch that another open transaction of the same caller has locked: to wait
+   * for it would be to wait for the caller itself.
+   */
+  #lockedByCaller(callers: CallerTransactions, batch: Batch): RowAddress | undefined {
+    const own = this.#outside?.transaction;
+    if (own !== undefined) recordLocks(own, batch);
+    const others = callers.open().filter((each) => each !== own);
+    return others.length === 0 ? undefined : rowLockedBy(others, batch);
+  }
+
+  /**
+   * Runs work once the caller's transaction is committed; it is forgotten when that is rolled back.
+   * Does nothing where the provider does not report the end of a transaction.
+   */
+  afterCommit(work: () => void): void {
+    this.provider.afterCommit?.(work);
   }
 
   /**
@@ -182,7 +230,7 @@ export class StorageAccess {
     const inside = provider.within(transaction);
     let access = outer.#transactions.get(transaction);
     if (access === undefined) {
-      access = new StorageAccess({ ...outer.#options, provider: inside }, outer);
+      access = new StorageAccess({ ...outer.#options, provider: inside }, { access: outer, transaction });
       outer.#transactions.set(transaction, access);
     }
     return access;
@@ -200,3 +248,8 @@ export class StorageAccess {
     return storageError('INVALID_OPTION', `${what}: ${result.reason}.`, {});
   }
 }
+
+const waitsForItself = (address: RowAddress, inTransaction: boolean): Error =>
+  invalidState(
+    `${address.entity} ${inspect(keyOf(address))} is locked by an open transaction of the same caller, and this call is in ${inTransaction ? 'another' : 'none'}: it would wait for its own caller. Use within(transaction) of the storage, the store or the stream with the transaction that has locked it.`,
+  );

@@ -116,7 +116,8 @@ export interface Batch {
   /**
    * Of a batch that checks and renews one row: it must not wait. If another transaction holds the
    * row, its result may be `failed` with `STORAGE_UNAVAILABLE` and effect 'none'. For other batches
-   * it is a hint. A provider that never waits ignores it.
+   * it is a hint, which a provider with `transactions` follows: the row may be held by the caller's
+   * own transaction. A provider that never waits ignores it.
    */
   readonly noWait?: boolean;
 }
@@ -315,6 +316,14 @@ export interface StorageAdministration {
   freeze?(database?: string): Promise<Freeze>;
 }
 
+/** The transactions of the async context in which these methods are called. */
+export interface CallerTransactions {
+  /** The one that calls join without `within`. Absent where no call does. */
+  current?(): object | undefined;
+  /** Those that are known to be open: a call outside them must not wait for their rows. */
+  open(): readonly object[];
+}
+
 /**
  * A storage engine. Methods that return a promise reject and never throw; methods that return an
  * iterable check their arguments at once. Before `open` and after `close`, every other call fails
@@ -360,6 +369,16 @@ export interface StorageProvider {
 
   /** The same contract inside a transaction of the caller, if the engine has transactions. */
   within?(transaction: object): StorageProvider;
+
+  /** What a provider with `within` can find out about the transactions of a caller. */
+  readonly transactions?: CallerTransactions;
+
+  /**
+   * Of a provider inside a transaction: runs `work` once the transaction is committed, and forgets
+   * it when the transaction, or the savepoint in which this is called, is rolled back. `work` must
+   * not throw. Optional.
+   */
+  afterCommit?(work: () => void): void;
 
   /**
    * Hints that something in these targets may have changed, from the call on. A hint may repeat,

@@ -16,6 +16,7 @@ import { limits } from '../base/limits.js';
 import type {
   Address,
   Batch,
+  CallerTransactions,
   CommitResult,
   Expected,
   Hint,
@@ -44,6 +45,7 @@ export class CoalescingProvider implements StorageProvider {
   readonly features: ProviderFeatures;
   readonly administration: StorageAdministration;
   readonly within?: (transaction: object) => StorageProvider;
+  readonly transactions?: CallerTransactions;
   readonly hints?: (targets: readonly HintTarget[], signal: AbortSignal) => AsyncIterable<Hint>;
   readonly clock: Clock | undefined;
   readonly #inner: StorageProvider;
@@ -63,6 +65,7 @@ export class CoalescingProvider implements StorageProvider {
     this.clock = inner.clock;
     if (inner.within !== undefined)
       this.within = (transaction) => (inner.within as NonNullable<typeof inner.within>)(transaction);
+    if (inner.transactions !== undefined) this.transactions = inner.transactions;
     if (inner.hints !== undefined)
       this.hints = (targets, signal) => (inner.hints as NonNullable<typeof inner.hints>)(targets, signal);
     this.#reads = new CallBatcher({

@@ -9,6 +9,7 @@ import { safely } from '../base/safely.js';
 import type {
   Address,
   Batch,
+  CallerTransactions,
   CommitResult,
   Hint,
   HintTarget,
@@ -51,6 +52,8 @@ export class ObservedProvider implements StorageProvider {
   readonly features: ProviderFeatures;
   readonly administration: StorageAdministration;
   readonly within?: (transaction: object) => StorageProvider;
+  readonly transactions?: CallerTransactions;
+  readonly afterCommit?: (work: () => void) => void;
   readonly hints?: (targets: readonly HintTarget[], signal: AbortSignal) => AsyncIterable<Hint>;
   readonly clock: Clock | undefined;
   readonly #inner: StorageProvider;
@@ -65,9 +68,11 @@ export class ObservedProvider implements StorageProvider {
     this.#inner = inner;
     this.#observer = observer;
     this.#clock = clock;
-    const { within, hints } = inner;
+    const { within, transactions, afterCommit, hints } = inner;
     if (within !== undefined)
       this.within = (transaction) => new ObservedProvider(within.call(inner, transaction), observer, clock);
+    if (transactions !== undefined) this.transactions = transactions;
+    if (afterCommit !== undefined) this.afterCommit = afterCommit.bind(inner);
     if (hints !== undefined) this.hints = hints.bind(inner);
   }
 

@@ -6,6 +6,7 @@ import { storageError } from '../base/errors.js';
 import { inspect } from '../base/inspect.js';
 import type { Key } from '../base/key.js';
 import type { AnyIndexes } from './index-types.js';
+import { joinedStore } from './joining.js';
 import { KeyValueStorage, type AnyStore, type AtomicBatch, type StoreWith } from './key-value-store.js';
 import { assertOptions, invalidOption } from '../base/options.js';
 import { resolveRetry, type RetryOptions, type RetryPolicy } from '../contention/retry-on-conflict.js';
@@ -176,7 +177,7 @@ class OpenStorage extends KeyValueStorage {
   }
 
   atomic(): AtomicBatch {
-    const accesses = this.#accesses;
+    const accesses = this.#accesses.map(({ joined }) => joined);
     return new Atomic(
       (access) => accesses.includes(access),
       () => this.#assertOpen(),
@@ -268,7 +269,7 @@ class OpenStorage extends KeyValueStorage {
 function openStore(storage: KeyValueStorage, definition: ResolvedState): AnyStore {
   const { name, scope, provider } = definition;
   const { access, database } = locate(storage, { what: `state '${name}'`, scope, provider });
-  return new TypedStore(access, definition, database);
+  return joinedStore<AnyStore>(new TypedStore(access, definition, database), access);
 }
 
 /** The same stores inside a transaction of the caller's: nothing is coalesced or retried. */

@@ -130,6 +130,7 @@ function joined(provider: StorageProvider): StorageProvider {
     commit: (...args) => provider.commit(...args),
     sweep: async () => 0,
     ...(provider.within && { within: provider.within.bind(provider) }),
+    ...(provider.transactions && { transactions: provider.transactions }),
     ...(provider.hints && { hints: provider.hints.bind(provider) }),
     clock: provider.clock,
   };

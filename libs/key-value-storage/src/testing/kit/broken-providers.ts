@@ -56,6 +56,8 @@ export function delegating(provider: StorageProvider): StorageProvider {
       : {
           within: (transaction) => (provider.within as NonNullable<StorageProvider['within']>)(transaction),
         }),
+    ...(provider.transactions === undefined ? {} : { transactions: provider.transactions }),
+    ...(provider.afterCommit === undefined ? {} : { afterCommit: provider.afterCommit.bind(provider) }),
     ...(provider.hints === undefined
       ? {}
       : {

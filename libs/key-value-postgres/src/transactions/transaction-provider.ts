@@ -16,15 +16,18 @@ import {
   type StorageProvider,
 } from '@kvent/key-value-storage/provider';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
-import { readByDatabase } from './connections/by-database.js';
-import { TransactionCommitter } from './commit/transaction-committer.js';
-import { send, type Client } from './connections/connection.js';
-import type { Session } from './connections/session.js';
-import { currentScope, frameOf, inScope } from './connections/scope.js';
-import { Reader } from './read/reader.js';
-import type { Columns } from './sql/decode-row.js';
-import type { Dialect, Statement } from './sql/statement.js';
-import type { TableClock } from './time/table-clock.js';
+import { readByDatabase } from '../connections/by-database.js';
+import { TransactionCommitter } from '../commit/transaction-committer.js';
+import { send, type Client } from '../connections/connection.js';
+import type { Session } from '../connections/session.js';
+import { currentScope, frameOf, inScope } from '../connections/scope.js';
+import { Reader } from '../read/reader.js';
+import type { Columns } from '../sql/decode-row.js';
+import type { Dialect, Statement } from '../sql/statement.js';
+import type { TableClock } from '../time/table-clock.js';
+import { dataSourceOf } from './data-source-of.js';
+import { enterTransaction, isOpen } from './open-transactions.js';
+import type { TransactionEnds } from './transaction-ends.js';
 
 interface TransactionProviderOptions {
   readonly name: string;
@@ -34,6 +37,7 @@ interface TransactionProviderOptions {
   readonly isSecured: boolean;
   /** The application's data source, if the provider has it: only its transactions can be joined. */
   readonly source: DataSource | undefined;
+  readonly ends: TransactionEnds | undefined;
 }
 
 /**
@@ -49,18 +53,22 @@ export class TransactionProvider implements StorageProvider {
   readonly #committer: TransactionCommitter;
   readonly #clock: TableClock;
   readonly #isSecured: boolean;
+  readonly #ends: TransactionEnds | undefined;
   /** The last statement of the current call. */
   #last: Promise<unknown> = Promise.resolve();
 
   /** `INVALID_OPTION` when this is no open transaction of the data source. */
-  constructor(transaction: object, { name, dialect, clock, source, isSecured }: TransactionProviderOptions) {
+  constructor(transaction: object, options: TransactionProviderOptions) {
+    const { name, dialect, clock, source, isSecured, ends } = options;
     if (source === undefined)
       throw invalidOption(
         'within needs a provider with the dataSource option; this one has connections of its own.',
       );
     this.#clock = clock;
     this.#isSecured = isSecured;
+    this.#ends = ends;
     this.#manager = managerOf(transaction, source);
+    enterTransaction(this.#manager);
     this.name = `${name} in a transaction`;
     this.features = {
       durable: 'fsync',
@@ -160,6 +168,11 @@ export class TransactionProvider implements StorageProvider {
     );
   }
 
+  afterCommit(work: () => void): void {
+    const { queryRunner } = this.#manager;
+    if (queryRunner !== undefined) this.#ends?.afterCommit(queryRunner, work);
+  }
+
   /** One after the other: each batch may need a savepoint. */
   async #commit(batches: readonly Batch[]): Promise<readonly CommitResult[]> {
     if (!this.#isSecured) return await this.#committer.commit(batches);
@@ -205,7 +218,7 @@ export class TransactionProvider implements StorageProvider {
   /** The connection of the transaction; `INVALID_OPTION` once it has ended. */
   async #client(): Promise<Client> {
     const runner = this.#manager.queryRunner;
-    if (runner === undefined || runner.isReleased || !runner.isTransactionActive) throw noTransaction();
+    if (runner === undefined || !isOpen(this.#manager)) throw noTransaction();
     return (await runner.connect()) as Client;
   }
 }
@@ -221,14 +234,8 @@ const noTransaction = (): Error =>
   );
 
 function managerOf(transaction: object, source: DataSource): EntityManager {
-  const { queryRunner } = transaction as Partial<EntityManager>;
-  if (queryRunner?.isTransactionActive !== true || queryRunner.isReleased) throw noTransaction();
-  // `connection` is what TypeORM 0.3 calls it
-  const { dataSource, connection } = transaction as {
-    readonly dataSource?: unknown;
-    readonly connection?: unknown;
-  };
-  if ((dataSource ?? connection) !== source)
+  if (!isOpen(transaction as EntityManager)) throw noTransaction();
+  if (dataSourceOf(transaction) !== source)
     throw invalidOption(
       'within takes a transaction of the dataSource of the provider; this is one of another data source.',
     );
