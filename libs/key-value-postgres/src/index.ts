@@ -5,7 +5,8 @@
  */
 
 export { PostgresProvider } from './postgres-provider.js';
-export type { AmbientTransactions, PostgresConnection, PostgresProviderOptions } from './postgres-options.js';
+export type { PostgresConnection, PostgresProviderOptions } from './postgres-options.js';
 export { kventEntities, type StoredRow } from './schema/row-entity.js';
 export { kventMigrations, type Migration } from './schema/migrations.js';
+export type { AmbientTransactions } from './transactions/ambient-transactions.js';
 export type { TableOptions } from './sql/table-name.js';

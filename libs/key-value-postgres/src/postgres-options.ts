@@ -1,8 +1,9 @@
 /** The options of a `PostgresProvider`, and how they are checked and resolved. */
 import { invalidOption, resolveOptions, type Clock } from '@kvent/key-value-storage/provider';
 import { timerMsMax } from '@kvent/key-value-storage/internal';
-import { type DataSource, type EntityManager } from 'typeorm';
+import { type DataSource } from 'typeorm';
 import { parametersOf, parsePostgresUrl } from './postgres-url.js';
+import type { AmbientTransactions } from './transactions/ambient-transactions.js';
 import { tableName, type TableName, type TableOptions } from './sql/table-name.js';
 
 /** How to reach the server, in the terms of TypeORM. */
@@ -39,15 +40,6 @@ export interface PostgresConnection {
    * Further options of `pg`. One that has an option here, or is in the url, is `INVALID_OPTION`.
    */
   readonly extra?: object | undefined;
-}
-
-/** How to find the transaction of a caller. */
-export interface AmbientTransactions {
-  /**
-   * The manager of the transaction in the current async context. `undefined`, or a manager without
-   * a transaction or of another data source: the call is outside transactions.
-   */
-  readonly current: () => EntityManager | undefined;
 }
 
 export interface PostgresProviderOptions extends PostgresConnection, TableOptions {

@@ -2,8 +2,22 @@
 import { invalidOption } from '@kvent/key-value-storage/provider';
 import { messageOf } from '@kvent/key-value-storage/internal';
 import type { DataSource, EntityManager } from 'typeorm';
-import type { AmbientTransactions, ResolvedPostgres } from '../postgres-options.js';
 import { dataSourceOf } from './data-source-of.js';
+
+/** How to find the transaction of a caller. */
+export interface AmbientTransactions {
+  /**
+   * The manager of the transaction in the current async context. `undefined`, or a manager without
+   * a transaction or of another data source: the call is outside transactions.
+   */
+  readonly current: () => EntityManager | undefined;
+}
+
+interface AmbientOptions {
+  readonly transactions: 'ambient' | AmbientTransactions | undefined;
+  readonly dataSource: DataSource | undefined;
+  readonly warn: (message: string) => void;
+}
 
 /** The part of `TransactionHost` that is used. */
 interface Host {
@@ -24,7 +38,7 @@ const loadHosts: LoadHosts = async () =>
  * `INVALID_OPTION` for 'ambient' without one of its libraries.
  */
 export async function ambientTransactions(
-  { transactions, dataSource, warn }: Pick<ResolvedPostgres, 'transactions' | 'dataSource' | 'warn'>,
+  { transactions, dataSource, warn }: AmbientOptions,
   load: LoadHosts = loadHosts,
 ): Promise<(() => EntityManager | undefined) | undefined> {
   if (transactions === undefined || dataSource === undefined) return undefined;
