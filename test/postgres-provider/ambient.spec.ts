@@ -289,6 +289,10 @@ describe.each<[string, () => Promise<Application>]>([
       await app.products.update('mug', ({ stock: before }) => ({ stock: before - 1 }));
       await app.sales.append(stream('s-1'), [sold], { expectedVersion: 'absent' });
       expect([await stock(), (await app.sales.load(stream('s-1'))).state]).toEqual([4, 1]);
+      for await (const entry of app.products.watch('mug')) {
+        expect(entry).toBeUndefined();
+        break;
+      }
       expect(await outside(async () => [await stock(), await app.sales.version(stream('s-1'))])).toEqual([
         undefined,
         0,

@@ -6,6 +6,9 @@ interface Joinable<T> {
   within(transaction: object): T;
 }
 
+/** They show what is committed, and last longer than a transaction. */
+const watches: readonly PropertyKey[] = ['watch', 'watchMany', 'watchRange'];
+
 /**
  * Where calls of the access join the transaction of their caller: a store or stream whose calls are
  * those of `outside.within(transaction)` while the caller has a transaction. Else `outside` itself.
@@ -35,7 +38,7 @@ function joining<T extends object & Joinable<T>>(outside: T, current: () => obje
       const member: unknown = Reflect.get(target, name, target);
       if (typeof member !== 'function') return Reflect.get(here(), name);
       return (...given: readonly unknown[]): unknown => {
-        const store = here();
+        const store = watches.includes(name) ? outside : here();
         return Reflect.apply(Reflect.get(store, name) as () => unknown, store, given);
       };
     },
