@@ -76,3 +76,13 @@ test('utf8Length is the number of bytes in UTF-8', () => {
     { numRuns: 5_000 },
   );
 });
+
+test('utf8Length of a long text too, wherever a character is when the scratch buffer is full', () => {
+  fc.assert(
+    fc.property(text, text, fc.integer({ min: 1, max: 4_000 }), (start, repeated, times) => {
+      const original = start + repeated.repeat(times);
+      expect(utf8Length(original)).toBe(Buffer.byteLength(original));
+    }),
+    { numRuns: 300 },
+  );
+});
