@@ -9,8 +9,11 @@ import {
   type Address,
   type Batch,
   type CallerTransactions,
+  type Clock,
   type CommitOptions,
   type CommitResult,
+  type Hint,
+  type HintTarget,
   type ProviderFeatures,
   type ProviderReadOptions,
   type ReadResult,
@@ -38,6 +41,7 @@ interface Opened {
 
 export class PostgresProvider implements StorageProvider {
   readonly name: string;
+  readonly clock: Clock | undefined;
   readonly administration: StorageAdministration;
   readonly transactions: CallerTransactions;
   readonly #options: ResolvedPostgres;
@@ -52,6 +56,7 @@ export class PostgresProvider implements StorageProvider {
       open: openTransactions,
       ...(this.#options.transactions !== undefined && { current: () => this.#opened?.current?.() }),
     };
+    this.clock = this.#options.clock;
     this.name = `Postgres table ${this.#options.table.quoted}`;
     this.administration = {
       databases: async () => await this.#table().databases(),
@@ -145,6 +150,11 @@ export class PostgresProvider implements StorageProvider {
       isSecured: table.isSecured,
       ends,
     });
+  }
+
+  /** Of the commits of this process; with `notify` also of others that have it. */
+  hints(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint> {
+    return this.#table().listen(targets, signal);
   }
 
   async sweep(limit: number): Promise<number> {

@@ -1,10 +1,13 @@
 /** The table of an open provider: each call of the port as statements, tracked until it ends. */
 import {
+  HintSource,
   systemClock,
   type Address,
   type Batch,
   type CommitResult,
   type Freeze,
+  type Hint,
+  type HintTarget,
   type ProviderReadOptions,
   type RawRow,
   type ReadResult,
@@ -17,6 +20,7 @@ import { Committer, type CommitObserver } from './commit/committer.js';
 import { commitByDatabase, readByDatabase } from './connections/by-database.js';
 import type { Connections } from './connections/connections.js';
 import { errorOf, unavailable } from './connections/failure.js';
+import { Notifications } from './connections/notifications.js';
 import type { PlanGeneration } from './connections/plan-generation.js';
 import { inScope, type Scope } from './connections/scope.js';
 import type { Purpose, Session } from './connections/session.js';
@@ -46,6 +50,8 @@ const shortLockMs = 100;
 
 export class TableAccess {
   readonly dialect: Dialect;
+  /** Of the commits of this process, and of others where `notify` is set. */
+  readonly hints = new HintSource();
   readonly clock: TableClock;
   readonly isSecured: boolean;
   readonly #name: string;
@@ -53,12 +59,13 @@ export class TableAccess {
   readonly #committer: Committer;
   readonly #reader: Reader;
   readonly #plans: PlanGeneration | undefined;
+  readonly #notifications: Notifications | undefined;
   readonly #lockTimeoutMs: number;
   readonly #serverTime = new ServerTime();
   readonly #pending = new PendingWork();
 
   constructor(
-    { table, clock, lockTimeoutMs }: ResolvedPostgres,
+    { table, clock, lockTimeoutMs, notify }: ResolvedPostgres,
     name: string,
     { connections, plans, poolSize, isSecured }: DatabaseHandle,
   ) {
@@ -69,6 +76,7 @@ export class TableAccess {
     this.#lockTimeoutMs = lockTimeoutMs;
     this.#plans = plans;
     this.#connections = connections;
+    if (notify) this.#notifications = new Notifications(connections, this.hints, table.quoted);
     const [dialect, time] = [this.dialect, this.clock.parameters];
     this.#reader = new Reader({
       name,
@@ -88,7 +96,7 @@ export class TableAccess {
       shortLockMs,
       lockTimeoutMs,
       waitingMax: Math.max(1, Math.floor(poolSize / 2)),
-      committed: (results) => this.#observe(results),
+      committed: (results, batches) => this.#observe(results, batches),
     });
   }
 
@@ -102,8 +110,15 @@ export class TableAccess {
     await this.#lookAtSize();
   }
 
-  /** Settles once no call is pending. */
+  listen(targets: readonly HintTarget[], signal: AbortSignal): AsyncIterable<Hint> {
+    this.#notifications?.listen();
+    return this.hints.listen(targets, signal);
+  }
+
+  /** Settles once no call is pending, and nothing is listened to any more. */
   async idle(): Promise<void> {
+    this.hints.end();
+    await this.#notifications?.close();
     await this.#pending.settled();
     // the callers get their results first
     await new Promise(setImmediate);
@@ -268,7 +283,8 @@ export class TableAccess {
     throw errorOf(error, this.#name, 'read');
   };
 
-  #observe(results: readonly CommitResult[]): void {
+  #observe(results: readonly CommitResult[], batches: readonly Batch[]): void {
+    if (this.hints.hasListeners || this.#notifications !== undefined) this.#hint(results, batches);
     let isCommitted = false;
     let created = 0;
     for (const result of results)
@@ -280,6 +296,17 @@ export class TableAccess {
     if (this.#plans === undefined) return;
     this.#plans.created(created);
     if (this.#plans.isDue(systemClock.monotonic())) void this.#lookAtSize().catch(() => undefined);
+  }
+
+  #hint(results: readonly CommitResult[], batches: readonly Batch[]): void {
+    for (const [index, { database, changes }] of batches.entries()) {
+      const { outcome } = results[index] ?? {};
+      // what failed may have been committed
+      if (outcome !== 'committed' && outcome !== 'failed') continue;
+      const addresses = changes.map(({ address }) => address);
+      this.hints.changed(database, addresses);
+      this.#notifications?.publish(database, addresses);
+    }
   }
 
   async #lookAtSize(): Promise<void> {

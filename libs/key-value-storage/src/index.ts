@@ -120,3 +120,4 @@ export { TenantContext } from './nest/tenancy/tenant-context.js';
 export { TenantGuard } from './nest/tenancy/tenant.guard.js';
 export { TenantInterceptor } from './nest/tenancy/tenant.interceptor.js';
 export { TenantMiddleware } from './nest/tenancy/tenant.middleware.js';
+export { toObservable } from './nest/watch/to-observable.js';

@@ -3,7 +3,7 @@
  * exact version. No promise: any release may change or remove these names. No Nest.
  */
 export { assertAtMost, assertWithin } from './core/base/assert-limits.js';
-export { timerMsMax } from './core/base/clock.js';
+export { backgroundClock, timerMsMax } from './core/base/clock.js';
 export { partlyDone, type ErrorKind, type StorageErrorInit } from './core/base/errors.js';
 export { looksLikeAddress } from './core/base/hide-passwords.js';
 export { inspect } from './core/base/inspect.js';

@@ -33,7 +33,7 @@ interface CommitterOptions extends LockWaitOptions {
   /** Batches of one statement at most. */
   readonly groupMax: number;
   /** Called with the results of each commit. */
-  readonly committed: (results: readonly CommitResult[]) => void;
+  readonly committed: (results: readonly CommitResult[], batches: readonly Batch[]) => void;
 }
 
 /** Called while batches are in flight, with their index. */
@@ -95,7 +95,7 @@ export class Committer {
     const results: CommitResult[] = [];
     for (const { items, indexes } of groups)
       for (const [place, index] of indexes.entries()) results[index] = items[place]?.result as CommitResult;
-    this.#options.committed(results);
+    this.#options.committed(results, batches);
     return results;
   }
 

@@ -15,13 +15,19 @@ export interface Client {
   readonly pipeline?: boolean;
   query(query: object): unknown;
   release(destroy?: boolean | Error): void;
-  on(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
-  off(event: 'error' | 'notice', listener: (about: Notice) => void): unknown;
+  on(event: ClientEvent, listener: (about: Notice) => void): unknown;
+  off(event: ClientEvent, listener: (about: Notice) => void): unknown;
 }
 
-/** A message of the server. `routine`: the function in its source that wrote it. */
+type ClientEvent = 'error' | 'notice' | 'notification' | 'end';
+
+/**
+ * A message of the server. `routine`: the function in its source that wrote it; `payload`: of a
+ * notification.
+ */
 interface Notice {
   readonly routine?: string;
+  readonly payload?: string;
 }
 
 interface ConnectionOptions {
@@ -73,6 +79,21 @@ export class Connection implements Session {
   /** Runs a text once. */
   query(text: string, values: readonly unknown[] = []): Promise<readonly Columns[]> {
     return this.#send({ name: '', text, values }, 'read');
+  }
+
+  /**
+   * Calls `received` with the payload of each notification of its channels, and `ended` when the
+   * connection is lost; returns what removes both.
+   */
+  onNotification(received: (payload: string) => void, ended: () => void): () => void {
+    const notified = ({ payload }: Notice): void => {
+      if (payload !== undefined) received(payload);
+    };
+    const events = { notification: notified, error: ended, end: ended } as const;
+    for (const event of ['notification', 'error', 'end'] as const) this.#client.on(event, events[event]);
+    return () => {
+      for (const event of ['notification', 'error', 'end'] as const) this.#client.off(event, events[event]);
+    };
   }
 
   release(destroy: boolean): void {

@@ -1,5 +1,5 @@
 /** Runs statements on the pools of a DataSource. Every wait has a limit. */
-import { messageOf, retrying } from '@kvent/key-value-storage/internal';
+import { backgroundClock, messageOf, retrying } from '@kvent/key-value-storage/internal';
 import { storageError, systemClock } from '@kvent/key-value-storage/provider';
 import type { Columns } from '../sql/decode-row.js';
 import type { PlanGeneration } from './plan-generation.js';
@@ -39,6 +39,12 @@ interface ConnectionsOptions {
  * races.
  */
 const serializationRetry = { attempts: 40, delayMs: 2, delayMsMax: 50, budgetMs: 10_000 };
+
+interface ListenOptions {
+  readonly received: (payload: string) => void;
+  readonly checkEveryMs: number;
+  readonly signal: AbortSignal;
+}
 
 interface Waiting {
   readonly pool: Pool;
@@ -107,6 +113,28 @@ export class Connections {
       `set local lock_timeout = ${lockTimeoutMs}`,
       `lock table ${table} in exclusive mode`,
     );
+  }
+
+  /**
+   * Receives the notifications of a channel, on a connection of its own, until the signal. Rejects
+   * when that connection is lost: at once where its end is known, else by a statement now and then.
+   */
+  async listen(channel: string, { received, checkEveryMs, signal }: ListenOptions): Promise<void> {
+    const connection = await this.#acquire(this.#options.primary);
+    const lost = new AbortController();
+    const remove = connection.onNotification(received, () => lost.abort());
+    try {
+      await connection.query(`listen "${channel.replaceAll('"', '""')}"`);
+      const either = AbortSignal.any([signal, lost.signal]);
+      while (!either.aborted) {
+        await backgroundClock.wait(checkEveryMs, either).catch(() => undefined);
+        if (!either.aborted) await connection.query('select 1');
+      }
+    } finally {
+      remove();
+      // it would receive notifications in the pool too
+      connection.release(true);
+    }
   }
 
   /** A transaction on a connection of its own. */

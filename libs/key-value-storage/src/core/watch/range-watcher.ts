@@ -25,6 +25,9 @@ export interface WatchedRange<Item> {
 const changedRowsMax = 100;
 const largestRowsMax = Math.floor(limits.pageBytesMax / limits.valueBytesMax);
 
+/** Rows that were read, and the monotonic clock before that. */
+type ReadRows = RangePage & { readonly from: number };
+
 interface Known {
   readonly version: Version;
   readonly expiresAt: number | undefined;
@@ -89,9 +92,9 @@ export class RangeWatcher<Item> extends Watcher<Item> {
   async *#list(): AsyncGenerator<Item, void, undefined> {
     // a listing that was interrupted begins again
     const missing = new Set(this.#known.keys());
-    for await (const { rows, time } of this.#pages('include')) {
-      for (const { key } of rows) missing.delete(key);
-      for (const row of this.#put(rows, time)) yield await this.#range.put(row);
+    for await (const page of this.#pages('include')) {
+      for (const { key } of page.rows) missing.delete(key);
+      for (const row of this.#put(page)) yield await this.#range.put(row);
     }
     for (const key of missing) this.#add(key);
     this.#isListed = true;
@@ -99,31 +102,33 @@ export class RangeWatcher<Item> extends Watcher<Item> {
   }
 
   /** Ends at once with the watch, whatever the engine does. */
-  async *#pages(values: 'include' | 'omit'): AsyncGenerator<RangePage> {
+  async *#pages(values: 'include' | 'omit'): AsyncGenerator<ReadRows> {
     const pages = this.#range.pages(values, this.ended)[Symbol.asyncIterator]();
     while (true) {
+      const from = this.room.clock.monotonic();
       const page = await this.untilEnded(pages.next());
       if (page.done === true) return;
-      yield page.value;
+      yield { ...page.value, from };
     }
   }
 
   async *#readChanged(): AsyncGenerator<Item, void, undefined> {
-    const { keys, rows, time } = await this.#takeChanged();
+    const { keys, rows, time, from } = await this.#takeChanged();
     const present = keys.flatMap((key, index) => scanned(key, rows[index]));
     const deleted = keys.filter((key, index) => rows[index] === undefined && this.#known.delete(key));
-    for (const row of this.#put(present, time)) yield await this.#range.put(row);
+    for (const row of this.#put({ rows: present, time, from })) yield await this.#range.put(row);
     for (const key of deleted) yield this.#range.deleted(key);
   }
 
-  async #takeChanged(): Promise<ReadResult & { readonly keys: readonly string[] }> {
+  async #takeChanged(): Promise<ReadResult & { readonly keys: readonly string[]; readonly from: number }> {
     for (let most = changedRowsMax; ; most = largestRowsMax) {
       const keys = [...this.#changed].slice(0, most);
       for (const key of keys) this.#changed.delete(key);
       const { database, container, entity } = this.#range.target;
       const addresses = keys.map((key) => ({ database, container, entity, key }));
+      const from = this.room.clock.monotonic();
       try {
-        return { keys, ...(await this.untilEnded(this.room.read(addresses))) };
+        return { keys, from, ...(await this.untilEnded(this.room.read(addresses))) };
       } catch (error) {
         for (const key of keys) this.#changed.add(key);
         if (most === largestRowsMax || !isStorageError(error, 'LIMIT_EXCEEDED')) throw error;
@@ -132,7 +137,7 @@ export class RangeWatcher<Item> extends Watcher<Item> {
   }
 
   /** Takes note of rows, and returns those that the reader does not have. */
-  #put(rows: readonly ScannedRow[], time: number): readonly ScannedRow[] {
+  #put({ rows, time, from }: ReadRows): readonly ScannedRow[] {
     const changed = rows.filter(({ key, row }) => this.#known.get(key)?.version !== row.version);
     for (const { key, row } of rows) {
       const { version, expiresAt } = row;
@@ -140,13 +145,13 @@ export class RangeWatcher<Item> extends Watcher<Item> {
       if (expiresAt !== undefined) this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt);
     }
     assertWatched(this.#known.size);
-    this.#expectExpiry(time);
+    this.#expectExpiry(time, from);
     return changed;
   }
 
-  #expectExpiry(time: number): void {
+  #expectExpiry(time: number, from = this.room.clock.monotonic()): void {
     const expires = this.#nextExpiry !== Number.POSITIVE_INFINITY;
-    this.setAlarm(expires ? this.#nextExpiry - time : undefined, this.#expire);
+    this.setAlarm(from, expires ? this.#nextExpiry - time : undefined, this.#expire);
   }
 
   readonly #expire = (): void => {

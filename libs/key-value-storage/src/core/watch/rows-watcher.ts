@@ -34,8 +34,9 @@ export class RowsWatcher<Item> extends Watcher<Item> {
   }
 
   protected async *changes(): AsyncGenerator<Item, void, undefined> {
+    const from = this.room.clock.monotonic();
     const { rows, time } = await this.untilEnded(this.room.read(this.targets));
-    this.setAlarm(untilExpiry(rows, time), () => this.mark());
+    this.setAlarm(from, untilExpiry(rows, time), () => this.mark());
     const versions = rows.map((row) => row?.version);
     if (this.#versions?.every((version, index) => version === versions[index]) === true) return;
     const item = await this.#itemOf(rows);

@@ -109,17 +109,20 @@ export abstract class Watcher<Item> implements StartedWatcher {
   }
 
   /**
-   * Calls `due` after some milliseconds of the provider's time, in place of an earlier alarm. The
-   * difference of two times of the provider is waited for, so its clock and this machine's are
-   * never compared.
+   * Calls `due` some milliseconds after a moment of the monotonic clock, in place of an earlier
+   * alarm. For an expiry that is the moment before the read: the time of the provider comes later,
+   * so the alarm may be early, and then the rows are read once more, but it is never late.
    */
-  protected setAlarm(ms: number | undefined, due: () => void): void {
+  protected setAlarm(from: number, ms: number | undefined, due: () => void): void {
     this.#alarm?.abort();
     this.#alarm = undefined;
     if (ms === undefined || this.ended.aborted) return;
+    const { clock } = this.room;
+    const leftMs = from + ms - clock.monotonic();
+    if (leftMs <= 0) return due();
     const alarm = new AbortController();
     this.#alarm = alarm;
-    this.room.clock.wait(Math.min(Math.max(1, ms), timerMsMax), alarm.signal).then(due, () => undefined);
+    clock.wait(Math.min(leftMs, timerMsMax), alarm.signal).then(due, () => undefined);
   }
 
   async *#items(): AsyncGenerator<Item, void, undefined> {

@@ -9,6 +9,7 @@ import { changingClauses } from './stores/changing.js';
 import { storeKeyClauses } from './stores/keys.js';
 import { storePagingClauses } from './stores/paging.js';
 import { valueClauses } from './stores/values.js';
+import { watchingClauses } from './stores/watching.js';
 import { writingClauses } from './stores/writing.js';
 
 export const storeClauses: readonly StoreClause[] = [
@@ -20,6 +21,7 @@ export const storeClauses: readonly StoreClause[] = [
   ...storeKeyClauses,
   ...storeExpiryClauses,
   ...storeAtomicClauses,
+  ...watchingClauses,
   ...boundaryClauses,
   ...indexClauses,
 ].sort((a, b) => a.law - b.law);

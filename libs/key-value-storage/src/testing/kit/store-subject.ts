@@ -83,7 +83,20 @@ export class StoreSubject {
 
   /** The store of a state; the same name is the same state. */
   store<T = Thing>(name = 'thing', options: StateOptions = {}): KeyValueStore<T> {
-    return this.storage.store(defineState<T>(name, options));
+    return this.storage.store(this.definition<T>(name, options));
+  }
+
+  definition<T = Thing>(name = 'thing', options: StateOptions = {}) {
+    return defineState<T>(name, options);
+  }
+
+  /** A second storage over the same data, as another process has it. `close` closes it. */
+  async openSecond(): Promise<KeyValueStorage> {
+    let second: KeyValueStorage | undefined;
+    await this.#subject.openSecond(async (provider) => {
+      second = await openStorage(provider, { tenant: this.tenant });
+    });
+    return second as KeyValueStorage;
   }
 
   /**

@@ -155,8 +155,11 @@ export class Subject {
     });
   }
 
-  async open(provider: StorageProvider): Promise<StorageProvider> {
-    await provider.open();
+  async open(
+    provider: StorageProvider,
+    open: (provider: StorageProvider) => Promise<void> = (it) => it.open(),
+  ): Promise<StorageProvider> {
+    await open(provider);
     this.#opened.add(provider);
     return provider;
   }
@@ -176,8 +179,8 @@ export class Subject {
   }
 
   /** A second instance over the same data, opened. */
-  async openSecond(): Promise<StorageProvider> {
-    return await this.open(await this.create());
+  async openSecond(open?: (provider: StorageProvider) => Promise<void>): Promise<StorageProvider> {
+    return await this.open(await this.create(), open);
   }
 
   /**
