@@ -17,6 +17,7 @@ interface FrameworkResponse {
   readonly statusCode: number;
   status(code: number): unknown;
   header(name: string, value: string): unknown;
+  getHeader(name: string): number | string | string[] | undefined;
   send(body: string): unknown;
   readonly raw?: ServerResponse;
 }
@@ -36,6 +37,12 @@ export const isDestroyed = (response: AnyResponse): boolean => rawOf(response).d
 export function setHeader(response: AnyResponse, name: string, value: string): void {
   if (hasFramework(response)) response.header(name, value);
   else response.setHeader(name, value);
+}
+
+/** Adds a value to a header that is a list. */
+export function addHeader(response: AnyResponse, name: string, value: string): void {
+  const before = response.getHeader(name);
+  setHeader(response, name, before === undefined ? value : `${[before].flat().join(', ')}, ${value}`);
 }
 
 export function setStatus(response: AnyResponse, status: number): void {

@@ -127,21 +127,49 @@ interface HttpErrorShape {
   readonly status?: unknown;
   readonly expose?: unknown;
   readonly code?: unknown;
+  readonly name?: unknown;
+  readonly type?: unknown;
   readonly message?: unknown;
+  readonly cause?: unknown;
 }
 
 /** Errors of Nest and of body parsers; anything else is a 500 without details. */
 export function httpProblem(error: unknown): Problem {
   const shape = (typeof error === 'object' && error !== null ? error : {}) as HttpErrorShape;
   if (typeof shape.getStatus === 'function' && typeof shape.getResponse === 'function') {
-    return exceptionProblem(shape.getStatus(), shape.getResponse());
+    const status = shape.getStatus();
+    const detail = frameworkDetail(shape.cause, status);
+    return detail === undefined
+      ? exceptionProblem(status, shape.getResponse())
+      : plainProblem(status, detail);
   }
   const { statusCode, expose, code } = shape;
   const fromParser = typeof expose === 'boolean' || (typeof code === 'string' && code.startsWith('FST_'));
   if (!fromParser || typeof statusCode !== 'number' || statusCode < 400 || statusCode > 599)
     return plainProblem(500);
-  return plainProblem(statusCode, statusCode < 500 && expose !== false ? shape.message : undefined);
+  const message = statusCode < 500 && expose !== false ? shape.message : undefined;
+  return plainProblem(statusCode, frameworkDetail(error, statusCode) ?? message);
 }
+
+/**
+ * The detail of an error of the body parser or the router. The messages of Express and Fastify
+ * differ, and some repeat a part of the body.
+ */
+function frameworkDetail(error: unknown, status: number): string | undefined {
+  const { name, type, code } = (typeof error === 'object' && error !== null ? error : {}) as HttpErrorShape;
+  const isOfExpress = name === 'URIError' || (typeof type === 'string' && bodyParserTypes.test(type));
+  const isOfFastify = typeof code === 'string' && fastifyCodes.test(code);
+  return isOfExpress || isOfFastify ? frameworkDetails[status] : undefined;
+}
+
+const bodyParserTypes = /^(entity|encoding|charset|parameters|request)\./;
+const fastifyCodes = /^FST_ERR_(CTP_|BAD_URL|MAX_PARAM_LENGTH)/;
+const frameworkDetails: Readonly<Record<number, string | undefined>> = {
+  400: 'The body or the address of the request is malformed.',
+  413: 'The body of the request is too large.',
+  414: 'The address of the request is too long.',
+  415: 'The media type of the request is not supported.',
+};
 
 function exceptionProblem(status: number, response: unknown): Problem {
   if (isError(response)) return plainProblem(status);

@@ -12,7 +12,7 @@ import {
   type AnyRequest,
   type AnyResponse,
 } from './http-exchange.js';
-import { problemJson, type Problem, type ProblemDetails } from './problem-details.js';
+import { httpProblem, problemJson, type Problem, type ProblemDetails } from './problem-details.js';
 
 export interface ProblemOptions {
   /**
@@ -30,11 +30,28 @@ export function sendProblem(
   error: unknown,
   problem: Problem,
   host: ArgumentsHost,
-  { extend }: ProblemOptions,
+  options: ProblemOptions,
 ): void {
   const request = host.switchToHttp().getRequest<AnyRequest>();
   const response = host.switchToHttp().getResponse<AnyResponse>();
   if (problem.body.status >= 500 && !isStorageError(error, 'ABORTED')) logFault(error);
+  respond(problem, request, response, options);
+}
+
+/**
+ * The option `frameworkErrors` of `FastifyAdapter`: Fastify refuses a malformed address, or one with
+ * a parameter that is too long, before filters run. `new FastifyAdapter({ frameworkErrors:
+ * sendFrameworkProblem })`.
+ */
+export const sendFrameworkProblem = (error: unknown, request: AnyRequest, reply: AnyResponse): void =>
+  respond(httpProblem(error), request, reply, {});
+
+function respond(
+  problem: Problem,
+  request: AnyRequest,
+  response: AnyResponse,
+  { extend }: ProblemOptions,
+): void {
   if (isDestroyed(response)) return;
   if (hasSentHeaders(response)) return end(response);
   const instance = pathOf(request);

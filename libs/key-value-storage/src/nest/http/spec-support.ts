@@ -4,6 +4,7 @@ import { ExpressAdapter } from '@nestjs/platform-express';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { TestingModule } from '@nestjs/testing';
 import type { App } from 'supertest/types.js';
+import { sendFrameworkProblem } from './send-problem.js';
 
 export const httpAdapters = ['express', 'fastify'] as const;
 export type HttpAdapter = (typeof httpAdapters)[number];
@@ -15,7 +16,9 @@ export async function startOn(
   configure: (app: INestApplication<App>) => void = () => undefined,
 ): Promise<INestApplication<App>> {
   const app = module.createNestApplication<INestApplication<App>>(
-    adapter === 'express' ? new ExpressAdapter() : new FastifyAdapter(),
+    adapter === 'express'
+      ? new ExpressAdapter()
+      : new FastifyAdapter({ frameworkErrors: sendFrameworkProblem }),
     { logger: false },
   );
   // Express would add an ETag of the body, and compare it by itself

@@ -27,6 +27,7 @@ import { KeyValueStorageModule } from '../key-value-storage.module.js';
 import { RetryOnConflict } from '../retry/retry-on-conflict.decorator.js';
 import { invalidValue } from './invalid-value.js';
 import { ProblemDetailsFilter } from './problem-details.filter.js';
+import { httpAdapters, startOn } from './spec-support.js';
 import { StorageExceptionFilter } from './storage-exception.filter.js';
 
 const Title = z.object({ title: z.string() });
@@ -96,124 +97,189 @@ class Products {
   }
 }
 
-let app: INestApplication<App>;
-beforeEach(async () => {
-  const module = await Test.createTestingModule({
-    imports: [
-      KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
-      KeyValueStorageModule.forFeature([Product]),
-    ],
-    controllers: [Products],
-  }).compile();
-  app = module.createNestApplication<INestApplication<App>>();
-  app.useLogger(false);
-  app.useGlobalPipes(new StandardSchemaValidationPipe({ exceptionFactory: invalidValue }));
-  app.useGlobalFilters(
-    new ProblemDetailsFilter(),
-    new StorageExceptionFilter({
-      extend: (problem, { headers }: { headers: Record<string, string> }) => ({
-        ...problem,
-        correlationId: headers['x-id'],
-      }),
-    }),
-  );
-  await app.init();
-});
-afterEach(() => app.close());
-const http = () => request(app.getHttpServer());
-
-describe('A storage error over HTTP', () => {
-  it('is a problem with status, code, path and key, and the fields that the application adds', async () => {
-    const { status, headers, body } = (await http()
-      .get('/products/boot?token=secret')
-      .set('X-Id', '42')) as HttpResponse;
-    expect(status).toBe(404);
-    expect(headers['content-type']).toMatch(/^application\/problem\+json/);
-    expect(body).toEqual({
-      type: 'urn:kvent:error:key_not_found',
-      title: 'Key not found',
-      status: 404,
-      detail: expect.stringMatching(/boot/),
-      code: 'KEY_NOT_FOUND',
-      retryable: false,
-      instance: '/products/boot',
-      key: 'boot',
-      correlationId: '42',
+describe.each(httpAdapters)('on %s', (adapter) => {
+  let app: INestApplication<App>;
+  beforeEach(async () => {
+    const module = await Test.createTestingModule({
+      imports: [
+        KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
+        KeyValueStorageModule.forFeature([Product]),
+      ],
+      controllers: [Products],
+    }).compile();
+    app = await startOn(adapter, module, (created) => {
+      created.useGlobalPipes(new StandardSchemaValidationPipe({ exceptionFactory: invalidValue }));
+      created.useGlobalFilters(
+        new ProblemDetailsFilter(),
+        new StorageExceptionFilter({
+          extend: (problem, { headers }: { headers: Record<string, string> }) => ({
+            ...problem,
+            correlationId: headers['x-id'],
+          }),
+        }),
+      );
     });
-    expect((body as { detail: string }).detail).not.toMatch(/\[KEY_NOT_FOUND/);
   });
+  afterEach(() => app.close());
+  const http = () => request(app.getHttpServer());
 
-  it('is 409 when the key exists, 412 when a check of the caller failed', async () => {
-    await http().post('/products').send({ title: 'Shoe' }).expect(201);
-    await http().post('/products').send({ title: 'Shoe' }).expect(409);
-    const { body } = (await http().post('/products/stale').expect(412)) as HttpResponse;
-    expect(body).toMatchObject({ code: 'STORAGE_CONFLICT', status: 412, retryable: false, key: 'shoe' });
-  });
-
-  it('is 409 with Retry-After after the last attempt', async () => {
-    const { headers, body } = (await http().post('/products/race').expect(409)) as HttpResponse;
-    expect(headers['retry-after']).toBe('1');
-    expect(body).toMatchObject({ code: 'STORAGE_CONFLICT', retryable: true });
-  });
-
-  it('has the issues of a value with message and path, without the value', async () => {
-    const { body } = (await http().post('/products').send({ title: 7331 }).expect(422)) as HttpResponse;
-    expect(body).toMatchObject({
-      code: 'INVALID_VALUE',
-      issues: [{ message: expect.any(String), path: ['title'] }],
+  describe('A storage error over HTTP', () => {
+    it('is a problem with status, code, path and key, and the fields that the application adds', async () => {
+      const { status, headers, body } = (await http()
+        .get('/products/boot?token=secret')
+        .set('X-Id', '42')) as HttpResponse;
+      expect(status).toBe(404);
+      expect(headers['content-type']).toMatch(/^application\/problem\+json/);
+      expect(body).toEqual({
+        type: 'urn:kvent:error:key_not_found',
+        title: 'Key not found',
+        status: 404,
+        detail: expect.stringMatching(/boot/),
+        code: 'KEY_NOT_FOUND',
+        retryable: false,
+        instance: '/products/boot',
+        key: 'boot',
+        correlationId: '42',
+      });
+      expect((body as { detail: string }).detail).not.toMatch(/\[KEY_NOT_FOUND/);
     });
-    expect(JSON.stringify(body)).not.toMatch(/7331/);
-    const thrown = (await http().post('/products/failures/issues').expect(422)) as HttpResponse;
-    expect(thrown.body).toMatchObject({ issues: [{ message: 'Too small', path: ['price', 0] }] });
-    expect(JSON.stringify(thrown.body)).not.toMatch(/7331/);
-  });
 
-  it('is limited in size when a client sends long names', async () => {
-    const name = '[A_, '.repeat(20_000);
-    failures['long'] = () =>
-      invalidValue(Array.from({ length: 500 }, () => ({ message: name, path: [name] })));
-    const { body } = (await http().post('/products/failures/long').expect(422)) as HttpResponse;
-    const { issues, detail } = body as { issues: unknown[]; detail: string };
-    expect(issues).toHaveLength(100);
-    expect(detail.length).toBeLessThan(2_000);
-    expect(JSON.stringify(body).length).toBeLessThan(120_000);
-  });
-
-  it('has no details of the server from 500 on', async () => {
-    const { body } = (await http().post('/products/failures/corrupt').expect(500)) as HttpResponse;
-    expect(body).toMatchObject({
-      code: 'STORAGE_CORRUPT',
-      title: 'Damaged data',
-      instance: '/products/failures/corrupt',
+    it('is 409 when the key exists, 412 when a check of the caller failed', async () => {
+      await http().post('/products').send({ title: 'Shoe' }).expect(201);
+      await http().post('/products').send({ title: 'Shoe' }).expect(409);
+      const { body } = (await http().post('/products/stale').expect(412)) as HttpResponse;
+      expect(body).toMatchObject({ code: 'STORAGE_CONFLICT', status: 412, retryable: false, key: 'shoe' });
     });
-    expect(JSON.stringify(body)).not.toMatch(/secret/);
-    const locked = await http().post('/products/failures/locked').expect(503);
-    expect(locked.headers['retry-after']).toBe('1');
-    expect(JSON.stringify(locked.body)).not.toMatch(/pid/);
+
+    it('is 409 with Retry-After after the last attempt', async () => {
+      const { headers, body } = (await http().post('/products/race').expect(409)) as HttpResponse;
+      expect(headers['retry-after']).toBe('1');
+      expect(body).toMatchObject({ code: 'STORAGE_CONFLICT', retryable: true });
+    });
+
+    it('has the issues of a value with message and path, without the value', async () => {
+      const { body } = (await http().post('/products').send({ title: 7331 }).expect(422)) as HttpResponse;
+      expect(body).toMatchObject({
+        code: 'INVALID_VALUE',
+        issues: [{ message: expect.any(String), path: ['title'] }],
+      });
+      expect(JSON.stringify(body)).not.toMatch(/7331/);
+      const thrown = (await http().post('/products/failures/issues').expect(422)) as HttpResponse;
+      expect(thrown.body).toMatchObject({ issues: [{ message: 'Too small', path: ['price', 0] }] });
+      expect(JSON.stringify(thrown.body)).not.toMatch(/7331/);
+    });
+
+    it('is limited in size when a client sends long names', async () => {
+      const name = '[A_, '.repeat(20_000);
+      failures['long'] = () =>
+        invalidValue(Array.from({ length: 500 }, () => ({ message: name, path: [name] })));
+      const { body } = (await http().post('/products/failures/long').expect(422)) as HttpResponse;
+      const { issues, detail } = body as { issues: unknown[]; detail: string };
+      expect(issues).toHaveLength(100);
+      expect(detail.length).toBeLessThan(2_000);
+      expect(JSON.stringify(body).length).toBeLessThan(120_000);
+    });
+
+    it('has no details of the server from 500 on', async () => {
+      const { body } = (await http().post('/products/failures/corrupt').expect(500)) as HttpResponse;
+      expect(body).toMatchObject({
+        code: 'STORAGE_CORRUPT',
+        title: 'Damaged data',
+        instance: '/products/failures/corrupt',
+      });
+      expect(JSON.stringify(body)).not.toMatch(/secret/);
+      const locked = await http().post('/products/failures/locked').expect(503);
+      expect(locked.headers['retry-after']).toBe('1');
+      expect(JSON.stringify(locked.body)).not.toMatch(/pid/);
+    });
+
+    it('contains 64-bit numbers and bytes as text', async () => {
+      const { body } = (await http().post('/products/failures/bigint').expect(404)) as HttpResponse;
+      expect(body).toMatchObject({ key: ['user', '9007199254740993', 'AQI='] });
+    });
+
+    it('is recognised when another copy of the package throws it', async () => {
+      await http().post('/products/failures/other-copy').expect(409);
+    });
+
+    it('is never sent as ABORTED', async () => {
+      const { body } = (await http().post('/products/failures/aborted').expect(503)) as HttpResponse;
+      expect(JSON.stringify(body)).not.toMatch(/ABORTED|499/);
+    });
+
+    it.each(errorTable.filter(({ code }) => code !== 'ABORTED'))(
+      'has the status of the error table: $code',
+      async ({ code, status }) => {
+        failures[code] = () => storageError(code, 'the message', {} as never);
+        const { body } = (await http().post(`/products/failures/${code}`).expect(status)) as HttpResponse;
+        expect(body).toMatchObject({ code, status });
+      },
+    );
   });
 
-  it('contains 64-bit numbers and bytes as text', async () => {
-    const { body } = (await http().post('/products/failures/bigint').expect(404)) as HttpResponse;
-    expect(body).toMatchObject({ key: ['user', '9007199254740993', 'AQI='] });
+  describe('Any other error over HTTP', () => {
+    it.each([
+      [
+        'an unknown route',
+        'GET',
+        '/nothing',
+        undefined,
+        { status: 404, title: 'Not Found', detail: 'Cannot GET /nothing' },
+      ],
+      [
+        'an exception of Nest',
+        'POST',
+        '/products/failures/forbidden',
+        {},
+        { status: 403, title: 'Forbidden', detail: 'Access denied.' },
+      ],
+      [
+        'a body that is not JSON',
+        'POST',
+        '/products',
+        '{"title":',
+        { status: 400, title: 'Bad Request', detail: 'The body or the address of the request is malformed.' },
+      ],
+      [
+        'an address that is malformed',
+        'GET',
+        '/products/%FF',
+        undefined,
+        { status: 400, title: 'Bad Request', detail: 'The body or the address of the request is malformed.' },
+      ],
+      [
+        'a body that is too large',
+        'POST',
+        '/products',
+        { title: 'x'.repeat(2_000_000) },
+        { status: 413, title: 'Payload Too Large', detail: 'The body of the request is too large.' },
+      ],
+      [
+        'an unexpected error',
+        'POST',
+        '/products/failures/unexpected',
+        {},
+        { status: 500, title: 'Internal Server Error' },
+      ],
+      [
+        'an exception around another error',
+        'POST',
+        '/products/failures/internal',
+        {},
+        { status: 500, title: 'Internal Server Error' },
+      ],
+    ])('is a problem too: %s', async (_, method, path, sent, expected) => {
+      const call =
+        method === 'GET'
+          ? http().get(path)
+          : http().post(path).set('Content-Type', 'application/json').send(sent);
+      const { status, headers, body } = (await call) as HttpResponse;
+      expect(headers['content-type']).toMatch(/^application\/problem\+json/);
+      expect(status).toBe(expected.status);
+      expect(body).toMatchObject({ type: 'about:blank', instance: path, ...expected });
+      expect(JSON.stringify(body)).not.toMatch(/hunter2/);
+    });
   });
-
-  it('is recognised when another copy of the package throws it', async () => {
-    await http().post('/products/failures/other-copy').expect(409);
-  });
-
-  it('is never sent as ABORTED', async () => {
-    const { body } = (await http().post('/products/failures/aborted').expect(503)) as HttpResponse;
-    expect(JSON.stringify(body)).not.toMatch(/ABORTED|499/);
-  });
-
-  it.each(errorTable.filter(({ code }) => code !== 'ABORTED'))(
-    'has the status of the error table: $code',
-    async ({ code, status }) => {
-      failures[code] = () => storageError(code, 'the message', {} as never);
-      const { body } = (await http().post(`/products/failures/${code}`).expect(status)) as HttpResponse;
-      expect(body).toMatchObject({ code, status });
-    },
-  );
 });
 
 describe('The response of an aborted request', () => {
@@ -236,57 +302,6 @@ describe('The response of an aborted request', () => {
 
   it('is a problem otherwise, also on a response of Node', () => {
     expect(callsOn({ destroyed: false, headersSent: false })).toEqual(['header', 'header', 'end']);
-  });
-});
-
-describe('Any other error over HTTP', () => {
-  it.each([
-    [
-      'an unknown route',
-      'GET',
-      '/nothing',
-      undefined,
-      { status: 404, title: 'Not Found', detail: 'Cannot GET /nothing' },
-    ],
-    [
-      'an exception of Nest',
-      'POST',
-      '/products/failures/forbidden',
-      {},
-      { status: 403, title: 'Forbidden', detail: 'Access denied.' },
-    ],
-    ['a body that is not JSON', 'POST', '/products', '{"title":', { status: 400, title: 'Bad Request' }],
-    [
-      'a body that is too large',
-      'POST',
-      '/products',
-      { title: 'x'.repeat(200_000) },
-      { status: 413, title: 'Payload Too Large' },
-    ],
-    [
-      'an unexpected error',
-      'POST',
-      '/products/failures/unexpected',
-      {},
-      { status: 500, title: 'Internal Server Error' },
-    ],
-    [
-      'an exception around another error',
-      'POST',
-      '/products/failures/internal',
-      {},
-      { status: 500, title: 'Internal Server Error' },
-    ],
-  ])('is a problem too: %s', async (_, method, path, sent, expected) => {
-    const call =
-      method === 'GET'
-        ? http().get(path)
-        : http().post(path).set('Content-Type', 'application/json').send(sent);
-    const { status, headers, body } = (await call) as HttpResponse;
-    expect(headers['content-type']).toMatch(/^application\/problem\+json/);
-    expect(status).toBe(expected.status);
-    expect(body).toMatchObject({ type: 'about:blank', instance: path, ...expected });
-    expect(JSON.stringify(body)).not.toMatch(/hunter2/);
   });
 });
 

@@ -1,0 +1,122 @@
+import 'reflect-metadata';
+import { Controller, Get, Res, UseInterceptors, type INestApplication } from '@nestjs/common';
+import { Test } from '@nestjs/testing';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import request from 'supertest';
+import type { App } from 'supertest/types.js';
+import { KeyValueStore } from '../../core/store/key-value-store.js';
+import { State } from '../../core/store/state-definition.js';
+import { MemoryProvider } from '../../providers/memory/memory-provider.js';
+import { InjectStore } from '../inject-store.decorator.js';
+import { KeyValueStorageModule } from '../key-value-storage.module.js';
+import { EtagInterceptor } from './etag.interceptor.js';
+import { Paged, type PagedRequest } from './paged.decorator.js';
+import { httpAdapters, startOn } from './spec-support.js';
+import { StorageExceptionFilter } from './storage-exception.filter.js';
+
+@State('note')
+class Note {
+  text!: string;
+}
+
+@Controller('notes')
+@UseInterceptors(EtagInterceptor)
+class Notes {
+  constructor(@InjectStore(Note) private readonly notes: KeyValueStore<Note>) {}
+  @Get() list(@Paged() page: PagedRequest) {
+    return this.notes.page(page);
+  }
+  @Get('few') few(@Paged({ limitMax: 2 }) page: PagedRequest) {
+    return this.notes.page({ limit: 2, ...page });
+  }
+  @Get('linked') linked(
+    @Paged() page: PagedRequest,
+    @Res({ passthrough: true }) response: { header(name: string, value: string): unknown },
+  ) {
+    response.header('Link', '</help>; rel="help"');
+    return this.notes.page(page);
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+describe.each(httpAdapters)('@Paged() on %s', (adapter) => {
+  let app: INestApplication<App>;
+  beforeAll(async () => {
+    const module = await Test.createTestingModule({
+      imports: [
+        KeyValueStorageModule.forRoot({ provider: () => new MemoryProvider() }),
+        KeyValueStorageModule.forFeature([Note]),
+      ],
+      controllers: [Notes],
+    }).compile();
+    app = await startOn(adapter, module, (created) => created.useGlobalFilters(new StorageExceptionFilter()));
+    const notes = app.get(Notes)['notes'];
+    await notes.setMany(['a', 'b', 'c', 'd', 'e'].map((text) => ({ key: text, value: { text } })));
+  });
+  afterAll(() => app.close());
+  const get = async (path: string): Promise<Answer> =>
+    (await request(app.getHttpServer()).get(path)) as Answer;
+  const linkIn = ({ headers }: Answer): string | undefined =>
+    /<([^>]*)>; rel="next"/.exec(headers['link'] ?? '')?.[1];
+
+  /** Follows the links, which are resolved as a client does. */
+  async function follow(first: string): Promise<string[]> {
+    const pages: string[] = [];
+    for (let url: URL | undefined = new URL(first, 'http://shop'); url !== undefined;) {
+      const answer = await get(url.pathname + url.search);
+      const { items, next } = answer.body as { items: Note[]; next?: string };
+      pages.push(items.map(({ text }) => text).join(''));
+      const link = linkIn(answer);
+      expect(link === undefined).toBe(next === undefined);
+      url = link === undefined ? undefined : new URL(link, url);
+    }
+    return pages;
+  }
+
+  it('sends the values of a page, and Link while there is a next one', async () => {
+    expect(await follow('/notes?limit=2')).toEqual(['ab', 'cd', 'e']);
+    expect(await follow('/notes?limit=3&order=desc')).toEqual(['edc', 'ba']);
+    expect((await get('/notes')).body).toEqual({ items: [...'abcde'].map((text) => ({ text })) });
+    expect((await get('/notes')).headers['link']).toBeUndefined();
+  });
+
+  it('keeps the other parameters of the query in a relative reference, which no proxy makes wrong', async () => {
+    const answer = await get('/notes?tag=a%26b&limit=2&tag=%22%3E');
+    const { next } = answer.body as { next: string };
+    expect(linkIn(answer)).toBe(`?tag=a%26b&limit=2&tag=%22%3E&cursor=${encodeURIComponent(next)}`);
+    const again = linkIn(await get(`/notes?limit=2&cursor=${encodeURIComponent(next)}`));
+    expect(new URL(again as string, 'http://shop').searchParams.getAll('cursor')).toHaveLength(1);
+  });
+
+  it('adds to a Link of the handler', async () => {
+    expect((await get('/notes/linked?limit=1')).headers['link']).toMatch(/^<\/help>; rel="help", <\?limit=1/);
+  });
+
+  it.each([
+    ['limit=0', 400, 'OUT_OF_RANGE'],
+    ['limit=', 400, 'OUT_OF_RANGE'],
+    ['limit=1.5', 400, 'OUT_OF_RANGE'],
+    ['limit=two', 400, 'OUT_OF_RANGE'],
+    ['limit=1&limit=2', 400, 'OUT_OF_RANGE'],
+    ['limit=1001', 413, 'LIMIT_EXCEEDED'],
+    ['order=up', 400, 'OUT_OF_RANGE'],
+    ['order=asc&order=asc', 400, 'OUT_OF_RANGE'],
+    ['cursor=', 400, 'INVALID_CURSOR'],
+    ['cursor=nonsense', 400, 'INVALID_CURSOR'],
+    ['cursor=a&cursor=b', 400, 'INVALID_CURSOR'],
+  ])('refuses %s', async (query, status, code) => {
+    expect(await get(`/notes?${query}`)).toMatchObject({ status, body: { code } });
+  });
+
+  it('has a largest limit for each route', async () => {
+    expect((await get('/notes/few?limit=2')).status).toBe(200);
+    expect(await get('/notes/few?limit=3')).toMatchObject({ status: 400, body: { code: 'OUT_OF_RANGE' } });
+    for (const limitMax of [0, 1.5, 1_001])
+      expect(() => Paged({ limitMax })).toThrow(expect.objectContaining({ code: 'INVALID_OPTION' }));
+  });
+});
